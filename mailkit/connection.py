@@ -1,0 +1,543 @@
+"""The loop that all protocols share: serial commands, replies in order, limits, TLS, time-outs.
+
+Ordering and locking: one command runs at a time. While it waits, further input stays in the buffer
+(and above :attr:`CommandFactory.input_limit` in the client's socket), so replies leave in the order
+of the commands and a command is judged in the state that its predecessor left. Replies to pipelined
+commands leave in one write.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Coroutine
+from typing import Any, TypeVar, cast
+
+from twisted.cred.credentials import UsernamePassword
+from twisted.cred.error import LoginFailed, UnauthorizedLogin
+from twisted.cred.portal import Portal
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import (
+    IAddress,
+    IDelayedCall,
+    IHalfCloseableProtocol,
+    IPushProducer,
+    IReactorTime,
+    ISSLTransport,
+    ITransport,
+)
+from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import Interface, implementer
+
+from mailkit._typing import override
+from mailkit.errors import AuthenticationFailed, AuthorizationFailed
+from mailkit.model import ConnectionInfo
+from mailkit.wire.buffer import InputBuffer
+from mailkit.wire.sasl import SASLPassword
+
+#: Octets of output collected before they are handed to the transport.
+CHUNK = 64 * 1024
+#: Commands run in one go before other connections get their turn.
+COMMANDS_A_TURN = 200
+#: Seconds that a long reply may keep the reactor before other connections get their turn.
+SECONDS_A_TURN = 0.005
+
+_Command = TypeVar("_Command")
+
+
+@implementer(IPushProducer, IHalfCloseableProtocol)
+class CommandConnection(Protocol, ABC):
+    """A server's side of one connection.
+
+    A subclass gives :meth:`greet`, :meth:`next_command`, :meth:`run_command`,
+    :meth:`command_failed`, :meth:`timed_out` and :meth:`refuse`. A coroutine that runs a command
+    never waits for the client's next octets: :meth:`next_command` reads them, in whatever state the
+    command has left (more of a literal, an AUTH response, the DONE of IDLE).
+    """
+
+    log = Logger()
+    factory: CommandFactory
+    transport: Any
+    #: Name of the protocol in :class:`~mailkit.model.ConnectionInfo`.
+    protocol_name = ""
+
+    def __init__(self) -> None:
+        self.buffer = InputBuffer()
+        self._output: list[bytes] = []
+        self._output_size = 0
+        self._running: Deferred[None] | None = None
+        self._pumping = False
+        self._lost = False
+        self._closing = False
+        self._input_ended = False
+        self._input_paused = False
+        self._gate: Deferred[None] | None = None
+        self._output_paused = False
+        self._timer: IDelayedCall | None = None
+        self._last_activity = 0.0
+        self._turn_started = 0.0
+        self._failed_logins = 0
+        self._logout: Any = None
+
+    # What a subclass gives.
+
+    @abstractmethod
+    def greet(self) -> None:
+        """The connection is up: send the greeting."""
+
+    @abstractmethod
+    def next_command(self) -> Any:
+        """Take one command from :attr:`buffer`; None when it is not all here yet.
+
+        Called again and again; may consume octets without giving a command.
+        """
+
+    @abstractmethod
+    def run_command(self, command: Any) -> Coroutine[Any, Any, None] | None:
+        """Run a command: at once (returning None), or by a coroutine when it must wait."""
+
+    @abstractmethod
+    def command_failed(self) -> None:
+        """A bug made the command fail; it is logged already. Write the generic reply."""
+
+    @abstractmethod
+    def timed_out(self) -> None:
+        """The client was silent too long; say so if the protocol can. The connection closes."""
+
+    @abstractmethod
+    def refuse(self) -> None:
+        """There are too many connections; say so if the protocol can. The connection closes."""
+
+    def idle_timeout(self) -> float:
+        """Seconds of silence after which the connection ends, in the state that it is in now."""
+        return self.factory.timeout
+
+    # Facts about the connection.
+
+    @property
+    def clock(self) -> IReactorTime:
+        return self.factory.clock
+
+    @property
+    def encrypted(self) -> bool:
+        """The connection is under TLS."""
+        return ISSLTransport.providedBy(self.transport)
+
+    @property
+    def closing(self) -> bool:
+        """The connection is gone or about to go; nothing more will be read."""
+        return self._lost or self._closing
+
+    def may_send_plaintext_passwords(self) -> bool:
+        """Under TLS, from loopback, or where the operator says so (RFC 4954 section 4)."""
+        if self.encrypted or self.factory.allow_plaintext_passwords:
+            return True
+        host = self.info().peer
+        return not host or host.startswith("127.") or host in ("::1", "::ffff:127.0.0.1")
+
+    def info(self) -> ConnectionInfo:
+        """Where the connection comes from, as it stands now."""
+        peer, local = self.transport.getPeer(), self.transport.getHost()
+        return ConnectionInfo(
+            protocol=self.protocol_name,
+            peer=getattr(peer, "host", "") or "",
+            peer_port=getattr(peer, "port", 0) or 0,
+            local=getattr(local, "host", "") or "",
+            local_port=getattr(local, "port", 0) or 0,
+            tls=self.encrypted,
+        )
+
+    # Called by Twisted.
+
+    @override
+    def connectionMade(self) -> None:
+        self._touch()
+        self.transport.registerProducer(self, True)
+        if set_no_delay := getattr(self.transport, "setTcpNoDelay", None):
+            set_no_delay(True)
+        if not self.factory.admit(self):
+            self.refuse()
+            self.close()
+            return
+        self._arm_timer()
+        self.greet()
+        self.flush()
+
+    @override
+    def dataReceived(self, data: bytes) -> None:
+        if self._closing or self._lost:
+            return
+        self._touch()
+        self.buffer.feed(data)
+        self.pump()
+
+    def readConnectionLost(self) -> None:
+        """The client has sent all it will; what is in the buffer is still answered."""
+        self._input_ended = True
+        self.pump()
+
+    def writeConnectionLost(self) -> None:
+        """The client reads no more."""
+        self.abort()
+
+    @override
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._lost = True
+        self._output.clear()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self.factory.release(self)
+        gate, self._gate = self._gate, None
+        running, self._running = self._running, None
+        if running is not None:
+            running.cancel()
+        elif gate is not None:
+            gate.cancel()
+        self.buffer.clear()
+        self.closed()
+        logout, self._logout = self._logout, None
+        if logout is not None:
+            logout()
+
+    def closed(self) -> None:
+        """The connection is gone; a subclass releases what it holds."""
+
+    # Commands, one after the other.
+
+    def pump(self) -> None:
+        """Run the commands that are in the buffer. Does not re-enter."""
+        if self._pumping or self._running is not None:
+            self._limit_input()
+            return
+        self._pumping = True
+        budget = COMMANDS_A_TURN
+        try:
+            while self._running is None and not (self._lost or self._closing):
+                if budget == 0:
+                    self._start(self._next_turn())
+                    break
+                command = self.next_command()
+                if command is None:
+                    if self._input_ended and not self._closing:
+                        self.close()
+                    break
+                budget -= 1
+                try:
+                    waiting = self.run_command(command)
+                except Exception:
+                    self._log_bug(Failure())  # type: ignore[no-untyped-call]
+                    continue
+                if waiting is not None:
+                    self._start(waiting)
+        finally:
+            self._pumping = False
+        self.flush()
+        self._limit_input()
+
+    def _start(self, waiting: Coroutine[Any, Any, None]) -> None:
+        done = Deferred.fromCoroutine(waiting)
+        if not done.called or done.paused:
+            self._running = done
+        done.addErrback(self._log_bug)
+        done.addBoth(self._command_done)
+
+    def _command_done(self, _: object) -> None:
+        self._running = None
+        self._touch()
+        if not self._lost:
+            self.pump()
+
+    def _log_bug(self, failure: Failure) -> None:
+        if self._lost and isinstance(failure.value, CancelledError):
+            return
+        self.log.failure("a command of {protocol} failed", failure, protocol=self.protocol_name)
+        if not self._lost:
+            self.command_failed()
+
+    async def _next_turn(self) -> None:
+        """Let the reactor serve others once."""
+        turn: Deferred[None] = Deferred()
+        call = self.clock.callLater(0, turn.callback, None)
+        try:
+            await turn
+        finally:
+            if call.active():
+                call.cancel()
+        self._turn_started = self.clock.seconds()
+
+    def _limit_input(self) -> None:
+        full = len(self.buffer) > self.factory.input_limit and self._running is not None
+        if full != self._input_paused and not (self._lost or self._closing):
+            self._input_paused = full
+            if full:
+                self.transport.pauseProducing()
+            else:
+                self.transport.resumeProducing()
+
+    # Output.
+
+    def write(self, data: bytes) -> None:
+        """Send octets, together with others that are written in the same turn."""
+        self._output.append(data)
+        self._output_size += len(data)
+        if self._output_size >= CHUNK:
+            self.flush()
+
+    def flush(self) -> None:
+        """Hand collected octets to the transport."""
+        if self._output:
+            data = b"".join(self._output)
+            self._output.clear()
+            self._output_size = 0
+            if not self._lost:
+                self.transport.write(data)
+
+    async def drain(self) -> None:
+        """Wait until the client has read what was written, and let others have their turn.
+
+        Every handler awaits this before each chunk of at most 64 KiB.
+        """
+        self.flush()
+        if self._lost:
+            raise CancelledError
+        if self._output_paused:
+            self._gate = Deferred()
+            await self._gate
+        now = self.clock.seconds()
+        if now - self._turn_started > SECONDS_A_TURN:
+            await self._next_turn()
+
+    def pauseProducing(self) -> None:
+        """The transport's buffer is full."""
+        self._output_paused = True
+
+    def resumeProducing(self) -> None:
+        """The transport's buffer is empty again."""
+        self._output_paused = False
+        self._touch()
+        gate, self._gate = self._gate, None
+        if gate is not None:
+            gate.callback(None)
+
+    def stopProducing(self) -> None:
+        """The transport is gone."""
+        self._output_paused = False
+
+    # Ends.
+
+    def close(self) -> None:
+        """Send what was written and end the connection."""
+        if self._lost or self._closing:
+            return
+        self.flush()
+        self._closing = True
+        self.buffer.clear()
+        # Under TLS a registered producer would keep the connection open.
+        self.transport.unregisterProducer()
+        self.transport.loseConnection()
+        self._last_activity = self.clock.seconds()
+        self._rearm(self.factory.close_timeout)
+
+    def abort(self) -> None:
+        """End the connection at once."""
+        if not self._lost:
+            self._closing = True
+            self.transport.abortConnection()
+
+    def _touch(self) -> None:
+        self._last_activity = self._turn_started = self.clock.seconds()
+
+    def _arm_timer(self) -> None:
+        if self._timer is None:
+            self._timer = self.clock.callLater(self.idle_timeout(), self._check_idle)
+
+    def _rearm(self, delay: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self.clock.callLater(delay, self._check_idle)
+
+    def _check_idle(self) -> None:
+        # One timer a connection, re-armed when it fires: activity costs only a time stamp.
+        self._timer = None
+        if self._closing:
+            self.abort()
+            return
+        left = self._last_activity + self.idle_timeout() - self.clock.seconds()
+        if left > 0:
+            self._timer = self.clock.callLater(left, self._check_idle)
+        elif self._running is not None and not self._output_paused:
+            # The silence is ours: a command is still at work.
+            self._arm_timer()
+        elif self._output_paused:
+            self.log.info("client does not read", protocol=self.protocol_name)
+            self.abort()
+        else:
+            self.timed_out()
+            self.close()
+
+    def set_idle_timer(self) -> None:
+        """The result of :meth:`idle_timeout` may have become shorter: look again then."""
+        self._touch()
+        self._rearm(self.idle_timeout())
+
+    # TLS and login.
+
+    def start_tls(self) -> None:
+        """Begin TLS once the reply is sent; what the client sent before is forgotten.
+
+        RFC 3207 section 4.2, RFC 3501 section 6.2.1, RFC 2595 section 4.
+        """
+        self.flush()
+        self.buffer.clear()
+        self.transport.startTLS(self.factory.tls_context)
+
+    @property
+    def can_start_tls(self) -> bool:
+        return self.factory.tls_context is not None and not self.encrypted
+
+    async def login(self, secret: SASLPassword, interface: type[Interface]) -> Any:
+        """Ask the portal for an avatar; a failed attempt is answered after a growing delay.
+
+        :raises AuthenticationFailed: unknown user or wrong password.
+        :raises AuthorizationFailed: the client asked to act as somebody else.
+
+        After a failure, :attr:`logins_exhausted` tells whether to close the connection.
+        """
+        credentials = UsernamePassword(secret.username.encode(), secret.password)
+        try:
+            if secret.wants_other_identity:
+                # Nobody may act for others here yet; the identity is never silently dropped.
+                raise AuthorizationFailed
+            avatar = await self._ask_portal(credentials, interface)
+        except (LoginFailed, AuthenticationFailed, AuthorizationFailed) as error:
+            self._failed_logins += 1
+            self.log.info(
+                "login failed: {protocol} from {peer}",
+                protocol=self.protocol_name,
+                peer=self.info().peer,
+            )
+            await self.pause(min(2 ** (self._failed_logins - 1), self.factory.max_login_delay))
+            if isinstance(error, AuthorizationFailed):
+                raise
+            raise AuthenticationFailed from None
+        return avatar
+
+    async def _ask_portal(self, credentials: UsernamePassword, interface: type[Interface]) -> Any:
+        if self.factory.portal is None:
+            raise UnauthorizedLogin
+        _, avatar, logout = await self.factory.portal.login(credentials, self.info(), interface)
+        if self._lost:
+            logout()
+            raise CancelledError
+        self._end_login()
+        self._logout = logout
+        return avatar
+
+    def _end_login(self) -> None:
+        logout, self._logout = self._logout, None
+        if logout is not None:
+            logout()
+
+    @property
+    def logins_exhausted(self) -> bool:
+        """Too many logins have failed on this connection; it ought to be closed."""
+        return self._failed_logins >= self.factory.max_failed_logins
+
+    async def pause(self, seconds: float) -> None:
+        """Wait, unless the connection goes first."""
+        done: Deferred[None] = Deferred()
+        call = self.clock.callLater(seconds, done.callback, None)
+        try:
+            await done
+        finally:
+            if call.active():
+                call.cancel()
+
+
+class CommandFactory(Factory):
+    """Makes connections and holds their settings; the protocols' factories extend it.
+
+    :param portal: where clients log in; None where nobody can.
+    :param tls_context: an ``IOpenSSLServerConnectionCreator`` or context factory for STARTTLS;
+        None to not offer it.
+    :param clock: source of time; the global reactor when None.
+    :param timeout: seconds of silence after which a connection ends.
+    :param max_connections: connections at the same time.
+    :param max_connections_per_address: the same for one client address; loopback is exempt.
+    :param allow_plaintext_passwords: take passwords without TLS from other hosts too.
+    """
+
+    noisy = False
+    #: Class of the connections.
+    connection_class: type[CommandConnection]
+
+    #: Octets of unread input kept while a command runs; above, the client must wait.
+    input_limit = 256 * 1024
+    #: Failed logins before the connection is closed.
+    max_failed_logins = 5
+    #: Longest pause after a failed login, seconds.
+    max_login_delay = 8.0
+    #: Seconds that a closing connection may take to read the rest.
+    close_timeout = 30.0
+
+    def __init__(
+        self,
+        portal: Portal | None = None,
+        *,
+        tls_context: Any = None,
+        clock: IReactorTime | None = None,
+        timeout: float = 300.0,
+        max_connections: int = 10_000,
+        max_connections_per_address: int = 200,
+        allow_plaintext_passwords: bool = False,
+    ) -> None:
+        if clock is None:
+            from twisted.internet import reactor
+
+            clock = cast(IReactorTime, reactor)
+        self.portal = portal
+        self.tls_context = tls_context
+        self.clock = clock
+        self.timeout = timeout
+        self.max_connections = max_connections
+        self.max_connections_per_address = max_connections_per_address
+        self.allow_plaintext_passwords = allow_plaintext_passwords
+        self.connections: set[CommandConnection] = set()
+        self._by_address: dict[str, int] = {}
+
+    @override
+    def buildProtocol(self, addr: IAddress | None) -> Any:
+        connection = self.connection_class()
+        connection.factory = self
+        return connection
+
+    def admit(self, connection: CommandConnection) -> bool:
+        """Count a new connection; false when there are too many."""
+        host = _host(connection.transport)
+        count = self._by_address.get(host, 0) + 1
+        self._by_address[host] = count
+        self.connections.add(connection)
+        if len(self.connections) > self.max_connections:
+            return False
+        return _is_loopback(host) or count <= self.max_connections_per_address
+
+    def release(self, connection: CommandConnection) -> None:
+        """Forget a connection that is gone."""
+        if connection not in self.connections:
+            return
+        self.connections.discard(connection)
+        host = _host(connection.transport)
+        if (count := self._by_address[host] - 1) > 0:
+            self._by_address[host] = count
+        else:
+            del self._by_address[host]
+
+
+def _host(transport: ITransport) -> str:
+    return getattr(transport.getPeer(), "host", "") or ""
+
+
+def _is_loopback(host: str) -> bool:
+    return not host or host.startswith("127.") or host in ("::1", "::ffff:127.0.0.1")

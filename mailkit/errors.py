@@ -1,0 +1,157 @@
+"""What can go wrong with mail, as exceptions whose text may be shown to a client.
+
+A backend, a delivery or a checker raises one of these; each protocol's ``replies`` module maps the
+class to its own reply (SMTP enhanced status code, IMAP response code, POP3 response code). Any other
+exception is a bug: the client gets a generic reply and the log gets the traceback.
+"""
+
+from __future__ import annotations
+
+
+class MailError(Exception):
+    """A refusal that a person at the other end can understand.
+
+    :param text: one line for the client; the class's ``default_text`` when empty.
+    """
+
+    default_text = "The request failed"
+    #: The same request may succeed later (SMTP 4xx, IMAP [UNAVAILABLE], POP3 [SYS/TEMP]).
+    temporary = False
+
+    def __init__(self, text: str = "") -> None:
+        self.text = text or self.default_text
+        super().__init__(self.text)
+
+
+class TemporaryFailure(MailError):
+    """Something on our side failed; trying again later is right."""
+
+    default_text = "Temporary failure, please try again later"
+    temporary = True
+
+
+class StoreUnavailable(TemporaryFailure):
+    """The store cannot be read or written just now (disk full, closed, in use by another process)."""
+
+    default_text = "The mail store is not available just now, please try again later"
+
+
+class StoreCorrupt(MailError):
+    """Stored octets do not match their checksum, or an index row points to nothing."""
+
+    default_text = "The stored data is damaged"
+
+
+class AuthenticationFailed(MailError):
+    """User unknown or password wrong; the text never says which."""
+
+    default_text = "User name or password is not right"
+
+
+class AuthorizationFailed(MailError):
+    """Authenticated, but may not act as the asked-for identity."""
+
+    default_text = "You may not act for that user"
+
+
+class PermissionDenied(MailError):
+    """The account lacks the right for this."""
+
+    default_text = "Permission denied"
+
+
+class ReadOnly(MailError):
+    """The mailbox or backend cannot be changed."""
+
+    default_text = "This mailbox is read-only"
+
+
+class NoSuchAccount(MailError):
+    """No account of that name."""
+
+    default_text = "No such account"
+
+
+class AccountExists(MailError):
+    """An account, alias or domain of that name exists already."""
+
+    default_text = "That name exists already"
+
+
+class NoSuchMailbox(MailError):
+    """No mailbox of that name."""
+
+    default_text = "No such mailbox"
+
+
+class MailboxExists(MailError):
+    """A mailbox of that name exists already."""
+
+    default_text = "A mailbox of that name exists already"
+
+
+class InvalidMailboxName(MailError):
+    """The name cannot be a mailbox's name here."""
+
+    default_text = "That mailbox name is not allowed"
+
+
+class MailboxInUse(MailError):
+    """Another session holds the maildrop's lock (RFC 1939 section 4)."""
+
+    default_text = "The mailbox is locked by another session"
+    temporary = True
+
+
+class NoSuchMessage(MailError):
+    """No message of that UID (any more)."""
+
+    default_text = "No such message"
+
+
+class NoSuchRecipient(MailError):
+    """A domain of ours, but nobody of that name in it (RFC 3463 X.1.1)."""
+
+    default_text = "No such user here"
+
+
+class RelayDenied(MailError):
+    """Not a domain of ours, and the client may not relay (RFC 3463 X.7.1)."""
+
+    default_text = "This server does not relay mail for that domain"
+
+
+class SenderRefused(MailError):
+    """The reverse-path or From does not belong to the account (RFC 6409 section 6.1)."""
+
+    default_text = "That sender address does not belong to your account"
+
+
+class OverQuota(MailError):
+    """The mailbox is full (RFC 3463 X.2.2)."""
+
+    default_text = "The mailbox is full"
+
+
+class MessageTooLarge(MailError):
+    """The message exceeds the limit (RFC 1870)."""
+
+    default_text = "The message is too large"
+
+
+class MessageRefused(MailError):
+    """The content is not acceptable (RFC 3463 X.6.0)."""
+
+    default_text = "The message is not acceptable"
+
+
+class LimitExceeded(MailError):
+    """A named limit was reached (number of mailboxes, of keywords, of recipients, ...)."""
+
+    default_text = "Too many"
+
+
+class BadCharset(MailError):
+    """A search used a charset that is not known here (RFC 3501 section 6.4.4)."""
+
+    default_text = "That charset is not known here"

@@ -1,0 +1,333 @@
+"""The contracts between protocols, authentication, delivery and stores.
+
+Every method annotated with ``Awaitable`` may be written as ``async def`` or return a Deferred;
+callers always ``await`` it and pass arguments **by keyword**, so parameter names are part of the
+contract. Methods refuse by raising a subclass of :class:`mailkit.errors.MailError`. Everything is
+called on the reactor's thread and must not block it.
+
+Mailboxes speak UIDs and modification sequences. Message sequence numbers exist in the IMAP session
+alone. Optional abilities are interfaces of their own, found with ``providedBy``; a protocol takes a
+slower path, or does not announce an extension, where one is missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import BinaryIO
+
+from zope.interface import Attribute, Interface
+
+from mailkit.model import (
+    AppendMessage,
+    AppendResult,
+    Changes,
+    CopyResult,
+    Envelope,
+    FlagOp,
+    Flags,
+    LocalDelivery,
+    LocalResult,
+    MailboxInfo,
+    MessageInfo,
+    MessageSummary,
+    Outcome,
+    Path,
+    Recipient,
+    Resolution,
+    StoreResult,
+)
+from mailkit.query import Query
+from mailkit.spool import Spool
+
+
+class IMailbox(Interface):
+    """The messages of one mailbox. Required of every backend; read-only by itself."""
+
+    name: str = Attribute("""Full name, levels parted by ``/``; ``INBOX`` in capitals.""")
+
+    def get_info() -> Awaitable[MailboxInfo]:
+        """State of the mailbox now.
+
+        :raises NoSuchMailbox: it has been deleted since it was opened.
+        """
+
+    def list_uids() -> Awaitable[Sequence[int]]:
+        """UIDs of all messages, ascending.
+
+        UIDs are 1 to 2**32-1, strictly ascending in order of arrival and never used again under
+        one UIDVALIDITY (RFC 3501 section 2.3.1.1). The caller does not change the sequence, so a
+        backend may give the same one to many callers.
+        """
+
+    def get_messages(uids: Sequence[int]) -> Awaitable[Sequence[MessageInfo]]:
+        """Details of some messages, by ascending UID; UIDs that do not exist are left out.
+
+        :param uids: ascending.
+        """
+
+    def open_message(uid: int) -> Awaitable[BinaryIO]:
+        """The octets of a message, as a seekable binary file that the caller closes.
+
+        :raises NoSuchMessage: it does not exist (any more).
+        """
+
+    def get_changes(since: int) -> Awaitable[Changes]:
+        """What happened after modification sequence ``since``.
+
+        ``since`` is a ``highest_modseq`` seen before, or 0 for everything. A vanished message is
+        never also in ``added`` or ``changed``.
+        """
+
+
+class IWritableMailbox(IMailbox):
+    """A mailbox that takes messages and changes. Each change has a new modification sequence."""
+
+    def append(messages: Sequence[AppendMessage]) -> Awaitable[AppendResult]:
+        """Add messages, all or none, durably, with ascending new UIDs (RFC 3501 section 6.3.11).
+
+        The caller keeps the spools and closes them afterwards.
+        """
+
+    def store_flags(
+        uids: Sequence[int], op: FlagOp, flags: Flags, unchanged_since: int | None = None
+    ) -> Awaitable[StoreResult]:
+        """Change flags of messages (RFC 3501 section 6.4.6); UIDs that do not exist are ignored.
+
+        :param unchanged_since: leave messages alone whose modseq is higher (RFC 7162
+            section 3.1.3).
+
+        A message whose flags stay the same keeps its modification sequence.
+        """
+
+    def expunge(uids: Sequence[int]) -> Awaitable[Sequence[int]]:
+        """Remove messages for good, whatever their flags.
+
+        :returns: the UIDs that were there and are gone, ascending.
+        """
+
+
+class ICopyingMailbox(Interface):
+    """A mailbox that can copy or move messages inside its account without reading them."""
+
+    def copy_messages(uids: Sequence[int], destination: str) -> Awaitable[CopyResult]:
+        """Copy messages with their flags and internal dates, all or none (RFC 3501 6.4.7).
+
+        UIDs that do not exist are left out of the result.
+
+        :raises NoSuchMailbox: there is no mailbox ``destination``.
+        """
+
+    def move_messages(uids: Sequence[int], destination: str) -> Awaitable[CopyResult]:
+        """Move messages in one step that nobody sees half done (RFC 6851 section 3.3)."""
+
+
+class IWatchableMailbox(Interface):
+    """A mailbox that tells of changes, whoever makes them."""
+
+    def watch(callback: Callable[[], None]) -> Callable[[], None]:
+        """Call ``callback()`` on the reactor's thread after each change; not awaitable.
+
+        The callback asks ``get_changes`` for details. Calls may be merged.
+
+        :returns: a function that ends the watch; it may be called more than once.
+        """
+
+
+class ISearchableMailbox(Interface):
+    """A mailbox that searches faster than by reading all messages."""
+
+    def search(query: Query) -> Awaitable[Sequence[int]]:
+        """UIDs of the messages that match, ascending: exactly those a plain scan would find."""
+
+
+class ISummarizingMailbox(Interface):
+    """A mailbox that keeps the ENVELOPE and the like ready to send."""
+
+    def get_summaries(uids: Sequence[int]) -> Awaitable[Sequence[MessageSummary]]:
+        """Summaries by ascending UID; UIDs that do not exist are left out.
+
+        Callers ask for at most some hundred at a time.
+        """
+
+
+class IRecentMailbox(Interface):
+    """A mailbox that remembers which messages were announced as \\Recent (RFC 3501 2.3.2)."""
+
+    def claim_recent() -> Awaitable[int]:
+        """Take all messages that are recent now for the calling session.
+
+        :returns: ``first_recent_uid`` as it was: messages from this UID on are recent in the
+            calling session and in no later one.
+        """
+
+
+class IMailAccount(Interface):
+    """One user's mailboxes: the avatar that IMAP and POP3 ask a portal for."""
+
+    name: str = Attribute("""Canonical name, usually the full address.""")
+
+    def list_mailboxes() -> Awaitable[Sequence[MailboxInfo]]:
+        """All mailboxes, sorted by name, INBOX first, non-selectable names included."""
+
+    def open_mailbox(name: str) -> Awaitable[IMailbox]:
+        """The mailbox of that name; may be the same object for several callers.
+
+        Any case of ``inbox`` names INBOX.
+
+        :raises NoSuchMailbox: there is none, or it is not selectable.
+        """
+
+
+class IMailboxAdmin(Interface):
+    """An account whose mailboxes can be made, renamed and deleted."""
+
+    def create_mailbox(name: str, special_use: str | None = None) -> Awaitable[MailboxInfo]:
+        """Make a mailbox and the levels above it (RFC 3501 section 6.3.3).
+
+        :raises MailboxExists: it exists already.
+        :raises InvalidMailboxName: empty level, control characters, too long, too deep.
+        """
+
+    def delete_mailbox(name: str) -> Awaitable[None]:
+        """Delete a mailbox and its messages; one with mailboxes below stays as \\Noselect.
+
+        A mailbox made later under the same name has a higher UIDVALIDITY (RFC 3501 6.3.4).
+
+        :raises NoSuchMailbox: there is none, or it is \\Noselect and has mailboxes below.
+        :raises PermissionDenied: it is INBOX.
+        """
+
+    def rename_mailbox(name: str, new_name: str) -> Awaitable[None]:
+        """Rename a mailbox and those below it; INBOX moves its messages (RFC 3501 6.3.5)."""
+
+    def subscribe(name: str) -> Awaitable[None]:
+        """Add to the subscribed names; the mailbox need not exist (RFC 3501 section 6.3.6)."""
+
+    def unsubscribe(name: str) -> Awaitable[None]:
+        """Remove from the subscribed names."""
+
+    def list_subscriptions() -> Awaitable[Sequence[str]]:
+        """The subscribed names, sorted, those without a mailbox included."""
+
+
+class ISpooling(Interface):
+    """An account, delivery or store that wants message content spooled in a place of its own."""
+
+    def new_spool() -> Spool:
+        """An empty spool; not awaitable."""
+
+
+class IMessageDelivery(Interface):
+    """Takes mail: the avatar that SMTP, submission and LMTP ask a portal for."""
+
+    def check_sender(envelope: Envelope) -> Awaitable[None]:
+        """Judge MAIL FROM; the reverse-path and parameters are in the envelope, no recipient yet.
+
+        :raises MailError: refused.
+        """
+
+    def check_recipient(envelope: Envelope, recipient: Recipient) -> Awaitable[None]:
+        """Judge one RCPT TO; ``recipient`` is not in the envelope yet.
+
+        :raises NoSuchRecipient: a domain of ours without such a user.
+        :raises RelayDenied: not a domain of ours, and the client may not relay.
+        """
+
+    def deliver(envelope: Envelope, message: Spool) -> Awaitable[Sequence[Outcome]]:
+        """Take the message for all recipients; durable when this returns.
+
+        The spool holds the message with its Received field; the caller closes it afterwards.
+
+        :returns: one outcome a recipient, in the envelope's order.
+        """
+
+
+class IMailStore(Interface):
+    """Keeps the mail of many accounts."""
+
+    def open_account(name: str) -> Awaitable[IMailAccount]:
+        """The account of that canonical name.
+
+        :raises NoSuchAccount: there is none.
+        """
+
+    def deliver(
+        message: Spool, deliveries: Sequence[LocalDelivery]
+    ) -> Awaitable[Sequence[LocalResult]]:
+        """Put one message into several mailboxes, keeping its octets once; durable on return.
+
+        A mailbox that is missing is replaced by INBOX. Failures are told by recipient.
+        """
+
+    def close() -> Awaitable[None]:
+        """Finish what was accepted, flush, and release the files. No call may follow."""
+
+
+class IDirectory(Interface):
+    """Knows which domains, accounts and aliases are ours."""
+
+    def resolve(path: Path) -> Awaitable[Resolution]:
+        """Who gets mail for that address: account, sub-address, alias, catch-all.
+
+        Domains compare without regard to case, local parts as well. ``Postmaster`` without domain
+        is accepted (RFC 5321 section 4.5.1).
+
+        :raises RelayDenied: the domain is not ours.
+        :raises NoSuchRecipient: the domain is ours, the local part is nobody's.
+        """
+
+    def owns_address(account: str, path: Path) -> Awaitable[bool]:
+        """Whether the account may send as that address: its own, a sub-address, an alias."""
+
+    def find_account(login: str) -> Awaitable[str | None]:
+        """Canonical account name for what a user typed as user name, or None.
+
+        The bare local part is enough where only one domain is served.
+        """
+
+    def get_password_hash(account: str) -> Awaitable[str | None]:
+        """The account's password hash in PHC string format; None without account or password."""
+
+
+class IDirectoryAdmin(Interface):
+    """A directory that can be changed."""
+
+    def list_domains() -> Awaitable[Sequence[str]]:
+        """The domains, sorted."""
+
+    def add_domain(domain: str) -> Awaitable[None]:
+        """:raises AccountExists: it is there already."""
+
+    def remove_domain(domain: str) -> Awaitable[None]:
+        """:raises NoSuchAccount: it is not there.
+        :raises PermissionDenied: accounts or aliases are still in it.
+        """
+
+    def list_accounts() -> Awaitable[Sequence[str]]:
+        """Canonical account names, sorted."""
+
+    def add_account(name: str, password_hash: str | None = None) -> Awaitable[None]:
+        """Make an account with the mailboxes of :data:`mailkit.model.NEW_ACCOUNT_MAILBOXES`.
+
+        A domain that is not served yet is added.
+
+        :raises AccountExists: it is there already.
+        """
+
+    def remove_account(name: str) -> Awaitable[None]:
+        """Remove an account with all its mail and the aliases that name only it."""
+
+    def set_password_hash(account: str, password_hash: str | None) -> Awaitable[None]:
+        """:raises NoSuchAccount: there is none."""
+
+    def list_aliases() -> Awaitable[Sequence[tuple[str, Sequence[str]]]]:
+        """Aliases with their targets, sorted."""
+
+    def add_alias(alias: str, targets: Sequence[str]) -> Awaitable[None]:
+        """Send mail for ``alias`` to the targets; ``@example.org`` is the domain's catch-all.
+
+        :raises AccountExists: an account has that address.
+        """
+
+    def remove_alias(alias: str) -> Awaitable[None]:
+        """:raises NoSuchAccount: there is none."""

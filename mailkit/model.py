@@ -1,0 +1,268 @@
+"""Value objects that cross the contracts in :mod:`mailkit.interfaces`."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from mailkit._typing import override
+from mailkit.errors import MailError
+from mailkit.spool import Spool
+
+#: Flags of a message: system flags in their canonical case (``\\Seen``), keywords as first spelt.
+Flags = frozenset[str]
+
+SEEN = "\\Seen"
+ANSWERED = "\\Answered"
+FLAGGED = "\\Flagged"
+DELETED = "\\Deleted"
+DRAFT = "\\Draft"
+#: The system flags that a client may set (RFC 3501 section 2.3.2). ``\\Recent`` is session state.
+SYSTEM_FLAGS = (SEEN, ANSWERED, FLAGGED, DELETED, DRAFT)
+
+#: The mailbox that each account has (RFC 3501 section 5.1).
+INBOX = "INBOX"
+#: Separates the levels of a mailbox name, in every contract and on the IMAP wire.
+SEPARATOR = "/"
+
+#: Special-use attributes of the mailboxes that a new account gets (RFC 6154 section 2).
+NEW_ACCOUNT_MAILBOXES: Mapping[str, str | None] = {
+    INBOX: None,
+    "Archive": "\\Archive",
+    "Drafts": "\\Drafts",
+    "Junk": "\\Junk",
+    "Sent": "\\Sent",
+    "Trash": "\\Trash",
+}
+
+#: Header fields (lower case) whose raw octets :attr:`MessageSummary.header` carries: what mail
+#: clients ask for when they list a mailbox.
+SUMMARY_FIELDS: frozenset[bytes] = frozenset(
+    b"date from sender reply-to to cc bcc subject message-id in-reply-to references newsgroups "
+    b"content-type content-transfer-encoding mime-version list-id list-post list-unsubscribe "
+    b"priority x-priority importance auto-submitted delivered-to return-path".split()
+)
+
+
+class FlagOp(enum.Enum):
+    """What ``store_flags`` does with the flags that it is given."""
+
+    ADD = "+"
+    REMOVE = "-"
+    REPLACE = "="
+
+
+class MessageInfo(NamedTuple):
+    """What a list of messages shows without opening any."""
+
+    uid: int
+    flags: Flags
+    #: Seconds since the epoch, UTC: when the message arrived (RFC 3501 section 2.3.3).
+    internal_date: int
+    #: Octets of the whole message as it is sent to a client.
+    size: int
+    #: Modification sequence of the last change of this message (RFC 7162); grows in each mailbox.
+    modseq: int
+    #: Names the content: equal for copies of one message (RFC 8474 EMAILID).
+    email_id: str | None = None
+    #: Names the conversation (RFC 8474 THREADID).
+    thread_id: str | None = None
+    #: Seconds since the epoch: when it was put into this mailbox (RFC 8514).
+    save_date: int | None = None
+
+
+class MessageSummary(NamedTuple):
+    """Ready-to-send octets of a message, made by :mod:`mailkit.mime`."""
+
+    uid: int
+    #: The ENVELOPE value (RFC 3501 section 7.4.2).
+    envelope: bytes
+    #: The BODYSTRUCTURE value.
+    body_structure: bytes
+    #: Raw octets of those header fields that are in :data:`SUMMARY_FIELDS`, in message order,
+    #: without the empty line.
+    header: bytes
+
+
+class MailboxInfo(NamedTuple):
+    """State of a mailbox, from kept counters: cheap to ask for."""
+
+    #: Full name, levels parted by :data:`SEPARATOR`, decoded; INBOX in capitals.
+    name: str
+    #: Survives renaming (RFC 8474 MAILBOXID).
+    mailbox_id: str
+    uid_validity: int
+    uid_next: int
+    highest_modseq: int
+    messages: int
+    unseen: int
+    #: Octets of all messages together.
+    size: int
+    #: Messages with this UID or a higher one have not been shown to any session (\\Recent).
+    first_recent_uid: int
+    #: A special-use attribute such as ``\\Sent`` (RFC 6154), or None.
+    special_use: str | None = None
+    subscribed: bool = True
+    #: False for a name that holds only mailboxes below it (\\Noselect).
+    selectable: bool = True
+
+
+class AppendMessage(NamedTuple):
+    """A message to be put into a mailbox."""
+
+    content: Spool
+    flags: Flags = frozenset()
+    #: Seconds since the epoch; None for now.
+    internal_date: int | None = None
+
+
+class AppendResult(NamedTuple):
+    """Where appended messages went (RFC 4315 APPENDUID)."""
+
+    uid_validity: int
+    uids: Sequence[int]
+
+
+class CopyResult(NamedTuple):
+    """Where copied or moved messages went (RFC 4315 COPYUID); the sequences run in parallel."""
+
+    uid_validity: int
+    source_uids: Sequence[int]
+    destination_uids: Sequence[int]
+
+
+class StoreResult(NamedTuple):
+    """Outcome of ``store_flags``."""
+
+    #: The messages as they are now, by ascending UID; those whose flags did not change included.
+    messages: Sequence[MessageInfo]
+    #: UIDs left alone because their modseq exceeds ``unchanged_since`` (RFC 7162 MODIFIED).
+    modified: Sequence[int] = ()
+
+
+class Changes(NamedTuple):
+    """What happened in a mailbox after a modification sequence."""
+
+    highest_modseq: int
+    #: UIDs, ascending, that came and are still there.
+    added: Sequence[int]
+    #: UIDs, ascending, that were there before and whose flags changed.
+    changed: Sequence[int]
+    #: UIDs, ascending, that are gone. May name UIDs that the caller never saw.
+    vanished: Sequence[int]
+
+
+@dataclass(frozen=True)
+class ConnectionInfo:
+    """The connection that a login or a transaction comes over; the ``mind`` of ``Portal.login``."""
+
+    #: ``smtp``, ``submission``, ``lmtp``, ``pop3`` or ``imap``.
+    protocol: str
+    #: Address of the client, ``""`` when it has none (UNIX socket).
+    peer: str = ""
+    peer_port: int = 0
+    #: Address that the client connected to.
+    local: str = ""
+    local_port: int = 0
+    #: The connection is encrypted.
+    tls: bool = False
+
+
+class Path(NamedTuple):
+    """A reverse-path or forward-path without its source route (RFC 5321 section 4.1.2).
+
+    The local part is unquoted. The null reverse-path has neither part; ``<Postmaster>`` has no domain.
+    """
+
+    local_part: str
+    domain: str
+
+    @property
+    def is_null(self) -> bool:
+        return not self.local_part and not self.domain
+
+    @property
+    def is_ascii(self) -> bool:
+        return self.local_part.isascii() and self.domain.isascii()
+
+    @override
+    def __str__(self) -> str:
+        if self.is_null:
+            return ""
+        local = self.local_part
+        if not _is_dot_string(local):
+            local = '"' + local.replace("\\", "\\\\").replace('"', '\\"') + '"'
+        return f"{local}@{self.domain}" if self.domain else local
+
+
+_ATEXT = frozenset(
+    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789!#$%&'*+-/=?^_`{|}~"
+)
+
+
+def _is_dot_string(local: str) -> bool:
+    # RFC 5321 section 4.1.2 Dot-string; RFC 6531 section 3.3 adds all non-ASCII to atext.
+    return all(atom and all(c in _ATEXT or c > "\x7f" for c in atom) for atom in local.split("."))
+
+
+@dataclass(frozen=True)
+class Recipient:
+    """One RCPT command."""
+
+    path: Path
+    #: ESMTP parameters by upper-case keyword (``ORCPT``, ``NOTIFY``); None for one without value.
+    parameters: Mapping[str, str | None] = field(default_factory=dict)
+
+
+@dataclass
+class Envelope:
+    """A mail transaction: what RFC 5321 section 2.3.1 calls the envelope, and where it came from."""
+
+    connection: ConnectionInfo
+    #: What the client called itself in HELO, EHLO or LHLO.
+    helo: str
+    reverse_path: Path
+    #: ESMTP parameters of MAIL by upper-case keyword (``SIZE``, ``BODY``, ``SMTPUTF8``).
+    parameters: Mapping[str, str | None] = field(default_factory=dict)
+    recipients: list[Recipient] = field(default_factory=list)
+    #: Name of the authenticated account, or None.
+    account: str | None = None
+    #: Identifies the transaction in the Received field and in the log.
+    transaction_id: str = ""
+
+
+class Outcome(NamedTuple):
+    """What became of one recipient."""
+
+    recipient: Recipient
+    #: None when the message is safely stored or queued for this recipient.
+    error: MailError | None = None
+
+
+class LocalDelivery(NamedTuple):
+    """Put one message into one account's mailbox."""
+
+    account: str
+    mailbox: str = INBOX
+    flags: Flags = frozenset()
+
+
+class LocalResult(NamedTuple):
+    """Outcome of one :class:`LocalDelivery`."""
+
+    uid_validity: int = 0
+    uid: int = 0
+    error: MailError | None = None
+
+
+class Resolution(NamedTuple):
+    """Where mail for an address of ours goes."""
+
+    #: Accounts of this store that get it.
+    accounts: Sequence[str]
+    #: The part after the sub-address separator (RFC 5233): ``lists`` in ``ann+lists@example.org``.
+    detail: str = ""
+    #: Addresses elsewhere that an alias names.
+    remote: Sequence[Path] = ()

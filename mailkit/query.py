@@ -1,0 +1,129 @@
+"""A search, as a tree that any backend can read: no sequence numbers, no charsets, no octets.
+
+IMAP's SEARCH is turned into this (RFC 3501 section 6.4.4); a backend that provides
+:class:`~mailkit.interfaces.ISearchableMailbox` gets it as it is, for any other the protocol
+looks at the messages itself.
+"""
+
+from __future__ import annotations
+
+import datetime
+import enum
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+class Query:
+    """A condition on one message."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True)
+class All(Query):
+    """Every message."""
+
+
+@dataclass(frozen=True)
+class And(Query):
+    """All of the conditions; true when there is none."""
+
+    queries: Sequence[Query]
+
+
+@dataclass(frozen=True)
+class Or(Query):
+    """At least one of the conditions."""
+
+    queries: Sequence[Query]
+
+
+@dataclass(frozen=True)
+class Not(Query):
+    """The condition does not hold."""
+
+    query: Query
+
+
+@dataclass(frozen=True)
+class UIDs(Query):
+    """The message's UID lies in one of the ranges, both ends included."""
+
+    ranges: Sequence[tuple[int, int]]
+
+
+@dataclass(frozen=True)
+class HasFlag(Query):
+    """The flag is set; keywords compare without regard to case."""
+
+    flag: str
+
+
+class Comparison(enum.Enum):
+    """Relation of a message's value to the query's."""
+
+    BEFORE = "<"
+    ON = "="
+    SINCE = ">="
+
+
+@dataclass(frozen=True)
+class InternalDate(Query):
+    """Compare the day of arrival (UTC), time of day disregarded."""
+
+    comparison: Comparison
+    date: datetime.date
+
+
+@dataclass(frozen=True)
+class SentDate(Query):
+    """Compare the day of the Date header field as written there, zone disregarded."""
+
+    comparison: Comparison
+    date: datetime.date
+
+
+@dataclass(frozen=True)
+class Larger(Query):
+    """The message has more octets than this."""
+
+    octets: int
+
+
+@dataclass(frozen=True)
+class Smaller(Query):
+    """The message has fewer octets than this."""
+
+    octets: int
+
+
+@dataclass(frozen=True)
+class ModifiedSince(Query):
+    """The message's modification sequence is at least this (RFC 7162 section 3.1.5)."""
+
+    modseq: int
+
+
+@dataclass(frozen=True)
+class HeaderContains(Query):
+    """A header field of that name, decoded, contains the text; an empty text: the field exists.
+
+    Comparison is without regard to case, as i;unicode-casemap would have it (RFC 5051).
+    """
+
+    name: str
+    text: str
+
+
+@dataclass(frozen=True)
+class BodyContains(Query):
+    """A text part of the body, decoded, contains the text."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class TextContains(Query):
+    """The header or a text part of the body, decoded, contains the text."""
+
+    text: str

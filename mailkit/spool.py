@@ -1,0 +1,183 @@
+"""Message content on its way in: small in memory, large in a file, never whole in memory."""
+
+from __future__ import annotations
+
+import io
+import os
+import tempfile
+from typing import TYPE_CHECKING, BinaryIO, cast
+
+from mailkit._typing import override
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
+#: Octets that a spool keeps in memory before it turns to a file.
+MEMORY_LIMIT = 256 * 1024
+#: Octets that a reader of a large message takes from the file at a time.
+READ_BUFFER = 64 * 1024
+
+
+class Spool:
+    """Collects a message octet by octet and hands it over once.
+
+    Written by a protocol, read by a delivery or a mailbox. Whoever made the spool calls
+    :meth:`close`, which removes a file that nobody has taken.
+
+    :param directory: where a large message's file is made; None for the system's temporary place.
+        A store that renames the file into place gives a directory on its own disk.
+    :param memory_limit: octets kept in memory before a file is used.
+    :param reserve: octets left free at the start of the file, for a store's own record header.
+    """
+
+    def __init__(
+        self, directory: str | None = None, memory_limit: int = MEMORY_LIMIT, reserve: int = 0
+    ) -> None:
+        self._directory = directory
+        self._memory_limit = memory_limit
+        self.reserve = reserve
+        self._prefix = b""
+        self._chunks: list[bytes] = []
+        self._file: BinaryIO | None = None
+        self._written = 0
+        #: Path of the file, once there is one.
+        self.path: str | None = None
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Spool:
+        """A spool that holds ``data`` in memory, whatever its size."""
+        spool = cls(memory_limit=len(data))
+        spool.write(data)
+        return spool
+
+    @property
+    def size(self) -> int:
+        """Octets of the whole message, prefix included."""
+        return len(self._prefix) + self._written
+
+    @property
+    def prefix(self) -> bytes:
+        """Octets that come before what was written."""
+        return self._prefix
+
+    def prepend(self, data: bytes) -> None:
+        """Put ``data`` before everything else: trace fields that are known last."""
+        self._prefix = data + self._prefix
+
+    def write(self, data: bytes) -> None:
+        """Add octets at the end.
+
+        :raises OSError: when the disk refuses.
+        """
+        self._written += len(data)
+        if self._file is None:
+            self._chunks.append(data)
+            if self._written > self._memory_limit:
+                self._turn_to_file()
+        else:
+            self._file.write(data)
+
+    def _turn_to_file(self) -> None:
+        handle, self.path = tempfile.mkstemp(prefix="spool-", dir=self._directory)
+        # A megabyte of buffer: one system call for many network chunks.
+        self._file = os.fdopen(handle, "w+b", buffering=1 << 20)
+        self._file.seek(self.reserve)
+        self._file.writelines(self._chunks)
+        self._chunks = []
+
+    @property
+    def data(self) -> bytes | None:
+        """The whole message when it is in memory, None when it is in a file."""
+        if self._file is not None:
+            return None
+        if len(self._chunks) > 1:
+            self._chunks = [b"".join(self._chunks)]
+        body = self._chunks[0] if self._chunks else b""
+        return self._prefix + body if self._prefix else body
+
+    def open(self) -> BinaryIO:
+        """A new reader at the start of the message (the prefix first); the caller closes it."""
+        if (data := self.data) is not None:
+            return io.BytesIO(data)
+        assert self._file is not None and self.path is not None
+        self._file.flush()
+        raw = PrefixedFile(self._prefix, open(self.path, "rb"), self.reserve)
+        return cast(BinaryIO, io.BufferedReader(raw, READ_BUFFER))
+
+    def take(self) -> str | None:
+        """Hand the file over: it is flushed (not synced), closed and no longer removed by us.
+
+        :returns: its path, the content beginning at ``reserve``; None when it is in memory. The
+            prefix is not part of the file.
+        """
+        if self._file is None:
+            return None
+        path = self.path
+        self._file.close()
+        self._file = self.path = None
+        return path
+
+    def close(self) -> None:
+        """Forget everything; a file that was not taken is removed. May be called again."""
+        self._chunks = []
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+        if self.path is not None:
+            try:
+                os.unlink(self.path)
+            except FileNotFoundError:
+                pass
+            self.path = None
+
+
+class PrefixedFile(io.RawIOBase):
+    """A few octets from memory and then a file, as one stream that can seek.
+
+    :param prefix: octets before the file's.
+    :param source: a binary file; closed with this one.
+    :param start: where the content begins in ``source``, in octets.
+    """
+
+    def __init__(self, prefix: bytes, source: BinaryIO, start: int = 0) -> None:
+        super().__init__()
+        self._prefix = prefix
+        self._source = source
+        self._start = start
+        self._position = 0
+        self._length = len(prefix) + max(0, source.seek(0, os.SEEK_END) - start)
+
+    @override
+    def readable(self) -> bool:
+        return True
+
+    @override
+    def seekable(self) -> bool:
+        return True
+
+    @override
+    def readinto(self, buffer: WriteableBuffer, /) -> int:
+        view = memoryview(buffer).cast("B")
+        wanted = min(len(view), max(0, self._length - self._position))
+        data = self._prefix[self._position : self._position + wanted]
+        if not data and wanted:
+            self._source.seek(self._start + self._position - len(self._prefix))
+            data = self._source.read(wanted)
+        view[: len(data)] = data
+        self._position += len(data)
+        return len(data)
+
+    @override
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._length}[whence]
+        self._position = max(0, base + offset)
+        return self._position
+
+    @override
+    def tell(self) -> int:
+        return self._position
+
+    @override
+    def close(self) -> None:
+        self._source.close()
+        super().close()

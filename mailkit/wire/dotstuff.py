@@ -1,0 +1,96 @@
+"""Dot-stuffing: the transparency of SMTP DATA (RFC 5321 section 4.5.2) and POP3 (RFC 1939 3)."""
+
+from __future__ import annotations
+
+import re
+
+_LONE = re.compile(rb"\r\n|\r|\n")
+
+
+def has_bare_line_end(data: bytes) -> bool:
+    """Whether a CR or LF stands alone; ``data`` must not begin or end between a CR and its LF."""
+    pairs = data.count(b"\r\n")
+    return data.count(b"\n") != pairs or data.count(b"\r") != pairs
+
+
+def normalise_line_ends(data: bytes) -> bytes:
+    """Make every CRLF, bare CR and bare LF a CRLF, under the same condition."""
+    return _LONE.sub(b"\r\n", data) if has_bare_line_end(data) else data
+
+
+class DotDecoder:
+    """Turns the octets after DATA into content, chunk by chunk.
+
+    Only CRLF "." CRLF ends the data; a bare CR or LF never does, wherever it stands (RFC 5321
+    section 2.3.8), so that no other reader of the same octets can find another end. No returned
+    piece begins or ends between a CR and its LF.
+
+    :ivar finished: the end has been seen.
+    """
+
+    __slots__ = ("_held", "_skip", "finished")
+
+    def __init__(self) -> None:
+        # As if a line had just ended: the first line may be the final dot.
+        self._held = b"\r\n"
+        self._skip = 2
+        self.finished = False
+
+    def feed(self, data: bytes) -> tuple[bytes, bytes]:
+        """Decode a chunk.
+
+        :returns: content, and the octets that follow the end of data (empty before the end).
+        """
+        octets = self._held + data
+        pieces = []
+        position = 0
+        rest = b""
+        while (found := octets.find(b"\r\n.", position)) >= 0:
+            after = octets[found + 3 : found + 5]
+            if after == b"\r\n":
+                pieces.append(octets[position : found + 2])
+                rest = octets[found + 5 :]
+                self.finished = True
+                break
+            if after in (b"", b"\r"):
+                pieces.append(octets[position:found])
+                self._held = octets[found:]
+                break
+            pieces.append(octets[position : found + 2])
+            position = found + 3
+        else:
+            keep = 2 if octets.endswith(b"\r\n") else 1 if octets.endswith(b"\r") else 0
+            end = max(position, len(octets) - keep)
+            pieces.append(octets[position:end])
+            self._held = octets[end:]
+        content = b"".join(pieces) if len(pieces) > 1 else pieces[0]
+        if self._skip and content:
+            content = content[2:]
+            self._skip = 0
+        return content, rest
+
+
+class DotEncoder:
+    """Makes a message ready to be sent as a multi-line reply or after DATA, chunk by chunk.
+
+    A dot after a bare LF is doubled too: many readers take the LF for a line end.
+    """
+
+    __slots__ = ("_last",)
+
+    def __init__(self) -> None:
+        self._last = b"\r\n"
+
+    def feed(self, data: bytes) -> bytes:
+        """The octets to send for a chunk of content."""
+        if not data:
+            return b""
+        stuffed = data.replace(b"\n.", b"\n..") if b"\n." in data else data
+        if data.startswith(b".") and self._last.endswith(b"\n"):
+            stuffed = b"." + stuffed
+        self._last = (self._last + data[-2:])[-2:]
+        return stuffed
+
+    def finish(self) -> bytes:
+        """The end of the data, after a line end that the content may lack."""
+        return b".\r\n" if self._last == b"\r\n" else b"\r\n.\r\n"

@@ -1,0 +1,61 @@
+"""Modified UTF-7 for mailbox names (RFC 3501 section 5.1.3)."""
+
+from __future__ import annotations
+
+import binascii
+import re
+
+_SHIFTED = re.compile(rb"&([^-]*)-")
+_ENCODE = re.compile(r"&|[^\x20-\x7e]+")
+_BASE64 = re.compile(rb"[A-Za-z0-9+,]+\Z")
+
+
+def encode(name: str) -> bytes:
+    """A mailbox name as it stands on the wire."""
+    return _ENCODE.sub(_encode_run, name).encode("ascii")
+
+
+def _encode_run(match: re.Match[str]) -> str:
+    run = match.group()
+    if run == "&":
+        return "&-"
+    encoded = binascii.b2a_base64(run.encode("utf-16-be", "surrogatepass"), newline=False)
+    return "&" + encoded.rstrip(b"=").replace(b"/", b",").decode("ascii") + "-"
+
+
+def decode(octets: bytes) -> str:
+    """The mailbox name that ``octets`` stand for.
+
+    :raises ValueError: 8-bit or control octets, an unfinished shift, a shift that encodes what
+        needs none, broken base64 or UTF-16: the name has exactly one encoding, so that two
+        spellings never name one mailbox.
+    """
+    parts = []
+    position = 0
+    for match in _SHIFTED.finditer(octets):
+        parts.append(_direct(octets[position : match.start()]))
+        parts.append(_decode_run(match.group(1)))
+        position = match.end()
+    parts.append(_direct(octets[position:]))
+    name = "".join(parts)
+    if encode(name) != octets:
+        raise ValueError("not the modified UTF-7 form of a name")
+    return name
+
+
+def _direct(octets: bytes) -> str:
+    if b"&" in octets or any(octet < 0x20 or octet > 0x7E for octet in octets):
+        raise ValueError("octets that modified UTF-7 does not allow")
+    return octets.decode("ascii")
+
+
+def _decode_run(run: bytes) -> str:
+    if not run:
+        return "&"
+    if not _BASE64.match(run):
+        raise ValueError("broken base64 in a mailbox name")
+    padded = run.replace(b",", b"/") + b"=" * (-len(run) % 4)
+    try:
+        return binascii.a2b_base64(padded).decode("utf-16-be")
+    except (binascii.Error, UnicodeDecodeError) as error:
+        raise ValueError("broken base64 in a mailbox name") from error
