@@ -1,0 +1,92 @@
+# Everything works on a fresh clone with make and Python 3.10 or newer; each target makes what it needs.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+PYTEST := $(BIN)/python -m pytest
+PYTEST_ARGS ?=
+# Interpreters that `make test-all` looks for.
+PYTHONS ?= python3.10 python3.11 python3.12 python3.13
+# Programs, by their Debian packages, that the tests in tests/interop talk to when they are there.
+INTEROP_PACKAGES := swaks curl mutt isync fetchmail msmtp lftp
+
+.DEFAULT_GOAL := help
+.PHONY: help run test test-random test-all interop interop-packages lint format types docs bench clean
+
+help:  ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# The environment: mailkit from this directory, and what the target needs besides. A stamp for each
+# extra, so that `make run` does not wait for the test tools.
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
+	  echo "mailkit needs Python 3.10 or newer; name one with: make PYTHON=/path/to/python" >&2; \
+	  exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: setup.cfg pyproject.toml | $(BIN)/python
+	$(PIP) --editable .
+	@touch $@
+
+$(VENV)/.installed-%: setup.cfg pyproject.toml | $(BIN)/python
+	$(PIP) --editable '.[$*]'
+	@touch $@
+
+run: $(VENV)/.installed  ## start a mail server for trying out, on this machine only
+	@$(BIN)/python -m mailkit.tap.demo
+
+test: $(VENV)/.installed-test  ## run all tests, in a fixed order
+	$(PYTEST) -p no:randomly $(PYTEST_ARGS) tests
+
+test-random: $(VENV)/.installed-test  ## run all tests in a random order
+	$(PYTEST) $(PYTEST_ARGS) tests
+
+test-all:  ## run all tests under each Python 3.10 to 3.13 that is installed
+	@found=; failed=; \
+	for python in $(PYTHONS); do \
+	  command -v $$python >/dev/null || { echo "$$python is not installed: left out"; continue; }; \
+	  found=1; echo "== $$python"; \
+	  $(MAKE) --no-print-directory test PYTHON=$$python VENV=.venv-$$python || failed="$$failed $$python"; \
+	done; \
+	[ -n "$$found" ] || { echo "none of $(PYTHONS) is installed" >&2; exit 1; }; \
+	[ -z "$$failed" ] || { echo "failed:$$failed" >&2; exit 1; }
+
+interop: interop-packages $(VENV)/.installed-test  ## test with other people's mail programs (installs Debian packages)
+	$(PYTEST) -p no:randomly $(PYTEST_ARGS) tests/interop
+
+interop-packages:
+	@missing=; for package in $(INTEROP_PACKAGES); do \
+	  dpkg -s $$package >/dev/null 2>&1 || missing="$$missing $$package"; done; \
+	[ -n "$$missing" ] || exit 0; \
+	command -v apt-get >/dev/null || { \
+	  echo "no apt-get here: tests that need$$missing are skipped"; exit 0; }; \
+	sudo=; [ "$$(id -u)" = 0 ] || sudo=sudo; \
+	{ $$sudo apt-get update -q && DEBIAN_FRONTEND=noninteractive $$sudo apt-get install -q -y \
+	  --no-install-recommends $$missing; } >/dev/null || \
+	  echo "could not install$$missing: tests that need them are skipped"
+
+lint: $(VENV)/.installed-dev  ## look for mistakes and for formatting that ruff would change
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(VENV)/.installed-dev  ## let ruff format everything
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+types: $(VENV)/.installed-dev  ## check the type annotations
+	$(BIN)/mypy
+
+docs: $(VENV)/.installed-dev  ## build the documentation into docs/_build/html
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
+	@echo "docs/_build/html/index.html"
+
+bench: $(VENV)/.installed-bench  ## measure mailkit beside other Python mail servers
+	$(BIN)/python benchmarks/run.py $(BENCH_ARGS)
+
+clean:  ## remove environments, caches and what was built; mailkit-data is kept
+	rm -rf .venv .venv-* build dist *.egg-info docs/_build _trial_temp* .hypothesis
+	rm -rf .mypy_cache .ruff_cache .pytest_cache twisted/plugins/dropin.cache twistd.pid twistd.log
+	find mailkit tests twisted examples docs benchmarks -name __pycache__ -type d -prune \
+	  -exec rm -rf {} + 2>/dev/null || true

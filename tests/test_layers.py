@@ -1,0 +1,257 @@
+"""Which module may import which: read from the syntax trees, so nothing needs to be imported."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import NamedTuple
+
+from twisted.trial.unittest import SynchronousTestCase
+
+ROOT = Path(__file__).resolve().parent.parent
+#: Modules longer than this are two modules.
+MAX_LINES = 600
+
+
+class Rule(NamedTuple):
+    """What the modules of some patterns may import besides the standard library.
+
+    Patterns are matched against whole module names; ``{own}`` is the module's package.
+    """
+
+    modules: str
+    mailkit: str = ""
+    others: str = ""
+
+
+#: Octets to values, no I/O. Each knows the ones before it.
+WIRE = "mailkit.wire mailkit.wire.*"
+VALUES = f"mailkit._typing mailkit.errors mailkit.spool mailkit.query mailkit.model {WIRE}"
+MIME = "mailkit.mime mailkit.mime.* mailkit.matching"
+CONTRACTS = f"{VALUES} mailkit.interfaces"
+PURE = f"{VALUES} {MIME}"
+#: The parts of a protocol that know no connection. ``*`` is one protocol: see `own_package`.
+PROTOCOL_PURE = (
+    "mailkit.*.grammar mailkit.*.state mailkit.imap.render mailkit.imap.fetch mailkit.imap.search"
+)
+
+#: The first rule with a matching pattern holds. Twisted's names stand for zope.interface too, as
+#: whoever uses Twisted implements its interfaces.
+RULES = (
+    Rule("mailkit"),
+    Rule("mailkit._typing", others="typing_extensions"),
+    Rule("mailkit.errors mailkit.spool mailkit.query", "mailkit._typing"),
+    Rule("mailkit.model", "mailkit._typing mailkit.errors mailkit.spool"),
+    Rule(WIRE, f"mailkit._typing mailkit.errors {WIRE}"),
+    Rule("mailkit.mime mailkit.mime.*", f"{VALUES} mailkit.mime mailkit.mime.*"),
+    Rule("mailkit.matching", f"{VALUES} mailkit.mime mailkit.mime.*"),
+    Rule("mailkit.interfaces", VALUES, "zope.interface"),
+    Rule("mailkit.connection", CONTRACTS, "twisted zope.interface"),
+    Rule(PROTOCOL_PURE, f"{PURE} {PROTOCOL_PURE}"),
+    Rule(
+        "mailkit.smtp mailkit.smtp.* mailkit.pop3 mailkit.pop3.* mailkit.imap mailkit.imap.*",
+        f"{CONTRACTS} {MIME} mailkit.connection {{own}} {{own}}.*",
+        "twisted zope.interface",
+    ),
+    Rule(
+        "mailkit.store mailkit.store.*",
+        f"{CONTRACTS} {MIME} mailkit.store mailkit.store.*",
+        "twisted zope.interface",
+    ),
+    Rule(
+        "mailkit.auth mailkit.auth.*",
+        f"{CONTRACTS} mailkit.auth mailkit.auth.*",
+        "twisted zope.interface argon2",
+    ),
+    Rule(
+        "mailkit.delivery mailkit.delivery.*",
+        f"{CONTRACTS} {MIME} mailkit.delivery mailkit.delivery.*",
+        "twisted zope.interface",
+    ),
+    Rule(
+        "mailkit.testing mailkit.testing.*",
+        f"{CONTRACTS} mailkit.testing mailkit.testing.*",
+        "twisted zope.interface",
+    ),
+    Rule(
+        "mailkit.tap mailkit.tap.*",
+        "mailkit mailkit.*",
+        "twisted zope.interface click cryptography OpenSSL tomli",
+    ),
+)
+
+
+def matches(name: str, patterns: str, own: str = "") -> bool:
+    return any(fnmatchcase(name, p.replace("{own}", own)) for p in patterns.split())
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imports(source: str, module: str, is_package: bool = False) -> Iterator[tuple[int, str]]:
+    """Line and full name of everything imported, inside functions and TYPE_CHECKING as well."""
+    package = module.split(".") if is_package else module.split(".")[:-1]
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield node.lineno, alias.name
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            names = [*base, *([node.module] if node.module else [])]
+            for alias in node.names:
+                # `from mailkit.wire import sasl` imports a module, `... import Path` does not.
+                full = ".".join([*names, alias.name])
+                is_module = full.startswith("mailkit.") and _is_module(full)
+                yield node.lineno, full if is_module else ".".join(names)
+
+
+def _is_module(name: str) -> bool:
+    path = ROOT.joinpath(*name.split("."))
+    return path.is_dir() or path.with_suffix(".py").is_file()
+
+
+def own_package(module: str) -> str:
+    return ".".join(module.split(".")[:2])
+
+
+def problems(source: str, module: str, is_package: bool = False) -> list[str]:
+    """What ``module`` imports and must not, as lines for people."""
+    rule = next((rule for rule in RULES if matches(module, rule.modules)), None)
+    if rule is None:
+        return [f"{module}: no rule says what it may import; add one here and in the style guide"]
+    own = own_package(module)
+    found = []
+    for line, name in imports(source, module, is_package):
+        top = name.partition(".")[0]
+        if top in sys.stdlib_module_names or top == "_typeshed":
+            continue
+        if top == "mailkit":
+            allowed = matches(name, rule.mailkit, own) and not (
+                # `*` in a pattern must not lead from one protocol to another.
+                matches(name, PROTOCOL_PURE) and own_package(name) != own and own != "mailkit.tap"
+            )
+        else:
+            allowed = any(f"{name}.".startswith(f"{other}.") for other in rule.others.split())
+        if not allowed:
+            found.append(f"{module}, line {line}: must not import {name}")
+    return found
+
+
+def python_files(*folders: str) -> list[Path]:
+    return sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py"))
+
+
+class LayerTests(SynchronousTestCase):
+    """The import table of the style guide."""
+
+    def test_every_module_keeps_to_its_layer(self) -> None:
+        found = []
+        files = python_files("mailkit")
+        for path in files:
+            source = path.read_text("utf-8")
+            found += problems(source, module_name(path), path.name == "__init__.py")
+        self.assertEqual(found, [])
+        self.assertGreater(len(files), 10)
+
+    def test_nothing_imports_tap(self) -> None:
+        found = [
+            f"{module_name(path)}, line {line}"
+            for path in python_files("mailkit")
+            if not matches(module_name(path), "mailkit.tap mailkit.tap.*")
+            for line, name in imports(path.read_text("utf-8"), module_name(path))
+            if matches(name, "mailkit.tap mailkit.tap.*")
+        ]
+        self.assertEqual(found, [])
+
+    def test_pure_modules_load_without_twisted(self) -> None:
+        # The syntax trees show direct imports; this shows what loading really brings in.
+        names = [
+            module_name(path)
+            for path in python_files("mailkit")
+            if matches(module_name(path), PURE)
+        ]
+        program = (
+            "import importlib, sys\n"
+            f"for name in {names!r}: importlib.import_module(name)\n"
+            "print(*sorted({n.partition('.')[0] for n in sys.modules}"
+            " & {'twisted', 'zope', 'OpenSSL', 'asyncio'}))"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60
+        )
+        self.assertEqual((done.returncode, done.stderr, done.stdout.strip()), (0, "", ""))
+
+
+class RuleTests(SynchronousTestCase):
+    """The reader of the rules sees what it must see."""
+
+    def check(self, module: str, source: str) -> list[str]:
+        return [line.rpartition(" ")[2] for line in problems(source, module)]
+
+    def test_grammar_must_not_know_twisted(self) -> None:
+        for source in (
+            "import twisted",
+            "from twisted.internet import defer",
+            "def f():\n    from zope.interface import Interface",
+        ):
+            self.assertEqual(len(self.check("mailkit.smtp.grammar", source)), 1, source)
+        self.assertEqual(self.check("mailkit.smtp.grammar", "import re"), [])
+
+    def test_state_knows_the_grammar_but_no_connection(self) -> None:
+        module = "mailkit.imap.state"
+        self.assertEqual(self.check(module, "from mailkit.imap.grammar import Command"), [])
+        self.assertEqual(len(self.check(module, "from mailkit.smtp.grammar import Command")), 1)
+        self.assertEqual(len(self.check(module, "import mailkit.imap.protocol")), 1)
+
+    def test_protocols_must_not_know_each_other_nor_stores(self) -> None:
+        for source in (
+            "import mailkit.imap.protocol",
+            "from mailkit.store import memory",
+            "from mailkit.auth.realm import MailRealm",
+            "from ..imap import grammar",
+        ):
+            self.assertEqual(len(self.check("mailkit.pop3.handlers", source)), 1, source)
+        self.assertEqual(self.check("mailkit.pop3.handlers", "from . import grammar"), [])
+        self.assertEqual(
+            self.check("mailkit.imap.handlers.selected", "from mailkit.imap.state import x"), []
+        )
+
+    def test_the_standard_packages_are_looked_through(self) -> None:
+        self.assertEqual(
+            self.check("mailkit.pop3.protocol", "from mailkit import store"), ["mailkit.store"]
+        )
+
+    def test_only_named_libraries_are_used(self) -> None:
+        self.assertEqual(self.check("mailkit.tap.stores", "import requests"), ["requests"])
+        self.assertEqual(self.check("mailkit.interfaces", "import zope.event"), ["zope.event"])
+
+    def test_a_module_without_a_rule_is_told(self) -> None:
+        self.assertIn("no rule", problems("", "mailkit.novelty")[0])
+
+
+class ShapeTests(SynchronousTestCase):
+    """Rules about files."""
+
+    def test_no_module_is_too_long(self) -> None:
+        folders = ("mailkit", "twisted", "tests", "examples", "benchmarks")
+        lengths = {
+            str(path.relative_to(ROOT)): len(path.read_text("utf-8").splitlines())
+            for path in python_files(*folders)
+        }
+        self.assertEqual({p: n for p, n in lengths.items() if n > MAX_LINES}, {})
+        self.assertIn("mailkit/model.py", lengths)
+
+    def test_twisted_is_a_namespace_and_stays_one(self) -> None:
+        # An __init__.py there would hide Twisted itself.
+        self.assertEqual(list((ROOT / "twisted").rglob("__init__.py")), [])
+
+    def test_every_test_package_can_be_imported(self) -> None:
+        folders = {path.parent for path in python_files("tests") if path.name.startswith("test_")}
+        missing = [str(f.relative_to(ROOT)) for f in folders if not (f / "__init__.py").is_file()]
+        self.assertEqual(missing, [])
