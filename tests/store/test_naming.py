@@ -70,4 +70,4 @@ class HierarchyTests(SynchronousTestCase):
 
     def test_order(self) -> None:
         expected = ["INBOX", "INBOX/z", "Archive", "Archive/1", "archive", "Archive-old", "sent"]
-        self.assertEqual(sorted(expected[::-1], key=sort_key), expected)
+        self.assertEqual(sorted(set(expected), key=sort_key), expected)

@@ -1,0 +1,277 @@
+"""Who gets mail for an address: the rules that every directory shares. No I/O of its own.
+
+A local part is tried as it stands, then without its sub-address (RFC 5233), then the domain's
+catch-all gets it; at each step an account goes before an alias. Addresses are kept and looked up in
+the canonical form that :func:`canonical_address` makes.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Awaitable, Sequence
+from typing import Protocol
+
+from mailkit.errors import LimitExceeded, MailError, NoSuchRecipient, RelayDenied
+from mailkit.model import Path, Resolution
+
+#: Aliases that name aliases: how many in a row are followed.
+MAX_ALIAS_DEPTH = 10
+#: Addresses that one alias may lead to, those on the way included.
+MAX_ALIAS_TARGETS = 1000
+#: Octets of a local part and a domain (RFC 5321 section 4.5.3.1).
+MAX_LOCAL_PART = 64
+MAX_DOMAIN = 255
+
+#: RFC 5321 section 4.5.1: the one address that works everywhere.
+POSTMASTER = "postmaster"
+
+# What an administrator may write without quotes, and with them (RFC 5321 section 4.1.2).
+_ATOM = r"""[^\s"(),.:;<>@\[\\\]]+"""
+_DOT_STRING = re.compile(rf"{_ATOM}(?:\.{_ATOM})*\Z")
+_QUOTED = re.compile(r'"(?:[^"\\]|\\.)+"\Z')
+_LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\Z")
+
+
+class AddressBook(Protocol):
+    """What a directory looks up; every argument is in canonical form."""
+
+    def is_domain(self, domain: str) -> Awaitable[bool]:
+        """Whether the domain is ours."""
+
+    def list_domains(self) -> Awaitable[Sequence[str]]:
+        """Our domains, sorted."""
+
+    def find_address(self, address: str) -> Awaitable[str | None]:
+        """Name of the account that has this address, or None."""
+
+    def find_alias(self, address: str) -> Awaitable[Sequence[str] | None]:
+        """Targets of the alias or the catch-all (``@domain``), or None."""
+
+    def first_account(self) -> Awaitable[str | None]:
+        """Name of the account that was made first, or None."""
+
+
+def canonical_domain(domain: str) -> str:
+    """Lower case, with A-labels (``xn--``) for whatever is not ASCII; never fails.
+
+    Plain punycode of the normalised label is what IDNA2008 (RFC 5891) makes of every valid label.
+    The standard library's codec is IDNA2003, which turns ``ß`` into ``ss``: another domain.
+    """
+    if domain.isascii():
+        return domain.lower().removesuffix(".")
+    domain = unicodedata.normalize("NFKC", domain).lower().replace("\u3002", ".").removesuffix(".")
+    return ".".join(
+        label if label.isascii() else "xn--" + label.encode("punycode").decode("ascii")
+        for label in domain.split(".")
+    )
+
+
+def canonical_local_part(local_part: str) -> str:
+    """Lower case, in Unicode's NFC; never fails.
+
+    Not ``casefold``, which would make one person of ``weiß`` and ``weiss``.
+    """
+    if local_part.isascii():
+        return local_part.lower()
+    text = unicodedata.normalize("NFC", unicodedata.normalize("NFC", local_part).lower())
+    # A lone surrogate (from a command line in another encoding) names nobody, and can't be stored.
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def canonical_address(address: str) -> str:
+    """Check an address that an administrator gave: ``ann@example.org``.
+
+    :raises MailError: it is none.
+    """
+    local, domain = _split(address)
+    return f"{canonical_local_part(local)}@{domain}"
+
+
+def _split(address: str) -> tuple[str, str]:
+    """The unquoted local part, in its own case, and the canonical domain."""
+    address = address.strip()
+    local, at, domain = address.rpartition("@")
+    if not at:
+        raise MailError(f"Not a full address, such as ann@example.org: {address!r}")
+    if _QUOTED.match(local):
+        local = re.sub(r"\\(.)", r"\1", local[1:-1])
+    elif not _DOT_STRING.match(local):
+        raise MailError(f"Not an address: {address!r}")
+    if not local.isprintable() or len(local.encode()) > MAX_LOCAL_PART:
+        raise MailError(f"Not an address that can get mail: {address!r}")
+    return local, valid_domain(domain)
+
+
+def valid_domain(domain: str) -> str:
+    """Check a domain that an administrator gave, and make it canonical.
+
+    :raises MailError: it is not a domain; address literals are none.
+    """
+    canonical = canonical_domain(domain.strip())
+    if len(canonical) > MAX_DOMAIN or not all(map(_LABEL.match, canonical.split("."))):
+        raise MailError(f"Not a domain: {domain!r}")
+    return canonical
+
+
+def canonical_alias(alias: str) -> str:
+    """Check an alias's address, or ``@example.org`` for all that nobody else gets.
+
+    :raises MailError: it is neither.
+    """
+    alias = alias.strip()
+    if alias.startswith("@"):
+        return "@" + valid_domain(alias[1:])
+    return canonical_address(alias)
+
+
+def canonical_targets(alias: str, targets: Sequence[str]) -> list[str]:
+    """Check the targets of a (canonical) alias; one without a domain lies in the alias's own.
+
+    Local parts of targets keep their case: the target may be elsewhere, or carry a sub-address.
+
+    :raises MailError: there is none, or one is not an address, or there are too many.
+    """
+    found: dict[str, str] = {}
+    for target in targets:
+        target = target.strip()
+        if "@" not in target:
+            target = f"{target}@{alias.rpartition('@')[2]}"
+        local, domain = _split(target)
+        found.setdefault(f"{canonical_local_part(local)}@{domain}", f"{local}@{domain}")
+    if not found:
+        raise MailError("An alias has at least one target")
+    if len(found) > MAX_ALIAS_TARGETS:
+        raise LimitExceeded(f"An alias has at most {MAX_ALIAS_TARGETS} targets")
+    return list(found.values())
+
+
+async def resolve(book: AddressBook, path: Path, *, separator: str = "+") -> Resolution:
+    """What :meth:`mailkit.interfaces.IDirectory.resolve` asks for.
+
+    An alias is followed through other aliases. What of it leads nowhere (a loop, an account that is
+    gone) is left out, as long as anything remains.
+
+    Mail for Postmaster always arrives where there is any account (RFC 5321 section 4.5.1): without
+    domain, or with a domain of ours that has no ``postmaster`` and no catch-all, it goes to the
+    ``postmaster`` of another domain of ours, or else to the account that was made first.
+
+    :param separator: between user and detail of a sub-address; empty for none.
+    :raises RelayDenied: not a domain of ours.
+    :raises NoSuchRecipient: nobody has that address, or its alias leads nowhere.
+    :raises LimitExceeded: the alias leads to too many addresses.
+    """
+    domain = canonical_domain(path.domain)
+    if domain and not await book.is_domain(domain):
+        raise RelayDenied
+    walk = _Walk(book, separator)
+    if domain and path.local_part:
+        await walk.follow(path.local_part, domain)
+    if walk.is_empty and canonical_local_part(path.local_part) == POSTMASTER:
+        await _find_postmaster(walk)
+    if walk.is_empty:
+        raise NoSuchRecipient
+    return walk.result()
+
+
+async def _find_postmaster(walk: _Walk) -> None:
+    for domain in await walk.book.list_domains():
+        await walk.follow(POSTMASTER, domain)
+        if not walk.is_empty:
+            return
+    if (account := await walk.book.first_account()) is not None:
+        walk.accounts[account] = ""
+
+
+async def owns_address(
+    book: AddressBook, account: str, path: Path, *, separator: str = "+"
+) -> bool:
+    """Whether mail for that address reaches the account, so that it may send as that address."""
+    if not path.domain:
+        return False
+    try:
+        resolution = await resolve(book, path, separator=separator)
+    except MailError:
+        return False
+    return account in resolution.accounts
+
+
+async def find_account(book: AddressBook, login: str) -> str | None:
+    """What :meth:`mailkit.interfaces.IDirectory.find_account` asks for."""
+    local, at, domain = login.rpartition("@")
+    if at:
+        return await book.find_address(f"{canonical_local_part(local)}@{canonical_domain(domain)}")
+    domains = await book.list_domains()
+    if len(domains) != 1:
+        return None
+    return await book.find_address(f"{canonical_local_part(login)}@{domains[0]}")
+
+
+class _Walk:
+    """Follows one address through the aliases, breadth first."""
+
+    def __init__(self, book: AddressBook, separator: str) -> None:
+        self.book = book
+        self.separator = separator
+        #: Account name -> detail.
+        self.accounts: dict[str, str] = {}
+        self.remote: dict[str, Path] = {}
+        self.detail = ""
+        self._seen: set[str] = set()
+
+    @property
+    def is_empty(self) -> bool:
+        return not self.accounts and not self.remote
+
+    def result(self) -> Resolution:
+        details = set(self.accounts.values())
+        # A detail in an alias's target counts where it holds for everybody.
+        detail = self.detail or (details.pop() if len(details) == 1 else "")
+        return Resolution(tuple(self.accounts), detail, tuple(self.remote.values()))
+
+    async def follow(self, local: str, domain: str) -> None:
+        """Collect whoever gets mail for an address in a domain of ours."""
+        waiting = [Path(local, domain)]
+        for depth in range(MAX_ALIAS_DEPTH + 1):
+            found: list[str] = []
+            for path in waiting:
+                targets, detail = await self._look_up(path)
+                if not depth:
+                    self.detail = detail
+                found.extend(targets)
+            waiting = [_path(target) for target in found]
+            if not waiting:
+                return
+
+    async def _look_up(self, path: Path) -> tuple[Sequence[str], str]:
+        """Note an account or a remote address; give an alias's targets, and the sub-address."""
+        local, domain = canonical_local_part(path.local_part), canonical_domain(path.domain)
+        address = f"{local}@{domain}"
+        if address in self._seen:
+            return (), ""
+        if len(self._seen) > MAX_ALIAS_TARGETS:
+            raise LimitExceeded(f"{path} leads to too many addresses")
+        self._seen.add(address)
+        if not await self.book.is_domain(domain):
+            self.remote[address] = Path(path.local_part, domain)
+            return (), ""
+        candidates = [(address, "")]
+        if self.separator:
+            user, _, _ = local.partition(self.separator)
+            if user and user != local:
+                # In its own case: the detail may name a mailbox.
+                detail = path.local_part.partition(self.separator)[2]
+                candidates.append((f"{user}@{domain}", detail))
+        candidates.append((f"@{domain}", ""))
+        for candidate, detail in candidates:
+            if (account := await self.book.find_address(candidate)) is not None:
+                self.accounts.setdefault(account, detail)
+                return (), detail
+            if (targets := await self.book.find_alias(candidate)) is not None:
+                return targets, detail
+        return (), ""
+
+
+def _path(target: str) -> Path:
+    local, _, domain = target.rpartition("@")
+    return Path(local, domain)
