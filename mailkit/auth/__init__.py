@@ -1,0 +1,1 @@
+"""Logins: password hashes, credentials checkers, and the realm that gives out accounts."""

@@ -1,0 +1,95 @@
+"""Credentials checkers: the store's own accounts, and several checkers in a row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from twisted.cred.checkers import ICredentialsChecker
+from twisted.cred.credentials import IUsernamePassword
+from twisted.cred.error import LoginFailed, UnauthorizedLogin
+from twisted.internet.defer import Deferred, maybeDeferred
+from zope.interface import Interface, implementer
+
+from mailkit.auth.passwords import PasswordHasher
+from mailkit.errors import MailError
+from mailkit.interfaces import IDirectory
+
+#: Octets of a user name or a password; more is refused unread.
+MAX_LENGTH = 4096
+
+
+@implementer(ICredentialsChecker)
+class DirectoryChecker:
+    """Checks passwords against the hashes of a directory. The avatar id is the account's name.
+
+    A user that does not exist, one without a password and a wrong password fail with the same
+    text, after the same time.
+    """
+
+    credentialInterfaces = (IUsernamePassword,)
+
+    def __init__(self, directory: IDirectory, hasher: PasswordHasher | None = None) -> None:
+        self._directory = directory
+        self._hasher = hasher or PasswordHasher()
+
+    def requestAvatarId(self, credentials: Any) -> Deferred[Any]:
+        return Deferred.fromCoroutine(self._check(credentials.username, credentials.password))
+
+    async def _check(self, username: bytes | str, password: bytes | str) -> str:
+        if len(username) > MAX_LENGTH or len(password) > MAX_LENGTH:
+            raise UnauthorizedLogin
+        account = stored = None
+        login = _text(username)
+        if login:
+            account = await self._directory.find_account(login=login)
+        if account is not None:
+            stored = await self._directory.get_password_hash(account=account)
+        if account is None or stored is None:
+            await self._hasher.verify_nobody(password)
+            raise UnauthorizedLogin
+        if not await self._hasher.verify(stored, password):
+            raise UnauthorizedLogin
+        return account
+
+
+@implementer(ICredentialsChecker)
+class ChainChecker:
+    """Asks several checkers in turn until one knows the credentials.
+
+    A Portal holds one checker for each credentials interface and replaces it without a word; this
+    one may be put there for any number. A checker that fails on its own side does not stop the
+    ones after it; its failure is told when they refuse too.
+    """
+
+    def __init__(self, checkers: Iterable[ICredentialsChecker]) -> None:
+        self._checkers = tuple(checkers)
+        interfaces: dict[type[Interface], None] = {}
+        for checker in self._checkers:
+            interfaces.update(dict.fromkeys(checker.credentialInterfaces))
+        self.credentialInterfaces = tuple(interfaces)
+
+    def requestAvatarId(self, credentials: Any) -> Deferred[Any]:
+        return Deferred.fromCoroutine(self._ask(credentials))
+
+    async def _ask(self, credentials: Any) -> Any:
+        trouble: MailError | None = None
+        for checker in self._checkers:
+            if not any(i.providedBy(credentials) for i in checker.credentialInterfaces):
+                continue
+            try:
+                return await maybeDeferred(checker.requestAvatarId, credentials)
+            except LoginFailed:
+                continue
+            except MailError as error:
+                trouble = trouble or error
+        raise trouble or UnauthorizedLogin()
+
+
+def _text(username: bytes | str) -> str | None:
+    if isinstance(username, str):
+        return username
+    try:
+        return username.decode("utf-8")
+    except UnicodeDecodeError:
+        return None

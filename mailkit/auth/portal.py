@@ -1,0 +1,49 @@
+"""A portal in one call, for programs that embed a protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from twisted.cred.checkers import AllowAnonymousAccess, ICredentialsChecker
+from twisted.cred.portal import Portal
+
+from mailkit.auth.checkers import ChainChecker, DirectoryChecker
+from mailkit.auth.passwords import PasswordHasher
+from mailkit.auth.realm import Deliveries, MailRealm
+from mailkit.interfaces import IDirectory, IDirectoryAdmin, IMailStore
+
+
+def make_portal(
+    store: IMailStore,
+    checkers: Sequence[ICredentialsChecker] = (),
+    *,
+    directory: IDirectory | None = None,
+    deliveries: Deliveries | None = None,
+    create_accounts: bool | None = None,
+    hasher: PasswordHasher | None = None,
+) -> Portal:
+    """A portal where users log in to their accounts, and anybody delivers mail.
+
+    :param checkers: asked in turn; the accounts and passwords of ``directory`` when empty.
+    :param directory: the accounts; the store itself when it is one.
+    :param deliveries: makes deliveries; clients may then also log in as ``Anonymous()`` for one.
+    :param create_accounts: make an account for a user whom ``checkers`` know and the directory
+        does not; None for: when checkers are given and the directory can be changed.
+    :param hasher: verifies the directory's passwords.
+    :raises ValueError: there is neither a checker nor a directory.
+    """
+    if directory is None and IDirectory.providedBy(store):
+        directory = store
+    external = list(checkers)
+    if not external:
+        if directory is None:
+            raise ValueError("a store that is no directory needs a checker")
+        external.append(DirectoryChecker(directory, hasher))
+    if create_accounts is None:
+        create_accounts = bool(checkers) and IDirectoryAdmin.providedBy(directory)
+    realm = MailRealm(store, directory, deliveries, create_accounts)
+    portal = Portal(realm)
+    if deliveries is not None:
+        portal.registerChecker(AllowAnonymousAccess())
+    portal.registerChecker(external[0] if len(external) == 1 else ChainChecker(external))
+    return portal

@@ -1,0 +1,111 @@
+"""The realm: from an authenticated name to an account, or to a delivery."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from twisted.cred.portal import IRealm
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from zope.interface import Interface, implementer
+
+from mailkit.errors import AccountExists, AuthorizationFailed, NoSuchAccount
+from mailkit.interfaces import (
+    IDirectory,
+    IDirectoryAdmin,
+    IMailAccount,
+    IMailStore,
+    IMessageDelivery,
+)
+from mailkit.model import ConnectionInfo
+
+#: Makes the delivery for an account, or for an anonymous client (None), on a connection.
+Deliveries = Callable[[str | None, ConnectionInfo], IMessageDelivery]
+
+_Avatar = tuple[type[Interface], Any, Callable[[], None]]
+
+
+@implementer(IRealm)
+class MailRealm:
+    """Gives an authenticated user the account of that name, and anybody a delivery.
+
+    :param store: opens accounts.
+    :param directory: knows the canonical name of an account; without one the authenticated name
+        is taken as it is.
+    :param deliveries: makes deliveries; None where no mail is taken.
+    :param create_accounts: an authenticated user without an account gets one. For checkers that
+        know users the directory does not; needs an ``IDirectoryAdmin``.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        store: IMailStore,
+        directory: IDirectory | None = None,
+        deliveries: Deliveries | None = None,
+        create_accounts: bool = False,
+    ) -> None:
+        if create_accounts and not IDirectoryAdmin.providedBy(directory):
+            raise ValueError("create_accounts needs a directory that can be changed")
+        self._store = store
+        self._directory = directory
+        self._deliveries = deliveries
+        self._create_accounts = create_accounts
+
+    def requestAvatar(
+        self, avatar_id: bytes | str | tuple[()], mind: Any, *interfaces: type[Interface]
+    ) -> Deferred[_Avatar]:
+        return Deferred.fromCoroutine(self._avatar(avatar_id, mind, interfaces))
+
+    async def _avatar(
+        self, avatar_id: bytes | str | tuple[()], mind: Any, interfaces: tuple[type[Interface], ...]
+    ) -> _Avatar:
+        anonymous = avatar_id == ()
+        if IMailAccount in interfaces and not anonymous:
+            name = await self._account_name(avatar_id)
+            return IMailAccount, await self._store.open_account(name=name), _nothing_to_release
+        if IMessageDelivery in interfaces and self._deliveries is not None:
+            account = None if anonymous else await self._account_name(avatar_id)
+            return IMessageDelivery, self._deliveries(account, mind), _nothing_to_release
+        if IMailAccount in interfaces:
+            raise AuthorizationFailed("Mailboxes are only for users who have logged in")
+        raise NotImplementedError("none of these interfaces is provided here")
+
+    async def _account_name(self, avatar_id: bytes | str | tuple[()]) -> str:
+        try:
+            login = avatar_id.decode("utf-8") if isinstance(avatar_id, bytes) else str(avatar_id)
+        except UnicodeDecodeError:
+            raise NoSuchAccount from None
+        if self._directory is None:
+            return login
+        name = await self._directory.find_account(login=login)
+        if name is not None:
+            return name
+        if not self._create_accounts:
+            raise NoSuchAccount
+        return await self._create(login)
+
+    async def _create(self, login: str) -> str:
+        directory: Any = self._directory
+        name = login
+        if "@" not in login and (domains := await directory.list_domains()):
+            # A bare name among several domains belongs to the first.
+            name = f"{login}@{domains[0]}"
+        if (found := await directory.find_account(login=name)) is not None:
+            return str(found)
+        try:
+            await directory.add_account(name=name)
+        except AccountExists:
+            # Another connection of the same user was faster, or it is an alias.
+            pass
+        else:
+            self.log.info("made account {account} at its first login", account=name)
+        if (found := await directory.find_account(login=name)) is None:
+            raise NoSuchAccount
+        return str(found)
+
+
+def _nothing_to_release() -> None:
+    """Logout: accounts and deliveries hold nothing for a connection."""
