@@ -9,10 +9,10 @@ commands leave in one write.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Generator
 from typing import Any, TypeVar, cast
 
-from twisted.cred.credentials import UsernamePassword
+from twisted.cred.credentials import ICredentials, UsernamePassword
 from twisted.cred.error import LoginFailed, UnauthorizedLogin
 from twisted.cred.portal import Portal
 from twisted.internet.defer import CancelledError, Deferred
@@ -237,7 +237,15 @@ class CommandConnection(Protocol, ABC):
         self._limit_input()
 
     def _start(self, waiting: Coroutine[Any, Any, None]) -> None:
-        done = Deferred.fromCoroutine(waiting)
+        try:
+            awaited = waiting.send(None)
+        except StopIteration:
+            # It had nothing to wait for, so it costs no Deferred.
+            return
+        except Exception:
+            self._log_bug(Failure())  # type: ignore[no-untyped-call]
+            return
+        done = Deferred.fromCoroutine(_go_on(waiting, awaited))
         if not done.called or done.paused:
             self._running = done
         done.addErrback(self._log_bug)
@@ -424,7 +432,7 @@ class CommandConnection(Protocol, ABC):
             raise AuthenticationFailed from None
         return avatar
 
-    async def _ask_portal(self, credentials: UsernamePassword, interface: type[Interface]) -> Any:
+    async def _ask_portal(self, credentials: ICredentials, interface: type[Interface]) -> Any:
         if self.factory.portal is None:
             raise UnauthorizedLogin
         _, avatar, logout = await self.factory.portal.login(credentials, self.info(), interface)
@@ -533,6 +541,23 @@ class CommandFactory(Factory):
             self._by_address[host] = count
         else:
             del self._by_address[host]
+
+
+def _go_on(coroutine: Coroutine[Any, Any, None], awaited: Any) -> Generator[Any, Any, None]:
+    """The rest of a coroutine that was begun by hand and now waits for ``awaited``."""
+    try:
+        while True:
+            try:
+                result = yield awaited
+            except GeneratorExit:
+                coroutine.close()
+                raise
+            except BaseException as error:
+                awaited = coroutine.throw(error)
+            else:
+                awaited = coroutine.send(result)
+    except StopIteration:
+        return
 
 
 def _host(transport: ITransport) -> str:
