@@ -70,6 +70,7 @@ class CommandConnection(Protocol, ABC):
         self._pumping = False
         self._lost = False
         self._closing = False
+        self._stopping = False
         self._input_ended = False
         self._input_paused = False
         self._gate: Deferred[None] | None = None
@@ -214,7 +215,7 @@ class CommandConnection(Protocol, ABC):
         self._pumping = True
         budget = COMMANDS_A_TURN
         try:
-            while self._running is None and not (self._lost or self._closing):
+            while self._running is None and not (self.closing or self._stopping):
                 if budget == 0:
                     self._start(self._next_turn())
                     break
@@ -233,6 +234,9 @@ class CommandConnection(Protocol, ABC):
                     self._start(waiting)
         finally:
             self._pumping = False
+        if self._stopping and self._running is None and not self.closing:
+            self.say_goodbye()
+            self.close()
         self.flush()
         self._limit_input()
 
@@ -347,6 +351,14 @@ class CommandConnection(Protocol, ABC):
         self.transport.loseConnection()
         self._last_activity = self.clock.seconds()
         self._rearm(self.factory.close_timeout)
+
+    def shut_down(self) -> None:
+        """The server stops: end the connection once the command at work is answered."""
+        self._stopping = True
+        self.pump()
+
+    def say_goodbye(self) -> None:
+        """The server stops; a subclass says so if the protocol can. The connection closes."""
 
     def abort(self) -> None:
         """End the connection at once."""
