@@ -1,0 +1,1 @@
+"""The same mail workloads against several servers on loopback, side by side."""

@@ -1,0 +1,240 @@
+"""What is measured. Each workload gets a freshly started server with empty mailboxes."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from .corpus import FIRST_ARRIVAL, Corpus, Mail
+from .imap import IMAP
+from .peers import PASSWORD, Peer, user
+from .process import Meter, memory
+from .report import Samples
+from .sessions import Failure, Retrieved, drive, imap_login, pop3, pop3_status, smtp
+
+#: Parallel sessions of the deliveries and logins.
+SESSIONS = 20
+#: Account with the 10,000 messages, accounts that get deliveries, that log in, that IDLE.
+BIG = 0
+RECEIVERS = range(10, 20)
+LOGINS = range(20, 40)
+IDLERS = range(10, 60)
+POP3_READERS = range(1, 6)
+
+_PASSWORD = PASSWORD.encode()
+_Item = TypeVar("_Item")
+
+
+@dataclass
+class Bench:
+    """What a workload is given.
+
+    :param scale: shrinks every count.
+    :param repetitions: of each measurement, after one warm-up.
+    """
+
+    peer: Peer
+    corpus: Corpus
+    scale: float
+    repetitions: int
+    samples: Samples = field(default_factory=Samples)
+    notes: list[str] = field(default_factory=list)
+
+    def count(self, full: int) -> int:
+        """A count, scaled; a multiple of the number of sessions."""
+        return max(SESSIONS, int(full * self.scale) // SESSIONS * SESSIONS)
+
+    def rounds(self, items: Sequence[_Item]) -> list[tuple[bool, Sequence[_Item]]]:
+        """A tenth of the items to warm up, then all of them for each repetition."""
+        warm_up = items[: max(2 * SESSIONS, len(items) // 10)]
+        return [(False, warm_up), *[(True, items)] * self.repetitions]
+
+    def note(self, text: str) -> None:
+        """Say what the reader of the figures must know."""
+        self.notes.append(text)
+
+
+# Deliveries.
+
+
+def deliver_smtp(bench: Bench) -> None:
+    """Mail accepted and made durable, over SMTP."""
+    _deliver(bench, "smtp")
+
+
+def deliver_lmtp(bench: Bench) -> None:
+    """The same over LMTP."""
+    _deliver(bench, "lmtp")
+
+
+def _deliver(bench: Bench, kind: str) -> None:
+    seen = bench.peer.counter(RECEIVERS)
+    for label, size, total, recipients, each in (
+        ("4 KiB, 1 message a session", 4096, 2000, 1, 1),
+        ("4 KiB, 10 messages a session", 4096, 2000, 1, 10),
+        ("4 KiB, 10 recipients, 10 messages a session", 4096, 400, 10, 10),
+        ("1 MiB, 10 messages a session", 1 << 20, 200, 1, 10),
+    ):
+        contents = [bench.corpus.fixed(size, number) for number in range(20)]
+        mails = [
+            (
+                [user(RECEIVERS[(n + k) % len(RECEIVERS)]) for k in range(recipients)],
+                contents[n % 20],
+            )
+            for n in range(bench.count(total))
+        ]
+        for counts, batch in bench.rounds(mails):
+            before = seen()
+            groups = [batch[start : start + each] for start in range(0, len(batch), each)]
+            port = bench.peer.ports[kind]
+            with Meter(bench.peer.pids) as meter:
+                drive([(port, smtp(group, kind == "lmtp")) for group in groups], SESSIONS)
+            _await_count(seen, before + len(batch) * recipients)
+            if counts:
+                bench.samples.add(label, "messages/s", len(batch) / meter.wall, meter)
+
+
+def _await_count(seen: Callable[[], int], wanted: int) -> None:
+    """What was accepted must be there for readers; a queue may take a while.
+
+    :raises Failure: mail is missing.
+    """
+    deadline = time.monotonic() + 120
+    while (got := seen()) != wanted:
+        if time.monotonic() > deadline:
+            raise Failure(f"{wanted - got} accepted messages are missing after 120 s")
+        time.sleep(0.1)
+
+
+# Logins.
+
+
+def log_in(bench: Bench) -> None:
+    """IMAP sessions that log in and out."""
+    users = [user(LOGINS[n % len(LOGINS)]) for n in range(bench.count(1000))]
+    port = bench.peer.ports["imap"]
+    for counts, batch in bench.rounds(users):
+        with Meter(bench.peer.pids) as meter:
+            drive([(port, imap_login(name, _PASSWORD)) for name in batch], SESSIONS)
+        if counts:
+            bench.samples.add("LOGIN, LOGOUT", "sessions/s", len(batch) / meter.wall, meter)
+
+
+# Reading by IMAP.
+
+_FETCHES = (
+    ("UID FLAGS INTERNALDATE RFC822.SIZE", b"UID FLAGS INTERNALDATE RFC822.SIZE"),
+    ("ENVELOPE", b"ENVELOPE"),
+    ("BODYSTRUCTURE", b"BODYSTRUCTURE"),
+    ("four header fields", b"BODY.PEEK[HEADER.FIELDS (FROM TO SUBJECT DATE)]"),
+)
+#: Seconds of one pass above which it is not repeated.
+_LONG = 20.0
+
+
+def fetch(bench: Bench) -> None:
+    """One session that reads a mailbox of 10,000 messages, after a restart and once more."""
+    peer, total = bench.peer, bench.count(10_000)
+    peer.seed(BIG, bench.corpus.many(total))
+    if not peer.memory_only:
+        peer.restart()
+    connection = IMAP(peer.ports["imap"], user(BIG), _PASSWORD)
+    with Meter(peer.pids) as meter:
+        connection.command(b"SELECT INBOX")
+    bench.samples.add("SELECT, first", "ms", meter.wall * 1e3, low_is_better=True)
+    for label, items in _FETCHES:
+        _fetch(bench, connection, label, b"FETCH 1:* (%s)" % items, total)
+    bodies = bench.count(2000)
+    _fetch(bench, connection, "whole messages", b"FETCH 1:%d (BODY.PEEK[])" % bodies, bodies)
+    connection.close()
+
+
+def _fetch(bench: Bench, connection: IMAP, label: str, command: bytes, wanted: int) -> None:
+    for repetition in range(1 + bench.repetitions):
+        with Meter(bench.peer.pids) as meter:
+            reply = connection.command(command)
+        got = len(re.findall(rb"(?m)^\* \d+ FETCH", reply))
+        if got != wanted:
+            bench.note(f"{label}: {got} FETCH responses, {wanted} expected")
+        when = "warm" if repetition else "first"
+        bench.samples.add(f"{label}, {when}", "messages/s", wanted / meter.wall, meter)
+        if meter.wall > _LONG:
+            bench.note(f"{label}: {meter.wall:.0f} s a pass, not repeated")
+            return
+
+
+# Idle connections.
+
+
+def idle(bench: Bench) -> None:
+    """A thousand clients that wait for mail."""
+    peer, total = bench.peer, bench.count(1000)
+    for number in IDLERS:
+        peer.seed(number, [Mail(bench.corpus.fixed(1024, number), FIRST_ARRIVAL)])
+    time.sleep(1)
+    before = memory(peer.pids)
+    connections: list[IMAP] = []
+    try:
+        with Meter(peer.pids) as meter:
+            for number in range(total):
+                name = user(IDLERS[number % len(IDLERS)])
+                connections.append(IMAP(peer.ports["imap"], name, _PASSWORD))
+                connections[-1].command(b"SELECT INBOX")
+                connections[-1].idle()
+        time.sleep(5)
+        after = memory(peer.pids)
+    finally:
+        for connection in connections:
+            connection.socket.close()
+    samples = bench.samples
+    pss, rss = after.pss_kib - before.pss_kib, after.rss_kib - before.rss_kib
+    samples.add("memory a connection (PSS)", "KiB", pss / total, low_is_better=True)
+    samples.add("memory a connection (RSS)", "KiB", rss / total, low_is_better=True)
+    samples.add("whole server (PSS)", "MiB", after.pss_kib / 1024, low_is_better=True)
+    samples.add("LOGIN, SELECT, IDLE, one by one", "connections/s", total / meter.wall, meter)
+
+
+# POP3.
+
+
+def read_pop3(bench: Bench) -> None:
+    """Five clients that read and delete 200 messages each; then clients that only look."""
+    peer, port = bench.peer, bench.peer.ports["pop3"]
+    mails = bench.corpus.many(bench.count(200))
+    for label, window in (("one by one", 1), ("20 in flight", 20)):
+        for _ in range(bench.repetitions):
+            for number in POP3_READERS:
+                peer.seed(number, mails)
+            got = Retrieved()
+            with Meter(peer.pids) as meter:
+                sessions = [pop3(user(n), _PASSWORD, window, got) for n in POP3_READERS]
+                drive([(port, session) for session in sessions], len(sessions))
+            if got.messages != len(mails) * len(POP3_READERS):
+                bench.note(f"{label}: {got.messages} messages read")
+            add = bench.samples.add
+            add(f"RETR, {label}", "messages/s", got.messages / got.seconds, meter)
+            add(f"RETR, {label}", "MB/s", got.octets / got.seconds / 1e6)
+            add(f"whole session, {label}", "sessions/s", len(POP3_READERS) / meter.wall)
+    for number in POP3_READERS:
+        peer.seed(number, mails)
+    looks = [user(POP3_READERS[n % len(POP3_READERS)]) for n in range(bench.count(500))]
+    for counts, batch in bench.rounds(looks):
+        with Meter(peer.pids) as meter:
+            jobs = [(port, pop3_status(name, _PASSWORD)) for name in batch]
+            drive(jobs, len(POP3_READERS))
+        if counts:
+            bench.samples.add("login, STAT, QUIT", "sessions/s", len(batch) / meter.wall, meter)
+
+
+#: Name to the port that it needs and the function.
+WORKLOADS: Mapping[str, tuple[str, Callable[[Bench], None]]] = {
+    "smtp": ("smtp", deliver_smtp),
+    "lmtp": ("lmtp", deliver_lmtp),
+    "login": ("imap", log_in),
+    "fetch": ("imap", fetch),
+    "idle": ("imap", idle),
+    "pop3": ("pop3", read_pop3),
+}
