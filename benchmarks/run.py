@@ -54,7 +54,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--scale", type=float, default=1.0, help="0.05 for a quick look")
     parser.add_argument("--python", default=sys.executable, help="where the servers are installed")
     parser.add_argument("--directory", help="where mail is kept: the disk that is measured")
-    parser.add_argument("--out", default="build/benchmark", help="prefix of the .json and .md written")
+    parser.add_argument(
+        "--out", default="build/benchmark", help="prefix of the .json and .md written"
+    )
     arguments = parser.parse_args()
     for option, known in (("peers", _PEERS), ("workloads", WORKLOADS)):
         chosen = [name for name in getattr(arguments, option).split(",") if name]
