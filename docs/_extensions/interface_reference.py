@@ -1,0 +1,111 @@
+"""Documents zope.interface contracts: ``.. interfaces:: dotted.module``.
+
+autodoc sees an interface as an instance and its methods as data without annotations, so this
+directive reads the module's syntax tree instead: every class with its bases, attributes and
+methods, in the order of the source, signatures as they are written.
+
+It also keeps the backslashes that mail is full of (``\\Seen``) in every docstring, as
+reStructuredText would swallow them.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import inspect
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from docutils import nodes
+from docutils.statemachine import StringList
+from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
+
+_BACKSLASHES = re.compile(r"\\{1,2}")
+
+
+class Interfaces(SphinxDirective):
+    """Documents all interfaces of a module."""
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        """The nodes that stand in place of the directive."""
+        name = self.arguments[0]
+        spec = importlib.util.find_spec(name)
+        if spec is None or spec.origin is None:
+            raise self.error(f"no module {name}")
+        self.env.note_dependency(spec.origin)
+        module = ast.parse(Path(spec.origin).read_text(encoding="utf-8"))
+        lines = [f".. py:currentmodule:: {name}", ""]
+        for statement in module.body:
+            if isinstance(statement, ast.ClassDef):
+                lines += _describe_interface(statement)
+        return self._parse(lines, spec.origin)
+
+    def _parse(self, lines: list[str], origin: str) -> list[nodes.Node]:
+        """Parse generated reStructuredText where the directive stands."""
+        container = nodes.Element()
+        container.document = self.state.document
+        self.state.nested_parse(StringList(lines, source=origin), 0, container)
+        return container.children
+
+
+def _describe_interface(node: ast.ClassDef) -> Iterator[str]:
+    yield f".. py:class:: {node.name}"
+    yield ""
+    bases = [base.id for base in node.bases if isinstance(base, ast.Name)]
+    if extended := [f":class:`{base}`" for base in bases if base != "Interface"]:
+        yield f"   Extends {', '.join(extended)}."
+        yield ""
+    yield from _indented(ast.get_docstring(node), 1)
+    for member in node.body:
+        if isinstance(member, ast.FunctionDef):
+            returned = f" -> {ast.unparse(member.returns)}" if member.returns else ""
+            yield f"   .. py:method:: {member.name}({ast.unparse(member.args)}){returned}"
+            yield ""
+            yield from _indented(ast.get_docstring(member), 2)
+        elif isinstance(member, ast.AnnAssign) and isinstance(member.target, ast.Name):
+            yield f"   .. py:attribute:: {member.target.id}"
+            yield f"      :type: {ast.unparse(member.annotation)}"
+            yield ""
+            yield from _indented(_attribute_text(member.value), 2)
+
+
+def _attribute_text(value: ast.expr | None) -> str | None:
+    """The text in ``Attribute("...")``."""
+    if isinstance(value, ast.Call) and value.args and isinstance(value.args[0], ast.Constant):
+        return inspect.cleandoc(str(value.args[0].value))
+    return None
+
+
+def _indented(text: str | None, depth: int) -> Iterator[str]:
+    for line in (text or "").splitlines():
+        yield "   " * depth + _keep_backslashes(line) if line else ""
+    yield ""
+
+
+def _keep_backslashes(line: str) -> str:
+    """One backslash in a literal, two elsewhere, whether or not the source has it escaped."""
+    parts = line.split("``")
+    parts[::2] = [_BACKSLASHES.sub(r"\\\\", part) for part in parts[::2]]
+    parts[1::2] = [_BACKSLASHES.sub(r"\\", part) for part in parts[1::2]]
+    return "``".join(parts)
+
+
+def _process_docstring(
+    app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]
+) -> None:
+    # The docstring of a NamedTuple's field without one of its own.
+    if lines and lines[0].startswith("Alias for field number"):
+        lines.clear()
+    lines[:] = [_keep_backslashes(line) for line in lines]
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    """Called by Sphinx."""
+    app.add_directive("interfaces", Interfaces)
+    app.connect("autodoc-process-docstring", _process_docstring)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
