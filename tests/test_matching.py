@@ -1,0 +1,302 @@
+"""Queries against messages: what they find, and how much of a message they ask for."""
+
+from __future__ import annotations
+
+import datetime
+import mmap
+import tempfile
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from mailkit.matching import Matcher, Need, fold
+from mailkit.mime import parse_header
+from mailkit.model import SEEN, SUMMARY_FIELDS, MessageInfo
+from mailkit.query import (
+    All,
+    And,
+    BodyContains,
+    Comparison,
+    HasFlag,
+    HeaderContains,
+    InternalDate,
+    Larger,
+    ModifiedSince,
+    Not,
+    Or,
+    Query,
+    SentDate,
+    Smaller,
+    TextContains,
+    UIDs,
+)
+
+#: 1 March 2024, 23:59:59 UTC
+ARRIVED = 1709337599
+MESSAGE = b"""\
+From: =?utf-8?q?J=C3=BCrgen?= <jm@example.org>\r
+To: "Ann, Lee" <ann@example.org>\r
+Subject: a rather\r
+ long =?iso-8859-1?q?subject_f=FCr?= you\r
+Date: Thu, 29 Feb 2024 23:30:00 -0500\r
+X-Empty:\r
+X-Spam-Score: 5\r
+Content-Type: multipart/mixed; boundary=b\r
+\r
+preamble words\r
+--b\r
+Content-Type: text/plain; charset=utf-8\r
+Content-Transfer-Encoding: quoted-printable\r
+Content-Description: partly\r
+\r
+Stra=C3=9Fe and C=\r
+afe=CC=81\r
+--b\r
+Content-Type: text/html; charset=iso-8859-1\r
+Content-Transfer-Encoding: base64\r
+\r
+PGI+SGVsbG8gV2/8cmxkPC9iPg==\r
+--b\r
+Content-Type: application/octet-stream\r
+\r
+binary words\r
+--b--\r
+"""
+INFO = MessageInfo(
+    uid=7,
+    flags=frozenset({SEEN, "$Forwarded"}),
+    internal_date=ARRIVED,
+    size=len(MESSAGE),
+    modseq=50,
+)
+HEADER = MESSAGE[: MESSAGE.index(b"\r\n\r\n") + 4]
+SUMMARY = parse_header(HEADER).raw_fields(SUMMARY_FIELDS, blank_line=False)
+DAY = datetime.date(2024, 3, 1)
+ONE_DAY = datetime.timedelta(days=1)
+
+
+class MatchingTestCase(SynchronousTestCase):
+    def finds(self, query: Query, message: bytes = MESSAGE) -> bool:
+        """The answer of the whole message; less evidence gives the same one or none."""
+        matcher = Matcher(query)
+        header = parse_header(message)
+        octets = message[: header.body_start]
+        summary = header.raw_fields(SUMMARY_FIELDS, blank_line=False)
+        answer = matcher.by_message(INFO, message)
+        answers = [
+            matcher.by_info(INFO),
+            matcher.by_header(INFO, summary, False),
+            matcher.by_header(INFO, octets, True),
+        ]
+        for level, less in enumerate(answers):
+            self.assertIn(less, (answer, None))
+            if matcher.needs <= level:
+                self.assertEqual(less, answer)
+        return answer
+
+
+class InfoTests(MatchingTestCase):
+    def test_all(self) -> None:
+        self.assertTrue(self.finds(All()))
+
+    def test_uids(self) -> None:
+        self.assertTrue(self.finds(UIDs([(7, 7)])))
+        self.assertTrue(self.finds(UIDs([(100, 200), (8, 9), (1, 6), (5, 8)])))
+        self.assertFalse(self.finds(UIDs([(8, 9), (1, 6)])))
+        self.assertFalse(self.finds(UIDs([])))
+
+    def test_range_inside_another(self) -> None:
+        self.assertTrue(self.finds(UIDs([(1, 10), (2, 3)])))
+
+    def test_flags(self) -> None:
+        self.assertTrue(self.finds(HasFlag(SEEN)))
+        self.assertTrue(self.finds(HasFlag("\\SEEN")))
+        self.assertFalse(self.finds(HasFlag("\\Deleted")))
+        self.assertTrue(self.finds(HasFlag("$Forwarded")))
+        self.assertTrue(self.finds(HasFlag("$FORWARDED")))
+        self.assertFalse(self.finds(HasFlag("Junk")))
+
+    def test_size(self) -> None:
+        size = len(MESSAGE)
+        self.assertTrue(self.finds(Larger(size - 1)))
+        self.assertFalse(self.finds(Larger(size)))
+        self.assertTrue(self.finds(Smaller(size + 1)))
+        self.assertFalse(self.finds(Smaller(size)))
+
+    def test_modseq(self) -> None:
+        self.assertTrue(self.finds(ModifiedSince(50)))
+        self.assertFalse(self.finds(ModifiedSince(51)))
+
+    def test_internal_date_is_the_day_in_utc(self) -> None:
+        self.assertTrue(self.finds(InternalDate(Comparison.ON, DAY)))
+        self.assertFalse(self.finds(InternalDate(Comparison.ON, DAY + ONE_DAY)))
+        self.assertFalse(self.finds(InternalDate(Comparison.ON, DAY - ONE_DAY)))
+        self.assertTrue(self.finds(InternalDate(Comparison.SINCE, DAY)))
+        self.assertFalse(self.finds(InternalDate(Comparison.SINCE, DAY + ONE_DAY)))
+        self.assertTrue(self.finds(InternalDate(Comparison.BEFORE, DAY + ONE_DAY)))
+        self.assertFalse(self.finds(InternalDate(Comparison.BEFORE, DAY)))
+
+    def test_what_is_no_query(self) -> None:
+        self.assertRaises(TypeError, Matcher, Query())
+
+
+class HeaderTests(MatchingTestCase):
+    def test_sent_date_is_as_written(self) -> None:
+        sent = datetime.date(2024, 2, 29)
+        self.assertTrue(self.finds(SentDate(Comparison.ON, sent)))
+        self.assertFalse(self.finds(SentDate(Comparison.ON, DAY)))
+        self.assertTrue(self.finds(SentDate(Comparison.SINCE, sent)))
+        self.assertFalse(self.finds(SentDate(Comparison.SINCE, DAY)))
+        self.assertTrue(self.finds(SentDate(Comparison.BEFORE, DAY)))
+        self.assertFalse(self.finds(SentDate(Comparison.BEFORE, sent)))
+
+    def test_message_without_date_was_never_sent(self) -> None:
+        for message in (b"Date: soon\r\n\r\n", b"\r\n", b""):
+            for comparison in Comparison:
+                self.assertFalse(self.finds(SentDate(comparison, DAY), message))
+
+    def test_decoded_in_any_case(self) -> None:
+        for name, text in (
+            ("From", "jürgen"),
+            ("FROM", "JÜRGEN"),
+            ("from", "Ju\u0308rgen <JM@EXAMPLE.org"),
+            ("to", "ann, lee"),
+            ("Subject", "rather long SUBJECT für YOU"),
+            ("x-spam-score", "5"),
+        ):
+            self.assertTrue(self.finds(HeaderContains(name, text)), (name, text))
+
+    def test_what_is_not_there(self) -> None:
+        for name, text in (
+            ("From", "ann"),
+            ("Subject", "=?iso"),
+            ("Cc", "ann"),
+            ("Content-Description", "partly"),
+            ("Subject", "rather\r\n long"),
+        ):
+            self.assertFalse(self.finds(HeaderContains(name, text)), (name, text))
+
+    def test_empty_text_asks_for_the_field(self) -> None:
+        self.assertTrue(self.finds(HeaderContains("X-Empty", "")))
+        self.assertTrue(self.finds(HeaderContains("subject", "")))
+        self.assertFalse(self.finds(HeaderContains("Cc", "")))
+        self.assertFalse(self.finds(HeaderContains("", "")))
+        self.assertFalse(self.finds(HeaderContains("Sübject\udc80", "")))
+
+    def test_each_field_of_a_name(self) -> None:
+        message = b"Received: one\r\nReceived: two\r\n\r\n"
+        self.assertTrue(self.finds(HeaderContains("Received", "two"), message))
+        self.assertFalse(self.finds(HeaderContains("Received", "one two"), message))
+
+
+class TextTests(MatchingTestCase):
+    def test_body_is_decoded(self) -> None:
+        for text in ("straße", "STRASSE and", "CAFÉ", "cafe\u0301", "hello woürld", "<b>"):
+            self.assertTrue(self.finds(BodyContains(text)), text)
+
+    def test_body_is_text_parts_alone(self) -> None:
+        for text in ("preamble", "binary words", "rather", "partly", "PGI+", "=C3", "cafe\r\n"):
+            self.assertFalse(self.finds(BodyContains(text)), text)
+
+    def test_text_is_header_too(self) -> None:
+        for text in ("jürgen", "X-SPAM-score: 5", "straße", "rather long", "partly"):
+            self.assertTrue(self.finds(TextContains(text)), text)
+        for text in ("preamble", "binary words", "PGI+", "=?utf"):
+            self.assertFalse(self.finds(TextContains(text)), text)
+
+    def test_text_over_two_fields(self) -> None:
+        # From and Subject are neighbours in the summary only.
+        message = b"From: a\r\nX-Between: b\r\nSubject: c\r\n\r\n"
+        self.assertFalse(self.finds(TextContains("a\nSubject"), message))
+        self.assertTrue(self.finds(TextContains("a\nX-Between"), message))
+
+    def test_empty_text_is_everywhere(self) -> None:
+        for query in (TextContains(""), BodyContains("")):
+            self.assertTrue(self.finds(query))
+            self.assertTrue(self.finds(query, b""))
+
+    def test_mapped_file(self) -> None:
+        with tempfile.TemporaryFile() as file:
+            file.write(MESSAGE)
+            file.flush()
+            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+                for query in (
+                    BodyContains("straße"),
+                    TextContains("jürgen"),
+                    HeaderContains("Subject", "rather"),
+                    SentDate(Comparison.BEFORE, DAY),
+                ):
+                    self.assertTrue(Matcher(query).by_message(INFO, data))
+
+    def test_any_octets(self) -> None:
+        for message in (b"", b"\0\xff\r\n\r\n\xff\0", b"\n" * 50, bytes(range(256)) * 10):
+            self.assertFalse(self.finds(TextContains("zebra"), message))
+
+
+class LogicTests(MatchingTestCase):
+    YES: Query = HasFlag(SEEN)
+    NO: Query = HasFlag("Junk")
+    HEADER_YES: Query = HeaderContains("X-Spam-Score", "5")
+    BODY_YES: Query = BodyContains("hello")
+    BODY_NO: Query = BodyContains("zebra")
+
+    def test_empty(self) -> None:
+        self.assertTrue(self.finds(And([])))
+        self.assertFalse(self.finds(Or([])))
+
+    def test_truth_tables(self) -> None:
+        for left in (self.YES, self.NO, self.BODY_YES, self.BODY_NO, self.HEADER_YES):
+            for right in (self.YES, self.NO, self.BODY_YES, self.BODY_NO):
+                one, other = self.finds(left), self.finds(right)
+                self.assertEqual(self.finds(And([left, right])), one and other)
+                self.assertEqual(self.finds(Or([left, right])), one or other)
+                self.assertEqual(self.finds(Not(And([left, right]))), not (one and other))
+
+    def test_decided_by_the_cheap_side(self) -> None:
+        self.assertIs(Matcher(And([self.BODY_YES, self.NO])).by_info(INFO), False)
+        self.assertIs(Matcher(Or([self.BODY_NO, self.YES])).by_info(INFO), True)
+        self.assertIsNone(Matcher(And([self.BODY_YES, self.YES])).by_info(INFO))
+        self.assertIsNone(Matcher(Not(self.BODY_YES)).by_info(INFO))
+
+    def test_decided_by_the_header(self) -> None:
+        query = Or([self.BODY_NO, self.HEADER_YES])
+        self.assertIsNone(Matcher(query).by_header(INFO, SUMMARY, False))
+        self.assertIs(Matcher(query).by_header(INFO, HEADER, True), True)
+
+    def test_text_is_found_in_the_summary_but_never_missed_by_it(self) -> None:
+        self.assertIs(Matcher(TextContains("jürgen")).by_header(INFO, SUMMARY, False), True)
+        self.assertIsNone(Matcher(TextContains("zebra")).by_header(INFO, SUMMARY, False))
+        self.assertIsNone(Matcher(TextContains("zebra")).by_header(INFO, HEADER, True))
+
+    def test_needs(self) -> None:
+        for query, need in (
+            (And([self.YES, UIDs([(1, 2)]), Larger(1)]), Need.INFO),
+            (HeaderContains("SUBJECT", "x"), Need.SUMMARY),
+            (SentDate(Comparison.ON, DAY), Need.SUMMARY),
+            (Or([self.HEADER_YES, self.YES]), Need.HEADER),
+            (Not(self.BODY_YES), Need.MESSAGE),
+            (TextContains("x"), Need.MESSAGE),
+            (TextContains(""), Need.INFO),
+        ):
+            self.assertIs(Matcher(query).needs, need)
+
+
+class FoldTests(SynchronousTestCase):
+    @settings(derandomize=True, max_examples=300)
+    @given(st.text())
+    def test_case_and_composition_do_not_count(self, text: str) -> None:
+        self.assertEqual(fold(fold(text)), fold(text))
+        self.assertEqual(fold(text.lower()), fold(text.casefold()))
+
+    def test_examples(self) -> None:
+        for one, other in (
+            ("Straße", "STRASSE"),
+            ("É", "e\u0301"),
+            ("ΟΔΟΣ", "οδος"),
+            ("\uff21\uff22", "ab"),
+            ("\u212b", "å"),
+            ("\u210c", "h"),
+            ("ﬁ", "FI"),
+        ):
+            self.assertEqual(fold(one), fold(other))
