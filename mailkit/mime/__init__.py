@@ -1,0 +1,92 @@
+"""Reading messages: octets in, structure with offsets out, never an exception on any input."""
+
+from mailkit.mime.addresses import MAX_ADDRESSES, Address, parse_addresses
+from mailkit.mime.content import (
+    MAX_TEXT_OCTETS,
+    decode_body,
+    header_text,
+    iter_text,
+    part_text,
+)
+from mailkit.mime.dates import (
+    format_date,
+    format_imap_datetime,
+    parse_date,
+    parse_imap_date,
+    parse_imap_datetime,
+)
+from mailkit.mime.envelope import (
+    MessageEnvelope,
+    envelope_octets,
+    read_envelope,
+    render_envelope,
+)
+from mailkit.mime.headers import (
+    MAX_HEADER_FIELDS,
+    MAX_HEADER_OCTETS,
+    Header,
+    HeaderField,
+    Octets,
+    parse_header,
+    unfold,
+)
+from mailkit.mime.ids import message_id, parse_message_ids, references
+from mailkit.mime.nstring import imap_string
+from mailkit.mime.parts import (
+    MAX_DEPTH,
+    MAX_PARTS,
+    Limits,
+    Part,
+    parse_message,
+    section_header,
+    section_range,
+)
+from mailkit.mime.structure import body_from_bodystructure, body_octets, bodystructure_octets
+from mailkit.mime.subject import base_subject, split_subject
+from mailkit.mime.words import decode_charset, decode_text, parameter_text
+
+__all__ = [
+    "MAX_ADDRESSES",
+    "MAX_DEPTH",
+    "MAX_HEADER_FIELDS",
+    "MAX_HEADER_OCTETS",
+    "MAX_PARTS",
+    "MAX_TEXT_OCTETS",
+    "Address",
+    "Header",
+    "HeaderField",
+    "Limits",
+    "MessageEnvelope",
+    "Octets",
+    "Part",
+    "base_subject",
+    "body_from_bodystructure",
+    "body_octets",
+    "bodystructure_octets",
+    "decode_body",
+    "decode_charset",
+    "decode_text",
+    "envelope_octets",
+    "format_date",
+    "format_imap_datetime",
+    "header_text",
+    "imap_string",
+    "iter_text",
+    "message_id",
+    "parameter_text",
+    "parse_addresses",
+    "parse_date",
+    "parse_header",
+    "parse_imap_date",
+    "parse_imap_datetime",
+    "parse_message",
+    "parse_message_ids",
+    "part_text",
+    "read_envelope",
+    "references",
+    "render_envelope",
+    "section_header",
+    "section_range",
+    "split_subject",
+    "unfold",
+]

@@ -1,0 +1,110 @@
+"""Bodies, decoded: transfer encodings (RFC 2045 section 6) and charsets."""
+
+from __future__ import annotations
+
+import binascii
+import re
+from collections.abc import Iterator
+
+from mailkit.mime.headers import Header, Octets
+from mailkit.mime.parts import Part
+from mailkit.mime.words import decode_base64, decode_charset, decode_text
+
+#: Decoded octets of one part that searches and :func:`part_text` look at.
+MAX_TEXT_OCTETS = 16 * 1024 * 1024
+
+_BASE64 = b"base64"
+_QUOTED_PRINTABLE = b"quoted-printable"
+_UUENCODE = frozenset((b"x-uuencode", b"uuencode", b"x-uue", b"uue"))
+
+# RFC 2045 section 6.7 (3): white space at the end of a line was added on the way.
+_TRAILING_SPACE = re.compile(rb"(?<![ \t])[ \t]+(?=\r?\n|\Z)")
+_UU_BEGIN = re.compile(rb"(?:\A|\n)begin [0-7]{1,4} [^\n]*\n")
+
+
+def decode_quoted_printable(data: bytes) -> bytes:
+    """Decode quoted-printable; what breaks its rules stays as it is."""
+    for ending in (b" \r\n", b" \n", b"\t\r\n", b"\t\n"):
+        if ending in data:
+            data = _TRAILING_SPACE.sub(b"", data)
+            break
+    return binascii.a2b_qp(data)
+
+
+def decode_uuencode(data: bytes) -> bytes:
+    """Decode the first uuencoded file; without one the data comes back. Bad lines are skipped."""
+    begin = _UU_BEGIN.search(data)
+    if begin is None:
+        return data
+    pieces = []
+    for line in data[begin.end() :].split(b"\n"):
+        line = line.rstrip(b"\r")
+        if line == b"end":
+            break
+        if not line:
+            continue
+        # The first character counts the octets; programs pad the rest as they like.
+        length = ((line[0] - 32) & 63) * 4 + 5
+        try:
+            pieces.append(binascii.a2b_uu(line[: length // 3 + 1]))
+        except binascii.Error:
+            continue
+    return b"".join(pieces)
+
+
+def decode_body(data: Octets, part: Part, limit: int | None = None) -> bytes:
+    """The body without its transfer encoding; never raises.
+
+    An unknown encoding, or any encoding of a multipart (RFC 2045 section 6.4), decodes to itself.
+
+    :param limit: octets that are returned at most.
+    """
+    start, end = part.body_start, part.body_end
+    encoding = b"" if part.is_multipart else part.transfer_encoding.lower()
+    if limit is not None:
+        # The most that these encodings need for one octet, line ends included.
+        factor = 4 if encoding == _QUOTED_PRINTABLE else 2
+        end = min(end, start + limit * factor)
+    body = data[start:end]
+    if encoding == _BASE64:
+        body = decode_base64(body)
+    elif encoding == _QUOTED_PRINTABLE:
+        body = decode_quoted_printable(body)
+    elif encoding in _UUENCODE:
+        body = decode_uuencode(body)
+    return body if limit is None else body[:limit]
+
+
+def part_text(data: Octets, part: Part, limit: int = MAX_TEXT_OCTETS) -> str:
+    """The body as text: without its transfer encoding, decoded by its charset; never raises.
+
+    :param limit: decoded octets that are looked at.
+    """
+    # RFC 2046 section 4.1.2: the charset is US-ASCII if the part does not say.
+    return decode_charset(decode_body(data, part, limit), part.charset or "us-ascii")
+
+
+def header_text(header: Header) -> str:
+    """All fields, unfolded and decoded, a line each."""
+    return "\n".join(
+        f"{decode_text(name)}: {decode_text(value)}" if name else decode_text(value)
+        for name, value, *_ in header
+    )
+
+
+def iter_text(
+    data: Octets, root: Part, *, headers: bool = True, limit: int = MAX_TEXT_OCTETS
+) -> Iterator[str]:
+    """The texts that a search of a message looks into (RFC 9051 section 6.4.4).
+
+    With ``headers`` that is what TEXT means, without what BODY means: bodies of text parts and of
+    reports (message/delivery-status), decoded, and the fields of the message, its parts and the
+    messages inside it. A multipart that has no parts counts as text.
+
+    :param limit: decoded octets of one part that are looked at.
+    """
+    for part in root.walk():
+        if headers:
+            yield header_text(part.header)
+        if not part.children and part.type in (b"text", b"message", b"multipart"):
+            yield part_text(data, part, limit)

@@ -1,0 +1,173 @@
+"""Text out of octets: charsets, encoded words (RFC 2047) and parameter values (RFC 2231)."""
+
+from __future__ import annotations
+
+import binascii
+import re
+from encodings.aliases import aliases
+from urllib.parse import unquote_to_bytes
+
+from mailkit.mime.lexical import Parameters
+
+#: Base64 texts, each with its own padding, that may follow each other in one body.
+MAX_BASE64_PIECES = 1000
+
+# Codecs that are no charset of mail, take quadratic time, or differ from machine to machine.
+_NO_CHARSET = frozenset(
+    {"idna", "punycode", "undefined", "unicode_escape", "raw_unicode_escape", "mbcs", "oem"}
+    | {"base64_codec", "bz2_codec", "hex_codec", "quopri_codec", "rot_13", "uu_codec"}
+    | {"zlib_codec"}
+)
+# Only names that Python knows are ever looked up: it remembers each unknown one for good.
+_CODECS = {
+    name: codec
+    for name, codec in (
+        *((codec, codec) for codec in aliases.values()),
+        *((codec, codec) for codec in ("cp737", "cp856", "cp874", "koi8_t", "koi8_u", "utf_8_sig")),
+        *aliases.items(),
+    )
+    if codec not in _NO_CHARSET
+}
+# What mail calls by one name and writes in a superset of it, and names that Python lacks.
+_CODECS.update(
+    {
+        "gb2312": "gb18030",
+        "gb_2312_80": "gb18030",
+        "gbk": "gb18030",
+        "x_gbk": "gb18030",
+        "shift_jis": "cp932",
+        "x_sjis": "cp932",
+        "sjis": "cp932",
+        "euc_kr": "cp949",
+        "ks_c_5601_1987": "cp949",
+        "ksc5601": "cp949",
+        "windows_874": "cp874",
+        "windows_31j": "cp932",
+        "iso_8859_8_i": "iso8859_8",
+        "iso_8859_8_e": "iso8859_8",
+        "iso_8859_6_i": "iso8859_6",
+        "x_mac_roman": "mac_roman",
+        "utf8mb4": "utf_8",
+        "unicode_1_1_utf_7": "utf_7",
+    }
+)
+
+_CHARSET_JUNK = re.compile(r"[^a-z0-9]+")
+_SURROGATE = re.compile("[\ud800-\udfff]")
+# RFC 2047 section 2; lenient: blanks in the text, no white space around the word, any length.
+_ENCODED_WORD = re.compile(rb"=\?([^?\s]{1,64})\?([BbQq])\?([^?]*)\?=")
+_NOT_BASE64 = re.compile(rb"[^A-Za-z0-9+/]+")
+
+
+def codec_name(charset: str | bytes | None) -> str | None:
+    """Name of the Python codec of a MIME charset, or None when there is none that is safe."""
+    if charset is None:
+        return None
+    if isinstance(charset, bytes):
+        charset = charset.decode("latin-1")
+    return _CODECS.get(_CHARSET_JUNK.sub("_", charset[:80].lower()).strip("_"))
+
+
+def decode_raw(data: bytes) -> str:
+    """Text whose charset nobody names: UTF-8 (RFC 6532) if it is that, else Latin-1."""
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        return data.decode("latin-1")
+
+
+def decode_charset(data: bytes, charset: str | bytes | None) -> str:
+    """Decode by a MIME charset name; never raises.
+
+    What cannot be decoded becomes U+FFFD. lenient: octets in an unknown charset, or 8-bit ones
+    in US-ASCII, are read as :func:`decode_raw` does.
+    """
+    codec = codec_name(charset)
+    if codec is None or codec == "ascii":
+        return decode_raw(data)
+    try:
+        text = data.decode(codec, "replace")
+    except (LookupError, ValueError):
+        return decode_raw(data)
+    if codec != "utf_8" and _SURROGATE.search(text):
+        text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return text
+
+
+def decode_base64(data: bytes) -> bytes:
+    """Decode base64, skipping whatever else is in it; never raises.
+
+    lenient: padding may lack, and pieces that were encoded one by one may follow each other.
+    """
+    padding = data.find(b"=")
+    if padding < 0 or _NOT_BASE64.sub(b"", data[padding : padding + 4096]) == b"":
+        try:
+            return binascii.a2b_base64(data)
+        except binascii.Error:
+            pass
+    pieces = data.split(b"=", MAX_BASE64_PIECES)
+    return b"".join(_decode_piece(piece) for piece in pieces if piece)
+
+
+def _decode_piece(piece: bytes) -> bytes:
+    """Decode base64 without padding."""
+    piece = _NOT_BASE64.sub(b"", piece)
+    spare = len(piece) % 4
+    if spare == 1:
+        piece = piece[:-1]  # Six bits alone make no octet.
+    elif spare:
+        piece += b"=" * (4 - spare)
+    return binascii.a2b_base64(piece)
+
+
+def decode_text(value: bytes) -> str:
+    """Decode an (unfolded) unstructured value or a phrase, encoded words included; never raises."""
+    if b"=?" not in value:
+        return decode_raw(value)
+    pieces: list[str] = []
+    charset = b""
+    pending = b""
+    end = 0
+    for word in _ENCODED_WORD.finditer(value):
+        gap = value[end : word.start()]
+        # RFC 2231 section 5: a language may follow the charset.
+        name = word[1].partition(b"*")[0].lower()
+        octets = (
+            binascii.a2b_qp(word[3], header=True) if word[2] in b"Qq" else decode_base64(word[3])
+        )
+        # RFC 2047 section 6.2: white space between adjacent encoded words is not displayed.
+        adjacent = end and not gap.strip()
+        # lenient: a character may be split between two words of one charset.
+        if adjacent and name == charset:
+            pending += octets
+        else:
+            pieces.append(decode_charset(pending, charset))
+            if not adjacent:
+                pieces.append(decode_raw(gap))
+            charset, pending = name, octets
+        end = word.end()
+    pieces.append(decode_charset(pending, charset))
+    pieces.append(decode_raw(value[end:]))
+    return "".join(pieces)
+
+
+def parameter_text(parameters: Parameters, name: bytes) -> str | None:
+    """The decoded value of a parameter, or None.
+
+    RFC 2231's form ``name*`` goes before the plain one. lenient: encoded words, which RFC 2047
+    section 5 forbids here, are decoded too because many senders write them.
+    """
+    name = name.lower()
+    extended = name + b"*"
+    plain = None
+    for known, value in parameters:
+        known = known.lower()
+        if known == extended:
+            charset, quote, rest = value.partition(b"'")
+            _, quote, text = rest.partition(b"'")
+            if not quote:
+                charset, text = b"", value
+            return decode_charset(unquote_to_bytes(text), charset)
+        if known == name and plain is None:
+            plain = value
+    return None if plain is None else decode_text(plain)
