@@ -1,0 +1,340 @@
+"""A store in memory, for tests, demonstrations and throw-away servers: ``memory:``.
+
+It keeps everything that the contracts offer, but no file: what it holds ends with the process. Its
+methods never wait. Searching is left to the caller.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Sequence
+
+from twisted.internet.interfaces import IReactorTime
+from zope.interface import implementer
+
+from mailkit.errors import (
+    AccountExists,
+    InvalidMailboxName,
+    LimitExceeded,
+    MailboxExists,
+    MailError,
+    NoSuchAccount,
+    NoSuchMailbox,
+    PermissionDenied,
+)
+from mailkit.interfaces import (
+    IDirectory,
+    IDirectoryAdmin,
+    IMailAccount,
+    IMailboxAdmin,
+    IMailStore,
+)
+from mailkit.model import (
+    INBOX,
+    NEW_ACCOUNT_MAILBOXES,
+    LocalDelivery,
+    LocalResult,
+    MailboxInfo,
+    Path,
+    Resolution,
+)
+from mailkit.spool import Spool
+from mailkit.store import addresses
+from mailkit.store.memory_mailbox import Content, MemoryMailbox
+from mailkit.store.naming import (
+    canonical_name,
+    is_child,
+    moved_name,
+    parents,
+    sort_key,
+    validate_name,
+)
+
+#: Mailboxes, and subscribed names, of one account.
+MAX_MAILBOXES = 10_000
+
+
+@implementer(IMailAccount, IMailboxAdmin)
+class MemoryAccount:
+    """One account of a :class:`MemoryStore`."""
+
+    def __init__(self, store: MemoryStore, name: str, password_hash: str | None = None) -> None:
+        self.name = name
+        self.password_hash = password_hash
+        self._store = store
+        self._mailboxes: dict[str, MemoryMailbox] = {}
+        self._subscriptions: set[str] = set()
+        self._modseqs = itertools.count(1)
+        self._last_uid_validity = 0
+        for mailbox, special_use in NEW_ACCOUNT_MAILBOXES.items():
+            self._add_mailbox(mailbox, special_use)
+            self._subscriptions.add(mailbox)
+
+    # What mailboxes ask for.
+
+    def next_modseq(self) -> int:
+        """A modification sequence higher than all before."""
+        return next(self._modseqs)
+
+    def now(self) -> int:
+        """Seconds since the epoch."""
+        return self._store.now()
+
+    def new_content(self, spool: Spool) -> Content:
+        """The octets of a spool, with an identifier of their own."""
+        return self._store.new_content(spool)
+
+    def is_subscribed(self, name: str) -> bool:
+        return name in self._subscriptions
+
+    def find_mailbox(self, name: str) -> MemoryMailbox:
+        """The selectable mailbox of that name.
+
+        :raises NoSuchMailbox: there is none.
+        """
+        mailbox = self._mailboxes.get(canonical_name(name))
+        if mailbox is None or not mailbox.selectable:
+            raise NoSuchMailbox
+        return mailbox
+
+    # The contracts.
+
+    async def list_mailboxes(self) -> Sequence[MailboxInfo]:
+        return [self._mailboxes[name].info() for name in sorted(self._mailboxes, key=sort_key)]
+
+    async def open_mailbox(self, name: str) -> MemoryMailbox:
+        return self.find_mailbox(name)
+
+    async def create_mailbox(self, name: str, special_use: str | None = None) -> MailboxInfo:
+        name = validate_name(name)
+        known = self._mailboxes.get(name)
+        if known is not None and known.selectable:
+            raise MailboxExists
+        self._make_room(name)
+        return self._add_mailbox(name, special_use).info()
+
+    async def delete_mailbox(self, name: str) -> None:
+        name = canonical_name(name)
+        mailbox = self._mailboxes.get(name)
+        if mailbox is None:
+            raise NoSuchMailbox
+        if name == INBOX:
+            raise PermissionDenied("INBOX cannot be deleted")
+        if any(is_child(other, name) for other in self._mailboxes):
+            # RFC 3501 section 6.3.4: the name stays for those below it.
+            if not mailbox.selectable:
+                raise NoSuchMailbox("That name holds other mailboxes and is no mailbox itself")
+            self._add_mailbox(name).selectable = False
+        else:
+            del self._mailboxes[name]
+        mailbox.forget()
+
+    async def rename_mailbox(self, name: str, new_name: str) -> None:
+        name = canonical_name(name)
+        new_name = validate_name(new_name)
+        if name not in self._mailboxes:
+            raise NoSuchMailbox
+        if new_name in self._mailboxes:
+            raise MailboxExists
+        if name == INBOX:
+            # RFC 3501 section 6.3.5: its messages move, the mailboxes below it stay.
+            self._make_room(new_name)
+            self._add_mailbox(new_name)
+            inbox = self._mailboxes[INBOX]
+            await inbox.move_messages(uids=await inbox.list_uids(), destination=new_name)
+            return
+        if is_child(new_name, name):
+            raise InvalidMailboxName("A mailbox cannot move below itself")
+        old_names = [known for known in self._mailboxes if known == name or is_child(known, name)]
+        new_names = [validate_name(moved_name(old, name, new_name)) for old in old_names]
+        self._make_room(new_name)
+        for old, new in zip(old_names, new_names, strict=True):
+            mailbox = self._mailboxes[new] = self._mailboxes.pop(old)
+            mailbox.name = new
+
+    async def subscribe(self, name: str) -> None:
+        name = validate_name(name)
+        if len(self._subscriptions) >= MAX_MAILBOXES and name not in self._subscriptions:
+            raise LimitExceeded(f"An account has at most {MAX_MAILBOXES} subscriptions")
+        self._subscriptions.add(name)
+
+    async def unsubscribe(self, name: str) -> None:
+        self._subscriptions.discard(canonical_name(name))
+
+    async def list_subscriptions(self) -> Sequence[str]:
+        return sorted(self._subscriptions, key=sort_key)
+
+    def _make_room(self, name: str) -> None:
+        """Make the levels above a new name, if all of it fits."""
+        missing = [parent for parent in parents(name) if parent not in self._mailboxes]
+        if len(self._mailboxes) + len(missing) >= MAX_MAILBOXES:
+            raise LimitExceeded(f"An account has at most {MAX_MAILBOXES} mailboxes")
+        for parent in missing:
+            self._add_mailbox(parent)
+
+    def _add_mailbox(self, name: str, special_use: str | None = None) -> MemoryMailbox:
+        # RFC 3501 section 2.3.1.1: greater than any that the name ever had.
+        self._last_uid_validity = max(self._last_uid_validity + 1, self.now() & 0xFFFFFFFF)
+        mailbox = self._mailboxes[name] = MemoryMailbox(
+            self, name, self._store.new_id("F"), self._last_uid_validity, special_use
+        )
+        return mailbox
+
+    def forget(self) -> None:
+        """The account is removed, with all its mail."""
+        for mailbox in self._mailboxes.values():
+            mailbox.forget()
+        self._mailboxes.clear()
+
+
+@implementer(IMailStore, IDirectory, IDirectoryAdmin)
+class MemoryStore:
+    """Accounts, their mail and the directory, all in memory.
+
+    :param clock: source of time; the system's when None.
+    :param separator: between user and detail of a sub-address; empty for none.
+    """
+
+    def __init__(self, clock: IReactorTime | None = None, *, separator: str = "+") -> None:
+        self._seconds = time.time if clock is None else clock.seconds
+        self._separator = separator
+        self._ids = itertools.count(1)
+        self._accounts: dict[str, MemoryAccount] = {}
+        self._domains: set[str] = set()
+        self._aliases: dict[str, list[str]] = {}
+
+    def now(self) -> int:
+        """Seconds since the epoch."""
+        return int(self._seconds())
+
+    def new_id(self, kind: str) -> str:
+        """An identifier that this store never gives again (RFC 8474 section 4)."""
+        return f"{kind}{next(self._ids)}"
+
+    def new_content(self, spool: Spool) -> Content:
+        """The octets of a spool, with an identifier of their own."""
+        return Content(spool, self.new_id("M"))
+
+    # IMailStore
+
+    async def open_account(self, name: str) -> MemoryAccount:
+        if (account := self._accounts.get(name)) is None:
+            raise NoSuchAccount
+        return account
+
+    async def deliver(
+        self, message: Spool, deliveries: Sequence[LocalDelivery]
+    ) -> Sequence[LocalResult]:
+        content = self.new_content(message)
+        return [self._deliver(content, delivery) for delivery in deliveries]
+
+    def _deliver(self, content: Content, delivery: LocalDelivery) -> LocalResult:
+        account = self._accounts.get(delivery.account)
+        if account is None:
+            return LocalResult(error=NoSuchAccount())
+        try:
+            mailbox = account.find_mailbox(delivery.mailbox)
+        except NoSuchMailbox:
+            mailbox = account.find_mailbox(INBOX)
+        try:
+            (uid,) = mailbox.add([(content, delivery.flags, None)])
+        except MailError as error:
+            return LocalResult(error=error)
+        return LocalResult(mailbox.uid_validity, uid)
+
+    async def close(self) -> None:
+        """There is nothing to flush and nothing to release."""
+
+    # IDirectory
+
+    async def resolve(self, path: Path) -> Resolution:
+        return await addresses.resolve(self, path, separator=self._separator)
+
+    async def owns_address(self, account: str, path: Path) -> bool:
+        return await addresses.owns_address(self, account, path, separator=self._separator)
+
+    async def find_account(self, login: str) -> str | None:
+        return await addresses.find_account(self, login)
+
+    async def get_password_hash(self, account: str) -> str | None:
+        found = self._accounts.get(account)
+        return None if found is None else found.password_hash
+
+    # addresses.AddressBook
+
+    async def is_domain(self, domain: str) -> bool:
+        return domain in self._domains
+
+    async def find_address(self, address: str) -> str | None:
+        return address if address in self._accounts else None
+
+    async def find_alias(self, address: str) -> Sequence[str] | None:
+        return self._aliases.get(address)
+
+    async def first_account(self) -> str | None:
+        return next(iter(self._accounts), None)
+
+    # IDirectoryAdmin
+
+    async def list_domains(self) -> Sequence[str]:
+        return sorted(self._domains)
+
+    async def add_domain(self, domain: str) -> None:
+        domain = addresses.valid_domain(domain)
+        if domain in self._domains:
+            raise AccountExists
+        self._domains.add(domain)
+
+    async def remove_domain(self, domain: str) -> None:
+        domain = addresses.canonical_domain(domain)
+        if domain not in self._domains:
+            raise NoSuchAccount("That domain is not served here")
+        if any(name.endswith("@" + domain) for name in (*self._accounts, *self._aliases)):
+            raise PermissionDenied("There are accounts or aliases in that domain")
+        self._domains.remove(domain)
+
+    async def list_accounts(self) -> Sequence[str]:
+        return sorted(self._accounts)
+
+    async def add_account(self, name: str, password_hash: str | None = None) -> None:
+        name = addresses.canonical_address(name)
+        if name in self._accounts or name in self._aliases:
+            raise AccountExists
+        self._accounts[name] = MemoryAccount(self, name, password_hash)
+        self._domains.add(name.rpartition("@")[2])
+
+    async def remove_account(self, name: str) -> None:
+        account = self._account(name)
+        del self._accounts[account.name]
+        account.forget()
+        for alias, targets in list(self._aliases.items()):
+            if [addresses.canonical_local_part(target) for target in targets] == [account.name]:
+                del self._aliases[alias]
+
+    async def set_password_hash(self, account: str, password_hash: str | None) -> None:
+        self._account(account).password_hash = password_hash
+
+    async def list_aliases(self) -> Sequence[tuple[str, Sequence[str]]]:
+        return sorted((alias, tuple(targets)) for alias, targets in self._aliases.items())
+
+    async def add_alias(self, alias: str, targets: Sequence[str]) -> None:
+        alias = addresses.canonical_alias(alias)
+        if alias.rpartition("@")[2] not in self._domains:
+            raise NoSuchAccount("The alias's domain is not served here; add the domain first")
+        if alias in self._accounts or alias in self._aliases:
+            raise AccountExists
+        self._aliases[alias] = addresses.canonical_targets(alias, targets)
+
+    async def remove_alias(self, alias: str) -> None:
+        if self._aliases.pop(addresses.canonical_alias(alias), None) is None:
+            raise NoSuchAccount("No such alias")
+
+    def _account(self, name: str) -> MemoryAccount:
+        """The account that an administrator means."""
+        account = self._accounts.get(name)
+        if account is None:
+            account = self._accounts.get(addresses.canonical_address(name))
+        if account is None:
+            raise NoSuchAccount
+        return account

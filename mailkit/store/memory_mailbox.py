@@ -1,0 +1,385 @@
+"""A mailbox in memory: plain dictionaries by UID, and the log of what changed.
+
+Nothing here waits, so each method is one step that nobody sees half done.
+"""
+
+from __future__ import annotations
+
+import io
+from array import array
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, BinaryIO
+
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from mailkit.errors import LimitExceeded, NoSuchMailbox, NoSuchMessage
+from mailkit.interfaces import (
+    ICopyingMailbox,
+    IRecentMailbox,
+    ISummarizingMailbox,
+    IWatchableMailbox,
+    IWritableMailbox,
+)
+from mailkit.mime import bodystructure_octets, envelope_octets, parse_message
+from mailkit.model import (
+    SEEN,
+    SUMMARY_FIELDS,
+    SYSTEM_FLAGS,
+    AppendMessage,
+    AppendResult,
+    Changes,
+    CopyResult,
+    FlagOp,
+    Flags,
+    MailboxInfo,
+    MessageInfo,
+    MessageSummary,
+    StoreResult,
+)
+from mailkit.spool import Spool
+
+if TYPE_CHECKING:
+    from mailkit.store.memory import MemoryAccount
+
+#: Different keywords that one mailbox remembers.
+MAX_KEYWORDS = 1000
+#: Vanished UIDs that one mailbox remembers; a client that was away longer hears of all that lack.
+MAX_VANISHED = 100_000
+
+_SYSTEM_FLAGS = {flag.lower(): flag for flag in SYSTEM_FLAGS}
+
+
+class Content:
+    """The octets of a message, shared by its copies."""
+
+    __slots__ = ("_summary", "email_id", "octets")
+
+    def __init__(self, spool: Spool, email_id: str) -> None:
+        octets = spool.data
+        if octets is None:
+            with spool.open() as file:
+                octets = file.read()
+        self.octets = octets
+        self.email_id = email_id
+        self._summary: MessageSummary | None = None
+
+    @property
+    def summary(self) -> MessageSummary:
+        """The summary, made when first asked for, without a UID."""
+        if self._summary is None:
+            root = parse_message(self.octets)
+            header = root.header
+            self._summary = MessageSummary(
+                0,
+                envelope_octets(self.octets, header),
+                bodystructure_octets(self.octets, root),
+                header.raw_fields(SUMMARY_FIELDS, blank_line=False),
+            )
+        return self._summary
+
+
+@implementer(
+    IWritableMailbox, ICopyingMailbox, IWatchableMailbox, ISummarizingMailbox, IRecentMailbox
+)
+class MemoryMailbox:
+    """One mailbox of a :class:`~mailkit.store.memory.MemoryAccount`."""
+
+    log = Logger()
+
+    def __init__(
+        self,
+        account: MemoryAccount,
+        name: str,
+        mailbox_id: str,
+        uid_validity: int,
+        special_use: str | None = None,
+    ) -> None:
+        self.name = name
+        self.mailbox_id = mailbox_id
+        self.uid_validity = uid_validity
+        self.special_use = special_use
+        #: False for a name that only stands above others.
+        self.selectable = True
+        self._account = account
+        self._uid_next = 1
+        self._first_recent_uid = 1
+        self._highest_modseq = account.next_modseq()
+        self._unseen = 0
+        self._size = 0
+        self._infos: dict[int, MessageInfo] = {}
+        self._contents: dict[int, Content] = {}
+        #: Modification sequence at which a message came.
+        self._arrivals: dict[int, int] = {}
+        #: UID to modification sequence, in the order of the last change.
+        self._touched: dict[int, int] = {}
+        self._vanished: dict[int, int] = {}
+        #: Up to here, vanished UIDs are not remembered any more.
+        self._forgotten = 0
+        #: Keyword in lower case to its first spelling.
+        self._keywords: dict[str, str] = {}
+        self._uids: array[int] | None = None
+        self._watchers: dict[object, Callable[[], None]] = {}
+        self._deleted = False
+
+    # Reading.
+
+    async def get_info(self) -> MailboxInfo:
+        self._check()
+        return self.info()
+
+    def info(self) -> MailboxInfo:
+        """State of the mailbox, of a name that is not selectable too."""
+        return MailboxInfo(
+            name=self.name,
+            mailbox_id=self.mailbox_id,
+            uid_validity=self.uid_validity,
+            uid_next=self._uid_next,
+            highest_modseq=self._highest_modseq,
+            messages=len(self._infos),
+            unseen=self._unseen,
+            size=self._size,
+            first_recent_uid=self._first_recent_uid,
+            special_use=self.special_use,
+            subscribed=self._account.is_subscribed(self.name),
+            selectable=self.selectable,
+        )
+
+    async def list_uids(self) -> Sequence[int]:
+        self._check()
+        if self._uids is None:
+            # A new array each time: callers keep the old one.
+            self._uids = array("I", self._infos)
+        return self._uids
+
+    async def get_messages(self, uids: Sequence[int]) -> Sequence[MessageInfo]:
+        self._check()
+        infos = self._infos
+        return [infos[uid] for uid in uids if uid in infos]
+
+    async def open_message(self, uid: int) -> BinaryIO:
+        self._check()
+        if uid not in self._contents:
+            raise NoSuchMessage
+        return io.BytesIO(self._contents[uid].octets)
+
+    async def get_changes(self, since: int) -> Changes:
+        self._check()
+        added: list[int] = []
+        changed: list[int] = []
+        for uid, modseq in reversed(self._touched.items()):
+            if modseq <= since:
+                break
+            (added if self._arrivals[uid] > since else changed).append(uid)
+        return Changes(
+            self._highest_modseq, sorted(added), sorted(changed), self._vanished_since(since)
+        )
+
+    def _vanished_since(self, since: int) -> list[int]:
+        if since < self._forgotten:
+            return [uid for uid in range(1, self._uid_next) if uid not in self._infos]
+        vanished = []
+        for uid, modseq in reversed(self._vanished.items()):
+            if modseq <= since:
+                break
+            vanished.append(uid)
+        return sorted(vanished)
+
+    async def get_summaries(self, uids: Sequence[int]) -> Sequence[MessageSummary]:
+        self._check()
+        contents = self._contents
+        return [contents[uid].summary._replace(uid=uid) for uid in uids if uid in contents]
+
+    # Changing.
+
+    async def append(self, messages: Sequence[AppendMessage]) -> AppendResult:
+        self._check()
+        # All that can fail comes first.
+        new = [
+            (self._account.new_content(message.content), message.flags, message.internal_date)
+            for message in messages
+        ]
+        return AppendResult(self.uid_validity, self.add(new))
+
+    def add(self, messages: Sequence[tuple[Content, Flags, int | None]]) -> list[int]:
+        """Add content with flags and internal date (None for now).
+
+        :returns: the new UIDs.
+        """
+        self._check()
+        flags = self._canonical_flags([flags for _, flags, _ in messages])
+        if not messages:
+            return []
+        modseq = self._account.next_modseq()
+        now = self._account.now()
+        first = self._uid_next
+        for uid, (content, _, date), own_flags in zip(
+            range(first, first + len(messages)), messages, flags, strict=True
+        ):
+            self._infos[uid] = MessageInfo(
+                uid=uid,
+                flags=own_flags,
+                internal_date=now if date is None else date,
+                size=len(content.octets),
+                modseq=modseq,
+                email_id=content.email_id,
+                save_date=now,
+            )
+            self._contents[uid] = content
+            self._arrivals[uid] = self._touched[uid] = modseq
+            self._size += len(content.octets)
+            self._unseen += SEEN not in own_flags
+        self._uid_next += len(messages)
+        self._uids = None
+        self._changed(modseq)
+        return list(range(first, self._uid_next))
+
+    async def store_flags(
+        self,
+        uids: Sequence[int],
+        op: FlagOp,
+        flags: Flags,
+        unchanged_since: int | None = None,
+    ) -> StoreResult:
+        self._check()
+        (given,) = self._canonical_flags([flags], remember=op is not FlagOp.REMOVE)
+        results: list[MessageInfo] = []
+        modified: list[int] = []
+        modseq = 0
+        for uid in uids:
+            info = self._infos.get(uid)
+            if info is None:
+                continue
+            if unchanged_since is not None and info.modseq > unchanged_since:
+                modified.append(uid)
+                continue
+            new = _apply(op, info.flags, given)
+            if new != info.flags:
+                modseq = modseq or self._account.next_modseq()
+                self._unseen += (SEEN not in new) - (SEEN not in info.flags)
+                info = self._infos[uid] = info._replace(flags=new, modseq=modseq)
+                # Taken out and put in again: the order is that of the changes.
+                del self._touched[uid]
+                self._touched[uid] = modseq
+            results.append(info)
+        if modseq:
+            self._changed(modseq)
+        return StoreResult(results, modified)
+
+    async def expunge(self, uids: Sequence[int]) -> Sequence[int]:
+        self._check()
+        return self.remove(uids)
+
+    def remove(self, uids: Iterable[int]) -> list[int]:
+        """Remove messages; gives the UIDs that were there."""
+        found = [uid for uid in uids if uid in self._infos]
+        if not found:
+            return []
+        modseq = self._account.next_modseq()
+        for uid in found:
+            info = self._infos.pop(uid)
+            del self._contents[uid], self._arrivals[uid], self._touched[uid]
+            self._vanished[uid] = modseq
+            self._size -= info.size
+            self._unseen -= SEEN not in info.flags
+        while len(self._vanished) > MAX_VANISHED:
+            oldest = next(iter(self._vanished))
+            self._forgotten = self._vanished.pop(oldest)
+        self._uids = None
+        self._changed(modseq)
+        return found
+
+    async def copy_messages(self, uids: Sequence[int], destination: str) -> CopyResult:
+        self._check()
+        target = self._account.find_mailbox(destination)
+        found = [uid for uid in uids if uid in self._infos]
+        new = target.add(
+            [
+                (self._contents[uid], self._infos[uid].flags, self._infos[uid].internal_date)
+                for uid in found
+            ]
+        )
+        return CopyResult(target.uid_validity, found, new)
+
+    async def move_messages(self, uids: Sequence[int], destination: str) -> CopyResult:
+        result = await self.copy_messages(uids, destination)
+        self.remove(result.source_uids)
+        return result
+
+    async def claim_recent(self) -> int:
+        self._check()
+        first, self._first_recent_uid = self._first_recent_uid, self._uid_next
+        return first
+
+    # Life.
+
+    def watch(self, callback: Callable[[], None]) -> Callable[[], None]:
+        token = object()
+        self._watchers[token] = callback
+
+        def end() -> None:
+            self._watchers.pop(token, None)
+
+        return end
+
+    def forget(self) -> None:
+        """The mailbox is deleted; whoever holds it is told so by every method."""
+        self._deleted = True
+        self._infos.clear()
+        self._contents.clear()
+        self._uids = None
+        self._tell()
+
+    def _check(self) -> None:
+        if self._deleted:
+            raise NoSuchMailbox
+
+    def _changed(self, modseq: int) -> None:
+        self._highest_modseq = modseq
+        self._tell()
+
+    def _tell(self) -> None:
+        for callback in list(self._watchers.values()):
+            try:
+                callback()
+            except Exception:
+                # The change has happened; who made it is not to blame for the watcher.
+                self.log.failure("a watcher of mailbox {name} failed", name=self.name)
+
+    def _canonical_flags(self, sets: Sequence[Flags], remember: bool = True) -> list[Flags]:
+        """Flags in the spelling of this mailbox; new keywords are remembered, all or none.
+
+        \\Recent and system flags that nobody defined are left out (RFC 3501 section 7.1).
+
+        :raises LimitExceeded: too many keywords.
+        """
+        if remember:
+            self._remember_keywords(flag for flags in sets for flag in sorted(flags))
+        known = {**self._keywords, **_SYSTEM_FLAGS}
+        return [
+            frozenset(known[flag.lower()] for flag in flags if flag.lower() in known)
+            for flags in sets
+        ]
+
+    def _remember_keywords(self, flags: Iterable[str]) -> None:
+        new: dict[str, str] = {}
+        for flag in flags:
+            if not flag.startswith("\\") and flag.lower() not in self._keywords:
+                new.setdefault(flag.lower(), flag)
+        if len(self._keywords) + len(new) > MAX_KEYWORDS:
+            used = frozenset[str]().union(*(info.flags for info in self._infos.values()))
+            kept = {lower: flag for lower, flag in self._keywords.items() if flag in used}
+            if len(kept) + len(new) > MAX_KEYWORDS:
+                raise LimitExceeded(f"A mailbox has at most {MAX_KEYWORDS} different keywords")
+            self._keywords = kept
+        self._keywords.update(new)
+
+
+def _apply(op: FlagOp, old: Flags, given: Flags) -> Flags:
+    match op:
+        case FlagOp.ADD:
+            return old | given
+        case FlagOp.REMOVE:
+            return old - given
+        case FlagOp.REPLACE:
+            return given
