@@ -242,6 +242,15 @@ class IMessageDelivery(Interface):
         """
 
 
+class ISenderPolicy(Interface):
+    """A delivery that knows under which addresses its user may write (RFC 6409 section 6.1)."""
+
+    account: str | None = Attribute("""Canonical name of the user, or None for everybody.""")
+
+    def owns_address(path: Path) -> Awaitable[bool]:
+        """Whether the user may send as that address."""
+
+
 class IMailStore(Interface):
     """Keeps the mail of many accounts."""
 
