@@ -1,0 +1,1 @@
+"""mailkit as programs: twistd's commands, the ``mailkit`` command, and services for other programs."""

@@ -1,0 +1,63 @@
+"""The TOML file of ``twistd mailkit --config``: its keys are the names of the options."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Collection
+from typing import Any
+
+from mailkit.tap.errors import SettingError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+#: Octets of a settings file; more is not one.
+MAX_CONFIG = 1024 * 1024
+
+
+def read_config(
+    path: str, lists: Collection[str], values: Collection[str], flags: Collection[str]
+) -> dict[str, Any]:
+    """The settings in a file.
+
+    :param lists: keys that take a string or an array of them; given as lists.
+    :param values: keys that take a string or a number; given as strings. An array of strings
+        becomes one string with commas, as ``tls`` has it.
+    :param flags: keys that take true or false.
+    :raises SettingError: the file cannot be read, has an unknown key, or a value of a wrong kind.
+    """
+    settings: dict[str, Any] = {}
+    for key, value in _load(path).items():
+        if key in lists:
+            settings[key] = [value] if isinstance(value, str) else value
+            wanted, fits = "a string or an array of strings", _are_strings(settings[key])
+        elif key in values:
+            settings[key] = ",".join(value) if _are_strings(value) else str(value)
+            is_scalar = isinstance(value, (str, int)) and not isinstance(value, bool)
+            wanted, fits = "a string or a number", is_scalar or _are_strings(value)
+        elif key in flags:
+            settings[key] = value
+            wanted, fits = "true or false", isinstance(value, bool)
+        else:
+            known = ", ".join(sorted({*lists, *values, *flags}))
+            raise SettingError(f"{path}: unknown key {key!r}; known are {known}")
+        if not fits:
+            raise SettingError(f"{path}: {key} must be {wanted}")
+    return settings
+
+
+def _load(path: str) -> dict[str, Any]:
+    try:
+        with open(path, "rb") as file:
+            return tomllib.loads(file.read(MAX_CONFIG).decode("utf-8"))
+    except OSError as error:
+        raise SettingError(f"cannot read {path}: {error.strerror}") from error
+    except ValueError as error:
+        # Not UTF-8, or not TOML; both say where.
+        raise SettingError(f"{path} is not TOML: {error}") from error
+
+
+def _are_strings(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)
