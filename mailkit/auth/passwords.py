@@ -276,7 +276,7 @@ class _Verification:
 
 
 class _ExpiringSet:
-    """Digests that were seen lately: at most ``size``, each until ``seconds`` after its last use."""
+    """Digests seen lately: at most ``size``, each until ``seconds`` after its last use."""
 
     def __init__(self, size: int, seconds: float) -> None:
         self._size = size

@@ -1,0 +1,367 @@
+"""One function a command, and the table of them.
+
+A handler that need not wait is a plain function; one that must returns its coroutine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+
+from twisted.internet.defer import CancelledError
+
+from mailkit.connection import CHUNK
+from mailkit.errors import (
+    AuthenticationFailed,
+    AuthorizationFailed,
+    MailError,
+    ReadOnly,
+)
+from mailkit.interfaces import IMailAccount, IWritableMailbox
+from mailkit.pop3.grammar import (
+    TopFilter,
+    parse_auth,
+    parse_nothing,
+    parse_number,
+    parse_optional_number,
+    parse_password,
+    parse_top,
+    parse_user,
+)
+from mailkit.pop3.replies import END, err, for_error, listing, ok
+from mailkit.pop3.state import Maildrop, State
+from mailkit.wire.dotstuff import DotEncoder
+from mailkit.wire.sasl import MECHANISMS, SASLError, SASLPassword, decode_base64, encode_base64
+
+if TYPE_CHECKING:
+    from mailkit.pop3.protocol import POP3Connection
+
+#: Lines of a listing that are written in one go: under 64 KiB.
+LIST_CHUNK = 2000
+
+_Waiting = Coroutine[Any, Any, None] | None
+Handler = Callable[["POP3Connection", bytes], _Waiting]
+
+
+class Entry(NamedTuple):
+    """A command of the table."""
+
+    states: frozenset[State]
+    handler: Handler
+
+
+# Any state.
+
+
+def capa(connection: POP3Connection, argument: bytes) -> None:
+    parse_nothing(argument)
+    connection.write(listing(ok("Capability list follows"), capabilities(connection)))
+
+
+def capabilities(connection: POP3Connection) -> Iterator[bytes]:
+    """RFC 2449 section 5: what is announced before login is announced after it too."""
+    yield b"TOP"
+    yield b"UIDL"
+    if connection.may_send_plaintext_passwords():
+        yield b"USER"
+        yield b"SASL " + b" ".join(name.encode("ascii") for name in MECHANISMS)
+    # RFC 2595 section 4: STLS tells that the command is permitted in the current state.
+    if connection.can_start_tls and connection.session.state is State.AUTHORIZATION:
+        yield b"STLS"
+    yield b"RESP-CODES"
+    yield b"AUTH-RESP-CODE"
+    yield b"PIPELINING"
+    if connection.factory.locks.login_delay:
+        yield b"LOGIN-DELAY %d" % connection.factory.locks.login_delay
+    yield b"EXPIRE NEVER"
+    yield b"IMPLEMENTATION " + connection.factory.implementation.encode("ascii", "replace")
+
+
+def quit_(connection: POP3Connection, argument: bytes) -> _Waiting:
+    parse_nothing(argument)
+    session = connection.session
+    maildrop = session.maildrop
+    if maildrop is None:
+        connection.end_session(ok("Goodbye"))
+        return None
+    session.state = State.UPDATE
+    if uids := maildrop.deleted_uids():
+        return _update(connection, maildrop, uids)
+    connection.end_session(_goodbye(maildrop))
+    return None
+
+
+async def _update(connection: POP3Connection, maildrop: Maildrop, uids: list[int]) -> None:
+    # RFC 1939 section 6: whatever comes of it, the lock is released and the connection ends.
+    failed = "Some deleted messages were not removed: "
+    try:
+        mailbox = connection.mailbox
+        if not IWritableMailbox.providedBy(mailbox):
+            raise ReadOnly
+        await mailbox.expunge(uids=uids)
+        reply = _goodbye(maildrop)
+    except MailError as error:
+        reply = for_error(error, failed)
+    except CancelledError:
+        raise
+    except Exception:
+        connection.log.failure("messages could not be removed")
+        reply = err(failed + "internal error", "SYS/TEMP")
+    connection.end_session(reply)
+
+
+def _goodbye(maildrop: Maildrop) -> bytes:
+    if not maildrop.count:
+        return ok("Goodbye (maildrop empty)")
+    return ok(f"Goodbye ({_messages(maildrop)} left)")
+
+
+# AUTHORIZATION state.
+
+
+def stls(connection: POP3Connection, argument: bytes) -> None:
+    parse_nothing(argument)
+    if connection.encrypted:
+        connection.write(err("TLS is active already"))
+    elif not connection.can_start_tls:
+        connection.write(err("TLS is not available here"))
+    else:
+        connection.session.forget_login()
+        connection.write(ok("Begin TLS negotiation"))
+        connection.start_tls()
+
+
+def user(connection: POP3Connection, argument: bytes) -> None:
+    if not _passwords_allowed(connection):
+        return
+    # RFC 1939 section 13: the answer does not tell whether that user exists.
+    connection.session.user = parse_user(argument)
+    connection.write(ok("Now send PASS"))
+
+
+def pass_(connection: POP3Connection, argument: bytes) -> _Waiting:
+    if not _passwords_allowed(connection):
+        return None
+    # lenient: other commands may stand between USER and PASS.
+    name, connection.session.user = connection.session.user, None
+    if name is None:
+        connection.write(err("Send USER first"))
+        return None
+    return _log_in(connection, SASLPassword("", name, parse_password(argument)))
+
+
+def auth(connection: POP3Connection, argument: bytes) -> _Waiting:
+    connection.session.forget_login()
+    mechanism, initial = parse_auth(argument)
+    if not mechanism and connection.may_send_plaintext_passwords():
+        # lenient: a bare AUTH asks old servers for their mechanisms.
+        names = (name.encode("ascii") for name in MECHANISMS)
+        connection.write(listing(ok("Mechanisms follow"), names))
+        return None
+    if not _passwords_allowed(connection):
+        return None
+    make = MECHANISMS.get(mechanism)
+    if make is None:
+        connection.write(err("That mechanism is not known here; see CAPA"))
+        return None
+    connection.session.exchange = make()
+    return auth_response(connection, initial)
+
+
+def auth_response(connection: POP3Connection, line: bytes | None) -> _Waiting:
+    """Take one step of the exchange (RFC 5034 section 4).
+
+    :param line: the client's line as it stands; None where AUTH brought no initial response.
+    """
+    session = connection.session
+    exchange, session.exchange = session.exchange, None
+    assert exchange is not None
+    if line == b"*":
+        connection.write(err("Authentication was cancelled"))
+        return None
+    try:
+        challenge = exchange.step(None if line is None else decode_base64(line))
+    except SASLError as error:
+        connection.write(err(str(error)))
+        return None
+    if exchange.result is not None:
+        return _log_in(connection, exchange.result)
+    session.exchange = exchange
+    connection.write(b"+ " + encode_base64(challenge or b"") + b"\r\n")
+    return None
+
+
+def _passwords_allowed(connection: POP3Connection) -> bool:
+    if connection.may_send_plaintext_passwords():
+        return True
+    hint = ": send STLS first" if connection.can_start_tls else ""
+    # RFC 3206 section 5: AUTH also stands for an attempt in violation of policy.
+    connection.write(err(f"Passwords are taken under TLS only{hint}", "AUTH"))
+    return False
+
+
+async def _log_in(connection: POP3Connection, secret: SASLPassword) -> None:
+    try:
+        account = await connection.login(secret, IMailAccount)
+        await connection.open_maildrop(account)
+    except MailError as error:
+        connection.write(for_error(error))
+        refused = isinstance(error, AuthenticationFailed | AuthorizationFailed)
+        if refused and connection.logins_exhausted:
+            connection.close()
+        return
+    maildrop = connection.maildrop
+    connection.write(ok(f"Logged in, {_messages(maildrop)} ({maildrop.octets} octets)"))
+
+
+def _messages(maildrop: Maildrop) -> str:
+    return "1 message" if maildrop.count == 1 else f"{maildrop.count} messages"
+
+
+# TRANSACTION state.
+
+
+def stat(connection: POP3Connection, argument: bytes) -> None:
+    parse_nothing(argument)
+    maildrop = connection.maildrop
+    connection.write(b"+OK %d %d\r\n" % (maildrop.count, maildrop.octets))
+
+
+def list_(connection: POP3Connection, argument: bytes) -> _Waiting:
+    maildrop = connection.maildrop
+    number = parse_optional_number(argument)
+    if number is not None:
+        connection.write(b"+OK %d %d\r\n" % (number, maildrop.size(number)))
+        return None
+    first = ok(f"{_messages(maildrop)} ({maildrop.octets} octets)")
+    return _write_listing(connection, first, maildrop.list_sizes(LIST_CHUNK))
+
+
+def uidl(connection: POP3Connection, argument: bytes) -> _Waiting:
+    maildrop = connection.maildrop
+    number = parse_optional_number(argument)
+    if number is not None:
+        connection.write(b"+OK %d %b\r\n" % (number, maildrop.unique_id(number)))
+        return None
+    return _write_listing(connection, ok(), maildrop.list_unique_ids(LIST_CHUNK))
+
+
+def _write_listing(connection: POP3Connection, first: bytes, pieces: Iterator[bytes]) -> _Waiting:
+    if connection.maildrop.count <= LIST_CHUNK and not connection.must_drain:
+        connection.write(first + b"".join(pieces) + END)
+        return None
+    return _stream_listing(connection, first, pieces)
+
+
+async def _stream_listing(
+    connection: POP3Connection, first: bytes, pieces: Iterator[bytes]
+) -> None:
+    connection.write(first)
+    for piece in pieces:
+        await connection.drain()
+        connection.write(piece)
+    connection.write(END)
+
+
+def retr(connection: POP3Connection, argument: bytes) -> _Waiting:
+    number = parse_number(argument)
+    maildrop = connection.maildrop
+    first = b"+OK %d octets\r\n" % maildrop.size(number)
+    return _send_message(connection, maildrop.uid(number), first, None)
+
+
+def top(connection: POP3Connection, argument: bytes) -> _Waiting:
+    number, lines = parse_top(argument)
+    uid = connection.maildrop.uid(number)
+    return _send_message(connection, uid, ok("Top of message follows"), TopFilter(lines))
+
+
+async def _send_message(
+    connection: POP3Connection, uid: int, first: bytes, wanted: TopFilter | None
+) -> None:
+    if connection.must_drain:
+        await connection.drain()
+    try:
+        with await connection.mailbox.open_message(uid=uid) as content:
+            data = content.read(CHUNK)
+            encoder = DotEncoder()
+            if wanted is None and len(data) < CHUNK:
+                # The whole reply in one write.
+                connection.write(b"".join((first, encoder.feed(data), encoder.finish())))
+                return
+            await _stream_message(connection, first, content, data, encoder, wanted)
+    except MailError as error:
+        connection.write(for_error(error))
+
+
+async def _stream_message(
+    connection: POP3Connection,
+    first: bytes,
+    content: BinaryIO,
+    data: bytes,
+    encoder: DotEncoder,
+    wanted: TopFilter | None,
+) -> None:
+    before = first
+    try:
+        while data:
+            if wanted is not None:
+                data = wanted.feed(data)
+            connection.write(before + encoder.feed(data))
+            before = b""
+            if wanted is not None and wanted.finished:
+                break
+            await connection.drain()
+            data = content.read(CHUNK)
+    except CancelledError:
+        raise
+    except Exception:
+        # After +OK nothing but the end of the connection tells that the message is not whole.
+        connection.log.failure("a message could not be read to its end")
+        connection.abort()
+        return
+    connection.write(before + encoder.finish())
+
+
+def dele(connection: POP3Connection, argument: bytes) -> None:
+    number = parse_number(argument)
+    connection.maildrop.check(number)
+    if not IWritableMailbox.providedBy(connection.mailbox):
+        connection.write(for_error(ReadOnly()))
+        return
+    connection.maildrop.delete(number)
+    connection.write(b"+OK Message %d deleted\r\n" % number)
+
+
+def noop(connection: POP3Connection, argument: bytes) -> None:
+    parse_nothing(argument)
+    connection.write(ok())
+
+
+def rset(connection: POP3Connection, argument: bytes) -> None:
+    parse_nothing(argument)
+    maildrop = connection.maildrop
+    maildrop.reset()
+    connection.write(ok(f"Maildrop has {_messages(maildrop)} ({maildrop.octets} octets)"))
+
+
+_ANY = frozenset(State)
+_AUTHORIZATION = frozenset({State.AUTHORIZATION})
+_TRANSACTION = frozenset({State.TRANSACTION})
+
+COMMANDS: Mapping[bytes, Entry] = {
+    b"CAPA": Entry(_ANY, capa),
+    b"QUIT": Entry(_ANY, quit_),
+    b"STLS": Entry(_AUTHORIZATION, stls),
+    b"USER": Entry(_AUTHORIZATION, user),
+    b"PASS": Entry(_AUTHORIZATION, pass_),
+    b"AUTH": Entry(_AUTHORIZATION, auth),
+    b"STAT": Entry(_TRANSACTION, stat),
+    b"LIST": Entry(_TRANSACTION, list_),
+    b"UIDL": Entry(_TRANSACTION, uidl),
+    b"RETR": Entry(_TRANSACTION, retr),
+    b"TOP": Entry(_TRANSACTION, top),
+    b"DELE": Entry(_TRANSACTION, dele),
+    b"NOOP": Entry(_TRANSACTION, noop),
+    b"RSET": Entry(_TRANSACTION, rset),
+}

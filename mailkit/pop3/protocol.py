@@ -1,0 +1,233 @@
+"""The server's connection and its factory.
+
+Ordering: commands run one at a time and are answered in order (:mod:`mailkit.connection`), so
+RFC 2449's PIPELINING holds for all of them. A login that waits for its hash holds back what
+follows.
+
+Locking: a factory lets each account have one session at a time. The lock is taken after the
+password was right and before the mailbox is opened; it goes with QUIT, a failed opening, or the
+connection. IMAP sessions and deliveries are not locked out: the session sees the messages that
+were there at login, RETR of one that is gone answers -ERR, and new ones wait for the next login.
+Only QUIT removes messages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine
+from typing import Any
+
+from twisted.cred.portal import Portal
+from twisted.internet.interfaces import IReactorTime
+
+from mailkit._typing import override
+from mailkit.connection import CommandConnection, CommandFactory
+from mailkit.interfaces import IMailAccount, IMailbox
+from mailkit.model import INBOX
+from mailkit.pop3.grammar import MAX_COMMAND, CommandError, parse_command
+from mailkit.pop3.handlers import COMMANDS, auth_response
+from mailkit.pop3.replies import err, ok
+from mailkit.pop3.state import Maildrop, MaildropLocks, NoSuchNumber, Session, State
+from mailkit.wire.buffer import LineTooLong
+from mailkit.wire.sasl import MAX_RESPONSE
+
+#: RFC 1939 section 3: an autologout timer is at least this long, in seconds.
+MIN_TIMEOUT = 600.0
+#: Messages whose sizes are asked for in one call.
+SNAPSHOT_CHUNK = 500
+#: Octets of a response line of AUTH with its line end.
+MAX_RESPONSE_LINE = MAX_RESPONSE * 4 // 3 + 6
+
+
+class POP3Connection(CommandConnection):
+    """A server's side of one POP3 session."""
+
+    factory: POP3Factory
+    protocol_name = "pop3"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.session = Session()
+        self._mailbox: IMailbox | None = None
+        self._locked: str | None = None
+
+    @property
+    def maildrop(self) -> Maildrop:
+        """The messages of the session; only in the TRANSACTION state."""
+        assert self.session.maildrop is not None
+        return self.session.maildrop
+
+    @property
+    def mailbox(self) -> IMailbox:
+        """Where they are; only in the TRANSACTION state."""
+        assert self._mailbox is not None
+        return self._mailbox
+
+    @property
+    def must_drain(self) -> bool:
+        """The client has to read before more is written."""
+        return self._output_paused
+
+    # What CommandConnection asks for.
+
+    @override
+    def greet(self) -> None:
+        # No angle bracket: that would offer APOP (RFC 1939 section 7), which needs plain passwords
+        # in the store.
+        self.write(ok(self.factory.greeting))
+
+    @override
+    def next_command(self) -> bytes | LineTooLong | None:
+        limit = MAX_COMMAND if self.session.exchange is None else MAX_RESPONSE_LINE
+        try:
+            return self.buffer.take_line(limit)
+        except LineTooLong as error:
+            return error
+
+    @override
+    def run_command(self, command: bytes | LineTooLong) -> Coroutine[Any, Any, None] | None:
+        session = self.session
+        if isinstance(command, LineTooLong):
+            session.exchange = None
+            self._count_error("That line is too long")
+            return None
+        if session.exchange is not None:
+            return auth_response(self, command)
+        try:
+            verb, argument = parse_command(command)
+            entry = COMMANDS.get(verb)
+            if entry is None:
+                raise CommandError("That command is not known here")
+            if session.state not in entry.states:
+                raise CommandError(self._wrong_state(session.state))
+            waiting = entry.handler(self, argument)
+        except CommandError as error:
+            self._count_error(error.text)
+            return None
+        except NoSuchNumber as error:
+            self.write(err(error.text))
+            waiting = None
+        session.errors = 0
+        return waiting
+
+    @staticmethod
+    def _wrong_state(state: State) -> str:
+        if state is State.AUTHORIZATION:
+            return "Log in first"
+        return "You are logged in already"
+
+    def _count_error(self, text: str) -> None:
+        self.session.errors += 1
+        if self.session.errors < self.factory.max_errors:
+            self.write(err(text))
+        else:
+            self.write(err(text + "; too many errors, goodbye"))
+            self.close()
+
+    @override
+    def command_failed(self) -> None:
+        self.write(err("Internal error, please try again later", "SYS/TEMP"))
+
+    @override
+    def timed_out(self) -> None:
+        # RFC 1939 section 3: the connection is closed without any response.
+        self.log.info("client was silent too long", protocol=self.protocol_name)
+
+    @override
+    def refuse(self) -> None:
+        self.write(err("Too many connections, please try again later", "SYS/TEMP"))
+
+    @override
+    def closed(self) -> None:
+        self.release_maildrop()
+
+    # The maildrop.
+
+    async def open_maildrop(self, account: IMailAccount) -> None:
+        """Lock the maildrop of the user who has just logged in, and note what is in it.
+
+        :raises MailError: that failed; the session is as before the login.
+        """
+        locks, clock = self.factory.locks, self.clock
+        try:
+            locks.acquire(account.name, clock.seconds())
+            self._locked = account.name
+            self._mailbox = await account.open_mailbox(name=INBOX)
+            maildrop = await self._take_snapshot(self._mailbox)
+        except BaseException:
+            self.release_maildrop()
+            self._end_login()
+            raise
+        locks.logged_in(account.name, clock.seconds())
+        self.session.maildrop = maildrop
+        self.session.state = State.TRANSACTION
+
+    async def _take_snapshot(self, mailbox: IMailbox) -> Maildrop:
+        maildrop = Maildrop((await mailbox.get_info()).uid_validity)
+        uids = await mailbox.list_uids()
+        for start in range(0, len(uids), SNAPSHOT_CHUNK):
+            await self.drain()
+            chunk = uids[start : start + SNAPSHOT_CHUNK]
+            for message in await mailbox.get_messages(uids=chunk):
+                maildrop.add(message.uid, message.size)
+        return maildrop
+
+    def release_maildrop(self) -> None:
+        """Let another session of the same account begin; may be called more than once."""
+        name, self._locked = self._locked, None
+        if name is not None:
+            self.factory.locks.release(name)
+        self._mailbox = None
+        self.session.maildrop = None
+
+    def end_session(self, reply: bytes) -> None:
+        """End the session. A client that has read the reply can log in again at once."""
+        self.release_maildrop()
+        self.write(reply)
+        self.close()
+
+
+class POP3Factory(CommandFactory):
+    """Serves POP3: the INBOX of the ``IMailAccount`` that the portal gives.
+
+    One factory serves all listeners, plain and TLS, as it keeps the maildrops' locks.
+
+    :param portal: where clients log in.
+    :param timeout: seconds of silence after which a session ends; RFC 1939 section 3 does not
+        allow less than ten minutes, so a shorter one is raised.
+    :param login_delay: seconds between two logins of one account (RFC 2449 section 6.5); 0 for no
+        such rule.
+    :param max_errors: lines in a row that are no command, before the connection is closed.
+    :param greeting: text of the greeting.
+    :param implementation: what CAPA tells about the server.
+    """
+
+    connection_class = POP3Connection
+
+    def __init__(
+        self,
+        portal: Portal | None,
+        *,
+        tls_context: Any = None,
+        clock: IReactorTime | None = None,
+        timeout: float = MIN_TIMEOUT,
+        max_connections: int = 10_000,
+        max_connections_per_address: int = 200,
+        allow_plaintext_passwords: bool = False,
+        login_delay: int = 0,
+        max_errors: int = 20,
+        greeting: str = "POP3 server ready",
+        implementation: str = "mailkit",
+    ) -> None:
+        super().__init__(
+            portal,
+            tls_context=tls_context,
+            clock=clock,
+            timeout=max(timeout, MIN_TIMEOUT),
+            max_connections=max_connections,
+            max_connections_per_address=max_connections_per_address,
+            allow_plaintext_passwords=allow_plaintext_passwords,
+        )
+        self.locks = MaildropLocks(login_delay)
+        self.max_errors = max_errors
+        self.greeting = greeting.replace("<", "(").replace(">", ")")
+        self.implementation = implementation

@@ -1,0 +1,190 @@
+"""What is legal now, what a session sees of its maildrop, and who has which maildrop. Pure."""
+
+from __future__ import annotations
+
+import enum
+from array import array
+from collections.abc import Iterator
+from itertools import islice
+
+from mailkit.errors import MailboxInUse, MailError
+from mailkit.wire.sasl import SASLServer
+
+
+class State(enum.Enum):
+    """RFC 1939 section 3."""
+
+    AUTHORIZATION = enum.auto()
+    TRANSACTION = enum.auto()
+    UPDATE = enum.auto()
+
+
+class NoSuchNumber(Exception):
+    """No message has that number, or it is marked as deleted; the text is for the client."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.text = text
+
+
+class LoginTooSoon(MailError):
+    """The login delay has not passed yet (RFC 2449 section 6.5)."""
+
+    default_text = "You have logged in only just now, please wait a little"
+
+
+class Maildrop:
+    """The messages as they were at login: numbers stay, whatever happens to the mailbox.
+
+    Message numbers begin at 1.
+    """
+
+    __slots__ = ("_deleted", "_deleted_octets", "_octets", "_sizes", "_uids", "uid_validity")
+
+    def __init__(self, uid_validity: int) -> None:
+        self.uid_validity = uid_validity
+        # 16 octets a message: a session may have a hundred thousand.
+        self._uids = array("Q")
+        self._sizes = array("Q")
+        self._octets = 0
+        self._deleted: set[int] = set()
+        self._deleted_octets = 0
+
+    def add(self, uid: int, size: int) -> None:
+        """One more message; only while the session begins."""
+        self._uids.append(uid)
+        self._sizes.append(size)
+        self._octets += size
+
+    @property
+    def count(self) -> int:
+        """Messages that are not marked as deleted."""
+        return len(self._uids) - len(self._deleted)
+
+    @property
+    def octets(self) -> int:
+        """Octets of the messages that are not marked as deleted."""
+        return self._octets - self._deleted_octets
+
+    def check(self, number: int) -> None:
+        """:raises NoSuchNumber: as its name says."""
+        if not 1 <= number <= len(self._uids):
+            raise NoSuchNumber(f"No such message, only {self._described()} in the maildrop")
+        if number in self._deleted:
+            raise NoSuchNumber(f"Message {number} is deleted")
+
+    def _described(self) -> str:
+        return "1 message" if len(self._uids) == 1 else f"{len(self._uids)} messages"
+
+    def uid(self, number: int) -> int:
+        """:raises NoSuchNumber:"""
+        self.check(number)
+        return self._uids[number - 1]
+
+    def size(self, number: int) -> int:
+        """:raises NoSuchNumber:"""
+        self.check(number)
+        return self._sizes[number - 1]
+
+    def unique_id(self, number: int) -> bytes:
+        """What UIDL tells: never used again for another message (RFC 1939 section 7).
+
+        :raises NoSuchNumber:
+        """
+        return b"%d.%d" % (self.uid_validity, self.uid(number))
+
+    def delete(self, number: int) -> None:
+        """Mark a message as deleted.
+
+        :raises NoSuchNumber: it is marked already, too.
+        """
+        self._deleted_octets += self.size(number)
+        self._deleted.add(number)
+
+    def reset(self) -> None:
+        """Unmark all."""
+        self._deleted.clear()
+        self._deleted_octets = 0
+
+    def deleted_uids(self) -> list[int]:
+        """UIDs of the messages to remove, ascending."""
+        return [self._uids[number - 1] for number in sorted(self._deleted)]
+
+    def list_sizes(self, lines: int) -> Iterator[bytes]:
+        """The lines of LIST, so many in a piece."""
+        return self._pieces(lines, b"%d %d\r\n", self._sizes)
+
+    def list_unique_ids(self, lines: int) -> Iterator[bytes]:
+        """The lines of UIDL, so many in a piece."""
+        return self._pieces(lines, b"%%d %d.%%d\r\n" % self.uid_validity, self._uids)
+
+    def _pieces(self, lines: int, line: bytes, values: array[int]) -> Iterator[bytes]:
+        deleted = self._deleted
+        entries = enumerate(values, 1)
+        while piece := list(islice(entries, lines)):
+            yield b"".join([line % entry for entry in piece if entry[0] not in deleted])
+
+
+class Session:
+    """Where one connection stands."""
+
+    __slots__ = ("errors", "exchange", "maildrop", "state", "user")
+
+    def __init__(self) -> None:
+        self.state = State.AUTHORIZATION
+        #: Argument of a USER command that waits for its PASS.
+        self.user: str | None = None
+        #: A SASL exchange that waits for the client's response.
+        self.exchange: SASLServer | None = None
+        #: There in the TRANSACTION state.
+        self.maildrop: Maildrop | None = None
+        #: Lines in a row that were no command.
+        self.errors = 0
+
+    def forget_login(self) -> None:
+        """Drop a login that has only begun."""
+        self.user = self.exchange = None
+
+
+class MaildropLocks:
+    """Which accounts have a session: one each (RFC 1939 section 4).
+
+    :param login_delay: seconds between two logins of one account; 0 for no such rule.
+    """
+
+    def __init__(self, login_delay: int = 0) -> None:
+        self.login_delay = login_delay
+        self._held: set[str] = set()
+        # By time of login, oldest first.
+        self._logins: dict[str, float] = {}
+
+    def acquire(self, account: str, now: float) -> None:
+        """Begin a session.
+
+        :raises MailboxInUse: there is one.
+        :raises LoginTooSoon: the last login is too fresh.
+        """
+        if account in self._held:
+            raise MailboxInUse("Another session has this maildrop open")
+        if self.login_delay:
+            self._forget_logins(now - self.login_delay)
+            if account in self._logins:
+                raise LoginTooSoon(f"Please wait {self.login_delay} seconds between logins")
+        self._held.add(account)
+
+    def logged_in(self, account: str, now: float) -> None:
+        """The login delay runs from here: the session has been told that it may begin."""
+        if self.login_delay:
+            self._logins.pop(account, None)
+            self._logins[account] = now
+
+    def release(self, account: str) -> None:
+        """End a session."""
+        self._held.discard(account)
+
+    def _forget_logins(self, until: float) -> None:
+        while self._logins:
+            account = next(iter(self._logins))
+            if self._logins[account] > until:
+                break
+            del self._logins[account]

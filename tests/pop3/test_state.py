@@ -1,0 +1,85 @@
+"""Message numbers, totals, listings, and the maildrops' locks."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from mailkit.errors import MailboxInUse
+from mailkit.pop3.state import LoginTooSoon, Maildrop, MaildropLocks, NoSuchNumber
+
+
+def maildrop(*sizes: int) -> Maildrop:
+    drop = Maildrop(42)
+    for uid, size in enumerate(sizes, 7):
+        drop.add(uid, size)
+    return drop
+
+
+class MaildropTests(SynchronousTestCase):
+    def test_numbers_begin_at_one(self) -> None:
+        drop = maildrop(120, 200)
+        self.assertEqual((drop.count, drop.octets), (2, 320))
+        self.assertEqual((drop.uid(1), drop.size(1)), (7, 120))
+        self.assertEqual((drop.uid(2), drop.size(2)), (8, 200))
+        for number in (0, 3, -1, 10**10):
+            self.assertRaises(NoSuchNumber, drop.check, number)
+
+    def test_deleted_messages_do_not_count_and_numbers_stay(self) -> None:
+        drop = maildrop(1, 20, 300)
+        drop.delete(2)
+        self.assertEqual((drop.count, drop.octets), (2, 301))
+        self.assertEqual(drop.deleted_uids(), [8])
+        self.assertEqual(drop.size(3), 300)
+        for method in (drop.check, drop.uid, drop.size, drop.unique_id, drop.delete):
+            self.assertRaises(NoSuchNumber, method, 2)
+        drop.reset()
+        self.assertEqual((drop.count, drop.octets, drop.deleted_uids()), (3, 321, []))
+
+    def test_deleted_uids_ascend(self) -> None:
+        drop = maildrop(*[1] * 50)
+        for number in (40, 3, 17):
+            drop.delete(number)
+        self.assertEqual(drop.deleted_uids(), [9, 23, 46])
+
+    def test_listings_in_pieces(self) -> None:
+        drop = maildrop(1, 20, 300)
+        drop.delete(1)
+        self.assertEqual(list(drop.list_sizes(2)), [b"2 20\r\n", b"3 300\r\n"])
+        self.assertEqual(list(drop.list_unique_ids(3)), [b"2 42.8\r\n3 42.9\r\n"])
+
+    def test_unique_ids_obey_the_standard(self) -> None:
+        # RFC 1939 section 7: 1 to 70 characters from 0x21 to 0x7E.
+        drop = Maildrop(2**32 - 1)
+        drop.add(2**32 - 1, 2**40)
+        self.assertEqual(drop.unique_id(1), b"4294967295.4294967295")
+        self.assertEqual(drop.octets, 2**40)
+
+
+class MaildropLocksTests(SynchronousTestCase):
+    def test_one_session_an_account(self) -> None:
+        locks = MaildropLocks()
+        locks.acquire("ann", 0)
+        locks.acquire("bob", 0)
+        self.assertRaises(MailboxInUse, locks.acquire, "ann", 0)
+        locks.release("ann")
+        locks.acquire("ann", 0)
+
+    def test_login_delay_runs_from_the_last_success(self) -> None:
+        locks = MaildropLocks(login_delay=60)
+        locks.acquire("ann", 0)
+        locks.release("ann")
+        locks.acquire("ann", 5)
+        locks.logged_in("ann", 5)
+        locks.release("ann")
+        self.assertRaises(LoginTooSoon, locks.acquire, "ann", 64)
+        locks.acquire("bob", 64)
+        locks.acquire("ann", 65)
+
+    def test_old_logins_are_forgotten(self) -> None:
+        locks = MaildropLocks(login_delay=60)
+        for second in range(1000):
+            name = f"user{second}"
+            locks.acquire(name, second)
+            locks.logged_in(name, second)
+            locks.release(name)
+        self.assertLess(len(locks._logins), 70)
