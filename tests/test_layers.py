@@ -36,7 +36,8 @@ CONTRACTS = f"{VALUES} mailkit.interfaces"
 PURE = f"{VALUES} {MIME}"
 #: The parts of a protocol that know no connection. ``*`` is one protocol: see `own_package`.
 PROTOCOL_PURE = (
-    "mailkit.*.grammar mailkit.*.state mailkit.imap.render mailkit.imap.fetch mailkit.imap.search"
+    "mailkit.*.grammar mailkit.*.state mailkit.smtp.trace mailkit.imap.reader mailkit.imap.content"
+    " mailkit.imap.fetch mailkit.imap.listing mailkit.imap.render mailkit.imap.search"
 )
 
 #: The first rule with a matching pattern holds. Twisted's names stand for zope.interface too, as
@@ -54,7 +55,7 @@ RULES = (
     Rule(PROTOCOL_PURE, f"{PURE} {PROTOCOL_PURE}"),
     Rule(
         "mailkit.smtp mailkit.smtp.* mailkit.pop3 mailkit.pop3.* mailkit.imap mailkit.imap.*",
-        f"{CONTRACTS} {MIME} mailkit.connection {{own}} {{own}}.*",
+        f"mailkit {CONTRACTS} {MIME} mailkit.connection {{own}} {{own}}.*",
         "twisted zope.interface",
     ),
     Rule(
@@ -174,7 +175,7 @@ class LayerTests(SynchronousTestCase):
         names = [
             module_name(path)
             for path in python_files("mailkit")
-            if matches(module_name(path), PURE)
+            if matches(module_name(path), f"{PURE} {PROTOCOL_PURE}")
         ]
         program = (
             "import importlib, sys\n"

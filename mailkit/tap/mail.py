@@ -1,0 +1,111 @@
+"""``twistd mailkit``: all servers over one store, set up by options or by one TOML file."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from mailkit._typing import override
+from mailkit.tap.config import read_config
+from mailkit.tap.options import MailOptions, make_service
+from mailkit.tap.services import PORT_NAMES
+
+
+class Options(MailOptions):
+    """Settings of the whole mail server."""
+
+    optParameters: ClassVar[list[list[Any]]] = [
+        [
+            "config",
+            None,
+            None,
+            "TOML file with the same settings by the same names; options go before it",
+        ],
+    ]
+    endpoint_options = {name: name for name in PORT_NAMES}
+    longdesc = (
+        "A mail server: SMTP for incoming mail, submission for users who send, POP3 and IMAP for"
+        " users who read, over one store. Accounts are made with the command `mailkit account add"
+        " ADDRESS`, also while the server runs. Names that end in s (submissions, pop3s, imaps) are"
+        " for TLS from the first octet. An ENDPOINT is Twisted's: tcp:2525:interface=127.0.0.1,"
+        " tcp6:25, unix:/run/mail, systemd:domain=INET:index=0."
+    )
+    examples = """\
+  Try it out on this machine, without TLS:
+    mailkit account add ann@example.org
+    twistd -n mailkit --smtp tcp:2525:interface=127.0.0.1 --imap tcp:2143:interface=127.0.0.1
+
+  Serve a domain (as root, who may use these ports; then as the user mail):
+    twistd --uid mail --gid mail mailkit --store sqlite:/var/lib/mailkit \\
+      --tls /etc/mail/cert.pem,/etc/mail/key.pem --smtp tcp:25 --submission tcp:587 \\
+      --submissions tcp:465 --imap tcp:143 --imaps tcp:993
+
+  The same from a file:
+    twistd --uid mail --gid mail mailkit --config /etc/mailkit.toml
+
+      store = "sqlite:/var/lib/mailkit"
+      tls = ["/etc/mail/cert.pem", "/etc/mail/key.pem"]
+      smtp = ["tcp:25", "tcp6:25"]
+      imaps = "tcp:993"
+      max-message-size = "50M"
+"""
+
+    def opt_smtp(self, endpoint: str) -> None:
+        """Take mail from other servers at this ENDPOINT (port 25); may be repeated."""
+        self.add_endpoint("smtp", endpoint)
+
+    def opt_submission(self, endpoint: str) -> None:
+        """Take mail from users who log in (port 587); may be repeated."""
+        self.add_endpoint("submission", endpoint)
+
+    def opt_submissions(self, endpoint: str) -> None:
+        """The same with TLS from the first octet (port 465); may be repeated."""
+        self.add_endpoint("submissions", endpoint)
+
+    def opt_pop3(self, endpoint: str) -> None:
+        """Serve POP3 (port 110); may be repeated."""
+        self.add_endpoint("pop3", endpoint)
+
+    def opt_pop3s(self, endpoint: str) -> None:
+        """Serve POP3 with TLS from the first octet (port 995); may be repeated."""
+        self.add_endpoint("pop3s", endpoint)
+
+    def opt_imap(self, endpoint: str) -> None:
+        """Serve IMAP (port 143); may be repeated."""
+        self.add_endpoint("imap", endpoint)
+
+    def opt_imaps(self, endpoint: str) -> None:
+        """Serve IMAP with TLS from the first octet (port 993); may be repeated."""
+        self.add_endpoint("imaps", endpoint)
+
+    @override
+    def postOptions(self) -> None:
+        if self["config"] is not None:
+            self._read_config(self["config"])
+        super().postOptions()
+
+    def _read_config(self, path: str) -> None:
+        """Take each setting from the file that no option has made."""
+        values = {name for name, *_ in MailOptions.optParameters}
+        flags = {name for name, *_ in MailOptions.optFlags}
+        with self.naming("config"):
+            settings = read_config(path, {*self.endpoint_options, "auth"}, values, flags)
+        for key, value in settings.items():
+            if self._made_by_option(key):
+                continue
+            self.places[key] = f"{path}: {key}"
+            if key == "auth":
+                for description in value:
+                    self.opt_auth(description)
+            elif key in self.endpoints:
+                for endpoint in value:
+                    self.add_endpoint(key, endpoint)
+            else:
+                self[key] = value
+
+    def _made_by_option(self, key: str) -> bool:
+        if key == "auth":
+            return self.store_accounts or "credCheckers" in self
+        return bool(self.endpoints[key] if key in self.endpoints else self[key])
+
+
+makeService = make_service

@@ -1,0 +1,243 @@
+"""What twistd's commands have in common: settings, their errors, and the service made of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, ClassVar
+
+from twisted.copyright import version as twisted_version
+from twisted.cred.credentials import IUsernamePassword
+from twisted.cred.strcred import AuthOptionMixin
+from twisted.python import usage
+
+from mailkit import __version__
+from mailkit._typing import override
+from mailkit.tap.errors import CannotStart, SettingError, StartError
+from mailkit.tap.services import IMPLICIT_TLS, Limits, MailService, parse_endpoint
+from mailkit.tap.stores import DEFAULT_STORE, STORE_VARIABLE, default_store, parse_store
+from mailkit.tap.tls import parse_tls, server_context
+
+#: ``--auth store``: the store's own accounts, beside other checkers.
+STORE_AUTH = "store"
+
+_SIZE = re.compile(r"(\d{1,15})\s*([kKmMgG]?)(?:i?[bB])?\Z")
+# Also an address literal, for machines without a name.
+_HOSTNAME = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Za-z:.]+\])\Z")
+_UNITS = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
+
+
+def parse_size(text: str) -> int:
+    """Octets from ``26214400``, ``25M`` or ``1G``.
+
+    :raises SettingError: it is no size.
+    """
+    match = _SIZE.match(text.strip())
+    size = int(match[1]) * _UNITS[match[2].lower()] if match else 0
+    if size <= 0:
+        raise SettingError(f"{text!r} is no size: write 25M, or a number of octets")
+    return size
+
+
+def parse_count(text: str) -> int:
+    """A number above zero.
+
+    :raises SettingError: it is none.
+    """
+    if not (text.isascii() and text.isdigit() and 0 < int(text) < 2**31):
+        raise SettingError(f"{text!r} is no number above 0")
+    return int(text)
+
+
+_LIMITS: dict[str, Callable[[str], int]] = {
+    "max-message-size": parse_size,
+    "max-connections": parse_count,
+    "max-connections-per-address": parse_count,
+}
+
+
+def check_hostname(name: str) -> str:
+    """The name, when it can stand in a greeting (RFC 5321 section 4.1.2).
+
+    :raises SettingError: it cannot.
+    """
+    if not _HOSTNAME.match(name) or len(name) > 255:
+        raise SettingError(f"{name!r} is no host name such as mail.example.org")
+    return name
+
+
+class MailOptions(usage.Options, AuthOptionMixin):
+    """Settings that each command has."""
+
+    supportedInterfaces = (IUsernamePassword,)
+
+    optParameters: ClassVar[list[list[Any]]] = [
+        [
+            "store",
+            None,
+            None,
+            "Where mail and accounts are kept: sqlite:DIR, memory:, or dotted.name[:argument]"
+            f" [default: ${STORE_VARIABLE} or {DEFAULT_STORE}]",
+        ],
+        ["tls", None, None, "Certificate and key for TLS: CERT,KEY, two files in PEM format"],
+        ["hostname", None, None, "What the server calls itself [default: the machine's name]"],
+        ["max-message-size", None, None, "Largest message, such as 25M [default: 50M]"],
+        ["max-connections", None, None, "Connections of a protocol at a time [default: 10000]"],
+        [
+            "max-connections-per-address",
+            None,
+            None,
+            "The same for one client address, loopback exempt [default: 200]",
+        ],
+    ]
+    optFlags: ClassVar[list[list[Any]]] = [
+        [
+            "allow-plaintext-passwords",
+            None,
+            "Let clients on other machines log in without TLS (dangerous)",
+        ],
+    ]
+    #: Shown below the options as they stand.
+    examples = ""
+    #: Options that give endpoints: what the service calls each port, and the option's name.
+    endpoint_options: ClassVar[dict[str, str]] = {}
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        #: Endpoints, by what the service calls their ports: ``imap``, ``imaps``, ...
+        self.endpoints: dict[str, list[str]] = {name: [] for name in self.endpoint_options}
+        self.store_accounts = False
+        #: Where a setting was made, for errors about it, when not in an option of its name.
+        self.places = {name: f"--{option}" for name, option in self.endpoint_options.items()}
+        self.tls_context: Any = None
+        self.limits = Limits()
+
+    # Options that are more than a value.
+
+    @override
+    def opt_auth(self, description: str) -> None:
+        """Who may log in: a checker of Twisted's (--help-auth) or `store`; may be repeated."""
+        if description == STORE_AUTH:
+            self.store_accounts = True
+            return
+        try:
+            super().opt_auth(description)  # type: ignore[no-untyped-call]
+        except usage.UsageError as error:
+            raise usage.UsageError(f"{self.place('auth')} {description}: {error}") from error
+
+    @override
+    def opt_version(self) -> None:
+        """Display the versions of mailkit and Twisted, and exit."""
+        self.authOutput.write(f"mailkit {__version__}, Twisted {twisted_version}\n")
+        raise SystemExit(0)
+
+    @override
+    def getUsage(self, width: int | None = None) -> str:
+        text: str = super().getUsage(width)
+        return f"{text}\nExamples:\n{self.examples}" if self.examples else text
+
+    def add_endpoint(self, name: str, endpoint: str) -> None:
+        """Remember an endpoint for a server; ``name`` is a key of :attr:`endpoint_options`.
+
+        :raises UsageError: it is none.
+        """
+        with self.naming(name):
+            parse_endpoint(endpoint)
+        self.endpoints[name].append(endpoint)
+
+    # After all options are known.
+
+    @override
+    def postOptions(self) -> None:
+        if not any(self.endpoints.values()):
+            options = " ".join(f"--{option}" for option in self.endpoint_options.values())
+            raise usage.UsageError(
+                f"nothing to serve: give at least one of {options}, for example"
+                f" --{next(iter(self.endpoint_options.values()))} tcp:2525:interface=127.0.0.1"
+            )
+        if self["store"] is None:
+            self["store"] = default_store()
+        with self.naming("store"):
+            parse_store(self["store"])
+        if self["hostname"] is not None:
+            with self.naming("hostname"):
+                check_hostname(self["hostname"])
+        if self["tls"] is not None:
+            with self.naming("tls"):
+                self.tls_context = server_context(*parse_tls(self["tls"]))
+        for name, endpoints in self.endpoints.items():
+            if name in IMPLICIT_TLS and endpoints and self.tls_context is None:
+                raise usage.UsageError(
+                    f"{self.place(name)} needs a certificate: give --tls CERT,KEY"
+                )
+        self.limits = self._limits()
+
+    def _limits(self) -> Limits:
+        values: dict[str, Any] = {}
+        for option, parse in _LIMITS.items():
+            if self[option] is not None:
+                with self.naming(option):
+                    values[option.replace("-", "_")] = parse(str(self[option]))
+        return Limits(allow_plaintext_passwords=bool(self["allow-plaintext-passwords"]), **values)
+
+    def place(self, setting: str) -> str:
+        """Where a setting was made, in words: ``--store``, or a line of a file."""
+        return self.places.get(setting, f"--{setting}")
+
+    @contextmanager
+    def naming(self, setting: str) -> Iterator[None]:
+        """Turn a SettingError into a UsageError that says which setting it is about."""
+        try:
+            yield
+        except SettingError as error:
+            raise usage.UsageError(f"{self.place(setting)}: {error}") from error
+
+
+class ListenOptions(MailOptions):
+    """Settings of a command that serves one protocol; its first endpoint option is --listen."""
+
+    def opt_listen(self, endpoint: str) -> None:
+        """Listen at this ENDPOINT, such as tcp:2525:interface=127.0.0.1; may be repeated."""
+        self.add_endpoint(next(iter(self.endpoint_options)), endpoint)
+
+
+class TwistdService(MailService):
+    """A mail service that ends twistd with one readable line when it cannot start."""
+
+    def __init__(self, options: MailOptions) -> None:
+        super().__init__(
+            options["store"],
+            checkers=options.get("credCheckers", ()),
+            store_accounts=options.store_accounts,
+            tls=options.tls_context,
+            hostname=options["hostname"] or "",
+            limits=options.limits,
+        )
+        self._place = options.place
+        for name, endpoints in options.endpoints.items():
+            for endpoint in endpoints:
+                self.add_port(name, endpoint)
+
+    @override
+    def privilegedStartService(self) -> None:
+        with self._readable_errors():
+            super().privilegedStartService()
+
+    @override
+    def startService(self) -> None:
+        with self._readable_errors():
+            super().startService()
+
+    @contextmanager
+    def _readable_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except StartError as error:
+            text = f"mailkit: {self._place(error.setting)} {error.value}: {error.reason}"
+            raise CannotStart(text) from error
+
+
+def make_service(options: MailOptions) -> TwistdService:
+    """What twistd runs."""
+    return TwistdService(options)

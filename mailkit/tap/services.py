@@ -1,0 +1,319 @@
+"""Mail servers as Twisted services: for twistd, for a .tac file, for any program's MultiService.
+
+::
+
+    service = MailService("sqlite:/var/lib/mailkit", tls="certificate.pem,key.pem")
+    service.add_imap("tcp:143")
+    service.add_imap("tcp:993", implicit_tls=True)
+    service.setServiceParent(application)
+
+Order: ports are bound in ``privilegedStartService`` (as root, where twistd changes its user), the
+store is opened in ``startService`` (as that user), and no connection is served before both.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias, cast
+
+from twisted.application.internet import StreamServerEndpointService
+from twisted.application.service import MultiService
+from twisted.cred.checkers import ICredentialsChecker
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IProtocolFactory, IReactorTime, IStreamServerEndpoint
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+from twisted.protocols.tls import TLSMemoryBIOFactory
+
+from mailkit._typing import override
+from mailkit.auth.checkers import DirectoryChecker
+from mailkit.auth.passwords import PasswordHasher
+from mailkit.auth.portal import make_portal
+from mailkit.connection import CommandConnection, CommandFactory
+from mailkit.errors import MailError
+from mailkit.interfaces import IMailStore
+from mailkit.tap.errors import SettingError, StartError
+from mailkit.tap.stores import parse_store
+from mailkit.tap.tls import parse_tls, server_context
+
+#: Servers under TLS from the first octet, and what is served under it.
+IMPLICIT_TLS = {"submissions": "submission", "pop3s": "pop3", "imaps": "imap"}
+#: All that can be served, in the order in which programs show it.
+PORT_NAMES = ("smtp", "submission", "submissions", "pop3", "pop3s", "imap", "imaps")
+
+Endpoint: TypeAlias = "str | IStreamServerEndpoint"
+
+#: Octets of a message that is taken unless a setting says otherwise.
+MAX_MESSAGE_SIZE = 50 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Settings that hold for each protocol."""
+
+    #: Octets of one message.
+    max_message_size: int = MAX_MESSAGE_SIZE
+    #: Connections of one protocol at the same time, and from one address.
+    max_connections: int = 10_000
+    max_connections_per_address: int = 200
+    #: Take passwords over connections without TLS from other machines too.
+    allow_plaintext_passwords: bool = False
+
+
+class MailService(MultiService):
+    """SMTP, submission, POP3 and IMAP servers over one store.
+
+    :param store: what ``--store`` takes, opened and closed with the service; or an ``IMailStore``,
+        which stays the caller's to close.
+    :param checkers: who may log in, besides or instead of the store's own accounts.
+    :param store_accounts: the store's own accounts may log in too; always so without checkers.
+    :param tls: what ``--tls`` takes, or a context factory; None for no TLS.
+    :param hostname: what the server calls itself; the machine's name when empty.
+    :raises SettingError: the store's name or the certificate is wrong.
+    """
+
+    log = Logger()
+
+    #: Seconds that connections have to end when the service stops.
+    stop_timeout = 5.0
+
+    def __init__(
+        self,
+        store: str | IMailStore,
+        *,
+        checkers: Sequence[ICredentialsChecker] = (),
+        store_accounts: bool = False,
+        tls: Any = None,
+        hostname: str = "",
+        limits: Limits | None = None,
+        reactor: Any = None,
+    ) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        if reactor is None:
+            from twisted.internet import reactor
+        self._reactor = reactor
+        self._store_name = store if isinstance(store, str) else repr(store)
+        self._opener = parse_store(store) if isinstance(store, str) else None
+        self._checkers = tuple(checkers)
+        self._store_accounts = store_accounts
+        self._tls = server_context(*parse_tls(tls)) if isinstance(tls, str) else tls
+        self._hostname = hostname or socket.gethostname()
+        self._limits = limits or Limits()
+        self._factories: dict[str, CommandFactory] = {}
+        self._hasher: PasswordHasher | None = None
+        #: The store, once the service has started.
+        self.store: Any = None if self._opener else store
+
+    # Servers.
+
+    def add_smtp(self, endpoint: Endpoint) -> None:
+        """Take mail for local users from anybody (port 25).
+
+        :param endpoint: a string for Twisted's ``serverFromString``, or an endpoint.
+        :raises SettingError: the string is no endpoint.
+        """
+        self.add_port("smtp", endpoint)
+
+    def add_submission(self, endpoint: Endpoint, *, implicit_tls: bool = False) -> None:
+        """Take mail from users who log in (port 587; with ``implicit_tls`` 465)."""
+        self.add_port("submissions" if implicit_tls else "submission", endpoint)
+
+    def add_pop3(self, endpoint: Endpoint, *, implicit_tls: bool = False) -> None:
+        """Serve POP3 (port 110; with ``implicit_tls`` 995)."""
+        self.add_port("pop3s" if implicit_tls else "pop3", endpoint)
+
+    def add_imap(self, endpoint: Endpoint, *, implicit_tls: bool = False) -> None:
+        """Serve IMAP (port 143; with ``implicit_tls`` 993)."""
+        self.add_port("imaps" if implicit_tls else "imap", endpoint)
+
+    def add_port(self, name: str, endpoint: Endpoint) -> None:
+        """Serve a protocol by its name in :data:`PORT_NAMES`.
+
+        :raises SettingError: the endpoint is none, or TLS is needed and not set up.
+        """
+        factory: Any = self._factory(IMPLICIT_TLS.get(name, name))
+        if name in IMPLICIT_TLS:
+            if self._tls is None:
+                raise SettingError(f"{name} needs tls: a certificate and its key")
+            factory = TLSMemoryBIOFactory(self._tls, False, factory, self._reactor)
+            factory.noisy = False
+        if isinstance(endpoint, str):
+            description, endpoint = endpoint, parse_endpoint(endpoint, self._reactor)
+        else:
+            description = repr(endpoint)
+        port: Any = _Port(name, description, endpoint, factory)
+        port.setServiceParent(self)
+
+    def _factory(self, protocol: str) -> CommandFactory:
+        """The one factory of a protocol, for all its ports."""
+        if protocol not in self._factories:
+            limits = self._limits
+            self._factories[protocol] = _make_factory(
+                protocol,
+                self._hostname,
+                limits.max_message_size,
+                tls_context=self._tls,
+                clock=cast(IReactorTime, self._reactor),
+                max_connections=limits.max_connections,
+                max_connections_per_address=limits.max_connections_per_address,
+                allow_plaintext_passwords=limits.allow_plaintext_passwords,
+            )
+        return self._factories[protocol]
+
+    # Start and stop.
+
+    @override
+    def privilegedStartService(self) -> None:
+        """Bind the ports.
+
+        :raises StartError: one of them is taken, or not ours to use.
+        """
+        try:
+            super().privilegedStartService()  # type: ignore[no-untyped-call]
+        except StartError:
+            super().stopService()  # type: ignore[no-untyped-call]
+            raise
+
+    @override
+    def startService(self) -> None:
+        """Open the store, bind the ports that are not bound yet, and serve.
+
+        :raises StartError: the store cannot be opened, or a port cannot be bound.
+        """
+        self._open()
+        try:
+            super().startService()  # type: ignore[no-untyped-call]
+        except StartError:
+            self.stopService()
+            raise
+
+    @override
+    def stopService(self) -> Deferred[None]:
+        """Close the ports, let each client's command end, close the store."""
+        ports_closed = super().stopService()  # type: ignore[no-untyped-call]
+        return Deferred.fromCoroutine(self._stop(ports_closed))
+
+    def _open(self) -> None:
+        if self._opener is not None:
+            try:
+                self.store = self._opener()
+            except MailError as error:
+                raise StartError("store", self._store_name, error.text) from error
+            except (SettingError, OSError) as error:
+                raise StartError("store", self._store_name, str(error)) from error
+        self._hasher = PasswordHasher(self._reactor)
+        checkers: list[Any] = list(self._checkers)
+        if checkers and self._store_accounts:
+            checkers.insert(0, DirectoryChecker(self.store, self._hasher))
+        try:
+            portal = make_portal(
+                self.store, checkers, deliveries=self._deliver, hasher=self._hasher
+            )
+        except ValueError as error:
+            raise StartError("store", self._store_name, str(error)) from error
+        for factory in self._factories.values():
+            factory.portal = portal
+
+    async def _stop(self, ports_closed: Deferred[Any]) -> None:
+        await ports_closed
+        await self._end_connections()
+        for factory in self._factories.values():
+            factory.portal = None
+        if self._hasher is not None:
+            self._hasher.close()
+            self._hasher = None
+        if self._opener is not None and self.store is not None:
+            store, self.store = self.store, None
+            await store.close()
+
+    async def _end_connections(self) -> None:
+        """Wait until each connection has its answer and is gone; cut those that take too long."""
+        for connection in self._connections():
+            connection.shut_down()
+        give_up = self._reactor.seconds() + self.stop_timeout
+        while self._connections() and self._reactor.seconds() < give_up:
+            await deferLater(self._reactor, 0.02)
+        for connection in self._connections():
+            connection.abort()
+        # Their ends are told in a turn of the reactor, and commands then release what they hold.
+        await deferLater(self._reactor, 0)
+
+    def _connections(self) -> list[CommandConnection]:
+        return [c for factory in self._factories.values() for c in factory.connections]
+
+
+def _make_factory(
+    protocol: str, hostname: str, max_message_size: int, **settings: Any
+) -> CommandFactory:
+    # Loaded when used: a POP3 server has no need of IMAP.
+    if protocol == "smtp":
+        from mailkit.smtp.protocol import SMTPFactory
+
+        return SMTPFactory(hostname=hostname, max_size=max_message_size, **settings)
+    if protocol == "submission":
+        from mailkit.smtp.submission import SubmissionFactory
+
+        return SubmissionFactory(hostname=hostname, max_size=max_message_size, **settings)
+    if protocol == "pop3":
+        from mailkit.pop3.protocol import POP3Factory
+
+        return POP3Factory(None, **settings)
+    if protocol == "imap":
+        from mailkit.imap.protocol import IMAPFactory
+
+        return IMAPFactory(max_message_size=max_message_size, **settings)
+    raise SettingError(f"there is no server {protocol!r}; known are {', '.join(PORT_NAMES)}")
+
+
+class _Port(StreamServerEndpointService):
+    """One listening port. Its errors name the setting that asked for it."""
+
+    # As strports.service has it: an error ends the start instead of becoming a line in the log.
+    _raiseSynchronously = True
+
+    def __init__(
+        self, setting: str, name: str, endpoint: IStreamServerEndpoint, factory: IProtocolFactory
+    ) -> None:
+        super().__init__(endpoint, factory)  # type: ignore[no-untyped-call]
+        self.setting = setting
+        self.description = name
+
+    @override
+    def privilegedStartService(self) -> None:
+        try:
+            super().privilegedStartService()  # type: ignore[no-untyped-call]
+        except (CannotListenError, OSError, OverflowError, ValueError) as error:
+            reason = getattr(error, "socketError", error)
+            reason = getattr(reason, "strerror", None) or reason
+            raise StartError(self.setting, self.description, str(reason)) from error
+
+    @override
+    def stopService(self) -> Any:
+        if self._waitingForPort is None:
+            return None
+        stopped = super().stopService()  # type: ignore[no-untyped-call]
+        self._waitingForPort = None
+        return stopped
+
+
+def parse_endpoint(description: str, reactor: Any = None) -> IStreamServerEndpoint:
+    """The server endpoint that a string describes.
+
+    :raises SettingError: it describes none.
+    """
+    if reactor is None:
+        from twisted.internet import reactor
+    try:
+        endpoint: IStreamServerEndpoint = serverFromString(  # type: ignore[no-untyped-call]
+            reactor, description
+        )
+    except Exception as error:
+        # Each kind of endpoint has its own parser, and plug-ins add more.
+        raise SettingError(
+            f"{description!r} is no endpoint such as tcp:2525:interface=127.0.0.1 ({error})"
+        ) from error
+    return endpoint

@@ -1,0 +1,22 @@
+"""``twistd mailkit-smtp``: an SMTP server that takes mail for local users."""
+
+from __future__ import annotations
+
+from mailkit.tap.options import ListenOptions, make_service
+
+
+class Options(ListenOptions):
+    """Settings of the SMTP server."""
+
+    endpoint_options = {"smtp": "listen"}
+    longdesc = (
+        "An SMTP server (RFC 5321) that takes mail from anybody for the accounts and aliases of the"
+        " store. Mail for other domains is refused. With --tls it offers STARTTLS."
+    )
+    examples = """\
+  twistd -n mailkit-smtp --listen tcp:2525:interface=127.0.0.1 --store sqlite:mailkit-data
+  twistd mailkit-smtp --listen tcp:25 --listen tcp6:25 --tls cert.pem,key.pem
+"""
+
+
+makeService = make_service

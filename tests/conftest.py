@@ -1,0 +1,17 @@
+"""Settings of the tests for pytest; trial needs none of them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _in_a_directory_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Run where trial would: its ``mktemp`` makes files below the current directory."""
+    before = os.getcwd()
+    os.chdir(tmp_path_factory.mktemp("trial"))
+    yield
+    os.chdir(before)

@@ -1,0 +1,211 @@
+"""Options of twistd's commands: what they take, and errors that name the option."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from unittest import mock
+
+from twisted.python.usage import UsageError
+from twisted.trial.unittest import SynchronousTestCase
+
+from mailkit.tap import imap, mail, pop3, smtp, submission
+from mailkit.tap.errors import SettingError
+from mailkit.tap.options import MailOptions, parse_count, parse_size
+from mailkit.tap.tls import self_signed
+
+ENDPOINT = "tcp:0:interface=127.0.0.1"
+COMMANDS = (smtp, submission, pop3, imap)
+
+
+class ValueTests(SynchronousTestCase):
+    """Sizes and numbers."""
+
+    def test_sizes(self) -> None:
+        for text, octets in (("1", 1), ("3k", 3072), ("25M", 25 << 20), ("1GiB", 1 << 30)):
+            self.assertEqual(parse_size(text), octets)
+        for text in ("", "0", "-1", "1.5M", "many", "1T", "9" * 30):
+            self.assertIn(repr(text), str(self.assertRaises(SettingError, parse_size, text)))
+
+    def test_counts(self) -> None:
+        self.assertEqual(parse_count("7"), 7)
+        for text in ("", "0", "-1", "x", "٣", "9" * 30):
+            self.assertRaises(SettingError, parse_count, text)
+
+
+class OptionsTestCase(SynchronousTestCase):
+    """Parses command lines of ``twistd mailkit``."""
+
+    def parse(self, *arguments: str) -> mail.Options:
+        options = mail.Options()
+        options.parseOptions(list(arguments))
+        return options
+
+    def check(self, arguments: list[str], *wanted: str) -> None:
+        error = str(self.assertRaises(UsageError, self.parse, *arguments))
+        for part in wanted:
+            self.assertIn(part, error)
+
+
+class MailOptionsTests(OptionsTestCase):
+    """``twistd mailkit``."""
+
+    def test_endpoints_may_be_repeated(self) -> None:
+        options = self.parse("--imap", "tcp:1", "--smtp", "tcp:2", "--imap", "unix:/run/x")
+        self.assertEqual(options.endpoints["imap"], ["tcp:1", "unix:/run/x"])
+        self.assertEqual(options.endpoints["smtp"], ["tcp:2"])
+        self.assertEqual(options.endpoints["pop3"], [])
+
+    def test_nothing_to_serve(self) -> None:
+        self.check([], "nothing to serve", "--smtp", "--imaps")
+
+    def test_errors_name_the_option(self) -> None:
+        for option in ("smtp", "submission", "submissions", "pop3", "pop3s", "imap", "imaps"):
+            self.check([f"--{option}", "143"], f"--{option}: ", "'143'", "tcp:2525")
+        serve = ["--imap", ENDPOINT]
+        self.check([*serve, "--store", "x:y"], "--store: ", "'x:y'")
+        self.check([*serve, "--tls", "one,two"], "--tls: ", "cannot read one")
+        self.check([*serve, "--auth", "nothing:x"], "--auth nothing:x: ")
+        self.check([*serve, "--auth", "memory:ann"], "--auth memory:ann: ")
+        self.check([*serve, "--max-message-size", "big"], "--max-message-size: ", "'big'")
+        self.check([*serve, "--max-connections", "0"], "--max-connections: ", "'0'")
+        self.check([*serve, "--hostname", "a b"], "--hostname: ", "'a b'")
+
+    def test_implicit_tls_needs_a_certificate(self) -> None:
+        self.check(["--imaps", ENDPOINT], "--imaps", "--tls CERT,KEY")
+
+    def test_leftover_words_are_refused(self) -> None:
+        self.check(["--imap", ENDPOINT, "extra"], "Wrong number of arguments")
+
+    def test_settings_reach_the_service(self) -> None:
+        options = self.parse(
+            *("--imap", ENDPOINT, "--max-message-size", "1M", "--max-connections", "5"),
+            *("--max-connections-per-address", "4", "--allow-plaintext-passwords"),
+        )
+        limits = options.limits
+        self.assertEqual(
+            (
+                limits.max_message_size,
+                limits.max_connections,
+                limits.max_connections_per_address,
+                limits.allow_plaintext_passwords,
+            ),
+            (1 << 20, 5, 4, True),
+        )
+
+    def test_auth_may_be_repeated_and_name_the_store(self) -> None:
+        options = self.parse(
+            *("--imap", ENDPOINT, "--auth", "memory:ann:x", "--auth", "memory:bob:y"),
+            *("--auth", "store"),
+        )
+        self.assertEqual(len(options["credCheckers"]), 2)
+        self.assertTrue(options.store_accounts)
+
+    def test_auth_that_knows_no_passwords_is_refused(self) -> None:
+        self.check(["--imap", ENDPOINT, "--auth", "anonymous"], "--auth anonymous: ")
+
+    def test_version_names_both(self) -> None:
+        options = mail.Options()
+        options.authOutput = io.StringIO()
+        self.assertRaises(SystemExit, options.parseOptions, ["--version"])
+        self.assertIn("mailkit 0.", options.authOutput.getvalue())
+        self.assertIn("Twisted ", options.authOutput.getvalue())
+
+
+class ConfigOptionTests(OptionsTestCase):
+    """``--config``: the same settings, and the command line goes first."""
+
+    def write(self, text: str) -> str:
+        path = self.mktemp()
+        Path(path).write_text(text)
+        return path
+
+    def test_all_settings(self) -> None:
+        certificate, key = self_signed(self.mktemp())
+        path = self.write(
+            f'store = "memory:"\ntls = ["{certificate}", "{key}"]\nhostname = "mx.example.org"\n'
+            'imap = ["tcp:1", "tcp:2"]\nimaps = "tcp:3"\nauth = ["memory:ann:x", "store"]\n'
+            'max-message-size = "2M"\nmax-connections = 9\nallow-plaintext-passwords = true\n'
+        )
+        options = self.parse("--config", path)
+        self.assertEqual(options["store"], "memory:")
+        self.assertEqual(options["hostname"], "mx.example.org")
+        self.assertEqual(options.endpoints["imap"], ["tcp:1", "tcp:2"])
+        self.assertEqual(options.endpoints["imaps"], ["tcp:3"])
+        self.assertEqual(len(options["credCheckers"]), 1)
+        self.assertTrue(options.store_accounts)
+        self.assertIsNotNone(options.tls_context)
+        self.assertEqual(options.limits.max_message_size, 2 << 20)
+        self.assertEqual(options.limits.max_connections, 9)
+        self.assertTrue(options.limits.allow_plaintext_passwords)
+
+    def test_the_command_line_goes_first(self) -> None:
+        path = self.write('store = "memory:"\nimap = "tcp:1"\npop3 = "tcp:2"\nauth = "store"\n')
+        options = self.parse(
+            *("--config", path, "--store", "sqlite:x", "--imap", "tcp:3"),
+            *("--auth", "memory:ann:x"),
+        )
+        self.assertEqual(options["store"], "sqlite:x")
+        self.assertEqual(options.endpoints["imap"], ["tcp:3"])
+        self.assertEqual(options.endpoints["pop3"], ["tcp:2"])
+        self.assertFalse(options.store_accounts)
+
+    def test_unknown_key_names_key_and_file(self) -> None:
+        path = self.write('impa = "tcp:1"')
+        self.check(["--config", path], "--config: ", path, "'impa'")
+
+    def test_config_in_the_file_is_unknown(self) -> None:
+        path = self.write('config = "other.toml"')
+        self.check(["--config", path], "unknown key 'config'")
+
+    def test_errors_in_values_name_file_and_key(self) -> None:
+        for line, key in (
+            ('imap = "143"', "imap"),
+            ('store = "x:y"', "store"),
+            ('tls = "none.pem"', "tls"),
+            ('auth = "nothing"', "auth"),
+            ('max-message-size = "big"', "max-message-size"),
+        ):
+            path = self.write(f"{line}\n" + ("" if key == "imap" else 'imap = "tcp:1"\n'))
+            self.check(["--config", path], f"{path}: {key}")
+
+    def test_missing_file(self) -> None:
+        self.check(["--config", "no.toml"], "--config: cannot read no.toml")
+
+
+class ListenOptionsTests(SynchronousTestCase):
+    """The commands that serve one protocol."""
+
+    def parse(self, module: object, *arguments: str) -> MailOptions:
+        options: MailOptions = module.Options()  # type: ignore[attr-defined]
+        options.parseOptions(list(arguments))
+        return options
+
+    def test_listen_may_be_repeated(self) -> None:
+        for module in COMMANDS:
+            options = self.parse(module, "--listen", "tcp:1", "--listen", "tcp:2")
+            self.assertEqual(next(iter(options.endpoints.values())), ["tcp:1", "tcp:2"])
+
+    def test_listen_is_needed_and_named_in_errors(self) -> None:
+        for module in COMMANDS:
+            error = self.assertRaises(UsageError, self.parse, module)
+            self.assertIn("--listen", str(error))
+            error = self.assertRaises(UsageError, self.parse, module, "--listen", "143")
+            self.assertIn("--listen: ", str(error))
+
+    def test_implicit_tls(self) -> None:
+        tls = ",".join(self_signed(self.mktemp()))
+        for module, name in ((submission, "submissions"), (pop3, "pop3s"), (imap, "imaps")):
+            options = self.parse(module, "--listen-tls", "tcp:1", "--tls", tls)
+            self.assertEqual(options.endpoints[name], ["tcp:1"])
+            error = self.assertRaises(UsageError, self.parse, module, "--listen-tls", "tcp:1")
+            self.assertIn("--listen-tls needs a certificate", str(error))
+
+    def test_help_can_be_followed(self) -> None:
+        for module in (mail, *COMMANDS):
+            with mock.patch.dict("os.environ", {"COLUMNS": "100"}):
+                text = str(module.Options())
+            for part in ("--store=", "--auth=", "--tls=", "--hostname=", "Examples:", "twistd"):
+                self.assertIn(part, text)
+            self.assertNotIn("None", text)
+            self.assertLess(max(map(len, text.splitlines())), 101)

@@ -1,0 +1,24 @@
+"""The commands that mailkit adds to twistd; their modules are loaded when one of them is used."""
+
+from twisted.application.service import ServiceMaker
+
+mailkit = ServiceMaker(
+    "mailkit",
+    "mailkit.tap.mail",
+    "Mail server: SMTP, submission, POP3 and IMAP over one store.",
+    "mailkit",
+)
+mailkit_smtp = ServiceMaker(
+    "mailkit SMTP",
+    "mailkit.tap.smtp",
+    "SMTP server that takes mail for local users.",
+    "mailkit-smtp",
+)
+mailkit_submission = ServiceMaker(
+    "mailkit submission",
+    "mailkit.tap.submission",
+    "Server to which users' mail programs submit mail.",
+    "mailkit-submission",
+)
+mailkit_pop3 = ServiceMaker("mailkit POP3", "mailkit.tap.pop3", "POP3 server.", "mailkit-pop3")
+mailkit_imap = ServiceMaker("mailkit IMAP", "mailkit.tap.imap", "IMAP server.", "mailkit-imap")
