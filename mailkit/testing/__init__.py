@@ -1,0 +1,33 @@
+"""Contract tests for backends: what protocols rely on, to be run against your own store.
+
+Choose the class for what you wrote, give it one hook, and run it with trial or pytest::
+
+    from mailkit.testing import StoreContract
+    from twisted.trial.unittest import TestCase
+
+    class MyStoreTests(StoreContract, TestCase):
+        async def make_store(self, accounts):
+            return MyStore(self.mktemp(), accounts)
+
+:class:`MailboxContract` wants a mailbox, :class:`AccountContract` an account (and tests its
+mailboxes too), and :class:`StoreContract` a store (and tests its accounts too). Tests of
+optional abilities are skipped where an object does not provide the interface. Every object is
+checked with ``verifyObject``, and every method is called by keyword, as protocols do.
+
+For tests of other things: :func:`sample_message`, :func:`sample_messages` and :func:`spooled`.
+"""
+
+from mailkit.testing.account import AccountContract
+from mailkit.testing.base import read_message, sample_message, sample_messages, spooled
+from mailkit.testing.mailbox import MailboxContract
+from mailkit.testing.store import StoreContract
+
+__all__ = [
+    "AccountContract",
+    "MailboxContract",
+    "StoreContract",
+    "read_message",
+    "sample_message",
+    "sample_messages",
+    "spooled",
+]

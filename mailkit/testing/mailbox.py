@@ -1,0 +1,441 @@
+"""Contract tests of mailboxes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import cast
+
+from mailkit.errors import MailError, NoSuchMessage
+from mailkit.interfaces import (
+    ICopyingMailbox,
+    IMailbox,
+    IRecentMailbox,
+    ISearchableMailbox,
+    ISummarizingMailbox,
+    IWatchableMailbox,
+    IWritableMailbox,
+)
+from mailkit.model import AppendMessage, FlagOp, MessageInfo
+from mailkit.testing.base import (
+    FIRST_DATE,
+    Contract,
+    read_message,
+    sample_message,
+    sample_messages,
+    spooled,
+)
+
+OPTIONAL_INTERFACES = (
+    IWritableMailbox,
+    ICopyingMailbox,
+    IWatchableMailbox,
+    ISearchableMailbox,
+    ISummarizingMailbox,
+    IRecentMailbox,
+)
+
+#: Octets that nobody may change: NUL, 8-bit, bare CR and LF, dots, no line end at the end.
+STRANGE_MESSAGES = (
+    b"Subject: nul\r\n\r\na\0b\0\0",
+    b"Subject: 8-bit \xff\xfe\r\n\r\n" + bytes(range(256)),
+    b"Subject: bare\n\nline\nends\rof\r\rall\n\rkinds\r\n",
+    b"Subject: dots\r\n\r\n.\r\n..\r\n.x\r\n",
+    b"no header at all",
+    b"\r\n",
+    b"Subject: long line\r\n\r\n" + b"x" * 100_000,
+)
+
+
+class ReadingContract(Contract):
+    """What every mailbox must do; see :class:`MailboxContract`."""
+
+    async def make_mailbox(self, messages: Sequence[AppendMessage]) -> IMailbox:
+        """The hook: a mailbox that holds just these messages, the first with the lowest UID.
+
+        A read-only backend that has no flags or dates of its own may disregard those given.
+        """
+        raise NotImplementedError
+
+    async def open_sample(self, count: int) -> IMailbox:
+        """A checked mailbox with sample messages."""
+        mailbox = await self.make_mailbox(messages=sample_messages(count))
+        self.check_provides(mailbox, [IMailbox], OPTIONAL_INTERFACES)
+        return mailbox
+
+    async def infos(self, mailbox: IMailbox) -> list[MessageInfo]:
+        """Details of all messages."""
+        return list(await mailbox.get_messages(uids=await mailbox.list_uids()))
+
+    async def test_empty_mailbox(self) -> None:
+        mailbox = await self.open_sample(0)
+        self.assertEqual(list(await mailbox.list_uids()), [])
+        self.assertEqual(list(await mailbox.get_messages(uids=[1, 2])), [])
+        info = await mailbox.get_info()
+        self.assertEqual((info.messages, info.unseen, info.size), (0, 0, 0))
+        changes = await mailbox.get_changes(since=0)
+        self.assertEqual((list(changes.added), list(changes.changed)), ([], []))
+
+    async def test_uids_ascend(self) -> None:
+        mailbox = await self.open_sample(5)
+        uids = list(await mailbox.list_uids())
+        self.assertEqual(len(uids), 5)
+        self.assertEqual(uids, sorted(set(uids)))
+        self.assertGreater(uids[0], 0)
+        self.assertLess(uids[-1], 2**32)
+        for number, uid in enumerate(uids, 1):
+            self.assertEqual(await read_message(mailbox, uid), sample_message(number))
+
+    async def test_details_by_ascending_uid_without_the_missing(self) -> None:
+        mailbox = await self.open_sample(4)
+        uids = list(await mailbox.list_uids())
+        asked = [*uids[1:3], uids[-1] + 1, uids[-1] + 1000]
+        found = await mailbox.get_messages(uids=asked)
+        self.assertEqual([message.uid for message in found], uids[1:3])
+        self.assertEqual(list(await mailbox.get_messages(uids=[])), [])
+
+    async def test_sizes(self) -> None:
+        mailbox = await self.open_sample(3)
+        messages = await self.infos(mailbox)
+        for message in messages:
+            self.assertEqual(message.size, len(await read_message(mailbox, message.uid)))
+        self.assertEqual((await mailbox.get_info()).size, sum(m.size for m in messages))
+
+    async def test_state(self) -> None:
+        mailbox = await self.open_sample(3)
+        info = await mailbox.get_info()
+        messages = await self.infos(mailbox)
+        self.assertEqual(info.name, mailbox.name)
+        self.assertTrue(info.mailbox_id)
+        self.assertTrue(info.selectable)
+        self.assertEqual(info.messages, 3)
+        self.assertEqual(info.unseen, sum("\\Seen" not in m.flags for m in messages))
+        self.assertGreater(info.uid_next, messages[-1].uid)
+        self.assertTrue(0 < info.uid_validity < 2**32)
+        # RFC 7162 section 7: mod-sequence-value is 1 to 2**63 - 1.
+        self.assertTrue(0 < info.highest_modseq < 2**63)
+        self.assertTrue(all(0 < m.modseq <= info.highest_modseq for m in messages))
+
+    async def test_octets_are_exact(self) -> None:
+        messages = [AppendMessage(spooled(content)) for content in STRANGE_MESSAGES]
+        mailbox = await self.make_mailbox(messages=messages)
+        for uid, content in zip(await mailbox.list_uids(), STRANGE_MESSAGES, strict=True):
+            self.assertEqual(await read_message(mailbox, uid), content)
+
+    async def test_messages_are_seekable_files(self) -> None:
+        mailbox = await self.open_sample(1)
+        (uid,) = await mailbox.list_uids()
+        content = sample_message(1)
+        with (
+            await mailbox.open_message(uid=uid) as one,
+            await mailbox.open_message(uid=uid) as other,
+        ):
+            self.assertEqual(one.read(10), content[:10])
+            self.assertEqual(other.read(), content)
+            self.assertEqual(one.seek(5), 5)
+            self.assertEqual(one.read(7), content[5:12])
+            self.assertEqual(one.tell(), 12)
+            self.assertEqual(one.seek(0, os.SEEK_END), len(content))
+            self.assertEqual(one.read(), b"")
+
+    async def test_missing_message(self) -> None:
+        mailbox = await self.open_sample(1)
+        with self.assertRaises(NoSuchMessage):
+            await mailbox.open_message(uid=(await mailbox.get_info()).uid_next)
+
+    async def test_everything_is_new_since_zero(self) -> None:
+        mailbox = await self.open_sample(3)
+        changes = await mailbox.get_changes(since=0)
+        self.assertEqual(list(changes.added), list(await mailbox.list_uids()))
+        self.assertEqual(list(changes.changed), [])
+        self.assertEqual(changes.highest_modseq, (await mailbox.get_info()).highest_modseq)
+
+    async def test_nothing_is_new_since_now(self) -> None:
+        mailbox = await self.open_sample(3)
+        highest = (await mailbox.get_info()).highest_modseq
+        changes = await mailbox.get_changes(since=highest)
+        self.assertEqual(changes.highest_modseq, highest)
+        self.assertEqual([*changes.added, *changes.changed, *changes.vanished], [])
+
+    async def test_summaries(self) -> None:
+        mailbox = await self.open_sample(3)
+        summarizing = cast(ISummarizingMailbox, self.need(ISummarizingMailbox, mailbox))
+        uids = list(await mailbox.list_uids())
+        summaries = await summarizing.get_summaries(uids=[*uids[1:], uids[-1] + 1])
+        self.assertEqual([summary.uid for summary in summaries], uids[1:])
+        first = summaries[0]
+        self.assertTrue(first.envelope.startswith(b'("Mon, 01 Jan 2024 12:00:00 +0000" "Sample 2"'))
+        self.assertTrue(first.body_structure.lower().startswith(b'("text" "plain"'))
+        header = sample_message(2).partition(b"\r\n\r\n")[0] + b"\r\n"
+        self.assertEqual(first.header, header)
+
+    async def test_recent_messages_are_claimed_once(self) -> None:
+        mailbox = await self.open_sample(2)
+        recent = cast(IRecentMailbox, self.need(IRecentMailbox, mailbox))
+        uids = list(await mailbox.list_uids())
+        info = await mailbox.get_info()
+        self.assertLessEqual(info.first_recent_uid, uids[0])
+        self.assertEqual(await recent.claim_recent(), info.first_recent_uid)
+        info = await mailbox.get_info()
+        self.assertGreater(info.first_recent_uid, uids[-1])
+        self.assertEqual(await recent.claim_recent(), info.first_recent_uid)
+
+
+class WritingContract(ReadingContract):
+    """What a mailbox must do that provides IWritableMailbox; see :class:`MailboxContract`."""
+
+    async def open_writable(self, count: int) -> IWritableMailbox:
+        """A mailbox with sample messages that can be changed."""
+        mailbox = await self.open_sample(count)
+        return cast(IWritableMailbox, self.need(IWritableMailbox, mailbox))
+
+    async def test_flags_and_dates_are_kept(self) -> None:
+        mailbox = await self.open_writable(3)
+        for sample, message in zip(sample_messages(3), await self.infos(mailbox), strict=True):
+            self.assertEqual(message.flags, sample.flags)
+            self.assertEqual(message.internal_date, sample.internal_date)
+
+    async def test_append(self) -> None:
+        mailbox = await self.open_writable(1)
+        before = await mailbox.get_info()
+        result = await mailbox.append(
+            messages=[AppendMessage(spooled(sample_message(n))) for n in (7, 8)]
+        )
+        after = await mailbox.get_info()
+        self.assertEqual(result.uid_validity, after.uid_validity)
+        self.assertEqual(after.uid_validity, before.uid_validity)
+        first, second = result.uids
+        self.assertTrue(before.uid_next <= first < second < after.uid_next)
+        self.assertEqual(list(await mailbox.list_uids())[1:], [first, second])
+        self.assertEqual(await read_message(mailbox, second), sample_message(8))
+        self.assertEqual((after.messages, after.unseen - before.unseen), (3, 2))
+        self.assertGreater(after.highest_modseq, before.highest_modseq)
+        changes = await mailbox.get_changes(since=before.highest_modseq)
+        self.assertEqual(list(changes.added), [first, second])
+
+    async def test_append_takes_spools_of_every_kind(self) -> None:
+        mailbox = await self.open_writable(0)
+        large = sample_message(1, size=3 * 1024 * 1024)
+        for content, on_disk, prefix in (
+            (b"Subject: x\r\n\r\nsmall", False, b"Received: y\r\n"),
+            (b"Subject: x\r\n\r\nsmall", True, b"Received: y\r\n"),
+            (large, True, b""),
+            (large, True, b"Received: y\r\n"),
+        ):
+            spool = spooled(content, on_disk=on_disk)
+            spool.prepend(prefix)
+            try:
+                result = await mailbox.append(messages=[AppendMessage(spool)])
+            finally:
+                spool.close()
+            (message,) = await mailbox.get_messages(uids=result.uids)
+            self.assertEqual(message.size, len(prefix + content))
+            self.assertTrue(await read_message(mailbox, message.uid) == prefix + content)
+
+    async def test_append_is_all_or_nothing(self) -> None:
+        mailbox = await self.open_writable(1)
+        before = await mailbox.get_info()
+        broken = spooled(sample_message(2), on_disk=True)
+        assert broken.path is not None
+        os.unlink(broken.path)
+        with self.assertRaises((MailError, OSError)):
+            await mailbox.append(
+                messages=[AppendMessage(spooled(sample_message(3))), AppendMessage(broken)]
+            )
+        broken.close()
+        after = await mailbox.get_info()
+        self.assertEqual((after.messages, after.size), (before.messages, before.size))
+        self.assertEqual(len(await mailbox.list_uids()), 1)
+        changes = await mailbox.get_changes(since=before.highest_modseq)
+        self.assertEqual([*changes.added, *changes.changed], [])
+
+    async def test_append_without_date_is_now(self) -> None:
+        mailbox = await self.open_writable(0)
+        await mailbox.append(messages=[AppendMessage(spooled(sample_message()))])
+        (message,) = await self.infos(mailbox)
+        self.assertNotEqual(message.internal_date, FIRST_DATE)
+        self.assertIsInstance(message.internal_date, int)
+
+    async def test_flag_operations(self) -> None:
+        mailbox = await self.open_writable(1)
+        uids = list(await mailbox.list_uids())
+        for op, given, expected in (
+            (FlagOp.REPLACE, {"\\Seen", "Junk"}, {"\\Seen", "Junk"}),
+            (FlagOp.ADD, {"\\Answered", "\\Seen"}, {"\\Seen", "\\Answered", "Junk"}),
+            (FlagOp.REMOVE, {"\\Seen", "\\Draft"}, {"\\Answered", "Junk"}),
+            (FlagOp.REMOVE, {"NeverSeen"}, {"\\Answered", "Junk"}),
+            (FlagOp.REPLACE, {"\\Deleted"}, {"\\Deleted"}),
+            (FlagOp.REPLACE, set(), set()),
+        ):
+            result = await mailbox.store_flags(uids=uids, op=op, flags=frozenset(given))
+            (message,) = await self.infos(mailbox)
+            self.assertEqual(message.flags, frozenset(expected))
+            self.assertEqual(list(result.messages), [message])
+            self.assertEqual(list(result.modified), [])
+            unseen = (await mailbox.get_info()).unseen
+            self.assertEqual(unseen, int("\\Seen" not in expected))
+
+    async def test_keywords_keep_their_first_spelling(self) -> None:
+        mailbox = await self.open_writable(2)
+        one, two = await mailbox.list_uids()
+        await mailbox.store_flags(uids=[one], op=FlagOp.REPLACE, flags=frozenset({"Urgent"}))
+        await mailbox.store_flags(
+            uids=[one, two], op=FlagOp.ADD, flags=frozenset({"URGENT", "\\Seen"})
+        )
+        for message in await self.infos(mailbox):
+            self.assertEqual({f for f in message.flags if f.lower() == "urgent"}, {"Urgent"})
+        await mailbox.store_flags(uids=[one], op=FlagOp.REMOVE, flags=frozenset({"urgent"}))
+        (message,) = await mailbox.get_messages(uids=[one])
+        self.assertEqual(message.flags, frozenset({"\\Seen"}))
+
+    async def test_only_what_changes_gets_a_new_modification_sequence(self) -> None:
+        mailbox = await self.open_writable(3)
+        one, two, three = await mailbox.list_uids()
+        seen = frozenset({"\\Seen"})
+        await mailbox.store_flags(uids=[one], op=FlagOp.REPLACE, flags=seen)
+        await mailbox.store_flags(uids=[two, three], op=FlagOp.REPLACE, flags=frozenset())
+        before = {message.uid: message for message in await self.infos(mailbox)}
+        highest = (await mailbox.get_info()).highest_modseq
+        result = await mailbox.store_flags(uids=[one, two], op=FlagOp.ADD, flags=seen)
+        self.assertEqual([message.uid for message in result.messages], [one, two])
+        after = {message.uid: message for message in await self.infos(mailbox)}
+        self.assertEqual((after[one], after[three]), (before[one], before[three]))
+        self.assertGreater(after[two].modseq, highest)
+        changes = await mailbox.get_changes(since=highest)
+        self.assertEqual(([two], []), (list(changes.changed), list(changes.added)))
+        self.assertEqual(changes.highest_modseq, after[two].modseq)
+
+    async def test_unchanged_since(self) -> None:
+        # RFC 7162 section 3.1.3
+        mailbox = await self.open_writable(2)
+        one, two = await mailbox.list_uids()
+        await mailbox.store_flags(uids=[one, two], op=FlagOp.REPLACE, flags=frozenset())
+        known = (await mailbox.get_info()).highest_modseq
+        await mailbox.store_flags(uids=[two], op=FlagOp.ADD, flags=frozenset({"\\Flagged"}))
+        result = await mailbox.store_flags(
+            uids=[one, two], op=FlagOp.ADD, flags=frozenset({"\\Seen"}), unchanged_since=known
+        )
+        self.assertEqual(list(result.modified), [two])
+        self.assertIn(one, [message.uid for message in result.messages])
+        flags = [set(message.flags) for message in await self.infos(mailbox)]
+        self.assertEqual(flags, [{"\\Seen"}, {"\\Flagged"}])
+
+    async def test_flags_of_missing_messages(self) -> None:
+        mailbox = await self.open_writable(1)
+        before = await mailbox.get_info()
+        result = await mailbox.store_flags(
+            uids=[before.uid_next + 5], op=FlagOp.ADD, flags=frozenset({"\\Seen"})
+        )
+        self.assertEqual((list(result.messages), list(result.modified)), ([], []))
+        self.assertEqual(await mailbox.get_info(), before)
+
+    async def test_expunge(self) -> None:
+        mailbox = await self.open_writable(4)
+        uids = list(await mailbox.list_uids())
+        before = await mailbox.get_info()
+        gone = await mailbox.expunge(uids=[uids[1], uids[3], before.uid_next + 1])
+        self.assertEqual(list(gone), [uids[1], uids[3]])
+        self.assertEqual(list(await mailbox.list_uids()), [uids[0], uids[2]])
+        self.assertEqual([m.uid for m in await mailbox.get_messages(uids=uids)], uids[0:3:2])
+        with self.assertRaises(NoSuchMessage):
+            await mailbox.open_message(uid=uids[1])
+        self.assertEqual(list(await mailbox.expunge(uids=[uids[1]])), [])
+        messages = await self.infos(mailbox)
+        after = await mailbox.get_info()
+        self.assertEqual(after.messages, 2)
+        self.assertEqual(after.size, sum(message.size for message in messages))
+        self.assertEqual(after.unseen, sum("\\Seen" not in m.flags for m in messages))
+        changes = await mailbox.get_changes(since=before.highest_modseq)
+        self.assertEqual(list(changes.vanished), [uids[1], uids[3]])
+        self.assertEqual((list(changes.added), list(changes.changed)), ([], []))
+        self.assertGreater(changes.highest_modseq, before.highest_modseq)
+        self.assertEqual(changes.highest_modseq, after.highest_modseq)
+
+    async def test_uids_are_never_used_again(self) -> None:
+        mailbox = await self.open_writable(2)
+        uids = list(await mailbox.list_uids())
+        before = await mailbox.get_info()
+        await mailbox.expunge(uids=uids)
+        self.assertEqual((await mailbox.get_info()).uid_next, before.uid_next)
+        result = await mailbox.append(messages=sample_messages(1))
+        self.assertGreater(result.uids[0], uids[-1])
+
+    async def test_a_change_is_told_as_what_it_is_in_the_end(self) -> None:
+        mailbox = await self.open_writable(3)
+        one, two, three = await mailbox.list_uids()
+        since = (await mailbox.get_info()).highest_modseq
+        new = list((await mailbox.append(messages=sample_messages(2))).uids)
+        await mailbox.store_flags(
+            uids=[one, two, *new], op=FlagOp.ADD, flags=frozenset({"\\Answered"})
+        )
+        await mailbox.expunge(uids=[two, new[1]])
+        changes = await mailbox.get_changes(since=since)
+        self.assertEqual(list(changes.added), [new[0]])
+        self.assertEqual(list(changes.changed), [one])
+        self.assertIn(two, changes.vanished)
+        self.assertTrue(set(changes.vanished) <= {two, new[1]})
+        everything = await mailbox.get_changes(since=0)
+        self.assertEqual(list(everything.added), [one, three, new[0]])
+        self.assertFalse({one, three, new[0]} & set(everything.vanished))
+
+    async def test_modification_sequences_grow(self) -> None:
+        mailbox = await self.open_writable(1)
+        (uid,) = await mailbox.list_uids()
+        seen = [(await mailbox.get_info()).highest_modseq]
+        for op in (FlagOp.REPLACE, FlagOp.ADD, FlagOp.REMOVE):
+            flags = frozenset({"\\Draft"} if op is not FlagOp.REPLACE else ())
+            await mailbox.store_flags(uids=[uid], op=FlagOp.ADD, flags=frozenset({"Other"}))
+            await mailbox.store_flags(uids=[uid], op=op, flags=flags)
+            seen.append((await mailbox.get_info()).highest_modseq)
+        await mailbox.append(messages=sample_messages(1))
+        seen.append((await mailbox.get_info()).highest_modseq)
+        await mailbox.expunge(uids=[uid])
+        seen.append((await mailbox.get_info()).highest_modseq)
+        self.assertEqual(seen, sorted(set(seen)))
+
+    async def test_new_messages_are_recent(self) -> None:
+        mailbox = await self.open_writable(1)
+        recent = cast(IRecentMailbox, self.need(IRecentMailbox, mailbox))
+        await recent.claim_recent()
+        (uid,) = (await mailbox.append(messages=sample_messages(1))).uids
+        self.assertLessEqual((await mailbox.get_info()).first_recent_uid, uid)
+        self.assertLessEqual(await recent.claim_recent(), uid)
+        self.assertGreater(await recent.claim_recent(), uid)
+
+    async def test_watch(self) -> None:
+        mailbox = await self.open_writable(1)
+        watchable = cast(IWatchableMailbox, self.need(IWatchableMailbox, mailbox))
+        (uid,) = await mailbox.list_uids()
+        calls: list[int] = []
+        end = watchable.watch(callback=lambda: calls.append(1))
+        await mailbox.append(messages=sample_messages(1))
+        await self.wait_until(lambda: bool(calls))
+        calls.clear()
+        await mailbox.store_flags(uids=[uid], op=FlagOp.ADD, flags=frozenset({"\\Draft"}))
+        await self.wait_until(lambda: bool(calls))
+        calls.clear()
+        await mailbox.expunge(uids=[uid])
+        await self.wait_until(lambda: bool(calls))
+        end()
+        end()
+
+    async def test_watch_ends(self) -> None:
+        mailbox = await self.open_writable(0)
+        watchable = cast(IWatchableMailbox, self.need(IWatchableMailbox, mailbox))
+        ended: list[int] = []
+        watching: list[int] = []
+        end = watchable.watch(callback=lambda: ended.append(1))
+        end_other = watchable.watch(callback=lambda: watching.append(1))
+        end()
+        end()
+        await mailbox.append(messages=sample_messages(1))
+        await self.wait_until(lambda: bool(watching))
+        end_other()
+        self.assertEqual(ended, [])
+
+
+class MailboxContract(WritingContract):
+    """Tests of one mailbox: :class:`~mailkit.interfaces.IMailbox` and its optional abilities.
+
+    A read-only mailbox runs the reading tests alone.
+    """
