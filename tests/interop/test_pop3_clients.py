@@ -1,0 +1,328 @@
+"""The POP3 server with other people's clients, over loopback: poplib, curl, fetchmail."""
+
+from __future__ import annotations
+
+import os
+import poplib
+import shutil
+import ssl
+import subprocess
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+import pytest
+from twisted.internet import reactor
+from twisted.internet.threads import deferToThread
+from twisted.trial.unittest import TestCase
+
+from mailkit.auth.portal import make_portal
+from mailkit.model import INBOX, AppendMessage
+from mailkit.pop3.protocol import POP3Factory
+from mailkit.spool import Spool
+from mailkit.store.memory import MemoryStore
+from mailkit.tap.tls import self_signed, server_context
+
+USER, PASSWORD = "ann@example.org", "correct horse"
+
+PLAIN = b"Subject: one\r\nFrom: a@example.org\r\n\r\nHello\r\n.\r\n..two dots\r\nend\r\n"
+EIGHT_BIT = "Subject: zwei\r\nMIME-Version: 1.0\r\n\r\nGr\u00fc\u00dfe\r\n".encode()
+LARGE = b"Subject: large\r\n\r\n" + b".line that begins with a dot\r\n" * 20_000
+MESSAGES = (PLAIN, EIGHT_BIT, LARGE)
+
+_T = TypeVar("_T")
+
+
+class ClientCase(TestCase):
+    """A server with three messages for one user, plain with STLS and under TLS from the start."""
+
+    async def setUp(self) -> None:
+        self.directory = os.path.abspath(self.mktemp())
+        os.mkdir(self.directory, 0o700)
+        self.certificate, key = self_signed(self.directory)
+        context = server_context(self.certificate, key)
+        self.store = MemoryStore()
+        await self.store.add_account(name=USER, password_hash="{PLAIN}" + PASSWORD)
+        account = await self.store.open_account(name=USER)
+        self.mailbox = await account.open_mailbox(name=INBOX)
+        spools = [AppendMessage(Spool.from_bytes(message)) for message in MESSAGES]
+        await self.mailbox.append(messages=spools)
+        factory = POP3Factory(make_portal(self.store), tls_context=context)
+        net = cast(Any, reactor)
+        plain = net.listenTCP(0, factory, interface="127.0.0.1")
+        tls = net.listenSSL(0, factory, context, interface="127.0.0.1")
+        self.addCleanup(plain.stopListening)
+        self.addCleanup(tls.stopListening)
+        self.port, self.tls_port = plain.getHost().port, tls.getHost().port
+
+    async def in_thread(self, work: Callable[..., _T], *arguments: Any) -> _T:
+        return await deferToThread(work, *arguments)
+
+    async def run_program(self, *arguments: str, **variables: str) -> bytes:
+        """Standard output of a program, which must succeed."""
+
+        def work() -> subprocess.CompletedProcess[bytes]:
+            environment = {**os.environ, "HOME": self.directory, **variables}
+            return subprocess.run(
+                arguments,
+                capture_output=True,
+                timeout=30,
+                cwd=self.directory,
+                env=environment,
+                check=False,
+            )
+
+        done = await self.in_thread(work)
+        self.assertEqual(done.returncode, 0, done.stderr.decode("utf-8", "replace"))
+        return done.stdout
+
+    async def remaining(self) -> int:
+        return (await self.mailbox.get_info()).messages
+
+
+class PoplibTests(ClientCase):
+    def tls(self) -> ssl.SSLContext:
+        return ssl.create_default_context(cafile=self.certificate)
+
+    def plain(self) -> poplib.POP3:
+        return poplib.POP3("127.0.0.1", self.port, timeout=10)
+
+    def with_stls(self) -> poplib.POP3:
+        client = self.plain()
+        client.stls(self.tls())
+        return client
+
+    def under_tls(self) -> poplib.POP3:
+        return poplib.POP3_SSL("127.0.0.1", self.tls_port, timeout=10, context=self.tls())
+
+    def read_all(self, client: poplib.POP3) -> list[bytes]:
+        client.user(USER)
+        client.pass_(PASSWORD)
+        count, octets = client.stat()
+        self.assertEqual((count, octets), (len(MESSAGES), sum(map(len, MESSAGES))))
+        self.assertEqual(len(set(client.uidl()[1])), count)
+        sizes = [int(line.split()[1]) for line in client.list()[1]]
+        self.assertEqual(sizes, [len(message) for message in MESSAGES])
+        return [b"".join(o + b"\r\n" for o in client.retr(n)[1]) for n in range(1, count + 1)]
+
+    async def check_keep(self, connect: Callable[[], poplib.POP3]) -> None:
+        def keep() -> list[bytes]:
+            client = connect()
+            messages = self.read_all(client)
+            client.quit()
+            return messages
+
+        self.assertEqual(await self.in_thread(keep), list(MESSAGES))
+        self.assertEqual(await self.remaining(), len(MESSAGES))
+
+    async def check_delete(self, connect: Callable[[], poplib.POP3]) -> None:
+        def delete() -> int:
+            client = connect()
+            for number in range(1, len(self.read_all(client)) + 1):
+                client.dele(number)
+            left = client.stat()[0]
+            client.quit()
+            return left
+
+        self.assertEqual(await self.in_thread(delete), 0)
+        self.assertEqual(await self.remaining(), 0)
+
+    async def test_plain_read_and_keep(self) -> None:
+        await self.check_keep(self.plain)
+
+    async def test_plain_read_and_delete(self) -> None:
+        await self.check_delete(self.plain)
+
+    async def test_stls_read_and_keep(self) -> None:
+        await self.check_keep(self.with_stls)
+
+    async def test_stls_read_and_delete(self) -> None:
+        await self.check_delete(self.with_stls)
+
+    async def test_tls_read_and_keep(self) -> None:
+        await self.check_keep(self.under_tls)
+
+    async def test_tls_read_and_delete(self) -> None:
+        await self.check_delete(self.under_tls)
+
+    async def test_capabilities_before_and_after_stls(self) -> None:
+        def capabilities() -> list[dict[str, list[str]]]:
+            client = self.plain()
+            before = client.capa()
+            client.stls(self.tls())
+            after = client.capa()
+            client.quit()
+            return [before, after]
+
+        before, after = await self.in_thread(capabilities)
+        self.assertEqual(before.pop("STLS"), [])
+        self.assertEqual(before, after)
+        self.assertEqual(after["SASL"], ["PLAIN", "LOGIN"])
+
+    async def test_top(self) -> None:
+        def top() -> list[bytes]:
+            client = self.plain()
+            client.user(USER)
+            client.pass_(PASSWORD)
+            lines = client.top(1, 2)[1]
+            client.quit()
+            return lines
+
+        self.assertEqual(await self.in_thread(top), PLAIN.splitlines()[:5])
+
+    async def test_second_session_over_the_other_listener(self) -> None:
+        def twice() -> str:
+            first, second = self.plain(), self.under_tls()
+            first.user(USER)
+            first.pass_(PASSWORD)
+            second.user(USER)
+            try:
+                second.pass_(PASSWORD)
+            except poplib.error_proto as error:
+                first.quit()
+                second.user(USER)
+                second.pass_(PASSWORD)
+                second.quit()
+                return str(error)
+            raise AssertionError("two sessions of one maildrop")
+
+        self.assertIn("[IN-USE]", await self.in_thread(twice))
+
+    async def test_leaving_without_quit_removes_nothing(self) -> None:
+        def leave() -> None:
+            client = self.plain()
+            client.user(USER)
+            client.pass_(PASSWORD)
+            client.dele(1)
+            client.close()
+            again = self.plain()
+            again.user(USER)
+            for _ in range(100):
+                try:
+                    again.pass_(PASSWORD)
+                    break
+                except poplib.error_proto:
+                    # The first connection's end is not there yet.
+                    again.user(USER)
+            again.quit()
+
+        await self.in_thread(leave)
+        self.assertEqual(await self.remaining(), len(MESSAGES))
+
+    async def test_wrong_password(self) -> None:
+        def wrong() -> str:
+            client = self.plain()
+            client.user(USER)
+            try:
+                client.pass_("wrong")
+            except poplib.error_proto as error:
+                client.quit()
+                return str(error)
+            raise AssertionError("let in with a wrong password")
+
+        self.assertIn("[AUTH]", await self.in_thread(wrong))
+
+
+@pytest.mark.interop
+class CurlTests(ClientCase):
+    if shutil.which("curl") is None:
+        skip = "curl is not installed"
+
+    async def curl(self, path: str, *arguments: str, tls: bool = False) -> bytes:
+        scheme, port = ("pop3s", self.tls_port) if tls else ("pop3", self.port)
+        return await self.run_program(
+            "curl",
+            "--silent",
+            "--show-error",
+            "--cacert",
+            self.certificate,
+            "--user",
+            f"{USER}:{PASSWORD}",
+            *arguments,
+            f"{scheme}://127.0.0.1:{port}/{path}",
+        )
+
+    async def test_list_and_read(self) -> None:
+        sizes = b"".join(b"%d %d\r\n" % (n, len(m)) for n, m in enumerate(MESSAGES, 1))
+        self.assertEqual(await self.curl(""), sizes)
+        for number, message in enumerate(MESSAGES, 1):
+            self.assertEqual(await self.curl(str(number)), message)
+
+    async def test_under_tls(self) -> None:
+        for number, message in enumerate(MESSAGES, 1):
+            self.assertEqual(await self.curl(str(number), "--ssl-reqd"), message)
+            self.assertEqual(await self.curl(str(number), tls=True), message)
+
+    async def test_login_options(self) -> None:
+        for mechanism in ("PLAIN", "LOGIN"):
+            options = ("--login-options", f"AUTH={mechanism}")
+            self.assertEqual(await self.curl("1", *options), PLAIN)
+            self.assertEqual(await self.curl("1", "--sasl-ir", *options), PLAIN)
+
+    async def test_top_and_uidl(self) -> None:
+        validity = (await self.mailbox.get_info()).uid_validity
+        lines = b"".join(b"%d %d.%d\r\n" % (n, validity, n) for n in range(1, 4))
+        self.assertEqual(await self.curl("", "--request", "UIDL"), lines)
+        top = await self.curl("", "--request", "TOP 2 0")
+        self.assertEqual(top, EIGHT_BIT.split(b"\r\n\r\n")[0] + b"\r\n\r\n")
+
+    async def test_delete(self) -> None:
+        await self.curl("1", "--head", "--request", "DELE")
+        self.assertEqual(await self.remaining(), len(MESSAGES) - 1)
+
+
+@pytest.mark.interop
+class FetchmailTests(ClientCase):
+    if shutil.which("fetchmail") is None:
+        skip = "fetchmail is not installed"
+
+    async def fetch(self, *options: str, port: int, lines: str) -> list[bytes]:
+        path = os.path.join(self.directory, "fetchmailrc")
+        folder = os.path.join(self.directory, "mail")
+        os.makedirs(folder, exist_ok=True)
+        with open(path, "w", encoding="ascii") as file:
+            file.write(
+                f"poll 127.0.0.1 protocol POP3 service {port} uidl\n"
+                f'user "{USER}" password "{PASSWORD}" {lines} no rewrite\n'
+                f"mda \"cat > '{folder}'/$$\"\n"
+            )
+        os.chmod(path, 0o600)
+        await self.run_program(
+            "fetchmail",
+            "--nosyslog",
+            "--invisible",
+            *options,
+            "--fetchmailrc",
+            path,
+            FETCHMAILHOME=self.directory,
+        )
+        bodies = []
+        for name in sorted(os.listdir(folder), key=int):
+            with open(os.path.join(folder, name), "rb") as mail:
+                bodies.append(mail.read())
+            os.unlink(os.path.join(folder, name))
+        return bodies
+
+    def assert_all(self, fetched: list[bytes]) -> None:
+        # fetchmail takes the CR away, and adds fields of its own before the message's.
+        wanted = sorted(message.split(b"\r\n\r\n")[1].replace(b"\r", b"") for message in MESSAGES)
+        self.assertEqual(sorted(mail.partition(b"\n\n")[2] for mail in fetched), wanted)
+
+    async def test_read_and_delete(self) -> None:
+        self.assert_all(await self.fetch(port=self.port, lines="sslproto ''"))
+        self.assertEqual(await self.remaining(), 0)
+
+    async def test_read_and_keep(self) -> None:
+        self.assert_all(await self.fetch("--keep", port=self.port, lines="sslproto ''"))
+        self.assertEqual(await self.remaining(), len(MESSAGES))
+        # Exit status 1: there is nothing that it has not seen, by UIDL.
+        with self.assertRaises(self.failureException):
+            await self.fetch("--keep", port=self.port, lines="sslproto ''")
+
+    async def test_stls(self) -> None:
+        # fetchmail knows no addresses in certificates.
+        trust = f"sslproto TLS1.2+ sslcertck sslcommonname localhost sslcertfile {self.certificate}"
+        self.assert_all(await self.fetch(port=self.port, lines=trust))
+
+    async def test_implicit_tls(self) -> None:
+        trust = f"ssl sslcertck sslcommonname localhost sslcertfile {self.certificate}"
+        self.assert_all(await self.fetch(port=self.tls_port, lines=trust))
