@@ -9,23 +9,28 @@ Choose the class for what you wrote, give it one hook, and run it with trial or 
         async def make_store(self, accounts):
             return MyStore(self.mktemp(), accounts)
 
-:class:`MailboxContract` wants a mailbox, :class:`AccountContract` an account (and tests its
-mailboxes too), and :class:`StoreContract` a store (and tests its accounts too). Tests of
-optional abilities are skipped where an object does not provide the interface. Every object is
-checked with ``verifyObject``, and every method is called by keyword, as protocols do.
+:class:`MailboxContract` asks ``make_mailbox`` for a mailbox, :class:`AccountContract` asks
+``make_account`` for an account and tests its mailboxes too, :class:`StoreContract` asks
+``make_store`` for a store and tests its accounts too, :class:`DirectoryContract` asks
+``make_directory`` for a directory. Tests of optional abilities are skipped where an object does not
+provide the interface. Every object is checked with ``verifyObject``, and every method is called by
+keyword, as protocols do.
 
 For tests of other things: :func:`sample_message`, :func:`sample_messages` and :func:`spooled`.
 """
 
 from mailkit.testing.account import AccountContract
 from mailkit.testing.base import read_message, sample_message, sample_messages, spooled
+from mailkit.testing.directory import DirectoryContract, fill_directory
 from mailkit.testing.mailbox import MailboxContract
 from mailkit.testing.store import StoreContract
 
 __all__ = [
     "AccountContract",
+    "DirectoryContract",
     "MailboxContract",
     "StoreContract",
+    "fill_directory",
     "read_message",
     "sample_message",
     "sample_messages",

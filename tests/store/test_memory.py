@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from twisted.trial.unittest import TestCase
 
 from mailkit.store.memory import MemoryStore
-from mailkit.testing import StoreContract
+from mailkit.testing import DirectoryContract, StoreContract, fill_directory
 
 
 class MemoryStoreContractTests(StoreContract, TestCase):
@@ -15,4 +15,13 @@ class MemoryStoreContractTests(StoreContract, TestCase):
         store = MemoryStore()
         for account in accounts:
             await store.add_account(name=account)
+        return store
+
+
+class MemoryDirectoryContractTests(DirectoryContract, TestCase):
+    async def make_directory(
+        self, accounts: Mapping[str, str | None], aliases: Mapping[str, Sequence[str]]
+    ) -> MemoryStore:
+        store = MemoryStore()
+        await fill_directory(store, accounts, aliases)
         return store

@@ -1,0 +1,323 @@
+"""Contract tests of directories: who gets mail for an address."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import cast
+
+from mailkit.errors import (
+    AccountExists,
+    MailError,
+    NoSuchAccount,
+    NoSuchRecipient,
+    PermissionDenied,
+    RelayDenied,
+)
+from mailkit.interfaces import IDirectory, IDirectoryAdmin, IMailStore
+from mailkit.model import NEW_ACCOUNT_MAILBOXES, Path, Resolution
+from mailkit.testing.base import Contract
+
+ANN, BOB = "ann@example.org", "bob@example.org"
+#: Looks like what argon2 makes; nobody verifies it.
+HASH = "$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHQ$aGFzaGhhc2g"
+ACCOUNTS: Mapping[str, str | None] = {ANN: HASH, BOB: None}
+
+
+class _AdminDirectory(IDirectory, IDirectoryAdmin):
+    """Both interfaces, for annotations."""
+
+
+class _DirectoryBase(Contract):
+    """What the tests of directories share."""
+
+    async def make_directory(
+        self, accounts: Mapping[str, str | None], aliases: Mapping[str, Sequence[str]]
+    ) -> IDirectory:
+        """The hook: a new directory with just these accounts, the first one made first.
+
+        :param accounts: password hashes, or None, by full address; their domains are served.
+        :param aliases: targets by full address or ``@domain``.
+        """
+        raise NotImplementedError
+
+    async def open_directory(
+        self,
+        accounts: Mapping[str, str | None] = ACCOUNTS,
+        aliases: Mapping[str, Sequence[str]] | None = None,
+    ) -> IDirectory:
+        """A directory, checked."""
+        directory = await self.make_directory(accounts=accounts, aliases=aliases or {})
+        self.check_provides(directory, [IDirectory], [IDirectoryAdmin])
+        return directory
+
+    async def open_admin(self) -> _AdminDirectory:
+        """A directory that can be changed."""
+        directory = await self.open_directory()
+        return cast(_AdminDirectory, self.need(IDirectoryAdmin, directory))
+
+    async def resolve(self, directory: IDirectory, address: str) -> Resolution:
+        """Who gets mail for that address."""
+        local, at, domain = address.rpartition("@")
+        path = Path(local, domain) if at else Path(address, "")
+        return await directory.resolve(path=path)
+
+    async def accounts(self, directory: IDirectory, address: str) -> list[str]:
+        """The accounts that get mail for that address."""
+        return sorted((await self.resolve(directory, address)).accounts)
+
+
+class _ResolutionTests(_DirectoryBase):
+    async def test_account_without_regard_to_case(self) -> None:
+        directory = await self.open_directory()
+        for address in (ANN, "Ann@example.org", "ANN@EXAMPLE.ORG"):
+            resolution = await self.resolve(directory, address)
+            self.assertEqual(list(resolution.accounts), [ANN])
+            self.assertEqual((resolution.detail, list(resolution.remote)), ("", []))
+
+    async def test_international_domain_in_both_forms(self) -> None:
+        directory = await self.open_directory({"eve@xn--bcher-kva.example": None})
+        for domain in ("xn--bcher-kva.example", "bücher.example", "BÜCHER.example"):
+            found = await self.accounts(directory, "eve@" + domain)
+            self.assertEqual(found, ["eve@xn--bcher-kva.example"])
+
+    async def test_sub_address(self) -> None:
+        directory = await self.open_directory()
+        resolution = await self.resolve(directory, "Ann+Lists@example.org")
+        self.assertEqual((list(resolution.accounts), resolution.detail), ([ANN], "Lists"))
+
+    async def test_nobody(self) -> None:
+        directory = await self.open_directory()
+        for address in ("eve@example.org", "eve+x@example.org", "+@example.org", "@example.org"):
+            with self.assertRaises(NoSuchRecipient):
+                await self.resolve(directory, address)
+
+    async def test_other_peoples_domains(self) -> None:
+        directory = await self.open_directory(aliases={"@example.org": [ANN]})
+        for domain in ("example.com", "sub.example.org", "[127.0.0.1]", "[IPv6:::1]", "org"):
+            with self.assertRaises(RelayDenied):
+                await self.resolve(directory, "ann@" + domain)
+
+    async def test_alias(self) -> None:
+        aliases = {"team@example.org": [ANN, BOB], "all@example.org": ["team@example.org"]}
+        directory = await self.open_directory(aliases=aliases)
+        for address in ("team@example.org", "TEAM@example.org", "all@example.org"):
+            self.assertEqual(await self.accounts(directory, address), [ANN, BOB])
+
+    async def test_alias_that_leads_elsewhere(self) -> None:
+        aliases = {"away@example.org": [ANN, "Ann@Elsewhere.example"]}
+        directory = await self.open_directory(aliases=aliases)
+        resolution = await self.resolve(directory, "away@example.org")
+        self.assertEqual(list(resolution.accounts), [ANN])
+        self.assertEqual(list(resolution.remote), [Path("Ann", "elsewhere.example")])
+
+    async def test_aliases_in_a_circle(self) -> None:
+        aliases = {"a@example.org": ["b@example.org"], "b@example.org": ["a@example.org"]}
+        directory = await self.open_directory(aliases=aliases)
+        with self.assertRaises(NoSuchRecipient):
+            await self.resolve(directory, "a@example.org")
+
+    async def test_alias_whose_targets_are_gone_in_part(self) -> None:
+        directory = await self.open_directory(aliases={"a@example.org": ["x@example.org", BOB]})
+        self.assertEqual(await self.accounts(directory, "a@example.org"), [BOB])
+
+    async def test_catch_all_comes_last(self) -> None:
+        aliases = {"@example.org": [BOB], "team@example.org": [ANN]}
+        directory = await self.open_directory(aliases=aliases)
+        for address, account in (
+            ("whoever@example.org", BOB),
+            (ANN, ANN),
+            ("ann+x@example.org", ANN),
+            ("team@example.org", ANN),
+        ):
+            self.assertEqual(await self.accounts(directory, address), [account])
+
+    async def test_postmaster_always_gets_mail(self) -> None:
+        # RFC 5321 section 4.5.1
+        directory = await self.open_directory()
+        for address in ("Postmaster", "postmaster@example.org", "POSTMASTER@Example.org"):
+            self.assertEqual(await self.accounts(directory, address), [ANN])
+        directory = await self.open_directory(aliases={"postmaster@example.org": [BOB]})
+        for address in ("Postmaster", "postmaster@example.org"):
+            self.assertEqual(await self.accounts(directory, address), [BOB])
+
+    async def test_no_domain(self) -> None:
+        directory = await self.open_directory()
+        with self.assertRaises(NoSuchRecipient):
+            await self.resolve(directory, "ann")
+
+
+class _AccountTests(_DirectoryBase):
+    async def owns(self, directory: IDirectory, account: str, address: str) -> bool:
+        """Whether the account may send as that address."""
+        local, _, domain = address.rpartition("@")
+        return await directory.owns_address(account=account, path=Path(local, domain))
+
+    async def test_own_addresses(self) -> None:
+        directory = await self.open_directory(aliases={"team@example.org": [ANN]})
+        for address in (ANN, "Ann@Example.ORG", "ann+x@example.org", "team@example.org"):
+            self.assertTrue(await self.owns(directory, ANN, address), address)
+        for address in (BOB, "ann@example.com", "eve@example.org", "bob+ann@example.org"):
+            self.assertFalse(await self.owns(directory, ANN, address), address)
+        self.assertFalse(await self.owns(directory, ANN, ""))
+        self.assertFalse(await self.owns(directory, BOB, "team@example.org"))
+
+    async def test_login_names(self) -> None:
+        directory = await self.open_directory()
+        for login in (ANN, "Ann@Example.ORG", "ann", "ANN"):
+            self.assertEqual(await directory.find_account(login=login), ANN)
+        for login in ("eve@example.org", "ann@example.com", "eve", "", "@", "@example.org"):
+            self.assertIsNone(await directory.find_account(login=login))
+
+    async def test_login_by_local_part_where_one_domain_is_served(self) -> None:
+        directory = await self.open_directory({ANN: None, "cy@example.net": None})
+        self.assertIsNone(await directory.find_account(login="ann"))
+        self.assertEqual(await directory.find_account(login=ANN), ANN)
+
+    async def test_password_hashes(self) -> None:
+        directory = await self.open_directory()
+        self.assertEqual(await directory.get_password_hash(account=ANN), HASH)
+        self.assertIsNone(await directory.get_password_hash(account=BOB))
+        self.assertIsNone(await directory.get_password_hash(account="eve@example.org"))
+
+
+class _AdminTests(_DirectoryBase):
+    async def test_accounts(self) -> None:
+        directory = await self.open_admin()
+        self.assertEqual(list(await directory.list_accounts()), [ANN, BOB])
+        await directory.add_account(name="Al@Example.org", password_hash=HASH)
+        self.assertEqual(list(await directory.list_accounts()), ["al@example.org", ANN, BOB])
+        self.assertEqual(await directory.get_password_hash(account="al@example.org"), HASH)
+        for name in (ANN, "ANN@example.org"):
+            with self.assertRaises(AccountExists):
+                await directory.add_account(name=name)
+        await directory.remove_account(name=ANN)
+        self.assertNotIn(ANN, await directory.list_accounts())
+        with self.assertRaises(NoSuchAccount):
+            await directory.remove_account(name=ANN)
+        with self.assertRaises(NoSuchRecipient):
+            await self.resolve(directory, ANN)
+
+    async def test_what_is_no_address(self) -> None:
+        directory = await self.open_admin()
+        for name in (
+            "",
+            "ann",
+            "@example.org",
+            "a b@example.org",
+            "x@[127.0.0.1]",
+            "x\0@y.example",
+        ):
+            with self.assertRaises(MailError):
+                await directory.add_account(name=name)
+        self.assertEqual(list(await directory.list_accounts()), [ANN, BOB])
+
+    async def test_account_has_mail_of_its_own(self) -> None:
+        directory = await self.open_admin()
+        store = cast(IMailStore, self.need(IMailStore, directory))
+        mailboxes = await (await store.open_account(name=ANN)).list_mailboxes()
+        found = {info.name: info.special_use for info in mailboxes}
+        self.assertEqual(found, dict(NEW_ACCOUNT_MAILBOXES))
+        self.assertTrue(all(info.subscribed for info in mailboxes))
+        await directory.remove_account(name=ANN)
+        with self.assertRaises(NoSuchAccount):
+            await store.open_account(name=ANN)
+        await directory.add_account(name=ANN)
+        inbox = await (await store.open_account(name=ANN)).open_mailbox(name="INBOX")
+        self.assertEqual(list(await inbox.list_uids()), [])
+
+    async def test_passwords(self) -> None:
+        directory = await self.open_admin()
+        await directory.set_password_hash(account=BOB, password_hash=HASH)
+        self.assertEqual(await directory.get_password_hash(account=BOB), HASH)
+        await directory.set_password_hash(account=BOB, password_hash=None)
+        self.assertIsNone(await directory.get_password_hash(account=BOB))
+        with self.assertRaises(NoSuchAccount):
+            await directory.set_password_hash(account="eve@example.org", password_hash=HASH)
+
+    async def test_domains(self) -> None:
+        directory = await self.open_admin()
+        self.assertEqual(list(await directory.list_domains()), ["example.org"])
+        await directory.add_domain(domain="Example.NET")
+        await directory.add_account(name="cy@bücher.example")
+        domains = list(await directory.list_domains())
+        self.assertEqual(domains, ["example.net", "example.org", "xn--bcher-kva.example"])
+        with self.assertRaises(AccountExists):
+            await directory.add_domain(domain="example.net")
+        for domain in ("", "a b", "[127.0.0.1]", "x@example.org", ".."):
+            with self.assertRaises(MailError):
+                await directory.add_domain(domain=domain)
+        await directory.remove_domain(domain="Example.net")
+        with self.assertRaises(NoSuchAccount):
+            await directory.remove_domain(domain="example.net")
+        with self.assertRaises(PermissionDenied):
+            await directory.remove_domain(domain="example.org")
+
+    async def test_domain_of_an_alias_stays(self) -> None:
+        directory = await self.open_admin()
+        await directory.add_domain(domain="example.net")
+        await directory.add_alias(alias="@example.net", targets=[ANN])
+        with self.assertRaises(PermissionDenied):
+            await directory.remove_domain(domain="example.net")
+        await directory.remove_alias(alias="@example.net")
+        await directory.remove_domain(domain="example.net")
+        with self.assertRaises(RelayDenied):
+            await self.resolve(directory, "x@example.net")
+
+    async def test_aliases(self) -> None:
+        directory = await self.open_admin()
+        await directory.add_alias(alias="Team@example.org", targets=[ANN, BOB])
+        await directory.add_alias(alias="@example.org", targets=[ANN])
+        found = [(alias, list(targets)) for alias, targets in await directory.list_aliases()]
+        self.assertEqual(found, [("@example.org", [ANN]), ("team@example.org", [ANN, BOB])])
+        await directory.remove_alias(alias="TEAM@example.org")
+        self.assertEqual(await self.accounts(directory, "team@example.org"), [ANN])
+        with self.assertRaises(NoSuchAccount):
+            await directory.remove_alias(alias="team@example.org")
+
+    async def test_aliases_that_cannot_be(self) -> None:
+        directory = await self.open_admin()
+        await directory.add_alias(alias="team@example.org", targets=[ANN])
+        for alias in (ANN, "Ann@Example.org", "team@example.org"):
+            with self.assertRaises(AccountExists):
+                await directory.add_alias(alias=alias, targets=[BOB])
+        with self.assertRaises(AccountExists):
+            await directory.add_account(name="team@example.org")
+        for alias, targets in (
+            ("x@example.org", []),
+            ("x@example.org", ["not an address"]),
+            ("x", [ANN]),
+            # Or mail to all of gmail.com would stay here because of one slip.
+            ("x@not-served.example", [ANN]),
+        ):
+            with self.assertRaises(MailError):
+                await directory.add_alias(alias=alias, targets=targets)
+        self.assertEqual(len(await directory.list_aliases()), 1)
+
+    async def test_aliases_of_a_removed_account(self) -> None:
+        directory = await self.open_admin()
+        await directory.add_alias(alias="a@example.org", targets=[ANN])
+        await directory.add_alias(alias="team@example.org", targets=[ANN, BOB])
+        await directory.remove_account(name=ANN)
+        self.assertEqual(
+            [alias for alias, _ in await directory.list_aliases()], ["team@example.org"]
+        )
+        self.assertEqual(await self.accounts(directory, "team@example.org"), [BOB])
+
+
+class DirectoryContract(_ResolutionTests, _AccountTests, _AdminTests):
+    """Tests of a directory, :class:`~mailkit.interfaces.IDirectory`.
+
+    The hook is ``make_directory``.
+    """
+
+
+async def fill_directory(
+    directory: IDirectoryAdmin,
+    accounts: Mapping[str, str | None],
+    aliases: Mapping[str, Sequence[str]],
+) -> None:
+    """Put accounts and aliases into an empty directory, for ``make_directory``."""
+    for name, password_hash in accounts.items():
+        await directory.add_account(name=name, password_hash=password_hash)
+    for alias, targets in aliases.items():
+        await directory.add_alias(alias=alias, targets=targets)
