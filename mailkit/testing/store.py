@@ -95,10 +95,10 @@ class StoreContract(AccountContract):
         store = await self.open_store(ANN, BOB)
         results = await store.deliver(
             message=spooled(sample_message(1)),
-            deliveries=[LocalDelivery(ANN), LocalDelivery(EVE), LocalDelivery(BOB)],
+            deliveries=[LocalDelivery(EVE), LocalDelivery(ANN), LocalDelivery(BOB)],
         )
-        self.assertEqual([result.error is None for result in results], [True, False, True])
-        self.assertIsInstance(results[1].error, NoSuchAccount)
+        self.assertEqual([result.error is None for result in results], [False, True, True])
+        self.assertIsInstance(results[0].error, NoSuchAccount)
         for name in (ANN, BOB):
             self.assertEqual(await self.inbox_of(store, name), [sample_message(1)])
 
