@@ -148,7 +148,7 @@ class MemoryAccount:
             raise InvalidMailboxName("A mailbox cannot move below itself")
         old_names = [known for known in self._mailboxes if known == name or is_child(known, name)]
         new_names = [validate_name(moved_name(old, name, new_name)) for old in old_names]
-        self._make_room(new_name)
+        self._make_room(new_name, new=0)
         for old, new in zip(old_names, new_names, strict=True):
             mailbox = self._mailboxes[new] = self._mailboxes.pop(old)
             mailbox.name = new
@@ -165,10 +165,10 @@ class MemoryAccount:
     async def list_subscriptions(self) -> Sequence[str]:
         return sorted(self._subscriptions, key=sort_key)
 
-    def _make_room(self, name: str) -> None:
-        """Make the levels above a new name, if all of it fits."""
+    def _make_room(self, name: str, new: int = 1) -> None:
+        """Make the levels above a name, if they and so many new mailboxes fit."""
         missing = [parent for parent in parents(name) if parent not in self._mailboxes]
-        if len(self._mailboxes) + len(missing) >= MAX_MAILBOXES:
+        if len(self._mailboxes) + len(missing) + new > MAX_MAILBOXES:
             raise LimitExceeded(f"An account has at most {MAX_MAILBOXES} mailboxes")
         for parent in missing:
             self._add_mailbox(parent)
