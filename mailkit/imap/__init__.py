@@ -1,0 +1,1 @@
+"""IMAP server (RFC 3501 and extensions)."""

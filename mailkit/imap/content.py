@@ -1,0 +1,153 @@
+"""One message that is being fetched: small ones in memory, large ones by offset, never copied.
+
+No Twisted here; where reading a large message takes long, :meth:`Content.load` says when others
+may have their turn.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import tempfile
+from collections.abc import Awaitable, Callable
+from typing import BinaryIO
+
+from mailkit.mime import (
+    Header,
+    Octets,
+    Part,
+    body_octets,
+    bodystructure_octets,
+    envelope_octets,
+    parse_header,
+    parse_message,
+    section_header,
+    section_range,
+)
+
+#: Messages up to this size are read at once.
+SMALL = 256 * 1024
+#: Octets that are copied in one go.
+PIECE = 64 * 1024
+
+
+class MessageContent:
+    """The octets of a message and, when asked for, its structure.
+
+    :param file: seekable; closed by :meth:`close`.
+    :param root: the structure, if it is known already.
+    """
+
+    __slots__ = ("_data", "_file", "_header", "_map_file", "root", "size")
+
+    def __init__(self, file: BinaryIO, root: Part | None = None) -> None:
+        self._file = file
+        self._map_file: BinaryIO | None = None
+        self._header: Header | None = None
+        #: The structure, once it is known.
+        self.root = root
+        data = file.read(SMALL + 1)
+        self._data: Octets | None = None
+        if len(data) <= SMALL:
+            self._data = data
+            self.size = len(data)
+        else:
+            self.size = file.seek(0, os.SEEK_END)
+
+    @property
+    def large(self) -> bool:
+        """The message is not in memory."""
+        return self.size > SMALL
+
+    def close(self) -> None:
+        """Give everything back."""
+        if isinstance(self._data, mmap.mmap):
+            self._data.close()
+        self._data = None
+        if self._map_file is not None:
+            self._map_file.close()
+        self._file.close()
+
+    async def load(self, drain: Callable[[], Awaitable[None]]) -> None:
+        """Make the whole message readable by offset.
+
+        :param drain: awaited before each piece of copying.
+        """
+        if self._data is not None:
+            return
+        # The message may lie anywhere in a larger file, so it gets a file of its own to be mapped.
+        copy = tempfile.TemporaryFile()
+        self._map_file = copy
+        self._file.seek(0)
+        while data := self._file.read(PIECE):
+            copy.write(data)
+            await drain()
+        copy.flush()
+        self.size = copy.tell()
+        self._data = mmap.mmap(copy.fileno(), self.size, access=mmap.ACCESS_READ)
+
+    def read(self, start: int, end: int) -> bytes:
+        """Some octets of the message."""
+        if self._data is not None:
+            return self._data[start:end]
+        self._file.seek(start)
+        return self._file.read(end - start)
+
+    # Structure.
+
+    def octets(self) -> Octets:
+        """The whole message; of a large one after :meth:`load`."""
+        assert self._data is not None, "load() comes first"
+        return self._data
+
+    def header(self) -> Header:
+        """The message's header."""
+        if self._header is None:
+            if self.root is not None:
+                self._header = self.root.header
+            elif self._data is not None:
+                self._header = parse_header(self._data)
+            else:
+                self._header = self._read_header()
+        return self._header
+
+    def _read_header(self) -> Header:
+        """The header of a large message, without the rest of it."""
+        self._file.seek(0)
+        size = SMALL
+        while True:
+            self._file.seek(0)
+            header = parse_header(self._file.read(size))
+            # It ends with an empty line, or with the message.
+            if header.blank_line or size >= self.size:
+                return header
+            size *= 4
+
+    def structure(self) -> Part:
+        """The MIME tree."""
+        if self.root is None:
+            self.root = parse_message(self.octets())
+        return self.root
+
+    def find(self, parts: tuple[int, ...], kind: str) -> tuple[int, int] | None:
+        """Offsets of a body section, or None if there is no such section."""
+        if not parts:
+            # These need no structure.
+            if not kind:
+                return 0, self.size
+            body_start = self.header().body_start
+            return (0, body_start) if kind == "HEADER" else (body_start, self.size)
+        return section_range(b"", self.structure(), parts, kind)
+
+    def header_of(self, parts: tuple[int, ...]) -> Header | None:
+        """The header that HEADER.FIELDS of a section is taken from."""
+        return section_header(self.structure(), parts) if parts else self.header()
+
+    def envelope(self) -> bytes:
+        return envelope_octets(b"", self.header())
+
+    def body_structure(self) -> bytes:
+        return bodystructure_octets(self.octets(), self.structure())
+
+    def body(self) -> bytes:
+        return body_octets(self.octets(), self.structure())

@@ -1,0 +1,453 @@
+"""FETCH: what is asked for, how it is got, and how it is written (RFC 3501 sections 6.4.5, 7.4.2).
+
+A request becomes a :class:`Plan`. What the details and summaries of messages answer is written in
+bulk, column by column, without touching a message from Python more than once an item; what needs
+the message itself is written message by message.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import lru_cache
+from itertools import repeat
+from operator import itemgetter
+from typing import Any, NamedTuple, Protocol, TypeAlias
+
+from mailkit.imap.grammar import Arguments, SyntaxFault
+from mailkit.imap.render import (
+    astring,
+    render_flags,
+    render_internal_date,
+    render_recent_flags,
+)
+from mailkit.mime import Header
+from mailkit.model import SUMMARY_FIELDS, MessageInfo, MessageSummary
+
+#: Items of one FETCH: each body section is one.
+MAX_ITEMS = 100
+#: Header fields that one item may name.
+MAX_FIELDS = 200
+#: Levels of a part number.
+MAX_PART_DEPTH = 100
+
+#: Octets, or offsets of octets in the message that are to be copied from there.
+Piece: TypeAlias = bytes | tuple[int, int]
+
+_NAME = re.compile(rb"[A-Za-z0-9.]+")
+_PART = re.compile(rb"([1-9]\d{0,9}(?:\.[1-9]\d{0,9})*)(\.)?")
+_TEXT = re.compile(rb"HEADER\.FIELDS\.NOT|HEADER\.FIELDS|HEADER|TEXT|MIME", re.IGNORECASE)
+_PARTIAL = re.compile(rb"<(\d{1,10})\.([1-9]\d{0,9})>")
+
+MACROS = {
+    b"FAST": (b"FLAGS", b"INTERNALDATE", b"RFC822.SIZE"),
+    b"ALL": (b"FLAGS", b"INTERNALDATE", b"RFC822.SIZE", b"ENVELOPE"),
+    b"FULL": (b"FLAGS", b"INTERNALDATE", b"RFC822.SIZE", b"ENVELOPE", b"BODY"),
+}
+
+
+class Content(Protocol):
+    """A message that is being read (:class:`mailkit.imap.content.MessageContent`)."""
+
+    def find(self, parts: tuple[int, ...], kind: str) -> tuple[int, int] | None:
+        """Offsets of a body section, or None if there is no such section."""
+
+    def header_of(self, parts: tuple[int, ...]) -> Header | None:
+        """The header that HEADER.FIELDS of a section is taken from, or None."""
+
+    def envelope(self) -> bytes:
+        """The ENVELOPE value."""
+
+    def body(self) -> bytes:
+        """The BODY value."""
+
+    def body_structure(self) -> bytes:
+        """The BODYSTRUCTURE value."""
+
+
+class Section(NamedTuple):
+    """Octets of a message: ``BODY[1.2.HEADER.FIELDS (FROM)]<0.100>``."""
+
+    parts: tuple[int, ...] = ()
+    #: HEADER, HEADER.FIELDS, HEADER.FIELDS.NOT, TEXT, MIME, or nothing for the part itself.
+    kind: bytes = b""
+    #: Field names as the client wrote them.
+    fields: tuple[bytes, ...] = ()
+    #: First octet and count, or None for all.
+    partial: tuple[int, int] | None = None
+
+
+class Attribute(NamedTuple):
+    """One item of a request."""
+
+    #: What the response calls it.
+    name: bytes
+    #: For BODY[...] and the RFC822 items that are short for one.
+    section: Section | None = None
+    #: Fetching it sets \\Seen.
+    sets_seen: bool = False
+
+
+# RFC 3501 section 6.4.5: the RFC822 items are functionally equivalent to these sections.
+_SHORTHAND = {
+    b"RFC822": (Section(), True),
+    b"RFC822.HEADER": (Section(kind=b"HEADER"), False),
+    b"RFC822.TEXT": (Section(kind=b"TEXT"), True),
+}
+_SIMPLE = frozenset(
+    (b"ENVELOPE", b"FLAGS", b"INTERNALDATE", b"RFC822.SIZE", b"UID", b"BODYSTRUCTURE")
+)
+
+
+# Reading a request.
+
+
+def parse_attributes(arguments: Arguments) -> list[Attribute]:
+    """The items of a FETCH command, macros resolved, without repetitions."""
+    if arguments.looking_at(b"("):
+        attributes = arguments.parenthesized(lambda: _attribute(arguments))
+    else:
+        start = arguments.position
+        macro = MACROS.get(_name(arguments))
+        if macro is not None:
+            return [Attribute(name) for name in macro]
+        arguments.position = start
+        attributes = [_attribute(arguments)]
+    if len(attributes) > MAX_ITEMS:
+        raise SyntaxFault(f"At most {MAX_ITEMS} items can be fetched at once")
+    unique = {attribute.name: attribute for attribute in attributes}
+    return [
+        attribute._replace(sets_seen=any(a.sets_seen for a in attributes if a.name == name))
+        for name, attribute in unique.items()
+    ]
+
+
+def _name(arguments: Arguments) -> bytes:
+    match = _NAME.match(arguments.data, arguments.position)
+    if match is None:
+        raise SyntaxFault("An item to fetch is missing")
+    arguments.position = match.end()
+    return match.group().upper()
+
+
+def _attribute(arguments: Arguments) -> Attribute:
+    name = _name(arguments)
+    if name in (b"BODY", b"BODY.PEEK") and arguments.accept(b"["):
+        section = _section(arguments)
+        return Attribute(section_name(section), section, name == b"BODY")
+    if name in _SIMPLE or name == b"BODY":
+        return Attribute(name)
+    if name in _SHORTHAND:
+        section, sets_seen = _SHORTHAND[name]
+        return Attribute(name, section, sets_seen)
+    raise SyntaxFault(f"{name.decode('ascii')} is not an item that can be fetched")
+
+
+def _section(arguments: Arguments) -> Section:
+    data = arguments.data
+    parts: tuple[int, ...] = ()
+    kind = b""
+    fields: tuple[bytes, ...] = ()
+    text_needed = False
+    if part := _PART.match(data, arguments.position):
+        arguments.position = part.end()
+        parts = tuple(map(int, part.group(1).split(b".")))
+        text_needed = bool(part.group(2))
+        if len(parts) > MAX_PART_DEPTH:
+            raise SyntaxFault("The part number has too many levels")
+    if not parts or text_needed:
+        text = _TEXT.match(data, arguments.position)
+        if text is not None:
+            arguments.position = text.end()
+            kind = text.group().upper()
+        # RFC 3501 section 9, section-text: MIME stands behind a part number only.
+        if (text is None and text_needed) or (kind == b"MIME" and not parts):
+            raise SyntaxFault("That is not a section of a message")
+    if kind.startswith(b"HEADER.FIELDS"):
+        arguments.space()
+        fields = tuple(arguments.parenthesized(lambda: arguments.astring("A field name")))
+        if len(fields) > MAX_FIELDS:
+            raise SyntaxFault(f"At most {MAX_FIELDS} header fields can be named")
+    arguments.expect(b"]")
+    partial = None
+    if arguments.looking_at(b"<"):
+        match = _PARTIAL.match(data, arguments.position)
+        if match is None:
+            raise SyntaxFault("A part of a section looks like <0.1024>")
+        arguments.position = match.end()
+        partial = (int(match.group(1)), int(match.group(2)))
+    return Section(parts, kind, fields, partial)
+
+
+def section_name(section: Section) -> bytes:
+    """What a response calls a section: never PEEK, and only the first octet of a range."""
+    text = b".".join([*(b"%d" % part for part in section.parts), *filter(None, [section.kind])])
+    if section.fields:
+        text += b" (%b)" % b" ".join(map(astring, section.fields))
+    name = b"BODY[%b]" % text
+    return b"%b<%d>" % (name, section.partial[0]) if section.partial else name
+
+
+# What answers an item.
+
+
+class Column(NamedTuple):
+    """An item that details or summaries answer, for many messages at once."""
+
+    #: How the item is written: one ``%`` conversion.
+    format: bytes
+    #: The values from the rows (infos or summaries) in their order.
+    values: Callable[[Sequence[Any]], Iterable[Any]]
+    #: The rows are summaries.
+    summary: bool = False
+
+
+def _uid(rows: Sequence[MessageInfo]) -> Iterable[int]:
+    return map(itemgetter(0), rows)
+
+
+def _flags(rows: Sequence[MessageInfo]) -> Iterable[bytes]:
+    return map(render_flags, map(itemgetter(1), rows))
+
+
+def _internal_date(rows: Sequence[MessageInfo]) -> Iterable[bytes]:
+    return map(render_internal_date, map(itemgetter(2), rows))
+
+
+def _size(rows: Sequence[MessageInfo]) -> Iterable[int]:
+    return map(itemgetter(3), rows)
+
+
+def _envelope(rows: Sequence[MessageSummary]) -> Iterable[bytes]:
+    return map(itemgetter(1), rows)
+
+
+def _body_structure(rows: Sequence[MessageSummary]) -> Iterable[bytes]:
+    return map(itemgetter(2), rows)
+
+
+FLAGS_COLUMN = Column(b"FLAGS (%b)", _flags)
+_COLUMNS = {
+    b"UID": Column(b"UID %d", _uid),
+    b"FLAGS": FLAGS_COLUMN,
+    b"INTERNALDATE": Column(b'INTERNALDATE "%b"', _internal_date),
+    b"RFC822.SIZE": Column(b"RFC822.SIZE %d", _size),
+    b"ENVELOPE": Column(b"ENVELOPE %b", _envelope, summary=True),
+    b"BODYSTRUCTURE": Column(b"BODYSTRUCTURE %b", _body_structure, summary=True),
+}
+
+
+def literal(data: bytes) -> bytes:
+    """A literal; NUL, which none may hold (RFC 3501 section 4.3), becomes 0x80."""
+    return b"{%d}\r\n%b" % (len(data), data.replace(b"\0", b"\x80") if b"\0" in data else data)
+
+
+@lru_cache(maxsize=256)
+def _field_pattern(names: frozenset[bytes]) -> re.Pattern[bytes]:
+    """Finds the fields of these lower-case names, with folded lines and line end."""
+    # Sorted by length, so that no name hides one that it begins.
+    alternatives = b"|".join(re.escape(name) for name in sorted(names, key=len, reverse=True))
+    return re.compile(rb"(?im)^(?:%b)[ \t]*:.*(?:\n[ \t].*)*\n?" % alternatives)
+
+
+def _header_fields(section: Section) -> Callable[[Sequence[MessageSummary]], Iterable[bytes]]:
+    find = _field_pattern(frozenset(name.lower() for name in section.fields)).findall
+    partial = section.partial
+
+    def values(rows: Sequence[MessageSummary]) -> Iterable[bytes]:
+        found = [b"".join(find(row[3])) + b"\r\n" for row in rows]
+        if partial is not None:
+            start, stop = partial[0], partial[0] + partial[1]
+            found = [octets[start:stop] for octets in found]
+        return map(literal, found)
+
+    return values
+
+
+def _column(attribute: Attribute, summaries: bool) -> Column | None:
+    """How details or summaries answer an item; None when the message is needed."""
+    section = attribute.section
+    if section is not None:
+        fields = {name.lower() for name in section.fields}
+        if (
+            summaries
+            and section.kind == b"HEADER.FIELDS"
+            and not section.parts
+            and fields <= SUMMARY_FIELDS
+        ):
+            name = attribute.name.replace(b"%", b"%%")
+            return Column(name + b" %b", _header_fields(section), summary=True)
+        return None
+    column = _COLUMNS.get(attribute.name)
+    return None if column is None or (column.summary and not summaries) else column
+
+
+# The plan.
+
+
+class Plan:
+    """How a request is answered.
+
+    :param summaries: the mailbox gives summaries.
+    :param uid: it was UID FETCH, so the response tells the UID (RFC 3501 section 6.4.8).
+    :ivar by_message: messages have to be opened.
+    :ivar by_info: details are needed.
+    :ivar by_summary: summaries are needed.
+    :ivar sets_seen: \\Seen is set by this.
+    """
+
+    def __init__(self, attributes: Sequence[Attribute], summaries: bool, uid: bool) -> None:
+        wanted = list(attributes)
+        if uid and all(attribute.name != b"UID" for attribute in wanted):
+            wanted.insert(0, Attribute(b"UID"))
+        self.attributes = wanted
+        columns = [_column(attribute, summaries) for attribute in wanted]
+        self.by_message = any(column is None for column in columns)
+        if self.by_message:
+            # The message is read anyway.
+            columns = [_column(attribute, False) for attribute in wanted]
+        self._columns = columns
+        present = [column for column in columns if column is not None]
+        self.by_summary = any(column.summary for column in present)
+        self.sets_seen = any(attribute.sets_seen for attribute in wanted)
+        self.tells_flags = FLAGS_COLUMN in present
+        self.by_info = any(not column.summary and column.format != b"UID %d" for column in present)
+        self._present = present
+        self._format = b"* %%d FETCH (%b)\r\n" % b" ".join(column.format for column in present)
+        self._readers = [
+            None if column is not None else _reader(attribute)
+            for attribute, column in zip(wanted, columns, strict=True)
+        ]
+        self.needs_structure = any(_beyond_header(attribute) for attribute in wanted)
+        #: Octets of the message, not only where they lie.
+        self.needs_text = any(a.name in (b"BODY", b"BODYSTRUCTURE") for a in wanted)
+
+    def rows(
+        self,
+        numbers: Sequence[int],
+        infos: Sequence[Any],
+        summaries: Sequence[MessageSummary],
+        is_recent: Callable[[int], bool] | None = None,
+    ) -> Iterator[bytes]:
+        """The responses for some messages; all sequences run in parallel.
+
+        :param infos: may be summaries or any rows that begin with the UID if not ``by_info``.
+        :param is_recent: tells what is \\Recent, None when none of these messages is.
+        """
+        columns: list[Iterable[Any]] = [numbers]
+        for column in self._present:
+            columns.append(self._values(column, infos, summaries, is_recent))
+        return map(self._format.__mod__, zip(*columns, strict=True))
+
+    def _values(
+        self,
+        column: Column,
+        infos: Sequence[MessageInfo],
+        summaries: Sequence[MessageSummary],
+        is_recent: Callable[[int], bool] | None,
+    ) -> Iterable[Any]:
+        if column.summary:
+            return column.values(summaries)
+        if column is FLAGS_COLUMN and is_recent is not None:
+            return [
+                render_recent_flags(info.flags) if is_recent(info.uid) else render_flags(info.flags)
+                for info in infos
+            ]
+        return column.values(infos)
+
+    def details(
+        self, infos: Sequence[MessageInfo], is_recent: Callable[[int], bool] | None, flags: set[int]
+    ) -> Iterator[list[bytes | None]]:
+        """For each message what its details answer, item by item; None where it must be read.
+
+        :param flags: UIDs whose flags have to be told although nobody asked for them.
+        """
+        columns: list[Iterable[bytes | None]] = []
+        for column in self._columns:
+            if column is None:
+                columns.append(repeat(None, len(infos)))
+            else:
+                values = self._values(column, infos, (), is_recent)
+                columns.append([column.format % value for value in values])
+        if flags and not self.tells_flags:
+            told = self._values(FLAGS_COLUMN, infos, (), is_recent)
+            columns.append(
+                [
+                    FLAGS_COLUMN.format % value if info.uid in flags else b""
+                    for info, value in zip(infos, told, strict=True)
+                ]
+            )
+        return map(list, zip(*columns, strict=True))
+
+    def pieces(self, number: int, details: Sequence[bytes | None], content: Content) -> list[Piece]:
+        """The response for one message: octets, and offsets of octets in the message."""
+        pieces: list[Piece] = [b"* %d FETCH (" % number]
+        separator = b""
+        readers = self._readers
+        for position, known in enumerate(details):
+            if known is None:
+                reader = readers[position]
+                assert reader is not None
+                if separator:
+                    pieces.append(separator)
+                pieces.extend(reader(content))
+            elif known:
+                pieces.append(separator + known)
+            else:
+                continue
+            separator = b" "
+        pieces.append(b")\r\n")
+        return pieces
+
+
+def _beyond_header(attribute: Attribute) -> bool:
+    """Whether more than the message's header and its size are needed to find the octets."""
+    section = attribute.section
+    if section is None:
+        return attribute.name in (b"BODY", b"BODYSTRUCTURE")
+    return bool(section.parts)
+
+
+_Reader: TypeAlias = Callable[[Content], list[Piece]]
+
+
+def _reader(attribute: Attribute) -> _Reader:
+    """What answers an item from the message itself."""
+    name = attribute.name
+    section = attribute.section
+    if section is not None:
+        if section.fields:
+            return lambda content: _read_fields(name, section, content)
+        return lambda content: _read_section(name, section, content)
+    if name == b"ENVELOPE":
+        return lambda content: [b"ENVELOPE " + content.envelope()]
+    if name == b"BODYSTRUCTURE":
+        return lambda content: [b"BODYSTRUCTURE " + content.body_structure()]
+    return lambda content: [b"BODY " + content.body()]
+
+
+def _read_section(name: bytes, section: Section, content: Content) -> list[Piece]:
+    found = content.find(section.parts, section.kind.decode("ascii"))
+    if found is None:
+        return [name + b" NIL"]
+    start, end = found
+    if section.partial is not None:
+        # RFC 3501 section 6.4.5: beyond the end lies an empty string.
+        start = min(start + section.partial[0], end)
+        end = min(start + section.partial[1], end)
+    return [b"%b {%d}\r\n" % (name, end - start), (start, end)]
+
+
+def _read_fields(name: bytes, section: Section, content: Content) -> list[Piece]:
+    header = content.header_of(section.parts)
+    if header is None:
+        return [name + b" NIL"]
+    octets = header.raw_fields(
+        section.fields, exclude=section.kind == b"HEADER.FIELDS.NOT", blank_line=False
+    )
+    # RFC 3501 section 6.4.5: the empty line belongs to all header fetches.
+    octets += b"\r\n"
+    if section.partial is not None:
+        first, count = section.partial
+        octets = octets[first : first + count]
+    return [b"%b %b" % (name, literal(octets))]

@@ -1,0 +1,362 @@
+"""From the octets of one complete command to its values (RFC 3501 section 9). No I/O."""
+
+from __future__ import annotations
+
+import datetime
+import re
+from collections.abc import Callable
+from typing import NamedTuple, TypeVar
+
+from mailkit.errors import InvalidMailboxName
+from mailkit.mime.dates import parse_imap_date, parse_imap_datetime
+from mailkit.model import INBOX, SEPARATOR, SYSTEM_FLAGS, Flags
+from mailkit.wire import utf7
+from mailkit.wire.chars import ASTRING_CHAR, ATOM_CHAR, LIST_CHAR, TAG_CHAR, octet_class
+
+#: The highest number that IMAP knows (RFC 3501 section 9, ``number``).
+MAX_NUMBER = 2**32 - 1
+#: Octets of a keyword.
+MAX_KEYWORD = 255
+#: Flags that one command may name.
+MAX_FLAGS = 500
+
+#: Stands for ``*`` in a sequence set; no message has this number.
+STAR = 0
+#: Ranges of numbers, both ends included, as written: an end may be :data:`STAR`.
+SequenceSet = tuple[tuple[int, int], ...]
+
+_Value = TypeVar("_Value")
+
+_ATOM = re.compile(b"[%b]+" % octet_class(ATOM_CHAR))
+_ASTRING = re.compile(b"[%b]+" % octet_class(ASTRING_CHAR))
+_LIST_MAILBOX = re.compile(b"[%b]+" % octet_class(LIST_CHAR))
+_TAG = re.compile(b"[%b]+" % octet_class(TAG_CHAR))
+# RFC 3501 section 9, quoted: TEXT-CHAR except quoted-specials, or a quoted-special behind a
+# backslash. Unrolled, so that a missing quote costs linear time.
+_QUOTED = re.compile(rb'"([^"\\\r\n\x00\x80-\xff]*(?:\\["\\][^"\\\r\n\x00\x80-\xff]*)*)"')
+_ESCAPED = re.compile(rb'\\(["\\])')
+# RFC 7888 section 8; the octets follow the CRLF.
+_LITERAL = re.compile(rb"\{(\d{1,20})\+?\}\r\n")
+_NUMBER = re.compile(rb"\d{1,20}")
+_SEQUENCE_SET = re.compile(
+    rb"(?:\d{1,10}|\*)(?::(?:\d{1,10}|\*))?(?:,(?:\d{1,10}|\*)(?::(?:\d{1,10}|\*))?)*"
+)
+_FLAG = re.compile(b"\\\\?[%b]+" % octet_class(ATOM_CHAR))
+_DATE = re.compile(rb'"?(\d{1,2}-[A-Za-z]{3}-\d{4})"?')
+
+#: The end of a line that announces a literal: size, and ``+`` for a non-synchronizing one.
+LITERAL_AT_END = re.compile(rb"\{(\d{1,20})(\+?)\}\Z")
+
+_SYSTEM_FLAGS = {flag.lower(): flag for flag in SYSTEM_FLAGS}
+
+
+class SyntaxFault(Exception):
+    """The command is not what the standard's grammar allows; the text is for the client."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.text = text
+
+
+class Command(NamedTuple):
+    """One command: its tag, its name in capitals (``UID FETCH``), and what follows."""
+
+    tag: bytes
+    verb: bytes
+    arguments: Arguments
+
+
+class Arguments:
+    """Reads the values of one command from its octets, from left to right.
+
+    Literals stand in the octets as on the wire: ``{3}``, CRLF, and three octets.
+    Every method raises :class:`SyntaxFault` when something else stands there.
+    """
+
+    __slots__ = ("data", "position")
+
+    def __init__(self, data: bytes, position: int = 0) -> None:
+        self.data = data
+        self.position = position
+
+    # Punctuation.
+
+    def at_end(self) -> bool:
+        """Nothing but blanks follows."""
+        return not self.data[self.position :].strip(b" ")
+
+    def end(self) -> None:
+        """Nothing may follow. lenient: blanks at the end of a command do no harm."""
+        if not self.at_end():
+            raise SyntaxFault("There is more behind the command than belongs there")
+
+    def accept(self, octets: bytes) -> bool:
+        """Skip these octets if they stand here."""
+        if self.data.startswith(octets, self.position):
+            self.position += len(octets)
+            return True
+        return False
+
+    def accept_word(self, word: bytes) -> bool:
+        """Skip an atom in any letter case if it stands here."""
+        match = _ATOM.match(self.data, self.position)
+        if match is None or match.group().upper() != word:
+            return False
+        self.position = match.end()
+        return True
+
+    def looking_at(self, octets: bytes) -> bool:
+        """Whether these octets stand here."""
+        return self.data.startswith(octets, self.position)
+
+    def expect(self, octets: bytes) -> None:
+        if not self.accept(octets):
+            raise SyntaxFault(f"'{octets.decode('ascii')}' is missing")
+
+    def space(self) -> None:
+        """The single space between two arguments."""
+        if not self.accept(b" "):
+            raise SyntaxFault("An argument is missing" if self.at_end() else "A space is missing")
+
+    def parenthesized(self, read: Callable[[], _Value], *, empty: bool = False) -> list[_Value]:
+        """``(value value ...)``.
+
+        :param empty: ``()`` is allowed.
+        """
+        self.expect(b"(")
+        values: list[_Value] = []
+        if empty and self.accept(b")"):
+            return values
+        while True:
+            values.append(read())
+            if self.accept(b")"):
+                return values
+            self.space()
+
+    # Strings.
+
+    def _match(self, pattern: re.Pattern[bytes], what: str) -> bytes:
+        match = pattern.match(self.data, self.position)
+        if match is None:
+            raise SyntaxFault(f"{what} is missing or contains octets that are not allowed")
+        self.position = match.end()
+        return match.group()
+
+    def tag(self) -> bytes:
+        return self._match(_TAG, "The tag")
+
+    def atom(self, what: str = "A word") -> bytes:
+        return self._match(_ATOM, what)
+
+    def word(self, what: str = "A word") -> bytes:
+        """An atom in capitals."""
+        return self.atom(what).upper()
+
+    def string(self) -> bytes:
+        """A quoted string or a literal."""
+        data = self.data
+        if data.startswith(b'"', self.position):
+            match = _QUOTED.match(data, self.position)
+            if match is None:
+                raise SyntaxFault(
+                    "A quoted string has no end, a bad escape, or octets that need a literal"
+                )
+            self.position = match.end()
+            value = match.group(1)
+            return _ESCAPED.sub(rb"\1", value) if b"\\" in value else value
+        match = _LITERAL.match(data, self.position)
+        if match is None:
+            raise SyntaxFault("A string is missing")
+        start = match.end()
+        end = start + int(match.group(1))
+        value = data[start:end]
+        # RFC 3501 section 9: CHAR8 is any OCTET except NUL.
+        if end > len(data) or b"\0" in value:
+            raise SyntaxFault("A literal must not contain NUL octets")
+        self.position = end
+        return value
+
+    def astring(self, what: str = "An argument") -> bytes:
+        """An atom (``]`` allowed), a quoted string or a literal."""
+        if self.data[self.position : self.position + 1] in (b'"', b"{"):
+            return self.string()
+        return self._match(_ASTRING, what)
+
+    def nstring(self) -> bytes | None:
+        """A string or NIL."""
+        if self.accept_word(b"NIL"):
+            return None
+        return self.string()
+
+    def text(self, octets: bytes, what: str) -> str:
+        """Octets that have to be UTF-8, decoded."""
+        try:
+            return octets.decode("utf-8")
+        except UnicodeDecodeError:
+            raise SyntaxFault(f"{what} is not valid UTF-8") from None
+
+    # Numbers.
+
+    def number(self) -> int:
+        value = int(self._match(_NUMBER, "A number"))
+        if value > MAX_NUMBER:
+            raise SyntaxFault("A number is too large")
+        return value
+
+    def nonzero_number(self) -> int:
+        value = self.number()
+        if value == 0:
+            raise SyntaxFault("0 is not allowed here")
+        return value
+
+    def number64(self) -> int:
+        """RFC 7162 and others: up to 2**63-1."""
+        value = int(self._match(_NUMBER, "A number"))
+        if value >= 2**63:
+            raise SyntaxFault("A number is too large")
+        return value
+
+    def sequence_set(self) -> SequenceSet:
+        octets = self._match(_SEQUENCE_SET, "A sequence set")
+        ranges = []
+        for part in octets.split(b","):
+            low, _, high = part.partition(b":")
+            first = _sequence_number(low)
+            ranges.append((first, _sequence_number(high) if high else first))
+        return tuple(ranges)
+
+    def at_sequence_set(self) -> bool:
+        """Whether a sequence set stands here."""
+        return self.data[self.position : self.position + 1] in _SEQUENCE_START
+
+    # Dates.
+
+    def date(self) -> datetime.date:
+        octets = self._match(_DATE, "A date (such as 1-Feb-1994)")
+        date = parse_imap_date(octets.strip(b'"'))
+        if date is None:
+            raise SyntaxFault("There is no such day")
+        return date
+
+    def date_time(self) -> int:
+        """Seconds since the epoch."""
+        seconds = parse_imap_datetime(self.string())
+        if seconds is None:
+            raise SyntaxFault('A date-time looks like "17-Jul-1996 02:44:25 -0700"')
+        return seconds
+
+    # Mailboxes and flags.
+
+    def mailbox(self) -> str:
+        """The name of a mailbox; INBOX in capitals.
+
+        :raises InvalidMailboxName: the octets are no name in modified UTF-7.
+        """
+        name = decode_mailbox(self.astring("A mailbox name"))
+        if not name:
+            raise InvalidMailboxName("A mailbox name must not be empty")
+        return canonical(name)
+
+    def list_reference(self) -> str:
+        """The first argument of LIST and LSUB: may be empty."""
+        return decode_mailbox(self.astring("A reference name"))
+
+    def list_pattern(self) -> str:
+        """The second argument of LIST and LSUB: a name with wildcards."""
+        if self.data[self.position : self.position + 1] in (b'"', b"{"):
+            return decode_mailbox(self.string())
+        return decode_mailbox(self._match(_LIST_MAILBOX, "A mailbox pattern"))
+
+    def flag(self) -> str:
+        """One flag that a client may set."""
+        octets = self._match(_FLAG, "A flag")
+        name = octets.decode("ascii")
+        if name.startswith("\\"):
+            # RFC 3501 section 9: flag-extension is for future standards; \Recent can't be set.
+            try:
+                return _SYSTEM_FLAGS[name.lower()]
+            except KeyError:
+                raise SyntaxFault(f"{name} is not a flag that can be set") from None
+        if len(name) > MAX_KEYWORD:
+            raise SyntaxFault(f"A keyword has at most {MAX_KEYWORD} octets")
+        return name
+
+    def flag_list(self) -> Flags:
+        """``(flag flag ...)``, possibly empty."""
+        return _flags(self.parenthesized(self.flag, empty=True))
+
+    def store_flags(self) -> Flags:
+        """The argument of STORE: a flag list, or flags without parentheses."""
+        if self.looking_at(b"("):
+            return self.flag_list()
+        flags = [self.flag()]
+        while self.accept(b" "):
+            flags.append(self.flag())
+        return _flags(flags)
+
+
+_SEQUENCE_START = frozenset(bytes((octet,)) for octet in b"0123456789*")
+
+
+def _sequence_number(octets: bytes) -> int:
+    if octets == b"*":
+        return STAR
+    number = int(octets)
+    if not 0 < number <= MAX_NUMBER:
+        raise SyntaxFault("A message number lies between 1 and 4294967295")
+    return number
+
+
+def _flags(flags: list[str]) -> Flags:
+    if len(flags) > MAX_FLAGS:
+        raise SyntaxFault(f"At most {MAX_FLAGS} flags can be given at once")
+    known: dict[str, str] = {}
+    for flag in flags:
+        known.setdefault(flag.lower(), flag)
+    return frozenset(known.values())
+
+
+def decode_mailbox(octets: bytes) -> str:
+    """A mailbox name as a client writes it.
+
+    :raises InvalidMailboxName: it is not modified UTF-7 (RFC 3501 section 5.1.3).
+    """
+    try:
+        return utf7.decode(octets)
+    except ValueError:
+        raise InvalidMailboxName("The mailbox name is not valid modified UTF-7") from None
+
+
+def canonical(name: str) -> str:
+    """RFC 3501 section 5.1: INBOX in any letter case is INBOX; so is the level above others."""
+    first, separator, rest = name.partition(SEPARATOR)
+    if first != INBOX and first.isascii() and first.upper() == INBOX:
+        return INBOX + separator + rest
+    return name
+
+
+def parse_command(octets: bytes) -> Command:
+    """The tag and the name of a command.
+
+    :param octets: the whole command, literals included, without the last CRLF.
+    :raises SyntaxFault: as ``CommandFault`` when at least the tag is good.
+    """
+    arguments = Arguments(octets)
+    tag = arguments.tag()
+    try:
+        arguments.expect(b" ")
+        verb = arguments.word("The command")
+        if verb == b"UID":
+            arguments.space()
+            verb = b"UID " + arguments.word("The command")
+    except SyntaxFault as fault:
+        raise CommandFault(tag, fault.text) from None
+    return Command(tag, verb, arguments)
+
+
+class CommandFault(SyntaxFault):
+    """A fault behind a good tag, so the answer can carry it."""
+
+    def __init__(self, tag: bytes, text: str) -> None:
+        super().__init__(text)
+        self.tag = tag

@@ -1,0 +1,229 @@
+"""FETCH and UID FETCH (RFC 3501 sections 6.4.5, 6.4.8)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from mailkit.connection import CHUNK
+from mailkit.errors import NoSuchMessage
+from mailkit.imap.content import MessageContent
+from mailkit.imap.fetch import Piece, Plan, parse_attributes
+from mailkit.imap.grammar import Command, SyntaxFault
+from mailkit.imap.handlers.table import SELECTED, Verb
+from mailkit.imap.session import BATCH, Selection
+from mailkit.imap.state import Batch, NoSuchNumber, Spans
+from mailkit.interfaces import ISummarizingMailbox
+from mailkit.model import SEEN, FlagOp, MessageInfo
+
+if TYPE_CHECKING:
+    from mailkit.imap.protocol import IMAPProtocol
+
+#: Messages whose summaries are asked for at a time: some 60 KiB.
+SUMMARY_BATCH = 100
+#: Octets of messages that are marked \\Seen in one go before they are sent.
+SEEN_OCTETS = 256 * 1024
+SEEN_MESSAGES = 100
+
+
+def resolve(connection: IMAPProtocol, command: Command) -> Spans:
+    """Read the sequence set that stands first: numbers, or UIDs for a UID command."""
+    command.arguments.space()
+    ranges = command.arguments.sequence_set()
+    selection = connection.selection
+    assert selection is not None
+    if command.verb.startswith(b"UID "):
+        return selection.state.resolve_uids(ranges)
+    try:
+        return selection.state.resolve_numbers(ranges)
+    except NoSuchNumber:
+        raise SyntaxFault("There is no message of that number") from None
+
+
+async def fetch(connection: IMAPProtocol, command: Command) -> None:
+    """Both commands."""
+    selection = connection.selection
+    assert selection is not None
+    spans = resolve(connection, command)
+    command.arguments.space()
+    attributes = parse_attributes(command.arguments)
+    command.arguments.end()
+    summaries = ISummarizingMailbox.providedBy(selection.mailbox)
+    by_uid = command.verb.startswith(b"UID ")
+    plan = Plan(attributes, summaries, by_uid)
+    fetcher = _Fetcher(connection, selection, plan)
+    if plan.by_message:
+        await fetcher.by_message(spans)
+    else:
+        await fetcher.by_columns(spans)
+    if fetcher.missing and not by_uid:
+        await connection.announce()
+        # RFC 2180 section 4.1.2: the client has asked for what is gone.
+        connection.no("Some of the messages no longer exist", b"EXPUNGEISSUED")
+    else:
+        await connection.complete("FETCH completed")
+
+
+class _Fetcher:
+    """Sends what a plan asks for."""
+
+    def __init__(self, connection: IMAPProtocol, selection: Selection, plan: Plan) -> None:
+        self.connection = connection
+        self.selection = selection
+        self.plan = plan
+        #: Some messages in view are no longer in the mailbox.
+        self.missing = False
+
+    def _is_recent(self, uids: Sequence[int]) -> Callable[[int], bool] | None:
+        state = self.selection.state
+        return state.is_recent if state.any_recent(uids) else None
+
+    # From details and summaries.
+
+    async def by_columns(self, spans: Spans) -> None:
+        connection, plan, selection = self.connection, self.plan, self.selection
+        state = selection.state
+        mailbox: Any = selection.mailbox
+        for batch in state.batches(spans, SUMMARY_BATCH if plan.by_summary else BATCH):
+            await connection.drain()
+            numbers: Sequence[int] = batch.numbers
+            infos: Sequence[Any] = ()
+            summaries: Sequence[Any] = ()
+            if plan.by_info:
+                infos = await mailbox.get_messages(uids=batch.uids)
+            if plan.by_summary:
+                summaries = await mailbox.get_summaries(uids=batch.uids)
+                if not plan.by_info:
+                    infos = summaries
+            if not (plan.by_info or plan.by_summary):
+                infos = [(uid,) for uid in batch.uids]
+            elif len(infos) != len(numbers) or (plan.by_summary and len(summaries) != len(numbers)):
+                self.missing = True
+                numbers, infos, summaries = _align(batch, infos, summaries, plan.by_summary)
+            is_recent = self._is_recent(batch.uids)
+            connection.write(b"".join(plan.rows(numbers, infos, summaries, is_recent)))
+
+    # From the messages.
+
+    async def by_message(self, spans: Spans) -> None:
+        state = self.selection.state
+        marks = self.plan.sets_seen and self.selection.writable is not None
+        for batch in state.batches(spans, BATCH):
+            if self.plan.by_info or marks:
+                infos = await self.selection.mailbox.get_messages(uids=batch.uids)
+            else:
+                infos = [MessageInfo(uid, frozenset(), 0, 0, 0) for uid in batch.uids]
+            if len(infos) != len(batch.uids):
+                self.missing = True
+            if not marks:
+                await self._send_messages(infos, set())
+                continue
+            for some in _by_size(infos):
+                seen, changed = await self._mark_seen(some)
+                await self._send_messages(seen, changed)
+
+    async def _mark_seen(
+        self, infos: Sequence[MessageInfo]
+    ) -> tuple[Sequence[MessageInfo], set[int]]:
+        """Set \\Seen where it is missing (RFC 3501 section 6.4.5).
+
+        :returns: the messages as they are then, and the UIDs of those that were changed.
+        """
+        unseen = [info.uid for info in infos if SEEN not in info.flags]
+        writable = self.selection.writable
+        if not unseen or writable is None:
+            return infos, set()
+        result = await writable.store_flags(uids=unseen, op=FlagOp.ADD, flags=frozenset((SEEN,)))
+        self.selection.state.note_own(result.messages)
+        fresh = {info.uid: info for info in result.messages}
+        return [fresh.get(info.uid, info) for info in infos], fresh.keys() & set(unseen)
+
+    async def _send_messages(self, infos: Sequence[MessageInfo], told: set[int]) -> None:
+        """:param told: UIDs whose flags have to be told."""
+        plan, state = self.plan, self.selection.state
+        is_recent = self._is_recent([info.uid for info in infos])
+        details = plan.details(infos, is_recent, told)
+        for info, known in zip(infos, details, strict=True):
+            number = state.number_of(info.uid)
+            if number is not None:
+                await self._send_message(number, info.uid, known)
+
+    async def _send_message(self, number: int, uid: int, known: list[bytes | None]) -> None:
+        selection = self.selection
+        try:
+            file = await selection.mailbox.open_message(uid=uid)
+        except NoSuchMessage:
+            self.missing = True
+            return
+        cached = selection.structure
+        content = MessageContent(file, cached[1] if cached and cached[0] == uid else None)
+        try:
+            if content.large and self.plan.needs_structure:
+                if content.root is None or self.plan.needs_text:
+                    await content.load(self.connection.drain)
+                selection.structure = uid, content.structure()
+            pieces = self.plan.pieces(number, known, content)
+            if content.large:
+                await self._stream(content, pieces)
+            else:
+                octets = [
+                    piece if isinstance(piece, bytes) else _clean(content.read(*piece))
+                    for piece in pieces
+                ]
+                await self.connection.send(b"".join(octets))
+        finally:
+            content.close()
+
+    async def _stream(self, content: MessageContent, pieces: list[Piece]) -> None:
+        for piece in pieces:
+            if isinstance(piece, bytes):
+                await self.connection.send(piece)
+                continue
+            start, end = piece
+            while start < end:
+                data = content.read(start, min(start + CHUNK, end))
+                if not data:
+                    # The size is promised already; nothing else can follow.
+                    self.connection.log.error("a message is shorter than it was")
+                    self.connection.abort()
+                    return
+                start += len(data)
+                await self.connection.send(_clean(data))
+
+
+def _clean(data: bytes) -> bytes:
+    """RFC 3501 section 4.3.1: no NUL in a literal; 0x80 keeps the count."""
+    return data.replace(b"\0", b"\x80") if b"\0" in data else data
+
+
+def _align(
+    batch: Batch, infos: Sequence[Any], summaries: Sequence[Any], both: bool
+) -> tuple[list[int], list[Any], list[Any]]:
+    """Leave out the messages that are gone; all results run in parallel."""
+    numbers = dict(zip(batch.uids, batch.numbers, strict=True))
+    by_uid = {summary[0]: summary for summary in summaries}
+    kept = [info for info in infos if info[0] in numbers and (not both or info[0] in by_uid)]
+    return (
+        [numbers[info[0]] for info in kept],
+        kept,
+        [by_uid[info[0]] for info in kept] if both else [],
+    )
+
+
+def _by_size(infos: Sequence[MessageInfo]) -> list[list[MessageInfo]]:
+    """Groups of messages that are marked and sent together."""
+    groups: list[list[MessageInfo]] = []
+    octets = SEEN_OCTETS
+    for info in infos:
+        if octets + info.size > SEEN_OCTETS or len(groups[-1]) >= SEEN_MESSAGES:
+            groups.append([])
+            octets = 0
+        groups[-1].append(info)
+        octets += info.size
+    return groups
+
+
+VERBS: Mapping[bytes, Verb] = {
+    b"FETCH": Verb(SELECTED, fetch, expunges=False),
+    b"UID FETCH": Verb(SELECTED, fetch, by_uid=True),
+}

@@ -1,0 +1,131 @@
+"""SEARCH and UID SEARCH (RFC 3501 sections 6.4.4, 6.4.8)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from mailkit.errors import NoSuchMessage
+from mailkit.imap.content import MessageContent
+from mailkit.imap.grammar import Command
+from mailkit.imap.handlers.fetch import SUMMARY_BATCH
+from mailkit.imap.handlers.table import SELECTED, Verb
+from mailkit.imap.search import parse_search
+from mailkit.imap.session import BATCH, Selection
+from mailkit.interfaces import ISearchableMailbox, ISummarizingMailbox
+from mailkit.matching import Matcher, Need
+from mailkit.model import MessageInfo
+from mailkit.query import All, Query
+
+if TYPE_CHECKING:
+    from mailkit.imap.protocol import IMAPProtocol
+
+#: Numbers written at a time.
+NUMBERS = 5000
+
+
+async def search(connection: IMAPProtocol, command: Command) -> None:
+    """Both commands."""
+    selection = connection.selection
+    assert selection is not None
+    command.arguments.space()
+    query = parse_search(command.arguments, selection.state)
+    command.arguments.end()
+    uids = await find(connection, selection, query)
+    state = selection.state
+    by_uid = command.verb.startswith(b"UID ")
+    # What has come since is not in view yet, and will be announced below.
+    numbers = state.in_view(uids) if by_uid else state.numbers_of(uids)
+    connection.write(b"* SEARCH")
+    for start in range(0, len(numbers), NUMBERS):
+        some = numbers[start : start + NUMBERS]
+        await connection.send(b"".join([b" %d" % number for number in some]))
+    connection.write(b"\r\n")
+    await connection.complete("SEARCH completed")
+
+
+async def find(connection: IMAPProtocol, selection: Selection, query: Query) -> Sequence[int]:
+    """UIDs of the messages that match, ascending; perhaps some that are not in view."""
+    if isinstance(query, All):
+        return selection.state.uids
+    mailbox = selection.mailbox
+    if ISearchableMailbox.providedBy(mailbox):
+        return await mailbox.search(query=query)
+    return await _Scan(connection, selection, query).run()
+
+
+class _Scan:
+    """Looks at the messages one by one, for backends that do not search."""
+
+    def __init__(self, connection: IMAPProtocol, selection: Selection, query: Query) -> None:
+        self.connection = connection
+        self.selection = selection
+        self.matcher = Matcher(query)
+
+    async def run(self) -> list[int]:
+        mailbox, matcher = self.selection.mailbox, self.matcher
+        view = self.selection.state.uids
+        found: list[int] = []
+        for start in range(0, len(view), BATCH):
+            await self.connection.drain()
+            infos = await mailbox.get_messages(uids=view[start : start + BATCH])
+            undecided: list[MessageInfo] = []
+            matching: list[int] = []
+            for info in infos:
+                answer = matcher.by_info(info)
+                if answer is None:
+                    undecided.append(info)
+                elif answer:
+                    matching.append(info.uid)
+            if undecided:
+                matching.extend(await self._by_summary(undecided))
+                matching.sort()
+            found.extend(matching)
+        return found
+
+    async def _by_summary(self, infos: list[MessageInfo]) -> list[int]:
+        mailbox = self.selection.mailbox
+        if not ISummarizingMailbox.providedBy(mailbox):
+            return await self._by_message(infos)
+        found: list[int] = []
+        for start in range(0, len(infos), SUMMARY_BATCH):
+            await self.connection.drain()
+            some = infos[start : start + SUMMARY_BATCH]
+            summaries = await mailbox.get_summaries(uids=[info.uid for info in some])
+            headers = {summary.uid: summary.header for summary in summaries}
+            undecided = []
+            for info in some:
+                if info.uid not in headers:
+                    continue
+                answer = self.matcher.by_header(info, headers[info.uid], False)
+                if answer is None:
+                    undecided.append(info)
+                elif answer:
+                    found.append(info.uid)
+            found.extend(await self._by_message(undecided))
+        return found
+
+    async def _by_message(self, infos: list[MessageInfo]) -> list[int]:
+        return [info.uid for info in infos if await self._matches(info)]
+
+    async def _matches(self, info: MessageInfo) -> bool:
+        await self.connection.drain()
+        try:
+            file = await self.selection.mailbox.open_message(uid=info.uid)
+        except NoSuchMessage:
+            return False
+        content = MessageContent(file)
+        try:
+            if self.matcher.needs < Need.MESSAGE:
+                header = content.read(0, content.header().body_start)
+                return bool(self.matcher.by_header(info, header, True))
+            await content.load(self.connection.drain)
+            return self.matcher.by_message(info, content.octets())
+        finally:
+            content.close()
+
+
+VERBS: Mapping[bytes, Verb] = {
+    b"SEARCH": Verb(SELECTED, search, expunges=False),
+    b"UID SEARCH": Verb(SELECTED, search, by_uid=True),
+}

@@ -1,0 +1,325 @@
+"""Commands for a selected mailbox, but FETCH and SEARCH (RFC 3501 6.4, 3691, 4315, 6851)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from mailkit.errors import NoSuchMailbox, NoSuchMessage, ReadOnly
+from mailkit.imap import render
+from mailkit.imap.grammar import Command, SyntaxFault
+from mailkit.imap.handlers.append import refuse_destination
+from mailkit.imap.handlers.fetch import resolve
+from mailkit.imap.handlers.search import find
+from mailkit.imap.handlers.table import SELECTED, Capability, Verb, Waiting, after_login
+from mailkit.imap.session import BATCH, Selection
+from mailkit.interfaces import ICopyingMailbox, IMailbox, ISpooling, IWritableMailbox
+from mailkit.model import DELETED, AppendMessage, CopyResult, FlagOp, Flags, MessageInfo
+from mailkit.query import HasFlag
+from mailkit.spool import READ_BUFFER, Spool
+
+if TYPE_CHECKING:
+    from mailkit.imap.protocol import IMAPProtocol
+
+#: Messages that one call of the backend changes.
+CHANGE_BATCH = 5000
+#: Octets of messages that are copied in one step when the backend cannot copy.
+COPY_OCTETS = 16 * 1024 * 1024
+
+_OPERATIONS = {
+    b"FLAGS": FlagOp.REPLACE,
+    b"+FLAGS": FlagOp.ADD,
+    b"-FLAGS": FlagOp.REMOVE,
+}
+
+
+def _selection(connection: IMAPProtocol) -> Selection:
+    selection = connection.selection
+    assert selection is not None
+    return selection
+
+
+# Ends.
+
+
+async def check(connection: IMAPProtocol, command: Command) -> None:
+    """RFC 3501 section 6.4.1: every change is durable already."""
+    command.arguments.end()
+    await connection.complete("CHECK completed")
+
+
+async def close(connection: IMAPProtocol, command: Command) -> None:
+    """RFC 3501 section 6.4.2: expunges without telling, and never fails for a read-only mailbox."""
+    command.arguments.end()
+    selection = _selection(connection)
+    if selection.writable is not None:
+        view = selection.state.uids
+        await _expunge_deleted(connection, selection, view)
+    connection.unselect()
+    connection.ok("CLOSE completed")
+
+
+def unselect(connection: IMAPProtocol, command: Command) -> Waiting:
+    """RFC 3691 section 2"""
+    command.arguments.end()
+    connection.unselect()
+    connection.ok("UNSELECT completed")
+    return None
+
+
+# Expunging.
+
+
+async def expunge(connection: IMAPProtocol, command: Command) -> None:
+    """RFC 3501 section 6.4.3"""
+    command.arguments.end()
+    selection = _selection(connection)
+    await _expunge_deleted(connection, selection, selection.state.uids)
+    await connection.complete("EXPUNGE completed")
+
+
+async def uid_expunge(connection: IMAPProtocol, command: Command) -> None:
+    """RFC 4315 section 2.1"""
+    spans = resolve(connection, command)
+    command.arguments.end()
+    selection = _selection(connection)
+    await _expunge_deleted(connection, selection, selection.state.uids_of(spans))
+    await connection.complete("UID EXPUNGE completed")
+
+
+async def _expunge_deleted(
+    connection: IMAPProtocol, selection: Selection, uids: Sequence[int]
+) -> None:
+    """Remove those of the messages that are \\Deleted; only such as the client knows of."""
+    mailbox = selection.to_write()
+    if len(uids) > BATCH:
+        # Found by the backend's index, where it has one.
+        deleted = set(await find(connection, selection, HasFlag(DELETED)))
+        uids = [uid for uid in uids if uid in deleted]
+    else:
+        infos = await mailbox.get_messages(uids=uids)
+        uids = [info.uid for info in infos if DELETED in info.flags]
+    for start in range(0, len(uids), CHANGE_BATCH):
+        await mailbox.expunge(uids=uids[start : start + CHANGE_BATCH])
+
+
+# Flags.
+
+
+async def store(connection: IMAPProtocol, command: Command) -> None:
+    """STORE and UID STORE (RFC 3501 section 6.4.6)"""
+    selection = _selection(connection)
+    spans = resolve(connection, command)
+    arguments = command.arguments
+    arguments.space()
+    op, silent = _read_operation(command)
+    arguments.space()
+    flags = arguments.store_flags()
+    arguments.end()
+    mailbox = selection.to_write()
+    by_uid = command.verb.startswith(b"UID ")
+    # What others have changed is told first, or .SILENT would hide it.
+    await connection.announce(expunges=False)
+    keywords = selection.state.new_keywords(flags, render.COMMON_KEYWORDS)
+    if keywords and op is not FlagOp.REMOVE:
+        connection.write(render.flag_lines((*render.COMMON_KEYWORDS, *keywords)))
+    uids = selection.state.uids_of(spans)
+    missing = False
+    for start in range(0, len(uids), CHANGE_BATCH):
+        some = uids[start : start + CHANGE_BATCH]
+        result = await mailbox.store_flags(uids=some, op=op, flags=flags)
+        missing = missing or len(result.messages) < len(some)
+        selection.state.note_own(result.messages)
+        if not silent:
+            await _tell_flags(connection, selection, result.messages, by_uid)
+    if missing and not by_uid:
+        await connection.announce()
+        # RFC 2180 section 4.2.2
+        connection.no("Some of the messages no longer exist", b"EXPUNGEISSUED")
+    else:
+        await connection.complete("STORE completed")
+
+
+def _read_operation(command: Command) -> tuple[FlagOp, bool]:
+    """``+FLAGS.SILENT`` and the like."""
+    name, dot, suffix = command.arguments.word("What to store").partition(b".")
+    op = _OPERATIONS.get(name)
+    if op is None or (dot and suffix != b"SILENT"):
+        raise SyntaxFault("STORE takes FLAGS, +FLAGS or -FLAGS, with or without .SILENT")
+    return op, bool(dot)
+
+
+async def _tell_flags(
+    connection: IMAPProtocol, selection: Selection, infos: Sequence[MessageInfo], by_uid: bool
+) -> None:
+    for start in range(0, len(infos), BATCH):
+        await connection.drain()
+        connection.write(selection.flag_updates(infos[start : start + BATCH], by_uid))
+
+
+# Copying and moving.
+
+
+async def copy(connection: IMAPProtocol, command: Command) -> None:
+    """COPY and UID COPY (RFC 3501 section 6.4.7)"""
+    await _transfer(connection, command, move=False)
+
+
+async def move(connection: IMAPProtocol, command: Command) -> None:
+    """MOVE and UID MOVE (RFC 6851)"""
+    await _transfer(connection, command, move=True)
+
+
+async def _transfer(connection: IMAPProtocol, command: Command, move: bool) -> None:
+    selection = _selection(connection)
+    spans = resolve(connection, command)
+    command.arguments.space()
+    name = command.arguments.mailbox()
+    command.arguments.end()
+    if move:
+        selection.to_write()
+    verb = "MOVE" if move else "COPY"
+    uids = selection.state.uids_of(spans)
+    try:
+        result = await _run_transfer(connection, selection, uids, name, move)
+    except NoSuchMailbox as error:
+        if await _exists(connection, name):
+            raise
+        refuse_destination(connection, error)
+        return
+    if not result.source_uids:
+        await connection.complete("No messages were there to be copied or moved")
+        return
+    # RFC 4315 section 3: both sets are in the same order.
+    code = b"COPYUID %d %b %b" % (
+        result.uid_validity,
+        render.uid_set(result.source_uids),
+        render.uid_set(result.destination_uids),
+    )
+    if move:
+        # RFC 6851 section 4.3: before the EXPUNGE responses.
+        connection.write(b"* OK [%b] Moved\r\n" % code)
+        await connection.complete("MOVE completed")
+    else:
+        await connection.complete(f"{verb} completed", code)
+
+
+async def _exists(connection: IMAPProtocol, name: str) -> bool:
+    assert connection.account is not None
+    try:
+        await connection.account.open_mailbox(name=name)
+    except NoSuchMailbox:
+        return False
+    return True
+
+
+async def _run_transfer(
+    connection: IMAPProtocol, selection: Selection, uids: Sequence[int], name: str, move: bool
+) -> CopyResult:
+    mailbox = selection.mailbox
+    if ICopyingMailbox.providedBy(mailbox):
+        if move:
+            return await mailbox.move_messages(uids=uids, destination=name)
+        return await mailbox.copy_messages(uids=uids, destination=name)
+    assert connection.account is not None
+    destination = await connection.account.open_mailbox(name=name)
+    if not IWritableMailbox.providedBy(destination):
+        raise ReadOnly
+    return await _Copier(connection, selection, destination).run(uids, move)
+
+
+class _Copier:
+    """Copies by reading and appending, for backends that cannot do better."""
+
+    def __init__(
+        self, connection: IMAPProtocol, selection: Selection, destination: IWritableMailbox
+    ) -> None:
+        self.connection = connection
+        self.mailbox: IMailbox = selection.mailbox
+        self.selection = selection
+        self.destination = destination
+
+    async def run(self, uids: Sequence[int], move: bool) -> CopyResult:
+        """All or none is beyond this: each step appends many messages at once."""
+        uid_validity = 0
+        sources: list[int] = []
+        copies: list[int] = []
+        for start in range(0, len(uids), BATCH):
+            infos = await self.mailbox.get_messages(uids=uids[start : start + BATCH])
+            for some in self._steps(infos):
+                done, uid_validity, new = await self._copy(some, uid_validity)
+                sources.extend(done)
+                copies.extend(new)
+                if move and done:
+                    # A message is in one of the mailboxes at least (RFC 6851 section 3.3).
+                    await self.selection.to_write().expunge(uids=done)
+        return CopyResult(uid_validity, sources, copies)
+
+    def _steps(self, infos: Sequence[MessageInfo]) -> list[list[MessageInfo]]:
+        steps: list[list[MessageInfo]] = []
+        octets = COPY_OCTETS
+        for info in infos:
+            if octets + info.size > COPY_OCTETS:
+                steps.append([])
+                octets = 0
+            steps[-1].append(info)
+            octets += info.size
+        return steps
+
+    async def _copy(
+        self, infos: Sequence[MessageInfo], uid_validity: int
+    ) -> tuple[list[int], int, Sequence[int]]:
+        messages: list[AppendMessage] = []
+        done: list[int] = []
+        try:
+            for info in infos:
+                flags: Flags = info.flags
+                spool = self._new_spool()
+                messages.append(AppendMessage(spool, flags, info.internal_date))
+                try:
+                    await self._fill(spool, info.uid)
+                except NoSuchMessage:
+                    messages.pop().content.close()
+                else:
+                    done.append(info.uid)
+            if not messages:
+                return [], uid_validity, []
+            result = await self.destination.append(messages=messages)
+            return done, result.uid_validity, result.uids
+        finally:
+            for message in messages:
+                message.content.close()
+
+    def _new_spool(self) -> Spool:
+        account = self.connection.account
+        return account.new_spool() if ISpooling.providedBy(account) else Spool()
+
+    async def _fill(self, spool: Spool, uid: int) -> None:
+        file = await self.mailbox.open_message(uid=uid)
+        try:
+            while data := file.read(READ_BUFFER):
+                spool.write(data)
+                await self.connection.drain()
+        finally:
+            file.close()
+
+
+VERBS: Mapping[bytes, Verb] = {
+    b"CHECK": Verb(SELECTED, check),
+    b"CLOSE": Verb(SELECTED, close),
+    b"UNSELECT": Verb(SELECTED, unselect),
+    b"EXPUNGE": Verb(SELECTED, expunge),
+    b"UID EXPUNGE": Verb(SELECTED, uid_expunge, by_uid=True),
+    b"STORE": Verb(SELECTED, store, expunges=False),
+    b"UID STORE": Verb(SELECTED, store, by_uid=True),
+    b"COPY": Verb(SELECTED, copy),
+    b"UID COPY": Verb(SELECTED, copy, by_uid=True),
+    b"MOVE": Verb(SELECTED, move),
+    b"UID MOVE": Verb(SELECTED, move, by_uid=True),
+}
+
+CAPABILITIES: Sequence[Capability] = (
+    Capability(b"UIDPLUS", after_login),
+    Capability(b"UNSELECT", after_login),
+    Capability(b"MOVE", after_login),
+)

@@ -1,0 +1,52 @@
+"""What the tables of commands and capabilities are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+
+from mailkit.imap.grammar import Command
+from mailkit.imap.state import State
+
+if TYPE_CHECKING:
+    from mailkit.imap.protocol import IMAPProtocol
+
+Waiting: TypeAlias = Coroutine[Any, Any, None] | None
+
+#: RFC 3501 section 6.1: valid in any state.
+ANY = frozenset((State.NOT_AUTHENTICATED, State.AUTHENTICATED, State.SELECTED))
+#: RFC 3501 section 6.2.
+NOT_AUTHENTICATED = frozenset((State.NOT_AUTHENTICATED,))
+#: RFC 3501 section 6.3: valid after a mailbox is selected, too.
+AUTHENTICATED = frozenset((State.AUTHENTICATED, State.SELECTED))
+#: RFC 3501 section 6.4.
+SELECTED = frozenset((State.SELECTED,))
+
+
+class Verb(NamedTuple):
+    """One command."""
+
+    states: frozenset[State]
+    #: Reads the arguments and answers. Runs at once (returning None), or as a coroutine.
+    run: Callable[[IMAPProtocol, Command], Waiting]
+    #: EXPUNGE may be sent before its tagged response (RFC 3501 section 7.4.1).
+    expunges: bool = True
+    #: It is a UID command: FETCH responses tell the UID (RFC 3501 section 6.4.8).
+    by_uid: bool = False
+
+
+def always(connection: IMAPProtocol) -> bool:
+    """For a capability that every client is offered."""
+    return True
+
+
+def after_login(connection: IMAPProtocol) -> bool:
+    """For a capability that says nothing before login."""
+    return connection.account is not None
+
+
+class Capability(NamedTuple):
+    """A word of the CAPABILITY response."""
+
+    name: bytes
+    offered: Callable[[IMAPProtocol], bool] = always

@@ -1,0 +1,168 @@
+"""LIST and LSUB: which names match, and how they are described (RFC 3501 sections 6.3.8, 6.3.9)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from mailkit.imap import render
+from mailkit.model import INBOX, SEPARATOR, MailboxInfo
+
+#: Characters of a pattern that are looked at; no mailbox has a longer name.
+MAX_PATTERN = 4000
+
+
+class Listed(NamedTuple):
+    """One line of a LIST or LSUB response."""
+
+    name: str
+    attributes: Sequence[str]
+
+    def render(self, response: bytes) -> bytes:
+        """:param response: ``LIST`` or ``LSUB``."""
+        return b'* %b (%b) "%b" %b\r\n' % (
+            response,
+            " ".join(self.attributes).encode("ascii", "replace"),
+            SEPARATOR.encode("ascii"),
+            render.mailbox(self.name),
+        )
+
+
+def matcher(reference: str, pattern: str) -> Callable[[str], bool]:
+    """A test for names: ``*`` stands for anything, ``%`` for anything within one level.
+
+    RFC 3501 section 6.3.8 leaves the reference to the server: it is put before the pattern.
+    """
+    whole = _simplify(reference + pattern)
+    if len(whole) > MAX_PATTERN:
+        return lambda name: False
+    if whole == "*":
+        return lambda name: True
+    test = _compile(whole)
+    # RFC 3501 section 5.1: INBOX is INBOX in any letter case.
+    any_case = _compile(whole.upper())
+
+    def matches(name: str) -> bool:
+        return test(name) or (name == INBOX and any_case(name))
+
+    return matches
+
+
+def _simplify(pattern: str) -> str:
+    """Join neighbouring wildcards: they match what the strongest of them matches."""
+    parts: list[str] = []
+    for character in pattern:
+        if parts and character in "*%" and parts[-1] in ("*", "%"):
+            if character == "*":
+                parts[-1] = "*"
+        else:
+            parts.append(character)
+    return "".join(parts)
+
+
+def _compile(pattern: str) -> Callable[[str], bool]:
+    if "*" not in pattern and "%" not in pattern:
+        return pattern.__eq__
+    # An automaton whose states are the bits of one number: time is linear in the name, whatever
+    # the pattern (a regular expression would try all combinations of many wildcards).
+    steps: dict[str, int] = {}
+    stars = percents = 0
+    bit = 1
+    for character in pattern:
+        if character == "*":
+            stars |= bit
+        elif character == "%":
+            percents |= bit
+        else:
+            steps[character] = steps.get(character, 0) | bit
+            bit <<= 1
+    return _Automaton(steps, stars, percents, bit).matches
+
+
+class _Automaton:
+    """Matches names with a pattern; bit ``n`` stands for ``n`` literal characters matched."""
+
+    __slots__ = ("final", "percents", "stars", "steps")
+
+    def __init__(self, steps: Mapping[str, int], stars: int, percents: int, final: int) -> None:
+        self.steps = steps
+        self.stars = stars
+        self.percents = percents
+        self.final = final
+
+    def matches(self, name: str) -> bool:
+        states = 1
+        for character in name:
+            stay = self.stars if character == SEPARATOR else self.stars | self.percents
+            states = (states & self.steps.get(character, 0)) << 1 | states & stay
+            if not states:
+                return False
+        return bool(states & self.final)
+
+
+class Listing:
+    """The mailboxes of an account, ready to be listed."""
+
+    def __init__(self, mailboxes: Iterable[MailboxInfo]) -> None:
+        self.mailboxes = {info.name: info for info in mailboxes}
+        self._parents = {
+            name[:position]
+            for name in self.mailboxes
+            for position, character in enumerate(name)
+            if character == SEPARATOR
+        }
+        # Levels above a mailbox that the backend does not name.
+        self.missing = self._parents - self.mailboxes.keys()
+
+    def attributes(self, name: str, special_use: bool = True) -> list[str]:
+        """Attributes of a mailbox or of a level (RFC 3501 section 7.2.2, RFC 3348, RFC 6154)."""
+        info = self.mailboxes.get(name)
+        attributes = []
+        if info is None or not info.selectable:
+            attributes.append("\\Noselect")
+        attributes.append("\\HasChildren" if name in self._parents else "\\HasNoChildren")
+        if special_use and info is not None and info.special_use:
+            attributes.append(info.special_use)
+        return attributes
+
+    def list(self, reference: str, patterns: Sequence[str]) -> list[Listed]:
+        """What LIST answers, in the account's order."""
+        tests = [matcher(reference, pattern) for pattern in patterns]
+        # RFC 3501 section 6.3.8: a "%" at the end also lists levels that are no mailboxes.
+        level_tests = [
+            test for test, pattern in zip(tests, patterns, strict=True) if pattern.endswith("%")
+        ]
+        names = [name for name in self.mailboxes if any(test(name) for test in tests)]
+        if level_tests and self.missing:
+            names.extend(
+                name for name in sorted(self.missing) if any(test(name) for test in level_tests)
+            )
+        return [Listed(name, self.attributes(name)) for name in names]
+
+
+def list_subscribed(
+    subscriptions: Iterable[str], listing: Listing, reference: str, pattern: str
+) -> list[Listed]:
+    """What LSUB answers: subscribed names, whether or not there is a mailbox (RFC 3501 6.3.9)."""
+    names = list(subscriptions)
+    subscribed = set(names)
+    test = matcher(reference, pattern)
+    listed = [Listed(name, _subscription_attributes(name, listing)) for name in names if test(name)]
+    if pattern.endswith("%"):
+        # A level that is not subscribed, above one that is: \Noselect, whatever it is itself.
+        levels = {
+            name[:position]
+            for name in names
+            for position, character in enumerate(name)
+            if character == SEPARATOR
+        }
+        listed.extend(
+            Listed(level, ["\\Noselect"]) for level in sorted(levels - subscribed) if test(level)
+        )
+    return listed
+
+
+def _subscription_attributes(name: str, listing: Listing) -> list[str]:
+    if name in listing.mailboxes:
+        return listing.attributes(name)
+    return ["\\Noselect"]

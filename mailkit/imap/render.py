@@ -1,0 +1,108 @@
+"""Responses as octets (RFC 3501 section 7). No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from operator import index
+
+from mailkit.imap.grammar import STAR, SequenceSet
+from mailkit.mime.dates import format_imap_datetime
+from mailkit.mime.nstring import imap_string
+from mailkit.model import SYSTEM_FLAGS, Flags
+from mailkit.wire import utf7
+from mailkit.wire.chars import ASTRING_CHAR
+
+#: Keywords that are told in FLAGS before anybody has used them: what mail clients agree on.
+COMMON_KEYWORDS = ("$Forwarded", "$MDNSent", "$Junk", "$NotJunk", "Junk", "NonJunk")
+
+_SYSTEM_ORDER = {flag: number for number, flag in enumerate(SYSTEM_FLAGS)}
+_DAY = 86400
+
+
+@lru_cache(maxsize=4096)
+def render_flags(flags: Flags) -> bytes:
+    """``\\Answered \\Seen $Forwarded``: system flags first, without parentheses."""
+    return " ".join(sort_flags(flags)).encode("ascii", "replace")
+
+
+@lru_cache(maxsize=1024)
+def render_recent_flags(flags: Flags) -> bytes:
+    """The same for a message that is \\Recent in this session."""
+    return b"\\Recent " + render_flags(flags) if flags else b"\\Recent"
+
+
+def sort_flags(flags: Iterable[str]) -> list[str]:
+    """System flags in the standard's order, then keywords by name."""
+    return sorted(flags, key=lambda flag: (_SYSTEM_ORDER.get(flag, len(_SYSTEM_ORDER)), flag))
+
+
+@lru_cache(maxsize=1024)
+def _render_day(day: int) -> bytes:
+    return format_imap_datetime(day * _DAY)[:11]
+
+
+@lru_cache(maxsize=8192)
+def render_internal_date(epoch: int) -> bytes:
+    """INTERNALDATE without its quotes, in UTC.
+
+    RFC 3501 section 9: the day is two characters, ``" 1"`` or ``"01"``.
+    """
+    day, second = divmod(epoch, _DAY)
+    hour, second = divmod(second, 3600)
+    return b"%b %02d:%02d:%02d +0000" % (_render_day(day), hour, second // 60, second % 60)
+
+
+def astring(value: bytes) -> bytes:
+    """An atom where that is possible, else a string."""
+    if value and ASTRING_CHAR.issuperset(value) and value.upper() != b"NIL":
+        return value
+    return imap_string(value)
+
+
+def mailbox(name: str) -> bytes:
+    """A mailbox name in modified UTF-7, quoted: old clients do not expect an atom."""
+    return imap_string(utf7.encode(name))
+
+
+def uid_set(uids: Iterable[int]) -> bytes:
+    """UIDs as the shortest set that keeps their order: ``3:7,9`` (RFC 4315 section 3)."""
+    parts: list[bytes] = []
+    first = last = 0
+    for uid in map(index, uids):
+        if last and uid == last + 1:
+            last = uid
+            continue
+        if last:
+            parts.append(_range(first, last))
+        first = last = uid
+    if last:
+        parts.append(_range(first, last))
+    return b",".join(parts)
+
+
+def _range(first: int, last: int) -> bytes:
+    return b"%d" % first if first == last else b"%d:%d" % (first, last)
+
+
+def sequence_set(ranges: SequenceSet) -> bytes:
+    """A sequence set as it was written."""
+    return b",".join(
+        _end(low) if low == high else b"%b:%b" % (_end(low), _end(high)) for low, high in ranges
+    )
+
+
+def _end(number: int) -> bytes:
+    return b"*" if number == STAR else b"%d" % number
+
+
+def line(text: str) -> bytes:
+    """Text for a person, fit for one response line (RFC 3501 section 9, ``text``)."""
+    clean = "".join(c if " " <= c <= "~" else "?" for c in text)
+    # It may not be empty, nor look like a response code.
+    return clean.lstrip("[ ").encode("ascii") or b"-"
+
+
+def flag_lines(keywords: Sequence[str]) -> bytes:
+    """The FLAGS response for the system flags and some keywords."""
+    return b"* FLAGS (%b)\r\n" % " ".join((*SYSTEM_FLAGS, *keywords)).encode("ascii", "replace")

@@ -1,0 +1,39 @@
+"""What a refusal becomes on the wire: NO with a response code (RFC 5530, RFC 3501 section 7.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from mailkit import errors
+from mailkit.errors import MailError
+
+#: Response code by class of error; a class that is missing is told like its base class.
+RESPONSE_CODES: Mapping[type[MailError], bytes] = {
+    errors.MailError: b"",
+    errors.TemporaryFailure: b"UNAVAILABLE",
+    errors.StoreCorrupt: b"CORRUPTION",
+    errors.AuthenticationFailed: b"AUTHENTICATIONFAILED",
+    errors.AuthorizationFailed: b"AUTHORIZATIONFAILED",
+    errors.PermissionDenied: b"NOPERM",
+    errors.ReadOnly: b"NOPERM",
+    errors.NoSuchAccount: b"NONEXISTENT",
+    errors.AccountExists: b"ALREADYEXISTS",
+    errors.NoSuchMailbox: b"NONEXISTENT",
+    errors.MailboxExists: b"ALREADYEXISTS",
+    errors.InvalidMailboxName: b"CANNOT",
+    errors.MailboxInUse: b"INUSE",
+    errors.NoSuchMessage: b"EXPUNGEISSUED",
+    errors.OverQuota: b"OVERQUOTA",
+    errors.MessageTooLarge: b"TOOBIG",
+    errors.MessageRefused: b"CANNOT",
+    errors.LimitExceeded: b"LIMIT",
+    errors.BadCharset: b"BADCHARSET (US-ASCII UTF-8)",
+}
+
+
+def response_code(error: MailError) -> bytes:
+    """The response code for an error, without brackets; empty when there is none."""
+    for cls in type(error).__mro__:
+        if cls in RESPONSE_CODES:
+            return RESPONSE_CODES[cls]
+    return b""

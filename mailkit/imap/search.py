@@ -1,0 +1,227 @@
+"""SEARCH: keys to a query, and the charset of their strings (RFC 3501 section 6.4.4). No I/O.
+
+A query knows neither sequence numbers nor \\Recent: both are turned into UIDs here.
+"""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Callable, Mapping
+
+from mailkit import query
+from mailkit.errors import BadCharset
+from mailkit.imap.grammar import MAX_NUMBER, STAR, Arguments, SequenceSet, SyntaxFault
+from mailkit.imap.state import SelectedState, Spans, merge
+from mailkit.model import ANSWERED, DELETED, DRAFT, FLAGGED, SEEN
+from mailkit.query import Comparison, Query
+
+#: Keys inside of keys.
+MAX_DEPTH = 50
+#: Keys of one command.
+MAX_KEYS = 2000
+#: Octets of one string that is searched for.
+MAX_STRING = 8 * 1024
+#: Octets of a charset's name.
+MAX_CHARSET = 64
+
+#: Python's text codecs that are no charsets, or decode in more than linear time.
+_NO_CHARSETS = frozenset(("idna", "punycode", "unicode_escape", "raw_unicode_escape", "undefined"))
+
+_FLAG_KEYS: Mapping[bytes, tuple[str, bool]] = {
+    b"ANSWERED": (ANSWERED, True),
+    b"DELETED": (DELETED, True),
+    b"DRAFT": (DRAFT, True),
+    b"FLAGGED": (FLAGGED, True),
+    b"SEEN": (SEEN, True),
+    b"UNANSWERED": (ANSWERED, False),
+    b"UNDELETED": (DELETED, False),
+    b"UNDRAFT": (DRAFT, False),
+    b"UNFLAGGED": (FLAGGED, False),
+    b"UNSEEN": (SEEN, False),
+}
+_HEADER_KEYS: Mapping[bytes, str] = {
+    b"BCC": "Bcc",
+    b"CC": "Cc",
+    b"FROM": "From",
+    b"SUBJECT": "Subject",
+    b"TO": "To",
+}
+_DATE_KEYS: Mapping[bytes, tuple[type[query.InternalDate | query.SentDate], Comparison]] = {
+    b"BEFORE": (query.InternalDate, Comparison.BEFORE),
+    b"ON": (query.InternalDate, Comparison.ON),
+    b"SINCE": (query.InternalDate, Comparison.SINCE),
+    b"SENTBEFORE": (query.SentDate, Comparison.BEFORE),
+    b"SENTON": (query.SentDate, Comparison.ON),
+    b"SENTSINCE": (query.SentDate, Comparison.SINCE),
+}
+
+
+def parse_search(arguments: Arguments, state: SelectedState) -> Query:
+    """``[CHARSET name] key key ...`` as one query.
+
+    :raises BadCharset: the charset is not known here, or the strings are not in it.
+    """
+    charset = "utf-8"
+    if arguments.accept_word(b"CHARSET"):
+        arguments.space()
+        charset = find_charset(arguments.astring("A charset"))
+        arguments.space()
+    parser = _Parser(arguments, state, charset)
+    keys = [parser.key(0)]
+    while not arguments.at_end():
+        arguments.space()
+        keys.append(parser.key(0))
+    return conjunction(keys)
+
+
+def find_charset(name: bytes) -> str:
+    """The name of Python's codec for a charset.
+
+    :raises BadCharset: there is none.
+    """
+    try:
+        if len(name) > MAX_CHARSET:
+            raise LookupError
+        codec = codecs.lookup(name.decode("ascii"))
+    except (LookupError, ValueError):
+        raise BadCharset from None
+    # No public way tells text codecs from others such as zlib.
+    if not codec._is_text_encoding or codec.name in _NO_CHARSETS:
+        raise BadCharset
+    return codec.name
+
+
+def conjunction(keys: list[Query]) -> Query:
+    """All of the keys."""
+    return keys[0] if len(keys) == 1 else query.And(tuple(keys))
+
+
+class _Parser:
+    """Reads search keys."""
+
+    def __init__(self, arguments: Arguments, state: SelectedState, charset: str) -> None:
+        self.arguments = arguments
+        self.state = state
+        self.charset = charset
+        self.keys = 0
+
+    def key(self, depth: int) -> Query:
+        """One search key.
+
+        :param depth: keys around it.
+        """
+        arguments = self.arguments
+        self.keys += 1
+        if depth > MAX_DEPTH or self.keys > MAX_KEYS:
+            raise SyntaxFault("The search is too complex")
+        if arguments.looking_at(b"("):
+            return conjunction(arguments.parenthesized(lambda: self.key(depth + 1)))
+        if arguments.at_sequence_set():
+            return self.uids(self.state.clamp_numbers(arguments.sequence_set()))
+        name = arguments.word("A search key")
+        if name in _FLAG_KEYS:
+            flag, is_set = _FLAG_KEYS[name]
+            return query.HasFlag(flag) if is_set else query.Not(query.HasFlag(flag))
+        if name == b"NOT":
+            arguments.space()
+            return query.Not(self.key(depth + 1))
+        if name == b"OR":
+            arguments.space()
+            first = self.key(depth + 1)
+            arguments.space()
+            return query.Or((first, self.key(depth + 1)))
+        read = _KEYS.get(name)
+        if read is None:
+            raise SyntaxFault(f"{name.decode('ascii')} is not a search key")
+        return read(self, name)
+
+    # What keys are made of.
+
+    def string(self) -> str:
+        """A string in the command's charset."""
+        self.arguments.space()
+        octets = self.arguments.astring("A string to search for")
+        if len(octets) > MAX_STRING:
+            raise SyntaxFault(f"A string to search for has at most {MAX_STRING} octets")
+        try:
+            return octets.decode(self.charset)
+        except ValueError:
+            raise BadCharset("A string is not valid in its charset") from None
+
+    def uids(self, spans: Spans) -> Query:
+        """The messages at some positions."""
+        view = self.state.uids
+        return query.UIDs(tuple((view[start], view[stop - 1]) for start, stop in spans))
+
+    def all(self, name: bytes) -> Query:
+        return query.All()
+
+    def recent(self, name: bytes) -> Query:
+        recent = query.UIDs(self.state.recent)
+        if name == b"NEW":
+            # RFC 3501 section 6.4.4: functionally equivalent to (RECENT UNSEEN).
+            return query.And((recent, query.Not(query.HasFlag(SEEN))))
+        return query.Not(recent) if name == b"OLD" else recent
+
+    def date(self, name: bytes) -> Query:
+        self.arguments.space()
+        condition, comparison = _DATE_KEYS[name]
+        return condition(comparison, self.arguments.date())
+
+    def field(self, name: bytes) -> Query:
+        return query.HeaderContains(_HEADER_KEYS[name], self.string())
+
+    def header(self, name: bytes) -> Query:
+        self.arguments.space()
+        field = self.arguments.astring("A field name")
+        return query.HeaderContains(field.decode("utf-8", "replace"), self.string())
+
+    def text(self, name: bytes) -> Query:
+        text = self.string()
+        return query.BodyContains(text) if name == b"BODY" else query.TextContains(text)
+
+    def keyword(self, name: bytes) -> Query:
+        self.arguments.space()
+        flag = query.HasFlag(self.arguments.atom("A keyword").decode("ascii"))
+        return flag if name == b"KEYWORD" else query.Not(flag)
+
+    def size(self, name: bytes) -> Query:
+        self.arguments.space()
+        octets = self.arguments.number64()
+        return query.Larger(octets) if name == b"LARGER" else query.Smaller(octets)
+
+    def uid(self, name: bytes) -> Query:
+        self.arguments.space()
+        return query.UIDs(uid_ranges(self.arguments.sequence_set(), self.state))
+
+
+_KEYS: Mapping[bytes, Callable[[_Parser, bytes], Query]] = {
+    b"ALL": _Parser.all,
+    b"RECENT": _Parser.recent,
+    b"NEW": _Parser.recent,
+    b"OLD": _Parser.recent,
+    b"HEADER": _Parser.header,
+    b"BODY": _Parser.text,
+    b"TEXT": _Parser.text,
+    b"KEYWORD": _Parser.keyword,
+    b"UNKEYWORD": _Parser.keyword,
+    b"LARGER": _Parser.size,
+    b"SMALLER": _Parser.size,
+    b"UID": _Parser.uid,
+    **dict.fromkeys(_DATE_KEYS, _Parser.date),
+    **dict.fromkeys(_HEADER_KEYS, _Parser.field),
+}
+
+
+def uid_ranges(ranges: SequenceSet, state: SelectedState) -> tuple[tuple[int, int], ...]:
+    """A set of UIDs with ``*`` put in, sorted and joined, both ends included."""
+    last = state.uids[-1] if state.uids else 0
+    spans = []
+    for low, high in ranges:
+        first = last if low == STAR else low
+        end = last if high == STAR else high
+        if first > end:
+            first, end = end, first
+        if end:
+            spans.append((max(first, 1), min(end, MAX_NUMBER) + 1))
+    return tuple((start, stop - 1) for start, stop in merge(spans))

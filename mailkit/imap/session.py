@@ -1,0 +1,238 @@
+"""The selected mailbox of one session: its backend, its view, and telling what has changed.
+
+Ordering: only the command at work touches a selection, so nothing here needs a lock. The watch
+callback does nothing but leave a mark.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING
+
+from mailkit.errors import NoSuchMailbox, ReadOnly
+from mailkit.imap import render
+from mailkit.imap.state import SelectedState
+from mailkit.interfaces import IMailbox, IRecentMailbox, IWatchableMailbox, IWritableMailbox
+from mailkit.model import SYSTEM_FLAGS, Changes, MessageInfo
+
+if TYPE_CHECKING:
+    from mailkit.mime import Part
+
+#: Messages whose details are asked for at a time.
+BATCH = 500
+#: Messages that a session keeps a sequence of its own for; above, it looks for one to share.
+SHARE_FROM = 256
+
+
+class MailboxGone(Exception):
+    """The selected mailbox has been deleted by somebody."""
+
+
+class Selection:
+    """A selected mailbox.
+
+    :param wants_write: it was SELECT, not EXAMINE.
+    :param changed: called after a change, on the reactor's thread.
+    """
+
+    def __init__(
+        self, mailbox: IMailbox, wants_write: bool, changed: Callable[[], None] | None = None
+    ) -> None:
+        self.mailbox = mailbox
+        #: The mailbox as one that can be changed; None when the session may not.
+        self.writable: IWritableMailbox | None = (
+            mailbox if wants_write and IWritableMailbox.providedBy(mailbox) else None
+        )
+        self.state = SelectedState((), 0)
+        self.uid_validity = 0
+        #: A message's structure that was needed last: clients fetch large parts piece by piece.
+        self.structure: tuple[int, Part] | None = None
+        #: The mailbox may have changed since it was last looked at.
+        self.dirty = False
+        self._changed = changed
+        self._unwatch: Callable[[], None] | None = None
+
+    @property
+    def watched(self) -> bool:
+        """The backend tells of changes, so there is no need to ask."""
+        return self._unwatch is not None
+
+    async def open(self) -> tuple[int, int]:
+        """Take the mailbox's present state as the session's view.
+
+        :returns: UIDNEXT and the number of unseen messages.
+        """
+        mailbox = self.mailbox
+        if IWatchableMailbox.providedBy(mailbox):
+            self._unwatch = mailbox.watch(callback=self._mark)
+        # The counters first: whatever comes in between is then found as a change.
+        info = await mailbox.get_info()
+        first_recent = info.first_recent_uid
+        if self.writable is not None and IRecentMailbox.providedBy(mailbox):
+            # RFC 3501 section 6.3.2: EXAMINE leaves \Recent to others.
+            first_recent = await mailbox.claim_recent()
+        self.state = state = SelectedState(await mailbox.list_uids(), info.highest_modseq)
+        self.uid_validity = info.uid_validity
+        if state.uids:
+            state.add_recent(first_recent, state.uids[-1])
+        return info.uid_next, info.unseen
+
+    def close(self) -> None:
+        """The mailbox is no longer selected."""
+        unwatch, self._unwatch = self._unwatch, None
+        if unwatch is not None:
+            unwatch()
+        self._changed = None
+
+    def _mark(self) -> None:
+        self.dirty = True
+        if self._changed is not None:
+            self._changed()
+
+    def to_write(self) -> IWritableMailbox:
+        """The mailbox, to be changed.
+
+        :raises ReadOnly: it is selected read-only.
+        """
+        if self.writable is None:
+            raise ReadOnly("The mailbox is selected read-only")
+        return self.writable
+
+    @property
+    def quiet(self) -> bool:
+        """There is certainly nothing to tell."""
+        return self.watched and not self.dirty and not self.state.pending
+
+    async def first_unseen(self, unseen: int) -> int | None:
+        """Sequence number of the first unseen message; None when finding it takes too long.
+
+        :param unseen: how many there are.
+        """
+        uids = self.state.uids
+        if not unseen or not uids:
+            return None
+        for info in await self.mailbox.get_messages(uids=uids[:32]):
+            if "\\Seen" not in info.flags:
+                return self.state.number_of(info.uid)
+        # Most often they are the newest: look from the end until all are found.
+        first = None
+        stop = len(uids)
+        for size in (100, BATCH, BATCH, BATCH):
+            start = max(0, stop - size)
+            for info in reversed(await self.mailbox.get_messages(uids=uids[start:stop])):
+                if "\\Seen" not in info.flags:
+                    first = info.uid
+                    unseen -= 1
+                    if not unseen:
+                        return self.state.number_of(first)
+            stop = start
+            if not start:
+                break
+        return self.state.number_of(first) if first is not None and not stop else None
+
+    async def look(self) -> Changes | None:
+        """Ask the backend for changes, if there may be some.
+
+        :raises MailboxGone: it has been deleted.
+        """
+        state = self.state
+        try:
+            if not self.dirty:
+                if self.watched:
+                    return None
+                info = await self.mailbox.get_info()
+                if info.highest_modseq <= state.modseq:
+                    return None
+            # Cleared first: what happens while the backend works sets it again.
+            self.dirty = False
+            return await self.mailbox.get_changes(since=state.modseq)
+        except NoSuchMailbox:
+            raise MailboxGone from None
+
+    async def announce(
+        self,
+        write: Callable[[bytes], None],
+        drain: Callable[[], Awaitable[None]],
+        *,
+        expunges: bool,
+        with_uids: bool,
+    ) -> None:
+        """Tell the client what has changed (RFC 3501 sections 5.2, 7.3, 7.4).
+
+        :param expunges: EXPUNGE may be sent now.
+        :param with_uids: name the UID in FETCH responses.
+        :raises MailboxGone: the mailbox has been deleted.
+        """
+        state = self.state
+        changes = await self.look()
+        changed: list[int] = []
+        if changes is not None:
+            changed = state.absorb(changes)
+            if changes.added:
+                await self._claim(changes.added)
+        if state.pending:
+            await self._announce_pending(write, drain, expunges)
+        if changed:
+            for start in range(0, len(changed), BATCH):
+                infos = await self.mailbox.get_messages(uids=changed[start : start + BATCH])
+                news = [info for info in infos if state.is_news(info)]
+                if news:
+                    await drain()
+                    write(self.flag_updates(news, with_uids))
+        if changes is not None:
+            state.forget_own()
+
+    async def _claim(self, added: Sequence[int]) -> None:
+        """Messages that came while the mailbox is selected are \\Recent for one session."""
+        mailbox = self.mailbox
+        if IRecentMailbox.providedBy(mailbox):
+            if self.writable is not None:
+                first = await mailbox.claim_recent()
+            else:
+                first = (await mailbox.get_info()).first_recent_uid
+            self.state.add_recent(max(first, added[0]), added[-1])
+
+    async def _announce_pending(
+        self,
+        write: Callable[[bytes], None],
+        drain: Callable[[], Awaitable[None]],
+        expunges: bool,
+    ) -> None:
+        state = self.state
+        news = state.announce(expunges)
+        for start in range(0, len(news.expunged), 4 * BATCH):
+            if start:
+                await drain()
+            some = news.expunged[start : start + 4 * BATCH]
+            write(b"".join([b"* %d EXPUNGE\r\n" % number for number in some]))
+        if news.exists is not None:
+            write(b"* %d EXISTS\r\n* %d RECENT\r\n" % (news.exists, news.recent))
+        if not state.pending and len(state) >= SHARE_FROM:
+            state.adopt(await self.mailbox.list_uids())
+
+    def flag_updates(self, infos: Sequence[MessageInfo], with_uids: bool) -> bytes:
+        """FETCH responses that tell the flags of messages; those not in view are left out."""
+        state = self.state
+        lines = []
+        any_recent = state.any_recent([info.uid for info in infos])
+        for info in infos:
+            number = state.number_of(info.uid)
+            if number is None:
+                continue
+            flags = (
+                render.render_recent_flags(info.flags)
+                if any_recent and state.is_recent(info.uid)
+                else render.render_flags(info.flags)
+            )
+            if with_uids:
+                lines.append(b"* %d FETCH (UID %d FLAGS (%b))\r\n" % (number, info.uid, flags))
+            else:
+                lines.append(b"* %d FETCH (FLAGS (%b))\r\n" % (number, flags))
+        return b"".join(lines)
+
+    def permanent_flags(self) -> bytes:
+        """The PERMANENTFLAGS response (RFC 3501 section 7.1)."""
+        if self.writable is None:
+            return b"* OK [PERMANENTFLAGS ()] No flags can be changed\r\n"
+        flags = " ".join((*SYSTEM_FLAGS, *render.COMMON_KEYWORDS)).encode("ascii")
+        return b"* OK [PERMANENTFLAGS (%b \\*)] Keywords of your own are welcome\r\n" % flags

@@ -1,0 +1,322 @@
+"""The selected mailbox as one session sees it: sequence numbers, and what is still to be told.
+
+Pure: no clock, no I/O. Sequence numbers exist here alone; whatever talks to a mailbox uses UIDs.
+"""
+
+from __future__ import annotations
+
+import enum
+from array import array
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+from mailkit.imap.grammar import STAR, SequenceSet
+from mailkit.model import Changes, MessageInfo
+
+
+class State(enum.Enum):
+    """RFC 3501 section 3."""
+
+    NOT_AUTHENTICATED = "not authenticated"
+    AUTHENTICATED = "authenticated"
+    SELECTED = "selected"
+    LOGOUT = "logout"
+
+
+class NoSuchNumber(Exception):
+    """A sequence set names a message that the client cannot know (RFC 3501 section 9)."""
+
+
+#: Positions in the mailbox, from 0: parts of it, ascending, none touching the next.
+Spans = list[tuple[int, int]]
+
+
+class Batch(NamedTuple):
+    """Some messages in ascending order; the sequences run in parallel."""
+
+    numbers: Sequence[int]
+    uids: Sequence[int]
+
+
+class Announcement(NamedTuple):
+    """What the client must be told, in this order."""
+
+    #: Sequence numbers for EXPUNGE responses, descending, so that each is right when it is sent.
+    expunged: Sequence[int]
+    #: For EXISTS and RECENT; None when nothing has come.
+    exists: int | None
+    recent: int
+
+
+class SelectedState:
+    """Sequence numbers of one session, and the changes that it has not announced yet.
+
+    :param uids: UIDs of the mailbox, ascending. Kept as it is, so that many sessions may share
+        it, until the first difference.
+    :param modseq: modification sequence that ``uids`` belong to, or an earlier one.
+    """
+
+    __slots__ = ("_keywords", "_new", "_own", "_vanished", "modseq", "recent", "uids")
+
+    def __init__(self, uids: Sequence[int], modseq: int) -> None:
+        self.uids = uids
+        self.modseq = modseq
+        #: Ranges of UIDs that are \\Recent here, both ends included, ascending.
+        self.recent: tuple[tuple[int, int], ...] = ()
+        # Gone from the mailbox, but not from the client's view.
+        self._vanished: set[int] | None = None
+        self._new = False
+        # Modification sequences of this session's own changes, which the client knows of.
+        self._own: dict[int, int] | None = None
+        self._keywords: set[str] | None = None
+
+    # Numbers and UIDs.
+
+    def __len__(self) -> int:
+        return len(self.uids)
+
+    def number_of(self, uid: int) -> int | None:
+        """Sequence number of a UID, or None."""
+        position = bisect_left(self.uids, uid)
+        if position < len(self.uids) and self.uids[position] == uid:
+            return position + 1
+        return None
+
+    def numbers_of(self, uids: Sequence[int]) -> list[int]:
+        """Sequence numbers of those UIDs that are in view, ascending like them."""
+        view = self.uids
+        if uids is view:
+            return list(range(1, len(view) + 1))
+        if len(uids) * 8 > len(view):
+            wanted = set(uids)
+            return [number for number, uid in enumerate(view, 1) if uid in wanted]
+        return [number for uid in uids if (number := self.number_of(uid)) is not None]
+
+    def in_view(self, uids: Sequence[int]) -> list[int]:
+        """Those of the ascending UIDs that are in view."""
+        if len(uids) * 8 > len(self.uids):
+            known = set(self.uids)
+            return [uid for uid in uids if uid in known]
+        return [uid for uid in uids if self.number_of(uid) is not None]
+
+    def resolve_numbers(self, ranges: SequenceSet) -> Spans:
+        """Positions that a set of sequence numbers names.
+
+        :raises NoSuchNumber: a number is beyond the mailbox's end.
+        """
+        last = len(self.uids)
+        spans = []
+        for low, high in ranges:
+            first, end = low or last, high or last
+            if first > end:
+                first, end = end, first
+            # RFC 3501 section 9, seq-number: "*" too, if the mailbox is empty.
+            if first == 0 or end > last:
+                raise NoSuchNumber
+            spans.append((first - 1, end))
+        return merge(spans)
+
+    def resolve_uids(self, ranges: SequenceSet) -> Spans:
+        """Positions that a set of UIDs names; UIDs that do not exist name nothing."""
+        view = self.uids
+        if not view:
+            return []
+        last = view[-1]
+        spans = []
+        for low, high in ranges:
+            first, end = low or last, high or last
+            if first > end:
+                first, end = end, first
+            start, stop = bisect_left(view, first), bisect_right(view, end)
+            if start < stop:
+                spans.append((start, stop))
+        return merge(spans)
+
+    def clamp_numbers(self, ranges: SequenceSet) -> Spans:
+        """Like :meth:`resolve_numbers`, but numbers beyond the end name nothing."""
+        last = len(self.uids)
+        spans = []
+        for low, high in ranges:
+            first, end = low or last, high or last
+            if first > end:
+                first, end = end, first
+            if last and first <= last:
+                spans.append((first - 1, min(end, last)))
+        return merge(spans)
+
+    def uids_of(self, spans: Spans) -> list[int]:
+        """The UIDs at some positions."""
+        uids: list[int] = []
+        for start, stop in spans:
+            uids.extend(self.uids[start:stop])
+        return uids
+
+    def batches(self, spans: Spans, size: int) -> Iterator[Batch]:
+        """The messages at some positions, at most ``size`` at a time."""
+        view = self.uids
+        numbers: list[int] = []
+        uids: list[int] = []
+        for start, stop in spans:
+            while start < stop:
+                if not uids and stop - start >= size:
+                    yield Batch(range(start + 1, start + size + 1), view[start : start + size])
+                    start += size
+                    continue
+                end = min(stop, start + size - len(uids))
+                numbers.extend(range(start + 1, end + 1))
+                uids.extend(view[start:end])
+                start = end
+                if len(uids) == size:
+                    yield Batch(numbers, uids)
+                    numbers, uids = [], []
+        if uids:
+            yield Batch(numbers, uids)
+
+    # \Recent.
+
+    def add_recent(self, first: int, last: int) -> None:
+        """Messages with UIDs in this range are \\Recent in this session."""
+        if first <= last:
+            if self.recent and self.recent[-1][1] + 1 >= first:
+                first = self.recent[-1][0]
+                self.recent = (*self.recent[:-1], (first, last))
+            else:
+                self.recent = (*self.recent, (first, last))
+
+    def recent_count(self) -> int:
+        """Number of messages in view that are \\Recent."""
+        view = self.uids
+        return sum(
+            bisect_right(view, last) - bisect_left(view, first) for first, last in self.recent
+        )
+
+    def is_recent(self, uid: int) -> bool:
+        return any(first <= uid <= last for first, last in self.recent)
+
+    def any_recent(self, uids: Sequence[int]) -> bool:
+        """Whether any of the ascending UIDs may be \\Recent."""
+        return bool(self.recent and uids and uids[-1] >= self.recent[0][0])
+
+    # Keywords that were told in FLAGS.
+
+    def new_keywords(self, flags: Iterable[str], known: Iterable[str]) -> list[str]:
+        """Keywords beyond the known ones that the client has been told of, if some are new."""
+        if self._keywords is None:
+            told = {flag.lower() for flag in known}
+        else:
+            told = {flag.lower() for flag in (*known, *self._keywords)}
+        fresh = {flag for flag in flags if not flag.startswith("\\") and flag.lower() not in told}
+        if not fresh:
+            return []
+        self._keywords = fresh | (self._keywords or set())
+        return sorted(self._keywords)
+
+    # Changes.
+
+    def note_own(self, messages: Iterable[MessageInfo]) -> None:
+        """The client knows these messages' flags already."""
+        fresh = {
+            message.uid: message.modseq for message in messages if message.modseq > self.modseq
+        }
+        if fresh:
+            self._own = {**(self._own or {}), **fresh}
+
+    def absorb(self, changes: Changes) -> list[int]:
+        """Take changes into account.
+
+        :returns: UIDs in view whose flags may have changed.
+        """
+        self.modseq = max(self.modseq, changes.highest_modseq)
+        if changes.vanished:
+            gone = self.in_view(changes.vanished)
+            if gone:
+                self._vanished = (self._vanished or set()).union(gone)
+        if changes.added:
+            last = self.uids[-1] if self.uids else 0
+            # What came between list_uids() and its modification sequence is here already.
+            fresh = [uid for uid in changes.added if uid > last]
+            if fresh:
+                self.uids = (
+                    array("I", [*self.uids, *fresh])
+                    if not self.uids
+                    else _extended(self.uids, fresh)
+                )
+                self._new = True
+        return self.in_view(changes.changed) if changes.changed else []
+
+    def is_news(self, message: MessageInfo) -> bool:
+        """Whether the client does not know these flags yet."""
+        return self._own is None or self._own.get(message.uid) != message.modseq
+
+    def forget_own(self) -> None:
+        """All changes up to now have been announced."""
+        self._own = None
+
+    @property
+    def pending(self) -> bool:
+        """Something waits to be announced."""
+        return self._new or bool(self._vanished)
+
+    @property
+    def pending_expunges(self) -> bool:
+        """Messages that the client still counts are gone."""
+        return bool(self._vanished)
+
+    def announce(self, expunges: bool) -> Announcement:
+        """What to tell now; it counts as told.
+
+        :param expunges: EXPUNGE may be sent now (RFC 3501 section 7.4.1).
+        """
+        expunged: list[int] = []
+        if expunges and self._vanished:
+            gone, self._vanished = self._vanished, None
+            expunged = [number for number, uid in enumerate(self.uids, 1) if uid in gone]
+            expunged.reverse()
+            self.uids = array("I", [uid for uid in self.uids if uid not in gone])
+        exists = None
+        if self._new:
+            self._new = False
+            exists = len(self.uids)
+        return Announcement(expunged, exists, self.recent_count() if exists is not None else 0)
+
+    def adopt(self, uids: Sequence[int]) -> None:
+        """Share this sequence if it says the same as the session's own."""
+        mine = self.uids
+        # Both come from one history: a difference is a missing message (then the lengths differ)
+        # or a later one (then the last UID does).
+        if len(uids) == len(mine) and (not mine or uids[-1] == mine[-1]):
+            self.uids = uids
+
+
+def _extended(uids: Sequence[int], fresh: list[int]) -> array[int]:
+    copy = array("I", uids)
+    copy.extend(fresh)
+    return copy
+
+
+def merge(spans: Spans) -> Spans:
+    """Sort spans and join those that overlap or touch."""
+    if len(spans) < 2:
+        return spans
+    spans.sort()
+    merged = [spans[0]]
+    for start, stop in spans[1:]:
+        if start <= merged[-1][1]:
+            if stop > merged[-1][1]:
+                merged[-1] = (merged[-1][0], stop)
+        else:
+            merged.append((start, stop))
+    return merged
+
+
+__all__ = [
+    "STAR",
+    "Announcement",
+    "Batch",
+    "NoSuchNumber",
+    "SelectedState",
+    "Spans",
+    "State",
+    "merge",
+]
