@@ -1,0 +1,7 @@
+"""The embedded store: bodies in an append-only log, everything else in one SQLite index."""
+
+from mailkit.store.sqlite.directory import SQLiteDirectory
+from mailkit.store.sqlite.settings import StoreSettings
+from mailkit.store.sqlite.store import SQLiteStore
+
+__all__ = ["SQLiteDirectory", "SQLiteStore", "StoreSettings"]

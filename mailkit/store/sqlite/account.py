@@ -1,0 +1,63 @@
+"""One account of the embedded store."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from zope.interface import implementer
+
+from mailkit.interfaces import IMailAccount, IMailboxAdmin, ISpooling
+from mailkit.model import MailboxInfo
+from mailkit.spool import Spool
+from mailkit.store.naming import canonical_name
+from mailkit.store.sqlite.core import Core
+from mailkit.store.sqlite.log import SPOOL_RESERVE
+from mailkit.store.sqlite.mailbox import SQLiteMailbox
+from mailkit.store.sqlite.mailboxes import CreateMailbox, DeleteMailbox, RenameMailbox, Subscribe
+
+
+def new_spool(core: Core) -> Spool:
+    """A spool whose file the store can rename into its log."""
+    return Spool(core.spool_directory, core.settings.spool_memory, SPOOL_RESERVE)
+
+
+@implementer(IMailAccount, IMailboxAdmin, ISpooling)
+class SQLiteAccount:
+    """An account, known by its name: it keeps nothing but that."""
+
+    def __init__(self, core: Core, name: str) -> None:
+        self._core = core
+        self.name = name
+
+    @property
+    def _id(self) -> int:
+        return self._core.reader.account_id(self.name)
+
+    async def list_mailboxes(self) -> Sequence[MailboxInfo]:
+        return self._core.reader.list_mailboxes(self._id)
+
+    async def open_mailbox(self, name: str) -> SQLiteMailbox:
+        name = canonical_name(name)
+        return SQLiteMailbox(self._core, self._core.reader.mailbox_id(self._id, name), name)
+
+    async def create_mailbox(self, name: str, special_use: str | None = None) -> MailboxInfo:
+        await self._core.submit(CreateMailbox(self.name, name, special_use))
+        return self._core.reader.find_mailbox(self._id, canonical_name(name))
+
+    async def delete_mailbox(self, name: str) -> None:
+        await self._core.submit(DeleteMailbox(self.name, name))
+
+    async def rename_mailbox(self, name: str, new_name: str) -> None:
+        await self._core.submit(RenameMailbox(self.name, name, new_name))
+
+    async def subscribe(self, name: str) -> None:
+        await self._core.submit(Subscribe(self.name, name, True))
+
+    async def unsubscribe(self, name: str) -> None:
+        await self._core.submit(Subscribe(self.name, name, False))
+
+    async def list_subscriptions(self) -> Sequence[str]:
+        return self._core.reader.list_subscriptions(self._id)
+
+    def new_spool(self) -> Spool:
+        return new_spool(self._core)

@@ -1,0 +1,203 @@
+"""Reading bodies from the log: one read for a small one, a view of the file for a large one."""
+
+from __future__ import annotations
+
+import errno
+import io
+import mmap
+import os
+import threading
+import zlib
+from collections import OrderedDict
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple, cast
+
+from mailkit._typing import override
+from mailkit.errors import StoreCorrupt
+from mailkit.spool import READ_BUFFER
+from mailkit.store.sqlite.log import RECORD_HEADER_SIZE, decode_header, segment_name
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
+#: Octets of a body up to which it is read at once.
+SMALL_BODY = 256 * 1024
+#: Segment files that are kept open.
+MAX_OPEN_FILES = 64
+
+_RWF_NOWAIT = getattr(os, "RWF_NOWAIT", 0)
+
+
+class BodyPlace(NamedTuple):
+    """A body's row in the index."""
+
+    body_id: int
+    segment: int
+    position: int
+    start: int
+    size: int
+
+
+class Cold(Exception):
+    """The octets are not in memory; reading them would make the reactor wait for the disk."""
+
+
+class BodyFiles:
+    """Segment files, opened when needed. May be used from any thread.
+
+    :param directory: where the segments are.
+    """
+
+    def __init__(self, directory: str, max_open: int = MAX_OPEN_FILES) -> None:
+        self._directory = directory
+        self._max_open = max_open
+        self._lock = threading.Lock()
+        self._open: OrderedDict[int, int] = OrderedDict()
+        self._nowait = _RWF_NOWAIT
+
+    def close(self) -> None:
+        with self._lock:
+            for descriptor in self._open.values():
+                os.close(descriptor)
+            self._open.clear()
+
+    def forget(self, segment: int) -> None:
+        """The segment's file is gone."""
+        with self._lock:
+            descriptor = self._open.pop(segment, -1)
+            if descriptor >= 0:
+                os.close(descriptor)
+
+    def _read(self, segment: int, position: int, length: int, nowait: bool) -> bytes:
+        # Reading under the lock keeps the descriptor from being closed by another thread; a read
+        # that may wait for the disk gets a descriptor of its own.
+        with self._lock:
+            descriptor = self._open.get(segment, -1)
+            if descriptor < 0:
+                descriptor = self._open[segment] = os.open(self._path(segment), os.O_RDONLY)
+                if len(self._open) > self._max_open:
+                    os.close(self._open.popitem(last=False)[1])
+            else:
+                self._open.move_to_end(segment)
+            if nowait and self._nowait:
+                return self._read_warm(descriptor, position, length)
+            descriptor = os.dup(descriptor)
+        try:
+            return os.pread(descriptor, length, position)
+        finally:
+            os.close(descriptor)
+
+    def _read_warm(self, descriptor: int, position: int, length: int) -> bytes:
+        buffer = bytearray(length)
+        try:
+            done = os.preadv(descriptor, [buffer], position, self._nowait)
+        except BlockingIOError:
+            raise Cold from None
+        except OSError as error:
+            if error.errno not in (errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL):
+                raise
+            # The file system can't tell; then every read may wait.
+            self._nowait = 0
+            return os.pread(descriptor, length, position)
+        if done < length:
+            raise Cold
+        return bytes(buffer)
+
+    def _path(self, segment: int) -> str:
+        return os.path.join(self._directory, segment_name(segment))
+
+    def read(self, place: BodyPlace, *, nowait: bool = False) -> bytes:
+        """All octets of a body, checked.
+
+        :param nowait: raise :class:`Cold` rather than wait for the disk.
+        :raises StoreCorrupt: they are not what was written.
+        :raises FileNotFoundError: the segment was dropped, because its bodies were moved.
+        """
+        head = place.start - place.position
+        record = self._read(place.segment, place.position, head + place.size, nowait)
+        header = decode_header(record)
+        if header.lsn != place.body_id or header.length != len(record):
+            raise StoreCorrupt("The log has another message where this one should be")
+        body = record[head:]
+        if zlib.crc32(body) != header.body_crc:
+            raise StoreCorrupt("A message does not match its checksum")
+        return body
+
+    def open_view(self, place: BodyPlace) -> BinaryIO:
+        """A reader over a body in its file; its checksum is not looked at."""
+        descriptor = os.open(self._path(place.segment), os.O_RDONLY)
+        try:
+            header = decode_header(os.pread(descriptor, RECORD_HEADER_SIZE, place.position))
+            if header.lsn != place.body_id or header.body_length != place.size:
+                raise StoreCorrupt("The log has another message where this one should be")
+            os.posix_fadvise(descriptor, place.start, place.size, os.POSIX_FADV_WILLNEED)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        view = _FileRange(descriptor, place.start, place.size)
+        return cast(BinaryIO, io.BufferedReader(view, READ_BUFFER))
+
+    def map(self, place: BodyPlace) -> tuple[mmap.mmap, int]:
+        """A large body without a copy: a mapping, and the body's offset in it.
+
+        The mapping ends with the body.
+        """
+        descriptor = os.open(self._path(place.segment), os.O_RDONLY)
+        try:
+            # A mapping begins at a page.
+            base = place.start - place.start % mmap.ALLOCATIONGRANULARITY
+            end = place.start + place.size
+            if os.fstat(descriptor).st_size < end:
+                raise StoreCorrupt("A segment ends inside a body")
+            mapping = mmap.mmap(descriptor, end - base, access=mmap.ACCESS_READ, offset=base)
+        finally:
+            os.close(descriptor)
+        return mapping, place.start - base
+
+
+class _FileRange(io.RawIOBase):
+    """A part of a file as a file of its own."""
+
+    def __init__(self, descriptor: int, start: int, length: int) -> None:
+        super().__init__()
+        self._descriptor = descriptor
+        self._start = start
+        self._length = length
+        self._position = 0
+
+    @override
+    def readable(self) -> bool:
+        return True
+
+    @override
+    def seekable(self) -> bool:
+        return True
+
+    @override
+    def readinto(self, buffer: WriteableBuffer, /) -> int:
+        view = memoryview(buffer).cast("B")
+        wanted = min(len(view), self._length - self._position)
+        if wanted <= 0:
+            return 0
+        done = os.preadv(self._descriptor, [view[:wanted]], self._start + self._position)
+        if not done:
+            raise StoreCorrupt("A segment ends inside a body")
+        self._position += done
+        return done
+
+    @override
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._length}[whence]
+        if base + offset < 0:
+            raise ValueError("negative seek position")
+        self._position = base + offset
+        return self._position
+
+    @override
+    def tell(self) -> int:
+        return self._position
+
+    @override
+    def close(self) -> None:
+        if not self.closed:
+            os.close(self._descriptor)
+        super().close()

@@ -1,0 +1,95 @@
+"""From a protocol's spool to what the writer takes."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import zlib
+
+from mailkit.errors import StoreUnavailable
+from mailkit.spool import Spool
+from mailkit.store.sqlite.core import Core
+from mailkit.store.sqlite.log import MAX_META, RECORD_HEADER_SIZE, SEGMENT_HEADER, SPOOL_RESERVE
+from mailkit.store.sqlite.transaction import Content
+
+#: Octets of a prefix that fit in front of a spooled file's content.
+MAX_PREFIX = SPOOL_RESERVE - SEGMENT_HEADER.size - RECORD_HEADER_SIZE - MAX_META
+
+
+class SpooledFile:
+    """A spool's file that was handed over; :meth:`prepare` runs in a thread."""
+
+    def __init__(self, core: Core, path: str, reserve: int, prefix: bytes, size: int) -> None:
+        self._core = core
+        self._path = path
+        self._reserve = reserve
+        self._prefix = prefix
+        self._size = size
+
+    def prepare(self) -> Content:
+        """Read, or else checksum and sync, the file.
+
+        :raises StoreUnavailable: the disk refuses.
+        """
+        try:
+            if self._size <= self._core.settings.large_body:
+                return self._read()
+            path, prefix = self._path, self._prefix
+            if (
+                os.path.dirname(path) != self._core.spool_directory
+                or self._reserve != SPOOL_RESERVE
+                or len(prefix) > MAX_PREFIX
+            ):
+                path, prefix = self._copy(), b""
+            with open(path, "rb", buffering=0) as file:
+                crc = zlib.crc32(prefix)
+                file.seek(SPOOL_RESERVE)
+                while chunk := file.read(1 << 20):
+                    crc = zlib.crc32(chunk, crc)
+                os.fdatasync(file.fileno())
+            return Content(None, self._size, path, prefix, crc)
+        except OSError as error:
+            try:
+                os.unlink(self._path)
+            except OSError:
+                pass
+            raise StoreUnavailable from error
+
+    def _read(self) -> Content:
+        with open(self._path, "rb", buffering=0) as file:
+            file.seek(self._reserve)
+            data = self._prefix + file.read()
+        os.unlink(self._path)
+        return Content(data, len(data))
+
+    def _copy(self) -> str:
+        """Bring a file that was spooled elsewhere, or otherwise, into the store's own shape."""
+        handle, path = tempfile.mkstemp(prefix="copy-", dir=self._core.spool_directory)
+        try:
+            with os.fdopen(handle, "wb") as target, open(self._path, "rb") as source:
+                target.seek(SPOOL_RESERVE)
+                target.write(self._prefix)
+                source.seek(self._reserve)
+                shutil.copyfileobj(source, target, 1 << 20)
+        except BaseException:
+            os.unlink(path)
+            raise
+        os.unlink(self._path)
+        return path
+
+
+def take_spool(core: Core, spool: Spool) -> Content | SpooledFile:
+    """What a spool holds; its caller may close it afterwards.
+
+    :raises StoreUnavailable: the disk refuses.
+    """
+    if (data := spool.data) is not None:
+        return Content(data, len(data))
+    prefix, size, reserve = spool.prefix, spool.size, spool.reserve
+    try:
+        path = spool.take()
+    except OSError as error:
+        raise StoreUnavailable from error
+    assert path is not None
+    return SpooledFile(core, path, reserve, prefix, size)

@@ -1,0 +1,181 @@
+"""What the parts of an open store share: connections, writer, files, threads, watchers."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVar
+
+from twisted.internet.defer import Deferred
+from twisted.internet.threads import deferToThreadPool
+from twisted.logger import Logger
+from twisted.python.threadpool import ThreadPool
+
+from mailkit.errors import StoreUnavailable
+from mailkit.store.sqlite.bodies import BodyFiles
+from mailkit.store.sqlite.journal import Journal
+from mailkit.store.sqlite.lock import DirectoryLock
+from mailkit.store.sqlite.log import SegmentLog, sync_directory
+from mailkit.store.sqlite.reader import Reader
+from mailkit.store.sqlite.recovery import recover
+from mailkit.store.sqlite.schema import INDEX_NAME, configure, connect, open_index
+from mailkit.store.sqlite.settings import StoreSettings
+from mailkit.store.sqlite.states import States
+from mailkit.store.sqlite.transaction import Transaction
+from mailkit.store.sqlite.writer import Operation, Writer
+
+T = TypeVar("T")
+
+# Threads for hashing, copying and searching bodies.
+_POOL_SIZE = 4
+
+
+class Reactor(Protocol):
+    """What a store needs of a reactor."""
+
+    def callFromThread(self, callable: Callable[..., object], *args: Any) -> object:  # noqa: N802
+        """Run a function on the reactor's thread."""
+
+    def callLater(self, delay: float, callable: Callable[..., object], *args: Any) -> Any:
+        """Run a function later."""
+
+
+class Core:
+    """An open store's insides.
+
+    :param directory: of the store; made if it is missing.
+    :param clock: seconds since the epoch.
+    :param flush: makes a file of the log durable, given its descriptor.
+    :raises StoreUnavailable: the directory is in use, or can't be written.
+    :raises StoreCorrupt: index and log do not fit together.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        directory: str,
+        reactor: Reactor,
+        clock: Callable[[], float],
+        settings: StoreSettings,
+        flush: Callable[[int], None],
+    ) -> None:
+        self.directory = directory
+        self.log_directory = os.path.join(directory, "log")
+        self.spool_directory = os.path.join(directory, "tmp")
+        self.reactor = reactor
+        self.clock = clock
+        self.settings = settings
+        self._watchers: dict[int, dict[object, Callable[[], None]]] = {}
+        self._make_directories()
+        self._lock = DirectoryLock(directory)
+        self._connection: sqlite3.Connection | None = None
+        self._segments = SegmentLog(self.log_directory, limit=settings.segment_size, flush=flush)
+        self._journal = Journal(self.log_directory)
+        try:
+            self._clear_spools()
+            self._connection = open_index(directory)
+            recover(self._connection, self.log_directory, self._segments, self._journal)
+            self.reader = Reader(self.connect())
+        except BaseException:
+            self._release()
+            raise
+        states = States(self._connection)
+        self._transaction = Transaction(self._connection, self._segments, self._journal, states)
+        self.writer = Writer(self._transaction, reactor, clock, self._announce)
+        self.bodies = BodyFiles(self.log_directory)
+        self._pool = ThreadPool(0, _POOL_SIZE, name="mailkit-store")
+        self._pool.start()
+        self.writer.start()
+
+    def connect(self) -> sqlite3.Connection:
+        """Another connection to the index."""
+        connection = connect(os.path.join(self.directory, INDEX_NAME))
+        configure(connection)
+        return connection
+
+    def _make_directories(self) -> None:
+        try:
+            for path in (self.directory, self.log_directory, self.spool_directory):
+                os.makedirs(path, mode=0o700, exist_ok=True)
+            sync_directory(self.directory)
+        except OSError as error:
+            raise StoreUnavailable(f"Cannot open {self.directory}: {error.strerror}") from error
+
+    def _clear_spools(self) -> None:
+        """Remove what a process that died had not handed over."""
+        for name in os.listdir(self.spool_directory):
+            try:
+                os.unlink(os.path.join(self.spool_directory, name))
+            except OSError:
+                pass
+
+    def _release(self) -> None:
+        self._segments.close()
+        self._journal.close()
+        if self._connection is not None:
+            self._connection.close()
+        self._lock.release()
+
+    async def close(self) -> None:
+        """Finish what was submitted and release everything."""
+        await self.writer.stop()
+        await self.in_thread(self._checkpoint)
+        self._pool.stop()
+        self.reader.close()
+        self.bodies.close()
+        self._release()
+
+    def _checkpoint(self) -> None:
+        connection = self._transaction.connection
+        try:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        except sqlite3.Error as error:
+            self.log.warn("the index is not checkpointed: {error}", error=error)
+
+    # Work.
+
+    def submit(self, operation: Operation[T]) -> Deferred[T]:
+        """Change the store; the answer comes when it is durable."""
+        return self.writer.submit(operation)
+
+    def in_thread(self, function: Callable[..., T], *args: object) -> Deferred[T]:
+        """Run what may wait for the disk, or takes long, in a thread."""
+        return deferToThreadPool(self.reactor, self._pool, function, *args)  # type: ignore[arg-type]
+
+    def pause(self) -> Deferred[None]:
+        """Let the reactor do other work before going on."""
+        deferred: Deferred[None] = Deferred()
+        self.reactor.callLater(0, _fire, deferred)
+        return deferred
+
+    # Watching.
+
+    def watch(self, mailbox_id: int, callback: Callable[[], None]) -> Callable[[], None]:
+        """Call a function after each transaction that changed the mailbox."""
+        token = object()
+        self._watchers.setdefault(mailbox_id, {})[token] = callback
+
+        def end() -> None:
+            watchers = self._watchers.get(mailbox_id)
+            if watchers is not None:
+                watchers.pop(token, None)
+                if not watchers:
+                    del self._watchers[mailbox_id]
+
+        return end
+
+    def _announce(self, mailboxes: set[int]) -> None:
+        for mailbox_id in mailboxes & self._watchers.keys():
+            for callback in list(self._watchers.get(mailbox_id, {}).values()):
+                try:
+                    callback()
+                except Exception:
+                    # The change has happened; who made it is not to blame for the watcher.
+                    self.log.failure("a watcher of a mailbox failed")
+
+
+def _fire(deferred: Deferred[None]) -> None:
+    if not deferred.called:
+        deferred.callback(None)

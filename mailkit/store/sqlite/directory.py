@@ -1,0 +1,299 @@
+"""Domains, accounts and aliases in the index: the directory, for a server and for commands.
+
+Nothing of it is remembered between calls, so that a server sees at once what an administrator's
+command has changed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from zope.interface import implementer
+
+from mailkit._typing import override
+from mailkit.errors import (
+    AccountExists,
+    NoSuchAccount,
+    PermissionDenied,
+    StoreUnavailable,
+)
+from mailkit.interfaces import IDirectory, IDirectoryAdmin
+from mailkit.model import NEW_ACCOUNT_MAILBOXES, Path, Resolution
+from mailkit.store import addresses
+from mailkit.store.sqlite.mailboxes import insert_mailbox
+from mailkit.store.sqlite.schema import open_index
+from mailkit.store.sqlite.transaction import Transaction
+from mailkit.store.sqlite.writer import Operation
+
+#: A change of the directory: gets the connection, in a transaction, and the time.
+Change = Callable[[sqlite3.Connection, int], None]
+
+
+class AddressTables:
+    """Looks addresses up; a :class:`mailkit.store.addresses.AddressBook`."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def one(self, sql: str, *values: object) -> str | None:
+        """The first column of the first row."""
+        row = self._connection.execute(sql, values).fetchone()
+        return None if row is None else row[0]
+
+    async def is_domain(self, domain: str) -> bool:
+        return self.one("SELECT name FROM domain WHERE name = ?", domain) is not None
+
+    async def list_domains(self) -> Sequence[str]:
+        return [
+            name for (name,) in self._connection.execute("SELECT name FROM domain ORDER BY name")
+        ]
+
+    async def find_address(self, address: str) -> str | None:
+        return self.one("SELECT name FROM account WHERE name = ?", address)
+
+    async def find_alias(self, address: str) -> Sequence[str] | None:
+        targets = self.one("SELECT targets FROM alias WHERE address = ?", address)
+        return None if targets is None else list(json.loads(targets))
+
+    async def first_account(self) -> str | None:
+        return self.one("SELECT name FROM account ORDER BY id LIMIT 1")
+
+
+def _exists(connection: sqlite3.Connection, sql: str, *values: object) -> bool:
+    return connection.execute(sql, values).fetchone() is not None
+
+
+def _is_taken(connection: sqlite3.Connection, address: str) -> bool:
+    return _exists(
+        connection,
+        "SELECT 1 FROM account WHERE name = ? UNION ALL SELECT 1 FROM alias WHERE address = ?",
+        address,
+        address,
+    )
+
+
+def _find_account(connection: sqlite3.Connection, name: str) -> tuple[int, str]:
+    """Id and name of the account that an administrator means.
+
+    :raises NoSuchAccount: there is none.
+    """
+    sql = "SELECT id, name FROM account WHERE name = ?"
+    row = connection.execute(sql, (name,)).fetchone()
+    if row is None:
+        row = connection.execute(sql, (addresses.canonical_address(name),)).fetchone()
+    if row is None:
+        raise NoSuchAccount
+    return int(row[0]), str(row[1])
+
+
+def add_domain(domain: str, connection: sqlite3.Connection, now: int) -> None:
+    name = addresses.valid_domain(domain)
+    if _exists(connection, "SELECT 1 FROM domain WHERE name = ?", name):
+        raise AccountExists
+    connection.execute("INSERT INTO domain VALUES (?)", (name,))
+
+
+def remove_domain(domain: str, connection: sqlite3.Connection, now: int) -> None:
+    name = addresses.canonical_domain(domain)
+    if not _exists(connection, "SELECT 1 FROM domain WHERE name = ?", name):
+        raise NoSuchAccount("That domain is not served here")
+    if _exists(
+        connection,
+        "SELECT 1 FROM account WHERE substr(name, -length(?1)) = ?1"
+        " UNION ALL SELECT 1 FROM alias WHERE substr(address, -length(?1)) = ?1",
+        "@" + name,
+    ):
+        raise PermissionDenied("There are accounts or aliases in that domain")
+    connection.execute("DELETE FROM domain WHERE name = ?", (name,))
+
+
+def add_account(
+    account: str, password_hash: str | None, connection: sqlite3.Connection, now: int
+) -> None:
+    name = addresses.canonical_address(account)
+    if _is_taken(connection, name):
+        raise AccountExists
+    cursor = connection.execute(
+        "INSERT INTO account (name, password_hash) VALUES (?, ?)", (name, password_hash)
+    )
+    account_id = int(cursor.lastrowid or 0)
+    for mailbox, special_use in NEW_ACCOUNT_MAILBOXES.items():
+        insert_mailbox(connection, account_id, mailbox, now, special_use)
+        connection.execute("INSERT INTO subscription VALUES (?, ?)", (account_id, mailbox))
+    connection.execute("INSERT OR IGNORE INTO domain VALUES (?)", (name.rpartition("@")[2],))
+
+
+def remove_account(account: str, connection: sqlite3.Connection, now: int) -> None:
+    account_id, name = _find_account(connection, account)
+    # The server's maintenance removes the messages bit by bit.
+    connection.execute(
+        "INSERT INTO doomed_mailbox SELECT id FROM mailbox WHERE account_id = ?", (account_id,)
+    )
+    for table in ("mailbox", "subscription", "keyword_set"):
+        connection.execute(f"DELETE FROM {table} WHERE account_id = ?", (account_id,))
+    connection.execute("DELETE FROM account WHERE id = ?", (account_id,))
+    for alias, targets in connection.execute("SELECT address, targets FROM alias").fetchall():
+        if [addresses.canonical_local_part(target) for target in json.loads(targets)] == [name]:
+            connection.execute("DELETE FROM alias WHERE address = ?", (alias,))
+
+
+def set_password_hash(
+    account: str, password_hash: str | None, connection: sqlite3.Connection, now: int
+) -> None:
+    account_id, _ = _find_account(connection, account)
+    connection.execute(
+        "UPDATE account SET password_hash = ? WHERE id = ?", (password_hash, account_id)
+    )
+
+
+def add_alias(alias: str, targets: Sequence[str], connection: sqlite3.Connection, now: int) -> None:
+    address = addresses.canonical_alias(alias)
+    domain = address.rpartition("@")[2]
+    if not _exists(connection, "SELECT 1 FROM domain WHERE name = ?", domain):
+        raise NoSuchAccount("The alias's domain is not served here; add the domain first")
+    if _is_taken(connection, address):
+        raise AccountExists
+    wanted = addresses.canonical_targets(address, targets)
+    connection.execute("INSERT INTO alias VALUES (?, ?)", (address, json.dumps(wanted)))
+
+
+def remove_alias(alias: str, connection: sqlite3.Connection, now: int) -> None:
+    address = addresses.canonical_alias(alias)
+    if not _exists(connection, "SELECT 1 FROM alias WHERE address = ?", address):
+        raise NoSuchAccount("No such alias")
+    connection.execute("DELETE FROM alias WHERE address = ?", (address,))
+
+
+class ChangeDirectory(Operation[None]):
+    """A change of the directory as the writer's operation."""
+
+    __slots__ = ("_change", "_note")
+
+    def __init__(self, change: Change, note: list[object] | None = None) -> None:
+        self._change = change
+        self._note = note
+
+    @override
+    def run(self, tx: Transaction) -> None:
+        tx.flush()
+        tx.flush_counters()
+        self._change(tx.connection, tx.now)
+        tx.changed = True
+        tx.states.clear()
+        if self._note is not None:
+            tx.note(self._note)
+
+
+class DirectoryBase:
+    """All of ``IDirectory`` and ``IDirectoryAdmin``, given a connection and a way to change."""
+
+    separator = "+"
+
+    def connection(self) -> sqlite3.Connection:
+        """For reading."""
+        raise NotImplementedError
+
+    async def apply(self, change: Change, note: list[object] | None = None) -> None:
+        """Make a change in a transaction.
+
+        :param note: for the journal.
+        """
+        raise NotImplementedError
+
+    @property
+    def _book(self) -> AddressTables:
+        return AddressTables(self.connection())
+
+    async def resolve(self, path: Path) -> Resolution:
+        return await addresses.resolve(self._book, path, separator=self.separator)
+
+    async def owns_address(self, account: str, path: Path) -> bool:
+        return await addresses.owns_address(self._book, account, path, separator=self.separator)
+
+    async def find_account(self, login: str) -> str | None:
+        return await addresses.find_account(self._book, login)
+
+    async def get_password_hash(self, account: str) -> str | None:
+        return self._book.one("SELECT password_hash FROM account WHERE name = ?", account)
+
+    async def list_domains(self) -> Sequence[str]:
+        return await self._book.list_domains()
+
+    async def add_domain(self, domain: str) -> None:
+        await self.apply(partial(add_domain, domain))
+
+    async def remove_domain(self, domain: str) -> None:
+        await self.apply(partial(remove_domain, domain))
+
+    async def list_accounts(self) -> Sequence[str]:
+        rows = self.connection().execute("SELECT name FROM account ORDER BY name").fetchall()
+        return [name for (name,) in rows]
+
+    async def add_account(self, name: str, password_hash: str | None = None) -> None:
+        await self.apply(partial(add_account, name, password_hash))
+
+    async def remove_account(self, name: str) -> None:
+        _, canonical = _find_account(self.connection(), name)
+        await self.apply(partial(remove_account, name), ["no-account", canonical])
+
+    async def set_password_hash(self, account: str, password_hash: str | None) -> None:
+        await self.apply(partial(set_password_hash, account, password_hash))
+
+    async def list_aliases(self) -> Sequence[tuple[str, Sequence[str]]]:
+        rows = self.connection().execute("SELECT address, targets FROM alias ORDER BY address")
+        return [(address, tuple(json.loads(targets))) for address, targets in rows.fetchall()]
+
+    async def add_alias(self, alias: str, targets: Sequence[str]) -> None:
+        await self.apply(partial(add_alias, alias, tuple(targets)))
+
+    async def remove_alias(self, alias: str) -> None:
+        await self.apply(partial(remove_alias, alias))
+
+
+@implementer(IDirectory, IDirectoryAdmin)
+class SQLiteDirectory(DirectoryBase):
+    """The directory of a store for an administrator's command, beside a server or without one.
+
+    It takes no lock and starts no thread; nothing is really waited for, so that a coroutine of
+    its methods can be run to its end without a reactor. A store that does not exist yet is made.
+
+    :param directory: of the store.
+    :raises StoreUnavailable: it can't be opened.
+    """
+
+    def __init__(self, directory: str, *, separator: str = "+") -> None:
+        self.separator = separator
+        try:
+            os.makedirs(directory, mode=0o700, exist_ok=True)
+        except OSError as error:
+            raise StoreUnavailable(f"Cannot open {directory}: {error.strerror}") from error
+        self._connection = open_index(directory)
+
+    def close(self) -> None:
+        """Release the files."""
+        self._connection.close()
+
+    @override
+    def connection(self) -> sqlite3.Connection:
+        return self._connection
+
+    @override
+    async def apply(self, change: Change, note: list[object] | None = None) -> None:
+        # The journal belongs to the server; what is not in it, a repair may not know.
+        connection = self._connection
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                change(connection, int(time.time()))
+                connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
+        except sqlite3.OperationalError as error:
+            raise StoreUnavailable(f"The mail store cannot be changed: {error}") from error

@@ -1,0 +1,146 @@
+"""The journal: every change that is not a new body, so that a lost index can be made again.
+
+It is written before the index commits but not flushed on its own: it is needed only together with
+a loss of the index. Each record holds the notes of one batch; a note is a JSON list that begins
+with its kind:
+
+``["account", name]`` and ``["no-account", name]``
+    An account was made, or removed with its mail.
+``["mailbox", id, account, name, uid_validity, special_use, selectable]``
+    A mailbox was made, or changed its name or its attributes.
+``["no-mailbox", id]``
+    It was deleted.
+``["subscribed", account, name, bool]``
+    A name was subscribed, or not any more.
+``["put", mailbox, modseq, [[uid, body, bits, keywords, internal_date, save_date, size], ...]]``
+    Messages came whose bodies were there already.
+``["flags", mailbox, modseq, [[bits, keywords, uids], ...]]``
+    Messages have these flags now. UIDs are a string as in IMAP: ``1:5,7``.
+``["gone", mailbox, modseq, uids]``
+    Messages were removed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from mailkit.store.sqlite.log import NOTE, encode_header, scan_segment
+
+#: A change as the journal has it.
+Note = list[Any]
+
+_JOURNAL_NAME = re.compile(r"([0-9a-f]{8})\.notes\Z")
+
+
+def journal_name(number: int) -> str:
+    return f"{number:08x}.notes"
+
+
+def list_journals(directory: str) -> list[int]:
+    """Numbers of the journal files that are there, ascending."""
+    found = (_JOURNAL_NAME.match(name) for name in os.listdir(directory))
+    return sorted(int(match[1], 16) for match in found if match)
+
+
+def to_ranges(uids: Iterable[int]) -> list[tuple[int, int]]:
+    """Runs of ascending numbers, as first and last."""
+    ranges: list[tuple[int, int]] = []
+    first = last = -1
+    for uid in uids:
+        if uid == last + 1 and first >= 0:
+            last = uid
+            continue
+        if first >= 0:
+            ranges.append((first, last))
+        first = last = uid
+    if first >= 0:
+        ranges.append((first, last))
+    return ranges
+
+
+def format_uids(uids: Iterable[int]) -> str:
+    """Ascending UIDs as in IMAP: ``1:5,7``."""
+    return ",".join(
+        f"{first}:{last}" if last > first else str(first) for first, last in to_ranges(uids)
+    )
+
+
+def parse_uids(text: str) -> list[tuple[int, int]]:
+    """What :func:`format_uids` made, as ranges."""
+    ranges = []
+    for part in text.split(","):
+        first, _, last = part.partition(":")
+        ranges.append((int(first), int(last or first)))
+    return ranges
+
+
+class Journal:
+    """The end of the journal that is written; used by the writer's thread alone."""
+
+    def __init__(self, directory: str) -> None:
+        self._directory = directory
+        self._descriptor = -1
+        #: Number of the current file.
+        self.number = 0
+        #: Octets of the current file.
+        self.size = 0
+        self._committed = 0
+
+    def open(self, number: int, size: int) -> None:
+        """Go on in a file, cutting off what was not committed; a missing file is made."""
+        self.close()
+        path = os.path.join(self._directory, journal_name(number))
+        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        present = os.fstat(self._descriptor).st_size
+        if present > size:
+            os.ftruncate(self._descriptor, size)
+        self.number = number
+        # After a power loss there may be less than was written: begin after what is left.
+        self.size = self._committed = min(present, size)
+
+    def close(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+        self._descriptor = -1
+
+    def append(self, notes: Sequence[Note], lsn: int, batch: int) -> None:
+        """Write the notes of a batch.
+
+        :raises OSError: the disk refuses.
+        """
+        meta = json.dumps(notes, separators=(",", ":")).encode()
+        data = encode_header(NOTE, meta, 0, 0, lsn, batch) + meta
+        while data:
+            done = os.pwrite(self._descriptor, data, self.size)
+            self.size += done
+            data = data[done:]
+
+    def sync(self) -> None:
+        """Make it durable."""
+        os.fsync(self._descriptor)
+
+    def finish(self) -> None:
+        """The index has taken the batch."""
+        self._committed = self.size
+
+    def rollback(self) -> None:
+        """Take back what the batch wrote."""
+        if self.size > self._committed:
+            self.size = self._committed
+            try:
+                os.ftruncate(self._descriptor, self.size)
+            except OSError:
+                # Overwritten by the next batch, or cut off when the store is opened.
+                pass
+
+
+def read_notes(path: str) -> Iterator[tuple[int, Note]]:
+    """Notes of a journal file with their LSN, in the order of writing."""
+    for record in scan_segment(path, 0):
+        if record.header.kind == NOTE:
+            for note in json.loads(record.meta):
+                yield record.header.lsn, note

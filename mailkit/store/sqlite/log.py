@@ -1,0 +1,423 @@
+"""The append-only log of message bodies: segment files, and the writer's end of them.
+
+A segment file begins with :data:`SEGMENT_HEADER`: a magic and the offset of the first record. A
+record is a fixed header, its meta data (JSON: where the message was put, so that a lost index can
+be made again) and the body's octets. Both parts have a checksum, and so has the header itself.
+
+A large body is a segment of its own: the file that it was spooled to, whose reserved first octets
+take the two headers, the meta data and the message's prefix, all of them pushed up against the
+content. It is synced and renamed, never copied.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import struct
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+from mailkit.errors import StoreCorrupt
+
+#: Magic, offset of the first record.
+SEGMENT_HEADER = struct.Struct("<8sQ")
+# Line ends in the magic show a transfer that changed them.
+SEGMENT_MAGIC = b"MKLOG1\r\n"
+#: Magic, version, kind, spare, length of meta, length of body, LSN, batch, CRC of meta, of body.
+_RECORD = struct.Struct("<4sBBHIQQQII")
+_CRC = struct.Struct("<I")
+RECORD_HEADER_SIZE = _RECORD.size + _CRC.size
+RECORD_MAGIC = b"MKR\xf1"
+RECORD_VERSION = 1
+#: A message body and where it was put.
+BODY = 1
+#: Changes without a body, in the journal.
+NOTE = 2
+
+#: Octets of meta data that a record may have; what does not fit goes to the journal alone.
+MAX_META = 16 * 1024
+#: Octets that the large bodies' spools leave free: headers, meta data and prefix must fit.
+SPOOL_RESERVE = 32 * 1024
+# Buffers of one writev; the limit of Linux is 1024.
+_MAX_BUFFERS = 1000
+
+_SEGMENT_NAME = re.compile(r"([0-9a-f]{8})\.seg\Z")
+
+
+class RecordHeader(NamedTuple):
+    """The fixed part of a record, checked."""
+
+    kind: int
+    meta_length: int
+    body_length: int
+    lsn: int
+    batch: int
+    meta_crc: int
+    body_crc: int
+
+    @property
+    def length(self) -> int:
+        """Octets of the whole record."""
+        return RECORD_HEADER_SIZE + self.meta_length + self.body_length
+
+
+class Location(NamedTuple):
+    """Where a record is."""
+
+    segment: int
+    #: Offset of the record.
+    position: int
+    #: Offset of the body's octets.
+    start: int
+
+
+def segment_name(number: int) -> str:
+    return f"{number:08x}.seg"
+
+
+def list_segments(directory: str) -> list[int]:
+    """Numbers of the segment files that are there, ascending."""
+    found = (_SEGMENT_NAME.match(name) for name in os.listdir(directory))
+    return sorted(int(match[1], 16) for match in found if match)
+
+
+def encode_header(
+    kind: int, meta: bytes, body_length: int, body_crc: int, lsn: int, batch: int
+) -> bytes:
+    """The fixed part of a record."""
+    fixed = _RECORD.pack(
+        RECORD_MAGIC,
+        RECORD_VERSION,
+        kind,
+        0,
+        len(meta),
+        body_length,
+        lsn,
+        batch,
+        zlib.crc32(meta),
+        body_crc,
+    )
+    return fixed + _CRC.pack(zlib.crc32(fixed))
+
+
+def decode_header(data: bytes | memoryview) -> RecordHeader:
+    """Check and read the fixed part of a record.
+
+    :raises StoreCorrupt: it is not one.
+    """
+    fixed = bytes(data[: _RECORD.size])
+    if len(data) < RECORD_HEADER_SIZE or fixed[:4] != RECORD_MAGIC:
+        raise StoreCorrupt("No record where one should be")
+    (crc,) = _CRC.unpack_from(data, _RECORD.size)
+    if zlib.crc32(fixed) != crc:
+        raise StoreCorrupt("A record's header does not match its checksum")
+    _, version, kind, _, meta, body, lsn, batch, meta_crc, body_crc = _RECORD.unpack(fixed)
+    if version != RECORD_VERSION:
+        raise StoreCorrupt(f"A record has version {version}, which is not known here")
+    return RecordHeader(kind, meta, body, lsn, batch, meta_crc, body_crc)
+
+
+def sync_directory(path: str) -> None:
+    """Make names in a directory durable."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+class _Mark(NamedTuple):
+    """What a batch falls back to."""
+
+    segment: int
+    size: int
+
+
+class SegmentLog:
+    """The end of the log that is written; used by the writer's thread alone.
+
+    A batch calls :meth:`begin`, :meth:`append` and :meth:`adopt`, then :meth:`write` and
+    :meth:`sync`; after that the index may name the records. :meth:`rollback` takes all of it back.
+
+    :param directory: where the segment files are.
+    :param limit: octets after which a new segment is begun.
+    :param flush: makes a file durable, given its descriptor.
+    """
+
+    def __init__(
+        self, directory: str, *, limit: int, flush: Callable[[int], None] = os.fdatasync
+    ) -> None:
+        self._directory = directory
+        self._limit = limit
+        self._flush = flush
+        self._descriptor = -1
+        self._buffers: list[bytes] = []
+        #: Octets up to which the current file is written.
+        self._written = 0
+        self._mark = _Mark(0, 0)
+        self._unsynced: list[int] = []
+        self._sealed: list[int] = []
+        self._adopted: list[tuple[str, str]] = []
+        self._names_changed = False
+        self._flush_failed = False
+        #: The number that was used last, by any file.
+        self.last_number = 0
+        #: Number of the current segment, 0 for none.
+        self.segment = 0
+        #: Octets of the current segment, those not written yet included.
+        self.size = 0
+        #: Sizes of the segments that this batch has written to.
+        self.sizes: dict[int, int] = {}
+
+    def open(self, segment: int, size: int, last_number: int) -> None:
+        """Go on at the end of a segment, cutting off what a crash left behind ``size``.
+
+        :param segment: 0 to begin a new one with the first record.
+        """
+        self.last_number = last_number
+        if segment:
+            path = os.path.join(self._directory, segment_name(segment))
+            self._descriptor = os.open(path, os.O_RDWR)
+            if os.fstat(self._descriptor).st_size > size:
+                os.ftruncate(self._descriptor, size)
+            self.segment = segment
+            self.size = self._written = size
+
+    def close(self) -> None:
+        for descriptor in {self._descriptor, *self._sealed} - {-1}:
+            os.close(descriptor)
+        self._descriptor = -1
+        self._sealed = []
+        self.segment = 0
+
+    def begin(self) -> None:
+        """Begin a batch."""
+        self._mark = _Mark(self.segment, self.size)
+        self.sizes = {}
+
+    def append(
+        self, kind: int, lsn: int, batch: int, meta: bytes, body: Sequence[bytes], body_crc: int
+    ) -> Location:
+        """Add a record to the current segment, or to a new one when that is full."""
+        length = sum(map(len, body))
+        if self._descriptor < 0 or (
+            self.size > self._limit // 2
+            and self.size + RECORD_HEADER_SIZE + len(meta) + length > self._limit
+        ):
+            self._roll()
+        position = self.size
+        self._buffers.append(encode_header(kind, meta, length, body_crc, lsn, batch))
+        self._buffers.append(meta)
+        self._buffers.extend(body)
+        start = position + RECORD_HEADER_SIZE + len(meta)
+        self.size = self.sizes[self.segment] = start + length
+        return Location(self.segment, position, start)
+
+    def _roll(self) -> None:
+        """Begin a new segment."""
+        self._write_buffers()
+        number = self.last_number + 1
+        path = os.path.join(self._directory, segment_name(number))
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+        self.last_number = number
+        self._names_changed = True
+        if self._descriptor >= 0:
+            self._sealed.append(self._descriptor)
+        self._descriptor = descriptor
+        self.segment = number
+        self._written = 0
+        self._buffers.append(SEGMENT_HEADER.pack(SEGMENT_MAGIC, SEGMENT_HEADER.size))
+        self.size = self.sizes[number] = SEGMENT_HEADER.size
+
+    def _write_buffers(self) -> None:
+        buffers, self._buffers = self._buffers, []
+        if not buffers:
+            return
+        if self._descriptor not in self._unsynced:
+            self._unsynced.append(self._descriptor)
+        for begin in range(0, len(buffers), _MAX_BUFFERS):
+            chunk = buffers[begin : begin + _MAX_BUFFERS]
+            wanted = sum(map(len, chunk))
+            done = os.pwritev(self._descriptor, chunk, self._written)
+            if done < wanted:
+                # A full disk takes what fits and tells of it by the next call.
+                rest = memoryview(b"".join(chunk))[done:]
+                while rest:
+                    done = os.pwrite(self._descriptor, rest, self._written + wanted - len(rest))
+                    if not done:
+                        raise OSError(errno.ENOSPC, "The disk takes no more octets")
+                    rest = rest[done:]
+            self._written += wanted
+
+    def adopt(
+        self,
+        path: str,
+        reserve: int,
+        lsn: int,
+        batch: int,
+        meta: bytes,
+        prefix: bytes,
+        length: int,
+        body_crc: int,
+    ) -> Location:
+        """Turn a spool's file, whose content is synced already, into a segment of its own.
+
+        :param reserve: octets that are free at its start.
+        :param length: octets of the whole body, ``prefix`` included.
+        """
+        head = encode_header(BODY, meta, length, body_crc, lsn, batch) + meta + prefix
+        position = reserve - len(head)
+        descriptor = os.open(path, os.O_RDWR)
+        try:
+            os.pwrite(descriptor, SEGMENT_HEADER.pack(SEGMENT_MAGIC, position), 0)
+            os.pwrite(descriptor, head, position)
+            self._flush(descriptor)
+        finally:
+            os.close(descriptor)
+        self.last_number += 1
+        number = self.last_number
+        target = os.path.join(self._directory, segment_name(number))
+        os.rename(path, target)
+        self._adopted.append((path, target))
+        self._names_changed = True
+        start = position + RECORD_HEADER_SIZE + len(meta)
+        self.sizes[number] = start + length
+        return Location(number, position, start)
+
+    def sync(self) -> None:
+        """Write what was appended and make it durable: one flush when one segment was enough."""
+        self._write_buffers()
+        # Taken back below when all went well.
+        self._flush_failed = bool(self._unsynced)
+        for descriptor in self._unsynced:
+            self._flush(descriptor)
+        self._unsynced = []
+        self._flush_failed = False
+        if self._names_changed:
+            sync_directory(self._directory)
+            self._names_changed = False
+
+    def finish(self) -> None:
+        """The index has taken the batch."""
+        for descriptor in self._sealed:
+            os.close(descriptor)
+        self._sealed = []
+        self._adopted = []
+
+    def rollback(self) -> None:
+        """Undo the batch: what was appended is cut off, adopted files get their old names."""
+        self._buffers = []
+        # After a failed flush nobody knows which pages are on the disk: never write there again.
+        tainted, self._flush_failed = self._flush_failed, False
+        self._unsynced = []
+        for path, target in self._adopted:
+            try:
+                os.rename(target, path)
+            except OSError:
+                pass
+        self._adopted = []
+        if self.segment != self._mark.segment or tainted:
+            self._cut(self._mark)
+            return
+        try:
+            if self._descriptor >= 0 and self._written > self._mark.size:
+                os.ftruncate(self._descriptor, self._mark.size)
+            self.size = self._written = self._mark.size
+        except OSError:
+            self._abandon()
+
+    def _cut(self, mark: _Mark) -> None:
+        """Take away a segment begun by the batch, cut the one before, and begin anew."""
+        if self.segment != mark.segment and self._descriptor >= 0:
+            try:
+                os.unlink(os.path.join(self._directory, segment_name(self.segment)))
+            except OSError:
+                pass
+        if mark.segment:
+            try:
+                os.truncate(os.path.join(self._directory, segment_name(mark.segment)), mark.size)
+            except OSError:
+                pass
+        self._abandon()
+
+    def _abandon(self) -> None:
+        """Let the next record begin a new segment."""
+        self.close()
+        self.size = self._written = 0
+
+
+class Record(NamedTuple):
+    """A record as :func:`scan_segment` finds it."""
+
+    header: RecordHeader
+    position: int
+    meta: bytes
+
+    @property
+    def start(self) -> int:
+        return self.position + RECORD_HEADER_SIZE + self.header.meta_length
+
+
+def scan_segment(path: str, begin: int | None = None) -> Iterator[Record]:
+    """The records of a file whose headers and meta data are whole; bodies are not looked at.
+
+    Damage is skipped: after it, the search goes on at the next magic.
+
+    :param begin: offset of a record; None for the first.
+    """
+    with open(path, "rb", buffering=1 << 16) as file:
+        size = os.fstat(file.fileno()).st_size
+        position = begin
+        if position is None:
+            position = _first_record(file.read(SEGMENT_HEADER.size))
+        while position + RECORD_HEADER_SIZE <= size:
+            file.seek(position)
+            try:
+                header = decode_header(file.read(RECORD_HEADER_SIZE))
+                meta = file.read(min(header.meta_length, size))
+                if position + header.length > size or zlib.crc32(meta) != header.meta_crc:
+                    raise StoreCorrupt
+            except StoreCorrupt:
+                position = _find_magic(file, position + 1)
+                continue
+            yield Record(header, position, meta)
+            position += header.length
+
+
+def _first_record(data: bytes) -> int:
+    if len(data) == SEGMENT_HEADER.size:
+        magic, offset = SEGMENT_HEADER.unpack(data)
+        if magic == SEGMENT_MAGIC:
+            return int(offset)
+    return 0
+
+
+def _find_magic(file: object, position: int) -> int:
+    """Offset of the next record's magic at or behind ``position``, or the file's size."""
+    read = file.read  # type: ignore[attr-defined]
+    file.seek(position)  # type: ignore[attr-defined]
+    kept = b""
+    while chunk := read(1 << 20):
+        found = (kept + chunk).find(RECORD_MAGIC)
+        if found >= 0:
+            return int(position - len(kept) + found)
+        position += len(chunk)
+        kept = (kept + chunk)[-3:]
+    return position
+
+
+def read_crc(descriptor: int, start: int, length: int, crc: int = 0) -> int:
+    """CRC-32 of a range of a file, read a megabyte at a time.
+
+    :raises StoreCorrupt: the file ends before.
+    """
+    while length:
+        chunk = os.pread(descriptor, min(length, 1 << 20), start)
+        if not chunk:
+            raise StoreCorrupt("A segment ends inside a body")
+        crc = zlib.crc32(chunk, crc)
+        start += len(chunk)
+        length -= len(chunk)
+    return crc

@@ -1,0 +1,160 @@
+"""One mailbox of the embedded store."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Sequence
+from typing import BinaryIO
+
+from zope.interface import implementer
+
+from mailkit.errors import NoSuchMailbox, StoreCorrupt
+from mailkit.interfaces import (
+    ICopyingMailbox,
+    IRecentMailbox,
+    IWatchableMailbox,
+    IWritableMailbox,
+)
+from mailkit.model import (
+    AppendMessage,
+    AppendResult,
+    Changes,
+    CopyResult,
+    FlagOp,
+    Flags,
+    MailboxInfo,
+    MessageInfo,
+    StoreResult,
+)
+from mailkit.store.sqlite.bodies import SMALL_BODY, BodyPlace, Cold
+from mailkit.store.sqlite.content import SpooledFile, take_spool
+from mailkit.store.sqlite.core import Core
+from mailkit.store.sqlite.operations import (
+    Append,
+    ClaimRecent,
+    Copy,
+    Expunge,
+    StoreFlags,
+    discard_content,
+)
+from mailkit.store.sqlite.transaction import Content
+
+
+@implementer(
+    IWritableMailbox,
+    ICopyingMailbox,
+    IWatchableMailbox,
+    IRecentMailbox,
+)
+class SQLiteMailbox:
+    """A mailbox, known by its id: it keeps nothing but that."""
+
+    def __init__(self, core: Core, mailbox_id: int, name: str) -> None:
+        self._core = core
+        self._id = mailbox_id
+        self._name = name
+
+    @property
+    def name(self) -> str:
+        """The name now; the last one of a mailbox that is gone."""
+        try:
+            self._name = self._core.reader.mailbox_info(self._id).name
+        except NoSuchMailbox:
+            pass
+        return self._name
+
+    # Reading.
+
+    async def get_info(self) -> MailboxInfo:
+        info = self._core.reader.mailbox_info(self._id)
+        if not info.selectable:
+            raise NoSuchMailbox
+        return info
+
+    async def list_uids(self) -> Sequence[int]:
+        return self._core.reader.list_uids(self._id)
+
+    async def get_messages(self, uids: Sequence[int]) -> Sequence[MessageInfo]:
+        return self._core.reader.get_messages(self._id, uids)
+
+    async def get_changes(self, since: int) -> Changes:
+        return self._core.reader.get_changes(self._id, since)
+
+    async def open_message(self, uid: int) -> BinaryIO:
+        place = self._core.reader.body_place(self._id, uid)
+        while True:
+            try:
+                return await self._open(place)
+            except FileNotFoundError:
+                # Moved by the compaction since we asked.
+                now = self._core.reader.body_place(self._id, uid)
+                if now == place:
+                    raise StoreCorrupt("A segment of the log is missing") from None
+                place = now
+
+    async def _open(self, place: BodyPlace) -> BinaryIO:
+        bodies = self._core.bodies
+        if place.size > SMALL_BODY:
+            return bodies.open_view(place)
+        try:
+            return io.BytesIO(bodies.read(place, nowait=True))
+        except Cold:
+            return io.BytesIO(await self._core.in_thread(bodies.read, place))
+
+    # Changing.
+
+    async def append(self, messages: Sequence[AppendMessage]) -> AppendResult:
+        # All spools are taken before anything is waited for: the caller closes them.
+        taken = [take_spool(self._core, message.content) for message in messages]
+        contents: list[Content] = []
+        try:
+            for item in taken:
+                if isinstance(item, SpooledFile):
+                    item = await self._core.in_thread(item.prepare)
+                contents.append(item)
+        except BaseException:
+            for content in contents:
+                discard_content(content)
+            raise
+        return await self._core.submit(
+            Append(
+                self._id,
+                [
+                    (content, message.flags, message.internal_date)
+                    for content, message in zip(contents, messages, strict=True)
+                ],
+            )
+        )
+
+    async def store_flags(
+        self,
+        uids: Sequence[int],
+        op: FlagOp,
+        flags: Flags,
+        unchanged_since: int | None = None,
+    ) -> StoreResult:
+        return await self._core.submit(StoreFlags(self._id, uids, op, flags, unchanged_since))
+
+    async def expunge(self, uids: Sequence[int]) -> Sequence[int]:
+        return await self._core.submit(Expunge(self._id, uids))
+
+    async def copy_messages(self, uids: Sequence[int], destination: str) -> CopyResult:
+        return await self._core.submit(Copy(self._id, uids, destination, move=False))
+
+    async def move_messages(self, uids: Sequence[int], destination: str) -> CopyResult:
+        return await self._core.submit(Copy(self._id, uids, destination, move=True))
+
+    async def claim_recent(self) -> int:
+        reader = self._core.reader
+        first, uid_next = reader.claim_recent(self._id)
+        if uid_next > first:
+            reader.first_recent[self._id] = uid_next
+            self._core.writer.submit_lazy(ClaimRecent(self._id, uid_next)).addCallbacks(
+                lambda _: reader.first_recent_kept(self._id, uid_next), lambda _: None
+            )
+        return first
+
+    # Watching.
+
+    def watch(self, callback: Callable[[], None]) -> Callable[[], None]:
+        return self._core.watch(self._id, callback)

@@ -1,0 +1,287 @@
+"""The writer's operations on the names of mailboxes and on subscriptions."""
+
+from __future__ import annotations
+
+import sqlite3
+
+from mailkit._typing import override
+from mailkit.errors import (
+    InvalidMailboxName,
+    LimitExceeded,
+    MailboxExists,
+    NoSuchMailbox,
+    PermissionDenied,
+)
+from mailkit.model import INBOX
+from mailkit.store.naming import (
+    canonical_name,
+    is_child,
+    moved_name,
+    parents,
+    validate_name,
+)
+from mailkit.store.sqlite.operations import copy_rows
+from mailkit.store.sqlite.rows import COLUMNS, Selection
+from mailkit.store.sqlite.transaction import Transaction
+from mailkit.store.sqlite.writer import Operation
+
+#: Mailboxes, and subscribed names, of one account.
+MAX_MAILBOXES = 10_000
+
+
+def next_uid_validity(connection: sqlite3.Connection, now: int) -> int:
+    """A UIDVALIDITY greater than any that this store ever gave (RFC 3501 section 2.3.1.1)."""
+    (last,) = connection.execute("SELECT value FROM setting WHERE name = 'uid_validity'").fetchone()
+    value = max(int(last) + 1, now & 0xFFFFFFFF)
+    connection.execute("UPDATE setting SET value = ? WHERE name = 'uid_validity'", (value,))
+    return value
+
+
+def insert_mailbox(
+    connection: sqlite3.Connection,
+    account_id: int,
+    name: str,
+    now: int,
+    special_use: str | None = None,
+    selectable: bool = True,
+) -> int:
+    """Make a mailbox's row; gives its id."""
+    cursor = connection.execute(
+        "INSERT INTO mailbox (account_id, name, uid_validity, special_use, selectable,"
+        " highest_modseq) SELECT ?, ?, ?, ?, ?, modseq FROM account WHERE id = ?",
+        (
+            account_id,
+            name,
+            next_uid_validity(connection, now),
+            special_use,
+            selectable,
+            account_id,
+        ),
+    )
+    return int(cursor.lastrowid or 0)
+
+
+class AccountOperation(Operation[None]):
+    """A change of one account's names."""
+
+    __slots__ = ("_account", "_name")
+
+    def __init__(self, account: str, name: str) -> None:
+        self._account = account
+        self._name = name
+
+    @override
+    def run(self, tx: Transaction) -> None:
+        tx.flush()
+        self.change(_Names(tx, self._account))
+
+    def change(self, names: _Names) -> None:
+        """Make the change."""
+        raise NotImplementedError
+
+
+class _Names:
+    """The mailbox names of an account, and what can be done to them."""
+
+    def __init__(self, tx: Transaction, account: str) -> None:
+        self.tx = tx
+        self.account = tx.states.account(account)
+        #: Name to id and whether it is selectable.
+        self.mailboxes: dict[str, tuple[int, bool]] = {
+            name: (mailbox_id, bool(selectable))
+            for name, mailbox_id, selectable in tx.connection.execute(
+                "SELECT name, id, selectable FROM mailbox WHERE account_id = ?",
+                (self.account.id,),
+            )
+        }
+
+    def find(self, name: str) -> tuple[int, bool]:
+        """:raises NoSuchMailbox: no mailbox has that canonical name."""
+        found = self.mailboxes.get(name)
+        if found is None:
+            raise NoSuchMailbox
+        return found
+
+    def make_room(self, name: str) -> list[str]:
+        """The levels above a new name that have to be made.
+
+        :raises LimitExceeded: there would be too many.
+        """
+        missing = [parent for parent in parents(name) if parent not in self.mailboxes]
+        if len(self.mailboxes) + len(missing) >= MAX_MAILBOXES:
+            raise LimitExceeded(f"An account has at most {MAX_MAILBOXES} mailboxes")
+        return missing
+
+    def add(self, name: str, special_use: str | None = None, selectable: bool = True) -> int:
+        """Make a mailbox whose name is free."""
+        self._counters_to_index()
+        mailbox_id = insert_mailbox(
+            self.tx.connection, self.account.id, name, self.tx.now, special_use, selectable
+        )
+        self.mailboxes[name] = (mailbox_id, selectable)
+        self.note(mailbox_id)
+        return mailbox_id
+
+    def drop(self, name: str) -> None:
+        """Take a mailbox's row away; the maintenance removes its messages bit by bit."""
+        mailbox_id, _ = self.mailboxes.pop(name)
+        self._counters_to_index()
+        self.tx.connection.execute("INSERT INTO doomed_mailbox VALUES (?)", (mailbox_id,))
+        self.tx.connection.execute("DELETE FROM mailbox WHERE id = ?", (mailbox_id,))
+        self.tx.note(["no-mailbox", mailbox_id])
+        self.tx.touched.add(mailbox_id)
+
+    def rename(self, name: str, new_name: str) -> None:
+        mailbox_id, _ = self.mailboxes[name]
+        self._counters_to_index()
+        self.tx.connection.execute(
+            "UPDATE mailbox SET name = ? WHERE id = ?", (new_name, mailbox_id)
+        )
+        self.note(mailbox_id)
+        self.tx.touched.add(mailbox_id)
+
+    def note(self, mailbox_id: int) -> None:
+        """Put the mailbox's row down in the journal."""
+        name, validity, special_use, selectable = self.tx.connection.execute(
+            "SELECT name, uid_validity, special_use, selectable FROM mailbox WHERE id = ?",
+            (mailbox_id,),
+        ).fetchone()
+        self.tx.note(
+            [
+                "mailbox",
+                mailbox_id,
+                self.account.name,
+                name,
+                validity,
+                special_use,
+                bool(selectable),
+            ]
+        )
+
+    def _counters_to_index(self) -> None:
+        """Write what is remembered of mailboxes, and forget it: names are about to change."""
+        self.tx.changed = True
+        self.tx.flush_counters()
+        self.tx.states.clear_mailboxes()
+
+
+class CreateMailbox(AccountOperation):
+    """Make a mailbox and the levels above it."""
+
+    __slots__ = ("_special_use",)
+
+    def __init__(self, account: str, name: str, special_use: str | None) -> None:
+        super().__init__(account, name)
+        self._special_use = special_use
+
+    @override
+    def change(self, names: _Names) -> None:
+        name = validate_name(self._name)
+        known = names.mailboxes.get(name)
+        if known is not None and known[1]:
+            raise MailboxExists
+        for parent in names.make_room(name):
+            names.add(parent)
+        if known is not None:
+            # It was \Noselect until now.
+            names.drop(name)
+        names.add(name, self._special_use)
+
+
+class DeleteMailbox(AccountOperation):
+    """Delete a mailbox; the name stays for those below it."""
+
+    __slots__ = ()
+
+    @override
+    def change(self, names: _Names) -> None:
+        name = canonical_name(self._name)
+        _, selectable = names.find(name)
+        if name == INBOX:
+            raise PermissionDenied("INBOX cannot be deleted")
+        has_children = any(is_child(other, name) for other in names.mailboxes)
+        if has_children and not selectable:
+            raise NoSuchMailbox("That name holds other mailboxes and is no mailbox itself")
+        names.drop(name)
+        if has_children:
+            # RFC 3501 section 6.3.4.
+            names.add(name, selectable=False)
+
+
+class RenameMailbox(AccountOperation):
+    """Rename a mailbox and those below it; INBOX moves its messages."""
+
+    __slots__ = ("_new_name",)
+
+    def __init__(self, account: str, name: str, new_name: str) -> None:
+        super().__init__(account, name)
+        self._new_name = new_name
+
+    @override
+    def change(self, names: _Names) -> None:
+        name = canonical_name(self._name)
+        new_name = validate_name(self._new_name)
+        names.find(name)
+        if new_name in names.mailboxes:
+            raise MailboxExists
+        if name == INBOX:
+            self._move_inbox(names, new_name)
+            return
+        if is_child(new_name, name):
+            raise InvalidMailboxName("A mailbox cannot move below itself")
+        old_names = [known for known in names.mailboxes if known == name or is_child(known, name)]
+        changes = {old: validate_name(moved_name(old, name, new_name)) for old in old_names}
+        if any(new in names.mailboxes for new in changes.values()):
+            raise MailboxExists
+        for parent in names.make_room(new_name):
+            names.add(parent)
+        for old, new in changes.items():
+            names.rename(old, new)
+
+    @staticmethod
+    def _move_inbox(names: _Names, new_name: str) -> None:
+        # RFC 3501 section 6.3.5: its messages move, the mailboxes below it stay.
+        for parent in names.make_room(new_name):
+            names.add(parent)
+        names.add(new_name)
+        tx = names.tx
+        inbox = tx.states.mailbox(names.account, INBOX)
+        target = tx.states.mailbox(names.account, new_name)
+        rows = tx.connection.execute(
+            f"SELECT {COLUMNS} FROM message WHERE mailbox_id = ? ORDER BY uid", (inbox.id,)
+        ).fetchall()
+        if rows:
+            copy_rows(tx, inbox, target, Selection(rows, True), move=True)
+
+
+class Subscribe(AccountOperation):
+    """Add to the subscribed names, or take away."""
+
+    __slots__ = ("_wanted",)
+
+    def __init__(self, account: str, name: str, wanted: bool) -> None:
+        super().__init__(account, name)
+        self._wanted = wanted
+
+    @override
+    def run(self, tx: Transaction) -> None:
+        account = tx.states.account(self._account)
+        connection = tx.connection
+        if not self._wanted:
+            name = canonical_name(self._name)
+            connection.execute(
+                "DELETE FROM subscription WHERE account_id = ? AND name = ?", (account.id, name)
+            )
+        else:
+            name = validate_name(self._name)
+            (count,) = connection.execute(
+                "SELECT count(*) FROM subscription WHERE account_id = ? AND name <> ?",
+                (account.id, name),
+            ).fetchone()
+            if count >= MAX_MAILBOXES:
+                raise LimitExceeded(f"An account has at most {MAX_MAILBOXES} subscriptions")
+            connection.execute(
+                "INSERT OR IGNORE INTO subscription VALUES (?, ?)", (account.id, name)
+            )
+        tx.changed = True
+        tx.note(["subscribed", account.name, name, self._wanted])

@@ -1,0 +1,356 @@
+"""The writer's operations on messages."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mailkit._typing import override
+from mailkit.errors import MailError
+from mailkit.model import (
+    AppendResult,
+    CopyResult,
+    FlagOp,
+    Flags,
+    LocalDelivery,
+    LocalResult,
+    StoreResult,
+)
+from mailkit.store.naming import canonical_name
+from mailkit.store.sqlite.flags import SEEN_BIT, SYSTEM_MASK
+from mailkit.store.sqlite.journal import format_uids, to_ranges
+from mailkit.store.sqlite.rows import Selection, condition, select_rows, to_infos
+from mailkit.store.sqlite.states import MailboxState
+from mailkit.store.sqlite.transaction import Content, Target, Transaction
+from mailkit.store.sqlite.writer import Operation
+
+# New values of flags in one STORE, above which rows are updated one by one.
+_MAX_GROUPS = 50
+
+
+def discard_content(content: Content) -> None:
+    """Remove the file of a message that nobody takes."""
+    import os
+
+    if content.path:
+        try:
+            os.unlink(content.path)
+        except OSError:
+            pass
+
+
+class Deliver(Operation[Sequence[LocalResult]]):
+    """One message into mailboxes of any accounts."""
+
+    __slots__ = ("_content", "_deliveries", "weight")
+
+    def __init__(self, content: Content, deliveries: Sequence[LocalDelivery]) -> None:
+        self._content = content
+        self._deliveries = deliveries
+        self.weight = 0 if content.data is None else content.size
+
+    @override
+    def run(self, tx: Transaction) -> Sequence[LocalResult]:
+        states = tx.states
+        results: list[LocalResult | None] = []
+        targets: list[Target] = []
+        for delivery in self._deliveries:
+            try:
+                account = states.account(delivery.account)
+                mailbox = states.delivery_mailbox(account, canonical_name(delivery.mailbox))
+                tx.check_room(mailbox, len(self._deliveries))
+                flags = states.encode(account, delivery.flags) if delivery.flags else 0
+            except MailError as error:
+                results.append(LocalResult(error=error))
+            else:
+                results.append(None)
+                targets.append(Target(mailbox, flags, tx.now))
+        if not targets:
+            discard_content(self._content)
+            return [result for result in results if result is not None]
+        placed = zip(targets, tx.add_message(self._content, targets), strict=True)
+        done = iter([LocalResult(target.mailbox.uid_validity, uid) for target, uid in placed])
+        return [next(done) if result is None else result for result in results]
+
+    @override
+    def failed(self, error: MailError) -> Sequence[LocalResult]:
+        discard_content(self._content)
+        return [LocalResult(error=error) for _ in self._deliveries]
+
+    @override
+    def discard(self) -> None:
+        discard_content(self._content)
+
+
+class Append(Operation[AppendResult]):
+    """Messages into one mailbox, all or none."""
+
+    __slots__ = ("_mailbox_id", "_messages", "weight")
+
+    def __init__(
+        self, mailbox_id: int, messages: Sequence[tuple[Content, Flags, int | None]]
+    ) -> None:
+        self._mailbox_id = mailbox_id
+        self._messages = messages
+        self.weight = sum(content.size for content, _, _ in messages if content.data is not None)
+
+    @override
+    def run(self, tx: Transaction) -> AppendResult:
+        mailbox = tx.states.mailbox_by_id(self._mailbox_id)
+        tx.check_room(mailbox, len(self._messages))
+        encoded = [tx.states.encode(mailbox.account, flags) for _, flags, _ in self._messages]
+        uids = [
+            tx.add_message(content, [Target(mailbox, flags, tx.now if date is None else date)])[0]
+            for (content, _, date), flags in zip(self._messages, encoded, strict=True)
+        ]
+        return AppendResult(mailbox.uid_validity, uids)
+
+    @override
+    def discard(self) -> None:
+        for content, _, _ in self._messages:
+            discard_content(content)
+
+
+class StoreFlags(Operation[StoreResult]):
+    """Change flags of messages."""
+
+    __slots__ = ("_flags", "_mailbox_id", "_op", "_uids", "_unchanged_since")
+
+    def __init__(
+        self,
+        mailbox_id: int,
+        uids: Sequence[int],
+        op: FlagOp,
+        flags: Flags,
+        unchanged_since: int | None,
+    ) -> None:
+        self._mailbox_id = mailbox_id
+        self._uids = uids
+        self._op = op
+        self._flags = flags
+        self._unchanged_since = unchanged_since
+
+    @override
+    def run(self, tx: Transaction) -> StoreResult:
+        mailbox = tx.states.mailbox_by_id(self._mailbox_id)
+        tx.flush()
+        selection = select_rows(tx.connection, mailbox.id, self._uids)
+        modified: list[int] = []
+        if (limit := self._unchanged_since) is not None:
+            modified = [row[0] for row in selection.rows if row[4] > limit]
+            if modified:
+                kept = [row for row in selection.rows if row[4] <= limit]
+                selection = Selection(kept, False)
+        new_flags = self._new_flags(tx, mailbox, {row[1] for row in selection.rows})
+        groups: dict[int, list[int]] = {}
+        delta = 0
+        for row in selection.rows:
+            old = row[1]
+            new = new_flags[old]
+            if new != old:
+                groups.setdefault(new, []).append(row[0])
+                delta += (old & SEEN_BIT) - (new & SEEN_BIT)
+        rows = selection.rows
+        if groups:
+            modseq = tx.next_modseq(mailbox)
+            mailbox.unseen += delta
+            self._update(tx, mailbox, groups, selection, modseq)
+            rows = [
+                row
+                if new_flags[row[1]] == row[1]
+                else (row[0], new_flags[row[1]], row[2], row[3], modseq, row[5], row[6], row[7])
+                for row in rows
+            ]
+        return StoreResult(to_infos(rows, tx.states.flag_sets), modified)
+
+    def _new_flags(
+        self, tx: Transaction, mailbox: MailboxState, present: set[int]
+    ) -> dict[int, int]:
+        """What each value of flags that occurs becomes."""
+        states = tx.states
+        account = mailbox.account
+        if self._op is FlagOp.REPLACE:
+            value = states.encode(account, self._flags)
+            return dict.fromkeys(present, value)
+        plain = states.known_flags(account, self._flags)
+        if self._op is FlagOp.REMOVE:
+            return {old: states.encode(account, states.flag_sets[old] - plain) for old in present}
+        # Keywords that are new: the spelling of those that are known is kept.
+        bits = states.encode(account, self._flags)
+        given = states.flag_sets[bits]
+        if not bits & ~SYSTEM_MASK:
+            return {old: old | bits for old in present}
+        return {old: states.encode(account, states.flag_sets[old] | given) for old in present}
+
+    @staticmethod
+    def _update(
+        tx: Transaction,
+        mailbox: MailboxState,
+        groups: dict[int, list[int]],
+        selection: Selection,
+        modseq: int,
+    ) -> None:
+        for flags, uids in groups.items():
+            whole = selection.is_range and len(uids) == len(selection.rows)
+            if len(groups) > _MAX_GROUPS and not whole:
+                tx.connection.executemany(
+                    "UPDATE message SET flags = ?, modseq = ? WHERE mailbox_id = ? AND uid = ?",
+                    [(flags, modseq, mailbox.id, uid) for uid in uids],
+                )
+                continue
+            where, values = condition(uids, whole)
+            tx.connection.execute(
+                f"UPDATE message SET flags = ?, modseq = ? WHERE mailbox_id = ? AND {where}",
+                (flags, modseq, mailbox.id, *values),
+            )
+        changes = [
+            [flags & SYSTEM_MASK, tx.keywords(flags), format_uids(uids)]
+            for flags, uids in groups.items()
+        ]
+        tx.note(["flags", mailbox.id, modseq, changes])
+
+
+def _remove(tx: Transaction, mailbox: MailboxState, selection: Selection, unref: bool) -> None:
+    """Take rows out of a mailbox.
+
+    :param unref: nothing else has taken over their bodies.
+    """
+    rows = selection.rows
+    uids = [row[0] for row in rows]
+    modseq = tx.next_modseq(mailbox)
+    mailbox.messages -= len(rows)
+    mailbox.size -= sum(row[3] for row in rows)
+    mailbox.unseen -= sum(not row[1] & SEEN_BIT for row in rows)
+    where, values = condition(uids, selection.is_range)
+    if unref:
+        tx.connection.execute(
+            "UPDATE body SET refs = refs - v.n FROM ("
+            f"SELECT body_id, count(*) AS n FROM message WHERE mailbox_id = ? AND {where}"
+            " GROUP BY body_id) AS v WHERE body.id = v.body_id",
+            (mailbox.id, *values),
+        )
+    tx.connection.execute(
+        f"DELETE FROM message WHERE mailbox_id = ? AND {where}", (mailbox.id, *values)
+    )
+    # A range may name UIDs between that vanished before.
+    ranges = [(uids[0], uids[-1])] if selection.is_range else to_ranges(uids)
+    tx.connection.executemany(
+        "INSERT INTO vanished VALUES (?, ?, ?, ?)",
+        [(mailbox.id, modseq, first, last) for first, last in ranges],
+    )
+    tx.note(["gone", mailbox.id, modseq, format_uids(uids)])
+
+
+class Expunge(Operation[Sequence[int]]):
+    """Remove messages for good."""
+
+    __slots__ = ("_mailbox_id", "_uids")
+
+    def __init__(self, mailbox_id: int, uids: Sequence[int]) -> None:
+        self._mailbox_id = mailbox_id
+        self._uids = uids
+
+    @override
+    def run(self, tx: Transaction) -> Sequence[int]:
+        mailbox = tx.states.mailbox_by_id(self._mailbox_id)
+        tx.flush()
+        selection = select_rows(tx.connection, mailbox.id, self._uids)
+        if selection.rows:
+            _remove(tx, mailbox, selection, unref=True)
+        return [row[0] for row in selection.rows]
+
+
+class Copy(Operation[CopyResult]):
+    """Copy or move messages to another mailbox of the account, or to the same."""
+
+    __slots__ = ("_destination", "_mailbox_id", "_move", "_uids")
+
+    def __init__(self, mailbox_id: int, uids: Sequence[int], destination: str, move: bool) -> None:
+        self._mailbox_id = mailbox_id
+        self._uids = uids
+        self._destination = destination
+        self._move = move
+
+    @override
+    def run(self, tx: Transaction) -> CopyResult:
+        source = tx.states.mailbox_by_id(self._mailbox_id)
+        target = tx.states.mailbox(source.account, canonical_name(self._destination))
+        tx.flush()
+        selection = select_rows(tx.connection, source.id, self._uids)
+        if not selection.rows:
+            return CopyResult(target.uid_validity, [], [])
+        tx.check_room(target, len(selection.rows))
+        return copy_rows(tx, source, target, selection, self._move)
+
+
+def copy_rows(
+    tx: Transaction,
+    source: MailboxState,
+    target: MailboxState,
+    selection: Selection,
+    move: bool,
+) -> CopyResult:
+    """Give messages a place in another mailbox, and take the old one away if they move."""
+    rows = selection.rows
+    first = target.uid_next
+    modseq = tx.next_modseq(target)
+    where, values = condition([row[0] for row in rows], selection.is_range)
+    tx.connection.execute(
+        "INSERT INTO message (mailbox_id, uid, flags, internal_date, size, modseq,"
+        " created_modseq, body_id, save_date, thread_id)"
+        " SELECT ?, ? + row_number() OVER (ORDER BY uid), flags, internal_date, size, ?, ?,"
+        f" body_id, ?, thread_id FROM message WHERE mailbox_id = ? AND {where}",
+        (target.id, first - 1, modseq, modseq, tx.now, source.id, *values),
+    )
+    if not move:
+        tx.connection.execute(
+            "UPDATE body SET refs = refs + v.n FROM ("
+            "SELECT body_id, count(*) AS n FROM message"
+            " WHERE mailbox_id = ? AND uid >= ? GROUP BY body_id"
+            ") AS v WHERE body.id = v.body_id",
+            (target.id, first),
+        )
+    target.uid_next += len(rows)
+    target.messages += len(rows)
+    target.size += sum(row[3] for row in rows)
+    target.unseen += sum(not row[1] & SEEN_BIT for row in rows)
+    tx.note(
+        [
+            "put",
+            target.id,
+            modseq,
+            [
+                [
+                    uid,
+                    row[5],
+                    row[1] & SYSTEM_MASK,
+                    tx.keywords(row[1]),
+                    row[2],
+                    tx.now,
+                    row[3],
+                ]
+                for uid, row in enumerate(rows, first)
+            ],
+        ]
+    )
+    if move:
+        _remove(tx, source, selection, unref=False)
+    return CopyResult(
+        target.uid_validity, [row[0] for row in rows], list(range(first, first + len(rows)))
+    )
+
+
+class ClaimRecent(Operation[None]):
+    """Remember up to where messages were announced as recent."""
+
+    __slots__ = ("_first_recent_uid", "_mailbox_id")
+
+    def __init__(self, mailbox_id: int, first_recent_uid: int) -> None:
+        self._mailbox_id = mailbox_id
+        self._first_recent_uid = first_recent_uid
+
+    @override
+    def run(self, tx: Transaction) -> None:
+        tx.connection.execute(
+            "UPDATE mailbox SET first_recent_uid = max(first_recent_uid, ?) WHERE id = ?",
+            (self._first_recent_uid, self._mailbox_id),
+        )

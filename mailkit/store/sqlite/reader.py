@@ -1,0 +1,266 @@
+"""Reading the index on the reactor's thread: short queries, each with all of its rows at once."""
+
+from __future__ import annotations
+
+import sqlite3
+from array import array
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+
+from mailkit.errors import NoSuchAccount, NoSuchMailbox, NoSuchMessage, StoreCorrupt
+from mailkit.model import Changes, MailboxInfo, MessageInfo
+from mailkit.store.naming import sort_key
+from mailkit.store.sqlite.bodies import BodyPlace
+from mailkit.store.sqlite.flags import FlagSets
+from mailkit.store.sqlite.rows import select_rows, to_infos
+
+#: UIDs that the cache of UID lists holds (4 octets each).
+MAX_CACHED_UIDS = 4_000_000
+#: UID lists that the cache holds.
+MAX_CACHED_LISTS = 10_000
+
+_INFO = """
+SELECT m.id, m.name, m.uid_validity, m.uid_next, m.highest_modseq, m.messages, m.unseen, m.size,
+    m.first_recent_uid, m.special_use,
+    EXISTS (SELECT 1 FROM subscription s WHERE s.account_id = m.account_id AND s.name = m.name),
+    m.selectable
+FROM mailbox m WHERE """
+
+_InfoRow = tuple[int, str, int, int, int, int, int, int, int, "str | None", int, int]
+
+
+def merge_ranges(ranges: Iterable[tuple[int, int]]) -> array[int]:
+    """The numbers in ranges that may overlap, ascending, each once."""
+    numbers: array[int] = array("I")
+    done = 0
+    for first, last in sorted(ranges):
+        if last > done:
+            numbers.extend(range(max(first, done + 1), last + 1))
+            done = last
+    return numbers
+
+
+class UIDLists:
+    """UIDs of mailboxes, shared by all who ask, kept until the mailbox changes."""
+
+    def __init__(self) -> None:
+        # Mailbox id to modification sequence and UIDs.
+        self._lists: OrderedDict[int, tuple[int, array[int]]] = OrderedDict()
+        self._total = 0
+
+    def get(self, mailbox_id: int) -> tuple[int, array[int]] | None:
+        """What was put last, if it is still there."""
+        found = self._lists.get(mailbox_id)
+        if found is not None:
+            self._lists.move_to_end(mailbox_id)
+        return found
+
+    def put(self, mailbox_id: int, modseq: int, uids: array[int]) -> None:
+        self.drop(mailbox_id)
+        self._lists[mailbox_id] = (modseq, uids)
+        self._total += len(uids)
+        while len(self._lists) > 1 and (
+            self._total > MAX_CACHED_UIDS or len(self._lists) > MAX_CACHED_LISTS
+        ):
+            _, (_, evicted) = self._lists.popitem(last=False)
+            self._total -= len(evicted)
+
+    def drop(self, mailbox_id: int) -> None:
+        old = self._lists.pop(mailbox_id, None)
+        if old is not None:
+            self._total -= len(old[1])
+
+
+class Reader:
+    """Answers from the index. Used by the reactor's thread alone."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self.connection = connection
+        self.flag_sets = FlagSets(connection)
+        self._uids = UIDLists()
+        #: ``first_recent_uid`` of mailboxes where the index lags behind.
+        self.first_recent: dict[int, int] = {}
+
+    def close(self) -> None:
+        self.connection.close()
+
+    def account_id(self, name: str) -> int:
+        """:raises NoSuchAccount: there is none."""
+        row = self.connection.execute("SELECT id FROM account WHERE name = ?", (name,)).fetchone()
+        if row is None:
+            raise NoSuchAccount
+        return int(row[0])
+
+    # Mailboxes.
+
+    def _to_info(self, row: _InfoRow) -> MailboxInfo:
+        (mailbox_id, name, validity, uid_next, modseq, messages, unseen, size) = row[:8]
+        first_recent, special_use, subscribed, selectable = row[8:]
+        return MailboxInfo(
+            name,
+            f"F{mailbox_id:x}",
+            validity,
+            uid_next,
+            modseq,
+            messages,
+            unseen,
+            size,
+            max(first_recent, self.first_recent.get(mailbox_id, 0)),
+            special_use,
+            bool(subscribed),
+            bool(selectable),
+        )
+
+    def list_mailboxes(self, account_id: int) -> list[MailboxInfo]:
+        rows = self.connection.execute(_INFO + "m.account_id = ?", (account_id,)).fetchall()
+        return sorted(map(self._to_info, rows), key=lambda info: sort_key(info.name))
+
+    def mailbox_info(self, mailbox_id: int) -> MailboxInfo:
+        """:raises NoSuchMailbox: it has been deleted."""
+        row = self.connection.execute(_INFO + "m.id = ?", (mailbox_id,)).fetchone()
+        if row is None:
+            raise NoSuchMailbox
+        return self._to_info(row)
+
+    def find_mailbox(self, account_id: int, name: str) -> MailboxInfo:
+        """:raises NoSuchMailbox: no mailbox has that canonical name."""
+        row = self.connection.execute(
+            _INFO + "m.account_id = ? AND m.name = ?", (account_id, name)
+        ).fetchone()
+        if row is None:
+            raise NoSuchMailbox
+        return self._to_info(row)
+
+    def mailbox_id(self, account_id: int, name: str) -> int:
+        """:raises NoSuchMailbox: no selectable mailbox has that canonical name."""
+        row = self.connection.execute(
+            "SELECT id FROM mailbox WHERE account_id = ? AND name = ? AND selectable",
+            (account_id, name),
+        ).fetchone()
+        if row is None:
+            raise NoSuchMailbox
+        return int(row[0])
+
+    def list_subscriptions(self, account_id: int) -> list[str]:
+        rows = self.connection.execute(
+            "SELECT name FROM subscription WHERE account_id = ?", (account_id,)
+        ).fetchall()
+        return sorted((name for (name,) in rows), key=sort_key)
+
+    def _state(self, mailbox_id: int) -> tuple[int, int, int]:
+        """HIGHESTMODSEQ, UIDNEXT, and up to where vanished UIDs are forgotten."""
+        row: tuple[int, int, int] | None = self.connection.execute(
+            "SELECT highest_modseq, uid_next, forgotten_modseq FROM mailbox WHERE id = ?",
+            (mailbox_id,),
+        ).fetchone()
+        if row is None:
+            raise NoSuchMailbox
+        return row
+
+    def claim_recent(self, mailbox_id: int) -> tuple[int, int]:
+        """``first_recent_uid`` as it was, and as it is now."""
+        row = self.connection.execute(
+            "SELECT first_recent_uid, uid_next FROM mailbox WHERE id = ?", (mailbox_id,)
+        ).fetchone()
+        if row is None:
+            raise NoSuchMailbox
+        first = max(row[0], self.first_recent.get(mailbox_id, 0))
+        return first, row[1]
+
+    def first_recent_kept(self, mailbox_id: int, uid: int) -> None:
+        """The index has it now."""
+        if self.first_recent.get(mailbox_id) == uid:
+            del self.first_recent[mailbox_id]
+
+    # Messages.
+
+    def list_uids(self, mailbox_id: int) -> array[int]:
+        """All UIDs; the same array until messages come or go."""
+        modseq, _, _ = self._state(mailbox_id)
+        cached = self._uids.get(mailbox_id)
+        if cached is None:
+            uids = self._select_uids(mailbox_id, 0)
+        elif cached[0] == modseq:
+            return cached[1]
+        else:
+            known = cached[1]
+            if self._has_vanished(mailbox_id, cached[0]):
+                uids = self._select_uids(mailbox_id, 0)
+            else:
+                new = self._select_uids(mailbox_id, known[-1] if known else 0)
+                # Never added to: others hold the old one.
+                uids = known + new if new else known
+        self._uids.put(mailbox_id, modseq, uids)
+        return uids
+
+    def _select_uids(self, mailbox_id: int, after: int) -> array[int]:
+        rows = self.connection.execute(
+            "SELECT uid FROM message WHERE mailbox_id = ? AND uid > ?", (mailbox_id, after)
+        ).fetchall()
+        return array("I", [uid for (uid,) in rows])
+
+    def _has_vanished(self, mailbox_id: int, since: int) -> bool:
+        row = self.connection.execute(
+            "SELECT 1 FROM vanished WHERE mailbox_id = ? AND modseq > ? LIMIT 1",
+            (mailbox_id, since),
+        ).fetchone()
+        return row is not None
+
+    def get_messages(self, mailbox_id: int, uids: Sequence[int]) -> list[MessageInfo]:
+        rows = select_rows(self.connection, mailbox_id, uids).rows
+        if not rows:
+            self._state(mailbox_id)
+        return to_infos(rows, self.flag_sets)
+
+    def get_changes(self, mailbox_id: int, since: int) -> Changes:
+        connection = self.connection
+        connection.execute("BEGIN")
+        try:
+            modseq, uid_next, forgotten = self._state(mailbox_id)
+            if modseq <= since:
+                return Changes(modseq, (), (), ())
+            rows = connection.execute(
+                "SELECT uid, created_modseq > ?2 FROM message"
+                " WHERE mailbox_id = ?1 AND modseq > ?2 ORDER BY uid",
+                (mailbox_id, since),
+            ).fetchall()
+            if since < forgotten:
+                present = set(self._select_uids(mailbox_id, 0))
+                vanished = array("I", [n for n in range(1, uid_next) if n not in present])
+            else:
+                vanished = merge_ranges(
+                    connection.execute(
+                        "SELECT first_uid, last_uid FROM vanished"
+                        " WHERE mailbox_id = ? AND modseq > ?",
+                        (mailbox_id, since),
+                    ).fetchall()
+                )
+        finally:
+            connection.execute("COMMIT")
+        added = [uid for uid, new in rows if new]
+        changed = [uid for uid, new in rows if not new]
+        return Changes(modseq, added, changed, vanished)
+
+    def body_place(self, mailbox_id: int, uid: int) -> BodyPlace:
+        """Where the octets of a message are.
+
+        :raises NoSuchMessage: it does not exist.
+        """
+        row = self.connection.execute(
+            "SELECT m.body_id, b.segment, b.position, b.start, b.size FROM message m"
+            " LEFT JOIN body b ON b.id = m.body_id WHERE m.mailbox_id = ? AND m.uid = ?",
+            (mailbox_id, uid),
+        ).fetchone()
+        if row is None:
+            self._state(mailbox_id)
+            raise NoSuchMessage
+        if row[1] is None:
+            raise StoreCorrupt("The index does not know where a message is")
+        return BodyPlace(*row)
+
+    def place_of(self, body_id: int) -> BodyPlace | None:
+        """Where a body is now."""
+        row = self.connection.execute(
+            "SELECT id, segment, position, start, size FROM body WHERE id = ?", (body_id,)
+        ).fetchone()
+        return None if row is None else BodyPlace(*row)

@@ -1,0 +1,61 @@
+"""What is done when a store is opened: cut off what no transaction took.
+
+The index is the judge: what it committed is there. Records behind that belong to the one batch
+that was at work when the process died; nobody was told of them. A record of a later batch means
+that the index is older than the log, and that cutting would lose mail: then nothing is touched.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+
+from mailkit.errors import StoreCorrupt
+from mailkit.store.sqlite.journal import Journal, list_journals
+from mailkit.store.sqlite.log import SegmentLog, list_segments, scan_segment, segment_name
+
+
+def recover(
+    connection: sqlite3.Connection, directory: str, log: SegmentLog, journal: Journal
+) -> None:
+    """Open log and journal where the index ended.
+
+    :param directory: of the segments.
+    :raises StoreCorrupt: the index is older than the log.
+    """
+    batch, segment, journal_number, journal_size = connection.execute(
+        "SELECT batch, segment, journal, journal_size FROM log_state"
+    ).fetchone()
+    known = dict(connection.execute("SELECT id, size FROM segment").fetchall())
+    present = list_segments(directory)
+    strangers = [number for number in present if number not in known]
+    for number in strangers:
+        _check_batches(directory, number, None, batch)
+    size = known.get(segment, 0)
+    path = os.path.join(directory, segment_name(segment))
+    if segment not in known or segment not in present:
+        segment = 0
+    else:
+        actual = os.path.getsize(path)
+        if actual > size:
+            _check_batches(directory, segment, size, batch)
+        elif actual < size:
+            # Not by a crash of ours; leave it to be looked at.
+            segment = 0
+    for number in strangers:
+        os.unlink(os.path.join(directory, segment_name(number)))
+    log.open(segment, size, max([*known, *present], default=0))
+    if not journal_number:
+        journal_number = max(list_journals(directory), default=0) + 1
+        journal_size = 0
+    journal.open(journal_number, journal_size)
+
+
+def _check_batches(directory: str, number: int, begin: int | None, batch: int) -> None:
+    path = os.path.join(directory, segment_name(number))
+    for record in scan_segment(path, begin):
+        if record.header.batch > batch + 1:
+            raise StoreCorrupt(
+                "The index is older than the mail in the log (was it restored from a backup?); "
+                "run: mailkit repair"
+            )

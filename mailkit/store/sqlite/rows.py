@@ -1,0 +1,101 @@
+"""Reading and changing sets of message rows; SQL that the writer's operations share."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from mailkit.model import MessageInfo
+from mailkit.store.sqlite.flags import FlagSets
+
+#: Share of the wanted rows in a range, above which reading the whole range is cheaper.
+_DENSE = 0.2
+
+
+class Row(NamedTuple):
+    """A message's row, in the order of :data:`COLUMNS`."""
+
+    uid: int
+    flags: int
+    internal_date: int
+    size: int
+    modseq: int
+    body_id: int
+    thread_id: int | None
+    save_date: int
+
+
+#: What is selected for a :class:`Row`.
+COLUMNS = "uid, flags, internal_date, size, modseq, body_id, thread_id, save_date"
+_IN_RANGE = f"SELECT {COLUMNS} FROM message WHERE mailbox_id = ? AND uid BETWEEN ? AND ?"
+_IN_LIST = (
+    f"SELECT {COLUMNS} FROM message"
+    " WHERE mailbox_id = ? AND uid IN (SELECT value FROM json_each(?)) ORDER BY uid"
+)
+
+
+class Selection(NamedTuple):
+    """Rows of one mailbox by ascending UID."""
+
+    rows: list[tuple[int, int, int, int, int, int, int | None, int]]
+    #: They are all rows from the first one's UID to the last one's.
+    is_range: bool
+
+
+def select_rows(connection: sqlite3.Connection, mailbox_id: int, uids: Sequence[int]) -> Selection:
+    """The rows of those UIDs that exist.
+
+    :param uids: ascending.
+    """
+    if not len(uids):
+        return Selection([], True)
+    first, last = uids[0], uids[-1]
+    span = last - first + 1
+    if span == len(uids):
+        rows = connection.execute(_IN_RANGE, (mailbox_id, first, last)).fetchall()
+        return Selection(rows, True)
+    if len(uids) < span * _DENSE:
+        rows = connection.execute(_IN_LIST, (mailbox_id, json.dumps(list(uids)))).fetchall()
+        return Selection(rows, len(rows) == 1)
+    present = connection.execute(_IN_RANGE, (mailbox_id, first, last)).fetchall()
+    wanted = set(uids)
+    rows = [row for row in present if row[0] in wanted]
+    return Selection(rows, len(rows) == len(present))
+
+
+def condition(uids: Sequence[int], is_range: bool) -> tuple[str, tuple[object, ...]]:
+    """SQL that holds for these UIDs of a mailbox, and its parameters.
+
+    :param uids: ascending, at least one, all of messages that exist.
+    :param is_range: no other message lies between them.
+    """
+    if is_range or uids[-1] - uids[0] + 1 == len(uids):
+        return "uid BETWEEN ? AND ?", (uids[0], uids[-1])
+    return "uid IN (SELECT value FROM json_each(?))", (json.dumps(list(uids)),)
+
+
+def to_infos(
+    rows: Sequence[tuple[int, int, int, int, int, int, int | None, int]], flag_sets: FlagSets
+) -> list[MessageInfo]:
+    """What the contracts show of rows."""
+    # tuple.__new__ goes around the Python function that a NamedTuple has for it.
+    new = tuple.__new__
+    info = MessageInfo
+    return [
+        new(
+            info,
+            (
+                uid,
+                flag_sets[flags],
+                date,
+                size,
+                modseq,
+                f"M{body:x}",
+                None if thread is None else f"T{thread:x}",
+                saved,
+            ),
+        )
+        for uid, flags, date, size, modseq, body, thread, saved in rows
+    ]

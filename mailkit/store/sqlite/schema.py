@@ -1,0 +1,220 @@
+"""The index's tables, the steps that made them what they are, and how it is opened.
+
+``PRAGMA user_version`` counts the steps of :data:`MIGRATIONS` that a database has seen. A step is
+never changed once it was released; a new one is added behind it.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Sequence
+
+from mailkit.errors import StoreCorrupt, StoreUnavailable
+
+#: Name of the index in the store's directory.
+INDEX_NAME = "index.sqlite"
+#: Milliseconds that a process waits for another one's transaction.
+BUSY_TIMEOUT = 10_000
+
+_STEP_1 = """
+CREATE TABLE setting (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
+INSERT INTO setting VALUES ('uid_validity', 0);
+
+CREATE TABLE domain (name TEXT PRIMARY KEY) WITHOUT ROWID;
+
+CREATE TABLE account (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    name TEXT NOT NULL UNIQUE,
+    password_hash TEXT,
+    modseq INTEGER NOT NULL DEFAULT 1
+);
+
+CREATE TABLE alias (address TEXT PRIMARY KEY, targets TEXT NOT NULL) WITHOUT ROWID;
+
+CREATE TABLE mailbox (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    account_id INTEGER NOT NULL REFERENCES account,
+    name TEXT NOT NULL,
+    uid_validity INTEGER NOT NULL,
+    uid_next INTEGER NOT NULL DEFAULT 1,
+    highest_modseq INTEGER NOT NULL DEFAULT 1,
+    messages INTEGER NOT NULL DEFAULT 0,
+    unseen INTEGER NOT NULL DEFAULT 0,
+    size INTEGER NOT NULL DEFAULT 0,
+    first_recent_uid INTEGER NOT NULL DEFAULT 1,
+    forgotten_modseq INTEGER NOT NULL DEFAULT 0,
+    special_use TEXT,
+    selectable INTEGER NOT NULL DEFAULT 1,
+    UNIQUE (account_id, name)
+);
+
+CREATE TABLE subscription (
+    account_id INTEGER NOT NULL REFERENCES account,
+    name TEXT NOT NULL,
+    PRIMARY KEY (account_id, name)
+) WITHOUT ROWID;
+
+CREATE TABLE keyword_set (
+    id INTEGER PRIMARY KEY,
+    account_id INTEGER NOT NULL REFERENCES account,
+    keywords TEXT NOT NULL,
+    UNIQUE (account_id, keywords)
+);
+
+CREATE TABLE message (
+    mailbox_id INTEGER NOT NULL,
+    uid INTEGER NOT NULL,
+    flags INTEGER NOT NULL,
+    internal_date INTEGER NOT NULL,
+    size INTEGER NOT NULL,
+    modseq INTEGER NOT NULL,
+    created_modseq INTEGER NOT NULL,
+    body_id INTEGER NOT NULL,
+    save_date INTEGER NOT NULL,
+    thread_id INTEGER,
+    PRIMARY KEY (mailbox_id, uid)
+) WITHOUT ROWID;
+CREATE INDEX message_modseq ON message (mailbox_id, modseq);
+
+CREATE TABLE vanished (
+    mailbox_id INTEGER NOT NULL,
+    modseq INTEGER NOT NULL,
+    first_uid INTEGER NOT NULL,
+    last_uid INTEGER NOT NULL,
+    PRIMARY KEY (mailbox_id, modseq, first_uid)
+) WITHOUT ROWID;
+
+CREATE TABLE doomed_mailbox (id INTEGER PRIMARY KEY);
+
+CREATE TABLE body (
+    id INTEGER PRIMARY KEY,
+    segment INTEGER NOT NULL,
+    position INTEGER NOT NULL,
+    start INTEGER NOT NULL,
+    size INTEGER NOT NULL,
+    refs INTEGER NOT NULL
+);
+CREATE INDEX body_dead ON body (id) WHERE refs = 0;
+
+CREATE TABLE segment (
+    id INTEGER PRIMARY KEY,
+    size INTEGER NOT NULL,
+    dead INTEGER NOT NULL DEFAULT 0
+);
+
+CREATE TABLE log_state (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    batch INTEGER NOT NULL,
+    lsn INTEGER NOT NULL,
+    segment INTEGER NOT NULL,
+    journal INTEGER NOT NULL,
+    journal_size INTEGER NOT NULL
+);
+INSERT INTO log_state VALUES (1, 0, 1, 0, 0, 0);
+"""
+
+# Apart from the message rows, because it is ten times as wide as those.
+_STEP_2 = """
+CREATE TABLE summary (
+    body_id INTEGER PRIMARY KEY,
+    envelope BLOB NOT NULL,
+    body_structure BLOB NOT NULL,
+    header BLOB NOT NULL
+);
+"""
+
+#: SQL of each step.
+MIGRATIONS: Sequence[str] = (_STEP_1, _STEP_2)
+
+
+def connect(path: str, *, read_only: bool = False) -> sqlite3.Connection:
+    """A connection with our settings, in autocommit mode, for use by one thread at a time.
+
+    :raises StoreUnavailable: the file can't be opened.
+    """
+    mode = "ro" if read_only else "rwc"
+    quoted = path.replace("%", "%25").replace("?", "%3f").replace("#", "%23")
+    try:
+        connection = sqlite3.connect(
+            f"file:{quoted}?mode={mode}",
+            uri=True,
+            timeout=BUSY_TIMEOUT / 1000,
+            isolation_level=None,
+            check_same_thread=False,
+            cached_statements=512,
+        )
+    except sqlite3.Error as error:
+        raise StoreUnavailable(f"Cannot open {path}: {error}") from error
+    return connection
+
+
+def configure(connection: sqlite3.Connection, *, cache_kib: int = 16_384) -> None:
+    """Settings that a connection of the store needs."""
+    # Checkpoints are done by the maintenance thread, never inside a commit.
+    connection.execute("PRAGMA wal_autocheckpoint = 0")
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute(f"PRAGMA cache_size = -{cache_kib}")
+    connection.execute("PRAGMA secure_delete = OFF")
+    connection.execute("PRAGMA temp_store = MEMORY")
+
+
+def open_index(
+    directory: str, *, migrations: Sequence[str] = MIGRATIONS, create: bool = True
+) -> sqlite3.Connection:
+    """Open the index in a store's directory for writing, bringing it up to date.
+
+    :param create: make a new one if there is none.
+    :raises StoreUnavailable: it can't be opened.
+    :raises StoreCorrupt: it is not an index of ours, or damaged, or of a newer version.
+    """
+    path = os.path.join(directory, INDEX_NAME)
+    if not create and not os.path.exists(path):
+        raise StoreUnavailable(f"There is no mail store in {directory}")
+    connection = connect(path)
+    try:
+        if version_of(connection) == 0:
+            connection.execute("PRAGMA journal_mode = WAL")
+        configure(connection)
+        migrate(connection, migrations)
+    except sqlite3.OperationalError as error:
+        connection.close()
+        raise StoreUnavailable(f"Cannot open {path}: {error}") from error
+    except sqlite3.DatabaseError as error:
+        connection.close()
+        raise StoreCorrupt(f"{path} is damaged ({error}); run: mailkit repair") from error
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def version_of(connection: sqlite3.Connection) -> int:
+    """Number of the steps that the database has seen."""
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    return int(version)
+
+
+def migrate(connection: sqlite3.Connection, migrations: Sequence[str] = MIGRATIONS) -> None:
+    """Do the steps that are missing, each in a transaction of its own.
+
+    :raises StoreCorrupt: the database was made by a newer mailkit.
+    """
+    while (version := version_of(connection)) < len(migrations):
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            # Another process may have been faster.
+            if version_of(connection) == version:
+                for statement in migrations[version].split(";\n"):
+                    if statement.strip():
+                        connection.execute(statement)
+                connection.execute(f"PRAGMA user_version = {version + 1}")
+            connection.execute("COMMIT")
+        except BaseException:
+            connection.execute("ROLLBACK")
+            raise
+    if version > len(migrations):
+        raise StoreCorrupt(
+            f"The mail store has version {version}, made by a newer mailkit; "
+            f"this one knows versions up to {len(migrations)}"
+        )

@@ -1,0 +1,23 @@
+"""Sizes and limits of the embedded store."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class StoreSettings:
+    """How a store works; the defaults suit a server."""
+
+    #: Octets after which a new segment of the log is begun.
+    segment_size: int = 64 * 1024 * 1024
+    #: Octets of a message from which its spool's file becomes a segment of its own.
+    large_body: int = 1024 * 1024
+    #: Octets that a spool keeps in memory.
+    spool_memory: int = 256 * 1024
+    #: Seconds between two looks of the maintenance: checkpoints, freed space, missing summaries.
+    maintenance_interval: float = 1.0
+    #: Share of a segment that must be garbage before its live bodies are moved.
+    garbage_ratio: float = 0.5
+    #: Whether summaries of new messages are made while nothing else is to be done.
+    summarize_ahead: bool = True

@@ -1,0 +1,131 @@
+"""The embedded store, ``sqlite:DIR``.
+
+::
+
+    store = SQLiteStore("/var/lib/mail")     # does nothing yet
+    store.open()                             # or by the first use; takes the lock, starts a thread
+    ...
+    await store.close()                      # finishes what was accepted
+
+A server calls :meth:`SQLiteStore.open` when it starts, not before: threads and locks do not survive
+the ``fork`` of a daemon. It raises :class:`~mailkit.errors.StoreUnavailable` when another process
+has the directory open, naming that process. Administration beside a running server goes through
+:class:`~mailkit.store.sqlite.SQLiteDirectory`.
+
+In the directory are ``index.sqlite``, ``log/`` with the bodies, ``tmp/`` with what is being
+received, and ``lock``.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from collections.abc import Callable, Sequence
+from typing import cast
+
+from twisted.internet.interfaces import IReactorTime
+from zope.interface import implementer
+
+from mailkit._typing import override
+from mailkit.errors import MailError, StoreUnavailable
+from mailkit.interfaces import IDirectory, IDirectoryAdmin, IMailStore, ISpooling
+from mailkit.model import LocalDelivery, LocalResult
+from mailkit.spool import Spool
+from mailkit.store.sqlite.account import SQLiteAccount, new_spool
+from mailkit.store.sqlite.content import SpooledFile, take_spool
+from mailkit.store.sqlite.core import Core, Reactor
+from mailkit.store.sqlite.directory import Change, ChangeDirectory, DirectoryBase
+from mailkit.store.sqlite.operations import Deliver
+from mailkit.store.sqlite.settings import StoreSettings
+
+
+@implementer(IMailStore, ISpooling, IDirectory, IDirectoryAdmin)
+class SQLiteStore(DirectoryBase):
+    """A store in a directory of this machine, for one process.
+
+    :param directory: made if it is missing.
+    :param reactor: the one whose thread all calls come from; Twisted's own when None.
+    :param clock: source of time; the system's when None.
+    :param separator: between user and detail of a sub-address; empty for none.
+    :param flush: makes a file of the log durable, given its descriptor.
+    """
+
+    def __init__(
+        self,
+        directory: str,
+        *,
+        reactor: Reactor | None = None,
+        clock: IReactorTime | None = None,
+        separator: str = "+",
+        settings: StoreSettings = StoreSettings(),  # noqa: B008
+        flush: Callable[[int], None] = os.fdatasync,
+    ) -> None:
+        self.directory = os.path.abspath(directory)
+        self.separator = separator
+        self._reactor = reactor
+        self._seconds = time.time if clock is None else clock.seconds
+        self._settings = settings
+        self._flush = flush
+        self._core: Core | None = None
+        self._closed = False
+
+    def open(self) -> None:
+        """Take the directory. What is open already stays open.
+
+        :raises StoreUnavailable: another process has it, it can't be written, or it was closed.
+        :raises StoreCorrupt: index and log do not fit together.
+        """
+        if self._closed:
+            raise StoreUnavailable("The mail store is closed")
+        if self._core is None:
+            reactor = self._reactor
+            if reactor is None:
+                from twisted.internet import reactor as default
+
+                reactor = cast(Reactor, default)
+            self._core = Core(self.directory, reactor, self._seconds, self._settings, self._flush)
+
+    @property
+    def core(self) -> Core:
+        """The insides, opened now if they are not yet."""
+        if self._core is None:
+            self.open()
+        assert self._core is not None
+        return self._core
+
+    async def open_account(self, name: str) -> SQLiteAccount:
+        core = self.core
+        core.reader.account_id(name)
+        return SQLiteAccount(core, name)
+
+    async def deliver(
+        self, message: Spool, deliveries: Sequence[LocalDelivery]
+    ) -> Sequence[LocalResult]:
+        core = self.core
+        try:
+            content = take_spool(core, message)
+            if isinstance(content, SpooledFile):
+                content = await core.in_thread(content.prepare)
+        except MailError as error:
+            return [LocalResult(error=error) for _ in deliveries]
+        return await core.submit(Deliver(content, deliveries))
+
+    async def close(self) -> None:
+        self._closed = True
+        core, self._core = self._core, None
+        if core is not None:
+            await core.close()
+
+    def new_spool(self) -> Spool:
+        return new_spool(self.core)
+
+    # The directory.
+
+    @override
+    def connection(self) -> sqlite3.Connection:
+        return self.core.reader.connection
+
+    @override
+    async def apply(self, change: Change, note: list[object] | None = None) -> None:
+        await self.core.submit(ChangeDirectory(change, note))

@@ -1,0 +1,288 @@
+"""One transaction of the writer: rows and bodies that wait for the end of the batch.
+
+An operation gets a :class:`Transaction`. New messages are collected and reach the index by a few
+statements of many rows each: between two steps of a statement sqlite3 lets go of the interpreter's
+lock, and under load it waits long to get it back.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import zlib
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from mailkit.errors import MailError
+from mailkit.model import FlagOp
+from mailkit.store.sqlite.flags import KEYWORD_SHIFT, SEEN_BIT, SYSTEM_MASK
+from mailkit.store.sqlite.journal import Journal, Note
+from mailkit.store.sqlite.log import (
+    BODY,
+    MAX_META,
+    RECORD_HEADER_SIZE,
+    SPOOL_RESERVE,
+    Location,
+    SegmentLog,
+)
+from mailkit.store.sqlite.states import MailboxState, States
+
+__all__ = ["Content", "FlagOp", "Target", "Transaction"]
+
+#: UIDs end here (RFC 3501 section 9, nz-number).
+MAX_UID = 2**32 - 1
+# Rows of one statement; each size is prepared once.
+_CHUNKS = (64, 8, 1)
+
+
+class Content(NamedTuple):
+    """The octets of a message: in memory, or in a file of which the store may dispose."""
+
+    data: bytes | None
+    size: int
+    #: The file with the content at :data:`SPOOL_RESERVE`, synced.
+    path: str = ""
+    #: What comes before the file's content.
+    prefix: bytes = b""
+    #: Of all octets, when they are in a file.
+    crc: int = 0
+
+
+class Target(NamedTuple):
+    """Where a message is to be put."""
+
+    mailbox: MailboxState
+    flags: int
+    internal_date: int
+
+
+def _insert_sql(head: str, columns: int, rows: int) -> str:
+    row = "(" + ",".join("?" * columns) + ")"
+    return head + ",".join([row] * rows)
+
+
+class RowBuffer:
+    """Rows for one table, inserted many at a time."""
+
+    def __init__(self, head: str, columns: int, tail: str = "") -> None:
+        self._sql = {count: _insert_sql(head, columns, count) + tail for count in _CHUNKS}
+        self.rows: list[tuple[object, ...]] = []
+
+    def flush(self, connection: sqlite3.Connection) -> None:
+        rows, self.rows = self.rows, []
+        begin = 0
+        for count in _CHUNKS:
+            sql = self._sql[count]
+            while len(rows) - begin >= count:
+                chunk = rows[begin : begin + count]
+                connection.execute(sql, [value for row in chunk for value in row])
+                begin += count
+
+
+_PUT = "INSERT INTO message (mailbox_id, uid, flags, internal_date, size, modseq, created_modseq, body_id, save_date) VALUES "
+_BODY = "INSERT INTO body (id, segment, position, start, size, refs) VALUES "
+_COUNT = "UPDATE mailbox SET uid_next = v.column2, highest_modseq = v.column3, messages = v.column4, unseen = v.column5, size = v.column6 FROM (VALUES "
+_MODSEQ = "UPDATE account SET modseq = v.column2 FROM (VALUES "
+
+
+class Transaction:
+    """What an operation may do. Used by the writer's thread alone.
+
+    :param batch: number of the batch, one more than the last committed.
+    :param lsn: the first log sequence number that is free.
+    """
+
+    def __init__(
+        self, connection: sqlite3.Connection, log: SegmentLog, journal: Journal, states: States
+    ) -> None:
+        self.connection = connection
+        self.log = log
+        self.journal = journal
+        self.states = states
+        self.batch = 0
+        self.lsn = 0
+        #: Seconds since the epoch.
+        self.now = 0
+        #: Set by whatever changes something: from here on a refusal undoes the whole batch.
+        self.changed = False
+        #: Mailboxes whose watchers are told.
+        self.touched: set[int] = set()
+        self._notes: list[Note] = []
+        self._dirty: set[MailboxState] = set()
+        self._messages = RowBuffer(_PUT, 9)
+        self._bodies = RowBuffer(_BODY, 6)
+        self._mailbox_rows = RowBuffer(_COUNT, 6, ") AS v WHERE mailbox.id = v.column1")
+        self._account_rows = RowBuffer(_MODSEQ, 2, ") AS v WHERE account.id = v.column1")
+
+    def begin(self, now: int) -> None:
+        """Begin a batch; the index's transaction has begun."""
+        self.now = now
+        self.batch, self.lsn = self.connection.execute(
+            "SELECT batch + 1, lsn FROM log_state"
+        ).fetchone()
+        self.changed = False
+        self.touched = set()
+        self._notes = []
+        self._dirty = set()
+        for buffer in (self._messages, self._bodies, self._mailbox_rows, self._account_rows):
+            buffer.rows = []
+        self.log.begin()
+
+    def note(self, note: Note) -> None:
+        """Put a change down in the journal."""
+        self._notes.append(note)
+
+    def touch(self, mailbox: MailboxState) -> None:
+        """The mailbox's counters have changed."""
+        self.changed = True
+        self._dirty.add(mailbox)
+        self.touched.add(mailbox.id)
+
+    def next_modseq(self, mailbox: MailboxState) -> int:
+        """A modification sequence for a change of the mailbox that is being made."""
+        mailbox.account.modseq += 1
+        mailbox.highest_modseq = mailbox.account.modseq
+        self.touch(mailbox)
+        return mailbox.highest_modseq
+
+    def keywords(self, flags: int) -> list[str]:
+        """The keywords in a flags integer, for a note."""
+        if not flags >> KEYWORD_SHIFT:
+            return []
+        return sorted(f for f in self.states.flag_sets[flags] if not f.startswith("\\"))
+
+    def next_lsn(self) -> int:
+        self.lsn += 1
+        return self.lsn - 1
+
+    def check_room(self, mailbox: MailboxState, count: int) -> None:
+        """:raises MailError: there are not that many UIDs left."""
+        if mailbox.uid_next + count > MAX_UID:
+            raise MailError("The mailbox has no message numbers left; make a new one")
+
+    def add_message(self, content: Content, targets: Sequence[Target]) -> list[int]:
+        """Put one message into mailboxes, its octets once.
+
+        :returns: the new UIDs, one a target.
+        """
+        size = content.size
+        body_id = self.next_lsn()
+        uids = []
+        placements = []
+        for mailbox, flags, date in targets:
+            modseq = self.next_modseq(mailbox)
+            uid = mailbox.uid_next
+            mailbox.uid_next = uid + 1
+            mailbox.messages += 1
+            mailbox.unseen += not flags & SEEN_BIT
+            mailbox.size += size
+            self._messages.rows.append(
+                (mailbox.id, uid, flags, date, size, modseq, modseq, body_id, self.now)
+            )
+            uids.append(uid)
+            placements.append(
+                [
+                    mailbox.id,
+                    uid,
+                    modseq,
+                    flags & SYSTEM_MASK,
+                    self.keywords(flags),
+                    date,
+                    self.now,
+                    mailbox.account.name,
+                    mailbox.name,
+                    mailbox.uid_validity,
+                ]
+            )
+        location = self._add_body(content, body_id, self._meta(placements, body_id, size))
+        self._bodies.rows.append((body_id, *location, size, len(targets)))
+        return uids
+
+    def _meta(self, placements: list[list[object]], body_id: int, size: int) -> bytes:
+        """Meta data of a body's record; the journal takes what is too long for it."""
+        meta = json.dumps(placements, separators=(",", ":")).encode()
+        if len(meta) <= MAX_META:
+            return meta
+        for mailbox_id, uid, modseq, bits, keywords, date, save_date, *_ in placements:
+            row = [uid, body_id, bits, keywords, date, save_date, size]
+            self.note(["put", mailbox_id, modseq, [row]])
+        return b"[]"
+
+    def _add_body(self, content: Content, body_id: int, meta: bytes) -> Location:
+        if content.data is not None:
+            crc = zlib.crc32(content.data)
+            return self.log.append(BODY, body_id, self.batch, meta, (content.data,), crc)
+        return self.log.adopt(
+            content.path,
+            SPOOL_RESERVE,
+            body_id,
+            self.batch,
+            meta,
+            content.prefix,
+            content.size,
+            content.crc,
+        )
+
+    def flush(self) -> None:
+        """Send the rows that wait to the index: whoever reads or changes messages needs them."""
+        self._bodies.flush(self.connection)
+        self._messages.flush(self.connection)
+
+    def flush_counters(self) -> None:
+        """Send the counters of mailboxes and accounts to the index."""
+        dirty, self._dirty = self._dirty, set()
+        self._mailbox_rows.rows = [
+            (m.id, m.uid_next, m.highest_modseq, m.messages, m.unseen, m.size) for m in dirty
+        ]
+        self._account_rows.rows = [
+            (account.id, account.modseq) for account in {mailbox.account for mailbox in dirty}
+        ]
+        self._mailbox_rows.flush(self.connection)
+        self._account_rows.flush(self.connection)
+
+    def finish(self) -> bool:
+        """Send everything to the index and the log; the commit alone is missing.
+
+        :returns: whether there is anything to commit.
+        """
+        self.flush()
+        self.flush_counters()
+        self._note_log()
+        self.log.sync()
+        return self.changed
+
+    def _note_log(self) -> None:
+        if not (self.changed or self._notes or self.log.sizes):
+            return
+        if self._notes:
+            self.journal.append(self._notes, self.next_lsn(), self.batch)
+        for segment, size in self.log.sizes.items():
+            self.connection.execute(
+                "INSERT INTO segment (id, size) VALUES (?, ?)"
+                " ON CONFLICT (id) DO UPDATE SET size = excluded.size",
+                (segment, size),
+            )
+        self.connection.execute(
+            "UPDATE log_state SET batch = ?, lsn = ?, segment = ?, journal = ?, journal_size = ?",
+            (self.batch, self.lsn, self.log.segment, self.journal.number, self.journal.size),
+        )
+
+    def committed(self) -> None:
+        """The index has committed."""
+        self.log.finish()
+        self.journal.finish()
+        self.states.trim()
+
+    def rollback(self) -> None:
+        """Undo everything outside the index, which is rolled back already."""
+        self.log.rollback()
+        self.journal.rollback()
+        self.states.clear()
+
+
+def record_length(position: int, start: int, size: int) -> int:
+    """Octets that a body's record takes in its segment."""
+    return start - position + size
+
+
+assert SPOOL_RESERVE > MAX_META + RECORD_HEADER_SIZE

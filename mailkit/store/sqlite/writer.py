@@ -1,0 +1,316 @@
+"""The one thread that changes a store: it does what waits in one transaction, then answers it all.
+
+An operation that raises a :class:`MailError` before it has changed anything is answered with that
+error and disturbs nobody. Any other failure rolls the batch back. When disk or index were the
+cause, all of the batch are answered with :class:`StoreUnavailable`; otherwise each operation is
+tried again in a transaction of its own, so that only the culprit fails.
+"""
+
+from __future__ import annotations
+
+import queue
+import sqlite3
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from mailkit.errors import MailError, StoreUnavailable
+from mailkit.store.sqlite.transaction import Transaction
+
+#: Operations of one transaction.
+MAX_BATCH = 256
+#: Octets of bodies in memory in one transaction.
+MAX_BATCH_OCTETS = 16 * 1024 * 1024
+#: Lazy operations that ride along with one transaction.
+MAX_LAZY = 64
+#: Seconds that lazy operations wait for a transaction to ride along with.
+LAZY_DELAY = 0.1
+
+T = TypeVar("T")
+
+
+class Operation(Generic[T]):
+    """A change of the store. Made on the reactor's thread, run by the writer's."""
+
+    __slots__ = ()
+
+    #: Octets of bodies that it brings along in memory.
+    weight = 0
+
+    def run(self, tx: Transaction) -> T:
+        """Do it. May be called again after the transaction was rolled back."""
+        raise NotImplementedError
+
+    def failed(self, error: MailError) -> T:
+        """Turn a failure of the whole transaction into a result, or raise it."""
+        raise error
+
+    def discard(self) -> None:
+        """It has failed for good: remove files that came with it."""
+
+
+class FromThread(Protocol):
+    """The part of a reactor that the writer needs."""
+
+    def callFromThread(self, callable: Callable[..., object], *args: Any) -> object:  # noqa: N802
+        """Run a function on the reactor's thread."""
+
+
+class _Entry(NamedTuple):
+    operation: Operation[Any]
+    waiter: Deferred[Any] | Future[Any] | None
+    #: Not worth a flush of its own.
+    lazy: bool = False
+
+
+class _Raised(NamedTuple):
+    """The answer of an operation that failed."""
+
+    error: BaseException
+
+
+class _Isolate(Exception):
+    """An operation failed after it had changed something."""
+
+
+_CLOSE = _Entry(Operation(), None)
+_WAKE = _Entry(Operation(), None)
+
+
+class Writer:
+    """Owns the writing connection and the end of the log.
+
+    :param tx: the transaction object, with its connection.
+    :param reactor: where the answers are given.
+    :param clock: seconds since the epoch.
+    :param announce: called on the reactor's thread with the ids of the mailboxes that changed,
+        after each transaction's answers.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        tx: Transaction,
+        reactor: FromThread,
+        clock: Callable[[], float],
+        announce: Callable[[set[int]], None],
+    ) -> None:
+        self._tx = tx
+        self._connection = tx.connection
+        self._reactor = reactor
+        self._clock = clock
+        self._announce = announce
+        self._queue: queue.SimpleQueue[_Entry] = queue.SimpleQueue()
+        self._lazy: deque[_Entry] = deque()
+        self._data_version = -1
+        self._synchronous = True
+        #: Held while a transaction is at work; the maintenance takes it for what must fit between.
+        self.gate = threading.Lock()
+        #: Transactions committed so far.
+        self.commits = 0
+        self._stopped: Deferred[None] = Deferred()
+        self._thread = threading.Thread(target=self._loop, name="mailkit-writer", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def submit(self, operation: Operation[T]) -> Deferred[T]:
+        """Do an operation; the answer comes when it is durable."""
+        deferred: Deferred[T] = Deferred()
+        self._queue.put(_Entry(operation, deferred))
+        return deferred
+
+    def submit_lazy(self, operation: Operation[T]) -> Deferred[T]:
+        """Do an operation with the next ones, or soon; losing it in a crash must be harmless."""
+        deferred: Deferred[T] = Deferred()
+        self._lazy.append(_Entry(operation, deferred, True))
+        self._queue.put(_WAKE)
+        return deferred
+
+    def submit_future(self, operation: Operation[T]) -> Future[T]:
+        """Do an operation lazily, for another thread than the reactor's."""
+        future: Future[T] = Future()
+        self._lazy.append(_Entry(operation, future, True))
+        self._queue.put(_WAKE)
+        return future
+
+    @property
+    def waiting(self) -> int:
+        """Operations that wait; a guess."""
+        return self._queue.qsize()
+
+    def stop(self) -> Deferred[None]:
+        """Let the thread finish what was submitted and end."""
+        self._queue.put(_CLOSE)
+        return self._stopped
+
+    # The writer's thread.
+
+    def _loop(self) -> None:
+        closing = False
+        while not closing:
+            entries, closing = self._collect()
+            if closing:
+                entries.extend(self._drain())
+            entries.extend(self._take_lazy(closing))
+            for begin in range(0, len(entries), MAX_BATCH):
+                self._process(entries[begin : begin + MAX_BATCH])
+        self._reactor.callFromThread(self._stopped.callback, None)
+
+    def _collect(self) -> tuple[list[_Entry], bool]:
+        """Wait for an operation, then take all that wait; nothing when lazy ones waited enough."""
+        entry = _WAKE
+        while entry is _WAKE:
+            try:
+                entry = self._queue.get(timeout=LAZY_DELAY if self._lazy else None)
+            except queue.Empty:
+                return [], False
+        entries: list[_Entry] = []
+        octets = 0
+        while entry is not _CLOSE:
+            if entry is not _WAKE:
+                entries.append(entry)
+                octets += entry.operation.weight
+                if len(entries) >= MAX_BATCH or octets >= MAX_BATCH_OCTETS:
+                    return entries, False
+            try:
+                entry = self._queue.get_nowait()
+            except queue.Empty:
+                return entries, False
+        return entries, True
+
+    def _drain(self) -> list[_Entry]:
+        entries = []
+        while not self._queue.empty():
+            entries.append(self._queue.get())
+        return [entry for entry in entries if entry not in (_CLOSE, _WAKE)]
+
+    def _take_lazy(self, closing: bool) -> list[_Entry]:
+        limit = len(self._lazy) if closing else MAX_LAZY
+        taken: list[_Entry] = []
+        while self._lazy and len(taken) < limit:
+            taken.append(self._lazy.popleft())
+        return taken
+
+    def _process(self, entries: Sequence[_Entry]) -> None:
+        if not entries:
+            return
+        with self.gate:
+            answers, touched = self._attempt_all(entries)
+        waiting: list[tuple[Deferred[Any], object]] = []
+        for entry, answer in zip(entries, answers, strict=True):
+            if isinstance(answer, _Raised):
+                entry.operation.discard()
+            if isinstance(entry.waiter, Future):
+                _resolve(entry.waiter, answer)
+            elif entry.waiter is not None:
+                waiting.append((entry.waiter, answer))
+        if waiting or touched:
+            self._reactor.callFromThread(self._answer, waiting, touched)
+
+    def _attempt_all(self, entries: Sequence[_Entry]) -> tuple[list[object], set[int]]:
+        """Answers of all entries, one transaction if all goes well."""
+        try:
+            return self._attempt(entries), self._tx.touched
+        except Exception as error:
+            self._undo()
+            if _is_outage(error):
+                self.log.error("the store cannot be written: {error}", error=error)
+                return [self._refuse(entry) for entry in entries], set()
+            if len(entries) == 1:
+                return [_Raised(_own_error(error))], set()
+        answers: list[object] = []
+        touched: set[int] = set()
+        for entry in entries:
+            answer, changed = self._attempt_all([entry])
+            answers.extend(answer)
+            touched |= changed
+        return answers, touched
+
+    def _attempt(self, entries: Sequence[_Entry]) -> list[object]:
+        """Do everything in one transaction; raises when it could not be committed."""
+        self._set_synchronous(not all(entry.lazy for entry in entries))
+        connection, tx = self._connection, self._tx
+        connection.execute("BEGIN IMMEDIATE")
+        # An administrator's command in another process may have changed what is remembered.
+        (version,) = connection.execute("PRAGMA data_version").fetchone()
+        if version != self._data_version:
+            tx.states.clear()
+            self._data_version = version
+        tx.begin(int(self._clock()))
+        answers: list[object] = []
+        changed = False
+        for entry in entries:
+            tx.changed = False
+            try:
+                answers.append(entry.operation.run(tx))
+            except MailError as error:
+                if tx.changed:
+                    raise _Isolate from error
+                answers.append(_Raised(error))
+            changed = changed or tx.changed
+        tx.changed = changed
+        tx.finish()
+        connection.execute("COMMIT")
+        tx.committed()
+        self.commits += 1
+        return answers
+
+    def _set_synchronous(self, full: bool) -> None:
+        if full is not self._synchronous:
+            self._connection.execute(f"PRAGMA synchronous = {'FULL' if full else 'NORMAL'}")
+            self._synchronous = full
+
+    def _undo(self) -> None:
+        try:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+        except sqlite3.Error as error:
+            self.log.error("cannot roll back: {error}", error=error)
+        self._tx.rollback()
+
+    def _refuse(self, entry: _Entry) -> object:
+        try:
+            return entry.operation.failed(StoreUnavailable())
+        except MailError as error:
+            return _Raised(error)
+
+    # The reactor's thread.
+
+    def _answer(self, waiting: list[tuple[Deferred[Any], object]], touched: set[int]) -> None:
+        for deferred, answer in waiting:
+            # One that was cancelled ignores this.
+            if isinstance(answer, _Raised):
+                deferred.errback(answer.error)
+            else:
+                deferred.callback(answer)
+        if touched:
+            self._announce(touched)
+
+
+def _is_outage(error: Exception) -> bool:
+    """Whether disk or index failed, rather than an operation."""
+    if isinstance(error, (sqlite3.OperationalError, OSError)):
+        return True
+    # A damaged file is reported by the base class itself.
+    return type(error) is sqlite3.DatabaseError
+
+
+def _own_error(error: Exception) -> BaseException:
+    """The refusal behind a transaction that was undone because of it, or the bug itself."""
+    if isinstance(error, _Isolate) and error.__cause__ is not None:
+        return error.__cause__
+    return error
+
+
+def _resolve(future: Future[Any], answer: object) -> None:
+    if isinstance(answer, _Raised):
+        future.set_exception(answer.error)
+    else:
+        future.set_result(answer)

@@ -1,0 +1,43 @@
+"""The embedded store keeps the contracts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from twisted.trial.unittest import TestCase
+
+from mailkit._typing import override
+from mailkit.store.sqlite import SQLiteDirectory, SQLiteStore
+from mailkit.testing import DirectoryContract, StoreContract, fill_directory
+
+
+class SQLiteStoreContractTests(StoreContract, TestCase):
+    @override
+    async def make_store(self, accounts: Sequence[str]) -> SQLiteStore:
+        store = SQLiteStore(self.mktemp())
+        self.addCleanup(store.close)
+        for account in accounts:
+            await store.add_account(name=account)
+        return store
+
+
+class SQLiteStoreDirectoryContractTests(DirectoryContract, TestCase):
+    @override
+    async def make_directory(
+        self, accounts: Mapping[str, str | None], aliases: Mapping[str, Sequence[str]]
+    ) -> SQLiteStore:
+        store = SQLiteStore(self.mktemp())
+        self.addCleanup(store.close)
+        await fill_directory(store, accounts, aliases)
+        return store
+
+
+class SQLiteDirectoryContractTests(DirectoryContract, TestCase):
+    @override
+    async def make_directory(
+        self, accounts: Mapping[str, str | None], aliases: Mapping[str, Sequence[str]]
+    ) -> SQLiteDirectory:
+        directory = SQLiteDirectory(self.mktemp())
+        self.addCleanup(directory.close)
+        await fill_directory(directory, accounts, aliases)
+        return directory
