@@ -140,12 +140,11 @@ def user(connection: POP3Connection, argument: bytes) -> None:
 
 
 def pass_(connection: POP3Connection, argument: bytes) -> _Waiting:
-    if not _passwords_allowed(connection):
-        return None
     # lenient: other commands may stand between USER and PASS.
     name, connection.session.user = connection.session.user, None
     if name is None:
-        connection.write(err("Send USER first"))
+        if _passwords_allowed(connection):
+            connection.write(err("Send USER first"))
         return None
     return _log_in(connection, SASLPassword("", name, parse_password(argument)))
 
@@ -266,43 +265,52 @@ async def _stream_listing(
 def retr(connection: POP3Connection, argument: bytes) -> _Waiting:
     number = parse_number(argument)
     maildrop = connection.maildrop
-    first = b"+OK %d octets\r\n" % maildrop.size(number)
-    return _send_message(connection, maildrop.uid(number), first, None)
+    return _send_whole(connection, maildrop.uid(number), maildrop.size(number))
 
 
 def top(connection: POP3Connection, argument: bytes) -> _Waiting:
     number, lines = parse_top(argument)
     uid = connection.maildrop.uid(number)
-    return _send_message(connection, uid, ok("Top of message follows"), TopFilter(lines))
+    return _send_top(connection, uid, TopFilter(lines))
 
 
-async def _send_message(
-    connection: POP3Connection, uid: int, first: bytes, wanted: TopFilter | None
-) -> None:
+async def _send_whole(connection: POP3Connection, uid: int, size: int) -> None:
     if connection.must_drain:
         await connection.drain()
+    first = b"+OK %d octets\r\n" % size
     try:
         with await connection.mailbox.open_message(uid=uid) as content:
             data = content.read(CHUNK)
-            encoder = DotEncoder()
-            if wanted is None and len(data) < CHUNK:
+            if len(data) == size < CHUNK:
                 # The whole reply in one write.
+                encoder = DotEncoder()
                 connection.write(b"".join((first, encoder.feed(data), encoder.finish())))
-                return
-            await _stream_message(connection, first, content, data, encoder, wanted)
+            else:
+                await _stream_message(connection, first, content, data)
+    except MailError as error:
+        connection.write(for_error(error))
+
+
+async def _send_top(connection: POP3Connection, uid: int, wanted: TopFilter) -> None:
+    if connection.must_drain:
+        await connection.drain()
+    first = ok("Top of message follows")
+    try:
+        with await connection.mailbox.open_message(uid=uid) as content:
+            await _stream_message(connection, first, content, content.read(CHUNK), wanted)
     except MailError as error:
         connection.write(for_error(error))
 
 
 async def _stream_message(
     connection: POP3Connection,
-    first: bytes,
+    before: bytes,
     content: BinaryIO,
     data: bytes,
-    encoder: DotEncoder,
-    wanted: TopFilter | None,
+    wanted: TopFilter | None = None,
 ) -> None:
-    before = first
+    # A short read is not the end: only an empty one is.
+    encoder = DotEncoder()
     try:
         while data:
             if wanted is not None:
@@ -311,8 +319,9 @@ async def _stream_message(
             before = b""
             if wanted is not None and wanted.finished:
                 break
-            await connection.drain()
             data = content.read(CHUNK)
+            if data:
+                await connection.drain()
     except CancelledError:
         raise
     except Exception:

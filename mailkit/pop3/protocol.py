@@ -167,8 +167,7 @@ class POP3Connection(CommandConnection):
         for start in range(0, len(uids), SNAPSHOT_CHUNK):
             await self.drain()
             chunk = uids[start : start + SNAPSHOT_CHUNK]
-            for message in await mailbox.get_messages(uids=chunk):
-                maildrop.add(message.uid, message.size)
+            maildrop.extend(await mailbox.get_messages(uids=chunk))
         return maildrop
 
     def release_maildrop(self) -> None:

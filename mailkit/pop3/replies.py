@@ -62,5 +62,7 @@ def listing(first: bytes, lines: Iterable[bytes]) -> bytes:
 
 def _line(text: str) -> bytes:
     # A bracket at the start would be read as a response code (RFC 2449 section 6.4).
-    octets = text.lstrip("[").encode("ascii", "replace")[:MAX_TEXT]
-    return bytes(o if 0x20 <= o < 0x7F else 0x3F for o in octets) + b"\r\n"
+    text = text.lstrip("[")[:MAX_TEXT]
+    if not (text.isascii() and text.isprintable()):
+        text = "".join(c if " " <= c <= "~" else "?" for c in text)
+    return text.encode("ascii") + b"\r\n"

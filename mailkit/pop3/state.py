@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import enum
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 
 from mailkit.errors import MailboxInUse, MailError
+from mailkit.model import MessageInfo
 from mailkit.wire.sasl import SASLServer
 
 
@@ -50,11 +51,12 @@ class Maildrop:
         self._deleted: set[int] = set()
         self._deleted_octets = 0
 
-    def add(self, uid: int, size: int) -> None:
-        """One more message; only while the session begins."""
-        self._uids.append(uid)
-        self._sizes.append(size)
-        self._octets += size
+    def extend(self, messages: Sequence[MessageInfo]) -> None:
+        """More messages; only while the session begins."""
+        sizes = [message.size for message in messages]
+        self._uids.extend([message.uid for message in messages])
+        self._sizes.extend(sizes)
+        self._octets += sum(sizes)
 
     @property
     def count(self) -> int:

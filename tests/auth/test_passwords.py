@@ -148,13 +148,13 @@ class PasswordHasherTests(SynchronousTestCase):
 
     def test_a_login_given_up_makes_room_for_others(self) -> None:
         hasher = self.hasher(max_pending=1)
-        given_up = hasher.verify(SECRET, "secret")
+        given_up = hasher.verify(SECRET, "wrong")
         given_up.cancel()
         self.failureResultOf(given_up, CancelledError)
         self.executor.deliver()
-        again = hasher.verify(SECRET, "secret")
+        other = hasher.verify(SECRET, "secret")
         self.executor.run()
-        self.assertTrue(self.successResultOf(again))
+        self.assertTrue(self.successResultOf(other))
         self.assertEqual(self.executor.ran, 1)
 
     def test_a_login_repeated_at_once_after_giving_up(self) -> None:

@@ -5,13 +5,17 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from mailkit.errors import MailboxInUse
+from mailkit.model import MessageInfo
 from mailkit.pop3.state import LoginTooSoon, Maildrop, MaildropLocks, NoSuchNumber
+
+
+def message(uid: int, size: int) -> MessageInfo:
+    return MessageInfo(uid, frozenset(), 0, size, 1)
 
 
 def maildrop(*sizes: int) -> Maildrop:
     drop = Maildrop(42)
-    for uid, size in enumerate(sizes, 7):
-        drop.add(uid, size)
+    drop.extend([message(uid, size) for uid, size in enumerate(sizes, 7)])
     return drop
 
 
@@ -50,7 +54,7 @@ class MaildropTests(SynchronousTestCase):
     def test_unique_ids_obey_the_standard(self) -> None:
         # RFC 1939 section 7: 1 to 70 characters from 0x21 to 0x7E.
         drop = Maildrop(2**32 - 1)
-        drop.add(2**32 - 1, 2**40)
+        drop.extend([message(2**32 - 1, 2**40)])
         self.assertEqual(drop.unique_id(1), b"4294967295.4294967295")
         self.assertEqual(drop.octets, 2**40)
 

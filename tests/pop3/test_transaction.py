@@ -120,7 +120,7 @@ class RetrTests(TransactionCase):
 
     def test_a_reply_is_one_write(self) -> None:
         # twisted.mail writes it in two, and delayed ACKs cost 40 ms each.
-        for line in (b"RETR 1", b"TOP 1 1", b"LIST", b"UIDL", b"CAPA", b"STAT"):
+        for line in (b"RETR 1", b"TOP 1 1", b"TOP 1 999", b"LIST", b"UIDL", b"CAPA", b"STAT"):
             self.client.read()
             self.client.send(line + b"\r\n")
             self.assertEqual(len(self.client.transport.writes), 1, line)
@@ -157,6 +157,20 @@ class RetrTests(TransactionCase):
             body = rest[: -len(end)]
             self.assertEqual((b"\n" + body).replace(b"\n..", b"\n.")[1:], content)
             self.assertTrue(mailbox.open_files[0].closed)
+
+    def test_a_file_that_gives_a_little_at_a_time(self) -> None:
+        class Slow(io.BytesIO):
+            def read(self, size: int | None = -1, /) -> bytes:
+                return super().read(7)
+
+        class SlowMailbox(FakeWritableMailbox):
+            def make_file(self, content: bytes) -> BinaryIO:
+                return cast(BinaryIO, Slow(content))
+
+        client = Server(SlowMailbox(ONE, TWO)).login()
+        self.assertEqual(client.ask(b"RETR 1"), self.ask(b"RETR 1"))
+        self.assertEqual(client.ask(b"RETR 2"), self.ask(b"RETR 2"))
+        self.assertEqual(client.ask(b"TOP 2 2"), self.ask(b"TOP 2 2"))
 
     def test_a_client_that_does_not_read_holds_back_the_rest(self) -> None:
         mailbox = FakeWritableMailbox(b"x" * 1_000_000)
