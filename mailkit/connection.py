@@ -8,6 +8,7 @@ commands leave in one write.
 
 from __future__ import annotations
 
+import types
 from abc import ABC, abstractmethod
 from collections.abc import Coroutine, Generator
 from typing import Any, TypeVar, cast
@@ -215,7 +216,7 @@ class CommandConnection(Protocol, ABC):
         self._pumping = True
         budget = COMMANDS_A_TURN
         try:
-            while self._running is None and not (self.closing or self._stopping):
+            while not (self._running or self._lost or self._closing or self._stopping):
                 if budget == 0:
                     self._start(self._next_turn())
                     break
@@ -249,7 +250,7 @@ class CommandConnection(Protocol, ABC):
         except Exception:
             self._log_bug(Failure())  # type: ignore[no-untyped-call]
             return
-        done = Deferred.fromCoroutine(_go_on(waiting, awaited))
+        done: Deferred[None] = Deferred.fromCoroutine(cast(Any, go_on(waiting, awaited)))
         if not done.called or done.paused:
             self._running = done
         done.addErrback(self._log_bug)
@@ -280,7 +281,7 @@ class CommandConnection(Protocol, ABC):
         self._turn_started = self.clock.seconds()
 
     def _limit_input(self) -> None:
-        full = len(self.buffer) > self.factory.input_limit and self._running is not None
+        full = self._running is not None and len(self.buffer) > self.factory.input_limit
         if full != self._input_paused and not (self._lost or self._closing):
             self._input_paused = full
             if full:
@@ -555,8 +556,9 @@ class CommandFactory(Factory):
             del self._by_address[host]
 
 
-def _go_on(coroutine: Coroutine[Any, Any, None], awaited: Any) -> Generator[Any, Any, None]:
-    """The rest of a coroutine that was begun by hand and now waits for ``awaited``."""
+@types.coroutine
+def go_on(coroutine: Coroutine[Any, Any, Any], awaited: Any) -> Generator[Any, Any, Any]:
+    """The rest of a coroutine that was begun by hand (``send(None)``) and waits for ``awaited``."""
     try:
         while True:
             try:
@@ -568,8 +570,8 @@ def _go_on(coroutine: Coroutine[Any, Any, None], awaited: Any) -> Generator[Any,
                 awaited = coroutine.throw(error)
             else:
                 awaited = coroutine.send(result)
-    except StopIteration:
-        return
+    except StopIteration as stop:
+        return stop.value
 
 
 def _host(transport: ITransport) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -197,14 +198,9 @@ class Path(NamedTuple):
         return f"{local}@{self.domain}" if self.domain else local
 
 
-_ATEXT = frozenset(
-    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789!#$%&'*+-/=?^_`{|}~"
-)
-
-
-def _is_dot_string(local: str) -> bool:
-    # RFC 5321 section 4.1.2 Dot-string; RFC 6531 section 3.3 adds all non-ASCII to atext.
-    return all(atom and all(c in _ATEXT or c > "\x7f" for c in atom) for atom in local.split("."))
+# RFC 5321 section 4.1.2 Dot-string; RFC 6531 section 3.3 adds all non-ASCII to atext.
+_ATOM = r"[a-zA-Z0-9!#$%&'*+/=?^_`{|}~\x80-\U0010ffff-]+"
+_is_dot_string = re.compile(rf"{_ATOM}(?:\.{_ATOM})*").fullmatch
 
 
 @dataclass(frozen=True)

@@ -28,13 +28,12 @@ class InputBuffer:
 
     def feed(self, data: bytes) -> None:
         """Add received octets."""
-        if self._position < len(self._data):
+        if self._data:
             self._data = self._data[self._position :] + data
+            self._scanned -= self._position
+            self._position = 0
         else:
             self._data = data
-        self._scanned -= self._position
-        self._scanned = max(0, self._scanned)
-        self._position = 0
 
     def clear(self) -> None:
         """Forget everything: what came before STARTTLS must not count (RFC 3207 section 5)."""
@@ -50,7 +49,9 @@ class InputBuffer:
             to be beyond the limit; the rest of it is swallowed.
         """
         data = self._data
-        end = data.find(b"\n", max(self._scanned, self._position))
+        if not data:
+            return None
+        end = data.find(b"\n", self._scanned)
         if self._swallowing:
             if end < 0:
                 self._drop(len(data))
