@@ -100,22 +100,31 @@ class Matcher:
         """
         return self._by_message(_Message(info, header, complete, None))
 
-    def by_message(self, info: MessageInfo, data: Octets) -> bool:
-        """Decide by the whole message."""
-        return bool(self._by_message(_Message(info, data, True, data)))
+    def by_message(self, info: MessageInfo, data: Octets, start: int = 0) -> bool:
+        """Decide by the whole message.
+
+        :param start: offset of the message in ``data``.
+        """
+        return bool(self._by_message(_Message(info, data, True, data, start)))
 
 
 class _Message:
     """What is known of one message; parsed when first needed."""
 
-    __slots__ = ("_header", "_header_octets", "_root", "complete", "data", "info")
+    __slots__ = ("_header", "_header_octets", "_root", "_start", "complete", "data", "info")
 
     def __init__(
-        self, info: MessageInfo, header: Octets, complete: bool, data: Octets | None
+        self,
+        info: MessageInfo,
+        header: Octets,
+        complete: bool,
+        data: Octets | None,
+        start: int = 0,
     ) -> None:
         self.info = info
         self.complete = complete
         self.data = data
+        self._start = start
         self._header_octets = header
         self._header: Header | None = None
         self._root: Part | None = None
@@ -123,14 +132,14 @@ class _Message:
     @property
     def header(self) -> Header:
         if self._header is None:
-            self._header = parse_header(self._header_octets)
+            self._header = parse_header(self._header_octets, self._start)
         return self._header
 
     def contains(self, needle: str, headers: bool) -> bool:
         """Whether a text of the message, whose octets are known, contains the folded needle."""
         assert self.data is not None
         if self._root is None:
-            self._root = parse_message(self.data)
+            self._root = parse_message(self.data, self._start)
         texts = iter_text(self.data, self._root, headers=headers)
         return any(needle in fold(text) for text in texts)
 

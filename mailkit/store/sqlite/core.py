@@ -22,6 +22,7 @@ from mailkit.store.sqlite.recovery import recover
 from mailkit.store.sqlite.schema import INDEX_NAME, configure, connect, open_index
 from mailkit.store.sqlite.settings import StoreSettings
 from mailkit.store.sqlite.states import States
+from mailkit.store.sqlite.summaries import Summaries
 from mailkit.store.sqlite.transaction import Transaction
 from mailkit.store.sqlite.writer import Operation, Writer
 
@@ -85,6 +86,7 @@ class Core:
         self._transaction = Transaction(self._connection, self._segments, self._journal, states)
         self.writer = Writer(self._transaction, reactor, clock, self._announce)
         self.bodies = BodyFiles(self.log_directory)
+        self.summaries = Summaries(self)
         self._pool = ThreadPool(0, _POOL_SIZE, name="mailkit-store")
         self._pool.start()
         self.writer.start()

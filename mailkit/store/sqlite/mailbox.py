@@ -12,6 +12,8 @@ from mailkit.errors import NoSuchMailbox, StoreCorrupt
 from mailkit.interfaces import (
     ICopyingMailbox,
     IRecentMailbox,
+    ISearchableMailbox,
+    ISummarizingMailbox,
     IWatchableMailbox,
     IWritableMailbox,
 )
@@ -24,8 +26,10 @@ from mailkit.model import (
     Flags,
     MailboxInfo,
     MessageInfo,
+    MessageSummary,
     StoreResult,
 )
+from mailkit.query import Query
 from mailkit.store.sqlite.bodies import SMALL_BODY, BodyPlace, Cold
 from mailkit.store.sqlite.content import SpooledFile, take_spool
 from mailkit.store.sqlite.core import Core
@@ -37,6 +41,7 @@ from mailkit.store.sqlite.operations import (
     StoreFlags,
     discard_content,
 )
+from mailkit.store.sqlite.search import Search
 from mailkit.store.sqlite.transaction import Content
 
 
@@ -44,6 +49,8 @@ from mailkit.store.sqlite.transaction import Content
     IWritableMailbox,
     ICopyingMailbox,
     IWatchableMailbox,
+    ISearchableMailbox,
+    ISummarizingMailbox,
     IRecentMailbox,
 )
 class SQLiteMailbox:
@@ -100,6 +107,12 @@ class SQLiteMailbox:
             return io.BytesIO(bodies.read(place, nowait=True))
         except Cold:
             return io.BytesIO(await self._core.in_thread(bodies.read, place))
+
+    async def get_summaries(self, uids: Sequence[int]) -> Sequence[MessageSummary]:
+        return await self._core.summaries.get(self._id, uids)
+
+    async def search(self, query: Query) -> Sequence[int]:
+        return await Search(self._core, self._id, query).run()
 
     # Changing.
 

@@ -44,19 +44,13 @@ def insert_mailbox(
     now: int,
     special_use: str | None = None,
     selectable: bool = True,
+    modseq: int = 1,
 ) -> int:
     """Make a mailbox's row; gives its id."""
     cursor = connection.execute(
         "INSERT INTO mailbox (account_id, name, uid_validity, special_use, selectable,"
-        " highest_modseq) SELECT ?, ?, ?, ?, ?, modseq FROM account WHERE id = ?",
-        (
-            account_id,
-            name,
-            next_uid_validity(connection, now),
-            special_use,
-            selectable,
-            account_id,
-        ),
+        " highest_modseq) VALUES (?, ?, ?, ?, ?, ?)",
+        (account_id, name, next_uid_validity(connection, now), special_use, selectable, modseq),
     )
     return int(cursor.lastrowid or 0)
 
@@ -115,8 +109,15 @@ class _Names:
     def add(self, name: str, special_use: str | None = None, selectable: bool = True) -> int:
         """Make a mailbox whose name is free."""
         self._counters_to_index()
+        self.account.modseq += 1
         mailbox_id = insert_mailbox(
-            self.tx.connection, self.account.id, name, self.tx.now, special_use, selectable
+            self.tx.connection,
+            self.account.id,
+            name,
+            self.tx.now,
+            special_use,
+            selectable,
+            self.account.modseq,
         )
         self.mailboxes[name] = (mailbox_id, selectable)
         self.note(mailbox_id)
@@ -126,6 +127,9 @@ class _Names:
         """Take a mailbox's row away; the maintenance removes its messages bit by bit."""
         mailbox_id, _ = self.mailboxes.pop(name)
         self._counters_to_index()
+        self.tx.connection.execute(
+            "UPDATE account SET modseq = ? WHERE id = ?", (self.account.modseq, self.account.id)
+        )
         self.tx.connection.execute("INSERT INTO doomed_mailbox VALUES (?)", (mailbox_id,))
         self.tx.connection.execute("DELETE FROM mailbox WHERE id = ?", (mailbox_id,))
         self.tx.note(["no-mailbox", mailbox_id])

@@ -219,11 +219,15 @@ class Reader:
             modseq, uid_next, forgotten = self._state(mailbox_id)
             if modseq <= since:
                 return Changes(modseq, (), (), ())
-            rows = connection.execute(
-                "SELECT uid, created_modseq > ?2 FROM message"
-                " WHERE mailbox_id = ?1 AND modseq > ?2 ORDER BY uid",
-                (mailbox_id, since),
-            ).fetchall()
+            added = self._added_since(mailbox_id, since)
+            changed = [
+                uid
+                for (uid,) in connection.execute(
+                    "SELECT uid FROM message WHERE mailbox_id = ?1 AND modseq > ?2"
+                    " AND modseq > created_modseq AND created_modseq <= ?2 ORDER BY uid",
+                    (mailbox_id, since),
+                ).fetchall()
+            ]
             if since < forgotten:
                 present = set(self._select_uids(mailbox_id, 0))
                 vanished = array("I", [n for n in range(1, uid_next) if n not in present])
@@ -237,9 +241,23 @@ class Reader:
                 )
         finally:
             connection.execute("COMMIT")
-        added = [uid for uid, new in rows if new]
-        changed = [uid for uid, new in rows if not new]
         return Changes(modseq, added, changed, vanished)
+
+    def _added_since(self, mailbox_id: int, since: int) -> list[int]:
+        """UIDs of messages that came after a modification sequence, ascending."""
+        # UIDs and modification sequences of arrival grow together: look from the end.
+        added: list[int] = []
+        before, limit = 2**32, 32
+        while True:
+            rows = self.connection.execute(
+                "SELECT uid, created_modseq FROM message WHERE mailbox_id = ? AND uid < ?"
+                " ORDER BY uid DESC LIMIT ?",
+                (mailbox_id, before, limit),
+            ).fetchall()
+            added.extend(uid for uid, created in rows if created > since)
+            if len(rows) < limit or rows[-1][1] <= since:
+                return added[::-1]
+            before, limit = rows[-1][0], limit * 4
 
     def body_place(self, mailbox_id: int, uid: int) -> BodyPlace:
         """Where the octets of a message are.

@@ -75,7 +75,7 @@ CREATE TABLE message (
     thread_id INTEGER,
     PRIMARY KEY (mailbox_id, uid)
 ) WITHOUT ROWID;
-CREATE INDEX message_modseq ON message (mailbox_id, modseq);
+CREATE INDEX message_changed ON message (mailbox_id, modseq) WHERE modseq > created_modseq;
 
 CREATE TABLE vanished (
     mailbox_id INTEGER NOT NULL,

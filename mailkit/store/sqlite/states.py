@@ -68,6 +68,12 @@ class MailboxState:
         self.size = size
 
 
+# An account's modification sequence is the highest of its mailboxes, or of one that was deleted.
+_ACCOUNT = """
+SELECT id, name, max(modseq, ifnull(
+    (SELECT max(highest_modseq) FROM mailbox WHERE account_id = account.id), 0))
+FROM account WHERE """
+
 _MAILBOX = """
 SELECT id, name, uid_validity, uid_next, highest_modseq, messages, unseen, size, account_id
 FROM mailbox WHERE selectable AND """
@@ -108,9 +114,7 @@ class States:
         """
         state = self._accounts.get(name)
         if state is None:
-            row = self._connection.execute(
-                "SELECT id, name, modseq FROM account WHERE name = ?", (name,)
-            ).fetchone()
+            row = self._connection.execute(_ACCOUNT + "name = ?", (name,)).fetchone()
             if row is None:
                 raise NoSuchAccount
             state = self._add_account(row)
@@ -120,9 +124,7 @@ class States:
         """:raises NoSuchAccount: there is none."""
         state = self._accounts_by_id.get(account_id)
         if state is None:
-            row = self._connection.execute(
-                "SELECT id, name, modseq FROM account WHERE id = ?", (account_id,)
-            ).fetchone()
+            row = self._connection.execute(_ACCOUNT + "id = ?", (account_id,)).fetchone()
             if row is None:
                 raise NoSuchAccount
             state = self._add_account(row)

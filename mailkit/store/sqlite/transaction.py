@@ -82,7 +82,6 @@ class RowBuffer:
 _PUT = "INSERT INTO message (mailbox_id, uid, flags, internal_date, size, modseq, created_modseq, body_id, save_date) VALUES "
 _BODY = "INSERT INTO body (id, segment, position, start, size, refs) VALUES "
 _COUNT = "UPDATE mailbox SET uid_next = v.column2, highest_modseq = v.column3, messages = v.column4, unseen = v.column5, size = v.column6 FROM (VALUES "
-_MODSEQ = "UPDATE account SET modseq = v.column2 FROM (VALUES "
 
 
 class Transaction:
@@ -112,7 +111,6 @@ class Transaction:
         self._messages = RowBuffer(_PUT, 9)
         self._bodies = RowBuffer(_BODY, 6)
         self._mailbox_rows = RowBuffer(_COUNT, 6, ") AS v WHERE mailbox.id = v.column1")
-        self._account_rows = RowBuffer(_MODSEQ, 2, ") AS v WHERE account.id = v.column1")
 
     def begin(self, now: int) -> None:
         """Begin a batch; the index's transaction has begun."""
@@ -124,7 +122,7 @@ class Transaction:
         self.touched = set()
         self._notes = []
         self._dirty = set()
-        for buffer in (self._messages, self._bodies, self._mailbox_rows, self._account_rows):
+        for buffer in (self._messages, self._bodies, self._mailbox_rows):
             buffer.rows = []
         self.log.begin()
 
@@ -229,16 +227,12 @@ class Transaction:
         self._messages.flush(self.connection)
 
     def flush_counters(self) -> None:
-        """Send the counters of mailboxes and accounts to the index."""
+        """Send the counters of mailboxes to the index."""
         dirty, self._dirty = self._dirty, set()
         self._mailbox_rows.rows = [
             (m.id, m.uid_next, m.highest_modseq, m.messages, m.unseen, m.size) for m in dirty
         ]
-        self._account_rows.rows = [
-            (account.id, account.modseq) for account in {mailbox.account for mailbox in dirty}
-        ]
         self._mailbox_rows.flush(self.connection)
-        self._account_rows.flush(self.connection)
 
     def finish(self) -> bool:
         """Send everything to the index and the log; the commit alone is missing.

@@ -1,0 +1,293 @@
+"""Searching a mailbox: the index first, then kept header fields, then the messages themselves.
+
+What the index can tell is asked as SQL: a condition that holds for every match, and often for
+nothing else. The :class:`~mailkit.matching.Matcher` decides the rest, so that the result is always
+that of a plain scan.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import time
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from mailkit.errors import StoreCorrupt
+from mailkit.matching import Matcher
+from mailkit.model import MessageInfo
+from mailkit.query import (
+    All,
+    And,
+    Comparison,
+    HasFlag,
+    InternalDate,
+    Larger,
+    ModifiedSince,
+    Not,
+    Or,
+    Query,
+    Smaller,
+    UIDs,
+)
+from mailkit.store.sqlite.bodies import SMALL_BODY, BodyPlace
+from mailkit.store.sqlite.core import Core
+from mailkit.store.sqlite.flags import KEYWORD_SHIFT, split_flags
+from mailkit.store.sqlite.rows import COLUMNS, to_infos
+
+#: Messages that are looked at in one step on the reactor's thread.
+CHUNK = 500
+#: Octets of bodies that a thread scans in one step.
+SCAN_OCTETS = 4 * 1024 * 1024
+#: Messages that a thread scans in one step.
+SCAN_MESSAGES = 100
+# Seconds of matching after which other work has its turn.
+_SLICE = 0.003
+_DAY = 24 * 60 * 60
+_EPOCH = datetime.date(1970, 1, 1).toordinal()
+#: Conditions of one query that are asked as SQL; SQLite limits the depth of expressions.
+_MAX_TERMS = 200
+
+
+class Condition(NamedTuple):
+    """SQL about a message's row that holds for every match."""
+
+    sql: str
+    values: tuple[object, ...] = ()
+    #: It holds for nothing else.
+    exact: bool = True
+
+
+_ANYTHING = Condition("1", (), False)
+
+
+class _Compiler:
+    """Turns a query into a condition on rows."""
+
+    def __init__(self, core: Core, account_id: int) -> None:
+        self._core = core
+        self._account_id = account_id
+        self._terms = 0
+
+    def compile(self, query: Query) -> Condition:
+        self._terms += 1
+        if self._terms > _MAX_TERMS:
+            return _ANYTHING
+        match query:
+            case And(queries=queries):
+                return self._join([self.compile(part) for part in queries], "AND", "1")
+            case Or(queries=queries):
+                return self._join([self.compile(part) for part in queries], "OR", "0")
+            case Not(query=inner):
+                found = self.compile(inner)
+                if found.exact:
+                    return Condition(f"NOT ({found.sql})", found.values)
+                return _ANYTHING
+        return self._leaf(query)
+
+    def _join(self, parts: Sequence[Condition], word: str, empty: str) -> Condition:
+        sql = f" {word} ".join(f"({part.sql})" for part in parts) or empty
+        values = tuple(value for part in parts for value in part.values)
+        return Condition(sql, values, all(part.exact for part in parts))
+
+    def _leaf(self, query: Query) -> Condition:
+        match query:
+            case All():
+                return Condition("1")
+            case UIDs(ranges=ranges):
+                return self._uids(ranges)
+            case HasFlag(flag=flag):
+                return self._flag(flag)
+            case InternalDate(comparison=comparison, date=date):
+                start = (date.toordinal() - _EPOCH) * _DAY
+                match comparison:
+                    case Comparison.BEFORE:
+                        return Condition("internal_date < ?", (start,))
+                    case Comparison.ON:
+                        values = (start, start + _DAY - 1)
+                        return Condition("internal_date BETWEEN ? AND ?", values)
+                    case Comparison.SINCE:
+                        return Condition("internal_date >= ?", (start,))
+            case Larger(octets=octets):
+                return Condition("size > ?", (min(octets, 2**62),))
+            case Smaller(octets=octets):
+                return Condition("size < ?", (min(octets, 2**62),))
+            case ModifiedSince(modseq=modseq):
+                return Condition("modseq >= ?", (min(modseq, 2**62),))
+        return _ANYTHING
+
+    @staticmethod
+    def _uids(ranges: Sequence[tuple[int, int]]) -> Condition:
+        if len(ranges) == 1:
+            return Condition("uid BETWEEN ? AND ?", tuple(ranges[0]))
+        if all(first == last for first, last in ranges):
+            values = json.dumps([first for first, _ in ranges])
+            return Condition("uid IN (SELECT value FROM json_each(?))", (values,))
+        return Condition(
+            "EXISTS (SELECT 1 FROM json_each(?) WHERE"
+            " uid BETWEEN json_extract(value, '$[0]') AND json_extract(value, '$[1]'))",
+            (json.dumps([list(r) for r in ranges]),),
+        )
+
+    def _flag(self, flag: str) -> Condition:
+        bits, keywords = split_flags([flag])
+        if not keywords:
+            # Of system flags there are no others than these.
+            return Condition(f"flags & {bits}") if bits else Condition("0")
+        wanted = flag.lower()
+        sets = [
+            number
+            for number, text in self._core.reader.connection.execute(
+                "SELECT id, keywords FROM keyword_set WHERE account_id = ?", (self._account_id,)
+            ).fetchall()
+            if wanted in text.lower().split(" ")
+        ]
+        return Condition(
+            f"flags >> {KEYWORD_SHIFT} IN (SELECT value FROM json_each(?))", (json.dumps(sets),)
+        )
+
+
+class Search:
+    """One search of one mailbox."""
+
+    def __init__(self, core: Core, mailbox_id: int, query: Query) -> None:
+        self._core = core
+        self._id = mailbox_id
+        self._matcher = Matcher(query)
+        account = core.reader.connection.execute(
+            "SELECT account_id FROM mailbox WHERE id = ?", (mailbox_id,)
+        ).fetchone()
+        self._condition = _Compiler(core, account[0] if account else 0).compile(query)
+
+    async def run(self) -> list[int]:
+        """UIDs that match, ascending."""
+        # Raises when the mailbox is gone.
+        uids = self._core.reader.list_uids(self._id)
+        if self._condition.exact:
+            return await self._by_index(uids)
+        found: list[int] = []
+        undecided: list[MessageInfo] = []
+        for begin in range(0, len(uids), CHUNK):
+            if begin:
+                await self._core.pause()
+            matches, rest = await self._by_header(uids[begin], uids[begin : begin + CHUNK][-1])
+            found.extend(matches)
+            undecided.extend(rest)
+        if undecided:
+            found.extend(await self._by_message(undecided))
+            found.sort()
+        return found
+
+    async def _by_index(self, uids: Sequence[int]) -> list[int]:
+        found: list[int] = []
+        # Rows that do not match cost little: larger steps.
+        for begin in range(0, len(uids), CHUNK * 20):
+            if begin:
+                await self._core.pause()
+            last = uids[min(begin + CHUNK * 20, len(uids)) - 1]
+            rows = self._core.reader.connection.execute(
+                "SELECT uid FROM message WHERE mailbox_id = ? AND uid BETWEEN ? AND ?"
+                f" AND ({self._condition.sql})",
+                (self._id, uids[begin], last, *self._condition.values),
+            ).fetchall()
+            found.extend(uid for (uid,) in rows)
+        return found
+
+    async def _by_header(self, first: int, last: int) -> tuple[list[int], list[MessageInfo]]:
+        """Matches among a range of UIDs, and what neither index nor kept fields decide."""
+        rows = self._core.reader.connection.execute(
+            f"SELECT {COLUMNS} FROM message WHERE mailbox_id = ? AND uid BETWEEN ? AND ?"
+            f" AND ({self._condition.sql})",
+            (self._id, first, last, *self._condition.values),
+        ).fetchall()
+        found: list[int] = []
+        open_infos: list[MessageInfo] = []
+        for info in to_infos(rows, self._core.reader.flag_sets):
+            answer = self._matcher.by_info(info)
+            if answer:
+                found.append(info.uid)
+            elif answer is None:
+                open_infos.append(info)
+        if not open_infos:
+            return found, []
+        summaries = await self._core.summaries.get(self._id, [info.uid for info in open_infos])
+        headers = {summary.uid: summary.header for summary in summaries}
+        undecided: list[MessageInfo] = []
+        pause_at = time.monotonic() + _SLICE
+        for info in open_infos:
+            # One without a summary has been removed since.
+            header = headers.get(info.uid)
+            if header is None:
+                continue
+            if time.monotonic() > pause_at:
+                await self._core.pause()
+                pause_at = time.monotonic() + _SLICE
+            answer = self._matcher.by_header(info, header, complete=False)
+            if answer:
+                found.append(info.uid)
+            elif answer is None:
+                undecided.append(info)
+        return found, undecided
+
+    async def _by_message(self, infos: Sequence[MessageInfo]) -> list[int]:
+        """Matches among messages that have to be opened, in a thread, a few at a time."""
+        found: list[int] = []
+        begin = 0
+        while begin < len(infos):
+            end, octets = begin, 0
+            while end < len(infos) and end - begin < SCAN_MESSAGES and octets < SCAN_OCTETS:
+                octets += infos[end].size
+                end += 1
+            chunk = infos[begin:end]
+            places = self._places(chunk)
+            found.extend(await self._core.in_thread(self._scan, chunk, places))
+            begin = end
+        return found
+
+    def _places(self, infos: Sequence[MessageInfo]) -> dict[int, BodyPlace]:
+        """Where the bodies of messages are, by UID."""
+        rows = self._core.reader.connection.execute(
+            "SELECT m.uid, b.id, b.segment, b.position, b.start, b.size FROM message m"
+            " JOIN body b ON b.id = m.body_id"
+            " WHERE m.mailbox_id = ? AND m.uid IN (SELECT value FROM json_each(?))",
+            (self._id, json.dumps([info.uid for info in infos])),
+        ).fetchall()
+        return {row[0]: BodyPlace(*row[1:]) for row in rows}
+
+    def _scan(self, infos: Sequence[MessageInfo], places: dict[int, BodyPlace]) -> list[int]:
+        """Runs in a thread."""
+        found = []
+        for info in infos:
+            place = places.get(info.uid)
+            if place is not None and self._matches(info, place):
+                found.append(info.uid)
+        return found
+
+    def _matches(self, info: MessageInfo, place: BodyPlace) -> bool:
+        bodies = self._core.bodies
+        try:
+            if place.size <= SMALL_BODY:
+                return self._matcher.by_message(info, bodies.read(place))
+            mapping, start = bodies.map(place)
+            with mapping:
+                return self._matcher.by_message(info, mapping, start)
+        except FileNotFoundError:
+            return self._matches_elsewhere(info, place)
+        except StoreCorrupt as error:
+            self._core.log.error(
+                "message body {body_id} cannot be read: {error}", body_id=place.body_id, error=error
+            )
+            return False
+
+    def _matches_elsewhere(self, info: MessageInfo, old: BodyPlace) -> bool:
+        """The compaction has moved the body since the search began."""
+        connection = self._core.connect()
+        try:
+            row = connection.execute(
+                "SELECT id, segment, position, start, size FROM body WHERE id = ?", (old.body_id,)
+            ).fetchone()
+        finally:
+            connection.close()
+        if row is None or BodyPlace(*row) == old:
+            return False
+        return self._matches(info, BodyPlace(*row))
