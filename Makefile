@@ -6,6 +6,8 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 PYTEST := $(BIN)/python -m pytest
 PYTEST_ARGS ?=
+# Where `make run` keeps mail and accounts.
+DATA ?= mailkit-data
 # Interpreters that `make test-all` looks for.
 PYTHONS ?= python3.10 python3.11 python3.12 python3.13
 # Programs, by their Debian packages, that the tests in tests/interop talk to when they are there.
@@ -35,7 +37,7 @@ $(VENV)/.installed-%: setup.cfg pyproject.toml | $(BIN)/python
 	@touch $@
 
 run: $(VENV)/.installed  ## start a mail server for trying out, on this machine only
-	@$(BIN)/python -m mailkit.tap.demo
+	@$(BIN)/python -m mailkit.tap.demo $(DATA)
 
 test: $(VENV)/.installed-test  ## run all tests, in a fixed order
 	$(PYTEST) -p no:randomly $(PYTEST_ARGS) tests

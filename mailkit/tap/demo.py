@@ -29,6 +29,7 @@ from mailkit.auth.passwords import hash_password, verify_password
 from mailkit.errors import AccountExists
 from mailkit.tap.errors import SettingError, StartError
 from mailkit.tap.services import MailService
+from mailkit.tap.stores import DEFAULT_STORE
 from mailkit.tap.tls import self_signed
 
 #: Where mail is kept between runs, below the directory in which the demonstration starts.
@@ -147,7 +148,7 @@ class Demo:
             "",
             *self._commands(),
             "",
-            f"More accounts: {_mailkit_command()} account add you@example.test",
+            f"More accounts: {self._mailkit_command()} account add you@example.test",
         ]
         return "\n".join(lines)
 
@@ -162,14 +163,16 @@ class Demo:
             f"    imaps://{HOST}:{ports['imaps']}/INBOX --request 'FETCH 1:* (FLAGS ENVELOPE)'",
             "  # the same over POP3, with nothing but Python",
             f"  python3 -c \"import poplib; p = poplib.POP3('{HOST}', {ports['pop3']});"
-            f" p.user('{name}'); p.pass_('{password}'); print(*p.retr(1)[1], sep='\\n')\"",
+            f" p.user('{name}'); p.pass_('{password}');"
+            " print(*map(bytes.decode, p.retr(1)[1]), sep='\\n')\"",
         ]
 
-
-def _mailkit_command() -> str:
-    """How to call the command that was installed beside this interpreter."""
-    path = os.path.join(os.path.dirname(sys.executable), "mailkit")
-    return os.path.relpath(path) if os.path.exists(path) else "mailkit"
+    def _mailkit_command(self) -> str:
+        """How to call the command that was installed beside this interpreter."""
+        path = os.path.join(os.path.dirname(sys.executable), "mailkit")
+        command = os.path.relpath(path) if os.path.exists(path) else "mailkit"
+        store = f"sqlite:{self.directory}"
+        return command if store == DEFAULT_STORE else f"{command} --store {store}"
 
 
 def begin_logging(stream: TextIO) -> None:
@@ -181,19 +184,20 @@ def begin_logging(stream: TextIO) -> None:
 
 
 def main() -> int:
-    """Run until Ctrl-C; the exit code."""
+    """Run until Ctrl-C; the exit code. The one argument that may be is the directory for mail."""
     from twisted.internet import reactor as global_reactor
 
     reactor: Any = global_reactor
+    directory = sys.argv[1] if len(sys.argv) > 1 else DIRECTORY
     begin_logging(sys.stderr)
     try:
-        demo = Demo(reactor)
+        demo = Demo(reactor, directory)
         demo.start()
     except StartError as error:
         click.echo(f"mailkit: {error}", err=True)
         return 1
     except (SettingError, OSError) as error:
-        click.echo(f"mailkit: {DIRECTORY}: {error}", err=True)
+        click.echo(f"mailkit: {directory}: {error}", err=True)
         return 1
     reactor.addSystemEventTrigger("before", "shutdown", demo.service.stopService)
     failed = []

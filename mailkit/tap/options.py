@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, ClassVar
@@ -97,6 +99,11 @@ class MailOptions(usage.Options, AuthOptionMixin):
             None,
             "Let clients on other machines log in without TLS (dangerous)",
         ],
+        [
+            "detail-to-mailbox",
+            None,
+            "Put mail for user+NAME@ into the user's mailbox NAME where there is one",
+        ],
     ]
     #: Shown below the options as they stand.
     examples = ""
@@ -158,6 +165,9 @@ class MailOptions(usage.Options, AuthOptionMixin):
             )
         if self["store"] is None:
             self["store"] = default_store()
+        if os.getcwd() not in sys.path:
+            # So that a backend's dotted name may be that of a module lying here.
+            sys.path.append(os.getcwd())
         with self.naming("store"):
             parse_store(self["store"])
         if self["hostname"] is not None:
@@ -213,6 +223,7 @@ class TwistdService(MailService):
             tls=options.tls_context,
             hostname=options["hostname"] or "",
             limits=options.limits,
+            detail_to_mailbox=bool(options["detail-to-mailbox"]),
         )
         self._place = options.place
         for name, endpoints in options.endpoints.items():

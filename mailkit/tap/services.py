@@ -34,8 +34,10 @@ from mailkit.auth.checkers import DirectoryChecker
 from mailkit.auth.passwords import PasswordHasher
 from mailkit.auth.portal import make_portal
 from mailkit.connection import CommandConnection, CommandFactory
+from mailkit.delivery.local import LocalMessageDelivery
 from mailkit.errors import MailError
-from mailkit.interfaces import IMailStore
+from mailkit.interfaces import IDirectory, IMailStore
+from mailkit.model import ConnectionInfo
 from mailkit.tap.errors import SettingError, StartError
 from mailkit.tap.stores import parse_store
 from mailkit.tap.tls import parse_tls, server_context
@@ -73,6 +75,7 @@ class MailService(MultiService):
     :param store_accounts: the store's own accounts may log in too; always so without checkers.
     :param tls: what ``--tls`` takes, or a context factory; None for no TLS.
     :param hostname: what the server calls itself; the machine's name when empty.
+    :param detail_to_mailbox: mail for ann+lists@ goes to Ann's mailbox lists where there is one.
     :raises SettingError: the store's name or the certificate is wrong.
     """
 
@@ -90,6 +93,7 @@ class MailService(MultiService):
         tls: Any = None,
         hostname: str = "",
         limits: Limits | None = None,
+        detail_to_mailbox: bool = False,
         reactor: Any = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -103,6 +107,7 @@ class MailService(MultiService):
         self._tls = server_context(*parse_tls(tls)) if isinstance(tls, str) else tls
         self._hostname = hostname or socket.gethostname()
         self._limits = limits or Limits()
+        self._detail_to_mailbox = detail_to_mailbox
         self._factories: dict[str, CommandFactory] = {}
         self._hasher: PasswordHasher | None = None
         #: The store, once the service has started.
@@ -209,14 +214,26 @@ class MailService(MultiService):
         checkers: list[Any] = list(self._checkers)
         if checkers and self._store_accounts:
             checkers.insert(0, DirectoryChecker(self.store, self._hasher))
+        takes_mail = IDirectory.providedBy(self.store)
+        if not takes_mail and not self._factories.keys().isdisjoint(("smtp", "submission")):
+            reason = "this store knows no addresses, so it cannot take mail by smtp or submission"
+            raise StartError("store", self._store_name, reason)
         try:
             portal = make_portal(
-                self.store, checkers, deliveries=self._deliver, hasher=self._hasher
+                self.store,
+                checkers,
+                deliveries=self._make_delivery if takes_mail else None,
+                hasher=self._hasher,
             )
         except ValueError as error:
-            raise StartError("store", self._store_name, str(error)) from error
+            raise StartError("store", self._store_name, f"{error} (auth)") from error
         for factory in self._factories.values():
             factory.portal = portal
+
+    def _make_delivery(self, account: str | None, _: ConnectionInfo) -> LocalMessageDelivery:
+        return LocalMessageDelivery(
+            self.store, self.store, account, detail_to_mailbox=self._detail_to_mailbox
+        )
 
     async def _stop(self, ports_closed: Deferred[Any]) -> None:
         await ports_closed

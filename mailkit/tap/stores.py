@@ -81,7 +81,9 @@ def parse_store(spec: str) -> Opener:
 def _open_sqlite(directory: str) -> Any:
     from mailkit.store.sqlite import SQLiteStore
 
-    return SQLiteStore(directory)
+    store = SQLiteStore(directory)
+    store.open()
+    return store
 
 
 def _open_memory() -> Any:

@@ -1,0 +1,331 @@
+"""The administrator's command: ``mailkit account|alias|domain ...``, ``check``, ``repair``, ``compact``.
+
+Accounts, aliases and domains may be changed while a server runs. Each module that a command needs
+is loaded by that command, as scripts call this one a hundred times in a row.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
+
+import click
+
+from mailkit import __version__
+from mailkit.errors import MailError
+from mailkit.tap.errors import SettingError
+from mailkit.tap.stores import DEFAULT_STORE, STORE_VARIABLE
+
+#: Octets of a password, as protocols take them.
+MAX_PASSWORD = 4096
+#: How passwords may be kept; plain is for tests and benchmarks, where hashing would be measured.
+SCHEMES = ("argon2id", "plain")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--store",
+    metavar="STORE",
+    envvar=STORE_VARIABLE,
+    default=DEFAULT_STORE,
+    show_default=True,
+    show_envvar=True,
+    help="Where mail and accounts are kept: sqlite:DIR, or dotted.name[:argument].",
+)
+@click.version_option(__version__, prog_name="mailkit")
+@click.pass_context
+def main(context: click.Context, store: str) -> None:
+    """Manage a mail store: accounts, aliases, domains, and its health.
+
+    \b
+    Examples:
+      mailkit account add ann@example.org
+      mailkit alias add info@example.org ann@example.org bob@example.org
+      mailkit --store sqlite:/var/lib/mailkit check
+    """
+    context.obj = store
+
+
+# Accounts.
+
+
+@main.group()
+def account() -> None:
+    """Accounts: users with a password and mailboxes."""
+
+
+_password_stdin = click.option(
+    "--password-stdin", is_flag=True, help="Read the password from standard input, one line."
+)
+_scheme = click.option(
+    "--scheme",
+    type=click.Choice(SCHEMES),
+    default="argon2id",
+    show_default=True,
+    help="How the password is kept; plain is for tests alone.",
+)
+
+
+@account.command("add")
+@click.argument("address")
+@_password_stdin
+@_scheme
+@click.pass_obj
+def add_account(store: str, address: str, password_stdin: bool, scheme: str) -> None:
+    """Make the account ADDRESS, with its mailboxes, and serve its domain."""
+    from mailkit.store.addresses import canonical_address
+
+    async def work(directory: Any) -> None:
+        # What can be refused is refused before a password is asked for in vain.
+        if canonical_address(address) in await directory.list_accounts():
+            raise click.ClickException(f"{address}: the account exists already")
+        hashed = _new_password(password_stdin, scheme)
+        await directory.add_account(name=address, password_hash=hashed)
+        click.echo(f"Added {address}.")
+
+    _administer(store, work, about=address, make=True)
+
+
+@account.command("list")
+@click.pass_obj
+def list_accounts(store: str) -> None:
+    """Show all accounts, one a line."""
+
+    async def work(directory: Any) -> None:
+        for name in await directory.list_accounts():
+            click.echo(name)
+
+    _administer(store, work)
+
+
+@account.command("passwd")
+@click.argument("address")
+@_password_stdin
+@_scheme
+@click.pass_obj
+def change_password(store: str, address: str, password_stdin: bool, scheme: str) -> None:
+    """Give the account ADDRESS another password."""
+
+    async def work(directory: Any) -> None:
+        name = await _find(directory, address)
+        hashed = _new_password(password_stdin, scheme)
+        await directory.set_password_hash(account=name, password_hash=hashed)
+        click.echo(f"Changed the password of {name}.")
+
+    _administer(store, work, about=address)
+
+
+@account.command("remove")
+@click.argument("address")
+@click.option("--yes", is_flag=True, help="Don't ask.")
+@click.pass_obj
+def remove_account(store: str, address: str, yes: bool) -> None:
+    """Remove the account ADDRESS with all its mail, and aliases for it alone."""
+
+    async def work(directory: Any) -> None:
+        name = await _find(directory, address)
+        if not yes:
+            click.confirm(f"Remove {name} and all its mail?", abort=True)
+        await directory.remove_account(name=name)
+        click.echo(f"Removed {name}.")
+
+    _administer(store, work, about=address)
+
+
+async def _find(directory: Any, address: str) -> str:
+    name: str | None = await directory.find_account(login=address)
+    if name is None:
+        raise click.ClickException(f"{address}: no such account")
+    return name
+
+
+# Aliases.
+
+
+@main.group()
+def alias() -> None:
+    """Aliases: addresses whose mail goes to others."""
+
+
+@alias.command("add")
+@click.argument("address", metavar="ALIAS")
+@click.argument("targets", metavar="TARGET...", nargs=-1, required=True)
+@click.pass_obj
+def add_alias(store: str, address: str, targets: tuple[str, ...]) -> None:
+    """Send mail for ALIAS to each TARGET; @example.org is the catch-all of that domain."""
+
+    async def work(directory: Any) -> None:
+        await directory.add_alias(alias=address, targets=targets)
+        click.echo(f"Added {address}.")
+
+    _administer(store, work, about=address)
+
+
+@alias.command("list")
+@click.pass_obj
+def list_aliases(store: str) -> None:
+    """Show all aliases, one a line, each with its targets."""
+
+    async def work(directory: Any) -> None:
+        for address, targets in await directory.list_aliases():
+            click.echo(f"{address} {' '.join(targets)}")
+
+    _administer(store, work)
+
+
+@alias.command("remove")
+@click.argument("address", metavar="ALIAS")
+@click.pass_obj
+def remove_alias(store: str, address: str) -> None:
+    """Remove ALIAS."""
+
+    async def work(directory: Any) -> None:
+        await directory.remove_alias(alias=address)
+        click.echo(f"Removed {address}.")
+
+    _administer(store, work, about=address)
+
+
+# Domains.
+
+
+@main.group()
+def domain() -> None:
+    """Domains whose mail is taken."""
+
+
+@domain.command("add")
+@click.argument("name", metavar="DOMAIN")
+@click.pass_obj
+def add_domain(store: str, name: str) -> None:
+    """Serve DOMAIN."""
+
+    async def work(directory: Any) -> None:
+        await directory.add_domain(domain=name)
+        click.echo(f"Added {name}.")
+
+    _administer(store, work, about=name, make=True)
+
+
+@domain.command("list")
+@click.pass_obj
+def list_domains(store: str) -> None:
+    """Show all domains, one a line."""
+
+    async def work(directory: Any) -> None:
+        for name in await directory.list_domains():
+            click.echo(name)
+
+    _administer(store, work)
+
+
+@domain.command("remove")
+@click.argument("name", metavar="DOMAIN")
+@click.pass_obj
+def remove_domain(store: str, name: str) -> None:
+    """Stop serving DOMAIN, which must have no accounts and aliases left."""
+
+    async def work(directory: Any) -> None:
+        await directory.remove_domain(domain=name)
+        click.echo(f"Removed {name}.")
+
+    _administer(store, work, about=name)
+
+
+# What commands need.
+
+
+def _new_password(from_stdin: bool, scheme: str) -> str:
+    """Ask for a password, or read it; what the store keeps of it."""
+    from mailkit.auth.passwords import PLAIN_PREFIX, hash_password
+
+    if from_stdin:
+        line = sys.stdin.buffer.readline(MAX_PASSWORD + 2)
+        password = line.removesuffix(b"\n").removesuffix(b"\r")
+    else:
+        prompted: str = click.prompt("Password", hide_input=True, confirmation_prompt=True)
+        password = prompted.encode("utf-8", "surrogateescape")
+    if not password:
+        raise click.ClickException("the password is empty")
+    if len(password) > MAX_PASSWORD:
+        raise click.ClickException(f"the password is longer than {MAX_PASSWORD} octets")
+    if scheme == "argon2id":
+        return hash_password(password)
+    try:
+        return PLAIN_PREFIX + password.decode("utf-8")
+    except UnicodeDecodeError:
+        raise click.ClickException("a password that is kept plain must be UTF-8") from None
+
+
+def _administer(
+    store: str, work: Callable[[Any], Awaitable[None]], about: str = "", make: bool = False
+) -> None:
+    """Open the accounts of a store, beside a server that may be running, and work on them.
+
+    :param about: the name that a refusal is about; the store when empty.
+    :param make: make the store if there is none.
+    """
+
+    async def whole() -> None:
+        directory = _open_directory(store, make)
+        try:
+            await work(directory)
+        finally:
+            closing = directory.close()
+            if closing is not None:
+                await closing
+
+    try:
+        _run(whole())
+    except SettingError as error:
+        raise click.BadParameter(str(error), param_hint="--store") from error
+    except MailError as error:
+        raise click.ClickException(f"{about or store}: {error.text}") from error
+
+
+def _open_directory(store: str, make: bool) -> Any:
+    scheme, _, path = store.partition(":")
+    if scheme == "sqlite" and path:
+        if not make:
+            _check_exists(path)
+        from mailkit.store.sqlite import SQLiteDirectory
+
+        return SQLiteDirectory(path)
+    from mailkit.interfaces import IDirectoryAdmin
+    from mailkit.tap.stores import open_store
+
+    if scheme == "memory":
+        raise SettingError("the accounts of memory: are inside the server; give it --auth instead")
+    opened = open_store(store)
+    if not IDirectoryAdmin.providedBy(opened):
+        raise SettingError(f"{store} has no accounts that could be changed")
+    return opened
+
+
+def _check_exists(path: str) -> None:
+    if not os.path.isdir(path):
+        raise SettingError(f"there is no store in {path}; `account add` or `domain add` makes one")
+
+
+def _run(work: Coroutine[Any, Any, None]) -> None:
+    """Run a coroutine to its end, with the reactor only when it has to wait for something."""
+    from twisted.internet.defer import Deferred
+    from twisted.python.failure import Failure
+
+    results: list[Any] = []
+    done = Deferred.fromCoroutine(work)
+    done.addBoth(results.append)
+    if not results:
+        from twisted.internet import reactor as global_reactor
+
+        reactor: Any = global_reactor
+        done.addBoth(lambda _: reactor.stop())
+        reactor.run()
+    if results and isinstance(results[0], Failure):
+        results[0].raiseException()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,118 @@
+"""What several test packages need: a real server in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+HOST = "127.0.0.1"
+#: Seconds until a server must have started or stopped, on a busy machine.
+PATIENCE = 60.0
+
+
+def environment() -> dict[str, str]:
+    """The environment of a child that imports this checkout, wherever it runs."""
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
+    return {**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports on loopback that nobody uses now."""
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for each in sockets:
+            each.bind((HOST, 0))
+        return [each.getsockname()[1] for each in sockets]
+    finally:
+        for each in sockets:
+            each.close()
+
+
+def mailkit_command(*arguments: str, input: str = "") -> subprocess.CompletedProcess[str]:
+    """Run the ``mailkit`` command in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-m", "mailkit.tap.command", *arguments],
+        input=input,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        env=environment(),
+    )
+
+
+class ServerProcess:
+    """``twistd -n COMMAND ARGUMENTS...`` as a child; a context manager that stops it.
+
+    :param directory: where it runs; its output goes to ``server.log`` there.
+    :param ports: the ports that it listens on once it is ready.
+    """
+
+    def __init__(self, directory: str | Path, ports: list[int], *arguments: str) -> None:
+        self.directory = Path(directory)
+        self.ports = ports
+        self.arguments = arguments
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def log(self) -> str:
+        """All that it has written."""
+        return (self.directory / "server.log").read_text("utf-8", "replace")
+
+    def start(self) -> ServerProcess:
+        """Start it and wait until it listens.
+
+        :raises AssertionError: it ended, or did not listen in time.
+        """
+        with open(self.directory / "server.log", "ab") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", _TWISTD, "-n", "--pidfile=", *self.arguments],
+                cwd=self.directory,
+                env=environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+            )
+        give_up = time.monotonic() + PATIENCE
+        for port in self.ports:
+            while not _listens(port):
+                if self.process.poll() is not None or time.monotonic() > give_up:
+                    self.kill()
+                    raise AssertionError(f"the server did not start:\n{self.log}")
+                time.sleep(0.02)
+        return self
+
+    def stop(self) -> int:
+        """Ask it to end; its exit code."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(PATIENCE)
+
+    def kill(self) -> None:
+        """End it without asking."""
+        if self.process is not None and self.process.poll() is None:
+            self.process.kill()
+            self.process.wait(PATIENCE)
+
+    def __enter__(self) -> ServerProcess:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+
+
+#: As the script ``twistd`` has it, which need not be on the path.
+_TWISTD = "import sys; from twisted.scripts.twistd import run; sys.argv[0] = 'twistd'; run()"
+
+
+def _listens(port: int) -> bool:
+    try:
+        socket.create_connection((HOST, port), 1).close()
+    except OSError:
+        return False
+    return True

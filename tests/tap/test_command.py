@@ -1,0 +1,217 @@
+"""The ``mailkit`` command, over a store in SQLite."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from unittest import mock
+
+from click.testing import CliRunner, Result
+from twisted.trial.unittest import SynchronousTestCase
+
+from mailkit.auth.passwords import PLAIN_PREFIX, verify_password
+from mailkit.interfaces import IDirectoryAdmin
+from mailkit.store.memory import MemoryStore
+from mailkit.store.sqlite import SQLiteDirectory
+from mailkit.tap.command import main
+
+ANN = "ann@example.org"
+#: What tests name as a store.
+SHARED = MemoryStore()
+
+
+class CommandTestCase(SynchronousTestCase):
+    """Runs commands on a store of its own."""
+
+    def setUp(self) -> None:
+        self.path = self.mktemp()
+        self.store = f"sqlite:{self.path}"
+
+    def run_command(self, *arguments: str, input: str | bytes = "") -> Result:
+        with mock.patch.dict("os.environ", {"MAILKIT_STORE": self.store}):
+            return CliRunner().invoke(main, arguments, input=input)
+
+    def succeed(self, *arguments: str, input: str | bytes = "") -> str:
+        result = self.run_command(*arguments, input=input)
+        self.assertEqual(result.exit_code, 0, result.output)
+        return result.output
+
+    def refuse(self, *arguments: str, wanted: str, input: str | bytes = "", code: int = 1) -> None:
+        result = self.run_command(*arguments, input=input)
+        self.assertEqual(result.exit_code, code, result.output)
+        self.assertIn(wanted, result.output)
+        self.assertNotIn("Traceback", result.output)
+
+    def add(self, address: str = ANN, password: str = "secret") -> None:
+        self.succeed(
+            *("account", "add", address, "--password-stdin", "--scheme", "plain"),
+            input=f"{password}\n",
+        )
+
+    def hash_of(self, account: str = ANN) -> str:
+        directory = SQLiteDirectory(self.path)
+        self.addCleanup(directory.close)
+        stored = self.successResultOf(_deferred(directory.get_password_hash(account=account)))
+        assert stored is not None
+        return stored
+
+
+def _deferred(coroutine):  # type: ignore[no-untyped-def]
+    from twisted.internet.defer import Deferred
+
+    return Deferred.fromCoroutine(coroutine)
+
+
+class AccountTests(CommandTestCase):
+    """``mailkit account``."""
+
+    def test_add_and_list(self) -> None:
+        self.add("bob@example.net")
+        self.add()
+        self.assertEqual(self.succeed("account", "list"), f"{ANN}\nbob@example.net\n")
+        self.assertEqual(self.succeed("domain", "list"), "example.net\nexample.org\n")
+
+    def test_passwords_are_hashed_unless_told_otherwise(self) -> None:
+        self.succeed("account", "add", ANN, "--password-stdin", input="secret\nrest\n")
+        self.assertTrue(self.hash_of().startswith("$argon2id$"))
+        self.assertTrue(verify_password(self.hash_of(), "secret"))
+        self.add("bob@example.org", "other")
+        self.assertEqual(self.hash_of("bob@example.org"), f"{PLAIN_PREFIX}other")
+
+    def test_the_password_is_asked_for_twice(self) -> None:
+        output = self.succeed("account", "add", ANN, input="secret\nsecret\n")
+        self.assertNotIn("secret", output)
+        self.assertTrue(verify_password(self.hash_of(), "secret"))
+
+    def test_passwords_that_are_none(self) -> None:
+        add = ("account", "add", ANN, "--password-stdin")
+        self.refuse(*add, input="", wanted="empty")
+        self.refuse(*add, input="\r\n", wanted="empty")
+        self.refuse(*add, input="x" * 5000, wanted="longer than")
+        self.refuse(*add, "--scheme", "plain", input=b"\xff\n", wanted="UTF-8")
+        self.assertEqual(self.succeed("account", "list"), "")
+
+    def test_octets_that_are_no_text_may_be_a_password(self) -> None:
+        self.succeed("account", "add", ANN, "--password-stdin", input=b"\xff\xfe\n")
+        self.assertTrue(verify_password(self.hash_of(), b"\xff\xfe"))
+
+    def test_add_twice(self) -> None:
+        self.add()
+        self.refuse("account", "add", ANN, wanted=f"{ANN}: the account exists already")
+        upper = ANN.upper()
+        self.refuse("account", "add", upper, wanted=f"{upper}: the account exists already")
+
+    def test_bad_addresses_are_refused_before_the_password_is_asked_for(self) -> None:
+        for address in ("", "ann", "@example.org", "ann@", "a b@example.org", "ann@exa mple"):
+            result = self.run_command("account", "add", address)
+            self.assertEqual(result.exit_code, 1, address)
+            self.assertNotIn("Password", result.output)
+            self.assertIn("Error: ", result.output)
+
+    def test_change_the_password(self) -> None:
+        self.add()
+        change = ("account", "passwd", "ann", "--password-stdin")
+        self.assertIn(ANN, self.succeed(*change, input="new\n"))
+        self.assertTrue(verify_password(self.hash_of(), "new"))
+
+    def test_unknown_accounts(self) -> None:
+        self.add()
+        for verb in ("passwd", "remove"):
+            wanted = "eve@example.org: no such account"
+            self.refuse("account", verb, "eve@example.org", wanted=wanted)
+
+    def test_remove_asks_first(self) -> None:
+        self.add()
+        self.refuse("account", "remove", ANN, input="n\n", wanted="Aborted")
+        self.assertEqual(self.succeed("account", "list"), f"{ANN}\n")
+        self.succeed("account", "remove", ANN, input="y\n")
+        self.assertEqual(self.succeed("account", "list"), "")
+
+    def test_remove_without_asking(self) -> None:
+        self.add()
+        self.succeed("account", "remove", ANN, "--yes")
+        self.assertEqual(self.succeed("account", "list"), "")
+
+
+class AliasAndDomainTests(CommandTestCase):
+    """``mailkit alias`` and ``mailkit domain``."""
+
+    def test_aliases(self) -> None:
+        self.add()
+        self.succeed("alias", "add", "info@example.org", ANN, "bob@example.org")
+        self.succeed("alias", "add", "@example.org", ANN)
+        self.assertEqual(
+            self.succeed("alias", "list"),
+            f"@example.org {ANN}\ninfo@example.org {ANN} bob@example.org\n",
+        )
+        self.succeed("alias", "remove", "@example.org")
+        self.assertNotIn("@example.org ann", self.succeed("alias", "list").splitlines()[1:])
+
+    def test_aliases_that_cannot_be(self) -> None:
+        self.add()
+        self.refuse("alias", "add", ANN, "bob@example.org", wanted=f"{ANN}: ")
+        self.refuse("alias", "add", "x@nowhere.org", ANN, wanted="x@nowhere.org: ")
+        self.refuse("alias", "remove", "x@example.org", wanted="x@example.org: ")
+        self.refuse("alias", "add", "x@example.org", wanted="TARGET", code=2)
+
+    def test_domains(self) -> None:
+        self.succeed("domain", "add", "Example.ORG")
+        self.assertEqual(self.succeed("domain", "list"), "example.org\n")
+        self.refuse("domain", "add", "example.org", wanted="example.org: ")
+        self.refuse("domain", "remove", "other.org", wanted="other.org: ")
+        self.succeed("domain", "remove", "example.org")
+        self.assertEqual(self.succeed("domain", "list"), "")
+
+    def test_a_domain_with_accounts_stays(self) -> None:
+        self.add()
+        self.refuse("domain", "remove", "example.org", wanted="example.org: ")
+        self.assertEqual(self.succeed("domain", "list"), "example.org\n")
+
+
+class StoreOptionTests(CommandTestCase):
+    """``--store``."""
+
+    def check(self, store: str, *wanted: str) -> None:
+        result = self.run_command("--store", store, "account", "list")
+        self.assertEqual(result.exit_code, 2, result.output)
+        for part in ("--store", *wanted):
+            self.assertIn(part, result.output)
+
+    def test_goes_before_the_environment(self) -> None:
+        self.add()
+        other = f"sqlite:{self.mktemp()}"
+        self.succeed("--store", other, "domain", "add", "example.net")
+        self.assertEqual(self.succeed("--store", other, "domain", "list"), "example.net\n")
+        self.assertEqual(self.succeed("domain", "list"), "example.org\n")
+
+    def test_looking_makes_no_store(self) -> None:
+        self.check(self.store, "there is no store in", "account add")
+        self.assertFalse(Path(self.path).exists())
+
+    def test_stores_that_are_none(self) -> None:
+        self.check("sqlite:", "sqlite:/var/lib/mailkit")
+        self.check("shelf:1", "'shelf:1'")
+        self.check("memory:", "inside the server")
+        self.check("no.such.module", "cannot load")
+        self.check(f"{__name__}.CommandTestCase", "does not provide IMailStore")
+
+    def test_a_directory_that_cannot_be_made(self) -> None:
+        Path(self.path).write_text("a file")
+        self.refuse("account", "list", wanted="there is no store", code=2)
+        self.refuse("domain", "add", "example.org", wanted=f"Cannot open {self.path}")
+
+    def test_a_file_that_is_no_index(self) -> None:
+        Path(self.path).mkdir()
+        (Path(self.path) / "index.sqlite").write_text("rubbish " * 1000)
+        self.refuse("account", "list", wanted=self.store)
+
+    def test_any_store_with_accounts_will_do(self) -> None:
+        self.assertTrue(IDirectoryAdmin.providedBy(SHARED))
+        name = f"{__name__}.SHARED"
+        self.succeed("--store", name, "domain", "add", "example.edu")
+        self.assertEqual(self.succeed("--store", name, "domain", "list"), "example.edu\n")
+
+    def test_help_can_be_followed(self) -> None:
+        for arguments in ((), ("account",), ("account", "add"), ("alias", "add"), ("domain",)):
+            output = self.succeed(*arguments, "--help")
+            self.assertIn("Usage: ", output)
+            self.assertNotIn("None", output)
