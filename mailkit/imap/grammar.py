@@ -45,7 +45,7 @@ _FLAG = re.compile(b"\\\\?[%b]+" % octet_class(ATOM_CHAR))
 _DATE = re.compile(rb'"?(\d{1,2}-[A-Za-z]{3}-\d{4})"?')
 
 #: The end of a line that announces a literal: size, and ``+`` for a non-synchronizing one.
-LITERAL_AT_END = re.compile(rb"\{(\d{1,20})(\+?)\}\Z")
+LITERAL_AT_END = re.compile(rb"\{(\d+)(\+?)\}\Z")
 
 _SYSTEM_FLAGS = {flag.lower(): flag for flag in SYSTEM_FLAGS}
 

@@ -63,6 +63,12 @@ def _simplify(pattern: str) -> str:
 def _compile(pattern: str) -> Callable[[str], bool]:
     if "*" not in pattern and "%" not in pattern:
         return pattern.__eq__
+    head, last = pattern[:-1], pattern[-1]
+    if "*" not in head and "%" not in head:
+        # Most patterns are like this one.
+        if last == "*":
+            return lambda name: name.startswith(head)
+        return lambda name: name.startswith(head) and SEPARATOR not in name[len(head) :]
     # An automaton whose states are the bits of one number: time is linear in the name, whatever
     # the pattern (a regular expression would try all combinations of many wildcards).
     steps: dict[str, int] = {}
@@ -100,17 +106,23 @@ class _Automaton:
         return bool(states & self.final)
 
 
+def _levels_above(names: Iterable[str]) -> set[str]:
+    """``a`` and ``a/b`` for ``a/b/c``."""
+    levels: set[str] = set()
+    for name in names:
+        end = name.rfind(SEPARATOR)
+        while end > 0 and name[:end] not in levels:
+            levels.add(name[:end])
+            end = name.rfind(SEPARATOR, 0, end)
+    return levels
+
+
 class Listing:
     """The mailboxes of an account, ready to be listed."""
 
     def __init__(self, mailboxes: Iterable[MailboxInfo]) -> None:
         self.mailboxes = {info.name: info for info in mailboxes}
-        self._parents = {
-            name[:position]
-            for name in self.mailboxes
-            for position, character in enumerate(name)
-            if character == SEPARATOR
-        }
+        self._parents = _levels_above(self.mailboxes)
         # Levels above a mailbox that the backend does not name.
         self.missing = self._parents - self.mailboxes.keys()
 
@@ -150,12 +162,7 @@ def list_subscribed(
     listed = [Listed(name, _subscription_attributes(name, listing)) for name in names if test(name)]
     if pattern.endswith("%"):
         # A level that is not subscribed, above one that is: \Noselect, whatever it is itself.
-        levels = {
-            name[:position]
-            for name in names
-            for position, character in enumerate(name)
-            if character == SEPARATOR
-        }
+        levels = _levels_above(names)
         listed.extend(
             Listed(level, ["\\Noselect"]) for level in sorted(levels - subscribed) if test(level)
         )

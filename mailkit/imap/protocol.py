@@ -21,7 +21,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 import mailkit
 from mailkit._typing import override
-from mailkit.connection import CHUNK, CommandConnection, CommandFactory
+from mailkit.connection import CHUNK, SECONDS_A_TURN, CommandConnection, CommandFactory
 from mailkit.errors import MailError, NoSuchMailbox
 from mailkit.imap import render
 from mailkit.imap.grammar import Command, CommandFault, SyntaxFault, parse_command
@@ -186,9 +186,13 @@ class IMAPProtocol(CommandConnection):
         if isinstance(command, TooLong):
             self.bad(command.text)
         else:
-            self.bye("That literal is too large", b"TOOBIG")
-            self.close()
+            self._end_hopeless()
         return None
+
+    def _end_hopeless(self) -> None:
+        # RFC 7888 section 4: reading it all would be the only other way to stay in step.
+        self.bye("That literal is too large", b"TOOBIG")
+        self.close()
 
     # Commands.
 
@@ -318,7 +322,8 @@ class IMAPProtocol(CommandConnection):
         """Write part of a long response, waiting for the client as often as necessary."""
         self._unsent += len(data)
         self.write(data)
-        if self._unsent >= CHUNK:
+        late = self.clock.seconds() - self._turn_started > SECONDS_A_TURN
+        if late or self._unsent >= CHUNK:
             self._unsent = 0
             await self.drain()
 
@@ -391,8 +396,7 @@ class IMAPProtocol(CommandConnection):
         """Do not take the announced literal; what the client sends all the same is swallowed."""
         assert self._reader is not None
         if self._reader.refuse_literal() is not None:
-            self.bye("That message is too large", b"TOOBIG")
-            self.close()
+            self._end_hopeless()
 
     def drop_message(self) -> None:
         """Throw away the rest of the literal that is being taken."""
@@ -409,6 +413,8 @@ class IMAPProtocol(CommandConnection):
     def start_idling(self, handler: LineHandler) -> None:
         """Tell changes as they happen until a line comes (RFC 2177)."""
         self.idling = True
+        if self.selection is not None:
+            self.selection.structure = None
         self.expect_line(handler)
         self._poll()
 

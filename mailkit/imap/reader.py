@@ -7,6 +7,7 @@ event, and the protocol says it.
 from __future__ import annotations
 
 import enum
+import re
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -94,11 +95,8 @@ class CommandReader:
         self._write: Callable[[bytes], None] | None = None
         self._refusal: TooLong | None = None
         self._synchronizing = False
-        self._tag = b""
-
-    def reset(self) -> None:
-        """Begin anew: STARTTLS has dropped what was here."""
-        self._begin()
+        #: None as long as nobody has looked for it.
+        self._tag: bytes | None = None
 
     def _begin(self) -> None:
         self._mode = _Mode.LINE
@@ -106,7 +104,7 @@ class CommandReader:
             self._parts = []
         self._line_octets = self._literal_octets = self._left = 0
         self._write = self._refusal = None
-        self._tag = b""
+        self._tag = None
 
     def read(self) -> Event | None:
         """The next event, or None when more octets are needed."""
@@ -141,7 +139,7 @@ class CommandReader:
         try:
             line = self._buffer.take_line(self._max_line - self._line_octets)
         except LineTooLong:
-            tag = _tag(self._parts[0]) if self._parts else self._tag
+            tag = _tag(self._parts[0]) if self._parts else self._tag or b""
             self._begin()
             return TooLong(tag, "The command line is too long")
         if line is None:
@@ -152,7 +150,7 @@ class CommandReader:
             octets = b"".join([*self._parts, line]) if self._parts else line
             self._begin()
             return CommandOctets(octets)
-        size = int(literal.group(1))
+        size = _size(literal)
         synchronizing = not literal.group(2)
         before = line[: literal.start()]
         if tag := _announces_message([*self._parts[:1], before]):
@@ -178,7 +176,7 @@ class CommandReader:
 
     def _remember_tag(self) -> None:
         # The buffer forgets an overlong line, but the answer should carry its tag.
-        if not self._tag and not self._parts and len(self._buffer) > 8192:
+        if self._tag is None and not self._parts and len(self._buffer) > 8192:
             head = self._buffer.take(256)
             self._buffer.unread(head)
             self._tag = _tag(head)
@@ -234,10 +232,10 @@ class CommandReader:
         literal = LITERAL_AT_END.search(line)
         if literal is not None and literal.group(2):
             # The command is wrong, and the client sends on without waiting.
-            self._left = int(literal.group(1))
+            self._left = _size(literal)
             self._mode = _Mode.SWALLOW_LITERAL
             if self._left > self._max_swallow:
-                return Hopeless(self._tag)
+                return Hopeless(self._tag or b"")
             return MessageLine(line)
         self._begin()
         return MessageLine(line)
@@ -252,7 +250,7 @@ class CommandReader:
             self._begin()
             return refusal
         if size > (self._max_swallow if limit is None else limit):
-            return Hopeless(refusal.tag if refusal else self._tag)
+            return Hopeless(refusal.tag if refusal else self._tag or b"")
         self._begin()
         self._left = size
         self._refusal = refusal
@@ -278,13 +276,18 @@ class CommandReader:
         refusal = self._refusal
         literal = LITERAL_AT_END.search(line)
         if literal is not None and literal.group(2):
-            self._left = int(literal.group(1))
+            self._left = _size(literal)
             if self._left > self._max_swallow:
                 return Hopeless(refusal.tag if refusal else b"")
             self._mode = _Mode.SWALLOW_LITERAL
             return None
         self._begin()
         return refusal
+
+
+def _size(literal: re.Match[bytes]) -> int:
+    """The announced octets; a number that nobody could mean counts as very large."""
+    return int(literal.group(1).lstrip(b"0")[:20] or b"0")
 
 
 def _tag(octets: bytes) -> bytes:

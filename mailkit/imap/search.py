@@ -16,9 +16,9 @@ from mailkit.model import ANSWERED, DELETED, DRAFT, FLAGGED, SEEN
 from mailkit.query import Comparison, Query
 
 #: Keys inside of keys.
-MAX_DEPTH = 50
+MAX_DEPTH = 100
 #: Keys of one command.
-MAX_KEYS = 2000
+MAX_KEYS = 1000
 #: Octets of one string that is searched for.
 MAX_STRING = 8 * 1024
 #: Octets of a charset's name.
@@ -86,7 +86,7 @@ def find_charset(name: bytes) -> str:
     except (LookupError, ValueError):
         raise BadCharset from None
     # No public way tells text codecs from others such as zlib.
-    if not codec._is_text_encoding or codec.name in _NO_CHARSETS:
+    if not codec._is_text_encoding or codec.name.replace("-", "_") in _NO_CHARSETS:
         raise BadCharset
     return codec.name
 

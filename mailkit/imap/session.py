@@ -35,6 +35,17 @@ class Selection:
     :param changed: called after a change, on the reactor's thread.
     """
 
+    __slots__ = (
+        "_changed",
+        "_unwatch",
+        "dirty",
+        "mailbox",
+        "state",
+        "structure",
+        "uid_validity",
+        "writable",
+    )
+
     def __init__(
         self, mailbox: IMailbox, wants_write: bool, changed: Callable[[], None] | None = None
     ) -> None:

@@ -24,6 +24,10 @@ class State(enum.Enum):
     LOGOUT = "logout"
 
 
+#: Messages that are cut out of a view one by one; for more, the view is written anew.
+FEW = 100
+
+
 class NoSuchNumber(Exception):
     """A sequence set names a message that the client cannot know (RFC 3501 section 9)."""
 
@@ -95,6 +99,8 @@ class SelectedState:
 
     def in_view(self, uids: Sequence[int]) -> list[int]:
         """Those of the ascending UIDs that are in view."""
+        if uids is self.uids:
+            return list(uids)
         if len(uids) * 8 > len(self.uids):
             known = set(self.uids)
             return [uid for uid in uids if uid in known]
@@ -271,9 +277,14 @@ class SelectedState:
         expunged: list[int] = []
         if expunges and self._vanished:
             gone, self._vanished = self._vanished, None
-            expunged = [number for number, uid in enumerate(self.uids, 1) if uid in gone]
-            expunged.reverse()
-            self.uids = array("I", [uid for uid in self.uids if uid not in gone])
+            expunged = sorted((bisect_left(self.uids, uid) + 1 for uid in gone), reverse=True)
+            if len(gone) < FEW:
+                view = array("I", self.uids)
+                for number in expunged:
+                    del view[number - 1]
+                self.uids = view
+            else:
+                self.uids = array("I", [uid for uid in self.uids if uid not in gone])
         exists = None
         if self._new:
             self._new = False

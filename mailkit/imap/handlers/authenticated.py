@@ -6,20 +6,23 @@ from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from mailkit.errors import InvalidMailboxName, MailError, PermissionDenied
+from mailkit.errors import MailError, PermissionDenied
 from mailkit.imap import render
 from mailkit.imap.grammar import Arguments, Command, SyntaxFault
 from mailkit.imap.handlers.table import AUTHENTICATED, Capability, Verb, Waiting, after_login
 from mailkit.imap.listing import Listed, Listing, list_subscribed
 from mailkit.imap.session import Selection
 from mailkit.interfaces import IMailAccount, IMailbox, IMailboxAdmin
-from mailkit.model import INBOX, SEPARATOR, MailboxInfo
+from mailkit.model import NEW_ACCOUNT_MAILBOXES, SEPARATOR, MailboxInfo
 
 if TYPE_CHECKING:
     from mailkit.imap.protocol import IMAPProtocol
 
 #: Patterns of one LIST.
 MAX_PATTERNS = 100
+
+#: What CREATE can make a mailbox for; \\All and \\Flagged would have to be views of others.
+SPECIAL_USES = frozenset(use for use in NEW_ACCOUNT_MAILBOXES.values() if use is not None)
 
 #: Extensions that ENABLE can switch on (RFC 5161).
 ENABLEABLE: frozenset[bytes] = frozenset()
@@ -114,16 +117,10 @@ async def create(connection: IMAPProtocol, command: Command) -> None:
     if len(name) > 1 and name.endswith(SEPARATOR):
         # RFC 3501 section 6.3.3: only says that mailboxes will be made below it.
         name = name[:-1]
-    if len(uses) > 1:
-        connection.no("A mailbox can have one special use here", b"USEATTR")
+    if len(uses) > 1 or not SPECIAL_USES.issuperset(uses):
+        connection.no(f"A mailbox can have one of {' '.join(sorted(SPECIAL_USES))}", b"USEATTR")
         return
-    try:
-        await admin.create_mailbox(name=name, special_use=uses[0] if uses else None)
-    except InvalidMailboxName as error:
-        if not uses:
-            raise
-        connection.no(error.text, b"USEATTR")
-        return
+    await admin.create_mailbox(name=name, special_use=uses[0] if uses else None)
     await connection.complete("CREATE completed")
 
 
@@ -396,5 +393,3 @@ CAPABILITIES: Sequence[Capability] = (
     Capability(b"SPECIAL-USE", after_login),
     Capability(b"CREATE-SPECIAL-USE", _may_create),
 )
-
-__all__ = ["CAPABILITIES", "ENABLEABLE", "INBOX", "VERBS"]

@@ -1,0 +1,101 @@
+"""Backends that can less, or take their time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from zope.interface import directlyProvides, implementer, providedBy
+
+from mailkit.interfaces import IMailAccount, IMailbox, IWritableMailbox
+
+
+@implementer(IMailbox)
+class ReadOnlyMailbox:
+    """The required methods of a mailbox alone."""
+
+    METHODS = ("get_info", "list_uids", "get_messages", "open_message", "get_changes")
+
+    def __init__(self, mailbox: Any) -> None:
+        self._mailbox = mailbox
+        for name in self.METHODS:
+            setattr(self, name, getattr(mailbox, name))
+
+    @property
+    def name(self) -> str:
+        return str(self._mailbox.name)
+
+
+@implementer(IWritableMailbox)
+class PlainMailbox(ReadOnlyMailbox):
+    """A mailbox that can be changed, without any optional ability."""
+
+    METHODS = (*ReadOnlyMailbox.METHODS, "append", "store_flags", "expunge")
+
+
+@implementer(IMailAccount)
+class PlainAccount:
+    """An account whose mailboxes cannot be made or renamed, and are of a plain class."""
+
+    def __init__(self, account: Any, mailbox_class: Callable[[Any], Any] = PlainMailbox) -> None:
+        self._account = account
+        self._mailbox_class = mailbox_class
+        self.name = account.name
+        self.list_mailboxes = account.list_mailboxes
+
+    async def open_mailbox(self, name: str) -> Any:
+        return self._mailbox_class(await self._account.open_mailbox(name=name))
+
+
+class Slow:
+    """Anything whose awaitable methods wait until :meth:`release`, once it is slow.
+
+    :ivar calls: names of the methods that wait now.
+    """
+
+    PLAIN = frozenset(("watch", "new_spool"))
+
+    def __init__(self, inner: Any, parent: Slow | None = None) -> None:
+        self._inner = inner
+        self._parent = parent
+        self.slow = False
+        self.fail: Exception | None = None
+        self.calls: list[str] = []
+        self._waiting: list[Deferred[None]] = []
+        directlyProvides(self, providedBy(inner))
+
+    @property
+    def _root(self) -> Slow:
+        return self if self._parent is None else self._parent._root
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self._inner, name)
+        if not callable(value) or name in self.PLAIN or name.startswith("_"):
+            return value
+
+        async def call(**arguments: Any) -> Any:
+            root = self._root
+            if root.slow:
+                done: Deferred[None] = Deferred()
+                root.calls.append(name)
+                root._waiting.append(done)
+                await done
+            if root.fail is not None:
+                raise root.fail
+            result = await value(**arguments)
+            return Slow(result, root) if name == "open_mailbox" else result
+
+        return call
+
+    def release(self, count: int = 1) -> None:
+        """Let the calls that wait longest go on."""
+        for _ in range(count):
+            self.calls.pop(0)
+            self._waiting.pop(0).callback(None)
+
+    def release_all(self) -> None:
+        """Let everything go on, and be fast from now on."""
+        self.slow = False
+        while self._waiting:
+            self.release()

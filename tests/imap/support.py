@@ -1,0 +1,178 @@
+"""A server on a string transport, and a client that reads whole responses."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable
+from typing import Any, TypeVar
+
+from twisted.cred.checkers import InMemoryUsernamePasswordDatabaseDontUse
+from twisted.cred.portal import Portal
+from twisted.internet.address import IPv4Address
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+
+from mailkit.imap.protocol import IMAPFactory, IMAPProtocol
+from mailkit.interfaces import IMailAccount
+from mailkit.model import AppendMessage
+from mailkit.spool import Spool
+from mailkit.store.memory import MemoryStore
+
+USER = "ann@example.org"
+PASSWORD = b"secret"
+_T = TypeVar("_T")
+_LITERAL = re.compile(rb"\{(\d+)\}\r\n\Z")
+
+
+def now(awaitable: Awaitable[_T]) -> _T:
+    """The result of something that does not wait."""
+    results: list[Any] = []
+    Deferred.fromCoroutine(awaitable).addBoth(results.append)  # type: ignore[arg-type]
+    (result,) = results
+    if hasattr(result, "raiseException"):
+        result.raiseException()
+    return result  # type: ignore[no-any-return]
+
+
+class Realm:
+    """Gives one account to everybody."""
+
+    def __init__(self, account: object) -> None:
+        self.account = account
+        self.logouts = 0
+
+    def requestAvatar(self, avatar_id: object, mind: object, *interfaces: object) -> Any:
+        assert IMailAccount in interfaces
+
+        def logout() -> None:
+            self.logouts += 1
+
+        return IMailAccount, self.account, logout
+
+
+class Server:
+    """A factory on a clock, with one account in a memory store."""
+
+    def __init__(self, account: Any = None, **settings: Any) -> None:
+        self.clock = Clock()
+        self.clock.advance(1_000_000_000)
+        self.store = MemoryStore(self.clock)
+        now(self.store.add_account(USER))
+        self.account: Any = account or now(self.store.open_account(USER))
+        checker = InMemoryUsernamePasswordDatabaseDontUse()
+        checker.addUser(USER.encode(), PASSWORD)
+        self.realm = Realm(self.account)
+        self.factory = IMAPFactory(Portal(self.realm, [checker]), clock=self.clock, **settings)
+
+    def connect(self, host: str = "127.0.0.1") -> Client:
+        """A connection that has been greeted."""
+        return Client(self, host)
+
+    def login(self, *commands: str) -> Client:
+        """A connection that is logged in and has sent some commands."""
+        client = self.connect()
+        client.command(f"LOGIN {USER} {PASSWORD.decode()}")
+        for command in commands:
+            client.command(command)
+        return client
+
+    def add(self, *messages: bytes, mailbox: str = "INBOX", flags: str = "") -> list[int]:
+        """Put messages into a mailbox behind everybody's back."""
+        box = now(self.account.open_mailbox(name=mailbox))
+        appended = [
+            AppendMessage(Spool.from_bytes(message), frozenset(flags.split()))
+            for message in messages
+        ]
+        return list(now(box.append(messages=appended)).uids)
+
+    def mailbox(self, name: str = "INBOX") -> Any:
+        return now(self.account.open_mailbox(name=name))
+
+
+class Transport(StringTransport):
+    """Says where the client is, and counts writes."""
+
+    def __init__(self, host: str) -> None:
+        super().__init__(
+            hostAddress=IPv4Address("TCP", "127.0.0.1", 143),
+            peerAddress=IPv4Address("TCP", host, 50000),
+        )
+        self.writes = 0
+        self.aborting = False
+
+    def abortConnection(self) -> None:
+        self.aborting = True
+        super().abortConnection()
+
+    def write(self, data: bytes) -> None:
+        self.writes += 1
+        super().write(data)
+
+
+class Client:
+    """One connection."""
+
+    def __init__(self, server: Server, host: str = "127.0.0.1") -> None:
+        self.server = server
+        self.transport = Transport(host)
+        self.protocol: IMAPProtocol = server.factory.buildProtocol(None)
+        self.protocol.makeConnection(self.transport)
+        self.greeting = self.take()
+        self._tags = 0
+
+    def take(self) -> bytes:
+        """What the server has sent since the last time."""
+        data = self.transport.value()
+        self.transport.clear()
+        return data
+
+    def send(self, data: bytes, *, turn: bool = True) -> bytes:
+        """Send octets and take what comes back."""
+        self.protocol.dataReceived(data)
+        if turn:
+            self.server.clock.advance(0)
+        return self.take()
+
+    def command(self, text: str | bytes) -> list[bytes]:
+        """Send a command with a tag; gives the responses, the tagged one without its tag."""
+        if isinstance(text, str):
+            text = text.encode("utf-8")
+        self._tags += 1
+        tag = b"t%d" % self._tags
+        lines = split_responses(self.send(tag + b" " + text + b"\r\n"))
+        if lines and lines[-1].startswith(tag + b" "):
+            lines[-1] = lines[-1][len(tag) + 1 :]
+        return lines
+
+    def lose(self) -> None:
+        """The connection breaks."""
+        from twisted.internet.error import ConnectionLost
+        from twisted.python.failure import Failure
+
+        self.protocol.connectionLost(Failure(ConnectionLost()))
+
+    @property
+    def closed(self) -> bool:
+        return self.transport.disconnecting or self.transport.aborting
+
+
+def split_responses(data: bytes) -> list[bytes]:
+    """Responses without their last CRLF; literals stay inside."""
+    responses = []
+    current = b""
+    position = 0
+    while position < len(data):
+        end = data.index(b"\r\n", position) + 2
+        current += data[position:end]
+        position = end
+        literal = _LITERAL.search(current)
+        if literal is not None:
+            size = int(literal.group(1))
+            current += data[position : position + size]
+            position += size
+        else:
+            responses.append(current[:-2])
+            current = b""
+    assert not current, current
+    return responses

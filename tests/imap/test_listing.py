@@ -1,0 +1,110 @@
+"""Patterns and attributes of LIST and LSUB."""
+
+from __future__ import annotations
+
+import re
+import time
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from mailkit.imap.listing import Listed, Listing, list_subscribed, matcher
+from mailkit.model import MailboxInfo
+
+PATTERNS = st.text(alphabet="ab/*%", max_size=12)
+NAMES = st.text(alphabet="ab/", max_size=12)
+
+
+def mailbox(name: str, **changes: object) -> MailboxInfo:
+    info = MailboxInfo(name, "", 1, 1, 1, 0, 0, 0, 1)
+    return info._replace(**changes)  # type: ignore[arg-type]
+
+
+class MatcherTests(SynchronousTestCase):
+    @given(PATTERNS, NAMES)
+    def test_as_a_regular_expression_would(self, pattern: str, name: str) -> None:
+        expression = "".join(
+            {"*": ".*", "%": "[^/]*"}.get(character, re.escape(character)) for character in pattern
+        )
+        self.assertEqual(matcher("", pattern)(name), re.fullmatch(expression, name) is not None)
+
+    def test_reference_comes_first(self) -> None:
+        self.assertTrue(matcher("a/", "%")("a/b"))
+        self.assertFalse(matcher("a/", "%")("b"))
+
+    def test_inbox_in_any_case(self) -> None:
+        self.assertTrue(matcher("", "inbox")("INBOX"))
+        self.assertTrue(matcher("", "iN*")("INBOX"))
+        self.assertFalse(matcher("", "sent")("Sent"))
+
+    def test_many_wildcards_take_linear_time(self) -> None:
+        began = time.perf_counter()
+        self.assertFalse(matcher("", "*a" * 1000 + "b")("a" * 1000))
+        self.assertFalse(matcher("", "%*" * 30000 + "b")("a" * 1000))
+        self.assertLess(time.perf_counter() - began, 2)
+
+    def test_a_pattern_longer_than_any_name(self) -> None:
+        self.assertFalse(matcher("", "a" * 5000)("a" * 5000))
+
+
+class ListingTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.listing = Listing(
+            [
+                mailbox("INBOX"),
+                mailbox("Sent", special_use="\\Sent"),
+                mailbox("a/b"),
+                mailbox("a/b/c/d"),
+                mailbox("x", selectable=False),
+                mailbox("x/y"),
+            ]
+        )
+
+    def names(self, pattern: str) -> list[str]:
+        return [line.name for line in self.listing.list("", [pattern])]
+
+    def test_star(self) -> None:
+        self.assertEqual(self.names("*"), ["INBOX", "Sent", "a/b", "a/b/c/d", "x", "x/y"])
+
+    def test_percent_lists_levels_that_are_no_mailboxes(self) -> None:
+        self.assertEqual(self.names("%"), ["INBOX", "Sent", "x", "a"])
+        self.assertEqual(self.names("a/b/%"), ["a/b/c"])
+        # Only at the end of the pattern (RFC 3501 section 6.3.8).
+        self.assertEqual(self.names("%/b"), ["a/b"])
+        self.assertEqual(self.names("a"), [])
+
+    def test_attributes(self) -> None:
+        self.assertEqual(self.listing.attributes("a"), ["\\Noselect", "\\HasChildren"])
+        self.assertEqual(self.listing.attributes("x"), ["\\Noselect", "\\HasChildren"])
+        self.assertEqual(self.listing.attributes("a/b"), ["\\HasChildren"])
+        self.assertEqual(self.listing.attributes("Sent"), ["\\HasNoChildren", "\\Sent"])
+
+    def test_rendering(self) -> None:
+        self.assertEqual(
+            Listed('a "b" & ü', ["\\Noselect"]).render(b"LIST"),
+            b'* LIST (\\Noselect) "/" "a \\"b\\" &- &APw-"\r\n',
+        )
+
+    def test_subscribed_names(self) -> None:
+        lines = list_subscribed(["gone/deep", "INBOX", "x/y"], self.listing, "", "*")
+        self.assertEqual(
+            lines,
+            [
+                Listed("gone/deep", ["\\Noselect"]),
+                Listed("INBOX", ["\\HasNoChildren"]),
+                Listed("x/y", ["\\HasNoChildren"]),
+            ],
+        )
+
+    def test_levels_above_subscribed_names(self) -> None:
+        # RFC 3501 section 6.3.9: "foo/bar" subscribed, "foo" not, pattern "%".
+        lines = list_subscribed(["INBOX", "x/y", "a/b/c/d"], self.listing, "", "%")
+        self.assertEqual(
+            lines,
+            [
+                Listed("INBOX", ["\\HasNoChildren"]),
+                Listed("a", ["\\Noselect"]),
+                Listed("x", ["\\Noselect"]),
+            ],
+        )

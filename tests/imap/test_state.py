@@ -1,0 +1,170 @@
+"""Sequence numbers, and what waits to be told."""
+
+from __future__ import annotations
+
+from array import array
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from mailkit.imap.grammar import STAR
+from mailkit.imap.state import NoSuchNumber, SelectedState, merge
+from mailkit.model import Changes, MessageInfo
+
+
+def changes(
+    modseq: int,
+    added: tuple[int, ...] = (),
+    changed: tuple[int, ...] = (),
+    gone: tuple[int, ...] = (),
+) -> Changes:
+    return Changes(modseq, added, changed, gone)
+
+
+class NumberTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.state = SelectedState(array("I", [3, 5, 9, 10, 20]), 7)
+
+    def uids(self, *ranges: tuple[int, int]) -> list[int]:
+        return self.state.uids_of(self.state.resolve_numbers(ranges))
+
+    def test_number_of_a_uid(self) -> None:
+        self.assertEqual([self.state.number_of(uid) for uid in (3, 20, 4, 21)], [1, 5, None, None])
+
+    def test_numbers_of_many_uids(self) -> None:
+        self.assertEqual(self.state.numbers_of([4, 5, 20]), [2, 5])
+        self.assertEqual(self.state.numbers_of(self.state.uids), [1, 2, 3, 4, 5])
+        self.state.uids = array("I", range(1, 1001))
+        self.assertEqual(self.state.numbers_of([7, 1000, 2000]), [7, 1000])
+        self.assertEqual(self.state.in_view([7, 1000, 2000]), [7, 1000])
+
+    def test_sequence_sets(self) -> None:
+        self.assertEqual(self.uids((2, 3)), [5, 9])
+        self.assertEqual(self.uids((3, 2)), [5, 9])
+        self.assertEqual(self.uids((4, STAR)), [10, 20])
+        self.assertEqual(self.uids((STAR, 4)), [10, 20])
+        self.assertEqual(self.uids((STAR, STAR)), [20])
+        # Each message once, in order, however the set is written.
+        self.assertEqual(self.uids((4, 5), (1, 2), (2, 4)), [3, 5, 9, 10, 20])
+
+    def test_numbers_beyond_the_end(self) -> None:
+        for ranges in (((6, 6),), ((1, 6),), ((6, STAR),)):
+            self.assertRaises(NoSuchNumber, self.state.resolve_numbers, ranges)
+
+    def test_star_in_an_empty_mailbox(self) -> None:
+        state = SelectedState((), 0)
+        self.assertRaises(NoSuchNumber, state.resolve_numbers, ((STAR, STAR),))
+        self.assertRaises(NoSuchNumber, state.resolve_numbers, ((1, STAR),))
+        self.assertEqual(state.resolve_uids(((1, STAR),)), [])
+
+    def test_uid_sets(self) -> None:
+        def uids(*ranges: tuple[int, int]) -> list[int]:
+            return self.state.uids_of(self.state.resolve_uids(ranges))
+
+        self.assertEqual(uids((4, 9), (100, 200)), [5, 9])
+        # RFC 3501 section 6.4.8: the last message is in n:* whatever n is.
+        self.assertEqual(uids((100, STAR)), [20])
+        self.assertEqual(uids((1, 4294967295)), [3, 5, 9, 10, 20])
+        self.assertEqual(uids((6, 8)), [])
+
+    def test_search_forgives_numbers_beyond_the_end(self) -> None:
+        self.assertEqual(self.state.clamp_numbers(((4, 100), (7, 9))), [(3, 5)])
+
+    def test_batches(self) -> None:
+        state = SelectedState(array("I", range(10, 30)), 0)
+        batches = list(state.batches([(0, 1), (2, 4), (5, 14), (15, 16)], 4))
+        self.assertEqual([len(batch.uids) for batch in batches], [4, 4, 4, 1])
+        numbers = [number for batch in batches for number in batch.numbers]
+        self.assertEqual(numbers, [1, 3, 4, *range(6, 15), 16])
+        self.assertEqual(
+            [uid for batch in batches for uid in batch.uids], [number + 9 for number in numbers]
+        )
+
+    def test_merge(self) -> None:
+        self.assertEqual(merge([(5, 7), (1, 2), (2, 3), (6, 6)]), [(1, 3), (5, 7)])
+
+
+class RecentTests(SynchronousTestCase):
+    def test_ranges(self) -> None:
+        state = SelectedState([1, 2, 5, 6, 9], 0)
+        state.add_recent(5, 6)
+        state.add_recent(7, 9)
+        state.add_recent(20, 19)
+        self.assertEqual(state.recent, ((5, 9),))
+        self.assertEqual(state.recent_count(), 3)
+        self.assertEqual([state.is_recent(uid) for uid in (2, 5, 9)], [False, True, True])
+        self.assertFalse(state.any_recent([1, 2]))
+        state.add_recent(11, 12)
+        self.assertEqual(state.recent, ((5, 9), (11, 12)))
+
+
+class ChangeTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.shared = array("I", [1, 2, 3, 4, 5])
+        self.state = SelectedState(self.shared, 10)
+
+    def test_vanished_messages_stay_in_view_until_told(self) -> None:
+        self.state.absorb(changes(11, gone=(2, 4)))
+        news = self.state.announce(expunges=False)
+        self.assertEqual((news.expunged, news.exists), ([], None))
+        self.assertEqual(list(self.state.uids), [1, 2, 3, 4, 5])
+        self.assertTrue(self.state.pending)
+        news = self.state.announce(expunges=True)
+        # Descending, so each number is right when it is sent.
+        self.assertEqual(news.expunged, [4, 2])
+        self.assertEqual(list(self.state.uids), [1, 3, 5])
+        self.assertFalse(self.state.pending)
+
+    def test_many_vanished_messages(self) -> None:
+        state = SelectedState(array("I", range(1, 1001)), 0)
+        state.absorb(changes(1, gone=tuple(range(1, 1001, 2))))
+        self.assertEqual(list(state.announce(True).expunged), list(range(999, 0, -2)))
+        self.assertEqual(list(state.uids), list(range(2, 1001, 2)))
+
+    def test_the_shared_sequence_is_never_changed(self) -> None:
+        self.state.absorb(changes(11, added=(6,), gone=(1,)))
+        self.state.announce(True)
+        self.assertEqual(list(self.shared), [1, 2, 3, 4, 5])
+        self.assertEqual(list(self.state.uids), [2, 3, 4, 5, 6])
+
+    def test_a_session_in_step_shares_again(self) -> None:
+        self.state.absorb(changes(11, added=(6,)))
+        self.state.announce(True)
+        same = array("I", [1, 2, 3, 4, 5, 6])
+        self.state.adopt(same)
+        self.assertIs(self.state.uids, same)
+        for other in ([1, 2, 3, 4, 5], [1, 2, 3, 4, 5, 7], [2, 3, 4, 5, 6]):
+            self.state.adopt(array("I", other))
+            self.assertIs(self.state.uids, same)
+
+    def test_messages_that_are_in_view_already_are_not_new(self) -> None:
+        self.state.absorb(changes(11, added=(5,)))
+        self.assertIsNone(self.state.announce(True).exists)
+
+    def test_new_messages(self) -> None:
+        self.state.absorb(changes(11, added=(8, 9)))
+        self.state.add_recent(9, 9)
+        news = self.state.announce(expunges=False)
+        self.assertEqual((news.exists, news.recent), (7, 1))
+        self.assertIsNone(self.state.announce(False).exists)
+
+    def test_unknown_vanished_messages_are_not_told(self) -> None:
+        self.state.absorb(changes(11, gone=(7, 100)))
+        self.assertFalse(self.state.pending)
+
+    def test_changed_messages_out_of_view_are_left_out(self) -> None:
+        self.assertEqual(self.state.absorb(changes(12, changed=(2, 5, 7))), [2, 5])
+        self.assertEqual(self.state.modseq, 12)
+
+    def test_own_changes_are_no_news_but_later_ones_are(self) -> None:
+        mine = MessageInfo(2, frozenset(), 0, 0, 11)
+        self.state.note_own([mine])
+        self.assertFalse(self.state.is_news(mine))
+        self.assertTrue(self.state.is_news(mine._replace(modseq=12)))
+        self.state.forget_own()
+        self.assertTrue(self.state.is_news(mine))
+
+    def test_keywords_are_told_once(self) -> None:
+        self.assertEqual(self.state.new_keywords(["\\Seen", "junk"], ["Junk"]), [])
+        self.assertEqual(self.state.new_keywords(["b"], ["Junk"]), ["b"])
+        self.assertEqual(self.state.new_keywords(["B"], ["Junk"]), [])
+        self.assertEqual(self.state.new_keywords(["a"], ["Junk"]), ["a", "b"])
