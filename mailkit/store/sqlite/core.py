@@ -17,6 +17,7 @@ from mailkit.store.sqlite.bodies import BodyFiles
 from mailkit.store.sqlite.journal import Journal
 from mailkit.store.sqlite.lock import DirectoryLock
 from mailkit.store.sqlite.log import SegmentLog, sync_directory
+from mailkit.store.sqlite.maintenance import Maintenance
 from mailkit.store.sqlite.reader import Reader
 from mailkit.store.sqlite.recovery import recover
 from mailkit.store.sqlite.schema import INDEX_NAME, configure, connect, open_index
@@ -90,6 +91,8 @@ class Core:
         self._pool = ThreadPool(0, _POOL_SIZE, name="mailkit-store")
         self._pool.start()
         self.writer.start()
+        self.maintenance = Maintenance(self)
+        self.maintenance.start()
 
     def connect(self) -> sqlite3.Connection:
         """Another connection to the index."""
@@ -122,6 +125,8 @@ class Core:
 
     async def close(self) -> None:
         """Finish what was submitted and release everything."""
+        self.maintenance.stop()
+        await self.in_thread(self.maintenance.join)
         await self.writer.stop()
         await self.in_thread(self._checkpoint)
         self._pool.stop()

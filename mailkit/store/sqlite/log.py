@@ -170,6 +170,8 @@ class SegmentLog:
         self.size = 0
         #: Sizes of the segments that this batch has written to.
         self.sizes: dict[int, int] = {}
+        #: Octets of new segments that never held anything.
+        self.unused: dict[int, int] = {}
 
     def open(self, segment: int, size: int, last_number: int) -> None:
         """Go on at the end of a segment, cutting off what a crash left behind ``size``.
@@ -196,6 +198,7 @@ class SegmentLog:
         """Begin a batch."""
         self._mark = _Mark(self.segment, self.size)
         self.sizes = {}
+        self.unused = {}
 
     def append(
         self, kind: int, lsn: int, batch: int, meta: bytes, body: Sequence[bytes], body_crc: int
@@ -214,6 +217,24 @@ class SegmentLog:
         start = position + RECORD_HEADER_SIZE + len(meta)
         self.size = self.sizes[self.segment] = start + length
         return Location(self.segment, position, start)
+
+    def append_raw(self, record: bytes) -> int:
+        """Add a whole record as it was in another segment; gives its offset."""
+        if self._descriptor < 0 or self.size + len(record) > self._limit:
+            self._roll()
+        position = self.size
+        self._buffers.append(record)
+        self.size = self.sizes[self.segment] = position + len(record)
+        return position
+
+    def seal(self) -> None:
+        """Let the next record begin a new segment, so that this one can be compacted."""
+        if self._descriptor >= 0:
+            self._write_buffers()
+            self._sealed.append(self._descriptor)
+        self._descriptor = -1
+        self.segment = 0
+        self.size = self._written = 0
 
     def _roll(self) -> None:
         """Begin a new segment."""
@@ -284,6 +305,7 @@ class SegmentLog:
         self._names_changed = True
         start = position + RECORD_HEADER_SIZE + len(meta)
         self.sizes[number] = start + length
+        self.unused[number] = position - SEGMENT_HEADER.size
         return Location(number, position, start)
 
     def sync(self) -> None:

@@ -117,6 +117,11 @@ class SQLiteStore(DirectoryBase):
         if core is not None:
             await core.close()
 
+    async def compact(self) -> None:
+        """Give the space of removed messages back now; it also happens by itself."""
+        core = self.core
+        await core.in_thread(core.maintenance.request_compaction().result)
+
     def new_spool(self) -> Spool:
         return new_spool(self.core)
 

@@ -234,6 +234,15 @@ class Transaction:
         ]
         self._mailbox_rows.flush(self.connection)
 
+    def flush_segments(self) -> None:
+        """Send the sizes of segments to the index."""
+        for segment, size in self.log.sizes.items():
+            self.connection.execute(
+                "INSERT INTO segment (id, size, dead) VALUES (?, ?, ?)"
+                " ON CONFLICT (id) DO UPDATE SET size = excluded.size",
+                (segment, size, self.log.unused.get(segment, 0)),
+            )
+
     def finish(self) -> bool:
         """Send everything to the index and the log; the commit alone is missing.
 
@@ -250,12 +259,7 @@ class Transaction:
             return
         if self._notes:
             self.journal.append(self._notes, self.next_lsn(), self.batch)
-        for segment, size in self.log.sizes.items():
-            self.connection.execute(
-                "INSERT INTO segment (id, size) VALUES (?, ?)"
-                " ON CONFLICT (id) DO UPDATE SET size = excluded.size",
-                (segment, size),
-            )
+        self.flush_segments()
         self.connection.execute(
             "UPDATE log_state SET batch = ?, lsn = ?, segment = ?, journal = ?, journal_size = ?",
             (self.batch, self.lsn, self.log.segment, self.journal.number, self.journal.size),

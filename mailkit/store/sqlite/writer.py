@@ -133,11 +133,14 @@ class Writer:
         self._queue.put(_WAKE)
         return deferred
 
-    def submit_future(self, operation: Operation[T]) -> Future[T]:
-        """Do an operation lazily, for another thread than the reactor's."""
+    def submit_future(self, operation: Operation[T], durable: bool) -> Future[T]:
+        """Do an operation for another thread than the reactor's, lazily unless durable."""
         future: Future[T] = Future()
-        self._lazy.append(_Entry(operation, future, True))
-        self._queue.put(_WAKE)
+        if durable:
+            self._queue.put(_Entry(operation, future))
+        else:
+            self._lazy.append(_Entry(operation, future, True))
+            self._queue.put(_WAKE)
         return future
 
     @property

@@ -1,0 +1,191 @@
+"""The thread that keeps a store in shape: checkpoints, freed space, summaries made ahead.
+
+It reads with a connection of its own and changes nothing but through the writer.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+import time
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, TypeVar
+
+from twisted.logger import Logger
+
+from mailkit.errors import MailError, StoreCorrupt, StoreUnavailable
+from mailkit.store.sqlite.compact import (
+    MAX_VANISHED_ROWS,
+    DropSegments,
+    MoveBodies,
+    PruneVanished,
+    Seal,
+    SweepBodies,
+    SweepMailbox,
+    find_garbage,
+    live_records,
+)
+from mailkit.store.sqlite.log import segment_name
+from mailkit.store.sqlite.writer import Operation
+
+if TYPE_CHECKING:
+    from mailkit.store.sqlite.core import Core
+
+T = TypeVar("T")
+
+#: Pages of the write-ahead log above which the writer waits a moment for the last ones to be
+#: copied, so that the log can begin anew.
+MAX_WAL_PAGES = 16_384
+#: Seconds between two looks for mailboxes with too much history.
+_PRUNE_INTERVAL = 3600.0
+#: Share of garbage above which ``compact`` moves what is left of a segment.
+COMPACT_RATIO = 0.05
+
+
+class _Stopped(StoreUnavailable):
+    """The store is being closed."""
+
+
+class Maintenance:
+    """Runs in a thread from :meth:`start` to :meth:`stop`."""
+
+    log = Logger()
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        self._connection: sqlite3.Connection | None = None
+        self._wake = threading.Event()
+        self._stopping = False
+        self._requests: list[Future[None]] = []
+        self._commits = -1
+        self._pruned = time.monotonic()
+        # Segments with damage: what can be read stays where it is.
+        self._damaged: set[int] = set()
+        self._thread = threading.Thread(target=self._loop, name="mailkit-maintenance", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def request_compaction(self) -> Future[None]:
+        """Give back all space that can be given back."""
+        future: Future[None] = Future()
+        self._requests.append(future)
+        self._wake.set()
+        return future
+
+    def stop(self) -> None:
+        """Tell the thread to end; the writer must still be at work."""
+        self._stopping = True
+        self._wake.set()
+
+    def join(self) -> None:
+        """Wait for the thread's end."""
+        self._thread.join()
+
+    # The thread.
+
+    @property
+    def _db(self) -> sqlite3.Connection:
+        if self._connection is None:
+            self._connection = self._core.connect()
+        return self._connection
+
+    def _loop(self) -> None:
+        while not self._stopping:
+            self._wake.wait(self._core.settings.maintenance_interval)
+            self._wake.clear()
+            requests, self._requests = self._requests, []
+            try:
+                self._turn(bool(requests))
+            except _Stopped as error:
+                self._answer(requests, error)
+            except (sqlite3.Error, OSError, MailError) as error:
+                self.log.warn("maintenance of the store was put off: {error}", error=error)
+                self._answer(requests, error)
+            except Exception as error:
+                self.log.failure("maintenance of the store failed")
+                self._answer(requests, error)
+            else:
+                self._answer(requests, None)
+        self._answer(self._requests, _Stopped())
+        if self._connection is not None:
+            self._connection.close()
+
+    @staticmethod
+    def _answer(requests: list[Future[None]], error: Exception | None) -> None:
+        for future in requests:
+            if error is None:
+                future.set_result(None)
+            else:
+                future.set_exception(error)
+
+    def _turn(self, all_of_it: bool) -> None:
+        commits = self._core.writer.commits
+        if commits == self._commits and not all_of_it:
+            return
+        self._checkpoint()
+        self._free(all_of_it)
+        if all_of_it or time.monotonic() > self._pruned + _PRUNE_INTERVAL:
+            self._pruned = time.monotonic()
+            self._prune()
+        if self._core.writer.commits != commits:
+            self._checkpoint()
+        self._commits = self._core.writer.commits
+
+    def _do(self, operation: Operation[T], durable: bool = False) -> T:
+        """Let the writer do something, between other things, and wait for it."""
+        if self._stopping:
+            raise _Stopped
+        return self._core.writer.submit_future(operation, durable).result()
+
+    def _checkpoint(self) -> None:
+        """Copy what was committed from the write-ahead log to the index."""
+        _, pages, _ = self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        if pages > MAX_WAL_PAGES:
+            # The log begins anew only when all of it is copied; under load that never happens by
+            # itself. What came since is little, and copied quickly.
+            with self._core.writer.gate:
+                self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+
+    def _free(self, all_of_it: bool) -> None:
+        """Remove what was deleted, move what is in the way, drop segments."""
+        while self._exists("SELECT 1 FROM doomed_mailbox") and self._do(SweepMailbox()):
+            pass
+        while self._exists("SELECT 1 FROM body WHERE refs = 0") and self._do(SweepBodies()):
+            pass
+        if all_of_it:
+            self._do(Seal(), durable=True)
+        ratio = COMPACT_RATIO if all_of_it else self._core.settings.garbage_ratio
+        current = self._one("SELECT segment FROM log_state")
+        for segment, size in find_garbage(self._db, ratio, current):
+            if segment not in self._damaged:
+                self._move(segment, size, all_of_it)
+        if self._exists("SELECT 1 FROM segment WHERE dead + 16 >= size AND id <> ?", current):
+            # Durable: the files must not go before the index has let go of them for good.
+            for segment in self._do(DropSegments(), durable=True):
+                os.unlink(os.path.join(self._core.log_directory, segment_name(segment)))
+                self._core.bodies.forget(segment)
+
+    def _move(self, segment: int, size: int, at_once: bool) -> None:
+        try:
+            for records in live_records(self._db, self._core.log_directory, segment, size):
+                self._do(MoveBodies(segment, records), durable=at_once)
+        except StoreCorrupt as error:
+            self.log.error("segment {segment}: {error}", segment=segment, error=error)
+        if self._exists("SELECT 1 FROM segment WHERE id = ? AND dead + 16 < size", segment):
+            self._damaged.add(segment)
+
+    def _prune(self) -> None:
+        found = self._db.execute(
+            "SELECT mailbox_id FROM vanished GROUP BY mailbox_id HAVING count(*) > ?",
+            (MAX_VANISHED_ROWS,),
+        ).fetchall()
+        if found:
+            self._do(PruneVanished([mailbox_id for (mailbox_id,) in found]))
+
+    def _exists(self, sql: str, *values: object) -> bool:
+        return bool(self._db.execute(f"SELECT EXISTS ({sql})", values).fetchone()[0])
+
+    def _one(self, sql: str) -> int:
+        return int(self._db.execute(sql).fetchone()[0])
