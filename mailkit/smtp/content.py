@@ -1,0 +1,109 @@
+"""The octets after DATA: decoded, judged and written to a spool as they come."""
+
+from __future__ import annotations
+
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from mailkit.smtp import replies
+from mailkit.smtp.grammar import Reply
+from mailkit.spool import Spool
+from mailkit.wire.dotstuff import DotDecoder, has_bare_line_end, normalise_line_ends
+
+_RECEIVED = b"\nreceived:"
+# An end of the header or a field name may be cut between two pieces.
+_OVERLAP = len(_RECEIVED) - 1
+
+
+class ContentReader:
+    """Takes the content of one message.
+
+    Once the message cannot be accepted any more, :attr:`refusal` says why, its spool is given up
+    and the rest is swallowed, so that the reply stands where the client expects it: after the end.
+
+    :param spool: where the content goes; closed by this object's owner.
+    :param max_size: octets of the content.
+    :param max_received: Received fields in the header (RFC 5321 section 6.3: 100 at least).
+    :param normalise: make a CR or LF that stands alone a CRLF, instead of refusing the message.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self, spool: Spool, max_size: int, max_received: int, normalise: bool = False
+    ) -> None:
+        self.spool = spool
+        self.refusal: Reply | None = None
+        self._max_size = max_size
+        self._max_received = max_received
+        self._normalise = normalise
+        self._decoder = DotDecoder()
+        self._size = 0
+        self._in_header = True
+        self._received = 0
+        # As if a line had ended before: the header may be empty, or begin with Received.
+        self._before = b"\r\n"
+
+    @property
+    def finished(self) -> bool:
+        """The final dot has been seen."""
+        return self._decoder.finished
+
+    def feed(self, data: bytes) -> bytes:
+        """Take octets from the client.
+
+        :returns: what follows the final dot.
+        """
+        content, rest = self._decoder.feed(data)
+        if self.refusal is None:
+            try:
+                if content:
+                    self._take(content)
+                if self.finished and self.refusal is None:
+                    self.end()
+            except OSError:
+                self.log.failure("cannot spool a message", Failure())  # type: ignore[no-untyped-call]
+                self.refuse(replies.NO_SPACE)
+        return rest
+
+    def refuse(self, reply: Reply) -> None:
+        """Give the message up."""
+        self.refusal = reply
+        self.spool.close()
+
+    def write(self, content: bytes) -> None:
+        """Add to the spool.
+
+        :raises OSError: when the disk refuses.
+        """
+        self.spool.write(content)
+
+    def end(self) -> None:
+        """The content is complete."""
+
+    def _take(self, content: bytes) -> None:
+        # RFC 5321 section 2.3.8: CR and LF only occur together.
+        if has_bare_line_end(content):
+            if not self._normalise:
+                self.refuse(replies.BARE_LINE_END)
+                return
+            content = normalise_line_ends(content)
+        self._size += len(content)
+        if self._size > self._max_size:
+            self.refuse(replies.too_large(self._max_size))
+            return
+        if self._in_header:
+            self._look_at_header(content)
+        if self.refusal is None:
+            self.write(content)
+
+    def _look_at_header(self, content: bytes) -> None:
+        octets = self._before + content
+        end = octets.find(b"\r\n\r\n")
+        if end >= 0:
+            self._in_header = False
+            octets = octets[: end + 2]
+        self._received += octets.lower().count(_RECEIVED)
+        self._before = octets[-_OVERLAP:]
+        if self._received > self._max_received:
+            self.refuse(replies.MAIL_LOOP)

@@ -1,0 +1,356 @@
+"""One function per verb, and the table of them; and one per parameter of MAIL.
+
+A handler writes one reply or raises :class:`~mailkit.smtp.grammar.Refused` or a
+:class:`~mailkit.errors.MailError`, and then nothing has changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from mailkit.errors import MailError
+from mailkit.interfaces import IMessageDelivery, ISenderPolicy
+from mailkit.model import Envelope, Recipient
+from mailkit.smtp import replies
+from mailkit.smtp.grammar import (
+    Parameters,
+    Refused,
+    Reply,
+    parse_helo,
+    parse_mail,
+    parse_mailbox,
+    parse_rcpt,
+    parse_size,
+    parse_xtext,
+)
+from mailkit.smtp.state import (
+    ANY,
+    AUTHENTICATING,
+    GREETED,
+    RECIPIENTS,
+    SENDER,
+)
+from mailkit.wire.sasl import MECHANISMS, SASLError, SASLServer, decode_base64, encode_base64
+
+if TYPE_CHECKING:
+    from mailkit.smtp.protocol import SMTPProtocol
+
+_Waiting = Coroutine[Any, Any, None]
+
+
+class Command(NamedTuple):
+    """What the server knows of a verb."""
+
+    #: Phases of the session in which it is legal.
+    phases: int
+    run: Callable[[SMTPProtocol, bytes], _Waiting | None]
+    #: What HELP says.
+    syntax: str
+    #: It moves no mail: too many of them in a row end the connection.
+    idle: bool = True
+
+
+# The session.
+
+
+def helo(connection: SMTPProtocol, argument: bytes) -> None:
+    """HELO (RFC 5321 section 4.1.1.1)."""
+    name = parse_helo(argument, connection.factory.limits)
+    connection.session.greet(name, esmtp=False)
+    connection.reply(Reply(250, "", f"{connection.factory.hostname} greets {name}"))
+
+
+def ehlo(connection: SMTPProtocol, argument: bytes) -> None:
+    """EHLO (RFC 5321 section 4.1.1.1)."""
+    name = parse_helo(argument, connection.factory.limits)
+    connection.session.greet(name, esmtp=True)
+    lines = [f"{connection.factory.hostname} greets {name}", *connection.extensions()]
+    connection.reply(Reply(250, "", "\n".join(lines)))
+
+
+def rset(connection: SMTPProtocol, argument: bytes) -> None:
+    """RSET (RFC 5321 section 4.1.1.5)."""
+    _no_argument(argument)
+    connection.session.end()
+    connection.write(replies.RESET)
+
+
+def noop(connection: SMTPProtocol, argument: bytes) -> None:
+    """NOOP (RFC 5321 section 4.1.1.9): a parameter is ignored."""
+    connection.write(replies.OK)
+
+
+def quit_(connection: SMTPProtocol, argument: bytes) -> None:
+    """QUIT (RFC 5321 section 4.1.1.10)."""
+    _no_argument(argument)
+    connection.reply(Reply(221, "2.0.0", f"{connection.factory.hostname} closing connection"))
+    connection.close()
+
+
+def help_(connection: SMTPProtocol, argument: bytes) -> None:
+    """HELP (RFC 5321 section 4.1.1.8)."""
+    if not argument:
+        verbs = " ".join(verb.decode("ascii") for verb in connection.commands)
+        connection.reply(Reply(214, "2.0.0", f"Commands:\n{verbs}\nHELP VERB says more"))
+        return
+    command = connection.commands.get(argument.upper())
+    if command is None:
+        raise Refused(504, "5.5.4", "No such command")
+    connection.reply(Reply(214, "2.0.0", f"Syntax: {command.syntax}"))
+
+
+def vrfy(connection: SMTPProtocol, argument: bytes) -> None:
+    """VRFY (RFC 5321 section 3.5.3 and 7.3): who is here is told to nobody."""
+    if not argument:
+        raise Refused(501, "5.5.4", "Syntax: VRFY address")
+    text = "Cannot VRFY user, but will accept message and attempt delivery"
+    connection.reply(Reply(252, "2.0.0", text))
+
+
+def not_implemented(connection: SMTPProtocol, argument: bytes) -> None:
+    """What RFC 5321 section 4.2.4 calls recognized, but not implemented."""
+    raise Refused(502, "5.5.1", "Command not implemented")
+
+
+def http(connection: SMTPProtocol, argument: bytes) -> None:
+    """A web client: what it sends next might be somebody's mail commands."""
+    connection.give_up("This is a mail server")
+
+
+def too_idle(connection: SMTPProtocol, argument: bytes) -> None:
+    """The client does nothing but keep us busy (RFC 5321 section 7.8)."""
+    connection.give_up("Too many commands without mail")
+
+
+def starttls(connection: SMTPProtocol, argument: bytes) -> None:
+    """STARTTLS (RFC 3207 section 4)."""
+    _no_argument(argument)
+    if connection.encrypted:
+        raise Refused(503, "5.5.1", "TLS is active already")
+    if not connection.can_start_tls:
+        raise Refused(502, "5.5.1", "TLS is not available here")
+    connection.reply(Reply(220, "2.0.0", "Ready to start TLS"))
+    connection.forget_client()
+    connection.start_tls()
+
+
+# Authentication (RFC 4954).
+
+
+def auth(connection: SMTPProtocol, argument: bytes) -> _Waiting | None:
+    """AUTH (RFC 4954 section 4)."""
+    if connection.session.account is not None:
+        raise Refused(503, "5.5.1", "You are authenticated already")
+    if not connection.takes_passwords:
+        raise Refused(502, "5.5.1", "Authentication is not available here")
+    name, _, initial = argument.partition(b" ")
+    if not name:
+        raise Refused(501, "5.5.4", "Syntax: AUTH mechanism [initial-response]")
+    mechanism = MECHANISMS.get(name.decode("ascii", "replace").upper())
+    if mechanism is None:
+        raise Refused(504, "5.5.4", f"Mechanisms here: {' '.join(MECHANISMS)}")
+    if not connection.may_send_plaintext_passwords():
+        raise Refused(538, "5.7.11", "Encryption required, use STARTTLS first")
+    return _auth_step(connection, mechanism(), initial.strip(b" ") or None)
+
+
+def auth_response(connection: SMTPProtocol, line: bytes) -> _Waiting | None:
+    """A line of the exchange that AUTH has begun."""
+    exchange, connection.exchange = connection.exchange, None
+    connection.session.phase = GREETED
+    assert exchange is not None
+    if line == b"*":
+        raise Refused(501, "5.7.0", "Authentication cancelled")
+    return _auth_step(connection, exchange, line)
+
+
+def _auth_step(
+    connection: SMTPProtocol, exchange: SASLServer, line: bytes | None
+) -> _Waiting | None:
+    try:
+        challenge = exchange.step(None if line is None else decode_base64(line))
+    except SASLError as error:
+        raise Refused(501, "5.5.2", str(error)) from None
+    if exchange.result is not None:
+        return _log_in(connection, exchange)
+    connection.exchange = exchange
+    connection.session.phase = AUTHENTICATING
+    connection.write(b"334 %b\r\n" % encode_base64(challenge or b""))
+    return None
+
+
+async def _log_in(connection: SMTPProtocol, exchange: SASLServer) -> None:
+    assert exchange.result is not None
+    try:
+        delivery = await connection.login(exchange.result, IMessageDelivery)
+    except MailError as error:
+        if error.temporary:
+            raise Refused(454, "4.7.0", "Temporary authentication failure") from error
+        connection.reply(Reply(535, "5.7.8", "User name or password is not right"))
+        if connection.logins_exhausted:
+            connection.give_up("Too many failed logins")
+        return
+    connection.delivery = delivery
+    policy = ISenderPolicy(delivery, None)
+    connection.session.account = policy.account if policy else exchange.result.username
+    connection.reply(Reply(235, "2.7.0", "Authentication successful"))
+
+
+# The mail transaction.
+
+
+async def mail(connection: SMTPProtocol, argument: bytes) -> None:
+    """MAIL (RFC 5321 section 4.1.1.2)."""
+    session = connection.session
+    factory = connection.factory
+    path, given = parse_mail(argument, factory.limits)
+    connection.check_client()
+    if session.messages >= factory.max_messages:
+        connection.give_up("Too many messages on one connection")
+        return
+    parameters = _judge(connection, given) if given else given
+    if not path.is_ascii and "SMTPUTF8" not in parameters:
+        # RFC 6531 section 3.5
+        raise Refused(550, "5.6.7", "A non-ASCII address needs the parameter SMTPUTF8")
+    delivery = connection.delivery or await connection.log_in_anonymously()
+    envelope = Envelope(
+        connection.client,
+        session.helo,
+        path,
+        parameters,
+        account=session.account,
+        transaction_id=factory.new_transaction_id(),
+    )
+    await delivery.check_sender(envelope=envelope)
+    session.begin(envelope)
+    connection.write(replies.SENDER_OK)
+
+
+async def rcpt(connection: SMTPProtocol, argument: bytes) -> None:
+    """RCPT (RFC 5321 section 4.1.1.3)."""
+    session = connection.session
+    envelope, delivery = session.envelope, connection.delivery
+    assert envelope is not None and delivery is not None
+    path, parameters = parse_rcpt(argument, connection.factory.limits)
+    if parameters:
+        # RFC 5321 section 4.1.1.11
+        raise Refused(555, "5.5.4", f"Parameter not recognized: {next(iter(parameters))}")
+    if len(envelope.recipients) >= connection.factory.max_recipients:
+        # RFC 5321 section 4.5.3.1.10
+        raise Refused(452, "4.5.3", "Too many recipients, send the others in another transaction")
+    if not path.is_ascii and "SMTPUTF8" not in envelope.parameters:
+        # RFC 6531 section 3.5
+        raise Refused(553, "5.6.7", "A non-ASCII address needs the parameter SMTPUTF8 of MAIL")
+    recipient = Recipient(path, parameters)
+    await delivery.check_recipient(envelope=envelope, recipient=recipient)
+    session.add(recipient)
+    connection.write(replies.RECIPIENT_OK)
+
+
+def data(connection: SMTPProtocol, argument: bytes) -> None:
+    """DATA (RFC 5321 section 4.1.1.4): what follows is read by the protocol."""
+    _no_argument(argument)
+    connection.begin_content()
+    connection.write(replies.START_CONTENT)
+
+
+def _no_argument(argument: bytes) -> None:
+    # RFC 5321 section 4.3.2: 501 if arguments are supplied.
+    if argument:
+        raise Refused(501, "5.5.4", "This command takes no parameters")
+
+
+# Parameters of MAIL: each gets the value and gives the one to keep.
+
+
+def _judge(connection: SMTPProtocol, given: Parameters) -> Parameters:
+    parameters = {}
+    for keyword, value in given.items():
+        judge = connection.mail_parameters.get(keyword)
+        if judge is None:
+            # RFC 5321 section 4.1.1.11
+            raise Refused(555, "5.5.4", f"Parameter not recognized: {keyword}")
+        parameters[keyword] = judge(connection, value)
+    return parameters
+
+
+def size_parameter(connection: SMTPProtocol, value: str | None) -> str | None:
+    """SIZE (RFC 1870 section 6.1)."""
+    try:
+        size = parse_size(value)
+    except ValueError as error:
+        raise Refused(501, "5.5.4", str(error)) from None
+    if size > connection.factory.max_size:
+        reply = replies.too_large(connection.factory.max_size)
+        raise Refused(*reply)
+    return value
+
+
+def body_parameter(connection: SMTPProtocol, value: str | None) -> str | None:
+    """BODY (RFC 6152 section 2)."""
+    body = (value or "").upper()
+    if body not in ("7BIT", "8BITMIME"):
+        raise Refused(501, "5.5.4", "BODY is 7BIT or 8BITMIME")
+    return body
+
+
+def smtputf8_parameter(connection: SMTPProtocol, value: str | None) -> str | None:
+    """SMTPUTF8 (RFC 6531 section 3.4): takes no value."""
+    if value is not None:
+        raise Refused(501, "5.5.4", "SMTPUTF8 takes no value")
+    return None
+
+
+def auth_parameter(connection: SMTPProtocol, value: str | None) -> str | None:
+    """AUTH (RFC 4954 section 5): no client is trusted to name somebody else."""
+    try:
+        identity = parse_xtext(value or "")
+        if identity != b"<>":
+            parse_mailbox(identity, connection.factory.limits)
+    except ValueError:
+        raise Refused(501, "5.5.4", "AUTH is <> or an address in xtext") from None
+    return "<>"
+
+
+#: Parameters of MAIL by keyword in capitals.
+MAIL_PARAMETERS: Mapping[str, Callable[[SMTPProtocol, str | None], str | None]] = {
+    "SIZE": size_parameter,
+    "BODY": body_parameter,
+    "SMTPUTF8": smtputf8_parameter,
+    "AUTH": auth_parameter,
+}
+
+#: The verbs.
+COMMANDS: Mapping[bytes, Command] = {
+    b"EHLO": Command(ANY, ehlo, "EHLO host"),
+    b"HELO": Command(ANY, helo, "HELO host"),
+    b"MAIL": Command(
+        GREETED, mail, "MAIL FROM:<address> [SIZE=n] [BODY=8BITMIME] [SMTPUTF8]", idle=False
+    ),
+    b"RCPT": Command(SENDER | RECIPIENTS, rcpt, "RCPT TO:<address>", idle=False),
+    b"DATA": Command(RECIPIENTS, data, "DATA", idle=False),
+    b"RSET": Command(ANY, rset, "RSET"),
+    b"NOOP": Command(ANY, noop, "NOOP [text]"),
+    b"VRFY": Command(ANY, vrfy, "VRFY address"),
+    b"HELP": Command(ANY, help_, "HELP [verb]"),
+    b"STARTTLS": Command(ANY, starttls, "STARTTLS"),
+    b"AUTH": Command(GREETED, auth, "AUTH mechanism [initial-response]"),
+    b"QUIT": Command(ANY, quit_, "QUIT"),
+}
+
+#: Verbs that RFC 5321 (EXPN; appendix F: the others) names and that do nothing here, and those of a
+#: web browser or proxy that was led here.
+OTHER_VERBS: Mapping[bytes, Command] = {
+    **{
+        verb: Command(ANY, not_implemented, "")
+        for verb in (b"EXPN", b"SEND", b"SOML", b"SAML", b"TURN")
+    },
+    **{
+        verb: Command(ANY, http, "")
+        for verb in (b"GET", b"POST", b"PUT", b"HEAD", b"DELETE", b"CONNECT", b"OPTIONS", b"PATCH")
+    },
+}
+
+#: What any command becomes when there were too many without mail.
+TOO_IDLE = Command(ANY, too_idle, "")

@@ -1,0 +1,97 @@
+"""Replies of the server: what an error means in SMTP, and texts that are sent often."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from mailkit import errors
+from mailkit.errors import MailError
+from mailkit.model import Outcome
+from mailkit.smtp.grammar import Reply
+
+#: Reply code and enhanced status code (RFC 3463) of each error. A class that is not here has those
+#: of its nearest base.
+CODES: Mapping[type[MailError], tuple[int, str]] = {
+    errors.MailError: (554, "5.0.0"),
+    errors.TemporaryFailure: (451, "4.3.0"),
+    errors.StoreUnavailable: (451, "4.3.0"),
+    # The message is good and the store may be repaired: the sender ought to keep it.
+    errors.StoreCorrupt: (451, "4.3.0"),
+    errors.AuthenticationFailed: (535, "5.7.8"),
+    errors.AuthorizationFailed: (535, "5.7.8"),
+    errors.PermissionDenied: (550, "5.7.1"),
+    errors.ReadOnly: (550, "5.2.1"),
+    errors.NoSuchAccount: (550, "5.1.1"),
+    errors.AccountExists: (554, "5.3.0"),
+    errors.NoSuchMailbox: (550, "5.2.0"),
+    errors.MailboxExists: (554, "5.3.0"),
+    errors.InvalidMailboxName: (553, "5.1.3"),
+    errors.MailboxInUse: (450, "4.2.1"),
+    errors.NoSuchMessage: (554, "5.3.0"),
+    errors.NoSuchRecipient: (550, "5.1.1"),
+    errors.RelayDenied: (550, "5.7.1"),
+    errors.SenderRefused: (550, "5.7.1"),
+    errors.OverQuota: (552, "5.2.2"),
+    errors.MessageTooLarge: (552, "5.3.4"),
+    errors.MessageRefused: (554, "5.6.0"),
+    # RFC 5321 section 4.5.3.1.10: 452, so that the sender tries the rest again.
+    errors.LimitExceeded: (452, "4.5.3"),
+    errors.BadCharset: (554, "5.6.0"),
+}
+
+# RFC 2920 section 3.2 (10): the text shows which command it answers.
+SENDER_OK = Reply(250, "2.1.0", "Sender OK").render()
+RECIPIENT_OK = Reply(250, "2.1.5", "Recipient OK").render()
+START_CONTENT = Reply(354, "", "Send the message, end it with <CRLF>.<CRLF>").render()
+RESET = Reply(250, "2.0.0", "Reset").render()
+OK = Reply(250, "2.0.0", "OK").render()
+
+UNKNOWN_COMMAND = Reply(500, "5.5.2", "Command not recognized, try HELP")
+LINE_TOO_LONG = Reply(500, "5.5.2", "Line too long")
+NO_PARAMETERS = Reply(501, "5.5.4", "This command takes no parameters")
+INTERNAL_ERROR = Reply(451, "4.3.0", "Something went wrong here, please try again later")
+AUTHENTICATION_REQUIRED = Reply(530, "5.7.0", "Authentication required")
+
+BARE_LINE_END = Reply(
+    550, "5.6.11", "The message has a CR or LF that stands alone; line ends must be CRLF"
+)
+MAIL_LOOP = Reply(554, "5.4.6", "Too many Received fields, this looks like a mail loop")
+NO_SPACE = Reply(452, "4.3.1", "There is no room for the message here, please try again later")
+
+
+def too_large(limit: int) -> Reply:
+    """RFC 1870 section 6.1 and RFC 3463 X.3.4."""
+    return Reply(552, "5.3.4", f"The message is larger than {limit} octets")
+
+
+def for_error(error: MailError) -> Reply:
+    """The reply that tells a client of an error."""
+    for base in type(error).__mro__:
+        codes = CODES.get(base)
+        if codes is not None:
+            code, enhanced = codes
+            if base is MailError and error.temporary:
+                code, enhanced = 451, "4.3.0"
+            return Reply(code, enhanced, error.text)
+    return INTERNAL_ERROR
+
+
+def after_content(outcomes: Sequence[Outcome], transaction_id: str) -> Reply:
+    """The one reply after the final dot.
+
+    RFC 5321 section 4.4 wants 250 when only some recipients failed, and a report to the sender.
+    There is no queue that could send reports, so nothing that failed is acknowledged: one failure
+    fails the transaction and the sender keeps the message. A temporary failure counts more than
+    a permanent one: the sender tries again, and who has the message already gets it twice rather
+    than somebody never. The text names the recipient.
+    """
+    failed = [(outcome, for_error(outcome.error)) for outcome in outcomes if outcome.error]
+    if not failed:
+        return Reply(250, "2.0.0", f"OK, stored as {transaction_id}")
+    outcome, reply = min(failed, key=lambda pair: pair[1].code // 100)
+    if len(outcomes) == 1:
+        return reply
+    text = f"<{outcome.recipient.path}>: {reply.text}"
+    if len(failed) < len(outcomes):
+        text += f" ({len(outcomes) - len(failed)} of {len(outcomes)} recipients have it)"
+    return reply._replace(text=text)

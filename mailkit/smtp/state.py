@@ -1,0 +1,97 @@
+"""What an SMTP session knows, and which command is legal when (RFC 5321 section 4.1.4). No I/O."""
+
+from __future__ import annotations
+
+from mailkit.model import Envelope, Recipient
+from mailkit.smtp.grammar import Reply
+
+# Phases of a session, as bits, so that a command names all those in which it is legal.
+#: Nobody has said HELO or EHLO.
+CONNECTED = 1
+#: Between transactions.
+GREETED = 2
+#: MAIL was accepted.
+SENDER = 4
+#: At least one RCPT was accepted.
+RECIPIENTS = 8
+#: After the 354 of DATA: octets are content.
+CONTENT = 16
+#: After a 334 of AUTH: the line is a response.
+AUTHENTICATING = 32
+
+#: Every phase in which commands are read.
+ANY = CONNECTED | GREETED | SENDER | RECIPIENTS
+
+_SAY_HELLO = Reply(503, "5.5.1", "Send EHLO first")
+_TRANSACTION_OPEN = Reply(503, "5.5.1", "A mail transaction is open; end it with DATA or RSET")
+_SEND_MAIL = Reply(503, "5.5.1", "Send MAIL first")
+_NO_RECIPIENTS = Reply(554, "5.5.1", "No valid recipients")
+
+
+class Session:
+    """The client's side of the conversation so far."""
+
+    __slots__ = (
+        "account",
+        "envelope",
+        "errors",
+        "esmtp",
+        "helo",
+        "idle_commands",
+        "messages",
+        "phase",
+        "refusals",
+    )
+
+    def __init__(self) -> None:
+        #: Messages received on this connection.
+        self.messages = 0
+        #: Commands that were not understood.
+        self.errors = 0
+        #: MAIL, RCPT and DATA that were refused, and the other commands, since the last message.
+        self.refusals = 0
+        self.idle_commands = 0
+        self.forget()
+
+    def forget(self) -> None:
+        """Forget what the client said: the state after the greeting (RFC 3207 section 4.2)."""
+        self.phase = CONNECTED
+        self.helo = ""
+        self.esmtp = False
+        #: Name of the authenticated account.
+        self.account: str | None = None
+        self.envelope: Envelope | None = None
+
+    def greet(self, name: str, esmtp: bool) -> None:
+        """HELO or EHLO was accepted; an open transaction ends (RFC 5321 section 4.1.4)."""
+        self.helo = name
+        self.esmtp = esmtp
+        self.envelope = None
+        self.phase = GREETED
+
+    def begin(self, envelope: Envelope) -> None:
+        """MAIL was accepted."""
+        self.envelope = envelope
+        self.phase = SENDER
+
+    def add(self, recipient: Recipient) -> None:
+        """RCPT was accepted."""
+        assert self.envelope is not None
+        self.envelope.recipients.append(recipient)
+        self.phase = RECIPIENTS
+
+    def end(self) -> Envelope | None:
+        """The transaction, if there is one, is over; its envelope."""
+        envelope, self.envelope = self.envelope, None
+        if self.phase != CONNECTED:
+            self.phase = GREETED
+        return envelope
+
+    def out_of_order(self, verb: bytes) -> Reply:
+        """Why a command is not legal now."""
+        if self.phase == CONNECTED:
+            return _SAY_HELLO
+        if verb == b"DATA" and self.phase == SENDER:
+            # RFC 5321 section 3.3, RFC 2920 section 3.2 (3).
+            return _NO_RECIPIENTS
+        return _SEND_MAIL if self.phase == GREETED else _TRANSACTION_OPEN
