@@ -1,0 +1,236 @@
+"""The examples run as a reader would run them, each as a program of its own on loopback."""
+
+from __future__ import annotations
+
+import contextlib
+import imaplib
+import os
+import poplib
+import smtplib
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+ROOT = Path(__file__).resolve().parent.parent
+EXAMPLES = ROOT / "examples"
+#: Seconds that a program may take to serve or to end.
+PATIENCE = 30
+MESSAGE = b"From: a@example.net\r\nTo: ann@example.org\r\nSubject: Hello\r\n\r\nHow are you?\r\n"
+
+
+def free_port() -> int:
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        port: int = listening.getsockname()[1]
+        return port
+
+
+def environment() -> dict[str, str]:
+    """Ours, with the checkout and the examples to be imported from."""
+    path = os.pathsep.join([str(ROOT), str(EXAMPLES)])
+    return {**os.environ, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+TWISTD = [sys.executable, "-c", "from twisted.scripts.twistd import run; run()"]
+
+
+class ExamplesCase(SynchronousTestCase):
+    """Starts programs and ends them."""
+
+    def setUp(self) -> None:
+        self.directory = Path(self.mktemp()).resolve()
+        self.directory.mkdir(parents=True)
+
+    @contextlib.contextmanager
+    def running(self, command: list[str], ports: list[int]) -> Iterator[None]:
+        """A program that serves these ports."""
+        log = self.directory / "log"
+        with open(log, "wb") as output:
+            program = subprocess.Popen(
+                command, cwd=self.directory, env=environment(), stdout=output, stderr=output
+            )
+        try:
+            deadline = time.monotonic() + PATIENCE
+            for port in ports:
+                while not self._answers(port):
+                    if program.poll() is not None or time.monotonic() > deadline:
+                        self.fail(f"port {port} is not served:\n{log.read_text()}")
+                    time.sleep(0.05)
+            yield
+        finally:
+            program.terminate()
+            program.wait(PATIENCE)
+        self.assertNotIn("Traceback", log.read_text())
+
+    def _answers(self, port: int) -> bool:
+        # A port is bound before the store is open; only the greeting tells that all is well.
+        try:
+            with socket.create_connection(("127.0.0.1", port), PATIENCE) as connection:
+                return bool(connection.recv(1))
+        except OSError:
+            return False
+
+    def assert_short(self, name: str, lines: int) -> None:
+        """The documentation promises how short it is."""
+        text = (EXAMPLES / name).read_text()
+        self.assertLessEqual(len(text.splitlines()), lines)
+        self.assertLessEqual(max(map(len, text.splitlines())), 100)
+
+    def imap(self, port: int, user: str, password: str = "secret") -> imaplib.IMAP4:
+        client = imaplib.IMAP4("127.0.0.1", port, timeout=PATIENCE)
+        self.addCleanup(client.__exit__)
+        client.login(user, password)
+        return client
+
+    def run_tests(self, module: str) -> None:
+        """Run an example that is a test."""
+        done = subprocess.run(
+            [sys.executable, "-m", "twisted.trial", module],
+            cwd=self.directory,
+            env=environment(),
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+        )
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        self.assertIn("successes=", done.stdout)
+
+
+class EmbedIMAPTests(ExamplesCase):
+    def test_is_short(self) -> None:
+        self.assert_short("embed_imap.py", 15)
+
+    def test_serves_imap(self) -> None:
+        port = free_port()
+        command = [sys.executable, str(EXAMPLES / "embed_imap.py")]
+        with self.running([*command, f"tcp:{port}:interface=127.0.0.1"], [port]):
+            client = self.imap(port, "ann@example.org")
+            client.append("INBOX", "", "", MESSAGE)
+            self.assertEqual(client.select(), ("OK", [b"1"]))
+            _, [(_, content), _] = client.fetch("1", "(BODY[])")
+            self.assertEqual(content, MESSAGE)
+            client.logout()
+
+
+class BackendTests(ExamplesCase):
+    def test_is_short(self) -> None:
+        self.assert_short("backend.py", 60)
+
+    def test_passes_the_contract(self) -> None:
+        self.run_tests("test_backend")
+
+    def fill(self) -> str:
+        """A database with two messages; its path."""
+        path = str(self.directory / "sent.db")
+        with contextlib.closing(sqlite3.connect(path)) as database, database:
+            database.execute("CREATE TABLE sent (id INTEGER PRIMARY KEY, at, mail)")
+            for mail in (MESSAGE, b"Subject: two\r\n\r\n.dot\r\n"):
+                database.execute("INSERT INTO sent (at, mail) VALUES (1700000000, ?)", (mail,))
+        return path
+
+    def serve(self, kind: str, port: int) -> list[str]:
+        (self.directory / "users").write_text("ann:secret\n")
+        return [
+            *(*TWISTD, "-n", "--pidfile=", f"mailkit-{kind}"),
+            *("--store", f"backend.SentMail:{self.fill()}", "--auth", "file:users"),
+            *("--listen", f"tcp:{port}:interface=127.0.0.1"),
+        ]
+
+    def test_is_read_over_imap(self) -> None:
+        port = free_port()
+        with self.running(self.serve("imap", port), [port]):
+            client = self.imap(port, "ann")
+            self.assertEqual(client.select(readonly=True), ("OK", [b"2"]))
+            _, [(_, content), _] = client.fetch("2", "(BODY[])")
+            self.assertEqual(content, b"Subject: two\r\n\r\n.dot\r\n")
+            self.assertEqual(client.search(None, "SUBJECT", "Hello"), ("OK", [b"1"]))
+            self.assertEqual(client.append("INBOX", "", "", MESSAGE)[0], "NO")
+            with contextlib.closing(sqlite3.connect(self.directory / "sent.db")) as database:
+                database.execute("INSERT INTO sent (at, mail) VALUES (1, ?)", (MESSAGE,))
+                database.commit()
+            client.noop()
+            self.assertEqual(client.response("EXISTS"), ("EXISTS", [b"2", b"3"]))
+            client.logout()
+
+    def test_is_read_over_pop3(self) -> None:
+        port = free_port()
+        with self.running(self.serve("pop3", port), [port]):
+            client = poplib.POP3("127.0.0.1", port, timeout=PATIENCE)
+            client.user("ann")
+            client.pass_("secret")
+            self.assertEqual(client.stat()[0], 2)
+            self.assertEqual(client.retr(2)[1], [b"Subject: two", b"", b".dot"])
+            client.quit()
+
+
+class ReceiveFunctionTests(ExamplesCase):
+    def test_every_mail_is_a_call(self) -> None:
+        port = free_port()
+        command = [sys.executable, str(EXAMPLES / "receive_function.py")]
+        with (
+            self.running([*command, f"tcp:{port}:interface=127.0.0.1"], [port]),
+            smtplib.SMTP("127.0.0.1", port, timeout=PATIENCE) as client,
+        ):
+            client.sendmail("ann@example.org", ["help@support.example.org"], MESSAGE)
+            for content, recipient in (
+                (b"From: a@example.net\r\n", "help@support.example.org"),
+                (MESSAGE, "help@example.com"),
+            ):
+                with self.assertRaises(smtplib.SMTPException):
+                    client.sendmail("ann@example.org", [recipient], content)
+        with contextlib.closing(sqlite3.connect(self.directory / "tickets.db")) as database:
+            rows = database.execute("SELECT customer, subject, mail FROM tickets").fetchall()
+        ((customer, subject, mail),) = rows
+        self.assertEqual((customer, subject), ("ann@example.org", "Hello"))
+        self.assertTrue(mail.startswith(b"Received: ") and mail.endswith(MESSAGE))
+
+
+class TestServerTests(ExamplesCase):
+    def test_passes(self) -> None:
+        self.run_tests("test_server")
+
+
+class ServiceTests(ExamplesCase):
+    """Whole servers, from their files with other ports and places."""
+
+    def copy(self, name: str, **replaced: str) -> Path:
+        text = (EXAMPLES / name).read_text()
+        for old, new in replaced.items():
+            self.assertIn(old, text)
+            text = text.replace(old, new)
+        copy = self.directory / name
+        copy.write_text(text)
+        return copy
+
+    def add_account(self, address: str, password: str) -> None:
+        command = ["--store", f"sqlite:{self.directory / 'mail'}", "account", "add", address]
+        subprocess.run(
+            [sys.executable, "-m", "mailkit.tap.command", *command, "--password-stdin"],
+            input=password.encode() + b"\n",
+            env=environment(),
+            check=True,
+            capture_output=True,
+            timeout=PATIENCE,
+        )
+
+    def test_tac(self) -> None:
+        ports = [free_port() for _ in range(3)]
+        smtp, submission, imap = ports
+        copy = self.copy(
+            "service.tac",
+            **{"2525": str(smtp), "2587": str(submission), "2143": str(imap)},
+            **{"mailkit-data": str(self.directory / "mail")},
+        )
+        self.add_account("ann@example.org", "secret")
+        with self.running([*TWISTD, "-n", "--pidfile=", "-y", str(copy)], ports):
+            with smtplib.SMTP("127.0.0.1", smtp, timeout=PATIENCE) as client:
+                client.sendmail("a@example.net", ["ann@example.org"], MESSAGE)
+            mailbox = self.imap(imap, "ann@example.org")
+            self.assertEqual(mailbox.select(), ("OK", [b"1"]))
+            mailbox.logout()
