@@ -288,6 +288,9 @@ class IMAPProtocol(CommandConnection):
         self._finish(b"NO", text, code)
 
     def _finish(self, kind: bytes, text: str, code: bytes) -> None:
+        if self.closing:
+            # BYE was the last word.
+            return
         prefix = b"%b " % self._tag if self._tag else b"* "
         bracketed = b"[%b] " % code if code else b""
         self.write(b"%b%b %b%b\r\n" % (prefix, kind, bracketed, render.line(text)))

@@ -101,7 +101,7 @@ class Transport(StringTransport):
         self.writes = 0
         self.aborting = False
 
-    def abortConnection(self) -> None:
+    def abortConnection(self) -> None:  # noqa: N802
         self.aborting = True
         super().abortConnection()
 

@@ -9,7 +9,6 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from mailkit.errors import StoreUnavailable
 from mailkit.imap.protocol import IMAPFactory
-
 from tests.imap.fakes import Slow
 from tests.imap.support import USER, Client, Server, now, split_responses
 
