@@ -16,7 +16,7 @@ from mailkit.mime.lexical import unescape
 #: Addresses of one field that are read; the others are ignored.
 MAX_ADDRESSES = 10_000
 #: Octets of one field that are read.
-MAX_ADDRESS_OCTETS = 512 * 1024
+MAX_ADDRESS_OCTETS = 256 * 1024
 #: Words and special characters of one field that are read, once it has an uncommon form.
 MAX_ADDRESS_TOKENS = 50_000
 
@@ -149,7 +149,8 @@ class _Parser:
                 continue
             else:
                 self._special(text, spaced)
-            spaced = False
+            # Specials that are no part of a word part words.
+            spaced = kind == "special" and text not in (b".", b"@")
         self._flush()
         if self.in_group:
             self._append(_GROUP_END)

@@ -62,9 +62,9 @@ def decode_body(data: Octets, part: Part, limit: int | None = None) -> bytes:
     start, end = part.body_start, part.body_end
     encoding = b"" if part.is_multipart else part.transfer_encoding.lower()
     if limit is not None:
-        # The most that these encodings need for one octet, line ends included.
+        # What these encodings need for one octet, line ends included, and a uuencoded file's name.
         factor = 4 if encoding == _QUOTED_PRINTABLE else 2
-        end = min(end, start + limit * factor)
+        end = min(end, start + limit * factor + 1024)
     body = data[start:end]
     if encoding == _BASE64:
         body = decode_base64(body)

@@ -35,7 +35,8 @@ _ZONES = {
     b"pst": -8,
 }
 
-_TIME = rb"(\d{1,2})[:.](\d{1,2})(?:[:.](\d{1,2})(?:[.,]\d*)?)?"
+# RFC 5322 section 4.3: blanks may stand around the colons.
+_TIME = rb"(\d{1,2}) ?[:.] ?(\d{1,2})(?: ?[:.] ?(\d{1,2})(?:[.,]\d*)?)?"
 # lenient: no comma, hyphens between day, month and year, one-digit times, fractions of seconds.
 _DATE = re.compile(
     rb"(?:[A-Za-z]+[,.]?\s*|,\s*)?(\d{1,2})[\s.-]+([A-Za-z]{3})[A-Za-z]*[\s.,-]+(\d{2,4})(?!\d)"

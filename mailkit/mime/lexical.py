@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import TypeAlias
 
+#: Octets of a structured field (Content-Type and the like) that are read.
+MAX_STRUCTURED_OCTETS = 64 * 1024
 #: Parameters of one field that are kept.
 MAX_PARAMETERS = 256
 
@@ -33,7 +35,12 @@ def unescape(text: bytes) -> bytes:
 
 
 def strip_comments(value: bytes) -> bytes:
-    """Replace each comment outside quoted strings by a space; an open one runs to the end."""
+    """Replace each comment outside quoted strings by a space; an open one runs to the end.
+
+    What is longer than ``MAX_STRUCTURED_OCTETS`` is cut.
+    """
+    if len(value) > MAX_STRUCTURED_OCTETS:
+        value = value[:MAX_STRUCTURED_OCTETS]
     if b"(" not in value:
         return value
     kept = []

@@ -42,6 +42,9 @@ _CONTENT_TYPE = re.compile(rb"\s*(%b)\s*/\s*(%b)" % (TOKEN, TOKEN))
 _LANGUAGE = re.compile(rb"[\s,]*(%b)" % TOKEN)
 # What may follow a boundary (and the hyphens that close it); nothing at the end of the octets.
 _LINE_END = (b"", b" ", b"\t", b"\r", b"\n")
+_MANY_MISSES = 8
+# The re module keeps what it has compiled, so that it must not be large.
+_MAX_PATTERN = 256
 
 
 class Limits(NamedTuple):
@@ -228,11 +231,24 @@ def _find_delimiter(data: Octets, needle: bytes, position: int, limit: int) -> _
 
     :param needle: LF, two hyphens and the boundary.
     """
-    while (found := data.find(needle, position, limit)) >= 0:
+    missed = 0
+    search = None
+    while True:
+        if search is None:
+            found = data.find(needle, position, limit)
+        else:
+            line = search(data, position, limit)
+            found = line.start() if line else -1
+        if found < 0:
+            return None
         position = found + len(needle)
         tail = data[position : min(position + 3, limit)]
         closes = tail[:2] == b"--"
         if (tail[2:] if closes else tail[:1]) not in _LINE_END:
+            missed += 1
+            if missed == _MANY_MISSES and len(needle) < _MAX_PATTERN:
+                # Many lines begin like a delimiter and are none: leave them to the regex engine.
+                search = re.compile(re.escape(needle) + rb"(?:--)?(?:[ \t\r\n]|\Z)").search
             continue
         line_end = data.find(b"\n", position, limit)
         if tail[:1] in (b" ", b"\t"):
@@ -243,16 +259,17 @@ def _find_delimiter(data: Octets, needle: bytes, position: int, limit: int) -> _
         if line_end < 0:
             return _Delimiter(found + 1, cut, limit, False)
         return _Delimiter(found + 1, cut, line_end + 1, not closes)
-    return None
 
 
 class _Level:
     """A multipart whose parts are being read."""
 
-    __slots__ = ("cut", "depth", "limit", "needle", "next", "part", "shared")
+    __slots__ = ("chain", "cut", "depth", "limit", "needle", "next", "part", "shared")
 
-    def __init__(self, part: Part, needle: bytes, limit: int, cut: int, depth: int) -> None:
-        self.part = part
+    def __init__(self, chain: list[Part], needle: bytes, limit: int, cut: int, depth: int) -> None:
+        #: The messages around the multipart that end with it, and itself.
+        self.chain = chain
+        self.part = chain[-1]
         self.needle = needle
         #: Offset of the delimiter line that ends the multipart from outside, or of the end.
         self.limit = limit
@@ -302,7 +319,7 @@ class _Reader:
         :param limit: offset of the delimiter line that ends it, or of the end.
         :param cut: where its octets end.
         """
-        first = None
+        chain: list[Part] = []
         while True:
             header = parse_header(self.data, start, limit)
             if not header.blank_line and cut < limit:
@@ -313,26 +330,29 @@ class _Reader:
             self.left -= 1
             if parent is not None:
                 parent.children.append(part)
-            first = first or part
+            chain.append(part)
             is_message = part.type == b"message" and part.subtype in (b"rfc822", b"global")
             if not is_message and part.type != b"multipart":
-                return first
+                break
             if self.left <= 0 or depth >= self.depth:
                 part.type, part.subtype = b"application", b"octet-stream"
-                return first
+                break
             depth += 1
             if not is_message:
-                self._enter(part, limit, cut, depth)
-                return first
+                self._enter(chain, limit, cut, depth)
+                break
             parent = part
             start = part.body_start
+        _extend(chain, part.body_end)
+        return chain[0]
 
-    def _enter(self, part: Part, limit: int, cut: int, depth: int) -> None:
+    def _enter(self, chain: list[Part], limit: int, cut: int, depth: int) -> None:
         """Begin with the parts of a multipart."""
+        part = chain[-1]
         boundary = _boundary(part.parameters)
         if not boundary:
             return
-        level = _Level(part, b"\n--" + boundary, limit, cut, depth)
+        level = _Level(chain, b"\n--" + boundary, limit, cut, depth)
         outer = self.levels[-1] if self.levels else None
         if outer is not None and outer.needle == level.needle and part.header.blank_line:
             # What limits this multipart is a delimiter line of its own: it comes first.
@@ -344,17 +364,23 @@ class _Reader:
     def _leave(self) -> None:
         """The innermost multipart has no more parts."""
         level = self.levels.pop()
-        if not level.shared:
-            return
-        outer = self.levels[-1]
-        outer.next = level.next and _find_delimiter(
-            self.data, outer.needle, level.next.end - 1, outer.limit
-        )
-        cut = outer.next.cut if outer.next else outer.cut
-        part: Part | None = outer.part.children[-1]
-        while part is not None:
-            part.body_end = max(part.body_start, cut)
-            part = part.embedded
+        if level.part.children:
+            _extend(level.chain, level.part.children[-1].body_end)
+        if level.shared:
+            outer = self.levels[-1]
+            outer.next = level.next and _find_delimiter(
+                self.data, outer.needle, level.next.end - 1, outer.limit
+            )
+            _extend(level.chain, outer.next.cut if outer.next else outer.cut)
+
+
+def _extend(chain: list[Part], end: int) -> None:
+    """Let parts that lie in each other end no earlier than the innermost.
+
+    The empty line that ends a header stays with it even if a delimiter line follows at once.
+    """
+    for part in chain:
+        part.body_end = max(part.body_end, end)
 
 
 def _boundary(parameters: Parameters) -> bytes:
