@@ -6,9 +6,11 @@ import contextlib
 import imaplib
 import os
 import poplib
+import re
 import smtplib
 import socket
 import sqlite3
+import ssl
 import subprocess
 import sys
 import time
@@ -16,6 +18,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
+
+from mailkit.tap.tls import self_signed
 
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES = ROOT / "examples"
@@ -234,3 +238,54 @@ class ServiceTests(ExamplesCase):
             mailbox = self.imap(imap, "ann@example.org")
             self.assertEqual(mailbox.select(), ("OK", [b"1"]))
             mailbox.logout()
+
+    def test_settings_file(self) -> None:
+        certificate, key = self_signed(self.directory)
+        names = ("25", "587", "465", "143", "993", "110", "995")
+        ports = {name: free_port() for name in names}
+        endpoints = {
+            f'"tcp:{name}"': f'"tcp:{port}:interface=127.0.0.1"' for name, port in ports.items()
+        }
+        copy = self.copy(
+            "mailkit.toml",
+            **{', "tcp6:25"': "", "/var/lib/mailkit": str(self.directory / "mail")},
+            **{"/etc/mailkit/certificate.pem": certificate, "/etc/mailkit/key.pem": key},
+            **endpoints,
+        )
+        self.add_account("ann@example.org", "secret")
+        command = [*TWISTD, "-n", "--pidfile=", "mailkit", "--config", str(copy)]
+        trusted = ssl.create_default_context(cafile=certificate)
+        with self.running(command, [ports[name] for name in ("25", "587", "143", "110")]):
+            with smtplib.SMTP_SSL("localhost", ports["465"], context=trusted) as client:
+                client.login("ann@example.org", "secret")
+                own = MESSAGE.replace(b"a@example.net", b"ann@example.org")
+                client.sendmail("ann@example.org", ["ann@example.org"], own)
+            reader = poplib.POP3("localhost", ports["110"], timeout=PATIENCE)
+            reader.stls(trusted)
+            reader.user("ann")
+            reader.pass_("secret")
+            self.assertEqual(reader.stat()[0], 1)
+            reader.quit()
+
+
+class SendAndReadTests(ExamplesCase):
+    def test_beside_the_demonstration(self) -> None:
+        demonstration = [sys.executable, "-u", "-m", "mailkit.tap.demo"]
+        with self.running(demonstration, []):
+            log = self.directory / "log"
+            pattern = re.compile(r"(submission|IMAP) +127\.0\.0\.1:(\d+)  TLS")
+            deadline = time.monotonic() + PATIENCE
+            while len(ports := pattern.findall(log.read_text())) < 2:
+                self.assertLess(time.monotonic(), deadline, log.read_text())
+                time.sleep(0.05)
+            done = subprocess.run(
+                [sys.executable, str(EXAMPLES / "send_and_read.py"), *(port for _, port in ports)],
+                cwd=self.directory,
+                env={**environment(), "PYTHONIOENCODING": "utf-8"},
+                capture_output=True,
+                encoding="utf-8",
+                timeout=PATIENCE,
+            )
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("Grüße -- How are you, Bob?", done.stdout)
+        self.assertIn("with ESMTPSA", done.stdout)
