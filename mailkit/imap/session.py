@@ -196,12 +196,14 @@ class Selection:
     async def _claim(self, added: Sequence[int]) -> None:
         """Messages that came while the mailbox is selected are \\Recent for one session."""
         mailbox = self.mailbox
+        # RFC 3501 section 2.3.2: \Recent too where nobody knows which session is the first.
+        first = added[0]
         if IRecentMailbox.providedBy(mailbox):
             if self.writable is not None:
                 first = await mailbox.claim_recent()
             else:
                 first = (await mailbox.get_info()).first_recent_uid
-            self.state.add_recent(max(first, added[0]), added[-1])
+        self.state.add_recent(max(first, added[0]), added[-1])
 
     async def _announce_pending(
         self,
