@@ -196,7 +196,7 @@ class Mailkit(Peer):
         shutil.copytree(self._template, store)
 
     def _add_account(self, address: str) -> None:
-        command = [self.python, "-m", "mailkit", "--store", f"sqlite:{self._template}"]
+        command = [self.python, "-m", "mailkit.tap.command", "--store", f"sqlite:{self._template}"]
         command += ["account", "add", address, "--password-stdin"]
         subprocess.run(command, input=PASSWORD.encode() + b"\n", check=True, capture_output=True)
 
