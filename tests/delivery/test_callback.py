@@ -1,0 +1,104 @@
+"""A function that gets every message."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.cred.credentials import Anonymous, UsernamePassword
+from twisted.cred.error import UnhandledCredentials
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
+
+from mailkit.delivery.callback import CallableDelivery, delivery_portal
+from mailkit.errors import MessageRefused, NoSuchRecipient, RelayDenied
+from mailkit.interfaces import IMailAccount, IMessageDelivery
+from mailkit.model import Envelope, Outcome
+from mailkit.spool import Spool
+from tests.delivery.fakes import make_envelope
+
+
+class CallableTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.received: list[tuple[Envelope, bytes | None]] = []
+
+    async def keep(self, envelope: Envelope, message: Spool) -> None:
+        self.received.append((envelope, message.data))
+
+    def delivery(self, **settings: Any) -> CallableDelivery:
+        settings.setdefault("domains", ["example.org"])
+        return CallableDelivery(self.keep, **settings)
+
+    def check(self, address: str, **settings: Any) -> Deferred[None]:
+        envelope = make_envelope(address)
+        return Deferred.fromCoroutine(
+            self.delivery(**settings).check_recipient(
+                envelope=envelope, recipient=envelope.recipients[0]
+            )
+        )
+
+    def test_interface(self) -> None:
+        verifyObject(IMessageDelivery, self.delivery())
+
+    def test_domains_must_be_named(self) -> None:
+        for domains in ([], [""], ["*"], ["*.example.org"], "example.org"):
+            self.assertRaises(ValueError, CallableDelivery, self.keep, domains)
+
+    def test_only_these_domains_get_mail(self) -> None:
+        for address in ("any.one@example.org", "x@EXAMPLE.ORG", "postmaster@"):
+            self.successResultOf(self.check(address))
+        for address in ("x@example.com", "x@sub.example.org", "x@example.org.example.com"):
+            self.failureResultOf(self.check(address), RelayDenied)
+
+    def test_addresses_may_be_judged(self) -> None:
+        settings = {"accepts": lambda path: path.local_part == "ann"}
+        self.successResultOf(self.check("ann@example.org", **settings))
+        # RFC 5321 section 4.5.1
+        self.successResultOf(self.check("PostMaster@example.org", **settings))
+        self.failureResultOf(self.check("bob@example.org", **settings), NoSuchRecipient)
+        self.failureResultOf(self.check("ann@example.com", **settings), RelayDenied)
+
+    def test_the_function_gets_the_message(self) -> None:
+        envelope = make_envelope("ann@example.org", "bob@example.org")
+        delivery = self.delivery()
+        self.successResultOf(Deferred.fromCoroutine(delivery.check_sender(envelope=envelope)))
+        outcomes = self.successResultOf(
+            Deferred.fromCoroutine(
+                delivery.deliver(envelope=envelope, message=Spool.from_bytes(b"hi\r\n"))
+            )
+        )
+        self.assertEqual(outcomes, [Outcome(recipient) for recipient in envelope.recipients])
+        self.assertEqual(self.received, [(envelope, b"hi\r\n")])
+
+    def test_the_function_may_wait_and_refuse(self) -> None:
+        gate: Deferred[None] = Deferred()
+
+        async def refuse(envelope: Envelope, message: Spool) -> None:
+            await gate
+            raise MessageRefused("No")
+
+        delivery = CallableDelivery(refuse, ["example.org"])
+        done = Deferred.fromCoroutine(
+            delivery.deliver(envelope=make_envelope("a@example.org"), message=Spool())
+        )
+        self.assertNoResult(done)
+        gate.callback(None)
+        self.failureResultOf(done, MessageRefused)
+
+
+class PortalTests(SynchronousTestCase):
+    def test_everybody_gets_the_delivery(self) -> None:
+        async def keep(envelope: Envelope, message: Spool) -> None:
+            raise NotImplementedError
+
+        delivery = CallableDelivery(keep, ["example.org"])
+        portal = delivery_portal(delivery)
+        interface, avatar, logout = self.successResultOf(
+            portal.login(Anonymous(), None, IMessageDelivery)
+        )
+        self.assertIs(interface, IMessageDelivery)
+        self.assertIs(avatar, delivery)
+        logout()
+        password = UsernamePassword(b"ann", b"x")
+        self.failureResultOf(portal.login(password, None, IMessageDelivery), UnhandledCredentials)
+        self.failureResultOf(portal.login(Anonymous(), None, IMailAccount), NotImplementedError)

@@ -1,0 +1,212 @@
+"""Delivery to the mailboxes of one store."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
+
+from mailkit.delivery import local
+from mailkit.delivery.local import LocalMessageDelivery
+from mailkit.errors import (
+    MailError,
+    NoSuchRecipient,
+    OverQuota,
+    RelayDenied,
+    SenderRefused,
+    StoreUnavailable,
+    TemporaryFailure,
+)
+from mailkit.interfaces import IMessageDelivery, ISenderPolicy, ISpooling
+from mailkit.model import LocalDelivery, Outcome, Path, Recipient, Resolution
+from mailkit.spool import Spool
+from tests.delivery.fakes import FakeDirectory, FakeStore, SpoolingStore, make_envelope
+
+T = TypeVar("T")
+
+ANN, BOB = "ann@example.org", "bob@example.org"
+
+
+class LocalTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.store = FakeStore()
+        self.directory = FakeDirectory(
+            ann=Resolution([ANN]),
+            bob=Resolution([BOB]),
+            lists=Resolution([BOB], "lists"),
+            team=Resolution([ANN, BOB]),
+            away=Resolution([], remote=[Path("x", "example.com")]),
+            both=Resolution([ANN], remote=[Path("x", "example.com")]),
+            empty=Resolution([]),
+            postmaster=Resolution([ANN]),
+        )
+
+    def delivery(self, account: str | None = None, **settings: Any) -> LocalMessageDelivery:
+        return LocalMessageDelivery(self.store, self.directory, account, **settings)
+
+    def result(self, waiting: Coroutine[Any, Any, T]) -> T:
+        return self.successResultOf(Deferred.fromCoroutine(waiting))
+
+    def error(self, waiting: Coroutine[Any, Any, object], kind: type[MailError]) -> str:
+        error = self.failureResultOf(Deferred.fromCoroutine(waiting), kind).value
+        assert isinstance(error, MailError)
+        self.assertIs(type(error), kind)
+        return error.text
+
+    def deliver(
+        self, *addresses: str, delivery: LocalMessageDelivery | None = None, **settings: Any
+    ) -> list[type[Exception] | None]:
+        """Classes of the errors, by recipient."""
+        envelope = make_envelope(*addresses, **settings)
+        message = Spool.from_bytes(b"Received: x\r\n\r\nhi\r\n")
+        outcomes = self.result(
+            (delivery or self.delivery()).deliver(envelope=envelope, message=message)
+        )
+        self.assertEqual([outcome.recipient for outcome in outcomes], envelope.recipients)
+        return [outcome.error and type(outcome.error) for outcome in outcomes]
+
+    def test_interfaces(self) -> None:
+        for interface in (IMessageDelivery, ISpooling, ISenderPolicy):
+            verifyObject(interface, self.delivery())
+
+    def test_anybody_may_be_the_sender_from_outside(self) -> None:
+        for sender in (Path("", ""), Path("ann", "example.org"), Path("a", "b")):
+            self.result(self.delivery().check_sender(envelope=make_envelope(sender=sender)))
+
+    def test_users_send_as_themselves(self) -> None:
+        delivery = self.delivery(ANN)
+        for sender in (Path("ann", "example.org"), Path("", "")):
+            self.result(delivery.check_sender(envelope=make_envelope(sender=sender)))
+        for sender in (Path("bob", "example.org"), Path("ann", "example.com"), Path("Ann", "")):
+            self.error(delivery.check_sender(make_envelope(sender=sender)), SenderRefused)
+
+    def test_owned_addresses(self) -> None:
+        path = Path("ann", "example.org")
+        self.assertIs(self.result(self.delivery(ANN).owns_address(path=path)), True)
+        self.assertIs(self.result(self.delivery(BOB).owns_address(path=path)), False)
+        self.assertIs(self.result(self.delivery().owns_address(path=path)), False)
+        self.assertEqual((self.delivery(ANN).account, self.delivery().account), (ANN, None))
+
+    def check(self, delivery: LocalMessageDelivery, address: str) -> Coroutine[Any, Any, None]:
+        envelope = make_envelope(address)
+        return delivery.check_recipient(envelope=envelope, recipient=envelope.recipients[0])
+
+    def test_recipients(self) -> None:
+        delivery = self.delivery()
+        for address in ("ann@example.org", "team@example.org", "postmaster@"):
+            self.result(self.check(delivery, address))
+        self.error(self.check(delivery, "eve@example.org"), NoSuchRecipient)
+        self.error(self.check(delivery, "empty@example.org"), NoSuchRecipient)
+        text = self.error(self.check(delivery, "ann@example.com"), RelayDenied)
+        self.assertEqual(text, RelayDenied.default_text)
+
+    def test_users_are_told_that_there_is_no_queue(self) -> None:
+        text = self.error(self.check(self.delivery(ANN), "x@example.com"), RelayDenied)
+        self.assertIn("does not send mail to other domains yet", text)
+
+    def test_an_alias_that_leads_elsewhere_is_refused_whole(self) -> None:
+        for address in ("away@example.org", "both@example.org"):
+            text = self.error(self.check(self.delivery(), address), RelayDenied)
+            self.assertIn("another domain", text)
+
+    def test_a_directory_in_trouble(self) -> None:
+        self.directory.trouble = TemporaryFailure()
+        self.error(self.check(self.delivery(), "ann@example.org"), TemporaryFailure)
+        self.assertEqual(self.deliver("ann@example.org"), [TemporaryFailure])
+        self.assertEqual(self.store.delivered, [])
+
+    def test_return_path_stands_first(self) -> None:
+        self.assertEqual(self.deliver("ann@example.org"), [None])
+        self.deliver("ann@example.org", sender=Path("", ""))
+        self.deliver("ann@example.org", sender=Path("ä b", "example.net"))
+        heads = [message.partition(b"\r\n")[0].decode() for message, _ in self.store.delivered]
+        self.assertEqual(
+            heads,
+            [
+                "Return-Path: <ann@example.net>",
+                "Return-Path: <>",
+                'Return-Path: <"ä b"@example.net>',
+            ],
+        )
+        self.assertTrue(self.store.delivered[0][0].endswith(b">\r\nReceived: x\r\n\r\nhi\r\n"))
+
+    def test_one_copy_an_account_and_one_call(self) -> None:
+        errors = self.deliver("ann@example.org", "team@example.org", "bob@example.org")
+        self.assertEqual(errors, [None, None, None])
+        ((_, deliveries),) = self.store.delivered
+        self.assertEqual(deliveries, [LocalDelivery(ANN), LocalDelivery(BOB)])
+
+    def test_sub_addresses(self) -> None:
+        self.deliver("lists@example.org")
+        self.deliver("lists@example.org", delivery=self.delivery(detail_to_mailbox=True))
+        self.deliver("bob@example.org", delivery=self.delivery(detail_to_mailbox=True))
+        mailboxes = [deliveries[0].mailbox for _, deliveries in self.store.delivered]
+        self.assertEqual(mailboxes, ["INBOX", "lists", "INBOX"])
+
+    def test_failures_belong_to_their_recipients(self) -> None:
+        self.store.failing[BOB] = OverQuota()
+        self.assertEqual(
+            self.deliver("ann@example.org", "bob@example.org", "team@example.org"),
+            [None, OverQuota, OverQuota],
+        )
+        self.store.failing[ANN] = StoreUnavailable()
+        self.assertEqual(self.deliver("team@example.org"), [StoreUnavailable])
+
+    def test_who_went_away_after_rcpt(self) -> None:
+        self.assertEqual(
+            self.deliver("eve@example.org", "ann@example.org"), [NoSuchRecipient, None]
+        )
+        ((_, deliveries),) = self.store.delivered
+        self.assertEqual(deliveries, [LocalDelivery(ANN)])
+
+    def test_nobody_is_left(self) -> None:
+        self.assertEqual(self.deliver("eve@example.org"), [NoSuchRecipient])
+        self.assertEqual(self.store.delivered, [])
+
+    def test_a_store_in_trouble(self) -> None:
+        self.store.trouble = StoreUnavailable()
+        waiting = self.delivery().deliver(
+            envelope=make_envelope("ann@example.org"), message=Spool.from_bytes(b"")
+        )
+        self.error(waiting, StoreUnavailable)
+
+    def test_resolved_once_between_rcpt_and_the_delivery(self) -> None:
+        delivery = self.delivery()
+        self.result(self.check(delivery, "ann@example.org"))
+        self.deliver("ann@example.org", delivery=delivery)
+        self.assertEqual(self.directory.resolved, ["ann@example.org"])
+        # It is not remembered for the next transaction.
+        self.directory.addresses["ann"] = Resolution([BOB])
+        self.deliver("ann@example.org", delivery=delivery)
+        self.assertEqual(self.store.delivered[-1][1], [LocalDelivery(BOB)])
+
+    def test_nor_for_another_transaction(self) -> None:
+        delivery = self.delivery()
+        self.result(self.check(delivery, "ann@example.org"))
+        self.directory.addresses["ann"] = Resolution([BOB])
+        self.deliver("ann@example.org", delivery=delivery, transaction="t2")
+        self.assertEqual(self.store.delivered[-1][1], [LocalDelivery(BOB)])
+
+    def test_transactions_that_are_given_up_are_forgotten(self) -> None:
+        self.patch(local, "MAX_RESOLUTIONS", 10)
+        delivery = self.delivery()
+        recipient = Recipient(Path("ann", "example.org"))
+        for number in range(100):
+            envelope = make_envelope(transaction=f"t{number}")
+            self.result(delivery.check_recipient(envelope=envelope, recipient=recipient))
+        self.assertLessEqual(len(delivery._resolutions), 10)
+
+    def test_spools(self) -> None:
+        self.assertEqual(self.delivery().new_spool().reserve, 0)
+        self.store = SpoolingStore()
+        self.assertEqual(self.delivery().new_spool().reserve, 100)
+
+    def test_outcomes_have_the_class_that_callers_expect(self) -> None:
+        envelope = make_envelope("ann@example.org")
+        outcomes = self.result(
+            self.delivery().deliver(envelope=envelope, message=Spool.from_bytes(b""))
+        )
+        self.assertEqual(outcomes, [Outcome(envelope.recipients[0])])
