@@ -19,7 +19,6 @@ from mailkit.model import (
 )
 from mailkit.spool import Spool
 
-
 SENDER = Path("ann", "example.net")
 
 
