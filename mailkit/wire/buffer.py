@@ -78,7 +78,7 @@ class InputBuffer:
         start = self._position
         if start == 0 and count >= len(self._data):
             data = self._data
-            self.clear()
+            self._drop(count)
             return data
         data = self._data[start : start + count]
         self._drop(start + len(data))
