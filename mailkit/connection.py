@@ -3,7 +3,7 @@
 Ordering and locking: one command runs at a time. While it waits, further input stays in the buffer
 (and above :attr:`CommandFactory.input_limit` in the client's socket), so replies leave in the order
 of the commands and a command is judged in the state that its predecessor left. Replies to pipelined
-commands leave in one write.
+commands leave in one write. No command begins while the client does not read its replies.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ class CommandConnection(Protocol, ABC):
     @property
     def closing(self) -> bool:
         """The connection is gone or about to go; nothing more will be read."""
-        return self._lost or self._closing
+        return self._closing
 
     def may_send_plaintext_passwords(self) -> bool:
         """Under TLS, from loopback, or where the operator says so (RFC 4954 section 4)."""
@@ -168,7 +168,7 @@ class CommandConnection(Protocol, ABC):
 
     @override
     def dataReceived(self, data: bytes) -> None:
-        if self._closing or self._lost:
+        if self._closing:
             return
         self._touch()
         self.buffer.feed(data)
@@ -185,7 +185,7 @@ class CommandConnection(Protocol, ABC):
 
     @override
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self._lost = True
+        self._lost = self._closing = True
         self._output.clear()
         if self._timer is not None:
             self._timer.cancel()
@@ -198,10 +198,10 @@ class CommandConnection(Protocol, ABC):
         elif gate is not None:
             gate.cancel()
         self.buffer.clear()
-        self.closed()
-        logout, self._logout = self._logout, None
-        if logout is not None:
-            logout()
+        try:
+            self.closed()
+        finally:
+            self._end_login()
 
     def closed(self) -> None:
         """The connection is gone; a subclass releases what it holds."""
@@ -216,13 +216,19 @@ class CommandConnection(Protocol, ABC):
         self._pumping = True
         budget = COMMANDS_A_TURN
         try:
-            while not (self._running or self._lost or self._closing or self._stopping):
+            while not (self._running or self._output_paused or self._closing or self._stopping):
                 if budget == 0:
                     self._start(self._next_turn())
                     break
-                command = self.next_command()
+                try:
+                    command = self.next_command()
+                except Exception:
+                    # Nobody knows what has been read of the input: the connection cannot go on.
+                    self._log_bug(Failure())  # type: ignore[no-untyped-call]
+                    self.close()
+                    break
                 if command is None:
-                    if self._input_ended and not self._closing:
+                    if self._input_ended:
                         self.close()
                     break
                 budget -= 1
@@ -235,7 +241,7 @@ class CommandConnection(Protocol, ABC):
                     self._start(waiting)
         finally:
             self._pumping = False
-        if self._stopping and self._running is None and not self.closing:
+        if self._stopping and self._running is None and not self._closing:
             self.say_goodbye()
             self.close()
         self.flush()
@@ -255,6 +261,9 @@ class CommandConnection(Protocol, ABC):
             self._running = done
         done.addErrback(self._log_bug)
         done.addBoth(self._command_done)
+        if self._lost:
+            # The connection went while the command ran to its first wait.
+            done.cancel()
 
     def _command_done(self, _: object) -> None:
         self._running = None
@@ -281,8 +290,9 @@ class CommandConnection(Protocol, ABC):
         self._turn_started = self.clock.seconds()
 
     def _limit_input(self) -> None:
-        full = self._running is not None and len(self.buffer) > self.factory.input_limit
-        if full != self._input_paused and not (self._lost or self._closing):
+        waiting = self._running is not None or self._output_paused
+        full = waiting and len(self.buffer) > self.factory.input_limit
+        if full != self._input_paused and not self._closing:
             self._input_paused = full
             if full:
                 self.transport.pauseProducing()
@@ -333,6 +343,7 @@ class CommandConnection(Protocol, ABC):
         gate, self._gate = self._gate, None
         if gate is not None:
             gate.callback(None)
+        self.pump()
 
     def stopProducing(self) -> None:
         """The transport is gone."""
@@ -342,11 +353,15 @@ class CommandConnection(Protocol, ABC):
 
     def close(self) -> None:
         """Send what was written and end the connection."""
-        if self._lost or self._closing:
+        if self._closing:
             return
         self.flush()
         self._closing = True
         self.buffer.clear()
+        if self._input_paused:
+            # Under TLS the client's own farewell must be read.
+            self._input_paused = False
+            self.transport.resumeProducing()
         # Under TLS a registered producer would keep the connection open.
         self.transport.unregisterProducer()
         self.transport.loseConnection()
@@ -525,7 +540,8 @@ class CommandFactory(Factory):
         self.max_connections = max_connections
         self.max_connections_per_address = max_connections_per_address
         self.allow_plaintext_passwords = allow_plaintext_passwords
-        self.connections: set[CommandConnection] = set()
+        #: Connections, with the address that each is counted under.
+        self.connections: dict[CommandConnection, str] = {}
         self._by_address: dict[str, int] = {}
 
     @override
@@ -539,17 +555,16 @@ class CommandFactory(Factory):
         host = _host(connection.transport)
         count = self._by_address.get(host, 0) + 1
         self._by_address[host] = count
-        self.connections.add(connection)
+        self.connections[connection] = host
         if len(self.connections) > self.max_connections:
             return False
         return _is_loopback(host) or count <= self.max_connections_per_address
 
     def release(self, connection: CommandConnection) -> None:
         """Forget a connection that is gone."""
-        if connection not in self.connections:
+        host = self.connections.pop(connection, None)
+        if host is None:
             return
-        self.connections.discard(connection)
-        host = _host(connection.transport)
         if (count := self._by_address[host] - 1) > 0:
             self._by_address[host] = count
         else:

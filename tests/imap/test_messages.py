@@ -286,6 +286,8 @@ class LargeMessageTests(SynchronousTestCase):
         open_message = mailbox.open_message
 
         async def opened(uid: int) -> Any:
+            # From now on the client does not read.
+            self.client.protocol.pauseProducing()
             file = await open_message(uid=uid)
             read = file.read
 
@@ -299,7 +301,6 @@ class LargeMessageTests(SynchronousTestCase):
             return Watched()
 
         mailbox.open_message = opened
-        self.client.protocol.pauseProducing()
         self.client.send(b"a FETCH 1 BODY.PEEK[]\r\n")
         # 256 KiB to find out that it is large, then what one chunk needs.
         self.assertEqual(reads, [256 * 1024 + 1, 64 * 1024])
@@ -331,7 +332,15 @@ class LargeMessageTests(SynchronousTestCase):
         for _ in range(3):
             self.server.add(self.message)
         self.client.command("NOOP")
-        self.client.protocol.pauseProducing()
+        mailbox = self.server.mailbox()
+        open_message = mailbox.open_message
+
+        async def opened(uid: int) -> Any:
+            # From now on the client does not read.
+            self.client.protocol.pauseProducing()
+            return await open_message(uid=uid)
+
+        mailbox.open_message = opened
         self.client.send(b"a FETCH 1:* BODY[]\r\n")
         flags = now(self.server.mailbox().get_messages(uids=[1, 2, 3, 4]))
         # Only what is being sent is marked: the client may never get the rest.
