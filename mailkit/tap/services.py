@@ -21,6 +21,7 @@ from typing import Any, TypeAlias, cast
 from twisted.application.internet import StreamServerEndpointService
 from twisted.application.service import MultiService
 from twisted.cred.checkers import ICredentialsChecker
+from twisted.cred.portal import Portal
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
@@ -110,6 +111,8 @@ class MailService(MultiService):
         self._detail_to_mailbox = detail_to_mailbox
         self._factories: dict[str, CommandFactory] = {}
         self._hasher: PasswordHasher | None = None
+        #: Where clients of all servers log in, while the store is open.
+        self._portal: Portal | None = None
         #: The store, once the service has started.
         self.store: Any = None if self._opener else store
 
@@ -159,6 +162,7 @@ class MailService(MultiService):
             limits = self._limits
             self._factories[protocol] = _make_factory(
                 protocol,
+                self._portal,
                 self._hostname,
                 limits.max_message_size,
                 tls_context=self._tls,
@@ -219,7 +223,7 @@ class MailService(MultiService):
             reason = "this store knows no addresses, so it cannot take mail by smtp or submission"
             raise StartError("store", self._store_name, reason)
         try:
-            portal = make_portal(
+            self._portal = make_portal(
                 self.store,
                 checkers,
                 deliveries=self._make_delivery if takes_mail else None,
@@ -228,7 +232,7 @@ class MailService(MultiService):
         except ValueError as error:
             raise StartError("store", self._store_name, f"{error} (auth)") from error
         for factory in self._factories.values():
-            factory.portal = portal
+            factory.portal = self._portal
 
     def _make_delivery(self, account: str | None, _: ConnectionInfo) -> LocalMessageDelivery:
         return LocalMessageDelivery(
@@ -238,6 +242,7 @@ class MailService(MultiService):
     async def _stop(self, ports_closed: Deferred[Any]) -> None:
         await ports_closed
         await self._end_connections()
+        self._portal = None
         for factory in self._factories.values():
             factory.portal = None
         if self._hasher is not None:
@@ -264,25 +269,25 @@ class MailService(MultiService):
 
 
 def _make_factory(
-    protocol: str, hostname: str, max_message_size: int, **settings: Any
+    protocol: str, portal: Portal | None, hostname: str, max_message_size: int, **settings: Any
 ) -> CommandFactory:
     # Loaded when used: a POP3 server has no need of IMAP.
     if protocol == "smtp":
         from mailkit.smtp.protocol import SMTPFactory
 
-        return SMTPFactory(hostname=hostname, max_size=max_message_size, **settings)
+        return SMTPFactory(portal, hostname=hostname, max_size=max_message_size, **settings)
     if protocol == "submission":
         from mailkit.smtp.submission import SubmissionFactory
 
-        return SubmissionFactory(hostname=hostname, max_size=max_message_size, **settings)
+        return SubmissionFactory(portal, hostname=hostname, max_size=max_message_size, **settings)
     if protocol == "pop3":
         from mailkit.pop3.protocol import POP3Factory
 
-        return POP3Factory(None, **settings)
+        return POP3Factory(portal, **settings)
     if protocol == "imap":
         from mailkit.imap.protocol import IMAPFactory
 
-        return IMAPFactory(max_message_size=max_message_size, **settings)
+        return IMAPFactory(portal, max_message_size=max_message_size, **settings)
     raise SettingError(f"there is no server {protocol!r}; known are {', '.join(PORT_NAMES)}")
 
 

@@ -1,0 +1,327 @@
+"""Servers as services: ports, store, start and stop, on a reactor in memory and on a real one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.cred.checkers import InMemoryUsernamePasswordDatabaseDontUse
+from twisted.cred.credentials import Anonymous, UsernamePassword
+from twisted.cred.error import UnauthorizedLogin
+from twisted.internet.defer import Deferred
+from twisted.internet.error import CannotListenError
+from twisted.internet.testing import MemoryReactorClock, StringTransportWithDisconnection
+from twisted.protocols.tls import TLSMemoryBIOFactory
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
+
+from mailkit.auth.passwords import PLAIN_PREFIX
+from mailkit.delivery.local import LocalMessageDelivery
+from mailkit.errors import StoreUnavailable
+from mailkit.interfaces import IMailAccount, IMailStore, IMessageDelivery
+from mailkit.model import ConnectionInfo
+from mailkit.store.memory import MemoryStore
+from mailkit.tap.errors import SettingError, StartError
+from mailkit.tap.services import PORT_NAMES, Limits, MailService
+from mailkit.tap.tls import self_signed
+
+HERE = __name__
+ANN = "ann@example.org"
+INFO = ConnectionInfo("imap", "127.0.0.1")
+
+
+class CountingStore(MemoryStore):
+    """Knows whether it is open."""
+
+    made: list[CountingStore] = []
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.closed = False
+        self.made.append(self)
+
+    async def close(self) -> None:
+        self.closed = True
+        await super().close()
+
+
+@implementer(IMailStore)
+class AddresslessStore:
+    """A backend that only shows mail."""
+
+    async def close(self) -> None:
+        return None
+
+
+def make_locked() -> None:
+    raise StoreUnavailable("in use by process 1")
+
+
+def fire(coroutine: Any) -> Deferred[Any]:
+    return Deferred.fromCoroutine(coroutine)
+
+
+class ServiceTestCase(SynchronousTestCase):
+    """Makes services on a reactor in memory."""
+
+    def setUp(self) -> None:
+        self.reactor = MemoryReactorClock()
+        self.reactor.callFromThread = lambda f, *a: f(*a)  # type: ignore[attr-defined]
+        CountingStore.made = []
+
+    def make(self, store: Any = None, **settings: Any) -> MailService:
+        return MailService(store or MemoryStore(), reactor=self.reactor, **settings)
+
+    def stop(self, service: MailService) -> None:
+        stopped = service.stopService()
+        for _ in range(500):
+            self.reactor.advance(0.02)
+        self.successResultOf(stopped)
+
+    def factory(self, index: int = 0) -> Any:
+        return self.reactor.tcpServers[index][1]
+
+    def connect(self, index: int = 0) -> tuple[Any, StringTransportWithDisconnection]:
+        protocol = self.factory(index).buildProtocol(None)
+        transport = StringTransportWithDisconnection()
+        transport.protocol = protocol
+        transport.abortConnection = transport.loseConnection  # type: ignore[attr-defined]
+        protocol.makeConnection(transport)
+        return protocol, transport
+
+
+class PortTests(ServiceTestCase):
+    """Which server listens where."""
+
+    def test_each_server_greets(self) -> None:
+        service = self.make()
+        for name in ("smtp", "submission", "pop3", "imap"):
+            service.add_port(name, "tcp:0:interface=127.0.0.1")
+        service.startService()
+        for index, greeting in enumerate((b"220 ", b"220 ", b"+OK ", b"* OK ")):
+            _, transport = self.connect(index)
+            self.assertTrue(transport.value().startswith(greeting), transport.value())
+        self.stop(service)
+
+    def test_implicit_tls_wraps_the_same_factory(self) -> None:
+        tls = ",".join(self_signed(self.mktemp()))
+        service = self.make(tls=tls)
+        service.add_imap("tcp:1")
+        service.add_imap("tcp:2", implicit_tls=True)
+        service.add_pop3("tcp:3", implicit_tls=True)
+        service.add_submission("tcp:4", implicit_tls=True)
+        service.startService()
+        self.assertIsInstance(self.factory(1), TLSMemoryBIOFactory)
+        self.assertIs(self.factory(1).wrappedFactory, self.factory(0))
+        self.assertEqual(len({id(self.factory(n).wrappedFactory) for n in (1, 2, 3)}), 3)
+        self.stop(service)
+
+    def test_implicit_tls_needs_a_certificate(self) -> None:
+        for name in ("submissions", "pop3s", "imaps"):
+            error = self.assertRaises(SettingError, self.make().add_port, name, "tcp:1")
+            self.assertIn(name, str(error))
+
+    def test_starttls_is_offered_with_a_certificate_only(self) -> None:
+        for tls in (None, ",".join(self_signed(self.mktemp()))):
+            service = self.make(tls=tls)
+            service.add_pop3("tcp:1")
+            service.startService()
+            connection, transport = self.connect(-1)
+            connection.dataReceived(b"CAPA\r\n")
+            self.assertEqual(b"STLS" in transport.value(), tls is not None)
+            self.stop(service)
+
+    def test_unknown_names_and_endpoints(self) -> None:
+        self.assertRaises(SettingError, self.make().add_port, "gopher", "tcp:1")
+        for endpoint in ("", "143", "tcp:x", "foo:1"):
+            error = self.assertRaises(SettingError, self.make().add_imap, endpoint)
+            self.assertIn(repr(endpoint), str(error))
+
+    def test_limits_and_hostname_reach_the_protocols(self) -> None:
+        limits = Limits(max_message_size=1234, max_connections=1)
+        service = self.make(limits=limits, hostname="mx.example.org")
+        service.add_smtp("tcp:1")
+        service.startService()
+        connection, transport = self.connect()
+        connection.dataReceived(b"EHLO x\r\n")
+        self.assertIn(b"220 mx.example.org", transport.value())
+        self.assertIn(b"SIZE 1234\r\n", transport.value())
+        _, second = self.connect()
+        self.assertTrue(second.value().startswith(b"421 "))
+        self.stop(service)
+
+    def test_all_names_are_served(self) -> None:
+        service = self.make(tls=",".join(self_signed(self.mktemp())))
+        for number, name in enumerate(PORT_NAMES, 1):
+            service.add_port(name, f"tcp:{number}")
+        service.startService()
+        ports = [server[0] for server in self.reactor.tcpServers]
+        self.assertEqual(ports, [1, 2, 3, 4, 5, 6, 7])
+        self.stop(service)
+
+    def test_a_server_may_be_added_to_one_that_runs(self) -> None:
+        service = self.make()
+        service.add_imap("tcp:1")
+        service.startService()
+        service.add_pop3("tcp:2")
+        _, transport = self.connect(1)
+        self.assertTrue(transport.value().startswith(b"+OK"))
+        self.assertIsNotNone(self.factory(1).portal)
+        self.stop(service)
+
+
+class StartTests(ServiceTestCase):
+    """Order, and what happens when it goes wrong."""
+
+    def test_ports_before_the_store_and_both_before_any_client(self) -> None:
+        service = self.make(f"{HERE}.CountingStore")
+        service.add_imap("tcp:1")
+        self.assertEqual((self.reactor.tcpServers, CountingStore.made), ([], []))
+        service.privilegedStartService()
+        self.assertEqual((len(self.reactor.tcpServers), CountingStore.made), (1, []))
+        service.startService()
+        self.assertEqual((len(self.reactor.tcpServers), len(CountingStore.made)), (1, 1))
+        self.stop(service)
+
+    def test_a_port_that_is_taken_is_named(self) -> None:
+        def listen(port: int, *_: Any, **__: Any) -> None:
+            raise CannotListenError("", port, OSError(98, "Address already in use"))
+
+        self.reactor.listenTCP = listen  # type: ignore[method-assign]
+        service = self.make(f"{HERE}.CountingStore")
+        service.add_imap("tcp:143")
+        for start in (service.privilegedStartService, service.startService):
+            error = self.assertRaises(StartError, start)
+            self.assertEqual(str(error), "imap tcp:143: Address already in use")
+            self.reactor.advance(10)
+        # The store that was opened is not left open.
+        self.assertEqual([store.closed for store in CountingStore.made], [True])
+
+    def test_a_store_that_cannot_be_opened_is_named(self) -> None:
+        service = self.make(f"{HERE}.make_locked")
+        service.add_imap("tcp:1")
+        error = self.assertRaises(StartError, service.startService)
+        self.assertEqual(str(error), f"store {HERE}.make_locked: in use by process 1")
+
+    def test_a_store_without_addresses_takes_no_mail(self) -> None:
+        checker = InMemoryUsernamePasswordDatabaseDontUse(ann=b"x")
+        service = self.make(AddresslessStore(), checkers=[checker])
+        service.add_imap("tcp:1")
+        service.startService()
+        self.stop(service)
+        service.add_smtp("tcp:2")
+        error = self.assertRaises(StartError, service.startService)
+        self.assertIn("cannot take mail", str(error))
+
+    def test_a_store_without_accounts_needs_a_checker(self) -> None:
+        service = self.make(AddresslessStore())
+        service.add_imap("tcp:1")
+        error = self.assertRaises(StartError, service.startService)
+        self.assertIn("needs a checker", str(error))
+
+
+class StopTests(ServiceTestCase):
+    """Clients are told, the store is closed last."""
+
+    def start(self, store: Any) -> MailService:
+        service = self.make(store)
+        for name in ("smtp", "pop3", "imap"):
+            service.add_port(name, "tcp:1")
+        service.startService()
+        return service
+
+    def test_clients_hear_goodbye_where_the_protocol_has_one(self) -> None:
+        service = self.start(None)
+        smtp, pop3, imap = (self.connect(index)[1] for index in range(3))
+        stopped = service.stopService()
+        self.reactor.advance(0.02)
+        self.reactor.advance(0)
+        self.successResultOf(stopped)
+        self.assertIn(b"\r\n421 ", smtp.value())
+        self.assertIn(b"\r\n* BYE ", imap.value())
+        self.assertEqual([t.connected for t in (smtp, pop3, imap)], [False, False, False])
+
+    def test_a_client_that_does_not_go_is_cut_off(self) -> None:
+        service = self.start(None)
+        _, transport = self.connect(2)
+        closed, transport.loseConnection = transport.loseConnection, lambda: None
+        transport.abortConnection = closed
+        stopped = service.stopService()
+        self.reactor.advance(1)
+        self.assertNoResult(stopped)
+        for _ in range(10):
+            self.reactor.advance(1)
+        self.successResultOf(stopped)
+        self.assertFalse(transport.connected)
+
+    def test_a_store_of_ours_is_closed(self) -> None:
+        service = self.start(f"{HERE}.CountingStore")
+        self.connect(2)
+        stopped = service.stopService()
+        self.assertFalse(CountingStore.made[0].closed)
+        self.reactor.advance(0.02)
+        self.reactor.advance(0)
+        self.successResultOf(stopped)
+        self.assertTrue(CountingStore.made[0].closed)
+
+    def test_a_store_of_the_caller_stays_open(self) -> None:
+        store = CountingStore()
+        self.stop(self.start(store))
+        self.assertFalse(store.closed)
+
+    def test_starts_again_after_a_stop(self) -> None:
+        service = self.start(f"{HERE}.CountingStore")
+        self.stop(service)
+        service.startService()
+        self.assertEqual([store.closed for store in CountingStore.made], [True, False])
+        _, transport = self.connect(-1)
+        self.assertTrue(transport.value().startswith(b"* OK"))
+        self.stop(service)
+
+
+class LoginTests(ServiceTestCase):
+    """Who may log in."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.store = MemoryStore()
+        hashed = f"{PLAIN_PREFIX}secret"
+        self.successResultOf(fire(self.store.add_account(name=ANN, password_hash=hashed)))
+
+    def login(self, service: MailService, user: bytes, password: bytes, kind: Any) -> Deferred[Any]:
+        portal = self.factory().portal
+        return portal.login(UsernamePassword(user, password), INFO, kind)
+
+    def start(self, **settings: Any) -> MailService:
+        service = self.make(self.store, **settings)
+        service.add_imap("tcp:1")
+        service.startService()
+        self.addCleanup(self.stop, service)
+        return service
+
+    def test_the_stores_own_accounts(self) -> None:
+        service = self.start()
+        for name in (ANN.encode(), b"ann"):
+            login = self.login(service, name, b"secret", IMailAccount)
+            self.assertEqual(self.successResultOf(login)[1].name, ANN)
+
+    def test_mail_is_taken_from_anybody(self) -> None:
+        self.start()
+        portal = self.factory().portal
+        login = portal.login(Anonymous(), INFO, IMessageDelivery)
+        self.assertIsInstance(self.successResultOf(login)[1], LocalMessageDelivery)
+
+    def test_a_checker_replaces_the_stores_accounts_and_makes_new_ones(self) -> None:
+        checker = InMemoryUsernamePasswordDatabaseDontUse(bob=b"x", ann=b"y")
+        service = self.start(checkers=[checker])
+        login = self.login(service, b"bob", b"x", IMailAccount)
+        self.assertEqual(self.successResultOf(login)[1].name, "bob@example.org")
+        login = self.login(service, b"ann", b"y", IMailAccount)
+        self.assertEqual(self.successResultOf(login)[1].name, ANN)
+        login = self.login(service, b"ann", b"secret", IMailAccount)
+        self.failureResultOf(login, UnauthorizedLogin)
+
+    def test_a_checker_beside_the_stores_accounts(self) -> None:
+        checker = InMemoryUsernamePasswordDatabaseDontUse(ann=b"y")
+        service = self.start(checkers=[checker], store_accounts=True)
+        login = self.login(service, b"ann", b"secret", IMailAccount)
+        self.assertEqual(self.successResultOf(login)[1].name, ANN)
