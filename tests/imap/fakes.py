@@ -88,11 +88,10 @@ class Slow:
 
         return call
 
-    def release(self, count: int = 1) -> None:
-        """Let the calls that wait longest go on."""
-        for _ in range(count):
-            self.calls.pop(0)
-            self._waiting.pop(0).callback(None)
+    def release(self, position: int = 0) -> None:
+        """Let one of the waiting calls go on; the one that waits longest, if not told which."""
+        self.calls.pop(position)
+        self._waiting.pop(position).callback(None)
 
     def release_all(self) -> None:
         """Let everything go on, and be fast from now on."""

@@ -100,6 +100,9 @@ class Transport(StringTransport):
         )
         self.writes = 0
         self.aborting = False
+        #: Octets that wait for the client when the protocol is told to pause; None for never.
+        self.limit: int | None = None
+        self.paused = False
 
     def abortConnection(self) -> None:  # noqa: N802
         self.aborting = True
@@ -108,6 +111,15 @@ class Transport(StringTransport):
     def write(self, data: bytes) -> None:
         self.writes += 1
         super().write(data)
+        if self.limit is not None and len(self.value()) > self.limit and not self.paused:
+            self.paused = True
+            self.producer.pauseProducing()
+
+    def resume(self) -> None:
+        """The client has read everything."""
+        if self.paused:
+            self.paused = False
+            self.producer.resumeProducing()
 
 
 class Client:
@@ -125,6 +137,13 @@ class Client:
         """What the server has sent since the last time."""
         data = self.transport.value()
         self.transport.clear()
+        return data
+
+    def read(self) -> bytes:
+        """Take what the server has sent, and let it go on."""
+        data = self.take()
+        self.transport.resume()
+        self.server.clock.advance(0)
         return data
 
     def send(self, data: bytes, *, turn: bool = True) -> bytes:

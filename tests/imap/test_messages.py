@@ -287,7 +287,7 @@ class LargeMessageTests(SynchronousTestCase):
 
         async def opened(uid: int) -> Any:
             # From now on the client does not read.
-            self.client.protocol.pauseProducing()
+            self.client.transport.limit = 1000
             file = await open_message(uid=uid)
             read = file.read
 
@@ -337,7 +337,7 @@ class LargeMessageTests(SynchronousTestCase):
 
         async def opened(uid: int) -> Any:
             # From now on the client does not read.
-            self.client.protocol.pauseProducing()
+            self.client.transport.limit = 1000
             return await open_message(uid=uid)
 
         mailbox.open_message = opened
