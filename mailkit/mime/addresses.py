@@ -15,7 +15,7 @@ from mailkit.mime.lexical import unescape
 
 #: Addresses of one field that are read; the others are ignored.
 MAX_ADDRESSES = 10_000
-#: Octets of one field that are read.
+#: Octets of one field that are read, up to a comma.
 MAX_ADDRESS_OCTETS = 256 * 1024
 #: Words and special characters of one field that are read, once it has an uncommon form.
 MAX_ADDRESS_TOKENS = 50_000
@@ -85,7 +85,9 @@ def parse_addresses(value: bytes, limit: int = MAX_ADDRESSES) -> list[Address]:
 
     :param limit: addresses that are returned at most.
     """
-    value = value[:MAX_ADDRESS_OCTETS].strip()
+    if len(value) > MAX_ADDRESS_OCTETS:
+        value = value[: max(value.rfind(b",", 0, MAX_ADDRESS_OCTETS), 0)]
+    value = value.strip()
     found: list[Address] = []
     position = 0
     end = len(value)
@@ -151,6 +153,8 @@ class _Parser:
                 self._special(text, spaced)
             # Specials that are no part of a word part words.
             spaced = kind == "special" and text not in (b".", b"@")
+        else:
+            self._clear()  # Too long: the last one may be cut.
         self._flush()
         if self.in_group:
             self._append(_GROUP_END)

@@ -197,8 +197,10 @@ def parse_header(data: Octets, start: int = 0, end: int | None = None) -> Header
     """Read the header that begins at ``start``."""
     if end is None:
         end = len(data)
-    if blank := _BLANK_FIRST.match(data, start, end):
-        return Header(b"", start, blank.end(), blank.group())
+    if start < end and data[start] in b"\r\n":
+        blank = _BLANK_FIRST.match(data, start, end)
+        if blank is not None:
+            return Header(b"", start, blank.end(), blank.group())
     blank = _BLANK_LINE.search(data, start, end)
     if blank is None:
         fields_end = body_start = end

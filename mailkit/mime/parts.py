@@ -343,7 +343,8 @@ class _Reader:
                 break
             parent = part
             start = part.body_start
-        _extend(chain, part.body_end)
+        if len(chain) > 1:
+            _extend(chain, part.body_end)
         return chain[0]
 
     def _enter(self, chain: list[Part], limit: int, cut: int, depth: int) -> None:

@@ -11,6 +11,7 @@ from mailkit.mime.lexical import Parameters
 from mailkit.mime.nstring import imap_string
 from mailkit.mime.parts import Part, empty_part
 
+_BASIC_FIELDS = frozenset((b"content-id", b"content-description", b"content-md5"))
 _EXTENSION_FIELDS = frozenset((b"content-disposition", b"content-language", b"content-location"))
 # RFC 2045 section 5.2
 _DEFAULT_CHARSET = (b"charset", b"us-ascii")
@@ -73,16 +74,21 @@ def _render_single(data: Octets, part: Part, inner: bytes | None, extended: bool
     elif inner is not None and part.embedded is not None:
         envelope = render_envelope(read_envelope(part.embedded.header))
         special = b" %b %b %d" % (envelope, inner, part.lines(data))
+    content_id = description = md5 = b"NIL"
+    if not part.header.names.isdisjoint(_BASIC_FIELDS):
+        content_id = imap_string(part.content_id)
+        description = imap_string(part.description)
+        md5 = imap_string(part.md5)
     return b"(%b %b %b %b %b %b %d%b%b)" % (
         imap_string(part.type),
         imap_string(part.subtype),
         _parameters(parameters),
-        imap_string(part.content_id),
-        imap_string(part.description),
+        content_id,
+        description,
         imap_string(part.transfer_encoding),
-        part.size,
+        part.body_end - part.body_start,
         special,
-        b" %b%b" % (imap_string(part.md5), _extension(part)) if extended else b"",
+        b" %b%b" % (md5, _extension(part)) if extended else b"",
     )
 
 
