@@ -19,7 +19,7 @@ from mailkit.store.sqlite.lock import DirectoryLock
 from mailkit.store.sqlite.log import SegmentLog, sync_directory
 from mailkit.store.sqlite.maintenance import Maintenance
 from mailkit.store.sqlite.reader import Reader
-from mailkit.store.sqlite.recovery import recover
+from mailkit.store.sqlite.recovery import recover, refuse_missing_index
 from mailkit.store.sqlite.schema import INDEX_NAME, configure, connect, open_index
 from mailkit.store.sqlite.settings import StoreSettings
 from mailkit.store.sqlite.states import States
@@ -76,6 +76,7 @@ class Core:
         self._segments = SegmentLog(self.log_directory, limit=settings.segment_size, flush=flush)
         self._journal = Journal(self.log_directory)
         try:
+            refuse_missing_index(directory, self.log_directory)
             self._clear_spools()
             self._connection = open_index(directory)
             recover(self._connection, self.log_directory, self._segments, self._journal)

@@ -235,7 +235,8 @@ class DirectoryBase:
         return [name for (name,) in rows]
 
     async def add_account(self, name: str, password_hash: str | None = None) -> None:
-        await self.apply(partial(add_account, name, password_hash))
+        canonical = addresses.canonical_address(name)
+        await self.apply(partial(add_account, name, password_hash), ["account", canonical])
 
     async def remove_account(self, name: str) -> None:
         _, canonical = _find_account(self.connection(), name)

@@ -12,8 +12,9 @@ with its kind:
     It was deleted.
 ``["subscribed", account, name, bool]``
     A name was subscribed, or not any more.
-``["put", mailbox, modseq, [[uid, body, bits, keywords, internal_date, save_date, size], ...]]``
-    Messages came whose bodies were there already.
+``["put", mailbox, modseq, account, name, uid_validity, rows]``
+    Messages came whose bodies were there already; a row is
+    ``[uid, body, bits, keywords, internal_date, save_date, size]``.
 ``["flags", mailbox, modseq, [[bits, keywords, uids], ...]]``
     Messages have these flags now. UIDs are a string as in IMAP: ``1:5,7``.
 ``["gone", mailbox, modseq, uids]``
@@ -119,9 +120,9 @@ class Journal:
             self.size += done
             data = data[done:]
 
-    def sync(self) -> None:
-        """Make it durable."""
-        os.fsync(self._descriptor)
+    def rotate(self) -> None:
+        """Go on in a new file; a batch that is rolled back leaves it empty."""
+        self.open(self.number + 1, 0)
 
     def finish(self) -> None:
         """The index has taken the batch."""

@@ -27,6 +27,7 @@ from mailkit.store.sqlite.compact import (
     live_records,
 )
 from mailkit.store.sqlite.log import segment_name
+from mailkit.store.sqlite.snapshot import RotateJournal, write_snapshot
 from mailkit.store.sqlite.writer import Operation
 
 if TYPE_CHECKING:
@@ -129,6 +130,7 @@ class Maintenance:
         if all_of_it or time.monotonic() > self._pruned + _PRUNE_INTERVAL:
             self._pruned = time.monotonic()
             self._prune()
+        self._copy_index(all_of_it)
         if self._core.writer.commits != commits:
             self._checkpoint()
         self._commits = self._core.writer.commits
@@ -175,6 +177,13 @@ class Maintenance:
             self.log.error("segment {segment}: {error}", segment=segment, error=error)
         if self._exists("SELECT 1 FROM segment WHERE id = ? AND dead + 16 < size", segment):
             self._damaged.add(segment)
+
+    def _copy_index(self, at_once: bool) -> None:
+        """Now and then, put a copy of the index beside the log."""
+        size = self._one("SELECT journal_size FROM log_state")
+        if size >= self._core.settings.journal_size or (at_once and size):
+            number = self._do(RotateJournal(), durable=True)
+            write_snapshot(self._db, self._core.log_directory, number)
 
     def _prune(self) -> None:
         found = self._db.execute(

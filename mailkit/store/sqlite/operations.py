@@ -318,6 +318,9 @@ def copy_rows(
             "put",
             target.id,
             modseq,
+            target.account.name,
+            target.name,
+            target.uid_validity,
             [
                 [
                     uid,

@@ -13,6 +13,19 @@ import sqlite3
 from mailkit.errors import StoreCorrupt
 from mailkit.store.sqlite.journal import Journal, list_journals
 from mailkit.store.sqlite.log import SegmentLog, list_segments, scan_segment, segment_name
+from mailkit.store.sqlite.schema import INDEX_NAME
+from mailkit.store.sqlite.snapshot import list_snapshots
+
+
+def refuse_missing_index(directory: str, log_directory: str) -> None:
+    """Look whether there is a log without an index, before a new index is made.
+
+    :raises StoreCorrupt: there is.
+    """
+    if not os.path.exists(os.path.join(directory, INDEX_NAME)) and (
+        list_segments(log_directory) or list_snapshots(log_directory)
+    ):
+        raise StoreCorrupt(f"{directory} has mail but no {INDEX_NAME}; run: mailkit repair")
 
 
 def recover(

@@ -195,6 +195,17 @@ def version_of(connection: sqlite3.Connection) -> int:
     return int(version)
 
 
+def run_step(connection: sqlite3.Connection, step: str, schema: str = "main") -> None:
+    """Do one step of :data:`MIGRATIONS` in an attached database."""
+    for statement in step.split(";\n"):
+        text = statement.strip()
+        for head in ("CREATE TABLE ", "CREATE INDEX ", "INSERT INTO ", "ALTER TABLE ", "UPDATE "):
+            if text.startswith(head):
+                text = f"{head}{schema}.{text[len(head) :]}"
+        if text:
+            connection.execute(text)
+
+
 def migrate(connection: sqlite3.Connection, migrations: Sequence[str] = MIGRATIONS) -> None:
     """Do the steps that are missing, each in a transaction of its own.
 
@@ -205,9 +216,7 @@ def migrate(connection: sqlite3.Connection, migrations: Sequence[str] = MIGRATIO
         try:
             # Another process may have been faster.
             if version_of(connection) == version:
-                for statement in migrations[version].split(";\n"):
-                    if statement.strip():
-                        connection.execute(statement)
+                run_step(connection, migrations[version])
                 connection.execute(f"PRAGMA user_version = {version + 1}")
             connection.execute("COMMIT")
         except BaseException:

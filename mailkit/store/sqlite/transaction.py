@@ -201,9 +201,9 @@ class Transaction:
         meta = json.dumps(placements, separators=(",", ":")).encode()
         if len(meta) <= MAX_META:
             return meta
-        for mailbox_id, uid, modseq, bits, keywords, date, save_date, *_ in placements:
+        for mailbox_id, uid, modseq, bits, keywords, date, save_date, *names in placements:
             row = [uid, body_id, bits, keywords, date, save_date, size]
-            self.note(["put", mailbox_id, modseq, [row]])
+            self.note(["put", mailbox_id, modseq, *names, [row]])
         return b"[]"
 
     def _add_body(self, content: Content, body_id: int, meta: bytes) -> Location:

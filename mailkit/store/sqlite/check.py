@@ -1,0 +1,279 @@
+"""Is a store whole? Reads everything and changes nothing; a server may be running."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from mailkit.errors import MailError, StoreCorrupt, StoreUnavailable
+from mailkit.store.sqlite.bodies import BodyPlace
+from mailkit.store.sqlite.flags import KEYWORD_SHIFT, SEEN_BIT
+from mailkit.store.sqlite.log import (
+    RECORD_HEADER_SIZE,
+    SEGMENT_HEADER,
+    decode_header,
+    list_segments,
+    read_crc,
+    segment_name,
+)
+from mailkit.store.sqlite.schema import INDEX_NAME, MIGRATIONS, connect, version_of
+
+#: Lines about problems of one kind; what exceeds them is only counted.
+MAX_LINES = 20
+# Bodies whose rows are read at a time.
+_PAGE = 1000
+
+
+@dataclass
+class Report:
+    """What a check found."""
+
+    #: One line each; empty when the store is whole.
+    problems: list[str] = field(default_factory=list)
+    #: What is worth knowing and harms nobody.
+    notes: list[str] = field(default_factory=list)
+    #: How many of what were looked at.
+    counts: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def ok(self) -> bool:
+        return not self.problems
+
+    def add(self, lines: Iterator[str]) -> None:
+        """Take problems of one kind."""
+        for number, line in enumerate(lines):
+            if number == MAX_LINES:
+                more = 1 + sum(1 for _ in lines)
+                self.problems.append(f"... and {more} more of the kind")
+                return
+            self.problems.append(line)
+
+
+# Queries that find nothing in a store that is whole; the text is filled with the row.
+_RULES = (
+    (
+        "SELECT b.id, b.name, b.messages, count(m.uid), b.unseen,"
+        f" ifnull(sum(NOT m.flags & {SEEN_BIT}), 0), b.size, ifnull(sum(m.size), 0)"
+        " FROM mailbox b LEFT JOIN message m ON m.mailbox_id = b.id GROUP BY b.id"
+        " HAVING b.messages <> count(m.uid) OR b.size <> ifnull(sum(m.size), 0)"
+        f" OR b.unseen <> ifnull(sum(NOT m.flags & {SEEN_BIT}), 0)",
+        "mailbox {0} ({1}) counts {2} messages where there are {3}, {4} unseen of {5},"
+        " {6} octets of {7}",
+    ),
+    (
+        "SELECT b.id, b.name, max(m.uid), b.uid_next FROM mailbox b"
+        " JOIN message m ON m.mailbox_id = b.id GROUP BY b.id HAVING max(m.uid) >= b.uid_next",
+        "mailbox {0} ({1}) has UID {2}, but says that the next one is {3}",
+    ),
+    (
+        "SELECT b.id, b.name, max(m.modseq), b.highest_modseq FROM mailbox b"
+        " JOIN message m ON m.mailbox_id = b.id GROUP BY b.id"
+        " HAVING max(m.modseq) > b.highest_modseq",
+        "mailbox {0} ({1}) has modification sequence {2}, but says that the highest is {3}",
+    ),
+    (
+        "SELECT mailbox_id, uid, created_modseq FROM (SELECT mailbox_id, uid, created_modseq,"
+        " lag(created_modseq, 1, 0) OVER (PARTITION BY mailbox_id ORDER BY uid) AS before,"
+        " modseq FROM message) WHERE before > created_modseq OR created_modseq > modseq",
+        "message {1} of mailbox {0} came at modification sequence {2}, which is out of order",
+    ),
+    (
+        "SELECT m.mailbox_id, m.uid FROM message m WHERE NOT EXISTS"
+        " (SELECT 1 FROM mailbox b WHERE b.id = m.mailbox_id AND b.selectable)"
+        " AND NOT EXISTS (SELECT 1 FROM doomed_mailbox d WHERE d.id = m.mailbox_id)",
+        "message {1} is in mailbox {0}, which does not exist",
+    ),
+    (
+        "SELECT v.mailbox_id, v.first_uid, v.last_uid FROM vanished v WHERE EXISTS"
+        " (SELECT 1 FROM message m WHERE m.mailbox_id = v.mailbox_id"
+        " AND m.uid BETWEEN v.first_uid AND v.last_uid)",
+        "mailbox {0} has a message that is said to have vanished ({1}:{2})",
+    ),
+    (
+        "SELECT m.mailbox_id, m.uid, m.body_id FROM message m"
+        " LEFT JOIN body b ON b.id = m.body_id WHERE b.id IS NULL",
+        "message {1} of mailbox {0} has no body (number {2})",
+    ),
+    (
+        "SELECT m.mailbox_id, m.uid, m.size, b.size FROM message m"
+        " JOIN body b ON b.id = m.body_id WHERE b.size <> m.size",
+        "message {1} of mailbox {0} has {2} octets, but its body has {3}",
+    ),
+    (
+        "SELECT b.id, b.refs, count(m.uid) FROM body b LEFT JOIN ("
+        "SELECT body_id, uid FROM message) m ON m.body_id = b.id"
+        " GROUP BY b.id HAVING b.refs <> count(m.uid)",
+        "body {0} counts {1} messages where there are {2}",
+    ),
+    (
+        f"SELECT mailbox_id, uid FROM message WHERE flags >> {KEYWORD_SHIFT} AND NOT EXISTS"
+        f" (SELECT 1 FROM keyword_set k WHERE k.id = flags >> {KEYWORD_SHIFT})"
+        " AND mailbox_id NOT IN (SELECT id FROM doomed_mailbox)",
+        "message {1} of mailbox {0} has keywords that are not known",
+    ),
+    (
+        "SELECT s.id, s.dead, s.size - ? - (SELECT ifnull(sum(start - position + b.size), 0)"
+        " FROM body b WHERE b.segment = s.id) AS garbage FROM segment s WHERE s.dead <> garbage",
+        "segment {0} counts {1} octets of garbage where there are {2}",
+    ),
+    (
+        "SELECT a.name FROM account a WHERE NOT EXISTS (SELECT 1 FROM mailbox b"
+        " WHERE b.account_id = a.id AND b.name = 'INBOX' AND b.selectable)",
+        "account {0} has no INBOX",
+    ),
+    (
+        "SELECT a.name FROM account a WHERE NOT EXISTS (SELECT 1 FROM domain d"
+        " WHERE d.name = substr(a.name, -length(d.name)))",
+        "account {0} is in a domain that is not served",
+    ),
+    (
+        "SELECT b.id, b.name FROM mailbox b WHERE b.account_id NOT IN (SELECT id FROM account)",
+        "mailbox {0} ({1}) belongs to no account",
+    ),
+)
+
+
+def check_store(directory: str) -> Report:
+    """Check a store: the index's own integrity, its counters, every body's checksum.
+
+    :raises StoreUnavailable: there is no store, or it can't be opened.
+    """
+    path = os.path.join(directory, INDEX_NAME)
+    if not os.path.exists(path):
+        raise StoreUnavailable(f"There is no mail store in {directory}")
+    report = Report()
+    connection = connect(path, read_only=True)
+    try:
+        _check_index(connection, report)
+        if not report.problems:
+            _check_rules(connection, report)
+            _check_bodies(connection, os.path.join(directory, "log"), report)
+            _check_files(connection, os.path.join(directory, "log"), report)
+    except sqlite3.Error as error:
+        report.problems.append(f"the index cannot be read: {error}")
+    finally:
+        connection.close()
+    return report
+
+
+def _check_index(connection: sqlite3.Connection, report: Report) -> None:
+    version = version_of(connection)
+    if version != len(MIGRATIONS):
+        report.problems.append(
+            f"the index has version {version}, this mailkit knows {len(MIGRATIONS)}"
+        )
+        return
+    rows = connection.execute(f"PRAGMA integrity_check({MAX_LINES})").fetchall()
+    report.add(f"index: {line}" for (line,) in rows if line != "ok")
+
+
+def _check_rules(connection: sqlite3.Connection, report: Report) -> None:
+    for table in ("account", "mailbox", "message", "body", "summary", "segment"):
+        (count,) = connection.execute(f"SELECT count(*) FROM {table}").fetchone()
+        report.counts[table] = count
+    for sql, text in _RULES:
+        values = (SEGMENT_HEADER.size,) if "?" in sql else ()
+        rows = connection.execute(sql, values).fetchall()
+        report.add(text.format(*row) for row in rows)
+    for address, targets in connection.execute("SELECT address, targets FROM alias").fetchall():
+        try:
+            json.loads(targets)
+        except ValueError:
+            report.problems.append(f"alias {address} cannot be read")
+    (doomed,) = connection.execute("SELECT count(*) FROM doomed_mailbox").fetchone()
+    (dead,) = connection.execute("SELECT count(*) FROM body WHERE refs = 0").fetchone()
+    if doomed or dead:
+        report.notes.append(f"{doomed} deleted mailboxes and {dead} bodies wait to be removed")
+
+
+def _check_bodies(connection: sqlite3.Connection, directory: str, report: Report) -> None:
+    """Read every live body, in the order in which they came."""
+    octets = 0
+    damaged: list[tuple[int, str]] = []
+    last = 0
+    while True:
+        rows = connection.execute(
+            "SELECT id, segment, position, start, size FROM body WHERE refs > 0"
+            " AND id > ? ORDER BY id LIMIT ?",
+            (last, _PAGE),
+        ).fetchall()
+        for place in map(BodyPlace._make, rows):
+            problem = verify_body(directory, place)
+            if problem is not None:
+                # The compaction of a running server may have moved it, or it was removed.
+                row = connection.execute(
+                    "SELECT id, segment, position, start, size FROM body WHERE id = ? AND refs > 0",
+                    (place.body_id,),
+                ).fetchone()
+                if row is not None and verify_body(directory, BodyPlace._make(row)) is not None:
+                    damaged.append((place.body_id, problem))
+            octets += place.size
+        if len(rows) < _PAGE:
+            break
+        last = rows[-1][0]
+    report.counts["octets"] = octets
+    report.add(_describe(connection, body_id, problem) for body_id, problem in damaged)
+
+
+def _describe(connection: sqlite3.Connection, body_id: int, problem: str) -> str:
+    places = connection.execute(
+        "SELECT a.name, b.name, m.uid FROM message m JOIN mailbox b ON b.id = m.mailbox_id"
+        " JOIN account a ON a.id = b.account_id WHERE m.body_id = ? LIMIT 3",
+        (body_id,),
+    ).fetchall()
+    where = "; ".join(f"{account}, {mailbox}, UID {uid}" for account, mailbox, uid in places)
+    return f"body {body_id} ({where or 'nobody has it'}): {problem}"
+
+
+def verify_body(directory: str, place: BodyPlace) -> str | None:
+    """What is wrong with a stored body, or None."""
+    try:
+        descriptor = os.open(os.path.join(directory, segment_name(place.segment)), os.O_RDONLY)
+    except OSError as error:
+        return f"segment {place.segment} cannot be opened: {error.strerror}"
+    try:
+        header = decode_header(os.pread(descriptor, RECORD_HEADER_SIZE, place.position))
+        if header.lsn != place.body_id or header.body_length != place.size:
+            return "the log has another record in its place"
+        if place.start != place.position + RECORD_HEADER_SIZE + header.meta_length:
+            return "the index has its start wrong"
+        meta = os.pread(descriptor, header.meta_length, place.position + RECORD_HEADER_SIZE)
+        if zlib.crc32(meta) != header.meta_crc:
+            return "the meta data do not match their checksum"
+        if read_crc(descriptor, place.start, place.size) != header.body_crc:
+            return "it does not match its checksum"
+    except StoreCorrupt as error:
+        return error.text
+    except OSError as error:
+        return f"it cannot be read: {error.strerror}"
+    finally:
+        os.close(descriptor)
+    return None
+
+
+def _check_files(connection: sqlite3.Connection, directory: str, report: Report) -> None:
+    """Files of which the index knows nothing, and what is behind its end."""
+    try:
+        present = list_segments(directory)
+    except OSError as error:
+        raise MailError(f"Cannot read {directory}: {error.strerror}") from error
+    known = dict(connection.execute("SELECT id, size FROM segment").fetchall())
+    (current,) = connection.execute("SELECT segment FROM log_state").fetchone()
+    for number in present:
+        try:
+            size = os.path.getsize(os.path.join(directory, segment_name(number)))
+        except OSError:
+            continue
+        if number not in known:
+            report.notes.append(
+                f"segment {number} ({size} octets) is not in use and can be reclaimed"
+            )
+        elif number == current and size > known[number]:
+            report.notes.append(
+                f"segment {number} ends with {size - known[number]} octets of an unfinished"
+                " transaction, which are cut off when the store is opened"
+            )

@@ -1,0 +1,189 @@
+"""``mailkit repair``: an index from what is left of it, its last copy, the journal and the log.
+
+The best of these is the beginning: the index as it is if SQLite finds no damage in it; else the
+last copy beside the log (:mod:`~mailkit.store.sqlite.snapshot`); else nothing. From there on the
+journal and the log tell what happened. What cannot be restored:
+
+- Without a copy: passwords, aliases, domains without accounts and accounts without mail, unless
+  these tables of the damaged index can still be read. Accounts that are made again have no password.
+- What an administrator's command changed since the copy (it does not write to the journal).
+- Of the changes in the seconds before a power failure, those of flags, copies and removals.
+- If both copy and journal are lost: flags are those at delivery, copies are gone, and removed
+  messages that were not compacted away yet come back.
+
+UIDs go on higher by a thousand, so that none is used twice whatever was lost.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from dataclasses import dataclass, field
+
+from mailkit.errors import MailError, StoreUnavailable
+from mailkit.store.sqlite.lock import DirectoryLock
+from mailkit.store.sqlite.log import sync_directory
+from mailkit.store.sqlite.replay import Replay
+from mailkit.store.sqlite.schema import INDEX_NAME, configure, connect, migrate
+from mailkit.store.sqlite.snapshot import copy_tables, list_snapshots, snapshot_name
+
+# Tables of a damaged index that are worth reading on their own: (table, columns).
+_SALVAGED = (
+    ("domain", "name"),
+    ("account", "name, password_hash"),
+    ("alias", "address, targets"),
+)
+
+
+@dataclass
+class RepairReport:
+    """What a repair did."""
+
+    #: Lines for the administrator.
+    lines: list[str] = field(default_factory=list)
+    #: Messages that are in the store now.
+    messages: int = 0
+    #: Messages that were known and are gone.
+    lost: int = 0
+
+
+def repair_store(directory: str) -> RepairReport:
+    """Make a store whole again; the old index is kept under another name.
+
+    :raises StoreUnavailable: the store is in use, or the disk refuses.
+    """
+    log_directory = os.path.join(directory, "log")
+    if not os.path.isdir(log_directory):
+        raise StoreUnavailable(f"There is no mail store in {directory}")
+    lock = DirectoryLock(directory)
+    try:
+        return _repair(directory, log_directory)
+    except (OSError, sqlite3.Error) as error:
+        raise StoreUnavailable(f"The repair failed: {error}") from error
+    finally:
+        lock.release()
+
+
+def _repair(directory: str, log_directory: str) -> RepairReport:
+    report = RepairReport()
+    path = os.path.join(directory, "repair.sqlite")
+    for name in (path, path + "-wal", path + "-shm", path + "-journal"):
+        if os.path.exists(name):
+            os.unlink(name)
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+    connection = connect(path)
+    try:
+        configure(connection)
+        migrate(connection)
+        _fill(connection, directory, log_directory, report)
+        connection.execute("BEGIN")
+        replay = Replay(connection, log_directory, int(time.time()))
+        replay.run()
+        (report.messages,) = connection.execute("SELECT count(*) FROM message").fetchone()
+        connection.execute("COMMIT")
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    finally:
+        connection.close()
+    report.lost = replay.lost
+    if replay.damaged:
+        report.lines.append(f"{replay.damaged} message bodies in the log are damaged")
+    if replay.lost:
+        report.lines.append(f"{replay.lost} messages are lost: their bodies are not in the log")
+    _swap(directory, path, report)
+    report.lines.append(f"The store has {report.messages} messages now")
+    return report
+
+
+def _fill(
+    connection: sqlite3.Connection, directory: str, log_directory: str, report: RepairReport
+) -> None:
+    """Begin with the best index there is."""
+    index = os.path.join(directory, INDEX_NAME)
+    if _copy_from(connection, index, summaries=True):
+        report.lines.append("The index can be read; it is brought up to the end of the log")
+        return
+    for number in reversed(list_snapshots(log_directory)):
+        if _copy_from(connection, os.path.join(log_directory, snapshot_name(number))):
+            report.lines.append("The index is made from its last copy, the journal and the log")
+            break
+    else:
+        report.lines.append(
+            "The index is made from the journal and the log alone; accounts without a readable "
+            "entry have no password now, and removed messages may have come back"
+        )
+    _salvage(connection, index, report)
+
+
+def _copy_from(connection: sqlite3.Connection, path: str, summaries: bool = False) -> bool:
+    """Take all rows of another index, if it is whole and of our version."""
+    if not os.path.exists(path):
+        return False
+    try:
+        source = connect(path)
+        try:
+            migrate(source)
+            whole = source.execute("PRAGMA quick_check(1)").fetchone() == ("ok",)
+        finally:
+            source.close()
+    except (sqlite3.Error, MailError):
+        return False
+    if not whole:
+        return False
+    connection.execute("ATTACH ? AS source", (path,))
+    try:
+        connection.execute("BEGIN")
+        try:
+            copy_tables(connection, "source", "main")
+            if summaries:
+                connection.execute("INSERT INTO main.summary SELECT * FROM source.summary")
+            connection.execute("COMMIT")
+        except sqlite3.Error:
+            connection.execute("ROLLBACK")
+            return False
+    finally:
+        connection.execute("DETACH source")
+    return True
+
+
+def _salvage(connection: sqlite3.Connection, path: str, report: RepairReport) -> None:
+    """Read what can be read of the directory in a damaged index."""
+    if not os.path.exists(path):
+        return
+    for table, columns in _SALVAGED:
+        names = columns.split(", ")
+        try:
+            source = connect(path)
+            try:
+                rows = source.execute(f"SELECT {columns} FROM {table}").fetchall()
+            finally:
+                source.close()
+        except (sqlite3.Error, MailError):
+            report.lines.append(f"Nothing can be read of the old index's table {table}")
+            continue
+        marks = ", ".join("?" * len(names))
+        update = (
+            f" ON CONFLICT ({names[0]}) DO UPDATE SET {names[1]} = excluded.{names[1]}"
+            if len(names) > 1
+            else " ON CONFLICT DO NOTHING"
+        )
+        connection.executemany(f"INSERT INTO {table} ({columns}) VALUES ({marks}){update}", rows)
+
+
+def _swap(directory: str, path: str, report: RepairReport) -> None:
+    """Put the new index in place of the old."""
+    index = os.path.join(directory, INDEX_NAME)
+    number = 1
+    while os.path.exists(f"{index}.broken-{number}"):
+        number += 1
+    if os.path.exists(index):
+        for suffix in ("-wal", "-shm", ""):
+            if os.path.exists(index + suffix):
+                os.rename(index + suffix, f"{index}.broken-{number}{suffix}")
+        report.lines.append(f"The old index is kept as {index}.broken-{number}")
+    os.rename(path, index)
+    for suffix in ("-wal", "-shm"):
+        if os.path.exists(path + suffix):
+            os.unlink(path + suffix)
+    sync_directory(directory)

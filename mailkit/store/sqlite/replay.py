@@ -1,0 +1,380 @@
+"""Making an index from the log: what :mod:`~mailkit.store.sqlite.repair` does with the pieces.
+
+All of it can be done again and again: what is in the index already stays.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from collections.abc import Sequence
+
+from mailkit.errors import StoreCorrupt
+from mailkit.model import INBOX, NEW_ACCOUNT_MAILBOXES
+from mailkit.store.sqlite.flags import KEYWORD_SHIFT, SEEN_BIT, join_keywords
+from mailkit.store.sqlite.journal import (
+    Note,
+    journal_name,
+    list_journals,
+    parse_uids,
+    read_notes,
+)
+from mailkit.store.sqlite.log import (
+    BODY,
+    SEGMENT_HEADER,
+    list_segments,
+    read_crc,
+    scan_segment,
+    segment_name,
+)
+from mailkit.store.sqlite.mailboxes import next_uid_validity
+
+#: How far UIDs and modification sequences go up, as the last changes may be unknown.
+SAFETY_GAP = 1000
+
+
+class Replay:
+    """Brings an index up to the end of the log.
+
+    :param connection: to the index, in a transaction.
+    :param directory: of the log.
+    :param now: seconds since the epoch.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, directory: str, now: int) -> None:
+        self._db = connection
+        self._directory = directory
+        self._now = now
+        self._keyword_sets: dict[tuple[int, str], int] = {}
+        #: Bodies in the log whose octets are not what was written.
+        self.damaged = 0
+        #: Messages that the index or the journal knows, and whose bodies are not in the log.
+        self.lost = 0
+        self._batch = 0
+
+    def run(self) -> None:
+        """Do everything."""
+        (lsn,) = self._db.execute("SELECT lsn FROM log_state").fetchone()
+        self._db.execute(
+            "CREATE TEMP TABLE found (id INTEGER PRIMARY KEY, segment INTEGER, position INTEGER,"
+            " start INTEGER, size INTEGER)"
+        )
+        self._db.execute("CREATE TEMP TABLE event (lsn INTEGER, note TEXT)")
+        for segment in list_segments(self._directory):
+            self._read_segment(segment, lsn)
+        for number in list_journals(self._directory):
+            path = os.path.join(self._directory, journal_name(number))
+            self._db.executemany(
+                "INSERT INTO temp.event VALUES (?, ?)",
+                ((at, json.dumps(note)) for at, note in read_notes(path) if at >= lsn),
+            )
+        events = self._db.execute("SELECT note FROM temp.event ORDER BY lsn, rowid")
+        for (text,) in events.fetchall():
+            self._apply(json.loads(text))
+        self._settle()
+
+    def _read_segment(self, segment: int, since: int) -> None:
+        """Note where bodies are, and where those went that came after ``since``."""
+        path = os.path.join(self._directory, segment_name(segment))
+        with open(path, "rb", buffering=0) as file:
+            for record in scan_segment(path):
+                header = record.header
+                self._batch = max(self._batch, header.batch)
+                if header.kind != BODY:
+                    continue
+                try:
+                    crc = read_crc(file.fileno(), record.start, header.body_length)
+                except StoreCorrupt:
+                    crc = -1
+                if crc != header.body_crc:
+                    self.damaged += 1
+                    continue
+                self._db.execute(
+                    "INSERT OR REPLACE INTO temp.found VALUES (?, ?, ?, ?, ?)",
+                    (header.lsn, segment, record.position, record.start, header.body_length),
+                )
+                if header.lsn >= since:
+                    note = ["body", header.lsn, header.body_length, json.loads(record.meta)]
+                    self._db.execute(
+                        "INSERT INTO temp.event VALUES (?, ?)", (header.lsn, json.dumps(note))
+                    )
+
+    # Events, in the order in which they happened.
+
+    def _apply(self, note: Note) -> None:
+        kind, *rest = note
+        match kind:
+            case "body":
+                self._apply_body(*rest)
+            case "put":
+                self._apply_put(*rest)
+            case "flags":
+                self._apply_flags(*rest)
+            case "gone":
+                self._apply_gone(*rest)
+            case "mailbox":
+                self._apply_mailbox(*rest)
+            case "no-mailbox":
+                self._apply_no_mailbox(*rest)
+            case "account":
+                self._account(*rest)
+            case "no-account":
+                self._apply_no_account(*rest)
+            case "subscribed":
+                self._apply_subscribed(*rest)
+
+    def _apply_body(self, body_id: int, size: int, placements: list[list[object]]) -> None:
+        for placement in placements:
+            mailbox_id, uid, modseq, bits, keywords, date, saved, account, name, validity = (
+                placement
+            )
+            self._apply_put(
+                mailbox_id,  # type: ignore[arg-type]
+                modseq,  # type: ignore[arg-type]
+                account,  # type: ignore[arg-type]
+                name,  # type: ignore[arg-type]
+                validity,  # type: ignore[arg-type]
+                [[uid, body_id, bits, keywords, date, saved, size]],
+            )
+
+    def _apply_put(
+        self,
+        mailbox_id: int,
+        modseq: int,
+        account: str,
+        name: str,
+        validity: int,
+        rows: list[list[object]],
+    ) -> None:
+        self._ensure_mailbox(mailbox_id, account, name, validity)
+        account_id = self._account(account)
+        for uid, body_id, bits, keywords, date, saved, size in rows:
+            flags = self._flags(account_id, bits, keywords)  # type: ignore[arg-type]
+            self._db.execute(
+                "INSERT OR IGNORE INTO message (mailbox_id, uid, flags, internal_date, size,"
+                " modseq, created_modseq, body_id, save_date) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (mailbox_id, uid, flags, date, size, modseq, modseq, body_id, saved),
+            )
+
+    def _apply_flags(self, mailbox_id: int, modseq: int, changes: list[list[object]]) -> None:
+        row = self._db.execute(
+            "SELECT account_id FROM mailbox WHERE id = ?", (mailbox_id,)
+        ).fetchone()
+        if row is None:
+            return
+        for bits, keywords, uids in changes:
+            flags = self._flags(row[0], bits, keywords)  # type: ignore[arg-type]
+            for first, last in parse_uids(str(uids)):
+                self._db.execute(
+                    "UPDATE message SET flags = ?1, modseq = ?2"
+                    " WHERE mailbox_id = ?3 AND uid BETWEEN ?4 AND ?5 AND modseq < ?2",
+                    (flags, modseq, mailbox_id, first, last),
+                )
+
+    def _apply_gone(self, mailbox_id: int, modseq: int, uids: str) -> None:
+        for first, last in parse_uids(uids):
+            self._db.execute(
+                "DELETE FROM message WHERE mailbox_id = ? AND uid BETWEEN ? AND ?",
+                (mailbox_id, first, last),
+            )
+            self._db.execute(
+                "INSERT OR IGNORE INTO vanished VALUES (?, ?, ?, ?)",
+                (mailbox_id, modseq, first, last),
+            )
+
+    def _apply_mailbox(
+        self,
+        mailbox_id: int,
+        account: str,
+        name: str,
+        validity: int,
+        special_use: str | None,
+        selectable: bool,
+    ) -> None:
+        self._ensure_mailbox(mailbox_id, account, name, validity)
+        self._free_name(self._account(account), name, mailbox_id)
+        self._db.execute(
+            "UPDATE mailbox SET name = ?, uid_validity = ?, special_use = ?, selectable = ?"
+            " WHERE id = ?",
+            (name, validity, special_use, selectable, mailbox_id),
+        )
+
+    def _apply_no_mailbox(self, mailbox_id: int) -> None:
+        for table in ("message", "vanished"):
+            self._db.execute(f"DELETE FROM {table} WHERE mailbox_id = ?", (mailbox_id,))
+        self._db.execute("DELETE FROM mailbox WHERE id = ?", (mailbox_id,))
+
+    def _apply_no_account(self, name: str) -> None:
+        account_id = self._account(name)
+        for (mailbox_id,) in self._db.execute(
+            "SELECT id FROM mailbox WHERE account_id = ?", (account_id,)
+        ).fetchall():
+            self._apply_no_mailbox(mailbox_id)
+        for table in ("subscription", "keyword_set"):
+            self._db.execute(f"DELETE FROM {table} WHERE account_id = ?", (account_id,))
+        self._db.execute("DELETE FROM account WHERE id = ?", (account_id,))
+        self._keyword_sets.clear()
+
+    def _apply_subscribed(self, account: str, name: str, wanted: bool) -> None:
+        sql = (
+            "INSERT OR IGNORE INTO subscription VALUES (?, ?)"
+            if wanted
+            else "DELETE FROM subscription WHERE account_id = ? AND name = ?"
+        )
+        self._db.execute(sql, (self._account(account), name))
+
+    # Rows.
+
+    def _account(self, name: str) -> int:
+        """Id of the account, which is made if it is missing."""
+        row = self._db.execute("SELECT id FROM account WHERE name = ?", (name,)).fetchone()
+        if row is not None:
+            return int(row[0])
+        cursor = self._db.execute("INSERT INTO account (name) VALUES (?)", (name,))
+        self._db.execute("INSERT OR IGNORE INTO domain VALUES (?)", (name.rpartition("@")[2],))
+        return int(cursor.lastrowid or 0)
+
+    def _ensure_mailbox(self, mailbox_id: int, account: str, name: str, validity: int) -> None:
+        found = self._db.execute("SELECT 1 FROM mailbox WHERE id = ?", (mailbox_id,)).fetchone()
+        if found is None:
+            account_id = self._account(account)
+            self._free_name(account_id, name, mailbox_id)
+            self._db.execute(
+                "INSERT INTO mailbox (id, account_id, name, uid_validity) VALUES (?, ?, ?, ?)",
+                (mailbox_id, account_id, name, validity),
+            )
+
+    def _free_name(self, account_id: int, name: str, mailbox_id: int) -> None:
+        """Rename another mailbox of that name, whose end is not known."""
+        row = self._db.execute(
+            "SELECT id FROM mailbox WHERE account_id = ? AND name = ? AND id <> ?",
+            (account_id, name, mailbox_id),
+        ).fetchone()
+        if row is not None:
+            self._db.execute(
+                "UPDATE mailbox SET name = ? WHERE id = ?",
+                (f"{name} (recovered {row[0]})", row[0]),
+            )
+
+    def _flags(self, account_id: int, bits: int, keywords: Sequence[str]) -> int:
+        if not keywords:
+            return bits
+        text = join_keywords(keywords)
+        number = self._keyword_sets.get((account_id, text))
+        if number is None:
+            self._db.execute(
+                "INSERT OR IGNORE INTO keyword_set (account_id, keywords) VALUES (?, ?)",
+                (account_id, text),
+            )
+            (number,) = self._db.execute(
+                "SELECT id FROM keyword_set WHERE account_id = ? AND keywords = ?",
+                (account_id, text),
+            ).fetchone()
+            self._keyword_sets[account_id, text] = int(number)
+        return bits | int(number) << KEYWORD_SHIFT
+
+    # The end.
+
+    def _settle(self) -> None:
+        """Make everything that is counted fit what is there."""
+        run = self._db.execute
+        for table in ("message", "vanished"):
+            run(f"DELETE FROM {table} WHERE mailbox_id NOT IN (SELECT id FROM mailbox)")
+        run("DELETE FROM doomed_mailbox")
+        self._add_missing_mailboxes()
+        (self.lost,) = run(
+            "SELECT count(*) FROM message WHERE body_id NOT IN (SELECT id FROM temp.found)"
+        ).fetchone()
+        run(
+            "INSERT OR IGNORE INTO vanished SELECT mailbox_id, (SELECT highest_modseq FROM mailbox"
+            " WHERE id = mailbox_id) + 1, uid, uid FROM message"
+            " WHERE body_id NOT IN (SELECT id FROM temp.found)"
+        )
+        run("DELETE FROM message WHERE body_id NOT IN (SELECT id FROM temp.found)")
+        run(
+            "UPDATE message SET size = f.size FROM temp.found f"
+            " WHERE f.id = body_id AND message.size <> f.size"
+        )
+        self._settle_bodies()
+        self._settle_mailboxes()
+
+    def _add_missing_mailboxes(self) -> None:
+        """Those that an account cannot be without, and those it had when it was made."""
+        accounts = self._db.execute("SELECT id FROM account").fetchall()
+        for (account_id,) in accounts:
+            known = self._db.execute(
+                "SELECT name FROM mailbox WHERE account_id = ?", (account_id,)
+            ).fetchall()
+            wanted = [INBOX] if len(known) > 1 else NEW_ACCOUNT_MAILBOXES
+            for name in wanted:
+                if (name,) not in known:
+                    self._db.execute(
+                        "INSERT INTO mailbox (account_id, name, uid_validity) VALUES (?, ?, ?)",
+                        (account_id, name, next_uid_validity(self._db, self._now)),
+                    )
+            for name, special_use in NEW_ACCOUNT_MAILBOXES.items():
+                if not known:
+                    self._db.execute(
+                        "INSERT OR IGNORE INTO subscription VALUES (?, ?)", (account_id, name)
+                    )
+                self._db.execute(
+                    "UPDATE mailbox SET special_use = ?1 WHERE account_id = ?2 AND name = ?3"
+                    " AND NOT EXISTS (SELECT 1 FROM mailbox b WHERE b.account_id = ?2"
+                    " AND b.special_use = ?1)",
+                    (special_use, account_id, name),
+                )
+
+    def _settle_bodies(self) -> None:
+        run = self._db.execute
+        run("DELETE FROM body")
+        run(
+            "INSERT INTO body SELECT f.id, f.segment, f.position, f.start, f.size, m.n"
+            " FROM temp.found f JOIN (SELECT body_id, count(*) AS n FROM message GROUP BY body_id)"
+            " m ON m.body_id = f.id"
+        )
+        run("DELETE FROM summary WHERE body_id NOT IN (SELECT id FROM body)")
+        run("DELETE FROM segment")
+        for number in list_segments(self._directory):
+            size = os.path.getsize(os.path.join(self._directory, segment_name(number)))
+            run(
+                "INSERT INTO segment SELECT ?1, ?2, ?2 - ?3 - ifnull(sum(start - position + size),"
+                " 0) FROM body WHERE segment = ?1",
+                (number, max(size, SEGMENT_HEADER.size), SEGMENT_HEADER.size),
+            )
+        (lsn,) = run(
+            "SELECT max(ifnull((SELECT max(id) FROM temp.found), 0), lsn) FROM log_state"
+        ).fetchone()
+        (event,) = run("SELECT ifnull(max(lsn), 0) FROM temp.event").fetchone()
+        run(
+            "UPDATE log_state SET batch = max(batch, ?), lsn = ?, segment = 0, journal = ?,"
+            " journal_size = 0",
+            (
+                self._batch,
+                max(lsn, event) + SAFETY_GAP,
+                max(list_journals(self._directory), default=0) + 1,
+            ),
+        )
+
+    def _settle_mailboxes(self) -> None:
+        run = self._db.execute
+        run(
+            "UPDATE mailbox SET messages = c.n, unseen = c.unseen, size = c.octets FROM ("
+            "SELECT b.id AS id, count(m.uid) AS n, ifnull(sum(m.size), 0) AS octets,"
+            f" ifnull(sum(NOT m.flags & {SEEN_BIT}), 0) AS unseen"
+            " FROM mailbox b LEFT JOIN message m ON m.mailbox_id = b.id GROUP BY b.id"
+            ") AS c WHERE c.id = mailbox.id"
+        )
+        run(
+            "UPDATE mailbox SET uid_next = ?1 + max(uid_next,"
+            " 1 + ifnull((SELECT max(uid) FROM message WHERE mailbox_id = mailbox.id), 0),"
+            " 1 + ifnull((SELECT max(last_uid) FROM vanished WHERE mailbox_id = mailbox.id), 0)),"
+            " highest_modseq = ?1 + max(highest_modseq,"
+            " ifnull((SELECT max(modseq) FROM message WHERE mailbox_id = mailbox.id), 0),"
+            " ifnull((SELECT max(modseq) FROM vanished WHERE mailbox_id = mailbox.id), 0))",
+            (SAFETY_GAP,),
+        )
+        run(
+            "UPDATE setting SET value = max(value, (SELECT ifnull(max(uid_validity), 0)"
+            " FROM mailbox)) WHERE name = 'uid_validity'"
+        )
