@@ -69,6 +69,7 @@ class Core:
         self.reactor = reactor
         self.clock = clock
         self.settings = settings
+        self._closed = False
         self._watchers: dict[int, dict[object, Callable[[], None]]] = {}
         self._make_directories()
         self._lock = DirectoryLock(directory)
@@ -80,7 +81,7 @@ class Core:
             self._clear_spools()
             self._connection = open_index(directory)
             recover(self._connection, self.log_directory, self._segments, self._journal)
-            self.reader = Reader(self.connect())
+            self._reader = Reader(self.connect())
         except BaseException:
             self._release()
             raise
@@ -126,12 +127,13 @@ class Core:
 
     async def close(self) -> None:
         """Finish what was submitted and release everything."""
+        self._closed = True
         self.maintenance.stop()
         await self.in_thread(self.maintenance.join)
         await self.writer.stop()
         await self.in_thread(self._checkpoint)
         self._pool.stop()
-        self.reader.close()
+        self._reader.close()
         self.bodies.close()
         self._release()
 
@@ -144,8 +146,27 @@ class Core:
 
     # Work.
 
+    def check_open(self) -> None:
+        """:raises StoreUnavailable: the store is closed."""
+        if self._closed:
+            raise StoreUnavailable("The mail store is closed")
+
+    @property
+    def reader(self) -> Reader:
+        """What answers from the index.
+
+        :raises StoreUnavailable: the store is closed.
+        """
+        if self._closed:
+            self.check_open()
+        return self._reader
+
     def submit(self, operation: Operation[T]) -> Deferred[T]:
-        """Change the store; the answer comes when it is durable."""
+        """Change the store; the answer comes when it is durable.
+
+        :raises StoreUnavailable: the store is closed.
+        """
+        self.check_open()
         return self.writer.submit(operation)
 
     def in_thread(self, function: Callable[..., T], *args: object) -> Deferred[T]:

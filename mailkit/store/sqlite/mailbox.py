@@ -8,7 +8,7 @@ from typing import BinaryIO
 
 from zope.interface import implementer
 
-from mailkit.errors import NoSuchMailbox, StoreCorrupt
+from mailkit.errors import NoSuchMailbox, StoreCorrupt, StoreUnavailable
 from mailkit.interfaces import (
     ICopyingMailbox,
     IRecentMailbox,
@@ -66,7 +66,7 @@ class SQLiteMailbox:
         """The name now; the last one of a mailbox that is gone."""
         try:
             self._name = self._core.reader.mailbox_info(self._id).name
-        except NoSuchMailbox:
+        except (NoSuchMailbox, StoreUnavailable):
             pass
         return self._name
 
@@ -117,6 +117,7 @@ class SQLiteMailbox:
     # Changing.
 
     async def append(self, messages: Sequence[AppendMessage]) -> AppendResult:
+        self._core.check_open()
         # All spools are taken before anything is waited for: the caller closes them.
         taken = [take_spool(self._core, message.content) for message in messages]
         contents: list[Content] = []

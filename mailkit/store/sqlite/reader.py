@@ -207,9 +207,9 @@ class Reader:
         return row is not None
 
     def get_messages(self, mailbox_id: int, uids: Sequence[int]) -> list[MessageInfo]:
+        # The rows of a deleted mailbox go bit by bit.
+        self._state(mailbox_id)
         rows = select_rows(self.connection, mailbox_id, uids).rows
-        if not rows:
-            self._state(mailbox_id)
         return to_infos(rows, self.flag_sets)
 
     def get_changes(self, mailbox_id: int, since: int) -> Changes:
@@ -266,6 +266,7 @@ class Reader:
         """
         row = self.connection.execute(
             "SELECT m.body_id, b.segment, b.position, b.start, b.size FROM message m"
+            " JOIN mailbox x ON x.id = m.mailbox_id"
             " LEFT JOIN body b ON b.id = m.body_id WHERE m.mailbox_id = ? AND m.uid = ?",
             (mailbox_id, uid),
         ).fetchone()

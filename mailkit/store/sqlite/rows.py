@@ -45,12 +45,11 @@ class Selection(NamedTuple):
 
 
 def select_rows(connection: sqlite3.Connection, mailbox_id: int, uids: Sequence[int]) -> Selection:
-    """The rows of those UIDs that exist.
-
-    :param uids: ascending.
-    """
+    """The rows of those UIDs that exist, whatever the order in which they are named."""
     if not len(uids):
         return Selection([], True)
+    # Strictly ascending, or else the comparison of lengths below would deceive.
+    uids = sorted(set(uids))
     first, last = uids[0], uids[-1]
     span = last - first + 1
     if span == len(uids):

@@ -98,15 +98,14 @@ class Summaries:
         """Summaries by ascending UID, of those messages that exist."""
         if not len(uids):
             return []
-        where, values = condition(uids, False)
+        self._core.reader.mailbox_info(mailbox_id)
+        where, values = condition(sorted(set(uids)), False)
         rows = self._core.reader.connection.execute(
             "SELECT m.uid, m.body_id, s.envelope, s.body_structure, s.header FROM message m"
             " LEFT JOIN summary s ON s.body_id = m.body_id"
             f" WHERE m.mailbox_id = ? AND m.{where} ORDER BY m.uid",
             (mailbox_id, *values),
         ).fetchall()
-        if not rows:
-            self._core.reader.mailbox_info(mailbox_id)
         missing = {body_id for _, body_id, envelope, _, _ in rows if envelope is None}
         if not missing:
             return [

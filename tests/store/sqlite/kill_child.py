@@ -66,14 +66,17 @@ class Worker:
         account = await self.store.open_account(name=f"user{self.number}@example.org")
         mailbox = await account.open_mailbox(name="INBOX")
         while True:
-            step = self.dice.choice([self.deliver] * 3 + [self.append, self.expunge, self.flag, self.copy])
+            step = self.dice.choice(
+                [self.deliver] * 3 + [self.append, self.expunge, self.flag, self.copy]
+            )
             await step(mailbox)
 
     async def deliver(self, mailbox: SQLiteMailbox) -> None:
         key = self.key()
         say("do", self.number, "add", [key], [])
         results = await self.store.deliver(
-            message=spooled(self.store, key), deliveries=[LocalDelivery(f"user{self.number}@example.org")]
+            message=spooled(self.store, key),
+            deliveries=[LocalDelivery(f"user{self.number}@example.org")],
         )
         if results[0].error is not None:
             raise results[0].error

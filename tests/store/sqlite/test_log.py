@@ -1,0 +1,231 @@
+"""Segment files: records, roll-over, rollback, damage."""
+
+from __future__ import annotations
+
+import errno
+import os
+import zlib
+from unittest import mock
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from mailkit.errors import StoreCorrupt
+from mailkit.store.sqlite.log import (
+    BODY,
+    RECORD_HEADER_SIZE,
+    SPOOL_RESERVE,
+    Record,
+    SegmentLog,
+    decode_header,
+    encode_header,
+    list_segments,
+    read_crc,
+    scan_segment,
+    segment_name,
+)
+
+
+class RecordTests(SynchronousTestCase):
+    def test_round_trip(self) -> None:
+        data = encode_header(BODY, b"[]", 2**40, 77, 2**50, 2**45)
+        header = decode_header(data)
+        self.assertEqual(len(data), RECORD_HEADER_SIZE)
+        self.assertEqual(
+            (header.kind, header.meta_length, header.body_length, header.lsn, header.batch),
+            (BODY, 2, 2**40, 2**50, 2**45),
+        )
+        self.assertEqual((header.meta_crc, header.body_crc), (zlib.crc32(b"[]"), 77))
+
+    def test_every_damaged_octet_is_noticed(self) -> None:
+        data = encode_header(BODY, b"[]", 5, 77, 1, 1)
+        for position in range(len(data)):
+            damaged = bytearray(data)
+            damaged[position] ^= 0x40
+            with self.assertRaises(StoreCorrupt):
+                decode_header(bytes(damaged))
+        for length in range(len(data)):
+            with self.assertRaises(StoreCorrupt):
+                decode_header(data[:length])
+
+    def test_unknown_version(self) -> None:
+        with mock.patch("mailkit.store.sqlite.log.RECORD_VERSION", 9):
+            data = encode_header(BODY, b"", 0, 0, 1, 1)
+        self.assertIn("version 9", str(self.assertRaises(StoreCorrupt, decode_header, data)))
+
+
+class SegmentLogTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.directory = self.mktemp()
+        os.mkdir(self.directory)
+        self.flushed: list[int] = []
+        self.log = self.make_log()
+        self.log.open(0, 0, 0)
+        self.addCleanup(lambda: self.log.close())
+
+    def make_log(self, limit: int = 1000) -> SegmentLog:
+        return SegmentLog(self.directory, limit=limit, flush=self.flushed.append)
+
+    def path(self, number: int) -> str:
+        return os.path.join(self.directory, segment_name(number))
+
+    def put(self, lsn: int, body: bytes) -> None:
+        self.log.append(BODY, lsn, 1, b"{}", [body], zlib.crc32(body))
+
+    def commit(self, *bodies: bytes) -> None:
+        self.log.begin()
+        for number, body in enumerate(bodies, 1):
+            self.put(number, body)
+        self.log.sync()
+        self.log.finish()
+
+    def scan(self, number: int) -> list[Record]:
+        return list(scan_segment(self.path(number)))
+
+    def bodies(self, number: int) -> list[bytes]:
+        with open(self.path(number), "rb") as file:
+            data = file.read()
+        return [data[r.start : r.start + r.header.body_length] for r in self.scan(number)]
+
+    def test_one_flush_for_many_records(self) -> None:
+        self.commit(b"one", b"", b"three")
+        self.assertEqual(self.bodies(1), [b"one", b"", b"three"])
+        self.assertEqual(len(self.flushed), 1)
+
+    def test_locations(self) -> None:
+        self.log.begin()
+        location = self.log.append(BODY, 1, 1, b"meta", [b"ab", b"cd"], zlib.crc32(b"abcd"))
+        self.log.sync()
+        with open(self.path(location.segment), "rb") as file:
+            file.seek(location.start)
+            self.assertEqual(file.read(), b"abcd")
+        self.assertEqual(location.start, location.position + RECORD_HEADER_SIZE + 4)
+        self.assertEqual(self.log.size, os.path.getsize(self.path(1)))
+
+    def test_more_buffers_than_one_call_takes(self) -> None:
+        self.log = self.make_log(limit=1 << 30)
+        self.log.open(0, 0, 0)
+        bodies = [b"%d" % number for number in range(1500)]
+        self.commit(*bodies)
+        self.assertEqual(self.bodies(1), bodies)
+
+    def test_a_full_segment_is_followed_by_another(self) -> None:
+        for number in range(4):
+            self.commit(b"%d" % number * 400)
+        self.assertEqual(list_segments(self.directory), [1, 2])
+        self.assertEqual([len(self.bodies(number)) for number in (1, 2)], [2, 2])
+
+    def test_a_batch_over_two_segments_flushes_both(self) -> None:
+        self.commit(b"x" * 500, b"y" * 500)
+        self.assertEqual(list_segments(self.directory), [1, 2])
+        self.assertEqual(len(set(self.flushed)), 2)
+
+    def test_rollback_cuts(self) -> None:
+        self.commit(b"kept")
+        size = os.path.getsize(self.path(1))
+        self.log.begin()
+        self.put(2, b"dropped")
+        self.log.sync()
+        self.log.rollback()
+        self.assertEqual(os.path.getsize(self.path(1)), size)
+        self.commit(b"next")
+        self.assertEqual(self.bodies(1), [b"kept", b"next"])
+
+    def test_rollback_over_a_new_segment(self) -> None:
+        self.commit(b"k" * 500)
+        self.log.begin()
+        self.put(2, b"a" * 300)
+        self.put(3, b"b" * 500)
+        self.log.sync()
+        self.log.rollback()
+        self.commit(b"next")
+        self.assertEqual(self.bodies(1), [b"k" * 500])
+        self.assertEqual(self.bodies(list_segments(self.directory)[-1]), [b"next"])
+
+    def test_after_a_failed_flush_nothing_more_is_written_to_that_file(self) -> None:
+        self.commit(b"kept")
+
+        def fail(descriptor: int) -> None:
+            raise OSError(errno.EIO, "broken")
+
+        with mock.patch.object(self.log, "_flush", fail):
+            self.log.begin()
+            self.put(2, b"dropped")
+            self.assertRaises(OSError, self.log.sync)
+            self.log.rollback()
+        self.commit(b"next")
+        self.assertEqual((self.bodies(1), self.bodies(2)), ([b"kept"], [b"next"]))
+
+    def test_a_full_disk(self) -> None:
+        self.commit(b"kept")
+        real = os.pwritev
+        full = OSError(errno.ENOSPC, "full")
+        with (
+            mock.patch(
+                "os.pwritev", lambda fd, buffers, offset: real(fd, [b"".join(buffers)[:30]], offset)
+            ),
+            mock.patch("os.pwrite", mock.Mock(side_effect=full)),
+        ):
+            self.log.begin()
+            self.put(2, b"dropped" * 10)
+            self.assertRaises(OSError, self.log.sync)
+            self.log.rollback()
+        self.commit(b"next")
+        self.assertEqual(self.bodies(1), [b"kept", b"next"])
+
+    def test_a_short_write_is_finished(self) -> None:
+        real = os.pwritev
+        with mock.patch(
+            "os.pwritev", lambda fd, buffers, offset: real(fd, [b"".join(buffers)[:30]], offset)
+        ):
+            self.commit(b"whole" * 20)
+        self.assertEqual(self.bodies(1), [b"whole" * 20])
+
+    def test_open_cuts_what_is_behind_the_end(self) -> None:
+        self.commit(b"kept")
+        size = self.log.size
+        with open(self.path(1), "ab") as file:
+            file.write(b"torn")
+        self.log.close()
+        self.log = self.make_log()
+        self.log.open(1, size, 1)
+        self.commit(b"next")
+        self.assertEqual(self.bodies(1), [b"kept", b"next"])
+
+    def test_adopted_file_is_a_segment(self) -> None:
+        spool = os.path.join(self.directory, "spool")
+        with open(spool, "wb") as file:
+            file.seek(SPOOL_RESERVE)
+            file.write(b"content")
+        self.log.begin()
+        crc = zlib.crc32(b"prefix content")
+        location = self.log.adopt(spool, SPOOL_RESERVE, 5, 1, b"[1]", b"prefix ", 14, crc)
+        self.log.sync()
+        self.assertFalse(os.path.exists(spool))
+        self.assertEqual(self.bodies(location.segment), [b"prefix content"])
+        (record,) = self.scan(location.segment)
+        self.assertEqual((record.meta, record.header.lsn), (b"[1]", 5))
+        self.log.rollback()
+        self.assertTrue(os.path.exists(spool))
+        self.assertEqual(list_segments(self.directory), [])
+
+    def test_scan_goes_on_behind_damage(self) -> None:
+        self.commit(b"one", b"two" * 30, b"three")
+        records = self.scan(1)
+        with open(self.path(1), "r+b") as file:
+            file.seek(records[1].position + 10)
+            file.write(b"\xff\xff\xff")
+        self.assertEqual(self.bodies(1), [b"one", b"three"])
+
+    def test_scan_of_a_torn_tail(self) -> None:
+        self.commit(b"one", b"two")
+        size = os.path.getsize(self.path(1))
+        second = self.scan(1)[1].position
+        for length in range(size - 1, 0, -1):
+            os.truncate(self.path(1), length)
+            self.assertEqual(len(self.scan(1)), length >= second)
+
+    def test_crc_of_a_range_that_ends_early(self) -> None:
+        self.commit(b"one")
+        descriptor = os.open(self.path(1), os.O_RDONLY)
+        self.addCleanup(os.close, descriptor)
+        self.assertRaises(StoreCorrupt, read_crc, descriptor, 10, 10_000)

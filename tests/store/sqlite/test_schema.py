@@ -1,0 +1,74 @@
+"""The index's versions."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+
+from mailkit.errors import StoreCorrupt, StoreUnavailable
+from mailkit.store.sqlite import SQLiteDirectory, SQLiteStore
+from mailkit.store.sqlite.schema import INDEX_NAME, MIGRATIONS, migrate, open_index, version_of
+
+from .helpers import ANN, StoreTestCase, message
+
+
+class SchemaTests(StoreTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        os.mkdir(self.directory)
+
+    @property
+    def path(self) -> str:
+        return os.path.join(self.directory, INDEX_NAME)
+
+    async def test_a_store_of_each_older_version_opens_and_works(self) -> None:
+        for version in range(1, len(MIGRATIONS)):
+            self.directory = self.mktemp()
+            os.mkdir(self.directory)
+            old = open_index(self.directory, migrations=MIGRATIONS[:version])
+            self.assertEqual(version_of(old), version)
+            old.execute("INSERT INTO account (name, password_hash) VALUES (?, 'x')", (ANN,))
+            old.execute("INSERT INTO domain VALUES ('example.org')")
+            old.execute(
+                "INSERT INTO mailbox (account_id, name, uid_validity) VALUES (1, 'INBOX', 7)"
+            )
+            old.close()
+            store = self.open_store()
+            self.assertEqual(await store.get_password_hash(account=ANN), "x")
+            self.assertEqual(await self.deliver(store, message(1)), [1])
+            mailbox = await self.mailbox(store)
+            (summary,) = await mailbox.get_summaries(uids=[1])
+            self.assertIn(b"Subject: 1", summary.header)
+            self.assertEqual(version_of(store.connection()), len(MIGRATIONS))
+            await self.close_store(store)
+            self.check()
+
+    def test_a_newer_version_is_refused(self) -> None:
+        open_index(self.directory).close()
+        connection = sqlite3.connect(self.path)
+        connection.execute(f"PRAGMA user_version = {len(MIGRATIONS) + 1}")
+        connection.close()
+        for opener in (lambda: SQLiteStore(self.directory).open(), self.open_directory):
+            error = self.assertRaises(StoreCorrupt, opener)
+            self.assertIn("made by a newer mailkit", error.text)
+
+    def open_directory(self) -> None:
+        SQLiteDirectory(self.directory)
+
+    def test_a_step_that_fails_leaves_the_version_before(self) -> None:
+        connection = open_index(self.directory, migrations=MIGRATIONS[:1])
+        self.addCleanup(connection.close)
+        broken = (MIGRATIONS[0], "CREATE TABLE a (b);\nNONSENSE;\n")
+        self.assertRaises(sqlite3.OperationalError, migrate, connection, broken)
+        self.assertEqual(version_of(connection), 1)
+        tables = connection.execute("SELECT name FROM sqlite_master WHERE name = 'a'").fetchall()
+        self.assertEqual(tables, [])
+
+    def test_not_a_database(self) -> None:
+        with open(self.path, "wb") as file:
+            file.write(b"This is not a database, whatever its name says.\n" * 100)
+        error = self.assertRaises(StoreCorrupt, open_index, self.directory)
+        self.assertIn("mailkit repair", error.text)
+
+    def test_no_store_where_one_is_wanted(self) -> None:
+        self.assertRaises(StoreUnavailable, open_index, self.directory, create=False)
