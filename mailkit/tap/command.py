@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import click
@@ -234,6 +235,77 @@ def remove_domain(store: str, name: str) -> None:
     _administer(store, work, about=name)
 
 
+# Health.
+
+
+@main.command()
+@click.pass_obj
+def check(store: str) -> None:
+    """Read the whole store and tell what is damaged.
+
+    A server may be running. The exit code is 1 when something is damaged.
+    """
+    path = _sqlite_directory(store)
+    from mailkit.store.sqlite.check import check_store
+
+    with _refusals(store):
+        report = check_store(path)
+    for line in report.notes:
+        click.echo(f"note: {line}")
+    for line in report.problems:
+        click.echo(line)
+    counts = ", ".join(f"{name}: {count}" for name, count in report.counts.items())
+    click.echo(f"{path}: {'whole' if report.ok else 'DAMAGED'}{counts and f' ({counts})'}")
+    if not report.ok:
+        raise click.exceptions.Exit(1)
+
+
+@main.command()
+@click.pass_obj
+def repair(store: str) -> None:
+    """Make the index anew from the mail itself.
+
+    No server may be running.
+    """
+    path = _sqlite_directory(store)
+    from mailkit.store.sqlite.repair import repair_store
+
+    with _refusals(store):
+        report = repair_store(path)
+    for line in report.lines:
+        click.echo(line)
+    click.echo(f"{path}: {report.messages} messages are there, {report.lost} are lost.")
+
+
+@main.command()
+@click.pass_obj
+def compact(store: str) -> None:
+    """Give back the space of removed mail.
+
+    A running server does so by itself; this is for a store that no server has open.
+    """
+    path = _sqlite_directory(store)
+    from mailkit.store.sqlite import SQLiteStore
+
+    async def work() -> None:
+        opened = SQLiteStore(path)
+        try:
+            await opened.compact()
+        finally:
+            await opened.close()
+
+    before = _octets(path)
+    with _refusals(store):
+        _run(work())
+    click.echo(f"{path}: {before} octets before, {_octets(path)} now.")
+
+
+def _octets(path: str) -> int:
+    """What the files below a directory take."""
+    files = (os.path.join(folder, name) for folder, _, names in os.walk(path) for name in names)
+    return sum(os.path.getsize(file) for file in files if os.path.exists(file))
+
+
 # What commands need.
 
 
@@ -277,12 +349,29 @@ def _administer(
             if closing is not None:
                 await closing
 
-    try:
+    with _refusals(about or store):
         _run(whole())
+
+
+@contextmanager
+def _refusals(about: str) -> Iterator[None]:
+    """Tell a person what was refused, and of what; ``--store`` when that is not a store."""
+    try:
+        yield
     except SettingError as error:
         raise click.BadParameter(str(error), param_hint="--store") from error
     except MailError as error:
-        raise click.ClickException(f"{about or store}: {error.text}") from error
+        raise click.ClickException(f"{about}: {error.text}") from error
+
+
+def _sqlite_directory(store: str) -> str:
+    """The directory of a store in SQLite that must exist."""
+    scheme, _, path = store.partition(":")
+    with _refusals(store):
+        if scheme != "sqlite" or not path:
+            raise SettingError("this command is for stores in SQLite: sqlite:DIR")
+        _check_exists(path)
+    return path
 
 
 def _open_directory(store: str, make: bool) -> Any:
@@ -305,7 +394,7 @@ def _open_directory(store: str, make: bool) -> Any:
 
 
 def _check_exists(path: str) -> None:
-    if not os.path.isdir(path):
+    if not any(os.path.exists(os.path.join(path, name)) for name in ("index.sqlite", "log")):
         raise SettingError(f"there is no store in {path}; `account add` or `domain add` makes one")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from pathlib import Path
 from unittest import mock
 
@@ -13,6 +14,7 @@ from mailkit.interfaces import IDirectoryAdmin
 from mailkit.store.memory import MemoryStore
 from mailkit.store.sqlite import SQLiteDirectory
 from mailkit.tap.command import main
+from tests.support import mailkit_command
 
 ANN = "ann@example.org"
 #: What tests name as a store.
@@ -165,6 +167,39 @@ class AliasAndDomainTests(CommandTestCase):
         self.add()
         self.refuse("domain", "remove", "example.org", wanted="example.org: ")
         self.assertEqual(self.succeed("domain", "list"), "example.org\n")
+
+
+class HealthTests(CommandTestCase):
+    """``mailkit check``, ``repair`` and ``compact``."""
+
+    def test_a_whole_store(self) -> None:
+        self.add()
+        output = self.succeed("check")
+        self.assertIn(f"{self.path}: whole", output)
+        self.assertIn("account: 1", output)
+
+    def test_a_damaged_store(self) -> None:
+        self.add()
+        index = sqlite3.connect(Path(self.path) / "index.sqlite")
+        self.addCleanup(index.close)
+        index.execute("UPDATE mailbox SET messages = 7 WHERE name = 'INBOX'")
+        index.commit()
+        self.refuse("check", wanted=f"{self.path}: DAMAGED")
+
+    def test_only_stores_that_exist(self) -> None:
+        for command in ("check", "repair", "compact"):
+            self.refuse(command, wanted="there is no store in", code=2)
+            self.refuse("--store", "memory:", command, wanted="sqlite:DIR", code=2)
+        self.assertFalse(Path(self.path).exists())
+
+    def test_compact_and_repair_as_programs(self) -> None:
+        # Both may need a reactor, and that of the tests can't be had.
+        self.add()
+        for command, wanted in (("compact", "octets before"), ("repair", "0 are lost")):
+            done = mailkit_command("--store", self.store, command)
+            self.assertEqual((done.returncode, done.stderr), (0, ""))
+            self.assertIn(wanted, done.stdout)
+        self.assertEqual(self.succeed("account", "list"), f"{ANN}\n")
 
 
 class StoreOptionTests(CommandTestCase):

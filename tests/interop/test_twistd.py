@@ -1,0 +1,203 @@
+"""``twistd mailkit`` as a process of its own, spoken to with the standard library's clients."""
+
+from __future__ import annotations
+
+import imaplib
+import poplib
+import re
+import smtplib
+import ssl
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from mailkit.tap.services import PORT_NAMES
+from mailkit.tap.tls import self_signed
+from tests.support import HOST, PATIENCE, ServerProcess, free_ports, mailkit_command
+
+ANN = "ann@example.test"
+BOB = "bob@example.test"
+#: Whole, so that submission adds no field; dots at the start of lines, octets above 127.
+MESSAGE = (
+    b"Subject: %b\r\nFrom: ann@example.test\r\nDate: Sat, 21 Nov 2026 12:00:00 +0000\r\n"
+    b"Message-ID: <1@example.test>\r\nX-Long: " + b"x" * 900 + b"\r\n\r\n"
+    b".one\r\n..two\r\n\xe4\xff\r\n"
+)
+
+
+def message(subject: str) -> bytes:
+    return MESSAGE % subject.encode()
+
+
+class ServerTestCase(SynchronousTestCase):
+    """A store with Ann in it, and a way to serve it."""
+
+    def setUp(self) -> None:
+        self.directory = Path(self.mktemp()).resolve()
+        self.directory.mkdir(parents=True)
+        self.store = f"sqlite:{self.directory}/store"
+        self.add_account(ANN)
+
+    def add_account(self, address: str) -> None:
+        done = mailkit_command(
+            *("--store", self.store, "account", "add", address),
+            *("--password-stdin", "--scheme", "plain"),
+            input=f"{address} secret\n",
+        )
+        self.assertEqual((done.returncode, done.stdout), (0, f"Added {address}.\n"), done.stderr)
+
+    def serve(self, *arguments: str, ports: list[int]) -> ServerProcess:
+        server = ServerProcess(self.directory, ports, *arguments, "--store", self.store)
+        self.addCleanup(server.kill)
+        return server.start()
+
+    def stop(self, server: ServerProcess) -> None:
+        # twistd ends itself with the signal that it got.
+        self.assertIn(server.stop(), (0, -15), server.log)
+        self.assertNotIn("Traceback", server.log)
+
+    def pop3(self, client: poplib.POP3, user: str = ANN) -> set[bytes]:
+        """All messages, as POP3 gives them."""
+        client.user(user)
+        client.pass_(f"{user} secret")
+        found = set()
+        for number in range(1, client.stat()[0] + 1):
+            found.add(b"".join(line + b"\r\n" for line in client.retr(number)[1]))
+        client.quit()
+        return found
+
+    def imap(self, client: imaplib.IMAP4, user: str = ANN) -> set[bytes]:
+        """All messages, as IMAP gives them."""
+        client.login(user, f"{user} secret")
+        client.select(readonly=True)
+        _, data = client.fetch("1:*", "(BODY[])")
+        client.logout()
+        return {item[1] for item in data if isinstance(item, tuple)}
+
+    def check(self, received: set[bytes], *subjects: str) -> None:
+        """Each message is there, octet for octet, below the trace fields."""
+        stripped = {re.sub(rb"\A(?:(?!Subject).*\r\n)*", b"", octets) for octets in received}
+        self.assertEqual(stripped, {message(subject) for subject in subjects})
+        self.assertEqual(len(received), len(subjects))
+
+
+class WholeServerTests(ServerTestCase):
+    """Everything over one store, plain and under TLS, before and after a restart."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.ports = dict(zip(PORT_NAMES, free_ports(len(PORT_NAMES)), strict=True))
+        certificate, key = self_signed(self.directory / "tls")
+        self.trusted = ssl.create_default_context(cafile=certificate)
+        lines = [f'{name} = "tcp:{port}:interface={HOST}"' for name, port in self.ports.items()]
+        lines += [f'tls = ["{certificate}", "{key}"]', 'hostname = "mx.example.test"']
+        self.config = self.directory / "mailkit.toml"
+        self.config.write_text("\n".join(lines))
+
+    def start(self) -> ServerProcess:
+        ports = list(self.ports.values())
+        return self.serve("mailkit", "--config", str(self.config), ports=ports)
+
+    def send_every_way(self) -> list[str]:
+        with smtplib.SMTP(HOST, self.ports["smtp"], timeout=PATIENCE) as client:
+            client.sendmail("me@example.org", [ANN], message("plain"))
+        with smtplib.SMTP(HOST, self.ports["smtp"], timeout=PATIENCE) as client:
+            client.starttls(context=self.trusted)
+            client.sendmail("me@example.org", [ANN], message("starttls"))
+        with smtplib.SMTP(HOST, self.ports["submission"], timeout=PATIENCE) as client:
+            client.starttls(context=self.trusted)
+            client.login(ANN, f"{ANN} secret")
+            client.sendmail(ANN, [ANN], message("submission"))
+        port = self.ports["submissions"]
+        with smtplib.SMTP_SSL(HOST, port, context=self.trusted, timeout=PATIENCE) as client:
+            client.login("ann", f"{ANN} secret")
+            client.sendmail(ANN, [ANN], message("submissions"))
+        return ["plain", "starttls", "submission", "submissions"]
+
+    def read_every_way(self, *subjects: str) -> None:
+        ports, trusted = self.ports, self.trusted
+        plain = poplib.POP3(HOST, ports["pop3"], timeout=PATIENCE)
+        upgraded = poplib.POP3(HOST, ports["pop3"], timeout=PATIENCE)
+        upgraded.stls(trusted)
+        implicit = poplib.POP3_SSL(HOST, ports["pop3s"], context=trusted, timeout=PATIENCE)
+        for pop3 in (plain, upgraded, implicit):
+            self.check(self.pop3(pop3), *subjects)
+        plain_imap = imaplib.IMAP4(HOST, ports["imap"], timeout=PATIENCE)
+        upgraded_imap = imaplib.IMAP4(HOST, ports["imap"], timeout=PATIENCE)
+        upgraded_imap.starttls(trusted)
+        implicit_imap = imaplib.IMAP4_SSL(
+            HOST, ports["imaps"], ssl_context=trusted, timeout=PATIENCE
+        )
+        for imap in (plain_imap, upgraded_imap, implicit_imap):
+            self.check(self.imap(imap), *subjects)
+
+    def test_send_and_read_every_way_and_again_after_a_restart(self) -> None:
+        server = self.start()
+        subjects = self.send_every_way()
+        self.read_every_way(*subjects)
+        self.stop(server)
+        server = self.start()
+        self.read_every_way(*subjects)
+        self.stop(server)
+
+    def test_an_account_that_is_added_while_it_runs(self) -> None:
+        server = self.start()
+        with smtplib.SMTP(HOST, self.ports["smtp"], timeout=PATIENCE) as client:
+            client.ehlo()
+            client.mail("me@example.org")
+            self.assertEqual(client.rcpt(BOB)[0], 550)
+        self.add_account(BOB)
+        with smtplib.SMTP(HOST, self.ports["smtp"], timeout=PATIENCE) as client:
+            client.sendmail("me@example.org", [BOB, ANN], message("both"))
+        for user in (ANN, BOB):
+            client = imaplib.IMAP4(HOST, self.ports["imap"], timeout=PATIENCE)
+            self.check(self.imap(client, user), "both")
+        done = mailkit_command("--store", self.store, "account", "remove", BOB, "--yes")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        with smtplib.SMTP(HOST, self.ports["smtp"], timeout=PATIENCE) as smtp:
+            smtp.ehlo()
+            smtp.mail("me@example.org")
+            self.assertEqual(smtp.rcpt(BOB)[0], 550)
+        self.stop(server)
+
+    def test_clients_hear_goodbye(self) -> None:
+        server = self.start()
+        client = imaplib.IMAP4(HOST, self.ports["imap"], timeout=PATIENCE)
+        client.login(ANN, f"{ANN} secret")
+        self.stop(server)
+        self.assertTrue(client.readline().startswith(b"* BYE "))
+        client.shutdown()
+
+
+class OneProtocolTests(ServerTestCase):
+    """``twistd mailkit-pop3`` and errors at the start."""
+
+    def test_a_command_for_one_protocol(self) -> None:
+        (port,) = free_ports(1)
+        server = self.serve(
+            "mailkit-pop3", "--listen", f"tcp:{port}:interface={HOST}", ports=[port]
+        )
+        client = poplib.POP3(HOST, port, timeout=PATIENCE)
+        self.assertEqual(self.pop3(client), set())
+        self.stop(server)
+
+    def fail_to_start(self, *arguments: str) -> str:
+        error = self.assertRaises(AssertionError, self.serve, *arguments, ports=free_ports(1))
+        self.assertNotIn("Traceback", str(error))
+        return str(error)
+
+    def test_a_port_that_is_taken_ends_it_with_one_line(self) -> None:
+        (port,) = free_ports(1)
+        listen = f"tcp:{port}:interface={HOST}"
+        server = self.serve("mailkit-imap", "--listen", listen, ports=[port])
+        error = self.fail_to_start("mailkit-imap", "--listen", listen)
+        self.assertIn(f"mailkit: --listen {listen}: Address already in use", error)
+        self.stop(server)
+
+    def test_a_store_that_is_in_use_ends_it_with_one_line(self) -> None:
+        (port,) = free_ports(1)
+        server = self.serve("mailkit", "--imap", f"tcp:{port}:interface={HOST}", ports=[port])
+        error = self.fail_to_start("mailkit", "--imap", f"tcp:0:interface={HOST}")
+        self.assertIn(f"mailkit: --store {self.store}: ", error)
+        self.assertIn("in use by process", error)
+        self.stop(server)
