@@ -55,9 +55,9 @@ class Reply(NamedTuple):
         """The octets to send, no line longer than :data:`MAX_REPLY_LINE`."""
         code, enhanced, text = self
         status = f"{enhanced} " if enhanced else ""
-        if len(text) < MAX_REPLY_LINE // 2 and text.isascii() and text.isprintable():
-            return f"{code} {status}{text}\r\n".encode("ascii")
         width = MAX_REPLY_LINE - len(f"{code}-{status}\r\n")
+        if len(text) <= width and text.isascii() and text.isprintable():
+            return f"{code} {status}{text}\r\n".encode("ascii")
         lines = [part for line in text.splitlines() or [""] for part in _wrap(line, width)]
         del lines[MAX_REPLY_LINES:]
         first = "".join(f"{code}-{status}{line}\r\n" for line in lines[:-1])
@@ -78,7 +78,8 @@ _UNPRINTABLE = re.compile(r"[^\x20-\x7e]")
 def _wrap(line: str, width: int) -> list[str]:
     # RFC 5321 section 4.2: textstring is HT, SP and printable ASCII; RFC 6531 section 3.7.4.2
     # forbids UTF-8 in replies that the client did not ask for.
-    line = _UNPRINTABLE.sub("?", line.replace("\t", " "))
+    if not (line.isascii() and line.isprintable()):
+        line = _UNPRINTABLE.sub("?", line.replace("\t", " "))
     parts = []
     while len(line) > width:
         cut = line.rfind(" ", width // 2, width + 1)

@@ -15,7 +15,7 @@ import secrets
 import socket
 from collections.abc import Coroutine, Mapping
 from datetime import datetime
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 from twisted.cred.credentials import Anonymous, UsernamePassword
 from twisted.cred.error import LoginFailed
@@ -39,6 +39,8 @@ from mailkit.smtp.trace import protocol_keyword, received_field
 from mailkit.spool import Spool
 from mailkit.wire.buffer import LineTooLong
 from mailkit.wire.sasl import MECHANISMS, SASLServer
+
+BareLineEnds = Literal["refuse", "normalise"]
 
 
 class _Event(enum.Enum):
@@ -194,7 +196,7 @@ class SMTPProtocol(CommandConnection):
 
     @override
     def greet(self) -> None:
-        self.write(b"220 %b ESMTP ready\r\n" % self.factory.hostname.encode())
+        self.reply(Reply(220, "", f"{self.factory.hostname} ESMTP ready"))
 
     @override
     def refuse(self) -> None:
@@ -336,6 +338,7 @@ class SMTPProtocol(CommandConnection):
         self.session.messages += 1
         self.session.refusals = self.session.idle_commands = 0
         if content.refusal is not None:
+            self._log_refusal(envelope, content.refusal)
             self.reply(content.refusal)
             return None
         delivering = self._deliver(delivery, envelope, content)
@@ -378,7 +381,20 @@ class SMTPProtocol(CommandConnection):
             reply = replies.INTERNAL_ERROR
         finally:
             spool.close()
+        if reply.code != 250:
+            self._log_refusal(envelope, reply)
         return reply
+
+    def _log_refusal(self, envelope: Envelope, reply: Reply) -> None:
+        # RFC 6409 section 5.2
+        self.log.info(
+            "message {id} from <{sender}> at {peer} not taken: {code} {text}",
+            id=envelope.transaction_id,
+            sender=envelope.reverse_path,
+            peer=envelope.connection.peer,
+            code=reply.code,
+            text=reply.text,
+        )
 
 
 class SMTPFactory(CommandFactory):
@@ -418,7 +434,7 @@ class SMTPFactory(CommandFactory):
         max_size: int = 50 * 1024 * 1024,
         max_recipients: int = 1000,
         max_received: int = 100,
-        bare_line_ends: str = "refuse",
+        bare_line_ends: BareLineEnds = "refuse",
         data_timeout: float = 180.0,
         offer_auth: bool = True,
         limits: Limits = LIMITS,

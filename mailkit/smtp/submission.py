@@ -21,7 +21,7 @@ from mailkit.model import Envelope, Path
 from mailkit.smtp import replies
 from mailkit.smtp.content import ContentReader
 from mailkit.smtp.grammar import Refused, Reply
-from mailkit.smtp.protocol import SMTPFactory, SMTPProtocol
+from mailkit.smtp.protocol import BareLineEnds, SMTPFactory, SMTPProtocol
 from mailkit.spool import Spool
 
 #: Authors that a message may have.
@@ -221,7 +221,7 @@ class SubmissionFactory(SMTPFactory):
         *,
         max_header: int = 256 * 1024,
         check_from: bool = True,
-        bare_line_ends: str = "normalise",
+        bare_line_ends: BareLineEnds = "normalise",
         **settings: Any,
     ) -> None:
         super().__init__(portal, bare_line_ends=bare_line_ends, **settings)

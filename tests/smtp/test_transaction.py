@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from twisted.internet.defer import Deferred
+from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import classImplementsOnly
 
@@ -249,6 +250,16 @@ class RefusalTests(SynchronousTestCase):
         self.assertTrue(server.delivery.spools[0].closed)
         del server.delivery.trouble["deliver"]
         self.assertEqual(server.begin().send(b".\r\n")[:3], b"250")
+
+    def test_what_was_not_taken_is_logged(self) -> None:
+        for content in (b"x\r\n.\r\n", b"bare\nline end\r\n.\r\n"):
+            server = Server().begin()
+            server.delivery.trouble["deliver"] = MessageRefused("Looks like spam")
+            with capturedLogs() as events:
+                answer = server.send(content).decode().strip()
+            (text,) = [formatEvent(event) for event in events]
+            self.assertIn("from <ann@example.net> at 192.0.2.7 not taken: 55", text)
+            self.assertIn(answer[10:].strip(), text)
 
     def test_one_of_two_recipients(self) -> None:
         server = Server().begin("bob@example.org", "eve@example.org")
