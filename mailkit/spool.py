@@ -40,6 +40,7 @@ class Spool:
         self._chunks: list[bytes] = []
         self._file: BinaryIO | None = None
         self._written = 0
+        self._taken = False
         #: Path of the file, once there is one.
         self.path: str | None = None
 
@@ -68,7 +69,9 @@ class Spool:
         """Add octets at the end.
 
         :raises OSError: when the disk refuses.
+        :raises ValueError: the file was taken.
         """
+        self._check()
         self._written += len(data)
         if self._file is None:
             self._chunks.append(data)
@@ -85,9 +88,18 @@ class Spool:
         self._file.writelines(self._chunks)
         self._chunks = []
 
+    def _check(self) -> None:
+        # Or a message that somebody has taken would be read as an empty one.
+        if self._taken:
+            raise ValueError("the content of this spool was taken")
+
     @property
     def data(self) -> bytes | None:
-        """The whole message when it is in memory, None when it is in a file."""
+        """The whole message when it is in memory, None when it is in a file.
+
+        :raises ValueError: the file was taken.
+        """
+        self._check()
         if self._file is not None:
             return None
         if len(self._chunks) > 1:
@@ -96,7 +108,10 @@ class Spool:
         return self._prefix + body if self._prefix else body
 
     def open(self) -> BinaryIO:
-        """A new reader at the start of the message (the prefix first); the caller closes it."""
+        """A new reader at the start of the message (the prefix first); the caller closes it.
+
+        :raises ValueError: the file was taken.
+        """
         if (data := self.data) is not None:
             return io.BytesIO(data)
         assert self._file is not None and self.path is not None
@@ -109,19 +124,27 @@ class Spool:
 
         :returns: its path, the content beginning at ``reserve``; None when it is in memory. The
             prefix is not part of the file.
+        :raises OSError: when the disk refuses.
+        :raises ValueError: it was taken before.
         """
+        self._check()
         if self._file is None:
             return None
-        path = self.path
         self._file.close()
+        path = self.path
         self._file = self.path = None
+        self._taken = True
         return path
 
     def close(self) -> None:
         """Forget everything; a file that was not taken is removed. May be called again."""
         self._chunks = []
         if self._file is not None:
-            self._file.close()
+            try:
+                self._file.close()
+            except OSError:
+                # What was still to be written is not wanted any more.
+                pass
             self._file = None
         if self.path is not None:
             try:

@@ -1,0 +1,194 @@
+"""Message content on its way in."""
+
+from __future__ import annotations
+
+import io
+import os
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from mailkit import spool as spool_module
+from mailkit.spool import PrefixedFile, Spool
+
+
+class SpoolTestCase(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.directory = self.mktemp()
+        os.mkdir(self.directory)
+
+    def make(self, limit: int = 10, reserve: int = 0) -> Spool:
+        spool = Spool(directory=self.directory, memory_limit=limit, reserve=reserve)
+        self.addCleanup(spool.close)
+        return spool
+
+    def read(self, spool: Spool) -> bytes:
+        with spool.open() as file:
+            return file.read()
+
+    @property
+    def files(self) -> list[str]:
+        return os.listdir(self.directory)
+
+
+class MemoryTests(SpoolTestCase):
+    def test_small_content_stays_in_memory(self) -> None:
+        spool = self.make()
+        spool.write(b"12345")
+        spool.write(b"67890")
+        self.assertEqual((spool.data, spool.size, spool.path), (b"1234567890", 10, None))
+        self.assertEqual(self.read(spool), b"1234567890")
+        self.assertEqual(self.files, [])
+        self.assertIsNone(spool.take())
+        self.assertEqual(spool.data, b"1234567890")
+
+    def test_empty(self) -> None:
+        spool = self.make()
+        self.assertEqual((spool.data, spool.size, self.read(spool)), (b"", 0, b""))
+
+    def test_prefix(self) -> None:
+        spool = self.make()
+        spool.write(b"body")
+        spool.prepend(b"two ")
+        spool.prepend(b"one ")
+        self.assertEqual((spool.prefix, spool.data), (b"one two ", b"one two body"))
+        self.assertEqual((spool.size, self.read(spool)), (12, b"one two body"))
+
+    def test_from_bytes_is_in_memory_whatever_its_size(self) -> None:
+        data = bytes(spool_module.MEMORY_LIMIT * 2)
+        spool = Spool.from_bytes(data)
+        self.assertEqual(spool.data, data)
+
+
+class FileTests(SpoolTestCase):
+    def test_large_content_turns_to_a_file(self) -> None:
+        spool = self.make()
+        for piece in (b"12345", b"678901", b"23"):
+            spool.write(piece)
+        self.assertIsNone(spool.data)
+        self.assertEqual(spool.size, 13)
+        self.assertEqual(len(self.files), 1)
+        self.assertEqual(self.read(spool), b"1234567890123")
+
+    def test_writing_goes_on_while_it_is_read(self) -> None:
+        spool = self.make()
+        spool.write(b"x" * 11)
+        self.assertEqual(self.read(spool), b"x" * 11)
+        spool.write(b"y")
+        self.assertEqual(self.read(spool), b"x" * 11 + b"y")
+
+    def test_two_readers(self) -> None:
+        spool = self.make()
+        spool.write(b"0123456789a")
+        with spool.open() as one, spool.open() as other:
+            self.assertEqual(one.read(3), b"012")
+            self.assertEqual(other.read(), b"0123456789a")
+            self.assertEqual(one.read(), b"3456789a")
+
+    def test_prefix_and_reserve(self) -> None:
+        spool = self.make(reserve=16)
+        spool.write(b"0123456789a")
+        spool.prepend(b"prefix ")
+        self.assertEqual(self.read(spool), b"prefix 0123456789a")
+        self.assertEqual(spool.size, 18)
+        assert spool.path is not None
+        with open(spool.path, "rb") as file:
+            self.assertEqual(file.read(), bytes(16) + b"0123456789a")
+
+    def test_close_removes_the_file(self) -> None:
+        spool = self.make()
+        spool.write(b"x" * 11)
+        spool.close()
+        spool.close()
+        self.assertEqual(self.files, [])
+
+    def test_close_though_somebody_removed_the_file(self) -> None:
+        spool = self.make()
+        spool.write(b"x" * 11)
+        assert spool.path is not None
+        os.unlink(spool.path)
+        spool.close()
+        self.assertIsNone(spool.path)
+
+    def test_file_is_removed_though_the_disk_is_full(self) -> None:
+        class FullDisk(io.BytesIO):
+            def close(self) -> None:
+                super().close()
+                raise OSError("disk full")
+
+        def fdopen(handle: int, *args: Any, **kwargs: Any) -> FullDisk:
+            os.close(handle)
+            return FullDisk()
+
+        self.patch(spool_module.os, "fdopen", fdopen)
+        spool = self.make()
+        spool.write(b"x" * 11)
+        self.assertEqual(len(self.files), 1)
+        spool.close()
+        self.assertEqual(self.files, [])
+
+
+class TakeTests(SpoolTestCase):
+    def test_taken_file_is_the_takers(self) -> None:
+        spool = self.make(reserve=4)
+        spool.write(b"x" * 11)
+        spool.prepend(b"prefix")
+        path = spool.take()
+        assert path is not None
+        spool.close()
+        with open(path, "rb") as file:
+            self.assertEqual(file.read(), bytes(4) + b"x" * 11)
+        self.assertEqual(spool.prefix, b"prefix")
+
+    def test_taken_content_is_not_taken_for_an_empty_message(self) -> None:
+        spool = self.make()
+        spool.write(b"x" * 11)
+        spool.take()
+        self.assertRaises(ValueError, spool.open)
+        self.assertRaises(ValueError, spool.take)
+        self.assertRaises(ValueError, spool.write, b"more")
+        self.assertRaises(ValueError, lambda: spool.data)
+        self.assertEqual(spool.size, 11)
+
+
+class PrefixedFileTests(SynchronousTestCase):
+    def make(self, prefix: bytes, content: bytes, start: int = 0) -> io.BufferedReader:
+        raw = PrefixedFile(prefix, io.BytesIO(bytes(start) + content), start)
+        return io.BufferedReader(raw, 4)
+
+    def test_like_one_file(self) -> None:
+        for start in (0, 5):
+            file = self.make(b"abc", b"defgh", start)
+            self.assertEqual(file.read(), b"abcdefgh")
+            self.assertEqual(file.seek(-2, os.SEEK_END), 6)
+            self.assertEqual(file.read(), b"gh")
+            self.assertEqual(file.seek(2), 2)
+            self.assertEqual(file.read(2), b"cd")
+            self.assertEqual(file.seek(1, os.SEEK_CUR), 5)
+            self.assertEqual(file.read(1), b"f")
+            self.assertEqual(file.tell(), 6)
+            file.seek(100)
+            self.assertEqual(file.read(), b"")
+            self.assertTrue(file.readable() and file.seekable() and not file.writable())
+
+    def test_close(self) -> None:
+        source = io.BytesIO(b"x")
+        file = PrefixedFile(b"", source)
+        file.close()
+        file.close()
+        self.assertTrue(source.closed and file.closed)
+
+    @settings(derandomize=True, max_examples=200)
+    @given(
+        st.binary(max_size=10),
+        st.binary(max_size=20),
+        st.lists(st.tuples(st.integers(0, 35), st.integers(0, 35))),
+    )
+    def test_any_reads(self, prefix: bytes, content: bytes, reads: list[tuple[int, int]]) -> None:
+        file = self.make(prefix, content, 3)
+        whole = prefix + content
+        for position, count in reads:
+            file.seek(position)
+            self.assertEqual(file.read(count), whole[position : position + count])
