@@ -51,13 +51,15 @@ class PlainAccount:
 class Slow:
     """Anything whose awaitable methods wait until :meth:`release`, once it is slow.
 
+    :param after: they wait a second time with their result.
     :ivar calls: names of the methods that wait now.
     """
 
     PLAIN = frozenset(("watch", "new_spool"))
 
-    def __init__(self, inner: Any, parent: Slow | None = None) -> None:
+    def __init__(self, inner: Any, parent: Slow | None = None, *, after: bool = False) -> None:
         self._inner = inner
+        self._after = after
         self._parent = parent
         self.slow = False
         self.fail: Exception | None = None
@@ -76,17 +78,22 @@ class Slow:
 
         async def call(**arguments: Any) -> Any:
             root = self._root
-            if root.slow:
-                done: Deferred[None] = Deferred()
-                root.calls.append(name)
-                root._waiting.append(done)
-                await done
+            await root._wait(name)
             if root.fail is not None:
                 raise root.fail
             result = await value(**arguments)
+            if root._after:
+                await root._wait(name)
             return Slow(result, root) if name == "open_mailbox" else result
 
         return call
+
+    async def _wait(self, name: str) -> None:
+        if self.slow:
+            done: Deferred[None] = Deferred()
+            self.calls.append(name)
+            self._waiting.append(done)
+            await done
 
     def release(self, position: int = 0) -> None:
         """Let one of the waiting calls go on; the one that waits longest, if not told which."""

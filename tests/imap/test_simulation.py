@@ -190,12 +190,14 @@ class PlainSimulationTests(SimulationTests):
 class SlowSimulationTests(SimulationTests):
     """Commands of all sessions overlap: each call of the backend takes its time."""
 
+    steps = 1000
+
     def simulate(self, seed: int) -> None:
         self.random = random.Random(seed)
         self.server = Server()
-        self.slow = Slow(self.server.account)
+        self.slow = Slow(self.server.account, after=True)
         self.server.realm.account = self.slow
-        self.server.add(*[b"x"] * self.random.randrange(20))
+        self.server.add(*[b"x"] * self.random.randrange(6))
         self.models = [Model(self.server.login(), self) for _ in range(self.sessions)]
         for model in self.models:
             model.select()
@@ -242,8 +244,11 @@ class SlowSimulationTests(SimulationTests):
                     f"COPY {numbers} INBOX",
                     f"MOVE {numbers} Trash",
                     "NOOP",
+                    "SELECT INBOX",
                 ]
             )
+        if command.startswith("SELECT"):
+            model.messages = []
         self.at_work[model] = command
         model.client.protocol.dataReceived(b"t " + command.encode() + b"\r\n")
 
