@@ -77,7 +77,7 @@ class Core:
         self._segments = SegmentLog(self.log_directory, limit=settings.segment_size, flush=flush)
         self._journal = Journal(self.log_directory)
         try:
-            refuse_missing_index(directory, self.log_directory)
+            refuse_missing_index(directory)
             self._clear_spools()
             self._connection = open_index(directory)
             recover(self._connection, self.log_directory, self._segments, self._journal)

@@ -26,6 +26,7 @@ from mailkit.interfaces import IDirectory, IDirectoryAdmin
 from mailkit.model import NEW_ACCOUNT_MAILBOXES, Path, Resolution
 from mailkit.store import addresses
 from mailkit.store.sqlite.mailboxes import insert_mailbox
+from mailkit.store.sqlite.recovery import refuse_missing_index
 from mailkit.store.sqlite.schema import open_index
 from mailkit.store.sqlite.transaction import Transaction
 from mailkit.store.sqlite.writer import Operation
@@ -265,6 +266,7 @@ class SQLiteDirectory(DirectoryBase):
 
     :param directory: of the store.
     :raises StoreUnavailable: it can't be opened.
+    :raises StoreCorrupt: the index is missing or damaged, or of a newer version.
     """
 
     def __init__(self, directory: str, *, separator: str = "+") -> None:
@@ -273,6 +275,7 @@ class SQLiteDirectory(DirectoryBase):
             os.makedirs(directory, mode=0o700, exist_ok=True)
         except OSError as error:
             raise StoreUnavailable(f"Cannot open {directory}: {error.strerror}") from error
+        refuse_missing_index(directory)
         self._connection = open_index(directory)
 
     def close(self) -> None:

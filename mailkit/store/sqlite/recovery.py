@@ -17,13 +17,17 @@ from mailkit.store.sqlite.schema import INDEX_NAME
 from mailkit.store.sqlite.snapshot import list_snapshots
 
 
-def refuse_missing_index(directory: str, log_directory: str) -> None:
+def refuse_missing_index(directory: str) -> None:
     """Look whether there is a log without an index, before a new index is made.
 
+    :param directory: of the store.
     :raises StoreCorrupt: there is.
     """
-    if not os.path.exists(os.path.join(directory, INDEX_NAME)) and (
-        list_segments(log_directory) or list_snapshots(log_directory)
+    log = os.path.join(directory, "log")
+    if (
+        not os.path.exists(os.path.join(directory, INDEX_NAME))
+        and os.path.isdir(log)
+        and (list_segments(log) or list_snapshots(log))
     ):
         raise StoreCorrupt(f"{directory} has mail but no {INDEX_NAME}; run: mailkit repair")
 

@@ -1,0 +1,217 @@
+"""What a store makes of the state that a crash or a loss of power left behind."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+from typing import NamedTuple
+
+from twisted.internet.defer import Deferred, gatherResults
+
+from mailkit.errors import StoreCorrupt
+from mailkit.model import AppendMessage, FlagOp
+from mailkit.store.sqlite import SQLiteDirectory, SQLiteStore, StoreSettings, check_store
+from mailkit.store.sqlite.log import SEGMENT_HEADER, encode_header
+from mailkit.store.sqlite.schema import INDEX_NAME
+
+from .helpers import ANN, BOB, QUIET, StoreTestCase, appended, message
+
+#: Segments roll over, large bodies are adopted, nothing is checkpointed.
+SETTINGS = StoreSettings(
+    maintenance_interval=3600.0, segment_size=30_000, large_body=20_000, spool_memory=5_000
+)
+
+
+class Synced(NamedTuple):
+    """What would survive a loss of power at some moment."""
+
+    #: Octets of the write-ahead log when the last answer was given.
+    wal: int
+    #: Inode to the length at its last flush.
+    files: dict[int, int]
+    #: Mailbox contents as answered.
+    answered: list[list[bytes]]
+
+
+class PowerLossTests(StoreTestCase):
+    timeout = 120
+
+    def flush(self, descriptor: int) -> None:
+        os.fdatasync(descriptor)
+        status = os.fstat(descriptor)
+        self.synced[status.st_ino] = status.st_size
+
+    def path(self, *names: str) -> str:
+        return os.path.join(self.directory, *names)
+
+    def remember(self, answered: list[list[bytes]]) -> None:
+        wal = os.path.getsize(self.path(INDEX_NAME + "-wal"))
+        moment = Synced(wal, dict(self.synced), [list(contents) for contents in answered])
+        self.moments.append(moment)
+
+    async def run_scenario(self, store: SQLiteStore) -> None:
+        """Change a store step by step, noting after each answer what must survive."""
+        ann, bob = await self.mailbox(store, ANN), await self.mailbox(store, BOB)
+        state: list[list[bytes]] = [[], []]
+        self.remember(state)
+        for step in range(12):
+            contents = [message(step * 10 + number, 700) for number in range(5)]
+            await gatherResults(
+                [Deferred.fromCoroutine(self.deliver(store, c, ANN, BOB)) for c in contents]
+            )
+            for mailbox in state:
+                mailbox.extend(contents)
+            self.remember(state)
+            await bob.append(messages=appended(message(step + 1000), message(step + 2000)))
+            state[1] += [message(step + 1000), message(step + 2000)]
+            self.remember(state)
+            uids = list(await ann.list_uids())[:2]
+            await ann.expunge(uids=uids)
+            del state[0][:2]
+            self.remember(state)
+            await bob.store_flags(uids=[1, 3], op=FlagOp.ADD, flags=frozenset({f"step{step}"}))
+            await bob.copy_messages(uids=[1], destination="INBOX")
+            state[1].append(state[1][0])
+            self.remember(state)
+            if step % 4 == 3:
+                spool = store.new_spool()
+                spool.write(message(step + 5000, 40_000))
+                await ann.append(messages=[AppendMessage(spool)])
+                state[0].append(message(step + 5000, 40_000))
+                self.remember(state)
+
+    def cut(self, target: str, wal: int, files: dict[int, int], dice: random.Random) -> None:
+        """Make the directory as it is found when the power comes back."""
+        os.makedirs(os.path.join(target, "log"))
+        shutil.copy(self.path(INDEX_NAME), target)
+        shutil.copy(self.path(INDEX_NAME + "-wal"), target)
+        os.truncate(os.path.join(target, INDEX_NAME + "-wal"), wal)
+        for name in os.listdir(self.path("log")):
+            source = self.path("log", name)
+            inode, size = os.stat(source).st_ino, os.path.getsize(source)
+            if name.endswith(".notes"):
+                # Never flushed: any of it may be there.
+                keep = dice.randrange(size + 1)
+            elif inode in files:
+                # What was not flushed may be there in part, or as zeros.
+                keep = files[inode] + dice.choice([0, dice.randrange(200)])
+            else:
+                continue
+            copy = os.path.join(target, "log", name)
+            shutil.copy(source, copy)
+            os.truncate(copy, min(keep, size))
+            if dice.random() < 0.3 and not name.endswith(".notes"):
+                with open(copy, "ab") as file:
+                    file.write(bytes(dice.randrange(300)))
+
+    async def test_any_moment(self) -> None:
+        self.synced: dict[int, int] = {}
+        self.moments: list[Synced] = []
+        store = await self.make_store(ANN, BOB, settings=SETTINGS, flush=self.flush)
+        await self.run_scenario(store)
+        dice = random.Random(99)
+        original = self.directory
+        cuts: list[tuple[int, int, dict[int, int]]] = []
+        for number, moment in enumerate(self.moments):
+            cuts.append((number, moment.wal, moment.files))
+            if number + 1 < len(self.moments):
+                after = self.moments[number + 1]
+                # The log of the next transaction is flushed, its commit is torn.
+                torn = dice.randrange(moment.wal, after.wal)
+                cuts.append((number, torn, after.files))
+        for turn, (number, wal, files) in enumerate(dice.sample(cuts, 60)):
+            target = os.path.join(self.mktemp(), str(turn))
+            self.directory = original
+            self.cut(target, wal, files, dice)
+            self.directory = target
+            again = self.open_store(QUIET)
+            found = [await self.contents(again, name) for name in (ANN, BOB)]
+            await self.close_store(again)
+            allowed = [self.moments[number].answered]
+            if number + 1 < len(self.moments):
+                # A transaction that was torn behind its end counts; batches end between moments.
+                allowed.append(self.moments[number + 1].answered)
+            self.assertTrue(
+                found in allowed or self.is_between(found, *allowed), f"cut {turn} at {number}"
+            )
+            self.check()
+        self.directory = original
+
+    def is_between(
+        self, found: list[list[bytes]], before: list[list[bytes]], after: list[list[bytes]]
+    ) -> bool:
+        """Some of a step's transactions are there: everything answered, and only whole messages."""
+        return all(
+            [item for item in now if item in old] in (old, now) and set(now) <= set(old) | set(new)
+            for now, old, new in zip(found, before, after, strict=True)
+        )
+
+
+class OpeningTests(StoreTestCase):
+    def segment(self, number: int) -> str:
+        return os.path.join(self.directory, "log", f"{number:08x}.seg")
+
+    def stray_record(self, batch: int) -> bytes:
+        body = b"stray"
+        return encode_header(1, b"[]", len(body), 0, 10**6, batch) + b"[]" + body
+
+    async def test_the_rest_of_an_unfinished_batch_is_cut_off(self) -> None:
+        store = await self.make_store()
+        await self.deliver(store, message(1))
+        (batch,) = store.connection().execute("SELECT batch FROM log_state").fetchone()
+        await self.close_store(store)
+        size = os.path.getsize(self.segment(1))
+        for rest in (self.stray_record(batch + 1), self.stray_record(batch + 1)[:30], bytes(99)):
+            with open(self.segment(1), "ab") as file:
+                file.write(rest)
+            with open(self.segment(9), "wb") as file:
+                file.write(SEGMENT_HEADER.pack(b"MKLOG1\r\n", SEGMENT_HEADER.size) + rest)
+            report = check_store(self.directory)
+            self.assertEqual((report.problems, len(report.notes)), ([], 2))
+            store = self.open_store()
+            self.assertEqual(os.path.getsize(self.segment(1)), size)
+            self.assertFalse(os.path.exists(self.segment(9)))
+            self.assertEqual(await self.contents(store), [message(1)])
+            await self.close_store(store)
+
+    async def test_an_index_older_than_the_log_is_refused_and_nothing_is_cut(self) -> None:
+        store = await self.make_store()
+        await self.deliver(store, message(1))
+        await self.close_store(store)
+        index = os.path.join(self.directory, INDEX_NAME)
+        shutil.copy(index, index + ".backup")
+        store = self.open_store()
+        for number in range(2, 5):
+            await self.deliver(store, message(number))
+        await self.close_store(store)
+        size = os.path.getsize(self.segment(1))
+        os.replace(index + ".backup", index)
+        error = self.assertRaises(StoreCorrupt, SQLiteStore(self.directory).open)
+        self.assertIn("mailkit repair", error.text)
+        self.assertEqual(os.path.getsize(self.segment(1)), size)
+
+    async def test_a_log_without_an_index_is_refused(self) -> None:
+        store = await self.make_store()
+        await self.deliver(store, message(1))
+        await self.close_store(store)
+        os.unlink(os.path.join(self.directory, INDEX_NAME))
+        self.assertRaises(StoreCorrupt, SQLiteStore(self.directory).open)
+        self.assertRaises(StoreCorrupt, SQLiteDirectory, self.directory)
+        self.assertFalse(os.path.exists(os.path.join(self.directory, INDEX_NAME)))
+
+    async def test_a_segment_that_is_missing_or_too_short(self) -> None:
+        store = await self.make_store()
+        await self.deliver(store, message(1))
+        await self.deliver(store, message(2))
+        await self.close_store(store)
+        os.truncate(self.segment(1), os.path.getsize(self.segment(1)) - 5)
+        store = self.open_store()
+        self.assertEqual(await self.deliver(store, message(3)), [3])
+        inbox = await self.mailbox(store)
+        self.assertEqual(await self.read(inbox, 1), message(1))
+        with self.assertRaises(StoreCorrupt):
+            await self.read(inbox, 2)
+        self.assertEqual(await self.read(inbox, 3), message(3))
+        await self.close_store(store)
+        self.assertEqual(len(check_store(self.directory).problems), 1)
