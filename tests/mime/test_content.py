@@ -53,7 +53,7 @@ class UuencodeTests(SynchronousTestCase):
         content = bytes(range(256))
         lines = [b"Text before", b"begin 644 a.bin"]
         lines += [binascii.b2a_uu(content[i : i + 45]).rstrip(b"\n") for i in range(0, 256, 45)]
-        lines += [b"`", b"end", b"Text behind"]
+        lines += [b"`", b"end", b"#86)C"]
         for line_end in (b"\n", b"\r\n"):
             self.assertEqual(decode_uuencode(line_end.join(lines)), content)
 

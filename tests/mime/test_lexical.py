@@ -26,7 +26,7 @@ class CommentTests(SynchronousTestCase):
             (rb'"\"(a)"', rb'"\"(a)"'),
             (b"a(b", b"a"),
             (b"a)b", b"a)b"),
-            (b'a("b)c', b"a c"),
+            (b'a("b)c(d)e', b"a c e"),
         ):
             self.assertEqual(strip_comments(value), stripped)
 

@@ -421,6 +421,14 @@ class BrokenTests(TreeCase):
         self.assertEqual(shape(root), ["mixed", ["mixed", "plain"]])
         self.assertEqual(root.children[0].body_end, len(data))
 
+    def test_same_boundary_inside_a_header_that_is_cut(self) -> None:
+        data = (
+            MIXED % b"a" + b"--a\r\nContent-Type: multipart/x; boundary=a\r\n--a\r\n\r\n1\r\n--a--"
+        )
+        root = self.parse(data)
+        self.assertEqual(shape(root), ["mixed", "x", "plain"])
+        self.assertEqual(bodies(data, root), [b"", b"1"])
+
     def test_same_boundary_in_an_embedded_message(self) -> None:
         data = (
             MIXED % b"a"

@@ -58,6 +58,7 @@ class EncodedWordTests(SynchronousTestCase):
 
     def test_white_space_stays_where_a_plain_word_follows(self) -> None:
         self.assertEqual(decode_text(b"a  =?utf-8?q?b?=\tc"), "a  b\tc")
+        self.assertEqual(decode_text(b" =?utf-8?q?b?= "), " b ")
 
     def test_blanks_and_neighbours_are_tolerated(self) -> None:
         self.assertEqual(decode_text(b"(=?utf-8?Q?hello world?=)x"), "(hello world)x")
@@ -208,7 +209,9 @@ class ParameterTests(SynchronousTestCase):
         self.assertEqual(parse_parameters(b"; n*1=b; m=1"), ((b"m", b"1"),))
 
     def test_first_section_without_charset(self) -> None:
-        self.assertEqual(self.text(b"; n*0=a'b; n*1*=%41", b"n"), "a'bA")
+        value = b"; n*0=a'b; n*1*=%41"
+        self.assertEqual(self.text(value, b"n"), "a'bA")
+        self.assertEqual(parse_parameters(value), ((b"n*", b"''a%27b%41"),))
 
     def test_extended_goes_before_plain(self) -> None:
         self.assertEqual(self.text(b"; f=fallback; f*=utf-8''%C3%A4", b"f"), "\xe4")
