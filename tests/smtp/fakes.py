@@ -18,7 +18,7 @@ from zope.interface import alsoProvides, implementer
 
 from mailkit.errors import MailError
 from mailkit.interfaces import IMessageDelivery, ISenderPolicy, ISpooling
-from mailkit.model import Envelope, Outcome, Path, Recipient
+from mailkit.model import ConnectionInfo, Envelope, Outcome, Path, Recipient
 from mailkit.smtp.protocol import SMTPFactory, SMTPProtocol
 from mailkit.spool import Spool
 
@@ -102,6 +102,16 @@ class CountedSpool(Spool):
     def close(self) -> None:
         self.closed = True
         super().close()
+
+
+def make_envelope(*recipients: str, **settings: object) -> Envelope:
+    """A transaction with recipients in example.org, by local part."""
+    client = ConnectionInfo("smtp", "192.0.2.7")
+    envelope = Envelope(client, "client.example", Path("ann", "example.net"), transaction_id="t1")
+    envelope.recipients = [Recipient(Path(name, "example.org")) for name in recipients]
+    for name, value in settings.items():
+        setattr(envelope, name, value)
+    return envelope
 
 
 def strip_trace(message: bytes) -> bytes:

@@ -1,0 +1,66 @@
+"""The Received field."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from mailkit.model import ConnectionInfo, Envelope, Path, Recipient
+from mailkit.smtp.trace import address_literal, protocol_keyword, received_field
+from tests.smtp.fakes import make_envelope
+
+
+class TraceTests(SynchronousTestCase):
+    DATE = "Fri, 21 Nov 1997 09:55:06 -0600"
+
+    def field(self, envelope: Envelope) -> bytes:
+        return received_field(envelope, "mx.example.org", "ESMTP", self.DATE)
+
+    def test_one_recipient_is_named(self) -> None:
+        self.assertEqual(
+            self.field(make_envelope("bob")),
+            b"Received: from client.example ([192.0.2.7])\r\n"
+            b"\tby mx.example.org with ESMTP id t1\r\n"
+            b"\tfor <bob@example.org>;\r\n"
+            b"\tFri, 21 Nov 1997 09:55:06 -0600\r\n",
+        )
+
+    def test_several_are_not(self) -> None:
+        # RFC 5321 section 7.2
+        field = self.field(make_envelope("bob", "eve"))
+        self.assertNotIn(b"for", field)
+        self.assertIn(b"id t1;\r\n\tFri", field)
+
+    def test_peers(self) -> None:
+        for peer, expected in (
+            ("2001:db8::1", b"client.example ([IPv6:2001:db8::1])\r\n"),
+            ("fe80::1%eth0", b"client.example ([IPv6:fe80::1])\r\n"),
+            ("", b"client.example\r\n"),
+        ):
+            field = self.field(make_envelope(connection=ConnectionInfo("smtp", peer)))
+            self.assertTrue(field.startswith(b"Received: from " + expected), field)
+        self.assertEqual(address_literal("192.0.2.1"), "[192.0.2.1]")
+
+    def test_utf8_recipient(self) -> None:
+        envelope = make_envelope()
+        envelope.recipients = [Recipient(Path("jürgen", "bücher.example"))]
+        self.assertIn("for <jürgen@bücher.example>;".encode(), self.field(envelope))
+
+    def test_protocol_keywords(self) -> None:
+        # RFC 3848, and RFC 6531 section 4.3.
+        for tls, account, utf8, expected in (
+            (False, None, False, "ESMTP"),
+            (True, None, False, "ESMTPS"),
+            (False, "ann", False, "ESMTPA"),
+            (True, "ann", False, "ESMTPSA"),
+            (False, None, True, "UTF8SMTP"),
+            (True, None, True, "UTF8SMTPS"),
+            (False, "ann", True, "UTF8SMTPA"),
+            (True, "ann", True, "UTF8SMTPSA"),
+        ):
+            envelope = make_envelope(
+                connection=ConnectionInfo("smtp", tls=tls),
+                account=account,
+                parameters={"SMTPUTF8": None} if utf8 else {},
+            )
+            self.assertEqual(protocol_keyword(envelope, esmtp=True), expected)
+            self.assertEqual(protocol_keyword(envelope, esmtp=False), "SMTP")
