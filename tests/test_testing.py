@@ -10,16 +10,19 @@ from typing import Any, BinaryIO
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 from zope.interface import implementer
 
+from mailkit.delivery.local import LocalMessageDelivery
 from mailkit.errors import NoSuchMessage
 from mailkit.interfaces import IMailbox
 from mailkit.model import AppendMessage, Changes, FlagOp, MailboxInfo, MessageInfo, Resolution
 from mailkit.store.memory import MemoryAccount, MemoryStore
 from mailkit.store.memory_mailbox import MemoryMailbox
 from mailkit.testing import (
+    DeliveryContract,
     DirectoryContract,
     MailboxContract,
     StoreContract,
     fill_directory,
+    read_message,
     sample_message,
     sample_messages,
     spooled,
@@ -64,6 +67,19 @@ class ReadOnlyMailboxTests(MailboxContract, TestCase):
 
     async def make_mailbox(self, messages: Sequence[AppendMessage]) -> ReadOnlyMailbox:
         return ReadOnlyMailbox([message.content.data or b"" for message in messages])
+
+
+class LocalDeliveryTests(DeliveryContract, TestCase):
+    """What the delivery contract says, of our own."""
+
+    async def make_delivery(self, accounts: Sequence[str]) -> LocalMessageDelivery:
+        self.store = MemoryStore()
+        await fill_directory(self.store, dict.fromkeys(accounts), {})
+        return LocalMessageDelivery(self.store, self.store)
+
+    async def delivered(self, account: str) -> Sequence[bytes]:
+        inbox = await (await self.store.open_account(name=account)).open_mailbox(name="INBOX")
+        return [await read_message(inbox, uid) for uid in await inbox.list_uids()]
 
 
 class MemoryStoreTests(StoreContract):

@@ -12,26 +12,30 @@ Choose the class for what you wrote, give it one hook, and run it with trial or 
 :class:`MailboxContract` asks ``make_mailbox`` for a mailbox, :class:`AccountContract` asks
 ``make_account`` for an account and tests its mailboxes too, :class:`StoreContract` asks
 ``make_store`` for a store and tests its accounts too, :class:`DirectoryContract` asks
-``make_directory`` for a directory. Tests of optional abilities are skipped where an object does not
-provide the interface. Every object is checked with ``verifyObject``, and every method is called by
-keyword, as protocols do.
+``make_directory`` for a directory, :class:`DeliveryContract` asks ``make_delivery`` for a delivery.
+Tests of optional abilities are skipped where an object does not provide the interface. Every object
+is checked with ``verifyObject``, and every method is called by keyword, as protocols do.
 
-For tests of other things: :func:`sample_message`, :func:`sample_messages` and :func:`spooled`.
+For tests of other things: :func:`sample_message`, :func:`sample_messages`, :func:`sample_envelope`,
+:func:`spooled` and :func:`read_message`.
 """
 
 from mailkit.testing.account import AccountContract
 from mailkit.testing.base import read_message, sample_message, sample_messages, spooled
+from mailkit.testing.delivery import DeliveryContract, sample_envelope
 from mailkit.testing.directory import DirectoryContract, fill_directory
 from mailkit.testing.mailbox import MailboxContract
 from mailkit.testing.store import StoreContract
 
 __all__ = [
     "AccountContract",
+    "DeliveryContract",
     "DirectoryContract",
     "MailboxContract",
     "StoreContract",
     "fill_directory",
     "read_message",
+    "sample_envelope",
     "sample_message",
     "sample_messages",
     "spooled",
