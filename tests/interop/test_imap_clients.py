@@ -1,0 +1,416 @@
+"""The IMAP server with other people's clients, over loopback: imaplib, imapclient, curl, mbsync, mutt."""
+
+from __future__ import annotations
+
+import email
+import imaplib
+import os
+import pty
+import select
+import shutil
+import ssl
+import subprocess
+import time
+from collections.abc import Callable
+from email.message import Message
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import pytest
+from twisted.internet import reactor
+from twisted.internet.threads import deferToThread
+from twisted.trial.unittest import SkipTest, TestCase
+
+from mailkit.auth.portal import make_portal
+from mailkit.imap.protocol import IMAPFactory
+from mailkit.model import INBOX, AppendMessage
+from mailkit.spool import Spool
+from mailkit.store.memory import MemoryStore
+from mailkit.tap.tls import self_signed, server_context
+
+try:
+    import imapclient
+except ImportError:  # pragma: no cover
+    imapclient = None
+
+pytestmark = pytest.mark.interop
+
+USER, PASSWORD = "ann@example.org", 'correct "horse" \\'
+
+PLAIN = (
+    b"Subject: one\r\nFrom: Bob <bob@example.net>\r\nMessage-ID: <1@x>\r\n\r\nHello\r\n.\r\nend\r\n"
+)
+EIGHT_BIT = (
+    "Subject: =?utf-8?q?Gr=C3=BC=C3=9Fe?=\r\nFrom: carl@example.com\r\nMessage-ID: <2@x>\r\n"
+    "MIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\n"
+    "Content-Transfer-Encoding: 8bit\r\n\r\nViele Gr\u00fc\u00dfe\r\n"
+).encode()
+LARGE = (
+    b"Subject: large\r\nFrom: dora@example.com\r\nMessage-ID: <3@x>\r\nMIME-Version: 1.0\r\n"
+    b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\nsee attachment\r\n--b\r\n"
+    b"Content-Type: application/octet-stream\r\n\r\n"
+    + b"0123456789abcdef\r\n" * 30_000
+    + b"--b--\r\n"
+)
+MESSAGES = (PLAIN, EIGHT_BIT, LARGE)
+
+_T = TypeVar("_T")
+
+
+class ClientCase(TestCase):
+    """A server with three messages for one user, plain with STARTTLS and under TLS."""
+
+    async def setUp(self) -> None:
+        self.directory = os.path.abspath(self.mktemp())
+        os.mkdir(self.directory, 0o700)
+        self.certificate, key = self_signed(self.directory)
+        context = server_context(self.certificate, key)
+        self.store = MemoryStore()
+        await self.store.add_account(name=USER, password_hash="{PLAIN}" + PASSWORD)
+        self.account = await self.store.open_account(name=USER)
+        await self.deliver(*MESSAGES)
+        factory = IMAPFactory(make_portal(self.store), tls_context=context)
+        net = cast(Any, reactor)
+        plain = net.listenTCP(0, factory, interface="127.0.0.1")
+        tls = net.listenSSL(0, factory, context, interface="127.0.0.1")
+        self.addCleanup(plain.stopListening)
+        self.addCleanup(tls.stopListening)
+        self.port, self.tls_port = plain.getHost().port, tls.getHost().port
+
+    async def deliver(self, *messages: bytes, mailbox: str = INBOX) -> None:
+        box = await self.account.open_mailbox(name=mailbox)
+        await box.append(
+            messages=[AppendMessage(Spool.from_bytes(message)) for message in messages]
+        )
+
+    async def contents(self, mailbox: str = INBOX) -> list[bytes]:
+        box = await self.account.open_mailbox(name=mailbox)
+        messages = []
+        for uid in await box.list_uids():
+            with await box.open_message(uid=uid) as file:
+                messages.append(file.read())
+        return messages
+
+    async def flags(self, mailbox: str = INBOX) -> list[set[str]]:
+        box = await self.account.open_mailbox(name=mailbox)
+        infos = await box.get_messages(uids=await box.list_uids())
+        return [set(info.flags) for info in infos]
+
+    def client_tls(self) -> ssl.SSLContext:
+        return ssl.create_default_context(cafile=self.certificate)
+
+    async def in_thread(self, work: Callable[..., _T], *arguments: Any) -> _T:
+        return await deferToThread(work, *arguments)
+
+    async def run_program(self, *arguments: str) -> bytes:
+        """Standard output of a program, which must be installed and succeed."""
+        if shutil.which(arguments[0]) is None:
+            raise SkipTest(f"{arguments[0]} is not installed")
+
+        def work() -> subprocess.CompletedProcess[bytes]:
+            return subprocess.run(
+                arguments,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=60,
+                cwd=self.directory,
+                env={**os.environ, "HOME": self.directory},
+                check=False,
+            )
+
+        done = await self.in_thread(work)
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        return done.stdout
+
+
+class ImaplibTests(ClientCase):
+    def plain(self) -> imaplib.IMAP4:
+        return imaplib.IMAP4("127.0.0.1", self.port, timeout=20)
+
+    def with_starttls(self) -> imaplib.IMAP4:
+        client = self.plain()
+        client.starttls(self.client_tls())
+        return client
+
+    def under_tls(self) -> imaplib.IMAP4:
+        return imaplib.IMAP4_SSL(
+            "127.0.0.1", self.tls_port, ssl_context=self.client_tls(), timeout=20
+        )
+
+    def ok(self, result: tuple[str, Any]) -> Any:
+        self.assertEqual(result[0], "OK", result)
+        return result[1]
+
+    def session(self, connect: Callable[[], imaplib.IMAP4]) -> None:
+        client = connect()
+        self.ok(client.login(USER, PASSWORD))
+        self.assertEqual(self.ok(client.select()), [b"3"])
+        for number, message in enumerate(MESSAGES, 1):
+            ((_, octets), _) = self.ok(client.fetch(str(number), "(BODY.PEEK[])"))
+            self.assertEqual(octets, message)
+        self.assertEqual(self.ok(client.search(None, "UNSEEN")), [b"1 2 3"])
+        client.literal = "GRÜSSE".encode()
+        self.assertEqual(self.ok(client.search("UTF-8", "SUBJECT")), [b"2"])
+        self.ok(client.store("1", "+FLAGS", r"(\Seen \Flagged)"))
+        self.assertEqual(self.ok(client.search(None, "FLAGGED")), [b"1"])
+        self.ok(client.create("Work/&BB8-"))
+        self.ok(client.append("Work/&BB8-", r"(\Seen)", imaplib.Time2Internaldate(1e9), PLAIN))
+        self.ok(client.copy("1:2", "Work/&BB8-"))
+        self.assertIn(b"MESSAGES 3", self.ok(client.status("Work/&BB8-", "(MESSAGES)"))[0])
+        self.assertEqual(len(self.ok(client.list('""', "Work/*"))), 1)
+        self.assertEqual(self.ok(client.namespace()), [b'(("" "/")) NIL NIL'])
+        self.ok(client.store("2", "+FLAGS", r"\Deleted"))
+        self.assertEqual(self.ok(client.expunge()), [b"2"])
+        self.assertIn(b"ENVELOPE", self.ok(client.uid("FETCH", "3", "(ENVELOPE)"))[0])
+        self.ok(client.check())
+        self.ok(client.close())
+        self.ok(client.rename("Work/&BB8-", "Done"))
+        self.ok(client.delete("Done"))
+        self.ok(client.enable("IMAP4rev1"))
+        self.assertEqual(client.logout()[0], "BYE")
+
+    async def check(self, connect: Callable[[], imaplib.IMAP4]) -> None:
+        await self.in_thread(self.session, connect)
+        self.assertEqual(await self.contents(), [PLAIN, LARGE])
+
+    async def test_plain(self) -> None:
+        await self.check(self.plain)
+
+    async def test_starttls(self) -> None:
+        await self.check(self.with_starttls)
+
+    async def test_tls(self) -> None:
+        await self.check(self.under_tls)
+
+    async def test_authenticate(self) -> None:
+        def work() -> None:
+            client = self.with_starttls()
+            secret = f"\0{USER}\0{PASSWORD}".encode()
+            self.ok(client.authenticate("PLAIN", lambda challenge: secret))
+            self.ok(client.select("Sent", readonly=True))
+            client.logout()
+
+        await self.in_thread(work)
+
+    async def test_twenty_mebibytes(self) -> None:
+        message = b"Subject: big\r\n\r\n" + b"0123456789abcdef" * 64 * 1024 * 20 + b"\r\n"
+
+        def work() -> bytes:
+            client = self.under_tls()
+            self.ok(client.login(USER, PASSWORD))
+            self.ok(client.append("Sent", None, None, message))
+            self.ok(client.select("Sent"))
+            ((_, octets), _) = self.ok(client.fetch("1", "(RFC822)"))
+            client.logout()
+            return cast(bytes, octets)
+
+        self.assertEqual(len(await self.in_thread(work)), len(message))
+        (stored,) = await self.contents("Sent")
+        self.assertEqual(stored, message)
+
+
+class IMAPClientTests(ClientCase):
+    if imapclient is None:
+        skip = "imapclient is not installed"
+
+    def connect(self, starttls: bool = False) -> Any:
+        if starttls:
+            client = imapclient.IMAPClient("127.0.0.1", self.port, ssl=False, timeout=20)
+            client.starttls(self.client_tls())
+        else:
+            client = imapclient.IMAPClient(
+                "127.0.0.1", self.tls_port, ssl_context=self.client_tls(), timeout=20
+            )
+        client.login(USER, PASSWORD)
+        return client
+
+    async def test_session(self) -> None:
+        def work() -> None:
+            client = self.connect()
+            self.assertEqual(client.find_special_folder(b"\\Sent"), "Sent")
+            self.assertIn("mailkit", str(client.id_({"name": "tests"})))
+            info = client.select_folder("INBOX")
+            self.assertEqual((info[b"EXISTS"], info[b"READ-WRITE"]), (3, True))
+            uids = client.search(["SUBJECT", "grüße"], "UTF-8")
+            self.assertEqual(uids, [2])
+            data = client.fetch([1, 2, 3], ["ENVELOPE", "BODYSTRUCTURE", "FLAGS", "RFC822.SIZE"])
+            self.assertEqual(data[1][b"ENVELOPE"].subject, b"one")
+            self.assertEqual(str(data[1][b"ENVELOPE"].from_[0]), "Bob <bob@example.net>")
+            self.assertTrue(data[3][b"BODYSTRUCTURE"].is_multipart)
+            self.assertEqual(data[3][b"RFC822.SIZE"], len(LARGE))
+            self.assertEqual(client.fetch(2, [b"RFC822"])[2][b"RFC822"], EIGHT_BIT)
+            self.assertEqual(client.add_flags(1, ["$Forwarded"])[1], (b"\\Recent", b"$Forwarded"))
+            client.create_folder("Ωμέγα/&")
+            self.assertIn("Ωμέγα/&", [name for _, _, name in client.list_folders()])
+            client.move([1], "Ωμέγα/&")
+            self.assertEqual(client.search(), [2, 3])
+            client.delete_messages([2])
+            client.uid_expunge([2])
+            self.assertEqual(client.search(), [3])
+            client.unselect_folder()
+            client.subscribe_folder("Ωμέγα/&")
+            self.assertEqual(len(client.list_sub_folders("", "Ω*")), 1)
+            client.logout()
+
+        await self.in_thread(work)
+        self.assertEqual(await self.contents("Ωμέγα/&"), [PLAIN])
+
+    async def test_idle_sees_a_new_message(self) -> None:
+        def begin() -> Any:
+            client = self.connect(starttls=True)
+            client.select_folder("INBOX")
+            client.idle()
+            return client
+
+        def wait(client: Any) -> list[Any]:
+            told: list[Any] = []
+            deadline = time.monotonic() + 20
+            while len(told) < 2 and time.monotonic() < deadline:
+                told.extend(client.idle_check(timeout=1))
+            client.idle_done()
+            client.logout()
+            return told
+
+        client = await self.in_thread(begin)
+        await self.deliver(PLAIN)
+        told = await self.in_thread(wait, client)
+        self.assertEqual(told, [(4, b"EXISTS"), (4, b"RECENT")])
+
+
+class CurlTests(ClientCase):
+    async def curl(self, path: str, *options: str, tls: bool = True) -> bytes:
+        scheme, port = ("imaps", self.tls_port) if tls else ("imap", self.port)
+        return await self.run_program(
+            "curl", "--silent", "--show-error", "--max-time", "30", "--cacert", self.certificate,
+            "--user", f"{USER}:{PASSWORD}", *options, f"{scheme}://127.0.0.1:{port}/{path}",
+        )  # fmt: skip
+
+    async def test_fetch(self) -> None:
+        for number, message in enumerate(MESSAGES, 1):
+            self.assertEqual(await self.curl(f"INBOX;UID={number}"), message)
+
+    async def test_section_over_starttls(self) -> None:
+        data = await self.curl("INBOX;UID=3;SECTION=1", "--ssl-reqd", tls=False)
+        self.assertEqual(data, b"see attachment")
+
+    async def test_list_and_search(self) -> None:
+        self.assertIn(b'\\Sent) "/" "Sent"', await self.curl(""))
+        self.assertEqual(await self.curl("INBOX?SUBJECT%20large"), b"* SEARCH 3\r\n")
+
+    async def test_upload(self) -> None:
+        file = Path(self.directory, "message")
+        file.write_bytes(PLAIN)
+        await self.curl("Drafts", "--upload-file", str(file), "--ssl-reqd", tls=False)
+        self.assertEqual(await self.contents("Drafts"), [PLAIN])
+
+    async def test_any_command(self) -> None:
+        await self.curl("INBOX", "--request", "STORE 1 +Flags \\Deleted")
+        await self.curl("INBOX", "--request", "EXPUNGE")
+        self.assertEqual(len(await self.contents()), 2)
+
+
+class MbsyncTests(ClientCase):
+    async def sync(self) -> None:
+        settings = Path(self.directory, "mbsyncrc")
+        settings.write_text(
+            "IMAPAccount far\nHost localhost\n"
+            f'Port {self.tls_port}\nUser {USER}\nPassCmd "cat {self.directory}/password"\n'
+            f"SSLType IMAPS\nCertificateFile {self.certificate}\n\n"
+            "IMAPStore far\nAccount far\n\n"
+            f"MaildirStore near\nPath {self.directory}/mail/\nInbox {self.directory}/mail/INBOX\n"
+            "SubFolders Verbatim\n\n"
+            "Channel all\nFar :far:\nNear :near:\nPatterns *\nCreate Both\nExpunge Both\n"
+            "SyncState *\n"
+        )
+        Path(self.directory, "password").write_text(PASSWORD)
+        Path(self.directory, "mail").mkdir(exist_ok=True)
+        await self.run_program("mbsync", "-c", str(settings), "-a")
+
+    def local(self, mailbox: str = INBOX) -> list[Path]:
+        folder = Path(self.directory, "mail", mailbox)
+        return sorted([*folder.glob("cur/*"), *folder.glob("new/*")])
+
+    def subjects(self, mailbox: str = INBOX) -> list[str]:
+        def message(path: Path) -> Message:
+            return email.message_from_bytes(path.read_bytes())
+
+        return sorted(str(message(path)["Subject"]) for path in self.local(mailbox))
+
+    async def test_both_ways(self) -> None:
+        await self.sync()
+        self.assertEqual(self.subjects(), ["=?utf-8?q?Gr=C3=BC=C3=9Fe?=", "large", "one"])
+        # A message of ours, a flag, and a deletion.
+        Path(self.directory, "mail/Sent/cur/1.x.host:2,S").write_bytes(
+            b"Subject: mine\n\nwritten here\n"
+        )
+        for path in self.local():
+            data = path.read_bytes()
+            if b"Subject: one\n" in data:
+                path.rename(path.parent.parent / "cur" / (path.name.partition(":")[0] + ":2,FS"))
+            elif b"Subject: large\n" in data:
+                path.unlink()
+        await self.deliver(PLAIN.replace(b"one", b"four"))
+        await self.sync()
+        self.assertEqual(
+            [message[:15] for message in await self.contents("Sent")], [b"Subject: mine\r\n"]
+        )
+        self.assertEqual(len(await self.contents()), 3)
+        self.assertEqual((await self.flags())[0] & {"\\Seen", "\\Flagged"}, {"\\Seen", "\\Flagged"})
+        self.assertEqual(self.subjects(), ["=?utf-8?q?Gr=C3=BC=C3=9Fe?=", "four", "one"])
+        # Nothing to do: nothing is copied twice.
+        await self.sync()
+        self.assertEqual(len(self.local()), 3)
+        self.assertEqual(len(await self.contents()), 3)
+
+
+class MuttTests(ClientCase):
+    async def test_read_flag_and_save(self) -> None:
+        program = shutil.which("mutt")
+        if program is None:
+            raise SkipTest("mutt is not installed")
+        settings = Path(self.directory, "muttrc")
+        password = PASSWORD.replace("\\", "\\\\").replace('"', '\\"')
+        settings.write_text(
+            f'set imap_user="{USER}"\nset imap_pass="{password}"\n'
+            f'set folder="imaps://127.0.0.1:{self.tls_port}/"\n'
+            f'set spoolfile="imaps://127.0.0.1:{self.tls_port}/INBOX"\n'
+            f'set certificate_file="{self.certificate}"\n'
+            "set ssl_verify_host=no\nset confirmappend=no\nset confirmcreate=no\nset delete=yes\nset quit=yes\n"
+            "set move=no\nset mark_old=no\nset wait_key=no\nset sleep_time=0\nset timeout=1\n"
+            # Flag the first, move the second to Archive, write the third to a file, and quit.
+            'push "<first-entry><flag-message>2<enter><save-message>=Archive<enter>'
+            f'3<enter><copy-message>{self.directory}/copy<enter><quit>"\n'
+        )
+        status = await self.in_thread(
+            run_in_terminal, [program, "-n", "-F", str(settings)], self.directory
+        )
+        self.assertEqual(status, 0)
+        self.assertEqual(await self.contents(), [PLAIN, LARGE])
+        self.assertEqual(await self.contents("Archive"), [EIGHT_BIT])
+        self.assertIn("\\Flagged", (await self.flags())[0])
+        self.assertIn(b"Subject: large\n", Path(self.directory, "copy").read_bytes())
+
+
+def run_in_terminal(arguments: list[str], directory: str) -> int:
+    """Run a program that wants a terminal; what it shows is thrown away."""
+    leader, follower = pty.openpty()
+    try:
+        process = subprocess.Popen(
+            arguments,
+            stdin=follower,
+            stdout=follower,
+            stderr=follower,
+            cwd=directory,
+            env={**os.environ, "HOME": directory, "TERM": "vt100"},
+            start_new_session=True,
+        )
+        deadline = time.monotonic() + 60
+        while process.poll() is None and time.monotonic() < deadline:
+            if select.select([leader], [], [], 0.1)[0]:
+                os.read(leader, 65536)
+        if process.poll() is None:
+            process.kill()
+        return process.wait()
+    finally:
+        os.close(leader)
+        os.close(follower)
