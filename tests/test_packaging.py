@@ -104,7 +104,11 @@ class ReadmeTests(SynchronousTestCase):
         self.assertIn("examples/backend.py", self.text)
 
     def test_nobody_is_sent_to_the_other_project_of_our_name(self) -> None:
-        pages = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *(ROOT / "docs").rglob("*.rst")]
+        pages = [
+            ROOT / "README.md",
+            *(ROOT / "docs").rglob("*.md"),
+            *(ROOT / "docs").rglob("*.rst"),
+        ]
         for page in pages:
             words = re.findall(r"pip install ([\w.-]+)", page.read_text("utf-8"))
             self.assertNotIn("mailkit", words, page)
