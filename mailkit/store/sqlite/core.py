@@ -140,7 +140,7 @@ class Core:
     def _checkpoint(self) -> None:
         connection = self._transaction.connection
         try:
-            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            connection.execute("PRAGMA main.wal_checkpoint(TRUNCATE)")
         except sqlite3.Error as error:
             self.log.warn("the index is not checkpointed: {error}", error=error)
 

@@ -25,14 +25,16 @@ from mailkit.errors import (
 from mailkit.interfaces import IDirectory, IDirectoryAdmin
 from mailkit.model import NEW_ACCOUNT_MAILBOXES, Path, Resolution
 from mailkit.store import addresses
-from mailkit.store.sqlite.mailboxes import insert_mailbox
+from mailkit.store.sqlite.journal import Note
+from mailkit.store.sqlite.mailboxes import insert_mailbox, mailbox_note
 from mailkit.store.sqlite.recovery import refuse_missing_index
 from mailkit.store.sqlite.schema import open_index
 from mailkit.store.sqlite.transaction import Transaction
 from mailkit.store.sqlite.writer import Operation
 
-#: A change of the directory: gets the connection, in a transaction, and the time.
-Change = Callable[[sqlite3.Connection, int], None]
+#: A change of the directory: gets the connection, in a transaction, and the time; gives what the
+#: journal is to know.
+Change = Callable[[sqlite3.Connection, int], list[Note]]
 
 
 class AddressTables:
@@ -92,14 +94,15 @@ def _find_account(connection: sqlite3.Connection, name: str) -> tuple[int, str]:
     return int(row[0]), str(row[1])
 
 
-def add_domain(domain: str, connection: sqlite3.Connection, now: int) -> None:
+def add_domain(domain: str, connection: sqlite3.Connection, now: int) -> list[Note]:
     name = addresses.valid_domain(domain)
     if _exists(connection, "SELECT 1 FROM domain WHERE name = ?", name):
         raise AccountExists
     connection.execute("INSERT INTO domain VALUES (?)", (name,))
+    return []
 
 
-def remove_domain(domain: str, connection: sqlite3.Connection, now: int) -> None:
+def remove_domain(domain: str, connection: sqlite3.Connection, now: int) -> list[Note]:
     name = addresses.canonical_domain(domain)
     if not _exists(connection, "SELECT 1 FROM domain WHERE name = ?", name):
         raise NoSuchAccount("That domain is not served here")
@@ -111,11 +114,12 @@ def remove_domain(domain: str, connection: sqlite3.Connection, now: int) -> None
     ):
         raise PermissionDenied("There are accounts or aliases in that domain")
     connection.execute("DELETE FROM domain WHERE name = ?", (name,))
+    return []
 
 
 def add_account(
     account: str, password_hash: str | None, connection: sqlite3.Connection, now: int
-) -> None:
+) -> list[Note]:
     name = addresses.canonical_address(account)
     if _is_taken(connection, name):
         raise AccountExists
@@ -123,13 +127,17 @@ def add_account(
         "INSERT INTO account (name, password_hash) VALUES (?, ?)", (name, password_hash)
     )
     account_id = int(cursor.lastrowid or 0)
+    notes: list[Note] = [["account", name]]
     for mailbox, special_use in NEW_ACCOUNT_MAILBOXES.items():
-        insert_mailbox(connection, account_id, mailbox, now, special_use)
+        mailbox_id = insert_mailbox(connection, account_id, mailbox, now, special_use)
         connection.execute("INSERT INTO subscription VALUES (?, ?)", (account_id, mailbox))
+        notes.append(mailbox_note(connection, name, mailbox_id))
+        notes.append(["subscribed", name, mailbox, True])
     connection.execute("INSERT OR IGNORE INTO domain VALUES (?)", (name.rpartition("@")[2],))
+    return notes
 
 
-def remove_account(account: str, connection: sqlite3.Connection, now: int) -> None:
+def remove_account(account: str, connection: sqlite3.Connection, now: int) -> list[Note]:
     account_id, name = _find_account(connection, account)
     # The server's maintenance removes the messages bit by bit.
     connection.execute(
@@ -141,18 +149,22 @@ def remove_account(account: str, connection: sqlite3.Connection, now: int) -> No
     for alias, targets in connection.execute("SELECT address, targets FROM alias").fetchall():
         if [addresses.canonical_local_part(target) for target in json.loads(targets)] == [name]:
             connection.execute("DELETE FROM alias WHERE address = ?", (alias,))
+    return [["no-account", name]]
 
 
 def set_password_hash(
     account: str, password_hash: str | None, connection: sqlite3.Connection, now: int
-) -> None:
+) -> list[Note]:
     account_id, _ = _find_account(connection, account)
     connection.execute(
         "UPDATE account SET password_hash = ? WHERE id = ?", (password_hash, account_id)
     )
+    return []
 
 
-def add_alias(alias: str, targets: Sequence[str], connection: sqlite3.Connection, now: int) -> None:
+def add_alias(
+    alias: str, targets: Sequence[str], connection: sqlite3.Connection, now: int
+) -> list[Note]:
     address = addresses.canonical_alias(alias)
     domain = address.rpartition("@")[2]
     if not _exists(connection, "SELECT 1 FROM domain WHERE name = ?", domain):
@@ -161,33 +173,34 @@ def add_alias(alias: str, targets: Sequence[str], connection: sqlite3.Connection
         raise AccountExists
     wanted = addresses.canonical_targets(address, targets)
     connection.execute("INSERT INTO alias VALUES (?, ?)", (address, json.dumps(wanted)))
+    return []
 
 
-def remove_alias(alias: str, connection: sqlite3.Connection, now: int) -> None:
+def remove_alias(alias: str, connection: sqlite3.Connection, now: int) -> list[Note]:
     address = addresses.canonical_alias(alias)
     if not _exists(connection, "SELECT 1 FROM alias WHERE address = ?", address):
         raise NoSuchAccount("No such alias")
     connection.execute("DELETE FROM alias WHERE address = ?", (address,))
+    return []
 
 
 class ChangeDirectory(Operation[None]):
     """A change of the directory as the writer's operation."""
 
-    __slots__ = ("_change", "_note")
+    __slots__ = ("_change",)
 
-    def __init__(self, change: Change, note: list[object] | None = None) -> None:
+    def __init__(self, change: Change) -> None:
         self._change = change
-        self._note = note
 
     @override
     def run(self, tx: Transaction) -> None:
         tx.flush()
         tx.flush_counters()
-        self._change(tx.connection, tx.now)
+        notes = self._change(tx.connection, tx.now)
         tx.changed = True
         tx.states.clear()
-        if self._note is not None:
-            tx.note(self._note)
+        for note in notes:
+            tx.note(note)
 
 
 class DirectoryBase:
@@ -199,11 +212,8 @@ class DirectoryBase:
         """For reading."""
         raise NotImplementedError
 
-    async def apply(self, change: Change, note: list[object] | None = None) -> None:
-        """Make a change in a transaction.
-
-        :param note: for the journal.
-        """
+    async def apply(self, change: Change) -> None:
+        """Make a change in a transaction."""
         raise NotImplementedError
 
     @property
@@ -236,12 +246,10 @@ class DirectoryBase:
         return [name for (name,) in rows]
 
     async def add_account(self, name: str, password_hash: str | None = None) -> None:
-        canonical = addresses.canonical_address(name)
-        await self.apply(partial(add_account, name, password_hash), ["account", canonical])
+        await self.apply(partial(add_account, name, password_hash))
 
     async def remove_account(self, name: str) -> None:
-        _, canonical = _find_account(self.connection(), name)
-        await self.apply(partial(remove_account, name), ["no-account", canonical])
+        await self.apply(partial(remove_account, name))
 
     async def set_password_hash(self, account: str, password_hash: str | None) -> None:
         await self.apply(partial(set_password_hash, account, password_hash))
@@ -287,7 +295,7 @@ class SQLiteDirectory(DirectoryBase):
         return self._connection
 
     @override
-    async def apply(self, change: Change, note: list[object] | None = None) -> None:
+    async def apply(self, change: Change) -> None:
         # The journal belongs to the server; what is not in it, a repair may not know.
         connection = self._connection
         try:

@@ -20,6 +20,7 @@ from mailkit.store.naming import (
     parents,
     validate_name,
 )
+from mailkit.store.sqlite.journal import Note
 from mailkit.store.sqlite.operations import copy_rows
 from mailkit.store.sqlite.rows import COLUMNS, Selection
 from mailkit.store.sqlite.transaction import Transaction
@@ -53,6 +54,15 @@ def insert_mailbox(
         (account_id, name, next_uid_validity(connection, now), special_use, selectable, modseq),
     )
     return int(cursor.lastrowid or 0)
+
+
+def mailbox_note(connection: sqlite3.Connection, account: str, mailbox_id: int) -> Note:
+    """What the journal is to know of a mailbox."""
+    name, validity, special_use, selectable = connection.execute(
+        "SELECT name, uid_validity, special_use, selectable FROM mailbox WHERE id = ?",
+        (mailbox_id,),
+    ).fetchone()
+    return ["mailbox", mailbox_id, account, name, validity, special_use, bool(selectable)]
 
 
 class AccountOperation(Operation[None]):
@@ -146,21 +156,7 @@ class _Names:
 
     def note(self, mailbox_id: int) -> None:
         """Put the mailbox's row down in the journal."""
-        name, validity, special_use, selectable = self.tx.connection.execute(
-            "SELECT name, uid_validity, special_use, selectable FROM mailbox WHERE id = ?",
-            (mailbox_id,),
-        ).fetchone()
-        self.tx.note(
-            [
-                "mailbox",
-                mailbox_id,
-                self.account.name,
-                name,
-                validity,
-                special_use,
-                bool(selectable),
-            ]
-        )
+        self.tx.note(mailbox_note(self.tx.connection, self.account.name, mailbox_id))
 
     def _counters_to_index(self) -> None:
         """Write what is remembered of mailboxes, and forget it: names are about to change."""

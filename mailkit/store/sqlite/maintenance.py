@@ -133,7 +133,8 @@ class Maintenance:
         self._copy_index(all_of_it)
         if self._core.writer.commits != commits:
             self._checkpoint()
-        self._commits = self._core.writer.commits
+        # Not the number now: somebody else's commits in between are looked at next time.
+        self._commits = commits
 
     def _do(self, operation: Operation[T], durable: bool = False) -> T:
         """Let the writer do something, between other things, and wait for it."""
@@ -143,12 +144,12 @@ class Maintenance:
 
     def _checkpoint(self) -> None:
         """Copy what was committed from the write-ahead log to the index."""
-        _, pages, _ = self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        _, pages, _ = self._db.execute("PRAGMA main.wal_checkpoint(PASSIVE)").fetchone()
         if pages > MAX_WAL_PAGES:
             # The log begins anew only when all of it is copied; under load that never happens by
             # itself. What came since is little, and copied quickly.
             with self._core.writer.gate:
-                self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+                self._db.execute("PRAGMA main.wal_checkpoint(PASSIVE)").fetchone()
 
     def _free(self, all_of_it: bool) -> None:
         """Remove what was deleted, move what is in the way, drop segments."""

@@ -83,7 +83,7 @@ def _repair(directory: str, log_directory: str) -> RepairReport:
         (report.messages,) = connection.execute("SELECT count(*) FROM message").fetchone()
         connection.execute("COMMIT")
         connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        connection.execute("PRAGMA main.wal_checkpoint(TRUNCATE)")
     finally:
         connection.close()
     report.lost = replay.lost

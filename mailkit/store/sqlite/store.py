@@ -132,5 +132,5 @@ class SQLiteStore(DirectoryBase):
         return self.core.reader.connection
 
     @override
-    async def apply(self, change: Change, note: list[object] | None = None) -> None:
-        await self.core.submit(ChangeDirectory(change, note))
+    async def apply(self, change: Change) -> None:
+        await self.core.submit(ChangeDirectory(change))

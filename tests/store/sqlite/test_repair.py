@@ -1,0 +1,323 @@
+"""The check finds what is wrong, the repair makes an index from the rest."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+from typing import Any
+
+from mailkit.errors import StoreUnavailable
+from mailkit.model import FlagOp, LocalDelivery, MessageInfo
+from mailkit.store.sqlite import (
+    SQLiteDirectory,
+    SQLiteStore,
+    StoreSettings,
+    check_store,
+    repair_store,
+)
+from mailkit.store.sqlite.log import MAX_META
+from mailkit.store.sqlite.schema import INDEX_NAME
+
+from .helpers import ANN, BOB, QUIET, StoreTestCase, appended, message
+
+
+class CheckTests(StoreTestCase):
+    async def store_with_mail(self) -> None:
+        store = await self.make_store(ANN, BOB)
+        for number in range(1, 6):
+            await self.deliver(store, message(number), ANN, BOB)
+        inbox = await self.mailbox(store)
+        await inbox.store_flags(uids=[1, 2], op=FlagOp.ADD, flags=frozenset({"\\Seen", "Work"}))
+        await inbox.expunge(uids=[3])
+        await self.close_store(store)
+
+    def spoil(self, sql: str) -> list[str]:
+        """Change the index behind the store's back; gives what the check says."""
+        connection = sqlite3.connect(os.path.join(self.directory, INDEX_NAME))
+        connection.execute("BEGIN")
+        before = connection.serialize()
+        connection.execute(sql)
+        connection.execute("COMMIT")
+        connection.close()
+        problems = check_store(self.directory).problems
+        connection = sqlite3.connect(os.path.join(self.directory, INDEX_NAME))
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        connection.close()
+        with open(os.path.join(self.directory, INDEX_NAME), "wb") as file:
+            file.write(before)
+        return problems
+
+    async def test_what_is_wrong_with_the_index(self) -> None:
+        await self.store_with_mail()
+        self.check()
+        for sql, text in (
+            ("UPDATE mailbox SET messages = messages + 1 WHERE id = 1", "counts 5 messages"),
+            ("UPDATE mailbox SET unseen = 0 WHERE id = 1", "0 unseen of 2"),
+            ("UPDATE mailbox SET size = 1 WHERE id = 1", "1 octets of"),
+            ("UPDATE mailbox SET uid_next = 2 WHERE id = 1", "says that the next one is 2"),
+            ("UPDATE mailbox SET highest_modseq = 2 WHERE id = 1", "that the highest is 2"),
+            ("UPDATE message SET created_modseq = 1 WHERE mailbox_id = 1 AND uid = 5", "order"),
+            ("UPDATE message SET size = 1 WHERE mailbox_id = 1 AND uid = 5", "has 1 octets, but"),
+            ("UPDATE message SET mailbox_id = 99 WHERE uid = 5 AND mailbox_id = 1", "mailbox 99"),
+            ("INSERT INTO vanished VALUES (1, 4, 1, 1)", "said to have vanished (1:1)"),
+            ("DELETE FROM body WHERE id = 3", "has no body (number 3)"),
+            ("UPDATE body SET refs = 7 WHERE id = 3", "counts 7 messages where there are 2"),
+            ("DELETE FROM keyword_set", "keywords that are not known"),
+            ("UPDATE segment SET dead = 5", "counts 5 octets of garbage"),
+            ("DELETE FROM mailbox WHERE id = 7", f"account {BOB} has no INBOX"),
+            ("DELETE FROM domain", f"account {ANN} is in a domain that is not served"),
+            ("DELETE FROM account WHERE id = 2", "belongs to no account"),
+            ("INSERT INTO alias VALUES ('x@example.org', '[')", "alias x@example.org cannot be"),
+            ("UPDATE body SET start = start + 1 WHERE id = 3", "start wrong"),
+            ("UPDATE body SET position = position + 1 WHERE id = 3", "No record"),
+            ("UPDATE body SET segment = 9 WHERE id = 3", "segment 9 cannot be opened"),
+            ("PRAGMA user_version = 77", "version 77"),
+        ):
+            problems = self.spoil(sql)
+            self.assertTrue(any(text in line for line in problems), (sql, text, problems))
+        self.check()
+
+    async def test_damaged_bodies_are_named(self) -> None:
+        await self.store_with_mail()
+        path = os.path.join(self.directory, "log", self.log_files()[0])
+        with open(path, "r+b") as file:
+            file.seek(file.read().index(b"line of message 2"))
+            file.write(b"L")
+        (problem,) = check_store(self.directory).problems
+        self.assertIn(f"{ANN}, INBOX, UID 2", problem)
+        self.assertIn("checksum", problem)
+
+    async def test_many_problems_of_a_kind_are_counted(self) -> None:
+        store = await self.make_store()
+        inbox = await self.mailbox(store)
+        await inbox.append(messages=appended(*map(message, range(30))))
+        await self.close_store(store)
+        os.unlink(os.path.join(self.directory, "log", self.log_files()[0]))
+        problems = check_store(self.directory).problems
+        self.assertEqual((len(problems), problems[-1]), (21, "... and 10 more of the kind"))
+
+    async def test_beside_a_server(self) -> None:
+        store = await self.make_store()
+        await self.deliver(store, message(1))
+        self.check()
+        self.assertEqual(check_store(self.directory).counts["message"], 1)
+
+    def test_no_store(self) -> None:
+        self.assertRaises(StoreUnavailable, check_store, self.directory)
+        self.assertRaises(StoreUnavailable, repair_store, self.directory)
+
+    async def test_a_damaged_index(self) -> None:
+        await self.store_with_mail()
+        path = os.path.join(self.directory, INDEX_NAME)
+        with open(path, "r+b") as file:
+            file.seek(3 * 4096)
+            file.write(b"\xff" * 4096 * 6)
+        self.assertNotEqual(check_store(self.directory).problems, [])
+
+
+#: What a mailbox shows: everything but modification sequences.
+Shown = list[tuple[int, frozenset[str], int, int, str | None, bytes]]
+
+
+class RepairTests(StoreTestCase):
+    async def shown(self, store: SQLiteStore) -> dict[tuple[str, str], Shown]:
+        """Everything in a store."""
+        everything: dict[tuple[str, str], Shown] = {}
+        for name in await store.list_accounts():
+            account = await store.open_account(name=name)
+            for info in await account.list_mailboxes():
+                mailbox = await account.open_mailbox(name=info.name)
+                found: list[MessageInfo] = list(
+                    await mailbox.get_messages(uids=await mailbox.list_uids())
+                )
+                everything[name, f"{info.name} {info.uid_validity} {info.special_use}"] = [
+                    (
+                        m.uid,
+                        m.flags,
+                        m.internal_date,
+                        m.size,
+                        m.email_id,
+                        await self.read(mailbox, m.uid),
+                    )
+                    for m in found
+                ]
+        return everything
+
+    async def fill(self, store: SQLiteStore) -> None:
+        """Some of everything that can happen."""
+        for number in range(1, 21):
+            await self.deliver(store, message(number, 3000), ANN, BOB)
+        inbox = await self.mailbox(store)
+        account = await store.open_account(name=ANN)
+        await account.create_mailbox(name="Work/Old", special_use="\\Archive")
+        await account.create_mailbox(name="Gone")
+        await inbox.store_flags(uids=range(1, 6), op=FlagOp.ADD, flags=frozenset({"\\Seen", "Me"}))
+        await inbox.store_flags(uids=[2], op=FlagOp.REMOVE, flags=frozenset({"Me"}))
+        await inbox.copy_messages(uids=range(1, 9), destination="Work/Old")
+        await inbox.copy_messages(uids=[10], destination="Gone")
+        await inbox.move_messages(uids=[4, 5], destination="Trash")
+        await inbox.expunge(uids=[1, 2, 7, 20])
+        await account.delete_mailbox(name="Gone")
+        await account.rename_mailbox(name="Work/Old", new_name="Play")
+        await account.subscribe(name="Play")
+        await account.unsubscribe(name="Junk")
+        await store.deliver(
+            message=self.spool(store, b"flagged"),
+            deliveries=[LocalDelivery(ANN, "Play", frozenset({"\\Flagged", "You"}))],
+        )
+
+    def spool(self, store: SQLiteStore, content: bytes) -> Any:
+        spool = store.new_spool()
+        spool.write(content)
+        return spool
+
+    def lose_index(self) -> None:
+        for suffix in ("", "-wal", "-shm"):
+            if os.path.exists(os.path.join(self.directory, INDEX_NAME + suffix)):
+                os.unlink(os.path.join(self.directory, INDEX_NAME + suffix))
+
+    async def repaired(self, settings: StoreSettings = QUIET) -> SQLiteStore:
+        self.report = repair_store(self.directory)
+        self.check()
+        return self.open_store(settings)
+
+    async def test_a_lost_index_is_made_from_journal_and_log(self) -> None:
+        store = await self.make_store(ANN, BOB)
+        await self.fill(store)
+        await store.set_password_hash(account=ANN, password_hash="secret")
+        before = await self.shown(store)
+        next_uid = (await (await self.mailbox(store)).get_info()).uid_next
+        await self.close_store(store)
+        self.lose_index()
+        store = await self.repaired()
+        self.assertEqual(await self.shown(store), before)
+        self.assertIsNone(await store.get_password_hash(account=ANN))
+        account = await store.open_account(name=ANN)
+        self.assertIn("Play", await account.list_subscriptions())
+        self.assertNotIn("Junk", await account.list_subscriptions())
+        (uid,) = await self.deliver(store, message(99))
+        self.assertGreater(uid, next_uid)
+        await self.close_store(store)
+        self.check()
+
+    async def test_a_lost_index_is_made_from_its_copy(self) -> None:
+        store = await self.make_store(ANN, BOB)
+        await store.set_password_hash(account=ANN, password_hash="secret")
+        await store.add_alias(alias="team@example.org", targets=[ANN])
+        await self.fill(store)
+        await store.compact()
+        self.assertEqual(len(self.log_files(".index")), 1)
+        # What comes later stands in the journal and the log.
+        await self.deliver(store, message(50), BOB)
+        inbox = await self.mailbox(store)
+        await inbox.expunge(uids=[9])
+        await inbox.store_flags(uids=[10], op=FlagOp.ADD, flags=frozenset({"Late"}))
+        before = await self.shown(store)
+        await self.close_store(store)
+        self.lose_index()
+        store = await self.repaired()
+        self.assertEqual(await self.shown(store), before)
+        self.assertEqual(await store.get_password_hash(account=ANN), "secret")
+        self.assertEqual(await store.list_aliases(), [("team@example.org", (ANN,))])
+
+    async def test_after_a_repair_everything_goes_on_and_can_be_repaired_again(self) -> None:
+        store = await self.make_store(ANN, BOB)
+        await self.fill(store)
+        for _ in range(2):
+            await self.close_store(store)
+            self.lose_index()
+            store = await self.repaired()
+            inbox = await self.mailbox(store)
+            uid = (await inbox.list_uids())[0]
+            await inbox.expunge(uids=[uid])
+            await self.deliver(store, message(70), ANN)
+        before = await self.shown(store)
+        await store.compact()
+        await self.close_store(store)
+        self.lose_index()
+        self.assertEqual(await self.shown(await self.repaired()), before)
+
+    async def test_an_index_from_a_backup_is_brought_up_to_date(self) -> None:
+        store = await self.make_store(ANN, BOB)
+        await store.set_password_hash(account=ANN, password_hash="secret")
+        await self.deliver(store, message(200), BOB)
+        await self.close_store(store)
+        index = os.path.join(self.directory, INDEX_NAME)
+        shutil.copy(index, index + ".backup")
+        store = self.open_store()
+        await self.fill(store)
+        before = await self.shown(store)
+        await self.close_store(store)
+        os.replace(index + ".backup", index)
+        store = await self.repaired()
+        self.assertEqual(await self.shown(store), before)
+        self.assertEqual(await store.get_password_hash(account=ANN), "secret")
+
+    async def test_a_damaged_index_gives_its_passwords(self) -> None:
+        store = await self.make_store(ANN, BOB)
+        await store.set_password_hash(account=BOB, password_hash="secret")
+        await self.fill(store)
+        before = await self.shown(store)
+        await self.close_store(store)
+        path = os.path.join(self.directory, INDEX_NAME)
+        connection = sqlite3.connect(path)
+        (root,) = connection.execute(
+            "SELECT rootpage FROM sqlite_master WHERE name = 'message'"
+        ).fetchone()
+        connection.close()
+        with open(path, "r+b") as file:
+            file.seek((root - 1) * 4096)
+            file.write(b"\xff" * 4096)
+        self.assertNotEqual(check_store(self.directory).problems, [])
+        store = await self.repaired()
+        self.assertEqual(await self.shown(store), before)
+        self.assertEqual(await store.get_password_hash(account=BOB), "secret")
+        self.assertTrue(os.path.exists(path + ".broken-1"))
+
+    async def test_the_log_alone(self) -> None:
+        store = await self.make_store(ANN, BOB)
+        for number in range(5):
+            await self.deliver(store, message(number), ANN, BOB)
+        await self.close_store(store)
+        self.lose_index()
+        for suffix in (".notes", ".index"):
+            for name in self.log_files(suffix):
+                os.unlink(os.path.join(self.directory, "log", name))
+        store = await self.repaired()
+        self.assertEqual(await self.contents(store, BOB), [message(number) for number in range(5)])
+        names = [info.name for info in await (await store.open_account(name=ANN)).list_mailboxes()]
+        self.assertEqual(names, ["INBOX", "Archive", "Drafts", "Junk", "Sent", "Trash"])
+
+    async def test_lost_and_damaged_bodies(self) -> None:
+        store = await self.make_store(ANN)
+        for number in range(1, 4):
+            await self.deliver(store, message(number))
+        await self.close_store(store)
+        path = os.path.join(self.directory, "log", self.log_files()[0])
+        with open(path, "r+b") as file:
+            file.seek(file.read().index(b"line of message 2"))
+            file.write(b"L")
+        store = await self.repaired()
+        self.assertEqual(self.report.lost, 1)
+        self.assertEqual(await self.contents(store), [message(1), message(3)])
+
+    async def test_more_recipients_than_a_record_has_room_for(self) -> None:
+        names = [f"{'x' * 50}{number}@{'y' * 60}.example.org" for number in range(150)]
+        self.assertGreater(sum(map(len, names)), MAX_META)
+        command = SQLiteDirectory(self.directory)
+        for name in names:
+            await command.add_account(name=name)
+        command.close()
+        store = self.open_store()
+        await self.deliver(store, message(1), *names)
+        await self.close_store(store)
+        self.lose_index()
+        store = await self.repaired()
+        self.assertEqual(await self.contents(store, names[-1]), [message(1)])
+        self.assertEqual(self.report.messages, len(names))
+
+    async def test_not_beside_a_server(self) -> None:
+        await self.make_store()
+        error = self.assertRaises(StoreUnavailable, repair_store, self.directory)
+        self.assertIn(str(os.getpid()), error.text)
