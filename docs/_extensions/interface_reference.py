@@ -5,7 +5,7 @@ directive reads the module's syntax tree instead: every class with its bases, at
 methods, in the order of the source, signatures as they are written.
 
 It also keeps the backslashes that mail is full of (``\\Seen``) in every docstring, as
-reStructuredText would swallow them.
+reStructuredText would swallow them, and names interfaces in signatures by their names.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 _BACKSLASHES = re.compile(r"\\{1,2}")
+_INTERFACE = re.compile(r"<InterfaceClass (?:\w+\.)*(\w+)>")
 
 
 class Interfaces(SphinxDirective):
@@ -104,8 +105,25 @@ def _process_docstring(
     lines[:] = [_keep_backslashes(line) for line in lines]
 
 
+def _process_signature(
+    app: Sphinx,
+    what: str,
+    name: str,
+    obj: Any,
+    options: Any,
+    signature: str | None,
+    return_annotation: str | None,
+) -> tuple[str | None, str | None]:
+    # An interface is an instance, whose representation is no name.
+    return (
+        signature and _INTERFACE.sub(r"\1", signature),
+        return_annotation and _INTERFACE.sub(r"\1", return_annotation),
+    )
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     """Called by Sphinx."""
     app.add_directive("interfaces", Interfaces)
     app.connect("autodoc-process-docstring", _process_docstring)
+    app.connect("autodoc-process-signature", _process_signature)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
