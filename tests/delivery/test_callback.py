@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from twisted.cred.credentials import Anonymous, UsernamePassword
 from twisted.cred.error import UnhandledCredentials
 from twisted.internet.defer import Deferred
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.trial.unittest import SynchronousTestCase, TestCase
 from zope.interface.verify import verifyObject
 
 from mailkit.delivery.callback import CallableDelivery, delivery_portal
@@ -15,6 +16,7 @@ from mailkit.errors import MessageRefused, NoSuchRecipient, RelayDenied
 from mailkit.interfaces import IMailAccount, IMessageDelivery
 from mailkit.model import Envelope, Outcome
 from mailkit.spool import Spool
+from mailkit.testing import DeliveryContract
 from tests.delivery.fakes import make_envelope
 
 
@@ -84,6 +86,24 @@ class CallableTests(SynchronousTestCase):
         self.assertNoResult(done)
         gate.callback(None)
         self.failureResultOf(done, MessageRefused)
+
+
+class ContractTests(DeliveryContract, TestCase):
+    """What every delivery must do."""
+
+    async def make_delivery(self, accounts: Sequence[str]) -> IMessageDelivery:
+        self.kept: dict[str, list[bytes]] = {}
+
+        async def keep(envelope: Envelope, message: Spool) -> None:
+            with message.open() as file:
+                content = file.read()
+            for recipient in envelope.recipients:
+                self.kept.setdefault(str(recipient.path).lower(), []).append(content)
+
+        return CallableDelivery(keep, ["example.org"], lambda path: str(path).lower() in accounts)
+
+    async def delivered(self, account: str) -> Sequence[bytes]:
+        return self.kept.get(account, [])
 
 
 class PortalTests(SynchronousTestCase):
