@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import datetime
 import enum
+import re
 import unicodedata
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
@@ -50,6 +51,15 @@ from mailkit.query import (
 _Evidence = TypeVar("_Evidence")
 _DAY = 24 * 60 * 60
 _EPOCH = datetime.date(1970, 1, 1).toordinal()
+
+# Where folding and spacing may differ from the octets, in a text to be found.
+_BREAKS = re.compile(r"[\s:]+")
+# A message in ASCII is the text that it stands for if none of these is in it, ...
+_ENCODINGS = (b"=?", b"base64", b"quoted-printable", b"uue", b"x-uu")
+# ... and its charsets are such.
+_PLAIN_CHARSET = re.compile(
+    rb'charset="?(?:us-ascii|utf-8|iso-8859-[0-9]{1,2}|windows-125[0-9])["\s;]'
+)
 
 
 class Need(enum.IntEnum):
@@ -111,7 +121,7 @@ class Matcher:
 class _Message:
     """What is known of one message; parsed when first needed."""
 
-    __slots__ = ("_header", "_header_octets", "_root", "_start", "complete", "data", "info")
+    __slots__ = ("_header", "_octets", "_plain", "_root", "_start", "complete", "data", "info")
 
     def __init__(
         self,
@@ -125,19 +135,33 @@ class _Message:
         self.complete = complete
         self.data = data
         self._start = start
-        self._header_octets = header
+        self._octets = header
         self._header: Header | None = None
         self._root: Part | None = None
+        # Unknown as long as there is none; empty if the octets are no plain text.
+        self._plain: bytes | None = None
+
+    def lacks(self, token: bytes) -> bool:
+        """Whether the octets show, without being parsed, that no text in them contains the token.
+
+        Exact: true only for ASCII without any encoding, where every text that is searched stands in
+        the octets as it is, but for white space.
+        """
+        if self._plain is None:
+            self._plain = _plain_octets(self._octets, self.data is None)
+        return bool(token and self._plain) and token not in self._plain
 
     @property
     def header(self) -> Header:
         if self._header is None:
-            self._header = parse_header(self._header_octets, self._start)
+            self._header = parse_header(self._octets, self._start)
         return self._header
 
-    def contains(self, needle: str, headers: bool) -> bool:
+    def contains(self, needle: str, token: bytes, headers: bool) -> bool:
         """Whether a text of the message, whose octets are known, contains the folded needle."""
         assert self.data is not None
+        if self.lacks(token):
+            return False
         if self._root is None:
             self._root = parse_message(self.data, self._start)
         texts = iter_text(self.data, self._root, headers=headers)
@@ -267,8 +291,9 @@ def _leaf(query: Query) -> Callable[[_Message], bool | None]:
             return _header_test(_field_name(name), fold(text))
         case BodyContains(text=text) if text:
             needle = fold(text)
+            token = _token(needle)
             return lambda message: (
-                None if message.data is None else message.contains(needle, headers=False)
+                None if message.data is None else message.contains(needle, token, headers=False)
             )
         case TextContains(text=text) if text:
             return _text_test(fold(text))
@@ -295,10 +320,13 @@ def _sent_test(comparison: Comparison, date: datetime.date) -> Callable[[_Messag
 
 def _header_test(name: bytes, needle: str) -> Callable[[_Message], bool | None]:
     in_summary = name in SUMMARY_FIELDS
+    token = _token(needle)
 
     def test(message: _Message) -> bool | None:
         if not (in_summary or message.complete):
             return None
+        if message.data is None and message.lacks(token):
+            return False
         values = message.header.get_all(name)
         if not needle:
             return bool(values)
@@ -310,10 +338,13 @@ def _header_test(name: bytes, needle: str) -> Callable[[_Message], bool | None]:
 def _text_test(needle: str) -> Callable[[_Message], bool | None]:
     # Lines of a part of the header are not neighbours as in the whole.
     one_line = "\n" not in needle
+    token = _token(needle)
 
     def test(message: _Message) -> bool | None:
         if message.data is not None:
-            return message.contains(needle, headers=True)
+            return message.contains(needle, token, headers=True)
+        if message.lacks(token):
+            return None
         if one_line and needle in fold(header_text(message.header)):
             return True
         return None
@@ -323,3 +354,23 @@ def _text_test(needle: str) -> Callable[[_Message], bool | None]:
 
 def _field_name(name: str) -> bytes:
     return name.lower().encode("utf-8", "replace")
+
+
+def _token(needle: str) -> bytes:
+    """The longest piece of a folded needle that stands unbroken wherever the needle stands."""
+    return max(_BREAKS.split(needle), key=len).encode("utf-8", "replace")
+
+
+def _plain_octets(octets: Octets, header_alone: bool) -> bytes:
+    """The octets in lower case if they are text as they stand, or nothing."""
+    if not isinstance(octets, bytes) or not octets.isascii():
+        return b""
+    lower = octets.lower()
+    if header_alone:
+        # Only encoded words (RFC 2047) make something else of a header.
+        return b"" if b"=?" in lower else lower
+    if any(encoding in lower for encoding in _ENCODINGS):
+        return b""
+    if (count := lower.count(b"charset")) and len(_PLAIN_CHARSET.findall(lower)) != count:
+        return b""
+    return lower
