@@ -6,6 +6,7 @@ Not for production: everybody knows the passwords.
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Iterator
 from typing import Any, NamedTuple, TextIO
@@ -159,7 +160,7 @@ class Demo:
             "  # send a message",
             f"  swaks --server {HOST}:{ports['smtp']} --from me@example.org --to {name}",
             "  # read the mailbox over TLS",
-            f"  curl --cacert {self.certificate} --user {name}:{password} \\",
+            f"  curl --cacert {shlex.quote(self.certificate)} --user {name}:{password} \\",
             f"    imaps://{HOST}:{ports['imaps']}/INBOX --request 'FETCH 1:* (FLAGS ENVELOPE)'",
             "  # the same over POP3, with nothing but Python",
             f"  python3 -c \"import poplib; p = poplib.POP3('{HOST}', {ports['pop3']});"
@@ -172,7 +173,7 @@ class Demo:
         path = os.path.join(os.path.dirname(sys.executable), "mailkit")
         command = os.path.relpath(path) if os.path.exists(path) else "mailkit"
         store = f"sqlite:{self.directory}"
-        return command if store == DEFAULT_STORE else f"{command} --store {store}"
+        return command if store == DEFAULT_STORE else f"{command} --store {shlex.quote(store)}"
 
 
 def begin_logging(stream: TextIO) -> None:
