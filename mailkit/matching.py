@@ -54,9 +54,8 @@ _EPOCH = datetime.date(1970, 1, 1).toordinal()
 
 # Where folding and spacing may differ from the octets, in a text to be found.
 _BREAKS = re.compile(r"[\s:]+")
-# A message in ASCII is the text that it stands for if none of these is in it, ...
-_ENCODINGS = (b"=?", b"base64", b"quoted-printable", b"uue", b"x-uu")
-# ... and its charsets are such.
+# Fields and parameters that leave ASCII what it is; a message with others must be parsed.
+_PLAIN_ENCODING = re.compile(rb"content-transfer-encoding\s*:\s*(?:7bit|8bit|binary)\s*\n")
 _PLAIN_CHARSET = re.compile(
     rb'charset="?(?:us-ascii|utf-8|iso-8859-[0-9]{1,2}|windows-125[0-9])["\s;]'
 )
@@ -141,7 +140,7 @@ class _Message:
         # Unknown as long as there is none; empty if the octets are no plain text.
         self._plain: bytes | None = None
 
-    def lacks(self, token: bytes) -> bool:
+    def lacks(self, token: bytes, headers: bool) -> bool:
         """Whether the octets show, without being parsed, that no text in them contains the token.
 
         Exact: true only for ASCII without any encoding, where every text that is searched stands in
@@ -149,7 +148,10 @@ class _Message:
         """
         if self._plain is None:
             self._plain = _plain_octets(self._octets, self.data is None)
-        return bool(token and self._plain) and token not in self._plain
+        if not (token and self._plain) or token in self._plain:
+            return False
+        # Encoded words (RFC 2047) stand in headers alone.
+        return not (headers and b"=?" in self._plain)
 
     @property
     def header(self) -> Header:
@@ -160,7 +162,7 @@ class _Message:
     def contains(self, needle: str, token: bytes, headers: bool) -> bool:
         """Whether a text of the message, whose octets are known, contains the folded needle."""
         assert self.data is not None
-        if self.lacks(token):
+        if self.lacks(token, headers):
             return False
         if self._root is None:
             self._root = parse_message(self.data, self._start)
@@ -325,7 +327,7 @@ def _header_test(name: bytes, needle: str) -> Callable[[_Message], bool | None]:
     def test(message: _Message) -> bool | None:
         if not (in_summary or message.complete):
             return None
-        if message.data is None and message.lacks(token):
+        if message.data is None and message.lacks(token, headers=True):
             return False
         values = message.header.get_all(name)
         if not needle:
@@ -343,7 +345,7 @@ def _text_test(needle: str) -> Callable[[_Message], bool | None]:
     def test(message: _Message) -> bool | None:
         if message.data is not None:
             return message.contains(needle, token, headers=True)
-        if message.lacks(token):
+        if message.lacks(token, headers=True):
             return None
         if one_line and needle in fold(header_text(message.header)):
             return True
@@ -367,10 +369,12 @@ def _plain_octets(octets: Octets, header_alone: bool) -> bytes:
         return b""
     lower = octets.lower()
     if header_alone:
-        # Only encoded words (RFC 2047) make something else of a header.
-        return b"" if b"=?" in lower else lower
-    if any(encoding in lower for encoding in _ENCODINGS):
-        return b""
-    if (count := lower.count(b"charset")) and len(_PLAIN_CHARSET.findall(lower)) != count:
-        return b""
+        return lower
+    for word, plain in (
+        (b"content-transfer-encoding", _PLAIN_ENCODING),
+        (b"charset", _PLAIN_CHARSET),
+    ):
+        count = lower.count(word)
+        if count and len(plain.findall(lower)) != count:
+            return b""
     return lower

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from mailkit import matching
 from mailkit.matching import Matcher, Need, fold
 from mailkit.mime import parse_header
 from mailkit.model import SEEN, SUMMARY_FIELDS, MessageInfo
@@ -280,6 +281,81 @@ class LogicTests(MatchingTestCase):
             (TextContains(""), Need.INFO),
         ):
             self.assertIs(Matcher(query).needs, need)
+
+
+#: Lines that make messages in which text does not stand as it is read, or nearly so.
+LINES = st.sampled_from(
+    [
+        b"Subject: one two",
+        b"Subject : Two",
+        b"\tthree",
+        b" FOUR: five",
+        b"Subject: =?utf-8?q?o=6Ee?=",
+        b"From:one",
+        b"no colon one",
+        b"Content-Type: text/plain; charset=utf-8",
+        b"Content-Type: text/plain; charset=utf-7",
+        b'Content-Type: text/html; charset="us-ascii"',
+        b"Content-Type: text/plain; charset*0=utf; charset*1=-7",
+        b"Content-Type: text/plain; charset==?utf-8?q?utf-7?=",
+        b"Content-Type: text/plain; charset = utf-7",
+        b"Content-Type: text/plain;\r\n charset=utf-7",
+        b"Content-Type: multipart/mixed; boundary=b",
+        b"Content-Transfer-Encoding: 7bit",
+        b"Content-Transfer-Encoding\r\n : Base64",
+        b"Content-Transfer-Encoding: (seven) quoted-printable",
+        b"Content-Transfer-Encoding: x-uuencode",
+        b"--b",
+        b"--b--",
+        b"",
+        b"",
+        b"one two three",
+        b"+AG8-ne o=6Ee tw=",
+        b"b25lIHR3bw==",
+        b"t\xc3\xb6o one",
+    ]
+)
+
+
+class ShortcutTests(SynchronousTestCase):
+    @settings(derandomize=True, max_examples=600, deadline=None)
+    @given(
+        st.lists(LINES, max_size=14),
+        st.sampled_from(
+            ["one", "two", "TWO three", "four: five", "subject: two", "zebra", "=", "=?"]
+        ),
+    )
+    def test_plain_messages_give_what_parsing_gives(self, lines: list[bytes], text: str) -> None:
+        message = b"\r\n".join(lines)
+        octets = message[: parse_header(message).body_start]
+
+        def answers() -> list[bool | None]:
+            queries = [BodyContains(text), TextContains(text), HeaderContains("Subject", text)]
+            return [
+                answer
+                for matcher in map(Matcher, queries)
+                for answer in (
+                    matcher.by_message(INFO, message),
+                    matcher.by_header(INFO, octets, True),
+                )
+            ]
+
+        found = answers()
+        shortcut = matching._plain_octets
+        matching._plain_octets = lambda octets, header_alone: b""
+        try:
+            self.assertEqual(found, answers())
+        finally:
+            matching._plain_octets = shortcut
+
+    def test_plain_message_without_the_text_is_not_parsed(self) -> None:
+        def fail(*arguments: object) -> None:
+            raise AssertionError("parsed")
+
+        self.patch(matching, "parse_message", fail)
+        message = b"Subject: x\r\nContent-Type: text/plain; charset=utf-8\r\n\r\nbody\r\n"
+        for query in (BodyContains("zebra"), TextContains("zebra"), TextContains("zébra")):
+            self.assertFalse(Matcher(query).by_message(INFO, message))
 
 
 class FoldTests(SynchronousTestCase):
