@@ -152,6 +152,11 @@ class WholeServerTests(ServerTestCase):
         for user in (ANN, BOB):
             client = imaplib.IMAP4(HOST, self.ports["imap"], timeout=PATIENCE)
             self.check(self.imap(client, user), "both")
+        done = mailkit_command("--store", self.store, "check")
+        self.assertIn("store: whole", done.stdout, done.stderr)
+        done = mailkit_command("--store", self.store, "compact")
+        self.assertEqual((done.returncode, done.stdout), (1, ""))
+        self.assertIn("in use by process", done.stderr)
         done = mailkit_command("--store", self.store, "account", "remove", BOB, "--yes")
         self.assertEqual(done.returncode, 0, done.stderr)
         with smtplib.SMTP(HOST, self.ports["smtp"], timeout=PATIENCE) as smtp:
