@@ -82,6 +82,8 @@ class Core:
             self._connection = open_index(directory)
             recover(self._connection, self.log_directory, self._segments, self._journal)
             self._reader = Reader(self.connect())
+            #: Log sequence number of what comes first.
+            self.first_lsn = self._one("SELECT lsn FROM log_state")
         except BaseException:
             self._release()
             raise
@@ -101,6 +103,9 @@ class Core:
         connection = connect(os.path.join(self.directory, INDEX_NAME))
         configure(connection)
         return connection
+
+    def _one(self, sql: str) -> int:
+        return int(self._reader.connection.execute(sql).fetchone()[0])
 
     def _make_directories(self) -> None:
         try:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 from twisted.logger import Logger
 
 from mailkit.errors import MailError, StoreCorrupt, StoreUnavailable
+from mailkit.store.sqlite.bodies import BodyPlace
 from mailkit.store.sqlite.compact import (
     MAX_VANISHED_ROWS,
     DropSegments,
@@ -28,6 +29,7 @@ from mailkit.store.sqlite.compact import (
 )
 from mailkit.store.sqlite.log import segment_name
 from mailkit.store.sqlite.snapshot import RotateJournal, write_snapshot
+from mailkit.store.sqlite.summaries import MAX_KEPT, SaveSummaries, Summary, summarize_place
 from mailkit.store.sqlite.writer import Operation
 
 if TYPE_CHECKING:
@@ -42,6 +44,14 @@ MAX_WAL_PAGES = 16_384
 _PRUNE_INTERVAL = 3600.0
 #: Share of garbage above which ``compact`` moves what is left of a segment.
 COMPACT_RATIO = 0.05
+
+
+#: Free pages of the index below which it is left as it is.
+MIN_FREE_PAGES = 1000
+#: Summaries that are made ahead in one step.
+SUMMARIES_AT_ONCE = 20
+#: Transactions during such a step above which the store is busy.
+MAX_COMMITS_BESIDE = 5
 
 
 class _Stopped(StoreUnavailable):
@@ -60,6 +70,8 @@ class Maintenance:
         self._stopping = False
         self._requests: list[Future[None]] = []
         self._commits = -1
+        # Bodies below this number had their summaries made, or are older than this process.
+        self._summarized = core.first_lsn
         self._pruned = time.monotonic()
         # Segments with damage: what can be read stays where it is.
         self._damaged: set[int] = set()
@@ -130,9 +142,12 @@ class Maintenance:
         if all_of_it or time.monotonic() > self._pruned + _PRUNE_INTERVAL:
             self._pruned = time.monotonic()
             self._prune()
+            self._vacuum(all_of_it)
         self._copy_index(all_of_it)
         if self._core.writer.commits != commits:
             self._checkpoint()
+        if self._core.settings.summarize_ahead:
+            self._summarize()
         # Not the number now: somebody else's commits in between are looked at next time.
         self._commits = commits
 
@@ -178,6 +193,43 @@ class Maintenance:
             self.log.error("segment {segment}: {error}", segment=segment, error=error)
         if self._exists("SELECT 1 FROM segment WHERE id = ? AND dead + 16 < size", segment):
             self._damaged.add(segment)
+
+    def _vacuum(self, wanted: bool) -> None:
+        """Make the index's file smaller when much of it is free; nothing is written meanwhile."""
+        free = self._one("PRAGMA freelist_count")
+        if wanted and free >= MIN_FREE_PAGES and free * 4 > self._one("PRAGMA page_count"):
+            with self._core.writer.gate:
+                self._db.execute("VACUUM")
+            self._checkpoint()
+
+    def _summarize(self) -> None:
+        """Make summaries of new messages while there is little else to do."""
+        writer, bodies = self._core.writer, self._core.bodies
+        while not self._stopping and not writer.waiting:
+            commits = writer.commits
+            rows = self._db.execute(
+                "SELECT b.id, b.segment, b.position, b.start, b.size FROM body b"
+                " LEFT JOIN summary s ON s.body_id = b.id"
+                " WHERE b.id >= ? AND b.refs > 0 AND s.body_id IS NULL ORDER BY b.id LIMIT ?",
+                (self._summarized, SUMMARIES_AT_ONCE),
+            ).fetchall()
+            made: list[tuple[int, Summary]] = []
+            for place in map(BodyPlace._make, rows):
+                try:
+                    summary = summarize_place(bodies, place)
+                except (OSError, StoreCorrupt):
+                    # Moved or removed meanwhile, or damaged: whoever asks for it will see.
+                    continue
+                if summary.size <= MAX_KEPT:
+                    made.append((place.body_id, summary))
+                # Each of them holds the interpreter's lock for a while: let the others have it.
+                time.sleep(0.0005)
+            if rows:
+                self._summarized = rows[-1][0] + 1
+            if made:
+                writer.submit_future(SaveSummaries(made), durable=False)
+            if len(rows) < SUMMARIES_AT_ONCE or writer.commits - commits > MAX_COMMITS_BESIDE:
+                break
 
     def _copy_index(self, at_once: bool) -> None:
         """Now and then, put a copy of the index beside the log."""

@@ -10,17 +10,18 @@ from __future__ import annotations
 import datetime
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from mailkit.errors import StoreCorrupt
 from mailkit.matching import Matcher
-from mailkit.model import MessageInfo
+from mailkit.model import SUMMARY_FIELDS, MessageInfo
 from mailkit.query import (
     All,
     And,
     Comparison,
     HasFlag,
+    HeaderContains,
     InternalDate,
     Larger,
     ModifiedSince,
@@ -147,6 +148,34 @@ class _Compiler:
         )
 
 
+def _header_filter(query: Query) -> Callable[[bytes], bool]:
+    """A quick look at kept header fields: False when the message cannot match."""
+    needles = _needles(query)
+    if not needles:
+        return lambda header: True
+
+    def possible(header: bytes) -> bool:
+        # What is not plain ASCII has to be decoded first.
+        if b"=?" in header or not header.isascii():
+            return True
+        plain = header.replace(b"\r\n", b"").replace(b"\n", b"").lower()
+        return all(needle in plain for needle in needles)
+
+    return possible
+
+
+def _needles(query: Query) -> list[bytes]:
+    """Octets that the kept header fields of each match contain, if they are plain ASCII."""
+    match query:
+        case And(queries=queries):
+            return [needle for part in queries for needle in _needles(part)]
+        case HeaderContains(name=name, text=text) if text.isascii():
+            if name.lower().encode("utf-8", "replace") in SUMMARY_FIELDS:
+                # A text with a line end is in no field.
+                return [text.lower().encode("ascii")]
+    return []
+
+
 class Search:
     """One search of one mailbox."""
 
@@ -154,6 +183,7 @@ class Search:
         self._core = core
         self._id = mailbox_id
         self._matcher = Matcher(query)
+        self._possible = _header_filter(query)
         account = core.reader.connection.execute(
             "SELECT account_id FROM mailbox WHERE id = ?", (mailbox_id,)
         ).fetchone()
@@ -175,7 +205,7 @@ class Search:
             undecided.extend(rest)
         if undecided:
             found.extend(await self._by_message(undecided))
-            found.sort()
+        found.sort()
         return found
 
     async def _by_index(self, uids: Sequence[int]) -> list[int]:
@@ -196,27 +226,29 @@ class Search:
     async def _by_header(self, first: int, last: int) -> tuple[list[int], list[MessageInfo]]:
         """Matches among a range of UIDs, and what neither index nor kept fields decide."""
         rows = self._core.reader.connection.execute(
-            f"SELECT {COLUMNS} FROM message WHERE mailbox_id = ? AND uid BETWEEN ? AND ?"
-            f" AND ({self._condition.sql})",
+            f"SELECT {COLUMNS}, header FROM message LEFT JOIN summary USING (body_id)"
+            f" WHERE mailbox_id = ? AND uid BETWEEN ? AND ? AND ({self._condition.sql})",
             (self._id, first, last, *self._condition.values),
         ).fetchall()
+        possible = self._possible
+        rows = [row for row in rows if row[-1] is None or possible(row[-1])]
+        headers = {row[0]: row[-1] for row in rows}
         found: list[int] = []
         open_infos: list[MessageInfo] = []
-        for info in to_infos(rows, self._core.reader.flag_sets):
+        for info in to_infos([row[:-1] for row in rows], self._core.reader.flag_sets):
             answer = self._matcher.by_info(info)
             if answer:
                 found.append(info.uid)
             elif answer is None:
                 open_infos.append(info)
-        if not open_infos:
-            return found, []
-        summaries = await self._core.summaries.get(self._id, [info.uid for info in open_infos])
-        headers = {summary.uid: summary.header for summary in summaries}
+        missing = [info.uid for info in open_infos if headers[info.uid] is None]
+        for summary in await self._core.summaries.get(self._id, missing):
+            headers[summary.uid] = summary.header
         undecided: list[MessageInfo] = []
         pause_at = time.monotonic() + _SLICE
         for info in open_infos:
             # One without a summary has been removed since.
-            header = headers.get(info.uid)
+            header = headers[info.uid]
             if header is None:
                 continue
             if time.monotonic() > pause_at:

@@ -1,0 +1,228 @@
+"""Searching finds exactly what a plain scan finds."""
+
+from __future__ import annotations
+
+import datetime
+import random
+
+from twisted.internet.defer import CancelledError, Deferred
+
+from mailkit.errors import NoSuchMailbox
+from mailkit.matching import Matcher
+from mailkit.model import AppendMessage, FlagOp
+from mailkit.query import (
+    All,
+    And,
+    BodyContains,
+    Comparison,
+    HasFlag,
+    HeaderContains,
+    InternalDate,
+    Larger,
+    ModifiedSince,
+    Not,
+    Or,
+    Query,
+    SentDate,
+    Smaller,
+    TextContains,
+    UIDs,
+)
+from mailkit.spool import Spool
+from mailkit.store.sqlite import SQLiteStore, StoreSettings, search
+from mailkit.store.sqlite.mailbox import SQLiteMailbox
+from mailkit.store.sqlite.writer import Operation
+
+from .helpers import StoreTestCase
+
+DAY = 86400
+WORDS = ["apple", "Birne", "çilek", "date", "x y", "", "7"]
+FLAGS = ["\\Seen", "\\Flagged", "\\Deleted", "Work", "play", "$Junk"]
+
+
+def make_message(dice: random.Random, number: int) -> bytes:
+    """A message of one of many kinds."""
+    subject: bytes = dice.choice(
+        [
+            b"apple pie %d" % number,
+            b"=?utf-8?q?=C3=A7ilek?= %d" % number,
+            b"folded\r\n  apple\r\n\tx y",
+            "roh çilek".encode(),
+            b"",
+        ]
+    )
+    day = dice.randrange(1, 28)
+    header = [
+        b"Subject: " + subject,
+        b"From: " + dice.choice([b"Birne <b@example.org>", b"apple@example.org", b"x"]),
+        b"Date: %d Jan 2024 23:30:00 -0800" % day,
+        b"X-Other: " + dice.choice([b"date", b"apple", b"=?iso-8859-1?q?=E7ilek?="]),
+    ]
+    if dice.random() < 0.3:
+        header.append(b"Content-Transfer-Encoding: base64")
+        body = b"YXBwbGUgw6dpbGVr"
+    else:
+        body = dice.choice([b"apple", "çilek Birne".encode(), b"date 7 x y", b""])
+    if dice.random() < 0.2:
+        header.append(b"Content-Type: text/plain; charset=utf-8")
+    dice.shuffle(header)
+    return b"\r\n".join(header) + b"\r\n\r\n" + body + b"\r\nfiller" * dice.randrange(40)
+
+
+def make_query(dice: random.Random, depth: int = 3) -> Query:
+    """Any query."""
+    if depth and dice.random() < 0.5:
+        kind = dice.randrange(3)
+        if kind == 0:
+            return Not(make_query(dice, depth - 1))
+        parts = [make_query(dice, depth - 1) for _ in range(dice.randrange(4))]
+        return And(parts) if kind == 1 else Or(parts)
+    comparison = dice.choice(list(Comparison))
+    date = datetime.date(2024, 1, dice.randrange(1, 28))
+    ranges = [
+        (low, low + dice.randrange(9)) for low in dice.sample(range(1, 60), dice.randrange(4))
+    ]
+    leaves: list[Query] = [
+        All(),
+        UIDs(ranges),
+        UIDs([(low, low) for low, _ in ranges]),
+        HasFlag(dice.choice([*FLAGS, "\\seen", "WORK", "never", "\\Recent", "\\Odd"])),
+        InternalDate(comparison, date),
+        SentDate(comparison, date),
+        Larger(dice.randrange(600)),
+        Smaller(dice.randrange(600)),
+        ModifiedSince(dice.randrange(40)),
+        HeaderContains(dice.choice(["Subject", "from", "X-Other", "Nothing"]), dice.choice(WORDS)),
+        BodyContains(dice.choice(WORDS)),
+        TextContains(dice.choice(WORDS)),
+    ]
+    return dice.choice(leaves)
+
+
+class SearchTests(StoreTestCase):
+    timeout = 60
+
+    async def filled(self, count: int, **settings: int) -> tuple[SQLiteStore, SQLiteMailbox]:
+        store = await self.make_store(
+            settings=StoreSettings(maintenance_interval=3600.0, large_body=300, spool_memory=100)
+        )
+        dice = random.Random(5)
+        inbox = await self.mailbox(store)
+        messages = []
+        for number in range(count):
+            spool = store.new_spool() if number % 7 == 0 else Spool()
+            spool.write(make_message(dice, number))
+            flags = frozenset(dice.sample(FLAGS, dice.randrange(4)))
+            date = 1704067200 + dice.randrange(-2 * DAY, 30 * DAY)
+            messages.append(AppendMessage(spool, flags, date))
+        for begin in range(0, count, 10):
+            await inbox.append(messages=messages[begin : begin + 10])
+        await inbox.store_flags(uids=[3, 4], op=FlagOp.ADD, flags=frozenset({"play"}))
+        await inbox.expunge(uids=[5, 17])
+        return store, inbox
+
+    async def plain_scan(self, mailbox: SQLiteMailbox, query: Query) -> list[int]:
+        matcher = Matcher(query)
+        infos = await mailbox.get_messages(uids=await mailbox.list_uids())
+        return [
+            info.uid
+            for info in infos
+            if matcher.by_message(info, await self.read(mailbox, info.uid))
+        ]
+
+    async def test_exactly_what_a_plain_scan_finds(self) -> None:
+        self.patch(search, "CHUNK", 13)
+        self.patch(search, "SCAN_MESSAGES", 5)
+        self.patch(search, "SMALL_BODY", 400)
+        _, inbox = await self.filled(60)
+        dice = random.Random(11)
+        sizes = set()
+        for number in range(250):
+            query = make_query(dice)
+            found = await inbox.search(query=query)
+            self.assertEqual(found, await self.plain_scan(inbox, query), f"{number}: {query}")
+            sizes.add(len(found))
+        self.assertGreater(len(sizes), 20)
+
+    async def test_what_the_index_can_tell_opens_no_message(self) -> None:
+        store, inbox = await self.filled(20)
+        store.core.bodies.read = None  # type: ignore[assignment, method-assign]
+        store.core.bodies.map = None  # type: ignore[assignment, method-assign]
+        query = And(
+            [
+                Not(HasFlag("\\Seen")),
+                Or([Larger(10), HasFlag("work")]),
+                InternalDate(Comparison.SINCE, datetime.date(2023, 1, 1)),
+                UIDs([(1, 3), (9, 4000)]),
+            ]
+        )
+        self.assertTrue(await inbox.search(query=query))
+
+    async def test_headers_are_searched_without_opening_messages_again(self) -> None:
+        store, inbox = await self.filled(20)
+        query = HeaderContains("Subject", "apple")
+        first = await inbox.search(query=query)
+        self.assertTrue(first)
+        # The second time, the summaries are in the index.
+        await store.core.submit(_Nothing())
+        store.core.bodies.read = None  # type: ignore[assignment, method-assign]
+        store.core.bodies.map = None  # type: ignore[assignment, method-assign]
+        self.assertEqual(await inbox.search(query=query), first)
+
+    async def test_deep_and_wide_queries(self) -> None:
+        _, inbox = await self.filled(20)
+        deep: Query = HasFlag("\\Seen")
+        for _ in range(100):
+            deep = Not(Not(deep))
+        wide = Or([UIDs([(number, number)]) for number in range(1, 500, 2)])
+        for query in (deep, wide):
+            self.assertEqual(await inbox.search(query=query), await self.plain_scan(inbox, query))
+
+    async def test_a_search_can_be_cancelled(self) -> None:
+        self.patch(search, "SCAN_MESSAGES", 1)
+        _, inbox = await self.filled(30)
+        running = Deferred.fromCoroutine(inbox.search(query=BodyContains("apple")))
+        await self.turn()
+        running.cancel()
+        await self.assertFailure(running, CancelledError)
+
+    async def test_the_reactor_has_its_turn(self) -> None:
+        self.patch(search, "CHUNK", 5)
+        _, inbox = await self.filled(40)
+        turns: list[int] = []
+        running = Deferred.fromCoroutine(inbox.search(query=HeaderContains("From", "apple")))
+        running.addBoth(lambda found: turns.append(-1) or found)
+        while -1 not in turns:
+            turns.append(1)
+            await self.turn()
+        self.assertGreater(len(turns), 5)
+
+    async def test_a_mailbox_that_is_gone(self) -> None:
+        store, _ = await self.filled(1)
+        account = await store.open_account(name="ann@example.org")
+        await account.create_mailbox(name="Work")
+        mailbox = await account.open_mailbox(name="Work")
+        await account.delete_mailbox(name="Work")
+        for query in (All(), BodyContains("x")):
+            with self.assertRaises(NoSuchMailbox):
+                await mailbox.search(query=query)
+
+    async def test_bodies_that_the_compaction_moved(self) -> None:
+        _, inbox = await self.filled(20)
+        query = BodyContains("apple")
+        expected = await self.plain_scan(inbox, query)
+        real = search.Search._places
+
+        def old_places(self, infos):  # type: ignore[no-untyped-def]
+            return {
+                uid: place._replace(segment=place.segment + 1000)
+                for uid, place in real(self, infos).items()
+            }
+
+        self.patch(search.Search, "_places", old_places)
+        self.assertEqual(await inbox.search(query=query), expected)
+
+
+class _Nothing(Operation[None]):
+    def run(self, tx):  # type: ignore[no-untyped-def, explicit-override]
+        return None
