@@ -68,6 +68,24 @@ class IMAPProtocol(CommandConnection):
     :ivar enabled: extensions that the client has switched on (RFC 5161).
     """
 
+    # An idle connection is to cost little: slots beside the base class's dictionary.
+    __slots__ = (
+        "_errors",
+        "_line_handler",
+        "_line_tag",
+        "_reader",
+        "_tag",
+        "_unsent",
+        "_verb",
+        "_wake",
+        "account",
+        "append",
+        "enabled",
+        "idling",
+        "selection",
+        "state",
+    )
+
     factory: IMAPFactory
     protocol_name = "imap"
 
@@ -416,6 +434,7 @@ class IMAPProtocol(CommandConnection):
     def start_idling(self, handler: LineHandler) -> None:
         """Tell changes as they happen until a line comes (RFC 2177)."""
         self.idling = True
+        self._reader = None
         if self.selection is not None:
             self.selection.structure = None
         self.expect_line(handler)

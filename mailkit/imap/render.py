@@ -103,6 +103,15 @@ def line(text: str) -> bytes:
     return clean.lstrip("[ ").encode("ascii") or b"-"
 
 
-def flag_lines(keywords: Sequence[str]) -> bytes:
+def flag_line(keywords: Sequence[str]) -> bytes:
     """The FLAGS response for the system flags and some keywords."""
     return b"* FLAGS (%b)\r\n" % " ".join((*SYSTEM_FLAGS, *keywords)).encode("ascii", "replace")
+
+
+_DEFINED = " ".join((*SYSTEM_FLAGS, *COMMON_KEYWORDS)).encode("ascii")
+#: What SELECT says of flags (RFC 3501 section 7.1, PERMANENTFLAGS), and what EXAMINE does.
+WRITABLE_FLAGS = (
+    b"* FLAGS (%b)\r\n* OK [PERMANENTFLAGS (%b \\*)] Keywords of your own are welcome\r\n"
+    % (_DEFINED, _DEFINED)
+)
+READ_ONLY_FLAGS = b"* FLAGS (%b)\r\n* OK [PERMANENTFLAGS ()] No flags can be changed\r\n" % _DEFINED

@@ -13,7 +13,7 @@ from mailkit.errors import NoSuchMailbox, ReadOnly
 from mailkit.imap import render
 from mailkit.imap.state import SelectedState
 from mailkit.interfaces import IMailbox, IRecentMailbox, IWatchableMailbox, IWritableMailbox
-from mailkit.model import SYSTEM_FLAGS, Changes, MessageInfo
+from mailkit.model import Changes, MessageInfo
 
 if TYPE_CHECKING:
     from mailkit.mime import Part
@@ -242,10 +242,3 @@ class Selection:
             else:
                 lines.append(b"* %d FETCH (FLAGS (%b))\r\n" % (number, flags))
         return b"".join(lines)
-
-    def permanent_flags(self) -> bytes:
-        """The PERMANENTFLAGS response (RFC 3501 section 7.1)."""
-        if self.writable is None:
-            return b"* OK [PERMANENTFLAGS ()] No flags can be changed\r\n"
-        flags = " ".join((*SYSTEM_FLAGS, *render.COMMON_KEYWORDS)).encode("ascii")
-        return b"* OK [PERMANENTFLAGS (%b \\*)] Keywords of your own are welcome\r\n" % flags

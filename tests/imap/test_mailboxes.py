@@ -23,12 +23,12 @@ class SelectTests(SynchronousTestCase):
             [
                 b"* FLAGS (\\Seen \\Answered \\Flagged \\Deleted \\Draft"
                 b" $Forwarded $MDNSent $Junk $NotJunk Junk NonJunk)",
-                b"* 3 EXISTS",
-                b"* 3 RECENT",
-                b"* OK [UNSEEN 2] First unseen message",
                 b"* OK [PERMANENTFLAGS (\\Seen \\Answered \\Flagged \\Deleted \\Draft"
                 b" $Forwarded $MDNSent $Junk $NotJunk Junk NonJunk \\*)]"
                 b" Keywords of your own are welcome",
+                b"* 3 EXISTS",
+                b"* 3 RECENT",
+                b"* OK [UNSEEN 2] First unseen message",
                 b"* OK [UIDVALIDITY %d] UIDs are valid" % validity,
                 b"* OK [UIDNEXT 4] Next UID",
                 b"OK [READ-WRITE] SELECT completed",

@@ -85,15 +85,13 @@ async def _open(connection: IMAPProtocol, command: Command, name: str, wants_wri
         if not opened:
             selection.close()
     state = selection.state
-    connection.write(
-        b"%b* %d EXISTS\r\n* %d RECENT\r\n"
-        % (render.flag_lines(render.COMMON_KEYWORDS), len(state), state.recent_count())
-    )
+    connection.write(render.WRITABLE_FLAGS if selection.writable else render.READ_ONLY_FLAGS)
+    connection.write(b"* %d EXISTS\r\n* %d RECENT\r\n" % (len(state), state.recent_count()))
     if first_unseen is not None:
         connection.write(b"* OK [UNSEEN %d] First unseen message\r\n" % first_unseen)
     connection.write(
-        b"%b* OK [UIDVALIDITY %d] UIDs are valid\r\n* OK [UIDNEXT %d] Next UID\r\n"
-        % (selection.permanent_flags(), selection.uid_validity, uid_next)
+        b"* OK [UIDVALIDITY %d] UIDs are valid\r\n* OK [UIDNEXT %d] Next UID\r\n"
+        % (selection.uid_validity, uid_next)
     )
     connection.select(selection)
     verb = command.verb.decode("ascii")

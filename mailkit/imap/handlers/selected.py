@@ -122,7 +122,7 @@ async def store(connection: IMAPProtocol, command: Command) -> None:
     await connection.announce(expunges=False)
     keywords = selection.state.new_keywords(flags, render.COMMON_KEYWORDS)
     if keywords and op is not FlagOp.REMOVE:
-        connection.write(render.flag_lines((*render.COMMON_KEYWORDS, *keywords)))
+        connection.write(render.flag_line((*render.COMMON_KEYWORDS, *keywords)))
     uids = selection.state.uids_of(spans)
     missing = False
     for start in range(0, len(uids), CHANGE_BATCH):
