@@ -12,8 +12,10 @@ from zope.interface import implementer
 
 from mailkit.delivery.local import LocalMessageDelivery
 from mailkit.errors import NoSuchMessage
-from mailkit.interfaces import IMailbox
+from mailkit.interfaces import IMailbox, ISearchableMailbox
+from mailkit.matching import Matcher
 from mailkit.model import AppendMessage, Changes, FlagOp, MailboxInfo, MessageInfo, Resolution
+from mailkit.query import Query
 from mailkit.store.memory import MemoryAccount, MemoryStore
 from mailkit.store.memory_mailbox import MemoryMailbox
 from mailkit.testing import (
@@ -90,6 +92,26 @@ class MemoryStoreTests(StoreContract):
         for account in accounts:
             await store.add_account(name=account)
         return store
+
+
+@implementer(ISearchableMailbox)
+class SearchableMailbox(MemoryMailbox):
+    """Searches by looking at everything."""
+
+    async def search(self, query: Query) -> Sequence[int]:
+        matcher = Matcher(query)
+        infos = await self.get_messages(await self.list_uids())
+        return [i.uid for i in infos if matcher.by_message(i, self._contents[i.uid].octets)]
+
+
+class SearchableMailboxTests(MailboxContract, TestCase):
+    """The search contract agrees with the plain scan."""
+
+    async def make_mailbox(self, messages: Sequence[AppendMessage]) -> SearchableMailbox:
+        account = MemoryAccount(MemoryStore(), "ann@example.org")
+        mailbox = SearchableMailbox(account, "Work", "F1", 1)
+        await mailbox.append(messages=messages)
+        return mailbox
 
 
 class MemoryDirectoryTests(DirectoryContract):
@@ -252,6 +274,14 @@ class FaultTests(SynchronousTestCase):
         self.patch(ReadOnlyMailbox, "list_uids", lambda self: [])
         result = run(ReadOnlyMailboxTests, "test_uids_ascend")
         self.assertEqual(len(result.errors), 1)
+
+    def test_search_that_misses_or_finds_too_much_is_found(self) -> None:
+        search = SearchableMailbox.search
+        for fault in (lambda found: found[1:], lambda found: [*found, 99]):
+            self.patch(SearchableMailbox, "search", wrap(search, fault))
+            for test in ("content", "state", "uid"):
+                result = run(SearchableMailboxTests, f"test_search_by_{test}")
+                self.assertEqual(len(result.failures), 1)
 
     def test_open_relay_is_found(self) -> None:
         async def accept(self: Any, path: Any) -> Any:

@@ -3,182 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from typing import cast
 
 from mailkit.errors import MailError, NoSuchMessage
-from mailkit.interfaces import (
-    ICopyingMailbox,
-    IMailbox,
-    IRecentMailbox,
-    ISearchableMailbox,
-    ISummarizingMailbox,
-    IWatchableMailbox,
-    IWritableMailbox,
-)
-from mailkit.model import AppendMessage, FlagOp, MessageInfo
+from mailkit.interfaces import IRecentMailbox, IWatchableMailbox, IWritableMailbox
+from mailkit.model import AppendMessage, FlagOp
 from mailkit.testing.base import (
     FIRST_DATE,
-    Contract,
     read_message,
     sample_message,
     sample_messages,
     spooled,
 )
-
-OPTIONAL_INTERFACES = (
-    IWritableMailbox,
-    ICopyingMailbox,
-    IWatchableMailbox,
-    ISearchableMailbox,
-    ISummarizingMailbox,
-    IRecentMailbox,
-)
-
-#: Octets that nobody may change: NUL, 8-bit, bare CR and LF, dots, no line end at the end.
-STRANGE_MESSAGES = (
-    b"Subject: nul\r\n\r\na\0b\0\0",
-    b"Subject: 8-bit \xff\xfe\r\n\r\n" + bytes(range(256)),
-    b"Subject: bare\n\nline\nends\rof\r\rall\n\rkinds\r\n",
-    b"Subject: dots\r\n\r\n.\r\n..\r\n.x\r\n",
-    b"no header at all",
-    b"\r\n",
-    b"Subject: long line\r\n\r\n" + b"x" * 100_000,
-)
-
-
-class ReadingContract(Contract):
-    """What every mailbox must do; see :class:`MailboxContract`."""
-
-    async def make_mailbox(self, messages: Sequence[AppendMessage]) -> IMailbox:
-        """The hook: a mailbox that holds just these messages, the first with the lowest UID.
-
-        A read-only backend that has no flags or dates of its own may disregard those given.
-        """
-        raise NotImplementedError
-
-    async def open_sample(self, count: int) -> IMailbox:
-        """A checked mailbox with sample messages."""
-        mailbox = await self.make_mailbox(messages=sample_messages(count))
-        self.check_provides(mailbox, [IMailbox], OPTIONAL_INTERFACES)
-        return mailbox
-
-    async def infos(self, mailbox: IMailbox) -> list[MessageInfo]:
-        """Details of all messages."""
-        return list(await mailbox.get_messages(uids=await mailbox.list_uids()))
-
-    async def test_empty_mailbox(self) -> None:
-        mailbox = await self.open_sample(0)
-        self.assertEqual(list(await mailbox.list_uids()), [])
-        self.assertEqual(list(await mailbox.get_messages(uids=[1, 2])), [])
-        info = await mailbox.get_info()
-        self.assertEqual((info.messages, info.unseen, info.size), (0, 0, 0))
-        changes = await mailbox.get_changes(since=0)
-        self.assertEqual((list(changes.added), list(changes.changed)), ([], []))
-
-    async def test_uids_ascend(self) -> None:
-        mailbox = await self.open_sample(5)
-        uids = list(await mailbox.list_uids())
-        self.assertEqual(len(uids), 5)
-        self.assertEqual(uids, sorted(set(uids)))
-        self.assertGreater(uids[0], 0)
-        self.assertLess(uids[-1], 2**32)
-        for number, uid in enumerate(uids, 1):
-            self.assertEqual(await read_message(mailbox, uid), sample_message(number))
-
-    async def test_details_by_ascending_uid_without_the_missing(self) -> None:
-        mailbox = await self.open_sample(4)
-        uids = list(await mailbox.list_uids())
-        asked = [*uids[1:3], uids[-1] + 1, uids[-1] + 1000]
-        found = await mailbox.get_messages(uids=asked)
-        self.assertEqual([message.uid for message in found], uids[1:3])
-        self.assertEqual(list(await mailbox.get_messages(uids=[])), [])
-
-    async def test_sizes(self) -> None:
-        mailbox = await self.open_sample(3)
-        messages = await self.infos(mailbox)
-        for message in messages:
-            self.assertEqual(message.size, len(await read_message(mailbox, message.uid)))
-        self.assertEqual((await mailbox.get_info()).size, sum(m.size for m in messages))
-
-    async def test_state(self) -> None:
-        mailbox = await self.open_sample(3)
-        info = await mailbox.get_info()
-        messages = await self.infos(mailbox)
-        self.assertEqual(info.name, mailbox.name)
-        self.assertTrue(info.mailbox_id)
-        self.assertTrue(info.selectable)
-        self.assertEqual(info.messages, 3)
-        self.assertEqual(info.unseen, sum("\\Seen" not in m.flags for m in messages))
-        self.assertGreater(info.uid_next, messages[-1].uid)
-        self.assertTrue(0 < info.uid_validity < 2**32)
-        # RFC 7162 section 7: mod-sequence-value is 1 to 2**63 - 1.
-        self.assertTrue(0 < info.highest_modseq < 2**63)
-        self.assertTrue(all(0 < m.modseq <= info.highest_modseq for m in messages))
-
-    async def test_octets_are_exact(self) -> None:
-        messages = [AppendMessage(spooled(content)) for content in STRANGE_MESSAGES]
-        mailbox = await self.make_mailbox(messages=messages)
-        for uid, content in zip(await mailbox.list_uids(), STRANGE_MESSAGES, strict=True):
-            self.assertEqual(await read_message(mailbox, uid), content)
-
-    async def test_messages_are_seekable_files(self) -> None:
-        mailbox = await self.open_sample(1)
-        (uid,) = await mailbox.list_uids()
-        content = sample_message(1)
-        with (
-            await mailbox.open_message(uid=uid) as one,
-            await mailbox.open_message(uid=uid) as other,
-        ):
-            self.assertEqual(one.read(10), content[:10])
-            self.assertEqual(other.read(), content)
-            self.assertEqual(one.seek(5), 5)
-            self.assertEqual(one.read(7), content[5:12])
-            self.assertEqual(one.tell(), 12)
-            self.assertEqual(one.seek(0, os.SEEK_END), len(content))
-            self.assertEqual(one.read(), b"")
-
-    async def test_missing_message(self) -> None:
-        mailbox = await self.open_sample(1)
-        with self.assertRaises(NoSuchMessage):
-            await mailbox.open_message(uid=(await mailbox.get_info()).uid_next)
-
-    async def test_everything_is_new_since_zero(self) -> None:
-        mailbox = await self.open_sample(3)
-        changes = await mailbox.get_changes(since=0)
-        self.assertEqual(list(changes.added), list(await mailbox.list_uids()))
-        self.assertEqual(list(changes.changed), [])
-        self.assertEqual(changes.highest_modseq, (await mailbox.get_info()).highest_modseq)
-
-    async def test_nothing_is_new_since_now(self) -> None:
-        mailbox = await self.open_sample(3)
-        highest = (await mailbox.get_info()).highest_modseq
-        changes = await mailbox.get_changes(since=highest)
-        self.assertEqual(changes.highest_modseq, highest)
-        self.assertEqual([*changes.added, *changes.changed, *changes.vanished], [])
-
-    async def test_summaries(self) -> None:
-        mailbox = await self.open_sample(3)
-        summarizing = cast(ISummarizingMailbox, self.need(ISummarizingMailbox, mailbox))
-        uids = list(await mailbox.list_uids())
-        summaries = await summarizing.get_summaries(uids=[*uids[1:], uids[-1] + 1])
-        self.assertEqual([summary.uid for summary in summaries], uids[1:])
-        first = summaries[0]
-        self.assertTrue(first.envelope.startswith(b'("Mon, 01 Jan 2024 12:00:00 +0000" "Sample 2"'))
-        self.assertTrue(first.body_structure.lower().startswith(b'("text" "plain"'))
-        header = sample_message(2).partition(b"\r\n\r\n")[0] + b"\r\n"
-        self.assertEqual(first.header, header)
-
-    async def test_recent_messages_are_claimed_once(self) -> None:
-        mailbox = await self.open_sample(2)
-        recent = cast(IRecentMailbox, self.need(IRecentMailbox, mailbox))
-        uids = list(await mailbox.list_uids())
-        info = await mailbox.get_info()
-        self.assertLessEqual(info.first_recent_uid, uids[0])
-        self.assertEqual(await recent.claim_recent(), info.first_recent_uid)
-        info = await mailbox.get_info()
-        self.assertGreater(info.first_recent_uid, uids[-1])
-        self.assertEqual(await recent.claim_recent(), info.first_recent_uid)
+from mailkit.testing.reading import ReadingContract
+from mailkit.testing.search import SearchContract
 
 
 class WritingContract(ReadingContract):
@@ -434,7 +272,7 @@ class WritingContract(ReadingContract):
         self.assertEqual(ended, [])
 
 
-class MailboxContract(WritingContract):
+class MailboxContract(WritingContract, SearchContract):
     """Tests of one mailbox: :class:`~mailkit.interfaces.IMailbox` and its optional abilities.
 
     A read-only mailbox runs the reading tests alone.
