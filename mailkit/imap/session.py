@@ -58,7 +58,8 @@ class Selection:
         self.uid_validity = 0
         #: A message's structure that was needed last: clients fetch large parts piece by piece.
         self.structure: tuple[int, Part] | None = None
-        #: The mailbox may have changed since it was last looked at.
+        #: The mailbox may have changed since it was last looked at. A handler sets it after a
+        #: change of its own: the backend's word may come after the backend's answer.
         self.dirty = False
         self._changed = changed
         self._unwatch: Callable[[], None] | None = None

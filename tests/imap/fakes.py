@@ -48,6 +48,28 @@ class PlainAccount:
         return self._mailbox_class(await self._account.open_mailbox(name=name))
 
 
+class LateWatch:
+    """A mailbox that tells of changes only when the test says so."""
+
+    def __init__(self, mailbox: Any) -> None:
+        self._mailbox = mailbox
+        self._late: list[Callable[[], None]] = []
+        directlyProvides(self, providedBy(mailbox))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._mailbox, name)
+
+    def watch(self, callback: Callable[[], None]) -> Callable[[], None]:
+        end: Callable[[], None] = self._mailbox.watch(callback=lambda: self._late.append(callback))
+        return end
+
+    def tell(self) -> None:
+        """Tell what was held back."""
+        late, self._late = self._late, []
+        for callback in late:
+            callback()
+
+
 class Slow:
     """Anything whose awaitable methods wait until :meth:`release`, once it is slow.
 

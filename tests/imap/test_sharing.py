@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from mailkit.errors import StoreUnavailable
-from tests.imap.fakes import PlainAccount, Slow
+from tests.imap.fakes import LateWatch, PlainAccount, Slow
 from tests.imap.support import Client, Server, now
 
 MESSAGE = b"Subject: x\r\n\r\nbody\r\n"
@@ -146,6 +146,39 @@ class RecentTests(SynchronousTestCase):
         server.add(MESSAGE)
         self.assertIn(b"* 1 RECENT", client.command("NOOP"))
         self.assertIn(b"* 1 RECENT", server.login().command("SELECT INBOX"))
+
+
+class LateWatchTests(SynchronousTestCase):
+    """A backend answers first and tells of the change afterwards."""
+
+    def setUp(self) -> None:
+        self.server = Server()
+        self.server.add(MESSAGE, MESSAGE, MESSAGE)
+        self.mailbox = LateWatch(self.server.mailbox())
+        self.server.realm.account = PlainAccount(self.server.account, lambda _: self.mailbox)
+        self.client = self.server.login("EXAMINE INBOX", "SELECT INBOX")
+
+    def check(self, command: str | bytes, *lines: bytes) -> None:
+        told = self.client.command(command)
+        self.assertEqual(tuple(line for line in told[:-1] if b"RECENT" not in line), lines)
+        self.assertTrue(told[-1].startswith(b"OK "), told)
+        self.mailbox.tell()
+        self.assertEqual(self.client.command("NOOP"), [b"OK NOOP completed"])
+
+    def test_own_changes_are_told_at_once_and_once(self) -> None:
+        self.check("STORE 1 +FLAGS.SILENT (\\Deleted)")
+        self.check("EXPUNGE", b"* 1 EXPUNGE")
+        self.check(b"APPEND INBOX {3+}\r\nabc", b"* 3 EXISTS")
+        self.check("STORE 3 FLAGS.SILENT (x)", self.client_flags())
+        self.check("COPY 1 INBOX", b"* 4 EXISTS")
+        validity = now(self.server.mailbox("Sent").get_info()).uid_validity
+        self.check("MOVE 2 Sent", b"* OK [COPYUID %d 3 1] Moved" % validity, b"* 2 EXPUNGE")
+
+    def client_flags(self) -> bytes:
+        return (
+            b"* FLAGS (\\Seen \\Answered \\Flagged \\Deleted \\Draft"
+            b" $Forwarded $MDNSent $Junk $NotJunk Junk NonJunk x)"
+        )
 
 
 class MemoryTests(SynchronousTestCase):

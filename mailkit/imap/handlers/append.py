@@ -145,6 +145,8 @@ async def _store(connection: IMAPProtocol, pending: AppendInProgress) -> None:
         return
     finally:
         pending.close()
+    if connection.selection is not None:
+        connection.selection.dirty = True
     code = b"APPENDUID %d %d" % (result.uid_validity, result.uids[0])
     await connection.complete("APPEND completed", code)
 

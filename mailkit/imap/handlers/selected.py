@@ -101,6 +101,7 @@ async def _expunge_deleted(
         uids = [info.uid for info in infos if DELETED in info.flags]
     for start in range(0, len(uids), CHANGE_BATCH):
         await mailbox.expunge(uids=uids[start : start + CHANGE_BATCH])
+        selection.dirty = True
 
 
 # Flags.
@@ -187,6 +188,8 @@ async def _transfer(connection: IMAPProtocol, command: Command, move: bool) -> N
             raise
         refuse_destination(connection, error)
         return
+    finally:
+        selection.dirty = True
     if not result.source_uids:
         await connection.complete("No messages were there to be copied or moved")
         return
