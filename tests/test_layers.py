@@ -130,7 +130,8 @@ def problems(source: str, module: str, is_package: bool = False) -> list[str]:
     found = []
     for line, name in imports(source, module, is_package):
         top = name.partition(".")[0]
-        if top in sys.stdlib_module_names or top == "_typeshed":
+        # tomllib: in the standard library since Python 3.11.
+        if top in sys.stdlib_module_names or top in ("_typeshed", "tomllib"):
             continue
         if top == "mailkit":
             allowed = matches(name, rule.mailkit, own) and not (
