@@ -14,7 +14,12 @@ from typing import TYPE_CHECKING, BinaryIO, NamedTuple, cast
 from mailkit._typing import override
 from mailkit.errors import StoreCorrupt
 from mailkit.spool import READ_BUFFER
-from mailkit.store.sqlite.log import RECORD_HEADER_SIZE, decode_header, segment_name
+from mailkit.store.sqlite.log import (
+    RECORD_HEADER_SIZE,
+    decode_header,
+    read_crc,
+    segment_name,
+)
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -152,6 +157,32 @@ class BodyFiles:
         finally:
             os.close(descriptor)
         return mapping, place.start - base
+
+
+def verify_body(directory: str, place: BodyPlace) -> str | None:
+    """What is wrong with a stored body, or None."""
+    try:
+        descriptor = os.open(os.path.join(directory, segment_name(place.segment)), os.O_RDONLY)
+    except OSError as error:
+        return f"segment {place.segment} cannot be opened: {error.strerror}"
+    try:
+        header = decode_header(os.pread(descriptor, RECORD_HEADER_SIZE, place.position))
+        if header.lsn != place.body_id or header.body_length != place.size:
+            return "the log has another record in its place"
+        if place.start != place.position + RECORD_HEADER_SIZE + header.meta_length:
+            return "the index has its start wrong"
+        meta = os.pread(descriptor, header.meta_length, place.position + RECORD_HEADER_SIZE)
+        if zlib.crc32(meta) != header.meta_crc:
+            return "the meta data do not match their checksum"
+        if read_crc(descriptor, place.start, place.size) != header.body_crc:
+            return "it does not match its checksum"
+    except StoreCorrupt as error:
+        return error.text
+    except OSError as error:
+        return f"it cannot be read: {error.strerror}"
+    finally:
+        os.close(descriptor)
+    return None
 
 
 class _FileRange(io.RawIOBase):

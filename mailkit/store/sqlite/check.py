@@ -5,19 +5,15 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from mailkit.errors import MailError, StoreCorrupt, StoreUnavailable
-from mailkit.store.sqlite.bodies import BodyPlace
+from mailkit.errors import MailError, StoreUnavailable
+from mailkit.store.sqlite.bodies import BodyPlace, verify_body
 from mailkit.store.sqlite.flags import KEYWORD_SHIFT, SEEN_BIT
 from mailkit.store.sqlite.log import (
-    RECORD_HEADER_SIZE,
     SEGMENT_HEADER,
-    decode_header,
     list_segments,
-    read_crc,
     segment_name,
 )
 from mailkit.store.sqlite.schema import INDEX_NAME, MIGRATIONS, connect, version_of
@@ -193,6 +189,9 @@ def _check_rules(connection: sqlite3.Connection, report: Report) -> None:
 def _check_bodies(connection: sqlite3.Connection, directory: str, report: Report) -> None:
     """Read every live body, in the order in which they came."""
     octets = 0
+    (unsure,) = connection.execute(
+        "SELECT CASE WHEN closed THEN lsn ELSE first_lsn END FROM log_state"
+    ).fetchone()
     damaged: list[tuple[int, str]] = []
     last = 0
     while True:
@@ -216,7 +215,17 @@ def _check_bodies(connection: sqlite3.Connection, directory: str, report: Report
             break
         last = rows[-1][0]
     report.counts["octets"] = octets
-    report.add(_describe(connection, body_id, problem) for body_id, problem in damaged)
+    torn = [body_id for body_id, _ in damaged if body_id >= unsure]
+    if torn:
+        report.notes.append(
+            f"{len(torn)} messages of the last transaction are not whole; nobody was told that"
+            " they had arrived, and they are dropped when the store is opened"
+        )
+    report.add(
+        _describe(connection, body_id, problem)
+        for body_id, problem in damaged
+        if body_id not in torn
+    )
 
 
 def _describe(connection: sqlite3.Connection, body_id: int, problem: str) -> str:
@@ -227,32 +236,6 @@ def _describe(connection: sqlite3.Connection, body_id: int, problem: str) -> str
     ).fetchall()
     where = "; ".join(f"{account}, {mailbox}, UID {uid}" for account, mailbox, uid in places)
     return f"body {body_id} ({where or 'nobody has it'}): {problem}"
-
-
-def verify_body(directory: str, place: BodyPlace) -> str | None:
-    """What is wrong with a stored body, or None."""
-    try:
-        descriptor = os.open(os.path.join(directory, segment_name(place.segment)), os.O_RDONLY)
-    except OSError as error:
-        return f"segment {place.segment} cannot be opened: {error.strerror}"
-    try:
-        header = decode_header(os.pread(descriptor, RECORD_HEADER_SIZE, place.position))
-        if header.lsn != place.body_id or header.body_length != place.size:
-            return "the log has another record in its place"
-        if place.start != place.position + RECORD_HEADER_SIZE + header.meta_length:
-            return "the index has its start wrong"
-        meta = os.pread(descriptor, header.meta_length, place.position + RECORD_HEADER_SIZE)
-        if zlib.crc32(meta) != header.meta_crc:
-            return "the meta data do not match their checksum"
-        if read_crc(descriptor, place.start, place.size) != header.body_crc:
-            return "it does not match its checksum"
-    except StoreCorrupt as error:
-        return error.text
-    except OSError as error:
-        return f"it cannot be read: {error.strerror}"
-    finally:
-        os.close(descriptor)
-    return None
 
 
 def _check_files(connection: sqlite3.Connection, directory: str, report: Report) -> None:

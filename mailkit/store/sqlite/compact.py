@@ -146,6 +146,8 @@ class MoveBodies(Operation[int]):
 
     @override
     def run(self, tx: Transaction) -> int:
+        # The index must not name a copy that a crash can take away.
+        tx.ordered = True
         moved = 0
         for record in self._records:
             row = tx.connection.execute(

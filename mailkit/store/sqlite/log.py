@@ -139,7 +139,8 @@ class SegmentLog:
     """The end of the log that is written; used by the writer's thread alone.
 
     A batch calls :meth:`begin`, :meth:`append` and :meth:`adopt`, then :meth:`write` and
-    :meth:`sync`; after that the index may name the records. :meth:`rollback` takes all of it back.
+    :meth:`flush`, and :meth:`finish` when the index has committed too. :meth:`rollback` takes all
+    of it back.
 
     :param directory: where the segment files are.
     :param limit: octets after which a new segment is begun.
@@ -291,12 +292,10 @@ class SegmentLog:
         head = encode_header(BODY, meta, length, body_crc, lsn, batch) + meta + prefix
         position = reserve - len(head)
         descriptor = os.open(path, os.O_RDWR)
-        try:
-            os.pwrite(descriptor, SEGMENT_HEADER.pack(SEGMENT_MAGIC, position), 0)
-            os.pwrite(descriptor, head, position)
-            self._flush(descriptor)
-        finally:
-            os.close(descriptor)
+        self._sealed.append(descriptor)
+        self._unsynced.append(descriptor)
+        os.pwrite(descriptor, SEGMENT_HEADER.pack(SEGMENT_MAGIC, position), 0)
+        os.pwrite(descriptor, head, position)
         self.last_number += 1
         number = self.last_number
         target = os.path.join(self._directory, segment_name(number))
@@ -308,25 +307,41 @@ class SegmentLog:
         self.unused[number] = position - SEGMENT_HEADER.size
         return Location(number, position, start)
 
-    def sync(self) -> None:
-        """Write what was appended and make it durable: one flush when one segment was enough."""
+    def write(self) -> bool:
+        """Hand what was appended to the system; tells whether there is anything to flush."""
         self._write_buffers()
+        return bool(self._unsynced or self._names_changed)
+
+    def flush(self) -> None:
+        """Make durable what was written; another thread may do it while the batch goes on.
+
+        One flush when one segment was enough.
+        """
         # Taken back below when all went well.
-        self._flush_failed = bool(self._unsynced)
+        self._flush_failed = True
         for descriptor in self._unsynced:
             self._flush(descriptor)
-        self._unsynced = []
-        self._flush_failed = False
         if self._names_changed:
             sync_directory(self._directory)
-            self._names_changed = False
+        self._unsynced = []
+        self._names_changed = self._flush_failed = False
 
     def finish(self) -> None:
         """The index has taken the batch."""
+        self._close_sealed()
+        self._adopted = []
+
+    def give_up(self) -> None:
+        """The index has taken the batch, but the flush failed: leave its segments alone."""
+        self._adopted = []
+        self._unsynced = []
+        self._flush_failed = self._names_changed = False
+        self._abandon()
+
+    def _close_sealed(self) -> None:
         for descriptor in self._sealed:
             os.close(descriptor)
         self._sealed = []
-        self._adopted = []
 
     def rollback(self) -> None:
         """Undo the batch: what was appended is cut off, adopted files get their old names."""
@@ -340,9 +355,11 @@ class SegmentLog:
             except OSError:
                 pass
         self._adopted = []
+        self._names_changed = False
         if self.segment != self._mark.segment or tainted:
             self._cut(self._mark)
             return
+        self._close_sealed()
         try:
             if self._descriptor >= 0 and self._written > self._mark.size:
                 os.ftruncate(self._descriptor, self._mark.size)

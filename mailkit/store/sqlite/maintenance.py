@@ -10,6 +10,7 @@ import sqlite3
 import threading
 import time
 from concurrent.futures import Future
+from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
 
 from twisted.logger import Logger
@@ -182,7 +183,8 @@ class Maintenance:
         if self._exists("SELECT 1 FROM segment WHERE dead + 16 >= size AND id <> ?", current):
             # Durable: the files must not go before the index has let go of them for good.
             for segment in self._do(DropSegments(), durable=True):
-                os.unlink(os.path.join(self._core.log_directory, segment_name(segment)))
+                with suppress(FileNotFoundError):
+                    os.unlink(os.path.join(self._core.log_directory, segment_name(segment)))
                 self._core.bodies.forget(segment)
 
     def _move(self, segment: int, size: int, at_once: bool) -> None:

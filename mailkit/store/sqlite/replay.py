@@ -348,7 +348,7 @@ class Replay:
         (event,) = run("SELECT ifnull(max(lsn), 0) FROM temp.event").fetchone()
         run(
             "UPDATE log_state SET batch = max(batch, ?), lsn = ?, segment = 0, journal = ?,"
-            " journal_size = 0",
+            " journal_size = 0, closed = 1",
             (
                 self._batch,
                 max(lsn, event) + SAFETY_GAP,

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from mailkit.model import MessageInfo
-from mailkit.store.sqlite.flags import FlagSets
+from mailkit.store.sqlite.flags import SEEN_BIT, FlagSets
 
 #: Share of the wanted rows in a range, above which reading the whole range is cheaper.
 _DENSE = 0.2
@@ -98,3 +98,32 @@ def to_infos(
         )
         for uid, flags, date, size, modseq, body, thread, saved in rows
     ]
+
+
+def drop_bodies(connection: sqlite3.Connection, first: int) -> int:
+    """Remove the messages of all bodies from a number on, as if they were expunged.
+
+    :returns: how many messages that were.
+    """
+    places = connection.execute(
+        "SELECT m.mailbox_id, b.account_id FROM message m LEFT JOIN mailbox b"
+        " ON b.id = m.mailbox_id WHERE m.body_id >= ? GROUP BY m.mailbox_id",
+        (first,),
+    ).fetchall()
+    for mailbox_id, account_id in places:
+        connection.execute(
+            "UPDATE mailbox SET highest_modseq = 1 + (SELECT max(highest_modseq) FROM mailbox"
+            " WHERE account_id = ?), messages = messages - v.n, size = mailbox.size - v.octets,"
+            " unseen = mailbox.unseen - v.unseen FROM ("
+            f"SELECT count(*) AS n, sum(size) AS octets, sum(NOT flags & {SEEN_BIT}) AS unseen"
+            " FROM message WHERE mailbox_id = ? AND body_id >= ?) AS v WHERE id = ?",
+            (account_id, mailbox_id, first, mailbox_id),
+        )
+    connection.execute(
+        "INSERT INTO vanished SELECT m.mailbox_id, b.highest_modseq, m.uid, m.uid"
+        " FROM message m JOIN mailbox b ON b.id = m.mailbox_id WHERE m.body_id >= ?",
+        (first,),
+    )
+    dropped = connection.execute("DELETE FROM message WHERE body_id >= ?", (first,)).rowcount
+    connection.execute("UPDATE body SET refs = 0 WHERE id >= ?", (first,))
+    return dropped

@@ -106,12 +106,14 @@ CREATE TABLE segment (
 CREATE TABLE log_state (
     id INTEGER PRIMARY KEY CHECK (id = 1),
     batch INTEGER NOT NULL,
+    first_lsn INTEGER NOT NULL,
     lsn INTEGER NOT NULL,
     segment INTEGER NOT NULL,
     journal INTEGER NOT NULL,
-    journal_size INTEGER NOT NULL
+    journal_size INTEGER NOT NULL,
+    closed INTEGER NOT NULL
 );
-INSERT INTO log_state VALUES (1, 0, 1, 0, 0, 0);
+INSERT INTO log_state VALUES (1, 0, 1, 1, 0, 0, 0, 1);
 """
 
 # Apart from the message rows, because it is ten times as wide as those.

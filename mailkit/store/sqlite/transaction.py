@@ -100,6 +100,10 @@ class Transaction:
         self.states = states
         self.batch = 0
         self.lsn = 0
+        #: The first number that this batch took.
+        self.first_lsn = 0
+        #: The log must be durable before the index commits, not only before the answer.
+        self.ordered = False
         #: Seconds since the epoch.
         self.now = 0
         #: Set by whatever changes something: from here on a refusal undoes the whole batch.
@@ -118,6 +122,8 @@ class Transaction:
         self.batch, self.lsn = self.connection.execute(
             "SELECT batch + 1, lsn FROM log_state"
         ).fetchone()
+        self.first_lsn = self.lsn
+        self.ordered = False
         self.changed = False
         self.touched = set()
         self._notes = []
@@ -243,16 +249,11 @@ class Transaction:
                 (segment, size, self.log.unused.get(segment, 0)),
             )
 
-    def finish(self) -> bool:
-        """Send everything to the index and the log; the commit alone is missing.
-
-        :returns: whether there is anything to commit.
-        """
+    def finish(self) -> None:
+        """Send everything to the index and the journal; the commit alone is missing."""
         self.flush()
         self.flush_counters()
         self._note_log()
-        self.log.sync()
-        return self.changed
 
     def _note_log(self) -> None:
         if not (self.changed or self._notes or self.log.sizes):
@@ -261,8 +262,16 @@ class Transaction:
             self.journal.append(self._notes, self.next_lsn(), self.batch)
         self.flush_segments()
         self.connection.execute(
-            "UPDATE log_state SET batch = ?, lsn = ?, segment = ?, journal = ?, journal_size = ?",
-            (self.batch, self.lsn, self.log.segment, self.journal.number, self.journal.size),
+            "UPDATE log_state SET batch = ?, first_lsn = ?, lsn = ?, segment = ?, journal = ?,"
+            " journal_size = ?, closed = 0",
+            (
+                self.batch,
+                self.first_lsn,
+                self.lsn,
+                self.log.segment,
+                self.journal.number,
+                self.journal.size,
+            ),
         )
 
     def committed(self) -> None:

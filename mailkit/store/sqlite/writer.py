@@ -1,5 +1,9 @@
 """The one thread that changes a store: it does what waits in one transaction, then answers it all.
 
+Log and index are flushed at the same time, so that a transaction takes one flush's time and not
+two. Nobody is answered before both are done; what a crash between them leaves behind is dealt with
+by :mod:`~mailkit.store.sqlite.recovery`.
+
 An operation that raises a :class:`MailError` before it has changed anything is answered with that
 error and disturbs nobody. Any other failure rolls the batch back. When disk or index were the
 cause, all of the batch are answered with :class:`StoreUnavailable`; otherwise each operation is
@@ -14,12 +18,14 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from mailkit.errors import MailError, StoreUnavailable
+from mailkit.store.sqlite.rows import drop_bodies
 from mailkit.store.sqlite.transaction import Transaction
 
 #: Operations of one transaction.
@@ -74,6 +80,47 @@ class _Raised(NamedTuple):
     error: BaseException
 
 
+class _Unflushed(Exception):
+    """The index has committed a batch of which the log may lack bodies."""
+
+
+class _Flusher:
+    """A thread that flushes the log while the writer's own thread is busy with the index."""
+
+    def __init__(self, flush: Callable[[], None]) -> None:
+        self._flush = flush
+        self._requests: queue.SimpleQueue[bool] = queue.SimpleQueue()
+        self._answers: queue.SimpleQueue[OSError | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._loop, name="mailkit-flusher", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def begin(self) -> None:
+        self._requests.put(True)
+
+    def end(self) -> None:
+        """Wait until what was begun is done.
+
+        :raises OSError: the disk refused.
+        """
+        if (error := self._answers.get()) is not None:
+            raise error
+
+    def stop(self) -> None:
+        self._requests.put(False)
+        self._thread.join()
+
+    def _loop(self) -> None:
+        while self._requests.get():
+            try:
+                self._flush()
+            except OSError as error:
+                self._answers.put(error)
+            else:
+                self._answers.put(None)
+
+
 class _Isolate(Exception):
     """An operation failed after it had changed something."""
 
@@ -114,10 +161,12 @@ class Writer:
         self.gate = threading.Lock()
         #: Transactions committed so far.
         self.commits = 0
+        self._flusher = _Flusher(tx.log.flush)
         self._stopped: Deferred[None] = Deferred()
         self._thread = threading.Thread(target=self._loop, name="mailkit-writer", daemon=True)
 
     def start(self) -> None:
+        self._flusher.start()
         self._thread.start()
 
     def submit(self, operation: Operation[T]) -> Deferred[T]:
@@ -164,6 +213,7 @@ class Writer:
             entries.extend(self._take_lazy(closing))
             for begin in range(0, len(entries), MAX_BATCH):
                 self._process(entries[begin : begin + MAX_BATCH])
+        self._flusher.stop()
         self._reactor.callFromThread(self._stopped.callback, None)
 
     def _collect(self) -> tuple[list[_Entry], bool]:
@@ -221,6 +271,10 @@ class Writer:
         """Answers of all entries, one transaction if all goes well."""
         try:
             return self._attempt(entries), self._tx.touched
+        except _Unflushed as error:
+            self.log.error("the log cannot be flushed: {error}", error=error.__cause__)
+            self._take_back()
+            return [self._refuse(entry) for entry in entries], self._tx.touched
         except Exception as error:
             self._undo()
             if _is_outage(error):
@@ -259,11 +313,51 @@ class Writer:
                 answers.append(_Raised(error))
             changed = changed or tx.changed
         tx.changed = changed
-        tx.finish()
-        connection.execute("COMMIT")
-        tx.committed()
+        self._commit()
         self.commits += 1
         return answers
+
+    def _commit(self) -> None:
+        """Make log and index durable, both at once: recovery drops what only the index has.
+
+        :raises _Unflushed: the index has committed, but the log is not durable.
+        """
+        tx = self._tx
+        flushing = tx.log.write()
+        if flushing:
+            self._flusher.begin()
+        try:
+            tx.finish()
+            if flushing and tx.ordered:
+                flushing = False
+                self._flusher.end()
+            self._connection.execute("COMMIT")
+        except BaseException:
+            if flushing:
+                with suppress(OSError):
+                    self._flusher.end()
+            raise
+        if flushing:
+            try:
+                self._flusher.end()
+            except OSError as error:
+                raise _Unflushed from error
+        tx.committed()
+
+    def _take_back(self) -> None:
+        """Remove the messages of a committed batch whose bodies are not durable."""
+        tx = self._tx
+        try:
+            tx.log.give_up()
+            tx.states.clear()
+            self._connection.execute("BEGIN IMMEDIATE")
+            drop_bodies(self._connection, tx.first_lsn)
+            self._connection.execute("COMMIT")
+        except (sqlite3.Error, OSError) as error:
+            self.log.error("messages that were refused are still shown: {error}", error=error)
+            if self._connection.in_transaction:
+                with suppress(sqlite3.Error):
+                    self._connection.execute("ROLLBACK")
 
     def _set_synchronous(self, full: bool) -> None:
         if full is not self._synchronous:

@@ -75,8 +75,12 @@ class SegmentLogTests(SynchronousTestCase):
         self.log.begin()
         for number, body in enumerate(bodies, 1):
             self.put(number, body)
-        self.log.sync()
+        self.flush_log()
         self.log.finish()
+
+    def flush_log(self) -> None:
+        self.log.write()
+        self.log.flush()
 
     def scan(self, number: int) -> list[Record]:
         return list(scan_segment(self.path(number)))
@@ -94,7 +98,7 @@ class SegmentLogTests(SynchronousTestCase):
     def test_locations(self) -> None:
         self.log.begin()
         location = self.log.append(BODY, 1, 1, b"meta", [b"ab", b"cd"], zlib.crc32(b"abcd"))
-        self.log.sync()
+        self.flush_log()
         with open(self.path(location.segment), "rb") as file:
             file.seek(location.start)
             self.assertEqual(file.read(), b"abcd")
@@ -124,7 +128,7 @@ class SegmentLogTests(SynchronousTestCase):
         size = os.path.getsize(self.path(1))
         self.log.begin()
         self.put(2, b"dropped")
-        self.log.sync()
+        self.flush_log()
         self.log.rollback()
         self.assertEqual(os.path.getsize(self.path(1)), size)
         self.commit(b"next")
@@ -135,7 +139,7 @@ class SegmentLogTests(SynchronousTestCase):
         self.log.begin()
         self.put(2, b"a" * 300)
         self.put(3, b"b" * 500)
-        self.log.sync()
+        self.flush_log()
         self.log.rollback()
         self.commit(b"next")
         self.assertEqual(self.bodies(1), [b"k" * 500])
@@ -150,7 +154,7 @@ class SegmentLogTests(SynchronousTestCase):
         with mock.patch.object(self.log, "_flush", fail):
             self.log.begin()
             self.put(2, b"dropped")
-            self.assertRaises(OSError, self.log.sync)
+            self.assertRaises(OSError, self.flush_log)
             self.log.rollback()
         self.commit(b"next")
         self.assertEqual((self.bodies(1), self.bodies(2)), ([b"kept"], [b"next"]))
@@ -167,7 +171,7 @@ class SegmentLogTests(SynchronousTestCase):
         ):
             self.log.begin()
             self.put(2, b"dropped" * 10)
-            self.assertRaises(OSError, self.log.sync)
+            self.assertRaises(OSError, self.flush_log)
             self.log.rollback()
         self.commit(b"next")
         self.assertEqual(self.bodies(1), [b"kept", b"next"])
@@ -199,7 +203,7 @@ class SegmentLogTests(SynchronousTestCase):
         self.log.begin()
         crc = zlib.crc32(b"prefix content")
         location = self.log.adopt(spool, SPOOL_RESERVE, 5, 1, b"[1]", b"prefix ", 14, crc)
-        self.log.sync()
+        self.flush_log()
         self.assertFalse(os.path.exists(spool))
         self.assertEqual(self.bodies(location.segment), [b"prefix content"])
         (record,) = self.scan(location.segment)

@@ -120,7 +120,9 @@ class PowerLossTests(StoreTestCase):
                 # The log of the next transaction is flushed, its commit is torn.
                 torn = dice.randrange(moment.wal, after.wal)
                 cuts.append((number, torn, after.files))
-        for turn, (number, wal, files) in enumerate(dice.sample(cuts, 60)):
+                # The other way round: its commit is flushed, its part of the log is torn.
+                cuts.append((number, after.wal, moment.files))
+        for turn, (number, wal, files) in enumerate(dice.sample(cuts, 80)):
             target = os.path.join(self.mktemp(), str(turn))
             self.directory = original
             self.cut(target, wal, files, dice)

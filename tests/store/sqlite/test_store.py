@@ -418,10 +418,17 @@ class FailureTests(StoreTestCase):
         large.write(message(7, 50_000))
         with self.assertRaises(StoreUnavailable):
             await inbox.append(messages=[AppendMessage(large)])
-        self.assertEqual(await inbox.get_info(), before)
+        after = await inbox.get_info()
+        self.assertEqual(
+            (after.messages, after.unseen, after.size), (before.messages, 1, before.size)
+        )
+        self.assertEqual(list(await inbox.list_uids()), [1])
+        changes = await inbox.get_changes(since=before.highest_modseq)
+        self.assertEqual((list(changes.added), list(changes.changed)), ([], []))
         self.assertEqual(os.listdir(store.core.spool_directory), [])
         full = False
-        self.assertEqual(await self.deliver(store, message(8)), [2])
+        # Numbers that were seen for a moment are not given again.
+        self.assertEqual(await self.deliver(store, message(8)), [after.uid_next])
         self.assertEqual(await self.contents(store), [message(1), message(8)])
         self.assertEqual(await self.contents(store, BOB), [])
         await self.close_store(store)
