@@ -48,7 +48,7 @@ test-random: $(VENV)/.installed-test  ## run all tests in a random order
 test-all:  ## run all tests under each Python 3.10 to 3.13 that is installed
 	@found=; failed=; \
 	for python in $(PYTHONS); do \
-	  command -v $$python >/dev/null || { echo "$$python is not installed: left out"; continue; }; \
+	  $$python -c '' 2>/dev/null || { echo "$$python is not installed: left out"; continue; }; \
 	  found=1; echo "== $$python"; \
 	  $(MAKE) --no-print-directory test PYTHON=$$python VENV=.venv-$$python || failed="$$failed $$python"; \
 	done; \
