@@ -134,7 +134,8 @@ class BodyFiles:
             header = decode_header(os.pread(descriptor, RECORD_HEADER_SIZE, place.position))
             if header.lsn != place.body_id or header.body_length != place.size:
                 raise StoreCorrupt("The log has another message where this one should be")
-            os.posix_fadvise(descriptor, place.start, place.size, os.POSIX_FADV_WILLNEED)
+            if hasattr(os, "posix_fadvise"):
+                os.posix_fadvise(descriptor, place.start, place.size, os.POSIX_FADV_WILLNEED)
         except BaseException:
             os.close(descriptor)
             raise

@@ -7,10 +7,19 @@ import shutil
 import tempfile
 import zlib
 
+from twisted.internet.defer import Deferred
+
 from mailkit.errors import StoreUnavailable
 from mailkit.spool import Spool
 from mailkit.store.sqlite.core import Core
-from mailkit.store.sqlite.log import MAX_META, RECORD_HEADER_SIZE, SEGMENT_HEADER, SPOOL_RESERVE
+from mailkit.store.sqlite.log import (
+    MAX_META,
+    RECORD_HEADER_SIZE,
+    SEGMENT_HEADER,
+    SPOOL_RESERVE,
+    flush_file,
+)
+from mailkit.store.sqlite.operations import discard_content
 from mailkit.store.sqlite.transaction import Content
 
 #: Octets of a prefix that fit in front of a spooled file's content.
@@ -47,7 +56,7 @@ class SpooledFile:
                 file.seek(SPOOL_RESERVE)
                 while chunk := file.read(1 << 20):
                     crc = zlib.crc32(chunk, crc)
-                os.fdatasync(file.fileno())
+                flush_file(file.fileno())
             return Content(None, self._size, path, prefix, crc)
         except OSError as error:
             try:
@@ -77,6 +86,20 @@ class SpooledFile:
             raise
         os.unlink(self._path)
         return path
+
+
+def prepare(core: Core, spooled: SpooledFile) -> Deferred[Content]:
+    """:meth:`SpooledFile.prepare`, in a thread; if nobody waits any more, the file is removed."""
+    result: Deferred[Content] = Deferred()
+
+    def done(content: Content) -> None:
+        if result.called:
+            discard_content(content)
+        else:
+            result.callback(content)
+
+    core.in_thread(spooled.prepare).addCallbacks(done, result.errback)
+    return result
 
 
 def take_spool(core: Core, spool: Spool) -> Content | SpooledFile:

@@ -128,6 +128,10 @@ def sync_directory(path: str) -> None:
         os.close(descriptor)
 
 
+#: Makes a file's octets durable; not every system has the one that leaves its times alone.
+flush_file: Callable[[int], None] = getattr(os, "fdatasync", os.fsync)
+
+
 class _Mark(NamedTuple):
     """What a batch falls back to."""
 
@@ -147,9 +151,7 @@ class SegmentLog:
     :param flush: makes a file durable, given its descriptor.
     """
 
-    def __init__(
-        self, directory: str, *, limit: int, flush: Callable[[int], None] = os.fdatasync
-    ) -> None:
+    def __init__(self, directory: str, *, limit: int, flush: Callable[[int], None]) -> None:
         self._directory = directory
         self._limit = limit
         self._flush = flush

@@ -31,7 +31,7 @@ from mailkit.model import (
 )
 from mailkit.query import Query
 from mailkit.store.sqlite.bodies import SMALL_BODY, BodyPlace, Cold
-from mailkit.store.sqlite.content import SpooledFile, take_spool
+from mailkit.store.sqlite.content import SpooledFile, prepare, take_spool
 from mailkit.store.sqlite.core import Core
 from mailkit.store.sqlite.operations import (
     Append,
@@ -124,7 +124,7 @@ class SQLiteMailbox:
         try:
             for item in taken:
                 if isinstance(item, SpooledFile):
-                    item = await self._core.in_thread(item.prepare)
+                    item = await prepare(self._core, item)
                 contents.append(item)
         except BaseException:
             for content in contents:

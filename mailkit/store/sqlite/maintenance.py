@@ -28,6 +28,7 @@ from mailkit.store.sqlite.compact import (
     find_garbage,
     live_records,
 )
+from mailkit.store.sqlite.journal import journal_name
 from mailkit.store.sqlite.log import segment_name
 from mailkit.store.sqlite.snapshot import RotateJournal, write_snapshot
 from mailkit.store.sqlite.summaries import MAX_KEPT, SaveSummaries, Summary, summarize_place
@@ -139,6 +140,7 @@ class Maintenance:
         if commits == self._commits and not all_of_it:
             return
         self._checkpoint()
+        self._sync_journal()
         self._free(all_of_it)
         if all_of_it or time.monotonic() > self._pruned + _PRUNE_INTERVAL:
             self._pruned = time.monotonic()
@@ -166,6 +168,17 @@ class Maintenance:
             # itself. What came since is little, and copied quickly.
             with self._core.writer.gate:
                 self._db.execute("PRAGMA main.wal_checkpoint(PASSIVE)").fetchone()
+
+    def _sync_journal(self) -> None:
+        """Make the journal durable; it is not flushed with the transactions."""
+        number = self._one("SELECT journal FROM log_state")
+        with suppress(FileNotFoundError):
+            path = os.path.join(self._core.log_directory, journal_name(number))
+            descriptor = os.open(path, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
 
     def _free(self, all_of_it: bool) -> None:
         """Remove what was deleted, move what is in the way, drop segments."""

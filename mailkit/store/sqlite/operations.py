@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 
 from mailkit._typing import override
@@ -29,8 +30,6 @@ _MAX_GROUPS = 50
 
 def discard_content(content: Content) -> None:
     """Remove the file of a message that nobody takes."""
-    import os
-
     if content.path:
         try:
             os.unlink(content.path)

@@ -14,20 +14,9 @@ from mailkit.store.sqlite.flags import SEEN_BIT, FlagSets
 _DENSE = 0.2
 
 
-class Row(NamedTuple):
-    """A message's row, in the order of :data:`COLUMNS`."""
-
-    uid: int
-    flags: int
-    internal_date: int
-    size: int
-    modseq: int
-    body_id: int
-    thread_id: int | None
-    save_date: int
-
-
-#: What is selected for a :class:`Row`.
+#: A message's row: the values of :data:`COLUMNS`.
+Row = tuple[int, int, int, int, int, int, "int | None", int]
+#: What is selected for a :data:`Row`.
 COLUMNS = "uid, flags, internal_date, size, modseq, body_id, thread_id, save_date"
 _IN_RANGE = f"SELECT {COLUMNS} FROM message WHERE mailbox_id = ? AND uid BETWEEN ? AND ?"
 _IN_LIST = (
@@ -39,7 +28,7 @@ _IN_LIST = (
 class Selection(NamedTuple):
     """Rows of one mailbox by ascending UID."""
 
-    rows: list[tuple[int, int, int, int, int, int, int | None, int]]
+    rows: list[Row]
     #: They are all rows from the first one's UID to the last one's.
     is_range: bool
 
@@ -75,9 +64,7 @@ def condition(uids: Sequence[int], is_range: bool) -> tuple[str, tuple[object, .
     return "uid IN (SELECT value FROM json_each(?))", (json.dumps(list(uids)),)
 
 
-def to_infos(
-    rows: Sequence[tuple[int, int, int, int, int, int, int | None, int]], flag_sets: FlagSets
-) -> list[MessageInfo]:
+def to_infos(rows: Sequence[Row], flag_sets: FlagSets) -> list[MessageInfo]:
     """What the contracts show of rows."""
     # tuple.__new__ goes around the Python function that a NamedTuple has for it.
     new = tuple.__new__

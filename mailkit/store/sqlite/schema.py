@@ -14,6 +14,8 @@ from mailkit.errors import StoreCorrupt, StoreUnavailable
 
 #: Name of the index in the store's directory.
 INDEX_NAME = "index.sqlite"
+#: The oldest SQLite that understands our statements (UPDATE ... FROM).
+MIN_SQLITE = (3, 35, 0)
 #: Milliseconds that a process waits for another one's transaction.
 BUSY_TIMEOUT = 10_000
 
@@ -56,7 +58,7 @@ CREATE TABLE subscription (
 ) WITHOUT ROWID;
 
 CREATE TABLE keyword_set (
-    id INTEGER PRIMARY KEY,
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
     account_id INTEGER NOT NULL REFERENCES account,
     keywords TEXT NOT NULL,
     UNIQUE (account_id, keywords)
@@ -135,7 +137,9 @@ def connect(path: str, *, read_only: bool = False) -> sqlite3.Connection:
 
     :raises StoreUnavailable: the file can't be opened.
     """
-    mode = "ro" if read_only else "rwc"
+    if sqlite3.sqlite_version_info < MIN_SQLITE:
+        raise StoreUnavailable(f"SQLite {sqlite3.sqlite_version} is too old for the mail store")
+    mode = "ro" if read_only else "rw"
     quoted = path.replace("%", "%25").replace("?", "%3f").replace("#", "%23")
     try:
         connection = sqlite3.connect(
@@ -173,6 +177,11 @@ def open_index(
     path = os.path.join(directory, INDEX_NAME)
     if not create and not os.path.exists(path):
         raise StoreUnavailable(f"There is no mail store in {directory}")
+    try:
+        # Password hashes are in it: for nobody else, whatever the umask.
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    except OSError as error:
+        raise StoreUnavailable(f"Cannot open {path}: {error.strerror}") from error
     connection = connect(path)
     try:
         if version_of(connection) == 0:

@@ -33,9 +33,10 @@ from mailkit.interfaces import IDirectory, IDirectoryAdmin, IMailStore, ISpoolin
 from mailkit.model import LocalDelivery, LocalResult
 from mailkit.spool import Spool
 from mailkit.store.sqlite.account import SQLiteAccount, new_spool
-from mailkit.store.sqlite.content import SpooledFile, take_spool
+from mailkit.store.sqlite.content import SpooledFile, prepare, take_spool
 from mailkit.store.sqlite.core import Core, Reactor
 from mailkit.store.sqlite.directory import Change, ChangeDirectory, DirectoryBase
+from mailkit.store.sqlite.log import flush_file
 from mailkit.store.sqlite.operations import Deliver
 from mailkit.store.sqlite.settings import StoreSettings
 
@@ -59,7 +60,7 @@ class SQLiteStore(DirectoryBase):
         clock: IReactorTime | None = None,
         separator: str = "+",
         settings: StoreSettings = StoreSettings(),  # noqa: B008
-        flush: Callable[[int], None] = os.fdatasync,
+        flush: Callable[[int], None] = flush_file,
     ) -> None:
         self.directory = os.path.abspath(directory)
         self.separator = separator
@@ -106,7 +107,7 @@ class SQLiteStore(DirectoryBase):
         try:
             content = take_spool(core, message)
             if isinstance(content, SpooledFile):
-                content = await core.in_thread(content.prepare)
+                content = await prepare(core, content)
         except MailError as error:
             return [LocalResult(error=error) for _ in deliveries]
         return await core.submit(Deliver(content, deliveries))

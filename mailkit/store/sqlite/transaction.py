@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from mailkit.errors import MailError
-from mailkit.model import FlagOp
 from mailkit.store.sqlite.flags import KEYWORD_SHIFT, SEEN_BIT, SYSTEM_MASK
 from mailkit.store.sqlite.journal import Journal, Note
 from mailkit.store.sqlite.log import (
@@ -26,8 +25,6 @@ from mailkit.store.sqlite.log import (
     SegmentLog,
 )
 from mailkit.store.sqlite.states import MailboxState, States
-
-__all__ = ["Content", "FlagOp", "Target", "Transaction"]
 
 #: UIDs end here (RFC 3501 section 9, nz-number).
 MAX_UID = 2**32 - 1
@@ -285,11 +282,6 @@ class Transaction:
         self.log.rollback()
         self.journal.rollback()
         self.states.clear()
-
-
-def record_length(position: int, start: int, size: int) -> int:
-    """Octets that a body's record takes in its segment."""
-    return start - position + size
 
 
 assert SPOOL_RESERVE > MAX_META + RECORD_HEADER_SIZE

@@ -34,18 +34,16 @@ class CheckTests(StoreTestCase):
 
     def spoil(self, sql: str) -> list[str]:
         """Change the index behind the store's back; gives what the check says."""
-        connection = sqlite3.connect(os.path.join(self.directory, INDEX_NAME))
-        connection.execute("BEGIN")
-        before = connection.serialize()
+        index = os.path.join(self.directory, INDEX_NAME)
+        connection = sqlite3.connect(index)
+        self.addCleanup(connection.close)
+        before = sqlite3.connect(":memory:")
+        self.addCleanup(before.close)
+        connection.backup(before)
         connection.execute(sql)
-        connection.execute("COMMIT")
-        connection.close()
+        connection.commit()
         problems = check_store(self.directory).problems
-        connection = sqlite3.connect(os.path.join(self.directory, INDEX_NAME))
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        connection.close()
-        with open(os.path.join(self.directory, INDEX_NAME), "wb") as file:
-            file.write(before)
+        before.backup(connection)
         return problems
 
     async def test_what_is_wrong_with_the_index(self) -> None:

@@ -1,20 +1,18 @@
-"""The embedded store beyond the contracts: grouping, locking, bodies of every size, failures."""
+"""The embedded store beyond the contracts: bodies of every size, processes, lists."""
 
 from __future__ import annotations
 
 import errno
 import io
 import os
-import sqlite3
 import subprocess
 import sys
 from unittest import mock
 
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 
 from mailkit.errors import (
-    LimitExceeded,
     NoSuchAccount,
     NoSuchMailbox,
     NoSuchMessage,
@@ -23,7 +21,7 @@ from mailkit.errors import (
 )
 from mailkit.model import AppendMessage, FlagOp, LocalDelivery
 from mailkit.spool import Spool
-from mailkit.store.sqlite import SQLiteDirectory, SQLiteStore, StoreSettings, states
+from mailkit.store.sqlite import SQLiteDirectory, SQLiteStore, StoreSettings
 from mailkit.store.sqlite.content import MAX_PREFIX
 from mailkit.store.sqlite.log import scan_segment
 
@@ -33,109 +31,6 @@ from .helpers import ANN, BOB, StoreTestCase, appended, message
 SMALL_LIMITS = StoreSettings(
     maintenance_interval=3600.0, segment_size=100_000, large_body=20_000, spool_memory=5_000
 )
-
-
-class GroupingTests(StoreTestCase):
-    def setUp(self) -> None:
-        super().setUp()
-        self.flushes = 0
-
-    def flush(self, descriptor: int) -> None:
-        self.flushes += 1
-        os.fdatasync(descriptor)
-
-    async def busy(self, store: SQLiteStore) -> Deferred[None]:
-        """Keep the writer from its next transaction until the result is fired."""
-        gate = store.core.writer.gate
-        gate.acquire()
-        release: Deferred[None] = Deferred()
-        release.addCallback(lambda _: gate.release())
-        return release
-
-    async def test_concurrent_deliveries_share_one_commit(self) -> None:
-        store = await self.make_store(ANN, BOB, flush=self.flush)
-        await self.deliver(store, message(0))
-        release = await self.busy(store)
-        # One gets into the transaction that cannot begin; the others wait behind it.
-        first = Deferred.fromCoroutine(self.deliver(store, message(1), ANN))
-        writer = store.core.writer
-        await self.wait_until(lambda: not writer.waiting)
-        self.flushes, commits = 0, writer.commits
-        others = [
-            Deferred.fromCoroutine(self.deliver(store, message(number), ANN, BOB))
-            for number in range(2, 52)
-        ]
-        release.callback(None)
-        await gatherResults([first, *others])
-        self.assertEqual((self.flushes, writer.commits - commits), (2, 2))
-        self.assertEqual(len(await self.contents(store, BOB)), 50)
-
-    async def test_different_changes_share_one_commit_and_fail_alone(self) -> None:
-        store = await self.make_store(flush=self.flush)
-        inbox = await self.mailbox(store)
-        await inbox.append(messages=appended(message(1), message(2), message(3)))
-        release = await self.busy(store)
-        first = Deferred.fromCoroutine(inbox.expunge(uids=[99]))
-        writer = store.core.writer
-        await self.wait_until(lambda: not writer.waiting)
-        commits = writer.commits
-        good = [
-            Deferred.fromCoroutine(work)
-            for work in (
-                inbox.store_flags(uids=[1], op=FlagOp.ADD, flags=frozenset({"\\Seen"})),
-                inbox.append(messages=appended(message(4))),
-                inbox.copy_messages(uids=[1, 4], destination="Sent"),
-                inbox.expunge(uids=[4, 2]),
-                self.deliver(store, message(5)),
-            )
-        ]
-        bad = Deferred.fromCoroutine(inbox.copy_messages(uids=[1], destination="Nowhere"))
-        last = Deferred.fromCoroutine(self.deliver(store, message(6)))
-        release.callback(None)
-        await first
-        results = await gatherResults(good)
-        self.assertEqual(writer.commits - commits, 2)
-        await self.assertFailure(bad, NoSuchMailbox)
-        await last
-        # Each saw what those before it had done, though nothing was committed yet.
-        self.assertEqual(list(results[2].source_uids), [1, 4])
-        self.assertEqual(results[3], [2, 4])
-        self.assertEqual(list(await inbox.list_uids()), [1, 3, 5, 6])
-        (copy, _) = await (await self.mailbox(store, name="Sent")).get_messages(uids=[1, 2])
-        self.assertEqual(copy.flags, {"\\Seen"})
-
-    async def test_a_bug_in_one_operation_fails_that_one_only(self) -> None:
-        store = await self.make_store()
-        inbox = await self.mailbox(store)
-        release = await self.busy(store)
-        first = Deferred.fromCoroutine(inbox.expunge(uids=[99]))
-        await self.wait_until(lambda: not store.core.writer.waiting)
-        before = Deferred.fromCoroutine(self.deliver(store, message(1)))
-        # Not an Operation's arguments: it fails inside the writer.
-        broken = Deferred.fromCoroutine(
-            inbox.append(messages=[AppendMessage(Spool.from_bytes(b"x"), frozenset(), "no date")])  # type: ignore[arg-type]
-        )
-        worse = Deferred.fromCoroutine(
-            inbox.store_flags(uids=["1"], op=FlagOp.ADD, flags=frozenset())
-        )  # type: ignore[list-item]
-        after = Deferred.fromCoroutine(self.deliver(store, message(2)))
-        release.callback(None)
-        await first
-        self.assertEqual((await before, await after), ([1], [3]))
-        await broken
-        await self.assertFailure(worse, TypeError)
-        self.assertEqual(await self.contents(store), [message(1), b"x", message(2)])
-
-    async def test_a_cancelled_delivery_does_no_harm(self) -> None:
-        store = await self.make_store()
-        release = await self.busy(store)
-        cancelled = Deferred.fromCoroutine(self.deliver(store, message(1)))
-        other = Deferred.fromCoroutine(self.deliver(store, message(2)))
-        cancelled.addErrback(lambda _: None)
-        cancelled.cancel()
-        release.callback(None)
-        await other
-        self.assertEqual(await self.contents(store), [message(1), message(2)])
 
 
 class BodyTests(StoreTestCase):
@@ -231,6 +126,19 @@ class BodyTests(StoreTestCase):
             await gone.append(messages=[AppendMessage(spool)])
         self.assertEqual(os.listdir(store.core.spool_directory), [])
         self.assertEqual(len(self.log_files()), 3)
+
+    async def test_one_who_goes_away_while_a_large_body_is_read_leaves_nothing(self) -> None:
+        store = await self.make_store(settings=SMALL_LIMITS)
+        spool = store.new_spool()
+        spool.write(message(1, 50_000))
+        delivery = Deferred.fromCoroutine(
+            store.deliver(message=spool, deliveries=[LocalDelivery(ANN)])
+        )
+        spool.close()
+        delivery.cancel()
+        await self.assertFailure(delivery, CancelledError)
+        await self.wait_until(lambda: not os.listdir(store.core.spool_directory))
+        self.assertEqual(await self.contents(store), [])
 
     async def test_both_kinds_of_readers(self) -> None:
         store = await self.make_store()
@@ -383,6 +291,25 @@ class ProcessTests(StoreTestCase):
         await store.add_account(name=ANN)
         self.assertGreater((await (await self.mailbox(store)).get_info()).uid_validity, before)
 
+    async def test_files_are_for_nobody_else(self) -> None:
+        os.mkdir(self.directory, 0o755)
+        store = await self.make_store(settings=SMALL_LIMITS)
+        await self.deliver(store, message(1))
+        await self.deliver(store, message(2, 50_000))
+        await store.compact()
+        for folder, _, names in os.walk(self.directory):
+            for name in names:
+                mode = os.stat(os.path.join(folder, name)).st_mode & 0o777
+                self.assertEqual(mode, 0o600, name)
+
+    async def test_time_comes_from_the_clock(self) -> None:
+        clock = Clock()
+        clock.advance(1_700_000_000)
+        store = await self.make_store(clock=clock)
+        await self.deliver(store, message(1))
+        (info,) = await (await self.mailbox(store)).get_messages(uids=[1])
+        self.assertEqual((info.internal_date, info.save_date), (1_700_000_000, 1_700_000_000))
+
     async def test_leftover_spools_are_removed(self) -> None:
         store = await self.make_store(settings=SMALL_LIMITS)
         spool = store.new_spool()
@@ -392,113 +319,6 @@ class ProcessTests(StoreTestCase):
         self.open_store()
         self.assertFalse(os.path.exists(path))
         spool.close()
-
-
-class FailureTests(StoreTestCase):
-    async def test_a_full_disk_refuses_and_recovers(self) -> None:
-        full = False
-
-        def flush(descriptor: int) -> None:
-            if full:
-                raise OSError(errno.ENOSPC, "No space left on device")
-            os.fdatasync(descriptor)
-
-        store = await self.make_store(ANN, BOB, flush=flush, settings=SMALL_LIMITS)
-        inbox = await self.mailbox(store)
-        await self.deliver(store, message(1))
-        before = await inbox.get_info()
-        full = True
-        deliveries = [
-            Deferred.fromCoroutine(self.deliver(store, message(number), ANN, BOB))
-            for number in range(2, 6)
-        ]
-        for delivery in deliveries:
-            await self.assertFailure(delivery, StoreUnavailable)
-        large = store.new_spool()
-        large.write(message(7, 50_000))
-        with self.assertRaises(StoreUnavailable):
-            await inbox.append(messages=[AppendMessage(large)])
-        after = await inbox.get_info()
-        self.assertEqual(
-            (after.messages, after.unseen, after.size), (before.messages, 1, before.size)
-        )
-        self.assertEqual(list(await inbox.list_uids()), [1])
-        changes = await inbox.get_changes(since=before.highest_modseq)
-        self.assertEqual((list(changes.added), list(changes.changed)), ([], []))
-        self.assertEqual(os.listdir(store.core.spool_directory), [])
-        full = False
-        # Numbers that were seen for a moment are not given again.
-        self.assertEqual(await self.deliver(store, message(8)), [after.uid_next])
-        self.assertEqual(await self.contents(store), [message(1), message(8)])
-        self.assertEqual(await self.contents(store, BOB), [])
-        await self.close_store(store)
-        self.check()
-        self.assertEqual(await self.contents(self.open_store()), [message(1), message(8)])
-
-    async def test_a_full_disk_while_the_log_is_written(self) -> None:
-        store = await self.make_store()
-        await self.deliver(store, message(1))
-        full = OSError(errno.ENOSPC, "No space left on device")
-        with (
-            mock.patch("os.pwritev", mock.Mock(side_effect=full)),
-            self.assertRaises(StoreUnavailable),
-        ):
-            await self.deliver(store, message(2))
-        self.assertEqual(await self.deliver(store, message(3)), [2])
-        self.assertEqual(len(self.log_files()), 1)
-        await self.close_store(store)
-        self.check()
-
-    async def test_an_index_that_refuses(self) -> None:
-        store = await self.make_store()
-        await self.deliver(store, message(1))
-        finish = "mailkit.store.sqlite.transaction.Transaction.finish"
-        error = sqlite3.OperationalError("database or disk is full")
-        with mock.patch(finish, mock.Mock(side_effect=error)):
-            with self.assertRaises(StoreUnavailable):
-                await self.deliver(store, message(2))
-            with self.assertRaises(StoreUnavailable):
-                await (await self.mailbox(store)).expunge(uids=[1])
-        self.assertEqual(await self.deliver(store, message(3)), [2])
-        self.assertEqual(await self.contents(store), [message(1), message(3)])
-        await self.close_store(store)
-        self.check()
-
-    async def test_a_spool_that_cannot_be_written_out(self) -> None:
-        store = await self.make_store(settings=SMALL_LIMITS)
-        spool = store.new_spool()
-        spool.write(message(1, 50_000))
-        full = OSError(errno.ENOSPC, "No space left on device")
-        with mock.patch("os.fdatasync", mock.Mock(side_effect=full)):
-            (result,) = await store.deliver(message=spool, deliveries=[LocalDelivery(ANN)])
-        self.assertIsInstance(result.error, StoreUnavailable)
-        self.assertEqual(os.listdir(store.core.spool_directory), [])
-
-    async def test_too_many_keywords(self) -> None:
-        self.patch(states, "MAX_KEYWORDS", 3)
-        store = await self.make_store()
-        inbox = await self.mailbox(store)
-        await inbox.append(messages=appended(message(1), flags=["a", "b", "c"]))
-        with self.assertRaises(LimitExceeded):
-            await inbox.store_flags(uids=[1], op=FlagOp.ADD, flags=frozenset({"d"}))
-        with self.assertRaises(LimitExceeded):
-            await inbox.append(messages=appended(b"x", flags=["e"]))
-        await inbox.store_flags(uids=[1], op=FlagOp.REMOVE, flags=frozenset({"d", "C"}))
-        (info,) = await inbox.get_messages(uids=[1])
-        self.assertEqual(info.flags, {"a", "b"})
-
-    async def test_a_watcher_that_fails_does_no_harm(self) -> None:
-        store = await self.make_store()
-        inbox = await self.mailbox(store)
-        calls: list[int] = []
-        inbox.watch(callback=lambda: 1 // 0)  # type: ignore[arg-type, return-value]
-        end = inbox.watch(callback=lambda: calls.append(1))
-        await self.deliver(store, message(1))
-        await self.wait_until(lambda: bool(calls))
-        self.assertEqual(calls, [1])
-        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
-        end()
-        end()
 
 
 class ListTests(StoreTestCase):
