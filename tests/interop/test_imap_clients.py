@@ -125,7 +125,7 @@ class ClientCase(TestCase):
 
 class ImaplibTests(ClientCase):
     def plain(self) -> imaplib.IMAP4:
-        return imaplib.IMAP4("127.0.0.1", self.port, timeout=20)
+        return imaplib.IMAP4("127.0.0.1", self.port, timeout=60)
 
     def with_starttls(self) -> imaplib.IMAP4:
         client = self.plain()
@@ -134,7 +134,7 @@ class ImaplibTests(ClientCase):
 
     def under_tls(self) -> imaplib.IMAP4:
         return imaplib.IMAP4_SSL(
-            "127.0.0.1", self.tls_port, ssl_context=self.client_tls(), timeout=20
+            "127.0.0.1", self.tls_port, ssl_context=self.client_tls(), timeout=60
         )
 
     def ok(self, result: tuple[str, Any]) -> Any:
@@ -215,11 +215,11 @@ class IMAPClientTests(ClientCase):
 
     def connect(self, starttls: bool = False) -> Any:
         if starttls:
-            client = imapclient.IMAPClient("127.0.0.1", self.port, ssl=False, timeout=20)
+            client = imapclient.IMAPClient("127.0.0.1", self.port, ssl=False, timeout=60)
             client.starttls(self.client_tls())
         else:
             client = imapclient.IMAPClient(
-                "127.0.0.1", self.tls_port, ssl_context=self.client_tls(), timeout=20
+                "127.0.0.1", self.tls_port, ssl_context=self.client_tls(), timeout=60
             )
         client.login(USER, PASSWORD)
         return client

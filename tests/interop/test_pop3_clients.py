@@ -65,7 +65,7 @@ class ClientCase(TestCase):
             return subprocess.run(
                 arguments,
                 capture_output=True,
-                timeout=30,
+                timeout=60,
                 cwd=self.directory,
                 env=environment,
                 check=False,
@@ -84,7 +84,7 @@ class PoplibTests(ClientCase):
         return ssl.create_default_context(cafile=self.certificate)
 
     def plain(self) -> poplib.POP3:
-        return poplib.POP3("127.0.0.1", self.port, timeout=10)
+        return poplib.POP3("127.0.0.1", self.port, timeout=60)
 
     def with_stls(self) -> poplib.POP3:
         client = self.plain()
@@ -92,7 +92,7 @@ class PoplibTests(ClientCase):
         return client
 
     def under_tls(self) -> poplib.POP3:
-        return poplib.POP3_SSL("127.0.0.1", self.tls_port, timeout=10, context=self.tls())
+        return poplib.POP3_SSL("127.0.0.1", self.tls_port, timeout=60, context=self.tls())
 
     def read_all(self, client: poplib.POP3) -> list[bytes]:
         client.user(USER)

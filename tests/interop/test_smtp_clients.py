@@ -84,16 +84,16 @@ class SmtplibTests(ClientCase):
         return ssl.create_default_context(cafile=self.certificate)
 
     def plain(self) -> smtplib.SMTP:
-        return smtplib.SMTP("127.0.0.1", self.smtp, timeout=20)
+        return smtplib.SMTP("127.0.0.1", self.smtp, timeout=60)
 
     def with_starttls(self) -> smtplib.SMTP:
-        client = smtplib.SMTP("127.0.0.1", self.submission, timeout=20)
+        client = smtplib.SMTP("127.0.0.1", self.submission, timeout=60)
         client.starttls(context=self.tls())
         client.login(ANN, PASSWORD)
         return client
 
     def under_tls(self) -> smtplib.SMTP:
-        client = smtplib.SMTP_SSL("127.0.0.1", self.submissions, timeout=20, context=self.tls())
+        client = smtplib.SMTP_SSL("127.0.0.1", self.submissions, timeout=60, context=self.tls())
         client.login(ANN, PASSWORD)
         return client
 
@@ -170,7 +170,7 @@ class SmtplibTests(ClientCase):
 
     async def test_extensions(self) -> None:
         def ask(port: int, tls: bool) -> dict[str, str]:
-            with smtplib.SMTP("127.0.0.1", port, timeout=20) as client:
+            with smtplib.SMTP("127.0.0.1", port, timeout=60) as client:
                 if tls:
                     client.starttls(context=self.tls())
                 client.ehlo()
@@ -228,7 +228,7 @@ class SmtplibTests(ClientCase):
 
     async def test_a_wrong_password(self) -> None:
         def log_in() -> int:
-            with smtplib.SMTP("127.0.0.1", self.submission, timeout=20) as client:
+            with smtplib.SMTP("127.0.0.1", self.submission, timeout=60) as client:
                 client.starttls(context=self.tls())
                 try:
                     client.login(ANN, "wrong")
@@ -249,7 +249,7 @@ class SmtplibTests(ClientCase):
         ]
 
         def talk() -> list[str]:
-            with socket.create_connection(("127.0.0.1", self.smtp), timeout=20) as connection:
+            with socket.create_connection(("127.0.0.1", self.smtp), timeout=60) as connection:
                 stream = connection.makefile("rwb")
                 answers = [stream.readline()]
                 for line in lines:
