@@ -59,11 +59,16 @@ def parse_store(spec: str) -> Opener:
     if head == "sqlite":
         if not argument:
             raise SettingError("sqlite needs a directory, as in sqlite:/var/lib/mailkit")
-        return lambda: _open_sqlite(argument)
+        # Loaded now: after a change of user or a chroot it might not be readable.
+        from mailkit.store.sqlite import SQLiteStore
+
+        return lambda: _open_sqlite(SQLiteStore(argument))
     if head == "memory":
         if argument:
             raise SettingError("memory: takes nothing after the colon")
-        return _open_memory
+        from mailkit.store.memory import MemoryStore
+
+        return MemoryStore
     if "." in head:
         return _parse_dotted(head, argument if colon else None)
     from twisted.plugin import getPlugins
@@ -78,18 +83,9 @@ def parse_store(spec: str) -> Opener:
     )
 
 
-def _open_sqlite(directory: str) -> Any:
-    from mailkit.store.sqlite import SQLiteStore
-
-    store = SQLiteStore(directory)
+def _open_sqlite(store: Any) -> Any:
     store.open()
     return store
-
-
-def _open_memory() -> Any:
-    from mailkit.store.memory import MemoryStore
-
-    return MemoryStore()
 
 
 def _open_plugin(plugin: Any, argument: str) -> Any:
