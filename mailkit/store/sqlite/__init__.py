@@ -1,17 +1,11 @@
-"""The embedded store: bodies in an append-only log, everything else in one SQLite index."""
+"""The embedded store: bodies in an append-only log, everything else in one SQLite index.
 
-from mailkit.store.sqlite.check import Report, check_store
+:func:`mailkit.store.sqlite.check.check_store` and
+:func:`mailkit.store.sqlite.repair.repair_store` are for commands, and imported where they are.
+"""
+
 from mailkit.store.sqlite.directory import SQLiteDirectory
-from mailkit.store.sqlite.repair import RepairReport, repair_store
 from mailkit.store.sqlite.settings import StoreSettings
 from mailkit.store.sqlite.store import SQLiteStore
 
-__all__ = [
-    "RepairReport",
-    "Report",
-    "SQLiteDirectory",
-    "SQLiteStore",
-    "StoreSettings",
-    "check_store",
-    "repair_store",
-]
+__all__ = ["SQLiteDirectory", "SQLiteStore", "StoreSettings"]

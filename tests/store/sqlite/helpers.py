@@ -12,7 +12,8 @@ from twisted.trial.unittest import TestCase
 
 from mailkit.model import INBOX, AppendMessage, LocalDelivery
 from mailkit.spool import Spool
-from mailkit.store.sqlite import SQLiteStore, StoreSettings, check_store
+from mailkit.store.sqlite import SQLiteStore, StoreSettings
+from mailkit.store.sqlite.check import check_store
 from mailkit.store.sqlite.mailbox import SQLiteMailbox
 
 ANN = "ann@example.org"

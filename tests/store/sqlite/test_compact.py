@@ -9,7 +9,8 @@ from twisted.internet.defer import Deferred, gatherResults
 
 from mailkit.errors import StoreUnavailable
 from mailkit.model import AppendMessage, LocalDelivery
-from mailkit.store.sqlite import SQLiteStore, StoreSettings, check_store, compact
+from mailkit.store.sqlite import SQLiteStore, StoreSettings, compact
+from mailkit.store.sqlite.check import check_store
 from mailkit.store.sqlite.maintenance import Maintenance
 
 from .helpers import ANN, BOB, StoreTestCase, message

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 
 from mailkit.model import AppendMessage, FlagOp, LocalDelivery
 from mailkit.spool import Spool
-from mailkit.store.sqlite import SQLiteStore, StoreSettings, repair_store
+from mailkit.store.sqlite import SQLiteStore, StoreSettings
+from mailkit.store.sqlite.mailbox import SQLiteMailbox
+from mailkit.store.sqlite.repair import repair_store
 
 from .helpers import ANN, BOB, StoreTestCase, message
 
@@ -69,6 +71,7 @@ class RandomTests(StoreTestCase):
         return sorted(self.dice.sample(list(uids), self.dice.randrange(1, len(uids) + 1)))
 
     async def step(self, store: SQLiteStore) -> None:
+        """Do something to some mailbox, and look at what it says of it."""
         account = self.dice.choice([ANN, BOB])
         mirror = self.mirrors[account]
         name = self.dice.choice(NAMES)
@@ -78,15 +81,8 @@ class RandomTests(StoreTestCase):
         old = dict(model)
         kind = self.dice.choice(["deliver", "append", "flags", "flags", "expunge", "copy", "move"])
         uids = self.some(sorted(model))
-        other = self.dice.choice(NAMES)
         if kind == "deliver":
-            content, flags = self.content(), self.flags()
-            spool = store.new_spool()
-            spool.write(content)
-            deliveries = [LocalDelivery(who, name, flags) for who in (ANN, BOB)]
-            results = await store.deliver(message=spool, deliveries=deliveries)
-            for who, result in zip((ANN, BOB), results, strict=True):
-                self.assertEqual(result.uid, self.mirrors[who].add(name, content, flags))
+            await self.deliver_to_both(store, name)
         elif kind == "append":
             items = [(self.content(), self.flags()) for _ in range(self.dice.randrange(1, 5))]
             appended = await mailbox.append(
@@ -94,16 +90,7 @@ class RandomTests(StoreTestCase):
             )
             self.assertEqual(list(appended.uids), [mirror.add(name, *item) for item in items])
         elif kind == "flags":
-            op, flags = self.dice.choice(list(FlagOp)), self.flags()
-            stored = await mailbox.store_flags(uids=uids, op=op, flags=flags)
-            for uid in uids:
-                had = model[uid][1]
-                new = {FlagOp.ADD: had | flags, FlagOp.REMOVE: had - flags}.get(op, flags)
-                model[uid] = (model[uid][0], new)
-            self.assertEqual(
-                [(info.uid, info.flags) for info in stored.messages],
-                [(uid, model[uid][1]) for uid in uids],
-            )
+            await self.change_flags(mailbox, model, uids)
         elif kind == "expunge":
             # Else the mailboxes stay empty.
             uids = uids[: max(1, len(uids) // 2)]
@@ -111,17 +98,7 @@ class RandomTests(StoreTestCase):
             for uid in uids:
                 del model[uid]
         else:
-            method = mailbox.copy_messages if kind == "copy" else mailbox.move_messages
-            uids = uids[:20]
-            result = await method(uids=uids, destination=other)
-            self.assertEqual(list(result.source_uids), uids)
-            moved = [model[uid] for uid in uids]
-            if kind == "move":
-                for uid in uids:
-                    del model[uid]
-            self.assertEqual(
-                list(result.destination_uids), [mirror.add(other, *item) for item in moved]
-            )
+            await self.copy_or_move(mailbox, mirror, name, uids[:20], kind == "move")
         changes = await mailbox.get_changes(since=before)
         self.assertEqual(list(changes.added), sorted(model.keys() - old.keys()))
         self.assertEqual(
@@ -130,6 +107,43 @@ class RandomTests(StoreTestCase):
         )
         self.assertTrue(old.keys() - model.keys() <= set(changes.vanished))
         self.assertFalse(set(changes.vanished) & model.keys())
+
+    async def deliver_to_both(self, store: SQLiteStore, name: str) -> None:
+        content, flags = self.content(), self.flags()
+        spool = store.new_spool()
+        spool.write(content)
+        deliveries = [LocalDelivery(who, name, flags) for who in (ANN, BOB)]
+        results = await store.deliver(message=spool, deliveries=deliveries)
+        for who, result in zip((ANN, BOB), results, strict=True):
+            self.assertEqual(result.uid, self.mirrors[who].add(name, content, flags))
+
+    async def change_flags(self, mailbox: SQLiteMailbox, model: Model, uids: list[int]) -> None:
+        op, flags = self.dice.choice(list(FlagOp)), self.flags()
+        stored = await mailbox.store_flags(uids=uids, op=op, flags=flags)
+        for uid in uids:
+            content, had = model[uid]
+            new = {FlagOp.ADD: had | flags, FlagOp.REMOVE: had - flags}.get(op, flags)
+            model[uid] = (content, new)
+        self.assertEqual(
+            [(info.uid, info.flags) for info in stored.messages],
+            [(uid, model[uid][1]) for uid in uids],
+        )
+
+    async def copy_or_move(
+        self, mailbox: SQLiteMailbox, mirror: Mirror, name: str, uids: list[int], move: bool
+    ) -> None:
+        model = mirror.mailboxes[name]
+        other = self.dice.choice(NAMES)
+        method = mailbox.move_messages if move else mailbox.copy_messages
+        result = await method(uids=uids, destination=other)
+        self.assertEqual(list(result.source_uids), uids)
+        items = [model[uid] for uid in uids]
+        if move:
+            for uid in uids:
+                del model[uid]
+        self.assertEqual(
+            list(result.destination_uids), [mirror.add(other, *item) for item in items]
+        )
 
     async def compare(self, store: SQLiteStore) -> None:
         """The store shows what the model has."""

@@ -11,7 +11,8 @@ from twisted.internet.defer import Deferred, gatherResults
 
 from mailkit.errors import StoreCorrupt
 from mailkit.model import AppendMessage, FlagOp
-from mailkit.store.sqlite import SQLiteDirectory, SQLiteStore, StoreSettings, check_store
+from mailkit.store.sqlite import SQLiteDirectory, SQLiteStore, StoreSettings
+from mailkit.store.sqlite.check import check_store
 from mailkit.store.sqlite.log import SEGMENT_HEADER, encode_header
 from mailkit.store.sqlite.schema import INDEX_NAME
 

@@ -9,14 +9,10 @@ from typing import Any
 
 from mailkit.errors import StoreUnavailable
 from mailkit.model import FlagOp, LocalDelivery, MessageInfo
-from mailkit.store.sqlite import (
-    SQLiteDirectory,
-    SQLiteStore,
-    StoreSettings,
-    check_store,
-    repair_store,
-)
+from mailkit.store.sqlite import SQLiteDirectory, SQLiteStore, StoreSettings
+from mailkit.store.sqlite.check import check_store
 from mailkit.store.sqlite.log import MAX_META
+from mailkit.store.sqlite.repair import repair_store
 from mailkit.store.sqlite.schema import INDEX_NAME
 
 from .helpers import ANN, BOB, QUIET, StoreTestCase, appended, message
