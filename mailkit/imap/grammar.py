@@ -37,6 +37,7 @@ _QUOTED = re.compile(rb'"([^"\\\r\n\x00\x80-\xff]*(?:\\["\\][^"\\\r\n\x00\x80-\x
 _ESCAPED = re.compile(rb'\\(["\\])')
 # RFC 7888 section 8; the octets follow the CRLF.
 _LITERAL = re.compile(rb"\{(\d{1,20})\+?\}\r\n")
+_END = re.compile(rb" *\Z")
 _NUMBER = re.compile(rb"\d{1,20}")
 _SEQUENCE_SET = re.compile(
     rb"(?:\d{1,10}|\*)(?::(?:\d{1,10}|\*))?(?:,(?:\d{1,10}|\*)(?::(?:\d{1,10}|\*))?)*"
@@ -83,7 +84,7 @@ class Arguments:
 
     def at_end(self) -> bool:
         """Nothing but blanks follows."""
-        return not self.data[self.position :].strip(b" ")
+        return _END.match(self.data, self.position) is not None
 
     def end(self) -> None:
         """Nothing may follow. lenient: blanks at the end of a command do no harm."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import time
 from collections.abc import Callable
 
 from hypothesis import given
@@ -226,3 +227,12 @@ class CommandTests(SynchronousTestCase):
         for octets in (b"", b" NOOP", b"+ NOOP", b"* NOOP", b"\x80 NOOP", b"\x7f\xff"):
             fault = self.assertRaises(SyntaxFault, parse_command, octets)
             self.assertNotIsInstance(fault, CommandFault)
+
+    def test_long_commands_take_linear_time(self) -> None:
+        began = time.perf_counter()
+        arguments = Arguments(b" a" * 30_000)
+        while not arguments.at_end():
+            arguments.space()
+            arguments.atom()
+        Arguments(b"1," * 30_000 + b"1").sequence_set()
+        self.assertLess(time.perf_counter() - began, 2)
