@@ -17,7 +17,7 @@ import click
 from mailkit import __version__
 from mailkit.errors import MailError
 from mailkit.tap.errors import SettingError
-from mailkit.tap.stores import DEFAULT_STORE, STORE_VARIABLE
+from mailkit.tap.stores import DEFAULT_STORE, STORE_VARIABLE, open_store, sqlite_directory
 
 #: Octets of a password, as protocols take them.
 MAX_PASSWORD = 4096
@@ -245,7 +245,7 @@ def check(store: str) -> None:
 
     A server may be running. The exit code is 1 when something is damaged.
     """
-    path = _sqlite_directory(store)
+    path = _existing_directory(store)
     from mailkit.store.sqlite.check import check_store
 
     with _refusals(store):
@@ -267,7 +267,7 @@ def repair(store: str) -> None:
 
     No server may be running.
     """
-    path = _sqlite_directory(store)
+    path = _existing_directory(store)
     from mailkit.store.sqlite.repair import repair_store
 
     with _refusals(store):
@@ -284,7 +284,7 @@ def compact(store: str) -> None:
 
     A running server does so by itself; this is for a store that no server has open.
     """
-    path = _sqlite_directory(store)
+    path = _existing_directory(store)
     from mailkit.store.sqlite import SQLiteStore
 
     async def work() -> None:
@@ -364,28 +364,27 @@ def _refusals(about: str) -> Iterator[None]:
         raise click.ClickException(f"{about}: {error.text}") from error
 
 
-def _sqlite_directory(store: str) -> str:
-    """The directory of a store in SQLite that must exist."""
-    scheme, _, path = store.partition(":")
+def _existing_directory(store: str) -> str:
+    """The directory of a store in SQLite, which must exist."""
     with _refusals(store):
-        if scheme != "sqlite" or not path:
+        path = sqlite_directory(store)
+        if path is None:
             raise SettingError("this command is for stores in SQLite: sqlite:DIR")
         _check_exists(path)
     return path
 
 
 def _open_directory(store: str, make: bool) -> Any:
-    scheme, _, path = store.partition(":")
-    if scheme == "sqlite" and path:
+    path = sqlite_directory(store)
+    if path is not None:
         if not make:
             _check_exists(path)
         from mailkit.store.sqlite import SQLiteDirectory
 
         return SQLiteDirectory(path)
     from mailkit.interfaces import IDirectoryAdmin
-    from mailkit.tap.stores import open_store
 
-    if scheme == "memory":
+    if store.partition(":")[0] == "memory":
         raise SettingError("the accounts of memory: are inside the server; give it --auth instead")
     opened = open_store(store)
     if not IDirectoryAdmin.providedBy(opened):

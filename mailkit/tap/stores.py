@@ -56,13 +56,12 @@ def parse_store(spec: str) -> Opener:
     :raises SettingError: nothing has that name.
     """
     head, colon, argument = spec.partition(":")
-    if head == "sqlite":
-        if not argument:
-            raise SettingError("sqlite needs a directory, as in sqlite:/var/lib/mailkit")
+    directory = sqlite_directory(spec)
+    if directory is not None:
         # Loaded now: after a change of user or a chroot it might not be readable.
         from mailkit.store.sqlite import SQLiteStore
 
-        return lambda: _open_sqlite(SQLiteStore(argument))
+        return lambda: _open_sqlite(SQLiteStore(directory))
     if head == "memory":
         if argument:
             raise SettingError("memory: takes nothing after the colon")
@@ -81,6 +80,19 @@ def parse_store(spec: str) -> Opener:
     raise SettingError(
         f"there is no store {spec!r}; known are {', '.join(known)} and dotted.name[:argument]"
     )
+
+
+def sqlite_directory(spec: str) -> str | None:
+    """The directory of ``sqlite:DIR``, where DIR may begin with ``~``; None for other stores.
+
+    :raises SettingError: the directory is missing.
+    """
+    scheme, _, directory = spec.partition(":")
+    if scheme != "sqlite":
+        return None
+    if not directory:
+        raise SettingError("sqlite needs a directory, as in sqlite:/var/lib/mailkit")
+    return os.path.expanduser(directory)
 
 
 def _open_sqlite(store: Any) -> Any:

@@ -17,6 +17,7 @@ from mailkit.tap.stores import (
     default_store,
     open_store,
     parse_store,
+    sqlite_directory,
 )
 
 #: What tests name as ``tests.tap.test_stores.NAME``.
@@ -61,6 +62,12 @@ class StoreTests(SynchronousTestCase):
     def test_sqlite_needs_a_directory(self) -> None:
         self.check("sqlite:", "sqlite:/var/lib/mailkit")
         self.check("sqlite", "sqlite:/var/lib/mailkit")
+
+    def test_sqlite_below_the_home_directory(self) -> None:
+        with mock.patch.dict("os.environ", {"HOME": "/home/ann"}):
+            self.assertEqual(sqlite_directory("sqlite:~/mail"), "/home/ann/mail")
+        self.assertEqual(sqlite_directory("sqlite:mail"), "mail")
+        self.assertIsNone(sqlite_directory("memory:"))
 
     def test_parsing_opens_nothing(self) -> None:
         parse_store("sqlite:/nonexistent/place")
