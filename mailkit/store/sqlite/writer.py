@@ -15,6 +15,7 @@ from __future__ import annotations
 import queue
 import sqlite3
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -219,9 +220,17 @@ class Writer:
     def _collect(self) -> tuple[list[_Entry], bool]:
         """Wait for an operation, then take all that wait; nothing when lazy ones waited enough."""
         entry = _WAKE
+        lazy_until: float | None = None
         while entry is _WAKE:
+            left = None
+            if self._lazy:
+                # From the first one on, however many follow it.
+                lazy_until = lazy_until or time.monotonic() + LAZY_DELAY
+                left = lazy_until - time.monotonic()
+                if left <= 0 or len(self._lazy) >= MAX_LAZY:
+                    return [], False
             try:
-                entry = self._queue.get(timeout=LAZY_DELAY if self._lazy else None)
+                entry = self._queue.get(timeout=left)
             except queue.Empty:
                 return [], False
         entries: list[_Entry] = []

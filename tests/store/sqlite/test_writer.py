@@ -8,6 +8,7 @@ import sqlite3
 from unittest import mock
 
 from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.task import LoopingCall
 
 from mailkit.errors import (
     LimitExceeded,
@@ -17,7 +18,7 @@ from mailkit.errors import (
 from mailkit.model import AppendMessage, FlagOp, LocalDelivery
 from mailkit.store.sqlite import SQLiteStore, StoreSettings, states
 from mailkit.store.sqlite.transaction import Transaction
-from mailkit.store.sqlite.writer import Operation
+from mailkit.store.sqlite.writer import LAZY_DELAY, Operation
 
 from .helpers import ANN, BOB, StoreTestCase, appended, message
 
@@ -61,6 +62,24 @@ class GroupingTests(StoreTestCase):
         await gatherResults([first, *others])
         self.assertEqual((self.flushes, writer.commits - commits), (2, 2))
         self.assertEqual(len(await self.contents(store, BOB)), 50)
+
+    async def test_lazy_changes_that_keep_coming_are_made(self) -> None:
+        store = await self.make_store()
+        writer = store.core.writer
+        made: list[object] = []
+
+        class Lazy(Operation[None]):
+            def run(self, tx: Transaction) -> None:
+                made.append(self)
+
+        def submit() -> None:
+            writer.submit_lazy(Lazy())
+
+        # Each comes before the last one's delay has passed.
+        coming = LoopingCall(submit)
+        coming.start(LAZY_DELAY / 4)
+        self.addCleanup(lambda: coming.running and coming.stop())
+        await self.wait_until(lambda: bool(made))
 
     async def test_different_changes_share_one_commit_and_fail_alone(self) -> None:
         store = await self.make_store(flush=self.flush)
