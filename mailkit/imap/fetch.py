@@ -21,7 +21,7 @@ from mailkit.imap.render import (
     render_internal_date,
     render_recent_flags,
 )
-from mailkit.mime import Header
+from mailkit.mime import Header, body_from_bodystructure
 from mailkit.model import SUMMARY_FIELDS, MessageInfo, MessageSummary
 
 #: Items of one FETCH: each body section is one.
@@ -226,6 +226,10 @@ def _body_structure(rows: Sequence[MessageSummary]) -> Iterable[bytes]:
     return map(itemgetter(2), rows)
 
 
+def _body(rows: Sequence[MessageSummary]) -> Iterable[bytes]:
+    return map(body_from_bodystructure, map(itemgetter(2), rows))
+
+
 FLAGS_COLUMN = Column(b"FLAGS (%b)", _flags)
 _COLUMNS = {
     b"UID": Column(b"UID %d", _uid),
@@ -234,6 +238,7 @@ _COLUMNS = {
     b"RFC822.SIZE": Column(b"RFC822.SIZE %d", _size),
     b"ENVELOPE": Column(b"ENVELOPE %b", _envelope, summary=True),
     b"BODYSTRUCTURE": Column(b"BODYSTRUCTURE %b", _body_structure, summary=True),
+    b"BODY": Column(b"BODY %b", _body, summary=True),
 }
 
 

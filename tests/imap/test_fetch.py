@@ -173,9 +173,9 @@ class PlanTests(SynchronousTestCase):
             b'BODY[HEADER.FIELDS ("x%dy")]',
             b"BODY[HEADER.FIELDS.NOT (To)]",
             b"BODY[1.HEADER.FIELDS (To)]",
-            b"BODY",
         ):
             self.assertTrue(Plan(parse(octets), True, False).by_message, octets)
+        self.assertFalse(Plan(parse(b"FULL"), True, False).by_message)
         self.assertTrue(Plan(parse(b"ENVELOPE"), False, False).by_message)
 
     def test_recent(self) -> None:
