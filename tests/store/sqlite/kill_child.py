@@ -30,7 +30,7 @@ SETTINGS = StoreSettings(
     maintenance_interval=0.02,
     garbage_ratio=0.2,
 )
-WORKERS = 8
+WORKERS = 6
 
 
 def content(key: str) -> bytes:

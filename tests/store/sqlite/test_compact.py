@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred, gatherResults
 
 from mailkit.errors import StoreUnavailable
 from mailkit.model import AppendMessage, LocalDelivery
-from mailkit.store.sqlite import SQLiteStore, StoreSettings, compact
+from mailkit.store.sqlite import SQLiteStore, StoreSettings, compact, maintenance
 from mailkit.store.sqlite.check import check_store
 from mailkit.store.sqlite.maintenance import Maintenance
 
@@ -226,6 +226,21 @@ class CompactTests(StoreTestCase):
         self.assertIn(name, self.log_files())
         self.assertEqual(await self.read(inbox, 2), contents[1])
         self.assertEqual(len(check_store(self.directory).problems), 1)
+
+    async def test_the_index_shrinks_too(self) -> None:
+        self.patch(maintenance, "MIN_FREE_PAGES", 10)
+        store = await self.make_store(settings=SETTINGS)
+        await self.fill(store, 400, 100)
+        inbox = await self.mailbox(store)
+        await inbox.get_summaries(uids=range(1, 401))
+        await inbox.expunge(uids=range(1, 400))
+        await store.compact()
+        (pages,) = store.connection().execute("PRAGMA page_count").fetchone()
+        (free,) = store.connection().execute("PRAGMA freelist_count").fetchone()
+        self.assertLess(free * 4, pages)
+        self.assertEqual(await self.contents(store), [message(399, 100)])
+        await self.close_store(store)
+        self.check()
 
     async def test_history_is_forgotten_when_there_is_too_much(self) -> None:
         store = await self.make_store(settings=SETTINGS)

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from mailkit.store.sqlite import SQLiteStore
+from mailkit.store.sqlite.repair import repair_store
+from mailkit.store.sqlite.schema import INDEX_NAME
 
 from .helpers import StoreTestCase
 from .kill_child import SETTINGS, WORKERS, content
@@ -93,7 +95,7 @@ class KillTests(StoreTestCase):
         states: list[State] = [[] for _ in range(WORKERS)]
         answered = 0
         for turn in range(ROUNDS):
-            said = self.run_and_kill(f"round{turn}", dice.uniform(0.005, 0.5))
+            said = self.run_and_kill(f"round{turn}", dice.uniform(0.005, 0.25))
             pending: dict[int, list[Any]] = {}
             for line in said.split(b"\n")[:-1]:
                 word, number, *operation = json.loads(line)
@@ -115,3 +117,10 @@ class KillTests(StoreTestCase):
             await self.close_store(store)
             self.check()
         self.assertGreater(answered, 100)
+        # After all that, log and journal still know everything.
+        os.unlink(os.path.join(self.directory, INDEX_NAME))
+        repair_store(self.directory)
+        self.check()
+        store = self.open_store(SETTINGS)
+        for number in range(WORKERS):
+            self.assertEqual(await self.read_state(store, number), states[number])
