@@ -14,6 +14,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from mailkit.store.sqlite import SQLiteStore
 from mailkit.store.sqlite.repair import repair_store
 from mailkit.store.sqlite.schema import INDEX_NAME
@@ -47,6 +49,7 @@ def apply(state: State, kind: str, what: list[Any], flags: list[str]) -> State:
     ]
 
 
+@pytest.mark.slow
 class KillTests(StoreTestCase):
     timeout = 120
 

@@ -7,6 +7,7 @@ import random
 import shutil
 from typing import NamedTuple
 
+import pytest
 from twisted.internet.defer import Deferred, gatherResults
 
 from mailkit.errors import StoreCorrupt
@@ -35,6 +36,7 @@ class Synced(NamedTuple):
     answered: list[list[bytes]]
 
 
+@pytest.mark.slow
 class PowerLossTests(StoreTestCase):
     timeout = 120
 
