@@ -27,7 +27,6 @@ from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IProtocolFactory, IReactorTime, IStreamServerEndpoint
 from twisted.internet.task import deferLater
-from twisted.logger import Logger
 from twisted.protocols.tls import TLSMemoryBIOFactory
 
 from mailkit._typing import override
@@ -79,8 +78,6 @@ class MailService(MultiService):
     :param detail_to_mailbox: mail for ann+lists@ goes to Ann's mailbox lists where there is one.
     :raises SettingError: the store's name or the certificate is wrong.
     """
-
-    log = Logger()
 
     #: Seconds that connections have to end when the service stops.
     stop_timeout = 5.0
@@ -193,8 +190,8 @@ class MailService(MultiService):
 
         :raises StartError: the store cannot be opened, or a port cannot be bound.
         """
-        self._open()
         try:
+            self._open()
             super().startService()  # type: ignore[no-untyped-call]
         except StartError:
             self.stopService()

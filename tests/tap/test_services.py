@@ -48,8 +48,10 @@ class CountingStore(MemoryStore):
 class AddresslessStore:
     """A backend that only shows mail."""
 
+    closed = False
+
     async def close(self) -> None:
-        return None
+        AddresslessStore.closed = True
 
 
 def make_locked() -> None:
@@ -213,10 +215,14 @@ class StartTests(ServiceTestCase):
         self.assertIn("cannot take mail", str(error))
 
     def test_a_store_without_accounts_needs_a_checker(self) -> None:
-        service = self.make(AddresslessStore())
+        AddresslessStore.closed = False
+        service = self.make(f"{HERE}.AddresslessStore")
         service.add_imap("tcp:1")
         error = self.assertRaises(StartError, service.startService)
         self.assertIn("needs a checker", str(error))
+        self.reactor.advance(0)
+        self.reactor.advance(0)
+        self.assertTrue(AddresslessStore.closed)
 
 
 class StopTests(ServiceTestCase):
