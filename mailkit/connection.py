@@ -8,9 +8,8 @@ commands leave in one write. No command begins while the client does not read it
 
 from __future__ import annotations
 
-import types
 from abc import ABC, abstractmethod
-from collections.abc import Coroutine, Generator
+from collections.abc import Coroutine
 from typing import Any, TypeVar, cast
 
 from twisted.cred.credentials import ICredentials, UsernamePassword
@@ -19,12 +18,10 @@ from twisted.cred.portal import Portal
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import (
     IAddress,
-    IDelayedCall,
     IHalfCloseableProtocol,
     IPushProducer,
     IReactorTime,
     ISSLTransport,
-    ITransport,
 )
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.logger import Logger
@@ -32,6 +29,8 @@ from twisted.python.failure import Failure
 from zope.interface import Interface, implementer
 
 from mailkit._typing import override
+from mailkit.coroutines import go_on
+from mailkit.deadlines import Deadlines
 from mailkit.errors import AuthenticationFailed, AuthorizationFailed
 from mailkit.model import ConnectionInfo
 from mailkit.wire.buffer import InputBuffer
@@ -76,11 +75,16 @@ class CommandConnection(Protocol, ABC):
         self._input_paused = False
         self._gate: Deferred[None] | None = None
         self._output_paused = False
-        self._timer: IDelayedCall | None = None
+        # The second in which the time is looked at; None for never.
+        self._deadline: int | None = None
         self._last_activity = 0.0
         self._turn_started = 0.0
         self._failed_logins = 0
         self._logout: Any = None
+        # What is known of the client's address; forgotten when it may have changed.
+        self._info: ConnectionInfo | None = None
+        self._encrypted: bool | None = None
+        self._heard = False
 
     # What a subclass gives.
 
@@ -124,7 +128,9 @@ class CommandConnection(Protocol, ABC):
     @property
     def encrypted(self) -> bool:
         """The connection is under TLS."""
-        return ISSLTransport.providedBy(self.transport)
+        if self._encrypted is None:
+            self._encrypted = bool(ISSLTransport.providedBy(self.transport))
+        return self._encrypted
 
     @property
     def closing(self) -> bool:
@@ -135,20 +141,21 @@ class CommandConnection(Protocol, ABC):
         """Under TLS, from loopback, or where the operator says so (RFC 4954 section 4)."""
         if self.encrypted or self.factory.allow_plaintext_passwords:
             return True
-        host = self.info().peer
-        return not host or host.startswith("127.") or host in ("::1", "::ffff:127.0.0.1")
+        info = self._info
+        host = _host_and_port(self.transport.getPeer())[0] if info is None else info.peer
+        return _is_loopback(host)
 
     def info(self) -> ConnectionInfo:
         """Where the connection comes from, as it stands now."""
-        peer, local = self.transport.getPeer(), self.transport.getHost()
-        return ConnectionInfo(
-            protocol=self.protocol_name,
-            peer=getattr(peer, "host", "") or "",
-            peer_port=getattr(peer, "port", 0) or 0,
-            local=getattr(local, "host", "") or "",
-            local_port=getattr(local, "port", 0) or 0,
-            tls=self.encrypted,
-        )
+        if self._info is not None:
+            return self._info
+        peer = _host_and_port(self.transport.getPeer())
+        local = _host_and_port(self.transport.getHost())
+        info = ConnectionInfo(self.protocol_name, *peer, *local, self.encrypted)
+        if self._heard:
+            # Not before: a proxy's first octets may tell another address.
+            self._info = info
+        return info
 
     # Called by Twisted.
 
@@ -162,7 +169,7 @@ class CommandConnection(Protocol, ABC):
             self.refuse()
             self.close()
             return
-        self._arm_timer()
+        self._look_after(self.idle_timeout())
         self.greet()
         self.flush()
 
@@ -170,6 +177,7 @@ class CommandConnection(Protocol, ABC):
     def dataReceived(self, data: bytes) -> None:
         if self._closing:
             return
+        self._heard = True
         self._touch()
         self.buffer.feed(data)
         self.pump()
@@ -187,9 +195,8 @@ class CommandConnection(Protocol, ABC):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._lost = self._closing = True
         self._output.clear()
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        if self._deadline is not None:
+            self.factory.deadlines.remove(self, self._deadline)
         self.factory.release(self)
         gate, self._gate = self._gate, None
         running, self._running = self._running, None
@@ -280,13 +287,7 @@ class CommandConnection(Protocol, ABC):
 
     async def _next_turn(self) -> None:
         """Let the reactor serve others once."""
-        turn: Deferred[None] = Deferred()
-        call = self.clock.callLater(0, turn.callback, None)
-        try:
-            await turn
-        finally:
-            if call.active():
-                call.cancel()
+        await self.pause(0)
         self._turn_started = self.clock.seconds()
 
     def _limit_input(self) -> None:
@@ -365,8 +366,8 @@ class CommandConnection(Protocol, ABC):
         # Under TLS a registered producer would keep the connection open.
         self.transport.unregisterProducer()
         self.transport.loseConnection()
-        self._last_activity = self.clock.seconds()
-        self._rearm(self.factory.close_timeout)
+        self._touch()
+        self._look_after(self.factory.close_timeout)
 
     def shut_down(self) -> None:
         """The server stops: end the connection once the command at work is answered."""
@@ -383,29 +384,31 @@ class CommandConnection(Protocol, ABC):
             self.transport.abortConnection()
 
     def _touch(self) -> None:
-        self._last_activity = self._turn_started = self.clock.seconds()
+        self._last_activity = self._turn_started = self.factory.clock.seconds()
 
-    def _arm_timer(self) -> None:
-        if self._timer is None:
-            self._timer = self.clock.callLater(self.idle_timeout(), self._check_idle)
+    def _look_after(self, delay: float) -> None:
+        """Look at the time after so many seconds; whoever looks too early looks again later."""
+        when = self.factory.clock.seconds() + delay
+        deadlines = self.factory.deadlines
+        if self._deadline is not None:
+            if self._deadline <= when:
+                return
+            deadlines.remove(self, self._deadline)
+        self._deadline = deadlines.add(self, when)
 
-    def _rearm(self, delay: float) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = self.clock.callLater(delay, self._check_idle)
-
-    def _check_idle(self) -> None:
-        # One timer a connection, re-armed when it fires: activity costs only a time stamp.
-        self._timer = None
-        if self._closing:
-            self.abort()
+    def deadline_reached(self) -> None:
+        self._deadline = None
+        if self._lost:
             return
-        left = self._last_activity + self.idle_timeout() - self.clock.seconds()
+        timeout = self.factory.close_timeout if self._closing else self.idle_timeout()
+        left = self._last_activity + timeout - self.factory.clock.seconds()
         if left > 0:
-            self._timer = self.clock.callLater(left, self._check_idle)
+            self._look_after(left)
+        elif self._closing:
+            self.abort()
         elif self._running is not None and not self._output_paused:
             # The silence is ours: a command is still at work.
-            self._arm_timer()
+            self._look_after(timeout)
         elif self._output_paused:
             self.log.info("client does not read", protocol=self.protocol_name)
             self.abort()
@@ -416,7 +419,7 @@ class CommandConnection(Protocol, ABC):
     def set_idle_timer(self) -> None:
         """The result of :meth:`idle_timeout` may have become shorter: look again then."""
         self._touch()
-        self._rearm(self.idle_timeout())
+        self._look_after(self.idle_timeout())
 
     # TLS and login.
 
@@ -428,6 +431,7 @@ class CommandConnection(Protocol, ABC):
         self.flush()
         self.buffer.clear()
         self.transport.startTLS(self.factory.tls_context)
+        self._info = self._encrypted = None
 
     @property
     def can_start_tls(self) -> bool:
@@ -542,6 +546,8 @@ class CommandFactory(Factory):
         self.allow_plaintext_passwords = allow_plaintext_passwords
         #: Connections, with the address that each is counted under.
         self.connections: dict[CommandConnection, str] = {}
+        #: When to look at the connections' times.
+        self.deadlines = Deadlines(clock)
         self._by_address: dict[str, int] = {}
 
     @override
@@ -552,7 +558,7 @@ class CommandFactory(Factory):
 
     def admit(self, connection: CommandConnection) -> bool:
         """Count a new connection; false when there are too many."""
-        host = _host(connection.transport)
+        host, _ = _host_and_port(connection.transport.getPeer())
         count = self._by_address.get(host, 0) + 1
         self._by_address[host] = count
         self.connections[connection] = host
@@ -569,28 +575,21 @@ class CommandFactory(Factory):
             self._by_address[host] = count
         else:
             del self._by_address[host]
+            self._stop_timer()
+
+    @override
+    def stopFactory(self) -> None:
+        self._stop_timer()
+
+    def _stop_timer(self) -> None:
+        # While a port is open, the next connection comes soon.
+        if not self.connections and not self.numPorts:
+            self.deadlines.stop_timer()
 
 
-@types.coroutine
-def go_on(coroutine: Coroutine[Any, Any, Any], awaited: Any) -> Generator[Any, Any, Any]:
-    """The rest of a coroutine that was begun by hand (``send(None)``) and waits for ``awaited``."""
-    try:
-        while True:
-            try:
-                result = yield awaited
-            except GeneratorExit:
-                coroutine.close()
-                raise
-            except BaseException as error:
-                awaited = coroutine.throw(error)
-            else:
-                awaited = coroutine.send(result)
-    except StopIteration as stop:
-        return stop.value
-
-
-def _host(transport: ITransport) -> str:
-    return getattr(transport.getPeer(), "host", "") or ""
+def _host_and_port(address: Any) -> tuple[str, int]:
+    """Empty and 0 for a UNIX socket."""
+    return getattr(address, "host", "") or "", getattr(address, "port", 0) or 0
 
 
 def _is_loopback(host: str) -> bool:

@@ -338,6 +338,35 @@ class TimeTests(ConnectionTestCase):
         self.clock.advance(1)
         self.assertEqual(transport.read(), b"too slow\n")
 
+    def test_timer_of_a_listening_factory_outlives_connections(self) -> None:
+        self.factory.doStart()
+        connection, _ = self.talk()
+        self.lose(connection)
+        self.assertEqual(len(self.clock.getDelayedCalls()), 1)
+        connection, transport = self.talk()
+        self.clock.advance(self.factory.timeout)
+        self.assertEqual(transport.read(), b"too slow\n")
+        self.factory.doStop()
+        self.assertEqual(len(self.clock.getDelayedCalls()), 1)
+        self.lose(connection)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_timer_ends_with_the_last_port(self) -> None:
+        self.factory.doStart()
+        connection, _ = self.talk()
+        self.lose(connection)
+        self.factory.doStop()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_closing_connection_has_its_time(self) -> None:
+        connection, transport = self.talk()
+        self.clock.advance(self.factory.timeout - 1)
+        connection.dataReceived(b"QUIT\n")
+        self.clock.advance(self.factory.close_timeout - 1)
+        self.assertFalse(transport.aborting)
+        self.clock.advance(1)
+        self.assertTrue(transport.aborting)
+
 
 class ManyTests(ConnectionTestCase):
     def test_too_many_connections(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from twisted.internet.address import UNIXAddress
+from twisted.internet.address import IPv4Address, UNIXAddress
 from twisted.internet.defer import Deferred
 
 from tests.line_protocol import ConnectionTestCase, LineFactory, Transport
@@ -95,6 +95,16 @@ class PlaintextTests(ConnectionTestCase):
         info = connection.info()
         self.assertEqual((info.protocol, info.peer, info.peer_port), ("lines", "192.0.2.1", 54321))
         self.assertFalse(info.tls)
+
+    def test_address_that_a_proxy_tells_in_its_first_octets(self) -> None:
+        transport = Transport("127.0.0.1")
+        connection, _ = self.connect(transport)
+        self.assertTrue(connection.may_send_plaintext_passwords())
+        self.assertEqual(connection.info().peer, "127.0.0.1")
+        transport.peerAddr = IPv4Address("TCP", "192.0.2.7", 1234)
+        connection.dataReceived(b"ECHO 1\n")
+        self.assertEqual(connection.info().peer, "192.0.2.7")
+        self.assertFalse(connection.may_send_plaintext_passwords())
 
 
 class StartTLSTests(ConnectionTestCase):

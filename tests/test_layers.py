@@ -33,6 +33,8 @@ WIRE = "mailkit.wire mailkit.wire.*"
 VALUES = f"mailkit._typing mailkit.errors mailkit.spool mailkit.query mailkit.model {WIRE}"
 MIME = "mailkit.mime mailkit.mime.* mailkit.matching"
 CONTRACTS = f"{VALUES} mailkit.interfaces"
+#: What the loop that all protocols share is made of.
+LOOP_PARTS = "mailkit.coroutines mailkit.deadlines"
 PURE = f"{VALUES} {MIME}"
 #: The parts of a protocol that know no connection. ``*`` is one protocol: see `own_package`.
 PROTOCOL_PURE = (
@@ -51,11 +53,12 @@ RULES = (
     Rule("mailkit.mime mailkit.mime.*", f"{VALUES} mailkit.mime mailkit.mime.*"),
     Rule("mailkit.matching", f"{VALUES} mailkit.mime mailkit.mime.*"),
     Rule("mailkit.interfaces", VALUES, "zope.interface"),
-    Rule("mailkit.connection", CONTRACTS, "twisted zope.interface"),
+    Rule(LOOP_PARTS, others="twisted"),
+    Rule("mailkit.connection", f"{CONTRACTS} {LOOP_PARTS}", "twisted zope.interface"),
     Rule(PROTOCOL_PURE, f"{PURE} {PROTOCOL_PURE}"),
     Rule(
         "mailkit.smtp mailkit.smtp.* mailkit.pop3 mailkit.pop3.* mailkit.imap mailkit.imap.*",
-        f"mailkit {CONTRACTS} {MIME} mailkit.connection {{own}} {{own}}.*",
+        f"mailkit {CONTRACTS} {MIME} mailkit.connection {LOOP_PARTS} {{own}} {{own}}.*",
         "twisted zope.interface",
     ),
     Rule(
@@ -65,7 +68,7 @@ RULES = (
     ),
     Rule(
         "mailkit.auth mailkit.auth.*",
-        f"{CONTRACTS} mailkit.auth mailkit.auth.*",
+        f"{CONTRACTS} mailkit.coroutines mailkit.auth mailkit.auth.*",
         "twisted zope.interface argon2",
     ),
     Rule(

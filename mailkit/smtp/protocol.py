@@ -21,11 +21,11 @@ from twisted.cred.credentials import Anonymous, UsernamePassword
 from twisted.cred.error import LoginFailed
 from twisted.cred.portal import Portal
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
 
 from mailkit._typing import override
-from mailkit.connection import CommandConnection, CommandFactory, go_on
+from mailkit.connection import CommandConnection, CommandFactory
+from mailkit.coroutines import go_on
 from mailkit.errors import MailError
 from mailkit.interfaces import IMessageDelivery, ISpooling
 from mailkit.mime.dates import format_date
@@ -74,8 +74,6 @@ class SMTPProtocol(CommandConnection):
         self._content: ContentReader | None = None
         self._delivering: Deferred[Reply] | None = None
         self._client: ConnectionInfo | None = None
-        #: A timer that is known to fire soon enough for DATA.
-        self._data_timer: IDelayedCall | None = None
 
     # What handlers ask for.
 
@@ -153,13 +151,7 @@ class SMTPProtocol(CommandConnection):
             raise Refused(*replies.NO_SPACE) from None
         self._content = self.new_content(spool)
         self.session.phase = CONTENT
-        timer = self._timer
-        if timer is not self._data_timer:
-            # One that fires soon enough is left alone: it looks at the time of the last octet.
-            self._data_timer = timer
-            if timer is None or timer.getTime() > self.clock.seconds() + self.factory.data_timeout:
-                self.set_idle_timer()
-                self._data_timer = self._timer
+        self.set_idle_timer()
 
     def _new_spool(self) -> Spool:
         if ISpooling.providedBy(self.delivery):
