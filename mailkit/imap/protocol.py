@@ -26,8 +26,8 @@ from mailkit.errors import MailError, NoSuchMailbox
 from mailkit.imap import render
 from mailkit.imap.grammar import Command, CommandFault, SyntaxFault, parse_command
 from mailkit.imap.handlers.append import AppendInProgress, begin_append, end_append
-from mailkit.imap.handlers.registry import CAPABILITIES, VERBS
-from mailkit.imap.handlers.table import Verb
+from mailkit.imap.handlers.registry import VERBS, capability_list
+from mailkit.imap.handlers.table import Facts, Verb
 from mailkit.imap.reader import (
     CommandOctets,
     CommandReader,
@@ -39,7 +39,7 @@ from mailkit.imap.reader import (
 from mailkit.imap.replies import response_code
 from mailkit.imap.session import MailboxGone, Selection
 from mailkit.imap.state import State
-from mailkit.interfaces import IMailAccount
+from mailkit.interfaces import IMailAccount, IMailboxAdmin
 from mailkit.wire.buffer import LineTooLong
 
 _Waiting: TypeAlias = Coroutine[Any, Any, None] | None
@@ -374,8 +374,15 @@ class IMAPProtocol(CommandConnection):
             self.ok(text, code)
 
     def capabilities(self) -> bytes:
-        """What the server can do for this client now (RFC 3501 section 7.2.1)."""
-        return b" ".join(capability.name for capability in CAPABILITIES if capability.offered(self))
+        """What the server can do for this client now."""
+        return capability_list(
+            Facts(
+                logged_in=self.account is not None,
+                can_start_tls=self.can_start_tls,
+                takes_passwords=self.may_send_plaintext_passwords(),
+                has_mailbox_admin=IMailboxAdmin.providedBy(self.account),
+            )
+        )
 
     # State.
 

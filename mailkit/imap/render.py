@@ -98,7 +98,9 @@ def _end(number: int) -> bytes:
 
 def line(text: str) -> bytes:
     """Text for a person, fit for one response line (RFC 3501 section 9, ``text``)."""
-    clean = "".join(c if " " <= c <= "~" else "?" for c in text)
+    clean = text
+    if not (text.isascii() and text.isprintable()):
+        clean = "".join(c if " " <= c <= "~" else "?" for c in text)
     # It may not be empty, nor look like a response code.
     return clean.lstrip("[ ").encode("ascii") or b"-"
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from mailkit.errors import MailError, PermissionDenied
 from mailkit.imap import render
 from mailkit.imap.grammar import Arguments, Command, SyntaxFault
-from mailkit.imap.handlers.table import AUTHENTICATED, Capability, Verb, Waiting, after_login
+from mailkit.imap.handlers.table import AUTHENTICATED, Capability, Facts, Verb, Waiting, after_login
 from mailkit.imap.listing import Listed, Listing, list_subscribed
 from mailkit.imap.session import Selection
 from mailkit.interfaces import IMailAccount, IMailbox, IMailboxAdmin
@@ -379,8 +379,8 @@ VERBS: Mapping[bytes, Verb] = {
 }
 
 
-def _may_create(connection: IMAPProtocol) -> bool:
-    return IMailboxAdmin.providedBy(connection.account)
+def _may_create(facts: Facts) -> bool:
+    return facts.has_mailbox_admin
 
 
 CAPABILITIES: Sequence[Capability] = (

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from mailkit.errors import AuthenticationFailed, AuthorizationFailed
 from mailkit.imap.grammar import Command, SyntaxFault
-from mailkit.imap.handlers.table import NOT_AUTHENTICATED, Capability, Verb, Waiting
+from mailkit.imap.handlers.table import NOT_AUTHENTICATED, Capability, Facts, Verb, Waiting
 from mailkit.interfaces import IMailAccount
 from mailkit.wire.sasl import (
     MECHANISMS,
@@ -111,20 +111,20 @@ async def _log_in(connection: IMAPProtocol, secret: SASLPassword, text: str) -> 
     connection.ok(text, b"CAPABILITY " + connection.capabilities())
 
 
-def _may_start_tls(connection: IMAPProtocol) -> bool:
-    return connection.account is None and connection.can_start_tls
+def _before_login(facts: Facts) -> bool:
+    return not facts.logged_in
 
 
-def _login_disabled(connection: IMAPProtocol) -> bool:
-    return connection.account is None and not connection.may_send_plaintext_passwords()
+def _may_start_tls(facts: Facts) -> bool:
+    return not facts.logged_in and facts.can_start_tls
 
 
-def _may_authenticate(connection: IMAPProtocol) -> bool:
-    return connection.account is None and connection.may_send_plaintext_passwords()
+def _login_disabled(facts: Facts) -> bool:
+    return not facts.logged_in and not facts.takes_passwords
 
 
-def _before_login(connection: IMAPProtocol) -> bool:
-    return connection.account is None
+def _may_authenticate(facts: Facts) -> bool:
+    return not facts.logged_in and facts.takes_passwords
 
 
 VERBS: Mapping[bytes, Verb] = {

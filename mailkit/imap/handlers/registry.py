@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 from mailkit.imap.handlers import any as any_state
 from mailkit.imap.handlers import append, authenticated, fetch, not_authenticated, search, selected
-from mailkit.imap.handlers.table import Capability, Verb
+from mailkit.imap.handlers.table import Capability, Facts, Verb
 
 #: Commands by name in capitals.
 VERBS: Mapping[bytes, Verb] = {
@@ -26,3 +27,9 @@ CAPABILITIES: Sequence[Capability] = (
     *authenticated.CAPABILITIES,
     *selected.CAPABILITIES,
 )
+
+
+@lru_cache(maxsize=64)
+def capability_list(facts: Facts) -> bytes:
+    """What CAPABILITY tells a client (RFC 3501 section 7.2.1)."""
+    return b" ".join(capability.name for capability in CAPABILITIES if capability.offered(facts))

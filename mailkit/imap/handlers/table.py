@@ -35,18 +35,29 @@ class Verb(NamedTuple):
     by_uid: bool = False
 
 
-def always(connection: IMAPProtocol) -> bool:
+class Facts(NamedTuple):
+    """All that decides what a client is offered."""
+
+    logged_in: bool
+    can_start_tls: bool
+    #: Passwords may be sent over the connection as it is.
+    takes_passwords: bool
+    #: The account's mailboxes can be made and changed.
+    has_mailbox_admin: bool
+
+
+def always(facts: Facts) -> bool:
     """For a capability that every client is offered."""
     return True
 
 
-def after_login(connection: IMAPProtocol) -> bool:
+def after_login(facts: Facts) -> bool:
     """For a capability that says nothing before login."""
-    return connection.account is not None
+    return facts.logged_in
 
 
 class Capability(NamedTuple):
     """A word of the CAPABILITY response."""
 
     name: bytes
-    offered: Callable[[IMAPProtocol], bool] = always
+    offered: Callable[[Facts], bool] = always
