@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Any, ClassVar
 
 from twisted.copyright import version as twisted_version
+from twisted.cred.checkers import InMemoryUsernamePasswordDatabaseDontUse
 from twisted.cred.credentials import IUsernamePassword
 from twisted.cred.strcred import AuthOptionMixin
 from twisted.python import usage
@@ -132,6 +133,16 @@ class MailOptions(usage.Options, AuthOptionMixin):
             super().opt_auth(description)  # type: ignore[no-untyped-call]
         except usage.UsageError as error:
             raise usage.UsageError(f"{self.place('auth')} {description}: {error}") from error
+
+    @override
+    def addChecker(self, checker: Any) -> None:
+        """Take a checker that an option named."""
+        if isinstance(checker, InMemoryUsernamePasswordDatabaseDontUse):
+            # Twisted keeps passwords from the command line as text, which no client's octets equal.
+            for name, password in list(checker.users.items()):
+                if isinstance(password, str):
+                    checker.addUser(name, password.encode())
+        super().addChecker(checker)  # type: ignore[no-untyped-call]
 
     @override
     def opt_version(self) -> None:

@@ -6,6 +6,8 @@ import io
 from pathlib import Path
 from unittest import mock
 
+from twisted.cred.credentials import UsernamePassword
+from twisted.cred.error import UnauthorizedLogin
 from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -100,6 +102,15 @@ class MailOptionsTests(OptionsTestCase):
         )
         self.assertEqual(len(options["credCheckers"]), 2)
         self.assertTrue(options.store_accounts)
+
+    def test_auth_in_memory_knows_the_password(self) -> None:
+        options = MailOptions()
+        options.opt_auth("memory:ann:pässword")
+        (checker,) = options["credCheckers"]
+        good = UsernamePassword(b"ann", "pässword".encode())
+        self.assertEqual(self.successResultOf(checker.requestAvatarId(good)), b"ann")
+        bad = UsernamePassword(b"ann", b"password")
+        self.failureResultOf(checker.requestAvatarId(bad), UnauthorizedLogin)
 
     def test_auth_that_knows_no_passwords_is_refused(self) -> None:
         self.check(["--imap", ENDPOINT, "--auth", "anonymous"], "--auth anonymous: ")
