@@ -70,6 +70,10 @@ def check_hostname(name: str) -> str:
     return name
 
 
+def _octets(text: str | bytes) -> bytes:
+    return text.encode("utf-8", "surrogateescape") if isinstance(text, str) else text
+
+
 class MailOptions(usage.Options, AuthOptionMixin):
     """Settings that each command has."""
 
@@ -138,10 +142,9 @@ class MailOptions(usage.Options, AuthOptionMixin):
     def addChecker(self, checker: Any) -> None:
         """Take a checker that an option named."""
         if isinstance(checker, InMemoryUsernamePasswordDatabaseDontUse):
-            # Twisted keeps passwords from the command line as text, which no client's octets equal.
+            # Twisted's `memory:` keeps the command line's text, which no client's octets equal.
             for name, password in list(checker.users.items()):
-                if isinstance(password, str):
-                    checker.addUser(name, password.encode())
+                checker.addUser(_octets(name), _octets(password))
         super().addChecker(checker)  # type: ignore[no-untyped-call]
 
     @override
