@@ -27,6 +27,7 @@ from mailkit.model import (
     Flags,
     LocalDelivery,
     LocalResult,
+    Login,
     MailboxInfo,
     MessageInfo,
     MessageSummary,
@@ -296,6 +297,13 @@ class IDirectory(Interface):
 
     def get_password_hash(account: str) -> Awaitable[str | None]:
         """The account's password hash in PHC string format; None without account or password."""
+
+
+class ILoginDirectory(IDirectory):
+    """A directory that answers both questions of a login at once."""
+
+    def find_login(login: str) -> Awaitable[Login | None]:
+        """What ``find_account`` finds, and its password hash; None when it finds nothing."""
 
 
 class IDirectoryAdmin(Interface):

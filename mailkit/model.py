@@ -253,6 +253,15 @@ class LocalResult(NamedTuple):
     error: MailError | None = None
 
 
+class Login(NamedTuple):
+    """Who logs in."""
+
+    #: Canonical name.
+    account: str
+    #: In PHC string format; None for one who has no password.
+    password_hash: str | None
+
+
 class Resolution(NamedTuple):
     """Where mail for an address of ours goes."""
 

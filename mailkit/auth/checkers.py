@@ -12,8 +12,11 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from zope.interface import Interface, implementer
 
 from mailkit.auth.passwords import PasswordHasher
+from mailkit.auth.realm import AccountName
+from mailkit.coroutines import run
 from mailkit.errors import MailError
-from mailkit.interfaces import IDirectory
+from mailkit.interfaces import IDirectory, ILoginDirectory
+from mailkit.model import Login
 
 #: Octets of a user name or a password; more is refused unread.
 MAX_LENGTH = 4096
@@ -34,23 +37,31 @@ class DirectoryChecker:
         self._hasher = hasher or PasswordHasher()
 
     def requestAvatarId(self, credentials: Any) -> Deferred[Any]:
-        return Deferred.fromCoroutine(self._check(credentials.username, credentials.password))
+        return run(self._check(credentials.username, credentials.password))
 
-    async def _check(self, username: bytes | str, password: bytes | str) -> str:
+    async def _check(self, username: bytes | str, password: bytes | str) -> AccountName:
         if len(username) > MAX_LENGTH or len(password) > MAX_LENGTH:
             raise UnauthorizedLogin
-        account = stored = None
-        login = _text(username)
-        if login:
-            account = await self._directory.find_account(login=login)
-        if account is not None:
-            stored = await self._directory.get_password_hash(account=account)
-        if account is None or stored is None:
+        name = _text(username)
+        login = await self._find(name) if name else None
+        if login is None or login.password_hash is None:
             await self._hasher.verify_nobody(password)
             raise UnauthorizedLogin
-        if not await self._hasher.verify(stored, password):
+        stored = login.password_hash
+        hasher = self._hasher
+        if not (hasher.remembers(stored, password) or await hasher.verify(stored, password)):
             raise UnauthorizedLogin
-        return account
+        return AccountName(login.account, self._directory)
+
+    async def _find(self, name: str) -> Login | None:
+        directory = self._directory
+        if ILoginDirectory.providedBy(directory):
+            login: Login | None = await directory.find_login(login=name)
+            return login
+        account = await directory.find_account(login=name)
+        if account is None:
+            return None
+        return Login(account, await directory.get_password_hash(account=account))
 
 
 @implementer(ICredentialsChecker)
@@ -70,7 +81,7 @@ class ChainChecker:
         self.credentialInterfaces = tuple(interfaces)
 
     def requestAvatarId(self, credentials: Any) -> Deferred[Any]:
-        return Deferred.fromCoroutine(self._ask(credentials))
+        return run(self._ask(credentials))
 
     async def _ask(self, credentials: Any) -> Any:
         trouble: MailError | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import hmac
 import os
 import unicodedata
@@ -96,7 +97,7 @@ def verify_password(stored: str, password: str | bytes) -> bool:
 class PasswordHasher:
     """Hashes and verifies passwords without blocking the reactor.
 
-    A verified login is remembered, as an HMAC under a key that only this process has, so that
+    A verified login is remembered, as a hash under a key that only this process has, so that
     polling clients don't pay for the hash each time. The stored hash is part of what is
     remembered: a changed password is asked for at once.
 
@@ -200,6 +201,11 @@ class PasswordHasher:
         )
         return waiter
 
+    def remembers(self, stored: str, password: str | bytes) -> bool:
+        """Whether the password has been verified lately as the one of that hash."""
+        login = self._digest(stored, prepare_password(password))
+        return self._verified.use(login, self._clock.seconds())
+
     def verify_nobody(self, password: str | bytes) -> Deferred[bool]:
         """False, after the time that a wrong password takes: for a user that does not exist."""
         return self.verify(self._nobody, password)
@@ -211,7 +217,9 @@ class PasswordHasher:
 
     def _digest(self, stored: str, password: bytes) -> bytes:
         octets = stored.encode("utf-8", "surrogatepass")
-        return hmac.digest(self._key, b"%d:%b%b" % (len(octets), octets, password), "sha256")
+        both = b"%d:%b%b" % (len(octets), octets, password)
+        # Keyed BLAKE2 is a MAC (RFC 7693 section 2.9), in a fifth of an HMAC's time.
+        return hashlib.blake2b(both, digest_size=32, key=self._key).digest()
 
     def _submit(self, work: Callable[..., _T], *arguments: object) -> Future[_T]:
         if self._pending >= self._max_pending:

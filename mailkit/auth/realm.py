@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from zope.interface import Interface, implementer
 
+from mailkit.coroutines import run
 from mailkit.errors import AccountExists, AuthorizationFailed, NoSuchAccount
 from mailkit.interfaces import (
     IDirectory,
@@ -24,6 +25,19 @@ from mailkit.model import ConnectionInfo
 Deliveries = Callable[[str | None, ConnectionInfo], IMessageDelivery]
 
 _Avatar = tuple[type[Interface], Any, Callable[[], None]]
+
+
+class AccountName(str):
+    """An avatar id that a directory gave: it is canonical there, so nobody needs to look again."""
+
+    __slots__ = ("directory",)
+
+    directory: IDirectory
+
+    def __new__(cls, name: str, directory: IDirectory) -> AccountName:
+        account = super().__new__(cls, name)
+        account.directory = directory
+        return account
 
 
 @implementer(IRealm)
@@ -57,7 +71,7 @@ class MailRealm:
     def requestAvatar(
         self, avatar_id: bytes | str | tuple[()], mind: Any, *interfaces: type[Interface]
     ) -> Deferred[_Avatar]:
-        return Deferred.fromCoroutine(self._avatar(avatar_id, mind, interfaces))
+        return run(self._avatar(avatar_id, mind, interfaces))
 
     async def _avatar(
         self, avatar_id: bytes | str | tuple[()], mind: Any, interfaces: tuple[type[Interface], ...]
@@ -74,6 +88,8 @@ class MailRealm:
         raise NotImplementedError("none of these interfaces is provided here")
 
     async def _account_name(self, avatar_id: bytes | str | tuple[()]) -> str:
+        if isinstance(avatar_id, AccountName) and avatar_id.directory is self._directory:
+            return str(avatar_id)
         try:
             login = avatar_id.decode("utf-8") if isinstance(avatar_id, bytes) else str(avatar_id)
         except UnicodeDecodeError:

@@ -198,13 +198,17 @@ async def owns_address(
 
 async def find_account(book: AddressBook, login: str) -> str | None:
     """What :meth:`mailkit.interfaces.IDirectory.find_account` asks for."""
+    address = await login_address(book, login)
+    return None if address is None else await book.find_address(address)
+
+
+async def login_address(book: AddressBook, login: str) -> str | None:
+    """The address that a user name stands for, in canonical form; None when it stands for none."""
     local, at, domain = login.rpartition("@")
     if at:
-        return await book.find_address(f"{canonical_local_part(local)}@{canonical_domain(domain)}")
+        return f"{canonical_local_part(local)}@{canonical_domain(domain)}"
     domains = await book.list_domains()
-    if len(domains) != 1:
-        return None
-    return await book.find_address(f"{canonical_local_part(login)}@{domains[0]}")
+    return f"{canonical_local_part(login)}@{domains[0]}" if len(domains) == 1 else None
 
 
 class _Walk:

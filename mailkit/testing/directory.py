@@ -13,7 +13,7 @@ from mailkit.errors import (
     PermissionDenied,
     RelayDenied,
 )
-from mailkit.interfaces import IDirectory, IDirectoryAdmin, IMailStore
+from mailkit.interfaces import IDirectory, IDirectoryAdmin, ILoginDirectory, IMailStore
 from mailkit.model import NEW_ACCOUNT_MAILBOXES, Path, Resolution
 from mailkit.testing.base import Contract
 
@@ -47,7 +47,7 @@ class _DirectoryBase(Contract):
     ) -> IDirectory:
         """A directory, checked."""
         directory = await self.make_directory(accounts=accounts, aliases=aliases or {})
-        self.check_provides(directory, [IDirectory], [IDirectoryAdmin])
+        self.check_provides(directory, [IDirectory], [IDirectoryAdmin, ILoginDirectory])
         return directory
 
     async def open_admin(self) -> _AdminDirectory:
@@ -178,6 +178,15 @@ class _AccountTests(_DirectoryBase):
         self.assertEqual(await directory.get_password_hash(account=ANN), HASH)
         self.assertIsNone(await directory.get_password_hash(account=BOB))
         self.assertIsNone(await directory.get_password_hash(account="eve@example.org"))
+
+    async def test_logins(self) -> None:
+        directory = self.need(ILoginDirectory, await self.open_directory())
+        for login in (ANN, "Ann@Example.ORG", "ann", BOB):
+            found = await directory.find_login(login=login)
+            self.assertEqual(found.account, await directory.find_account(login=login))
+            self.assertEqual(found.password_hash, ACCOUNTS[found.account])
+        for login in ("eve@example.org", "ann@example.com", "eve", "", "@"):
+            self.assertIsNone(await directory.find_login(login=login))
 
 
 class _AdminTests(_DirectoryBase):

@@ -9,7 +9,14 @@ from typing import Any
 from zope.interface import implementer
 
 from mailkit.errors import AccountExists, MailError, NoSuchAccount
-from mailkit.interfaces import IDirectory, IDirectoryAdmin, IMailAccount, IMailStore
+from mailkit.interfaces import (
+    IDirectory,
+    IDirectoryAdmin,
+    ILoginDirectory,
+    IMailAccount,
+    IMailStore,
+)
+from mailkit.model import Login
 
 
 class ManualExecutor(Executor):
@@ -115,6 +122,15 @@ class FakeStore:
 
     async def owns_address(self, account: str, path: Any) -> bool:
         raise NotImplementedError
+
+
+@implementer(ILoginDirectory)
+class FakeLoginStore(FakeStore):
+    """The same, asked once for each login."""
+
+    async def find_login(self, login: str) -> Login | None:
+        account = await FakeStore.find_account(self, login)
+        return None if account is None else Login(account, self.hashes[account])
 
 
 @implementer(IDirectoryAdmin)

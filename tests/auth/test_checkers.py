@@ -24,14 +24,16 @@ from zope.interface.verify import verifyObject
 from mailkit.auth.checkers import ChainChecker, DirectoryChecker
 from mailkit.auth.passwords import PasswordHasher, hash_password
 from mailkit.errors import StoreUnavailable
-from tests.auth.fakes import FakeStore, ImmediateExecutor
+from tests.auth.fakes import FakeLoginStore, FakeStore, ImmediateExecutor
 
 CHEAP: dict[str, Any] = {"time_cost": 1, "memory_cost": 8, "parallelism": 1}
 
 
 class DirectoryCheckerTests(SynchronousTestCase):
+    make_store: type[FakeStore] = FakeStore
+
     def setUp(self) -> None:
-        self.store = FakeStore(ann=hash_password("secret", **CHEAP), nopass=None)
+        self.store = self.make_store(ann=hash_password("secret", **CHEAP), nopass=None)
         self.executor = ImmediateExecutor()
         self.checker = DirectoryChecker(
             self.store,
@@ -74,9 +76,33 @@ class DirectoryCheckerTests(SynchronousTestCase):
         self.failureResultOf(self.ask(b"ann", b"a" * 5000), UnauthorizedLogin)
         self.assertEqual(self.executor.ran, 0)
 
+    def test_password_changed_or_removed_after_a_login(self) -> None:
+        self.successResultOf(self.ask(b"ann", b"secret"))
+        before = self.executor.ran
+        self.successResultOf(self.ask(b"ann", b"secret"))
+        # The first one is remembered.
+        self.assertEqual(self.executor.ran, before)
+        self.store.hashes["ann@example.org"] = hash_password("other", **CHEAP)
+        self.failureResultOf(self.ask(b"ann", b"secret"), UnauthorizedLogin)
+        self.successResultOf(self.ask(b"ann", b"other"))
+        self.store.hashes["ann@example.org"] = None
+        self.failureResultOf(self.ask(b"ann", b"other"), UnauthorizedLogin)
+        del self.store.hashes["ann@example.org"]
+        self.failureResultOf(self.ask(b"ann", b"other"), UnauthorizedLogin)
+
     def test_trouble_of_the_directory_is_no_wrong_password(self) -> None:
         self.store.trouble = StoreUnavailable()
         self.failureResultOf(self.ask(b"ann", b"secret"), StoreUnavailable)
+
+
+class LoginDirectoryTests(DirectoryCheckerTests):
+    """The same with a directory that gives account and hash at once."""
+
+    make_store = FakeLoginStore
+
+    def test_it_is_asked_once(self) -> None:
+        self.store.find_account = self.store.get_password_hash = None  # type: ignore[assignment]
+        self.successResultOf(self.ask(b"ann", b"secret"))
 
 
 class Failing:

@@ -16,7 +16,7 @@ from zope.interface.verify import verifyObject
 
 from mailkit.auth.passwords import PasswordHasher
 from mailkit.auth.portal import make_portal
-from mailkit.auth.realm import MailRealm
+from mailkit.auth.realm import AccountName, MailRealm
 from mailkit.errors import AuthorizationFailed, NoSuchAccount
 from mailkit.interfaces import IDirectory, IMailAccount, IMailStore, IMessageDelivery
 from mailkit.model import ConnectionInfo
@@ -71,6 +71,23 @@ class MailRealmTests(SynchronousTestCase):
             self.assertEqual(avatar.name, "ann@example.org")
             _, delivery, _ = self.successResultOf(self.ask(realm, avatar_id, IMessageDelivery))
             self.assertEqual(delivery.account, "ann@example.org")
+
+    def test_name_from_the_directory_is_not_looked_up_again(self) -> None:
+        realm = MailRealm(self.store, self.store)
+        name = AccountName("ann@example.org", self.store)
+        self.patch(self.store, "find_account", lambda login: 1 // 0)
+        _, avatar, _ = self.successResultOf(self.ask(realm, name, IMailAccount))
+        self.assertIs(type(avatar.name), str)
+        del self.store.hashes["ann@example.org"]
+        self.failureResultOf(self.ask(realm, name, IMailAccount), NoSuchAccount)
+
+    def test_name_from_another_directory_is_looked_up(self) -> None:
+        realm = MailRealm(self.store, self.store)
+        name = AccountName("eve@example.org", FakeStore(eve=None))
+        self.failureResultOf(self.ask(realm, name, IMailAccount), NoSuchAccount)
+        name = AccountName("Ann@Example.Org", FakeStore(eve=None))
+        _, avatar, _ = self.successResultOf(self.ask(realm, name, IMailAccount))
+        self.assertEqual(avatar.name, "ann@example.org")
 
     def test_authenticated_without_account(self) -> None:
         realm = MailRealm(self.store, self.store, FakeDelivery)

@@ -22,8 +22,8 @@ from mailkit.errors import (
     PermissionDenied,
     StoreUnavailable,
 )
-from mailkit.interfaces import IDirectory, IDirectoryAdmin
-from mailkit.model import NEW_ACCOUNT_MAILBOXES, Path, Resolution
+from mailkit.interfaces import IDirectoryAdmin, ILoginDirectory
+from mailkit.model import NEW_ACCOUNT_MAILBOXES, Login, Path, Resolution
 from mailkit.store import addresses
 from mailkit.store.sqlite.journal import Note
 from mailkit.store.sqlite.mailboxes import insert_mailbox, mailbox_note
@@ -58,6 +58,13 @@ class AddressTables:
 
     async def find_address(self, address: str) -> str | None:
         return self.one("SELECT name FROM account WHERE name = ?", address)
+
+    def find_login(self, address: str) -> Login | None:
+        """The account that has this address, with its password hash."""
+        row = self._connection.execute(
+            "SELECT name, password_hash FROM account WHERE name = ?", (address,)
+        ).fetchone()
+        return None if row is None else Login(*row)
 
     async def find_alias(self, address: str) -> Sequence[str] | None:
         targets = self.one("SELECT targets FROM alias WHERE address = ?", address)
@@ -204,7 +211,7 @@ class ChangeDirectory(Operation[None]):
 
 
 class DirectoryBase:
-    """All of ``IDirectory`` and ``IDirectoryAdmin``, given a connection and a way to change."""
+    """All of ``ILoginDirectory`` and ``IDirectoryAdmin``, given a connection and a way to change."""
 
     separator = "+"
 
@@ -228,6 +235,11 @@ class DirectoryBase:
 
     async def find_account(self, login: str) -> str | None:
         return await addresses.find_account(self._book, login)
+
+    async def find_login(self, login: str) -> Login | None:
+        book = self._book
+        address = await addresses.login_address(book, login)
+        return None if address is None else book.find_login(address)
 
     async def get_password_hash(self, account: str) -> str | None:
         return self._book.one("SELECT password_hash FROM account WHERE name = ?", account)
@@ -265,7 +277,7 @@ class DirectoryBase:
         await self.apply(partial(remove_alias, alias))
 
 
-@implementer(IDirectory, IDirectoryAdmin)
+@implementer(ILoginDirectory, IDirectoryAdmin)
 class SQLiteDirectory(DirectoryBase):
     """The directory of a store for an administrator's command, beside a server or without one.
 

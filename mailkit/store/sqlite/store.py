@@ -29,7 +29,7 @@ from zope.interface import implementer
 
 from mailkit._typing import override
 from mailkit.errors import MailError, StoreUnavailable
-from mailkit.interfaces import IDirectory, IDirectoryAdmin, IMailStore, ISpooling
+from mailkit.interfaces import IDirectoryAdmin, ILoginDirectory, IMailStore, ISpooling
 from mailkit.model import LocalDelivery, LocalResult
 from mailkit.spool import Spool
 from mailkit.store.sqlite.account import SQLiteAccount, new_spool
@@ -41,7 +41,7 @@ from mailkit.store.sqlite.operations import Deliver
 from mailkit.store.sqlite.settings import StoreSettings
 
 
-@implementer(IMailStore, ISpooling, IDirectory, IDirectoryAdmin)
+@implementer(IMailStore, ISpooling, ILoginDirectory, IDirectoryAdmin)
 class SQLiteStore(DirectoryBase):
     """A store in a directory of this machine, for one process.
 
