@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sqlite3
+import threading
 from unittest import mock
 
 from twisted.internet.defer import Deferred, gatherResults
@@ -28,6 +29,24 @@ SMALL_LIMITS = StoreSettings(
 )
 
 
+class Gate:
+    """Stands for the writer's lock, held until :meth:`open`; tells when the writer wants it."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        self._opened = threading.Event()
+
+    def open(self) -> None:
+        self._opened.set()
+
+    def __enter__(self) -> None:
+        self.asked = True
+        self._opened.wait()
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+
 class GroupingTests(StoreTestCase):
     def setUp(self) -> None:
         super().setUp()
@@ -39,11 +58,18 @@ class GroupingTests(StoreTestCase):
 
     async def busy(self, store: SQLiteStore) -> Deferred[None]:
         """Keep the writer from its next transaction until the result is fired."""
-        gate = store.core.writer.gate
-        gate.acquire()
+        gate = store.core.writer.gate = Gate()
         release: Deferred[None] = Deferred()
-        release.addCallback(lambda _: gate.release())
+        release.addCallback(lambda _: gate.open())
         return release
+
+    async def at_the_gate(self, store: SQLiteStore) -> None:
+        """Wait until the writer has taken what was submitted and is kept from beginning it.
+
+        An empty queue alone does not say so: the writer may still look for more.
+        """
+        writer = store.core.writer
+        await self.wait_until(lambda: writer.gate.asked and not writer.waiting)
 
     async def test_concurrent_deliveries_share_one_commit(self) -> None:
         store = await self.make_store(ANN, BOB, flush=self.flush)
@@ -52,7 +78,7 @@ class GroupingTests(StoreTestCase):
         # One gets into the transaction that cannot begin; the others wait behind it.
         first = Deferred.fromCoroutine(self.deliver(store, message(1), ANN))
         writer = store.core.writer
-        await self.wait_until(lambda: not writer.waiting)
+        await self.at_the_gate(store)
         self.flushes, commits = 0, writer.commits
         others = [
             Deferred.fromCoroutine(self.deliver(store, message(number), ANN, BOB))
@@ -88,7 +114,7 @@ class GroupingTests(StoreTestCase):
         release = await self.busy(store)
         first = Deferred.fromCoroutine(inbox.expunge(uids=[99]))
         writer = store.core.writer
-        await self.wait_until(lambda: not writer.waiting)
+        await self.at_the_gate(store)
         commits = writer.commits
         good = [
             Deferred.fromCoroutine(work)
@@ -120,7 +146,7 @@ class GroupingTests(StoreTestCase):
         inbox = await self.mailbox(store)
         release = await self.busy(store)
         first = Deferred.fromCoroutine(inbox.expunge(uids=[99]))
-        await self.wait_until(lambda: not store.core.writer.waiting)
+        await self.at_the_gate(store)
         before = Deferred.fromCoroutine(self.deliver(store, message(1)))
         # Not what the annotations allow: it fails inside the writer.
         broken = Deferred.fromCoroutine(
@@ -150,7 +176,7 @@ class GroupingTests(StoreTestCase):
         await inbox.append(messages=appended(message(1)))
         release = await self.busy(store)
         first = Deferred.fromCoroutine(inbox.expunge(uids=[99]))
-        await self.wait_until(lambda: not store.core.writer.waiting)
+        await self.at_the_gate(store)
         before = Deferred.fromCoroutine(self.deliver(store, message(2)))
         refused = store.core.submit(LateRefusal())
         after = Deferred.fromCoroutine(self.deliver(store, message(3)))
