@@ -26,7 +26,8 @@ $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
 	  echo "mailkit needs Python 3.10 or newer; name one with: make PYTHON=/path/to/python" >&2; \
 	  exit 1; }
-	$(PYTHON) -m venv $(VENV)
+	@# Half an environment (Debian without python3-venv) would be taken for a whole one next time.
+	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
 
 $(VENV)/.installed: setup.cfg pyproject.toml | $(BIN)/python
 	$(PIP) --editable .
