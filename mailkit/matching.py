@@ -14,13 +14,12 @@ import enum
 import re
 import unicodedata
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 from mailkit.mime import (
     Header,
     Octets,
-    Part,
     decode_text,
     header_text,
     iter_text,
@@ -52,6 +51,12 @@ _Evidence = TypeVar("_Evidence")
 _DAY = 24 * 60 * 60
 _EPOCH = datetime.date(1970, 1, 1).toordinal()
 
+#: Characters that are folded in one go. A call keeps all other threads waiting, and takes quadratic
+#: time to sort combining marks.
+FOLD_PIECE = 1024
+#: Folded characters that are searched in one go.
+SEARCH_PIECE = 64 * 1024
+
 # Where folding and spacing may differ from the octets, in a text to be found.
 _BREAKS = re.compile(r"[\s:]+")
 # Fields and parameters that leave ASCII what it is; a message with others must be parsed.
@@ -82,8 +87,73 @@ def fold(text: str) -> str:
     """
     if text.isascii():
         return text.lower()
+    return "".join(map(_fold_piece, _pieces(text)))
+
+
+def _fold_piece(text: str) -> str:
+    if text.isascii():
+        return text.lower()
     # Decomposed before as well: some letters fold only when they are apart.
     return unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())
+
+
+def _pieces(text: str) -> Iterator[str]:
+    """The text in pieces of at most :data:`FOLD_PIECE` that fold as the whole does."""
+    start = 0
+    while len(text) - start > FOLD_PIECE:
+        end = start + FOLD_PIECE
+        for cut in range(end, start + FOLD_PIECE // 2, -1):
+            if _begins_anew(text[cut]):
+                end = cut
+                break
+        # Else there are more marks on one letter than anybody reads: it folds in two parts.
+        yield text[start:end]
+        start = end
+    yield text[start:]
+
+
+def _begins_anew(character: str) -> bool:
+    """Whether folding never moves a part of the character before what precedes it."""
+    return character.isascii() or not unicodedata.combining(
+        unicodedata.normalize("NFKD", character)[0]
+    )
+
+
+def find_all(needles: Iterable[str], texts: Iterable[str]) -> set[str]:
+    """Those of the folded needles that stand in one of the texts."""
+    missing = set(needles)
+    found: set[str] = set()
+    for text in texts:
+        if not missing:
+            break
+        # Pieces overlap by what a needle may begin with.
+        overlap = max(map(len, missing)) - 1
+        before = ""
+        for piece in _folded_pieces(text):
+            piece = before + piece
+            if present := {needle for needle in missing if needle in piece}:
+                found |= present
+                missing -= present
+            before = piece[-overlap:] if overlap else ""
+    return found
+
+
+def _folded_pieces(text: str) -> Iterator[str]:
+    """The folded text, in pieces of some :data:`SEARCH_PIECE`."""
+    if text.isascii():
+        for start in range(0, len(text), SEARCH_PIECE):
+            yield text[start : start + SEARCH_PIECE].lower()
+        return
+    folded: list[str] = []
+    size = 0
+    for piece in map(_fold_piece, _pieces(text)):
+        folded.append(piece)
+        size += len(piece)
+        if size >= SEARCH_PIECE:
+            yield "".join(folded)
+            folded.clear()
+            size = 0
+    yield "".join(folded)
 
 
 class Matcher:
@@ -100,6 +170,7 @@ class Matcher:
         # An attribute, not a method: asked a hundred thousand times in a row.
         self.by_info: Callable[[MessageInfo], bool | None] = _compile(query, _info_leaf)
         self._by_message: Callable[[_Message], bool | None] = _compile(query, _leaf)
+        self._needles = _Needles(query)
 
     def by_header(self, info: MessageInfo, header: bytes, complete: bool) -> bool | None:
         """Decide by details and header fields; None when they do not tell.
@@ -107,20 +178,58 @@ class Matcher:
         :param header: raw octets of the fields, with or without the empty line.
         :param complete: these are all fields, not just those in ``SUMMARY_FIELDS``.
         """
-        return self._by_message(_Message(info, header, complete, None))
+        return self._by_message(_Message(info, header, complete, None, self._needles))
 
     def by_message(self, info: MessageInfo, data: Octets, start: int = 0) -> bool:
         """Decide by the whole message.
 
         :param start: offset of the message in ``data``.
         """
-        return bool(self._by_message(_Message(info, data, True, data, start)))
+        return bool(self._by_message(_Message(info, data, True, data, self._needles, start)))
+
+
+class _Needles:
+    """What a query looks for in the texts of a message, folded, each with its token."""
+
+    def __init__(self, query: Query) -> None:
+        #: In bodies.
+        self.body: dict[str, bytes] = {}
+        #: In headers and bodies.
+        self.text: dict[str, bytes] = {}
+        self._collect(query)
+
+    def _collect(self, query: Query) -> None:
+        match query:
+            case And(queries=queries) | Or(queries=queries):
+                for part in queries:
+                    self._collect(part)
+            case Not(query=inner):
+                self._collect(inner)
+            case BodyContains(text=text) if text:
+                needle = fold(text)
+                self.body[needle] = _token(needle)
+            case TextContains(text=text) if text:
+                needle = fold(text)
+                self.text[needle] = _token(needle)
 
 
 class _Message:
-    """What is known of one message; parsed when first needed."""
+    """What is known of one message; parsed, and its texts folded, once and when first needed."""
 
-    __slots__ = ("_header", "_octets", "_plain", "_root", "_start", "complete", "data", "info")
+    __slots__ = (
+        "_header",
+        "_header_text",
+        "_in_bodies",
+        "_in_texts",
+        "_needles",
+        "_octets",
+        "_plain",
+        "_start",
+        "_values",
+        "complete",
+        "data",
+        "info",
+    )
 
     def __init__(
         self,
@@ -128,15 +237,21 @@ class _Message:
         header: Octets,
         complete: bool,
         data: Octets | None,
+        needles: _Needles,
         start: int = 0,
     ) -> None:
         self.info = info
         self.complete = complete
         self.data = data
+        self._needles = needles
         self._start = start
         self._octets = header
         self._header: Header | None = None
-        self._root: Part | None = None
+        self._header_text: str | None = None
+        self._values: dict[bytes, list[str]] = {}
+        # Needles that were found, once they were looked for.
+        self._in_bodies: set[str] | None = None
+        self._in_texts: set[str] = set()
         # Unknown as long as there is none; empty if the octets are no plain text.
         self._plain: bytes | None = None
 
@@ -159,15 +274,45 @@ class _Message:
             self._header = parse_header(self._octets, self._start)
         return self._header
 
-    def contains(self, needle: str, token: bytes, headers: bool) -> bool:
-        """Whether a text of the message, whose octets are known, contains the folded needle."""
+    @property
+    def header_text(self) -> str:
+        """All fields, folded."""
+        if self._header_text is None:
+            self._header_text = fold(header_text(self.header))
+        return self._header_text
+
+    def values(self, name: bytes) -> list[str]:
+        """What all fields of a name say, folded."""
+        values = self._values.get(name)
+        if values is None:
+            values = [fold(decode_text(value)) for value in self.header.get_all(name)]
+            self._values[name] = values
+        return values
+
+    def contains(self, needle: str, headers: bool) -> bool:
+        """Whether a text of the message, whose octets are known, contains one of the needles."""
+        if self._in_bodies is None:
+            self._in_bodies = self._look()
+        return needle in (self._in_texts if headers else self._in_bodies)
+
+    def _look(self) -> set[str]:
+        """Look for all needles in one go: decoding and folding the texts is what takes time."""
         assert self.data is not None
-        if self.lacks(token, headers):
-            return False
-        if self._root is None:
-            self._root = parse_message(self.data, self._start)
-        texts = iter_text(self.data, self._root, headers=headers)
-        return any(needle in fold(text) for text in texts)
+        in_bodies = self._not_lacking(self._needles.body, False)
+        in_texts = self._not_lacking(self._needles.text, True)
+        if not (in_bodies or in_texts):
+            return set()
+        data, root = self.data, parse_message(self.data, self._start)
+        headers = (header_text(part.header) for part in root.walk())
+        self._in_texts = find_all(in_texts, headers)
+        found = find_all(
+            in_bodies | in_texts - self._in_texts, iter_text(data, root, headers=False)
+        )
+        self._in_texts |= found & in_texts
+        return found
+
+    def _not_lacking(self, needles: Mapping[str, bytes], headers: bool) -> set[str]:
+        return {needle for needle, token in needles.items() if not self.lacks(token, headers)}
 
 
 def _needs(query: Query) -> Need:
@@ -293,9 +438,8 @@ def _leaf(query: Query) -> Callable[[_Message], bool | None]:
             return _header_test(_field_name(name), fold(text))
         case BodyContains(text=text) if text:
             needle = fold(text)
-            token = _token(needle)
             return lambda message: (
-                None if message.data is None else message.contains(needle, token, headers=False)
+                None if message.data is None else message.contains(needle, headers=False)
             )
         case TextContains(text=text) if text:
             return _text_test(fold(text))
@@ -329,10 +473,9 @@ def _header_test(name: bytes, needle: str) -> Callable[[_Message], bool | None]:
             return None
         if message.data is None and message.lacks(token, headers=True):
             return False
-        values = message.header.get_all(name)
         if not needle:
-            return bool(values)
-        return any(needle in fold(decode_text(value)) for value in values)
+            return bool(message.header.get_all(name))
+        return any(needle in value for value in message.values(name))
 
     return test
 
@@ -344,10 +487,10 @@ def _text_test(needle: str) -> Callable[[_Message], bool | None]:
 
     def test(message: _Message) -> bool | None:
         if message.data is not None:
-            return message.contains(needle, token, headers=True)
+            return message.contains(needle, headers=True)
         if message.lacks(token, headers=True):
             return None
-        if one_line and needle in fold(header_text(message.header)):
+        if one_line and needle in message.header_text:
             return True
         return None
 
