@@ -46,8 +46,13 @@ SCAN_MESSAGES = 100
 _SLICE = 0.003
 _DAY = 24 * 60 * 60
 _EPOCH = datetime.date(1970, 1, 1).toordinal()
-#: Conditions of one query that are asked as SQL; SQLite limits the depth of expressions.
+#: Conditions of one query that are asked as SQL, keywords among them, and how deep they are nested:
+#: SQLite limits the depth of expressions. The matcher decides the others.
 _MAX_TERMS = 200
+_MAX_KEYWORDS = 5
+_MAX_DEPTH = 20
+#: Ranges of UIDs that are asked as SQL: each row is compared with all of them.
+_MAX_RANGES = 20
 
 
 class Condition(NamedTuple):
@@ -69,18 +74,20 @@ class _Compiler:
         self._core = core
         self._account_id = account_id
         self._terms = 0
+        self._keywords = 0
 
-    def compile(self, query: Query) -> Condition:
+    def compile(self, query: Query, depth: int = 0) -> Condition:
         self._terms += 1
-        if self._terms > _MAX_TERMS:
+        if self._terms > _MAX_TERMS or depth > _MAX_DEPTH:
             return _ANYTHING
+        depth += 1
         match query:
             case And(queries=queries):
-                return self._join([self.compile(part) for part in queries], "AND", "1")
+                return self._join([self.compile(part, depth) for part in queries], "AND", "1")
             case Or(queries=queries):
-                return self._join([self.compile(part) for part in queries], "OR", "0")
+                return self._join([self.compile(part, depth) for part in queries], "OR", "0")
             case Not(query=inner):
-                found = self.compile(inner)
+                found = self.compile(inner, depth)
                 if found.exact:
                     return Condition(f"NOT ({found.sql})", found.values)
                 return _ANYTHING
@@ -124,6 +131,9 @@ class _Compiler:
         if all(first == last for first, last in ranges):
             values = json.dumps([first for first, _ in ranges])
             return Condition("uid IN (SELECT value FROM json_each(?))", (values,))
+        if len(ranges) > _MAX_RANGES:
+            span = (min(first for first, _ in ranges), max(last for _, last in ranges))
+            return Condition("uid BETWEEN ? AND ?", span, False)
         return Condition(
             "EXISTS (SELECT 1 FROM json_each(?) WHERE"
             " uid BETWEEN json_extract(value, '$[0]') AND json_extract(value, '$[1]'))",
@@ -135,6 +145,9 @@ class _Compiler:
         if not keywords:
             # Of system flags there are no others than these.
             return Condition(f"flags & {bits}") if bits else Condition("0")
+        self._keywords += 1
+        if self._keywords > _MAX_KEYWORDS:
+            return _ANYTHING
         wanted = flag.lower()
         sets = [
             number

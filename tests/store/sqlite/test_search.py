@@ -175,7 +175,20 @@ class SearchTests(StoreTestCase):
         for _ in range(100):
             deep = Not(Not(deep))
         wide = Or([UIDs([(number, number)]) for number in range(1, 500, 2)])
-        for query in (deep, wide):
+        nested: Query = All()
+        for number in range(100):
+            nested = Or([UIDs([(number, number)]), And([Larger(number), nested])])
+        for query in (deep, wide, nested):
+            self.assertEqual(await inbox.search(query=query), await self.plain_scan(inbox, query))
+
+    async def test_many_ranges_and_keywords(self) -> None:
+        _, inbox = await self.filled(20)
+        # SQL would compare each message with each range, and each set of keywords with each word.
+        ranges = UIDs([(number, number + 1) for number in range(2, 90_000, 3)])
+        words = And([Not(HasFlag(f"word{number}")) for number in range(150)])
+        for query in (ranges, Not(ranges), And([words, HasFlag("play")])):
+            found = search.Search(inbox._core, inbox._id, query)
+            self.assertLess(found._condition.sql.count("json_each"), 10)
             self.assertEqual(await inbox.search(query=query), await self.plain_scan(inbox, query))
 
     async def test_a_search_can_be_cancelled(self) -> None:
