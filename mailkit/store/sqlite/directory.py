@@ -115,8 +115,9 @@ def remove_domain(domain: str, connection: sqlite3.Connection, now: int) -> list
         raise NoSuchAccount("That domain is not served here")
     if _exists(
         connection,
-        "SELECT 1 FROM account WHERE substr(name, -length(?1)) = ?1"
-        " UNION ALL SELECT 1 FROM alias WHERE substr(address, -length(?1)) = ?1",
+        "WITH ending (text) AS (SELECT ?)"
+        " SELECT 1 FROM account, ending WHERE substr(name, -length(text)) = text"
+        " UNION ALL SELECT 1 FROM alias, ending WHERE substr(address, -length(text)) = text",
         "@" + name,
     ):
         raise PermissionDenied("There are accounts or aliases in that domain")

@@ -223,9 +223,9 @@ class Reader:
             changed = [
                 uid
                 for (uid,) in connection.execute(
-                    "SELECT uid FROM message WHERE mailbox_id = ?1 AND modseq > ?2"
-                    " AND modseq > created_modseq AND created_modseq <= ?2 ORDER BY uid",
-                    (mailbox_id, since),
+                    "SELECT uid FROM message WHERE mailbox_id = ? AND modseq > ?"
+                    " AND modseq > created_modseq AND created_modseq <= ? ORDER BY uid",
+                    (mailbox_id, since, since),
                 ).fetchall()
             ]
             if since < forgotten:

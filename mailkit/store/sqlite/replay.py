@@ -167,9 +167,9 @@ class Replay:
             flags = self._flags(row[0], bits, keywords)  # type: ignore[arg-type]
             for first, last in parse_uids(str(uids)):
                 self._db.execute(
-                    "UPDATE message SET flags = ?1, modseq = ?2"
-                    " WHERE mailbox_id = ?3 AND uid BETWEEN ?4 AND ?5 AND modseq < ?2",
-                    (flags, modseq, mailbox_id, first, last),
+                    "UPDATE message SET flags = ?, modseq = ?"
+                    " WHERE mailbox_id = ? AND uid BETWEEN ? AND ? AND modseq < ?",
+                    (flags, modseq, mailbox_id, first, last, modseq),
                 )
 
     def _apply_gone(self, mailbox_id: int, modseq: int, uids: str) -> None:
@@ -319,10 +319,10 @@ class Replay:
                         "INSERT OR IGNORE INTO subscription VALUES (?, ?)", (account_id, name)
                     )
                 self._db.execute(
-                    "UPDATE mailbox SET special_use = ?1 WHERE account_id = ?2 AND name = ?3"
-                    " AND NOT EXISTS (SELECT 1 FROM mailbox b WHERE b.account_id = ?2"
-                    " AND b.special_use = ?1)",
-                    (special_use, account_id, name),
+                    "UPDATE mailbox SET special_use = ? WHERE account_id = ? AND name = ?"
+                    " AND NOT EXISTS (SELECT 1 FROM mailbox b WHERE b.account_id = ?"
+                    " AND b.special_use = ?)",
+                    (special_use, account_id, name, account_id, special_use),
                 )
 
     def _settle_bodies(self) -> None:
@@ -337,10 +337,11 @@ class Replay:
         run("DELETE FROM segment")
         for number in list_segments(self._directory):
             size = os.path.getsize(os.path.join(self._directory, segment_name(number)))
+            size = max(size, SEGMENT_HEADER.size)
             run(
-                "INSERT INTO segment SELECT ?1, ?2, ?2 - ?3 - ifnull(sum(start - position + size),"
-                " 0) FROM body WHERE segment = ?1",
-                (number, max(size, SEGMENT_HEADER.size), SEGMENT_HEADER.size),
+                "INSERT INTO segment SELECT ?, ?, ? - ifnull(sum(start - position + size), 0)"
+                " FROM body WHERE segment = ?",
+                (number, size, size - SEGMENT_HEADER.size, number),
             )
         (lsn,) = run(
             "SELECT max(ifnull((SELECT max(id) FROM temp.found), 0), lsn) FROM log_state"
@@ -366,13 +367,13 @@ class Replay:
             ") AS c WHERE c.id = mailbox.id"
         )
         run(
-            "UPDATE mailbox SET uid_next = ?1 + max(uid_next,"
+            "UPDATE mailbox SET uid_next = ? + max(uid_next,"
             " 1 + ifnull((SELECT max(uid) FROM message WHERE mailbox_id = mailbox.id), 0),"
             " 1 + ifnull((SELECT max(last_uid) FROM vanished WHERE mailbox_id = mailbox.id), 0)),"
-            " highest_modseq = ?1 + max(highest_modseq,"
+            " highest_modseq = ? + max(highest_modseq,"
             " ifnull((SELECT max(modseq) FROM message WHERE mailbox_id = mailbox.id), 0),"
             " ifnull((SELECT max(modseq) FROM vanished WHERE mailbox_id = mailbox.id), 0))",
-            (SAFETY_GAP,),
+            (SAFETY_GAP, SAFETY_GAP),
         )
         run(
             "UPDATE setting SET value = max(value, (SELECT ifnull(max(uid_validity), 0)"
