@@ -144,10 +144,15 @@ class ISearchableMailbox(Interface):
 class ISummarizingMailbox(Interface):
     """A mailbox that keeps the ENVELOPE and the like ready to send."""
 
-    def get_summaries(uids: Sequence[int]) -> Awaitable[Sequence[MessageSummary]]:
+    def get_summaries(
+        uids: Sequence[int], structure: bool = True
+    ) -> Awaitable[Sequence[MessageSummary]]:
         """Summaries by ascending UID; UIDs that do not exist are left out.
 
         Callers ask for at most some hundred at a time.
+
+        :param structure: the BODYSTRUCTURE is wanted too. Without it, ``body_structure`` may be
+            empty: all else stands in the header, so that the message need not be read whole.
         """
 
 

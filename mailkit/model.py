@@ -80,7 +80,7 @@ class MessageSummary(NamedTuple):
     uid: int
     #: The ENVELOPE value (RFC 3501 section 7.4.2).
     envelope: bytes
-    #: The BODYSTRUCTURE value.
+    #: The BODYSTRUCTURE value; perhaps empty when it was not asked for.
     body_structure: bytes
     #: Raw octets of those header fields that are in :data:`SUMMARY_FIELDS`, in message order,
     #: without the empty line.

@@ -200,6 +200,8 @@ class Column(NamedTuple):
     values: Callable[[Sequence[Any]], Iterable[Any]]
     #: The rows are summaries.
     summary: bool = False
+    #: They need the BODYSTRUCTURE.
+    structure: bool = False
 
 
 def _uid(rows: Sequence[MessageInfo]) -> Iterable[int]:
@@ -237,8 +239,8 @@ _COLUMNS = {
     b"INTERNALDATE": Column(b'INTERNALDATE "%b"', _internal_date),
     b"RFC822.SIZE": Column(b"RFC822.SIZE %d", _size),
     b"ENVELOPE": Column(b"ENVELOPE %b", _envelope, summary=True),
-    b"BODYSTRUCTURE": Column(b"BODYSTRUCTURE %b", _body_structure, summary=True),
-    b"BODY": Column(b"BODY %b", _body, summary=True),
+    b"BODYSTRUCTURE": Column(b"BODYSTRUCTURE %b", _body_structure, summary=True, structure=True),
+    b"BODY": Column(b"BODY %b", _body, summary=True, structure=True),
 }
 
 
@@ -298,6 +300,7 @@ class Plan:
     :ivar by_message: messages have to be opened.
     :ivar by_info: details are needed.
     :ivar by_summary: summaries are needed.
+    :ivar by_structure: summaries with BODYSTRUCTURE are needed.
     :ivar sets_seen: \\Seen is set by this.
     """
 
@@ -314,6 +317,7 @@ class Plan:
         self._columns = columns
         present = [column for column in columns if column is not None]
         self.by_summary = any(column.summary for column in present)
+        self.by_structure = any(column.structure for column in present)
         self.sets_seen = any(attribute.sets_seen for attribute in wanted)
         self.tells_flags = FLAGS_COLUMN in present
         self.by_info = any(not column.summary and column.format != b"UID %d" for column in present)

@@ -21,7 +21,7 @@ from mailkit.interfaces import (
     IWatchableMailbox,
     IWritableMailbox,
 )
-from mailkit.mime import bodystructure_octets, envelope_octets, parse_message
+from mailkit.mime import bodystructure_octets, envelope_octets, parse_header, parse_message
 from mailkit.model import (
     SEEN,
     SUMMARY_FIELDS,
@@ -64,19 +64,24 @@ class Content:
         self.email_id = email_id
         self._summary: MessageSummary | None = None
 
-    @property
-    def summary(self) -> MessageSummary:
-        """The summary, made when first asked for, without a UID."""
-        if self._summary is None:
-            root = parse_message(self.octets)
-            header = root.header
-            self._summary = MessageSummary(
+    def summary(self, structure: bool) -> MessageSummary:
+        """The summary without a UID, made when first asked for.
+
+        :param structure: with BODYSTRUCTURE.
+        """
+        summary = self._summary
+        if summary is None:
+            header = parse_header(self.octets)
+            summary = self._summary = MessageSummary(
                 0,
                 envelope_octets(self.octets, header),
-                bodystructure_octets(self.octets, root),
+                b"",
                 header.raw_fields(SUMMARY_FIELDS, blank_line=False),
             )
-        return self._summary
+        if structure and not summary.body_structure:
+            made = bodystructure_octets(self.octets, parse_message(self.octets))
+            summary = self._summary = summary._replace(body_structure=made)
+        return summary
 
 
 @implementer(
@@ -185,10 +190,14 @@ class MemoryMailbox:
             vanished.append(uid)
         return sorted(vanished)
 
-    async def get_summaries(self, uids: Sequence[int]) -> Sequence[MessageSummary]:
+    async def get_summaries(
+        self, uids: Sequence[int], structure: bool = True
+    ) -> Sequence[MessageSummary]:
         self._check()
         contents = self._contents
-        return [contents[uid].summary._replace(uid=uid) for uid in uids if uid in contents]
+        return [
+            contents[uid].summary(structure)._replace(uid=uid) for uid in uids if uid in contents
+        ]
 
     # Changing.
 

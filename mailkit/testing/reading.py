@@ -168,6 +168,21 @@ class ReadingContract(Contract):
         header = sample_message(2).partition(b"\r\n\r\n")[0] + b"\r\n"
         self.assertEqual(first.header, header)
 
+    async def test_summaries_without_structure(self) -> None:
+        mailbox = await self.open_sample(3)
+        summarizing = cast(ISummarizingMailbox, self.need(ISummarizingMailbox, mailbox))
+        uids = list(await mailbox.list_uids())
+        headers = await summarizing.get_summaries(uids=uids[1:], structure=False)
+        wholes = await summarizing.get_summaries(uids=uids)
+        self.assertTrue(all(whole.body_structure for whole in wholes))
+        for found, whole in zip(headers, wholes[1:], strict=True):
+            self.assertIn(found.body_structure, (b"", whole.body_structure))
+            self.assertEqual(found._replace(body_structure=whole.body_structure), whole)
+        # What is known does not get lost.
+        again = await summarizing.get_summaries(uids=uids, structure=False)
+        self.assertEqual([found.header for found in again], [whole.header for whole in wholes])
+        self.assertEqual(list(await summarizing.get_summaries(uids=uids)), list(wholes))
+
     async def test_recent_messages_are_claimed_once(self) -> None:
         mailbox = await self.open_sample(2)
         recent = cast(IRecentMailbox, self.need(IRecentMailbox, mailbox))

@@ -129,6 +129,25 @@ class PlanTests(SynchronousTestCase):
         )
         self.assertEqual(self.rows(b"(FLAGS UID)", uid=True)[1], b"* 2 FETCH (FLAGS () UID 9)\r\n")
 
+    def test_structures_are_asked_for_when_they_are_told(self) -> None:
+        told = {
+            octets: Plan(parse(octets), True, False).by_structure
+            for octets in (b"ALL", b"FULL", b"BODY", b"BODYSTRUCTURE", b"ENVELOPE")
+        }
+        fields = Plan(parse(b"(ENVELOPE BODY.PEEK[HEADER.FIELDS (TO)])"), True, False)
+        self.assertTrue(fields.by_summary)
+        self.assertFalse(fields.by_structure)
+        self.assertEqual(
+            told,
+            {
+                b"ALL": False,
+                b"FULL": True,
+                b"BODY": True,
+                b"BODYSTRUCTURE": True,
+                b"ENVELOPE": False,
+            },
+        )
+
     def test_summaries(self) -> None:
         self.assertEqual(
             self.rows(b"(UID ENVELOPE BODYSTRUCTURE)", self.summary()),

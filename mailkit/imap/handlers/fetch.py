@@ -92,7 +92,9 @@ class _Fetcher:
             if plan.by_info:
                 infos = await mailbox.get_messages(uids=batch.uids)
             if plan.by_summary:
-                summaries = await mailbox.get_summaries(uids=batch.uids)
+                summaries = await mailbox.get_summaries(
+                    uids=batch.uids, structure=plan.by_structure
+                )
                 if not plan.by_info:
                     infos = summaries
             if not (plan.by_info or plan.by_summary):

@@ -91,7 +91,8 @@ class _Scan:
         for start in range(0, len(infos), SUMMARY_BATCH):
             await self.connection.drain()
             some = infos[start : start + SUMMARY_BATCH]
-            summaries = await mailbox.get_summaries(uids=[info.uid for info in some])
+            uids = [info.uid for info in some]
+            summaries = await mailbox.get_summaries(uids=uids, structure=False)
             headers = {summary.uid: summary.header for summary in summaries}
             undecided = []
             for info in some:

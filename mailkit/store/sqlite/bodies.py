@@ -127,6 +127,24 @@ class BodyFiles:
             raise StoreCorrupt("A message does not match its checksum")
         return body
 
+    def read_head(self, place: BodyPlace, size: int, *, nowait: bool = False) -> bytes:
+        """The first octets of a body; its checksum, which is that of all, is not looked at.
+
+        :param size: how many at most.
+        :param nowait: raise :class:`Cold` rather than wait for the disk.
+        :raises StoreCorrupt: another record is in its place.
+        :raises FileNotFoundError: the segment was dropped.
+        """
+        head = place.start - place.position
+        wanted = head + min(size, place.size)
+        data = self._read(place.segment, place.position, wanted, nowait)
+        header = decode_header(data)
+        if header.lsn != place.body_id or header.body_length != place.size:
+            raise StoreCorrupt("The log has another message where this one should be")
+        if len(data) < wanted:
+            raise StoreCorrupt("A segment ends inside a body")
+        return data[head:]
+
     def open_view(self, place: BodyPlace) -> BinaryIO:
         """A reader over a body in its file; its checksum is not looked at."""
         descriptor = os.open(self._path(place.segment), os.O_RDONLY)

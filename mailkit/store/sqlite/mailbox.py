@@ -108,8 +108,10 @@ class SQLiteMailbox:
         except Cold:
             return io.BytesIO(await self._core.in_thread(bodies.read, place))
 
-    async def get_summaries(self, uids: Sequence[int]) -> Sequence[MessageSummary]:
-        return await self._core.summaries.get(self._id, uids)
+    async def get_summaries(
+        self, uids: Sequence[int], structure: bool = True
+    ) -> Sequence[MessageSummary]:
+        return await self._core.summaries.get(self._id, uids, structure)
 
     async def search(self, query: Query) -> Sequence[int]:
         return await Search(self._core, self._id, query).run()

@@ -31,7 +31,7 @@ from mailkit.store.sqlite.compact import (
 from mailkit.store.sqlite.journal import journal_name
 from mailkit.store.sqlite.log import segment_name
 from mailkit.store.sqlite.snapshot import RotateJournal, write_snapshot
-from mailkit.store.sqlite.summaries import MAX_KEPT, SaveSummaries, Summary, summarize_place
+from mailkit.store.sqlite.summaries import MAX_KEPT, Job, SaveSummaries, Summary, make_summary
 from mailkit.store.sqlite.writer import Operation
 
 if TYPE_CHECKING:
@@ -54,6 +54,15 @@ MIN_FREE_PAGES = 1000
 SUMMARIES_AT_ONCE = 20
 #: Transactions during such a step above which the store is busy.
 MAX_COMMITS_BESIDE = 5
+_COLUMNS = "b.id, b.segment, b.position, b.start, b.size, s.envelope, s.header"
+_NEW_BODIES = (
+    f"SELECT {_COLUMNS} FROM body b LEFT JOIN summary s ON s.body_id = b.id"
+    " WHERE b.id >= ? AND b.refs > 0 AND s.body_structure IS NULL ORDER BY b.id LIMIT ?"
+)
+_UNFINISHED = (
+    f"SELECT {_COLUMNS} FROM summary s JOIN body b ON b.id = s.body_id"
+    " WHERE s.body_id >= ? AND b.refs > 0 AND s.body_structure IS NULL ORDER BY s.body_id LIMIT ?"
+)
 
 
 class _Stopped(StoreUnavailable):
@@ -74,6 +83,8 @@ class Maintenance:
         self._commits = -1
         # Bodies below this number had their summaries made, or are older than this process.
         self._summarized = core.first_lsn
+        # Bodies that are damaged, or whose summaries are too long to be kept.
+        self._unfit: set[int] = set()
         self._pruned = time.monotonic()
         # Segments with damage: what can be read stays where it is.
         self._damaged: set[int] = set()
@@ -218,33 +229,54 @@ class Maintenance:
             self._checkpoint()
 
     def _summarize(self) -> None:
-        """Make summaries of new messages while there is little else to do."""
-        writer, bodies = self._core.writer, self._core.bodies
+        """Make summaries of new messages, then lacking structures, while all else is quiet."""
+        self._summarized, quiet = self._make_summaries(_NEW_BODIES, self._summarized)
+        if quiet:
+            self._make_summaries(_UNFINISHED, 0)
+
+    def _make_summaries(self, sql: str, first: int) -> tuple[int, bool]:
+        """Make the summaries that a query finds.
+
+        :returns: the body up to which that is done, and whether these were all.
+        """
+        writer = self._core.writer
         while not self._stopping and not writer.waiting:
             commits = writer.commits
-            rows = self._db.execute(
-                "SELECT b.id, b.segment, b.position, b.start, b.size FROM body b"
-                " LEFT JOIN summary s ON s.body_id = b.id"
-                " WHERE b.id >= ? AND b.refs > 0 AND s.body_id IS NULL ORDER BY b.id LIMIT ?",
-                (self._summarized, SUMMARIES_AT_ONCE),
-            ).fetchall()
+            rows = self._db.execute(sql, (first, SUMMARIES_AT_ONCE)).fetchall()
             made: list[tuple[int, Summary]] = []
-            for place in map(BodyPlace._make, rows):
-                try:
-                    summary = summarize_place(bodies, place)
-                except (OSError, StoreCorrupt):
-                    # Moved or removed meanwhile, or damaged: whoever asks for it will see.
-                    continue
-                if summary.size <= MAX_KEPT:
-                    made.append((place.body_id, summary))
-                # Each of them holds the interpreter's lock for a while: let the others have it.
-                time.sleep(0.0005)
-            if rows:
-                self._summarized = rows[-1][0] + 1
+            for *place, envelope, header in rows:
+                known = None if envelope is None else Summary(envelope, b"", header)
+                summary = self._make_summary(Job(BodyPlace._make(place), known))
+                if summary is not None:
+                    made.append((place[0], summary))
             if made:
                 writer.submit_future(SaveSummaries(made), durable=False)
-            if len(rows) < SUMMARIES_AT_ONCE or writer.commits - commits > MAX_COMMITS_BESIDE:
+            if rows:
+                first = rows[-1][0] + 1
+            if len(rows) < SUMMARIES_AT_ONCE:
+                return first, True
+            if writer.commits - commits > MAX_COMMITS_BESIDE:
                 break
+        return first, False
+
+    def _make_summary(self, job: Job) -> Summary | None:
+        """A summary that can be kept, or None."""
+        body_id = job.place.body_id
+        if body_id in self._unfit:
+            return None
+        # Each of them holds the interpreter's lock for a while: let the others have it.
+        time.sleep(0.0005)
+        try:
+            summary = make_summary(self._core.bodies, job, True)
+        except OSError:
+            # Moved or removed meanwhile: whoever asks for it will see.
+            return None
+        except StoreCorrupt:
+            summary = None
+        if summary is None or summary.size > MAX_KEPT:
+            self._unfit.add(body_id)
+            return None
+        return summary
 
     def _copy_index(self, at_once: bool) -> None:
         """Now and then, put a copy of the index beside the log."""

@@ -128,8 +128,31 @@ CREATE TABLE summary (
 );
 """
 
+# NULL as long as nobody has asked for more than the header; SQLite cannot change a constraint.
+_STEP_3 = """
+ALTER TABLE summary RENAME TO old_summary;
+CREATE TABLE summary (
+    body_id INTEGER PRIMARY KEY,
+    envelope BLOB NOT NULL,
+    body_structure BLOB,
+    header BLOB NOT NULL
+);
+INSERT INTO summary SELECT body_id, envelope, body_structure, header FROM old_summary;
+DROP TABLE old_summary;
+CREATE INDEX summary_unfinished ON summary (body_id) WHERE body_structure IS NULL;
+"""
+
 #: SQL of each step.
-MIGRATIONS: Sequence[str] = (_STEP_1, _STEP_2)
+MIGRATIONS: Sequence[str] = (_STEP_1, _STEP_2, _STEP_3)
+#: What the statements of a step begin with, up to the name of a table or an index.
+_HEADS = (
+    "CREATE TABLE ",
+    "CREATE INDEX ",
+    "DROP TABLE ",
+    "INSERT INTO ",
+    "ALTER TABLE ",
+    "UPDATE ",
+)
 
 
 def connect(path: str, *, read_only: bool = False) -> sqlite3.Connection:
@@ -210,7 +233,7 @@ def run_step(connection: sqlite3.Connection, step: str, schema: str = "main") ->
     """Do one step of :data:`MIGRATIONS` in an attached database."""
     for statement in step.split(";\n"):
         text = statement.strip()
-        for head in ("CREATE TABLE ", "CREATE INDEX ", "INSERT INTO ", "ALTER TABLE ", "UPDATE "):
+        for head in _HEADS:
             if text.startswith(head):
                 text = f"{head}{schema}.{text[len(head) :]}"
         if text:

@@ -255,7 +255,7 @@ class Search:
             elif answer is None:
                 open_infos.append(info)
         missing = [info.uid for info in open_infos if headers[info.uid] is None]
-        for summary in await self._core.summaries.get(self._id, missing):
+        for summary in await self._core.summaries.get(self._id, missing, False):
             headers[summary.uid] = summary.header
         undecided: list[MessageInfo] = []
         pause_at = time.monotonic() + _SLICE

@@ -1,19 +1,32 @@
-"""Summaries: ENVELOPE, BODYSTRUCTURE and the usual header fields, made once and kept."""
+"""Summaries: ENVELOPE, BODYSTRUCTURE and the usual header fields, made once and kept.
+
+What stands in the header is made from the first octets of a body alone; the BODYSTRUCTURE, which
+needs all of it, joins that when somebody asks for it, or when the store has nothing else to do.
+"""
 
 from __future__ import annotations
 
+import json
 import time
 from collections import OrderedDict
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from mailkit._typing import override
 from mailkit.errors import StoreCorrupt
-from mailkit.mime import Octets, bodystructure_octets, envelope_octets, parse_message
+from mailkit.mime import (
+    MAX_HEADER_OCTETS,
+    Header,
+    Octets,
+    bodystructure_octets,
+    envelope_octets,
+    parse_header,
+    parse_message,
+)
 from mailkit.model import SUMMARY_FIELDS, MessageSummary
 from mailkit.store.sqlite.bodies import SMALL_BODY, BodyFiles, BodyPlace, Cold
 from mailkit.store.sqlite.rows import condition
-from mailkit.store.sqlite.transaction import Transaction
+from mailkit.store.sqlite.transaction import RowBuffer, Transaction
 from mailkit.store.sqlite.writer import Operation
 
 if TYPE_CHECKING:
@@ -23,6 +36,10 @@ if TYPE_CHECKING:
 MAX_KEPT = 256 * 1024
 #: Summaries that wait for the writer and are known meanwhile.
 MAX_PENDING = 2000
+#: Octets of a body that are read first when its header is wanted; most headers end there.
+HEAD_OCTETS = 8 * 1024
+#: Octets of bodies that a thread reads in one step.
+THREAD_OCTETS = 4 * 1024 * 1024
 # Seconds of parsing after which other work has its turn.
 _SLICE = 0.003
 
@@ -31,6 +48,7 @@ class Summary(NamedTuple):
     """What is kept of a body."""
 
     envelope: bytes
+    #: Empty as long as it is not made.
     body_structure: bytes
     header: bytes
 
@@ -43,29 +61,87 @@ class Summary(NamedTuple):
 _NOTHING = Summary(envelope_octets(b""), bodystructure_octets(b"", parse_message(b"")), b"")
 
 
-def summarize(data: Octets, start: int = 0) -> Summary:
-    """The summary of a message.
+class Job(NamedTuple):
+    """A summary that is to be made."""
 
-    :param start: its offset in ``data``; it ends with that.
-    """
-    root = parse_message(data, start)
-    return Summary(
-        envelope_octets(data, root.header),
-        bodystructure_octets(data, root),
-        root.header.raw_fields(SUMMARY_FIELDS, blank_line=False),
-    )
+    place: BodyPlace
+    #: What was made before.
+    known: Summary | None = None
 
 
-def summarize_place(bodies: BodyFiles, place: BodyPlace) -> Summary:
-    """The summary of a stored message; for a thread.
+_Outcome: TypeAlias = Summary | FileNotFoundError | StoreCorrupt
 
+
+def make_summary(bodies: BodyFiles, job: Job, structure: bool, nowait: bool = False) -> Summary:
+    """Read a message and make its summary, or what lacks of it.
+
+    :param structure: with BODYSTRUCTURE.
+    :param nowait: raise :class:`Cold` when that would take long.
+    :raises StoreCorrupt: it can't be read.
     :raises FileNotFoundError: the segment was dropped.
     """
+    place, known = job
+    if not structure:
+        return _from_header(_read_header(bodies, place, nowait))
     if place.size <= SMALL_BODY:
-        return summarize(bodies.read(place))
+        return _with_structure(bodies.read(place, nowait=nowait), 0, known)
+    if nowait:
+        raise Cold
     mapping, start = bodies.map(place)
     with mapping:
-        return summarize(mapping, start)
+        return _with_structure(mapping, start, known)
+
+
+def _from_header(header: Header) -> Summary:
+    fields = header.raw_fields(SUMMARY_FIELDS, blank_line=False)
+    return Summary(envelope_octets(b"", header), b"", fields)
+
+
+def _with_structure(data: Octets, start: int, known: Summary | None) -> Summary:
+    root = parse_message(data, start)
+    summary = known or _from_header(root.header)
+    return summary._replace(body_structure=bodystructure_octets(data, root))
+
+
+def _read_header(bodies: BodyFiles, place: BodyPlace, nowait: bool) -> Header:
+    """The header of a body, of which no more is read than that takes."""
+    size = HEAD_OCTETS
+    while True:
+        data = bodies.read_head(place, size, nowait=nowait)
+        header = parse_header(data)
+        # Behind the last octets that count nothing changes.
+        if header.blank_line or size >= place.size or size > MAX_HEADER_OCTETS:
+            return header
+        size *= 4
+        if nowait and size > SMALL_BODY:
+            raise Cold
+
+
+def _make_all(
+    bodies: BodyFiles, jobs: Sequence[Job], structure: bool
+) -> list[tuple[BodyPlace, _Outcome]]:
+    """Summaries, or why there are none; for a thread."""
+    done: list[tuple[BodyPlace, _Outcome]] = []
+    for job in jobs:
+        try:
+            done.append((job.place, make_summary(bodies, job, structure)))
+        except (FileNotFoundError, StoreCorrupt) as error:
+            done.append((job.place, error))
+    return done
+
+
+def _groups(jobs: Sequence[Job], structure: bool) -> Iterator[list[Job]]:
+    """Jobs that a thread does in one step."""
+    group: list[Job] = []
+    octets = 0
+    for job in jobs:
+        group.append(job)
+        octets += job.place.size if structure else HEAD_OCTETS
+        if octets >= THREAD_OCTETS:
+            yield group
+            group, octets = [], 0
+    if group:
+        yield group
 
 
 class SaveSummaries(Operation[None]):
@@ -79,11 +155,27 @@ class SaveSummaries(Operation[None]):
     @override
     def run(self, tx: Transaction) -> None:
         tx.flush()
-        tx.connection.executemany(
-            "INSERT OR IGNORE INTO summary SELECT ?1, ?2, ?3, ?4"
-            " WHERE EXISTS (SELECT 1 FROM body WHERE id = ?1 AND refs > 0)",
-            [(body_id, *summary) for body_id, summary in self._summaries],
-        )
+        buffer = RowBuffer(_SAVE, 4, _SAVE_TAIL)
+        buffer.rows = [
+            (body_id, envelope, structure or None, header)
+            for body_id, (envelope, structure, header) in self._summaries
+        ]
+        buffer.flush(tx.connection)
+
+
+_SAVE = (
+    "INSERT INTO summary (body_id, envelope, body_structure, header)"
+    " SELECT v.column1, v.column2, v.column3, v.column4 FROM (VALUES "
+)
+_SAVE_TAIL = (
+    ") AS v WHERE EXISTS (SELECT 1 FROM body WHERE id = v.column1 AND refs > 0)"
+    " ON CONFLICT (body_id) DO UPDATE SET body_structure = excluded.body_structure"
+    " WHERE body_structure IS NULL AND excluded.body_structure IS NOT NULL"
+)
+_SELECT = (
+    "SELECT m.uid, m.body_id, s.envelope, ifnull(s.body_structure, x''), s.header FROM message m"
+    " LEFT JOIN summary s ON s.body_id = m.body_id WHERE m.mailbox_id = ? AND m."
+)
 
 
 class Summaries:
@@ -94,75 +186,117 @@ class Summaries:
         # Made, and on their way to the index.
         self._pending: OrderedDict[int, Summary] = OrderedDict()
 
-    async def get(self, mailbox_id: int, uids: Sequence[int]) -> list[MessageSummary]:
+    async def get(
+        self, mailbox_id: int, uids: Sequence[int], structure: bool
+    ) -> list[MessageSummary]:
         """Summaries by ascending UID, of those messages that exist."""
         if not len(uids):
             return []
         self._core.reader.mailbox_info(mailbox_id)
         where, values = condition(sorted(set(uids)), False)
         rows = self._core.reader.connection.execute(
-            "SELECT m.uid, m.body_id, s.envelope, s.body_structure, s.header FROM message m"
-            " LEFT JOIN summary s ON s.body_id = m.body_id"
-            f" WHERE m.mailbox_id = ? AND m.{where} ORDER BY m.uid",
-            (mailbox_id, *values),
+            f"{_SELECT}{where} ORDER BY m.uid", (mailbox_id, *values)
         ).fetchall()
-        missing = {body_id for _, body_id, envelope, _, _ in rows if envelope is None}
-        if not missing:
+        lacking = {
+            body_id: None if envelope is None else Summary(envelope, made, header)
+            for _, body_id, envelope, made, header in rows
+            if envelope is None or (structure and not made)
+        }
+        # tuple.__new__ goes around the Python function that a NamedTuple has for it.
+        new = tuple.__new__
+        if not lacking:
             return [
-                MessageSummary(uid, envelope, structure, header)
-                for uid, _, envelope, structure, header in rows
+                new(MessageSummary, (uid, envelope, made, header))
+                for uid, _, envelope, made, header in rows
             ]
-        made = await self._make(sorted(missing))
+        found = await self._make(lacking, structure)
         return [
-            MessageSummary(uid, *made[body_id])
-            if envelope is None
-            else MessageSummary(uid, envelope, structure, header)
-            for uid, body_id, envelope, structure, header in rows
-            if envelope is not None or body_id in made
+            new(MessageSummary, (uid, *found[body_id]))
+            if body_id in lacking
+            else new(MessageSummary, (uid, envelope, made, header))
+            for uid, body_id, envelope, made, header in rows
+            if body_id in found or body_id not in lacking
         ]
 
-    async def _make(self, body_ids: Sequence[int]) -> dict[int, Summary]:
-        """Summaries of bodies; one that was removed meanwhile is left out."""
+    async def _make(
+        self, lacking: Mapping[int, Summary | None], structure: bool
+    ) -> dict[int, Summary]:
+        """Summaries of bodies; one that was removed meanwhile is left out.
+
+        :param lacking: what is known of them already.
+        """
         made: dict[int, Summary] = {}
+        known = dict(lacking)
+        for body_id in lacking:
+            if (pending := self._pending.get(body_id)) is not None:
+                if structure and not pending.body_structure:
+                    known[body_id] = pending
+                else:
+                    made[body_id] = pending
         new: list[tuple[int, Summary]] = []
-        pause_at = time.monotonic() + _SLICE
-        for body_id in body_ids:
-            if (known := self._pending.get(body_id)) is not None:
-                made[body_id] = known
-                continue
-            if time.monotonic() > pause_at:
-                await self._core.pause()
-                pause_at = time.monotonic() + _SLICE
-            try:
-                summary = await self._summarize(body_id)
-            except StoreCorrupt as error:
-                self._core.log.error(
-                    "message body {body_id} cannot be read: {error}", body_id=body_id, error=error
-                )
-                made[body_id] = _NOTHING
-                continue
-            if summary is not None:
-                made[body_id] = summary
-                if summary.size <= MAX_KEPT:
-                    new.append((body_id, summary))
+        places = self._places([body_id for body_id in lacking if body_id not in made])
+        while places:
+            jobs = [Job(place, known[place.body_id]) for place in places]
+            moved: list[BodyPlace] = []
+            for place, outcome in await self._work(jobs, structure):
+                body_id = place.body_id
+                if isinstance(outcome, Summary):
+                    made[body_id] = outcome
+                    if outcome.size <= MAX_KEPT:
+                        new.append((body_id, outcome))
+                elif isinstance(outcome, FileNotFoundError):
+                    moved.append(place)
+                else:
+                    made[body_id] = self._give_up(body_id, known[body_id], outcome)
+            # Those that the compaction has moved since we asked.
+            places = self._places([place.body_id for place in moved])
+            for place in set(places).intersection(moved):
+                error = StoreCorrupt("A segment of the log is missing")
+                made[place.body_id] = self._give_up(place.body_id, known[place.body_id], error)
+            places = [place for place in places if place not in moved]
         self._save(new)
         return made
 
-    async def _summarize(self, body_id: int) -> Summary | None:
+    def _places(self, body_ids: Sequence[int]) -> list[BodyPlace]:
+        """Where bodies are now, in that order."""
+        if not body_ids:
+            return []
+        rows = self._core.reader.connection.execute(
+            "SELECT id, segment, position, start, size FROM body"
+            " WHERE id IN (SELECT value FROM json_each(?)) ORDER BY id",
+            (json.dumps(body_ids),),
+        ).fetchall()
+        return list(map(BodyPlace._make, rows))
+
+    async def _work(self, jobs: Sequence[Job], structure: bool) -> list[tuple[BodyPlace, _Outcome]]:
+        """Make summaries: here what is quickly done, the others in a thread."""
         core = self._core
-        while (place := core.reader.place_of(body_id)) is not None:
+        bodies = core.bodies
+        done: list[tuple[BodyPlace, _Outcome]] = []
+        slow: list[Job] = []
+        pause_at = time.monotonic() + _SLICE
+        for job in jobs:
+            if time.monotonic() > pause_at:
+                await core.pause()
+                pause_at = time.monotonic() + _SLICE
             try:
-                if place.size <= SMALL_BODY:
-                    try:
-                        return summarize(core.bodies.read(place, nowait=True))
-                    except Cold:
-                        return summarize(await core.in_thread(core.bodies.read, place))
-                return await core.in_thread(summarize_place, core.bodies, place)
-            except FileNotFoundError:
-                # Moved by the compaction since we asked.
-                if core.reader.place_of(body_id) == place:
-                    raise StoreCorrupt("A segment of the log is missing") from None
-        return None
+                done.append((job.place, make_summary(bodies, job, structure, True)))
+            except Cold:
+                slow.append(job)
+            except (FileNotFoundError, StoreCorrupt) as error:
+                done.append((job.place, error))
+        for group in _groups(slow, structure):
+            done.extend(await core.in_thread(_make_all, bodies, group, structure))
+        return done
+
+    def _give_up(self, body_id: int, known: Summary | None, error: StoreCorrupt) -> Summary:
+        """What is shown of a message that cannot be read."""
+        self._core.log.error(
+            "message body {body_id} cannot be read: {error}", body_id=body_id, error=error
+        )
+        if known is None:
+            return _NOTHING
+        return known._replace(body_structure=_NOTHING.body_structure)
 
     def _save(self, new: list[tuple[int, Summary]]) -> None:
         """Let the writer keep them, without waiting for it."""
@@ -172,4 +306,10 @@ class Summaries:
         while len(self._pending) > MAX_PENDING:
             self._pending.popitem(last=False)
         operation = self._core.writer.submit_lazy(SaveSummaries(new))
-        operation.addBoth(lambda _: [self._pending.pop(body_id, None) for body_id, _ in new])
+        operation.addBoth(lambda _: self._saved(new))
+
+    def _saved(self, summaries: list[tuple[int, Summary]]) -> None:
+        for body_id, summary in summaries:
+            # One with a structure may have taken its place.
+            if self._pending.get(body_id) is summary:
+                del self._pending[body_id]

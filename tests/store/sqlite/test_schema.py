@@ -32,13 +32,20 @@ class SchemaTests(StoreTestCase):
             old.execute(
                 "INSERT INTO mailbox (account_id, name, uid_validity) VALUES (1, 'INBOX', 7)"
             )
+            if version >= 2:
+                # At first all was made at once.
+                old.execute("INSERT INTO summary VALUES (99, x'01', x'02', x'03')")
             old.close()
             store = self.open_store()
+            kept = store.connection().execute("SELECT * FROM summary").fetchall()
+            self.assertEqual(kept, [(99, b"\1", b"\2", b"\3")] if version >= 2 else [])
             self.assertEqual(await store.get_password_hash(account=ANN), "x")
             self.assertEqual(await self.deliver(store, message(1)), [1])
             mailbox = await self.mailbox(store)
-            (summary,) = await mailbox.get_summaries(uids=[1])
+            (summary,) = await mailbox.get_summaries(uids=[1], structure=False)
             self.assertIn(b"Subject: 1", summary.header)
+            (summary,) = await mailbox.get_summaries(uids=[1])
+            self.assertIn(b'"text" "plain"', summary.body_structure)
             self.assertEqual(version_of(store.connection()), len(MIGRATIONS))
             await self.close_store(store)
             self.check()

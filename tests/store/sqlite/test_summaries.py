@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 
 from mailkit.mime import bodystructure_octets, envelope_octets, parse_message
 from mailkit.model import SUMMARY_FIELDS, AppendMessage, MessageSummary
 from mailkit.store.sqlite import StoreSettings
-from mailkit.store.sqlite.bodies import BodyFiles
+from mailkit.store.sqlite.bodies import SMALL_BODY, BodyFiles, BodyPlace, Cold
 from mailkit.store.sqlite.mailbox import SQLiteMailbox
+from mailkit.store.sqlite.summaries import HEAD_OCTETS
 
 from .helpers import ANN, QUIET, StoreTestCase, appended, message
 
@@ -44,16 +46,126 @@ class SummaryTests(StoreTestCase):
         (count,) = self.store.connection().execute("SELECT count(*) FROM summary").fetchone()
         return int(count)
 
+    def finished(self) -> int:
+        """Summaries with their structure."""
+        row = self.store.connection().execute("SELECT count(body_structure) FROM summary")
+        return int(row.fetchone()[0])
+
+    def forbid(self, *methods: str) -> None:
+        """From here on these fail."""
+        for method in methods:
+            setattr(self.store.core.bodies, method, None)
+
     async def test_summaries_of_all_kinds(self) -> None:
         inbox, contents = await self.filled()
         wanted = [expected(uid, content) for uid, content in enumerate(contents, 1)]
         self.assertEqual(await inbox.get_summaries(uids=range(1, 9)), wanted)
         await self.wait_until(lambda: self.kept() == 5)
-        self.store.core.bodies.read = None  # type: ignore[assignment, method-assign]
-        self.store.core.bodies.map = None  # type: ignore[assignment, method-assign]
+        self.forbid("read", "map", "read_head")
         self.assertEqual(await inbox.get_summaries(uids=range(1, 9)), wanted)
         self.assertEqual(await inbox.get_summaries(uids=[2, 5]), [wanted[1], wanted[4]])
         self.assertEqual(await inbox.get_summaries(uids=[]), [])
+
+    async def test_headers_are_enough_without_structure(self) -> None:
+        inbox, contents = await self.filled()
+        self.forbid("read", "map")
+        wanted = [
+            expected(uid, content)._replace(body_structure=b"")
+            for uid, content in enumerate(contents, 1)
+        ]
+        self.assertEqual(await inbox.get_summaries(uids=range(1, 9), structure=False), wanted)
+        # Still on their way, then kept.
+        self.forbid("read_head")
+        self.assertEqual(await inbox.get_summaries(uids=range(1, 9), structure=False), wanted)
+        await self.wait_until(lambda: self.kept() == 5)
+        self.assertEqual(self.finished(), 0)
+        self.assertEqual(await inbox.get_summaries(uids=range(1, 9), structure=False), wanted)
+
+    async def test_structures_are_added_to_what_is_known(self) -> None:
+        inbox, contents = await self.filled()
+        await inbox.get_summaries(uids=[1, 2], structure=False)
+        await self.wait_until(lambda: self.kept() == 2)
+        await inbox.get_summaries(uids=[3], structure=False)
+        self.forbid("read_head")
+        wanted = [expected(uid, content) for uid, content in enumerate(contents[:4], 1)]
+        self.assertEqual(await inbox.get_summaries(uids=range(1, 5)), wanted)
+        await self.wait_until(lambda: self.finished() == 4)
+        self.forbid("read", "map")
+        self.assertEqual(await inbox.get_summaries(uids=range(1, 5)), wanted)
+        self.assertEqual(await inbox.get_summaries(uids=range(1, 5), structure=False), wanted)
+
+    async def test_headers_of_any_length(self) -> None:
+        self.store = await self.make_store()
+        inbox = await self.mailbox(self.store)
+        contents = []
+        for length in (HEAD_OCTETS, 4 * HEAD_OCTETS, SMALL_BODY, 3 * SMALL_BODY, 1024 * 1024):
+            for header_end in (length - 3, length - 2, length - 1, length, length + 1):
+                line = b"Subject: x\r\nX-Fill: "
+                filled = line + b"x" * (header_end - len(line) - 2) + b"\r\n"
+                contents.append(filled + b"\r\nSubject: body\r\n")
+                contents.append(filled)
+        await inbox.append(messages=appended(*contents))
+        for start in range(0, len(contents), 10):
+            uids = range(start + 1, start + 11)
+            wanted = [
+                expected(uid, content)._replace(body_structure=b"")
+                for uid, content in zip(uids, contents[start : start + 10], strict=True)
+            ]
+            self.assertEqual(await inbox.get_summaries(uids=uids, structure=False), wanted)
+
+    async def test_bodies_that_are_not_in_memory(self) -> None:
+        inbox, contents = await self.filled()
+        cold, real = [], BodyFiles._read
+
+        def read(files: BodyFiles, segment: int, position: int, length: int, nowait: bool) -> bytes:
+            if nowait:
+                cold.append(position)
+                raise Cold
+            return real(files, segment, position, length, nowait)
+
+        self.patch(BodyFiles, "_read", read)
+        wanted = [expected(uid, content) for uid, content in enumerate(contents, 1)]
+        headers = [summary._replace(body_structure=b"") for summary in wanted]
+        self.assertEqual(await inbox.get_summaries(uids=range(1, 6), structure=False), headers)
+        self.assertEqual(await inbox.get_summaries(uids=range(1, 6)), wanted)
+        # The large one does not even try.
+        self.assertEqual(len(cold), 9)
+
+    async def test_bodies_that_were_moved_are_found(self) -> None:
+        inbox, contents = await self.filled()
+        places = self.store.core.summaries._places
+        rows = self.store.connection().execute("SELECT id FROM body").fetchall()
+        before = places([body_id for (body_id,) in rows])
+        self.assertEqual(len(before), 5)
+        await inbox.expunge(uids=[3])
+        await self.store.compact()
+        asked: list[list[int]] = []
+
+        def stale(body_ids: Sequence[int]) -> list[BodyPlace]:
+            asked.append(list(body_ids))
+            if len(asked) % 2:
+                return [place for place in before if place.body_id in body_ids]
+            return places(body_ids) if len(asked) == 2 else []
+
+        self.patch(self.store.core.summaries, "_places", stale)
+        wanted = [expected(uid, contents[uid - 1]) for uid in (1, 2, 4, 5)]
+        self.assertEqual(await inbox.get_summaries(uids=range(1, 5)), wanted[:3])
+        self.assertEqual(asked[0], asked[1])
+        # This one was even removed in the middle.
+        self.assertEqual(await inbox.get_summaries(uids=range(1, 6)), wanted[:3])
+        self.assertEqual(len(asked), 4)
+
+    async def test_a_segment_that_is_gone(self) -> None:
+        inbox, _ = await self.filled()
+        (name,) = self.log_files()
+        path = os.path.join(self.directory, "log", name)
+        os.rename(path, path + ".away")
+        for structure in (False, True):
+            found = await inbox.get_summaries(uids=[1], structure=structure)
+            self.assertEqual(found, [expected(1, b"")])
+        os.rename(path + ".away", path)
+        self.assertEqual(await inbox.get_summaries(uids=[1]), [expected(1, message(1))])
+        self.assertEqual(len(self.flushLoggedErrors()), 0)
 
     async def test_a_body_that_was_spooled_to_a_file(self) -> None:
         self.store = await self.make_store(
@@ -72,7 +184,7 @@ class SummaryTests(StoreTestCase):
         inbox, _ = await self.filled()
         first = await inbox.get_summaries(uids=[1])
         self.assertEqual(self.kept(), 0)
-        self.store.core.bodies.read = None  # type: ignore[assignment, method-assign]
+        self.forbid("read", "read_head")
         self.assertEqual(await inbox.get_summaries(uids=[1]), first)
 
     async def test_copies_share_a_summary(self) -> None:
@@ -81,7 +193,7 @@ class SummaryTests(StoreTestCase):
         await inbox.get_summaries(uids=[1])
         await self.wait_until(lambda: self.kept() == 1)
         sent = await self.mailbox(self.store, name="Sent")
-        self.store.core.bodies.read = None  # type: ignore[assignment, method-assign]
+        self.forbid("read", "read_head")
         (summary,) = await sent.get_summaries(uids=[1])
         self.assertEqual(summary, expected(1, message(1)))
 
@@ -108,6 +220,35 @@ class SummaryTests(StoreTestCase):
         self.assertEqual(self.read_calls, 0)
         await self.close_store(self.store)
         self.check()
+
+    async def test_structures_are_made_ahead_too(self) -> None:
+        inbox, contents = await self.filled()
+        await inbox.get_summaries(uids=range(1, 6), structure=False)
+        await self.close_store(self.store)
+        # They are older than this process; of a sixth nothing is known.
+        self.store = self.open_store(AHEAD)
+        inbox = await self.mailbox(self.store)
+        self.assertEqual(self.finished(), 0)
+        await inbox.append(messages=appended(message(6)))
+        await self.wait_until(lambda: self.finished() == 6)
+        self.forbid("read", "map", "read_head")
+        wanted = [expected(uid, content) for uid, content in enumerate([*contents, message(6)], 1)]
+        self.assertEqual(await inbox.get_summaries(uids=range(1, 7)), wanted)
+
+    async def test_a_damaged_body_keeps_its_header(self) -> None:
+        inbox, contents = await self.filled()
+        path = os.path.join(self.directory, "log", self.log_files()[0])
+        with open(path, "r+b") as file:
+            file.seek(file.read().index(b"line of message 5"))
+            file.write(b"L")
+        header = expected(5, contents[4])._replace(body_structure=b"")
+        self.assertEqual(await inbox.get_summaries(uids=[5], structure=False), [header])
+        nothing = expected(5, b"").body_structure
+        whole = header._replace(body_structure=nothing)
+        self.assertEqual(await inbox.get_summaries(uids=[5]), [whole])
+        await self.wait_until(lambda: self.kept() == 1)
+        self.assertEqual(await inbox.get_summaries(uids=[5]), [whole])
+        self.assertEqual(self.finished(), 0)
 
     async def test_a_damaged_body_does_not_hide_the_others(self) -> None:
         inbox, contents = await self.filled()
