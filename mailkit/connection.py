@@ -23,7 +23,7 @@ from twisted.internet.interfaces import (
     IReactorTime,
     ISSLTransport,
 )
-from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.internet.protocol import Factory, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import Interface, implementer
@@ -33,11 +33,11 @@ from mailkit.coroutines import go_on
 from mailkit.deadlines import Deadlines
 from mailkit.errors import AuthenticationFailed, AuthorizationFailed
 from mailkit.model import ConnectionInfo
+from mailkit.output import CHUNK as CHUNK
+from mailkit.output import OutputConnection
 from mailkit.wire.buffer import InputBuffer
 from mailkit.wire.sasl import SASLPassword
 
-#: Octets of output collected before they are handed to the transport.
-CHUNK = 64 * 1024
 #: Commands run in one go before other connections get their turn.
 COMMANDS_A_TURN = 200
 #: Seconds that a long reply may keep the reactor before other connections get their turn.
@@ -47,7 +47,7 @@ _Command = TypeVar("_Command")
 
 
 @implementer(IPushProducer, IHalfCloseableProtocol)
-class CommandConnection(Protocol, ABC):
+class CommandConnection(OutputConnection, ABC):
     """A server's side of one connection.
 
     A subclass gives :meth:`greet`, :meth:`next_command`, :meth:`run_command`,
@@ -58,17 +58,14 @@ class CommandConnection(Protocol, ABC):
 
     log = Logger()
     factory: CommandFactory
-    transport: Any
     #: Name of the protocol in :class:`~mailkit.model.ConnectionInfo`.
     protocol_name = ""
 
     def __init__(self) -> None:
+        super().__init__()
         self.buffer = InputBuffer()
-        self._output: list[bytes] = []
-        self._output_size = 0
         self._running: Deferred[None] | None = None
         self._pumping = False
-        self._lost = False
         self._closing = False
         self._stopping = False
         self._input_ended = False
@@ -163,12 +160,15 @@ class CommandConnection(Protocol, ABC):
     def connectionMade(self) -> None:
         self._touch()
         self.transport.registerProducer(self, True)
-        if set_no_delay := getattr(self.transport, "setTcpNoDelay", None):
-            set_no_delay(True)
+        self._write_straight()
         if not self.factory.admit(self):
             self.refuse()
             self.close()
             return
+        set_no_delay = getattr(self.transport, "setTcpNoDelay", None)
+        # Transports of UNIX sockets have it, and log that it fails.
+        if set_no_delay is not None and self.factory.connections[self]:
+            set_no_delay(True)
         self._look_after(self.idle_timeout())
         self.greet()
         self.flush()
@@ -194,6 +194,7 @@ class CommandConnection(Protocol, ABC):
     @override
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._lost = self._closing = True
+        self._write_by_transport()
         self._output.clear()
         if self._deadline is not None:
             self.factory.deadlines.remove(self, self._deadline)
@@ -302,22 +303,6 @@ class CommandConnection(Protocol, ABC):
 
     # Output.
 
-    def write(self, data: bytes) -> None:
-        """Send octets, together with others that are written in the same turn."""
-        self._output.append(data)
-        self._output_size += len(data)
-        if self._output_size >= CHUNK:
-            self.flush()
-
-    def flush(self) -> None:
-        """Hand collected octets to the transport."""
-        if self._output:
-            data = b"".join(self._output)
-            self._output.clear()
-            self._output_size = 0
-            if not self._lost:
-                self.transport.write(data)
-
     async def drain(self) -> None:
         """Wait until the client has read what was written, and let others have their turn.
 
@@ -340,6 +325,7 @@ class CommandConnection(Protocol, ABC):
     def resumeProducing(self) -> None:
         """The transport's buffer is empty again."""
         self._output_paused = False
+        self._write_straight()
         self._touch()
         gate, self._gate = self._gate, None
         if gate is not None:
@@ -381,6 +367,7 @@ class CommandConnection(Protocol, ABC):
         """End the connection at once."""
         if not self._lost:
             self._closing = True
+            self._write_by_transport()
             self.transport.abortConnection()
 
     def _touch(self) -> None:
@@ -430,6 +417,7 @@ class CommandConnection(Protocol, ABC):
         """
         self.flush()
         self.buffer.clear()
+        self._write_by_transport()
         self.transport.startTLS(self.factory.tls_context)
         self._info = self._encrypted = None
 

@@ -34,7 +34,7 @@ VALUES = f"mailkit._typing mailkit.errors mailkit.spool mailkit.query mailkit.mo
 MIME = "mailkit.mime mailkit.mime.* mailkit.matching"
 CONTRACTS = f"{VALUES} mailkit.interfaces"
 #: What the loop that all protocols share is made of.
-LOOP_PARTS = "mailkit.coroutines mailkit.deadlines"
+LOOP_PARTS = "mailkit.coroutines mailkit.deadlines mailkit.output"
 PURE = f"{VALUES} {MIME}"
 #: The parts of a protocol that know no connection. ``*`` is one protocol: see `own_package`.
 PROTOCOL_PURE = (
