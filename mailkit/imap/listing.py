@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from mailkit.imap import render
@@ -137,36 +137,37 @@ class Listing:
             attributes.append(info.special_use)
         return attributes
 
-    def list(self, reference: str, patterns: Sequence[str]) -> list[Listed]:
-        """What LIST answers, in the account's order."""
+    def list(self, reference: str, patterns: Sequence[str]) -> Iterator[Listed | None]:
+        """What LIST answers, in the account's order; None for each name that does not match.
+
+        Thousands of names and long patterns take seconds: others need their turn between.
+        """
         tests = [matcher(reference, pattern) for pattern in patterns]
         # RFC 3501 section 6.3.8: a "%" at the end also lists levels that are no mailboxes.
         level_tests = [
             test for test, pattern in zip(tests, patterns, strict=True) if pattern.endswith("%")
         ]
-        names = [name for name in self.mailboxes if any(test(name) for test in tests)]
-        if level_tests and self.missing:
-            names.extend(
-                name for name in sorted(self.missing) if any(test(name) for test in level_tests)
-            )
-        return [Listed(name, self.attributes(name)) for name in names]
+        for names, some in ((self.mailboxes, tests), (sorted(self.missing), level_tests)):
+            for name in names if some else ():
+                matches = any(test(name) for test in some)
+                yield Listed(name, self.attributes(name)) if matches else None
 
 
 def list_subscribed(
     subscriptions: Iterable[str], listing: Listing, reference: str, pattern: str
-) -> list[Listed]:
-    """What LSUB answers: subscribed names, whether or not there is a mailbox (RFC 3501 6.3.9)."""
+) -> Iterator[Listed | None]:
+    """What LSUB answers: subscribed names, whether or not there is a mailbox (RFC 3501 6.3.9).
+
+    As :meth:`Listing.list`.
+    """
     names = list(subscriptions)
-    subscribed = set(names)
     test = matcher(reference, pattern)
-    listed = [Listed(name, _subscription_attributes(name, listing)) for name in names if test(name)]
+    for name in names:
+        yield Listed(name, _subscription_attributes(name, listing)) if test(name) else None
     if pattern.endswith("%"):
         # A level that is not subscribed, above one that is: \Noselect, whatever it is itself.
-        levels = _levels_above(names)
-        listed.extend(
-            Listed(level, ["\\Noselect"]) for level in sorted(levels - subscribed) if test(level)
-        )
-    return listed
+        for level in sorted(_levels_above(names).difference(names)):
+            yield Listed(level, ["\\Noselect"]) if test(level) else None
 
 
 def _subscription_attributes(name: str, listing: Listing) -> list[str]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from twisted.trial.unittest import SynchronousTestCase
 
+from mailkit import connection
 from tests.imap.fakes import PlainAccount, ReadOnlyMailbox
 from tests.imap.support import Server, now, split_responses
 
@@ -272,6 +275,22 @@ class ListTests(SynchronousTestCase):
             self.assertEqual(found, names, arguments)
         self.assertEqual(len(self.list("LIST a/ %")), 1)
         self.assertEqual(len(self.list("LIST a %")), 1)
+
+    def test_others_have_their_turn_at_each_name(self) -> None:
+        # Many names and a pattern of many wildcards would stop the server for minutes.
+        self.patch(connection, "SECONDS_A_TURN", -1.0)
+        turns: list[float] = []
+        call_later = self.server.clock.callLater
+
+        def count(delay: float, *arguments: Any) -> Any:
+            turns.append(delay)
+            return call_later(delay, *arguments)
+
+        self.patch(self.server.clock, "callLater", count)
+        for command in ('LIST "" *Nothing', 'LSUB "" *Nothing'):
+            turns.clear()
+            self.assertEqual(self.list(command), [])
+            self.assertGreaterEqual(turns.count(0), 6)
 
     def test_names_in_modified_utf7(self) -> None:
         self.client.command("CREATE Entw&APw-rfe/&-co")

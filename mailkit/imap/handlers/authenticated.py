@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from mailkit.errors import MailError, PermissionDenied
@@ -215,7 +215,7 @@ async def list_mailboxes(connection: IMAPProtocol, command: Command) -> None:
         lines = [Listed("", ["\\Noselect"])]
     else:
         listing = Listing(await _account(connection).list_mailboxes())
-        lines = listing.list(reference, patterns)
+        lines = await _collect(connection, listing.list(reference, patterns))
         if select_special:
             lines = [line for line in lines if _has_special_use(listing, line.name)]
         if b"SUBSCRIBED" in wanted:
@@ -263,9 +263,19 @@ async def list_subscriptions(connection: IMAPProtocol, command: Command) -> None
             names = await account.list_subscriptions()
         else:
             names = [info.name for info in listing.mailboxes.values() if info.subscribed]
-        lines = list_subscribed(names, listing, reference, pattern)
+        found = list_subscribed(names, listing, reference, pattern)
+        lines = await _collect(connection, found)
     await _send_lines(connection, b"LSUB", lines)
     await connection.complete("LSUB completed")
+
+
+async def _collect(connection: IMAPProtocol, found: Iterator[Listed | None]) -> list[Listed]:
+    lines = []
+    for line in found:
+        if line is not None:
+            lines.append(line)
+        await connection.drain()
+    return lines
 
 
 async def _send_lines(connection: IMAPProtocol, response: bytes, lines: Sequence[Listed]) -> None:
