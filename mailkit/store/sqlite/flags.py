@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import sys
 from collections.abc import Iterable
 
 from mailkit.model import SYSTEM_FLAGS, Flags
@@ -58,6 +59,7 @@ class FlagSets(dict[int, Flags]):
             row = self._connection.execute(
                 "SELECT keywords FROM keyword_set WHERE id = ?", (number >> KEYWORD_SHIFT,)
             ).fetchone()
-        keywords = row[0].split(" ") if row else []
+        # One object for each keyword, in however many sets it is.
+        keywords = map(sys.intern, row[0].split(" ")) if row else ()
         flags = self[number] = frozenset([*system_flags(number), *keywords])
         return flags

@@ -12,6 +12,8 @@ from mailkit.store.sqlite.flags import KEYWORD_SHIFT, FlagSets, join_keywords, s
 MAX_KEYWORDS = 1000
 #: Different sets of keywords in one account.
 MAX_KEYWORD_SETS = 50_000
+#: Octets of all those sets together: each stays in memory.
+MAX_KEYWORD_OCTETS = 4 * 1024 * 1024
 #: Accounts and mailboxes that are remembered before all are forgotten.
 _CACHE_LIMIT = 10_000
 
@@ -19,7 +21,7 @@ _CACHE_LIMIT = 10_000
 class AccountState:
     """An account's row."""
 
-    __slots__ = ("id", "keyword_sets", "keywords", "modseq", "name")
+    __slots__ = ("id", "keyword_octets", "keyword_sets", "keywords", "modseq", "name")
 
     def __init__(self, account_id: int, name: str, modseq: int) -> None:
         self.id = account_id
@@ -28,6 +30,7 @@ class AccountState:
         #: Lower case to first spelling; None until needed.
         self.keywords: dict[str, str] | None = None
         self.keyword_sets: dict[str, int] = {}
+        self.keyword_octets = 0
 
 
 class MailboxState:
@@ -183,6 +186,7 @@ class States:
                 "SELECT id, keywords FROM keyword_set WHERE account_id = ?", (account.id,)
             ):
                 account.keyword_sets[text] = number
+                account.keyword_octets += len(text)
                 for keyword in text.split(" "):
                     account.keywords[keyword.lower()] = keyword
         return account.keywords
@@ -215,11 +219,13 @@ class States:
         text = join_keywords({new.get(k.lower()) or known[k.lower()] for k in keywords})
         number = account.keyword_sets.get(text)
         if number is None:
-            if len(account.keyword_sets) >= MAX_KEYWORD_SETS:
+            octets = account.keyword_octets + len(text)
+            if len(account.keyword_sets) >= MAX_KEYWORD_SETS or octets > MAX_KEYWORD_OCTETS:
                 raise LimitExceeded("Too many combinations of keywords")
             cursor = self._connection.execute(
                 "INSERT INTO keyword_set (account_id, keywords) VALUES (?, ?)", (account.id, text)
             )
             number = account.keyword_sets[text] = int(cursor.lastrowid or 0)
+            account.keyword_octets = octets
             known.update(new)
         return bits | number << KEYWORD_SHIFT

@@ -289,6 +289,20 @@ class FailureTests(StoreTestCase):
         (info,) = await inbox.get_messages(uids=[1])
         self.assertEqual(info.flags, {"a", "b"})
 
+    async def test_too_many_octets_of_keywords(self) -> None:
+        self.patch(states, "MAX_KEYWORD_OCTETS", 20)
+        store = await self.make_store()
+        inbox = await self.mailbox(store)
+        await inbox.append(messages=appended(message(1), flags=["a" * 10]))
+        for _ in range(2):
+            with self.assertRaises(LimitExceeded):
+                await inbox.store_flags(uids=[1], op=FlagOp.ADD, flags=frozenset({"b"}))
+            await inbox.store_flags(uids=[1], op=FlagOp.REPLACE, flags=frozenset({"c"}))
+            await self.close_store(store)
+            store = self.open_store()
+            inbox = await self.mailbox(store)
+            await inbox.store_flags(uids=[1], op=FlagOp.REPLACE, flags=frozenset({"a" * 10}))
+
     async def test_a_watcher_that_fails_does_no_harm(self) -> None:
         store = await self.make_store()
         inbox = await self.mailbox(store)
