@@ -22,8 +22,9 @@ MAX_ADDRESS_TOKENS = 50_000
 
 # RFC 5322 section 3.2.3 and RFC 6532 section 3.2: atext.
 _ATEXT = rb"A-Za-z0-9!#$%&'*+/=?^_`{|}~\x80-\xff-"
-# The forms that nearly all addresses have; anything else goes to the tokens below.
-_COMMON = re.compile(
+#: The forms that nearly all addresses have; anything else goes to the tokens below. Groups: quoted
+#: name, plain name, angle bracket, local part, domain.
+COMMON_ADDRESS = re.compile(
     rb'(?:(?:"([^"\\]*)"[ \t]*|([%b. \t]*))(<))?([%b.]+)@([%b.]+)(?(3)>)[ \t]*(?:,[ \t]*|\Z)'
     % (_ATEXT, _ATEXT, _ATEXT)
 )
@@ -91,7 +92,7 @@ def parse_addresses(value: bytes, limit: int = MAX_ADDRESSES) -> list[Address]:
     found: list[Address] = []
     position = 0
     end = len(value)
-    match = _COMMON.match
+    match = COMMON_ADDRESS.match
     while position < end:
         common = match(value, position)
         if common is None:

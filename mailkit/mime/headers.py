@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import mmap
 import re
-from collections.abc import Iterable, Iterator, KeysView
+from collections.abc import Iterable, Iterator, KeysView, Set
+from functools import lru_cache
 from typing import NamedTuple, TypeAlias
 
 #: What messages are read from. Offsets are absolute in it, and large bodies are never copied.
@@ -58,6 +59,12 @@ def _octets(name: bytes | str) -> bytes:
     if isinstance(name, str):
         name = name.encode("utf-8", "replace")
     return name.lower()
+
+
+@lru_cache(maxsize=64)
+def _constant_octets(names: frozenset[bytes | str]) -> frozenset[bytes]:
+    """The same for names that are asked for again and again."""
+    return frozenset(map(_octets, names))
 
 
 class Header:
@@ -152,6 +159,25 @@ class Header:
             return next(iter(self.get_all(name)), None)
         return unfold(value)
 
+    def get_first(self, names: Iterable[bytes]) -> list[bytes | None]:
+        """What :meth:`get` gives for each of these lower-case names."""
+        if self._fields is None:
+            self._split()
+        find = self._index.get
+        values: list[bytes | None] = []
+        for name in names:
+            raw = find(name)
+            if raw is not None:
+                _, colon, raw = raw.partition(b":")
+                if not colon:
+                    raw = self.get(name)
+                elif b"\n" in raw:
+                    raw = raw.replace(b"\r\n", b"").replace(b"\n", b"").strip()
+                else:
+                    raw = raw.strip()
+            values.append(raw)
+        return values
+
     def get_all(self, name: bytes | str) -> list[bytes]:
         """The unfolded values of all fields of this name, in their order."""
         fields = self._split() if self._fields is None else self._fields
@@ -180,12 +206,16 @@ class Header:
         :param blank_line: append the empty line.
         """
         fields = self._split() if self._fields is None else self._fields
-        wanted = {_octets(name) for name in names}
-        chosen = [
-            raw
-            for raw, name in zip(fields, self._names, strict=True)
-            if (name in wanted and b":" in raw) is not exclude
-        ]
+        wanted: Set[bytes]
+        if isinstance(names, frozenset):
+            wanted = _constant_octets(names)
+        else:
+            wanted = {_octets(name) for name in names}
+        named = zip(fields, self._names, strict=True)
+        if exclude:
+            chosen = [raw for raw, name in named if name not in wanted or b":" not in raw]
+        else:
+            chosen = [raw for raw, name in named if name in wanted and b":" in raw]
         octets = b"\n".join([*chosen, b""])
         if not self._ended and (self._names[-1] in wanted and b":" in fields[-1]) is not exclude:
             octets = octets[:-1]

@@ -16,8 +16,10 @@ from mailkit.mime import (
     iter_text,
     parse_header,
     parse_message,
+    render_envelope,
     section_range,
 )
+from mailkit.mime import read_envelope as plain_envelope
 from mailkit.mime.parts import Part
 from tests.mime import corpus
 from tests.mime.imap_grammar import read_body, read_envelope
@@ -93,8 +95,11 @@ class CorpusTests(SynchronousTestCase):
             check_offsets(self, data, parse_message(data))
 
     def test_envelopes_are_valid(self) -> None:
-        for _name, data in messages():
-            read_envelope(envelope_octets(data))
+        for name, data in messages():
+            found = envelope_octets(data)
+            read_envelope(found)
+            both = render_envelope(plain_envelope(parse_header(data)))
+            self.assertEqual(found, both, name)
 
     def test_structures_are_valid(self) -> None:
         for name, data in messages():

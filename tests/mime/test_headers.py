@@ -200,6 +200,15 @@ class RawFieldsTests(SynchronousTestCase):
             b"subject: second\r\n\r\n",
         )
 
+    def test_a_set_of_names_in_any_letter_case(self) -> None:
+        header = parse_header(MESSAGE)
+        for names in (["SUBJECT", b"From"], frozenset(("SUBJECT", b"From"))):
+            for exclude in (False, True):
+                self.assertEqual(
+                    header.raw_fields(names, exclude=exclude),
+                    header.raw_fields([b"subject", b"from"], exclude=exclude),
+                )
+
     def test_excluded_fields(self) -> None:
         header = parse_header(MESSAGE)
         self.assertEqual(

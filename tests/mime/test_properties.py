@@ -222,6 +222,38 @@ def combine(children: st.SearchStrategy[EmailMessage]) -> st.SearchStrategy[Emai
     return st.builds(build, st.lists(children, min_size=1, max_size=3), subtypes, st.booleans())
 
 
+#: Header fields with what address lists are made of, most of them well-formed.
+address_fields = st.lists(
+    st.tuples(
+        st.sampled_from((b"From", b"To", b"cc", b"Bcc", b"SENDER", b"Reply-To", b"Subject", b"X")),
+        st.lists(
+            st.sampled_from(PIECES)
+            | st.sampled_from((b"Joe <joe@example.org>", b", ", b'"J, X" <j.x@b>', b"a@b,", b"\r"))
+            | st.binary(max_size=3),
+            max_size=6,
+        ).map(b"".join),
+    ),
+    max_size=8,
+).map(lambda fields: b"".join(b"%b: %b\r\n" % field for field in fields) + b"\r\n")
+
+
+class EnvelopeTests(SynchronousTestCase):
+    @given(address_fields | octets)
+    @settings(steady, max_examples=400)
+    def test_both_ways_to_render_an_envelope(self, data: bytes) -> None:
+        header = mime.parse_header(data)
+        found = mime.envelope_octets(data)
+        self.assertEqual(found, mime.render_envelope(mime.read_envelope(header)))
+        read_envelope(found)
+
+    @given(address_fields | octets)
+    @steady
+    def test_values_one_by_one_and_together(self, data: bytes) -> None:
+        header = mime.parse_header(data)
+        names = [*header.names, b"none", b"to"]
+        self.assertEqual(header.get_first(names), [header.get(name) for name in names])
+
+
 trees = st.recursive(leaves(), combine, max_leaves=5)
 
 
