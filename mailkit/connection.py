@@ -138,9 +138,9 @@ class CommandConnection(OutputConnection, ABC):
         """Under TLS, from loopback, or where the operator says so (RFC 4954 section 4)."""
         if self.encrypted or self.factory.allow_plaintext_passwords:
             return True
-        info = self._info
-        host = _host_and_port(self.transport.getPeer())[0] if info is None else info.peer
-        return _is_loopback(host)
+        if self._heard:
+            return _is_loopback(self.info().peer)
+        return _is_loopback(_host_and_port(self.transport.getPeer())[0])
 
     def info(self) -> ConnectionInfo:
         """Where the connection comes from, as it stands now."""

@@ -31,6 +31,8 @@ _ATOM = re.compile(b"[%b]+" % octet_class(ATOM_CHAR))
 _ASTRING = re.compile(b"[%b]+" % octet_class(ASTRING_CHAR))
 _LIST_MAILBOX = re.compile(b"[%b]+" % octet_class(LIST_CHAR))
 _TAG = re.compile(b"[%b]+" % octet_class(TAG_CHAR))
+# What most commands begin with.
+_HEAD = re.compile(b"([%b]+) ([%b]+)" % (octet_class(TAG_CHAR), octet_class(ATOM_CHAR)))
 # RFC 3501 section 9, quoted: TEXT-CHAR except quoted-specials, or a quoted-special behind a
 # backslash. Unrolled, so that a missing quote costs linear time.
 _QUOTED = re.compile(rb'"([^"\\\r\n\x00\x80-\xff]*(?:\\["\\][^"\\\r\n\x00\x80-\xff]*)*)"')
@@ -116,7 +118,10 @@ class Arguments:
 
     def space(self) -> None:
         """The single space between two arguments."""
-        if not self.accept(b" "):
+        position = self.position
+        if self.data[position : position + 1] == b" ":
+            self.position = position + 1
+        else:
             raise SyntaxFault("An argument is missing" if self.at_end() else "A space is missing")
 
     def parenthesized(self, read: Callable[[], _Value], *, empty: bool = False) -> list[_Value]:
@@ -342,6 +347,13 @@ def parse_command(octets: bytes) -> Command:
     :param octets: the whole command, literals included, without the last CRLF.
     :raises SyntaxFault: as ``CommandFault`` when at least the tag is good.
     """
+    head = _HEAD.match(octets)
+    if head is not None:
+        tag, verb = head.groups()
+        verb = verb.upper()
+        if verb != b"UID":
+            return Command(tag, verb, Arguments(octets, head.end()))
+    # Step by step, to see what is wrong.
     arguments = Arguments(octets)
     tag = arguments.tag()
     try:

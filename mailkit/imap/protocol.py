@@ -193,13 +193,13 @@ class IMAPProtocol(CommandConnection):
             return self._run_octets(command.octets)
         if isinstance(command, _Line):
             self._tag = command.tag
-            return self._guard(lambda: command.handler(command.line))
+            return self._guard(command.handler, command.line)
         if isinstance(command, _Update):
             return self._guarded(self._update())
         if isinstance(command, MessageLiteral):
             return self._begin_append(command)
         if isinstance(command, MessageLine):
-            return self._guard(lambda: end_append(self, command))
+            return self._guard(end_append, self, command)
         self._tag = command.tag
         if isinstance(command, TooLong):
             self.bad(command.text)
@@ -221,14 +221,14 @@ class IMAPProtocol(CommandConnection):
         verb = self._find_verb(command)
         if verb is None:
             return None
-        return self._guard(lambda: verb.run(self, command))
+        return self._guard(verb.run, self, command)
 
     def _begin_append(self, literal: MessageLiteral) -> _Waiting:
         command = self._parse(literal.octets)
         if command is None or self._find_verb(command) is None:
             self.refuse_message()
             return None
-        return self._guard(lambda: begin_append(self, command, literal))
+        return self._guard(begin_append, self, command, literal)
 
     def _parse(self, octets: bytes) -> Command | None:
         self._tag = b""
@@ -255,10 +255,10 @@ class IMAPProtocol(CommandConnection):
         self._verb = verb
         return verb
 
-    def _guard(self, run: Callable[[], _Waiting]) -> _Waiting:
+    def _guard(self, run: Callable[..., _Waiting], *arguments: Any) -> _Waiting:
         """Run a handler and answer what it raises."""
         try:
-            waiting = run()
+            waiting = run(*arguments)
         except SyntaxFault as fault:
             self.bad(fault.text)
             return None
@@ -306,7 +306,7 @@ class IMAPProtocol(CommandConnection):
         self._finish(b"NO", text, code)
 
     def _finish(self, kind: bytes, text: str, code: bytes) -> None:
-        if self.closing:
+        if self._closing:
             # BYE was the last word.
             return
         prefix = b"%b " % self._tag if self._tag else b"* "
@@ -375,14 +375,11 @@ class IMAPProtocol(CommandConnection):
 
     def capabilities(self) -> bytes:
         """What the server can do for this client now."""
-        return capability_list(
-            Facts(
-                logged_in=self.account is not None,
-                can_start_tls=self.can_start_tls,
-                takes_passwords=self.may_send_plaintext_passwords(),
-                has_mailbox_admin=IMailboxAdmin.providedBy(self.account),
-            )
-        )
+        account = self.account
+        if account is None:
+            takes_passwords = self.may_send_plaintext_passwords()
+            return capability_list(Facts(False, self.can_start_tls, takes_passwords, False))
+        return capability_list(Facts(True, False, False, IMailboxAdmin.providedBy(account)))
 
     # State.
 
@@ -395,7 +392,8 @@ class IMAPProtocol(CommandConnection):
         """A login has succeeded."""
         self.account = account
         self.state = State.AUTHENTICATED
-        self.set_idle_timer()
+        if self.factory.timeout < self.factory.login_timeout:
+            self.set_idle_timer()
 
     def select(self, selection: Selection) -> None:
         """From now on this mailbox is selected."""

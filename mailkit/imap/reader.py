@@ -135,7 +135,11 @@ class CommandReader:
     # The lines of a command and its small literals.
 
     def _read_line(self) -> Event | None:
-        self._remember_tag()
+        waiting = len(self._buffer)
+        if not waiting:
+            return None
+        if waiting > 8192:
+            self._remember_tag()
         try:
             line = self._buffer.take_line(self._max_line - self._line_octets)
         except LineTooLong:
@@ -147,7 +151,9 @@ class CommandReader:
         # RFC 7888 section 3: the end of every line is checked for the announcement of a literal.
         literal = LITERAL_AT_END.search(line) if line.endswith(b"}") else None
         if literal is None:
-            octets = b"".join([*self._parts, line]) if self._parts else line
+            if not self._parts and self._tag is None:
+                return CommandOctets(line)
+            octets = b"".join([*self._parts, line])
             self._begin()
             return CommandOctets(octets)
         size = _size(literal)
@@ -176,7 +182,7 @@ class CommandReader:
 
     def _remember_tag(self) -> None:
         # The buffer forgets an overlong line, but the answer should carry its tag.
-        if self._tag is None and not self._parts and len(self._buffer) > 8192:
+        if self._tag is None and not self._parts:
             head = self._buffer.take(256)
             self._buffer.unread(head)
             self._tag = _tag(head)

@@ -23,6 +23,9 @@ class State(enum.Enum):
     SELECTED = "selected"
     LOGOUT = "logout"
 
+    # Each command is looked for in sets of states, and the hash of Enum is slow.
+    __hash__ = object.__hash__
+
 
 #: Messages that are cut out of a view one by one; for more, the view is written anew.
 FEW = 100

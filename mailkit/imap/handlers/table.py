@@ -38,6 +38,7 @@ class Verb(NamedTuple):
 class Facts(NamedTuple):
     """All that decides what a client is offered."""
 
+    #: If it is, only what is about the account counts, and the rest is false.
     logged_in: bool
     can_start_tls: bool
     #: Passwords may be sent over the connection as it is.
