@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from mailkit.mime.envelope import envelope_octets, read_envelope
+from mailkit.mime.envelope import envelope_octets, read_envelope, render_envelope
 from mailkit.mime.headers import parse_header
 from mailkit.mime.nstring import MAX_QUOTED, imap_string
 from tests.mime.imap_grammar import read_envelope as check_envelope
@@ -131,6 +131,36 @@ class EnvelopeTests(SynchronousTestCase):
         self.assertEqual(found[1], b'\xc3\xa4 "x" \\ ')
         self.assertEqual(found[2], [(b'\xff"', None, b"\xfe", b"\xfd")])
         self.assertEqual(found[9], b"<a\rb>")
+
+    def test_common_and_other_forms_are_rendered_alike(self) -> None:
+        for value in (
+            b"a@b",
+            b"<a@b>",
+            b"  A   B\t<a.b@c.d> , c@d,",
+            b'"A, B" <a@b>, "" <c@d>, e@f',
+            b'"a\0b" <a@b>',
+            b'"a\rb" <a@b>',
+            b'"a\tb\x7f" <a@b>',
+            b'"\xc3\xa4" <a@b>',
+            b'"a \\" b" <a@b>',
+            b"\xc3\xa4 <a@b>",
+            b"\xc3@\xa4",
+            b"a@b, c (d) <e@f>",
+            b"a@b, G: c@d;",
+            b"a@b\r\n\t, c@d",
+            b"x" * 1000 + b"@" + b"y" * 1000,
+            b"x" * 1001 + b" <a@b>",
+            b"a@b, " * 300,
+            b", ",
+            b"nobody",
+        ):
+            for names in ((b"From",), (b"From", b"Sender"), (b"To", b"tO"), (b"Cc", b"bcc")):
+                header = b"".join(b"%b: %b\r\n" % (name, value) for name in names)
+                for data in (header, b"From: x@y\r\n" + header):
+                    found = envelope_octets(data)
+                    check_envelope(found)
+                    general = render_envelope(read_envelope(parse_header(data)))
+                    self.assertEqual(found, general, data)
 
     def test_value(self) -> None:
         header = parse_header(b"From: A <a@x>\r\nTo: b@y\r\nSubject: s\r\n\r\n")

@@ -228,7 +228,8 @@ address_fields = st.lists(
         st.sampled_from((b"From", b"To", b"cc", b"Bcc", b"SENDER", b"Reply-To", b"Subject", b"X")),
         st.lists(
             st.sampled_from(PIECES)
-            | st.sampled_from((b"Joe <joe@example.org>", b", ", b'"J, X" <j.x@b>', b"a@b,", b"\r"))
+            | st.sampled_from((b"Joe <joe@example.org>", b", ", b'"J, X" <j.x@b>', b"a@b,"))
+            | st.sampled_from((b'"a\0b" <a@b>', b'"\r" <a@b>', b"\xe4@b", b'"\xe4" <a@b>', b","))
             | st.binary(max_size=3),
             max_size=6,
         ).map(b"".join),
