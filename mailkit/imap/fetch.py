@@ -14,7 +14,7 @@ from itertools import repeat
 from operator import itemgetter
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
-from mailkit.imap.grammar import Arguments, SyntaxFault
+from mailkit.imap.grammar import MAX_NUMBER, Arguments, SyntaxFault
 from mailkit.imap.render import (
     astring,
     render_flags,
@@ -115,11 +115,13 @@ def parse_attributes(arguments: Arguments) -> list[Attribute]:
         attributes = [_attribute(arguments)]
     if len(attributes) > MAX_ITEMS:
         raise SyntaxFault(f"At most {MAX_ITEMS} items can be fetched at once")
-    unique = {attribute.name: attribute for attribute in attributes}
-    return [
-        attribute._replace(sets_seen=any(a.sets_seen for a in attributes if a.name == name))
-        for name, attribute in unique.items()
-    ]
+    # What is asked for twice is answered once, and sets \\Seen if one of the two would. Names are
+    # not enough: BODY[]<0.2> and BODY[]<0.4> are told under the same.
+    unique: dict[Attribute, bool] = {}
+    for attribute in attributes:
+        key = attribute._replace(sets_seen=False)
+        unique[key] = unique.get(key, False) or attribute.sets_seen
+    return [attribute._replace(sets_seen=sets_seen) for attribute, sets_seen in unique.items()]
 
 
 def _name(arguments: Arguments) -> bytes:
@@ -153,8 +155,8 @@ def _section(arguments: Arguments) -> Section:
         arguments.position = part.end()
         parts = tuple(map(int, part.group(1).split(b".")))
         text_needed = bool(part.group(2))
-        if len(parts) > MAX_PART_DEPTH:
-            raise SyntaxFault("The part number has too many levels")
+        if len(parts) > MAX_PART_DEPTH or max(parts) > MAX_NUMBER:
+            raise SyntaxFault("The part number has too many levels or is too large")
     if not parts or text_needed:
         text = _TEXT.match(data, arguments.position)
         if text is not None:
@@ -176,6 +178,8 @@ def _section(arguments: Arguments) -> Section:
             raise SyntaxFault("A part of a section looks like <0.1024>")
         arguments.position = match.end()
         partial = (int(match.group(1)), int(match.group(2)))
+        if max(partial) > MAX_NUMBER:
+            raise SyntaxFault("A number is too large")
     return Section(parts, kind, fields, partial)
 
 
