@@ -34,8 +34,9 @@ _TAG = re.compile(b"[%b]+" % octet_class(TAG_CHAR))
 # What most commands begin with.
 _HEAD = re.compile(b"([%b]+) ([%b]+)" % (octet_class(TAG_CHAR), octet_class(ATOM_CHAR)))
 # RFC 3501 section 9, quoted: TEXT-CHAR except quoted-specials, or a quoted-special behind a
-# backslash. Unrolled, so that a missing quote costs linear time.
-_QUOTED = re.compile(rb'"([^"\\\r\n\x00\x80-\xff]*(?:\\["\\][^"\\\r\n\x00\x80-\xff]*)*)"')
+# backslash. lenient: 8-bit octets too, which widely used libraries send in SEARCH and LOGIN without
+# a literal; whoever uses the string judges them. Unrolled, so that a missing quote costs linear time.
+_QUOTED = re.compile(rb'"([^"\\\r\n\x00]*(?:\\["\\][^"\\\r\n\x00]*)*)"')
 _ESCAPED = re.compile(rb'\\(["\\])')
 # RFC 7888 section 8; the octets follow the CRLF.
 _LITERAL = re.compile(rb"\{(\d{1,20})\+?\}\r\n")
@@ -45,7 +46,7 @@ _SEQUENCE_SET = re.compile(
     rb"(?:\d{1,10}|\*)(?::(?:\d{1,10}|\*))?(?:,(?:\d{1,10}|\*)(?::(?:\d{1,10}|\*))?)*"
 )
 _FLAG = re.compile(b"\\\\?[%b]+" % octet_class(ATOM_CHAR))
-_DATE = re.compile(rb'"?(\d{1,2}-[A-Za-z]{3}-\d{4})"?')
+_DATE = re.compile(rb'("?)(\d{1,2}-[A-Za-z]{3}-\d{4})\1')
 
 #: The end of a line that announces a literal: size, and ``+`` for a non-synchronizing one.
 LITERAL_AT_END = re.compile(rb"\{(\d+)(\+?)\}\Z")
@@ -246,7 +247,11 @@ class Arguments:
 
     def date_time(self) -> int:
         """Seconds since the epoch."""
-        seconds = parse_imap_datetime(self.string())
+        octets = self.string()
+        if octets[1:2] == b"-":
+            # lenient: some programs drop the blank before a day of one digit.
+            octets = b" " + octets
+        seconds = parse_imap_datetime(octets)
         if seconds is None:
             raise SyntaxFault('A date-time looks like "17-Jul-1996 02:44:25 -0700"')
         return seconds
@@ -356,8 +361,11 @@ def parse_command(octets: bytes) -> Command:
     # Step by step, to see what is wrong.
     arguments = Arguments(octets)
     tag = arguments.tag()
+    if octets[len(tag) :] and not octets.startswith(b" ", len(tag)):
+        # What begins like a tag is none, and may be the tag of another command.
+        raise SyntaxFault("The tag contains octets that are not allowed")
     try:
-        arguments.expect(b" ")
+        arguments.space()
         verb = arguments.word("The command")
         if verb == b"UID":
             arguments.space()

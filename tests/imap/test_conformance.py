@@ -30,3 +30,53 @@ class FetchTests(SynchronousTestCase):
             self.assertTrue(response.startswith(b"BAD "), item)
         for item in ("BODY.PEEK[]<4294967295.4294967295>", "BODY.PEEK[4294967295]"):
             self.assertEqual(len(self.client.command("FETCH 1 " + item)), 2, item)
+
+
+class TagTests(SynchronousTestCase):
+    def test_what_only_begins_like_a_tag_is_not_answered_as_one(self) -> None:
+        # RFC 3501 section 7.1.3: an untagged BAD. "a" may be the tag of another command.
+        client = Server().connect()
+        for line in (b"a+ NOOP", b"a* NOOP", b"a\x80 NOOP", b"a\tNOOP", b'a"b NOOP'):
+            self.assertEqual(client.send(line + b"\r\n")[:6], b"* BAD ", line)
+        for line in (b"a", b"a ", b"a  NOOP"):
+            self.assertEqual(client.send(line + b"\r\n")[:6], b"a BAD ", line)
+
+
+class SearchTests(SynchronousTestCase):
+    def test_a_date_with_one_quote(self) -> None:
+        # RFC 3501 section 9, date.
+        client = Server().login("SELECT INBOX")
+        for date in ('"1-Feb-1994', '1-Feb-1994"', '"1-Feb-1994" "'):
+            (response,) = client.command("SEARCH SINCE " + date)
+            self.assertTrue(response.startswith(b"BAD "), date)
+        for date in ('"1-Feb-1994"', "01-Feb-1994"):
+            self.assertEqual(client.command("SEARCH SINCE " + date)[0], b"* SEARCH")
+
+
+class LeniencyTests(SynchronousTestCase):
+    """What the ABNF forbids and clients send all the same."""
+
+    def test_a_date_time_without_its_leading_blank(self) -> None:
+        client = Server().login("SELECT INBOX")
+        command = 'APPEND INBOX "1-Jan-2020 10:00:00 +0100" {3+}\r\nabc'
+        self.assertTrue(client.command(command)[-1].startswith(b"OK "))
+        self.assertEqual(
+            client.command("FETCH 1 INTERNALDATE")[0],
+            b'* 1 FETCH (INTERNALDATE "01-Jan-2020 09:00:00 +0000")',
+        )
+
+    def test_8_bit_octets_in_a_quoted_string(self) -> None:
+        # imap-tools sends searches like this one; so do many scripts.
+        server = Server()
+        server.add("Subject: =?utf-8?q?gr=C3=BC=C3=9Fe?=\r\n\r\nkäse\r\n".encode())
+        client = server.login("SELECT INBOX")
+        for command in ('SEARCH CHARSET UTF-8 SUBJECT "grüße"', 'SEARCH BODY "KÄSE"'):
+            self.assertEqual(client.command(command)[0], b"* SEARCH 1", command)
+        self.assertEqual(
+            client.command('SELECT "Entwürfe"')[-1],
+            b"NO [CANNOT] The mailbox name is not valid modified UTF-7",
+        )
+        checker = next(iter(server.factory.portal.checkers.values()))  # type: ignore[union-attr]
+        checker.addUser("jörg@example.org".encode(), "häßlich".encode())
+        (response,) = server.connect().command('LOGIN "jörg@example.org" "häßlich"')
+        self.assertTrue(response.startswith(b"OK "), response)

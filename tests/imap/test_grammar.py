@@ -59,8 +59,9 @@ class OctetTests(SynchronousTestCase):
 
     def test_quoted_string(self) -> None:
         self.assertEqual(
+            # 8-bit octets are forgiven.
             self.refused(Arguments.string, b'"a%bb"'),
-            {b"\0", b"\r", b"\n", b'"', b"\\"} | EIGHT_BIT,
+            {b"\0", b"\r", b"\n", b'"', b"\\"},
         )
 
     def test_escape_in_a_quoted_string(self) -> None:
@@ -224,7 +225,10 @@ class CommandTests(SynchronousTestCase):
             self.assertEqual(fault.tag, b"a1")
 
     def test_no_tag(self) -> None:
-        for octets in (b"", b" NOOP", b"+ NOOP", b"* NOOP", b"\x80 NOOP", b"\x7f\xff"):
+        for octets in (
+            b"", b" NOOP", b"+ NOOP", b"* NOOP", b"\x80 NOOP", b"\x7f\xff", b"a+ NOOP", b"a* NOOP",
+            b"a\x80 NOOP", b"a\tNOOP", b"a{ NOOP", b'a" NOOP', b"a\0",
+        ):  # fmt: skip
             fault = self.assertRaises(SyntaxFault, parse_command, octets)
             self.assertNotIsInstance(fault, CommandFault)
 
