@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 from twisted.cred.checkers import ICredentialsChecker
@@ -12,7 +12,6 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from zope.interface import Interface, implementer
 
 from mailkit.auth.passwords import PasswordHasher
-from mailkit.auth.realm import AccountName
 from mailkit.coroutines import run
 from mailkit.errors import MailError
 from mailkit.interfaces import IDirectory, ILoginDirectory
@@ -33,32 +32,37 @@ class DirectoryChecker:
     credentialInterfaces = (IUsernamePassword,)
 
     def __init__(self, directory: IDirectory, hasher: PasswordHasher | None = None) -> None:
-        self._directory = directory
+        self.directory = directory
         self._hasher = hasher or PasswordHasher()
+        self._find: Callable[..., Awaitable[Login | None]] = self._ask_twice
+        if ILoginDirectory.providedBy(directory):
+            self._find = directory.find_login
 
     def requestAvatarId(self, credentials: Any) -> Deferred[Any]:
-        return run(self._check(credentials.username, credentials.password))
+        return run(self.check(credentials.username, credentials.password))
 
-    async def _check(self, username: bytes | str, password: bytes | str) -> AccountName:
+    async def check(self, username: bytes | str, password: bytes | str) -> str:
+        """Name of the account whose password it is.
+
+        :raises UnauthorizedLogin: there is none.
+        """
         if len(username) > MAX_LENGTH or len(password) > MAX_LENGTH:
             raise UnauthorizedLogin
         name = _text(username)
-        login = await self._find(name) if name else None
+        login = await self._find(login=name) if name else None
         if login is None or login.password_hash is None:
             await self._hasher.verify_nobody(password)
             raise UnauthorizedLogin
-        stored = login.password_hash
-        hasher = self._hasher
-        if not (hasher.remembers(stored, password) or await hasher.verify(stored, password)):
+        if self._hasher.remembers(login.password_hash, password):
+            return login.account
+        if not await self._hasher.verify(login.password_hash, password):
             raise UnauthorizedLogin
-        return AccountName(login.account, self._directory)
+        # What the directory knew besides the name may have changed meanwhile.
+        return str(login.account)
 
-    async def _find(self, name: str) -> Login | None:
-        directory = self._directory
-        if ILoginDirectory.providedBy(directory):
-            login: Login | None = await directory.find_login(login=name)
-            return login
-        account = await directory.find_account(login=name)
+    async def _ask_twice(self, login: str) -> Login | None:
+        directory = self.directory
+        account = await directory.find_account(login=login)
         if account is None:
             return None
         return Login(account, await directory.get_password_hash(account=account))

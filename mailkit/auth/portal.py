@@ -3,14 +3,49 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from twisted.cred.checkers import AllowAnonymousAccess, ICredentialsChecker
+from twisted.cred.credentials import IUsernamePassword, UsernamePassword
 from twisted.cred.portal import Portal
+from twisted.internet.defer import Deferred
 
+from mailkit._typing import override
 from mailkit.auth.checkers import ChainChecker, DirectoryChecker
 from mailkit.auth.passwords import PasswordHasher
 from mailkit.auth.realm import Deliveries, MailRealm
+from mailkit.coroutines import run
 from mailkit.interfaces import IDirectory, IDirectoryAdmin, IMailStore
+
+
+class MailPortal(Portal):
+    """A portal that hands a login from our checker to our realm without looking up the name again.
+
+    Other checkers, realms and credentials go the usual way.
+    """
+
+    @override
+    def login(self, credentials: Any, mind: Any, *interfaces: Any) -> Deferred[Any]:
+        checker, realm = self.checkers.get(IUsernamePassword), self.realm
+        if (
+            isinstance(checker, DirectoryChecker)
+            and isinstance(realm, MailRealm)
+            and checker.directory is realm.directory
+            and isinstance(credentials, UsernamePassword)
+        ):
+            return run(_log_in(checker, realm, credentials, mind, interfaces))
+        return super().login(credentials, mind, *interfaces)
+
+
+async def _log_in(
+    checker: DirectoryChecker,
+    realm: MailRealm,
+    credentials: UsernamePassword,
+    mind: Any,
+    interfaces: tuple[Any, ...],
+) -> Any:
+    account = await checker.check(credentials.username, credentials.password)
+    return await realm.get_avatar(account, mind, interfaces)
 
 
 def make_portal(
@@ -42,7 +77,7 @@ def make_portal(
     if create_accounts is None:
         create_accounts = bool(checkers) and IDirectoryAdmin.providedBy(directory)
     realm = MailRealm(store, directory, deliveries, create_accounts)
-    portal = Portal(realm)
+    portal = MailPortal(realm)
     if deliveries is not None:
         portal.registerChecker(AllowAnonymousAccess())
     portal.registerChecker(external[0] if len(external) == 1 else ChainChecker(external))

@@ -27,19 +27,6 @@ Deliveries = Callable[[str | None, ConnectionInfo], IMessageDelivery]
 _Avatar = tuple[type[Interface], Any, Callable[[], None]]
 
 
-class AccountName(str):
-    """An avatar id that a directory gave: it is canonical there, so nobody needs to look again."""
-
-    __slots__ = ("directory",)
-
-    directory: IDirectory
-
-    def __new__(cls, name: str, directory: IDirectory) -> AccountName:
-        account = super().__new__(cls, name)
-        account.directory = directory
-        return account
-
-
 @implementer(IRealm)
 class MailRealm:
     """Gives an authenticated user the account of that name, and anybody a delivery.
@@ -64,7 +51,7 @@ class MailRealm:
         if create_accounts and not IDirectoryAdmin.providedBy(directory):
             raise ValueError("create_accounts needs a directory that can be changed")
         self._store = store
-        self._directory = directory
+        self.directory = directory
         self._deliveries = deliveries
         self._create_accounts = create_accounts
 
@@ -76,27 +63,29 @@ class MailRealm:
     async def _avatar(
         self, avatar_id: bytes | str | tuple[()], mind: Any, interfaces: tuple[type[Interface], ...]
     ) -> _Avatar:
-        anonymous = avatar_id == ()
-        if IMailAccount in interfaces and not anonymous:
-            name = await self._account_name(avatar_id)
-            return IMailAccount, await self._store.open_account(name=name), _nothing_to_release
+        account = None if avatar_id == () else await self._account_name(avatar_id)
+        return await self.get_avatar(account, mind, interfaces)
+
+    async def get_avatar(
+        self, account: str | None, mind: Any, interfaces: tuple[type[Interface], ...]
+    ) -> _Avatar:
+        """What ``requestAvatar`` gives, for an account's canonical name; None for anybody."""
+        if IMailAccount in interfaces and account is not None:
+            return IMailAccount, await self._store.open_account(name=account), _nothing_to_release
         if IMessageDelivery in interfaces and self._deliveries is not None:
-            account = None if anonymous else await self._account_name(avatar_id)
             return IMessageDelivery, self._deliveries(account, mind), _nothing_to_release
         if IMailAccount in interfaces:
             raise AuthorizationFailed("Mailboxes are only for users who have logged in")
         raise NotImplementedError("none of these interfaces is provided here")
 
     async def _account_name(self, avatar_id: bytes | str | tuple[()]) -> str:
-        if isinstance(avatar_id, AccountName) and avatar_id.directory is self._directory:
-            return str(avatar_id)
         try:
             login = avatar_id.decode("utf-8") if isinstance(avatar_id, bytes) else str(avatar_id)
         except UnicodeDecodeError:
             raise NoSuchAccount from None
-        if self._directory is None:
+        if self.directory is None:
             return login
-        name = await self._directory.find_account(login=login)
+        name = await self.directory.find_account(login=login)
         if name is not None:
             return name
         if not self._create_accounts:
@@ -104,7 +93,7 @@ class MailRealm:
         return await self._create(login)
 
     async def _create(self, login: str) -> str:
-        directory: Any = self._directory
+        directory: Any = self.directory
         name = login
         if "@" not in login and (domains := await directory.list_domains()):
             # A bare name among several domains belongs to the first.

@@ -14,13 +14,14 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import Interface, implementer
 from zope.interface.verify import verifyObject
 
+from mailkit.auth.checkers import DirectoryChecker
 from mailkit.auth.passwords import PasswordHasher
-from mailkit.auth.portal import make_portal
-from mailkit.auth.realm import AccountName, MailRealm
+from mailkit.auth.portal import MailPortal, make_portal
+from mailkit.auth.realm import MailRealm
 from mailkit.errors import AuthorizationFailed, NoSuchAccount
 from mailkit.interfaces import IDirectory, IMailAccount, IMailStore, IMessageDelivery
 from mailkit.model import ConnectionInfo
-from tests.auth.fakes import FakeAdminStore, FakeStore, ImmediateExecutor
+from tests.auth.fakes import FakeAdminStore, FakeLoginStore, FakeStore, ImmediateExecutor
 
 MIND = ConnectionInfo("imap")
 
@@ -71,23 +72,6 @@ class MailRealmTests(SynchronousTestCase):
             self.assertEqual(avatar.name, "ann@example.org")
             _, delivery, _ = self.successResultOf(self.ask(realm, avatar_id, IMessageDelivery))
             self.assertEqual(delivery.account, "ann@example.org")
-
-    def test_name_from_the_directory_is_not_looked_up_again(self) -> None:
-        realm = MailRealm(self.store, self.store)
-        name = AccountName("ann@example.org", self.store)
-        self.patch(self.store, "find_account", lambda login: 1 // 0)
-        _, avatar, _ = self.successResultOf(self.ask(realm, name, IMailAccount))
-        self.assertIs(type(avatar.name), str)
-        del self.store.hashes["ann@example.org"]
-        self.failureResultOf(self.ask(realm, name, IMailAccount), NoSuchAccount)
-
-    def test_name_from_another_directory_is_looked_up(self) -> None:
-        realm = MailRealm(self.store, self.store)
-        name = AccountName("eve@example.org", FakeStore(eve=None))
-        self.failureResultOf(self.ask(realm, name, IMailAccount), NoSuchAccount)
-        name = AccountName("Ann@Example.Org", FakeStore(eve=None))
-        _, avatar, _ = self.successResultOf(self.ask(realm, name, IMailAccount))
-        self.assertEqual(avatar.name, "ann@example.org")
 
     def test_authenticated_without_account(self) -> None:
         realm = MailRealm(self.store, self.store, FakeDelivery)
@@ -163,6 +147,25 @@ class MakePortalTests(SynchronousTestCase):
         self.assertEqual(cast(Any, avatar).name, "ann@example.org")
         self.failureResultOf(portal.login(wrong, MIND, IMailAccount), UnauthorizedLogin)
         self.failureResultOf(portal.login(Anonymous(), MIND, IMailAccount), UnhandledCredentials)
+
+    def test_name_from_the_directory_is_not_looked_up_again(self) -> None:
+        store = FakeLoginStore(ann="{PLAIN}secret")
+        portal = make_portal(store, deliveries=FakeDelivery, hasher=self.hasher)
+        self.patch(store, "find_account", lambda login: 1 // 0)
+        ann = UsernamePassword(b"ANN", b"secret")
+        for interface in (IMailAccount, IMessageDelivery):
+            found, avatar, logout = self.successResultOf(portal.login(ann, MIND, interface))
+            self.assertIs(found, interface)
+            self.assertTrue(interface.providedBy(avatar))
+            logout()
+        self.failureResultOf(portal.login(ann, MIND, IRealm), NotImplementedError)
+
+    def test_name_from_another_directory_is_looked_up(self) -> None:
+        ann = UsernamePassword(b"ann", b"secret")
+        realm = MailRealm(FakeStore(), FakeStore())
+        checker = DirectoryChecker(FakeStore(ann="{PLAIN}secret"), self.hasher)
+        login = MailPortal(realm, [checker]).login(ann, MIND, IMailAccount)
+        self.failureResultOf(login, NoSuchAccount)
 
     def test_anybody_delivers(self) -> None:
         portal = make_portal(FakeStore(), deliveries=FakeDelivery, hasher=self.hasher)

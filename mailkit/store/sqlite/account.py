@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from zope.interface import implementer
 
+from mailkit.errors import NoSuchAccount, NoSuchMailbox
 from mailkit.interfaces import IMailAccount, IMailboxAdmin, ISpooling
 from mailkit.model import MailboxInfo
 from mailkit.spool import Spool
@@ -23,22 +24,32 @@ def new_spool(core: Core) -> Spool:
 
 @implementer(IMailAccount, IMailboxAdmin, ISpooling)
 class SQLiteAccount:
-    """An account, known by its name: it keeps nothing but that."""
+    """An account, known by its id, which is never given again."""
 
-    def __init__(self, core: Core, name: str) -> None:
+    def __init__(self, core: Core, name: str, account_id: int) -> None:
         self._core = core
         self.name = name
+        self._id = account_id
 
-    @property
-    def _id(self) -> int:
-        return self._core.reader.account_id(self.name)
+    def _check_exists(self) -> None:
+        """:raises NoSuchAccount: it has been removed."""
+        if self._core.reader.account_id(self.name) != self._id:
+            raise NoSuchAccount
 
     async def list_mailboxes(self) -> Sequence[MailboxInfo]:
-        return self._core.reader.list_mailboxes(self._id)
+        infos = self._core.reader.list_mailboxes(self._id)
+        if not infos:
+            self._check_exists()
+        return infos
 
     async def open_mailbox(self, name: str) -> SQLiteMailbox:
         name = canonical_name(name)
-        return SQLiteMailbox(self._core, self._core.reader.mailbox_id(self._id, name), name)
+        try:
+            mailbox_id = self._core.reader.mailbox_id(self._id, name)
+        except NoSuchMailbox:
+            self._check_exists()
+            raise
+        return SQLiteMailbox(self._core, mailbox_id, name)
 
     async def create_mailbox(self, name: str, special_use: str | None = None) -> MailboxInfo:
         await self._core.submit(CreateMailbox(self.name, name, special_use))
@@ -57,7 +68,10 @@ class SQLiteAccount:
         await self._core.submit(Subscribe(self.name, name, False))
 
     async def list_subscriptions(self) -> Sequence[str]:
-        return self._core.reader.list_subscriptions(self._id)
+        names = self._core.reader.list_subscriptions(self._id)
+        if not names:
+            self._check_exists()
+        return names
 
     def new_spool(self) -> Spool:
         return new_spool(self._core)

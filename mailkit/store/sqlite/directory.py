@@ -37,6 +37,25 @@ from mailkit.store.sqlite.writer import Operation
 Change = Callable[[sqlite3.Connection, int], list[Note]]
 
 
+class KnownAccount(str):
+    """The name of an account that exists at this moment, with what was found beside it.
+
+    Whoever waits before opening the account passes a plain ``str`` on, so that it is looked up again.
+    """
+
+    __slots__ = ("connection", "id")
+
+    id: int
+    #: Where it was found.
+    connection: sqlite3.Connection
+
+    def __new__(cls, name: str, account_id: int, connection: sqlite3.Connection) -> KnownAccount:
+        known = super().__new__(cls, name)
+        known.id = account_id
+        known.connection = connection
+        return known
+
+
 class AddressTables:
     """Looks addresses up; a :class:`mailkit.store.addresses.AddressBook`."""
 
@@ -62,9 +81,12 @@ class AddressTables:
     def find_login(self, address: str) -> Login | None:
         """The account that has this address, with its password hash."""
         row = self._connection.execute(
-            "SELECT name, password_hash FROM account WHERE name = ?", (address,)
+            "SELECT name, id, password_hash FROM account WHERE name = ?", (address,)
         ).fetchone()
-        return None if row is None else Login(*row)
+        if row is None:
+            return None
+        name, account_id, password_hash = row
+        return Login(KnownAccount(name, account_id, self._connection), password_hash)
 
     async def find_alias(self, address: str) -> Sequence[str] | None:
         targets = self.one("SELECT targets FROM alias WHERE address = ?", address)

@@ -35,7 +35,7 @@ from mailkit.spool import Spool
 from mailkit.store.sqlite.account import SQLiteAccount, new_spool
 from mailkit.store.sqlite.content import SpooledFile, prepare, take_spool
 from mailkit.store.sqlite.core import Core, Reactor
-from mailkit.store.sqlite.directory import Change, ChangeDirectory, DirectoryBase
+from mailkit.store.sqlite.directory import Change, ChangeDirectory, DirectoryBase, KnownAccount
 from mailkit.store.sqlite.log import flush_file
 from mailkit.store.sqlite.operations import Deliver
 from mailkit.store.sqlite.settings import StoreSettings
@@ -97,8 +97,11 @@ class SQLiteStore(DirectoryBase):
 
     async def open_account(self, name: str) -> SQLiteAccount:
         core = self.core
-        core.reader.account_id(name)
-        return SQLiteAccount(core, name)
+        reader = core.reader
+        if type(name) is KnownAccount and name.connection is reader.connection:
+            # Found for the login that opens the account now.
+            return SQLiteAccount(core, str(name), name.id)
+        return SQLiteAccount(core, name, reader.account_id(name))
 
     async def deliver(
         self, message: Spool, deliveries: Sequence[LocalDelivery]
