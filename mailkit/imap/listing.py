@@ -39,11 +39,16 @@ def matcher(reference: str, pattern: str) -> Callable[[str], bool]:
     if whole == "*":
         return lambda name: True
     test = _compile(whole)
-    # RFC 3501 section 5.1: INBOX is INBOX in any letter case.
-    any_case = _compile(whole.upper())
+    # RFC 3501 section 5.1: INBOX is INBOX in any letter case. So is the level above its children,
+    # as it is for every command that takes one of their names.
+    inbox = _automaton(whole)
 
     def matches(name: str) -> bool:
-        return test(name) or (name == INBOX and any_case(name))
+        return test(name) or (
+            name.startswith(INBOX)
+            and name[len(INBOX) :][:1] in ("", SEPARATOR)
+            and inbox.matches(name, len(INBOX))
+        )
 
     return matches
 
@@ -69,8 +74,10 @@ def _compile(pattern: str) -> Callable[[str], bool]:
         if last == "*":
             return lambda name: name.startswith(head)
         return lambda name: name.startswith(head) and SEPARATOR not in name[len(head) :]
-    # An automaton whose states are the bits of one number: time is linear in the name, whatever
-    # the pattern (a regular expression would try all combinations of many wildcards).
+    return _automaton(pattern).matches
+
+
+def _automaton(pattern: str) -> _Automaton:
     steps: dict[str, int] = {}
     stars = percents = 0
     bit = 1
@@ -82,11 +89,15 @@ def _compile(pattern: str) -> Callable[[str], bool]:
         else:
             steps[character] = steps.get(character, 0) | bit
             bit <<= 1
-    return _Automaton(steps, stars, percents, bit).matches
+    return _Automaton(steps, stars, percents, bit)
 
 
 class _Automaton:
-    """Matches names with a pattern; bit ``n`` stands for ``n`` literal characters matched."""
+    """Matches names with a pattern; bit ``n`` stands for ``n`` literal characters matched.
+
+    All states are the bits of one number: time is linear in the name, whatever the pattern (a
+    regular expression would try all combinations of many wildcards).
+    """
 
     __slots__ = ("final", "percents", "stars", "steps")
 
@@ -96,11 +107,18 @@ class _Automaton:
         self.percents = percents
         self.final = final
 
-    def matches(self, name: str) -> bool:
+    def matches(self, name: str, any_case: int = 0) -> bool:
+        """Whether it is the whole name.
+
+        :param any_case: so many characters of the name, capitals, match small letters too.
+        """
         states = 1
-        for character in name:
+        for position, character in enumerate(name):
+            step = self.steps.get(character, 0)
+            if position < any_case:
+                step |= self.steps.get(character.lower(), 0)
             stay = self.stars if character == SEPARATOR else self.stars | self.percents
-            states = (states & self.steps.get(character, 0)) << 1 | states & stay
+            states = (states & step) << 1 | states & stay
             if not states:
                 return False
         return bool(states & self.final)

@@ -53,6 +53,30 @@ class SearchTests(SynchronousTestCase):
             self.assertEqual(client.command("SEARCH SINCE " + date)[0], b"* SEARCH")
 
 
+class ListTests(SynchronousTestCase):
+    def test_the_level_above_the_children_of_inbox_in_any_case(self) -> None:
+        # RFC 3501 section 5.1; what SELECT takes, LIST and LSUB find.
+        client = Server().login("CREATE INBOX/Child", "CREATE INBOX/Child/x", "SUBSCRIBE inbox/x")
+        child, deep = b'"INBOX/Child"', b'"INBOX/Child/x"'
+        for arguments, names in [
+            ('"" "inbox/%"', [child]),
+            ('"" "Inbox/Child"', [child]),
+            ('"inbox/" "%"', [child]),
+            ('"" "inb*"', [b'"INBOX"', child, deep]),
+            ('"" "%nbox/C%"', [child]),
+            ('"" "inbox/*/x"', [deep]),
+            ('"" "*x"', [b'"INBOX"', deep]),
+            # Only the first level has no case.
+            ('"" "INBOX/child"', []),
+            ('"" "INBOX/CHILD/%"', []),
+        ]:
+            lines = client.command("LIST " + arguments)[:-1]
+            self.assertEqual([line.split(b' "/" ')[1] for line in lines], names, arguments)
+        self.assertEqual(
+            client.command('LSUB "" "iNbOx/%"')[:-1], [b'* LSUB (\\Noselect) "/" "INBOX/x"']
+        )
+
+
 class LeniencyTests(SynchronousTestCase):
     """What the ABNF forbids and clients send all the same."""
 
