@@ -272,6 +272,10 @@ class SelectedState:
         """Messages that the client still counts are gone."""
         return bool(self._vanished)
 
+    def is_gone(self, uids: Iterable[int]) -> bool:
+        """Whether some of the messages are gone, which the client has not been told yet."""
+        return self._vanished is not None and not self._vanished.isdisjoint(uids)
+
     def announce(self, expunges: bool) -> Announcement:
         """What to tell now; it counts as told.
 

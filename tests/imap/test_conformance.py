@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from twisted.trial.unittest import SynchronousTestCase
 
+from mailkit.model import CopyResult
+from mailkit.store.memory_mailbox import MemoryMailbox
+from tests.imap.messages import PLAIN
 from tests.imap.support import Server
 
 
@@ -75,6 +80,86 @@ class ListTests(SynchronousTestCase):
         self.assertEqual(
             client.command('LSUB "" "iNbOx/%"')[:-1], [b'* LSUB (\\Noselect) "/" "INBOX/x"']
         )
+
+
+class TwoSessionTests(SynchronousTestCase):
+    """RFC 2180 section 4: what becomes of commands on messages that somebody else expunged."""
+
+    def setUp(self) -> None:
+        self.server = Server()
+        self.server.add(PLAIN, PLAIN, PLAIN, PLAIN)
+        self.ann = self.server.login("SELECT INBOX")
+        bob = self.server.login("SELECT INBOX")
+        bob.command("STORE 2 +FLAGS.SILENT (\\Deleted)")
+        bob.command("EXPUNGE")
+
+    def copies(self) -> int:
+        (line, _) = self.ann.command("STATUS Trash (MESSAGES)")
+        return int(line.split(b"MESSAGES ")[1][:-1])
+
+    def test_storing_silently_succeeds(self) -> None:
+        # RFC 2180 section 4.2.1
+        self.assertEqual(
+            self.ann.command("STORE 1:3 +FLAGS.SILENT (\\Seen)"), [b"OK STORE completed"]
+        )
+        self.assertEqual(
+            self.ann.command("STORE 2 +FLAGS.SILENT (\\Seen)"), [b"OK STORE completed"]
+        )
+        self.assertEqual(self.ann.command("SEARCH SEEN")[0], b"* SEARCH 1 3")
+
+    def test_storing_aloud_tells_of_the_rest_and_fails(self) -> None:
+        # RFC 2180 section 4.2.3
+        lines = self.ann.command("STORE 1:2 +FLAGS (\\Seen)")
+        self.assertEqual(lines[0], b"* 1 FETCH (FLAGS (\\Recent \\Seen))")
+        self.assertTrue(lines[-1].startswith(b"NO [EXPUNGEISSUED] "), lines)
+
+    def test_copying_by_number_copies_nothing(self) -> None:
+        # RFC 2180 section 4.4.1, RFC 3501 section 6.4.7: all or nothing.
+        lines = self.ann.command("COPY 1:3 Trash")
+        self.assertEqual(lines[0], b"* 2 EXPUNGE")
+        self.assertTrue(lines[-1].startswith(b"NO [EXPUNGEISSUED] "), lines)
+        self.assertEqual(self.copies(), 0)
+        self.assertTrue(self.ann.command("COPY 1:3 Trash")[-1].startswith(b"OK [COPYUID "))
+
+    def test_moving_by_number_moves_nothing(self) -> None:
+        lines = self.ann.command("MOVE 2:3 Trash")
+        self.assertEqual(lines[0], b"* 2 EXPUNGE")
+        self.assertTrue(lines[-1].startswith(b"NO [EXPUNGEISSUED] "), lines)
+        self.assertEqual(self.copies(), 0)
+        self.assertEqual(self.ann.command("UID SEARCH ALL")[0], b"* SEARCH 1 3 4")
+
+    def test_a_message_that_vanishes_while_it_is_copied(self) -> None:
+        copy_messages = MemoryMailbox.copy_messages
+        for command, kept, uids in (
+            ("COPY 1:3 Trash", 0, b"* SEARCH 3 4"),
+            ("MOVE 1:2 Trash", 1, b"* SEARCH"),
+        ):
+            self.ann.command("NOOP")
+
+            async def slow_copy(
+                mailbox: MemoryMailbox, uids: Sequence[int], destination: str
+            ) -> CopyResult:
+                await mailbox.expunge(uids=uids[:1])
+                return await copy_messages(mailbox, uids, destination)
+
+            self.patch(MemoryMailbox, "copy_messages", slow_copy)
+            lines = self.ann.command(command)
+            self.patch(MemoryMailbox, "copy_messages", copy_messages)
+            self.assertIn(b"* 1 EXPUNGE", lines)
+            self.assertTrue(lines[-1].startswith(b"NO [EXPUNGEISSUED] "), lines)
+            self.assertEqual(self.copies(), kept)
+            self.assertEqual(self.ann.command("UID SEARCH ALL")[0], uids)
+
+    def test_copying_others_by_number(self) -> None:
+        lines = self.ann.command("COPY 1,3 Trash")
+        self.assertTrue(lines[-1].startswith(b"OK [COPYUID "), lines)
+        self.assertEqual(self.copies(), 2)
+
+    def test_copying_by_uid_ignores_what_is_gone(self) -> None:
+        # RFC 3501 section 6.4.8
+        lines = self.ann.command("UID COPY 1:3 Trash")
+        self.assertTrue(lines[-1].startswith(b"OK [COPYUID "), lines)
+        self.assertEqual(self.copies(), 2)
 
 
 class LeniencyTests(SynchronousTestCase):

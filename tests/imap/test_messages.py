@@ -337,7 +337,7 @@ class VanishedTests(SynchronousTestCase):
         )
 
     def test_copy(self) -> None:
-        lines = self.client.command("COPY 1:3 Sent")
+        lines = self.client.command("UID COPY 1:3 Sent")
         self.assertIn(b"COPYUID", lines[-1])
         self.assertIn(b" 1,3 1:2]", lines[-1])
         self.assertEqual(lines[0], b"* 2 EXPUNGE")

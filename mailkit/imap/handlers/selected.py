@@ -133,10 +133,9 @@ async def store(connection: IMAPProtocol, command: Command) -> None:
         selection.state.note_own(result.messages)
         if not silent:
             await _tell_flags(connection, selection, result.messages, by_uid)
-    if missing and not by_uid:
-        await connection.announce()
-        # RFC 2180 section 4.2.2
-        connection.no("Some of the messages no longer exist", b"EXPUNGEISSUED")
+    if missing and not (by_uid or silent):
+        # RFC 2180 sections 4.2.1 to 4.2.3
+        await _refuse_gone(connection)
     else:
         await connection.complete("STORE completed")
 
@@ -156,6 +155,12 @@ async def _tell_flags(
     for start in range(0, len(infos), BATCH):
         await connection.drain()
         connection.write(selection.flag_updates(infos[start : start + BATCH], by_uid))
+
+
+async def _refuse_gone(connection: IMAPProtocol) -> None:
+    """Numbers of the command name messages that somebody has expunged."""
+    await connection.announce()
+    connection.no("Some of the messages no longer exist", b"EXPUNGEISSUED")
 
 
 # Copying and moving.
@@ -181,6 +186,13 @@ async def _transfer(connection: IMAPProtocol, command: Command, move: bool) -> N
         selection.to_write()
     verb = "MOVE" if move else "COPY"
     uids = selection.state.uids_of(spans)
+    by_number = not command.verb.startswith(b"UID ")
+    if by_number:
+        # RFC 2180 section 4.4.1: what the client may still count, but is gone, is not left out.
+        await connection.announce(expunges=False)
+        if selection.state.is_gone(uids):
+            await _refuse_gone(connection)
+            return
     try:
         result = await _run_transfer(connection, selection, uids, name, move)
     except NoSuchMailbox as error:
@@ -190,6 +202,12 @@ async def _transfer(connection: IMAPProtocol, command: Command, move: bool) -> N
         return
     finally:
         selection.dirty = True
+    missing = by_number and len(result.source_uids) < len(uids)
+    if missing and not move:
+        # RFC 3501 section 6.4.7: the destination is as it was before a COPY that fails.
+        await _take_back(connection, name, result)
+        await _refuse_gone(connection)
+        return
     if not result.source_uids:
         await connection.complete("No messages were there to be copied or moved")
         return
@@ -202,9 +220,20 @@ async def _transfer(connection: IMAPProtocol, command: Command, move: bool) -> N
     if move:
         # RFC 6851 section 4.3: before the EXPUNGE responses.
         connection.write(b"* OK [%b] Moved\r\n" % code)
-        await connection.complete("MOVE completed")
+        if missing:
+            await _refuse_gone(connection)
+        else:
+            await connection.complete("MOVE completed")
     else:
         await connection.complete(f"{verb} completed", code)
+
+
+async def _take_back(connection: IMAPProtocol, name: str, result: CopyResult) -> None:
+    """Remove copies again."""
+    assert connection.account is not None
+    destination = await connection.account.open_mailbox(name=name)
+    if result.destination_uids and IWritableMailbox.providedBy(destination):
+        await destination.expunge(uids=result.destination_uids)
 
 
 async def _exists(connection: IMAPProtocol, name: str) -> bool:
