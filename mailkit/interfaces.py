@@ -29,6 +29,7 @@ from mailkit.model import (
     LocalResult,
     Login,
     MailboxInfo,
+    MailboxView,
     MessageInfo,
     MessageSummary,
     Outcome,
@@ -164,6 +165,17 @@ class IRecentMailbox(Interface):
 
         :returns: ``first_recent_uid`` as it was: messages from this UID on are recent in the
             calling session and in no later one.
+        """
+
+
+class IViewableMailbox(Interface):
+    """A mailbox that answers at once all that a session asks when it opens it."""
+
+    def get_view(claim_recent: bool) -> Awaitable[MailboxView]:
+        """The present state; UIDs may be newer than the counters, never older.
+
+        :param claim_recent: do what :meth:`IRecentMailbox.claim_recent` does; the info tells
+            ``first_recent_uid`` as it was.
         """
 
 

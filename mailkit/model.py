@@ -110,6 +110,16 @@ class MailboxInfo(NamedTuple):
     selectable: bool = True
 
 
+class MailboxView(NamedTuple):
+    """A mailbox as a session finds it that opens it."""
+
+    info: MailboxInfo
+    #: Of all messages, ascending.
+    uids: Sequence[int]
+    #: Of the first message without ``\\Seen``; None without one, or where it takes long to find.
+    first_unseen_uid: int | None
+
+
 class AppendMessage(NamedTuple):
     """A message to be put into a mailbox."""
 

@@ -12,8 +12,14 @@ from typing import TYPE_CHECKING
 from mailkit.errors import NoSuchMailbox, ReadOnly
 from mailkit.imap import render
 from mailkit.imap.state import SelectedState
-from mailkit.interfaces import IMailbox, IRecentMailbox, IWatchableMailbox, IWritableMailbox
-from mailkit.model import Changes, MessageInfo
+from mailkit.interfaces import (
+    IMailbox,
+    IRecentMailbox,
+    IViewableMailbox,
+    IWatchableMailbox,
+    IWritableMailbox,
+)
+from mailkit.model import Changes, MailboxInfo, MessageInfo
 
 if TYPE_CHECKING:
     from mailkit.mime import Part
@@ -69,25 +75,34 @@ class Selection:
         """The backend tells of changes, so there is no need to ask."""
         return self._unwatch is not None
 
-    async def open(self) -> tuple[int, int]:
+    async def open(self) -> tuple[int, int | None]:
         """Take the mailbox's present state as the session's view.
 
-        :returns: UIDNEXT and the number of unseen messages.
+        :returns: UIDNEXT, and the sequence number of the first unseen message; None without one,
+            or when finding it takes too long.
         """
         mailbox = self.mailbox
         if IWatchableMailbox.providedBy(mailbox):
             self._unwatch = mailbox.watch(callback=self._mark)
+        # RFC 3501 section 6.3.2: EXAMINE leaves \Recent to others.
+        claim = self.writable is not None
+        if IViewableMailbox.providedBy(mailbox):
+            info, uids, unseen_uid = await mailbox.get_view(claim_recent=claim)
+            self._take(info, uids, info.first_recent_uid)
+            return info.uid_next, None if unseen_uid is None else self.state.number_of(unseen_uid)
         # The counters first: whatever comes in between is then found as a change.
         info = await mailbox.get_info()
         first_recent = info.first_recent_uid
-        if self.writable is not None and IRecentMailbox.providedBy(mailbox):
-            # RFC 3501 section 6.3.2: EXAMINE leaves \Recent to others.
+        if claim and IRecentMailbox.providedBy(mailbox):
             first_recent = await mailbox.claim_recent()
-        self.state = state = SelectedState(await mailbox.list_uids(), info.highest_modseq)
+        self._take(info, await mailbox.list_uids(), first_recent)
+        return info.uid_next, await self._first_unseen(info.unseen)
+
+    def _take(self, info: MailboxInfo, uids: Sequence[int], first_recent: int) -> None:
+        self.state = state = SelectedState(uids, info.highest_modseq)
         self.uid_validity = info.uid_validity
-        if state.uids:
-            state.add_recent(first_recent, state.uids[-1])
-        return info.uid_next, info.unseen
+        if uids:
+            state.add_recent(first_recent, uids[-1])
 
     def close(self) -> None:
         """The mailbox is no longer selected."""
@@ -115,11 +130,8 @@ class Selection:
         """There is certainly nothing to tell."""
         return self.watched and not self.dirty and not self.state.pending
 
-    async def first_unseen(self, unseen: int) -> int | None:
-        """Sequence number of the first unseen message; None when finding it takes too long.
-
-        :param unseen: how many there are.
-        """
+    async def _first_unseen(self, unseen: int) -> int | None:
+        """Sequence number of the first of some unseen messages."""
         uids = self.state.uids
         if not unseen or not uids:
             return None

@@ -13,6 +13,7 @@ from mailkit.interfaces import (
     IRecentMailbox,
     ISearchableMailbox,
     ISummarizingMailbox,
+    IViewableMailbox,
     IWatchableMailbox,
     IWritableMailbox,
 )
@@ -32,6 +33,7 @@ OPTIONAL_INTERFACES = (
     ISearchableMailbox,
     ISummarizingMailbox,
     IRecentMailbox,
+    IViewableMailbox,
 )
 
 #: Octets that nobody may change: NUL, 8-bit, bare CR and LF, dots, no line end at the end.
@@ -193,3 +195,21 @@ class ReadingContract(Contract):
         info = await mailbox.get_info()
         self.assertGreater(info.first_recent_uid, uids[-1])
         self.assertEqual(await recent.claim_recent(), info.first_recent_uid)
+
+    async def test_view(self) -> None:
+        mailbox = await self.open_sample(5)
+        viewable = cast(IViewableMailbox, self.need(IViewableMailbox, mailbox))
+        recent = cast(IRecentMailbox, self.need(IRecentMailbox, mailbox))
+        uids = list(await mailbox.list_uids())
+        infos = await mailbox.get_messages(uids=uids)
+        unseen = [info.uid for info in infos if "\\Seen" not in info.flags]
+        for _ in range(2):
+            view = await viewable.get_view(claim_recent=False)
+            self.assertEqual(view.info, await mailbox.get_info())
+            self.assertEqual(list(view.uids), uids)
+            self.assertEqual(view.first_unseen_uid, unseen[0])
+        claimed = await viewable.get_view(claim_recent=True)
+        self.assertEqual(claimed.info.first_recent_uid, view.info.first_recent_uid)
+        view = await viewable.get_view(claim_recent=True)
+        self.assertGreater(view.info.first_recent_uid, uids[-1])
+        self.assertEqual(await recent.claim_recent(), view.info.first_recent_uid)

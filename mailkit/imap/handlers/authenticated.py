@@ -78,8 +78,7 @@ async def _open(connection: IMAPProtocol, command: Command, name: str, wants_wri
     selection = Selection(mailbox, wants_write, connection.mailbox_changed)
     opened = False
     try:
-        uid_next, unseen = await selection.open()
-        first_unseen = await selection.first_unseen(unseen)
+        uid_next, first_unseen = await selection.open()
         opened = True
     finally:
         if not opened:

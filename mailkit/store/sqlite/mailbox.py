@@ -14,6 +14,7 @@ from mailkit.interfaces import (
     IRecentMailbox,
     ISearchableMailbox,
     ISummarizingMailbox,
+    IViewableMailbox,
     IWatchableMailbox,
     IWritableMailbox,
 )
@@ -25,6 +26,7 @@ from mailkit.model import (
     FlagOp,
     Flags,
     MailboxInfo,
+    MailboxView,
     MessageInfo,
     MessageSummary,
     StoreResult,
@@ -52,6 +54,7 @@ from mailkit.store.sqlite.transaction import Content
     ISearchableMailbox,
     ISummarizingMailbox,
     IRecentMailbox,
+    IViewableMailbox,
 )
 class SQLiteMailbox:
     """A mailbox, known by its id: it keeps nothing but that."""
@@ -77,6 +80,16 @@ class SQLiteMailbox:
         if not info.selectable:
             raise NoSuchMailbox
         return info
+
+    async def get_view(self, claim_recent: bool) -> MailboxView:
+        reader = self._core.reader
+        info = reader.mailbox_info(self._id)
+        if not info.selectable:
+            raise NoSuchMailbox
+        if claim_recent:
+            self._claim(info.first_recent_uid, info.uid_next)
+        uids = reader.uids_at(self._id, info.highest_modseq)
+        return MailboxView(info, uids, reader.first_unseen(self._id, info, uids))
 
     async def list_uids(self) -> Sequence[int]:
         return self._core.reader.list_uids(self._id)
@@ -161,14 +174,17 @@ class SQLiteMailbox:
         return await self._core.submit(Copy(self._id, uids, destination, move=True))
 
     async def claim_recent(self) -> int:
-        reader = self._core.reader
-        first, uid_next = reader.claim_recent(self._id)
+        first, uid_next = self._core.reader.claim_recent(self._id)
+        self._claim(first, uid_next)
+        return first
+
+    def _claim(self, first: int, uid_next: int) -> None:
         if uid_next > first:
+            reader = self._core.reader
             reader.first_recent[self._id] = uid_next
             self._core.writer.submit_lazy(ClaimRecent(self._id, uid_next)).addCallbacks(
                 lambda _: reader.first_recent_kept(self._id, uid_next), lambda _: None
             )
-        return first
 
     # Watching.
 

@@ -11,13 +11,15 @@ from mailkit.errors import NoSuchAccount, NoSuchMailbox, NoSuchMessage, StoreCor
 from mailkit.model import Changes, MailboxInfo, MessageInfo
 from mailkit.store.naming import sort_key
 from mailkit.store.sqlite.bodies import BodyPlace
-from mailkit.store.sqlite.flags import FlagSets
+from mailkit.store.sqlite.flags import SEEN_BIT, FlagSets
 from mailkit.store.sqlite.rows import select_rows, to_infos
 
 #: UIDs that the cache of UID lists holds (4 octets each).
 MAX_CACHED_UIDS = 4_000_000
 #: UID lists that the cache holds.
 MAX_CACHED_LISTS = 10_000
+#: Messages from the end of a mailbox among which the first unseen one is looked for.
+MAX_UNSEEN_SEARCH = 2000
 
 _INFO = """
 SELECT m.id, m.name, m.uid_validity, m.uid_next, m.highest_modseq, m.messages, m.unseen, m.size,
@@ -78,6 +80,8 @@ class Reader:
         self.connection = connection
         self.flag_sets = FlagSets(connection)
         self._uids = UIDLists()
+        # Modification sequence of a mailbox and its first unseen message.
+        self._first_unseen: dict[int, tuple[int, int | None]] = {}
         #: ``first_recent_uid`` of mailboxes where the index lags behind.
         self.first_recent: dict[int, int] = {}
 
@@ -176,7 +180,10 @@ class Reader:
 
     def list_uids(self, mailbox_id: int) -> array[int]:
         """All UIDs; the same array until messages come or go."""
-        modseq, _, _ = self._state(mailbox_id)
+        return self.uids_at(mailbox_id, self._state(mailbox_id)[0])
+
+    def uids_at(self, mailbox_id: int, modseq: int) -> array[int]:
+        """All UIDs, when this was the mailbox's modification sequence just now."""
         cached = self._uids.get(mailbox_id)
         if cached is None:
             uids = self._select_uids(mailbox_id, 0)
@@ -192,6 +199,33 @@ class Reader:
                 uids = known + new if new else known
         self._uids.put(mailbox_id, modseq, uids)
         return uids
+
+    def first_unseen(self, mailbox_id: int, info: MailboxInfo, uids: Sequence[int]) -> int | None:
+        """UID of the first unseen message; None where it would take long to find."""
+        if not info.unseen or not uids:
+            return None
+        found = self._first_unseen.get(mailbox_id)
+        if found is None or found[0] != info.highest_modseq:
+            if len(self._first_unseen) >= MAX_CACHED_LISTS:
+                self._first_unseen.clear()
+            found = info.highest_modseq, self._find_unseen(mailbox_id, info.unseen, uids)
+            self._first_unseen[mailbox_id] = found
+        return found[1]
+
+    def _find_unseen(self, mailbox_id: int, unseen: int, uids: Sequence[int]) -> int | None:
+        sql = (
+            "SELECT uid FROM message WHERE mailbox_id = ? AND uid BETWEEN ? AND ?"
+            f" AND NOT flags & {SEEN_BIT} ORDER BY uid LIMIT ?"
+        )
+        last = uids[min(len(uids), 32) - 1]
+        row = self.connection.execute(sql, (mailbox_id, uids[0], last, 1)).fetchone()
+        if row is None:
+            # Most often they are the newest.
+            begin = uids[max(0, len(uids) - MAX_UNSEEN_SEARCH)]
+            values = (mailbox_id, begin, uids[-1], unseen)
+            rows = self.connection.execute(sql, values).fetchall()
+            row = rows[0] if rows and (len(rows) == unseen or begin == uids[0]) else None
+        return None if row is None else int(row[0])
 
     def _select_uids(self, mailbox_id: int, after: int) -> array[int]:
         rows = self.connection.execute(

@@ -21,7 +21,7 @@ from mailkit.errors import (
 )
 from mailkit.model import AppendMessage, FlagOp, LocalDelivery
 from mailkit.spool import Spool
-from mailkit.store.sqlite import SQLiteDirectory, SQLiteStore, StoreSettings
+from mailkit.store.sqlite import SQLiteDirectory, SQLiteStore, StoreSettings, reader
 from mailkit.store.sqlite.content import MAX_PREFIX
 from mailkit.store.sqlite.log import scan_segment
 
@@ -347,6 +347,41 @@ class ListTests(StoreTestCase):
         await self.close_store(store)
         again = await self.mailbox(self.open_store())
         self.assertEqual((await again.get_info()).first_recent_uid, 3)
+
+    async def test_first_unseen_message(self) -> None:
+        self.patch(reader, "MAX_UNSEEN_SEARCH", 50)
+        store = await self.make_store()
+        inbox = await self.mailbox(store)
+
+        async def first_unseen() -> int | None:
+            return (await inbox.get_view(claim_recent=False)).first_unseen_uid
+
+        async def unsee(uid: int) -> None:
+            await inbox.store_flags(uids=[uid], op=FlagOp.REMOVE, flags=frozenset({"\\Seen"}))
+
+        self.assertIsNone(await first_unseen())
+        await inbox.append(messages=appended(message(1)))
+        self.assertEqual(await first_unseen(), 1)
+        await inbox.expunge(uids=[1])
+        self.assertIsNone(await first_unseen())
+        seen = appended(*map(message, range(200)), flags=["\\Seen"])
+        await inbox.append(messages=seen)
+        self.assertIsNone(await first_unseen())
+        for uid, found in ((201, 201), (190, 190), (120, None), (40, None), (20, 20), (2, 2)):
+            await unsee(uid)
+            self.assertEqual(await first_unseen(), found)
+        await inbox.expunge(uids=range(2, 150))
+        self.assertEqual(await first_unseen(), 190)
+
+    async def test_view_of_a_mailbox_that_is_gone(self) -> None:
+        store = await self.make_store()
+        account = await store.open_account(name=ANN)
+        await account.create_mailbox(name="Work")
+        mailbox = await account.open_mailbox(name="Work")
+        await account.create_mailbox(name="Work/Mine")
+        await account.delete_mailbox(name="Work")
+        with self.assertRaises(NoSuchMailbox):
+            await mailbox.get_view(claim_recent=True)
 
     async def test_sparse_and_dense_sets_of_uids(self) -> None:
         store = await self.make_store()
