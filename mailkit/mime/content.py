@@ -17,8 +17,6 @@ _BASE64 = b"base64"
 _QUOTED_PRINTABLE = b"quoted-printable"
 _UUENCODE = frozenset((b"x-uuencode", b"uuencode", b"x-uue", b"uue"))
 
-# RFC 2045 section 6.7 (3): white space at the end of a line was added on the way.
-_TRAILING_SPACE = re.compile(rb"(?<![ \t])[ \t]+(?=\r?\n|\Z)")
 _UU_BEGIN = re.compile(rb"(?:\A|\n)begin [0-7]{1,4} [^\n]*\n")
 
 
@@ -26,9 +24,16 @@ def decode_quoted_printable(data: bytes) -> bytes:
     """Decode quoted-printable; what breaks its rules stays as it is."""
     for ending in (b" \r\n", b" \n", b"\t\r\n", b"\t\n"):
         if ending in data:
-            data = _TRAILING_SPACE.sub(b"", data)
+            # RFC 2045 section 6.7 (3): it was added on the way.
+            lines = data.split(b"\n")
+            last = lines.pop().rstrip(b" \t")
+            data = b"\n".join([*map(_without_trailing_space, lines), last])
             break
     return binascii.a2b_qp(data)
+
+
+def _without_trailing_space(line: bytes) -> bytes:
+    return line[:-1].rstrip(b" \t") + b"\r" if line.endswith(b"\r") else line.rstrip(b" \t")
 
 
 def decode_uuencode(data: bytes) -> bytes:

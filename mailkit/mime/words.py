@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import binascii
+import codecs
 import re
+import sys
 from encodings.aliases import aliases
+from typing import cast
 from urllib.parse import unquote_to_bytes
 
 from mailkit.mime.lexical import Parameters
 
 #: Base64 texts, each with its own padding, that may follow each other in one body.
 MAX_BASE64_PIECES = 1000
+#: Octets that are decoded in one go: what does not fit the charset takes a while, and all other
+#: threads wait meanwhile.
+DECODE_PIECE = 64 * 1024
 
 # Codecs that are no charset of mail, take quadratic time, or differ from machine to machine.
 _NO_CHARSET = frozenset(
@@ -56,7 +62,15 @@ _CHARSET_JUNK = re.compile(r"[^a-z0-9]+")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 # RFC 2047 section 2; lenient: blanks in the text, no white space around the word, any length.
 _ENCODED_WORD = re.compile(rb"=\?([^?\s]{1,64})\?([BbQq])\?([^?]*)\?=")
-_NOT_BASE64 = re.compile(rb"[^A-Za-z0-9+/]+")
+_NOT_BASE64 = bytes(
+    set(range(256)) - set(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/")
+)
+# What the decoders of charsets with several octets a character have in common.
+_MULTIBYTE: type = codecs.getincrementaldecoder("gb18030").__mro__[1]  # type: ignore[attr-defined]
+_BYTE_ORDER_MARKS = {
+    "utf_16": (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE),
+    "utf_32": (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE),
+}
 
 
 def codec_name(charset: str | bytes | None) -> str | None:
@@ -86,12 +100,30 @@ def decode_charset(data: bytes, charset: str | bytes | None) -> str:
     if codec is None or codec == "ascii":
         return decode_raw(data)
     try:
-        text = data.decode(codec, "replace")
+        text = _decode_in_pieces(data, codec)
     except (LookupError, ValueError):
         return decode_raw(data)
     if codec != "utf_8" and _SURROGATE.search(text):
         text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
     return text
+
+
+def _decode_in_pieces(data: bytes, codec: str) -> str:
+    """As ``data.decode(codec, "replace")``."""
+    make = codecs.getincrementaldecoder(codec)
+    # Those for several octets a character are fast anyway, and cannot stop everywhere.
+    if len(data) <= DECODE_PIECE or issubclass(cast(type, make), _MULTIBYTE):
+        return data.decode(codec, "replace")
+    marks = _BYTE_ORDER_MARKS.get(codec)
+    if marks and not data.startswith(marks):
+        make = codecs.getincrementaldecoder(codec + ("_le" if sys.byteorder == "little" else "_be"))
+    decoder = make("replace")
+    pieces = [
+        decoder.decode(data[start : start + DECODE_PIECE])
+        for start in range(0, len(data), DECODE_PIECE)
+    ]
+    pieces.append(decoder.decode(b"", True))
+    return "".join(pieces)
 
 
 def decode_base64(data: bytes) -> bytes:
@@ -100,7 +132,7 @@ def decode_base64(data: bytes) -> bytes:
     lenient: padding may lack, and pieces that were encoded one by one may follow each other.
     """
     padding = data.find(b"=")
-    if padding < 0 or _NOT_BASE64.sub(b"", data[padding : padding + 4096]) == b"":
+    if padding < 0 or not data[padding : padding + 4096].translate(None, _NOT_BASE64):
         try:
             return binascii.a2b_base64(data)
         except binascii.Error:
@@ -111,7 +143,7 @@ def decode_base64(data: bytes) -> bytes:
 
 def _decode_piece(piece: bytes) -> bytes:
     """Decode base64 without padding."""
-    piece = _NOT_BASE64.sub(b"", piece)
+    piece = piece.translate(None, _NOT_BASE64)
     spare = len(piece) % 4
     if spare == 1:
         piece = piece[:-1]  # Six bits alone make no octet.

@@ -42,6 +42,8 @@ class QuotedPrintableTests(SynchronousTestCase):
         self.assertEqual(
             decode_quoted_printable(b"a \t\r\nb=20 \r\nc= \r\nd\t\n"), b"a\r\nb \r\ncd\n"
         )
+        self.assertEqual(decode_quoted_printable(b"a \r \r\n\t\n b\t "), b"a \r\r\n\n b")
+        self.assertEqual(decode_quoted_printable(b"a \n b \r"), b"a\n b \r")
 
     def test_broken(self) -> None:
         self.assertEqual(decode_quoted_printable(b"a=3Db=zz=4"), b"a=b=zz=4")

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import codecs
 import encodings.aliases
+import random
+import tracemalloc
+from encodings.aliases import aliases
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from mailkit.mime import words
 from mailkit.mime.lexical import parse_parameters
 from mailkit.mime.words import (
     codec_name,
@@ -148,6 +152,36 @@ class CharsetTests(SynchronousTestCase):
         for name in set(encodings.aliases.aliases) | set(encodings.aliases.aliases.values()):
             decode_charset(octets, name).encode("utf-8")
 
+    def test_pieces_make_no_difference(self) -> None:
+        dice = random.Random(7)
+        typical = bytes(range(256)) + b"+-/Aa~{}\x1b$B(J\xd8\x00\r\n" * 8
+        for name in sorted({codec for codec in map(codec_name, aliases.values()) if codec}):
+            texts = ["Grüße für Ωω 日本語 текст".encode(name, "replace"), b"\xff\xfea\0\0\0", b""]
+            texts += [bytes(dice.choices(typical, k=dice.randrange(60))) for _ in range(20)]
+            for text in texts:
+                self.patch(words, "DECODE_PIECE", 1000)
+                whole = decode_charset(text, name)
+                self.patch(words, "DECODE_PIECE", dice.randrange(1, 9))
+                self.assertEqual(decode_charset(text, name), whole, f"{name} {text!r}")
+
+    def test_what_does_not_fit_holds_nobody_up(self) -> None:
+        # A single call would take seconds for a large text, during which no other thread runs.
+        decoders: list[int] = []
+        make = codecs.getincrementaldecoder
+
+        def count(name: str) -> type[codecs.IncrementalDecoder]:
+            class Decoder(make(name)):  # type: ignore[misc]
+                def decode(self, data: bytes, final: bool = False) -> str:
+                    decoders.append(len(data))
+                    return super().decode(data, final)
+
+            return Decoder
+
+        self.patch(codecs, "getincrementaldecoder", count)
+        self.assertEqual(decode_charset(b"\x81" * 1_000_000, "cp1252"), "\ufffd" * 1_000_000)
+        self.assertLessEqual(max(decoders), words.DECODE_PIECE)
+        self.assertEqual(sum(decoders), 1_000_000)
+
 
 class Base64Tests(SynchronousTestCase):
     def test_plain(self) -> None:
@@ -159,6 +193,17 @@ class Base64Tests(SynchronousTestCase):
         self.assertEqual(decode_base64(b"SGVsb"), b"Hel")
         self.assertEqual(decode_base64(b""), b"")
         self.assertEqual(decode_base64(b"===="), b"")
+
+    def test_junk_everywhere_costs_no_memory(self) -> None:
+        junk = b"=A" * 1_000_000
+        tracemalloc.start()
+        try:
+            decoded = decode_base64(junk)
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        self.assertEqual(decoded, bytes((1_000_000 - words.MAX_BASE64_PIECES + 1) // 4 * 3))
+        self.assertLess(peak, 10 * len(junk))
 
     def test_several_texts_one_after_the_other(self) -> None:
         self.assertEqual(decode_base64(b"SGU=\r\nbGxv\r\nIQ==\r\n"), b"Hello!")
