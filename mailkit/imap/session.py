@@ -232,7 +232,10 @@ class Selection:
             some = news.expunged[start : start + 4 * BATCH]
             write(b"".join([b"* %d EXPUNGE\r\n" % number for number in some]))
         if news.exists is not None:
-            write(b"* %d EXISTS\r\n* %d RECENT\r\n" % (news.exists, news.recent))
+            write(b"* %d EXISTS\r\n" % news.exists)
+        if news.recent is not None:
+            # RFC 3501 section 7.3.2: whenever the size of the mailbox changes.
+            write(b"* %d RECENT\r\n" % news.recent)
         if not state.pending and len(state) >= SHARE_FROM:
             state.adopt(await self.mailbox.list_uids())
 

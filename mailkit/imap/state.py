@@ -51,9 +51,10 @@ class Announcement(NamedTuple):
 
     #: Sequence numbers for EXPUNGE responses, descending, so that each is right when it is sent.
     expunged: Sequence[int]
-    #: For EXISTS and RECENT; None when nothing has come.
+    #: For EXISTS; None when nothing has come.
     exists: int | None
-    recent: int
+    #: For RECENT; None when nothing has come, and none of those that are gone was \\Recent.
+    recent: int | None
 
 
 class SelectedState:
@@ -282,7 +283,9 @@ class SelectedState:
         :param expunges: EXPUNGE may be sent now (RFC 3501 section 7.4.1).
         """
         expunged: list[int] = []
+        recent_before = 0
         if expunges and self._vanished:
+            recent_before = self.recent_count()
             gone, self._vanished = self._vanished, None
             expunged = sorted((bisect_left(self.uids, uid) + 1 for uid in gone), reverse=True)
             if len(gone) < FEW:
@@ -292,11 +295,15 @@ class SelectedState:
                 self.uids = view
             else:
                 self.uids = array("I", [uid for uid in self.uids if uid not in gone])
-        exists = None
+        exists = recent = None
         if self._new:
             self._new = False
             exists = len(self.uids)
-        return Announcement(expunged, exists, self.recent_count() if exists is not None else 0)
+        if exists is not None or recent_before:
+            recent = self.recent_count()
+            if exists is None and recent == recent_before:
+                recent = None
+        return Announcement(expunged, exists, recent)
 
     def adopt(self, uids: Sequence[int]) -> None:
         """Share this sequence if it says the same as the session's own."""

@@ -162,6 +162,38 @@ class TwoSessionTests(SynchronousTestCase):
         self.assertEqual(self.copies(), 2)
 
 
+class RecentTests(SynchronousTestCase):
+    def test_the_number_changes_with_an_expunge(self) -> None:
+        # RFC 3501 section 7.3.2: sent when the size of the mailbox changes.
+        server = Server()
+        server.add(PLAIN, PLAIN)
+        client = server.login("SELECT INBOX", "UNSELECT")
+        server.add(PLAIN, PLAIN)
+        client.command("SELECT INBOX")
+        client.command("STORE 1,3 +FLAGS.SILENT (\\Deleted)")
+        self.assertEqual(
+            client.command("EXPUNGE")[:-1], [b"* 3 EXPUNGE", b"* 1 EXPUNGE", b"* 1 RECENT"]
+        )
+        client.command("STORE 1 +FLAGS.SILENT (\\Deleted)")
+        self.assertEqual(client.command("EXPUNGE")[:-1], [b"* 1 EXPUNGE"])
+
+    def test_status_of_the_selected_mailbox(self) -> None:
+        # RFC 3501 section 6.3.10: RECENT counts what is \\Recent, and that is so in this session.
+        server = Server()
+        server.add(PLAIN)
+        ann = server.login("SELECT INBOX", "UNSELECT")
+        server.add(PLAIN, PLAIN)
+        ann.command("SELECT INBOX")
+        bob = server.login("EXAMINE INBOX")
+        recent = [b'* STATUS "INBOX" (RECENT %d)' % count for count in range(5)]
+        self.assertEqual(ann.command("STATUS INBOX (RECENT)")[0], recent[2])
+        self.assertEqual(bob.command("STATUS INBOX (RECENT)")[0], recent[0])
+        server.add(PLAIN)
+        self.assertEqual(ann.command("STATUS INBOX (RECENT)")[0], recent[3])
+        server.add(PLAIN)
+        self.assertEqual(bob.command("STATUS INBOX (RECENT)")[0], recent[1])
+
+
 class LeniencyTests(SynchronousTestCase):
     """What the ABNF forbids and clients send all the same."""
 

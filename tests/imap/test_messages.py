@@ -75,7 +75,8 @@ class ExpungeTests(SynchronousTestCase):
         self.client.command("STORE 3,4,7,8 +FLAGS (\\Deleted)")
         lines = self.client.command("EXPUNGE")
         view = list(range(1, 9))
-        for line in lines[:-1]:
+        self.assertEqual(lines[-2], b"* 4 RECENT")
+        for line in lines[:-2]:
             del view[int(line.split()[1]) - 1]
         self.assertEqual(view, [1, 2, 5, 6])
         self.assertEqual(self.left(), view)
@@ -84,14 +85,15 @@ class ExpungeTests(SynchronousTestCase):
     def test_uid_expunge(self) -> None:
         self.client.command("STORE 2:4 +FLAGS (\\Deleted)")
         self.assertEqual(
-            self.client.command("UID EXPUNGE 4:7"), [b"* 4 EXPUNGE", b"OK UID EXPUNGE completed"]
+            self.client.command("UID EXPUNGE 4:7"),
+            [b"* 4 EXPUNGE", b"* 7 RECENT", b"OK UID EXPUNGE completed"],
         )
         self.assertEqual(self.left(), [1, 2, 3, 5, 6, 7, 8])
 
     def test_many(self) -> None:
         self.server.add(*[PLAIN] * 1200, flags="\\Deleted")
         self.client.command("NOOP")
-        self.assertEqual(len(self.client.command("EXPUNGE")), 1201)
+        self.assertEqual(len(self.client.command("EXPUNGE")), 1202)
         self.assertEqual(len(self.left()), 8)
 
     def test_messages_that_came_later_are_not_touched(self) -> None:
@@ -141,6 +143,7 @@ class CopyTests(SynchronousTestCase):
                 b"* OK [COPYUID %d 1,3 1:2] Moved" % self.validity,
                 b"* 3 EXPUNGE",
                 b"* 1 EXPUNGE",
+                b"* 1 RECENT",
                 b"OK MOVE completed",
             ],
         )
@@ -149,6 +152,7 @@ class CopyTests(SynchronousTestCase):
             [
                 b"* OK [COPYUID %d 2 3] Moved" % self.validity,
                 b"* 1 EXPUNGE",
+                b"* 0 RECENT",
                 b"OK MOVE completed",
             ],
         )
@@ -322,6 +326,7 @@ class VanishedTests(SynchronousTestCase):
                 b"* 1 FETCH (UID 1 RFC822.SIZE %d)" % len(PLAIN),
                 b"* 3 FETCH (UID 3 RFC822.SIZE %d)" % len(PLAIN),
                 b"* 2 EXPUNGE",
+                b"* 2 RECENT",
                 b"OK FETCH completed",
             ],
         )

@@ -219,7 +219,7 @@ class IdleTests(SynchronousTestCase):
         other = self.server.login("SELECT INBOX", "STORE 1 +FLAGS (\\Deleted)")
         self.assertEqual(self.told(), b"* 1 FETCH (FLAGS (\\Recent \\Deleted))\r\n")
         other.command("EXPUNGE")
-        self.assertEqual(self.told(), b"* 1 EXPUNGE\r\n")
+        self.assertEqual(self.told(), b"* 1 EXPUNGE\r\n* 2 RECENT\r\n")
         self.assertEqual(self.client.send(b"DONE\r\n"), b"i OK IDLE completed\r\n")
         self.assertEqual(self.client.command("FETCH 1 UID")[0], b"* 1 FETCH (UID 2)")
 

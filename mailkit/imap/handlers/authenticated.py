@@ -12,6 +12,7 @@ from mailkit.imap.grammar import Arguments, Command, SyntaxFault
 from mailkit.imap.handlers.table import AUTHENTICATED, Capability, Facts, Verb, Waiting, after_login
 from mailkit.imap.listing import Listed, Listing, list_subscribed
 from mailkit.imap.session import Selection
+from mailkit.imap.state import SelectedState
 from mailkit.interfaces import IMailAccount, IMailbox, IMailboxAdmin
 from mailkit.model import NEW_ACCOUNT_MAILBOXES, SEPARATOR, MailboxInfo
 
@@ -293,11 +294,27 @@ def namespace(connection: IMAPProtocol, command: Command) -> Waiting:
 # Status.
 
 
-async def _count_recent(mailbox: IMailbox, info: MailboxInfo) -> int:
-    if info.first_recent_uid >= info.uid_next:
+async def _count_recent(
+    mailbox: IMailbox, info: MailboxInfo, state: SelectedState | None = None
+) -> int:
+    """Messages that are \\Recent.
+
+    :param state: of the session that asks, if it has this mailbox selected: what came to it first
+        is \\Recent there and nowhere else.
+    """
+    first = info.first_recent_uid
+    if first >= info.uid_next and not (state is not None and state.recent):
         return 0
     uids = await mailbox.list_uids()
-    return len(uids) - bisect_left(uids, info.first_recent_uid)
+    unclaimed = len(uids) - bisect_left(uids, first)
+    if state is None:
+        return unclaimed
+    claimed = (
+        bisect_left(uids, min(last + 1, first)) - bisect_left(uids, start)
+        for start, last in state.recent
+        if start < first
+    )
+    return unclaimed + sum(claimed)
 
 
 _STATUS_ITEMS: Mapping[bytes, Callable[[MailboxInfo], int]] = {
@@ -324,7 +341,9 @@ async def status(connection: IMAPProtocol, command: Command) -> None:
     values = []
     for item in dict.fromkeys(items):
         if item == b"RECENT":
-            value = await _count_recent(mailbox, info)
+            selection = connection.selection
+            here = selection if selection and selection.mailbox.name == name else None
+            value = await _count_recent(mailbox, info, here.state if here else None)
         else:
             value = _STATUS_ITEMS[item](info)
         values.append(b"%b %d" % (item, value))
