@@ -21,6 +21,7 @@ from mailkit.mime import (
     envelope_octets,
     parse_header,
     parse_message,
+    parse_steps,
     section_header,
     section_range,
 )
@@ -85,6 +86,22 @@ class MessageContent:
         copy.flush()
         self.size = copy.tell()
         self._data = mmap.mmap(copy.fileno(), self.size, access=mmap.ACCESS_READ)
+
+    async def parse(self, drain: Callable[[], Awaitable[None]]) -> Part:
+        """The MIME tree of a large message, after :meth:`load`.
+
+        :param drain: awaited before each step of it.
+        """
+        if self.root is not None:
+            return self.root
+        steps = parse_steps(self.octets())
+        while self.root is None:
+            await drain()
+            try:
+                next(steps)
+            except StopIteration as stop:
+                self.root = stop.value
+        return self.root
 
     def read(self, start: int, end: int) -> bytes:
         """Some octets of the message."""

@@ -38,6 +38,7 @@ from mailkit.mime.parts import (
     Limits,
     Part,
     parse_message,
+    parse_steps,
     section_header,
     section_range,
 )
@@ -81,6 +82,7 @@ __all__ = [
     "parse_imap_datetime",
     "parse_message",
     "parse_message_ids",
+    "parse_steps",
     "part_text",
     "read_envelope",
     "references",

@@ -7,6 +7,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from mailkit import connection
 from tests.imap.fakes import PlainAccount
 from tests.imap.messages import NESTED, PLAIN
 from tests.imap.support import Server, now, split_responses
@@ -247,6 +248,30 @@ class LargeMessageTests(SynchronousTestCase):
         line = self.fetch("(BODY ENVELOPE)")
         self.assertIn(b'("application" "x" NIL NIL NIL "7bit" %d)' % len(self.attachment), line)
         self.assertIn(b'ENVELOPE (NIL "large"', line)
+
+    def test_others_have_their_turn_while_the_structure_is_read(self) -> None:
+        self.patch(connection, "SECONDS_A_TURN", -1.0)
+        turns: list[float] = []
+        call_later = self.server.clock.callLater
+
+        def count(delay: float, *arguments: Any) -> Any:
+            turns.append(delay)
+            return call_later(delay, *arguments)
+
+        self.patch(self.server.clock, "callLater", count)
+        counts = []
+        for parts in (2, 42):
+            self.server.add(
+                b"Content-Type: multipart/mixed; boundary=b\r\n"
+                + b"\r\n--b\r\n\r\nsmall\r\n" * parts
+                + self.attachment
+            )
+            turns.clear()
+            self.client.command("NOOP")
+            data = self.client.send(b"a FETCH * BODY.PEEK[1]\r\n")
+            self.assertIn(b"small", data)
+            counts.append(turns.count(0))
+        self.assertGreaterEqual(counts[1] - counts[0], 40)
 
     def test_a_large_part_is_not_parsed_again_for_each_piece(self) -> None:
         self.fetch("BODY.PEEK[2]<0.100>")

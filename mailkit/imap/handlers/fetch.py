@@ -163,7 +163,7 @@ class _Fetcher:
             if content.large and self.plan.needs_structure:
                 if content.root is None or self.plan.needs_text:
                     await content.load(self.connection.drain)
-                selection.structure = uid, content.structure()
+                selection.structure = uid, await content.parse(self.connection.drain)
             pieces = self.plan.pieces(number, known, content)
             if content.large:
                 await self._stream(content, pieces)
