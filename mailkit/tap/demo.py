@@ -28,6 +28,7 @@ from zope.interface import implementer
 from mailkit import __version__
 from mailkit.auth.passwords import hash_password, verify_password
 from mailkit.errors import AccountExists
+from mailkit.tap.descriptors import raise_open_files_limit
 from mailkit.tap.errors import SettingError, StartError
 from mailkit.tap.services import MailService
 from mailkit.tap.stores import DEFAULT_STORE
@@ -191,6 +192,7 @@ def main() -> int:
     reactor: Any = global_reactor
     directory = sys.argv[1] if len(sys.argv) > 1 else DIRECTORY
     begin_logging(sys.stderr)
+    raise_open_files_limit()
     try:
         demo = Demo(reactor, directory)
         demo.start()

@@ -17,6 +17,7 @@ from twisted.python import usage
 
 from mailkit import __version__
 from mailkit._typing import override
+from mailkit.tap.descriptors import raise_open_files_limit
 from mailkit.tap.errors import CannotStart, SettingError, StartError
 from mailkit.tap.services import IMPLICIT_TLS, Limits, MailService, parse_endpoint
 from mailkit.tap.stores import DEFAULT_STORE, STORE_VARIABLE, default_store, parse_store
@@ -246,6 +247,7 @@ class TwistdService(MailService):
 
     @override
     def privilegedStartService(self) -> None:
+        raise_open_files_limit()
         with self._readable_errors():
             super().privilegedStartService()
 

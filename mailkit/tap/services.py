@@ -27,6 +27,7 @@ from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IProtocolFactory, IReactorTime, IStreamServerEndpoint
 from twisted.internet.task import deferLater
+from twisted.logger import Logger
 from twisted.protocols.tls import TLSMemoryBIOFactory
 
 from mailkit._typing import override
@@ -38,6 +39,7 @@ from mailkit.delivery.local import LocalMessageDelivery
 from mailkit.errors import MailError
 from mailkit.interfaces import IDirectory, IMailStore
 from mailkit.model import ConnectionInfo
+from mailkit.tap.descriptors import connection_share, open_files_limit
 from mailkit.tap.errors import SettingError, StartError
 from mailkit.tap.stores import parse_store
 from mailkit.tap.tls import parse_tls, server_context
@@ -78,6 +80,8 @@ class MailService(MultiService):
     :param detail_to_mailbox: mail for ann+lists@ goes to Ann's mailbox lists where there is one.
     :raises SettingError: the store's name or the certificate is wrong.
     """
+
+    log = Logger()
 
     #: Seconds that connections have to end when the service stops.
     stop_timeout = 5.0
@@ -168,7 +172,14 @@ class MailService(MultiService):
                 max_connections_per_address=limits.max_connections_per_address,
                 allow_plaintext_passwords=limits.allow_plaintext_passwords,
             )
+            self._share_descriptors()
         return self._factories[protocol]
+
+    def _share_descriptors(self) -> None:
+        """Allow no more clients than leave descriptors for the store: others are told to wait."""
+        most = min(self._limits.max_connections, connection_share(len(self._factories)))
+        for factory in self._factories.values():
+            factory.max_connections = most
 
     # Start and stop.
 
@@ -211,6 +222,17 @@ class MailService(MultiService):
                 raise StartError("store", self._store_name, error.text) from error
             except (SettingError, OSError) as error:
                 raise StartError("store", self._store_name, str(error)) from error
+        # Only now does a program of ours have as many as it will get.
+        self._share_descriptors()
+        for factory in self._factories.values():
+            if factory.max_connections < self._limits.max_connections:
+                self.log.info(
+                    "at most {count} connections of each protocol, because this process may open"
+                    " {limit} files (ulimit -n)",
+                    count=factory.max_connections,
+                    limit=open_files_limit(),
+                )
+                break
         self._hasher = PasswordHasher(self._reactor)
         checkers: list[Any] = list(self._checkers)
         if checkers and self._store_accounts:

@@ -20,6 +20,7 @@ from mailkit.errors import StoreUnavailable
 from mailkit.interfaces import IMailAccount, IMailStore, IMessageDelivery
 from mailkit.model import ConnectionInfo
 from mailkit.store.memory import MemoryStore
+from mailkit.tap import descriptors
 from mailkit.tap.errors import SettingError, StartError
 from mailkit.tap.services import PORT_NAMES, Limits, MailService
 from mailkit.tap.tls import self_signed
@@ -131,6 +132,18 @@ class PortTests(ServiceTestCase):
             connection.dataReceived(b"CAPA\r\n")
             self.assertEqual(b"STLS" in transport.value(), tls is not None)
             self.stop(service)
+
+    def test_clients_leave_descriptors_for_the_store(self) -> None:
+        self.patch(descriptors, "open_files_limit", lambda: 1024)
+        service = self.make()
+        service.add_imap("tcp:1")
+        service.add_pop3("tcp:2")
+        service.startService()
+        self.assertEqual([self.factory(n).max_connections for n in (0, 1)], [231, 231])
+        self.stop(service)
+        service = self.make(limits=Limits(max_connections=20))
+        service.add_smtp("tcp:3")
+        self.assertEqual(service._factories["smtp"].max_connections, 20)
 
     def test_unknown_names_and_endpoints(self) -> None:
         self.assertRaises(SettingError, self.make().add_port, "gopher", "tcp:1")
