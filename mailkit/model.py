@@ -222,6 +222,19 @@ class Recipient:
     parameters: Mapping[str, str | None] = field(default_factory=dict)
 
 
+class HookRecord(NamedTuple):
+    """What one hook said of a message, for people who ask why."""
+
+    hook: str
+    #: The step in which it was asked, as :class:`mailkit.hooks.Step` names it.
+    step: str
+    #: Name of the answer: ``accept``, ``reject``, ``add-header``, ...
+    answer: str
+    reason: str
+    #: How long the hook took.
+    seconds: float
+
+
 @dataclass
 class Envelope:
     """A mail transaction: what RFC 5321 section 2.3.1 calls the envelope, and where it came from."""
@@ -237,6 +250,10 @@ class Envelope:
     account: str | None = None
     #: Identifies the transaction in the Received field and in the log.
     transaction_id: str = ""
+    #: Why the message is to be kept apart from good mail; None for a good one.
+    quarantine: str | None = None
+    #: What the hooks said, in order.
+    history: list[HookRecord] = field(default_factory=list)
 
 
 class Outcome(NamedTuple):

@@ -30,7 +30,9 @@ class Rule(NamedTuple):
 
 #: Octets to values, no I/O. Each knows the ones before it.
 WIRE = "mailkit.wire mailkit.wire.*"
-VALUES = f"mailkit._typing mailkit.errors mailkit.spool mailkit.query mailkit.model {WIRE}"
+VALUES = (
+    f"mailkit._typing mailkit.errors mailkit.spool mailkit.query mailkit.model mailkit.hooks {WIRE}"
+)
 MIME = "mailkit.mime mailkit.mime.* mailkit.matching"
 CONTRACTS = f"{VALUES} mailkit.interfaces"
 #: What the loop that all protocols share is made of.
@@ -49,6 +51,7 @@ RULES = (
     Rule("mailkit._typing", others="typing_extensions"),
     Rule("mailkit.errors mailkit.spool mailkit.query", "mailkit._typing"),
     Rule("mailkit.model", "mailkit._typing mailkit.errors mailkit.spool"),
+    Rule("mailkit.hooks", "mailkit._typing mailkit.model mailkit.spool", "typing_extensions"),
     Rule(WIRE, f"mailkit._typing mailkit.errors {WIRE}"),
     Rule("mailkit.mime mailkit.mime.*", f"{VALUES} mailkit.mime mailkit.mime.*"),
     Rule("mailkit.matching", f"{VALUES} mailkit.mime mailkit.mime.*"),

@@ -1,0 +1,63 @@
+"""What hooks answer cannot be malformed."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from mailkit.hooks import AddHeader, ChangeHeader, Defer, MailHook, Reject, Step
+from mailkit.interfaces import IMailHook
+
+
+class RefusalTests(SynchronousTestCase):
+    """Reply codes and enhanced status codes fit to each other."""
+
+    def test_codes_that_fit(self) -> None:
+        self.assertEqual(Reject("no", 554, "5.7.0").code, 554)
+        self.assertEqual(Defer("later", 421, "4.3.2").enhanced, "4.3.2")
+        self.assertEqual((Reject().code, Defer().code), (550, 451))
+
+    def test_codes_that_do_not(self) -> None:
+        for make, code, enhanced in (
+            (Reject, 450, "4.7.1"),
+            (Reject, 550, "4.7.1"),
+            (Reject, 5500, "5.7.1"),
+            (Reject, 550, "5.7"),
+            (Reject, 550, "5.7.1\r\n250 OK"),
+            (Defer, 550, "5.7.1"),
+            (Defer, 250, "2.0.0"),
+        ):
+            with self.subTest(code=code, enhanced=enhanced):
+                self.assertRaises(ValueError, make, "text", code, enhanced)
+
+
+class HeaderEditTests(SynchronousTestCase):
+    """An edit cannot smuggle a second field, or the end of the header, into a message."""
+
+    def test_fields(self) -> None:
+        AddHeader("X-Spam", "yes,\r\n\tvery")
+        ChangeHeader("Subject", None)
+        for name, value in (
+            ("", "x"),
+            ("Sub ject", "x"),
+            ("Sub:ject", "x"),
+            ("S\u00fcbject", "x"),
+            ("Subject", "x\r\nBcc: y@example.org"),
+            ("Subject", "x\r\n\r\nbody"),
+            ("Subject", "x\ny"),
+            ("Subject", "x\ry"),
+            ("Subject", "x\0y"),
+            ("Subject", "x\r\n"),
+        ):
+            with self.subTest(name=name, value=value):
+                self.assertRaises(ValueError, AddHeader, name, value)
+                self.assertRaises(ValueError, ChangeHeader, name, value)
+
+
+class ContractTests(SynchronousTestCase):
+    """The base class, the steps and the interface name the same methods."""
+
+    def test_steps(self) -> None:
+        steps = {step.value for step in Step}
+        methods = {name for name in vars(MailHook) if not name.startswith("_")} - {"name"}
+        self.assertEqual(steps, methods)
+        self.assertEqual(steps, set(IMailHook.names()) - {"name"})
