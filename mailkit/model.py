@@ -213,6 +213,24 @@ _ATOM = r"[a-zA-Z0-9!#$%&'*+/=?^_`{|}~\x80-\U0010ffff-]+"
 _is_dot_string = re.compile(rf"{_ATOM}(?:\.{_ATOM})*").fullmatch
 
 
+class OriginalRecipient(NamedTuple):
+    """To whom the sender addressed the message (RFC 3461 section 4.2)."""
+
+    #: Such as ``rfc822`` or ``utf-8``.
+    address_type: str
+    #: Decoded; not necessarily an address of the Internet.
+    address: str
+
+
+class ValidSince(NamedTuple):
+    """How long the recipient must have had the address (RFC 7293 section 3.1)."""
+
+    #: Seconds since the epoch.
+    since: int
+    #: What a relay does when the next server does not know RRVS: ``R`` reject, ``C`` continue.
+    action: str = "R"
+
+
 @dataclass(frozen=True)
 class Recipient:
     """One RCPT command."""
@@ -220,6 +238,22 @@ class Recipient:
     path: Path
     #: ESMTP parameters by upper-case keyword (``ORCPT``, ``NOTIFY``); None for one without value.
     parameters: Mapping[str, str | None] = field(default_factory=dict)
+    #: Of ``NEVER``, ``SUCCESS``, ``FAILURE``, ``DELAY``; None when the client did not say
+    #: (RFC 3461 section 4.1).
+    notify: frozenset[str] | None = None
+    orcpt: OriginalRecipient | None = None
+    rrvs: ValidSince | None = None
+
+
+class DeliverBy(NamedTuple):
+    """Until when a message must be delivered (RFC 2852 section 4)."""
+
+    #: Seconds since the epoch, by our clock.
+    deadline: int
+    #: What happens then: ``R`` it is returned, ``N`` the sender is notified.
+    mode: str
+    #: Relays report each step.
+    trace: bool = False
 
 
 class HookRecord(NamedTuple):
@@ -254,6 +288,31 @@ class Envelope:
     quarantine: str | None = None
     #: What the hooks said, in order.
     history: list[HookRecord] = field(default_factory=list)
+
+    # What the parameters of MAIL mean. Times are seconds since the epoch, by our clock.
+
+    #: Octets that the client says the message has (RFC 1870); None when it does not say.
+    declared_size: int | None = None
+    #: ``7BIT``, ``8BITMIME`` (RFC 6152) or ``BINARYMIME`` (RFC 3030).
+    body: str = "7BIT"
+    #: Addresses and header may be UTF-8 (RFC 6531).
+    smtputf8: bool = False
+    #: What a report of failure shall contain: ``FULL``, ``HDRS`` or None (RFC 3461 section 4.3).
+    ret: str | None = None
+    #: The sender's name for the transaction, decoded (RFC 3461 section 4.4).
+    envid: str | None = None
+    #: Never to be sent without verified TLS (RFC 8689).
+    require_tls: bool = False
+    deliver_by: DeliverBy | None = None
+    #: -9 to 9 (RFC 6710).
+    priority: int = 0
+    #: Not to be sent before (RFC 4865).
+    hold_until: int | None = None
+    #: Solicitation class keywords (RFC 3865).
+    solicitation: tuple[str, ...] = ()
+    #: Who submitted the message, an address or ``<>`` for somebody unknown, as far as the client is
+    #: trusted to say so (RFC 4954 section 5); None when it does not say.
+    submitter: str | None = None
 
 
 class Outcome(NamedTuple):

@@ -209,19 +209,14 @@ async def mail(connection: SMTPProtocol, argument: bytes) -> None:
     if session.messages >= factory.max_messages:
         connection.give_up("Too many messages on one connection")
         return
-    parameters = _judge(connection, given) if given else given
-    if not path.is_ascii and "SMTPUTF8" not in parameters:
+    delivery = connection.delivery or await connection.log_in_anonymously()
+    envelope = Envelope(connection.client, session.helo, path, account=session.account)
+    if given:
+        envelope.parameters = _judge(connection, envelope, given)
+    if not path.is_ascii and not envelope.smtputf8:
         # RFC 6531 section 3.5
         raise Refused(550, "5.6.7", "A non-ASCII address needs the parameter SMTPUTF8")
-    delivery = connection.delivery or await connection.log_in_anonymously()
-    envelope = Envelope(
-        connection.client,
-        session.helo,
-        path,
-        parameters,
-        account=session.account,
-        transaction_id=factory.new_transaction_id(),
-    )
+    envelope.transaction_id = factory.new_transaction_id()
     await delivery.check_sender(envelope=envelope)
     session.begin(envelope)
     connection.write(replies.SENDER_OK)
@@ -239,7 +234,7 @@ async def rcpt(connection: SMTPProtocol, argument: bytes) -> None:
     if len(envelope.recipients) >= connection.factory.max_recipients:
         # RFC 5321 section 4.5.3.1.10
         raise Refused(452, "4.5.3", "Too many recipients, send the others in another transaction")
-    if not path.is_ascii and "SMTPUTF8" not in envelope.parameters:
+    if not path.is_ascii and not envelope.smtputf8:
         # RFC 6531 section 3.5
         raise Refused(553, "5.6.7", "A non-ASCII address needs the parameter SMTPUTF8 of MAIL")
     recipient = Recipient(path, parameters)
@@ -261,21 +256,21 @@ def _no_argument(argument: bytes) -> None:
         raise Refused(501, "5.5.4", "This command takes no parameters")
 
 
-# Parameters of MAIL: each gets the value and gives the one to keep.
+# Parameters of MAIL: each writes what its value means into the envelope, and gives the value to keep.
 
 
-def _judge(connection: SMTPProtocol, given: Parameters) -> Parameters:
+def _judge(connection: SMTPProtocol, envelope: Envelope, given: Parameters) -> Parameters:
     parameters = {}
     for keyword, value in given.items():
         judge = connection.mail_parameters.get(keyword)
         if judge is None:
             # RFC 5321 section 4.1.1.11
             raise Refused(555, "5.5.4", f"Parameter not recognized: {keyword}")
-        parameters[keyword] = judge(connection, value)
+        parameters[keyword] = judge(connection, envelope, value)
     return parameters
 
 
-def size_parameter(connection: SMTPProtocol, value: str | None) -> str | None:
+def size_parameter(connection: SMTPProtocol, envelope: Envelope, value: str | None) -> str | None:
     """SIZE (RFC 1870 section 6.1)."""
     try:
         size = parse_size(value)
@@ -284,25 +279,30 @@ def size_parameter(connection: SMTPProtocol, value: str | None) -> str | None:
     if size > connection.factory.max_size:
         reply = replies.too_large(connection.factory.max_size)
         raise Refused(*reply)
+    envelope.declared_size = size
     return value
 
 
-def body_parameter(connection: SMTPProtocol, value: str | None) -> str | None:
+def body_parameter(connection: SMTPProtocol, envelope: Envelope, value: str | None) -> str | None:
     """BODY (RFC 6152 section 2)."""
     body = (value or "").upper()
     if body not in ("7BIT", "8BITMIME"):
         raise Refused(501, "5.5.4", "BODY is 7BIT or 8BITMIME")
+    envelope.body = body
     return body
 
 
-def smtputf8_parameter(connection: SMTPProtocol, value: str | None) -> str | None:
+def smtputf8_parameter(
+    connection: SMTPProtocol, envelope: Envelope, value: str | None
+) -> str | None:
     """SMTPUTF8 (RFC 6531 section 3.4): takes no value."""
     if value is not None:
         raise Refused(501, "5.5.4", "SMTPUTF8 takes no value")
+    envelope.smtputf8 = True
     return None
 
 
-def auth_parameter(connection: SMTPProtocol, value: str | None) -> str | None:
+def auth_parameter(connection: SMTPProtocol, envelope: Envelope, value: str | None) -> str | None:
     """AUTH (RFC 4954 section 5): no client is trusted to name somebody else."""
     try:
         identity = parse_xtext(value or "")
@@ -310,11 +310,14 @@ def auth_parameter(connection: SMTPProtocol, value: str | None) -> str | None:
             parse_mailbox(identity, connection.factory.limits)
     except ValueError:
         raise Refused(501, "5.5.4", "AUTH is <> or an address in xtext") from None
+    envelope.submitter = "<>"
     return "<>"
 
 
+MailParameter = Callable[["SMTPProtocol", Envelope, "str | None"], "str | None"]
+
 #: Parameters of MAIL by keyword in capitals.
-MAIL_PARAMETERS: Mapping[str, Callable[[SMTPProtocol, str | None], str | None]] = {
+MAIL_PARAMETERS: Mapping[str, MailParameter] = {
     "SIZE": size_parameter,
     "BODY": body_parameter,
     "SMTPUTF8": smtputf8_parameter,

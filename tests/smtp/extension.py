@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mailkit.model import Envelope
 from mailkit.smtp.grammar import Refused, Reply
 from mailkit.smtp.handlers import COMMANDS, MAIL_PARAMETERS, Command
 from mailkit.smtp.protocol import SMTPFactory, SMTPProtocol
@@ -13,7 +14,7 @@ def xcolor(connection: SMTPProtocol, argument: bytes) -> None:
     connection.reply(Reply(250, "2.0.0", argument.decode("ascii", "replace")))
 
 
-def color_parameter(connection: SMTPProtocol, value: str | None) -> str | None:
+def color_parameter(connection: SMTPProtocol, envelope: Envelope, value: str | None) -> str | None:
     """The parameter of MAIL."""
     if not value:
         raise Refused(501, "5.5.4", "Which color?")

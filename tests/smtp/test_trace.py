@@ -60,7 +60,7 @@ class TraceTests(SynchronousTestCase):
             envelope = make_envelope(
                 connection=ConnectionInfo("smtp", tls=tls),
                 account=account,
-                parameters={"SMTPUTF8": None} if utf8 else {},
+                smtputf8=utf8,
             )
             self.assertEqual(protocol_keyword(envelope, esmtp=True), expected)
             self.assertEqual(protocol_keyword(envelope, esmtp=False), "SMTP")

@@ -187,6 +187,8 @@ class ParameterTests(SynchronousTestCase):
         # RFC 4954 section 5: an identity that is not trusted becomes <>.
         expected = {"SIZE": "10", "BODY": "8BITMIME", "SMTPUTF8": None, "AUTH": "<>"}
         self.assertEqual(envelope.parameters, expected)
+        self.assertEqual((envelope.declared_size, envelope.body), (10, "8BITMIME"))
+        self.assertEqual((envelope.smtputf8, envelope.submitter), (True, "<>"))
 
     def test_smtputf8(self) -> None:
         server = Server().greet()
