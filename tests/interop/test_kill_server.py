@@ -12,7 +12,7 @@ from collections.abc import Callable
 import pytest
 
 from mailkit.store.sqlite.check import check_store
-from tests.interop.test_twistd import ANN, BOB, ServerTestCase
+from tests.interop.support import ANN, BOB, ServerTestCase
 from tests.support import HOST, PATIENCE, ServerProcess, free_ports
 
 ROUNDS = 5

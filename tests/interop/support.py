@@ -1,0 +1,98 @@
+"""What the tests of whole servers share: a store with an account, and ``twistd`` that serves it."""
+
+from __future__ import annotations
+
+import imaplib
+import poplib
+import re
+import ssl
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from mailkit.tap.services import PORT_NAMES
+from mailkit.tap.tls import self_signed
+from tests.support import HOST, ServerProcess, free_ports, mailkit_command
+
+ANN = "ann@example.test"
+BOB = "bob@example.test"
+#: Whole, so that submission adds no field; dots at the start of lines, octets above 127.
+MESSAGE = (
+    b"Subject: %b\r\nFrom: ann@example.test\r\nDate: Sat, 21 Nov 2026 12:00:00 +0000\r\n"
+    b"Message-ID: <1@example.test>\r\nX-Long: " + b"x" * 900 + b"\r\n\r\n"
+    b".one\r\n..two\r\n\xe4\xff\r\n"
+)
+
+
+def message(subject: str) -> bytes:
+    return MESSAGE % subject.encode()
+
+
+class ServerTestCase(SynchronousTestCase):
+    """A store with Ann in it, and a way to serve it."""
+
+    def setUp(self) -> None:
+        self.directory = Path(self.mktemp()).resolve()
+        self.directory.mkdir(parents=True)
+        self.store = f"sqlite:{self.directory}/store"
+        self.add_account(ANN)
+
+    def add_account(self, address: str) -> None:
+        done = mailkit_command(
+            *("--store", self.store, "account", "add", address),
+            *("--password-stdin", "--scheme", "plain"),
+            input=f"{address} secret\n",
+        )
+        self.assertEqual((done.returncode, done.stdout), (0, f"Added {address}.\n"), done.stderr)
+
+    def serve(self, *arguments: str, ports: list[int]) -> ServerProcess:
+        server = ServerProcess(self.directory, ports, *arguments, "--store", self.store)
+        self.addCleanup(server.kill)
+        return server.start()
+
+    def stop(self, server: ServerProcess) -> None:
+        # twistd ends itself with the signal that it got.
+        self.assertIn(server.stop(), (0, -15), server.log)
+        self.assertNotIn("Traceback", server.log)
+
+    def pop3(self, client: poplib.POP3, user: str = ANN) -> set[bytes]:
+        """All messages, as POP3 gives them."""
+        client.user(user)
+        client.pass_(f"{user} secret")
+        found = set()
+        for number in range(1, client.stat()[0] + 1):
+            found.add(b"".join(line + b"\r\n" for line in client.retr(number)[1]))
+        client.quit()
+        return found
+
+    def imap(self, client: imaplib.IMAP4, user: str = ANN) -> set[bytes]:
+        """All messages, as IMAP gives them."""
+        client.login(user, f"{user} secret")
+        client.select(readonly=True)
+        _, data = client.fetch("1:*", "(BODY[])")
+        client.logout()
+        return {item[1] for item in data if isinstance(item, tuple)}
+
+    def check(self, received: set[bytes], *subjects: str) -> None:
+        """Each message is there, octet for octet, below the trace fields."""
+        stripped = {re.sub(rb"\A(?:(?!Subject).*\r\n)*", b"", octets) for octets in received}
+        self.assertEqual(stripped, {message(subject) for subject in subjects})
+        self.assertEqual(len(received), len(subjects))
+
+
+class WholeServerTestCase(ServerTestCase):
+    """A server of every protocol over one store, plain and under TLS."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.ports = dict(zip(PORT_NAMES, free_ports(len(PORT_NAMES)), strict=True))
+        certificate, key = self_signed(self.directory / "tls")
+        self.trusted = ssl.create_default_context(cafile=certificate)
+        lines = [f'{name} = "tcp:{port}:interface={HOST}"' for name, port in self.ports.items()]
+        lines += [f'tls = ["{certificate}", "{key}"]', 'hostname = "mx.example.test"']
+        self.config = self.directory / "mailkit.toml"
+        self.config.write_text("\n".join(lines))
+
+    def start(self) -> ServerProcess:
+        ports = list(self.ports.values())
+        return self.serve("mailkit", "--config", str(self.config), ports=ports)
