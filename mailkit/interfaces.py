@@ -19,6 +19,7 @@ from zope.interface import Attribute, Interface
 
 from mailkit.hooks import HeaderField, MailSession, Result
 from mailkit.model import (
+    Ability,
     AppendMessage,
     AppendResult,
     Changes,
@@ -258,6 +259,48 @@ class IMessageDelivery(Interface):
         The spool holds the message with its Received field; the caller closes it afterwards.
 
         :returns: one outcome a recipient, in the envelope's order.
+        """
+
+
+class IDeliveryAbilities(Interface):
+    """A delivery that can promise more than to deliver or refuse at once.
+
+    A realm may provide it too: it then speaks for the deliveries that it gives, to clients that
+    have not logged in yet. Without either nothing is promised, and what needs the promise is not
+    announced.
+    """
+
+    abilities: frozenset[Ability] = Attribute("""What it can promise.""")
+
+
+class IQueueStarter(Interface):
+    """A delivery that can be asked to send now what waits for a host (ETRN, RFC 1985)."""
+
+    def start_queue(node: str, account: str | None) -> Awaitable[int | None]:
+        """Try to send what waits; returns at once.
+
+        :param node: a domain; ``@`` and a domain for its subdomains too; ``#`` and the name of a
+            queue.
+        :param account: who asks, None for somebody who has not logged in.
+        :returns: how many messages wait, None when that is not known.
+        :raises PermissionDenied: not for this client, with the reason.
+        """
+
+
+class IAddressQueries(Interface):
+    """A delivery that tells who has an address (VRFY and EXPN, RFC 5321 section 3.5)."""
+
+    def verify_address(text: str) -> Awaitable[Sequence[Path]]:
+        """The mailboxes that somebody may mean: one, or several when that is not clear.
+
+        :param text: an address, or a name.
+        :raises NoSuchRecipient: there is none.
+        """
+
+    def expand_list(text: str) -> Awaitable[Sequence[Path]]:
+        """The members of a mailing list or an alias.
+
+        :raises NoSuchRecipient: there is none.
         """
 
 

@@ -213,6 +213,25 @@ _ATOM = r"[a-zA-Z0-9!#$%&'*+/=?^_`{|}~\x80-\U0010ffff-]+"
 _is_dot_string = re.compile(rf"{_ATOM}(?:\.{_ATOM})*").fullmatch
 
 
+class Ability(enum.Enum):
+    """What a delivery can promise, so that SMTP announces the extension of that name."""
+
+    #: It keeps every octet of a message that is no text (RFC 3030).
+    BINARYMIME = "BINARYMIME"
+    #: It sends the reports that ``notify``, ``ret`` and the like ask for (RFC 3461).
+    DSN = "DSN"
+    #: It never passes a message on without verified TLS (RFC 8689).
+    REQUIRETLS = "REQUIRETLS"
+    #: It delivers before ``deliver_by``, or gives up and says so (RFC 2852).
+    DELIVERBY = "DELIVERBY"
+    #: It prefers messages of a higher ``priority`` (RFC 6710).
+    PRIORITY = "MT-PRIORITY"
+    #: It keeps a message until ``hold_until`` (RFC 4865).
+    HOLD = "FUTURERELEASE"
+    #: It knows since when addresses have had their owners, or passes ``rrvs`` on (RFC 7293).
+    VALID_SINCE = "RRVS"
+
+
 class OriginalRecipient(NamedTuple):
     """To whom the sender addressed the message (RFC 3461 section 4.2)."""
 
@@ -277,7 +296,7 @@ class Envelope:
     #: What the client called itself in HELO, EHLO or LHLO.
     helo: str
     reverse_path: Path
-    #: ESMTP parameters of MAIL by upper-case keyword (``SIZE``, ``BODY``, ``SMTPUTF8``).
+    #: ESMTP parameters of MAIL by upper-case keyword (``SIZE``, ``BODY``, ``SMTPUTF8``), as given.
     parameters: Mapping[str, str | None] = field(default_factory=dict)
     recipients: list[Recipient] = field(default_factory=list)
     #: Name of the authenticated account, or None.

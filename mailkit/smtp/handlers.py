@@ -1,4 +1,4 @@
-"""One function per verb, and the table of them; and one per parameter of MAIL.
+"""One function per verb, and the table of those that each server has.
 
 A handler writes one reply or raises :class:`~mailkit.smtp.grammar.Refused` or a
 :class:`~mailkit.errors.MailError`, and then nothing has changed.
@@ -7,7 +7,7 @@ A handler writes one reply or raises :class:`~mailkit.smtp.grammar.Refused` or a
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from mailkit.errors import MailError
 from mailkit.interfaces import IMessageDelivery, ISenderPolicy
@@ -19,10 +19,7 @@ from mailkit.smtp.grammar import (
     Reply,
     parse_helo,
     parse_mail,
-    parse_mailbox,
     parse_rcpt,
-    parse_size,
-    parse_xtext,
 )
 from mailkit.smtp.state import (
     ANY,
@@ -34,6 +31,7 @@ from mailkit.smtp.state import (
 from mailkit.wire.sasl import MECHANISMS, SASLError, SASLServer, decode_base64, encode_base64
 
 if TYPE_CHECKING:
+    from mailkit.smtp.extensions.extension import Extension
     from mailkit.smtp.protocol import SMTPProtocol
 
 _Waiting = Coroutine[Any, Any, None]
@@ -91,11 +89,12 @@ def quit_(connection: SMTPProtocol, argument: bytes) -> None:
 def help_(connection: SMTPProtocol, argument: bytes) -> None:
     """HELP (RFC 5321 section 4.1.1.8)."""
     if not argument:
-        verbs = " ".join(verb.decode("ascii") for verb in connection.commands)
+        commands = connection.factory.commands
+        verbs = " ".join(verb.decode("ascii") for verb in commands if commands[verb].syntax)
         connection.reply(Reply(214, "2.0.0", f"Commands:\n{verbs}\nHELP VERB says more"))
         return
-    command = connection.commands.get(argument.upper())
-    if command is None:
+    command = connection.factory.commands.get(argument.upper())
+    if command is None or not command.syntax:
         raise Refused(504, "5.5.4", "No such command")
     connection.reply(Reply(214, "2.0.0", f"Syntax: {command.syntax}"))
 
@@ -211,15 +210,14 @@ async def mail(connection: SMTPProtocol, argument: bytes) -> None:
         return
     delivery = connection.delivery or await connection.log_in_anonymously()
     envelope = Envelope(connection.client, session.helo, path, account=session.account)
-    if given:
-        envelope.parameters = _judge(connection, envelope, given)
+    reply = _judge_mail(connection, envelope, given) if given else None
     if not path.is_ascii and not envelope.smtputf8:
         # RFC 6531 section 3.5
         raise Refused(550, "5.6.7", "A non-ASCII address needs the parameter SMTPUTF8")
     envelope.transaction_id = factory.new_transaction_id()
     await delivery.check_sender(envelope=envelope)
     session.begin(envelope)
-    connection.write(replies.SENDER_OK)
+    connection.write(reply.render() if reply else replies.SENDER_OK)
 
 
 async def rcpt(connection: SMTPProtocol, argument: bytes) -> None:
@@ -228,9 +226,6 @@ async def rcpt(connection: SMTPProtocol, argument: bytes) -> None:
     envelope, delivery = session.envelope, connection.delivery
     assert envelope is not None and delivery is not None
     path, parameters = parse_rcpt(argument, connection.factory.limits)
-    if parameters:
-        # RFC 5321 section 4.1.1.11
-        raise Refused(555, "5.5.4", f"Parameter not recognized: {next(iter(parameters))}")
     if len(envelope.recipients) >= connection.factory.max_recipients:
         # RFC 5321 section 4.5.3.1.10
         raise Refused(452, "4.5.3", "Too many recipients, send the others in another transaction")
@@ -238,6 +233,8 @@ async def rcpt(connection: SMTPProtocol, argument: bytes) -> None:
         # RFC 6531 section 3.5
         raise Refused(553, "5.6.7", "A non-ASCII address needs the parameter SMTPUTF8 of MAIL")
     recipient = Recipient(path, parameters)
+    if parameters:
+        recipient = _judge_recipient(connection, envelope, recipient)
     await delivery.check_recipient(envelope=envelope, recipient=recipient)
     session.add(recipient)
     connection.write(replies.RECIPIENT_OK)
@@ -256,99 +253,66 @@ def _no_argument(argument: bytes) -> None:
         raise Refused(501, "5.5.4", "This command takes no parameters")
 
 
-# Parameters of MAIL: each writes what its value means into the envelope, and gives the value to keep.
+# Parameters of MAIL and RCPT: the extensions judge them.
 
 
-def _judge(connection: SMTPProtocol, envelope: Envelope, given: Parameters) -> Parameters:
-    parameters = {}
+def _judge_mail(connection: SMTPProtocol, envelope: Envelope, given: Parameters) -> Reply | None:
+    envelope.parameters = given
+    known = connection.factory.extension_set.mail_parameters
+    reply = None
     for keyword, value in given.items():
-        judge = connection.mail_parameters.get(keyword)
-        if judge is None:
-            # RFC 5321 section 4.1.1.11
-            raise Refused(555, "5.5.4", f"Parameter not recognized: {keyword}")
-        parameters[keyword] = judge(connection, envelope, value)
-    return parameters
+        extension, judge = known.get(keyword) or _not_recognized(keyword)
+        if not extension.available(connection):
+            raise _not_available(extension, keyword)
+        reply = judge(connection, envelope, value) or reply
+    return reply
 
 
-def size_parameter(connection: SMTPProtocol, envelope: Envelope, value: str | None) -> str | None:
-    """SIZE (RFC 1870 section 6.1)."""
-    try:
-        size = parse_size(value)
-    except ValueError as error:
-        raise Refused(501, "5.5.4", str(error)) from None
-    if size > connection.factory.max_size:
-        reply = replies.too_large(connection.factory.max_size)
-        raise Refused(*reply)
-    envelope.declared_size = size
-    return value
+def _judge_recipient(
+    connection: SMTPProtocol, envelope: Envelope, recipient: Recipient
+) -> Recipient:
+    known = connection.factory.extension_set.recipient_parameters
+    for keyword, value in recipient.parameters.items():
+        extension, judge = known.get(keyword) or _not_recognized(keyword)
+        if not extension.available(connection):
+            raise _not_available(extension, keyword)
+        recipient = judge(connection, envelope, recipient, value)
+    return recipient
 
 
-def body_parameter(connection: SMTPProtocol, envelope: Envelope, value: str | None) -> str | None:
-    """BODY (RFC 6152 section 2)."""
-    body = (value or "").upper()
-    if body not in ("7BIT", "8BITMIME"):
-        raise Refused(501, "5.5.4", "BODY is 7BIT or 8BITMIME")
-    envelope.body = body
-    return body
+def _not_recognized(keyword: str) -> NoReturn:
+    # RFC 5321 section 4.1.1.11
+    raise Refused(555, "5.5.4", f"Parameter not recognized: {keyword}")
 
 
-def smtputf8_parameter(
-    connection: SMTPProtocol, envelope: Envelope, value: str | None
-) -> str | None:
-    """SMTPUTF8 (RFC 6531 section 3.4): takes no value."""
-    if value is not None:
-        raise Refused(501, "5.5.4", "SMTPUTF8 takes no value")
-    envelope.smtputf8 = True
-    return None
+def _not_available(extension: Extension, keyword: str) -> Refused:
+    if extension.refusal is not None:
+        return Refused(*extension.refusal)
+    return Refused(555, "5.5.4", f"Parameter not available here: {keyword}")
 
 
-def auth_parameter(connection: SMTPProtocol, envelope: Envelope, value: str | None) -> str | None:
-    """AUTH (RFC 4954 section 5): no client is trusted to name somebody else."""
-    try:
-        identity = parse_xtext(value or "")
-        if identity != b"<>":
-            parse_mailbox(identity, connection.factory.limits)
-    except ValueError:
-        raise Refused(501, "5.5.4", "AUTH is <> or an address in xtext") from None
-    envelope.submitter = "<>"
-    return "<>"
+#: What a verb does whose extension is switched off.
+NOT_IMPLEMENTED = Command(ANY, not_implemented, "")
 
-
-MailParameter = Callable[["SMTPProtocol", Envelope, "str | None"], "str | None"]
-
-#: Parameters of MAIL by keyword in capitals.
-MAIL_PARAMETERS: Mapping[str, MailParameter] = {
-    "SIZE": size_parameter,
-    "BODY": body_parameter,
-    "SMTPUTF8": smtputf8_parameter,
-    "AUTH": auth_parameter,
-}
-
-#: The verbs.
+#: The verbs; extensions have more.
 COMMANDS: Mapping[bytes, Command] = {
     b"EHLO": Command(ANY, ehlo, "EHLO host"),
     b"HELO": Command(ANY, helo, "HELO host"),
-    b"MAIL": Command(
-        GREETED, mail, "MAIL FROM:<address> [SIZE=n] [BODY=8BITMIME] [SMTPUTF8]", idle=False
+    b"MAIL": Command(GREETED, mail, "MAIL FROM:<address> [parameters of extensions]", idle=False),
+    b"RCPT": Command(
+        SENDER | RECIPIENTS, rcpt, "RCPT TO:<address> [parameters of extensions]", idle=False
     ),
-    b"RCPT": Command(SENDER | RECIPIENTS, rcpt, "RCPT TO:<address>", idle=False),
     b"DATA": Command(RECIPIENTS, data, "DATA", idle=False),
     b"RSET": Command(ANY, rset, "RSET"),
     b"NOOP": Command(ANY, noop, "NOOP [text]"),
     b"VRFY": Command(ANY, vrfy, "VRFY address"),
-    b"HELP": Command(ANY, help_, "HELP [verb]"),
-    b"STARTTLS": Command(ANY, starttls, "STARTTLS"),
-    b"AUTH": Command(GREETED, auth, "AUTH mechanism [initial-response]"),
     b"QUIT": Command(ANY, quit_, "QUIT"),
 }
 
 #: Verbs that RFC 5321 (EXPN; appendix F: the others) names and that do nothing here, and those of a
 #: web browser or proxy that was led here.
 OTHER_VERBS: Mapping[bytes, Command] = {
-    **{
-        verb: Command(ANY, not_implemented, "")
-        for verb in (b"EXPN", b"SEND", b"SOML", b"SAML", b"TURN")
-    },
+    **dict.fromkeys((b"EXPN", b"SEND", b"SOML", b"SAML", b"TURN"), NOT_IMPLEMENTED),
     **{
         verb: Command(ANY, http, "")
         for verb in (b"GET", b"POST", b"PUT", b"HEAD", b"DELETE", b"CONNECT", b"OPTIONS", b"PATCH")

@@ -13,7 +13,7 @@ import enum
 import itertools
 import secrets
 import socket
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal, cast
 
@@ -27,18 +27,21 @@ from mailkit._typing import override
 from mailkit.connection import CommandConnection, CommandFactory
 from mailkit.coroutines import go_on
 from mailkit.errors import MailError
-from mailkit.interfaces import IMessageDelivery, ISpooling
+from mailkit.interfaces import IDeliveryAbilities, IMessageDelivery, ISpooling
 from mailkit.mime.dates import format_date
-from mailkit.model import ConnectionInfo, Envelope
+from mailkit.model import Ability, ConnectionInfo, Envelope
 from mailkit.smtp import handlers, replies
 from mailkit.smtp.content import ContentReader
+from mailkit.smtp.extensions.extension import Extension
+from mailkit.smtp.extensions.registry import EXTENSIONS, ExtensionSet
+from mailkit.smtp.extensions.settings import DEFAULT_SETTINGS, ExtensionSettings
 from mailkit.smtp.grammar import LIMITS, Limits, Refused, Reply, parse_command
 from mailkit.smtp.handlers import Command
 from mailkit.smtp.state import AUTHENTICATING, CONTENT, Session
 from mailkit.smtp.trace import protocol_keyword, received_field
 from mailkit.spool import Spool
 from mailkit.wire.buffer import LineTooLong
-from mailkit.wire.sasl import MECHANISMS, SASLServer
+from mailkit.wire.sasl import SASLServer
 
 BareLineEnds = Literal["refuse", "normalise"]
 
@@ -53,16 +56,13 @@ class _Event(enum.Enum):
 class SMTPProtocol(CommandConnection):
     """A client that sends mail to us.
 
-    To teach it more, extend :attr:`commands`, :attr:`mail_parameters` and :meth:`extensions` in a
-    subclass and name that as the factory's ``connection_class``.
+    To teach it more, give the factory a longer list of extensions.
     """
 
     factory: SMTPFactory
     protocol_name = "smtp"
-    #: The verbs.
+    #: The verbs that no extension adds.
     commands: Mapping[bytes, Command] = handlers.COMMANDS
-    #: The parameters of MAIL.
-    mail_parameters = handlers.MAIL_PARAMETERS
 
     def __init__(self) -> None:
         super().__init__()
@@ -88,31 +88,31 @@ class SMTPProtocol(CommandConnection):
     def takes_passwords(self) -> bool:
         """The portal knows what to do with a user name and a password."""
         portal = self.factory.portal
-        return (
-            self.factory.offer_auth
-            and portal is not None
-            and any(i.implementedBy(UsernamePassword) for i in portal.listCredentialsInterfaces())
+        return portal is not None and (
+            any(i.implementedBy(UsernamePassword) for i in portal.listCredentialsInterfaces())
         )
+
+    @property
+    def abilities(self) -> frozenset[Ability]:
+        """What the delivery promises; before there is one, what the realm promises."""
+        portal = self.factory.portal
+        for source in (self.delivery, portal and portal.realm):
+            if IDeliveryAbilities.providedBy(source):
+                abilities: frozenset[Ability] = source.abilities
+                return abilities
+        return frozenset()
+
+    def offers(self, name: str) -> bool:
+        """Whether the client may use the extension of that name now."""
+        extension = self.factory.extension_set.by_name.get(name)
+        return extension is not None and extension.available(self)
 
     def extensions(self) -> list[str]:
         """The lines of EHLO: what is true now for this client."""
-        lines = [
-            f"SIZE {self.factory.max_size}",
-            "8BITMIME",
-            "PIPELINING",
-            "SMTPUTF8",
-            "ENHANCEDSTATUSCODES",
-        ]
-        if self.can_start_tls:
-            lines.append("STARTTLS")
-        if (
-            self.session.account is None
-            and self.takes_passwords
-            and self.may_send_plaintext_passwords()
-        ):
-            # RFC 4954 section 6: no mechanism is announced that TLS must come before.
-            lines.append(f"AUTH {' '.join(MECHANISMS)}")
-        lines.append("HELP")
+        lines = []
+        for extension in self.factory.extension_set.by_name.values():
+            if extension.available(self) and (rest := extension.announce(self)) is not None:
+                lines.append(f"{extension.name} {rest}" if rest else extension.name)
         return lines
 
     def check_client(self) -> None:
@@ -289,7 +289,7 @@ class SMTPProtocol(CommandConnection):
     def _find(self, verb: bytes, length: int) -> Command:
         """The command of that name, if it is legal now."""
         session = self.session
-        command = self.commands.get(verb) or handlers.OTHER_VERBS.get(verb)
+        command = self.factory.commands.get(verb) or handlers.OTHER_VERBS.get(verb)
         if command is None:
             raise Refused(*replies.UNKNOWN_COMMAND)
         if length + 2 > self.factory.limits.line and verb != b"AUTH":
@@ -400,13 +400,15 @@ class SMTPFactory(CommandFactory):
     :param bare_line_ends: what to do with a message that has a CR or LF that stands alone:
         ``refuse`` or ``normalise``. Never does one end the message.
     :param data_timeout: seconds of silence inside a message after which the connection ends.
-    :param offer_auth: let users log in, where the portal takes passwords.
+    :param extensions: which extensions are off, and settings of the others.
     :param limits: lengths of commands and addresses.
     :param settings: as of :class:`~mailkit.connection.CommandFactory`.
     :raises ValueError: a setting makes no sense.
     """
 
-    connection_class: type[CommandConnection] = SMTPProtocol
+    connection_class: type[SMTPProtocol] = SMTPProtocol
+    #: The extensions that may be switched on; those of a subclass may be more.
+    known_extensions: Sequence[Extension] = EXTENSIONS
 
     #: Commands that are not understood before the connection is closed.
     max_errors = 20
@@ -428,7 +430,7 @@ class SMTPFactory(CommandFactory):
         max_received: int = 100,
         bare_line_ends: BareLineEnds = "refuse",
         data_timeout: float = 180.0,
-        offer_auth: bool = True,
+        extensions: ExtensionSettings = DEFAULT_SETTINGS,
         limits: Limits = LIMITS,
         **settings: Any,
     ) -> None:
@@ -441,7 +443,13 @@ class SMTPFactory(CommandFactory):
         self.max_received = max_received
         self.bare_line_ends = bare_line_ends
         self.data_timeout = data_timeout
-        self.offer_auth = offer_auth
+        self.extensions = extensions
+        self.extension_set = ExtensionSet(self.known_extensions, extensions.switched_off)
+        #: The verbs.
+        self.commands: Mapping[bytes, Command] = {
+            **self.connection_class.commands,
+            **self.extension_set.commands,
+        }
         self.limits = limits
         # Unlike those of any other factory, also after a restart.
         self._id_prefix = secrets.token_hex(6)

@@ -13,7 +13,6 @@ from typing import Any
 from twisted.cred.portal import Portal
 
 from mailkit._typing import override
-from mailkit.connection import CommandConnection
 from mailkit.errors import MessageRefused, SenderRefused
 from mailkit.interfaces import ISenderPolicy
 from mailkit.mime.addresses import parse_addresses
@@ -213,7 +212,7 @@ class SubmissionFactory(SMTPFactory):
     :param settings: as of :class:`~mailkit.smtp.protocol.SMTPFactory`.
     """
 
-    connection_class: type[CommandConnection] = SubmissionProtocol
+    connection_class: type[SMTPProtocol] = SubmissionProtocol
 
     def __init__(
         self,

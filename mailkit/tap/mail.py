@@ -6,11 +6,12 @@ from typing import Any, ClassVar
 
 from mailkit._typing import override
 from mailkit.tap.config import read_config
+from mailkit.tap.extensions import ExtensionOptions
 from mailkit.tap.options import MailOptions, make_service
 from mailkit.tap.services import PORT_NAMES
 
 
-class Options(MailOptions):
+class Options(ExtensionOptions, MailOptions):
     """Settings of the whole mail server."""
 
     optParameters: ClassVar[list[list[Any]]] = [
@@ -88,7 +89,8 @@ class Options(MailOptions):
         values = {name for name, *_ in MailOptions.optParameters}
         flags = {name for name, *_ in MailOptions.optFlags}
         with self.naming("config"):
-            settings = read_config(path, {*self.endpoint_options, "auth"}, values, flags)
+            lists = {*self.endpoint_options, "auth", "without-extension"}
+            settings = read_config(path, lists, values, flags)
         for key, value in settings.items():
             if self._made_by_option(key):
                 continue
@@ -96,6 +98,8 @@ class Options(MailOptions):
             if key == "auth":
                 for description in value:
                     self.opt_auth(description)
+            elif key == "without-extension":
+                self.without_extensions += value
             elif key in self.endpoints:
                 for endpoint in value:
                     self.add_endpoint(key, endpoint)
@@ -105,6 +109,8 @@ class Options(MailOptions):
     def _made_by_option(self, key: str) -> bool:
         if key == "auth":
             return self.store_accounts or "credCheckers" in self
+        if key == "without-extension":
+            return bool(self.without_extensions)
         return bool(self.endpoints[key] if key in self.endpoints else self[key])
 
 

@@ -19,6 +19,7 @@ from mailkit import __version__
 from mailkit._typing import override
 from mailkit.tap.descriptors import raise_open_files_limit
 from mailkit.tap.errors import CannotStart, SettingError, StartError
+from mailkit.tap.extensions import parse_switches
 from mailkit.tap.services import IMPLICIT_TLS, Limits, MailService, parse_endpoint
 from mailkit.tap.stores import DEFAULT_STORE, STORE_VARIABLE, default_store, parse_store
 from mailkit.tap.tls import parse_tls, server_context
@@ -121,6 +122,8 @@ class MailOptions(usage.Options, AuthOptionMixin):
         #: Endpoints, by what the service calls their ports: ``imap``, ``imaps``, ...
         self.endpoints: dict[str, list[str]] = {name: [] for name in self.endpoint_options}
         self.store_accounts = False
+        #: What ``--without-extension`` says, where a command has it.
+        self.without_extensions: list[str] = []
         #: Where a setting was made, for errors about it, when not in an option of its name.
         self.places = {name: f"--{option}" for name, option in self.endpoint_options.items()}
         self.tls_context: Any = None
@@ -185,6 +188,9 @@ class MailOptions(usage.Options, AuthOptionMixin):
             sys.path.append(os.getcwd())
         with self.naming("store"):
             parse_store(self["store"])
+        if self.without_extensions:
+            with self.naming("without-extension"):
+                parse_switches(self.without_extensions)
         if self["hostname"] is not None:
             with self.naming("hostname"):
                 check_hostname(self["hostname"])
@@ -239,6 +245,7 @@ class TwistdService(MailService):
             hostname=options["hostname"] or "",
             limits=options.limits,
             detail_to_mailbox=bool(options["detail-to-mailbox"]),
+            without_extensions=options.without_extensions,
         )
         self._place = options.place
         for name, endpoints in options.endpoints.items():

@@ -14,7 +14,7 @@ store is opened in ``startService`` (as that user), and no connection is served 
 from __future__ import annotations
 
 import socket
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias, cast
 
@@ -41,6 +41,7 @@ from mailkit.interfaces import IDirectory, IMailStore
 from mailkit.model import ConnectionInfo
 from mailkit.tap.descriptors import connection_share, open_files_limit
 from mailkit.tap.errors import SettingError, StartError
+from mailkit.tap.extensions import parse_switches
 from mailkit.tap.stores import parse_store
 from mailkit.tap.tls import parse_tls, server_context
 
@@ -78,6 +79,7 @@ class MailService(MultiService):
     :param tls: what ``--tls`` takes, or a context factory; None for no TLS.
     :param hostname: what the server calls itself; the machine's name when empty.
     :param detail_to_mailbox: mail for ann+lists@ goes to Ann's mailbox lists where there is one.
+    :param without_extensions: what ``--without-extension`` takes.
     :raises SettingError: the store's name or the certificate is wrong.
     """
 
@@ -96,6 +98,7 @@ class MailService(MultiService):
         hostname: str = "",
         limits: Limits | None = None,
         detail_to_mailbox: bool = False,
+        without_extensions: Collection[str] = (),
         reactor: Any = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -110,6 +113,7 @@ class MailService(MultiService):
         self._hostname = hostname or socket.gethostname()
         self._limits = limits or Limits()
         self._detail_to_mailbox = detail_to_mailbox
+        self._extensions_off = parse_switches(without_extensions) if without_extensions else {}
         self._factories: dict[str, CommandFactory] = {}
         self._hasher: PasswordHasher | None = None
         #: Where clients of all servers log in, while the store is open.
@@ -161,11 +165,17 @@ class MailService(MultiService):
         """The one factory of a protocol, for all its ports."""
         if protocol not in self._factories:
             limits = self._limits
+            settings: dict[str, Any] = {}
+            if off := self._extensions_off.get(protocol):
+                from mailkit.smtp.extensions.settings import ExtensionSettings
+
+                settings["extensions"] = ExtensionSettings(without=off)
             self._factories[protocol] = _make_factory(
                 protocol,
                 self._portal,
                 self._hostname,
                 limits.max_message_size,
+                **settings,
                 tls_context=self._tls,
                 clock=cast(IReactorTime, self._reactor),
                 max_connections=limits.max_connections,

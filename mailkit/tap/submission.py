@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from mailkit.tap.extensions import ExtensionOptions
 from mailkit.tap.options import ListenOptions, make_service
 
 
-class Options(ListenOptions):
+class Options(ExtensionOptions, ListenOptions):
     """Settings of the submission server."""
 
     endpoint_options = {"submission": "listen", "submissions": "listen-tls"}

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from mailkit.model import Envelope
+from mailkit.smtp.extensions.extension import Extension
 from mailkit.smtp.grammar import Refused, Reply
-from mailkit.smtp.handlers import COMMANDS, MAIL_PARAMETERS, Command
+from mailkit.smtp.handlers import Command
 from mailkit.smtp.protocol import SMTPFactory, SMTPProtocol
 from mailkit.smtp.state import ANY
 
@@ -14,20 +15,22 @@ def xcolor(connection: SMTPProtocol, argument: bytes) -> None:
     connection.reply(Reply(250, "2.0.0", argument.decode("ascii", "replace")))
 
 
-def color_parameter(connection: SMTPProtocol, envelope: Envelope, value: str | None) -> str | None:
+def color_parameter(
+    connection: SMTPProtocol, envelope: Envelope, value: str | None
+) -> Reply | None:
     """The parameter of MAIL."""
     if not value:
         raise Refused(501, "5.5.4", "Which color?")
-    return value.upper()
+    return Reply(250, "2.1.0", f"Sender is {value.lower()}")
 
 
-class ExtendedProtocol(SMTPProtocol):
-    commands = {**COMMANDS, b"XCOLOR": Command(ANY, xcolor, "XCOLOR name")}
-    mail_parameters = {**MAIL_PARAMETERS, "XCOLOR": color_parameter}
-
-    def extensions(self) -> list[str]:
-        return ["XCOLOR", *super().extensions()]
+XCOLOR = Extension(
+    "XCOLOR",
+    announce=lambda connection: "RED GREEN",
+    mail_parameters={"XCOLOR": color_parameter},
+    commands={b"XCOLOR": Command(ANY, xcolor, "XCOLOR name")},
+)
 
 
 class ExtendedFactory(SMTPFactory):
-    connection_class = ExtendedProtocol
+    known_extensions = (*SMTPFactory.known_extensions, XCOLOR)

@@ -11,6 +11,7 @@ from zope.interface import classImplementsOnly
 
 from mailkit.errors import NoSuchAccount, StoreUnavailable
 from mailkit.interfaces import IMessageDelivery
+from mailkit.smtp.extensions.settings import ExtensionSettings
 from mailkit.smtp.grammar import Limits
 from tests.smtp.fakes import FakeDelivery, Server
 
@@ -121,7 +122,7 @@ class RefusalTests(SynchronousTestCase):
         for server in (
             Server(tls=True).greet(),
             Server(tls=True, portal=False).greet(),
-            make(offer_auth=False),
+            make(extensions=ExtensionSettings(without=["auth"])),
         ):
             self.assertFalse(any("AUTH" in line for line in server.say("EHLO a")))
             self.assertEqual(server.say(f"AUTH PLAIN {GOOD}")[0][:9], "502 5.5.1")

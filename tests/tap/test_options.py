@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import cast
 from unittest import mock
 
 from twisted.cred.credentials import UsernamePassword
@@ -11,9 +12,12 @@ from twisted.cred.error import UnauthorizedLogin
 from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase
 
+from mailkit.smtp.protocol import SMTPFactory
 from mailkit.tap import imap, mail, pop3, smtp, submission
 from mailkit.tap.errors import SettingError
+from mailkit.tap.extensions import parse_switches
 from mailkit.tap.options import MailOptions, parse_count, parse_size
+from mailkit.tap.services import MailService
 from mailkit.tap.tls import self_signed
 
 ENDPOINT = "tcp:0:interface=127.0.0.1"
@@ -121,6 +125,36 @@ class MailOptionsTests(OptionsTestCase):
         self.assertRaises(SystemExit, options.parseOptions, ["--version"])
         self.assertIn("mailkit 0.", options.authOutput.getvalue())
         self.assertIn("Twisted ", options.authOutput.getvalue())
+
+
+class ExtensionOptionTests(OptionsTestCase):
+    """``--without-extension``."""
+
+    def test_for_all_services_or_one(self) -> None:
+        options = self.parse(
+            "--smtp", ENDPOINT, "--without-extension", "help", "--without-extension", "smtp:SIZE"
+        )
+        off = parse_switches(options.without_extensions)
+        self.assertEqual(off, {"smtp": {"HELP", "SIZE"}, "submission": {"HELP"}})
+        service = MailService("memory:", without_extensions=options.without_extensions)
+        for name in ("smtp", "submission"):
+            service.add_port(name, ENDPOINT)
+            factory = cast(SMTPFactory, service._factories[name])
+            self.assertEqual("SIZE" in factory.extension_set.by_name, name == "submission")
+            self.assertNotIn("HELP", factory.extension_set.by_name)
+
+    def test_unknown_names(self) -> None:
+        for name, wanted in (("FOO", "no extension 'FOO'"), ("imap:SIZE", "'imap'")):
+            arguments = ["--smtp", ENDPOINT, "--without-extension", name]
+            self.check(arguments, "--without-extension", wanted)
+
+    def test_in_a_file(self) -> None:
+        path = Path(self.mktemp())
+        path.write_text(f'smtp = "{ENDPOINT}"\nwithout-extension = ["SIZE", "smtp:HELP"]\n')
+        options = self.parse("--config", str(path))
+        self.assertEqual(options.without_extensions, ["SIZE", "smtp:HELP"])
+        options = self.parse("--config", str(path), "--without-extension", "AUTH")
+        self.assertEqual(options.without_extensions, ["AUTH"])
 
 
 class ConfigOptionTests(OptionsTestCase):

@@ -1,0 +1,1 @@
+"""The extensions of SMTP, one module each; small ones that belong together share one."""

@@ -1,0 +1,52 @@
+"""What an extension is: a value that says what it announces and what it adds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, NamedTuple
+
+from mailkit.model import Ability, Envelope, Recipient
+from mailkit.smtp.grammar import Reply
+from mailkit.smtp.handlers import Command
+
+if TYPE_CHECKING:
+    from mailkit.smtp.protocol import SMTPProtocol
+
+#: Judges the value of a parameter of MAIL and writes what it means into the envelope. May give a
+#: reply that takes the place of 250. Raises :class:`~mailkit.smtp.grammar.Refused`.
+MailParameter = Callable[["SMTPProtocol", Envelope, "str | None"], "Reply | None"]
+#: The same for RCPT: gives the recipient with what the value means.
+RecipientParameter = Callable[["SMTPProtocol", Envelope, Recipient, "str | None"], Recipient]
+
+
+def _always(connection: SMTPProtocol) -> bool:
+    return True
+
+
+def _keyword_alone(connection: SMTPProtocol) -> str | None:
+    return ""
+
+
+class Extension(NamedTuple):
+    """A service extension (RFC 5321 section 2.2)."""
+
+    #: The keyword of EHLO, and what an administrator switches it off by.
+    name: str
+    #: Whether this client may use it now.
+    available: Callable[[SMTPProtocol], bool] = _always
+    #: What stands behind the keyword; None to be silent about it.
+    announce: Callable[[SMTPProtocol], str | None] = _keyword_alone
+    mail_parameters: Mapping[str, MailParameter] = {}
+    recipient_parameters: Mapping[str, RecipientParameter] = {}
+    commands: Mapping[bytes, Command] = {}
+    #: What its verbs do while it is switched off, where 502 is not enough.
+    commands_off: Mapping[bytes, Command] = {}
+    #: Extensions that it makes no sense without.
+    needs: tuple[str, ...] = ()
+    #: The reply to its parameters while it is not available; 555 when None.
+    refusal: Reply | None = None
+
+
+def promised(ability: Ability) -> Callable[[SMTPProtocol], bool]:
+    """Available where the delivery can promise that."""
+    return lambda connection: ability in connection.abilities

@@ -1,0 +1,57 @@
+"""All extensions, and those of one listener."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from mailkit.smtp.extensions import basic
+from mailkit.smtp.extensions.extension import Extension, MailParameter, RecipientParameter
+from mailkit.smtp.handlers import NOT_IMPLEMENTED, Command
+
+#: In the order in which EHLO tells them.
+EXTENSIONS: Sequence[Extension] = (
+    basic.SIZE,
+    basic.EIGHTBITMIME,
+    basic.PIPELINING,
+    basic.SMTPUTF8,
+    basic.ENHANCEDSTATUSCODES,
+    basic.STARTTLS,
+    basic.AUTH,
+    basic.HELP,
+)
+
+
+class ExtensionSet:
+    """The extensions of one listener, ready to be looked up.
+
+    :param switched_off: names in capitals; one that does not exist is an error.
+    :raises ValueError: a name is unknown.
+    """
+
+    def __init__(self, extensions: Iterable[Extension], switched_off: frozenset[str]) -> None:
+        known = {extension.name: extension for extension in extensions}
+        unknown = sorted(switched_off - known.keys())
+        if unknown:
+            raise ValueError(f"no extension {unknown[0]}; known are {', '.join(sorted(known))}")
+        #: Those that are on, by name.
+        self.by_name: dict[str, Extension] = {}
+        for extension in known.values():
+            if extension.name not in switched_off and not switched_off & {*extension.needs}:
+                self.by_name[extension.name] = extension
+        on = self.by_name.values()
+        off = [each for each in known.values() if each.name not in self.by_name]
+        #: The verbs; those of extensions that are off are known, and not implemented.
+        self.commands: dict[bytes, Command] = {}
+        for each in off:
+            self.commands.update(dict.fromkeys(each.commands, NOT_IMPLEMENTED))
+            self.commands.update(each.commands_off)
+        for each in on:
+            self.commands.update(each.commands)
+        self.mail_parameters: dict[str, tuple[Extension, MailParameter]] = {
+            keyword: (each, judge) for each in on for keyword, judge in each.mail_parameters.items()
+        }
+        self.recipient_parameters: dict[str, tuple[Extension, RecipientParameter]] = {
+            keyword: (each, judge)
+            for each in on
+            for keyword, judge in each.recipient_parameters.items()
+        }

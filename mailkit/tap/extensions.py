@@ -1,0 +1,42 @@
+"""``--without-extension``: which extensions of SMTP a listener does not have."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from mailkit.tap.errors import SettingError
+
+#: What ``--without-extension SERVICE:NAME`` may name.
+SERVICES = ("smtp", "submission")
+
+
+def parse_switches(texts: Iterable[str]) -> dict[str, set[str]]:
+    """The extensions that are off, by service, from ``NAME`` or ``SERVICE:NAME``.
+
+    :raises SettingError: there is no such extension, or no such service.
+    """
+    # Loaded when used: an IMAP server has no need of SMTP.
+    from mailkit.smtp.extensions.registry import EXTENSIONS
+
+    off: dict[str, set[str]] = {service: set() for service in SERVICES}
+    known = sorted(extension.name for extension in EXTENSIONS)
+    for text in texts:
+        service, colon, name = text.rpartition(":")
+        if name.upper() not in known:
+            raise SettingError(f"there is no extension {name!r}; known are {', '.join(known)}")
+        if colon and service not in off:
+            raise SettingError(f"{service!r} has no extensions; known are {', '.join(SERVICES)}")
+        for each in [service] if colon else SERVICES:
+            off[each].add(name.upper())
+    return off
+
+
+class ExtensionOptions:
+    """The option, for commands that serve SMTP."""
+
+    without_extensions: list[str]
+
+    def opt_without_extension(self, name: str) -> None:
+        """Switch the SMTP extension NAME off, such as CHUNKING; for one service with
+        SERVICE:NAME, such as smtp:CHUNKING. May be repeated."""
+        self.without_extensions.append(name)
