@@ -40,6 +40,8 @@ class Spool:
         self._chunks: list[bytes] = []
         self._file: BinaryIO | None = None
         self._written = 0
+        # Octets at the start of the file's content that were replaced.
+        self._dropped = 0
         self._taken = False
         #: Path of the file, once there is one.
         self.path: str | None = None
@@ -61,9 +63,33 @@ class Spool:
         """Octets that come before what was written."""
         return self._prefix
 
+    @property
+    def start(self) -> int:
+        """Where the content begins in the file: at :attr:`reserve`, or behind a replaced head."""
+        return self.reserve + self._dropped
+
     def prepend(self, data: bytes) -> None:
         """Put ``data`` before everything else: trace fields that are known last."""
         self._prefix = data + self._prefix
+
+    def replace_head(self, count: int, data: bytes) -> None:
+        """Put ``data`` in place of the first octets: a header that was edited.
+
+        What follows stays where it is, in a file too, however large it is.
+
+        :param count: octets that go, those of the prefix included; at most :attr:`size`.
+        :raises ValueError: there are not so many, or the file was taken.
+        """
+        self._check()
+        if not 0 <= count <= self.size:
+            raise ValueError(f"{count} of {self.size} octets cannot be replaced")
+        dropped = max(0, count - len(self._prefix))
+        self._prefix = data + self._prefix[count:]
+        self._written -= dropped
+        if self._file is not None:
+            self._dropped += dropped
+        elif dropped:
+            self._chunks = [b"".join(self._chunks)[dropped:]]
 
     def write(self, data: bytes) -> None:
         """Add octets at the end.
@@ -116,13 +142,13 @@ class Spool:
             return io.BytesIO(data)
         assert self._file is not None and self.path is not None
         self._file.flush()
-        raw = PrefixedFile(self._prefix, open(self.path, "rb"), self.reserve)
+        raw = PrefixedFile(self._prefix, open(self.path, "rb"), self.start)
         return cast(BinaryIO, io.BufferedReader(raw, READ_BUFFER))
 
     def take(self) -> str | None:
         """Hand the file over: it is flushed (not synced), closed and no longer removed by us.
 
-        :returns: its path, the content beginning at ``reserve``; None when it is in memory. The
+        :returns: its path, the content beginning at :attr:`start`; None when it is in memory. The
             prefix is not part of the file.
         :raises OSError: when the disk refuses.
         :raises ValueError: it was taken before.

@@ -130,6 +130,54 @@ class FileTests(SpoolTestCase):
         self.assertEqual(self.files, [])
 
 
+class ReplacedHeadTests(SpoolTestCase):
+    """The first octets, in memory or in a file, before or behind the end of the prefix."""
+
+    @given(
+        body=st.binary(max_size=30),
+        prefix=st.binary(max_size=8),
+        heads=st.lists(st.tuples(st.floats(0, 1), st.binary(max_size=8)), max_size=4),
+        more=st.binary(max_size=20),
+    )
+    @settings(max_examples=200, deadline=None)
+    def test_any(
+        self, body: bytes, prefix: bytes, heads: list[tuple[float, bytes]], more: bytes
+    ) -> None:
+        spool = Spool(self.directory, memory_limit=10, reserve=3)
+        try:
+            spool.write(body)
+            spool.prepend(prefix)
+            expected = prefix + body
+            for part, data in heads:
+                count = int(part * len(expected))
+                spool.replace_head(count, data)
+                expected = data + expected[count:]
+            self.assertEqual((self.read(spool), spool.size), (expected, len(expected)))
+            spool.write(more)
+            self.assertEqual(
+                (self.read(spool), spool.size), (expected + more, len(expected + more))
+            )
+        finally:
+            spool.close()
+
+    def test_the_file_stays_as_it_is(self) -> None:
+        spool = self.make(reserve=4)
+        spool.write(b"header body body body")
+        spool.replace_head(7, b"longer header ")
+        self.assertEqual((spool.start, spool.prefix), (11, b"longer header "))
+        path = spool.take()
+        assert path is not None
+        with open(path, "rb") as file:
+            self.assertEqual(file.read(), bytes(4) + b"header body body body")
+
+    def test_more_than_there_is(self) -> None:
+        spool = self.make()
+        spool.write(b"12345")
+        self.assertRaises(ValueError, spool.replace_head, 6, b"")
+        self.assertRaises(ValueError, spool.replace_head, -1, b"")
+        self.assertEqual(spool.data, b"12345")
+
+
 class TakeTests(SpoolTestCase):
     def test_taken_file_is_the_takers(self) -> None:
         spool = self.make(reserve=4)

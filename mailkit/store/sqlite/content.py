@@ -22,17 +22,17 @@ from mailkit.store.sqlite.log import (
 from mailkit.store.sqlite.operations import discard_content
 from mailkit.store.sqlite.transaction import Content
 
-#: Octets of a prefix that fit in front of a spooled file's content.
+#: Octets of a prefix that fit in front of a spooled file's content, when its head is the original.
 MAX_PREFIX = SPOOL_RESERVE - SEGMENT_HEADER.size - RECORD_HEADER_SIZE - MAX_META
 
 
 class SpooledFile:
     """A spool's file that was handed over; :meth:`prepare` runs in a thread."""
 
-    def __init__(self, core: Core, path: str, reserve: int, prefix: bytes, size: int) -> None:
+    def __init__(self, core: Core, path: str, start: int, prefix: bytes, size: int) -> None:
         self._core = core
         self._path = path
-        self._reserve = reserve
+        self._start = start
         self._prefix = prefix
         self._size = size
 
@@ -44,20 +44,19 @@ class SpooledFile:
         try:
             if self._size <= self._core.settings.large_body:
                 return self._read()
-            path, prefix = self._path, self._prefix
+            path, prefix, start = self._path, self._prefix, self._start
             if (
                 os.path.dirname(path) != self._core.spool_directory
-                or self._reserve != SPOOL_RESERVE
-                or len(prefix) > MAX_PREFIX
+                or len(prefix) > MAX_PREFIX + start - SPOOL_RESERVE
             ):
-                path, prefix = self._copy(), b""
+                path, prefix, start = self._copy(), b"", SPOOL_RESERVE
             with open(path, "rb", buffering=0) as file:
                 crc = zlib.crc32(prefix)
-                file.seek(SPOOL_RESERVE)
+                file.seek(start)
                 while chunk := file.read(1 << 20):
                     crc = zlib.crc32(chunk, crc)
                 flush_file(file.fileno())
-            return Content(None, self._size, path, prefix, crc)
+            return Content(None, self._size, path, prefix, crc, start)
         except OSError as error:
             try:
                 os.unlink(self._path)
@@ -67,7 +66,7 @@ class SpooledFile:
 
     def _read(self) -> Content:
         with open(self._path, "rb", buffering=0) as file:
-            file.seek(self._reserve)
+            file.seek(self._start)
             data = self._prefix + file.read()
         os.unlink(self._path)
         return Content(data, len(data))
@@ -79,7 +78,7 @@ class SpooledFile:
             with os.fdopen(handle, "wb") as target, open(self._path, "rb") as source:
                 target.seek(SPOOL_RESERVE)
                 target.write(self._prefix)
-                source.seek(self._reserve)
+                source.seek(self._start)
                 shutil.copyfileobj(source, target, 1 << 20)
         except BaseException:
             os.unlink(path)
@@ -109,10 +108,10 @@ def take_spool(core: Core, spool: Spool) -> Content | SpooledFile:
     """
     if (data := spool.data) is not None:
         return Content(data, len(data))
-    prefix, size, reserve = spool.prefix, spool.size, spool.reserve
+    prefix, size, start = spool.prefix, spool.size, spool.start
     try:
         path = spool.take()
     except OSError as error:
         raise StoreUnavailable from error
     assert path is not None
-    return SpooledFile(core, path, reserve, prefix, size)
+    return SpooledFile(core, path, start, prefix, size)

@@ -278,7 +278,7 @@ class SegmentLog:
     def adopt(
         self,
         path: str,
-        reserve: int,
+        content_start: int,
         lsn: int,
         batch: int,
         meta: bytes,
@@ -288,11 +288,11 @@ class SegmentLog:
     ) -> Location:
         """Turn a spool's file, whose content is synced already, into a segment of its own.
 
-        :param reserve: octets that are free at its start.
+        :param content_start: octets at its start that are free.
         :param length: octets of the whole body, ``prefix`` included.
         """
         head = encode_header(BODY, meta, length, body_crc, lsn, batch) + meta + prefix
-        position = reserve - len(head)
+        position = content_start - len(head)
         descriptor = os.open(path, os.O_RDWR)
         self._sealed.append(descriptor)
         self._unsynced.append(descriptor)

@@ -37,12 +37,13 @@ class Content(NamedTuple):
 
     data: bytes | None
     size: int
-    #: The file with the content at :data:`SPOOL_RESERVE`, synced.
+    #: The file with the content at :attr:`start`, synced.
     path: str = ""
     #: What comes before the file's content.
     prefix: bytes = b""
     #: Of all octets, when they are in a file.
     crc: int = 0
+    start: int = SPOOL_RESERVE
 
 
 class Target(NamedTuple):
@@ -215,7 +216,7 @@ class Transaction:
             return self.log.append(BODY, body_id, self.batch, meta, (content.data,), crc)
         return self.log.adopt(
             content.path,
-            SPOOL_RESERVE,
+            content.start,
             body_id,
             self.batch,
             meta,

@@ -88,6 +88,26 @@ class BodyTests(StoreTestCase):
         self.assertEqual(os.listdir(elsewhere), [])
         self.assertEqual(os.listdir(store.core.spool_directory), [])
 
+    async def test_a_large_body_with_another_head_is_not_copied(self) -> None:
+        store = await self.make_store(settings=SMALL_LIMITS)
+        expected = []
+        for number, length in enumerate((10, 20_000, MAX_PREFIX + 20_000, MAX_PREFIX + 20_001)):
+            spool = store.new_spool()
+            content = message(number, 50_000)
+            spool.write(content)
+            head = b"X: " + b"y" * (length - 5) + b"\r\n"
+            spool.replace_head(20_000, head)
+            assert spool.path is not None
+            inode = os.stat(spool.path).st_ino
+            await store.deliver(message=spool, deliveries=[LocalDelivery(ANN)])
+            spool.close()
+            log = os.path.join(self.directory, "log")
+            segments = {os.stat(os.path.join(log, name)).st_ino for name in self.log_files()}
+            self.assertEqual(inode in segments, length <= MAX_PREFIX + 20_000)
+            expected.append(head + content[20_000:])
+        self.assertTrue(await self.contents(store) == expected)
+        self.assertEqual(os.listdir(store.core.spool_directory), [])
+
     async def test_a_spooled_body_below_the_threshold_joins_the_others(self) -> None:
         store = await self.make_store(settings=SMALL_LIMITS)
         content = message(1, 10_000)
