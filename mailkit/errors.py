@@ -31,9 +31,15 @@ class TemporaryFailure(MailError):
 
 
 class StoreUnavailable(TemporaryFailure):
-    """The store cannot be read or written just now (disk full, closed, in use by another process)."""
+    """The store cannot be read or written just now (closed, damaged disk, in use by another process)."""
 
     default_text = "The mail store is not available just now, please try again later"
+
+
+class StoreFull(StoreUnavailable):
+    """The store's disk takes no more (RFC 3463 X.3.1)."""
+
+    default_text = "There is no room in the mail store just now, please try again later"
 
 
 class StoreCorrupt(MailError):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
 from mailkit.smtp import replies
 from mailkit.smtp.grammar import Reply
@@ -61,8 +60,8 @@ class ContentReader:
                     self._take(content)
                 if self.finished and self.refusal is None:
                     self.end()
-            except OSError:
-                self.log.failure("cannot spool a message", Failure())  # type: ignore[no-untyped-call]
+            except OSError as error:
+                self.log.error("cannot spool a message: {error}", error=error)
                 self.refuse(replies.NO_SPACE)
         return rest
 

@@ -146,8 +146,8 @@ class SMTPProtocol(CommandConnection):
         """
         try:
             spool = self._new_spool()
-        except OSError:
-            self.log.failure("cannot make a spool", Failure())  # type: ignore[no-untyped-call]
+        except OSError as error:
+            self.log.error("cannot make a spool: {error}", error=error)
             raise Refused(*replies.NO_SPACE) from None
         self._content = self.new_content(spool)
         self.session.phase = CONTENT

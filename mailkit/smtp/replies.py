@@ -15,6 +15,7 @@ CODES: Mapping[type[MailError], tuple[int, str]] = {
     errors.MailError: (554, "5.0.0"),
     errors.TemporaryFailure: (451, "4.3.0"),
     errors.StoreUnavailable: (451, "4.3.0"),
+    errors.StoreFull: (452, "4.3.1"),
     # The message is good and the store may be repaired: the sender ought to keep it.
     errors.StoreCorrupt: (451, "4.3.0"),
     errors.AuthenticationFailed: (535, "5.7.8"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
+from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from mailkit.smtp.content import ContentReader
@@ -85,13 +86,17 @@ class ContentTests(SynchronousTestCase):
         spool = CountedSpool()
         reader = ContentReader(spool, 1000, 3)
         spool.trouble = OSError(28, "No space left on device")
-        reader.feed(b"some text\r\n")
+        with capturedLogs() as logs:
+            reader.feed(b"some text\r\n")
         spool.trouble = None
         self.assertEqual(reader.feed(b"more\r\n.\r\nQUIT"), b"QUIT")
         assert reader.refusal is not None
         self.assertEqual(reader.refusal[:2], (452, "4.3.1"))
         self.assertTrue(spool.closed)
-        self.assertEqual(len(self.flushLoggedErrors(OSError)), 1)
+        self.assertEqual(
+            [formatEvent(event) for event in logs],
+            ["cannot spool a message: [Errno 28] No space left on device"],
+        )
 
     @given(
         st.lists(st.sampled_from([b"\r", b"\n", b".", b"a", b"\r\n", b"\r\n.\r\n"]), max_size=30)

@@ -310,7 +310,6 @@ class RefusalTests(SynchronousTestCase):
         server.say("MAIL FROM:<a@b>", "RCPT TO:<bob@example.org>")
         server.delivery.trouble["new_spool"] = OSError(28, "No space left on device")
         self.assertEqual(server.say("DATA")[0][:9], "452 4.3.1")
-        self.assertEqual(len(self.flushLoggedErrors(OSError)), 1)
         server.delivery.trouble.clear()
         self.assertEqual(server.say("DATA")[0][:3], "354")
 
@@ -392,7 +391,6 @@ class ContentTests(SynchronousTestCase):
         server = Server().begin()
         server.delivery.spools[0].trouble = OSError(28, "No space left on device")
         self.assertEqual(server.send(b"a\r\n.\r\n")[:9], b"452 4.3.1")
-        self.assertEqual(len(self.flushLoggedErrors(OSError)), 1)
         self.assertEqual(server.delivery.received, [])
 
     def test_a_delivery_without_a_spool_of_its_own(self) -> None:

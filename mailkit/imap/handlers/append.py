@@ -10,7 +10,7 @@ from mailkit.errors import (
     MessageTooLarge,
     NoSuchMailbox,
     ReadOnly,
-    StoreUnavailable,
+    StoreFull,
 )
 from mailkit.imap.grammar import Command, SyntaxFault
 from mailkit.imap.handlers.table import AUTHENTICATED, Verb, Waiting
@@ -47,7 +47,7 @@ class AppendInProgress:
         try:
             self.spool.write(data)
         except OSError as error:
-            self.error = StoreUnavailable("There is no room for the message just now")
+            self.error = StoreFull("There is no room for the message just now")
             self.error.__cause__ = error
 
     def close(self) -> None:

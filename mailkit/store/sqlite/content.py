@@ -9,7 +9,6 @@ import zlib
 
 from twisted.internet.defer import Deferred
 
-from mailkit.errors import StoreUnavailable
 from mailkit.spool import Spool
 from mailkit.store.sqlite.core import Core
 from mailkit.store.sqlite.log import (
@@ -20,6 +19,7 @@ from mailkit.store.sqlite.log import (
     flush_file,
 )
 from mailkit.store.sqlite.operations import discard_content
+from mailkit.store.sqlite.outage import refusal
 from mailkit.store.sqlite.transaction import Content
 
 #: Octets of a prefix that fit in front of a spooled file's content, when its head is the original.
@@ -62,7 +62,7 @@ class SpooledFile:
                 os.unlink(self._path)
             except OSError:
                 pass
-            raise StoreUnavailable from error
+            raise refusal(error) from error
 
     def _read(self) -> Content:
         with open(self._path, "rb", buffering=0) as file:
@@ -112,6 +112,6 @@ def take_spool(core: Core, spool: Spool) -> Content | SpooledFile:
     try:
         path = spool.take()
     except OSError as error:
-        raise StoreUnavailable from error
+        raise refusal(error) from error
     assert path is not None
     return SpooledFile(core, path, start, prefix, size)

@@ -6,8 +6,8 @@ by :mod:`~mailkit.store.sqlite.recovery`.
 
 An operation that raises a :class:`MailError` before it has changed anything is answered with that
 error and disturbs nobody. Any other failure rolls the batch back. When disk or index were the
-cause, all of the batch are answered with :class:`StoreUnavailable`; otherwise each operation is
-tried again in a transaction of its own, so that only the culprit fails.
+cause, all of the batch are answered with a :class:`~mailkit.errors.StoreUnavailable`; otherwise
+each operation is tried again in a transaction of its own, so that only the culprit fails.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from mailkit.errors import MailError, StoreUnavailable
+from mailkit.errors import MailError
+from mailkit.store.sqlite.outage import refusal
 from mailkit.store.sqlite.rows import drop_bodies
 from mailkit.store.sqlite.transaction import Transaction
 
@@ -283,12 +284,12 @@ class Writer:
         except _Unflushed as error:
             self.log.error("the log cannot be flushed: {error}", error=error.__cause__)
             self._take_back()
-            return [self._refuse(entry) for entry in entries], self._tx.touched
+            return self._refuse(entries, error.__cause__), self._tx.touched
         except Exception as error:
             self._undo()
             if _is_outage(error):
                 self.log.error("the store cannot be written: {error}", error=error)
-                return [self._refuse(entry) for entry in entries], set()
+                return self._refuse(entries, error), set()
             if len(entries) == 1:
                 return [_Raised(_own_error(error))], set()
         answers: list[object] = []
@@ -381,11 +382,15 @@ class Writer:
             self.log.error("cannot roll back: {error}", error=error)
         self._tx.rollback()
 
-    def _refuse(self, entry: _Entry) -> object:
-        try:
-            return entry.operation.failed(StoreUnavailable())
-        except MailError as error:
-            return _Raised(error)
+    def _refuse(self, entries: Sequence[_Entry], cause: BaseException | None) -> list[object]:
+        """The answers when disk or index failed."""
+        answers: list[object] = []
+        for entry in entries:
+            try:
+                answers.append(entry.operation.failed(refusal(cause)))
+            except MailError as error:
+                answers.append(_Raised(error))
+        return answers
 
     # The reactor's thread.
 
