@@ -16,6 +16,7 @@ from tests.support import environment
 COMMANDS = {
     "mailkit": "--imap",
     "mailkit-smtp": "--listen",
+    "mailkit-lmtp": "--listen",
     "mailkit-submission": "--listen",
     "mailkit-pop3": "--listen",
     "mailkit-imap": "--listen",

@@ -326,7 +326,7 @@ def parse_helo(argument: bytes, limits: Limits = LIMITS) -> str:
     # RFC 5321 section 4.1.1.1: be prepared for information behind the name.
     name = argument.split(b" ", 1)[0]
     if not name:
-        raise Refused(501, "5.5.4", "Say who you are: EHLO your.host.name")
+        raise Refused(501, "5.5.4", "Say who you are: your.host.name is missing")
     if len(name) > limits.domain:
         raise Refused(501, "5.5.4", f"The name is longer than {limits.domain} octets")
     if not (_HELO_NAME.fullmatch(name) and _LETTER_OR_DIGIT.search(name)):

@@ -67,6 +67,13 @@ def ehlo(connection: SMTPProtocol, argument: bytes) -> None:
     connection.reply(Reply(250, "", "\n".join(lines)))
 
 
+def hello_of_another_protocol(connection: SMTPProtocol, argument: bytes) -> None:
+    """HELO and EHLO in LMTP, LHLO in SMTP (RFC 2033 section 4.1)."""
+    raise Refused(
+        500, "5.5.1", f"This is {connection.trace_name}, begin with {connection.session.hello}"
+    )
+
+
 def rset(connection: SMTPProtocol, argument: bytes) -> None:
     """RSET (RFC 5321 section 4.1.1.5)."""
     _no_argument(argument)
@@ -309,10 +316,11 @@ COMMANDS: Mapping[bytes, Command] = {
     b"QUIT": Command(ANY, quit_, "QUIT"),
 }
 
-#: Verbs that RFC 5321 (EXPN; appendix F: the others) names and that do nothing here, and those of a
-#: web browser or proxy that was led here.
+#: Verbs that RFC 5321 (EXPN; appendix F: the others) names and that do nothing here, that of LMTP,
+#: and those of a web browser or proxy that was led here.
 OTHER_VERBS: Mapping[bytes, Command] = {
     **dict.fromkeys((b"EXPN", b"SEND", b"SOML", b"SAML", b"TURN"), NOT_IMPLEMENTED),
+    b"LHLO": Command(ANY, hello_of_another_protocol, ""),
     **{
         verb: Command(ANY, http, "")
         for verb in (b"GET", b"POST", b"PUT", b"HEAD", b"DELETE", b"CONNECT", b"OPTIONS", b"PATCH")

@@ -29,7 +29,7 @@ from mailkit.coroutines import go_on
 from mailkit.errors import MailError
 from mailkit.interfaces import IDeliveryAbilities, IMessageDelivery, ISpooling
 from mailkit.mime.dates import format_date
-from mailkit.model import Ability, ConnectionInfo, Envelope
+from mailkit.model import Ability, ConnectionInfo, Envelope, Outcome
 from mailkit.smtp import handlers, replies
 from mailkit.smtp.content import ContentReader
 from mailkit.smtp.extensions.extension import Extension
@@ -63,16 +63,21 @@ class SMTPProtocol(CommandConnection):
     protocol_name = "smtp"
     #: The verbs that no extension adds.
     commands: Mapping[bytes, Command] = handlers.COMMANDS
+    #: Verbs that are known and not served.
+    other_verbs: Mapping[bytes, Command] = handlers.OTHER_VERBS
+    session_class: type[Session] = Session
+    #: What the greeting and, but for its prefix and suffix, the Received field call the protocol.
+    greeting_name, trace_name = "ESMTP", "SMTP"
 
     def __init__(self) -> None:
         super().__init__()
-        self.session = Session()
+        self.session = self.session_class()
         #: Where mail goes; None until somebody has logged in, as a user or anonymously.
         self.delivery: IMessageDelivery | None = None
         #: The AUTH exchange under way.
         self.exchange: SASLServer | None = None
         self._content: ContentReader | None = None
-        self._delivering: Deferred[Reply] | None = None
+        self._delivering: Deferred[list[Reply]] | None = None
         self._client: ConnectionInfo | None = None
 
     # What handlers ask for.
@@ -175,6 +180,14 @@ class SMTPProtocol(CommandConnection):
         :raises MailError: it is refused.
         """
 
+    def reply_to_content(self, envelope: Envelope, outcomes: Sequence[Outcome]) -> list[Reply]:
+        """The replies that tell what became of a complete message."""
+        return [replies.after_content(outcomes, envelope.transaction_id)]
+
+    def reply_for_all(self, reply: Reply) -> list[Reply]:
+        """The replies to a complete message that is taken or refused for all recipients alike."""
+        return [reply]
+
     def reply(self, reply: Reply) -> None:
         """Send a reply."""
         self.write(reply.render())
@@ -188,7 +201,7 @@ class SMTPProtocol(CommandConnection):
 
     @override
     def greet(self) -> None:
-        self.reply(Reply(220, "", f"{self.factory.hostname} ESMTP ready"))
+        self.reply(Reply(220, "", f"{self.factory.hostname} {self.greeting_name} ready"))
 
     @override
     def refuse(self) -> None:
@@ -289,7 +302,7 @@ class SMTPProtocol(CommandConnection):
     def _find(self, verb: bytes, length: int) -> Command:
         """The command of that name, if it is legal now."""
         session = self.session
-        command = self.factory.commands.get(verb) or handlers.OTHER_VERBS.get(verb)
+        command = self.factory.commands.get(verb) or self.other_verbs.get(verb)
         if command is None:
             raise Refused(*replies.UNKNOWN_COMMAND)
         if length + 2 > self.factory.limits.line and verb != b"AUTH":
@@ -331,51 +344,56 @@ class SMTPProtocol(CommandConnection):
         self.session.refusals = self.session.idle_commands = 0
         if content.refusal is not None:
             self._log_refusal(envelope, content.refusal)
-            self.reply(content.refusal)
+            self._reply_each(self.reply_for_all(content.refusal))
             return None
         delivering = self._deliver(delivery, envelope, content)
         try:
             awaited = delivering.send(None)
         except StopIteration as stop:
-            self.reply(stop.value)
+            self._reply_each(stop.value)
             return None
         return self._wait_for_delivery(delivering, awaited)
 
     async def _wait_for_delivery(
-        self, delivering: Coroutine[Any, Any, Reply], awaited: Any
+        self, delivering: Coroutine[Any, Any, list[Reply]], awaited: Any
     ) -> None:
-        done: Deferred[Reply] = Deferred.fromCoroutine(cast(Any, go_on(delivering, awaited)))
+        done: Deferred[list[Reply]] = Deferred.fromCoroutine(cast(Any, go_on(delivering, awaited)))
         self._delivering = done
         # The wait is cancelled with the connection, the delivery is not.
-        wait: Deferred[Reply] = Deferred()
+        wait: Deferred[list[Reply]] = Deferred()
         done.addBoth(wait.callback)
-        self.reply(await wait)
+        self._reply_each(await wait)
         self._delivering = None
+
+    def _reply_each(self, answers: list[Reply]) -> None:
+        for reply in answers:
+            self.reply(reply)
 
     async def _deliver(
         self, delivery: IMessageDelivery, envelope: Envelope, content: ContentReader
-    ) -> Reply:
+    ) -> list[Reply]:
         """Hand a message over. Raises nothing, for nobody might listen."""
         spool = content.spool
         factory = self.factory
-        keyword = protocol_keyword(envelope, self.session.esmtp)
+        keyword = protocol_keyword(envelope, self.session.esmtp, self.trace_name)
         try:
             await self.check_content(envelope, content)
             spool.prepend(received_field(envelope, factory.hostname, keyword, factory.date()))
             outcomes = await delivery.deliver(envelope=envelope, message=spool)
             if len(outcomes) != len(envelope.recipients):
                 raise ValueError("the delivery told no outcome for some recipient")
-            reply = replies.after_content(outcomes, envelope.transaction_id)
+            answers = self.reply_to_content(envelope, outcomes)
         except MailError as error:
-            reply = replies.for_error(error)
+            answers = self.reply_for_all(replies.for_error(error))
         except Exception:
             self.log.failure("a delivery failed", Failure())  # type: ignore[no-untyped-call]
-            reply = replies.INTERNAL_ERROR
+            answers = self.reply_for_all(replies.INTERNAL_ERROR)
         finally:
             spool.close()
-        if reply.code != 250:
-            self._log_refusal(envelope, reply)
-        return reply
+        for reply in dict.fromkeys(answers):
+            if reply.code != 250:
+                self._log_refusal(envelope, reply)
+        return answers
 
     def _log_refusal(self, envelope: Envelope, reply: Reply) -> None:
         # RFC 6409 section 5.2

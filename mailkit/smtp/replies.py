@@ -77,6 +77,14 @@ def for_error(error: MailError) -> Reply:
     return INTERNAL_ERROR
 
 
+def for_outcome(outcome: Outcome, transaction_id: str) -> Reply:
+    """What became of one recipient; the text names it."""
+    if outcome.error is None:
+        return Reply(250, "2.0.0", f"<{outcome.recipient.path}> OK, stored as {transaction_id}")
+    reply = for_error(outcome.error)
+    return reply._replace(text=f"<{outcome.recipient.path}>: {reply.text}")
+
+
 def after_content(outcomes: Sequence[Outcome], transaction_id: str) -> Reply:
     """The one reply after the final dot.
 
@@ -86,13 +94,13 @@ def after_content(outcomes: Sequence[Outcome], transaction_id: str) -> Reply:
     a permanent one: the sender tries again, and who has the message already gets it twice rather
     than somebody never. The text names the recipient.
     """
-    failed = [(outcome, for_error(outcome.error)) for outcome in outcomes if outcome.error]
+    failed = [outcome for outcome in outcomes if outcome.error is not None]
     if not failed:
         return Reply(250, "2.0.0", f"OK, stored as {transaction_id}")
-    outcome, reply = min(failed, key=lambda pair: pair[1].code // 100)
-    if len(outcomes) == 1:
-        return reply
-    text = f"<{outcome.recipient.path}>: {reply.text}"
+    if len(outcomes) == 1 and outcomes[0].error is not None:
+        return for_error(outcomes[0].error)
+    reply = min((for_outcome(o, transaction_id) for o in failed), key=lambda r: r.code // 100)
     if len(failed) < len(outcomes):
-        text += f" ({len(outcomes) - len(failed)} of {len(outcomes)} recipients have it)"
-    return reply._replace(text=text)
+        text = f"{reply.text} ({len(outcomes) - len(failed)} of {len(outcomes)} recipients have it)"
+        return reply._replace(text=text)
+    return reply

@@ -22,10 +22,8 @@ AUTHENTICATING = 32
 #: Every phase in which commands are read.
 ANY = CONNECTED | GREETED | SENDER | RECIPIENTS
 
-_SAY_HELLO = Reply(503, "5.5.1", "Send EHLO first")
 _TRANSACTION_OPEN = Reply(503, "5.5.1", "A mail transaction is open; end it with DATA or RSET")
 _SEND_MAIL = Reply(503, "5.5.1", "Send MAIL first")
-_NO_RECIPIENTS = Reply(554, "5.5.1", "No valid recipients")
 
 
 class Session:
@@ -42,6 +40,10 @@ class Session:
         "phase",
         "refusals",
     )
+    #: The command that begins a session.
+    hello = "EHLO"
+    #: DATA without a recipient (RFC 5321 section 3.3, RFC 2920 section 3.2 (3)).
+    no_recipients = Reply(554, "5.5.1", "No valid recipients")
 
     def __init__(self) -> None:
         #: Messages received on this connection.
@@ -90,8 +92,7 @@ class Session:
     def out_of_order(self, verb: bytes) -> Reply:
         """Why a command is not legal now."""
         if self.phase == CONNECTED:
-            return _SAY_HELLO
+            return Reply(503, "5.5.1", f"Send {self.hello} first")
         if verb == b"DATA" and self.phase == SENDER:
-            # RFC 5321 section 3.3, RFC 2920 section 3.2 (3).
-            return _NO_RECIPIENTS
+            return self.no_recipients
         return _SEND_MAIL if self.phase == GREETED else _TRANSACTION_OPEN

@@ -9,7 +9,7 @@ def protocol_keyword(envelope: Envelope, esmtp: bool, base: str = "SMTP") -> str
     """The ``with`` clause: RFC 3848, and RFC 6531 section 4.3 for SMTPUTF8."""
     if not esmtp:
         return base
-    prefix = "UTF8" if envelope.smtputf8 else "E"
+    prefix = "UTF8" if envelope.smtputf8 else "E" if base == "SMTP" else ""
     secured = "S" if envelope.connection.tls else ""
     return f"{prefix}{base}{secured}{'A' if envelope.account is not None else ''}"
 

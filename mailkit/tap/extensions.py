@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from mailkit.tap.errors import SettingError
 
 #: What ``--without-extension SERVICE:NAME`` may name.
-SERVICES = ("smtp", "submission")
+SERVICES = ("smtp", "lmtp", "submission")
 
 
 def parse_switches(texts: Iterable[str]) -> dict[str, set[str]]:
@@ -17,6 +17,7 @@ def parse_switches(texts: Iterable[str]) -> dict[str, set[str]]:
     """
     # Loaded when used: an IMAP server has no need of SMTP.
     from mailkit.smtp.extensions.registry import EXTENSIONS
+    from mailkit.smtp.lmtp import REQUIRED
 
     off: dict[str, set[str]] = {service: set() for service in SERVICES}
     known = sorted(extension.name for extension in EXTENSIONS)
@@ -26,8 +27,11 @@ def parse_switches(texts: Iterable[str]) -> dict[str, set[str]]:
             raise SettingError(f"there is no extension {name!r}; known are {', '.join(known)}")
         if colon and service not in off:
             raise SettingError(f"{service!r} has no extensions; known are {', '.join(SERVICES)}")
+        if service == "lmtp" and name.upper() in REQUIRED:
+            raise SettingError(f"LMTP must have {name.upper()}")
         for each in [service] if colon else SERVICES:
             off[each].add(name.upper())
+    off["lmtp"] -= REQUIRED
     return off
 
 

@@ -24,7 +24,7 @@ class Options(ExtensionOptions, MailOptions):
     ]
     endpoint_options = {name: name for name in PORT_NAMES}
     longdesc = (
-        "A mail server: SMTP for incoming mail, submission for users who send, POP3 and IMAP for"
+        "A mail server: SMTP and LMTP for incoming mail, submission for users who send, POP3 and IMAP for"
         " users who read, over one store. Accounts are made with the command `mailkit account add"
         " ADDRESS`, also while the server runs. Names that end in s (submissions, pop3s, imaps) are"
         " for TLS from the first octet. An ENDPOINT is Twisted's: tcp:2525:interface=127.0.0.1,"
@@ -53,6 +53,10 @@ class Options(ExtensionOptions, MailOptions):
     def opt_smtp(self, endpoint: str) -> None:
         """Take mail from other servers at this ENDPOINT (port 25); may be repeated."""
         self.add_endpoint("smtp", endpoint)
+
+    def opt_lmtp(self, endpoint: str) -> None:
+        """Take mail from your own mail servers by LMTP, best at unix:PATH; may be repeated."""
+        self.add_endpoint("lmtp", endpoint)
 
     def opt_submission(self, endpoint: str) -> None:
         """Take mail from users who log in (port 587); may be repeated."""

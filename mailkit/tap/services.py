@@ -48,7 +48,10 @@ from mailkit.tap.tls import parse_tls, server_context
 #: Servers under TLS from the first octet, and what is served under it.
 IMPLICIT_TLS = {"submissions": "submission", "pop3s": "pop3", "imaps": "imap"}
 #: All that can be served, in the order in which programs show it.
-PORT_NAMES = ("smtp", "submission", "submissions", "pop3", "pop3s", "imap", "imaps")
+PORT_NAMES = ("smtp", "lmtp", "submission", "submissions", "pop3", "pop3s", "imap", "imaps")
+
+#: Those that take mail, for which the store must know addresses.
+TAKE_MAIL = ("smtp", "lmtp", "submission")
 
 Endpoint: TypeAlias = "str | IStreamServerEndpoint"
 
@@ -70,7 +73,7 @@ class Limits:
 
 
 class MailService(MultiService):
-    """SMTP, submission, POP3 and IMAP servers over one store.
+    """SMTP, LMTP, submission, POP3 and IMAP servers over one store.
 
     :param store: what ``--store`` takes, opened and closed with the service; or an ``IMailStore``,
         which stays the caller's to close.
@@ -130,6 +133,13 @@ class MailService(MultiService):
         :raises SettingError: the string is no endpoint.
         """
         self.add_port("smtp", endpoint)
+
+    def add_lmtp(self, endpoint: Endpoint) -> None:
+        """Take mail for local users from mail servers of this site, by LMTP.
+
+        Best a UNIX socket: ``unix:/run/mailkit/lmtp:mode=660``. Port 25 is refused at the start.
+        """
+        self.add_port("lmtp", endpoint)
 
     def add_submission(self, endpoint: Endpoint, *, implicit_tls: bool = False) -> None:
         """Take mail from users who log in (port 587; with ``implicit_tls`` 465)."""
@@ -248,8 +258,10 @@ class MailService(MultiService):
         if checkers and self._store_accounts:
             checkers.insert(0, DirectoryChecker(self.store, self._hasher))
         takes_mail = IDirectory.providedBy(self.store)
-        if not takes_mail and not self._factories.keys().isdisjoint(("smtp", "submission")):
-            reason = "this store knows no addresses, so it cannot take mail by smtp or submission"
+        if not takes_mail and not self._factories.keys().isdisjoint(TAKE_MAIL):
+            reason = (
+                f"this store knows no addresses, so it cannot take mail by {', '.join(TAKE_MAIL)}"
+            )
             raise StartError("store", self._store_name, reason)
         try:
             self._portal = make_portal(
@@ -305,6 +317,10 @@ def _make_factory(
         from mailkit.smtp.protocol import SMTPFactory
 
         return SMTPFactory(portal, hostname=hostname, max_size=max_message_size, **settings)
+    if protocol == "lmtp":
+        from mailkit.smtp.lmtp import LMTPFactory
+
+        return LMTPFactory(portal, hostname=hostname, max_size=max_message_size, **settings)
     if protocol == "submission":
         from mailkit.smtp.submission import SubmissionFactory
 
@@ -341,6 +357,11 @@ class _Port(StreamServerEndpointService):
             reason = getattr(error, "socketError", error)
             reason = getattr(reason, "strerror", None) or reason
             raise StartError(self.setting, self.description, str(reason)) from error
+        port = getattr(self._waitingForPort, "result", None)
+        if self.setting == "lmtp" and getattr(port and port.getHost(), "port", 0) == 25:
+            self.stopService()
+            # RFC 2033 section 5
+            raise StartError("lmtp", self.description, "LMTP must not be served on port 25")
 
     @override
     def stopService(self) -> Any:

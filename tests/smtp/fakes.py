@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from twisted.cred.checkers import AllowAnonymousAccess, InMemoryUsernamePasswordDatabaseDontUse
 from twisted.cred.portal import IRealm, Portal
-from twisted.internet.address import IPv4Address
+from twisted.internet.address import IPv4Address, UNIXAddress
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import ISSLTransport
@@ -150,9 +150,12 @@ class Transport(StringTransport):
     """A StringTransport with a peer, that can pretend TLS."""
 
     def __init__(self, peer: str = "192.0.2.7") -> None:
-        super().__init__(
-            IPv4Address("TCP", "192.0.2.1", 25), IPv4Address("TCP", peer, 40000), lenient=True
-        )
+        local: Any = IPv4Address("TCP", "192.0.2.1", 25)
+        remote: Any = IPv4Address("TCP", peer, 40000)
+        if not peer:
+            # As over a UNIX socket.
+            local, remote = UNIXAddress("/run/server"), UNIXAddress(None)
+        super().__init__(local, remote, lenient=True)
         self.tls_begun = 0
         self.writes: list[bytes] = []
 

@@ -64,3 +64,5 @@ class TraceTests(SynchronousTestCase):
             )
             self.assertEqual(protocol_keyword(envelope, esmtp=True), expected)
             self.assertEqual(protocol_keyword(envelope, esmtp=False), "SMTP")
+            lmtp = expected.removeprefix("E").replace("SMTP", "LMTP")
+            self.assertEqual(protocol_keyword(envelope, esmtp=True, base="LMTP"), lmtp)

@@ -13,15 +13,15 @@ from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase
 
 from mailkit.smtp.protocol import SMTPFactory
-from mailkit.tap import imap, mail, pop3, smtp, submission
+from mailkit.tap import imap, lmtp, mail, pop3, smtp, submission
 from mailkit.tap.errors import SettingError
 from mailkit.tap.extensions import parse_switches
 from mailkit.tap.options import MailOptions, parse_count, parse_size
-from mailkit.tap.services import MailService
+from mailkit.tap.services import PORT_NAMES, MailService
 from mailkit.tap.tls import self_signed
 
 ENDPOINT = "tcp:0:interface=127.0.0.1"
-COMMANDS = (smtp, submission, pop3, imap)
+COMMANDS = (smtp, lmtp, submission, pop3, imap)
 
 
 class ValueTests(SynchronousTestCase):
@@ -66,7 +66,7 @@ class MailOptionsTests(OptionsTestCase):
         self.check([], "nothing to serve", "--smtp", "--imaps")
 
     def test_errors_name_the_option(self) -> None:
-        for option in ("smtp", "submission", "submissions", "pop3", "pop3s", "imap", "imaps"):
+        for option in PORT_NAMES:
             self.check([f"--{option}", "143"], f"--{option}: ", "'143'", "tcp:2525")
         serve = ["--imap", ENDPOINT]
         self.check([*serve, "--store", "x:y"], "--store: ", "'x:y'")
@@ -135,13 +135,19 @@ class ExtensionOptionTests(OptionsTestCase):
             "--smtp", ENDPOINT, "--without-extension", "help", "--without-extension", "smtp:SIZE"
         )
         off = parse_switches(options.without_extensions)
-        self.assertEqual(off, {"smtp": {"HELP", "SIZE"}, "submission": {"HELP"}})
+        self.assertEqual(off, {"smtp": {"HELP", "SIZE"}, "lmtp": {"HELP"}, "submission": {"HELP"}})
         service = MailService("memory:", without_extensions=options.without_extensions)
         for name in ("smtp", "submission"):
             service.add_port(name, ENDPOINT)
             factory = cast(SMTPFactory, service._factories[name])
             self.assertEqual("SIZE" in factory.extension_set.by_name, name == "submission")
             self.assertNotIn("HELP", factory.extension_set.by_name)
+
+    def test_lmtp_keeps_what_it_must_have(self) -> None:
+        off = parse_switches(["PIPELINING", "lmtp:SIZE"])
+        self.assertEqual((off["smtp"], off["lmtp"]), ({"PIPELINING"}, {"SIZE"}))
+        error = self.assertRaises(SettingError, parse_switches, ["lmtp:PIPELINING"])
+        self.assertIn("LMTP must have PIPELINING", str(error))
 
     def test_unknown_names(self) -> None:
         for name, wanted in (("FOO", "no extension 'FOO'"), ("imap:SIZE", "'imap'")):

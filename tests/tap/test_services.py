@@ -19,6 +19,7 @@ from mailkit.delivery.local import LocalMessageDelivery
 from mailkit.errors import StoreUnavailable
 from mailkit.interfaces import IMailAccount, IMailStore, IMessageDelivery
 from mailkit.model import ConnectionInfo
+from mailkit.smtp.lmtp import LMTPFactory
 from mailkit.store.memory import MemoryStore
 from mailkit.tap import descriptors
 from mailkit.tap.errors import SettingError, StartError
@@ -97,10 +98,10 @@ class PortTests(ServiceTestCase):
 
     def test_each_server_greets(self) -> None:
         service = self.make()
-        for name in ("smtp", "submission", "pop3", "imap"):
+        for name in ("smtp", "lmtp", "submission", "pop3", "imap"):
             service.add_port(name, "tcp:0:interface=127.0.0.1")
         service.startService()
-        for index, greeting in enumerate((b"220 ", b"220 ", b"+OK ", b"* OK ")):
+        for index, greeting in enumerate((b"220 ", b"220 ", b"220 ", b"+OK ", b"* OK ")):
             _, transport = self.connect(index)
             self.assertTrue(transport.value().startswith(greeting), transport.value())
         self.stop(service)
@@ -164,13 +165,30 @@ class PortTests(ServiceTestCase):
         self.assertTrue(second.value().startswith(b"421 "))
         self.stop(service)
 
+    def test_lmtp_is_for_unix_sockets_and_not_for_port_25(self) -> None:
+        # RFC 2033 section 5
+        for endpoint in ("tcp:25", "tcp6:25:interface=\\:\\:1"):
+            service = self.make()
+            service.add_lmtp(endpoint)
+            error = self.assertRaises(StartError, service.startService)
+            self.assertEqual((error.setting, error.value), ("lmtp", endpoint))
+            self.assertIn("port 25", str(error))
+        service = self.make()
+        service.add_smtp("tcp:25")
+        service.add_lmtp("unix:/run/mailkit/lmtp:mode=660")
+        service.startService()
+        address, factory, _, mode, _ = self.reactor.unixServers[0]
+        self.assertEqual((address, mode), ("/run/mailkit/lmtp", 0o660))
+        self.assertIsInstance(factory, LMTPFactory)
+        self.stop(service)
+
     def test_all_names_are_served(self) -> None:
         service = self.make(tls=",".join(self_signed(self.mktemp())))
         for number, name in enumerate(PORT_NAMES, 1):
             service.add_port(name, f"tcp:{number}")
         service.startService()
         ports = [server[0] for server in self.reactor.tcpServers]
-        self.assertEqual(ports, [1, 2, 3, 4, 5, 6, 7])
+        self.assertEqual(ports, list(range(1, len(PORT_NAMES) + 1)))
         self.stop(service)
 
     def test_a_server_may_be_added_to_one_that_runs(self) -> None:

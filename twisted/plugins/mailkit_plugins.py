@@ -5,7 +5,7 @@ from twisted.application.service import ServiceMaker
 mailkit = ServiceMaker(
     "mailkit",
     "mailkit.tap.mail",
-    "Mail server: SMTP, submission, POP3 and IMAP over one store.",
+    "Mail server: SMTP, LMTP, submission, POP3 and IMAP over one store.",
     "mailkit",
 )
 mailkit_smtp = ServiceMaker(
@@ -13,6 +13,12 @@ mailkit_smtp = ServiceMaker(
     "mailkit.tap.smtp",
     "SMTP server that takes mail for local users.",
     "mailkit-smtp",
+)
+mailkit_lmtp = ServiceMaker(
+    "mailkit LMTP",
+    "mailkit.tap.lmtp",
+    "LMTP server to which other mail servers deliver.",
+    "mailkit-lmtp",
 )
 mailkit_submission = ServiceMaker(
     "mailkit submission",
