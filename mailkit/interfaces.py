@@ -36,6 +36,7 @@ from mailkit.model import (
     MessageSummary,
     Outcome,
     Path,
+    Quota,
     Recipient,
     Resolution,
     StoreResult,
@@ -459,3 +460,24 @@ class IDirectoryAdmin(Interface):
 
     def remove_alias(alias: str) -> Awaitable[None]:
         """:raises NoSuchAccount: there is none."""
+
+
+class IQuotaDirectory(Interface):
+    """A directory that limits how much mail an account may have. The store enforces the limits."""
+
+    def get_quota(account: str) -> Awaitable[Quota]:
+        """What the account has and may have, from kept counters: cheap to ask for.
+
+        :raises NoSuchAccount: there is none.
+        """
+
+    def set_quota(
+        account: str | None, max_octets: int | None, max_messages: int | None
+    ) -> Awaitable[None]:
+        """Limit an account. Mail that is there already stays, however much it is.
+
+        :param account: None for all accounts that have no limit of their own.
+        :param max_octets: 0 for no limit, None for that of all accounts.
+        :param max_messages: the same for the number of messages.
+        :raises NoSuchAccount: there is none.
+        """

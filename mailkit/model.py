@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from mailkit._typing import override
-from mailkit.errors import MailError
+from mailkit.errors import MailError, OverQuota
 from mailkit.spool import Spool
 
 #: Flags of a message: system flags in their canonical case (``\\Seen``), keywords as first spelt.
@@ -365,6 +365,33 @@ class Login(NamedTuple):
     account: str
     #: In PHC string format; None for one who has no password.
     password_hash: str | None
+
+
+class Quota(NamedTuple):
+    """How much mail an account has, and may have (RFC 9208 section 5: STORAGE and MESSAGE)."""
+
+    #: Octets and number of the messages in all mailboxes; a copy counts as a message.
+    octets: int
+    messages: int
+    #: The limits; None for none.
+    max_octets: int | None = None
+    max_messages: int | None = None
+
+    def check(self, octets: int, messages: int = 1) -> None:
+        """Whether so much more fits.
+
+        :raises OverQuota: it does not.
+        """
+        octets_left = None if self.max_octets is None else self.max_octets - self.octets
+        messages_left = None if self.max_messages is None else self.max_messages - self.messages
+        if (octets_left is not None and octets_left <= 0) or (
+            messages_left is not None and messages_left <= 0
+        ):
+            raise OverQuota
+        if (octets_left is not None and octets_left < octets) or (
+            messages_left is not None and messages_left < messages
+        ):
+            raise OverQuota("There is not enough room left in the mailbox")
 
 
 class Resolution(NamedTuple):

@@ -29,6 +29,7 @@ from mailkit.interfaces import (
     IMailAccount,
     IMailboxAdmin,
     IMailStore,
+    IQuotaDirectory,
 )
 from mailkit.model import (
     INBOX,
@@ -37,6 +38,7 @@ from mailkit.model import (
     LocalResult,
     MailboxInfo,
     Path,
+    Quota,
     Resolution,
 )
 from mailkit.spool import Spool
@@ -62,6 +64,8 @@ class MemoryAccount:
     def __init__(self, store: MemoryStore, name: str, password_hash: str | None = None) -> None:
         self.name = name
         self.password_hash = password_hash
+        #: Octets and messages that it may have; 0 for no limit, None for that of all accounts.
+        self.limits: tuple[int | None, int | None] = None, None
         self._store = store
         self._mailboxes: dict[str, MemoryMailbox] = {}
         self._subscriptions: set[str] = set()
@@ -84,6 +88,19 @@ class MemoryAccount:
     def new_content(self, spool: Spool) -> Content:
         """The octets of a spool, with an identifier of their own."""
         return self._store.new_content(spool)
+
+    def quota(self) -> Quota:
+        """What there is in all mailboxes, and what there may be."""
+        mailboxes = self._mailboxes.values()
+        limits = [
+            (default if own is None else own) or None
+            for own, default in zip(self.limits, self._store.default_limits, strict=True)
+        ]
+        return Quota(
+            sum(mailbox.size for mailbox in mailboxes),
+            sum(mailbox.messages for mailbox in mailboxes),
+            *limits,
+        )
 
     def is_subscribed(self, name: str) -> bool:
         return name in self._subscriptions
@@ -188,7 +205,7 @@ class MemoryAccount:
         self._mailboxes.clear()
 
 
-@implementer(IMailStore, IDirectory, IDirectoryAdmin)
+@implementer(IMailStore, IDirectory, IDirectoryAdmin, IQuotaDirectory)
 class MemoryStore:
     """Accounts, their mail and the directory, all in memory.
 
@@ -203,6 +220,8 @@ class MemoryStore:
         self._accounts: dict[str, MemoryAccount] = {}
         self._domains: set[str] = set()
         self._aliases: dict[str, list[str]] = {}
+        #: Limits of accounts that have none of their own.
+        self.default_limits: tuple[int | None, int | None] = None, None
 
     def now(self) -> int:
         """Seconds since the epoch."""
@@ -329,6 +348,19 @@ class MemoryStore:
     async def remove_alias(self, alias: str) -> None:
         if self._aliases.pop(addresses.canonical_alias(alias), None) is None:
             raise NoSuchAccount("No such alias")
+
+    # IQuotaDirectory
+
+    async def get_quota(self, account: str) -> Quota:
+        return (await self.open_account(account)).quota()
+
+    async def set_quota(
+        self, account: str | None, max_octets: int | None, max_messages: int | None
+    ) -> None:
+        if account is None:
+            self.default_limits = max_octets, max_messages
+        else:
+            self._account(account).limits = max_octets, max_messages
 
     def _account(self, name: str) -> MemoryAccount:
         """The account that an administrator means."""

@@ -127,6 +127,16 @@ class MemoryMailbox:
         self._watchers: dict[object, Callable[[], None]] = {}
         self._deleted = False
 
+    @property
+    def messages(self) -> int:
+        """How many there are."""
+        return len(self._infos)
+
+    @property
+    def size(self) -> int:
+        """Octets of all messages."""
+        return self._size
+
     # Reading.
 
     async def get_info(self) -> MailboxInfo:
@@ -210,12 +220,19 @@ class MemoryMailbox:
         ]
         return AppendResult(self.uid_validity, self.add(new))
 
-    def add(self, messages: Sequence[tuple[Content, Flags, int | None]]) -> list[int]:
+    def add(
+        self, messages: Sequence[tuple[Content, Flags, int | None]], moved: bool = False
+    ) -> list[int]:
         """Add content with flags and internal date (None for now).
 
+        :param moved: the account has them already, in another mailbox.
         :returns: the new UIDs.
+        :raises OverQuota: there is no room for them.
         """
         self._check()
+        if messages and not moved:
+            octets = sum(len(content.octets) for content, _, _ in messages)
+            self._account.quota().check(octets, len(messages))
         flags = self._canonical_flags([flags for _, flags, _ in messages])
         if not messages:
             return []
@@ -299,6 +316,9 @@ class MemoryMailbox:
         return found
 
     async def copy_messages(self, uids: Sequence[int], destination: str) -> CopyResult:
+        return self._copy(uids, destination)
+
+    def _copy(self, uids: Sequence[int], destination: str, moved: bool = False) -> CopyResult:
         self._check()
         target = self._account.find_mailbox(destination)
         found = [uid for uid in uids if uid in self._infos]
@@ -306,12 +326,13 @@ class MemoryMailbox:
             [
                 (self._contents[uid], self._infos[uid].flags, self._infos[uid].internal_date)
                 for uid in found
-            ]
+            ],
+            moved,
         )
         return CopyResult(target.uid_validity, found, new)
 
     async def move_messages(self, uids: Sequence[int], destination: str) -> CopyResult:
-        result = await self.copy_messages(uids, destination)
+        result = self._copy(uids, destination, moved=True)
         self.remove(result.source_uids)
         return result
 

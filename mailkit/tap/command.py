@@ -18,6 +18,7 @@ from mailkit import __version__
 from mailkit.errors import MailError
 from mailkit.tap.errors import SettingError
 from mailkit.tap.stores import DEFAULT_STORE, STORE_VARIABLE, open_store, sqlite_directory
+from mailkit.tap.values import parse_count, parse_size
 
 #: Octets of a password, as protocols take them.
 MAX_PASSWORD = 4096
@@ -133,6 +134,58 @@ def remove_account(store: str, address: str, yes: bool) -> None:
         click.echo(f"Removed {name}.")
 
     _administer(store, work, about=address)
+
+
+@account.command("quota")
+@click.argument("address", required=False)
+@click.option("--default", "everybody", is_flag=True, help="Set limits for all other accounts.")
+@click.option("--storage", metavar="SIZE", help="What mail may take: 5G, or none for no limit.")
+@click.option("--messages", metavar="N", help="How many messages there may be, or none.")
+@click.pass_obj
+def quota(
+    store: str, address: str | None, everybody: bool, storage: str | None, messages: str | None
+) -> None:
+    """Show or set how much mail the account ADDRESS may have.
+
+    With SIZE or N the other limit goes back to that of --default unless it is given too.
+    """
+    if (address is None) is not everybody:
+        raise click.UsageError("give an ADDRESS, or --default for the accounts without own limits")
+    max_octets = _limit("--storage", storage, parse_size)
+    max_messages = _limit("--messages", messages, parse_count)
+
+    async def work(directory: Any) -> None:
+        from mailkit.interfaces import IQuotaDirectory
+
+        if not IQuotaDirectory.providedBy(directory):
+            raise SettingError(f"{store} has no quotas")
+        name = None if address is None else await _find(directory, address)
+        if storage is not None or messages is not None:
+            await directory.set_quota(
+                account=name, max_octets=max_octets, max_messages=max_messages
+            )
+        elif everybody:
+            raise click.UsageError("--default needs --storage or --messages")
+        for account in [name] if name else []:
+            found = await directory.get_quota(account=account)
+            click.echo(f"storage: {found.octets} octets of {_or_none(found.max_octets)}")
+            click.echo(f"messages: {found.messages} of {_or_none(found.max_messages)}")
+
+    _administer(store, work, about=address or "")
+
+
+def _limit(option: str, text: str | None, parse: Callable[[str], int]) -> int | None:
+    """What ``set_quota`` takes: 0 for ``none``, None for what was not given."""
+    if text is None:
+        return None
+    try:
+        return 0 if text == "none" else parse(text)
+    except SettingError as error:
+        raise click.BadParameter(str(error), param_hint=option) from error
+
+
+def _or_none(limit: int | None) -> str:
+    return "no limit" if limit is None else str(limit)
 
 
 async def _find(directory: Any, address: str) -> str:

@@ -23,36 +23,13 @@ from mailkit.tap.extensions import parse_switches
 from mailkit.tap.services import IMPLICIT_TLS, Limits, MailService, parse_endpoint
 from mailkit.tap.stores import DEFAULT_STORE, STORE_VARIABLE, default_store, parse_store
 from mailkit.tap.tls import parse_tls, server_context
+from mailkit.tap.values import parse_count, parse_size
 
 #: ``--auth store``: the store's own accounts, beside other checkers.
 STORE_AUTH = "store"
 
-_SIZE = re.compile(r"(\d{1,15})\s*([kKmMgG]?)(?:i?[bB])?\Z")
 # Also an address literal, for machines without a name.
 _HOSTNAME = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Za-z:.]+\])\Z")
-_UNITS = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
-
-
-def parse_size(text: str) -> int:
-    """Octets from ``26214400``, ``25M`` or ``1G``.
-
-    :raises SettingError: it is no size.
-    """
-    match = _SIZE.match(text.strip())
-    size = int(match[1]) * _UNITS[match[2].lower()] if match else 0
-    if size <= 0:
-        raise SettingError(f"{text!r} is no size: write 25M, or a number of octets")
-    return size
-
-
-def parse_count(text: str) -> int:
-    """A number above zero.
-
-    :raises SettingError: it is none.
-    """
-    if not (text.isascii() and text.isdigit() and 0 < int(text) < 2**31):
-        raise SettingError(f"{text!r} is no number above 0")
-    return int(text)
 
 
 _LIMITS: dict[str, Callable[[str], int]] = {

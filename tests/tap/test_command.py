@@ -134,6 +134,31 @@ class AccountTests(CommandTestCase):
         self.assertEqual(self.succeed("account", "list"), "")
 
 
+class QuotaTests(CommandTestCase):
+    """``mailkit account quota``."""
+
+    def test_show_and_set(self) -> None:
+        self.add()
+        shown = self.succeed("account", "quota", ANN)
+        self.assertEqual(shown, "storage: 0 octets of no limit\nmessages: 0 of no limit\n")
+        self.succeed("account", "quota", "--default", "--storage", "2G", "--messages", "100")
+        shown = self.succeed("account", "quota", "ann")
+        self.assertEqual(shown, f"storage: 0 octets of {2 * 1024**3}\nmessages: 0 of 100\n")
+        shown = self.succeed("account", "quota", ANN, "--storage", "none")
+        self.assertEqual(shown, "storage: 0 octets of no limit\nmessages: 0 of 100\n")
+
+    def test_what_is_refused(self) -> None:
+        self.add()
+        quota = "account", "quota"
+        self.refuse(*quota, "eve@example.org", "--messages", "5", wanted="no such account")
+        self.refuse(*quota, ANN, "--storage", "much", wanted="--storage", code=2)
+        self.refuse(*quota, ANN, "--storage", "99999999999999G", wanted="--storage", code=2)
+        self.refuse(*quota, ANN, "--messages", "-1", wanted="--messages", code=2)
+        self.refuse(*quota, wanted="ADDRESS", code=2)
+        self.refuse(*quota, ANN, "--default", wanted="ADDRESS", code=2)
+        self.refuse(*quota, "--default", wanted="--default needs", code=2)
+
+
 class AliasAndDomainTests(CommandTestCase):
     """``mailkit alias`` and ``mailkit domain``."""
 

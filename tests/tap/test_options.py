@@ -16,9 +16,10 @@ from mailkit.smtp.protocol import SMTPFactory
 from mailkit.tap import imap, lmtp, mail, pop3, smtp, submission
 from mailkit.tap.errors import SettingError
 from mailkit.tap.extensions import parse_switches
-from mailkit.tap.options import MailOptions, parse_count, parse_size
+from mailkit.tap.options import MailOptions
 from mailkit.tap.services import PORT_NAMES, MailService
 from mailkit.tap.tls import self_signed
+from mailkit.tap.values import parse_count, parse_size
 
 ENDPOINT = "tcp:0:interface=127.0.0.1"
 COMMANDS = (smtp, lmtp, submission, pop3, imap)

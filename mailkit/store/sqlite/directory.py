@@ -22,15 +22,18 @@ from mailkit.errors import (
     PermissionDenied,
     StoreUnavailable,
 )
-from mailkit.interfaces import IDirectoryAdmin, ILoginDirectory
-from mailkit.model import NEW_ACCOUNT_MAILBOXES, Login, Path, Resolution
+from mailkit.interfaces import IDirectoryAdmin, ILoginDirectory, IQuotaDirectory
+from mailkit.model import NEW_ACCOUNT_MAILBOXES, Login, Path, Quota, Resolution
 from mailkit.store import addresses
 from mailkit.store.sqlite.journal import Note
 from mailkit.store.sqlite.mailboxes import insert_mailbox, mailbox_note
 from mailkit.store.sqlite.recovery import refuse_missing_index
+from mailkit.store.sqlite.rows import QUOTA_LIMITS, USAGE
 from mailkit.store.sqlite.schema import open_index
 from mailkit.store.sqlite.transaction import Transaction
 from mailkit.store.sqlite.writer import Operation
+
+_QUOTA = f"SELECT id, {QUOTA_LIMITS} FROM account WHERE name = ?"
 
 #: A change of the directory: gets the connection, in a transaction, and the time; gives what the
 #: journal is to know.
@@ -192,6 +195,27 @@ def set_password_hash(
     return []
 
 
+def set_quota(
+    account: str | None,
+    max_octets: int | None,
+    max_messages: int | None,
+    connection: sqlite3.Connection,
+    now: int,
+) -> list[Note]:
+    if account is None:
+        connection.executemany(
+            "INSERT OR REPLACE INTO setting VALUES (?, ?)",
+            [("max_octets", max_octets), ("max_messages", max_messages)],
+        )
+    else:
+        account_id, _ = _find_account(connection, account)
+        connection.execute(
+            "UPDATE account SET max_octets = ?, max_messages = ? WHERE id = ?",
+            (max_octets, max_messages, account_id),
+        )
+    return []
+
+
 def add_alias(
     alias: str, targets: Sequence[str], connection: sqlite3.Connection, now: int
 ) -> list[Note]:
@@ -234,7 +258,7 @@ class ChangeDirectory(Operation[None]):
 
 
 class DirectoryBase:
-    """All of ``ILoginDirectory`` and ``IDirectoryAdmin``, given a connection and a way to change."""
+    """All of the directory's contracts, given a connection and a way to change."""
 
     separator = "+"
 
@@ -289,6 +313,18 @@ class DirectoryBase:
     async def set_password_hash(self, account: str, password_hash: str | None) -> None:
         await self.apply(partial(set_password_hash, account, password_hash))
 
+    async def get_quota(self, account: str) -> Quota:
+        row = self.connection().execute(_QUOTA, (account,)).fetchone()
+        if row is None:
+            raise NoSuchAccount
+        account_id, *limits = row
+        return Quota(*self.connection().execute(USAGE, (account_id,)).fetchone(), *limits)
+
+    async def set_quota(
+        self, account: str | None, max_octets: int | None, max_messages: int | None
+    ) -> None:
+        await self.apply(partial(set_quota, account, max_octets, max_messages))
+
     async def list_aliases(self) -> Sequence[tuple[str, Sequence[str]]]:
         rows = self.connection().execute("SELECT address, targets FROM alias ORDER BY address")
         return [(address, tuple(json.loads(targets))) for address, targets in rows.fetchall()]
@@ -300,7 +336,7 @@ class DirectoryBase:
         await self.apply(partial(remove_alias, alias))
 
 
-@implementer(ILoginDirectory, IDirectoryAdmin)
+@implementer(ILoginDirectory, IDirectoryAdmin, IQuotaDirectory)
 class SQLiteDirectory(DirectoryBase):
     """The directory of a store for an administrator's command, beside a server or without one.
 

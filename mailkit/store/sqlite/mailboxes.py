@@ -143,6 +143,7 @@ class _Names:
         self.tx.connection.execute("INSERT INTO doomed_mailbox VALUES (?)", (mailbox_id,))
         self.tx.connection.execute("DELETE FROM mailbox WHERE id = ?", (mailbox_id,))
         self.tx.note(["no-mailbox", mailbox_id])
+        self.account.usage = None
         self.tx.touched.add(mailbox_id)
 
     def rename(self, name: str, new_name: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Sequence
 
 from mailkit._typing import override
@@ -19,7 +20,7 @@ from mailkit.model import (
 from mailkit.store.naming import canonical_name
 from mailkit.store.sqlite.flags import SEEN_BIT, SYSTEM_MASK
 from mailkit.store.sqlite.journal import format_uids, to_ranges
-from mailkit.store.sqlite.rows import Selection, condition, select_rows, to_infos
+from mailkit.store.sqlite.rows import Row, Selection, condition, select_rows, to_infos
 from mailkit.store.sqlite.states import MailboxState
 from mailkit.store.sqlite.transaction import Content, Target, Transaction
 from mailkit.store.sqlite.writer import Operation
@@ -52,15 +53,19 @@ class Deliver(Operation[Sequence[LocalResult]]):
         states = tx.states
         results: list[LocalResult | None] = []
         targets: list[Target] = []
+        copies: Counter[int] = Counter()
         for delivery in self._deliveries:
             try:
                 account = states.account(delivery.account)
                 mailbox = states.delivery_mailbox(account, canonical_name(delivery.mailbox))
                 tx.check_room(mailbox, len(self._deliveries))
+                count = copies[account.id] + 1
+                tx.check_quota(account, count * self._content.size, count)
                 flags = states.encode(account, delivery.flags) if delivery.flags else 0
             except MailError as error:
                 results.append(LocalResult(error=error))
             else:
+                copies[account.id] = count
                 results.append(None)
                 targets.append(Target(mailbox, flags, tx.now))
         if not targets:
@@ -96,6 +101,8 @@ class Append(Operation[AppendResult]):
     def run(self, tx: Transaction) -> AppendResult:
         mailbox = tx.states.mailbox_by_id(self._mailbox_id)
         tx.check_room(mailbox, len(self._messages))
+        octets = sum(content.size for content, _, _ in self._messages)
+        tx.check_quota(mailbox.account, octets, len(self._messages))
         encoded = [tx.states.encode(mailbox.account, flags) for _, flags, _ in self._messages]
         uids = [
             tx.add_message(content, [Target(mailbox, flags, tx.now if date is None else date)])[0]
@@ -208,6 +215,14 @@ class StoreFlags(Operation[StoreResult]):
         tx.note(["flags", mailbox.id, modseq, changes])
 
 
+def _unseen(rows: Sequence[Row]) -> int:
+    return sum(not row[1] & SEEN_BIT for row in rows)
+
+
+def _octets(rows: Sequence[Row]) -> int:
+    return sum(row[3] for row in rows)
+
+
 def _remove(tx: Transaction, mailbox: MailboxState, selection: Selection, unref: bool) -> None:
     """Take rows out of a mailbox.
 
@@ -216,9 +231,7 @@ def _remove(tx: Transaction, mailbox: MailboxState, selection: Selection, unref:
     rows = selection.rows
     uids = [row[0] for row in rows]
     modseq = tx.next_modseq(mailbox)
-    mailbox.messages -= len(rows)
-    mailbox.size -= sum(row[3] for row in rows)
-    mailbox.unseen -= sum(not row[1] & SEEN_BIT for row in rows)
+    mailbox.count(-len(rows), -_unseen(rows), -_octets(rows))
     where, values = condition(uids, selection.is_range)
     if unref:
         tx.connection.execute(
@@ -278,6 +291,8 @@ class Copy(Operation[CopyResult]):
         if not selection.rows:
             return CopyResult(target.uid_validity, [], [])
         tx.check_room(target, len(selection.rows))
+        if not self._move:
+            tx.check_quota(target.account, _octets(selection.rows), len(selection.rows))
         return copy_rows(tx, source, target, selection, self._move)
 
 
@@ -309,9 +324,7 @@ def copy_rows(
             (target.id, first),
         )
     target.uid_next += len(rows)
-    target.messages += len(rows)
-    target.size += sum(row[3] for row in rows)
-    target.unseen += sum(not row[1] & SEEN_BIT for row in rows)
+    target.count(len(rows), _unseen(rows), _octets(rows))
     tx.note(
         [
             "put",

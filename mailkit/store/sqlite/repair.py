@@ -31,7 +31,7 @@ from mailkit.store.sqlite.snapshot import copy_tables, list_snapshots, snapshot_
 # Tables of a damaged index that are worth reading on their own: (table, columns).
 _SALVAGED = (
     ("domain", "name"),
-    ("account", "name, password_hash"),
+    ("account", "name, password_hash, max_octets, max_messages"),
     ("alias", "address, targets"),
 )
 
@@ -163,9 +163,10 @@ def _salvage(connection: sqlite3.Connection, path: str, report: RepairReport) ->
             report.lines.append(f"Nothing can be read of the old index's table {table}")
             continue
         marks = ", ".join("?" * len(names))
+        changes = ", ".join(f"{name} = excluded.{name}" for name in names[1:])
         update = (
-            f" ON CONFLICT ({names[0]}) DO UPDATE SET {names[1]} = excluded.{names[1]}"
-            if len(names) > 1
+            f" ON CONFLICT ({names[0]}) DO UPDATE SET {changes}"
+            if changes
             else " ON CONFLICT DO NOTHING"
         )
         connection.executemany(f"INSERT INTO {table} ({columns}) VALUES ({marks}){update}", rows)

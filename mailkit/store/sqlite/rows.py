@@ -24,6 +24,14 @@ _IN_LIST = (
     " WHERE mailbox_id = ? AND uid IN (SELECT value FROM json_each(?)) ORDER BY uid"
 )
 
+#: What is selected for the limits of accounts; NULL for none.
+QUOTA_LIMITS = ", ".join(
+    f"nullif(ifnull({name}, (SELECT value FROM setting WHERE name = '{name}')), 0)"
+    for name in ("max_octets", "max_messages")
+)
+#: Octets and number of an account's messages.
+USAGE = "SELECT ifnull(sum(size), 0), ifnull(sum(messages), 0) FROM mailbox WHERE account_id = ?"
+
 
 class Selection(NamedTuple):
     """Rows of one mailbox by ascending UID."""

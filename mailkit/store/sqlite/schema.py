@@ -142,8 +142,14 @@ DROP TABLE old_summary;
 CREATE INDEX summary_unfinished ON summary (body_id) WHERE body_structure IS NULL;
 """
 
+# 0 for no limit, NULL for that of all accounts, which is a setting.
+_STEP_4 = """
+ALTER TABLE account ADD COLUMN max_octets INTEGER;
+ALTER TABLE account ADD COLUMN max_messages INTEGER;
+"""
+
 #: SQL of each step.
-MIGRATIONS: Sequence[str] = (_STEP_1, _STEP_2, _STEP_3)
+MIGRATIONS: Sequence[str] = (_STEP_1, _STEP_2, _STEP_3, _STEP_4)
 #: What the statements of a step begin with, up to the name of a table or an index.
 _HEADS = (
     "CREATE TABLE ",

@@ -7,6 +7,7 @@ import sqlite3
 from mailkit.errors import LimitExceeded, NoSuchAccount, NoSuchMailbox
 from mailkit.model import INBOX, Flags
 from mailkit.store.sqlite.flags import KEYWORD_SHIFT, FlagSets, join_keywords, split_flags
+from mailkit.store.sqlite.rows import QUOTA_LIMITS
 
 #: Different keywords that the messages of one account may have.
 MAX_KEYWORDS = 1000
@@ -21,12 +22,34 @@ _CACHE_LIMIT = 10_000
 class AccountState:
     """An account's row."""
 
-    __slots__ = ("id", "keyword_octets", "keyword_sets", "keywords", "modseq", "name")
+    __slots__ = (
+        "id",
+        "keyword_octets",
+        "keyword_sets",
+        "keywords",
+        "max_messages",
+        "max_octets",
+        "modseq",
+        "name",
+        "usage",
+    )
 
-    def __init__(self, account_id: int, name: str, modseq: int) -> None:
+    def __init__(
+        self,
+        account_id: int,
+        name: str,
+        modseq: int,
+        max_octets: int | None,
+        max_messages: int | None,
+    ) -> None:
         self.id = account_id
         self.name = name
         self.modseq = modseq
+        #: None for no limit.
+        self.max_octets = max_octets
+        self.max_messages = max_messages
+        #: Octets and number of all messages; None until needed.
+        self.usage: tuple[int, int] | None = None
         #: Lower case to first spelling; None until needed.
         self.keywords: dict[str, str] | None = None
         self.keyword_sets: dict[str, int] = {}
@@ -70,11 +93,20 @@ class MailboxState:
         self.unseen = unseen
         self.size = size
 
+    def count(self, messages: int, unseen: int, octets: int) -> None:
+        """Messages have come, or with negative numbers gone."""
+        self.messages += messages
+        self.unseen += unseen
+        self.size += octets
+        usage = self.account.usage
+        if usage is not None:
+            self.account.usage = usage[0] + octets, usage[1] + messages
+
 
 # An account's modification sequence is the highest of its mailboxes, or of one that was deleted.
-_ACCOUNT = """
+_ACCOUNT = f"""
 SELECT id, name, max(modseq, ifnull(
-    (SELECT max(highest_modseq) FROM mailbox WHERE account_id = account.id), 0))
+    (SELECT max(highest_modseq) FROM mailbox WHERE account_id = account.id), 0)), {QUOTA_LIMITS}
 FROM account WHERE """
 
 _MAILBOX = """
@@ -133,7 +165,7 @@ class States:
             state = self._add_account(row)
         return state
 
-    def _add_account(self, row: tuple[int, str, int]) -> AccountState:
+    def _add_account(self, row: tuple[int, str, int, int | None, int | None]) -> AccountState:
         state = AccountState(*row)
         self._accounts[state.name] = self._accounts_by_id[state.id] = state
         return state

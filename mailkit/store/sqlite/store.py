@@ -29,7 +29,13 @@ from zope.interface import implementer
 
 from mailkit._typing import override
 from mailkit.errors import MailError, StoreUnavailable
-from mailkit.interfaces import IDirectoryAdmin, ILoginDirectory, IMailStore, ISpooling
+from mailkit.interfaces import (
+    IDirectoryAdmin,
+    ILoginDirectory,
+    IMailStore,
+    IQuotaDirectory,
+    ISpooling,
+)
 from mailkit.model import LocalDelivery, LocalResult
 from mailkit.spool import Spool
 from mailkit.store.sqlite.account import SQLiteAccount, new_spool
@@ -41,7 +47,7 @@ from mailkit.store.sqlite.operations import Deliver
 from mailkit.store.sqlite.settings import StoreSettings
 
 
-@implementer(IMailStore, ISpooling, ILoginDirectory, IDirectoryAdmin)
+@implementer(IMailStore, ISpooling, ILoginDirectory, IDirectoryAdmin, IQuotaDirectory)
 class SQLiteStore(DirectoryBase):
     """A store in a directory of this machine, for one process.
 

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from mailkit.errors import MailError
+from mailkit.model import Quota
 from mailkit.store.sqlite.flags import KEYWORD_SHIFT, SEEN_BIT, SYSTEM_MASK
 from mailkit.store.sqlite.journal import Journal, Note
 from mailkit.store.sqlite.log import (
@@ -24,7 +25,8 @@ from mailkit.store.sqlite.log import (
     Location,
     SegmentLog,
 )
-from mailkit.store.sqlite.states import MailboxState, States
+from mailkit.store.sqlite.rows import USAGE
+from mailkit.store.sqlite.states import AccountState, MailboxState, States
 
 #: UIDs end here (RFC 3501 section 9, nz-number).
 MAX_UID = 2**32 - 1
@@ -162,6 +164,16 @@ class Transaction:
         if mailbox.uid_next + count > MAX_UID:
             raise MailError("The mailbox has no message numbers left; make a new one")
 
+    def check_quota(self, account: AccountState, octets: int, messages: int) -> None:
+        """:raises OverQuota: the account may not have that much more."""
+        if account.max_octets is None and account.max_messages is None:
+            return
+        there = account.usage
+        if there is None:
+            self.flush_counters()
+            there = account.usage = self.connection.execute(USAGE, (account.id,)).fetchone()
+        Quota(there[0], there[1], account.max_octets, account.max_messages).check(octets, messages)
+
     def add_message(self, content: Content, targets: Sequence[Target]) -> list[int]:
         """Put one message into mailboxes, its octets once.
 
@@ -175,9 +187,7 @@ class Transaction:
             modseq = self.next_modseq(mailbox)
             uid = mailbox.uid_next
             mailbox.uid_next = uid + 1
-            mailbox.messages += 1
-            mailbox.unseen += not flags & SEEN_BIT
-            mailbox.size += size
+            mailbox.count(1, not flags & SEEN_BIT, size)
             self._messages.rows.append(
                 (mailbox.id, uid, flags, date, size, modseq, modseq, body_id, self.now)
             )

@@ -6,6 +6,7 @@ import os
 import sqlite3
 
 from mailkit.errors import StoreCorrupt, StoreUnavailable
+from mailkit.model import Quota
 from mailkit.store.sqlite import SQLiteDirectory, SQLiteStore
 from mailkit.store.sqlite.schema import INDEX_NAME, MIGRATIONS, migrate, open_index, version_of
 
@@ -40,6 +41,7 @@ class SchemaTests(StoreTestCase):
             kept = store.connection().execute("SELECT * FROM summary").fetchall()
             self.assertEqual(kept, [(99, b"\1", b"\2", b"\3")] if version >= 2 else [])
             self.assertEqual(await store.get_password_hash(account=ANN), "x")
+            self.assertEqual(await store.get_quota(account=ANN), Quota(0, 0))
             self.assertEqual(await self.deliver(store, message(1)), [1])
             mailbox = await self.mailbox(store)
             (summary,) = await mailbox.get_summaries(uids=[1], structure=False)

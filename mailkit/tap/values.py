@@ -1,0 +1,32 @@
+"""Values of options and settings, as text."""
+
+from __future__ import annotations
+
+import re
+
+from mailkit.tap.errors import SettingError
+
+_SIZE = re.compile(r"(\d{1,15})\s*([kKmMgG]?)(?:i?[bB])?\Z")
+_UNITS = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
+
+
+def parse_size(text: str) -> int:
+    """Octets from ``26214400``, ``25M`` or ``1G``.
+
+    :raises SettingError: it is no size.
+    """
+    match = _SIZE.match(text.strip())
+    size = int(match[1]) * _UNITS[match[2].lower()] if match else 0
+    if not 0 < size < 2**63:
+        raise SettingError(f"{text!r} is no size: write 25M, or a number of octets")
+    return size
+
+
+def parse_count(text: str) -> int:
+    """A number above zero.
+
+    :raises SettingError: it is none.
+    """
+    if not (text.isascii() and text.isdigit() and 0 < int(text) < 2**31):
+        raise SettingError(f"{text!r} is no number above 0")
+    return int(text)
