@@ -1,4 +1,4 @@
-"""The octets after DATA: decoded, judged and written to a spool as they come."""
+"""The octets after DATA or BDAT: decoded, judged and written to a spool as they come."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from twisted.logger import Logger
 from mailkit.smtp import replies
 from mailkit.smtp.grammar import Reply
 from mailkit.spool import Spool
+from mailkit.wire.chunks import ChunkDecoder
 from mailkit.wire.dotstuff import DotDecoder, has_bare_line_end, normalise_line_ends
 
 _RECEIVED = b"\nreceived:"
@@ -36,8 +37,11 @@ class ContentReader:
         self._max_size = max_size
         self._max_received = max_received
         self._normalise = normalise
-        self._decoder = DotDecoder()
-        self._size = 0
+        self._decoder: DotDecoder | ChunkDecoder = DotDecoder()
+        # Lines need not end with CRLF (RFC 3030 section 3).
+        self._binary = False
+        #: Octets so far.
+        self.size = 0
         self._in_header = True
         self._received = 0
         # As if a line had ended before: the header may be empty, or begin with Received.
@@ -45,13 +49,35 @@ class ContentReader:
 
     @property
     def finished(self) -> bool:
-        """The final dot has been seen."""
+        """The whole message is here."""
         return self._decoder.finished
+
+    @property
+    def complete(self) -> bool:
+        """Nothing more is to be read before the next command."""
+        return self._decoder.complete
+
+    def expect_chunks(self, binary: bool) -> None:
+        """The message comes by BDAT.
+
+        :param binary: it need not be text.
+        """
+        self._decoder = ChunkDecoder()
+        self._binary = binary
+
+    def begin_chunk(self, size: int, last: bool) -> None:
+        """A chunk of so many octets follows."""
+        assert isinstance(self._decoder, ChunkDecoder)
+        self._decoder.begin(size, last)
+        if self.refusal is None and self.size + size > self._max_size:
+            self.refuse(replies.too_large(self._max_size))
+        if not size:
+            self.feed(b"")
 
     def feed(self, data: bytes) -> bytes:
         """Take octets from the client.
 
-        :returns: what follows the final dot.
+        :returns: what follows the final dot, or the chunk.
         """
         content, rest = self._decoder.feed(data)
         if self.refusal is None:
@@ -82,13 +108,13 @@ class ContentReader:
 
     def _take(self, content: bytes) -> None:
         # RFC 5321 section 2.3.8: CR and LF only occur together.
-        if has_bare_line_end(content):
+        if not self._binary and has_bare_line_end(content):
             if not self._normalise:
                 self.refuse(replies.BARE_LINE_END)
                 return
             content = normalise_line_ends(content)
-        self._size += len(content)
-        if self._size > self._max_size:
+        self.size += len(content)
+        if self.size > self._max_size:
             self.refuse(replies.too_large(self._max_size))
             return
         if self._in_header:
@@ -106,3 +132,22 @@ class ContentReader:
         self._before = octets[-_OVERLAP:]
         if self._received > self._max_received:
             self.refuse(replies.MAIL_LOOP)
+
+
+class DiscardedChunk:
+    """A chunk that is of no use: swallowed, and then refused (RFC 3030 section 2)."""
+
+    def __init__(self, size: int, refusal: Reply) -> None:
+        self.refusal = refusal
+        self._left = size
+
+    @property
+    def complete(self) -> bool:
+        """All of it is here."""
+        return not self._left
+
+    def feed(self, data: bytes) -> bytes:
+        """Take octets; gives what follows the chunk."""
+        taken = min(len(data), self._left)
+        self._left -= taken
+        return data[taken:]

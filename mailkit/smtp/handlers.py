@@ -55,6 +55,7 @@ class Command(NamedTuple):
 def helo(connection: SMTPProtocol, argument: bytes) -> None:
     """HELO (RFC 5321 section 4.1.1.1)."""
     name = parse_helo(argument, connection.factory.limits)
+    connection.drop_content()
     connection.session.greet(name, esmtp=False)
     connection.reply(Reply(250, "", f"{connection.factory.hostname} greets {name}"))
 
@@ -62,6 +63,7 @@ def helo(connection: SMTPProtocol, argument: bytes) -> None:
 def ehlo(connection: SMTPProtocol, argument: bytes) -> None:
     """EHLO (RFC 5321 section 4.1.1.1)."""
     name = parse_helo(argument, connection.factory.limits)
+    connection.drop_content()
     connection.session.greet(name, esmtp=True)
     lines = [f"{connection.factory.hostname} greets {name}", *connection.extensions()]
     connection.reply(Reply(250, "", "\n".join(lines)))
@@ -77,6 +79,7 @@ def hello_of_another_protocol(connection: SMTPProtocol, argument: bytes) -> None
 def rset(connection: SMTPProtocol, argument: bytes) -> None:
     """RSET (RFC 5321 section 4.1.1.5)."""
     _no_argument(argument)
+    connection.drop_content()
     connection.session.end()
     connection.write(replies.RESET)
 
@@ -116,7 +119,7 @@ def vrfy(connection: SMTPProtocol, argument: bytes) -> None:
 
 def not_implemented(connection: SMTPProtocol, argument: bytes) -> None:
     """What RFC 5321 section 4.2.4 calls recognized, but not implemented."""
-    raise Refused(502, "5.5.1", "Command not implemented")
+    raise Refused(*COMMAND_NOT_IMPLEMENTED)
 
 
 def http(connection: SMTPProtocol, argument: bytes) -> None:
@@ -250,6 +253,10 @@ async def rcpt(connection: SMTPProtocol, argument: bytes) -> None:
 def data(connection: SMTPProtocol, argument: bytes) -> None:
     """DATA (RFC 5321 section 4.1.1.4): what follows is read by the protocol."""
     _no_argument(argument)
+    envelope = connection.session.envelope
+    if envelope is not None and envelope.body == "BINARYMIME":
+        # RFC 3030 section 3
+        raise Refused(503, "5.5.1", "A BINARYMIME message is sent by BDAT")
     connection.begin_content()
     connection.write(replies.START_CONTENT)
 
@@ -297,6 +304,8 @@ def _not_available(extension: Extension, keyword: str) -> Refused:
         return Refused(*extension.refusal)
     return Refused(555, "5.5.4", f"Parameter not available here: {keyword}")
 
+
+COMMAND_NOT_IMPLEMENTED = Reply(502, "5.5.1", "Command not implemented")
 
 #: What a verb does whose extension is switched off.
 NOT_IMPLEMENTED = Command(ANY, not_implemented, "")

@@ -31,13 +31,13 @@ from mailkit.interfaces import IDeliveryAbilities, IMessageDelivery, ISpooling
 from mailkit.mime.dates import format_date
 from mailkit.model import Ability, ConnectionInfo, Envelope, Outcome
 from mailkit.smtp import handlers, replies
-from mailkit.smtp.content import ContentReader
+from mailkit.smtp.content import ContentReader, DiscardedChunk
 from mailkit.smtp.extensions.extension import Extension
 from mailkit.smtp.extensions.registry import EXTENSIONS, ExtensionSet
 from mailkit.smtp.extensions.settings import DEFAULT_SETTINGS, ExtensionSettings
 from mailkit.smtp.grammar import LIMITS, Limits, Refused, Reply, parse_command
 from mailkit.smtp.handlers import Command
-from mailkit.smtp.state import AUTHENTICATING, CONTENT, Session
+from mailkit.smtp.state import AUTHENTICATING, CHUNKS, CONTENT, Session
 from mailkit.smtp.trace import protocol_keyword, received_field
 from mailkit.spool import Spool
 from mailkit.wire.buffer import LineTooLong
@@ -76,7 +76,9 @@ class SMTPProtocol(CommandConnection):
         self.delivery: IMessageDelivery | None = None
         #: The AUTH exchange under way.
         self.exchange: SASLServer | None = None
-        self._content: ContentReader | None = None
+        # What is being read; and a message while the next of its chunks is awaited.
+        self._content: ContentReader | DiscardedChunk | None = None
+        self._chunks: ContentReader | None = None
         self._delivering: Deferred[list[Reply]] | None = None
         self._client: ConnectionInfo | None = None
 
@@ -140,6 +142,7 @@ class SMTPProtocol(CommandConnection):
 
     def forget_client(self) -> None:
         """Forget what the client said before TLS (RFC 3207 section 4.2)."""
+        self.drop_content()
         self.session.forget()
         self.delivery = self._client = None
         self._end_login()
@@ -149,12 +152,41 @@ class SMTPProtocol(CommandConnection):
 
         :raises Refused: there is no room for it.
         """
+        self._read_as_content(self._make_content())
+
+    def begin_chunk(self, size: int, last: bool) -> None:
+        """Get ready for a chunk of the content of a message.
+
+        :raises Refused: there is no room for it.
+        """
+        content = self._chunks
+        if content is None:
+            content = self._make_content()
+            assert self.session.envelope is not None
+            content.expect_chunks(binary=self.session.envelope.body == "BINARYMIME")
+        content.begin_chunk(size, last)
+        self._chunks = None
+        self._read_as_content(content)
+
+    def discard_chunk(self, size: int, refusal: Reply) -> None:
+        """Read over a chunk and refuse it then, so that replies stay in step."""
+        self._content = DiscardedChunk(size, refusal)
+
+    def drop_content(self) -> None:
+        """Forget what chunks have come of a message."""
+        if self._chunks is not None:
+            self._chunks.spool.close()
+            self._chunks = None
+
+    def _make_content(self) -> ContentReader:
         try:
-            spool = self._new_spool()
+            return self.new_content(self._new_spool())
         except OSError as error:
             self.log.error("cannot make a spool: {error}", error=error)
             raise Refused(*replies.NO_SPACE) from None
-        self._content = self.new_content(spool)
+
+    def _read_as_content(self, content: ContentReader) -> None:
+        self._content = content
         self.session.phase = CONTENT
         self.set_idle_timer()
 
@@ -229,9 +261,10 @@ class SMTPProtocol(CommandConnection):
 
     @override
     def closed(self) -> None:
-        if self._content is not None:
+        self.drop_content()
+        if isinstance(self._content, ContentReader):
             self._content.spool.close()
-            self._content = None
+        self._content = None
         if self._delivering is not None and self._logout is not None:
             # The avatar is still at work.
             logout, self._logout = self._logout, None
@@ -248,14 +281,15 @@ class SMTPProtocol(CommandConnection):
         except LineTooLong:
             return _Event.LINE_TOO_LONG
 
-    def _read_content(self, content: ContentReader) -> _Event | None:
-        if not (octets := self.buffer.take_all()):
-            return None
-        rest = content.feed(octets)
-        if not content.finished:
-            return None
-        if rest:
-            self.buffer.unread(rest)
+    def _read_content(self, content: ContentReader | DiscardedChunk) -> _Event | None:
+        if not content.complete:
+            if not (octets := self.buffer.take_all()):
+                return None
+            rest = content.feed(octets)
+            if not content.complete:
+                return None
+            if rest:
+                self.buffer.unread(rest)
         return _Event.END_OF_CONTENT
 
     @override
@@ -318,7 +352,7 @@ class SMTPProtocol(CommandConnection):
     def _refused(self, verb: bytes, error: Refused | MailError) -> None:
         session, factory = self.session, self.factory
         self.reply(error.reply if isinstance(error, Refused) else replies.for_error(error))
-        if verb in (b"MAIL", b"RCPT", b"DATA"):
+        if verb in (b"MAIL", b"RCPT", b"DATA", b"BDAT"):
             session.refusals += 1
         else:
             session.errors += 1
@@ -338,8 +372,15 @@ class SMTPProtocol(CommandConnection):
 
     def _end_of_content(self) -> Coroutine[Any, Any, None] | None:
         content, self._content = self._content, None
+        assert content is not None
+        if isinstance(content, DiscardedChunk):
+            self._refused(b"BDAT", Refused(*content.refusal))
+            return None
+        if not content.finished:
+            self._end_of_chunk(content)
+            return None
         envelope, delivery = self.session.end(), self.delivery
-        assert content is not None and envelope is not None and delivery is not None
+        assert envelope is not None and delivery is not None
         self.session.messages += 1
         self.session.refusals = self.session.idle_commands = 0
         if content.refusal is not None:
@@ -353,6 +394,14 @@ class SMTPProtocol(CommandConnection):
             self._reply_each(stop.value)
             return None
         return self._wait_for_delivery(delivering, awaited)
+
+    def _end_of_chunk(self, content: ContentReader) -> None:
+        self._chunks = content
+        self.session.phase = CHUNKS
+        if content.refusal is not None:
+            self._refused(b"BDAT", Refused(*content.refusal))
+        else:
+            self.reply(Reply(250, "2.0.0", f"{content.size} octets received"))
 
     async def _wait_for_delivery(
         self, delivering: Coroutine[Any, Any, list[Reply]], awaited: Any

@@ -18,12 +18,17 @@ RECIPIENTS = 8
 CONTENT = 16
 #: After a 334 of AUTH: the line is a response.
 AUTHENTICATING = 32
+#: Between two BDAT of one message.
+CHUNKS = 64
 
 #: Every phase in which commands are read.
-ANY = CONNECTED | GREETED | SENDER | RECIPIENTS
+ANY = CONNECTED | GREETED | SENDER | RECIPIENTS | CHUNKS
 
-_TRANSACTION_OPEN = Reply(503, "5.5.1", "A mail transaction is open; end it with DATA or RSET")
+_TRANSACTION_OPEN = Reply(
+    503, "5.5.1", "A mail transaction is open; end it with DATA, BDAT or RSET"
+)
 _SEND_MAIL = Reply(503, "5.5.1", "Send MAIL first")
+_MORE_CHUNKS = Reply(503, "5.5.1", "A message is being sent by BDAT; end it with LAST or RSET")
 
 
 class Session:
@@ -93,6 +98,8 @@ class Session:
         """Why a command is not legal now."""
         if self.phase == CONNECTED:
             return Reply(503, "5.5.1", f"Send {self.hello} first")
-        if verb == b"DATA" and self.phase == SENDER:
+        if self.phase == CHUNKS:
+            return _MORE_CHUNKS
+        if verb in (b"DATA", b"BDAT") and self.phase == SENDER:
             return self.no_recipients
         return _SEND_MAIL if self.phase == GREETED else _TRANSACTION_OPEN

@@ -36,6 +36,11 @@ class DotDecoder:
         self._skip = 2
         self.finished = False
 
+    @property
+    def complete(self) -> bool:
+        """Nothing more is to be read for now."""
+        return self.finished
+
     def feed(self, data: bytes) -> tuple[bytes, bytes]:
         """Decode a chunk.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, cast
 
 from twisted.cred.checkers import AllowAnonymousAccess, InMemoryUsernamePasswordDatabaseDontUse
@@ -17,18 +17,19 @@ from twisted.python.failure import Failure
 from zope.interface import alsoProvides, implementer
 
 from mailkit.errors import MailError
-from mailkit.interfaces import IMessageDelivery, ISenderPolicy, ISpooling
-from mailkit.model import ConnectionInfo, Envelope, Outcome, Path, Recipient
+from mailkit.interfaces import IDeliveryAbilities, IMessageDelivery, ISenderPolicy, ISpooling
+from mailkit.model import Ability, ConnectionInfo, Envelope, Outcome, Path, Recipient
 from mailkit.smtp.protocol import SMTPFactory, SMTPProtocol
 from mailkit.spool import Spool
 
 
-@implementer(IMessageDelivery, ISpooling, ISenderPolicy)
+@implementer(IMessageDelivery, ISpooling, ISenderPolicy, IDeliveryAbilities)
 class FakeDelivery:
     """Keeps what it gets. ``trouble`` by method name is raised; ``slow`` methods wait."""
 
     def __init__(self, account: str | None = None) -> None:
         self.account = account
+        self.abilities: frozenset[Ability] = frozenset()
         self.received: list[tuple[Envelope, bytes]] = []
         self.trouble: dict[str, Exception] = {}
         #: Errors of recipients, by local part: at RCPT, and after the content.
@@ -123,7 +124,7 @@ def strip_trace(message: bytes) -> bytes:
     return message[position:]
 
 
-@implementer(IRealm)
+@implementer(IRealm, IDeliveryAbilities)
 class FakeRealm:
     """One delivery for anybody, one for each user."""
 
@@ -133,6 +134,10 @@ class FakeRealm:
         self.logins: list[Any] = []
         self.logouts: list[Any] = []
         self.slow: Deferred[None] | None = None
+
+    @property
+    def abilities(self) -> frozenset[Ability]:
+        return self.anonymous.abilities
 
     def requestAvatar(self, avatar_id: Any, mind: Any, *interfaces: Any) -> Deferred[Any]:
         return Deferred.fromCoroutine(self._avatar(avatar_id, mind))
@@ -181,6 +186,7 @@ class Server:
         passwords: dict[str, str] | None = None,
         anonymous: bool = True,
         portal: bool = True,
+        abilities: Iterable[Ability] = (),
         factory_class: type[SMTPFactory] | None = None,
         **settings: Any,
     ) -> None:
@@ -188,6 +194,8 @@ class Server:
         self.clock.advance(1_000_000)
         self.delivery = FakeDelivery()
         self.users = {name: FakeDelivery(f"{name}@example.org") for name in passwords or {}}
+        for delivery in (self.delivery, *self.users.values()):
+            delivery.abilities = frozenset(abilities)
         self.realm = FakeRealm(self.delivery, self.users)
         self.portal = Portal(cast(Any, self.realm))
         if anonymous:

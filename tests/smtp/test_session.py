@@ -38,6 +38,7 @@ class HelloTests(SynchronousTestCase):
                 "250-PIPELINING",
                 "250-SMTPUTF8",
                 "250-ENHANCEDSTATUSCODES",
+                "250-CHUNKING",
                 "250 HELP",
             ],
         )
@@ -117,7 +118,7 @@ class SmallCommandTests(SynchronousTestCase):
             self.assertEqual(Server().say(verb)[0][:9], "502 5.5.1", verb)
 
     def test_unknown(self) -> None:
-        for line in ("", "FOO", "XYZZY a b", "BDAT 10", "RSET1", "123"):
+        for line in ("", "FOO", "XYZZY a b", "BDAT10", "RSET1", "123"):
             self.assertEqual(Server().say(line)[0][:9], "500 5.5.2", line)
 
     def test_any_case_and_trailing_blanks(self) -> None:

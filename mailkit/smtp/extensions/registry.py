@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from mailkit.smtp.extensions import basic
+from mailkit.smtp.extensions import basic, chunking
 from mailkit.smtp.extensions.extension import Extension, MailParameter, RecipientParameter
 from mailkit.smtp.handlers import NOT_IMPLEMENTED, Command
 
@@ -17,6 +17,8 @@ EXTENSIONS: Sequence[Extension] = (
     basic.ENHANCEDSTATUSCODES,
     basic.STARTTLS,
     basic.AUTH,
+    chunking.CHUNKING,
+    chunking.BINARYMIME,
     basic.HELP,
 )
 
