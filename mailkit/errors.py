@@ -30,6 +30,16 @@ class TemporaryFailure(MailError):
     temporary = True
 
 
+class DNSFailure(TemporaryFailure):
+    """The name servers do not tell; what was asked may exist or not."""
+
+    default_text = "The name servers do not answer just now, please try again later"
+
+
+class DNSTimeout(DNSFailure):
+    """No name server has answered in time."""
+
+
 class StoreUnavailable(TemporaryFailure):
     """The store cannot be read or written just now (closed, damaged disk, in use by another process)."""
 

@@ -17,6 +17,7 @@ from typing import BinaryIO
 
 from zope.interface import Attribute, Interface
 
+from mailkit.dns.records import Answer, RecordType
 from mailkit.hooks import HeaderField, MailSession, Result
 from mailkit.model import (
     Ability,
@@ -480,4 +481,17 @@ class IQuotaDirectory(Interface):
         :param max_octets: 0 for no limit, None for that of all accounts.
         :param max_messages: the same for the number of messages.
         :raises NoSuchAccount: there is none.
+        """
+
+
+class IDNSResolver(Interface):
+    """Asks the domain name system. :class:`mailkit.dns.resolver.DNSResolver` is one."""
+
+    def lookup(name: str, type: RecordType) -> Awaitable[Answer]:
+        """The records of one type that a name has, at the end of its aliases.
+
+        :param name: in any case, with A-labels or U-labels, with or without the last dot. What
+            can't be a name is one that does not exist.
+        :raises DNSTimeout: no name server has answered.
+        :raises DNSFailure: they have answered, and do not know (SERVFAIL, REFUSED).
         """

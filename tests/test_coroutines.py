@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.trial.unittest import SynchronousTestCase
 
-from mailkit.coroutines import run
+from mailkit.coroutines import Shared, run
 
 
 class RunTests(SynchronousTestCase):
@@ -61,3 +61,43 @@ class RunTests(SynchronousTestCase):
         result.cancel()
         self.assertEqual(ended, ["cleaned up"])
         self.failureResultOf(result, CancelledError)
+
+
+class SharedTests(SynchronousTestCase):
+    """One coroutine, many who wait for it."""
+
+    def share(self) -> Shared[int]:
+        self.gate: Deferred[int] = Deferred()
+        self.runs = 0
+
+        async def work() -> int:
+            self.runs += 1
+            return await self.gate
+
+        return Shared(work())
+
+    def test_all_get_the_result_before_and_after_it_is_there(self) -> None:
+        shared = self.share()
+        waiting = [Deferred.fromCoroutine(shared.result()) for _ in range(2)]
+        self.assertFalse(shared.done)
+        self.gate.callback(5)
+        self.assertTrue(shared.done)
+        waiting.append(Deferred.fromCoroutine(shared.result()))
+        self.assertEqual([self.successResultOf(each) for each in waiting], [5, 5, 5])
+        self.assertEqual(self.runs, 1)
+
+    def test_all_get_the_exception(self) -> None:
+        shared = self.share()
+        waiting = [Deferred.fromCoroutine(shared.result())]
+        self.gate.errback(ValueError())
+        waiting += [Deferred.fromCoroutine(shared.result()) for _ in range(2)]
+        for each in waiting:
+            self.failureResultOf(each, ValueError)
+
+    def test_giving_up_ends_nothing(self) -> None:
+        shared = self.share()
+        first, second = (Deferred.fromCoroutine(shared.result()) for _ in range(2))
+        first.cancel()
+        self.failureResultOf(first, CancelledError)
+        self.gate.callback(5)
+        self.assertEqual(self.successResultOf(second), 5)

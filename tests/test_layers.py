@@ -31,7 +31,8 @@ class Rule(NamedTuple):
 #: Octets to values, no I/O. Each knows the ones before it.
 WIRE = "mailkit.wire mailkit.wire.*"
 VALUES = (
-    f"mailkit._typing mailkit.errors mailkit.spool mailkit.query mailkit.model mailkit.hooks {WIRE}"
+    "mailkit._typing mailkit.errors mailkit.spool mailkit.query mailkit.model mailkit.hooks"
+    f" mailkit.dns.records {WIRE}"
 )
 MIME = "mailkit.mime mailkit.mime.* mailkit.matching"
 CONTRACTS = f"{VALUES} mailkit.interfaces"
@@ -55,6 +56,12 @@ RULES = (
     Rule(WIRE, f"mailkit._typing mailkit.errors {WIRE}"),
     Rule("mailkit.mime mailkit.mime.*", f"{VALUES} mailkit.mime mailkit.mime.*"),
     Rule("mailkit.matching", f"{VALUES} mailkit.mime mailkit.mime.*"),
+    Rule("mailkit.dns mailkit.dns.records"),
+    Rule(
+        "mailkit.dns.*",
+        f"{CONTRACTS} mailkit.coroutines mailkit.dns.*",
+        "twisted zope.interface",
+    ),
     Rule("mailkit.interfaces", VALUES, "zope.interface"),
     Rule(LOOP_PARTS, others="twisted"),
     Rule("mailkit.connection", f"{CONTRACTS} {LOOP_PARTS}", "twisted zope.interface"),

@@ -14,6 +14,9 @@ from mailkit.smtp.grammar import Reply
 CODES: Mapping[type[MailError], tuple[int, str]] = {
     errors.MailError: (554, "5.0.0"),
     errors.TemporaryFailure: (451, "4.3.0"),
+    # RFC 3463 X.4.3: directory server failure.
+    errors.DNSFailure: (451, "4.4.3"),
+    errors.DNSTimeout: (451, "4.4.3"),
     errors.StoreUnavailable: (451, "4.3.0"),
     errors.StoreFull: (452, "4.3.1"),
     # The message is good and the store may be repaired: the sender ought to keep it.

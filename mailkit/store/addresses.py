@@ -14,6 +14,7 @@ from typing import Protocol
 
 from mailkit.errors import LimitExceeded, MailError, NoSuchRecipient, RelayDenied
 from mailkit.model import Path, Resolution
+from mailkit.wire.domains import canonical_domain
 
 #: Aliases that name aliases: how many in a row are followed.
 MAX_ALIAS_DEPTH = 10
@@ -50,21 +51,6 @@ class AddressBook(Protocol):
 
     def first_account(self) -> Awaitable[str | None]:
         """Name of the account that was made first, or None."""
-
-
-def canonical_domain(domain: str) -> str:
-    """Lower case, with A-labels (``xn--``) for whatever is not ASCII; never fails.
-
-    Plain punycode of the normalised label is what IDNA2008 (RFC 5891) makes of every valid label.
-    The standard library's codec is IDNA2003, which turns ``ß`` into ``ss``: another domain.
-    """
-    if domain.isascii():
-        return domain.lower().removesuffix(".")
-    domain = unicodedata.normalize("NFKC", domain).lower().replace("\u3002", ".").removesuffix(".")
-    return ".".join(
-        label if label.isascii() else "xn--" + label.encode("punycode").decode("ascii")
-        for label in domain.split(".")
-    )
 
 
 def canonical_local_part(local_part: str) -> str:

@@ -52,6 +52,7 @@ from mailkit.store.naming import (
     sort_key,
     validate_name,
 )
+from mailkit.wire.domains import canonical_domain
 
 #: Mailboxes, and subscribed names, of one account.
 MAX_MAILBOXES = 10_000
@@ -306,7 +307,7 @@ class MemoryStore:
         self._domains.add(domain)
 
     async def remove_domain(self, domain: str) -> None:
-        domain = addresses.canonical_domain(domain)
+        domain = canonical_domain(domain)
         if domain not in self._domains:
             raise NoSuchAccount("That domain is not served here")
         if any(name.endswith("@" + domain) for name in (*self._accounts, *self._aliases)):

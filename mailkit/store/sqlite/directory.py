@@ -32,6 +32,7 @@ from mailkit.store.sqlite.rows import QUOTA_LIMITS, USAGE
 from mailkit.store.sqlite.schema import open_index
 from mailkit.store.sqlite.transaction import Transaction
 from mailkit.store.sqlite.writer import Operation
+from mailkit.wire.domains import canonical_domain
 
 _QUOTA = f"SELECT id, {QUOTA_LIMITS} FROM account WHERE name = ?"
 
@@ -135,7 +136,7 @@ def add_domain(domain: str, connection: sqlite3.Connection, now: int) -> list[No
 
 
 def remove_domain(domain: str, connection: sqlite3.Connection, now: int) -> list[Note]:
-    name = addresses.canonical_domain(domain)
+    name = canonical_domain(domain)
     if not _exists(connection, "SELECT 1 FROM domain WHERE name = ?", name):
         raise NoSuchAccount("That domain is not served here")
     if _exists(

@@ -1,0 +1,102 @@
+"""Remembering what a resolver has answered."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Any, NamedTuple
+
+from twisted.internet.interfaces import IReactorTime
+from zope.interface import implementer
+
+from mailkit.coroutines import Shared
+from mailkit.dns.records import Answer, RecordType
+from mailkit.errors import DNSFailure
+from mailkit.interfaces import IDNSResolver
+from mailkit.wire.domains import canonical_domain
+
+_Question = tuple[str, RecordType]
+
+
+class _Entry(NamedTuple):
+    expires: float
+    answer: Answer | DNSFailure
+
+
+@implementer(IDNSResolver)
+class CachingResolver:
+    """Asks another resolver each question once as long as the answer holds.
+
+    Equal questions that are asked at the same time are one. What is asked goes on when those who
+    asked have gone, and is remembered.
+
+    :param max_entries: answers that are kept; those not used for longest go first.
+    :param max_ttl: seconds for which an answer is kept at most.
+    :param max_negative_ttl: the same for the absence of a name or a record (RFC 2308 section 5).
+    :param failure_ttl: seconds for which a question is not asked again that got no answer
+        (RFC 9520 section 3.2).
+    """
+
+    def __init__(
+        self,
+        resolver: IDNSResolver,
+        *,
+        clock: IReactorTime | None = None,
+        max_entries: int = 20_000,
+        max_ttl: float = 86_400.0,
+        max_negative_ttl: float = 3600.0,
+        failure_ttl: float = 30.0,
+    ) -> None:
+        if clock is None:
+            from twisted.internet import reactor
+
+            chosen: Any = reactor
+            clock = chosen
+        self._resolver = resolver
+        self._clock = clock
+        self._max_entries = max_entries
+        self._max_ttl = max_ttl
+        self._max_negative_ttl = max_negative_ttl
+        self._failure_ttl = failure_ttl
+        self._entries: OrderedDict[_Question, _Entry] = OrderedDict()
+        self._asking: dict[_Question, Shared[Answer]] = {}
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    async def lookup(self, name: str, type: RecordType) -> Answer:
+        question = (canonical_domain(name), type)
+        entry = self._entries.get(question)
+        if entry is not None and self._clock.seconds() < entry.expires:
+            self._entries.move_to_end(question)
+            if isinstance(entry.answer, DNSFailure):
+                # Not the same object: each time that it is raised it grows a traceback.
+                raise entry.answer.__class__(entry.answer.text)
+            return entry.answer
+        asking = self._asking.get(question)
+        if asking is None:
+            asking = Shared(self._ask(question))
+            if not asking.done:
+                self._asking[question] = asking
+        return await asking.result()
+
+    async def _ask(self, question: _Question) -> Answer:
+        name, type = question
+        try:
+            answer = await self._resolver.lookup(name=name, type=type)
+        except DNSFailure as error:
+            self._keep(question, error, self._failure_ttl)
+            raise
+        finally:
+            self._asking.pop(question, None)
+        most = self._max_ttl if answer.records else self._max_negative_ttl
+        self._keep(question, answer, min(answer.ttl, most))
+        return answer
+
+    def _keep(self, question: _Question, answer: Answer | DNSFailure, seconds: float) -> None:
+        if seconds <= 0:
+            self._entries.pop(question, None)
+            return
+        self._entries[question] = _Entry(self._clock.seconds() + seconds, answer)
+        self._entries.move_to_end(question)
+        while len(self._entries) > self._max_entries:
+            self._entries.popitem(last=False)
