@@ -80,7 +80,7 @@ class ServerProcess:
             )
         give_up = time.monotonic() + PATIENCE
         for port in self.ports:
-            while not _listens(port):
+            while not listens(port):
                 if self.process.poll() is not None or time.monotonic() > give_up:
                     self.kill()
                     raise AssertionError(f"the server did not start:\n{self.log}")
@@ -110,7 +110,7 @@ class ServerProcess:
 _TWISTD = "import sys; from twisted.scripts.twistd import run; sys.argv[0] = 'twistd'; run()"
 
 
-def _listens(port: int) -> bool:
+def listens(port: int) -> bool:
     try:
         socket.create_connection((HOST, port), 1).close()
     except OSError:
