@@ -400,7 +400,8 @@ class IDirectory(Interface):
         """
 
     def owns_address(account: str, path: Path) -> Awaitable[bool]:
-        """Whether the account may send as that address: its own, a sub-address, an alias."""
+        """Whether the account may send as that address: its own, a sub-address, an alias, or one
+        that was delegated to it (:class:`IDelegateAdmin`)."""
 
     def find_account(login: str) -> Awaitable[str | None]:
         """Canonical account name for what a user typed as user name, or None.
@@ -456,6 +457,9 @@ class IDirectoryAdmin(Interface):
     def add_alias(alias: str, targets: Sequence[str]) -> Awaitable[None]:
         """Send mail for ``alias`` to the targets; ``@example.org`` is the domain's catch-all.
 
+        A target ``@example.org`` of such a catch-all stands for the same local part there: the one
+        domain is an alias of the other.
+
         :raises AccountExists: an account has that address.
         """
 
@@ -482,6 +486,23 @@ class IQuotaDirectory(Interface):
         :param max_messages: the same for the number of messages.
         :raises NoSuchAccount: there is none.
         """
+
+
+class IDelegateAdmin(Interface):
+    """A directory in which accounts may be allowed to send as somebody else."""
+
+    def list_delegates() -> Awaitable[Sequence[tuple[str, str]]]:
+        """Accounts, each with an address as which it may send, sorted."""
+
+    def add_delegate(account: str, address: str) -> Awaitable[None]:
+        """Let an account send as an address, or with ``@example.org`` as all of that domain.
+
+        :raises NoSuchAccount: there is none.
+        :raises AccountExists: it may do so already.
+        """
+
+    def remove_delegate(account: str, address: str) -> Awaitable[None]:
+        """:raises NoSuchAccount: there is no such account, or it has not been allowed that."""
 
 
 class IDNSResolver(Interface):

@@ -348,6 +348,8 @@ class LocalDelivery(NamedTuple):
     account: str
     mailbox: str = INBOX
     flags: Flags = frozenset()
+    #: The mailbox with this special use (RFC 6154), where there is one, goes before ``mailbox``.
+    special_use: str | None = None
 
 
 class LocalResult(NamedTuple):

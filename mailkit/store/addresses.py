@@ -1,7 +1,8 @@
 """Who gets mail for an address: the rules that every directory shares. No I/O of its own.
 
 A local part is tried as it stands, then without its sub-address (RFC 5233), then the domain's
-catch-all gets it; at each step an account goes before an alias. Addresses are kept and looked up in
+catch-all gets it; at each step an account goes before an alias. A catch-all that names another
+domain makes of its own an alias of that one. Addresses are kept and looked up in
 the canonical form that :func:`canonical_address` makes.
 """
 
@@ -27,6 +28,9 @@ MAX_DOMAIN = 255
 #: RFC 5321 section 4.5.1: the one address that works everywhere.
 POSTMASTER = "postmaster"
 
+DELEGATE_EXISTS = "The account may send as that address already"
+NO_DELEGATE = "The account has not been allowed to send as that address"
+
 # What an administrator may write without quotes, and with them (RFC 5321 section 4.1.2).
 _ATOM = r"""[^\s"(),.:;<>@\[\\\]]+"""
 _DOT_STRING = re.compile(rf"{_ATOM}(?:\.{_ATOM})*\Z")
@@ -48,6 +52,9 @@ class AddressBook(Protocol):
 
     def find_alias(self, address: str) -> Awaitable[Sequence[str] | None]:
         """Targets of the alias or the catch-all (``@domain``), or None."""
+
+    def is_delegate(self, account: str, address: str) -> Awaitable[bool]:
+        """Whether the account was allowed to send as that address (or ``@domain``)."""
 
     def first_account(self) -> Awaitable[str | None]:
         """Name of the account that was made first, or None."""
@@ -115,12 +122,19 @@ def canonical_targets(alias: str, targets: Sequence[str]) -> list[str]:
     """Check the targets of a (canonical) alias; one without a domain lies in the alias's own.
 
     Local parts of targets keep their case: the target may be elsewhere, or carry a sub-address.
+    A catch-all may have whole domains (``@example.org``) as targets.
 
     :raises MailError: there is none, or one is not an address, or there are too many.
     """
     found: dict[str, str] = {}
     for target in targets:
         target = target.strip()
+        if target.startswith("@") and alias.startswith("@"):
+            domain = "@" + valid_domain(target[1:])
+            if domain == alias:
+                raise MailError("A domain cannot be an alias of itself")
+            found[domain] = domain
+            continue
         if "@" not in target:
             target = f"{target}@{alias.rpartition('@')[2]}"
         local, domain = _split(target)
@@ -178,8 +192,15 @@ async def owns_address(
     try:
         resolution = await resolve(book, path, separator=separator)
     except MailError:
-        return False
-    return account in resolution.accounts
+        # Nobody's address; but a delegate may send as somebody elsewhere.
+        pass
+    else:
+        if account in resolution.accounts:
+            return True
+    for address, _ in _candidates(path, separator):
+        if await book.is_delegate(account, address):
+            return True
+    return False
 
 
 async def find_account(book: AddressBook, login: str) -> str | None:
@@ -195,6 +216,20 @@ async def login_address(book: AddressBook, login: str) -> str | None:
         return f"{canonical_local_part(local)}@{canonical_domain(domain)}"
     domains = await book.list_domains()
     return f"{canonical_local_part(login)}@{domains[0]}" if len(domains) == 1 else None
+
+
+def _candidates(path: Path, separator: str) -> list[tuple[str, str]]:
+    """What an address is looked up as, each with the detail of the sub-address: as it stands,
+    without the detail, as any of its domain."""
+    local, domain = canonical_local_part(path.local_part), canonical_domain(path.domain)
+    candidates = [(f"{local}@{domain}", "")]
+    if separator:
+        user, _, _ = local.partition(separator)
+        if user and user != local:
+            # In its own case: the detail may name a mailbox.
+            candidates.append((f"{user}@{domain}", path.local_part.partition(separator)[2]))
+    candidates.append((f"@{domain}", ""))
+    return candidates
 
 
 class _Walk:
@@ -245,20 +280,14 @@ class _Walk:
         if not await self.book.is_domain(domain):
             self.remote[address] = Path(path.local_part, domain)
             return (), ""
-        candidates = [(address, "")]
-        if self.separator:
-            user, _, _ = local.partition(self.separator)
-            if user and user != local:
-                # In its own case: the detail may name a mailbox.
-                detail = path.local_part.partition(self.separator)[2]
-                candidates.append((f"{user}@{domain}", detail))
-        candidates.append((f"@{domain}", ""))
-        for candidate, detail in candidates:
+        for candidate, detail in _candidates(path, self.separator):
             if (account := await self.book.find_address(candidate)) is not None:
                 self.accounts.setdefault(account, detail)
                 return (), detail
             if (targets := await self.book.find_alias(candidate)) is not None:
-                return targets, detail
+                # A domain as the target of a catch-all: the same local part there.
+                whole = [f"{path.local_part}{t}" if t.startswith("@") else t for t in targets]
+                return whole, detail
         return (), ""
 
 

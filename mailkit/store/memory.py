@@ -24,6 +24,7 @@ from mailkit.errors import (
     PermissionDenied,
 )
 from mailkit.interfaces import (
+    IDelegateAdmin,
     IDirectory,
     IDirectoryAdmin,
     IMailAccount,
@@ -116,6 +117,18 @@ class MemoryAccount:
             raise NoSuchMailbox
         return mailbox
 
+    def find_delivery_mailbox(self, delivery: LocalDelivery) -> MemoryMailbox:
+        """Where a delivery goes: by special use, by name, or else to INBOX."""
+        if delivery.special_use is not None:
+            for name in sorted(self._mailboxes):
+                mailbox = self._mailboxes[name]
+                if mailbox.selectable and mailbox.special_use == delivery.special_use:
+                    return mailbox
+        try:
+            return self.find_mailbox(delivery.mailbox)
+        except NoSuchMailbox:
+            return self.find_mailbox(INBOX)
+
     # The contracts.
 
     async def list_mailboxes(self) -> Sequence[MailboxInfo]:
@@ -206,7 +219,7 @@ class MemoryAccount:
         self._mailboxes.clear()
 
 
-@implementer(IMailStore, IDirectory, IDirectoryAdmin, IQuotaDirectory)
+@implementer(IMailStore, IDirectory, IDirectoryAdmin, IQuotaDirectory, IDelegateAdmin)
 class MemoryStore:
     """Accounts, their mail and the directory, all in memory.
 
@@ -221,6 +234,7 @@ class MemoryStore:
         self._accounts: dict[str, MemoryAccount] = {}
         self._domains: set[str] = set()
         self._aliases: dict[str, list[str]] = {}
+        self._delegates: set[tuple[str, str]] = set()
         #: Limits of accounts that have none of their own.
         self.default_limits: tuple[int | None, int | None] = None, None
 
@@ -254,10 +268,7 @@ class MemoryStore:
         if account is None:
             return LocalResult(error=NoSuchAccount())
         try:
-            mailbox = account.find_mailbox(delivery.mailbox)
-        except NoSuchMailbox:
-            mailbox = account.find_mailbox(INBOX)
-        try:
+            mailbox = account.find_delivery_mailbox(delivery)
             (uid,) = mailbox.add([(content, delivery.flags, None)])
         except MailError as error:
             return LocalResult(error=error)
@@ -291,6 +302,9 @@ class MemoryStore:
 
     async def find_alias(self, address: str) -> Sequence[str] | None:
         return self._aliases.get(address)
+
+    async def is_delegate(self, account: str, address: str) -> bool:
+        return (account, address) in self._delegates
 
     async def first_account(self) -> str | None:
         return next(iter(self._accounts), None)
@@ -328,6 +342,7 @@ class MemoryStore:
         account = self._account(name)
         del self._accounts[account.name]
         account.forget()
+        self._delegates = {(name, to) for name, to in self._delegates if name != account.name}
         for alias, targets in list(self._aliases.items()):
             if [addresses.canonical_local_part(target) for target in targets] == [account.name]:
                 del self._aliases[alias]
@@ -349,6 +364,23 @@ class MemoryStore:
     async def remove_alias(self, alias: str) -> None:
         if self._aliases.pop(addresses.canonical_alias(alias), None) is None:
             raise NoSuchAccount("No such alias")
+
+    # IDelegateAdmin
+
+    async def list_delegates(self) -> Sequence[tuple[str, str]]:
+        return sorted(self._delegates)
+
+    async def add_delegate(self, account: str, address: str) -> None:
+        entry = self._account(account).name, addresses.canonical_alias(address)
+        if entry in self._delegates:
+            raise AccountExists(addresses.DELEGATE_EXISTS)
+        self._delegates.add(entry)
+
+    async def remove_delegate(self, account: str, address: str) -> None:
+        entry = self._account(account).name, addresses.canonical_alias(address)
+        if entry not in self._delegates:
+            raise NoSuchAccount(addresses.NO_DELEGATE)
+        self._delegates.remove(entry)
 
     # IQuotaDirectory
 

@@ -174,6 +174,61 @@ def quota(
     _administer(store, work, about=address or "")
 
 
+@account.group()
+def delegate() -> None:
+    """Delegates: accounts that may send as somebody else."""
+
+
+@delegate.command("add")
+@click.argument("address", metavar="ACCOUNT")
+@click.argument("other", metavar="ADDRESS")
+@click.pass_obj
+def add_delegate(store: str, address: str, other: str) -> None:
+    """Let ACCOUNT send as ADDRESS too; @example.org stands for all of that domain."""
+
+    async def work(directory: Any) -> None:
+        _check_delegates(store, directory)
+        await directory.add_delegate(account=address, address=other)
+        click.echo(f"{address} may send as {other}.")
+
+    _administer(store, work, about=address)
+
+
+@delegate.command("list")
+@click.pass_obj
+def list_delegates(store: str) -> None:
+    """Show accounts, each with an address as which it may send, one a line."""
+
+    async def work(directory: Any) -> None:
+        _check_delegates(store, directory)
+        for name, other in await directory.list_delegates():
+            click.echo(f"{name} {other}")
+
+    _administer(store, work)
+
+
+@delegate.command("remove")
+@click.argument("address", metavar="ACCOUNT")
+@click.argument("other", metavar="ADDRESS")
+@click.pass_obj
+def remove_delegate(store: str, address: str, other: str) -> None:
+    """Don't let ACCOUNT send as ADDRESS any more."""
+
+    async def work(directory: Any) -> None:
+        _check_delegates(store, directory)
+        await directory.remove_delegate(account=address, address=other)
+        click.echo(f"{address} may not send as {other} any more.")
+
+    _administer(store, work, about=address)
+
+
+def _check_delegates(store: str, directory: Any) -> None:
+    from mailkit.interfaces import IDelegateAdmin
+
+    if not IDelegateAdmin.providedBy(directory):
+        raise SettingError(f"{store} has no delegates")
+
+
 def _limit(option: str, text: str | None, parse: Callable[[str], int]) -> int | None:
     """What ``set_quota`` takes: 0 for ``none``, None for what was not given."""
     if text is None:

@@ -16,6 +16,7 @@ from mailkit.errors import (
 )
 from mailkit.interfaces import (
     ICopyingMailbox,
+    IDelegateAdmin,
     IDirectory,
     IDirectoryAdmin,
     ILoginDirectory,
@@ -68,7 +69,9 @@ class _DirectoryBase(Contract):
         """A directory, checked."""
         directory = await self.make_directory(accounts=accounts, aliases=aliases or {})
         self.check_provides(
-            directory, [IDirectory], [IDirectoryAdmin, ILoginDirectory, IQuotaDirectory]
+            directory,
+            [IDirectory],
+            [IDirectoryAdmin, ILoginDirectory, IQuotaDirectory, IDelegateAdmin],
         )
         return directory
 
@@ -153,6 +156,38 @@ class _ResolutionTests(_DirectoryBase):
         ):
             self.assertEqual(await self.accounts(directory, address), [account])
 
+    async def test_domain_that_is_an_alias_of_another(self) -> None:
+        aliases = {"@example.net": ["@example.org"], "bob@example.net": [ANN]}
+        directory = await self.open_directory(
+            {**ACCOUNTS, "cy@example.net": None}, {**aliases, "team@example.org": [ANN, BOB]}
+        )
+        for address, accounts in (
+            ("Ann@example.net", [ANN]),
+            ("team@Example.NET", [ANN, BOB]),
+            # What is named in the domain itself goes before.
+            ("bob@example.net", [ANN]),
+            ("cy@example.net", ["cy@example.net"]),
+        ):
+            self.assertEqual(await self.accounts(directory, address), accounts)
+        resolution = await self.resolve(directory, "ann+Lists@example.net")
+        self.assertEqual((list(resolution.accounts), resolution.detail), ([ANN], "Lists"))
+        with self.assertRaises(NoSuchRecipient):
+            await self.resolve(directory, "eve@example.net")
+
+    async def test_domains_that_are_aliases_of_each_other(self) -> None:
+        directory = await self.open_directory(
+            {"cy@example.net": None, ANN: None},
+            {"@example.net": ["@example.org"], "@example.org": ["@example.net"]},
+        )
+        self.assertEqual(await self.accounts(directory, "ann@example.net"), [ANN])
+        with self.assertRaises(NoSuchRecipient):
+            await self.resolve(directory, "eve@example.net")
+
+    async def test_domain_that_is_an_alias_of_one_elsewhere(self) -> None:
+        directory = await self.open_directory(aliases={"@example.org": ["@elsewhere.example"]})
+        resolution = await self.resolve(directory, "Eve@example.org")
+        self.assertEqual(list(resolution.remote), [Path("Eve", "elsewhere.example")])
+
     async def test_postmaster_always_gets_mail(self) -> None:
         # RFC 5321 section 4.5.1
         directory = await self.open_directory()
@@ -182,6 +217,65 @@ class _AccountTests(_DirectoryBase):
             self.assertFalse(await self.owns(directory, ANN, address), address)
         self.assertFalse(await self.owns(directory, ANN, ""))
         self.assertFalse(await self.owns(directory, BOB, "team@example.org"))
+
+    async def test_delegates(self) -> None:
+        directory = await self.open_directory({**ACCOUNTS, "cy@example.net": None})
+        admin = self.need(IDelegateAdmin, directory)
+        for account, address in (
+            (ANN, "Boss@Elsewhere.example"),
+            ("Ann@Example.org", BOB),
+            (BOB, "@example.net"),
+        ):
+            await admin.add_delegate(account=account, address=address)
+        self.assertEqual(
+            list(map(tuple, await admin.list_delegates())),
+            [(ANN, BOB), (ANN, "boss@elsewhere.example"), (BOB, "@example.net")],
+        )
+        for account, address in (
+            (ANN, "boss@elsewhere.example"),
+            (ANN, "BOSS+news@ELSEWHERE.example"),
+            (ANN, BOB),
+            (BOB, "cy@example.net"),
+            (BOB, "whoever@example.net"),
+            (BOB, BOB),
+        ):
+            self.assertTrue(await self.owns(directory, account, address), address)
+        for account, address in (
+            (BOB, "boss@elsewhere.example"),
+            (ANN, "other@elsewhere.example"),
+            (ANN, "cy@example.net"),
+            # It is a right to send alone, and holds in one direction.
+            (BOB, ANN),
+        ):
+            self.assertFalse(await self.owns(directory, account, address), address)
+        self.assertEqual(await self.accounts(directory, BOB), [BOB])
+        await admin.remove_delegate(account=ANN, address=BOB)
+        self.assertFalse(await self.owns(directory, ANN, BOB))
+
+    async def test_delegates_that_cannot_be(self) -> None:
+        directory = await self.open_directory()
+        admin = self.need(IDelegateAdmin, directory)
+        await admin.add_delegate(account=ANN, address=BOB)
+        with self.assertRaises(AccountExists):
+            await admin.add_delegate(account=ANN, address="BOB@example.org")
+        for account, address in (("eve@example.org", ANN), (ANN, "eve@example.org"), (BOB, ANN)):
+            with self.assertRaises(NoSuchAccount):
+                await admin.remove_delegate(account=account, address=address)
+        with self.assertRaises(NoSuchAccount):
+            await admin.add_delegate(account="eve@example.org", address=ANN)
+        for address in ("", "bob", "@", "a b@example.org"):
+            with self.assertRaises(MailError):
+                await admin.add_delegate(account=ANN, address=address)
+        self.assertEqual(len(await admin.list_delegates()), 1)
+
+    async def test_delegates_end_with_the_account(self) -> None:
+        directory: Any = await self.open_directory()
+        admin = self.need(IDelegateAdmin, directory)
+        await admin.add_delegate(account=ANN, address=BOB)
+        await self.need(IDirectoryAdmin, directory).remove_account(name=ANN)
+        self.assertEqual(list(await admin.list_delegates()), [])
+        await directory.add_account(name=ANN)
+        self.assertFalse(await self.owns(directory, ANN, BOB))
 
     async def test_login_names(self) -> None:
         directory = await self.open_directory()
@@ -317,6 +411,9 @@ class _AdminTests(_DirectoryBase):
             ("x@example.org", []),
             ("x@example.org", ["not an address"]),
             ("x", [ANN]),
+            ("x@example.org", ["@example.org"]),
+            ("@example.org", ["@example.org"]),
+            ("@example.org", ["@"]),
             # Or mail to all of gmail.com would stay here because of one slip.
             ("x@not-served.example", [ANN]),
         ):

@@ -17,7 +17,7 @@ from mailkit.interfaces import (
     IWatchableMailbox,
     IWritableMailbox,
 )
-from mailkit.model import INBOX, LocalDelivery
+from mailkit.model import INBOX, SEEN, LocalDelivery
 from mailkit.testing.account import AccountContract
 from mailkit.testing.base import read_message, sample_message, spooled
 
@@ -146,6 +146,21 @@ class StoreContract(AccountContract):
         await writable.expunge(uids=[results[0].uid])
         self.assertEqual(await self.inbox_of(store, ANN), [])
         self.assertEqual(await self.inbox_of(store, BOB), [sample_message(1)])
+
+    async def test_mailbox_by_special_use(self) -> None:
+        store = await self.open_store(ANN)
+        account = cast(IMailboxAdmin, self.need(IMailboxAdmin, await store.open_account(name=ANN)))
+        sent = LocalDelivery(ANN, "Sent", frozenset({SEEN}), "\\Sent")
+        await account.rename_mailbox(name="Sent", new_name="Gesendet")
+        await store.deliver(message=spooled(sample_message(1)), deliveries=[sent])
+        await account.delete_mailbox(name="Gesendet")
+        await account.create_mailbox(name="Sent")
+        await store.deliver(message=spooled(sample_message(2)), deliveries=[sent])
+        mailbox = await cast(IMailAccount, account).open_mailbox(name="Sent")
+        (info,) = await mailbox.get_messages(uids=await mailbox.list_uids())
+        self.assertEqual(info.flags, frozenset({SEEN}))
+        self.assertEqual(await read_message(mailbox, info.uid), sample_message(2))
+        self.assertEqual(await self.inbox_of(store, ANN), [])
 
     async def test_delivery_is_watched(self) -> None:
         store = await self.open_store(ANN)

@@ -36,6 +36,9 @@ class Book:
     async def find_alias(self, address: str) -> Sequence[str] | None:
         return self.aliases.get(address)
 
+    async def is_delegate(self, account: str, address: str) -> bool:
+        return False
+
     async def first_account(self) -> str | None:
         return self.accounts[0] if self.accounts else None
 

@@ -159,6 +159,28 @@ class QuotaTests(CommandTestCase):
         self.refuse(*quota, "--default", wanted="--default needs", code=2)
 
 
+class DelegateTests(CommandTestCase):
+    """``mailkit account delegate``."""
+
+    def test_add_list_remove(self) -> None:
+        self.add()
+        for address in ("Boss@example.org", "@example.net"):
+            self.succeed("account", "delegate", "add", ANN, address)
+        shown = f"{ANN} @example.net\n{ANN} boss@example.org\n"
+        self.assertEqual(self.succeed("account", "delegate", "list"), shown)
+        self.succeed("account", "delegate", "remove", ANN, "boss@example.org")
+        self.assertEqual(self.succeed("account", "delegate", "list"), f"{ANN} @example.net\n")
+
+    def test_what_is_refused(self) -> None:
+        self.add()
+        delegate = "account", "delegate"
+        self.refuse(*delegate, "add", "eve@example.org", ANN, wanted="No such account")
+        self.refuse(*delegate, "add", ANN, "boss", wanted="Not a full address")
+        self.refuse(*delegate, "remove", ANN, "x@example.org", wanted="has not been allowed")
+        self.succeed(*delegate, "add", ANN, "x@example.org")
+        self.refuse(*delegate, "add", ANN, "x@example.org", wanted="already")
+
+
 class AliasAndDomainTests(CommandTestCase):
     """``mailkit alias`` and ``mailkit domain``."""
 

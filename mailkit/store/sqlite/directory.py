@@ -22,7 +22,7 @@ from mailkit.errors import (
     PermissionDenied,
     StoreUnavailable,
 )
-from mailkit.interfaces import IDirectoryAdmin, ILoginDirectory, IQuotaDirectory
+from mailkit.interfaces import IDelegateAdmin, IDirectoryAdmin, ILoginDirectory, IQuotaDirectory
 from mailkit.model import NEW_ACCOUNT_MAILBOXES, Login, Path, Quota, Resolution
 from mailkit.store import addresses
 from mailkit.store.sqlite.journal import Note
@@ -35,6 +35,11 @@ from mailkit.store.sqlite.writer import Operation
 from mailkit.wire.domains import canonical_domain
 
 _QUOTA = f"SELECT id, {QUOTA_LIMITS} FROM account WHERE name = ?"
+
+_DELEGATES = (
+    "SELECT a.name, d.address FROM delegate d JOIN account a ON a.id = d.account_id"
+    " ORDER BY a.name, d.address"
+)
 
 #: A change of the directory: gets the connection, in a transaction, and the time; gives what the
 #: journal is to know.
@@ -95,6 +100,13 @@ class AddressTables:
     async def find_alias(self, address: str) -> Sequence[str] | None:
         targets = self.one("SELECT targets FROM alias WHERE address = ?", address)
         return None if targets is None else list(json.loads(targets))
+
+    async def is_delegate(self, account: str, address: str) -> bool:
+        sql = (
+            "SELECT address FROM delegate WHERE address = ?"
+            " AND account_id = (SELECT id FROM account WHERE name = ?)"
+        )
+        return self.one(sql, address, account) is not None
 
     async def first_account(self) -> str | None:
         return self.one("SELECT name FROM account ORDER BY id LIMIT 1")
@@ -177,7 +189,7 @@ def remove_account(account: str, connection: sqlite3.Connection, now: int) -> li
     connection.execute(
         "INSERT INTO doomed_mailbox SELECT id FROM mailbox WHERE account_id = ?", (account_id,)
     )
-    for table in ("mailbox", "subscription", "keyword_set"):
+    for table in ("mailbox", "subscription", "keyword_set", "delegate"):
         connection.execute(f"DELETE FROM {table} WHERE account_id = ?", (account_id,))
     connection.execute("DELETE FROM account WHERE id = ?", (account_id,))
     for alias, targets in connection.execute("SELECT address, targets FROM alias").fetchall():
@@ -236,6 +248,28 @@ def remove_alias(alias: str, connection: sqlite3.Connection, now: int) -> list[N
     if not _exists(connection, "SELECT 1 FROM alias WHERE address = ?", address):
         raise NoSuchAccount("No such alias")
     connection.execute("DELETE FROM alias WHERE address = ?", (address,))
+    return []
+
+
+def add_delegate(
+    account: str, address: str, connection: sqlite3.Connection, now: int
+) -> list[Note]:
+    account_id, _ = _find_account(connection, account)
+    entry = account_id, addresses.canonical_alias(address)
+    added = connection.execute("INSERT OR IGNORE INTO delegate VALUES (?, ?)", entry)
+    if not added.rowcount:
+        raise AccountExists(addresses.DELEGATE_EXISTS)
+    return []
+
+
+def remove_delegate(
+    account: str, address: str, connection: sqlite3.Connection, now: int
+) -> list[Note]:
+    account_id, _ = _find_account(connection, account)
+    entry = account_id, addresses.canonical_alias(address)
+    removed = connection.execute("DELETE FROM delegate WHERE account_id = ? AND address = ?", entry)
+    if not removed.rowcount:
+        raise NoSuchAccount(addresses.NO_DELEGATE)
     return []
 
 
@@ -336,8 +370,17 @@ class DirectoryBase:
     async def remove_alias(self, alias: str) -> None:
         await self.apply(partial(remove_alias, alias))
 
+    async def list_delegates(self) -> Sequence[tuple[str, str]]:
+        return self.connection().execute(_DELEGATES).fetchall()
 
-@implementer(ILoginDirectory, IDirectoryAdmin, IQuotaDirectory)
+    async def add_delegate(self, account: str, address: str) -> None:
+        await self.apply(partial(add_delegate, account, address))
+
+    async def remove_delegate(self, account: str, address: str) -> None:
+        await self.apply(partial(remove_delegate, account, address))
+
+
+@implementer(ILoginDirectory, IDirectoryAdmin, IQuotaDirectory, IDelegateAdmin)
 class SQLiteDirectory(DirectoryBase):
     """The directory of a store for an administrator's command, beside a server or without one.
 

@@ -57,7 +57,9 @@ class Deliver(Operation[Sequence[LocalResult]]):
         for delivery in self._deliveries:
             try:
                 account = states.account(delivery.account)
-                mailbox = states.delivery_mailbox(account, canonical_name(delivery.mailbox))
+                mailbox = states.delivery_mailbox(
+                    account, canonical_name(delivery.mailbox), delivery.special_use
+                )
                 tx.check_room(mailbox, len(self._deliveries))
                 count = copies[account.id] + 1
                 tx.check_quota(account, count * self._content.size, count)

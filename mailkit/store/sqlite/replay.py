@@ -211,7 +211,7 @@ class Replay:
             "SELECT id FROM mailbox WHERE account_id = ?", (account_id,)
         ).fetchall():
             self._apply_no_mailbox(mailbox_id)
-        for table in ("subscription", "keyword_set"):
+        for table in ("subscription", "keyword_set", "delegate"):
             self._db.execute(f"DELETE FROM {table} WHERE account_id = ?", (account_id,))
         self._db.execute("DELETE FROM account WHERE id = ?", (account_id,))
         self._keyword_sets.clear()

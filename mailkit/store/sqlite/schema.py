@@ -148,8 +148,17 @@ ALTER TABLE account ADD COLUMN max_octets INTEGER;
 ALTER TABLE account ADD COLUMN max_messages INTEGER;
 """
 
+# Addresses, or ``@domain``, as which an account may send besides its own.
+_STEP_5 = """
+CREATE TABLE delegate (
+    account_id INTEGER NOT NULL REFERENCES account,
+    address TEXT NOT NULL,
+    PRIMARY KEY (account_id, address)
+) WITHOUT ROWID;
+"""
+
 #: SQL of each step.
-MIGRATIONS: Sequence[str] = (_STEP_1, _STEP_2, _STEP_3, _STEP_4)
+MIGRATIONS: Sequence[str] = (_STEP_1, _STEP_2, _STEP_3, _STEP_4, _STEP_5)
 #: What the statements of a step begin with, up to the name of a table or an index.
 _HEADS = (
     "CREATE TABLE ",

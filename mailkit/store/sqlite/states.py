@@ -191,8 +191,18 @@ class States:
             state = self._add_mailbox(row)
         return state
 
-    def delivery_mailbox(self, account: AccountState, name: str) -> MailboxState:
-        """The mailbox of that name, or else INBOX."""
+    def delivery_mailbox(
+        self, account: AccountState, name: str, special_use: str | None = None
+    ) -> MailboxState:
+        """The mailbox of that special use, or else of that name, or else INBOX."""
+        if special_use is not None:
+            row = self._connection.execute(
+                "SELECT name FROM mailbox WHERE account_id = ? AND special_use = ? AND selectable"
+                " ORDER BY name LIMIT 1",
+                (account.id, special_use),
+            ).fetchone()
+            if row is not None:
+                return self.mailbox(account, row[0])
         try:
             return self.mailbox(account, name)
         except NoSuchMailbox:

@@ -30,6 +30,7 @@ from zope.interface import implementer
 from mailkit._typing import override
 from mailkit.errors import MailError, StoreUnavailable
 from mailkit.interfaces import (
+    IDelegateAdmin,
     IDirectoryAdmin,
     ILoginDirectory,
     IMailStore,
@@ -47,7 +48,9 @@ from mailkit.store.sqlite.operations import Deliver
 from mailkit.store.sqlite.settings import StoreSettings
 
 
-@implementer(IMailStore, ISpooling, ILoginDirectory, IDirectoryAdmin, IQuotaDirectory)
+@implementer(
+    IMailStore, ISpooling, ILoginDirectory, IDirectoryAdmin, IQuotaDirectory, IDelegateAdmin
+)
 class SQLiteStore(DirectoryBase):
     """A store in a directory of this machine, for one process.
 
