@@ -137,7 +137,7 @@ class ContentReader:
 class DiscardedChunk:
     """A chunk that is of no use: swallowed, and then refused (RFC 3030 section 2)."""
 
-    def __init__(self, size: int, refusal: Reply) -> None:
+    def __init__(self, size: int, refusal: Reply | None) -> None:
         self.refusal = refusal
         self._left = size
 

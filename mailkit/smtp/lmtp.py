@@ -75,6 +75,14 @@ class LMTPProtocol(SMTPProtocol):
         return False
 
     @override
+    def discard_chunk(self, size: int, last: bool, refusal: Reply | None) -> None:
+        if last and refusal == self.session.no_recipients:
+            # RFC 2033 section 4.3: BDAT LAST without an accepted RCPT returns zero replies.
+            self.session.refusals += 1
+            refusal = None
+        super().discard_chunk(size, last, refusal)
+
+    @override
     def reply_to_content(self, envelope: Envelope, outcomes: Sequence[Outcome]) -> list[Reply]:
         """RFC 2033 section 4.2: one for each accepted RCPT, in their order."""
         by_path: dict[Path, list[Outcome]] = {}

@@ -168,8 +168,8 @@ class SMTPProtocol(CommandConnection):
         self._chunks = None
         self._read_as_content(content)
 
-    def discard_chunk(self, size: int, refusal: Reply) -> None:
-        """Read over a chunk and refuse it then, so that replies stay in step."""
+    def discard_chunk(self, size: int, last: bool, refusal: Reply | None) -> None:
+        """Read over a chunk and refuse it then, so that replies stay in step; None: no reply."""
         self._content = DiscardedChunk(size, refusal)
 
     def drop_content(self) -> None:
@@ -374,7 +374,8 @@ class SMTPProtocol(CommandConnection):
         content, self._content = self._content, None
         assert content is not None
         if isinstance(content, DiscardedChunk):
-            self._refused(b"BDAT", Refused(*content.refusal))
+            if content.refusal is not None:
+                self._refused(b"BDAT", Refused(*content.refusal))
             return None
         if not content.finished:
             self._end_of_chunk(content)

@@ -195,6 +195,35 @@ class RecipientTests(SynchronousTestCase):
             self.assertEqual(talk(at), whole, at)
 
 
+class ChunkTests(SynchronousTestCase):
+    """RFC 2033 section 4.3."""
+
+    def test_the_last_chunk_gets_a_reply_for_each(self) -> None:
+        server = LMTPServer().greet()
+        server.delivery.failing["full"] = OverQuota()
+        server.say("MAIL FROM:<>", "RCPT TO:<bob@example.org>", "RCPT TO:<full@example.org>")
+        lines = server.send(b"BDAT 4\r\nx\r\nyBDAT 2 LAST\r\n\r\n").decode().splitlines()
+        self.assertEqual([line[:9] for line in lines], ["250 2.0.0", "250 2.0.0", "552 5.2.2"])
+        self.assertEqual(server.delivery.contents, [b"x\r\ny\r\n"])
+
+    def test_what_is_wrong_is_told_for_each(self) -> None:
+        server = LMTPServer(max_size=5).greet()
+        server.say("MAIL FROM:<>", "RCPT TO:<bob@example.org>", "RCPT TO:<eve@example.org>")
+        lines = server.send(b"BDAT 6\r\n1234\r\nBDAT 0 LAST\r\n").decode().splitlines()
+        self.assertEqual([line[:9] for line in lines], ["552 5.3.4"] * 3)
+
+    def test_without_a_recipient_the_last_chunk_gets_none(self) -> None:
+        server = LMTPServer().greet()
+        server.delivery.unknown["gone"] = NoSuchRecipient()
+        answer = server.send(
+            b"MAIL FROM:<>\r\nRCPT TO:<gone@example.org>\r\nBDAT 6 LAST\r\nQUIT\r\nNOOP\r\n"
+        )
+        codes = [line[:3] for line in answer.decode().splitlines()]
+        self.assertEqual(codes, ["250", "550", "250"])
+        # Other chunks are commands like any other.
+        self.assertEqual(server.send(b"BDAT 1\r\nx")[:9], b"503 5.5.1")
+
+
 class UNIXTests(SynchronousTestCase):
     def test_a_peer_without_an_address(self) -> None:
         server = LMTPServer(peer="", max_connections_per_address=1)

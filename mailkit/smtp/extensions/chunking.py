@@ -33,14 +33,13 @@ def bdat(connection: SMTPProtocol, argument: bytes) -> None:
                 return
         connection.begin_chunk(size, last)
     except Refused as refused:
-        connection.discard_chunk(size, refused.reply)
+        connection.discard_chunk(size, last, refused.reply)
 
 
 def bdat_off(connection: SMTPProtocol, argument: bytes) -> None:
     """BDAT where it is switched off: the chunk follows all the same."""
-    size, _ = _parse(argument)
-    refusal = handlers.COMMAND_NOT_IMPLEMENTED
-    connection.discard_chunk(size, refusal)
+    size, last = _parse(argument)
+    connection.discard_chunk(size, last, handlers.COMMAND_NOT_IMPLEMENTED)
 
 
 def _parse(argument: bytes) -> tuple[int, bool]:
