@@ -505,6 +505,27 @@ class IDelegateAdmin(Interface):
         """:raises NoSuchAccount: there is no such account, or it has not been allowed that."""
 
 
+class IKeyValueStore(Interface):
+    """A store that also remembers small things for a time, such as whom greylisting has seen.
+
+    Nothing of it is worth a flush of its own: values are missing after a crash, and when there are
+    too many of their kind.
+    """
+
+    def get_value(kind: str, key: str) -> Awaitable[str | None]:
+        """The value of a key, or None when there is none (any more).
+
+        :param kind: what the values are about; keys of different kinds are apart.
+        """
+
+    def set_value(kind: str, key: str, value: str, seconds: float) -> Awaitable[None]:
+        """Keep a value for so long, instead of the one that the key had; readable on return.
+
+        :param key: some hundred characters at most.
+        :raises StoreUnavailable: it cannot be kept just now.
+        """
+
+
 class IDNSResolver(Interface):
     """Asks the domain name system. :class:`mailkit.dns.resolver.DNSResolver` is one."""
 

@@ -32,7 +32,7 @@ class Rule(NamedTuple):
 WIRE = "mailkit.wire mailkit.wire.*"
 VALUES = (
     "mailkit._typing mailkit.errors mailkit.spool mailkit.query mailkit.model mailkit.hooks"
-    f" mailkit.dns.records {WIRE}"
+    f" mailkit.dns.records mailkit.expiring {WIRE}"
 )
 MIME = "mailkit.mime mailkit.mime.* mailkit.matching"
 CONTRACTS = f"{VALUES} mailkit.interfaces"
@@ -50,7 +50,7 @@ PROTOCOL_PURE = (
 RULES = (
     Rule("mailkit"),
     Rule("mailkit._typing", others="typing_extensions"),
-    Rule("mailkit.errors mailkit.spool mailkit.query", "mailkit._typing"),
+    Rule("mailkit.errors mailkit.spool mailkit.query mailkit.expiring", "mailkit._typing"),
     Rule("mailkit.model", "mailkit._typing mailkit.errors mailkit.spool"),
     Rule("mailkit.hooks", "mailkit._typing mailkit.model mailkit.spool", "typing_extensions"),
     Rule(WIRE, f"mailkit._typing mailkit.errors {WIRE}"),

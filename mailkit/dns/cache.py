@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from typing import Any, NamedTuple
+from typing import Any, cast
 
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
@@ -11,15 +10,11 @@ from zope.interface import implementer
 from mailkit.coroutines import Shared
 from mailkit.dns.records import Answer, RecordType
 from mailkit.errors import DNSFailure
+from mailkit.expiring import ExpiringMap
 from mailkit.interfaces import IDNSResolver
 from mailkit.wire.domains import canonical_domain
 
 _Question = tuple[str, RecordType]
-
-
-class _Entry(NamedTuple):
-    expires: float
-    answer: Answer | DNSFailure
 
 
 @implementer(IDNSResolver)
@@ -49,29 +44,28 @@ class CachingResolver:
         if clock is None:
             from twisted.internet import reactor
 
-            chosen: Any = reactor
-            clock = chosen
+            default: Any = reactor
+            clock = cast(IReactorTime, default)
         self._resolver = resolver
-        self._clock = clock
-        self._max_entries = max_entries
         self._max_ttl = max_ttl
         self._max_negative_ttl = max_negative_ttl
         self._failure_ttl = failure_ttl
-        self._entries: OrderedDict[_Question, _Entry] = OrderedDict()
+        self._answers: ExpiringMap[_Question, Answer | DNSFailure] = ExpiringMap(
+            max_entries, clock.seconds
+        )
         self._asking: dict[_Question, Shared[Answer]] = {}
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return len(self._answers)
 
     async def lookup(self, name: str, type: RecordType) -> Answer:
         question = (canonical_domain(name), type)
-        entry = self._entries.get(question)
-        if entry is not None and self._clock.seconds() < entry.expires:
-            self._entries.move_to_end(question)
-            if isinstance(entry.answer, DNSFailure):
-                # Not the same object: each time that it is raised it grows a traceback.
-                raise entry.answer.__class__(entry.answer.text)
-            return entry.answer
+        answer = self._answers.get(question)
+        if isinstance(answer, DNSFailure):
+            # Not the same object: each time that it is raised it grows a traceback.
+            raise answer.__class__(answer.text)
+        if answer is not None:
+            return answer
         asking = self._asking.get(question)
         if asking is None:
             asking = Shared(self._ask(question))
@@ -84,19 +78,10 @@ class CachingResolver:
         try:
             answer = await self._resolver.lookup(name=name, type=type)
         except DNSFailure as error:
-            self._keep(question, error, self._failure_ttl)
+            self._answers.set(question, error, self._failure_ttl)
             raise
         finally:
             self._asking.pop(question, None)
         most = self._max_ttl if answer.records else self._max_negative_ttl
-        self._keep(question, answer, min(answer.ttl, most))
+        self._answers.set(question, answer, min(answer.ttl, most))
         return answer
-
-    def _keep(self, question: _Question, answer: Answer | DNSFailure, seconds: float) -> None:
-        if seconds <= 0:
-            self._entries.pop(question, None)
-            return
-        self._entries[question] = _Entry(self._clock.seconds() + seconds, answer)
-        self._entries.move_to_end(question)
-        while len(self._entries) > self._max_entries:
-            self._entries.popitem(last=False)

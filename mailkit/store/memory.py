@@ -23,10 +23,12 @@ from mailkit.errors import (
     NoSuchMailbox,
     PermissionDenied,
 )
+from mailkit.expiring import ExpiringMap
 from mailkit.interfaces import (
     IDelegateAdmin,
     IDirectory,
     IDirectoryAdmin,
+    IKeyValueStore,
     IMailAccount,
     IMailboxAdmin,
     IMailStore,
@@ -57,6 +59,8 @@ from mailkit.wire.domains import canonical_domain
 
 #: Mailboxes, and subscribed names, of one account.
 MAX_MAILBOXES = 10_000
+#: Kept values of one kind.
+MAX_VALUES = 200_000
 
 
 @implementer(IMailAccount, IMailboxAdmin)
@@ -219,7 +223,9 @@ class MemoryAccount:
         self._mailboxes.clear()
 
 
-@implementer(IMailStore, IDirectory, IDirectoryAdmin, IQuotaDirectory, IDelegateAdmin)
+@implementer(
+    IMailStore, IDirectory, IDirectoryAdmin, IQuotaDirectory, IDelegateAdmin, IKeyValueStore
+)
 class MemoryStore:
     """Accounts, their mail and the directory, all in memory.
 
@@ -235,6 +241,7 @@ class MemoryStore:
         self._domains: set[str] = set()
         self._aliases: dict[str, list[str]] = {}
         self._delegates: set[tuple[str, str]] = set()
+        self._values: dict[str, ExpiringMap[str, str]] = {}
         #: Limits of accounts that have none of their own.
         self.default_limits: tuple[int | None, int | None] = None, None
 
@@ -394,6 +401,18 @@ class MemoryStore:
             self.default_limits = max_octets, max_messages
         else:
             self._account(account).limits = max_octets, max_messages
+
+    # IKeyValueStore
+
+    async def get_value(self, kind: str, key: str) -> str | None:
+        values = self._values.get(kind)
+        return None if values is None else values.get(key)
+
+    async def set_value(self, kind: str, key: str, value: str, seconds: float) -> None:
+        values = self._values.get(kind)
+        if values is None:
+            values = self._values[kind] = ExpiringMap(MAX_VALUES, self._seconds)
+        values.set(key, value, seconds)
 
     def _account(self, name: str) -> MemoryAccount:
         """The account that an administrator means."""

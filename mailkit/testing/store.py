@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred, gatherResults
 from mailkit._typing import override
 from mailkit.errors import NoSuchAccount
 from mailkit.interfaces import (
+    IKeyValueStore,
     IMailAccount,
     IMailboxAdmin,
     IMailStore,
@@ -38,7 +39,7 @@ class StoreContract(AccountContract):
         """A new store, checked; it is closed by itself."""
         store = await self.make_store(accounts=accounts)
         self.close_later(store.close)
-        self.check_provides(store, [IMailStore], [ISpooling])
+        self.check_provides(store, [IMailStore], [ISpooling, IKeyValueStore])
         return store
 
     @override
@@ -198,3 +199,15 @@ class StoreContract(AccountContract):
         await self.fill(account, INBOX, 1)
         expected = [sample_message(number) for number in (1, 2, 9, 1)]
         self.assertEqual(await self.inbox_of(store, ANN), expected)
+
+    async def test_kept_values(self) -> None:
+        store = cast(IKeyValueStore, self.need(IKeyValueStore, await self.open_store(ANN)))
+        self.assertIsNone(await store.get_value(kind="one", key="a"))
+        await store.set_value(kind="one", key="a", value="1", seconds=3600)
+        await store.set_value(kind="other", key="a", value="2", seconds=3600)
+        await store.set_value(kind="one", key="b", value="3", seconds=0)
+        self.assertEqual(await store.get_value(kind="one", key="a"), "1")
+        self.assertEqual(await store.get_value(kind="other", key="a"), "2")
+        self.assertIsNone(await store.get_value(kind="one", key="b"))
+        await store.set_value(kind="one", key="a", value="\u00e4", seconds=3600)
+        self.assertEqual(await store.get_value(kind="one", key="a"), "\u00e4")

@@ -25,6 +25,7 @@ from mailkit.store.sqlite.settings import StoreSettings
 from mailkit.store.sqlite.states import States
 from mailkit.store.sqlite.summaries import Summaries
 from mailkit.store.sqlite.transaction import Transaction
+from mailkit.store.sqlite.values import Values
 from mailkit.store.sqlite.writer import Operation, Writer
 
 T = TypeVar("T")
@@ -92,6 +93,7 @@ class Core:
         self.writer = Writer(self._transaction, reactor, clock, self._announce)
         self.bodies = BodyFiles(self.log_directory)
         self.summaries = Summaries(self)
+        self.values = Values(self)
         self._pool = ThreadPool(0, _POOL_SIZE, name="mailkit-store")
         self._pool.start()
         self.writer.start()

@@ -157,8 +157,20 @@ CREATE TABLE delegate (
 ) WITHOUT ROWID;
 """
 
+# Whatever greylisting and the like remember; expires in seconds since the epoch.
+_STEP_6 = """
+CREATE TABLE kept_value (
+    kind TEXT NOT NULL,
+    key TEXT NOT NULL,
+    value TEXT NOT NULL,
+    expires INTEGER NOT NULL,
+    PRIMARY KEY (kind, key)
+) WITHOUT ROWID;
+CREATE INDEX kept_value_expires ON kept_value (expires);
+"""
+
 #: SQL of each step.
-MIGRATIONS: Sequence[str] = (_STEP_1, _STEP_2, _STEP_3, _STEP_4, _STEP_5)
+MIGRATIONS: Sequence[str] = (_STEP_1, _STEP_2, _STEP_3, _STEP_4, _STEP_5, _STEP_6)
 #: What the statements of a step begin with, up to the name of a table or an index.
 _HEADS = (
     "CREATE TABLE ",

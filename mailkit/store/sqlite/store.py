@@ -32,6 +32,7 @@ from mailkit.errors import MailError, StoreUnavailable
 from mailkit.interfaces import (
     IDelegateAdmin,
     IDirectoryAdmin,
+    IKeyValueStore,
     ILoginDirectory,
     IMailStore,
     IQuotaDirectory,
@@ -49,7 +50,13 @@ from mailkit.store.sqlite.settings import StoreSettings
 
 
 @implementer(
-    IMailStore, ISpooling, ILoginDirectory, IDirectoryAdmin, IQuotaDirectory, IDelegateAdmin
+    IMailStore,
+    ISpooling,
+    ILoginDirectory,
+    IDirectoryAdmin,
+    IQuotaDirectory,
+    IDelegateAdmin,
+    IKeyValueStore,
 )
 class SQLiteStore(DirectoryBase):
     """A store in a directory of this machine, for one process.
@@ -137,6 +144,14 @@ class SQLiteStore(DirectoryBase):
 
     def new_spool(self) -> Spool:
         return new_spool(self.core)
+
+    # IKeyValueStore
+
+    async def get_value(self, kind: str, key: str) -> str | None:
+        return self.core.values.get(kind, key)
+
+    async def set_value(self, kind: str, key: str, value: str, seconds: float) -> None:
+        await self.core.values.set(kind, key, value, seconds)
 
     # The directory.
 

@@ -48,6 +48,8 @@ class SchemaTests(StoreTestCase):
             self.assertIn(b"Subject: 1", summary.header)
             (summary,) = await mailbox.get_summaries(uids=[1])
             self.assertIn(b'"text" "plain"', summary.body_structure)
+            await store.set_value(kind="k", key="a", value="1", seconds=60)
+            self.assertEqual(await store.get_value(kind="k", key="a"), "1")
             self.assertEqual(version_of(store.connection()), len(MIGRATIONS))
             await self.close_store(store)
             self.check()

@@ -1,0 +1,47 @@
+"""A mapping that forgets: what is old, and what is too much."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class ExpiringMap(Generic[K, V]):
+    """Values that are kept for some seconds each.
+
+    :param max_entries: values that are kept; those not used for longest go first.
+    :param seconds: tells the time.
+    """
+
+    def __init__(self, max_entries: int, seconds: Callable[[], float]) -> None:
+        self._max_entries = max_entries
+        self._seconds = seconds
+        self._entries: OrderedDict[K, tuple[float, V]] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def get(self, key: K) -> V | None:
+        """The value of a key, or None."""
+        entry = self._entries.get(key)
+        if entry is None:
+            return None
+        if self._seconds() >= entry[0]:
+            del self._entries[key]
+            return None
+        self._entries.move_to_end(key)
+        return entry[1]
+
+    def set(self, key: K, value: V, seconds: float) -> None:
+        """Keep a value for so long, instead of the one that the key had."""
+        if seconds <= 0:
+            self._entries.pop(key, None)
+            return
+        self._entries[key] = self._seconds() + seconds, value
+        self._entries.move_to_end(key)
+        while len(self._entries) > self._max_entries:
+            self._entries.popitem(last=False)
