@@ -131,6 +131,36 @@ class NoSuchRecipient(MailError):
     default_text = "No such user here"
 
 
+class DomainAcceptsNoMail(MailError):
+    """The domain of a recipient accepts no mail at all (RFC 7504, RFC 7505)."""
+
+    default_text = "That domain does not accept mail"
+
+
+class SenderAcceptsNoMail(MailError):
+    """The domain of the sender accepts no mail, so no report could reach it (RFC 7505)."""
+
+    default_text = "The domain of the sender does not accept mail"
+
+
+class OwnerChanged(MailError):
+    """The address had another owner at the time that the sender means (RFC 7293)."""
+
+    default_text = "The owner of this mailbox has changed"
+
+
+class OwnerUnknown(MailError):
+    """Nobody recorded since when the address has its owner (RFC 7293)."""
+
+    default_text = "It is not known here since when this address has its owner"
+
+
+class DeliveryTimeExpired(MailError):
+    """The message was to be delivered earlier or not at all (RFC 2852)."""
+
+    default_text = "The time for the delivery of this message is over"
+
+
 class RelayDenied(MailError):
     """Not a domain of ours, and the client may not relay (RFC 3463 X.7.1)."""
 

@@ -230,6 +230,10 @@ class Ability(enum.Enum):
     HOLD = "FUTURERELEASE"
     #: It knows since when addresses have had their owners, or passes ``rrvs`` on (RFC 7293).
     VALID_SINCE = "RRVS"
+    #: It provides ``IQueueStarter`` (RFC 1985).
+    START_QUEUE = "ETRN"
+    #: It provides ``IAddressQueries`` (RFC 5321 section 3.5).
+    QUERIES = "EXPN"
 
 
 class OriginalRecipient(NamedTuple):

@@ -24,8 +24,8 @@ class Limits(NamedTuple):
     """How long the parts of a command may be, in octets unless said otherwise."""
 
     #: A command line with its line end. RFC 5321 section 4.5.3.1.4 asks for 512; the parameters of
-    #: SIZE, BODY, SMTPUTF8 and AUTH add to it (RFC 1870 3, RFC 6152 2, RFC 6531 3.1, RFC 4954 3).
-    line: int = 2048
+    #: extensions add to it, most of all SOLICIT (RFC 3865: 1007) and ORCPT (RFC 3461: 500).
+    line: int = 4096
     #: An AUTH command, or a line of its exchange (RFC 4954 section 4).
     auth_line: int = 12288
     #: RFC 5321 section 4.5.3.1.3, angle brackets included.

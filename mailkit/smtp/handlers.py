@@ -109,14 +109,6 @@ def help_(connection: SMTPProtocol, argument: bytes) -> None:
     connection.reply(Reply(214, "2.0.0", f"Syntax: {command.syntax}"))
 
 
-def vrfy(connection: SMTPProtocol, argument: bytes) -> None:
-    """VRFY (RFC 5321 section 3.5.3 and 7.3): who is here is told to nobody."""
-    if not argument:
-        raise Refused(501, "5.5.4", "Syntax: VRFY address")
-    text = "Cannot VRFY user, but will accept message and attempt delivery"
-    connection.reply(Reply(252, "2.0.0", text))
-
-
 def not_implemented(connection: SMTPProtocol, argument: bytes) -> None:
     """What RFC 5321 section 4.2.4 calls recognized, but not implemented."""
     raise Refused(*COMMAND_NOT_IMPLEMENTED)
@@ -215,7 +207,7 @@ async def mail(connection: SMTPProtocol, argument: bytes) -> None:
     factory = connection.factory
     path, given = parse_mail(argument, factory.limits)
     connection.check_client()
-    if session.messages >= factory.max_messages:
+    if session.transactions >= factory.max_transactions:
         connection.give_up("Too many messages on one connection")
         return
     delivery = connection.delivery or await connection.log_in_anonymously()
@@ -321,14 +313,12 @@ COMMANDS: Mapping[bytes, Command] = {
     b"DATA": Command(RECIPIENTS, data, "DATA", idle=False),
     b"RSET": Command(ANY, rset, "RSET"),
     b"NOOP": Command(ANY, noop, "NOOP [text]"),
-    b"VRFY": Command(ANY, vrfy, "VRFY address"),
     b"QUIT": Command(ANY, quit_, "QUIT"),
 }
 
-#: Verbs that RFC 5321 (EXPN; appendix F: the others) names and that do nothing here, that of LMTP,
-#: and those of a web browser or proxy that was led here.
+#: Verbs that RFC 5321 appendix F names and that do nothing here, that of LMTP, and those of a web browser or proxy that was led here.
 OTHER_VERBS: Mapping[bytes, Command] = {
-    **dict.fromkeys((b"EXPN", b"SEND", b"SOML", b"SAML", b"TURN"), NOT_IMPLEMENTED),
+    **dict.fromkeys((b"SEND", b"SOML", b"SAML", b"TURN"), NOT_IMPLEMENTED),
     b"LHLO": Command(ANY, hello_of_another_protocol, ""),
     **{
         verb: Command(ANY, http, "")

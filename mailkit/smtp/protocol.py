@@ -26,7 +26,7 @@ from twisted.python.failure import Failure
 from mailkit._typing import override
 from mailkit.connection import CommandConnection, CommandFactory
 from mailkit.coroutines import go_on
-from mailkit.errors import MailError
+from mailkit.errors import DeliveryTimeExpired, MailError
 from mailkit.interfaces import IDeliveryAbilities, IMessageDelivery, ISpooling
 from mailkit.mime.dates import format_date
 from mailkit.model import Ability, ConnectionInfo, Envelope, Outcome
@@ -66,6 +66,8 @@ class SMTPProtocol(CommandConnection):
     #: Verbs that are known and not served.
     other_verbs: Mapping[bytes, Command] = handlers.OTHER_VERBS
     session_class: type[Session] = Session
+    #: Clients are users who submit mail of their own (RFC 6409).
+    is_submission = False
     #: What the greeting and, but for its prefix and suffix, the Received field call the protocol.
     greeting_name, trace_name = "ESMTP", "SMTP"
 
@@ -427,6 +429,7 @@ class SMTPProtocol(CommandConnection):
         factory = self.factory
         keyword = protocol_keyword(envelope, self.session.esmtp, self.trace_name)
         try:
+            self._check_deadline(envelope)
             await self.check_content(envelope, content)
             spool.prepend(received_field(envelope, factory.hostname, keyword, factory.date()))
             outcomes = await delivery.deliver(envelope=envelope, message=spool)
@@ -444,6 +447,12 @@ class SMTPProtocol(CommandConnection):
             if reply.code != 250:
                 self._log_refusal(envelope, reply)
         return answers
+
+    def _check_deadline(self, envelope: Envelope) -> None:
+        by = envelope.deliver_by
+        if by is not None and by.mode == "R" and self.clock.seconds() > by.deadline:
+            # RFC 2852 section 4.1.3
+            raise DeliveryTimeExpired
 
     def _log_refusal(self, envelope: Envelope, reply: Reply) -> None:
         # RFC 6409 section 5.2
@@ -485,8 +494,8 @@ class SMTPFactory(CommandFactory):
     max_refusals = 5000
     #: Commands that move no mail in a row, with no message between.
     max_idle_commands = 1000
-    #: Messages on one connection.
-    max_messages = 10_000
+    #: Accepted MAIL on one connection.
+    max_transactions = 10_000
 
     def __init__(
         self,

@@ -44,6 +44,7 @@ class Session:
         "messages",
         "phase",
         "refusals",
+        "transactions",
     )
     #: The command that begins a session.
     hello = "EHLO"
@@ -53,6 +54,8 @@ class Session:
     def __init__(self) -> None:
         #: Messages received on this connection.
         self.messages = 0
+        #: MAIL commands that were accepted.
+        self.transactions = 0
         #: Commands that were not understood.
         self.errors = 0
         #: MAIL, RCPT and DATA that were refused, and the other commands, since the last message.
@@ -79,6 +82,7 @@ class Session:
     def begin(self, envelope: Envelope) -> None:
         """MAIL was accepted."""
         self.envelope = envelope
+        self.transactions += 1
         self.phase = SENDER
 
     def add(self, recipient: Recipient) -> None:

@@ -131,6 +131,7 @@ class SubmissionProtocol(SMTPProtocol):
 
     factory: SubmissionFactory
     protocol_name = "submission"
+    is_submission = True
 
     @override
     def check_client(self) -> None:

@@ -30,7 +30,9 @@ def received_field(envelope: Envelope, hostname: str, protocol: str, date: str) 
     # RFC 5321 section 7.2: more than one recipient is not shown.
     recipients = envelope.recipients
     recipient = f"\r\n\tfor <{recipients[0].path}>" if len(recipients) == 1 else ""
+    # RFC 6710 section 7.
+    priority = f" PRIORITY {envelope.priority}" if "MT-PRIORITY" in envelope.parameters else ""
     return (
         f"Received: from {source}\r\n\tby {hostname} with {protocol} "
-        f"id {envelope.transaction_id}{recipient};\r\n\t{date}\r\n"
+        f"id {envelope.transaction_id}{recipient}{priority};\r\n\t{date}\r\n"
     ).encode()

@@ -4,7 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from mailkit.smtp.extensions import basic, chunking
+from mailkit.smtp.extensions import (
+    basic,
+    chunking,
+    deliverby,
+    dsn,
+    etrn,
+    futurerelease,
+    limits,
+    priority,
+    queries,
+    requiretls,
+    rrvs,
+    soliciting,
+)
 from mailkit.smtp.extensions.extension import Extension, MailParameter, RecipientParameter
 from mailkit.smtp.handlers import NOT_IMPLEMENTED, Command
 
@@ -19,6 +32,17 @@ EXTENSIONS: Sequence[Extension] = (
     basic.AUTH,
     chunking.CHUNKING,
     chunking.BINARYMIME,
+    dsn.DSN,
+    requiretls.REQUIRETLS,
+    deliverby.DELIVERBY,
+    priority.MT_PRIORITY,
+    futurerelease.FUTURERELEASE,
+    soliciting.NO_SOLICITING,
+    rrvs.RRVS,
+    etrn.ETRN,
+    queries.VRFY,
+    queries.EXPN,
+    limits.LIMITS,
     basic.HELP,
 )
 

@@ -7,8 +7,8 @@ import re
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
-# RFC 3865 section 2.1.
-_CLASS_KEYWORD = re.compile(r"[A-Za-z][A-Za-z0-9._:-]*")
+# RFC 3865 section 2.2.
+is_class_keyword = re.compile(r"[A-Za-z][A-Za-z0-9._:-]*").fullmatch
 _PRIORITY_POLICY = re.compile(r"[A-Za-z0-9._-]{1,20}")
 #: The largest interval that RFC 4865 section 3 can express, seconds.
 _MOST_SECONDS = 999_999_999
@@ -64,7 +64,7 @@ class ExtensionSettings:
             raise ValueError(f"max_hold is 1 to {_MOST_SECONDS} seconds")
         if not 0 < self.min_deliver_by <= _MOST_SECONDS:
             raise ValueError(f"min_deliver_by is 1 to {_MOST_SECONDS} seconds")
-        if not all(map(_CLASS_KEYWORD.fullmatch, self.no_soliciting)):
+        if not all(map(is_class_keyword, self.no_soliciting)):
             raise ValueError("no_soliciting has class keywords such as org.example:ADV")
         if len(",".join(self.no_soliciting)) > MAX_SOLICITATION:
             raise ValueError(f"no_soliciting has more than {MAX_SOLICITATION} octets")

@@ -1,0 +1,42 @@
+"""NO-SOLICITING (RFC 3865): classes of advertisement that nobody here wants."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mailkit.model import Envelope
+from mailkit.smtp.extensions.extension import Extension
+from mailkit.smtp.extensions.settings import MAX_SOLICITATION, is_class_keyword
+from mailkit.smtp.grammar import Refused
+
+if TYPE_CHECKING:
+    from mailkit.smtp.protocol import SMTPProtocol
+
+
+def solicit_parameter(connection: SMTPProtocol, envelope: Envelope, value: str | None) -> None:
+    """SOLICIT (RFC 3865 section 2.3)."""
+    keywords = (value or "").split(",")
+    if len(value or "") > MAX_SOLICITATION or not all(map(is_class_keyword, keywords)):
+        raise Refused(501, "5.5.4", "SOLICIT has class keywords such as org.example:ADV")
+    unwanted = {keyword.lower() for keyword in connection.factory.extensions.no_soliciting}
+    for keyword in keywords:
+        if keyword.lower() in unwanted:
+            raise Refused(550, "5.7.1", f"SOLICITING {keyword} is not wanted here")
+    envelope.solicitation = tuple(keywords)
+
+
+def _available(connection: SMTPProtocol) -> bool:
+    # Where nobody objects there is nothing to announce.
+    return bool(connection.factory.extensions.no_soliciting)
+
+
+def _announce(connection: SMTPProtocol) -> str:
+    return ",".join(connection.factory.extensions.no_soliciting)
+
+
+NO_SOLICITING = Extension(
+    "NO-SOLICITING",
+    available=_available,
+    announce=_announce,
+    mail_parameters={"SOLICIT": solicit_parameter},
+)
