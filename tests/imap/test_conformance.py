@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeAlias
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -10,6 +11,8 @@ from mailkit.model import CopyResult
 from mailkit.store.memory_mailbox import MemoryMailbox
 from tests.imap.messages import PLAIN
 from tests.imap.support import Server
+
+_Transfer: TypeAlias = Callable[[MemoryMailbox, Sequence[int], str], Awaitable[CopyResult]]
 
 
 class FetchTests(SynchronousTestCase):
@@ -82,6 +85,16 @@ class ListTests(SynchronousTestCase):
         )
 
 
+def _slowly(transfer: _Transfer) -> _Transfer:
+    """As if somebody else had expunged the first of the messages meanwhile."""
+
+    async def slow(mailbox: MemoryMailbox, uids: Sequence[int], destination: str) -> CopyResult:
+        await mailbox.expunge(uids=uids[:1])
+        return await transfer(mailbox, uids, destination)
+
+    return slow
+
+
 class TwoSessionTests(SynchronousTestCase):
     """RFC 2180 section 4: what becomes of commands on messages that somebody else expunged."""
 
@@ -129,22 +142,16 @@ class TwoSessionTests(SynchronousTestCase):
         self.assertEqual(self.ann.command("UID SEARCH ALL")[0], b"* SEARCH 1 3 4")
 
     def test_a_message_that_vanishes_while_it_is_copied(self) -> None:
-        copy_messages = MemoryMailbox.copy_messages
         for command, kept, uids in (
             ("COPY 1:3 Trash", 0, b"* SEARCH 3 4"),
             ("MOVE 1:2 Trash", 1, b"* SEARCH"),
         ):
             self.ann.command("NOOP")
-
-            async def slow_copy(
-                mailbox: MemoryMailbox, uids: Sequence[int], destination: str
-            ) -> CopyResult:
-                await mailbox.expunge(uids=uids[:1])
-                return await copy_messages(mailbox, uids, destination)
-
-            self.patch(MemoryMailbox, "copy_messages", slow_copy)
+            name = f"{command.split()[0].lower()}_messages"
+            transfer = getattr(MemoryMailbox, name)
+            self.patch(MemoryMailbox, name, _slowly(transfer))
             lines = self.ann.command(command)
-            self.patch(MemoryMailbox, "copy_messages", copy_messages)
+            self.patch(MemoryMailbox, name, transfer)
             self.assertIn(b"* 1 EXPUNGE", lines)
             self.assertTrue(lines[-1].startswith(b"NO [EXPUNGEISSUED] "), lines)
             self.assertEqual(self.copies(), kept)

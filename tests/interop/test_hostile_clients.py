@@ -54,7 +54,7 @@ UNKNOWN = {
 def protocol(port: str) -> str:
     """The protocol that a port of this name speaks, as the tables above call it."""
     name = IMPLICIT_TLS.get(port, port)
-    return "smtp" if name == "submission" else name
+    return "smtp" if name in ("submission", "lmtp") else name
 
 
 class Hostile:

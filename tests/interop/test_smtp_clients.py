@@ -181,7 +181,7 @@ class SmtplibTests(ClientCase):
             set(found),
             {
                 *("size", "8bitmime", "pipelining", "smtputf8", "enhancedstatuscodes", "help"),
-                *("auth", "starttls"),
+                *("auth", "chunking", "starttls"),
             },
         )
         self.assertEqual(found["size"], "52428800")
