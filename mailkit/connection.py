@@ -86,8 +86,8 @@ class CommandConnection(OutputConnection, ABC):
     # What a subclass gives.
 
     @abstractmethod
-    def greet(self) -> None:
-        """The connection is up: send the greeting."""
+    def greet(self) -> Coroutine[Any, Any, None] | None:
+        """The connection is up: send the greeting; no command is read before that is done."""
 
     @abstractmethod
     def next_command(self) -> Any:
@@ -170,7 +170,8 @@ class CommandConnection(OutputConnection, ABC):
         if set_no_delay is not None and self.factory.connections[self]:
             set_no_delay(True)
         self._look_after(self.idle_timeout())
-        self.greet()
+        if (waiting := self.greet()) is not None:
+            self._start(waiting)
         self.flush()
 
     @override

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from mailkit.smtp import replies
 from mailkit.smtp.grammar import Reply
+from mailkit.smtp.header import HeaderWatch
 from mailkit.spool import Spool
 from mailkit.wire.chunks import ChunkDecoder
 from mailkit.wire.dotstuff import DotDecoder, has_bare_line_end, normalise_line_ends
@@ -34,6 +38,13 @@ class ContentReader:
     ) -> None:
         self.spool = spool
         self.refusal: Reply | None = None
+        #: The connection ends after the refusal.
+        self.close_after = False
+        #: Hooks that judge the header while the body still comes.
+        self.header_step: Deferred[None] | None = None
+        self._watch: HeaderWatch | None = None
+        self._max_header = 0
+        self._header_complete: Callable[[ContentReader], None] | None = None
         self._max_size = max_size
         self._max_received = max_received
         self._normalise = normalise
@@ -86,6 +97,7 @@ class ContentReader:
                     self._take(content)
                 if self.finished and self.refusal is None:
                     self.end()
+                    self._end_header()
             except OSError as error:
                 self.log.error("cannot spool a message: {error}", error=error)
                 self.refuse(replies.NO_SPACE)
@@ -96,12 +108,62 @@ class ContentReader:
         self.refusal = reply
         self.spool.close()
 
+    def close(self) -> None:
+        """Nobody wants the content any more."""
+        self.spool.close()
+        step, self.header_step = self.header_step, None
+        if step is not None:
+            step.addErrback(lambda _: None)
+            step.cancel()
+
+    def watch_header(
+        self, limit: int, complete: Callable[[ContentReader], None] | None = None
+    ) -> None:
+        """Find the end of the header, and refuse a message with a larger one.
+
+        :param limit: octets of the header.
+        :param complete: called when the header is in the spool.
+        """
+        self._watch = HeaderWatch()
+        self._max_header = limit
+        self._header_complete = complete
+
+    def read_header(self) -> bytes:
+        """The header with its empty line, if there is one, as it stands in the spool.
+
+        Only of a reader that watches it.
+        """
+        assert self._watch is not None
+        data = self.spool.data
+        if data is not None:
+            return data[: self._watch.size]
+        with self.spool.open() as file:
+            return file.read(self._watch.size)
+
     def write(self, content: bytes) -> None:
         """Add to the spool.
 
         :raises OSError: when the disk refuses.
         """
         self.spool.write(content)
+        watch = self._watch
+        if watch is not None and not watch.complete:
+            watch.feed(content)
+            if watch.size > self._max_header:
+                text = f"The message header is larger than {self._max_header} octets"
+                self.refuse(Reply(552, "5.3.4", text))
+            elif watch.complete:
+                self._tell_of_header()
+
+    def _end_header(self) -> None:
+        """A message without a body may lack the empty line."""
+        if self._watch is not None and not self._watch.complete and self.refusal is None:
+            self._watch.complete = True
+            self._tell_of_header()
+
+    def _tell_of_header(self) -> None:
+        if self._header_complete is not None:
+            self._header_complete(self)
 
     def end(self) -> None:
         """The content is complete."""

@@ -65,11 +65,15 @@ class Reply(NamedTuple):
 
 
 class Refused(Exception):
-    """The command gets this reply and has no effect."""
+    """The command gets this reply and has no effect.
 
-    def __init__(self, code: int, enhanced: str, text: str) -> None:
+    :param close: the connection ends after the reply.
+    """
+
+    def __init__(self, code: int, enhanced: str, text: str, *, close: bool = False) -> None:
         super().__init__(code, enhanced, text)
         self.reply = Reply(code, enhanced, text)
+        self.close = close
 
 
 _UNPRINTABLE = re.compile(r"[^\x20-\x7e]")

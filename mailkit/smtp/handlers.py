@@ -26,12 +26,14 @@ from mailkit.smtp.state import (
     AUTHENTICATING,
     GREETED,
     RECIPIENTS,
+    REFUSED,
     SENDER,
 )
 from mailkit.wire.sasl import MECHANISMS, SASLError, SASLServer, decode_base64, encode_base64
 
 if TYPE_CHECKING:
     from mailkit.smtp.extensions.extension import Extension
+    from mailkit.smtp.judging import ConnectionHooks
     from mailkit.smtp.protocol import SMTPProtocol
 
 _Waiting = Coroutine[Any, Any, None]
@@ -52,20 +54,37 @@ class Command(NamedTuple):
 # The session.
 
 
-def helo(connection: SMTPProtocol, argument: bytes) -> None:
+def helo(connection: SMTPProtocol, argument: bytes) -> _Waiting | None:
     """HELO (RFC 5321 section 4.1.1.1)."""
-    name = parse_helo(argument, connection.factory.limits)
-    connection.drop_content()
-    connection.session.greet(name, esmtp=False)
-    connection.reply(Reply(250, "", f"{connection.factory.hostname} greets {name}"))
+    return _hello(connection, argument, esmtp=False)
 
 
-def ehlo(connection: SMTPProtocol, argument: bytes) -> None:
+def ehlo(connection: SMTPProtocol, argument: bytes) -> _Waiting | None:
     """EHLO (RFC 5321 section 4.1.1.1)."""
+    return _hello(connection, argument, esmtp=True)
+
+
+def _hello(connection: SMTPProtocol, argument: bytes, esmtp: bool) -> _Waiting | None:
     name = parse_helo(argument, connection.factory.limits)
+    if connection.hooks is not None:
+        return _greet_if_welcome(connection, connection.hooks, name, esmtp)
+    _greet(connection, name, esmtp)
+    return None
+
+
+async def _greet_if_welcome(
+    connection: SMTPProtocol, hooks: ConnectionHooks, name: str, esmtp: bool
+) -> None:
+    await hooks.hello(name, esmtp)
+    _greet(connection, name, esmtp)
+
+
+def _greet(connection: SMTPProtocol, name: str, esmtp: bool) -> None:
     connection.drop_content()
-    connection.session.greet(name, esmtp=True)
-    lines = [f"{connection.factory.hostname} greets {name}", *connection.extensions()]
+    connection.session.greet(name, esmtp)
+    lines = [f"{connection.factory.hostname} greets {name}"]
+    if esmtp:
+        lines += connection.extensions()
     connection.reply(Reply(250, "", "\n".join(lines)))
 
 
@@ -195,6 +214,12 @@ async def _log_in(connection: SMTPProtocol, exchange: SASLServer) -> None:
     connection.delivery = delivery
     policy = ISenderPolicy(delivery, None)
     connection.session.account = policy.account if policy else exchange.result.username
+    if connection.hooks is not None:
+        try:
+            await connection.hooks.auth(connection.session.account)
+        except Refused:
+            connection.log_out()
+            raise
     connection.reply(Reply(235, "2.7.0", "Authentication successful"))
 
 
@@ -218,6 +243,8 @@ async def mail(connection: SMTPProtocol, argument: bytes) -> None:
         raise Refused(550, "5.6.7", "A non-ASCII address needs the parameter SMTPUTF8")
     envelope.transaction_id = factory.new_transaction_id()
     await delivery.check_sender(envelope=envelope)
+    if connection.hooks is not None:
+        await connection.hooks.mail(envelope)
     session.begin(envelope)
     connection.write(reply.render() if reply else replies.SENDER_OK)
 
@@ -238,6 +265,8 @@ async def rcpt(connection: SMTPProtocol, argument: bytes) -> None:
     if parameters:
         recipient = _judge_recipient(connection, envelope, recipient)
     await delivery.check_recipient(envelope=envelope, recipient=recipient)
+    if connection.hooks is not None:
+        await connection.hooks.rcpt(envelope, recipient)
     session.add(recipient)
     connection.write(replies.RECIPIENT_OK)
 
@@ -313,7 +342,7 @@ COMMANDS: Mapping[bytes, Command] = {
     b"DATA": Command(RECIPIENTS, data, "DATA", idle=False),
     b"RSET": Command(ANY, rset, "RSET"),
     b"NOOP": Command(ANY, noop, "NOOP [text]"),
-    b"QUIT": Command(ANY, quit_, "QUIT"),
+    b"QUIT": Command(ANY | REFUSED, quit_, "QUIT"),
 }
 
 #: Verbs that RFC 5321 appendix F names and that do nothing here, that of LMTP, and those of a web browser or proxy that was led here.

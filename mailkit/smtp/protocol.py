@@ -15,31 +15,30 @@ import secrets
 import socket
 from collections.abc import Coroutine, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 from twisted.cred.credentials import Anonymous, UsernamePassword
 from twisted.cred.error import LoginFailed
 from twisted.cred.portal import Portal
-from twisted.internet.defer import Deferred
-from twisted.python.failure import Failure
 
 from mailkit._typing import override
-from mailkit.connection import CommandConnection, CommandFactory
+from mailkit.connection import CommandFactory
 from mailkit.coroutines import go_on
-from mailkit.errors import DeliveryTimeExpired, MailError
-from mailkit.interfaces import IDeliveryAbilities, IMessageDelivery, ISpooling
+from mailkit.errors import MailError
+from mailkit.hooks import Step
+from mailkit.interfaces import IDeliveryAbilities, IMessageDelivery
 from mailkit.mime.dates import format_date
-from mailkit.model import Ability, ConnectionInfo, Envelope, Outcome
+from mailkit.model import Ability, ConnectionInfo
 from mailkit.smtp import handlers, replies
-from mailkit.smtp.content import ContentReader, DiscardedChunk
 from mailkit.smtp.extensions.extension import Extension
 from mailkit.smtp.extensions.registry import EXTENSIONS, ExtensionSet
 from mailkit.smtp.extensions.settings import DEFAULT_SETTINGS, ExtensionSettings
 from mailkit.smtp.grammar import LIMITS, Limits, Refused, Reply, parse_command
 from mailkit.smtp.handlers import Command
-from mailkit.smtp.state import AUTHENTICATING, CHUNKS, CONTENT, Session
-from mailkit.smtp.trace import protocol_keyword, received_field
-from mailkit.spool import Spool
+from mailkit.smtp.hooks import HOOK_SETTINGS, HookSet, HookSettings
+from mailkit.smtp.judging import ConnectionHooks
+from mailkit.smtp.receiving import ReceivingConnection
+from mailkit.smtp.state import AUTHENTICATING, CONTENT, REFUSED
 from mailkit.wire.buffer import LineTooLong
 from mailkit.wire.sasl import SASLServer
 
@@ -53,7 +52,7 @@ class _Event(enum.Enum):
     END_OF_CONTENT = enum.auto()
 
 
-class SMTPProtocol(CommandConnection):
+class SMTPProtocol(ReceivingConnection):
     """A client that sends mail to us.
 
     To teach it more, give the factory a longer list of extensions.
@@ -65,23 +64,13 @@ class SMTPProtocol(CommandConnection):
     commands: Mapping[bytes, Command] = handlers.COMMANDS
     #: Verbs that are known and not served.
     other_verbs: Mapping[bytes, Command] = handlers.OTHER_VERBS
-    session_class: type[Session] = Session
     #: Clients are users who submit mail of their own (RFC 6409).
     is_submission = False
-    #: What the greeting and, but for its prefix and suffix, the Received field call the protocol.
-    greeting_name, trace_name = "ESMTP", "SMTP"
 
     def __init__(self) -> None:
         super().__init__()
-        self.session = self.session_class()
-        #: Where mail goes; None until somebody has logged in, as a user or anonymously.
-        self.delivery: IMessageDelivery | None = None
         #: The AUTH exchange under way.
         self.exchange: SASLServer | None = None
-        # What is being read; and a message while the next of its chunks is awaited.
-        self._content: ContentReader | DiscardedChunk | None = None
-        self._chunks: ContentReader | None = None
-        self._delivering: Deferred[list[Reply]] | None = None
         self._client: ConnectionInfo | None = None
 
     # What handlers ask for.
@@ -146,96 +135,44 @@ class SMTPProtocol(CommandConnection):
         """Forget what the client said before TLS (RFC 3207 section 4.2)."""
         self.drop_content()
         self.session.forget()
+        if self.hooks is not None:
+            self.hooks.forget_client()
+        self.log_out()
+
+    def log_out(self) -> None:
+        """Forget a login, and who the client is."""
+        self.session.account = None
         self.delivery = self._client = None
         self._end_login()
 
-    def begin_content(self) -> None:
-        """Get ready for the content of a message.
-
-        :raises Refused: there is no room for it.
-        """
-        self._read_as_content(self._make_content())
-
-    def begin_chunk(self, size: int, last: bool) -> None:
-        """Get ready for a chunk of the content of a message.
-
-        :raises Refused: there is no room for it.
-        """
-        content = self._chunks
-        if content is None:
-            content = self._make_content()
-            assert self.session.envelope is not None
-            content.expect_chunks(binary=self.session.envelope.body == "BINARYMIME")
-        content.begin_chunk(size, last)
-        self._chunks = None
-        self._read_as_content(content)
-
-    def discard_chunk(self, size: int, last: bool, refusal: Reply | None) -> None:
-        """Read over a chunk and refuse it then, so that replies stay in step; None: no reply."""
-        self._content = DiscardedChunk(size, refusal)
-
-    def drop_content(self) -> None:
-        """Forget what chunks have come of a message."""
-        if self._chunks is not None:
-            self._chunks.spool.close()
-            self._chunks = None
-
-    def _make_content(self) -> ContentReader:
-        try:
-            return self.new_content(self._new_spool())
-        except OSError as error:
-            self.log.error("cannot make a spool: {error}", error=error)
-            raise Refused(*replies.NO_SPACE) from None
-
-    def _read_as_content(self, content: ContentReader) -> None:
-        self._content = content
-        self.session.phase = CONTENT
-        self.set_idle_timer()
-
-    def _new_spool(self) -> Spool:
-        if ISpooling.providedBy(self.delivery):
-            spool: Spool = self.delivery.new_spool()
-            return spool
-        return Spool()
-
-    def new_content(self, spool: Spool) -> ContentReader:
-        """What reads the content of the message that begins now."""
-        factory = self.factory
-        return ContentReader(
-            spool,
-            factory.max_size,
-            factory.max_received,
-            normalise=factory.bare_line_ends == "normalise",
-        )
-
-    async def check_content(self, envelope: Envelope, content: ContentReader) -> None:
-        """Judge a complete message before it is delivered.
-
-        :raises MailError: it is refused.
-        """
-
-    def reply_to_content(self, envelope: Envelope, outcomes: Sequence[Outcome]) -> list[Reply]:
-        """The replies that tell what became of a complete message."""
-        return [replies.after_content(outcomes, envelope.transaction_id)]
-
-    def reply_for_all(self, reply: Reply) -> list[Reply]:
-        """The replies to a complete message that is taken or refused for all recipients alike."""
-        return [reply]
-
-    def reply(self, reply: Reply) -> None:
-        """Send a reply."""
-        self.write(reply.render())
-
-    def give_up(self, text: str) -> None:
-        """End the connection with a 421 reply."""
-        self.reply(Reply(421, "4.7.0", f"{self.factory.hostname} {text}, closing connection"))
-        self.close()
+    def has_input(self) -> bool:
+        """The client has sent something that was not read yet."""
+        return bool(self.buffer)
 
     # What CommandConnection asks for.
 
     @override
-    def greet(self) -> None:
+    def greet(self) -> Coroutine[Any, Any, None] | None:
+        if self.factory.hook_set is not None:
+            self.hooks = ConnectionHooks(self.factory.hook_set, self)
+            if self.hooks.wants(Step.CONNECT):
+                return self._greet_if_welcome(self.hooks)
+        self._greet()
+        return None
+
+    def _greet(self) -> None:
         self.reply(Reply(220, "", f"{self.factory.hostname} {self.greeting_name} ready"))
+
+    async def _greet_if_welcome(self, hooks: ConnectionHooks) -> None:
+        refusal = await hooks.greet()
+        if refusal is None:
+            self._greet()
+            return
+        self.reply(refusal._replace(text=f"{self.factory.hostname} {refusal.text}"))
+        # RFC 5321 section 3.1: after 554 the client says QUIT.
+        self.session.phase = REFUSED
+        if refusal.code != 554:
+            self.close()
 
     @override
     def refuse(self) -> None:
@@ -262,37 +199,15 @@ class SMTPProtocol(CommandConnection):
         return self.factory.timeout
 
     @override
-    def closed(self) -> None:
-        self.drop_content()
-        if isinstance(self._content, ContentReader):
-            self._content.spool.close()
-        self._content = None
-        if self._delivering is not None and self._logout is not None:
-            # The avatar is still at work.
-            logout, self._logout = self._logout, None
-            self._delivering.addBoth(lambda _: logout())
-
-    @override
     def next_command(self) -> bytes | _Event | None:
         if self._content is not None:
-            return self._read_content(self._content)
+            return _Event.END_OF_CONTENT if self._read_content(self._content) else None
         try:
             # lenient: a bare LF ends a command, as people and scripts send it. Content is read by
             # other rules, so nothing can hide there.
             return self.buffer.take_line(self.factory.limits.auth_line)
         except LineTooLong:
             return _Event.LINE_TOO_LONG
-
-    def _read_content(self, content: ContentReader | DiscardedChunk) -> _Event | None:
-        if not content.complete:
-            if not (octets := self.buffer.take_all()):
-                return None
-            rest = content.feed(octets)
-            if not content.complete:
-                return None
-            if rest:
-                self.buffer.unread(rest)
-        return _Event.END_OF_CONTENT
 
     @override
     def run_command(self, command: bytes | _Event) -> Coroutine[Any, Any, None] | None:
@@ -338,6 +253,8 @@ class SMTPProtocol(CommandConnection):
     def _find(self, verb: bytes, length: int) -> Command:
         """The command of that name, if it is legal now."""
         session = self.session
+        if session.phase == REFUSED and verb != b"QUIT":
+            raise Refused(*session.out_of_order(verb))
         command = self.factory.commands.get(verb) or self.other_verbs.get(verb)
         if command is None:
             raise Refused(*replies.UNKNOWN_COMMAND)
@@ -351,17 +268,6 @@ class SMTPProtocol(CommandConnection):
                 return handlers.TOO_IDLE
         return command
 
-    def _refused(self, verb: bytes, error: Refused | MailError) -> None:
-        session, factory = self.session, self.factory
-        self.reply(error.reply if isinstance(error, Refused) else replies.for_error(error))
-        if verb in (b"MAIL", b"RCPT", b"DATA", b"BDAT"):
-            session.refusals += 1
-        else:
-            session.errors += 1
-        # RFC 5321 section 7.8: a server may defend itself, with 421.
-        if session.errors >= factory.max_errors or session.refusals >= factory.max_refusals:
-            self.give_up("Too many errors")
-
     def _line_too_long(self) -> Refused:
         if self.session.phase == AUTHENTICATING:
             self.exchange = None
@@ -369,101 +275,6 @@ class SMTPProtocol(CommandConnection):
             # RFC 4954 section 4
             return Refused(500, "5.5.6", "The response is too long, authentication ended")
         return Refused(*replies.LINE_TOO_LONG)
-
-    # The end of a message.
-
-    def _end_of_content(self) -> Coroutine[Any, Any, None] | None:
-        content, self._content = self._content, None
-        assert content is not None
-        if isinstance(content, DiscardedChunk):
-            if content.refusal is not None:
-                self._refused(b"BDAT", Refused(*content.refusal))
-            return None
-        if not content.finished:
-            self._end_of_chunk(content)
-            return None
-        envelope, delivery = self.session.end(), self.delivery
-        assert envelope is not None and delivery is not None
-        self.session.messages += 1
-        self.session.refusals = self.session.idle_commands = 0
-        if content.refusal is not None:
-            self._log_refusal(envelope, content.refusal)
-            self._reply_each(self.reply_for_all(content.refusal))
-            return None
-        delivering = self._deliver(delivery, envelope, content)
-        try:
-            awaited = delivering.send(None)
-        except StopIteration as stop:
-            self._reply_each(stop.value)
-            return None
-        return self._wait_for_delivery(delivering, awaited)
-
-    def _end_of_chunk(self, content: ContentReader) -> None:
-        self._chunks = content
-        self.session.phase = CHUNKS
-        if content.refusal is not None:
-            self._refused(b"BDAT", Refused(*content.refusal))
-        else:
-            self.reply(Reply(250, "2.0.0", f"{content.size} octets received"))
-
-    async def _wait_for_delivery(
-        self, delivering: Coroutine[Any, Any, list[Reply]], awaited: Any
-    ) -> None:
-        done: Deferred[list[Reply]] = Deferred.fromCoroutine(cast(Any, go_on(delivering, awaited)))
-        self._delivering = done
-        # The wait is cancelled with the connection, the delivery is not.
-        wait: Deferred[list[Reply]] = Deferred()
-        done.addBoth(wait.callback)
-        self._reply_each(await wait)
-        self._delivering = None
-
-    def _reply_each(self, answers: list[Reply]) -> None:
-        for reply in answers:
-            self.reply(reply)
-
-    async def _deliver(
-        self, delivery: IMessageDelivery, envelope: Envelope, content: ContentReader
-    ) -> list[Reply]:
-        """Hand a message over. Raises nothing, for nobody might listen."""
-        spool = content.spool
-        factory = self.factory
-        keyword = protocol_keyword(envelope, self.session.esmtp, self.trace_name)
-        try:
-            self._check_deadline(envelope)
-            await self.check_content(envelope, content)
-            spool.prepend(received_field(envelope, factory.hostname, keyword, factory.date()))
-            outcomes = await delivery.deliver(envelope=envelope, message=spool)
-            if len(outcomes) != len(envelope.recipients):
-                raise ValueError("the delivery told no outcome for some recipient")
-            answers = self.reply_to_content(envelope, outcomes)
-        except MailError as error:
-            answers = self.reply_for_all(replies.for_error(error))
-        except Exception:
-            self.log.failure("a delivery failed", Failure())  # type: ignore[no-untyped-call]
-            answers = self.reply_for_all(replies.INTERNAL_ERROR)
-        finally:
-            spool.close()
-        for reply in dict.fromkeys(answers):
-            if reply.code != 250:
-                self._log_refusal(envelope, reply)
-        return answers
-
-    def _check_deadline(self, envelope: Envelope) -> None:
-        by = envelope.deliver_by
-        if by is not None and by.mode == "R" and self.clock.seconds() > by.deadline:
-            # RFC 2852 section 4.1.3
-            raise DeliveryTimeExpired
-
-    def _log_refusal(self, envelope: Envelope, reply: Reply) -> None:
-        # RFC 6409 section 5.2
-        self.log.info(
-            "message {id} from <{sender}> at {peer} not taken: {code} {text}",
-            id=envelope.transaction_id,
-            sender=envelope.reverse_path,
-            peer=envelope.connection.peer,
-            code=reply.code,
-            text=reply.text,
-        )
 
 
 class SMTPFactory(CommandFactory):
@@ -477,6 +288,9 @@ class SMTPFactory(CommandFactory):
     :param bare_line_ends: what to do with a message that has a CR or LF that stands alone:
         ``refuse`` or ``normalise``. Never does one end the message.
     :param data_timeout: seconds of silence inside a message after which the connection ends.
+    :param hooks: objects with steps of :class:`~mailkit.interfaces.IMailHook`, or functions that
+        are asked with each message; in the order in which they are asked.
+    :param hook_settings: time-outs and the like.
     :param extensions: which extensions are off, and settings of the others.
     :param limits: lengths of commands and addresses.
     :param settings: as of :class:`~mailkit.connection.CommandFactory`.
@@ -507,6 +321,8 @@ class SMTPFactory(CommandFactory):
         max_received: int = 100,
         bare_line_ends: BareLineEnds = "refuse",
         data_timeout: float = 180.0,
+        hooks: Sequence[object] = (),
+        hook_settings: HookSettings = HOOK_SETTINGS,
         extensions: ExtensionSettings = DEFAULT_SETTINGS,
         limits: Limits = LIMITS,
         **settings: Any,
@@ -520,6 +336,8 @@ class SMTPFactory(CommandFactory):
         self.max_received = max_received
         self.bare_line_ends = bare_line_ends
         self.data_timeout = data_timeout
+        #: None where nobody is to be asked anything.
+        self.hook_set = HookSet(hooks, hook_settings, self.clock) if hooks else None
         self.extensions = extensions
         self.extension_set = ExtensionSet(self.known_extensions, extensions.switched_off)
         #: The verbs.

@@ -20,6 +20,8 @@ CONTENT = 16
 AUTHENTICATING = 32
 #: Between two BDAT of one message.
 CHUNKS = 64
+#: A hook has refused the client by the greeting.
+REFUSED = 128
 
 #: Every phase in which commands are read.
 ANY = CONNECTED | GREETED | SENDER | RECIPIENTS | CHUNKS

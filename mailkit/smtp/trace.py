@@ -2,7 +2,21 @@
 
 from __future__ import annotations
 
-from mailkit.model import Envelope
+import re
+from collections.abc import Sequence
+
+from mailkit.model import Envelope, HookRecord
+
+#: The field that tells what the hooks of the listener have said of a message.
+HOOKS_FIELD = "X-Mailkit-Hooks"
+#: Answers that it tells of, and characters of each reason.
+MAX_HOOKS = 50
+MAX_REASON = 200
+
+# What could end a comment (RFC 5322 section 3.2.2), or a line.
+_NO_COMMENT = re.compile(r"[^\x20-\x27\x2a-\x5b\x5d-\x7e]")
+# Nobody shall read in a message who else has got it, or has not.
+_ADDRESSES = frozenset(("add-recipient", "remove-recipient"))
 
 
 def protocol_keyword(envelope: Envelope, esmtp: bool, base: str = "SMTP") -> str:
@@ -36,3 +50,27 @@ def received_field(envelope: Envelope, hostname: str, protocol: str, date: str) 
         f"Received: from {source}\r\n\tby {hostname} with {protocol} "
         f"id {envelope.transaction_id}{recipient}{priority};\r\n\t{date}\r\n"
     ).encode()
+
+
+def hooks_field(history: Sequence[HookRecord]) -> bytes:
+    """What the hooks have said and how long they took, folded; nothing if they said nothing.
+
+    Refused recipients are not told of: the others shall not read who they were.
+    """
+    lines = [
+        f"{_words(record)} {round(record.seconds * 1000)}ms"
+        for record in history
+        if record.step != "rcpt" or record.answer not in ("reject", "defer")
+    ]
+    if not lines:
+        return b""
+    words = ";\r\n\t".join(lines[:MAX_HOOKS])
+    return f"{HOOKS_FIELD}: {words}\r\n".encode("ascii")
+
+
+def _words(record: HookRecord) -> str:
+    hook = _NO_COMMENT.sub("?", record.hook)[:MAX_REASON]
+    reason = "" if record.answer in _ADDRESSES else record.reason
+    if reason:
+        reason = f" ({_NO_COMMENT.sub('?', reason)[:MAX_REASON]})"
+    return f"{hook} {record.step} {record.answer}{reason}"

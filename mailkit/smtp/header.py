@@ -1,0 +1,48 @@
+"""The header of a message on its way in: where it ends, and its fields for hooks. No I/O."""
+
+from __future__ import annotations
+
+import re
+
+from mailkit.hooks import HeaderField
+
+# As mailkit.mime.headers has it: only an empty line ends a header.
+_EMPTY_LINE = re.compile(rb"\n\r?\n")
+_FIELD_END = re.compile(rb"\r?\n(?![ \t])")
+
+
+class HeaderWatch:
+    """Finds the end of the header in content that comes in pieces."""
+
+    __slots__ = ("_seen", "_tail", "complete", "size")
+
+    def __init__(self) -> None:
+        #: The end has been found.
+        self.complete = False
+        #: Octets of the header, empty line included; of all content before the end is found.
+        self.size = 0
+        # As if a line had ended before: the header may be empty.
+        self._tail = b"\n"
+
+    def feed(self, content: bytes) -> None:
+        """Look at the next piece; not after the end."""
+        octets = self._tail + content
+        found = _EMPTY_LINE.search(octets)
+        if found is not None:
+            self.size += found.end() - len(self._tail)
+            self.complete = True
+        else:
+            self.size += len(content)
+            self._tail = octets[-2:]
+
+
+def split_fields(header: bytes) -> list[HeaderField]:
+    """The fields of a header; a line without a colon is a field without a name."""
+    fields = []
+    for raw in _FIELD_END.split(header):
+        if not raw:
+            continue
+        name, colon, value = raw.decode("utf-8", "surrogateescape").partition(":")
+        # RFC 5322 section 4.5.8: white space may stand before the colon.
+        fields.append(HeaderField(name.rstrip(" \t"), value) if colon else HeaderField("", name))
+    return fields

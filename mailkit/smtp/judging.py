@@ -1,0 +1,225 @@
+"""What the hooks of a listener say of one connection, and what becomes of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from mailkit._typing import override
+from mailkit.coroutines import go_on
+from mailkit.hooks import ChangeHeader, Edit, HeaderField, MailSession, Step
+from mailkit.interfaces import IMessageDelivery
+from mailkit.model import Envelope, Outcome, Recipient
+from mailkit.smtp.content import ContentReader
+from mailkit.smtp.edits import edit_envelope, edit_message
+from mailkit.smtp.grammar import Refused, Reply
+from mailkit.smtp.header import split_fields
+from mailkit.smtp.hooks import HookRunner, HookSet, release
+from mailkit.smtp.trace import HOOKS_FIELD, hooks_field
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mailkit.smtp.protocol import SMTPProtocol
+
+_OUR_FIELD = b"\n" + HOOKS_FIELD.lower().encode("ascii")
+
+
+class ConnectionHooks(HookRunner):
+    """Asks the hooks in each step of a connection."""
+
+    log = Logger()
+
+    def __init__(self, hooks: HookSet, connection: SMTPProtocol) -> None:
+        self._connection = connection
+        session = MailSession(
+            connection.info(), connection.factory.hostname, has_input=connection.has_input
+        )
+        super().__init__(hooks, session)
+
+    async def greet(self) -> Reply | None:
+        """Before the greeting: what to say instead of it, if the client is not welcome."""
+        try:
+            await self.ask(Step.CONNECT)
+        except Refused as refused:
+            code, _, text = refused.reply
+            if code < 500:
+                return Reply(421, "", text)
+            # RFC 5321 section 3.1, RFC 7504 section 3
+            return Reply(521 if code == 521 or refused.close else 554, "", text)
+        return None
+
+    async def hello(self, name: str, esmtp: bool) -> None:
+        """HELO, EHLO or LHLO; a refused one has not been said.
+
+        :raises Refused: a hook has refused.
+        """
+        session = self.session
+        before = session.helo, session.esmtp
+        session.helo, session.esmtp = name, esmtp
+        session.connection = self._connection.client
+        session.tls_version, session.tls_cipher = _tls_parameters(self._connection)
+        try:
+            await self.ask(Step.EHLO)
+        except BaseException as error:
+            session.helo, session.esmtp = before
+            if isinstance(error, Refused):
+                # RFC 2034 section 4: no enhanced status code in the answer to EHLO.
+                error.reply = error.reply._replace(enhanced="")
+            raise
+
+    async def auth(self, account: str | None) -> None:
+        """A login.
+
+        :raises Refused: a hook has refused.
+        """
+        self.session.account = account
+        try:
+            await self.ask(Step.AUTH)
+        except BaseException:
+            self.session.account = None
+            raise
+
+    @override
+    def forget_client(self) -> None:
+        """STARTTLS: forget what the client has said (RFC 3207 section 4.2).
+
+        The hooks' own facts stay: connections to other servers may be among them.
+        """
+        super().forget_client()
+        old = self.session
+        self.session = MailSession(
+            old.connection,
+            old.hostname,
+            client_name=old.client_name,
+            messages=old.messages,
+            errors=old.errors,
+            has_input=old.has_input,
+            facts=old.facts,
+        )
+
+    async def mail(self, envelope: Envelope) -> None:
+        """MAIL.
+
+        :raises Refused: a hook has refused.
+        """
+        self.begin(envelope)
+        await self.ask(Step.MAIL, envelope)
+
+    async def rcpt(self, envelope: Envelope, recipient: Recipient) -> None:
+        """RCPT.
+
+        :raises Refused: a hook has refused.
+        """
+        await self.ask(Step.RCPT, envelope, recipient=recipient)
+
+    def watch(self, content: ContentReader) -> None:
+        """A message begins: ask about its header as soon as that is there."""
+        complete = self._ask_about_header if self.wants(Step.HEADER) else None
+        content.watch_header(self.hooks.settings.max_header, complete)
+
+    def _ask_about_header(self, content: ContentReader) -> None:
+        envelope = self._connection.session.envelope
+        assert envelope is not None
+        asking = self._header(content, envelope, split_fields(content.read_header()))
+        try:
+            awaited = asking.send(None)
+        except StopIteration:
+            return
+        content.header_step = Deferred.fromCoroutine(cast(Any, go_on(asking, awaited)))
+
+    async def _header(
+        self, content: ContentReader, envelope: Envelope, fields: Sequence[HeaderField]
+    ) -> None:
+        try:
+            await self.ask(Step.HEADER, envelope, fields=fields)
+        except Refused as refused:
+            content.close_after = refused.close
+            content.refuse(refused.reply)
+
+    async def judge(
+        self, delivery: IMessageDelivery, envelope: Envelope, content: ContentReader
+    ) -> None:
+        """All that is to be done between the end of a message and its delivery.
+
+        :raises Refused: the message is refused.
+        :raises MailError: the same.
+        :raises OSError: the disk refuses.
+        """
+        try:
+            if content.header_step is not None and content.refusal is None:
+                await content.header_step
+            if content.refusal is not None:
+                raise Refused(*content.refusal, close=content.close_after)
+            await self._connection.check_content(envelope, content)
+            await self.ask(Step.MESSAGE, envelope, message=content.spool)
+            if self.discard is None:
+                await self._edit(delivery, envelope, content)
+        finally:
+            release([edit for _, edit in self.edits])
+            self._log_history(envelope)
+
+    async def _edit(
+        self, delivery: IMessageDelivery, envelope: Envelope, content: ContentReader
+    ) -> None:
+        edits: list[Edit] = [edit for _, edit in self.edits]
+        await edit_envelope(envelope, delivery, self.edits)
+        if not envelope.recipients:
+            self.discard = "no recipients are left"
+            return
+        trace = self.hooks.settings.trace
+        header = content.read_header() if edits or trace else b""
+        if trace and _OUR_FIELD in b"\n" + header.lower():
+            # Only we say what our hooks have said.
+            edits.insert(0, ChangeHeader(HOOKS_FIELD, None))
+        if edits:
+            connection = self._connection
+            spool = await edit_message(
+                content.spool, header, edits, connection.new_spool, connection.pause
+            )
+            if spool is not content.spool:
+                content.spool.close()
+                content.spool = spool
+        if trace and (field := hooks_field(envelope.history)):
+            content.spool.prepend(field)
+
+    def _log_history(self, envelope: Envelope) -> None:
+        if envelope.history:
+            self.log.info(
+                "message {id} from <{sender}> at {peer} judged by hooks: {words}",
+                id=envelope.transaction_id,
+                sender=envelope.reverse_path,
+                peer=envelope.connection.peer,
+                words="; ".join(f"{r.hook} {r.step} {r.answer}" for r in envelope.history),
+                hooks=envelope.history,
+            )
+        if self.discard is not None:
+            self.log.info(
+                "message {id} from <{sender}> thrown away: {reason}",
+                id=envelope.transaction_id,
+                sender=envelope.reverse_path,
+                reason=self.discard,
+            )
+
+    def delivered(self, envelope: Envelope, outcomes: Sequence[Outcome]) -> None:
+        """A delivery is done."""
+        self.session.messages += any(outcome.error is None for outcome in outcomes)
+        if self.wants(Step.DELIVERED):
+            self.hooks.notify(
+                Step.DELIVERED, session=self.session, envelope=envelope, outcomes=outcomes
+            )
+
+    def disconnect(self) -> None:
+        """The client is gone."""
+        self.hooks.notify(Step.DISCONNECT, session=self.session)
+
+
+def _tls_parameters(connection: SMTPProtocol) -> tuple[str, str]:
+    """Protocol version and cipher; empty without TLS."""
+    get_handle = getattr(connection.transport, "getHandle", None)
+    handle: Any = get_handle() if get_handle is not None and connection.encrypted else None
+    if not hasattr(handle, "get_cipher_name"):
+        return "", ""
+    return handle.get_protocol_version_name(), handle.get_cipher_name() or ""

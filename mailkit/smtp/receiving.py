@@ -1,0 +1,323 @@
+"""From DATA or BDAT to the reply after the content: the part of SMTP that receives messages."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine, Sequence
+from typing import TYPE_CHECKING, Any, cast
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.python.failure import Failure
+
+from mailkit._typing import override
+from mailkit.connection import CommandConnection
+from mailkit.coroutines import go_on
+from mailkit.errors import DeliveryTimeExpired, MailError, TemporaryFailure
+from mailkit.interfaces import IMessageDelivery, ISpooling
+from mailkit.model import Envelope, Outcome
+from mailkit.smtp import replies
+from mailkit.smtp.content import ContentReader, DiscardedChunk
+from mailkit.smtp.grammar import Refused, Reply
+from mailkit.smtp.judging import ConnectionHooks
+from mailkit.smtp.state import CHUNKS, CONTENT, Session
+from mailkit.smtp.trace import protocol_keyword, received_field
+from mailkit.spool import Spool
+
+if TYPE_CHECKING:
+    from mailkit.smtp.protocol import SMTPFactory
+
+
+class ReceivingConnection(CommandConnection):
+    """A client whose messages we take."""
+
+    factory: SMTPFactory
+    session_class: type[Session] = Session
+    #: What the greeting and, but for its prefix and suffix, the Received field call the protocol.
+    greeting_name, trace_name = "ESMTP", "SMTP"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.session = self.session_class()
+        #: Where mail goes; None until somebody has logged in, as a user or anonymously.
+        self.delivery: IMessageDelivery | None = None
+        #: What the hooks say of this connection; None where there are none.
+        self.hooks: ConnectionHooks | None = None
+        # What is being read; and a message while the next of its chunks is awaited.
+        self._content: ContentReader | DiscardedChunk | None = None
+        self._chunks: ContentReader | None = None
+        self._delivering: Deferred[list[Reply]] | None = None
+
+    def begin_content(self) -> None:
+        """Get ready for the content of a message.
+
+        :raises Refused: there is no room for it.
+        """
+        self._read_as_content(self._make_content())
+
+    def begin_chunk(self, size: int, last: bool) -> None:
+        """Get ready for a chunk of the content of a message.
+
+        :raises Refused: there is no room for it.
+        """
+        content = self._chunks
+        if content is None:
+            content = self._make_content()
+            assert self.session.envelope is not None
+            content.expect_chunks(binary=self.session.envelope.body == "BINARYMIME")
+        content.begin_chunk(size, last)
+        self._chunks = None
+        self._read_as_content(content)
+
+    def discard_chunk(self, size: int, last: bool, refusal: Reply | None) -> None:
+        """Read over a chunk and refuse it then, so that replies stay in step; None: no reply."""
+        self._content = DiscardedChunk(size, refusal)
+
+    def drop_content(self) -> None:
+        """Forget what chunks have come of a message."""
+        if self._chunks is not None:
+            self._chunks.close()
+            self._chunks = None
+
+    def _make_content(self) -> ContentReader:
+        try:
+            content = self.new_content(self.new_spool())
+        except OSError as error:
+            self.log.error("cannot make a spool: {error}", error=error)
+            raise Refused(*replies.NO_SPACE) from None
+        if self.hooks is not None:
+            self.hooks.watch(content)
+        return content
+
+    def _read_as_content(self, content: ContentReader) -> None:
+        self._content = content
+        self.session.phase = CONTENT
+        self.set_idle_timer()
+
+    def new_spool(self) -> Spool:
+        """An empty spool for a message."""
+        if ISpooling.providedBy(self.delivery):
+            spool: Spool = self.delivery.new_spool()
+            return spool
+        return Spool()
+
+    def new_content(self, spool: Spool) -> ContentReader:
+        """What reads the content of the message that begins now."""
+        factory = self.factory
+        return ContentReader(
+            spool,
+            factory.max_size,
+            factory.max_received,
+            normalise=factory.bare_line_ends == "normalise",
+        )
+
+    async def check_content(self, envelope: Envelope, content: ContentReader) -> None:
+        """Judge a complete message before it is delivered.
+
+        :raises MailError: it is refused.
+        """
+
+    def reply_to_content(self, envelope: Envelope, outcomes: Sequence[Outcome]) -> list[Reply]:
+        """The replies that tell what became of a complete message."""
+        return [replies.after_content(outcomes, envelope.transaction_id)]
+
+    def reply_for_all(self, reply: Reply) -> list[Reply]:
+        """The replies to a complete message that is taken or refused for all recipients alike."""
+        return [reply]
+
+    def reply(self, reply: Reply) -> None:
+        """Send a reply."""
+        self.write(reply.render())
+
+    def give_up(self, text: str) -> None:
+        """End the connection with a 421 reply."""
+        self.reply(Reply(421, "4.7.0", f"{self.factory.hostname} {text}, closing connection"))
+        self.close()
+
+    @override
+    def closed(self) -> None:
+        self.drop_content()
+        if isinstance(self._content, ContentReader):
+            self._content.close()
+        self._content = None
+        hooks, self.hooks = self.hooks, None
+        if hooks is not None:
+            hooks.disconnect()
+        if self._delivering is not None and self._logout is not None:
+            # The avatar is still at work.
+            logout, self._logout = self._logout, None
+            self._delivering.addBoth(lambda _: logout())
+
+    # While content is read.
+
+    def _read_content(self, content: ContentReader | DiscardedChunk) -> bool:
+        """Read what is here; whether the content, or the chunk, is complete."""
+        if not content.complete and (octets := self.buffer.take_all()):
+            rest = content.feed(octets)
+            if rest:
+                self.buffer.unread(rest)
+        return content.complete
+
+    def _refused(self, verb: bytes, error: Refused | MailError) -> None:
+        session, factory = self.session, self.factory
+        self.reply(error.reply if isinstance(error, Refused) else replies.for_error(error))
+        if verb in (b"MAIL", b"RCPT", b"DATA", b"BDAT"):
+            session.refusals += 1
+        else:
+            session.errors += 1
+        if self.hooks is not None:
+            self.hooks.session.errors += 1
+        if isinstance(error, Refused) and error.close:
+            self._end_after(error.reply)
+            return
+        # RFC 5321 section 7.8: a server may defend itself, with 421.
+        if session.errors >= factory.max_errors or session.refusals >= factory.max_refusals:
+            self.give_up("Too many errors")
+
+    def _end_after(self, reply: Reply) -> None:
+        """A hook wants the connection to end after a reply."""
+        if reply.code == 421:
+            self.close()
+        else:
+            self.give_up("Refused by policy")
+
+    def _end_of_content(self) -> Coroutine[Any, Any, None] | None:
+        content, self._content = self._content, None
+        assert content is not None
+        if isinstance(content, DiscardedChunk):
+            if content.refusal is not None:
+                self._refused(b"BDAT", Refused(*content.refusal))
+            return None
+        if not content.finished:
+            self._end_of_chunk(content)
+            return None
+        envelope, delivery = self.session.end(), self.delivery
+        assert envelope is not None and delivery is not None
+        self.session.messages += 1
+        self.session.refusals = self.session.idle_commands = 0
+        if content.refusal is not None and self.hooks is None:
+            self._refuse_content(envelope, Refused(*content.refusal))
+            return None
+        return self._finish(delivery, envelope, content)
+
+    async def _finish(
+        self, delivery: IMessageDelivery, envelope: Envelope, content: ContentReader
+    ) -> None:
+        """From the end of the content to its reply."""
+        hooks = self.hooks
+        try:
+            if hooks is not None:
+                await hooks.judge(delivery, envelope, content)
+            else:
+                await self.check_content(envelope, content)
+        except BaseException as error:
+            content.close()
+            self._refuse_content(envelope, self._as_refusal(error))
+            return
+        if hooks is not None and hooks.discard is not None:
+            content.close()
+            outcomes = [Outcome(recipient) for recipient in envelope.recipients]
+            self._reply_each(self.reply_to_content(envelope, outcomes))
+            return
+        delivering = self._deliver(delivery, envelope, content.spool)
+        try:
+            awaited = delivering.send(None)
+        except StopIteration as stop:
+            self._reply_each(stop.value)
+        else:
+            self._reply_each(await self._wait_for_delivery(delivering, awaited))
+
+    def _as_refusal(self, error: BaseException) -> Refused:
+        """What the client is told of what went wrong with a message.
+
+        :raises BaseException: the error itself, when the client is gone.
+        """
+        if isinstance(error, Refused):
+            return error
+        if isinstance(error, MailError):
+            return Refused(*replies.for_error(error))
+        if isinstance(error, OSError):
+            self.log.error("cannot spool a message: {error}", error=error)
+            return Refused(*replies.NO_SPACE)
+        if isinstance(error, CancelledError) or not isinstance(error, Exception):
+            raise error
+        self.log.failure("a message could not be judged", Failure(error))  # type: ignore[no-untyped-call]
+        return Refused(*replies.INTERNAL_ERROR)
+
+    def _refuse_content(self, envelope: Envelope, refused: Refused) -> None:
+        self._log_refusal(envelope, refused.reply)
+        self._reply_each(self.reply_for_all(refused.reply))
+        if refused.close:
+            self._end_after(refused.reply)
+
+    def _end_of_chunk(self, content: ContentReader) -> None:
+        self._chunks = content
+        self.session.phase = CHUNKS
+        if content.refusal is not None:
+            refused = Refused(*content.refusal, close=content.close_after)
+            self._refused(b"BDAT", refused)
+        else:
+            self.reply(Reply(250, "2.0.0", f"{content.size} octets received"))
+
+    async def _wait_for_delivery(
+        self, delivering: Coroutine[Any, Any, list[Reply]], awaited: Any
+    ) -> list[Reply]:
+        done: Deferred[list[Reply]] = Deferred.fromCoroutine(cast(Any, go_on(delivering, awaited)))
+        self._delivering = done
+        # The wait is cancelled with the connection, the delivery is not.
+        wait: Deferred[list[Reply]] = Deferred()
+        done.addBoth(wait.callback)
+        answers = await wait
+        self._delivering = None
+        return answers
+
+    def _reply_each(self, answers: list[Reply]) -> None:
+        for reply in answers:
+            self.reply(reply)
+
+    async def _deliver(
+        self, delivery: IMessageDelivery, envelope: Envelope, spool: Spool
+    ) -> list[Reply]:
+        """Hand a message over. Raises nothing, for nobody might listen."""
+        factory = self.factory
+        # The connection may be gone when the delivery is done.
+        hooks = self.hooks
+        keyword = protocol_keyword(envelope, self.session.esmtp, self.trace_name)
+        outcomes: Sequence[Outcome] = ()
+        try:
+            self._check_deadline(envelope)
+            spool.prepend(received_field(envelope, factory.hostname, keyword, factory.date()))
+            outcomes = await delivery.deliver(envelope=envelope, message=spool)
+            if len(outcomes) != len(envelope.recipients):
+                raise ValueError("the delivery told no outcome for some recipient")
+            answers = self.reply_to_content(envelope, outcomes)
+        except MailError as error:
+            outcomes = [Outcome(recipient, error) for recipient in envelope.recipients]
+            answers = self.reply_for_all(replies.for_error(error))
+        except Exception:
+            self.log.failure("a delivery failed", Failure())  # type: ignore[no-untyped-call]
+            outcomes = [Outcome(r, TemporaryFailure()) for r in envelope.recipients]
+            answers = self.reply_for_all(replies.INTERNAL_ERROR)
+        finally:
+            spool.close()
+        for reply in dict.fromkeys(answers):
+            if reply.code != 250:
+                self._log_refusal(envelope, reply)
+        if hooks is not None:
+            hooks.delivered(envelope, outcomes)
+        return answers
+
+    def _check_deadline(self, envelope: Envelope) -> None:
+        by = envelope.deliver_by
+        if by is not None and by.mode == "R" and self.clock.seconds() > by.deadline:
+            # RFC 2852 section 4.1.3
+            raise DeliveryTimeExpired
+
+    def _log_refusal(self, envelope: Envelope, reply: Reply) -> None:
+        # RFC 6409 section 5.2
+        self.log.info(
+            "message {id} from <{sender}> at {peer} not taken: {code} {text}",
+            id=envelope.transaction_id,
+            sender=envelope.reverse_path,
+            peer=envelope.connection.peer,
+            code=reply.code,
+            text=reply.text,
+        )
