@@ -122,6 +122,31 @@ class LimitTests(SynchronousTestCase):
                 self.assertEqual(self.value(place), number * UNITS[unit], f"{what}: {place}")
 
 
+class CheckTests(SynchronousTestCase):
+    """docs/checks.md names each setting of each check with its default."""
+
+    #: Not settings: what a check works with, and what all of them share.
+    OTHERS = frozenset({"resolver", "clock", "exempt", "spare_postmaster"})
+
+    def test_settings(self) -> None:
+        sections = (ROOT / "docs" / "checks.md").read_text("utf-8").split("\n## ")[1:]
+        seen = set()
+        for section in sections:
+            (name,) = re.findall(r"^\{py:class\}`(mailkit\.checks[\w.]+)`", section, re.MULTILINE)
+            parameters = inspect.signature(resolve(name)).parameters
+            wanted = {
+                key: str(parameter.default)
+                for key, parameter in parameters.items()
+                if key not in self.OTHERS
+            }
+            rows = re.findall(r"^\| `(\w+)` \| [^|]+ \| ([^|]+) \| ", section, re.MULTILINE)
+            self.assertEqual(dict(rows), wanted, name)
+            seen.add(name.rpartition(".")[0])
+        modules = {f"mailkit.checks.{path.stem}" for path in (ROOT / "mailkit/checks").iterdir()}
+        parts = {"__init__", "__pycache__", "base", "networks"}
+        self.assertEqual(modules - {f"mailkit.checks.{part}" for part in parts}, seen)
+
+
 class OptionTests(SynchronousTestCase):
     """Command lines in the pages use options that exist."""
 

@@ -87,6 +87,11 @@ RULES = (
         "twisted zope.interface",
     ),
     Rule(
+        "mailkit.checks mailkit.checks.*",
+        f"{CONTRACTS} {MIME} mailkit.coroutines mailkit.dns.* mailkit.checks mailkit.checks.*",
+        "twisted zope.interface",
+    ),
+    Rule(
         "mailkit.testing mailkit.testing.*",
         f"{CONTRACTS} mailkit.testing mailkit.testing.*",
         "twisted zope.interface",
