@@ -1,18 +1,30 @@
-"""What the tests of whole servers share: a store with an account, and ``twistd`` that serves it."""
+"""What tests with other people's clients share: servers in this process, and ``twistd``."""
 
 from __future__ import annotations
 
 import imaplib
+import os
 import poplib
 import re
+import shutil
 import ssl
+import subprocess
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeVar, cast
 
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.internet import reactor
+from twisted.internet.threads import deferToThread
+from twisted.protocols.tls import TLSMemoryBIOFactory
+from twisted.trial.unittest import SkipTest, SynchronousTestCase, TestCase
 
+from mailkit.interfaces import IMailbox
+from mailkit.model import INBOX, AppendMessage
+from mailkit.spool import Spool
+from mailkit.store.memory import MemoryStore
 from mailkit.tap.services import PORT_NAMES
-from mailkit.tap.tls import self_signed
-from tests.support import HOST, ServerProcess, free_ports, mailkit_command
+from mailkit.tap.tls import self_signed, server_context
+from tests.support import HOST, PATIENCE, ServerProcess, free_ports, mailkit_command
 
 ANN = "ann@example.test"
 BOB = "bob@example.test"
@@ -96,3 +108,84 @@ class WholeServerTestCase(ServerTestCase):
     def start(self) -> ServerProcess:
         ports = list(self.ports.values())
         return self.serve("mailkit", "--config", str(self.config), ports=ports)
+
+
+_T = TypeVar("_T")
+
+
+class ClientCase(TestCase):
+    """Servers in this process, over a store in memory; clients run in threads, or as programs.
+
+    :cvar user: whose mailboxes are meant where nobody is named.
+    """
+
+    user = ""
+
+    async def setUp(self) -> None:
+        self.directory = os.path.abspath(self.mktemp())
+        os.mkdir(self.directory, 0o700)
+        self.certificate, key = self_signed(self.directory)
+        self.tls_context = server_context(self.certificate, key)
+        self.store = MemoryStore()
+
+    async def add_account(self, name: str, password: str) -> None:
+        await self.store.add_account(name=name, password_hash="{PLAIN}" + password)
+
+    def listen(self, factory: Any, *, tls: bool = False) -> int:
+        """The port, on loopback, that a factory serves from now on."""
+        if tls:
+            factory = TLSMemoryBIOFactory(self.tls_context, False, factory)
+        port = cast(Any, reactor).listenTCP(0, factory, interface=HOST)
+        self.addCleanup(port.stopListening)
+        return int(port.getHost().port)
+
+    def client_tls(self) -> ssl.SSLContext:
+        return ssl.create_default_context(cafile=self.certificate)
+
+    async def mailbox(self, name: str = INBOX, user: str = "") -> Any:
+        account = await self.store.open_account(name=user or self.user)
+        return await account.open_mailbox(name=name)
+
+    async def deliver(self, *messages: bytes) -> None:
+        mailbox = await self.mailbox()
+        await mailbox.append(
+            messages=[AppendMessage(Spool.from_bytes(octets)) for octets in messages]
+        )
+
+    async def contents(self, name: str = INBOX, user: str = "") -> list[bytes]:
+        """The messages of a mailbox."""
+        mailbox: IMailbox = await self.mailbox(name, user)
+        messages = []
+        for uid in await mailbox.list_uids():
+            with await mailbox.open_message(uid=uid) as file:
+                messages.append(file.read())
+        return messages
+
+    async def in_thread(self, work: Callable[..., _T], *arguments: Any) -> _T:
+        return await deferToThread(work, *arguments)
+
+    async def run_program(
+        self, *arguments: str, code: int = 0, input: bytes = b"", **variables: str
+    ) -> subprocess.CompletedProcess[bytes]:
+        """Run a program, which must be installed, and end with that code.
+
+        :param variables: more of its environment.
+        """
+        if shutil.which(arguments[0]) is None:
+            raise SkipTest(f"{arguments[0]} is not installed")
+
+        def work() -> subprocess.CompletedProcess[bytes]:
+            return subprocess.run(
+                arguments,
+                input=input,
+                capture_output=True,
+                timeout=PATIENCE,
+                cwd=self.directory,
+                env={**os.environ, "HOME": self.directory, **variables},
+                check=False,
+            )
+
+        done = await self.in_thread(work)
+        output = (done.stdout + done.stderr).decode("utf-8", "replace")
+        self.assertEqual(done.returncode, code, output)
+        return done

@@ -8,25 +8,20 @@ import os
 import pty
 import select
 import shutil
-import ssl
 import subprocess
 import time
 from collections.abc import Callable
 from email.message import Message
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 import pytest
-from twisted.internet import reactor
-from twisted.internet.threads import deferToThread
-from twisted.trial.unittest import SkipTest, TestCase
+from twisted.trial.unittest import SkipTest
 
 from mailkit.auth.portal import make_portal
 from mailkit.imap.protocol import IMAPFactory
-from mailkit.model import INBOX, AppendMessage
-from mailkit.spool import Spool
-from mailkit.store.memory import MemoryStore
-from mailkit.tap.tls import self_signed, server_context
+from mailkit.model import INBOX
+from tests.interop.support import ClientCase
 
 try:
     import imapclient
@@ -54,76 +49,26 @@ LARGE = (
 )
 MESSAGES = (PLAIN, EIGHT_BIT, LARGE)
 
-_T = TypeVar("_T")
 
-
-class ClientCase(TestCase):
+class IMAPCase(ClientCase):
     """A server with three messages for one user, plain with STARTTLS and under TLS."""
 
+    user = USER
+
     async def setUp(self) -> None:
-        self.directory = os.path.abspath(self.mktemp())
-        os.mkdir(self.directory, 0o700)
-        self.certificate, key = self_signed(self.directory)
-        context = server_context(self.certificate, key)
-        self.store = MemoryStore()
-        await self.store.add_account(name=USER, password_hash="{PLAIN}" + PASSWORD)
-        self.account = await self.store.open_account(name=USER)
+        await super().setUp()
+        await self.add_account(USER, PASSWORD)
         await self.deliver(*MESSAGES)
-        factory = IMAPFactory(make_portal(self.store), tls_context=context)
-        net = cast(Any, reactor)
-        plain = net.listenTCP(0, factory, interface="127.0.0.1")
-        tls = net.listenSSL(0, factory, context, interface="127.0.0.1")
-        self.addCleanup(plain.stopListening)
-        self.addCleanup(tls.stopListening)
-        self.port, self.tls_port = plain.getHost().port, tls.getHost().port
-
-    async def deliver(self, *messages: bytes, mailbox: str = INBOX) -> None:
-        box = await self.account.open_mailbox(name=mailbox)
-        await box.append(
-            messages=[AppendMessage(Spool.from_bytes(message)) for message in messages]
-        )
-
-    async def contents(self, mailbox: str = INBOX) -> list[bytes]:
-        box = await self.account.open_mailbox(name=mailbox)
-        messages = []
-        for uid in await box.list_uids():
-            with await box.open_message(uid=uid) as file:
-                messages.append(file.read())
-        return messages
+        factory = IMAPFactory(make_portal(self.store), tls_context=self.tls_context)
+        self.port, self.tls_port = self.listen(factory), self.listen(factory, tls=True)
 
     async def flags(self, mailbox: str = INBOX) -> list[set[str]]:
-        box = await self.account.open_mailbox(name=mailbox)
+        box = await self.mailbox(mailbox)
         infos = await box.get_messages(uids=await box.list_uids())
         return [set(info.flags) for info in infos]
 
-    def client_tls(self) -> ssl.SSLContext:
-        return ssl.create_default_context(cafile=self.certificate)
 
-    async def in_thread(self, work: Callable[..., _T], *arguments: Any) -> _T:
-        return await deferToThread(work, *arguments)
-
-    async def run_program(self, *arguments: str) -> bytes:
-        """Standard output of a program, which must be installed and succeed."""
-        if shutil.which(arguments[0]) is None:
-            raise SkipTest(f"{arguments[0]} is not installed")
-
-        def work() -> subprocess.CompletedProcess[bytes]:
-            return subprocess.run(
-                arguments,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                timeout=60,
-                cwd=self.directory,
-                env={**os.environ, "HOME": self.directory},
-                check=False,
-            )
-
-        done = await self.in_thread(work)
-        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
-        return done.stdout
-
-
-class ImaplibTests(ClientCase):
+class ImaplibTests(IMAPCase):
     def plain(self) -> imaplib.IMAP4:
         return imaplib.IMAP4("127.0.0.1", self.port, timeout=60)
 
@@ -209,7 +154,7 @@ class ImaplibTests(ClientCase):
         self.assertEqual(stored, message)
 
 
-class IMAPClientTests(ClientCase):
+class IMAPClientTests(IMAPCase):
     if imapclient is None:
         skip = "imapclient is not installed"
 
@@ -277,13 +222,14 @@ class IMAPClientTests(ClientCase):
         self.assertEqual(told, [(4, b"EXISTS"), (4, b"RECENT")])
 
 
-class CurlTests(ClientCase):
+class CurlTests(IMAPCase):
     async def curl(self, path: str, *options: str, tls: bool = True) -> bytes:
         scheme, port = ("imaps", self.tls_port) if tls else ("imap", self.port)
-        return await self.run_program(
+        done = await self.run_program(
             "curl", "--silent", "--show-error", "--max-time", "30", "--cacert", self.certificate,
             "--user", f"{USER}:{PASSWORD}", *options, f"{scheme}://127.0.0.1:{port}/{path}",
         )  # fmt: skip
+        return done.stdout
 
     async def test_fetch(self) -> None:
         for number, message in enumerate(MESSAGES, 1):
@@ -309,7 +255,7 @@ class CurlTests(ClientCase):
         self.assertEqual(len(await self.contents()), 2)
 
 
-class MbsyncTests(ClientCase):
+class MbsyncTests(IMAPCase):
     async def sync(self) -> None:
         settings = Path(self.directory, "mbsyncrc")
         settings.write_text(
@@ -363,7 +309,7 @@ class MbsyncTests(ClientCase):
         self.assertEqual(len(await self.contents()), 3)
 
 
-class MuttTests(ClientCase):
+class MuttTests(IMAPCase):
     async def test_read_flag_and_save(self) -> None:
         program = shutil.which("mutt")
         if program is None:

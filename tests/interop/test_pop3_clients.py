@@ -5,22 +5,13 @@ from __future__ import annotations
 import os
 import poplib
 import shutil
-import ssl
-import subprocess
 from collections.abc import Callable
-from typing import Any, TypeVar, cast
 
 import pytest
-from twisted.internet import reactor
-from twisted.internet.threads import deferToThread
-from twisted.trial.unittest import TestCase
 
 from mailkit.auth.portal import make_portal
-from mailkit.model import INBOX, AppendMessage
 from mailkit.pop3.protocol import POP3Factory
-from mailkit.spool import Spool
-from mailkit.store.memory import MemoryStore
-from mailkit.tap.tls import self_signed, server_context
+from tests.interop.support import ClientCase
 
 USER, PASSWORD = "ann@example.org", "correct horse"
 
@@ -29,70 +20,34 @@ EIGHT_BIT = "Subject: zwei\r\nMIME-Version: 1.0\r\n\r\nGr\u00fc\u00dfe\r\n".enco
 LARGE = b"Subject: large\r\n\r\n" + b".line that begins with a dot\r\n" * 20_000
 MESSAGES = (PLAIN, EIGHT_BIT, LARGE)
 
-_T = TypeVar("_T")
 
-
-class ClientCase(TestCase):
+class POP3Case(ClientCase):
     """A server with three messages for one user, plain with STLS and under TLS from the start."""
 
+    user = USER
+
     async def setUp(self) -> None:
-        self.directory = os.path.abspath(self.mktemp())
-        os.mkdir(self.directory, 0o700)
-        self.certificate, key = self_signed(self.directory)
-        context = server_context(self.certificate, key)
-        self.store = MemoryStore()
-        await self.store.add_account(name=USER, password_hash="{PLAIN}" + PASSWORD)
-        account = await self.store.open_account(name=USER)
-        self.mailbox = await account.open_mailbox(name=INBOX)
-        spools = [AppendMessage(Spool.from_bytes(message)) for message in MESSAGES]
-        await self.mailbox.append(messages=spools)
-        factory = POP3Factory(make_portal(self.store), tls_context=context)
-        net = cast(Any, reactor)
-        plain = net.listenTCP(0, factory, interface="127.0.0.1")
-        tls = net.listenSSL(0, factory, context, interface="127.0.0.1")
-        self.addCleanup(plain.stopListening)
-        self.addCleanup(tls.stopListening)
-        self.port, self.tls_port = plain.getHost().port, tls.getHost().port
-
-    async def in_thread(self, work: Callable[..., _T], *arguments: Any) -> _T:
-        return await deferToThread(work, *arguments)
-
-    async def run_program(self, *arguments: str, **variables: str) -> bytes:
-        """Standard output of a program, which must succeed."""
-
-        def work() -> subprocess.CompletedProcess[bytes]:
-            environment = {**os.environ, "HOME": self.directory, **variables}
-            return subprocess.run(
-                arguments,
-                capture_output=True,
-                timeout=60,
-                cwd=self.directory,
-                env=environment,
-                check=False,
-            )
-
-        done = await self.in_thread(work)
-        self.assertEqual(done.returncode, 0, done.stderr.decode("utf-8", "replace"))
-        return done.stdout
+        await super().setUp()
+        await self.add_account(USER, PASSWORD)
+        await self.deliver(*MESSAGES)
+        factory = POP3Factory(make_portal(self.store), tls_context=self.tls_context)
+        self.port, self.tls_port = self.listen(factory), self.listen(factory, tls=True)
 
     async def remaining(self) -> int:
-        return (await self.mailbox.get_info()).messages
+        return len(await self.contents())
 
 
-class PoplibTests(ClientCase):
-    def tls(self) -> ssl.SSLContext:
-        return ssl.create_default_context(cafile=self.certificate)
-
+class PoplibTests(POP3Case):
     def plain(self) -> poplib.POP3:
         return poplib.POP3("127.0.0.1", self.port, timeout=60)
 
     def with_stls(self) -> poplib.POP3:
         client = self.plain()
-        client.stls(self.tls())
+        client.stls(self.client_tls())
         return client
 
     def under_tls(self) -> poplib.POP3:
-        return poplib.POP3_SSL("127.0.0.1", self.tls_port, timeout=60, context=self.tls())
+        return poplib.POP3_SSL("127.0.0.1", self.tls_port, timeout=60, context=self.client_tls())
 
     def read_all(self, client: poplib.POP3) -> list[bytes]:
         client.user(USER)
@@ -148,7 +103,7 @@ class PoplibTests(ClientCase):
         def capabilities() -> list[dict[str, list[str]]]:
             client = self.plain()
             before = client.capa()
-            client.stls(self.tls())
+            client.stls(self.client_tls())
             after = client.capa()
             client.quit()
             return [before, after]
@@ -223,13 +178,13 @@ class PoplibTests(ClientCase):
 
 
 @pytest.mark.interop
-class CurlTests(ClientCase):
+class CurlTests(POP3Case):
     if shutil.which("curl") is None:
         skip = "curl is not installed"
 
     async def curl(self, path: str, *arguments: str, tls: bool = False) -> bytes:
         scheme, port = ("pop3s", self.tls_port) if tls else ("pop3", self.port)
-        return await self.run_program(
+        done = await self.run_program(
             "curl",
             "--silent",
             "--show-error",
@@ -240,6 +195,7 @@ class CurlTests(ClientCase):
             *arguments,
             f"{scheme}://127.0.0.1:{port}/{path}",
         )
+        return done.stdout
 
     async def test_list_and_read(self) -> None:
         sizes = b"".join(b"%d %d\r\n" % (n, len(m)) for n, m in enumerate(MESSAGES, 1))
@@ -259,7 +215,7 @@ class CurlTests(ClientCase):
             self.assertEqual(await self.curl("1", "--sasl-ir", *options), PLAIN)
 
     async def test_top_and_uidl(self) -> None:
-        validity = (await self.mailbox.get_info()).uid_validity
+        validity = (await (await self.mailbox()).get_info()).uid_validity
         lines = b"".join(b"%d %d.%d\r\n" % (n, validity, n) for n in range(1, 4))
         self.assertEqual(await self.curl("", "--request", "UIDL"), lines)
         top = await self.curl("", "--request", "TOP 2 0")
@@ -271,7 +227,7 @@ class CurlTests(ClientCase):
 
 
 @pytest.mark.interop
-class FetchmailTests(ClientCase):
+class FetchmailTests(POP3Case):
     if shutil.which("fetchmail") is None:
         skip = "fetchmail is not installed"
 

@@ -6,69 +6,42 @@ import os
 import shutil
 import smtplib
 import socket
-import ssl
-import subprocess
 from collections.abc import Callable
 from email.message import EmailMessage
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 import pytest
-from twisted.internet import reactor
-from twisted.internet.threads import deferToThread
-from twisted.protocols.tls import TLSMemoryBIOFactory
-from twisted.trial.unittest import TestCase
 
 from mailkit.auth.portal import make_portal
 from mailkit.delivery.local import LocalMessageDelivery
-from mailkit.model import INBOX
 from mailkit.smtp.protocol import SMTPFactory
 from mailkit.smtp.submission import SubmissionFactory
-from mailkit.store.memory import MemoryStore
-from mailkit.tap.tls import self_signed, server_context
+from tests.interop.support import ClientCase
 
 ANN, BOB, PASSWORD = "ann@example.org", "bob@example.org", "correct horse"
 JURGEN = "jürgen@example.org"
 
-_T = TypeVar("_T")
 
-
-class ClientCase(TestCase):
+class SMTPCase(ClientCase):
     """An SMTP server and a submission server, with STARTTLS and under TLS, for three users."""
 
     async def setUp(self) -> None:
-        self.directory = os.path.abspath(self.mktemp())
-        os.mkdir(self.directory, 0o700)
-        self.certificate, key = self_signed(self.directory)
-        context = server_context(self.certificate, key)
-        self.store = MemoryStore()
+        await super().setUp()
         for name in (ANN, BOB, JURGEN):
-            await self.store.add_account(name=name, password_hash="{PLAIN}" + PASSWORD)
+            await self.add_account(name, PASSWORD)
         portal = make_portal(
             self.store,
             deliveries=lambda account, _: LocalMessageDelivery(self.store, self.store, account),
         )
-        settings: dict[str, Any] = {"hostname": "mx.example.org", "tls_context": context}
-        smtp, submission = SMTPFactory(portal, **settings), SubmissionFactory(portal, **settings)
-        self.smtp = self.listen(smtp)
+        settings: dict[str, Any] = {"hostname": "mx.example.org", "tls_context": self.tls_context}
+        submission = SubmissionFactory(portal, **settings)
+        self.smtp = self.listen(SMTPFactory(portal, **settings))
         self.submission = self.listen(submission)
-        self.submissions = self.listen(TLSMemoryBIOFactory(context, False, submission))
-
-    def listen(self, factory: Any) -> int:
-        port = cast(Any, reactor).listenTCP(0, factory, interface="127.0.0.1")
-        self.addCleanup(port.stopListening)
-        return int(port.getHost().port)
-
-    async def in_thread(self, work: Callable[..., _T], *arguments: Any) -> _T:
-        return await deferToThread(work, *arguments)
+        self.submissions = self.listen(submission, tls=True)
 
     async def inbox(self, name: str) -> list[bytes]:
         """The messages that somebody has."""
-        mailbox = await (await self.store.open_account(name=name)).open_mailbox(name=INBOX)
-        messages = []
-        for uid in await mailbox.list_uids():
-            with await mailbox.open_message(uid=uid) as file:
-                messages.append(file.read())
-        return messages
+        return await self.contents(user=name)
 
     async def only_message(self, name: str) -> tuple[str, bytes]:
         """The trace fields and the rest of the one message that somebody has."""
@@ -79,21 +52,20 @@ class ClientCase(TestCase):
         return message[:position].decode(), message[position:]
 
 
-class SmtplibTests(ClientCase):
-    def tls(self) -> ssl.SSLContext:
-        return ssl.create_default_context(cafile=self.certificate)
-
+class SmtplibTests(SMTPCase):
     def plain(self) -> smtplib.SMTP:
         return smtplib.SMTP("127.0.0.1", self.smtp, timeout=60)
 
     def with_starttls(self) -> smtplib.SMTP:
         client = smtplib.SMTP("127.0.0.1", self.submission, timeout=60)
-        client.starttls(context=self.tls())
+        client.starttls(context=self.client_tls())
         client.login(ANN, PASSWORD)
         return client
 
     def under_tls(self) -> smtplib.SMTP:
-        client = smtplib.SMTP_SSL("127.0.0.1", self.submissions, timeout=60, context=self.tls())
+        client = smtplib.SMTP_SSL(
+            "127.0.0.1", self.submissions, timeout=60, context=self.client_tls()
+        )
         client.login(ANN, PASSWORD)
         return client
 
@@ -172,18 +144,13 @@ class SmtplibTests(ClientCase):
         def ask(port: int, tls: bool) -> dict[str, str]:
             with smtplib.SMTP("127.0.0.1", port, timeout=60) as client:
                 if tls:
-                    client.starttls(context=self.tls())
+                    client.starttls(context=self.client_tls())
                 client.ehlo()
                 return client.esmtp_features
 
         found = await self.in_thread(ask, self.smtp, False)
-        self.assertLessEqual(
-            {
-                *("size", "8bitmime", "pipelining", "smtputf8", "enhancedstatuscodes", "help"),
-                *("auth", "chunking", "starttls"),
-            },
-            set(found),
-        )
+        announced = "size 8bitmime pipelining smtputf8 enhancedstatuscodes help auth starttls"
+        self.assertLessEqual({*announced.split(), "chunking"}, set(found))
         self.assertEqual(found["size"], "52428800")
         self.assertEqual(found["auth"].split(), ["PLAIN", "LOGIN"])
         found = await self.in_thread(ask, self.smtp, True)
@@ -229,7 +196,7 @@ class SmtplibTests(ClientCase):
     async def test_a_wrong_password(self) -> None:
         def log_in() -> int:
             with smtplib.SMTP("127.0.0.1", self.submission, timeout=60) as client:
-                client.starttls(context=self.tls())
+                client.starttls(context=self.client_tls())
                 try:
                     client.login(ANN, "wrong")
                 except smtplib.SMTPAuthenticationError as error:
@@ -275,25 +242,11 @@ def _needs(program: str) -> Callable[[type], type]:
     return mark
 
 
-class ProgramCase(ClientCase):
-    async def run_program(self, *arguments: str, code: int = 0) -> str:
-        """Output of a program, which must end with that code."""
-
-        def work() -> subprocess.CompletedProcess[bytes]:
-            environment = {**os.environ, "HOME": self.directory}
-            return subprocess.run(
-                arguments,
-                capture_output=True,
-                timeout=60,
-                cwd=self.directory,
-                env=environment,
-                check=False,
-            )
-
-        done = await self.in_thread(work)
-        output = (done.stdout + done.stderr).decode("utf-8", "replace")
-        self.assertEqual(done.returncode, code, output)
-        return output
+class ProgramCase(SMTPCase):
+    async def output(self, *arguments: str, code: int = 0, input: bytes = b"") -> str:
+        """All that a program says, which must end with that code."""
+        done = await self.run_program(*arguments, code=code, input=input)
+        return (done.stdout + done.stderr).decode("utf-8", "replace")
 
     def write_file(self, content: bytes) -> str:
         path = os.path.join(self.directory, "message")
@@ -306,7 +259,7 @@ class ProgramCase(ClientCase):
 class SwaksTests(ProgramCase):
     async def swaks(self, port: int, *arguments: str, code: int = 0) -> str:
         server = ("swaks", "--server", "127.0.0.1", "--port", str(port), "--helo", "x.example")
-        return await self.run_program(*server, "--from", ANN, "--to", BOB, *arguments, code=code)
+        return await self.output(*server, "--from", ANN, "--to", BOB, *arguments, code=code)
 
     async def test_plain(self) -> None:
         await self.swaks(self.smtp, "--body", "Hello\n.dot")
@@ -341,7 +294,7 @@ class SwaksTests(ProgramCase):
 @_needs("curl")
 class CurlTests(ProgramCase):
     async def curl(self, url: str, *arguments: str, code: int = 0) -> str:
-        return await self.run_program(
+        return await self.output(
             *("curl", "--silent", "--show-error", "--max-time", "60", "--url", url),
             *("--mail-from", ANN, "--mail-rcpt", BOB, *arguments),
             code=code,
@@ -370,9 +323,58 @@ class CurlTests(ProgramCase):
     async def test_an_unknown_recipient(self) -> None:
         path = self.write_file(b"Subject: x\r\n\r\nx\r\n")
         url = f"smtp://127.0.0.1:{self.smtp}/x.example"
-        output = await self.run_program(
+        output = await self.output(
             *("curl", "--silent", "--show-error", "--url", url, "--upload-file", path),
             *("--mail-from", ANN, "--mail-rcpt", "nobody@example.org"),
             code=55,
         )
         self.assertIn("550", output)
+
+
+@_needs("msmtp")
+class MsmtpTests(ProgramCase):
+    #: As a person types it: LF at the end of lines, lines that begin with dots, eight bits.
+    TEXT = "From: ann@example.org\nTo: bob@example.org\nSubject: x\n\n.\n..two\nGrüße\n"
+
+    async def msmtp(self, *recipients: str, tls: bool = False, code: int = 0, **set: str) -> str:
+        """What it says when it sends the text."""
+        settings = {
+            "host": "localhost",
+            "port": str(self.submissions if tls else self.submission),
+            "tls": "on",
+            "tls_starttls": "off" if tls else "on",
+            "tls_trust_file": self.certificate,
+            "auth": "on",
+            "user": ANN,
+            "password": PASSWORD,
+            "from": ANN,
+            **set,
+        }
+        path = os.path.join(self.directory, "msmtprc")
+        with open(path, "w") as file:
+            file.write("defaults\naccount default\n")
+            file.writelines(f'{name} "{value}"\n' for name, value in settings.items())
+        os.chmod(path, 0o600)
+        command = ("msmtp", "--file", path, "--", *(recipients or (BOB,)))
+        return await self.output(*command, input=self.TEXT.encode(), code=code)
+
+    async def test_starttls_and_implicit_tls(self) -> None:
+        self.assertEqual(await self.msmtp(), "")
+        self.assertEqual(await self.msmtp(tls=True), "")
+        messages = await self.inbox(BOB)
+        self.assertEqual(len(messages), 2)
+        body = self.TEXT.partition("\n\n")[2].replace("\n", "\r\n").encode()
+        for octets in messages:
+            self.assertIn(b"with ESMTPSA id", octets)
+            self.assertEqual(octets.partition(b"\r\n\r\n")[2], body)
+
+    async def test_every_mechanism(self) -> None:
+        for mechanism in ("plain", "login"):
+            self.assertEqual(await self.msmtp(auth=mechanism), "")
+
+    async def test_refusals_are_told(self) -> None:
+        said = await self.msmtp("nobody@example.org", code=65)
+        self.assertIn("550 5.1.1 No such user here", said)
+        self.assertIn("535 5.7.8", await self.msmtp(password="wrong", code=77))
+        self.assertIn("550 5.7.1", await self.msmtp(**{"from": BOB}, code=65))
+        self.assertEqual(await self.inbox(BOB), [])
