@@ -364,6 +364,8 @@ def parse_command(octets: bytes) -> Command:
     if octets[len(tag) :] and not octets.startswith(b" ", len(tag)):
         # What begins like a tag is none, and may be the tag of another command.
         raise SyntaxFault("The tag contains octets that are not allowed")
+    if octets.rstrip() == tag:
+        raise CommandFault(tag, "A command stands behind its tag, as in: a1 NOOP")
     try:
         arguments.space()
         verb = arguments.word("The command")

@@ -248,7 +248,9 @@ class IMAPProtocol(CommandConnection):
     def _find_verb(self, command: Command) -> Verb | None:
         verb = VERBS.get(command.verb)
         if verb is None:
-            self.bad("There is no such command")
+            forgotten = command.tag.upper() in VERBS
+            hint = ". Is its tag missing? As in: a1 NOOP" if forgotten else ""
+            self.bad(f"There is no such command{hint}")
         elif self.state not in verb.states:
             self.bad(f"This command cannot be used in the {self.state.value} state")
             verb = None

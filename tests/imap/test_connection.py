@@ -253,6 +253,15 @@ class JunkTests(SynchronousTestCase):
             response = self.server.connect().send(line + b"\r\n")
             self.assertIn(b" BAD ", response, line)
 
+    def test_a_person_who_forgets_the_tag(self) -> None:
+        for line, text in (
+            ("hello", "A command stands behind its tag, as in: a1 NOOP"),
+            ("hello ", "A command stands behind its tag, as in: a1 NOOP"),
+            ("login me you", "There is no such command. Is its tag missing? As in: a1 NOOP"),
+        ):
+            response = self.client.send(f"{line}\r\n".encode()).decode()
+            self.assertEqual(response, f"{line.split()[0]} BAD {text}\r\n")
+
     def test_every_octet_is_answered_and_none_breaks_the_connection(self) -> None:
         for octet in range(256):
             client = self.server.login("SELECT INBOX")
