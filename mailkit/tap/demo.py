@@ -177,12 +177,13 @@ class Demo:
         return command if store == DEFAULT_STORE else f"{command} --store {shlex.quote(store)}"
 
 
-def begin_logging(stream: TextIO) -> None:
-    """Show what servers have to say, and nothing of the machinery below them."""
+def log_observer(stream: TextIO) -> ILogObserver:
+    """Shows what servers have to say, and nothing of the machinery below them."""
     levels = LogLevelFilterPredicate(LogLevel.warn)
     levels.setLogLevelForNamespace("mailkit", LogLevel.info)
-    observer: ILogObserver = FilteringLogObserver(textFileLogObserver(stream), [levels])
-    globalLogBeginner.beginLoggingTo([observer], redirectStandardIO=False)
+    # How many connections fit matters to nobody who tries it out.
+    levels.setLogLevelForNamespace("mailkit.tap", LogLevel.warn)
+    return FilteringLogObserver(textFileLogObserver(stream), [levels])
 
 
 def main() -> int:
@@ -191,7 +192,7 @@ def main() -> int:
 
     reactor: Any = global_reactor
     directory = sys.argv[1] if len(sys.argv) > 1 else DIRECTORY
-    begin_logging(sys.stderr)
+    globalLogBeginner.beginLoggingTo([log_observer(sys.stderr)], redirectStandardIO=False)
     raise_open_files_limit()
     try:
         demo = Demo(reactor, directory)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import socket
 
 from twisted.internet.error import CannotListenError
 from twisted.internet.protocol import Factory
 from twisted.internet.testing import MemoryReactorClock
+from twisted.logger import Logger, LogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
-from mailkit.tap.demo import HOST, MORE_PORTS, NearbyPort
+from mailkit.tap.demo import HOST, MORE_PORTS, NearbyPort, log_observer
 
 
 class CrowdedReactor(MemoryReactorClock):
@@ -60,3 +62,18 @@ class NearbyPortTests(SynchronousTestCase):
             port = self.successResultOf(endpoint.listen(Factory()))
             self.assertNotEqual(endpoint.port, wanted)
             port.connectionLost(None)
+
+
+class LogTests(SynchronousTestCase):
+    def test_what_servers_say_and_nothing_of_the_machinery(self) -> None:
+        stream = io.StringIO()
+        publisher = LogPublisher(log_observer(stream))
+        for namespace, shown in (
+            ("mailkit.smtp.protocol.SMTPProtocol", True),
+            ("mailkit.tap.services.MailService", False),
+            ("twisted.internet.tcp.Port", False),
+        ):
+            Logger(namespace, observer=publisher).info("from {log_namespace}")
+            self.assertIs(f"from {namespace}" in stream.getvalue(), shown)
+        Logger("mailkit.tap.services.MailService", observer=publisher).warn("a warning")
+        self.assertIn("a warning", stream.getvalue())
