@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -118,6 +118,8 @@ class MailboxView(NamedTuple):
     uids: Sequence[int]
     #: Of the first message without ``\\Seen``; None without one, or where it takes long to find.
     first_unseen_uid: int | None
+    #: Keywords that its messages may have, as far as they are quickly told.
+    keywords: Collection[str] = ()
 
 
 class AppendMessage(NamedTuple):

@@ -111,9 +111,19 @@ def flag_line(keywords: Sequence[str]) -> bytes:
 
 
 _DEFINED = " ".join((*SYSTEM_FLAGS, *COMMON_KEYWORDS)).encode("ascii")
-#: What SELECT says of flags (RFC 3501 section 7.1, PERMANENTFLAGS), and what EXAMINE does.
-WRITABLE_FLAGS = (
-    b"* FLAGS (%b)\r\n* OK [PERMANENTFLAGS (%b \\*)] Keywords of your own are welcome\r\n"
-    % (_DEFINED, _DEFINED)
-)
-READ_ONLY_FLAGS = b"* FLAGS (%b)\r\n* OK [PERMANENTFLAGS ()] No flags can be changed\r\n" % _DEFINED
+
+
+def selected_flags(keywords: Sequence[str], writable: bool) -> bytes:
+    """What SELECT and EXAMINE say of flags (RFC 3501 section 7.1, PERMANENTFLAGS).
+
+    :param keywords: those in use besides the common ones.
+    """
+    flags = _DEFINED
+    if keywords:
+        flags = b"%b %b" % (_DEFINED, " ".join(keywords).encode("ascii", "replace"))
+    if not writable:
+        return b"* FLAGS (%b)\r\n* OK [PERMANENTFLAGS ()] No flags can be changed\r\n" % flags
+    return (
+        b"* FLAGS (%b)\r\n* OK [PERMANENTFLAGS (%b \\*)] Keywords of your own are welcome\r\n"
+        % (flags, flags)
+    )

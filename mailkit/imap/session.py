@@ -45,6 +45,7 @@ class Selection:
         "_changed",
         "_unwatch",
         "dirty",
+        "keywords",
         "mailbox",
         "state",
         "structure",
@@ -62,6 +63,8 @@ class Selection:
         )
         self.state = SelectedState((), 0)
         self.uid_validity = 0
+        #: Keywords that the client is told of when it opens the mailbox, besides the common ones.
+        self.keywords: Sequence[str] = ()
         #: A message's structure that was needed last: clients fetch large parts piece by piece.
         self.structure: tuple[int, Part] | None = None
         #: The mailbox may have changed since it was last looked at. A handler sets it after a
@@ -87,8 +90,9 @@ class Selection:
         # RFC 3501 section 6.3.2: EXAMINE leaves \Recent to others.
         claim = self.writable is not None
         if IViewableMailbox.providedBy(mailbox):
-            info, uids, unseen_uid = await mailbox.get_view(claim_recent=claim)
+            info, uids, unseen_uid, keywords = await mailbox.get_view(claim_recent=claim)
             self._take(info, uids, info.first_recent_uid)
+            self.keywords = self.state.new_keywords(keywords, render.COMMON_KEYWORDS)
             return info.uid_next, None if unseen_uid is None else self.state.number_of(unseen_uid)
         # The counters first: whatever comes in between is then found as a change.
         info = await mailbox.get_info()
@@ -240,9 +244,14 @@ class Selection:
             state.adopt(await self.mailbox.list_uids())
 
     def flag_updates(self, infos: Sequence[MessageInfo], with_uids: bool) -> bytes:
-        """FETCH responses that tell the flags of messages; those not in view are left out."""
+        """FETCH responses that tell the flags of messages; those not in view are left out.
+
+        RFC 3501 section 7.2.6: FLAGS before them, when a keyword has not been told yet.
+        """
         state = self.state
-        lines = []
+        flags_used = {flag for info in infos for flag in info.flags}
+        fresh = state.new_keywords(flags_used, render.COMMON_KEYWORDS)
+        lines = [render.flag_line((*render.COMMON_KEYWORDS, *fresh))] if fresh else []
         any_recent = state.any_recent([info.uid for info in infos])
         for info in infos:
             number = state.number_of(info.uid)

@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
 
 from mailkit import connection
-from tests.imap.fakes import PlainAccount, ReadOnlyMailbox
+from mailkit.interfaces import IViewableMailbox
+from mailkit.model import MailboxView
+from tests.imap.fakes import PlainAccount, PlainMailbox, ReadOnlyMailbox
 from tests.imap.support import Server, now, split_responses
 
 MESSAGE = b"Subject: x\r\n\r\nbody\r\n"
@@ -37,6 +40,24 @@ class SelectTests(SynchronousTestCase):
                 b"OK [READ-WRITE] SELECT completed",
             ],
         )
+
+    def test_keywords_in_use(self) -> None:
+        # RFC 3501 section 7.2.6: the flags that are applicable for this mailbox.
+        @implementer(IViewableMailbox)
+        class Viewable(PlainMailbox):
+            async def get_view(self, claim_recent: bool) -> MailboxView:
+                info, uids = await self._mailbox.get_info(), await self._mailbox.list_uids()
+                return MailboxView(info, uids, None, {"mine", "Junk", "Yours"})
+
+        server = Server()
+        server.realm.account = PlainAccount(server.account, Viewable)
+        flags = b"\\Draft $Forwarded $MDNSent $Junk $NotJunk Junk NonJunk Yours mine"
+        client = server.login()
+        lines = client.command("SELECT INBOX")
+        self.assertTrue(lines[0].endswith(flags + b")"), lines[0])
+        self.assertIn(flags + b" \\*)] ", lines[1])
+        lines = client.command("EXAMINE INBOX")
+        self.assertTrue(lines[0].endswith(flags + b")"), lines[0])
 
     def test_empty_mailbox(self) -> None:
         lines = self.server.login().command("SELECT Sent")

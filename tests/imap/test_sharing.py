@@ -43,6 +43,14 @@ class SharingTests(SynchronousTestCase):
         self.assertIn(b"\\Flagged))", line)
         self.assertEqual(self.ann.command("NOOP"), [b"OK NOOP completed"])
 
+    def test_keywords_that_the_client_does_not_know_yet(self) -> None:
+        self.bob.command("STORE 2 +FLAGS (mine)")
+        flags, fetch, _ = self.ann.command("NOOP")
+        self.assertTrue(flags.startswith(b"* FLAGS (") and flags.endswith(b" mine)"), flags)
+        self.assertTrue(fetch.endswith(b"mine))"), fetch)
+        self.bob.command("STORE 1 +FLAGS (mine)")
+        self.assertEqual(len(self.ann.command("NOOP")), 2)
+
     def test_uid_commands_tell_uids(self) -> None:
         self.bob.command("STORE 2 +FLAGS (\\Flagged)")
         (line, _) = self.ann.command("UID FETCH 77 FLAGS")

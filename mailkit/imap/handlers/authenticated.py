@@ -85,7 +85,7 @@ async def _open(connection: IMAPProtocol, command: Command, name: str, wants_wri
         if not opened:
             selection.close()
     state = selection.state
-    connection.write(render.WRITABLE_FLAGS if selection.writable else render.READ_ONLY_FLAGS)
+    connection.write(render.selected_flags(selection.keywords, selection.writable is not None))
     connection.write(b"* %d EXISTS\r\n* %d RECENT\r\n" % (len(state), state.recent_count()))
     if first_unseen is not None:
         connection.write(b"* OK [UNSEEN %d] First unseen message\r\n" % first_unseen)

@@ -89,7 +89,8 @@ class SQLiteMailbox:
         if claim_recent:
             self._claim(info.first_recent_uid, info.uid_next)
         uids = reader.uids_at(self._id, info.highest_modseq)
-        return MailboxView(info, uids, reader.first_unseen(self._id, info, uids))
+        first_unseen = reader.first_unseen(self._id, info, uids)
+        return MailboxView(info, uids, first_unseen, reader.keywords(self._id))
 
     async def list_uids(self) -> Sequence[int]:
         return self._core.reader.list_uids(self._id)

@@ -20,6 +20,8 @@ MAX_CACHED_UIDS = 4_000_000
 MAX_CACHED_LISTS = 10_000
 #: Messages from the end of a mailbox among which the first unseen one is looked for.
 MAX_UNSEEN_SEARCH = 2000
+#: Sets of keywords that are read to tell a client which ones are in use.
+KEYWORD_SETS = 100
 
 _INFO = """
 SELECT m.id, m.name, m.uid_validity, m.uid_next, m.highest_modseq, m.messages, m.unseen, m.size,
@@ -125,6 +127,15 @@ class Reader:
         if row is None:
             raise NoSuchMailbox
         return self._to_info(row)
+
+    def keywords(self, mailbox_id: int) -> set[str]:
+        """Keywords of the mailbox's account; where very many sets are in use, of some of them."""
+        rows = self.connection.execute(
+            "SELECT keywords FROM keyword_set"
+            " WHERE account_id = (SELECT account_id FROM mailbox WHERE id = ?) LIMIT ?",
+            (mailbox_id, KEYWORD_SETS),
+        ).fetchall()
+        return {keyword for (text,) in rows for keyword in text.split(" ")}
 
     def find_mailbox(self, account_id: int, name: str) -> MailboxInfo:
         """:raises NoSuchMailbox: no mailbox has that canonical name."""

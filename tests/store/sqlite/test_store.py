@@ -393,6 +393,15 @@ class ListTests(StoreTestCase):
         await inbox.expunge(uids=range(2, 150))
         self.assertEqual(await first_unseen(), 190)
 
+    async def test_view_tells_keywords(self) -> None:
+        store = await self.make_store()
+        inbox = await self.mailbox(store)
+        self.assertEqual(set((await inbox.get_view(claim_recent=False)).keywords), set())
+        await inbox.append(messages=appended(message(1), flags=["\\Seen", "mine", "$Junk"]))
+        await inbox.append(messages=appended(message(2), flags=["yours", "mine"]))
+        keywords = (await inbox.get_view(claim_recent=False)).keywords
+        self.assertEqual(set(keywords), {"mine", "$Junk", "yours"})
+
     async def test_view_of_a_mailbox_that_is_gone(self) -> None:
         store = await self.make_store()
         account = await store.open_account(name=ANN)
