@@ -179,6 +179,12 @@ class OverQuota(MailError):
     default_text = "The mailbox is full"
 
 
+class MailLoop(MailError):
+    """The message has been here before, and would come again (RFC 3463 X.4.6)."""
+
+    default_text = "This looks like a mail loop"
+
+
 class MessageTooLarge(MailError):
     """The message exceeds the limit (RFC 1870)."""
 

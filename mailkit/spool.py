@@ -43,6 +43,8 @@ class Spool:
         # Octets at the start of the file's content that were replaced.
         self._dropped = 0
         self._taken = False
+        # Other names that the file was given.
+        self._shares = 0
         #: Path of the file, once there is one.
         self.path: str | None = None
 
@@ -144,6 +146,29 @@ class Spool:
         self._file.flush()
         raw = PrefixedFile(self._prefix, open(self.path, "rb"), self.start)
         return cast(BinaryIO, io.BufferedReader(raw, READ_BUFFER))
+
+    def share(self) -> Spool:
+        """Another spool with the same content as it is now, for somebody who may take it.
+
+        The octets are not copied, so neither may be written to any more. The caller closes it.
+
+        :raises OSError: when the disk refuses.
+        :raises ValueError: the file was taken.
+        """
+        if (data := self.data) is not None:
+            return Spool.from_bytes(data)
+        assert self._file is not None and self.path is not None
+        self._file.flush()
+        shared = Spool(self._directory, self._memory_limit, self.reserve)
+        self._shares += 1
+        path = f"{self.path}.{self._shares}"
+        os.link(self.path, path)
+        shared.path = path
+        shared._file = open(path, "r+b")
+        shared._prefix = self._prefix
+        shared._written = self._written
+        shared._dropped = self._dropped
+        return shared
 
     def take(self) -> str | None:
         """Hand the file over: it is flushed (not synced), closed and no longer removed by us.

@@ -240,3 +240,41 @@ class PrefixedFileTests(SynchronousTestCase):
         for position, count in reads:
             file.seek(position)
             self.assertEqual(file.read(count), whole[position : position + count])
+
+
+class ShareTests(SpoolTestCase):
+    """One content for several who may take it."""
+
+    def test_in_memory(self) -> None:
+        spool = self.make()
+        spool.write(b"body")
+        spool.prepend(b"a ")
+        shared = spool.share()
+        shared.prepend(b"b ")
+        spool.prepend(b"c ")
+        self.assertEqual((shared.data, spool.data), (b"b a body", b"c a body"))
+
+    def test_in_a_file(self) -> None:
+        spool = self.make(limit=0, reserve=7)
+        spool.write(b"head body")
+        spool.replace_head(5, b"new ")
+        first, second = spool.share(), spool.share()
+        self.assertEqual(len(self.files), 3)
+        first.prepend(b"1 ")
+        second.replace_head(4, b"2 ")
+        self.assertEqual(first.size, 10)
+        taken = first.take()
+        assert taken is not None
+        os.unlink(taken)
+        self.assertEqual(self.read(second), b"2 body")
+        second.close()
+        self.assertEqual(self.read(spool), b"new body")
+        spool.close()
+        self.assertEqual(self.files, [])
+
+    def test_what_was_taken_cannot_be_shared(self) -> None:
+        spool = self.make(limit=0)
+        spool.write(b"body")
+        path = spool.take()
+        assert path is not None
+        self.assertRaises(ValueError, spool.share)

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
+from twisted.logger import Logger
 from zope.interface import implementer
 
-from mailkit.errors import MailError, NoSuchRecipient, RelayDenied, SenderRefused
+from mailkit.delivery.fields import delivered_to, return_path
+from mailkit.errors import MailError, NoSuchRecipient, OverQuota, RelayDenied, SenderRefused
 from mailkit.interfaces import (
     IDirectory,
     IMailStore,
     IMessageDelivery,
+    IQuotaDirectory,
     ISenderPolicy,
     ISpooling,
 )
 from mailkit.model import (
     INBOX,
+    SEEN,
     Envelope,
     LocalDelivery,
     LocalResult,
@@ -42,7 +46,11 @@ class LocalMessageDelivery:
     :param account: the authenticated account that sends; None for everybody.
     :param detail_to_mailbox: mail for a sub-address (``ann+lists@``) goes to the mailbox of that
         name (``lists``) where there is one, instead of INBOX.
+    :param sent_copy: what the account sends is also put into its mailbox for sent mail, in the same
+        step.
     """
+
+    log = Logger()
 
     def __init__(
         self,
@@ -51,11 +59,13 @@ class LocalMessageDelivery:
         account: str | None = None,
         *,
         detail_to_mailbox: bool = False,
+        sent_copy: bool = False,
     ) -> None:
         self.account = account
         self._store = store
         self._directory = directory
         self._detail_to_mailbox = detail_to_mailbox
+        self._sent_copy = sent_copy
         # Of transactions under way. Never old: a resolution is used once.
         self._resolutions: dict[tuple[str, Path], Resolution] = {}
 
@@ -78,15 +88,15 @@ class LocalMessageDelivery:
             raise SenderRefused
 
     async def check_recipient(self, envelope: Envelope, recipient: Recipient) -> None:
-        resolution = await self._resolve(recipient.path)
-        if envelope.transaction_id:
-            if len(self._resolutions) >= MAX_RESOLUTIONS:
-                # Left over from transactions that were given up.
-                self._resolutions.clear()
-            self._resolutions[envelope.transaction_id, recipient.path] = resolution
+        resolution = await self.resolve(recipient.path)
+        await self._check_quotas(resolution, envelope)
+        self._remember(envelope, recipient, resolution)
 
-    async def _resolve(self, path: Path) -> Resolution:
-        """:raises MailError: the recipient cannot get mail."""
+    async def resolve(self, path: Path) -> Resolution:
+        """Who gets mail for an address.
+
+        :raises MailError: nobody does.
+        """
         try:
             resolution: Resolution = await self._directory.resolve(path=path)
         except RelayDenied:
@@ -99,39 +109,110 @@ class LocalMessageDelivery:
             raise NoSuchRecipient
         return resolution
 
-    async def deliver(self, envelope: Envelope, message: Spool) -> Sequence[Outcome]:
-        # One copy an account, however many recipients lead to it.
-        deliveries: dict[str, LocalDelivery] = {}
-        targets: list[Resolution | MailError] = []
-        for recipient in envelope.recipients:
-            key = envelope.transaction_id, recipient.path
+    async def _check_quotas(self, resolution: Resolution, envelope: Envelope) -> None:
+        """:raises OverQuota: none of the accounts has room for the message."""
+        if resolution.remote or not IQuotaDirectory.providedBy(self._directory):
+            return
+        refusal: OverQuota | None = None
+        for account in resolution.accounts:
+            quota = await self._directory.get_quota(account=account)
             try:
-                resolution = self._resolutions.pop(key, None) or await self._resolve(recipient.path)
-            except MailError as error:
-                targets.append(error)
-                continue
-            targets.append(resolution)
-            mailbox = INBOX
-            if self._detail_to_mailbox and resolution.detail:
-                mailbox = resolution.detail
-            for account in resolution.accounts:
-                deliveries.setdefault(account, LocalDelivery(account, mailbox))
-        results: dict[str, LocalResult] = {}
-        if deliveries:
-            # RFC 5321 section 4.4
-            message.prepend(f"Return-Path: <{envelope.reverse_path}>\r\n".encode())
-            found = await self._store.deliver(message=message, deliveries=list(deliveries.values()))
-            results = dict(zip(deliveries, found, strict=True))
+                # RFC 1870 section 6.1
+                quota.check(max(1, envelope.declared_size or 0))
+            except OverQuota as error:
+                refusal = error
+            else:
+                return
+        if refusal is not None:
+            raise refusal
+
+    def _remember(self, envelope: Envelope, recipient: Recipient, resolution: Resolution) -> None:
+        if envelope.transaction_id:
+            if len(self._resolutions) >= MAX_RESOLUTIONS:
+                # Left over from transactions that were given up.
+                self._resolutions.clear()
+            self._resolutions[envelope.transaction_id, recipient.path] = resolution
+
+    async def deliver(self, envelope: Envelope, message: Spool) -> Sequence[Outcome]:
+        targets = [await self.find_target(envelope, each) for each in envelope.recipients]
+        results = await self.store(envelope, message, targets)
         return [
-            Outcome(recipient, _error(target, results))
+            Outcome(recipient, failure(target, results))
             for recipient, target in zip(envelope.recipients, targets, strict=True)
         ]
 
+    async def find_target(self, envelope: Envelope, recipient: Recipient) -> Resolution | MailError:
+        """What was found for a recipient at RCPT, or what is found now."""
+        try:
+            found = self._resolutions.pop((envelope.transaction_id, recipient.path), None)
+            return found or await self.resolve(recipient.path)
+        except MailError as error:
+            return error
 
-def _error(target: Resolution | MailError, results: dict[str, LocalResult]) -> MailError | None:
+    async def store(
+        self,
+        envelope: Envelope,
+        message: Spool,
+        targets: Sequence[Resolution | MailError],
+        sent: bool = False,
+    ) -> dict[str, LocalResult]:
+        """Put the message into the mailboxes of the targets' accounts, in one durable step.
+
+        :param targets: one a recipient.
+        :param sent: somebody else has got it already, so that there is something to keep a copy of.
+        :returns: what became of it, by account.
+        """
+        deliveries = self._deliveries(envelope, targets)
+        wanted = list(deliveries.values())
+        if self._sent_copy and self.account is not None and (wanted or sent):
+            wanted.append(LocalDelivery(self.account, "Sent", frozenset({SEEN}), "\\Sent"))
+        if not wanted:
+            return {}
+        if len(envelope.recipients) == 1 and envelope.recipients[0].path.domain:
+            # Several recipients share one body, and must not learn of each other.
+            message.prepend(delivered_to(envelope.recipients[0].path))
+        message.prepend(return_path(envelope.reverse_path))
+        found = await self._store.deliver(message=message, deliveries=wanted)
+        for result in found[len(deliveries) :]:
+            if result.error is not None:
+                # The message is on its way: sending it again would not help.
+                self.log.warn(
+                    "message {id} of {account} has no copy in its mailbox for sent mail: {error}",
+                    id=envelope.transaction_id,
+                    account=self.account,
+                    error=result.error.text,
+                )
+        return dict(zip(deliveries, found, strict=False))
+
+    def _deliveries(
+        self, envelope: Envelope, targets: Sequence[Resolution | MailError]
+    ) -> dict[str, LocalDelivery]:
+        """One copy an account, however many recipients lead to it."""
+        deliveries: dict[str, LocalDelivery] = {}
+        for target in targets:
+            if isinstance(target, MailError):
+                continue
+            mailbox, special_use = INBOX, None
+            if envelope.quarantine is not None:
+                mailbox, special_use = "Junk", "\\Junk"
+            elif self._detail_to_mailbox and target.detail:
+                mailbox = target.detail
+            for account in target.accounts:
+                deliveries.setdefault(
+                    account, LocalDelivery(account, mailbox, special_use=special_use)
+                )
+        return deliveries
+
+
+def failure(target: Resolution | MailError, results: Mapping[str, LocalResult]) -> MailError | None:
     """Why a recipient failed: one of its accounts did."""
     if isinstance(target, MailError):
         return target
-    errors = [error for account in target.accounts if (error := results[account].error)]
+    return worst(results[account].error for account in target.accounts)
+
+
+def worst(errors: Iterable[MailError | None]) -> MailError | None:
+    """The error of several that the sender is told."""
     # A temporary error first: trying again may help all of them.
-    return min(errors, key=lambda error: not error.temporary, default=None)
+    present = (error for error in errors if error is not None)
+    return min(present, key=lambda error: not error.temporary, default=None)

@@ -41,6 +41,7 @@ CODES: Mapping[type[MailError], tuple[int, str]] = {
     errors.RelayDenied: (550, "5.7.1"),
     errors.SenderRefused: (550, "5.7.1"),
     errors.OverQuota: (552, "5.2.2"),
+    errors.MailLoop: (554, "5.4.6"),
     errors.MessageTooLarge: (552, "5.3.4"),
     errors.MessageRefused: (554, "5.6.0"),
     # RFC 5321 section 4.5.3.1.10: 452, so that the sender tries the rest again.

@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from zope.interface import implementer
 
 from mailkit.errors import MailError, NoSuchRecipient, RelayDenied
-from mailkit.interfaces import IDirectory, IMailStore, ISpooling
+from mailkit.interfaces import IDirectory, IMailStore, IQuotaDirectory, ISpooling
 from mailkit.model import (
     ConnectionInfo,
     Envelope,
     LocalDelivery,
     LocalResult,
     Path,
+    Quota,
     Recipient,
     Resolution,
 )
@@ -49,6 +50,23 @@ class FakeDirectory:
         raise NotImplementedError
 
     async def get_password_hash(self, account: str) -> str | None:
+        raise NotImplementedError
+
+
+@implementer(IQuotaDirectory)
+class FakeQuotaDirectory(FakeDirectory):
+    """The same with quotas."""
+
+    def __init__(self, **addresses: Resolution) -> None:
+        super().__init__(**addresses)
+        self.quotas: dict[str, Quota] = {}
+
+    async def get_quota(self, account: str) -> Quota:
+        return self.quotas.get(account, Quota(0, 0))
+
+    async def set_quota(
+        self, account: str | None, max_octets: int | None, max_messages: int | None
+    ) -> None:
         raise NotImplementedError
 
 

@@ -21,9 +21,15 @@ from mailkit.errors import (
     TemporaryFailure,
 )
 from mailkit.interfaces import IMessageDelivery, ISenderPolicy, ISpooling
-from mailkit.model import LocalDelivery, Outcome, Path, Recipient, Resolution
+from mailkit.model import LocalDelivery, Outcome, Path, Quota, Recipient, Resolution
 from mailkit.spool import Spool
-from tests.delivery.fakes import FakeDirectory, FakeStore, SpoolingStore, make_envelope
+from tests.delivery.fakes import (
+    FakeDirectory,
+    FakeQuotaDirectory,
+    FakeStore,
+    SpoolingStore,
+    make_envelope,
+)
 
 T = TypeVar("T")
 
@@ -33,7 +39,7 @@ ANN, BOB = "ann@example.org", "bob@example.org"
 class LocalTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.store = FakeStore()
-        self.directory = FakeDirectory(
+        self.directory: FakeDirectory = FakeDirectory(
             ann=Resolution([ANN]),
             bob=Resolution([BOB]),
             lists=Resolution([BOB], "lists"),
@@ -131,7 +137,18 @@ class LocalTests(SynchronousTestCase):
                 'Return-Path: <"ä b"@example.net>',
             ],
         )
-        self.assertTrue(self.store.delivered[0][0].endswith(b">\r\nReceived: x\r\n\r\nhi\r\n"))
+        self.assertEqual(
+            self.store.delivered[0][0],
+            b"Return-Path: <ann@example.net>\r\nDelivered-To: ann@example.org\r\n"
+            b"Received: x\r\n\r\nhi\r\n",
+        )
+
+    def test_recipients_do_not_learn_of_each_other(self) -> None:
+        # Nor do they have bodies of their own.
+        self.deliver("ann@example.org", "bob@example.org")
+        self.deliver("postmaster@")
+        for message, _ in self.store.delivered:
+            self.assertTrue(message.endswith(b">\r\nReceived: x\r\n\r\nhi\r\n"), message)
 
     def test_one_copy_an_account_and_one_call(self) -> None:
         errors = self.deliver("ann@example.org", "team@example.org", "bob@example.org")
@@ -145,6 +162,38 @@ class LocalTests(SynchronousTestCase):
         self.deliver("bob@example.org", delivery=self.delivery(detail_to_mailbox=True))
         mailboxes = [deliveries[0].mailbox for _, deliveries in self.store.delivered]
         self.assertEqual(mailboxes, ["INBOX", "lists", "INBOX"])
+
+    def test_what_was_quarantined(self) -> None:
+        for settings in ({}, {"detail_to_mailbox": True}):
+            envelope = make_envelope("lists@example.org")
+            envelope.quarantine = "looks bad"
+            self.result(
+                self.delivery(**settings).deliver(envelope=envelope, message=Spool.from_bytes(b""))
+            )
+            ((delivery,),) = [deliveries for _, deliveries in self.store.delivered]
+            self.assertEqual(delivery, LocalDelivery(BOB, "Junk", special_use="\\Junk"))
+            self.store.delivered.clear()
+
+    def test_copy_of_what_was_sent(self) -> None:
+        delivery = self.delivery(ANN, sent_copy=True)
+        copy = LocalDelivery(ANN, "Sent", frozenset({"\\Seen"}), "\\Sent")
+        self.assertEqual(self.deliver("bob@example.org", delivery=delivery), [None])
+        # To oneself, too.
+        self.assertEqual(self.deliver("ann@example.org", delivery=delivery), [None])
+        self.assertEqual(
+            [deliveries for _, deliveries in self.store.delivered],
+            [[LocalDelivery(BOB), copy], [LocalDelivery(ANN), copy]],
+        )
+        self.assertEqual(self.deliver("eve@example.org", delivery=delivery), [NoSuchRecipient])
+        self.deliver("bob@example.org", delivery=self.delivery(sent_copy=True))
+        self.assertEqual(len(self.store.delivered), 3)
+        self.assertEqual(self.store.delivered[-1][1], [LocalDelivery(BOB)])
+
+    def test_a_copy_that_fails_does_not_stop_the_message(self) -> None:
+        self.store.failing[ANN] = OverQuota()
+        delivery = self.delivery(ANN, sent_copy=True)
+        self.assertEqual(self.deliver("bob@example.org", delivery=delivery), [None])
+        self.assertEqual(self.deliver("ann@example.org", delivery=delivery), [OverQuota])
 
     def test_failures_belong_to_their_recipients(self) -> None:
         self.store.failing[BOB] = OverQuota()
@@ -210,3 +259,36 @@ class LocalTests(SynchronousTestCase):
             self.delivery().deliver(envelope=envelope, message=Spool.from_bytes(b""))
         )
         self.assertEqual(outcomes, [Outcome(envelope.recipients[0])])
+
+
+class QuotaTests(LocalTests):
+    """Who is full is known at RCPT."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        addresses = self.directory.addresses
+        self.directory = self.quotas = FakeQuotaDirectory(**addresses)
+
+    def check_size(self, address: str, size: int | None = None) -> Coroutine[Any, Any, None]:
+        envelope = make_envelope(address)
+        envelope.declared_size = size
+        return self.delivery().check_recipient(envelope=envelope, recipient=envelope.recipients[0])
+
+    def test_full(self) -> None:
+        self.quotas.quotas[ANN] = Quota(100, 1, 100)
+        for size in (None, 0, 1):
+            self.error(self.check_size("ann@example.org", size), OverQuota)
+        self.result(self.check_size("bob@example.org", 10**9))
+
+    def test_too_large_for_the_room_that_is_left(self) -> None:
+        self.quotas.quotas[ANN] = Quota(50, 1, 100)
+        for size in (None, 0, 50):
+            self.result(self.check_size("ann@example.org", size))
+        text = self.error(self.check_size("ann@example.org", 51), OverQuota)
+        self.assertIn("not enough room", text)
+
+    def test_an_alias_is_refused_when_nobody_has_room(self) -> None:
+        self.quotas.quotas[ANN] = Quota(50, 1, 100, 1)
+        self.result(self.check_size("team@example.org", 10))
+        self.quotas.quotas[BOB] = Quota(50, 1, 40)
+        self.error(self.check_size("team@example.org", 10), OverQuota)

@@ -1,0 +1,48 @@
+"""Header fields that a delivery reads, and the trace fields that it adds."""
+
+from __future__ import annotations
+
+from mailkit.mime import Header, message_id, parse_header
+from mailkit.mime.headers import MAX_HEADER_OCTETS
+from mailkit.model import Path
+from mailkit.spool import Spool
+from mailkit.wire.domains import canonical_domain
+
+
+def read_header(message: Spool) -> Header:
+    """The header of a message, which is not read further than that."""
+    octets = message.data
+    if octets is None:
+        with message.open() as file:
+            octets = file.read(MAX_HEADER_OCTETS)
+    return parse_header(octets)
+
+
+def read_message_id(message: Spool) -> bytes | None:
+    """The Message-ID without its brackets, or None."""
+    return message_id(read_header(message))
+
+
+def return_path(reverse_path: Path) -> bytes:
+    """The field that says who gets the bounces (RFC 5321 section 4.4)."""
+    return f"Return-Path: <{reverse_path}>\r\n".encode()
+
+
+def delivered_to(recipient: Path) -> bytes:
+    """The field that says whose mail it is (RFC 9228)."""
+    return f"Delivered-To: {recipient}\r\n".encode()
+
+
+def has_delivered_to(header: Header, recipient: Path) -> bool:
+    """Whether the message has been delivered to that address before."""
+    wanted = address_key(str(recipient)).encode()
+    return any(
+        address_key(value.decode("utf-8", "replace")).encode("utf-8", "replace") == wanted
+        for value in header.get_all(b"delivered-to")
+    )
+
+
+def address_key(address: str) -> str:
+    """Equal for addresses that differ in letter case alone."""
+    local, at, domain = address.strip().strip("<>").rpartition("@")
+    return f"{local.lower()}{at}{canonical_domain(domain)}"

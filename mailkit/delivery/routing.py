@@ -1,0 +1,255 @@
+"""Delivery by routes: some domains' mail goes to other deliveries than the store.
+
+An address is looked up in the directory first: aliases, catch-alls and the domains that are aliases
+lead to further addresses, here or elsewhere. Each of these then goes where its domain's route says,
+and without a route to the store. A recipient in a domain that has a route, and that the directory
+does not know, goes to that route as it is: there the delivery itself knows who exists.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeAlias
+
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.python.failure import Failure
+
+from mailkit._typing import override
+from mailkit.delivery.fields import delivered_to, has_delivered_to, read_header
+from mailkit.delivery.local import LocalMessageDelivery, failure, worst
+from mailkit.errors import (
+    MailError,
+    MailLoop,
+    NoSuchRecipient,
+    RelayDenied,
+    StoreFull,
+    TemporaryFailure,
+)
+from mailkit.interfaces import IDirectory, IMailStore, IMessageDelivery
+from mailkit.model import Envelope, LocalResult, Outcome, Path, Recipient, Resolution
+from mailkit.spool import Spool
+from mailkit.wire.domains import canonical_domain
+
+_NOWHERE = "Mail for this address goes to another domain, to which this server has no route"
+
+
+@dataclass(frozen=True)
+class Routes:
+    """Which delivery gets the mail for which domain.
+
+    :param domains: deliveries by domain.
+    :param default: gets what goes to any other domain: from users who have logged in, and by
+        aliases. None where no such mail is taken.
+    """
+
+    domains: Mapping[str, IMessageDelivery] = field(default_factory=dict)
+    default: IMessageDelivery | None = None
+
+    def __post_init__(self) -> None:
+        known = {canonical_domain(name): delivery for name, delivery in self.domains.items()}
+        object.__setattr__(self, "domains", known)
+
+    def find(self, domain: str) -> IMessageDelivery | None:
+        """The delivery of a domain that has one of its own."""
+        return self.domains.get(canonical_domain(domain))
+
+
+@dataclass
+class _Forward:
+    """One message to one delivery: those recipients who lead there by the same way."""
+
+    delivery: IMessageDelivery
+    #: The alias that leads there, when it was not the recipient's own address.
+    alias: Path | None
+    recipients: dict[Path, Recipient] = field(default_factory=dict)
+    #: What became of it.
+    errors: dict[Path, MailError | None] = field(default_factory=dict)
+
+    def fail(self, error: MailError) -> None:
+        """Nobody gets it."""
+        self.errors = dict.fromkeys(self.recipients, error)
+
+
+#: What messages to forward are told apart by.
+_Way: TypeAlias = "tuple[int, Path | None]"
+
+
+class RoutingDelivery(LocalMessageDelivery):
+    """Splits a transaction by routes, and puts the outcomes together again.
+
+    The deliveries of the routes come first, at the same time; then the store, in one step. What
+    fails in one of them concerns only the recipients who lead there.
+
+    :param routes: where which domain's mail goes.
+    """
+
+    def __init__(
+        self,
+        store: IMailStore,
+        directory: IDirectory,
+        account: str | None = None,
+        *,
+        routes: Routes,
+        **settings: Any,
+    ) -> None:
+        super().__init__(store, directory, account, **settings)
+        self._routes = routes
+
+    @override
+    async def resolve(self, path: Path) -> Resolution:
+        """Accounts of the store; all that goes by a route is ``remote``.
+
+        :raises MailError: nobody gets mail for the address, or there is no route to them.
+        """
+        try:
+            found: Resolution = await self._directory.resolve(path=path)
+        except (RelayDenied, NoSuchRecipient) as error:
+            if self._routes.find(path.domain) is None and (
+                isinstance(error, NoSuchRecipient)
+                or self.account is None
+                or self._routes.default is None
+            ):
+                return await super().resolve(path)
+            return Resolution((), "", (path,))
+        accounts, remote = [], list(found.remote)
+        for account in found.accounts:
+            local, _, domain = account.rpartition("@")
+            if self._routes.find(domain) is None:
+                accounts.append(account)
+            else:
+                remote.append(Path(local, domain))
+        for target in remote:
+            if self._delivery_for(target) is None:
+                raise RelayDenied(_NOWHERE)
+        if not accounts and not remote:
+            raise NoSuchRecipient
+        return Resolution(tuple(accounts), found.detail, tuple(remote))
+
+    def _delivery_for(self, path: Path) -> IMessageDelivery | None:
+        return self._routes.find(path.domain) or self._routes.default
+
+    @override
+    async def check_recipient(self, envelope: Envelope, recipient: Recipient) -> None:
+        await super().check_recipient(envelope, recipient)
+        resolution = self._resolutions.get((envelope.transaction_id, recipient.path))
+        if resolution is None:
+            resolution = await self.resolve(recipient.path)
+        if resolution.accounts:
+            return
+        errors: list[MailError] = []
+        for path in resolution.remote:
+            delivery = self._delivery_for(path)
+            assert delivery is not None
+            try:
+                await delivery.check_sender(envelope=envelope)
+                await delivery.check_recipient(
+                    envelope=envelope, recipient=replace(recipient, path=path)
+                )
+            except MailError as error:
+                errors.append(error)
+            else:
+                # One of those to whom an alias leads is enough.
+                return
+        if (refusal := worst(errors)) is not None:
+            raise refusal
+
+    @override
+    async def deliver(self, envelope: Envelope, message: Spool) -> Sequence[Outcome]:
+        targets = [await self.find_target(envelope, each) for each in envelope.recipients]
+        self._stop_loops(envelope, message, targets)
+        forwards = self._forwards(envelope, targets)
+        await gatherResults(
+            [
+                Deferred.fromCoroutine(self._send_on(envelope, message, forward))
+                for forward in forwards.values()
+            ]
+        )
+        results = await self._store_rest(envelope, message, targets, forwards.values())
+        outcomes = []
+        for recipient, target in zip(envelope.recipients, targets, strict=True):
+            errors = [failure(target, results)]
+            for path in target.remote if isinstance(target, Resolution) else ():
+                errors.append(forwards[self._way(recipient, path)].errors[path])
+            outcomes.append(Outcome(recipient, worst(errors)))
+        return outcomes
+
+    async def _store_rest(
+        self,
+        envelope: Envelope,
+        message: Spool,
+        targets: Sequence[Resolution | MailError],
+        forwards: Collection[_Forward],
+    ) -> dict[str, LocalResult]:
+        """Give the store its part."""
+        sent = any(error is None for each in forwards for error in each.errors.values())
+        try:
+            return await self.store(envelope, message, targets, sent=sent)
+        except MailError as error:
+            if not forwards:
+                raise
+            accounts = [
+                account
+                for target in targets
+                if isinstance(target, Resolution)
+                for account in target.accounts
+            ]
+            return dict.fromkeys(accounts, LocalResult(error=error))
+
+    @staticmethod
+    def _stop_loops(
+        envelope: Envelope, message: Spool, targets: list[Resolution | MailError]
+    ) -> None:
+        """Refuse to send on what an alias of ours has sent on before."""
+        header = None
+        for index, (recipient, target) in enumerate(zip(envelope.recipients, targets, strict=True)):
+            if isinstance(target, MailError) or not target.remote:
+                continue
+            if header is None:
+                header = read_header(message)
+            if has_delivered_to(header, recipient.path):
+                targets[index] = MailLoop()
+
+    def _way(self, recipient: Recipient, path: Path) -> _Way:
+        alias = None if path == recipient.path else recipient.path
+        return id(self._delivery_for(path)), alias
+
+    def _forwards(
+        self, envelope: Envelope, targets: Sequence[Resolution | MailError]
+    ) -> dict[_Way, _Forward]:
+        """The messages that go by routes."""
+        forwards: dict[_Way, _Forward] = {}
+        for recipient, target in zip(envelope.recipients, targets, strict=True):
+            for path in target.remote if isinstance(target, Resolution) else ():
+                way = self._way(recipient, path)
+                if way not in forwards:
+                    delivery = self._delivery_for(path)
+                    assert delivery is not None
+                    forwards[way] = _Forward(delivery, way[1])
+                forwards[way].recipients.setdefault(path, replace(recipient, path=path))
+        return forwards
+
+    async def _send_on(self, envelope: Envelope, message: Spool, forward: _Forward) -> None:
+        """Hand over one message; raises nothing."""
+        part = replace(envelope, recipients=list(forward.recipients.values()))
+        try:
+            shared = message.share()
+        except OSError as error:
+            self.log.error("cannot share a message: {error}", error=error)
+            forward.fail(StoreFull())
+            return
+        try:
+            if forward.alias is not None and forward.alias.domain:
+                shared.prepend(delivered_to(forward.alias))
+            outcomes = await forward.delivery.deliver(envelope=part, message=shared)
+            if len(outcomes) != len(part.recipients):
+                raise ValueError("the delivery told no outcome for some recipient")
+            for path, outcome in zip(forward.recipients, outcomes, strict=True):
+                forward.errors[path] = outcome.error
+        except MailError as error:
+            forward.fail(error)
+        except Exception:
+            self.log.failure("a delivery failed", Failure())  # type: ignore[no-untyped-call]
+            forward.fail(TemporaryFailure())
+        finally:
+            shared.close()
