@@ -15,9 +15,10 @@ from tests.interop.support import ANN, WholeServerTestCase
 from tests.mime import corpus
 from tests.support import HOST, PATIENCE
 
-#: Final delivery writes Return-Path, and the server a Received field of three lines.
+#: Final delivery writes Return-Path and Delivered-To, and the server a Received field of three lines.
 TRACE = re.compile(
-    rb"Return-Path: <me@example\.org>\r\nReceived: from [^\r\n]+\r\n(?:[ \t][^\r\n]+\r\n)+"
+    rb"Return-Path: <me@example\.org>\r\nDelivered-To: [^\r\n]+\r\n"
+    rb"Received: from [^\r\n]+\r\n(?:[ \t][^\r\n]+\r\n)+"
 )
 LITERAL = re.compile(rb"\{(\d+)\}\r\n\Z")
 

@@ -94,7 +94,8 @@ class SmtplibTests(SMTPCase):
             message = (await self.inbox(BOB))[number]
             self.assertTrue(message.endswith(b"\r\n" + content), connect)
             trace = message[: -len(content)].decode()
-            self.assertTrue(trace.startswith("Return-Path: <ann@example.org>\r\nReceived: from "))
+            head = f"Return-Path: <ann@example.org>\r\nDelivered-To: {BOB}\r\nReceived: from "
+            self.assertTrue(trace.startswith(head), trace)
             if not settings:
                 self.assertIn(protocol, trace)
 
