@@ -44,6 +44,27 @@ PROTOCOL_PURE = (
     "mailkit.*.grammar mailkit.*.state mailkit.smtp.trace mailkit.imap.reader mailkit.imap.content"
     " mailkit.imap.fetch mailkit.imap.listing mailkit.imap.render mailkit.imap.search"
 )
+#: The client's dialogue, which knows neither Twisted nor asyncio: two drivers carry it.
+CLIENT_PURE = " ".join(
+    f"mailkit.smtp.client.{name}"
+    for name in [
+        "address",
+        "channel",
+        "commands",
+        "connecting",
+        "content",
+        "convert",
+        "dialogue",
+        "errors",
+        "extensions",
+        "message",
+        "replies",
+        "results",
+        "session",
+        "settings",
+        "transaction",
+    ]
+)
 
 #: The first rule with a matching pattern holds. Twisted's names stand for zope.interface too, as
 #: whoever uses Twisted implements its interfaces.
@@ -66,6 +87,14 @@ RULES = (
     Rule(LOOP_PARTS, others="twisted"),
     Rule("mailkit.connection", f"{CONTRACTS} {LOOP_PARTS}", "twisted zope.interface"),
     Rule(PROTOCOL_PURE, f"{PURE} {PROTOCOL_PURE}"),
+    Rule(CLIENT_PURE, f"{PURE} mailkit.smtp.grammar {CLIENT_PURE}"),
+    Rule("mailkit.smtp.client.certificates", CLIENT_PURE, "cryptography"),
+    Rule("mailkit.smtp.client.aio", f"{PURE} {CLIENT_PURE} mailkit.smtp.client.certificates"),
+    Rule(
+        "mailkit.smtp.client mailkit.smtp.client.*",
+        f"{PURE} mailkit.coroutines mailkit.smtp.client.*",
+        "twisted zope.interface OpenSSL cryptography",
+    ),
     Rule(
         "mailkit.smtp mailkit.smtp.* mailkit.pop3 mailkit.pop3.* mailkit.imap mailkit.imap.*",
         f"mailkit {CONTRACTS} {MIME} mailkit.connection {LOOP_PARTS} {{own}} {{own}}.*",
@@ -80,6 +109,11 @@ RULES = (
         "mailkit.auth mailkit.auth.*",
         f"{CONTRACTS} mailkit.coroutines mailkit.auth mailkit.auth.*",
         "twisted zope.interface argon2",
+    ),
+    Rule(
+        "mailkit.delivery.lmtp mailkit.delivery.relay",
+        f"{CONTRACTS} {MIME} mailkit.delivery mailkit.delivery.* mailkit.smtp.client",
+        "twisted zope.interface",
     ),
     Rule(
         "mailkit.delivery mailkit.delivery.*",
@@ -194,7 +228,7 @@ class LayerTests(SynchronousTestCase):
         names = [
             module_name(path)
             for path in python_files("mailkit")
-            if matches(module_name(path), f"{PURE} {PROTOCOL_PURE}")
+            if matches(module_name(path), f"{PURE} {PROTOCOL_PURE} {CLIENT_PURE}")
         ]
         program = (
             "import importlib, sys\n"
@@ -241,6 +275,14 @@ class RuleTests(SynchronousTestCase):
         self.assertEqual(
             self.check("mailkit.imap.handlers.selected", "from mailkit.imap.state import x"), []
         )
+
+    def test_the_client_knows_no_server_and_its_dialogue_no_loop(self) -> None:
+        for module in ("session", "transaction", "protocol", "aio"):
+            source = "import mailkit.smtp.protocol"
+            self.assertEqual(len(self.check(f"mailkit.smtp.client.{module}", source)), 1)
+        self.assertEqual(self.check("mailkit.smtp.client.session", "import twisted"), ["twisted"])
+        self.assertEqual(self.check("mailkit.smtp.client.aio", "import twisted"), ["twisted"])
+        self.assertEqual(self.check("mailkit.smtp.client.protocol", "import twisted"), [])
 
     def test_the_standard_packages_are_looked_through(self) -> None:
         self.assertEqual(

@@ -1,0 +1,163 @@
+"""Messages with 8-bit or binary parts made fit for servers without 8BITMIME or BINARYMIME.
+
+Each leaf part that needs it gets quoted-printable or base64 (RFC 6152 section 3, RFC 2045 section
+6); all other octets stay as they are. What is signed is never touched. No I/O.
+"""
+
+from __future__ import annotations
+
+import binascii
+import re
+from collections.abc import Generator, Iterator
+
+from mailkit.mime import Octets, Part, parse_steps
+from mailkit.smtp.client.commands import Unsendable
+from mailkit.smtp.client.content import PIECE
+from mailkit.spool import Spool
+from mailkit.wire.dotstuff import has_bare_line_end
+
+#: Octets of a part that are encoded in one go: whole lines of base64 (57 octets each).
+_STEP = 57 * 1024
+_LONE_LF = re.compile(rb"(?<!\r)\n")
+_ENCODING = re.compile(rb"(?im)^content-transfer-encoding[ \t]*:(?:[^\n]|\n(?=[ \t]))*(?:\n|\Z)")
+
+# How much a range of octets needs; a part needs what the neediest range in it needs.
+_SEVEN_BIT, _EIGHT_BIT, _BINARY = range(3)
+
+Steps = Generator[None, None, None]
+
+
+class Conversion:
+    """One message on its way to 7 bits.
+
+    :param data: the message, with CRLF line ends wherever it is text.
+    :param keep_8bit: the server has 8BITMIME: only binary parts are encoded.
+    """
+
+    def __init__(self, data: Octets, keep_8bit: bool) -> None:
+        self._data = data
+        self._limit = _EIGHT_BIT if keep_8bit else _SEVEN_BIT
+        self._needs: dict[Part, int] = {}
+        #: The new message; the caller closes it.
+        self.spool = Spool()
+
+    def run(self) -> Steps:
+        """Convert, in steps.
+
+        :raises Unsendable: it cannot be converted, or must not.
+        """
+        root = yield from parse_steps(self._data)
+        # Children before what they are part of.
+        for part in reversed(list(root.walk())):
+            yield from self._measure(part)
+        position = 0
+        for part in root.walk():
+            if self._needs[part] <= self._limit:
+                continue
+            self._check(part)
+            yield from self._copy(position, part.header_start)
+            position = part.body_start
+            if part.children:
+                encoding = b"7bit" if self._limit == _SEVEN_BIT else b"8bit"
+                self.spool.write(self._new_header(part, root, encoding))
+                continue
+            is_text = part.type == b"text" and self._needs[part] == _EIGHT_BIT
+            encoding = b"quoted-printable" if is_text else b"base64"
+            self.spool.write(self._new_header(part, root, encoding))
+            for piece in self._quoted_printable(part) if is_text else self._base64(part):
+                self.spool.write(piece)
+                yield
+            position = part.body_end
+        yield from self._copy(position, len(self._data))
+
+    def _copy(self, start: int, end: int) -> Steps:
+        for position in range(start, end, PIECE):
+            self.spool.write(self._data[position : min(position + PIECE, end)])
+            yield
+
+    def _measure(self, part: Part) -> Steps:
+        """Find out what a part needs whose children are measured."""
+        if self._limit == _SEVEN_BIT and not self._header(part).isascii():
+            # RFC 6532 knows no way back.
+            raise Unsendable("5.6.7", "The header is not ASCII, and the server takes only that")
+        if not part.children:
+            self._needs[part] = yield from self._level(part.body_start, part.body_end)
+            return
+        position = part.body_start
+        for start, end in [*((c.header_start, c.end) for c in part.children), (part.body_end,) * 2]:
+            # Preamble, epilogue and delimiters: nothing there can be encoded.
+            if (yield from self._level(position, start)) > self._limit:
+                raise Unsendable("5.6.3", "Text between the parts of the message is not ASCII")
+            position = end
+        self._needs[part] = max(self._needs[child] for child in part.children)
+
+    def _level(self, start: int, end: int) -> Generator[None, None, int]:
+        """What a range of octets needs."""
+        level = _SEVEN_BIT
+        held = b""
+        for position in range(start, end, PIECE):
+            piece = self._data[position : min(position + PIECE, end)]
+            octets = held + piece
+            held = b"\r" if octets.endswith(b"\r") else b""
+            if b"\0" in piece or has_bare_line_end(octets[: len(octets) - len(held)]):
+                return _BINARY
+            if not piece.isascii():
+                level = _EIGHT_BIT
+            yield
+        # A delimiter's line end was cut off: a CR before it would stand alone.
+        return _BINARY if held else level
+
+    def _check(self, part: Part) -> None:
+        """
+        :raises Unsendable: the part needs to be changed and must not, or cannot.
+        """
+        if part.is_multipart and part.subtype in (b"signed", b"encrypted"):
+            # RFC 1847 section 2.1: whoever carries it leaves the signed part as it is.
+            raise Unsendable("5.6.3", "A signed part is not ASCII and must not be converted")
+        if not part.children and part.type in (b"message", b"multipart"):
+            # RFC 2046 section 5.2: no other kind of message may be encoded.
+            raise Unsendable("5.6.3", "A part of the message cannot be converted to 7 bits")
+        if not part.header.blank_line:
+            raise Unsendable("5.6.3", "The message is damaged and cannot be converted to 7 bits")
+
+    def _header(self, part: Part) -> bytes:
+        return self._data[part.header_start : part.body_start]
+
+    def _new_header(self, part: Part, root: Part, encoding: bytes) -> bytes:
+        """The header of a part with another Content-Transfer-Encoding."""
+        octets = self._header(part)
+        fields = _ENCODING.sub(b"", octets[: len(octets) - len(part.header.blank_line)])
+        added = b""
+        if part is root and b"mime-version" not in part.header:
+            added = b"MIME-Version: 1.0\r\n"
+        if b"content-type" not in part.header and not part.children:
+            # RFC 1428 section 3: what the charset is, nobody has said.
+            added += b"Content-Type: text/plain; charset=unknown-8bit\r\n"
+        return b"%b%bContent-Transfer-Encoding: %b\r\n\r\n" % (fields, added, encoding)
+
+    def _base64(self, part: Part) -> Iterator[bytes]:
+        for start in range(part.body_start, part.body_end, _STEP):
+            piece = self._data[start : min(start + _STEP, part.body_end)]
+            lines = [
+                binascii.b2a_base64(piece[at : at + 57], newline=False)
+                for at in range(0, len(piece), 57)
+            ]
+            if start > part.body_start:
+                yield b"\r\n"
+            yield b"\r\n".join(lines)
+        if part.body_end == len(self._data):
+            yield b"\r\n"
+
+    def _quoted_printable(self, part: Part) -> Iterator[bytes]:
+        start, end = part.body_start, part.body_end
+        while start < end:
+            cut = end
+            if end - start > _STEP:
+                line_end = self._data.rfind(b"\n", start, start + _STEP)
+                cut = line_end + 1 if line_end >= 0 else start + _STEP
+            encoded = binascii.b2a_qp(self._data[start:cut], istext=True)
+            # Its soft line breaks are bare LFs where the first line has no CRLF.
+            yield _LONE_LF.sub(b"\r\n", encoded)
+            if cut < end and not encoded.endswith(b"\n"):
+                yield b"=\r\n"
+            start = cut

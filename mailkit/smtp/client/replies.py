@@ -1,0 +1,114 @@
+"""Octets from a server to replies, strictly and with bounds (RFC 5321 section 4.2). No I/O."""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from typing import NamedTuple
+
+from mailkit.smtp.client.errors import ProtocolError
+from mailkit.smtp.grammar import Reply
+
+
+class ReplyLimits(NamedTuple):
+    """How long a server's replies may be."""
+
+    #: Octets of a line, line end included. RFC 5321 section 4.5.3.1.5 says 512.
+    line: int = 2048
+    #: Lines of one reply.
+    lines: int = 200
+    #: Octets of one reply.
+    octets: int = 64 * 1024
+    #: Replies that have come and nobody has asked for yet.
+    pending: int = 10_000
+
+
+#: The limits where nothing else is said.
+REPLY_LIMITS = ReplyLimits()
+
+# RFC 5321 section 4.2: Reply-code = %x32-35 %x30-35 %x30-39; lenient: some servers say 571.
+_LINE = re.compile(rb"([2-5][0-9][0-9])(?:([ -])(.*))?", re.DOTALL)
+# RFC 3463 section 2.
+_ENHANCED = re.compile(r"([245]\.\d{1,3}\.\d{1,3})(?: +|$)", re.ASCII)
+_UNPRINTABLE = re.compile(r"[^\t\x20-\x7e\x80-\U0010ffff]|[\x80-\x9f]")
+
+
+class ReplyReader:
+    """Collects octets and gives out whole replies.
+
+    lenient: a line may end with a bare LF, as some servers send it; nothing can hide in a reply.
+    """
+
+    def __init__(self, limits: ReplyLimits = REPLY_LIMITS) -> None:
+        self._limits = limits
+        self._partial = b""
+        self._code = 0
+        self._lines: list[bytes] = []
+        self._size = 0
+        self._replies: deque[Reply] = deque()
+
+    @property
+    def idle(self) -> bool:
+        """Nothing has come that was not given out."""
+        return not (self._replies or self._lines or self._partial)
+
+    def feed(self, data: bytes) -> None:
+        """Add received octets.
+
+        :raises ProtocolError: they are no replies, or too much of them. Replies that were whole
+            before that are still given out.
+        """
+        *lines, self._partial = (self._partial + data).split(b"\n")
+        for line in lines:
+            self._check_length(len(line) + 1)
+            self._take(line.removesuffix(b"\r"))
+        self._check_length(len(self._partial))
+
+    def _check_length(self, length: int) -> None:
+        if length > self._limits.line:
+            raise ProtocolError(f"A reply line is longer than {self._limits.line} octets")
+
+    def next_reply(self) -> Reply | None:
+        """The oldest reply; None when it is not all here yet."""
+        return self._replies.popleft() if self._replies else None
+
+    def _take(self, line: bytes) -> None:
+        found = _LINE.fullmatch(line)
+        if found is None:
+            raise ProtocolError(f"The server's reply is none: {clean_text(line[:80])!r}")
+        code, separator, text = int(found[1]), found[2], found[3] or b""
+        if self._lines and code != self._code:
+            # RFC 5321 section 4.2.1: the code is that of each line.
+            raise ProtocolError(f"The lines of a reply have different codes: {self._code}, {code}")
+        self._code = code
+        self._lines.append(text)
+        self._size += len(line) + 2
+        if len(self._lines) > self._limits.lines or self._size > self._limits.octets:
+            raise ProtocolError("A reply is too long")
+        if separator == b"-":
+            return
+        if len(self._replies) >= self._limits.pending:
+            raise ProtocolError("The server sends replies that nobody asked for")
+        self._replies.append(make_reply(code, self._lines))
+        self._lines = []
+        self._size = 0
+
+
+def make_reply(code: int, lines: list[bytes]) -> Reply:
+    """A reply from the texts of its lines, the enhanced status code taken off each."""
+    enhanced = ""
+    texts = []
+    for line in lines:
+        text = clean_text(line)
+        found = _ENHANCED.match(text)
+        # RFC 2034 section 4: the class is the first digit of the code.
+        if found is not None and found[1][0] == str(code)[0]:
+            enhanced = enhanced or found[1]
+            text = text[found.end() :]
+        texts.append(text)
+    return Reply(code, enhanced, "\n".join(texts))
+
+
+def clean_text(octets: bytes) -> str:
+    """A server's text, fit for logs and reports: UTF-8 where it is (RFC 6531 section 3.7.4.2)."""
+    return _UNPRINTABLE.sub("?", octets.decode("utf-8", "replace"))

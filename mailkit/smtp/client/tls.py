@@ -1,0 +1,85 @@
+"""TLS under Twisted: connections that do what a policy says, and what came of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+from OpenSSL import SSL
+from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
+from twisted.internet.ssl import (
+    Certificate,
+    CertificateOptions,
+    optionsForClientTLS,
+    platformTrust,
+    trustRootFromCertificates,
+)
+from zope.interface import implementer
+
+from mailkit.smtp.client.certificates import judge
+from mailkit.smtp.client.errors import TLSFailed
+from mailkit.smtp.client.results import TLSInfo
+from mailkit.smtp.client.settings import TLSMode, TLSPolicy
+
+
+@implementer(IOpenSSLClientConnectionCreator)
+class _AnyCertificate:
+    """Takes every certificate, and tells the server the name that is wanted."""
+
+    def __init__(self, hostname: str | None) -> None:
+        self._hostname = hostname
+        self._context = CertificateOptions(verify=False).getContext()
+
+    def clientConnectionForTLS(self, tlsProtocol: Any) -> SSL.Connection:  # noqa: N803
+        connection = SSL.Connection(self._context, None)
+        if self._hostname and is_host_name(self._hostname):
+            # RFC 6066 section 3: no address literals.
+            connection.set_tlsext_host_name(self._hostname.encode("ascii"))
+        return connection
+
+
+def is_host_name(name: str) -> bool:
+    """Whether it is a name and no IP address."""
+    return name.isascii() and ":" not in name and not name.replace(".", "").isdigit()
+
+
+def connection_creator(policy: TLSPolicy, hostname: str | None) -> IOpenSSLClientConnectionCreator:
+    """
+    :param hostname: the name that is connected to, if it has one.
+    :raises ValueError: the policy wants a name and there is none.
+    :raises TLSFailed: the file of trusted certificates cannot be read.
+    """
+    name = policy.hostname or hostname
+    if policy.mode is not TLSMode.VERIFIED:
+        return _AnyCertificate(name)
+    if not name:
+        raise ValueError("a verified policy needs the name of the server")
+    creator: IOpenSSLClientConnectionCreator = optionsForClientTLS(name, _trust(policy.ca_file))
+    return creator
+
+
+def _trust(path: str | None) -> Any:
+    if path is None:
+        return platformTrust()  # type: ignore[no-untyped-call]
+    try:
+        with open(path, "rb") as file:
+            loaded = x509.load_pem_x509_certificates(file.read())
+    except (OSError, ValueError) as error:
+        raise TLSFailed(f"Cannot read the certificates to trust: {error}", command="TLS") from error
+    pems = [certificate.public_bytes(Encoding.PEM) for certificate in loaded]
+    certificates = [Certificate.loadPEM(pem) for pem in pems]
+    return trustRootFromCertificates(certificates)  # type: ignore[no-untyped-call]
+
+
+def openssl_info(connection: SSL.Connection, policy: TLSPolicy) -> TLSInfo:
+    """What a finished handshake has come to.
+
+    :raises TLSFailed: no certificate that the policy wants.
+    """
+    certificate = connection.get_peer_certificate()
+    der = None
+    if certificate is not None:
+        der = certificate.to_cryptography().public_bytes(Encoding.DER)
+    cipher = connection.get_cipher_name() or ""
+    return judge(connection.get_protocol_version_name(), cipher, der, policy)
