@@ -6,6 +6,7 @@ it does not: the message, or one recipient, then fails before anything is sent.
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from mailkit.smtp.client.results import TLSInfo
 
 # RFC 2852 section 4: at most nine digits.
 _MAX_BY = 999_999_999
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_NOT_IN_DOMAIN = re.compile(r"[\x00-\x20\x7f<>@,]")
 # RFC 6533 section 3: QCHAR.
 _QCHAR = frozenset(range(0x21, 0x7F)) - frozenset(b"+=\\")
 
@@ -54,6 +57,8 @@ def check_message(
     :param now: seconds since the epoch.
     :raises Unsendable: the message cannot go to this server.
     """
+    if not _is_safe(envelope.reverse_path):
+        raise Unsendable("5.1.7", "The sender's address cannot be sent")
     if envelope.require_tls and not envelope.reverse_path.is_null:
         # RFC 8689 section 4.2.1; section 5: a report is not lost for it.
         if tls is None or not tls.verified:
@@ -105,6 +110,8 @@ def check_recipient(recipient: Recipient, extensions: Extensions) -> None:
 
     :raises Unsendable: it cannot be told to this server.
     """
+    if not _is_safe(recipient.path):
+        raise Unsendable("5.1.3", "The address cannot be sent")
     if not extensions.smtputf8 and ascii_path(recipient.path) is None:
         raise Unsendable("5.6.7", "The address is not ASCII, and the server has no SMTPUTF8")
     rrvs = recipient.rrvs
@@ -157,7 +164,7 @@ def mail_command(
     if envelope.solicitation and "NO-SOLICITING" in extensions.keywords:
         # RFC 3865 section 2.7
         parts.append(f"SOLICIT={':'.join(envelope.solicitation)}")
-    return " ".join(parts).encode("utf-8") + b"\r\n"
+    return _command(parts)
 
 
 def rcpt_command(
@@ -183,7 +190,15 @@ def rcpt_command(
     if recipient.rrvs is not None and "RRVS" in extensions.keywords:
         since = datetime.fromtimestamp(recipient.rrvs.since, timezone.utc)
         parts.append(f"RRVS={since:%Y-%m-%dT%H:%M:%SZ};{recipient.rrvs.action}")
-    return " ".join(parts).encode("utf-8") + b"\r\n"
+    return _command(parts)
+
+
+def _command(parts: list[str]) -> bytes:
+    line = " ".join(parts)
+    if _CONTROL.search(line):
+        # What was made by hand must not bring commands of its own.
+        raise Unsendable("5.5.4", "A value of the envelope has control characters")
+    return line.encode("utf-8") + b"\r\n"
 
 
 def uses_smtputf8(
@@ -226,6 +241,10 @@ def ascii_path(path: Path) -> Path | None:
         for label in domain.split(".")
     ]
     return Path(path.local_part, ".".join(labels))
+
+
+def _is_safe(path: Path) -> bool:
+    return not (_CONTROL.search(path.local_part) or _NOT_IN_DOMAIN.search(path.domain))
 
 
 def _wire_path(path: Path, smtputf8: bool) -> str:

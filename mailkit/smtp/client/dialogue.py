@@ -33,7 +33,10 @@ class Dialogue:
         """Send a command and wait for its reply.
 
         :raises ClientError: there is none, or it is 421.
+        :raises ValueError: the line is more than one.
         """
+        if "\r" in line or "\n" in line:
+            raise ValueError("a command is one line")
         await self._write(line.encode("utf-8") + b"\r\n", name)
         reply = await self.reply(name, timeout)
         if reply.code == 421:
