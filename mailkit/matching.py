@@ -31,6 +31,7 @@ from mailkit.model import SUMMARY_FIELDS, SYSTEM_FLAGS, MessageInfo
 from mailkit.query import (
     All,
     And,
+    ArrivedSince,
     BodyContains,
     Comparison,
     HasFlag,
@@ -393,6 +394,8 @@ def _info_leaf(query: Query) -> Callable[[MessageInfo], bool | None]:
                     return lambda info: start <= info.internal_date < start + _DAY
                 case Comparison.SINCE:
                     return lambda info: info.internal_date >= start
+        case ArrivedSince(time=time):
+            return lambda info: info.internal_date >= time
         case Larger(octets=octets):
             return lambda info: info.size > octets
         case Smaller(octets=octets):

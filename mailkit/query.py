@@ -76,6 +76,14 @@ class InternalDate(Query):
 
 
 @dataclass(frozen=True)
+class ArrivedSince(Query):
+    """The message arrived at this time or later, to the second."""
+
+    #: Seconds since the epoch, UTC.
+    time: int
+
+
+@dataclass(frozen=True)
 class SentDate(Query):
     """Compare the day of the Date header field as written there, zone disregarded."""
 

@@ -24,6 +24,8 @@ MAX_FLAGS = 500
 STAR = 0
 #: Ranges of numbers, both ends included, as written: an end may be :data:`STAR`.
 SequenceSet = tuple[tuple[int, int], ...]
+#: Stands for ``$``, the messages that a search has saved (RFC 5182 section 2.1).
+SAVED: SequenceSet = ((-1, -1),)
 
 _Value = TypeVar("_Value")
 
@@ -224,6 +226,9 @@ class Arguments:
         return value
 
     def sequence_set(self) -> SequenceSet:
+        """Numbers of messages, or :data:`SAVED`."""
+        if self.accept(b"$"):
+            return SAVED
         octets = self._match(_SEQUENCE_SET, "A sequence set")
         ranges = []
         for part in octets.split(b","):
@@ -306,7 +311,7 @@ class Arguments:
         return _flags(flags)
 
 
-_SEQUENCE_START = frozenset(bytes((octet,)) for octet in b"0123456789*")
+_SEQUENCE_START = frozenset(bytes((octet,)) for octet in b"0123456789*$")
 
 
 def _sequence_number(octets: bytes) -> int:

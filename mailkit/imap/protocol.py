@@ -13,7 +13,7 @@ A literal is read by ``next_command`` too: the handler of APPEND runs twice, bef
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
 from twisted.cred.portal import Portal
@@ -26,7 +26,7 @@ from mailkit.errors import MailError, NoSuchMailbox
 from mailkit.imap import render
 from mailkit.imap.grammar import Command, CommandFault, SyntaxFault, parse_command
 from mailkit.imap.handlers.append import AppendInProgress, begin_append, end_append
-from mailkit.imap.handlers.registry import VERBS, capability_list
+from mailkit.imap.handlers.registry import capability_list, switched_on
 from mailkit.imap.handlers.table import Facts, Verb
 from mailkit.imap.reader import (
     CommandOctets,
@@ -246,9 +246,9 @@ class IMAPProtocol(CommandConnection):
         return None
 
     def _find_verb(self, command: Command) -> Verb | None:
-        verb = VERBS.get(command.verb)
+        verb = self.factory.verbs.get(command.verb)
         if verb is None:
-            forgotten = command.tag.upper() in VERBS
+            forgotten = command.tag.upper() in self.factory.verbs
             hint = ". Is its tag missing? As in: a1 NOOP" if forgotten else ""
             self.bad(f"There is no such command{hint}")
         elif self.state not in verb.states:
@@ -380,8 +380,10 @@ class IMAPProtocol(CommandConnection):
         account = self.account
         if account is None:
             takes_passwords = self.may_send_plaintext_passwords()
-            return capability_list(Facts(False, self.can_start_tls, takes_passwords, False))
-        return capability_list(Facts(True, False, False, IMailboxAdmin.providedBy(account)))
+            facts = Facts(False, self.can_start_tls, takes_passwords, False)
+        else:
+            facts = Facts(True, False, False, IMailboxAdmin.providedBy(account))
+        return capability_list(facts, self.factory.extensions)
 
     # State.
 
@@ -493,6 +495,8 @@ class IMAPFactory(CommandFactory):
     :param max_literal: octets of a literal that is not a message.
     :param poll_interval: seconds between looks at a mailbox that does not tell of changes, in IDLE.
     :param identification: what ID answers (RFC 2971); empty to answer NIL.
+    :param without: names of capabilities that are not offered, with what they bring.
+    :raises ValueError: ``without`` names something that is not there, or cannot be left out.
 
     Further parameters are those of :class:`~mailkit.connection.CommandFactory`.
     """
@@ -512,6 +516,7 @@ class IMAPFactory(CommandFactory):
         max_literal: int = 64 * 1024,
         poll_interval: float = 30.0,
         identification: Mapping[str, str] | None = None,
+        without: Iterable[str] = (),
         **settings: Any,
     ) -> None:
         super().__init__(portal, clock=clock, timeout=timeout, **settings)
@@ -526,3 +531,5 @@ class IMAPFactory(CommandFactory):
         if identification is None:
             identification = {"name": "mailkit", "version": mailkit.__version__}
         self.identification = identification
+        #: Names of the capabilities that are switched on, and the commands.
+        self.extensions, self.verbs = switched_on(frozenset(without))

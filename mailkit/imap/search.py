@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 
 from mailkit import query
 from mailkit.errors import BadCharset
-from mailkit.imap.grammar import MAX_NUMBER, STAR, Arguments, SequenceSet, SyntaxFault
+from mailkit.imap.grammar import MAX_NUMBER, SAVED, STAR, Arguments, SequenceSet, SyntaxFault
 from mailkit.imap.state import SelectedState, Spans, merge
 from mailkit.model import ANSWERED, DELETED, DRAFT, FLAGGED, SEEN
 from mailkit.query import Comparison, Query
@@ -56,9 +56,13 @@ _DATE_KEYS: Mapping[bytes, tuple[type[query.InternalDate | query.SentDate], Comp
 }
 
 
-def parse_search(arguments: Arguments, state: SelectedState) -> Query:
+def parse_search(
+    arguments: Arguments, state: SelectedState, now: float, extensions: frozenset[bytes]
+) -> Query:
     """``[CHARSET name] key key ...`` as one query.
 
+    :param now: seconds since the epoch.
+    :param extensions: capabilities that are switched on.
     :raises BadCharset: the charset is not known here, or the strings are not in it.
     """
     charset = "utf-8"
@@ -66,7 +70,7 @@ def parse_search(arguments: Arguments, state: SelectedState) -> Query:
         arguments.space()
         charset = find_charset(arguments.astring("A charset"))
         arguments.space()
-    parser = _Parser(arguments, state, charset)
+    parser = _Parser(arguments, state, charset, int(now), extensions)
     keys = [parser.key(0)]
     while not arguments.at_end():
         arguments.space()
@@ -99,10 +103,19 @@ def conjunction(keys: list[Query]) -> Query:
 class _Parser:
     """Reads search keys."""
 
-    def __init__(self, arguments: Arguments, state: SelectedState, charset: str) -> None:
+    def __init__(
+        self,
+        arguments: Arguments,
+        state: SelectedState,
+        charset: str,
+        now: int,
+        extensions: frozenset[bytes],
+    ) -> None:
         self.arguments = arguments
         self.state = state
         self.charset = charset
+        self.now = now
+        self.extensions = extensions
         self.keys = 0
 
     def key(self, depth: int) -> Query:
@@ -131,9 +144,13 @@ class _Parser:
             arguments.space()
             return query.Or((first, self.key(depth + 1)))
         read = _KEYS.get(name)
-        if read is None:
+        if read is None or not self._is_on(name):
             raise SyntaxFault(f"{name.decode('ascii')} is not a search key")
         return read(self, name)
+
+    def _is_on(self, name: bytes) -> bool:
+        extension = _EXTENSIONS.get(name)
+        return extension is None or extension in self.extensions
 
     # What keys are made of.
 
@@ -167,6 +184,14 @@ class _Parser:
         self.arguments.space()
         condition, comparison = _DATE_KEYS[name]
         return condition(comparison, self.arguments.date())
+
+    def within(self, name: bytes) -> Query:
+        # RFC 5032 section 2: both include the very second.
+        self.arguments.space()
+        time = self.now - self.arguments.nonzero_number()
+        if name == b"YOUNGER":
+            return query.ArrivedSince(time)
+        return query.Not(query.ArrivedSince(time + 1))
 
     def field(self, name: bytes) -> Query:
         return query.HeaderContains(_HEADER_KEYS[name], self.string())
@@ -208,13 +233,22 @@ _KEYS: Mapping[bytes, Callable[[_Parser, bytes], Query]] = {
     b"LARGER": _Parser.size,
     b"SMALLER": _Parser.size,
     b"UID": _Parser.uid,
+    b"OLDER": _Parser.within,
+    b"YOUNGER": _Parser.within,
     **dict.fromkeys(_DATE_KEYS, _Parser.date),
     **dict.fromkeys(_HEADER_KEYS, _Parser.field),
 }
 
 
+#: Keys that a capability brings.
+_EXTENSIONS: Mapping[bytes, bytes] = {b"OLDER": b"WITHIN", b"YOUNGER": b"WITHIN"}
+
+
 def uid_ranges(ranges: SequenceSet, state: SelectedState) -> tuple[tuple[int, int], ...]:
     """A set of UIDs with ``*`` put in, sorted and joined, both ends included."""
+    if ranges is SAVED:
+        spans = [(uid, uid + 1) for uid in state.saved]
+        return tuple((start, stop - 1) for start, stop in merge(spans))
     last = state.uids[-1] if state.uids else 0
     spans = []
     for low, high in ranges:

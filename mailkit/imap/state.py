@@ -11,7 +11,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from mailkit.imap.grammar import STAR, SequenceSet
+from mailkit.imap.grammar import SAVED, STAR, SequenceSet
 from mailkit.model import Changes, MessageInfo
 
 
@@ -65,13 +65,15 @@ class SelectedState:
     :param modseq: modification sequence that ``uids`` belong to, or an earlier one.
     """
 
-    __slots__ = ("_keywords", "_new", "_own", "_vanished", "modseq", "recent", "uids")
+    __slots__ = ("_keywords", "_new", "_own", "_vanished", "modseq", "recent", "saved", "uids")
 
     def __init__(self, uids: Sequence[int], modseq: int) -> None:
         self.uids = uids
         self.modseq = modseq
         #: Ranges of UIDs that are \\Recent here, both ends included, ascending.
         self.recent: tuple[tuple[int, int], ...] = ()
+        #: UIDs that a search has saved, ascending (RFC 5182); some may be gone.
+        self.saved: Sequence[int] = ()
         # Gone from the mailbox, but not from the client's view.
         self._vanished: set[int] | None = None
         self._new = False
@@ -115,6 +117,8 @@ class SelectedState:
 
         :raises NoSuchNumber: a number is beyond the mailbox's end.
         """
+        if ranges is SAVED:
+            return self._saved_spans()
         last = len(self.uids)
         spans = []
         for low, high in ranges:
@@ -129,6 +133,8 @@ class SelectedState:
 
     def resolve_uids(self, ranges: SequenceSet) -> Spans:
         """Positions that a set of UIDs names; UIDs that do not exist name nothing."""
+        if ranges is SAVED:
+            return self._saved_spans()
         view = self.uids
         if not view:
             return []
@@ -145,6 +151,8 @@ class SelectedState:
 
     def clamp_numbers(self, ranges: SequenceSet) -> Spans:
         """Like :meth:`resolve_numbers`, but numbers beyond the end name nothing."""
+        if ranges is SAVED:
+            return self._saved_spans()
         last = len(self.uids)
         spans = []
         for low, high in ranges:
@@ -154,6 +162,10 @@ class SelectedState:
             if last and first <= last:
                 spans.append((first - 1, min(end, last)))
         return merge(spans)
+
+    def _saved_spans(self) -> Spans:
+        # RFC 5182 section 2.1: an empty result is valid, and names nothing.
+        return merge([(number - 1, number) for number in self.numbers_of(self.saved)])
 
     def uids_of(self, spans: Spans) -> list[int]:
         """The UIDs at some positions."""

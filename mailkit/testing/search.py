@@ -10,6 +10,7 @@ from mailkit.model import AppendMessage
 from mailkit.query import (
     All,
     And,
+    ArrivedSince,
     BodyContains,
     Comparison,
     HasFlag,
@@ -79,6 +80,10 @@ STATE_SEARCHES: list[tuple[Query, set[int]]] = [
     (InternalDate(Comparison.BEFORE, _JANUARY[1]), {0}),
     (InternalDate(Comparison.ON, _JANUARY[1]), {1}),
     (InternalDate(Comparison.SINCE, _JANUARY[1]), {1, 2}),
+    (ArrivedSince(FIRST_DATE + DAY), {1, 2}),
+    (ArrivedSince(FIRST_DATE + DAY + 1), {2}),
+    (Not(ArrivedSince(FIRST_DATE + 1)), {0}),
+    (ArrivedSince(-(2**70)), {0, 1, 2}),
     (ModifiedSince(0), {0, 1, 2}),
     (And([HasFlag("\\Flagged"), HeaderContains("From", "jürgen")]), {1}),
     (Or([HasFlag("\\Seen"), BodyContains("café")]), {0, 2}),

@@ -71,7 +71,8 @@ class LoginTests(SynchronousTestCase):
         self.assertEqual(
             response,
             b"OK [CAPABILITY IMAP4rev1 LITERAL+ ID ENABLE IDLE NAMESPACE CHILDREN SPECIAL-USE"
-            b" CREATE-SPECIAL-USE UIDPLUS UNSELECT MOVE] LOGIN completed",
+            b" CREATE-SPECIAL-USE UIDPLUS UNSELECT MOVE ESEARCH SEARCHRES WITHIN PARTIAL]"
+            b" LOGIN completed",
         )
 
     def test_login_with_quotes_and_literals(self) -> None:

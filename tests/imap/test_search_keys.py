@@ -21,9 +21,10 @@ class KeyTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.state = SelectedState([3, 5, 9, 20], 0)
         self.state.add_recent(9, 20)
+        self.extensions = frozenset((b"WITHIN",))
 
     def parse(self, octets: bytes) -> Query:
-        return parse_search(Arguments(octets), self.state)
+        return parse_search(Arguments(octets), self.state, 1_000_000.7, self.extensions)
 
     def test_keys(self) -> None:
         for octets, expected in [
@@ -55,6 +56,9 @@ class KeyTests(SynchronousTestCase):
             (b"SENTBEFORE 1-Feb-1994", query.SentDate(Comparison.BEFORE, DAY)),
             (b"SENTON 1-Feb-1994", query.SentDate(Comparison.ON, DAY)),
             (b"SENTSINCE 1-Feb-1994", query.SentDate(Comparison.SINCE, DAY)),
+            # RFC 5032 section 2: both include the second that they name.
+            (b"YOUNGER 100", query.ArrivedSince(999_900)),
+            (b"OLDER 100", Not(query.ArrivedSince(999_901))),
             (b"LARGER 100", query.Larger(100)),
             (b"SMALLER 100", query.Smaller(100)),
             (b"RECENT", UIDs(((9, 20),))),

@@ -93,7 +93,7 @@ VERBS: Mapping[bytes, Verb] = {
     b"CAPABILITY": Verb(ANY, capability),
     b"NOOP": Verb(ANY, noop),
     b"LOGOUT": Verb(ANY, logout),
-    b"ID": Verb(ANY, identify),
+    b"ID": Verb(ANY, identify, extension=b"ID"),
 }
 
 CAPABILITIES: Sequence[Capability] = (

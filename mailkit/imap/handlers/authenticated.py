@@ -401,9 +401,9 @@ VERBS: Mapping[bytes, Verb] = {
     b"LIST": Verb(AUTHENTICATED, list_mailboxes),
     b"LSUB": Verb(AUTHENTICATED, list_subscriptions),
     b"STATUS": Verb(AUTHENTICATED, status),
-    b"NAMESPACE": Verb(AUTHENTICATED, namespace),
-    b"ENABLE": Verb(AUTHENTICATED, enable),
-    b"IDLE": Verb(AUTHENTICATED, idle),
+    b"NAMESPACE": Verb(AUTHENTICATED, namespace, extension=b"NAMESPACE"),
+    b"ENABLE": Verb(AUTHENTICATED, enable, extension=b"ENABLE"),
+    b"IDLE": Verb(AUTHENTICATED, idle, extension=b"IDLE"),
 }
 
 

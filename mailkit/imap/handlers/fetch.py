@@ -9,8 +9,9 @@ from mailkit.connection import CHUNK
 from mailkit.errors import NoSuchMessage
 from mailkit.imap.content import MessageContent
 from mailkit.imap.fetch import Piece, Plan, parse_attributes
-from mailkit.imap.grammar import Command, SyntaxFault
+from mailkit.imap.grammar import Arguments, Command, SyntaxFault
 from mailkit.imap.handlers.table import SELECTED, Verb
+from mailkit.imap.results import PartialRange, parse_partial
 from mailkit.imap.session import BATCH, Selection
 from mailkit.imap.state import Batch, NoSuchNumber, Spans
 from mailkit.interfaces import ISummarizingMailbox
@@ -40,6 +41,18 @@ def resolve(connection: IMAPProtocol, command: Command) -> Spans:
         raise SyntaxFault("There is no message of that number") from None
 
 
+def _read_modifiers(connection: IMAPProtocol, arguments: Arguments, by_uid: bool) -> PartialRange:
+    """``(PARTIAL -1:-3)`` (RFC 9394 section 3.3; the syntax is that of RFC 4466 section 2.4)."""
+    arguments.space()
+    arguments.expect(b"(")
+    name = arguments.word("A modifier")
+    if name != b"PARTIAL" or not by_uid or name not in connection.factory.extensions:
+        raise SyntaxFault(f"{name.decode('ascii')} is not a modifier here")
+    partial = parse_partial(arguments)
+    arguments.expect(b")")
+    return partial
+
+
 async def fetch(connection: IMAPProtocol, command: Command) -> None:
     """Both commands."""
     selection = connection.selection
@@ -47,9 +60,12 @@ async def fetch(connection: IMAPProtocol, command: Command) -> None:
     spans = resolve(connection, command)
     command.arguments.space()
     attributes = parse_attributes(command.arguments)
+    by_uid = command.verb.startswith(b"UID ")
+    if not command.arguments.at_end():
+        partial = _read_modifiers(connection, command.arguments, by_uid)
+        spans = partial.pick_spans(spans)
     command.arguments.end()
     summaries = ISummarizingMailbox.providedBy(selection.mailbox)
-    by_uid = command.verb.startswith(b"UID ")
     plan = Plan(attributes, summaries, by_uid)
     fetcher = _Fetcher(connection, selection, plan)
     if plan.by_message:

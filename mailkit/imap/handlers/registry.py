@@ -26,10 +26,43 @@ CAPABILITIES: Sequence[Capability] = (
     *not_authenticated.CAPABILITIES,
     *authenticated.CAPABILITIES,
     *selected.CAPABILITIES,
+    *search.CAPABILITIES,
 )
+
+#: What a server cannot be without: the base protocol, and what tells the client how to log in.
+ESSENTIAL = frozenset((b"IMAP4rev1", b"STARTTLS", b"LOGINDISABLED"))
 
 
 @lru_cache(maxsize=64)
-def capability_list(facts: Facts) -> bytes:
-    """What CAPABILITY tells a client (RFC 3501 section 7.2.1)."""
-    return b" ".join(capability.name for capability in CAPABILITIES if capability.offered(facts))
+def switched_on(without: frozenset[str]) -> tuple[frozenset[bytes], Mapping[bytes, Verb]]:
+    """Names of the capabilities of a server, and its commands.
+
+    :param without: capabilities that the server's owner does not want, in any letter case.
+    :raises ValueError: there is none of that name, or it cannot be left out.
+    """
+    names = {capability.name.decode("ascii").upper(): capability for capability in CAPABILITIES}
+    off = {name.upper() for name in without}
+    for name in sorted(off):
+        if name not in names:
+            raise ValueError(f"there is no capability {name}; known are {', '.join(sorted(names))}")
+        if names[name].name in ESSENTIAL:
+            raise ValueError(f"{name} cannot be left out")
+    on = {capability.name for key, capability in names.items() if key not in off}
+    on = {name for name in on if (needed := names[name.decode().upper()].needs) in on or not needed}
+    verbs = {
+        name: verb for name, verb in VERBS.items() if verb.extension in on or not verb.extension
+    }
+    return frozenset(on), verbs
+
+
+@lru_cache(maxsize=64)
+def capability_list(facts: Facts, extensions: frozenset[bytes]) -> bytes:
+    """What CAPABILITY tells a client (RFC 3501 section 7.2.1).
+
+    :param extensions: those that are switched on.
+    """
+    return b" ".join(
+        capability.name
+        for capability in CAPABILITIES
+        if capability.name in extensions and capability.offered(facts)
+    )

@@ -1,15 +1,17 @@
-"""SEARCH and UID SEARCH (RFC 3501 sections 6.4.4, 6.4.8)."""
+"""SEARCH and UID SEARCH (RFC 3501 sections 6.4.4, 6.4.8; RFC 4731, 5032, 5182, 9394)."""
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from mailkit.errors import NoSuchMessage
+from mailkit.errors import MailError, NoSuchMessage
 from mailkit.imap.content import MessageContent
-from mailkit.imap.grammar import Command
+from mailkit.imap.grammar import Arguments, Command
 from mailkit.imap.handlers.fetch import SUMMARY_BATCH
-from mailkit.imap.handlers.table import SELECTED, Verb
+from mailkit.imap.handlers.table import SELECTED, Capability, Verb, after_login
+from mailkit.imap.results import Results, parse_results
 from mailkit.imap.search import parse_search
 from mailkit.imap.session import BATCH, Selection
 from mailkit.interfaces import ISearchableMailbox, ISummarizingMailbox
@@ -28,20 +30,51 @@ async def search(connection: IMAPProtocol, command: Command) -> None:
     """Both commands."""
     selection = connection.selection
     assert selection is not None
-    command.arguments.space()
-    query = parse_search(command.arguments, selection.state)
-    command.arguments.end()
-    uids = await find(connection, selection, query)
+    arguments = command.arguments
+    arguments.space()
+    results = _read_results(connection, arguments)
+    try:
+        now, extensions = connection.clock.seconds(), connection.factory.extensions
+        query = parse_search(arguments, selection.state, now, extensions)
+        arguments.end()
+        uids = await find(connection, selection, query)
+    except MailError:
+        if results is not None and results.save:
+            # RFC 5182 section 2.1: a search that gets NO saves nothing.
+            selection.state.saved = ()
+        raise
     state = selection.state
     by_uid = command.verb.startswith(b"UID ")
     # What has come since is not in view yet, and will be announced below.
     numbers = state.in_view(uids) if by_uid else state.numbers_of(uids)
+    if results is None:
+        await _send_numbers(connection, numbers)
+    else:
+        if results.save:
+            state.saved = array("I", results.saved(numbers if by_uid else state.in_view(uids)))
+        if not results.silent:
+            for piece in results.render(command.tag, numbers, by_uid):
+                await connection.send(piece)
+    await connection.complete("SEARCH completed")
+
+
+def _read_results(connection: IMAPProtocol, arguments: Arguments) -> Results | None:
+    """What stands behind RETURN; None without it."""
+    extensions = connection.factory.extensions
+    if b"ESEARCH" not in extensions or not arguments.accept_word(b"RETURN"):
+        return None
+    arguments.space()
+    results = parse_results(arguments, extensions)
+    arguments.space()
+    return results
+
+
+async def _send_numbers(connection: IMAPProtocol, numbers: Sequence[int]) -> None:
     connection.write(b"* SEARCH")
     for start in range(0, len(numbers), NUMBERS):
         some = numbers[start : start + NUMBERS]
         await connection.send(b"".join([b" %d" % number for number in some]))
     connection.write(b"\r\n")
-    await connection.complete("SEARCH completed")
 
 
 async def find(connection: IMAPProtocol, selection: Selection, query: Query) -> Sequence[int]:
@@ -130,3 +163,10 @@ VERBS: Mapping[bytes, Verb] = {
     b"SEARCH": Verb(SELECTED, search, expunges=False),
     b"UID SEARCH": Verb(SELECTED, search, by_uid=True),
 }
+
+CAPABILITIES: Sequence[Capability] = (
+    Capability(b"ESEARCH", after_login),
+    Capability(b"SEARCHRES", after_login, needs=b"ESEARCH"),
+    Capability(b"WITHIN", after_login),
+    Capability(b"PARTIAL", after_login, needs=b"ESEARCH"),
+)

@@ -33,6 +33,8 @@ class Verb(NamedTuple):
     expunges: bool = True
     #: It is a UID command: FETCH responses tell the UID (RFC 3501 section 6.4.8).
     by_uid: bool = False
+    #: The capability without which there is no such command; empty for those of the base protocol.
+    extension: bytes = b""
 
 
 class Facts(NamedTuple):
@@ -62,3 +64,5 @@ class Capability(NamedTuple):
 
     name: bytes
     offered: Callable[[Facts], bool] = always
+    #: The capability without which this one is not there either.
+    needs: bytes = b""

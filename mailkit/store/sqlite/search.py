@@ -19,6 +19,7 @@ from mailkit.model import SUMMARY_FIELDS, MessageInfo
 from mailkit.query import (
     All,
     And,
+    ArrivedSince,
     Comparison,
     HasFlag,
     HeaderContains,
@@ -116,6 +117,8 @@ class _Compiler:
                         return Condition("internal_date BETWEEN ? AND ?", values)
                     case Comparison.SINCE:
                         return Condition("internal_date >= ?", (start,))
+            case ArrivedSince(time=time):
+                return Condition("internal_date >= ?", (max(min(time, 2**62), -(2**62)),))
             case Larger(octets=octets):
                 return Condition("size > ?", (min(octets, 2**62),))
             case Smaller(octets=octets):

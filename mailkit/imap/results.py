@@ -1,0 +1,151 @@
+"""What SEARCH is asked to return, and how that looks on the wire (RFC 4731, 5182, 9394). No I/O."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from mailkit.imap import render
+from mailkit.imap.grammar import MAX_NUMBER, Arguments, SyntaxFault
+from mailkit.imap.state import Spans
+
+#: Result options of one command.
+MAX_OPTIONS = 20
+#: Numbers that are rendered at a time.
+PIECE = 5000
+
+_ESEARCH = frozenset((b"MIN", b"MAX", b"ALL", b"COUNT"))
+# RFC 9394 section 4, partial-range: both ends from the start, or both from the end.
+_PARTIAL_RANGE = re.compile(rb"(-?)(\d{1,10}):(-?)(\d{1,10})(?![^ )])")
+
+
+class PartialRange(NamedTuple):
+    """Which of the results are wanted (RFC 9394 section 3.1)."""
+
+    #: As the client wrote it: the answer repeats it.
+    octets: bytes
+    #: Places from 1, the smaller first, both included.
+    first: int
+    last: int
+    #: Places count from the end.
+    from_end: bool
+
+    def pick(self, numbers: Sequence[int]) -> Sequence[int]:
+        """Those of the ascending numbers that lie in the range."""
+        if self.from_end:
+            count = len(numbers)
+            return numbers[max(count - self.last, 0) : max(count - self.first + 1, 0)]
+        return numbers[self.first - 1 : self.last]
+
+    def pick_spans(self, spans: Spans) -> Spans:
+        """The same for messages at some positions (RFC 9394 section 3.3)."""
+        count = sum(stop - start for start, stop in spans)
+        first, last = self.first - 1, self.last
+        if self.from_end:
+            first, last = count - self.last, count - self.first + 1
+        picked = []
+        place = 0
+        for start, stop in spans:
+            begin, end = max(first - place, 0), min(last - place, stop - start)
+            if begin < end:
+                picked.append((start + begin, start + end))
+            place += stop - start
+        return picked
+
+
+def parse_partial(arguments: Arguments) -> PartialRange:
+    """The range behind ``PARTIAL``."""
+    arguments.space()
+    found = _PARTIAL_RANGE.match(arguments.data, arguments.position)
+    if found is None or found[1] != found[3]:
+        raise SyntaxFault("PARTIAL takes a range such as 1:100 or -1:-100")
+    first, last = sorted((int(found[2]), int(found[4])))
+    if not 0 < first <= last <= MAX_NUMBER:
+        raise SyntaxFault("A place in PARTIAL lies between 1 and 4294967295")
+    arguments.position = found.end()
+    return PartialRange(found[0], first, last, bool(found[1]))
+
+
+class Results(NamedTuple):
+    """What one SEARCH returns."""
+
+    #: Of ``MIN``, ``MAX``, ``ALL`` and ``COUNT``; empty when none of them is to be told.
+    options: frozenset[bytes]
+    partial: PartialRange | None = None
+    #: Keep the messages for ``$`` (RFC 5182).
+    save: bool = False
+
+    @property
+    def silent(self) -> bool:
+        """Nothing is told (RFC 5182 section 1)."""
+        return not self.options and self.partial is None
+
+    def saved(self, uids: Sequence[int]) -> Sequence[int]:
+        """Those of the found messages that ``$`` stands for (RFC 5182 2.4, RFC 9394 3.2)."""
+        if self.silent or self.options & {b"ALL", b"COUNT"}:
+            return uids
+        kept = set(self.partial.pick(uids)) if self.partial else set()
+        if uids and b"MIN" in self.options:
+            kept.add(uids[0])
+        if uids and b"MAX" in self.options:
+            kept.add(uids[-1])
+        return sorted(kept)
+
+    def render(self, tag: bytes, numbers: Sequence[int], by_uid: bool) -> Iterator[bytes]:
+        """The ESEARCH response (RFC 4731 section 3.1), in pieces.
+
+        :param numbers: of the messages found, ascending: UIDs or sequence numbers.
+        """
+        yield b'* ESEARCH (TAG "%b")%b' % (tag, b" UID" if by_uid else b"")
+        if numbers and b"MIN" in self.options:
+            yield b" MIN %d" % numbers[0]
+        if numbers and b"MAX" in self.options:
+            yield b" MAX %d" % numbers[-1]
+        if numbers and b"ALL" in self.options:
+            yield b" ALL "
+            yield from _render_set(numbers)
+        if b"COUNT" in self.options:
+            yield b" COUNT %d" % len(numbers)
+        if self.partial is not None:
+            yield b" PARTIAL (%b " % self.partial.octets
+            picked = self.partial.pick(numbers)
+            yield from _render_set(picked) if picked else (b"NIL",)
+            yield b")"
+        yield b"\r\n"
+
+
+def _render_set(numbers: Sequence[int]) -> Iterator[bytes]:
+    for start in range(0, len(numbers), PIECE):
+        yield (b"," if start else b"") + render.uid_set(numbers[start : start + PIECE])
+
+
+def parse_results(arguments: Arguments, extensions: frozenset[bytes]) -> Results:
+    """``(MIN COUNT SAVE)``, what stands behind RETURN (RFC 4466 section 2.6.1).
+
+    :param extensions: ``SEARCHRES`` and ``PARTIAL`` where they are switched on.
+    """
+    options: list[bytes] = []
+    partial: list[PartialRange] = []
+    known = _ESEARCH | {b"SAVE"} if b"SEARCHRES" in extensions else _ESEARCH
+
+    def read() -> None:
+        name = arguments.word("A result option")
+        if name == b"PARTIAL" and b"PARTIAL" in extensions:
+            partial.append(parse_partial(arguments))
+        elif name in known:
+            options.append(name)
+        else:
+            raise SyntaxFault(f"{name.decode('ascii')} is not a result option here")
+        if len(options) > MAX_OPTIONS:
+            raise SyntaxFault(f"SEARCH takes at most {MAX_OPTIONS} result options")
+
+    read_any = bool(arguments.parenthesized(read, empty=True))
+    # RFC 9394 section 3.1
+    if len(partial) + (b"ALL" in options) > 1:
+        raise SyntaxFault("SEARCH returns either ALL or one PARTIAL")
+    wanted = frozenset(options) - {b"SAVE"}
+    if not read_any:
+        # RFC 4731 section 3.1: no option at all stands for ALL.
+        wanted = frozenset((b"ALL",))
+    return Results(wanted, partial[0] if partial else None, b"SAVE" in options)
