@@ -1,6 +1,6 @@
 """Domains, accounts and aliases in the index: the directory, for a server and for commands.
 
-Nothing of it is remembered between calls, so that a server sees at once what an administrator's
+Nothing of it is remembered here between calls, so that a server sees at once what an administrator's
 command has changed.
 """
 
@@ -26,6 +26,7 @@ from mailkit.interfaces import IDelegateAdmin, IDirectoryAdmin, ILoginDirectory,
 from mailkit.model import NEW_ACCOUNT_MAILBOXES, Login, Path, Quota, Resolution
 from mailkit.store import addresses
 from mailkit.store.sqlite.journal import Note
+from mailkit.store.sqlite.logins import tell_change
 from mailkit.store.sqlite.mailboxes import insert_mailbox, mailbox_note
 from mailkit.store.sqlite.recovery import refuse_missing_index
 from mailkit.store.sqlite.rows import QUOTA_LIMITS, USAGE
@@ -399,6 +400,7 @@ class SQLiteDirectory(DirectoryBase):
         except OSError as error:
             raise StoreUnavailable(f"Cannot open {directory}: {error.strerror}") from error
         refuse_missing_index(directory)
+        self._directory = directory
         self._connection = open_index(directory)
 
     def close(self) -> None:
@@ -416,8 +418,10 @@ class SQLiteDirectory(DirectoryBase):
         try:
             connection.execute("BEGIN IMMEDIATE")
             try:
+                tell_change(self._directory)
                 change(connection, int(time.time()))
                 connection.execute("COMMIT")
+                tell_change(self._directory)
             except BaseException:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")

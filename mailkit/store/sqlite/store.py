@@ -38,13 +38,14 @@ from mailkit.interfaces import (
     IQuotaDirectory,
     ISpooling,
 )
-from mailkit.model import LocalDelivery, LocalResult
+from mailkit.model import LocalDelivery, LocalResult, Login
 from mailkit.spool import Spool
 from mailkit.store.sqlite.account import SQLiteAccount, new_spool
 from mailkit.store.sqlite.content import SpooledFile, prepare, take_spool
 from mailkit.store.sqlite.core import Core, Reactor
 from mailkit.store.sqlite.directory import Change, ChangeDirectory, DirectoryBase, KnownAccount
 from mailkit.store.sqlite.log import flush_file
+from mailkit.store.sqlite.logins import RecentLogins
 from mailkit.store.sqlite.operations import Deliver
 from mailkit.store.sqlite.settings import StoreSettings
 
@@ -85,6 +86,7 @@ class SQLiteStore(DirectoryBase):
         self._settings = settings
         self._flush = flush
         self._core: Core | None = None
+        self._recent = RecentLogins(self.directory)
         self._closed = False
 
     def open(self) -> None:
@@ -161,4 +163,17 @@ class SQLiteStore(DirectoryBase):
 
     @override
     async def apply(self, change: Change) -> None:
-        await self.core.submit(ChangeDirectory(change))
+        try:
+            await self.core.submit(ChangeDirectory(change))
+        finally:
+            self._recent.clear()
+
+    @override
+    async def find_login(self, login: str) -> Login | None:
+        self.core.check_open()
+        found = self._recent.get(login)
+        if found is None:
+            found = await super().find_login(login)
+            if found is not None:
+                self._recent.add(login, found)
+        return found

@@ -2,23 +2,85 @@
 
 from __future__ import annotations
 
+import os
+import time
 from typing import Any, cast
 
 from twisted.cred.credentials import UsernamePassword
 from twisted.cred.error import UnauthorizedLogin
 from twisted.cred.portal import Portal
+from twisted.trial.unittest import SynchronousTestCase
 
 from mailkit.auth.passwords import PasswordHasher, hash_password
 from mailkit.auth.portal import make_portal
 from mailkit.errors import NoSuchAccount
 from mailkit.interfaces import IMailAccount
-from mailkit.model import ConnectionInfo
-from mailkit.store.sqlite import SQLiteDirectory, SQLiteStore
+from mailkit.model import ConnectionInfo, Login
+from mailkit.store.sqlite import SQLiteDirectory, SQLiteStore, logins
+from mailkit.store.sqlite.logins import SECONDS, SETTLED, RecentLogins, tell_change
 from tests.auth.fakes import ManualExecutor
 
 from .helpers import ANN, BOB, StoreTestCase, message
 
 CHEAP: dict[str, Any] = {"time_cost": 1, "memory_cost": 8, "parallelism": 1}
+
+
+class RecentLoginsTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.directory = self.mktemp()
+        os.mkdir(self.directory)
+        self.now = 1_000_000.0
+        self.modified(self.now - SETTLED - 1)
+        self.recent = RecentLogins(self.directory, lambda: self.now)
+
+    def modified(self, when: float) -> None:
+        os.utime(self.directory, (when, when))
+
+    def find(self, login: str = "ann") -> bool:
+        """Whether it was known; now it would be."""
+        known = self.recent.get(login)
+        if known is None:
+            self.recent.add(login, Login(login, "hash"))
+        return known is not None
+
+    def test_known_until_somebody_changes_the_directory(self) -> None:
+        self.assertEqual([self.find(), self.find(), self.find("bob")], [False, True, False])
+        self.modified(self.now - SETTLED - 0.5)
+        self.assertEqual([self.find(), self.find(), self.find("bob")], [False, True, False])
+
+    def test_nothing_is_kept_while_a_change_may_be_at_work(self) -> None:
+        # The clock that was set back is no better.
+        for when in (self.now, self.now - SETTLED, self.now + 100):
+            self.modified(when)
+            self.assertEqual([self.find(), self.find()], [False, False])
+        self.modified(self.now - SETTLED)
+        self.assertFalse(self.find())
+        self.now += 0.5
+        self.assertEqual([self.find(), self.find()], [False, True])
+
+    def test_known_for_a_while_at_most(self) -> None:
+        self.find()
+        self.now += SECONDS - 1
+        self.assertTrue(self.find())
+        self.now += 1
+        self.assertFalse(self.find())
+
+    def test_forgotten_by_who_changes_it_here(self) -> None:
+        self.find()
+        self.recent.clear()
+        self.assertFalse(self.find())
+
+    def test_not_too_many(self) -> None:
+        self.patch(logins, "SIZE", 3)
+        for login in "abcd":
+            self.find(login)
+        self.assertEqual([self.find("d"), self.find("a")], [True, False])
+
+    def test_change_is_told_by_the_time_of_the_directory(self) -> None:
+        before = os.stat(self.directory).st_mtime
+        tell_change(self.directory)
+        self.assertGreater(os.stat(self.directory).st_mtime, before)
+        self.assertEqual(os.listdir(self.directory), [])
 
 
 class LoginTests(StoreTestCase):
@@ -56,6 +118,25 @@ class LoginTests(StoreTestCase):
         await self.assertFailure(self.log_in(portal, b"one"), UnauthorizedLogin)
         await self.log_in(portal, b"two")
         await command.set_password_hash(account=ANN, password_hash=None)
+        await self.assertFailure(self.log_in(portal, b"two"), UnauthorizedLogin)
+
+    async def test_what_was_looked_up_lately_is_not_asked_for_again(self) -> None:
+        store, portal, command = await self.make_server()
+        asked: list[str] = []
+        store.connection().set_trace_callback(asked.append)
+        # Long after the last change.
+        store._recent._clock = lambda: time.time() + 1000  # type: ignore[method-assign]
+        await self.log_in(portal, b"one")
+        self.assertNotEqual(asked, [])
+        asked.clear()
+        await self.log_in(portal, b"one")
+        self.assertEqual(asked, [])
+        await command.set_password_hash(account=ANN, password_hash=hash_password("two", **CHEAP))
+        await self.assertFailure(self.log_in(portal, b"one"), UnauthorizedLogin)
+        await self.log_in(portal, b"two")
+        await store.set_password_hash(account=ANN, password_hash=None)
+        await self.assertFailure(self.log_in(portal, b"two"), UnauthorizedLogin)
+        await store.remove_account(name=ANN)
         await self.assertFailure(self.log_in(portal, b"two"), UnauthorizedLogin)
 
     async def test_password_changed_by_the_server(self) -> None:
