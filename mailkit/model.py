@@ -167,8 +167,7 @@ class Changes(NamedTuple):
     vanished: Sequence[int]
 
 
-@dataclass(frozen=True)
-class ConnectionInfo:
+class ConnectionInfo(NamedTuple):
     """The connection that a login or a transaction comes over; the ``mind`` of ``Portal.login``."""
 
     #: ``smtp``, ``submission``, ``lmtp``, ``pop3`` or ``imap``.

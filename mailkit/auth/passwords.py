@@ -140,7 +140,8 @@ class PasswordHasher:
             "memory_cost": memory_cost,
             "parallelism": parallelism,
         }
-        self._key = os.urandom(32)
+        # Keyed BLAKE2 is a MAC (RFC 7693 section 2.9), in a fifth of an HMAC's time.
+        self._mac = hashlib.blake2b(digest_size=32, key=os.urandom(32))
         self._verified = _ExpiringSet(cache_size, cache_seconds)
         self._running: dict[bytes, _Verification] = {}
         self._nobody = _hash_of_nobody(time_cost, memory_cost, parallelism)
@@ -217,9 +218,9 @@ class PasswordHasher:
 
     def _digest(self, stored: str, password: bytes) -> bytes:
         octets = stored.encode("utf-8", "surrogatepass")
-        both = b"%d:%b%b" % (len(octets), octets, password)
-        # Keyed BLAKE2 is a MAC (RFC 7693 section 2.9), in a fifth of an HMAC's time.
-        return hashlib.blake2b(both, digest_size=32, key=self._key).digest()
+        mac = self._mac.copy()
+        mac.update(b"%d:%b%b" % (len(octets), octets, password))
+        return mac.digest()
 
     def _submit(self, work: Callable[..., _T], *arguments: object) -> Future[_T]:
         if self._pending >= self._max_pending:
@@ -298,7 +299,8 @@ class _ExpiringSet:
         if expiry <= now:
             del self._expiry[digest]
             return False
-        self.add(digest, now)
+        self._expiry[digest] = now + self._seconds
+        self._expiry.move_to_end(digest)
         return True
 
     def add(self, digest: bytes, now: float) -> None:

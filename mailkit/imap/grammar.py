@@ -93,7 +93,7 @@ class Arguments:
 
     def end(self) -> None:
         """Nothing may follow. lenient: blanks at the end of a command do no harm."""
-        if not self.at_end():
+        if self.position < len(self.data) and not self.at_end():
             raise SyntaxFault("There is more behind the command than belongs there")
 
     def accept(self, octets: bytes) -> bool:

@@ -39,8 +39,7 @@ def noop(connection: IMAPProtocol, command: Command) -> Waiting:
 def logout(connection: IMAPProtocol, command: Command) -> Waiting:
     """RFC 3501 section 6.1.3"""
     command.arguments.end()
-    connection.bye("Good bye")
-    connection.ok("LOGOUT completed")
+    connection.write(b"* BYE Good bye\r\n%b OK LOGOUT completed\r\n" % connection.tag)
     connection.close()
     return None
 
