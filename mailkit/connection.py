@@ -21,7 +21,6 @@ from twisted.internet.interfaces import (
     IHalfCloseableProtocol,
     IPushProducer,
     IReactorTime,
-    ISSLTransport,
 )
 from twisted.internet.protocol import Factory, connectionDone
 from twisted.logger import Logger
@@ -78,9 +77,10 @@ class CommandConnection(OutputConnection, ABC):
         self._turn_started = 0.0
         self._failed_logins = 0
         self._logout: Any = None
-        # What is known of the client's address; forgotten when it may have changed.
+        # Where it came from, at the beginning.
+        self._peer = ("", 0)
+        # What is known of the connection; forgotten when it may have changed.
         self._info: ConnectionInfo | None = None
-        self._encrypted: bool | None = None
         self._heard = False
 
     # What a subclass gives.
@@ -123,13 +123,6 @@ class CommandConnection(OutputConnection, ABC):
         return self.factory.clock
 
     @property
-    def encrypted(self) -> bool:
-        """The connection is under TLS."""
-        if self._encrypted is None:
-            self._encrypted = bool(ISSLTransport.providedBy(self.transport))
-        return self._encrypted
-
-    @property
     def closing(self) -> bool:
         """The connection is gone or about to go; nothing more will be read."""
         return self._closing
@@ -140,13 +133,16 @@ class CommandConnection(OutputConnection, ABC):
             return True
         if self._heard:
             return _is_loopback(self.info().peer)
-        return _is_loopback(_host_and_port(self.transport.getPeer())[0])
+        return _is_loopback(self._peer[0])
 
     def info(self) -> ConnectionInfo:
         """Where the connection comes from, as it stands now."""
         if self._info is not None:
             return self._info
-        peer = _host_and_port(self.transport.getPeer())
+        peer = self._peer
+        if self._socket is None:
+            # Somebody between us and the socket may have learnt more since.
+            peer = _host_and_port(self.transport.getPeer())
         local = _host_and_port(self.transport.getHost())
         info = ConnectionInfo(self.protocol_name, *peer, *local, self.encrypted)
         if self._heard:
@@ -159,15 +155,15 @@ class CommandConnection(OutputConnection, ABC):
     @override
     def connectionMade(self) -> None:
         self._touch()
-        self.transport.registerProducer(self, True)
+        self._peer = _host_and_port(self.transport.getPeer())
         self._write_straight()
-        if not self.factory.admit(self):
+        if not self.factory.admit(self, self._peer[0]):
             self.refuse()
             self.close()
             return
         set_no_delay = getattr(self.transport, "setTcpNoDelay", None)
         # Transports of UNIX sockets have it, and log that it fails.
-        if set_no_delay is not None and self.factory.connections[self]:
+        if set_no_delay is not None and self._peer[0]:
             set_no_delay(True)
         self._look_after(self.idle_timeout())
         if (waiting := self.greet()) is not None:
@@ -195,7 +191,7 @@ class CommandConnection(OutputConnection, ABC):
     @override
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._lost = self._closing = True
-        self._write_by_transport()
+        self._socket = None
         self._output.clear()
         if self._deadline is not None:
             self.factory.deadlines.remove(self, self._deadline)
@@ -254,7 +250,8 @@ class CommandConnection(OutputConnection, ABC):
             self.say_goodbye()
             self.close()
         self.flush()
-        self._limit_input()
+        if self._running is not None or self._output_paused or self._input_paused:
+            self._limit_input()
 
     def _start(self, waiting: Coroutine[Any, Any, None]) -> None:
         try:
@@ -343,18 +340,15 @@ class CommandConnection(OutputConnection, ABC):
         """Send what was written and end the connection."""
         if self._closing:
             return
-        self.flush()
         self._closing = True
         self.buffer.clear()
         if self._input_paused:
             # Under TLS the client's own farewell must be read.
             self._input_paused = False
             self.transport.resumeProducing()
-        # Under TLS a registered producer would keep the connection open.
-        self.transport.unregisterProducer()
-        self.transport.loseConnection()
-        self._touch()
-        self._look_after(self.factory.close_timeout)
+        if not self._end_output():
+            self._touch()
+            self._look_after(self.factory.close_timeout)
 
     def shut_down(self) -> None:
         """The server stops: end the connection once the command at work is answered."""
@@ -368,15 +362,15 @@ class CommandConnection(OutputConnection, ABC):
         """End the connection at once."""
         if not self._lost:
             self._closing = True
-            self._write_by_transport()
+            self._socket = None
             self.transport.abortConnection()
 
     def _touch(self) -> None:
         self._last_activity = self._turn_started = self.factory.clock.seconds()
 
     def _look_after(self, delay: float) -> None:
-        """Look at the time after so many seconds; whoever looks too early looks again later."""
-        when = self.factory.clock.seconds() + delay
+        """Look at the time after so much silence; whoever looks too early looks again later."""
+        when = self._last_activity + delay
         deadlines = self.factory.deadlines
         if self._deadline is not None:
             if self._deadline <= when:
@@ -389,13 +383,13 @@ class CommandConnection(OutputConnection, ABC):
         if self._lost:
             return
         timeout = self.factory.close_timeout if self._closing else self.idle_timeout()
-        left = self._last_activity + timeout - self.factory.clock.seconds()
-        if left > 0:
-            self._look_after(left)
+        if self._last_activity + timeout > self.factory.clock.seconds():
+            self._look_after(timeout)
         elif self._closing:
             self.abort()
         elif self._running is not None and not self._output_paused:
             # The silence is ours: a command is still at work.
+            self._touch()
             self._look_after(timeout)
         elif self._output_paused:
             self.log.info("client does not read", protocol=self.protocol_name)
@@ -460,7 +454,8 @@ class CommandConnection(OutputConnection, ABC):
         if self._lost:
             logout()
             raise CancelledError
-        self._end_login()
+        if self._logout is not None:
+            self._end_login()
         self._logout = logout
         return avatar
 
@@ -545,9 +540,8 @@ class CommandFactory(Factory):
         connection.factory = self
         return connection
 
-    def admit(self, connection: CommandConnection) -> bool:
-        """Count a new connection; false when there are too many."""
-        host, _ = _host_and_port(connection.transport.getPeer())
+    def admit(self, connection: CommandConnection, host: str) -> bool:
+        """Count a new connection from an address; false when there are too many."""
         count = self._by_address.get(host, 0) + 1
         self._by_address[host] = count
         self.connections[connection] = host

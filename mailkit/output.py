@@ -9,8 +9,12 @@ from twisted.internet import tcp
 from twisted.internet.interfaces import ISSLTransport
 from twisted.internet.protocol import Protocol
 
+from mailkit.tcp import Server
+
 #: Octets of output collected before they are sent.
 CHUNK = 64 * 1024
+#: The end of the connection follows at once and may go in the same packet.
+_MORE = getattr(socket, "MSG_MORE", 0)
 
 
 class OutputConnection(Protocol):
@@ -30,6 +34,16 @@ class OutputConnection(Protocol):
         self._lost = False
         # None: everything goes to the transport.
         self._socket: socket.socket | None = None
+        self._is_producer = False
+        # None until somebody asks.
+        self._encrypted: bool | None = None
+
+    @property
+    def encrypted(self) -> bool:
+        """The connection is under TLS."""
+        if self._encrypted is None:
+            self._encrypted = bool(ISSLTransport.providedBy(self.transport))
+        return self._encrypted
 
     def write(self, data: bytes) -> None:
         """Send octets, together with others that are written in the same turn."""
@@ -41,29 +55,50 @@ class OutputConnection(Protocol):
     def flush(self) -> None:
         """Send collected octets."""
         if self._output:
-            data = b"".join(self._output)
-            self._output.clear()
-            self._output_size = 0
-            if self._socket is not None:
-                try:
-                    sent = self._socket.send(data)
-                except OSError:
-                    # Full, or broken: the transport will see.
-                    sent = 0
-                if sent == len(data):
-                    return
-                self._socket = None
-                data = data[sent:]
-            if not self._lost:
-                self.transport.write(data)
+            self._send(0)
+
+    def _send(self, flags: int) -> None:
+        data = b"".join(self._output)
+        self._output.clear()
+        self._output_size = 0
+        if self._socket is not None:
+            try:
+                sent = self._socket.send(data, flags)
+            except OSError:
+                # Full, or broken: the transport will see.
+                sent = 0
+            if sent == len(data):
+                return
+            self._write_by_transport()
+            data = data[sent:]
+        if not self._lost:
+            self.transport.write(data)
+
+    def _end_output(self) -> bool:
+        """Send collected octets and close the transport; true when that is the end of all."""
+        transport = self.transport
+        ends_now = isinstance(transport, Server) and transport.ends_now
+        if self._output:
+            self._send(_MORE if ends_now else 0)
+            ends_now = ends_now and self._socket is not None
+        if self._is_producer:
+            # Under TLS a registered producer would keep the connection open.
+            self._is_producer = False
+            transport.unregisterProducer()
+        transport.loseConnection()
+        return ends_now
 
     def _write_straight(self) -> None:
         """The transport's buffer is empty."""
-        transport = self.transport
         # Whatever stands between us and the socket (TLS, a wrapper) must see the octets.
-        if isinstance(transport, tcp.Connection) and not ISSLTransport.providedBy(transport):
-            self._socket = transport.getHandle()
+        if isinstance(self.transport, tcp.Connection) and not self.encrypted:
+            self._socket = self.transport.getHandle()
+        else:
+            self._write_by_transport()
 
     def _write_by_transport(self) -> None:
-        """The socket may not be written to from now on."""
+        """The transport gets all that follows, and says when it has enough."""
         self._socket = None
+        if not (self._is_producer or self._lost):
+            self._is_producer = True
+            self.transport.registerProducer(self, True)

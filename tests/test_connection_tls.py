@@ -14,7 +14,6 @@ from twisted.internet import reactor as global_reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint
 from twisted.internet.error import ConnectionDone
-from twisted.internet.interfaces import IReactorTCP
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.ssl import CertificateOptions
 from twisted.protocols.tls import TLSMemoryBIOFactory
@@ -89,6 +88,8 @@ class Client(Protocol):
 
 class TLSTestCase(TestCase):
     context = make_context()
+    #: Makes the port.
+    listener: Any = reactor
 
     def setUp(self) -> None:
         self.factory = LineFactory(tls_context=self.context)
@@ -97,7 +98,7 @@ class TLSTestCase(TestCase):
 
     async def connect(self, factory: Factory) -> Client:
         """Listen with the factory on loopback, and connect to it."""
-        port = IReactorTCP(reactor).listenTCP(0, factory, interface="127.0.0.1")
+        port = self.listener.listenTCP(0, factory, interface="127.0.0.1")
         self.addCleanup(port.stopListening)
         endpoint = TCP4ClientEndpoint(reactor, "127.0.0.1", port.getHost().port)
         client: Client = await endpoint.connect(Factory.forProtocol(Client))

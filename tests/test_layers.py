@@ -37,7 +37,7 @@ VALUES = (
 MIME = "mailkit.mime mailkit.mime.* mailkit.matching"
 CONTRACTS = f"{VALUES} mailkit.interfaces"
 #: What the loop that all protocols share is made of.
-LOOP_PARTS = "mailkit.coroutines mailkit.deadlines mailkit.output"
+LOOP_PARTS = "mailkit.coroutines mailkit.deadlines mailkit.output mailkit.tcp"
 PURE = f"{VALUES} {MIME}"
 #: The parts of a protocol that know no connection. ``*`` is one protocol: see `own_package`.
 PROTOCOL_PURE = (
@@ -84,7 +84,7 @@ RULES = (
         "twisted zope.interface",
     ),
     Rule("mailkit.interfaces", VALUES, "zope.interface"),
-    Rule(LOOP_PARTS, others="twisted"),
+    Rule(LOOP_PARTS, f"mailkit._typing {LOOP_PARTS}", "twisted"),
     Rule("mailkit.connection", f"{CONTRACTS} {LOOP_PARTS}", "twisted zope.interface"),
     Rule(PROTOCOL_PURE, f"{PURE} {PROTOCOL_PURE}"),
     Rule(CLIENT_PURE, f"{PURE} mailkit.smtp.grammar {CLIENT_PURE}"),

@@ -13,6 +13,8 @@ store is opened in ``startService`` (as that user), and no connection is served 
 
 from __future__ import annotations
 
+import contextlib
+import re
 import socket
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -26,6 +28,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IProtocolFactory, IReactorTime, IStreamServerEndpoint
+from twisted.internet.posixbase import PosixReactorBase
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.protocols.tls import TLSMemoryBIOFactory
@@ -44,6 +47,7 @@ from mailkit.tap.errors import SettingError, StartError
 from mailkit.tap.extensions import parse_switches
 from mailkit.tap.stores import parse_store
 from mailkit.tap.tls import parse_tls, server_context
+from mailkit.tcp import BACKLOG, ListeningReactor
 
 #: Servers under TLS from the first octet, and what is served under it.
 IMPLICIT_TLS = {"submissions": "submission", "pop3s": "pop3", "imaps": "imap"}
@@ -380,12 +384,24 @@ def parse_endpoint(description: str, reactor: Any = None) -> IStreamServerEndpoi
     if reactor is None:
         from twisted.internet import reactor
     try:
-        endpoint: IStreamServerEndpoint = serverFromString(  # type: ignore[no-untyped-call]
-            reactor, description
-        )
+        return _endpoint(description, reactor)
     except Exception as error:
         # Each kind of endpoint has its own parser, and plug-ins add more.
         raise SettingError(
             f"{description!r} is no endpoint such as tcp:2525:interface=127.0.0.1 ({error})"
         ) from error
+
+
+#: Endpoints that take a backlog; without one they have room for 50 clients.
+_WITH_BACKLOG = re.compile(r"(?:tcp|tcp4|tcp6|ssl|unix)(?=:)(?!.*(?<!\\):backlog=)", re.DOTALL)
+
+
+def _endpoint(description: str, reactor: Any) -> IStreamServerEndpoint:
+    if isinstance(reactor, PosixReactorBase):
+        reactor = ListeningReactor(reactor)
+    endpoint: IStreamServerEndpoint = serverFromString(reactor, description)  # type: ignore[no-untyped-call]
+    if _WITH_BACKLOG.match(description):
+        with contextlib.suppress(TypeError):
+            # Unless it is there already, by its position.
+            endpoint = serverFromString(reactor, f"{description}:backlog={BACKLOG}")  # type: ignore[no-untyped-call]
     return endpoint

@@ -21,7 +21,7 @@ class CrowdedReactor(MemoryReactorClock):
         super().__init__()
         self.taken = taken
 
-    def listenTCP(self, port, factory, backlog=50, interface=""):  # type: ignore[no-untyped-def] # noqa: N802
+    def listenTCP(self, port, factory, backlog=50, interface=""):  # type: ignore[no-untyped-def]
         if port in self.taken:
             raise CannotListenError(interface, port, OSError(98, "Address already in use"))
         return super().listenTCP(port, factory, backlog, interface)

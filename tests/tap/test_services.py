@@ -9,6 +9,7 @@ from twisted.cred.credentials import Anonymous, UsernamePassword
 from twisted.cred.error import UnauthorizedLogin
 from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError
+from twisted.internet.protocol import Factory
 from twisted.internet.testing import MemoryReactorClock, StringTransportWithDisconnection
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.trial.unittest import SynchronousTestCase
@@ -23,8 +24,9 @@ from mailkit.smtp.lmtp import LMTPFactory
 from mailkit.store.memory import MemoryStore
 from mailkit.tap import descriptors
 from mailkit.tap.errors import SettingError, StartError
-from mailkit.tap.services import PORT_NAMES, Limits, MailService
+from mailkit.tap.services import PORT_NAMES, Limits, MailService, parse_endpoint
 from mailkit.tap.tls import self_signed
+from mailkit.tcp import BACKLOG, Port
 
 HERE = __name__
 ANN = "ann@example.org"
@@ -151,6 +153,35 @@ class PortTests(ServiceTestCase):
         for endpoint in ("", "143", "tcp:x", "foo:1"):
             error = self.assertRaises(SettingError, self.make().add_imap, endpoint)
             self.assertIn(repr(endpoint), str(error))
+
+    def test_many_clients_may_come_at_once(self) -> None:
+        given = {
+            "tcp:1": BACKLOG,
+            "tcp:2:interface=127.0.0.1": BACKLOG,
+            "tcp:3:backlog=7": 7,
+            "tcp:backlog=8:port=4": 8,
+            # port, interface, backlog by their positions
+            "tcp:5:127.0.0.1:9": 9,
+        }
+        service = self.make()
+        for endpoint in given:
+            service.add_imap(endpoint)
+        service.add_imap(r"unix:/run/a\:backlog\=5")
+        service.add_imap("unix:/run/b:backlog=6")
+        service.startService()
+        backlogs = [backlog for _, _, backlog, _ in self.reactor.tcpServers]
+        self.assertEqual(backlogs, list(given.values()))
+        unix = [(path, backlog) for path, _, backlog, _, _ in self.reactor.unixServers]
+        self.assertEqual(unix, [("/run/a:backlog=5", BACKLOG), ("/run/b", 6)])
+        self.stop(service)
+
+    def test_a_real_reactor_gets_our_ports(self) -> None:
+        from twisted.internet import reactor
+
+        endpoint: Any = parse_endpoint("tcp:0:interface=127.0.0.1", reactor)
+        port = self.successResultOf(endpoint.listen(Factory()))
+        self.addCleanup(port.stopListening)
+        self.assertIsInstance(port, Port)
 
     def test_limits_and_hostname_reach_the_protocols(self) -> None:
         limits = Limits(max_message_size=1234, max_connections=1)

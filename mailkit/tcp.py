@@ -1,0 +1,225 @@
+"""TCP for many short connections: what Twisted does for each client, in fewer steps.
+
+Everything else is Twisted's: a :class:`Port` is a ``twisted.internet.tcp.Port``, its connections
+are ``twisted.internet.tcp.Server`` with TLS, producers and half-close, and whatever is not plain
+success goes Twisted's way.
+"""
+
+from __future__ import annotations
+
+import socket
+import sys
+from typing import Any
+
+from twisted.internet import main, tcp
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from mailkit._typing import override
+
+#: Connections that the system may set up before the server has seen them: a thousand clients that
+#: come back at once after a restart. The system has a limit of its own (``somaxconn``).
+BACKLOG = 1024
+#: Clients served in one turn of the reactor, at most; and turns after which twice as many as now
+#: are asked for.
+MAX_ACCEPTS = 100
+FULL_TURNS = 8
+
+_DONE = Failure(main.CONNECTION_DONE)  # type: ignore[no-untyped-call]
+#: They stand for every address of the machine.
+_UNSPECIFIED = ("0.0.0.0", "::")
+
+
+class Server(tcp.Server):
+    """A connection that ends in the turn in which all is sent, instead of the reactor's next."""
+
+    # Nobody else has the descriptor, so that close(2) ends the connection as well.
+    _shouldShutdown = False
+
+    server: Any
+    #: The client's address.
+    peer: IPv4Address | IPv6Address | None = None
+    _reading = False
+    _ending = False
+    # None where nobody knows.
+    _no_delay: bool | None = None
+
+    def __init__(
+        self,
+        connection: socket.socket,
+        protocol: Any,
+        client: tuple[Any, ...],
+        server: Any,
+        number: int,
+        reactor: Any,
+    ) -> None:
+        tcp.Connection.__init__(self, connection, protocol, reactor)
+        if len(client) != 2:
+            self._addressType = IPv6Address
+        self.server = server
+        self.client = client
+        self.sessionno = number
+        self.hostname = client[0]
+        self.logstr = f"{protocol.__class__.__name__},{number},{client[0]}"
+        self.startReading()  # type: ignore[no-untyped-call]
+        self.connected = 1
+
+    @override
+    def __repr__(self) -> str:
+        return f"<{self.logstr}>"
+
+    @property
+    def ends_now(self) -> bool:
+        """``loseConnection`` would end the connection in this turn: nothing waits to be sent."""
+        return self._reading and not self.TLS and self._is_idle()
+
+    def _is_idle(self) -> bool:
+        return not (
+            self._tempDataLen
+            or self.dataBuffer
+            or self.producer is not None
+            or self._writeDisconnecting
+            or self._aborting
+        )
+
+    @override
+    def doRead(self) -> Any:
+        self._reading = True
+        try:
+            why = super().doRead()
+        finally:
+            self._reading = False
+        if self._ending:
+            self._ending = False
+            if self._is_idle() and why is None:
+                self.connectionLost(_DONE)
+            else:
+                # Something was written after loseConnection, or worse has happened.
+                self.disconnecting = 0
+                super().loseConnection()  # type: ignore[no-untyped-call]
+        return why
+
+    @override
+    def loseConnection(self) -> None:
+        if self.connected and not self.disconnecting and self.ends_now:
+            self._ending = True
+            self.disconnecting = 1
+        else:
+            super().loseConnection()  # type: ignore[no-untyped-call]
+
+    @override
+    def getPeer(self) -> IPv4Address | IPv6Address:
+        return self.peer or super().getPeer()  # type: ignore[no-untyped-call]
+
+    @override
+    def getHost(self) -> IPv4Address | IPv6Address:
+        return (self.server and self.server.only_address) or super().getHost()  # type: ignore[no-any-return,no-untyped-call]
+
+    @override
+    def setTcpNoDelay(self, enabled: bool) -> None:
+        if enabled != self._no_delay:
+            self._no_delay = enabled
+            super().setTcpNoDelay(enabled)
+
+
+class _ListeningSocket(socket.socket):
+    """A socket that knows what it is: ``accept`` asks for each client, and that takes a while."""
+
+    __slots__ = ("family", "type")
+
+    def __init__(self, made: socket.socket) -> None:
+        family, kind = made.family, made.type
+        super().__init__(family, kind, made.proto, made.detach())
+        self.family, self.type = family, kind  # type: ignore[misc]
+        self.setblocking(False)
+
+
+class Port(tcp.Port):
+    """A listening port.
+
+    :ivar only_address: where all its clients connect to, unless they can choose.
+    :ivar sets_no_delay: its connections have TCP_NODELAY already.
+    """
+
+    log = Logger()
+    transport = Server  # type: ignore[assignment]
+    only_address: IPv4Address | IPv6Address | None = None
+    sets_no_delay: bool | None = None
+    _full_turns = 0
+
+    @override
+    def createInternetSocket(self) -> socket.socket:
+        return _ListeningSocket(super().createInternetSocket())  # type: ignore[no-untyped-call]
+
+    @override
+    def startListening(self) -> None:
+        super().startListening()
+        self.numberAccepts = 1
+        address = self.getHost()  # type: ignore[no-untyped-call]
+        if address.host not in _UNSPECIFIED:
+            self.only_address = address
+        if sys.platform == "linux":
+            # tcp(7): connections inherit it.
+            self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self.sets_no_delay = True
+
+    @override
+    def doRead(self) -> None:
+        accepted = 0
+        try:
+            while accepted < self.numberAccepts:
+                try:
+                    connection, client = self.socket.accept()
+                except BlockingIOError:
+                    break
+                except OSError:
+                    # No descriptor is left, for example.
+                    super().doRead()  # type: ignore[no-untyped-call]
+                    return
+                accepted += 1
+                self._serve(connection, client)
+        except Exception:
+            self.log.failure("a connection could not be served")
+        # Asking for one more than came costs more than to be called again for another.
+        if accepted < self.numberAccepts:
+            self.numberAccepts, self._full_turns = max(1, accepted), 0
+        elif self._full_turns < FULL_TURNS:
+            self._full_turns += 1
+        else:
+            self.numberAccepts, self._full_turns = min(2 * accepted, MAX_ACCEPTS), 0
+
+    def _serve(self, connection: socket.socket, client: tuple[Any, ...]) -> None:
+        if len(client) == 4 and client[3]:
+            # The name of the interface belongs to a link-local address.
+            flags = socket.NI_NUMERICHOST | socket.NI_NUMERICSERV
+            client = (socket.getnameinfo(client, flags)[0], *client[1:])
+        address = self._buildAddr(client)  # type: ignore[no-untyped-call]
+        protocol = self.factory.buildProtocol(address)  # type: ignore[union-attr]
+        if protocol is None:
+            connection.close()
+            return
+        number = self.sessionno
+        self.sessionno = number + 1
+        transport = self.transport(connection, protocol, client, self, number, self.reactor)
+        transport.peer = address
+        transport._no_delay = self.sets_no_delay
+        protocol.makeConnection(transport)
+
+
+class ListeningReactor:
+    """A reactor whose TCP ports are ours; for endpoints."""
+
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
+
+    def listenTCP(
+        self, port: int, factory: Any, backlog: int = BACKLOG, interface: str = ""
+    ) -> Port:
+        """As ``IReactorTCP`` has it."""
+        listening = Port(port, factory, backlog, interface, self._reactor)
+        listening.startListening()
+        return listening
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._reactor, name)
