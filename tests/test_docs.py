@@ -126,7 +126,7 @@ class CheckTests(SynchronousTestCase):
     """docs/checks.md names each setting of each check with its default."""
 
     #: Not settings: what a check works with, and what all of them share.
-    OTHERS = frozenset({"resolver", "clock", "exempt", "spare_postmaster"})
+    OTHERS = frozenset({"resolver", "values", "clock", "exempt", "spare_postmaster"})
 
     def test_settings(self) -> None:
         sections = (ROOT / "docs" / "checks.md").read_text("utf-8").split("\n## ")[1:]

@@ -106,15 +106,18 @@ class ClientCheck(MailHook):
             and connection.peer not in self._exempt
         )
 
+    def concerns_recipient(self, session: MailSession, recipient: Recipient) -> bool:
+        """Whether the check is about a client that has mail for that recipient."""
+        spared = self._spare_postmaster and recipient.path.local_part.lower() == "postmaster"
+        return not spared and self.concerns(session)
+
     async def find(self, session: MailSession, envelope: Envelope) -> Finding | None:
         """Judge the client, once for each transaction."""
         raise NotImplementedError
 
     @override
     async def rcpt(self, session: MailSession, envelope: Envelope, recipient: Recipient) -> Answers:
-        if not self.concerns(session):
-            return None
-        if self._spare_postmaster and recipient.path.local_part.lower() == "postmaster":
+        if not self.concerns_recipient(session, recipient):
             return None
         key, facts = f"{self.key}.found", session.facts
         transaction, finding = facts.get(key, (None, None))

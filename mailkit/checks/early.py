@@ -19,7 +19,7 @@ class EarlyTalkers(ClientCheck):
     Programs that only want to get rid of spam often send at once whatever they have to say.
 
     :param delay: seconds before the greeting.
-    :param action: what happens to those who talk; ``reject`` ends the connection at once.
+    :param action: what happens to those who talk; ``reject`` refuses them instead of a greeting.
     :param points: for the action ``score``.
     """
 
@@ -53,7 +53,7 @@ class EarlyTalkers(ClientCheck):
         session.facts[self.key] = True
         if self._action != "reject":
             return None
-        return Reject("You must wait for the greeting", 554, "5.5.1", close=True)
+        return Reject("You must wait for the greeting", 554, "5.5.1")
 
     @override
     async def find(self, session: MailSession, envelope: Envelope) -> Finding | None:

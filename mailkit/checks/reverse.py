@@ -69,11 +69,21 @@ class ReverseDNS(ClientCheck):
         return None
 
     @override
+    async def mail(self, session: MailSession, envelope: Envelope) -> Answers:
+        looking: Shared[tuple[str, _Result]] | None = session.facts.get(self.key)
+        # The client's session is another one after STARTTLS, and a trusted proxy knows better.
+        if looking is not None and looking.done and not session.client_name:
+            session.client_name, _ = await looking.result()
+        return None
+
+    @override
     async def find(self, session: MailSession, envelope: Envelope) -> Finding | None:
-        looking: Shared[_Result] | None = session.facts.get(self.key)
+        looking: Shared[tuple[str, _Result]] | None = session.facts.get(self.key)
         if looking is None:
             return None
-        match await looking.result():
+        name, result = await looking.result()
+        session.client_name = session.client_name or name
+        match result:
             case "missing":
                 text, action = "has no name in DNS", self._missing
             case "unconfirmed":
@@ -87,17 +97,13 @@ class ReverseDNS(ClientCheck):
         # RFC 7372 section 3.3: reverse DNS validation failed.
         return Finding(f"[{session.connection.peer}] {text}", action, self._points, "7.25")
 
-    async def _look(self, session: MailSession) -> _Result:
+    async def _look(self, session: MailSession) -> tuple[str, _Result]:
         confirming = Deferred.fromCoroutine(self._confirm(session.connection.peer))
         confirming.addTimeout(self._timeout, self._clock)
         try:
-            name, result = await confirming
+            return await confirming
         except (DNSFailure, TimeoutError):
-            return "unknown"
-        # A trusted proxy may have told another one.
-        if name and not session.client_name:
-            session.client_name = name
-        return result
+            return "", "unknown"
 
     async def _confirm(self, peer: str) -> tuple[str, _Result]:
         wanted = parse_address(peer)

@@ -32,9 +32,7 @@ class EarlyTalkerTests(CheckCase):
         waiting = self.connect(self.check())
         self.input = True
         self.clock.advance(2.0)
-        answer = self.successResultOf(waiting)
-        self.assert_refused(answer, 554, "5.5.1", "wait for the greeting")
-        self.assertTrue(answer.close)
+        self.assert_refused(self.successResultOf(waiting), 554, "5.5.1", "wait for the greeting")
 
     def test_who_has_talked_already_is_not_waited_for(self) -> None:
         self.input = True
