@@ -167,6 +167,8 @@ def _check_field(name: str, value: str) -> None:
         raise ValueError(f"{name!r} is not the name of a header field")
     if re.search(r"\r(?!\n)|(?<!\r)\n|\r\n(?![ \t])|\x00", value):
         raise ValueError(f"the value of {name} has a line end that is no fold, or NUL")
+    # UnicodeEncodeError is a ValueError.
+    value.encode("utf-8", "surrogateescape")
 
 
 @dataclass(frozen=True)

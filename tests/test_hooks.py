@@ -47,6 +47,7 @@ class HeaderEditTests(SynchronousTestCase):
             ("Subject", "x\ry"),
             ("Subject", "x\0y"),
             ("Subject", "x\r\n"),
+            ("Subject", "\ud800"),
         ):
             with self.subTest(name=name, value=value):
                 self.assertRaises(ValueError, AddHeader, name, value)

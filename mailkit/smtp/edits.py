@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any
 
@@ -26,6 +27,7 @@ from mailkit.spool import Spool
 COPIED_AT_ONCE = 256 * 1024
 
 _log = Logger()
+_EMPTY_LINE_LAST = re.compile(rb"(?:\A|\n)\r?\n\Z")
 
 
 def edit_header(header: bytes, edits: Iterable[AddHeader | ChangeHeader]) -> bytes:
@@ -130,7 +132,7 @@ async def edit_message(
     replaced = new_spool()
     try:
         replaced.write(new_header)
-        if not new_header.endswith((b"\n\r\n", b"\n\n")) and new_header != b"\r\n":
+        if not _EMPTY_LINE_LAST.search(new_header):
             # There was no body before.
             replaced.write(b"\r\n")
         with bodies[-1].open() as file:
