@@ -14,7 +14,7 @@ from mailkit.interfaces import IMessageDelivery
 from mailkit.model import Envelope, Outcome, Recipient
 from mailkit.smtp.content import ContentReader
 from mailkit.smtp.edits import edit_envelope, edit_message
-from mailkit.smtp.grammar import Refused, Reply
+from mailkit.smtp.grammar import Refused
 from mailkit.smtp.header import split_fields
 from mailkit.smtp.hooks import HookRunner, HookSet, release
 from mailkit.smtp.trace import HOOKS_FIELD, hooks_field
@@ -39,16 +39,16 @@ class ConnectionHooks(HookRunner):
         )
         super().__init__(hooks, session)
 
-    async def greet(self) -> Reply | None:
+    async def greet(self) -> Refused | None:
         """Before the greeting: what to say instead of it, if the client is not welcome."""
         try:
             await self.ask(Step.CONNECT)
         except Refused as refused:
-            code, _, text = refused.reply
-            if code < 500:
-                return Reply(421, "", text)
-            # RFC 5321 section 3.1, RFC 7504 section 3
-            return Reply(521 if code == 521 or refused.close else 554, "", text)
+            text = f"{self.session.hostname} {refused.reply.text}"
+            if refused.reply.code < 500:
+                return Refused(421, "", text, close=True)
+            # RFC 5321 section 3.1. RFC 7504 section 3: 521 is not for particular clients.
+            return Refused(554, "", text, close=refused.close)
         return None
 
     async def hello(self, name: str, esmtp: bool) -> None:

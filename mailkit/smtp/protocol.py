@@ -164,15 +164,15 @@ class SMTPProtocol(ReceivingConnection):
         self.reply(Reply(220, "", f"{self.factory.hostname} {self.greeting_name} ready"))
 
     async def _greet_if_welcome(self, hooks: ConnectionHooks) -> None:
-        refusal = await hooks.greet()
-        if refusal is None:
+        refused = await hooks.greet()
+        if refused is None:
             self._greet()
             return
-        self.reply(refusal._replace(text=f"{self.factory.hostname} {refusal.text}"))
-        # RFC 5321 section 3.1: after 554 the client says QUIT.
+        self.reply(refused.reply)
+        # The client says QUIT then.
         self.session.phase = REFUSED
-        if refusal.code != 554:
-            self.close()
+        if refused.close:
+            self._end_after(refused.reply)
 
     @override
     def refuse(self) -> None:
