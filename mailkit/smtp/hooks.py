@@ -162,6 +162,11 @@ class HookSet:
         self.log.warn("hook {hook} took too long in {step}", hook=hook, step=step.value)
 
 
+def check_hook(hook: object) -> None:
+    """:raises ValueError: it is no hook."""
+    _steps(hook)
+
+
 def _steps(hook: object) -> dict[Step, Callable[..., Any]]:
     """The steps that concern a hook."""
     if isinstance(hook, type):

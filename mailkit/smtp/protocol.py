@@ -336,8 +336,10 @@ class SMTPFactory(CommandFactory):
         self.max_received = max_received
         self.bare_line_ends = bare_line_ends
         self.data_timeout = data_timeout
+        self._hook_settings = hook_settings
         #: None where nobody is to be asked anything.
-        self.hook_set = HookSet(hooks, hook_settings, self.clock) if hooks else None
+        self.hook_set: HookSet | None = None
+        self.set_hooks(hooks)
         self.extensions = extensions
         self.extension_set = ExtensionSet(self.known_extensions, extensions.switched_off)
         #: The verbs.
@@ -350,6 +352,13 @@ class SMTPFactory(CommandFactory):
         self._id_prefix = secrets.token_hex(6)
         self._ids = itertools.count(1)
         self._date = (-1, "")
+
+    def set_hooks(self, hooks: Sequence[object]) -> None:
+        """Ask others from now on; connections that are there keep theirs.
+
+        :raises ValueError: one of them is no hook.
+        """
+        self.hook_set = HookSet(hooks, self._hook_settings, self.clock) if hooks else None
 
     def new_transaction_id(self) -> str:
         """A name that no other transaction has."""

@@ -7,11 +7,12 @@ from typing import Any, ClassVar
 from mailkit._typing import override
 from mailkit.tap.config import read_config
 from mailkit.tap.extensions import ExtensionOptions
+from mailkit.tap.hooks import HookOptions
 from mailkit.tap.options import MailOptions, make_service
 from mailkit.tap.services import PORT_NAMES
 
 
-class Options(ExtensionOptions, MailOptions):
+class Options(ExtensionOptions, HookOptions, MailOptions):
     """Settings of the whole mail server."""
 
     optParameters: ClassVar[list[list[Any]]] = [
@@ -93,7 +94,7 @@ class Options(ExtensionOptions, MailOptions):
         values = {name for name, *_ in MailOptions.optParameters}
         flags = {name for name, *_ in MailOptions.optFlags}
         with self.naming("config"):
-            lists = {*self.endpoint_options, "auth", "without-extension"}
+            lists = {*self.endpoint_options, "auth", "without-extension", "hook"}
             settings = read_config(path, lists, values, flags)
         for key, value in settings.items():
             if self._made_by_option(key):
@@ -104,6 +105,8 @@ class Options(ExtensionOptions, MailOptions):
                     self.opt_auth(description)
             elif key == "without-extension":
                 self.without_extensions += value
+            elif key == "hook":
+                self.hooks += value
             elif key in self.endpoints:
                 for endpoint in value:
                     self.add_endpoint(key, endpoint)
@@ -115,6 +118,8 @@ class Options(ExtensionOptions, MailOptions):
             return self.store_accounts or "credCheckers" in self
         if key == "without-extension":
             return bool(self.without_extensions)
+        if key == "hook":
+            return bool(self.hooks)
         return bool(self.endpoints[key] if key in self.endpoints else self[key])
 
 

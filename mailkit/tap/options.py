@@ -20,6 +20,7 @@ from mailkit._typing import override
 from mailkit.tap.descriptors import raise_open_files_limit
 from mailkit.tap.errors import CannotStart, SettingError, StartError
 from mailkit.tap.extensions import parse_switches
+from mailkit.tap.hooks import parse_hooks
 from mailkit.tap.services import IMPLICIT_TLS, Limits, MailService, parse_endpoint
 from mailkit.tap.stores import DEFAULT_STORE, STORE_VARIABLE, default_store, parse_store
 from mailkit.tap.tls import parse_tls, server_context
@@ -101,6 +102,8 @@ class MailOptions(usage.Options, AuthOptionMixin):
         self.store_accounts = False
         #: What ``--without-extension`` says, where a command has it.
         self.without_extensions: list[str] = []
+        #: What ``--hook`` says, where a command has it.
+        self.hooks: list[str] = []
         #: Where a setting was made, for errors about it, when not in an option of its name.
         self.places = {name: f"--{option}" for name, option in self.endpoint_options.items()}
         self.tls_context: Any = None
@@ -168,6 +171,8 @@ class MailOptions(usage.Options, AuthOptionMixin):
         if self.without_extensions:
             with self.naming("without-extension"):
                 parse_switches(self.without_extensions)
+        with self.naming("hook"):
+            parse_hooks(self.hooks)
         if self["hostname"] is not None:
             with self.naming("hostname"):
                 check_hostname(self["hostname"])
@@ -223,6 +228,7 @@ class TwistdService(MailService):
             limits=options.limits,
             detail_to_mailbox=bool(options["detail-to-mailbox"]),
             without_extensions=options.without_extensions,
+            hooks=options.hooks,
         )
         self._place = options.place
         for name, endpoints in options.endpoints.items():

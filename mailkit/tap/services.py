@@ -45,6 +45,7 @@ from mailkit.model import ConnectionInfo
 from mailkit.tap.descriptors import connection_share, open_files_limit
 from mailkit.tap.errors import SettingError, StartError
 from mailkit.tap.extensions import parse_switches
+from mailkit.tap.hooks import Hooks, make_hooks, parse_hooks
 from mailkit.tap.stores import parse_store
 from mailkit.tap.tls import parse_tls, server_context
 from mailkit.tcp import BACKLOG, ListeningReactor
@@ -87,7 +88,9 @@ class MailService(MultiService):
     :param hostname: what the server calls itself; the machine's name when empty.
     :param detail_to_mailbox: mail for ann+lists@ goes to Ann's mailbox lists where there is one.
     :param without_extensions: what ``--without-extension`` takes.
-    :raises SettingError: the store's name or the certificate is wrong.
+    :param hooks: hooks and names of hooks as ``--hook`` takes them, for all services that take mail;
+        or lists of them by service (``smtp``, ``lmtp``, ``submission``).
+    :raises SettingError: the store's name, the certificate or a hook's name is wrong.
     """
 
     log = Logger()
@@ -106,6 +109,7 @@ class MailService(MultiService):
         limits: Limits | None = None,
         detail_to_mailbox: bool = False,
         without_extensions: Collection[str] = (),
+        hooks: Hooks = (),
         reactor: Any = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -121,6 +125,7 @@ class MailService(MultiService):
         self._limits = limits or Limits()
         self._detail_to_mailbox = detail_to_mailbox
         self._extensions_off = parse_switches(without_extensions) if without_extensions else {}
+        self._hooks = parse_hooks(hooks)
         self._factories: dict[str, CommandFactory] = {}
         self._hasher: PasswordHasher | None = None
         #: Where clients of all servers log in, while the store is open.
@@ -278,6 +283,15 @@ class MailService(MultiService):
             raise StartError("store", self._store_name, f"{error} (auth)") from error
         for factory in self._factories.values():
             factory.portal = self._portal
+        self._set_hooks()
+
+    def _set_hooks(self) -> None:
+        if not self._hooks:
+            return
+        hooks = make_hooks(self._hooks)
+        for protocol, factory in self._factories.items():
+            if protocol in TAKE_MAIL:
+                cast(Any, factory).set_hooks(hooks[protocol])
 
     def _make_delivery(self, account: str | None, _: ConnectionInfo) -> LocalMessageDelivery:
         return LocalMessageDelivery(

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from mailkit.tap.extensions import ExtensionOptions
+from mailkit.tap.hooks import HookOptions
 from mailkit.tap.options import ListenOptions, make_service
 
 
-class Options(ExtensionOptions, ListenOptions):
+class Options(ExtensionOptions, HookOptions, ListenOptions):
     """Settings of the SMTP server."""
 
     endpoint_options = {"smtp": "listen"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 from unittest import mock
 
 from twisted.cred.credentials import UsernamePassword
@@ -12,10 +12,12 @@ from twisted.cred.error import UnauthorizedLogin
 from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase
 
+from mailkit.hooks import MailHook
 from mailkit.smtp.protocol import SMTPFactory
 from mailkit.tap import imap, lmtp, mail, pop3, smtp, submission
 from mailkit.tap.errors import SettingError
 from mailkit.tap.extensions import parse_switches
+from mailkit.tap.hooks import make_hooks, parse_hooks
 from mailkit.tap.options import MailOptions
 from mailkit.tap.services import PORT_NAMES, MailService
 from mailkit.tap.tls import self_signed
@@ -162,6 +164,78 @@ class ExtensionOptionTests(OptionsTestCase):
         self.assertEqual(options.without_extensions, ["SIZE", "smtp:HELP"])
         options = self.parse("--config", str(path), "--without-extension", "AUTH")
         self.assertEqual(options.without_extensions, ["AUTH"])
+
+
+def no_opinion(session: Any, envelope: Any, message: Any) -> None:
+    """A hook that is a function."""
+
+
+class Named(MailHook):
+    """A hook that is a class, with an argument or without."""
+
+    def __init__(self, name: str = "none") -> None:
+        if name == "bad":
+            raise ValueError("not that name")
+        self.name = name
+
+    def connect(self, session: Any) -> None:
+        """Fine."""
+
+
+HERE = "tests.tap.test_options"
+AN_OBJECT = Named("object")
+
+
+class HookOptionTests(OptionsTestCase):
+    """``--hook``."""
+
+    def names(self, hooks: Any) -> dict[str, list[str]]:
+        made = make_hooks(parse_hooks(hooks))
+        return {
+            service: [getattr(hook, "name", None) or getattr(hook, "__name__", "") for hook in each]
+            for service, each in made.items()
+        }
+
+    def test_for_all_services_or_one(self) -> None:
+        options = self.parse(
+            *("--smtp", ENDPOINT, "--hook", f"{HERE}.no_opinion", "--hook", f"smtp:{HERE}.Named"),
+            *("--hook", f"lmtp:{HERE}.Named:for:lmtp", "--hook", f"{HERE}.AN_OBJECT"),
+        )
+        self.assertEqual(
+            self.names(options.hooks),
+            {
+                "smtp": ["no_opinion", "none", "object"],
+                "lmtp": ["no_opinion", "for:lmtp", "object"],
+                "submission": ["no_opinion", "object"],
+            },
+        )
+
+    def test_objects(self) -> None:
+        self.assertEqual(
+            self.names({"smtp": [no_opinion, f"{HERE}.Named:x"], "lmtp": [AN_OBJECT]}),
+            {"smtp": ["no_opinion", "x"], "lmtp": ["object"], "submission": []},
+        )
+        one = make_hooks(parse_hooks([f"{HERE}.Named"]))
+        self.assertIs(one["smtp"][0], one["lmtp"][0])
+
+    def test_errors_name_the_option(self) -> None:
+        for name, wanted in (
+            ("nowhere.nothing", "cannot load nowhere.nothing"),
+            ("imap:tests.tap", "'imap' has no hooks"),
+            ("nothing", "'nothing' has no hooks"),
+            (f"{HERE}.HERE:x", f"{HERE}.HERE takes no argument"),
+        ):
+            self.check(["--smtp", ENDPOINT, "--hook", name], "--hook: ", wanted)
+        self.assertRaises(SettingError, parse_hooks, "a.b")
+        self.assertRaises(SettingError, parse_hooks, {"pop3": []})
+
+    def test_in_a_file(self) -> None:
+        path = Path(self.mktemp())
+        path.write_text(f'smtp = "{ENDPOINT}"\nhook = ["{HERE}.Named", "smtp:{HERE}.Named:x"]\n')
+        options = self.parse("--config", str(path))
+        self.assertEqual(options.hooks, [f"{HERE}.Named", f"smtp:{HERE}.Named:x"])
+        options = self.parse("--config", str(path), "--hook", f"{HERE}.no_opinion")
+        self.assertEqual(options.hooks, [f"{HERE}.no_opinion"])
 
 
 class ConfigOptionTests(OptionsTestCase):

@@ -18,6 +18,7 @@ from zope.interface import implementer
 from mailkit.auth.passwords import PLAIN_PREFIX
 from mailkit.delivery.local import LocalMessageDelivery
 from mailkit.errors import StoreUnavailable
+from mailkit.hooks import MailHook, Reject
 from mailkit.interfaces import IMailAccount, IMailStore, IMessageDelivery
 from mailkit.model import ConnectionInfo
 from mailkit.smtp.lmtp import LMTPFactory
@@ -285,6 +286,53 @@ class StartTests(ServiceTestCase):
         self.reactor.advance(0)
         self.reactor.advance(0)
         self.assertTrue(AddresslessStore.closed)
+
+
+class RefusingHook(MailHook):
+    """Refuses whoever connects."""
+
+    made = 0
+
+    def __init__(self, text: str = "no") -> None:
+        if text == "bad":
+            raise ZeroDivisionError
+        self.text = text
+        RefusingHook.made += 1
+
+    def connect(self, session: Any) -> Any:
+        return Reject(self.text)
+
+
+class HookTests(ServiceTestCase):
+    """Hooks are made when the service starts, for the services that take mail."""
+
+    def greeting(self, service: MailService, protocol: str) -> bytes:
+        transport = StringTransportWithDisconnection()
+        connection = service._factories[protocol].buildProtocol(None)
+        transport.protocol = connection
+        connection.makeConnection(transport)
+        return transport.value()
+
+    def test_hooks_are_asked(self) -> None:
+        RefusingHook.made = 0
+        service = self.make(hooks=[f"smtp:{HERE}.RefusingHook:never"])
+        service.add_smtp("tcp:1")
+        service.add_lmtp("tcp:2")
+        service.add_imap("tcp:3")
+        self.assertEqual(RefusingHook.made, 0)
+        service.startService()
+        self.assertEqual(RefusingHook.made, 1)
+        self.assertTrue(self.greeting(service, "smtp").startswith(b"554 "))
+        self.assertTrue(self.greeting(service, "lmtp").startswith(b"220 "))
+        self.stop(service)
+
+    def test_hooks_that_cannot_be_made(self) -> None:
+        for name, reason in (("RefusingHook:bad", "ZeroDivisionError"), ("HERE", "is no hook")):
+            service = self.make(hooks=[f"{HERE}.{name}"])
+            service.add_smtp("tcp:1")
+            error = self.assertRaises(StartError, service.startService)
+            self.assertEqual((error.setting, error.value), ("hook", f"{HERE}.{name}"))
+            self.assertIn(reason, error.reason)
 
 
 class StopTests(ServiceTestCase):

@@ -1,0 +1,101 @@
+"""``--hook``: code of the operator's that judges mail while it is received."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeAlias
+
+from mailkit.tap.errors import SettingError, StartError
+
+#: What ``--hook SERVICE:NAME`` may name: the services that take mail.
+SERVICES = ("smtp", "lmtp", "submission")
+
+#: Hooks of a mail service: objects and what ``--hook`` takes, for all services that take mail or by
+#: service.
+Hooks: TypeAlias = Sequence[object] | Mapping[str, Sequence[object]]
+
+
+class HookMaker(NamedTuple):
+    """A hook that was looked up and is made when the service starts."""
+
+    #: As the setting has it.
+    name: str
+    services: Sequence[str]
+    make: Callable[[], object]
+
+
+def parse_hooks(hooks: Hooks) -> list[HookMaker]:
+    """Look hooks up, without making them yet.
+
+    :raises SettingError: nothing has that name, or there is no such service.
+    """
+    if isinstance(hooks, str):
+        raise SettingError("hooks is a list of hooks, not one text")
+    if isinstance(hooks, Mapping):
+        found = []
+        for service, each in hooks.items():
+            _check_service(service)
+            found += [_parse(hook, (service,)) for hook in each]
+        return found
+    return [_parse(hook, SERVICES) for hook in hooks]
+
+
+def make_hooks(makers: Sequence[HookMaker]) -> dict[str, list[object]]:
+    """The hooks by service; one object serves all services that it is for.
+
+    :raises StartError: one of them cannot be made, or is no hook.
+    """
+    from mailkit.smtp.hooks import check_hook
+
+    hooks: dict[str, list[object]] = {service: [] for service in SERVICES}
+    for maker in makers:
+        try:
+            hook = maker.make()
+            check_hook(hook)
+        except Exception as error:
+            # Whatever the code of somebody else's may do.
+            reason = str(error) or type(error).__name__
+            raise StartError("hook", maker.name, reason) from error
+        for service in maker.services:
+            hooks[service].append(hook)
+    return hooks
+
+
+def _check_service(service: str) -> None:
+    if service not in SERVICES:
+        raise SettingError(f"{service!r} has no hooks; known are {', '.join(SERVICES)}")
+
+
+def _parse(hook: object, services: Sequence[str]) -> HookMaker:
+    if not isinstance(hook, str):
+        return HookMaker(repr(hook), services, lambda: hook)
+    head, _, rest = hook.partition(":")
+    spec = hook
+    if "." not in head:
+        _check_service(head)
+        services, spec = (head,), rest
+    name, colon, argument = spec.partition(":")
+    from twisted.python.reflect import namedAny
+
+    try:
+        found: Any = namedAny(name)  # type: ignore[no-untyped-call]
+    except Exception as error:
+        # Whatever a module of somebody else's may do when it is loaded.
+        raise SettingError(f"cannot load {name}: {error or type(error).__name__}") from error
+    if colon:
+        if not callable(found):
+            raise SettingError(f"{name} takes no argument")
+        return HookMaker(hook, services, lambda: found(argument))
+    return HookMaker(hook, services, found if isinstance(found, type) else lambda: found)
+
+
+class HookOptions:
+    """The option, for commands that serve SMTP."""
+
+    hooks: list[str]
+
+    def opt_hook(self, name: str) -> None:
+        """Let this judge mail while it is received: the dotted.name[:argument] of a function, of a
+        hook, or of what gives one; for one service with SERVICE:dotted.name, such as
+        smtp:mail.rules.Check. May be repeated."""
+        self.hooks.append(name)
