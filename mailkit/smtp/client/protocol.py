@@ -202,6 +202,7 @@ class TwistedChannel(Channel, Protocol):
             # Under TLS a registered producer would keep the connection open.
             self.transport.unregisterProducer()
             self.transport.loseConnection()
+        if self._error is None:
             try:
                 await self._wait("_closing", CLOSE_TIMEOUT)
             except TimedOut:
