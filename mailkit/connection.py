@@ -34,7 +34,10 @@ from mailkit.errors import AuthenticationFailed, AuthorizationFailed
 from mailkit.model import ConnectionInfo
 from mailkit.output import CHUNK as CHUNK
 from mailkit.output import OutputConnection
+from mailkit.peers import host_and_port, is_loopback
+from mailkit.proxy import ToldAddress
 from mailkit.wire.buffer import InputBuffer
+from mailkit.wire.proxy import ToldClient
 from mailkit.wire.sasl import SASLPassword
 
 #: Commands run in one go before other connections get their turn.
@@ -81,6 +84,8 @@ class CommandConnection(OutputConnection, ABC):
         self._peer = ("", 0)
         # What is known of the connection; forgotten when it may have changed.
         self._info: ConnectionInfo | None = None
+        #: Who the client is and where it has connected to, when a trusted proxy tells it.
+        self.told: ToldClient | None = None
         self._heard = False
 
     # What a subclass gives.
@@ -131,9 +136,12 @@ class CommandConnection(OutputConnection, ABC):
         """Under TLS, from loopback, or where the operator says so (RFC 4954 section 4)."""
         if self.encrypted or self.factory.allow_plaintext_passwords:
             return True
-        if self._heard:
-            return _is_loopback(self.info().peer)
-        return _is_loopback(self._peer[0])
+        if self.told is not None and not (self.told.peer and is_loopback(self._peer[0])):
+            # However near the client is to its proxy.
+            return False
+        if self._heard or self.told is not None:
+            return is_loopback(self.info().peer)
+        return is_loopback(self._peer[0])
 
     def info(self) -> ConnectionInfo:
         """Where the connection comes from, as it stands now."""
@@ -142,8 +150,10 @@ class CommandConnection(OutputConnection, ABC):
         peer = self._peer
         if self._socket is None:
             # Somebody between us and the socket may have learnt more since.
-            peer = _host_and_port(self.transport.getPeer())
-        local = _host_and_port(self.transport.getHost())
+            peer = host_and_port(self.transport.getPeer())
+        local = host_and_port(self.transport.getHost())
+        if self.told is not None:
+            peer, local = self.told[0:2], self.told[2:4]
         info = ConnectionInfo(self.protocol_name, *peer, *local, self.encrypted)
         if self._heard:
             # Not before: a proxy's first octets may tell another address.
@@ -155,9 +165,9 @@ class CommandConnection(OutputConnection, ABC):
     @override
     def connectionMade(self) -> None:
         self._touch()
-        self._peer = _host_and_port(self.transport.getPeer())
+        self._peer = host_and_port(self.transport.getPeer())
         self._write_straight()
-        if not self.factory.admit(self, self._peer[0]):
+        if not self.factory.admit(self, self.told.peer if self.told else self._peer[0]):
             self.refuse()
             self.close()
             return
@@ -538,6 +548,9 @@ class CommandFactory(Factory):
     def buildProtocol(self, addr: IAddress | None) -> Any:
         connection = self.connection_class()
         connection.factory = self
+        if isinstance(addr, ToldAddress):
+            connection.told = addr.client
+            connection._encrypted = addr.client.tls or None
         return connection
 
     def admit(self, connection: CommandConnection, host: str) -> bool:
@@ -547,7 +560,7 @@ class CommandFactory(Factory):
         self.connections[connection] = host
         if len(self.connections) > self.max_connections:
             return False
-        return _is_loopback(host) or count <= self.max_connections_per_address
+        return is_loopback(host) or count <= self.max_connections_per_address
 
     def release(self, connection: CommandConnection) -> None:
         """Forget a connection that is gone."""
@@ -568,12 +581,3 @@ class CommandFactory(Factory):
         # While a port is open, the next connection comes soon.
         if not self.connections and not self.numPorts:
             self.deadlines.stop_timer()
-
-
-def _host_and_port(address: Any) -> tuple[str, int]:
-    """Empty and 0 for a UNIX socket."""
-    return getattr(address, "host", "") or "", getattr(address, "port", 0) or 0
-
-
-def _is_loopback(host: str) -> bool:
-    return not host or host.startswith("127.") or host in ("::1", "::ffff:127.0.0.1")

@@ -94,7 +94,7 @@ class Options(ExtensionOptions, HookOptions, MailOptions):
         values = {name for name, *_ in MailOptions.optParameters}
         flags = {name for name, *_ in MailOptions.optFlags}
         with self.naming("config"):
-            lists = {*self.endpoint_options, "auth", "without-extension", "hook"}
+            lists = {*self.endpoint_options, "auth", "without-extension", "hook", "proxy-from"}
             settings = read_config(path, lists, values, flags)
         for key, value in settings.items():
             if self._made_by_option(key):
@@ -107,6 +107,8 @@ class Options(ExtensionOptions, HookOptions, MailOptions):
                 self.without_extensions += value
             elif key == "hook":
                 self.hooks += value
+            elif key == "proxy-from":
+                self.proxies += value
             elif key in self.endpoints:
                 for endpoint in value:
                     self.add_endpoint(key, endpoint)
@@ -120,6 +122,8 @@ class Options(ExtensionOptions, HookOptions, MailOptions):
             return bool(self.without_extensions)
         if key == "hook":
             return bool(self.hooks)
+        if key == "proxy-from":
+            return bool(self.proxies)
         return bool(self.endpoints[key] if key in self.endpoints else self[key])
 
 

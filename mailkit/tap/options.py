@@ -21,6 +21,7 @@ from mailkit.tap.descriptors import raise_open_files_limit
 from mailkit.tap.errors import CannotStart, SettingError, StartError
 from mailkit.tap.extensions import parse_switches
 from mailkit.tap.hooks import parse_hooks
+from mailkit.tap.networks import parse_networks
 from mailkit.tap.services import IMPLICIT_TLS, Limits, MailService, parse_endpoint
 from mailkit.tap.stores import DEFAULT_STORE, STORE_VARIABLE, default_store, parse_store
 from mailkit.tap.tls import parse_tls, server_context
@@ -104,6 +105,8 @@ class MailOptions(usage.Options, AuthOptionMixin):
         self.without_extensions: list[str] = []
         #: What ``--hook`` says, where a command has it.
         self.hooks: list[str] = []
+        #: What ``--proxy-from`` says.
+        self.proxies: list[str] = []
         #: Where a setting was made, for errors about it, when not in an option of its name.
         self.places = {name: f"--{option}" for name, option in self.endpoint_options.items()}
         self.tls_context: Any = None
@@ -121,6 +124,11 @@ class MailOptions(usage.Options, AuthOptionMixin):
             super().opt_auth(description)  # type: ignore[no-untyped-call]
         except usage.UsageError as error:
             raise usage.UsageError(f"{self.place('auth')} {description}: {error}") from error
+
+    def opt_proxy_from(self, network: str) -> None:
+        """Expect the PROXY protocol (v1 or v2) from this address or NETWORK, or from `unix`
+        sockets, and from nobody else; for one service with SERVICE:NETWORK. May be repeated."""
+        self.proxies.append(network)
 
     @override
     def addChecker(self, checker: Any) -> None:
@@ -173,6 +181,8 @@ class MailOptions(usage.Options, AuthOptionMixin):
                 parse_switches(self.without_extensions)
         with self.naming("hook"):
             parse_hooks(self.hooks)
+        with self.naming("proxy-from"):
+            parse_networks(self.proxies, self.endpoints)
         if self["hostname"] is not None:
             with self.naming("hostname"):
                 check_hostname(self["hostname"])
@@ -229,6 +239,7 @@ class TwistdService(MailService):
             detail_to_mailbox=bool(options["detail-to-mailbox"]),
             without_extensions=options.without_extensions,
             hooks=options.hooks,
+            proxy_from=options.proxies,
         )
         self._place = options.place
         for name, endpoints in options.endpoints.items():

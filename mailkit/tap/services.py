@@ -42,10 +42,12 @@ from mailkit.delivery.local import LocalMessageDelivery
 from mailkit.errors import MailError
 from mailkit.interfaces import IDirectory, IMailStore
 from mailkit.model import ConnectionInfo
+from mailkit.proxy import ProxyFactory
 from mailkit.tap.descriptors import connection_share, open_files_limit
 from mailkit.tap.errors import SettingError, StartError
 from mailkit.tap.extensions import parse_switches
 from mailkit.tap.hooks import Hooks, make_hooks, parse_hooks
+from mailkit.tap.networks import parse_networks
 from mailkit.tap.stores import parse_store
 from mailkit.tap.tls import parse_tls, server_context
 from mailkit.tcp import BACKLOG, ListeningReactor
@@ -90,6 +92,7 @@ class MailService(MultiService):
     :param without_extensions: what ``--without-extension`` takes.
     :param hooks: hooks and names of hooks as ``--hook`` takes them, for all services that take mail;
         or lists of them by service (``smtp``, ``lmtp``, ``submission``).
+    :param proxy_from: what ``--proxy-from`` takes.
     :raises SettingError: the store's name, the certificate or a hook's name is wrong.
     """
 
@@ -110,6 +113,7 @@ class MailService(MultiService):
         detail_to_mailbox: bool = False,
         without_extensions: Collection[str] = (),
         hooks: Hooks = (),
+        proxy_from: Collection[str] = (),
         reactor: Any = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -126,6 +130,7 @@ class MailService(MultiService):
         self._detail_to_mailbox = detail_to_mailbox
         self._extensions_off = parse_switches(without_extensions) if without_extensions else {}
         self._hooks = parse_hooks(hooks)
+        self._proxies = parse_networks(proxy_from, PORT_NAMES)
         self._factories: dict[str, CommandFactory] = {}
         self._hasher: PasswordHasher | None = None
         #: Where clients of all servers log in, while the store is open.
@@ -173,6 +178,8 @@ class MailService(MultiService):
                 raise SettingError(f"{name} needs tls: a certificate and its key")
             factory = TLSMemoryBIOFactory(self._tls, False, factory, self._reactor)
             factory.noisy = False
+        if proxies := self._proxies[name]:
+            factory = ProxyFactory(factory, proxies, cast(IReactorTime, self._reactor))
         if isinstance(endpoint, str):
             description, endpoint = endpoint, parse_endpoint(endpoint, self._reactor)
         else:

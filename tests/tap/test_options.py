@@ -18,6 +18,7 @@ from mailkit.tap import imap, lmtp, mail, pop3, smtp, submission
 from mailkit.tap.errors import SettingError
 from mailkit.tap.extensions import parse_switches
 from mailkit.tap.hooks import make_hooks, parse_hooks
+from mailkit.tap.networks import parse_networks
 from mailkit.tap.options import MailOptions
 from mailkit.tap.services import PORT_NAMES, MailService
 from mailkit.tap.tls import self_signed
@@ -128,6 +129,37 @@ class MailOptionsTests(OptionsTestCase):
         self.assertRaises(SystemExit, options.parseOptions, ["--version"])
         self.assertIn("mailkit 0.", options.authOutput.getvalue())
         self.assertIn("Twisted ", options.authOutput.getvalue())
+
+
+class NetworkOptionTests(OptionsTestCase):
+    """``--proxy-from``."""
+
+    def test_for_all_services_or_one(self) -> None:
+        options = self.parse(
+            *("--smtp", ENDPOINT, "--proxy-from", "192.0.2.0/24"),
+            *("--proxy-from", "imap:2001:db8::1", "--proxy-from", "2001:db8::2"),
+        )
+        networks = parse_networks(options.proxies, PORT_NAMES)
+        for name, host, expected in (
+            ("smtp", "192.0.2.9", True),
+            ("imap", "192.0.2.9", True),
+            ("smtp", "2001:db8::1", False),
+            ("imap", "2001:db8::1", True),
+            ("smtp", "2001:db8::2", True),
+        ):
+            self.assertEqual(host in networks[name], expected, (name, host))
+
+    def test_what_is_no_network(self) -> None:
+        for text in ("x", "imap:x", "gopher:192.0.2.1", "192.0.2.1:25"):
+            arguments = ["--smtp", ENDPOINT, "--proxy-from", text]
+            self.check(arguments, "--proxy-from: ", "no network", "imap")
+
+    def test_in_a_file(self) -> None:
+        path = Path(self.mktemp())
+        path.write_text('imap = "tcp:1"\nproxy-from = ["192.0.2.1", "unix"]\n', "utf-8")
+        self.assertEqual(self.parse("--config", str(path)).proxies, ["192.0.2.1", "unix"])
+        options = self.parse("--config", str(path), "--proxy-from", "192.0.2.2")
+        self.assertEqual(options.proxies, ["192.0.2.2"])
 
 
 class ExtensionOptionTests(OptionsTestCase):

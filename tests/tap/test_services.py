@@ -122,6 +122,19 @@ class PortTests(ServiceTestCase):
         self.assertEqual(len({id(self.factory(n).wrappedFactory) for n in (1, 2, 3)}), 3)
         self.stop(service)
 
+    def test_proxies_of_all_services_and_of_one(self) -> None:
+        tls = ",".join(self_signed(self.mktemp()))
+        service = self.make(tls=tls, proxy_from=["192.0.2.1", "imaps:2001:db8::/32"])
+        for number, name in enumerate(("smtp", "imap", "imaps"), 1):
+            service.add_port(name, f"tcp:{number}")
+        service.startService()
+        proxies = [self.factory(n).proxies for n in range(3)]
+        self.assertEqual(["192.0.2.1" in each for each in proxies], [True, True, True])
+        self.assertEqual(["2001:db8::1" in each for each in proxies], [False, False, True])
+        # The header comes before TLS.
+        self.assertIsInstance(self.factory(2).wrappedFactory, TLSMemoryBIOFactory)
+        self.stop(service)
+
     def test_implicit_tls_needs_a_certificate(self) -> None:
         for name in ("submissions", "pop3s", "imaps"):
             error = self.assertRaises(SettingError, self.make().add_port, name, "tcp:1")

@@ -1,0 +1,30 @@
+"""Networks in options: ``NETWORK`` for all services, ``SERVICE:NETWORK`` for one."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+
+from mailkit.tap.errors import SettingError
+from mailkit.wire.networks import Networks
+
+
+def parse_networks(texts: Iterable[str], services: Collection[str]) -> dict[str, Networks]:
+    """The networks of each service.
+
+    :raises SettingError: a text names none.
+    """
+    names: dict[str, list[str]] = {service: [] for service in services}
+    for text in texts:
+        service, colon, network = text.partition(":")
+        chosen: Collection[str] = [service]
+        if not (colon and service in names):
+            # IPv6 addresses have colons too.
+            chosen, network = services, text
+        try:
+            Networks([network])
+        except ValueError as error:
+            known = ", ".join(services)
+            raise SettingError(f"{error}; before a colon may stand one of {known}") from None
+        for each in chosen:
+            names[each].append(network)
+    return {service: Networks(found) for service, found in names.items()}
