@@ -23,7 +23,7 @@ from mailkit.model import Envelope, Outcome
 from mailkit.smtp.lmtp import LMTPFactory
 from mailkit.spool import Spool
 from tests.interop.postfix import MISSING, Postfix
-from tests.interop.test_smtp_clients import ANN, BOB, ClientCase
+from tests.interop.test_smtp_clients import ANN, BOB, SMTPCase
 from tests.support import PATIENCE
 
 CONTENT = (
@@ -48,7 +48,7 @@ class PickyDelivery(LocalMessageDelivery):
         ]
 
 
-class LMTPCase(ClientCase):
+class LMTPCase(SMTPCase):
     """An LMTP server on a TCP port and a UNIX socket."""
 
     full = False
