@@ -28,7 +28,7 @@ from mailbench.peers import (
     TwistedMail,
 )
 from mailbench.report import Report
-from mailbench.workloads import WORKLOADS, Bench
+from mailbench.workloads import DEFAULT_WORKLOADS, WORKLOADS, Bench
 
 _PEERS: dict[str, type[Peer]] = {
     kind.name: kind
@@ -49,7 +49,7 @@ def _arguments() -> argparse.Namespace:
         default=_DEFAULT_PEERS,
         help=f"of {', '.join(_PEERS)}; those that are not installed are left out",
     )
-    parser.add_argument("--workloads", default=",".join(WORKLOADS))
+    parser.add_argument("--workloads", default=",".join(DEFAULT_WORKLOADS))
     parser.add_argument("--repetitions", type=int, default=3)
     parser.add_argument("--scale", type=float, default=1.0, help="0.05 for a quick look")
     parser.add_argument("--python", default=sys.executable, help="where the servers are installed")

@@ -14,8 +14,28 @@ if TYPE_CHECKING:
 
 #: Octets that a spool keeps in memory before it turns to a file.
 MEMORY_LIMIT = 256 * 1024
+#: Octets that many spools keep in memory together, before they turn to files early.
+SHARED_LIMIT = 16 * 1024 * 1024
+#: Pieces that are shorter are joined: a list of them would take several times their octets.
+_SHORT = 1024
 #: Octets that a reader of a large message takes from the file at a time.
 READ_BUFFER = 64 * 1024
+
+
+class SpoolMemory:
+    """What many spools keep in memory together.
+
+    Ten thousand clients that each send a little and then wait must not take ten thousand times
+    :data:`MEMORY_LIMIT`: once the limit is reached, a spool that is written to turns to a file.
+
+    :param limit: octets.
+    """
+
+    __slots__ = ("limit", "used")
+
+    def __init__(self, limit: int = SHARED_LIMIT) -> None:
+        self.limit = limit
+        self.used = 0
 
 
 class Spool:
@@ -28,18 +48,27 @@ class Spool:
         A store that renames the file into place gives a directory on its own disk.
     :param memory_limit: octets kept in memory before a file is used.
     :param reserve: octets left free at the start of the file, for a store's own record header.
+    :param memory: shared with other spools; None to keep ``memory_limit`` alone.
     """
 
     def __init__(
-        self, directory: str | None = None, memory_limit: int = MEMORY_LIMIT, reserve: int = 0
+        self,
+        directory: str | None = None,
+        memory_limit: int = MEMORY_LIMIT,
+        reserve: int = 0,
+        memory: SpoolMemory | None = None,
     ) -> None:
         self._directory = directory
         self._memory_limit = memory_limit
+        self._memory = memory
         self.reserve = reserve
         self._prefix = b""
-        self._chunks: list[bytes] = []
-        self._file: BinaryIO | None = None
+        # The first one is never a bytearray.
+        self._chunks: list[bytes | bytearray] = []
+        self._file: io.FileIO | None = None
         self._written = 0
+        # Octets of ours in the shared memory.
+        self._shared = 0
         # Octets at the start of the file's content that were replaced.
         self._dropped = 0
         self._taken = False
@@ -101,20 +130,40 @@ class Spool:
         """
         self._check()
         self._written += len(data)
-        if self._file is None:
-            self._chunks.append(data)
-            if self._written > self._memory_limit:
-                self._turn_to_file()
+        if self._file is not None:
+            _write_all(self._file, data)
+            return
+        self._keep(data)
+        memory = self._memory
+        if memory is not None:
+            memory.used += len(data)
+            self._shared += len(data)
+        if self._written > self._memory_limit or (memory and memory.used > memory.limit):
+            self._turn_to_file()
+
+    def _keep(self, data: bytes) -> None:
+        chunks = self._chunks
+        if len(data) >= _SHORT or not chunks:
+            chunks.append(data)
+        elif isinstance(last := chunks[-1], bytearray):
+            last += data
         else:
-            self._file.write(data)
+            chunks.append(bytearray(data))
 
     def _turn_to_file(self) -> None:
         handle, self.path = tempfile.mkstemp(prefix="spool-", dir=self._directory)
-        # A megabyte of buffer: one system call for many network chunks.
-        self._file = os.fdopen(handle, "w+b", buffering=1 << 20)
+        # Without a buffer: it would be the memory that slow senders fill.
+        self._file = io.FileIO(handle, "r+")
         self._file.seek(self.reserve)
-        self._file.writelines(self._chunks)
+        for chunk in self._chunks:
+            _write_all(self._file, chunk)
         self._chunks = []
+        self._leave_memory()
+
+    def _leave_memory(self) -> None:
+        if self._memory is not None:
+            self._memory.used -= self._shared
+            self._shared = 0
 
     def _check(self) -> None:
         # Or a message that somebody has taken would be read as an empty one.
@@ -132,7 +181,7 @@ class Spool:
             return None
         if len(self._chunks) > 1:
             self._chunks = [b"".join(self._chunks)]
-        body = self._chunks[0] if self._chunks else b""
+        body = cast(bytes, self._chunks[0]) if self._chunks else b""
         return self._prefix + body if self._prefix else body
 
     def open(self) -> BinaryIO:
@@ -142,8 +191,7 @@ class Spool:
         """
         if (data := self.data) is not None:
             return io.BytesIO(data)
-        assert self._file is not None and self.path is not None
-        self._file.flush()
+        assert self.path is not None
         raw = PrefixedFile(self._prefix, open(self.path, "rb"), self.start)
         return cast(BinaryIO, io.BufferedReader(raw, READ_BUFFER))
 
@@ -157,21 +205,20 @@ class Spool:
         """
         if (data := self.data) is not None:
             return Spool.from_bytes(data)
-        assert self._file is not None and self.path is not None
-        self._file.flush()
+        assert self.path is not None
         shared = Spool(self._directory, self._memory_limit, self.reserve)
         self._shares += 1
         path = f"{self.path}.{self._shares}"
         os.link(self.path, path)
         shared.path = path
-        shared._file = open(path, "r+b")
+        shared._file = io.FileIO(path, "r+")
         shared._prefix = self._prefix
         shared._written = self._written
         shared._dropped = self._dropped
         return shared
 
     def take(self) -> str | None:
-        """Hand the file over: it is flushed (not synced), closed and no longer removed by us.
+        """Hand the file over: it is written (not synced), closed and no longer removed by us.
 
         :returns: its path, the content beginning at :attr:`start`; None when it is in memory. The
             prefix is not part of the file.
@@ -190,6 +237,7 @@ class Spool:
     def close(self) -> None:
         """Forget everything; a file that was not taken is removed. May be called again."""
         self._chunks = []
+        self._leave_memory()
         if self._file is not None:
             try:
                 self._file.close()
@@ -203,6 +251,13 @@ class Spool:
             except FileNotFoundError:
                 pass
             self.path = None
+
+
+def _write_all(file: io.FileIO, data: bytes | bytearray) -> None:
+    """:raises OSError: the disk is full; a part may be written."""
+    view = memoryview(data)
+    while view:
+        view = view[file.write(view) :]
 
 
 class PrefixedFile(io.RawIOBase):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import tracemalloc
 from typing import Any
 
 from hypothesis import given, settings
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from mailkit import spool as spool_module
-from mailkit.spool import PrefixedFile, Spool
+from mailkit.spool import PrefixedFile, Spool, SpoolMemory
 
 
 class SpoolTestCase(SynchronousTestCase):
@@ -31,6 +32,67 @@ class SpoolTestCase(SynchronousTestCase):
     @property
     def files(self) -> list[str]:
         return os.listdir(self.directory)
+
+
+class SharedMemoryTests(SpoolTestCase):
+    def share(self, memory: SpoolMemory, limit: int = 1000) -> Spool:
+        spool = Spool(directory=self.directory, memory_limit=limit, memory=memory)
+        self.addCleanup(spool.close)
+        return spool
+
+    def test_when_it_is_full_spools_turn_to_files_early(self) -> None:
+        memory = SpoolMemory(100)
+        first, second, third = (self.share(memory) for _ in range(3))
+        first.write(b"x" * 60)
+        second.write(b"y" * 40)
+        self.assertEqual((memory.used, self.files), (100, []))
+        third.write(b"z")
+        self.assertEqual((memory.used, third.data, len(self.files)), (100, None, 1))
+        first.write(b"w")
+        self.assertEqual((memory.used, first.data, second.data), (40, None, b"y" * 40))
+        self.assertEqual(self.read(first), b"x" * 60 + b"w")
+        self.assertEqual(self.read(third), b"z")
+
+    def test_it_is_given_back(self) -> None:
+        memory = SpoolMemory(100)
+        for ending in ("close", "file"):
+            spool = self.share(memory, limit=50)
+            spool.write(b"x" * 40)
+            self.assertEqual(memory.used, 40)
+            if ending == "close":
+                spool.close()
+                spool.close()
+            else:
+                spool.write(b"x" * 40)
+            self.assertEqual(memory.used, 0, ending)
+
+    def test_short_pieces_take_no_more_memory_than_their_octets(self) -> None:
+        memory = SpoolMemory(10**6)
+        spool = self.share(memory, limit=10**6)
+        tracemalloc.start()
+        try:
+            before = tracemalloc.get_traced_memory()[0]
+            for number in range(100_000):
+                spool.write(b"%c" % (number % 256))
+            taken = tracemalloc.get_traced_memory()[0] - before
+        finally:
+            tracemalloc.stop()
+        self.assertLess(taken, 150_000)
+        self.assertEqual(memory.used, 100_000)
+        self.assertEqual(self.read(spool), (bytes(range(256)) * 400)[:100_000])
+
+    def test_short_and_long_pieces_keep_their_order(self) -> None:
+        spool = self.share(SpoolMemory(10**6), limit=10**6)
+        pieces = [b"a", b"b" * 2000, b"c", b"d", b"e" * 3000, b"f", b"", b"g" * 1024, b"h"]
+        for piece in pieces:
+            spool.write(piece)
+        self.assertEqual(spool.data, b"".join(pieces))
+
+    def test_files_have_no_buffer(self) -> None:
+        spool = self.share(SpoolMemory(0))
+        spool.write(b"abc")
+        assert spool.path is not None
+        self.assertEqual(os.path.getsize(spool.path), 3)
 
 
 class MemoryTests(SpoolTestCase):

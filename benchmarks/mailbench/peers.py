@@ -208,6 +208,7 @@ class Mailkit(Peer):
         self.spawn(
             *(Path(self.python).parent / "twistd", "-n", "--pidfile=", "mailkit"),
             *("--store", f"sqlite:{self.directory / 'store'}", *listen),
+            *("--max-message-size", "200M"),
         )
 
 

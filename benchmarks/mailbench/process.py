@@ -12,10 +12,11 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class Memory(NamedTuple):
-    """Memory of a process tree; ``pss`` counts shared pages once."""
+    """Memory of a process tree; ``pss`` counts shared pages once, ``own`` no pages of files."""
 
     pss_kib: int
     rss_kib: int
+    own_kib: int
     processes: int
 
 
@@ -61,7 +62,7 @@ def cpu(roots: Sequence[int]) -> float:
 
 def memory(roots: Sequence[int]) -> Memory:
     """Memory of the trees now."""
-    totals = {b"Pss:": 0, b"Rss:": 0}
+    totals = {b"Pss:": 0, b"Rss:": 0, b"Anonymous:": 0}
     count = 0
     for process in tree(roots):
         try:
@@ -73,7 +74,7 @@ def memory(roots: Sequence[int]) -> Memory:
         except OSError:
             continue
         count += 1
-    return Memory(totals[b"Pss:"], totals[b"Rss:"], count)
+    return Memory(totals[b"Pss:"], totals[b"Rss:"], totals[b"Anonymous:"], count)
 
 
 class Meter:

@@ -14,6 +14,7 @@ from .peers import PASSWORD, Peer, user
 from .process import Memory, Meter, memory
 from .report import Samples
 from .sessions import Failure, Retrieved, drive, imap_login, pop3, pop3_status, smtp
+from .slow import receive_slowly
 
 #: Parallel sessions of the deliveries and logins.
 SESSIONS = 20
@@ -249,4 +250,8 @@ WORKLOADS: Mapping[str, tuple[str, Callable[[Bench], None]]] = {
     "fetch": ("imap", fetch),
     "idle": ("imap", idle),
     "pop3": ("pop3", read_pop3),
+    "slow": ("smtp", receive_slowly),
 }
+#: Those that run unless others are named. Most servers keep messages in memory, so the machine must
+#: be large for `slow`.
+DEFAULT_WORKLOADS = [name for name in WORKLOADS if name != "slow"]

@@ -39,6 +39,7 @@ from mailkit.smtp.hooks import HOOK_SETTINGS, HookSet, HookSettings
 from mailkit.smtp.judging import ConnectionHooks
 from mailkit.smtp.receiving import ReceivingConnection
 from mailkit.smtp.state import AUTHENTICATING, CONTENT, REFUSED
+from mailkit.spool import SpoolMemory
 from mailkit.wire.buffer import LineTooLong
 from mailkit.wire.sasl import SASLServer
 
@@ -340,6 +341,8 @@ class SMTPFactory(CommandFactory):
         #: None where nobody is to be asked anything.
         self.hook_set: HookSet | None = None
         self.set_hooks(hooks)
+        #: Of messages for deliveries that have no spools of their own.
+        self.spool_memory = SpoolMemory()
         self.extensions = extensions
         self.extension_set = ExtensionSet(self.known_extensions, extensions.switched_off)
         #: The verbs.

@@ -97,7 +97,7 @@ class ReceivingConnection(CommandConnection):
         if ISpooling.providedBy(self.delivery):
             spool: Spool = self.delivery.new_spool()
             return spool
-        return Spool()
+        return Spool(memory=self.factory.spool_memory)
 
     def new_content(self, spool: Spool) -> ContentReader:
         """What reads the content of the message that begins now."""

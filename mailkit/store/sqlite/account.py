@@ -19,7 +19,7 @@ from mailkit.store.sqlite.mailboxes import CreateMailbox, DeleteMailbox, RenameM
 
 def new_spool(core: Core) -> Spool:
     """A spool whose file the store can rename into its log."""
-    return Spool(core.spool_directory, core.settings.spool_memory, SPOOL_RESERVE)
+    return Spool(core.spool_directory, core.settings.spool_memory, SPOOL_RESERVE, core.spool_memory)
 
 
 @implementer(IMailAccount, IMailboxAdmin, ISpooling)

@@ -36,13 +36,18 @@ class SpooledFile:
         self._prefix = prefix
         self._size = size
 
+    @property
+    def loads(self) -> int:
+        """Octets that :meth:`prepare` reads into memory."""
+        return self._size if self._size <= self._core.settings.large_body else 0
+
     def prepare(self) -> Content:
         """Read, or else checksum and sync, the file.
 
         :raises StoreUnavailable: the disk refuses.
         """
         try:
-            if self._size <= self._core.settings.large_body:
+            if self.loads:
                 return self._read()
             path, prefix, start = self._path, self._prefix, self._start
             if (
@@ -58,11 +63,15 @@ class SpooledFile:
                 flush_file(file.fileno())
             return Content(None, self._size, path, prefix, crc, start)
         except OSError as error:
-            try:
-                os.unlink(self._path)
-            except OSError:
-                pass
+            self.discard()
             raise refusal(error) from error
+
+    def discard(self) -> None:
+        """Remove the file, which nobody wants any more."""
+        try:
+            os.unlink(self._path)
+        except OSError:
+            pass
 
     def _read(self) -> Content:
         with open(self._path, "rb", buffering=0) as file:

@@ -13,8 +13,10 @@ from twisted.logger import Logger
 from twisted.python.threadpool import ThreadPool
 
 from mailkit.errors import StoreUnavailable
+from mailkit.spool import SpoolMemory
 from mailkit.store.sqlite.bodies import BodyFiles
 from mailkit.store.sqlite.journal import Journal
+from mailkit.store.sqlite.loading import Loading
 from mailkit.store.sqlite.lock import DirectoryLock
 from mailkit.store.sqlite.log import SegmentLog, sync_directory
 from mailkit.store.sqlite.maintenance import Maintenance
@@ -67,6 +69,8 @@ class Core:
         self.directory = directory
         self.log_directory = os.path.join(directory, "log")
         self.spool_directory = os.path.join(directory, "tmp")
+        self.spool_memory = SpoolMemory(settings.shared_spool_memory)
+        self.loading = Loading(settings.shared_spool_memory)
         self.reactor = reactor
         self.clock = clock
         self.settings = settings

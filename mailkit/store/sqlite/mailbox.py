@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
 from typing import BinaryIO
 
 from zope.interface import implementer
@@ -136,25 +138,33 @@ class SQLiteMailbox:
         self._core.check_open()
         # All spools are taken before anything is waited for: the caller closes them.
         taken = [take_spool(self._core, message.content) for message in messages]
+        left = deque(taken)
         contents: list[Content] = []
-        try:
-            for item in taken:
-                if isinstance(item, SpooledFile):
-                    item = await prepare(self._core, item)
-                contents.append(item)
-        except BaseException:
-            for content in contents:
-                discard_content(content)
-            raise
-        return await self._core.submit(
-            Append(
-                self._id,
-                [
-                    (content, message.flags, message.internal_date)
-                    for content, message in zip(contents, messages, strict=True)
-                ],
+        async with AsyncExitStack() as stack:
+            try:
+                loads = sum(item.loads for item in taken if isinstance(item, SpooledFile))
+                await stack.enter_async_context(self._core.loading.room(loads))
+                while left:
+                    item = left.popleft()
+                    if isinstance(item, SpooledFile):
+                        item = await prepare(self._core, item)
+                    contents.append(item)
+            except BaseException:
+                for item in (*contents, *left):
+                    if isinstance(item, SpooledFile):
+                        item.discard()
+                    else:
+                        discard_content(item)
+                raise
+            return await self._core.submit(
+                Append(
+                    self._id,
+                    [
+                        (content, message.flags, message.internal_date)
+                        for content, message in zip(contents, messages, strict=True)
+                    ],
+                )
             )
-        )
 
     async def store_flags(
         self,

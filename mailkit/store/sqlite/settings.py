@@ -15,6 +15,8 @@ class StoreSettings:
     large_body: int = 1024 * 1024
     #: Octets that a spool keeps in memory.
     spool_memory: int = 256 * 1024
+    #: Octets that all spools keep in memory together.
+    shared_spool_memory: int = 16 * 1024 * 1024
     #: Octets of the journal after which a copy of the index takes its place.
     journal_size: int = 16 * 1024 * 1024
     #: Seconds between two looks of the maintenance: checkpoints, freed space, missing summaries.

@@ -128,7 +128,8 @@ class SQLiteStore(DirectoryBase):
         try:
             content = take_spool(core, message)
             if isinstance(content, SpooledFile):
-                content = await prepare(core, content)
+                async with core.loading.room(content.loads):
+                    return await core.submit(Deliver(await prepare(core, content), deliveries))
         except MailError as error:
             return [LocalResult(error=error) for _ in deliveries]
         return await core.submit(Deliver(content, deliveries))

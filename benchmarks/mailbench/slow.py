@@ -1,0 +1,138 @@
+"""Memory of a server that receives: a thousand slow senders, and one large message."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from .peers import Peer, user
+from .process import Meter, memory
+from .sessions import Failure, connect, replies
+
+if TYPE_CHECKING:
+    from .workloads import Bench
+
+#: Senders at the same time, and octets of all their messages together.
+SENDERS = 1000
+STREAM = 10 << 30
+#: Octets of the large message.
+LARGE = 100 << 20
+#: Accounts that get the mail.
+_RECEIVERS = range(10, 20)
+_LINE = b"x" * 998 + b"\r\n"
+_HEADER = b"Subject: slow\r\n\r\n"
+
+
+def receive_slowly(bench: Bench) -> None:
+    """What the server holds while many messages come in, each a line at a time."""
+    _receive_large(bench)
+    peer = bench.peer
+    before = memory(peer.pids).rss_kib
+    senders = [_begin(peer, number) for number in range(SENDERS)]
+    opened = memory(peer.pids).rss_kib
+    rounds = max(1, int(STREAM * bench.scale) // SENDERS // len(_LINE))
+    peak = opened
+    with Meter(peer.pids) as meter:
+        for number in range(rounds):
+            for sender in senders:
+                sender.sendall(_LINE)
+            if number % max(1, rounds // 50) == 0:
+                peak = max(peak, memory(peer.pids).rss_kib)
+        peak = max(peak, memory(peer.pids).rss_kib)
+        with _Peak(peer) as ending:
+            for sender in senders:
+                sender.sendall(b".\r\n")
+            for sender in senders:
+                _expect(sender, b"250")
+    for sender in senders:
+        sender.close()
+    octets = rounds * len(_LINE) * SENDERS
+    add = bench.samples.add
+    add(f"{SENDERS} slow senders, whole server", "MiB", peak / 1024, low_is_better=True)
+    added = (peak - opened) / SENDERS
+    add("what their messages add, each", "KiB", added, low_is_better=True)
+    add("what connections add, each", "KiB", (opened - before) / SENDERS, low_is_better=True)
+    add("slow senders", "MB/s", octets / meter.wall / 1e6, meter)
+    add("their ends at once, added", "MiB", ending.added_kib / 1024, low_is_better=True)
+
+
+def _receive_large(bench: Bench) -> None:
+    peer = bench.peer
+    size = max(1 << 20, int(LARGE * min(1.0, bench.scale * 10)))
+    for counts in (False, *[True] * bench.repetitions):
+        sender = _begin(peer, 0)
+        with _Peak(peer) as peak, Meter(peer.pids) as meter:
+            block = _LINE * 64
+            for _ in range(size // len(block)):
+                sender.sendall(block)
+            _say(sender, b".\r\n", b"250")
+        sender.close()
+        if counts:
+            add = bench.samples.add
+            label = f"one message of {size >> 20} MiB"
+            add(f"{label}, added", "MiB", peak.added_kib / 1024, low_is_better=True)
+            add(label, "MB/s", size / meter.wall / 1e6, meter)
+
+
+class _Peak:
+    """The most that a server holds during a ``with`` block, looked at every few milliseconds.
+
+    Pages of files that it maps to read them are the system's to take back, and not counted.
+    """
+
+    def __init__(self, peer: Peer) -> None:
+        self._pids = peer.pids
+        self._before = memory(self._pids).own_kib
+        self._most = self._before
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._look)
+
+    def _look(self) -> None:
+        while not self._ended.wait(0.01):
+            self._most = max(self._most, memory(self._pids).own_kib)
+
+    @property
+    def added_kib(self) -> int:
+        """More than before."""
+        return self._most - self._before
+
+    def __enter__(self) -> _Peak:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+
+def _begin(peer: Peer, number: int) -> socket.socket:
+    """A sender whose message is under way."""
+    sender = connect(peer.ports["smtp"], timeout=180)
+    _expect(sender, b"220")
+    _say(sender, b"EHLO bench.example\r\n", b"250")
+    _say(sender, b"MAIL FROM:<sender@bench.example>\r\n", b"250")
+    recipient = user(_RECEIVERS[number % len(_RECEIVERS)])
+    _say(sender, b"RCPT TO:<%b>\r\n" % recipient, b"250")
+    _say(sender, b"DATA\r\n", b"354")
+    sender.sendall(_HEADER)
+    return sender
+
+
+def _say(sender: socket.socket, octets: bytes, code: bytes) -> None:
+    sender.sendall(octets)
+    _expect(sender, code)
+
+
+def _expect(sender: socket.socket, code: bytes) -> None:
+    """:raises Failure: the reply is another."""
+    reply = b""
+    complete = replies()
+    give_up = time.monotonic() + 180
+    while not complete(reply):
+        if not (more := sender.recv(65536)) or time.monotonic() > give_up:
+            raise Failure("no reply")
+        reply += more
+    if not reply.startswith(code):
+        raise Failure(reply.decode("ascii", "replace"))
