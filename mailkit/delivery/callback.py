@@ -15,8 +15,8 @@ from mailkit.model import Envelope, Outcome, Path, Recipient
 from mailkit.spool import Spool
 
 #: Gets a message; the spool is readable until the result is there. Raises a ``MailError`` to
-#: refuse it.
-Handler = Callable[[Envelope, Spool], Awaitable[None]]
+#: refuse it, or gives an outcome for each recipient, in the envelope's order.
+Handler = Callable[[Envelope, Spool], Awaitable[Sequence[Outcome] | None]]
 
 
 @implementer(IMessageDelivery)
@@ -60,8 +60,10 @@ class CallableDelivery:
             raise NoSuchRecipient
 
     async def deliver(self, envelope: Envelope, message: Spool) -> Sequence[Outcome]:
-        await self._handler(envelope, message)
-        return [Outcome(recipient) for recipient in envelope.recipients]
+        outcomes = await self._handler(envelope, message)
+        if outcomes is None:
+            return [Outcome(recipient) for recipient in envelope.recipients]
+        return outcomes
 
 
 @implementer(IRealm)

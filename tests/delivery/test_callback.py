@@ -72,6 +72,21 @@ class CallableTests(SynchronousTestCase):
         self.assertEqual(outcomes, [Outcome(recipient) for recipient in envelope.recipients])
         self.assertEqual(self.received, [(envelope, b"hi\r\n")])
 
+    def test_the_function_may_refuse_single_recipients(self) -> None:
+        async def judge(envelope: Envelope, message: Spool) -> list[Outcome]:
+            ann, bob = envelope.recipients
+            return [Outcome(ann), Outcome(bob, NoSuchRecipient())]
+
+        envelope = make_envelope("ann@example.org", "bob@example.org")
+        outcomes = self.successResultOf(
+            Deferred.fromCoroutine(
+                CallableDelivery(judge, ["example.org"]).deliver(
+                    envelope=envelope, message=Spool.from_bytes(b"")
+                )
+            )
+        )
+        self.assertEqual([type(each.error) for each in outcomes], [type(None), NoSuchRecipient])
+
     def test_the_function_may_wait_and_refuse(self) -> None:
         gate: Deferred[None] = Deferred()
 
