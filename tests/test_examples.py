@@ -200,17 +200,8 @@ class TestServerTests(ExamplesCase):
         self.run_tests("test_server")
 
 
-class ServiceTests(ExamplesCase):
-    """Whole servers, from their files with other ports and places."""
-
-    def copy(self, name: str, **replaced: str) -> Path:
-        text = (EXAMPLES / name).read_text()
-        for old, new in replaced.items():
-            self.assertIn(old, text)
-            text = text.replace(old, new)
-        copy = self.directory / name
-        copy.write_text(text)
-        return copy
+class ServiceCase(ExamplesCase):
+    """Runs servers over a store on disk."""
 
     def add_account(self, address: str, password: str) -> None:
         command = ["--store", f"sqlite:{self.directory / 'mail'}", "account", "add", address]
@@ -223,12 +214,26 @@ class ServiceTests(ExamplesCase):
             timeout=PATIENCE,
         )
 
+
+class ServiceTests(ServiceCase):
+    """Whole servers, from their files with other ports and places."""
+
+    def copy(self, name: str, **replaced: str) -> Path:
+        text = (EXAMPLES / name).read_text()
+        for old, new in replaced.items():
+            self.assertIn(old, text)
+            text = text.replace(old, new)
+        copy = self.directory / name
+        copy.write_text(text)
+        return copy
+
     def test_tac(self) -> None:
         ports = [free_port() for _ in range(3)]
         smtp, submission, imap = ports
         copy = self.copy(
             "service.tac",
-            **{"2525": str(smtp), "2587": str(submission), "2143": str(imap)},
+            **{"tcp:2525": f"tcp:{smtp}", "tcp:2587": f"tcp:{submission}"},
+            **{"tcp:2143": f"tcp:{imap}"},
             **{"mailkit-data": str(self.directory / "mail")},
         )
         self.add_account("ann@example.org", "secret")
@@ -266,6 +271,51 @@ class ServiceTests(ExamplesCase):
             reader.pass_("secret")
             self.assertEqual(reader.stat()[0], 1)
             reader.quit()
+
+
+class HookTests(ServiceCase):
+    """Hooks that twistd is told of by their names."""
+
+    def serve(self, *hooks: str) -> tuple[list[str], int]:
+        self.add_account("ann@example.org", "secret")
+        port = free_port()
+        options = [word for hook in hooks for word in ("--hook", hook)]
+        return [
+            *(*TWISTD, "-n", "--pidfile=", "mailkit-smtp", *options),
+            *("--store", f"sqlite:{self.directory / 'mail'}"),
+            *("--listen", f"tcp:{port}:interface=127.0.0.1"),
+        ], port
+
+    def test_are_short(self) -> None:
+        self.assert_short("every_mail.py", 6)
+        self.assert_short("hook.py", 30)
+
+    def test_a_function_that_gets_every_mail(self) -> None:
+        command, port = self.serve("every_mail.every_mail")
+        with (
+            self.running(command, [port]),
+            smtplib.SMTP("127.0.0.1", port, timeout=PATIENCE) as client,
+        ):
+            client.sendmail("a@example.net", ["ann@example.org"], MESSAGE)
+        self.assertIn("a@example.net Hello", (self.directory / "log").read_text())
+
+    def test_a_hook(self) -> None:
+        command, port = self.serve("smtp:hook.NoPrograms:.exe .com", "every_mail.every_mail")
+        program = MESSAGE.replace(
+            b"\r\n\r\n", b"\r\nContent-Disposition: attachment; filename=A.COM\r\n\r\n"
+        )
+        with (
+            self.running(command, [port]),
+            smtplib.SMTP("127.0.0.1", port, timeout=PATIENCE) as client,
+        ):
+            client.sendmail("a@example.net", ["ann@example.org"], MESSAGE)
+            with self.assertRaises(smtplib.SMTPDataError) as raised:
+                client.sendmail("a@example.net", ["ann@example.org"], program)
+        self.assertEqual(raised.exception.smtp_code, 554)
+        self.assertIn(b"Programs such as a.com", raised.exception.smtp_error)
+        text = (self.directory / "log").read_text()
+        self.assertIn("hook NoPrograms refused message of 127.0.0.1: 554 Programs such as", text)
+        self.assertEqual(text.count("a@example.net Hello"), 1)
 
 
 class SendAndReadTests(ExamplesCase):
