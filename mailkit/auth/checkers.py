@@ -39,11 +39,14 @@ class DirectoryChecker:
             self._find = directory.find_login
 
     def requestAvatarId(self, credentials: Any) -> Deferred[Any]:
-        return run(self.check(credentials.username, credentials.password))
+        # Those of MailPortal know where they come from.
+        address = getattr(credentials, "address", "")
+        return run(self.check(credentials.username, credentials.password, address))
 
-    async def check(self, username: bytes | str, password: bytes | str) -> str:
+    async def check(self, username: bytes | str, password: bytes | str, address: str = "") -> str:
         """Name of the account whose password it is.
 
+        :param address: the client's: where passwords wait to be verified, addresses take turns.
         :raises UnauthorizedLogin: there is none.
         """
         if len(username) > MAX_LENGTH or len(password) > MAX_LENGTH:
@@ -51,11 +54,11 @@ class DirectoryChecker:
         name = _text(username)
         login = await self._find(login=name) if name else None
         if login is None or login.password_hash is None:
-            await self._hasher.verify_nobody(password)
+            await self._hasher.verify_nobody(password, address)
             raise UnauthorizedLogin
         if self._hasher.remembers(login.password_hash, password):
             return login.account
-        if not await self._hasher.verify(login.password_hash, password):
+        if not await self._hasher.verify(login.password_hash, password, address):
             raise UnauthorizedLogin
         # What the directory knew besides the name may have changed meanwhile.
         return str(login.account)

@@ -11,14 +11,15 @@ from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import CancelledError as FutureCancelled
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from typing import TypeVar, cast
+from typing import Any, cast
 
 import argon2
 from argon2.exceptions import InvalidHashError, VerifyMismatchError
-from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorFromThreads, IReactorTime
 from twisted.logger import Logger
 
+from mailkit.auth.turns import Turns
 from mailkit.errors import MailError, TemporaryFailure
 
 #: Parameters of new hashes (OWASP's second choice for argon2id; 39 ms on our machine).
@@ -40,8 +41,6 @@ CACHE_SIZE = 10_000
 
 #: Starts a stored password that is not hashed at all: for tests and benchmarks.
 PLAIN_PREFIX = "{PLAIN}"
-
-_T = TypeVar("_T")
 
 
 def prepare_password(password: str | bytes) -> bytes:
@@ -133,8 +132,10 @@ class PasswordHasher:
         self._clock = clock if clock is not None else cast(IReactorTime, reactor)
         # Not a Twisted thread pool: that one must be stopped by hand, or the process never ends.
         self._executor = executor or ThreadPoolExecutor(threads, "mailkit-password")
+        self._threads = threads
         self._max_pending = max_pending
-        self._pending = 0
+        self._waiting: Turns[_Job] = Turns(max_pending)
+        self._at_work: set[_Job] = set()
         self._costs = {
             "time_cost": time_cost,
             "memory_cost": memory_cost,
@@ -155,30 +156,29 @@ class PasswordHasher:
         def work() -> str:
             return hash_password(password, **self._costs)
 
-        try:
-            future = self._submit(work)
-        except TemporaryFailure as error:
-            return fail(error)
-        result: Deferred[str] = Deferred(lambda _: _cancel(future))
-
-        def finished() -> None:
-            self._pending -= 1
+        def finished(future: Future[str] | None) -> None:
             if result.called:
                 return
             try:
+                if future is None:
+                    raise TemporaryFailure
                 result.callback(future.result())
             except FutureCancelled:
                 result.errback(TemporaryFailure())
             except Exception:
                 result.errback()
 
-        future.add_done_callback(lambda _: self._reactor.callFromThread(finished))
+        job = _Job("", work, finished)
+        result: Deferred[str] = Deferred(lambda _: self._give_up(job))
+        self._submit(job)
         return result
 
-    def verify(self, stored: str, password: str | bytes) -> Deferred[bool]:
+    def verify(self, stored: str, password: str | bytes, address: str = "") -> Deferred[bool]:
         """Whether the password is the one of that hash; false for a hash that nobody can read.
 
         The Deferred fails with TemporaryFailure when too many wait.
+
+        :param address: the client's; addresses take turns.
         """
         octets = prepare_password(password)
         if stored.startswith(PLAIN_PREFIX):
@@ -189,31 +189,52 @@ class PasswordHasher:
             return succeed(True)
         # The five connections that a client opens at once share one hash.
         shared = self._running.get(login)
-        if shared is not None and not shared.future.cancelled():
+        if shared is not None:
             return shared.new_waiter()
-        try:
-            future = self._submit(verify_password, stored, octets)
-        except TemporaryFailure as error:
-            return fail(error)
-        verification = self._running[login] = _Verification(future)
+
+        def work() -> bool:
+            return verify_password(stored, octets)
+
+        def given_up() -> None:
+            self._forget(login, verification)
+            self._give_up(job)
+
+        def decided(future: Future[bool] | None) -> None:
+            self._forget(login, verification)
+            correct = self._result(future)
+            if correct is None:
+                verification.fail(TemporaryFailure())
+                return
+            self._waiting.note(address, correct)
+            if correct:
+                self._verified.add(login, self._clock.seconds())
+            verification.tell(correct)
+
+        job = _Job(address, work, decided)
+        verification = self._running[login] = _Verification(given_up)
         waiter = verification.new_waiter()
-        future.add_done_callback(
-            lambda _: self._reactor.callFromThread(self._decided, login, verification)
-        )
+        self._submit(job)
         return waiter
+
+    def _forget(self, login: bytes, verification: _Verification) -> None:
+        # After one that was given up, another for the same login may run already.
+        if self._running.get(login) is verification:
+            del self._running[login]
 
     def remembers(self, stored: str, password: str | bytes) -> bool:
         """Whether the password has been verified lately as the one of that hash."""
         login = self._digest(stored, prepare_password(password))
         return self._verified.use(login, self._clock.seconds())
 
-    def verify_nobody(self, password: str | bytes) -> Deferred[bool]:
+    def verify_nobody(self, password: str | bytes, address: str = "") -> Deferred[bool]:
         """False, after the time that a wrong password takes: for a user that does not exist."""
-        return self.verify(self._nobody, password)
+        return self.verify(self._nobody, password, address)
 
     def close(self) -> None:
         """Drop what waits and forget verified logins. Not needed for the process to end."""
         self._executor.shutdown(wait=False, cancel_futures=True)
+        while (job := self._waiting.take()) is not None:
+            job.finished(None)
         self._verified.clear()
 
     def _digest(self, stored: str, password: bytes) -> bytes:
@@ -222,45 +243,88 @@ class PasswordHasher:
         mac.update(b"%d:%b%b" % (len(octets), octets, password))
         return mac.digest()
 
-    def _submit(self, work: Callable[..., _T], *arguments: object) -> Future[_T]:
-        if self._pending >= self._max_pending:
-            self.log.warn("{count} password hashes wait already", count=self._pending)
-            raise TemporaryFailure
-        try:
-            future = self._executor.submit(work, *arguments)
-        except RuntimeError:
-            # It is shut down.
-            raise TemporaryFailure from None
-        self._pending += 1
-        return future
+    def _submit(self, job: _Job) -> None:
+        self._waiting.limit = self._max_pending - len(self._at_work)
+        dropped = self._waiting.put(job.address, job)
+        if dropped is not None:
+            self.log.warn("{count} password hashes wait already", count=len(self._waiting))
+            dropped.finished(None)
+        self._start()
 
-    def _decided(self, login: bytes, verification: _Verification) -> None:
-        self._pending -= 1
-        # After a cancelled one, another for the same login may run already.
-        if self._running.get(login) is verification:
-            del self._running[login]
+    def _start(self) -> None:
+        """Give the threads something to do."""
+        while len(self._at_work) < self._threads:
+            job = self._waiting.take()
+            if job is None:
+                return
+            try:
+                job.future = self._executor.submit(job.work)
+            except RuntimeError:
+                # It is shut down.
+                job.finished(None)
+                continue
+            self._at_work.add(job)
+            job.future.add_done_callback(self._done_in_thread(job))
+
+    def _done_in_thread(self, job: _Job) -> Callable[[Future[Any]], object]:
+        return lambda future: self._reactor.callFromThread(self._done, job, future)
+
+    def _done(self, job: _Job, future: Future[Any]) -> None:
+        self._at_work.discard(job)
+        self._start()
+        job.finished(future)
+
+    def _give_up(self, job: _Job) -> None:
+        """Nobody waits for it any more."""
+        if job.future is not None:
+            job.future.cancel()
+        else:
+            self._waiting.remove(job.address, job)
+
+    def _result(self, future: Future[bool] | None) -> bool | None:
+        """Whether the password was right; None when nobody knows."""
         try:
-            correct = verification.future.result()
+            return None if future is None else future.result()
         except FutureCancelled:
-            verification.fail(TemporaryFailure())
-            return
+            return None
         except InvalidHashError:
             self.log.failure("a stored password hash cannot be read")
-            correct = False
+            return False
         except Exception:
+            # Whatever argon2 or a foreign executor raises.
             self.log.failure("a password could not be verified")
-            verification.fail(TemporaryFailure())
-            return
-        if correct:
-            self._verified.add(login, self._clock.seconds())
-        verification.tell(correct)
+            return None
+
+
+class _Job:
+    """A hash to compute.
+
+    :param finished: called on the reactor's thread, with None when it will not be computed.
+    """
+
+    __slots__ = ("address", "finished", "future", "work")
+
+    def __init__(
+        self,
+        address: str,
+        work: Callable[[], object],
+        finished: Callable[[Future[Any] | None], None],
+    ) -> None:
+        self.address = address
+        self.work = work
+        self.finished = finished
+        #: Once a thread has it.
+        self.future: Future[Any] | None = None
 
 
 class _Verification:
-    """One hash being verified, for everybody who asked for the same login meanwhile."""
+    """One hash being verified, for everybody who asked for the same login meanwhile.
 
-    def __init__(self, future: Future[bool]) -> None:
-        self.future = future
+    :param given_up: called when nobody waits for it any more.
+    """
+
+    def __init__(self, given_up: Callable[[], None]) -> None:
+        self._given_up = given_up
         self._waiters: list[Deferred[bool]] = []
 
     def new_waiter(self) -> Deferred[bool]:
@@ -271,7 +335,7 @@ class _Verification:
     def _give_up(self, waiter: Deferred[bool]) -> None:
         self._waiters.remove(waiter)
         if not self._waiters:
-            self.future.cancel()
+            self._given_up()
 
     def tell(self, correct: bool) -> None:
         waiters, self._waiters = self._waiters, []
@@ -314,10 +378,6 @@ class _ExpiringSet:
 
     def clear(self) -> None:
         self._expiry.clear()
-
-
-def _cancel(future: Future[str]) -> None:
-    future.cancel()
 
 
 def _hash_of_nobody(time_cost: int, memory_cost: int, parallelism: int) -> str:

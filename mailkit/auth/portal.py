@@ -16,35 +16,48 @@ from mailkit.auth.passwords import PasswordHasher
 from mailkit.auth.realm import Deliveries, MailRealm
 from mailkit.coroutines import run
 from mailkit.interfaces import IDirectory, IDirectoryAdmin, IMailStore
+from mailkit.model import ConnectionInfo
+
+
+class LocatedPassword(UsernamePassword):
+    """A user name and password, and the address of the client that sends them."""
+
+    def __init__(self, username: bytes, password: bytes, address: str) -> None:
+        super().__init__(username, password)
+        self.address = address
 
 
 class MailPortal(Portal):
-    """A portal that hands a login from our checker to our realm without looking up the name again.
+    """A portal that tells checkers where a password comes from.
 
-    Other checkers, realms and credentials go the usual way.
+    It hands a login from our checker to our realm without looking up the name again. Other
+    checkers, realms and credentials go the usual way.
     """
 
     @override
     def login(self, credentials: Any, mind: Any, *interfaces: Any) -> Deferred[Any]:
         checker, realm = self.checkers.get(IUsernamePassword), self.realm
-        if (
-            isinstance(checker, DirectoryChecker)
-            and isinstance(realm, MailRealm)
-            and checker.directory is realm.directory
-            and isinstance(credentials, UsernamePassword)
-        ):
-            return run(_log_in(checker, realm, credentials, mind, interfaces))
+        if isinstance(credentials, UsernamePassword):
+            address = mind.peer if isinstance(mind, ConnectionInfo) else ""
+            located = LocatedPassword(credentials.username, credentials.password, address)
+            if (
+                isinstance(checker, DirectoryChecker)
+                and isinstance(realm, MailRealm)
+                and checker.directory is realm.directory
+            ):
+                return run(_log_in(checker, realm, located, mind, interfaces))
+            credentials = located
         return super().login(credentials, mind, *interfaces)
 
 
 async def _log_in(
     checker: DirectoryChecker,
     realm: MailRealm,
-    credentials: UsernamePassword,
+    credentials: LocatedPassword,
     mind: Any,
     interfaces: tuple[Any, ...],
 ) -> Any:
-    account = await checker.check(credentials.username, credentials.password)
+    account = await checker.check(credentials.username, credentials.password, credentials.address)
     return await realm.get_avatar(account, mind, interfaces)
 
 

@@ -146,6 +146,46 @@ class PasswordHasherTests(SynchronousTestCase):
         self.assertEqual([self.successResultOf(result) for result in waiting], [False, False])
         self.assertTrue(self.verified(hasher, SECRET, "secret"))
 
+    def test_addresses_take_turns(self) -> None:
+        hasher = self.hasher(threads=1)
+        told: list[str] = []
+
+        def verify(address: str, password: str) -> None:
+            result = hasher.verify(SECRET, password, address)
+            result.addCallback(lambda _: told.append(address))
+
+        for number in range(20):
+            verify("192.0.2.1", f"guess {number}")
+        verify("192.0.2.2", "secret")
+        for _ in range(3):
+            self.executor.run()
+        # The first was at work already, the second came before.
+        self.assertEqual(told, ["192.0.2.1", "192.0.2.1", "192.0.2.2"])
+
+    def test_room_is_taken_from_those_who_have_failed(self) -> None:
+        hasher = self.hasher(threads=1, max_pending=4)
+        failed = hasher.verify(SECRET, "guess", "192.0.2.1")
+        self.executor.run()
+        self.assertFalse(self.successResultOf(failed))
+        guesses = [hasher.verify(SECRET, f"guess {n}", "192.0.2.1") for n in range(4)]
+        honest = hasher.verify(SECRET, "secret", "192.0.2.2")
+        self.failureResultOf(guesses[-1], TemporaryFailure)
+        for _ in range(2):
+            self.executor.run()
+        self.assertTrue(self.successResultOf(honest))
+        self.assertFalse(self.successResultOf(guesses[0]))
+        self.assertNoResult(guesses[1])
+
+    def test_a_login_that_waits_and_is_given_up_is_not_computed(self) -> None:
+        hasher = self.hasher(threads=1)
+        first, second = hasher.verify(SECRET, "one"), hasher.verify(SECRET, "two")
+        second.cancel()
+        self.failureResultOf(second, CancelledError)
+        for _ in range(3):
+            self.executor.run()
+        self.assertFalse(self.successResultOf(first))
+        self.assertEqual(self.executor.ran, 1)
+
     def test_a_login_given_up_makes_room_for_others(self) -> None:
         hasher = self.hasher(max_pending=1)
         given_up = hasher.verify(SECRET, "wrong")
@@ -207,12 +247,13 @@ class PasswordHasherTests(SynchronousTestCase):
         self.assertEqual(len(self.flushLoggedErrors()), 1)
 
     def test_close_answers_those_who_wait_and_takes_no_more(self) -> None:
-        hasher = self.hasher()
-        waiting, hashing = hasher.verify(SECRET, "secret"), hasher.hash("secret")
+        hasher = self.hasher(threads=2)
+        begun = [hasher.verify(SECRET, "secret"), hasher.hash("secret")]
+        waiting = [hasher.verify(SECRET, "other"), hasher.hash("other")]
         hasher.close()
         self.executor.deliver()
-        self.failureResultOf(waiting, TemporaryFailure)
-        self.failureResultOf(hashing, TemporaryFailure)
+        for result in (*begun, *waiting):
+            self.failureResultOf(result, TemporaryFailure)
         self.failureResultOf(hasher.verify(SECRET, "secret"), TemporaryFailure)
 
 

@@ -8,7 +8,7 @@ from twisted.cred.checkers import ANONYMOUS, InMemoryUsernamePasswordDatabaseDon
 from twisted.cred.credentials import Anonymous, UsernamePassword
 from twisted.cred.error import UnauthorizedLogin, UnhandledCredentials
 from twisted.cred.portal import IRealm
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import Interface, implementer
@@ -159,6 +159,22 @@ class MakePortalTests(SynchronousTestCase):
             self.assertTrue(interface.providedBy(avatar))
             logout()
         self.failureResultOf(portal.login(ann, MIND, IRealm), NotImplementedError)
+
+    def test_a_password_comes_with_the_address_of_its_client(self) -> None:
+        addresses: list[str] = []
+
+        def verify(stored: str, password: bytes, address: str) -> Deferred[bool]:
+            addresses.append(address)
+            return succeed(True)
+
+        self.patch(self.hasher, "verify", verify)
+        store = FakeStore(ann="a hash")
+        several = [DirectoryChecker(store, self.hasher), InMemoryUsernamePasswordDatabaseDontUse()]
+        ann = UsernamePassword(b"ann", b"secret")
+        for portal in (make_portal(store, hasher=self.hasher), make_portal(store, several)):
+            for mind in (ConnectionInfo("imap", "192.0.2.1"), None):
+                self.successResultOf(portal.login(ann, mind, IMailAccount))
+        self.assertEqual(addresses, ["192.0.2.1", "", "192.0.2.1", ""])
 
     def test_name_from_another_directory_is_looked_up(self) -> None:
         ann = UsernamePassword(b"ann", b"secret")

@@ -49,10 +49,10 @@ class ServerTestCase(SynchronousTestCase):
         self.store = f"sqlite:{self.directory}/store"
         self.add_account(ANN)
 
-    def add_account(self, address: str) -> None:
+    def add_account(self, address: str, scheme: str = "plain") -> None:
         done = mailkit_command(
             *("--store", self.store, "account", "add", address),
-            *("--password-stdin", "--scheme", "plain"),
+            *("--password-stdin", "--scheme", scheme),
             input=f"{address} secret\n",
         )
         self.assertEqual((done.returncode, done.stdout), (0, f"Added {address}.\n"), done.stderr)

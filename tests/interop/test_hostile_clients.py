@@ -345,6 +345,27 @@ class HostileClientTests(WholeServerTestCase):
             hostile.socket.close()
         self.check_server()
 
+    def test_passwords_guessed_from_many_addresses(self) -> None:
+        self.add_account(BOB, "argon2id")
+        guessers = []
+        for number in range(150):
+            guesser = socket.create_connection(
+                (HOST, self.ports["pop3"]), PATIENCE, (f"127.1.{number}.1", 0)
+            )
+            self.addCleanup(guesser.close)
+            guesses = "".join(f"USER {BOB}\r\nPASS {number} {n}\r\n" for n in range(4))
+            guesser.sendall(guesses.encode())
+            guessers.append(guesser)
+        # Hundreds of hashes wait now, some 20 ms each.
+        imap = imaplib.IMAP4(HOST, self.ports["imap"], timeout=PATIENCE)
+        begin = time.monotonic()
+        imap.login(BOB, f"{BOB} secret")
+        self.assertLess(time.monotonic() - begin, 1.0)
+        imap.logout()
+        for guesser in guessers:
+            guesser.close()
+        self.check_server()
+
     def test_half_closed_connections(self) -> None:
         for port in PLAIN_PORTS:
             command, answer = STILL_THERE[protocol(port)]
