@@ -200,6 +200,15 @@ class IMailAccount(Interface):
         """
 
 
+class IObjectIdentifiers(Interface):
+    """An account whose messages and mailboxes have names that last (RFC 8474).
+
+    It promises that ``MailboxInfo.mailbox_id`` and ``MessageInfo.email_id`` are never empty, are made
+    of letters, digits, ``_`` and ``-``, at most 255 of them, and that copies of a message keep its
+    ``email_id``. ``thread_id`` may be None.
+    """
+
+
 class IMailboxAdmin(Interface):
     """An account whose mailboxes can be made, renamed and deleted."""
 

@@ -35,6 +35,8 @@ from mailkit.query import (
     BodyContains,
     Comparison,
     HasFlag,
+    HasObjectID,
+    HasSaveDate,
     HeaderContains,
     InternalDate,
     Larger,
@@ -42,6 +44,7 @@ from mailkit.query import (
     Not,
     Or,
     Query,
+    SaveDate,
     SentDate,
     Smaller,
     TextContains,
@@ -386,14 +389,15 @@ def _info_leaf(query: Query) -> Callable[[MessageInfo], bool | None]:
         case HasFlag(flag=flag):
             return _flag_test(flag)
         case InternalDate(comparison=comparison, date=date):
-            start = (date.toordinal() - _EPOCH) * _DAY
-            match comparison:
-                case Comparison.BEFORE:
-                    return lambda info: info.internal_date < start
-                case Comparison.ON:
-                    return lambda info: start <= info.internal_date < start + _DAY
-                case Comparison.SINCE:
-                    return lambda info: info.internal_date >= start
+            return _day_test(comparison, date, lambda info: info.internal_date)
+        case SaveDate(comparison=comparison, date=date):
+            return _day_test(comparison, date, _save_date)
+        case HasSaveDate():
+            return lambda info: info.save_date is not None
+        case HasObjectID(object_id=object_id, thread=True):
+            return lambda info: info.thread_id == object_id
+        case HasObjectID(object_id=object_id):
+            return lambda info: info.email_id == object_id
         case ArrivedSince(time=time):
             return lambda info: info.internal_date >= time
         case Larger(octets=octets):
@@ -448,6 +452,23 @@ def _leaf(query: Query) -> Callable[[_Message], bool | None]:
             return _text_test(fold(text))
     by_info = _info_leaf(query)
     return lambda message: by_info(message.info)
+
+
+def _save_date(info: MessageInfo) -> int:
+    return info.internal_date if info.save_date is None else info.save_date
+
+
+def _day_test(
+    comparison: Comparison, date: datetime.date, time: Callable[[MessageInfo], int]
+) -> Callable[[MessageInfo], bool]:
+    start = (date.toordinal() - _EPOCH) * _DAY
+    match comparison:
+        case Comparison.BEFORE:
+            return lambda info: time(info) < start
+        case Comparison.ON:
+            return lambda info: start <= time(info) < start + _DAY
+        case Comparison.SINCE:
+            return lambda info: time(info) >= start
 
 
 def _sent_test(comparison: Comparison, date: datetime.date) -> Callable[[_Message], bool | None]:

@@ -92,6 +92,31 @@ class SentDate(Query):
 
 
 @dataclass(frozen=True)
+class SaveDate(Query):
+    """Compare the day (UTC) on which the message was put into the mailbox (RFC 8514 section 4.3).
+
+    Where that is not known, the day of arrival counts.
+    """
+
+    comparison: Comparison
+    date: datetime.date
+
+
+@dataclass(frozen=True)
+class HasSaveDate(Query):
+    """It is known when the message was put into the mailbox."""
+
+
+@dataclass(frozen=True)
+class HasObjectID(Query):
+    """The message has this EMAILID or THREADID (RFC 8474 section 6)."""
+
+    object_id: str
+    #: It is the THREADID that counts.
+    thread: bool = False
+
+
+@dataclass(frozen=True)
 class Larger(Query):
     """The message has more octets than this."""
 

@@ -97,22 +97,27 @@ _SHORTHAND = {
 _SIMPLE = frozenset(
     (b"ENVELOPE", b"FLAGS", b"INTERNALDATE", b"RFC822.SIZE", b"UID", b"BODYSTRUCTURE")
 )
+#: Items that a capability brings.
+_EXTENSIONS = {b"EMAILID": b"OBJECTID", b"THREADID": b"OBJECTID", b"SAVEDATE": b"SAVEDATE"}
 
 
 # Reading a request.
 
 
-def parse_attributes(arguments: Arguments) -> list[Attribute]:
-    """The items of a FETCH command, macros resolved, without repetitions."""
+def parse_attributes(arguments: Arguments, offers: Callable[[bytes], bool]) -> list[Attribute]:
+    """The items of a FETCH command, macros resolved, without repetitions.
+
+    :param offers: tells whether a capability is offered.
+    """
     if arguments.looking_at(b"("):
-        attributes = arguments.parenthesized(lambda: _attribute(arguments))
+        attributes = arguments.parenthesized(lambda: _attribute(arguments, offers))
     else:
         start = arguments.position
         macro = MACROS.get(_name(arguments))
         if macro is not None:
             return [Attribute(name) for name in macro]
         arguments.position = start
-        attributes = [_attribute(arguments)]
+        attributes = [_attribute(arguments, offers)]
     if len(attributes) > MAX_ITEMS:
         raise SyntaxFault(f"At most {MAX_ITEMS} items can be fetched at once")
     # What is asked for twice is answered once, and sets \\Seen if one of the two would. Names are
@@ -132,7 +137,7 @@ def _name(arguments: Arguments) -> bytes:
     return match.group().upper()
 
 
-def _attribute(arguments: Arguments) -> Attribute:
+def _attribute(arguments: Arguments, offers: Callable[[bytes], bool]) -> Attribute:
     name = _name(arguments)
     if name in (b"BODY", b"BODY.PEEK") and arguments.accept(b"["):
         section = _section(arguments)
@@ -142,6 +147,8 @@ def _attribute(arguments: Arguments) -> Attribute:
     if name in _SHORTHAND:
         section, sets_seen = _SHORTHAND[name]
         return Attribute(name, section, sets_seen)
+    if name in _EXTENSIONS and offers(_EXTENSIONS[name]):
+        return Attribute(name)
     raise SyntaxFault(f"{name.decode('ascii')} is not an item that can be fetched")
 
 
@@ -224,6 +231,23 @@ def _size(rows: Sequence[MessageInfo]) -> Iterable[int]:
     return map(itemgetter(3), rows)
 
 
+def _email_id(rows: Sequence[MessageInfo]) -> Iterable[bytes]:
+    return [(info.email_id or "").encode("ascii") for info in rows]
+
+
+def _thread_id(rows: Sequence[MessageInfo]) -> Iterable[bytes]:
+    # RFC 8474 section 5.2
+    return [b"(%b)" % info.thread_id.encode("ascii") if info.thread_id else b"NIL" for info in rows]
+
+
+def _save_date(rows: Sequence[MessageInfo]) -> Iterable[bytes]:
+    # RFC 8514 section 4.2
+    return [
+        b"NIL" if info.save_date is None else b'"%b"' % render_internal_date(info.save_date)
+        for info in rows
+    ]
+
+
 def _envelope(rows: Sequence[MessageSummary]) -> Iterable[bytes]:
     return map(itemgetter(1), rows)
 
@@ -242,6 +266,9 @@ _COLUMNS = {
     b"FLAGS": FLAGS_COLUMN,
     b"INTERNALDATE": Column(b'INTERNALDATE "%b"', _internal_date),
     b"RFC822.SIZE": Column(b"RFC822.SIZE %d", _size),
+    b"EMAILID": Column(b"EMAILID (%b)", _email_id),
+    b"THREADID": Column(b"THREADID %b", _thread_id),
+    b"SAVEDATE": Column(b"SAVEDATE %b", _save_date),
     b"ENVELOPE": Column(b"ENVELOPE %b", _envelope, summary=True),
     b"BODYSTRUCTURE": Column(b"BODYSTRUCTURE %b", _body_structure, summary=True, structure=True),
     b"BODY": Column(b"BODY %b", _body, summary=True, structure=True),

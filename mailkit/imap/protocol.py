@@ -26,7 +26,7 @@ from mailkit.errors import MailError, NoSuchMailbox
 from mailkit.imap import render
 from mailkit.imap.grammar import Command, CommandFault, SyntaxFault, parse_command
 from mailkit.imap.handlers.append import AppendInProgress, begin_append, end_append
-from mailkit.imap.handlers.registry import capability_list, switched_on
+from mailkit.imap.handlers.registry import capability_list, offered, switched_on
 from mailkit.imap.handlers.table import Facts, Verb
 from mailkit.imap.reader import (
     CommandOctets,
@@ -39,7 +39,7 @@ from mailkit.imap.reader import (
 from mailkit.imap.replies import response_code
 from mailkit.imap.session import MailboxGone, Selection
 from mailkit.imap.state import State
-from mailkit.interfaces import IMailAccount, IMailboxAdmin
+from mailkit.interfaces import IMailAccount, IMailboxAdmin, IObjectIdentifiers
 from mailkit.wire.buffer import LineTooLong
 
 _Waiting: TypeAlias = Coroutine[Any, Any, None] | None
@@ -377,13 +377,24 @@ class IMAPProtocol(CommandConnection):
 
     def capabilities(self) -> bytes:
         """What the server can do for this client now."""
+        return capability_list(self._facts(), self.factory.extensions)
+
+    def offers(self, name: bytes) -> bool:
+        """Whether this client is offered a capability now."""
+        return name in offered(self._facts(), self.factory.extensions)
+
+    def _facts(self) -> Facts:
         account = self.account
         if account is None:
-            takes_passwords = self.may_send_plaintext_passwords()
-            facts = Facts(False, self.can_start_tls, takes_passwords, False)
-        else:
-            facts = Facts(True, False, False, IMailboxAdmin.providedBy(account))
-        return capability_list(facts, self.factory.extensions)
+            return Facts(False, self.can_start_tls, self.may_send_plaintext_passwords())
+        return Facts(
+            True,
+            False,
+            False,
+            IMailboxAdmin.providedBy(account),
+            IObjectIdentifiers.providedBy(account),
+            self.factory.max_message_size,
+        )
 
     # State.
 

@@ -6,7 +6,9 @@ A query knows neither sequence numbers nor \\Recent: both are turned into UIDs h
 from __future__ import annotations
 
 import codecs
+import re
 from collections.abc import Callable, Mapping
+from typing import TypeAlias
 
 from mailkit import query
 from mailkit.errors import BadCharset
@@ -39,6 +41,9 @@ _FLAG_KEYS: Mapping[bytes, tuple[str, bool]] = {
     b"UNFLAGGED": (FLAGGED, False),
     b"UNSEEN": (SEEN, False),
 }
+# RFC 8474 section 7
+_OBJECT_ID = re.compile(rb"[A-Za-z0-9_-]{1,255}")
+
 _HEADER_KEYS: Mapping[bytes, str] = {
     b"BCC": "Bcc",
     b"CC": "Cc",
@@ -46,10 +51,14 @@ _HEADER_KEYS: Mapping[bytes, str] = {
     b"SUBJECT": "Subject",
     b"TO": "To",
 }
-_DATE_KEYS: Mapping[bytes, tuple[type[query.InternalDate | query.SentDate], Comparison]] = {
+_Dated: TypeAlias = query.InternalDate | query.SaveDate | query.SentDate
+_DATE_KEYS: Mapping[bytes, tuple[type[_Dated], Comparison]] = {
     b"BEFORE": (query.InternalDate, Comparison.BEFORE),
     b"ON": (query.InternalDate, Comparison.ON),
     b"SINCE": (query.InternalDate, Comparison.SINCE),
+    b"SAVEDBEFORE": (query.SaveDate, Comparison.BEFORE),
+    b"SAVEDON": (query.SaveDate, Comparison.ON),
+    b"SAVEDSINCE": (query.SaveDate, Comparison.SINCE),
     b"SENTBEFORE": (query.SentDate, Comparison.BEFORE),
     b"SENTON": (query.SentDate, Comparison.ON),
     b"SENTSINCE": (query.SentDate, Comparison.SINCE),
@@ -57,12 +66,12 @@ _DATE_KEYS: Mapping[bytes, tuple[type[query.InternalDate | query.SentDate], Comp
 
 
 def parse_search(
-    arguments: Arguments, state: SelectedState, now: float, extensions: frozenset[bytes]
+    arguments: Arguments, state: SelectedState, now: float, offers: Callable[[bytes], bool]
 ) -> Query:
     """``[CHARSET name] key key ...`` as one query.
 
     :param now: seconds since the epoch.
-    :param extensions: capabilities that are switched on.
+    :param offers: tells whether a capability is offered.
     :raises BadCharset: the charset is not known here, or the strings are not in it.
     """
     charset = "utf-8"
@@ -70,7 +79,7 @@ def parse_search(
         arguments.space()
         charset = find_charset(arguments.astring("A charset"))
         arguments.space()
-    parser = _Parser(arguments, state, charset, int(now), extensions)
+    parser = _Parser(arguments, state, charset, int(now), offers)
     keys = [parser.key(0)]
     while not arguments.at_end():
         arguments.space()
@@ -109,13 +118,13 @@ class _Parser:
         state: SelectedState,
         charset: str,
         now: int,
-        extensions: frozenset[bytes],
+        offers: Callable[[bytes], bool],
     ) -> None:
         self.arguments = arguments
         self.state = state
         self.charset = charset
         self.now = now
-        self.extensions = extensions
+        self.offers = offers
         self.keys = 0
 
     def key(self, depth: int) -> Query:
@@ -150,7 +159,7 @@ class _Parser:
 
     def _is_on(self, name: bytes) -> bool:
         extension = _EXTENSIONS.get(name)
-        return extension is None or extension in self.extensions
+        return extension is None or self.offers(extension)
 
     # What keys are made of.
 
@@ -193,6 +202,16 @@ class _Parser:
             return query.ArrivedSince(time)
         return query.Not(query.ArrivedSince(time + 1))
 
+    def has_save_date(self, name: bytes) -> Query:
+        return query.HasSaveDate()
+
+    def object_id(self, name: bytes) -> Query:
+        self.arguments.space()
+        octets = self.arguments.atom("An object identifier")
+        if not _OBJECT_ID.fullmatch(octets):
+            raise SyntaxFault("An object identifier has letters, digits, '_' and '-'")
+        return query.HasObjectID(octets.decode("ascii"), thread=name == b"THREADID")
+
     def field(self, name: bytes) -> Query:
         return query.HeaderContains(_HEADER_KEYS[name], self.string())
 
@@ -233,6 +252,9 @@ _KEYS: Mapping[bytes, Callable[[_Parser, bytes], Query]] = {
     b"LARGER": _Parser.size,
     b"SMALLER": _Parser.size,
     b"UID": _Parser.uid,
+    b"EMAILID": _Parser.object_id,
+    b"THREADID": _Parser.object_id,
+    b"SAVEDATESUPPORTED": _Parser.has_save_date,
     b"OLDER": _Parser.within,
     b"YOUNGER": _Parser.within,
     **dict.fromkeys(_DATE_KEYS, _Parser.date),
@@ -241,7 +263,16 @@ _KEYS: Mapping[bytes, Callable[[_Parser, bytes], Query]] = {
 
 
 #: Keys that a capability brings.
-_EXTENSIONS: Mapping[bytes, bytes] = {b"OLDER": b"WITHIN", b"YOUNGER": b"WITHIN"}
+_EXTENSIONS: Mapping[bytes, bytes] = {
+    b"OLDER": b"WITHIN",
+    b"YOUNGER": b"WITHIN",
+    b"EMAILID": b"OBJECTID",
+    b"THREADID": b"OBJECTID",
+    b"SAVEDATESUPPORTED": b"SAVEDATE",
+    b"SAVEDBEFORE": b"SAVEDATE",
+    b"SAVEDON": b"SAVEDATE",
+    b"SAVEDSINCE": b"SAVEDATE",
+}
 
 
 def uid_ranges(ranges: SequenceSet, state: SelectedState) -> tuple[tuple[int, int], ...]:

@@ -47,6 +47,7 @@ class Selection:
         "dirty",
         "keywords",
         "mailbox",
+        "mailbox_id",
         "state",
         "structure",
         "uid_validity",
@@ -63,6 +64,7 @@ class Selection:
         )
         self.state = SelectedState((), 0)
         self.uid_validity = 0
+        self.mailbox_id = ""
         #: Keywords that the client is told of when it opens the mailbox, besides the common ones.
         self.keywords: Sequence[str] = ()
         #: A message's structure that was needed last: clients fetch large parts piece by piece.
@@ -105,6 +107,7 @@ class Selection:
     def _take(self, info: MailboxInfo, uids: Sequence[int], first_recent: int) -> None:
         self.state = state = SelectedState(uids, info.highest_modseq)
         self.uid_validity = info.uid_validity
+        self.mailbox_id = info.mailbox_id
         if uids:
             state.add_recent(first_recent, uids[-1])
 

@@ -32,6 +32,7 @@ from mailkit.interfaces import (
     IMailAccount,
     IMailboxAdmin,
     IMailStore,
+    IObjectIdentifiers,
     IQuotaDirectory,
 )
 from mailkit.model import (
@@ -63,7 +64,7 @@ MAX_MAILBOXES = 10_000
 MAX_VALUES = 200_000
 
 
-@implementer(IMailAccount, IMailboxAdmin)
+@implementer(IMailAccount, IMailboxAdmin, IObjectIdentifiers)
 class MemoryAccount:
     """One account of a :class:`MemoryStore`."""
 

@@ -71,8 +71,8 @@ class LoginTests(SynchronousTestCase):
         self.assertEqual(
             response,
             b"OK [CAPABILITY IMAP4rev1 LITERAL+ ID ENABLE IDLE NAMESPACE CHILDREN SPECIAL-USE"
-            b" CREATE-SPECIAL-USE UIDPLUS UNSELECT MOVE ESEARCH SEARCHRES WITHIN PARTIAL]"
-            b" LOGIN completed",
+            b" CREATE-SPECIAL-USE UIDPLUS UNSELECT MOVE ESEARCH SEARCHRES WITHIN PARTIAL"
+            b" STATUS=SIZE APPENDLIMIT=104857600 OBJECTID SAVEDATE] LOGIN completed",
         )
 
     def test_login_with_quotes_and_literals(self) -> None:
@@ -349,7 +349,7 @@ class PipeliningTests(SynchronousTestCase):
             b"8 EXPUNGE\r\n9 LOGOUT\r\n10 NOOP\r\n"
         )
         expected = self.dialogue([data])
-        self.assertEqual(expected.count(b" OK "), 12, expected)
+        self.assertEqual(expected.count(b" OK "), 13, expected)
         for position in range(1, len(data)):
             self.assertEqual(self.dialogue([data[:position], data[position:]]), expected, position)
         self.assertEqual(self.dialogue([bytes((octet,)) for octet in data]), expected)

@@ -13,7 +13,7 @@ from mailkit.model import MessageInfo, MessageSummary
 
 def parse(octets: bytes) -> list[Attribute]:
     arguments = Arguments(octets)
-    attributes = parse_attributes(arguments)
+    attributes = parse_attributes(arguments, lambda name: True)
     arguments.end()
     return attributes
 

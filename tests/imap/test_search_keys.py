@@ -21,10 +21,10 @@ class KeyTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.state = SelectedState([3, 5, 9, 20], 0)
         self.state.add_recent(9, 20)
-        self.extensions = frozenset((b"WITHIN",))
+        self.offered = {b"WITHIN", b"OBJECTID", b"SAVEDATE"}
 
     def parse(self, octets: bytes) -> Query:
-        return parse_search(Arguments(octets), self.state, 1_000_000.7, self.extensions)
+        return parse_search(Arguments(octets), self.state, 1_000_000.7, self.offered.__contains__)
 
     def test_keys(self) -> None:
         for octets, expected in [

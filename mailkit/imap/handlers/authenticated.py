@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from mailkit.errors import MailError, PermissionDenied
@@ -12,9 +11,8 @@ from mailkit.imap.grammar import Arguments, Command, SyntaxFault
 from mailkit.imap.handlers.table import AUTHENTICATED, Capability, Facts, Verb, Waiting, after_login
 from mailkit.imap.listing import Listed, Listing, list_subscribed
 from mailkit.imap.session import Selection
-from mailkit.imap.state import SelectedState
-from mailkit.interfaces import IMailAccount, IMailbox, IMailboxAdmin
-from mailkit.model import NEW_ACCOUNT_MAILBOXES, SEPARATOR, MailboxInfo
+from mailkit.interfaces import IMailAccount, IMailboxAdmin
+from mailkit.model import NEW_ACCOUNT_MAILBOXES, SEPARATOR
 
 if TYPE_CHECKING:
     from mailkit.imap.protocol import IMAPProtocol
@@ -93,6 +91,10 @@ async def _open(connection: IMAPProtocol, command: Command, name: str, wants_wri
         b"* OK [UIDVALIDITY %d] UIDs are valid\r\n* OK [UIDNEXT %d] Next UID\r\n"
         % (selection.uid_validity, uid_next)
     )
+    if connection.offers(b"OBJECTID"):
+        # RFC 8474 section 4.2
+        mailbox_id = selection.mailbox_id.encode("ascii")
+        connection.write(b"* OK [MAILBOXID (%b)] Its lasting name\r\n" % mailbox_id)
     connection.select(selection)
     verb = command.verb.decode("ascii")
     connection.ok(f"{verb} completed", b"READ-WRITE" if selection.writable else b"READ-ONLY")
@@ -118,8 +120,12 @@ async def create(connection: IMAPProtocol, command: Command) -> None:
     if len(uses) > 1 or not SPECIAL_USES.issuperset(uses):
         connection.no(f"A mailbox can have one of {' '.join(sorted(SPECIAL_USES))}", b"USEATTR")
         return
-    await admin.create_mailbox(name=name, special_use=uses[0] if uses else None)
-    await connection.complete("CREATE completed")
+    info = await admin.create_mailbox(name=name, special_use=uses[0] if uses else None)
+    code = b""
+    if connection.offers(b"OBJECTID"):
+        # RFC 8474 section 4.1
+        code = b"MAILBOXID (%b)" % info.mailbox_id.encode("ascii")
+    await connection.complete("CREATE completed", code)
 
 
 def _read_uses(arguments: Arguments) -> list[str]:
@@ -291,66 +297,6 @@ def namespace(connection: IMAPProtocol, command: Command) -> Waiting:
     return None
 
 
-# Status.
-
-
-async def _count_recent(
-    mailbox: IMailbox, info: MailboxInfo, state: SelectedState | None = None
-) -> int:
-    """Messages that are \\Recent.
-
-    :param state: of the session that asks, if it has this mailbox selected: what came to it first
-        is \\Recent there and nowhere else.
-    """
-    first = info.first_recent_uid
-    if first >= info.uid_next and not (state is not None and state.recent):
-        return 0
-    uids = await mailbox.list_uids()
-    unclaimed = len(uids) - bisect_left(uids, first)
-    if state is None:
-        return unclaimed
-    claimed = (
-        bisect_left(uids, min(last + 1, first)) - bisect_left(uids, start)
-        for start, last in state.recent
-        if start < first
-    )
-    return unclaimed + sum(claimed)
-
-
-_STATUS_ITEMS: Mapping[bytes, Callable[[MailboxInfo], int]] = {
-    b"MESSAGES": lambda info: info.messages,
-    b"UIDNEXT": lambda info: info.uid_next,
-    b"UIDVALIDITY": lambda info: info.uid_validity,
-    b"UNSEEN": lambda info: info.unseen,
-}
-
-
-async def status(connection: IMAPProtocol, command: Command) -> None:
-    """RFC 3501 section 6.3.10"""
-    arguments = command.arguments
-    arguments.space()
-    name = arguments.mailbox()
-    arguments.space()
-    items = arguments.parenthesized(lambda: arguments.word("A status item"))
-    arguments.end()
-    for item in items:
-        if item not in _STATUS_ITEMS and item != b"RECENT":
-            raise SyntaxFault(f"{item.decode('ascii')} is not a status item")
-    mailbox = await _account(connection).open_mailbox(name=name)
-    info = await mailbox.get_info()
-    values = []
-    for item in dict.fromkeys(items):
-        if item == b"RECENT":
-            selection = connection.selection
-            here = selection if selection and selection.mailbox.name == name else None
-            value = await _count_recent(mailbox, info, here.state if here else None)
-        else:
-            value = _STATUS_ITEMS[item](info)
-        values.append(b"%b %d" % (item, value))
-    connection.write(b"* STATUS %b (%b)\r\n" % (render.mailbox(name), b" ".join(values)))
-    await connection.complete("STATUS completed")
-
-
 # Extensions.
 
 
@@ -400,7 +346,6 @@ VERBS: Mapping[bytes, Verb] = {
     b"UNSUBSCRIBE": Verb(AUTHENTICATED, unsubscribe),
     b"LIST": Verb(AUTHENTICATED, list_mailboxes),
     b"LSUB": Verb(AUTHENTICATED, list_subscriptions),
-    b"STATUS": Verb(AUTHENTICATED, status),
     b"NAMESPACE": Verb(AUTHENTICATED, namespace, extension=b"NAMESPACE"),
     b"ENABLE": Verb(AUTHENTICATED, enable, extension=b"ENABLE"),
     b"IDLE": Verb(AUTHENTICATED, idle, extension=b"IDLE"),

@@ -59,7 +59,7 @@ async def fetch(connection: IMAPProtocol, command: Command) -> None:
     assert selection is not None
     spans = resolve(connection, command)
     command.arguments.space()
-    attributes = parse_attributes(command.arguments)
+    attributes = parse_attributes(command.arguments, connection.offers)
     by_uid = command.verb.startswith(b"UID ")
     if not command.arguments.at_end():
         partial = _read_modifiers(connection, command.arguments, by_uid)

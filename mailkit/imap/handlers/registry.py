@@ -6,7 +6,15 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 from mailkit.imap.handlers import any as any_state
-from mailkit.imap.handlers import append, authenticated, fetch, not_authenticated, search, selected
+from mailkit.imap.handlers import (
+    append,
+    authenticated,
+    fetch,
+    not_authenticated,
+    search,
+    selected,
+    status,
+)
 from mailkit.imap.handlers.table import Capability, Facts, Verb
 
 #: Commands by name in capitals.
@@ -15,6 +23,7 @@ VERBS: Mapping[bytes, Verb] = {
     **not_authenticated.VERBS,
     **authenticated.VERBS,
     **append.VERBS,
+    **status.VERBS,
     **selected.VERBS,
     **fetch.VERBS,
     **search.VERBS,
@@ -27,6 +36,7 @@ CAPABILITIES: Sequence[Capability] = (
     *authenticated.CAPABILITIES,
     *selected.CAPABILITIES,
     *search.CAPABILITIES,
+    *status.CAPABILITIES,
 )
 
 #: What a server cannot be without: the base protocol, and what tells the client how to log in.
@@ -56,13 +66,24 @@ def switched_on(without: frozenset[str]) -> tuple[frozenset[bytes], Mapping[byte
 
 
 @lru_cache(maxsize=64)
+def offered(facts: Facts, extensions: frozenset[bytes]) -> frozenset[bytes]:
+    """Names of the capabilities that a client is offered."""
+    return frozenset(
+        capability.name
+        for capability in CAPABILITIES
+        if capability.name in extensions and capability.offered(facts)
+    )
+
+
+@lru_cache(maxsize=64)
 def capability_list(facts: Facts, extensions: frozenset[bytes]) -> bytes:
     """What CAPABILITY tells a client (RFC 3501 section 7.2.1).
 
     :param extensions: those that are switched on.
     """
+    names = offered(facts, extensions)
     return b" ".join(
-        capability.name
+        capability.name + capability.value(facts)
         for capability in CAPABILITIES
-        if capability.name in extensions and capability.offered(facts)
+        if capability.name in names
     )

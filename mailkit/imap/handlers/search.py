@@ -34,8 +34,8 @@ async def search(connection: IMAPProtocol, command: Command) -> None:
     arguments.space()
     results = _read_results(connection, arguments)
     try:
-        now, extensions = connection.clock.seconds(), connection.factory.extensions
-        query = parse_search(arguments, selection.state, now, extensions)
+        now = connection.clock.seconds()
+        query = parse_search(arguments, selection.state, now, connection.offers)
         arguments.end()
         uids = await find(connection, selection, query)
     except MailError:

@@ -46,7 +46,11 @@ class Facts(NamedTuple):
     #: Passwords may be sent over the connection as it is.
     takes_passwords: bool
     #: The account's mailboxes can be made and changed.
-    has_mailbox_admin: bool
+    has_mailbox_admin: bool = False
+    #: Its messages and mailboxes have names that last.
+    has_object_ids: bool = False
+    #: Octets of a message that APPEND takes.
+    max_message_size: int = 0
 
 
 def always(facts: Facts) -> bool:
@@ -59,6 +63,15 @@ def after_login(facts: Facts) -> bool:
     return facts.logged_in
 
 
+def has_object_ids(facts: Facts) -> bool:
+    """For what needs the names of RFC 8474."""
+    return facts.has_object_ids
+
+
+def _no_value(facts: Facts) -> bytes:
+    return b""
+
+
 class Capability(NamedTuple):
     """A word of the CAPABILITY response."""
 
@@ -66,3 +79,5 @@ class Capability(NamedTuple):
     offered: Callable[[Facts], bool] = always
     #: The capability without which this one is not there either.
     needs: bytes = b""
+    #: What stands behind the name.
+    value: Callable[[Facts], bytes] = _no_value

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from zope.interface import implementer
 
 from mailkit.errors import NoSuchAccount, NoSuchMailbox
-from mailkit.interfaces import IMailAccount, IMailboxAdmin, ISpooling
+from mailkit.interfaces import IMailAccount, IMailboxAdmin, IObjectIdentifiers, ISpooling
 from mailkit.model import MailboxInfo
 from mailkit.spool import Spool
 from mailkit.store.naming import canonical_name
@@ -22,7 +22,7 @@ def new_spool(core: Core) -> Spool:
     return Spool(core.spool_directory, core.settings.spool_memory, SPOOL_RESERVE, core.spool_memory)
 
 
-@implementer(IMailAccount, IMailboxAdmin, ISpooling)
+@implementer(IMailAccount, IMailboxAdmin, IObjectIdentifiers, ISpooling)
 class SQLiteAccount:
     """An account, known by its id, which is never given again."""
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import re
 import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -22,6 +23,7 @@ from mailkit.query import (
     ArrivedSince,
     Comparison,
     HasFlag,
+    HasObjectID,
     HeaderContains,
     InternalDate,
     Larger,
@@ -29,6 +31,7 @@ from mailkit.query import (
     Not,
     Or,
     Query,
+    SaveDate,
     Smaller,
     UIDs,
 )
@@ -66,6 +69,19 @@ class Condition(NamedTuple):
 
 
 _ANYTHING = Condition("1", (), False)
+# As rows.to_infos writes them; fits into SQLite's integers.
+_EMAIL_ID = re.compile(r"M(?:0|[1-9a-f][0-9a-f]{0,14})")
+
+
+def _on_day(column: str, comparison: Comparison, date: datetime.date) -> Condition:
+    start = (date.toordinal() - _EPOCH) * _DAY
+    match comparison:
+        case Comparison.BEFORE:
+            return Condition(f"{column} < ?", (start,))
+        case Comparison.ON:
+            return Condition(f"{column} BETWEEN ? AND ?", (start, start + _DAY - 1))
+        case Comparison.SINCE:
+            return Condition(f"{column} >= ?", (start,))
 
 
 class _Compiler:
@@ -108,15 +124,11 @@ class _Compiler:
             case HasFlag(flag=flag):
                 return self._flag(flag)
             case InternalDate(comparison=comparison, date=date):
-                start = (date.toordinal() - _EPOCH) * _DAY
-                match comparison:
-                    case Comparison.BEFORE:
-                        return Condition("internal_date < ?", (start,))
-                    case Comparison.ON:
-                        values = (start, start + _DAY - 1)
-                        return Condition("internal_date BETWEEN ? AND ?", values)
-                    case Comparison.SINCE:
-                        return Condition("internal_date >= ?", (start,))
+                return _on_day("internal_date", comparison, date)
+            case SaveDate(comparison=comparison, date=date):
+                return _on_day("save_date", comparison, date)
+            case HasObjectID(object_id=object_id, thread=False) if _EMAIL_ID.fullmatch(object_id):
+                return Condition("body_id = ?", (int(object_id[1:], 16),))
             case ArrivedSince(time=time):
                 return Condition("internal_date >= ?", (max(min(time, 2**62), -(2**62)),))
             case Larger(octets=octets):

@@ -1,0 +1,128 @@
+"""STATUS (RFC 3501 section 6.3.10; RFC 7889, 8438, 8474)."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from mailkit.imap import render
+from mailkit.imap.grammar import Arguments, Command, SyntaxFault
+from mailkit.imap.handlers.table import (
+    AUTHENTICATED,
+    Capability,
+    Facts,
+    Verb,
+    after_login,
+    has_object_ids,
+)
+from mailkit.imap.state import SelectedState
+from mailkit.interfaces import IMailbox
+from mailkit.model import MailboxInfo
+
+if TYPE_CHECKING:
+    from mailkit.imap.protocol import IMAPProtocol
+
+
+class Item(NamedTuple):
+    """A status item that a mailbox's counters answer."""
+
+    value: Callable[[IMAPProtocol, MailboxInfo], bytes]
+    #: The capability that brings it.
+    extension: bytes = b""
+
+
+def _limit(connection: IMAPProtocol, _: MailboxInfo) -> bytes:
+    return b"%d" % connection.factory.max_message_size
+
+
+ITEMS: Mapping[bytes, Item] = {
+    b"MESSAGES": Item(lambda _, info: b"%d" % info.messages),
+    b"UIDNEXT": Item(lambda _, info: b"%d" % info.uid_next),
+    b"UIDVALIDITY": Item(lambda _, info: b"%d" % info.uid_validity),
+    b"UNSEEN": Item(lambda _, info: b"%d" % info.unseen),
+    b"SIZE": Item(lambda _, info: b"%d" % info.size, b"STATUS=SIZE"),
+    b"MAILBOXID": Item(lambda _, info: b"(%b)" % info.mailbox_id.encode("ascii"), b"OBJECTID"),
+    b"APPENDLIMIT": Item(_limit, b"APPENDLIMIT"),
+}
+
+
+async def status(connection: IMAPProtocol, command: Command) -> None:
+    """RFC 3501 section 6.3.10"""
+    arguments = command.arguments
+    arguments.space()
+    name = arguments.mailbox()
+    arguments.space()
+    items = read_items(connection, arguments)
+    arguments.end()
+    account = connection.account
+    assert account is not None
+    mailbox = await account.open_mailbox(name=name)
+    await send_status(connection, mailbox, await mailbox.get_info(), items)
+    await connection.complete("STATUS completed")
+
+
+def read_items(connection: IMAPProtocol, arguments: Arguments) -> Sequence[bytes]:
+    """``(MESSAGES UNSEEN)``, each item once."""
+    items = arguments.parenthesized(lambda: arguments.word("A status item"))
+    for name in items:
+        item = ITEMS.get(name)
+        known = item is not None and (not item.extension or connection.offers(item.extension))
+        if not known and name != b"RECENT":
+            raise SyntaxFault(f"{name.decode('ascii')} is not a status item")
+    return list(dict.fromkeys(items))
+
+
+async def send_status(
+    connection: IMAPProtocol, mailbox: IMailbox, info: MailboxInfo, items: Sequence[bytes]
+) -> None:
+    """One STATUS response."""
+    values = []
+    for item in items:
+        if item == b"RECENT":
+            selection = connection.selection
+            here = selection if selection and selection.mailbox.name == info.name else None
+            recent = await _count_recent(mailbox, info, here.state if here else None)
+            values.append(b"RECENT %d" % recent)
+        else:
+            values.append(b"%b %b" % (item, ITEMS[item].value(connection, info)))
+    line = b"* STATUS %b (%b)\r\n" % (render.mailbox(info.name), b" ".join(values))
+    await connection.send(line)
+
+
+async def _count_recent(
+    mailbox: IMailbox, info: MailboxInfo, state: SelectedState | None = None
+) -> int:
+    """Messages that are \\Recent.
+
+    :param state: of the session that asks, if it has this mailbox selected: what came to it first
+        is \\Recent there and nowhere else.
+    """
+    first = info.first_recent_uid
+    if first >= info.uid_next and not (state is not None and state.recent):
+        return 0
+    uids = await mailbox.list_uids()
+    unclaimed = len(uids) - bisect_left(uids, first)
+    if state is None:
+        return unclaimed
+    claimed = (
+        bisect_left(uids, min(last + 1, first)) - bisect_left(uids, start)
+        for start, last in state.recent
+        if start < first
+    )
+    return unclaimed + sum(claimed)
+
+
+def _append_limit(facts: Facts) -> bytes:
+    # RFC 7889 section 2: one limit for all mailboxes.
+    return b"=%d" % facts.max_message_size
+
+
+VERBS: Mapping[bytes, Verb] = {b"STATUS": Verb(AUTHENTICATED, status)}
+
+CAPABILITIES: Sequence[Capability] = (
+    Capability(b"STATUS=SIZE", after_login),
+    Capability(b"APPENDLIMIT", after_login, value=_append_limit),
+    Capability(b"OBJECTID", has_object_ids),
+    Capability(b"SAVEDATE", after_login),
+)
