@@ -197,6 +197,22 @@ class MessageRefused(MailError):
     default_text = "The message is not acceptable"
 
 
+class RefusedElsewhere(MailError):
+    """Another server has refused the message; its reply is passed on.
+
+    :param code: its reply code, 400 to 599.
+    :param enhanced: its enhanced status code (RFC 3463), or one that fits; empty for none.
+    """
+
+    default_text = "The server for this mailbox refused the message"
+
+    def __init__(self, text: str = "", code: int = 554, enhanced: str = "") -> None:
+        super().__init__(text)
+        self.code = code
+        self.enhanced = enhanced
+        self.temporary = code < 500
+
+
 class LimitExceeded(MailError):
     """A named limit was reached (number of mailboxes, of keywords, of recipients, ...)."""
 

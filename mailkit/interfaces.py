@@ -273,6 +273,13 @@ class IMessageDelivery(Interface):
         """
 
 
+class IClosableDelivery(Interface):
+    """A delivery that holds connections or the like."""
+
+    def close() -> Awaitable[None]:
+        """Release them. No message may follow."""
+
+
 class IDeliveryAbilities(Interface):
     """A delivery that can promise more than to deliver or refuse at once.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 from mailkit import errors
@@ -42,6 +43,7 @@ CODES: Mapping[type[MailError], tuple[int, str]] = {
     errors.SenderRefused: (550, "5.7.1"),
     errors.OverQuota: (552, "5.2.2"),
     errors.MailLoop: (554, "5.4.6"),
+    errors.RefusedElsewhere: (554, "5.0.0"),
     errors.MessageTooLarge: (552, "5.3.4"),
     errors.MessageRefused: (554, "5.6.0"),
     # RFC 5321 section 4.5.3.1.10: 452, so that the sender tries the rest again.
@@ -74,8 +76,14 @@ def too_large(limit: int) -> Reply:
     return Reply(552, "5.3.4", f"The message is larger than {limit} octets")
 
 
+# RFC 3463 section 2.
+_ENHANCED = re.compile(r"[45]\.\d{1,3}\.\d{1,3}", re.ASCII)
+
+
 def for_error(error: MailError) -> Reply:
     """The reply that tells a client of an error."""
+    if isinstance(error, errors.RefusedElsewhere):
+        return _passed_on(error)
     for base in type(error).__mro__:
         codes = CODES.get(base)
         if codes is not None:
@@ -84,6 +92,16 @@ def for_error(error: MailError) -> Reply:
                 code, enhanced = 451, "4.3.0"
             return Reply(code, enhanced, error.text)
     return INTERNAL_ERROR
+
+
+def _passed_on(error: errors.RefusedElsewhere) -> Reply:
+    """The reply of another server. What it says of its own session means nothing in ours."""
+    code = error.code if error.code // 10 in (45, 55) else 451 if error.temporary else 554
+    first = str(code)[0]
+    enhanced = error.enhanced if _ENHANCED.fullmatch(error.enhanced) else ""
+    if not enhanced.startswith(first):
+        enhanced = f"{first}.0.0"
+    return Reply(code, enhanced, error.text)
 
 
 def for_outcome(outcome: Outcome, transaction_id: str) -> Reply:

@@ -43,6 +43,24 @@ class ErrorReplyTests(SynchronousTestCase):
         self.assertEqual(replies.for_error(Late())[:2], (451, "4.3.0"))
         self.assertEqual(replies.for_error(Never())[:2], (554, "5.0.0"))
 
+    def test_replies_of_other_servers(self) -> None:
+        for (code, enhanced), expected in {
+            (550, "5.1.1"): (550, "5.1.1"),
+            (452, "4.2.2"): (452, "4.2.2"),
+            (550, ""): (550, "5.0.0"),
+            (451, "5.1.1"): (451, "4.0.0"),
+            (550, "5.1.1\r\n250 OK"): (550, "5.0.0"),
+            # What concerns their session, and not ours.
+            (421, "4.3.2"): (451, "4.3.2"),
+            (503, "5.5.1"): (554, "5.5.1"),
+            (530, "5.7.0"): (554, "5.7.0"),
+        }.items():
+            error = errors.RefusedElsewhere("no\r\n250 yes", code, enhanced)
+            self.assertEqual(error.temporary, code < 500)
+            reply = replies.for_error(error)
+            self.assertEqual(reply[:2], expected)
+            self.assertNotIn(b"\r\n250 yes", reply.render())
+
 
 class OutcomeTests(SynchronousTestCase):
     def after(self, **outcomes: MailError | None) -> replies.Reply:
