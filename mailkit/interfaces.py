@@ -436,6 +436,13 @@ class ILoginDirectory(IDirectory):
         """What ``find_account`` finds, and its password hash; None when it finds nothing."""
 
 
+class IAccountHistory(Interface):
+    """A directory that knows how long accounts have been somebody's (RFC 7293)."""
+
+    def get_creation_time(account: str) -> Awaitable[int | None]:
+        """Seconds since the epoch: the account is not older; None without such an account."""
+
+
 class IDirectoryAdmin(Interface):
     """A directory that can be changed."""
 

@@ -16,7 +16,7 @@ from mailkit.auth.passwords import PasswordHasher
 from mailkit.auth.realm import Deliveries, MailRealm
 from mailkit.coroutines import run
 from mailkit.interfaces import IDirectory, IDirectoryAdmin, IMailStore
-from mailkit.model import ConnectionInfo
+from mailkit.model import Ability, ConnectionInfo
 
 
 class LocatedPassword(UsernamePassword):
@@ -69,6 +69,7 @@ def make_portal(
     deliveries: Deliveries | None = None,
     create_accounts: bool | None = None,
     hasher: PasswordHasher | None = None,
+    abilities: frozenset[Ability] = frozenset(),
 ) -> Portal:
     """A portal where users log in to their accounts, and anybody delivers mail.
 
@@ -78,6 +79,7 @@ def make_portal(
     :param create_accounts: make an account for a user whom ``checkers`` know and the directory
         does not; None for: when checkers are given and the directory can be changed.
     :param hasher: verifies the directory's passwords.
+    :param abilities: what the deliveries can promise, for clients that have not logged in.
     :raises ValueError: there is neither a checker nor a directory.
     """
     if directory is None and IDirectory.providedBy(store):
@@ -89,7 +91,7 @@ def make_portal(
         external.append(DirectoryChecker(directory, hasher))
     if create_accounts is None:
         create_accounts = bool(checkers) and IDirectoryAdmin.providedBy(directory)
-    realm = MailRealm(store, directory, deliveries, create_accounts)
+    realm = MailRealm(store, directory, deliveries, create_accounts, abilities)
     portal = MailPortal(realm)
     if deliveries is not None:
         portal.registerChecker(AllowAnonymousAccess())

@@ -13,13 +13,14 @@ from zope.interface import Interface, implementer
 from mailkit.coroutines import run
 from mailkit.errors import AccountExists, AuthorizationFailed, NoSuchAccount
 from mailkit.interfaces import (
+    IDeliveryAbilities,
     IDirectory,
     IDirectoryAdmin,
     IMailAccount,
     IMailStore,
     IMessageDelivery,
 )
-from mailkit.model import ConnectionInfo
+from mailkit.model import Ability, ConnectionInfo
 
 #: Makes the delivery for an account, or for an anonymous client (None), on a connection.
 Deliveries = Callable[[str | None, ConnectionInfo], IMessageDelivery]
@@ -27,7 +28,7 @@ Deliveries = Callable[[str | None, ConnectionInfo], IMessageDelivery]
 _Avatar = tuple[type[Interface], Any, Callable[[], None]]
 
 
-@implementer(IRealm)
+@implementer(IRealm, IDeliveryAbilities)
 class MailRealm:
     """Gives an authenticated user the account of that name, and anybody a delivery.
 
@@ -37,6 +38,7 @@ class MailRealm:
     :param deliveries: makes deliveries; None where no mail is taken.
     :param create_accounts: an authenticated user without an account gets one. For checkers that
         know users the directory does not; needs an ``IDirectoryAdmin``.
+    :param abilities: what the deliveries can promise, for clients that have not logged in.
     """
 
     log = Logger()
@@ -47,9 +49,11 @@ class MailRealm:
         directory: IDirectory | None = None,
         deliveries: Deliveries | None = None,
         create_accounts: bool = False,
+        abilities: frozenset[Ability] = frozenset(),
     ) -> None:
         if create_accounts and not IDirectoryAdmin.providedBy(directory):
             raise ValueError("create_accounts needs a directory that can be changed")
+        self.abilities = abilities
         self._store = store
         self.directory = directory
         self._deliveries = deliveries

@@ -10,8 +10,8 @@ from twisted.cred.portal import IRealm, Portal
 from zope.interface import Interface, implementer
 
 from mailkit.errors import NoSuchRecipient, RelayDenied
-from mailkit.interfaces import IMessageDelivery
-from mailkit.model import Envelope, Outcome, Path, Recipient
+from mailkit.interfaces import IDeliveryAbilities, IMessageDelivery
+from mailkit.model import Ability, Envelope, Outcome, Path, Recipient
 from mailkit.spool import Spool
 
 #: Gets a message; the spool is readable until the result is there. Raises a ``MailError`` to
@@ -19,7 +19,7 @@ from mailkit.spool import Spool
 Handler = Callable[[Envelope, Spool], Awaitable[Sequence[Outcome] | None]]
 
 
-@implementer(IMessageDelivery)
+@implementer(IMessageDelivery, IDeliveryAbilities)
 class CallableDelivery:
     """Calls a function for each message to some domains.
 
@@ -29,6 +29,7 @@ class CallableDelivery:
     :param domains: the domains that get mail here. All others are refused, so that nobody's server
         becomes an open relay.
     :param accepts: whether an address in these domains exists; None for all of them.
+    :param abilities: what ``handler`` keeps of what senders ask for; it finds that in the envelope.
     :raises ValueError: there are no domains.
     """
 
@@ -37,12 +38,14 @@ class CallableDelivery:
         handler: Handler,
         domains: Iterable[str],
         accepts: Callable[[Path], bool] | None = None,
+        abilities: Iterable[Ability] = (Ability.BINARYMIME,),
     ) -> None:
         if isinstance(domains, str):
             raise ValueError("domains is a list of names, not one name")
         self.domains = frozenset(domain.lower() for domain in domains)
         if not self.domains or any(not domain or "*" in domain for domain in self.domains):
             raise ValueError("name the domains that get mail here, without wildcards")
+        self.abilities = frozenset(abilities)
         self._handler = handler
         self._accepts = accepts
 
@@ -66,10 +69,14 @@ class CallableDelivery:
         return outcomes
 
 
-@implementer(IRealm)
+@implementer(IRealm, IDeliveryAbilities)
 class _OneDelivery:
     def __init__(self, delivery: IMessageDelivery) -> None:
         self._delivery = delivery
+        abilities: frozenset[Ability] = frozenset()
+        if IDeliveryAbilities.providedBy(delivery):
+            abilities = delivery.abilities
+        self.abilities = abilities
 
     def requestAvatar(self, avatar_id: Any, mind: Any, *interfaces: type[Interface]) -> Any:
         if IMessageDelivery not in interfaces:

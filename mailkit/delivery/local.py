@@ -8,6 +8,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from mailkit.delivery.fields import delivered_to, return_path
+from mailkit.delivery.owners import AddressOwners
 from mailkit.errors import MailError, NoSuchRecipient, OverQuota, RelayDenied, SenderRefused
 from mailkit.interfaces import (
     IDirectory,
@@ -38,7 +39,7 @@ _REMOTE_ALIAS = "Mail for this address goes to another domain, which this server
 
 
 @implementer(IMessageDelivery, ISpooling, ISenderPolicy)
-class LocalMessageDelivery:
+class LocalMessageDelivery(AddressOwners):
     """Delivers to the accounts of one store and to nobody else.
 
     :param store: keeps the messages.
@@ -89,6 +90,8 @@ class LocalMessageDelivery:
 
     async def check_recipient(self, envelope: Envelope, recipient: Recipient) -> None:
         resolution = await self.resolve(recipient.path)
+        if recipient.rrvs is not None:
+            await self.check_owner(recipient, resolution)
         await self._check_quotas(resolution, envelope)
         self._remember(envelope, recipient, resolution)
 

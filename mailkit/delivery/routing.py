@@ -8,7 +8,7 @@ does not know, goes to that route as it is: there the delivery itself knows who 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
@@ -26,8 +26,8 @@ from mailkit.errors import (
     StoreFull,
     TemporaryFailure,
 )
-from mailkit.interfaces import IDirectory, IMailStore, IMessageDelivery
-from mailkit.model import Envelope, LocalResult, Outcome, Path, Recipient, Resolution
+from mailkit.interfaces import IDeliveryAbilities, IDirectory, IMailStore, IMessageDelivery
+from mailkit.model import Ability, Envelope, LocalResult, Outcome, Path, Recipient, Resolution
 from mailkit.spool import Spool
 from mailkit.wire.domains import canonical_domain
 
@@ -49,6 +49,11 @@ class Routes:
     def __post_init__(self) -> None:
         known = {canonical_domain(name): delivery for name, delivery in self.domains.items()}
         object.__setattr__(self, "domains", known)
+
+    def __iter__(self) -> Iterator[IMessageDelivery]:
+        yield from self.domains.values()
+        if self.default is not None:
+            yield self.default
 
     def find(self, domain: str) -> IMessageDelivery | None:
         """The delivery of a domain that has one of its own."""
@@ -95,6 +100,20 @@ class RoutingDelivery(LocalMessageDelivery):
     ) -> None:
         super().__init__(store, directory, account, **settings)
         self._routes = routes
+
+    @property
+    @override
+    def abilities(self) -> frozenset[Ability]:
+        """What the store's delivery and those of all routes can promise."""
+        abilities = super().abilities
+        for route in self._routes:
+            # The directory alone answers who has an address.
+            others = {Ability.QUERIES}
+            promising: Any = route
+            if IDeliveryAbilities.providedBy(promising):
+                others |= promising.abilities
+            abilities &= others
+        return abilities
 
     @override
     async def resolve(self, path: Path) -> Resolution:

@@ -25,6 +25,7 @@ from mailkit.errors import (
 )
 from mailkit.expiring import ExpiringMap
 from mailkit.interfaces import (
+    IAccountHistory,
     IDelegateAdmin,
     IDirectory,
     IDirectoryAdmin,
@@ -73,6 +74,7 @@ class MemoryAccount:
         self.password_hash = password_hash
         #: Octets and messages that it may have; 0 for no limit, None for that of all accounts.
         self.limits: tuple[int | None, int | None] = None, None
+        self.created = store.now()
         self._store = store
         self._mailboxes: dict[str, MemoryMailbox] = {}
         self._subscriptions: set[str] = set()
@@ -225,7 +227,13 @@ class MemoryAccount:
 
 
 @implementer(
-    IMailStore, IDirectory, IDirectoryAdmin, IQuotaDirectory, IDelegateAdmin, IKeyValueStore
+    IMailStore,
+    IDirectory,
+    IDirectoryAdmin,
+    IQuotaDirectory,
+    IDelegateAdmin,
+    IAccountHistory,
+    IKeyValueStore,
 )
 class MemoryStore:
     """Accounts, their mail and the directory, all in memory.
@@ -295,6 +303,10 @@ class MemoryStore:
 
     async def find_account(self, login: str) -> str | None:
         return await addresses.find_account(self, login)
+
+    async def get_creation_time(self, account: str) -> int | None:
+        found = self._accounts.get(account)
+        return None if found is None else found.created
 
     async def get_password_hash(self, account: str) -> str | None:
         found = self._accounts.get(account)

@@ -39,6 +39,7 @@ from mailkit.auth.passwords import PasswordHasher
 from mailkit.auth.portal import make_portal
 from mailkit.connection import CommandConnection, CommandFactory
 from mailkit.delivery.local import LocalMessageDelivery
+from mailkit.delivery.owners import local_abilities
 from mailkit.errors import MailError
 from mailkit.interfaces import IDirectory, IMailStore
 from mailkit.model import ConnectionInfo
@@ -285,6 +286,7 @@ class MailService(MultiService):
                 checkers,
                 deliveries=self._make_delivery if takes_mail else None,
                 hasher=self._hasher,
+                abilities=local_abilities(self.store) if takes_mail else frozenset(),
             )
         except ValueError as error:
             raise StartError("store", self._store_name, f"{error} (auth)") from error

@@ -15,6 +15,7 @@ from mailkit.errors import (
     RelayDenied,
 )
 from mailkit.interfaces import (
+    IAccountHistory,
     ICopyingMailbox,
     IDelegateAdmin,
     IDirectory,
@@ -288,6 +289,17 @@ class _AccountTests(_DirectoryBase):
         directory = await self.open_directory({ANN: None, "cy@example.net": None})
         self.assertIsNone(await directory.find_account(login="ann"))
         self.assertEqual(await directory.find_account(login=ANN), ANN)
+
+    async def test_age_of_accounts(self) -> None:
+        directory = await self.open_directory()
+        history = self.need(IAccountHistory, directory)
+        created = await history.get_creation_time(account=ANN)
+        self.assertIsInstance(created, int)
+        if IDirectoryAdmin.providedBy(directory):
+            await directory.add_account(name="new@example.org")
+            newer = await history.get_creation_time(account="new@example.org")
+            self.assertGreaterEqual(newer, created)
+        self.assertIsNone(await history.get_creation_time(account="eve@example.org"))
 
     async def test_password_hashes(self) -> None:
         directory = await self.open_directory()

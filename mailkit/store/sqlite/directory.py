@@ -22,8 +22,14 @@ from mailkit.errors import (
     PermissionDenied,
     StoreUnavailable,
 )
-from mailkit.interfaces import IDelegateAdmin, IDirectoryAdmin, ILoginDirectory, IQuotaDirectory
-from mailkit.model import NEW_ACCOUNT_MAILBOXES, Login, Path, Quota, Resolution
+from mailkit.interfaces import (
+    IAccountHistory,
+    IDelegateAdmin,
+    IDirectoryAdmin,
+    ILoginDirectory,
+    IQuotaDirectory,
+)
+from mailkit.model import INBOX, NEW_ACCOUNT_MAILBOXES, Login, Path, Quota, Resolution
 from mailkit.store import addresses
 from mailkit.store.sqlite.journal import Note
 from mailkit.store.sqlite.logins import tell_change
@@ -327,6 +333,19 @@ class DirectoryBase:
     async def get_password_hash(self, account: str) -> str | None:
         return self._book.one("SELECT password_hash FROM account WHERE name = ?", account)
 
+    async def get_creation_time(self, account: str) -> int | None:
+        # The mailbox that each account gets when it is made, and cannot lose.
+        row = (
+            self.connection()
+            .execute(
+                "SELECT uid_validity FROM mailbox JOIN account ON account.id = account_id"
+                " WHERE account.name = ? AND mailbox.name = ?",
+                (account, INBOX),
+            )
+            .fetchone()
+        )
+        return None if row is None else int(row[0])
+
     async def list_domains(self) -> Sequence[str]:
         return await self._book.list_domains()
 
@@ -381,7 +400,7 @@ class DirectoryBase:
         await self.apply(partial(remove_delegate, account, address))
 
 
-@implementer(ILoginDirectory, IDirectoryAdmin, IQuotaDirectory, IDelegateAdmin)
+@implementer(ILoginDirectory, IDirectoryAdmin, IQuotaDirectory, IDelegateAdmin, IAccountHistory)
 class SQLiteDirectory(DirectoryBase):
     """The directory of a store for an administrator's command, beside a server or without one.
 

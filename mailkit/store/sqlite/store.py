@@ -30,6 +30,7 @@ from zope.interface import implementer
 from mailkit._typing import override
 from mailkit.errors import MailError, StoreUnavailable
 from mailkit.interfaces import (
+    IAccountHistory,
     IDelegateAdmin,
     IDirectoryAdmin,
     IKeyValueStore,
@@ -57,6 +58,7 @@ from mailkit.store.sqlite.settings import StoreSettings
     IDirectoryAdmin,
     IQuotaDirectory,
     IDelegateAdmin,
+    IAccountHistory,
     IKeyValueStore,
 )
 class SQLiteStore(DirectoryBase):
