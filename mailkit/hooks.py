@@ -176,7 +176,7 @@ class AddHeader:
     """Add a header field.
 
     :param name: the field's name.
-    :param value: what stands behind ``name: ``; may be folded with CRLF and a blank.
+    :param value: what stands behind the colon and a blank; may be folded with CRLF and a blank.
     :param position: the index of the field that it goes before; None for the end of the header.
     :raises ValueError: that is no header field.
     """
@@ -193,7 +193,7 @@ class AddHeader:
 class ChangeHeader:
     """Change or remove a header field; without such a field, add it.
 
-    :param value: what stands behind ``name: ``; None to remove the field.
+    :param value: what stands behind the colon and a blank; None to remove the field.
     :param occurrence: which of the fields of that name, from 1; None for each of them.
     :raises ValueError: that is no header field.
     """

@@ -17,8 +17,9 @@ from typing import BinaryIO
 
 from zope.interface import Attribute, Interface
 
+import mailkit.hooks
 from mailkit.dns.records import Answer, RecordType
-from mailkit.hooks import HeaderField, MailSession, Result
+from mailkit.hooks import MailSession, Result
 from mailkit.model import (
     Ability,
     AppendMessage,
@@ -366,7 +367,12 @@ class IMailHook(Interface):
     def rcpt(session: MailSession, envelope: Envelope, recipient: Recipient) -> Result:
         """RCPT, after the delivery's ``check_recipient``; it is not in the envelope yet."""
 
-    def header(session: MailSession, envelope: Envelope, fields: Sequence[HeaderField]) -> Result:
+    def header(
+        session: MailSession,
+        envelope: Envelope,
+        # Whole, for the documentation knows others of the name.
+        fields: Sequence[mailkit.hooks.HeaderField],
+    ) -> Result:
         """The header is complete, the body perhaps still on its way."""
 
     def message(session: MailSession, envelope: Envelope, message: Spool) -> Result:

@@ -97,7 +97,8 @@ class ContentReader:
                     self._take(content)
                 if self.finished and self.refusal is None:
                     self.end()
-                    self._end_header()
+                    if self._watch is not None:
+                        self._end_header(self._watch)
             except OSError as error:
                 self.log.error("cannot spool a message: {error}", error=error)
                 self.refuse(replies.NO_SPACE)
@@ -155,10 +156,10 @@ class ContentReader:
             elif watch.complete:
                 self._tell_of_header()
 
-    def _end_header(self) -> None:
+    def _end_header(self, watch: HeaderWatch) -> None:
         """A message without a body may lack the empty line."""
-        if self._watch is not None and not self._watch.complete and self.refusal is None:
-            self._watch.complete = True
+        if not watch.complete and self.refusal is None:
+            watch.complete = True
             self._tell_of_header()
 
     def _tell_of_header(self) -> None:

@@ -8,7 +8,7 @@ from mailkit.hooks import HeaderField
 
 # As mailkit.mime.headers has it: only an empty line ends a header.
 _EMPTY_LINE = re.compile(rb"\n\r?\n")
-_FIELD_END = re.compile(rb"\r?\n(?![ \t])")
+_FIELD_END = re.compile(r"\r?\n(?![ \t])")
 
 
 class HeaderWatch:
@@ -39,10 +39,11 @@ class HeaderWatch:
 def split_fields(header: bytes) -> list[HeaderField]:
     """The fields of a header; a line without a colon is a field without a name."""
     fields = []
-    for raw in _FIELD_END.split(header):
-        if not raw:
-            continue
-        name, colon, value = raw.decode("utf-8", "surrogateescape").partition(":")
-        # RFC 5322 section 4.5.8: white space may stand before the colon.
-        fields.append(HeaderField(name.rstrip(" \t"), value) if colon else HeaderField("", name))
+    for raw in _FIELD_END.split(header.decode("utf-8", "surrogateescape")):
+        name, colon, value = raw.partition(":")
+        if colon:
+            # RFC 5322 section 4.5.8: white space may stand before the colon.
+            fields.append(HeaderField(name.rstrip(" \t"), value))
+        elif raw:
+            fields.append(HeaderField("", raw))
     return fields

@@ -153,7 +153,8 @@ class ConnectionHooks(HookRunner):
                 await content.header_step
             if content.refusal is not None:
                 raise Refused(*content.refusal, close=content.close_after)
-            await self._connection.check_content(envelope, content)
+            if (checking := self._connection.check_content(envelope, content)) is not None:
+                await checking
             await self.ask(Step.MESSAGE, envelope, message=content.spool)
             if self.discard is None:
                 await self._edit(delivery, envelope, content)

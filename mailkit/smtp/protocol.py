@@ -361,7 +361,8 @@ class SMTPFactory(CommandFactory):
 
         :raises ValueError: one of them is no hook.
         """
-        self.hook_set = HookSet(hooks, self._hook_settings, self.clock) if hooks else None
+        hook_set = HookSet(hooks, self._hook_settings, self.clock)
+        self.hook_set = hook_set if hook_set.steps else None
 
     def new_transaction_id(self) -> str:
         """A name that no other transaction has."""

@@ -109,11 +109,14 @@ class ReceivingConnection(CommandConnection):
             normalise=factory.bare_line_ends == "normalise",
         )
 
-    async def check_content(self, envelope: Envelope, content: ContentReader) -> None:
-        """Judge a complete message before it is delivered.
+    def check_content(
+        self, envelope: Envelope, content: ContentReader
+    ) -> Coroutine[Any, Any, None] | None:
+        """Judge a complete message before hooks do: at once, or by a coroutine.
 
         :raises MailError: it is refused.
         """
+        return None
 
     def reply_to_content(self, envelope: Envelope, outcomes: Sequence[Outcome]) -> list[Reply]:
         """The replies that tell what became of a complete message."""
@@ -206,8 +209,8 @@ class ReceivingConnection(CommandConnection):
         try:
             if hooks is not None:
                 await hooks.judge(delivery, envelope, content)
-            else:
-                await self.check_content(envelope, content)
+            elif (checking := self.check_content(envelope, content)) is not None:
+                await checking
         except BaseException as error:
             content.close()
             self._refuse_content(envelope, self._as_refusal(error))

@@ -106,6 +106,9 @@ class FailureTests(SynchronousTestCase):
             self.assertRaises(ValueError, Server, hooks=[hook])
         self.assertRaises(ValueError, HookedServer, MailHook(), failure="ignore")
 
+    def test_hooks_without_a_step_cost_nothing(self) -> None:
+        self.assertIsNone(HookedServer(MailHook(), MailHook()).protocol.hooks)
+
 
 class DisconnectTests(SynchronousTestCase):
     """A client that goes cancels what waits for it; who is told of ends is told all the same."""
