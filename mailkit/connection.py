@@ -160,6 +160,11 @@ class CommandConnection(OutputConnection, ABC):
             self._info = info
         return info
 
+    def speak_for(self, client: ToldClient) -> bool:
+        """Believe who the client is; false when that one has too many connections."""
+        self.told, self._info = client, None
+        return self.factory.admit_as(self, client.peer)
+
     # Called by Twisted.
 
     @override
@@ -562,16 +567,26 @@ class CommandFactory(Factory):
             return False
         return is_loopback(host) or count <= self.max_connections_per_address
 
+    def admit_as(self, connection: CommandConnection, host: str) -> bool:
+        """Count a connection under another address; false when there are too many from there."""
+        before = self.connections.get(connection)
+        admitted = self.admit(connection, host)
+        if before is not None:
+            self._discount(before)
+        return admitted
+
     def release(self, connection: CommandConnection) -> None:
         """Forget a connection that is gone."""
         host = self.connections.pop(connection, None)
-        if host is None:
-            return
+        if host is not None:
+            self._discount(host)
+            self._stop_timer()
+
+    def _discount(self, host: str) -> None:
         if (count := self._by_address[host] - 1) > 0:
             self._by_address[host] = count
         else:
             del self._by_address[host]
-            self._stop_timer()
 
     @override
     def stopFactory(self) -> None:

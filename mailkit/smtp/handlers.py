@@ -246,6 +246,12 @@ async def mail(connection: SMTPProtocol, argument: bytes) -> None:
     if connection.hooks is not None:
         await connection.hooks.mail(envelope)
     session.begin(envelope)
+    if session.forwarded:
+        connection.log.info(
+            "message {id} is passed on for {client}",
+            id=envelope.transaction_id,
+            client=" ".join(f"{name}={value}" for name, value in session.forwarded.items()),
+        )
     connection.write(reply.render() if reply else replies.SENDER_OK)
 
 

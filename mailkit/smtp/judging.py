@@ -35,7 +35,10 @@ class ConnectionHooks(HookRunner):
     def __init__(self, hooks: HookSet, connection: SMTPProtocol) -> None:
         self._connection = connection
         session = MailSession(
-            connection.info(), connection.factory.hostname, has_input=connection.has_input
+            connection.info(),
+            connection.factory.hostname,
+            client_name=connection.client_name,
+            has_input=connection.has_input,
         )
         super().__init__(hooks, session)
 
@@ -219,6 +222,8 @@ class ConnectionHooks(HookRunner):
 
 def _tls_parameters(connection: SMTPProtocol) -> tuple[str, str]:
     """Protocol version and cipher; empty without TLS."""
+    if connection.told is not None and connection.told.tls:
+        return connection.told.tls_version, connection.told.tls_cipher
     get_handle = getattr(connection.transport, "getHandle", None)
     handle: Any = get_handle() if get_handle is not None and connection.encrypted else None
     if not hasattr(handle, "get_cipher_name"):

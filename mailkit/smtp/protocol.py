@@ -41,6 +41,7 @@ from mailkit.smtp.receiving import ReceivingConnection
 from mailkit.smtp.state import AUTHENTICATING, CONTENT, REFUSED
 from mailkit.spool import SpoolMemory
 from mailkit.wire.buffer import LineTooLong
+from mailkit.wire.proxy import ToldClient
 from mailkit.wire.sasl import SASLServer
 
 BareLineEnds = Literal["refuse", "normalise"]
@@ -72,7 +73,10 @@ class SMTPProtocol(ReceivingConnection):
         super().__init__()
         #: The AUTH exchange under way.
         self.exchange: SASLServer | None = None
+        #: The client's host name, when a trusted client has told it.
+        self.client_name = ""
         self._client: ConnectionInfo | None = None
+        self._may_tell: bool | None = None
 
     # What handlers ask for.
 
@@ -100,6 +104,24 @@ class SMTPProtocol(ReceivingConnection):
                 abilities: frozenset[Ability] = source.abilities
                 return abilities
         return frozenset()
+
+    @property
+    def may_tell_clients(self) -> bool:
+        """The client may tell for whom it speaks: the one that it was at first."""
+        if self._may_tell is None:
+            self._may_tell = self.info().peer in self.factory.extensions.trusted_clients
+        return self._may_tell
+
+    def begin_anew(self, client: ToldClient) -> Coroutine[Any, Any, None] | None:
+        """Begin the session anew, as that of another client."""
+        hooks, self.hooks = self.hooks, None
+        if hooks is not None:
+            hooks.disconnect()
+        self.forget_client()
+        if not self.speak_for(client):
+            self.refuse()
+            return None
+        return self.greet()
 
     def offers(self, name: str) -> bool:
         """Whether the client may use the extension of that name now."""

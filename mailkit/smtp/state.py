@@ -41,6 +41,7 @@ class Session:
         "envelope",
         "errors",
         "esmtp",
+        "forwarded",
         "helo",
         "idle_commands",
         "messages",
@@ -73,6 +74,8 @@ class Session:
         #: Name of the authenticated account.
         self.account: str | None = None
         self.envelope: Envelope | None = None
+        #: What XFORWARD has told of the next message.
+        self.forwarded: dict[str, str] = {}
 
     def greet(self, name: str, esmtp: bool) -> None:
         """HELO or EHLO was accepted; an open transaction ends (RFC 5321 section 4.1.4)."""
@@ -96,6 +99,8 @@ class Session:
     def end(self) -> Envelope | None:
         """The transaction, if there is one, is over; its envelope."""
         envelope, self.envelope = self.envelope, None
+        if envelope is not None:
+            self.forwarded = {}
         if self.phase != CONNECTED:
             self.phase = GREETED
         return envelope

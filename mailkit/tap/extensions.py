@@ -39,8 +39,15 @@ class ExtensionOptions:
     """The option, for commands that serve SMTP."""
 
     without_extensions: list[str]
+    xclient: list[str]
 
     def opt_without_extension(self, name: str) -> None:
         """Switch the SMTP extension NAME off, such as CHUNKING; for one service with
         SERVICE:NAME, such as smtp:CHUNKING. May be repeated."""
         self.without_extensions.append(name)
+
+    def opt_xclient_from(self, network: str) -> None:
+        """Believe clients at this address or NETWORK, or on `unix` sockets, when they tell by
+        XCLIENT or XFORWARD for whom they speak; for one service with SERVICE:NETWORK. May be
+        repeated."""
+        self.xclient.append(network)

@@ -94,7 +94,7 @@ class Options(ExtensionOptions, HookOptions, MailOptions):
         values = {name for name, *_ in MailOptions.optParameters}
         flags = {name for name, *_ in MailOptions.optFlags}
         with self.naming("config"):
-            lists = {*self.endpoint_options, "auth", "without-extension", "hook", "proxy-from"}
+            lists = {*self.endpoint_options, "auth", *self._lists()}
             settings = read_config(path, lists, values, flags)
         for key, value in settings.items():
             if self._made_by_option(key):
@@ -103,27 +103,28 @@ class Options(ExtensionOptions, HookOptions, MailOptions):
             if key == "auth":
                 for description in value:
                     self.opt_auth(description)
-            elif key == "without-extension":
-                self.without_extensions += value
-            elif key == "hook":
-                self.hooks += value
-            elif key == "proxy-from":
-                self.proxies += value
+            elif key in self._lists():
+                self._lists()[key].extend(value)
             elif key in self.endpoints:
                 for endpoint in value:
                     self.add_endpoint(key, endpoint)
             else:
                 self[key] = value
 
+    def _lists(self) -> dict[str, list[str]]:
+        """Settings that are lists of texts."""
+        return {
+            "without-extension": self.without_extensions,
+            "hook": self.hooks,
+            "proxy-from": self.proxies,
+            "xclient-from": self.xclient,
+        }
+
     def _made_by_option(self, key: str) -> bool:
         if key == "auth":
             return self.store_accounts or "credCheckers" in self
-        if key == "without-extension":
-            return bool(self.without_extensions)
-        if key == "hook":
-            return bool(self.hooks)
-        if key == "proxy-from":
-            return bool(self.proxies)
+        if key in self._lists():
+            return bool(self._lists()[key])
         return bool(self.endpoints[key] if key in self.endpoints else self[key])
 
 

@@ -13,6 +13,14 @@ def parse_networks(texts: Iterable[str], services: Collection[str]) -> dict[str,
 
     :raises SettingError: a text names none.
     """
+    return {each: Networks(names) for each, names in parse_names(texts, services).items()}
+
+
+def parse_names(texts: Iterable[str], services: Collection[str]) -> dict[str, list[str]]:
+    """The names of networks of each service.
+
+    :raises SettingError: a text names none.
+    """
     names: dict[str, list[str]] = {service: [] for service in services}
     for text in texts:
         service, colon, network = text.partition(":")
@@ -27,4 +35,4 @@ def parse_networks(texts: Iterable[str], services: Collection[str]) -> dict[str,
             raise SettingError(f"{error}; before a colon may stand one of {known}") from None
         for each in chosen:
             names[each].append(network)
-    return {service: Networks(found) for service, found in names.items()}
+    return names

@@ -21,8 +21,8 @@ from mailkit.tap.descriptors import raise_open_files_limit
 from mailkit.tap.errors import CannotStart, SettingError, StartError
 from mailkit.tap.extensions import parse_switches
 from mailkit.tap.hooks import parse_hooks
-from mailkit.tap.networks import parse_networks
-from mailkit.tap.services import IMPLICIT_TLS, Limits, MailService, parse_endpoint
+from mailkit.tap.networks import parse_names, parse_networks
+from mailkit.tap.services import IMPLICIT_TLS, TAKE_MAIL, Limits, MailService, parse_endpoint
 from mailkit.tap.stores import DEFAULT_STORE, STORE_VARIABLE, default_store, parse_store
 from mailkit.tap.tls import parse_tls, server_context
 from mailkit.tap.values import parse_count, parse_size
@@ -105,6 +105,8 @@ class MailOptions(usage.Options, AuthOptionMixin):
         self.without_extensions: list[str] = []
         #: What ``--hook`` says, where a command has it.
         self.hooks: list[str] = []
+        #: What ``--xclient-from`` says, where a command has it.
+        self.xclient: list[str] = []
         #: What ``--proxy-from`` says.
         self.proxies: list[str] = []
         #: Where a setting was made, for errors about it, when not in an option of its name.
@@ -183,6 +185,8 @@ class MailOptions(usage.Options, AuthOptionMixin):
             parse_hooks(self.hooks)
         with self.naming("proxy-from"):
             parse_networks(self.proxies, self.endpoints)
+        with self.naming("xclient-from"):
+            parse_names(self.xclient, TAKE_MAIL)
         if self["hostname"] is not None:
             with self.naming("hostname"):
                 check_hostname(self["hostname"])
@@ -240,6 +244,7 @@ class TwistdService(MailService):
             without_extensions=options.without_extensions,
             hooks=options.hooks,
             proxy_from=options.proxies,
+            xclient_from=options.xclient,
         )
         self._place = options.place
         for name, endpoints in options.endpoints.items():

@@ -48,7 +48,7 @@ from mailkit.tap.descriptors import connection_share, open_files_limit
 from mailkit.tap.errors import SettingError, StartError
 from mailkit.tap.extensions import parse_switches
 from mailkit.tap.hooks import Hooks, make_hooks, parse_hooks
-from mailkit.tap.networks import parse_networks
+from mailkit.tap.networks import parse_names, parse_networks
 from mailkit.tap.stores import parse_store
 from mailkit.tap.tls import parse_tls, server_context
 from mailkit.tcp import BACKLOG, ListeningReactor
@@ -94,6 +94,7 @@ class MailService(MultiService):
     :param hooks: hooks and names of hooks as ``--hook`` takes them, for all services that take mail;
         or lists of them by service (``smtp``, ``lmtp``, ``submission``).
     :param proxy_from: what ``--proxy-from`` takes.
+    :param xclient_from: what ``--xclient-from`` takes.
     :raises SettingError: the store's name, the certificate or a hook's name is wrong.
     """
 
@@ -115,6 +116,7 @@ class MailService(MultiService):
         without_extensions: Collection[str] = (),
         hooks: Hooks = (),
         proxy_from: Collection[str] = (),
+        xclient_from: Collection[str] = (),
         reactor: Any = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -132,6 +134,7 @@ class MailService(MultiService):
         self._extensions_off = parse_switches(without_extensions) if without_extensions else {}
         self._hooks = parse_hooks(hooks)
         self._proxies = parse_networks(proxy_from, PORT_NAMES)
+        self._xclient = parse_names(xclient_from, TAKE_MAIL)
         self._factories: dict[str, CommandFactory] = {}
         self._hasher: PasswordHasher | None = None
         #: Where clients of all servers log in, while the store is open.
@@ -193,10 +196,11 @@ class MailService(MultiService):
         if protocol not in self._factories:
             limits = self._limits
             settings: dict[str, Any] = {}
-            if off := self._extensions_off.get(protocol):
+            off, xclient = self._extensions_off.get(protocol, ()), self._xclient.get(protocol)
+            if off or xclient:
                 from mailkit.smtp.extensions.settings import ExtensionSettings
 
-                settings["extensions"] = ExtensionSettings(without=off)
+                settings["extensions"] = ExtensionSettings(without=off, xclient_from=xclient or ())
             self._factories[protocol] = _make_factory(
                 protocol,
                 self._portal,

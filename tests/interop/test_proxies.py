@@ -1,4 +1,4 @@
-"""HAProxy in front of every protocol, with the PROXY protocol in both versions."""
+"""HAProxy in front of every protocol; XCLIENT by swaks, XFORWARD by Postfix."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from twisted.internet import reactor
+from twisted.logger import capturedLogs, formatEvent
 from twisted.protocols.tls import TLSMemoryBIOFactory
 
 from mailkit.auth.portal import make_portal
@@ -21,10 +22,12 @@ from mailkit.delivery.local import LocalMessageDelivery
 from mailkit.imap.protocol import IMAPFactory
 from mailkit.pop3.protocol import POP3Factory
 from mailkit.proxy import ProxyFactory
+from mailkit.smtp.extensions.settings import ExtensionSettings
 from mailkit.smtp.lmtp import LMTPFactory
 from mailkit.smtp.protocol import SMTPFactory
 from mailkit.smtp.submission import SubmissionFactory
 from mailkit.wire.networks import Networks
+from tests.interop.postfix import MISSING, Postfix
 from tests.interop.test_smtp_clients import ANN, BOB, PASSWORD, SMTPCase
 from tests.support import HOST, PATIENCE, free_ports, listens
 
@@ -170,3 +173,57 @@ class HAProxyTests(SMTPCase):
                     self.assertEqual(client.noop()[0], 250)
 
         await self.in_thread(talk)
+
+
+class TellingCase(SMTPCase):
+    """An SMTP server that believes this machine."""
+
+    async def setUp(self) -> None:
+        await super().setUp()
+        portal = make_portal(
+            self.store,
+            deliveries=lambda account, _: LocalMessageDelivery(self.store, self.store, account),
+        )
+        extensions = ExtensionSettings(xclient_from=[HOST])
+        factory = SMTPFactory(portal, hostname="mx.example.org", extensions=extensions)
+        self.smtp = self.listen(factory)
+
+
+@pytest.mark.interop
+class XCLIENTTests(TellingCase):
+    async def test_swaks(self) -> None:
+        await self.run_program(
+            *("swaks", "--server", HOST, "--port", str(self.smtp), "--from", ANN, "--to", BOB),
+            *("--xclient", "NAME=mail.example ADDR=198.51.100.9 PORT=1234 HELO=x.example"),
+            *("--xclient", "PROTO=ESMTP", "--helo", "x.example"),
+        )
+        trace, _ = await self.only_message(BOB)
+        self.assertIn("from x.example ([198.51.100.9])", trace)
+
+
+@pytest.mark.interop
+@unittest.skipIf(MISSING, MISSING)
+class XFORWARDTests(TellingCase):
+    async def test_postfix(self) -> None:
+        settings = {"relayhost": f"[{HOST}]:{self.smtp}", "relay_domains": "example.org"}
+        settings["smtp_send_xforward_command"] = "yes"
+
+        def work() -> None:
+            postfix = Postfix(settings).start()
+            try:
+                with smtplib.SMTP(HOST, postfix.port, timeout=PATIENCE) as client:
+                    client.sendmail(ANN, BOB, b"Subject: x\r\n\r\nx\r\n")
+                give_up = time.monotonic() + PATIENCE
+                while "status=" not in postfix.log:
+                    assert time.monotonic() < give_up, postfix.log
+                    time.sleep(0.05)
+                self.assertIn("status=sent", postfix.log)
+            finally:
+                postfix.stop()
+
+        with capturedLogs() as events:
+            await self.in_thread(work)
+        lines = [line for e in events if "passed on" in (line := formatEvent(e) or "")]
+        self.assertEqual(len(lines), 1)
+        self.assertIn(f"ADDR={HOST}", lines[0])
+        self.assertEqual(len(await self.inbox(BOB)), 1)

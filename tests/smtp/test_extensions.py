@@ -62,6 +62,7 @@ class SwitchTests(ExtensionTestCase):
             expn=Access.EVERYONE,
             etrn=Access.EVERYONE,
             no_soliciting=("org.example:ADV",),
+            xclient_from=["192.0.2.7"],
         )
         every = {extension.name for extension in EXTENSIONS}
         self.make(extensions=settings, factory_class=SubmissionFactory)

@@ -149,6 +149,18 @@ class NetworkOptionTests(OptionsTestCase):
         ):
             self.assertEqual(host in networks[name], expected, (name, host))
 
+    def test_xclient(self) -> None:
+        options = self.parse(
+            *("--smtp", ENDPOINT, "--xclient-from", "lmtp:unix", "--xclient-from", "192.0.2.1")
+        )
+        service = MailService("memory:", xclient_from=options.xclient)
+        for name, unix in (("smtp", False), ("lmtp", True), ("submission", False)):
+            service.add_port(name, ENDPOINT)
+            factory = cast(SMTPFactory, service._factories[name])
+            self.assertEqual("" in factory.extensions.trusted_clients, unix)
+            self.assertIn("192.0.2.1", factory.extensions.trusted_clients)
+        self.check(["--smtp", ENDPOINT, "--xclient-from", "imap:::1"], "--xclient-from: ", "lmtp")
+
     def test_what_is_no_network(self) -> None:
         for text in ("x", "imap:x", "gopher:192.0.2.1", "192.0.2.1:25"):
             arguments = ["--smtp", ENDPOINT, "--proxy-from", text]

@@ -17,6 +17,7 @@ from mailkit.smtp.extensions import (
     requiretls,
     rrvs,
     soliciting,
+    xclient,
 )
 from mailkit.smtp.extensions.extension import Extension, MailParameter, RecipientParameter
 from mailkit.smtp.handlers import NOT_IMPLEMENTED, Command
@@ -43,6 +44,8 @@ EXTENSIONS: Sequence[Extension] = (
     queries.VRFY,
     queries.EXPN,
     limits.LIMITS,
+    xclient.XCLIENT,
+    xclient.XFORWARD,
     basic.HELP,
 )
 

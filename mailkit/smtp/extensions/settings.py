@@ -7,6 +7,8 @@ import re
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
+from mailkit.wire.networks import Networks
+
 # RFC 3865 section 2.2.
 is_class_keyword = re.compile(r"[A-Za-z][A-Za-z0-9._:-]*").fullmatch
 _PRIORITY_POLICY = re.compile(r"[A-Za-z0-9._-]{1,20}")
@@ -51,12 +53,18 @@ class ExtensionSettings:
     min_deliver_by: int = 1
     #: Solicitation classes that nobody here wants (RFC 3865), such as ``org.example:ADV``.
     no_soliciting: tuple[str, ...] = ()
+    #: Addresses and networks of clients that may tell for whom they speak, by XCLIENT and XFORWARD;
+    #: ``unix`` for those on UNIX sockets.
+    xclient_from: Collection[str] = ()
     #: ``without`` in capitals.
     switched_off: frozenset[str] = field(init=False)
+    #: ``xclient_from``, to be looked up.
+    trusted_clients: Networks = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
         if isinstance(self.without, str):
             raise ValueError("without is a collection of names, not one name")
+        object.__setattr__(self, "trusted_clients", Networks(self.xclient_from))
         object.__setattr__(self, "switched_off", frozenset(n.upper() for n in self.without))
         if self.priority_policy and not _PRIORITY_POLICY.fullmatch(self.priority_policy):
             raise ValueError("priority_policy has 1 to 20 letters, digits, '.', '-' or '_'")
