@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+from mailkit.errors import LimitExceeded
 from mailkit.imap import render
 from mailkit.model import INBOX, SEPARATOR, MailboxInfo
 
-#: Characters of a pattern that are looked at; no mailbox has a longer name.
+#: Characters of a command's patterns together, neighbouring wildcards joined.
 MAX_PATTERN = 4000
 
 
@@ -28,20 +29,23 @@ class Listed(NamedTuple):
         )
 
 
-def matcher(reference: str, pattern: str) -> Callable[[str], bool]:
-    """A test for names: ``*`` stands for anything, ``%`` for anything within one level.
+def matcher(reference: str, *patterns: str) -> Callable[[str], bool]:
+    """A test for names that match one of some patterns.
 
-    RFC 3501 section 6.3.8 leaves the reference to the server: it is put before the pattern.
+    ``*`` stands for anything, ``%`` for anything within one level. RFC 3501 section 6.3.8 leaves the
+    reference to the server: it is put before the pattern.
+
+    :raises LimitExceeded: they are too long.
     """
-    whole = _simplify(reference + pattern)
-    if len(whole) > MAX_PATTERN:
-        return lambda name: False
-    if whole == "*":
+    whole = [_simplify(reference + pattern) for pattern in patterns]
+    if sum(map(len, whole)) > MAX_PATTERN:
+        raise LimitExceeded(f"Patterns have at most {MAX_PATTERN} characters together")
+    if "*" in whole:
         return lambda name: True
-    test = _compile(whole)
     # RFC 3501 section 5.1: INBOX is INBOX in any letter case. So is the level above its children,
     # as it is for every command that takes one of their names.
     inbox = _automaton(whole)
+    test = _compile(whole[0]) if len(whole) == 1 else inbox.matches
 
     def matches(name: str) -> bool:
         return test(name) or (
@@ -74,35 +78,42 @@ def _compile(pattern: str) -> Callable[[str], bool]:
         if last == "*":
             return lambda name: name.startswith(head)
         return lambda name: name.startswith(head) and SEPARATOR not in name[len(head) :]
-    return _automaton(pattern).matches
+    return _automaton([pattern]).matches
 
 
-def _automaton(pattern: str) -> _Automaton:
+def _automaton(patterns: Iterable[str]) -> _Automaton:
     steps: dict[str, int] = {}
-    stars = percents = 0
+    first = stars = percents = final = 0
     bit = 1
-    for character in pattern:
-        if character == "*":
-            stars |= bit
-        elif character == "%":
-            percents |= bit
-        else:
-            steps[character] = steps.get(character, 0) | bit
-            bit <<= 1
-    return _Automaton(steps, stars, percents, bit)
+    for pattern in patterns:
+        first |= bit
+        for character in pattern:
+            if character == "*":
+                stars |= bit
+            elif character == "%":
+                percents |= bit
+            else:
+                steps[character] = steps.get(character, 0) | bit
+                bit <<= 1
+        final |= bit
+        bit <<= 1
+    return _Automaton(steps, first, stars, percents, final)
 
 
 class _Automaton:
-    """Matches names with a pattern; bit ``n`` stands for ``n`` literal characters matched.
+    """Matches names with patterns: a bit says how many literal characters of one are matched.
 
-    All states are the bits of one number: time is linear in the name, whatever the pattern (a
-    regular expression would try all combinations of many wildcards).
+    All states of all patterns are the bits of one number: time is linear in the name, whatever the
+    patterns (a regular expression would try all combinations of many wildcards).
     """
 
-    __slots__ = ("final", "percents", "stars", "steps")
+    __slots__ = ("final", "first", "percents", "stars", "steps")
 
-    def __init__(self, steps: Mapping[str, int], stars: int, percents: int, final: int) -> None:
+    def __init__(
+        self, steps: Mapping[str, int], first: int, stars: int, percents: int, final: int
+    ) -> None:
         self.steps = steps
+        self.first = first
         self.stars = stars
         self.percents = percents
         self.final = final
@@ -112,7 +123,7 @@ class _Automaton:
 
         :param any_case: so many characters of the name, capitals, match small letters too.
         """
-        states = 1
+        states = self.first
         for position, character in enumerate(name):
             step = self.steps.get(character, 0)
             if position < any_case:
@@ -159,16 +170,18 @@ class Listing:
         """What LIST answers, in the account's order; None for each name that does not match.
 
         Thousands of names and long patterns take seconds: others need their turn between.
+
+        :raises LimitExceeded: the patterns are too long.
         """
-        tests = [matcher(reference, pattern) for pattern in patterns]
+        test = matcher(reference, *patterns)
+        for name in self.mailboxes:
+            yield Listed(name, self.attributes(name)) if test(name) else None
         # RFC 3501 section 6.3.8: a "%" at the end also lists levels that are no mailboxes.
-        level_tests = [
-            test for test, pattern in zip(tests, patterns, strict=True) if pattern.endswith("%")
-        ]
-        for names, some in ((self.mailboxes, tests), (sorted(self.missing), level_tests)):
-            for name in names if some else ():
-                matches = any(test(name) for test in some)
-                yield Listed(name, self.attributes(name)) if matches else None
+        level_patterns = [pattern for pattern in patterns if pattern.endswith("%")]
+        if level_patterns and self.missing:
+            test = matcher(reference, *level_patterns)
+            for name in sorted(self.missing):
+                yield Listed(name, self.attributes(name)) if test(name) else None
 
 
 def list_subscribed(

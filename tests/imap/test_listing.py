@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from mailkit.errors import LimitExceeded
 from mailkit.imap.listing import Listed, Listing, list_subscribed, matcher
 from mailkit.model import MailboxInfo
 
@@ -29,6 +30,12 @@ class MatcherTests(SynchronousTestCase):
         )
         self.assertEqual(matcher("", pattern)(name), re.fullmatch(expression, name) is not None)
 
+    @given(st.lists(PATTERNS, min_size=1, max_size=5), st.text(alphabet="abINOX/", max_size=8))
+    def test_several_patterns_match_what_one_of_them_does(
+        self, patterns: list[str], name: str
+    ) -> None:
+        self.assertIs(matcher("", *patterns)(name), any(matcher("", p)(name) for p in patterns))
+
     def test_reference_comes_first(self) -> None:
         self.assertTrue(matcher("a/", "%")("a/b"))
         self.assertFalse(matcher("a/", "%")("b"))
@@ -44,8 +51,18 @@ class MatcherTests(SynchronousTestCase):
         self.assertFalse(matcher("", "%*" * 30000 + "b")("a" * 1000))
         self.assertLess(time.perf_counter() - began, 2)
 
-    def test_a_pattern_longer_than_any_name(self) -> None:
-        self.assertFalse(matcher("", "a" * 5000)("a" * 5000))
+    def test_many_patterns_and_mailboxes_take_little_time(self) -> None:
+        names = [f"{number:04}" + "a" * 900 for number in range(1000)]
+        patterns = ["*" + "a" * 36 + str(number % 10) for number in range(100)]
+        test = matcher("", *patterns)
+        began = time.process_time()
+        self.assertFalse(any(test(name) for name in names))
+        self.assertLess(time.process_time() - began, 4)
+
+    def test_patterns_that_are_too_long(self) -> None:
+        self.assertRaises(LimitExceeded, matcher, "", "a" * 5000)
+        self.assertRaises(LimitExceeded, matcher, "", *["a" * 1000] * 5)
+        self.assertRaises(LimitExceeded, next, Listing([]).list("a" * 5000, ["*"]))
 
 
 class ListingTests(SynchronousTestCase):

@@ -267,6 +267,12 @@ class ListTests(SynchronousTestCase):
         self.assertTrue(lines[-1].startswith(b"OK "), lines)
         return lines[:-1]
 
+    def test_patterns_that_are_too_long(self) -> None:
+        client = Server().login()
+        for command in ('LIST "" %b', 'LSUB "" %b', "LIST %b *"):
+            (response,) = client.command(command.replace("%b", "a" * 5000))
+            self.assertTrue(response.startswith(b"NO [LIMIT] "), response)
+
     def test_new_account(self) -> None:
         self.assertEqual(
             self.list('LIST "" "*"'),
