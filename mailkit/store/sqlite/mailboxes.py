@@ -12,7 +12,7 @@ from mailkit.errors import (
     NoSuchMailbox,
     PermissionDenied,
 )
-from mailkit.model import INBOX
+from mailkit.model import INBOX, SEPARATOR
 from mailkit.store.naming import (
     canonical_name,
     is_child,
@@ -25,6 +25,9 @@ from mailkit.store.sqlite.operations import copy_rows
 from mailkit.store.sqlite.rows import COLUMNS, Selection
 from mailkit.store.sqlite.transaction import Transaction
 from mailkit.store.sqlite.writer import Operation
+
+# Comes after whatever begins with the separator.
+_AFTER_SEPARATOR = chr(ord(SEPARATOR) + 1)
 
 #: Mailboxes, and subscribed names, of one account.
 MAX_MAILBOXES = 10_000
@@ -90,29 +93,40 @@ class _Names:
     def __init__(self, tx: Transaction, account: str) -> None:
         self.tx = tx
         self.account = tx.states.account(account)
-        #: Name to id and whether it is selectable.
-        self.mailboxes: dict[str, tuple[int, bool]] = {
-            name: (mailbox_id, bool(selectable))
-            for name, mailbox_id, selectable in tx.connection.execute(
-                "SELECT name, id, selectable FROM mailbox WHERE account_id = ?",
-                (self.account.id,),
-            )
-        }
+
+    def get(self, name: str) -> tuple[int, bool] | None:
+        """Id of the mailbox of that canonical name, and whether it is selectable."""
+        row = self.tx.connection.execute(
+            "SELECT id, selectable FROM mailbox WHERE account_id = ? AND name = ?",
+            (self.account.id, name),
+        ).fetchone()
+        return None if row is None else (row[0], bool(row[1]))
 
     def find(self, name: str) -> tuple[int, bool]:
         """:raises NoSuchMailbox: no mailbox has that canonical name."""
-        found = self.mailboxes.get(name)
+        found = self.get(name)
         if found is None:
             raise NoSuchMailbox
         return found
+
+    def children(self, name: str, limit: int = -1) -> list[str]:
+        """Names below that one, at most so many."""
+        rows = self.tx.connection.execute(
+            "SELECT name FROM mailbox WHERE account_id = ? AND name > ? AND name < ? LIMIT ?",
+            (self.account.id, name + SEPARATOR, name + _AFTER_SEPARATOR, limit),
+        ).fetchall()
+        return [child for (child,) in rows]
 
     def make_room(self, name: str) -> list[str]:
         """The levels above a new name that have to be made.
 
         :raises LimitExceeded: there would be too many.
         """
-        missing = [parent for parent in parents(name) if parent not in self.mailboxes]
-        if len(self.mailboxes) + len(missing) >= MAX_MAILBOXES:
+        missing = [parent for parent in parents(name) if self.get(parent) is None]
+        (count,) = self.tx.connection.execute(
+            "SELECT count(*) FROM mailbox WHERE account_id = ?", (self.account.id,)
+        ).fetchone()
+        if count + len(missing) >= MAX_MAILBOXES:
             raise LimitExceeded(f"An account has at most {MAX_MAILBOXES} mailboxes")
         return missing
 
@@ -129,13 +143,12 @@ class _Names:
             selectable,
             self.account.modseq,
         )
-        self.mailboxes[name] = (mailbox_id, selectable)
         self.note(mailbox_id)
         return mailbox_id
 
     def drop(self, name: str) -> None:
         """Take a mailbox's row away; the maintenance removes its messages bit by bit."""
-        mailbox_id, _ = self.mailboxes.pop(name)
+        mailbox_id, _ = self.find(name)
         self._counters_to_index()
         self.tx.connection.execute(
             "UPDATE account SET modseq = ? WHERE id = ?", (self.account.modseq, self.account.id)
@@ -147,7 +160,7 @@ class _Names:
         self.tx.touched.add(mailbox_id)
 
     def rename(self, name: str, new_name: str) -> None:
-        mailbox_id, _ = self.mailboxes[name]
+        mailbox_id, _ = self.find(name)
         self._counters_to_index()
         self.tx.connection.execute(
             "UPDATE mailbox SET name = ? WHERE id = ?", (new_name, mailbox_id)
@@ -178,7 +191,7 @@ class CreateMailbox(AccountOperation):
     @override
     def change(self, names: _Names) -> None:
         name = validate_name(self._name)
-        known = names.mailboxes.get(name)
+        known = names.get(name)
         if known is not None and known[1]:
             raise MailboxExists
         for parent in names.make_room(name):
@@ -200,7 +213,7 @@ class DeleteMailbox(AccountOperation):
         _, selectable = names.find(name)
         if name == INBOX:
             raise PermissionDenied("INBOX cannot be deleted")
-        has_children = any(is_child(other, name) for other in names.mailboxes)
+        has_children = bool(names.children(name, limit=1))
         if has_children and not selectable:
             raise NoSuchMailbox("That name holds other mailboxes and is no mailbox itself")
         names.drop(name)
@@ -223,16 +236,16 @@ class RenameMailbox(AccountOperation):
         name = canonical_name(self._name)
         new_name = validate_name(self._new_name)
         names.find(name)
-        if new_name in names.mailboxes:
+        if names.get(new_name) is not None:
             raise MailboxExists
         if name == INBOX:
             self._move_inbox(names, new_name)
             return
         if is_child(new_name, name):
             raise InvalidMailboxName("A mailbox cannot move below itself")
-        old_names = [known for known in names.mailboxes if known == name or is_child(known, name)]
+        old_names = [name, *names.children(name)]
         changes = {old: validate_name(moved_name(old, name, new_name)) for old in old_names}
-        if any(new in names.mailboxes for new in changes.values()):
+        if any(names.get(new) is not None for new in changes.values()):
             raise MailboxExists
         for parent in names.make_room(new_name):
             names.add(parent)
