@@ -53,7 +53,8 @@ class HookSettings(NamedTuple):
     trace: bool = True
     #: Octets of the header of a message; one with a larger header is refused.
     max_header: int = 256 * 1024
-    #: Answers that are kept with a message; those that follow only go to the log.
+    #: Answers that are kept with a message, half as many of the step ``rcpt``; those that follow
+    #: are not.
     max_records: int = 200
     #: Calls of ``delivered`` and ``disconnect`` at work at the same time; for another one the
     #: oldest is cancelled.
@@ -121,6 +122,16 @@ class HookSet:
         for place, hook in enumerate(hooks):
             for step, ask in _steps(hook).items():
                 self.steps.setdefault(step, []).append(_Bound(place, _name(hook), ask))
+
+    @property
+    def at_work(self) -> bool:
+        """Calls of ``delivered`` or ``disconnect`` are not done yet."""
+        return bool(self._background)
+
+    def cancel(self) -> None:
+        """Cancel these calls."""
+        for task in list(self._background):
+            task.cancel()
 
     def notify(self, step: Step, **arguments: Any) -> None:
         """Tell all hooks of something, without waiting for them."""
@@ -233,6 +244,10 @@ class HookRunner:
         """STARTTLS: whatever rests on what the client said before does not hold any more."""
         self._last_of_connection = self._last_at_connect
         self._records = [r for r in self._records if r.step == Step.CONNECT.value]
+
+    def forget_hello(self) -> None:
+        """Another EHLO: what was said of the last one is not kept."""
+        self._records = [r for r in self._records if r.step != Step.EHLO.value]
 
     def begin(self, envelope: Envelope) -> None:
         """A transaction begins."""
@@ -369,7 +384,11 @@ class HookRunner:
         seconds: float,
     ) -> None:
         records = self._records if envelope is None else envelope.history
-        if len(records) < self.hooks.settings.max_records:
+        limit = self.hooks.settings.max_records
+        if step is Step.RCPT:
+            # A client that names many recipients does not crowd out what is said of its message.
+            limit //= 2
+        if len(records) < limit:
             records.append(HookRecord(hook.name, step.value, answer, reason, seconds))
 
     def _log_refusal(

@@ -60,6 +60,7 @@ class ConnectionHooks(HookRunner):
         :raises Refused: a hook has refused.
         """
         session = self.session
+        self.forget_hello()
         before = session.helo, session.esmtp
         session.helo, session.esmtp = name, esmtp
         session.connection = self._connection.client

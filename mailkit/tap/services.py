@@ -329,12 +329,20 @@ class MailService(MultiService):
         for connection in self._connections():
             connection.shut_down()
         give_up = self._reactor.seconds() + self.stop_timeout
-        while self._connections() and self._reactor.seconds() < give_up:
+        while (
+            self._connections() or any(hooks.at_work for hooks in self._hook_sets())
+        ) and self._reactor.seconds() < give_up:
             await deferLater(self._reactor, 0.02)
         for connection in self._connections():
             connection.abort()
         # Their ends are told in a turn of the reactor, and commands then release what they hold.
         await deferLater(self._reactor, 0)
+        for hooks in self._hook_sets():
+            hooks.cancel()
+
+    def _hook_sets(self) -> list[Any]:
+        sets = [getattr(factory, "hook_set", None) for factory in self._factories.values()]
+        return [hooks for hooks in sets if hooks is not None]
 
     def _connections(self) -> list[CommandConnection]:
         return [c for factory in self._factories.values() for c in factory.connections]

@@ -18,7 +18,7 @@ from zope.interface import implementer
 from mailkit.auth.passwords import PLAIN_PREFIX
 from mailkit.delivery.local import LocalMessageDelivery
 from mailkit.errors import StoreUnavailable
-from mailkit.hooks import MailHook, Reject
+from mailkit.hooks import MailHook, Quarantine, Reject
 from mailkit.interfaces import IMailAccount, IMailStore, IMessageDelivery
 from mailkit.model import ConnectionInfo
 from mailkit.smtp.lmtp import LMTPFactory
@@ -337,6 +337,58 @@ class HookTests(ServiceTestCase):
         self.assertEqual(RefusingHook.made, 1)
         self.assertTrue(self.greeting(service, "smtp").startswith(b"554 "))
         self.assertTrue(self.greeting(service, "lmtp").startswith(b"220 "))
+        self.stop(service)
+
+    def test_what_they_do_at_the_end_is_waited_for(self) -> None:
+        gates: list[Deferred[None]] = []
+
+        class Hook(MailHook):
+            def disconnect(self, session: Any) -> Deferred[None]:
+                gates.append(Deferred())
+                return gates[-1]
+
+        for patient in (True, False):
+            service = self.make(hooks=[Hook()])
+            service.add_smtp("tcp:1")
+            service.startService()
+            self.greeting(service, "smtp")
+            service.stop_timeout = 1.0
+            stopped = service.stopService()
+            self.reactor.pump([0.1] * 5)
+            if patient:
+                self.assertNoResult(stopped)
+                gates[-1].callback(None)
+            self.reactor.pump([0.1] * 10)
+            self.successResultOf(stopped)
+            self.assertTrue(gates[-1].called)
+
+    def test_quarantine_leads_to_the_junk_mailbox(self) -> None:
+        class Hook(MailHook):
+            def mail(self, session: Any, envelope: Any) -> Any:
+                return None if envelope.reverse_path.is_null else Quarantine("odd")
+
+        store = MemoryStore()
+        self.successResultOf(fire(store.add_account(name=ANN)))
+        service = self.make(store, hooks=[Hook()])
+        service.add_smtp("tcp:1")
+        service.startService()
+        transport = StringTransportWithDisconnection()
+        connection = service._factories["smtp"].buildProtocol(None)
+        transport.protocol = connection
+        connection.makeConnection(transport)
+        for sender in ("", "a@example.net"):
+            connection.dataReceived(
+                f"HELO c\r\nMAIL FROM:<{sender}>\r\nRCPT TO:<{ANN}>\r\nDATA\r\n"
+                f"\r\nfrom {sender}\r\n.\r\n".encode()
+            )
+            self.reactor.advance(0)
+        account = self.successResultOf(fire(store.open_account(name=ANN)))
+        for name, text in (("INBOX", b"\r\nfrom \r\n"), ("Junk", b"\r\nfrom a@example.net\r\n")):
+            mailbox = self.successResultOf(fire(account.open_mailbox(name=name)))
+            uids = self.successResultOf(fire(mailbox.list_uids()))
+            self.assertEqual(len(uids), 1)
+            with self.successResultOf(fire(mailbox.open_message(uid=uids[0]))) as file:
+                self.assertTrue(file.read().endswith(text))
         self.stop(service)
 
     def test_hooks_that_cannot_be_made(self) -> None:
