@@ -359,10 +359,9 @@ class SMTPFactory(CommandFactory):
         self.max_received = max_received
         self.bare_line_ends = bare_line_ends
         self.data_timeout = data_timeout
-        self._hook_settings = hook_settings
         #: None where nobody is to be asked anything.
         self.hook_set: HookSet | None = None
-        self.set_hooks(hooks)
+        self.set_hooks(hooks, hook_settings)
         #: Of messages for deliveries that have no spools of their own.
         self.spool_memory = SpoolMemory()
         self.extensions = extensions
@@ -378,12 +377,12 @@ class SMTPFactory(CommandFactory):
         self._ids = itertools.count(1)
         self._date = (-1, "")
 
-    def set_hooks(self, hooks: Sequence[object]) -> None:
+    def set_hooks(self, hooks: Sequence[object], settings: HookSettings | None = None) -> None:
         """Ask others from now on; connections that are there keep theirs.
 
         :raises ValueError: one of them is no hook.
         """
-        hook_set = HookSet(hooks, self._hook_settings, self.clock)
+        hook_set = HookSet(hooks, settings or HOOK_SETTINGS, self.clock)
         self.hook_set = hook_set if hook_set.steps else None
 
     def new_transaction_id(self) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, ClassVar, NamedTuple, TypeAlias, cast
 
 from mailkit.tap.errors import SettingError, StartError
 
@@ -89,9 +89,36 @@ def _parse(hook: object, services: Sequence[str]) -> HookMaker:
     return HookMaker(hook, services, found if isinstance(found, type) else lambda: found)
 
 
-class HookOptions:
-    """The option, for commands that serve SMTP."""
+def parse_hook_settings(failure: str | None, trace: bool) -> Any:
+    """The ``HookSettings`` that options ask for; None for the default.
 
+    :raises SettingError: ``failure`` is none.
+    """
+    if failure not in (None, "defer", "accept"):
+        raise SettingError(f"{failure!r} is neither defer nor accept")
+    if failure is None and trace:
+        return None
+    # Loaded when used: an IMAP server has no need of SMTP.
+    from mailkit.smtp.hooks import HookSettings
+
+    return HookSettings(failure=cast(Any, failure or "defer"), trace=trace)
+
+
+class HookOptions:
+    """The options, for commands that serve SMTP."""
+
+    optParameters: ClassVar[list[list[Any]]] = [
+        [
+            "hook-failure",
+            None,
+            None,
+            "What a hook counts as that fails or takes too long: defer the mail, or accept it as"
+            " far as this hook is concerned [default: defer]",
+        ],
+    ]
+    optFlags: ClassVar[list[list[Any]]] = [
+        ["no-hook-trace", None, "Do not tell in each message what the hooks have said of it"],
+    ]
     hooks: list[str]
 
     def opt_hook(self, name: str) -> None:

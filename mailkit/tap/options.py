@@ -20,7 +20,7 @@ from mailkit._typing import override
 from mailkit.tap.descriptors import raise_open_files_limit
 from mailkit.tap.errors import CannotStart, SettingError, StartError
 from mailkit.tap.extensions import parse_switches
-from mailkit.tap.hooks import parse_hooks
+from mailkit.tap.hooks import parse_hook_settings, parse_hooks
 from mailkit.tap.networks import parse_names, parse_networks
 from mailkit.tap.services import IMPLICIT_TLS, TAKE_MAIL, Limits, MailService, parse_endpoint
 from mailkit.tap.stores import DEFAULT_STORE, STORE_VARIABLE, default_store, parse_store
@@ -105,6 +105,7 @@ class MailOptions(usage.Options, AuthOptionMixin):
         self.without_extensions: list[str] = []
         #: What ``--hook`` says, where a command has it.
         self.hooks: list[str] = []
+        self.hook_settings: Any = None
         #: What ``--xclient-from`` says, where a command has it.
         self.xclient: list[str] = []
         #: What ``--proxy-from`` says.
@@ -183,6 +184,9 @@ class MailOptions(usage.Options, AuthOptionMixin):
                 parse_switches(self.without_extensions)
         with self.naming("hook"):
             parse_hooks(self.hooks)
+        with self.naming("hook-failure"):
+            trace = not self.get("no-hook-trace")
+            self.hook_settings = parse_hook_settings(self.get("hook-failure"), trace)
         with self.naming("proxy-from"):
             parse_networks(self.proxies, self.endpoints)
         with self.naming("xclient-from"):
@@ -243,6 +247,7 @@ class TwistdService(MailService):
             detail_to_mailbox=bool(options["detail-to-mailbox"]),
             without_extensions=options.without_extensions,
             hooks=options.hooks,
+            hook_settings=options.hook_settings,
             proxy_from=options.proxies,
             xclient_from=options.xclient,
         )

@@ -93,6 +93,7 @@ class MailService(MultiService):
     :param without_extensions: what ``--without-extension`` takes.
     :param hooks: hooks and names of hooks as ``--hook`` takes them, for all services that take mail;
         or lists of them by service (``smtp``, ``lmtp``, ``submission``).
+    :param hook_settings: a :class:`~mailkit.smtp.hooks.HookSettings`; None for its defaults.
     :param proxy_from: what ``--proxy-from`` takes.
     :param xclient_from: what ``--xclient-from`` takes.
     :raises SettingError: the store's name, the certificate or a hook's name is wrong.
@@ -115,6 +116,7 @@ class MailService(MultiService):
         detail_to_mailbox: bool = False,
         without_extensions: Collection[str] = (),
         hooks: Hooks = (),
+        hook_settings: Any = None,
         proxy_from: Collection[str] = (),
         xclient_from: Collection[str] = (),
         reactor: Any = None,
@@ -133,6 +135,7 @@ class MailService(MultiService):
         self._detail_to_mailbox = detail_to_mailbox
         self._extensions_off = parse_switches(without_extensions) if without_extensions else {}
         self._hooks = parse_hooks(hooks)
+        self._hook_settings = hook_settings
         self._proxies = parse_networks(proxy_from, PORT_NAMES)
         self._xclient = parse_names(xclient_from, TAKE_MAIL)
         self._factories: dict[str, CommandFactory] = {}
@@ -304,7 +307,7 @@ class MailService(MultiService):
         hooks = make_hooks(self._hooks)
         for protocol, factory in self._factories.items():
             if protocol in TAKE_MAIL:
-                cast(Any, factory).set_hooks(hooks[protocol])
+                cast(Any, factory).set_hooks(hooks[protocol], self._hook_settings)
 
     def _make_delivery(self, account: str | None, _: ConnectionInfo) -> LocalMessageDelivery:
         return LocalMessageDelivery(

@@ -254,6 +254,18 @@ class HookOptionTests(OptionsTestCase):
             },
         )
 
+    def test_settings(self) -> None:
+        self.assertIsNone(self.parse("--smtp", ENDPOINT).hook_settings)
+        settings = self.parse("--smtp", ENDPOINT, "--hook-failure", "accept").hook_settings
+        self.assertEqual((settings.failure, settings.trace), ("accept", True))
+        path = Path(self.mktemp())
+        path.write_text(f'smtp = "{ENDPOINT}"\nhook-failure = "accept"\nno-hook-trace = true\n')
+        settings = self.parse("--config", str(path)).hook_settings
+        self.assertEqual((settings.failure, settings.trace), ("accept", False))
+        self.check(
+            ["--smtp", ENDPOINT, "--hook-failure", "x"], "--hook-failure: ", "'x' is neither"
+        )
+
     def test_objects(self) -> None:
         self.assertEqual(
             self.names({"smtp": [no_opinion, f"{HERE}.Named:x"], "lmtp": [AN_OBJECT]}),

@@ -21,6 +21,7 @@ from mailkit.errors import StoreUnavailable
 from mailkit.hooks import MailHook, Quarantine, Reject
 from mailkit.interfaces import IMailAccount, IMailStore, IMessageDelivery
 from mailkit.model import ConnectionInfo
+from mailkit.smtp.hooks import HookSettings
 from mailkit.smtp.lmtp import LMTPFactory
 from mailkit.store.memory import MemoryStore
 from mailkit.tap import descriptors
@@ -328,13 +329,16 @@ class HookTests(ServiceTestCase):
 
     def test_hooks_are_asked(self) -> None:
         RefusingHook.made = 0
-        service = self.make(hooks=[f"smtp:{HERE}.RefusingHook:never"])
+        settings = HookSettings(timeout=7.0)
+        service = self.make(hooks=[f"smtp:{HERE}.RefusingHook:never"], hook_settings=settings)
         service.add_smtp("tcp:1")
         service.add_lmtp("tcp:2")
         service.add_imap("tcp:3")
         self.assertEqual(RefusingHook.made, 0)
         service.startService()
         self.assertEqual(RefusingHook.made, 1)
+        (hook_set,) = service._hook_sets()
+        self.assertIs(hook_set.settings, settings)
         self.assertTrue(self.greeting(service, "smtp").startswith(b"554 "))
         self.assertTrue(self.greeting(service, "lmtp").startswith(b"220 "))
         self.stop(service)
