@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from mailkit.tap.errors import SettingError
+
+if TYPE_CHECKING:
+    from mailkit.smtp.extensions.settings import Access, ExtensionSettings
 
 #: What ``--without-extension SERVICE:NAME`` may name.
 SERVICES = ("smtp", "lmtp", "submission")
@@ -35,9 +39,50 @@ def parse_switches(texts: Iterable[str]) -> dict[str, set[str]]:
     return off
 
 
-class ExtensionOptions:
-    """The option, for commands that serve SMTP."""
+def parse_access(text: str) -> Access:
+    """Who may use something.
 
+    :raises SettingError: nobody is meant by that.
+    """
+    # Loaded when used, as above.
+    from mailkit.smtp.extensions.settings import Access
+
+    known = {access.value: access for access in Access}
+    if text not in known:
+        raise SettingError(f"{text!r} is none of {', '.join(known)}")
+    return known[text]
+
+
+def extension_settings(
+    off: Iterable[str], vrfy: str | None, expn: str | None, xclient_from: Collection[str]
+) -> ExtensionSettings:
+    """The settings of one service.
+
+    :raises SettingError: ``vrfy`` or ``expn`` means nobody.
+    """
+    from mailkit.smtp.extensions.settings import ExtensionSettings
+
+    return ExtensionSettings(
+        without=tuple(off),
+        vrfy=parse_access(vrfy or "never"),
+        expn=parse_access(expn or "never"),
+        xclient_from=xclient_from,
+    )
+
+
+class ExtensionOptions:
+    """The options, for commands that serve SMTP."""
+
+    optParameters: ClassVar[list[list[Any]]] = [
+        [
+            "vrfy",
+            None,
+            None,
+            "Who is told by VRFY which addresses exist: never, authenticated or everyone"
+            " [default: never]",
+        ],
+        ["expn", None, None, "The same for EXPN and the members of aliases [default: never]"],
+    ]
     without_extensions: list[str]
     xclient: list[str]
 

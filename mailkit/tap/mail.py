@@ -91,8 +91,9 @@ class Options(ExtensionOptions, HookOptions, MailOptions):
 
     def _read_config(self, path: str) -> None:
         """Take each setting from the file that no option has made."""
-        values = {n for kind in (MailOptions, HookOptions) for n, *_ in kind.optParameters}
-        flags = {n for kind in (MailOptions, HookOptions) for n, *_ in kind.optFlags}
+        kinds = (MailOptions, HookOptions, ExtensionOptions)
+        values = {name for kind in kinds for name, *_ in kind.optParameters}
+        flags = {name for kind in (MailOptions, HookOptions) for name, *_ in kind.optFlags}
         with self.naming("config"):
             lists = {*self.endpoint_options, "auth", *self._lists()}
             settings = read_config(path, lists, values, flags)

@@ -19,7 +19,7 @@ from mailkit import __version__
 from mailkit._typing import override
 from mailkit.tap.descriptors import raise_open_files_limit
 from mailkit.tap.errors import CannotStart, SettingError, StartError
-from mailkit.tap.extensions import parse_switches
+from mailkit.tap.extensions import parse_access, parse_switches
 from mailkit.tap.hooks import parse_hook_settings, parse_hooks
 from mailkit.tap.networks import parse_names, parse_networks
 from mailkit.tap.services import IMPLICIT_TLS, TAKE_MAIL, Limits, MailService, parse_endpoint
@@ -182,6 +182,10 @@ class MailOptions(usage.Options, AuthOptionMixin):
         if self.without_extensions:
             with self.naming("without-extension"):
                 parse_switches(self.without_extensions)
+        for option in ("vrfy", "expn"):
+            if self.get(option) is not None:
+                with self.naming(option):
+                    parse_access(self[option])
         with self.naming("hook"):
             parse_hooks(self.hooks)
         with self.naming("hook-failure"):
@@ -246,6 +250,8 @@ class TwistdService(MailService):
             limits=options.limits,
             detail_to_mailbox=bool(options["detail-to-mailbox"]),
             without_extensions=options.without_extensions,
+            vrfy=options.get("vrfy"),
+            expn=options.get("expn"),
             hooks=options.hooks,
             hook_settings=options.hook_settings,
             proxy_from=options.proxies,

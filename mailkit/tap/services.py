@@ -46,7 +46,7 @@ from mailkit.model import ConnectionInfo
 from mailkit.proxy import ProxyFactory
 from mailkit.tap.descriptors import connection_share, open_files_limit
 from mailkit.tap.errors import SettingError, StartError
-from mailkit.tap.extensions import parse_switches
+from mailkit.tap.extensions import SERVICES, extension_settings, parse_switches
 from mailkit.tap.hooks import Hooks, make_hooks, parse_hooks
 from mailkit.tap.networks import parse_names, parse_networks
 from mailkit.tap.stores import parse_store
@@ -91,6 +91,8 @@ class MailService(MultiService):
     :param hostname: what the server calls itself; the machine's name when empty.
     :param detail_to_mailbox: mail for ann+lists@ goes to Ann's mailbox lists where there is one.
     :param without_extensions: what ``--without-extension`` takes.
+    :param vrfy: who gets answers to VRFY, and to EXPN: ``never`` (None), ``authenticated`` or
+        ``everyone``.
     :param hooks: hooks and names of hooks as ``--hook`` takes them, for all services that take mail;
         or lists of them by service (``smtp``, ``lmtp``, ``submission``).
     :param hook_settings: a :class:`~mailkit.smtp.hooks.HookSettings`; None for its defaults.
@@ -115,6 +117,8 @@ class MailService(MultiService):
         limits: Limits | None = None,
         detail_to_mailbox: bool = False,
         without_extensions: Collection[str] = (),
+        vrfy: str | None = None,
+        expn: str | None = None,
         hooks: Hooks = (),
         hook_settings: Any = None,
         proxy_from: Collection[str] = (),
@@ -133,11 +137,18 @@ class MailService(MultiService):
         self._hostname = hostname or socket.gethostname()
         self._limits = limits or Limits()
         self._detail_to_mailbox = detail_to_mailbox
-        self._extensions_off = parse_switches(without_extensions) if without_extensions else {}
         self._hooks = parse_hooks(hooks)
         self._hook_settings = hook_settings
         self._proxies = parse_networks(proxy_from, PORT_NAMES)
-        self._xclient = parse_names(xclient_from, TAKE_MAIL)
+        off = parse_switches(without_extensions) if without_extensions else {}
+        xclient = parse_names(xclient_from, TAKE_MAIL)
+        self._extension_settings = {
+            service: extension_settings(
+                off.get(service, ()), vrfy, expn, xclient.get(service) or ()
+            )
+            for service in SERVICES
+            if off or vrfy or expn or xclient.get(service)
+        }
         self._factories: dict[str, CommandFactory] = {}
         self._hasher: PasswordHasher | None = None
         #: Where clients of all servers log in, while the store is open.
@@ -199,11 +210,8 @@ class MailService(MultiService):
         if protocol not in self._factories:
             limits = self._limits
             settings: dict[str, Any] = {}
-            off, xclient = self._extensions_off.get(protocol, ()), self._xclient.get(protocol)
-            if off or xclient:
-                from mailkit.smtp.extensions.settings import ExtensionSettings
-
-                settings["extensions"] = ExtensionSettings(without=off, xclient_from=xclient or ())
+            if protocol in self._extension_settings:
+                settings["extensions"] = self._extension_settings[protocol]
             self._factories[protocol] = _make_factory(
                 protocol,
                 self._portal,

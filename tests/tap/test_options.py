@@ -196,6 +196,19 @@ class ExtensionOptionTests(OptionsTestCase):
         error = self.assertRaises(SettingError, parse_switches, ["lmtp:PIPELINING"])
         self.assertIn("LMTP must have PIPELINING", str(error))
 
+    def test_queries(self) -> None:
+        options = self.parse("--smtp", ENDPOINT, "--vrfy", "everyone", "--expn=authenticated")
+        self.assertEqual((options["vrfy"], options["expn"]), ("everyone", "authenticated"))
+        service = MailService("memory:", vrfy="everyone")
+        service.add_port("smtp", ENDPOINT)
+        factory = cast(SMTPFactory, service._factories["smtp"])
+        settings = factory.extensions
+        self.assertEqual((settings.vrfy.value, settings.expn.value), ("everyone", "never"))
+        self.check(["--smtp", ENDPOINT, "--vrfy", "me"], "--vrfy", "authenticated")
+        path = Path(self.mktemp())
+        path.write_text(f'smtp = "{ENDPOINT}"\nexpn = "everyone"\n')
+        self.assertEqual(self.parse("--config", str(path))["expn"], "everyone")
+
     def test_unknown_names(self) -> None:
         for name, wanted in (("FOO", "no extension 'FOO'"), ("imap:SIZE", "'imap'")):
             arguments = ["--smtp", ENDPOINT, "--without-extension", name]
