@@ -32,8 +32,8 @@ from mailkit.interfaces import (
 from mailkit.model import INBOX, NEW_ACCOUNT_MAILBOXES, Login, Path, Quota, Resolution
 from mailkit.store import addresses
 from mailkit.store.sqlite.journal import Note
-from mailkit.store.sqlite.logins import tell_change
 from mailkit.store.sqlite.mailboxes import insert_mailbox, mailbox_note
+from mailkit.store.sqlite.recent import tell_change
 from mailkit.store.sqlite.recovery import refuse_missing_index
 from mailkit.store.sqlite.rows import QUOTA_LIMITS, USAGE
 from mailkit.store.sqlite.schema import open_index
@@ -42,6 +42,9 @@ from mailkit.store.sqlite.writer import Operation
 from mailkit.wire.domains import canonical_domain
 
 _QUOTA = f"SELECT id, {QUOTA_LIMITS} FROM account WHERE name = ?"
+
+#: An account's id and its limits, as :class:`mailkit.model.Quota` has them.
+QuotaLimits = tuple[int, "int | None", "int | None"]
 
 _DELEGATES = (
     "SELECT a.name, d.address FROM delegate d JOIN account a ON a.id = d.account_id"
@@ -368,11 +371,15 @@ class DirectoryBase:
     async def set_password_hash(self, account: str, password_hash: str | None) -> None:
         await self.apply(partial(set_password_hash, account, password_hash))
 
-    async def get_quota(self, account: str) -> Quota:
-        row = self.connection().execute(_QUOTA, (account,)).fetchone()
+    def quota_limits(self, account: str) -> QuotaLimits:
+        """:raises NoSuchAccount: there is none."""
+        row: QuotaLimits | None = self.connection().execute(_QUOTA, (account,)).fetchone()
         if row is None:
             raise NoSuchAccount
-        account_id, *limits = row
+        return row
+
+    async def get_quota(self, account: str) -> Quota:
+        account_id, *limits = self.quota_limits(account)
         return Quota(*self.connection().execute(USAGE, (account_id,)).fetchone(), *limits)
 
     async def set_quota(

@@ -21,8 +21,8 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Sequence
-from typing import cast
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any, cast
 
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
@@ -39,15 +39,21 @@ from mailkit.interfaces import (
     IQuotaDirectory,
     ISpooling,
 )
-from mailkit.model import LocalDelivery, LocalResult, Login
+from mailkit.model import LocalDelivery, LocalResult, Login, Path, Resolution
 from mailkit.spool import Spool
 from mailkit.store.sqlite.account import SQLiteAccount, new_spool
 from mailkit.store.sqlite.content import SpooledFile, prepare, take_spool
 from mailkit.store.sqlite.core import Core, Reactor
-from mailkit.store.sqlite.directory import Change, ChangeDirectory, DirectoryBase, KnownAccount
+from mailkit.store.sqlite.directory import (
+    Change,
+    ChangeDirectory,
+    DirectoryBase,
+    KnownAccount,
+    QuotaLimits,
+)
 from mailkit.store.sqlite.log import flush_file
-from mailkit.store.sqlite.logins import RecentLogins
 from mailkit.store.sqlite.operations import Deliver
+from mailkit.store.sqlite.recent import RecentAnswers
 from mailkit.store.sqlite.settings import StoreSettings
 
 
@@ -88,7 +94,7 @@ class SQLiteStore(DirectoryBase):
         self._settings = settings
         self._flush = flush
         self._core: Core | None = None
-        self._recent = RecentLogins(self.directory)
+        self._recent = RecentAnswers(self.directory)
         self._closed = False
 
     def open(self) -> None:
@@ -173,10 +179,31 @@ class SQLiteStore(DirectoryBase):
 
     @override
     async def find_login(self, login: str) -> Login | None:
-        self.core.check_open()
-        found = self._recent.get(login)
+        found: Login | None = self._remembered(login)
         if found is None:
             found = await super().find_login(login)
             if found is not None:
                 self._recent.add(login, found)
         return found
+
+    @override
+    async def resolve(self, path: Path) -> Resolution:
+        found: Resolution | None = self._remembered(path)
+        if found is None:
+            found = await super().resolve(path)
+            self._recent.add(path, found)
+        return found
+
+    @override
+    def quota_limits(self, account: str) -> QuotaLimits:
+        # Not to be taken for a path, which has two parts.
+        question = "quota", "of", account
+        found: QuotaLimits | None = self._remembered(question)
+        if found is None:
+            found = super().quota_limits(account)
+            self._recent.add(question, found)
+        return found
+
+    def _remembered(self, question: Hashable) -> Any:
+        self.core.check_open()
+        return self._recent.get(question)

@@ -15,9 +15,9 @@ from mailkit.auth.passwords import PasswordHasher, hash_password
 from mailkit.auth.portal import make_portal
 from mailkit.errors import NoSuchAccount
 from mailkit.interfaces import IMailAccount
-from mailkit.model import ConnectionInfo, Login
-from mailkit.store.sqlite import SQLiteDirectory, SQLiteStore, logins
-from mailkit.store.sqlite.logins import SECONDS, SETTLED, RecentLogins, tell_change
+from mailkit.model import ConnectionInfo, Path, Resolution
+from mailkit.store.sqlite import SQLiteDirectory, SQLiteStore, recent
+from mailkit.store.sqlite.recent import SECONDS, SETTLED, RecentAnswers, tell_change
 from tests.auth.fakes import ManualExecutor
 
 from .helpers import ANN, BOB, StoreTestCase, message
@@ -25,13 +25,13 @@ from .helpers import ANN, BOB, StoreTestCase, message
 CHEAP: dict[str, Any] = {"time_cost": 1, "memory_cost": 8, "parallelism": 1}
 
 
-class RecentLoginsTests(SynchronousTestCase):
+class RecentAnswersTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.directory = self.mktemp()
         os.mkdir(self.directory)
         self.now = 1_000_000.0
         self.modified(self.now - SETTLED - 1)
-        self.recent = RecentLogins(self.directory, lambda: self.now)
+        self.recent = RecentAnswers(self.directory, lambda: self.now)
 
     def modified(self, when: float) -> None:
         os.utime(self.directory, (when, when))
@@ -40,7 +40,7 @@ class RecentLoginsTests(SynchronousTestCase):
         """Whether it was known; now it would be."""
         known = self.recent.get(login)
         if known is None:
-            self.recent.add(login, Login(login, "hash"))
+            self.recent.add(login, "answer")
         return known is not None
 
     def test_known_until_somebody_changes_the_directory(self) -> None:
@@ -71,7 +71,7 @@ class RecentLoginsTests(SynchronousTestCase):
         self.assertFalse(self.find())
 
     def test_not_too_many(self) -> None:
-        self.patch(logins, "SIZE", 3)
+        self.patch(recent, "SIZE", 3)
         for login in "abcd":
             self.find(login)
         self.assertEqual([self.find("d"), self.find("a")], [True, False])
@@ -138,6 +138,29 @@ class LoginTests(StoreTestCase):
         await self.assertFailure(self.log_in(portal, b"two"), UnauthorizedLogin)
         await store.remove_account(name=ANN)
         await self.assertFailure(self.log_in(portal, b"two"), UnauthorizedLogin)
+
+    async def test_recipients_and_limits_of_accounts(self) -> None:
+        store, _, command = await self.make_server()
+        store._recent._clock = lambda: time.time() + 1000  # type: ignore[method-assign]
+        path = Path("Ann+News", "Example.org")
+
+        async def answers() -> tuple[Any, ...]:
+            return await store.resolve(path=path), (await store.get_quota(account=ANN))[2:]
+
+        wanted = (Resolution((ANN,), "News"), (None, None))
+        self.assertEqual(await answers(), wanted)
+        asked: list[str] = []
+        store.connection().set_trace_callback(asked.append)
+        self.assertEqual(await answers(), wanted)
+        # What it has grows without the directory's knowledge.
+        (query,) = asked
+        self.assertIn("FROM mailbox", query)
+        await command.add_alias(alias="ann+news@example.org", targets=[BOB])
+        await command.set_quota(account=ANN, max_octets=10, max_messages=None)
+        self.assertEqual(await answers(), (Resolution((BOB,)), (10, None)))
+        await store.remove_alias(alias="ann+news@example.org")
+        await store.set_quota(account=ANN, max_octets=None, max_messages=20)
+        self.assertEqual(await answers(), (wanted[0], (None, 20)))
 
     async def test_password_changed_by_the_server(self) -> None:
         store, portal, _ = await self.make_server()

@@ -1,14 +1,13 @@
-"""Logins that were found lately: most clients come again soon, and several times at once."""
+"""Answers of the directory that were given lately: the same users come again and again."""
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
+from typing import Any
 
-from mailkit.model import Login
-
-#: Logins that are remembered.
+#: Answers that are remembered.
 SIZE = 10_000
 #: Seconds after which each is looked up again, whatever happens.
 SECONDS = 60.0
@@ -26,7 +25,7 @@ def tell_change(directory: str) -> None:
     os.unlink(path)
 
 
-class RecentLogins:
+class RecentAnswers:
     """Answers of the directory, forgotten as soon as another process changes it.
 
     Whoever changes it calls :func:`tell_change` before and after the commit. What is found while
@@ -39,13 +38,13 @@ class RecentLogins:
     def __init__(self, directory: str, clock: Callable[[], float] = time.time) -> None:
         self._directory = directory
         self._clock = clock
-        self._found: dict[str, Login] = {}
+        self._found: dict[Hashable, Any] = {}
         self._modified = 0.0
         self._expiry = 0.0
         self._settled = False
 
-    def get(self, login: str) -> Login | None:
-        """What is known of it."""
+    def get(self, question: Hashable) -> Any:
+        """The answer, or None."""
         now = self._clock()
         modified = os.stat(self._directory).st_mtime
         if modified != self._modified or not now < self._expiry:
@@ -53,14 +52,14 @@ class RecentLogins:
             self._modified = modified
             self._expiry = now + SECONDS
         self._settled = now - modified > SETTLED
-        return self._found.get(login) if self._settled else None
+        return self._found.get(question) if self._settled else None
 
-    def add(self, login: str, found: Login) -> None:
+    def add(self, question: Hashable, answer: Any) -> None:
         """What the directory has answered just after ``get`` knew nothing."""
         if self._settled:
             if len(self._found) >= SIZE:
                 self._found.clear()
-            self._found[login] = found
+            self._found[question] = answer
 
     def clear(self) -> None:
         """This process has changed the directory."""
