@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 
 from zope.interface import implementer
@@ -13,7 +14,7 @@ from mailkit.spool import Spool
 from mailkit.store.naming import canonical_name
 from mailkit.store.sqlite.core import Core
 from mailkit.store.sqlite.log import SPOOL_RESERVE
-from mailkit.store.sqlite.mailbox import SQLiteMailbox
+from mailkit.store.sqlite.mailbox import Found, SQLiteMailbox
 from mailkit.store.sqlite.mailboxes import CreateMailbox, DeleteMailbox, RenameMailbox, Subscribe
 
 
@@ -44,12 +45,14 @@ class SQLiteAccount:
 
     async def open_mailbox(self, name: str) -> SQLiteMailbox:
         name = canonical_name(name)
+        core = self._core
+        commits = core.writer.commits
         try:
-            mailbox_id = self._core.reader.mailbox_id(self._id, name)
+            row = core.reader.find_view_row(self._id, name)
         except NoSuchMailbox:
             self._check_exists()
             raise
-        return SQLiteMailbox(self._core, mailbox_id, name)
+        return SQLiteMailbox(core, row[0], name, Found(row, commits, time.monotonic()))
 
     async def create_mailbox(self, name: str, special_use: str | None = None) -> MailboxInfo:
         await self._core.submit(CreateMailbox(self.name, name, special_use))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import io
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from zope.interface import implementer
 
@@ -45,8 +46,23 @@ from mailkit.store.sqlite.operations import (
     StoreFlags,
     discard_content,
 )
+from mailkit.store.sqlite.reader import MailboxRow
 from mailkit.store.sqlite.search import Search
 from mailkit.store.sqlite.transaction import Content
+
+#: Seconds for which what was found with the mailbox's name holds: as long as the one who opened it
+#: asks for it at once.
+_FRESH = 0.01
+
+
+class Found(NamedTuple):
+    """What was found when a mailbox was opened."""
+
+    row: MailboxRow
+    #: How many transactions were committed before.
+    commits: int
+    #: By ``time.monotonic``.
+    when: float
 
 
 @implementer(
@@ -59,12 +75,30 @@ from mailkit.store.sqlite.transaction import Content
     IViewableMailbox,
 )
 class SQLiteMailbox:
-    """A mailbox, known by its id: it keeps nothing but that."""
+    """A mailbox, known by its id: it keeps nothing but that, and for a moment what was found."""
 
-    def __init__(self, core: Core, mailbox_id: int, name: str) -> None:
+    def __init__(self, core: Core, mailbox_id: int, name: str, found: Found | None = None) -> None:
         self._core = core
         self._id = mailbox_id
         self._name = name
+        self._found = found
+
+    def _take_row(self) -> MailboxRow:
+        """:raises NoSuchMailbox: it has been deleted, or there are no messages in it, ever."""
+        core = self._core
+        reader = core.reader
+        found, self._found = self._found, None
+        # Another process may change it, too, without our knowledge.
+        if (
+            found is None
+            or found.commits != core.writer.commits
+            or time.monotonic() - found.when > _FRESH
+        ):
+            row = reader.view_row(self._id)
+            if not row[11]:
+                raise NoSuchMailbox
+            return row
+        return found.row
 
     @property
     def name(self) -> str:
@@ -78,21 +112,18 @@ class SQLiteMailbox:
     # Reading.
 
     async def get_info(self) -> MailboxInfo:
-        info = self._core.reader.mailbox_info(self._id)
-        if not info.selectable:
-            raise NoSuchMailbox
-        return info
+        return self._core.reader.to_info(self._take_row())
 
     async def get_view(self, claim_recent: bool) -> MailboxView:
+        row = self._take_row()
         reader = self._core.reader
-        info = reader.mailbox_info(self._id)
-        if not info.selectable:
-            raise NoSuchMailbox
+        info = reader.to_info(row)
         if claim_recent:
             self._claim(info.first_recent_uid, info.uid_next)
         uids = reader.uids_at(self._id, info.highest_modseq)
         first_unseen = reader.first_unseen(self._id, info, uids)
-        return MailboxView(info, uids, first_unseen, reader.keywords(self._id))
+        keywords = frozenset(row[12].split(" ")) if row[12] else ()
+        return MailboxView(info, uids, first_unseen, keywords)
 
     async def list_uids(self) -> Sequence[int]:
         return self._core.reader.list_uids(self._id)

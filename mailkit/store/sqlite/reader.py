@@ -6,6 +6,7 @@ import sqlite3
 from array import array
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
+from typing import Any, TypeAlias
 
 from mailkit.errors import NoSuchAccount, NoSuchMailbox, NoSuchMessage, StoreCorrupt
 from mailkit.model import Changes, MailboxInfo, MessageInfo
@@ -23,14 +24,25 @@ MAX_UNSEEN_SEARCH = 2000
 #: Sets of keywords that are read to tell a client which ones are in use.
 KEYWORD_SETS = 100
 
-_INFO = """
+#: All the UIDs of a mailbox.
+UIDs: TypeAlias = "array[int] | range"
+
+_COLUMNS = """
 SELECT m.id, m.name, m.uid_validity, m.uid_next, m.highest_modseq, m.messages, m.unseen, m.size,
     m.first_recent_uid, m.special_use,
     EXISTS (SELECT 1 FROM subscription s WHERE s.account_id = m.account_id AND s.name = m.name),
-    m.selectable
-FROM mailbox m WHERE """
+    m.selectable"""
+_FROM = " FROM mailbox m WHERE "
+_INFO = _COLUMNS + _FROM
+# All that a client is told when it opens a mailbox. Where very many sets of keywords are in use,
+# keywords of some of them.
+_VIEW = (
+    f"{_COLUMNS}, (SELECT group_concat(k.keywords, ' ') FROM (SELECT s.keywords FROM keyword_set s"
+    f" WHERE s.account_id = m.account_id LIMIT {KEYWORD_SETS}) k){_FROM}"
+)
 
-_InfoRow = tuple[int, str, int, int, int, int, int, int, int, "str | None", int, int]
+#: What ``_INFO`` gives, or with one value more ``_VIEW``.
+MailboxRow = tuple[Any, ...]
 
 
 def merge_ranges(ranges: Iterable[tuple[int, int]]) -> array[int]:
@@ -49,17 +61,17 @@ class UIDLists:
 
     def __init__(self) -> None:
         # Mailbox id to modification sequence and UIDs.
-        self._lists: OrderedDict[int, tuple[int, array[int]]] = OrderedDict()
+        self._lists: OrderedDict[int, tuple[int, UIDs]] = OrderedDict()
         self._total = 0
 
-    def get(self, mailbox_id: int) -> tuple[int, array[int]] | None:
+    def get(self, mailbox_id: int) -> tuple[int, UIDs] | None:
         """What was put last, if it is still there."""
         found = self._lists.get(mailbox_id)
         if found is not None:
             self._lists.move_to_end(mailbox_id)
         return found
 
-    def put(self, mailbox_id: int, modseq: int, uids: array[int]) -> None:
+    def put(self, mailbox_id: int, modseq: int, uids: UIDs) -> None:
         self.drop(mailbox_id)
         self._lists[mailbox_id] = (modseq, uids)
         self._total += len(uids)
@@ -99,9 +111,9 @@ class Reader:
 
     # Mailboxes.
 
-    def _to_info(self, row: _InfoRow) -> MailboxInfo:
+    def to_info(self, row: MailboxRow) -> MailboxInfo:
         (mailbox_id, name, validity, uid_next, modseq, messages, unseen, size) = row[:8]
-        first_recent, special_use, subscribed, selectable = row[8:]
+        first_recent, special_use, subscribed, selectable = row[8:12]
         return MailboxInfo(
             name,
             f"F{mailbox_id:x}",
@@ -119,23 +131,32 @@ class Reader:
 
     def list_mailboxes(self, account_id: int) -> list[MailboxInfo]:
         rows = self.connection.execute(_INFO + "m.account_id = ?", (account_id,)).fetchall()
-        return sorted(map(self._to_info, rows), key=lambda info: sort_key(info.name))
+        return sorted(map(self.to_info, rows), key=lambda info: sort_key(info.name))
 
     def mailbox_info(self, mailbox_id: int) -> MailboxInfo:
         """:raises NoSuchMailbox: it has been deleted."""
         row = self.connection.execute(_INFO + "m.id = ?", (mailbox_id,)).fetchone()
         if row is None:
             raise NoSuchMailbox
-        return self._to_info(row)
+        return self.to_info(row)
 
-    def keywords(self, mailbox_id: int) -> set[str]:
-        """Keywords of the mailbox's account; where very many sets are in use, of some of them."""
-        rows = self.connection.execute(
-            "SELECT keywords FROM keyword_set"
-            " WHERE account_id = (SELECT account_id FROM mailbox WHERE id = ?) LIMIT ?",
-            (mailbox_id, KEYWORD_SETS),
-        ).fetchall()
-        return {keyword for (text,) in rows for keyword in text.split(" ")}
+    def view_row(self, mailbox_id: int) -> MailboxRow:
+        """:raises NoSuchMailbox: it has been deleted."""
+        row: MailboxRow | None = self.connection.execute(
+            _VIEW + "m.id = ?", (mailbox_id,)
+        ).fetchone()
+        if row is None:
+            raise NoSuchMailbox
+        return row
+
+    def find_view_row(self, account_id: int, name: str) -> MailboxRow:
+        """:raises NoSuchMailbox: no selectable mailbox has that canonical name."""
+        row: MailboxRow | None = self.connection.execute(
+            _VIEW + "m.account_id = ? AND m.name = ? AND m.selectable", (account_id, name)
+        ).fetchone()
+        if row is None:
+            raise NoSuchMailbox
+        return row
 
     def find_mailbox(self, account_id: int, name: str) -> MailboxInfo:
         """:raises NoSuchMailbox: no mailbox has that canonical name."""
@@ -144,17 +165,7 @@ class Reader:
         ).fetchone()
         if row is None:
             raise NoSuchMailbox
-        return self._to_info(row)
-
-    def mailbox_id(self, account_id: int, name: str) -> int:
-        """:raises NoSuchMailbox: no selectable mailbox has that canonical name."""
-        row = self.connection.execute(
-            "SELECT id FROM mailbox WHERE account_id = ? AND name = ? AND selectable",
-            (account_id, name),
-        ).fetchone()
-        if row is None:
-            raise NoSuchMailbox
-        return int(row[0])
+        return self.to_info(row)
 
     def list_subscriptions(self, account_id: int) -> list[str]:
         rows = self.connection.execute(
@@ -189,25 +200,26 @@ class Reader:
 
     # Messages.
 
-    def list_uids(self, mailbox_id: int) -> array[int]:
-        """All UIDs; the same array until messages come or go."""
+    def list_uids(self, mailbox_id: int) -> UIDs:
+        """All UIDs; the same sequence until messages come or go."""
         return self.uids_at(mailbox_id, self._state(mailbox_id)[0])
 
-    def uids_at(self, mailbox_id: int, modseq: int) -> array[int]:
+    def uids_at(self, mailbox_id: int, modseq: int) -> UIDs:
         """All UIDs, when this was the mailbox's modification sequence just now."""
         cached = self._uids.get(mailbox_id)
+        uids: UIDs
         if cached is None:
-            uids = self._select_uids(mailbox_id, 0)
+            uids = self._all_uids(mailbox_id)
         elif cached[0] == modseq:
             return cached[1]
         else:
             known = cached[1]
             if self._has_vanished(mailbox_id, cached[0]):
-                uids = self._select_uids(mailbox_id, 0)
+                uids = self._all_uids(mailbox_id)
             else:
                 new = self._select_uids(mailbox_id, known[-1] if known else 0)
                 # Never added to: others hold the old one.
-                uids = known + new if new else known
+                uids = array("I", known) + new if new else known
         self._uids.put(mailbox_id, modseq, uids)
         return uids
 
@@ -237,6 +249,19 @@ class Reader:
             rows = self.connection.execute(sql, values).fetchall()
             row = rows[0] if rows and (len(rows) == unseen or begin == uids[0]) else None
         return None if row is None else int(row[0])
+
+    def _all_uids(self, mailbox_id: int) -> UIDs:
+        # Where none is missing between the first and the last, they need not be read.
+        row: tuple[int, int | None, int] | None = self.connection.execute(
+            "SELECT messages, (SELECT min(uid) FROM message WHERE mailbox_id = ?1),"
+            " (SELECT max(uid) FROM message WHERE mailbox_id = ?1) FROM mailbox WHERE id = ?1",
+            (mailbox_id,),
+        ).fetchone()
+        if row is not None:
+            count, first, last = row
+            if first is not None and last - first + 1 == count:
+                return range(first, last + 1)
+        return self._select_uids(mailbox_id, 0)
 
     def _select_uids(self, mailbox_id: int, after: int) -> array[int]:
         rows = self.connection.execute(

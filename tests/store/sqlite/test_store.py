@@ -7,6 +7,7 @@ import io
 import os
 import subprocess
 import sys
+from typing import Any
 from unittest import mock
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -354,6 +355,37 @@ class ListTests(StoreTestCase):
         self.assertEqual(list(uids), [1, 2, 3, 4, 5])
         self.assertEqual(list(await other.list_uids()), [1, 3, 4, 5, 6])
 
+    async def test_uids_without_gaps_are_not_read(self) -> None:
+        store = await self.make_store()
+        inbox = await self.mailbox(store)
+        await inbox.append(messages=appended(*map(message, range(9))))
+        for gone, wanted in (
+            ([], range(1, 10)),
+            ([1, 9], range(2, 9)),
+            ([4], [2, 3, 5, 6, 7, 8]),
+            ([2, 3], range(5, 9)),
+            (range(5, 9), []),
+        ):
+            await inbox.expunge(uids=gone)
+            await self.close_store(store)
+            store = self.open_store()
+            inbox = await self.mailbox(store)
+            uids = await inbox.list_uids()
+            self.assertEqual(list(uids), list(wanted))
+            self.assertEqual(isinstance(uids, range), isinstance(wanted, range), wanted)
+        await inbox.append(messages=appended(message(1)))
+        self.assertEqual(list(await inbox.list_uids()), [10])
+
+    async def test_uids_that_were_not_read_grow(self) -> None:
+        store = await self.make_store()
+        inbox = await self.mailbox(store)
+        await inbox.append(messages=appended(message(1), message(2)))
+        before = (await inbox.get_view(claim_recent=False)).uids
+        self.assertEqual(before, range(1, 3))
+        await inbox.append(messages=appended(message(3)))
+        view = await inbox.get_view(claim_recent=False)
+        self.assertEqual((list(before), list(view.uids)), ([1, 2], [1, 2, 3]))
+
     async def test_recent_is_claimed_once_and_remembered(self) -> None:
         store = await self.make_store()
         inbox = await self.mailbox(store)
@@ -401,6 +433,42 @@ class ListTests(StoreTestCase):
         await inbox.append(messages=appended(message(2), flags=["yours", "mine"]))
         keywords = (await inbox.get_view(claim_recent=False)).keywords
         self.assertEqual(set(keywords), {"mine", "$Junk", "yours"})
+
+    async def test_who_opens_a_mailbox_asks_the_index_once(self) -> None:
+        store = await self.make_store()
+        await self.deliver(store, message(1))
+        account = await store.open_account(name=ANN)
+        # So that the list of UIDs is there.
+        await (await account.open_mailbox(name="INBOX")).get_view(claim_recent=False)
+        asked: list[str] = []
+        store.connection().set_trace_callback(asked.append)
+        for ask in ("get_info", "get_view"):
+            arguments = {"claim_recent": False} if ask == "get_view" else {}
+            mailbox: Any = await account.open_mailbox(name="INBOX")
+            asked.clear()
+            first = await getattr(mailbox, ask)(**arguments)
+            self.assertEqual(asked, [])
+            self.assertEqual(await getattr(mailbox, ask)(**arguments), first)
+            self.assertEqual(len(asked), 1)
+
+    async def test_what_changes_between_opening_and_asking(self) -> None:
+        store = await self.make_store()
+        account = await store.open_account(name=ANN)
+        command = SQLiteDirectory(self.directory)
+        self.addCleanup(command.close)
+        mailbox, other = [await account.open_mailbox(name="INBOX") for _ in range(2)]
+        await self.deliver(store, message(1))
+        self.assertEqual((await mailbox.get_info()).messages, 1)
+        self.assertEqual(list((await other.get_view(claim_recent=True)).uids), [1])
+        mailbox, other = [await account.open_mailbox(name="INBOX") for _ in range(2)]
+        first = (await mailbox.get_view(claim_recent=True)).info.first_recent_uid
+        second = (await other.get_view(claim_recent=True)).info.first_recent_uid
+        self.assertEqual((first, second), (2, 2))
+        mailbox = await account.open_mailbox(name="INBOX")
+        await command.remove_account(name=ANN)
+        await self.turn(0.02)
+        with self.assertRaises(NoSuchMailbox):
+            await mailbox.get_view(claim_recent=False)
 
     async def test_view_of_a_mailbox_that_is_gone(self) -> None:
         store = await self.make_store()
