@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import NamedTuple
 
 from mailkit.model import Path
@@ -58,6 +59,12 @@ class Reply(NamedTuple):
         width = MAX_REPLY_LINE - len(f"{code}-{status}\r\n")
         if len(text) <= width and text.isascii() and text.isprintable():
             return f"{code} {status}{text}\r\n".encode("ascii")
+        return self._render_lines(status, width)
+
+    # The answer to EHLO is the same for most clients.
+    @lru_cache(maxsize=64)  # noqa: B019
+    def _render_lines(self, status: str, width: int) -> bytes:
+        code, _, text = self
         lines = [part for line in text.splitlines() or [""] for part in _wrap(line, width)]
         del lines[MAX_REPLY_LINES:]
         first = "".join(f"{code}-{status}{line}\r\n" for line in lines[:-1])
