@@ -255,6 +255,7 @@ class CommandConnection(OutputConnection, ABC):
                 try:
                     waiting = self.run_command(command)
                 except Exception:
+                    # The command has been read whole: the next one can be served.
                     self._log_bug(Failure())  # type: ignore[no-untyped-call]
                     continue
                 if waiting is not None:
@@ -275,6 +276,7 @@ class CommandConnection(OutputConnection, ABC):
             # It had nothing to wait for, so it costs no Deferred.
             return
         except Exception:
+            # As _command_done would, had there been something to wait for.
             self._log_bug(Failure())  # type: ignore[no-untyped-call]
             return
         done: Deferred[None] = Deferred.fromCoroutine(cast(Any, go_on(waiting, awaited)))

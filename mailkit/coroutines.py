@@ -19,6 +19,7 @@ def run(coroutine: Coroutine[Any, Any, _T]) -> Deferred[_T]:
     except StopIteration as stop:
         return succeed(stop.value)
     except Exception:
+        # As Deferred.fromCoroutine does.
         return fail()
     return Deferred.fromCoroutine(cast(Any, go_on(coroutine, awaited)))
 

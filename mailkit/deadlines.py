@@ -73,6 +73,7 @@ class Deadlines:
                 try:
                     member.deadline_reached()
                 except Exception:
+                    # A bug of one connection must not take the others' time away.
                     self.log.failure("a time-out could not be handled")
         if self._waiting and self._timer is None:
             self._set_timer(min(self._waiting))

@@ -166,6 +166,7 @@ class PasswordHasher:
             except FutureCancelled:
                 result.errback(TemporaryFailure())
             except Exception:
+                # TemporaryFailure, or whatever argon2 raises: the caller's to judge.
                 result.errback()
 
         job = _Job("", work, finished)

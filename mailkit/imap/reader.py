@@ -141,6 +141,8 @@ class CommandReader:
         if waiting > 8192:
             self._remember_tag()
         try:
+            # lenient: a bare LF ends a line too, as people and scripts send it. Literals are
+            # counted, so nothing can hide there.
             line = self._buffer.take_line(self._max_line - self._line_octets)
         except LineTooLong:
             tag = _tag(self._parts[0]) if self._parts else self._tag or b""

@@ -74,6 +74,7 @@ def parse_search(
     :param offers: tells whether a capability is offered.
     :raises BadCharset: the charset is not known here, or the strings are not in it.
     """
+    # lenient: RFC 3501 section 6.4.4 has US-ASCII here, and clients send UTF-8 all the same.
     charset = "utf-8"
     if arguments.accept_word(b"CHARSET"):
         arguments.space()

@@ -132,7 +132,11 @@ class SelectedState:
         return merge(spans)
 
     def resolve_uids(self, ranges: SequenceSet) -> Spans:
-        """Positions that a set of UIDs names; UIDs that do not exist name nothing."""
+        """Positions that a set of UIDs names; UIDs that do not exist name nothing.
+
+        RFC 3501 section 6.4.8: that is no error. ``*`` is the last message, so that ``9:*`` names it
+        even if its UID is lower.
+        """
         if ranges is SAVED:
             return self._saved_spans()
         view = self.uids
@@ -150,7 +154,11 @@ class SelectedState:
         return merge(spans)
 
     def clamp_numbers(self, ranges: SequenceSet) -> Spans:
-        """Like :meth:`resolve_numbers`, but numbers beyond the end name nothing."""
+        """Like :meth:`resolve_numbers`, but numbers beyond the end name nothing.
+
+        lenient: RFC 3501 section 9 makes them an error in SEARCH too, but clients search by numbers
+        that an EXPUNGE has just taken away, and other servers find nothing there.
+        """
         if ranges is SAVED:
             return self._saved_spans()
         last = len(self.uids)

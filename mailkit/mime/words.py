@@ -136,6 +136,7 @@ def decode_base64(data: bytes) -> bytes:
         try:
             return binascii.a2b_base64(data)
         except binascii.Error:
+            # Piece by piece, then.
             pass
     pieces = data.split(b"=", MAX_BASE64_PIECES)
     return b"".join(_decode_piece(piece) for piece in pieces if piece)

@@ -105,6 +105,7 @@ async def _update(connection: POP3Connection, maildrop: Maildrop, uids: list[int
     except CancelledError:
         raise
     except Exception:
+        # A bug; the session must end all the same, and QUIT say that nothing was removed.
         connection.log.failure("messages could not be removed")
         reply = err(failed + "internal error", "SYS/TEMP")
     connection.end_session(reply)

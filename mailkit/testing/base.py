@@ -75,7 +75,11 @@ async def read_message(mailbox: IMailbox, uid: int) -> bytes:
 
 
 class Contract(MixedIn):
-    """Base of the contract tests; mixed into :class:`twisted.trial.unittest.TestCase`."""
+    """Base of the contract tests; mixed into :class:`twisted.trial.unittest.TestCase`.
+
+    Hooks raise NotImplementedError rather than be abstract methods: pytest passes over an abstract
+    class in silence, and who has forgotten a hook would take that for success.
+    """
 
     def check_provides(
         self,

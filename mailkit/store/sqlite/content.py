@@ -71,6 +71,7 @@ class SpooledFile:
         try:
             os.unlink(self._path)
         except OSError:
+            # It goes when the store is opened, like all spools.
             pass
 
     def _read(self) -> Content:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Protocol, TypeVar
 
 from twisted.internet.defer import Deferred
@@ -124,10 +125,9 @@ class Core:
     def _clear_spools(self) -> None:
         """Remove what a process that died had not handed over."""
         for name in os.listdir(self.spool_directory):
-            try:
+            # Not ours, or a disk that cannot be written, which the index will tell.
+            with suppress(OSError):
                 os.unlink(os.path.join(self.spool_directory, name))
-            except OSError:
-                pass
 
     def _release(self) -> None:
         self._segments.close()
@@ -184,6 +184,7 @@ class Core:
 
     def in_thread(self, function: Callable[..., T], *args: object) -> Deferred[T]:
         """Run what may wait for the disk, or takes long, in a thread."""
+        # Of a reactor it needs callFromThread alone.
         return deferToThreadPool(self.reactor, self._pool, function, *args)  # type: ignore[arg-type]
 
     def pause(self) -> Deferred[None]:

@@ -10,6 +10,7 @@ import json
 import os
 import sqlite3
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -302,18 +303,18 @@ class ChangeDirectory(Operation[None]):
             tx.note(note)
 
 
-class DirectoryBase:
+class DirectoryBase(ABC):
     """All of the directory's contracts, given a connection and a way to change."""
 
     separator = "+"
 
+    @abstractmethod
     def connection(self) -> sqlite3.Connection:
         """For reading."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def apply(self, change: Change) -> None:
         """Make a change in a transaction."""
-        raise NotImplementedError
 
     @property
     def _book(self) -> AddressTables:

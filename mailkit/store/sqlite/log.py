@@ -17,7 +17,8 @@ import re
 import struct
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from contextlib import suppress
+from typing import BinaryIO, NamedTuple
 
 from mailkit.errors import StoreCorrupt
 
@@ -352,10 +353,9 @@ class SegmentLog:
         tainted, self._flush_failed = self._flush_failed, False
         self._unsynced = []
         for path, target in self._adopted:
-            try:
+            # A segment that the index does not know: recovery removes it.
+            with suppress(OSError):
                 os.rename(target, path)
-            except OSError:
-                pass
         self._adopted = []
         self._names_changed = False
         if self.segment != self._mark.segment or tainted:
@@ -371,16 +371,13 @@ class SegmentLog:
 
     def _cut(self, mark: _Mark) -> None:
         """Take away a segment begun by the batch, cut the one before, and begin anew."""
+        # What cannot be taken away now is not in the index, and goes when the store is opened.
         if self.segment != mark.segment and self._descriptor >= 0:
-            try:
+            with suppress(OSError):
                 os.unlink(os.path.join(self._directory, segment_name(self.segment)))
-            except OSError:
-                pass
         if mark.segment:
-            try:
+            with suppress(OSError):
                 os.truncate(os.path.join(self._directory, segment_name(mark.segment)), mark.size)
-            except OSError:
-                pass
         self._abandon()
 
     def _abandon(self) -> None:
@@ -435,15 +432,14 @@ def _first_record(data: bytes) -> int:
     return 0
 
 
-def _find_magic(file: object, position: int) -> int:
+def _find_magic(file: BinaryIO, position: int) -> int:
     """Offset of the next record's magic at or behind ``position``, or the file's size."""
-    read = file.read  # type: ignore[attr-defined]
-    file.seek(position)  # type: ignore[attr-defined]
+    file.seek(position)
     kept = b""
-    while chunk := read(1 << 20):
+    while chunk := file.read(1 << 20):
         found = (kept + chunk).find(RECORD_MAGIC)
         if found >= 0:
-            return int(position - len(kept) + found)
+            return position - len(kept) + found
         position += len(chunk)
         kept = (kept + chunk)[-3:]
     return position

@@ -106,6 +106,7 @@ class SQLiteMailbox:
         try:
             self._name = self._core.reader.mailbox_info(self._id).name
         except (NoSuchMailbox, StoreUnavailable):
+            # The last one will do.
             pass
         return self._name
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from abc import abstractmethod
 
 from mailkit._typing import override
 from mailkit.errors import (
@@ -68,8 +69,8 @@ def mailbox_note(connection: sqlite3.Connection, account: str, mailbox_id: int) 
     return ["mailbox", mailbox_id, account, name, validity, special_use, bool(selectable)]
 
 
-class AccountOperation(Operation[None]):
-    """A change of one account's names."""
+class _AccountOperation(Operation[None]):
+    """A change of one account's lists of names."""
 
     __slots__ = ("_account", "_name")
 
@@ -77,14 +78,20 @@ class AccountOperation(Operation[None]):
         self._account = account
         self._name = name
 
+
+class _NamesOperation(_AccountOperation):
+    """A change of one account's mailboxes."""
+
+    __slots__ = ()
+
     @override
     def run(self, tx: Transaction) -> None:
         tx.flush()
         self.change(_Names(tx, self._account))
 
+    @abstractmethod
     def change(self, names: _Names) -> None:
         """Make the change."""
-        raise NotImplementedError
 
 
 class _Names:
@@ -179,7 +186,7 @@ class _Names:
         self.tx.states.clear_mailboxes()
 
 
-class CreateMailbox(AccountOperation):
+class CreateMailbox(_NamesOperation):
     """Make a mailbox and the levels above it."""
 
     __slots__ = ("_special_use",)
@@ -202,7 +209,7 @@ class CreateMailbox(AccountOperation):
         names.add(name, self._special_use)
 
 
-class DeleteMailbox(AccountOperation):
+class DeleteMailbox(_NamesOperation):
     """Delete a mailbox; the name stays for those below it."""
 
     __slots__ = ()
@@ -222,7 +229,7 @@ class DeleteMailbox(AccountOperation):
             names.add(name, selectable=False)
 
 
-class RenameMailbox(AccountOperation):
+class RenameMailbox(_NamesOperation):
     """Rename a mailbox and those below it; INBOX moves its messages."""
 
     __slots__ = ("_new_name",)
@@ -268,7 +275,7 @@ class RenameMailbox(AccountOperation):
             copy_rows(tx, inbox, target, Selection(rows, True), move=True)
 
 
-class Subscribe(AccountOperation):
+class Subscribe(_AccountOperation):
     """Add to the subscribed names, or take away."""
 
     __slots__ = ("_wanted",)

@@ -130,6 +130,7 @@ class Maintenance:
                 self.log.warn("maintenance of the store was put off: {error}", error=error)
                 self._answer(requests, error)
             except Exception as error:
+                # A bug: whoever waits hears of it, and the thread lives on for the next turn.
                 self.log.failure("maintenance of the store failed")
                 self._answer(requests, error)
             else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 
 from mailkit._typing import override
 from mailkit.errors import MailError
@@ -32,10 +33,9 @@ _MAX_GROUPS = 50
 def discard_content(content: Content) -> None:
     """Remove the file of a message that nobody takes."""
     if content.path:
-        try:
+        # It goes when the store is opened, like all spools.
+        with suppress(OSError):
             os.unlink(content.path)
-        except OSError:
-            pass
 
 
 class Deliver(Operation[Sequence[LocalResult]]):

@@ -9,6 +9,7 @@ import json
 import os
 import sqlite3
 from collections.abc import Sequence
+from typing import Any
 
 from mailkit.errors import StoreCorrupt
 from mailkit.model import INBOX, NEW_ACCOUNT_MAILBOXES
@@ -124,19 +125,13 @@ class Replay:
             case "subscribed":
                 self._apply_subscribed(*rest)
 
-    def _apply_body(self, body_id: int, size: int, placements: list[list[object]]) -> None:
+    def _apply_body(self, body_id: int, size: int, placements: list[list[Any]]) -> None:
         for placement in placements:
             mailbox_id, uid, modseq, bits, keywords, date, saved, account, name, validity = (
                 placement
             )
-            self._apply_put(
-                mailbox_id,  # type: ignore[arg-type]
-                modseq,  # type: ignore[arg-type]
-                account,  # type: ignore[arg-type]
-                name,  # type: ignore[arg-type]
-                validity,  # type: ignore[arg-type]
-                [[uid, body_id, bits, keywords, date, saved, size]],
-            )
+            row = [uid, body_id, bits, keywords, date, saved, size]
+            self._apply_put(mailbox_id, modseq, account, name, validity, [row])
 
     def _apply_put(
         self,
@@ -145,26 +140,26 @@ class Replay:
         account: str,
         name: str,
         validity: int,
-        rows: list[list[object]],
+        rows: list[list[Any]],
     ) -> None:
         self._ensure_mailbox(mailbox_id, account, name, validity)
         account_id = self._account(account)
         for uid, body_id, bits, keywords, date, saved, size in rows:
-            flags = self._flags(account_id, bits, keywords)  # type: ignore[arg-type]
+            flags = self._flags(account_id, bits, keywords)
             self._db.execute(
                 "INSERT OR IGNORE INTO message (mailbox_id, uid, flags, internal_date, size,"
                 " modseq, created_modseq, body_id, save_date) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (mailbox_id, uid, flags, date, size, modseq, modseq, body_id, saved),
             )
 
-    def _apply_flags(self, mailbox_id: int, modseq: int, changes: list[list[object]]) -> None:
+    def _apply_flags(self, mailbox_id: int, modseq: int, changes: list[list[Any]]) -> None:
         row = self._db.execute(
             "SELECT account_id FROM mailbox WHERE id = ?", (mailbox_id,)
         ).fetchone()
         if row is None:
             return
         for bits, keywords, uids in changes:
-            flags = self._flags(row[0], bits, keywords)  # type: ignore[arg-type]
+            flags = self._flags(row[0], bits, keywords)
             for first, last in parse_uids(str(uids)):
                 self._db.execute(
                     "UPDATE message SET flags = ?, modseq = ?"

@@ -16,6 +16,7 @@ import queue
 import sqlite3
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -25,6 +26,7 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
+from mailkit._typing import override
 from mailkit.errors import MailError
 from mailkit.store.sqlite.outage import refusal
 from mailkit.store.sqlite.rows import drop_bodies
@@ -42,7 +44,7 @@ LAZY_DELAY = 0.1
 T = TypeVar("T")
 
 
-class Operation(Generic[T]):
+class Operation(ABC, Generic[T]):
     """A change of the store. Made on the reactor's thread, run by the writer's."""
 
     __slots__ = ()
@@ -50,9 +52,9 @@ class Operation(Generic[T]):
     #: Octets of bodies that it brings along in memory.
     weight = 0
 
+    @abstractmethod
     def run(self, tx: Transaction) -> T:
         """Do it. May be called again after the transaction was rolled back."""
-        raise NotImplementedError
 
     def failed(self, error: MailError) -> T:
         """Turn a failure of the whole transaction into a result, or raise it."""
@@ -127,8 +129,18 @@ class _Isolate(Exception):
     """An operation failed after it had changed something."""
 
 
-_CLOSE = _Entry(Operation(), None)
-_WAKE = _Entry(Operation(), None)
+class _Nothing(Operation[None]):
+    """For what is not work in the queue."""
+
+    __slots__ = ()
+
+    @override
+    def run(self, tx: Transaction) -> None:
+        """Never called."""
+
+
+_CLOSE = _Entry(_Nothing(), None)
+_WAKE = _Entry(_Nothing(), None)
 
 
 class Writer:
