@@ -11,7 +11,8 @@ DATA ?= mailkit-data
 # Interpreters that `make test-all` looks for.
 PYTHONS ?= python3.10 python3.11 python3.12 python3.13
 # Programs, by their Debian packages, that the tests in tests/interop talk to when they are there.
-INTEROP_PACKAGES := swaks curl mutt isync fetchmail msmtp lftp node-nodemailer postfix telnet haproxy
+INTEROP_PACKAGES := swaks curl mutt isync fetchmail msmtp lftp node-nodemailer postfix telnet haproxy \
+  dovecot-lmtpd
 
 .DEFAULT_GOAL := help
 .PHONY: help run test test-random test-all interop interop-packages lint format types docs bench clean
@@ -69,6 +70,13 @@ interop-packages:
 	{ $$sudo apt-get update -q && DEBIAN_FRONTEND=noninteractive $$sudo apt-get install -q -y \
 	  --no-install-recommends $$missing; } >/dev/null || \
 	  echo "could not install$$missing: tests that need them are skipped"
+	@# Exim cannot be installed beside Postfix, so it is unpacked; it does not start without its user.
+	@[ ! -x .interop/usr/sbin/exim4 ] && command -v apt-get >/dev/null || exit 0; \
+	sudo=; [ "$$(id -u)" = 0 ] || sudo=sudo; \
+	{ mkdir -p .interop && cd .interop && apt-get download -q exim4-daemon-light && \
+	  dpkg -x exim4-daemon-light_*.deb . && rm exim4-daemon-light_*.deb && \
+	  { id Debian-exim || $$sudo useradd --system --no-create-home Debian-exim; }; } >/dev/null 2>&1 || \
+	  echo "could not unpack exim4-daemon-light: tests that need it are skipped"
 
 lint: $(VENV)/.installed-dev  ## look for mistakes and for formatting that ruff would change
 	$(BIN)/ruff check .
@@ -89,7 +97,7 @@ bench: $(VENV)/.installed-bench  ## measure mailkit beside other Python mail ser
 	$(BIN)/python benchmarks/run.py $(BENCH_ARGS)
 
 clean:  ## remove environments, caches and what was built; mailkit-data is kept
-	rm -rf .venv .venv-* build dist *.egg-info docs/_build _trial_temp* .hypothesis
+	rm -rf .venv .venv-* .interop build dist *.egg-info docs/_build _trial_temp* .hypothesis
 	rm -rf .mypy_cache .ruff_cache .pytest_cache twisted/plugins/dropin.cache twistd.pid twistd.log
 	find mailkit tests twisted examples docs benchmarks -name __pycache__ -type d -prune \
 	  -exec rm -rf {} + 2>/dev/null || true

@@ -339,3 +339,30 @@ class SendAndReadTests(ExamplesCase):
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertIn("Grüße -- How are you, Bob?", done.stdout)
         self.assertIn("with ESMTPSA", done.stdout)
+
+
+class SendMailTests(ExamplesCase):
+    """One under Twisted, one under asyncio."""
+
+    def test_each_recipient_is_told(self) -> None:
+        port = free_port()
+        command = [sys.executable, str(EXAMPLES / "receive_function.py")]
+        with self.running([*command, f"tcp:{port}:interface=127.0.0.1"], [port]):
+            for name in ("send_mail.py", "send_mail_asyncio.py"):
+                self.assert_short(name, 30)
+                recipients = ["help@support.example.org", "somebody@elsewhere.example"]
+                done = subprocess.run(
+                    [
+                        *(sys.executable, str(EXAMPLES / name), f"127.0.0.1:{port}"),
+                        *("ann@example.net", *recipients),
+                    ],
+                    cwd=self.directory,
+                    env=environment(),
+                    capture_output=True,
+                    text=True,
+                    timeout=PATIENCE,
+                )
+                self.assertEqual((done.returncode, done.stderr), (0, ""))
+                first, second = done.stdout.splitlines()
+                self.assertIn("help@support.example.org accepted 250", first)
+                self.assertIn("somebody@elsewhere.example permanent 550", second)

@@ -124,8 +124,8 @@ class ClientCase(TestCase):
     async def setUp(self) -> None:
         self.directory = os.path.abspath(self.mktemp())
         os.mkdir(self.directory, 0o700)
-        self.certificate, key = self_signed(self.directory)
-        self.tls_context = server_context(self.certificate, key)
+        self.certificate, self.key = self_signed(self.directory)
+        self.tls_context = server_context(self.certificate, self.key)
         self.store = MemoryStore()
 
     async def add_account(self, name: str, password: str) -> None:
