@@ -173,6 +173,7 @@ class DSNTests(ExtensionTestCase):
             ("rfc822;Bob@example.org", ("rfc822", "Bob@example.org")),
             ("X400;/c+3Dde/+20", ("X400", "/c=de/ ")),
             ("rfc822;a;b", ("rfc822", "a;b")),
+            ("rfc822;j+C3+BCrgen@example.org", ("utf-8", "jürgen@example.org")),
             (f"rfc822;{'x' * 493}", ("rfc822", "x" * 493)),
         ):
             recipient = self.recipient(f"ORCPT={value}")
@@ -186,6 +187,7 @@ class DSNTests(ExtensionTestCase):
             "=a(b;c",
             "=rfc822;a+0Db",
             "=rfc822;a+b",
+            "=rfc822;j+FCrgen",
             "=rfc822;ü@example.org",
             f"=rfc822;{'x' * 494}",
         ):

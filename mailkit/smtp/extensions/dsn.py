@@ -63,15 +63,18 @@ def orcpt_parameter(
     if address_type.lower() == "utf-8":
         address = _decode_utf8_address(encoded, envelope.smtputf8)
     else:
-        address = _printable("ORCPT", encoded)
+        # lenient: Postfix 3.7 writes UTF-8 as xtext; RFC 6533 section 3 has a type for that.
+        address = _printable("ORCPT", encoded, "utf-8")
+        if not address.isascii():
+            address_type = "utf-8"
     return replace(recipient, orcpt=OriginalRecipient(address_type, address))
 
 
-def _printable(name: str, value: str) -> str:
+def _printable(name: str, value: str, charset: str = "ascii") -> str:
     try:
-        text = parse_xtext(value).decode("ascii")
+        text = parse_xtext(value).decode(charset)
     except ValueError:
-        raise Refused(501, "5.5.4", f"{name} is not xtext of ASCII characters") from None
+        raise Refused(501, "5.5.4", f"{name} is not xtext of {charset.upper()}") from None
     if not text.replace("\t", " ").isprintable():
         raise Refused(501, "5.5.4", f"{name} has characters that are not printable")
     return text
