@@ -269,7 +269,7 @@ class HookRunner:
             arguments["envelope"] = envelope
             last = self._last
         for hook in self.hooks.steps.get(step, ()):
-            if hook.place > last or self.discard is not None:
+            if hook.place > last or (envelope is not None and self.discard is not None):
                 return
             started = clock.seconds()
             refused: Refused | None = None

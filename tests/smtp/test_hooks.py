@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
+from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from mailkit.errors import MessageRefused, TemporaryFailure
@@ -135,6 +137,20 @@ class CommandTests(SynchronousTestCase):
         self.assertEqual(codes(server.send(LOGIN)), ["235 2.7.0"])
         self.assertEqual(hook.seen["session"].account, "ann@example.org")
 
+    def test_a_slow_hook_at_login(self) -> None:
+        hook = ScriptedHook()
+        gate = hook.wait("auth")
+        server = HookedServer(hook, passwords=PASSWORDS, tls=True).greet()
+        self.assertEqual(server.send(LOGIN + b"NOOP\r\n"), b"")
+        gate.callback(Defer("Later", 454, "4.7.0"))
+        self.assertEqual(codes(server.answer()), ["454 4.7.0", "250 2.0.0"])
+        self.assertIsNone(server.protocol.session.account)
+        gate = hook.wait("auth")
+        server.send(LOGIN)
+        server.lose()
+        self.assertTrue(gate.called)
+        self.assertEqual(server.realm.logouts, ["ann", "ann"])
+
     def test_mail(self) -> None:
         hook = ScriptedHook(mail=Defer("Greylisted", 450, "4.7.1"))
         server = HookedServer(hook).greet()
@@ -265,6 +281,15 @@ class MessageTests(SynchronousTestCase):
                 server.whole()
                 self.assertEqual(len(server.delivery.received), 1)
 
+    def test_a_discarded_message_hides_no_command_from_hooks(self) -> None:
+        hook = ScriptedHook(message=Discard("dull"))
+        server = HookedServer(hook, passwords=PASSWORDS, tls=True)
+        server.whole()
+        hook.answers["ehlo"] = Reject()
+        self.assertEqual(codes(server.send(b"EHLO other.example\r\n")), ["550 Refused"])
+        hook.answers["auth"] = Reject("No", 535, "5.7.8")
+        self.assertEqual(codes(server.send(LOGIN)), ["535 5.7.8"])
+
     def test_a_function_is_asked_with_each_message(self) -> None:
         def no_spam(session: Any, envelope: Any, message: Any) -> Reject | None:
             with message.open() as file:
@@ -309,6 +334,15 @@ class AcceptTests(SynchronousTestCase):
                     [record[:4] for record in envelope.history],
                     [("ScriptedHook", step, "accept", "friend")],
                 )
+
+    def test_login(self) -> None:
+        accepting = ScriptedHook(auth=Accept("ours"))
+        after = ScriptedHook(auth=Reject(), mail=Reject())
+        server = HookedServer(accepting, after, passwords=PASSWORDS, tls=True).greet()
+        self.assertEqual(codes(server.send(b"MAIL FROM:<>\r\n")), ["550 5.7.1"])
+        self.assertEqual(codes(server.send(LOGIN)), ["235 2.7.0"])
+        self.assertEqual(codes(server.send(b"MAIL FROM:<>\r\n")), ["250 2.1.0"])
+        self.assertNotIn("auth", after.calls)
 
     def test_message(self) -> None:
         for step in ("mail", "rcpt", "header", "message"):
@@ -358,6 +392,33 @@ class OrderTests(SynchronousTestCase):
                     gate.callback(None)
                 self.assertEqual(server.answer().splitlines()[-1], b"250 2.0.0 OK")
                 self.assertEqual(codes(server.answer()), codes(expected))
+
+    def test_clients_at_the_same_time_with_answers_out_of_order(self) -> None:
+        expected = codes(HookedServer(ScriptedHook()).whole())
+        for seed in range(20):
+            pick = random.Random(seed)
+            gates: list[Deferred[Any]] = []
+
+            def ask(step: str, gates: list[Deferred[Any]] = gates, **arguments: Any) -> Any:
+                gates.append(Deferred())
+                return gates[-1]
+
+            first, second = ScriptedHook(), ScriptedHook()
+            first._ask = second._ask = ask  # type: ignore[assignment]
+            server = HookedServer(first, second)
+            transports = []
+            for _ in range(5):
+                server.connect()
+                server.whole()
+                transports.append(server.transport)
+            for _ in range(1000):
+                if not gates:
+                    break
+                gates.pop(pick.randrange(len(gates))).callback(None)
+            for transport in transports:
+                answer = codes(transport.value())
+                self.assertEqual(answer[0], "220 mx.example.org")
+                self.assertEqual(answer[1:], expected)
 
     def test_the_body_goes_on_while_the_header_is_judged(self) -> None:
         hook = ScriptedHook()
