@@ -98,7 +98,12 @@ _SIMPLE = frozenset(
     (b"ENVELOPE", b"FLAGS", b"INTERNALDATE", b"RFC822.SIZE", b"UID", b"BODYSTRUCTURE")
 )
 #: Items that a capability brings.
-_EXTENSIONS = {b"EMAILID": b"OBJECTID", b"THREADID": b"OBJECTID", b"SAVEDATE": b"SAVEDATE"}
+_EXTENSIONS = {
+    b"MODSEQ": b"CONDSTORE",
+    b"EMAILID": b"OBJECTID",
+    b"THREADID": b"OBJECTID",
+    b"SAVEDATE": b"SAVEDATE",
+}
 
 
 # Reading a request.
@@ -231,6 +236,10 @@ def _size(rows: Sequence[MessageInfo]) -> Iterable[int]:
     return map(itemgetter(3), rows)
 
 
+def _modseq(rows: Sequence[MessageInfo]) -> Iterable[int]:
+    return map(itemgetter(4), rows)
+
+
 def _email_id(rows: Sequence[MessageInfo]) -> Iterable[bytes]:
     return [(info.email_id or "").encode("ascii") for info in rows]
 
@@ -266,6 +275,7 @@ _COLUMNS = {
     b"FLAGS": FLAGS_COLUMN,
     b"INTERNALDATE": Column(b'INTERNALDATE "%b"', _internal_date),
     b"RFC822.SIZE": Column(b"RFC822.SIZE %d", _size),
+    b"MODSEQ": Column(b"MODSEQ (%d)", _modseq),
     b"EMAILID": Column(b"EMAILID (%b)", _email_id),
     b"THREADID": Column(b"THREADID %b", _thread_id),
     b"SAVEDATE": Column(b"SAVEDATE %b", _save_date),
@@ -328,6 +338,7 @@ class Plan:
 
     :param summaries: the mailbox gives summaries.
     :param uid: it was UID FETCH, so the response tells the UID (RFC 3501 section 6.4.8).
+    :param modseq: the response tells the modification sequence in any case.
     :ivar by_message: messages have to be opened.
     :ivar by_info: details are needed.
     :ivar by_summary: summaries are needed.
@@ -335,10 +346,15 @@ class Plan:
     :ivar sets_seen: \\Seen is set by this.
     """
 
-    def __init__(self, attributes: Sequence[Attribute], summaries: bool, uid: bool) -> None:
+    def __init__(
+        self, attributes: Sequence[Attribute], summaries: bool, uid: bool, modseq: bool = False
+    ) -> None:
         wanted = list(attributes)
-        if uid and all(attribute.name != b"UID" for attribute in wanted):
+        names = {attribute.name for attribute in wanted}
+        if uid and b"UID" not in names:
             wanted.insert(0, Attribute(b"UID"))
+        if modseq and b"MODSEQ" not in names:
+            wanted.append(Attribute(b"MODSEQ"))
         self.attributes = wanted
         columns = [_column(attribute, summaries) for attribute in wanted]
         self.by_message = any(column is None for column in columns)

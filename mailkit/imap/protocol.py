@@ -365,15 +365,32 @@ class IMAPProtocol(CommandConnection):
         with_uids = verb is not None and verb.by_uid
         await selection.announce(self.write, self.drain, expunges=expunges, with_uids=with_uids)
 
-    async def complete(self, text: str, code: bytes = b"") -> None:
-        """End the command at work: tell what others have changed, then the tagged OK."""
+    async def complete(self, text: str, code: bytes = b"", modseq: bool = False) -> None:
+        """End the command at work: tell what others have changed, then the tagged OK.
+
+        :param modseq: let it tell the modification sequence (RFC 7162 section 3.2.7), to a client
+            that has enabled QRESYNC.
+        """
         try:
             await self.announce()
         except MailboxGone:
             self.ok(text, code)
             self.end_gone()
         else:
+            self.settle()
+            if modseq and self.selection is not None and b"QRESYNC" in self.enabled:
+                code = b"HIGHESTMODSEQ %d" % self.selection.settled
             self.ok(text, code)
+
+    def settle(self) -> None:
+        """Tell how far the client knows everything, where it might believe that it knows more.
+
+        RFC 7162 section 3.2: a message is gone that it still counts, so that the higher
+        modification sequences that it has seen must not be taken for all there is.
+        """
+        selection = self.selection
+        if selection is not None and selection.tells_modseqs and selection.state.pending_expunges:
+            self.write(selection.highest_modseq())
 
     def capabilities(self) -> bytes:
         """What the server can do for this client now."""
@@ -382,6 +399,28 @@ class IMAPProtocol(CommandConnection):
     def offers(self, name: bytes) -> bool:
         """Whether this client is offered a capability now."""
         return name in offered(self._facts(), self.factory.extensions)
+
+    def usable_extensions(self) -> frozenset[bytes]:
+        """Those whose arguments this client may use: QRESYNC must have been enabled."""
+        extensions = self.factory.extensions
+        return extensions if b"QRESYNC" in self.enabled else extensions - {b"QRESYNC"}
+
+    def enable_condstore(self) -> None:
+        """The client has shown that it knows modification sequences (RFC 7162 section 3.1)."""
+        if b"CONDSTORE" in self.enabled:
+            return
+        self.enabled = self.enabled | {b"CONDSTORE"}
+        selection = self.selection
+        if selection is not None:
+            selection.tells_modseqs = True
+            self.write(selection.highest_modseq())
+
+    def enable_qresync(self) -> None:
+        """From now on VANISHED is sent in place of EXPUNGE (RFC 7162 section 3.2.3)."""
+        self.enable_condstore()
+        self.enabled = self.enabled | {b"QRESYNC"}
+        if self.selection is not None:
+            self.selection.tells_vanished = True
 
     def _facts(self) -> Facts:
         account = self.account
@@ -412,6 +451,8 @@ class IMAPProtocol(CommandConnection):
 
     def select(self, selection: Selection) -> None:
         """From now on this mailbox is selected."""
+        selection.tells_modseqs = b"CONDSTORE" in self.enabled
+        selection.tells_vanished = b"QRESYNC" in self.enabled
         self.selection = selection
         self.state = State.SELECTED
 

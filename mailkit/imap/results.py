@@ -92,10 +92,20 @@ class Results(NamedTuple):
             kept.add(uids[-1])
         return sorted(kept)
 
-    def render(self, tag: bytes, numbers: Sequence[int], by_uid: bool) -> Iterator[bytes]:
+    def shown(self, uids: Sequence[int]) -> Sequence[int]:
+        """Those of the found messages whose modification sequences count (RFC 4731 section 3.2)."""
+        if self.options and self.options <= {b"MIN", b"MAX"} and self.partial is None:
+            ends = (uids[:1] if b"MIN" in self.options else (), uids[-1:])
+            return [*ends[0], *(ends[1] if b"MAX" in self.options else ())]
+        return uids
+
+    def render(
+        self, tag: bytes, numbers: Sequence[int], by_uid: bool, modseq: int | None = None
+    ) -> Iterator[bytes]:
         """The ESEARCH response (RFC 4731 section 3.1), in pieces.
 
         :param numbers: of the messages found, ascending: UIDs or sequence numbers.
+        :param modseq: the highest modification sequence, where the search was for them.
         """
         yield b'* ESEARCH (TAG "%b")%b' % (tag, b" UID" if by_uid else b"")
         if numbers and b"MIN" in self.options:
@@ -112,6 +122,8 @@ class Results(NamedTuple):
             picked = self.partial.pick(numbers)
             yield from _render_set(picked) if picked else (b"NIL",)
             yield b")"
+        if modseq is not None:
+            yield b" MODSEQ %d" % modseq
         yield b"\r\n"
 
 

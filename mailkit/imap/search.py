@@ -203,6 +203,19 @@ class _Parser:
             return query.ArrivedSince(time)
         return query.Not(query.ArrivedSince(time + 1))
 
+    def modseq(self, name: bytes) -> Query:
+        arguments = self.arguments
+        arguments.space()
+        if arguments.looking_at(b'"'):
+            # RFC 7162 section 3.1.5: there is one modification sequence for all of a message.
+            if not arguments.string().lower().startswith(b"/flags/"):
+                raise SyntaxFault('MODSEQ takes the name of a flag such as "/flags/$Junk"')
+            arguments.space()
+            if arguments.word("A kind of flag") not in (b"PRIV", b"SHARED", b"ALL"):
+                raise SyntaxFault("MODSEQ takes priv, shared or all behind a flag")
+            arguments.space()
+        return query.ModifiedSince(arguments.number64())
+
     def has_save_date(self, name: bytes) -> Query:
         return query.HasSaveDate()
 
@@ -256,6 +269,7 @@ _KEYS: Mapping[bytes, Callable[[_Parser, bytes], Query]] = {
     b"EMAILID": _Parser.object_id,
     b"THREADID": _Parser.object_id,
     b"SAVEDATESUPPORTED": _Parser.has_save_date,
+    b"MODSEQ": _Parser.modseq,
     b"OLDER": _Parser.within,
     b"YOUNGER": _Parser.within,
     **dict.fromkeys(_DATE_KEYS, _Parser.date),
@@ -267,6 +281,7 @@ _KEYS: Mapping[bytes, Callable[[_Parser, bytes], Query]] = {
 _EXTENSIONS: Mapping[bytes, bytes] = {
     b"OLDER": b"WITHIN",
     b"YOUNGER": b"WITHIN",
+    b"MODSEQ": b"CONDSTORE",
     b"EMAILID": b"OBJECTID",
     b"THREADID": b"OBJECTID",
     b"SAVEDATESUPPORTED": b"SAVEDATE",

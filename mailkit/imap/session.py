@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 #: Messages whose details are asked for at a time.
 BATCH = 500
+#: Messages whose summaries are asked for at a time: some 60 KiB.
+SUMMARY_BATCH = 100
 #: Messages that a session keeps a sequence of its own for; above, it looks for one to share.
 SHARE_FROM = 256
 
@@ -48,8 +50,11 @@ class Selection:
         "keywords",
         "mailbox",
         "mailbox_id",
+        "settled",
         "state",
         "structure",
+        "tells_modseqs",
+        "tells_vanished",
         "uid_validity",
         "writable",
     )
@@ -65,6 +70,12 @@ class Selection:
         self.state = SelectedState((), 0)
         self.uid_validity = 0
         self.mailbox_id = ""
+        #: FETCH responses that nobody asked for tell UID and MODSEQ (RFC 7162 section 3.2.4).
+        self.tells_modseqs = False
+        #: VANISHED is sent in place of EXPUNGE (RFC 7162 section 3.2.10).
+        self.tells_vanished = False
+        #: The modification sequence up to which the client has been told everything.
+        self.settled = 0
         #: Keywords that the client is told of when it opens the mailbox, besides the common ones.
         self.keywords: Sequence[str] = ()
         #: A message's structure that was needed last: clients fetch large parts piece by piece.
@@ -106,6 +117,7 @@ class Selection:
 
     def _take(self, info: MailboxInfo, uids: Sequence[int], first_recent: int) -> None:
         self.state = state = SelectedState(uids, info.highest_modseq)
+        self.settled = info.highest_modseq
         self.uid_validity = info.uid_validity
         self.mailbox_id = info.mailbox_id
         if uids:
@@ -212,6 +224,12 @@ class Selection:
                     write(self.flag_updates(news, with_uids))
         if changes is not None:
             state.forget_own()
+        if not state.pending:
+            self.settled = state.modseq
+
+    def highest_modseq(self) -> bytes:
+        """What a client that goes away now may come back with (RFC 7162 section 3.1.2.1)."""
+        return b"* OK [HIGHESTMODSEQ %d] Known up to here\r\n" % self.settled
 
     async def _claim(self, added: Sequence[int]) -> None:
         """Messages that came while the mailbox is selected are \\Recent for one session."""
@@ -236,8 +254,12 @@ class Selection:
         for start in range(0, len(news.expunged), 4 * BATCH):
             if start:
                 await drain()
-            some = news.expunged[start : start + 4 * BATCH]
-            write(b"".join([b"* %d EXPUNGE\r\n" % number for number in some]))
+            if self.tells_vanished:
+                gone = news.vanished[start : start + 4 * BATCH]
+                write(b"* VANISHED %b\r\n" % render.uid_set(gone))
+            else:
+                some = news.expunged[start : start + 4 * BATCH]
+                write(b"".join([b"* %d EXPUNGE\r\n" % number for number in some]))
         if news.exists is not None:
             write(b"* %d EXISTS\r\n" % news.exists)
         if news.recent is not None:
@@ -265,8 +287,24 @@ class Selection:
                 if any_recent and state.is_recent(info.uid)
                 else render.render_flags(info.flags)
             )
-            if with_uids:
+            if self.tells_modseqs:
+                lines.append(
+                    b"* %d FETCH (UID %d FLAGS (%b) MODSEQ (%d))\r\n"
+                    % (number, info.uid, flags, info.modseq)
+                )
+            elif with_uids:
                 lines.append(b"* %d FETCH (UID %d FLAGS (%b))\r\n" % (number, info.uid, flags))
             else:
                 lines.append(b"* %d FETCH (FLAGS (%b))\r\n" % (number, flags))
+        return b"".join(lines)
+
+    def modseq_updates(self, infos: Sequence[MessageInfo]) -> bytes:
+        """FETCH responses that tell modification sequences alone."""
+        lines = []
+        for info in infos:
+            number = self.state.number_of(info.uid)
+            if number is not None:
+                lines.append(
+                    b"* %d FETCH (UID %d MODSEQ (%d))\r\n" % (number, info.uid, info.modseq)
+                )
         return b"".join(lines)

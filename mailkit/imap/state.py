@@ -51,6 +51,8 @@ class Announcement(NamedTuple):
 
     #: Sequence numbers for EXPUNGE responses, descending, so that each is right when it is sent.
     expunged: Sequence[int]
+    #: The same messages by UID, ascending.
+    vanished: Sequence[int]
     #: For EXISTS; None when nothing has come.
     exists: int | None
     #: For RECENT; None when nothing has come, and none of those that are gone was \\Recent.
@@ -303,11 +305,13 @@ class SelectedState:
         :param expunges: EXPUNGE may be sent now (RFC 3501 section 7.4.1).
         """
         expunged: list[int] = []
+        vanished: list[int] = []
         recent_before = 0
         if expunges and self._vanished:
             recent_before = self.recent_count()
             gone, self._vanished = self._vanished, None
-            expunged = sorted((bisect_left(self.uids, uid) + 1 for uid in gone), reverse=True)
+            vanished = sorted(gone)
+            expunged = [bisect_left(self.uids, uid) + 1 for uid in reversed(vanished)]
             if len(gone) < FEW:
                 view = array("I", self.uids)
                 for number in expunged:
@@ -323,7 +327,7 @@ class SelectedState:
             recent = self.recent_count()
             if exists is None and recent == recent_before:
                 recent = None
-        return Announcement(expunged, exists, recent)
+        return Announcement(expunged, vanished, exists, recent)
 
     def adopt(self, uids: Sequence[int]) -> None:
         """Share this sequence if it says the same as the session's own."""

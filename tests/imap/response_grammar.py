@@ -34,6 +34,8 @@ _MAILBOX = re.compile(rb"(?:[\x20-\x25\x27-\x7e]|&(?:[A-Za-z0-9+,]*)-)*\Z")
 _STATUS_ITEMS = frozenset((b"MESSAGES", b"RECENT", b"UIDNEXT", b"UIDVALIDITY", b"UNSEEN"))
 _SELECTABILITY = frozenset((b"\\noselect", b"\\marked", b"\\unmarked"))
 
+_DIGITS = re.compile(rb"\d+")
+
 
 class _Response(Reader):
     """Reads one response without its last CRLF."""
@@ -58,6 +60,11 @@ class _Response(Reader):
         if number == 0:
             raise self.fail("nz-number")
         return number
+
+    def nz_number64(self) -> None:
+        digits = self.match(_DIGITS, "mod-sequence-value")
+        if not 0 < int(digits) < 2**63:
+            raise self.fail("mod-sequence-value")
 
     def listed(self, read: Callable[[], _Value], *, empty: bool = True) -> list[_Value]:
         self.expect(b"(")
@@ -113,6 +120,9 @@ class _Response(Reader):
         if name in (b"UIDNEXT", b"UIDVALIDITY", b"UNSEEN"):
             self.expect(b" ")
             self.nz_number()
+        elif name == b"HIGHESTMODSEQ":
+            self.expect(b" ")
+            self.nz_number64()
         elif name == b"PERMANENTFLAGS":
             self.expect(b" ")
             self.flags(b"\\*")
@@ -217,6 +227,10 @@ class _Response(Reader):
             self.body(name == b"BODYSTRUCTURE")
         elif name in (b"RFC822", b"RFC822.HEADER", b"RFC822.TEXT"):
             self.nstring()
+        elif name == b"MODSEQ":
+            self.expect(b"(")
+            self.nz_number64()
+            self.expect(b")")
         else:
             raise self.fail("msg-att")
         return name
@@ -249,6 +263,10 @@ class _Response(Reader):
             self.capabilities()
         elif self.words(b"SEARCH"):
             while self.take(b" "):
+                if self.take(b"(MODSEQ "):
+                    self.nz_number64()
+                    self.expect(b")")
+                    break
                 self.nz_number()
         elif self.words(b"ENABLED"):
             while self.take(b" "):

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from mailkit.errors import MailError, PermissionDenied
-from mailkit.imap import render
+from mailkit.errors import PermissionDenied
 from mailkit.imap.grammar import Arguments, Command, SyntaxFault
 from mailkit.imap.handlers.table import AUTHENTICATED, Capability, Facts, Verb, Waiting, after_login
 from mailkit.imap.listing import Listed, Listing, list_subscribed
-from mailkit.imap.session import Selection
 from mailkit.interfaces import IMailAccount, IMailboxAdmin
 from mailkit.model import NEW_ACCOUNT_MAILBOXES, SEPARATOR
 
@@ -24,7 +22,7 @@ MAX_PATTERNS = 100
 SPECIAL_USES = frozenset(use for use in NEW_ACCOUNT_MAILBOXES.values() if use is not None)
 
 #: Extensions that ENABLE can switch on (RFC 5161).
-ENABLEABLE: frozenset[bytes] = frozenset()
+ENABLEABLE: frozenset[bytes] = frozenset((b"CONDSTORE", b"QRESYNC"))
 
 
 def _account(connection: IMAPProtocol) -> IMailAccount:
@@ -42,62 +40,6 @@ def _admin(connection: IMAPProtocol) -> IMailboxAdmin:
     if not IMailboxAdmin.providedBy(account):
         raise PermissionDenied("The mailboxes of this account cannot be changed")
     return account
-
-
-# Selecting.
-
-
-def _select(connection: IMAPProtocol, command: Command, wants_write: bool) -> Waiting:
-    arguments = command.arguments
-    arguments.space()
-    try:
-        name = arguments.mailbox()
-    except MailError:
-        arguments.end()
-        connection.unselect()
-        raise
-    arguments.end()
-    # RFC 3501 section 6.3.1: the old mailbox is deselected even if the new one fails.
-    connection.unselect()
-    return _open(connection, command, name, wants_write)
-
-
-def select(connection: IMAPProtocol, command: Command) -> Waiting:
-    """RFC 3501 section 6.3.1"""
-    return _select(connection, command, True)
-
-
-def examine(connection: IMAPProtocol, command: Command) -> Waiting:
-    """RFC 3501 section 6.3.2"""
-    return _select(connection, command, False)
-
-
-async def _open(connection: IMAPProtocol, command: Command, name: str, wants_write: bool) -> None:
-    mailbox = await _account(connection).open_mailbox(name=name)
-    selection = Selection(mailbox, wants_write, connection.mailbox_changed)
-    opened = False
-    try:
-        uid_next, first_unseen = await selection.open()
-        opened = True
-    finally:
-        if not opened:
-            selection.close()
-    state = selection.state
-    connection.write(render.selected_flags(selection.keywords, selection.writable is not None))
-    connection.write(b"* %d EXISTS\r\n* %d RECENT\r\n" % (len(state), state.recent_count()))
-    if first_unseen is not None:
-        connection.write(b"* OK [UNSEEN %d] First unseen message\r\n" % first_unseen)
-    connection.write(
-        b"* OK [UIDVALIDITY %d] UIDs are valid\r\n* OK [UIDNEXT %d] Next UID\r\n"
-        % (selection.uid_validity, uid_next)
-    )
-    if connection.offers(b"OBJECTID"):
-        # RFC 8474 section 4.2
-        mailbox_id = selection.mailbox_id.encode("ascii")
-        connection.write(b"* OK [MAILBOXID (%b)] Its lasting name\r\n" % mailbox_id)
-    connection.select(selection)
-    verb = command.verb.decode("ascii")
-    connection.ok(f"{verb} completed", b"READ-WRITE" if selection.writable else b"READ-ONLY")
 
 
 # Mailboxes.
@@ -312,10 +254,13 @@ def enable(connection: IMAPProtocol, command: Command) -> Waiting:
     fresh = [
         name
         for name in dict.fromkeys(names)
-        if name in ENABLEABLE and name not in connection.enabled
+        if name in ENABLEABLE & connection.factory.extensions and name not in connection.enabled
     ]
-    connection.enabled = connection.enabled.union(fresh)
     connection.write(b"* ENABLED%b\r\n" % b"".join(b" " + name for name in fresh))
+    if b"QRESYNC" in fresh:
+        connection.enable_qresync()
+    elif fresh:
+        connection.enable_condstore()
     connection.ok("ENABLE completed")
     return None
 
@@ -337,8 +282,6 @@ async def idle(connection: IMAPProtocol, command: Command) -> None:
 
 
 VERBS: Mapping[bytes, Verb] = {
-    b"SELECT": Verb(AUTHENTICATED, select),
-    b"EXAMINE": Verb(AUTHENTICATED, examine),
     b"CREATE": Verb(AUTHENTICATED, create),
     b"DELETE": Verb(AUTHENTICATED, delete),
     b"RENAME": Verb(AUTHENTICATED, rename),

@@ -7,21 +7,23 @@ from typing import TYPE_CHECKING, Any
 
 from mailkit.connection import CHUNK
 from mailkit.errors import NoSuchMessage
+from mailkit.imap.condstore import FetchModifiers, parse_fetch_modifiers
 from mailkit.imap.content import MessageContent
 from mailkit.imap.fetch import Piece, Plan, parse_attributes
-from mailkit.imap.grammar import Arguments, Command, SyntaxFault
+from mailkit.imap.grammar import Command, SequenceSet, SyntaxFault
+from mailkit.imap.handlers.resync import tell_vanished
+from mailkit.imap.handlers.search import find
 from mailkit.imap.handlers.table import SELECTED, Verb
-from mailkit.imap.results import PartialRange, parse_partial
-from mailkit.imap.session import BATCH, Selection
-from mailkit.imap.state import Batch, NoSuchNumber, Spans
+from mailkit.imap.search import uid_ranges
+from mailkit.imap.session import BATCH, SUMMARY_BATCH, Selection
+from mailkit.imap.state import Batch, NoSuchNumber, Spans, merge
 from mailkit.interfaces import ISummarizingMailbox
 from mailkit.model import SEEN, FlagOp, MessageInfo
+from mailkit.query import ModifiedSince
 
 if TYPE_CHECKING:
     from mailkit.imap.protocol import IMAPProtocol
 
-#: Messages whose summaries are asked for at a time: some 60 KiB.
-SUMMARY_BATCH = 100
 #: Octets of messages that are marked \\Seen in one go before they are sent.
 SEEN_OCTETS = 256 * 1024
 SEEN_MESSAGES = 100
@@ -30,10 +32,14 @@ SEEN_MESSAGES = 100
 def resolve(connection: IMAPProtocol, command: Command) -> Spans:
     """Read the sequence set that stands first: numbers, or UIDs for a UID command."""
     command.arguments.space()
-    ranges = command.arguments.sequence_set()
     selection = connection.selection
     assert selection is not None
-    if command.verb.startswith(b"UID "):
+    ranges = command.arguments.sequence_set()
+    return _resolve(selection, ranges, command.verb.startswith(b"UID "))
+
+
+def _resolve(selection: Selection, ranges: SequenceSet, by_uid: bool) -> Spans:
+    if by_uid:
         return selection.state.resolve_uids(ranges)
     try:
         return selection.state.resolve_numbers(ranges)
@@ -41,32 +47,35 @@ def resolve(connection: IMAPProtocol, command: Command) -> Spans:
         raise SyntaxFault("There is no message of that number") from None
 
 
-def _read_modifiers(connection: IMAPProtocol, arguments: Arguments, by_uid: bool) -> PartialRange:
-    """``(PARTIAL -1:-3)`` (RFC 9394 section 3.3; the syntax is that of RFC 4466 section 2.4)."""
-    arguments.space()
-    arguments.expect(b"(")
-    name = arguments.word("A modifier")
-    if name != b"PARTIAL" or not by_uid or name not in connection.factory.extensions:
-        raise SyntaxFault(f"{name.decode('ascii')} is not a modifier here")
-    partial = parse_partial(arguments)
-    arguments.expect(b")")
-    return partial
-
-
 async def fetch(connection: IMAPProtocol, command: Command) -> None:
     """Both commands."""
     selection = connection.selection
     assert selection is not None
-    spans = resolve(connection, command)
+    command.arguments.space()
+    ranges = command.arguments.sequence_set()
+    by_uid = command.verb.startswith(b"UID ")
+    spans = _resolve(selection, ranges, by_uid)
     command.arguments.space()
     attributes = parse_attributes(command.arguments, connection.offers)
-    by_uid = command.verb.startswith(b"UID ")
+    modifiers = FetchModifiers()
     if not command.arguments.at_end():
-        partial = _read_modifiers(connection, command.arguments, by_uid)
-        spans = partial.pick_spans(spans)
+        command.arguments.space()
+        usable = connection.usable_extensions()
+        modifiers = parse_fetch_modifiers(command.arguments, usable, by_uid)
     command.arguments.end()
+    changed_since = modifiers.changed_since
+    if changed_since is not None or any(each.name == b"MODSEQ" for each in attributes):
+        connection.enable_condstore()
+    if modifiers.partial is not None:
+        spans = modifiers.partial.pick_spans(spans)
+    if modifiers.vanished and changed_since is not None:
+        await tell_vanished(connection, changed_since, uid_ranges(ranges, selection.state))
+    if changed_since is not None:
+        spans = await _changed(connection, selection, spans, changed_since)
     summaries = ISummarizingMailbox.providedBy(selection.mailbox)
-    plan = Plan(attributes, summaries, by_uid)
+    # RFC 7162 section 3.2.4: where \\Seen is set, UID and MODSEQ are told besides.
+    marks = selection.tells_modseqs and any(each.sets_seen for each in attributes)
+    plan = Plan(attributes, summaries, by_uid or marks, marks or changed_since is not None)
     fetcher = _Fetcher(connection, selection, plan)
     if plan.by_message:
         await fetcher.by_message(spans)
@@ -74,10 +83,21 @@ async def fetch(connection: IMAPProtocol, command: Command) -> None:
         await fetcher.by_columns(spans)
     if fetcher.missing and not by_uid:
         await connection.announce()
+        connection.settle()
         # RFC 2180 section 4.1.2: the client has asked for what is gone.
         connection.no("Some of the messages no longer exist", b"EXPUNGEISSUED")
     else:
         await connection.complete("FETCH completed")
+
+
+async def _changed(
+    connection: IMAPProtocol, selection: Selection, spans: Spans, since: int
+) -> Spans:
+    """Those of the messages that changed after a modification sequence (RFC 7162 3.1.4.1)."""
+    state = selection.state
+    found = await find(connection, selection, ModifiedSince(since + 1))
+    wanted = set(state.in_view(found)).intersection(state.uids_of(spans))
+    return merge([(number - 1, number) for number in state.numbers_of(sorted(wanted))])
 
 
 class _Fetcher:

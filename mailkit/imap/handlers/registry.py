@@ -11,8 +11,10 @@ from mailkit.imap.handlers import (
     authenticated,
     fetch,
     not_authenticated,
+    resync,
     search,
     selected,
+    selecting,
     status,
 )
 from mailkit.imap.handlers.table import Capability, Facts, Verb
@@ -21,6 +23,7 @@ from mailkit.imap.handlers.table import Capability, Facts, Verb
 VERBS: Mapping[bytes, Verb] = {
     **any_state.VERBS,
     **not_authenticated.VERBS,
+    **selecting.VERBS,
     **authenticated.VERBS,
     **append.VERBS,
     **status.VERBS,
@@ -37,6 +40,7 @@ CAPABILITIES: Sequence[Capability] = (
     *selected.CAPABILITIES,
     *search.CAPABILITIES,
     *status.CAPABILITIES,
+    *resync.CAPABILITIES,
 )
 
 #: What a server cannot be without: the base protocol, and what tells the client how to log in.

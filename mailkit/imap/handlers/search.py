@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from mailkit.errors import MailError, NoSuchMessage
+from mailkit.imap.condstore import asks_modseq
 from mailkit.imap.content import MessageContent
 from mailkit.imap.grammar import Arguments, Command
-from mailkit.imap.handlers.fetch import SUMMARY_BATCH
 from mailkit.imap.handlers.table import SELECTED, Capability, Verb, after_login
 from mailkit.imap.results import Results, parse_results
 from mailkit.imap.search import parse_search
-from mailkit.imap.session import BATCH, Selection
+from mailkit.imap.session import BATCH, SUMMARY_BATCH, Selection
 from mailkit.interfaces import ISearchableMailbox, ISummarizingMailbox
 from mailkit.matching import Matcher, Need
 from mailkit.model import MessageInfo
@@ -47,13 +47,19 @@ async def search(connection: IMAPProtocol, command: Command) -> None:
     by_uid = command.verb.startswith(b"UID ")
     # What has come since is not in view yet, and will be announced below.
     numbers = state.in_view(uids) if by_uid else state.numbers_of(uids)
+    shown = numbers if by_uid else state.in_view(uids)
+    modseq = None
+    if asks_modseq(query):
+        connection.enable_condstore()
+        of_those = shown if results is None else results.shown(shown)
+        modseq = await _highest_modseq(connection, selection, of_those)
     if results is None:
-        await _send_numbers(connection, numbers)
+        await _send_numbers(connection, numbers, modseq)
     else:
         if results.save:
-            state.saved = array("I", results.saved(numbers if by_uid else state.in_view(uids)))
+            state.saved = array("I", results.saved(shown))
         if not results.silent:
-            for piece in results.render(command.tag, numbers, by_uid):
+            for piece in results.render(command.tag, numbers, by_uid, modseq):
                 await connection.send(piece)
     await connection.complete("SEARCH completed")
 
@@ -69,12 +75,26 @@ def _read_results(connection: IMAPProtocol, arguments: Arguments) -> Results | N
     return results
 
 
-async def _send_numbers(connection: IMAPProtocol, numbers: Sequence[int]) -> None:
+async def _highest_modseq(
+    connection: IMAPProtocol, selection: Selection, uids: Sequence[int]
+) -> int | None:
+    """Of some messages (RFC 7162 section 3.1.6); None where there is none."""
+    highest = None
+    for start in range(0, len(uids), BATCH):
+        await connection.drain()
+        infos = await selection.mailbox.get_messages(uids=uids[start : start + BATCH])
+        highest = max((info.modseq for info in infos), default=highest or 0)
+    return highest
+
+
+async def _send_numbers(
+    connection: IMAPProtocol, numbers: Sequence[int], modseq: int | None
+) -> None:
     connection.write(b"* SEARCH")
     for start in range(0, len(numbers), NUMBERS):
         some = numbers[start : start + NUMBERS]
         await connection.send(b"".join([b" %d" % number for number in some]))
-    connection.write(b"\r\n")
+    connection.write(b"\r\n" if modseq is None else b" (MODSEQ %d)\r\n" % modseq)
 
 
 async def find(connection: IMAPProtocol, selection: Selection, query: Query) -> Sequence[int]:

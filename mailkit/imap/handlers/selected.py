@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from mailkit.errors import NoSuchMailbox, NoSuchMessage, ReadOnly
 from mailkit.imap import render
+from mailkit.imap.condstore import parse_unchanged_since
 from mailkit.imap.grammar import Command, SyntaxFault
 from mailkit.imap.handlers.append import refuse_destination
 from mailkit.imap.handlers.fetch import resolve
@@ -74,8 +75,8 @@ async def expunge(connection: IMAPProtocol, command: Command) -> None:
     """RFC 3501 section 6.4.3"""
     command.arguments.end()
     selection = _selection(connection)
-    await _expunge_deleted(connection, selection, selection.state.uids)
-    await connection.complete("EXPUNGE completed")
+    gone = await _expunge_deleted(connection, selection, selection.state.uids)
+    await connection.complete("EXPUNGE completed", modseq=gone)
 
 
 async def uid_expunge(connection: IMAPProtocol, command: Command) -> None:
@@ -83,14 +84,17 @@ async def uid_expunge(connection: IMAPProtocol, command: Command) -> None:
     spans = resolve(connection, command)
     command.arguments.end()
     selection = _selection(connection)
-    await _expunge_deleted(connection, selection, selection.state.uids_of(spans))
-    await connection.complete("UID EXPUNGE completed")
+    gone = await _expunge_deleted(connection, selection, selection.state.uids_of(spans))
+    await connection.complete("UID EXPUNGE completed", modseq=gone)
 
 
 async def _expunge_deleted(
     connection: IMAPProtocol, selection: Selection, uids: Sequence[int]
-) -> None:
-    """Remove those of the messages that are \\Deleted; only such as the client knows of."""
+) -> bool:
+    """Remove those of the messages that are \\Deleted; only such as the client knows of.
+
+    :returns: there were some.
+    """
     mailbox = selection.to_write()
     if len(uids) > BATCH:
         # Found by the backend's index, where it has one.
@@ -102,6 +106,7 @@ async def _expunge_deleted(
     for start in range(0, len(uids), CHANGE_BATCH):
         await mailbox.expunge(uids=uids[start : start + CHANGE_BATCH])
         selection.dirty = True
+    return bool(uids)
 
 
 # Flags.
@@ -113,6 +118,10 @@ async def store(connection: IMAPProtocol, command: Command) -> None:
     spans = resolve(connection, command)
     arguments = command.arguments
     arguments.space()
+    unchanged_since = None
+    if arguments.looking_at(b"(") and b"CONDSTORE" in connection.factory.extensions:
+        unchanged_since = parse_unchanged_since(arguments)
+        arguments.space()
     op, silent = _read_operation(command)
     arguments.space()
     flags = arguments.store_flags()
@@ -124,20 +133,79 @@ async def store(connection: IMAPProtocol, command: Command) -> None:
     keywords = selection.state.new_keywords(flags, render.COMMON_KEYWORDS)
     if keywords and op is not FlagOp.REMOVE:
         connection.write(render.flag_line((*render.COMMON_KEYWORDS, *keywords)))
-    uids = selection.state.uids_of(spans)
-    missing = False
-    for start in range(0, len(uids), CHANGE_BATCH):
-        some = uids[start : start + CHANGE_BATCH]
-        result = await mailbox.store_flags(uids=some, op=op, flags=flags)
-        missing = missing or len(result.messages) < len(some)
-        selection.state.note_own(result.messages)
-        if not silent:
-            await _tell_flags(connection, selection, result.messages, by_uid)
-    if missing and not (by_uid or silent):
+    if unchanged_since is not None:
+        connection.enable_condstore()
+    storing = _Storing(connection, selection, mailbox, silent, by_uid)
+    await storing.run(selection.state.uids_of(spans), op, flags, unchanged_since)
+    code = storing.modified_code()
+    if storing.missing and not (by_uid or silent):
         # RFC 2180 sections 4.2.1 to 4.2.3
-        await _refuse_gone(connection)
+        await _refuse_gone(connection, code)
     else:
-        await connection.complete("STORE completed")
+        await connection.complete("STORE completed", code)
+
+
+class _Storing:
+    """One STORE at work."""
+
+    def __init__(
+        self,
+        connection: IMAPProtocol,
+        selection: Selection,
+        mailbox: IWritableMailbox,
+        silent: bool,
+        by_uid: bool,
+    ) -> None:
+        self.connection = connection
+        self.selection = selection
+        self.mailbox = mailbox
+        self.silent = silent
+        self.by_uid = by_uid
+        #: Some of the messages are gone.
+        self.missing = False
+        #: UIDs of those that had been changed before (RFC 7162 section 3.1.3).
+        self.modified: list[int] = []
+
+    async def run(
+        self, uids: Sequence[int], op: FlagOp, flags: Flags, unchanged_since: int | None
+    ) -> None:
+        for start in range(0, len(uids), CHANGE_BATCH):
+            some = uids[start : start + CHANGE_BATCH]
+            result = await self.mailbox.store_flags(
+                uids=some, op=op, flags=flags, unchanged_since=unchanged_since
+            )
+            done, modified = result.messages, result.modified
+            self.missing = self.missing or len(done) + len(modified) < len(some)
+            self.modified.extend(modified)
+            self.selection.state.note_own(done)
+            if not self.silent:
+                await self._tell(done, self._flags)
+            elif self.selection.tells_modseqs:
+                # RFC 7162 section 3.1.3
+                await self._tell(done, self.selection.modseq_updates)
+            if modified:
+                # RFC 7162 section 3.1.3: so that the client need not ask why.
+                infos = await self.mailbox.get_messages(uids=modified)
+                self.selection.state.note_own(infos)
+                await self._tell(infos, self._flags)
+
+    def _flags(self, infos: Sequence[MessageInfo]) -> bytes:
+        return self.selection.flag_updates(infos, self.by_uid)
+
+    async def _tell(
+        self, infos: Sequence[MessageInfo], render_some: Callable[[Sequence[MessageInfo]], bytes]
+    ) -> None:
+        for start in range(0, len(infos), BATCH):
+            await self.connection.drain()
+            self.connection.write(render_some(infos[start : start + BATCH]))
+
+    def modified_code(self) -> bytes:
+        """The response code that names the messages that were left alone."""
+        if not self.modified:
+            return b""
+        state = self.selection.state
+        named = self.modified if self.by_uid else state.numbers_of(self.modified)
+        return b"MODIFIED " + render.uid_set(named)
 
 
 def _read_operation(command: Command) -> tuple[FlagOp, bool]:
@@ -149,18 +217,11 @@ def _read_operation(command: Command) -> tuple[FlagOp, bool]:
     return op, bool(dot)
 
 
-async def _tell_flags(
-    connection: IMAPProtocol, selection: Selection, infos: Sequence[MessageInfo], by_uid: bool
-) -> None:
-    for start in range(0, len(infos), BATCH):
-        await connection.drain()
-        connection.write(selection.flag_updates(infos[start : start + BATCH], by_uid))
-
-
-async def _refuse_gone(connection: IMAPProtocol) -> None:
+async def _refuse_gone(connection: IMAPProtocol, code: bytes = b"") -> None:
     """Numbers of the command name messages that somebody has expunged."""
     await connection.announce()
-    connection.no("Some of the messages no longer exist", b"EXPUNGEISSUED")
+    connection.settle()
+    connection.no("Some of the messages no longer exist", code or b"EXPUNGEISSUED")
 
 
 # Copying and moving.

@@ -41,6 +41,7 @@ ITEMS: Mapping[bytes, Item] = {
     b"UIDNEXT": Item(lambda _, info: b"%d" % info.uid_next),
     b"UIDVALIDITY": Item(lambda _, info: b"%d" % info.uid_validity),
     b"UNSEEN": Item(lambda _, info: b"%d" % info.unseen),
+    b"HIGHESTMODSEQ": Item(lambda _, info: b"%d" % info.highest_modseq, b"CONDSTORE"),
     b"SIZE": Item(lambda _, info: b"%d" % info.size, b"STATUS=SIZE"),
     b"MAILBOXID": Item(lambda _, info: b"(%b)" % info.mailbox_id.encode("ascii"), b"OBJECTID"),
     b"APPENDLIMIT": Item(_limit, b"APPENDLIMIT"),
@@ -55,6 +56,8 @@ async def status(connection: IMAPProtocol, command: Command) -> None:
     arguments.space()
     items = read_items(connection, arguments)
     arguments.end()
+    if b"HIGHESTMODSEQ" in items:
+        connection.enable_condstore()
     account = connection.account
     assert account is not None
     mailbox = await account.open_mailbox(name=name)

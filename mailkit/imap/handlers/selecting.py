@@ -1,0 +1,97 @@
+"""SELECT and EXAMINE (RFC 3501 sections 6.3.1, 6.3.2; RFC 7162, 8474)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from mailkit.errors import MailError
+from mailkit.imap import render
+from mailkit.imap.condstore import SelectParameters, parse_select_parameters
+from mailkit.imap.grammar import Command
+from mailkit.imap.handlers.resync import resynchronize
+from mailkit.imap.handlers.table import AUTHENTICATED, Verb, Waiting
+from mailkit.imap.session import Selection
+
+if TYPE_CHECKING:
+    from mailkit.imap.protocol import IMAPProtocol
+
+
+def _select(connection: IMAPProtocol, command: Command, wants_write: bool) -> Waiting:
+    arguments = command.arguments
+    arguments.space()
+    try:
+        name = arguments.mailbox()
+    except MailError:
+        arguments.end()
+        connection.unselect()
+        raise
+    parameters = SelectParameters()
+    if not arguments.at_end():
+        arguments.space()
+        parameters = parse_select_parameters(arguments, connection.usable_extensions())
+    arguments.end()
+    if connection.selection is not None and b"CONDSTORE" in connection.factory.extensions:
+        # RFC 7162 section 3.2.11
+        connection.write(b"* OK [CLOSED] The mailbox before is closed\r\n")
+    # RFC 3501 section 6.3.1: the old mailbox is deselected even if the new one fails.
+    connection.unselect()
+    if parameters != SelectParameters():
+        connection.enable_condstore()
+    return _open(connection, command, name, wants_write, parameters)
+
+
+def select(connection: IMAPProtocol, command: Command) -> Waiting:
+    """RFC 3501 section 6.3.1"""
+    return _select(connection, command, True)
+
+
+def examine(connection: IMAPProtocol, command: Command) -> Waiting:
+    """RFC 3501 section 6.3.2"""
+    return _select(connection, command, False)
+
+
+async def _open(
+    connection: IMAPProtocol,
+    command: Command,
+    name: str,
+    wants_write: bool,
+    parameters: SelectParameters,
+) -> None:
+    account = connection.account
+    assert account is not None
+    mailbox = await account.open_mailbox(name=name)
+    selection = Selection(mailbox, wants_write, connection.mailbox_changed)
+    opened = False
+    try:
+        uid_next, first_unseen = await selection.open()
+        opened = True
+    finally:
+        if not opened:
+            selection.close()
+    state = selection.state
+    connection.write(render.selected_flags(selection.keywords, selection.writable is not None))
+    connection.write(b"* %d EXISTS\r\n* %d RECENT\r\n" % (len(state), state.recent_count()))
+    if first_unseen is not None:
+        connection.write(b"* OK [UNSEEN %d] First unseen message\r\n" % first_unseen)
+    connection.write(
+        b"* OK [UIDVALIDITY %d] UIDs are valid\r\n* OK [UIDNEXT %d] Next UID\r\n"
+        % (selection.uid_validity, uid_next)
+    )
+    if connection.offers(b"OBJECTID"):
+        # RFC 8474 section 4.2
+        mailbox_id = selection.mailbox_id.encode("ascii")
+        connection.write(b"* OK [MAILBOXID (%b)] Its lasting name\r\n" % mailbox_id)
+    if b"CONDSTORE" in connection.factory.extensions:
+        connection.write(selection.highest_modseq())
+    connection.select(selection)
+    if parameters.resync is not None:
+        await resynchronize(connection, selection, parameters.resync, uid_next)
+    verb = command.verb.decode("ascii")
+    connection.ok(f"{verb} completed", b"READ-WRITE" if selection.writable else b"READ-ONLY")
+
+
+VERBS: Mapping[bytes, Verb] = {
+    b"SELECT": Verb(AUTHENTICATED, select),
+    b"EXAMINE": Verb(AUTHENTICATED, examine),
+}
