@@ -73,6 +73,8 @@ class SMTPProtocol(ReceivingConnection):
         super().__init__()
         #: The AUTH exchange under way.
         self.exchange: SASLServer | None = None
+        # Who promises, and what; asked once.
+        self._promised: tuple[object, frozenset[Ability]] = (None, frozenset())
         #: The client's host name, when a trusted client has told it.
         self.client_name = ""
         self._client: ConnectionInfo | None = None
@@ -99,11 +101,10 @@ class SMTPProtocol(ReceivingConnection):
     def abilities(self) -> frozenset[Ability]:
         """What the delivery promises; before there is one, what the realm promises."""
         portal = self.factory.portal
-        for source in (self.delivery, portal and portal.realm):
-            if IDeliveryAbilities.providedBy(source):
-                abilities: frozenset[Ability] = source.abilities
-                return abilities
-        return frozenset()
+        sources = self.delivery, portal and portal.realm
+        if self._promised[0] != sources:
+            self._promised = sources, _abilities_of(*sources)
+        return self._promised[1]
 
     @property
     def may_tell_clients(self) -> bool:
@@ -298,6 +299,16 @@ class SMTPProtocol(ReceivingConnection):
             # RFC 4954 section 4
             return Refused(500, "5.5.6", "The response is too long, authentication ended")
         return Refused(*replies.LINE_TOO_LONG)
+
+
+def _abilities_of(*sources: object) -> frozenset[Ability]:
+    """What the first promises that promises anything."""
+    for source in sources:
+        promising: Any = source
+        if IDeliveryAbilities.providedBy(promising):
+            abilities: frozenset[Ability] = promising.abilities
+            return abilities
+    return frozenset()
 
 
 class SMTPFactory(CommandFactory):
