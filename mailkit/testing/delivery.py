@@ -5,8 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mailkit.errors import MailError, RelayDenied
-from mailkit.interfaces import IMessageDelivery, ISenderPolicy, ISpooling
-from mailkit.model import ConnectionInfo, Envelope, Path, Recipient
+from mailkit.interfaces import (
+    IAddressQueries,
+    IDeliveryAbilities,
+    IMessageDelivery,
+    IQueueStarter,
+    ISenderPolicy,
+    ISpooling,
+)
+from mailkit.model import Ability, ConnectionInfo, Envelope, Path, Recipient
 from mailkit.testing.base import Contract, sample_message, spooled
 
 ANN, BOB = "ann@example.org", "bob@example.org"
@@ -48,8 +55,22 @@ class DeliveryContract(Contract):
     async def open_delivery(self) -> IMessageDelivery:
         """A delivery, checked."""
         delivery = await self.make_delivery(accounts=[ANN, BOB])
-        self.check_provides(delivery, [IMessageDelivery], [ISpooling, ISenderPolicy])
+        optional = [ISpooling, ISenderPolicy, IDeliveryAbilities, IAddressQueries, IQueueStarter]
+        self.check_provides(delivery, [IMessageDelivery], optional)
         return delivery
+
+    async def test_abilities(self) -> None:
+        delivery = await self.open_delivery()
+        promising = self.need(IDeliveryAbilities, delivery)
+        abilities = promising.abilities
+        self.assertIsInstance(abilities, frozenset)
+        self.assertTrue(all(isinstance(ability, Ability) for ability in abilities))
+        for ability, interface in (
+            (Ability.QUERIES, IAddressQueries),
+            (Ability.START_QUEUE, IQueueStarter),
+        ):
+            if ability in abilities:
+                self.assertTrue(interface.providedBy(delivery), f"{ability} without {interface}")
 
     async def check_arrived(self, account: str, *contents: bytes) -> None:
         """Just these messages have arrived for an address."""

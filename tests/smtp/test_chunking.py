@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from mailkit.errors import NoSuchRecipient
@@ -302,6 +304,55 @@ class ContentTests(SynchronousTestCase):
         expected = ["250 2.0.0", "250 2.1.0", "250 2.1.5", "250 2.0.0"]
         self.assertEqual(codes(server.answer()), expected)
         self.assertEqual(server.delivery.contents, [b"x\r\n", b"y\r\n"])
+
+
+#: A command, with what follows it, and how many replies it gets in whatever state.
+COMMANDS = st.one_of(
+    st.sampled_from(
+        [
+            b"EHLO a\r\n",
+            b"MAIL FROM:<a@b>\r\n",
+            b"MAIL FROM:<a@b> BODY=BINARYMIME\r\n",
+            b"RCPT TO:<bob@example.org>\r\n",
+            b"RCPT TO:<nobody@example.org>\r\n",
+            b"RSET\r\n",
+            b"NOOP\r\n",
+            b"VRFY bob\r\n",
+            b"\xff\0\r\n",
+            b"BDAT\r\n",
+        ]
+    ),
+    st.builds(
+        chunk,
+        st.lists(st.sampled_from([b"\r", b"\n", b".", b"QUIT\r\n", b"BDAT 9\r\n", b"x"])).map(
+            b"".join
+        ),
+        last=st.booleans(),
+    ),
+)
+
+
+class StepTests(SynchronousTestCase):
+    """Whatever is sent in whatever order, each command gets one reply: octets are never commands."""
+
+    @given(st.lists(COMMANDS, max_size=30), st.lists(st.integers(1, 300), max_size=8))
+    @settings(max_examples=200, deadline=None)
+    def test_replies_stay_in_step(self, commands: list[bytes], cuts: list[int]) -> None:
+        server = Server(abilities=BINARY)
+        server.factory.max_errors = 100
+        server.delivery.unknown["nobody"] = NoSuchRecipient()
+        server.transport.clear()
+        octets = b"".join(commands)
+        for cut in cuts:
+            server.protocol.dataReceived(octets[:cut])
+            octets = octets[cut:]
+        server.protocol.dataReceived(octets + b"NOOP end\r\n")
+        finals = [line for line in server.answer().splitlines() if line[3:4] != b"-"]
+        self.assertEqual(len(finals), len(commands) + 1, (commands, finals))
+        self.assertEqual(finals[-1], b"250 2.0.0 OK")
+        self.assertFalse(server.closed)
+        server.lose()
+        self.assertTrue(all(spool.closed for spool in server.delivery.spools))
 
 
 class SubmissionTests(SynchronousTestCase):
