@@ -7,6 +7,7 @@ import importlib
 import inspect
 import re
 import shlex
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,13 @@ from typing import Any
 import click
 from twisted.trial.unittest import SynchronousTestCase
 
+from mailkit.tap.checks import CHECKS, Checks
 from mailkit.tap.command import main as command_line
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 ROOT = Path(__file__).resolve().parent.parent
 TESTS = ROOT / "tests"
@@ -128,6 +135,11 @@ class CheckTests(SynchronousTestCase):
     #: Not settings: what a check works with, and what all of them share.
     OTHERS = frozenset({"resolver", "values", "clock", "exempt", "spare_postmaster"})
 
+    def test_the_settings_file_of_the_page(self) -> None:
+        for _, block in fenced_blocks(ROOT / "docs" / "checks.md", "toml"):
+            checks = Checks(tomllib.loads(block)["checks"])
+            self.assertEqual(len(checks.names), 7)
+
     def test_settings(self) -> None:
         sections = (ROOT / "docs" / "checks.md").read_text("utf-8").split("\n## ")[1:]
         seen = set()
@@ -142,6 +154,7 @@ class CheckTests(SynchronousTestCase):
             rows = re.findall(r"^\| `(\w+)` \| [^|]+ \| ([^|]+) \| ", section, re.MULTILINE)
             self.assertEqual(dict(rows), wanted, name)
             seen.add(name.rpartition(".")[0])
+            self.assertIn(name, {place for place, _ in CHECKS.values()})
         modules = {f"mailkit.checks.{path.stem}" for path in (ROOT / "mailkit/checks").iterdir()}
         parts = {"__init__", "__pycache__", "base", "networks", "windows"}
         self.assertEqual(modules - {f"mailkit.checks.{part}" for part in parts}, seen)

@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Literal, NamedTuple, TypeAlias, cast
 
 from twisted.internet.interfaces import IReactorTime
 
 from mailkit._typing import override
-from mailkit.checks.networks import LOOPBACK, Networks, parse_address
-from mailkit.hooks import Answer, Answers, Defer, MailHook, MailSession, Quarantine, Reject
+from mailkit.checks.networks import LOOPBACK, parse_address
+from mailkit.hooks import (
+    Answer,
+    Answers,
+    Defer,
+    MailHook,
+    MailSession,
+    Quarantine,
+    Reject,
+    Result,
+)
 from mailkit.model import Envelope, Recipient
+from mailkit.wire.networks import Networks
 
 #: What follows: the client is refused for good, or for now; its mail is kept apart; it gets points
 #: (:mod:`mailkit.checks.score`); nothing.
@@ -20,6 +31,8 @@ ACTIONS: Sequence[Action] = ("reject", "defer", "quarantine", "score", "none")
 #: Characters of a text from outside (DNS, the client) that are shown in a reply.
 MAX_SHOWN = 200
 
+# Addresses of which it is remembered whether they are exempt.
+_REMEMBERED = 1024
 _SCORES = "mailkit.checks.scores"
 
 
@@ -90,7 +103,10 @@ class ClientCheck(MailHook):
     """
 
     def __init__(self, *, exempt: Sequence[str] = (), spare_postmaster: bool = True) -> None:
-        self._exempt = Networks((*LOOPBACK, *exempt))
+        # The same client is asked about in each of its commands.
+        self._is_exempt = lru_cache(maxsize=_REMEMBERED)(
+            Networks((*LOOPBACK, *exempt)).__contains__
+        )
         self._spare_postmaster = spare_postmaster
         # Two hooks of one class are apart.
         self.key = f"{type(self).__name__}.{id(self)}"
@@ -103,7 +119,7 @@ class ClientCheck(MailHook):
             and session.account is None
             and bool(connection.peer)
             and connection.peer != connection.local
-            and connection.peer not in self._exempt
+            and not self._is_exempt(connection.peer)
         )
 
     def concerns_recipient(self, session: MailSession, recipient: Recipient) -> bool:
@@ -116,9 +132,15 @@ class ClientCheck(MailHook):
         raise NotImplementedError
 
     @override
-    async def rcpt(self, session: MailSession, envelope: Envelope, recipient: Recipient) -> Answers:
+    def rcpt(self, session: MailSession, envelope: Envelope, recipient: Recipient) -> Result:
         if not self.concerns_recipient(session, recipient):
             return None
+        return self.judge(session, envelope, recipient)
+
+    async def judge(
+        self, session: MailSession, envelope: Envelope, recipient: Recipient
+    ) -> Answers:
+        """What RCPT of a client that the check is about is answered."""
         key, facts = f"{self.key}.found", session.facts
         transaction, finding = facts.get(key, (None, None))
         first = transaction is not envelope

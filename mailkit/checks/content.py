@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+import re
 import shutil
 import tempfile
 from collections import Counter
@@ -13,7 +14,7 @@ from twisted.internet.threads import deferToThread
 
 from mailkit._typing import override
 from mailkit.checks.base import Action, Finding, shown
-from mailkit.hooks import Answers, HeaderField, MailHook, MailSession
+from mailkit.hooks import Answers, Defer, MailHook, MailSession, Reject, Result
 from mailkit.mime import Limits, Octets, Part, parse_message
 from mailkit.model import Envelope
 from mailkit.spool import Spool
@@ -23,20 +24,17 @@ MAX_LINE = 998
 
 # RFC 5322 section 3.6: fields that stand once in a header at most.
 _ONCE = frozenset(
-    [
-        "date",
-        "from",
-        "sender",
-        "reply-to",
-        "to",
-        "cc",
-        "bcc",
-        "message-id",
-        "in-reply-to",
-        "references",
-        "subject",
-    ]
+    (
+        *(b"date", b"sender", b"reply-to", b"to", b"cc", b"bcc", b"message-id"),
+        *(b"in-reply-to", b"references", b"subject"),
+    )
 )
+# As mailkit.mime.headers has it: only an empty line ends a header.
+_EMPTY_LINE = re.compile(rb"\n\r?\n")
+# A field, or what stands in a field's place: the first line of it.
+_FIELD = re.compile(rb"\n([^ \t\r\n][^\r\n]*)")
+# RFC 5322 section 4.5: white space may stand before the colon.
+_FROM = re.compile(rb"\nfrom[ \t]*:", re.IGNORECASE)
 _ACTIONS = ("reject", "defer", "quarantine", "none")
 
 
@@ -89,65 +87,95 @@ class ContentLimits(MailHook):
         self._long_lines: Action = long_lines
 
     @override
-    def header(
-        self, session: MailSession, envelope: Envelope, fields: Sequence[HeaderField]
-    ) -> Answers:
-        answers = []
-        for action, text in self._look_at_header(fields):
-            if (answer := _finding(action, text).answer()) is not None:
-                answers.append(answer)
-        # What refuses comes before what sets apart.
-        return sorted(answers, key=lambda answer: not hasattr(answer, "code"))
-
-    def _look_at_header(self, fields: Sequence[HeaderField]) -> Iterator[tuple[Action, str]]:
-        size = sum(len(name) + len(value) + 3 for name, value in fields)
-        if len(fields) > self._max_fields:
-            yield self._action, f"it has more than {self._max_fields} header fields"
-            return
-        if size > self._max_header:
-            yield self._action, f"its header has more than {self._max_header} octets"
-        counts = Counter(name.lower() for name, _ in fields)
-        if counts["from"] > 1:
-            yield self._several_from, "it has more than one field From"
-        for name in sorted(_ONCE - {"from"}):
-            if counts[name] > 1:
-                yield self._repeated, f"it has more than one field {name.title()}"
-                break
-        for name in ("From", "Date"):
-            if not counts[name.lower()]:
-                yield self._missing, f"it has no field {name} (RFC 5322 section 3.6)"
-                break
-        if counts[""]:
-            line = next(value for name, value in fields if not name)
-            yield self._malformed, f"a line of its header is no field: {shown(line[:60])}"
-
-    @override
-    async def message(self, session: MailSession, envelope: Envelope, message: Spool) -> Answers:
+    def message(self, session: MailSession, envelope: Envelope, message: Spool) -> Result:
         data = message.data
-        if data is not None:
-            found = self._look_at_body(data, 0)
-        else:
-            # Not here: it may take long, and read from the disk.
-            found = await deferToThread(self._look_at_file, message)
-        answers = (_finding(action, text).answer() for action, text in found)
-        return [answer for answer in answers if answer is not None]
+        if data is None:
+            return self._look_in_thread(message)
+        return _answers(self._look(data, 0))
+
+    async def _look_in_thread(self, message: Spool) -> Answers:
+        # It may take long, and read from the disk.
+        return _answers(await deferToThread(self._look_at_file, message))
 
     def _look_at_file(self, message: Spool) -> list[tuple[Action, str]]:
         with _mapped(message) as (octets, start):
-            return self._look_at_body(octets, start)
+            return self._look(octets, start)
 
-    def _look_at_body(self, octets: Octets, start: int) -> list[tuple[Action, str]]:
+    def _look(self, octets: Octets, start: int) -> list[tuple[Action, str]]:
+        """What is wrong with a message."""
+        # As if a line had ended before: the header may be empty.
+        head = b"\n" + octets[start : start + self._max_header + 4]
+        end = _EMPTY_LINE.search(head)
         found: list[tuple[Action, str]] = []
-        # One more than may be, to see whether there is.
-        limits = Limits(self._max_depth + 1, self._max_parts + 1)
-        depth, parts = _measure(parse_message(octets, start, None, limits))
-        if depth > self._max_depth:
-            found.append((self._action, f"it has more than {self._max_depth} levels of parts"))
-        elif parts > self._max_parts:
-            found.append((self._action, f"it has more than {self._max_parts} parts"))
+        if (end.start() if end else len(head)) > self._max_header:
+            found.append((self._action, f"its header has more than {self._max_header} octets"))
+        else:
+            found += self._look_at_header(head[: end.start() + 1] if end else head)
+        if self._may_have_many(octets):
+            # One more than may be, to see whether there is.
+            limits = Limits(self._max_depth + 1, self._max_parts + 1)
+            depth, parts = _measure(parse_message(octets, start, None, limits))
+            if depth > self._max_depth:
+                found.append((self._action, f"it has more than {self._max_depth} levels of parts"))
+            elif parts > self._max_parts:
+                found.append((self._action, f"it has more than {self._max_parts} parts"))
         if self._long_lines != "none" and has_long_line(octets, start):
             found.append((self._long_lines, f"it has a line of more than {MAX_LINE} octets"))
         return found
+
+    def _look_at_header(self, header: bytes) -> Iterator[tuple[Action, str]]:
+        """What is wrong with a header, which begins with a line end."""
+        if header.count(b"\n") > self._max_fields:
+            count = sum(1 for _ in _FIELD.finditer(header))
+            if count > self._max_fields:
+                yield self._action, f"it has more than {self._max_fields} header fields"
+                return
+        if len(_FROM.findall(header)) > 1:
+            yield self._several_from, "it has more than one field From"
+        if self._repeated == self._missing == self._malformed == "none":
+            return
+        fields = [match[1] for match in _FIELD.finditer(header)]
+        names = Counter(
+            name.rstrip(b" \t").lower() for name, colon, _ in map(_parted, fields) if colon
+        )
+        for name in sorted(_ONCE):
+            if names[name] > 1:
+                title = name.decode("ascii").title()
+                yield self._repeated, f"it has more than one field {title}"
+                break
+        for name in (b"From", b"Date"):
+            if not names[name.lower()]:
+                title = name.decode("ascii")
+                yield self._missing, f"it has no field {title} (RFC 5322 section 3.6)"
+                break
+        for field in fields:
+            if b":" not in field:
+                line = field[:60].decode("ascii", "replace")
+                yield self._malformed, f"a line of its header is no field: {shown(line)}"
+                break
+
+    def _may_have_many(self, octets: Octets) -> bool:
+        """Whether the structure must be read: most messages lack the words for so much of it."""
+        if not isinstance(octets, bytes):
+            return True
+        lower = octets.lower()
+        levels = lower.count(b"multipart") + lower.count(b"message")
+        return levels > self._max_depth or levels + lower.count(b"\n--") >= self._max_parts
+
+
+def _answers(found: Sequence[tuple[Action, str]]) -> Answers:
+    if not found:
+        return None
+    answers = (_finding(action, text).answer() for action, text in found)
+    # What refuses comes before what sets apart.
+    return sorted(
+        (answer for answer in answers if answer is not None),
+        key=lambda answer: not isinstance(answer, (Reject, Defer)),
+    )
+
+
+def _parted(line: bytes) -> tuple[bytes, bytes, bytes]:
+    return line.partition(b":")
 
 
 def _finding(action: Action, text: str) -> Finding:

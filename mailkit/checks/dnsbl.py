@@ -22,7 +22,7 @@ from mailkit.checks.base import (
     is_name,
     shown,
 )
-from mailkit.checks.networks import Networks, parse_address
+from mailkit.checks.networks import parse_address
 from mailkit.coroutines import Shared
 from mailkit.dns.lookups import find_texts
 from mailkit.dns.records import RecordType
@@ -32,6 +32,7 @@ from mailkit.hooks import Accept, Answers, MailSession
 from mailkit.interfaces import IDNSResolver
 from mailkit.model import Envelope, Recipient
 from mailkit.wire.domains import canonical_domain
+from mailkit.wire.networks import Networks
 
 #: RFC 5782 section 2.1: what an answer looks like.
 ANSWERS = ("127.0.0.0/8",)
@@ -142,8 +143,10 @@ class DNSLists(ClientCheck):
         return None
 
     @override
-    async def rcpt(self, session: MailSession, envelope: Envelope, recipient: Recipient) -> Answers:
-        answers = await super().rcpt(session, envelope, recipient)
+    async def judge(
+        self, session: MailSession, envelope: Envelope, recipient: Recipient
+    ) -> Answers:
+        answers = await super().judge(session, envelope, recipient)
         allowed = session.facts.get(f"{self.key}.allowed")
         return Accept(allowed) if allowed and answers is None else answers
 

@@ -76,9 +76,9 @@ class Greylisting(ClientCheck):
         self._clock = given_or_default(clock)
 
     @override
-    async def rcpt(self, session: MailSession, envelope: Envelope, recipient: Recipient) -> Answers:
-        if not self.concerns_recipient(session, recipient):
-            return None
+    async def judge(
+        self, session: MailSession, envelope: Envelope, recipient: Recipient
+    ) -> Answers:
         if self._endings and f".{session.client_name}".lower().endswith(self._endings):
             return None
         try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
 
 #: This machine.
@@ -27,21 +26,6 @@ def network_of(text: str, ipv4_bits: int = 24, ipv6_bits: int = 64) -> str:
         return text
     bits = ipv4_bits if address.version == 4 else ipv6_bits
     return str(ip_network((address, bits), strict=False))
-
-
-class Networks:
-    """A set of networks.
-
-    :param texts: such as ``192.0.2.0/24``, ``2001:db8::/32`` or ``192.0.2.1``.
-    :raises ValueError: one of them is none.
-    """
-
-    def __init__(self, texts: Iterable[str]) -> None:
-        self._networks = [ip_network(text, strict=False) for text in texts]
-
-    def __contains__(self, text: object) -> bool:
-        address = parse_address(str(text))
-        return address is not None and any(address in network for network in self._networks)
 
 
 # RFC 6052: IPv4 hosts seen through a translator.

@@ -11,10 +11,11 @@ from twisted.internet.task import deferLater
 
 from mailkit._typing import override
 from mailkit.checks.base import given_or_default
-from mailkit.checks.networks import LOOPBACK, Networks, network_of
+from mailkit.checks.networks import LOOPBACK, network_of
 from mailkit.checks.windows import Rate, SlidingWindows, parse_rate
-from mailkit.hooks import Answers, Defer, MailHook, MailSession
+from mailkit.hooks import Answers, Defer, MailHook, MailSession, Result
 from mailkit.model import Envelope, Recipient
+from mailkit.wire.networks import Networks
 
 _Key = tuple[str, str]
 _PROTOCOLS = frozenset({"smtp", "submission"})
@@ -144,12 +145,12 @@ class Rates(MailHook):
         return None if client is None else await self._look_at_errors(client, session)
 
     @override
-    async def mail(self, session: MailSession, envelope: Envelope) -> Answers:
-        return await self._take(session, "messages", 450)
+    def mail(self, session: MailSession, envelope: Envelope) -> Result:
+        return self._take(session, "messages", 450)
 
     @override
-    async def rcpt(self, session: MailSession, envelope: Envelope, recipient: Recipient) -> Answers:
-        return await self._take(session, "recipients", 452)
+    def rcpt(self, session: MailSession, envelope: Envelope, recipient: Recipient) -> Result:
+        return self._take(session, "recipients", 452)
 
     @override
     def disconnect(self, session: MailSession) -> None:
@@ -209,12 +210,21 @@ class Rates(MailHook):
             await deferLater(self._clock, min(delay, self._tarpit_max))
         return None
 
-    async def _take(self, session: MailSession, event: str, code: int) -> Answers:
+    def _take(self, session: MailSession, event: str, code: int) -> Result:
         client: _Client | None = session.facts.get(self._fact)
-        if client is None:
+        if client is None or not (client.places or session.account or session.errors):
             return None
-        if (answer := await self._look_at_errors(client, session)) is not None:
-            return answer
+        if session.errors:
+            return self._take_after_errors(client, session, event, code)
+        return self._take_now(client, session, event, code)
+
+    async def _take_after_errors(
+        self, client: _Client, session: MailSession, event: str, code: int
+    ) -> Answers:
+        answer = await self._look_at_errors(client, session)
+        return self._take_now(client, session, event, code) if answer is None else answer
+
+    def _take_now(self, client: _Client, session: MailSession, event: str, code: int) -> Answers:
         keys = _counted_for(client, session)
         if wait := self._wait(keys, event):
             return Defer(f"Too many {event}, try again in {wait:.0f} seconds", code, "4.7.1")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from mailkit._typing import override
 from mailkit.checks.base import ClientCheck, Finding, scores, shown
 from mailkit.hooks import MailSession
@@ -22,7 +24,7 @@ class ScoreLimit(ClientCheck):
         *,
         reject: float = 5.0,
         quarantine: float = 3.0,
-        exempt: tuple[str, ...] = (),
+        exempt: Sequence[str] = (),
         spare_postmaster: bool = True,
     ) -> None:
         super().__init__(exempt=exempt, spare_postmaster=spare_postmaster)

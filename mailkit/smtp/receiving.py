@@ -284,10 +284,12 @@ class ReceivingConnection(CommandConnection):
         # The connection may be gone when the delivery is done.
         hooks = self.hooks
         keyword = protocol_keyword(envelope, self.session.esmtp, self.trace_name)
+        name = "" if hooks is None else hooks.session.client_name
         outcomes: Sequence[Outcome] = ()
         try:
             self._check_deadline(envelope)
-            spool.prepend(received_field(envelope, factory.hostname, keyword, factory.date()))
+            field = received_field(envelope, factory.hostname, keyword, factory.date(), name)
+            spool.prepend(field)
             outcomes = await delivery.deliver(envelope=envelope, message=spool)
             if len(outcomes) != len(envelope.recipients):
                 raise ValueError("the delivery told no outcome for some recipient")

@@ -12,6 +12,8 @@ HOOKS_FIELD = "X-Mailkit-Hooks"
 #: Answers that it tells of, and characters of each reason.
 MAX_HOOKS = 50
 MAX_REASON = 200
+#: Characters of a client's name that are shown.
+MAX_NAME = 255
 
 # What could end a comment (RFC 5322 section 3.2.2), or a line.
 _NO_COMMENT = re.compile(r"[^\x20-\x27\x2a-\x5b\x5d-\x7e]")
@@ -34,13 +36,19 @@ def address_literal(host: str) -> str:
     return f"[IPv6:{host}]" if ":" in host else f"[{host}]"
 
 
-def received_field(envelope: Envelope, hostname: str, protocol: str, date: str) -> bytes:
+def received_field(
+    envelope: Envelope, hostname: str, protocol: str, date: str, client_name: str = ""
+) -> bytes:
     """The trace field of one transaction, folded.
 
     :param date: as in a Date field.
+    :param client_name: the client's name as it is known from elsewhere than HELO.
     """
     peer = envelope.connection.peer
-    source = f"{envelope.helo} ({address_literal(peer)})" if peer else envelope.helo
+    source = envelope.helo
+    if peer:
+        name = f"{_NO_COMMENT.sub('?', client_name)[:MAX_NAME]} " if client_name else ""
+        source += f" ({name}{address_literal(peer)})"
     # RFC 5321 section 7.2: more than one recipient is not shown.
     recipients = envelope.recipients
     recipient = f"\r\n\tfor <{recipients[0].path}>" if len(recipients) == 1 else ""

@@ -18,7 +18,11 @@ MAX_CONFIG = 1024 * 1024
 
 
 def read_config(
-    path: str, lists: Collection[str], values: Collection[str], flags: Collection[str]
+    path: str,
+    lists: Collection[str],
+    values: Collection[str],
+    flags: Collection[str],
+    tables: Collection[str] = (),
 ) -> dict[str, Any]:
     """The settings in a file.
 
@@ -26,6 +30,7 @@ def read_config(
     :param values: keys that take a string or a number; given as strings. An array of strings
         becomes one string with commas, as ``tls`` has it.
     :param flags: keys that take true or false.
+    :param tables: keys that take a table.
     :raises SettingError: the file cannot be read, has an unknown key, or a value of a wrong kind.
     """
     settings: dict[str, Any] = {}
@@ -40,8 +45,11 @@ def read_config(
         elif key in flags:
             settings[key] = value
             wanted, fits = "true or false", isinstance(value, bool)
+        elif key in tables:
+            settings[key] = value
+            wanted, fits = "a table", isinstance(value, dict)
         else:
-            known = ", ".join(sorted({*lists, *values, *flags}))
+            known = ", ".join(sorted({*lists, *values, *flags, *tables}))
             raise SettingError(f"{path}: unknown key {key!r}; known are {known}")
         if not fits:
             raise SettingError(f"{path}: {key} must be {wanted}")

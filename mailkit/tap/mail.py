@@ -96,7 +96,7 @@ class Options(ExtensionOptions, HookOptions, MailOptions):
         flags = {name for kind in (MailOptions, HookOptions) for name, *_ in kind.optFlags}
         with self.naming("config"):
             lists = {*self.endpoint_options, "auth", *self._lists()}
-            settings = read_config(path, lists, values, flags)
+            settings = read_config(path, lists, values, flags, {"checks"})
         for key, value in settings.items():
             if self._made_by_option(key):
                 continue
@@ -106,6 +106,8 @@ class Options(ExtensionOptions, HookOptions, MailOptions):
                     self.opt_auth(description)
             elif key in self._lists():
                 self._lists()[key].extend(value)
+            elif key == "checks":
+                self.checks = value
             elif key in self.endpoints:
                 for endpoint in value:
                     self.add_endpoint(key, endpoint)
@@ -122,6 +124,8 @@ class Options(ExtensionOptions, HookOptions, MailOptions):
         }
 
     def _made_by_option(self, key: str) -> bool:
+        if key == "checks":
+            return False
         if key == "auth":
             return self.store_accounts or "credCheckers" in self
         if key in self._lists():

@@ -17,6 +17,7 @@ from twisted.python import usage
 
 from mailkit import __version__
 from mailkit._typing import override
+from mailkit.tap.checks import Checks
 from mailkit.tap.descriptors import raise_open_files_limit
 from mailkit.tap.errors import CannotStart, SettingError, StartError
 from mailkit.tap.extensions import parse_access, parse_switches
@@ -108,6 +109,8 @@ class MailOptions(usage.Options, AuthOptionMixin):
         self.hook_settings: Any = None
         #: What ``--xclient-from`` says, where a command has it.
         self.xclient: list[str] = []
+        #: The table ``[checks]`` of the settings file.
+        self.checks: dict[str, Any] = {}
         #: What ``--proxy-from`` says.
         self.proxies: list[str] = []
         #: Where a setting was made, for errors about it, when not in an option of its name.
@@ -191,6 +194,8 @@ class MailOptions(usage.Options, AuthOptionMixin):
         with self.naming("hook-failure"):
             trace = not self.get("no-hook-trace")
             self.hook_settings = parse_hook_settings(self.get("hook-failure"), trace)
+        with self.naming("checks"):
+            Checks(self.checks)
         with self.naming("proxy-from"):
             parse_networks(self.proxies, self.endpoints)
         with self.naming("xclient-from"):
@@ -254,6 +259,7 @@ class TwistdService(MailService):
             expn=options.get("expn"),
             hooks=options.hooks,
             hook_settings=options.hook_settings,
+            checks=options.checks,
             proxy_from=options.proxies,
             xclient_from=options.xclient,
         )

@@ -16,7 +16,7 @@ from __future__ import annotations
 import contextlib
 import re
 import socket
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias, cast
 
@@ -44,6 +44,7 @@ from mailkit.errors import MailError
 from mailkit.interfaces import IDirectory, IMailStore
 from mailkit.model import ConnectionInfo
 from mailkit.proxy import ProxyFactory
+from mailkit.tap.checks import Checks
 from mailkit.tap.descriptors import connection_share, open_files_limit
 from mailkit.tap.errors import SettingError, StartError
 from mailkit.tap.extensions import SERVICES, extension_settings, parse_switches
@@ -96,9 +97,11 @@ class MailService(MultiService):
     :param hooks: hooks and names of hooks as ``--hook`` takes them, for all services that take mail;
         or lists of them by service (``smtp``, ``lmtp``, ``submission``).
     :param hook_settings: a :class:`~mailkit.smtp.hooks.HookSettings`; None for its defaults.
+    :param checks: what the table ``[checks]`` of a settings file takes: see
+        :data:`mailkit.tap.checks.CHECKS`. They are asked before the hooks.
     :param proxy_from: what ``--proxy-from`` takes.
     :param xclient_from: what ``--xclient-from`` takes.
-    :raises SettingError: the store's name, the certificate or a hook's name is wrong.
+    :raises SettingError: the store's name, the certificate, a hook's name or a check is wrong.
     """
 
     log = Logger()
@@ -121,6 +124,7 @@ class MailService(MultiService):
         expn: str | None = None,
         hooks: Hooks = (),
         hook_settings: Any = None,
+        checks: Mapping[str, Any] | None = None,
         proxy_from: Collection[str] = (),
         xclient_from: Collection[str] = (),
         reactor: Any = None,
@@ -139,6 +143,7 @@ class MailService(MultiService):
         self._detail_to_mailbox = detail_to_mailbox
         self._hooks = parse_hooks(hooks)
         self._hook_settings = hook_settings
+        self._checks = Checks(checks or {})
         self._proxies = parse_networks(proxy_from, PORT_NAMES)
         off = parse_switches(without_extensions) if without_extensions else {}
         xclient = parse_names(xclient_from, TAKE_MAIL)
@@ -310,12 +315,14 @@ class MailService(MultiService):
         self._set_hooks()
 
     def _set_hooks(self) -> None:
-        if not self._hooks:
+        if self._factories.keys().isdisjoint(TAKE_MAIL):
             return
+        checks = self._checks.make(self.store, cast(IReactorTime, self._reactor))
         hooks = make_hooks(self._hooks)
         for protocol, factory in self._factories.items():
             if protocol in TAKE_MAIL:
-                cast(Any, factory).set_hooks(hooks[protocol], self._hook_settings)
+                all_hooks = [*checks.get(protocol, ()), *hooks[protocol]]
+                cast(Any, factory).set_hooks(all_hooks, self._hook_settings)
 
     def _make_delivery(self, account: str | None, _: ConnectionInfo) -> LocalMessageDelivery:
         return LocalMessageDelivery(

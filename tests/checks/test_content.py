@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 from twisted.internet import threads
@@ -11,7 +12,6 @@ from twisted.trial.unittest import TestCase
 from mailkit.checks import content
 from mailkit.checks.content import ContentLimits, has_long_line
 from mailkit.hooks import Quarantine, Reject
-from mailkit.smtp.header import split_fields
 from mailkit.spool import Spool
 from tests.checks.support import CheckCase, make_envelope, make_session
 
@@ -43,8 +43,8 @@ class HeaderTests(CheckCase):
     def said(self, header: bytes, **settings: Any) -> list[Any]:
         session = make_session("127.0.0.1")
         check = ContentLimits(**settings)
-        fields = split_fields(header)
-        return list(self.ask(check.header, session, make_envelope(session), fields))
+        message = Spool.from_bytes(header + BODY)
+        return list(self.ask(check.message, session, make_envelope(session), message) or ())
 
     def refused(self, text: str, header: bytes, **settings: Any) -> None:
         answer, *_ = self.said(header, **settings)
@@ -58,9 +58,20 @@ class HeaderTests(CheckCase):
         self.refused("more than 3 header fields", GOOD + b"X: y\r\n", max_fields=3)
         self.assertEqual(self.said(GOOD, max_fields=3), [])
         self.refused("more than 50 octets", GOOD, max_header=50)
+        self.refused(f"more than {len(GOOD) - 1} octets", GOOD, max_header=len(GOOD) - 1)
         self.assertEqual(self.said(GOOD, max_header=len(GOOD)), [])
         self.refused("more than 500 header fields", b"X: y\r\n" * 501)
         self.refused("more than 131072 octets", b"X: " + b"y" * 131_072 + b"\r\n")
+
+    def test_folded_fields_are_one(self) -> None:
+        header = GOOD + b"To: a@b.example,\r\n" + b"\tc@d.example,\r\n" * 600 + b" e@f.example\r\n"
+        self.assertEqual(self.said(header), [])
+        self.assertEqual(self.said(GOOD + b"X: y\r\n from: z\r\n", repeated="reject"), [])
+
+    def test_where_the_header_ends(self) -> None:
+        self.assertEqual(self.said(GOOD + b"\r\n" + b"From: quoted\r\nX: y\r\n" * 600), [])
+        self.assertEqual(self.said(b"\r\n" + GOOD * 2), [])
+        self.refused("no field From", b"\r\n" + GOOD, missing="reject")
 
     def test_several_froms(self) -> None:
         self.refused("more than one field From", GOOD + b"FROM : eve@example.com\r\n")
@@ -102,9 +113,10 @@ class BodyTests(TestCase):
             spool.write(message)
             spool.prepend(prefix)
             check = ContentLimits(**settings)
-            answers.append(await check.message(session, envelope, spool))
+            answer: Any = check.message(session, envelope, spool)
+            answers.append(await answer if inspect.isawaitable(answer) else answer)
         self.assertEqual(answers[1:], answers[:1] * 2)
-        return list(answers[0])
+        return list(answers[0] or ())
 
     async def refused(self, text: str, message: bytes, **settings: Any) -> None:
         (answer,) = await self.said(message, **settings)
@@ -133,10 +145,10 @@ class BodyTests(TestCase):
 
     async def test_an_empty_message(self) -> None:
         session = make_session()
-        answer = await ContentLimits(long_lines="reject").message(
+        answer = ContentLimits(long_lines="reject").message(
             session, make_envelope(session), Spool()
         )
-        self.assertEqual(answer, [])
+        self.assertIsNone(answer)
 
     async def test_a_large_message_is_looked_at_in_a_thread(self) -> None:
         used = []

@@ -40,6 +40,14 @@ class TraceTests(SynchronousTestCase):
             self.assertTrue(field.startswith(b"Received: from " + expected), field)
         self.assertEqual(address_literal("192.0.2.1"), "[192.0.2.1]")
 
+    def test_a_name_known_from_elsewhere(self) -> None:
+        for name, expected in (
+            ("mx.example.net", b"client.example (mx.example.net [192.0.2.7])\r\n\tby"),
+            ("a)\r\nb\\(" + "x" * 500, b"client.example (a???b??" + b"x" * 248 + b" [192."),
+        ):
+            field = received_field(make_envelope("bob"), "mx", "ESMTP", self.DATE, name)
+            self.assertTrue(field.startswith(b"Received: from " + expected), field)
+
     def test_utf8_recipient(self) -> None:
         envelope = make_envelope()
         envelope.recipients = [Recipient(Path("jürgen", "bücher.example"))]
