@@ -9,7 +9,6 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from OpenSSL.crypto import X509, PKey
 from twisted.internet import reactor as global_reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint
@@ -41,10 +40,8 @@ def make_context() -> CertificateOptions:
         .not_valid_after(today + datetime.timedelta(days=1))
         .sign(key, hashes.SHA256())
     )
-    return CertificateOptions(
-        privateKey=PKey.from_cryptography_key(key),
-        certificate=X509.from_cryptography(certificate),
-    )
+    settings: dict[str, Any] = {"privateKey": key, "certificate": certificate}
+    return CertificateOptions(**settings)
 
 
 class Client(Protocol):
