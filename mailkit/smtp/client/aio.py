@@ -11,7 +11,7 @@ from mailkit._typing import override
 from mailkit.model import Path
 from mailkit.smtp.client.address import Recipients, ServerAddress, make_envelope, parse_server
 from mailkit.smtp.client.certificates import judge
-from mailkit.smtp.client.channel import MAX_UNREAD, Channel, is_loopback
+from mailkit.smtp.client.channel import CLOSE_TIMEOUT, MAX_UNREAD, Channel, is_loopback
 from mailkit.smtp.client.connecting import Connector, open_session, send_message
 from mailkit.smtp.client.content import Content, Source
 from mailkit.smtp.client.errors import (
@@ -174,6 +174,12 @@ class AsyncioChannel(Channel, asyncio.Protocol):
     async def close(self) -> None:
         if self._transport is not None:
             self._transport.close()
+            give_up = self.seconds() + CLOSE_TIMEOUT
+            try:
+                while self._error is None:
+                    await self._wait(give_up - self.seconds())
+            except TimedOut:
+                self.abort()
 
     @override
     def abort(self) -> None:

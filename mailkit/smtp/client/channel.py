@@ -11,6 +11,8 @@ from mailkit.smtp.client.settings import TLSPolicy
 #: Octets that have come and that nobody has read; a server that sends more is cut off. Input is
 #: never held back: a server that waits for us to read might not read what we write (RFC 2920 3.1).
 MAX_UNREAD = 1024 * 1024
+#: Seconds that the server may take to close the connection after QUIT.
+CLOSE_TIMEOUT = 5.0
 
 
 class Channel(ABC):

@@ -91,6 +91,8 @@ class Dialogue:
         try:
             self._reader.feed(self._channel.received())
             if (reply := self._reader.next_reply()) is not None:
+                if reply.code < 400:
+                    raise ProtocolError("The server answers more than it was asked")
                 raise ServiceRefused(reply.text, reply=reply)
             if self._channel.lost:
                 raise ConnectionLost

@@ -33,7 +33,8 @@ class ClientError(MailError):
         if reply is not None:
             # A refusal before any message leaves another attempt, or another host, possible.
             self.temporary = reply.code < 500
-            self.enhanced = reply.enhanced or ("4.3.0" if self.temporary else "5.3.0")
+            if reply.code >= 400:
+                self.enhanced = reply.enhanced or ("4.3.0" if self.temporary else "5.3.0")
 
 
 class ConnectFailed(ClientError):

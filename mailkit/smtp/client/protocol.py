@@ -33,7 +33,7 @@ from mailkit.smtp.client.address import (
     make_envelope,
     parse_server,
 )
-from mailkit.smtp.client.channel import MAX_UNREAD, Channel, is_loopback
+from mailkit.smtp.client.channel import CLOSE_TIMEOUT, MAX_UNREAD, Channel, is_loopback
 from mailkit.smtp.client.connecting import Connector, open_session, send_message
 from mailkit.smtp.client.content import Content, Source
 from mailkit.smtp.client.errors import (
@@ -240,10 +240,6 @@ class TwistedChannel(Channel, Protocol):
                 call.cancel()
         if timed_out:
             raise TimedOut
-
-
-#: Seconds that the server may take to close after QUIT.
-CLOSE_TIMEOUT = 5.0
 
 
 def _fire(channel: TwistedChannel, name: str) -> None:
