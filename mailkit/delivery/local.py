@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from mailkit.delivery.fields import delivered_to, return_path
+from mailkit.delivery.duplicates import Duplicates
+from mailkit.delivery.fields import delivered_to, read_message_id, return_path
 from mailkit.delivery.owners import AddressOwners
 from mailkit.errors import MailError, NoSuchRecipient, OverQuota, RelayDenied, SenderRefused
 from mailkit.interfaces import (
@@ -49,6 +50,8 @@ class LocalMessageDelivery(AddressOwners):
         name (``lists``) where there is one, instead of INBOX.
     :param sent_copy: what the account sends is also put into its mailbox for sent mail, in the same
         step.
+    :param duplicates: knows what came before, so that it is not kept twice; for all deliveries of
+        a store together.
     """
 
     log = Logger()
@@ -61,12 +64,14 @@ class LocalMessageDelivery(AddressOwners):
         *,
         detail_to_mailbox: bool = False,
         sent_copy: bool = False,
+        duplicates: Duplicates | None = None,
     ) -> None:
         self.account = account
         self._store = store
         self._directory = directory
         self._detail_to_mailbox = detail_to_mailbox
         self._sent_copy = sent_copy
+        self._duplicates = duplicates
         # Of transactions under way. Never old: a resolution is used once.
         self._resolutions: dict[tuple[str, Path], Resolution] = {}
 
@@ -166,11 +171,16 @@ class LocalMessageDelivery(AddressOwners):
         :returns: what became of it, by account.
         """
         deliveries = self._deliveries(envelope, targets)
+        message_id = None
+        results: dict[str, LocalResult] = {}
+        if self._duplicates is not None and deliveries:
+            message_id = read_message_id(message)
+            results = self._drop_duplicates(envelope, message_id, deliveries)
         wanted = list(deliveries.values())
-        if self._sent_copy and self.account is not None and (wanted or sent):
+        if self._sent_copy and self.account is not None and (wanted or results or sent):
             wanted.append(LocalDelivery(self.account, "Sent", frozenset({SEEN}), "\\Sent"))
         if not wanted:
-            return {}
+            return results
         if len(envelope.recipients) == 1 and envelope.recipients[0].path.domain:
             # Several recipients share one body, and must not learn of each other.
             message.prepend(delivered_to(envelope.recipients[0].path))
@@ -185,7 +195,33 @@ class LocalMessageDelivery(AddressOwners):
                     account=self.account,
                     error=result.error.text,
                 )
-        return dict(zip(deliveries, found, strict=False))
+        results.update(zip(deliveries, found, strict=False))
+        if self._duplicates is not None and message_id is not None:
+            for account, delivery in deliveries.items():
+                if results[account].error is None:
+                    self._duplicates.remember(delivery, message_id)
+        return results
+
+    def _drop_duplicates(
+        self, envelope: Envelope, message_id: bytes | None, deliveries: dict[str, LocalDelivery]
+    ) -> dict[str, LocalResult]:
+        """Take out who has got the message before; for them it is done."""
+        assert self._duplicates is not None
+        if message_id is None:
+            return {}
+        dropped = [
+            account
+            for account, delivery in deliveries.items()
+            if self._duplicates.has_seen(delivery, message_id)
+        ]
+        for account in dropped:
+            del deliveries[account]
+            self.log.info(
+                "message {id} dropped for {account}, who has got it before",
+                id=envelope.transaction_id,
+                account=account,
+            )
+        return dict.fromkeys(dropped, LocalResult())
 
     def _deliveries(
         self, envelope: Envelope, targets: Sequence[Resolution | MailError]

@@ -6,10 +6,12 @@ from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from mailkit.delivery import local
+from mailkit.delivery import duplicates, local
+from mailkit.delivery.duplicates import Duplicates
 from mailkit.delivery.local import LocalMessageDelivery
 from mailkit.errors import (
     MailError,
@@ -36,7 +38,7 @@ T = TypeVar("T")
 ANN, BOB = "ann@example.org", "bob@example.org"
 
 
-class LocalTests(SynchronousTestCase):
+class LocalTestCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.store = FakeStore()
         self.directory: FakeDirectory = FakeDirectory(
@@ -63,17 +65,24 @@ class LocalTests(SynchronousTestCase):
         return error.text
 
     def deliver(
-        self, *addresses: str, delivery: LocalMessageDelivery | None = None, **settings: Any
+        self,
+        *addresses: str,
+        delivery: LocalMessageDelivery | None = None,
+        message: bytes = b"Received: x\r\n\r\nhi\r\n",
+        **settings: Any,
     ) -> list[type[Exception] | None]:
         """Classes of the errors, by recipient."""
         envelope = make_envelope(*addresses, **settings)
-        message = Spool.from_bytes(b"Received: x\r\n\r\nhi\r\n")
         outcomes = self.result(
-            (delivery or self.delivery()).deliver(envelope=envelope, message=message)
+            (delivery or self.delivery()).deliver(
+                envelope=envelope, message=Spool.from_bytes(message)
+            )
         )
         self.assertEqual([outcome.recipient for outcome in outcomes], envelope.recipients)
         return [outcome.error and type(outcome.error) for outcome in outcomes]
 
+
+class LocalTests(LocalTestCase):
     def test_interfaces(self) -> None:
         for interface in (IMessageDelivery, ISpooling, ISenderPolicy):
             verifyObject(interface, self.delivery())
@@ -261,7 +270,73 @@ class LocalTests(SynchronousTestCase):
         self.assertEqual(outcomes, [Outcome(envelope.recipients[0])])
 
 
-class QuotaTests(LocalTests):
+class DuplicateTests(LocalTestCase):
+    """The same Message-ID for the same mailbox within some time."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.clock = Clock()
+        self.duplicates = Duplicates(60, self.clock.seconds)
+
+    def send(self, *addresses: str, name: bytes = b"<1@x>", **settings: Any) -> list[str]:
+        """Accounts that got the message."""
+        self.store.delivered.clear()
+        delivery = self.delivery(duplicates=self.duplicates, **settings)
+        message = b"Message-ID: " + name + b"\r\nSubject: x\r\n\r\nhi\r\n"
+        self.errors = self.deliver(*addresses, delivery=delivery, message=message)
+        return [each.account for _, found in self.store.delivered for each in found]
+
+    def test_dropped_and_acknowledged(self) -> None:
+        self.assertEqual(self.send("ann@example.org"), [ANN])
+        self.assertEqual(self.send("ann@example.org"), [])
+        self.assertEqual(self.errors, [None])
+        # By an alias, with others who have not got it.
+        self.assertEqual(self.send("team@example.org", "ann@example.org"), [BOB])
+        self.assertEqual(self.errors, [None, None])
+
+    def test_other_messages(self) -> None:
+        self.send("ann@example.org")
+        self.assertEqual(self.send("ann@example.org", name=b"<2@x>"), [ANN])
+        for _ in range(2):
+            self.assertEqual(self.send("ann@example.org", name=b""), [ANN])
+
+    def test_other_mailboxes(self) -> None:
+        self.send("bob@example.org", detail_to_mailbox=True)
+        for accounts in ([BOB], []):
+            found = self.send("lists@example.org", detail_to_mailbox=True)
+            self.assertEqual(found, accounts)
+
+    def test_after_some_time(self) -> None:
+        self.send("ann@example.org")
+        self.clock.advance(59)
+        self.assertEqual(self.send("ann@example.org"), [])
+        self.clock.advance(1)
+        self.assertEqual(self.send("ann@example.org"), [ANN])
+
+    def test_what_failed_is_not_remembered(self) -> None:
+        self.store.failing[ANN] = StoreUnavailable()
+        self.send("team@example.org")
+        self.store.failing.clear()
+        self.assertEqual(self.send("team@example.org"), [ANN])
+        self.assertEqual(self.errors, [None])
+
+    def test_the_copy_of_what_was_sent_is_kept(self) -> None:
+        self.send("ann@example.org")
+        delivery = self.delivery(ANN, duplicates=self.duplicates, sent_copy=True)
+        message = b"Message-ID: <1@x>\r\n\r\nhi\r\n"
+        self.store.delivered.clear()
+        self.deliver("ann@example.org", delivery=delivery, message=message)
+        self.assertEqual([each.mailbox for each in self.store.delivered[0][1]], ["Sent"])
+
+    def test_not_without_bound(self) -> None:
+        self.patch(duplicates, "MAX_REMEMBERED", 2)
+        self.duplicates = Duplicates(60, self.clock.seconds)
+        for name in (b"<1@x>", b"<2@x>", b"<3@x>"):
+            self.send("ann@example.org", name=name)
+        self.assertEqual(self.send("ann@example.org", name=b"<1@x>"), [ANN])
+
+
+class QuotaTests(LocalTestCase):
     """Who is full is known at RCPT."""
 
     def setUp(self) -> None:
