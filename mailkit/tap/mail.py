@@ -9,10 +9,11 @@ from mailkit.tap.config import read_config
 from mailkit.tap.extensions import ExtensionOptions
 from mailkit.tap.hooks import HookOptions
 from mailkit.tap.options import MailOptions, make_service
+from mailkit.tap.routes import RouteOptions, table_routes
 from mailkit.tap.services import PORT_NAMES
 
 
-class Options(ExtensionOptions, HookOptions, MailOptions):
+class Options(ExtensionOptions, HookOptions, RouteOptions, MailOptions):
     """Settings of the whole mail server."""
 
     optParameters: ClassVar[list[list[Any]]] = [
@@ -91,12 +92,14 @@ class Options(ExtensionOptions, HookOptions, MailOptions):
 
     def _read_config(self, path: str) -> None:
         """Take each setting from the file that no option has made."""
-        kinds = (MailOptions, HookOptions, ExtensionOptions)
+        kinds = (MailOptions, HookOptions, ExtensionOptions, RouteOptions)
         values = {name for kind in kinds for name, *_ in kind.optParameters}
-        flags = {name for kind in (MailOptions, HookOptions) for name, *_ in kind.optFlags}
+        flags = {
+            name for kind in (MailOptions, HookOptions, RouteOptions) for name, *_ in kind.optFlags
+        }
         with self.naming("config"):
             lists = {*self.endpoint_options, "auth", *self._lists()}
-            settings = read_config(path, lists, values, flags, {"checks"})
+            settings = read_config(path, lists, values, flags, {"checks", "routes"})
         for key, value in settings.items():
             if self._made_by_option(key):
                 continue
@@ -108,6 +111,10 @@ class Options(ExtensionOptions, HookOptions, MailOptions):
                 self._lists()[key].extend(value)
             elif key == "checks":
                 self.checks = value
+            elif key == "routes":
+                self.places["route"] = f"{path}: routes"
+                with self.naming("route"):
+                    self.routes += table_routes(value)
             elif key in self.endpoints:
                 for endpoint in value:
                     self.add_endpoint(key, endpoint)
@@ -130,6 +137,8 @@ class Options(ExtensionOptions, HookOptions, MailOptions):
             return self.store_accounts or "credCheckers" in self
         if key in self._lists():
             return bool(self._lists()[key])
+        if key == "routes":
+            return bool(self.routes)
         return bool(self.endpoints[key] if key in self.endpoints else self[key])
 
 

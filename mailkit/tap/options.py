@@ -23,6 +23,7 @@ from mailkit.tap.errors import CannotStart, SettingError, StartError
 from mailkit.tap.extensions import parse_access, parse_switches
 from mailkit.tap.hooks import parse_hook_settings, parse_hooks
 from mailkit.tap.networks import parse_names, parse_networks
+from mailkit.tap.routes import parse_routes, read_secret, split_routes
 from mailkit.tap.services import IMPLICIT_TLS, TAKE_MAIL, Limits, MailService, parse_endpoint
 from mailkit.tap.stores import DEFAULT_STORE, STORE_VARIABLE, default_store, parse_store
 from mailkit.tap.tls import parse_tls, server_context
@@ -111,6 +112,9 @@ class MailOptions(usage.Options, AuthOptionMixin):
         self.xclient: list[str] = []
         #: The table ``[checks]`` of the settings file.
         self.checks: dict[str, Any] = {}
+        #: What ``--route`` says, where a command has it.
+        self.routes: list[str] = []
+        self.route_secret: bytes | None = None
         #: What ``--proxy-from`` says.
         self.proxies: list[str] = []
         #: Where a setting was made, for errors about it, when not in an option of its name.
@@ -196,6 +200,14 @@ class MailOptions(usage.Options, AuthOptionMixin):
             self.hook_settings = parse_hook_settings(self.get("hook-failure"), trace)
         with self.naming("checks"):
             Checks(self.checks)
+        if self.get("route-secret") is not None:
+            with self.naming("route-secret"):
+                self.route_secret = read_secret(self["route-secret"])
+        with self.naming("route"):
+            parse_routes(split_routes(self.routes), self.route_secret)
+        if self.get("suppress-duplicates") is not None:
+            with self.naming("suppress-duplicates"):
+                parse_count(str(self["suppress-duplicates"]))
         with self.naming("proxy-from"):
             parse_networks(self.proxies, self.endpoints)
         with self.naming("xclient-from"):
@@ -254,6 +266,10 @@ class TwistdService(MailService):
             hostname=options["hostname"] or "",
             limits=options.limits,
             detail_to_mailbox=bool(options["detail-to-mailbox"]),
+            sent_copy=bool(options.get("sent-copy")),
+            suppress_duplicates=float(options.get("suppress-duplicates") or 0),
+            routes=split_routes(options.routes),
+            route_secret=options.route_secret,
             without_extensions=options.without_extensions,
             vrfy=options.get("vrfy"),
             expn=options.get("expn"),

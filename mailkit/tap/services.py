@@ -38,11 +38,9 @@ from mailkit.auth.checkers import DirectoryChecker
 from mailkit.auth.passwords import PasswordHasher
 from mailkit.auth.portal import make_portal
 from mailkit.connection import CommandConnection, CommandFactory
-from mailkit.delivery.local import LocalMessageDelivery
 from mailkit.delivery.owners import local_abilities
 from mailkit.errors import MailError
-from mailkit.interfaces import IDirectory, IMailStore
-from mailkit.model import ConnectionInfo
+from mailkit.interfaces import IDirectory, IMailStore, IMessageDelivery
 from mailkit.proxy import ProxyFactory
 from mailkit.tap.checks import Checks
 from mailkit.tap.descriptors import connection_share, open_files_limit
@@ -50,6 +48,7 @@ from mailkit.tap.errors import SettingError, StartError
 from mailkit.tap.extensions import SERVICES, extension_settings, parse_switches
 from mailkit.tap.hooks import Hooks, make_hooks, parse_hooks
 from mailkit.tap.networks import parse_names, parse_networks
+from mailkit.tap.routes import Deliveries, parse_routes
 from mailkit.tap.stores import parse_store
 from mailkit.tap.tls import parse_tls, server_context
 from mailkit.tcp import BACKLOG, ListeningReactor
@@ -91,6 +90,12 @@ class MailService(MultiService):
     :param tls: what ``--tls`` takes, or a context factory; None for no TLS.
     :param hostname: what the server calls itself; the machine's name when empty.
     :param detail_to_mailbox: mail for ann+lists@ goes to Ann's mailbox lists where there is one.
+    :param sent_copy: what a user sends is also put into the user's mailbox for sent mail.
+    :param suppress_duplicates: seconds in which a mailbox gets no message of the same Message-ID
+        again; 0 for never.
+    :param routes: what ``--route`` takes, or deliveries, by domain. A delivery that provides
+        ``IClosableDelivery`` is closed with the service.
+    :param route_secret: signs what routes send by HTTP.
     :param without_extensions: what ``--without-extension`` takes.
     :param vrfy: who gets answers to VRFY, and to EXPN: ``never`` (None), ``authenticated`` or
         ``everyone``.
@@ -119,6 +124,10 @@ class MailService(MultiService):
         hostname: str = "",
         limits: Limits | None = None,
         detail_to_mailbox: bool = False,
+        sent_copy: bool = False,
+        suppress_duplicates: float = 0,
+        routes: Mapping[str, str | IMessageDelivery] | None = None,
+        route_secret: bytes | None = None,
         without_extensions: Collection[str] = (),
         vrfy: str | None = None,
         expn: str | None = None,
@@ -140,7 +149,12 @@ class MailService(MultiService):
         self._tls = server_context(*parse_tls(tls)) if isinstance(tls, str) else tls
         self._hostname = hostname or socket.gethostname()
         self._limits = limits or Limits()
-        self._detail_to_mailbox = detail_to_mailbox
+        self._deliveries = Deliveries(
+            parse_routes(routes or {}, route_secret),
+            suppress_duplicates,
+            detail_to_mailbox=detail_to_mailbox,
+            sent_copy=sent_copy,
+        )
         self._hooks = parse_hooks(hooks)
         self._hook_settings = hook_settings
         self._checks = Checks(checks or {})
@@ -300,11 +314,12 @@ class MailService(MultiService):
                 f"this store knows no addresses, so it cannot take mail by {', '.join(TAKE_MAIL)}"
             )
             raise StartError("store", self._store_name, reason)
+        self._deliveries.open(self.store)
         try:
             self._portal = make_portal(
                 self.store,
                 checkers,
-                deliveries=self._make_delivery if takes_mail else None,
+                deliveries=self._deliveries.make if takes_mail else None,
                 hasher=self._hasher,
                 abilities=local_abilities(self.store) if takes_mail else frozenset(),
             )
@@ -324,11 +339,6 @@ class MailService(MultiService):
                 all_hooks = [*checks.get(protocol, ()), *hooks[protocol]]
                 cast(Any, factory).set_hooks(all_hooks, self._hook_settings)
 
-    def _make_delivery(self, account: str | None, _: ConnectionInfo) -> LocalMessageDelivery:
-        return LocalMessageDelivery(
-            self.store, self.store, account, detail_to_mailbox=self._detail_to_mailbox
-        )
-
     async def _stop(self, ports_closed: Deferred[Any]) -> None:
         await ports_closed
         await self._end_connections()
@@ -338,6 +348,7 @@ class MailService(MultiService):
         if self._hasher is not None:
             self._hasher.close()
             self._hasher = None
+        await self._deliveries.close()
         if self._opener is not None and self.store is not None:
             store, self.store = self.store, None
             await store.close()

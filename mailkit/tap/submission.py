@@ -5,9 +5,10 @@ from __future__ import annotations
 from mailkit.tap.extensions import ExtensionOptions
 from mailkit.tap.hooks import HookOptions
 from mailkit.tap.options import ListenOptions, make_service
+from mailkit.tap.routes import RouteOptions
 
 
-class Options(ExtensionOptions, HookOptions, ListenOptions):
+class Options(ExtensionOptions, HookOptions, RouteOptions, ListenOptions):
     """Settings of the submission server."""
 
     endpoint_options = {"submission": "listen", "submissions": "listen-tls"}

@@ -1,0 +1,262 @@
+"""``--route``: which domains' mail goes elsewhere than into the store, and how the rest is kept."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, NamedTuple, TypeAlias
+
+from mailkit.delivery.duplicates import Duplicates
+from mailkit.delivery.local import LocalMessageDelivery
+from mailkit.delivery.routing import Routes, RoutingDelivery
+from mailkit.errors import MailError
+from mailkit.interfaces import IClosableDelivery, IMessageDelivery
+from mailkit.model import INBOX, ConnectionInfo
+from mailkit.store.addresses import valid_domain
+from mailkit.tap.errors import SettingError, StartError
+
+#: Stands for all domains without a route of their own.
+ANY_DOMAIN = "*"
+#: Octets of the file that ``--route-secret`` names.
+MAX_SECRET = 4096
+
+KNOWN = "maildir:PATH, lmtp:SERVER, smtp:SERVER, http(s)://..., mailbox:ACCOUNT[/NAME], dotted.name"
+
+#: Makes a delivery for some domains beside a store.
+Maker: TypeAlias = Callable[[Any, Sequence[str]], Any]
+
+
+class Route(NamedTuple):
+    """A delivery that was looked up, and the domains that lead to it."""
+
+    #: As the setting has it.
+    name: str
+    domains: list[str]
+    make: Maker
+
+
+def split_route(text: str) -> tuple[str, str]:
+    """Domain and delivery of ``DOMAIN=DELIVERY``.
+
+    :raises SettingError: it is not of that kind.
+    """
+    domain, equals, delivery = text.partition("=")
+    if not equals or not domain or not delivery:
+        raise SettingError(f"{text!r} is no route; write DOMAIN=DELIVERY, with one of {KNOWN}")
+    return domain.strip(), delivery.strip()
+
+
+def split_routes(texts: Sequence[str]) -> dict[str, str]:
+    """The routes that ``--route`` names.
+
+    :raises SettingError: one is none, or a domain has two.
+    """
+    routes: dict[str, str] = {}
+    for text in texts:
+        domain, delivery = split_route(text)
+        if domain in routes:
+            raise SettingError(f"{domain} has two routes")
+        routes[domain] = delivery
+    return routes
+
+
+def table_routes(table: Mapping[str, object]) -> list[str]:
+    """What ``--route`` takes, from a table of deliveries by domain.
+
+    :raises SettingError: a delivery is no text.
+    """
+    for domain, delivery in table.items():
+        if not isinstance(delivery, str):
+            raise SettingError(f"{domain} must be a string, one of {KNOWN}")
+    return [f"{domain}={delivery}" for domain, delivery in table.items()]
+
+
+def parse_routes(
+    routes: Mapping[str, str | IMessageDelivery], secret: bytes | None = None
+) -> list[Route]:
+    """Look up where mail goes, without opening anything yet.
+
+    :param routes: what ``--route`` takes behind the ``=``, or deliveries, by domain.
+    :param secret: signs HTTP requests.
+    :raises SettingError: a domain is none, or nothing has that name.
+    """
+    found: dict[Any, Route] = {}
+    for name, target in routes.items():
+        domain = name
+        if name != ANY_DOMAIN:
+            try:
+                domain = valid_domain(name)
+            except MailError as error:
+                raise SettingError(f"{name!r} is no domain") from error
+        key: Any = target if isinstance(target, str) else id(target)
+        if key not in found:
+            try:
+                maker = _parse_delivery(target, secret)
+            except (SettingError, ValueError) as error:
+                raise SettingError(f"{name}={target}: {error}") from error
+            found[key] = Route(f"{name}={target}", [], maker)
+        found[key].domains.append(domain)
+    return list(found.values())
+
+
+def read_secret(path: str) -> bytes:
+    """The secret in a file, without the end of its line.
+
+    :raises SettingError: it cannot be read, or is empty.
+    """
+    try:
+        with open(path, "rb") as file:
+            secret = file.read(MAX_SECRET + 1).rstrip(b"\r\n")
+    except OSError as error:
+        raise SettingError(f"cannot read {path}: {error.strerror}") from error
+    if not 0 < len(secret) <= MAX_SECRET:
+        raise SettingError(f"{path} must hold a secret of 1 to {MAX_SECRET} octets")
+    return secret
+
+
+def _parse_delivery(target: str | IMessageDelivery, secret: bytes | None) -> Maker:
+    if not isinstance(target, str):
+        if not IMessageDelivery.providedBy(target):
+            raise SettingError(f"{target!r} is no delivery")
+        return lambda store, domains: target
+    scheme, colon, rest = target.partition(":")
+    if scheme in ("http", "https") and colon:
+        from mailkit.delivery.http import HTTPDelivery
+
+        return _made(HTTPDelivery(target, secret))
+    if scheme == "maildir" and colon:
+        from mailkit.delivery.maildir import MaildirDelivery
+
+        path = rest.removesuffix(":create")
+        return _made(MaildirDelivery(path, create=path != rest))
+    if scheme in ("lmtp", "smtp") and colon:
+        from mailkit.delivery.lmtp import ServerDelivery
+        from mailkit.smtp.client import ClientSettings, parse_server
+
+        settings = None if scheme == "lmtp" else ClientSettings()
+        parse_server(rest, settings or ClientSettings(lmtp=True))
+        return _made(ServerDelivery(rest, settings))
+    if scheme == "mailbox" and colon:
+        return _parse_mailbox(rest)
+    if "." in scheme:
+        return _parse_dotted(scheme, rest if colon else None)
+    raise SettingError(f"there is no such delivery; known are {KNOWN}")
+
+
+def _made(delivery: Any) -> Maker:
+    return lambda store, domains: delivery
+
+
+def _parse_mailbox(text: str) -> Maker:
+    from mailkit.delivery.mailbox import MailboxDelivery
+
+    account, _, mailbox = text.partition("/")
+    if "@" not in account:
+        raise SettingError("name an account and a mailbox, such as ann@example.org/Lists")
+    return lambda store, domains: MailboxDelivery(store, account, mailbox or INBOX)
+
+
+def _parse_dotted(name: str, argument: str | None) -> Maker:
+    from twisted.python.reflect import namedAny
+
+    from mailkit.delivery.callback import CallableDelivery
+
+    try:
+        found: Any = namedAny(name)  # type: ignore[no-untyped-call]
+    except Exception as error:
+        # Whatever a module of somebody else's may do when it is loaded.
+        raise SettingError(f"cannot load {name}: {error or type(error).__name__}") from error
+    if IMessageDelivery.providedBy(found):
+        return _made(found)
+    if inspect.iscoroutinefunction(found):
+        return lambda store, domains: CallableDelivery(found, domains)
+    if not callable(found):
+        raise SettingError(f"{name} is neither a delivery nor something that gives one")
+    return lambda store, domains: found() if argument is None else found(argument)
+
+
+class Deliveries:
+    """Makes the deliveries of a mail service, for everybody and for users.
+
+    :param routes: where mail goes that does not go into the store.
+    :param suppress_duplicates: seconds in which a mailbox gets no message twice; 0 for never.
+    :param settings: of :class:`~mailkit.delivery.local.LocalMessageDelivery`.
+    """
+
+    def __init__(
+        self, routes: Sequence[Route] = (), suppress_duplicates: float = 0, **settings: Any
+    ) -> None:
+        self._routes = routes
+        self._window = suppress_duplicates
+        self._settings = settings
+        self._store: Any = None
+        self._made: list[Any] = []
+        self._table: Routes | None = None
+
+    def open(self, store: Any) -> None:
+        """Get ready to deliver into a store.
+
+        :raises StartError: the delivery of a route cannot be made.
+        """
+        self._store = store
+        if self._window:
+            self._settings["duplicates"] = Duplicates(self._window)
+        domains: dict[str, Any] = {}
+        for route in self._routes:
+            try:
+                delivery = route.make(store, route.domains)
+                if not IMessageDelivery.providedBy(delivery):
+                    raise ValueError(f"{delivery!r} does not provide IMessageDelivery")
+            except Exception as error:
+                # Whatever the code of somebody else's may do.
+                reason = str(error) or type(error).__name__
+                raise StartError("route", route.name, reason) from error
+            self._made.append(delivery)
+            domains.update(dict.fromkeys(route.domains, delivery))
+        if domains:
+            default = domains.pop(ANY_DOMAIN, None)
+            self._table = Routes(domains, default)
+
+    def make(self, account: str | None, _: ConnectionInfo) -> LocalMessageDelivery:
+        """A delivery for a user, or for everybody."""
+        if self._table is None:
+            return LocalMessageDelivery(self._store, self._store, account, **self._settings)
+        return RoutingDelivery(
+            self._store, self._store, account, routes=self._table, **self._settings
+        )
+
+    async def close(self) -> None:
+        """Release what the routes hold."""
+        made, self._made = self._made, []
+        for delivery in made:
+            if IClosableDelivery.providedBy(delivery):
+                await delivery.close()
+
+
+class RouteOptions:
+    """The options, for commands that take mail."""
+
+    optParameters: ClassVar[list[list[Any]]] = [
+        ["route-secret", None, None, "File with the secret that signs what --route sends by HTTP"],
+        [
+            "suppress-duplicates",
+            None,
+            None,
+            "Put no message into a mailbox that got one of that Message-ID so many seconds before",
+        ],
+    ]
+    optFlags: ClassVar[list[list[Any]]] = [
+        [
+            "sent-copy",
+            None,
+            "Put a copy of what a user sends into the user's mailbox for sent mail",
+        ],
+    ]
+    routes: list[str]
+
+    def opt_route(self, route: str) -> None:
+        """Give the mail of a domain to somebody else than the store: DOMAIN=DELIVERY, with
+        maildir:/var/mail/%d/%u, lmtp:unix:/path, lmtp:host:port, smtp:host, https://...,
+        mailbox:ACCOUNT/NAME or a dotted.name; * for what leaves by users and aliases. May be
+        repeated."""
+        self.routes.append(route)
