@@ -14,6 +14,8 @@ import ssl
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -193,6 +195,56 @@ class ReceiveFunctionTests(ExamplesCase):
         ((customer, subject, mail),) = rows
         self.assertEqual((customer, subject), ("ann@example.org", "Hello"))
         self.assertTrue(mail.startswith(b"Received: ") and mail.endswith(MESSAGE))
+
+
+class ReceiveHTTPTests(ExamplesCase):
+    def receive(self, port: int, secret: Path) -> subprocess.Popen[bytes]:
+        """The example, once it listens."""
+        command = [sys.executable, str(EXAMPLES / "receive_http.py"), str(port), str(secret)]
+        program = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment()
+        )
+        self.addCleanup(program.wait, PATIENCE)
+        self.addCleanup(program.kill)
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline and program.poll() is None:
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
+                return program
+            time.sleep(0.05)
+        self.fail("it does not listen")
+
+    def test_mail_is_posted_and_verified(self) -> None:
+        web, port = free_port(), free_port()
+        secret = self.directory / "secret"
+        secret.write_bytes(b"between us\n")
+        receiver = self.receive(web, secret)
+        server = [
+            *(*TWISTD, "-n", "--pidfile=", "mailkit", "--store", "memory:"),
+            *("--smtp", f"tcp:{port}:interface=127.0.0.1", "--route-secret", str(secret)),
+            *("--route", f"example.org=http://127.0.0.1:{web}/"),
+        ]
+        with (
+            self.running(server, [port]),
+            smtplib.SMTP("127.0.0.1", port, timeout=PATIENCE) as client,
+        ):
+            client.sendmail("a@example.net", ["ann@example.org", "bob@example.org"], MESSAGE)
+        for headers in (
+            {},
+            {
+                "Mailkit-Envelope": "{}",
+                "Mailkit-Timestamp": str(int(time.time())),
+                "Mailkit-Signature": "sha256=0",
+            },
+        ):
+            request = urllib.request.Request(f"http://127.0.0.1:{web}/", b"forged", headers)
+            with self.assertRaises(urllib.error.HTTPError) as caught:
+                urllib.request.urlopen(request, timeout=PATIENCE)
+            self.assertEqual(caught.exception.code, 403)
+            caught.exception.close()
+        receiver.terminate()
+        output, _ = receiver.communicate(timeout=PATIENCE)
+        self.assertIn(b"a@example.net ['ann@example.org', 'bob@example.org'] Hello\n", output)
+        self.assertNotIn(b"Traceback", output)
 
 
 class TestServerTests(ExamplesCase):
