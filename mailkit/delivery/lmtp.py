@@ -15,8 +15,8 @@ from zope.interface import implementer
 
 from mailkit.delivery.gate import Gate
 from mailkit.errors import MailError, MessageRefused, RefusedElsewhere, TemporaryFailure
-from mailkit.interfaces import IClosableDelivery, IMessageDelivery
-from mailkit.model import Envelope, Outcome, Recipient
+from mailkit.interfaces import IClosableDelivery, IDeliveryAbilities, IMessageDelivery
+from mailkit.model import Ability, Envelope, Outcome, Recipient
 from mailkit.smtp.client import (
     ClientError,
     ClientSettings,
@@ -39,7 +39,7 @@ IDLE_TIME = 30.0
 LMTP_TIMEOUTS = Timeouts(connect=10.0, greeting=30.0, command=30.0, mail=60.0, rcpt=60.0)
 
 
-@implementer(IMessageDelivery, IClosableDelivery)
+@implementer(IMessageDelivery, IClosableDelivery, IDeliveryAbilities)
 class ServerDelivery:
     """Hands each message to another mail server, over connections that are used again.
 
@@ -52,6 +52,8 @@ class ServerDelivery:
     """
 
     log = Logger()
+    #: A server that cannot keep it does not get the message (RFC 8689 section 4.2.1).
+    abilities = frozenset((Ability.REQUIRETLS,))
 
     def __init__(
         self, server: str, settings: ClientSettings | None = None, *, reactor: Any = None

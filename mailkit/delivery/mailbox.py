@@ -9,17 +9,18 @@ from zope.interface import implementer
 from mailkit.delivery.fields import delivered_to, return_path
 from mailkit.errors import MailboxExists, NoSuchMailbox, ReadOnly
 from mailkit.interfaces import (
+    IDeliveryAbilities,
     IMailbox,
     IMailboxAdmin,
     IMailStore,
     IMessageDelivery,
     IWritableMailbox,
 )
-from mailkit.model import INBOX, AppendMessage, Envelope, Flags, Outcome, Recipient
+from mailkit.model import INBOX, Ability, AppendMessage, Envelope, Flags, Outcome, Recipient
 from mailkit.spool import Spool
 
 
-@implementer(IMessageDelivery)
+@implementer(IMessageDelivery, IDeliveryAbilities)
 class MailboxDelivery:
     """Puts each message into one mailbox, once, whoever the recipients are.
 
@@ -28,6 +29,9 @@ class MailboxDelivery:
     :param mailbox: made when it is missing, where the account's mailboxes can be made.
     :param flags: of the messages.
     """
+
+    #: The message goes no further, and does not wait.
+    abilities = frozenset((Ability.REQUIRETLS, Ability.DELIVERBY))
 
     def __init__(
         self,

@@ -26,8 +26,8 @@ from zope.interface import implementer
 from mailkit.delivery.fields import delivered_to, return_path
 from mailkit.delivery.gate import Gate
 from mailkit.errors import MailError, NoSuchRecipient, OverQuota, StoreFull, StoreUnavailable
-from mailkit.interfaces import IMessageDelivery
-from mailkit.model import Envelope, Outcome, Path, Recipient
+from mailkit.interfaces import IDeliveryAbilities, IMessageDelivery
+from mailkit.model import Ability, Envelope, Outcome, Path, Recipient
 from mailkit.spool import Spool
 from mailkit.wire.domains import canonical_domain
 
@@ -42,7 +42,7 @@ _CHUNK = 256 * 1024
 _SUBDIRECTORIES = ("tmp", "new", "cur")
 
 
-@implementer(IMessageDelivery)
+@implementer(IMessageDelivery, IDeliveryAbilities)
 class MaildirDelivery:
     """Puts each message into the Maildir of each recipient.
 
@@ -59,6 +59,8 @@ class MaildirDelivery:
     """
 
     log = Logger()
+    #: The message goes no further, and does not wait.
+    abilities = frozenset((Ability.REQUIRETLS, Ability.DELIVERBY))
 
     def __init__(
         self,

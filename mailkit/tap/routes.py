@@ -11,7 +11,7 @@ from mailkit.delivery.local import LocalMessageDelivery
 from mailkit.delivery.routing import Routes, RoutingDelivery
 from mailkit.errors import MailError
 from mailkit.interfaces import IClosableDelivery, IMessageDelivery
-from mailkit.model import INBOX, ConnectionInfo
+from mailkit.model import INBOX, Ability, ConnectionInfo
 from mailkit.store.addresses import valid_domain
 from mailkit.tap.errors import SettingError, StartError
 
@@ -224,6 +224,11 @@ class Deliveries:
         return RoutingDelivery(
             self._store, self._store, account, routes=self._table, **self._settings
         )
+
+    @property
+    def abilities(self) -> frozenset[Ability]:
+        """What the deliveries can promise."""
+        return self.make(None, ConnectionInfo("smtp")).abilities
 
     async def close(self) -> None:
         """Release what the routes hold."""

@@ -38,7 +38,6 @@ from mailkit.auth.checkers import DirectoryChecker
 from mailkit.auth.passwords import PasswordHasher
 from mailkit.auth.portal import make_portal
 from mailkit.connection import CommandConnection, CommandFactory
-from mailkit.delivery.owners import local_abilities
 from mailkit.errors import MailError
 from mailkit.interfaces import IDirectory, IMailStore, IMessageDelivery
 from mailkit.proxy import ProxyFactory
@@ -321,7 +320,7 @@ class MailService(MultiService):
                 checkers,
                 deliveries=self._deliveries.make if takes_mail else None,
                 hasher=self._hasher,
-                abilities=local_abilities(self.store) if takes_mail else frozenset(),
+                abilities=self._deliveries.abilities if takes_mail else frozenset(),
             )
         except ValueError as error:
             raise StartError("store", self._store_name, f"{error} (auth)") from error

@@ -22,7 +22,7 @@ from mailkit.delivery.maildir import MaildirDelivery
 from mailkit.delivery.routing import RoutingDelivery
 from mailkit.errors import RelayDenied
 from mailkit.interfaces import IClosableDelivery, IMessageDelivery
-from mailkit.model import ConnectionInfo, Envelope, Outcome, Recipient
+from mailkit.model import Ability, ConnectionInfo, Envelope, Outcome, Recipient
 from mailkit.spool import Spool
 from mailkit.store.memory import MemoryStore
 from mailkit.tap import imap, lmtp, smtp, submission
@@ -179,6 +179,19 @@ class DeliveriesTests(SynchronousTestCase):
         everybody = deliveries.make(None, INFO)
         path = model.Path("y", "elsewhere.example")
         self.failureResultOf(Deferred.fromCoroutine(everybody.resolve(path)), RelayDenied)
+
+    def test_what_is_promised(self) -> None:
+        everything = self.open().abilities
+        self.assertIn(Ability.REQUIRETLS, everything)
+        for target, less in (
+            ("maildir:/x", {Ability.VALID_SINCE}),
+            ("mailbox:ann@example.org", {Ability.VALID_SINCE}),
+            ("lmtp:unix:/x", {Ability.VALID_SINCE, Ability.DELIVERBY}),
+            (KEPT, {Ability.VALID_SINCE, Ability.DELIVERBY, Ability.REQUIRETLS}),
+        ):
+            found = self.open({"a.example": target}).abilities
+            self.assertEqual(everything - found - less, frozenset(), target)
+            self.assertTrue(Ability.REQUIRETLS in found or target is KEPT)
 
     def test_duplicates_are_known_to_all(self) -> None:
         deliveries = self.open(suppress_duplicates=60)
