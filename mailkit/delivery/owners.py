@@ -65,7 +65,7 @@ class AddressOwners:
     async def expand_list(self, text: str) -> Sequence[Path]:
         path = await self._find(text)
         resolution = await self._directory.resolve(path=path)
-        if _is_own_address(path, resolution):
+        if is_own_address(path, resolution):
             # RFC 5321 section 3.5.2
             raise NoSuchRecipient("That is a user name, not a mailing list")
         return [*map(_path, resolution.accounts), *resolution.remote]
@@ -89,7 +89,7 @@ class AddressOwners:
         if valid is None or recipient.path.local_part.lower() in ROLES:
             return
         created = None
-        if IAccountHistory.providedBy(self._directory) and _is_own_address(
+        if IAccountHistory.providedBy(self._directory) and is_own_address(
             recipient.path, resolution
         ):
             created = await self._directory.get_creation_time(account=resolution.accounts[0])
@@ -105,7 +105,7 @@ def _path(address: str) -> Path:
     return Path(local, domain)
 
 
-def _is_own_address(path: Path, resolution: Resolution) -> bool:
+def is_own_address(path: Path, resolution: Resolution) -> bool:
     """The address is an account's own, or a sub-address of it, and no alias."""
     if len(resolution.accounts) != 1 or resolution.remote:
         return False

@@ -18,6 +18,7 @@ from twisted.python.failure import Failure
 from mailkit._typing import override
 from mailkit.delivery.fields import delivered_to, has_delivered_to, read_header
 from mailkit.delivery.local import LocalMessageDelivery, failure, worst
+from mailkit.delivery.owners import is_own_address
 from mailkit.errors import (
     MailError,
     MailLoop,
@@ -136,6 +137,9 @@ class RoutingDelivery(LocalMessageDelivery):
             local, _, domain = account.rpartition("@")
             if self._routes.find(domain) is None:
                 accounts.append(account)
+            elif is_own_address(path, found):
+                # With the sub-address, of which the other side may make something.
+                remote.append(path)
             else:
                 remote.append(Path(local, domain))
         for target in remote:
@@ -222,7 +226,8 @@ class RoutingDelivery(LocalMessageDelivery):
         """Refuse to send on what an alias of ours has sent on before."""
         header = None
         for index, (recipient, target) in enumerate(zip(envelope.recipients, targets, strict=True)):
-            if isinstance(target, MailError) or not target.remote:
+            if isinstance(target, MailError) or set(target.remote) <= {recipient.path}:
+                # Nobody's, the store's, or the address's own route.
                 continue
             if header is None:
                 header = read_header(message)

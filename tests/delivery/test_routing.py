@@ -186,6 +186,17 @@ class RecipientTests(RoutingTestCase):
         self.assertEqual(self.deliver(ANN, "Eve@example.org"), [None, None])
         self.assertEqual(self.store.delivered, [])
 
+    def test_sub_addresses_are_passed_on(self) -> None:
+        self.directory.addresses["ann+lists"] = Resolution([ANN], "Lists")
+        self.directory.addresses["team+x"] = Resolution([ANN], "x")
+        self.routes = {"example.org": self.route}
+        for address in ("Ann+Lists@example.org", "Ann@Example.org", "team+x@example.org"):
+            self.assertEqual(self.deliver(address), [None])
+        sent = [recipients for (recipients,) in self.route.recipients]
+        self.assertEqual(sent, ["Ann+Lists@example.org", "Ann@Example.org", ANN])
+        heads = [octets.count(b"Delivered-To") for _, octets in self.route.delivered]
+        self.assertEqual(heads, [0, 0, 1])
+
     def test_the_route_judges(self) -> None:
         self.route.refused["x@routed.example"] = NoSuchRecipient("Not me")
         self.assertEqual(self.refusal("x@routed.example").text, "Not me")
@@ -345,6 +356,11 @@ class LoopTests(RoutingTestCase):
     def test_final_delivery_ends_a_loop(self) -> None:
         message = b"Delivered-To: ann@example.org\r\n" + MESSAGE
         self.assertEqual(self.deliver(ANN, message=message), [None])
+
+    def test_so_does_the_route_of_the_address_itself(self) -> None:
+        message = b"Delivered-To: x@routed.example\r\n" + MESSAGE
+        self.assertEqual(self.deliver("x@routed.example", message=message), [None])
+        self.assertEqual(self.route.delivered[0][1].count(b"Delivered-To"), 1)
 
     def test_the_body_is_not_the_header(self) -> None:
         message = MESSAGE + b"Delivered-To: away@example.org\r\n\xff"
