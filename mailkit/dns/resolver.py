@@ -30,6 +30,9 @@ Server = tuple[str, int]
 
 
 class _Datagram(dns.DNSDatagramProtocol):
+    # Not six lines in the log for each question.
+    noisy = False
+
     @override
     def writeMessage(self, message: dns.Message, address: Server) -> None:  # noqa: N802
         # RFC 6840 section 5.7: says that we understand the same bit of the answer.

@@ -9,7 +9,7 @@ from typing import Any
 from twisted.internet import reactor as _reactor
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.protocol import DatagramProtocol
-from twisted.names import authority, dns, server
+from twisted.names import dns, server
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from mailkit.dns.lookups import find_addresses, find_exchangers, find_names, find_texts
@@ -17,26 +17,21 @@ from mailkit.dns.records import MX, TLSA, Answer, RecordType
 from mailkit.dns.resolver import NEGATIVE_TTL, DNSResolver, ServerList
 from mailkit.errors import DNSFailure, DNSTimeout
 from tests.dns.fakes import FakeResolver
+from tests.dns.zones import HOST, Zone, serve_zone
 
 reactor: Any = _reactor
-HOST = "127.0.0.1"
 
 
 class TLSARecord(dns.UnknownRecord):
     TYPE = RecordType.TLSA.value
 
 
-class Zone(authority.FileAuthority):
+def example_org() -> Zone:
     """example.org, and what is asked in reverse."""
-
-    def loadFile(self, filename: str) -> None:  # noqa: N802
-        soa = dns.Record_SOA(
-            b"ns.example.org", b"host.example.org", 1, 60, 60, 60, minimum=77, ttl=99
-        )
-        self.soa = b"example.org", soa
-        self.records = {
+    return Zone(
+        b"example.org",
+        {
             b"example.org": [
-                soa,
                 dns.Record_MX(20, b"mx2.example.org"),
                 dns.Record_MX(10, b"mx.example.org"),
             ],
@@ -50,7 +45,8 @@ class Zone(authority.FileAuthority):
             b"long.example.org": [dns.Record_TXT(b"x" * 250, ttl=n) for n in range(1, 10)],
             b"1.2.0.192.in-addr.arpa": [dns.Record_PTR(b"mx.example.org")],
             b"xn--bcher-kva.example.org": [dns.Record_A("192.0.2.9")],
-        }
+        },
+    )
 
 
 class Script:
@@ -88,28 +84,10 @@ class ServerCase(TestCase):
         self.server = Script(answer)
         return self.listen(dns.DNSDatagramProtocol(self.server, reactor))
 
-    def serve_zone(self) -> tuple[str, int]:
-        factory: Any = server.DNSServerFactory(authorities=[Zone("")])
-        factory.noisy = False
-        for _ in range(20):
-            tcp = reactor.listenTCP(0, factory, interface=HOST)
-            number = tcp.getHost().port
-            try:
-                udp = reactor.listenUDP(
-                    number, dns.DNSDatagramProtocol(factory, reactor), interface=HOST
-                )
-            except OSError:
-                tcp.stopListening()
-                continue
-            self.addCleanup(tcp.stopListening)
-            self.addCleanup(udp.stopListening)
-            return HOST, number
-        raise AssertionError("no free port for both TCP and UDP")
-
 
 class ZoneTests(ServerCase):
     def setUp(self) -> None:
-        self.resolver = DNSResolver([self.serve_zone()], attempts=(5.0,))
+        self.resolver = DNSResolver([serve_zone(self, example_org())], attempts=(5.0,))
 
     async def ask(self, name: str, type: RecordType) -> Answer:
         return await self.resolver.lookup(name=name, type=type)
