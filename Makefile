@@ -62,7 +62,8 @@ interop: interop-packages $(VENV)/.installed-test  ## test with other people's m
 
 interop-packages:
 	@missing=; for package in $(INTEROP_PACKAGES); do \
-	  dpkg -s $$package >/dev/null 2>&1 || missing="$$missing $$package"; done; \
+	  dpkg-query -W -f='$${db:Status-Status}' $$package 2>/dev/null | grep -qx installed || \
+	    missing="$$missing $$package"; done; \
 	[ -n "$$missing" ] || exit 0; \
 	command -v apt-get >/dev/null || { \
 	  echo "no apt-get here: tests that need$$missing are skipped"; exit 0; }; \
