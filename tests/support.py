@@ -87,6 +87,17 @@ class ServerProcess:
                 time.sleep(0.02)
         return self
 
+    def wait_for_log(self, text: str) -> None:
+        """Wait until it has written some text.
+
+        :raises AssertionError: it did not in time.
+        """
+        give_up = time.monotonic() + PATIENCE
+        while text not in self.log:
+            if time.monotonic() > give_up:
+                raise AssertionError(f"{text!r} is not there:\n{self.log}")
+            time.sleep(0.02)
+
     def stop(self) -> int:
         """Ask it to end; its exit code."""
         assert self.process is not None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,6 +18,8 @@ from twisted.python import usage
 
 from mailkit import __version__
 from mailkit._typing import override
+from mailkit.coroutines import run
+from mailkit.interfaces import IDirectoryAdmin
 from mailkit.tap.checks import Checks
 from mailkit.tap.descriptors import raise_open_files_limit
 from mailkit.tap.errors import CannotStart, SettingError, StartError
@@ -294,6 +297,20 @@ class TwistdService(MailService):
     def startService(self) -> None:
         with self._readable_errors():
             super().startService()
+        # With other checkers, whoever logs in gets an account.
+        if not self._checkers and self._store_name != "memory:":
+            run(self._tell_of_no_accounts()).addErrback(
+                lambda failure: self.log.failure("the accounts cannot be read", failure)
+            )
+
+    async def _tell_of_no_accounts(self) -> None:
+        """Help who has forgotten them: all mail and every login would be refused."""
+        if IDirectoryAdmin.providedBy(self.store) and not await self.store.list_domains():
+            self.log.warn(
+                "there are no accounts yet: make one with"
+                " `mailkit --store {store} account add ADDRESS`",
+                store=shlex.quote(self._store_name),
+            )
 
     @contextmanager
     def _readable_errors(self) -> Iterator[None]:

@@ -101,6 +101,20 @@ class OneProtocolTests(ServerTestCase):
         self.assertEqual(self.pop3(client), set())
         self.stop(server)
 
+    def test_who_has_forgotten_to_make_an_account_is_told(self) -> None:
+        hint = (
+            f"no accounts yet: make one with `mailkit --store {self.store}-2 account add ADDRESS`"
+        )
+        arguments = ("mailkit-imap", "--listen", f"tcp:0:interface={HOST}")
+        server = self.serve(*arguments, ports=[])
+        server.wait_for_log("starting on")
+        self.stop(server)
+        self.assertNotIn("no accounts", server.log)
+        self.store += "-2"
+        server = self.serve(*arguments, ports=[])
+        server.wait_for_log(hint)
+        self.stop(server)
+
     def fail_to_start(self, *arguments: str) -> str:
         error = self.assertRaises(AssertionError, self.serve, *arguments, ports=free_ports(1))
         self.assertNotIn("Traceback", str(error))
