@@ -58,6 +58,7 @@ class BodyFiles:
         self._lock = threading.Lock()
         self._open: OrderedDict[int, int] = OrderedDict()
         self._nowait = _RWF_NOWAIT
+        self._buffer = bytearray(64 * 1024)
 
     def close(self) -> None:
         with self._lock:
@@ -92,7 +93,10 @@ class BodyFiles:
             os.close(descriptor)
 
     def _read_warm(self, descriptor: int, position: int, length: int) -> bytes:
-        buffer = bytearray(length)
+        # The caller has the lock. A new buffer would be filled with zeros first.
+        if length > len(self._buffer):
+            self._buffer = bytearray(length)
+        buffer = memoryview(self._buffer)[:length]
         try:
             done = os.preadv(descriptor, [buffer], position, self._nowait)
         except BlockingIOError:
@@ -127,23 +131,13 @@ class BodyFiles:
             raise StoreCorrupt("A message does not match its checksum")
         return body
 
-    def read_head(self, place: BodyPlace, size: int, *, nowait: bool = False) -> bytes:
-        """The first octets of a body; its checksum, which is that of all, is not looked at.
+    def read_range(self, segment: int, begin: int, end: int, *, nowait: bool = False) -> bytes:
+        """Octets of a segment, for :func:`find_body`; fewer when it ends before.
 
-        :param size: how many at most.
         :param nowait: raise :class:`Cold` rather than wait for the disk.
-        :raises StoreCorrupt: another record is in its place.
         :raises FileNotFoundError: the segment was dropped.
         """
-        head = place.start - place.position
-        wanted = head + min(size, place.size)
-        data = self._read(place.segment, place.position, wanted, nowait)
-        header = decode_header(data)
-        if header.lsn != place.body_id or header.body_length != place.size:
-            raise StoreCorrupt("The log has another message where this one should be")
-        if len(data) < wanted:
-            raise StoreCorrupt("A segment ends inside a body")
-        return data[head:]
+        return self._read(segment, begin, end - begin, nowait)
 
     def open_view(self, place: BodyPlace) -> BinaryIO:
         """A reader over a body in its file; its checksum is not looked at."""
@@ -176,6 +170,26 @@ class BodyFiles:
         finally:
             os.close(descriptor)
         return mapping, place.start - base
+
+
+def find_body(data: bytes, begin: int, place: BodyPlace, *, size: int | None = None) -> int:
+    """Offset of a body in octets of its segment, once it is sure that it is the right one.
+
+    :param begin: offset of the octets in the segment.
+    :param size: so many octets are enough; the checksum, which is that of all, is left out then.
+    :raises StoreCorrupt: the octets are not what was written.
+    """
+    offset = place.position - begin
+    header = decode_header(data[offset : offset + RECORD_HEADER_SIZE])
+    if header.lsn != place.body_id or header.body_length != place.size:
+        raise StoreCorrupt("The log has another message where this one should be")
+    start = place.start - begin
+    end = start + (place.size if size is None else min(size, place.size))
+    if end > len(data):
+        raise StoreCorrupt("A segment ends inside a body")
+    if size is None and zlib.crc32(memoryview(data)[start:end]) != header.body_crc:
+        raise StoreCorrupt("A message does not match its checksum")
+    return start
 
 
 def verify_body(directory: str, place: BodyPlace) -> str | None:

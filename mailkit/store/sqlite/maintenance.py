@@ -31,7 +31,14 @@ from mailkit.store.sqlite.compact import (
 from mailkit.store.sqlite.journal import journal_name
 from mailkit.store.sqlite.log import segment_name
 from mailkit.store.sqlite.snapshot import RotateJournal, write_snapshot
-from mailkit.store.sqlite.summaries import MAX_KEPT, Job, SaveSummaries, Summary, make_summary
+from mailkit.store.sqlite.summaries import (
+    MAX_KEPT,
+    Job,
+    SaveSummaries,
+    Summary,
+    make_spans,
+    make_summaries,
+)
 from mailkit.store.sqlite.writer import Operation
 
 if TYPE_CHECKING:
@@ -267,17 +274,17 @@ class Maintenance:
             return None
         # Each of them holds the interpreter's lock for a while: let the others have it.
         time.sleep(0.0005)
+        (span,) = make_spans([job], True)
         try:
-            summary = make_summary(self._core.bodies, job, True)
+            ((_, outcome),) = make_summaries(self._core.bodies, span, True)
         except OSError:
-            # Moved or removed meanwhile: whoever asks for it will see.
             return None
-        except StoreCorrupt:
-            summary = None
-        if summary is None or summary.size > MAX_KEPT:
+        if isinstance(outcome, Summary) and outcome.size <= MAX_KEPT:
+            return outcome
+        # Unless it was moved or removed meanwhile; whoever asks for it will see.
+        if not isinstance(outcome, FileNotFoundError):
             self._unfit.add(body_id)
-            return None
-        return summary
+        return None
 
     def _copy_index(self, at_once: bool) -> None:
         """Now and then, put a copy of the index beside the log."""

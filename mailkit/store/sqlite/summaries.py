@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from mailkit._typing import override
@@ -24,7 +24,7 @@ from mailkit.mime import (
     parse_message,
 )
 from mailkit.model import SUMMARY_FIELDS, MessageSummary
-from mailkit.store.sqlite.bodies import SMALL_BODY, BodyFiles, BodyPlace, Cold
+from mailkit.store.sqlite.bodies import SMALL_BODY, BodyFiles, BodyPlace, Cold, find_body
 from mailkit.store.sqlite.rows import condition
 from mailkit.store.sqlite.transaction import RowBuffer, Transaction
 from mailkit.store.sqlite.writer import Operation
@@ -38,6 +38,10 @@ MAX_KEPT = 256 * 1024
 MAX_PENDING = 2000
 #: Octets of a body that are read first when its header is wanted; most headers end there.
 HEAD_OCTETS = 8 * 1024
+#: Octets that are read at once for the sake of several bodies.
+SPAN_OCTETS = 256 * 1024
+#: Octets between two bodies that are read and thrown away rather than read apart.
+MAX_GAP = 32 * 1024
 #: Octets of bodies that a thread reads in one step.
 THREAD_OCTETS = 4 * 1024 * 1024
 # Seconds of parsing after which other work has its turn.
@@ -69,27 +73,86 @@ class Job(NamedTuple):
     known: Summary | None = None
 
 
-_Outcome: TypeAlias = Summary | FileNotFoundError | StoreCorrupt
+class Span(NamedTuple):
+    """Jobs for bodies of one segment that lie so close that they are read together."""
+
+    jobs: list[Job]
+    #: Offsets of what is read; both 0 for a large body, which is mapped to memory.
+    begin: int
+    end: int
 
 
-def make_summary(bodies: BodyFiles, job: Job, structure: bool, nowait: bool = False) -> Summary:
-    """Read a message and make its summary, or what lacks of it.
+#: A summary, or why there is none: :class:`Cold` when that would take long.
+Outcome: TypeAlias = Summary | FileNotFoundError | StoreCorrupt | Cold
+
+
+def make_spans(jobs: Iterable[Job], structure: bool) -> Iterator[Span]:
+    """Put jobs together."""
+    span = Span([], 0, 0)
+    for job in sorted(jobs, key=_position):
+        place = job.place
+        if structure and place.size > SMALL_BODY:
+            yield Span([job], 0, 0)
+            continue
+        end = place.start + (place.size if structure else min(place.size, HEAD_OCTETS))
+        if (
+            span.jobs
+            and span.jobs[0].place.segment == place.segment
+            and place.position - span.end <= MAX_GAP
+            and end - span.begin <= SPAN_OCTETS
+        ):
+            span.jobs.append(job)
+            span = Span(span.jobs, span.begin, end)
+            continue
+        if span.jobs:
+            yield span
+        span = Span([job], place.position, end)
+    if span.jobs:
+        yield span
+
+
+def _position(job: Job) -> tuple[int, int]:
+    return job.place.segment, job.place.position
+
+
+def make_summaries(
+    bodies: BodyFiles, span: Span, structure: bool, nowait: bool = False
+) -> Iterator[tuple[Job, Outcome]]:
+    """Read messages and make their summaries, or what lacks of them.
 
     :param structure: with BODYSTRUCTURE.
-    :param nowait: raise :class:`Cold` when that would take long.
-    :raises StoreCorrupt: it can't be read.
-    :raises FileNotFoundError: the segment was dropped.
+    :param nowait: don't wait for the disk, and leave large bodies alone.
     """
-    place, known = job
-    if not structure:
-        return _from_header(_read_header(bodies, place, nowait))
-    if place.size <= SMALL_BODY:
-        return _with_structure(bodies.read(place, nowait=nowait), 0, known)
+    data = b""
+    if span.end:
+        try:
+            segment = span.jobs[0].place.segment
+            data = bodies.read_range(segment, span.begin, span.end, nowait=nowait)
+        except (FileNotFoundError, Cold) as error:
+            for job in span.jobs:
+                yield job, error
+            return
+    for job in span.jobs:
+        outcome: Outcome
+        try:
+            if not span.end:
+                outcome = _summarize_large(bodies, job, nowait)
+            elif structure:
+                start = find_body(data, span.begin, job.place)
+                outcome = _with_structure(data, start, start + job.place.size, job.known)
+            else:
+                outcome = _from_header(_read_header(bodies, job.place, data, span.begin, nowait))
+        except (FileNotFoundError, StoreCorrupt, Cold) as error:
+            outcome = error
+        yield job, outcome
+
+
+def _summarize_large(bodies: BodyFiles, job: Job, nowait: bool) -> Summary:
     if nowait:
         raise Cold
-    mapping, start = bodies.map(place)
+    mapping, start = bodies.map(job.place)
     with mapping:
-        return _with_structure(mapping, start, known)
+        return _with_structure(mapping, start, len(mapping), job.known)
 
 
 def _from_header(header: Header) -> Summary:
@@ -97,37 +160,38 @@ def _from_header(header: Header) -> Summary:
     return Summary(envelope_octets(b"", header), b"", fields)
 
 
-def _with_structure(data: Octets, start: int, known: Summary | None) -> Summary:
-    root = parse_message(data, start)
-    summary = known or _from_header(root.header)
-    return summary._replace(body_structure=bodystructure_octets(data, root))
+def _with_structure(data: Octets, start: int, end: int, known: Summary | None) -> Summary:
+    root = parse_message(data, start, end)
+    envelope, _, fields = known or _from_header(root.header)
+    return Summary(envelope, bodystructure_octets(data, root), fields)
 
 
-def _read_header(bodies: BodyFiles, place: BodyPlace, nowait: bool) -> Header:
-    """The header of a body, of which no more is read than that takes."""
+def _read_header(
+    bodies: BodyFiles, place: BodyPlace, data: bytes, begin: int, nowait: bool
+) -> Header:
+    """The header of a body; when the octets do not hold it all, more are read."""
     size = HEAD_OCTETS
     while True:
-        data = bodies.read_head(place, size, nowait=nowait)
-        header = parse_header(data)
+        start = find_body(data, begin, place, size=size)
+        header = parse_header(data, start, start + min(size, place.size))
         # Behind the last octets that count nothing changes.
         if header.blank_line or size >= place.size or size > MAX_HEADER_OCTETS:
             return header
         size *= 4
         if nowait and size > SMALL_BODY:
             raise Cold
+        begin = place.position
+        end = place.start + min(size, place.size)
+        data = bodies.read_range(place.segment, begin, end, nowait=nowait)
 
 
-def _make_all(
-    bodies: BodyFiles, jobs: Sequence[Job], structure: bool
-) -> list[tuple[BodyPlace, _Outcome]]:
-    """Summaries, or why there are none; for a thread."""
-    done: list[tuple[BodyPlace, _Outcome]] = []
-    for job in jobs:
-        try:
-            done.append((job.place, make_summary(bodies, job, structure)))
-        except (FileNotFoundError, StoreCorrupt) as error:
-            done.append((job.place, error))
-    return done
+def _make_all(bodies: BodyFiles, jobs: Sequence[Job], structure: bool) -> list[tuple[Job, Outcome]]:
+    """Read and make; for a thread."""
+    return [
+        outcome
+        for span in make_spans(jobs, structure)
+        for outcome in make_summaries(bodies, span, structure)
+    ]
 
 
 def _groups(jobs: Sequence[Job], structure: bool) -> Iterator[list[Job]]:
@@ -238,7 +302,7 @@ class Summaries:
         while places:
             jobs = [Job(place, known[place.body_id]) for place in places]
             moved: list[BodyPlace] = []
-            for place, outcome in await self._work(jobs, structure):
+            for (place, _), outcome in await self._work(jobs, structure):
                 body_id = place.body_id
                 if isinstance(outcome, Summary):
                     made[body_id] = outcome
@@ -268,28 +332,26 @@ class Summaries:
         ).fetchall()
         return list(map(BodyPlace._make, rows))
 
-    async def _work(self, jobs: Sequence[Job], structure: bool) -> list[tuple[BodyPlace, _Outcome]]:
+    async def _work(self, jobs: Sequence[Job], structure: bool) -> list[tuple[Job, Outcome]]:
         """Make summaries: here what is quickly done, the others in a thread."""
         core = self._core
-        bodies = core.bodies
-        done: list[tuple[BodyPlace, _Outcome]] = []
+        done: list[tuple[Job, Outcome]] = []
         slow: list[Job] = []
         pause_at = time.monotonic() + _SLICE
-        for job in jobs:
-            if time.monotonic() > pause_at:
-                await core.pause()
-                pause_at = time.monotonic() + _SLICE
-            try:
-                done.append((job.place, make_summary(bodies, job, structure, True)))
-            except Cold:
-                slow.append(job)
-            except (FileNotFoundError, StoreCorrupt) as error:
-                done.append((job.place, error))
+        for span in make_spans(jobs, structure):
+            for job, outcome in make_summaries(core.bodies, span, structure, nowait=True):
+                if isinstance(outcome, Cold):
+                    slow.append(job)
+                else:
+                    done.append((job, outcome))
+                if time.monotonic() > pause_at:
+                    await core.pause()
+                    pause_at = time.monotonic() + _SLICE
         for group in _groups(slow, structure):
-            done.extend(await core.in_thread(_make_all, bodies, group, structure))
+            done.extend(await core.in_thread(_make_all, core.bodies, group, structure))
         return done
 
-    def _give_up(self, body_id: int, known: Summary | None, error: StoreCorrupt) -> Summary:
+    def _give_up(self, body_id: int, known: Summary | None, error: Exception) -> Summary:
         """What is shown of a message that cannot be read."""
         self._core.log.error(
             "message body {body_id} cannot be read: {error}", body_id=body_id, error=error
