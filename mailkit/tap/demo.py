@@ -30,6 +30,7 @@ from mailkit.auth.passwords import hash_password, verify_password
 from mailkit.errors import AccountExists
 from mailkit.tap.descriptors import raise_open_files_limit
 from mailkit.tap.errors import SettingError, StartError
+from mailkit.tap.memory import return_large_allocations
 from mailkit.tap.services import MailService
 from mailkit.tap.stores import DEFAULT_STORE
 from mailkit.tap.tls import self_signed
@@ -194,6 +195,7 @@ def main() -> int:
     directory = sys.argv[1] if len(sys.argv) > 1 else DIRECTORY
     globalLogBeginner.beginLoggingTo([log_observer(sys.stderr)], redirectStandardIO=False)
     raise_open_files_limit()
+    return_large_allocations()
     try:
         demo = Demo(reactor, directory)
         demo.start()

@@ -25,6 +25,7 @@ from mailkit.tap.descriptors import raise_open_files_limit
 from mailkit.tap.errors import CannotStart, SettingError, StartError
 from mailkit.tap.extensions import parse_access, parse_switches
 from mailkit.tap.hooks import parse_hook_settings, parse_hooks
+from mailkit.tap.memory import return_large_allocations
 from mailkit.tap.networks import parse_names, parse_networks
 from mailkit.tap.routes import parse_routes, read_secret, split_routes
 from mailkit.tap.services import IMPLICIT_TLS, TAKE_MAIL, Limits, MailService, parse_endpoint
@@ -290,6 +291,7 @@ class TwistdService(MailService):
     @override
     def privilegedStartService(self) -> None:
         raise_open_files_limit()
+        return_large_allocations()
         with self._readable_errors():
             super().privilegedStartService()
 
