@@ -182,6 +182,10 @@ class Dialogue:
             transaction.connection_ended(error)
 
     async def _send_content(self, transaction: Transaction, message: OutgoingMessage) -> None:
+        # A reply too many must not be taken for the one to the content.
+        self._listen(transaction)
+        if transaction.phase is not Phase.CONTENT:
+            return
         if transaction.chunking:
             await self._send_chunks(transaction, message)
         else:

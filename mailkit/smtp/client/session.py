@@ -214,6 +214,7 @@ class Session:
             sending = _Sending(envelope, self._settings.lmtp)
             message = None
             try:
+                # Before the work, and again before each transaction.
                 self._dialogue.check_alive()
                 message = await survey(
                     content, envelope, self._settings.bare_line_ends, self._channel
@@ -246,6 +247,7 @@ class Session:
         while sending.pending:
             if self.closed or self.exhausted:
                 break
+            self._dialogue.check_alive()
             batch = sending.next_batch(self._settings.max_recipients, extensions)
             transaction = self._new_transaction(sending, batch, message)
             self._facts.transactions += 1

@@ -193,6 +193,30 @@ class EndTests(SynchronousTestCase):
         result = send(Server(answers={"MAIL": "250 ok\r\n250 ok\r\n250 ok\r\n250 ok\r\n250 ok"}))
         self.assertEqual({o.status for o in result.outcomes}, {Status.TEMPORARY})
 
+    def test_a_reply_too_many_is_no_acceptance(self) -> None:
+        # It would be taken for the answer to the content, and the real one for nothing.
+        two = "250 2.1.5 ok\r\n250 2.1.5 ok"
+        for keywords in ((), EVERYTHING):
+            for answers in ({"RCPT": two}, {"RCPT": [two, "250 ok"]}, {"DATA": "354 go\r\n250 ok"}):
+                if "DATA" in answers and keywords:
+                    continue
+                for message in (MESSAGE, b""):
+                    session, channel = make_session(Server(*keywords, answers=answers))
+                    run(session.open())
+                    envelope = make_envelope(SENDER, TWO[0])
+                    result = run(session.send(envelope, message))
+                    self.assertEqual([o.status for o in result.outcomes], [Status.TEMPORARY])
+                    self.assertTrue(channel.aborted)
+
+    def test_a_reply_too_many_after_the_content_ends_the_connection(self) -> None:
+        server = Server(answers={"END": "250 ok\r\n250 ok"})
+        session, channel = make_session(server, replace(DATA_ONLY, max_recipients=1))
+        run(session.open())
+        result = run(session.send(make_envelope(SENDER, TWO), MESSAGE))
+        self.assertEqual([o.accepted for o in result.outcomes], [True, False])
+        self.assertFalse(result.outcomes[1].attempted)
+        self.assertTrue(channel.aborted)
+
 
 class PipeliningTests(SynchronousTestCase):
     """RFC 2920."""
