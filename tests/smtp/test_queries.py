@@ -36,6 +36,7 @@ class KnowingDelivery(FakeDelivery):
         self.asked: list[tuple[str, str | None]] = []
 
     async def _answer(self, text: str) -> Any:
+        await self._enter("answer")
         answer = self.answers.get(text, NoSuchRecipient())
         if isinstance(answer, MailError):
             raise answer
@@ -77,6 +78,37 @@ ANSWERS = {
     "far@example.net": RelayDenied(),
     "broken": StoreUnavailable(),
 }
+
+
+class SlowTests(SynchronousTestCase):
+    """Answers that take their time, with other commands behind them."""
+
+    COMMANDS = b"VRFY ann\r\nNOOP\r\nEXPN b\r\nETRN a.example\r\nVRFY nobody\r\nNOOP\r\n"
+
+    def test_replies_keep_their_order(self) -> None:
+        server = make(EVERYONE, {**ANSWERS, "a.example": 3})
+        server.delivery.slow.add("answer")
+        self.assertEqual(server.send(self.COMMANDS), b"")
+        for _ in range(4):
+            server.delivery.go_on()
+        codes = [line[:4] for line in server.answer().decode().splitlines()]
+        self.assertEqual(codes, ["250 ", "250 ", "250-", "250 ", "253 ", "550 ", "250 "])
+
+    def test_the_client_goes(self) -> None:
+        server = make(EVERYONE, ANSWERS)
+        server.delivery.slow.add("answer")
+        server.send(self.COMMANDS)
+        server.lose()
+        self.assertEqual(server.delivery.calls, ["answer"])
+        self.assertEqual(server.answer(), b"")
+
+    def test_a_bug_is_told_as_such(self) -> None:
+        for command in (b"VRFY ann\r\n", b"EXPN b\r\n", b"ETRN a.example\r\n"):
+            server = make(EVERYONE, ANSWERS)
+            server.delivery.trouble["answer"] = KeyError("secret detail")
+            self.assertEqual(server.send(command)[:9], b"451 4.3.0")
+            self.assertEqual(len(self.flushLoggedErrors(KeyError)), 1)
+            self.assertEqual(server.say("NOOP")[0][:3], "250")
 
 
 class VrfyTests(SynchronousTestCase):
