@@ -7,6 +7,7 @@ from collections.abc import Callable
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
+from mailkit.mime.headers import MAX_HEADER_OCTETS
 from mailkit.smtp import replies
 from mailkit.smtp.grammar import Reply
 from mailkit.smtp.header import HeaderWatch
@@ -29,12 +30,18 @@ class ContentReader:
     :param max_size: octets of the content.
     :param max_received: Received fields in the header (RFC 5321 section 6.3: 100 at least).
     :param normalise: make a CR or LF that stands alone a CRLF, instead of refusing the message.
+    :param header_limit: octets up to the first empty line.
     """
 
     log = Logger()
 
     def __init__(
-        self, spool: Spool, max_size: int, max_received: int, normalise: bool = False
+        self,
+        spool: Spool,
+        max_size: int,
+        max_received: int,
+        normalise: bool = False,
+        header_limit: int = MAX_HEADER_OCTETS,
     ) -> None:
         self.spool = spool
         self.refusal: Reply | None = None
@@ -48,6 +55,7 @@ class ContentReader:
         self._max_size = max_size
         self._max_received = max_received
         self._normalise = normalise
+        self._header_limit = header_limit
         self._decoder: DotDecoder | ChunkDecoder = DotDecoder()
         # Lines need not end with CRLF (RFC 3030 section 3).
         self._binary = False
@@ -151,8 +159,7 @@ class ContentReader:
         if watch is not None and not watch.complete:
             watch.feed(content)
             if watch.size > self._max_header:
-                text = f"The message header is larger than {self._max_header} octets"
-                self.refuse(Reply(552, "5.3.4", text))
+                self.refuse(replies.header_too_large(self._max_header))
             elif watch.complete:
                 self._tell_of_header()
 
@@ -188,9 +195,14 @@ class ContentReader:
     def _look_at_header(self, content: bytes) -> None:
         octets = self._before + content
         end = octets.find(b"\r\n\r\n")
+        size = self.size
         if end >= 0:
             self._in_header = False
+            size -= len(octets) - (end + 4)
             octets = octets[: end + 2]
+        if size > self._header_limit:
+            self.refuse(replies.header_too_large(self._header_limit))
+            return
         self._received += octets.lower().count(_RECEIVED)
         self._before = octets[-_OVERLAP:]
         if self._received > self._max_received:

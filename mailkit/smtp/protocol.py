@@ -28,6 +28,7 @@ from mailkit.errors import MailError
 from mailkit.hooks import Step
 from mailkit.interfaces import IDeliveryAbilities, IMessageDelivery
 from mailkit.mime.dates import format_date
+from mailkit.mime.headers import MAX_HEADER_OCTETS
 from mailkit.model import Ability, ConnectionInfo
 from mailkit.smtp import handlers, replies
 from mailkit.smtp.extensions.extension import Extension
@@ -318,6 +319,7 @@ class SMTPFactory(CommandFactory):
     :param hostname: our name, fully qualified; the machine's when None.
     :param max_size: octets of a message.
     :param max_recipients: recipients of a message.
+    :param max_header: octets of the header of a message.
     :param max_received: Received fields of a message; more mean a loop.
     :param bare_line_ends: what to do with a message that has a CR or LF that stands alone:
         ``refuse`` or ``normalise``. Never does one end the message.
@@ -352,6 +354,7 @@ class SMTPFactory(CommandFactory):
         hostname: str | None = None,
         max_size: int = 50 * 1024 * 1024,
         max_recipients: int = 1000,
+        max_header: int = MAX_HEADER_OCTETS,
         max_received: int = 100,
         bare_line_ends: BareLineEnds = "refuse",
         data_timeout: float = 180.0,
@@ -367,6 +370,7 @@ class SMTPFactory(CommandFactory):
         self.hostname = hostname or socket.gethostname()
         self.max_size = max_size
         self.max_recipients = max_recipients
+        self.max_header = max_header
         self.max_received = max_received
         self.bare_line_ends = bare_line_ends
         self.data_timeout = data_timeout

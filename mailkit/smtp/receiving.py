@@ -107,6 +107,7 @@ class ReceivingConnection(CommandConnection):
             factory.max_size,
             factory.max_received,
             normalise=factory.bare_line_ends == "normalise",
+            header_limit=factory.max_header,
         )
 
     def check_content(

@@ -80,6 +80,11 @@ def too_large(limit: int) -> Reply:
 _ENHANCED = re.compile(r"[45]\.\d{1,3}\.\d{1,3}", re.ASCII)
 
 
+def header_too_large(limit: int) -> Reply:
+    """The same for the header alone."""
+    return Reply(552, "5.3.4", f"The message header is larger than {limit} octets")
+
+
 def for_error(error: MailError) -> Reply:
     """The reply that tells a client of an error."""
     if isinstance(error, errors.RefusedElsewhere):

@@ -19,7 +19,7 @@ from mailkit.mime.addresses import parse_addresses
 from mailkit.model import Envelope, Path
 from mailkit.smtp import replies
 from mailkit.smtp.content import ContentReader
-from mailkit.smtp.grammar import Refused, Reply
+from mailkit.smtp.grammar import Refused
 from mailkit.smtp.protocol import BareLineEnds, SMTPFactory, SMTPProtocol
 from mailkit.spool import Spool
 
@@ -82,8 +82,7 @@ class SubmissionReader(ContentReader):
             self._finish_header(bytes(self._header))
 
     def _refuse_header(self) -> None:
-        text = f"The message header is larger than {self._max_header} octets"
-        self.refuse(Reply(552, "5.3.4", text))
+        self.refuse(replies.header_too_large(self._max_header))
 
     def _finish_header(self, octets: bytes) -> None:
         end = _fields_end(octets)
@@ -224,6 +223,5 @@ class SubmissionFactory(SMTPFactory):
         bare_line_ends: BareLineEnds = "normalise",
         **settings: Any,
     ) -> None:
-        super().__init__(portal, bare_line_ends=bare_line_ends, **settings)
-        self.max_header = max_header
+        super().__init__(portal, bare_line_ends=bare_line_ends, max_header=max_header, **settings)
         self.check_from = check_from

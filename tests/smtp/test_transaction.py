@@ -352,6 +352,22 @@ class ContentTests(SynchronousTestCase):
                 self.assertEqual(server.send(b"a" + end + b"MAIL FROM:<eve@b>\r\nDATA\r\n"), b"")
                 self.assertEqual(server.send(b".\r\n").count(b"\r\n"), 1)
 
+    def test_large_header(self) -> None:
+        field = b"X: " + b"x" * 95 + b"\r\n"
+        for count, body, code in (
+            (10, b"y" * 5000, b"250 2.0.0"),
+            (11, b"", b"552 5.3.4"),
+            (11, b"QUIT\r\n" * 100, b"552 5.3.4"),
+        ):
+            for size in (1, 7, 100_000):
+                server = Server(max_header=1002).begin()
+                octets = field * count + b"\r\n" + body + b"\r\n.\r\nNOOP\r\n"
+                server.transport.clear()
+                for start in range(0, len(octets), size):
+                    server.protocol.dataReceived(octets[start : start + size])
+                lines = server.answer().splitlines()
+                self.assertEqual([line[:9] for line in lines], [code, b"250 2.0.0"], count)
+
     def test_mail_loop(self) -> None:
         server = Server(max_received=5).begin()
         answer = server.send(b"Received: x\r\n" * 6 + b"\r\n.\r\n")
@@ -379,13 +395,14 @@ class ContentTests(SynchronousTestCase):
 
     def test_large_content_is_not_in_memory(self) -> None:
         server = Server().begin()
+        server.send(b"\r\n")
         for _ in range(64):
             server.send(b"x" * 65534 + b"\r\n")
         spool = server.delivery.spools[0]
         self.assertIsNotNone(spool.path)
         self.assertEqual(len(server.protocol.buffer), 0)
         server.send(b".\r\n")
-        self.assertEqual(len(server.delivery.contents[0]), 4 * 1024 * 1024)
+        self.assertEqual(len(server.delivery.contents[0]), 4 * 1024 * 1024 + 2)
 
     def test_a_full_disk(self) -> None:
         server = Server().begin()
