@@ -65,7 +65,8 @@ class MailSession:
     #: Tells whether the client has sent something that was not read yet: before the greeting it
     #: must not (RFC 5321 section 3.1).
     has_input: Callable[[], bool] = bool
-    #: Whatever hooks want to keep for the connection, by names of their own.
+    #: Whatever hooks want to keep for the connection, by names of their own. It stays when STARTTLS
+    #: makes another session of it: what the client said before is not to be trusted then.
     facts: dict[str, Any] = field(default_factory=dict)
 
 

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from mailkit.hooks import Accept, AddHeader, ChangeHeader, Quarantine, Reject, ReplaceBody
+from mailkit.hooks import (
+    Accept,
+    AddHeader,
+    ChangeHeader,
+    Defer,
+    Discard,
+    Quarantine,
+    Reject,
+    ReplaceBody,
+)
 from mailkit.model import Ability
 from mailkit.spool import Spool
 from tests.smtp.hooked import HookedServer, ScriptedHook, codes
@@ -86,6 +96,39 @@ class ChunkTests(SynchronousTestCase):
         self.assertEqual(codes(server.send(b"BDAT 0 LAST\r\n")), ["250 2.0.0"])
         self.assertEqual(hook.seen["fields"], [])
         self.assertEqual(server.delivery.contents, [b"X: y\r\n\r\nnew"])
+
+
+class SplitTests(SynchronousTestCase):
+    """However the octets arrive, hooks are asked the same and the dialogue is the same."""
+
+    WIRE = (
+        b"EHLO a.example\r\nMAIL FROM:<a@b.example>\r\nRCPT TO:<bob@example.org>\r\nDATA\r\n"
+        b"A: 1\r\n\tx\r\n\r\n..b\r\n.\r\nMAIL FROM:<>\r\nRCPT TO:<bob@example.org>\r\n"
+        b"BDAT 7\r\nA: 1\r\n\rBDAT 2 LAST\r\n\nbNOOP\r\n"
+    )
+
+    def dialogue(self, answers: dict[str, Any], *pieces: bytes) -> list[Any]:
+        hook = ScriptedHook(**answers)
+        server = HookedServer(hook, trace=False)
+        answer = b"".join(map(server.send, pieces))
+        ids = re.compile(rb"stored as \w+")
+        return [ids.sub(b"stored", answer), hook.calls, server.delivery.contents]
+
+    def test_every_split(self) -> None:
+        for answers in (
+            {},
+            {"header": Reject("No")},
+            {"header": AddHeader("X", "y"), "message": ChangeHeader("A", None)},
+            {"mail": Discard("dull"), "message": Reject("never asked")},
+            {"message": Defer("Later")},
+        ):
+            whole = self.dialogue(answers, self.WIRE)
+            self.assertTrue(whole[0].endswith(b"250 2.0.0 OK\r\n"))
+            for split in range(1, len(self.WIRE)):
+                pieces = self.WIRE[:split], self.WIRE[split:]
+                self.assertEqual(self.dialogue(answers, *pieces), whole)
+            octets = [self.WIRE[i : i + 1] for i in range(len(self.WIRE))]
+            self.assertEqual(self.dialogue(answers, *octets), whole)
 
 
 class TLSTests(SynchronousTestCase):
