@@ -219,14 +219,14 @@ class PostfixTests(SenderCase):
         found = self.wait_for(ANN, len(mails))
         self.assertEqual(len(found), len(mails), self.postfix.log)
         self.assertIn("Received: from postfix.example.test", found[0].decode("latin-1"))
-        by_name = {_name(octets): octets for octets in found}
+        by_name = {name_of(octets): octets for octets in found}
         for name, mail in mails:
             whole = by_name[name.encode()]
             self.assertTrue(whole.endswith(mail), (name, whole[:2000], mail[:2000]))
 
     def test_plain_and_eight_bit(self) -> None:
         server = self.start()
-        mails = [(name, _named(name, message(name))) for name in ("one", "two", "three")]
+        mails = [(name, named(name, message(name))) for name in ("one", "two", "three")]
         self.send(mails, ("BODY=8BITMIME",))
         self.check(mails)
         self.stop(server)
@@ -235,22 +235,22 @@ class PostfixTests(SenderCase):
         if corpus.MISSING:
             self.skipTest(corpus.MISSING)
         server = self.start()
-        mails = [(name, _named(name, octets)) for name, octets in corpus.messages()]
-        mails = [(name, octets) for name, octets in mails if _survives_postfix(octets)]
+        mails = [(name, named(name, octets)) for name, octets in corpus.messages()]
+        mails = [(name, octets) for name, octets in mails if survives_postfix(octets)]
         self.assertGreater(len(mails), 100)
         self.send(mails, ("BODY=8BITMIME",))
         self.check(mails)
         self.stop(server)
 
 
-def _named(name: str, octets: bytes) -> bytes:
+def named(name: str, octets: bytes) -> bytes:
     """The message with line ends as SMTP wants them, and a field to know it by."""
     lines = octets.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
     body = b"\r\n".join(lines)
     return b"X-Name: %b\r\n%b" % (name.encode(), body if body.endswith(b"\r\n") else body + b"\r\n")
 
 
-def _name(octets: bytes) -> bytes:
+def name_of(octets: bytes) -> bytes:
     found = re.search(rb"^X-Name: (.*)\r$", octets, re.MULTILINE)
     assert found is not None, octets[:500]
     return found[1]
@@ -259,6 +259,6 @@ def _name(octets: bytes) -> bytes:
 _HEADER = re.compile(rb"(?:[!-9;-~]+:[^\r\n]*\r\n(?:[ \t][^\r\n]*\r\n)*)+\r\n")
 
 
-def _survives_postfix(octets: bytes) -> bool:
+def survives_postfix(octets: bytes) -> bool:
     """Whether the header is one: Postfix puts an empty line where it is not, and mends names."""
     return _HEADER.match(octets) is not None
