@@ -21,6 +21,7 @@ import enum
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, ClassVar, NamedTuple, TypeAlias
 
 from mailkit.model import ConnectionInfo, Envelope, Outcome, Path, Recipient
@@ -258,6 +259,9 @@ class MailHook:
 
     #: Names the hook in the log and in the record kept with each message.
     name = ""
+    #: Seconds that its steps may take, where that is not for the listener's settings to say: a hook
+    #: that has time-outs of its own.
+    timeouts: Mapping[Step, float] = MappingProxyType({})
 
     def connect(self, session: MailSession) -> Result:
         """A client has connected; nothing was sent to it yet."""

@@ -127,6 +127,15 @@ RULES = (
         "twisted zope.interface",
     ),
     Rule(
+        "mailkit.milter.packets mailkit.milter.message",
+        f"{PURE} mailkit.milter.packets",
+    ),
+    Rule(
+        "mailkit.milter mailkit.milter.*",
+        f"mailkit {CONTRACTS} mailkit.milter mailkit.milter.*",
+        "twisted zope.interface",
+    ),
+    Rule(
         "mailkit.testing mailkit.testing.*",
         f"{CONTRACTS} mailkit.testing mailkit.testing.*",
         "twisted zope.interface",

@@ -98,6 +98,8 @@ class _Bound(NamedTuple):
     place: int
     name: str
     ask: Callable[..., Any]
+    #: Seconds that it may take; None for what the listener's settings say.
+    timeout: float | None
 
 
 class HookSet:
@@ -121,7 +123,9 @@ class HookSet:
         self._background: dict[Deferred[Any], None] = {}
         for place, hook in enumerate(hooks):
             for step, ask in _steps(hook).items():
-                self.steps.setdefault(step, []).append(_Bound(place, _name(hook), ask))
+                self.steps.setdefault(step, []).append(
+                    _Bound(place, _name(hook), ask, getattr(hook, "timeouts", {}).get(step))
+                )
 
     @property
     def at_work(self) -> bool:
@@ -279,7 +283,7 @@ class HookRunner:
                 if result is None:
                     continue
                 if _is_awaitable(result):
-                    result = await self._wait_for(step, result)
+                    result = await self._wait_for(step, result, hook.timeout)
                 answers = _checked(step, result)
             except ClientGone:
                 raise
@@ -299,7 +303,7 @@ class HookRunner:
                 raise refused
             last = self._last if envelope is not None else self._last_of_connection
 
-    async def _wait_for(self, step: Step, result: Any) -> Any:
+    async def _wait_for(self, step: Step, result: Any, seconds: float | None) -> Any:
         settings = self.hooks.settings
         if type(result) is CoroutineType:
             # The first step by hand: most have nothing to wait for, and cost no Deferred.
@@ -322,7 +326,8 @@ class HookRunner:
         task.addBoth(settle)
         call = None
         if not done.called:
-            seconds = settings.message_timeout if step is Step.MESSAGE else settings.timeout
+            if seconds is None:
+                seconds = settings.message_timeout if step is Step.MESSAGE else settings.timeout
             call = self.hooks.clock.callLater(seconds, done.errback, _TookTooLong())
         try:
             return await done

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from mailkit.tap.extensions import ExtensionOptions
 from mailkit.tap.hooks import HookOptions
+from mailkit.tap.milters import MilterOptions
 from mailkit.tap.options import ListenOptions, make_service
 from mailkit.tap.routes import RouteOptions
 
 
-class Options(ExtensionOptions, HookOptions, RouteOptions, ListenOptions):
+class Options(ExtensionOptions, HookOptions, MilterOptions, RouteOptions, ListenOptions):
     """Settings of the LMTP server."""
 
     endpoint_options = {"lmtp": "listen"}

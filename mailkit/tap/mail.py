@@ -8,12 +8,13 @@ from mailkit._typing import override
 from mailkit.tap.config import read_config
 from mailkit.tap.extensions import ExtensionOptions
 from mailkit.tap.hooks import HookOptions
+from mailkit.tap.milters import MilterOptions
 from mailkit.tap.options import MailOptions, make_service
 from mailkit.tap.routes import RouteOptions, table_routes
 from mailkit.tap.services import PORT_NAMES
 
 
-class Options(ExtensionOptions, HookOptions, RouteOptions, MailOptions):
+class Options(ExtensionOptions, HookOptions, MilterOptions, RouteOptions, MailOptions):
     """Settings of the whole mail server."""
 
     optParameters: ClassVar[list[list[Any]]] = [
@@ -92,7 +93,7 @@ class Options(ExtensionOptions, HookOptions, RouteOptions, MailOptions):
 
     def _read_config(self, path: str) -> None:
         """Take each setting from the file that no option has made."""
-        kinds = (MailOptions, HookOptions, ExtensionOptions, RouteOptions)
+        kinds = (MailOptions, HookOptions, MilterOptions, ExtensionOptions, RouteOptions)
         values = {name for kind in kinds for name, *_ in kind.optParameters}
         flags = {
             name for kind in (MailOptions, HookOptions, RouteOptions) for name, *_ in kind.optFlags
@@ -126,6 +127,7 @@ class Options(ExtensionOptions, HookOptions, RouteOptions, MailOptions):
         return {
             "without-extension": self.without_extensions,
             "hook": self.hooks,
+            "milter": self.milters,
             "proxy-from": self.proxies,
             "xclient-from": self.xclient,
         }

@@ -26,6 +26,7 @@ from mailkit.tap.errors import CannotStart, SettingError, StartError
 from mailkit.tap.extensions import parse_access, parse_switches
 from mailkit.tap.hooks import parse_hook_settings, parse_hooks
 from mailkit.tap.memory import return_large_allocations
+from mailkit.tap.milters import parse_milters
 from mailkit.tap.networks import parse_names, parse_networks
 from mailkit.tap.routes import parse_routes, read_secret, split_routes
 from mailkit.tap.services import IMPLICIT_TLS, TAKE_MAIL, Limits, MailService, parse_endpoint
@@ -112,6 +113,8 @@ class MailOptions(usage.Options, AuthOptionMixin):
         #: What ``--hook`` says, where a command has it.
         self.hooks: list[str] = []
         self.hook_settings: Any = None
+        #: What ``--milter`` says, where a command has it.
+        self.milters: list[str] = []
         #: What ``--xclient-from`` says, where a command has it.
         self.xclient: list[str] = []
         #: The table ``[checks]`` of the settings file.
@@ -202,6 +205,11 @@ class MailOptions(usage.Options, AuthOptionMixin):
         with self.naming("hook-failure"):
             trace = not self.get("no-hook-trace")
             self.hook_settings = parse_hook_settings(self.get("hook-failure"), trace)
+        if self.milters:
+            with self.naming("milter"):
+                parse_milters(self.milters)
+            with self.naming("milter-failure"):
+                parse_milters([], self["milter-failure"])
         with self.naming("checks"):
             Checks(self.checks)
         if self.get("route-secret") is not None:
@@ -279,6 +287,8 @@ class TwistdService(MailService):
             expn=options.get("expn"),
             hooks=options.hooks,
             hook_settings=options.hook_settings,
+            milters=options.milters,
+            milter_failure=options.get("milter-failure"),
             checks=options.checks,
             proxy_from=options.proxies,
             xclient_from=options.xclient,

@@ -46,6 +46,7 @@ from mailkit.tap.descriptors import connection_share, open_files_limit
 from mailkit.tap.errors import SettingError, StartError
 from mailkit.tap.extensions import SERVICES, extension_settings, parse_switches
 from mailkit.tap.hooks import Hooks, make_hooks, parse_hooks
+from mailkit.tap.milters import parse_milters
 from mailkit.tap.networks import parse_names, parse_networks
 from mailkit.tap.routes import Deliveries, parse_routes
 from mailkit.tap.stores import parse_store
@@ -100,6 +101,8 @@ class MailService(MultiService):
         ``everyone``.
     :param hooks: hooks and names of hooks as ``--hook`` takes them, for all services that take mail;
         or lists of them by service (``smtp``, ``lmtp``, ``submission``).
+    :param milters: what ``--milter`` takes. They are asked after the hooks.
+    :param milter_failure: what ``--milter-failure`` takes.
     :param hook_settings: a :class:`~mailkit.smtp.hooks.HookSettings`; None for its defaults.
     :param checks: what the table ``[checks]`` of a settings file takes: see
         :data:`mailkit.tap.checks.CHECKS`. They are asked before the hooks.
@@ -132,6 +135,8 @@ class MailService(MultiService):
         expn: str | None = None,
         hooks: Hooks = (),
         hook_settings: Any = None,
+        milters: Collection[str] = (),
+        milter_failure: str | None = None,
         checks: Mapping[str, Any] | None = None,
         proxy_from: Collection[str] = (),
         xclient_from: Collection[str] = (),
@@ -156,6 +161,7 @@ class MailService(MultiService):
         )
         self._hooks = parse_hooks(hooks)
         self._hook_settings = hook_settings
+        self._milters = parse_milters(milters, milter_failure, reactor) if milters else {}
         self._checks = Checks(checks or {})
         self._proxies = parse_networks(proxy_from, PORT_NAMES)
         off = parse_switches(without_extensions) if without_extensions else {}
@@ -335,7 +341,8 @@ class MailService(MultiService):
         hooks = make_hooks(self._hooks)
         for protocol, factory in self._factories.items():
             if protocol in TAKE_MAIL:
-                all_hooks = [*checks.get(protocol, ()), *hooks[protocol]]
+                milters = self._milters.get(protocol, ())
+                all_hooks = [*checks.get(protocol, ()), *hooks[protocol], *milters]
                 cast(Any, factory).set_hooks(all_hooks, self._hook_settings)
 
     async def _stop(self, ports_closed: Deferred[Any]) -> None:

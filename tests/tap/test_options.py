@@ -18,6 +18,7 @@ from mailkit.tap import imap, lmtp, mail, pop3, smtp, submission
 from mailkit.tap.errors import SettingError
 from mailkit.tap.extensions import parse_switches
 from mailkit.tap.hooks import make_hooks, parse_hooks
+from mailkit.tap.milters import parse_milters
 from mailkit.tap.networks import parse_networks
 from mailkit.tap.options import MailOptions
 from mailkit.tap.services import PORT_NAMES, MailService
@@ -129,6 +130,44 @@ class MailOptionsTests(OptionsTestCase):
         self.assertRaises(SystemExit, options.parseOptions, ["--version"])
         self.assertIn("mailkit 0.", options.authOutput.getvalue())
         self.assertIn("Twisted ", options.authOutput.getvalue())
+
+
+class MilterOptionTests(OptionsTestCase):
+    """``--milter``."""
+
+    def test_for_all_services_or_one(self) -> None:
+        options = self.parse(
+            *("--smtp", ENDPOINT, "--milter", "unix:/run/one", "--milter", "smtp:tcp:127.0.0.1:2"),
+            *("--milter-failure", "accept"),
+        )
+        found = parse_milters(options.milters, options["milter-failure"])
+        names = {s: [m.name for h in hooks for m in h.milters] for s, hooks in found.items()}
+        both = ["unix:/run/one", "tcp:127.0.0.1:2"]
+        self.assertEqual(names, {"smtp": both, "lmtp": both[:1], "submission": both[:1]})
+        self.assertEqual(found["smtp"][0].milters[0].settings.failure, "accept")
+
+    def test_what_is_none(self) -> None:
+        serve = ["--smtp", ENDPOINT, "--milter"]
+        for text in ("inet:8891@localhost", "/run/x", "", "imap:unix:/x"):
+            self.check([*serve, text], "--milter: ", "no client endpoint")
+        self.check([*serve, "unix:/x", "--milter-failure", "x"], "--milter-failure: ", "'x'")
+
+    def test_in_a_file(self) -> None:
+        path = Path(self.mktemp())
+        path.write_text('smtp = "tcp:1"\nmilter = "unix:/x"\nmilter-failure = "reject"\n', "utf-8")
+        options = self.parse("--config", str(path))
+        self.assertEqual((options.milters, options["milter-failure"]), (["unix:/x"], "reject"))
+
+    def test_the_service_asks_them(self) -> None:
+        service = MailService("memory:", milters=["lmtp:unix:/run/one"])
+        for name in ("smtp", "lmtp"):
+            service.add_port(name, ENDPOINT)
+        service.startService()
+        self.addCleanup(service.stopService)
+        for name, asked in (("smtp", False), ("lmtp", True)):
+            hooks = cast(SMTPFactory, service._factories[name]).hook_set
+            names = {h.name for step in (hooks.steps if hooks else {}).values() for h in step}
+            self.assertEqual("milter" in names, asked)
 
 
 class NetworkOptionTests(OptionsTestCase):

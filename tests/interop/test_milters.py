@@ -1,0 +1,207 @@
+"""Real milters judge, sign and mark mail that our server takes: OpenDKIM, rspamd."""
+
+from __future__ import annotations
+
+import base64
+import os
+import re
+import shutil
+import smtplib
+import subprocess
+import tempfile
+import time
+import unittest
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+from twisted.internet import reactor
+from twisted.internet.endpoints import clientFromString
+from twisted.internet.task import deferLater
+
+from mailkit.auth.portal import make_portal
+from mailkit.delivery.local import LocalMessageDelivery
+from mailkit.milter.connection import Milter, MilterSettings
+from mailkit.milter.hook import MilterHook
+from mailkit.smtp.extensions.settings import ExtensionSettings
+from mailkit.smtp.protocol import SMTPFactory
+from tests.interop.test_smtp_clients import ANN, BOB, SMTPCase
+from tests.support import HOST, PATIENCE, free_ports, listens
+
+#: A client that is nobody's friend, told by XCLIENT.
+STRANGER = "198.51.100.9"
+GTUBE = b"XJS*C4JDBQADN1.NSBN3*2IDNEN*GTUBE-STANDARD-ANTI-UBE-TEST-EMAIL*C.34X"
+
+
+def message(text: bytes) -> bytes:
+    return (
+        b"From: Ann <ann@example.org>\r\nTo: <bob@example.org>\r\nSubject:  two\r\n\tlines\r\n"
+        b"Date: Fri, 21 Nov 1997 09:55:06 -0600\r\nMessage-ID: <1@example.org>\r\n\r\n"
+        + text
+        + b"\r\n"
+    )
+
+
+class MilterCase(SMTPCase):
+    """An SMTP server that asks milters, and believes this machine's XCLIENT."""
+
+    async def setUp(self) -> None:
+        await super().setUp()
+        # Open to the milters' users, and short enough for a socket's path.
+        self.place = Path(tempfile.mkdtemp(prefix="milter"))
+        self.addCleanup(shutil.rmtree, self.place, ignore_errors=True)
+        self.place.chmod(0o755)
+        (self.milter_port,) = free_ports(1)
+
+    def serve(self, *endpoints: str, settings: MilterSettings | None = None) -> None:
+        """Listen with these milters."""
+        clock: Any = reactor
+        milters = [
+            Milter(clientFromString(clock, each), each, settings or MilterSettings(*(5.0,) * 3))
+            for each in endpoints
+        ]
+        hook = MilterHook(*milters)
+        portal = make_portal(
+            self.store,
+            deliveries=lambda account, _: LocalMessageDelivery(self.store, self.store, account),
+        )
+        self.factory = SMTPFactory(
+            portal,
+            hostname="mx.example.org",
+            hooks=[hook],
+            extensions=ExtensionSettings(xclient_from=[HOST]),
+        )
+        self.smtp = self.listen(self.factory)
+
+    async def start(self, *arguments: str, ready: Callable[[], bool]) -> None:
+        """Run a milter until the end of the test."""
+        output = open(self.place / "output", "wb")
+        process = subprocess.Popen(arguments, stdout=output, stderr=output, cwd=self.place)
+        output.close()
+
+        def stop() -> None:
+            # OpenDKIM takes five seconds to end in order, and nothing is lost here.
+            process.kill()
+            process.wait(PATIENCE)
+
+        self.addCleanup(lambda: self.in_thread(stop))
+
+        def wait() -> None:
+            give_up = time.monotonic() + PATIENCE
+            while not ready():
+                if process.poll() is not None or time.monotonic() > give_up:
+                    raise AssertionError((self.place / "output").read_text("utf-8", "replace"))
+                time.sleep(0.05)
+
+        await self.in_thread(wait)
+
+    async def send(
+        self, content: bytes, stranger: bool = False, times: int = 1
+    ) -> tuple[int, bytes]:
+        """Send a message, as often as that over one connection; the last answer."""
+
+        def work() -> tuple[int, bytes]:
+            with smtplib.SMTP(HOST, self.smtp, timeout=PATIENCE) as client:
+                client.ehlo("client.example")
+                if stranger:
+                    client.docmd("XCLIENT", f"ADDR={STRANGER} NAME=mail.example.net")
+                    client.ehlo("mail.example.net")
+                for _ in range(times):
+                    for command in (f"MAIL FROM:<{ANN}>", f"RCPT TO:<{BOB}>"):
+                        answer = client.docmd(command)
+                        if answer[0] != 250:
+                            return answer
+                    answer = client.data(content)
+                return answer
+
+        answer = await self.in_thread(work)
+        while self.factory.connections:
+            await deferLater(cast(Any, reactor), 0.01)
+        return answer
+
+
+@pytest.mark.interop
+@unittest.skipIf(shutil.which("opendkim") is None, "opendkim is not installed")
+class OpenDKIMTests(MilterCase):
+    """It signs what our users write, and verifies what strangers bring."""
+
+    async def start_opendkim(self, socket: str, **settings: str) -> None:
+        key = rsa.generate_private_key(65537, 2048)
+        (self.place / "key.pem").write_bytes(
+            key.private_bytes(
+                serialization.Encoding.PEM,
+                serialization.PrivateFormat.TraditionalOpenSSL,
+                serialization.NoEncryption(),
+            )
+        )
+        public = key.public_key().public_bytes(
+            serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+        )
+        record = base64.b64encode(public).decode()
+        (self.place / "keys").write_text(
+            f"test._domainkey.example.org v=DKIM1; k=rsa; p={record}\n"
+        )
+        lines = {
+            "Socket": socket,
+            "Mode": "sv",
+            "Domain": "example.org",
+            "Selector": "test",
+            "KeyFile": str(self.place / "key.pem"),
+            "TestPublicKeys": str(self.place / "keys"),
+            "AuthservID": "mx.example.org",
+            "RequireSafeKeys": "no",
+            "Background": "no",
+            "Syslog": "no",
+            "UMask": "000",
+            **settings,
+        }
+        config = self.place / "opendkim.conf"
+        config.write_text("".join(f"{name} {value}\n" for name, value in lines.items()))
+        path = socket.partition(":")[2]
+        await self.start(
+            *("opendkim", "-f", "-x", str(config)),
+            ready=lambda: os.path.exists(path) or listens(self.milter_port),
+        )
+
+    async def check(self, endpoint: str) -> None:
+        self.serve(endpoint)
+        self.assertEqual((await self.send(message(b"..dots\r\n\r\n\r\n")))[0], 250)
+        (signed,) = await self.inbox(BOB)
+        start = signed.index(b"DKIM-Signature: ")
+        self.assertIn(b"d=example.org; s=test;", signed[start:])
+        self.assertTrue(signed.endswith(message(b"..dots\r\n\r\n\r\n")))
+        # What was signed is what is verified, from somebody else.
+        self.assertEqual((await self.send(signed[start:], stranger=True))[0], 250)
+        verified = (await self.inbox(BOB))[1]
+        self.assertIsNotNone(
+            re.search(rb"Authentication-Results: mx.example.org;\s+dkim=pass ", verified), verified
+        )
+        broken = signed[start:].replace(b"..dots", b"..dot")
+        self.assertEqual((await self.send(broken, stranger=True))[0], 250)
+        self.assertIn(b"dkim=fail", (await self.inbox(BOB))[2])
+
+    async def test_over_tcp(self) -> None:
+        await self.start_opendkim(f"inet:{self.milter_port}@{HOST}")
+        await self.check(f"tcp:{HOST}:{self.milter_port}")
+
+    async def test_over_a_unix_socket(self) -> None:
+        path = self.place / "socket"
+        await self.start_opendkim(f"local:{path}", Canonicalization="simple/simple")
+        await self.check(f"unix:{path}")
+
+    async def test_many_messages_of_one_client(self) -> None:
+        await self.start_opendkim(f"inet:{self.milter_port}@{HOST}")
+        self.serve(f"tcp:{HOST}:{self.milter_port}")
+        for _ in range(3):
+            self.assertEqual((await self.send(message(b"x"), times=3))[0], 250)
+        found = await self.inbox(BOB)
+        self.assertEqual([m.count(b"DKIM-Signature: ") for m in found], [1] * 9)
+
+    async def test_a_milter_that_is_not_there(self) -> None:
+        for failure, code in (("tempfail", 451), ("reject", 550), ("accept", 250)):
+            settings: Any = MilterSettings(connect_timeout=5, failure=failure)
+            self.serve(f"tcp:{HOST}:{self.milter_port}", settings=settings)
+            self.assertEqual((await self.send(message(b"x")))[0], code)
