@@ -534,6 +534,16 @@ class IDelegateAdmin(Interface):
         """:raises NoSuchAccount: there is no such account, or it has not been allowed that."""
 
 
+class IRecipientVerifier(Interface):
+    """Knows whether the server that mail goes on to would take it for an address."""
+
+    def verify(path: Path) -> Awaitable[None]:
+        """Return when it would.
+
+        :raises MailError: it would not; or, when the error is temporary, nobody can tell now.
+        """
+
+
 class IKeyValueStore(Interface):
     """A store that also remembers small things for a time, such as whom greylisting has seen.
 

@@ -122,6 +122,11 @@ RULES = (
         "twisted zope.interface",
     ),
     Rule(
+        "mailkit.checks.recipients",
+        f"{CONTRACTS} mailkit.coroutines mailkit.checks mailkit.checks.* mailkit.smtp.client",
+        "twisted zope.interface",
+    ),
+    Rule(
         "mailkit.checks mailkit.checks.*",
         f"{CONTRACTS} {MIME} mailkit.coroutines mailkit.dns.* mailkit.checks mailkit.checks.*",
         "twisted zope.interface",

@@ -24,13 +24,14 @@ CHECKS: Mapping[str, tuple[str, bool]] = {
     "sender-domain": ("mailkit.checks.sender.SenderDomain", False),
     "score": ("mailkit.checks.score.ScoreLimit", False),
     "greylisting": ("mailkit.checks.greylist.Greylisting", False),
+    "recipients": ("mailkit.checks.recipients.RecipientVerification", False),
 }
 #: The services whose clients a check is for.
 _SERVICES = {"rates": ("smtp", "submission")}
 #: Name servers for all checks, instead of the system's.
 NAMESERVERS = "nameservers"
 # What a check works with, and what no setting gives.
-_GIVEN = frozenset({"self", "resolver", "values", "clock"})
+_GIVEN = frozenset({"self", "resolver", "values", "verifier", "clock"})
 
 
 class CheckMaker(NamedTuple):

@@ -18,6 +18,8 @@ from mailkit.tap.checks import CHECKS, Checks
 from mailkit.tap.errors import SettingError
 
 CLOCK = cast(IReactorTime, Clock())
+#: All that there are.
+EVERYTHING = {**dict.fromkeys(CHECKS, True), "recipients": {"server": "inside.example:25"}}
 
 
 class SettingTests(SynchronousTestCase):
@@ -45,11 +47,11 @@ class SettingTests(SynchronousTestCase):
         self.assertEqual(Checks(off).names, [])
         self.assertEqual(self.hooks(off), {})
         self.assertEqual(self.names(**{**off, "greylisting": True}), ["greylisting"])
-        self.assertEqual(self.names(**dict.fromkeys(CHECKS, True)), list(CHECKS))
+        self.assertEqual(self.names(**EVERYTHING), list(CHECKS))
         self.assertEqual(self.names(**{**off, "dns_lists": {}}), ["dns-lists"])
 
     def test_every_check_is_a_hook(self) -> None:
-        for hook in self.hooks(dict.fromkeys(CHECKS, True))["smtp"]:
+        for hook in self.hooks(EVERYTHING)["smtp"]:
             self.assertIsInstance(hook, MailHook)
             check_hook(hook)
 
@@ -96,6 +98,7 @@ class SettingTests(SynchronousTestCase):
         self.wrong("helo: 'x'", helo={"exempt": "x"})
         self.wrong("rates.max-keys must be a whole number", rates={"max-keys": True})
         self.wrong("rates.address-errors must be a string", rates={"address-errors": 5})
+        self.wrong("recipients: it needs a server to ask", recipients=True)
         self.wrong("'many' is no rate", rates={"address-errors": "many"})
 
     def test_name_servers(self) -> None:

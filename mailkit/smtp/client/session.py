@@ -17,6 +17,7 @@ from dataclasses import replace
 from mailkit.model import Envelope, Recipient
 from mailkit.smtp.client.channel import Channel
 from mailkit.smtp.client.commands import (
+    ContentNeeds,
     Unsendable,
     check_message,
     check_recipient,
@@ -42,7 +43,7 @@ from mailkit.smtp.client.results import (
     TLSInfo,
 )
 from mailkit.smtp.client.settings import ClientSettings, TLSMode
-from mailkit.smtp.client.transaction import Transaction
+from mailkit.smtp.client.transaction import Transaction, outcome_of
 from mailkit.wire.sasl import SASLError, decode_base64, encode_base64
 from mailkit.wire.sasl_client import Credentials, SASLClient, choose_mechanism
 
@@ -274,6 +275,41 @@ class Session:
             or (self._settings.chunking and extensions.chunking),
             lmtp=self._settings.lmtp,
         )
+
+    async def verify(self, envelope: Envelope) -> list[RecipientOutcome]:
+        """Ask for which recipients the server would take mail, without sending any.
+
+        :raises ClientError: the connection cannot be used, or the server refuses the sender.
+        """
+        async with self._working():
+            self._dialogue.check_alive()
+            extensions, timeouts = self._facts.extensions, self._settings.timeouts
+            needs = ContentNeeds(0)
+            sending = _Sending(envelope, self._settings.lmtp)
+            try:
+                check_message(envelope, needs, extensions, self._facts.tls, self._channel.now())
+            except Unsendable as error:
+                sending.refuse_all(error)
+                return sending.finish()
+            sending.judge_recipients(extensions)
+            asked = [envelope.recipients[index] for index in sending.pending]
+            smtputf8 = uses_smtputf8(envelope, asked, needs, extensions)
+            commands = [
+                mail_command(envelope, needs, "", smtputf8, extensions, self._channel.now()),
+                *(rcpt_command(each, smtputf8, extensions) for each in asked),
+            ]
+            self._facts.transactions += 1
+            self._needs_reset = True
+            mail, *lines = (command.decode("utf-8").removesuffix("\r\n") for command in commands)
+            reply = await self._dialogue.command("MAIL", mail, timeouts.mail)
+            if reply.code != 250:
+                raise ServiceRefused(reply.text, command="MAIL", reply=reply)
+            outcomes = []
+            for recipient, line in zip(asked, lines, strict=True):
+                reply = await self._dialogue.command("RCPT", line, timeouts.rcpt)
+                outcomes.append(outcome_of(recipient, reply, "RCPT"))
+            sending.record(list(sending.pending), outcomes)
+            return sending.finish()
 
     # Between messages, and the end.
 
