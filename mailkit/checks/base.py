@@ -34,6 +34,7 @@ MAX_SHOWN = 200
 # Addresses of which it is remembered whether they are exempt.
 _REMEMBERED = 1024
 _SCORES = "mailkit.checks.scores"
+_EXCUSED = "mailkit.checks.excused"
 
 
 class Finding(NamedTuple):
@@ -88,6 +89,23 @@ def scores(session: MailSession) -> dict[str, tuple[float, str]]:
     """The points that a client has now, with the reason, by check."""
     found: dict[str, tuple[float, str]] = session.facts.setdefault(_SCORES, {})
     return found
+
+
+# Refusals that are nobody's fault.
+
+
+def excuse(session: MailSession) -> None:
+    """Let a refusal that comes now not count as an error of the client's.
+
+    Whoever is told to come back later has done nothing wrong, be it a hundred times.
+    """
+    session.facts[_EXCUSED] = session.facts.get(_EXCUSED, 0) + 1
+
+
+def errors_of(session: MailSession) -> int:
+    """Commands of the client's that were refused, but for those that are excused."""
+    excused: int = session.facts.get(_EXCUSED, 0)
+    return max(0, session.errors - excused)
 
 
 class ClientCheck(MailHook):
@@ -152,6 +170,8 @@ class ClientCheck(MailHook):
             else:
                 scores(session).pop(self.key, None)
         answer = None if finding is None else cast(Finding, finding).answer()
+        if isinstance(answer, Defer):
+            excuse(session)
         # Once is enough to keep a message apart.
         return None if isinstance(answer, Quarantine) and not first else answer
 

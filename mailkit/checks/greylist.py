@@ -11,7 +11,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from mailkit._typing import override
-from mailkit.checks.base import ClientCheck, given_or_default
+from mailkit.checks.base import ClientCheck, excuse, given_or_default
 from mailkit.checks.networks import network_of
 from mailkit.coroutines import run
 from mailkit.errors import MailError
@@ -89,6 +89,7 @@ class Greylisting(ClientCheck):
             return None
         if left <= 0:
             return None
+        excuse(session)
         return Defer(f"Greylisted, please try again in {left:.0f} seconds", 450, "4.7.1")
 
     async def _seconds_left(

@@ -10,7 +10,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
 from mailkit._typing import override
-from mailkit.checks.base import given_or_default
+from mailkit.checks.base import errors_of, excuse, given_or_default
 from mailkit.checks.networks import LOOPBACK, network_of
 from mailkit.checks.windows import Rate, SlidingWindows, parse_rate
 from mailkit.hooks import Answers, Defer, MailHook, MailSession, Result
@@ -39,7 +39,8 @@ class Rates(MailHook):
     Give the same object to all listeners of a process, so that they count together. Rates are
     texts such as ``300/minute`` or ``100/10m``, counted over the time just past; an empty one is no
     limit, and neither is 0. Who has logged in counts for the account, no longer for the address.
-    Messages are counted at MAIL, and errors are replies of 4xx and 5xx.
+    Messages are counted at MAIL. Errors are commands that were refused, unless a check has said no
+    more than to come back later.
 
     Clients slow down with their errors: each one above ``tarpit_after`` in a connection makes the
     reply to the next EHLO, MAIL or RCPT wait longer.
@@ -195,8 +196,8 @@ class Rates(MailHook):
             self._windows.add(key, rate, now, count)
 
     def _count_errors(self, client: _Client, session: MailSession, keys: Sequence[_Key]) -> None:
-        new = session.errors - client.errors
-        client.errors = session.errors
+        errors = errors_of(session)
+        new, client.errors = errors - client.errors, errors
         if new > 0:
             self._count(keys, "errors", new)
 
@@ -205,8 +206,8 @@ class Rates(MailHook):
         self._count_errors(client, session, keys)
         if wait := self._wait(keys, "errors"):
             return _close(f"Too many errors, try again in {wait:.0f} seconds")
-        if session.errors > self._tarpit_after:
-            delay = (session.errors - self._tarpit_after) * self._tarpit_delay
+        if client.errors > self._tarpit_after:
+            delay = (client.errors - self._tarpit_after) * self._tarpit_delay
             await deferLater(self._clock, min(delay, self._tarpit_max))
         return None
 
@@ -227,6 +228,7 @@ class Rates(MailHook):
     def _take_now(self, client: _Client, session: MailSession, event: str, code: int) -> Answers:
         keys = _counted_for(client, session)
         if wait := self._wait(keys, event):
+            excuse(session)
             return Defer(f"Too many {event}, try again in {wait:.0f} seconds", code, "4.7.1")
         self._count(keys, event)
         return None

@@ -9,11 +9,18 @@ from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
 from mailkit._typing import override
-from mailkit.checks.base import Action, Finding, check_actions, given_or_default, shown
+from mailkit.checks.base import (
+    Action,
+    Finding,
+    check_actions,
+    excuse,
+    given_or_default,
+    shown,
+)
 from mailkit.coroutines import Shared
 from mailkit.errors import MailError, NoSuchRecipient, TemporaryFailure
 from mailkit.expiring import ExpiringMap
-from mailkit.hooks import Answers, MailHook, MailSession, Result
+from mailkit.hooks import Answers, Defer, MailHook, MailSession, Result
 from mailkit.interfaces import IRecipientVerifier
 from mailkit.model import Envelope, Path, Recipient
 from mailkit.smtp.client import (
@@ -93,22 +100,29 @@ class RecipientVerification(MailHook):
         domain = canonical_domain(recipient.path.domain)
         if not domain or (self._domains and domain not in self._domains):
             return None
-        return self._judge(recipient.path, f"{recipient.path.local_part}@{domain}")
+        return self._judge(session, recipient.path, f"{recipient.path.local_part}@{domain}")
 
-    async def _judge(self, path: Path, key: str) -> Answers:
+    async def _judge(self, session: MailSession, path: Path, key: str) -> Answers:
+        finding = await self._find(path, key)
+        answer = None if finding is None else finding.answer()
+        if isinstance(answer, Defer):
+            excuse(session)
+        return answer
+
+    async def _find(self, path: Path, key: str) -> Finding | None:
         known = self._known.get(key)
         if known is not None:
             finding = known[0]
         else:
             asking = self._asking.get(key)
             if asking is None and len(self._asking) >= self._max_questions:
-                return self._no_answer("too many questions at a time").answer()
+                return self._no_answer("too many questions at a time")
             if asking is None:
                 asking = Shared(self._ask(path, key))
                 if not asking.done:
                     self._asking[key] = asking
             finding = await asking.result()
-        return None if finding is None else finding.answer()
+        return finding
 
     async def _ask(self, path: Path, key: str) -> Finding | None:
         verifying = Deferred.fromCoroutine(_verify(self._verifier, path))

@@ -145,3 +145,17 @@ class RateTests(SynchronousTestCase):
         self.assertEqual(server.say("MAIL FROM:<a@b.example>"), [])
         self.clock.advance(3)
         self.assertEqual(server.answer(), b"250 2.1.0 Sender OK\r\n")
+
+    def test_whoever_is_told_to_come_back_makes_no_error(self) -> None:
+        clock = Clock()
+        reactor = cast(IReactorTime, clock)
+        rates = Rates(clock=reactor, address_errors="3/10m", tarpit_after=2)
+        greylisting = Greylisting(MemoryValues(clock=reactor), clock=reactor)
+        server = HookedServer(rates, greylisting).greet()
+        server.say("MAIL FROM:<ann@example.net>")
+        said = server.say(*(f"RCPT TO:<user{number}@example.org>" for number in range(20)))
+        self.assertEqual([line[:9] for line in said], ["450 4.7.1"] * 20)
+        # Real errors count all the same.
+        server.say("WHAT", "WHAT", "WHAT")
+        (line,) = server.say("RCPT TO:<bob@example.org>")
+        self.assertTrue(line.startswith("421 4.7.0 Too many errors"), line)
