@@ -46,7 +46,8 @@ _SUBDIRECTORIES = ("tmp", "new", "cur")
 class MaildirDelivery:
     """Puts each message into the Maildir of each recipient.
 
-    Files have LF as line ends, as everybody expects them, and Return-Path and Delivered-To on top.
+    What was quarantined goes into the folder ``.Junk`` of a Maildir that has one (Maildir++). Files
+    have LF as line ends, as everybody expects them, and Return-Path and Delivered-To on top.
 
     :param path: of a recipient's Maildir; ``%u`` stands for the local part in lower case, ``%d``
         for the domain, ``%%`` for a percent sign.
@@ -145,6 +146,9 @@ class MaildirDelivery:
                 head += delivered_to(recipient.path)
             try:
                 directory = self._find(recipient.path)
+                junk = os.path.join(directory, ".Junk")
+                if envelope.quarantine is not None and _exists(os.path.join(junk, "new")):
+                    directory = junk
                 self._write(directory, head, message, now)
             except MailError as error:
                 errors.append(error)

@@ -129,6 +129,17 @@ class MaildirTests(MaildirTestCase):
         head = b"Return-Path: <ann@example.net>\nDelivered-To: ann@example.org\n"
         self.assertEqual(self.read("example.org/ann"), head + content.replace(b"\r\n", b"\n"))
 
+    async def test_what_was_quarantined(self) -> None:
+        self.make("example.org/ann", "example.org/ann/.Junk", "example.org/bob")
+        envelope = make_envelope(ANN, BOB)
+        envelope.quarantine = "looks bad"
+        await self.delivery().deliver(envelope=envelope, message=Spool.from_bytes(CONTENT))
+        self.assertEqual(len(self.files("example.org/ann/.Junk/new")), 1)
+        self.assertEqual(self.files("example.org/ann/new"), [])
+        self.assertEqual(len(self.files("example.org/bob/new")), 1)
+        self.assertEqual(await self.deliver(ANN), [None])
+        self.assertEqual(len(self.files("example.org/ann/new")), 1)
+
     async def test_many_at_once_have_names_of_their_own(self) -> None:
         self.make("example.org/ann")
         delivery = self.delivery(clock=Clock())

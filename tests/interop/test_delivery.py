@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import imaplib
 import shutil
 import smtplib
 import subprocess
@@ -14,7 +15,7 @@ import pytest
 from tests.interop.dovecot import MISSING, Dovecot
 from tests.interop.support import ANN, ServerTestCase, message
 from tests.interop.test_imap_clients import run_in_terminal
-from tests.support import HOST, PATIENCE, free_ports
+from tests.support import HOST, PATIENCE, free_ports, mailkit_command
 
 pytestmark = pytest.mark.interop
 
@@ -160,3 +161,84 @@ class MaildirTests(RouteTestCase):
             octets = path.read_bytes()
             sizes = str(len(octets.replace(b"\n", b"\r\n"))), str(len(octets))
             self.assertIn(sizes, [(row["size.virtual"], row["size.physical"]) for row in rows])
+
+
+class AccountTests(ServerTestCase):
+    """Quotas, delegates and copies of sent mail, on the wire and beside a running server."""
+
+    BOSS = "boss@example.test"
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.smtp, self.submission, self.imap_port = free_ports(3)
+        self.add_account(self.BOSS)
+        self.server = self.serve(
+            "mailkit",
+            *("--smtp", f"tcp:{self.smtp}:interface={HOST}"),
+            *("--submission", f"tcp:{self.submission}:interface={HOST}"),
+            *("--imap", f"tcp:{self.imap_port}:interface={HOST}"),
+            "--sent-copy",
+            ports=[self.smtp, self.submission, self.imap_port],
+        )
+
+    def administer(self, *arguments: str) -> str:
+        done = mailkit_command("--store", self.store, *arguments)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return done.stdout
+
+    def send_from(self, sender: str, recipient: str, subject: str) -> None:
+        """By submission, as Ann."""
+        with smtplib.SMTP(HOST, self.submission, timeout=PATIENCE) as client:
+            client.login(ANN, f"{ANN} secret")
+            content = message(subject).replace(
+                b"From: " + ANN.encode(), b"From: " + sender.encode()
+            )
+            client.sendmail(sender, [recipient], content)
+
+    def mailbox(self, user: str, name: str) -> list[bytes]:
+        """Flags and octets of all messages."""
+        with imaplib.IMAP4(HOST, self.imap_port, timeout=PATIENCE) as client:
+            client.login(user, f"{user} secret")
+            _, (count,) = client.select(name, readonly=True)
+            if count == b"0":
+                return []
+            _, data = client.fetch("1:*", "(FLAGS BODY.PEEK[])")
+            return [b" ".join(item) for item in data if isinstance(item, tuple)]
+
+    def test_quotas(self) -> None:
+        self.administer("account", "quota", ANN, "--storage", "3k")
+        with smtplib.SMTP(HOST, self.smtp, timeout=PATIENCE) as client:
+            client.sendmail("me@example.net", [ANN], message("one"))
+            client.ehlo()
+            client.docmd("MAIL FROM:<me@example.net> SIZE=9000")
+            code, text = client.rcpt(ANN)
+            self.assertEqual((code, text[:5]), (552, b"5.2.2"))
+            self.assertEqual(client.rcpt(self.BOSS)[0], 250)
+            client.rset()
+            # Without SIZE it shows at the end.
+            client.docmd("MAIL FROM:<me@example.net>")
+            self.assertEqual(client.rcpt(ANN)[0], 250)
+            code, text = client.data(message("two") + b"x" * 3000 + b"\r\n")
+            self.assertEqual((code, text[:5]), (552, b"5.2.2"))
+        with imaplib.IMAP4(HOST, self.imap_port, timeout=PATIENCE) as imap:
+            imap.login(ANN, f"{ANN} secret")
+            status, (line,) = imap.append("INBOX", "", "", message("three") + b"x" * 3000 + b"\r\n")
+            self.assertEqual((status, line.split()[0]), ("NO", b"[OVERQUOTA]"))
+            imap.select()
+            self.assertEqual(imap.copy("1", "Archive")[0], "OK")
+            status, (line,) = imap.copy("1", "Archive")
+            self.assertEqual((status, line.split()[0]), ("NO", b"[OVERQUOTA]"))
+        shown = self.administer("account", "quota", ANN)
+        self.assertRegex(shown, r"storage: 2\d{3} octets of 3072\nmessages: 2 of no limit\n")
+
+    def test_delegates_and_copies(self) -> None:
+        with self.assertRaises(smtplib.SMTPException):
+            self.send_from(self.BOSS, ANN, "refused")
+        self.administer("account", "delegate", "add", ANN, self.BOSS)
+        self.send_from(self.BOSS, self.BOSS, "sent")
+        self.assertEqual(len(self.mailbox(self.BOSS, "INBOX")), 1)
+        self.assertEqual(self.mailbox(self.BOSS, "Sent"), [])
+        (copy,) = self.mailbox(ANN, "Sent")
+        self.assertIn(b"\\Seen", copy.partition(b"\r\n")[0])
+        self.assertIn(b"Subject: sent\r\nFrom: boss@example.test\r\n", copy)
+        self.stop(self.server)

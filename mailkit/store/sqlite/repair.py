@@ -4,8 +4,9 @@ The best of these is the beginning: the index as it is if SQLite finds no damage
 last copy beside the log (:mod:`~mailkit.store.sqlite.snapshot`); else nothing. From there on the
 journal and the log tell what happened. What cannot be restored:
 
-- Without a copy: passwords, aliases, domains without accounts and accounts without mail, unless
-  these tables of the damaged index can still be read. Accounts that are made again have no password.
+- Without a copy: delegates and the quota of all accounts; passwords, quotas, aliases, domains without
+  accounts and accounts without mail, unless these tables of the damaged index can still be read.
+  Accounts that are made again have no password.
 - What an administrator's command changed since the copy (it does not write to the journal).
 - Of the changes in the seconds before a power failure, those of flags, copies and removals.
 - If both copy and journal are lost: flags are those at delivery, copies are gone, and removed

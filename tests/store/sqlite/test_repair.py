@@ -251,6 +251,7 @@ class RepairTests(StoreTestCase):
     async def test_a_damaged_index_gives_its_passwords(self) -> None:
         store = await self.make_store(ANN, BOB)
         await store.set_password_hash(account=BOB, password_hash="secret")
+        await store.set_quota(account=BOB, max_octets=10**9, max_messages=0)
         await self.fill(store)
         before = await self.shown(store)
         await self.close_store(store)
@@ -267,6 +268,8 @@ class RepairTests(StoreTestCase):
         store = await self.repaired()
         self.assertEqual(await self.shown(store), before)
         self.assertEqual(await store.get_password_hash(account=BOB), "secret")
+        quota = await store.get_quota(account=BOB)
+        self.assertEqual((quota.max_octets, quota.max_messages), (10**9, None))
         self.assertTrue(os.path.exists(path + ".broken-1"))
 
     async def test_the_log_alone(self) -> None:
