@@ -12,6 +12,7 @@ from mailkit.errors import DNSFailure
 from mailkit.hooks import MailSession
 from mailkit.interfaces import IDNSResolver
 from mailkit.model import Envelope
+from mailkit.wire.nullmx import is_null_mx
 
 
 class SenderDomain(ClientCheck):
@@ -73,8 +74,9 @@ class SenderDomain(ClientCheck):
         missing = Finding("does not exist", self._missing, self._points, "1.8")
         if exchangers is None:
             return missing
-        if any(not exchanger.exchange for exchanger in exchangers):
+        if is_null_mx(exchangers):
             return Finding("takes no mail", self._null_mx, self._points, "7.27")
+        exchangers = [exchanger for exchanger in exchangers if exchanger.exchange]
         if not exchangers:
             # RFC 5321 section 5.1: the domain itself is its mail exchanger.
             found = await find_addresses(self._resolver, domain)

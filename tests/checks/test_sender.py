@@ -17,6 +17,7 @@ class SenderTests(CheckCase):
             exchangers={
                 "good.example": [(10, "mx.good.example")],
                 "silent.example": [(0, "")],
+                "torn.example": [(0, ""), (10, "mx.good.example")],
                 "inside.example": [(10, "mx.inside.example"), (20, "gone.example")],
             },
             addresses={
@@ -52,6 +53,9 @@ class SenderTests(CheckCase):
         # RFC 7505 section 4.2
         self.assert_refused(self.said("a@silent.example"), 550, "5.7.27", "takes no mail")
         self.assertIsNone(self.said("a@silent.example", null_mx="none"))
+        # RFC 7505 section 3: beside another exchanger it means nothing.
+        self.assertIsNone(self.said("a@torn.example", unreachable="reject"))
+        self.assertNotIn("", self.resolver.asked)
 
     def test_exchangers_that_cannot_be_reached(self) -> None:
         for domain in ("inside.example", "loop.example"):
