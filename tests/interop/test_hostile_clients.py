@@ -12,6 +12,7 @@ import smtplib
 import socket
 import ssl
 import struct
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -370,6 +371,32 @@ class HostileClientTests(WholeServerTestCase):
         imap.logout()
         for guesser in guessers:
             guesser.close()
+        self.check_server()
+
+    def test_floods_of_commands(self) -> None:
+        floods = {"smtp": b"NOOP\r\n", "pop3": b"CAPA\r\n", "imap": b"a CAPABILITY\r\n"}
+        stop = threading.Event()
+        sent = dict.fromkeys(floods, 0)
+
+        def flood(port: str) -> None:
+            command = floods[port] * 500
+            while not stop.is_set():
+                with self.connect(port) as hostile:
+                    # SMTP hangs up after a thousand, and the client comes again.
+                    while not stop.is_set() and hostile.send(command) and hostile.receive():
+                        hostile.received = b""
+                        sent[port] += 500
+
+        threads = [threading.Thread(target=flood, args=(port,)) for port in floods]
+        for thread in threads:
+            thread.start()
+        try:
+            self.wait_for(lambda: min(sent.values()) > 5000)
+            self.honest_session()
+        finally:
+            stop.set()
+            for thread in threads:
+                thread.join(PATIENCE)
         self.check_server()
 
     def test_half_closed_connections(self) -> None:
