@@ -36,6 +36,7 @@ class Content:
 
     :param source: octets; an ``email`` message, whose Bcc fields are left out; a spool, which
         stays the caller's; or a binary file that can seek, from where it stands.
+    :raises TypeError: it is none of these.
     """
 
     def __init__(self, source: Source) -> None:
@@ -48,6 +49,8 @@ class Content:
         if isinstance(source, (bytes, bytearray, memoryview)):
             self._octets = bytes(source)
         elif self._spool is None:
+            if not hasattr(source, "read"):
+                raise TypeError(f"a message is octets or a file, not {type(source).__name__}")
             self._file = cast(BinaryIO, source)
             self._start = self._file.tell()
 

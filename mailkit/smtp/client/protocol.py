@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any, cast
 
+from OpenSSL import SSL
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import (
     HostnameEndpoint,
@@ -252,7 +253,11 @@ def _fire(channel: TwistedChannel, name: str) -> None:
 def _reason_text(reason: Failure) -> str:
     if isinstance(reason.value, ConnectionDone):
         return ""
-    return f"The connection broke: {reason.value}"
+    value: Any = reason.value
+    if isinstance(value, SSL.Error) and value.args and isinstance(value.args[0], list):
+        # OpenSSL's errors: library, function, reason.
+        value = ", ".join(str(each[-1]) for each in value.args[0]) or "TLS error"
+    return f"The connection broke: {value}"
 
 
 def connector(

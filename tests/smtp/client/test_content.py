@@ -107,6 +107,10 @@ class SourceTests(SynchronousTestCase):
             self.check(Content(cast(BinaryIO, file)), MESSAGE)
             self.assertFalse(file.closed)
 
+    def test_what_is_no_message(self) -> None:
+        for source in ("Subject: a", None, 1):
+            self.assertRaises(TypeError, Content, source)
+
     def test_large_ones_come_in_pieces(self) -> None:
         pieces = list(Content(io.BytesIO(b"x" * (3 * PIECE))).pieces())
         self.assertEqual([len(piece) for piece in pieces], [PIECE] * 3)

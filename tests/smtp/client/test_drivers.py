@@ -201,6 +201,7 @@ class DriverTests:
                 settings = self.settings(replace(policy, implicit=implicit))
                 error = await self.failure(TLSFailed, self.send(address, settings))
                 case.assertEqual((error.command, error.temporary), ("TLS", True))
+                case.assertNotIn("[(", error.text)
         self.check_arrived(0)
 
     async def test_a_server_without_tls(self) -> None:

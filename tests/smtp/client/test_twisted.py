@@ -346,6 +346,14 @@ class OurServerTests(SynchronousTestCase):
             self.assertTrue(result.accepted)
             self.assertEqual(server.delivery.contents, [message])
 
+    def test_binary(self) -> None:
+        message = b"Content-Transfer-Encoding: binary\r\n\r\na\0b\nc\r\xff"
+        server = Server(abilities=[Ability.BINARYMIME])
+        result = self.successResultOf(self.send(server, message=message))
+        self.assertTrue(result.accepted and not result.converted)
+        self.assertEqual(server.delivery.contents, [message])
+        self.assertEqual(server.delivery.received[0][0].body, "BINARYMIME")
+
     def test_some_recipients_fail(self) -> None:
         server = Server()
         server.delivery.unknown["cat"] = NoSuchRecipient()
