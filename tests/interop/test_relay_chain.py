@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import email
 import re
 import smtplib
+from typing import cast
 
 import pytest
 
@@ -11,6 +13,7 @@ from tests.interop import postfix
 from tests.interop.support import ANN, message
 from tests.interop.test_smtp_senders import SenderCase, name_of, named, survives_postfix
 from tests.mime import corpus
+from tests.smtp.test_smuggling import BARE, OTHERS
 from tests.support import HOST, PATIENCE, ServerProcess, free_ports, mailkit_command
 
 
@@ -45,12 +48,8 @@ class ChainCase(SenderCase):
                 self.assertIn(b" by %b " % hop, field)
 
 
-@pytest.mark.interop
-class PostfixChainTests(ChainCase):
+class PostfixChainCase(ChainCase):
     """We relay to Postfix, and Postfix to us."""
-
-    if postfix.MISSING:
-        skip = postfix.MISSING
 
     def setUp(self) -> None:
         super().setUp()
@@ -65,6 +64,14 @@ class PostfixChainTests(ChainCase):
         )
         self.addCleanup(self.postfix.stop)
         self.postfix.start()
+
+
+@pytest.mark.interop
+class PostfixChainTests(PostfixChainCase):
+    """To Postfix and back."""
+
+    if postfix.MISSING:
+        skip = postfix.MISSING
 
     def test_the_corpus(self) -> None:
         mails = [("one", named("one", message("one")))]
@@ -114,3 +121,54 @@ class OwnChainTests(ChainCase):
 
     def test_by_lmtp(self) -> None:
         self.chain("lmtp")
+
+
+@pytest.mark.interop
+class SmugglingTests(PostfixChainCase):
+    """Ends of data that another server might see: what passes us stays one message for Postfix."""
+
+    if postfix.MISSING:
+        skip = postfix.MISSING
+
+    def converse(self, port: str, login: bool, number: int, end: bytes) -> int:
+        """The code of the reply to a message with another one in it."""
+        sender = ANN if login else "eve@example.org"
+        with smtplib.SMTP(HOST, self.ports[port], timeout=PATIENCE) as client:
+            if login:
+                client.login(ANN, f"{ANN} secret")
+            else:
+                client.ehlo()
+            client.mail(sender)
+            client.rcpt("ann@example.net")
+            client.docmd("DATA")
+            client.send(
+                b"X-Name: %s%d\r\nFrom: %s\r\nSubject: x\r\n\r\nfirst" % (port.encode(), number, sender.encode())
+                + end
+                + b"MAIL FROM:<admin@example.org>\r\nRCPT TO:<ann@example.net>\r\nDATA\r\n"
+                + b"From: admin@example.org\r\n\r\nsmuggled\r\n.\r\n"
+            )  # fmt: skip
+            code, _ = client.getreply()
+            # It knows of one message, and waits for the next command.
+            self.assertEqual(client.noop()[0], 250, end)
+            return code
+
+    def test_every_sequence(self) -> None:
+        server = self.start_with_route(f"smtp:{HOST}:{self.postfix.port}")
+        expected = set()
+        for number, end in enumerate(BARE + OTHERS):
+            for port, login in (("smtp", False), ("submission", True)):
+                code = self.converse(port, login, number, end)
+                # Port 25 refuses CR and LF that stand alone, submission mends them.
+                self.assertEqual(code, 550 if not login and end in BARE else 250, (port, end))
+                if code == 250:
+                    expected.add(b"%s%d" % (port.encode(), number))
+        found = self.wait_for(ANN, len(expected))
+        self.assertEqual({name_of(octets) for octets in found}, expected)
+        self.assertEqual(len(found), len(expected))
+        for octets in found:
+            # What holds NUL was encoded on its way: Postfix knows no BINARYMIME.
+            body = email.message_from_bytes(octets).get_payload(decode=True)
+            self.assertIn(b"MAIL FROM:<admin@example.org>", cast(bytes, body))
+            self.assertNotIn(b"Return-Path: <admin@example.org>", octets)
+        self.assertIn("Mail queue is empty", self.postfix.queue())
+        self.stop(server)
