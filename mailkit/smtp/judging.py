@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, cast
 
 from twisted.internet.defer import Deferred
@@ -24,7 +25,9 @@ if TYPE_CHECKING:
 
     from mailkit.smtp.protocol import SMTPProtocol
 
-_OUR_FIELD = b"\n" + HOOKS_FIELD.lower().encode("ascii")
+_has_our_field = re.compile(
+    rb"^" + HOOKS_FIELD.encode("ascii"), re.IGNORECASE | re.MULTILINE
+).search
 
 
 class ConnectionHooks(HookRunner):
@@ -176,7 +179,7 @@ class ConnectionHooks(HookRunner):
             return
         trace = self.hooks.settings.trace
         header = content.read_header() if edits or trace else b""
-        if trace and _OUR_FIELD in b"\n" + header.lower():
+        if trace and _has_our_field(header):
             # Only we say what our hooks have said.
             edits.insert(0, ChangeHeader(HOOKS_FIELD, None))
         if edits:
