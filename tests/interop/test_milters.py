@@ -6,6 +6,7 @@ import base64
 import os
 import re
 import shutil
+import signal
 import smtplib
 import subprocess
 import tempfile
@@ -79,12 +80,14 @@ class MilterCase(SMTPCase):
     async def start(self, *arguments: str, ready: Callable[[], bool]) -> None:
         """Run a milter until the end of the test."""
         output = open(self.place / "output", "wb")
-        process = subprocess.Popen(arguments, stdout=output, stderr=output, cwd=self.place)
+        process = subprocess.Popen(
+            arguments, stdout=output, stderr=output, cwd=self.place, start_new_session=True
+        )
         output.close()
 
         def stop() -> None:
             # OpenDKIM takes five seconds to end in order, and nothing is lost here.
-            process.kill()
+            os.killpg(process.pid, signal.SIGKILL)
             process.wait(PATIENCE)
 
         self.addCleanup(lambda: self.in_thread(stop))
@@ -205,3 +208,57 @@ class OpenDKIMTests(MilterCase):
             settings: Any = MilterSettings(connect_timeout=5, failure=failure)
             self.serve(f"tcp:{HOST}:{self.milter_port}", settings=settings)
             self.assertEqual((await self.send(message(b"x")))[0], code)
+
+
+@pytest.mark.interop
+@unittest.skipIf(shutil.which("rspamd") is None, "rspamd is not installed")
+class RspamdTests(MilterCase):
+    """Its proxy worker scans by itself; no name server answers it."""
+
+    async def start_rspamd(self) -> None:
+        (dns,) = free_ports(1)
+        for name in ("run", "db"):
+            (self.place / name).mkdir()
+        (self.place / "tld").write_text("com\norg\nexample\n")
+        (self.place / "empty.lua").write_text("")
+        plugin = "/usr/share/rspamd/plugins/milter_headers.lua"
+        (self.place / "rspamd.conf").write_text(f"""
+            options {{
+                pidfile = "{self.place}/run/pid";
+                control_socket = "{self.place}/run/control mode=0600";
+                hs_cache_dir = "{self.place}/db";
+                url_tld = "{self.place}/tld";
+                dns {{ nameserver = ["{HOST}:{dns}"]; timeout = 0.1s; retransmits = 1; }}
+                enable_test_patterns = true;
+                filters = "";
+                rrd = ""; history_file = ""; stats_file = "";
+            }}
+            logging {{ type = "console"; level = "info"; }}
+            lua = "{self.place}/empty.lua";
+            modules {{ path = "{plugin}"; }}
+            milter_headers {{ use = ["x-spam-status"]; skip_local = false; }}
+            metric "default" {{ actions {{ reject = 15; add_header = 6; }} }}
+            worker "rspamd_proxy" {{
+                bind_socket = "{HOST}:{self.milter_port}";
+                milter = yes;
+                count = 1;
+                upstream "local" {{ default = yes; self_scan = yes; }}
+            }}
+        """)
+        await self.start(
+            *("rspamd", "--no-fork", "--insecure", "-c", str(self.place / "rspamd.conf")),
+            ready=lambda: listens(self.milter_port),
+        )
+
+    async def test_good_and_bad_mail(self) -> None:
+        await self.start_rspamd()
+        self.serve(f"tcp:{HOST}:{self.milter_port}")
+        for stranger in (False, True):
+            code, text = await self.send(message(b"hello"), stranger=stranger)
+            self.assertEqual(code, 250, text)
+            code, text = await self.send(message(GTUBE), stranger=stranger, times=2)
+            self.assertEqual((code, b"Gtube pattern" in text), (554, True), text)
+        found = await self.inbox(BOB)
+        self.assertEqual(len(found), 2)
+        for each in found:
+            self.assertRegex(each, rb"\r\nX-Spam-Status: No, score=")
