@@ -194,10 +194,10 @@ class DNSLists(ClientCheck):
             if not await self._has(each, name):
                 return None
             if await self._has(each, list_name(each.zone, _never_listed(target))):
-                self._tell(each, "lists everything and is ignored")
+                self._tell(each, "lists everything and is ignored", str(thing))
                 return None
         except (DNSFailure, TimeoutError) as error:
-            self._tell(each, f"does not answer: {error or 'not in time'}")
+            self._tell(each, "does not answer", str(error) or "not in time")
             return None
         return Hit(each, shown(str(target)), name)
 
@@ -205,7 +205,7 @@ class DNSLists(ClientCheck):
         answer = await self._in_time(self._resolver.lookup(name=name, type=RecordType.A))
         answers = [str(record) for record in answer.records]
         if any(record in _ERRORS for record in answers):
-            self._tell(each, f"answers with an error ({answers[0]}), see its documentation")
+            self._tell(each, "answers with an error, see its documentation", ", ".join(answers))
             return False
         return any(record in each.networks for record in answers)
 
@@ -214,11 +214,14 @@ class DNSLists(ClientCheck):
         waiting.addTimeout(self._timeout, self._clock)
         return await waiting
 
-    def _tell(self, each: DNSList, what: str) -> None:
+    def _tell(self, each: DNSList, what: str, detail: str) -> None:
+        """Log what is wrong with a list, once in a while."""
         key = f"{each.zone} {what}"
         if self._told.get(key) is None:
             self._told.set(key, True, _LOG_INTERVAL)
-            self.log.warn("DNS list {zone} {what}", zone=each.zone, what=what)
+            self.log.warn(
+                "DNS list {zone} {what} ({detail})", zone=each.zone, what=what, detail=detail
+            )
 
     async def check_lists(self) -> Sequence[str]:
         """Ask each list for its test entries (RFC 5782 section 5).

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from twisted.logger import capturedLogs, formatEvent
+
 from mailkit.checks.dnsbl import DNSList, DNSLists
 from mailkit.dns.records import RecordType
 from mailkit.errors import DNSTimeout
@@ -158,6 +160,31 @@ class DomainTests(ListCase):
     def test_a_list_that_has_everything_is_ignored(self) -> None:
         self.list(f"invalid.{NAMES}")
         self.assertIsNone(self.said("sender.bad.example"))
+
+
+class LogTests(ListCase):
+    """What is wrong with a list is told once in a while, not once for each client."""
+
+    def told(self, check: DNSLists, *peers: str) -> list[str]:
+        with capturedLogs() as events:
+            for peer in peers:
+                self.judge(check, make_session(peer))
+        return [formatEvent(event) for event in events]
+
+    def test_each_fault_once_an_hour(self) -> None:
+        check = self.check(block=[ONE])
+        for last in range(1, 4):
+            self.resolver.trouble[f"{last}.100.51.198.{ONE}"] = DNSTimeout(f"no answer {last}")
+        self.list(f"4.100.51.198.{ONE}", "127.255.255.252")
+        peers = [f"198.51.100.{last}" for last in (1, 2, 3, 4)]
+        first = [
+            f"DNS list {ONE} does not answer (no answer 1)",
+            f"DNS list {ONE} answers with an error, see its documentation (127.255.255.252)",
+        ]
+        self.assertEqual(self.told(check, *peers), first)
+        self.assertEqual(self.told(check, *peers), [])
+        self.clock.advance(3600)
+        self.assertEqual(self.told(check, *peers), first)
 
 
 class SelfTestTests(ListCase):
