@@ -1,17 +1,27 @@
-"""Extensions of SMTP over real sockets: BDAT in any packets, swaks, and parameters of smtplib."""
+"""Extensions of SMTP over real sockets: BDAT in any packets, swaks, smtplib, Exim."""
 
 from __future__ import annotations
 
+import os
 import smtplib
 import socket
-from typing import Any
+from typing import Any, cast
+
+import pytest
+from twisted.internet import reactor
+from twisted.internet.task import deferLater
 
 from mailkit.auth.portal import make_portal
 from mailkit.delivery.local import LocalMessageDelivery
 from mailkit.delivery.owners import local_abilities
+from mailkit.model import Ability
+from mailkit.smtp.extensions.chunking import bdat
 from mailkit.smtp.extensions.settings import Access, ExtensionSettings
-from mailkit.smtp.protocol import SMTPFactory
+from mailkit.smtp.protocol import SMTPFactory, SMTPProtocol
+from tests.interop.exim import MISSING as NO_EXIM
+from tests.interop.exim import Exim
 from tests.interop.support import ClientCase
+from tests.smtp.fakes import Server
 from tests.support import HOST
 
 ANN, BOB = "ann@example.org", "bob@example.org"
@@ -128,3 +138,55 @@ class SwaksTests(ExtensionCase):
             *("--from", "a@example.net"),
         )
         self.assertIn(b"This is a test mailing", await self.only_message(ANN))
+
+
+@pytest.mark.skipif(bool(NO_EXIM), reason=NO_EXIM)
+class EximTests(ClientCase):
+    """An Exim that passes mail on to us, by BDAT, with what its client asks for."""
+
+    async def setUp(self) -> None:
+        await super().setUp()
+        self.sink = Server(abilities=[Ability.DSN])
+        self.sink.factory.clock = cast(Any, reactor)
+        self.sink.factory.deadlines._clock = cast(Any, reactor)
+        commands = dict(self.sink.factory.commands)
+        self.chunks = 0
+        commands[b"BDAT"] = commands[b"BDAT"]._replace(run=self._count)
+        self.sink.factory.commands = commands
+        key = os.path.join(self.directory, "key.pem")
+        self.exim = Exim(self.listen(self.sink.factory), self.certificate, key)
+        self.addCleanup(self.exim.stop)
+        self.exim.start()
+
+    def _count(self, connection: SMTPProtocol, argument: bytes) -> None:
+        self.chunks += 1
+        bdat(connection, argument)
+
+    def send(self, content: bytes) -> None:
+        with smtplib.SMTP(HOST, self.exim.port, timeout=60) as client:
+            client.sendmail(
+                "a@example.net",
+                "bob@example.test",
+                content,
+                mail_options=["RET=HDRS", "ENVID=a+2Bb", "BODY=8BITMIME"],
+                rcpt_options=["NOTIFY=SUCCESS,DELAY", "ORCPT=rfc822;Bob@example.test"],
+            )
+
+    async def test_chunks_and_reports(self) -> None:
+        content = (
+            b"From: a@example.net\r\nDate: Sat, 21 Nov 2026 12:00:00 +0000\r\n"
+            b"Message-ID: <1@example.net>\r\n\r\n.\r\n..\r\n" + b"\xe4\xff x\r\n" * 200_000
+        )
+        await self.in_thread(self.send, content)
+        received = self.sink.delivery.received
+        for _ in range(600):
+            if received:
+                break
+            await deferLater(cast(Any, reactor), 0.1)
+        ((envelope, message),) = received
+        self.assertTrue(message.endswith(content[content.index(b"\r\n\r\n") :]))
+        self.assertGreater(self.chunks, 0)
+        self.assertEqual((envelope.ret, envelope.envid), ("HDRS", "a+b"))
+        (recipient,) = envelope.recipients
+        self.assertEqual(recipient.notify, {"SUCCESS", "DELAY"})
+        self.assertEqual(recipient.orcpt, ("rfc822", "Bob@example.test"))
