@@ -353,8 +353,11 @@ class CommandConnection(OutputConnection, ABC):
 
     # Ends.
 
-    def close(self) -> None:
-        """Send what was written and end the connection."""
+    def close(self, *, asked_for: bool = False) -> None:
+        """Send what was written and end the connection.
+
+        :param asked_for: the client said good bye, so nothing comes from it any more.
+        """
         if self._closing:
             return
         self._closing = True
@@ -363,7 +366,7 @@ class CommandConnection(OutputConnection, ABC):
             # Under TLS the client's own farewell must be read.
             self._input_paused = False
             self.transport.resumeProducing()
-        if not self._end_output():
+        if not self._end_output(in_one_packet=asked_for):
             self._touch()
             self._look_after(self.factory.close_timeout)
 

@@ -74,12 +74,16 @@ class OutputConnection(Protocol):
         if not self._lost:
             self.transport.write(data)
 
-    def _end_output(self) -> bool:
-        """Send collected octets and close the transport; true when that is the end of all."""
+    def _end_output(self, in_one_packet: bool) -> bool:
+        """Send collected octets and close the transport; true when that is the end of all.
+
+        :param in_one_packet: the last octets may wait for the end. They would be lost if the client
+            had sent what nobody has read: the system then breaks the connection off.
+        """
         transport = self.transport
         ends_now = isinstance(transport, Server) and transport.ends_now
         if self._output:
-            self._send(_MORE if ends_now else 0)
+            self._send(_MORE if ends_now and in_one_packet else 0)
             ends_now = ends_now and self._socket is not None
         if self._is_producer:
             # Under TLS a registered producer would keep the connection open.

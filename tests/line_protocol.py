@@ -53,7 +53,7 @@ class LineConnection(CommandConnection):
                 raise RuntimeError("bug")
             case b"QUIT":
                 self.write(b"bye\n")
-                self.close()
+                self.close(asked_for=True)
             case b"ABORT":
                 self.abort()
             case b"TLS":

@@ -16,6 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from mailkit.tcp import FULL_TURNS, MAX_ACCEPTS, ListeningReactor, Port, Server
 from tests import test_connection_tls as tls
+from tests.line_protocol import LineFactory
 
 reactor: Any = global_reactor
 
@@ -301,6 +302,53 @@ class PortTests(TestCase):
         client = self.connect(port)
         client.send(b".")
         self.assertEqual(await self.receive(client), b".")
+
+
+class LastReplyTests(TestCase):
+    """The last reply of a protocol of ours, over loopback."""
+
+    def setUp(self) -> None:
+        self.factory = LineFactory()
+        port = ListeningReactor(reactor).listenTCP(0, self.factory, interface="127.0.0.1")
+        self.addCleanup(port.stopListening)
+        self.client = socket.create_connection(("127.0.0.1", port.getHost().port), 10)
+        self.addCleanup(self.client.close)
+        self.client.setblocking(False)
+
+    async def receive(self, end: bytes) -> bytes:
+        received = b""
+        for _ in range(2000):
+            try:
+                received += self.client.recv(100)
+            except BlockingIOError:
+                pass
+            if received.endswith(end):
+                return received
+            await deferLater(reactor, 0.002)
+        self.fail(f"{received!r} is all that came")
+
+    async def test_client_that_says_good_bye(self) -> None:
+        await self.receive(b"hello\n")
+        self.client.send(b"QUIT\n")
+        await self.receive(b"bye\n")
+        while self.factory.connections:
+            await deferLater(reactor, 0.002)
+        self.assertEqual(self.client.recv(100), b"")
+
+    async def test_client_that_goes_on_sending(self) -> None:
+        await self.receive(b"hello\n")
+        (connection,) = self.factory.connections
+        sorry = connection.command_failed
+
+        def fail() -> None:
+            sorry()
+            # The server has read everything, and will not read this.
+            self.client.send(b"ECHO more\n")
+
+        self.patch(connection, "command_failed", fail)
+        self.client.send(b"UNREADABLE\n")
+        self.assertEqual(await self.receive(b"sorry\n"), b"sorry\n")
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
 
 
 class StartTLSTests(tls.StartTLSTests):

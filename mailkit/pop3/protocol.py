@@ -182,7 +182,7 @@ class POP3Connection(CommandConnection):
         """End the session. A client that has read the reply can log in again at once."""
         self.release_maildrop()
         self.write(reply)
-        self.close()
+        self.close(asked_for=True)
 
 
 class POP3Factory(CommandFactory):

@@ -112,7 +112,7 @@ def quit_(connection: SMTPProtocol, argument: bytes) -> None:
     """QUIT (RFC 5321 section 4.1.1.10)."""
     _no_argument(argument)
     connection.reply(Reply(221, "2.0.0", f"{connection.factory.hostname} closing connection"))
-    connection.close()
+    connection.close(asked_for=True)
 
 
 def help_(connection: SMTPProtocol, argument: bytes) -> None:

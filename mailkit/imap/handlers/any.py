@@ -40,7 +40,7 @@ def logout(connection: IMAPProtocol, command: Command) -> Waiting:
     """RFC 3501 section 6.1.3"""
     command.arguments.end()
     connection.write(b"* BYE Good bye\r\n%b OK LOGOUT completed\r\n" % connection.tag)
-    connection.close()
+    connection.close(asked_for=True)
     return None
 
 
