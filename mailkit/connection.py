@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Coroutine
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 from twisted.cred.credentials import ICredentials, UsernamePassword
 from twisted.cred.error import LoginFailed, UnauthorizedLogin
@@ -28,7 +28,7 @@ from twisted.python.failure import Failure
 from zope.interface import Interface, implementer
 
 from mailkit._typing import override
-from mailkit.coroutines import go_on
+from mailkit.coroutines import go_on, pause
 from mailkit.deadlines import Deadlines
 from mailkit.errors import AuthenticationFailed, AuthorizationFailed
 from mailkit.model import ConnectionInfo
@@ -44,8 +44,6 @@ from mailkit.wire.sasl import SASLPassword
 COMMANDS_A_TURN = 200
 #: Seconds that a long reply may keep the reactor before other connections get their turn.
 SECONDS_A_TURN = 0.005
-
-_Command = TypeVar("_Command")
 
 
 @implementer(IPushProducer, IHalfCloseableProtocol)
@@ -491,13 +489,7 @@ class CommandConnection(OutputConnection, ABC):
 
     async def pause(self, seconds: float) -> None:
         """Wait, unless the connection goes first."""
-        done: Deferred[None] = Deferred()
-        call = self.clock.callLater(seconds, done.callback, None)
-        try:
-            await done
-        finally:
-            if call.active():
-                call.cancel()
+        await pause(self.clock, seconds)
 
 
 class CommandFactory(Factory):

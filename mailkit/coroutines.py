@@ -7,6 +7,7 @@ from collections.abc import Coroutine, Generator
 from typing import Any, Generic, TypeVar, cast
 
 from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
 _T = TypeVar("_T")
@@ -72,3 +73,14 @@ class Shared(Generic[_T]):
         if isinstance(self._outcome, Failure):
             self._outcome.raiseException()
         return cast(_T, self._outcome)
+
+
+async def pause(clock: IReactorTime, seconds: float) -> None:
+    """Wait; whoever is cancelled meanwhile leaves no timer behind."""
+    done: Deferred[None] = Deferred()
+    call = clock.callLater(seconds, done.callback, None)
+    try:
+        await done
+    finally:
+        if call.active():
+            call.cancel()

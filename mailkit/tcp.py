@@ -38,11 +38,9 @@ class Server(tcp.Server):
     _shouldShutdown = False
 
     server: Any
-    #: The client's address.
-    peer: IPv4Address | IPv6Address | None = None
     _reading = False
     _ending = False
-    # None where nobody knows.
+    # None as long as it is what the port has.
     _no_delay: bool | None = None
 
     def __init__(
@@ -109,16 +107,14 @@ class Server(tcp.Server):
             super().loseConnection()  # type: ignore[no-untyped-call]
 
     @override
-    def getPeer(self) -> IPv4Address | IPv6Address:
-        return self.peer or super().getPeer()  # type: ignore[no-untyped-call]
-
-    @override
     def getHost(self) -> IPv4Address | IPv6Address:
         return (self.server and self.server.only_address) or super().getHost()  # type: ignore[no-any-return,no-untyped-call]
 
     @override
     def setTcpNoDelay(self, enabled: bool) -> None:
-        if enabled != self._no_delay:
+        if self._no_delay is not None or not (
+            enabled and self.server and self.server.sets_no_delay
+        ):
             self._no_delay = enabled
             super().setTcpNoDelay(enabled)
 
@@ -145,7 +141,7 @@ class Port(tcp.Port):
     log = Logger()
     transport = Server  # type: ignore[assignment]
     only_address: IPv4Address | IPv6Address | None = None
-    sets_no_delay: bool | None = None
+    sets_no_delay = False
     _full_turns = 0
 
     @override
@@ -202,8 +198,6 @@ class Port(tcp.Port):
         number = self.sessionno
         self.sessionno = number + 1
         transport = self.transport(connection, protocol, client, self, number, self.reactor)
-        transport.peer = address
-        transport._no_delay = self.sets_no_delay
         protocol.makeConnection(transport)
 
 
