@@ -9,13 +9,13 @@ from __future__ import annotations
 from typing import Any, cast
 
 from OpenSSL import SSL
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import (
     HostnameEndpoint,
     UNIXClientEndpoint,
     wrapClientTLS,
 )
-from twisted.internet.error import ConnectionDone
+from twisted.internet.error import ConnectingCancelledError, ConnectionDone
 from twisted.internet.interfaces import (
     IHandshakeListener,
     IPushProducer,
@@ -287,8 +287,11 @@ def connector(
         factory.noisy = False
         try:
             connecting: Deferred[Any] = target.connect(factory)
-            connecting.addTimeout(timeouts.connect, reactor)
+            connecting.addTimeout(timeouts.connect, reactor, _took_too_long)
             channel: TwistedChannel = await connecting
+        except (CancelledError, ConnectingCancelledError):
+            # Not by the time-out: whoever waits for us has given up.
+            raise CancelledError from None
         except Exception as error:
             text = f"Cannot connect to {server}: {error or type(error).__name__}"
             raise ConnectFailed(text, command="connect") from error
@@ -297,6 +300,11 @@ def connector(
         return channel, await channel.finish_tls(policy, timeouts.tls)
 
     return connect_channel
+
+
+def _took_too_long(_: object, seconds: float) -> Failure:
+    error = TimedOut(f"it took more than {seconds:g} seconds")
+    return Failure(error)  # type: ignore[no-untyped-call]
 
 
 async def connect(

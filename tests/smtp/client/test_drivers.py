@@ -83,8 +83,10 @@ class DriverTests:
         """Run a coroutine of the client's where its loop runs."""
         raise NotImplementedError
 
-    async def cancelled(self, work: Callable[[], Awaitable[Any]]) -> None:
-        """Run a coroutine for a moment and cancel it."""
+    async def cancelled(
+        self, work: Callable[[], Awaitable[Any]], ready: Callable[[], bool]
+    ) -> None:
+        """Run a coroutine and cancel it once something is true."""
         raise NotImplementedError
 
     async def setUp(self) -> None:
@@ -300,7 +302,9 @@ class DriverTests:
 
     async def test_cancelling(self) -> None:
         address, factory = self.fake(b"220 mx\r\n")
-        await self.cancelled(lambda: type(self).open(address, self.settings()))
+        await self.cancelled(
+            lambda: type(self).open(address, self.settings()), lambda: bool(factory.connections)
+        )
         await self.gone(factory)
 
     async def gone(self, factory: Any) -> None:
@@ -338,9 +342,15 @@ class TwistedTests(DriverTests, TestCase):
     async def run_client(self, work: Callable[[], Awaitable[_T]]) -> _T:
         return await work()
 
-    async def cancelled(self, work: Callable[[], Awaitable[Any]]) -> None:
+    async def cancelled(
+        self, work: Callable[[], Awaitable[Any]], ready: Callable[[], bool]
+    ) -> None:
         running = Deferred.fromCoroutine(cast(Any, work()))
-        reactor.callLater(0.1, running.cancel)
+        while not ready():
+            done: Deferred[None] = Deferred()
+            reactor.callLater(0.01, done.callback, None)
+            await done
+        running.cancel()
         try:
             await running
         except CancelledError:
@@ -357,11 +367,18 @@ class AsyncioTests(DriverTests, TestCase):
     async def run_client(self, work: Callable[[], Awaitable[_T]]) -> _T:
         return cast(_T, await deferToThread(lambda: asyncio.run(cast(Any, work()))))
 
-    async def cancelled(self, work: Callable[[], Awaitable[Any]]) -> None:
+    async def cancelled(
+        self, work: Callable[[], Awaitable[Any]], ready: Callable[[], bool]
+    ) -> None:
         async def wait() -> bool:
+            running = asyncio.ensure_future(work())
+            # What it waits for happens in another thread.
+            while not ready():  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+            running.cancel()
             try:
-                await asyncio.wait_for(work(), 0.1)
-            except asyncio.TimeoutError:
+                await running
+            except asyncio.CancelledError:
                 return True
             return False
 

@@ -245,7 +245,14 @@ class ConnectTests(SynchronousTestCase):
         connecting = Deferred.fromCoroutine(connect("127.0.0.1:25", SETTINGS, reactor=reactor))
         for _ in range(40):
             reactor.advance(1)
-        self.failureResultOf(connecting, ConnectFailed)
+        self.assertIn("30 seconds", self.failureResultOf(connecting, ConnectFailed).value.text)
+
+    def test_cancelled(self) -> None:
+        for server in ("127.0.0.1:25", "unix:/run/nothing"):
+            reactor = MemoryReactorClock()
+            connecting = Deferred.fromCoroutine(connect(server, SETTINGS, reactor=reactor))
+            connecting.cancel()
+            self.failureResultOf(connecting, CancelledError)
 
     def test_what_is_no_server(self) -> None:
         for server in ("", "host:0", "host:70000", "a b", "host:", "unix:", "[::1"):
