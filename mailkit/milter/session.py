@@ -80,6 +80,8 @@ class MilterSession:
         if self._accepted_client or self._connection is None:
             return None
         try:
+            # RFC 5321 section 4.1.4: EHLO ends a transaction.
+            self._end_message_early(self._connection)
             return await self._say_helo()
         except MilterError as error:
             self._give_up(error)
@@ -170,13 +172,17 @@ class MilterSession:
             refused = await self._begin()
             if refused is not None or self._accepted_client:
                 return refused
-        elif self._in_message:
-            # RSET, or a message that was refused elsewhere.
-            self._in_message = False
-            self._connection.send(packets.ABORT)
+        else:
+            # After RSET, or a message that was refused elsewhere.
+            self._end_message_early(self._connection)
         if self._helo != self._client.helo:
             return await self._say_helo()
         return None
+
+    def _end_message_early(self, connection: MilterConnection) -> None:
+        if self._in_message:
+            self._in_message = False
+            connection.send(packets.ABORT)
 
     async def _begin(self) -> Answer | None:
         self._connection = await self._milter.connect()

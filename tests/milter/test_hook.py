@@ -146,6 +146,16 @@ class CommandTests(SynchronousTestCase):
         server.deliver()
         self.assertEqual(milter.codes, b"OCHMRAMRTLNBEMRTLNBE")
 
+    def test_a_new_hello_ends_a_transaction(self) -> None:
+        milter = FakeMilter()
+        server = MilterServer(milter).greet()
+        server.say("MAIL FROM:<a@b.example>", "EHLO other.example")
+        self.assertEqual(milter.codes, b"OCHMAH")
+        milter.answers[b"H"] = ACCEPT
+        server.say("MAIL FROM:<a@b.example>", "EHLO third.example")
+        self.assertEqual(server.deliver()[:3], "250")
+        self.assertEqual(milter.codes, b"OCHMAHMAH")
+
     def test_progress_is_waited_for(self) -> None:
         milter = FakeMilter()
         milter.silent = b"E"

@@ -7,7 +7,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
-from mailkit.hooks import HeaderField
+from mailkit.hooks import HeaderField, Step
 from mailkit.model import Envelope, Outcome, Recipient
 from mailkit.smtp.hooks import HookSettings
 from mailkit.spool import Spool
@@ -22,6 +22,7 @@ class ScriptedHook:
     def __init__(self, name: str = "", **answers: Any) -> None:
         self.name = name
         self.answers = answers
+        self.timeouts: dict[Step, float] = {}
         self.calls: list[str] = []
         self.seen: dict[str, Any] = {}
 

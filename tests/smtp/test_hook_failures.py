@@ -8,7 +8,7 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from mailkit.errors import MessageRefused, TemporaryFailure
-from mailkit.hooks import Accept, AddHeader, MailHook, Quarantine
+from mailkit.hooks import Accept, AddHeader, MailHook, Quarantine, Step
 from tests.smtp.fakes import Server
 from tests.smtp.hooked import HookedServer, ScriptedHook, codes
 
@@ -78,6 +78,17 @@ class FailureTests(SynchronousTestCase):
                     )
                     self.assertTrue(gate.called)
                     self.assertEqual(len(server.delivery.received), int(failure == "accept"))
+
+    def test_a_hook_with_time_outs_of_its_own(self) -> None:
+        hook = ScriptedHook("slow")
+        hook.wait("mail")
+        hook.timeouts = {Step.MAIL: 60.0}
+        server = HookedServer(hook, timeout=5.0).greet()
+        server.send(b"MAIL FROM:<>\r\n")
+        server.clock.advance(59)
+        self.assertEqual(server.answer(), b"")
+        server.clock.advance(1)
+        self.assertEqual(codes(server.answer()), ["451 4.3.0"])
 
     def test_a_hook_that_does_not_stop(self) -> None:
         gates: list[Deferred[None]] = []
