@@ -105,7 +105,8 @@ class Selection:
         if IViewableMailbox.providedBy(mailbox):
             info, uids, unseen_uid, keywords = await mailbox.get_view(claim_recent=claim)
             self._take(info, uids, info.first_recent_uid)
-            self.keywords = self.state.new_keywords(keywords, render.COMMON_KEYWORDS)
+            if keywords:
+                self.keywords = self.state.new_keywords(keywords, render.COMMON_KEYWORDS)
             return info.uid_next, None if unseen_uid is None else self.state.number_of(unseen_uid)
         # The counters first: whatever comes in between is then found as a change.
         info = await mailbox.get_info()

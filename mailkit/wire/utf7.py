@@ -5,6 +5,8 @@ from __future__ import annotations
 import binascii
 import re
 
+# Names without a shift stand for themselves.
+_PLAIN = re.compile(rb"[\x20-\x25\x27-\x7e]*\Z")
 _SHIFTED = re.compile(rb"&([^-]*)-")
 _ENCODE = re.compile(r"&|[^\x20-\x7e]+")
 _BASE64 = re.compile(rb"[A-Za-z0-9+,]+\Z")
@@ -30,6 +32,8 @@ def decode(octets: bytes) -> str:
         needs none, broken base64 or UTF-16: the name has exactly one encoding, so that two
         spellings never name one mailbox.
     """
+    if _PLAIN.match(octets):
+        return octets.decode("ascii")
     parts = []
     position = 0
     for match in _SHIFTED.finditer(octets):
