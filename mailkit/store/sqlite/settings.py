@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from mailkit.spool import SHARED_LIMIT
+
 
 @dataclass(frozen=True)
 class StoreSettings:
@@ -16,7 +18,7 @@ class StoreSettings:
     #: Octets that a spool keeps in memory.
     spool_memory: int = 256 * 1024
     #: Octets that all spools keep in memory together.
-    shared_spool_memory: int = 16 * 1024 * 1024
+    shared_spool_memory: int = SHARED_LIMIT
     #: Octets of the journal after which a copy of the index takes its place.
     journal_size: int = 16 * 1024 * 1024
     #: Seconds between two looks of the maintenance: checkpoints, freed space, missing summaries.
