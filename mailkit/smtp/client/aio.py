@@ -259,9 +259,14 @@ def connector(server: str, settings: ClientSettings) -> Connector:
         except (OSError, asyncio.TimeoutError) as error:
             text = f"Cannot connect to {server}: {error or 'it took too long'}"
             raise ConnectFailed(text, command="connect") from error
-        if policy.implicit:
+        if not policy.implicit:
+            return channel, None
+        try:
             return channel, await channel.start_tls(policy, timeouts.tls)
-        return channel, None
+        except BaseException:
+            # Cancelled, perhaps: nobody else knows of the connection.
+            channel.abort()
+            raise
 
     return connect_channel
 

@@ -297,7 +297,12 @@ def connector(
             raise ConnectFailed(text, command="connect") from error
         if not policy.implicit:
             return channel, None
-        return channel, await channel.finish_tls(policy, timeouts.tls)
+        try:
+            return channel, await channel.finish_tls(policy, timeouts.tls)
+        except BaseException:
+            # Cancelled, perhaps: nobody else knows of the connection.
+            channel.abort()
+            raise
 
     return connect_channel
 

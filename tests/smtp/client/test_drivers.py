@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import hashlib
 import io
 import socket
@@ -84,7 +85,7 @@ class DriverTests:
         raise NotImplementedError
 
     async def cancelled(
-        self, work: Callable[[], Awaitable[Any]], ready: Callable[[], bool]
+        self, work: Callable[[], Awaitable[Any]], ready: Callable[[], object]
     ) -> None:
         """Run a coroutine and cancel it once something is true."""
         raise NotImplementedError
@@ -301,11 +302,15 @@ class DriverTests:
             each.transport.abortConnection()
 
     async def test_cancelling(self) -> None:
-        address, factory = self.fake(b"220 mx\r\n")
-        await self.cancelled(
-            lambda: type(self).open(address, self.settings()), lambda: bool(factory.connections)
-        )
-        await self.gone(factory)
+        for greeting, policy in (
+            (b"220 mx\r\n", TLSPolicy.none()),
+            (b"", TLSPolicy.required(implicit=True)),
+        ):
+            address, factory = self.fake(greeting)
+            settings = self.settings(policy)
+            work = functools.partial(type(self).open, address, settings)
+            await self.cancelled(work, factory.connections.__len__)
+            await self.gone(factory)
 
     async def gone(self, factory: Any) -> None:
         """The connection ends."""
@@ -343,7 +348,7 @@ class TwistedTests(DriverTests, TestCase):
         return await work()
 
     async def cancelled(
-        self, work: Callable[[], Awaitable[Any]], ready: Callable[[], bool]
+        self, work: Callable[[], Awaitable[Any]], ready: Callable[[], object]
     ) -> None:
         running = Deferred.fromCoroutine(cast(Any, work()))
         while not ready():
@@ -368,7 +373,7 @@ class AsyncioTests(DriverTests, TestCase):
         return cast(_T, await deferToThread(lambda: asyncio.run(cast(Any, work()))))
 
     async def cancelled(
-        self, work: Callable[[], Awaitable[Any]], ready: Callable[[], bool]
+        self, work: Callable[[], Awaitable[Any]], ready: Callable[[], object]
     ) -> None:
         async def wait() -> bool:
             running = asyncio.ensure_future(work())
