@@ -253,8 +253,8 @@ class Reader:
     def _all_uids(self, mailbox_id: int) -> UIDs:
         # Where none is missing between the first and the last, they need not be read.
         row: tuple[int, int | None, int] | None = self.connection.execute(
-            "SELECT messages, (SELECT min(uid) FROM message WHERE mailbox_id = ?1),"
-            " (SELECT max(uid) FROM message WHERE mailbox_id = ?1) FROM mailbox WHERE id = ?1",
+            "SELECT messages, (SELECT min(uid) FROM message WHERE mailbox_id = m.id),"
+            " (SELECT max(uid) FROM message WHERE mailbox_id = m.id) FROM mailbox m WHERE id = ?",
             (mailbox_id,),
         ).fetchone()
         if row is not None:
