@@ -53,6 +53,16 @@ def parse_access(text: str) -> Access:
     return known[text]
 
 
+def parse_bare_line_ends(text: str) -> str:
+    """What becomes of a CR or LF that stands alone.
+
+    :raises SettingError: that is none of the two ways.
+    """
+    if text not in ("refuse", "normalise"):
+        raise SettingError(f"{text!r} is neither refuse nor normalise")
+    return text
+
+
 def extension_settings(
     off: Iterable[str], vrfy: str | None, expn: str | None, xclient_from: Collection[str]
 ) -> ExtensionSettings:
@@ -82,6 +92,13 @@ class ExtensionOptions:
             " [default: never]",
         ],
         ["expn", None, None, "The same for EXPN and the members of aliases [default: never]"],
+        [
+            "bare-line-ends",
+            None,
+            None,
+            "What to do with a message in which a CR or LF stands alone: refuse or normalise"
+            " [default: refuse, but normalise for submission]",
+        ],
     ]
     without_extensions: list[str]
     xclient: list[str]

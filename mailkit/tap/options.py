@@ -23,7 +23,7 @@ from mailkit.interfaces import IDirectoryAdmin
 from mailkit.tap.checks import Checks
 from mailkit.tap.descriptors import raise_open_files_limit
 from mailkit.tap.errors import CannotStart, SettingError, StartError
-from mailkit.tap.extensions import parse_access, parse_switches
+from mailkit.tap.extensions import parse_access, parse_bare_line_ends, parse_switches
 from mailkit.tap.hooks import parse_hook_settings, parse_hooks
 from mailkit.tap.memory import return_large_allocations
 from mailkit.tap.milters import parse_milters
@@ -200,6 +200,9 @@ class MailOptions(usage.Options, AuthOptionMixin):
             if self.get(option) is not None:
                 with self.naming(option):
                     parse_access(self[option])
+        if self.get("bare-line-ends") is not None:
+            with self.naming("bare-line-ends"):
+                parse_bare_line_ends(self["bare-line-ends"])
         with self.naming("hook"):
             parse_hooks(self.hooks)
         with self.naming("hook-failure"):
@@ -285,6 +288,7 @@ class TwistdService(MailService):
             without_extensions=options.without_extensions,
             vrfy=options.get("vrfy"),
             expn=options.get("expn"),
+            bare_line_ends=options.get("bare-line-ends"),
             hooks=options.hooks,
             hook_settings=options.hook_settings,
             milters=options.milters,

@@ -44,7 +44,12 @@ from mailkit.proxy import ProxyFactory
 from mailkit.tap.checks import Checks
 from mailkit.tap.descriptors import connection_share, open_files_limit
 from mailkit.tap.errors import SettingError, StartError
-from mailkit.tap.extensions import SERVICES, extension_settings, parse_switches
+from mailkit.tap.extensions import (
+    SERVICES,
+    extension_settings,
+    parse_bare_line_ends,
+    parse_switches,
+)
 from mailkit.tap.hooks import Hooks, make_hooks, parse_hooks
 from mailkit.tap.milters import parse_milters
 from mailkit.tap.networks import parse_names, parse_networks
@@ -99,6 +104,8 @@ class MailService(MultiService):
     :param without_extensions: what ``--without-extension`` takes.
     :param vrfy: who gets answers to VRFY, and to EXPN: ``never`` (None), ``authenticated`` or
         ``everyone``.
+    :param bare_line_ends: what services that take mail do with a message in which a CR or LF stands
+        alone: ``refuse`` or ``normalise``; None for each factory's own way.
     :param hooks: hooks and names of hooks as ``--hook`` takes them, for all services that take mail;
         or lists of them by service (``smtp``, ``lmtp``, ``submission``).
     :param milters: what ``--milter`` takes. They are asked after the hooks.
@@ -133,6 +140,7 @@ class MailService(MultiService):
         without_extensions: Collection[str] = (),
         vrfy: str | None = None,
         expn: str | None = None,
+        bare_line_ends: str | None = None,
         hooks: Hooks = (),
         hook_settings: Any = None,
         milters: Collection[str] = (),
@@ -173,6 +181,7 @@ class MailService(MultiService):
             for service in SERVICES
             if off or vrfy or expn or xclient.get(service)
         }
+        self._bare_line_ends = parse_bare_line_ends(bare_line_ends) if bare_line_ends else None
         self._factories: dict[str, CommandFactory] = {}
         self._hasher: PasswordHasher | None = None
         #: Where clients of all servers log in, while the store is open.
@@ -236,6 +245,8 @@ class MailService(MultiService):
             settings: dict[str, Any] = {}
             if protocol in self._extension_settings:
                 settings["extensions"] = self._extension_settings[protocol]
+            if self._bare_line_ends is not None and protocol in SERVICES:
+                settings["bare_line_ends"] = self._bare_line_ends
             self._factories[protocol] = _make_factory(
                 protocol,
                 self._portal,

@@ -248,6 +248,24 @@ class ExtensionOptionTests(OptionsTestCase):
         path.write_text(f'smtp = "{ENDPOINT}"\nexpn = "everyone"\n')
         self.assertEqual(self.parse("--config", str(path))["expn"], "everyone")
 
+    def test_bare_line_ends(self) -> None:
+        options = self.parse("--smtp", ENDPOINT, "--bare-line-ends", "normalise")
+        self.assertEqual(options["bare-line-ends"], "normalise")
+        for way, expected in (
+            (None, {"smtp": "refuse", "lmtp": "refuse", "submission": "normalise"}),
+            ("normalise", dict.fromkeys(("smtp", "lmtp", "submission"), "normalise")),
+            ("refuse", dict.fromkeys(("smtp", "lmtp", "submission"), "refuse")),
+        ):
+            service = MailService("memory:", bare_line_ends=way)
+            for name, found in expected.items():
+                service.add_port(name, ENDPOINT)
+                factory = cast(SMTPFactory, service._factories[name])
+                self.assertEqual(factory.bare_line_ends, found, (way, name))
+            service.add_port("imap", ENDPOINT)
+        self.check(
+            ["--smtp", ENDPOINT, "--bare-line-ends", "keep"], "--bare-line-ends", "normalise"
+        )
+
     def test_unknown_names(self) -> None:
         for name, wanted in (("FOO", "no extension 'FOO'"), ("imap:SIZE", "'imap'")):
             arguments = ["--smtp", ENDPOINT, "--without-extension", name]
