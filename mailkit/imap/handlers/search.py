@@ -47,9 +47,12 @@ async def search(connection: IMAPProtocol, command: Command) -> None:
     by_uid = command.verb.startswith(b"UID ")
     # What has come since is not in view yet, and will be announced below.
     numbers = state.in_view(uids) if by_uid else state.numbers_of(uids)
-    shown = numbers if by_uid else state.in_view(uids)
+    asks = asks_modseq(query)
+    shown: Sequence[int] = ()
+    if asks or (results is not None and results.save):
+        shown = numbers if by_uid else state.in_view(uids)
     modseq = None
-    if asks_modseq(query):
+    if asks:
         connection.enable_condstore()
         of_those = shown if results is None else results.shown(shown)
         modseq = await _highest_modseq(connection, selection, of_those)
