@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Literal, NamedTuple, TypeAlias, cast
@@ -108,7 +109,7 @@ def errors_of(session: MailSession) -> int:
     return max(0, session.errors - excused)
 
 
-class ClientCheck(MailHook):
+class ClientCheck(MailHook, ABC):
     """A check of clients that bring mail from elsewhere.
 
     It concerns neither this machine nor users who have logged in, nor LMTP, whose clients are mail
@@ -145,20 +146,30 @@ class ClientCheck(MailHook):
         spared = self._spare_postmaster and recipient.path.local_part.lower() == "postmaster"
         return not spared and self.concerns(session)
 
-    async def find(self, session: MailSession, envelope: Envelope) -> Finding | None:
-        """Judge the client, once for each transaction."""
-        raise NotImplementedError
-
     @override
     def rcpt(self, session: MailSession, envelope: Envelope, recipient: Recipient) -> Result:
         if not self.concerns_recipient(session, recipient):
             return None
         return self.judge(session, envelope, recipient)
 
+    @abstractmethod
     async def judge(
         self, session: MailSession, envelope: Envelope, recipient: Recipient
     ) -> Answers:
         """What RCPT of a client that the check is about is answered."""
+
+
+class FindingCheck(ClientCheck):
+    """A check that finds something of a client, or nothing: the same for all its recipients."""
+
+    @abstractmethod
+    async def find(self, session: MailSession, envelope: Envelope) -> Finding | None:
+        """Judge the client, once for each transaction."""
+
+    @override
+    async def judge(
+        self, session: MailSession, envelope: Envelope, recipient: Recipient
+    ) -> Answers:
         key, facts = f"{self.key}.found", session.facts
         transaction, finding = facts.get(key, (None, None))
         first = transaction is not envelope

@@ -14,8 +14,8 @@ from twisted.logger import Logger
 from mailkit._typing import override
 from mailkit.checks.base import (
     Action,
-    ClientCheck,
     Finding,
+    FindingCheck,
     check_actions,
     given_or_default,
     host_text,
@@ -71,7 +71,7 @@ class Hit(NamedTuple):
     name: str
 
 
-class DNSLists(ClientCheck):
+class DNSLists(FindingCheck):
     """Asks lists about the client's address, and about the names that it gives.
 
     Addresses are looked up while the client is greeted, all lists at the same time; what has not

@@ -8,12 +8,12 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
 from mailkit._typing import override
-from mailkit.checks.base import Action, ClientCheck, Finding, check_actions, given_or_default
+from mailkit.checks.base import Action, Finding, FindingCheck, check_actions, given_or_default
 from mailkit.hooks import Answers, MailSession, Reject
 from mailkit.model import Envelope
 
 
-class EarlyTalkers(ClientCheck):
+class EarlyTalkers(FindingCheck):
     """Lets clients wait for the greeting, and sees who does not (RFC 5321 section 3.1).
 
     Programs that only want to get rid of spam often send at once whatever they have to say.

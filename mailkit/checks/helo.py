@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mailkit._typing import override
-from mailkit.checks.base import Action, ClientCheck, Finding, check_actions, shown
+from mailkit.checks.base import Action, Finding, FindingCheck, check_actions, shown
 from mailkit.checks.networks import parse_address
 from mailkit.hooks import MailSession
 from mailkit.model import Envelope
 from mailkit.wire.domains import canonical_domain
 
 
-class HeloSanity(ClientCheck):
+class HeloSanity(FindingCheck):
     """Looks for names that cannot be right.
 
     RFC 5321 section 4.1.4 forbids to refuse a client because its name and its address do not fit

@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred, TimeoutError
 from twisted.internet.interfaces import IReactorTime
 
 from mailkit._typing import override
-from mailkit.checks.base import Action, ClientCheck, Finding, check_actions, given_or_default
+from mailkit.checks.base import Action, Finding, FindingCheck, check_actions, given_or_default
 from mailkit.checks.networks import parse_address
 from mailkit.coroutines import Shared
 from mailkit.dns.lookups import find_addresses, find_names
@@ -21,7 +21,7 @@ from mailkit.model import Envelope
 _Result = Literal["confirmed", "missing", "unconfirmed", "unknown"]
 
 
-class ReverseDNS(ClientCheck):
+class ReverseDNS(FindingCheck):
     """Finds the name of a client: one that its address has, and that has its address.
 
     The name is told to later hooks as the session's ``client_name``. The questions are asked while

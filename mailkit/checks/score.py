@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mailkit._typing import override
-from mailkit.checks.base import ClientCheck, Finding, scores, shown
+from mailkit.checks.base import Finding, FindingCheck, scores, shown
 from mailkit.hooks import MailSession
 from mailkit.model import Envelope
 
 
-class ScoreLimit(ClientCheck):
+class ScoreLimit(FindingCheck):
     """Adds up the points of checks whose action is ``score``; comes after them.
 
     :param reject: points from which on mail is refused; 0 for never.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mailkit._typing import override
-from mailkit.checks.base import Action, ClientCheck, Finding, check_actions, shown
+from mailkit.checks.base import Action, Finding, FindingCheck, check_actions, shown
 from mailkit.checks.networks import is_reachable
 from mailkit.dns.lookups import find_addresses, find_exchangers
 from mailkit.errors import DNSFailure
@@ -15,7 +15,7 @@ from mailkit.model import Envelope
 from mailkit.wire.nullmx import is_null_mx
 
 
-class SenderDomain(ClientCheck):
+class SenderDomain(FindingCheck):
     """Looks the domain of the reverse-path up: whoever cannot be told of a failure sends spam.
 
     The null reverse-path and address literals are not its business.

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from mailkit.checks.base import ClientCheck, Finding, shown
+from mailkit.checks.base import Finding, FindingCheck, shown
 from mailkit.checks.score import ScoreLimit
 from mailkit.hooks import MailSession, Quarantine, Reject
 from mailkit.model import Envelope
 from tests.checks.support import OWN, CheckCase, make_envelope, make_recipient, make_session
 
 
-class Suspicious(ClientCheck):
+class Suspicious(FindingCheck):
     """Finds the same of everybody."""
 
     def __init__(self, finding: Finding | None, **settings: bool) -> None:
