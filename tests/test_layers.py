@@ -35,7 +35,7 @@ VALUES = (
     f" mailkit.dns.records mailkit.expiring {WIRE}"
 )
 MIME = "mailkit.mime mailkit.mime.* mailkit.matching"
-CONTRACTS = f"{VALUES} mailkit.interfaces"
+CONTRACTS = f"{VALUES} mailkit.interfaces mailkit.interfaces.*"
 #: What the loop that all protocols share is made of.
 LOOP_PARTS = "mailkit.coroutines mailkit.deadlines mailkit.output mailkit.peers mailkit.tcp"
 PURE = f"{VALUES} {MIME}"
@@ -83,7 +83,11 @@ RULES = (
         f"{CONTRACTS} mailkit.coroutines mailkit.dns.*",
         "twisted zope.interface",
     ),
-    Rule("mailkit.interfaces", VALUES, "zope.interface"),
+    Rule(
+        "mailkit.interfaces mailkit.interfaces.*",
+        f"{VALUES} mailkit.interfaces.*",
+        "zope.interface",
+    ),
     Rule(LOOP_PARTS, f"mailkit._typing {LOOP_PARTS}", "twisted"),
     Rule("mailkit.proxy", f"mailkit._typing mailkit.peers {WIRE}", "twisted zope.interface"),
     Rule("mailkit.connection", f"{CONTRACTS} mailkit.proxy {LOOP_PARTS}", "twisted zope.interface"),

@@ -1,4 +1,4 @@
-"""Documents zope.interface contracts: ``.. interfaces:: dotted.module``.
+"""Documents zope.interface contracts: ``.. interfaces:: dotted.package.module``.
 
 autodoc sees an interface as an instance and its methods as data without annotations, so this
 directive reads the module's syntax tree instead: every class with its bases, attributes and
@@ -28,7 +28,7 @@ _INTERFACE = re.compile(r"<InterfaceClass (?:\w+\.)*(\w+)>")
 
 
 class Interfaces(SphinxDirective):
-    """Documents all interfaces of a module."""
+    """Documents all interfaces of a module, under the name of the package that they are imported from."""
 
     required_arguments = 1
 
@@ -40,7 +40,7 @@ class Interfaces(SphinxDirective):
             raise self.error(f"no module {name}")
         self.env.note_dependency(spec.origin)
         module = ast.parse(Path(spec.origin).read_text(encoding="utf-8"))
-        lines = [f".. py:currentmodule:: {name}", ""]
+        lines = [f".. py:currentmodule:: {spec.parent}", ""]
         for statement in module.body:
             if isinstance(statement, ast.ClassDef):
                 lines += _describe_interface(statement)

@@ -1,0 +1,77 @@
+"""The contracts between protocols, authentication, delivery and stores.
+
+Every method annotated with ``Awaitable`` may be written as ``async def`` or return a Deferred;
+callers always ``await`` it and pass arguments **by keyword**, so parameter names are part of the
+contract. Methods refuse by raising a subclass of :class:`mailkit.errors.MailError`. Everything is
+called on the reactor's thread and must not block it.
+
+Mailboxes speak UIDs and modification sequences. Message sequence numbers exist in the IMAP session
+alone. Optional abilities are interfaces of their own, found with ``providedBy``; a protocol takes a
+slower path, or does not announce an extension, where one is missing.
+"""
+
+from __future__ import annotations
+
+from mailkit.interfaces.account import IMailAccount, IMailboxAdmin, IObjectIdentifiers, ISpooling
+from mailkit.interfaces.delivery import (
+    IAddressQueries,
+    IClosableDelivery,
+    IDeliveryAbilities,
+    IMessageDelivery,
+    IQueueStarter,
+    IRecipientVerifier,
+    ISenderPolicy,
+)
+from mailkit.interfaces.directory import (
+    IAccountHistory,
+    IDelegateAdmin,
+    IDirectory,
+    IDirectoryAdmin,
+    ILoginDirectory,
+    IQuotaDirectory,
+)
+from mailkit.interfaces.dns import IDNSResolver
+from mailkit.interfaces.hook import IMailHook
+from mailkit.interfaces.mailbox import (
+    ICopyingMailbox,
+    IMailbox,
+    IRecentMailbox,
+    ISearchableMailbox,
+    ISummarizingMailbox,
+    IViewableMailbox,
+    IWatchableMailbox,
+    IWritableMailbox,
+)
+from mailkit.interfaces.store import IKeyValueStore, IMailStore
+
+__all__ = [
+    "IAccountHistory",
+    "IAddressQueries",
+    "IClosableDelivery",
+    "ICopyingMailbox",
+    "IDNSResolver",
+    "IDelegateAdmin",
+    "IDeliveryAbilities",
+    "IDirectory",
+    "IDirectoryAdmin",
+    "IKeyValueStore",
+    "ILoginDirectory",
+    "IMailAccount",
+    "IMailHook",
+    "IMailStore",
+    "IMailbox",
+    "IMailboxAdmin",
+    "IMessageDelivery",
+    "IObjectIdentifiers",
+    "IQueueStarter",
+    "IQuotaDirectory",
+    "IRecentMailbox",
+    "IRecipientVerifier",
+    "ISearchableMailbox",
+    "ISenderPolicy",
+    "ISpooling",
+    "ISummarizingMailbox",
+    "IViewableMailbox",
+    "IWatchableMailbox",
+    "IWritableMailbox",
+]

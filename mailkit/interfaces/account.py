@@ -1,0 +1,76 @@
+"""The contracts of one user's account: what IMAP and POP3 see of a store."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Sequence
+
+from zope.interface import Attribute, Interface
+
+from mailkit.interfaces.mailbox import IMailbox
+from mailkit.model import MailboxInfo
+from mailkit.spool import Spool
+
+
+class IMailAccount(Interface):
+    """One user's mailboxes: the avatar that IMAP and POP3 ask a portal for."""
+
+    name: str = Attribute("""Canonical name, usually the full address.""")
+
+    def list_mailboxes() -> Awaitable[Sequence[MailboxInfo]]:
+        """All mailboxes, sorted by name, INBOX first, non-selectable names included."""
+
+    def open_mailbox(name: str) -> Awaitable[IMailbox]:
+        """The mailbox of that name; may be the same object for several callers.
+
+        Any case of ``inbox`` names INBOX.
+
+        :raises NoSuchMailbox: there is none, or it is not selectable.
+        """
+
+
+class IObjectIdentifiers(Interface):
+    """An account whose messages and mailboxes have names that last (RFC 8474).
+
+    It promises that ``MailboxInfo.mailbox_id`` and ``MessageInfo.email_id`` are never empty, are made
+    of letters, digits, ``_`` and ``-``, at most 255 of them, and that copies of a message keep its
+    ``email_id``. ``thread_id`` may be None.
+    """
+
+
+class IMailboxAdmin(Interface):
+    """An account whose mailboxes can be made, renamed and deleted."""
+
+    def create_mailbox(name: str, special_use: str | None = None) -> Awaitable[MailboxInfo]:
+        """Make a mailbox and the levels above it (RFC 3501 section 6.3.3).
+
+        :raises MailboxExists: it exists already.
+        :raises InvalidMailboxName: empty level, control characters, too long, too deep.
+        """
+
+    def delete_mailbox(name: str) -> Awaitable[None]:
+        """Delete a mailbox and its messages; one with mailboxes below stays as \\Noselect.
+
+        A mailbox made later under the same name has a higher UIDVALIDITY (RFC 3501 6.3.4).
+
+        :raises NoSuchMailbox: there is none, or it is \\Noselect and has mailboxes below.
+        :raises PermissionDenied: it is INBOX.
+        """
+
+    def rename_mailbox(name: str, new_name: str) -> Awaitable[None]:
+        """Rename a mailbox and those below it; INBOX moves its messages (RFC 3501 6.3.5)."""
+
+    def subscribe(name: str) -> Awaitable[None]:
+        """Add to the subscribed names; the mailbox need not exist (RFC 3501 section 6.3.6)."""
+
+    def unsubscribe(name: str) -> Awaitable[None]:
+        """Remove from the subscribed names."""
+
+    def list_subscriptions() -> Awaitable[Sequence[str]]:
+        """The subscribed names, sorted, those without a mailbox included."""
+
+
+class ISpooling(Interface):
+    """An account, delivery or store that wants message content spooled in a place of its own."""
+
+    def new_spool() -> Spool:
+        """An empty spool; not awaitable."""

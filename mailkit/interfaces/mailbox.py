@@ -1,0 +1,160 @@
+"""The contracts of a mailbox: its messages, and what it can do beyond showing them."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import BinaryIO
+
+from zope.interface import Attribute, Interface
+
+from mailkit.model import (
+    AppendMessage,
+    AppendResult,
+    Changes,
+    CopyResult,
+    FlagOp,
+    Flags,
+    MailboxInfo,
+    MailboxView,
+    MessageInfo,
+    MessageSummary,
+    StoreResult,
+)
+from mailkit.query import Query
+
+
+class IMailbox(Interface):
+    """The messages of one mailbox. Required of every backend; read-only by itself."""
+
+    name: str = Attribute("""Full name, levels parted by ``/``; ``INBOX`` in capitals.""")
+
+    def get_info() -> Awaitable[MailboxInfo]:
+        """State of the mailbox now.
+
+        :raises NoSuchMailbox: it has been deleted since it was opened.
+        """
+
+    def list_uids() -> Awaitable[Sequence[int]]:
+        """UIDs of all messages, ascending.
+
+        UIDs are 1 to 2**32-1, strictly ascending in order of arrival and never used again under
+        one UIDVALIDITY (RFC 3501 section 2.3.1.1). The caller does not change the sequence, so a
+        backend may give the same one to many callers.
+        """
+
+    def get_messages(uids: Sequence[int]) -> Awaitable[Sequence[MessageInfo]]:
+        """Details of some messages, by ascending UID; UIDs that do not exist are left out.
+
+        :param uids: ascending.
+        """
+
+    def open_message(uid: int) -> Awaitable[BinaryIO]:
+        """The octets of a message, as a seekable binary file that the caller closes.
+
+        :raises NoSuchMessage: it does not exist (any more).
+        """
+
+    def get_changes(since: int) -> Awaitable[Changes]:
+        """What happened after modification sequence ``since``.
+
+        ``since`` is a ``highest_modseq`` seen before, or 0 for everything. A vanished message is
+        never also in ``added`` or ``changed``.
+        """
+
+
+class IWritableMailbox(IMailbox):
+    """A mailbox that takes messages and changes. Each change has a new modification sequence."""
+
+    def append(messages: Sequence[AppendMessage]) -> Awaitable[AppendResult]:
+        """Add messages, all or none, durably, with ascending new UIDs (RFC 3501 section 6.3.11).
+
+        The caller keeps the spools and closes them afterwards.
+        """
+
+    def store_flags(
+        uids: Sequence[int], op: FlagOp, flags: Flags, unchanged_since: int | None = None
+    ) -> Awaitable[StoreResult]:
+        """Change flags of messages (RFC 3501 section 6.4.6); UIDs that do not exist are ignored.
+
+        :param unchanged_since: leave messages alone whose modseq is higher (RFC 7162
+            section 3.1.3).
+
+        A message whose flags stay the same keeps its modification sequence.
+        """
+
+    def expunge(uids: Sequence[int]) -> Awaitable[Sequence[int]]:
+        """Remove messages for good, whatever their flags.
+
+        :returns: the UIDs that were there and are gone, ascending.
+        """
+
+
+class ICopyingMailbox(Interface):
+    """A mailbox that can copy or move messages inside its account without reading them."""
+
+    def copy_messages(uids: Sequence[int], destination: str) -> Awaitable[CopyResult]:
+        """Copy messages with their flags and internal dates, all or none (RFC 3501 6.4.7).
+
+        UIDs that do not exist are left out of the result.
+
+        :raises NoSuchMailbox: there is no mailbox ``destination``.
+        """
+
+    def move_messages(uids: Sequence[int], destination: str) -> Awaitable[CopyResult]:
+        """Move messages in one step that nobody sees half done (RFC 6851 section 3.3)."""
+
+
+class IWatchableMailbox(Interface):
+    """A mailbox that tells of changes, whoever makes them."""
+
+    def watch(callback: Callable[[], None]) -> Callable[[], None]:
+        """Call ``callback()`` on the reactor's thread after each change; not awaitable.
+
+        The callback asks ``get_changes`` for details. Calls may be merged.
+
+        :returns: a function that ends the watch; it may be called more than once.
+        """
+
+
+class ISearchableMailbox(Interface):
+    """A mailbox that searches faster than by reading all messages."""
+
+    def search(query: Query) -> Awaitable[Sequence[int]]:
+        """UIDs of the messages that match, ascending: exactly those a plain scan would find."""
+
+
+class ISummarizingMailbox(Interface):
+    """A mailbox that keeps the ENVELOPE and the like ready to send."""
+
+    def get_summaries(
+        uids: Sequence[int], structure: bool = True
+    ) -> Awaitable[Sequence[MessageSummary]]:
+        """Summaries by ascending UID; UIDs that do not exist are left out.
+
+        Callers ask for at most some hundred at a time.
+
+        :param structure: the BODYSTRUCTURE is wanted too. Without it, ``body_structure`` may be
+            empty: all else stands in the header, so that the message need not be read whole.
+        """
+
+
+class IRecentMailbox(Interface):
+    """A mailbox that remembers which messages were announced as \\Recent (RFC 3501 2.3.2)."""
+
+    def claim_recent() -> Awaitable[int]:
+        """Take all messages that are recent now for the calling session.
+
+        :returns: ``first_recent_uid`` as it was: messages from this UID on are recent in the
+            calling session and in no later one.
+        """
+
+
+class IViewableMailbox(Interface):
+    """A mailbox that answers at once all that a session asks when it opens it."""
+
+    def get_view(claim_recent: bool) -> Awaitable[MailboxView]:
+        """The present state; UIDs may be newer than the counters, never older.
+
+        :param claim_recent: do what :meth:`IRecentMailbox.claim_recent` does; the info tells
+            ``first_recent_uid`` as it was.
+        """

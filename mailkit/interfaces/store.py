@@ -1,0 +1,53 @@
+"""The contracts of a store that keeps the mail of many accounts."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Sequence
+
+from zope.interface import Interface
+
+from mailkit.interfaces.account import IMailAccount
+from mailkit.model import LocalDelivery, LocalResult
+from mailkit.spool import Spool
+
+
+class IMailStore(Interface):
+    """Keeps the mail of many accounts."""
+
+    def open_account(name: str) -> Awaitable[IMailAccount]:
+        """The account of that canonical name.
+
+        :raises NoSuchAccount: there is none.
+        """
+
+    def deliver(
+        message: Spool, deliveries: Sequence[LocalDelivery]
+    ) -> Awaitable[Sequence[LocalResult]]:
+        """Put one message into several mailboxes, keeping its octets once; durable on return.
+
+        A mailbox that is missing is replaced by INBOX. Failures are told by recipient.
+        """
+
+    def close() -> Awaitable[None]:
+        """Finish what was accepted, flush, and release the files. No call may follow."""
+
+
+class IKeyValueStore(Interface):
+    """A store that also remembers small things for a time, such as whom greylisting has seen.
+
+    Nothing of it is worth a flush of its own: values are missing after a crash, and when there are
+    too many of their kind.
+    """
+
+    def get_value(kind: str, key: str) -> Awaitable[str | None]:
+        """The value of a key, or None when there is none (any more).
+
+        :param kind: what the values are about; keys of different kinds are apart.
+        """
+
+    def set_value(kind: str, key: str, value: str, seconds: float) -> Awaitable[None]:
+        """Keep a value for so long, instead of the one that the key had; readable on return.
+
+        :param key: some hundred characters at most.
+        :raises StoreUnavailable: it cannot be kept just now.
+        """
