@@ -11,7 +11,7 @@ from mailkit.imap.handlers.table import ANY, Capability, Verb, Waiting
 from mailkit.mime import imap_string
 
 if TYPE_CHECKING:
-    from mailkit.imap.protocol import IMAPProtocol
+    from mailkit.imap.connection import IMAPProtocol
 
 #: RFC 2971 section 3.3: pairs, octets of a name, octets of a value.
 MAX_ID_PAIRS = 30

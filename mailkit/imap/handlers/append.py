@@ -20,7 +20,7 @@ from mailkit.model import AppendMessage, Flags
 from mailkit.spool import Spool
 
 if TYPE_CHECKING:
-    from mailkit.imap.protocol import IMAPProtocol
+    from mailkit.imap.connection import IMAPProtocol
 
 
 class AppendInProgress:

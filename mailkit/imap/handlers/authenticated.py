@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 from mailkit.errors import PermissionDenied
 from mailkit.imap.grammar import Arguments, Command, SyntaxFault
-from mailkit.imap.handlers.table import AUTHENTICATED, Capability, Facts, Verb, Waiting, after_login
+from mailkit.imap.handlers.table import AUTHENTICATED, Capability, Verb, Waiting, after_login
 from mailkit.imap.listing import Listed, Listing, list_subscribed
 from mailkit.interfaces import IMailAccount, IMailboxAdmin
 from mailkit.model import NEW_ACCOUNT_MAILBOXES, SEPARATOR
 
 if TYPE_CHECKING:
-    from mailkit.imap.protocol import IMAPProtocol
+    from mailkit.imap.connection import IMAPProtocol
 
 #: Patterns of one LIST.
 MAX_PATTERNS = 100
@@ -295,15 +295,11 @@ VERBS: Mapping[bytes, Verb] = {
 }
 
 
-def _may_create(facts: Facts) -> bool:
-    return facts.has_mailbox_admin
-
-
 CAPABILITIES: Sequence[Capability] = (
     Capability(b"ENABLE"),
     Capability(b"IDLE"),
     Capability(b"NAMESPACE", after_login),
     Capability(b"CHILDREN", after_login),
     Capability(b"SPECIAL-USE", after_login),
-    Capability(b"CREATE-SPECIAL-USE", _may_create),
+    Capability(b"CREATE-SPECIAL-USE", provides=IMailboxAdmin),
 )

@@ -22,7 +22,7 @@ from mailkit.model import SEEN, FlagOp, MessageInfo
 from mailkit.query import ModifiedSince
 
 if TYPE_CHECKING:
-    from mailkit.imap.protocol import IMAPProtocol
+    from mailkit.imap.connection import IMAPProtocol
 
 #: Octets of messages that are marked \\Seen in one go before they are sent.
 SEEN_OCTETS = 256 * 1024

@@ -19,7 +19,7 @@ from mailkit.wire.sasl import (
 )
 
 if TYPE_CHECKING:
-    from mailkit.imap.protocol import IMAPProtocol
+    from mailkit.imap.connection import IMAPProtocol
 
 
 def starttls(connection: IMAPProtocol, command: Command) -> Waiting:

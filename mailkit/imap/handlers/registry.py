@@ -75,7 +75,7 @@ def offered(facts: Facts, extensions: frozenset[bytes]) -> frozenset[bytes]:
     return frozenset(
         capability.name
         for capability in CAPABILITIES
-        if capability.name in extensions and capability.offered(facts)
+        if capability.name in extensions and capability.suits(facts)
     )
 
 

@@ -12,7 +12,7 @@ from mailkit.imap.session import BATCH, Selection
 from mailkit.model import Changes
 
 if TYPE_CHECKING:
-    from mailkit.imap.protocol import IMAPProtocol
+    from mailkit.imap.connection import IMAPProtocol
 
 #: UIDs of one VANISHED response.
 VANISHED_BATCH = 5000

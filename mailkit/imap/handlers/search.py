@@ -20,7 +20,7 @@ from mailkit.model import MessageInfo
 from mailkit.query import All, Query
 
 if TYPE_CHECKING:
-    from mailkit.imap.protocol import IMAPProtocol
+    from mailkit.imap.connection import IMAPProtocol
 
 #: Numbers written at a time.
 NUMBERS = 5000

@@ -20,7 +20,7 @@ from mailkit.query import HasFlag
 from mailkit.spool import READ_BUFFER, Spool
 
 if TYPE_CHECKING:
-    from mailkit.imap.protocol import IMAPProtocol
+    from mailkit.imap.connection import IMAPProtocol
 
 #: Messages that one call of the backend changes.
 CHANGE_BATCH = 5000

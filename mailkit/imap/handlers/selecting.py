@@ -14,7 +14,7 @@ from mailkit.imap.handlers.table import AUTHENTICATED, Verb, Waiting
 from mailkit.imap.session import Selection
 
 if TYPE_CHECKING:
-    from mailkit.imap.protocol import IMAPProtocol
+    from mailkit.imap.connection import IMAPProtocol
 
 
 def _select(connection: IMAPProtocol, command: Command, wants_write: bool) -> Waiting:

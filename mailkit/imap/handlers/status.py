@@ -14,14 +14,13 @@ from mailkit.imap.handlers.table import (
     Facts,
     Verb,
     after_login,
-    has_object_ids,
 )
 from mailkit.imap.state import SelectedState
-from mailkit.interfaces import IMailbox
+from mailkit.interfaces import IMailbox, IObjectIdentifiers
 from mailkit.model import MailboxInfo
 
 if TYPE_CHECKING:
-    from mailkit.imap.protocol import IMAPProtocol
+    from mailkit.imap.connection import IMAPProtocol
 
 
 class Item(NamedTuple):
@@ -126,6 +125,6 @@ VERBS: Mapping[bytes, Verb] = {b"STATUS": Verb(AUTHENTICATED, status)}
 CAPABILITIES: Sequence[Capability] = (
     Capability(b"STATUS=SIZE", after_login),
     Capability(b"APPENDLIMIT", after_login, value=_append_limit),
-    Capability(b"OBJECTID", has_object_ids),
+    Capability(b"OBJECTID", provides=IObjectIdentifiers),
     Capability(b"SAVEDATE", after_login),
 )

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
+from zope.interface import Interface
+from zope.interface.declarations import Declaration
+
 from mailkit.imap.grammar import Command
 from mailkit.imap.state import State
 
 if TYPE_CHECKING:
-    from mailkit.imap.protocol import IMAPProtocol
+    from mailkit.imap.connection import IMAPProtocol
 
 Waiting: TypeAlias = Coroutine[Any, Any, None] | None
 
@@ -45,12 +48,14 @@ class Facts(NamedTuple):
     can_start_tls: bool
     #: Passwords may be sent over the connection as it is.
     takes_passwords: bool
-    #: The account's mailboxes can be made and changed.
-    has_mailbox_admin: bool = False
-    #: Its messages and mailboxes have names that last.
-    has_object_ids: bool = False
+    #: What the account provides; None before login.
+    provided: Declaration | None = None
     #: Octets of a message that APPEND takes.
     max_message_size: int = 0
+
+    def provides(self, ability: type[Interface]) -> bool:
+        """Whether somebody is logged in whose account has the ability."""
+        return self.provided is not None and self.provided.isOrExtends(ability)
 
 
 def always(facts: Facts) -> bool:
@@ -61,11 +66,6 @@ def always(facts: Facts) -> bool:
 def after_login(facts: Facts) -> bool:
     """For a capability that says nothing before login."""
     return facts.logged_in
-
-
-def has_object_ids(facts: Facts) -> bool:
-    """For what needs the names of RFC 8474."""
-    return facts.has_object_ids
 
 
 def _no_value(facts: Facts) -> bytes:
@@ -79,5 +79,11 @@ class Capability(NamedTuple):
     offered: Callable[[Facts], bool] = always
     #: The capability without which this one is not there either.
     needs: bytes = b""
+    #: The ability without which an account is not offered it.
+    provides: type[Interface] | None = None
     #: What stands behind the name.
     value: Callable[[Facts], bytes] = _no_value
+
+    def suits(self, facts: Facts) -> bool:
+        """Whether a client is offered it."""
+        return self.offered(facts) and (self.provides is None or facts.provides(self.provides))

@@ -1,0 +1,529 @@
+"""The server's side of an IMAP connection (RFC 3501).
+
+Ordering and locking: :class:`~mailkit.connection.CommandConnection` runs one command at a time,
+so a command is judged in the state that its predecessor left and answered before its successor.
+Changes made by others are told at the end of each command, before its tagged response, and in
+IDLE at once: a change leaves a mark, which :meth:`IMAPProtocol.next_command` turns into a command of
+its own. EXPUNGE is not sent while FETCH, STORE or SEARCH runs (RFC 3501 section 7.4.1); ``UID``
+variants allow it.
+
+A literal is read by ``next_command`` too: the handler of APPEND runs twice, before the message
+(refusing it, if need be, before it is sent) and after it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+
+from twisted.internet.interfaces import IDelayedCall
+from zope.interface import providedBy
+
+from mailkit._typing import override
+from mailkit.connection import CHUNK, SECONDS_A_TURN, CommandConnection
+from mailkit.errors import MailError, NoSuchMailbox
+from mailkit.imap import render
+from mailkit.imap.grammar import Command, CommandFault, SyntaxFault, parse_command
+from mailkit.imap.handlers.append import AppendInProgress, begin_append, end_append
+from mailkit.imap.handlers.registry import capability_list, offered
+from mailkit.imap.handlers.table import Facts, Verb
+from mailkit.imap.reader import (
+    CommandOctets,
+    CommandReader,
+    Continue,
+    MessageLine,
+    MessageLiteral,
+    TooLong,
+)
+from mailkit.imap.replies import response_code
+from mailkit.imap.session import MailboxGone, Selection
+from mailkit.imap.state import State
+from mailkit.interfaces import IMailAccount
+from mailkit.wire.buffer import LineTooLong
+
+if TYPE_CHECKING:
+    from mailkit.imap.protocol import IMAPFactory
+
+_Waiting: TypeAlias = Coroutine[Any, Any, None] | None
+#: Takes a line without its end; None stands for one that was too long.
+LineHandler: TypeAlias = Callable[[bytes | None], _Waiting]
+
+
+class _Line(NamedTuple):
+    """A line that is no command: a SASL response, or the end of IDLE."""
+
+    tag: bytes
+    handler: LineHandler
+    line: bytes | None
+
+
+class _Update(NamedTuple):
+    """Something has changed while the client idles."""
+
+
+class IMAPProtocol(CommandConnection):
+    """One connection.
+
+    :ivar state: what RFC 3501 section 3 calls the state.
+    :ivar account: the account that is logged in.
+    :ivar selection: the selected mailbox.
+    :ivar enabled: extensions that the client has switched on (RFC 5161).
+    """
+
+    # An idle connection is to cost little: slots beside the base class's dictionary.
+    __slots__ = (
+        "_errors",
+        "_line_handler",
+        "_line_tag",
+        "_reader",
+        "_tag",
+        "_unsent",
+        "_verb",
+        "_wake",
+        "account",
+        "append",
+        "enabled",
+        "idling",
+        "selection",
+        "state",
+    )
+
+    factory: IMAPFactory
+    protocol_name = "imap"
+
+    #: Octets of a line that answers a continuation request.
+    max_response_line = 16 * 1024
+    #: Commands in a row that may be wrong before the connection is closed.
+    max_errors = 20
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.state = State.NOT_AUTHENTICATED
+        self.account: IMailAccount | None = None
+        self.selection: Selection | None = None
+        self.append: AppendInProgress | None = None
+        self.enabled: frozenset[bytes] = frozenset()
+        self.idling = False
+        self._reader: CommandReader | None = None
+        self._line_handler: LineHandler | None = None
+        self._line_tag = b""
+        self._tag = b""
+        self._verb: Verb | None = None
+        self._errors = 0
+        self._unsent = 0
+        self._wake: IDelayedCall | None = None
+
+    # What CommandConnection asks for.
+
+    @override
+    def greet(self) -> None:
+        account = self.factory.account
+        if account is not None:
+            self.account = account
+            self.state = State.AUTHENTICATED
+        kind = b"OK" if account is None else b"PREAUTH"
+        self.write(b"* %b [CAPABILITY %b] mailkit is ready\r\n" % (kind, self.capabilities()))
+
+    @override
+    def idle_timeout(self) -> float:
+        # RFC 3501 section 5.4: an autologout timer lasts 30 minutes at least.
+        if self.state is State.NOT_AUTHENTICATED:
+            return self.factory.login_timeout
+        return self.factory.timeout
+
+    @override
+    def timed_out(self) -> None:
+        self.bye("You were silent for too long", b"UNAVAILABLE")
+
+    @override
+    def refuse(self) -> None:
+        self.write(b"* BYE [UNAVAILABLE] Too many connections, please try again later\r\n")
+
+    @override
+    def say_goodbye(self) -> None:
+        self.write(b"* BYE [UNAVAILABLE] The server is going down\r\n")
+
+    @override
+    def command_failed(self) -> None:
+        text = b"[SERVERBUG] Something went wrong here; it has been logged"
+        if self._tag:
+            self.write(b"%b NO %b\r\n" % (self._tag, text))
+        else:
+            self.write(b"* NO %b\r\n" % text)
+
+    @override
+    def closed(self) -> None:
+        self._stop_waking()
+        append, self.append = self.append, None
+        if append is not None:
+            append.close()
+        self.unselect()
+        self.account = None
+        self.state = State.LOGOUT
+
+    @override
+    def next_command(self) -> Any:
+        if self._line_handler is not None:
+            if self.idling and self.selection is not None and self.selection.dirty:
+                return _Update()
+            try:
+                line = self.buffer.take_line(self.max_response_line)
+            except LineTooLong:
+                line = None
+            else:
+                if line is None:
+                    return None
+            handler, self._line_handler = self._line_handler, None
+            return _Line(self._line_tag, handler, line)
+        if self._reader is None:
+            # Made late: an idle connection that was refused or has just come needs none.
+            self._reader = CommandReader(
+                self.buffer,
+                self.factory.max_line,
+                self.factory.max_literal,
+                self.factory.max_swallow,
+            )
+        while True:
+            event = self._reader.read()
+            if not isinstance(event, Continue):
+                return event
+            self.write(b"+ OK\r\n")
+
+    @override
+    def run_command(self, command: Any) -> _Waiting:
+        if isinstance(command, CommandOctets):
+            return self._run_octets(command.octets)
+        if isinstance(command, _Line):
+            self._tag = command.tag
+            return self._guard(command.handler, command.line)
+        if isinstance(command, _Update):
+            return self._guarded(self._update())
+        if isinstance(command, MessageLiteral):
+            return self._begin_append(command)
+        if isinstance(command, MessageLine):
+            return self._guard(end_append, self, command)
+        self._tag = command.tag
+        if isinstance(command, TooLong):
+            self.bad(command.text)
+        else:
+            self._end_hopeless()
+        return None
+
+    def _end_hopeless(self) -> None:
+        # RFC 7888 section 4: reading it all would be the only other way to stay in step.
+        self.bye("That literal is too large", b"TOOBIG")
+        self.close()
+
+    # Commands.
+
+    def _run_octets(self, octets: bytes) -> _Waiting:
+        command = self._parse(octets)
+        if command is None:
+            return None
+        verb = self._find_verb(command)
+        if verb is None:
+            return None
+        return self._guard(verb.run, self, command)
+
+    def _begin_append(self, literal: MessageLiteral) -> _Waiting:
+        command = self._parse(literal.octets)
+        if command is None or self._find_verb(command) is None:
+            self.refuse_message()
+            return None
+        return self._guard(begin_append, self, command, literal)
+
+    def _parse(self, octets: bytes) -> Command | None:
+        self._tag = b""
+        self._verb = None
+        try:
+            command = parse_command(octets)
+        except CommandFault as fault:
+            self._tag = fault.tag
+            self.bad(fault.text)
+        except SyntaxFault:
+            self.bad("A command begins with a tag and a space")
+        else:
+            self._tag = command.tag
+            return command
+        return None
+
+    def _find_verb(self, command: Command) -> Verb | None:
+        verb = self.factory.verbs.get(command.verb)
+        if verb is None:
+            forgotten = command.tag.upper() in self.factory.verbs
+            hint = ". Is its tag missing? As in: a1 NOOP" if forgotten else ""
+            self.bad(f"There is no such command{hint}")
+        elif self.state not in verb.states:
+            self.bad(f"This command cannot be used in the {self.state.value} state")
+            verb = None
+        self._verb = verb
+        return verb
+
+    def _guard(self, run: Callable[..., _Waiting], *arguments: Any) -> _Waiting:
+        """Run a handler and answer what it raises."""
+        try:
+            waiting = run(*arguments)
+        except SyntaxFault as fault:
+            self.bad(fault.text)
+            return None
+        except MailError as error:
+            self.refuse_command(error)
+            return None
+        return None if waiting is None else self._guarded(waiting)
+
+    async def _guarded(self, waiting: Coroutine[Any, Any, None]) -> None:
+        try:
+            await waiting
+        except SyntaxFault as fault:
+            self.bad(fault.text)
+        except MailboxGone:
+            self.end_gone()
+        except NoSuchMailbox as error:
+            self.refuse_command(error)
+            if self._verb is not None and State.SELECTED in self._verb.states:
+                await self._check_selection()
+        except MailError as error:
+            self.refuse_command(error)
+
+    async def _check_selection(self) -> None:
+        """Whether a command failed because the selected mailbox is gone."""
+        if self.selection is not None:
+            try:
+                await self.selection.mailbox.get_info()
+            except NoSuchMailbox:
+                self.end_gone()
+
+    async def _update(self) -> None:
+        """Tell an idling client what has changed."""
+        self._tag = b""
+        await self.announce(expunges=True)
+
+    # Responses.
+
+    def ok(self, text: str, code: bytes = b"") -> None:
+        """The tagged OK of the command at work."""
+        self._errors = 0
+        self._finish(b"OK", text, code)
+
+    def no(self, text: str, code: bytes = b"") -> None:
+        """The tagged NO of the command at work."""
+        self._finish(b"NO", text, code)
+
+    def _finish(self, kind: bytes, text: str, code: bytes) -> None:
+        if self._closing:
+            # BYE was the last word.
+            return
+        prefix = b"%b " % self._tag if self._tag else b"* "
+        bracketed = b"[%b] " % code if code else b""
+        self.write(b"%b%b %b%b\r\n" % (prefix, kind, bracketed, render.line(text)))
+
+    def bad(self, text: str, code: bytes = b"") -> None:
+        """The tagged BAD; untagged when the tag could not be read (RFC 3501 section 7.1.3)."""
+        self._finish(b"BAD", text, code)
+        self._errors += 1
+        if self._errors >= self.max_errors:
+            self.bye("Too many wrong commands")
+            self.close()
+
+    def bye(self, text: str, code: bytes = b"") -> None:
+        """Announce the end of the connection; the caller closes it."""
+        bracketed = b"[%b] " % code if code else b""
+        self.write(b"* BYE %b%b\r\n" % (bracketed, render.line(text)))
+
+    def refuse_command(self, error: MailError) -> None:
+        """The tagged NO for an error."""
+        if error.__cause__ is not None:
+            self.log.warn("{protocol}: {text}: {cause}", protocol=self.protocol_name,
+                          text=error.text, cause=error.__cause__)  # fmt: skip
+        self.no(error.text, response_code(error))
+
+    def end_gone(self) -> None:
+        """The selected mailbox does not exist any more: the session cannot go on."""
+        self.unselect()
+        self.bye("The selected mailbox has been deleted")
+        self.close()
+
+    async def send(self, data: bytes) -> None:
+        """Write part of a long response, waiting for the client as often as necessary."""
+        self._unsent += len(data)
+        self.write(data)
+        late = self.clock.seconds() - self._turn_started > SECONDS_A_TURN
+        if late or self._unsent >= CHUNK:
+            self._unsent = 0
+            await self.drain()
+
+    async def announce(self, expunges: bool | None = None) -> None:
+        """Tell what others have changed in the selected mailbox.
+
+        :param expunges: EXPUNGE may be sent; None to let the command at work decide.
+        :raises MailboxGone: the mailbox has been deleted.
+        """
+        selection = self.selection
+        if selection is None or selection.quiet:
+            return
+        verb = self._verb
+        if expunges is None:
+            expunges = verb is None or verb.expunges
+        with_uids = verb is not None and verb.by_uid
+        await selection.announce(self.write, self.drain, expunges=expunges, with_uids=with_uids)
+
+    async def complete(self, text: str, code: bytes = b"", modseq: bool = False) -> None:
+        """End the command at work: tell what others have changed, then the tagged OK.
+
+        :param modseq: let it tell the modification sequence (RFC 7162 section 3.2.7), to a client
+            that has enabled QRESYNC.
+        """
+        try:
+            await self.announce()
+        except MailboxGone:
+            self.ok(text, code)
+            self.end_gone()
+        else:
+            self.settle()
+            if modseq and self.selection is not None and b"QRESYNC" in self.enabled:
+                code = b"HIGHESTMODSEQ %d" % self.selection.settled
+            self.ok(text, code)
+
+    def settle(self) -> None:
+        """Tell how far the client knows everything, where it might believe that it knows more.
+
+        RFC 7162 section 3.2: a message is gone that it still counts, so that the higher
+        modification sequences that it has seen must not be taken for all there is.
+        """
+        selection = self.selection
+        if selection is not None and selection.tells_modseqs and selection.state.pending_expunges:
+            self.write(selection.highest_modseq())
+
+    def capabilities(self) -> bytes:
+        """What the server can do for this client now."""
+        return capability_list(self._facts(), self.factory.extensions)
+
+    def offers(self, name: bytes) -> bool:
+        """Whether this client is offered a capability now."""
+        return name in offered(self._facts(), self.factory.extensions)
+
+    def usable_extensions(self) -> frozenset[bytes]:
+        """Those whose arguments this client may use: QRESYNC must have been enabled."""
+        extensions = self.factory.extensions
+        return extensions if b"QRESYNC" in self.enabled else extensions - {b"QRESYNC"}
+
+    def enable_condstore(self) -> None:
+        """The client has shown that it knows modification sequences (RFC 7162 section 3.1)."""
+        if b"CONDSTORE" in self.enabled:
+            return
+        self.enabled = self.enabled | {b"CONDSTORE"}
+        selection = self.selection
+        if selection is not None:
+            selection.tells_modseqs = True
+            self.write(selection.highest_modseq())
+
+    def enable_qresync(self) -> None:
+        """From now on VANISHED is sent in place of EXPUNGE (RFC 7162 section 3.2.3)."""
+        self.enable_condstore()
+        self.enabled = self.enabled | {b"QRESYNC"}
+        if self.selection is not None:
+            self.selection.tells_vanished = True
+
+    def _facts(self) -> Facts:
+        account = self.account
+        if account is None:
+            return Facts(False, self.can_start_tls, self.may_send_plaintext_passwords())
+        return Facts(True, False, False, providedBy(account), self.factory.max_message_size)
+
+    # State.
+
+    @property
+    def tag(self) -> bytes:
+        """Tag of the command at work."""
+        return self._tag
+
+    def logged_in(self, account: IMailAccount) -> None:
+        """A login has succeeded."""
+        self.account = account
+        self.state = State.AUTHENTICATED
+        if self.factory.timeout < self.factory.login_timeout:
+            self.set_idle_timer()
+
+    def select(self, selection: Selection) -> None:
+        """From now on this mailbox is selected."""
+        selection.tells_modseqs = b"CONDSTORE" in self.enabled
+        selection.tells_vanished = b"QRESYNC" in self.enabled
+        self.selection = selection
+        self.state = State.SELECTED
+
+    def unselect(self) -> None:
+        """From now on no mailbox is selected."""
+        selection, self.selection = self.selection, None
+        if selection is not None:
+            selection.close()
+        if self.state is State.SELECTED:
+            self.state = State.AUTHENTICATED
+
+    def expect_line(self, handler: LineHandler) -> None:
+        """The next line answers a continuation request; it goes to ``handler``."""
+        self._line_handler = handler
+        self._line_tag = self._tag
+
+    def accept_message(self, write: Callable[[bytes], None]) -> None:
+        """Take the announced literal, piece by piece."""
+        assert self._reader is not None
+        self._reader.accept_literal(write)
+
+    def refuse_message(self) -> None:
+        """Do not take the announced literal; what the client sends all the same is swallowed."""
+        assert self._reader is not None
+        if self._reader.refuse_literal() is not None:
+            self._end_hopeless()
+
+    def drop_message(self) -> None:
+        """Throw away the rest of the literal that is being taken."""
+        assert self._reader is not None
+        self._reader.drop_message()
+
+    def begin_tls(self) -> None:
+        """Switch to TLS after the response; what was sent in clear is forgotten."""
+        self.start_tls()
+        self._reader = None
+
+    # IDLE.
+
+    def start_idling(self, handler: LineHandler) -> None:
+        """Tell changes as they happen until a line comes (RFC 2177)."""
+        self.idling = True
+        self._reader = None
+        if self.selection is not None:
+            self.selection.structure = None
+        self.expect_line(handler)
+        self._poll()
+
+    def stop_idling(self) -> None:
+        self.idling = False
+        self._stop_waking()
+
+    def mailbox_changed(self) -> None:
+        """The selected mailbox has changed."""
+        if self.idling and self._wake is None:
+            # Not at once: the store is in the middle of a change, and several make one update.
+            self._wake = self.clock.callLater(0, self._woken)
+
+    def _woken(self) -> None:
+        self._wake = None
+        if self.idling:
+            self.pump()
+            self._poll()
+
+    def _poll(self) -> None:
+        """Look now and then at a mailbox that does not tell of changes."""
+        selection = self.selection
+        if selection is not None and not selection.watched and self._wake is None:
+            self._wake = self.clock.callLater(self.factory.poll_interval, self._poll_now)
+
+    def _poll_now(self) -> None:
+        if self.selection is not None:
+            self.selection.dirty = True
+        self._woken()
+
+    def _stop_waking(self) -> None:
+        wake, self._wake = self._wake, None
+        if wake is not None:
+            wake.cancel()
