@@ -44,12 +44,16 @@ PROTOCOL_PURE = (
     "mailkit.*.grammar mailkit.*.state mailkit.smtp.trace mailkit.imap.reader mailkit.imap.content"
     " mailkit.imap.fetch mailkit.imap.listing mailkit.imap.render mailkit.imap.search"
 )
-#: The client's dialogue, which knows neither Twisted nor asyncio: two drivers carry it.
+#: What clients share, without the drivers.
+SHARED_CLIENT_PURE = (
+    "mailkit.client mailkit.client.address mailkit.client.channel mailkit.client.connecting"
+    " mailkit.client.errors mailkit.client.security"
+)
+#: A client's dialogue, which knows neither Twisted nor asyncio: two drivers carry it.
 CLIENT_PURE = " ".join(
     f"mailkit.smtp.client.{name}"
     for name in [
         "address",
-        "channel",
         "commands",
         "connecting",
         "content",
@@ -92,13 +96,23 @@ RULES = (
     Rule("mailkit.proxy", f"mailkit._typing mailkit.peers {WIRE}", "twisted zope.interface"),
     Rule("mailkit.connection", f"{CONTRACTS} mailkit.proxy {LOOP_PARTS}", "twisted zope.interface"),
     Rule(PROTOCOL_PURE, f"{PURE} {PROTOCOL_PURE}"),
-    Rule(CLIENT_PURE, f"{PURE} mailkit.smtp.grammar {CLIENT_PURE}"),
-    Rule("mailkit.smtp.client.certificates", CLIENT_PURE, "cryptography"),
-    Rule("mailkit.smtp.client.aio", f"{PURE} {CLIENT_PURE} mailkit.smtp.client.certificates"),
+    Rule(SHARED_CLIENT_PURE, f"{VALUES} {SHARED_CLIENT_PURE}"),
+    Rule("mailkit.client.certificates", SHARED_CLIENT_PURE, "cryptography"),
+    Rule("mailkit.client.aio", f"{VALUES} {SHARED_CLIENT_PURE} mailkit.client.certificates"),
+    Rule(
+        "mailkit.client.*",
+        f"{VALUES} mailkit.client.*",
+        "twisted zope.interface OpenSSL cryptography",
+    ),
+    Rule(CLIENT_PURE, f"{PURE} {SHARED_CLIENT_PURE} mailkit.smtp.grammar {CLIENT_PURE}"),
+    Rule(
+        "mailkit.smtp.client.aio",
+        f"{PURE} {SHARED_CLIENT_PURE} {CLIENT_PURE} mailkit.client.aio",
+    ),
     Rule(
         "mailkit.smtp.client mailkit.smtp.client.*",
-        f"{PURE} mailkit.coroutines mailkit.smtp.client.*",
-        "twisted zope.interface OpenSSL cryptography",
+        f"{PURE} mailkit.coroutines mailkit.client.* mailkit.smtp.client.*",
+        "twisted zope.interface",
     ),
     Rule(
         "mailkit.smtp mailkit.smtp.* mailkit.pop3 mailkit.pop3.* mailkit.imap mailkit.imap.*",
@@ -247,7 +261,9 @@ class LayerTests(SynchronousTestCase):
         names = [
             module_name(path)
             for path in python_files("mailkit")
-            if matches(module_name(path), f"{PURE} {PROTOCOL_PURE} {CLIENT_PURE}")
+            if matches(
+                module_name(path), f"{PURE} {PROTOCOL_PURE} {SHARED_CLIENT_PURE} {CLIENT_PURE}"
+            )
         ]
         program = (
             "import importlib, sys\n"
@@ -299,6 +315,8 @@ class RuleTests(SynchronousTestCase):
         for module in ("session", "transaction", "protocol", "aio"):
             source = "import mailkit.smtp.protocol"
             self.assertEqual(len(self.check(f"mailkit.smtp.client.{module}", source)), 1)
+        source = "import mailkit.smtp.client.session"
+        self.assertEqual(len(self.check("mailkit.client.protocol", source)), 1)
         self.assertEqual(self.check("mailkit.smtp.client.session", "import twisted"), ["twisted"])
         self.assertEqual(self.check("mailkit.smtp.client.aio", "import twisted"), ["twisted"])
         self.assertEqual(self.check("mailkit.smtp.client.protocol", "import twisted"), [])

@@ -23,31 +23,27 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from mailkit.smtp.client.address import ServerAddress, make_envelope, parse_path, parse_server
-from mailkit.smtp.client.channel import Channel
-from mailkit.smtp.client.content import Content, Source
-from mailkit.smtp.client.errors import (
+from mailkit.client.address import ServerAddress
+from mailkit.client.channel import Channel
+from mailkit.client.errors import (
     AuthFailed,
     ClientError,
     ConnectFailed,
     ConnectionLost,
     ProtocolError,
-    SendFailed,
     ServiceRefused,
     TimedOut,
     TLSFailed,
 )
+from mailkit.client.security import TLSInfo, TLSMode, TLSPolicy
+from mailkit.smtp.client.address import make_envelope, parse_path, parse_server
+from mailkit.smtp.client.content import Content, Source
+from mailkit.smtp.client.errors import SendFailed
 from mailkit.smtp.client.extensions import Extensions, FutureRelease, ServerLimits
 from mailkit.smtp.client.replies import ReplyLimits
-from mailkit.smtp.client.results import (
-    ConnectionFacts,
-    RecipientOutcome,
-    SendResult,
-    Status,
-    TLSInfo,
-)
+from mailkit.smtp.client.results import ConnectionFacts, RecipientOutcome, SendResult, Status
 from mailkit.smtp.client.session import Session
-from mailkit.smtp.client.settings import ClientSettings, Timeouts, TLSMode, TLSPolicy
+from mailkit.smtp.client.settings import ClientSettings, Timeouts
 from mailkit.wire.sasl_client import Credentials
 
 if TYPE_CHECKING:

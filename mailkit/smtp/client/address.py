@@ -2,34 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
-from mailkit._typing import override
+from mailkit.client.address import ServerAddress, parse_address
 from mailkit.model import ConnectionInfo, Envelope, Path, Recipient
 from mailkit.smtp.client.settings import ClientSettings
 from mailkit.smtp.grammar import parse_mailbox
 
 #: Who gets a message: one address or several.
 Recipients: TypeAlias = str | Path | Recipient | Iterable[str | Path | Recipient]
-
-_SERVER = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\[\]:/\s]+))(?::(\d{1,5}))?")
-
-
-class ServerAddress(NamedTuple):
-    """A host and port, or the path of a UNIX socket."""
-
-    host: str = ""
-    port: int = 0
-    path: str = ""
-
-    @override
-    def __str__(self) -> str:
-        if self.path:
-            return f"unix:{self.path}"
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{host}:{self.port}"
 
 
 def parse_server(text: str, settings: ClientSettings) -> ServerAddress:
@@ -39,19 +21,9 @@ def parse_server(text: str, settings: ClientSettings) -> ServerAddress:
 
     :raises ValueError: it is none of these.
     """
-    if text.startswith("unix:") and len(text) > 5:
-        return ServerAddress(path=text[5:])
-    found = _SERVER.fullmatch(text)
-    port = int(found[3]) if found and found[3] else _default_port(settings)
-    if found is None or not 0 < port < 65536:
-        raise ValueError(f"not a server, such as mail.example.org:25: {text!r}")
-    return ServerAddress(found[1] or found[2], port)
-
-
-def _default_port(settings: ClientSettings) -> int:
     if settings.lmtp:
-        return 24
-    return 465 if settings.tls.implicit else 25
+        return parse_address(text, 24)
+    return parse_address(text, 465 if settings.tls.implicit else 25)
 
 
 def parse_path(address: str | Path) -> Path:

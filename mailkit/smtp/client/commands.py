@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 
+from mailkit.client.security import TLSInfo
 from mailkit.model import Envelope, Path, Recipient
 from mailkit.smtp.client.extensions import Extensions
-from mailkit.smtp.client.results import TLSInfo
 
 # RFC 2852 section 4: at most nine digits.
 _MAX_BY = 999_999_999

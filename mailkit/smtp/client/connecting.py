@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
+from mailkit.client.channel import Channel
+from mailkit.client.connecting import Connector, open_connection
+from mailkit.client.errors import ClientError
+from mailkit.client.security import TLSInfo, TLSPolicy
 from mailkit.model import Envelope
-from mailkit.smtp.client.channel import Channel
 from mailkit.smtp.client.content import Content
-from mailkit.smtp.client.errors import ClientError, SendFailed, TLSFailed
-from mailkit.smtp.client.results import RecipientOutcome, SendResult, TLSInfo
+from mailkit.smtp.client.errors import SendFailed
+from mailkit.smtp.client.results import RecipientOutcome, SendResult
 from mailkit.smtp.client.session import Session
-from mailkit.smtp.client.settings import ClientSettings, TLSMode, TLSPolicy
+from mailkit.smtp.client.settings import ClientSettings
 
 #: Connections that one message is sent over, where a server limits transactions.
 MAX_CONNECTIONS = 100
-
-#: Connects, and makes the TLS that a policy wants from the start.
-Connector = Callable[[ClientSettings], Awaitable["tuple[Channel, TLSInfo | None]"]]
 
 
 async def open_session(connector: Connector, settings: ClientSettings) -> Session:
@@ -25,22 +24,15 @@ async def open_session(connector: Connector, settings: ClientSettings) -> Sessio
 
     :raises ClientError: that cannot be done.
     """
-    try:
-        return await _open(connector, settings)
-    except TLSFailed as error:
-        if settings.tls.mode is not TLSMode.OPPORTUNISTIC:
-            raise
-        # RFC 7435 section 3: any encryption is better than none, and none better than no mail.
-        failure = error.text
-    session = await _open(connector, replace(settings, tls=TLSPolicy.none()))
-    session.note_tls_failure(failure)
-    return session
 
+    async def open_channel(channel: Channel, tls: TLSInfo | None, policy: TLSPolicy) -> Session:
+        session = Session(channel, replace(settings, tls=policy), tls)
+        await session.open()
+        return session
 
-async def _open(connector: Connector, settings: ClientSettings) -> Session:
-    channel, tls = await connector(settings)
-    session = Session(channel, settings, tls)
-    await session.open()
+    session, failure = await open_connection(connector, settings.tls, open_channel)
+    if failure:
+        session.note_tls_failure(failure)
     return session
 
 

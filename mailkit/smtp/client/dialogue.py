@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from mailkit.smtp.client.channel import Channel
-from mailkit.smtp.client.errors import (
+from mailkit.client.channel import Channel
+from mailkit.client.errors import (
     ClientError,
     ConnectionLost,
     ProtocolError,

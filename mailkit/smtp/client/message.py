@@ -7,9 +7,9 @@ import tempfile
 from collections.abc import Iterator
 from typing import BinaryIO
 
+from mailkit.client.channel import Channel
 from mailkit.mime import Octets
 from mailkit.model import Envelope
-from mailkit.smtp.client.channel import Channel
 from mailkit.smtp.client.commands import ContentNeeds, body_value
 from mailkit.smtp.client.content import Content, Survey, normalised
 from mailkit.smtp.client.convert import Conversion

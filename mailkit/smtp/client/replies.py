@@ -6,7 +6,7 @@ import re
 from collections import deque
 from typing import NamedTuple
 
-from mailkit.smtp.client.errors import ProtocolError
+from mailkit.client.errors import ProtocolError
 from mailkit.smtp.grammar import Reply
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from mailkit.client.security import TLSInfo
 from mailkit.errors import MailError, MessageRefused, TemporaryFailure
 from mailkit.model import Recipient
 from mailkit.smtp.client.extensions import Extensions
@@ -61,18 +62,6 @@ class RecipientOutcome(NamedTuple):
             return None
         text = f"{self.code or ''} {self.enhanced} {self.text}".strip().replace("\n", " ")
         return TemporaryFailure(text) if self.temporary else MessageRefused(text)
-
-
-class TLSInfo(NamedTuple):
-    """The encryption of a connection."""
-
-    #: ``TLSv1.3``.
-    version: str
-    cipher: str
-    #: The server's certificate is one that the policy wants: verified by name, or pinned.
-    verified: bool
-    #: SHA-256 of the server's certificate, hexadecimal.
-    fingerprint: str = ""
 
 
 @dataclass

@@ -14,8 +14,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
+from mailkit.client.channel import Channel
+from mailkit.client.errors import AuthFailed, ClientError, ServiceRefused, TLSFailed
+from mailkit.client.security import TLSInfo, TLSMode
 from mailkit.model import Envelope, Recipient
-from mailkit.smtp.client.channel import Channel
 from mailkit.smtp.client.commands import (
     ContentNeeds,
     Unsendable,
@@ -27,22 +29,10 @@ from mailkit.smtp.client.commands import (
 )
 from mailkit.smtp.client.content import Content, Source
 from mailkit.smtp.client.dialogue import Dialogue
-from mailkit.smtp.client.errors import (
-    AuthFailed,
-    ClientError,
-    ServiceRefused,
-    TLSFailed,
-)
 from mailkit.smtp.client.extensions import Extensions, parse_extensions
 from mailkit.smtp.client.message import OutgoingMessage, survey
-from mailkit.smtp.client.results import (
-    ConnectionFacts,
-    RecipientOutcome,
-    SendResult,
-    Status,
-    TLSInfo,
-)
-from mailkit.smtp.client.settings import ClientSettings, TLSMode
+from mailkit.smtp.client.results import ConnectionFacts, RecipientOutcome, SendResult, Status
+from mailkit.smtp.client.settings import ClientSettings
 from mailkit.smtp.client.transaction import Transaction, outcome_of
 from mailkit.wire.sasl import SASLError, decode_base64, encode_base64
 from mailkit.wire.sasl_client import Credentials, SASLClient, choose_mechanism

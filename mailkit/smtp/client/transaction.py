@@ -12,8 +12,8 @@ from collections import deque
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from mailkit.client.errors import ClientError
 from mailkit.model import Recipient
-from mailkit.smtp.client.errors import ClientError
 from mailkit.smtp.client.results import RecipientOutcome, Status
 from mailkit.smtp.grammar import Reply
 

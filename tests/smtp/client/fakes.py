@@ -6,11 +6,11 @@ import re
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, TypeVar
 
-from mailkit.smtp.client.channel import Channel
-from mailkit.smtp.client.errors import ClientError, ConnectionLost, TimedOut, TLSFailed
-from mailkit.smtp.client.results import TLSInfo
+from mailkit.client.channel import Channel
+from mailkit.client.errors import ClientError, ConnectionLost, TimedOut, TLSFailed
+from mailkit.client.security import TLSInfo, TLSPolicy
 from mailkit.smtp.client.session import Session
-from mailkit.smtp.client.settings import ClientSettings, TLSPolicy
+from mailkit.smtp.client.settings import ClientSettings
 
 _T = TypeVar("_T")
 

@@ -412,7 +412,7 @@ class PolicyTests(TestCase):
         self.assertEqual(TLSPolicy.pinned(colons).pins, frozenset([b"\xab" * 32]))
 
     def test_the_first_version_is_new_enough(self) -> None:
-        from mailkit.smtp.client.aio import ssl_context
+        from mailkit.client.aio import ssl_context
 
         for policy in (TLSPolicy.required(), TLSPolicy.verified()):
             self.assertGreaterEqual(ssl_context(policy).minimum_version, ssl.TLSVersion.TLSv1_2)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from mailkit.smtp.client.errors import ProtocolError
+from mailkit.client.errors import ProtocolError
 from mailkit.smtp.client.extensions import FutureRelease, ServerLimits, parse_extensions
 from mailkit.smtp.client.replies import ReplyLimits, ReplyReader
 from mailkit.smtp.grammar import Reply

@@ -13,6 +13,8 @@ from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
+from mailkit.client.channel import MAX_UNREAD
+from mailkit.client.protocol import TwistedChannel
 from mailkit.errors import NoSuchRecipient, OverQuota, TemporaryFailure
 from mailkit.model import Ability, DeliverBy, OriginalRecipient, Path, Recipient, ValidSince
 from mailkit.smtp.client import (
@@ -28,9 +30,7 @@ from mailkit.smtp.client import (
     make_envelope,
     sendmail,
 )
-from mailkit.smtp.client.channel import MAX_UNREAD
 from mailkit.smtp.client.content import PIECE
-from mailkit.smtp.client.protocol import TwistedChannel
 from mailkit.smtp.lmtp import LMTPFactory
 from tests.smtp.client.fakes import MESSAGE
 from tests.smtp.fakes import Server, strip_trace

@@ -5,8 +5,7 @@ from __future__ import annotations
 import ipaddress
 from abc import ABC, abstractmethod
 
-from mailkit.smtp.client.results import TLSInfo
-from mailkit.smtp.client.settings import TLSPolicy
+from mailkit.client.security import TLSInfo, TLSPolicy
 
 #: Octets that have come and that nobody has read; a server that sends more is cut off. Input is
 #: never held back: a server that waits for us to read might not read what we write (RFC 2920 3.1).

@@ -7,9 +7,8 @@ import hashlib
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from mailkit.smtp.client.errors import TLSFailed
-from mailkit.smtp.client.results import TLSInfo
-from mailkit.smtp.client.settings import TLSMode, TLSPolicy
+from mailkit.client.errors import TLSFailed
+from mailkit.client.security import TLSInfo, TLSMode, TLSPolicy
 
 
 def judge(version: str, cipher: str, certificate: bytes | None, policy: TLSPolicy) -> TLSInfo:

@@ -17,10 +17,9 @@ from twisted.internet.ssl import (
 )
 from zope.interface import implementer
 
-from mailkit.smtp.client.certificates import judge
-from mailkit.smtp.client.errors import TLSFailed
-from mailkit.smtp.client.results import TLSInfo
-from mailkit.smtp.client.settings import TLSMode, TLSPolicy
+from mailkit.client.certificates import judge
+from mailkit.client.errors import TLSFailed
+from mailkit.client.security import TLSInfo, TLSMode, TLSPolicy
 
 
 @implementer(IOpenSSLClientConnectionCreator)

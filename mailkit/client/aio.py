@@ -1,0 +1,276 @@
+"""Connections of clients under asyncio, without a reactor."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import time
+from typing import cast
+
+from mailkit._typing import override
+from mailkit.client.address import ServerAddress
+from mailkit.client.certificates import judge
+from mailkit.client.channel import CLOSE_TIMEOUT, MAX_UNREAD, Channel, is_loopback
+from mailkit.client.connecting import Connector
+from mailkit.client.errors import (
+    ClientError,
+    ConnectFailed,
+    ConnectionLost,
+    ProtocolError,
+    TimedOut,
+    TLSFailed,
+)
+from mailkit.client.security import TLSInfo, TLSMode, TLSPolicy
+
+# Seconds after the first address until the next is tried beside it (RFC 8305 section 5).
+_ATTEMPT_DELAY = 0.25
+
+
+class AsyncioChannel(Channel, asyncio.Protocol):
+    """A connection of asyncio's.
+
+    :param hostname: the name that is connected to, if it has one.
+    """
+
+    def __init__(self, hostname: str | None = None) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._hostname = hostname
+        self._transport: asyncio.Transport | None = None
+        self._unread: list[bytes] = []
+        self._unread_size = 0
+        self._error: ClientError | None = None
+        self._paused = False
+        self._waiting: asyncio.Future[None] | None = None
+
+    # What asyncio calls.
+
+    @override
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        peer = transport.get_extra_info("peername")
+        if isinstance(peer, tuple):
+            self.peer = str(ServerAddress(peer[0], peer[1]))
+            self.is_local = is_loopback(peer[0])
+        else:
+            self.peer = f"unix:{peer}"
+            self.is_local = True
+
+    @override
+    def data_received(self, data: bytes) -> None:
+        self._unread.append(data)
+        self._unread_size += len(data)
+        if self._unread_size > MAX_UNREAD:
+            self._error = ProtocolError("The server sends more than anybody asked for")
+            self.abort()
+        self._wake()
+
+    @override
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._error is None:
+            self._error = ConnectionLost(f"The connection broke: {exc}" if exc else "")
+        self._paused = False
+        self._wake()
+
+    @override
+    def pause_writing(self) -> None:
+        self._paused = True
+
+    @override
+    def resume_writing(self) -> None:
+        self._paused = False
+        self._wake()
+
+    # What the dialogue calls.
+
+    @property
+    @override
+    def lost(self) -> bool:
+        return self._error is not None
+
+    @override
+    async def write(self, data: bytes, timeout: float) -> None:
+        if self._error is None:
+            assert self._transport is not None
+            self._transport.write(data)
+        give_up = self.seconds() + timeout
+        while self._paused and self._error is None:
+            await self._wait(give_up - self.seconds())
+        if self._error is not None:
+            raise self._copy_error()
+
+    @override
+    async def read(self, timeout: float) -> bytes:
+        give_up = self.seconds() + timeout
+        while not self._unread:
+            if self._error is not None:
+                raise self._copy_error()
+            await self._wait(give_up - self.seconds())
+        return self.received()
+
+    @override
+    def received(self) -> bytes:
+        data = b"".join(self._unread)
+        self._unread.clear()
+        self._unread_size = 0
+        return data
+
+    @override
+    async def start_tls(self, policy: TLSPolicy, timeout: float) -> TLSInfo:
+        assert self._transport is not None
+        try:
+            transport = await asyncio.wait_for(
+                self._loop.start_tls(
+                    self._transport,
+                    self,
+                    ssl_context(policy),
+                    server_hostname=server_name(policy, self._hostname),
+                    ssl_handshake_timeout=timeout,
+                ),
+                timeout,
+            )
+            if transport is None:
+                raise TLSFailed("The TLS handshake failed: the connection is gone")
+            self._transport = transport
+            return self.tls_info(policy)
+        except TLSFailed as error:
+            self.abort()
+            error.command = "TLS"
+            raise
+        except (OSError, asyncio.TimeoutError) as error:
+            self.abort()
+            text = f"The TLS handshake failed: {error or 'it took too long'}"
+            raise TLSFailed(text, command="TLS") from error
+
+    def tls_info(self, policy: TLSPolicy) -> TLSInfo:
+        """What the handshake has come to.
+
+        :raises TLSFailed: no certificate that the policy wants; the connection is aborted.
+        """
+        assert self._transport is not None
+        try:
+            return ssl_object_info(self._transport.get_extra_info("ssl_object"), policy)
+        except TLSFailed as error:
+            self.abort()
+            error.command = "TLS"
+            raise
+
+    @override
+    async def turn(self) -> None:
+        await asyncio.sleep(0)
+
+    @override
+    def seconds(self) -> float:
+        return self._loop.time()
+
+    @override
+    def now(self) -> float:
+        return time.time()
+
+    @override
+    async def close(self) -> None:
+        if self._transport is not None:
+            self._transport.close()
+            give_up = self.seconds() + CLOSE_TIMEOUT
+            try:
+                while self._error is None:
+                    await self._wait(give_up - self.seconds())
+            except TimedOut:
+                self.abort()
+
+    @override
+    def abort(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _copy_error(self) -> ClientError:
+        assert self._error is not None
+        return type(self._error)(self._error.text)
+
+    async def _wait(self, timeout: float) -> None:
+        """Wait until something has happened.
+
+        :raises TimedOut: nothing has.
+        """
+        self._waiting = self._loop.create_future()
+        try:
+            await asyncio.wait_for(self._waiting, max(0.0, timeout))
+        except asyncio.TimeoutError:
+            raise TimedOut from None
+        finally:
+            self._waiting = None
+
+    def _wake(self) -> None:
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_result(None)
+
+
+def ssl_context(policy: TLSPolicy) -> ssl.SSLContext:
+    """
+    :raises TLSFailed: the file of trusted certificates cannot be read.
+    """
+    if policy.mode is TLSMode.VERIFIED:
+        try:
+            return ssl.create_default_context(cafile=policy.ca_file)
+        except (OSError, ssl.SSLError) as error:
+            text = f"Cannot read the certificates to trust: {error}"
+            raise TLSFailed(text, command="TLS") from error
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def ssl_object_info(connection: ssl.SSLObject, policy: TLSPolicy) -> TLSInfo:
+    """What a finished handshake has come to.
+
+    :raises TLSFailed: no certificate that the policy wants.
+    """
+    cipher = connection.cipher()
+    der = connection.getpeercert(binary_form=True)
+    return judge(connection.version() or "", cipher[0] if cipher else "", der, policy)
+
+
+def server_name(policy: TLSPolicy, hostname: str | None) -> str | None:
+    """The name to verify and to announce.
+
+    :raises ValueError: the policy wants one and there is none.
+    """
+    name = policy.hostname or hostname
+    if policy.mode is TLSMode.VERIFIED and not name:
+        raise ValueError("a verified policy needs the name of the server")
+    return name
+
+
+def connector(address: ServerAddress, connect_timeout: float, tls_timeout: float) -> Connector:
+    """What connects to a server; as :func:`mailkit.client.protocol.connector`."""
+
+    async def connect_channel(policy: TLSPolicy) -> tuple[Channel, TLSInfo | None]:
+        try:
+            channel = await asyncio.wait_for(_connect(address), connect_timeout)
+        except (OSError, asyncio.TimeoutError) as error:
+            text = f"Cannot connect to {address}: {error or 'it took too long'}"
+            raise ConnectFailed(text, command="connect") from error
+        if not policy.implicit:
+            return channel, None
+        try:
+            return channel, await channel.start_tls(policy, tls_timeout)
+        except BaseException:
+            # Cancelled, perhaps: nobody else knows of the connection.
+            channel.abort()
+            raise
+
+    return connect_channel
+
+
+async def _connect(address: ServerAddress) -> AsyncioChannel:
+    loop = asyncio.get_running_loop()
+    if address.path:
+        _, channel = await loop.create_unix_connection(AsyncioChannel, address.path)
+        return channel
+    _, channel = await loop.create_connection(
+        lambda: AsyncioChannel(address.host),
+        address.host,
+        address.port,
+        happy_eyeballs_delay=_ATTEMPT_DELAY,
+    )
+    return channel

@@ -1,0 +1,309 @@
+"""Connections of clients under Twisted.
+
+What comes while nobody reads waits here, within bounds. Nothing is written while the transport's
+buffer is full.
+"""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from OpenSSL import SSL
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.endpoints import (
+    HostnameEndpoint,
+    UNIXClientEndpoint,
+    wrapClientTLS,
+)
+from twisted.internet.error import ConnectingCancelledError, ConnectionDone
+from twisted.internet.interfaces import (
+    IHandshakeListener,
+    IPushProducer,
+    IReactorTime,
+    IStreamClientEndpoint,
+)
+from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from mailkit._typing import override
+from mailkit.client.address import ServerAddress
+from mailkit.client.channel import CLOSE_TIMEOUT, MAX_UNREAD, Channel, is_loopback
+from mailkit.client.connecting import Connector
+from mailkit.client.errors import (
+    ClientError,
+    ConnectFailed,
+    ConnectionLost,
+    ProtocolError,
+    TimedOut,
+    TLSFailed,
+)
+from mailkit.client.security import TLSInfo, TLSPolicy
+from mailkit.client.tls import connection_creator, openssl_info
+
+
+@implementer(IPushProducer, IHandshakeListener)
+class TwistedChannel(Channel, Protocol):
+    """A connection of Twisted's.
+
+    :param clock: tells the time and makes time-outs.
+    :param hostname: the name that is connected to, if it has one.
+    """
+
+    transport: Any
+
+    def __init__(self, clock: IReactorTime, hostname: str | None = None) -> None:
+        self._clock = clock
+        self._hostname = hostname
+        self._unread: list[bytes] = []
+        self._unread_size = 0
+        self._error: ClientError | None = None
+        self._paused = False
+        # Whoever waits: for octets, for room to write, for the handshake, for the end.
+        self._reading: Deferred[None] | None = None
+        self._writing: Deferred[None] | None = None
+        self._shaking: Deferred[None] | None = None
+        self._closing: Deferred[None] | None = None
+        self._shaken = False
+
+    # What Twisted calls.
+
+    @override
+    def connectionMade(self) -> None:
+        self.transport.registerProducer(self, True)
+        peer = self.transport.getPeer()
+        host = getattr(peer, "host", None)
+        if host is not None:
+            self.peer = str(ServerAddress(host, peer.port))
+            self.is_local = is_loopback(host)
+            self.transport.setTcpNoDelay(True)
+        else:
+            name = getattr(peer, "name", None) or b""
+            self.peer = f"unix:{name.decode('utf-8', 'replace')}"
+            self.is_local = True
+
+    @override
+    def dataReceived(self, data: bytes) -> None:
+        self._unread.append(data)
+        self._unread_size += len(data)
+        if self._unread_size > MAX_UNREAD:
+            self._error = ProtocolError("The server sends more than anybody asked for")
+            self.abort()
+        _fire(self, "_reading")
+
+    @override
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        if self._error is None:
+            self._error = ConnectionLost(_reason_text(reason))
+        for name in ("_reading", "_writing", "_shaking", "_closing"):
+            _fire(self, name)
+
+    def handshakeCompleted(self) -> None:  # noqa: N802
+        """TLS has begun."""
+        self._shaken = True
+        _fire(self, "_shaking")
+
+    def pauseProducing(self) -> None:
+        """The transport's buffer is full."""
+        self._paused = True
+
+    def resumeProducing(self) -> None:
+        """The transport's buffer is empty again."""
+        self._paused = False
+        _fire(self, "_writing")
+
+    def stopProducing(self) -> None:
+        """The transport is gone; the loss of the connection will be told."""
+
+    # What the dialogue calls.
+
+    @property
+    @override
+    def lost(self) -> bool:
+        return self._error is not None
+
+    @override
+    async def write(self, data: bytes, timeout: float) -> None:
+        if self._error is None:
+            self.transport.write(data)
+            if self._paused:
+                await self._wait("_writing", timeout)
+        if self._error is not None:
+            raise self._copy_error()
+
+    @override
+    async def read(self, timeout: float) -> bytes:
+        if not self._unread and self._error is None:
+            await self._wait("_reading", timeout)
+        if not self._unread and self._error is not None:
+            raise self._copy_error()
+        return self.received()
+
+    @override
+    def received(self) -> bytes:
+        data = b"".join(self._unread)
+        self._unread.clear()
+        self._unread_size = 0
+        return data
+
+    @override
+    async def start_tls(self, policy: TLSPolicy, timeout: float) -> TLSInfo:
+        self.transport.startTLS(connection_creator(policy, self._hostname))
+        return await self.finish_tls(policy, timeout)
+
+    async def finish_tls(self, policy: TLSPolicy, timeout: float) -> TLSInfo:
+        """Wait for the handshake and judge it.
+
+        :raises TLSFailed: it failed; the connection is aborted.
+        """
+        try:
+            if not self._shaken and self._error is None:
+                await self._wait("_shaking", timeout)
+            if not self._shaken and self._error is not None:
+                raise TLSFailed(f"The TLS handshake failed: {self._error.text}")
+            return openssl_info(self.transport.getHandle(), policy)
+        except TimedOut:
+            self.abort()
+            raise TLSFailed("The TLS handshake took too long", command="TLS") from None
+        except TLSFailed as error:
+            self.abort()
+            error.command = "TLS"
+            raise
+
+    @override
+    async def turn(self) -> None:
+        done: Deferred[None] = Deferred()
+        call = self._clock.callLater(0, done.callback, None)
+        try:
+            await done
+        finally:
+            if call.active():
+                call.cancel()
+
+    @override
+    def seconds(self) -> float:
+        return self._clock.seconds()
+
+    @override
+    def now(self) -> float:
+        return self._clock.seconds()
+
+    @override
+    async def close(self) -> None:
+        if self._error is None:
+            # Under TLS a registered producer would keep the connection open.
+            self.transport.unregisterProducer()
+            self.transport.loseConnection()
+        if self._error is None:
+            try:
+                await self._wait("_closing", CLOSE_TIMEOUT)
+            except TimedOut:
+                self.abort()
+
+    @override
+    def abort(self) -> None:
+        if self.transport is not None:
+            self.transport.abortConnection()
+
+    def _copy_error(self) -> ClientError:
+        assert self._error is not None
+        return type(self._error)(self._error.text)
+
+    async def _wait(self, name: str, timeout: float) -> None:
+        """Wait until something fires.
+
+        :raises TimedOut: nothing did.
+        """
+        waiting: Deferred[None] = Deferred()
+        setattr(self, name, waiting)
+        timed_out = False
+
+        def give_up() -> None:
+            nonlocal timed_out
+            timed_out = True
+            _fire(self, name)
+
+        call = self._clock.callLater(timeout, give_up)
+        try:
+            await waiting
+        finally:
+            setattr(self, name, None)
+            if call.active():
+                call.cancel()
+        if timed_out:
+            raise TimedOut
+
+
+def _fire(channel: TwistedChannel, name: str) -> None:
+    waiting = getattr(channel, name)
+    if waiting is not None:
+        setattr(channel, name, None)
+        waiting.callback(None)
+
+
+def _reason_text(reason: Failure) -> str:
+    if isinstance(reason.value, ConnectionDone):
+        return ""
+    value: Any = reason.value
+    if isinstance(value, SSL.Error) and value.args and isinstance(value.args[0], list):
+        # OpenSSL's errors: library, function, reason.
+        value = ", ".join(str(each[-1]) for each in value.args[0]) or "TLS error"
+    return f"The connection broke: {value}"
+
+
+def connector(
+    server: ServerAddress | IStreamClientEndpoint,
+    connect_timeout: float,
+    tls_timeout: float,
+    reactor: Any = None,
+) -> Connector:
+    """What connects to a server.
+
+    :param connect_timeout: seconds until there must be a connection.
+    :param tls_timeout: seconds that the handshake may take.
+    :param reactor: connects and tells the time; the running one when None.
+    """
+    if reactor is None:
+        # Not before it is needed: importing it installs one.
+        from twisted.internet import reactor
+    hostname: str | None = None
+    endpoint: Any = server
+    if isinstance(server, ServerAddress):
+        hostname = server.host or None
+        endpoint = (
+            UNIXClientEndpoint(reactor, server.path)  # type: ignore[no-untyped-call]
+            if server.path
+            else HostnameEndpoint(reactor, server.host, server.port)
+        )
+
+    async def connect_channel(policy: TLSPolicy) -> tuple[Channel, TLSInfo | None]:
+        target = cast(IStreamClientEndpoint, endpoint)
+        if policy.implicit:
+            target = wrapClientTLS(connection_creator(policy, hostname), target)
+        factory: Any = Factory.forProtocol(cast(Any, lambda: TwistedChannel(reactor, hostname)))
+        factory.noisy = False
+        try:
+            connecting: Deferred[Any] = target.connect(factory)
+            connecting.addTimeout(connect_timeout, reactor, _took_too_long)
+            channel: TwistedChannel = await connecting
+        except (CancelledError, ConnectingCancelledError):
+            # Not by the time-out: whoever waits for us has given up.
+            raise CancelledError from None
+        except Exception as error:
+            text = f"Cannot connect to {server}: {error or type(error).__name__}"
+            raise ConnectFailed(text, command="connect") from error
+        if not policy.implicit:
+            return channel, None
+        try:
+            return channel, await channel.finish_tls(policy, tls_timeout)
+        except BaseException:
+            # Cancelled, perhaps: nobody else knows of the connection.
+            channel.abort()
+            raise
+
+    return connect_channel
+
+
+def _took_too_long(_: object, seconds: float) -> Failure:
+    error = TimedOut(f"it took more than {seconds:g} seconds")
+    return Failure(error)  # type: ignore[no-untyped-call]

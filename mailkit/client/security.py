@@ -1,0 +1,95 @@
+"""How secure a client wants a connection, and how secure one is."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import NamedTuple
+
+
+class TLSMode(enum.Enum):
+    """How much security is asked for."""
+
+    #: Never TLS.
+    NONE = "none"
+    #: TLS with any certificate where it is offered, else none at all (RFC 7435).
+    OPPORTUNISTIC = "opportunistic"
+    #: TLS with any certificate.
+    REQUIRED = "required"
+    #: TLS with a trusted certificate for the server's name (RFC 6125).
+    VERIFIED = "verified"
+    #: TLS with one of the certificates or keys that are named.
+    PINNED = "pinned"
+
+
+@dataclass(frozen=True)
+class TLSPolicy:
+    """What TLS a connection must have; the class methods make the usual ones."""
+
+    mode: TLSMode = TLSMode.OPPORTUNISTIC
+    #: TLS from the first octet (RFC 8314 section 3), not by STARTTLS.
+    implicit: bool = False
+    #: The name to verify and to announce (SNI); that which is connected to when None.
+    hostname: str | None = None
+    #: SHA-256 of certificates or of their SubjectPublicKeyInfo, each 32 octets.
+    pins: frozenset[bytes] = frozenset()
+    #: A file of certificates (PEM) to trust; the system's when None.
+    ca_file: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.mode is TLSMode.PINNED and not self.pins:
+            raise ValueError("a pinned policy needs pins")
+        if self.implicit and self.mode is TLSMode.NONE:
+            raise ValueError("implicit TLS needs TLS")
+
+    @classmethod
+    def none(cls) -> TLSPolicy:
+        return cls(TLSMode.NONE)
+
+    @classmethod
+    def opportunistic(cls) -> TLSPolicy:
+        return cls(TLSMode.OPPORTUNISTIC)
+
+    @classmethod
+    def required(cls, *, implicit: bool = False) -> TLSPolicy:
+        return cls(TLSMode.REQUIRED, implicit)
+
+    @classmethod
+    def verified(
+        cls, hostname: str | None = None, *, implicit: bool = False, ca_file: str | None = None
+    ) -> TLSPolicy:
+        return cls(TLSMode.VERIFIED, implicit, hostname, frozenset(), ca_file)
+
+    @classmethod
+    def pinned(cls, *fingerprints: str | bytes, implicit: bool = False) -> TLSPolicy:
+        """
+        :param fingerprints: SHA-256 of a certificate or of a key: 32 octets, or hexadecimal digits
+            with or without colons.
+        :raises ValueError: one is none.
+        """
+        pins = frozenset(map(_fingerprint, fingerprints))
+        return cls(TLSMode.PINNED, implicit, None, pins)
+
+    @property
+    def mandatory(self) -> bool:
+        """Nothing is sent without TLS."""
+        return self.mode not in (TLSMode.NONE, TLSMode.OPPORTUNISTIC)
+
+
+def _fingerprint(value: str | bytes) -> bytes:
+    octets = bytes.fromhex(value.replace(":", "")) if isinstance(value, str) else value
+    if len(octets) != 32:
+        raise ValueError("a pin is a SHA-256 fingerprint")
+    return octets
+
+
+class TLSInfo(NamedTuple):
+    """The encryption of a connection."""
+
+    #: ``TLSv1.3``.
+    version: str
+    cipher: str
+    #: The server's certificate is one that the policy wants: verified by name, or pinned.
+    verified: bool
+    #: SHA-256 of the server's certificate, hexadecimal.
+    fingerprint: str = ""
