@@ -160,6 +160,11 @@ class Spool:
         self._chunks = []
         self._leave_memory()
 
+    def finish(self) -> None:
+        """Nothing more will be written: give back the file's descriptor, if there is one."""
+        if self._file is not None:
+            self._file.close()
+
     def _leave_memory(self) -> None:
         if self._memory is not None:
             self._memory.used -= self._shared

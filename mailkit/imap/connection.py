@@ -7,8 +7,8 @@ IDLE at once: a change leaves a mark, which :meth:`IMAPProtocol.next_command` tu
 its own. EXPUNGE is not sent while FETCH, STORE or SEARCH runs (RFC 3501 section 7.4.1); ``UID``
 variants allow it.
 
-A literal is read by ``next_command`` too: the handler of APPEND runs twice, before the message
-(refusing it, if need be, before it is sent) and after it.
+A literal is read by ``next_command`` too: the handler of APPEND runs before each message (refusing
+it, if need be, before it is sent) and after the last one.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from mailkit.connection import CHUNK, SECONDS_A_TURN, CommandConnection
 from mailkit.errors import MailError, NoSuchMailbox
 from mailkit.imap import render
 from mailkit.imap.grammar import Command, CommandFault, SyntaxFault, parse_command
-from mailkit.imap.handlers.append import AppendInProgress, begin_append, end_append
+from mailkit.imap.handlers.append import AppendInProgress, begin_append, end_append, go_on_append
 from mailkit.imap.handlers.registry import capability_list, offered
 from mailkit.imap.handlers.table import Facts, Verb
 from mailkit.imap.reader import (
@@ -199,6 +199,8 @@ class IMAPProtocol(CommandConnection):
         if isinstance(command, _Update):
             return self._guarded(self._update())
         if isinstance(command, MessageLiteral):
+            if self.append is not None:
+                return self._guard(go_on_append, self, command)
             return self._begin_append(command)
         if isinstance(command, MessageLine):
             return self._guard(end_append, self, command)

@@ -60,6 +60,8 @@ class IMAPFactory(CommandFactory):
         self.max_message_size = max_message_size
         self.max_line = max_line
         self.max_literal = max_literal
+        #: Octets of the messages of one APPEND together (RFC 3502).
+        self.max_append_octets = 2 * max_message_size
         #: Octets of an unwanted literal that are read and thrown away to stay in step.
         self.max_swallow = 2 * max_message_size
         self.poll_interval = poll_interval

@@ -28,7 +28,7 @@ class Continue(NamedTuple):
 class MessageLiteral(NamedTuple):
     """APPEND announces a message; :meth:`CommandReader.accept_literal` or ``refuse_literal`` next.
 
-    :ivar octets: the command up to the announcement.
+    :ivar octets: the command up to the announcement; behind an accepted message, what follows it.
     """
 
     octets: bytes
@@ -61,7 +61,7 @@ Event = CommandOctets | Continue | MessageLiteral | MessageLine | TooLong | Hope
 class _Mode(enum.Enum):
     LINE = enum.auto()
     LITERAL = enum.auto()
-    #: An APPEND literal was announced; nobody has decided yet.
+    #: A message of APPEND was announced; nobody has decided yet.
     DECISION = enum.auto()
     MESSAGE = enum.auto()
     MESSAGE_LINE = enum.auto()
@@ -158,17 +158,14 @@ class CommandReader:
             octets = b"".join([*self._parts, line])
             self._begin()
             return CommandOctets(octets)
-        size = _size(literal)
-        synchronizing = not literal.group(2)
         before = line[: literal.start()]
         if tag := _announces_message([*self._parts[:1], before]):
             octets = b"".join([*self._parts, before])
             self._parts = []
-            self._left = size
-            self._synchronizing = synchronizing
             self._tag = tag
-            self._mode = _Mode.DECISION
-            return MessageLiteral(octets, size, synchronizing)
+            return self._announce(octets, literal)
+        size = _size(literal)
+        synchronizing = not literal.group(2)
         self._parts.append(line + b"\r\n")
         self._line_octets += len(line) + 2
         self._literal_octets += size
@@ -237,16 +234,17 @@ class CommandReader:
             line = b"too long"
         if line is None:
             return None
-        literal = LITERAL_AT_END.search(line)
-        if literal is not None and literal.group(2):
-            # The command is wrong, and the client sends on without waiting.
-            self._left = _size(literal)
-            self._mode = _Mode.SWALLOW_LITERAL
-            if self._left > self._max_swallow:
-                return Hopeless(self._tag or b"")
-            return MessageLine(line)
+        literal = LITERAL_AT_END.search(line) if line.endswith(b"}") else None
+        if literal is not None:
+            return self._announce(line[: literal.start()], literal)
         self._begin()
         return MessageLine(line)
+
+    def _announce(self, octets: bytes, literal: re.Match[bytes]) -> MessageLiteral:
+        self._left = _size(literal)
+        self._synchronizing = not literal.group(2)
+        self._mode = _Mode.DECISION
+        return MessageLiteral(octets, self._left, self._synchronizing)
 
     # What nobody wants.
 

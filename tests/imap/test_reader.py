@@ -162,6 +162,22 @@ class ReaderTests(SynchronousTestCase):
         events = self.read(b"a APPEND INBOX {1001+}\r\n", accept=False)
         self.assertEqual(events[1], Hopeless(b"a"))
 
-    def test_second_message_is_told_and_swallowed(self) -> None:
-        events = self.read(b"a APPEND INBOX {3+}\r\nabc {8+}\r\nz NOOP\r\n\r\nb NOOP\r\n")
-        self.assertEqual(events[1:], [MessageLine(b" {8+}"), CommandOctets(b"b NOOP")])
+    def test_second_message_is_announced_like_the_first(self) -> None:
+        events = self.read(b"a APPEND INBOX {3+}\r\nabc (\\Seen) {8}\r\nz NOOP\r\n\r\nb NOOP\r\n")
+        self.assertEqual(
+            events[1:],
+            [
+                MessageLiteral(b" (\\Seen) ", 8, True),
+                MessageLine(b""),
+                CommandOctets(b"b NOOP"),
+            ],
+        )
+        self.assertEqual(b"".join(self.messages), b"abcz NOOP\r\n")
+
+    def test_second_message_is_refused(self) -> None:
+        self.buffer.feed(b"a APPEND INBOX {3+}\r\nabc {8+}\r\nz NOOP\r\n\r\nb NOOP\r\n")
+        self.assertIsInstance(self.reader.read(), MessageLiteral)
+        self.reader.accept_literal(self.messages.append)
+        self.assertEqual(self.reader.read(), MessageLiteral(b" ", 8, False))
+        self.assertIsNone(self.reader.refuse_literal())
+        self.assertEqual(self.reader.read(), CommandOctets(b"b NOOP"))

@@ -1,19 +1,24 @@
-"""APPEND: begun before its message, ended after it (RFC 3501 section 6.3.11, RFC 4315)."""
+"""APPEND: begun before its first message, ended after its last one.
+
+RFC 3501 section 6.3.11, RFC 3502, RFC 4315.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 from mailkit.errors import (
+    LimitExceeded,
     MailError,
     MessageTooLarge,
     NoSuchMailbox,
     ReadOnly,
     StoreFull,
 )
-from mailkit.imap.grammar import Command, SyntaxFault
-from mailkit.imap.handlers.table import AUTHENTICATED, Verb, Waiting
+from mailkit.imap import render
+from mailkit.imap.grammar import Arguments, Command, SyntaxFault
+from mailkit.imap.handlers.table import AUTHENTICATED, Capability, Verb, Waiting, after_login
 from mailkit.imap.reader import MessageLine, MessageLiteral
 from mailkit.interfaces import IMailboxAdmin, ISpooling, IWritableMailbox
 from mailkit.model import AppendMessage, Flags
@@ -23,18 +28,47 @@ if TYPE_CHECKING:
     from mailkit.imap.connection import IMAPProtocol
 
 
-class AppendInProgress:
-    """A message on its way in."""
+_ONE_MESSAGE = "APPEND takes one message, and nothing behind it"
+#: Messages of one APPEND.
+MAX_MESSAGES = 1000
 
-    def __init__(
-        self, mailbox: IWritableMailbox, flags: Flags, internal_date: int | None, spool: Spool
-    ) -> None:
+
+class MessageArguments(NamedTuple):
+    """What stands before a message (RFC 3502, ``append-message``)."""
+
+    flags: Flags
+    #: Seconds since the epoch; None for now.
+    internal_date: int | None
+
+
+class AppendInProgress:
+    """Messages on their way in.
+
+    :param new_spool: makes the place for one of them.
+    """
+
+    def __init__(self, mailbox: IWritableMailbox, new_spool: Callable[[], Spool]) -> None:
         self.mailbox = mailbox
-        self.flags = flags
-        self.internal_date = internal_date
-        self.spool = spool
-        #: What went wrong while the message came.
+        self._new_spool = new_spool
+        #: Those that have come and the one that comes.
+        self.messages: list[AppendMessage] = []
+        #: Octets of all of them.
+        self.octets = 0
+        #: What went wrong while a message came.
         self.error: MailError | None = None
+
+    @property
+    def spool(self) -> Spool:
+        """Where the message goes that comes."""
+        return self.messages[-1].content
+
+    def begin_message(self, arguments: MessageArguments, size: int) -> None:
+        """Another message comes."""
+        if self.messages:
+            # A thousand messages must not keep a thousand files open.
+            self.spool.finish()
+        self.messages.append(AppendMessage(self._new_spool(), *arguments))
+        self.octets += size
 
     def write(self, data: bytes) -> None:
         """Take some octets of the message."""
@@ -51,7 +85,9 @@ class AppendInProgress:
             self.error.__cause__ = error
 
     def close(self) -> None:
-        self.spool.close()
+        """Forget what the mailbox has not taken."""
+        for message in self.messages:
+            message.content.close()
 
 
 def append(connection: IMAPProtocol, command: Command) -> Waiting:
@@ -63,38 +99,43 @@ def begin_append(connection: IMAPProtocol, command: Command, literal: MessageLit
     """Read the arguments and decide whether the message may come."""
     accepted = False
     try:
-        arguments = command.arguments
-        arguments.space()
-        name = arguments.mailbox()
-        arguments.space()
-        flags: Flags = frozenset()
-        internal_date = None
-        if arguments.looking_at(b"("):
-            flags = arguments.flag_list()
-            arguments.space()
-        if arguments.looking_at(b'"'):
-            internal_date = arguments.date_time()
-            arguments.space()
-        arguments.end()
-        if literal.size > connection.factory.max_message_size:
-            raise MessageTooLarge(
-                f"A message has at most {connection.factory.max_message_size} octets here"
-            )
-        if literal.size == 0:
-            raise MailError("A message is not empty")
+        command.arguments.space()
+        name = command.arguments.mailbox()
+        arguments = _read_arguments(command.arguments)
+        _check_size(connection, literal.size)
         accepted = True
     finally:
         if not accepted:
             connection.refuse_message()
-    return _open(connection, name, flags, internal_date, literal)
+    return _open(connection, name, arguments, literal)
+
+
+def _read_arguments(arguments: Arguments) -> MessageArguments:
+    arguments.space()
+    flags: Flags = frozenset()
+    internal_date = None
+    if arguments.looking_at(b"("):
+        flags = arguments.flag_list()
+        arguments.space()
+    if arguments.looking_at(b'"'):
+        internal_date = arguments.date_time()
+        arguments.space()
+    arguments.end()
+    return MessageArguments(flags, internal_date)
+
+
+def _check_size(connection: IMAPProtocol, size: int) -> None:
+    if size > connection.factory.max_message_size:
+        raise MessageTooLarge(
+            f"A message has at most {connection.factory.max_message_size} octets here"
+        )
+    if size == 0:
+        # RFC 3502 section 6.3.11: so a client gives the command up.
+        raise MailError("A message is not empty")
 
 
 async def _open(
-    connection: IMAPProtocol,
-    name: str,
-    flags: Flags,
-    internal_date: int | None,
-    literal: MessageLiteral,
+    connection: IMAPProtocol, name: str, arguments: MessageArguments, literal: MessageLiteral
 ) -> None:
     account = connection.account
     assert account is not None
@@ -109,11 +150,53 @@ async def _open(
     except BaseException:
         connection.refuse_message()
         raise
-    spool = account.new_spool() if ISpooling.providedBy(account) else Spool()
-    connection.append = AppendInProgress(mailbox, flags, internal_date, spool)
-    connection.accept_message(connection.append.write)
+    new_spool = account.new_spool if ISpooling.providedBy(account) else Spool
+    connection.append = AppendInProgress(mailbox, new_spool)
+    _take(connection, connection.append, arguments, literal)
+
+
+def _take(
+    connection: IMAPProtocol,
+    pending: AppendInProgress,
+    arguments: MessageArguments,
+    literal: MessageLiteral,
+) -> None:
+    pending.begin_message(arguments, literal.size)
+    connection.accept_message(pending.write)
     if literal.synchronizing:
         connection.write(b"+ Ready for the message\r\n")
+
+
+def go_on_append(connection: IMAPProtocol, literal: MessageLiteral) -> Waiting:
+    """A message is here, and another one is announced (RFC 3502)."""
+    pending, connection.append = connection.append, None
+    assert pending is not None
+    accepted = False
+    try:
+        if not connection.offers(b"MULTIAPPEND"):
+            raise SyntaxFault(_ONE_MESSAGE)
+        if pending.error is not None:
+            raise pending.error
+        arguments = _read_arguments(Arguments(literal.octets))
+        _check_size(connection, literal.size)
+        _check_batch(connection, pending, literal.size)
+        accepted = True
+    finally:
+        if not accepted:
+            pending.close()
+            connection.refuse_message()
+    connection.append = pending
+    _take(connection, pending, arguments, literal)
+    return None
+
+
+def _check_batch(connection: IMAPProtocol, pending: AppendInProgress, size: int) -> None:
+    """The messages of one command wait on the disk until the last of them is here."""
+    if len(pending.messages) >= MAX_MESSAGES:
+        raise LimitExceeded(f"APPEND takes at most {MAX_MESSAGES} messages at once")
+    limit = connection.factory.max_append_octets
+    if pending.octets + size > limit:
+        raise MessageTooLarge(f"APPEND takes at most {limit} octets of messages at once")
 
 
 def refuse_destination(connection: IMAPProtocol, error: NoSuchMailbox) -> None:
@@ -123,12 +206,14 @@ def refuse_destination(connection: IMAPProtocol, error: NoSuchMailbox) -> None:
 
 
 def end_append(connection: IMAPProtocol, line: MessageLine) -> Waiting:
-    """The message is here; what follows it decides whether the command is right."""
+    """The last message is here; what follows it decides whether the command is right."""
     pending, connection.append = connection.append, None
     assert pending is not None
     if line.octets.strip(b" "):
         pending.close()
-        raise SyntaxFault("APPEND takes one message, and nothing behind it")
+        if connection.offers(b"MULTIAPPEND"):
+            raise SyntaxFault("Behind a message comes another one as a literal, or nothing")
+        raise SyntaxFault(_ONE_MESSAGE)
     if pending.error is not None:
         pending.close()
         raise pending.error
@@ -136,19 +221,20 @@ def end_append(connection: IMAPProtocol, line: MessageLine) -> Waiting:
 
 
 async def _store(connection: IMAPProtocol, pending: AppendInProgress) -> None:
-    message = AppendMessage(pending.spool, pending.flags, pending.internal_date)
     try:
-        result = await pending.mailbox.append(messages=[message])
+        result = await pending.mailbox.append(messages=pending.messages)
     except NoSuchMailbox as error:
-        # Deleted while the message came.
+        # Deleted while the messages came.
         refuse_destination(connection, error)
         return
     finally:
         pending.close()
     if connection.selection is not None:
         connection.selection.dirty = True
-    code = b"APPENDUID %d %d" % (result.uid_validity, result.uids[0])
+    code = b"APPENDUID %d %b" % (result.uid_validity, render.uid_set(result.uids))
     await connection.complete("APPEND completed", code)
 
 
 VERBS: Mapping[bytes, Verb] = {b"APPEND": Verb(AUTHENTICATED, append)}
+
+CAPABILITIES: Sequence[Capability] = (Capability(b"MULTIAPPEND", after_login),)

@@ -37,6 +37,7 @@ CAPABILITIES: Sequence[Capability] = (
     *any_state.CAPABILITIES,
     *not_authenticated.CAPABILITIES,
     *authenticated.CAPABILITIES,
+    *append.CAPABILITIES,
     *selected.CAPABILITIES,
     *search.CAPABILITIES,
     *status.CAPABILITIES,

@@ -35,11 +35,12 @@ class SpooledFile:
         self._start = start
         self._prefix = prefix
         self._size = size
+        #: Octets that :meth:`prepare` reads into memory.
+        self.loads = size if size <= core.settings.large_body else 0
 
-    @property
-    def loads(self) -> int:
-        """Octets that :meth:`prepare` reads into memory."""
-        return self._size if self._size <= self._core.settings.large_body else 0
+    def keep_file(self) -> None:
+        """Let the file become a segment of its own, however small it is."""
+        self.loads = 0
 
     def prepare(self) -> Content:
         """Read, or else checksum and sync, the file.

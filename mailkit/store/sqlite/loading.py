@@ -18,7 +18,7 @@ class Loading:
     """
 
     def __init__(self, limit: int) -> None:
-        self._limit = limit
+        self.limit = limit
         self._used = 0
         self._waiting: deque[tuple[int, Deferred[None]]] = deque()
 
@@ -43,4 +43,4 @@ class Loading:
                     turn.callback(None)
 
     def _fits(self, octets: int) -> bool:
-        return not octets or not self._used or self._used + octets <= self._limit
+        return not octets or not self._used or self._used + octets <= self.limit

@@ -174,7 +174,7 @@ class SQLiteMailbox:
         contents: list[Content] = []
         async with AsyncExitStack() as stack:
             try:
-                loads = sum(item.loads for item in taken if isinstance(item, SpooledFile))
+                loads = self._plan_loads(taken)
                 await stack.enter_async_context(self._core.loading.room(loads))
                 while left:
                     item = left.popleft()
@@ -197,6 +197,16 @@ class SQLiteMailbox:
                     ],
                 )
             )
+
+    def _plan_loads(self, taken: Sequence[Content | SpooledFile]) -> int:
+        """Octets that messages take in memory: no more than there may be, so files stay files."""
+        loads = 0
+        for item in taken:
+            if isinstance(item, SpooledFile):
+                if loads and loads + item.loads > self._core.loading.limit:
+                    item.keep_file()
+                loads += item.loads
+        return loads
 
     async def store_flags(
         self,
