@@ -15,6 +15,7 @@ from typing import Any
 import click
 from twisted.trial.unittest import SynchronousTestCase
 
+from mailkit.imap.handlers.registry import CAPABILITIES
 from mailkit.tap.checks import CHECKS, Checks
 from mailkit.tap.command import main as command_line
 
@@ -107,6 +108,17 @@ class StandardsTests(SynchronousTestCase):
                 classes = {node.name for node in tree.body if isinstance(node, ast.ClassDef)}
                 if case:
                     self.assertIn(case, classes, name)
+
+
+class CapabilityTests(SynchronousTestCase):
+    def test_docs_imap_md_has_a_row_for_each_capability(self) -> None:
+        words = {
+            word
+            for row in table_rows(ROOT / "docs" / "imap.md")
+            for word in re.split(r"[, ]+", row[0])
+        }
+        names = {capability.name.decode("ascii") for capability in CAPABILITIES}
+        self.assertEqual(names - words, set())
 
 
 class LimitTests(SynchronousTestCase):

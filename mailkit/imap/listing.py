@@ -1,4 +1,4 @@
-"""LIST and LSUB: which names match, and how they are described (RFC 3501 sections 6.3.8, 6.3.9)."""
+"""LIST and LSUB: which names match, and how they are described (RFC 3501 6.3.8, RFC 5258). No I/O."""
 
 from __future__ import annotations
 
@@ -13,19 +13,40 @@ from mailkit.model import INBOX, SEPARATOR, MailboxInfo
 MAX_PATTERN = 4000
 
 
+class Criteria(NamedTuple):
+    """Which names a LIST selects (RFC 5258 section 3.1)."""
+
+    subscribed: bool = False
+    #: RFC 6154 section 2.
+    special_use: bool = False
+    #: Tell of a name too when one below it satisfies the criteria (RECURSIVEMATCH).
+    recursive: bool = False
+
+    @property
+    def names(self) -> list[bytes]:
+        """Options that a name has to satisfy."""
+        given = ((b"SUBSCRIBED", self.subscribed), (b"SPECIAL-USE", self.special_use))
+        return [name for name, is_given in given if is_given]
+
+
 class Listed(NamedTuple):
     """One line of a LIST or LSUB response."""
 
     name: str
     attributes: Sequence[str]
+    #: The name satisfies the criteria itself, not only one below it.
+    selected: bool = True
+    #: Extended data items (RFC 5258 section 3), each a tag and its value.
+    extended: Sequence[bytes] = ()
 
     def render(self, response: bytes) -> bytes:
         """:param response: ``LIST`` or ``LSUB``."""
-        return b'* %b (%b) "%b" %b\r\n' % (
+        return b'* %b (%b) "%b" %b%b\r\n' % (
             response,
             " ".join(self.attributes).encode("ascii", "replace"),
             SEPARATOR.encode("ascii"),
             render.mailbox(self.name),
+            b" (%b)" % b" ".join(self.extended) if self.extended else b"",
         )
 
 
@@ -147,26 +168,53 @@ def _levels_above(names: Iterable[str]) -> set[str]:
 
 
 class Listing:
-    """The mailboxes of an account, ready to be listed."""
+    """The mailboxes of an account, ready to be listed.
 
-    def __init__(self, mailboxes: Iterable[MailboxInfo]) -> None:
+    :param subscriptions: subscribed names, those without a mailbox included; None when nobody asks
+        for them.
+    :param extended: RFC 5258's attributes may be told: \\NonExistent and \\Subscribed.
+    :param special_use: special uses are told.
+    :param children: \\HasChildren and \\HasNoChildren are told.
+    """
+
+    def __init__(
+        self,
+        mailboxes: Iterable[MailboxInfo],
+        subscriptions: Iterable[str] | None = None,
+        *,
+        extended: bool = False,
+        special_use: bool = True,
+        children: bool = True,
+    ) -> None:
         self.mailboxes = {info.name: info for info in mailboxes}
         self._parents = _levels_above(self.mailboxes)
         # Levels above a mailbox that the backend does not name.
         self.missing = self._parents - self.mailboxes.keys()
+        self._subscriptions = frozenset(subscriptions or ())
+        self._extended = extended
+        self._special_use = special_use
+        self._children = children
 
-    def attributes(self, name: str, special_use: bool = True) -> list[str]:
-        """Attributes of a mailbox or of a level (RFC 3501 section 7.2.2, RFC 3348, RFC 6154)."""
+    def attributes(self, name: str) -> list[str]:
+        """Attributes of a name (RFC 3501 section 7.2.2, RFC 3348, RFC 5258, RFC 6154)."""
         info = self.mailboxes.get(name)
         attributes = []
-        if info is None or not info.selectable:
+        if info is None:
+            # RFC 5258 section 3: it implies \Noselect, which is all that older clients know.
+            attributes.append("\\NonExistent" if self._extended else "\\Noselect")
+        elif not info.selectable:
             attributes.append("\\Noselect")
-        attributes.append("\\HasChildren" if name in self._parents else "\\HasNoChildren")
-        if special_use and info is not None and info.special_use:
+        if self._children:
+            attributes.append("\\HasChildren" if name in self._parents else "\\HasNoChildren")
+        if self._special_use and info is not None and info.special_use:
             attributes.append(info.special_use)
+        if name in self._subscriptions:
+            attributes.append("\\Subscribed")
         return attributes
 
-    def list(self, reference: str, patterns: Sequence[str]) -> Iterator[Listed | None]:
+    def list(
+        self, reference: str, patterns: Sequence[str], criteria: Criteria | None = None
+    ) -> Iterator[Listed | None]:
         """What LIST answers, in the account's order; None for each name that does not match.
 
         Thousands of names and long patterns take seconds: others need their turn between.
@@ -174,6 +222,9 @@ class Listing:
         :raises LimitExceeded: the patterns are too long.
         """
         test = matcher(reference, *patterns)
+        if criteria is not None and criteria.names:
+            yield from self._list_selected(test, criteria)
+            return
         for name in self.mailboxes:
             yield Listed(name, self.attributes(name)) if test(name) else None
         # RFC 3501 section 6.3.8: a "%" at the end also lists levels that are no mailboxes.
@@ -182,6 +233,39 @@ class Listing:
             test = matcher(reference, *level_patterns)
             for name in sorted(self.missing):
                 yield Listed(name, self.attributes(name)) if test(name) else None
+
+    def _list_selected(
+        self, test: Callable[[str], bool], criteria: Criteria
+    ) -> Iterator[Listed | None]:
+        """The names that satisfy the criteria (RFC 5258 sections 3.3, 3.5)."""
+        selected = list(self._select(criteria))
+        childinfo: tuple[bytes, ...] = ()
+        parents: set[str] = set()
+        if criteria.recursive:
+            parents = _levels_above(selected)
+            childinfo = (b'"CHILDINFO" (%b)' % b" ".join(b'"%b"' % n for n in criteria.names),)
+        hidden = []
+        for name in selected:
+            if test(name):
+                extended = childinfo if name in parents else ()
+                yield Listed(name, self.attributes(name), extended=extended)
+            else:
+                hidden.append(name)
+                yield None
+        if criteria.recursive:
+            # Not where all that it has below is listed itself: the client sees those.
+            for name in sorted(_levels_above(hidden).difference(selected)):
+                line = Listed(name, self.attributes(name), False, childinfo)
+                yield line if test(name) else None
+
+    def _select(self, criteria: Criteria) -> Iterator[str]:
+        for name, info in self.mailboxes.items():
+            if criteria.subscribed and name not in self._subscriptions:
+                continue
+            if not criteria.special_use or info.special_use:
+                yield name
+        if not criteria.special_use:
+            yield from sorted(self._subscriptions.difference(self.mailboxes))
 
 
 def list_subscribed(

@@ -11,7 +11,7 @@ from twisted.internet.interfaces import IReactorTime
 import mailkit
 from mailkit.connection import CommandFactory
 from mailkit.imap.connection import IMAPProtocol
-from mailkit.imap.handlers.registry import switched_on
+from mailkit.imap.handlers.registry import LIST_OPTIONS, switched_on
 from mailkit.interfaces import IMailAccount
 
 __all__ = ["IMAPFactory", "IMAPProtocol"]
@@ -70,3 +70,5 @@ class IMAPFactory(CommandFactory):
         self.identification = identification
         #: Names of the capabilities that are switched on, and the commands.
         self.extensions, self.verbs = switched_on(frozenset(without))
+        #: What LIST can be asked to return.
+        self.list_options = LIST_OPTIONS

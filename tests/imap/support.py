@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import queue
 import re
-from collections.abc import Awaitable
+import shutil
+import tempfile
+from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 from twisted.cred.checkers import InMemoryUsernamePasswordDatabaseDontUse
@@ -12,12 +15,14 @@ from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
+from twisted.trial.unittest import SynchronousTestCase
 
 from mailkit.imap.protocol import IMAPFactory, IMAPProtocol
 from mailkit.interfaces import IMailAccount
 from mailkit.model import AppendMessage
 from mailkit.spool import Spool
 from mailkit.store.memory import MemoryStore
+from mailkit.store.sqlite import SQLiteStore, StoreSettings
 
 USER = "ann@example.org"
 PASSWORD = b"secret"
@@ -25,10 +30,40 @@ _T = TypeVar("_T")
 _LITERAL = re.compile(rb"\{(\d+)\}\r\n\Z")
 
 
+#: Seconds that a test waits for a store's threads.
+PATIENCE = 20.0
+
+
+class StoreReactor:
+    """What a store needs of a reactor; its threads are waited for where a test says so."""
+
+    #: Those of the stores that are open.
+    running: list[StoreReactor] = []
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._calls: queue.SimpleQueue[tuple[Callable[..., object], tuple[Any, ...]]] = (
+            queue.SimpleQueue()
+        )
+        self.callLater = clock.callLater
+
+    def callFromThread(self, callable: Callable[..., object], *args: Any) -> None:  # noqa: N802
+        self._calls.put((callable, args))
+
+    def run_until(self, done: Callable[[], bool]) -> None:
+        """Run what threads want to be run; ends with nothing left to run."""
+        while not done() or not self._calls.empty():
+            function, arguments = self._calls.get(timeout=PATIENCE)
+            function(*arguments)
+            self._clock.advance(0)
+
+
 def now(awaitable: Awaitable[_T]) -> _T:
-    """The result of something that does not wait."""
+    """The result of something that does not wait, but for the threads of a store."""
     results: list[Any] = []
     Deferred.fromCoroutine(awaitable).addBoth(results.append)  # type: ignore[arg-type]
+    for reactor in StoreReactor.running:
+        reactor.run_until(lambda: bool(results))
     (result,) = results
     if hasattr(result, "raiseException"):
         result.raiseException()
@@ -52,14 +87,18 @@ class Realm:
 
 
 class Server:
-    """A factory on a clock, with one account in a memory store."""
+    """A factory on a clock, with one account in a store: the memory store, if no other is given."""
 
-    def __init__(self, account: Any = None, **settings: Any) -> None:
-        self.clock = Clock()
-        self.clock.advance(1_000_000_000)
-        self.store = MemoryStore(self.clock)
-        now(self.store.add_account(USER))
-        self.account: Any = account or now(self.store.open_account(USER))
+    def __init__(
+        self, account: Any = None, store: Any = None, clock: Clock | None = None, **settings: Any
+    ) -> None:
+        if clock is None:
+            clock = Clock()
+            clock.advance(1_000_000_000)
+        self.clock = clock
+        self.store = store or MemoryStore(self.clock)
+        now(self.store.add_account(name=USER))
+        self.account: Any = account or now(self.store.open_account(name=USER))
         checker = InMemoryUsernamePasswordDatabaseDontUse()
         checker.addUser(USER.encode(), PASSWORD)
         self.realm = Realm(self.account)
@@ -88,6 +127,32 @@ class Server:
 
     def mailbox(self, name: str = "INBOX") -> Any:
         return now(self.account.open_mailbox(name=name))
+
+
+class ServerTestCase(SynchronousTestCase):
+    """Makes servers: on the memory store, and in a subclass with ``sqlite = True`` on the other one."""
+
+    sqlite = False
+
+    def make_server(self, **settings: Any) -> Server:
+        if not self.sqlite:
+            return Server(**settings)
+        clock = Clock()
+        clock.advance(1_000_000_000)
+        reactor = StoreReactor(clock)
+        directory = tempfile.mkdtemp(prefix="mailkit-test-")
+        quiet = StoreSettings(maintenance_interval=1e9)
+        store = SQLiteStore(directory, reactor=reactor, clock=clock, settings=quiet)
+        store.open()
+        StoreReactor.running.append(reactor)
+
+        def close() -> None:
+            now(store.close())
+            StoreReactor.running.remove(reactor)
+            shutil.rmtree(directory)
+
+        self.addCleanup(close)
+        return Server(store=store, clock=clock, **settings)
 
 
 class Transport(StringTransport):
@@ -151,7 +216,13 @@ class Client:
         self.protocol.dataReceived(data)
         if turn:
             self.server.clock.advance(0)
+            for reactor in StoreReactor.running:
+                reactor.run_until(self._is_still)
         return self.take()
+
+    def _is_still(self) -> bool:
+        """The server waits for this client, not for a store."""
+        return self.protocol._running is None or self.protocol._output_paused
 
     def command(self, text: str | bytes) -> list[bytes]:
         """Send a command with a tag; gives the responses, the tagged one without its tag."""

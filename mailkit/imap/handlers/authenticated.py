@@ -2,33 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from mailkit.errors import PermissionDenied
 from mailkit.imap.grammar import Arguments, Command, SyntaxFault
 from mailkit.imap.handlers.table import AUTHENTICATED, Capability, Verb, Waiting, after_login
-from mailkit.imap.listing import Listed, Listing, list_subscribed
-from mailkit.interfaces import IMailAccount, IMailboxAdmin
+from mailkit.interfaces import IMailboxAdmin
 from mailkit.model import NEW_ACCOUNT_MAILBOXES, SEPARATOR
 
 if TYPE_CHECKING:
     from mailkit.imap.connection import IMAPProtocol
-
-#: Patterns of one LIST.
-MAX_PATTERNS = 100
 
 #: What CREATE can make a mailbox for; \\All and \\Flagged would have to be views of others.
 SPECIAL_USES = frozenset(use for use in NEW_ACCOUNT_MAILBOXES.values() if use is not None)
 
 #: Extensions that ENABLE can switch on (RFC 5161).
 ENABLEABLE: frozenset[bytes] = frozenset((b"CONDSTORE", b"QRESYNC"))
-
-
-def _account(connection: IMAPProtocol) -> IMailAccount:
-    account = connection.account
-    assert account is not None
-    return account
 
 
 def _admin(connection: IMAPProtocol) -> IMailboxAdmin:
@@ -51,7 +41,7 @@ async def create(connection: IMAPProtocol, command: Command) -> None:
     arguments.space()
     name = arguments.mailbox()
     uses: list[str] = []
-    if not arguments.at_end():
+    if not arguments.at_end() and connection.offers(b"CREATE-SPECIAL-USE"):
         arguments.space()
         uses = _read_uses(arguments)
     arguments.end()
@@ -131,104 +121,7 @@ def _only_mailbox(arguments: Arguments) -> str:
     return name
 
 
-# Listing.
-
-
-async def list_mailboxes(connection: IMAPProtocol, command: Command) -> None:
-    """RFC 3501 section 6.3.8; with options as far as RFC 6154 wants them (RFC 5258 syntax)."""
-    arguments = command.arguments
-    arguments.space()
-    select_special = False
-    if arguments.looking_at(b"("):
-        select_special = bool(_options(arguments, frozenset((b"SPECIAL-USE",))))
-        arguments.space()
-    reference = arguments.list_reference()
-    arguments.space()
-    if arguments.looking_at(b"("):
-        patterns = arguments.parenthesized(arguments.list_pattern)
-        if len(patterns) > MAX_PATTERNS:
-            raise SyntaxFault(f"LIST takes at most {MAX_PATTERNS} patterns")
-    else:
-        patterns = [arguments.list_pattern()]
-    wanted: set[bytes] = set()
-    if not arguments.at_end():
-        arguments.space()
-        if not arguments.accept_word(b"RETURN"):
-            raise SyntaxFault("There is more behind the command than belongs there")
-        arguments.space()
-        wanted = _options(arguments, frozenset((b"SPECIAL-USE", b"CHILDREN", b"SUBSCRIBED")))
-    arguments.end()
-    if patterns == [""]:
-        # RFC 3501 section 6.3.8: asks for the separator and the root of the reference.
-        lines = [Listed("", ["\\Noselect"])]
-    else:
-        listing = Listing(await _account(connection).list_mailboxes())
-        lines = await _collect(connection, listing.list(reference, patterns))
-        if select_special:
-            lines = [line for line in lines if _has_special_use(listing, line.name)]
-        if b"SUBSCRIBED" in wanted:
-            lines = [_with_subscription(listing, line) for line in lines]
-    await _send_lines(connection, b"LIST", lines)
-    await connection.complete("LIST completed")
-
-
-def _options(arguments: Arguments, known: frozenset[bytes]) -> set[bytes]:
-    options = arguments.parenthesized(lambda: arguments.word("An option"), empty=True)
-    for option in options:
-        if option not in known:
-            raise SyntaxFault(f"{option.decode('ascii')} is not an option here")
-    return set(options)
-
-
-def _has_special_use(listing: Listing, name: str) -> bool:
-    info = listing.mailboxes.get(name)
-    return info is not None and info.special_use is not None
-
-
-def _with_subscription(listing: Listing, line: Listed) -> Listed:
-    info = listing.mailboxes.get(line.name)
-    if info is None or not info.subscribed:
-        return line
-    return Listed(line.name, [*line.attributes, "\\Subscribed"])
-
-
-async def list_subscriptions(connection: IMAPProtocol, command: Command) -> None:
-    """LSUB (RFC 3501 section 6.3.9)"""
-    arguments = command.arguments
-    arguments.space()
-    reference = arguments.list_reference()
-    arguments.space()
-    pattern = arguments.list_pattern()
-    arguments.end()
-    account = _account(connection)
-    lines: Sequence[Listed]
-    if not pattern:
-        lines = [Listed("", ["\\Noselect"])]
-    else:
-        listing = Listing(await account.list_mailboxes())
-        names: Sequence[str]
-        if IMailboxAdmin.providedBy(account):
-            names = await account.list_subscriptions()
-        else:
-            names = [info.name for info in listing.mailboxes.values() if info.subscribed]
-        found = list_subscribed(names, listing, reference, pattern)
-        lines = await _collect(connection, found)
-    await _send_lines(connection, b"LSUB", lines)
-    await connection.complete("LSUB completed")
-
-
-async def _collect(connection: IMAPProtocol, found: Iterator[Listed | None]) -> list[Listed]:
-    lines = []
-    for line in found:
-        if line is not None:
-            lines.append(line)
-        await connection.drain()
-    return lines
-
-
-async def _send_lines(connection: IMAPProtocol, response: bytes, lines: Sequence[Listed]) -> None:
-    for line in lines:
-        await connection.send(line.render(response))
+# Namespaces.
 
 
 def namespace(connection: IMAPProtocol, command: Command) -> Waiting:
@@ -287,8 +180,6 @@ VERBS: Mapping[bytes, Verb] = {
     b"RENAME": Verb(AUTHENTICATED, rename),
     b"SUBSCRIBE": Verb(AUTHENTICATED, subscribe),
     b"UNSUBSCRIBE": Verb(AUTHENTICATED, unsubscribe),
-    b"LIST": Verb(AUTHENTICATED, list_mailboxes),
-    b"LSUB": Verb(AUTHENTICATED, list_subscriptions),
     b"NAMESPACE": Verb(AUTHENTICATED, namespace, extension=b"NAMESPACE"),
     b"ENABLE": Verb(AUTHENTICATED, enable, extension=b"ENABLE"),
     b"IDLE": Verb(AUTHENTICATED, idle, extension=b"IDLE"),
@@ -299,7 +190,5 @@ CAPABILITIES: Sequence[Capability] = (
     Capability(b"ENABLE"),
     Capability(b"IDLE"),
     Capability(b"NAMESPACE", after_login),
-    Capability(b"CHILDREN", after_login),
-    Capability(b"SPECIAL-USE", after_login),
     Capability(b"CREATE-SPECIAL-USE", provides=IMailboxAdmin),
 )

@@ -10,6 +10,7 @@ from mailkit.imap.handlers import (
     append,
     authenticated,
     fetch,
+    listing,
     not_authenticated,
     resync,
     search,
@@ -17,7 +18,7 @@ from mailkit.imap.handlers import (
     selecting,
     status,
 )
-from mailkit.imap.handlers.table import Capability, Facts, Verb
+from mailkit.imap.handlers.table import Capability, Facts, ReturnOption, Verb
 
 #: Commands by name in capitals.
 VERBS: Mapping[bytes, Verb] = {
@@ -25,6 +26,7 @@ VERBS: Mapping[bytes, Verb] = {
     **not_authenticated.VERBS,
     **selecting.VERBS,
     **authenticated.VERBS,
+    **listing.VERBS,
     **append.VERBS,
     **status.VERBS,
     **selected.VERBS,
@@ -38,11 +40,17 @@ CAPABILITIES: Sequence[Capability] = (
     *not_authenticated.CAPABILITIES,
     *authenticated.CAPABILITIES,
     *append.CAPABILITIES,
+    *listing.CAPABILITIES,
     *selected.CAPABILITIES,
     *search.CAPABILITIES,
     *status.CAPABILITIES,
     *resync.CAPABILITIES,
 )
+
+#: What LIST can be asked to return.
+LIST_OPTIONS: Mapping[bytes, ReturnOption] = {
+    **listing.LIST_OPTIONS,
+}
 
 #: What a server cannot be without: the base protocol, and what tells the client how to log in.
 ESSENTIAL = frozenset((b"IMAP4rev1", b"STARTTLS", b"LOGINDISABLED"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from mailkit.imap import render
@@ -31,20 +31,15 @@ class Item(NamedTuple):
     extension: bytes = b""
 
 
+class SlowItem(NamedTuple):
+    """A status item that the open mailbox has to be asked for."""
+
+    value: Callable[[IMAPProtocol, IMailbox, MailboxInfo], Awaitable[bytes]]
+    extension: bytes = b""
+
+
 def _limit(connection: IMAPProtocol, _: MailboxInfo) -> bytes:
     return b"%d" % connection.factory.max_message_size
-
-
-ITEMS: Mapping[bytes, Item] = {
-    b"MESSAGES": Item(lambda _, info: b"%d" % info.messages),
-    b"UIDNEXT": Item(lambda _, info: b"%d" % info.uid_next),
-    b"UIDVALIDITY": Item(lambda _, info: b"%d" % info.uid_validity),
-    b"UNSEEN": Item(lambda _, info: b"%d" % info.unseen),
-    b"HIGHESTMODSEQ": Item(lambda _, info: b"%d" % info.highest_modseq, b"CONDSTORE"),
-    b"SIZE": Item(lambda _, info: b"%d" % info.size, b"STATUS=SIZE"),
-    b"MAILBOXID": Item(lambda _, info: b"(%b)" % info.mailbox_id.encode("ascii"), b"OBJECTID"),
-    b"APPENDLIMIT": Item(_limit, b"APPENDLIMIT"),
-}
 
 
 async def status(connection: IMAPProtocol, command: Command) -> None:
@@ -60,7 +55,8 @@ async def status(connection: IMAPProtocol, command: Command) -> None:
     account = connection.account
     assert account is not None
     mailbox = await account.open_mailbox(name=name)
-    await send_status(connection, mailbox, await mailbox.get_info(), items)
+    info = await mailbox.get_info()
+    connection.write(await render_status(connection, info, items, mailbox))
     await connection.complete("STATUS completed")
 
 
@@ -69,27 +65,40 @@ def read_items(connection: IMAPProtocol, arguments: Arguments) -> Sequence[bytes
     items = arguments.parenthesized(lambda: arguments.word("A status item"))
     for name in items:
         item = ITEMS.get(name)
-        known = item is not None and (not item.extension or connection.offers(item.extension))
-        if not known and name != b"RECENT":
+        if item is None or (item.extension and not connection.offers(item.extension)):
             raise SyntaxFault(f"{name.decode('ascii')} is not a status item")
     return list(dict.fromkeys(items))
 
 
-async def send_status(
-    connection: IMAPProtocol, mailbox: IMailbox, info: MailboxInfo, items: Sequence[bytes]
-) -> None:
-    """One STATUS response."""
+async def render_status(
+    connection: IMAPProtocol,
+    info: MailboxInfo,
+    items: Sequence[bytes],
+    mailbox: IMailbox | None = None,
+) -> bytes:
+    """One STATUS response.
+
+    :param mailbox: the mailbox, where the caller has it.
+    :raises NoSuchMailbox: it is gone.
+    """
     values = []
-    for item in items:
-        if item == b"RECENT":
-            selection = connection.selection
-            here = selection if selection and selection.mailbox.name == info.name else None
-            recent = await _count_recent(mailbox, info, here.state if here else None)
-            values.append(b"RECENT %d" % recent)
+    for name in items:
+        item = ITEMS[name]
+        if isinstance(item, Item):
+            value = item.value(connection, info)
         else:
-            values.append(b"%b %b" % (item, ITEMS[item].value(connection, info)))
-    line = b"* STATUS %b (%b)\r\n" % (render.mailbox(info.name), b" ".join(values))
-    await connection.send(line)
+            if mailbox is None:
+                assert connection.account is not None
+                mailbox = await connection.account.open_mailbox(name=info.name)
+            value = await item.value(connection, mailbox, info)
+        values.append(b"%b %b" % (name, value))
+    return b"* STATUS %b (%b)\r\n" % (render.mailbox(info.name), b" ".join(values))
+
+
+async def _recent(connection: IMAPProtocol, mailbox: IMailbox, info: MailboxInfo) -> bytes:
+    selection = connection.selection
+    here = selection if selection and selection.mailbox.name == info.name else None
+    return b"%d" % await _count_recent(mailbox, info, here.state if here else None)
 
 
 async def _count_recent(
@@ -113,6 +122,19 @@ async def _count_recent(
         if start < first
     )
     return unclaimed + sum(claimed)
+
+
+ITEMS: Mapping[bytes, Item | SlowItem] = {
+    b"MESSAGES": Item(lambda _, info: b"%d" % info.messages),
+    b"UIDNEXT": Item(lambda _, info: b"%d" % info.uid_next),
+    b"UIDVALIDITY": Item(lambda _, info: b"%d" % info.uid_validity),
+    b"UNSEEN": Item(lambda _, info: b"%d" % info.unseen),
+    b"HIGHESTMODSEQ": Item(lambda _, info: b"%d" % info.highest_modseq, b"CONDSTORE"),
+    b"SIZE": Item(lambda _, info: b"%d" % info.size, b"STATUS=SIZE"),
+    b"MAILBOXID": Item(lambda _, info: b"(%b)" % info.mailbox_id.encode("ascii"), b"OBJECTID"),
+    b"RECENT": SlowItem(_recent),
+    b"APPENDLIMIT": Item(_limit, b"APPENDLIMIT"),
+}
 
 
 def _append_limit(facts: Facts) -> bytes:

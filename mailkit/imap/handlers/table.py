@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from zope.interface import Interface
 from zope.interface.declarations import Declaration
 
-from mailkit.imap.grammar import Command
+from mailkit.imap.grammar import Arguments, Command
 from mailkit.imap.state import State
+from mailkit.model import MailboxInfo
 
 if TYPE_CHECKING:
     from mailkit.imap.connection import IMAPProtocol
@@ -87,3 +88,20 @@ class Capability(NamedTuple):
     def suits(self, facts: Facts) -> bool:
         """Whether a client is offered it."""
         return self.offered(facts) and (self.provides is None or facts.provides(self.provides))
+
+
+class ReturnOption(NamedTuple):
+    """What LIST can be asked to return (RFC 5258 section 3.2), by its name in capitals.
+
+    A module brings its options as ``LIST_OPTIONS``, and the registry puts them together.
+    """
+
+    #: The capability without which there is no such option.
+    extension: bytes
+    #: Reads what stands behind the option's name; None where nothing does.
+    read: Callable[[IMAPProtocol, Arguments], Any] | None = None
+    #: Gives the whole responses, if any, that follow the LIST response of a mailbox; it is also
+    #: asked about mailboxes that are not selectable. ``NoSuchMailbox`` says that this user cannot
+    #: select the mailbox, which LIST then tells (RFC 5819 section 2); any other ``MailError`` leaves
+    #: the responses out.
+    answer: Callable[[IMAPProtocol, MailboxInfo, Any], Awaitable[bytes]] | None = None
