@@ -13,7 +13,7 @@ it, if need be, before it is sent) and after the last one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from twisted.internet.interfaces import IDelayedCall
@@ -23,9 +23,10 @@ from mailkit._typing import override
 from mailkit.connection import CHUNK, SECONDS_A_TURN, CommandConnection
 from mailkit.errors import MailError, NoSuchMailbox
 from mailkit.imap import render
+from mailkit.imap.clients import ClientRule, find_rule
 from mailkit.imap.grammar import Command, CommandFault, SyntaxFault, parse_command
 from mailkit.imap.handlers.append import AppendInProgress, begin_append, end_append, go_on_append
-from mailkit.imap.handlers.registry import capability_list, offered
+from mailkit.imap.handlers.registry import capability_list, offered, switched_on
 from mailkit.imap.handlers.table import Facts, Verb
 from mailkit.imap.reader import (
     CommandOctets,
@@ -38,7 +39,7 @@ from mailkit.imap.reader import (
 from mailkit.imap.replies import response_code
 from mailkit.imap.session import MailboxGone, Selection
 from mailkit.imap.state import State
-from mailkit.interfaces import IMailAccount
+from mailkit.interfaces import ICapabilityMask, IMailAccount
 from mailkit.wire.buffer import LineTooLong
 
 if TYPE_CHECKING:
@@ -68,6 +69,9 @@ class IMAPProtocol(CommandConnection):
     :ivar account: the account that is logged in.
     :ivar selection: the selected mailbox.
     :ivar enabled: extensions that the client has switched on (RFC 5161).
+    :ivar extensions: names of the capabilities that are switched on for this client.
+    :ivar verbs: its commands.
+    :ivar client: what the operator's settings say about the client's program.
     """
 
     # An idle connection is to cost little: slots beside the base class's dictionary.
@@ -82,10 +86,13 @@ class IMAPProtocol(CommandConnection):
         "_wake",
         "account",
         "append",
+        "client",
         "enabled",
+        "extensions",
         "idling",
         "selection",
         "state",
+        "verbs",
     )
 
     factory: IMAPFactory
@@ -103,6 +110,9 @@ class IMAPProtocol(CommandConnection):
         self.selection: Selection | None = None
         self.append: AppendInProgress | None = None
         self.enabled: frozenset[bytes] = frozenset()
+        self.extensions: frozenset[bytes] = frozenset()
+        self.verbs: Mapping[bytes, Verb] = {}
+        self.client: ClientRule | None = None
         self.idling = False
         self._reader: CommandReader | None = None
         self._line_handler: LineHandler | None = None
@@ -121,6 +131,7 @@ class IMAPProtocol(CommandConnection):
         if account is not None:
             self.account = account
             self.state = State.AUTHENTICATED
+        self._adapt()
         kind = b"OK" if account is None else b"PREAUTH"
         self.write(b"* %b [CAPABILITY %b] mailkit is ready\r\n" % (kind, self.capabilities()))
 
@@ -250,9 +261,9 @@ class IMAPProtocol(CommandConnection):
         return None
 
     def _find_verb(self, command: Command) -> Verb | None:
-        verb = self.factory.verbs.get(command.verb)
+        verb = self.verbs.get(command.verb)
         if verb is None:
-            forgotten = command.tag.upper() in self.factory.verbs
+            forgotten = command.tag.upper() in self.verbs
             hint = ". Is its tag missing? As in: a1 NOOP" if forgotten else ""
             self.bad(f"There is no such command{hint}")
         elif self.state not in verb.states:
@@ -398,15 +409,15 @@ class IMAPProtocol(CommandConnection):
 
     def capabilities(self) -> bytes:
         """What the server can do for this client now."""
-        return capability_list(self._facts(), self.factory.extensions)
+        return capability_list(self._facts(), self.extensions)
 
     def offers(self, name: bytes) -> bool:
         """Whether this client is offered a capability now."""
-        return name in offered(self._facts(), self.factory.extensions)
+        return name in offered(self._facts(), self.extensions)
 
     def usable_extensions(self) -> frozenset[bytes]:
         """Those whose arguments this client may use: QRESYNC must have been enabled."""
-        extensions = self.factory.extensions
+        extensions = self.extensions
         return extensions if b"QRESYNC" in self.enabled else extensions - {b"QRESYNC"}
 
     def enable_condstore(self) -> None:
@@ -443,8 +454,23 @@ class IMAPProtocol(CommandConnection):
         """A login has succeeded."""
         self.account = account
         self.state = State.AUTHENTICATED
+        self._adapt()
         if self.factory.timeout < self.factory.login_timeout:
             self.set_idle_timer()
+
+    def identified(self, fields: Mapping[str, str]) -> None:
+        """The client has told which program it is (RFC 2971)."""
+        self.client = find_rule(self.factory.clients, fields)
+        self._adapt()
+
+    def _adapt(self) -> None:
+        """Leave out what this account and this client are not to have."""
+        without = self.factory.without
+        if ICapabilityMask.providedBy(self.account):
+            without = without.union(self.account.imap_without)
+        if self.client is not None:
+            without |= self.client.without
+        self.extensions, self.verbs = switched_on(without)
 
     def select(self, selection: Selection) -> None:
         """From now on this mailbox is selected."""

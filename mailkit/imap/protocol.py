@@ -10,11 +10,12 @@ from twisted.internet.interfaces import IReactorTime
 
 import mailkit
 from mailkit.connection import CommandFactory
+from mailkit.imap.clients import ClientRule
 from mailkit.imap.connection import IMAPProtocol
-from mailkit.imap.handlers.registry import LIST_OPTIONS, switched_on
+from mailkit.imap.handlers.registry import LIST_OPTIONS, checked_names
 from mailkit.interfaces import IMailAccount
 
-__all__ = ["IMAPFactory", "IMAPProtocol"]
+__all__ = ["ClientRule", "IMAPFactory", "IMAPProtocol"]
 
 
 class IMAPFactory(CommandFactory):
@@ -31,7 +32,10 @@ class IMAPFactory(CommandFactory):
     :param poll_interval: seconds between looks at a mailbox that does not tell of changes, in IDLE.
     :param identification: what ID answers (RFC 2971); empty to answer NIL.
     :param without: names of capabilities that are not offered, with what they bring.
-    :raises ValueError: ``without`` names something that is not there, or cannot be left out.
+    :param clients: what is different for clients that name themselves in ID; RFC 2971 section 3
+        forbids a server to act upon it, so there is nothing unless the operator wants it.
+    :raises ValueError: ``without`` or ``clients`` name a capability that is not there, or cannot be
+        left out.
 
     Further parameters are those of :class:`~mailkit.connection.CommandFactory`.
     """
@@ -52,6 +56,7 @@ class IMAPFactory(CommandFactory):
         poll_interval: float = 30.0,
         identification: Mapping[str, str] | None = None,
         without: Iterable[str] = (),
+        clients: Iterable[ClientRule] = (),
         **settings: Any,
     ) -> None:
         super().__init__(portal, clock=clock, timeout=timeout, **settings)
@@ -68,7 +73,8 @@ class IMAPFactory(CommandFactory):
         if identification is None:
             identification = {"name": "mailkit", "version": mailkit.__version__}
         self.identification = identification
-        #: Names of the capabilities that are switched on, and the commands.
-        self.extensions, self.verbs = switched_on(frozenset(without))
         #: What LIST can be asked to return.
         self.list_options = LIST_OPTIONS
+        #: Capabilities that nobody is offered, in capitals.
+        self.without = checked_names(without)
+        self.clients = tuple(rule._replace(without=checked_names(rule.without)) for rule in clients)

@@ -12,7 +12,13 @@ slower path, or does not announce an extension, where one is missing.
 
 from __future__ import annotations
 
-from mailkit.interfaces.account import IMailAccount, IMailboxAdmin, IObjectIdentifiers, ISpooling
+from mailkit.interfaces.account import (
+    ICapabilityMask,
+    IMailAccount,
+    IMailboxAdmin,
+    IObjectIdentifiers,
+    ISpooling,
+)
 from mailkit.interfaces.delivery import (
     IAddressQueries,
     IClosableDelivery,
@@ -28,6 +34,7 @@ from mailkit.interfaces.directory import (
     IDirectory,
     IDirectoryAdmin,
     ILoginDirectory,
+    IMaskDirectory,
     IQuotaDirectory,
 )
 from mailkit.interfaces.dns import IDNSResolver
@@ -47,6 +54,7 @@ from mailkit.interfaces.store import IKeyValueStore, IMailStore
 __all__ = [
     "IAccountHistory",
     "IAddressQueries",
+    "ICapabilityMask",
     "IClosableDelivery",
     "ICopyingMailbox",
     "IDNSResolver",
@@ -61,6 +69,7 @@ __all__ = [
     "IMailStore",
     "IMailbox",
     "IMailboxAdmin",
+    "IMaskDirectory",
     "IMessageDelivery",
     "IObjectIdentifiers",
     "IQueueStarter",

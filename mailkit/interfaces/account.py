@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Collection, Sequence
 
 from zope.interface import Attribute, Interface
 
@@ -67,6 +67,14 @@ class IMailboxAdmin(Interface):
 
     def list_subscriptions() -> Awaitable[Sequence[str]]:
         """The subscribed names, sorted, those without a mailbox included."""
+
+
+class ICapabilityMask(Interface):
+    """An account whose clients are not offered everything that the server can do."""
+
+    imap_without: Collection[str] = Attribute(
+        """Names of IMAP capabilities, in capitals; read at each login. Unknown ones mean nothing."""
+    )
 
 
 class ISpooling(Interface):

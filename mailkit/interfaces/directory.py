@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Collection, Sequence
 
 from zope.interface import Interface
 
@@ -115,6 +115,27 @@ class IQuotaDirectory(Interface):
         :param max_octets: 0 for no limit, None for that of all accounts.
         :param max_messages: the same for the number of messages.
         :raises NoSuchAccount: there is none.
+        """
+
+
+class IMaskDirectory(Interface):
+    """A directory that says what clients of an account are not offered.
+
+    Its accounts provide :class:`~mailkit.interfaces.ICapabilityMask`.
+    """
+
+    def get_imap_without(account: str) -> Awaitable[Sequence[str]]:
+        """Names of IMAP capabilities, in capitals, sorted.
+
+        :raises NoSuchAccount: there is none.
+        """
+
+    def set_imap_without(account: str, names: Collection[str]) -> Awaitable[None]:
+        """Leave these capabilities out, and no others any more; holds from the next login on.
+
+        :param names: in any letter case; the store does not ask whether they exist.
+        :raises NoSuchAccount: there is none.
+        :raises LimitExceeded: there are too many, or one of them is too long.
         """
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
@@ -26,6 +26,7 @@ from mailkit.errors import (
 from mailkit.expiring import ExpiringMap
 from mailkit.interfaces import (
     IAccountHistory,
+    ICapabilityMask,
     IDelegateAdmin,
     IDirectory,
     IDirectoryAdmin,
@@ -33,6 +34,7 @@ from mailkit.interfaces import (
     IMailAccount,
     IMailboxAdmin,
     IMailStore,
+    IMaskDirectory,
     IObjectIdentifiers,
     IQuotaDirectory,
 )
@@ -51,6 +53,7 @@ from mailkit.store import addresses
 from mailkit.store.memory_mailbox import Content, MemoryMailbox
 from mailkit.store.naming import (
     canonical_name,
+    capability_names,
     is_child,
     moved_name,
     parents,
@@ -65,7 +68,7 @@ MAX_MAILBOXES = 10_000
 MAX_VALUES = 200_000
 
 
-@implementer(IMailAccount, IMailboxAdmin, IObjectIdentifiers)
+@implementer(IMailAccount, IMailboxAdmin, IObjectIdentifiers, ICapabilityMask)
 class MemoryAccount:
     """One account of a :class:`MemoryStore`."""
 
@@ -74,6 +77,7 @@ class MemoryAccount:
         self.password_hash = password_hash
         #: Octets and messages that it may have; 0 for no limit, None for that of all accounts.
         self.limits: tuple[int | None, int | None] = None, None
+        self.imap_without: tuple[str, ...] = ()
         self.created = store.now()
         self._store = store
         self._mailboxes: dict[str, MemoryMailbox] = {}
@@ -231,6 +235,7 @@ class MemoryAccount:
     IDirectory,
     IDirectoryAdmin,
     IQuotaDirectory,
+    IMaskDirectory,
     IDelegateAdmin,
     IAccountHistory,
     IKeyValueStore,
@@ -384,6 +389,14 @@ class MemoryStore:
     async def remove_alias(self, alias: str) -> None:
         if self._aliases.pop(addresses.canonical_alias(alias), None) is None:
             raise NoSuchAccount("No such alias")
+
+    # IMaskDirectory
+
+    async def get_imap_without(self, account: str) -> Sequence[str]:
+        return self._account(account).imap_without
+
+    async def set_imap_without(self, account: str, names: Collection[str]) -> None:
+        self._account(account).imap_without = capability_names(names)
 
     # IDelegateAdmin
 

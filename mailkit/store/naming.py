@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Iterable
 
-from mailkit.errors import InvalidMailboxName
+from mailkit.errors import InvalidMailboxName, LimitExceeded
 from mailkit.model import INBOX, SEPARATOR
 
 #: Octets of a whole name in UTF-8.
 MAX_NAME_LENGTH = 1000
 #: Levels of a name.
 MAX_DEPTH = 32
+#: Capabilities that an account's clients are not offered.
+MAX_CAPABILITIES = 200
+#: Characters of one.
+MAX_CAPABILITY = 64
 
 #: Line and paragraph separators (Zl, Zp), C0 and C1 controls (Cc), and what UTF-8 cannot carry (Cs).
 _FORBIDDEN_CATEGORIES = frozenset(("Cc", "Cs", "Zl", "Zp"))
@@ -42,6 +47,22 @@ def validate_name(name: str) -> str:
     if any(unicodedata.category(character) in _FORBIDDEN_CATEGORIES for character in name):
         raise InvalidMailboxName("A mailbox name has no control characters")
     return canonical_name(name)
+
+
+def capability_names(names: Iterable[str]) -> tuple[str, ...]:
+    """Names of capabilities as they are kept with an account: in capitals, sorted.
+
+    :raises LimitExceeded: there are too many, or one of them is too long or no atom.
+    """
+    wanted = sorted({name.upper() for name in names})
+    if len(wanted) > MAX_CAPABILITIES:
+        raise LimitExceeded(f"At most {MAX_CAPABILITIES} capabilities can be left out")
+    for name in wanted:
+        if not 0 < len(name) <= MAX_CAPABILITY or not name.isascii() or not name.isprintable():
+            raise LimitExceeded(f"A capability has at most {MAX_CAPABILITY} ASCII characters")
+        if " " in name:
+            raise LimitExceeded("A capability has no blanks")
+    return tuple(wanted)
 
 
 def parents(name: str) -> list[str]:

@@ -174,6 +174,39 @@ def quota(
     _administer(store, work, about=address or "")
 
 
+@account.command("capabilities")
+@click.argument("address")
+@click.option("--without", metavar="NAME", multiple=True, help="Leave out; may be repeated.")
+@click.option("--all", "everything", is_flag=True, help="Leave nothing out any more.")
+@click.pass_obj
+def capabilities(store: str, address: str, without: tuple[str, ...], everything: bool) -> None:
+    """Show or set what IMAP does not offer to the account ADDRESS.
+
+    A change replaces what was set before, and holds from the next login on.
+    """
+    if without and everything:
+        raise click.UsageError("give --without or --all, not both")
+    from mailkit.tap.capabilities import parse_capabilities
+
+    try:
+        names = parse_capabilities(without)
+    except SettingError as error:
+        raise click.BadParameter(str(error), param_hint="--without") from error
+
+    async def work(directory: Any) -> None:
+        from mailkit.interfaces import IMaskDirectory
+
+        if not IMaskDirectory.providedBy(directory):
+            raise SettingError(f"{store} keeps no capabilities of accounts")
+        name = await _find(directory, address)
+        if without or everything:
+            await directory.set_imap_without(account=name, names=names)
+        left_out = await directory.get_imap_without(account=name)
+        click.echo(f"left out: {' '.join(left_out) or 'none'}")
+
+    _administer(store, work, about=address)
+
+
 @account.group()
 def delegate() -> None:
     """Delegates: accounts that may send as somebody else."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from mailkit.tap.capabilities import CapabilityOptions
 from mailkit.tap.options import ListenOptions, make_service
 
 
-class Options(ListenOptions):
+class Options(CapabilityOptions, ListenOptions):
     """Settings of the IMAP server."""
 
     endpoint_options = {"imap": "listen", "imaps": "listen-tls"}

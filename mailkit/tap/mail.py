@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from mailkit._typing import override
+from mailkit.tap.capabilities import CapabilityOptions
 from mailkit.tap.config import read_config
 from mailkit.tap.extensions import ExtensionOptions
 from mailkit.tap.hooks import HookOptions
@@ -14,7 +15,9 @@ from mailkit.tap.routes import RouteOptions, table_routes
 from mailkit.tap.services import PORT_NAMES
 
 
-class Options(ExtensionOptions, HookOptions, MilterOptions, RouteOptions, MailOptions):
+class Options(
+    ExtensionOptions, CapabilityOptions, HookOptions, MilterOptions, RouteOptions, MailOptions
+):
     """Settings of the whole mail server."""
 
     optParameters: ClassVar[list[list[Any]]] = [
@@ -100,7 +103,7 @@ class Options(ExtensionOptions, HookOptions, MilterOptions, RouteOptions, MailOp
         }
         with self.naming("config"):
             lists = {*self.endpoint_options, "auth", *self._lists()}
-            settings = read_config(path, lists, values, flags, {"checks", "routes"})
+            settings = read_config(path, lists, values, flags, {"checks", "routes", "imap-clients"})
         for key, value in settings.items():
             if self._made_by_option(key):
                 continue
@@ -112,6 +115,8 @@ class Options(ExtensionOptions, HookOptions, MilterOptions, RouteOptions, MailOp
                 self._lists()[key].extend(value)
             elif key == "checks":
                 self.checks = value
+            elif key == "imap-clients":
+                self.imap_clients = value
             elif key == "routes":
                 self.places["route"] = f"{path}: routes"
                 with self.naming("route"):
@@ -126,6 +131,7 @@ class Options(ExtensionOptions, HookOptions, MilterOptions, RouteOptions, MailOp
         """Settings that are lists of texts."""
         return {
             "without-extension": self.without_extensions,
+            "without-capability": self.without_capabilities,
             "hook": self.hooks,
             "milter": self.milters,
             "proxy-from": self.proxies,
@@ -133,7 +139,7 @@ class Options(ExtensionOptions, HookOptions, MilterOptions, RouteOptions, MailOp
         }
 
     def _made_by_option(self, key: str) -> bool:
-        if key == "checks":
+        if key in ("checks", "imap-clients"):
             return False
         if key == "auth":
             return self.store_accounts or "credCheckers" in self

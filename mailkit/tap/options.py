@@ -20,6 +20,7 @@ from mailkit import __version__
 from mailkit._typing import override
 from mailkit.coroutines import run
 from mailkit.interfaces import IDirectoryAdmin
+from mailkit.tap.capabilities import parse_capabilities, parse_clients
 from mailkit.tap.checks import Checks
 from mailkit.tap.descriptors import raise_open_files_limit
 from mailkit.tap.errors import CannotStart, SettingError, StartError
@@ -110,6 +111,10 @@ class MailOptions(usage.Options, AuthOptionMixin):
         self.store_accounts = False
         #: What ``--without-extension`` says, where a command has it.
         self.without_extensions: list[str] = []
+        #: What ``--without-capability`` says, where a command has it.
+        self.without_capabilities: list[str] = []
+        #: The table ``[imap-clients]`` of the settings file.
+        self.imap_clients: dict[str, Any] = {}
         #: What ``--hook`` says, where a command has it.
         self.hooks: list[str] = []
         self.hook_settings: Any = None
@@ -196,6 +201,12 @@ class MailOptions(usage.Options, AuthOptionMixin):
         if self.without_extensions:
             with self.naming("without-extension"):
                 parse_switches(self.without_extensions)
+        if self.without_capabilities:
+            with self.naming("without-capability"):
+                parse_capabilities(self.without_capabilities)
+        if self.imap_clients:
+            with self.naming("imap-clients"):
+                parse_clients(self.imap_clients)
         for option in ("vrfy", "expn"):
             if self.get(option) is not None:
                 with self.naming(option):
@@ -286,6 +297,8 @@ class TwistdService(MailService):
             routes=split_routes(options.routes),
             route_secret=options.route_secret,
             without_extensions=options.without_extensions,
+            without_capabilities=options.without_capabilities,
+            imap_clients=options.imap_clients,
             vrfy=options.get("vrfy"),
             expn=options.get("expn"),
             bare_line_ends=options.get("bare-line-ends"),

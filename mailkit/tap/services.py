@@ -41,6 +41,7 @@ from mailkit.connection import CommandConnection, CommandFactory
 from mailkit.errors import MailError
 from mailkit.interfaces import IDirectory, IMailStore, IMessageDelivery
 from mailkit.proxy import ProxyFactory
+from mailkit.tap.capabilities import parse_capabilities, parse_clients
 from mailkit.tap.checks import Checks
 from mailkit.tap.descriptors import connection_share, open_files_limit
 from mailkit.tap.errors import SettingError, StartError
@@ -102,6 +103,9 @@ class MailService(MultiService):
         ``IClosableDelivery`` is closed with the service.
     :param route_secret: signs what routes send by HTTP.
     :param without_extensions: what ``--without-extension`` takes.
+    :param without_capabilities: what ``--without-capability`` takes.
+    :param imap_clients: what the table ``[imap-clients]`` of a settings file takes: see
+        :func:`mailkit.tap.capabilities.parse_clients`.
     :param vrfy: who gets answers to VRFY, and to EXPN: ``never`` (None), ``authenticated`` or
         ``everyone``.
     :param bare_line_ends: what services that take mail do with a message in which a CR or LF stands
@@ -138,6 +142,8 @@ class MailService(MultiService):
         routes: Mapping[str, str | IMessageDelivery] | None = None,
         route_secret: bytes | None = None,
         without_extensions: Collection[str] = (),
+        without_capabilities: Collection[str] = (),
+        imap_clients: Mapping[str, Any] | None = None,
         vrfy: str | None = None,
         expn: str | None = None,
         bare_line_ends: str | None = None,
@@ -181,6 +187,11 @@ class MailService(MultiService):
             for service in SERVICES
             if off or vrfy or expn or xclient.get(service)
         }
+        self._imap_settings: dict[str, Any] = {}
+        if without_capabilities:
+            self._imap_settings["without"] = parse_capabilities(without_capabilities)
+        if imap_clients:
+            self._imap_settings["clients"] = parse_clients(imap_clients)
         self._bare_line_ends = parse_bare_line_ends(bare_line_ends) if bare_line_ends else None
         self._factories: dict[str, CommandFactory] = {}
         self._hasher: PasswordHasher | None = None
@@ -245,6 +256,8 @@ class MailService(MultiService):
             settings: dict[str, Any] = {}
             if protocol in self._extension_settings:
                 settings["extensions"] = self._extension_settings[protocol]
+            if protocol == "imap":
+                settings |= self._imap_settings
             if self._bare_line_ends is not None and protocol in SERVICES:
                 settings["bare_line_ends"] = self._bare_line_ends
             self._factories[protocol] = _make_factory(

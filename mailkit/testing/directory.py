@@ -35,64 +35,13 @@ from mailkit.model import (
     LocalDelivery,
     Path,
     Quota,
-    Resolution,
 )
-from mailkit.testing.base import Contract, sample_message, spooled
-
-ANN, BOB = "ann@example.org", "bob@example.org"
-#: Looks like what argon2 makes; nobody verifies it.
-HASH = "$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHQ$aGFzaGhhc2g"
-ACCOUNTS: Mapping[str, str | None] = {ANN: HASH, BOB: None}
+from mailkit.testing.base import sample_message, spooled
+from mailkit.testing.directory_base import ACCOUNTS, ANN, BOB, HASH, DirectoryBase
+from mailkit.testing.masks import MaskTests
 
 
-class _AdminDirectory(IDirectory, IDirectoryAdmin):
-    """Both interfaces, for annotations."""
-
-
-class _DirectoryBase(Contract):
-    """What the tests of directories share."""
-
-    async def make_directory(
-        self, accounts: Mapping[str, str | None], aliases: Mapping[str, Sequence[str]]
-    ) -> IDirectory:
-        """The hook: a new directory with just these accounts, the first one made first.
-
-        :param accounts: password hashes, or None, by full address; their domains are served.
-        :param aliases: targets by full address or ``@domain``.
-        """
-        raise NotImplementedError
-
-    async def open_directory(
-        self,
-        accounts: Mapping[str, str | None] = ACCOUNTS,
-        aliases: Mapping[str, Sequence[str]] | None = None,
-    ) -> IDirectory:
-        """A directory, checked."""
-        directory = await self.make_directory(accounts=accounts, aliases=aliases or {})
-        self.check_provides(
-            directory,
-            [IDirectory],
-            [IDirectoryAdmin, ILoginDirectory, IQuotaDirectory, IDelegateAdmin],
-        )
-        return directory
-
-    async def open_admin(self) -> _AdminDirectory:
-        """A directory that can be changed."""
-        directory = await self.open_directory()
-        return cast(_AdminDirectory, self.need(IDirectoryAdmin, directory))
-
-    async def resolve(self, directory: IDirectory, address: str) -> Resolution:
-        """Who gets mail for that address."""
-        local, at, domain = address.rpartition("@")
-        path = Path(local, domain) if at else Path(address, "")
-        return await directory.resolve(path=path)
-
-    async def accounts(self, directory: IDirectory, address: str) -> list[str]:
-        """The accounts that get mail for that address."""
-        return sorted((await self.resolve(directory, address)).accounts)
-
-
-class _ResolutionTests(_DirectoryBase):
+class _ResolutionTests(DirectoryBase):
     async def test_account_without_regard_to_case(self) -> None:
         directory = await self.open_directory()
         for address in (ANN, "Ann@example.org", "ANN@EXAMPLE.ORG"):
@@ -204,7 +153,7 @@ class _ResolutionTests(_DirectoryBase):
             await self.resolve(directory, "ann")
 
 
-class _AccountTests(_DirectoryBase):
+class _AccountTests(DirectoryBase):
     async def owns(self, directory: IDirectory, account: str, address: str) -> bool:
         """Whether the account may send as that address."""
         local, _, domain = address.rpartition("@")
@@ -317,7 +266,7 @@ class _AccountTests(_DirectoryBase):
             self.assertIsNone(await directory.find_login(login=login))
 
 
-class _AdminTests(_DirectoryBase):
+class _AdminTests(DirectoryBase):
     async def test_accounts(self) -> None:
         directory = await self.open_admin()
         self.assertEqual(list(await directory.list_accounts()), [ANN, BOB])
@@ -444,7 +393,7 @@ class _AdminTests(_DirectoryBase):
         self.assertEqual(await self.accounts(directory, "team@example.org"), [BOB])
 
 
-class _QuotaTests(_DirectoryBase):
+class _QuotaTests(DirectoryBase):
     async def open_quotas(
         self, max_octets: int | None = None, max_messages: int | None = None
     ) -> Any:
@@ -562,7 +511,7 @@ class _QuotaTests(_DirectoryBase):
         self.assertEqual(await self.deliver(store, content, ANN), [None])
 
 
-class DirectoryContract(_ResolutionTests, _AccountTests, _AdminTests, _QuotaTests):
+class DirectoryContract(_ResolutionTests, _AccountTests, _AdminTests, _QuotaTests, MaskTests):
     """Tests of a directory, :class:`~mailkit.interfaces.IDirectory`.
 
     The hook is ``make_directory``.

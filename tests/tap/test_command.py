@@ -134,6 +134,26 @@ class AccountTests(CommandTestCase):
         self.assertEqual(self.succeed("account", "list"), "")
 
 
+class CapabilityTests(CommandTestCase):
+    """``mailkit account capabilities``."""
+
+    def test_show_and_set(self) -> None:
+        self.add()
+        capabilities = "account", "capabilities", ANN
+        self.assertEqual(self.succeed(*capabilities), "left out: none\n")
+        shown = self.succeed(*capabilities, "--without", "move", "--without", "IDLE")
+        self.assertEqual(shown, "left out: IDLE MOVE\n")
+        self.assertEqual(self.succeed(*capabilities), "left out: IDLE MOVE\n")
+        self.assertEqual(self.succeed(*capabilities, "--all"), "left out: none\n")
+
+    def test_what_is_refused(self) -> None:
+        self.add()
+        capabilities = "account", "capabilities"
+        self.refuse(*capabilities, "eve@example.org", "--all", wanted="no such account")
+        self.refuse(*capabilities, ANN, "--without", "FOO", wanted="no capability FOO", code=2)
+        self.refuse(*capabilities, ANN, "--all", "--without", "MOVE", wanted="not both", code=2)
+
+
 class QuotaTests(CommandTestCase):
     """``mailkit account quota``."""
 

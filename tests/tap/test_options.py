@@ -13,6 +13,7 @@ from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase
 
 from mailkit.hooks import MailHook
+from mailkit.imap.protocol import ClientRule, IMAPFactory
 from mailkit.smtp.protocol import SMTPFactory
 from mailkit.tap import imap, lmtp, mail, pop3, smtp, submission
 from mailkit.tap.errors import SettingError
@@ -278,6 +279,59 @@ class ExtensionOptionTests(OptionsTestCase):
         self.assertEqual(options.without_extensions, ["SIZE", "smtp:HELP"])
         options = self.parse("--config", str(path), "--without-extension", "AUTH")
         self.assertEqual(options.without_extensions, ["AUTH"])
+
+
+class CapabilityOptionTests(OptionsTestCase):
+    """``--without-capability`` and ``[imap-clients]``."""
+
+    def factory(self, **settings: Any) -> IMAPFactory:
+        service = MailService("memory:", **settings)
+        service.add_port("imap", ENDPOINT)
+        return cast(IMAPFactory, service._factories["imap"])
+
+    def test_left_out(self) -> None:
+        options = self.parse(
+            "--imap", ENDPOINT, "--without-capability", "move", "--without-capability", "imap:IDLE"
+        )
+        factory = self.factory(without_capabilities=options.without_capabilities)
+        self.assertEqual(factory.without, {"MOVE", "IDLE"})
+
+    def test_unknown_names(self) -> None:
+        for name, wanted in (
+            ("FOO", "no capability FOO"),
+            ("smtp:SIZE", "'smtp'"),
+            ("IMAP4rev1", "cannot be left out"),
+        ):
+            arguments = ["--imap", ENDPOINT, "--without-capability", name]
+            self.check(arguments, "--without-capability", wanted)
+
+    def test_in_a_file(self) -> None:
+        path = Path(self.mktemp())
+        path.write_text(
+            f'imap = "{ENDPOINT}"\nwithout-capability = "MOVE"\n'
+            '[imap-clients.phone]\nmatch = { name = "Old*", version = "1.*" }\nwithout = ["idle"]\n'
+        )
+        options = self.parse("--config", str(path))
+        self.assertEqual(options.without_capabilities, ["MOVE"])
+        (rule,) = self.factory(imap_clients=options.imap_clients).clients
+        self.assertEqual(
+            rule, ClientRule("phone", (("name", "Old*"), ("version", "1.*")), frozenset(("IDLE",)))
+        )
+
+    def test_wrong_rules(self) -> None:
+        for text, wanted in (
+            ("phone = 1", "phone must be a table"),
+            ("[imap-clients.phone]\nwithout = []", "needs match"),
+            ("[imap-clients.phone]\nmatch = {}", "needs match"),
+            ("[imap-clients.phone]\nmatch = {name = 1}", "needs match"),
+            ('[imap-clients.phone]\nmatch = {name = "x"}\nwithout = "MOVE"', "array of strings"),
+            ('[imap-clients.phone]\nmatch = {name = "x"}\nwithout = ["FOO"]', "capability FOO"),
+            ('[imap-clients.phone]\nmatch = {name = "x"}\nwithot = ["FOO"]', "must be a table"),
+        ):
+            path = Path(self.mktemp())
+            head = "" if text.startswith("[") else "[imap-clients]\n"
+            path.write_text(f'imap = "{ENDPOINT}"\n{head}{text}\n')
+            self.check(["--config", str(path)], "imap-clients", wanted)
 
 
 def no_opinion(session: Any, envelope: Any, message: Any) -> None:

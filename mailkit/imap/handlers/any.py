@@ -52,6 +52,7 @@ def identify(connection: IMAPProtocol, command: Command) -> Waiting:
         connection.log.info(
             "client of {peer}: {client}", peer=connection.info().peer, client=client
         )
+    connection.identified(client)
     own = connection.factory.identification
     if own:
         pairs = b" ".join(

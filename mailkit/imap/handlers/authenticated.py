@@ -147,7 +147,7 @@ def enable(connection: IMAPProtocol, command: Command) -> Waiting:
     fresh = [
         name
         for name in dict.fromkeys(names)
-        if name in ENABLEABLE & connection.factory.extensions and name not in connection.enabled
+        if name in ENABLEABLE & connection.extensions and name not in connection.enabled
     ]
     connection.write(b"* ENABLED%b\r\n" % b"".join(b" " + name for name in fresh))
     if b"QRESYNC" in fresh:

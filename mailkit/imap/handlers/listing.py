@@ -141,7 +141,7 @@ async def _open_listing(connection: IMAPProtocol, request: _Request) -> Listing:
     # RFC 5258 section 3.1: selecting by a property implies returning it.
     if request.criteria.subscribed or b"SUBSCRIBED" in request.wanted:
         subscriptions = await _subscriptions(connection, mailboxes)
-    extensions = connection.factory.extensions
+    extensions = connection.extensions
     return Listing(
         mailboxes,
         subscriptions,
@@ -206,7 +206,7 @@ async def list_subscriptions(connection: IMAPProtocol, command: Command) -> None
         await connection.send(Listed("", ["\\Noselect"]).render(b"LSUB"))
     else:
         mailboxes = await account.list_mailboxes()
-        extensions = connection.factory.extensions
+        extensions = connection.extensions
         listing = Listing(
             mailboxes,
             special_use=b"SPECIAL-USE" in extensions,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 
 from mailkit.imap.handlers import any as any_state
@@ -56,21 +56,38 @@ LIST_OPTIONS: Mapping[bytes, ReturnOption] = {
 ESSENTIAL = frozenset((b"IMAP4rev1", b"STARTTLS", b"LOGINDISABLED"))
 
 
-@lru_cache(maxsize=64)
-def switched_on(without: frozenset[str]) -> tuple[frozenset[bytes], Mapping[bytes, Verb]]:
-    """Names of the capabilities of a server, and its commands.
+def _by_name() -> dict[str, Capability]:
+    return {capability.name.decode("ascii").upper(): capability for capability in CAPABILITIES}
 
-    :param without: capabilities that the server's owner does not want, in any letter case.
+
+def checked_names(names: Iterable[str]) -> frozenset[str]:
+    """Names of capabilities that may be left out, in capitals.
+
     :raises ValueError: there is none of that name, or it cannot be left out.
     """
-    names = {capability.name.decode("ascii").upper(): capability for capability in CAPABILITIES}
-    off = {name.upper() for name in without}
-    for name in sorted(off):
-        if name not in names:
-            raise ValueError(f"there is no capability {name}; known are {', '.join(sorted(names))}")
-        if names[name].name in ESSENTIAL:
+    known = _by_name()
+    wanted = frozenset(name.upper() for name in names)
+    for name in sorted(wanted):
+        if name not in known:
+            raise ValueError(f"there is no capability {name}; known are {', '.join(sorted(known))}")
+        if known[name].name in ESSENTIAL:
             raise ValueError(f"{name} cannot be left out")
-    on = {capability.name for key, capability in names.items() if key not in off}
+    return wanted
+
+
+@lru_cache(maxsize=64)
+def switched_on(without: frozenset[str]) -> tuple[frozenset[bytes], Mapping[bytes, Verb]]:
+    """Names of the capabilities that are left, and the commands.
+
+    :param without: capabilities that are not wanted, in capitals. Names that nobody knows, as an
+        account may still have from another version, and essential ones leave nothing out.
+    """
+    names = _by_name()
+    on = {
+        capability.name
+        for key, capability in names.items()
+        if key not in without or capability.name in ESSENTIAL
+    }
     on = {name for name in on if (needed := names[name.decode().upper()].needs) in on or not needed}
     verbs = {
         name: verb for name, verb in VERBS.items() if verb.extension in on or not verb.extension

@@ -69,7 +69,7 @@ async def search(connection: IMAPProtocol, command: Command) -> None:
 
 def _read_results(connection: IMAPProtocol, arguments: Arguments) -> Results | None:
     """What stands behind RETURN; None without it."""
-    extensions = connection.factory.extensions
+    extensions = connection.extensions
     if b"ESEARCH" not in extensions or not arguments.accept_word(b"RETURN"):
         return None
     arguments.space()

@@ -119,7 +119,7 @@ async def store(connection: IMAPProtocol, command: Command) -> None:
     arguments = command.arguments
     arguments.space()
     unchanged_since = None
-    if arguments.looking_at(b"(") and b"CONDSTORE" in connection.factory.extensions:
+    if arguments.looking_at(b"(") and b"CONDSTORE" in connection.extensions:
         unchanged_since = parse_unchanged_since(arguments)
         arguments.space()
     op, silent = _read_operation(command)

@@ -31,7 +31,7 @@ def _select(connection: IMAPProtocol, command: Command, wants_write: bool) -> Wa
         arguments.space()
         parameters = parse_select_parameters(arguments, connection.usable_extensions())
     arguments.end()
-    if connection.selection is not None and b"CONDSTORE" in connection.factory.extensions:
+    if connection.selection is not None and b"CONDSTORE" in connection.extensions:
         # RFC 7162 section 3.2.11
         connection.write(b"* OK [CLOSED] The mailbox before is closed\r\n")
     # RFC 3501 section 6.3.1: the old mailbox is deselected even if the new one fails.
@@ -82,7 +82,7 @@ async def _open(
         # RFC 8474 section 4.2
         mailbox_id = selection.mailbox_id.encode("ascii")
         connection.write(b"* OK [MAILBOXID (%b)] Its lasting name\r\n" % mailbox_id)
-    if b"CONDSTORE" in connection.factory.extensions:
+    if b"CONDSTORE" in connection.extensions:
         connection.write(selection.highest_modseq())
     connection.select(selection)
     if parameters.resync is not None:

@@ -8,7 +8,13 @@ from collections.abc import Sequence
 from zope.interface import implementer
 
 from mailkit.errors import NoSuchAccount, NoSuchMailbox
-from mailkit.interfaces import IMailAccount, IMailboxAdmin, IObjectIdentifiers, ISpooling
+from mailkit.interfaces import (
+    ICapabilityMask,
+    IMailAccount,
+    IMailboxAdmin,
+    IObjectIdentifiers,
+    ISpooling,
+)
 from mailkit.model import MailboxInfo
 from mailkit.spool import Spool
 from mailkit.store.naming import canonical_name
@@ -23,14 +29,17 @@ def new_spool(core: Core) -> Spool:
     return Spool(core.spool_directory, core.settings.spool_memory, SPOOL_RESERVE, core.spool_memory)
 
 
-@implementer(IMailAccount, IMailboxAdmin, IObjectIdentifiers, ISpooling)
+@implementer(IMailAccount, IMailboxAdmin, IObjectIdentifiers, ICapabilityMask, ISpooling)
 class SQLiteAccount:
     """An account, known by its id, which is never given again."""
 
-    def __init__(self, core: Core, name: str, account_id: int) -> None:
+    def __init__(
+        self, core: Core, name: str, account_id: int, imap_without: str | None = None
+    ) -> None:
         self._core = core
         self.name = name
         self._id = account_id
+        self.imap_without: Sequence[str] = imap_without.split() if imap_without else ()
 
     def _check_exists(self) -> None:
         """:raises NoSuchAccount: it has been removed."""

@@ -11,7 +11,7 @@ import os
 import sqlite3
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 
 from zope.interface import implementer
@@ -28,10 +28,12 @@ from mailkit.interfaces import (
     IDelegateAdmin,
     IDirectoryAdmin,
     ILoginDirectory,
+    IMaskDirectory,
     IQuotaDirectory,
 )
 from mailkit.model import INBOX, NEW_ACCOUNT_MAILBOXES, Login, Path, Quota, Resolution
 from mailkit.store import addresses
+from mailkit.store.naming import capability_names
 from mailkit.store.sqlite.journal import Note
 from mailkit.store.sqlite.mailboxes import insert_mailbox, mailbox_note
 from mailkit.store.sqlite.recent import tell_change
@@ -63,15 +65,19 @@ class KnownAccount(str):
     Whoever waits before opening the account passes a plain ``str`` on, so that it is looked up again.
     """
 
-    __slots__ = ("connection", "id")
+    __slots__ = ("connection", "id", "imap_without")
 
     id: int
+    imap_without: str | None
     #: Where it was found.
     connection: sqlite3.Connection
 
-    def __new__(cls, name: str, account_id: int, connection: sqlite3.Connection) -> KnownAccount:
+    def __new__(
+        cls, name: str, account_id: int, imap_without: str | None, connection: sqlite3.Connection
+    ) -> KnownAccount:
         known = super().__new__(cls, name)
         known.id = account_id
+        known.imap_without = imap_without
         known.connection = connection
         return known
 
@@ -101,12 +107,13 @@ class AddressTables:
     def find_login(self, address: str) -> Login | None:
         """The account that has this address, with its password hash."""
         row = self._connection.execute(
-            "SELECT name, id, password_hash FROM account WHERE name = ?", (address,)
+            "SELECT name, id, imap_without, password_hash FROM account WHERE name = ?", (address,)
         ).fetchone()
         if row is None:
             return None
-        name, account_id, password_hash = row
-        return Login(KnownAccount(name, account_id, self._connection), password_hash)
+        name, account_id, imap_without, password_hash = row
+        known = KnownAccount(name, account_id, imap_without, self._connection)
+        return Login(known, password_hash)
 
     async def find_alias(self, address: str) -> Sequence[str] | None:
         targets = self.one("SELECT targets FROM alias WHERE address = ?", address)
@@ -237,6 +244,16 @@ def set_quota(
             "UPDATE account SET max_octets = ?, max_messages = ? WHERE id = ?",
             (max_octets, max_messages, account_id),
         )
+    return []
+
+
+def set_imap_without(
+    account: str, names: Sequence[str], connection: sqlite3.Connection, now: int
+) -> list[Note]:
+    account_id, _ = _find_account(connection, account)
+    connection.execute(
+        "UPDATE account SET imap_without = ? WHERE id = ?", (" ".join(names) or None, account_id)
+    )
     return []
 
 
@@ -388,6 +405,14 @@ class DirectoryBase(ABC):
     ) -> None:
         await self.apply(partial(set_quota, account, max_octets, max_messages))
 
+    async def get_imap_without(self, account: str) -> Sequence[str]:
+        account_id, _ = _find_account(self.connection(), account)
+        names = self._book.one("SELECT imap_without FROM account WHERE id = ?", account_id)
+        return names.split() if names else []
+
+    async def set_imap_without(self, account: str, names: Collection[str]) -> None:
+        await self.apply(partial(set_imap_without, account, capability_names(names)))
+
     async def list_aliases(self) -> Sequence[tuple[str, Sequence[str]]]:
         rows = self.connection().execute("SELECT address, targets FROM alias ORDER BY address")
         return [(address, tuple(json.loads(targets))) for address, targets in rows.fetchall()]
@@ -408,7 +433,14 @@ class DirectoryBase(ABC):
         await self.apply(partial(remove_delegate, account, address))
 
 
-@implementer(ILoginDirectory, IDirectoryAdmin, IQuotaDirectory, IDelegateAdmin, IAccountHistory)
+@implementer(
+    ILoginDirectory,
+    IDirectoryAdmin,
+    IQuotaDirectory,
+    IMaskDirectory,
+    IDelegateAdmin,
+    IAccountHistory,
+)
 class SQLiteDirectory(DirectoryBase):
     """The directory of a store for an administrator's command, beside a server or without one.
 

@@ -104,10 +104,19 @@ class Reader:
 
     def account_id(self, name: str) -> int:
         """:raises NoSuchAccount: there is none."""
-        row = self.connection.execute("SELECT id FROM account WHERE name = ?", (name,)).fetchone()
+        return self.find_account(name)[0]
+
+    def find_account(self, name: str) -> tuple[int, str | None]:
+        """Id of an account, and the capabilities that its clients are not offered.
+
+        :raises NoSuchAccount: there is none.
+        """
+        row: tuple[int, str | None] | None = self.connection.execute(
+            "SELECT id, imap_without FROM account WHERE name = ?", (name,)
+        ).fetchone()
         if row is None:
             raise NoSuchAccount
-        return int(row[0])
+        return row
 
     # Mailboxes.
 

@@ -4,7 +4,7 @@ The best of these is the beginning: the index as it is if SQLite finds no damage
 last copy beside the log (:mod:`~mailkit.store.sqlite.snapshot`); else nothing. From there on the
 journal and the log tell what happened. What cannot be restored:
 
-- Without a copy: delegates and the quota of all accounts; passwords, quotas, aliases, domains without
+- Without a copy: delegates and the quota of all accounts; passwords, quotas, capabilities, aliases, domains without
   accounts and accounts without mail, unless these tables of the damaged index can still be read.
   Accounts that are made again have no password.
 - What an administrator's command changed since the copy (it does not write to the journal).
@@ -32,7 +32,7 @@ from mailkit.store.sqlite.snapshot import copy_tables, list_snapshots, snapshot_
 # Tables of a damaged index that are worth reading on their own: (table, columns).
 _SALVAGED = (
     ("domain", "name"),
-    ("account", "name, password_hash, max_octets, max_messages"),
+    ("account", "name, password_hash, max_octets, max_messages, imap_without"),
     ("alias", "address, targets"),
 )
 

@@ -169,8 +169,13 @@ CREATE TABLE kept_value (
 CREATE INDEX kept_value_expires ON kept_value (expires);
 """
 
+# Names of capabilities, with blanks between; NULL for none.
+_STEP_7 = """
+ALTER TABLE account ADD COLUMN imap_without TEXT;
+"""
+
 #: SQL of each step.
-MIGRATIONS: Sequence[str] = (_STEP_1, _STEP_2, _STEP_3, _STEP_4, _STEP_5, _STEP_6)
+MIGRATIONS: Sequence[str] = (_STEP_1, _STEP_2, _STEP_3, _STEP_4, _STEP_5, _STEP_6, _STEP_7)
 #: What the statements of a step begin with, up to the name of a table or an index.
 _HEADS = (
     "CREATE TABLE ",

@@ -36,6 +36,7 @@ from mailkit.interfaces import (
     IKeyValueStore,
     ILoginDirectory,
     IMailStore,
+    IMaskDirectory,
     IQuotaDirectory,
     ISpooling,
 )
@@ -63,6 +64,7 @@ from mailkit.store.sqlite.settings import StoreSettings
     ILoginDirectory,
     IDirectoryAdmin,
     IQuotaDirectory,
+    IMaskDirectory,
     IDelegateAdmin,
     IAccountHistory,
     IKeyValueStore,
@@ -126,8 +128,8 @@ class SQLiteStore(DirectoryBase):
         reader = core.reader
         if type(name) is KnownAccount and name.connection is reader.connection:
             # Found for the login that opens the account now.
-            return SQLiteAccount(core, str(name), name.id)
-        return SQLiteAccount(core, name, reader.account_id(name))
+            return SQLiteAccount(core, str(name), name.id, name.imap_without)
+        return SQLiteAccount(core, name, *reader.find_account(name))
 
     async def deliver(
         self, message: Spool, deliveries: Sequence[LocalDelivery]
