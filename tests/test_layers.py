@@ -32,7 +32,7 @@ class Rule(NamedTuple):
 WIRE = "mailkit.wire mailkit.wire.*"
 VALUES = (
     "mailkit._typing mailkit.errors mailkit.spool mailkit.query mailkit.model mailkit.hooks"
-    f" mailkit.dns.records mailkit.expiring {WIRE}"
+    f" mailkit.dns.records mailkit.expiring mailkit.queue mailkit.queue.values {WIRE}"
 )
 MIME = "mailkit.mime mailkit.mime.* mailkit.matching"
 CONTRACTS = f"{VALUES} mailkit.interfaces mailkit.interfaces.*"
@@ -82,6 +82,8 @@ RULES = (
     Rule("mailkit.mime mailkit.mime.*", f"{VALUES} mailkit.mime mailkit.mime.*"),
     Rule("mailkit.matching", f"{VALUES} mailkit.mime mailkit.mime.*"),
     Rule("mailkit.dns mailkit.dns.records"),
+    Rule("mailkit.queue"),
+    Rule("mailkit.queue.values", f"mailkit.model mailkit.spool {WIRE}"),
     Rule(
         "mailkit.dns.*",
         f"{CONTRACTS} mailkit.coroutines mailkit.dns.*",

@@ -49,6 +49,7 @@ from mailkit.interfaces.mailbox import (
     IWatchableMailbox,
     IWritableMailbox,
 )
+from mailkit.interfaces.queue import IQueue, IQueueingStore
 from mailkit.interfaces.store import IKeyValueStore, IMailStore
 
 __all__ = [
@@ -72,7 +73,9 @@ __all__ = [
     "IMaskDirectory",
     "IMessageDelivery",
     "IObjectIdentifiers",
+    "IQueue",
     "IQueueStarter",
+    "IQueueingStore",
     "IQuotaDirectory",
     "IRecentMailbox",
     "IRecipientVerifier",

@@ -36,6 +36,7 @@ from mailkit.interfaces import (
     IMailStore,
     IMaskDirectory,
     IObjectIdentifiers,
+    IQueueingStore,
     IQuotaDirectory,
 )
 from mailkit.model import (
@@ -51,6 +52,7 @@ from mailkit.model import (
 from mailkit.spool import Spool
 from mailkit.store import addresses
 from mailkit.store.memory_mailbox import Content, MemoryMailbox
+from mailkit.store.memory_queue import MemoryQueue
 from mailkit.store.naming import (
     canonical_name,
     capability_names,
@@ -239,6 +241,7 @@ class MemoryAccount:
     IDelegateAdmin,
     IAccountHistory,
     IKeyValueStore,
+    IQueueingStore,
 )
 class MemoryStore:
     """Accounts, their mail and the directory, all in memory.
@@ -258,6 +261,7 @@ class MemoryStore:
         self._values: dict[str, ExpiringMap[str, str]] = {}
         #: Limits of accounts that have none of their own.
         self.default_limits: tuple[int | None, int | None] = None, None
+        self.queue = MemoryQueue(self.now, self._deliver_all)
 
     def now(self) -> int:
         """Seconds since the epoch."""
@@ -281,6 +285,11 @@ class MemoryStore:
     async def deliver(
         self, message: Spool, deliveries: Sequence[LocalDelivery]
     ) -> Sequence[LocalResult]:
+        return self._deliver_all(message, deliveries)
+
+    def _deliver_all(
+        self, message: Spool, deliveries: Sequence[LocalDelivery]
+    ) -> list[LocalResult]:
         content = self.new_content(message)
         return [self._deliver(content, delivery) for delivery in deliveries]
 

@@ -15,6 +15,7 @@ from mailkit.store.memory import MemoryAccount, MemoryStore
 from mailkit.store.memory_mailbox import MemoryMailbox
 from mailkit.testing import (
     DirectoryContract,
+    QueueContract,
     StoreContract,
     fill_directory,
     sample_messages,
@@ -36,6 +37,14 @@ class MemoryDirectoryContractTests(DirectoryContract, TestCase):
     ) -> MemoryStore:
         store = MemoryStore()
         await fill_directory(store, accounts, aliases)
+        return store
+
+
+class MemoryQueueContractTests(QueueContract, TestCase):
+    async def make_queueing_store(self, accounts: Sequence[str]) -> MemoryStore:
+        store = MemoryStore()
+        for account in accounts:
+            await store.add_account(name=account)
         return store
 
 

@@ -16,6 +16,7 @@ from mailkit.store.sqlite.log import (
     list_segments,
     segment_name,
 )
+from mailkit.store.sqlite.rows import BODY_USERS
 from mailkit.store.sqlite.schema import INDEX_NAME, MIGRATIONS, connect, version_of
 
 #: Lines about problems of one kind; what exceeds them is only counted.
@@ -100,10 +101,20 @@ _RULES = (
         "message {1} of mailbox {0} has {2} octets, but its body has {3}",
     ),
     (
-        "SELECT b.id, b.refs, count(m.uid) FROM body b LEFT JOIN ("
-        "SELECT body_id, uid FROM message) m ON m.body_id = b.id"
-        " GROUP BY b.id HAVING b.refs <> count(m.uid)",
+        f"SELECT b.id, b.refs, count(u.body_id) FROM body b LEFT JOIN ({BODY_USERS}) u"
+        " ON u.body_id = b.id GROUP BY b.id HAVING b.refs <> count(u.body_id)",
         "body {0} counts {1} messages where there are {2}",
+    ),
+    (
+        "SELECT q.id, q.body_id FROM queue_message q LEFT JOIN body b ON b.id = q.body_id"
+        " WHERE q.body_id IS NOT NULL AND b.id IS NULL",
+        "queued message {0} has no body (number {1})",
+    ),
+    (
+        "SELECT r.domain, min(r.next_time), d.next_time FROM queue_recipient r"
+        " LEFT JOIN queue_domain d ON d.name = r.domain WHERE r.next_time IS NOT NULL"
+        " GROUP BY r.domain HAVING d.next_time IS NULL OR d.next_time <> min(r.next_time)",
+        "mail for {0} is due at {1}, but the queue says {2}",
     ),
     (
         f"SELECT mailbox_id, uid FROM message WHERE flags >> {KEYWORD_SHIFT} AND NOT EXISTS"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -11,7 +10,7 @@ from typing import BinaryIO, NamedTuple
 
 from zope.interface import implementer
 
-from mailkit.errors import NoSuchMailbox, StoreCorrupt, StoreUnavailable
+from mailkit.errors import NoSuchMailbox, StoreUnavailable
 from mailkit.interfaces import (
     ICopyingMailbox,
     IRecentMailbox,
@@ -35,9 +34,9 @@ from mailkit.model import (
     StoreResult,
 )
 from mailkit.query import Query
-from mailkit.store.sqlite.bodies import SMALL_BODY, BodyPlace, Cold
 from mailkit.store.sqlite.content import SpooledFile, prepare, take_spool
 from mailkit.store.sqlite.core import Core
+from mailkit.store.sqlite.opening import open_body
 from mailkit.store.sqlite.operations import (
     Append,
     ClaimRecent,
@@ -136,25 +135,7 @@ class SQLiteMailbox:
         return self._core.reader.get_changes(self._id, since)
 
     async def open_message(self, uid: int) -> BinaryIO:
-        place = self._core.reader.body_place(self._id, uid)
-        while True:
-            try:
-                return await self._open(place)
-            except FileNotFoundError:
-                # Moved by the compaction since we asked.
-                now = self._core.reader.body_place(self._id, uid)
-                if now == place:
-                    raise StoreCorrupt("A segment of the log is missing") from None
-                place = now
-
-    async def _open(self, place: BodyPlace) -> BinaryIO:
-        bodies = self._core.bodies
-        if place.size > SMALL_BODY:
-            return bodies.open_view(place)
-        try:
-            return io.BytesIO(bodies.read(place, nowait=True))
-        except Cold:
-            return io.BytesIO(await self._core.in_thread(bodies.read, place))
+        return await open_body(self._core, lambda: self._core.reader.body_place(self._id, uid))
 
     async def get_summaries(
         self, uids: Sequence[int], structure: bool = True

@@ -6,6 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import NamedTuple
 
 from mailkit._typing import override
 from mailkit.errors import MailError
@@ -38,6 +39,48 @@ def discard_content(content: Content) -> None:
             os.unlink(content.path)
 
 
+class FoundTargets(NamedTuple):
+    """Where a message goes."""
+
+    #: An error, or None for one of the targets.
+    results: list[LocalResult | None]
+    targets: list[Target]
+
+    def answer(self, uids: Sequence[int]) -> list[LocalResult]:
+        """The outcomes, now that the message has UIDs in the targets."""
+        placed = zip(self.targets, uids, strict=True)
+        done = iter([LocalResult(target.mailbox.uid_validity, uid) for target, uid in placed])
+        return [next(done) if result is None else result for result in self.results]
+
+
+def find_targets(tx: Transaction, deliveries: Sequence[LocalDelivery], size: int) -> FoundTargets:
+    """The mailboxes that can take a message.
+
+    :param size: of the message, in octets.
+    """
+    states = tx.states
+    results: list[LocalResult | None] = []
+    targets: list[Target] = []
+    copies: Counter[int] = Counter()
+    for delivery in deliveries:
+        try:
+            account = states.account(delivery.account)
+            mailbox = states.delivery_mailbox(
+                account, canonical_name(delivery.mailbox), delivery.special_use
+            )
+            tx.check_room(mailbox, len(deliveries))
+            count = copies[account.id] + 1
+            tx.check_quota(account, count * size, count)
+            flags = states.encode(account, delivery.flags) if delivery.flags else 0
+        except MailError as error:
+            results.append(LocalResult(error=error))
+        else:
+            copies[account.id] = count
+            results.append(None)
+            targets.append(Target(mailbox, flags, tx.now))
+    return FoundTargets(results, targets)
+
+
 class Deliver(Operation[Sequence[LocalResult]]):
     """One message into mailboxes of any accounts."""
 
@@ -50,32 +93,11 @@ class Deliver(Operation[Sequence[LocalResult]]):
 
     @override
     def run(self, tx: Transaction) -> Sequence[LocalResult]:
-        states = tx.states
-        results: list[LocalResult | None] = []
-        targets: list[Target] = []
-        copies: Counter[int] = Counter()
-        for delivery in self._deliveries:
-            try:
-                account = states.account(delivery.account)
-                mailbox = states.delivery_mailbox(
-                    account, canonical_name(delivery.mailbox), delivery.special_use
-                )
-                tx.check_room(mailbox, len(self._deliveries))
-                count = copies[account.id] + 1
-                tx.check_quota(account, count * self._content.size, count)
-                flags = states.encode(account, delivery.flags) if delivery.flags else 0
-            except MailError as error:
-                results.append(LocalResult(error=error))
-            else:
-                copies[account.id] = count
-                results.append(None)
-                targets.append(Target(mailbox, flags, tx.now))
-        if not targets:
+        found = find_targets(tx, self._deliveries, self._content.size)
+        if not found.targets:
             discard_content(self._content)
-            return [result for result in results if result is not None]
-        placed = zip(targets, tx.add_message(self._content, targets), strict=True)
-        done = iter([LocalResult(target.mailbox.uid_validity, uid) for target, uid in placed])
-        return [next(done) if result is None else result for result in results]
+            return found.answer([])
+        return found.answer(tx.add_message(self._content, found.targets))
 
     @override
     def failed(self, error: MailError) -> Sequence[LocalResult]:

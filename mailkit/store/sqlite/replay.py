@@ -30,6 +30,8 @@ from mailkit.store.sqlite.log import (
     segment_name,
 )
 from mailkit.store.sqlite.mailboxes import next_uid_validity
+from mailkit.store.sqlite.queue_replay import QueueReplay
+from mailkit.store.sqlite.rows import BODY_USERS
 
 #: How far UIDs and modification sequences go up, as the last changes may be unknown.
 SAFETY_GAP = 1000
@@ -53,6 +55,7 @@ class Replay:
         #: Messages that the index or the journal knows, and whose bodies are not in the log.
         self.lost = 0
         self._batch = 0
+        self._queue = QueueReplay(connection, now)
 
     def run(self) -> None:
         """Do everything."""
@@ -124,6 +127,8 @@ class Replay:
                 self._apply_no_account(*rest)
             case "subscribed":
                 self._apply_subscribed(*rest)
+            case "queued" | "attempted" | "forgotten":
+                self._queue.apply(kind, *rest)
 
     def _apply_body(self, body_id: int, size: int, placements: list[list[Any]]) -> None:
         for placement in placements:
@@ -291,8 +296,10 @@ class Replay:
             "UPDATE message SET size = f.size FROM temp.found f"
             " WHERE f.id = body_id AND message.size <> f.size"
         )
+        self._queue.drop_lost()
         self._settle_bodies()
         self._settle_mailboxes()
+        self._queue.settle()
 
     def _add_missing_mailboxes(self) -> None:
         """Those that an account cannot be without, and those it had when it was made."""
@@ -325,8 +332,8 @@ class Replay:
         run("DELETE FROM body")
         run(
             "INSERT INTO body SELECT f.id, f.segment, f.position, f.start, f.size, m.n"
-            " FROM temp.found f JOIN (SELECT body_id, count(*) AS n FROM message GROUP BY body_id)"
-            " m ON m.body_id = f.id"
+            f" FROM temp.found f JOIN (SELECT body_id, count(*) AS n FROM ({BODY_USERS})"
+            " GROUP BY body_id) m ON m.body_id = f.id"
         )
         run("DELETE FROM summary WHERE body_id NOT IN (SELECT id FROM body)")
         run("DELETE FROM segment")

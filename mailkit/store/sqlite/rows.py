@@ -61,6 +61,13 @@ def select_rows(connection: sqlite3.Connection, mailbox_id: int, uids: Sequence[
     return Selection(rows, len(rows) == len(present))
 
 
+#: One row for each reason to keep a body.
+BODY_USERS = (
+    "SELECT body_id FROM message UNION ALL"
+    " SELECT body_id FROM queue_message WHERE body_id IS NOT NULL"
+)
+
+
 def condition(uids: Sequence[int], is_range: bool) -> tuple[str, tuple[object, ...]]:
     """SQL that holds for these UIDs of a mailbox, and its parameters.
 
@@ -120,5 +127,24 @@ def drop_bodies(connection: sqlite3.Connection, first: int) -> int:
         (first,),
     )
     dropped = connection.execute("DELETE FROM message WHERE body_id >= ?", (first,)).rowcount
+    dropped += drop_queued(connection, "body_id >= ?", first)
     connection.execute("UPDATE body SET refs = 0 WHERE id >= ?", (first,))
     return dropped
+
+
+def drop_queued(connection: sqlite3.Connection, condition: str, *values: object) -> int:
+    """Remove messages from the outbound queue, as if they had never been there.
+
+    :param condition: of SQL, on ``queue_message``.
+    :returns: how many messages that were.
+    """
+    gone = f"SELECT id FROM queue_message WHERE {condition}"
+    for table in ("queue_attempt", "queue_recipient"):
+        connection.execute(f"DELETE FROM {table} WHERE message_id IN ({gone})", values)
+    count = connection.execute(f"DELETE FROM queue_message WHERE {condition}", values).rowcount
+    if count:
+        connection.execute(
+            "DELETE FROM queue_domain WHERE name NOT IN"
+            " (SELECT domain FROM queue_recipient WHERE next_time IS NOT NULL)"
+        )
+    return count

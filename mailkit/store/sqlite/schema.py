@@ -174,8 +174,55 @@ _STEP_7 = """
 ALTER TABLE account ADD COLUMN imap_without TEXT;
 """
 
+# What is to be sent. A message without body_id is over; next_time is NULL for who does not wait.
+_STEP_8 = """
+CREATE TABLE queue_message (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    body_id INTEGER,
+    skip INTEGER NOT NULL,
+    size INTEGER NOT NULL,
+    envelope TEXT NOT NULL,
+    created INTEGER NOT NULL,
+    expires INTEGER NOT NULL,
+    finished INTEGER
+);
+CREATE INDEX queue_message_body ON queue_message (body_id) WHERE body_id IS NOT NULL;
+CREATE INDEX queue_message_finished ON queue_message (finished) WHERE finished IS NOT NULL;
+CREATE TABLE queue_recipient (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    message_id INTEGER NOT NULL,
+    domain TEXT NOT NULL,
+    recipient TEXT NOT NULL,
+    state TEXT NOT NULL,
+    next_time INTEGER,
+    attempts INTEGER NOT NULL DEFAULT 0,
+    warned INTEGER NOT NULL DEFAULT 0
+);
+CREATE INDEX queue_recipient_message ON queue_recipient (message_id);
+CREATE INDEX queue_recipient_due ON queue_recipient (domain, next_time)
+    WHERE next_time IS NOT NULL;
+CREATE TABLE queue_attempt (
+    message_id INTEGER NOT NULL,
+    recipient_id INTEGER NOT NULL,
+    number INTEGER NOT NULL,
+    attempt TEXT NOT NULL,
+    PRIMARY KEY (message_id, recipient_id, number)
+) WITHOUT ROWID;
+CREATE TABLE queue_domain (name TEXT PRIMARY KEY, next_time INTEGER NOT NULL) WITHOUT ROWID;
+CREATE INDEX queue_domain_due ON queue_domain (next_time);
+"""
+
 #: SQL of each step.
-MIGRATIONS: Sequence[str] = (_STEP_1, _STEP_2, _STEP_3, _STEP_4, _STEP_5, _STEP_6, _STEP_7)
+MIGRATIONS: Sequence[str] = (
+    _STEP_1,
+    _STEP_2,
+    _STEP_3,
+    _STEP_4,
+    _STEP_5,
+    _STEP_6,
+    _STEP_7,
+    _STEP_8,
+)
 #: What the statements of a step begin with, up to the name of a table or an index.
 _HEADS = (
     "CREATE TABLE ",

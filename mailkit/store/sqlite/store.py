@@ -37,6 +37,7 @@ from mailkit.interfaces import (
     ILoginDirectory,
     IMailStore,
     IMaskDirectory,
+    IQueueingStore,
     IQuotaDirectory,
     ISpooling,
 )
@@ -54,6 +55,7 @@ from mailkit.store.sqlite.directory import (
 )
 from mailkit.store.sqlite.log import flush_file
 from mailkit.store.sqlite.operations import Deliver
+from mailkit.store.sqlite.queue import SQLiteQueue
 from mailkit.store.sqlite.recent import RecentAnswers
 from mailkit.store.sqlite.settings import StoreSettings
 
@@ -68,6 +70,7 @@ from mailkit.store.sqlite.settings import StoreSettings
     IDelegateAdmin,
     IAccountHistory,
     IKeyValueStore,
+    IQueueingStore,
 )
 class SQLiteStore(DirectoryBase):
     """A store in a directory of this machine, for one process.
@@ -98,6 +101,7 @@ class SQLiteStore(DirectoryBase):
         self._core: Core | None = None
         self._recent = RecentAnswers(self.directory)
         self._closed = False
+        self.queue = SQLiteQueue(lambda: self.core)
 
     def open(self) -> None:
         """Take the directory. What is open already stays open.

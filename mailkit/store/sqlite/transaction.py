@@ -174,13 +174,17 @@ class Transaction:
             there = account.usage = self.connection.execute(USAGE, (account.id,)).fetchone()
         Quota(there[0], there[1], account.max_octets, account.max_messages).check(octets, messages)
 
-    def add_message(self, content: Content, targets: Sequence[Target]) -> list[int]:
+    def add_message(
+        self, content: Content, targets: Sequence[Target], body_id: int = 0, held: int = 0
+    ) -> list[int]:
         """Put one message into mailboxes, its octets once.
 
+        :param body_id: from :meth:`next_lsn`, where others need it too.
+        :param held: how many others keep the body.
         :returns: the new UIDs, one a target.
         """
         size = content.size
-        body_id = self.next_lsn()
+        body_id = body_id or self.next_lsn()
         uids = []
         placements = []
         for mailbox, flags, date in targets:
@@ -207,7 +211,7 @@ class Transaction:
                 ]
             )
         location = self._add_body(content, body_id, self._meta(placements, body_id, size))
-        self._bodies.rows.append((body_id, *location, size, len(targets)))
+        self._bodies.rows.append((body_id, *location, size, len(targets) + held))
         return uids
 
     def _meta(self, placements: list[list[object]], body_id: int, size: int) -> bytes:

@@ -8,12 +8,22 @@ from twisted.trial.unittest import TestCase
 
 from mailkit._typing import override
 from mailkit.store.sqlite import SQLiteDirectory, SQLiteStore
-from mailkit.testing import DirectoryContract, StoreContract, fill_directory
+from mailkit.testing import DirectoryContract, QueueContract, StoreContract, fill_directory
 
 
 class SQLiteStoreContractTests(StoreContract, TestCase):
     @override
     async def make_store(self, accounts: Sequence[str]) -> SQLiteStore:
+        store = SQLiteStore(self.mktemp())
+        self.addCleanup(store.close)
+        for account in accounts:
+            await store.add_account(name=account)
+        return store
+
+
+class SQLiteQueueContractTests(QueueContract, TestCase):
+    @override
+    async def make_queueing_store(self, accounts: Sequence[str]) -> SQLiteStore:
         store = SQLiteStore(self.mktemp())
         self.addCleanup(store.close)
         for account in accounts:

@@ -1,0 +1,116 @@
+"""The contract of the outbound queue: what waits to be sent, recipient by recipient."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from typing import BinaryIO
+
+from zope.interface import Attribute, Interface
+
+from mailkit.model import LocalDelivery
+from mailkit.queue.values import (
+    Attempt,
+    NewMessage,
+    Order,
+    Queued,
+    QueuedMessage,
+    Report,
+    Update,
+)
+from mailkit.spool import Spool
+
+
+class IQueue(Interface):
+    """Keeps messages until they are delivered or given up. It sends nothing by itself.
+
+    All changes are durable on return. Recipients belong to the domain of their address, in lower
+    case and with A-labels; a domain is due when one of its recipients is.
+    """
+
+    def enqueue(
+        message: Spool, new: NewMessage, deliveries: Sequence[LocalDelivery] = ()
+    ) -> Awaitable[Queued]:
+        """Queue a message, and put it into mailboxes in the same step.
+
+        The octets are kept once. The caller closes the spool afterwards. A mailbox that fails does
+        not keep the message from being queued.
+
+        :raises StoreUnavailable: nothing was queued.
+        """
+
+    def find_due(now: int, limit: int, exclude: Collection[str] = ()) -> Awaitable[Sequence[str]]:
+        """Domains that are due, those first that have been for longest.
+
+        :param now: seconds since the epoch.
+        :param exclude: some hundred domains that are not wanted.
+        """
+
+    def list_due(domain: str, now: int, limit: int) -> Awaitable[Sequence[QueuedMessage]]:
+        """Messages that are due, each with its recipients in the domain that are.
+
+        Those of a higher priority come first among those that have been due for longest.
+
+        :param limit: of recipients; at least one message is given whole.
+        """
+
+    def get_next_time() -> Awaitable[int | None]:
+        """When the next domain is due, in seconds since the epoch; None with nothing that waits."""
+
+    def open_message(id: str) -> Awaitable[BinaryIO]:
+        """The octets as they are to be sent, as a seekable binary file that the caller closes.
+
+        :raises NoSuchMessage: there is none, or nobody waits for it any more.
+        """
+
+    def record(updates: Sequence[Update], reports: Sequence[Report] = ()) -> Awaitable[None]:
+        """Put down what became of recipients, and queue what reports it, in one step.
+
+        A recipient who is final already stays as it is. When all of a message are final, its octets
+        are given up; what is known of it stays until :meth:`forget`. The caller closes the spools
+        of the reports.
+        """
+
+    def get_message(id: str) -> Awaitable[QueuedMessage]:
+        """A message with all of its recipients.
+
+        :raises NoSuchMessage: there is none.
+        """
+
+    def get_attempts(id: str) -> Awaitable[Sequence[tuple[int, Attempt]]]:
+        """All attempts for a message, the first one first, each with its recipient's id."""
+
+    def list_messages(
+        after: str = "", limit: int = 100, finished: bool = False
+    ) -> Awaitable[Sequence[QueuedMessage]]:
+        """Messages in the order in which they were queued.
+
+        :param after: the last id that the caller has seen.
+        :param finished: those too for which nothing more will happen.
+        """
+
+    def order(order: Order, id: str, now: int) -> Awaitable[int]:
+        """Do something with all recipients of a message that are not final.
+
+        :returns: how many recipients that changed.
+        :raises NoSuchMessage: there is no such message.
+        """
+
+    def forget(before: int) -> Awaitable[int]:
+        """Remove what is known of messages that were finished before a time.
+
+        :returns: how many there were, at most some thousand; more are left for another call.
+        """
+
+    def watch(callback: Callable[[str], None]) -> Callable[[], None]:
+        """Call ``callback(domain)`` on the reactor's thread when something is new in a domain.
+
+        Calls may be merged. Changes by another process may not be told.
+
+        :returns: a function that ends the watch.
+        """
+
+
+class IQueueingStore(Interface):
+    """A store with an outbound queue, which takes a message together with the mailboxes."""
+
+    queue: IQueue = Attribute("""The queue; always the same.""")

@@ -1,0 +1,169 @@
+"""Values of the outbound queue that cross its contract, :class:`mailkit.interfaces.IQueue`."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from mailkit.model import Envelope, LocalResult, Recipient
+from mailkit.spool import Spool
+from mailkit.wire.domains import canonical_domain
+
+
+class RecipientState(enum.Enum):
+    """Where a message stands on its way to one recipient."""
+
+    #: Waits for its first attempt.
+    QUEUED = "queued"
+    #: Waits for the time before which it must not be sent (RFC 4865), or may be taken back.
+    SCHEDULED = "scheduled"
+    #: An attempt has failed, and there will be another.
+    DEFERRED = "deferred"
+    #: Waits until somebody releases it.
+    HELD = "held"
+    #: The next server has taken it.
+    DELIVERED = "delivered"
+    #: It was refused for good.
+    FAILED = "failed"
+    #: There was no success in all the time that it had.
+    EXPIRED = "expired"
+    #: Somebody has called it off.
+    CANCELLED = "cancelled"
+
+    @property
+    def waits(self) -> bool:
+        """There will be an attempt by itself."""
+        return self in _WAITING
+
+    @property
+    def final(self) -> bool:
+        """Nothing more will happen."""
+        return self not in _WAITING and self is not RecipientState.HELD
+
+
+_WAITING = frozenset((RecipientState.QUEUED, RecipientState.SCHEDULED, RecipientState.DEFERRED))
+
+
+class Order(enum.Enum):
+    """What somebody wants to be done with what is queued."""
+
+    #: Try again now.
+    RETRY = "retry"
+    #: Keep until it is released.
+    HOLD = "hold"
+    RELEASE = "release"
+    #: Give up, without a report to the sender.
+    CANCEL = "cancel"
+
+
+class Attempt(NamedTuple):
+    """One try to hand a message over for one recipient."""
+
+    #: Seconds since the epoch.
+    time: int
+    #: How long it took.
+    seconds: float
+    #: Name of the host that was tried last; empty where none was found.
+    host: str = ""
+    #: Its address and port.
+    address: str = ""
+    #: Version and cipher; empty without TLS.
+    tls: str = ""
+    #: Why the connection was secured as it was.
+    security: str = ""
+    #: What the host replied: code, enhanced status code (RFC 3463) and text. The code is 0 where the
+    #: judgement is ours.
+    code: int = 0
+    enhanced: str = ""
+    text: str = ""
+    #: What was answered, or under way, such as ``RCPT``.
+    command: str = ""
+
+
+class QueuedRecipient(NamedTuple):
+    """One recipient of a queued message."""
+
+    #: The queue's name for it.
+    id: int
+    recipient: Recipient
+    state: RecipientState
+    #: Seconds since the epoch: when it is due; what it was due at last when it does not wait.
+    next_time: int
+    #: Attempts so far.
+    attempts: int = 0
+    #: The sender has been told that it takes longer.
+    warned: bool = False
+
+    @property
+    def domain(self) -> str:
+        """The domain that it belongs to, in lower case and with A-labels."""
+        return canonical_domain(self.recipient.path.domain)
+
+    def after(self, order: Order, now: int) -> QueuedRecipient | None:
+        """What an order makes of it; None when that changes nothing."""
+        state = self.state
+        waiting = RecipientState.DEFERRED if self.attempts else RecipientState.QUEUED
+        if order is Order.RETRY and state.waits:
+            return self._replace(state=waiting, next_time=now)
+        if order is Order.HOLD and state.waits:
+            return self._replace(state=RecipientState.HELD)
+        if order is Order.RELEASE and state is RecipientState.HELD:
+            return self._replace(state=waiting, next_time=now)
+        if order is Order.CANCEL and not state.final:
+            return self._replace(state=RecipientState.CANCELLED)
+        return None
+
+
+class QueuedMessage(NamedTuple):
+    """A message in the queue."""
+
+    id: str
+    #: Its recipients are those of ``recipients``, in the same order.
+    envelope: Envelope
+    #: Octets.
+    size: int
+    #: Seconds since the epoch: when it was queued, and when it is given up.
+    created: int
+    expires: int
+    recipients: Sequence[QueuedRecipient]
+
+
+class NewMessage(NamedTuple):
+    """A message that is to be queued."""
+
+    #: With those recipients to whom it is to be sent.
+    envelope: Envelope
+    #: Seconds since the epoch: not to be sent before, and when it is given up.
+    next_time: int
+    expires: int
+    #: Octets at the start of the message that mailboxes get and other servers don't: Return-Path.
+    skip: int = 0
+
+
+class Queued(NamedTuple):
+    """What became of a message that was queued, and put into mailboxes at the same time."""
+
+    id: str
+    #: One for each :class:`~mailkit.model.LocalDelivery`.
+    results: Sequence[LocalResult] = ()
+
+
+class Update(NamedTuple):
+    """What an attempt, or a decision without one, makes of a recipient."""
+
+    #: :attr:`QueuedRecipient.id`.
+    id: int
+    state: RecipientState
+    #: When the next attempt is due.
+    next_time: int = 0
+    attempt: Attempt | None = None
+    #: The sender is told now that it takes longer.
+    warned: bool = False
+
+
+class Report(NamedTuple):
+    """A message of our own that is queued in the same step as the updates that it reports."""
+
+    message: NewMessage
+    content: Spool

@@ -1,0 +1,239 @@
+"""The outbound queue in memory, of :class:`~mailkit.store.memory.MemoryStore`."""
+
+from __future__ import annotations
+
+import io
+import itertools
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field, replace
+from typing import BinaryIO
+
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from mailkit.errors import NoSuchMessage
+from mailkit.interfaces import IQueue
+from mailkit.model import Envelope, LocalDelivery, LocalResult
+from mailkit.queue.values import (
+    Attempt,
+    NewMessage,
+    Order,
+    Queued,
+    QueuedMessage,
+    QueuedRecipient,
+    RecipientState,
+    Report,
+    Update,
+)
+from mailkit.spool import Spool
+
+#: Messages that one call of ``forget`` removes.
+MAX_FORGOTTEN = 10_000
+
+
+@dataclass
+class _Message:
+    id: str
+    envelope: Envelope
+    #: None when nobody waits for it any more.
+    octets: bytes | None
+    size: int
+    created: int
+    expires: int
+    finished: int = 0
+    recipients: dict[int, QueuedRecipient] = field(default_factory=dict)
+    attempts: list[tuple[int, Attempt]] = field(default_factory=list)
+
+    def show(self, recipients: Sequence[QueuedRecipient] | None = None) -> QueuedMessage:
+        """For the contract."""
+        chosen = list(self.recipients.values()) if recipients is None else recipients
+        envelope = replace(self.envelope, recipients=[each.recipient for each in chosen])
+        return QueuedMessage(self.id, envelope, self.size, self.created, self.expires, chosen)
+
+
+@implementer(IQueue)
+class MemoryQueue:
+    """Keeps what is to be sent until the process ends.
+
+    :param now: tells the time in seconds since the epoch.
+    :param deliver: puts a message into mailboxes of the store.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        now: Callable[[], int],
+        deliver: Callable[[Spool, Sequence[LocalDelivery]], list[LocalResult]],
+    ) -> None:
+        self._now = now
+        self._deliver = deliver
+        self._messages: dict[str, _Message] = {}
+        #: Messages by their recipients' ids.
+        self._owners: dict[int, _Message] = {}
+        self._message_ids = itertools.count(1)
+        self._recipient_ids = itertools.count(1)
+        self._watchers: dict[object, Callable[[str], None]] = {}
+
+    async def enqueue(
+        self, message: Spool, new: NewMessage, deliveries: Sequence[LocalDelivery] = ()
+    ) -> Queued:
+        results = self._deliver(message, deliveries) if deliveries else []
+        return Queued(self._add(message, new), results)
+
+    def _add(self, message: Spool, new: NewMessage) -> str:
+        with message.open() as file:
+            file.seek(new.skip)
+            octets = file.read()
+        id = str(next(self._message_ids))
+        now = self._now()
+        added = _Message(id, new.envelope, octets, len(octets), now, new.expires)
+        state = RecipientState.SCHEDULED if new.next_time > now else RecipientState.QUEUED
+        for recipient in new.envelope.recipients:
+            number = next(self._recipient_ids)
+            added.recipients[number] = QueuedRecipient(number, recipient, state, new.next_time)
+            self._owners[number] = added
+        self._messages[id] = added
+        self._tell(added)
+        return id
+
+    def _waiting(self) -> dict[str, int]:
+        """When each domain is due."""
+        domains: dict[str, int] = {}
+        for message in self._messages.values():
+            for recipient in message.recipients.values():
+                if recipient.state.waits:
+                    domain = recipient.domain
+                    time = domains.get(domain, recipient.next_time)
+                    domains[domain] = min(time, recipient.next_time)
+        return domains
+
+    async def find_due(self, now: int, limit: int, exclude: Collection[str] = ()) -> Sequence[str]:
+        due = [
+            (time, domain)
+            for domain, time in self._waiting().items()
+            if time <= now and domain not in exclude
+        ]
+        return [domain for _, domain in sorted(due)[:limit]]
+
+    async def list_due(self, domain: str, now: int, limit: int) -> Sequence[QueuedMessage]:
+        due: list[tuple[int, _Message, list[QueuedRecipient]]] = []
+        for message in self._messages.values():
+            chosen = [
+                each
+                for each in message.recipients.values()
+                if each.state.waits and each.next_time <= now and each.domain == domain
+            ]
+            if chosen:
+                due.append((min(each.next_time for each in chosen), message, chosen))
+        due.sort(key=lambda entry: entry[0])
+        taken: list[QueuedMessage] = []
+        count = 0
+        for _, message, chosen in due:
+            if taken and count + len(chosen) > limit:
+                break
+            count += len(chosen)
+            taken.append(message.show(chosen))
+        return sorted(taken, key=lambda message: -message.envelope.priority)
+
+    async def get_next_time(self) -> int | None:
+        return min(self._waiting().values(), default=None)
+
+    async def open_message(self, id: str) -> BinaryIO:
+        message = self._find(id)
+        if message.octets is None:
+            raise NoSuchMessage
+        return io.BytesIO(message.octets)
+
+    async def record(self, updates: Sequence[Update], reports: Sequence[Report] = ()) -> None:
+        for update in updates:
+            message = self._owners.get(update.id)
+            if message is not None:
+                self._update(message, update)
+        for report in reports:
+            self._add(report.content, report.message)
+
+    def _update(self, message: _Message, update: Update) -> None:
+        recipient = message.recipients[update.id]
+        if recipient.state.final:
+            return
+        if update.attempt is not None:
+            message.attempts.append((update.id, update.attempt))
+        message.recipients[update.id] = recipient._replace(
+            state=update.state,
+            next_time=update.next_time or recipient.next_time,
+            attempts=recipient.attempts + (update.attempt is not None),
+            warned=recipient.warned or update.warned,
+        )
+        self._settle(message)
+
+    def _settle(self, message: _Message) -> None:
+        """Give the octets up when nobody waits for them."""
+        if all(each.state.final for each in message.recipients.values()):
+            message.octets = None
+            message.finished = self._now()
+
+    async def get_message(self, id: str) -> QueuedMessage:
+        return self._find(id).show()
+
+    async def get_attempts(self, id: str) -> Sequence[tuple[int, Attempt]]:
+        return list(self._find(id).attempts)
+
+    async def list_messages(
+        self, after: str = "", limit: int = 100, finished: bool = False
+    ) -> Sequence[QueuedMessage]:
+        first = int(after) if after.isdigit() else 0
+        chosen = (
+            message.show()
+            for message in self._messages.values()
+            if int(message.id) > first and (finished or message.octets is not None)
+        )
+        return list(itertools.islice(chosen, limit))
+
+    async def order(self, order: Order, id: str, now: int) -> int:
+        message = self._find(id)
+        changed = 0
+        for recipient in list(message.recipients.values()):
+            found = recipient.after(order, now)
+            if found is not None:
+                message.recipients[recipient.id] = found
+                changed += 1
+        self._settle(message)
+        if changed:
+            self._tell(message)
+        return changed
+
+    async def forget(self, before: int) -> int:
+        gone = [
+            message
+            for message in self._messages.values()
+            if message.octets is None and message.finished < before
+        ][:MAX_FORGOTTEN]
+        for message in gone:
+            del self._messages[message.id]
+            for number in message.recipients:
+                del self._owners[number]
+        return len(gone)
+
+    def watch(self, callback: Callable[[str], None]) -> Callable[[], None]:
+        token = object()
+        self._watchers[token] = callback
+
+        def end() -> None:
+            self._watchers.pop(token, None)
+
+        return end
+
+    def _find(self, id: str) -> _Message:
+        message = self._messages.get(id)
+        if message is None:
+            raise NoSuchMessage
+        return message
+
+    def _tell(self, message: _Message) -> None:
+        for domain in {each.domain for each in message.recipients.values()}:
+            for callback in list(self._watchers.values()):
+                try:
+                    callback(domain)
+                except Exception:
+                    self.log.failure("a watcher of the queue failed")

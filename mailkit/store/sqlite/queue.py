@@ -1,0 +1,230 @@
+"""The outbound queue of the embedded store: rows in the index, octets in the log like all others."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import replace
+from typing import Any, BinaryIO, cast
+
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from mailkit.errors import NoSuchMessage
+from mailkit.interfaces import IQueue
+from mailkit.model import LocalDelivery
+from mailkit.queue.values import (
+    Attempt,
+    NewMessage,
+    Order,
+    Queued,
+    QueuedMessage,
+    Report,
+    Update,
+)
+from mailkit.spool import READ_BUFFER, PrefixedFile, Spool
+from mailkit.store.envelopes import load_attempt, load_envelope
+from mailkit.store.sqlite.bodies import BodyPlace
+from mailkit.store.sqlite.content import SpooledFile, prepare, take_spool
+from mailkit.store.sqlite.core import Core
+from mailkit.store.sqlite.opening import open_body
+from mailkit.store.sqlite.queue_operations import (
+    RECIPIENT_COLUMNS,
+    Enqueue,
+    Forget,
+    Ordered,
+    RecipientRow,
+    Record,
+)
+from mailkit.store.sqlite.transaction import Content
+from mailkit.wire.domains import canonical_domain
+
+_MESSAGE = "m.id, m.envelope, m.size, m.created, m.expires"
+_BOTH = f"SELECT {_MESSAGE}, {RECIPIENT_COLUMNS} FROM queue_recipient r JOIN queue_message m ON m.id = r.message_id"
+
+
+@implementer(IQueue)
+class SQLiteQueue:
+    """The queue of a :class:`~mailkit.store.sqlite.SQLiteStore`.
+
+    :param core: gives the open store's insides.
+    """
+
+    log = Logger()
+
+    def __init__(self, core: Callable[[], Core]) -> None:
+        self._core = core
+        self._watchers: dict[object, Callable[[str], None]] = {}
+
+    async def enqueue(
+        self, message: Spool, new: NewMessage, deliveries: Sequence[LocalDelivery] = ()
+    ) -> Queued:
+        core = self._core()
+        found = take_spool(core, message)
+        if isinstance(found, SpooledFile):
+            async with core.loading.room(found.loads):
+                content = await prepare(core, found)
+                queued = await core.submit(Enqueue(content, new, deliveries))
+        else:
+            queued = await core.submit(Enqueue(found, new, deliveries))
+        self._tell(new)
+        return queued
+
+    async def find_due(self, now: int, limit: int, exclude: Collection[str] = ()) -> Sequence[str]:
+        rows = self._read(
+            "SELECT name FROM queue_domain WHERE next_time <= ? AND name NOT IN"
+            " (SELECT value FROM json_each(?)) ORDER BY next_time LIMIT ?",
+            now,
+            json.dumps(list(exclude)),
+            limit,
+        )
+        return [name for (name,) in rows]
+
+    async def list_due(self, domain: str, now: int, limit: int) -> Sequence[QueuedMessage]:
+        # One more than is asked for tells whether the last message is whole.
+        rows = self._read(
+            f"{_BOTH} WHERE r.domain = ? AND r.next_time <= ?"
+            " ORDER BY r.next_time, r.message_id, r.id LIMIT ?",
+            domain,
+            now,
+            limit + 1,
+        )
+        messages = _assemble(rows)
+        if len(rows) > limit:
+            if len(messages) > 1:
+                messages.pop()
+            else:
+                messages = self._due_of(messages[0].id, domain, now)
+        return sorted(messages, key=lambda message: -message.envelope.priority)
+
+    def _due_of(self, id: str, domain: str, now: int) -> list[QueuedMessage]:
+        """All that is due of one message."""
+        return _assemble(
+            self._read(
+                f"{_BOTH} WHERE r.message_id = ? AND r.domain = ? AND r.next_time <= ?"
+                " ORDER BY r.id",
+                int(id),
+                domain,
+                now,
+            )
+        )
+
+    async def get_next_time(self) -> int | None:
+        ((time,),) = self._read("SELECT min(next_time) FROM queue_domain")
+        return None if time is None else int(time)
+
+    async def open_message(self, id: str) -> BinaryIO:
+        number = _number(id)
+        rows = self._read(
+            "SELECT skip FROM queue_message WHERE id = ? AND body_id IS NOT NULL", number
+        )
+        if not rows:
+            raise NoSuchMessage
+        file = await open_body(self._core(), lambda: self._place(number))
+        skip: int = rows[0][0]
+        if not skip:
+            return file
+        return cast(BinaryIO, io.BufferedReader(PrefixedFile(b"", file, skip), READ_BUFFER))
+
+    def _place(self, number: int) -> BodyPlace:
+        rows = self._read(
+            "SELECT b.id, b.segment, b.position, b.start, b.size FROM queue_message m"
+            " JOIN body b ON b.id = m.body_id WHERE m.id = ?",
+            number,
+        )
+        if not rows:
+            raise NoSuchMessage
+        return BodyPlace._make(rows[0])
+
+    async def record(self, updates: Sequence[Update], reports: Sequence[Report] = ()) -> None:
+        core = self._core()
+        contents: list[tuple[Content, NewMessage]] = []
+        for report in reports:
+            found = take_spool(core, report.content)
+            if isinstance(found, SpooledFile):
+                found = await prepare(core, found)
+            contents.append((found, report.message))
+        await core.submit(Record(updates, contents))
+        for report in reports:
+            self._tell(report.message)
+
+    async def get_message(self, id: str) -> QueuedMessage:
+        messages = _assemble(self._read(f"{_BOTH} WHERE m.id = ? ORDER BY r.id", _number(id)))
+        if not messages:
+            raise NoSuchMessage
+        return messages[0]
+
+    async def get_attempts(self, id: str) -> Sequence[tuple[int, Attempt]]:
+        rows = self._read(
+            "SELECT recipient_id, attempt FROM queue_attempt WHERE message_id = ?", _number(id)
+        )
+        found = [(recipient, load_attempt(attempt)) for recipient, attempt in rows]
+        return sorted(found, key=lambda entry: entry[1].time)
+
+    async def list_messages(
+        self, after: str = "", limit: int = 100, finished: bool = False
+    ) -> Sequence[QueuedMessage]:
+        condition = "" if finished else "AND body_id IS NOT NULL"
+        rows = self._read(
+            f"{_BOTH} WHERE m.id IN (SELECT id FROM queue_message WHERE id > ? {condition}"
+            " ORDER BY id LIMIT ?) ORDER BY m.id, r.id",
+            int(after) if after.isdigit() else 0,
+            limit,
+        )
+        return _assemble(rows)
+
+    async def order(self, order: Order, id: str, now: int) -> int:
+        changed = await self._core().submit(Ordered(order, _number(id), now))
+        if changed:
+            for recipient in (await self.get_message(id)).recipients:
+                self._call(recipient.domain)
+        return changed
+
+    async def forget(self, before: int) -> int:
+        return await self._core().submit(Forget(before))
+
+    def watch(self, callback: Callable[[str], None]) -> Callable[[], None]:
+        token = object()
+        self._watchers[token] = callback
+
+        def end() -> None:
+            self._watchers.pop(token, None)
+
+        return end
+
+    def _tell(self, new: NewMessage) -> None:
+        for domain in {canonical_domain(each.path.domain) for each in new.envelope.recipients}:
+            self._call(domain)
+
+    def _call(self, domain: str) -> None:
+        for callback in list(self._watchers.values()):
+            try:
+                callback(domain)
+            except Exception:
+                self.log.failure("a watcher of the queue failed")
+
+    def _read(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
+        return self._core().reader.connection.execute(sql, values).fetchall()
+
+
+def _assemble(rows: Iterable[tuple[Any, ...]]) -> list[QueuedMessage]:
+    """Messages with those of their recipients that were read."""
+    found: OrderedDict[int, tuple[tuple[Any, ...], list[RecipientRow]]] = OrderedDict()
+    for row in rows:
+        message, recipient = row[:5], RecipientRow._make(row[5:])
+        found.setdefault(message[0], (message, []))[1].append(recipient)
+    messages = []
+    for (number, envelope, size, created, expires), parts in found.values():
+        recipients = [part.show() for part in parts]
+        whole = replace(load_envelope(envelope), recipients=[each.recipient for each in recipients])
+        messages.append(QueuedMessage(str(number), whole, size, created, expires, recipients))
+    return messages
+
+
+def _number(id: str) -> int:
+    """:raises NoSuchMessage: no message of ours has such a name."""
+    if not id.isdecimal() or not id.isascii() or len(id) > 18:
+        raise NoSuchMessage
+    return int(id)

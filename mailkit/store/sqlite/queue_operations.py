@@ -1,0 +1,313 @@
+"""The writer's operations on the outbound queue."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Collection, Iterable, Sequence
+from typing import NamedTuple
+
+from mailkit._typing import override
+from mailkit.errors import NoSuchMessage
+from mailkit.model import LocalDelivery
+from mailkit.queue.values import (
+    NewMessage,
+    Order,
+    Queued,
+    QueuedRecipient,
+    RecipientState,
+    Update,
+)
+from mailkit.store.envelopes import (
+    dump_attempt,
+    dump_envelope,
+    dump_recipient,
+    load_recipient,
+)
+from mailkit.store.sqlite.journal import Note
+from mailkit.store.sqlite.operations import discard_content, find_targets
+from mailkit.store.sqlite.transaction import Content, Transaction
+from mailkit.store.sqlite.writer import Operation
+from mailkit.wire.domains import canonical_domain
+
+#: Messages that one call removes from what is remembered.
+MAX_FORGOTTEN = 1000
+
+_SET = "UPDATE queue_recipient SET state = ?, next_time = ?, attempts = ?, warned = ? WHERE id = ?"
+
+
+class RecipientRow(NamedTuple):
+    """A row of ``queue_recipient``."""
+
+    id: int
+    message_id: int
+    recipient: str
+    state: str
+    next_time: int | None
+    attempts: int
+    warned: int
+
+    def show(self) -> QueuedRecipient:
+        """For the contract."""
+        return QueuedRecipient(
+            self.id,
+            load_recipient(self.recipient),
+            RecipientState(self.state),
+            self.next_time or 0,
+            self.attempts,
+            bool(self.warned),
+        )
+
+
+RECIPIENT_COLUMNS = ", ".join(f"r.{name}" for name in RecipientRow._fields)
+
+
+def insert_message(
+    connection: sqlite3.Connection,
+    row: tuple[int | None, int | None, int, int, str, int, int],
+    recipients: Sequence[tuple[int | None, str, str, str, int | None]],
+) -> tuple[int, list[int]]:
+    """Add a message; what is there already under that id is replaced.
+
+    :param row: id, or None for the next one; body_id, skip, size, envelope, created, expires.
+    :param recipients: id, or None; domain, recipient, state, next_time.
+    :returns: the ids.
+    """
+    message_id = connection.execute(
+        "INSERT OR REPLACE INTO queue_message (id, body_id, skip, size, envelope, created, expires)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?)",
+        row,
+    ).lastrowid
+    assert message_id is not None
+    ids = []
+    for number, *values in recipients:
+        cursor = connection.execute(
+            "INSERT OR REPLACE INTO queue_recipient (id, message_id, domain, recipient, state,"
+            " next_time) VALUES (?, ?, ?, ?, ?, ?)",
+            (number, message_id, *values),
+        )
+        assert cursor.lastrowid is not None
+        ids.append(cursor.lastrowid)
+    return message_id, ids
+
+
+def settle_domains(connection: sqlite3.Connection, domains: Collection[str]) -> None:
+    """Let the rows of domains tell when they are due."""
+    connection.executemany(
+        "INSERT OR REPLACE INTO queue_domain SELECT domain, min(next_time) FROM queue_recipient"
+        " WHERE domain = ? AND next_time IS NOT NULL GROUP BY domain",
+        [(domain,) for domain in domains],
+    )
+    connection.executemany(
+        "DELETE FROM queue_domain WHERE name = ? AND name NOT IN (SELECT domain"
+        " FROM queue_recipient WHERE domain = queue_domain.name AND next_time IS NOT NULL)",
+        [(domain,) for domain in domains],
+    )
+
+
+def finish_messages(connection: sqlite3.Connection, ids: Iterable[int], now: int) -> None:
+    """Give the bodies of messages up for which nobody waits any more."""
+    for message_id in ids:
+        row = connection.execute(
+            "SELECT body_id FROM queue_message WHERE id = ? AND body_id IS NOT NULL AND NOT EXISTS"
+            " (SELECT 1 FROM queue_recipient WHERE message_id = queue_message.id"
+            " AND (next_time IS NOT NULL OR state = 'held'))",
+            (message_id,),
+        ).fetchone()
+        if row is not None:
+            connection.execute("UPDATE body SET refs = refs - 1 WHERE id = ?", row)
+            connection.execute(
+                "UPDATE queue_message SET body_id = NULL, finished = ? WHERE id = ?",
+                (now, message_id),
+            )
+
+
+class _Addition(NamedTuple):
+    """A message on its way into the queue."""
+
+    content: Content
+    new: NewMessage
+
+
+def _add(tx: Transaction, addition: _Addition, body_id: int) -> int:
+    """The rows and the note of a message whose body the caller adds."""
+    content, new = addition
+    state = RecipientState.SCHEDULED if new.next_time > tx.now else RecipientState.QUEUED
+    recipients: list[tuple[int | None, str, str, str, int | None]] = [
+        (
+            None,
+            canonical_domain(each.path.domain),
+            dump_recipient(each),
+            state.value,
+            new.next_time,
+        )
+        for each in new.envelope.recipients
+    ]
+    size = content.size - new.skip
+    row = None, body_id, new.skip, size, dump_envelope(new.envelope), tx.now, new.expires
+    message_id, ids = insert_message(tx.connection, row, recipients)
+    settle_domains(tx.connection, {entry[1] for entry in recipients})
+    tx.changed = True
+    numbered = [(number, *entry[1:]) for number, entry in zip(ids, recipients, strict=True)]
+    tx.note(["queued", [message_id, *row[1:]], numbered])
+    return message_id
+
+
+class Enqueue(Operation[Queued]):
+    """Queue a message, and put it into mailboxes."""
+
+    __slots__ = ("_addition", "_deliveries", "weight")
+
+    def __init__(
+        self, content: Content, new: NewMessage, deliveries: Sequence[LocalDelivery]
+    ) -> None:
+        self._addition = _Addition(content, new)
+        self._deliveries = deliveries
+        self.weight = 0 if content.data is None else content.size
+
+    @override
+    def run(self, tx: Transaction) -> Queued:
+        content = self._addition.content
+        found = find_targets(tx, self._deliveries, content.size)
+        body_id = tx.next_lsn()
+        message_id = _add(tx, self._addition, body_id)
+        uids = tx.add_message(content, found.targets, body_id, held=1)
+        return Queued(str(message_id), found.answer(uids))
+
+    @override
+    def discard(self) -> None:
+        discard_content(self._addition.content)
+
+
+class Record(Operation[None]):
+    """Put down what became of recipients, and queue the reports."""
+
+    __slots__ = ("_reports", "_updates", "weight")
+
+    def __init__(
+        self, updates: Sequence[Update], reports: Sequence[tuple[Content, NewMessage]]
+    ) -> None:
+        self._updates = updates
+        self._reports = [_Addition(*report) for report in reports]
+        self.weight = sum(content.size for content, _ in reports if content.data is not None)
+
+    @override
+    def run(self, tx: Transaction) -> None:
+        tx.flush()
+        notes: list[Note] = []
+        domains: set[str] = set()
+        messages: set[int] = set()
+        for update in self._updates:
+            found = tx.connection.execute(
+                f"SELECT {RECIPIENT_COLUMNS}, r.domain FROM queue_recipient r WHERE r.id = ?",
+                (update.id,),
+            ).fetchone()
+            if found is None or RecipientState(found[3]).final:
+                continue
+            row, domain = RecipientRow(*found[:-1]), found[-1]
+            notes.append(apply_update(tx.connection, row, update))
+            domains.add(domain)
+            messages.add(row.message_id)
+        settle_domains(tx.connection, domains)
+        finish_messages(tx.connection, sorted(messages), tx.now)
+        if notes:
+            tx.changed = True
+            tx.note(["attempted", tx.now, notes])
+        for report in self._reports:
+            body_id = tx.next_lsn()
+            _add(tx, report, body_id)
+            tx.add_message(report.content, [], body_id, held=1)
+
+    @override
+    def discard(self) -> None:
+        for report in self._reports:
+            discard_content(report.content)
+
+
+def apply_update(connection: sqlite3.Connection, row: RecipientRow, update: Update) -> Note:
+    """Change one recipient; gives what replaying it needs."""
+    attempts, attempt = row.attempts, None
+    if update.attempt is not None:
+        attempts += 1
+        attempt = dump_attempt(update.attempt)
+        connection.execute(
+            "INSERT OR REPLACE INTO queue_attempt VALUES (?, ?, ?, ?)",
+            (row.message_id, row.id, attempts, attempt),
+        )
+    next_time = (update.next_time or row.next_time or 0) if update.state.waits else None
+    warned = int(row.warned or update.warned)
+    connection.execute(_SET, (update.state.value, next_time, attempts, warned, row.id))
+    return [row.id, row.message_id, update.state.value, next_time, attempts, warned, attempt]
+
+
+class Ordered(Operation[int]):
+    """Do what somebody wants with a message."""
+
+    __slots__ = ("_message_id", "_now", "_order")
+
+    def __init__(self, order: Order, message_id: int, now: int) -> None:
+        self._order = order
+        self._message_id = message_id
+        self._now = now
+
+    @override
+    def run(self, tx: Transaction) -> int:
+        tx.flush()
+        notes = apply_order(tx.connection, self._order, self._message_id, self._now)
+        if notes:
+            tx.changed = True
+            tx.note(["attempted", self._now, notes])
+        return len(notes)
+
+
+def apply_order(
+    connection: sqlite3.Connection, order: Order, message_id: int, now: int
+) -> list[Note]:
+    """Do what somebody wants with a message; gives what replaying it needs.
+
+    :raises NoSuchMessage: there is no such message.
+    """
+    rows = connection.execute(
+        f"SELECT {RECIPIENT_COLUMNS} FROM queue_recipient r WHERE r.message_id = ?", (message_id,)
+    ).fetchall()
+    if not rows:
+        raise NoSuchMessage
+    notes: list[Note] = []
+    domains: set[str] = set()
+    for row in map(RecipientRow._make, rows):
+        recipient = row.show()
+        after = recipient.after(order, now)
+        if after is not None:
+            update = Update(row.id, after.state, after.next_time)
+            notes.append(apply_update(connection, row, update))
+            domains.add(recipient.domain)
+    settle_domains(connection, domains)
+    finish_messages(connection, [message_id], now)
+    return notes
+
+
+class Forget(Operation[int]):
+    """Remove what is known of messages that were finished before a time."""
+
+    __slots__ = ("_before",)
+
+    def __init__(self, before: int) -> None:
+        self._before = before
+
+    @override
+    def run(self, tx: Transaction) -> int:
+        run = tx.connection.execute
+        ids = [
+            number
+            for (number,) in run(
+                "SELECT id FROM queue_message WHERE finished < ? ORDER BY finished LIMIT ?",
+                (self._before, MAX_FORGOTTEN),
+            )
+        ]
+        for number in ids:
+            run("DELETE FROM queue_attempt WHERE message_id = ?", (number,))
+            run("DELETE FROM queue_recipient WHERE message_id = ?", (number,))
+            run("DELETE FROM queue_message WHERE id = ?", (number,))
+        if ids:
+            tx.changed = True
+            tx.note(["forgotten", ids])
+        return len(ids)

@@ -1,0 +1,66 @@
+"""The outbound queue's part in making an index from the log."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Any
+
+from mailkit.store.sqlite.journal import Note
+from mailkit.store.sqlite.queue_operations import insert_message
+from mailkit.store.sqlite.rows import drop_queued
+
+
+class QueueReplay:
+    """Applies the notes of the queue.
+
+    :param connection: to the index, in a transaction.
+    :param now: seconds since the epoch.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, now: int) -> None:
+        self._db = connection
+        self._now = now
+
+    def apply(self, kind: str, *values: Any) -> None:
+        """One note."""
+        if kind == "queued":
+            message, recipients = values
+            insert_message(self._db, tuple(message), recipients)
+        elif kind == "attempted":
+            time, notes = values
+            for note in notes:
+                self._apply_attempted(time, note)
+        else:
+            for number in values[0]:
+                drop_queued(self._db, "id = ?", number)
+
+    def _apply_attempted(self, time: int, note: Note) -> None:
+        recipient, message, state, next_time, attempts, warned, attempt = note
+        self._db.execute(
+            "UPDATE queue_recipient SET state = ?, next_time = ?, attempts = ?, warned = ?"
+            " WHERE id = ?",
+            (state, next_time, attempts, warned, recipient),
+        )
+        if attempt is not None:
+            self._db.execute(
+                "INSERT OR REPLACE INTO queue_attempt VALUES (?, ?, ?, ?)",
+                (message, recipient, attempts, attempt),
+            )
+        self._db.execute(
+            "UPDATE queue_message SET body_id = NULL, finished = ? WHERE id = ? AND NOT EXISTS"
+            " (SELECT 1 FROM queue_recipient WHERE message_id = queue_message.id"
+            " AND (next_time IS NOT NULL OR state = 'held'))",
+            (time, message),
+        )
+
+    def drop_lost(self) -> None:
+        """Remove messages whose octets are not in the log."""
+        drop_queued(self._db, "body_id IS NOT NULL AND body_id NOT IN (SELECT id FROM temp.found)")
+
+    def settle(self) -> None:
+        """Let the rows of domains tell when they are due."""
+        self._db.execute("DELETE FROM queue_domain")
+        self._db.execute(
+            "INSERT INTO queue_domain SELECT domain, min(next_time) FROM queue_recipient"
+            " WHERE next_time IS NOT NULL GROUP BY domain"
+        )

@@ -1,0 +1,341 @@
+"""Contract tests of outbound queues."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from mailkit.errors import NoSuchMessage
+from mailkit.interfaces import IMailStore, IQueue, IQueueingStore
+from mailkit.model import (
+    INBOX,
+    ConnectionInfo,
+    DeliverBy,
+    Envelope,
+    HookRecord,
+    LocalDelivery,
+    OriginalRecipient,
+    Path,
+    Recipient,
+    ValidSince,
+)
+from mailkit.queue.values import (
+    Attempt,
+    NewMessage,
+    Order,
+    QueuedMessage,
+    RecipientState,
+    Report,
+    Update,
+)
+from mailkit.testing.base import Contract, read_message, sample_message, spooled
+
+ANN, BOB = "ann@example.org", "bob@example.org"
+HOUR = 3600
+
+
+def queue_envelope(*addresses: str, **fields: Any) -> Envelope:
+    """An envelope from Ann to some addresses."""
+    recipients = [Recipient(Path(*address.rsplit("@", 1))) for address in addresses]
+    return Envelope(
+        ConnectionInfo("submission", "192.0.2.1", 1025, "192.0.2.2", 587, True),
+        "client.example.org",
+        Path("ann", "example.org"),
+        recipients=recipients,
+        **fields,
+    )
+
+
+class QueueContract(Contract):
+    """Tests of a queue, :class:`~mailkit.interfaces.IQueue`, and of the store that has it.
+
+    The hook is ``make_queueing_store``. The store is closed when the test is over.
+    """
+
+    async def make_queueing_store(self, accounts: Sequence[str]) -> IQueueingStore:
+        """The hook: a new store with just these accounts, their INBOXes and its queue empty."""
+        raise NotImplementedError
+
+    async def open_queue(self, *accounts: str) -> IQueue:
+        """The queue of a new store."""
+        store: Any = await self.make_queueing_store(accounts=accounts)
+        self.check_provides(store, [IQueueingStore, IMailStore], [])
+        self.check_provides(store.queue, [IQueue], [])
+        self.close_later(store.close)
+        self.store = store
+        #: The time that the tests go by.
+        self.now = int(time.time())
+        queue: IQueue = store.queue
+        return queue
+
+    async def add(
+        self, queue: IQueue, *addresses: str, number: int = 1, later: int = 0, **fields: Any
+    ) -> str:
+        """Queue a sample message."""
+        new = NewMessage(
+            queue_envelope(*addresses, **fields), self.now + later, self.now + 100 * HOUR
+        )
+        content = spooled(sample_message(number))
+        self.addCleanup(content.close)
+        return (await queue.enqueue(message=content, new=new)).id
+
+    async def due(self, queue: IQueue, domain: str, later: int = 0) -> list[str]:
+        """Addresses that are due in a domain."""
+        messages = await queue.list_due(domain=domain, now=self.now + later, limit=1000)
+        return [str(each.recipient.path) for message in messages for each in message.recipients]
+
+    async def states(self, queue: IQueue, id: str) -> list[RecipientState]:
+        return [each.state for each in (await queue.get_message(id=id)).recipients]
+
+    async def content(self, queue: IQueue, id: str) -> bytes:
+        with await queue.open_message(id=id) as file:
+            return file.read()
+
+    async def test_enqueue(self) -> None:
+        queue = await self.open_queue()
+        id = await self.add(queue, "eve@example.net", "joe@EXAMPLE.net", "sue@example.com")
+        self.assertEqual(await self.content(queue, id), sample_message(1))
+        message = await queue.get_message(id=id)
+        self.assertEqual(message.size, len(sample_message(1)))
+        self.assertEqual(message.expires, self.now + 100 * HOUR)
+        self.assertEqual({each.state for each in message.recipients}, {RecipientState.QUEUED})
+        self.assertEqual(
+            sorted(await queue.find_due(now=self.now, limit=10)), ["example.com", "example.net"]
+        )
+        self.assertEqual(
+            await self.due(queue, "example.net"), ["eve@example.net", "joe@EXAMPLE.net"]
+        )
+        self.assertEqual(await self.due(queue, "example.com"), ["sue@example.com"])
+        self.assertEqual(await self.due(queue, "example.org"), [])
+
+    async def test_envelope_is_kept(self) -> None:
+        queue = await self.open_queue()
+        envelope = queue_envelope(
+            account=ANN,
+            transaction_id="4bxQ",
+            parameters={"BODY": "8BITMIME", "SMTPUTF8": None},
+            history=[HookRecord("Check", "mail", "accept", "", 0.5)],
+            declared_size=100,
+            body="8BITMIME",
+            smtputf8=True,
+            ret="HDRS",
+            envid="QQ314159",
+            require_tls=True,
+            deliver_by=DeliverBy(self.now + 99, "R", True),
+            priority=-3,
+            hold_until=self.now,
+            solicitation=("org.example:ADV",),
+            submitter="ann@example.org",
+        )
+        envelope.recipients = [
+            Recipient(
+                Path("jös e", "example.net"),
+                {"NOTIFY": "NEVER"},
+                frozenset({"SUCCESS", "FAILURE"}),
+                OriginalRecipient("rfc822", "joe@example.com"),
+                ValidSince(5, "C"),
+            )
+        ]
+        content = spooled(sample_message(1))
+        self.addCleanup(content.close)
+        new = NewMessage(envelope, self.now, self.now + HOUR)
+        id = (await queue.enqueue(message=content, new=new)).id
+        self.assertEqual((await queue.get_message(id=id)).envelope, envelope)
+
+    async def test_enqueue_and_deliver(self) -> None:
+        queue = await self.open_queue(ANN)
+        trace = b"Return-Path: <ann@example.org>\r\n"
+        content = spooled(sample_message(1))
+        self.addCleanup(content.close)
+        content.prepend(trace)
+        new = NewMessage(
+            queue_envelope("eve@example.net"), self.now, self.now + HOUR, skip=len(trace)
+        )
+        deliveries = [LocalDelivery(ANN), LocalDelivery(BOB)]
+        queued = await queue.enqueue(message=content, new=new, deliveries=deliveries)
+        first, second = queued.results
+        self.assertIsNone(first.error)
+        self.assertIsNotNone(second.error)
+        self.assertEqual(await self.content(queue, queued.id), sample_message(1))
+        store: Any = self.store
+        inbox = await (await store.open_account(name=ANN)).open_mailbox(name=INBOX)
+        self.assertEqual(await read_message(inbox, first.uid), trace + sample_message(1))
+        await inbox.expunge(uids=[first.uid])
+        self.assertEqual(await self.content(queue, queued.id), sample_message(1))
+
+    async def test_large_message(self) -> None:
+        queue = await self.open_queue(ANN)
+        octets = sample_message(1, size=2_000_000)
+        content = spooled(octets, on_disk=True)
+        self.addCleanup(content.close)
+        new = NewMessage(queue_envelope("eve@example.net"), self.now, self.now + HOUR, skip=7)
+        queued = await queue.enqueue(message=content, new=new, deliveries=[LocalDelivery(ANN)])
+        self.assertEqual(await self.content(queue, queued.id), octets[7:])
+        with await queue.open_message(id=queued.id) as file:
+            file.seek(len(octets) - 17)
+            self.assertEqual(file.read(), octets[-10:])
+
+    async def test_time(self) -> None:
+        queue = await self.open_queue()
+        self.assertIsNone(await queue.get_next_time())
+        id = await self.add(queue, "eve@example.net", later=HOUR)
+        await self.add(queue, "eve@example.com", later=2 * HOUR)
+        self.assertEqual(await self.states(queue, id), [RecipientState.SCHEDULED])
+        self.assertEqual(await queue.get_next_time(), self.now + HOUR)
+        self.assertEqual(await queue.find_due(now=self.now, limit=10), [])
+        self.assertEqual(await self.due(queue, "example.net"), [])
+        later = self.now + 3 * HOUR
+        self.assertEqual(await queue.find_due(now=later, limit=10), ["example.net", "example.com"])
+        self.assertEqual(await queue.find_due(now=later, limit=1), ["example.net"])
+        self.assertEqual(
+            await queue.find_due(now=later, limit=1, exclude=["example.net"]), ["example.com"]
+        )
+
+    async def test_record(self) -> None:
+        queue = await self.open_queue()
+        id = await self.add(queue, "eve@example.net", "joe@example.net")
+        eve, joe = (await queue.get_message(id=id)).recipients
+        failed = Attempt(
+            self.now, 1.5, "mx.example.net", "192.0.2.3:25", "TLSv1.3", "opportunistic", 451,
+            "4.3.0", "not now", "RCPT",
+        )  # fmt: skip
+        taken = Attempt(self.now, 2.0, code=250, text="fine")
+        await queue.record(
+            updates=[
+                Update(eve.id, RecipientState.DEFERRED, self.now + HOUR, failed, warned=True),
+                Update(joe.id, RecipientState.DELIVERED, attempt=taken),
+            ]
+        )
+        self.assertEqual(
+            await self.states(queue, id), [RecipientState.DEFERRED, RecipientState.DELIVERED]
+        )
+        self.assertEqual(await self.due(queue, "example.net"), [])
+        self.assertEqual(await queue.get_next_time(), self.now + HOUR)
+        self.assertEqual(await self.due(queue, "example.net", later=HOUR), ["eve@example.net"])
+        again = (await queue.get_message(id=id)).recipients[0]
+        self.assertEqual((again.attempts, again.warned), (1, True))
+        self.assertEqual(
+            sorted(await queue.get_attempts(id=id)), sorted([(eve.id, failed), (joe.id, taken)])
+        )
+
+    async def test_final_is_final(self) -> None:
+        queue = await self.open_queue()
+        id = await self.add(queue, "eve@example.net")
+        (eve,) = (await queue.get_message(id=id)).recipients
+        await queue.record(updates=[Update(eve.id, RecipientState.DELIVERED)])
+        await queue.record(updates=[Update(eve.id, RecipientState.DEFERRED, self.now)])
+        self.assertEqual(await self.states(queue, id), [RecipientState.DELIVERED])
+        self.assertIsNone(await queue.get_next_time())
+        with self.assertRaises(NoSuchMessage):
+            await queue.open_message(id=id)
+        self.assertEqual(await queue.list_messages(), [])
+        (known,) = await queue.list_messages(finished=True)
+        self.assertEqual(known.id, id)
+
+    async def test_reports(self) -> None:
+        queue = await self.open_queue()
+        id = await self.add(queue, "eve@example.net")
+        (eve,) = (await queue.get_message(id=id)).recipients
+        content = spooled(sample_message(7))
+        self.addCleanup(content.close)
+        new = NewMessage(queue_envelope("ann@example.com"), self.now, self.now + HOUR)
+        await queue.record(
+            updates=[Update(eve.id, RecipientState.FAILED)], reports=[Report(new, content)]
+        )
+        (report,) = await queue.list_due(domain="example.com", now=self.now, limit=10)
+        self.assertEqual(await self.content(queue, report.id), sample_message(7))
+
+    async def test_due_in_portions(self) -> None:
+        queue = await self.open_queue()
+        for number in range(5):
+            await self.add(queue, "a@example.net", "b@example.net", number=number)
+        many = [f"{number}@example.com" for number in range(20)]
+        id = await self.add(queue, *many)
+        taken = await queue.list_due(domain="example.net", now=self.now, limit=5)
+        self.assertEqual([len(message.recipients) for message in taken], [2, 2])
+        (whole,) = await queue.list_due(domain="example.com", now=self.now, limit=3)
+        self.assertEqual((whole.id, len(whole.recipients)), (id, 20))
+
+    async def test_priority(self) -> None:
+        queue = await self.open_queue()
+        await self.add(queue, "slow@example.net", priority=-1)
+        await self.add(queue, "urgent@example.net", priority=4)
+        self.assertEqual(
+            await self.due(queue, "example.net"), ["urgent@example.net", "slow@example.net"]
+        )
+
+    async def test_orders(self) -> None:
+        queue = await self.open_queue()
+        id = await self.add(queue, "eve@example.net", later=HOUR)
+        self.assertEqual(await self.order(queue, Order.HOLD, id), [RecipientState.HELD])
+        self.assertIsNone(await queue.get_next_time())
+        self.assertEqual(await self.content(queue, id), sample_message(1))
+        self.assertEqual(await queue.order(order=Order.RETRY, id=id, now=self.now), 0)
+        self.assertEqual(await self.order(queue, Order.RELEASE, id), [RecipientState.QUEUED])
+        self.assertEqual(await self.due(queue, "example.net"), ["eve@example.net"])
+        self.assertEqual(await self.order(queue, Order.CANCEL, id), [RecipientState.CANCELLED])
+        self.assertIsNone(await queue.get_next_time())
+        with self.assertRaises(NoSuchMessage):
+            await queue.open_message(id=id)
+        self.assertEqual(await queue.order(order=Order.RETRY, id=id, now=self.now), 0)
+
+    async def order(self, queue: IQueue, order: Order, id: str) -> list[RecipientState]:
+        self.assertEqual(await queue.order(order=order, id=id, now=self.now), 1)
+        return await self.states(queue, id)
+
+    async def test_retry_now(self) -> None:
+        queue = await self.open_queue()
+        id = await self.add(queue, "eve@example.net")
+        (eve,) = (await queue.get_message(id=id)).recipients
+        attempt = Attempt(self.now, 1.0, code=450)
+        update = Update(eve.id, RecipientState.DEFERRED, self.now + HOUR, attempt)
+        await queue.record(updates=[update])
+        self.assertEqual(await self.order(queue, Order.RETRY, id), [RecipientState.DEFERRED])
+        self.assertEqual(await self.due(queue, "example.net"), ["eve@example.net"])
+
+    async def test_list(self) -> None:
+        queue = await self.open_queue()
+        ids = [await self.add(queue, f"{number}@example.net") for number in range(5)]
+        self.assertEqual(self.ids(await queue.list_messages()), ids)
+        self.assertEqual(self.ids(await queue.list_messages(limit=2)), ids[:2])
+        self.assertEqual(self.ids(await queue.list_messages(after=ids[1], limit=2)), ids[2:4])
+
+    @staticmethod
+    def ids(messages: Sequence[QueuedMessage]) -> list[str]:
+        return [message.id for message in messages]
+
+    async def test_forget(self) -> None:
+        queue = await self.open_queue()
+        done = await self.add(queue, "eve@example.net")
+        left = await self.add(queue, "joe@example.net")
+        await queue.order(order=Order.CANCEL, id=done, now=self.now)
+        self.assertEqual(await queue.forget(before=self.now - 10), 0)
+        self.assertEqual(await queue.forget(before=self.now + HOUR), 1)
+        self.assertEqual(self.ids(await queue.list_messages(finished=True)), [left])
+        with self.assertRaises(NoSuchMessage):
+            await queue.get_message(id=done)
+
+    async def test_no_such_message(self) -> None:
+        queue = await self.open_queue()
+        for id in ("1", "", "x", "9" * 30, "-1"):
+            for call in (queue.get_message, queue.open_message):
+                with self.assertRaises(NoSuchMessage):
+                    await call(id=id)
+            with self.assertRaises(NoSuchMessage):
+                await queue.order(order=Order.RETRY, id=id, now=self.now)
+
+    async def test_watch(self) -> None:
+        queue = await self.open_queue()
+        told: list[str] = []
+        end = queue.watch(told.append)
+        id = await self.add(queue, "eve@example.net")
+        await self.wait_until(lambda: told == ["example.net"])
+        await queue.order(order=Order.HOLD, id=id, now=self.now)
+        await queue.order(order=Order.RELEASE, id=id, now=self.now)
+        await self.wait_until(lambda: len(told) >= 2)
+        end()
+        end()
+        count = len(told)
+        await self.add(queue, "eve@example.net")
+        self.assertEqual(len(told), count)

@@ -1,0 +1,161 @@
+"""The outbound queue in the embedded store: what the contract does not see."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+
+from mailkit.model import LocalDelivery
+from mailkit.queue.values import (
+    Attempt,
+    NewMessage,
+    Order,
+    QueuedMessage,
+    RecipientState,
+    Report,
+    Update,
+)
+from mailkit.spool import Spool
+from mailkit.store.sqlite import SQLiteStore, StoreSettings, compact
+from mailkit.store.sqlite.repair import repair_store
+from mailkit.store.sqlite.rows import drop_bodies
+from mailkit.store.sqlite.schema import INDEX_NAME
+from mailkit.testing.queue import queue_envelope
+
+from .helpers import ANN, StoreTestCase, message
+
+HOUR = 3600
+
+
+class QueueTests(StoreTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.now = int(time.time())
+
+    async def add(
+        self, store: SQLiteStore, number: int, *addresses: str, deliver: bool = False
+    ) -> str:
+        new = NewMessage(queue_envelope(*addresses), self.now, self.now + HOUR)
+        deliveries = [LocalDelivery(ANN)] if deliver else []
+        spool = Spool.from_bytes(message(number))
+        return (await store.queue.enqueue(message=spool, new=new, deliveries=deliveries)).id
+
+    async def fill(self, store: SQLiteStore) -> None:
+        """Something of every kind."""
+        queue = store.queue
+        first = await self.add(store, 1, "eve@example.net", "joe@example.net", deliver=True)
+        await self.add(store, 2, "sue@example.com")
+        third = await self.add(store, 3, "tom@example.com")
+        gone = await self.add(store, 4, "kim@example.com")
+        held = await self.add(store, 5, "pat@example.com")
+        (eve, joe) = (await queue.get_message(id=first)).recipients
+        attempt = Attempt(self.now, 0.5, "mx.example.net", code=451, text="later")
+        await queue.record(
+            updates=[
+                Update(eve.id, RecipientState.DEFERRED, self.now + 60, attempt),
+                Update(joe.id, RecipientState.DELIVERED, attempt=attempt._replace(code=250)),
+            ]
+        )
+        (tom,) = (await queue.get_message(id=third)).recipients
+        report = NewMessage(queue_envelope("ann@example.org"), self.now, self.now + HOUR)
+        await queue.record(
+            updates=[Update(tom.id, RecipientState.FAILED, attempt=attempt._replace(code=550))],
+            reports=[Report(report, Spool.from_bytes(message(6)))],
+        )
+        await queue.order(order=Order.CANCEL, id=gone, now=self.now)
+        await queue.order(order=Order.HOLD, id=held, now=self.now)
+
+    async def state(self, store: SQLiteStore) -> list[tuple[QueuedMessage, list[Attempt], bytes]]:
+        """All that the queue knows."""
+        queue = store.queue
+        waiting = {each.id for each in await queue.list_messages()}
+        known = []
+        for each in await queue.list_messages(finished=True):
+            octets = b""
+            if each.id in waiting:
+                with await queue.open_message(id=each.id) as file:
+                    octets = file.read()
+            attempts = [attempt for _, attempt in await queue.get_attempts(id=each.id)]
+            known.append((each, attempts, octets))
+        return known
+
+    async def test_restart(self) -> None:
+        store = await self.make_store()
+        await self.fill(store)
+        before = await self.state(store)
+        await self.close_store(store)
+        self.check()
+        store = self.open_store()
+        self.assertEqual(await self.state(store), before)
+        self.assertEqual(
+            sorted(await store.queue.find_due(now=self.now, limit=9)),
+            ["example.com", "example.org"],
+        )
+
+    async def test_repair_without_an_index(self) -> None:
+        store = await self.make_store()
+        await self.fill(store)
+        before = await self.state(store)
+        due = await store.queue.find_due(now=self.now + HOUR, limit=9)
+        await self.close_store(store)
+        os.unlink(os.path.join(self.directory, INDEX_NAME))
+        repair_store(self.directory)
+        self.check()
+        store = self.open_store()
+        self.assertEqual(await self.state(store), before)
+        self.assertEqual(await store.queue.find_due(now=self.now + HOUR, limit=9), due)
+
+    async def test_repair_forgets_what_was_forgotten(self) -> None:
+        store = await self.make_store()
+        await self.fill(store)
+        await store.queue.forget(before=self.now + HOUR)
+        before = await self.state(store)
+        self.assertEqual(len(before), 4)
+        await self.close_store(store)
+        os.unlink(os.path.join(self.directory, INDEX_NAME))
+        repair_store(self.directory)
+        self.assertEqual(await self.state(self.open_store()), before)
+
+    async def test_what_a_power_loss_took_is_not_queued(self) -> None:
+        store = await self.make_store()
+        await self.fill(store)
+        await self.close_store(store)
+        connection = sqlite3.connect(os.path.join(self.directory, INDEX_NAME))
+        self.addCleanup(connection.close)
+        (body,) = connection.execute("SELECT max(body_id) FROM queue_message").fetchone()
+        with connection:
+            self.assertEqual(drop_bodies(connection, body), 1)
+        store = self.open_store()
+        self.assertEqual(
+            await store.queue.find_due(now=self.now + HOUR, limit=9), ["example.com", "example.net"]
+        )
+        await self.close_store(store)
+        self.check()
+
+    async def test_space_is_given_back(self) -> None:
+        store = await self.make_store()
+        id = await self.add(store, 1, "eve@example.net")
+        await store.queue.order(order=Order.CANCEL, id=id, now=self.now)
+        await store.compact()
+        await self.close_store(store)
+        self.check()
+        connection = sqlite3.connect(os.path.join(self.directory, INDEX_NAME))
+        self.addCleanup(connection.close)
+        self.assertEqual(connection.execute("SELECT count(*) FROM body").fetchone(), (0,))
+
+    async def test_compaction_moves_what_waits(self) -> None:
+        self.patch(compact, "MIN_GARBAGE", 1000)
+        settings = StoreSettings(maintenance_interval=3600.0, segment_size=20_000)
+        store = await self.make_store(settings=settings)
+        await self.deliver(store, message(1, size=15_000))
+        id = await self.add(store, 77, "eve@example.net")
+        # Another segment begins.
+        await self.deliver(store, message(2, size=15_000))
+        before = store.queue._place(int(id)).segment
+        inbox = await self.mailbox(store)
+        await inbox.expunge(uids=[1])
+        await store.compact()
+        self.assertNotEqual(store.queue._place(int(id)).segment, before)
+        with await store.queue.open_message(id=id) as file:
+            self.assertEqual(file.read(), message(77))
