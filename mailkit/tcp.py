@@ -16,7 +16,9 @@ from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from mailkit import polling
 from mailkit._typing import override
+from mailkit.polling import Together
 
 #: Connections that the system may set up before the server has seen them: a thousand clients that
 #: come back at once after a restart. The system has a limit of its own (``somaxconn``).
@@ -51,6 +53,7 @@ class Server(tcp.Server):
         server: Any,
         number: int,
         reactor: Any,
+        peer: IPv4Address | IPv6Address | None = None,
     ) -> None:
         tcp.Connection.__init__(self, connection, protocol, reactor)
         if len(client) != 2:
@@ -58,14 +61,18 @@ class Server(tcp.Server):
         self.server = server
         self.client = client
         self.sessionno = number
-        self.hostname = client[0]
-        self.logstr = f"{protocol.__class__.__name__},{number},{client[0]}"
-        self.startReading()  # type: ignore[no-untyped-call]
+        self._peer = peer
         self.connected = 1
+        reactor.addReader(self)
+
+    @override
+    def logPrefix(self) -> str:
+        protocol = getattr(self, "protocol", None)
+        return f"{protocol.__class__.__name__},{self.sessionno},{self.client[0]}"
 
     @override
     def __repr__(self) -> str:
-        return f"<{self.logstr}>"
+        return f"<{self.logPrefix()}>"
 
     @property
     def ends_now(self) -> bool:
@@ -83,20 +90,28 @@ class Server(tcp.Server):
 
     @override
     def doRead(self) -> Any:
+        try:
+            data = self.socket.recv(self.bufferSize)
+        except BlockingIOError:
+            return None
+        except OSError:
+            return main.CONNECTION_LOST
+        if not data:
+            return main.CONNECTION_DONE
         self._reading = True
         try:
-            why = super().doRead()
+            self.protocol.dataReceived(data)
         finally:
             self._reading = False
         if self._ending:
             self._ending = False
-            if self._is_idle() and why is None:
+            if self._is_idle():
                 self.connectionLost(_DONE)
             else:
                 # Something was written after loseConnection, or worse has happened.
                 self.disconnecting = 0
                 super().loseConnection()  # type: ignore[no-untyped-call]
-        return why
+        return None
 
     @override
     def loseConnection(self) -> None:
@@ -109,6 +124,10 @@ class Server(tcp.Server):
     @override
     def getHost(self) -> IPv4Address | IPv6Address:
         return (self.server and self.server.only_address) or super().getHost()  # type: ignore[no-any-return,no-untyped-call]
+
+    @override
+    def getPeer(self) -> IPv4Address | IPv6Address:
+        return self._peer or super().getPeer()  # type: ignore[no-untyped-call]
 
     @override
     def setTcpNoDelay(self, enabled: bool) -> None:
@@ -143,6 +162,19 @@ class Port(tcp.Port):
     only_address: IPv4Address | IPv6Address | None = None
     sets_no_delay = False
     _full_turns = 0
+
+    def __init__(
+        self,
+        port: int,
+        factory: Any,
+        backlog: int = BACKLOG,
+        interface: str = "",
+        reactor: Any = None,
+    ) -> None:
+        if reactor is not None and polling.AVAILABLE:
+            reactor = Together(reactor)
+            reactor.last = self
+        super().__init__(port, factory, backlog, interface, reactor)
 
     @override
     def createInternetSocket(self) -> socket.socket:
@@ -197,7 +229,9 @@ class Port(tcp.Port):
             return
         number = self.sessionno
         self.sessionno = number + 1
-        transport = self.transport(connection, protocol, client, self, number, self.reactor)
+        transport = self.transport(
+            connection, protocol, client, self, number, self.reactor, address
+        )
         protocol.makeConnection(transport)
 
 

@@ -37,7 +37,9 @@ VALUES = (
 MIME = "mailkit.mime mailkit.mime.* mailkit.matching"
 CONTRACTS = f"{VALUES} mailkit.interfaces mailkit.interfaces.*"
 #: What the loop that all protocols share is made of.
-LOOP_PARTS = "mailkit.coroutines mailkit.deadlines mailkit.output mailkit.peers mailkit.tcp"
+LOOP_PARTS = (
+    "mailkit.coroutines mailkit.deadlines mailkit.output mailkit.peers mailkit.polling mailkit.tcp"
+)
 PURE = f"{VALUES} {MIME}"
 #: The parts of a protocol that know no connection. ``*`` is one protocol: see `own_package`.
 PROTOCOL_PURE = (
@@ -94,7 +96,7 @@ RULES = (
         f"{VALUES} mailkit.interfaces.*",
         "zope.interface",
     ),
-    Rule(LOOP_PARTS, f"mailkit._typing {LOOP_PARTS}", "twisted"),
+    Rule(LOOP_PARTS, f"mailkit._typing {LOOP_PARTS}", "twisted zope.interface"),
     Rule("mailkit.proxy", f"mailkit._typing mailkit.peers {WIRE}", "twisted zope.interface"),
     Rule("mailkit.connection", f"{CONTRACTS} mailkit.proxy {LOOP_PARTS}", "twisted zope.interface"),
     Rule(PROTOCOL_PURE, f"{PURE} {PROTOCOL_PURE}"),

@@ -21,18 +21,18 @@ class Reactor:
     def __init__(self) -> None:
         self.writers: list[Any] = []
 
-    def addWriter(self, writer: Any) -> None:  # noqa: N802
+    def addWriter(self, writer: Any) -> None:
         if writer not in self.writers:
             self.writers.append(writer)
 
-    def removeWriter(self, writer: Any) -> None:  # noqa: N802
+    def removeWriter(self, writer: Any) -> None:
         if writer in self.writers:
             self.writers.remove(writer)
 
-    def addReader(self, reader: Any) -> None:  # noqa: N802
+    def addReader(self, reader: Any) -> None:
         """Reading is what the tests do."""
 
-    removeReader = addReader  # noqa: N815
+    removeReader = addReader
 
 
 class Server(tcp.Server):

@@ -29,18 +29,18 @@ class Reactor:
         self.writers: list[Any] = []
         self.later: list[Any] = []
 
-    def addReader(self, reader: Any) -> None:  # noqa: N802
+    def addReader(self, reader: Any) -> None:
         self.readers.append(reader)
 
-    def addWriter(self, writer: Any) -> None:  # noqa: N802
+    def addWriter(self, writer: Any) -> None:
         if writer not in self.writers:
             self.writers.append(writer)
 
-    def removeReader(self, reader: Any) -> None:  # noqa: N802
+    def removeReader(self, reader: Any) -> None:
         if reader in self.readers:
             self.readers.remove(reader)
 
-    def removeWriter(self, writer: Any) -> None:  # noqa: N802
+    def removeWriter(self, writer: Any) -> None:
         if writer in self.writers:
             self.writers.remove(writer)
 

@@ -1,0 +1,162 @@
+"""Connections of a port that are waited for together: to the reactor they are one reader.
+
+For each descriptor that is ready, Twisted's reactors go through a dozen calls, which add up to more
+than a short command takes. epoll(7) can be waited for itself, so a port's connections share one.
+"""
+
+from __future__ import annotations
+
+import select
+from typing import Any
+
+from twisted.internet import main
+from twisted.internet.interfaces import IReadDescriptor
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+#: There is epoll(7).
+AVAILABLE = hasattr(select, "epoll")
+#: Connections served in one turn of the reactor, at most.
+MAX_EVENTS = 100
+
+_IN = getattr(select, "EPOLLIN", 0)
+_OUT = getattr(select, "EPOLLOUT", 0)
+
+_DONE = Failure(main.CONNECTION_DONE)  # type: ignore[no-untyped-call]
+_LOST = Failure(main.CONNECTION_LOST)  # type: ignore[no-untyped-call]
+
+
+@implementer(IReadDescriptor)
+class Together:
+    """A port and its connections, which take this for their reactor.
+
+    What it is not asked as an ``IReactorFDSet`` is the reactor's to answer. It is one of the
+    reactor's readers as long as somebody waits.
+    """
+
+    log = Logger()
+
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
+        self._epoll: Any = None
+        # By descriptor: who waits, and for which events.
+        self._members: dict[int, Any] = {}
+        self._awaited: dict[int, int] = {}
+        #: Served after the others: a new connection may get the descriptor of one that has just
+        #: ended, whose events must not be taken for its own.
+        self.last: Any = None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._reactor, name)
+
+    # What its members ask of a reactor.
+
+    def addReader(self, reader: Any) -> None:
+        self._add(reader, _IN)
+
+    def addWriter(self, writer: Any) -> None:
+        self._add(writer, _OUT)
+
+    def removeReader(self, reader: Any) -> None:
+        self._remove(reader, _IN)
+
+    def removeWriter(self, writer: Any) -> None:
+        self._remove(writer, _OUT)
+
+    def _add(self, member: Any, events: int) -> None:
+        descriptor = member.fileno()
+        awaited = self._awaited.get(descriptor, 0)
+        if awaited & events:
+            return
+        if self._epoll is None:
+            self._epoll = select.epoll()
+            self._reactor.addReader(self)
+        if awaited:
+            self._epoll.modify(descriptor, awaited | events)
+        else:
+            self._epoll.register(descriptor, events)
+            self._members[descriptor] = member
+        self._awaited[descriptor] = awaited | events
+
+    def _remove(self, member: Any, events: int) -> None:
+        # -1, which nobody waits for, once it is closed.
+        descriptor = member.fileno()
+        awaited = self._awaited.get(descriptor, 0)
+        if not awaited & events:
+            return
+        if rest := awaited & ~events:
+            self._epoll.modify(descriptor, rest)
+            self._awaited[descriptor] = rest
+            return
+        self._epoll.unregister(descriptor)
+        del self._members[descriptor], self._awaited[descriptor]
+        if not self._members:
+            self._reactor.removeReader(self)
+            self._epoll.close()
+            self._epoll = None
+
+    # What the reactor asks of its reader.
+
+    def fileno(self) -> int:
+        return -1 if self._epoll is None else int(self._epoll.fileno())
+
+    def logPrefix(self) -> str:
+        return "mailkit"
+
+    def doRead(self) -> None:
+        """Serve those that are ready."""
+        members, last, last_event = self._members, self.last, 0
+        for descriptor, event in self._epoll.poll(0, MAX_EVENTS):
+            member = members.get(descriptor)
+            if member is None:
+                # One before it has ended it.
+                continue
+            if member is last:
+                last_event = event
+            else:
+                self._serve(member, event)
+        if last_event and members.get(last.fileno()) is last:
+            self._serve(last, last_event)
+
+    def connectionLost(self, reason: Failure) -> None:
+        """The reactor ends."""
+        for member in list(self._members.values()):
+            self.removeReader(member)
+            self.removeWriter(member)
+            try:
+                member.connectionLost(reason)
+            except BaseException:
+                self.log.failure("a connection could not be ended")
+
+    def _serve(self, member: Any, event: int) -> None:
+        # As the reactor, this survives whatever a connection does.
+        why: BaseException | None = None
+        reading = True
+        try:
+            if event & _IN:
+                why = member.doRead()
+            elif event & ~_OUT:
+                # Nothing is left to read, or nobody does read.
+                reading = bool(self._awaited[member.fileno()] & _IN)
+                why = main.CONNECTION_DONE if reading else main.CONNECTION_LOST
+            if why is None and event & _OUT and member.fileno() >= 0:
+                reading = False
+                why = member.doWrite()
+        except BaseException as failed:
+            self.log.failure("{connection} failed", connection=member.logPrefix())
+            why, reading = failed, False
+        if why is not None:
+            try:
+                self._lose(member, why, reading)
+            except BaseException:
+                self.log.failure("a connection could not be ended")
+
+    def _lose(self, member: Any, why: BaseException, reading: bool) -> None:
+        self.removeReader(member)
+        if reading and why is main.CONNECTION_DONE:
+            member.readConnectionLost(_DONE)
+        else:
+            self.removeWriter(member)
+            lost = _LOST if why is main.CONNECTION_LOST else Failure(why)  # type: ignore[no-untyped-call]
+            member.connectionLost(lost)
