@@ -11,6 +11,7 @@ import datetime
 import enum
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 
 class Query:
@@ -160,3 +161,27 @@ class TextContains(Query):
     """The header or a text part of the body, decoded, contains the text."""
 
     text: str
+
+
+class SortKey(enum.Enum):
+    """What messages are sorted by (RFC 5256 section 3, RFC 5957 section 4)."""
+
+    ARRIVAL = "ARRIVAL"
+    CC = "CC"
+    DATE = "DATE"
+    DISPLAYFROM = "DISPLAYFROM"
+    DISPLAYTO = "DISPLAYTO"
+    FROM = "FROM"
+    SIZE = "SIZE"
+    SUBJECT = "SUBJECT"
+    TO = "TO"
+
+    # Looked for once a message, and the hash of Enum is slow.
+    __hash__ = object.__hash__
+
+
+class SortCriterion(NamedTuple):
+    """One criterion of a sort; what is equal by all of them stays in mailbox order."""
+
+    key: SortKey
+    reverse: bool = False

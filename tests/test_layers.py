@@ -34,7 +34,7 @@ VALUES = (
     "mailkit._typing mailkit.errors mailkit.spool mailkit.query mailkit.model mailkit.hooks"
     f" mailkit.dns.records mailkit.expiring mailkit.queue mailkit.queue.values {WIRE}"
 )
-MIME = "mailkit.mime mailkit.mime.* mailkit.matching"
+MIME = "mailkit.mime mailkit.mime.* mailkit.matching mailkit.collation mailkit.sorting"
 CONTRACTS = f"{VALUES} mailkit.interfaces mailkit.interfaces.*"
 #: What the loop that all protocols share is made of.
 LOOP_PARTS = (
@@ -44,7 +44,7 @@ PURE = f"{VALUES} {MIME}"
 #: The parts of a protocol that know no connection. ``*`` is one protocol: see `own_package`.
 PROTOCOL_PURE = (
     "mailkit.*.grammar mailkit.*.state mailkit.smtp.trace mailkit.imap.reader mailkit.imap.content"
-    " mailkit.imap.fetch mailkit.imap.listing mailkit.imap.render mailkit.imap.search"
+    " mailkit.imap.fetch mailkit.imap.listing mailkit.imap.render mailkit.imap.search mailkit.imap.sort"
 )
 #: What clients share, without the drivers.
 SHARED_CLIENT_PURE = (
@@ -83,6 +83,8 @@ RULES = (
     Rule(WIRE, f"mailkit._typing mailkit.errors {WIRE}"),
     Rule("mailkit.mime mailkit.mime.*", f"{VALUES} mailkit.mime mailkit.mime.*"),
     Rule("mailkit.matching", f"{VALUES} mailkit.mime mailkit.mime.*"),
+    Rule("mailkit.collation"),
+    Rule("mailkit.sorting", f"{VALUES} mailkit.mime mailkit.mime.* mailkit.collation"),
     Rule("mailkit.dns mailkit.dns.records"),
     Rule("mailkit.queue"),
     Rule("mailkit.queue.values", f"mailkit.model mailkit.spool {WIRE}"),

@@ -80,7 +80,20 @@ def parse_search(
         arguments.space()
         charset = find_charset(arguments.astring("A charset"))
         arguments.space()
-    parser = _Parser(arguments, state, charset, int(now), offers)
+    return _parse_keys(_Parser(arguments, state, charset, int(now), offers))
+
+
+def parse_criteria_search(
+    arguments: Arguments, state: SelectedState, now: float, offers: Callable[[bytes], bool]
+) -> Query:
+    """``charset key key ...``, as SORT and THREAD have it (RFC 5256 section 5)."""
+    charset = find_charset(arguments.astring("A charset"))
+    arguments.space()
+    return _parse_keys(_Parser(arguments, state, charset, int(now), offers))
+
+
+def _parse_keys(parser: _Parser) -> Query:
+    arguments = parser.arguments
     keys = [parser.key(0)]
     while not arguments.at_end():
         arguments.space()

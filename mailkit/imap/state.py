@@ -105,6 +105,15 @@ class SelectedState:
             return [number for number, uid in enumerate(view, 1) if uid in wanted]
         return [number for uid in uids if (number := self.number_of(uid)) is not None]
 
+    def numbers_in_order(self, uids: Sequence[int]) -> list[int]:
+        """Sequence numbers of UIDs that are in view, in any order."""
+        view = self.uids
+        if view and view[-1] - view[0] + 1 == len(view):
+            before = view[0] - 1
+            return [uid - before for uid in uids]
+        numbers = {uid: number for number, uid in enumerate(view, 1)}
+        return [numbers[uid] for uid in uids]
+
     def in_view(self, uids: Sequence[int]) -> list[int]:
         """Those of the ascending UIDs that are in view."""
         if uids is self.uids:

@@ -20,7 +20,7 @@ from mailkit.model import (
     MessageSummary,
     StoreResult,
 )
-from mailkit.query import Query
+from mailkit.query import Query, SortCriterion
 
 
 class IMailbox(Interface):
@@ -121,6 +121,22 @@ class ISearchableMailbox(Interface):
 
     def search(query: Query) -> Awaitable[Sequence[int]]:
         """UIDs of the messages that match, ascending: exactly those a plain scan would find."""
+
+
+class ISortingMailbox(Interface):
+    """A mailbox that sorts faster than by reading the headers of all messages."""
+
+    def sort_messages(
+        uids: Sequence[int], criteria: Sequence[SortCriterion]
+    ) -> Awaitable[Sequence[int]]:
+        """Those of the UIDs that exist, in the order that is wanted (RFC 5256 section 3).
+
+        Messages that are equal by all criteria stay in the order of their UIDs; texts compare by
+        i;unicode-casemap (RFC 5051).
+
+        :param uids: ascending.
+        :param criteria: at least one, the most important first.
+        """
 
 
 class ISummarizingMailbox(Interface):

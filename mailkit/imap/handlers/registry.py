@@ -16,6 +16,7 @@ from mailkit.imap.handlers import (
     search,
     selected,
     selecting,
+    sort,
     status,
 )
 from mailkit.imap.handlers.table import Capability, Facts, ReturnOption, Verb
@@ -32,6 +33,7 @@ VERBS: Mapping[bytes, Verb] = {
     **selected.VERBS,
     **fetch.VERBS,
     **search.VERBS,
+    **sort.VERBS,
 }
 
 #: In the order in which CAPABILITY names them.
@@ -43,6 +45,7 @@ CAPABILITIES: Sequence[Capability] = (
     *listing.CAPABILITIES,
     *selected.CAPABILITIES,
     *search.CAPABILITIES,
+    *sort.CAPABILITIES,
     *status.CAPABILITIES,
     *resync.CAPABILITIES,
 )

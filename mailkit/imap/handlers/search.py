@@ -32,7 +32,7 @@ async def search(connection: IMAPProtocol, command: Command) -> None:
     assert selection is not None
     arguments = command.arguments
     arguments.space()
-    results = _read_results(connection, arguments)
+    results = read_results(connection, arguments, b"ESEARCH")
     try:
         now = connection.clock.seconds()
         query = parse_search(arguments, selection.state, now, connection.offers)
@@ -55,9 +55,9 @@ async def search(connection: IMAPProtocol, command: Command) -> None:
     if asks:
         connection.enable_condstore()
         of_those = shown if results is None else results.shown(shown)
-        modseq = await _highest_modseq(connection, selection, of_those)
+        modseq = await highest_modseq(connection, selection, of_those)
     if results is None:
-        await _send_numbers(connection, numbers, modseq)
+        await send_numbers(connection, b"SEARCH", numbers, modseq)
     else:
         if results.save:
             state.saved = array("I", results.saved(shown))
@@ -67,10 +67,15 @@ async def search(connection: IMAPProtocol, command: Command) -> None:
     await connection.complete("SEARCH completed")
 
 
-def _read_results(connection: IMAPProtocol, arguments: Arguments) -> Results | None:
-    """What stands behind RETURN; None without it."""
+def read_results(
+    connection: IMAPProtocol, arguments: Arguments, extension: bytes
+) -> Results | None:
+    """What stands behind RETURN; None without it.
+
+    :param extension: the capability that brings it.
+    """
     extensions = connection.extensions
-    if b"ESEARCH" not in extensions or not arguments.accept_word(b"RETURN"):
+    if extension not in extensions or not arguments.accept_word(b"RETURN"):
         return None
     arguments.space()
     results = parse_results(arguments, extensions)
@@ -78,7 +83,7 @@ def _read_results(connection: IMAPProtocol, arguments: Arguments) -> Results | N
     return results
 
 
-async def _highest_modseq(
+async def highest_modseq(
     connection: IMAPProtocol, selection: Selection, uids: Sequence[int]
 ) -> int | None:
     """Of some messages (RFC 7162 section 3.1.6); None where there is none."""
@@ -90,10 +95,11 @@ async def _highest_modseq(
     return highest
 
 
-async def _send_numbers(
-    connection: IMAPProtocol, numbers: Sequence[int], modseq: int | None
+async def send_numbers(
+    connection: IMAPProtocol, name: bytes, numbers: Sequence[int], modseq: int | None
 ) -> None:
-    connection.write(b"* SEARCH")
+    """The response of a search without RETURN."""
+    connection.write(b"* " + name)
     for start in range(0, len(numbers), NUMBERS):
         some = numbers[start : start + NUMBERS]
         await connection.send(b"".join([b" %d" % number for number in some]))

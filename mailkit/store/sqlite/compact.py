@@ -97,6 +97,7 @@ class SweepBodies(Operation[bool]):
         ids = json.dumps([body_id for body_id, _, _ in dead])
         for sql in (
             "DELETE FROM summary WHERE body_id IN (SELECT value FROM json_each(?))",
+            "DELETE FROM sort_value WHERE body_id IN (SELECT value FROM json_each(?))",
             "DELETE FROM body WHERE id IN (SELECT value FROM json_each(?))",
         ):
             connection.execute(sql, (ids,))

@@ -25,6 +25,7 @@ from mailkit.store.sqlite.reader import Reader
 from mailkit.store.sqlite.recovery import recover, refuse_missing_index
 from mailkit.store.sqlite.schema import INDEX_NAME, configure, connect, open_index
 from mailkit.store.sqlite.settings import StoreSettings
+from mailkit.store.sqlite.sorting import Sorting
 from mailkit.store.sqlite.states import States
 from mailkit.store.sqlite.summaries import Summaries
 from mailkit.store.sqlite.transaction import Transaction
@@ -98,6 +99,7 @@ class Core:
         self.writer = Writer(self._transaction, reactor, clock, self._announce)
         self.bodies = BodyFiles(self.log_directory)
         self.summaries = Summaries(self)
+        self.sorting = Sorting(self)
         self.values = Values(self)
         self._pool = ThreadPool(0, _POOL_SIZE, name="mailkit-store")
         self._pool.start()

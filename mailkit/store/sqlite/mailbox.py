@@ -15,6 +15,7 @@ from mailkit.interfaces import (
     ICopyingMailbox,
     IRecentMailbox,
     ISearchableMailbox,
+    ISortingMailbox,
     ISummarizingMailbox,
     IViewableMailbox,
     IWatchableMailbox,
@@ -33,7 +34,7 @@ from mailkit.model import (
     MessageSummary,
     StoreResult,
 )
-from mailkit.query import Query
+from mailkit.query import Query, SortCriterion
 from mailkit.store.sqlite.content import SpooledFile, prepare, take_spool
 from mailkit.store.sqlite.core import Core
 from mailkit.store.sqlite.opening import open_body
@@ -69,6 +70,7 @@ class Found(NamedTuple):
     ICopyingMailbox,
     IWatchableMailbox,
     ISearchableMailbox,
+    ISortingMailbox,
     ISummarizingMailbox,
     IRecentMailbox,
     IViewableMailbox,
@@ -144,6 +146,11 @@ class SQLiteMailbox:
 
     async def search(self, query: Query) -> Sequence[int]:
         return await Search(self._core, self._id, query).run()
+
+    async def sort_messages(
+        self, uids: Sequence[int], criteria: Sequence[SortCriterion]
+    ) -> Sequence[int]:
+        return await self._core.sorting.sort(self._id, uids, criteria)
 
     # Changing.
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, TypeVar
 from twisted.logger import Logger
 
 from mailkit.errors import MailError, StoreCorrupt, StoreUnavailable
+from mailkit.sorting import read_sort_values
 from mailkit.store.sqlite.bodies import BodyPlace
 from mailkit.store.sqlite.compact import (
     MAX_VANISHED_ROWS,
@@ -31,6 +32,7 @@ from mailkit.store.sqlite.compact import (
 from mailkit.store.sqlite.journal import journal_name
 from mailkit.store.sqlite.log import segment_name
 from mailkit.store.sqlite.snapshot import RotateJournal, write_snapshot
+from mailkit.store.sqlite.sorting import SaveSortValues
 from mailkit.store.sqlite.summaries import (
     MAX_KEPT,
     Job,
@@ -259,6 +261,8 @@ class Maintenance:
                     made.append((place[0], summary))
             if made:
                 writer.submit_future(SaveSummaries(made), durable=False)
+                values = [(body_id, read_sort_values(summary.header)) for body_id, summary in made]
+                writer.submit_future(SaveSortValues(values), durable=False)
             if rows:
                 first = rows[-1][0] + 1
             if len(rows) < SUMMARIES_AT_ONCE:

@@ -138,7 +138,8 @@ def _copy_from(connection: sqlite3.Connection, path: str, summaries: bool = Fals
         try:
             copy_tables(connection, "source", "main")
             if summaries:
-                connection.execute("INSERT INTO main.summary SELECT * FROM source.summary")
+                for table in ("summary", "sort_value"):
+                    connection.execute(f"INSERT INTO main.{table} SELECT * FROM source.{table}")
             connection.execute("COMMIT")
         except sqlite3.Error:
             connection.execute("ROLLBACK")

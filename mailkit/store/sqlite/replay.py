@@ -335,7 +335,8 @@ class Replay:
             f" FROM temp.found f JOIN (SELECT body_id, count(*) AS n FROM ({BODY_USERS})"
             " GROUP BY body_id) m ON m.body_id = f.id"
         )
-        run("DELETE FROM summary WHERE body_id NOT IN (SELECT id FROM body)")
+        for table in ("summary", "sort_value"):
+            run(f"DELETE FROM {table} WHERE body_id NOT IN (SELECT id FROM body)")
         run("DELETE FROM segment")
         for number in list_segments(self._directory):
             size = os.path.getsize(os.path.join(self._directory, segment_name(number)))

@@ -11,7 +11,7 @@ from mailkit.model import MessageInfo
 from mailkit.store.sqlite.flags import SEEN_BIT, FlagSets
 
 #: Share of the wanted rows in a range, above which reading the whole range is cheaper.
-_DENSE = 0.2
+DENSE = 0.2
 
 
 #: A message's row: the values of :data:`COLUMNS`.
@@ -52,7 +52,7 @@ def select_rows(connection: sqlite3.Connection, mailbox_id: int, uids: Sequence[
     if span == len(uids):
         rows = connection.execute(_IN_RANGE, (mailbox_id, first, last)).fetchall()
         return Selection(rows, True)
-    if len(uids) < span * _DENSE:
+    if len(uids) < span * DENSE:
         rows = connection.execute(_IN_LIST, (mailbox_id, json.dumps(list(uids)))).fetchall()
         return Selection(rows, len(rows) == 1)
     present = connection.execute(_IN_RANGE, (mailbox_id, first, last)).fetchall()

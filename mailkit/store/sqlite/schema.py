@@ -212,6 +212,22 @@ CREATE TABLE queue_domain (name TEXT PRIMARY KEY, next_time INTEGER NOT NULL) WI
 CREATE INDEX queue_domain_due ON queue_domain (next_time);
 """
 
+# What messages are sorted and threaded by; made again from the summaries where it is lost.
+_STEP_9 = """
+CREATE TABLE sort_value (
+    body_id INTEGER PRIMARY KEY,
+    sent INTEGER,
+    is_reply INTEGER NOT NULL,
+    ids BLOB NOT NULL,
+    subject BLOB NOT NULL,
+    sender BLOB NOT NULL,
+    recipient BLOB NOT NULL,
+    cc BLOB NOT NULL,
+    display_from BLOB NOT NULL,
+    display_to BLOB NOT NULL
+);
+"""
+
 #: SQL of each step.
 MIGRATIONS: Sequence[str] = (
     _STEP_1,
@@ -222,6 +238,7 @@ MIGRATIONS: Sequence[str] = (
     _STEP_6,
     _STEP_7,
     _STEP_8,
+    _STEP_9,
 )
 #: What the statements of a step begin with, up to the name of a table or an index.
 _HEADS = (

@@ -18,7 +18,7 @@ from mailkit.store.sqlite.transaction import Transaction
 from mailkit.store.sqlite.writer import Operation
 
 #: Tables that a copy does not have.
-_LEFT_OUT = frozenset({"summary", "kept_value"})
+_LEFT_OUT = frozenset({"summary", "sort_value", "kept_value"})
 
 _SNAPSHOT_NAME = re.compile(r"([0-9a-f]{8})\.index\Z")
 

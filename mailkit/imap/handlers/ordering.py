@@ -1,0 +1,80 @@
+"""Sorting messages for backends that do not, by reading their headers."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from mailkit.errors import NoSuchMessage
+from mailkit.imap.content import MessageContent
+from mailkit.imap.session import BATCH, SUMMARY_BATCH, Selection
+from mailkit.interfaces import ISortingMailbox, ISummarizingMailbox
+from mailkit.model import MessageInfo
+from mailkit.query import SortCriterion
+from mailkit.sorting import DETAILS, Column, SortValues, read_sort_values, sort_steps, sort_value
+
+if TYPE_CHECKING:
+    from mailkit.imap.connection import IMAPProtocol
+
+
+async def sort_messages(
+    connection: IMAPProtocol,
+    selection: Selection,
+    uids: Sequence[int],
+    criteria: Sequence[SortCriterion],
+) -> Sequence[int]:
+    """Those of the ascending UIDs that exist, in the order that is wanted."""
+    mailbox = selection.mailbox
+    if ISortingMailbox.providedBy(mailbox):
+        return await mailbox.sort_messages(uids=uids, criteria=criteria)
+    present: list[int] = array("I")  # type: ignore[assignment]
+    columns: list[Column] = [[] for _ in criteria]
+    by_details = all(criterion.key in DETAILS for criterion in criteria)
+    for start in range(0, len(uids), BATCH):
+        await connection.drain()
+        infos = await mailbox.get_messages(uids=uids[start : start + BATCH])
+        values: dict[int, SortValues] = {}
+        if not by_details:
+            values = await read_values(connection, selection, infos)
+            # The others were removed meanwhile.
+            infos = [info for info in infos if info.uid in values]
+        present.extend([info.uid for info in infos])
+        for (key, _), column in zip(criteria, columns, strict=True):
+            column.extend([sort_value(key, info, values.get(info.uid)) for info in infos])
+    order: list[int] = []
+    for step in sort_steps(present, criteria, columns):
+        await connection.drain()
+        order = step or order
+    return order
+
+
+async def read_values(
+    connection: IMAPProtocol, selection: Selection, infos: Sequence[MessageInfo]
+) -> dict[int, SortValues]:
+    """What messages are sorted by; those that do not exist any more are left out."""
+    mailbox = selection.mailbox
+    values: dict[int, SortValues] = {}
+    for some in _parts([info.uid for info in infos]):
+        await connection.drain()
+        if ISummarizingMailbox.providedBy(mailbox):
+            for summary in await mailbox.get_summaries(uids=some, structure=False):
+                values[summary.uid] = read_sort_values(summary.header)
+            continue
+        for uid in some:
+            await connection.drain()
+            try:
+                content = MessageContent(await mailbox.open_message(uid=uid))
+            except NoSuchMessage:
+                continue
+            try:
+                header = content.read(0, content.header().body_start)
+            finally:
+                content.close()
+            values[uid] = read_sort_values(header)
+    return values
+
+
+def _parts(uids: list[int]) -> Iterator[list[int]]:
+    for start in range(0, len(uids), SUMMARY_BATCH):
+        yield uids[start : start + SUMMARY_BATCH]

@@ -1,0 +1,74 @@
+"""SORT and UID SORT (RFC 5256, 5957), their results as ESEARCH (RFC 5267 section 3)."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from mailkit.errors import MailError
+from mailkit.imap.condstore import asks_modseq
+from mailkit.imap.grammar import Command
+from mailkit.imap.handlers.ordering import sort_messages
+from mailkit.imap.handlers.search import find, highest_modseq, read_results, send_numbers
+from mailkit.imap.handlers.table import SELECTED, Capability, Verb, after_login
+from mailkit.imap.search import parse_criteria_search
+from mailkit.imap.sort import parse_criteria
+
+if TYPE_CHECKING:
+    from mailkit.imap.connection import IMAPProtocol
+
+
+async def sort(connection: IMAPProtocol, command: Command) -> None:
+    """Both commands."""
+    selection = connection.selection
+    assert selection is not None
+    state = selection.state
+    arguments = command.arguments
+    arguments.space()
+    results = read_results(connection, arguments, b"ESORT")
+    try:
+        criteria = parse_criteria(arguments, connection.offers)
+        arguments.space()
+        now = connection.clock.seconds()
+        query = parse_criteria_search(arguments, state, now, connection.offers)
+        arguments.end()
+        # What has come since is not in view yet, and will be announced below.
+        found = state.in_view(await find(connection, selection, query))
+        uids = await sort_messages(connection, selection, found, criteria)
+    except MailError:
+        if results is not None and results.save:
+            # RFC 5182 section 2.1: a search that gets NO saves nothing.
+            state.saved = ()
+        raise
+    by_uid = command.verb.startswith(b"UID ")
+    numbers = uids if by_uid else state.numbers_in_order(uids)
+    modseq = None
+    if asks_modseq(query):
+        # RFC 7162 section 3.1.10: as for SEARCH.
+        connection.enable_condstore()
+        shown = uids if results is None else results.shown(uids)
+        modseq = await highest_modseq(connection, selection, sorted(shown))
+    if results is None:
+        await send_numbers(connection, b"SORT", numbers, modseq)
+    else:
+        if results.save:
+            state.saved = array("I", sorted(results.saved(uids)))
+        if not results.silent:
+            for piece in results.render(command.tag, numbers, by_uid, modseq):
+                await connection.send(piece)
+    await connection.complete("SORT completed")
+
+
+VERBS: Mapping[bytes, Verb] = {
+    b"SORT": Verb(SELECTED, sort, expunges=False, extension=b"SORT"),
+    b"UID SORT": Verb(SELECTED, sort, by_uid=True, extension=b"SORT"),
+}
+
+CAPABILITIES: Sequence[Capability] = (
+    Capability(b"SORT", after_login),
+    Capability(b"SORT=DISPLAY", after_login, needs=b"SORT"),
+    Capability(b"ESORT", after_login, needs=b"SORT"),
+    # RFC 5255 section 4.3: texts compare by i;unicode-casemap.
+    Capability(b"I18NLEVEL=1", after_login),
+)

@@ -1,0 +1,180 @@
+"""Sorting a mailbox by the index: what messages are sorted by is taken from their headers once.
+
+SQLite sorts, in a thread and on a connection of its own: meanwhile it holds no lock of the
+interpreter, and gives the whole order as one value.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from collections import OrderedDict
+from collections.abc import Sequence
+from struct import Struct
+from typing import TYPE_CHECKING
+
+from mailkit._typing import override
+from mailkit.query import SortCriterion, SortKey
+from mailkit.sorting import DETAILS, SortValues, read_sort_values
+from mailkit.store.sqlite.rows import DENSE
+from mailkit.store.sqlite.transaction import RowBuffer, Transaction
+from mailkit.store.sqlite.writer import Operation
+
+if TYPE_CHECKING:
+    from mailkit.store.sqlite.core import Core
+
+#: Messages whose headers are asked for at a time.
+HEADERS = 200
+#: Values that are saved in one operation.
+SAVED_AT_ONCE = 2000
+#: Mailboxes of which it is remembered that their messages have values.
+MAX_COMPLETE = 1000
+# Seconds of parsing after which other work has its turn.
+_SLICE = 0.003
+
+#: Column of ``m`` (message) or ``v`` (sort_value) for each key.
+_COLUMNS = {
+    SortKey.ARRIVAL: "m.internal_date",
+    SortKey.CC: "v.cc",
+    SortKey.DATE: "ifnull(v.sent, m.internal_date)",
+    SortKey.DISPLAYFROM: "v.display_from",
+    SortKey.DISPLAYTO: "v.display_to",
+    SortKey.FROM: "v.sender",
+    SortKey.SIZE: "m.size",
+    SortKey.SUBJECT: "v.subject",
+    SortKey.TO: "v.recipient",
+}
+_SAVE = (
+    "INSERT OR IGNORE INTO sort_value (body_id, sent, is_reply, ids, subject, sender, recipient,"
+    " cc, display_from, display_to) SELECT v.column1, v.column2, v.column3, v.column4, v.column5,"
+    " v.column6, v.column7, v.column8, v.column9, v.column10 FROM (VALUES "
+)
+_SAVE_TAIL = ") AS v WHERE EXISTS (SELECT 1 FROM body WHERE id = v.column1 AND refs > 0)"
+_LACKING = (
+    "SELECT m.uid, m.body_id FROM message m LEFT JOIN sort_value v ON v.body_id = m.body_id"
+    " WHERE m.mailbox_id = ? AND m.uid > ? AND m.uid <= ? AND v.body_id IS NULL ORDER BY m.uid"
+)
+
+
+def pack_ids(ids: Sequence[int]) -> bytes:
+    """Numbers of identifiers as they stand in the index."""
+    return Struct(f">{len(ids)}q").pack(*ids)
+
+
+class SaveSortValues(Operation[None]):
+    """Keep values by body id."""
+
+    __slots__ = ("_values",)
+
+    def __init__(self, values: Sequence[tuple[int, SortValues]]) -> None:
+        self._values = values
+
+    @override
+    def run(self, tx: Transaction) -> None:
+        tx.flush()
+        buffer = RowBuffer(_SAVE, 10, _SAVE_TAIL)
+        buffer.rows = [
+            (
+                body_id,
+                values.sent,
+                values.is_reply,
+                pack_ids(values.ids),
+                values.subject,
+                values.from_,
+                values.to,
+                values.cc,
+                values.display_from,
+                values.display_to,
+            )
+            for body_id, values in self._values
+        ]
+        buffer.flush(tx.connection)
+
+
+class Sorting:
+    """Sorts messages. Used by the reactor's thread alone."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        # Up to which UID all messages of a mailbox have values.
+        self._complete: OrderedDict[int, int] = OrderedDict()
+
+    async def sort(
+        self, mailbox_id: int, uids: Sequence[int], criteria: Sequence[SortCriterion]
+    ) -> list[int]:
+        """Those of the ascending UIDs that exist, in the order that is wanted."""
+        # Raises when the mailbox is gone.
+        self._core.reader.mailbox_info(mailbox_id)
+        if not len(uids):
+            return []
+        if any(criterion.key not in DETAILS for criterion in criteria):
+            await self.complete(mailbox_id, uids[-1])
+        return await self._core.in_thread(self._sort, mailbox_id, uids, criteria)
+
+    def _sort(
+        self, mailbox_id: int, uids: Sequence[int], criteria: Sequence[SortCriterion]
+    ) -> list[int]:
+        """Runs in a thread."""
+        columns = [
+            f"{_COLUMNS[key]} DESC" if reverse else _COLUMNS[key] for key, reverse in criteria
+        ]
+        join = " JOIN sort_value v ON v.body_id = m.body_id" if "v." in " ".join(columns) else ""
+        # SQLite wants an order of rows to be that of an aggregate, or leaves it out.
+        sql = (
+            f"SELECT json_group_array(uid) FROM (SELECT m.uid AS uid FROM message m{join}"
+            f" WHERE m.mailbox_id = ? AND m.{{}} ORDER BY {', '.join(columns)}, m.uid)"
+        )
+        first, last = uids[0], uids[-1]
+        connection = self._core.connect()
+        try:
+            if len(uids) < (last - first + 1) * DENSE:
+                sql = sql.format("uid IN (SELECT value FROM json_each(?))")
+                return _one_list(connection, sql, mailbox_id, json.dumps(list(uids)))
+            sql = sql.format("uid BETWEEN ? AND ?")
+            found = _one_list(connection, sql, mailbox_id, first, last)
+        finally:
+            connection.close()
+        wanted = set(uids)
+        return [uid for uid in found if uid in wanted]
+
+    async def complete(self, mailbox_id: int, last: int) -> None:
+        """See to it that all messages up to a UID have values."""
+        since = self._complete.get(mailbox_id, 0)
+        if since >= last:
+            return
+        lacking = await self._core.in_thread(self._find_lacking, mailbox_id, since, last)
+        made: list[tuple[int, SortValues]] = []
+        pause_at = time.monotonic() + _SLICE
+        for start in range(0, len(lacking), HEADERS):
+            bodies = dict(lacking[start : start + HEADERS])
+            summaries = await self._core.summaries.get(mailbox_id, list(bodies), False)
+            for summary in summaries:
+                if time.monotonic() > pause_at:
+                    await self._core.pause()
+                    pause_at = time.monotonic() + _SLICE
+                made.append((bodies[summary.uid], read_sort_values(summary.header)))
+            if len(made) >= SAVED_AT_ONCE:
+                await self._core.submit(SaveSortValues(made))
+                made = []
+        if made:
+            await self._core.submit(SaveSortValues(made))
+        self._complete[mailbox_id] = last
+        self._complete.move_to_end(mailbox_id)
+        if len(self._complete) > MAX_COMPLETE:
+            self._complete.popitem(last=False)
+
+    def _find_lacking(self, mailbox_id: int, since: int, last: int) -> list[tuple[int, int]]:
+        """UIDs and bodies without values; runs in a thread."""
+        connection = self._core.connect()
+        try:
+            return connection.execute(_LACKING, (mailbox_id, since, last)).fetchall()
+        finally:
+            connection.close()
+
+
+def _one_list(connection: sqlite3.Connection, sql: str, *values: object) -> list[int]:
+    """What a statement gives as one JSON array."""
+    (text,) = connection.execute(sql, values).fetchone()
+    found: list[int] = json.loads(text)
+    return found

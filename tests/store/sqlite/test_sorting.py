@@ -1,0 +1,114 @@
+"""Sorting by the index gives what sorting the headers gives."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+from mailkit.errors import NoSuchMailbox
+from mailkit.model import AppendMessage
+from mailkit.query import SortCriterion, SortKey
+from mailkit.sorting import read_sort_values, sort_steps, sort_value
+from mailkit.spool import Spool
+from mailkit.store.sqlite import StoreSettings
+from mailkit.store.sqlite.mailbox import SQLiteMailbox
+
+from .helpers import ANN, StoreTestCase, appended
+
+WORDS = ["apple", "Birne", "çilek", "=?utf-8?q?=C3=87ilek?=", "Re: apple", "", "x_y", "Zebra"]
+KEYS = list(SortKey)
+
+
+def make_message(dice: random.Random) -> bytes:
+    """A message of one of many kinds; some lack fields."""
+    lines = []
+    for name in ("Subject", "From", "To", "Cc", "Date"):
+        value = dice.choice(WORDS)
+        if name == "Date":
+            value = f"{dice.randrange(40)} Jan 2024 {dice.randrange(30)}:00 {dice.choice(WORDS)}"
+        elif name != "Subject":
+            value = f"{value} <{dice.choice('aAbBc')}@example.org>"
+        if dice.random() < 0.8:
+            lines.append(f"{name}: {value}".encode())
+    return b"\r\n".join([*lines, b"", b"x" * dice.randrange(9)])
+
+
+class SortTests(StoreTestCase):
+    async def fill(self, store: Any, contents: list[bytes]) -> SQLiteMailbox:
+        account = await store.open_account(name=ANN)
+        mailbox: SQLiteMailbox = await account.open_mailbox(name="INBOX")
+        dates = random.Random(2)
+        await mailbox.append(
+            messages=[
+                AppendMessage(Spool.from_bytes(content), frozenset(), dates.randrange(2**31))
+                for content in contents
+            ]
+        )
+        return mailbox
+
+    async def by_headers(
+        self, mailbox: SQLiteMailbox, uids: list[int], criteria: list[SortCriterion]
+    ) -> list[int] | None:
+        infos = await mailbox.get_messages(uids=uids)
+        headers = await mailbox.get_summaries(uids=uids)
+        values = [read_sort_values(summary.header) for summary in headers]
+        columns = [
+            [sort_value(key, info, value) for info, value in zip(infos, values, strict=True)]
+            for key, _ in criteria
+        ]
+        *_, order = sort_steps(uids, criteria, columns)
+        return order
+
+    async def test_all_keys(self) -> None:
+        dice = random.Random(7)
+        store = await self.make_store(ANN)
+        mailbox = await self.fill(store, [make_message(dice) for _ in range(150)])
+        uids = list(await mailbox.list_uids())
+        for number in range(60):
+            some = uids if number % 3 else sorted(dice.sample(uids, dice.randrange(1, 60)))
+            criteria = [
+                SortCriterion(key, dice.random() < 0.5)
+                for key in dice.sample(KEYS, dice.randrange(1, 4))
+            ]
+            found = await mailbox.sort_messages(uids=some, criteria=criteria)
+            self.assertEqual(found, await self.by_headers(mailbox, some, criteria), criteria)
+
+    async def test_values_are_made_once_and_go_with_the_message(self) -> None:
+        store = await self.make_store(ANN)
+        mailbox = await self.fill(store, [b"Subject: %d\r\n\r\n" % n for n in range(5)])
+        uids = list(await mailbox.list_uids())
+        subjects = [SortCriterion(SortKey.SUBJECT)]
+        await mailbox.sort_messages(uids=uids[:3], criteria=subjects)
+        self.assertEqual(self.rows(store), 3)
+        await mailbox.sort_messages(uids=uids, criteria=subjects)
+        await mailbox.sort_messages(uids=uids, criteria=subjects)
+        self.assertEqual(self.rows(store), 5)
+        await mailbox.expunge(uids=uids[1:3])
+        await store.compact()
+        self.assertEqual(self.rows(store), 3)
+
+    def rows(self, store: Any) -> int:
+        (count,) = store.connection().execute("SELECT count(*) FROM sort_value").fetchone()
+        return int(count)
+
+    async def test_made_ahead(self) -> None:
+        store = await self.make_store(ANN, settings=StoreSettings(maintenance_interval=0.01))
+        await self.fill(store, [b"Subject: %d\r\n\r\n" % n for n in range(5)])
+        await self.wait_until(lambda: self.rows(store) == 5)
+
+    async def test_a_copy_is_sorted_like_the_original(self) -> None:
+        store = await self.make_store(ANN)
+        mailbox = await self.fill(store, [b"Subject: b\r\n\r\n", b"Subject: a\r\n\r\n"])
+        await mailbox.copy_messages(uids=await mailbox.list_uids(), destination="INBOX")
+        uids = list(await mailbox.list_uids())
+        found = await mailbox.sort_messages(uids=uids, criteria=[SortCriterion(SortKey.SUBJECT)])
+        self.assertEqual(found, [uids[1], uids[3], uids[0], uids[2]])
+
+    async def test_deleted_mailbox(self) -> None:
+        store = await self.make_store(ANN)
+        account = await store.open_account(name=ANN)
+        mailbox = await account.open_mailbox(name="Archive")
+        await mailbox.append(messages=appended(b"\r\n"))
+        await account.delete_mailbox(name="Archive")
+        with self.assertRaises(NoSuchMailbox):
+            await mailbox.sort_messages(uids=[1], criteria=[SortCriterion(SortKey.SIZE)])

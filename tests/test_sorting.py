@@ -1,0 +1,91 @@
+"""What messages are sorted by, and sorting in steps."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from mailkit import sorting
+from mailkit.query import SortCriterion, SortKey
+from mailkit.sorting import MAX_SORT_TEXT, id_number, read_sort_values, sent_time, sort_steps
+
+
+class ValueTests(SynchronousTestCase):
+    def test_all(self) -> None:
+        values = read_sort_values(
+            b"Date: 31 Dec 2000 16:01:33 -0800\r\nSubject: Re: [x] =?utf-8?q?=C3=A4?=  b (fwd)\r\n"
+            b'From: "Ann B." <Ann@example.org>, other@example.org\r\nTo: friends: bob@x;\r\n'
+            b"Message-ID: <1@x>\r\nReferences: <2@x>\r\n <3@x>\r\nIn-Reply-To: <4@x>\r\n"
+        )
+        # RFC 5256 section 2.2: 1 Jan 2001 00:01:33 +0000
+        self.assertEqual(values.sent, 978307293)
+        self.assertEqual(values.subject, "A\N{COMBINING DIAERESIS} B".encode())
+        self.assertTrue(values.is_reply)
+        self.assertEqual((values.from_, values.display_from), (b"ANN", b"ANN B."))
+        # The group's name is the first addr-mailbox.
+        self.assertEqual((values.to, values.display_to), (b"FRIENDS", b"FRIENDS"))
+        self.assertEqual(values.cc, b"")
+        self.assertEqual(values.ids, tuple(map(id_number, (b"<1@x>", b"<2@x>", b"<3@x>"))))
+
+    def test_nothing(self) -> None:
+        values = read_sort_values(b"")
+        self.assertEqual(values, (None, b"", False, b"", b"", b"", b"", b"", (0,)))
+
+    def test_display_of_an_address_without_a_name(self) -> None:
+        for field, display in (
+            (b"a@x.example", b"A@X.EXAMPLE"),
+            (b'"" <a@x.example>', b"A@X.EXAMPLE"),
+            (b"=?utf-8?b?w6Q=?= <a@x>", "A\N{COMBINING DIAERESIS}".encode()),
+            (b"lonely", b"LONELY"),
+        ):
+            self.assertEqual(read_sort_values(b"From: " + field).display_from, display)
+
+    def test_dates(self) -> None:
+        for value, seconds in (
+            (b"Thu, 1 Jan 1970 00:00:10 +0000", 10),
+            (b"1 Jan 1970 01:00 +0100", 0),
+            (b"1 Jan 1970 00:00:07 +9900", 7),
+            (b"1 Jan 1970 00:00:07 nonsense", 7),
+            (b"2 Jan 1970 25:99:00 +0000", 86400),
+            (b"2 Jan 1970", 86400),
+            (b"30 Feb 1970 00:00:00 +0000", None),
+            (b"yesterday", None),
+            (b"", None),
+            (None, None),
+        ):
+            self.assertEqual(sent_time(value), seconds, value)
+
+    def test_long_texts_are_cut(self) -> None:
+        values = read_sort_values(b"Subject: " + b"x" * 5000)
+        self.assertEqual(len(values.subject), MAX_SORT_TEXT)
+
+    @given(st.binary(max_size=300))
+    @settings(max_examples=200, deadline=None)
+    def test_any_octets(self, octets: bytes) -> None:
+        for name in (b"", b"From: ", b"Date: ", b"Subject: ", b"References: "):
+            read_sort_values(name + octets)
+
+
+class StepTests(SynchronousTestCase):
+    @given(
+        st.lists(st.tuples(st.integers(0, 5), st.sampled_from([b"", b"a", b"b"])), max_size=60),
+        st.booleans(),
+        st.booleans(),
+    )
+    @settings(max_examples=200, deadline=None)
+    def test_as_if_sorted_at_once(
+        self, rows: list[tuple[int, bytes]], first: bool, second: bool
+    ) -> None:
+        kept, sorting.RUN = sorting.RUN, 7
+        try:
+            criteria = [SortCriterion(SortKey.SIZE, first), SortCriterion(SortKey.FROM, second)]
+            columns = [[row[0] for row in rows], [row[1] for row in rows]]
+            uids = [10 + number for number in range(len(rows))]
+            *pauses, order = sort_steps(uids, criteria, columns)
+        finally:
+            sorting.RUN = kept
+        expected = sorted(uids, key=lambda uid: rows[uid - 10][1], reverse=second)
+        expected.sort(key=lambda uid: rows[uid - 10][0], reverse=first)
+        self.assertEqual(order, expected)
+        self.assertEqual(set(pauses), {None} if rows else set())
