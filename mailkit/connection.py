@@ -111,6 +111,10 @@ class CommandConnection(OutputConnection, ABC):
     def timed_out(self) -> None:
         """The client was silent too long; say so if the protocol can. The connection closes."""
 
+    def stays_alive(self) -> bool:
+        """The client was silent too long: whether the connection goes on all the same."""
+        return False
+
     @abstractmethod
     def refuse(self) -> None:
         """There are too many connections; say so if the protocol can. The connection closes."""
@@ -405,13 +409,13 @@ class CommandConnection(OutputConnection, ABC):
             self._look_after(timeout)
         elif self._closing:
             self.abort()
-        elif self._running is not None and not self._output_paused:
-            # The silence is ours: a command is still at work.
-            self._touch()
-            self._look_after(timeout)
         elif self._output_paused:
             self.log.info("client does not read", protocol=self.protocol_name)
             self.abort()
+        elif self._running is not None or self.stays_alive():
+            # The silence is ours: a command is still at work.
+            self._touch()
+            self._look_after(timeout)
         else:
             self.timed_out()
             self.close()

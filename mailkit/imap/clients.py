@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 
 class ClientRule(NamedTuple):
-    """What a client does not get whose ID has these fields."""
+    """What is different for a client whose ID has these fields."""
 
     #: Names the rule for people.
     name: str
@@ -22,6 +22,8 @@ class ClientRule(NamedTuple):
     fields: tuple[tuple[str, str], ...]
     #: Names of capabilities.
     without: frozenset[str] = frozenset()
+    #: Quirks (:data:`mailkit.imap.quirks.QUIRKS`) that are on besides the server's.
+    quirks: frozenset[str] = frozenset()
 
     def matches(self, fields: Mapping[str, str]) -> bool:
         """:param fields: what the client has sent, names in small letters."""

@@ -71,6 +71,7 @@ class IMAPProtocol(CommandConnection):
     :ivar enabled: extensions that the client has switched on (RFC 5161).
     :ivar extensions: names of the capabilities that are switched on for this client.
     :ivar verbs: its commands.
+    :ivar quirks: what is done for clients that get something wrong.
     :ivar client: what the operator's settings say about the client's program.
     """
 
@@ -90,6 +91,7 @@ class IMAPProtocol(CommandConnection):
         "enabled",
         "extensions",
         "idling",
+        "quirks",
         "selection",
         "state",
         "verbs",
@@ -113,6 +115,7 @@ class IMAPProtocol(CommandConnection):
         self.extensions: frozenset[bytes] = frozenset()
         self.verbs: Mapping[bytes, Verb] = {}
         self.client: ClientRule | None = None
+        self.quirks: frozenset[str] = frozenset()
         self.idling = False
         self._reader: CommandReader | None = None
         self._line_handler: LineHandler | None = None
@@ -141,6 +144,15 @@ class IMAPProtocol(CommandConnection):
         if self.state is State.NOT_AUTHENTICATED:
             return self.factory.login_timeout
         return self.factory.timeout
+
+    @override
+    def stays_alive(self) -> bool:
+        if not self.idling or "keep-idle" not in self.quirks:
+            return False
+        # RFC 2177 section 3 lets the server end the connection; some clients do not expect it.
+        self.write(b"* OK Still here\r\n")
+        self.flush()
+        return True
 
     @override
     def timed_out(self) -> None:
@@ -257,6 +269,8 @@ class IMAPProtocol(CommandConnection):
             self.bad("A command begins with a tag and a space")
         else:
             self._tag = command.tag
+            if "extra-separator" in self.quirks:
+                command.arguments.trims_names = True
             return command
         return None
 
@@ -378,7 +392,10 @@ class IMAPProtocol(CommandConnection):
         if expunges is None:
             expunges = verb is None or verb.expunges
         with_uids = verb is not None and verb.by_uid
-        await selection.announce(self.write, self.drain, expunges=expunges, with_uids=with_uids)
+        arrivals = verb is None or verb.arrivals or "delay-newmail" not in self.quirks
+        await selection.announce(
+            self.write, self.drain, expunges=expunges, with_uids=with_uids, arrivals=arrivals
+        )
 
     async def complete(self, text: str, code: bytes = b"", modseq: bool = False) -> None:
         """End the command at work: tell what others have changed, then the tagged OK.
@@ -468,8 +485,10 @@ class IMAPProtocol(CommandConnection):
         without = self.factory.without
         if ICapabilityMask.providedBy(self.account):
             without = without.union(self.account.imap_without)
+        self.quirks = self.factory.quirks
         if self.client is not None:
             without |= self.client.without
+            self.quirks = self.client.quirks
         self.extensions, self.verbs = switched_on(without)
 
     def select(self, selection: Selection) -> None:

@@ -79,11 +79,13 @@ class Arguments:
     Every method raises :class:`SyntaxFault` when something else stands there.
     """
 
-    __slots__ = ("data", "position")
+    __slots__ = ("data", "position", "trims_names")
 
     def __init__(self, data: bytes, position: int = 0) -> None:
         self.data = data
         self.position = position
+        #: A separator at the end of a mailbox's name is ignored (the quirk ``extra-separator``).
+        self.trims_names = False
 
     # Punctuation.
 
@@ -269,6 +271,8 @@ class Arguments:
         :raises InvalidMailboxName: the octets are no name in modified UTF-7.
         """
         name = decode_mailbox(self.astring("A mailbox name"))
+        if self.trims_names and len(name) > 1 and name.endswith(SEPARATOR):
+            name = name[:-1]
         if not name:
             raise InvalidMailboxName("A mailbox name must not be empty")
         return canonical(name)

@@ -13,6 +13,7 @@ from mailkit.connection import CommandFactory
 from mailkit.imap.clients import ClientRule
 from mailkit.imap.connection import IMAPProtocol
 from mailkit.imap.handlers.registry import LIST_OPTIONS, checked_names
+from mailkit.imap.quirks import DEFAULT_QUIRKS, checked_quirks
 from mailkit.interfaces import IMailAccount
 
 __all__ = ["ClientRule", "IMAPFactory", "IMAPProtocol"]
@@ -34,7 +35,9 @@ class IMAPFactory(CommandFactory):
     :param without: names of capabilities that are not offered, with what they bring.
     :param clients: what is different for clients that name themselves in ID; RFC 2971 section 3
         forbids a server to act upon it, so there is nothing unless the operator wants it.
-    :raises ValueError: ``without`` or ``clients`` name a capability that is not there, or cannot be
+    :param quirks: what is done for clients that get something wrong:
+        :data:`mailkit.imap.quirks.QUIRKS`.
+    :raises ValueError: ``quirks`` names something that is not there, or ``without`` or ``clients`` name a capability that is not there, or cannot be
         left out.
 
     Further parameters are those of :class:`~mailkit.connection.CommandFactory`.
@@ -57,6 +60,7 @@ class IMAPFactory(CommandFactory):
         identification: Mapping[str, str] | None = None,
         without: Iterable[str] = (),
         clients: Iterable[ClientRule] = (),
+        quirks: Iterable[str] = DEFAULT_QUIRKS,
         **settings: Any,
     ) -> None:
         super().__init__(portal, clock=clock, timeout=timeout, **settings)
@@ -77,4 +81,11 @@ class IMAPFactory(CommandFactory):
         self.list_options = LIST_OPTIONS
         #: Capabilities that nobody is offered, in capitals.
         self.without = checked_names(without)
-        self.clients = tuple(rule._replace(without=checked_names(rule.without)) for rule in clients)
+        self.quirks = checked_quirks(quirks)
+        self.clients = tuple(
+            rule._replace(
+                without=checked_names(rule.without),
+                quirks=checked_quirks(rule.quirks) | self.quirks,
+            )
+            for rule in clients
+        )

@@ -200,20 +200,24 @@ class Selection:
         *,
         expunges: bool,
         with_uids: bool,
+        arrivals: bool = True,
     ) -> None:
         """Tell the client what has changed (RFC 3501 sections 5.2, 7.3, 7.4).
 
         :param expunges: EXPUNGE may be sent now.
         :param with_uids: name the UID in FETCH responses.
+        :param arrivals: EXISTS may be sent now.
         :raises MailboxGone: the mailbox has been deleted.
         """
         state = self.state
         changes = await self.look()
         changed: list[int] = []
         if changes is not None:
-            changed = state.absorb(changes)
+            changed = state.absorb(changes, arrivals)
             if changes.added:
                 await self._claim(changes.added)
+        elif arrivals:
+            state.admit()
         if state.pending:
             await self._announce_pending(write, drain, expunges)
         if changed:

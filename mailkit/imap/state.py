@@ -67,7 +67,17 @@ class SelectedState:
     :param modseq: modification sequence that ``uids`` belong to, or an earlier one.
     """
 
-    __slots__ = ("_keywords", "_new", "_own", "_vanished", "modseq", "recent", "saved", "uids")
+    __slots__ = (
+        "_held",
+        "_keywords",
+        "_new",
+        "_own",
+        "_vanished",
+        "modseq",
+        "recent",
+        "saved",
+        "uids",
+    )
 
     def __init__(self, uids: Sequence[int], modseq: int) -> None:
         self.uids = uids
@@ -79,6 +89,8 @@ class SelectedState:
         # Gone from the mailbox, but not from the client's view.
         self._vanished: set[int] | None = None
         self._new = False
+        # Messages that have come, but are not in the view yet.
+        self._held: Sequence[int] = ()
         # Modification sequences of this session's own changes, which the client knows of.
         self._own: dict[int, int] | None = None
         self._keywords: set[str] | None = None
@@ -263,28 +275,35 @@ class SelectedState:
         if fresh:
             self._own = {**(self._own or {}), **fresh}
 
-    def absorb(self, changes: Changes) -> list[int]:
+    def absorb(self, changes: Changes, arrivals: bool = True) -> list[int]:
         """Take changes into account.
 
+        :param arrivals: new messages come into view now; otherwise the next time.
         :returns: UIDs in view whose flags may have changed.
         """
         self.modseq = max(self.modseq, changes.highest_modseq)
         if changes.vanished:
+            if self._held:
+                self._held = sorted(set(self._held).difference(changes.vanished))
             gone = self.in_view(changes.vanished)
             if gone:
                 self._vanished = (self._vanished or set()).union(gone)
         if changes.added:
-            last = self.uids[-1] if self.uids else 0
+            last = self._held[-1] if self._held else self.uids[-1] if self.uids else 0
             # What came between list_uids() and its modification sequence is here already.
             fresh = [uid for uid in changes.added if uid > last]
             if fresh:
-                self.uids = (
-                    array("I", [*self.uids, *fresh])
-                    if not self.uids
-                    else _extended(self.uids, fresh)
-                )
-                self._new = True
+                self._held = [*self._held, *fresh]
+        if arrivals:
+            self.admit()
         return self.in_view(changes.changed) if changes.changed else []
+
+    def admit(self) -> None:
+        """Messages that have come are in the view from now on, and are to be announced."""
+        if self._held:
+            fresh, self._held = self._held, ()
+            self.uids = _extended(self.uids, fresh)
+            self._new = True
 
     def is_news(self, message: MessageInfo) -> bool:
         """Whether the client does not know these flags yet."""
@@ -297,7 +316,7 @@ class SelectedState:
     @property
     def pending(self) -> bool:
         """Something waits to be announced."""
-        return self._new or bool(self._vanished)
+        return self._new or bool(self._vanished or self._held)
 
     @property
     def pending_expunges(self) -> bool:
@@ -347,7 +366,7 @@ class SelectedState:
             self.uids = uids
 
 
-def _extended(uids: Sequence[int], fresh: list[int]) -> array[int]:
+def _extended(uids: Sequence[int], fresh: Sequence[int]) -> array[int]:
     copy = array("I", uids)
     copy.extend(fresh)
     return copy

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 #: Rules for clients that settings may have.
 MAX_CLIENTS = 100
+_KEYS = frozenset(("match", "without", "quirks"))
 
 
 def parse_capabilities(names: Iterable[str]) -> frozenset[str]:
@@ -34,11 +35,32 @@ def parse_capabilities(names: Iterable[str]) -> frozenset[str]:
         raise SettingError(str(error)) from error
 
 
+def parse_quirks(names: Iterable[str]) -> frozenset[str]:
+    """The quirks of a server, from ``NAME`` for one that is on and ``no-NAME`` for one that is off.
+
+    :raises SettingError: there is no such quirk.
+    """
+    from mailkit.imap.quirks import DEFAULT_QUIRKS
+
+    texts = list(names)
+    off = _quirks(name[3:] for name in texts if name.startswith("no-"))
+    return (DEFAULT_QUIRKS | _quirks(name for name in texts if not name.startswith("no-"))) - off
+
+
+def _quirks(names: Iterable[str]) -> frozenset[str]:
+    from mailkit.imap.quirks import checked_quirks
+
+    try:
+        return checked_quirks(names)
+    except ValueError as error:
+        raise SettingError(str(error)) from error
+
+
 def parse_clients(table: Mapping[str, Any]) -> list[ClientRule]:
     """Rules for clients, from the table ``[imap-clients]`` of a settings file.
 
     :param table: by the rule's name: ``match``, a table of fields of ID and patterns, and
-        ``without``, a list of capabilities.
+        ``without``, a list of capabilities, or ``quirks``, a list of quirks.
     :raises SettingError: a rule is none.
     """
     from mailkit.imap.clients import ClientRule
@@ -47,18 +69,20 @@ def parse_clients(table: Mapping[str, Any]) -> list[ClientRule]:
         raise SettingError(f"there are more than {MAX_CLIENTS} rules")
     rules = []
     for name, rule in table.items():
-        if not isinstance(rule, Mapping) or rule.keys() - {"match", "without"}:
-            raise SettingError(f"{name} must be a table with match and without")
-        match, without = rule.get("match"), rule.get("without", [])
+        if not isinstance(rule, Mapping) or rule.keys() - _KEYS:
+            raise SettingError(f"{name} must be a table of {', '.join(sorted(_KEYS))}")
+        match = rule.get("match")
         if not (isinstance(match, Mapping) and match and _are_strings(match.values())):
             raise SettingError(f'{name} needs match, as in {{ name = "Example*" }}')
-        if not (isinstance(without, list) and _are_strings(without)):
-            raise SettingError(f"{name}: without must be an array of strings")
+        lists = {key: rule.get(key, []) for key in ("without", "quirks")}
+        for key, values in lists.items():
+            if not (isinstance(values, list) and _are_strings(values)):
+                raise SettingError(f"{name}: {key} must be an array of strings")
         try:
-            off = parse_capabilities(without)
+            off, quirks = parse_capabilities(lists["without"]), _quirks(lists["quirks"])
         except SettingError as error:
             raise SettingError(f"{name}: {error}") from error
-        rules.append(ClientRule(name, tuple(match.items()), off))
+        rules.append(ClientRule(name, tuple(match.items()), off, quirks))
     return rules
 
 
@@ -67,11 +91,17 @@ def _are_strings(values: Iterable[Any]) -> bool:
 
 
 class CapabilityOptions:
-    """The option, for commands that serve IMAP."""
+    """The options, for commands that serve IMAP."""
 
     without_capabilities: list[str]
+    quirks: list[str]
 
     def opt_without_capability(self, name: str) -> None:
         """Switch the IMAP capability NAME off, such as MOVE, with what it brings. May be
         repeated."""
         self.without_capabilities.append(name)
+
+    def opt_imap_quirk(self, name: str) -> None:
+        """Do NAME for clients that get something wrong: delay-newmail, extra-separator, keep-idle;
+        the last two are on unless NAME is no-extra-separator or no-keep-idle. May be repeated."""
+        self.quirks.append(name)

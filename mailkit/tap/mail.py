@@ -131,6 +131,7 @@ class Options(
         """Settings that are lists of texts."""
         return {
             "without-extension": self.without_extensions,
+            "imap-quirk": self.quirks,
             "without-capability": self.without_capabilities,
             "hook": self.hooks,
             "milter": self.milters,

@@ -20,7 +20,7 @@ from mailkit import __version__
 from mailkit._typing import override
 from mailkit.coroutines import run
 from mailkit.interfaces import IDirectoryAdmin
-from mailkit.tap.capabilities import parse_capabilities, parse_clients
+from mailkit.tap.capabilities import parse_capabilities, parse_clients, parse_quirks
 from mailkit.tap.checks import Checks
 from mailkit.tap.descriptors import raise_open_files_limit
 from mailkit.tap.errors import CannotStart, SettingError, StartError
@@ -113,6 +113,8 @@ class MailOptions(usage.Options, AuthOptionMixin):
         self.without_extensions: list[str] = []
         #: What ``--without-capability`` says, where a command has it.
         self.without_capabilities: list[str] = []
+        #: What ``--imap-quirk`` says, where a command has it.
+        self.quirks: list[str] = []
         #: The table ``[imap-clients]`` of the settings file.
         self.imap_clients: dict[str, Any] = {}
         #: What ``--hook`` says, where a command has it.
@@ -204,6 +206,9 @@ class MailOptions(usage.Options, AuthOptionMixin):
         if self.without_capabilities:
             with self.naming("without-capability"):
                 parse_capabilities(self.without_capabilities)
+        if self.quirks:
+            with self.naming("imap-quirk"):
+                parse_quirks(self.quirks)
         if self.imap_clients:
             with self.naming("imap-clients"):
                 parse_clients(self.imap_clients)
@@ -298,6 +303,7 @@ class TwistdService(MailService):
             route_secret=options.route_secret,
             without_extensions=options.without_extensions,
             without_capabilities=options.without_capabilities,
+            imap_quirks=options.quirks,
             imap_clients=options.imap_clients,
             vrfy=options.get("vrfy"),
             expn=options.get("expn"),

@@ -41,7 +41,7 @@ from mailkit.connection import CommandConnection, CommandFactory
 from mailkit.errors import MailError
 from mailkit.interfaces import IDirectory, IMailStore, IMessageDelivery
 from mailkit.proxy import ProxyFactory
-from mailkit.tap.capabilities import parse_capabilities, parse_clients
+from mailkit.tap.capabilities import parse_capabilities, parse_clients, parse_quirks
 from mailkit.tap.checks import Checks
 from mailkit.tap.descriptors import connection_share, open_files_limit
 from mailkit.tap.errors import SettingError, StartError
@@ -104,6 +104,7 @@ class MailService(MultiService):
     :param route_secret: signs what routes send by HTTP.
     :param without_extensions: what ``--without-extension`` takes.
     :param without_capabilities: what ``--without-capability`` takes.
+    :param imap_quirks: what ``--imap-quirk`` takes.
     :param imap_clients: what the table ``[imap-clients]`` of a settings file takes: see
         :func:`mailkit.tap.capabilities.parse_clients`.
     :param vrfy: who gets answers to VRFY, and to EXPN: ``never`` (None), ``authenticated`` or
@@ -143,6 +144,7 @@ class MailService(MultiService):
         route_secret: bytes | None = None,
         without_extensions: Collection[str] = (),
         without_capabilities: Collection[str] = (),
+        imap_quirks: Collection[str] = (),
         imap_clients: Mapping[str, Any] | None = None,
         vrfy: str | None = None,
         expn: str | None = None,
@@ -190,6 +192,8 @@ class MailService(MultiService):
         self._imap_settings: dict[str, Any] = {}
         if without_capabilities:
             self._imap_settings["without"] = parse_capabilities(without_capabilities)
+        if imap_quirks:
+            self._imap_settings["quirks"] = parse_quirks(imap_quirks)
         if imap_clients:
             self._imap_settings["clients"] = parse_clients(imap_clients)
         self._bare_line_ends = parse_bare_line_ends(bare_line_ends) if bare_line_ends else None

@@ -496,7 +496,7 @@ class TimeTests(SynchronousTestCase):
         self.assertTrue(client.closed)
 
     def test_idle(self) -> None:
-        server = Server()
+        server = Server(quirks=())
         client = server.login("SELECT INBOX")
         client.send(b"a IDLE\r\n")
         server.clock.advance(1801)

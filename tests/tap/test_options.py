@@ -310,13 +310,30 @@ class CapabilityOptionTests(OptionsTestCase):
         path.write_text(
             f'imap = "{ENDPOINT}"\nwithout-capability = "MOVE"\n'
             '[imap-clients.phone]\nmatch = { name = "Old*", version = "1.*" }\nwithout = ["idle"]\n'
+            'quirks = ["delay-newmail"]\n'
         )
         options = self.parse("--config", str(path))
         self.assertEqual(options.without_capabilities, ["MOVE"])
         (rule,) = self.factory(imap_clients=options.imap_clients).clients
         self.assertEqual(
-            rule, ClientRule("phone", (("name", "Old*"), ("version", "1.*")), frozenset(("IDLE",)))
+            rule._replace(quirks=frozenset()),
+            ClientRule("phone", (("name", "Old*"), ("version", "1.*")), frozenset(("IDLE",))),
         )
+        self.assertEqual(rule.quirks, {"delay-newmail", "keep-idle", "extra-separator"})
+
+    def test_quirks(self) -> None:
+        options = self.parse(
+            "--imap", ENDPOINT, "--imap-quirk=delay-newmail", "--imap-quirk=no-keep-idle"
+        )
+        factory = self.factory(imap_quirks=options.quirks)
+        self.assertEqual(factory.quirks, {"delay-newmail", "extra-separator"})
+        self.assertEqual(self.factory().quirks, {"keep-idle", "extra-separator"})
+        for name in ("foo", "no-foo"):
+            arguments = ["--imap", ENDPOINT, "--imap-quirk", name]
+            self.check(arguments, "--imap-quirk", "no quirk foo; known are delay-newmail")
+        path = Path(self.mktemp())
+        path.write_text(f'imap = "{ENDPOINT}"\nimap-quirk = "no-keep-idle"\n')
+        self.assertEqual(self.parse("--config", str(path)).quirks, ["no-keep-idle"])
 
     def test_wrong_rules(self) -> None:
         for text, wanted in (

@@ -91,7 +91,7 @@ def _read_identification(arguments: Arguments) -> dict[str, str]:
 
 VERBS: Mapping[bytes, Verb] = {
     b"CAPABILITY": Verb(ANY, capability),
-    b"NOOP": Verb(ANY, noop),
+    b"NOOP": Verb(ANY, noop, arrivals=True),
     b"LOGOUT": Verb(ANY, logout),
     b"ID": Verb(ANY, identify, extension=b"ID"),
 }

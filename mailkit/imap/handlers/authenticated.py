@@ -182,7 +182,7 @@ VERBS: Mapping[bytes, Verb] = {
     b"UNSUBSCRIBE": Verb(AUTHENTICATED, unsubscribe),
     b"NAMESPACE": Verb(AUTHENTICATED, namespace, extension=b"NAMESPACE"),
     b"ENABLE": Verb(AUTHENTICATED, enable, extension=b"ENABLE"),
-    b"IDLE": Verb(AUTHENTICATED, idle, extension=b"IDLE"),
+    b"IDLE": Verb(AUTHENTICATED, idle, arrivals=True, extension=b"IDLE"),
 }
 
 

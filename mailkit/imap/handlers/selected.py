@@ -398,7 +398,7 @@ class _Copier:
 
 
 VERBS: Mapping[bytes, Verb] = {
-    b"CHECK": Verb(SELECTED, check),
+    b"CHECK": Verb(SELECTED, check, arrivals=True),
     b"CLOSE": Verb(SELECTED, close),
     b"UNSELECT": Verb(SELECTED, unselect, extension=b"UNSELECT"),
     b"EXPUNGE": Verb(SELECTED, expunge),
