@@ -219,6 +219,12 @@ class LimitExceeded(MailError):
     default_text = "Too many"
 
 
+class UnknownTransferEncoding(MailError):
+    """The octets of a part cannot be told apart from their encoding (RFC 3516 section 4.3)."""
+
+    default_text = "The content transfer encoding is not known here"
+
+
 class BadCharset(MailError):
     """A search used a charset that is not known here (RFC 3501 section 6.4.4)."""
 

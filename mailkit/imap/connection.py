@@ -539,7 +539,7 @@ class IMAPProtocol(CommandConnection):
         self.idling = True
         self._reader = None
         if self.selection is not None:
-            self.selection.structure = None
+            self.selection.structure = self.selection.decodings = None
         self.expect_line(handler)
         self._poll()
 

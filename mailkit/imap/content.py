@@ -9,9 +9,11 @@ from __future__ import annotations
 import mmap
 import os
 import tempfile
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import BinaryIO
 
+from mailkit.errors import UnknownTransferEncoding
+from mailkit.imap.decoded import DecodedPart, Decodings, Slice, measure
 from mailkit.mime import (
     Header,
     Octets,
@@ -25,6 +27,7 @@ from mailkit.mime import (
     section_header,
     section_range,
 )
+from mailkit.mime.decoding import make_decoder
 
 #: Messages up to this size are read at once.
 SMALL = 256 * 1024
@@ -37,11 +40,15 @@ class MessageContent:
 
     :param file: seekable; closed by :meth:`close`.
     :param root: the structure, if it is known already.
+    :param decodings: what is known of its parts.
     """
 
-    __slots__ = ("_data", "_file", "_header", "_map_file", "root", "size")
+    __slots__ = ("_data", "_file", "_header", "_map_file", "decodings", "root", "size")
 
-    def __init__(self, file: BinaryIO, root: Part | None = None) -> None:
+    def __init__(
+        self, file: BinaryIO, root: Part | None = None, decodings: Decodings | None = None
+    ) -> None:
+        self.decodings = decodings or Decodings()
         self._file = file
         self._map_file: BinaryIO | None = None
         self._header: Header | None = None
@@ -159,6 +166,42 @@ class MessageContent:
     def header_of(self, parts: tuple[int, ...]) -> Header | None:
         """The header that HEADER.FIELDS of a section is taken from."""
         return section_header(self.structure(), parts) if parts else self.header()
+
+    # Parts without their transfer encoding.
+
+    async def measure(self, parts: tuple[int, ...], drain: Callable[[], Awaitable[None]]) -> None:
+        """Find out what :meth:`decoded` tells.
+
+        :param drain: awaited before each piece of a large part.
+        :raises UnknownTransferEncoding: it cannot be decoded.
+        """
+        if parts in self.decodings.parts:
+            return
+        start, end, encoding = 0, self.size, b"binary"
+        if parts:
+            part = self.structure().find(parts)
+            if part is None:
+                return
+            start, end = part.body_start, part.body_end
+            if not part.is_multipart:
+                # RFC 2045 section 6.4: only what has no parts is encoded.
+                encoding = part.transfer_encoding.lower()
+        if make_decoder(encoding) is None:
+            shown = encoding[:80].decode("ascii", "replace")
+            raise UnknownTransferEncoding(f"The transfer encoding {shown} is not known here")
+        for measured in measure(self.read, start, end, encoding):
+            if measured is not None:
+                self.decodings.remember(parts, measured)
+            elif self.large:
+                await drain()
+
+    def decoded(self, parts: tuple[int, ...]) -> DecodedPart | None:
+        """What the decoding of a part gives, after :meth:`measure`; None if there is no such part."""
+        return self.decodings.parts.get(parts)
+
+    def slice(self, wanted: Slice) -> Iterator[bytes]:
+        """Some octets of a decoded part, in pieces."""
+        return self.decodings.slice(self.read, wanted)
 
     def envelope(self) -> bytes:
         return envelope_octets(b"", self.header())

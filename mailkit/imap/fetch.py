@@ -14,6 +14,7 @@ from itertools import repeat
 from operator import itemgetter
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
+from mailkit.imap.decoded import DecodedPart, Slice
 from mailkit.imap.grammar import MAX_NUMBER, Arguments, SyntaxFault
 from mailkit.imap.render import (
     astring,
@@ -31,8 +32,8 @@ MAX_FIELDS = 200
 #: Levels of a part number.
 MAX_PART_DEPTH = 100
 
-#: Octets, or offsets of octets in the message that are to be copied from there.
-Piece: TypeAlias = bytes | tuple[int, int]
+#: Octets, offsets of octets in the message that are to be copied from there, or decoded octets.
+Piece: TypeAlias = bytes | tuple[int, int] | Slice
 
 _NAME = re.compile(rb"[A-Za-z0-9.]+")
 _PART = re.compile(rb"([1-9]\d{0,9}(?:\.[1-9]\d{0,9})*)(\.)?")
@@ -54,6 +55,9 @@ class Content(Protocol):
 
     def header_of(self, parts: tuple[int, ...]) -> Header | None:
         """The header that HEADER.FIELDS of a section is taken from, or None."""
+
+    def decoded(self, parts: tuple[int, ...]) -> DecodedPart | None:
+        """What a part is without its transfer encoding, or None if there is no such part."""
 
     def envelope(self) -> bytes:
         """The ENVELOPE value."""
@@ -82,10 +86,12 @@ class Attribute(NamedTuple):
 
     #: What the response calls it.
     name: bytes
-    #: For BODY[...] and the RFC822 items that are short for one.
+    #: For BODY[...] and BINARY[...], and the RFC822 items that are short for one.
     section: Section | None = None
     #: Fetching it sets \\Seen.
     sets_seen: bool = False
+    #: The transfer encoding is taken off, or only the size without it is told (RFC 3516).
+    decoded: bool = False
 
 
 # RFC 3501 section 6.4.5: the RFC822 items are functionally equivalent to these sections.
@@ -97,6 +103,8 @@ _SHORTHAND = {
 _SIMPLE = frozenset(
     (b"ENVELOPE", b"FLAGS", b"INTERNALDATE", b"RFC822.SIZE", b"UID", b"BODYSTRUCTURE")
 )
+# RFC 3516 section 4.2
+_DECODED = frozenset((b"BINARY", b"BINARY.PEEK", b"BINARY.SIZE"))
 #: Items that a capability brings.
 _EXTENSIONS = {
     b"MODSEQ": b"CONDSTORE",
@@ -147,6 +155,8 @@ def _attribute(arguments: Arguments, offers: Callable[[bytes], bool]) -> Attribu
     if name in (b"BODY", b"BODY.PEEK") and arguments.accept(b"["):
         section = _section(arguments)
         return Attribute(section_name(section), section, name == b"BODY")
+    if name in _DECODED and arguments.accept(b"[") and offers(b"BINARY"):
+        return _decoded_attribute(name, arguments)
     if name in _SIMPLE or name == b"BODY":
         return Attribute(name)
     if name in _SHORTHAND:
@@ -165,10 +175,8 @@ def _section(arguments: Arguments) -> Section:
     text_needed = False
     if part := _PART.match(data, arguments.position):
         arguments.position = part.end()
-        parts = tuple(map(int, part.group(1).split(b".")))
+        parts = _part_numbers(part)
         text_needed = bool(part.group(2))
-        if len(parts) > MAX_PART_DEPTH or max(parts) > MAX_NUMBER:
-            raise SyntaxFault("The part number has too many levels or is too large")
     if not parts or text_needed:
         text = _TEXT.match(data, arguments.position)
         if text is not None:
@@ -183,16 +191,43 @@ def _section(arguments: Arguments) -> Section:
         if len(fields) > MAX_FIELDS:
             raise SyntaxFault(f"At most {MAX_FIELDS} header fields can be named")
     arguments.expect(b"]")
-    partial = None
-    if arguments.looking_at(b"<"):
-        match = _PARTIAL.match(data, arguments.position)
-        if match is None:
-            raise SyntaxFault("A part of a section looks like <0.1024>")
+    return Section(parts, kind, fields, _partial(arguments))
+
+
+def _partial(arguments: Arguments) -> tuple[int, int] | None:
+    if not arguments.looking_at(b"<"):
+        return None
+    match = _PARTIAL.match(arguments.data, arguments.position)
+    if match is None:
+        raise SyntaxFault("A part of a section looks like <0.1024>")
+    arguments.position = match.end()
+    partial = (int(match.group(1)), int(match.group(2)))
+    if max(partial) > MAX_NUMBER:
+        raise SyntaxFault("A number is too large")
+    return partial
+
+
+def _part_numbers(part: re.Match[bytes]) -> tuple[int, ...]:
+    parts = tuple(map(int, part.group(1).split(b".")))
+    if len(parts) > MAX_PART_DEPTH or max(parts) > MAX_NUMBER:
+        raise SyntaxFault("The part number has too many levels or is too large")
+    return parts
+
+
+def _decoded_attribute(name: bytes, arguments: Arguments) -> Attribute:
+    """What stands behind ``BINARY[`` (RFC 3516 section 7, section-binary)."""
+    parts: tuple[int, ...] = ()
+    match = _PART.match(arguments.data, arguments.position)
+    if match is not None and not match.group(2):
         arguments.position = match.end()
-        partial = (int(match.group(1)), int(match.group(2)))
-        if max(partial) > MAX_NUMBER:
-            raise SyntaxFault("A number is too large")
-    return Section(parts, kind, fields, partial)
+        parts = _part_numbers(match)
+    arguments.expect(b"]")
+    numbers = b".".join(b"%d" % part for part in parts)
+    if name == b"BINARY.SIZE":
+        return Attribute(b"BINARY.SIZE[%b]" % numbers, Section(parts), decoded=True)
+    section = Section(parts, partial=_partial(arguments))
+    first = b"<%d>" % section.partial[0] if section.partial else b""
+    return Attribute(b"BINARY[%b]%b" % (numbers, first), section, name == b"BINARY", True)
 
 
 def section_name(section: Section) -> bytes:
@@ -375,6 +410,8 @@ class Plan:
             for attribute, column in zip(wanted, columns, strict=True)
         ]
         self.needs_structure = any(_beyond_header(attribute) for attribute in wanted)
+        #: The parts that are wanted without their transfer encoding.
+        self.decoded = {a.section.parts for a in wanted if a.decoded and a.section is not None}
         #: Octets of the message, not only where they lie.
         self.needs_text = any(a.name in (b"BODY", b"BODYSTRUCTURE") for a in wanted)
 
@@ -472,6 +509,8 @@ def _reader(attribute: Attribute) -> _Reader:
     name = attribute.name
     section = attribute.section
     if section is not None:
+        if attribute.decoded:
+            return lambda content: _read_decoded(name, section, content)
         if section.fields:
             return lambda content: _read_fields(name, section, content)
         return lambda content: _read_section(name, section, content)
@@ -492,6 +531,22 @@ def _read_section(name: bytes, section: Section, content: Content) -> list[Piece
         start = min(start + section.partial[0], end)
         end = min(start + section.partial[1], end)
     return [b"%b {%d}\r\n" % (name, end - start), (start, end)]
+
+
+def _read_decoded(name: bytes, section: Section, content: Content) -> list[Piece]:
+    part = content.decoded(section.parts)
+    if name.startswith(b"BINARY.SIZE"):
+        return [b"%b %d" % (name, part.size if part else 0)]
+    if part is None:
+        return [name + b" NIL"]
+    first, last = 0, part.size
+    if section.partial is not None:
+        # RFC 3516 section 4.2: counted in the decoded octets.
+        first = min(section.partial[0], last)
+        last = min(first + section.partial[1], last)
+    # RFC 3516 section 4.3: a literal8 tells the client that it has to look for NUL.
+    tilde = b"~" if part.has_nul else b""
+    return [b"%b %b{%d}\r\n" % (name, tilde, last - first), Slice(part, first, last)]
 
 
 def _read_fields(name: bytes, section: Section, content: Content) -> list[Piece]:

@@ -27,6 +27,7 @@ RESPONSE_CODES: Mapping[type[MailError], bytes] = {
     errors.MessageTooLarge: b"TOOBIG",
     errors.MessageRefused: b"CANNOT",
     errors.LimitExceeded: b"LIMIT",
+    errors.UnknownTransferEncoding: b"UNKNOWN-CTE",
     errors.BadCharset: b"BADCHARSET (US-ASCII UTF-8)",
 }
 

@@ -22,6 +22,7 @@ from mailkit.interfaces import (
 from mailkit.model import Changes, MailboxInfo, MessageInfo
 
 if TYPE_CHECKING:
+    from mailkit.imap.decoded import Decodings
     from mailkit.mime import Part
 
 #: Messages whose details are asked for at a time.
@@ -46,6 +47,7 @@ class Selection:
     __slots__ = (
         "_changed",
         "_unwatch",
+        "decodings",
         "dirty",
         "keywords",
         "mailbox",
@@ -80,6 +82,8 @@ class Selection:
         self.keywords: Sequence[str] = ()
         #: A message's structure that was needed last: clients fetch large parts piece by piece.
         self.structure: tuple[int, Part] | None = None
+        #: What is known of the decoded parts of such a message.
+        self.decodings: tuple[int, Decodings] | None = None
         #: The mailbox may have changed since it was last looked at. A handler sets it after a
         #: change of its own: the backend's word may come after the backend's answer.
         self.dirty = False

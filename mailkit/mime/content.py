@@ -14,21 +14,21 @@ from mailkit.mime.words import decode_base64, decode_charset, decode_text
 MAX_TEXT_OCTETS = 16 * 1024 * 1024
 
 _BASE64 = b"base64"
-_QUOTED_PRINTABLE = b"quoted-printable"
-_UUENCODE = frozenset((b"x-uuencode", b"uuencode", b"x-uue", b"uue"))
+QUOTED_PRINTABLE = b"quoted-printable"
+UUENCODE = frozenset((b"x-uuencode", b"uuencode", b"x-uue", b"uue"))
 
+_BLANKS = (b" ", b"\t")
+_BLANKS_AT_END = (b" \r\n", b" \n", b"\t\r\n", b"\t\n")
 _UU_BEGIN = re.compile(rb"(?:\A|\n)begin [0-7]{1,4} [^\n]*\n")
 
 
 def decode_quoted_printable(data: bytes) -> bytes:
     """Decode quoted-printable; what breaks its rules stays as it is."""
-    for ending in (b" \r\n", b" \n", b"\t\r\n", b"\t\n"):
-        if ending in data:
-            # RFC 2045 section 6.7 (3): it was added on the way.
-            lines = data.split(b"\n")
-            last = lines.pop().rstrip(b" \t")
-            data = b"\n".join([*map(_without_trailing_space, lines), last])
-            break
+    if data[-1:] in _BLANKS or any(ending in data for ending in _BLANKS_AT_END):
+        # RFC 2045 section 6.7 (3): they were added on the way.
+        lines = data.split(b"\n")
+        last = lines.pop().rstrip(b" \t")
+        data = b"\n".join([*map(_without_trailing_space, lines), last])
     return binascii.a2b_qp(data)
 
 
@@ -46,15 +46,20 @@ def decode_uuencode(data: bytes) -> bytes:
         line = line.rstrip(b"\r")
         if line == b"end":
             break
-        if not line:
-            continue
-        # The first character counts the octets; programs pad the rest as they like.
-        length = ((line[0] - 32) & 63) * 4 + 5
-        try:
-            pieces.append(binascii.a2b_uu(line[: length // 3 + 1]))
-        except binascii.Error:
-            continue
+        pieces.append(decode_uu_line(line))
     return b"".join(pieces)
+
+
+def decode_uu_line(line: bytes) -> bytes:
+    """Decode a line between ``begin`` and ``end``, without its line end; nothing if it is bad."""
+    if not line:
+        return b""
+    # The first character counts the octets; programs pad the rest as they like.
+    length = ((line[0] - 32) & 63) * 4 + 5
+    try:
+        return binascii.a2b_uu(line[: length // 3 + 1])
+    except binascii.Error:
+        return b""
 
 
 def decode_body(data: Octets, part: Part, limit: int | None = None) -> bytes:
@@ -68,14 +73,14 @@ def decode_body(data: Octets, part: Part, limit: int | None = None) -> bytes:
     encoding = b"" if part.is_multipart else part.transfer_encoding.lower()
     if limit is not None:
         # What these encodings need for one octet, line ends included, and a uuencoded file's name.
-        factor = 4 if encoding == _QUOTED_PRINTABLE else 2
+        factor = 4 if encoding == QUOTED_PRINTABLE else 2
         end = min(end, start + limit * factor + 1024)
     body = data[start:end]
     if encoding == _BASE64:
         body = decode_base64(body)
-    elif encoding == _QUOTED_PRINTABLE:
+    elif encoding == QUOTED_PRINTABLE:
         body = decode_quoted_printable(body)
-    elif encoding in _UUENCODE:
+    elif encoding in UUENCODE:
         body = decode_uuencode(body)
     return body if limit is None else body[:limit]
 

@@ -62,9 +62,9 @@ _CHARSET_JUNK = re.compile(r"[^a-z0-9]+")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 # RFC 2047 section 2; lenient: blanks in the text, no white space around the word, any length.
 _ENCODED_WORD = re.compile(rb"=\?([^?\s]{1,64})\?([BbQq])\?([^?]*)\?=")
-_NOT_BASE64 = bytes(
-    set(range(256)) - set(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/")
-)
+#: RFC 2045 section 6.8, table 1.
+BASE64_ALPHABET = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/")
+_NOT_BASE64 = bytes(set(range(256)) - BASE64_ALPHABET)
 # What the decoders of charsets with several octets a character have in common.
 _MULTIBYTE: type = codecs.getincrementaldecoder("gb18030").__mro__[1]  # type: ignore[attr-defined]
 _BYTE_ORDER_MARKS = {
@@ -139,10 +139,10 @@ def decode_base64(data: bytes) -> bytes:
             # Piece by piece, then.
             pass
     pieces = data.split(b"=", MAX_BASE64_PIECES)
-    return b"".join(_decode_piece(piece) for piece in pieces if piece)
+    return b"".join(decode_base64_piece(piece) for piece in pieces if piece)
 
 
-def _decode_piece(piece: bytes) -> bytes:
+def decode_base64_piece(piece: bytes) -> bytes:
     """Decode base64 without padding."""
     piece = piece.translate(None, _NOT_BASE64)
     spare = len(piece) % 4

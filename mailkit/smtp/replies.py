@@ -49,6 +49,7 @@ CODES: Mapping[type[MailError], tuple[int, str]] = {
     # RFC 5321 section 4.5.3.1.10: 452, so that the sender tries the rest again.
     errors.LimitExceeded: (452, "4.5.3"),
     errors.BadCharset: (554, "5.6.0"),
+    errors.UnknownTransferEncoding: (554, "5.6.3"),
 }
 
 # RFC 2920 section 3.2 (10): the text shows which command it answers.

@@ -23,6 +23,7 @@ _DATE_TIME = re.compile(
     rb'"(?: \d|\d\d)-(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)-\d{4}'
     rb' \d\d:\d\d:\d\d [+-]\d{4}"'
 )
+_SECTION_BINARY = re.compile(rb"(?:[1-9]\d*(?:\.[1-9]\d*)*)?\](?:<\d+>)?")
 _SECTION = re.compile(
     rb"\[(?:[1-9]\d{0,9}(?:\.[1-9]\d{0,9})*(?:\.(?:HEADER\.FIELDS(?:\.NOT)?(?= \()|HEADER|TEXT|MIME))?"
     rb"|HEADER\.FIELDS(?:\.NOT)?(?= \()|HEADER|TEXT)?"
@@ -210,6 +211,16 @@ class _Response(Reader):
             name = self.octets[start : self.position]
             self.expect(b" ")
             self.nstring()
+            return name
+        if self.take(b"BINARY[") or self.take(b"BINARY.SIZE["):
+            self.match(_SECTION_BINARY, "section-binary")
+            name = self.octets[start : self.position]
+            self.expect(b" ")
+            if name.startswith(b"BINARY.SIZE"):
+                self.number()
+            else:
+                self.take(b"~")
+                self.nstring()
             return name
         name = self.match(_ATOM, "msg-att")
         self.expect(b" ")

@@ -1,11 +1,11 @@
 """APPEND: begun before its first message, ended after its last one.
 
-RFC 3501 section 6.3.11, RFC 3502, RFC 4315.
+RFC 3501 section 6.3.11, RFC 3502, RFC 3516 section 4.4, RFC 4315.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from mailkit.errors import (
@@ -17,6 +17,7 @@ from mailkit.errors import (
     StoreFull,
 )
 from mailkit.imap import render
+from mailkit.imap.binary import encode_message
 from mailkit.imap.grammar import Arguments, Command, SyntaxFault
 from mailkit.imap.handlers.table import AUTHENTICATED, Capability, Verb, Waiting, after_login
 from mailkit.imap.reader import MessageLine, MessageLiteral
@@ -39,6 +40,8 @@ class MessageArguments(NamedTuple):
     flags: Flags
     #: Seconds since the epoch; None for now.
     internal_date: int | None
+    #: It comes as a literal8, which may hold NUL.
+    binary: bool = False
 
 
 class AppendInProgress:
@@ -49,13 +52,16 @@ class AppendInProgress:
 
     def __init__(self, mailbox: IWritableMailbox, new_spool: Callable[[], Spool]) -> None:
         self.mailbox = mailbox
-        self._new_spool = new_spool
+        self.new_spool = new_spool
         #: Those that have come and the one that comes.
         self.messages: list[AppendMessage] = []
         #: Octets of all of them.
         self.octets = 0
         #: What went wrong while a message came.
         self.error: MailError | None = None
+        #: Places of the messages that hold NUL.
+        self.with_nul: set[int] = set()
+        self._binary = False
 
     @property
     def spool(self) -> Spool:
@@ -67,27 +73,52 @@ class AppendInProgress:
         if self.messages:
             # A thousand messages must not keep a thousand files open.
             self.spool.finish()
-        self.messages.append(AppendMessage(self._new_spool(), *arguments))
+        flags, internal_date, self._binary = arguments
+        self.messages.append(AppendMessage(self.new_spool(), flags, internal_date))
         self.octets += size
+
+    async def encode_binary(self, drain: Callable[[], Awaitable[None]], limit: int) -> None:
+        """Let no message hold NUL.
+
+        :param limit: octets of a message.
+        :raises UnknownTransferEncoding: it cannot be done for one of them.
+        """
+        for number in self.with_nul:
+            message = self.messages[number]
+            try:
+                encoded = await encode_message(message.content, self.new_spool, drain)
+            except OSError as error:
+                raise _no_room() from error
+            message.content.close()
+            encoded.finish()
+            self.messages[number] = message._replace(content=encoded)
+            if encoded.size > limit:
+                raise MessageTooLarge(f"In base64 the message has more than {limit} octets")
 
     def write(self, data: bytes) -> None:
         """Take some octets of the message."""
         if self.error is not None:
             return
         if b"\0" in data:
-            # RFC 3501 section 4.3.1: NUL is not allowed in a literal.
-            self.error = MailError("The message contains NUL octets")
-            return
+            if not self._binary:
+                # RFC 3501 section 4.3.1: NUL is not allowed in a literal.
+                self.error = MailError("The message contains NUL octets")
+                return
+            self.with_nul.add(len(self.messages) - 1)
         try:
             self.spool.write(data)
         except OSError as error:
-            self.error = StoreFull("There is no room for the message just now")
+            self.error = _no_room()
             self.error.__cause__ = error
 
     def close(self) -> None:
         """Forget what the mailbox has not taken."""
         for message in self.messages:
             message.content.close()
+
+
+def _no_room() -> MailError:
+    return StoreFull("There is no room for the message just now")
 
 
 def append(connection: IMAPProtocol, command: Command) -> Waiting:
@@ -101,7 +132,7 @@ def begin_append(connection: IMAPProtocol, command: Command, literal: MessageLit
     try:
         command.arguments.space()
         name = command.arguments.mailbox()
-        arguments = _read_arguments(command.arguments)
+        arguments = _read_arguments(connection, command.arguments)
         _check_size(connection, literal.size)
         accepted = True
     finally:
@@ -110,7 +141,7 @@ def begin_append(connection: IMAPProtocol, command: Command, literal: MessageLit
     return _open(connection, name, arguments, literal)
 
 
-def _read_arguments(arguments: Arguments) -> MessageArguments:
+def _read_arguments(connection: IMAPProtocol, arguments: Arguments) -> MessageArguments:
     arguments.space()
     flags: Flags = frozenset()
     internal_date = None
@@ -120,8 +151,10 @@ def _read_arguments(arguments: Arguments) -> MessageArguments:
     if arguments.looking_at(b'"'):
         internal_date = arguments.date_time()
         arguments.space()
+    # RFC 3516 section 7: literal8 = "~{" number "}" CRLF *OCTET
+    binary = connection.offers(b"BINARY") and arguments.accept(b"~")
     arguments.end()
-    return MessageArguments(flags, internal_date)
+    return MessageArguments(flags, internal_date, binary)
 
 
 def _check_size(connection: IMAPProtocol, size: int) -> None:
@@ -177,7 +210,7 @@ def go_on_append(connection: IMAPProtocol, literal: MessageLiteral) -> Waiting:
             raise SyntaxFault(_ONE_MESSAGE)
         if pending.error is not None:
             raise pending.error
-        arguments = _read_arguments(Arguments(literal.octets))
+        arguments = _read_arguments(connection, Arguments(literal.octets))
         _check_size(connection, literal.size)
         _check_batch(connection, pending, literal.size)
         accepted = True
@@ -222,6 +255,8 @@ def end_append(connection: IMAPProtocol, line: MessageLine) -> Waiting:
 
 async def _store(connection: IMAPProtocol, pending: AppendInProgress) -> None:
     try:
+        if pending.with_nul:
+            await pending.encode_binary(connection.drain, connection.factory.max_message_size)
         result = await pending.mailbox.append(messages=pending.messages)
     except NoSuchMailbox as error:
         # Deleted while the messages came.

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mailkit.connection import CHUNK
-from mailkit.errors import NoSuchMessage
+from mailkit.errors import NoSuchMessage, UnknownTransferEncoding
 from mailkit.imap.condstore import FetchModifiers, parse_fetch_modifiers
 from mailkit.imap.content import MessageContent
+from mailkit.imap.decoded import Decodings, Slice
 from mailkit.imap.fetch import Piece, Plan, parse_attributes
 from mailkit.imap.grammar import Command, SequenceSet, SyntaxFault
 from mailkit.imap.handlers.resync import tell_vanished
 from mailkit.imap.handlers.search import find
-from mailkit.imap.handlers.table import SELECTED, Verb
+from mailkit.imap.handlers.table import SELECTED, Capability, Verb, after_login
 from mailkit.imap.search import uid_ranges
 from mailkit.imap.session import BATCH, SUMMARY_BATCH, Selection
 from mailkit.imap.state import Batch, NoSuchNumber, Spans, merge
@@ -81,6 +82,10 @@ async def fetch(connection: IMAPProtocol, command: Command) -> None:
         await fetcher.by_message(spans)
     else:
         await fetcher.by_columns(spans)
+    if fetcher.undecodable is not None:
+        await connection.announce()
+        connection.settle()
+        raise fetcher.undecodable
     if fetcher.missing and not by_uid:
         await connection.announce()
         connection.settle()
@@ -109,6 +114,8 @@ class _Fetcher:
         self.plan = plan
         #: Some messages in view are no longer in the mailbox.
         self.missing = False
+        #: Why a part could not be sent (RFC 3516 section 4.3).
+        self.undecodable: UnknownTransferEncoding | None = None
 
     def _is_recent(self, uids: Sequence[int]) -> Callable[[int], bool] | None:
         state = self.selection.state
@@ -195,38 +202,70 @@ class _Fetcher:
             return
         cached = selection.structure
         content = MessageContent(file, cached[1] if cached and cached[0] == uid else None)
+        if self.plan.decoded:
+            content.decodings = self._decodings(uid)
         try:
             if content.large and self.plan.needs_structure:
                 if content.root is None or self.plan.needs_text:
                     await content.load(self.connection.drain)
                 selection.structure = uid, await content.parse(self.connection.drain)
+            for parts in self.plan.decoded:
+                await content.measure(parts, self.connection.drain)
             pieces = self.plan.pieces(number, known, content)
             if content.large:
                 await self._stream(content, pieces)
             else:
-                octets = [
-                    piece if isinstance(piece, bytes) else _clean(content.read(*piece))
-                    for piece in pieces
-                ]
+                octets = [_octets(content, piece) for piece in pieces]
                 await self.connection.send(b"".join(octets))
+        except UnknownTransferEncoding as error:
+            self.undecodable = error
         finally:
             content.close()
+
+    def _decodings(self, uid: int) -> Decodings:
+        """What is known of a message's decoded parts."""
+        selection = self.selection
+        if selection.decodings is None or selection.decodings[0] != uid:
+            selection.decodings = uid, Decodings()
+        return selection.decodings[1]
 
     async def _stream(self, content: MessageContent, pieces: list[Piece]) -> None:
         for piece in pieces:
             if isinstance(piece, bytes):
                 await self.connection.send(piece)
                 continue
-            start, end = piece
-            while start < end:
-                data = content.read(start, min(start + CHUNK, end))
-                if not data:
-                    # The size is promised already; nothing else can follow.
-                    self.connection.log.error("a message is shorter than it was")
-                    self.connection.abort()
-                    return
-                start += len(data)
-                await self.connection.send(_clean(data))
+            left = piece[-1] - piece[-2]
+            for data in _read(content, piece):
+                left -= len(data)
+                await self.connection.send(data)
+            if left:
+                # The size is promised already; nothing else can follow.
+                self.connection.log.error("a message is shorter than it was")
+                self.connection.abort()
+                return
+
+
+def _read(content: MessageContent, piece: tuple[int, int] | Slice) -> Iterator[bytes]:
+    """The octets of a large message's piece, some at a time."""
+    if isinstance(piece, Slice):
+        yield from content.slice(piece)
+        return
+    start, end = piece
+    while start < end:
+        data = content.read(start, min(start + CHUNK, end))
+        if not data:
+            return
+        start += len(data)
+        yield _clean(data)
+
+
+def _octets(content: MessageContent, piece: Piece) -> bytes:
+    """A small message's piece."""
+    if isinstance(piece, bytes):
+        return piece
+    if isinstance(piece, Slice):
+        return b"".join(content.slice(piece))
+    return _clean(content.read(*piece))
 
 
 def _clean(data: bytes) -> bytes:
@@ -260,6 +299,8 @@ def _by_size(infos: Sequence[MessageInfo]) -> list[list[MessageInfo]]:
         octets += info.size
     return groups
 
+
+CAPABILITIES: Sequence[Capability] = (Capability(b"BINARY", after_login),)
 
 VERBS: Mapping[bytes, Verb] = {
     b"FETCH": Verb(SELECTED, fetch, expunges=False),

@@ -44,6 +44,7 @@ CAPABILITIES: Sequence[Capability] = (
     *append.CAPABILITIES,
     *listing.CAPABILITIES,
     *selected.CAPABILITIES,
+    *fetch.CAPABILITIES,
     *search.CAPABILITIES,
     *sort.CAPABILITIES,
     *status.CAPABILITIES,
