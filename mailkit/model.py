@@ -110,6 +110,16 @@ class MailboxInfo(NamedTuple):
     selectable: bool = True
 
 
+class Namespaces(NamedTuple):
+    """Where others' mailboxes are: what their names begin with, the separator included.
+
+    RFC 2342; a user's own mailboxes have nothing before their names. None where there are none.
+    """
+
+    other_users: str | None = None
+    shared: str | None = None
+
+
 class MailboxView(NamedTuple):
     """A mailbox as a session finds it that opens it."""
 

@@ -32,6 +32,7 @@ class Rule(NamedTuple):
 WIRE = "mailkit.wire mailkit.wire.*"
 VALUES = (
     "mailkit._typing mailkit.errors mailkit.spool mailkit.query mailkit.model mailkit.hooks"
+    " mailkit.rights"
     f" mailkit.dns.records mailkit.expiring mailkit.queue mailkit.queue.values {WIRE}"
 )
 MIME = "mailkit.mime mailkit.mime.* mailkit.matching mailkit.collation mailkit.sorting"
@@ -80,6 +81,7 @@ RULES = (
     Rule("mailkit._typing", others="typing_extensions"),
     Rule("mailkit.errors mailkit.spool mailkit.query mailkit.expiring", "mailkit._typing"),
     Rule("mailkit.model", "mailkit._typing mailkit.errors mailkit.spool"),
+    Rule("mailkit.rights", "mailkit.model"),
     Rule("mailkit.hooks", "mailkit._typing mailkit.model mailkit.spool", "typing_extensions"),
     Rule(WIRE, f"mailkit._typing mailkit.errors {WIRE}"),
     Rule("mailkit.mime mailkit.mime.*", f"{VALUES} mailkit.mime mailkit.mime.*"),

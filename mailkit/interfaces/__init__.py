@@ -12,6 +12,7 @@ slower path, or does not announce an extension, where one is missing.
 
 from __future__ import annotations
 
+from mailkit.interfaces.access import IAccessControl, IAccessDirectory, IRestrictedMailbox
 from mailkit.interfaces.account import (
     ICapabilityMask,
     IMailAccount,
@@ -54,6 +55,8 @@ from mailkit.interfaces.queue import IQueue, IQueueingStore
 from mailkit.interfaces.store import IKeyValueStore, IMailStore
 
 __all__ = [
+    "IAccessControl",
+    "IAccessDirectory",
     "IAccountHistory",
     "IAddressQueries",
     "ICapabilityMask",
@@ -80,6 +83,7 @@ __all__ = [
     "IQuotaDirectory",
     "IRecentMailbox",
     "IRecipientVerifier",
+    "IRestrictedMailbox",
     "ISearchableMailbox",
     "ISenderPolicy",
     "ISortingMailbox",

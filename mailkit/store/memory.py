@@ -13,6 +13,7 @@ from collections.abc import Collection, Sequence
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
+from mailkit._typing import override
 from mailkit.errors import (
     AccountExists,
     InvalidMailboxName,
@@ -25,6 +26,8 @@ from mailkit.errors import (
 )
 from mailkit.expiring import ExpiringMap
 from mailkit.interfaces import (
+    IAccessControl,
+    IAccessDirectory,
     IAccountHistory,
     ICapabilityMask,
     IDelegateAdmin,
@@ -32,6 +35,7 @@ from mailkit.interfaces import (
     IDirectoryAdmin,
     IKeyValueStore,
     IMailAccount,
+    IMailbox,
     IMailboxAdmin,
     IMailStore,
     IMaskDirectory,
@@ -42,6 +46,7 @@ from mailkit.interfaces import (
 from mailkit.model import (
     INBOX,
     NEW_ACCOUNT_MAILBOXES,
+    SEPARATOR,
     LocalDelivery,
     LocalResult,
     MailboxInfo,
@@ -49,8 +54,10 @@ from mailkit.model import (
     Quota,
     Resolution,
 )
+from mailkit.rights import Grant, Rights, RightsOp, total_order
 from mailkit.spool import Spool
 from mailkit.store import addresses
+from mailkit.store.memory_access import MemoryAccess
 from mailkit.store.memory_mailbox import Content, MemoryMailbox
 from mailkit.store.memory_queue import MemoryQueue
 from mailkit.store.naming import (
@@ -62,6 +69,9 @@ from mailkit.store.naming import (
     sort_key,
     validate_name,
 )
+from mailkit.store.sharing.account import SharingAccount
+from mailkit.store.sharing.names import SharingSettings
+from mailkit.store.sharing.records import AccessRecords, Place, canonical_identifier
 from mailkit.wire.domains import canonical_domain
 
 #: Mailboxes, and subscribed names, of one account.
@@ -70,8 +80,8 @@ MAX_MAILBOXES = 10_000
 MAX_VALUES = 200_000
 
 
-@implementer(IMailAccount, IMailboxAdmin, IObjectIdentifiers, ICapabilityMask)
-class MemoryAccount:
+@implementer(IMailAccount, IMailboxAdmin, IObjectIdentifiers, ICapabilityMask, IAccessControl)
+class MemoryAccount(SharingAccount):
     """One account of a :class:`MemoryStore`."""
 
     def __init__(self, store: MemoryStore, name: str, password_hash: str | None = None) -> None:
@@ -81,6 +91,8 @@ class MemoryAccount:
         self.limits: tuple[int | None, int | None] = None, None
         self.imap_without: tuple[str, ...] = ()
         self.created = store.now()
+        #: Its mailboxes are in the shared namespace.
+        self.public = False
         self._store = store
         self._mailboxes: dict[str, MemoryMailbox] = {}
         self._subscriptions: set[str] = set()
@@ -90,7 +102,36 @@ class MemoryAccount:
             self._add_mailbox(mailbox, special_use)
             self._subscriptions.add(mailbox)
 
+    # What others' mailboxes need.
+
+    @property
+    @override
+    def access_records(self) -> AccessRecords:
+        return self._store.access
+
+    @property
+    @override
+    def sharing(self) -> SharingSettings:
+        return self._store.sharing
+
+    @override
+    def subscribed_names(self) -> Collection[str]:
+        return self._subscriptions
+
+    @override
+    async def open_owner(self, owner: str) -> MemoryAccount:
+        return await self._store.open_account(owner)
+
+    def get_mailbox(self, name: str) -> MemoryMailbox | None:
+        """The mailbox of that canonical name, or the name that only stands above others."""
+        return self._mailboxes.get(name)
+
     # What mailboxes ask for.
+
+    def find_target(self, place: Place) -> MemoryMailbox:
+        """The mailbox of any account where messages are to go."""
+        account = self if place.account == self.name else self._store.find(place.account)
+        return account.find_mailbox(place.mailbox)
 
     def next_modseq(self) -> int:
         """A modification sequence higher than all before."""
@@ -145,13 +186,19 @@ class MemoryAccount:
     # The contracts.
 
     async def list_mailboxes(self) -> Sequence[MailboxInfo]:
-        return [self._mailboxes[name].info() for name in sorted(self._mailboxes, key=sort_key)]
+        names = sorted(self._mailboxes, key=sort_key)
+        return self.list_others([self._mailboxes[name].info() for name in names])
 
-    async def open_mailbox(self, name: str) -> MemoryMailbox:
+    async def open_mailbox(self, name: str) -> IMailbox:
+        if self.is_others(name):
+            other: IMailbox = await self.open_other(name)
+            return other
         return self.find_mailbox(name)
 
     async def create_mailbox(self, name: str, special_use: str | None = None) -> MailboxInfo:
         name = validate_name(name)
+        if self.sharing.is_foreign(name):
+            return await self.create_other(name, special_use)
         known = self._mailboxes.get(name)
         if known is not None and known.selectable:
             raise MailboxExists
@@ -160,6 +207,9 @@ class MemoryAccount:
 
     async def delete_mailbox(self, name: str) -> None:
         name = canonical_name(name)
+        if self.is_others(name):
+            await self.delete_other(name)
+            return
         mailbox = self._mailboxes.get(name)
         if mailbox is None:
             raise NoSuchMailbox
@@ -177,6 +227,9 @@ class MemoryAccount:
     async def rename_mailbox(self, name: str, new_name: str) -> None:
         name = canonical_name(name)
         new_name = validate_name(new_name)
+        if self.sharing.is_foreign(new_name) or self.is_others(name):
+            await self.rename_other(name, new_name)
+            return
         if name not in self._mailboxes:
             raise NoSuchMailbox
         if new_name in self._mailboxes:
@@ -223,6 +276,10 @@ class MemoryAccount:
         mailbox = self._mailboxes[name] = MemoryMailbox(
             self, name, self._store.new_id("F"), self._last_uid_validity, special_use
         )
+        # RFC 4314 section 4: a new mailbox inherits the list of the one above it.
+        above = self._mailboxes.get(name.rpartition(SEPARATOR)[0])
+        for identifier, rights in above.acl.items() if above is not None else ():
+            self._store.access.set(mailbox, identifier, rights)
         return mailbox
 
     def forget(self) -> None:
@@ -240,6 +297,7 @@ class MemoryAccount:
     IMaskDirectory,
     IDelegateAdmin,
     IAccountHistory,
+    IAccessDirectory,
     IKeyValueStore,
     IQueueingStore,
 )
@@ -248,9 +306,18 @@ class MemoryStore:
 
     :param clock: source of time; the system's when None.
     :param separator: between user and detail of a sub-address; empty for none.
+    :param sharing: how mailboxes are shown that accounts share.
     """
 
-    def __init__(self, clock: IReactorTime | None = None, *, separator: str = "+") -> None:
+    def __init__(
+        self,
+        clock: IReactorTime | None = None,
+        *,
+        separator: str = "+",
+        sharing: SharingSettings = SharingSettings(),  # noqa: B008
+    ) -> None:
+        self.sharing = sharing
+        self.access = MemoryAccess(self)
         self._seconds = time.time if clock is None else clock.seconds
         self._separator = separator
         self._ids = itertools.count(1)
@@ -278,6 +345,10 @@ class MemoryStore:
     # IMailStore
 
     async def open_account(self, name: str) -> MemoryAccount:
+        return self.find(name)
+
+    def find(self, name: str) -> MemoryAccount:
+        """:raises NoSuchAccount: there is no such account."""
         if (account := self._accounts.get(name)) is None:
             raise NoSuchAccount
         return account
@@ -376,6 +447,7 @@ class MemoryStore:
         account = self._account(name)
         del self._accounts[account.name]
         account.forget()
+        self.access.forget(account.name)
         self._delegates = {(name, to) for name, to in self._delegates if name != account.name}
         for alias, targets in list(self._aliases.items()):
             if [addresses.canonical_local_part(target) for target in targets] == [account.name]:
@@ -436,6 +508,26 @@ class MemoryStore:
             self.default_limits = max_octets, max_messages
         else:
             self._account(account).limits = max_octets, max_messages
+
+    # IAccessDirectory
+
+    async def get_acl(self, account: str, mailbox: str) -> Sequence[Grant]:
+        name = self._account(account).name
+        return total_order(self.access.find_mailbox(name, canonical_name(mailbox))[1])
+
+    async def set_acl(
+        self, account: str, mailbox: str, identifier: str, rights: Rights, op: RightsOp
+    ) -> None:
+        owner = self._account(account).name
+        key, _ = self.access.find_mailbox(owner, canonical_name(mailbox))
+        known = await canonical_identifier(self, identifier)
+        await self.access.change_entry(key, known, rights, op)
+
+    async def list_public(self) -> Sequence[str]:
+        return sorted(name for name, account in self._accounts.items() if account.public)
+
+    async def set_public(self, account: str, public: bool) -> None:
+        self._account(account).public = public
 
     # IKeyValueStore
 

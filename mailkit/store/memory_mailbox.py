@@ -37,7 +37,9 @@ from mailkit.model import (
     MessageSummary,
     StoreResult,
 )
+from mailkit.rights import ALL_RIGHTS, Rights, changeable, changed_within
 from mailkit.spool import Spool
+from mailkit.store.sharing.records import Place
 
 if TYPE_CHECKING:
     from mailkit.store.memory import MemoryAccount
@@ -104,6 +106,8 @@ class MemoryMailbox:
         self.mailbox_id = mailbox_id
         self.uid_validity = uid_validity
         self.special_use = special_use
+        #: What others may do, by identifier.
+        self.acl: dict[str, Rights] = {}
         #: False for a name that only stands above others.
         self.selectable = True
         self._account = account
@@ -126,6 +130,11 @@ class MemoryMailbox:
         self._uids: array[int] | None = None
         self._watchers: dict[object, Callable[[], None]] = {}
         self._deleted = False
+
+    @property
+    def account(self) -> MemoryAccount:
+        """Whose it is."""
+        return self._account
 
     @property
     def messages(self) -> int:
@@ -267,8 +276,21 @@ class MemoryMailbox:
         flags: Flags,
         unchanged_since: int | None = None,
     ) -> StoreResult:
+        return await self.change_flags(uids, op, flags, unchanged_since, ALL_RIGHTS)
+
+    async def change_flags(
+        self,
+        uids: Sequence[int],
+        op: FlagOp,
+        flags: Flags,
+        unchanged_since: int | None,
+        rights: Rights,
+    ) -> StoreResult:
+        """``store_flags`` by somebody who may not change all flags."""
         self._check()
-        (given,) = self._canonical_flags([flags], remember=op is not FlagOp.REMOVE)
+        (given,) = self._canonical_flags(
+            [changeable(flags, rights)], remember=op is not FlagOp.REMOVE
+        )
         results: list[MessageInfo] = []
         modified: list[int] = []
         modseq = 0
@@ -279,7 +301,7 @@ class MemoryMailbox:
             if unchanged_since is not None and info.modseq > unchanged_since:
                 modified.append(uid)
                 continue
-            new = _apply(op, info.flags, given)
+            new = changed_within(info.flags, _apply(op, info.flags, given), rights)
             if new != info.flags:
                 modseq = modseq or self._account.next_modseq()
                 self._unseen += (SEEN not in new) - (SEEN not in info.flags)
@@ -316,25 +338,28 @@ class MemoryMailbox:
         return found
 
     async def copy_messages(self, uids: Sequence[int], destination: str) -> CopyResult:
-        return self._copy(uids, destination)
-
-    def _copy(self, uids: Sequence[int], destination: str, moved: bool = False) -> CopyResult:
-        self._check()
-        target = self._account.find_mailbox(destination)
-        found = [uid for uid in uids if uid in self._infos]
-        new = target.add(
-            [
-                (self._contents[uid], self._infos[uid].flags, self._infos[uid].internal_date)
-                for uid in found
-            ],
-            moved,
-        )
-        return CopyResult(target.uid_validity, found, new)
+        return await self.transfer(uids, self._account.find_place(destination), move=False)
 
     async def move_messages(self, uids: Sequence[int], destination: str) -> CopyResult:
-        result = self._copy(uids, destination, moved=True)
-        self.remove(result.source_uids)
-        return result
+        return await self.transfer(uids, self._account.find_place(destination), move=True)
+
+    async def transfer(self, uids: Sequence[int], place: Place, move: bool) -> CopyResult:
+        """Copy or move messages to a mailbox of any account."""
+        self._check()
+        target = self._account.find_target(place)
+        found = [uid for uid in uids if uid in self._infos]
+        messages = [
+            (
+                self._contents[uid],
+                changeable(self._infos[uid].flags, place.rights),
+                self._infos[uid].internal_date,
+            )
+            for uid in found
+        ]
+        new = target.add(messages, moved=move and place.account == self._account.name)
+        if move:
+            self.remove(found)
+        return CopyResult(target.uid_validity, found, new)
 
     async def claim_recent(self) -> int:
         self._check()
@@ -352,9 +377,24 @@ class MemoryMailbox:
 
         return end
 
+    @property
+    def deleted(self) -> bool:
+        """It is there no longer."""
+        return self._deleted
+
+    def set_rights(self, identifier: str, rights: Rights) -> None:
+        """Give an identifier these rights, or none."""
+        if rights:
+            self.acl[identifier] = rights
+        else:
+            self.acl.pop(identifier, None)
+        # Who has it open may have lost the right to.
+        self._tell()
+
     def forget(self) -> None:
         """The mailbox is deleted; whoever holds it is told so by every method."""
         self._deleted = True
+        self.acl.clear()
         self._infos.clear()
         self._contents.clear()
         self._uids = None

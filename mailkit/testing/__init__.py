@@ -12,7 +12,8 @@ Choose the class for what you wrote, give it one hook, and run it with trial or 
 :class:`MailboxContract` asks ``make_mailbox`` for a mailbox, :class:`AccountContract` asks
 ``make_account`` for an account and tests its mailboxes too, :class:`StoreContract` asks
 ``make_store`` for a store and tests its accounts too, :class:`DirectoryContract` asks
-``make_directory`` for a directory, :class:`DeliveryContract` asks ``make_delivery`` for a delivery,
+``make_directory`` for a directory, :class:`SharingContract` asks ``make_store`` for a store whose
+accounts share mailboxes, :class:`DeliveryContract` asks ``make_delivery`` for a delivery,
 :class:`QueueContract` asks ``make_queueing_store`` for a store with an outbound queue.
 Tests of optional abilities are skipped where an object does not provide the interface. Every object
 is checked with ``verifyObject``, and every method is called by keyword, as protocols do.
@@ -27,6 +28,7 @@ from mailkit.testing.delivery import DeliveryContract, sample_envelope
 from mailkit.testing.directory import DirectoryContract, fill_directory
 from mailkit.testing.mailbox import MailboxContract
 from mailkit.testing.queue import QueueContract
+from mailkit.testing.sharing import SharingContract
 from mailkit.testing.store import StoreContract
 
 __all__ = [
@@ -35,6 +37,7 @@ __all__ = [
     "DirectoryContract",
     "MailboxContract",
     "QueueContract",
+    "SharingContract",
     "StoreContract",
     "fill_directory",
     "read_message",

@@ -16,6 +16,7 @@ from mailkit.store.memory_mailbox import MemoryMailbox
 from mailkit.testing import (
     DirectoryContract,
     QueueContract,
+    SharingContract,
     StoreContract,
     fill_directory,
     sample_messages,
@@ -24,6 +25,14 @@ from mailkit.testing import (
 
 
 class MemoryStoreContractTests(StoreContract, TestCase):
+    async def make_store(self, accounts: Sequence[str]) -> MemoryStore:
+        store = MemoryStore()
+        for account in accounts:
+            await store.add_account(name=account)
+        return store
+
+
+class MemorySharingContractTests(SharingContract, TestCase):
     async def make_store(self, accounts: Sequence[str]) -> MemoryStore:
         store = MemoryStore()
         for account in accounts:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from typing import Any
 
 from zope.interface import implementer
 
+from mailkit._typing import override
 from mailkit.errors import NoSuchAccount, NoSuchMailbox
 from mailkit.interfaces import (
+    IAccessControl,
     ICapabilityMask,
     IMailAccount,
     IMailboxAdmin,
@@ -18,6 +21,9 @@ from mailkit.interfaces import (
 from mailkit.model import MailboxInfo
 from mailkit.spool import Spool
 from mailkit.store.naming import canonical_name
+from mailkit.store.sharing.account import SharingAccount
+from mailkit.store.sharing.names import SharingSettings
+from mailkit.store.sqlite.access import SQLiteAccess
 from mailkit.store.sqlite.core import Core
 from mailkit.store.sqlite.log import SPOOL_RESERVE
 from mailkit.store.sqlite.mailbox import Found, SQLiteMailbox
@@ -29,14 +35,22 @@ def new_spool(core: Core) -> Spool:
     return Spool(core.spool_directory, core.settings.spool_memory, SPOOL_RESERVE, core.spool_memory)
 
 
-@implementer(IMailAccount, IMailboxAdmin, IObjectIdentifiers, ICapabilityMask, ISpooling)
-class SQLiteAccount:
+@implementer(
+    IMailAccount, IMailboxAdmin, IObjectIdentifiers, ICapabilityMask, ISpooling, IAccessControl
+)
+class SQLiteAccount(SharingAccount):
     """An account, known by its id, which is never given again."""
 
     def __init__(
-        self, core: Core, name: str, account_id: int, imap_without: str | None = None
+        self,
+        core: Core,
+        access: SQLiteAccess,
+        name: str,
+        account_id: int,
+        imap_without: str | None = None,
     ) -> None:
         self._core = core
+        self._access = access
         self.name = name
         self._id = account_id
         self.imap_without: Sequence[str] = imap_without.split() if imap_without else ()
@@ -50,9 +64,20 @@ class SQLiteAccount:
         infos = self._core.reader.list_mailboxes(self._id)
         if not infos:
             self._check_exists()
-        return infos
+        return self.list_others(infos)
 
-    async def open_mailbox(self, name: str) -> SQLiteMailbox:
+    async def open_mailbox(self, name: str) -> Any:
+        try:
+            return self.open_own(name)
+        except NoSuchMailbox:
+            # Looked for now, so that it costs nothing to have no use for it.
+            return await self.open_other(name)
+
+    def open_own(self, name: str) -> SQLiteMailbox:
+        """A mailbox of the account itself.
+
+        :raises NoSuchMailbox: there is none, or it is not selectable.
+        """
         name = canonical_name(name)
         core = self._core
         commits = core.writer.commits
@@ -61,16 +86,25 @@ class SQLiteAccount:
         except NoSuchMailbox:
             self._check_exists()
             raise
-        return SQLiteMailbox(core, row[0], name, Found(row, commits, time.monotonic()))
+        found = Found(row, commits, time.monotonic())
+        return SQLiteMailbox(core, row[0], name, self.find_place, found)
 
     async def create_mailbox(self, name: str, special_use: str | None = None) -> MailboxInfo:
+        if self.sharing.is_foreign(name):
+            return await self.create_other(name, special_use)
         await self._core.submit(CreateMailbox(self.name, name, special_use))
         return self._core.reader.find_mailbox(self._id, canonical_name(name))
 
     async def delete_mailbox(self, name: str) -> None:
+        if self.is_others(name):
+            await self.delete_other(name)
+            return
         await self._core.submit(DeleteMailbox(self.name, name))
 
     async def rename_mailbox(self, name: str, new_name: str) -> None:
+        if self.sharing.is_foreign(new_name) or self.is_others(name):
+            await self.rename_other(name, new_name)
+            return
         await self._core.submit(RenameMailbox(self.name, name, new_name))
 
     async def subscribe(self, name: str) -> None:
@@ -84,6 +118,26 @@ class SQLiteAccount:
         if not names:
             self._check_exists()
         return names
+
+    # What others' mailboxes need.
+
+    @property
+    @override
+    def access_records(self) -> SQLiteAccess:
+        return self._access
+
+    @property
+    @override
+    def sharing(self) -> SharingSettings:
+        return self._access.settings
+
+    @override
+    def subscribed_names(self) -> Collection[str]:
+        return self._core.reader.subscribed_names(self._id)
+
+    @override
+    async def open_owner(self, owner: str) -> Any:
+        return await self._access.open_account(owner)
 
     def new_spool(self) -> Spool:
         return new_spool(self._core)

@@ -138,6 +138,16 @@ _RULES = (
         "account {0} is in a domain that is not served",
     ),
     (
+        "SELECT mailbox_id, identifier FROM acl WHERE mailbox_id NOT IN (SELECT id FROM mailbox)",
+        "{1} has rights in mailbox {0}, which does not exist",
+    ),
+    (
+        "SELECT b.id, b.name, c.identifier FROM acl c JOIN mailbox b ON b.id = c.mailbox_id"
+        " WHERE ltrim(c.identifier, '-') NOT IN (SELECT name FROM account)"
+        " AND ltrim(c.identifier, '-') NOT LIKE '@%' AND ltrim(c.identifier, '-') <> 'anyone'",
+        "{2} has rights in mailbox {0} ({1}), but there is no such account",
+    ),
+    (
         "SELECT b.id, b.name FROM mailbox b WHERE b.account_id NOT IN (SELECT id FROM account)",
         "mailbox {0} ({1}) belongs to no account",
     ),

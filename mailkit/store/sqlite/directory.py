@@ -24,6 +24,7 @@ from mailkit.errors import (
     StoreUnavailable,
 )
 from mailkit.interfaces import (
+    IAccessDirectory,
     IAccountHistory,
     IDelegateAdmin,
     IDirectoryAdmin,
@@ -32,8 +33,16 @@ from mailkit.interfaces import (
     IQuotaDirectory,
 )
 from mailkit.model import INBOX, NEW_ACCOUNT_MAILBOXES, Login, Path, Quota, Resolution
+from mailkit.rights import Grant, Rights, RightsOp, total_order
 from mailkit.store import addresses
-from mailkit.store.naming import capability_names
+from mailkit.store.naming import canonical_name, capability_names
+from mailkit.store.sharing.records import canonical_identifier
+from mailkit.store.sqlite.access import (
+    change_entry,
+    find_mailbox_id,
+    forget_account,
+    get_entries,
+)
 from mailkit.store.sqlite.journal import Note
 from mailkit.store.sqlite.mailboxes import insert_mailbox, mailbox_note
 from mailkit.store.sqlite.recent import tell_change
@@ -203,6 +212,7 @@ def add_account(
 
 def remove_account(account: str, connection: sqlite3.Connection, now: int) -> list[Note]:
     account_id, name = _find_account(connection, account)
+    forget_account(connection, account_id, name)
     # The server's maintenance removes the messages bit by bit.
     connection.execute(
         "INSERT INTO doomed_mailbox SELECT id FROM mailbox WHERE account_id = ?", (account_id,)
@@ -299,6 +309,26 @@ def remove_delegate(
     if not removed.rowcount:
         raise NoSuchAccount(addresses.NO_DELEGATE)
     return []
+
+
+def set_acl(
+    account: str,
+    mailbox: str,
+    identifier: str,
+    rights: Rights,
+    op: RightsOp,
+    connection: sqlite3.Connection,
+    now: int,
+) -> list[Note]:
+    _, owner = _find_account(connection, account)
+    mailbox_id = find_mailbox_id(connection, owner, canonical_name(mailbox))
+    return [change_entry(connection, mailbox_id, identifier, rights, op)]
+
+
+def set_public(account: str, public: bool, connection: sqlite3.Connection, now: int) -> list[Note]:
+    account_id, name = _find_account(connection, account)
+    connection.execute("UPDATE account SET public = ? WHERE id = ?", (public, account_id))
+    return [["public", name, public]]
 
 
 class ChangeDirectory(Operation[None]):
@@ -423,6 +453,25 @@ class DirectoryBase(ABC):
     async def remove_alias(self, alias: str) -> None:
         await self.apply(partial(remove_alias, alias))
 
+    async def get_acl(self, account: str, mailbox: str) -> Sequence[Grant]:
+        connection = self.connection()
+        _, owner = _find_account(connection, account)
+        mailbox_id = find_mailbox_id(connection, owner, canonical_name(mailbox))
+        return total_order(get_entries(connection, mailbox_id))
+
+    async def set_acl(
+        self, account: str, mailbox: str, identifier: str, rights: Rights, op: RightsOp
+    ) -> None:
+        known = await canonical_identifier(self, identifier)
+        await self.apply(partial(set_acl, account, mailbox, known, rights, op))
+
+    async def list_public(self) -> Sequence[str]:
+        rows = self.connection().execute("SELECT name FROM account WHERE public ORDER BY name")
+        return [name for (name,) in rows.fetchall()]
+
+    async def set_public(self, account: str, public: bool) -> None:
+        await self.apply(partial(set_public, account, public))
+
     async def list_delegates(self) -> Sequence[tuple[str, str]]:
         return self.connection().execute(_DELEGATES).fetchall()
 
@@ -439,6 +488,7 @@ class DirectoryBase(ABC):
     IQuotaDirectory,
     IMaskDirectory,
     IDelegateAdmin,
+    IAccessDirectory,
     IAccountHistory,
 )
 class SQLiteDirectory(DirectoryBase):

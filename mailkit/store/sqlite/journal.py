@@ -12,6 +12,10 @@ with its kind:
     It was deleted.
 ``["subscribed", account, name, bool]``
     A name was subscribed, or not any more.
+``["acl", mailbox, identifier, rights]``
+    An identifier has these rights now, or none.
+``["public", account, bool]``
+    An account's mailboxes are in the shared namespace, or not any more.
 ``["put", mailbox, modseq, account, name, uid_validity, rows]``
     Messages came whose bodies were there already; a row is
     ``[uid, body, bits, keywords, internal_date, save_date, size]``.

@@ -35,6 +35,8 @@ from mailkit.model import (
     StoreResult,
 )
 from mailkit.query import Query, SortCriterion
+from mailkit.rights import Rights
+from mailkit.store.sharing.records import Place
 from mailkit.store.sqlite.content import SpooledFile, prepare, take_spool
 from mailkit.store.sqlite.core import Core
 from mailkit.store.sqlite.opening import open_body
@@ -76,10 +78,21 @@ class Found(NamedTuple):
     IViewableMailbox,
 )
 class SQLiteMailbox:
-    """A mailbox, known by its id: it keeps nothing but that, and for a moment what was found."""
+    """A mailbox, known by its id: it keeps nothing but that, and for a moment what was found.
 
-    def __init__(self, core: Core, mailbox_id: int, name: str, found: Found | None = None) -> None:
+    :param find_place: where messages go that its account puts into a mailbox of some name.
+    """
+
+    def __init__(
+        self,
+        core: Core,
+        mailbox_id: int,
+        name: str,
+        find_place: Callable[[str], Place],
+        found: Found | None = None,
+    ) -> None:
         self._core = core
+        self._find_place = find_place
         self._id = mailbox_id
         self._name = name
         self._found = found
@@ -205,14 +218,31 @@ class SQLiteMailbox:
     ) -> StoreResult:
         return await self._core.submit(StoreFlags(self._id, uids, op, flags, unchanged_since))
 
+    async def change_flags(
+        self,
+        uids: Sequence[int],
+        op: FlagOp,
+        flags: Flags,
+        unchanged_since: int | None,
+        rights: Rights,
+    ) -> StoreResult:
+        """``store_flags`` by somebody who may not change all flags."""
+        return await self._core.submit(
+            StoreFlags(self._id, uids, op, flags, unchanged_since, rights)
+        )
+
     async def expunge(self, uids: Sequence[int]) -> Sequence[int]:
         return await self._core.submit(Expunge(self._id, uids))
 
     async def copy_messages(self, uids: Sequence[int], destination: str) -> CopyResult:
-        return await self._core.submit(Copy(self._id, uids, destination, move=False))
+        return await self.transfer(uids, self._find_place(destination), move=False)
 
     async def move_messages(self, uids: Sequence[int], destination: str) -> CopyResult:
-        return await self._core.submit(Copy(self._id, uids, destination, move=True))
+        return await self.transfer(uids, self._find_place(destination), move=True)
+
+    async def transfer(self, uids: Sequence[int], place: Place, move: bool) -> CopyResult:
+        """Copy or move messages to a mailbox of any account."""
+        return await self._core.submit(Copy(self._id, uids, place, move))
 
     async def claim_recent(self) -> int:
         first, uid_next = self._core.reader.claim_recent(self._id)

@@ -21,6 +21,7 @@ from mailkit.store.naming import (
     parents,
     validate_name,
 )
+from mailkit.store.sqlite.access import inherit_entries
 from mailkit.store.sqlite.journal import Note
 from mailkit.store.sqlite.operations import copy_rows
 from mailkit.store.sqlite.rows import COLUMNS, Selection
@@ -151,6 +152,9 @@ class _Names:
             self.account.modseq,
         )
         self.note(mailbox_id)
+        if SEPARATOR in name:
+            for note in inherit_entries(self.tx.connection, self.account.id, name, mailbox_id):
+                self.tx.note(note)
         return mailbox_id
 
     def drop(self, name: str) -> None:
@@ -161,6 +165,7 @@ class _Names:
             "UPDATE account SET modseq = ? WHERE id = ?", (self.account.modseq, self.account.id)
         )
         self.tx.connection.execute("INSERT INTO doomed_mailbox VALUES (?)", (mailbox_id,))
+        self.tx.connection.execute("DELETE FROM acl WHERE mailbox_id = ?", (mailbox_id,))
         self.tx.connection.execute("DELETE FROM mailbox WHERE id = ?", (mailbox_id,))
         self.tx.note(["no-mailbox", mailbox_id])
         self.account.usage = None

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
 from mailkit._typing import override
-from mailkit.errors import MailError
+from mailkit.errors import MailError, NoSuchAccount, NoSuchMailbox
 from mailkit.model import (
     AppendResult,
     CopyResult,
@@ -19,11 +20,13 @@ from mailkit.model import (
     LocalResult,
     StoreResult,
 )
+from mailkit.rights import ALL_RIGHTS, Rights, changeable, changed_within
 from mailkit.store.naming import canonical_name
+from mailkit.store.sharing.records import Place
 from mailkit.store.sqlite.flags import SEEN_BIT, SYSTEM_MASK
 from mailkit.store.sqlite.journal import format_uids, to_ranges
 from mailkit.store.sqlite.rows import Row, Selection, condition, select_rows, to_infos
-from mailkit.store.sqlite.states import MailboxState
+from mailkit.store.sqlite.states import AccountState, MailboxState
 from mailkit.store.sqlite.transaction import Content, Target, Transaction
 from mailkit.store.sqlite.writer import Operation
 
@@ -143,7 +146,7 @@ class Append(Operation[AppendResult]):
 class StoreFlags(Operation[StoreResult]):
     """Change flags of messages."""
 
-    __slots__ = ("_flags", "_mailbox_id", "_op", "_uids", "_unchanged_since")
+    __slots__ = ("_flags", "_mailbox_id", "_op", "_rights", "_uids", "_unchanged_since")
 
     def __init__(
         self,
@@ -152,7 +155,9 @@ class StoreFlags(Operation[StoreResult]):
         op: FlagOp,
         flags: Flags,
         unchanged_since: int | None,
+        rights: Rights = ALL_RIGHTS,
     ) -> None:
+        self._rights = rights
         self._mailbox_id = mailbox_id
         self._uids = uids
         self._op = op
@@ -198,6 +203,8 @@ class StoreFlags(Operation[StoreResult]):
         """What each value of flags that occurs becomes."""
         states = tx.states
         account = mailbox.account
+        if self._rights != ALL_RIGHTS:
+            return self._new_flags_within(tx, mailbox, present)
         if self._op is FlagOp.REPLACE:
             value = states.encode(account, self._flags)
             return dict.fromkeys(present, value)
@@ -210,6 +217,31 @@ class StoreFlags(Operation[StoreResult]):
         if not bits & ~SYSTEM_MASK:
             return {old: old | bits for old in present}
         return {old: states.encode(account, states.flag_sets[old] | given) for old in present}
+
+    def _new_flags_within(
+        self, tx: Transaction, mailbox: MailboxState, present: set[int]
+    ) -> dict[int, int]:
+        """The same where not all flags may be changed."""
+        states = tx.states
+        account = mailbox.account
+        # In the spelling of the account, so that they compare.
+        given = changeable(self._flags, self._rights)
+        if self._op is FlagOp.REMOVE:
+            given = states.known_flags(account, given)
+        else:
+            given = states.flag_sets[states.encode(account, given)]
+        new = {}
+        for value in present:
+            old = states.flag_sets[value]
+            match self._op:
+                case FlagOp.ADD:
+                    flags = old | given
+                case FlagOp.REMOVE:
+                    flags = old - given
+                case FlagOp.REPLACE:
+                    flags = changed_within(old, given, self._rights)
+            new[value] = value if flags == old else states.encode(account, flags)
+        return new
 
     @staticmethod
     def _update(
@@ -296,28 +328,49 @@ class Expunge(Operation[Sequence[int]]):
 
 
 class Copy(Operation[CopyResult]):
-    """Copy or move messages to another mailbox of the account, or to the same."""
+    """Copy or move messages to another mailbox of any account, or to the same."""
 
-    __slots__ = ("_destination", "_mailbox_id", "_move", "_uids")
+    __slots__ = ("_mailbox_id", "_move", "_place", "_uids")
 
-    def __init__(self, mailbox_id: int, uids: Sequence[int], destination: str, move: bool) -> None:
+    def __init__(self, mailbox_id: int, uids: Sequence[int], place: Place, move: bool) -> None:
         self._mailbox_id = mailbox_id
         self._uids = uids
-        self._destination = destination
+        self._place = place
         self._move = move
 
     @override
     def run(self, tx: Transaction) -> CopyResult:
         source = tx.states.mailbox_by_id(self._mailbox_id)
-        target = tx.states.mailbox(source.account, canonical_name(self._destination))
+        target = self._find_target(tx)
         tx.flush()
         selection = select_rows(tx.connection, source.id, self._uids)
         if not selection.rows:
             return CopyResult(target.uid_validity, [], [])
         tx.check_room(target, len(selection.rows))
-        if not self._move:
+        same_account = target.account is source.account
+        if not (self._move and same_account):
             tx.check_quota(target.account, _octets(selection.rows), len(selection.rows))
-        return copy_rows(tx, source, target, selection, self._move)
+        flags = None
+        if not same_account or self._place.rights != ALL_RIGHTS:
+            flags = self._translate(tx, target.account, {row[1] for row in selection.rows})
+        return copy_rows(tx, source, target, selection, self._move, flags)
+
+    def _find_target(self, tx: Transaction) -> MailboxState:
+        try:
+            account = tx.states.account(self._place.account)
+        except NoSuchAccount:
+            raise NoSuchMailbox from None
+        return tx.states.mailbox(account, canonical_name(self._place.mailbox))
+
+    def _translate(
+        self, tx: Transaction, account: AccountState, present: set[int]
+    ) -> dict[int, int]:
+        """What flags become in another account: each has its own keywords."""
+        states, rights = tx.states, self._place.rights
+        return {
+            flags: states.encode(account, changeable(states.flag_sets[flags], rights))
+            for flags in present
+        }
 
 
 def copy_rows(
@@ -326,8 +379,12 @@ def copy_rows(
     target: MailboxState,
     selection: Selection,
     move: bool,
+    flags: Mapping[int, int] | None = None,
 ) -> CopyResult:
-    """Give messages a place in another mailbox, and take the old one away if they move."""
+    """Give messages a place in another mailbox, and take the old one away if they move.
+
+    :param flags: what the values of flags become; None to keep them.
+    """
     rows = selection.rows
     first = target.uid_next
     modseq = tx.next_modseq(target)
@@ -347,8 +404,12 @@ def copy_rows(
             ") AS v WHERE body.id = v.body_id",
             (target.id, first),
         )
+    new_rows = rows
+    if flags is not None:
+        new_rows = [(*row[:1], flags[row[1]], *row[2:]) for row in rows]
+        _rewrite_flags(tx, target, first, flags)
     target.uid_next += len(rows)
-    target.count(len(rows), _unseen(rows), _octets(rows))
+    target.count(len(rows), _unseen(new_rows), _octets(rows))
     tx.note(
         [
             "put",
@@ -367,7 +428,7 @@ def copy_rows(
                     tx.now,
                     row[3],
                 ]
-                for uid, row in enumerate(rows, first)
+                for uid, row in enumerate(new_rows, first)
             ],
         ]
     )
@@ -376,6 +437,20 @@ def copy_rows(
     return CopyResult(
         target.uid_validity, [row[0] for row in rows], list(range(first, first + len(rows)))
     )
+
+
+def _rewrite_flags(
+    tx: Transaction, mailbox: MailboxState, first: int, flags: Mapping[int, int]
+) -> None:
+    """Change the flags of messages from a UID on that were put there with those of another account."""
+    # Old and new values may be the same numbers: all in one statement.
+    changes = [(old, new) for old, new in flags.items() if old != new]
+    if changes:
+        tx.connection.execute(
+            "UPDATE message SET flags = json_extract(v.value, '$[1]') FROM json_each(?) AS v"
+            " WHERE mailbox_id = ? AND uid >= ? AND flags = json_extract(v.value, '$[0]')",
+            (json.dumps(changes), mailbox.id, first),
+        )
 
 
 class ClaimRecent(Operation[None]):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from array import array
 from collections import OrderedDict
@@ -176,11 +177,21 @@ class Reader:
             raise NoSuchMailbox
         return self.to_info(row)
 
-    def list_subscriptions(self, account_id: int) -> list[str]:
+    def mailbox_infos(self, mailbox_ids: Sequence[int]) -> list[tuple[int, MailboxInfo]]:
+        """Those of the mailboxes that exist, with their ids."""
+        rows = self.connection.execute(
+            _INFO + "m.id IN (SELECT value FROM json_each(?))", (json.dumps(mailbox_ids),)
+        ).fetchall()
+        return [(row[0], self.to_info(row)) for row in rows]
+
+    def subscribed_names(self, account_id: int) -> set[str]:
         rows = self.connection.execute(
             "SELECT name FROM subscription WHERE account_id = ?", (account_id,)
         ).fetchall()
-        return sorted((name for (name,) in rows), key=sort_key)
+        return {name for (name,) in rows}
+
+    def list_subscriptions(self, account_id: int) -> list[str]:
+        return sorted(self.subscribed_names(account_id), key=sort_key)
 
     def _state(self, mailbox_id: int) -> tuple[int, int, int]:
         """HIGHESTMODSEQ, UIDNEXT, and up to where vanished UIDs are forgotten."""

@@ -13,6 +13,7 @@ from typing import Any
 
 from mailkit.errors import StoreCorrupt
 from mailkit.model import INBOX, NEW_ACCOUNT_MAILBOXES
+from mailkit.store.sqlite.access import forget_account, put_entry
 from mailkit.store.sqlite.flags import KEYWORD_SHIFT, SEEN_BIT, join_keywords
 from mailkit.store.sqlite.journal import (
     Note,
@@ -121,6 +122,10 @@ class Replay:
                 self._apply_mailbox(*rest)
             case "no-mailbox":
                 self._apply_no_mailbox(*rest)
+            case "acl":
+                put_entry(self._db, *rest)
+            case "public":
+                self._apply_public(*rest)
             case "account":
                 self._account(*rest)
             case "no-account":
@@ -201,12 +206,13 @@ class Replay:
         )
 
     def _apply_no_mailbox(self, mailbox_id: int) -> None:
-        for table in ("message", "vanished"):
+        for table in ("message", "vanished", "acl"):
             self._db.execute(f"DELETE FROM {table} WHERE mailbox_id = ?", (mailbox_id,))
         self._db.execute("DELETE FROM mailbox WHERE id = ?", (mailbox_id,))
 
     def _apply_no_account(self, name: str) -> None:
         account_id = self._account(name)
+        forget_account(self._db, account_id, name)
         for (mailbox_id,) in self._db.execute(
             "SELECT id FROM mailbox WHERE account_id = ?", (account_id,)
         ).fetchall():
@@ -223,6 +229,11 @@ class Replay:
             else "DELETE FROM subscription WHERE account_id = ? AND name = ?"
         )
         self._db.execute(sql, (self._account(account), name))
+
+    def _apply_public(self, name: str, public: bool) -> None:
+        self._db.execute(
+            "UPDATE account SET public = ? WHERE id = ?", (public, self._account(name))
+        )
 
     # Rows.
 
@@ -279,7 +290,7 @@ class Replay:
     def _settle(self) -> None:
         """Make everything that is counted fit what is there."""
         run = self._db.execute
-        for table in ("message", "vanished"):
+        for table in ("message", "vanished", "acl"):
             run(f"DELETE FROM {table} WHERE mailbox_id NOT IN (SELECT id FROM mailbox)")
         run("DELETE FROM doomed_mailbox")
         self._add_missing_mailboxes()

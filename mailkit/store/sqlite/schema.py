@@ -228,6 +228,18 @@ CREATE TABLE sort_value (
 );
 """
 
+# Who may do what in whose mailbox (RFC 4314). An account that is public is seen by all as such.
+_STEP_10 = """
+CREATE TABLE acl (
+    mailbox_id INTEGER NOT NULL,
+    identifier TEXT NOT NULL,
+    rights TEXT NOT NULL,
+    PRIMARY KEY (mailbox_id, identifier)
+) WITHOUT ROWID;
+CREATE INDEX acl_identifier ON acl (identifier);
+ALTER TABLE account ADD COLUMN public INTEGER NOT NULL DEFAULT 0;
+"""
+
 #: SQL of each step.
 MIGRATIONS: Sequence[str] = (
     _STEP_1,
@@ -239,6 +251,7 @@ MIGRATIONS: Sequence[str] = (
     _STEP_7,
     _STEP_8,
     _STEP_9,
+    _STEP_10,
 )
 #: What the statements of a step begin with, up to the name of a table or an index.
 _HEADS = (

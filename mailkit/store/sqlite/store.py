@@ -30,6 +30,7 @@ from zope.interface import implementer
 from mailkit._typing import override
 from mailkit.errors import MailError, StoreUnavailable
 from mailkit.interfaces import (
+    IAccessDirectory,
     IAccountHistory,
     IDelegateAdmin,
     IDirectoryAdmin,
@@ -43,6 +44,8 @@ from mailkit.interfaces import (
 )
 from mailkit.model import LocalDelivery, LocalResult, Login, Path, Resolution
 from mailkit.spool import Spool
+from mailkit.store.sharing.names import SharingSettings
+from mailkit.store.sqlite.access import SQLiteAccess
 from mailkit.store.sqlite.account import SQLiteAccount, new_spool
 from mailkit.store.sqlite.content import SpooledFile, prepare, take_spool
 from mailkit.store.sqlite.core import Core, Reactor
@@ -68,6 +71,7 @@ from mailkit.store.sqlite.settings import StoreSettings
     IQuotaDirectory,
     IMaskDirectory,
     IDelegateAdmin,
+    IAccessDirectory,
     IAccountHistory,
     IKeyValueStore,
     IQueueingStore,
@@ -79,6 +83,7 @@ class SQLiteStore(DirectoryBase):
     :param reactor: the one whose thread all calls come from; Twisted's own when None.
     :param clock: source of time; the system's when None.
     :param separator: between user and detail of a sub-address; empty for none.
+    :param sharing: how mailboxes are shown that accounts share.
     :param flush: makes a file of the log durable, given its descriptor.
     """
 
@@ -89,11 +94,13 @@ class SQLiteStore(DirectoryBase):
         reactor: Reactor | None = None,
         clock: IReactorTime | None = None,
         separator: str = "+",
+        sharing: SharingSettings = SharingSettings(),  # noqa: B008
         settings: StoreSettings = StoreSettings(),  # noqa: B008
         flush: Callable[[int], None] = flush_file,
     ) -> None:
         self.directory = os.path.abspath(directory)
         self.separator = separator
+        self._access = SQLiteAccess(self, sharing)
         self._reactor = reactor
         self._seconds = time.time if clock is None else clock.seconds
         self._settings = settings
@@ -132,8 +139,8 @@ class SQLiteStore(DirectoryBase):
         reader = core.reader
         if type(name) is KnownAccount and name.connection is reader.connection:
             # Found for the login that opens the account now.
-            return SQLiteAccount(core, str(name), name.id, name.imap_without)
-        return SQLiteAccount(core, name, *reader.find_account(name))
+            return SQLiteAccount(core, self._access, str(name), name.id, name.imap_without)
+        return SQLiteAccount(core, self._access, name, *reader.find_account(name))
 
     async def deliver(
         self, message: Spool, deliveries: Sequence[LocalDelivery]

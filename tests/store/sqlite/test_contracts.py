@@ -8,7 +8,13 @@ from twisted.trial.unittest import TestCase
 
 from mailkit._typing import override
 from mailkit.store.sqlite import SQLiteDirectory, SQLiteStore
-from mailkit.testing import DirectoryContract, QueueContract, StoreContract, fill_directory
+from mailkit.testing import (
+    DirectoryContract,
+    QueueContract,
+    SharingContract,
+    StoreContract,
+    fill_directory,
+)
 
 
 class SQLiteStoreContractTests(StoreContract, TestCase):
@@ -16,6 +22,15 @@ class SQLiteStoreContractTests(StoreContract, TestCase):
     async def make_store(self, accounts: Sequence[str]) -> SQLiteStore:
         store = SQLiteStore(self.mktemp())
         self.addCleanup(store.close)
+        for account in accounts:
+            await store.add_account(name=account)
+        return store
+
+
+class SQLiteSharingContractTests(SharingContract, TestCase):
+    @override
+    async def make_store(self, accounts: Sequence[str]) -> SQLiteStore:
+        store = SQLiteStore(self.mktemp())
         for account in accounts:
             await store.add_account(name=account)
         return store

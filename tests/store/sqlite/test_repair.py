@@ -8,7 +8,8 @@ import sqlite3
 from typing import Any
 
 from mailkit.errors import StoreUnavailable
-from mailkit.model import FlagOp, LocalDelivery, MessageInfo
+from mailkit.model import INBOX, FlagOp, LocalDelivery, MessageInfo
+from mailkit.rights import RightsOp
 from mailkit.store.sqlite import SQLiteDirectory, SQLiteStore, StoreSettings
 from mailkit.store.sqlite.check import check_store
 from mailkit.store.sqlite.log import MAX_META
@@ -62,6 +63,8 @@ class CheckTests(StoreTestCase):
             ("DELETE FROM mailbox WHERE id = 7", f"account {BOB} has no INBOX"),
             ("DELETE FROM domain", f"account {ANN} is in a domain that is not served"),
             ("DELETE FROM account WHERE id = 2", "belongs to no account"),
+            ("INSERT INTO acl VALUES (99, 'anyone', 'l')", "anyone has rights in mailbox 99"),
+            ("INSERT INTO acl VALUES (1, '-x@y', 'l')", "-x@y has rights in mailbox 1 (INBOX)"),
             ("INSERT INTO alias VALUES ('x@example.org', '[')", "alias x@example.org cannot be"),
             ("UPDATE body SET start = start + 1 WHERE id = 3", "start wrong"),
             ("UPDATE body SET position = position + 1 WHERE id = 3", "No record"),
@@ -156,6 +159,30 @@ class RepairTests(StoreTestCase):
         await account.rename_mailbox(name="Work/Old", new_name="Play")
         await account.subscribe(name="Play")
         await account.unsubscribe(name="Junk")
+        await account.set_acl(
+            name="Play", identifier=BOB, rights=frozenset("lrkswite"), op=RightsOp.REPLACE
+        )
+        await account.set_acl(
+            name="Play", identifier=BOB, rights=frozenset("w"), op=RightsOp.REMOVE
+        )
+        for name, identifier in (("Drafts", BOB), ("INBOX", "anyone"), ("Sent", BOB)):
+            await store.set_acl(
+                account=ANN,
+                mailbox=name,
+                identifier=identifier,
+                rights=frozenset("lr"),
+                op=RightsOp.ADD,
+            )
+        await account.delete_acl(name="Drafts", identifier=BOB)
+        await store.set_public(account=ANN, public=True)
+        other = await store.open_account(name=BOB)
+        shared = f"Shared/{ANN}/Play"
+        await other.create_mailbox(name=shared + "/New")
+        await (await other.open_mailbox(name=INBOX)).store_flags(
+            uids=[2], op=FlagOp.ADD, flags=frozenset({"\\Seen", "Mine"})
+        )
+        await (await other.open_mailbox(name=INBOX)).move_messages(uids=[2, 3], destination=shared)
+        await (await other.open_mailbox(name=shared)).copy_messages(uids=[1, 2], destination=INBOX)
         await store.deliver(
             message=self.spool(store, b"flagged"),
             deliveries=[LocalDelivery(ANN, "Play", frozenset({"\\Flagged", "You"}))],
