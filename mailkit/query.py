@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime
 import enum
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -185,3 +186,26 @@ class SortCriterion(NamedTuple):
 
     key: SortKey
     reverse: bool = False
+
+
+class ThreadAlgorithm(enum.Enum):
+    """How messages are put into threads."""
+
+    #: By base subject alone (RFC 5256 section 3).
+    ORDEREDSUBJECT = "ORDEREDSUBJECT"
+    #: By the ancestors that messages name, then by base subject (RFC 5256 section 3).
+    REFERENCES = "REFERENCES"
+    #: By the ancestors alone, threads by the date of their latest message (draft-ietf-morg-inthread).
+    REFS = "REFS"
+
+
+class Threads(NamedTuple):
+    """Threads, one behind the other; the sequences run in parallel.
+
+    A message stands before those that answer it, which are one deeper.
+    """
+
+    #: 0 stands for a message that is not there, and whose answers are; at depth 0 alone.
+    uids: array[int]
+    #: 0 begins a thread.
+    depths: array[int]

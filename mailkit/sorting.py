@@ -54,6 +54,8 @@ class SortValues(NamedTuple):
     # The name of the first address, or else the address.
     display_from: bytes
     display_to: bytes
+    #: A number that stands for the base subject, 0 for an empty one.
+    subject_id: int
     #: Numbers that stand for the message's own identifier (0 if there is none) and those of its
     #: ancestors, oldest first.
     ids: tuple[int, ...]
@@ -67,15 +69,17 @@ def read_sort_values(fields: bytes) -> SortValues:
     recipient = _first_address(header.get(b"to"))
     copied = _first_address(header.get(b"cc"))
     own = message_id(header)
+    collated = _collate(subject)
     return SortValues(
         sent_time(header.get(b"date")),
-        _collate(subject),
+        collated,
         is_reply,
         _local_part(author),
         _local_part(recipient),
         _local_part(copied),
         _display(author),
         _display(recipient),
+        id_number(collated) if collated else 0,
         (id_number(own) if own else 0, *map(id_number, references(header))),
     )
 
@@ -89,9 +93,9 @@ def sent_time(value: bytes | None) -> int | None:
     return None if moment is None else int(moment.timestamp())
 
 
-def id_number(identifier: bytes) -> int:
-    """A number that stands for a message identifier: 63 bits of its hash, never 0."""
-    digest = hashlib.blake2b(identifier, digest_size=8).digest()
+def id_number(octets: bytes) -> int:
+    """A number that stands for a message identifier or a subject: 63 bits of a hash, never 0."""
+    digest = hashlib.blake2b(octets, digest_size=8).digest()
     return int.from_bytes(digest, "big") >> 1 or 1
 
 

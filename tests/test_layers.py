@@ -35,7 +35,9 @@ VALUES = (
     " mailkit.rights"
     f" mailkit.dns.records mailkit.expiring mailkit.queue mailkit.queue.values {WIRE}"
 )
-MIME = "mailkit.mime mailkit.mime.* mailkit.matching mailkit.collation mailkit.sorting"
+MIME = (
+    "mailkit.mime mailkit.mime.* mailkit.matching mailkit.collation mailkit.sorting mailkit.threads"
+)
 CONTRACTS = f"{VALUES} mailkit.interfaces mailkit.interfaces.*"
 #: What the loop that all protocols share is made of.
 LOOP_PARTS = (
@@ -46,7 +48,7 @@ PURE = f"{VALUES} {MIME}"
 PROTOCOL_PURE = (
     "mailkit.*.grammar mailkit.*.state mailkit.smtp.trace mailkit.imap.reader mailkit.imap.content"
     " mailkit.imap.fetch mailkit.imap.listing mailkit.imap.render mailkit.imap.search mailkit.imap.sort"
-    " mailkit.imap.decoded"
+    " mailkit.imap.decoded mailkit.imap.thread"
 )
 #: What clients share, without the drivers.
 SHARED_CLIENT_PURE = (
@@ -88,6 +90,7 @@ RULES = (
     Rule("mailkit.matching", f"{VALUES} mailkit.mime mailkit.mime.*"),
     Rule("mailkit.collation"),
     Rule("mailkit.sorting", f"{VALUES} mailkit.mime mailkit.mime.* mailkit.collation"),
+    Rule("mailkit.threads", f"{VALUES} mailkit.sorting"),
     Rule("mailkit.dns mailkit.dns.records"),
     Rule("mailkit.queue"),
     Rule("mailkit.queue.values", f"mailkit.model mailkit.spool {WIRE}"),

@@ -26,11 +26,12 @@ class ValueTests(SynchronousTestCase):
         # The group's name is the first addr-mailbox.
         self.assertEqual((values.to, values.display_to), (b"FRIENDS", b"FRIENDS"))
         self.assertEqual(values.cc, b"")
+        self.assertEqual(values.subject_id, id_number(values.subject))
         self.assertEqual(values.ids, tuple(map(id_number, (b"<1@x>", b"<2@x>", b"<3@x>"))))
 
     def test_nothing(self) -> None:
         values = read_sort_values(b"")
-        self.assertEqual(values, (None, b"", False, b"", b"", b"", b"", b"", (0,)))
+        self.assertEqual(values, (None, b"", False, b"", b"", b"", b"", b"", 0, (0,)))
 
     def test_display_of_an_address_without_a_name(self) -> None:
         for field, display in (

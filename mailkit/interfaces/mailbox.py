@@ -20,7 +20,7 @@ from mailkit.model import (
     MessageSummary,
     StoreResult,
 )
-from mailkit.query import Query, SortCriterion
+from mailkit.query import Query, SortCriterion, ThreadAlgorithm, Threads
 
 
 class IMailbox(Interface):
@@ -151,6 +151,16 @@ class ISummarizingMailbox(Interface):
 
         :param structure: the BODYSTRUCTURE is wanted too. Without it, ``body_structure`` may be
             empty: all else stands in the header, so that the message need not be read whole.
+        """
+
+
+class IThreadingMailbox(Interface):
+    """A mailbox that puts messages into threads faster than by reading all headers."""
+
+    def thread_messages(uids: Sequence[int], algorithm: ThreadAlgorithm) -> Awaitable[Threads]:
+        """Those of the UIDs that exist, each once, in threads (RFC 5256 section 3).
+
+        :param uids: ascending. Others than these are messages that are not there.
         """
 
 

@@ -14,6 +14,7 @@ from mailkit.interfaces import (
     ISearchableMailbox,
     ISortingMailbox,
     ISummarizingMailbox,
+    IThreadingMailbox,
     IViewableMailbox,
     IWatchableMailbox,
     IWritableMailbox,
@@ -34,6 +35,7 @@ OPTIONAL_INTERFACES = (
     ISearchableMailbox,
     ISortingMailbox,
     ISummarizingMailbox,
+    IThreadingMailbox,
     IRecentMailbox,
     IViewableMailbox,
 )

@@ -1,12 +1,12 @@
-"""Contract tests of mailboxes that sort by themselves."""
+"""Contract tests of mailboxes that sort and thread by themselves."""
 
 from __future__ import annotations
 
 from typing import cast
 
-from mailkit.interfaces import ISortingMailbox, IWritableMailbox
+from mailkit.interfaces import ISortingMailbox, IThreadingMailbox, IWritableMailbox
 from mailkit.model import AppendMessage
-from mailkit.query import SortCriterion, SortKey
+from mailkit.query import SortCriterion, SortKey, ThreadAlgorithm
 from mailkit.testing.base import FIRST_DATE, spooled
 from mailkit.testing.reading import ReadingContract
 
@@ -67,6 +67,29 @@ ORDERS: list[tuple[list[SortCriterion], list[int]]] = [
     ([SortCriterion(SortKey.CC)], [0, 1, 2, 3]),
     ([SortCriterion(SortKey.CC, True), SortCriterion(SortKey.SIZE)], [3, 2, 1, 0]),
 ]
+#: Message-ID, References, In-Reply-To, Subject of messages that were sent a day after the other.
+CONVERSATIONS = (
+    (b"<1@x>", b"", b"", b"one"),
+    (b"<2@x>", b"<1@x>", b"", b"Re: one"),
+    (b"", b"", b"<2@x> from Monday", b"Re: one"),
+    (b"<4@x>", b"", b"", b"two"),
+    (b'<"5"@x>', b"<missing@x>", b"", b"three"),
+    (b"<6@x>", b"<missing@x> <5@x>", b"", b"four"),
+    (b"<6@x>", b"", b"", b"Re: [list] TWO (fwd)"),
+    (b"<8@x>", b"<missing@x>", b"", b"five"),
+)
+#: UIDs by number of the message from 1, 0 for one that is missing, and how deep they are.
+THREADS = {
+    ThreadAlgorithm.REFERENCES: (
+        [1, 2, 3, 4, 7, 0, 5, 6, 8],
+        [0, 1, 2, 0, 1, 0, 1, 2, 1],
+    ),
+    ThreadAlgorithm.ORDEREDSUBJECT: ([1, 2, 3, 4, 7, 5, 6, 8], [0, 1, 1, 0, 1, 0, 0, 0]),
+    ThreadAlgorithm.REFS: (
+        [1, 2, 3, 4, 7, 0, 5, 6, 8],
+        [0, 1, 2, 0, 0, 0, 1, 2, 1],
+    ),
+}
 
 
 class SortContract(ReadingContract):
@@ -111,3 +134,57 @@ class SortContract(ReadingContract):
         await writable.expunge(uids=[uids[1]])
         found = await mailbox.sort_messages(uids=[*uids, new], criteria=criteria)
         self.assertEqual(list(found), [uids[3], new, uids[0], uids[2]])
+
+
+class ThreadContract(ReadingContract):
+    """What a mailbox must do that provides IThreadingMailbox; part of ``MailboxContract``."""
+
+    async def open_threading(self) -> tuple[IThreadingMailbox, list[int]]:
+        """A mailbox with conversations, and the UIDs."""
+        mailbox = await self.make_mailbox(
+            messages=[
+                AppendMessage(
+                    spooled(
+                        b"Message-ID: %b\r\nReferences: %b\r\nIn-Reply-To: %b\r\nSubject: %b\r\n"
+                        b"Date: %d Jan 2024\r\n\r\n" % (*fields, day)
+                    ),
+                    frozenset(),
+                    FIRST_DATE + day * _HOUR,
+                )
+                for day, fields in enumerate(CONVERSATIONS, 1)
+            ]
+        )
+        self.need(IWritableMailbox, mailbox)
+        uids = list(await mailbox.list_uids())
+        return cast(IThreadingMailbox, self.need(IThreadingMailbox, mailbox)), uids
+
+    async def test_threads(self) -> None:
+        mailbox, uids = await self.open_threading()
+        # The second time it may be remembered.
+        for _ in range(2):
+            for algorithm, (numbers, depths) in THREADS.items():
+                found = await mailbox.thread_messages(uids=uids, algorithm=algorithm)
+                expected = [number and uids[number - 1] for number in numbers]
+                self.assertEqual((list(found.uids), list(found.depths)), (expected, depths))
+
+    async def test_threads_of_some(self) -> None:
+        mailbox, uids = await self.open_threading()
+        for some, expected in (
+            ([], []),
+            ([uids[2]], [(uids[2], 0)]),
+            ([uids[4], uids[7], 10_000_000], [(0, 0), (uids[4], 1), (uids[7], 1)]),
+        ):
+            found = await mailbox.thread_messages(uids=some, algorithm=ThreadAlgorithm.REFERENCES)
+            self.assertEqual(list(zip(found.uids, found.depths, strict=True)), expected)
+
+    async def test_threads_after_a_change(self) -> None:
+        mailbox, uids = await self.open_threading()
+        writable = cast(IWritableMailbox, mailbox)
+        algorithm = ThreadAlgorithm.REFERENCES
+        await mailbox.thread_messages(uids=uids, algorithm=algorithm)
+        content = spooled(b"In-Reply-To: <4@x>\r\nDate: 30 Jan 2024\r\n\r\n")
+        (new,) = (await writable.append(messages=[AppendMessage(content)])).uids
+        await writable.expunge(uids=uids[4:])
+        found = await mailbox.thread_messages(uids=[*uids, new], algorithm=algorithm)
+        self.assertEqual(list(found.uids), [*uids[:4], new])
+        self.assertEqual(list(found.depths), [0, 1, 2, 0, 1])

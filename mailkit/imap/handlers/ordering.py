@@ -1,4 +1,4 @@
-"""Sorting messages for backends that do not, by reading their headers."""
+"""Sorting and threading messages for backends that do not, by reading their headers."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 from mailkit.errors import NoSuchMessage
 from mailkit.imap.content import MessageContent
 from mailkit.imap.session import BATCH, SUMMARY_BATCH, Selection
-from mailkit.interfaces import ISortingMailbox, ISummarizingMailbox
+from mailkit.interfaces import ISortingMailbox, ISummarizingMailbox, IThreadingMailbox
 from mailkit.model import MessageInfo
-from mailkit.query import SortCriterion
+from mailkit.query import SortCriterion, SortKey, ThreadAlgorithm, Threads
 from mailkit.sorting import DETAILS, Column, SortValues, read_sort_values, sort_steps, sort_value
+from mailkit.threads import ThreadInput, thread_steps
 
 if TYPE_CHECKING:
     from mailkit.imap.connection import IMAPProtocol
@@ -47,6 +48,35 @@ async def sort_messages(
         await connection.drain()
         order = step or order
     return order
+
+
+async def thread_messages(
+    connection: IMAPProtocol,
+    selection: Selection,
+    uids: Sequence[int],
+    algorithm: ThreadAlgorithm,
+) -> Threads:
+    """Those of the ascending UIDs that exist, in threads."""
+    mailbox = selection.mailbox
+    if IThreadingMailbox.providedBy(mailbox):
+        return await mailbox.thread_messages(uids=uids, algorithm=algorithm)
+    given = ThreadInput()
+    for start in range(0, len(uids), BATCH):
+        await connection.drain()
+        infos = await mailbox.get_messages(uids=uids[start : start + BATCH])
+        found = await read_values(connection, selection, infos)
+        for info in infos:
+            values = found.get(info.uid)
+            if values is not None:
+                sent = sort_value(SortKey.DATE, info, values)
+                row = (sent, values.is_reply, values.subject_id, values.ids)
+                for column, value in zip(given.columns(), (info.uid, *row), strict=True):
+                    column.append(value)
+    threads = Threads(array("I"), array("I"))
+    for step in thread_steps(algorithm, given):
+        await connection.drain()
+        threads = step or threads
+    return threads
 
 
 async def read_values(

@@ -18,6 +18,7 @@ from mailkit.imap.handlers import (
     selecting,
     sort,
     status,
+    thread,
 )
 from mailkit.imap.handlers.table import Capability, Facts, ReturnOption, Verb
 
@@ -34,6 +35,7 @@ VERBS: Mapping[bytes, Verb] = {
     **fetch.VERBS,
     **search.VERBS,
     **sort.VERBS,
+    **thread.VERBS,
 }
 
 #: In the order in which CAPABILITY names them.
@@ -47,6 +49,7 @@ CAPABILITIES: Sequence[Capability] = (
     *fetch.CAPABILITIES,
     *search.CAPABILITIES,
     *sort.CAPABILITIES,
+    *thread.CAPABILITIES,
     *status.CAPABILITIES,
     *resync.CAPABILITIES,
 )

@@ -17,6 +17,7 @@ from mailkit.interfaces import (
     ISearchableMailbox,
     ISortingMailbox,
     ISummarizingMailbox,
+    IThreadingMailbox,
     IViewableMailbox,
     IWatchableMailbox,
     IWritableMailbox,
@@ -34,7 +35,7 @@ from mailkit.model import (
     MessageSummary,
     StoreResult,
 )
-from mailkit.query import Query, SortCriterion
+from mailkit.query import Query, SortCriterion, ThreadAlgorithm, Threads
 from mailkit.rights import Rights
 from mailkit.store.sharing.records import Place
 from mailkit.store.sqlite.content import SpooledFile, prepare, take_spool
@@ -74,6 +75,7 @@ class Found(NamedTuple):
     ISearchableMailbox,
     ISortingMailbox,
     ISummarizingMailbox,
+    IThreadingMailbox,
     IRecentMailbox,
     IViewableMailbox,
 )
@@ -164,6 +166,9 @@ class SQLiteMailbox:
         self, uids: Sequence[int], criteria: Sequence[SortCriterion]
     ) -> Sequence[int]:
         return await self._core.sorting.sort(self._id, uids, criteria)
+
+    async def thread_messages(self, uids: Sequence[int], algorithm: ThreadAlgorithm) -> Threads:
+        return await self._core.sorting.thread(self._id, uids, algorithm)
 
     # Changing.
 

@@ -1,7 +1,8 @@
-"""Sorting a mailbox by the index: what messages are sorted by is taken from their headers once.
+"""Sorting and threading a mailbox by the index: what counts is taken from the headers once.
 
 SQLite sorts, in a thread and on a connection of its own: meanwhile it holds no lock of the
-interpreter, and gives the whole order as one value.
+interpreter, and gives the whole order as one value. What threads are made of comes in the same way;
+they are made on the reactor's thread, a few milliseconds at a time.
 """
 
 from __future__ import annotations
@@ -9,17 +10,18 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
+from array import array
 from collections import OrderedDict
 from collections.abc import Sequence
-from struct import Struct
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mailkit._typing import override
-from mailkit.query import SortCriterion, SortKey
+from mailkit.query import SortCriterion, SortKey, ThreadAlgorithm, Threads
 from mailkit.sorting import DETAILS, SortValues, read_sort_values
 from mailkit.store.sqlite.rows import DENSE
 from mailkit.store.sqlite.transaction import RowBuffer, Transaction
 from mailkit.store.sqlite.writer import Operation
+from mailkit.threads import ThreadInput, thread_steps
 
 if TYPE_CHECKING:
     from mailkit.store.sqlite.core import Core
@@ -30,7 +32,13 @@ HEADERS = 200
 SAVED_AT_ONCE = 2000
 #: Mailboxes of which it is remembered that their messages have values.
 MAX_COMPLETE = 1000
-# Seconds of parsing after which other work has its turn.
+#: Messages whose values are read at a time, to be threaded.
+ROWS = 4000
+#: Threads of fewer messages are made anew each time.
+REMEMBERED_FROM = 500
+#: Messages in threads that are remembered, in all mailboxes together: 8 octets each.
+MAX_REMEMBERED = 1_000_000
+# Seconds of work after which other work has its turn.
 _SLICE = 0.003
 
 #: Column of ``m`` (message) or ``v`` (sort_value) for each key.
@@ -46,9 +54,9 @@ _COLUMNS = {
     SortKey.TO: "v.recipient",
 }
 _SAVE = (
-    "INSERT OR IGNORE INTO sort_value (body_id, sent, is_reply, ids, subject, sender, recipient,"
-    " cc, display_from, display_to) SELECT v.column1, v.column2, v.column3, v.column4, v.column5,"
-    " v.column6, v.column7, v.column8, v.column9, v.column10 FROM (VALUES "
+    "INSERT OR IGNORE INTO sort_value (body_id, sent, is_reply, subject_id, ids, subject, sender,"
+    " recipient, cc, display_from, display_to) SELECT v.column1, v.column2, v.column3, v.column4,"
+    " v.column5, v.column6, v.column7, v.column8, v.column9, v.column10, v.column11 FROM (VALUES "
 )
 _SAVE_TAIL = ") AS v WHERE EXISTS (SELECT 1 FROM body WHERE id = v.column1 AND refs > 0)"
 _LACKING = (
@@ -57,9 +65,13 @@ _LACKING = (
 )
 
 
-def pack_ids(ids: Sequence[int]) -> bytes:
-    """Numbers of identifiers as they stand in the index."""
-    return Struct(f">{len(ids)}q").pack(*ids)
+_THREAD_ROWS = (
+    "SELECT json_group_array(json_array(uid, sent, is_reply, subject_id, json(ids))) FROM ("
+    "SELECT m.uid AS uid, ifnull(v.sent, m.internal_date) AS sent,"
+    " v.is_reply AS is_reply, v.subject_id AS subject_id, v.ids AS ids FROM message m"
+    " JOIN sort_value v ON v.body_id = m.body_id"
+    " WHERE m.mailbox_id = ? AND m.uid BETWEEN ? AND ? ORDER BY m.uid)"
+)
 
 
 class SaveSortValues(Operation[None]):
@@ -73,13 +85,14 @@ class SaveSortValues(Operation[None]):
     @override
     def run(self, tx: Transaction) -> None:
         tx.flush()
-        buffer = RowBuffer(_SAVE, 10, _SAVE_TAIL)
+        buffer = RowBuffer(_SAVE, 11, _SAVE_TAIL)
         buffer.rows = [
             (
                 body_id,
                 values.sent,
                 values.is_reply,
-                pack_ids(values.ids),
+                values.subject_id,
+                json.dumps(values.ids),
                 values.subject,
                 values.from_,
                 values.to,
@@ -99,6 +112,11 @@ class Sorting:
         self._core = core
         # Up to which UID all messages of a mailbox have values.
         self._complete: OrderedDict[int, int] = OrderedDict()
+        # By mailbox and algorithm: the messages, and their threads, which never change.
+        self._threads: OrderedDict[tuple[int, ThreadAlgorithm], tuple[Sequence[int], Threads]] = (
+            OrderedDict()
+        )
+        self._remembered = 0
 
     async def sort(
         self, mailbox_id: int, uids: Sequence[int], criteria: Sequence[SortCriterion]
@@ -138,6 +156,60 @@ class Sorting:
         wanted = set(uids)
         return [uid for uid in found if uid in wanted]
 
+    async def thread(
+        self, mailbox_id: int, uids: Sequence[int], algorithm: ThreadAlgorithm
+    ) -> Threads:
+        """Those of the ascending UIDs that exist, in threads."""
+        self._core.reader.mailbox_info(mailbox_id)
+        if not len(uids):
+            return Threads(array("I"), array("I"))
+        key = (mailbox_id, algorithm)
+        if (known := self._threads.get(key)) is not None and list(known[0]) == list(uids):
+            self._threads.move_to_end(key)
+            return known[1]
+        await self.complete(mailbox_id, uids[-1])
+        given = ThreadInput()
+        for start in range(0, len(uids), ROWS):
+            some = uids[start : start + ROWS]
+            rows = await self._core.in_thread(self._read_rows, mailbox_id, some)
+            if rows:
+                for column, values in zip(given.columns(), zip(*rows, strict=True), strict=True):
+                    column.extend(values)
+        threads = Threads(array("I"), array("I"))
+        pause_at = time.monotonic() + _SLICE
+        for step in thread_steps(algorithm, given):
+            threads = step or threads
+            if time.monotonic() > pause_at:
+                await self._core.pause()
+                pause_at = time.monotonic() + _SLICE
+        self._remember(key, uids, threads)
+        return threads
+
+    def _read_rows(self, mailbox_id: int, uids: Sequence[int]) -> list[list[Any]]:
+        """What threads are made of; runs in a thread."""
+        connection = self._core.connect()
+        try:
+            rows = _one_list(connection, _THREAD_ROWS, mailbox_id, uids[0], uids[-1])
+        finally:
+            connection.close()
+        wanted = set(uids)
+        return [row for row in rows if row[0] in wanted]
+
+    def _remember(
+        self, key: tuple[int, ThreadAlgorithm], uids: Sequence[int], threads: Threads
+    ) -> None:
+        forgotten = self._threads.pop(key, None)
+        if forgotten is not None:
+            self._remembered -= len(forgotten[0])
+        # Of a few messages they are made as quickly as they are found.
+        if not REMEMBERED_FROM <= len(uids) <= MAX_REMEMBERED:
+            return
+        self._threads[key] = (uids, threads)
+        self._remembered += len(uids)
+        while self._remembered > MAX_REMEMBERED:
+            _, (old, _) = self._threads.popitem(last=False)
+            self._remembered -= len(old)
+
     async def complete(self, mailbox_id: int, last: int) -> None:
         """See to it that all messages up to a UID have values."""
         since = self._complete.get(mailbox_id, 0)
@@ -173,8 +245,8 @@ class Sorting:
             connection.close()
 
 
-def _one_list(connection: sqlite3.Connection, sql: str, *values: object) -> list[int]:
+def _one_list(connection: sqlite3.Connection, sql: str, *values: object) -> list[Any]:
     """What a statement gives as one JSON array."""
     (text,) = connection.execute(sql, values).fetchone()
-    found: list[int] = json.loads(text)
+    found: list[Any] = json.loads(text)
     return found

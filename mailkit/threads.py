@@ -1,0 +1,275 @@
+"""Threads of messages: which one answers which (RFC 5256 section 3). No I/O.
+
+The algorithms run in steps, between which a caller may let others have their turn.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from mailkit.query import SortCriterion, SortKey, ThreadAlgorithm, Threads
+from mailkit.sorting import sort_steps
+
+#: Messages that are looked at in one step: some milliseconds.
+STEP = 2048
+#: Ancestors that are looked at in one run, to see whether a link would make a loop. When there are
+#: more, messages that have answers already are no longer put below others.
+MAX_WALK = 10_000_000
+
+_DATE = (SortCriterion(SortKey.DATE),)
+_NONE = -1
+
+
+class ThreadInput:
+    """What threads are made of: columns by message, in mailbox order."""
+
+    __slots__ = ("dates", "ids", "replies", "subjects", "uids")
+
+    def __init__(self) -> None:
+        self.uids: list[int] = []
+        #: Sent dates.
+        self.dates: list[int] = []
+        #: Whether the subject is that of a reply or a forward.
+        self.replies: list[bool] = []
+        #: Numbers of the own identifier (0 for none) and of those of the ancestors.
+        self.ids: list[Sequence[int]] = []
+        #: Numbers of the base subjects (0 for an empty one), equal for those that are.
+        self.subjects: list[int] = []
+
+    def columns(self) -> list[list[Any]]:
+        """UIDs, sent dates, replies, subjects, identifiers."""
+        return [self.uids, self.dates, self.replies, self.subjects, self.ids]
+
+
+def thread_steps(algorithm: ThreadAlgorithm, given: ThreadInput) -> Iterator[Threads | None]:
+    """Thread messages in steps of a few milliseconds; the last one gives the threads."""
+    match algorithm:
+        case ThreadAlgorithm.ORDEREDSUBJECT:
+            return _by_subject(given)
+        case ThreadAlgorithm.REFERENCES:
+            return _References(given).run(by_subject=True)
+        case ThreadAlgorithm.REFS:
+            return _References(given).run(by_subject=False)
+
+
+def _by_subject(given: ThreadInput) -> Iterator[Threads | None]:
+    order: list[int] = []
+    for step in sort_steps(range(len(given.uids)), _DATE, [given.dates]):
+        order = step or order
+        yield None
+    # Going by date, threads and their messages come into their order by themselves.
+    groups: dict[int, list[int]] = {}
+    for number, place in enumerate(order):
+        if not number % STEP:
+            yield None
+        subject = given.subjects[place]
+        if subject in groups:
+            groups[subject].append(given.uids[place])
+        else:
+            groups[subject] = [given.uids[place]]
+    threads = Threads(array("I"), array("I"))
+    for number, uids in enumerate(groups.values()):
+        if not number % STEP:
+            yield None
+        threads.uids.extend(uids)
+        threads.depths.extend([0] + [1] * (len(uids) - 1))
+    yield threads
+
+
+class _References:
+    """The algorithm REFERENCES. Nodes are numbers: places of messages, then dummies."""
+
+    def __init__(self, given: ThreadInput) -> None:
+        self.given = given
+        self.count = len(given.uids)
+        self.parent = [_NONE] * self.count
+        #: How many children a node has.
+        self.answers = [0] * self.count
+        self.walked = 0
+        #: Place of each message by date.
+        self.rank: list[int] = []
+        #: By date.
+        self.children: dict[int, list[int]] = {}
+        self.roots: list[int] = []
+
+    def run(self, by_subject: bool) -> Iterator[Threads | None]:
+        """All steps."""
+        yield from self._link()
+        order: list[int] = []
+        for step in sort_steps(range(self.count), _DATE, [self.given.dates]):
+            order = step or order
+            yield None
+        self.rank = [0] * self.count
+        for rank, place in enumerate(order):
+            self.rank[place] = rank
+        yield None
+        yield from self._prune(order)
+        if by_subject:
+            yield from self._gather()
+            self.roots.sort(key=self._first_rank)
+        else:
+            yield from self._sort_by_latest(order)
+        yield from self._flatten()
+
+    def _link(self) -> Iterator[None]:
+        """Step (1)."""
+        nodes: dict[int, int] = {}
+        for place, ids in enumerate(self.given.ids):
+            # A second message of that identifier counts as one that has none.
+            if ids[0]:
+                nodes.setdefault(ids[0], place)
+        yield None
+        parent, answers = self.parent, self.answers
+        for place, ids in enumerate(self.given.ids):
+            if not place % STEP:
+                yield None
+            last = _NONE
+            for identifier in ids[1:]:
+                node = nodes.get(identifier, _NONE)
+                if node < 0:
+                    node = nodes[identifier] = len(parent)
+                    parent.append(_NONE)
+                    answers.append(0)
+                # (A)
+                if last >= 0 and parent[node] < 0 and not self._is_loop(last, node):
+                    parent[node] = last
+                    answers[last] += 1
+                last = node
+            # (B)
+            if parent[place] >= 0:
+                answers[parent[place]] -= 1
+                parent[place] = _NONE
+            if last >= 0 and not self._is_loop(last, place):
+                parent[place] = last
+                answers[last] += 1
+
+    def _is_loop(self, above: int, below: int) -> bool:
+        """Whether one node is, or descends from, the other that is to be put below it."""
+        if above == below:
+            return True
+        if not self.answers[below]:
+            return False
+        parent = self.parent
+        while above >= 0:
+            self.walked += 1
+            if above == below or self.walked > MAX_WALK:
+                return True
+            above = parent[above]
+        return False
+
+    def _prune(self, order: Iterable[int]) -> Iterator[None]:
+        """Steps (2), (3) and (4): only dummies at the top remain, those with several children.
+
+        Going by date, children and roots come into their order by themselves.
+        """
+        count, parent, children, roots = self.count, self.parent, self.children, self.roots
+        for number, place in enumerate(order):
+            if not number % STEP:
+                yield None
+            node = parent[place]
+            passed = []
+            while node >= count and parent[node] >= 0:
+                passed.append(node)
+                node = parent[node]
+            # The way is shorter for those that come after.
+            for dummy in passed:
+                parent[dummy] = node
+            if node < 0:
+                roots.append(place)
+            elif node in children:
+                children[node].append(place)
+            else:
+                children[node] = [place]
+                if node >= count:
+                    roots.append(node)
+        for number, node in enumerate(roots):
+            if node >= count and len(children[node]) == 1:
+                (roots[number],) = children.pop(node)
+        yield None
+
+    def _first_rank(self, node: int) -> int:
+        return self.rank[node if node < self.count else self.children[node][0]]
+
+    def _gather(self) -> Iterator[None]:
+        """Step (5)."""
+        count, children, replies = self.count, self.children, self.given.replies
+        # (A), (B)
+        table: dict[int, int] = {}
+        for number, node in enumerate(self.roots):
+            if not number % STEP:
+                yield None
+            subject = self._subject(node)
+            if not subject:
+                continue
+            known = table.get(subject)
+            if known is None or (
+                known < count and (node >= count or (replies[known] and not replies[node]))
+            ):
+                table[subject] = node
+        # (C)
+        kept = []
+        changed: set[int] = set()
+        dummies = len(self.parent)
+        for number, node in enumerate(self.roots):
+            if not number % STEP:
+                yield None
+            subject = self._subject(node)
+            known = table.get(subject, node)
+            if known == node:
+                kept.append(node)
+            elif node >= count:
+                children[known].extend(children.pop(node))
+                changed.add(known)
+            elif known >= count or (replies[node] and not replies[known]):
+                children.setdefault(known, []).append(node)
+                changed.add(known)
+            else:
+                dummy = table[subject] = dummies
+                dummies += 1
+                children[dummy] = [known, node]
+                kept.append(dummy)
+                changed.add(dummy)
+        replaced = {child for node in kept if node >= count for child in children[node]}
+        self.roots = [node for node in kept if node not in replaced]
+        # Step (6), for those that have changed; there are no dummies below the top.
+        for number, node in enumerate(changed):
+            if not number % STEP:
+                yield None
+            children[node].sort(key=self.rank.__getitem__)
+
+    def _subject(self, node: int) -> int:
+        """The thread subject."""
+        return self.given.subjects[node if node < self.count else self.children[node][0]]
+
+    def _sort_by_latest(self, order: Sequence[int]) -> Iterator[None]:
+        """What REFS has in place of steps (4) to (6): threads by their latest message."""
+        top: dict[int, int] = {}
+        for root in self.roots:
+            top[root] = root
+        stack = list(self.roots)
+        while stack:
+            node = stack.pop()
+            for child in self.children.get(node, ()):
+                top[child] = top[node]
+                stack.append(child)
+            if not len(top) % STEP:
+                yield None
+        latest = {top[place]: rank for rank, place in enumerate(order)}
+        self.roots.sort(key=latest.__getitem__)
+
+    def _flatten(self) -> Iterator[Threads | None]:
+        uids, depths = array("I"), array("I")
+        given, count, children = self.given.uids, self.count, self.children
+        stack = [(node, 0) for node in reversed(self.roots)]
+        while stack:
+            node, depth = stack.pop()
+            uids.append(given[node] if node < count else 0)
+            depths.append(depth)
+            if node in children:
+                depth += 1
+                stack.extend([(child, depth) for child in reversed(children[node])])
+            if not len(uids) % STEP:
+                yield None
+        yield Threads(uids, depths)
