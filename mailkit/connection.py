@@ -28,15 +28,14 @@ from twisted.python.failure import Failure
 from zope.interface import Interface, implementer
 
 from mailkit._typing import override
+from mailkit.compression import COMMANDS_A_PIECE, CompressingConnection
 from mailkit.coroutines import go_on, pause
 from mailkit.deadlines import Deadlines
 from mailkit.errors import AuthenticationFailed, AuthorizationFailed
 from mailkit.model import ConnectionInfo
 from mailkit.output import CHUNK as CHUNK
-from mailkit.output import OutputConnection
 from mailkit.peers import host_and_port, is_loopback
 from mailkit.proxy import ToldAddress
-from mailkit.wire.buffer import InputBuffer
 from mailkit.wire.proxy import ToldClient
 from mailkit.wire.sasl import SASLPassword
 
@@ -47,7 +46,7 @@ SECONDS_A_TURN = 0.005
 
 
 @implementer(IPushProducer, IHalfCloseableProtocol)
-class CommandConnection(OutputConnection, ABC):
+class CommandConnection(CompressingConnection, ABC):
     """A server's side of one connection.
 
     A subclass gives :meth:`greet`, :meth:`next_command`, :meth:`run_command`,
@@ -63,7 +62,6 @@ class CommandConnection(OutputConnection, ABC):
 
     def __init__(self) -> None:
         super().__init__()
-        self.buffer = InputBuffer()
         self._running: Deferred[None] | None = None
         self._pumping = False
         self._closing = False
@@ -193,7 +191,7 @@ class CommandConnection(OutputConnection, ABC):
             return
         self._heard = True
         self._touch()
-        self.buffer.feed(data)
+        self.take_in(data)
         self.pump()
 
     def readConnectionLost(self) -> None:
@@ -250,6 +248,9 @@ class CommandConnection(OutputConnection, ABC):
                     self.close()
                     break
                 if command is None:
+                    if self.inflate():
+                        budget = max(budget - COMMANDS_A_PIECE, 0)
+                        continue
                     if self._input_ended:
                         self.close()
                     break
@@ -310,7 +311,7 @@ class CommandConnection(OutputConnection, ABC):
 
     def _limit_input(self) -> None:
         waiting = self._running is not None or self._output_paused
-        full = waiting and len(self.buffer) > self.factory.input_limit
+        full = waiting and self.unread > self.factory.input_limit
         if full != self._input_paused and not self._closing:
             self._input_paused = full
             if full:

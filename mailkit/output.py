@@ -57,8 +57,12 @@ class OutputConnection(Protocol):
         if self._output:
             self._send(0)
 
+    def encode(self, data: bytes) -> bytes:
+        """What is sent in place of collected octets."""
+        return data
+
     def _send(self, flags: int) -> None:
-        data = b"".join(self._output)
+        data = self.encode(b"".join(self._output))
         self._output.clear()
         self._output_size = 0
         if self._socket is not None:

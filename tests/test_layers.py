@@ -41,7 +41,8 @@ MIME = (
 CONTRACTS = f"{VALUES} mailkit.interfaces mailkit.interfaces.*"
 #: What the loop that all protocols share is made of.
 LOOP_PARTS = (
-    "mailkit.coroutines mailkit.deadlines mailkit.output mailkit.peers mailkit.polling mailkit.tcp"
+    "mailkit.compression"
+    " mailkit.coroutines mailkit.deadlines mailkit.output mailkit.peers mailkit.polling mailkit.tcp"
 )
 PURE = f"{VALUES} {MIME}"
 #: The parts of a protocol that know no connection. ``*`` is one protocol: see `own_package`.
@@ -104,7 +105,7 @@ RULES = (
         f"{VALUES} mailkit.interfaces.*",
         "zope.interface",
     ),
-    Rule(LOOP_PARTS, f"mailkit._typing {LOOP_PARTS}", "twisted zope.interface"),
+    Rule(LOOP_PARTS, f"mailkit._typing {WIRE} {LOOP_PARTS}", "twisted zope.interface"),
     Rule("mailkit.proxy", f"mailkit._typing mailkit.peers {WIRE}", "twisted zope.interface"),
     Rule("mailkit.connection", f"{CONTRACTS} mailkit.proxy {LOOP_PARTS}", "twisted zope.interface"),
     Rule(PROTOCOL_PURE, f"{PURE} {PROTOCOL_PURE}"),

@@ -167,6 +167,11 @@ class IMAPProtocol(CommandConnection):
         self.write(b"* BYE [UNAVAILABLE] The server is going down\r\n")
 
     @override
+    def not_compressed(self) -> None:
+        self.bye("What you send is not compressed by DEFLATE")
+        self.close()
+
+    @override
     def command_failed(self) -> None:
         text = b"[SERVERBUG] Something went wrong here; it has been logged"
         if self._tag:
@@ -540,11 +545,13 @@ class IMAPProtocol(CommandConnection):
         self._reader = None
         if self.selection is not None:
             self.selection.structure = self.selection.decodings = None
+        self.rest_deflate(True)
         self.expect_line(handler)
         self._poll()
 
     def stop_idling(self) -> None:
         self.idling = False
+        self.rest_deflate(False)
         self._stop_waking()
 
     def mailbox_changed(self) -> None:

@@ -9,6 +9,7 @@ from mailkit.imap.handlers import any as any_state
 from mailkit.imap.handlers import (
     append,
     authenticated,
+    compress,
     fetch,
     listing,
     not_authenticated,
@@ -30,6 +31,7 @@ VERBS: Mapping[bytes, Verb] = {
     **authenticated.VERBS,
     **listing.VERBS,
     **append.VERBS,
+    **compress.VERBS,
     **status.VERBS,
     **selected.VERBS,
     **fetch.VERBS,
@@ -44,6 +46,7 @@ CAPABILITIES: Sequence[Capability] = (
     *not_authenticated.CAPABILITIES,
     *authenticated.CAPABILITIES,
     *append.CAPABILITIES,
+    *compress.CAPABILITIES,
     *listing.CAPABILITIES,
     *selected.CAPABILITIES,
     *fetch.CAPABILITIES,

@@ -1,0 +1,78 @@
+"""A connection whose two sides may agree to compress."""
+
+from __future__ import annotations
+
+from mailkit._typing import override
+from mailkit.output import CHUNK, OutputConnection
+from mailkit.wire.buffer import InputBuffer
+from mailkit.wire.deflate import Deflate, DeflateError
+
+#: Commands that a piece of compressed input counts as, before other connections get their turn.
+COMMANDS_A_PIECE = 10
+
+
+class CompressingConnection(OutputConnection):
+    """Puts DEFLATE (RFC 1951) between the input buffer, the output and the transport.
+
+    What is sent together is compressed together. What comes in is inflated when somebody wants
+    more input, :data:`~mailkit.output.CHUNK` octets at a time.
+    """
+
+    _deflate: Deflate | None = None
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.buffer = InputBuffer()
+
+    @property
+    def deflating(self) -> bool:
+        """Both sides compress."""
+        return self._deflate is not None
+
+    def start_deflate(self) -> None:
+        """From here on both sides compress; the reply to the command is written."""
+        self.flush()
+        self._deflate = Deflate()
+        # lenient: the client had to wait for the reply, but perhaps it knew it.
+        self._deflate.feed(self.buffer.take_all())
+
+    def end_deflate(self) -> None:
+        """From here on nobody compresses; the reply to the command is written."""
+        self.flush()
+        self._deflate = None
+
+    def rest_deflate(self, resting: bool) -> None:
+        """Nothing will be sent for a while: keep as little memory as possible."""
+        if self._deflate is not None:
+            if resting:
+                self._deflate.rest()
+            self._deflate.resting = resting
+
+    @override
+    def encode(self, data: bytes) -> bytes:
+        return data if self._deflate is None else self._deflate.compress(data)
+
+    def take_in(self, data: bytes) -> None:
+        """Take what the transport gives."""
+        (self.buffer if self._deflate is None else self._deflate).feed(data)
+
+    @property
+    def unread(self) -> int:
+        """Octets that nobody has read yet."""
+        return len(self.buffer) + (0 if self._deflate is None else self._deflate.waiting)
+
+    def inflate(self) -> bool:
+        """Bring compressed input into the buffer; false when there is none."""
+        if self._deflate is None:
+            return False
+        try:
+            data = self._deflate.read(CHUNK)
+        except DeflateError:
+            self.not_compressed()
+            return False
+        self.buffer.feed(data)
+        return bool(data)
+
+    def not_compressed(self) -> None:
+        """What the client sends cannot be inflated: the connection ends."""
+        self.transport.abortConnection()
