@@ -77,6 +77,31 @@ CLIENT_PURE = " ".join(
     ]
 )
 
+#: The same of the IMAP client.
+IMAP_CLIENT_PURE = " ".join(
+    f"mailkit.imap.client.{name}"
+    for name in [
+        "body",
+        "commands",
+        "connecting",
+        "connection",
+        "criteria",
+        "errors",
+        "fetching",
+        "idle",
+        "mailboxes",
+        "messages",
+        "opening",
+        "reader",
+        "responses",
+        "selected",
+        "session",
+        "sets",
+        "settings",
+        "values",
+    ]
+)
+
 #: The first rule with a matching pattern holds. Twisted's names stand for zope.interface too, as
 #: whoever uses Twisted implements its interfaces.
 RULES = (
@@ -125,6 +150,16 @@ RULES = (
     Rule(
         "mailkit.smtp.client mailkit.smtp.client.*",
         f"{PURE} mailkit.coroutines mailkit.client.* mailkit.smtp.client.*",
+        "twisted zope.interface",
+    ),
+    Rule(IMAP_CLIENT_PURE, f"{PURE} {SHARED_CLIENT_PURE} mailkit.imap.grammar {IMAP_CLIENT_PURE}"),
+    Rule(
+        "mailkit.imap.client.aio",
+        f"{PURE} {SHARED_CLIENT_PURE} {IMAP_CLIENT_PURE} mailkit.client.aio",
+    ),
+    Rule(
+        "mailkit.imap.client mailkit.imap.client.*",
+        f"{PURE} mailkit.client.* mailkit.imap.client.*",
         "twisted zope.interface",
     ),
     Rule(
@@ -275,7 +310,8 @@ class LayerTests(SynchronousTestCase):
             module_name(path)
             for path in python_files("mailkit")
             if matches(
-                module_name(path), f"{PURE} {PROTOCOL_PURE} {SHARED_CLIENT_PURE} {CLIENT_PURE}"
+                module_name(path),
+                f"{PURE} {PROTOCOL_PURE} {SHARED_CLIENT_PURE} {CLIENT_PURE} {IMAP_CLIENT_PURE}",
             )
         ]
         program = (
@@ -328,6 +364,10 @@ class RuleTests(SynchronousTestCase):
         for module in ("session", "transaction", "protocol", "aio"):
             source = "import mailkit.smtp.protocol"
             self.assertEqual(len(self.check(f"mailkit.smtp.client.{module}", source)), 1)
+        for module in ("session", "fetching", "protocol", "aio"):
+            for source in ("import mailkit.imap.protocol", "import mailkit.smtp.client.session"):
+                self.assertEqual(len(self.check(f"mailkit.imap.client.{module}", source)), 1)
+        self.assertEqual(self.check("mailkit.imap.client.fetching", "import twisted"), ["twisted"])
         source = "import mailkit.smtp.client.session"
         self.assertEqual(len(self.check("mailkit.client.protocol", source)), 1)
         self.assertEqual(self.check("mailkit.smtp.client.session", "import twisted"), ["twisted"])

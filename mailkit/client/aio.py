@@ -10,7 +10,14 @@ from typing import cast
 from mailkit._typing import override
 from mailkit.client.address import ServerAddress
 from mailkit.client.certificates import judge
-from mailkit.client.channel import CLOSE_TIMEOUT, MAX_UNREAD, Channel, is_loopback
+from mailkit.client.channel import (
+    CLOSE_TIMEOUT,
+    MAX_UNREAD,
+    DuplexChannel,
+    Receiver,
+    Waiter,
+    is_loopback,
+)
 from mailkit.client.connecting import Connector
 from mailkit.client.errors import (
     ClientError,
@@ -26,7 +33,7 @@ from mailkit.client.security import TLSInfo, TLSMode, TLSPolicy
 _ATTEMPT_DELAY = 0.25
 
 
-class AsyncioChannel(Channel, asyncio.Protocol):
+class AsyncioChannel(DuplexChannel, asyncio.Protocol):
     """A connection of asyncio's.
 
     :param hostname: the name that is connected to, if it has one.
@@ -40,7 +47,9 @@ class AsyncioChannel(Channel, asyncio.Protocol):
         self._unread_size = 0
         self._error: ClientError | None = None
         self._paused = False
-        self._waiting: asyncio.Future[None] | None = None
+        # Whoever waits: to read, to write, for the end.
+        self._waiting: list[asyncio.Future[None]] = []
+        self._receiver: Receiver | None = None
 
     # What asyncio calls.
 
@@ -57,6 +66,9 @@ class AsyncioChannel(Channel, asyncio.Protocol):
 
     @override
     def data_received(self, data: bytes) -> None:
+        if self._receiver is not None:
+            self._receiver.octets_received(data)
+            return
         self._unread.append(data)
         self._unread_size += len(data)
         if self._unread_size > MAX_UNREAD:
@@ -68,6 +80,8 @@ class AsyncioChannel(Channel, asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         if self._error is None:
             self._error = ConnectionLost(f"The connection broke: {exc}" if exc else "")
+        if self._receiver is not None:
+            self._receiver.connection_ended(self._copy_error())
         self._paused = False
         self._wake()
 
@@ -113,6 +127,28 @@ class AsyncioChannel(Channel, asyncio.Protocol):
         self._unread.clear()
         self._unread_size = 0
         return data
+
+    @override
+    def listen(self, receiver: Receiver) -> None:
+        self._receiver = receiver
+        if data := self.received():
+            receiver.octets_received(data)
+        if self._error is not None:
+            receiver.connection_ended(self._copy_error())
+
+    @override
+    def hold(self) -> None:
+        if self._error is None and self._transport is not None:
+            self._transport.pause_reading()
+
+    @override
+    def release(self) -> None:
+        if self._error is None and self._transport is not None:
+            self._transport.resume_reading()
+
+    @override
+    def waiter(self) -> Waiter:
+        return _AsyncioWaiter(self._loop)
 
     @override
     async def start_tls(self, policy: TLSPolicy, timeout: float) -> TLSInfo:
@@ -191,17 +227,41 @@ class AsyncioChannel(Channel, asyncio.Protocol):
 
         :raises TimedOut: nothing has.
         """
-        self._waiting = self._loop.create_future()
+        waiting = self._loop.create_future()
+        self._waiting.append(waiting)
         try:
-            await asyncio.wait_for(self._waiting, max(0.0, timeout))
+            await asyncio.wait_for(waiting, max(0.0, timeout))
         except asyncio.TimeoutError:
             raise TimedOut from None
         finally:
-            self._waiting = None
+            self._waiting.remove(waiting)
 
     def _wake(self) -> None:
-        if self._waiting is not None and not self._waiting.done():
-            self._waiting.set_result(None)
+        for waiting in self._waiting:
+            if not waiting.done():
+                waiting.set_result(None)
+
+
+class _AsyncioWaiter(Waiter):
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._future: asyncio.Future[None] = loop.create_future()
+
+    @property
+    @override
+    def fired(self) -> bool:
+        return self._future.done()
+
+    @override
+    def fire(self) -> None:
+        if not self._future.done():
+            self._future.set_result(None)
+
+    @override
+    async def wait(self, timeout: float | None = None) -> None:
+        # asyncio.wait_for() would cancel the future.
+        await asyncio.wait([self._future], timeout=timeout)
+        if not self._future.done():
+            raise TimedOut
 
 
 def ssl_context(policy: TLSPolicy) -> ssl.SSLContext:
@@ -244,7 +304,7 @@ def server_name(policy: TLSPolicy, hostname: str | None) -> str | None:
 def connector(address: ServerAddress, connect_timeout: float, tls_timeout: float) -> Connector:
     """What connects to a server; as :func:`mailkit.client.protocol.connector`."""
 
-    async def connect_channel(policy: TLSPolicy) -> tuple[Channel, TLSInfo | None]:
+    async def connect_channel(policy: TLSPolicy) -> tuple[DuplexChannel, TLSInfo | None]:
         try:
             channel = await asyncio.wait_for(_connect(address), connect_timeout)
         except (OSError, asyncio.TimeoutError) as error:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ipaddress
 from abc import ABC, abstractmethod
+from typing import Protocol
 
+from mailkit.client.errors import ClientError
 from mailkit.client.security import TLSInfo, TLSPolicy
 
 #: Octets that have come and that nobody has read; a server that sends more is cut off. Input is
@@ -12,6 +14,37 @@ from mailkit.client.security import TLSInfo, TLSPolicy
 MAX_UNREAD = 1024 * 1024
 #: Seconds that the server may take to close the connection after QUIT.
 CLOSE_TIMEOUT = 5.0
+
+
+class Receiver(Protocol):
+    """Takes what comes as soon as it comes; must not wait and must not raise."""
+
+    def octets_received(self, data: bytes) -> None:
+        """Octets from the server."""
+
+    def connection_ended(self, error: ClientError) -> None:
+        """Nothing comes any more."""
+
+
+class Waiter(ABC):
+    """Something that will happen once, and that one coroutine may wait for."""
+
+    @property
+    @abstractmethod
+    def fired(self) -> bool:
+        """It has happened."""
+
+    @abstractmethod
+    def fire(self) -> None:
+        """It happens; again does nothing."""
+
+    @abstractmethod
+    async def wait(self, timeout: float | None = None) -> None:
+        """Wait for it; may be called again after a time-out.
+
+        :param timeout: seconds.
+        :raises TimedOut: it has not happened yet.
+        """
 
 
 class Channel(ABC):
@@ -76,6 +109,26 @@ class Channel(ABC):
     @abstractmethod
     def abort(self) -> None:
         """End the connection at once."""
+
+
+class DuplexChannel(Channel):
+    """A channel that gives what comes to whoever listens, while others write."""
+
+    @abstractmethod
+    def listen(self, receiver: Receiver) -> None:
+        """Give all that has come, and all that comes from now on, to a receiver."""
+
+    @abstractmethod
+    def hold(self) -> None:
+        """Read nothing from the server until :meth:`release`."""
+
+    @abstractmethod
+    def release(self) -> None:
+        """Read again."""
+
+    @abstractmethod
+    def waiter(self) -> Waiter:
+        """Something to wait for."""
 
 
 def is_loopback(host: str) -> bool:

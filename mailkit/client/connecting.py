@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from mailkit.client.channel import Channel
+from mailkit.client.channel import DuplexChannel
 from mailkit.client.errors import TLSFailed
 from mailkit.client.security import TLSInfo, TLSMode, TLSPolicy
 
 _Session = TypeVar("_Session")
 
 #: Connects, and makes the TLS that a policy wants from the start.
-Connector = Callable[[TLSPolicy], Awaitable["tuple[Channel, TLSInfo | None]"]]
+Connector = Callable[[TLSPolicy], Awaitable["tuple[DuplexChannel, TLSInfo | None]"]]
 #: Makes a session of a connection.
-Opener = Callable[[Channel, "TLSInfo | None", TLSPolicy], Awaitable[_Session]]
+Opener = Callable[[DuplexChannel, "TLSInfo | None", TLSPolicy], Awaitable[_Session]]
 
 
 async def open_connection(

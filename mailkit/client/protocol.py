@@ -28,7 +28,14 @@ from zope.interface import implementer
 
 from mailkit._typing import override
 from mailkit.client.address import ServerAddress
-from mailkit.client.channel import CLOSE_TIMEOUT, MAX_UNREAD, Channel, is_loopback
+from mailkit.client.channel import (
+    CLOSE_TIMEOUT,
+    MAX_UNREAD,
+    DuplexChannel,
+    Receiver,
+    Waiter,
+    is_loopback,
+)
 from mailkit.client.connecting import Connector
 from mailkit.client.errors import (
     ClientError,
@@ -43,7 +50,7 @@ from mailkit.client.tls import connection_creator, openssl_info
 
 
 @implementer(IPushProducer, IHandshakeListener)
-class TwistedChannel(Channel, Protocol):
+class TwistedChannel(DuplexChannel, Protocol):
     """A connection of Twisted's.
 
     :param clock: tells the time and makes time-outs.
@@ -65,6 +72,7 @@ class TwistedChannel(Channel, Protocol):
         self._shaking: Deferred[None] | None = None
         self._closing: Deferred[None] | None = None
         self._shaken = False
+        self._receiver: Receiver | None = None
 
     # What Twisted calls.
 
@@ -84,6 +92,9 @@ class TwistedChannel(Channel, Protocol):
 
     @override
     def dataReceived(self, data: bytes) -> None:
+        if self._receiver is not None:
+            self._receiver.octets_received(data)
+            return
         self._unread.append(data)
         self._unread_size += len(data)
         if self._unread_size > MAX_UNREAD:
@@ -95,6 +106,8 @@ class TwistedChannel(Channel, Protocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         if self._error is None:
             self._error = ConnectionLost(_reason_text(reason))
+        if self._receiver is not None:
+            self._receiver.connection_ended(self._copy_error())
         for name in ("_reading", "_writing", "_shaking", "_closing"):
             _fire(self, name)
 
@@ -145,6 +158,28 @@ class TwistedChannel(Channel, Protocol):
         self._unread.clear()
         self._unread_size = 0
         return data
+
+    @override
+    def listen(self, receiver: Receiver) -> None:
+        self._receiver = receiver
+        if data := self.received():
+            receiver.octets_received(data)
+        if self._error is not None:
+            receiver.connection_ended(self._copy_error())
+
+    @override
+    def hold(self) -> None:
+        if self._error is None:
+            self.transport.pauseProducing()
+
+    @override
+    def release(self) -> None:
+        if self._error is None:
+            self.transport.resumeProducing()
+
+    @override
+    def waiter(self) -> Waiter:
+        return _TwistedWaiter(self._clock)
 
     @override
     async def start_tls(self, policy: TLSPolicy, timeout: float) -> TLSInfo:
@@ -234,6 +269,45 @@ class TwistedChannel(Channel, Protocol):
             raise TimedOut
 
 
+class _TwistedWaiter(Waiter):
+    def __init__(self, clock: IReactorTime) -> None:
+        self._clock = clock
+        self._fired = False
+        self._waiting: Deferred[None] | None = None
+
+    @property
+    @override
+    def fired(self) -> bool:
+        return self._fired
+
+    @override
+    def fire(self) -> None:
+        if not self._fired:
+            self._fired = True
+            self._end()
+
+    def _end(self) -> None:
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            waiting.callback(None)
+
+    @override
+    async def wait(self, timeout: float | None = None) -> None:
+        if self._fired:
+            return
+        waiting: Deferred[None] = Deferred()
+        self._waiting = waiting
+        call = self._clock.callLater(timeout, self._end) if timeout is not None else None
+        try:
+            await waiting
+        finally:
+            self._waiting = None
+            if call is not None and call.active():
+                call.cancel()
+        if not self._fired:
+            raise TimedOut
+
+
 def _fire(channel: TwistedChannel, name: str) -> None:
     waiting = getattr(channel, name)
     if waiting is not None:
@@ -276,7 +350,7 @@ def connector(
             else HostnameEndpoint(reactor, server.host, server.port)
         )
 
-    async def connect_channel(policy: TLSPolicy) -> tuple[Channel, TLSInfo | None]:
+    async def connect_channel(policy: TLSPolicy) -> tuple[DuplexChannel, TLSInfo | None]:
         target = cast(IStreamClientEndpoint, endpoint)
         if policy.implicit:
             target = wrapClientTLS(connection_creator(policy, hostname), target)

@@ -14,7 +14,8 @@ MAX_DATE_OCTETS = 256
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTH_NUMBERS = {name.lower().encode(): number for number, name in enumerate(_MONTHS, 1)}
-_MONTH_NAMES = (b"", *(name.encode() for name in _MONTHS))
+#: By number of the month.
+MONTH_NAMES = (b"", *(name.encode() for name in _MONTHS))
 
 _UTC = datetime.timezone.utc
 _EPOCH_DAY = datetime.date(1970, 1, 1).toordinal()
@@ -163,7 +164,7 @@ def format_imap_datetime(epoch: int) -> bytes:
     moment = time.gmtime(epoch)
     return b"%02d-%b-%04d %02d:%02d:%02d +0000" % (
         moment[2],
-        _MONTH_NAMES[moment[1]],
+        MONTH_NAMES[moment[1]],
         moment[0],
         moment[3],
         moment[4],

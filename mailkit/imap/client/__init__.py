@@ -1,0 +1,128 @@
+"""An asynchronous client for IMAP4rev1 and IMAP4rev2.
+
+::
+
+    from mailkit.imap.client import ClientSettings, Credentials, connect
+
+    session = await connect("imap.example.org", ClientSettings(
+        credentials=Credentials("ann@example.org", "secret")))
+    await session.select("INBOX")
+    async for message in session.fetch("1:*", ["FLAGS", "ENVELOPE"]):
+        print(message.uid, message.envelope.subject)
+    await session.logout()
+
+Under asyncio the same function is ``asyncio_connect``. The names of asyncio's and Twisted's side are
+loaded when they are first used: neither needs the other.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from mailkit.client.errors import (
+    AuthFailed,
+    ClientError,
+    ConnectFailed,
+    ConnectionLost,
+    ProtocolError,
+    ServiceRefused,
+    TimedOut,
+    TLSFailed,
+)
+from mailkit.client.security import TLSInfo, TLSMode, TLSPolicy
+from mailkit.imap.client.errors import (
+    CommandFailed,
+    NotOffered,
+    NotUnderstood,
+    NumbersChanged,
+    Refused,
+    WrongState,
+)
+from mailkit.imap.client.fetching import Fetching
+from mailkit.imap.client.idle import Change, Idling
+from mailkit.imap.client.mailboxes import NewMessage
+from mailkit.imap.client.messages import StoreAnswer
+from mailkit.imap.client.reader import ResponseLimits
+from mailkit.imap.client.selected import Selected
+from mailkit.imap.client.session import Session
+from mailkit.imap.client.sets import Numbers
+from mailkit.imap.client.settings import ClientSettings, ConnectionFacts, Timeouts
+from mailkit.imap.client.values import (
+    BodyPart,
+    Content,
+    Exists,
+    Expunge,
+    ExtendedSearch,
+    Identification,
+    Listing,
+    MailboxStatus,
+    Message,
+    Namespace,
+    Namespaces,
+    ResponseCode,
+    Status,
+    Vanished,
+)
+from mailkit.wire.sasl_client import Credentials
+
+if TYPE_CHECKING:
+    from mailkit.imap.client.aio import connect as asyncio_connect
+    from mailkit.imap.client.protocol import connect
+
+__all__ = [
+    "AuthFailed",
+    "BodyPart",
+    "Change",
+    "ClientError",
+    "ClientSettings",
+    "CommandFailed",
+    "ConnectFailed",
+    "ConnectionFacts",
+    "ConnectionLost",
+    "Content",
+    "Credentials",
+    "Exists",
+    "Expunge",
+    "ExtendedSearch",
+    "Fetching",
+    "Identification",
+    "Idling",
+    "Listing",
+    "MailboxStatus",
+    "Message",
+    "Namespace",
+    "Namespaces",
+    "NewMessage",
+    "NotOffered",
+    "NotUnderstood",
+    "Numbers",
+    "NumbersChanged",
+    "ProtocolError",
+    "Refused",
+    "ResponseCode",
+    "ResponseLimits",
+    "Selected",
+    "ServiceRefused",
+    "Session",
+    "Status",
+    "StoreAnswer",
+    "TLSFailed",
+    "TLSInfo",
+    "TLSMode",
+    "TLSPolicy",
+    "TimedOut",
+    "Timeouts",
+    "Vanished",
+    "WrongState",
+    "asyncio_connect",
+    "connect",
+]
+
+_DRIVERS = {"connect": "protocol", "asyncio_connect": "aio"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _DRIVERS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return import_module(f"{__name__}.{_DRIVERS[name]}").connect

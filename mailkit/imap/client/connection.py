@@ -1,0 +1,440 @@
+"""Commands out and responses in, several commands at a time.
+
+Ordering: commands are written whole, in the order of the calls. One that could not tell its answers
+from those of another, or whose message numbers another may change, waits (RFC 9051 section 5.5).
+What the server says is handled at once, whoever waits for it. A command whose caller was cancelled
+stays under way, and its answers count for the state; one that was cancelled while it was written
+ends the connection.
+
+The coroutines here await nothing but the :class:`~mailkit.client.channel.DuplexChannel`, so they run under
+Twisted and under asyncio alike.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+from mailkit.client.channel import DuplexChannel, Waiter
+from mailkit.client.errors import (
+    ClientError,
+    ConnectionLost,
+    ProtocolError,
+    ServiceRefused,
+    TimedOut,
+)
+from mailkit.imap.client.commands import Command, Literal
+from mailkit.imap.client.errors import NotUnderstood, NumbersChanged, Refused
+from mailkit.imap.client.reader import ResponseReader, Sink
+from mailkit.imap.client.responses import Typed, parse_response
+from mailkit.imap.client.selected import Selected
+from mailkit.imap.client.settings import ClientSettings, ConnectionFacts
+from mailkit.imap.client.values import (
+    Capabilities,
+    Continuation,
+    Enabled,
+    Status,
+    Tagged,
+)
+
+#: RFC 7888 section 5: octets of a literal that LITERAL- lets go without asking.
+LITERAL_MINUS = 4096
+
+_TOO_EARLY = "The server spoke on before TLS had begun"
+
+
+class Flight:
+    """A command that waits to be sent, or is under way."""
+
+    def __init__(self, command: Command, tag: bytes, waiter: Waiter) -> None:
+        self.command = command
+        self.tag = tag
+        #: Fires when the command may be written, and anew for each thing that happens.
+        self.waiter = waiter
+        self.admitted = False
+        #: What ended it.
+        self.status: Status | None = None
+        #: Texts behind ``+`` that nobody has taken.
+        self.continuations: deque[bytes] = deque()
+        #: Responses that were collected.
+        self.count = 0
+        #: Its answers go to somebody who may be slow.
+        self.streaming = False
+
+
+class Connection:
+    """A connection to a server, from the greeting on.
+
+    :param channel: the connection.
+    """
+
+    def __init__(self, channel: DuplexChannel, settings: ClientSettings) -> None:
+        self.channel = channel
+        self.settings = settings
+        self.facts = ConnectionFacts(peer=channel.peer)
+        #: None when no mailbox is selected.
+        self.selected: Selected | None = None
+        self.greeting: Status | None = None
+        #: Why nothing more can be said.
+        self.failure: ClientError | None = None
+        #: Who hears each response, after the state has taken it over; must not raise.
+        self.listeners: list[Callable[[Typed], None]] = []
+        #: Who takes the next contents of messages, instead of a spool.
+        self.sink: Callable[[bytes, int], Sink | None] | None = None
+        self._reader = self._new_reader()
+        self._tags = 0
+        self._queue: deque[Flight] = deque()
+        self._flights: list[Flight] = []
+        self._writing: Flight | None = None
+        self._heard = channel.seconds()
+        self._greeted = channel.waiter()
+        self._farewell: Status | None = None
+        self._held = False
+        # STARTTLS was answered: what comes before TLS comes from somebody else.
+        self._mute = False
+        #: The server may close the connection.
+        self.leaving = False
+
+    def _new_reader(self) -> ResponseReader:
+        return ResponseReader(self.settings.limits, self._choose_sink)
+
+    def _choose_sink(self, octets: bytes, size: int) -> Sink | None:
+        return self.sink(octets, size) if self.sink is not None else None
+
+    @property
+    def closed(self) -> bool:
+        return self.failure is not None
+
+    # What the channel calls.
+
+    def octets_received(self, data: bytes) -> None:
+        if self.failure is not None:
+            return
+        self._heard = self.channel.seconds()
+        self._reader.feed(data)
+        if self._mute:
+            self.fail(ProtocolError(_TOO_EARLY, command="STARTTLS"))
+            return
+        try:
+            while self.failure is None and (response := self._reader.read()) is not None:
+                limits = self.settings.limits
+                self._dispatch(parse_response(response, limits, greeting=self.greeting is None))
+        except ClientError as error:
+            self.fail(error)
+        except OSError as error:
+            self.fail(ConnectionLost(f"What the server sends cannot be kept: {error}"))
+
+    def connection_ended(self, error: ClientError) -> None:
+        if self._farewell is not None and not self.leaving:
+            error = ServiceRefused(self._farewell.text)
+        self.fail(error)
+
+    def fail(self, error: ClientError) -> None:
+        """End the connection at once; all that are waiting get the error."""
+        if self.failure is not None:
+            return
+        self.failure = error
+        self.selected = None
+        self.channel.abort()
+        flights = [*self._flights, *self._queue]
+        self._flights.clear()
+        self._queue.clear()
+        self._greeted.fire()
+        for flight in flights:
+            flight.waiter.fire()
+        for listener in list(self.listeners):
+            listener(Status("BYE", None, error.text))
+
+    def check(self) -> None:
+        """
+        :raises ClientError: the connection cannot be used any more.
+        """
+        if self.failure is not None:
+            error = self.failure
+            raise type(error)(error.text, command=error.command)
+
+    # Responses.
+
+    def _dispatch(self, response: Typed) -> None:
+        if self.greeting is None:
+            assert isinstance(response, Status)
+            self.greeting = response
+            self._note_code(response)
+            self._greeted.fire()
+        elif isinstance(response, Continuation):
+            flight = self._writing or (self._flights[0] if self._flights else None)
+            if flight is None or len(flight.continuations) > 10:
+                raise ProtocolError("The server asks for more than there is")
+            flight.continuations.append(response.text)
+            flight.waiter.fire()
+        elif isinstance(response, Tagged):
+            self._end(response)
+        else:
+            self._untagged(response)
+
+    def _untagged(self, response: Typed) -> None:
+        if isinstance(response, Status):
+            if response.condition == "BYE":
+                self._farewell = response
+            self._note_code(response)
+        elif isinstance(response, Capabilities):
+            self.facts.announced = response.names
+        elif isinstance(response, Enabled):
+            self.facts.enabled |= response.names
+        if self.selected is not None:
+            response = self.selected.note(response)
+        for flight in self._flights:
+            if flight.command.collect(response):
+                flight.count += 1
+                if flight.count > self.settings.limits.values:
+                    raise ProtocolError("The server answers without end")
+                if flight.streaming:
+                    flight.waiter.fire()
+                break
+        for listener in list(self.listeners):
+            listener(response)
+
+    def _note_code(self, status: Status) -> None:
+        if status.code is not None and status.code.name == "CAPABILITY":
+            words = status.code.arguments.decode("utf-8", "replace").upper().split()
+            self.facts.announced = frozenset(words)
+
+    def _end(self, response: Tagged) -> None:
+        flight = next((each for each in self._flights if each.tag == response.tag), None)
+        if flight is None:
+            raise ProtocolError("The server answers a command that nobody has sent")
+        if flight.command.name == "STARTTLS" and response.status.condition == "OK":
+            # RFC 9051 section 11.1: it would be read as if it had come encrypted.
+            self._mute = True
+            if not self._reader.idle:
+                raise ProtocolError(_TOO_EARLY, command="STARTTLS")
+        self._flights.remove(flight)
+        flight.status = response.status
+        self._note_code(response.status)
+        if self.selected is not None:
+            self.selected.note_code(response.status)
+        flight.command.done(response.status)
+        flight.waiter.fire()
+        self._advance()
+
+    # Commands.
+
+    async def run(self, command: Command) -> Status:
+        """Send a command and wait for its end.
+
+        :raises CommandFailed: it was answered with NO or BAD.
+        :raises ClientError: it has no answer.
+        """
+        flight = await self.begin(command)
+        return await self.finish(flight)
+
+    async def begin(self, command: Command, *, streaming: bool = False) -> Flight:
+        """Send a command as soon as it may be sent.
+
+        :param streaming: each answer fires the waiter, and whoever takes them may be slow.
+        :raises ClientError: that is not possible.
+        """
+        self.check()
+        self._tags += 1
+        flight = Flight(command, b"m%d" % self._tags, self.channel.waiter())
+        flight.streaming = streaming
+        self._queue.append(flight)
+        self._advance()
+        try:
+            if not flight.admitted:
+                # Who reads slowly would have to wait for us, and we for him.
+                self.release()
+                await flight.waiter.wait()
+            self.check()
+            if command.numbered and self._removals() != command.removals:
+                raise NumbersChanged(command=command.name)
+        except BaseException:
+            self._forget(flight)
+            raise
+        self._flights.append(flight)
+        command.tag = flight.tag
+        command.sent()
+        flight.waiter = self.channel.waiter()
+        try:
+            await self._write(flight)
+        except ClientError as error:
+            self.fail(error)
+            raise
+        except OSError as error:
+            self.fail(ConnectionLost(f"The message cannot be read: {error}"))
+            raise
+        except BaseException:
+            # Cancelled half-way: what the server has read is no command.
+            self.fail(ConnectionLost("A command was given up while it was sent"))
+            raise
+        self._writing = None
+        self._advance()
+        return flight
+
+    def _removals(self) -> int:
+        return self.selected.removals if self.selected is not None else 0
+
+    def _forget(self, flight: Flight) -> None:
+        if flight in self._queue:
+            self._queue.remove(flight)
+        if self._writing is flight:
+            self._writing = None
+        self._advance()
+
+    def _advance(self) -> None:
+        """Let the next command be written if it may be."""
+        if self._writing is not None or not self._queue or self.failure is not None:
+            return
+        flight = self._queue[0]
+        if len(self._flights) >= self.settings.max_pipelined or any(
+            flight.command.conflicts(each.command) for each in self._flights
+        ):
+            return
+        self._queue.popleft()
+        self._writing = flight
+        flight.admitted = True
+        flight.waiter.fire()
+
+    async def _write(self, flight: Flight) -> None:
+        command = flight.command
+        octets = b"%b %b" % (flight.tag, command.name.encode("ascii"))
+        for part in command.parts:
+            if isinstance(part, bytes):
+                octets += part
+                continue
+            free = self._needs_no_continuation(part)
+            mark = b"~" if part.binary else b""
+            octets += b"%b{%d%b}\r\n" % (mark, part.size, b"+" if free else b"")
+            await self._send(octets)
+            octets = b""
+            if not free and not await self._may_continue(flight):
+                return
+            for piece in part.pieces():
+                await self._send(piece)
+        await self._send(octets + b"\r\n")
+
+    def _needs_no_continuation(self, literal: Literal) -> bool:
+        """RFC 7888"""
+        names = self.facts.announced
+        return "LITERAL+" in names or (
+            literal.size <= LITERAL_MINUS
+            and ("LITERAL-" in names or ("IMAP4REV2" in names and "IMAP4REV1" not in names))
+        )
+
+    async def _may_continue(self, flight: Flight) -> bool:
+        """Whether the server wants the literal; false when it has ended the command."""
+        while not flight.continuations:
+            if flight.status is not None:
+                return False
+            await self.next_event(flight)
+        flight.continuations.popleft()
+        return True
+
+    async def _send(self, octets: bytes) -> None:
+        await self.channel.write(octets, self.settings.timeouts.write)
+
+    async def next_event(self, flight: Flight, timeout: float | None = None) -> None:
+        """Wait until something happens to a command.
+
+        :param timeout: seconds; None for as long as the server is not silent for too long.
+        :raises TimedOut: nothing did; without a ``timeout`` the connection is ended.
+        :raises ClientError: the connection has ended.
+        """
+        while not flight.waiter.fired:
+            self.check()
+            left = timeout
+            if left is None:
+                if self._held:
+                    self._heard = self.channel.seconds()
+                left = self.settings.timeouts.silence - (self.channel.seconds() - self._heard)
+            try:
+                if left <= 0:
+                    raise TimedOut
+                await flight.waiter.wait(left)
+            except TimedOut as error:
+                if timeout is not None:
+                    raise
+                silence = self.channel.seconds() - self._heard
+                if self._held or silence < self.settings.timeouts.silence:
+                    continue
+                error.command = flight.command.name
+                self.fail(error)
+                raise
+        flight.waiter = self.channel.waiter()
+        if flight.status is None and not flight.continuations:
+            self.check()
+
+    async def finish(self, flight: Flight) -> Status:
+        """Wait for the end of a command.
+
+        :raises CommandFailed: it was answered with NO or BAD.
+        """
+        patience = flight.command.patience
+        give_up = None if patience is None else self.channel.seconds() + patience
+        if not flight.streaming:
+            self.release()
+        while flight.status is None:
+            if give_up is None:
+                await self.next_event(flight)
+                continue
+            try:
+                await self.next_event(flight, give_up - self.channel.seconds())
+            except TimedOut as error:
+                error.command = flight.command.name
+                self.fail(error)
+                raise
+        return judge(flight.status, flight.command.name)
+
+    # Back-pressure.
+
+    def wake(self) -> None:
+        """Something has come for whoever takes it as it comes."""
+        for flight in list(self._flights):
+            if flight.streaming:
+                flight.waiter.fire()
+
+    def hold(self) -> None:
+        """Read nothing more, if nobody waits but those who take their time."""
+        if not (self._held or self._queue) and all(flight.streaming for flight in self._flights):
+            self._held = True
+            self.channel.hold()
+
+    def release(self) -> None:
+        """Read again."""
+        if self._held:
+            self._held = False
+            self._heard = self.channel.seconds()
+            self.channel.release()
+
+    # The beginning and the end.
+
+    async def wait_for_greeting(self) -> Status:
+        """
+        :raises ClientError: there is none in time.
+        """
+        self.channel.listen(self)
+        try:
+            await self._greeted.wait(self.settings.timeouts.greeting)
+        except TimedOut as error:
+            error.command = "greeting"
+            self.fail(error)
+            raise
+        self.check()
+        assert self.greeting is not None
+        return self.greeting
+
+    def restart(self) -> None:
+        """Forget what was said before TLS."""
+        self._mute = False
+        self._reader = self._new_reader()
+        self.facts.announced = frozenset()
+
+
+def judge(status: Status, command: str) -> Status:
+    """
+    :raises CommandFailed: the status is not OK.
+    """
+    if status.condition == "OK":
+        return status
+    kind = Refused if status.condition == "NO" else NotUnderstood
+    raise kind(status.text, command=command, response_code=status.code)

@@ -1,0 +1,62 @@
+"""What can go wrong with a command, besides the connection."""
+
+from __future__ import annotations
+
+from mailkit.client.errors import ClientError
+from mailkit.imap.client.values import ResponseCode
+
+
+class CommandFailed(ClientError):
+    """The server answered NO or BAD.
+
+    :ivar response_code: what stands in brackets before the text (RFC 9051 section 7.1, RFC 5530).
+    """
+
+    default_text = "The mail server did not do it"
+    temporary = False
+
+    def __init__(
+        self, text: str = "", *, command: str = "", response_code: ResponseCode | None = None
+    ) -> None:
+        super().__init__(text, command=command)
+        self.response_code = response_code
+        if self.code_name in _TEMPORARY:
+            self.temporary = True
+
+    @property
+    def code_name(self) -> str:
+        """Name of the response code in capitals: ``NONEXISTENT``, ``OVERQUOTA``; or nothing."""
+        return self.response_code.name if self.response_code else ""
+
+
+class Refused(CommandFailed):
+    """NO: the server understands the command and does not carry it out."""
+
+
+class NotUnderstood(CommandFailed):
+    """BAD: the server does not know the command, or not in this form or state."""
+
+    default_text = "The mail server did not understand the command"
+
+
+class NotOffered(CommandFailed):
+    """The server does not announce the extension that this needs; nothing was sent."""
+
+    default_text = "The mail server cannot do that"
+
+
+class NumbersChanged(ClientError):
+    """Messages have gone before the command could be sent, so that its numbers are wrong."""
+
+    default_text = "The message numbers have changed; ask again"
+
+
+class WrongState(ClientError):
+    """No mailbox is selected, or the connection is in another state than this needs."""
+
+    default_text = "That is not possible in this state of the connection"
+    temporary = False
+
+
+# RFC 5530 section 3 and RFC 9051 section 7.1: what may succeed when it is tried again.
+_TEMPORARY = frozenset(("UNAVAILABLE", "INUSE", "LIMIT", "SERVERBUG", "OVERQUOTA"))

@@ -1,0 +1,149 @@
+"""Waiting for changes of the selected mailbox: IDLE (RFC 2177), else NOOP now and then."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TypeAlias
+
+from mailkit.client.channel import Waiter
+from mailkit.client.errors import TimedOut
+from mailkit.imap.client.commands import Command
+from mailkit.imap.client.connection import Connection, Flight
+from mailkit.imap.client.responses import Typed
+from mailkit.imap.client.values import (
+    Exists,
+    Expunge,
+    Listing,
+    MailboxFlags,
+    MailboxStatus,
+    Message,
+    Recent,
+    Status,
+    Vanished,
+)
+
+#: Something that a server tells of its own accord.
+Change: TypeAlias = (
+    Exists | Expunge | Listing | MailboxFlags | MailboxStatus | Message | Recent | Status | Vanished
+)
+
+#: Changes that wait for somebody who takes his time; then the server has to wait.
+MAX_WAITING = 1000
+
+
+class Idling:
+    """Changes as the server tells them::
+
+        async with session.idle() as changes:
+            async for change in changes:
+                if isinstance(change, Exists):
+                    break
+
+    Nothing else can be sent on the connection meanwhile.
+    """
+
+    def __init__(self, connection: Connection, idle: bool) -> None:
+        self._connection = connection
+        self._idle = idle
+        self._changes: deque[Change] = deque()
+        self._flight: Flight | None = None
+        self._waiter: Waiter = connection.channel.waiter()
+        self._renew_at = 0.0
+
+    async def __aenter__(self) -> Idling:
+        self._connection.check()
+        self._connection.listeners.append(self._hear)
+        try:
+            await self._begin()
+        except BaseException:
+            self._connection.listeners.remove(self._hear)
+            raise
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        self._connection.listeners.remove(self._hear)
+        if not self._connection.closed:
+            await self._end()
+
+    def __aiter__(self) -> Idling:
+        return self
+
+    async def __anext__(self) -> Change:
+        """
+        :raises ClientError: the connection has ended.
+        """
+        while True:
+            change = await self.next(None)
+            if change is not None:
+                return change
+
+    async def next(self, timeout: float | None) -> Change | None:
+        """The next change; None when there is none within so many seconds.
+
+        :raises ClientError: the connection has ended.
+        """
+        seconds = self._connection.channel.seconds
+        give_up = None if timeout is None else seconds() + timeout
+        while not self._changes:
+            self._connection.release()
+            self._connection.check()
+            if self._flight is not None and self._flight.status is not None:
+                # The server has ended it of its own accord.
+                await self._end()
+                await self._begin()
+            left = self._renew_at - seconds()
+            if left <= 0:
+                await self._renew()
+                continue
+            if give_up is not None:
+                left = min(left, give_up - seconds())
+                if left <= 0:
+                    return None
+            try:
+                await self._waiter.wait(left)
+            except TimedOut:
+                continue
+            self._waiter = self._connection.channel.waiter()
+        return self._changes.popleft()
+
+    def _hear(self, response: Typed) -> None:
+        if isinstance(response, Change):
+            self._changes.append(response)
+            if len(self._changes) >= MAX_WAITING and self._flight is not None:
+                self._connection.hold()
+        self._waiter.fire()
+
+    async def _begin(self) -> None:
+        connection, timeouts = self._connection, self._connection.settings.timeouts
+        if not self._idle:
+            self._renew_at = connection.channel.seconds() + timeouts.poll
+            return
+        self._renew_at = connection.channel.seconds() + timeouts.idle
+
+        def done(status: Status) -> None:
+            self._waiter.fire()
+
+        flight = await connection.begin(Command("IDLE", alone=True, done=done), streaming=True)
+        while not flight.continuations and flight.status is None:
+            await connection.next_event(flight)
+        if flight.status is not None:
+            await connection.finish(flight)
+        else:
+            flight.continuations.popleft()
+            self._flight = flight
+
+    async def _end(self) -> None:
+        flight, self._flight = self._flight, None
+        if flight is None:
+            return
+        flight.streaming = False
+        if flight.status is None:
+            timeout = self._connection.settings.timeouts.write
+            await self._connection.channel.write(b"DONE\r\n", timeout)
+        await self._connection.finish(flight)
+
+    async def _renew(self) -> None:
+        await self._end()
+        if not self._idle:
+            await self._connection.run(Command("NOOP"))
+        await self._begin()

@@ -1,0 +1,317 @@
+"""Commands about mailboxes, for :class:`~mailkit.imap.client.session.Session`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TypeVar
+
+from mailkit.client.errors import ProtocolError
+from mailkit.imap.client.commands import (
+    Command,
+    Literal,
+    Part,
+    Source,
+    atom,
+    flag_list,
+    mailbox,
+    nstring,
+    pattern,
+)
+from mailkit.imap.client.connection import Connection
+from mailkit.imap.client.errors import NotOffered
+from mailkit.imap.client.opening import capability
+from mailkit.imap.client.responses import Typed
+from mailkit.imap.client.selected import code_ranges
+from mailkit.imap.client.sets import expand
+from mailkit.imap.client.values import (
+    Identification,
+    Listing,
+    MailboxStatus,
+    Namespaces,
+    Ranges,
+    Status,
+)
+from mailkit.mime.dates import format_imap_datetime
+from mailkit.model import AppendResult
+
+_Value = TypeVar("_Value")
+
+# RFC 9051 section 1.1 and appendix E: what IMAP4rev2 has in it.
+_REV2 = frozenset(
+    [
+        "BINARY",
+        "ENABLE",
+        "ESEARCH",
+        "IDLE",
+        "LIST-EXTENDED",
+        "LIST-STATUS",
+        "LITERAL-",
+        "MOVE",
+        "NAMESPACE",
+        "SASL-IR",
+        "SEARCHRES",
+        "SPECIAL-USE",
+        "STATUS=SIZE",
+        "UIDPLUS",
+        "UNSELECT",
+    ]
+)
+#: Messages of one MULTIAPPEND command.
+MAX_MULTIAPPEND = 100
+#: UIDs that one response code may name.
+MAX_CODE_UIDS = 5_000_000
+
+
+class NewMessage:
+    """A message to be appended.
+
+    :param content: octets with CRLF as line ends, a spool or fetched content, or a binary file that
+        can seek.
+    :param internal_date: seconds since the epoch; None for now.
+    :param binary: it may hold NUL; needs BINARY (RFC 3516).
+    """
+
+    def __init__(
+        self,
+        content: Source,
+        flags: Iterable[str] = (),
+        internal_date: int | None = None,
+        *,
+        binary: bool = False,
+    ) -> None:
+        self._content = content
+        self._flags = tuple(flags)
+        self._date = internal_date
+        self._binary = binary
+
+    def parts(self) -> list[Part]:
+        """As APPEND has them (RFC 9051 section 6.3.12)."""
+        parts: list[Part] = []
+        if self._flags:
+            parts += [b" ", flag_list(self._flags)]
+        if self._date is not None:
+            parts += [b' "', format_imap_datetime(self._date), b'"']
+        return [*parts, b" ", Literal(self._content, binary=self._binary)]
+
+
+class MailboxCommands:
+    """Commands that need no selected mailbox."""
+
+    _connection: Connection
+
+    @property
+    def capabilities(self) -> frozenset[str]:
+        """What the server can do, in capitals, with all that IMAP4rev2 has in it."""
+        facts = self._connection.facts
+        names = facts.announced
+        if "IMAP4REV2" in names and ("IMAP4REV1" not in names or "IMAP4REV2" in facts.enabled):
+            return names | _REV2
+        return names
+
+    def has(self, *names: str) -> bool:
+        """Whether the server announces one of some capabilities."""
+        return not self.capabilities.isdisjoint(name.upper() for name in names)
+
+    def _need(self, *names: str) -> None:
+        if not self.has(*names):
+            raise NotOffered(f"The mail server has no {names[0]}", command=names[0])
+
+    @property
+    def _utf8(self) -> bool:
+        return not self._connection.facts.enabled.isdisjoint(("IMAP4REV2", "UTF8=ACCEPT"))
+
+    def _mailbox(self, name: str) -> Part:
+        return mailbox(name, self._utf8)
+
+    # The session.
+
+    async def refresh_capabilities(self) -> frozenset[str]:
+        """Ask what the server can do."""
+        await capability(self._connection)
+        return self.capabilities
+
+    async def noop(self) -> None:
+        """Let the server tell what has changed."""
+        await self._connection.run(Command("NOOP"))
+
+    async def enable(self, *names: str) -> frozenset[str]:
+        """Switch extensions on (RFC 5161); gives all that are on now."""
+        self._need("ENABLE")
+        command = Command("ENABLE", alone=True)
+        for name in names:
+            command.add(atom(name.upper()))
+        await self._connection.run(command)
+        return self._connection.facts.enabled
+
+    async def identify(self, fields: Mapping[str, str | None] | None = None) -> Identification:
+        """Tell who we are and hear who the server is (RFC 2971)."""
+        self._need("ID")
+        parts: list[Part] = []
+        for name, value in (fields or {}).items():
+            parts += [b" " if parts else b"(", nstring(name), b" ", nstring(value)]
+        found: list[Identification] = []
+        command = Command("ID", answers=frozenset(("ID",)), collect=_into(found, Identification))
+        await self._connection.run(command.add(*(parts and [*parts, b")"]) or [b"NIL"]))
+        return found[-1] if found else Identification({})
+
+    async def namespaces(self) -> Namespaces:
+        """RFC 2342"""
+        self._need("NAMESPACE")
+        found: list[Namespaces] = []
+        command = Command(
+            "NAMESPACE", answers=frozenset(("NAMESPACE",)), collect=_into(found, Namespaces)
+        )
+        await self._connection.run(command)
+        return found[-1] if found else Namespaces()
+
+    # Names.
+
+    async def create(self, name: str, *, special_use: str | None = None) -> None:
+        """
+        :param special_use: ``\\Archive``, ``\\Sent``, ... (RFC 6154 section 3).
+        """
+        command = Command("CREATE").add(self._mailbox(name))
+        if special_use is not None:
+            self._need("CREATE-SPECIAL-USE")
+            command.add(b"(USE ", flag_list([special_use]), b")")
+        await self._connection.run(command)
+
+    async def delete(self, name: str) -> None:
+        await self._connection.run(Command("DELETE").add(self._mailbox(name)))
+
+    async def rename(self, name: str, new_name: str) -> None:
+        command = Command("RENAME").add(self._mailbox(name)).add(self._mailbox(new_name))
+        await self._connection.run(command)
+
+    async def subscribe(self, name: str) -> None:
+        await self._connection.run(Command("SUBSCRIBE").add(self._mailbox(name)))
+
+    async def unsubscribe(self, name: str) -> None:
+        await self._connection.run(Command("UNSUBSCRIBE").add(self._mailbox(name)))
+
+    async def list(
+        self,
+        patterns: str | Sequence[str] = "*",
+        *,
+        reference: str = "",
+        selection: Iterable[str] = (),
+        options: Iterable[str] = (),
+    ) -> Sequence[Listing]:
+        """The mailboxes that match.
+
+        :param patterns: ``*`` matches everything, ``%`` one level.
+        :param selection: ``SUBSCRIBED``, ``SPECIAL-USE``, ... (RFC 5258 section 3.1).
+        :param options: ``CHILDREN``, ``SUBSCRIBED``, ``SPECIAL-USE``.
+        """
+        found: list[Listing] = []
+        command = Command(
+            "LIST",
+            answers=frozenset(("LIST",)),
+            collect=lambda each: isinstance(each, Listing) and not each.lsub and _add(found, each),
+        )
+        selection, options = tuple(selection), tuple(options)
+        if selection or options or not isinstance(patterns, str):
+            self._need("LIST-EXTENDED")
+        if selection:
+            command.add(b"(", b" ".join(map(atom, selection)), b")")
+        command.add(self._mailbox(reference) if reference else b'""')
+        if isinstance(patterns, str):
+            command.add(pattern(patterns, self._utf8))
+        else:
+            parts: list[Part] = []
+            for each in patterns:
+                parts += [b" " if parts else b"(", pattern(each, self._utf8)]
+            command.add(*parts, b")")
+        if options:
+            command.add(b"RETURN (", b" ".join(map(atom, options)), b")")
+        await self._connection.run(command)
+        return found
+
+    async def lsub(self, pattern_: str = "*", *, reference: str = "") -> Sequence[Listing]:
+        """The subscribed names that match."""
+        found: list[Listing] = []
+        command = Command(
+            "LSUB",
+            answers=frozenset(("LSUB",)),
+            collect=lambda each: isinstance(each, Listing) and each.lsub and _add(found, each),
+        )
+        command.add(self._mailbox(reference) if reference else b'""')
+        await self._connection.run(command.add(pattern(pattern_, self._utf8)))
+        return found
+
+    async def status(
+        self,
+        name: str,
+        items: Iterable[str] = ("MESSAGES", "UIDNEXT", "UIDVALIDITY", "UNSEEN"),
+    ) -> MailboxStatus:
+        """Facts about a mailbox that need not be selected."""
+        found: list[MailboxStatus] = []
+
+        def collect(response: Typed) -> bool:
+            # Servers may write the name otherwise: any STATUS is the answer, as there is one only.
+            return isinstance(response, MailboxStatus) and _add(found, response)
+
+        command = Command("STATUS", answers=frozenset(("STATUS",)), collect=collect)
+        command.add(self._mailbox(name))
+        command.add(b"(", b" ".join(atom(item.upper()) for item in items), b")")
+        await self._connection.run(command)
+        if not found:
+            raise ProtocolError("The mail server says nothing of the mailbox", command="STATUS")
+        return found[-1]
+
+    # Messages that come in.
+
+    async def append(
+        self, mailbox_name: str, *messages: NewMessage | Source
+    ) -> AppendResult | None:
+        """Put messages into a mailbox: all of them or none where the server has MULTIAPPEND, else
+        one after the other.
+
+        :returns: where they are; None where the server does not tell (RFC 4315).
+        """
+        new = [each if isinstance(each, NewMessage) else NewMessage(each) for each in messages]
+        size = MAX_MULTIAPPEND if self.has("MULTIAPPEND") else 1
+        validity, told = 0, True
+        uids: list[int] = []
+        for start in range(0, len(new), size):
+            command = Command("APPEND").add(self._mailbox(mailbox_name))
+            for each in new[start : start + size]:
+                command.parts += each.parts()
+            status = await self._connection.run(command)
+            found = append_uids(status)
+            if found is None:
+                told = False
+            else:
+                validity = found.uid_validity
+                uids += found.uids
+        return AppendResult(validity, uids) if told and new else None
+
+
+def append_uids(status: Status) -> AppendResult | None:
+    """APPENDUID (RFC 4315 section 3)."""
+    if status.code is None or status.code.name != "APPENDUID":
+        return None
+    validity, _, uids = status.code.arguments.partition(b" ")
+    if not validity.isdigit():
+        raise ProtocolError("APPENDUID without UIDVALIDITY")
+    return AppendResult(int(validity), code_uids(uids))
+
+
+def code_uids(octets: bytes) -> Sequence[int]:
+    """The UIDs of a response code, in its order.
+
+    :raises ProtocolError: it has none, or too many.
+    """
+    ranges: Ranges = code_ranges(octets)
+    if sum(last - first + 1 for first, last in ranges) > MAX_CODE_UIDS:
+        raise ProtocolError("The mail server names more messages than there can be")
+    return list(expand(ranges))
+
+
+def _add(found: list[_Value], value: _Value) -> bool:
+    found.append(value)
+    return True
+
+
+def _into(found: list[_Value], kind: type[_Value]) -> Callable[[Typed], bool]:
+    return lambda response: isinstance(response, kind) and _add(found, response)

@@ -1,0 +1,278 @@
+"""Commands about the messages of the selected mailbox, for
+:class:`~mailkit.imap.client.session.Session`."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from mailkit.client.errors import ProtocolError
+from mailkit.imap.client.commands import Command, fetch_items, flag_list
+from mailkit.imap.client.criteria import search_keys
+from mailkit.imap.client.errors import NotOffered, Refused, WrongState
+from mailkit.imap.client.fetching import Fetching, SectionStream
+from mailkit.imap.client.mailboxes import MailboxCommands, code_uids
+from mailkit.imap.client.responses import Typed
+from mailkit.imap.client.selected import Selected
+from mailkit.imap.client.sets import SetLike, covered, expand, format_sets
+from mailkit.imap.client.values import ExtendedSearch, Message, SearchNumbers, Status
+from mailkit.model import DELETED, CopyResult, FlagOp
+from mailkit.query import All, Query
+
+#: Messages that one search may find.
+MAX_FOUND = 20_000_000
+
+_OPERATIONS = {FlagOp.ADD: "+FLAGS", FlagOp.REMOVE: "-FLAGS", FlagOp.REPLACE: "FLAGS"}
+
+
+@dataclass
+class StoreAnswer:
+    """What came of STORE."""
+
+    #: What the server told of the messages, in its order; with ``silent`` perhaps nothing.
+    messages: list[Message] = field(default_factory=list)
+    #: UIDs, or numbers, left alone because they have changed since (RFC 7162 section 3.1.3).
+    modified: list[int] = field(default_factory=list)
+
+
+class MessageCommands(MailboxCommands):
+    """Commands that need a selected mailbox. Sets are UIDs unless they are
+    :class:`~mailkit.imap.client.sets.Numbers`."""
+
+    def _selected(self) -> Selected:
+        self._connection.check()
+        selected = self._connection.selected
+        if selected is None:
+            raise WrongState("No mailbox is selected")
+        return selected
+
+    # Reading.
+
+    def fetch(
+        self,
+        messages: SetLike,
+        items: str | Iterable[str] = ("FLAGS",),
+        *,
+        changed_since: int | None = None,
+        vanished: bool = False,
+    ) -> Fetching:
+        """Ask for messages: ``await`` gives a list, ``async for`` one after the other::
+
+            async for message in session.fetch("1:*", ["ENVELOPE", "BODY.PEEK[1]"]):
+                print(message.uid, message.envelope.subject)
+
+        :param items: as IMAP names them: ``FLAGS``, ``ENVELOPE``, ``BODY.PEEK[HEADER]``, ...
+        :param changed_since: only messages of a higher modification sequence (CONDSTORE).
+        :param vanished: tell too which are gone since then (QRESYNC, which must be enabled).
+        :raises ValueError: a set or an item is none.
+        """
+        self._selected()
+        sets, by_uid = format_sets(messages)
+        names = fetch_items(items)
+        modifiers = ""
+        if changed_since is not None:
+            self._need("CONDSTORE", "QRESYNC")
+            modifiers = f"(CHANGEDSINCE {changed_since}{' VANISHED' if vanished else ''})"
+        return Fetching(self._connection, sets, by_uid, names, modifiers)
+
+    def stream(self, uid: int, section: str = "", *, peek: bool = True) -> AsyncIterator[bytes]:
+        """The octets of a section of one message, as they come; nothing is kept.
+
+        Nothing else is sent meanwhile.
+
+        :raises NoSuchMessage: there is no such message or section.
+        """
+        self._selected()
+        (item,) = fetch_items(f"BODY{'.PEEK' if peek else ''}[{section}]")
+        return SectionStream(self._connection, uid, item).read()
+
+    async def search(self, query: Query | str = All(), *, by_number: bool = False) -> list[int]:  # noqa: B008
+        """UIDs of the messages for which it is true, ascending.
+
+        :param query: of :mod:`mailkit.query`, or search keys as IMAP writes them.
+        :param by_number: give message numbers instead.
+        :raises ValueError: IMAP has no key for the query.
+        """
+        if self.has("ESEARCH"):
+            answer = await self.extended_search(query, ["ALL"], by_number=by_number)
+            ranges = answer.all or ()
+            if sum(last - first + 1 for first, last in ranges) > MAX_FOUND:
+                raise ProtocolError("The search finds more messages than there can be")
+            return sorted(expand(ranges))
+        found: list[SearchNumbers] = []
+
+        def collect(response: Typed) -> bool:
+            if isinstance(response, SearchNumbers):
+                found.append(response)
+                return True
+            return False
+
+        command = self._search_command(by_number, collect)
+        command.answers = frozenset(("SEARCH",))
+        await self._connection.run(command.add(*search_keys(query, self._utf8)))
+        return sorted({number for each in found for number in each.numbers})
+
+    async def extended_search(
+        self,
+        query: Query | str = All(),  # noqa: B008
+        results: Iterable[str] = ("ALL",),
+        *,
+        by_number: bool = False,
+    ) -> ExtendedSearch:
+        """Ask for some results only (RFC 4731).
+
+        :param results: of ``MIN``, ``MAX``, ``COUNT``, ``ALL``, ``SAVE``.
+        """
+        self._need("ESEARCH")
+        found: list[ExtendedSearch] = []
+
+        def collect(response: Typed) -> bool:
+            if isinstance(response, ExtendedSearch) and response.tag in (None, command.tag):
+                found.append(response)
+                return True
+            return False
+
+        command = self._search_command(by_number, collect)
+        names = [name.upper() for name in results]
+        command.add("RETURN (", " ".join(names), ")")
+        await self._connection.run(command.add(*search_keys(query, self._utf8)))
+        if not found:
+            return ExtendedSearch(None, not by_number)
+        return found[-1]
+
+    def _search_command(self, by_number: bool, collect: object) -> Command:
+        self._selected()
+        return Command(
+            "SEARCH" if by_number else "UID SEARCH",
+            removes=not by_number,
+            collect=collect,  # type: ignore[arg-type]
+        )
+
+    # Changing.
+
+    async def store(
+        self,
+        messages: SetLike,
+        operation: FlagOp,
+        flags: Iterable[str],
+        *,
+        silent: bool = False,
+        unchanged_since: int | None = None,
+    ) -> StoreAnswer:
+        """Change flags.
+
+        :param silent: the server need not tell the new flags.
+        :param unchanged_since: leave messages of a higher modification sequence alone (CONDSTORE).
+        """
+        removals = self._selected().removals
+        sets, by_uid = format_sets(messages)
+        answer = StoreAnswer()
+        names = flag_list(flags)
+        for text in sets:
+            wanted = covered(text if by_uid else "1:*")
+
+            def collect(response: Typed, wanted: object = wanted) -> bool:
+                if not isinstance(response, Message):
+                    return False
+                if by_uid and response.uid not in wanted:  # type: ignore[operator]
+                    return False
+                answer.messages.append(response)
+                return True
+
+            command = Command(
+                "UID STORE" if by_uid else "STORE",
+                numbered=not by_uid,
+                removes=by_uid,
+                fetches=wanted,
+                collect=collect,
+                removals=removals,
+            ).add(text)
+            if unchanged_since is not None:
+                self._need("CONDSTORE", "QRESYNC")
+                command.add(f"(UNCHANGEDSINCE {unchanged_since})")
+            command.add(_OPERATIONS[operation] + (".SILENT" if silent else "")).add(names)
+            answer.modified += await self._store(command)
+        return answer
+
+    async def _store(self, command: Command) -> Sequence[int]:
+        try:
+            status = await self._connection.run(command)
+        except Refused as error:
+            # RFC 7162 section 3.1.3: NO where some of the messages are gone, too.
+            if error.response_code is None or error.response_code.name != "MODIFIED":
+                raise
+            return code_uids(error.response_code.arguments)
+        if status.code is not None and status.code.name == "MODIFIED":
+            return code_uids(status.code.arguments)
+        return ()
+
+    async def copy(self, messages: SetLike, mailbox_name: str) -> CopyResult | None:
+        """
+        :returns: where the copies are; None where the server does not tell (RFC 4315).
+        """
+        return await self._copy("COPY", messages, mailbox_name)
+
+    async def move(self, messages: SetLike, mailbox_name: str) -> CopyResult | None:
+        """Move messages; where the server has no MOVE, copy, mark and expunge them (RFC 6851 3.3).
+
+        :raises NotOffered: the server has neither MOVE nor UIDPLUS.
+        """
+        if self.has("MOVE"):
+            return await self._copy("MOVE", messages, mailbox_name)
+        sets, by_uid = format_sets(messages)
+        if not (by_uid and self.has("UIDPLUS")):
+            raise NotOffered("The mail server has no MOVE", command="MOVE")
+        result = await self._copy("COPY", messages, mailbox_name)
+        for text in sets:
+            await self.store(text, FlagOp.ADD, [DELETED], silent=True)
+            await self.expunge(text)
+        return result
+
+    async def _copy(self, verb: str, messages: SetLike, mailbox_name: str) -> CopyResult | None:
+        removals = self._selected().removals
+        sets, by_uid = format_sets(messages)
+        found: list[CopyResult] = []
+
+        def note(response: Typed) -> bool:
+            # RFC 6851 section 4.3: MOVE tells in an untagged OK, before EXPUNGE.
+            if not (isinstance(response, Status) and response.code is not None):
+                return False
+            if response.code.name != "COPYUID":
+                return False
+            parts = response.code.arguments.split(b" ")
+            if len(parts) == 3 and parts[0].isdigit():
+                validity, source, destination = parts
+                result = CopyResult(int(validity), code_uids(source), code_uids(destination))
+                if len(result.source_uids) == len(result.destination_uids):
+                    found.append(result)
+            return True
+
+        for text in sets:
+            command = Command(
+                f"UID {verb}" if by_uid else verb,
+                numbered=not by_uid,
+                answers=frozenset(("COPYUID",)) if verb == "MOVE" else frozenset(),
+                collect=note,
+                removals=removals,
+            )
+            note(await self._connection.run(command.add(text).add(self._mailbox(mailbox_name))))
+        if not found:
+            return None
+        return CopyResult(
+            found[0].uid_validity,
+            [uid for each in found for uid in each.source_uids],
+            [uid for each in found for uid in each.destination_uids],
+        )
+
+    async def expunge(self, messages: SetLike | None = None) -> None:
+        """Remove messages that are marked ``\\Deleted``: all, or those among some UIDs."""
+        self._selected()
+        if messages is None:
+            await self._connection.run(Command("EXPUNGE"))
+            return
+        self._need("UIDPLUS")
+        sets, by_uid = format_sets(messages)
+        if not by_uid:
+            raise ValueError("EXPUNGE takes UIDs")
+        for text in sets:
+            await self._connection.run(Command("UID EXPUNGE").add(text))

@@ -1,0 +1,154 @@
+"""A connection to a server, for those who use it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from mailkit.client.channel import DuplexChannel
+from mailkit.client.errors import ClientError
+from mailkit.client.security import TLSInfo
+from mailkit.imap.client.commands import Command
+from mailkit.imap.client.connection import Connection
+from mailkit.imap.client.idle import Idling
+from mailkit.imap.client.messages import MessageCommands
+from mailkit.imap.client.opening import open_connection
+from mailkit.imap.client.responses import Typed
+from mailkit.imap.client.selected import Selected
+from mailkit.imap.client.settings import ClientSettings, ConnectionFacts
+from mailkit.imap.client.values import Status
+
+
+class Session(MessageCommands):
+    """A connection to a server; :func:`~mailkit.imap.client.connect` makes one that is open.
+
+    Several coroutines may use it at once: their commands are sent one behind the other, without
+    waiting for answers where that is safe.
+
+    :param channel: the connection.
+    :param tls: of a connection that is under TLS from the start.
+    """
+
+    def __init__(
+        self, channel: DuplexChannel, settings: ClientSettings, tls: TLSInfo | None = None
+    ) -> None:
+        self._connection = Connection(channel, settings)
+        self._connection.facts.tls = tls
+
+    @property
+    def facts(self) -> ConnectionFacts:
+        """The connection as it stands now; a copy."""
+        return replace(self._connection.facts)
+
+    @property
+    def closed(self) -> bool:
+        """Nothing more can be sent."""
+        return self._connection.closed
+
+    @property
+    def selected(self) -> Selected | None:
+        """The selected mailbox, as far as the server has told."""
+        return self._connection.selected
+
+    def note_tls_failure(self, text: str) -> None:
+        """Remember why there is no TLS."""
+        self._connection.facts.tls_failure = text
+
+    def add_listener(self, listener: Callable[[Typed], None]) -> Callable[[], None]:
+        """Have a function called with each response, once the state knows it; it must not raise.
+
+        :returns: what ends that.
+        """
+        self._connection.listeners.append(listener)
+        return lambda: self._connection.listeners.remove(listener)
+
+    async def open(self) -> None:
+        """Read the greeting, begin TLS, log in: what the settings ask for.
+
+        :raises ClientError: the connection cannot be used; it is closed.
+        """
+        await open_connection(self._connection)
+
+    # Mailboxes.
+
+    async def select(
+        self, name: str, *, read_only: bool = False, condstore: bool = False
+    ) -> Selected:
+        """Open a mailbox.
+
+        :param condstore: have modification sequences told (RFC 7162 section 3.1.8).
+        """
+        if condstore:
+            self._need("CONDSTORE", "QRESYNC")
+        return await self._select(name, read_only, "(CONDSTORE)" if condstore else "")
+
+    async def _select(
+        self,
+        name: str,
+        read_only: bool,
+        parameters: str,
+        collect: Callable[[Typed], bool] = lambda response: False,
+    ) -> Selected:
+        connection = self._connection
+        selected = Selected(name, read_only)
+
+        def sent() -> None:
+            connection.selected = selected
+
+        def done(status: Status) -> None:
+            selected.opening = False
+            if status.condition != "OK":
+                # RFC 9051 section 6.3.2: then none is selected.
+                connection.selected = None
+
+        verb = "EXAMINE" if read_only else "SELECT"
+        command = Command(verb, alone=True, sent=sent, done=done, collect=collect)
+        command.add(self._mailbox(name))
+        if parameters:
+            command.add(parameters)
+        await connection.run(command)
+        return selected
+
+    async def close(self) -> None:
+        """Leave the mailbox; messages marked ``\\Deleted`` are removed unless it is read-only."""
+        await self._leave("CLOSE")
+
+    async def unselect(self) -> None:
+        """Leave the mailbox as it is (RFC 3691)."""
+        self._need("UNSELECT")
+        await self._leave("UNSELECT")
+
+    async def _leave(self, verb: str) -> None:
+        self._selected()
+
+        def done(status: Status) -> None:
+            if status.condition == "OK":
+                self._connection.selected = None
+
+        await self._connection.run(Command(verb, alone=True, done=done))
+
+    def idle(self) -> Idling:
+        """Wait for changes; see :class:`~mailkit.imap.client.idle.Idling`."""
+        self._connection.check()
+        return Idling(self._connection, self.has("IDLE"))
+
+    # The end.
+
+    async def logout(self) -> None:
+        """Say goodbye and close; never fails."""
+        connection = self._connection
+        if connection.closed:
+            return
+        connection.leaving = True
+        timeout = connection.settings.timeouts.logout
+        try:
+            await connection.run(Command("LOGOUT", alone=True, patience=timeout))
+        except ClientError:
+            self.abort()
+            return
+        await connection.channel.close()
+        self.abort()
+
+    def abort(self) -> None:
+        """Close at once, whatever is under way."""
+        self._connection.fail(ClientError("The connection is closed"))

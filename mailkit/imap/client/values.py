@@ -1,0 +1,313 @@
+"""What a server says, as values."""
+
+from __future__ import annotations
+
+import io
+import weakref
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import BinaryIO, NamedTuple
+
+from mailkit.mime.envelope import MessageEnvelope
+from mailkit.model import Flags
+from mailkit.spool import Spool
+
+#: Ranges of UIDs or message numbers, both ends included, ascending.
+Ranges = tuple[tuple[int, int], ...]
+
+
+class ResponseCode(NamedTuple):
+    """What stands in brackets before the text of OK, NO, BAD, BYE (RFC 9051 section 7.1)."""
+
+    #: In capitals.
+    name: str
+    #: The octets behind the name, as they came.
+    arguments: bytes = b""
+
+
+class Status(NamedTuple):
+    """OK, NO, BAD, PREAUTH or BYE."""
+
+    condition: str
+    code: ResponseCode | None
+    #: For people.
+    text: str
+
+
+class Tagged(NamedTuple):
+    """The end of a command."""
+
+    tag: bytes
+    status: Status
+
+
+class Continuation(NamedTuple):
+    """``+``: the server waits for more of the command."""
+
+    text: bytes
+
+
+class Capabilities(NamedTuple):
+    """CAPABILITY."""
+
+    names: frozenset[str]
+
+
+class Enabled(NamedTuple):
+    """ENABLED (RFC 5161): in capitals."""
+
+    names: frozenset[str]
+
+
+class MailboxFlags(NamedTuple):
+    """FLAGS: those that messages of the mailbox may have."""
+
+    flags: Flags
+
+
+class Exists(NamedTuple):
+    """EXISTS: so many messages are in the mailbox."""
+
+    messages: int
+
+
+class Recent(NamedTuple):
+    """RECENT."""
+
+    messages: int
+
+
+class Expunge(NamedTuple):
+    """EXPUNGE: the message with this number is gone, those behind it move up."""
+
+    number: int
+    #: Its UID, where that is known.
+    uid: int | None = None
+
+
+class Vanished(NamedTuple):
+    """VANISHED (RFC 7162 section 3.2.10)."""
+
+    uids: Ranges
+    #: It happened before, and does not change message numbers.
+    earlier: bool
+
+
+class SearchNumbers(NamedTuple):
+    """SEARCH: UIDs or message numbers, as the command asked."""
+
+    numbers: Sequence[int]
+    modseq: int | None = None
+
+
+class ExtendedSearch(NamedTuple):
+    """ESEARCH (RFC 4731)."""
+
+    tag: bytes | None
+    by_uid: bool
+    minimum: int | None = None
+    maximum: int | None = None
+    #: COUNT.
+    total: int | None = None
+    #: None when it was not asked for.
+    all: Ranges | None = None
+    modseq: int | None = None
+
+
+class Listing(NamedTuple):
+    """LIST or LSUB: one mailbox."""
+
+    #: Decoded; INBOX in capitals.
+    name: str
+    #: ``\\NoSelect``, ``\\HasChildren``, ``\\Sent``, ..., as the server writes them.
+    attributes: frozenset[str]
+    #: Between the levels; None for a flat name.
+    separator: str | None
+    #: An LSUB response.
+    lsub: bool = False
+
+    def has(self, attribute: str) -> bool:
+        """Whether it has an attribute, in whatever case."""
+        return attribute.lower() in {each.lower() for each in self.attributes}
+
+
+class MailboxStatus(NamedTuple):
+    """STATUS: items by name in capitals (``MESSAGES``, ``UIDNEXT``, ``SIZE``, ...)."""
+
+    name: str
+    items: Mapping[str, int | str]
+
+
+class Namespace(NamedTuple):
+    """One namespace (RFC 2342)."""
+
+    prefix: str
+    separator: str | None
+
+
+class Namespaces(NamedTuple):
+    """NAMESPACE."""
+
+    personal: tuple[Namespace, ...] = ()
+    other_users: tuple[Namespace, ...] = ()
+    shared: tuple[Namespace, ...] = ()
+
+
+class Identification(NamedTuple):
+    """ID (RFC 2971): what the server says of itself."""
+
+    fields: Mapping[str, str | None]
+
+
+class Unknown(NamedTuple):
+    """A response that is not known here."""
+
+    name: str
+    octets: bytes
+
+
+class Content:
+    """Octets of a section of a message: small in memory, large in a temporary file.
+
+    The file goes when this object goes, or earlier by :meth:`close`.
+    """
+
+    __slots__ = ("__weakref__", "_finalizer", "_spool")
+
+    def __init__(self, spool: Spool) -> None:
+        self._spool = spool
+        self._finalizer = weakref.finalize(self, spool.close)
+
+    @property
+    def size(self) -> int:
+        """In octets."""
+        return self._spool.size
+
+    def octets(self) -> bytes:
+        """All of it, in memory."""
+        data = self._spool.data
+        if data is None:
+            with self._spool.open() as reader:
+                data = reader.read()
+        return data
+
+    def open(self) -> BinaryIO:
+        """A reader; the caller closes it."""
+        data = self._spool.data
+        return self._spool.open() if data is None else io.BytesIO(data)
+
+    def close(self) -> None:
+        """Forget it now."""
+        self._finalizer()
+
+
+@dataclass
+class Message:
+    """What a FETCH response tells of one message: what was not asked for is None."""
+
+    number: int
+    uid: int | None = None
+    #: Without ``\\Recent``, which is no flag of the message but of the session.
+    flags: Flags | None = None
+    #: Nobody was told of it before this session; None where its flags were not told.
+    recent: bool | None = None
+    #: Seconds since the epoch.
+    internal_date: int | None = None
+    size: int | None = None
+    modseq: int | None = None
+    envelope: MessageEnvelope | None = None
+    structure: BodyPart | None = None
+    email_id: str | None = None
+    thread_id: str | None = None
+    #: Seconds since the epoch (RFC 8514).
+    save_date: int | None = None
+    #: RFC 8970.
+    preview: str | None = None
+    #: By item as the server names it: ``BODY[]``, ``BODY[HEADER]``, ``BINARY[1]``, ``RFC822``.
+    #: None where there is no such section.
+    sections: dict[str, Content | None] = field(default_factory=dict)
+    #: Items that are not known here, as they came.
+    others: dict[str, bytes] = field(default_factory=dict)
+    #: Names of the items that came, in capitals.
+    items: set[str] = field(default_factory=set)
+
+    def content(self, section: str = "") -> Content | None:
+        """The octets of a section (``""``, ``HEADER``, ``1.2``, ...): of ``BODY[section]``."""
+        wanted = f"BODY[{section.upper()}]"
+        for name, content in self.sections.items():
+            if name.partition("<")[0] == wanted:
+                return content
+        return None
+
+    def update(self, other: Message) -> None:
+        """Take over what another response says of the same message."""
+        for name in _PLAIN_FIELDS:
+            value = getattr(other, name)
+            if value is not None:
+                setattr(self, name, value)
+        self.sections.update(other.sections)
+        self.others.update(other.others)
+        self.items |= other.items
+
+    def close(self) -> None:
+        """Forget the contents now."""
+        for content in self.sections.values():
+            if content is not None:
+                content.close()
+
+
+_PLAIN_FIELDS = (
+    "number",
+    "uid",
+    "flags",
+    "recent",
+    "internal_date",
+    "size",
+    "modseq",
+    "envelope",
+    "structure",
+    "email_id",
+    "thread_id",
+    "save_date",
+    "preview",
+)
+
+
+@dataclass
+class BodyPart:
+    """A part of a message, from BODYSTRUCTURE (RFC 9051 section 7.5.2).
+
+    Types, subtypes and names of parameters are in lower case; values are octets as they came.
+    """
+
+    type: str
+    subtype: str
+    #: For a section of FETCH: ``1.2``; empty for a multipart that is the whole message.
+    section: str = ""
+    parameters: Mapping[str, bytes] = field(default_factory=dict)
+    content_id: bytes | None = None
+    description: bytes | None = None
+    #: ``base64``, ``quoted-printable``, ``7bit``, ...
+    encoding: str = ""
+    #: Octets as encoded.
+    size: int = 0
+    #: Of text and message/rfc822.
+    lines: int | None = None
+    md5: bytes | None = None
+    #: ``attachment``, ``inline``, ...; None where the part does not say.
+    disposition: str | None = None
+    disposition_parameters: Mapping[str, bytes] = field(default_factory=dict)
+    languages: tuple[str, ...] = ()
+    location: bytes | None = None
+    #: Of message/rfc822.
+    envelope: MessageEnvelope | None = None
+    #: Of a multipart; of message/rfc822 the one that is inside.
+    parts: tuple[BodyPart, ...] = ()
+
+    def walk(self) -> Iterator[BodyPart]:
+        """This part and all below it, in order."""
+        stack = [self]
+        while stack:
+            part = stack.pop()
+            yield part
+            stack.extend(reversed(part.parts))
