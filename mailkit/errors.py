@@ -100,6 +100,12 @@ class NoSuchMailbox(MailError):
     default_text = "No such mailbox"
 
 
+class MailboxHasChildren(NoSuchMailbox):
+    """The name is there only for mailboxes below it, so it cannot be deleted (RFC 5530)."""
+
+    default_text = "That name holds other mailboxes and is no mailbox itself"
+
+
 class MailboxExists(MailError):
     """A mailbox of that name exists already."""
 

@@ -20,11 +20,11 @@ from twisted.internet.interfaces import IDelayedCall
 from zope.interface import providedBy
 
 from mailkit._typing import override
-from mailkit.connection import CHUNK, SECONDS_A_TURN, CommandConnection
 from mailkit.errors import MailError, NoSuchMailbox
 from mailkit.imap import render
+from mailkit.imap.answering import AnsweringConnection
 from mailkit.imap.clients import ClientRule, find_rule
-from mailkit.imap.grammar import Command, CommandFault, SyntaxFault, parse_command
+from mailkit.imap.grammar import MAX_NUMBER64, Command, CommandFault, SyntaxFault, parse_command
 from mailkit.imap.handlers.append import AppendInProgress, begin_append, end_append, go_on_append
 from mailkit.imap.handlers.registry import capability_list, offered, switched_on
 from mailkit.imap.handlers.table import Facts, Verb
@@ -36,7 +36,6 @@ from mailkit.imap.reader import (
     MessageLiteral,
     TooLong,
 )
-from mailkit.imap.replies import response_code
 from mailkit.imap.session import MailboxGone, Selection
 from mailkit.imap.state import State
 from mailkit.interfaces import ICapabilityMask, IMailAccount
@@ -62,7 +61,7 @@ class _Update(NamedTuple):
     """Something has changed while the client idles."""
 
 
-class IMAPProtocol(CommandConnection):
+class IMAPProtocol(AnsweringConnection):
     """One connection.
 
     :ivar state: what RFC 3501 section 3 calls the state.
@@ -77,12 +76,9 @@ class IMAPProtocol(CommandConnection):
 
     # An idle connection is to cost little: slots beside the base class's dictionary.
     __slots__ = (
-        "_errors",
         "_line_handler",
         "_line_tag",
         "_reader",
-        "_tag",
-        "_unsent",
         "_verb",
         "_wake",
         "account",
@@ -102,8 +98,6 @@ class IMAPProtocol(CommandConnection):
 
     #: Octets of a line that answers a continuation request.
     max_response_line = 16 * 1024
-    #: Commands in a row that may be wrong before the connection is closed.
-    max_errors = 20
 
     def __init__(self) -> None:
         super().__init__()
@@ -120,10 +114,7 @@ class IMAPProtocol(CommandConnection):
         self._reader: CommandReader | None = None
         self._line_handler: LineHandler | None = None
         self._line_tag = b""
-        self._tag = b""
         self._verb: Verb | None = None
-        self._errors = 0
-        self._unsent = 0
         self._wake: IDelayedCall | None = None
 
     # What CommandConnection asks for.
@@ -276,6 +267,9 @@ class IMAPProtocol(CommandConnection):
             self._tag = command.tag
             if "extra-separator" in self.quirks:
                 command.arguments.trims_names = True
+            command.arguments.utf8 = self.utf8
+            if self.rev2:
+                command.arguments.max_size = MAX_NUMBER64
             return command
         return None
 
@@ -332,57 +326,11 @@ class IMAPProtocol(CommandConnection):
 
     # Responses.
 
-    def ok(self, text: str, code: bytes = b"") -> None:
-        """The tagged OK of the command at work."""
-        self._errors = 0
-        self._finish(b"OK", text, code)
-
-    def no(self, text: str, code: bytes = b"") -> None:
-        """The tagged NO of the command at work."""
-        self._finish(b"NO", text, code)
-
-    def _finish(self, kind: bytes, text: str, code: bytes) -> None:
-        if self._closing:
-            # BYE was the last word.
-            return
-        prefix = b"%b " % self._tag if self._tag else b"* "
-        bracketed = b"[%b] " % code if code else b""
-        self.write(b"%b%b %b%b\r\n" % (prefix, kind, bracketed, render.line(text)))
-
-    def bad(self, text: str, code: bytes = b"") -> None:
-        """The tagged BAD; untagged when the tag could not be read (RFC 3501 section 7.1.3)."""
-        self._finish(b"BAD", text, code)
-        self._errors += 1
-        if self._errors >= self.max_errors:
-            self.bye("Too many wrong commands")
-            self.close()
-
-    def bye(self, text: str, code: bytes = b"") -> None:
-        """Announce the end of the connection; the caller closes it."""
-        bracketed = b"[%b] " % code if code else b""
-        self.write(b"* BYE %b%b\r\n" % (bracketed, render.line(text)))
-
-    def refuse_command(self, error: MailError) -> None:
-        """The tagged NO for an error."""
-        if error.__cause__ is not None:
-            self.log.warn("{protocol}: {text}: {cause}", protocol=self.protocol_name,
-                          text=error.text, cause=error.__cause__)  # fmt: skip
-        self.no(error.text, response_code(error))
-
     def end_gone(self) -> None:
         """The selected mailbox does not exist any more: the session cannot go on."""
         self.unselect()
         self.bye("The selected mailbox has been deleted")
         self.close()
-
-    async def send(self, data: bytes) -> None:
-        """Write part of a long response, waiting for the client as often as necessary."""
-        self._unsent += len(data)
-        self.write(data)
-        late = self.clock.seconds() - self._turn_started > SECONDS_A_TURN
-        if late or self._unsent >= CHUNK:
-            self._unsent = 0
-            await self.drain()
 
     async def announce(self, expunges: bool | None = None) -> None:
         """Tell what others have changed in the selected mailbox.
@@ -442,11 +390,15 @@ class IMAPProtocol(CommandConnection):
         extensions = self.extensions
         return extensions if b"QRESYNC" in self.enabled else extensions - {b"QRESYNC"}
 
+    def enable(self, *names: bytes) -> None:
+        """The client has switched extensions on (RFC 5161)."""
+        self.enabled = self.enabled.union(names)
+
     def enable_condstore(self) -> None:
         """The client has shown that it knows modification sequences (RFC 7162 section 3.1)."""
         if b"CONDSTORE" in self.enabled:
             return
-        self.enabled = self.enabled | {b"CONDSTORE"}
+        self.enable(b"CONDSTORE")
         selection = self.selection
         if selection is not None:
             selection.tells_modseqs = True
@@ -455,7 +407,7 @@ class IMAPProtocol(CommandConnection):
     def enable_qresync(self) -> None:
         """From now on VANISHED is sent in place of EXPUNGE (RFC 7162 section 3.2.3)."""
         self.enable_condstore()
-        self.enabled = self.enabled | {b"QRESYNC"}
+        self.enable(b"QRESYNC")
         if self.selection is not None:
             self.selection.tells_vanished = True
 
@@ -466,6 +418,20 @@ class IMAPProtocol(CommandConnection):
         return Facts(True, False, False, providedBy(account), self.factory.max_message_size)
 
     # State.
+
+    @property
+    def rev2(self) -> bool:
+        """The client speaks IMAP4rev2."""
+        return b"IMAP4rev2" in self.enabled
+
+    @property
+    def utf8(self) -> bool:
+        """Names of mailboxes are UTF-8 both ways (RFC 9051 section 5.1, RFC 6855 section 3)."""
+        return not render.UTF8_NAMES.isdisjoint(self.enabled)
+
+    def mailbox_name(self, name: str) -> bytes:
+        """The name of a mailbox for a response to this client."""
+        return render.mailbox(name, self.utf8)
 
     @property
     def tag(self) -> bytes:

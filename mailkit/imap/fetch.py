@@ -38,7 +38,7 @@ Piece: TypeAlias = bytes | tuple[int, int] | Slice
 _NAME = re.compile(rb"[A-Za-z0-9.]+")
 _PART = re.compile(rb"([1-9]\d{0,9}(?:\.[1-9]\d{0,9})*)(\.)?")
 _TEXT = re.compile(rb"HEADER\.FIELDS\.NOT|HEADER\.FIELDS|HEADER|TEXT|MIME", re.IGNORECASE)
-_PARTIAL = re.compile(rb"<(\d{1,10})\.([1-9]\d{0,9})>")
+_PARTIAL = re.compile(rb"<(\d{1,19})\.([1-9]\d{0,18})>")
 
 MACROS = {
     b"FAST": (b"FLAGS", b"INTERNALDATE", b"RFC822.SIZE"),
@@ -202,7 +202,7 @@ def _partial(arguments: Arguments) -> tuple[int, int] | None:
         raise SyntaxFault("A part of a section looks like <0.1024>")
     arguments.position = match.end()
     partial = (int(match.group(1)), int(match.group(2)))
-    if max(partial) > MAX_NUMBER:
+    if max(partial) > arguments.max_size:
         raise SyntaxFault("A number is too large")
     return partial
 

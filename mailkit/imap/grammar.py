@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import re
+import unicodedata
 from collections.abc import Callable
 from typing import NamedTuple, TypeVar
 
@@ -15,6 +16,8 @@ from mailkit.wire.chars import ASTRING_CHAR, ATOM_CHAR, LIST_CHAR, TAG_CHAR, oct
 
 #: The highest number that IMAP knows (RFC 3501 section 9, ``number``).
 MAX_NUMBER = 2**32 - 1
+#: The highest where sizes and modification sequences are meant (RFC 9051 section 9, ``number64``).
+MAX_NUMBER64 = 2**63 - 1
 #: Octets of a keyword.
 MAX_KEYWORD = 255
 #: Flags that one command may name.
@@ -79,13 +82,19 @@ class Arguments:
     Every method raises :class:`SyntaxFault` when something else stands there.
     """
 
-    __slots__ = ("data", "position", "trims_names")
+    __slots__ = ("data", "denormalized", "max_size", "position", "trims_names", "utf8")
 
     def __init__(self, data: bytes, position: int = 0) -> None:
         self.data = data
         self.position = position
         #: A separator at the end of a mailbox's name is ignored (the quirk ``extra-separator``).
         self.trims_names = False
+        #: Names of mailboxes are UTF-8 (RFC 9051 section 5.1), not modified UTF-7.
+        self.utf8 = False
+        #: The highest number for octets: of 63 bits in IMAP4rev2 (RFC 9051 appendix D).
+        self.max_size = MAX_NUMBER
+        #: The last name that was no Net-Unicode, as the client wrote it (RFC 9051 section 6.3.9.7).
+        self.denormalized: str | None = None
 
     # Punctuation.
 
@@ -221,9 +230,9 @@ class Arguments:
         return value
 
     def number64(self) -> int:
-        """RFC 7162 and others: up to 2**63-1."""
+        """RFC 9051 section 9: up to :data:`MAX_NUMBER64`."""
         value = int(self._match(_NUMBER, "A number"))
-        if value >= 2**63:
+        if value > MAX_NUMBER64:
             raise SyntaxFault("A number is too large")
         return value
 
@@ -266,26 +275,32 @@ class Arguments:
     # Mailboxes and flags.
 
     def mailbox(self) -> str:
-        """The name of a mailbox; INBOX in capitals.
+        """The name of a mailbox in Net-Unicode; INBOX in capitals.
 
         :raises InvalidMailboxName: the octets are no name in modified UTF-7.
         """
-        name = decode_mailbox(self.astring("A mailbox name"))
+        name = decode_mailbox(self.astring("A mailbox name"), self.utf8)
         if self.trims_names and len(name) > 1 and name.endswith(SEPARATOR):
             name = name[:-1]
         if not name:
             raise InvalidMailboxName("A mailbox name must not be empty")
-        return canonical(name)
+        name = canonical(name)
+        normal = normalize(name)
+        if normal != name:
+            self.denormalized = name
+        return normal
 
     def list_reference(self) -> str:
         """The first argument of LIST and LSUB: may be empty."""
-        return decode_mailbox(self.astring("A reference name"))
+        return normalize(decode_mailbox(self.astring("A reference name"), self.utf8))
 
     def list_pattern(self) -> str:
         """The second argument of LIST and LSUB: a name with wildcards."""
         if self.data[self.position : self.position + 1] in (b'"', b"{"):
-            return decode_mailbox(self.string())
-        return decode_mailbox(self._match(_LIST_MAILBOX, "A mailbox pattern"))
+            octets = self.string()
+        else:
+            octets = self._match(_LIST_MAILBOX, "A mailbox pattern")
+        return normalize(decode_mailbox(octets, self.utf8))
 
     def flag(self) -> str:
         """One flag that a client may set."""
@@ -336,15 +351,26 @@ def _flags(flags: list[str]) -> Flags:
     return frozenset(known.values())
 
 
-def decode_mailbox(octets: bytes) -> str:
+def decode_mailbox(octets: bytes, utf8: bool = False) -> str:
     """A mailbox name as a client writes it.
 
     :raises InvalidMailboxName: it is not modified UTF-7 (RFC 3501 section 5.1.3).
+    :raises SyntaxFault: it is not UTF-8 (RFC 6855 section 3).
     """
+    if utf8:
+        try:
+            return octets.decode("utf-8")
+        except UnicodeDecodeError:
+            raise SyntaxFault("The mailbox name is not valid UTF-8") from None
     try:
         return utf7.decode(octets)
     except ValueError:
         raise InvalidMailboxName("The mailbox name is not valid modified UTF-7") from None
+
+
+def normalize(name: str) -> str:
+    """Net-Unicode (RFC 9051 section 5.1): the form in which stores keep names."""
+    return name if name.isascii() else unicodedata.normalize("NFC", name)
 
 
 def canonical(name: str) -> str:

@@ -39,13 +39,15 @@ class Listed(NamedTuple):
     #: Extended data items (RFC 5258 section 3), each a tag and its value.
     extended: Sequence[bytes] = ()
 
-    def render(self, response: bytes) -> bytes:
-        """:param response: ``LIST`` or ``LSUB``."""
+    def render(self, response: bytes, utf8: bool = False) -> bytes:
+        """:param response: ``LIST`` or ``LSUB``.
+        :param utf8: the client takes names in UTF-8.
+        """
         return b'* %b (%b) "%b" %b%b\r\n' % (
             response,
             " ".join(self.attributes).encode("ascii", "replace"),
             SEPARATOR.encode("ascii"),
-            render.mailbox(self.name),
+            render.mailbox(self.name, utf8),
             b" (%b)" % b" ".join(self.extended) if self.extended else b"",
         )
 

@@ -12,7 +12,7 @@ import mailkit
 from mailkit.connection import CommandFactory
 from mailkit.imap.clients import ClientRule
 from mailkit.imap.connection import IMAPProtocol
-from mailkit.imap.handlers.registry import LIST_OPTIONS, checked_names
+from mailkit.imap.handlers.registry import ENABLEABLE, LIST_OPTIONS, checked_names
 from mailkit.imap.quirks import DEFAULT_QUIRKS, checked_quirks
 from mailkit.interfaces import IMailAccount
 
@@ -79,6 +79,8 @@ class IMAPFactory(CommandFactory):
         self.identification = identification
         #: What LIST can be asked to return.
         self.list_options = LIST_OPTIONS
+        #: What ENABLE can switch on.
+        self.enableable = ENABLEABLE
         #: Capabilities that nobody is offered, in capitals.
         self.without = checked_names(without)
         self.quirks = checked_quirks(quirks)

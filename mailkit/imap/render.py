@@ -14,7 +14,18 @@ from mailkit.wire import utf7
 from mailkit.wire.chars import ASTRING_CHAR
 
 #: Keywords that are told in FLAGS before anybody has used them: what mail clients agree on.
-COMMON_KEYWORDS = ("$Forwarded", "$MDNSent", "$Junk", "$NotJunk", "Junk", "NonJunk")
+COMMON_KEYWORDS = (
+    "$Forwarded",
+    "$MDNSent",
+    "$Junk",
+    "$NotJunk",
+    "$Phishing",
+    "Junk",
+    "NonJunk",
+)
+
+#: Extensions with which a client takes names of mailboxes in UTF-8.
+UTF8_NAMES = frozenset((b"IMAP4rev2", b"UTF8=ACCEPT"))
 
 _SYSTEM_ORDER = {flag: number for number, flag in enumerate(SYSTEM_FLAGS)}
 _DAY = 86400
@@ -60,9 +71,17 @@ def astring(value: bytes) -> bytes:
     return imap_string(value)
 
 
-def mailbox(name: str) -> bytes:
-    """A mailbox name in modified UTF-7, quoted: old clients do not expect an atom."""
-    return imap_string(utf7.encode(name))
+def mailbox(name: str, utf8: bool = False) -> bytes:
+    """A mailbox name, quoted: old clients do not expect an atom.
+
+    :param utf8: in UTF-8 (RFC 9051 section 5.1, RFC 6855 section 3), not in modified UTF-7.
+    """
+    if not utf8:
+        return imap_string(utf7.encode(name))
+    octets = name.encode("utf-8", "replace")
+    if name.isascii() or not name.isprintable():
+        return imap_string(octets)
+    return b'"%b"' % octets.replace(b"\\", b"\\\\").replace(b'"', b'\\"')
 
 
 def uid_set(uids: Iterable[int]) -> bytes:

@@ -19,6 +19,7 @@ RESPONSE_CODES: Mapping[type[MailError], bytes] = {
     errors.NoSuchAccount: b"NONEXISTENT",
     errors.AccountExists: b"ALREADYEXISTS",
     errors.NoSuchMailbox: b"NONEXISTENT",
+    errors.MailboxHasChildren: b"HASCHILDREN",
     errors.MailboxExists: b"ALREADYEXISTS",
     errors.InvalidMailboxName: b"CANNOT",
     errors.MailboxInUse: b"INUSE",

@@ -53,9 +53,13 @@ class Selection:
         "mailbox",
         "mailbox_id",
         "settled",
+        "special_use",
         "state",
         "structure",
+        "subscribed",
         "tells_modseqs",
+        "tells_recent",
+        "tells_uids",
         "tells_vanished",
         "uid_validity",
         "writable",
@@ -72,8 +76,14 @@ class Selection:
         self.state = SelectedState((), 0)
         self.uid_validity = 0
         self.mailbox_id = ""
+        self.special_use: str | None = None
+        self.subscribed = False
         #: FETCH responses that nobody asked for tell UID and MODSEQ (RFC 7162 section 3.2.4).
         self.tells_modseqs = False
+        #: FETCH responses that nobody asked for tell the UID (RFC 9051 section 7.5.2).
+        self.tells_uids = False
+        #: \\Recent and RECENT are told: IMAP4rev2 has neither (RFC 9051 appendix E).
+        self.tells_recent = True
         #: VANISHED is sent in place of EXPUNGE (RFC 7162 section 3.2.10).
         self.tells_vanished = False
         #: The modification sequence up to which the client has been told everything.
@@ -125,8 +135,16 @@ class Selection:
         self.settled = info.highest_modseq
         self.uid_validity = info.uid_validity
         self.mailbox_id = info.mailbox_id
-        if uids:
+        self.special_use = info.special_use
+        self.subscribed = info.subscribed
+        if uids and self.tells_recent:
             state.add_recent(first_recent, uids[-1])
+
+    def use_rev2(self) -> None:
+        """The client speaks IMAP4rev2."""
+        self.tells_uids = True
+        self.tells_recent = False
+        self.state.recent = ()
 
     def close(self) -> None:
         """The mailbox is no longer selected."""
@@ -250,7 +268,8 @@ class Selection:
                 first = await mailbox.claim_recent()
             else:
                 first = (await mailbox.get_info()).first_recent_uid
-        self.state.add_recent(max(first, added[0]), added[-1])
+        if self.tells_recent:
+            self.state.add_recent(max(first, added[0]), added[-1])
 
     async def _announce_pending(
         self,
@@ -271,7 +290,7 @@ class Selection:
                 write(b"".join([b"* %d EXPUNGE\r\n" % number for number in some]))
         if news.exists is not None:
             write(b"* %d EXISTS\r\n" % news.exists)
-        if news.recent is not None:
+        if news.recent is not None and self.tells_recent:
             # RFC 3501 section 7.3.2: whenever the size of the mailbox changes.
             write(b"* %d RECENT\r\n" % news.recent)
         if not state.pending and len(state) >= SHARE_FROM:
@@ -301,7 +320,7 @@ class Selection:
                     b"* %d FETCH (UID %d FLAGS (%b) MODSEQ (%d))\r\n"
                     % (number, info.uid, flags, info.modseq)
                 )
-            elif with_uids:
+            elif with_uids or self.tells_uids:
                 lines.append(b"* %d FETCH (UID %d FLAGS (%b))\r\n" % (number, info.uid, flags))
             else:
                 lines.append(b"* %d FETCH (FLAGS (%b))\r\n" % (number, flags))

@@ -44,6 +44,9 @@ class IMailboxAdmin(Interface):
         """Make a mailbox and the levels above it (RFC 3501 section 6.3.3).
 
         :raises MailboxExists: it exists already.
+        The name is kept in normalization form C (RFC 9051 section 5.1), and found by any other
+        form of it in all methods.
+
         :raises InvalidMailboxName: empty level, control characters, too long, too deep.
         """
 
@@ -52,7 +55,8 @@ class IMailboxAdmin(Interface):
 
         A mailbox made later under the same name has a higher UIDVALIDITY (RFC 3501 6.3.4).
 
-        :raises NoSuchMailbox: there is none, or it is \\Noselect and has mailboxes below.
+        :raises NoSuchMailbox: there is none.
+        :raises MailboxHasChildren: it is \\Noselect and has mailboxes below.
         :raises PermissionDenied: it is INBOX.
         """
 

@@ -29,6 +29,7 @@ CODES: Mapping[type[MailError], tuple[int, str]] = {
     errors.NoSuchAccount: (550, "5.1.1"),
     errors.AccountExists: (554, "5.3.0"),
     errors.NoSuchMailbox: (550, "5.2.0"),
+    errors.MailboxHasChildren: (550, "5.2.0"),
     errors.MailboxExists: (554, "5.3.0"),
     errors.InvalidMailboxName: (553, "5.1.3"),
     errors.MailboxInUse: (450, "4.2.1"),

@@ -19,6 +19,7 @@ from mailkit.errors import (
     InvalidMailboxName,
     LimitExceeded,
     MailboxExists,
+    MailboxHasChildren,
     MailError,
     NoSuchAccount,
     NoSuchMailbox,
@@ -218,7 +219,7 @@ class MemoryAccount(SharingAccount):
         if any(is_child(other, name) for other in self._mailboxes):
             # RFC 3501 section 6.3.4: the name stays for those below it.
             if not mailbox.selectable:
-                raise NoSuchMailbox("That name holds other mailboxes and is no mailbox itself")
+                raise MailboxHasChildren
             self._add_mailbox(name).selectable = False
         else:
             del self._mailboxes[name]

@@ -22,7 +22,13 @@ _FORBIDDEN_CATEGORIES = frozenset(("Cc", "Cs", "Zl", "Zp"))
 
 
 def canonical_name(name: str) -> str:
-    """The name as it is kept: the first level is ``INBOX`` in capitals if it is that in any case."""
+    """The name as it is kept: the first level is ``INBOX`` in capitals if it is that in any case.
+
+    RFC 9051 section 5.1: in Net-Unicode, that is in normalization form C, so that clients which write
+    an accented letter in another way find the mailbox too.
+    """
+    if not name.isascii():
+        name = unicodedata.normalize("NFC", name)
     first, separator, rest = name.partition(SEPARATOR)
     # RFC 3501 section 5.1: "INBOX" is case-insensitive. The same for the level that stands above
     # INBOX's children, or a client would see two trees of nearly one name.
@@ -37,6 +43,7 @@ def validate_name(name: str) -> str:
     :returns: its canonical form.
     :raises InvalidMailboxName: empty level, control character, too long, too deep.
     """
+    name = canonical_name(name)
     levels = name.split(SEPARATOR)
     if not all(levels):
         raise InvalidMailboxName("A mailbox name has no empty levels")
@@ -46,7 +53,7 @@ def validate_name(name: str) -> str:
         raise InvalidMailboxName(f"A mailbox name has at most {MAX_NAME_LENGTH} octets")
     if any(unicodedata.category(character) in _FORBIDDEN_CATEGORIES for character in name):
         raise InvalidMailboxName("A mailbox name has no control characters")
-    return canonical_name(name)
+    return name
 
 
 def capability_names(names: Iterable[str]) -> tuple[str, ...]:

@@ -257,6 +257,19 @@ class _AdminTests(_AccountBase):
         mailbox = await account.open_mailbox(name="Inbox/Work")
         self.assertEqual(mailbox.name, "INBOX/Work")
 
+    async def test_names_are_kept_in_net_unicode(self) -> None:
+        account = await self.open_admin()
+        composed, decomposed = "Caf\u00e9", "Cafe\u0301"
+        info = await account.create_mailbox(name=decomposed)
+        self.assertEqual(info.name, composed)
+        with self.assertRaises(MailboxExists):
+            await account.create_mailbox(name=composed)
+        self.assertEqual((await account.open_mailbox(name=decomposed)).name, composed)
+        await account.subscribe(name=decomposed)
+        self.assertIn(composed, await account.list_subscriptions())
+        await account.rename_mailbox(name=decomposed, new_name="x/" + decomposed)
+        self.assertIn("x/" + composed, await self.names(account))
+
     async def test_names_that_cannot_be(self) -> None:
         account = await self.open_admin()
         before = await self.names(account)

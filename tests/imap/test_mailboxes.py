@@ -28,9 +28,9 @@ class SelectTests(SynchronousTestCase):
             self.server.login().command("SELECT inbox"),
             [
                 b"* FLAGS (\\Seen \\Answered \\Flagged \\Deleted \\Draft"
-                b" $Forwarded $MDNSent $Junk $NotJunk Junk NonJunk)",
+                b" $Forwarded $MDNSent $Junk $NotJunk $Phishing Junk NonJunk)",
                 b"* OK [PERMANENTFLAGS (\\Seen \\Answered \\Flagged \\Deleted \\Draft"
-                b" $Forwarded $MDNSent $Junk $NotJunk Junk NonJunk \\*)]"
+                b" $Forwarded $MDNSent $Junk $NotJunk $Phishing Junk NonJunk \\*)]"
                 b" Keywords of your own are welcome",
                 b"* 3 EXISTS",
                 b"* 3 RECENT",
@@ -53,7 +53,7 @@ class SelectTests(SynchronousTestCase):
 
         server = Server()
         server.realm.account = PlainAccount(server.account, Viewable)
-        flags = b"\\Draft $Forwarded $MDNSent $Junk $NotJunk Junk NonJunk Yours mine"
+        flags = b"\\Draft $Forwarded $MDNSent $Junk $NotJunk $Phishing Junk NonJunk Yours mine"
         client = server.login()
         lines = client.command("SELECT INBOX")
         self.assertTrue(lines[0].endswith(flags + b")"), lines[0])

@@ -97,7 +97,6 @@ VERBS: Mapping[bytes, Verb] = {
 }
 
 CAPABILITIES: Sequence[Capability] = (
-    Capability(b"IMAP4rev1"),
     Capability(b"LITERAL+"),
     Capability(b"ID"),
 )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from mailkit.errors import PermissionDenied
 from mailkit.imap.grammar import Arguments, Command, SyntaxFault
+from mailkit.imap.handlers.rev2 import tell_normalized
 from mailkit.imap.handlers.table import AUTHENTICATED, Capability, Verb, Waiting, after_login
 from mailkit.interfaces import IMailboxAdmin
 from mailkit.model import NEW_ACCOUNT_MAILBOXES, SEPARATOR
@@ -16,9 +17,6 @@ if TYPE_CHECKING:
 
 #: What CREATE can make a mailbox for; \\All and \\Flagged would have to be views of others.
 SPECIAL_USES = frozenset(use for use in NEW_ACCOUNT_MAILBOXES.values() if use is not None)
-
-#: Extensions that ENABLE can switch on (RFC 5161).
-ENABLEABLE: frozenset[bytes] = frozenset((b"CONDSTORE", b"QRESYNC"))
 
 
 def _admin(connection: IMAPProtocol) -> IMailboxAdmin:
@@ -53,6 +51,7 @@ async def create(connection: IMAPProtocol, command: Command) -> None:
         connection.no(f"A mailbox can have one of {' '.join(sorted(SPECIAL_USES))}", b"USEATTR")
         return
     info = await admin.create_mailbox(name=name, special_use=uses[0] if uses else None)
+    tell_normalized(connection, info.name, arguments.denormalized)
     code = b""
     if connection.offers(b"OBJECTID"):
         # RFC 8474 section 4.1
@@ -80,6 +79,7 @@ async def delete(connection: IMAPProtocol, command: Command) -> None:
     """RFC 3501 section 6.3.4"""
     name = _only_mailbox(command.arguments)
     await _admin(connection).delete_mailbox(name=name)
+    tell_normalized(connection, name, command.arguments.denormalized, ["\\NonExistent"])
     selection = connection.selection
     if selection is not None and selection.mailbox.name == name:
         # The client's own doing: no reason to end the session.
@@ -93,10 +93,13 @@ async def rename(connection: IMAPProtocol, command: Command) -> None:
     arguments = command.arguments
     arguments.space()
     old = arguments.mailbox()
+    given = arguments.denormalized or old
     arguments.space()
     new = arguments.mailbox()
     arguments.end()
     await _admin(connection).rename_mailbox(name=old, new_name=new)
+    if arguments.denormalized is not None:
+        tell_normalized(connection, new, given)
     await connection.complete("RENAME completed")
 
 
@@ -144,16 +147,14 @@ def enable(connection: IMAPProtocol, command: Command) -> Waiting:
         names.append(arguments.word("A capability"))
     if not names:
         raise SyntaxFault("ENABLE takes names of capabilities")
-    fresh = [
-        name
-        for name in dict.fromkeys(names)
-        if name in ENABLEABLE & connection.extensions and name not in connection.enabled
-    ]
+    known = {
+        name.upper(): name for name in connection.factory.enableable if connection.offers(name)
+    }
+    wanted = [known[name] for name in dict.fromkeys(names) if name in known]
+    fresh = [name for name in wanted if name not in connection.enabled]
     connection.write(b"* ENABLED%b\r\n" % b"".join(b" " + name for name in fresh))
-    if b"QRESYNC" in fresh:
-        connection.enable_qresync()
-    elif fresh:
-        connection.enable_condstore()
+    for name in fresh:
+        connection.factory.enableable[name](connection)
     connection.ok("ENABLE completed")
     return None
 

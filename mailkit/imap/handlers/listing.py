@@ -44,7 +44,7 @@ async def list_mailboxes(connection: IMAPProtocol, command: Command) -> None:
     request = _read_request(connection, command.arguments)
     command.arguments.end()
     if request.asks_for_root:
-        await connection.send(Listed("", ["\\Noselect"]).render(b"LIST"))
+        await connection.send(Listed("", ["\\Noselect"]).render(b"LIST", connection.utf8))
     else:
         patterns = [pattern for pattern in request.patterns if pattern or not request.extended]
         listing = await _open_listing(connection, request)
@@ -145,7 +145,7 @@ async def _open_listing(connection: IMAPProtocol, request: _Request) -> Listing:
     return Listing(
         mailboxes,
         subscriptions,
-        extended=request.extended,
+        extended=request.extended or connection.rev2,
         special_use=b"SPECIAL-USE" in extensions,
         children=b"CHILDREN" in extensions or b"CHILDREN" in request.wanted,
     )
@@ -189,7 +189,7 @@ async def _tell(
                             line = line._replace(attributes=["\\Noselect", *line.attributes])
                     except MailError as error:
                         connection.log.warn("LIST of {name}: {error}", name=info.name, error=error)
-            await connection.send(b"".join((line.render(b"LIST"), *answers)))
+            await connection.send(b"".join((line.render(b"LIST", connection.utf8), *answers)))
 
 
 async def list_subscriptions(connection: IMAPProtocol, command: Command) -> None:
@@ -203,7 +203,7 @@ async def list_subscriptions(connection: IMAPProtocol, command: Command) -> None
     account = connection.account
     assert account is not None
     if not pattern:
-        await connection.send(Listed("", ["\\Noselect"]).render(b"LSUB"))
+        await connection.send(Listed("", ["\\Noselect"]).render(b"LSUB", connection.utf8))
     else:
         mailboxes = await account.list_mailboxes()
         extensions = connection.extensions
@@ -217,7 +217,7 @@ async def list_subscriptions(connection: IMAPProtocol, command: Command) -> None
             if line is None:
                 await connection.drain()
             else:
-                await connection.send(line.render(b"LSUB"))
+                await connection.send(line.render(b"LSUB", connection.utf8))
     await connection.complete("LSUB completed")
 
 

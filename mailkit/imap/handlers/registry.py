@@ -14,6 +14,7 @@ from mailkit.imap.handlers import (
     listing,
     not_authenticated,
     resync,
+    rev2,
     search,
     selected,
     selecting,
@@ -21,7 +22,7 @@ from mailkit.imap.handlers import (
     status,
     thread,
 )
-from mailkit.imap.handlers.table import Capability, Facts, ReturnOption, Verb
+from mailkit.imap.handlers.table import Capability, Enabling, Facts, ReturnOption, Verb
 
 #: Commands by name in capitals.
 VERBS: Mapping[bytes, Verb] = {
@@ -42,6 +43,7 @@ VERBS: Mapping[bytes, Verb] = {
 
 #: In the order in which CAPABILITY names them.
 CAPABILITIES: Sequence[Capability] = (
+    *rev2.CAPABILITIES,
     *any_state.CAPABILITIES,
     *not_authenticated.CAPABILITIES,
     *authenticated.CAPABILITIES,
@@ -60,6 +62,12 @@ CAPABILITIES: Sequence[Capability] = (
 #: What LIST can be asked to return.
 LIST_OPTIONS: Mapping[bytes, ReturnOption] = {
     **listing.LIST_OPTIONS,
+}
+
+#: What ENABLE can switch on.
+ENABLEABLE: Enabling = {
+    **resync.ENABLEABLE,
+    **rev2.ENABLEABLE,
 }
 
 #: What a server cannot be without: the base protocol, and what tells the client how to log in.
@@ -85,6 +93,11 @@ def checked_names(names: Iterable[str]) -> frozenset[str]:
     return wanted
 
 
+def _needed(names: Mapping[str, Capability], name: bytes) -> tuple[bytes, ...]:
+    needs = names[name.decode("ascii").upper()].needs
+    return needs if isinstance(needs, tuple) else (needs,) if needs else ()
+
+
 @lru_cache(maxsize=64)
 def switched_on(without: frozenset[str]) -> tuple[frozenset[bytes], Mapping[bytes, Verb]]:
     """Names of the capabilities that are left, and the commands.
@@ -98,7 +111,8 @@ def switched_on(without: frozenset[str]) -> tuple[frozenset[bytes], Mapping[byte
         for key, capability in names.items()
         if key not in without or capability.name in ESSENTIAL
     }
-    on = {name for name in on if (needed := names[name.decode().upper()].needs) in on or not needed}
+    while missing := {name for name in on if not on.issuperset(_needed(names, name))}:
+        on -= missing
     verbs = {
         name: verb for name, verb in VERBS.items() if verb.extension in on or not verb.extension
     }

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from mailkit.imap import render
 from mailkit.imap.condstore import Resync, within
-from mailkit.imap.handlers.table import Capability, after_login
+from mailkit.imap.handlers.table import Capability, Enabling, after_login
 from mailkit.imap.session import BATCH, Selection
 from mailkit.model import Changes
 
@@ -61,3 +61,8 @@ CAPABILITIES: Sequence[Capability] = (
     Capability(b"CONDSTORE", after_login),
     Capability(b"QRESYNC", after_login, needs=b"CONDSTORE"),
 )
+
+ENABLEABLE: Enabling = {
+    b"CONDSTORE": lambda connection: connection.enable_condstore(),
+    b"QRESYNC": lambda connection: connection.enable_qresync(),
+}

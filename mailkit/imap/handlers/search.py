@@ -33,6 +33,9 @@ async def search(connection: IMAPProtocol, command: Command) -> None:
     arguments = command.arguments
     arguments.space()
     results = read_results(connection, arguments, b"ESEARCH")
+    if results is None and connection.rev2:
+        # RFC 9051 section 6.4.4: IMAP4rev2 has ESEARCH responses alone.
+        results = Results(frozenset((b"ALL",)))
     try:
         now = connection.clock.seconds()
         query = parse_search(arguments, selection.state, now, connection.offers)

@@ -10,7 +10,9 @@ from mailkit.imap import render
 from mailkit.imap.condstore import SelectParameters, parse_select_parameters
 from mailkit.imap.grammar import Command
 from mailkit.imap.handlers.resync import resynchronize
+from mailkit.imap.handlers.rev2 import tell_normalized
 from mailkit.imap.handlers.table import AUTHENTICATED, Verb, Waiting
+from mailkit.imap.listing import Listed
 from mailkit.imap.session import Selection
 
 if TYPE_CHECKING:
@@ -31,8 +33,10 @@ def _select(connection: IMAPProtocol, command: Command, wants_write: bool) -> Wa
         arguments.space()
         parameters = parse_select_parameters(arguments, connection.usable_extensions())
     arguments.end()
-    if connection.selection is not None and b"CONDSTORE" in connection.extensions:
-        # RFC 7162 section 3.2.11
+    if connection.selection is not None and (
+        connection.rev2 or b"CONDSTORE" in connection.extensions
+    ):
+        # RFC 7162 section 3.2.11, RFC 9051 section 6.3.2
         connection.write(b"* OK [CLOSED] The mailbox before is closed\r\n")
     # RFC 3501 section 6.3.1: the old mailbox is deselected even if the new one fails.
     connection.unselect()
@@ -62,6 +66,8 @@ async def _open(
     assert account is not None
     mailbox = await account.open_mailbox(name=name)
     selection = Selection(mailbox, wants_write, connection.mailbox_changed)
+    if connection.rev2:
+        selection.use_rev2()
     opened = False
     try:
         uid_next, first_unseen = await selection.open()
@@ -71,9 +77,14 @@ async def _open(
             selection.close()
     state = selection.state
     connection.write(render.selected_flags(selection.keywords, selection.writable is not None))
-    connection.write(b"* %d EXISTS\r\n* %d RECENT\r\n" % (len(state), state.recent_count()))
-    if first_unseen is not None:
-        connection.write(b"* OK [UNSEEN %d] First unseen message\r\n" % first_unseen)
+    connection.write(b"* %d EXISTS\r\n" % len(state))
+    if connection.rev2:
+        # RFC 9051 appendix E: LIST, but neither RECENT nor UNSEEN.
+        _tell_name(connection, selection, name, command.arguments.denormalized)
+    else:
+        connection.write(b"* %d RECENT\r\n" % state.recent_count())
+        if first_unseen is not None:
+            connection.write(b"* OK [UNSEEN %d] First unseen message\r\n" % first_unseen)
     connection.write(
         b"* OK [UIDVALIDITY %d] UIDs are valid\r\n* OK [UIDNEXT %d] Next UID\r\n"
         % (selection.uid_validity, uid_next)
@@ -89,6 +100,21 @@ async def _open(
         await resynchronize(connection, selection, parameters.resync, uid_next)
     verb = command.verb.decode("ascii")
     connection.ok(f"{verb} completed", b"READ-WRITE" if selection.writable else b"READ-ONLY")
+
+
+def _tell_name(
+    connection: IMAPProtocol, selection: Selection, name: str, given: str | None
+) -> None:
+    """The LIST response of SELECT."""
+    attributes = []
+    if selection.special_use and b"SPECIAL-USE" in connection.extensions:
+        attributes.append(selection.special_use)
+    if selection.subscribed:
+        attributes.append("\\Subscribed")
+    if given is not None:
+        tell_normalized(connection, name, given, attributes)
+    else:
+        connection.write(Listed(name, attributes).render(b"LIST", connection.utf8))
 
 
 VERBS: Mapping[bytes, Verb] = {

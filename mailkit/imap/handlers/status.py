@@ -6,7 +6,6 @@ from bisect import bisect_left
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from mailkit.imap import render
 from mailkit.imap.grammar import Arguments, Command, SyntaxFault
 from mailkit.imap.handlers.table import (
     AUTHENTICATED,
@@ -15,9 +14,11 @@ from mailkit.imap.handlers.table import (
     Verb,
     after_login,
 )
+from mailkit.imap.session import BATCH
 from mailkit.imap.state import SelectedState
-from mailkit.interfaces import IMailbox, IObjectIdentifiers
-from mailkit.model import MailboxInfo
+from mailkit.interfaces import IMailbox, IObjectIdentifiers, ISearchableMailbox
+from mailkit.model import DELETED, MailboxInfo
+from mailkit.query import HasFlag
 
 if TYPE_CHECKING:
     from mailkit.imap.connection import IMAPProtocol
@@ -92,13 +93,26 @@ async def render_status(
                 mailbox = await connection.account.open_mailbox(name=info.name)
             value = await item.value(connection, mailbox, info)
         values.append(b"%b %b" % (name, value))
-    return b"* STATUS %b (%b)\r\n" % (render.mailbox(info.name), b" ".join(values))
+    return b"* STATUS %b (%b)\r\n" % (connection.mailbox_name(info.name), b" ".join(values))
 
 
 async def _recent(connection: IMAPProtocol, mailbox: IMailbox, info: MailboxInfo) -> bytes:
     selection = connection.selection
     here = selection if selection and selection.mailbox.name == info.name else None
     return b"%d" % await _count_recent(mailbox, info, here.state if here else None)
+
+
+async def _deleted(connection: IMAPProtocol, mailbox: IMailbox, info: MailboxInfo) -> bytes:
+    """RFC 9051 section 6.3.11"""
+    if ISearchableMailbox.providedBy(mailbox):
+        return b"%d" % len(await mailbox.search(query=HasFlag(DELETED)))
+    uids = await mailbox.list_uids()
+    count = 0
+    for start in range(0, len(uids), BATCH):
+        await connection.drain()
+        infos = await mailbox.get_messages(uids=uids[start : start + BATCH])
+        count += sum(DELETED in message.flags for message in infos)
+    return b"%d" % count
 
 
 async def _count_recent(
@@ -133,6 +147,7 @@ ITEMS: Mapping[bytes, Item | SlowItem] = {
     b"SIZE": Item(lambda _, info: b"%d" % info.size, b"STATUS=SIZE"),
     b"MAILBOXID": Item(lambda _, info: b"(%b)" % info.mailbox_id.encode("ascii"), b"OBJECTID"),
     b"RECENT": SlowItem(_recent),
+    b"DELETED": SlowItem(_deleted, b"IMAP4rev2"),
     b"APPENDLIMIT": Item(_limit, b"APPENDLIMIT"),
 }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from zope.interface import Interface
@@ -80,8 +80,8 @@ class Capability(NamedTuple):
 
     name: bytes
     offered: Callable[[Facts], bool] = always
-    #: The capability without which this one is not there either.
-    needs: bytes = b""
+    #: The capability without which this one is not there either, or several.
+    needs: bytes | tuple[bytes, ...] = b""
     #: The ability without which an account is not offered it.
     provides: type[Interface] | None = None
     #: What stands behind the name.
@@ -90,6 +90,11 @@ class Capability(NamedTuple):
     def suits(self, facts: Facts) -> bool:
         """Whether a client is offered it."""
         return self.offered(facts) and (self.provides is None or facts.provides(self.provides))
+
+
+#: What ENABLE does for an extension (RFC 5161), by its name as CAPABILITY tells it. A module brings
+#: its own as ``ENABLEABLE``.
+Enabling: TypeAlias = Mapping[bytes, Callable[["IMAPProtocol"], None]]
 
 
 class ReturnOption(NamedTuple):

@@ -10,6 +10,7 @@ from mailkit.errors import (
     InvalidMailboxName,
     LimitExceeded,
     MailboxExists,
+    MailboxHasChildren,
     NoSuchMailbox,
     PermissionDenied,
 )
@@ -227,7 +228,7 @@ class DeleteMailbox(_NamesOperation):
             raise PermissionDenied("INBOX cannot be deleted")
         has_children = bool(names.children(name, limit=1))
         if has_children and not selectable:
-            raise NoSuchMailbox("That name holds other mailboxes and is no mailbox itself")
+            raise MailboxHasChildren
         names.drop(name)
         if has_children:
             # RFC 3501 section 6.3.4.

@@ -1,0 +1,69 @@
+"""How an IMAP connection answers: tagged responses, BYE, and long responses (RFC 3501 section 7.1)."""
+
+from __future__ import annotations
+
+from mailkit.connection import CHUNK, SECONDS_A_TURN, CommandConnection
+from mailkit.errors import MailError
+from mailkit.imap import render
+from mailkit.imap.replies import response_code
+
+
+class AnsweringConnection(CommandConnection):
+    """Answers the command at work."""
+
+    __slots__ = ("_errors", "_tag", "_unsent")
+
+    #: Commands in a row that may be wrong before the connection is closed.
+    max_errors = 20
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._tag = b""
+        self._errors = 0
+        self._unsent = 0
+
+    def ok(self, text: str, code: bytes = b"") -> None:
+        """The tagged OK of the command at work."""
+        self._errors = 0
+        self._finish(b"OK", text, code)
+
+    def no(self, text: str, code: bytes = b"") -> None:
+        """The tagged NO of the command at work."""
+        self._finish(b"NO", text, code)
+
+    def _finish(self, kind: bytes, text: str, code: bytes) -> None:
+        if self._closing:
+            # BYE was the last word.
+            return
+        prefix = b"%b " % self._tag if self._tag else b"* "
+        bracketed = b"[%b] " % code if code else b""
+        self.write(b"%b%b %b%b\r\n" % (prefix, kind, bracketed, render.line(text)))
+
+    def bad(self, text: str, code: bytes = b"") -> None:
+        """The tagged BAD; untagged when the tag could not be read (RFC 3501 section 7.1.3)."""
+        self._finish(b"BAD", text, code)
+        self._errors += 1
+        if self._errors >= self.max_errors:
+            self.bye("Too many wrong commands")
+            self.close()
+
+    def bye(self, text: str, code: bytes = b"") -> None:
+        """Announce the end of the connection; the caller closes it."""
+        bracketed = b"[%b] " % code if code else b""
+        self.write(b"* BYE %b%b\r\n" % (bracketed, render.line(text)))
+
+    def refuse_command(self, error: MailError) -> None:
+        """The tagged NO for an error."""
+        if error.__cause__ is not None:
+            self.log.warn("{protocol}: {text}: {cause}", protocol=self.protocol_name,
+                          text=error.text, cause=error.__cause__)  # fmt: skip
+        self.no(error.text, response_code(error))
+
+    async def send(self, data: bytes) -> None:
+        """Write part of a long response, waiting for the client as often as necessary."""
+        self._unsent += len(data)
+        self.write(data)
+        late = self.clock.seconds() - self._turn_started > SECONDS_A_TURN
+        if late or self._unsent >= CHUNK:
+            self._unsent = 0
+            await self.drain()
