@@ -192,6 +192,18 @@ class Matcher:
         return bool(self._by_message(_Message(info, data, True, data, self._needles, start)))
 
 
+def asks_thread(query: Query) -> bool:
+    """Whether the thread of messages is among the conditions."""
+    match query:
+        case HasObjectID(thread=True):
+            return True
+        case And(queries=queries) | Or(queries=queries):
+            return any(map(asks_thread, queries))
+        case Not(query=inner):
+            return asks_thread(inner)
+    return False
+
+
 class _Needles:
     """What a query looks for in the texts of a message, folded, each with its token."""
 

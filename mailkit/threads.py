@@ -18,6 +18,10 @@ STEP = 2048
 #: more, messages that have answers already are no longer put below others.
 MAX_WALK = 10_000_000
 
+#: Identifiers of one message that tell to which thread it belongs: its own, the oldest of its
+#: ancestors and the latest.
+MAX_KEYS = 50
+
 _DATE = (SortCriterion(SortKey.DATE),)
 _NONE = -1
 
@@ -41,6 +45,19 @@ class ThreadInput:
     def columns(self) -> list[list[Any]]:
         """UIDs, sent dates, replies, subjects, identifiers."""
         return [self.uids, self.dates, self.replies, self.subjects, self.ids]
+
+
+def thread_keys(subject_id: int, ids: Sequence[int]) -> list[int]:
+    """Numbers of which messages of one conversation have one in common (RFC 8621 section 3).
+
+    Two messages belong together that name the same message, as themselves or as an ancestor, and
+    have the same base subject.
+
+    :param ids: as in :class:`~mailkit.sorting.SortValues`.
+    """
+    if len(ids) > MAX_KEYS:
+        ids = [*ids[:2], *ids[2 - MAX_KEYS :]]
+    return list(dict.fromkeys(identifier ^ subject_id for identifier in ids if identifier))
 
 
 def thread_steps(algorithm: ThreadAlgorithm, given: ThreadInput) -> Iterator[Threads | None]:

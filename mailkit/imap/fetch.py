@@ -376,6 +376,7 @@ class Plan:
     :param modseq: the response tells the modification sequence in any case.
     :ivar by_message: messages have to be opened.
     :ivar by_info: details are needed.
+    :ivar by_thread: details are needed that name the thread.
     :ivar by_summary: summaries are needed.
     :ivar by_structure: summaries with BODYSTRUCTURE are needed.
     :ivar sets_seen: \\Seen is set by this.
@@ -403,6 +404,7 @@ class Plan:
         self.sets_seen = any(attribute.sets_seen for attribute in wanted)
         self.tells_flags = FLAGS_COLUMN in present
         self.by_info = any(not column.summary and column.format != b"UID %d" for column in present)
+        self.by_thread = b"THREADID" in names
         self._present = present
         self._format = b"* %%d FETCH (%b)\r\n" % b" ".join(column.format for column in present)
         self._readers = [

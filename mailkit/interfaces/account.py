@@ -33,7 +33,7 @@ class IObjectIdentifiers(Interface):
 
     It promises that ``MailboxInfo.mailbox_id`` and ``MessageInfo.email_id`` are never empty, are made
     of letters, digits, ``_`` and ``-``, at most 255 of them, and that copies of a message keep its
-    ``email_id``. ``thread_id`` may be None.
+    ``email_id``. ``thread_id`` may be None; see :class:`IThreadNamingMailbox`.
     """
 
 

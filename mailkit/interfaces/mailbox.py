@@ -164,6 +164,20 @@ class IThreadingMailbox(Interface):
         """
 
 
+class IThreadNamingMailbox(Interface):
+    """A mailbox that knows to which conversations its messages belong (RFC 8474 section 5.2)."""
+
+    def name_threads(uids: Sequence[int]) -> Awaitable[None]:
+        """See to it that ``MessageInfo.thread_id`` of these messages is known from now on.
+
+        It is the same for all messages of a conversation, in whatever mailboxes of the account,
+        and for all that have the same ``email_id``; once known it never changes. It is made of
+        the characters of an ``email_id``, and never equal to one.
+
+        :param uids: ascending.
+        """
+
+
 class IRecentMailbox(Interface):
     """A mailbox that remembers which messages were announced as \\Recent (RFC 3501 2.3.2)."""
 

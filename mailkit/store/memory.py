@@ -56,6 +56,7 @@ from mailkit.model import (
     Resolution,
 )
 from mailkit.rights import Grant, Rights, RightsOp, total_order
+from mailkit.sorting import read_sort_values
 from mailkit.spool import Spool
 from mailkit.store import addresses
 from mailkit.store.memory_access import MemoryAccess
@@ -73,6 +74,7 @@ from mailkit.store.naming import (
 from mailkit.store.sharing.account import SharingAccount
 from mailkit.store.sharing.names import SharingSettings
 from mailkit.store.sharing.records import AccessRecords, Place, canonical_identifier
+from mailkit.threads import thread_keys
 from mailkit.wire.domains import canonical_domain
 
 #: Mailboxes, and subscribed names, of one account.
@@ -99,6 +101,8 @@ class MemoryAccount(SharingAccount):
         self._subscriptions: set[str] = set()
         self._modseqs = itertools.count(1)
         self._last_uid_validity = 0
+        #: Name of the conversation that each key leads to.
+        self._threads: dict[int, str] = {}
         for mailbox, special_use in NEW_ACCOUNT_MAILBOXES.items():
             self._add_mailbox(mailbox, special_use)
             self._subscriptions.add(mailbox)
@@ -145,6 +149,17 @@ class MemoryAccount(SharingAccount):
     def new_content(self, spool: Spool) -> Content:
         """The octets of a spool, with an identifier of their own."""
         return self._store.new_content(spool)
+
+    def thread_of(self, content: Content) -> str:
+        """Name of the conversation that a message belongs to."""
+        values = read_sort_values(content.summary(False).header)
+        keys = thread_keys(values.subject_id, values.ids)
+        found = [self._threads[key] for key in keys if key in self._threads]
+        # Where a message joins two conversations, what has a name keeps it.
+        thread = min(found) if found else "T" + content.email_id[1:]
+        for key in keys:
+            self._threads.setdefault(key, thread)
+        return thread
 
     def quota(self) -> Quota:
         """What there is in all mailboxes, and what there may be."""

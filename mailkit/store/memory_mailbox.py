@@ -18,6 +18,7 @@ from mailkit.interfaces import (
     ICopyingMailbox,
     IRecentMailbox,
     ISummarizingMailbox,
+    IThreadNamingMailbox,
     IWatchableMailbox,
     IWritableMailbox,
 )
@@ -87,7 +88,12 @@ class Content:
 
 
 @implementer(
-    IWritableMailbox, ICopyingMailbox, IWatchableMailbox, ISummarizingMailbox, IRecentMailbox
+    IWritableMailbox,
+    ICopyingMailbox,
+    IWatchableMailbox,
+    ISummarizingMailbox,
+    IThreadNamingMailbox,
+    IRecentMailbox,
 )
 class MemoryMailbox:
     """One mailbox of a :class:`~mailkit.store.memory.MemoryAccount`."""
@@ -186,6 +192,14 @@ class MemoryMailbox:
         if uid not in self._contents:
             raise NoSuchMessage
         return io.BytesIO(self._contents[uid].octets)
+
+    async def name_threads(self, uids: Sequence[int]) -> None:
+        self._check()
+        for uid in uids:
+            info = self._infos.get(uid)
+            if info is not None and info.thread_id is None:
+                thread_id = self._account.thread_of(self._contents[uid])
+                self._infos[uid] = info._replace(thread_id=thread_id)
 
     async def get_changes(self, since: int) -> Changes:
         self._check()

@@ -17,7 +17,7 @@ from mailkit.testing.base import (
 )
 from mailkit.testing.reading import ReadingContract
 from mailkit.testing.search import SearchContract
-from mailkit.testing.sorting import SortContract, ThreadContract
+from mailkit.testing.sorting import SortContract, ThreadContract, ThreadNamingContract
 
 
 class WritingContract(ReadingContract):
@@ -273,7 +273,9 @@ class WritingContract(ReadingContract):
         self.assertEqual(ended, [])
 
 
-class MailboxContract(WritingContract, SearchContract, SortContract, ThreadContract):
+class MailboxContract(
+    WritingContract, SearchContract, SortContract, ThreadContract, ThreadNamingContract
+):
     """Tests of one mailbox: :class:`~mailkit.interfaces.IMailbox` and its optional abilities.
 
     A read-only mailbox runs the reading tests alone.

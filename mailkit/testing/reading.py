@@ -15,6 +15,7 @@ from mailkit.interfaces import (
     ISortingMailbox,
     ISummarizingMailbox,
     IThreadingMailbox,
+    IThreadNamingMailbox,
     IViewableMailbox,
     IWatchableMailbox,
     IWritableMailbox,
@@ -36,6 +37,7 @@ OPTIONAL_INTERFACES = (
     ISortingMailbox,
     ISummarizingMailbox,
     IThreadingMailbox,
+    IThreadNamingMailbox,
     IRecentMailbox,
     IViewableMailbox,
 )

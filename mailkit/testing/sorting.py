@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
-from typing import cast
+from collections.abc import Sequence
+from typing import Any, cast
 
-from mailkit.interfaces import ISortingMailbox, IThreadingMailbox, IWritableMailbox
+from mailkit.interfaces import (
+    ICopyingMailbox,
+    IMailbox,
+    ISortingMailbox,
+    IThreadingMailbox,
+    IThreadNamingMailbox,
+    IWritableMailbox,
+)
 from mailkit.model import AppendMessage
 from mailkit.query import SortCriterion, SortKey, ThreadAlgorithm
 from mailkit.testing.base import FIRST_DATE, spooled
@@ -90,6 +98,15 @@ THREADS = {
         [0, 1, 2, 0, 0, 0, 1, 2, 1],
     ),
 }
+#: The second and third answer the first; the fourth does under a subject of its own.
+RELATED = (
+    b"Subject: One\r\nMessage-ID: <1@x>\r\n\r\n",
+    b"Subject: Re: one\r\nMessage-ID: <2@x>\r\nIn-Reply-To: <1@x>\r\n\r\n",
+    b"Subject: [list] ONE (fwd)\r\nReferences: <1@x>\r\n\r\n",
+    b"Subject: Two\r\nMessage-ID: <3@x>\r\nReferences: <1@x>\r\n\r\n",
+    b"Subject: One\r\n\r\n",
+    b"Subject: One\r\nMessage-ID: <lonely@x>\r\n\r\n",
+)
 
 
 class SortContract(ReadingContract):
@@ -188,3 +205,58 @@ class ThreadContract(ReadingContract):
         found = await mailbox.thread_messages(uids=[*uids, new], algorithm=algorithm)
         self.assertEqual(list(found.uids), [*uids[:4], new])
         self.assertEqual(list(found.depths), [0, 1, 2, 0, 1])
+
+
+class ThreadNamingContract(ReadingContract):
+    """What a mailbox must do that provides IThreadNamingMailbox; part of ``MailboxContract``."""
+
+    async def open_naming(self) -> tuple[Any, list[int]]:
+        """A mailbox with messages, and their UIDs."""
+        mailbox = await self.make_mailbox(
+            messages=[AppendMessage(spooled(content)) for content in RELATED]
+        )
+        self.need(IWritableMailbox, mailbox)
+        return self.need(IThreadNamingMailbox, mailbox), list(await mailbox.list_uids())
+
+    async def thread_names(self, mailbox: IMailbox, uids: Sequence[int]) -> list[str | None]:
+        """Names of the threads of some messages."""
+        return [info.thread_id for info in await mailbox.get_messages(uids=uids)]
+
+    async def test_names_of_threads(self) -> None:
+        mailbox, uids = await self.open_naming()
+        await mailbox.name_threads(uids=[])
+        await mailbox.name_threads(uids=uids)
+        names = await self.thread_names(mailbox, uids)
+        for name in names:
+            self.assertRegex(str(name), r"\A[A-Za-z0-9_-]{1,255}\Z")
+        first, answer, sibling, other_subject, alone, other = names
+        self.assertEqual((answer, sibling), (first, first))
+        self.assertEqual(len({first, other_subject, alone, other}), 4)
+        # RFC 8474 section 5.2: never the same as an EMAILID.
+        infos = await mailbox.get_messages(uids=uids)
+        self.assertFalse(set(names) & {info.email_id for info in infos})
+
+    async def test_names_of_threads_stay(self) -> None:
+        mailbox, uids = await self.open_naming()
+        await mailbox.name_threads(uids=uids[2:])
+        before = await self.thread_names(mailbox, uids[2:])
+        # The message that joins them comes last, and gets one of their names.
+        joining = spooled(
+            b"Subject: One\r\nMessage-ID: <9@x>\r\nReferences: <1@x> <lonely@x>\r\n\r\n"
+        )
+        new = (await mailbox.append(messages=[AppendMessage(joining)])).uids
+        await mailbox.name_threads(uids=[*uids, *new])
+        self.assertEqual(await self.thread_names(mailbox, uids[2:]), before)
+        (name,) = await self.thread_names(mailbox, new)
+        self.assertIn(name, before)
+
+    async def test_copies_are_in_the_same_thread(self) -> None:
+        mailbox, uids = await self.open_naming()
+        self.need(ICopyingMailbox, mailbox)
+        before = (await mailbox.copy_messages(uids=uids, destination=mailbox.name)).destination_uids
+        await mailbox.name_threads(uids=uids)
+        after = (await mailbox.copy_messages(uids=uids, destination=mailbox.name)).destination_uids
+        await mailbox.name_threads(uids=[*before, *after])
+        names = await self.thread_names(mailbox, uids)
+        self.assertEqual(await self.thread_names(mailbox, before), names)
+        self.assertEqual(await self.thread_names(mailbox, after), names)

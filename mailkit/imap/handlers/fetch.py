@@ -18,7 +18,7 @@ from mailkit.imap.handlers.table import SELECTED, Capability, Verb, after_login
 from mailkit.imap.search import uid_ranges
 from mailkit.imap.session import BATCH, SUMMARY_BATCH, Selection
 from mailkit.imap.state import Batch, NoSuchNumber, Spans, merge
-from mailkit.interfaces import ISummarizingMailbox
+from mailkit.interfaces import ISummarizingMailbox, IThreadNamingMailbox
 from mailkit.model import SEEN, FlagOp, MessageInfo
 from mailkit.query import ModifiedSince
 
@@ -121,6 +121,12 @@ class _Fetcher:
         state = self.selection.state
         return state.is_recent if state.any_recent(uids) else None
 
+    async def _get_infos(self, uids: Sequence[int]) -> Sequence[MessageInfo]:
+        mailbox = self.selection.mailbox
+        if self.plan.by_thread and IThreadNamingMailbox.providedBy(mailbox):
+            await mailbox.name_threads(uids=uids)
+        return await mailbox.get_messages(uids=uids)
+
     # From details and summaries.
 
     async def by_columns(self, spans: Spans) -> None:
@@ -133,7 +139,7 @@ class _Fetcher:
             infos: Sequence[Any] = ()
             summaries: Sequence[Any] = ()
             if plan.by_info:
-                infos = await mailbox.get_messages(uids=batch.uids)
+                infos = await self._get_infos(batch.uids)
             if plan.by_summary:
                 summaries = await mailbox.get_summaries(
                     uids=batch.uids, structure=plan.by_structure
@@ -155,7 +161,7 @@ class _Fetcher:
         marks = self.plan.sets_seen and self.selection.writable is not None
         for batch in state.batches(spans, BATCH):
             if self.plan.by_info or marks:
-                infos = await self.selection.mailbox.get_messages(uids=batch.uids)
+                infos = await self._get_infos(batch.uids)
             else:
                 infos = [MessageInfo(uid, frozenset(), 0, 0, 0) for uid in batch.uids]
             if len(infos) != len(batch.uids):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mailkit.errors import MailError, NoSuchMessage
 from mailkit.imap.condstore import asks_modseq
@@ -14,8 +14,12 @@ from mailkit.imap.handlers.table import SELECTED, Capability, Verb, after_login
 from mailkit.imap.results import Results, parse_results
 from mailkit.imap.search import parse_search
 from mailkit.imap.session import BATCH, SUMMARY_BATCH, Selection
-from mailkit.interfaces import ISearchableMailbox, ISummarizingMailbox
-from mailkit.matching import Matcher, Need
+from mailkit.interfaces import (
+    ISearchableMailbox,
+    ISummarizingMailbox,
+    IThreadNamingMailbox,
+)
+from mailkit.matching import Matcher, Need, asks_thread
 from mailkit.model import MessageInfo
 from mailkit.query import All, Query
 
@@ -126,13 +130,19 @@ class _Scan:
         self.connection = connection
         self.selection = selection
         self.matcher = Matcher(query)
+        self.names_threads = asks_thread(query) and IThreadNamingMailbox.providedBy(
+            selection.mailbox
+        )
 
     async def run(self) -> list[int]:
-        mailbox, matcher = self.selection.mailbox, self.matcher
+        mailbox: Any = self.selection.mailbox
+        matcher = self.matcher
         view = self.selection.state.uids
         found: list[int] = []
         for start in range(0, len(view), BATCH):
             await self.connection.drain()
+            if self.names_threads:
+                await mailbox.name_threads(uids=view[start : start + BATCH])
             infos = await mailbox.get_messages(uids=view[start : start + BATCH])
             undecided: list[MessageInfo] = []
             matching: list[int] = []

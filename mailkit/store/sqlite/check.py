@@ -151,6 +151,11 @@ _RULES = (
         "SELECT b.id, b.name FROM mailbox b WHERE b.account_id NOT IN (SELECT id FROM account)",
         "mailbox {0} ({1}) belongs to no account",
     ),
+    (
+        "SELECT account_id, count(*) FROM thread_key"
+        " WHERE account_id NOT IN (SELECT id FROM account) GROUP BY account_id",
+        "{1} keys of conversations belong to account {0}, which does not exist",
+    ),
 )
 
 

@@ -16,6 +16,7 @@ from twisted.python.threadpool import ThreadPool
 from mailkit.errors import StoreUnavailable
 from mailkit.spool import SpoolMemory
 from mailkit.store.sqlite.bodies import BodyFiles
+from mailkit.store.sqlite.conversations import Conversations
 from mailkit.store.sqlite.journal import Journal
 from mailkit.store.sqlite.loading import Loading
 from mailkit.store.sqlite.lock import DirectoryLock
@@ -100,6 +101,7 @@ class Core:
         self.bodies = BodyFiles(self.log_directory)
         self.summaries = Summaries(self)
         self.sorting = Sorting(self)
+        self.conversations = Conversations(self)
         self.values = Values(self)
         self._pool = ThreadPool(0, _POOL_SIZE, name="mailkit-store")
         self._pool.start()

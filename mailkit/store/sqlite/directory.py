@@ -217,7 +217,7 @@ def remove_account(account: str, connection: sqlite3.Connection, now: int) -> li
     connection.execute(
         "INSERT INTO doomed_mailbox SELECT id FROM mailbox WHERE account_id = ?", (account_id,)
     )
-    for table in ("mailbox", "subscription", "keyword_set", "delegate"):
+    for table in ("mailbox", "subscription", "keyword_set", "delegate", "thread_key"):
         connection.execute(f"DELETE FROM {table} WHERE account_id = ?", (account_id,))
     connection.execute("DELETE FROM account WHERE id = ?", (account_id,))
     for alias, targets in connection.execute("SELECT address, targets FROM alias").fetchall():

@@ -18,6 +18,7 @@ from mailkit.interfaces import (
     ISortingMailbox,
     ISummarizingMailbox,
     IThreadingMailbox,
+    IThreadNamingMailbox,
     IViewableMailbox,
     IWatchableMailbox,
     IWritableMailbox,
@@ -76,6 +77,7 @@ class Found(NamedTuple):
     ISortingMailbox,
     ISummarizingMailbox,
     IThreadingMailbox,
+    IThreadNamingMailbox,
     IRecentMailbox,
     IViewableMailbox,
 )
@@ -166,6 +168,11 @@ class SQLiteMailbox:
         self, uids: Sequence[int], criteria: Sequence[SortCriterion]
     ) -> Sequence[int]:
         return await self._core.sorting.sort(self._id, uids, criteria)
+
+    async def name_threads(self, uids: Sequence[int]) -> None:
+        self._core.reader.mailbox_info(self._id)
+        if len(uids):
+            await self._core.conversations.name(self._id, uids[-1])
 
     async def thread_messages(self, uids: Sequence[int], algorithm: ThreadAlgorithm) -> Threads:
         return await self._core.sorting.thread(self._id, uids, algorithm)

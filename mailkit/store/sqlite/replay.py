@@ -130,6 +130,8 @@ class Replay:
                 self._account(*rest)
             case "no-account":
                 self._apply_no_account(*rest)
+            case "threads":
+                self._apply_threads(*rest)
             case "subscribed":
                 self._apply_subscribed(*rest)
             case "queued" | "attempted" | "forgotten":
@@ -188,6 +190,23 @@ class Replay:
                 (mailbox_id, modseq, first, last),
             )
 
+    def _apply_threads(
+        self,
+        account: str,
+        mailbox_id: int,
+        names: list[tuple[int, int]],
+        keys: list[tuple[int, int]],
+    ) -> None:
+        account_id = self._account(account)
+        self._db.executemany(
+            "INSERT OR IGNORE INTO thread_key VALUES (?, ?, ?)",
+            [(account_id, key, thread) for key, thread in keys],
+        )
+        self._db.executemany(
+            "UPDATE message SET thread_id = ? WHERE mailbox_id = ? AND uid = ?",
+            [(thread, mailbox_id, uid) for uid, thread in names],
+        )
+
     def _apply_mailbox(
         self,
         mailbox_id: int,
@@ -217,7 +236,7 @@ class Replay:
             "SELECT id FROM mailbox WHERE account_id = ?", (account_id,)
         ).fetchall():
             self._apply_no_mailbox(mailbox_id)
-        for table in ("subscription", "keyword_set", "delegate"):
+        for table in ("subscription", "keyword_set", "delegate", "thread_key"):
             self._db.execute(f"DELETE FROM {table} WHERE account_id = ?", (account_id,))
         self._db.execute("DELETE FROM account WHERE id = ?", (account_id,))
         self._keyword_sets.clear()

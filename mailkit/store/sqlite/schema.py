@@ -241,6 +241,16 @@ CREATE INDEX acl_identifier ON acl (identifier);
 ALTER TABLE account ADD COLUMN public INTEGER NOT NULL DEFAULT 0;
 """
 
+# Which conversation a message belongs to that has this key (RFC 8474 THREADID).
+_STEP_11 = """
+CREATE TABLE thread_key (
+    account_id INTEGER NOT NULL,
+    key INTEGER NOT NULL,
+    thread_id INTEGER NOT NULL,
+    PRIMARY KEY (account_id, key)
+) WITHOUT ROWID;
+"""
+
 #: SQL of each step.
 MIGRATIONS: Sequence[str] = (
     _STEP_1,
@@ -253,6 +263,7 @@ MIGRATIONS: Sequence[str] = (
     _STEP_8,
     _STEP_9,
     _STEP_10,
+    _STEP_11,
 )
 #: What the statements of a step begin with, up to the name of a table or an index.
 _HEADS = (

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from mailkit.errors import StoreCorrupt
-from mailkit.matching import Matcher
+from mailkit.matching import Matcher, asks_thread
 from mailkit.model import SUMMARY_FIELDS, MessageInfo
 from mailkit.query import (
     All,
@@ -71,6 +71,7 @@ class Condition(NamedTuple):
 _ANYTHING = Condition("1", (), False)
 # As rows.to_infos writes them; fits into SQLite's integers.
 _EMAIL_ID = re.compile(r"M(?:0|[1-9a-f][0-9a-f]{0,14})")
+_THREAD_ID = re.compile(r"T(?:0|[1-9a-f][0-9a-f]{0,14})")
 
 
 def _on_day(column: str, comparison: Comparison, date: datetime.date) -> Condition:
@@ -129,6 +130,10 @@ class _Compiler:
                 return _on_day("save_date", comparison, date)
             case HasObjectID(object_id=object_id, thread=False) if _EMAIL_ID.fullmatch(object_id):
                 return Condition("body_id = ?", (int(object_id[1:], 16),))
+            case HasObjectID(object_id=object_id, thread=True):
+                if not _THREAD_ID.fullmatch(object_id):
+                    return Condition("0")
+                return Condition("thread_id = ?", (int(object_id[1:], 16),))
             case ArrivedSince(time=time):
                 return Condition("internal_date >= ?", (max(min(time, 2**62), -(2**62)),))
             case Larger(octets=octets):
@@ -210,6 +215,7 @@ class Search:
     def __init__(self, core: Core, mailbox_id: int, query: Query) -> None:
         self._core = core
         self._id = mailbox_id
+        self._query = query
         self._matcher = Matcher(query)
         self._possible = _header_filter(query)
         account = core.reader.connection.execute(
@@ -221,6 +227,8 @@ class Search:
         """UIDs that match, ascending."""
         # Raises when the mailbox is gone.
         uids = self._core.reader.list_uids(self._id)
+        if uids and asks_thread(self._query):
+            await self._core.conversations.name(self._id, uids[-1])
         if self._condition.exact:
             return await self._by_index(uids)
         found: list[int] = []

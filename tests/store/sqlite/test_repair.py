@@ -69,6 +69,7 @@ class CheckTests(StoreTestCase):
             ("UPDATE body SET start = start + 1 WHERE id = 3", "start wrong"),
             ("UPDATE body SET position = position + 1 WHERE id = 3", "No record"),
             ("UPDATE body SET segment = 9 WHERE id = 3", "segment 9 cannot be opened"),
+            ("INSERT INTO thread_key VALUES (99, 1, 1)", "1 keys of conversations belong to"),
             ("PRAGMA user_version = 77", "version 77"),
         ):
             problems = self.spoil(sql)
