@@ -98,6 +98,7 @@ IMAP_CLIENT_PURE = " ".join(
         "session",
         "sets",
         "settings",
+        "sync",
         "values",
     ]
 )

@@ -48,6 +48,7 @@ from mailkit.imap.client.selected import Selected
 from mailkit.imap.client.session import Session
 from mailkit.imap.client.sets import Numbers
 from mailkit.imap.client.settings import ClientSettings, ConnectionFacts, Timeouts
+from mailkit.imap.client.sync import Known, Synchronised, synchronise
 from mailkit.imap.client.values import (
     BodyPart,
     Content,
@@ -88,6 +89,7 @@ __all__ = [
     "Fetching",
     "Identification",
     "Idling",
+    "Known",
     "Listing",
     "MailboxStatus",
     "Message",
@@ -107,6 +109,7 @@ __all__ = [
     "Session",
     "Status",
     "StoreAnswer",
+    "Synchronised",
     "TLSFailed",
     "TLSInfo",
     "TLSMode",
@@ -117,6 +120,7 @@ __all__ = [
     "WrongState",
     "asyncio_connect",
     "connect",
+    "synchronise",
 ]
 
 _DRIVERS = {"connect": "protocol", "asyncio_connect": "aio"}

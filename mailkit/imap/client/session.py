@@ -80,15 +80,20 @@ class Session(MessageCommands):
         """
         if condstore:
             self._need("CONDSTORE", "QRESYNC")
-        return await self._select(name, read_only, "(CONDSTORE)" if condstore else "")
+        return await self.select_with(name, read_only, "(CONDSTORE)" if condstore else "")
 
-    async def _select(
+    async def select_with(
         self,
         name: str,
         read_only: bool,
         parameters: str,
         collect: Callable[[Typed], bool] = lambda response: False,
     ) -> Selected:
+        """Open a mailbox with parameters of an extension.
+
+        :param parameters: as they are sent, such as ``(CONDSTORE)``, or nothing.
+        :param collect: hears each response to the command; true for one that is for it.
+        """
         connection = self._connection
         selected = Selected(name, read_only)
 
