@@ -28,6 +28,7 @@ from mailkit.imap.grammar import MAX_NUMBER64, Command, CommandFault, SyntaxFaul
 from mailkit.imap.handlers.append import AppendInProgress, begin_append, end_append, go_on_append
 from mailkit.imap.handlers.registry import capability_list, offered, switched_on
 from mailkit.imap.handlers.table import Facts, Verb
+from mailkit.imap.handlers.utf8 import WITHOUT_UTF8
 from mailkit.imap.reader import (
     CommandOctets,
     CommandReader,
@@ -268,6 +269,7 @@ class IMAPProtocol(AnsweringConnection):
             if "extra-separator" in self.quirks:
                 command.arguments.trims_names = True
             command.arguments.utf8 = self.utf8
+            command.arguments.takes_utf8 = b"UTF8=ACCEPT" in self.extensions
             if self.rev2:
                 command.arguments.max_size = MAX_NUMBER64
             return command
@@ -282,8 +284,15 @@ class IMAPProtocol(AnsweringConnection):
         elif self.state not in verb.states:
             self.bad(f"This command cannot be used in the {self.state.value} state")
             verb = None
+        elif self.factory.choices and self._lacks_utf8(command.verb):
+            self.no("ENABLE UTF8=ACCEPT comes first on this server", b"CANNOT")
+            verb = None
         self._verb = verb
         return verb
+
+    def _lacks_utf8(self, verb: bytes) -> bool:
+        """RFC 6855 section 6: the server wants the client to take UTF-8, and it has not said so."""
+        return verb not in WITHOUT_UTF8 and not self.utf8 and self.offers(b"UTF8=ONLY")
 
     def _guard(self, run: Callable[..., _Waiting], *arguments: Any) -> _Waiting:
         """Run a handler and answer what it raises."""
@@ -413,9 +422,12 @@ class IMAPProtocol(AnsweringConnection):
 
     def _facts(self) -> Facts:
         account = self.account
+        choices = self.factory.choices
         if account is None:
-            return Facts(False, self.can_start_tls, self.may_send_plaintext_passwords())
-        return Facts(True, False, False, providedBy(account), self.factory.max_message_size)
+            plaintext = self.may_send_plaintext_passwords()
+            return Facts(False, self.can_start_tls, plaintext, choices=choices)
+        size = self.factory.max_message_size
+        return Facts(True, False, False, providedBy(account), size, choices)
 
     # State.
 

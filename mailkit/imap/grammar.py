@@ -82,7 +82,15 @@ class Arguments:
     Every method raises :class:`SyntaxFault` when something else stands there.
     """
 
-    __slots__ = ("data", "denormalized", "max_size", "position", "trims_names", "utf8")
+    __slots__ = (
+        "data",
+        "denormalized",
+        "max_size",
+        "position",
+        "takes_utf8",
+        "trims_names",
+        "utf8",
+    )
 
     def __init__(self, data: bytes, position: int = 0) -> None:
         self.data = data
@@ -91,6 +99,8 @@ class Arguments:
         self.trims_names = False
         #: Names of mailboxes are UTF-8 (RFC 9051 section 5.1), not modified UTF-7.
         self.utf8 = False
+        #: Names with octets of 8 bits are UTF-8 (RFC 6855 section 3), though the others are not.
+        self.takes_utf8 = False
         #: The highest number for octets: of 63 bits in IMAP4rev2 (RFC 9051 appendix D).
         self.max_size = MAX_NUMBER
         #: The last name that was no Net-Unicode, as the client wrote it (RFC 9051 section 6.3.9.7).
@@ -279,7 +289,7 @@ class Arguments:
 
         :raises InvalidMailboxName: the octets are no name in modified UTF-7.
         """
-        name = decode_mailbox(self.astring("A mailbox name"), self.utf8)
+        name = self._decode_mailbox(self.astring("A mailbox name"))
         if self.trims_names and len(name) > 1 and name.endswith(SEPARATOR):
             name = name[:-1]
         if not name:
@@ -292,7 +302,7 @@ class Arguments:
 
     def list_reference(self) -> str:
         """The first argument of LIST and LSUB: may be empty."""
-        return normalize(decode_mailbox(self.astring("A reference name"), self.utf8))
+        return normalize(self._decode_mailbox(self.astring("A reference name")))
 
     def list_pattern(self) -> str:
         """The second argument of LIST and LSUB: a name with wildcards."""
@@ -300,7 +310,10 @@ class Arguments:
             octets = self.string()
         else:
             octets = self._match(_LIST_MAILBOX, "A mailbox pattern")
-        return normalize(decode_mailbox(octets, self.utf8))
+        return normalize(self._decode_mailbox(octets))
+
+    def _decode_mailbox(self, octets: bytes) -> str:
+        return decode_mailbox(octets, self.utf8 or (self.takes_utf8 and not octets.isascii()))
 
     def flag(self) -> str:
         """One flag that a client may set."""

@@ -37,8 +37,9 @@ class IMAPFactory(CommandFactory):
         forbids a server to act upon it, so there is nothing unless the operator wants it.
     :param quirks: what is done for clients that get something wrong:
         :data:`mailkit.imap.quirks.QUIRKS`.
-    :raises ValueError: ``quirks`` names something that is not there, or ``without`` or ``clients`` name a capability that is not there, or cannot be
-        left out.
+    :param utf8_only: serve nobody who has not sent ENABLE UTF8=ACCEPT (RFC 6855 section 6).
+    :raises ValueError: ``quirks`` names something that is not there, or ``without`` or ``clients``
+        name a capability that is not there, or cannot be left out.
 
     Further parameters are those of :class:`~mailkit.connection.CommandFactory`.
     """
@@ -61,6 +62,7 @@ class IMAPFactory(CommandFactory):
         without: Iterable[str] = (),
         clients: Iterable[ClientRule] = (),
         quirks: Iterable[str] = DEFAULT_QUIRKS,
+        utf8_only: bool = False,
         **settings: Any,
     ) -> None:
         super().__init__(portal, clock=clock, timeout=timeout, **settings)
@@ -83,6 +85,8 @@ class IMAPFactory(CommandFactory):
         self.enableable = ENABLEABLE
         #: Capabilities that nobody is offered, in capitals.
         self.without = checked_names(without)
+        #: Capabilities that are offered instead of others.
+        self.choices = frozenset((b"UTF8=ONLY",)) if utf8_only else frozenset()
         self.quirks = checked_quirks(quirks)
         self.clients = tuple(
             rule._replace(

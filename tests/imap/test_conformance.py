@@ -222,7 +222,7 @@ class LeniencyTests(SynchronousTestCase):
             self.assertEqual(client.command(command)[0], b"* SEARCH 1", command)
         self.assertEqual(
             client.command('SELECT "Entwürfe"')[-1],
-            b"NO [CANNOT] The mailbox name is not valid modified UTF-7",
+            b"NO [NONEXISTENT] No such mailbox",
         )
         checker = next(iter(server.factory.portal.checkers.values()))  # type: ignore[union-attr]
         checker.addUser("jörg@example.org".encode(), "häßlich".encode())

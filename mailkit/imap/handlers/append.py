@@ -42,6 +42,8 @@ class MessageArguments(NamedTuple):
     internal_date: int | None
     #: It comes as a literal8, which may hold NUL.
     binary: bool = False
+    #: It stands in parentheses: ``UTF8 (~{3}...)`` (RFC 6855 section 4).
+    wrapped: bool = False
 
 
 class AppendInProgress:
@@ -62,6 +64,7 @@ class AppendInProgress:
         #: Places of the messages that hold NUL.
         self.with_nul: set[int] = set()
         self._binary = False
+        self._wrapped = False
 
     @property
     def spool(self) -> Spool:
@@ -73,7 +76,7 @@ class AppendInProgress:
         if self.messages:
             # A thousand messages must not keep a thousand files open.
             self.spool.finish()
-        flags, internal_date, self._binary = arguments
+        flags, internal_date, self._binary, self._wrapped = arguments
         self.messages.append(AppendMessage(self.new_spool(), flags, internal_date))
         self.octets += size
 
@@ -94,6 +97,14 @@ class AppendInProgress:
             self.messages[number] = message._replace(content=encoded)
             if encoded.size > limit:
                 raise MessageTooLarge(f"In base64 the message has more than {limit} octets")
+
+    def unwrap(self, octets: bytes) -> bytes:
+        """What stands behind the message, without the parenthesis that belongs to it."""
+        if not self._wrapped:
+            return octets
+        if not octets.startswith(b")"):
+            raise SyntaxFault("')' is missing behind the message")
+        return octets[1:]
 
     def write(self, data: bytes) -> None:
         """Take some octets of the message."""
@@ -151,10 +162,20 @@ def _read_arguments(connection: IMAPProtocol, arguments: Arguments) -> MessageAr
     if arguments.looking_at(b'"'):
         internal_date = arguments.date_time()
         arguments.space()
-    # RFC 3516 section 7: literal8 = "~{" number "}" CRLF *OCTET
-    binary = connection.offers(b"BINARY") and arguments.accept(b"~")
+    # RFC 6855 section 4. RFC 9755 has done without it, but clients send it. lenient: from a client
+    # that has not enabled UTF8=ACCEPT, section 4 wants 8-bit octets in a header refused; but there is
+    # old mail that has them, and what moves mailboxes from server to server would lose it.
+    wrapped = connection.utf8 and arguments.accept_word(b"UTF8")
+    if wrapped:
+        arguments.space()
+        arguments.expect(b"(")
+        arguments.expect(b"~")
+        binary = connection.offers(b"BINARY")
+    else:
+        # RFC 3516 section 7: literal8 = "~{" number "}" CRLF *OCTET
+        binary = connection.offers(b"BINARY") and arguments.accept(b"~")
     arguments.end()
-    return MessageArguments(flags, internal_date, binary)
+    return MessageArguments(flags, internal_date, binary, wrapped)
 
 
 def _check_size(connection: IMAPProtocol, size: int) -> None:
@@ -210,7 +231,7 @@ def go_on_append(connection: IMAPProtocol, literal: MessageLiteral) -> Waiting:
             raise SyntaxFault(_ONE_MESSAGE)
         if pending.error is not None:
             raise pending.error
-        arguments = _read_arguments(connection, Arguments(literal.octets))
+        arguments = _read_arguments(connection, Arguments(pending.unwrap(literal.octets)))
         _check_size(connection, literal.size)
         _check_batch(connection, pending, literal.size)
         accepted = True
@@ -242,7 +263,12 @@ def end_append(connection: IMAPProtocol, line: MessageLine) -> Waiting:
     """The last message is here; what follows it decides whether the command is right."""
     pending, connection.append = connection.append, None
     assert pending is not None
-    if line.octets.strip(b" "):
+    try:
+        behind = pending.unwrap(line.octets)
+    except SyntaxFault:
+        pending.close()
+        raise
+    if behind.strip(b" "):
         pending.close()
         if connection.offers(b"MULTIAPPEND"):
             raise SyntaxFault("Behind a message comes another one as a literal, or nothing")

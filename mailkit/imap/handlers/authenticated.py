@@ -148,7 +148,9 @@ def enable(connection: IMAPProtocol, command: Command) -> Waiting:
     if not names:
         raise SyntaxFault("ENABLE takes names of capabilities")
     known = {
-        name.upper(): name for name in connection.factory.enableable if connection.offers(name)
+        name.upper(): name
+        for name in connection.factory.enableable
+        if _may_enable(connection, name)
     }
     wanted = [known[name] for name in dict.fromkeys(names) if name in known]
     fresh = [name for name in wanted if name not in connection.enabled]
@@ -157,6 +159,11 @@ def enable(connection: IMAPProtocol, command: Command) -> Waiting:
         connection.factory.enableable[name](connection)
     connection.ok("ENABLE completed")
     return None
+
+
+def _may_enable(connection: IMAPProtocol, name: bytes) -> bool:
+    # RFC 6855 section 6: of UTF8=ONLY, too, a client says ENABLE UTF8=ACCEPT.
+    return connection.offers(name) or (name == b"UTF8=ACCEPT" and connection.offers(b"UTF8=ONLY"))
 
 
 async def idle(connection: IMAPProtocol, command: Command) -> None:

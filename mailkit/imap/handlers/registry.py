@@ -21,6 +21,7 @@ from mailkit.imap.handlers import (
     sort,
     status,
     thread,
+    utf8,
 )
 from mailkit.imap.handlers.table import Capability, Enabling, Facts, ReturnOption, Verb
 
@@ -48,6 +49,7 @@ CAPABILITIES: Sequence[Capability] = (
     *not_authenticated.CAPABILITIES,
     *authenticated.CAPABILITIES,
     *append.CAPABILITIES,
+    *utf8.CAPABILITIES,
     *compress.CAPABILITIES,
     *listing.CAPABILITIES,
     *selected.CAPABILITIES,
@@ -68,6 +70,7 @@ LIST_OPTIONS: Mapping[bytes, ReturnOption] = {
 ENABLEABLE: Enabling = {
     **resync.ENABLEABLE,
     **rev2.ENABLEABLE,
+    **utf8.ENABLEABLE,
 }
 
 #: What a server cannot be without: the base protocol, and what tells the client how to log in.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from mailkit.errors import MailError, NoSuchMessage
 from mailkit.imap.condstore import asks_modseq
 from mailkit.imap.content import MessageContent
-from mailkit.imap.grammar import Arguments, Command
+from mailkit.imap.grammar import Arguments, Command, SyntaxFault
 from mailkit.imap.handlers.table import SELECTED, Capability, Verb, after_login
 from mailkit.imap.results import Results, parse_results
 from mailkit.imap.search import parse_search
@@ -37,6 +37,9 @@ async def search(connection: IMAPProtocol, command: Command) -> None:
     arguments = command.arguments
     arguments.space()
     results = read_results(connection, arguments, b"ESEARCH")
+    if b"UTF8=ACCEPT" in connection.enabled and arguments.accept_word(b"CHARSET"):
+        # RFC 6855 section 3: all strings are UTF-8.
+        raise SyntaxFault("With UTF8=ACCEPT, SEARCH takes no CHARSET")
     if results is None and connection.rev2:
         # RFC 9051 section 6.4.4: IMAP4rev2 has ESEARCH responses alone.
         results = Results(frozenset((b"ALL",)))

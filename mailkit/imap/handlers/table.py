@@ -55,6 +55,8 @@ class Facts(NamedTuple):
     provided: Declaration | None = None
     #: Octets of a message that APPEND takes.
     max_message_size: int = 0
+    #: Capabilities that the server's owner has chosen instead of others: ``UTF8=ONLY``.
+    choices: frozenset[bytes] = frozenset()
 
     def provides(self, ability: type[Interface]) -> bool:
         """Whether somebody is logged in whose account has the ability."""
