@@ -1,4 +1,7 @@
-"""What SEARCH is asked to return, and how that looks on the wire (RFC 4731, 5182, 9394). No I/O."""
+"""What SEARCH is asked to return, and how that looks on the wire. No I/O.
+
+RFC 4731, 5182, 5267, 9394.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,8 @@ MAX_OPTIONS = 20
 #: Numbers that are rendered at a time.
 PIECE = 5000
 
+# RFC 5267 section 4.2: CONTEXT is a hint that may be ignored.
+_CONTEXT = frozenset((b"CONTEXT", b"UPDATE"))
 _ESEARCH = frozenset((b"MIN", b"MAX", b"ALL", b"COUNT"))
 # RFC 9394 section 4, partial-range: both ends from the start, or both from the end.
 _PARTIAL_RANGE = re.compile(rb"(-?)(\d{1,10}):(-?)(\d{1,10})(?![^ )])")
@@ -75,6 +80,8 @@ class Results(NamedTuple):
     partial: PartialRange | None = None
     #: Keep the messages for ``$`` (RFC 5182).
     save: bool = False
+    #: Tell the client how the result changes (RFC 5267 section 4.3).
+    update: bool = False
 
     @property
     def silent(self) -> bool:
@@ -132,18 +139,24 @@ def _render_set(numbers: Sequence[int]) -> Iterator[bytes]:
         yield (b"," if start else b"") + render.uid_set(numbers[start : start + PIECE])
 
 
-def parse_results(arguments: Arguments, extensions: frozenset[bytes]) -> Results:
+def parse_results(
+    arguments: Arguments, extensions: frozenset[bytes], contexts: bytes = b""
+) -> Results:
     """``(MIN COUNT SAVE)``, what stands behind RETURN (RFC 4466 section 2.6.1).
 
     :param extensions: ``SEARCHRES`` and ``PARTIAL`` where they are switched on.
+    :param contexts: the extension that brings ``UPDATE``, ``CONTEXT`` and ``PARTIAL``.
     """
     options: list[bytes] = []
     partial: list[PartialRange] = []
     known = _ESEARCH | {b"SAVE"} if b"SEARCHRES" in extensions else _ESEARCH
+    has_contexts = contexts in extensions
+    if has_contexts:
+        known |= _CONTEXT
 
     def read() -> None:
         name = arguments.word("A result option")
-        if name == b"PARTIAL" and b"PARTIAL" in extensions:
+        if name == b"PARTIAL" and (has_contexts or b"PARTIAL" in extensions):
             partial.append(parse_partial(arguments))
         elif name in known:
             options.append(name)
@@ -156,8 +169,10 @@ def parse_results(arguments: Arguments, extensions: frozenset[bytes]) -> Results
     # RFC 9394 section 3.1
     if len(partial) + (b"ALL" in options) > 1:
         raise SyntaxFault("SEARCH returns either ALL or one PARTIAL")
-    wanted = frozenset(options) - {b"SAVE"}
+    wanted = frozenset(options) - {b"SAVE"} - _CONTEXT
     if not read_any:
         # RFC 4731 section 3.1: no option at all stands for ALL.
         wanted = frozenset((b"ALL",))
-    return Results(wanted, partial[0] if partial else None, b"SAVE" in options)
+    return Results(
+        wanted, partial[0] if partial else None, b"SAVE" in options, b"UPDATE" in options
+    )

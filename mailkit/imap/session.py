@@ -23,6 +23,7 @@ from mailkit.model import Changes, MailboxInfo, MessageInfo
 
 if TYPE_CHECKING:
     from mailkit.imap.decoded import Decodings
+    from mailkit.imap.handlers.context import Contexts
     from mailkit.mime import Part
 
 #: Messages whose details are asked for at a time.
@@ -47,6 +48,7 @@ class Selection:
     __slots__ = (
         "_changed",
         "_unwatch",
+        "contexts",
         "decodings",
         "dirty",
         "keywords",
@@ -97,6 +99,8 @@ class Selection:
         #: The mailbox may have changed since it was last looked at. A handler sets it after a
         #: change of its own: the backend's word may come after the backend's answer.
         self.dirty = False
+        #: Searches whose changes the client is told of (RFC 5267).
+        self.contexts: Contexts | None = None
         self._changed = changed
         self._unwatch: Callable[[], None] | None = None
 
@@ -152,6 +156,7 @@ class Selection:
         if unwatch is not None:
             unwatch()
         self._changed = None
+        self.contexts = None
 
     def _mark(self) -> None:
         self.dirty = True
@@ -240,8 +245,12 @@ class Selection:
                 await self._claim(changes.added)
         elif arrivals:
             state.admit()
+        if self.contexts is not None and changes is not None:
+            await self.contexts.tell_changes(changed, changes.vanished)
         if state.pending:
             await self._announce_pending(write, drain, expunges)
+        if self.contexts is not None:
+            await self.contexts.tell_arrivals()
         if changed:
             for start in range(0, len(changed), BATCH):
                 infos = await self.mailbox.get_messages(uids=changed[start : start + BATCH])

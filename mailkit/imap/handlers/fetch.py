@@ -12,8 +12,8 @@ from mailkit.imap.content import MessageContent
 from mailkit.imap.decoded import Decodings, Slice
 from mailkit.imap.fetch import Piece, Plan, parse_attributes
 from mailkit.imap.grammar import Command, SequenceSet, SyntaxFault
+from mailkit.imap.handlers.finding import find
 from mailkit.imap.handlers.resync import tell_vanished
-from mailkit.imap.handlers.search import find
 from mailkit.imap.handlers.table import SELECTED, Capability, Verb, after_login
 from mailkit.imap.search import uid_ranges
 from mailkit.imap.session import BATCH, SUMMARY_BATCH, Selection

@@ -10,6 +10,7 @@ from mailkit.imap.handlers import (
     append,
     authenticated,
     compress,
+    context,
     fetch,
     listing,
     not_authenticated,
@@ -38,6 +39,7 @@ VERBS: Mapping[bytes, Verb] = {
     **selected.VERBS,
     **fetch.VERBS,
     **search.VERBS,
+    **context.VERBS,
     **sort.VERBS,
     **thread.VERBS,
 }
@@ -56,6 +58,7 @@ CAPABILITIES: Sequence[Capability] = (
     *fetch.CAPABILITIES,
     *search.CAPABILITIES,
     *sort.CAPABILITIES,
+    *context.CAPABILITIES,
     *thread.CAPABILITIES,
     *status.CAPABILITIES,
     *resync.CAPABILITIES,

@@ -4,24 +4,16 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from mailkit.errors import MailError, NoSuchMessage
+from mailkit.errors import MailError
 from mailkit.imap.condstore import asks_modseq
-from mailkit.imap.content import MessageContent
-from mailkit.imap.grammar import Arguments, Command, SyntaxFault
+from mailkit.imap.grammar import Command, SyntaxFault
+from mailkit.imap.handlers.context import check_tag, keep_up_to_date
+from mailkit.imap.handlers.finding import find, highest_modseq
 from mailkit.imap.handlers.table import SELECTED, Capability, Verb, after_login
 from mailkit.imap.results import Results, parse_results
 from mailkit.imap.search import parse_search
-from mailkit.imap.session import BATCH, SUMMARY_BATCH, Selection
-from mailkit.interfaces import (
-    ISearchableMailbox,
-    ISummarizingMailbox,
-    IThreadNamingMailbox,
-)
-from mailkit.matching import Matcher, Need, asks_thread
-from mailkit.model import MessageInfo
-from mailkit.query import All, Query
 
 if TYPE_CHECKING:
     from mailkit.imap.connection import IMAPProtocol
@@ -36,7 +28,7 @@ async def search(connection: IMAPProtocol, command: Command) -> None:
     assert selection is not None
     arguments = command.arguments
     arguments.space()
-    results = read_results(connection, arguments, b"ESEARCH")
+    results = read_results(connection, command, b"ESEARCH", b"CONTEXT=SEARCH")
     if b"UTF8=ACCEPT" in connection.enabled and arguments.accept_word(b"CHARSET"):
         # RFC 6855 section 3: all strings are UTF-8.
         raise SyntaxFault("With UTF8=ACCEPT, SEARCH takes no CHARSET")
@@ -74,35 +66,30 @@ async def search(connection: IMAPProtocol, command: Command) -> None:
         if not results.silent:
             for piece in results.render(command.tag, numbers, by_uid, modseq):
                 await connection.send(piece)
+        if results.update:
+            found = numbers if by_uid else state.in_view(uids)
+            keep_up_to_date(connection, command.tag, by_uid, query, (), found)
     await connection.complete("SEARCH completed")
 
 
 def read_results(
-    connection: IMAPProtocol, arguments: Arguments, extension: bytes
+    connection: IMAPProtocol, command: Command, extension: bytes, contexts: bytes
 ) -> Results | None:
     """What stands behind RETURN; None without it.
 
     :param extension: the capability that brings it.
+    :param contexts: the capability that brings UPDATE and CONTEXT.
     """
+    arguments = command.arguments
     extensions = connection.extensions
     if extension not in extensions or not arguments.accept_word(b"RETURN"):
         return None
     arguments.space()
-    results = parse_results(arguments, extensions)
+    results = parse_results(arguments, extensions, contexts)
     arguments.space()
+    if results.update:
+        check_tag(connection, command.tag)
     return results
-
-
-async def highest_modseq(
-    connection: IMAPProtocol, selection: Selection, uids: Sequence[int]
-) -> int | None:
-    """Of some messages (RFC 7162 section 3.1.6); None where there is none."""
-    highest = None
-    for start in range(0, len(uids), BATCH):
-        await connection.drain()
-        infos = await selection.mailbox.get_messages(uids=uids[start : start + BATCH])
-        highest = max((info.modseq for info in infos), default=highest or 0)
-    return highest
 
 
 async def send_numbers(
@@ -114,94 +101,6 @@ async def send_numbers(
         some = numbers[start : start + NUMBERS]
         await connection.send(b"".join([b" %d" % number for number in some]))
     connection.write(b"\r\n" if modseq is None else b" (MODSEQ %d)\r\n" % modseq)
-
-
-async def find(connection: IMAPProtocol, selection: Selection, query: Query) -> Sequence[int]:
-    """UIDs of the messages that match, ascending; perhaps some that are not in view."""
-    if isinstance(query, All):
-        return selection.state.uids
-    mailbox = selection.mailbox
-    if ISearchableMailbox.providedBy(mailbox):
-        return await mailbox.search(query=query)
-    return await _Scan(connection, selection, query).run()
-
-
-class _Scan:
-    """Looks at the messages one by one, for backends that do not search."""
-
-    def __init__(self, connection: IMAPProtocol, selection: Selection, query: Query) -> None:
-        self.connection = connection
-        self.selection = selection
-        self.matcher = Matcher(query)
-        self.names_threads = asks_thread(query) and IThreadNamingMailbox.providedBy(
-            selection.mailbox
-        )
-
-    async def run(self) -> list[int]:
-        mailbox: Any = self.selection.mailbox
-        matcher = self.matcher
-        view = self.selection.state.uids
-        found: list[int] = []
-        for start in range(0, len(view), BATCH):
-            await self.connection.drain()
-            if self.names_threads:
-                await mailbox.name_threads(uids=view[start : start + BATCH])
-            infos = await mailbox.get_messages(uids=view[start : start + BATCH])
-            undecided: list[MessageInfo] = []
-            matching: list[int] = []
-            for info in infos:
-                answer = matcher.by_info(info)
-                if answer is None:
-                    undecided.append(info)
-                elif answer:
-                    matching.append(info.uid)
-            if undecided:
-                matching.extend(await self._by_summary(undecided))
-                matching.sort()
-            found.extend(matching)
-        return found
-
-    async def _by_summary(self, infos: list[MessageInfo]) -> list[int]:
-        mailbox = self.selection.mailbox
-        if not ISummarizingMailbox.providedBy(mailbox):
-            return await self._by_message(infos)
-        found: list[int] = []
-        for start in range(0, len(infos), SUMMARY_BATCH):
-            await self.connection.drain()
-            some = infos[start : start + SUMMARY_BATCH]
-            uids = [info.uid for info in some]
-            summaries = await mailbox.get_summaries(uids=uids, structure=False)
-            headers = {summary.uid: summary.header for summary in summaries}
-            undecided = []
-            for info in some:
-                if info.uid not in headers:
-                    continue
-                answer = self.matcher.by_header(info, headers[info.uid], False)
-                if answer is None:
-                    undecided.append(info)
-                elif answer:
-                    found.append(info.uid)
-            found.extend(await self._by_message(undecided))
-        return found
-
-    async def _by_message(self, infos: list[MessageInfo]) -> list[int]:
-        return [info.uid for info in infos if await self._matches(info)]
-
-    async def _matches(self, info: MessageInfo) -> bool:
-        await self.connection.drain()
-        try:
-            file = await self.selection.mailbox.open_message(uid=info.uid)
-        except NoSuchMessage:
-            return False
-        content = MessageContent(file)
-        try:
-            if self.matcher.needs < Need.MESSAGE:
-                header = content.read(0, content.header().body_start)
-                return bool(self.matcher.by_header(info, header, True))
-            await content.load(self.connection.drain)
-            return self.matcher.by_message(info, content.octets())
-        finally:
-            content.close()
 
 
 VERBS: Mapping[bytes, Verb] = {

@@ -11,7 +11,7 @@ from mailkit.imap.condstore import parse_unchanged_since
 from mailkit.imap.grammar import Command, SyntaxFault
 from mailkit.imap.handlers.append import refuse_destination
 from mailkit.imap.handlers.fetch import resolve
-from mailkit.imap.handlers.search import find
+from mailkit.imap.handlers.finding import find
 from mailkit.imap.handlers.table import SELECTED, Capability, Verb, Waiting, after_login
 from mailkit.imap.session import BATCH, Selection
 from mailkit.interfaces import ICopyingMailbox, IMailbox, ISpooling, IWritableMailbox

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 from mailkit.errors import MailError
 from mailkit.imap.condstore import asks_modseq
 from mailkit.imap.grammar import Command
+from mailkit.imap.handlers.context import keep_up_to_date
+from mailkit.imap.handlers.finding import find, highest_modseq
 from mailkit.imap.handlers.ordering import sort_messages
-from mailkit.imap.handlers.search import find, highest_modseq, read_results, send_numbers
+from mailkit.imap.handlers.search import read_results, send_numbers
 from mailkit.imap.handlers.table import SELECTED, Capability, Verb, after_login
 from mailkit.imap.search import parse_criteria_search
 from mailkit.imap.sort import parse_criteria
@@ -26,7 +28,7 @@ async def sort(connection: IMAPProtocol, command: Command) -> None:
     state = selection.state
     arguments = command.arguments
     arguments.space()
-    results = read_results(connection, arguments, b"ESORT")
+    results = read_results(connection, command, b"ESORT", b"CONTEXT=SORT")
     try:
         criteria = parse_criteria(arguments, connection.offers)
         arguments.space()
@@ -57,6 +59,8 @@ async def sort(connection: IMAPProtocol, command: Command) -> None:
         if not results.silent:
             for piece in results.render(command.tag, numbers, by_uid, modseq):
                 await connection.send(piece)
+        if results.update:
+            keep_up_to_date(connection, command.tag, by_uid, query, criteria, uids)
     await connection.complete("SORT completed")
 
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from mailkit.imap.condstore import asks_modseq
 from mailkit.imap.grammar import Command
+from mailkit.imap.handlers.finding import find
 from mailkit.imap.handlers.ordering import thread_messages
-from mailkit.imap.handlers.search import find
 from mailkit.imap.handlers.table import SELECTED, Capability, Verb, after_login
 from mailkit.imap.search import parse_criteria_search
 from mailkit.imap.thread import parse_algorithm, render_threads

@@ -1,0 +1,121 @@
+"""Finding messages in the selected mailbox, whatever it can do by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from mailkit.errors import NoSuchMessage
+from mailkit.imap.content import MessageContent
+from mailkit.imap.session import BATCH, SUMMARY_BATCH, Selection
+from mailkit.interfaces import (
+    ISearchableMailbox,
+    ISummarizingMailbox,
+    IThreadNamingMailbox,
+)
+from mailkit.matching import Matcher, Need, asks_thread
+from mailkit.model import MessageInfo
+from mailkit.query import All, Query
+
+if TYPE_CHECKING:
+    from mailkit.imap.connection import IMAPProtocol
+
+
+async def find(connection: IMAPProtocol, selection: Selection, query: Query) -> Sequence[int]:
+    """UIDs of the messages that match, ascending; perhaps some that are not in view."""
+    if isinstance(query, All):
+        return selection.state.uids
+    mailbox = selection.mailbox
+    if ISearchableMailbox.providedBy(mailbox):
+        return await mailbox.search(query=query)
+    return await _Scan(connection, selection, query).run()
+
+
+class _Scan:
+    """Looks at the messages one by one, for backends that do not search."""
+
+    def __init__(self, connection: IMAPProtocol, selection: Selection, query: Query) -> None:
+        self.connection = connection
+        self.selection = selection
+        self.matcher = Matcher(query)
+        self.names_threads = asks_thread(query) and IThreadNamingMailbox.providedBy(
+            selection.mailbox
+        )
+
+    async def run(self) -> list[int]:
+        mailbox: Any = self.selection.mailbox
+        matcher = self.matcher
+        view = self.selection.state.uids
+        found: list[int] = []
+        for start in range(0, len(view), BATCH):
+            await self.connection.drain()
+            if self.names_threads:
+                await mailbox.name_threads(uids=view[start : start + BATCH])
+            infos = await mailbox.get_messages(uids=view[start : start + BATCH])
+            undecided: list[MessageInfo] = []
+            matching: list[int] = []
+            for info in infos:
+                answer = matcher.by_info(info)
+                if answer is None:
+                    undecided.append(info)
+                elif answer:
+                    matching.append(info.uid)
+            if undecided:
+                matching.extend(await self._by_summary(undecided))
+                matching.sort()
+            found.extend(matching)
+        return found
+
+    async def _by_summary(self, infos: list[MessageInfo]) -> list[int]:
+        mailbox = self.selection.mailbox
+        if not ISummarizingMailbox.providedBy(mailbox):
+            return await self._by_message(infos)
+        found: list[int] = []
+        for start in range(0, len(infos), SUMMARY_BATCH):
+            await self.connection.drain()
+            some = infos[start : start + SUMMARY_BATCH]
+            uids = [info.uid for info in some]
+            summaries = await mailbox.get_summaries(uids=uids, structure=False)
+            headers = {summary.uid: summary.header for summary in summaries}
+            undecided = []
+            for info in some:
+                if info.uid not in headers:
+                    continue
+                answer = self.matcher.by_header(info, headers[info.uid], False)
+                if answer is None:
+                    undecided.append(info)
+                elif answer:
+                    found.append(info.uid)
+            found.extend(await self._by_message(undecided))
+        return found
+
+    async def _by_message(self, infos: list[MessageInfo]) -> list[int]:
+        return [info.uid for info in infos if await self._matches(info)]
+
+    async def _matches(self, info: MessageInfo) -> bool:
+        await self.connection.drain()
+        try:
+            file = await self.selection.mailbox.open_message(uid=info.uid)
+        except NoSuchMessage:
+            return False
+        content = MessageContent(file)
+        try:
+            if self.matcher.needs < Need.MESSAGE:
+                header = content.read(0, content.header().body_start)
+                return bool(self.matcher.by_header(info, header, True))
+            await content.load(self.connection.drain)
+            return self.matcher.by_message(info, content.octets())
+        finally:
+            content.close()
+
+
+async def highest_modseq(
+    connection: IMAPProtocol, selection: Selection, uids: Sequence[int]
+) -> int | None:
+    """Of some messages (RFC 7162 section 3.1.6); None where there is none."""
+    highest = None
+    for start in range(0, len(uids), BATCH):
+        await connection.drain()
+        infos = await selection.mailbox.get_messages(uids=uids[start : start + BATCH])
+        highest = max((info.modseq for info in infos), default=highest or 0)
+    return highest
