@@ -49,7 +49,7 @@ PURE = f"{VALUES} {MIME}"
 PROTOCOL_PURE = (
     "mailkit.*.grammar mailkit.*.state mailkit.smtp.trace mailkit.imap.reader mailkit.imap.content"
     " mailkit.imap.fetch mailkit.imap.listing mailkit.imap.render mailkit.imap.search mailkit.imap.sort"
-    " mailkit.imap.decoded mailkit.imap.thread mailkit.imap.contexts"
+    " mailkit.imap.decoded mailkit.imap.thread mailkit.imap.contexts mailkit.imap.sources"
 )
 #: What clients share, without the drivers.
 SHARED_CLIENT_PURE = (

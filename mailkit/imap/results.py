@@ -107,14 +107,20 @@ class Results(NamedTuple):
         return uids
 
     def render(
-        self, tag: bytes, numbers: Sequence[int], by_uid: bool, modseq: int | None = None
+        self,
+        tag: bytes,
+        numbers: Sequence[int],
+        by_uid: bool,
+        modseq: int | None = None,
+        source: bytes = b"",
     ) -> Iterator[bytes]:
         """The ESEARCH response (RFC 4731 section 3.1), in pieces.
 
         :param numbers: of the messages found, ascending: UIDs or sequence numbers.
         :param modseq: the highest modification sequence, where the search was for them.
+        :param source: further correlators, which tell the mailbox (RFC 7377 section 2.1).
         """
-        yield b'* ESEARCH (TAG "%b")%b' % (tag, b" UID" if by_uid else b"")
+        yield b'* ESEARCH (TAG "%b"%b)%b' % (tag, source, b" UID" if by_uid else b"")
         if numbers and b"MIN" in self.options:
             yield b" MIN %d" % numbers[0]
         if numbers and b"MAX" in self.options:

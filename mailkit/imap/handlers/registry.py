@@ -13,6 +13,7 @@ from mailkit.imap.handlers import (
     context,
     fetch,
     listing,
+    multisearch,
     not_authenticated,
     resync,
     rev2,
@@ -40,6 +41,7 @@ VERBS: Mapping[bytes, Verb] = {
     **fetch.VERBS,
     **search.VERBS,
     **context.VERBS,
+    **multisearch.VERBS,
     **sort.VERBS,
     **thread.VERBS,
 }
@@ -59,6 +61,7 @@ CAPABILITIES: Sequence[Capability] = (
     *search.CAPABILITIES,
     *sort.CAPABILITIES,
     *context.CAPABILITIES,
+    *multisearch.CAPABILITIES,
     *thread.CAPABILITIES,
     *status.CAPABILITIES,
     *resync.CAPABILITIES,
