@@ -20,7 +20,7 @@ from twisted.internet.interfaces import IDelayedCall
 from zope.interface import providedBy
 
 from mailkit._typing import override
-from mailkit.errors import MailError, NoSuchMailbox
+from mailkit.errors import MailError, NoSuchMailbox, PermissionDenied
 from mailkit.imap import render
 from mailkit.imap.answering import AnsweringConnection
 from mailkit.imap.clients import ClientRule, find_rule
@@ -37,7 +37,7 @@ from mailkit.imap.reader import (
     MessageLiteral,
     TooLong,
 )
-from mailkit.imap.session import MailboxGone, Selection
+from mailkit.imap.session import MailboxGone, Selection, gone
 from mailkit.imap.state import State
 from mailkit.interfaces import ICapabilityMask, IMailAccount
 from mailkit.wire.buffer import LineTooLong
@@ -311,9 +311,9 @@ class IMAPProtocol(AnsweringConnection):
             await waiting
         except SyntaxFault as fault:
             self.bad(fault.text)
-        except MailboxGone:
-            self.end_gone()
-        except NoSuchMailbox as error:
+        except MailboxGone as reason:
+            self.end_gone(reason)
+        except (NoSuchMailbox, PermissionDenied) as error:
             self.refuse_command(error)
             if self._verb is not None and State.SELECTED in self._verb.states:
                 await self._check_selection()
@@ -325,8 +325,8 @@ class IMAPProtocol(AnsweringConnection):
         if self.selection is not None:
             try:
                 await self.selection.mailbox.get_info()
-            except NoSuchMailbox:
-                self.end_gone()
+            except (NoSuchMailbox, PermissionDenied) as error:
+                self.end_gone(gone(error))
 
     async def _update(self) -> None:
         """Tell an idling client what has changed."""
@@ -335,10 +335,10 @@ class IMAPProtocol(AnsweringConnection):
 
     # Responses.
 
-    def end_gone(self) -> None:
-        """The selected mailbox does not exist any more: the session cannot go on."""
+    def end_gone(self, reason: MailboxGone) -> None:
+        """The selected mailbox is lost: the session cannot go on."""
         self.unselect()
-        self.bye("The selected mailbox has been deleted")
+        self.bye(str(reason))
         self.close()
 
     async def announce(self, expunges: bool | None = None) -> None:
@@ -367,9 +367,9 @@ class IMAPProtocol(AnsweringConnection):
         """
         try:
             await self.announce()
-        except MailboxGone:
+        except MailboxGone as reason:
             self.ok(text, code)
-            self.end_gone()
+            self.end_gone(reason)
         else:
             self.settle()
             if modseq and self.selection is not None and b"QRESYNC" in self.enabled:

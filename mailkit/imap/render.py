@@ -10,6 +10,7 @@ from mailkit.imap.grammar import STAR, SequenceSet
 from mailkit.mime.dates import format_imap_datetime
 from mailkit.mime.nstring import imap_string
 from mailkit.model import SYSTEM_FLAGS, Flags
+from mailkit.rights import ALL_RIGHTS, Rights, right_for
 from mailkit.wire import utf7
 from mailkit.wire.chars import ASTRING_CHAR
 
@@ -132,17 +133,27 @@ def flag_line(keywords: Sequence[str]) -> bytes:
 _DEFINED = " ".join((*SYSTEM_FLAGS, *COMMON_KEYWORDS)).encode("ascii")
 
 
-def selected_flags(keywords: Sequence[str], writable: bool) -> bytes:
+def selected_flags(keywords: Sequence[str], writable: bool, rights: Rights = ALL_RIGHTS) -> bytes:
     """What SELECT and EXAMINE say of flags (RFC 3501 section 7.1, PERMANENTFLAGS).
 
     :param keywords: those in use besides the common ones.
+    :param rights: what may be done in the mailbox.
     """
     flags = _DEFINED
     if keywords:
         flags = b"%b %b" % (_DEFINED, " ".join(keywords).encode("ascii", "replace"))
-    if not writable:
+    if not writable or not rights & {"s", "w", "t"}:
         return b"* FLAGS (%b)\r\n* OK [PERMANENTFLAGS ()] No flags can be changed\r\n" % flags
+    if rights != ALL_RIGHTS:
+        return b"* FLAGS (%b)\r\n%b" % (flags, _permanent_flags(keywords, rights))
     return (
         b"* FLAGS (%b)\r\n* OK [PERMANENTFLAGS (%b \\*)] Keywords of your own are welcome\r\n"
         % (flags, flags)
     )
+
+
+def _permanent_flags(keywords: Sequence[str], rights: Rights) -> bytes:
+    """RFC 4314 section 5.1.1: what may be changed here."""
+    flags = [*SYSTEM_FLAGS, *COMMON_KEYWORDS, *keywords, "\\*"]
+    names = " ".join(flag for flag in flags if right_for(flag) in rights)
+    return b"* OK [PERMANENTFLAGS (%b)] You may change these\r\n" % names.encode("ascii", "replace")

@@ -9,17 +9,19 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING
 
-from mailkit.errors import NoSuchMailbox, ReadOnly
+from mailkit.errors import MailError, NoSuchMailbox, PermissionDenied, ReadOnly
 from mailkit.imap import render
 from mailkit.imap.state import SelectedState
 from mailkit.interfaces import (
     IMailbox,
     IRecentMailbox,
+    IRestrictedMailbox,
     IViewableMailbox,
     IWatchableMailbox,
     IWritableMailbox,
 )
-from mailkit.model import Changes, MailboxInfo, MessageInfo
+from mailkit.model import Changes, FlagOp, Flags, MailboxInfo, MessageInfo
+from mailkit.rights import ALL_RIGHTS, WRITE_RIGHTS, Rights, changeable
 
 if TYPE_CHECKING:
     from mailkit.imap.decoded import Decodings
@@ -35,7 +37,17 @@ SHARE_FROM = 256
 
 
 class MailboxGone(Exception):
-    """The selected mailbox has been deleted by somebody."""
+    """The selected mailbox has been deleted by somebody, or may not be read any more.
+
+    The text is for the client.
+    """
+
+
+def gone(error: MailError) -> MailboxGone:
+    """Why a session has lost its mailbox."""
+    if isinstance(error, PermissionDenied):
+        return MailboxGone("You may not read the selected mailbox any more")
+    return MailboxGone("The selected mailbox has been deleted")
 
 
 class Selection:
@@ -47,6 +59,7 @@ class Selection:
 
     __slots__ = (
         "_changed",
+        "_restricted",
         "_unwatch",
         "contexts",
         "decodings",
@@ -54,6 +67,7 @@ class Selection:
         "keywords",
         "mailbox",
         "mailbox_id",
+        "rights",
         "settled",
         "special_use",
         "state",
@@ -74,6 +88,13 @@ class Selection:
         #: The mailbox as one that can be changed; None when the session may not.
         self.writable: IWritableMailbox | None = (
             mailbox if wants_write and IWritableMailbox.providedBy(mailbox) else None
+        )
+        self._restricted: IRestrictedMailbox | None = (
+            mailbox if IRestrictedMailbox.providedBy(mailbox) else None
+        )
+        #: What the client has been told that its user may do.
+        self.rights: Rights = (
+            ALL_RIGHTS if self._restricted is None else self._restricted.get_rights()
         )
         self.state = SelectedState((), 0)
         self.uid_validity = 0
@@ -150,6 +171,24 @@ class Selection:
         self.tells_recent = False
         self.state.recent = ()
 
+    def may(self, right: str) -> bool:
+        """Whether the session has a right to the mailbox now (RFC 4314)."""
+        return self._restricted is None or right in self._restricted.get_rights()
+
+    def may_store(self, op: FlagOp, flags: Flags) -> bool:
+        """Whether a STORE of these flags can be done whole."""
+        if self._restricted is None:
+            return True
+        rights = self._restricted.get_rights()
+        if op is FlagOp.REPLACE:
+            return rights >= {"s", "w", "t"}
+        return changeable(flags, rights) == flags
+
+    def check_right(self, right: str) -> None:
+        """:raises MailError: the session has not the right now."""
+        if self._restricted is not None:
+            self._restricted.check_right(right)
+
     def close(self) -> None:
         """The mailbox is no longer selected."""
         unwatch, self._unwatch = self._unwatch, None
@@ -204,7 +243,7 @@ class Selection:
     async def look(self) -> Changes | None:
         """Ask the backend for changes, if there may be some.
 
-        :raises MailboxGone: it has been deleted.
+        :raises MailboxGone: it has been deleted, or may not be read any more.
         """
         state = self.state
         try:
@@ -217,8 +256,8 @@ class Selection:
             # Cleared first: what happens while the backend works sets it again.
             self.dirty = False
             return await self.mailbox.get_changes(since=state.modseq)
-        except NoSuchMailbox:
-            raise MailboxGone from None
+        except (NoSuchMailbox, PermissionDenied) as error:
+            raise gone(error) from None
 
     async def announce(
         self,
@@ -238,6 +277,8 @@ class Selection:
         """
         state = self.state
         changes = await self.look()
+        if self._restricted is not None:
+            self._announce_rights(self._restricted.get_rights(), write)
         changed: list[int] = []
         if changes is not None:
             changed = state.absorb(changes, arrivals)
@@ -262,6 +303,16 @@ class Selection:
             state.forget_own()
         if not state.pending:
             self.settled = state.modseq
+
+    def _announce_rights(self, rights: Rights, write: Callable[[bytes], None]) -> None:
+        """Tell what may be changed, if that has changed (RFC 4314 section 5.1.1)."""
+        if rights == self.rights:
+            return
+        self.rights = rights
+        if self.writable is not None and not rights & WRITE_RIGHTS:
+            self.writable = None
+            write(b"* OK [READ-ONLY] You may not change this mailbox any more\r\n")
+        write(render.selected_flags(self.keywords, self.writable is not None, rights))
 
     def highest_modseq(self) -> bytes:
         """What a client that goes away now may come back with (RFC 7162 section 3.1.2.1)."""

@@ -73,6 +73,13 @@ class IRestrictedMailbox(IMailbox):
         :raises NoSuchMailbox: it has been deleted.
         """
 
+    def check_right(right: str) -> None:
+        """Refuse what needs a right, before it is begun; not awaitable.
+
+        :raises NoSuchMailbox: there is neither this right nor ``l``.
+        :raises PermissionDenied: there is not this right.
+        """
+
 
 class IAccessDirectory(Interface):
     """A directory in which an administrator decides who may use whose mailboxes."""

@@ -363,10 +363,6 @@ class ListTests(SynchronousTestCase):
             [b'* LSUB (\\HasNoChildren) "/" "INBOX"', b'* LSUB (\\Noselect) "/" "gone"'],
         )
 
-    def test_namespace_names_the_personal_one_alone(self) -> None:
-        """twisted.mail names the list of shared namespaces twice."""
-        self.assertEqual(self.list("NAMESPACE"), [b'* NAMESPACE (("" "/")) NIL NIL'])
-
     def test_long_lists_go_out_in_pieces(self) -> None:
         for number in range(3000):
             now(self.server.account.create_mailbox(name=f"box{number}/sub"))

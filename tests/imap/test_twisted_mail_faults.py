@@ -52,7 +52,10 @@ class FaultTests(SynchronousTestCase):
     def test_namespace_names_each_list_once(self) -> None:
         self.assertEqual(
             Server().login().command("NAMESPACE"),
-            [b'* NAMESPACE (("" "/")) NIL NIL', b"OK NAMESPACE completed"],
+            [
+                b'* NAMESPACE (("" "/")) (("Other Users/" "/")) (("Shared/" "/"))',
+                b"OK NAMESPACE completed",
+            ],
         )
 
     def test_messages_are_not_kept_in_memory(self) -> None:

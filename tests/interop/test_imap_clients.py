@@ -103,7 +103,8 @@ class ImaplibTests(IMAPCase):
         self.ok(client.copy("1:2", "Work/&BB8-"))
         self.assertIn(b"MESSAGES 3", self.ok(client.status("Work/&BB8-", "(MESSAGES)"))[0])
         self.assertEqual(len(self.ok(client.list('""', "Work/*"))), 1)
-        self.assertEqual(self.ok(client.namespace()), [b'(("" "/")) NIL NIL'])
+        namespaces = b'(("" "/")) (("Other Users/" "/")) (("Shared/" "/"))'
+        self.assertEqual(self.ok(client.namespace()), [namespaces])
         self.ok(client.store("2", "+FLAGS", r"\Deleted"))
         self.assertEqual(self.ok(client.expunge()), [b"2"])
         self.assertIn(b"ENVELOPE", self.ok(client.uid("FETCH", "3", "(ENVELOPE)"))[0])

@@ -21,7 +21,7 @@ from mailkit.imap.binary import encode_message
 from mailkit.imap.grammar import Arguments, Command, SyntaxFault
 from mailkit.imap.handlers.table import AUTHENTICATED, Capability, Verb, Waiting, after_login
 from mailkit.imap.reader import MessageLine, MessageLiteral
-from mailkit.interfaces import IMailboxAdmin, ISpooling, IWritableMailbox
+from mailkit.interfaces import IMailboxAdmin, IRestrictedMailbox, ISpooling, IWritableMailbox
 from mailkit.model import AppendMessage, Flags
 from mailkit.spool import Spool
 
@@ -197,6 +197,9 @@ async def _open(
         mailbox = await account.open_mailbox(name=name)
         if not IWritableMailbox.providedBy(mailbox):
             raise ReadOnly
+        if IRestrictedMailbox.providedBy(mailbox):
+            # Now, and not when the message has come in vain.
+            mailbox.check_right(right="i")
     except NoSuchMailbox as error:
         connection.refuse_message()
         refuse_destination(connection, error)

@@ -9,8 +9,8 @@ from mailkit.errors import PermissionDenied
 from mailkit.imap.grammar import Arguments, Command, SyntaxFault
 from mailkit.imap.handlers.rev2 import tell_normalized
 from mailkit.imap.handlers.table import AUTHENTICATED, Capability, Verb, Waiting, after_login
-from mailkit.interfaces import IMailboxAdmin
-from mailkit.model import NEW_ACCOUNT_MAILBOXES, SEPARATOR
+from mailkit.interfaces import IAccessControl, IMailboxAdmin
+from mailkit.model import NEW_ACCOUNT_MAILBOXES, SEPARATOR, Namespaces
 
 if TYPE_CHECKING:
     from mailkit.imap.connection import IMAPProtocol
@@ -128,11 +128,22 @@ def _only_mailbox(arguments: Arguments) -> str:
 
 
 def namespace(connection: IMAPProtocol, command: Command) -> Waiting:
-    """RFC 2342 section 5: personal mailboxes alone, and every name is one."""
+    """RFC 2342 section 5: names that are not others' are the user's own."""
     command.arguments.end()
-    connection.write(b'* NAMESPACE (("" "%b")) NIL NIL\r\n' % SEPARATOR.encode("ascii"))
+    account = connection.account
+    others = Namespaces()
+    if IAccessControl.providedBy(account):
+        others = account.namespaces
+    parts = [_namespace(connection, beginning) for beginning in ("", *others)]
+    connection.write(b"* NAMESPACE %b\r\n" % b" ".join(parts))
     connection.ok("NAMESPACE completed")
     return None
+
+
+def _namespace(connection: IMAPProtocol, beginning: str | None) -> bytes:
+    if beginning is None:
+        return b"NIL"
+    return b'((%b "%b"))' % (connection.mailbox_name(beginning), SEPARATOR.encode("ascii"))
 
 
 # Extensions.

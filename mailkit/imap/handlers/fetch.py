@@ -158,7 +158,9 @@ class _Fetcher:
 
     async def by_message(self, spans: Spans) -> None:
         state = self.selection.state
-        marks = self.plan.sets_seen and self.selection.writable is not None
+        # RFC 4314 section 4: not set, and no reason to refuse, without the right "s".
+        selection = self.selection
+        marks = self.plan.sets_seen and selection.writable is not None and selection.may("s")
         for batch in state.batches(spans, BATCH):
             if self.plan.by_info or marks:
                 infos = await self._get_infos(batch.uids)

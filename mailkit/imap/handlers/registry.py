@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 
-from mailkit.imap.handlers import any as any_state
 from mailkit.imap.handlers import (
+    access,
     append,
     authenticated,
     compress,
@@ -25,6 +25,7 @@ from mailkit.imap.handlers import (
     thread,
     utf8,
 )
+from mailkit.imap.handlers import any as any_state
 from mailkit.imap.handlers.table import Capability, Enabling, Facts, ReturnOption, Verb
 
 #: Commands by name in capitals.
@@ -44,6 +45,7 @@ VERBS: Mapping[bytes, Verb] = {
     **multisearch.VERBS,
     **sort.VERBS,
     **thread.VERBS,
+    **access.VERBS,
 }
 
 #: In the order in which CAPABILITY names them.
@@ -63,6 +65,7 @@ CAPABILITIES: Sequence[Capability] = (
     *context.CAPABILITIES,
     *multisearch.CAPABILITIES,
     *thread.CAPABILITIES,
+    *access.CAPABILITIES,
     *status.CAPABILITIES,
     *resync.CAPABILITIES,
 )
@@ -70,6 +73,7 @@ CAPABILITIES: Sequence[Capability] = (
 #: What LIST can be asked to return.
 LIST_OPTIONS: Mapping[bytes, ReturnOption] = {
     **listing.LIST_OPTIONS,
+    **access.LIST_OPTIONS,
 }
 
 #: What ENABLE can switch on.

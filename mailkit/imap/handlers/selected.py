@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from mailkit.errors import NoSuchMailbox, NoSuchMessage, ReadOnly
+from mailkit.errors import NoSuchMailbox, NoSuchMessage, PermissionDenied, ReadOnly
 from mailkit.imap import render
 from mailkit.imap.condstore import parse_unchanged_since
 from mailkit.imap.grammar import Command, SyntaxFault
@@ -53,7 +54,8 @@ async def close(connection: IMAPProtocol, command: Command) -> None:
     """RFC 3501 section 6.4.2: expunges without telling, and never fails for a read-only mailbox."""
     command.arguments.end()
     selection = _selection(connection)
-    if selection.writable is not None:
+    # RFC 4314 section 4: without the right "e" CLOSE does not expunge, and does not fail.
+    if selection.writable is not None and selection.may("e"):
         view = selection.state.uids
         await _expunge_deleted(connection, selection, view)
     connection.unselect()
@@ -96,6 +98,7 @@ async def _expunge_deleted(
     :returns: there were some.
     """
     mailbox = selection.to_write()
+    selection.check_right("e")
     if len(uids) > BATCH:
         # Found by the backend's index, where it has one.
         deleted = set(await find(connection, selection, HasFlag(DELETED)))
@@ -130,9 +133,13 @@ async def store(connection: IMAPProtocol, command: Command) -> None:
     by_uid = command.verb.startswith(b"UID ")
     # What others have changed is told first, or .SILENT would hide it.
     await connection.announce(expunges=False)
-    keywords = selection.state.new_keywords(flags, render.COMMON_KEYWORDS)
-    if keywords and op is not FlagOp.REMOVE:
-        connection.write(render.flag_line((*render.COMMON_KEYWORDS, *keywords)))
+    if selection.may_store(op, flags):
+        keywords = selection.state.new_keywords(flags, render.COMMON_KEYWORDS)
+        if keywords and op is not FlagOp.REMOVE:
+            connection.write(render.flag_line((*render.COMMON_KEYWORDS, *keywords)))
+    else:
+        # RFC 4314 section 4: what may be changed is, and the client has to know what was not.
+        silent = False
     if unchanged_since is not None:
         connection.enable_condstore()
     storing = _Storing(connection, selection, mailbox, silent, by_uid)
@@ -294,7 +301,9 @@ async def _take_back(connection: IMAPProtocol, name: str, result: CopyResult) ->
     assert connection.account is not None
     destination = await connection.account.open_mailbox(name=name)
     if result.destination_uids and IWritableMailbox.providedBy(destination):
-        await destination.expunge(uids=result.destination_uids)
+        # In somebody else's mailbox there may be no right to: then they stay.
+        with suppress(PermissionDenied):
+            await destination.expunge(uids=result.destination_uids)
 
 
 async def _exists(connection: IMAPProtocol, name: str) -> bool:

@@ -76,7 +76,9 @@ async def _open(
         if not opened:
             selection.close()
     state = selection.state
-    connection.write(render.selected_flags(selection.keywords, selection.writable is not None))
+    connection.write(
+        render.selected_flags(selection.keywords, selection.writable is not None, selection.rights)
+    )
     connection.write(b"* %d EXISTS\r\n" % len(state))
     if connection.rev2:
         # RFC 9051 appendix E: LIST, but neither RECENT nor UNSEEN.

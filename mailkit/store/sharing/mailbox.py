@@ -12,6 +12,7 @@ from mailkit.interfaces import (
     IRecentMailbox,
     IRestrictedMailbox,
     ISearchableMailbox,
+    ISortingMailbox,
     ISummarizingMailbox,
     IViewableMailbox,
     IWatchableMailbox,
@@ -30,7 +31,7 @@ from mailkit.model import (
     MessageSummary,
     StoreResult,
 )
-from mailkit.query import Query
+from mailkit.query import Query, SortCriterion
 from mailkit.rights import WRITE_RIGHTS, Rights, changeable
 from mailkit.store.sharing.records import Place, StoredMailbox, may_not
 
@@ -40,6 +41,7 @@ _ABILITIES: tuple[type[Interface], ...] = (
     ICopyingMailbox,
     IRecentMailbox,
     ISearchableMailbox,
+    ISortingMailbox,
     ISummarizingMailbox,
     IViewableMailbox,
     IWatchableMailbox,
@@ -91,12 +93,15 @@ class RestrictedMailbox:
     def get_rights(self) -> Rights:
         return self._viewer.rights_to(self._key)
 
+    def check_right(self, right: str) -> None:
+        self._need(right)
+
     def _need(self, *wanted: str) -> Rights:
         """:raises MailError: the viewer lacks one of the rights."""
         rights = self.get_rights()
         for right in wanted:
             if right not in rights:
-                raise may_not(rights, _REFUSALS[right])
+                raise may_not(rights, _REFUSALS.get(right, ""))
         return rights
 
     def _info(self, info: MailboxInfo) -> MailboxInfo:
@@ -146,6 +151,13 @@ class RestrictedMailbox:
         self._need("r")
         uids: Sequence[int] = await self._inner.search(query=query)
         return uids
+
+    async def sort_messages(
+        self, uids: Sequence[int], criteria: Sequence[SortCriterion]
+    ) -> Sequence[int]:
+        self._need("r")
+        found: Sequence[int] = await self._inner.sort_messages(uids=uids, criteria=criteria)
+        return found
 
     async def claim_recent(self) -> int:
         self._need("r")

@@ -1,0 +1,55 @@
+"""SASLprep, which makes user names comparable (RFC 4013, a profile of RFC 3454)."""
+
+from __future__ import annotations
+
+import stringprep
+import unicodedata
+
+# RFC 4013 section 2.3.
+_PROHIBITED = (
+    (stringprep.in_table_c12, "a space that is none of ASCII"),
+    (stringprep.in_table_c21_c22, "a control character"),
+    (stringprep.in_table_c3, "a character for private use"),
+    (stringprep.in_table_c4, "what is no character"),
+    (stringprep.in_table_c5, "half a surrogate pair"),
+    (stringprep.in_table_c6, "a character that is not fit for plain text"),
+    (stringprep.in_table_c7, "a character of ideographic descriptions"),
+    (stringprep.in_table_c8, "a character that changes the display"),
+    (stringprep.in_table_c9, "a tagging character"),
+    (stringprep.in_table_a1, "a character that Unicode 3.2 does not know"),
+)
+
+
+class Unprepared(ValueError):
+    """The text cannot be a name; the message says what it contains."""
+
+
+def saslprep(text: str) -> str:
+    """The text as it compares with others; perhaps empty.
+
+    :raises Unprepared: it contains what a name cannot contain.
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    # RFC 4013 section 2.1
+    mapped = "".join(
+        " " if stringprep.in_table_c12(character) else character
+        for character in text
+        if not stringprep.in_table_b1(character)
+    )
+    prepared = unicodedata.normalize("NFKC", mapped)
+    for character in prepared:
+        for prohibited, what in _PROHIBITED:
+            if prohibited(character):
+                raise Unprepared(what)
+    _check_directions(prepared)
+    return prepared
+
+
+def _check_directions(text: str) -> None:
+    """RFC 3454 section 6"""
+    right = [stringprep.in_table_d1(character) for character in text]
+    if any(right) and (
+        not (right[0] and right[-1]) or any(stringprep.in_table_d2(each) for each in text)
+    ):
+        raise Unprepared("letters of both directions")

@@ -1,0 +1,32 @@
+"""User names that compare (RFC 4013)."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from mailkit.wire.saslprep import Unprepared, saslprep
+
+
+class SASLprepTests(SynchronousTestCase):
+    def test_examples(self) -> None:
+        # RFC 4013 section 3
+        for text, prepared in (
+            ("I\xadX", "IX"),
+            ("user", "user"),
+            ("USER", "USER"),
+            ("\xaa", "a"),
+            ("\u2168", "IX"),
+            ("a\xa0b", "a b"),
+            ("", ""),
+            ("\xad", ""),
+            ("\u0627\u0031\u0628", "\u0627\u0031\u0628"),
+        ):
+            self.assertEqual(saslprep(text), prepared, text)
+
+    def test_refused(self) -> None:
+        for text in (
+            "\x07", "\u0627\u0031", "\u0627a\u0627", "\x7f", "\ue000", "\ufdd0", "\ud800",
+            "\ufffd", "\u2ff0", "\u200e", "\U000e0041", "\U0001f600",
+        ):  # fmt: skip
+            with self.assertRaises(Unprepared, msg=repr(text)):
+                saslprep(text)
