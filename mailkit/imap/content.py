@@ -24,6 +24,7 @@ from mailkit.mime import (
     parse_header,
     parse_message,
     parse_steps,
+    preview_text,
     section_header,
     section_range,
 )
@@ -208,6 +209,11 @@ class MessageContent:
 
     def body_structure(self) -> bytes:
         return bodystructure_octets(self.octets(), self.structure())
+
+    def preview(self, lazy: bool) -> str | None:
+        if lazy and self.large:
+            return None
+        return preview_text(self.octets(), self.structure())
 
     def body(self) -> bytes:
         return body_octets(self.octets(), self.structure())

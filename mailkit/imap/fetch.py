@@ -22,7 +22,7 @@ from mailkit.imap.render import (
     render_internal_date,
     render_recent_flags,
 )
-from mailkit.mime import Header, body_from_bodystructure
+from mailkit.mime import Header, body_from_bodystructure, imap_string
 from mailkit.model import SUMMARY_FIELDS, MessageInfo, MessageSummary
 
 #: Items of one FETCH: each body section is one.
@@ -62,6 +62,9 @@ class Content(Protocol):
     def envelope(self) -> bytes:
         """The ENVELOPE value."""
 
+    def preview(self, lazy: bool) -> str | None:
+        """The first words; None when that takes long and ``lazy`` is asked for."""
+
     def body(self) -> bytes:
         """The BODY value."""
 
@@ -92,6 +95,8 @@ class Attribute(NamedTuple):
     sets_seen: bool = False
     #: The transfer encoding is taken off, or only the size without it is told (RFC 3516).
     decoded: bool = False
+    #: PREVIEW only if it is quickly made (RFC 8970 section 4.1).
+    lazy: bool = False
 
 
 # RFC 3501 section 6.4.5: the RFC822 items are functionally equivalent to these sections.
@@ -103,6 +108,8 @@ _SHORTHAND = {
 _SIMPLE = frozenset(
     (b"ENVELOPE", b"FLAGS", b"INTERNALDATE", b"RFC822.SIZE", b"UID", b"BODYSTRUCTURE")
 )
+# Items that need the octets of the message, not only where they lie.
+_OF_TEXT = frozenset((b"BODY", b"BODYSTRUCTURE", b"PREVIEW"))
 # RFC 3516 section 4.2
 _DECODED = frozenset((b"BINARY", b"BINARY.PEEK", b"BINARY.SIZE"))
 #: Items that a capability brings.
@@ -111,7 +118,10 @@ _EXTENSIONS = {
     b"EMAILID": b"OBJECTID",
     b"THREADID": b"OBJECTID",
     b"SAVEDATE": b"SAVEDATE",
+    b"PREVIEW": b"PREVIEW",
 }
+# RFC 8970 section 6, preview-mod; other parentheses are modifiers of the command.
+_LAZY = re.compile(rb" \(LAZY(?: LAZY){0,9}\)", re.IGNORECASE)
 
 
 # Reading a request.
@@ -163,7 +173,10 @@ def _attribute(arguments: Arguments, offers: Callable[[bytes], bool]) -> Attribu
         section, sets_seen = _SHORTHAND[name]
         return Attribute(name, section, sets_seen)
     if name in _EXTENSIONS and offers(_EXTENSIONS[name]):
-        return Attribute(name)
+        lazy = _LAZY.match(arguments.data, arguments.position) if name == b"PREVIEW" else None
+        if lazy is not None:
+            arguments.position = lazy.end()
+        return Attribute(name, lazy=lazy is not None)
     raise SyntaxFault(f"{name.decode('ascii')} is not an item that can be fetched")
 
 
@@ -415,7 +428,7 @@ class Plan:
         #: The parts that are wanted without their transfer encoding.
         self.decoded = {a.section.parts for a in wanted if a.decoded and a.section is not None}
         #: Octets of the message, not only where they lie.
-        self.needs_text = any(a.name in (b"BODY", b"BODYSTRUCTURE") for a in wanted)
+        self.needs_text = any(a.name in _OF_TEXT and not a.lazy for a in wanted)
 
     def rows(
         self,
@@ -499,7 +512,7 @@ def _beyond_header(attribute: Attribute) -> bool:
     """Whether more than the message's header and its size are needed to find the octets."""
     section = attribute.section
     if section is None:
-        return attribute.name in (b"BODY", b"BODYSTRUCTURE")
+        return attribute.name in _OF_TEXT and not attribute.lazy
     return bool(section.parts)
 
 
@@ -520,7 +533,14 @@ def _reader(attribute: Attribute) -> _Reader:
         return lambda content: [b"ENVELOPE " + content.envelope()]
     if name == b"BODYSTRUCTURE":
         return lambda content: [b"BODYSTRUCTURE " + content.body_structure()]
+    if name == b"PREVIEW":
+        return lambda content: [b"PREVIEW " + _preview(content, attribute.lazy)]
     return lambda content: [b"BODY " + content.body()]
+
+
+def _preview(content: Content, lazy: bool) -> bytes:
+    text = content.preview(lazy)
+    return imap_string(None if text is None else text.encode("utf-8", "replace"))
 
 
 def _read_section(name: bytes, section: Section, content: Content) -> list[Piece]:

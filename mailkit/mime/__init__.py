@@ -42,6 +42,7 @@ from mailkit.mime.parts import (
     section_header,
     section_range,
 )
+from mailkit.mime.preview import preview_text
 from mailkit.mime.structure import body_from_bodystructure, body_octets, bodystructure_octets
 from mailkit.mime.subject import base_subject, split_subject
 from mailkit.mime.words import decode_charset, decode_text, parameter_text
@@ -84,6 +85,7 @@ __all__ = [
     "parse_message_ids",
     "parse_steps",
     "part_text",
+    "preview_text",
     "read_envelope",
     "references",
     "render_envelope",

@@ -308,7 +308,10 @@ def _by_size(infos: Sequence[MessageInfo]) -> list[list[MessageInfo]]:
     return groups
 
 
-CAPABILITIES: Sequence[Capability] = (Capability(b"BINARY", after_login),)
+CAPABILITIES: Sequence[Capability] = (
+    Capability(b"BINARY", after_login),
+    Capability(b"PREVIEW", after_login),
+)
 
 VERBS: Mapping[bytes, Verb] = {
     b"FETCH": Verb(SELECTED, fetch, expunges=False),
