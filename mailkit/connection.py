@@ -567,7 +567,7 @@ class CommandFactory(Factory):
         self.connections[connection] = host
         if len(self.connections) > self.max_connections:
             return False
-        return is_loopback(host) or count <= self.max_connections_per_address
+        return count <= self.max_connections_per_address or is_loopback(host)
 
     def admit_as(self, connection: CommandConnection, host: str) -> bool:
         """Count a connection under another address; false when there are too many from there."""

@@ -19,6 +19,8 @@ from zope.interface import implementer
 AVAILABLE = hasattr(select, "epoll")
 #: Connections served in one turn of the reactor, at most.
 MAX_EVENTS = 100
+#: When so many are ready at once, others will be once they are served.
+MANY = 2
 
 _IN = getattr(select, "EPOLLIN", 0)
 _OUT = getattr(select, "EPOLLOUT", 0)
@@ -106,8 +108,17 @@ class Together:
 
     def doRead(self) -> None:
         """Serve those that are ready."""
+        left = MAX_EVENTS
+        while left > 0 and self._epoll is not None:
+            ready = self._epoll.poll(0, left)
+            self._serve_all(ready)
+            if len(ready) < MANY:
+                break
+            left -= len(ready)
+
+    def _serve_all(self, ready: list[tuple[int, int]]) -> None:
         members, last, last_event = self._members, self.last, 0
-        for descriptor, event in self._epoll.poll(0, MAX_EVENTS):
+        for descriptor, event in ready:
             member = members.get(descriptor)
             if member is None:
                 # One before it has ended it.

@@ -7,6 +7,7 @@ success goes Twisted's way.
 
 from __future__ import annotations
 
+import os
 import socket
 import sys
 from typing import Any
@@ -106,12 +107,26 @@ class Server(tcp.Server):
         if self._ending:
             self._ending = False
             if self._is_idle():
-                self.connectionLost(_DONE)
+                self._end()
             else:
                 # Something was written after loseConnection, or worse has happened.
                 self.disconnecting = 0
                 super().loseConnection()  # type: ignore[no-untyped-call]
         return None
+
+    def _end(self) -> None:
+        """What ``connectionLost`` does when nothing is left to be done."""
+        connection, protocol = self.socket, self.protocol
+        self.connected, self.disconnected = 0, 1
+        self.reactor.removeReader(self)
+        self.reactor.removeWriter(self)
+        del self.socket, self.protocol, self.fileno
+        try:
+            os.close(connection.detach())
+        except OSError:
+            # Nobody wants to know any more.
+            pass
+        protocol.connectionLost(_DONE)
 
     @override
     def loseConnection(self) -> None:

@@ -39,25 +39,25 @@ class MailPortal(Portal):
         checker, realm = self.checkers.get(IUsernamePassword), self.realm
         if isinstance(credentials, UsernamePassword):
             address = mind.peer if isinstance(mind, ConnectionInfo) else ""
-            located = LocatedPassword(credentials.username, credentials.password, address)
             if (
                 isinstance(checker, DirectoryChecker)
                 and isinstance(realm, MailRealm)
                 and checker.directory is realm.directory
             ):
-                return run(_log_in(checker, realm, located, mind, interfaces))
-            credentials = located
+                return run(_log_in(checker, realm, credentials, address, mind, interfaces))
+            credentials = LocatedPassword(credentials.username, credentials.password, address)
         return super().login(credentials, mind, *interfaces)
 
 
 async def _log_in(
     checker: DirectoryChecker,
     realm: MailRealm,
-    credentials: LocatedPassword,
+    credentials: UsernamePassword,
+    address: str,
     mind: Any,
     interfaces: tuple[Any, ...],
 ) -> Any:
-    account = await checker.check(credentials.username, credentials.password, credentials.address)
+    account = await checker.check(credentials.username, credentials.password, address)
     return await realm.get_avatar(account, mind, interfaces)
 
 

@@ -177,7 +177,8 @@ class IMAPProtocol(AnsweringConnection):
         append, self.append = self.append, None
         if append is not None:
             append.close()
-        self.unselect()
+        if self.selection is not None:
+            self.unselect()
         self.account = None
         self.state = State.LOGOUT
 
@@ -212,7 +213,9 @@ class IMAPProtocol(AnsweringConnection):
     @override
     def run_command(self, command: Any) -> _Waiting:
         if isinstance(command, CommandOctets):
-            return self._run_octets(command.octets)
+            parsed = self._parse(command.octets)
+            verb = None if parsed is None else self._find_verb(parsed)
+            return None if verb is None else self._guard(verb.run, self, parsed)
         if isinstance(command, _Line):
             self._tag = command.tag
             return self._guard(command.handler, command.line)
@@ -237,15 +240,6 @@ class IMAPProtocol(AnsweringConnection):
         self.close()
 
     # Commands.
-
-    def _run_octets(self, octets: bytes) -> _Waiting:
-        command = self._parse(octets)
-        if command is None:
-            return None
-        verb = self._find_verb(command)
-        if verb is None:
-            return None
-        return self._guard(verb.run, self, command)
 
     def _begin_append(self, literal: MessageLiteral) -> _Waiting:
         command = self._parse(literal.octets)

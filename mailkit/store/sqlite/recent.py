@@ -13,6 +13,8 @@ SIZE = 10_000
 SECONDS = 60.0
 #: Seconds after a change in which nothing is remembered: it may be at work still.
 SETTLED = 2.0
+#: Seconds that another process's change may stay unseen: a busy server need not look each time.
+UNSEEN = 0.001
 
 
 def tell_change(directory: str) -> None:
@@ -41,18 +43,25 @@ class RecentAnswers:
         self._found: dict[Hashable, Any] = {}
         self._modified = 0.0
         self._expiry = 0.0
+        self._looked = 0.0
         self._settled = False
 
     def get(self, question: Hashable) -> Any:
         """The answer, or None."""
         now = self._clock()
+        if not 0 <= now - self._looked < UNSEEN:
+            self._look(now)
+        return self._found.get(question) if self._settled else None
+
+    def _look(self, now: float) -> None:
+        """Forget what another process may have changed."""
+        self._looked = now
         modified = os.stat(self._directory).st_mtime
         if modified != self._modified or not now < self._expiry:
             self._found.clear()
             self._modified = modified
             self._expiry = now + SECONDS
         self._settled = now - modified > SETTLED
-        return self._found.get(question) if self._settled else None
 
     def add(self, question: Hashable, answer: Any) -> None:
         """What the directory has answered just after ``get`` knew nothing."""

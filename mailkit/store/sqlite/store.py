@@ -135,7 +135,7 @@ class SQLiteStore(DirectoryBase):
         return self._core
 
     async def open_account(self, name: str) -> SQLiteAccount:
-        core = self.core
+        core = self._core or self.core
         reader = core.reader
         if type(name) is KnownAccount and name.connection is reader.connection:
             # Found for the login that opens the account now.
@@ -218,5 +218,5 @@ class SQLiteStore(DirectoryBase):
         return found
 
     def _remembered(self, question: Hashable) -> Any:
-        self.core.check_open()
+        (self._core or self.core).check_open()
         return self._recent.get(question)

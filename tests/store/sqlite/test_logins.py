@@ -17,7 +17,7 @@ from mailkit.errors import NoSuchAccount
 from mailkit.interfaces import IMailAccount
 from mailkit.model import ConnectionInfo, Path, Resolution
 from mailkit.store.sqlite import SQLiteDirectory, SQLiteStore, recent
-from mailkit.store.sqlite.recent import SECONDS, SETTLED, RecentAnswers, tell_change
+from mailkit.store.sqlite.recent import SECONDS, SETTLED, UNSEEN, RecentAnswers, tell_change
 from tests.auth.fakes import ManualExecutor
 
 from .helpers import ANN, BOB, StoreTestCase, message
@@ -46,12 +46,23 @@ class RecentAnswersTests(SynchronousTestCase):
     def test_known_until_somebody_changes_the_directory(self) -> None:
         self.assertEqual([self.find(), self.find(), self.find("bob")], [False, True, False])
         self.modified(self.now - SETTLED - 0.5)
+        self.now += UNSEEN
         self.assertEqual([self.find(), self.find(), self.find("bob")], [False, True, False])
+
+    def test_a_busy_server_does_not_look_each_time(self) -> None:
+        self.find()
+        self.modified(self.now - SETTLED - 0.5)
+        self.now += UNSEEN / 2
+        self.assertTrue(self.find())
+        # A clock that is set back does not keep it from looking.
+        self.now -= UNSEEN
+        self.assertFalse(self.find())
 
     def test_nothing_is_kept_while_a_change_may_be_at_work(self) -> None:
         # The clock that was set back is no better.
-        for when in (self.now, self.now - SETTLED, self.now + 100):
-            self.modified(when)
+        for age in (0.0, SETTLED, -100.0):
+            self.now += 1
+            self.modified(self.now - age)
             self.assertEqual([self.find(), self.find()], [False, False])
         self.modified(self.now - SETTLED)
         self.assertFalse(self.find())
@@ -90,6 +101,7 @@ class LoginTests(StoreTestCase):
         await store.set_password_hash(account=ANN, password_hash=hash_password("one", **CHEAP))
         self.executor = ManualExecutor()
         hasher = PasswordHasher(cast(Any, self.executor), executor=self.executor, clock=self.clock)
+        self.patch(recent, "UNSEEN", 0)
         command = SQLiteDirectory(self.directory)
         self.addCleanup(command.close)
         return store, make_portal(store, hasher=hasher), command
