@@ -41,6 +41,9 @@ class Step(enum.Enum):
     DELIVERED = "delivered"
     DISCONNECT = "disconnect"
 
+    # Each is there once; Enum's own is a function in Python.
+    __hash__ = object.__hash__
+
 
 @dataclass
 class MailSession:

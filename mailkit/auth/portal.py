@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from twisted.cred.checkers import AllowAnonymousAccess, ICredentialsChecker
-from twisted.cred.credentials import IUsernamePassword, UsernamePassword
+from twisted.cred.credentials import Anonymous, IAnonymous, IUsernamePassword, UsernamePassword
 from twisted.cred.portal import Portal
 from twisted.internet.defer import Deferred
 
@@ -30,14 +30,19 @@ class LocatedPassword(UsernamePassword):
 class MailPortal(Portal):
     """A portal that tells checkers where a password comes from.
 
-    It hands a login from our checker to our realm without looking up the name again. Other
-    checkers, realms and credentials go the usual way.
+    It hands a login from our checker to our realm without looking up the name again, and asks our
+    realm for the avatar of anybody itself. Other checkers, realms and credentials go the usual way.
     """
 
     @override
     def login(self, credentials: Any, mind: Any, *interfaces: Any) -> Deferred[Any]:
-        checker, realm = self.checkers.get(IUsernamePassword), self.realm
-        if isinstance(credentials, UsernamePassword):
+        realm = self.realm
+        if isinstance(credentials, Anonymous):
+            anybody = self.checkers.get(IAnonymous)
+            if isinstance(anybody, AllowAnonymousAccess) and isinstance(realm, MailRealm):
+                return run(realm.get_avatar(None, mind, interfaces))
+        elif isinstance(credentials, UsernamePassword):
+            checker = self.checkers.get(IUsernamePassword)
             address = mind.peer if isinstance(mind, ConnectionInfo) else ""
             if (
                 isinstance(checker, DirectoryChecker)

@@ -123,10 +123,11 @@ class LocalMessageDelivery(AddressOwners):
             return
         refusal: OverQuota | None = None
         for account in resolution.accounts:
-            quota = await self._directory.get_quota(account=account)
             try:
                 # RFC 1870 section 6.1
-                quota.check(max(1, envelope.declared_size or 0))
+                await self._directory.check_quota(
+                    account=account, octets=max(1, envelope.declared_size or 0)
+                )
             except OverQuota as error:
                 refusal = error
             else:

@@ -106,6 +106,13 @@ class IQuotaDirectory(Interface):
         :raises NoSuchAccount: there is none.
         """
 
+    def check_quota(account: str, octets: int) -> Awaitable[None]:
+        """Whether the account has room for a message of so many octets; asked at each RCPT.
+
+        :raises OverQuota: it has not.
+        :raises NoSuchAccount: there is none.
+        """
+
     def set_quota(
         account: str | None, max_octets: int | None, max_messages: int | None
     ) -> Awaitable[None]:

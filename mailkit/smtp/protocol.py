@@ -133,8 +133,10 @@ class SMTPProtocol(ReceivingConnection):
     def extensions(self) -> list[str]:
         """The lines of EHLO: what is true now for this client."""
         lines = []
-        for extension in self.factory.extension_set.by_name.values():
-            if extension.available(self) and (rest := extension.announce(self)) is not None:
+        for extension in self.factory.extension_set.announced:
+            if isinstance(extension, str):
+                lines.append(extension)
+            elif extension.available(self) and (rest := extension.announce(self)) is not None:
                 lines.append(f"{extension.name} {rest}" if rest else extension.name)
         return lines
 

@@ -517,6 +517,9 @@ class MemoryStore:
     async def get_quota(self, account: str) -> Quota:
         return (await self.open_account(account)).quota()
 
+    async def check_quota(self, account: str, octets: int) -> None:
+        (await self.get_quota(account)).check(octets)
+
     async def set_quota(
         self, account: str | None, max_octets: int | None, max_messages: int | None
     ) -> None:

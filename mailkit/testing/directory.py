@@ -438,6 +438,17 @@ class _QuotaTests(DirectoryBase):
         with self.assertRaises(NoSuchAccount):
             await directory.set_quota(account="eve@example.org", max_octets=1, max_messages=1)
 
+    async def test_room_for_a_message(self) -> None:
+        directory = await self.open_quotas()
+        await directory.check_quota(account=ANN, octets=10**15)
+        await directory.set_quota(account=ANN, max_octets=100, max_messages=None)
+        await directory.check_quota(account=ANN, octets=100)
+        with self.assertRaises(OverQuota):
+            await directory.check_quota(account=ANN, octets=101)
+        await directory.check_quota(account=BOB, octets=101)
+        with self.assertRaises(NoSuchAccount):
+            await directory.check_quota(account="eve@example.org", octets=1)
+
     async def test_what_there_is_counts(self) -> None:
         store = await self.open_store()
         content = sample_message(1)

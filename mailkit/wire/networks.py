@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 #: Stands for all clients over UNIX sockets, which have no address.
 UNIX = "unix"
@@ -37,15 +38,18 @@ class Networks:
         """Whether an address is among them; the empty one is that of a UNIX socket."""
         if not isinstance(host, str) or not host:
             return self._unix and not host
-        try:
-            address = ipaddress.ip_address(host.partition("%")[0])
-        except ValueError:
-            return False
-        # A socket for both families shows IPv4 clients so.
-        mapped = getattr(address, "ipv4_mapped", None)
-        return any(
-            each in network
-            for network in self._networks
-            for each in (address, mapped)
-            if each is not None
+        return bool(self._networks) and any(
+            address in network for address in _addresses(host) for network in self._networks
         )
+
+
+@lru_cache(maxsize=1024)
+def _addresses(host: str) -> Sequence[ipaddress.IPv4Address | ipaddress.IPv6Address]:
+    """What the text of an address stands for."""
+    try:
+        address = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return ()
+    # A socket for both families shows IPv4 clients so.
+    mapped = getattr(address, "ipv4_mapped", None)
+    return (address,) if mapped is None else (address, mapped)

@@ -64,6 +64,9 @@ class FakeQuotaDirectory(FakeDirectory):
     async def get_quota(self, account: str) -> Quota:
         return self.quotas.get(account, Quota(0, 0))
 
+    async def check_quota(self, account: str, octets: int) -> None:
+        (await self.get_quota(account)).check(octets)
+
     async def set_quota(
         self, account: str | None, max_octets: int | None, max_messages: int | None
     ) -> None:

@@ -46,6 +46,11 @@ class Extension(NamedTuple):
     #: The reply to its parameters while it is not available; 555 when None.
     refusal: Reply | None = None
 
+    @property
+    def is_plain(self) -> bool:
+        """EHLO tells every client the keyword alone."""
+        return self.available is _always and self.announce is _keyword_alone
+
 
 def promised(ability: Ability) -> Callable[[SMTPProtocol], bool]:
     """Available where the delivery can promise that."""

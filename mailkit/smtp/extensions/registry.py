@@ -68,6 +68,8 @@ class ExtensionSet:
             if extension.name not in switched_off and not switched_off & {*extension.needs}:
                 self.by_name[extension.name] = extension
         on = self.by_name.values()
+        #: What EHLO tells of them: a line, or an extension whose line depends on the client.
+        self.announced = [each.name if each.is_plain else each for each in on]
         off = [each for each in known.values() if each.name not in self.by_name]
         #: The verbs; those of extensions that are off are known, and not implemented.
         self.commands: dict[bytes, Command] = {}

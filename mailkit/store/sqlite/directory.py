@@ -430,6 +430,11 @@ class DirectoryBase(ABC):
         account_id, *limits = self.quota_limits(account)
         return Quota(*self.connection().execute(USAGE, (account_id,)).fetchone(), *limits)
 
+    async def check_quota(self, account: str, octets: int) -> None:
+        _, *limits = self.quota_limits(account)
+        if limits != [None, None]:
+            (await self.get_quota(account)).check(octets)
+
     async def set_quota(
         self, account: str | None, max_octets: int | None, max_messages: int | None
     ) -> None:
