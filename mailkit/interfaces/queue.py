@@ -28,11 +28,11 @@ class IQueue(Interface):
     """
 
     def enqueue(
-        message: Spool, new: NewMessage, deliveries: Sequence[LocalDelivery] = ()
+        message: Spool, new: Sequence[NewMessage], deliveries: Sequence[LocalDelivery] = ()
     ) -> Awaitable[Queued]:
         """Queue a message, and put it into mailboxes in the same step.
 
-        The octets are kept once. The caller closes the spool afterwards. A mailbox that fails does
+        The octets are kept once, also where several envelopes share them. The caller closes the spool afterwards. A mailbox that fails does
         not keep the message from being queued.
 
         :raises StoreUnavailable: nothing was queued.

@@ -139,12 +139,15 @@ class NewMessage(NamedTuple):
     expires: int
     #: Octets at the start of the message that mailboxes get and other servers don't: Return-Path.
     skip: int = 0
+    #: Octets that are sent before the message, and that mailboxes don't get.
+    prefix: bytes = b""
 
 
 class Queued(NamedTuple):
     """What became of a message that was queued, and put into mailboxes at the same time."""
 
-    id: str
+    #: One for each :class:`NewMessage`.
+    ids: Sequence[str]
     #: One for each :class:`~mailkit.model.LocalDelivery`.
     results: Sequence[LocalResult] = ()
 

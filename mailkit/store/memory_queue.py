@@ -76,15 +76,15 @@ class MemoryQueue:
         self._watchers: dict[object, Callable[[str], None]] = {}
 
     async def enqueue(
-        self, message: Spool, new: NewMessage, deliveries: Sequence[LocalDelivery] = ()
+        self, message: Spool, new: Sequence[NewMessage], deliveries: Sequence[LocalDelivery] = ()
     ) -> Queued:
         results = self._deliver(message, deliveries) if deliveries else []
-        return Queued(self._add(message, new), results)
+        return Queued([self._add(message, each) for each in new], results)
 
     def _add(self, message: Spool, new: NewMessage) -> str:
         with message.open() as file:
             file.seek(new.skip)
-            octets = file.read()
+            octets = new.prefix + file.read()
         id = str(next(self._message_ids))
         now = self._now()
         added = _Message(id, new.envelope, octets, len(octets), now, new.expires)

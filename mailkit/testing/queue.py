@@ -78,7 +78,7 @@ class QueueContract(Contract):
         )
         content = spooled(sample_message(number))
         self.addCleanup(content.close)
-        return (await queue.enqueue(message=content, new=new)).id
+        return (await queue.enqueue(message=content, new=[new])).ids[0]
 
     async def due(self, queue: IQueue, domain: str, later: int = 0) -> list[str]:
         """Addresses that are due in a domain."""
@@ -140,7 +140,7 @@ class QueueContract(Contract):
         content = spooled(sample_message(1))
         self.addCleanup(content.close)
         new = NewMessage(envelope, self.now, self.now + HOUR)
-        id = (await queue.enqueue(message=content, new=new)).id
+        id = (await queue.enqueue(message=content, new=[new])).ids[0]
         self.assertEqual((await queue.get_message(id=id)).envelope, envelope)
 
     async def test_enqueue_and_deliver(self) -> None:
@@ -153,16 +153,33 @@ class QueueContract(Contract):
             queue_envelope("eve@example.net"), self.now, self.now + HOUR, skip=len(trace)
         )
         deliveries = [LocalDelivery(ANN), LocalDelivery(BOB)]
-        queued = await queue.enqueue(message=content, new=new, deliveries=deliveries)
+        queued = await queue.enqueue(message=content, new=[new], deliveries=deliveries)
         first, second = queued.results
         self.assertIsNone(first.error)
         self.assertIsNotNone(second.error)
-        self.assertEqual(await self.content(queue, queued.id), sample_message(1))
+        self.assertEqual(await self.content(queue, queued.ids[0]), sample_message(1))
         store: Any = self.store
         inbox = await (await store.open_account(name=ANN)).open_mailbox(name=INBOX)
         self.assertEqual(await read_message(inbox, first.uid), trace + sample_message(1))
         await inbox.expunge(uids=[first.uid])
-        self.assertEqual(await self.content(queue, queued.id), sample_message(1))
+        self.assertEqual(await self.content(queue, queued.ids[0]), sample_message(1))
+
+    async def test_several_envelopes(self) -> None:
+        queue = await self.open_queue()
+        content = spooled(sample_message(1))
+        self.addCleanup(content.close)
+        news = [
+            NewMessage(queue_envelope("a@example.net"), self.now, self.now + HOUR, skip=4),
+            NewMessage(
+                queue_envelope("b@example.net"), self.now, self.now + HOUR, 0, b"X: \xff\r\n"
+            ),
+        ]
+        first, second = (await queue.enqueue(message=content, new=news)).ids
+        self.assertEqual(await self.content(queue, first), sample_message(1)[4:])
+        await queue.order(order=Order.CANCEL, id=first, now=self.now)
+        expected = b"X: \xff\r\n" + sample_message(1)
+        self.assertEqual(await self.content(queue, second), expected)
+        self.assertEqual((await queue.get_message(id=second)).size, len(expected))
 
     async def test_large_message(self) -> None:
         queue = await self.open_queue(ANN)
@@ -170,9 +187,9 @@ class QueueContract(Contract):
         content = spooled(octets, on_disk=True)
         self.addCleanup(content.close)
         new = NewMessage(queue_envelope("eve@example.net"), self.now, self.now + HOUR, skip=7)
-        queued = await queue.enqueue(message=content, new=new, deliveries=[LocalDelivery(ANN)])
-        self.assertEqual(await self.content(queue, queued.id), octets[7:])
-        with await queue.open_message(id=queued.id) as file:
+        queued = await queue.enqueue(message=content, new=[new], deliveries=[LocalDelivery(ANN)])
+        self.assertEqual(await self.content(queue, queued.ids[0]), octets[7:])
+        with await queue.open_message(id=queued.ids[0]) as file:
             file.seek(len(octets) - 17)
             self.assertEqual(file.read(), octets[-10:])
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import io
 import json
+import sqlite3
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from typing import Any, BinaryIO, cast
 
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from mailkit._typing import override
 from mailkit.errors import NoSuchMessage
 from mailkit.interfaces import IQueue
 from mailkit.model import LocalDelivery
@@ -29,14 +31,16 @@ from mailkit.store.envelopes import load_attempt, load_envelope
 from mailkit.store.sqlite.bodies import BodyPlace
 from mailkit.store.sqlite.content import SpooledFile, prepare, take_spool
 from mailkit.store.sqlite.core import Core
+from mailkit.store.sqlite.directory import Change
+from mailkit.store.sqlite.journal import Note
 from mailkit.store.sqlite.opening import open_body
 from mailkit.store.sqlite.queue_operations import (
     RECIPIENT_COLUMNS,
     Enqueue,
     Forget,
-    Ordered,
     RecipientRow,
     Record,
+    apply_order,
 )
 from mailkit.store.sqlite.transaction import Content
 from mailkit.wire.domains import canonical_domain
@@ -45,21 +49,95 @@ _MESSAGE = "m.id, m.envelope, m.size, m.created, m.expires"
 _BOTH = f"SELECT {_MESSAGE}, {RECIPIENT_COLUMNS} FROM queue_recipient r JOIN queue_message m ON m.id = r.message_id"
 
 
+class QueueRecords:
+    """What the index knows of the queue: for a server, and for a command beside it.
+
+    :param connection: gives the connection to read from.
+    :param apply: changes the index.
+    """
+
+    def __init__(
+        self,
+        connection: Callable[[], sqlite3.Connection],
+        apply: Callable[[Change], Awaitable[None]],
+    ) -> None:
+        self._connection = connection
+        self._apply = apply
+
+    def place(self, id: str) -> tuple[BodyPlace, int, bytes]:
+        """Where the octets of a message are, how many are not sent, and what is sent before them.
+
+        :raises NoSuchMessage: there is none, or nobody waits for it any more.
+        """
+        rows = self._read(
+            "SELECT b.id, b.segment, b.position, b.start, b.size, m.skip, m.prefix"
+            " FROM queue_message m JOIN body b ON b.id = m.body_id WHERE m.id = ?",
+            _number(id),
+        )
+        if not rows:
+            raise NoSuchMessage
+        *place, skip, prefix = rows[0]
+        return BodyPlace._make(place), skip, prefix
+
+    async def get_message(self, id: str) -> QueuedMessage:
+        messages = _assemble(self._read(f"{_BOTH} WHERE m.id = ? ORDER BY r.id", _number(id)))
+        if not messages:
+            raise NoSuchMessage
+        return messages[0]
+
+    async def get_attempts(self, id: str) -> Sequence[tuple[int, Attempt]]:
+        rows = self._read(
+            "SELECT recipient_id, attempt FROM queue_attempt WHERE message_id = ?", _number(id)
+        )
+        found = [(recipient, load_attempt(attempt)) for recipient, attempt in rows]
+        return sorted(found, key=lambda entry: entry[1].time)
+
+    async def list_messages(
+        self, after: str = "", limit: int = 100, finished: bool = False
+    ) -> Sequence[QueuedMessage]:
+        condition = "" if finished else "AND body_id IS NOT NULL"
+        rows = self._read(
+            f"{_BOTH} WHERE m.id IN (SELECT id FROM queue_message WHERE id > ? {condition}"
+            " ORDER BY id LIMIT ?) ORDER BY m.id, r.id",
+            int(after) if after.isdigit() else 0,
+            limit,
+        )
+        return _assemble(rows)
+
+    async def order(self, order: Order, id: str, now: int) -> int:
+        notes: list[Note] = []
+
+        def change(connection: sqlite3.Connection, _: int) -> list[Note]:
+            changed = apply_order(connection, order, _number(id), now)
+            notes.extend(changed)
+            return [["attempted", now, changed]] if changed else []
+
+        await self._apply(change)
+        return len(notes)
+
+    def _read(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
+        return self._connection().execute(sql, values).fetchall()
+
+
 @implementer(IQueue)
-class SQLiteQueue:
+class SQLiteQueue(QueueRecords):
     """The queue of a :class:`~mailkit.store.sqlite.SQLiteStore`.
 
     :param core: gives the open store's insides.
+    :param apply: changes the index, by the store's writer.
     """
 
     log = Logger()
 
-    def __init__(self, core: Callable[[], Core]) -> None:
+    def __init__(
+        self, core: Callable[[], Core], apply: Callable[[Change], Awaitable[None]]
+    ) -> None:
+        super().__init__(lambda: core().reader.connection, apply)
         self._core = core
         self._watchers: dict[object, Callable[[str], None]] = {}
 
     async def enqueue(
-        self, message: Spool, new: NewMessage, deliveries: Sequence[LocalDelivery] = ()
+        self, message: Spool, new: Sequence[NewMessage], deliveries: Sequence[LocalDelivery] = ()
     ) -> Queued:
         core = self._core()
         found = take_spool(core, message)
@@ -69,7 +147,8 @@ class SQLiteQueue:
                 queued = await core.submit(Enqueue(content, new, deliveries))
         else:
             queued = await core.submit(Enqueue(found, new, deliveries))
-        self._tell(new)
+        for each in new:
+            self._tell(each)
         return queued
 
     async def find_due(self, now: int, limit: int, exclude: Collection[str] = ()) -> Sequence[str]:
@@ -116,27 +195,11 @@ class SQLiteQueue:
         return None if time is None else int(time)
 
     async def open_message(self, id: str) -> BinaryIO:
-        number = _number(id)
-        rows = self._read(
-            "SELECT skip FROM queue_message WHERE id = ? AND body_id IS NOT NULL", number
-        )
-        if not rows:
-            raise NoSuchMessage
-        file = await open_body(self._core(), lambda: self._place(number))
-        skip: int = rows[0][0]
-        if not skip:
+        _, skip, prefix = self.place(id)
+        file = await open_body(self._core(), lambda: self.place(id)[0])
+        if not skip and not prefix:
             return file
-        return cast(BinaryIO, io.BufferedReader(PrefixedFile(b"", file, skip), READ_BUFFER))
-
-    def _place(self, number: int) -> BodyPlace:
-        rows = self._read(
-            "SELECT b.id, b.segment, b.position, b.start, b.size FROM queue_message m"
-            " JOIN body b ON b.id = m.body_id WHERE m.id = ?",
-            number,
-        )
-        if not rows:
-            raise NoSuchMessage
-        return BodyPlace._make(rows[0])
+        return cast(BinaryIO, io.BufferedReader(PrefixedFile(prefix, file, skip), READ_BUFFER))
 
     async def record(self, updates: Sequence[Update], reports: Sequence[Report] = ()) -> None:
         core = self._core()
@@ -150,33 +213,9 @@ class SQLiteQueue:
         for report in reports:
             self._tell(report.message)
 
-    async def get_message(self, id: str) -> QueuedMessage:
-        messages = _assemble(self._read(f"{_BOTH} WHERE m.id = ? ORDER BY r.id", _number(id)))
-        if not messages:
-            raise NoSuchMessage
-        return messages[0]
-
-    async def get_attempts(self, id: str) -> Sequence[tuple[int, Attempt]]:
-        rows = self._read(
-            "SELECT recipient_id, attempt FROM queue_attempt WHERE message_id = ?", _number(id)
-        )
-        found = [(recipient, load_attempt(attempt)) for recipient, attempt in rows]
-        return sorted(found, key=lambda entry: entry[1].time)
-
-    async def list_messages(
-        self, after: str = "", limit: int = 100, finished: bool = False
-    ) -> Sequence[QueuedMessage]:
-        condition = "" if finished else "AND body_id IS NOT NULL"
-        rows = self._read(
-            f"{_BOTH} WHERE m.id IN (SELECT id FROM queue_message WHERE id > ? {condition}"
-            " ORDER BY id LIMIT ?) ORDER BY m.id, r.id",
-            int(after) if after.isdigit() else 0,
-            limit,
-        )
-        return _assemble(rows)
-
+    @override
     async def order(self, order: Order, id: str, now: int) -> int:
-        changed = await self._core().submit(Ordered(order, _number(id), now))
+        changed = await super().order(order, id, now)
         if changed:
             for recipient in (await self.get_message(id)).recipients:
                 self._call(recipient.domain)
@@ -204,9 +243,6 @@ class SQLiteQueue:
                 callback(domain)
             except Exception:
                 self.log.failure("a watcher of the queue failed")
-
-    def _read(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
-        return self._core().reader.connection.execute(sql, values).fetchall()
 
 
 def _assemble(rows: Iterable[tuple[Any, ...]]) -> list[QueuedMessage]:

@@ -63,18 +63,19 @@ RECIPIENT_COLUMNS = ", ".join(f"r.{name}" for name in RecipientRow._fields)
 
 def insert_message(
     connection: sqlite3.Connection,
-    row: tuple[int | None, int | None, int, int, str, int, int],
+    row: tuple[int | None, int | None, int, bytes, int, str, int, int],
     recipients: Sequence[tuple[int | None, str, str, str, int | None]],
 ) -> tuple[int, list[int]]:
     """Add a message; what is there already under that id is replaced.
 
-    :param row: id, or None for the next one; body_id, skip, size, envelope, created, expires.
+    :param row: id, or None for the next one; body_id, skip, prefix, size, envelope, created,
+        expires.
     :param recipients: id, or None; domain, recipient, state, next_time.
     :returns: the ids.
     """
     message_id = connection.execute(
-        "INSERT OR REPLACE INTO queue_message (id, body_id, skip, size, envelope, created, expires)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?)",
+        "INSERT OR REPLACE INTO queue_message (id, body_id, skip, prefix, size, envelope, created,"
+        " expires) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         row,
     ).lastrowid
     assert message_id is not None
@@ -121,16 +122,11 @@ def finish_messages(connection: sqlite3.Connection, ids: Iterable[int], now: int
             )
 
 
-class _Addition(NamedTuple):
-    """A message on its way into the queue."""
+def _add(tx: Transaction, size: int, new: NewMessage, body_id: int) -> int:
+    """The rows and the note of a message whose body the caller adds.
 
-    content: Content
-    new: NewMessage
-
-
-def _add(tx: Transaction, addition: _Addition, body_id: int) -> int:
-    """The rows and the note of a message whose body the caller adds."""
-    content, new = addition
+    :param size: of the body, in octets.
+    """
     state = RecipientState.SCHEDULED if new.next_time > tx.now else RecipientState.QUEUED
     recipients: list[tuple[int | None, str, str, str, int | None]] = [
         (
@@ -142,40 +138,43 @@ def _add(tx: Transaction, addition: _Addition, body_id: int) -> int:
         )
         for each in new.envelope.recipients
     ]
-    size = content.size - new.skip
-    row = None, body_id, new.skip, size, dump_envelope(new.envelope), tx.now, new.expires
+    size += len(new.prefix) - new.skip
+    envelope = dump_envelope(new.envelope)
+    row = None, body_id, new.skip, new.prefix, size, envelope, tx.now, new.expires
     message_id, ids = insert_message(tx.connection, row, recipients)
     settle_domains(tx.connection, {entry[1] for entry in recipients})
     tx.changed = True
     numbered = [(number, *entry[1:]) for number, entry in zip(ids, recipients, strict=True)]
-    tx.note(["queued", [message_id, *row[1:]], numbered])
+    prefix = new.prefix.decode("latin-1")
+    tx.note(["queued", [message_id, body_id, new.skip, prefix, *row[4:]], numbered])
     return message_id
 
 
 class Enqueue(Operation[Queued]):
     """Queue a message, and put it into mailboxes."""
 
-    __slots__ = ("_addition", "_deliveries", "weight")
+    __slots__ = ("_content", "_deliveries", "_new", "weight")
 
     def __init__(
-        self, content: Content, new: NewMessage, deliveries: Sequence[LocalDelivery]
+        self, content: Content, new: Sequence[NewMessage], deliveries: Sequence[LocalDelivery]
     ) -> None:
-        self._addition = _Addition(content, new)
+        self._content = content
+        self._new = new
         self._deliveries = deliveries
         self.weight = 0 if content.data is None else content.size
 
     @override
     def run(self, tx: Transaction) -> Queued:
-        content = self._addition.content
+        content = self._content
         found = find_targets(tx, self._deliveries, content.size)
         body_id = tx.next_lsn()
-        message_id = _add(tx, self._addition, body_id)
-        uids = tx.add_message(content, found.targets, body_id, held=1)
-        return Queued(str(message_id), found.answer(uids))
+        ids = [str(_add(tx, content.size, each, body_id)) for each in self._new]
+        uids = tx.add_message(content, found.targets, body_id, held=len(ids))
+        return Queued(ids, found.answer(uids))
 
     @override
     def discard(self) -> None:
-        discard_content(self._addition.content)
+        discard_content(self._content)
 
 
 class Record(Operation[None]):
@@ -187,7 +186,7 @@ class Record(Operation[None]):
         self, updates: Sequence[Update], reports: Sequence[tuple[Content, NewMessage]]
     ) -> None:
         self._updates = updates
-        self._reports = [_Addition(*report) for report in reports]
+        self._reports = reports
         self.weight = sum(content.size for content, _ in reports if content.data is not None)
 
     @override
@@ -212,15 +211,15 @@ class Record(Operation[None]):
         if notes:
             tx.changed = True
             tx.note(["attempted", tx.now, notes])
-        for report in self._reports:
+        for content, new in self._reports:
             body_id = tx.next_lsn()
-            _add(tx, report, body_id)
-            tx.add_message(report.content, [], body_id, held=1)
+            _add(tx, content.size, new, body_id)
+            tx.add_message(content, [], body_id, held=1)
 
     @override
     def discard(self) -> None:
-        for report in self._reports:
-            discard_content(report.content)
+        for content, _ in self._reports:
+            discard_content(content)
 
 
 def apply_update(connection: sqlite3.Connection, row: RecipientRow, update: Update) -> Note:
@@ -237,26 +236,6 @@ def apply_update(connection: sqlite3.Connection, row: RecipientRow, update: Upda
     warned = int(row.warned or update.warned)
     connection.execute(_SET, (update.state.value, next_time, attempts, warned, row.id))
     return [row.id, row.message_id, update.state.value, next_time, attempts, warned, attempt]
-
-
-class Ordered(Operation[int]):
-    """Do what somebody wants with a message."""
-
-    __slots__ = ("_message_id", "_now", "_order")
-
-    def __init__(self, order: Order, message_id: int, now: int) -> None:
-        self._order = order
-        self._message_id = message_id
-        self._now = now
-
-    @override
-    def run(self, tx: Transaction) -> int:
-        tx.flush()
-        notes = apply_order(tx.connection, self._order, self._message_id, self._now)
-        if notes:
-            tx.changed = True
-            tx.note(["attempted", self._now, notes])
-        return len(notes)
 
 
 def apply_order(

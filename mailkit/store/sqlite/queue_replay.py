@@ -24,8 +24,9 @@ class QueueReplay:
     def apply(self, kind: str, *values: Any) -> None:
         """One note."""
         if kind == "queued":
-            message, recipients = values
-            insert_message(self._db, tuple(message), recipients)
+            (number, body_id, skip, prefix, *rest), recipients = values
+            row = number, body_id, skip, prefix.encode("latin-1"), *rest
+            insert_message(self._db, row, recipients)
         elif kind == "attempted":
             time, notes = values
             for note in notes:

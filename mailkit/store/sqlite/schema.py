@@ -180,6 +180,7 @@ CREATE TABLE queue_message (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     body_id INTEGER,
     skip INTEGER NOT NULL,
+    prefix BLOB NOT NULL,
     size INTEGER NOT NULL,
     envelope TEXT NOT NULL,
     created INTEGER NOT NULL,

@@ -108,7 +108,7 @@ class SQLiteStore(DirectoryBase):
         self._core: Core | None = None
         self._recent = RecentAnswers(self.directory)
         self._closed = False
-        self.queue = SQLiteQueue(lambda: self.core)
+        self.queue = SQLiteQueue(lambda: self.core, self.apply)
 
     def open(self) -> None:
         """Take the directory. What is open already stays open.

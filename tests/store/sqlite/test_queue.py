@@ -39,7 +39,7 @@ class QueueTests(StoreTestCase):
         new = NewMessage(queue_envelope(*addresses), self.now, self.now + HOUR)
         deliveries = [LocalDelivery(ANN)] if deliver else []
         spool = Spool.from_bytes(message(number))
-        return (await store.queue.enqueue(message=spool, new=new, deliveries=deliveries)).id
+        return (await store.queue.enqueue(message=spool, new=[new], deliveries=deliveries)).ids[0]
 
     async def fill(self, store: SQLiteStore) -> None:
         """Something of every kind."""
@@ -152,10 +152,10 @@ class QueueTests(StoreTestCase):
         id = await self.add(store, 77, "eve@example.net")
         # Another segment begins.
         await self.deliver(store, message(2, size=15_000))
-        before = store.queue._place(int(id)).segment
+        before = store.queue.place(id)[0].segment
         inbox = await self.mailbox(store)
         await inbox.expunge(uids=[1])
         await store.compact()
-        self.assertNotEqual(store.queue._place(int(id)).segment, before)
+        self.assertNotEqual(store.queue.place(id)[0].segment, before)
         with await store.queue.open_message(id=id) as file:
             self.assertEqual(file.read(), message(77))
