@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from twisted.internet.defer import Deferred, gatherResults
 from twisted.logger import Logger
 from zope.interface import implementer
 
@@ -21,7 +20,7 @@ from mailkit.smtp.client import (
     ClientError,
     ClientSettings,
     RecipientOutcome,
-    Session,
+    SessionPool,
     Timeouts,
     TLSPolicy,
     connect,
@@ -33,8 +32,6 @@ MAX_CONNECTIONS = 10
 MAX_WAITING = 1000
 #: Connections that one message may take, when the server takes few recipients on each.
 MAX_ATTEMPTS = 10
-#: Seconds that a connection is kept for the next message.
-IDLE_TIME = 30.0
 #: A server of this site is there, or is not. It may take its time to store a message.
 LMTP_TIMEOUTS = Timeouts(connect=10.0, greeting=30.0, command=30.0, mail=60.0, rcpt=60.0)
 
@@ -65,12 +62,8 @@ class ServerDelivery:
             policy = TLSPolicy.none() if is_socket else TLSPolicy.opportunistic()
             settings = ClientSettings(lmtp=True, tls=policy, timeouts=LMTP_TIMEOUTS)
         self._server = server
-        self._settings = settings
-        self._reactor = reactor
         self._gate = Gate(MAX_CONNECTIONS, MAX_WAITING)
-        # Sessions that nobody uses, the one used last at the end, each with the call that ends it.
-        self._idle: list[tuple[Session, Any]] = []
-        self._closed = False
+        self._pool = SessionPool(lambda: connect(server, settings, reactor=reactor), reactor)
 
     async def check_sender(self, envelope: Envelope) -> None:
         """Anybody may send."""
@@ -82,11 +75,7 @@ class ServerDelivery:
         return await self._gate.run(lambda: self._deliver(envelope, message))
 
     async def close(self) -> None:
-        self._closed = True
-        idle, self._idle = self._idle, []
-        for _, call in idle:
-            call.cancel()
-        await gatherResults([Deferred.fromCoroutine(session.quit()) for session, _ in idle])
+        await self._pool.close()
 
     async def _deliver(self, envelope: Envelope, message: Spool) -> Sequence[Outcome]:
         errors: dict[int, MailError | None] = {}
@@ -94,7 +83,7 @@ class ServerDelivery:
         for _ in range(MAX_ATTEMPTS):
             recipients = [envelope.recipients[index] for index in pending]
             try:
-                session = await self._take()
+                session = await self._pool.take()
             except ClientError as error:
                 self.log.warn(
                     "message {id} not delivered to {server}: {error}",
@@ -105,7 +94,7 @@ class ServerDelivery:
                 errors.update(dict.fromkeys(pending, TemporaryFailure(_UNAVAILABLE)))
                 break
             result = await session.send(replace(envelope, recipients=recipients), message)
-            self._give_back(session)
+            self._pool.give_back(session)
             outcomes = dict(zip(pending, result.outcomes, strict=True))
             errors.update({index: to_error(outcome) for index, outcome in outcomes.items()})
             left = [index for index, outcome in outcomes.items() if not outcome.attempted]
@@ -116,32 +105,6 @@ class ServerDelivery:
         return [
             Outcome(recipient, errors[index]) for index, recipient in enumerate(envelope.recipients)
         ]
-
-    async def _take(self) -> Session:
-        """A session that nobody else uses.
-
-        :raises ClientError: the server cannot be used.
-        """
-        while self._idle:
-            session, call = self._idle.pop()
-            call.cancel()
-            if await session.check():
-                return session
-            session.abort()
-        return await connect(self._server, self._settings, reactor=self._reactor)
-
-    def _give_back(self, session: Session) -> None:
-        if session.closed:
-            return
-        if session.exhausted or self._closed:
-            Deferred.fromCoroutine(session.quit())
-            return
-        call = self._reactor.callLater(IDLE_TIME, self._end, session)
-        self._idle.append((session, call))
-
-    def _end(self, session: Session) -> None:
-        self._idle = [entry for entry in self._idle if entry[0] is not session]
-        Deferred.fromCoroutine(session.quit())
 
 
 _UNAVAILABLE = "The server for this mailbox cannot be reached just now"

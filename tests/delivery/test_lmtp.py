@@ -22,6 +22,7 @@ from mailkit.delivery.local import LocalMessageDelivery
 from mailkit.errors import MailError, RefusedElsewhere, RelayDenied, TemporaryFailure
 from mailkit.interfaces import IClosableDelivery, IMessageDelivery
 from mailkit.model import Envelope, OriginalRecipient, Path, Recipient
+from mailkit.smtp.client import pool
 from mailkit.smtp.lmtp import LMTPFactory
 from mailkit.spool import Spool
 from mailkit.store.memory import MemoryStore
@@ -189,7 +190,7 @@ class ServerDeliveryTests(ServerTestCase):
         self.assertEqual((self.server.connections, len(self.server.messages)), (2, 2))
 
     async def test_connections_that_nobody_needs_are_closed(self) -> None:
-        self.patch(lmtp, "IDLE_TIME", 0.05)
+        self.patch(pool, "IDLE_TIME", 0.05)
         await self.deliver(ANN)
         while self.server.open:
             turn: Deferred[None] = Deferred()

@@ -49,6 +49,7 @@ from mailkit.wire.sasl_client import Credentials
 if TYPE_CHECKING:
     from mailkit.smtp.client.aio import connect as asyncio_connect
     from mailkit.smtp.client.aio import sendmail as asyncio_sendmail
+    from mailkit.smtp.client.pool import SessionPool
     from mailkit.smtp.client.protocol import connect, sendmail
 
 __all__ = [
@@ -72,6 +73,7 @@ __all__ = [
     "ServerLimits",
     "ServiceRefused",
     "Session",
+    "SessionPool",
     "Source",
     "Status",
     "TLSFailed",
@@ -90,6 +92,7 @@ __all__ = [
 ]
 
 _DRIVERS = {
+    "SessionPool": ("pool", "SessionPool"),
     "connect": ("protocol", "connect"),
     "sendmail": ("protocol", "sendmail"),
     "asyncio_connect": ("aio", "connect"),
