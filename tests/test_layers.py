@@ -184,6 +184,16 @@ RULES = (
         "twisted zope.interface",
     ),
     Rule(
+        "mailkit.queue.*",
+        f"{CONTRACTS} {MIME} mailkit.dns.lookups mailkit.queue.* mailkit.smtp.client",
+        "twisted zope.interface",
+    ),
+    Rule(
+        "mailkit.delivery.queueing",
+        f"{CONTRACTS} {MIME} mailkit.delivery mailkit.delivery.* mailkit.queue.manager",
+        "twisted zope.interface",
+    ),
+    Rule(
         "mailkit.delivery mailkit.delivery.*",
         f"{CONTRACTS} {MIME} mailkit.delivery mailkit.delivery.*",
         "twisted zope.interface",

@@ -1,0 +1,512 @@
+"""Sends what is queued: looks for what is due, hands it over, and puts down what became of it.
+
+Domains are worked on apart from each other, each by one task that hands over several messages at a
+time. A domain whose servers cannot be reached is left alone until its next attempt is due, and takes
+no place from the others: a share of the places is kept for domains that have not failed. What
+has just been queued does not wait for the queue to be looked through.
+
+A message is at no server's twice unless this process, or its connection, ends between the other
+server's answer and our record of it; then it is sent again, for a loss would be worse (RFC 1047).
+"""
+
+from __future__ import annotations
+
+import io
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, BinaryIO, NamedTuple
+
+from twisted.internet.defer import CancelledError, Deferred, FirstError, gatherResults
+from twisted.logger import Logger
+
+from mailkit.errors import MailError, NoSuchMessage
+from mailkit.expiring import ExpiringMap
+from mailkit.interfaces import IQueue
+from mailkit.model import Envelope, LocalDelivery, Recipient
+from mailkit.queue.reports import Action, Notice, Reporter
+from mailkit.queue.schedule import Schedule
+from mailkit.queue.transport import FindTransport, Handover, Result, Transport
+from mailkit.queue.values import (
+    Attempt,
+    NewMessage,
+    Queued,
+    QueuedMessage,
+    QueuedRecipient,
+    RecipientState,
+    Report,
+    Update,
+)
+from mailkit.smtp.client import Status
+from mailkit.spool import Spool
+
+#: Recipients of a domain that are taken from the queue at a time.
+BATCH = 200
+#: Seconds after which the queue is looked at though nothing is known to be due: a command in
+#: another process may have ordered something.
+LOOK_INTERVAL = 5.0
+#: Seconds after a failure of the queue itself.
+TROUBLE_INTERVAL = 30.0
+#: Domains whose state is remembered.
+MAX_REMEMBERED = 100_000
+#: Seconds for which what was sent stays known.
+HISTORY = 7 * 86_400
+
+
+@dataclass(frozen=True)
+class QueueSettings:
+    """How much is done at the same time.
+
+    :param max_domains: domains that are worked on.
+    :param reserved: places of these that only domains get that did not fail the last time.
+    :param history: seconds for which what became of a message stays known.
+    """
+
+    max_domains: int = 100
+    reserved: int = 30
+    history: int = HISTORY
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.reserved < self.max_domains:
+            raise ValueError("reserved is less than max_domains")
+
+
+class Outgoing(NamedTuple):
+    """To whom a message is to be sent."""
+
+    envelope: Envelope
+    #: As in :class:`~mailkit.queue.values.NewMessage`.
+    skip: int = 0
+    prefix: bytes = b""
+
+
+@dataclass
+class _Task:
+    """The work on one domain."""
+
+    work: Deferred[None] | None = None
+    #: Is called when the work has ended.
+    done: Deferred[None] = field(default_factory=Deferred)
+
+
+class QueueManager:
+    """Works on a queue until it is stopped.
+
+    :param find_transport: gives what hands over the mail of a domain.
+    :param reporter: writes what senders are told.
+    :param schedule: how often and how long it is tried.
+    :param clock: the reactor, or another source of time and calls.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        queue: IQueue,
+        find_transport: FindTransport,
+        reporter: Reporter,
+        *,
+        schedule: Schedule | None = None,
+        settings: QueueSettings | None = None,
+        clock: Any = None,
+    ) -> None:
+        if clock is None:
+            from twisted.internet import reactor as clock
+        self._queue = queue
+        self._find_transport = find_transport
+        self._reporter = reporter
+        self.schedule = schedule or Schedule()
+        self._settings = settings or QueueSettings()
+        self._clock = clock
+        #: Domains that are worked on.
+        self._busy: dict[str, _Task] = {}
+        #: What waits after a failure of our own, with the call that ends it.
+        self._pauses: dict[Deferred[None], Any] = {}
+        #: Of these, the domains that failed the last time.
+        self._doubtful: set[str] = set()
+        #: When domains are due again that could not be reached.
+        self._down: ExpiringMap[str, int] = ExpiringMap(MAX_REMEMBERED, clock.seconds)
+        #: How many messages are handed over to a domain at a time.
+        self._lanes: ExpiringMap[str, int] = ExpiringMap(MAX_REMEMBERED, clock.seconds)
+        self._timer: Any = None
+        self._looking = False
+        self._again = False
+        self._running = False
+        self._end_watch: Any = None
+        self._forgotten = 0.0
+
+    # Start and stop.
+
+    def start(self) -> None:
+        """Begin to send."""
+        self._running = True
+        self._end_watch = self._queue.watch(self._noticed)
+        self._look()
+
+    async def stop(self, grace: float = 5.0) -> None:
+        """Send nothing more; what is under way may end.
+
+        :param grace: seconds after which it is broken off.
+        """
+        self._running = False
+        if self._end_watch is not None:
+            self._end_watch()
+        self._set_timer(None)
+        for pause, call in list(self._pauses.items()):
+            call.cancel()
+            pause.callback(None)
+        if self._busy:
+            break_off = self._clock.callLater(grace, self._break_off)
+            await gatherResults([task.done for task in self._busy.values()])
+            if break_off.active():
+                break_off.cancel()
+
+    def _break_off(self) -> None:
+        for task in list(self._busy.values()):
+            if task.work is not None:
+                task.work.cancel()
+
+    # What comes in.
+
+    async def submit(
+        self,
+        message: Spool,
+        outgoing: Sequence[Outgoing],
+        deliveries: Sequence[LocalDelivery] = (),
+    ) -> Queued:
+        """Queue a message, and put it into mailboxes in the same step; durable on return.
+
+        :raises MailError: nothing was queued.
+        """
+        new = [self._new_message(each) for each in outgoing]
+        return await self._queue.enqueue(message=message, new=new, deliveries=deliveries)
+
+    def _new_message(self, outgoing: Outgoing) -> NewMessage:
+        now = int(self._clock.seconds())
+        envelope = outgoing.envelope
+        next_time = now
+        if envelope.account is not None:
+            next_time += round(self.schedule.undo)
+        if envelope.hold_until is not None:
+            next_time = max(next_time, envelope.hold_until)
+        # The time that it has does not begin before it may be sent.
+        expires = next_time + round(self.schedule.lifetime)
+        by = envelope.deliver_by
+        if by is not None and by.mode == "R":
+            expires = min(expires, by.deadline)
+        return NewMessage(envelope, next_time, expires, outgoing.skip, outgoing.prefix)
+
+    async def report_arrival(
+        self, envelope: Envelope, recipients: Sequence[Recipient], start: bytes
+    ) -> None:
+        """Tell the sender of recipients whose mailboxes have got the message, if that is wanted.
+
+        :param start: octets of the message, with its header.
+        """
+        now = int(self._clock.seconds())
+        attempt = Attempt(now, 0.0)
+        queued = [QueuedRecipient(0, each, RecipientState.DELIVERED, now) for each in recipients]
+        whole = QueuedMessage("", envelope, len(start), now, now, queued)
+        notices = [
+            Notice(each, Action.DELIVERED, attempt)
+            for each in queued
+            if self._reporter.wants(whole, each.recipient, Action.DELIVERED)
+        ]
+        if not notices:
+            return
+        for report in self._reporter.write(whole, notices, io.BytesIO(start)):
+            await self.submit(Spool.from_bytes(report.octets), [Outgoing(report.envelope)])
+
+    # Looking for work.
+
+    def _noticed(self, domain: str) -> None:
+        """Something is new in a domain."""
+        if not self._running or domain in self._busy:
+            # Who works on it looks again before leaving.
+            return
+        if self._down.get(domain) is None and len(self._busy) < self._settings.max_domains:
+            self._begin(domain)
+        else:
+            self._look()
+
+    def _look(self) -> None:
+        """Look for domains that are due; at once, or again when that is under way."""
+        if not self._running:
+            return
+        if self._looking:
+            self._again = True
+            return
+        self._looking = True
+        Deferred.fromCoroutine(self._look_through()).addErrback(self._failed)
+
+    async def _look_through(self) -> None:
+        delay = LOOK_INTERVAL
+        try:
+            now = int(self._clock.seconds())
+            await self._begin_due(now)
+            await self._forget(now)
+            next_time = await self._queue.get_next_time()
+            if next_time is not None and next_time > now:
+                delay = min(delay, next_time - now)
+        except MailError as error:
+            self.log.error("the queue cannot be read: {error}", error=error.text)
+            delay = TROUBLE_INTERVAL
+        finally:
+            self._looking = False
+        if self._again:
+            self._again = False
+            delay = 0.0
+        if self._running:
+            self._set_timer(delay)
+
+    async def _begin_due(self, now: int) -> None:
+        places = self._settings.max_domains - len(self._busy)
+        if places <= 0:
+            return
+        # Enough to find others behind those that failed.
+        found = await self._queue.find_due(
+            now=now, limit=self._settings.max_domains, exclude=list(self._busy)
+        )
+        for domain in found:
+            if len(self._busy) >= self._settings.max_domains:
+                break
+            failed_before = self._lanes.get(domain) == 0
+            most = self._settings.max_domains - self._settings.reserved
+            if failed_before and len(self._doubtful) >= most:
+                continue
+            if domain not in self._busy:
+                self._begin(domain, failed_before)
+
+    async def _forget(self, now: int) -> None:
+        if now - self._forgotten >= LOOK_INTERVAL:
+            self._forgotten = now
+            await self._queue.forget(before=now - self._settings.history)
+
+    def _set_timer(self, delay: float | None) -> None:
+        timer, self._timer = self._timer, None
+        if timer is not None and timer.active():
+            timer.cancel()
+        if delay is not None:
+            self._timer = self._clock.callLater(delay, self._look)
+
+    def _failed(self, failure: Any) -> None:
+        if failure.check(CancelledError):
+            return
+        self.log.failure("the queue's manager failed", failure)
+
+    # Work on one domain.
+
+    def _begin(self, domain: str, doubtful: bool = False) -> None:
+        task = self._busy[domain] = _Task()
+        if doubtful:
+            self._doubtful.add(domain)
+        # It may end before the next line.
+        task.work = Deferred.fromCoroutine(self._work(domain))
+        task.work.addErrback(self._failed).addBoth(lambda _: self._end(domain, task))
+
+    def _end(self, domain: str, task: _Task) -> None:
+        del self._busy[domain]
+        self._doubtful.discard(domain)
+        task.done.callback(None)
+        self._look()
+
+    async def _work(self, domain: str) -> None:
+        transport: Transport | None = None
+        trouble: Attempt | None = None
+        try:
+            while self._running:
+                due = await self._queue.list_due(
+                    domain=domain, now=int(self._clock.seconds()), limit=BATCH
+                )
+                if not due:
+                    return
+                if await self._put_off(domain, due):
+                    continue
+                if transport is None:
+                    transport = await self._find_transport(domain)
+                if trouble is None:
+                    trouble = await self._hand_over(domain, transport, deque(due))
+                else:
+                    await self._give_up(due, trouble)
+        except MailError as error:
+            self.log.error(
+                "mail for {domain} cannot be sent: {error}", domain=domain, error=error.text
+            )
+            # Not again at once, for it is still due.
+            await self._pause(TROUBLE_INTERVAL)
+
+    async def _put_off(self, domain: str, due: Sequence[QueuedMessage]) -> bool:
+        """Let new messages for a domain that could not be reached wait until it is due again."""
+        until = self._down.get(domain)
+        if until is None:
+            return False
+        updates = [
+            Update(recipient.id, RecipientState.DEFERRED, until)
+            for message in due
+            for recipient in message.recipients
+            if not recipient.attempts
+        ]
+        if updates:
+            await self._queue.record(updates=updates)
+        return bool(updates)
+
+    async def _hand_over(
+        self, domain: str, transport: Transport, pending: deque[QueuedMessage]
+    ) -> Attempt | None:
+        """Hand messages over; gives why the domain cannot be reached, if it cannot."""
+        lanes = min(self._lanes.get(domain) or 1, transport.max_parallel)
+        troubles: list[Attempt] = []
+
+        async def lane() -> None:
+            while pending and not troubles and self._running:
+                message = pending.popleft()
+                result = await self._send(domain, transport, message)
+                await self._record(message, result.recipients)
+                if result.unreachable:
+                    troubles.append(result.recipients[0].attempt)
+
+        tasks = [Deferred.fromCoroutine(lane()) for _ in range(lanes)]
+        try:
+            await gatherResults(tasks, consumeErrors=True)
+        except FirstError as error:
+            for task in tasks:
+                task.cancel()
+            failure: Any = error.subFailure
+            raise failure.value from None
+        if not troubles:
+            # A server that takes this much may take more.
+            self._lanes.set(domain, min(2 * lanes, transport.max_parallel), 3600.0)
+            return None
+        self._lanes.set(domain, 0, 86_400.0)
+        delay = round(self.schedule.delay(1))
+        self._down.set(domain, int(self._clock.seconds()) + delay, delay)
+        await self._give_up(pending, troubles[0])
+        return troubles[0]
+
+    async def _give_up(self, messages: Iterable[QueuedMessage], trouble: Attempt) -> None:
+        """Put down for messages that their domain cannot be reached."""
+        for message in messages:
+            handover = Handover(Status.TEMPORARY, trouble)
+            await self._record(message, [handover] * len(message.recipients))
+
+    async def _pause(self, seconds: float) -> None:
+        if not self._running:
+            return
+        pause: Deferred[None] = Deferred()
+        call = self._clock.callLater(seconds, pause.callback, None)
+        self._pauses[pause] = call
+        try:
+            await pause
+        finally:
+            del self._pauses[pause]
+
+    async def _send(self, domain: str, transport: Transport, message: QueuedMessage) -> Result:
+        """Hand one message over; raises nothing but errors of the queue."""
+        try:
+            content: BinaryIO = await self._queue.open_message(id=message.id)
+        except NoSuchMessage:
+            # Cancelled meanwhile: what is recorded now changes nothing.
+            gone = Handover(Status.PERMANENT, Attempt(int(self._clock.seconds()), 0.0))
+            return Result([gone] * len(message.recipients))
+        try:
+            return await transport.send(domain, message.envelope, content)
+        except CancelledError:
+            # The server stops: nothing is known of this attempt.
+            raise
+        except Exception:
+            self.log.failure("message {id} for {domain}", id=message.id, domain=domain)
+            text = "Something went wrong here; it has been logged"
+            attempt = Attempt(int(self._clock.seconds()), 0.0, enhanced="4.3.0", text=text)
+            return Result([Handover(Status.TEMPORARY, attempt)] * len(message.recipients))
+        finally:
+            content.close()
+
+    # What became of it.
+
+    async def _record(self, message: QueuedMessage, handovers: Sequence[Handover]) -> None:
+        now = int(self._clock.seconds())
+        updates: list[Update] = []
+        notices: list[Notice] = []
+        for recipient, handover in zip(message.recipients, handovers, strict=True):
+            update, action = self._judge(message, recipient, handover, now)
+            wanted = action is not None and self._reporter.wants(
+                message, recipient.recipient, action
+            )
+            if action is not None and wanted:
+                expired = update.state is RecipientState.EXPIRED
+                notices.append(Notice(recipient, action, handover.attempt, expired))
+            if action is Action.DELAYED:
+                update = update._replace(warned=True)
+            updates.append(update)
+            self._tell(message, recipient, update)
+        reports = await self._write_reports(message, notices, now)
+        try:
+            await self._queue.record(updates=updates, reports=reports)
+        finally:
+            for report in reports:
+                report.content.close()
+
+    def _judge(
+        self, message: QueuedMessage, recipient: QueuedRecipient, handover: Handover, now: int
+    ) -> tuple[Update, Action | None]:
+        """What an attempt makes of a recipient, and what the sender may want to be told."""
+        attempt = handover.attempt
+        if handover.status is Status.ACCEPTED:
+            action = None
+            if not handover.reports:
+                action = Action.DELIVERED if handover.arrived else Action.RELAYED
+            return Update(recipient.id, RecipientState.DELIVERED, attempt=attempt), action
+        if handover.status is Status.PERMANENT:
+            return Update(recipient.id, RecipientState.FAILED, attempt=attempt), Action.FAILED
+        if now >= message.expires:
+            return Update(recipient.id, RecipientState.EXPIRED, attempt=attempt), Action.FAILED
+        next_time = self.schedule.next_time(now, recipient.attempts + 1, message.expires)
+        update = Update(recipient.id, RecipientState.DEFERRED, next_time, attempt)
+        late = self._is_late(message, now) and not recipient.warned
+        return update, Action.DELAYED if late else None
+
+    def _is_late(self, message: QueuedMessage, now: int) -> bool:
+        by = message.envelope.deliver_by
+        if by is not None and by.mode == "N" and now >= by.deadline:
+            # RFC 2852 section 4.1.2
+            return True
+        warn_after = self.schedule.warn_after
+        return bool(warn_after) and now >= message.created + warn_after
+
+    async def _write_reports(
+        self, message: QueuedMessage, notices: Sequence[Notice], now: int
+    ) -> list[Report]:
+        if not notices:
+            return []
+        content: BinaryIO | None
+        try:
+            content = await self._queue.open_message(id=message.id)
+        except NoSuchMessage:
+            content = None
+        try:
+            written = self._reporter.write(message, notices, content)
+        finally:
+            if content is not None:
+                content.close()
+        expires = now + round(self.schedule.lifetime)
+        return [
+            Report(NewMessage(each.envelope, now, expires), Spool.from_bytes(each.octets))
+            for each in written
+        ]
+
+    def _tell(self, message: QueuedMessage, recipient: QueuedRecipient, update: Update) -> None:
+        attempt = update.attempt
+        assert attempt is not None
+        self.log.info(
+            "message {id} ({transaction}) to <{to}>: {state}, {host} {address} {code} {enhanced}"
+            " {text}",
+            id=message.id,
+            transaction=message.envelope.transaction_id,
+            to=str(recipient.recipient.path),
+            state=update.state.value,
+            host=attempt.host,
+            address=attempt.address,
+            code=attempt.code or "",
+            enhanced=attempt.enhanced,
+            text=" ".join(attempt.text.split())[:200],
+        )

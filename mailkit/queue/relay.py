@@ -1,0 +1,193 @@
+"""Hands queued messages to other mail servers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any, BinaryIO
+from weakref import WeakKeyDictionary
+
+from mailkit._typing import override
+from mailkit.errors import DomainAcceptsNoMail, MailError, MailLoop
+from mailkit.model import Envelope
+from mailkit.queue.hosts import Host, HostFinder, NoSuchDomain
+from mailkit.queue.transport import Handover, Result, Transport
+from mailkit.queue.values import Attempt
+from mailkit.smtp.client import (
+    ClientError,
+    ClientSettings,
+    ConnectionFacts,
+    RecipientOutcome,
+    Session,
+    SessionPool,
+    Status,
+    TLSMode,
+    TLSPolicy,
+    connect,
+)
+
+#: Addresses that one attempt tries to connect to.
+MAX_TRIES = 10
+#: Connections that one message may take, where a server takes few recipients on each.
+MAX_CONNECTIONS = 10
+#: Characters of a reply that are kept.
+MAX_TEXT = 2000
+#: Domains whose connections are kept for the next message.
+MAX_POOLS = 500
+
+#: Enhanced status codes of our own judgements (RFC 3463 section 3.2, 3.5; RFC 7505 section 4).
+_CODES = {NoSuchDomain: "5.1.2", DomainAcceptsNoMail: "5.1.10", MailLoop: "5.4.6"}
+
+
+@dataclass
+class _Link:
+    """The connections to one domain."""
+
+    pool: SessionPool
+    #: The host that was tried last.
+    tried: Host | None = None
+    #: Where sessions lead.
+    hosts: WeakKeyDictionary[Session, Host] = field(default_factory=WeakKeyDictionary)
+
+
+class RelayTransport(Transport):
+    """Finds a server for a domain, and keeps connections to it for further messages.
+
+    :param finder: knows the servers.
+    :param settings: how to speak to them. The name to verify is that of each server.
+    :param reactor: connects, and tells the time.
+    """
+
+    def __init__(self, finder: HostFinder, settings: ClientSettings, reactor: Any) -> None:
+        self._finder = finder
+        self._settings = settings
+        self._reactor = reactor
+        self._links: dict[tuple[str, bool], _Link] = {}
+
+    @override
+    async def send(self, domain: str, envelope: Envelope, content: BinaryIO) -> Result:
+        began = self._reactor.seconds()
+        link = self._link(domain, envelope.require_tls)
+        handovers: dict[int, Handover] = {}
+        pending = list(range(len(envelope.recipients)))
+        for _ in range(MAX_CONNECTIONS):
+            try:
+                session = await link.pool.take()
+            except MailError as error:
+                attempt = self._attempt(began, link.tried, None)
+                failed = _failure(error, attempt)
+                first = len(handovers) == 0
+                handovers.update(dict.fromkeys(pending, failed))
+                return self._result(envelope, handovers, unreachable=first)
+            part = replace(envelope, recipients=[envelope.recipients[i] for i in pending])
+            content.seek(0)
+            result = await session.send(part, content)
+            facts = session.facts
+            link.pool.give_back(session)
+            attempt = self._attempt(began, link.hosts.get(session), facts)
+            for index, outcome in zip(pending, result.outcomes, strict=True):
+                handovers[index] = _handover(outcome, attempt, result.dsn)
+            left = [
+                index
+                for index, outcome in zip(pending, result.outcomes, strict=True)
+                if not outcome.attempted
+            ]
+            if not left or len(left) == len(pending):
+                break
+            pending = left
+        return self._result(envelope, handovers)
+
+    @staticmethod
+    def _result(
+        envelope: Envelope, handovers: dict[int, Handover], unreachable: bool = False
+    ) -> Result:
+        return Result([handovers[i] for i in range(len(envelope.recipients))], unreachable)
+
+    def _link(self, domain: str, require_tls: bool) -> _Link:
+        key = self._finder.key(domain), require_tls
+        link = self._links.get(key)
+        if link is None:
+            if len(self._links) >= MAX_POOLS:
+                self._links = {k: each for k, each in self._links.items() if each.pool.idle}
+            connect = partial(self._connect, domain, key)
+            link = self._links[key] = _Link(SessionPool(connect, self._reactor))
+        return link
+
+    async def _connect(self, domain: str, key: tuple[str, bool]) -> Session:
+        """A session with the first server that can be used.
+
+        :raises MailError: the domain has no servers.
+        :raises ClientError: none of them can be used.
+        """
+        link = self._links[key]
+        hosts = await self._finder.find(domain)
+        failure: ClientError | None = None
+        for host in hosts[:MAX_TRIES]:
+            link.tried = host
+            settings = replace(self._settings, tls=self._policy(host, key[1]))
+            try:
+                session = await connect(str(host), settings, reactor=self._reactor)
+            except ClientError as error:
+                # A server that refuses for good does not speak for the others.
+                failure = error
+            else:
+                link.hosts[session] = host
+                return session
+        assert failure is not None
+        raise failure
+
+    def _policy(self, host: Host, require_tls: bool) -> TLSPolicy:
+        policy = self._settings.tls
+        if require_tls and policy.mode in (TLSMode.NONE, TLSMode.OPPORTUNISTIC, TLSMode.REQUIRED):
+            # RFC 8689 section 4.2.1: the certificate must be verified.
+            policy = replace(policy, mode=TLSMode.VERIFIED)
+        return replace(policy, hostname=policy.hostname or host.name)
+
+    def _attempt(self, began: float, host: Host | None, facts: ConnectionFacts | None) -> Attempt:
+        now = self._reactor.seconds()
+        tls, security = "", self._settings.tls.mode.value
+        if facts is not None and facts.tls is not None:
+            verified = "verified" if facts.tls.verified else "not verified"
+            tls = f"{facts.tls.version} {facts.tls.cipher} {verified}"
+        elif facts is not None and facts.tls_failure:
+            security += f"; {facts.tls_failure}"
+        return Attempt(
+            int(began),
+            now - began,
+            host.name if host is not None else "",
+            str(host) if host is not None else "",
+            tls,
+            security[:MAX_TEXT],
+        )
+
+    @override
+    async def close(self) -> None:
+        links, self._links = self._links, {}
+        for link in links.values():
+            await link.pool.close()
+
+
+def _handover(outcome: RecipientOutcome, attempt: Attempt, dsn: bool) -> Handover:
+    attempt = attempt._replace(
+        code=outcome.code,
+        enhanced=outcome.enhanced,
+        text=outcome.text[:MAX_TEXT],
+        command=outcome.command,
+    )
+    return Handover(outcome.status, attempt, reports=dsn)
+
+
+def _failure(error: MailError, attempt: Attempt) -> Handover:
+    """Nobody could be connected to."""
+    if isinstance(error, ClientError):
+        attempt = attempt._replace(
+            code=error.code,
+            enhanced=error.enhanced or "4.4.1",
+            text=error.text[:MAX_TEXT],
+            command=error.command,
+        )
+        # Another server, or the same one at another time, may take it.
+        return Handover(Status.TEMPORARY, attempt)
+    enhanced = _CODES.get(type(error), "4.4.3" if error.temporary else "5.4.4")
+    status = Status.TEMPORARY if error.temporary else Status.PERMANENT
+    return Handover(status, attempt._replace(enhanced=enhanced, text=error.text, command="DNS"))

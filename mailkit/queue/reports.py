@@ -1,0 +1,322 @@
+"""Delivery status notifications: what the sender is told (RFC 3461, RFC 3464, RFC 6522, RFC 6533)."""
+
+from __future__ import annotations
+
+import enum
+import quopri
+import re
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from email.utils import formatdate
+from typing import BinaryIO, NamedTuple
+
+from mailkit.mime import parse_header
+from mailkit.model import ConnectionInfo, Envelope, Path, Recipient
+from mailkit.queue.values import Attempt, QueuedMessage, QueuedRecipient
+
+#: Octets of a returned message, beyond which only its header is returned.
+MAX_RETURNED = 1024 * 1024
+#: Octets of a returned header.
+MAX_HEADER = 64 * 1024
+#: Recipients that one report tells of; further ones are told of in another.
+MAX_RECIPIENTS = 100
+
+
+class Action(enum.Enum):
+    """What happened (RFC 3464 section 2.3.3)."""
+
+    FAILED = "failed"
+    DELAYED = "delayed"
+    DELIVERED = "delivered"
+    RELAYED = "relayed"
+
+
+class Notice(NamedTuple):
+    """What is to be told of one recipient."""
+
+    recipient: QueuedRecipient
+    action: Action
+    attempt: Attempt
+    #: It was given up because time was over.
+    expired: bool = False
+
+
+@dataclass(frozen=True)
+class ReportTexts:
+    """What ordinary people read. ``{host}``, ``{subject}`` and so on stand for what is put in."""
+
+    subjects: dict[Action, str] = field(
+        default_factory=lambda: {
+            Action.FAILED: "Your message could not be delivered",
+            Action.DELAYED: "Your message is delayed",
+            Action.DELIVERED: "Your message was delivered",
+            Action.RELAYED: "Your message was passed on",
+        }
+    )
+    openings: dict[Action, str] = field(
+        default_factory=lambda: {
+            Action.FAILED: "Your message could not be delivered to these recipients. It will not be"
+            " tried again.",
+            Action.DELAYED: "Your message could not be delivered yet to these recipients. You need"
+            " not do anything: it will be tried again until {until}.",
+            Action.DELIVERED: "Your message was delivered to these recipients, as you wished to be"
+            " told.",
+            Action.RELAYED: "Your message was passed on to the mail server of these recipients,"
+            " which does not report whether they got it.",
+        }
+    )
+    message: str = "Your message:"
+    replied: str = "The mail server {host} answered:"
+    found: str = "The reason:"
+    expired: str = "There was no success in all the time that the message had."
+    closing: str = "This report was written by the mail server {hostname}."
+
+
+class MailReport(NamedTuple):
+    """A report, ready to be queued."""
+
+    envelope: Envelope
+    octets: bytes
+
+
+class Reporter:
+    """Writes reports.
+
+    :param hostname: of this server.
+    :param seconds: tells the time since the epoch.
+    :param texts: what people read.
+    :param token: gives letters and digits that no message contains.
+    """
+
+    def __init__(
+        self,
+        hostname: str,
+        seconds: Callable[[], float],
+        texts: ReportTexts | None = None,
+        token: Callable[[], str] = lambda: secrets.token_hex(12),
+    ) -> None:
+        self._hostname = hostname
+        self._seconds = seconds
+        self._texts = texts or ReportTexts()
+        self._token = token
+
+    def wants(self, message: QueuedMessage, recipient: Recipient, action: Action) -> bool:
+        """Whether the sender is to be told (RFC 3461 section 4.1).
+
+        Who has not logged in is told nothing, for the address may be somebody else's.
+        """
+        envelope = message.envelope
+        if envelope.reverse_path.is_null or envelope.account is None:
+            return False
+        notify = recipient.notify
+        if action in (Action.DELIVERED, Action.RELAYED):
+            return notify is not None and "SUCCESS" in notify
+        wanted = "DELAY" if action is Action.DELAYED else "FAILURE"
+        return notify is None or wanted in notify
+
+    def write(
+        self, message: QueuedMessage, notices: Sequence[Notice], content: BinaryIO | None
+    ) -> list[MailReport]:
+        """The reports for one message, one an action.
+
+        :param notices: those that are wanted.
+        :param content: the message; None where it is gone.
+        """
+        reports = []
+        for action in Action:
+            chosen = [notice for notice in notices if notice.action is action]
+            for start in range(0, len(chosen), MAX_RECIPIENTS):
+                part = chosen[start : start + MAX_RECIPIENTS]
+                reports.append(self._write(message, action, part, content))
+        return reports
+
+    def _write(
+        self,
+        message: QueuedMessage,
+        action: Action,
+        notices: Sequence[Notice],
+        content: BinaryIO | None,
+    ) -> MailReport:
+        original = message.envelope
+        sender = original.reverse_path
+        paths = [sender, *(notice.recipient.recipient.path for notice in notices)]
+        # RFC 6533 section 3: addresses that are not ASCII need the other media types.
+        utf8 = original.smtputf8 or not all(path.is_ascii for path in paths)
+        # RFC 3461 section 4.3: only failures return a message whole.
+        full = action is Action.FAILED and original.ret != "HDRS"
+        header, whole = _read(content, full)
+        boundary = f"=_{self._token()}"
+        parts = [
+            self._text_part(message, action, notices, header),
+            self._status_part(message, notices, utf8),
+            _original_part(header, whole, utf8),
+        ]
+        head = self._header(sender, action, boundary)
+        body = b"".join(b"--%b\r\n%b\r\n" % (boundary.encode(), part) for part in parts)
+        octets = b"%b\r\n%b--%b--\r\n" % (head, body, boundary.encode())
+        envelope = Envelope(
+            ConnectionInfo("report"),
+            self._hostname,
+            Path("", ""),
+            # RFC 3461 section 6.2: nobody reports about a report.
+            recipients=[Recipient(sender, {"NOTIFY": "NEVER"}, frozenset({"NEVER"}))],
+            body="7BIT" if octets.isascii() else "8BITMIME",
+            smtputf8=utf8,
+        )
+        return MailReport(envelope, octets)
+
+    def _header(self, to: Path, action: Action, boundary: str) -> bytes:
+        now = self._seconds()
+        # RFC 3464 section 2: an address that a person may answer to.
+        lines = [
+            f"From: Mail Delivery System <MAILER-DAEMON@{self._hostname}>",
+            f"To: <{to}>",
+            f"Subject: {self._texts.subjects[action]}",
+            f"Date: {formatdate(now)}",
+            f"Message-ID: <{self._token()}@{self._hostname}>",
+            "Auto-Submitted: auto-replied",
+            "MIME-Version: 1.0",
+            f'Content-Type: multipart/report; report-type=delivery-status; boundary="{boundary}"',
+        ]
+        return "".join(line + "\r\n" for line in lines).encode("utf-8")
+
+    # What people read.
+
+    def _text_part(
+        self, message: QueuedMessage, action: Action, notices: Sequence[Notice], header: bytes
+    ) -> bytes:
+        texts = self._texts
+        lines = [texts.openings[action].format(until=formatdate(message.expires)), ""]
+        for notice in notices:
+            lines.append(f"  {notice.recipient.recipient.path}")
+            lines += [f"    {line}" for line in self._explain(notice)]
+            lines.append("")
+        lines += [texts.message, ""]
+        parsed = parse_header(header)
+        for name in (b"Subject", b"Date", b"Message-ID"):
+            value = parsed.get(name)
+            if value is not None:
+                text = " ".join(value.decode("utf-8", "replace").split())[:200]
+                lines.append(f"  {name.decode()}: {text}")
+        lines += ["", texts.closing.format(hostname=self._hostname), ""]
+        text = "\r\n".join(lines)
+        octets = text.encode("utf-8")
+        long = any(len(line) > 998 for line in octets.split(b"\r\n"))
+        encoding = b"7bit"
+        if long or not octets.isascii():
+            encoding = b"quoted-printable"
+            octets = quopri.encodestring(octets.replace(b"\r\n", b"\n")).replace(b"\n", b"\r\n")
+        return (
+            b"Content-Type: text/plain; charset=utf-8\r\n"
+            b"Content-Transfer-Encoding: %b\r\n\r\n%b" % (encoding, octets)
+        )
+
+    def _explain(self, notice: Notice) -> list[str]:
+        attempt, texts = notice.attempt, self._texts
+        lines = [texts.expired] if notice.expired else []
+        if notice.action in (Action.DELIVERED, Action.RELAYED) or not attempt.text:
+            return lines
+        said = attempt.code and attempt.host
+        lines.append(texts.replied.format(host=attempt.host) if said else texts.found)
+        words = f"{attempt.code or ''} {attempt.enhanced} {' '.join(attempt.text.split())}"
+        lines.append(f"  {words.strip()}")
+        return lines
+
+    # What programs read (RFC 3464 section 2).
+
+    def _status_part(self, message: QueuedMessage, notices: Sequence[Notice], utf8: bool) -> bytes:
+        envelope = message.envelope
+        kind = "global-delivery-status" if utf8 else "delivery-status"
+        lines = [f"Content-Type: message/{kind}"]
+        if utf8:
+            lines.append("Content-Transfer-Encoding: 8bit")
+        lines.append("")
+        if envelope.envid is not None:
+            lines.append(f"Original-Envelope-Id: {_one_line(envelope.envid)}")
+        lines += [
+            f"Reporting-MTA: dns; {self._hostname}",
+            f"Arrival-Date: {formatdate(message.created)}",
+            "",
+        ]
+        for notice in notices:
+            lines += [*self._recipient_fields(message, notice, utf8), ""]
+        # The boundary brings the last empty line along.
+        lines.pop()
+        return "".join(line + "\r\n" for line in lines).encode("utf-8")
+
+    @staticmethod
+    def _recipient_fields(message: QueuedMessage, notice: Notice, utf8: bool) -> list[str]:
+        attempt = notice.attempt
+        recipient = notice.recipient.recipient
+        lines = []
+        if recipient.orcpt is not None:
+            kind, address = recipient.orcpt
+            lines.append(f"Original-Recipient: {kind}; {_one_line(address)}")
+        kind = "utf-8" if utf8 and not recipient.path.is_ascii else "rfc822"
+        lines += [
+            f"Final-Recipient: {kind}; {recipient.path}",
+            f"Action: {notice.action.value}",
+            f"Status: {status_code(notice)}",
+        ]
+        if attempt.host:
+            lines.append(f"Remote-MTA: dns; {attempt.host}")
+        if attempt.code:
+            words = f"{attempt.code} {attempt.enhanced} {_one_line(attempt.text)}"
+            words = words if utf8 else words.encode("ascii", "replace").decode()
+            lines.append(f"Diagnostic-Code: smtp; {words}"[:900])
+        if attempt.time:
+            lines.append(f"Last-Attempt-Date: {formatdate(attempt.time)}")
+        if notice.action is Action.DELAYED:
+            lines.append(f"Will-Retry-Until: {formatdate(message.expires)}")
+        return lines
+
+
+_STATUS = re.compile(r"[245]\.\d{1,3}\.\d{1,3}")
+_FIRST = {Action.FAILED: "5", Action.DELAYED: "4", Action.DELIVERED: "2", Action.RELAYED: "2"}
+
+
+def status_code(notice: Notice) -> str:
+    """The enhanced status code of a recipient, of the class that fits the action (RFC 3463)."""
+    if notice.expired:
+        # RFC 3463 section 3.5: delivery time expired.
+        return "5.4.7"
+    first = _FIRST[notice.action]
+    enhanced = notice.attempt.enhanced
+    if not _STATUS.fullmatch(enhanced):
+        return f"{first}.0.0"
+    return first + enhanced[1:]
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _read(content: BinaryIO | None, full: bool) -> tuple[bytes, bytes | None]:
+    """The header of a message, and all of it where it is returned whole."""
+    if content is None:
+        return b"", None
+    content.seek(0)
+    start = content.read(MAX_HEADER)
+    end = start.find(b"\r\n\r\n")
+    header = start[: end + 2] if end >= 0 else start
+    if not full:
+        return header, None
+    rest = content.read(MAX_RETURNED + 1 - len(start))
+    whole = start + rest
+    return header, whole if len(whole) <= MAX_RETURNED else None
+
+
+def _original_part(header: bytes, whole: bytes | None, utf8: bool) -> bytes:
+    """The message that the report is about, or its header."""
+    octets = header if whole is None else whole
+    if whole is None:
+        kind = b"message/global-headers" if utf8 else b"text/rfc822-headers"
+    else:
+        kind = b"message/global" if utf8 else b"message/rfc822"
+    fields = b"Content-Type: %b\r\n" % kind
+    if not octets.isascii():
+        fields += b"Content-Transfer-Encoding: 8bit\r\n"
+    if not octets.endswith(b"\r\n"):
+        octets += b"\r\n"
+    return fields + b"\r\n" + octets

@@ -1,0 +1,61 @@
+"""When the next attempt is due, and when it is enough (RFC 5321 section 4.5.4.1)."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+MINUTE = 60.0
+HOUR = 60 * MINUTE
+DAY = 24 * HOUR
+
+#: Seconds between attempts: the first retries within half an hour, then ever more slowly.
+INTERVALS = (5 * MINUTE, 10 * MINUTE, 15 * MINUTE, 30 * MINUTE, HOUR, 2 * HOUR, 4 * HOUR)
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How often and how long it is tried.
+
+    :param intervals: seconds from each failed attempt to the next; the last one goes on.
+    :param jitter: by which share of it an interval may be shorter or longer, so that what failed
+        together is not tried together.
+    :param lifetime: seconds after which a message is given up. The standard wants 4 to 5 days.
+    :param warn_after: seconds after which the sender is told that it takes longer; 0 for never.
+    :param undo: seconds in which a submitted message may still be taken back.
+    :raises ValueError: a value makes no sense.
+    """
+
+    intervals: Sequence[float] = INTERVALS
+    jitter: float = 0.1
+    lifetime: float = 5 * DAY
+    warn_after: float = 4 * HOUR
+    undo: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not self.intervals or min(self.intervals) <= 0:
+            raise ValueError("intervals are positive, and at least one")
+        if not 0 <= self.jitter < 1:
+            raise ValueError("jitter is a share from 0 to below 1")
+        if self.lifetime <= 0 or self.warn_after < 0 or self.undo < 0:
+            raise ValueError("times are not negative")
+
+    def delay(self, attempts: int, draw: Callable[[], float] = random.random) -> float:
+        """Seconds to wait after a failed attempt.
+
+        :param attempts: how many there were, at least 1.
+        :param draw: gives a number from 0 to below 1.
+        """
+        interval = self.intervals[min(attempts, len(self.intervals)) - 1]
+        return interval * (1 + self.jitter * (2 * draw() - 1))
+
+    def next_time(
+        self, now: int, attempts: int, expires: int, draw: Callable[[], float] = random.random
+    ) -> int:
+        """When the next attempt is due, in seconds since the epoch.
+
+        The last one is made when the message expires.
+        """
+        time = now + max(1, round(self.delay(attempts, draw)))
+        return min(time, expires) if expires > now else time

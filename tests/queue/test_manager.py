@@ -1,0 +1,262 @@
+"""The manager sends what is due, tries again, gives up, and tells the sender."""
+
+from __future__ import annotations
+
+from twisted.internet.defer import Deferred
+
+from mailkit.model import DeliverBy, Path, Recipient
+from mailkit.queue.manager import QueueSettings
+from mailkit.queue.schedule import DAY, HOUR, MINUTE, Schedule
+from mailkit.queue.transport import Handover
+from mailkit.queue.values import Order, RecipientState
+from mailkit.smtp.client import Status
+from mailkit.testing.queue import queue_envelope
+
+from .support import SAMPLE, START, QueueTestCase, reply, status_fields
+
+
+class SendingTests(QueueTestCase):
+    async def test_what_is_submitted_is_sent_at_once(self) -> None:
+        id = await self.submit("eve@example.net", "joe@example.net", "sue@example.com")
+        self.assertEqual(
+            sorted(
+                (domain, [str(each.path) for each in envelope.recipients], content)
+                for domain, envelope, content in self.transport.sent
+            ),
+            [
+                ("example.com", ["sue@example.com"], SAMPLE),
+                ("example.net", ["eve@example.net", "joe@example.net"], SAMPLE),
+            ],
+        )
+        self.assertEqual(set(await self.states(id)), {RecipientState.DELIVERED})
+        self.assertEqual(await self.waiting(), [])
+
+    async def test_what_was_queued_before_is_sent(self) -> None:
+        await self.manager.stop()
+        await self.submit("eve@example.net")
+        self.assertEqual(self.transport.sent, [])
+        self.manager = self.make_manager()
+        self.manager.start()
+        self.assertEqual(self.transport.recipients(), ["eve@example.net"])
+
+    async def test_outcomes_by_recipient(self) -> None:
+        codes = {"eve": 250, "joe": 451, "sue": 550}
+        self.transport.answer = lambda recipient: reply(codes.get(recipient.path.local_part, 250))
+        id = await self.submit("eve@example.net", "joe@example.net", "sue@example.net")
+        self.assertEqual(
+            await self.states(id),
+            [RecipientState.DELIVERED, RecipientState.DEFERRED, RecipientState.FAILED],
+        )
+        attempts = await self.queue.get_attempts(id=id)
+        self.assertEqual(sorted(attempt.code for _, attempt in attempts), [250, 451, 550])
+        self.pass_time(5 * MINUTE)
+        self.assertEqual(self.transport.recipients().count("joe@example.net"), 2)
+        self.assertEqual(self.transport.recipients().count("sue@example.net"), 1)
+
+    async def test_retries(self) -> None:
+        times: list[float] = []
+
+        def answer(recipient: Recipient) -> Handover:
+            if recipient.path.domain == "example.net":
+                times.append(self.clock.seconds() - START)
+                return reply(451)
+            return reply()
+
+        self.transport.answer = answer
+        id = await self.submit("eve@example.net")
+        self.pass_time(6 * DAY, step=300.0)
+        # RFC 5321 section 4.5.4.1: twice within the first hour, and given up after 4 or 5 days.
+        self.assertEqual(times[:6], [0, 300, 900, 1800, 3600, 7200])
+        self.assertEqual(times[-1], 5 * DAY)
+        self.assertEqual(await self.states(id), [RecipientState.EXPIRED])
+        self.assertEqual(await self.waiting(), [])
+        delayed, failed = self.reports()
+        self.assertEqual(delayed["Subject"], "Your message is delayed")
+        self.assertEqual(status_fields(failed)[1]["Status"], "5.4.7")
+
+    async def test_hold_until(self) -> None:
+        await self.submit("eve@example.net", hold_until=START + 3600)
+        self.pass_time(3590, step=10.0)
+        self.assertEqual(self.transport.sent, [])
+        self.pass_time(20, step=10.0)
+        self.assertEqual(self.transport.recipients(), ["eve@example.net"])
+
+    async def test_undo(self) -> None:
+        await self.manager.stop()
+        self.manager = self.make_manager(schedule=Schedule(undo=30))
+        self.manager.start()
+        taken_back = await self.submit("eve@example.net")
+        await self.submit("joe@example.net")
+        await self.queue.order(order=Order.CANCEL, id=taken_back, now=START)
+        self.pass_time(31, step=1.0)
+        self.assertEqual(self.transport.recipients(), ["joe@example.net"])
+
+    async def test_deliver_by_or_return(self) -> None:
+        self.transport.answer = lambda recipient: reply(
+            451 if recipient.path.domain == "example.net" else 250
+        )
+        id = await self.submit("eve@example.net", deliver_by=DeliverBy(START + 600, "R"))
+        self.pass_time(700)
+        self.assertEqual(await self.states(id), [RecipientState.EXPIRED])
+        (report,) = self.reports()
+        self.assertEqual(status_fields(report)[1]["Action"], "failed")
+
+    async def test_deliver_by_or_notify(self) -> None:
+        self.transport.answer = lambda recipient: reply(
+            451 if recipient.path.domain == "example.net" else 250
+        )
+        id = await self.submit("eve@example.net", deliver_by=DeliverBy(START + 600, "N"))
+        self.pass_time(1200)
+        self.assertEqual(await self.states(id), [RecipientState.DEFERRED])
+        (report,) = self.reports()
+        self.assertEqual(status_fields(report)[1]["Action"], "delayed")
+
+    async def test_orders_take_effect_at_once(self) -> None:
+        self.transport.answer = lambda recipient: reply(451)
+        id = await self.submit("eve@example.net")
+        self.transport.answer = lambda recipient: reply()
+        await self.queue.order(order=Order.RETRY, id=id, now=START)
+        self.assertEqual(await self.states(id), [RecipientState.DELIVERED])
+
+    async def test_a_transport_that_raises(self) -> None:
+        def answer(recipient: Recipient) -> Handover:
+            raise RuntimeError("oops")
+
+        self.transport.answer = answer
+        id = await self.submit("eve@example.net")
+        self.assertEqual(await self.states(id), [RecipientState.DEFERRED])
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+
+    async def test_stop_breaks_off_what_hangs(self) -> None:
+        self.transport.gate = Deferred()
+        id = await self.submit("eve@example.net")
+        stopping = Deferred.fromCoroutine(self.manager.stop(grace=5.0))
+        self.assertNoResult(stopping)
+        self.clock.advance(5)
+        self.successResultOf(stopping)
+        self.assertEqual(await self.states(id), [RecipientState.QUEUED])
+
+
+class UnreachableTests(QueueTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.transport.unreachable = True
+        self.transport.answer = lambda recipient: reply(421, "no route")._replace(
+            status=Status.TEMPORARY
+        )
+
+    async def test_others_for_the_domain_are_not_tried(self) -> None:
+        await self.manager.stop()
+        ids = [await self.submit(f"{number}@example.net") for number in range(5)]
+        self.manager = self.make_manager()
+        self.manager.start()
+        self.assertEqual(len(self.transport.sent), 1)
+        for id in ids:
+            self.assertEqual(await self.states(id), [RecipientState.DEFERRED])
+            self.assertEqual(len(await self.queue.get_attempts(id=id)), 1)
+
+    async def test_new_messages_wait(self) -> None:
+        await self.submit("eve@example.net")
+        self.pass_time(60)
+        id = await self.submit("joe@example.net")
+        self.assertEqual(self.transport.recipients(), ["eve@example.net"])
+        self.assertEqual(await self.states(id), [RecipientState.DEFERRED])
+        self.transport.unreachable = False
+        self.transport.answer = lambda recipient: reply()
+        self.pass_time(300)
+        self.assertEqual(await self.states(id), [RecipientState.DELIVERED])
+
+    async def test_dead_domains_leave_room_for_others(self) -> None:
+        await self.manager.stop()
+        self.manager = self.make_manager(settings=QueueSettings(max_domains=4, reserved=2))
+        self.manager.start()
+        for number in range(10):
+            await self.submit(f"eve@dead{number}.example")
+        self.transport.gate = Deferred()
+        self.pass_time(330)
+        # Two of the dead ones hang now.
+        self.assertEqual(len(self.transport.sent), 12)
+        self.transport.unreachable = False
+        await self.submit("joe@alive.example")
+        self.assertEqual(self.transport.recipients()[-1], "joe@alive.example")
+        self.transport.gate.callback(None)
+        self.transport.gate = None
+
+
+class ReportTests(QueueTestCase):
+    def refuse(self, code: int = 550, text: str = "no such user", enhanced: str = "5.1.1") -> None:
+        self.transport.answer = lambda recipient: (
+            reply() if recipient.path.domain == "example.org" else reply(code, text, enhanced)
+        )
+
+    async def test_failure_is_reported(self) -> None:
+        self.refuse()
+        await self.submit("eve@example.net", envid="QQ1")
+        (report,) = self.reports()
+        envelope = self.transport.sent[-1][1]
+        self.assertTrue(envelope.reverse_path.is_null)
+        self.assertEqual(report.get_content_type(), "multipart/report")
+        message, recipient = status_fields(report)
+        self.assertEqual(message["Original-Envelope-Id"], "QQ1")
+        self.assertEqual(message["Reporting-MTA"], "dns; mail.example.org")
+        self.assertEqual(recipient["Final-Recipient"], "rfc822; eve@example.net")
+        self.assertEqual(recipient["Action"], "failed")
+        self.assertEqual(recipient["Status"], "5.1.1")
+        self.assertEqual(recipient["Diagnostic-Code"], "smtp; 550 5.1.1 no such user")
+        self.assertEqual(recipient["Remote-MTA"], "dns; mx.example.net")
+        text = next(report.iter_parts()).get_content()
+        self.assertIn("eve@example.net", text)
+        self.assertIn("no such user", text)
+
+    async def test_no_report_of_a_report(self) -> None:
+        self.transport.answer = lambda recipient: reply(550)
+        await self.submit("eve@example.net")
+        self.assertEqual(self.transport.recipients(), ["eve@example.net", "ann@example.org"])
+        self.assertEqual(await self.waiting(), [])
+
+    async def test_no_report_to_strangers(self) -> None:
+        self.refuse()
+        await self.submit("eve@example.net", account=None)
+        self.assertEqual(self.reports(), [])
+
+    async def test_notify(self) -> None:
+        self.refuse()
+        for notify, count in (
+            (frozenset({"NEVER"}), 0),
+            (frozenset({"SUCCESS"}), 0),
+            (frozenset({"FAILURE"}), 1),
+            (None, 1),
+        ):
+            self.transport.sent = []
+            envelope = queue_envelope(account="ann@example.org")
+            envelope.recipients = [Recipient(Path("eve", "example.net"), notify=notify)]
+            await self.submit_envelope(envelope)
+            self.assertEqual(len(self.reports()), count, notify)
+
+    async def test_success(self) -> None:
+        for handover, action in (
+            (reply(), ["relayed"]),
+            (reply(arrived=True), ["delivered"]),
+            (reply(reports=True), []),
+        ):
+            self.transport.sent = []
+            self.transport.answer = lambda recipient, handover=handover: handover
+            envelope = queue_envelope(account="ann@example.org")
+            notify = frozenset({"SUCCESS"})
+            envelope.recipients = [Recipient(Path("eve", "example.net"), notify=notify)]
+            await self.submit_envelope(envelope)
+            actions = [status_fields(report)[1]["Action"] for report in self.reports()]
+            self.assertEqual(actions, action)
+
+    async def test_delay_is_told_once(self) -> None:
+        self.transport.answer = lambda recipient: (
+            reply() if recipient.path.domain == "example.org" else reply(451, "busy", "4.3.2")
+        )
+        await self.submit("eve@example.net")
+        self.pass_time(3 * HOUR)
+        self.assertEqual(self.reports(), [])
+        self.pass_time(20 * HOUR, step=300.0)
+        (report,) = self.reports()
+        (_, recipient) = status_fields(report)
+        self.assertEqual((recipient["Action"], recipient["Status"]), ("delayed", "4.3.2"))
+        self.assertIn("Will-Retry-Until", recipient)

@@ -1,0 +1,130 @@
+"""Reports, as the standard library reads them."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from mailkit.model import Envelope, OriginalRecipient, Path, Recipient
+from mailkit.queue.reports import (
+    MAX_RECIPIENTS,
+    MAX_RETURNED,
+    Action,
+    MailReport,
+    Notice,
+    Reporter,
+    status_code,
+)
+from mailkit.queue.values import Attempt, QueuedMessage, QueuedRecipient, RecipientState
+from mailkit.testing.queue import queue_envelope
+
+from .support import SAMPLE, START, parse, status_fields
+
+
+class ReporterTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.reporter = Reporter("mail.example.org", lambda: START, token=lambda: "token")
+
+    def notice(
+        self, recipient: Recipient | None = None, action: Action = Action.FAILED, **fields: Any
+    ) -> Notice:
+        recipient = recipient or Recipient(Path("eve", "example.net"))
+        queued = QueuedRecipient(1, recipient, RecipientState.FAILED, START)
+        attempt = Attempt(START, 1.0, "mx.example.net", code=550, enhanced="5.1.1", text="no")
+        return Notice(queued, action, attempt._replace(**fields))
+
+    def write(self, *notices: Notice, content: bytes = SAMPLE, **fields: Any) -> list[MailReport]:
+        envelope: Envelope = replace(queue_envelope(account="ann@example.org"), **fields)
+        message = QueuedMessage("1", envelope, len(content), START, START + 60, [])
+        return self.reporter.write(message, notices, io.BytesIO(content))
+
+    def one(self, *notices: Notice, content: bytes = SAMPLE, **fields: Any) -> Any:
+        (report,) = self.write(*notices, content=content, **fields)
+        return parse(report.octets)
+
+    def test_parts(self) -> None:
+        report = self.one(self.notice())
+        self.assertEqual(report["Auto-Submitted"], "auto-replied")
+        self.assertEqual(report.get_content_type(), "multipart/report")
+        self.assertEqual(report["Content-Type"].params["report-type"], "delivery-status")
+        text, status, original = report.iter_parts()
+        self.assertIn("no", text.get_content())
+        self.assertEqual(status.get_content_type(), "message/delivery-status")
+        self.assertEqual(original.get_content_type(), "message/rfc822")
+        self.assertEqual(original.get_content()["Subject"], "Lunch")
+        self.assertEqual(report.defects, [])
+
+    def test_header_alone(self) -> None:
+        for fields, content, action in (
+            ({"ret": "HDRS"}, SAMPLE, Action.FAILED),
+            ({"ret": "FULL"}, SAMPLE, Action.DELAYED),
+            ({}, SAMPLE + b"x" * MAX_RETURNED, Action.FAILED),
+        ):
+            report = self.one(self.notice(action=action), content=content, **fields)
+            part = list(report.iter_parts())[2]
+            self.assertEqual(part.get_content_type(), "text/rfc822-headers")
+            self.assertIn("Subject: Lunch", part.get_content())
+            self.assertNotIn("At noon", part.get_content())
+
+    def test_message_is_returned_octet_for_octet(self) -> None:
+        content = b"Subject: x\r\n\r\n\xff\x80\r\n.\r\n"
+        (report,) = self.write(self.notice(), content=content)
+        self.assertIn(
+            b"Content-Transfer-Encoding: 8bit\r\n\r\n" + content + b"\r\n--", report.octets
+        )
+        self.assertEqual(report.envelope.body, "8BITMIME")
+
+    def test_original_recipient(self) -> None:
+        recipient = Recipient(
+            Path("eve", "example.net"), orcpt=OriginalRecipient("rfc822", "team@example.org")
+        )
+        _, fields = status_fields(self.one(self.notice(recipient)))
+        self.assertEqual(fields["Original-Recipient"], "rfc822; team@example.org")
+
+    def test_utf8(self) -> None:
+        (report,) = self.write(self.notice(Recipient(Path("jörg", "example.net"))))
+        self.assertTrue(report.envelope.smtputf8)
+        for octets in (
+            b"Content-Type: message/global-delivery-status\r\n",
+            "Final-Recipient: utf-8; jörg@example.net\r\n".encode(),
+            b"Content-Type: message/global\r\n",
+        ):
+            self.assertIn(octets, report.octets)
+
+    def test_what_a_server_says_breaks_nothing(self) -> None:
+        hostile = "no\r\nAction: delivered\r\n\r\n--=_token--\r\n" + "x" * 5000 + "\u2028é"
+        report = self.one(self.notice(text=hostile, enhanced="what"))
+        _, fields = status_fields(report)
+        self.assertEqual(fields["Action"], "failed")
+        self.assertEqual(fields["Status"], "5.0.0")
+        self.assertEqual(len(list(report.iter_parts())), 3)
+        for line in self.write(self.notice(text=hostile))[0].octets.split(b"\r\n"):
+            self.assertLessEqual(len(line), 998)
+
+    def test_actions_are_reported_apart(self) -> None:
+        notices = [self.notice(action=action) for action in Action]
+        self.assertEqual(len(self.write(*notices)), len(Action))
+
+    def test_many_recipients(self) -> None:
+        notices = [self.notice()] * (MAX_RECIPIENTS + 1)
+        first, second = self.write(*notices)
+        self.assertEqual(len(status_fields(parse(first.octets))), MAX_RECIPIENTS + 1)
+        self.assertEqual(len(status_fields(parse(second.octets))), 2)
+
+    def test_status_fits_the_action(self) -> None:
+        for action, enhanced, status in (
+            (Action.FAILED, "4.2.2", "5.2.2"),
+            (Action.DELAYED, "4.2.2", "4.2.2"),
+            (Action.RELAYED, "", "2.0.0"),
+            (Action.DELIVERED, "2.1.5", "2.1.5"),
+        ):
+            self.assertEqual(status_code(self.notice(action=action, enhanced=enhanced)), status)
+        self.assertEqual(status_code(self.notice()._replace(expired=True)), "5.4.7")
+
+    def test_message_that_is_gone(self) -> None:
+        message = QueuedMessage("1", queue_envelope(), 0, START, START, [])
+        (report,) = self.reporter.write(message, [self.notice()], None)
+        self.assertEqual(len(list(parse(report.octets).iter_parts())), 3)
