@@ -11,11 +11,16 @@ from mailkit.wire.domains import canonical_domain
 
 def read_header(message: Spool) -> Header:
     """The header of a message, which is not read further than that."""
+    return parse_header(read_start(message))
+
+
+def read_start(message: Spool) -> bytes:
+    """The octets of a message among which its header is; perhaps all of them."""
     octets = message.data
     if octets is None:
         with message.open() as file:
             octets = file.read(MAX_HEADER_OCTETS)
-    return parse_header(octets)
+    return octets
 
 
 def read_message_id(message: Spool) -> bytes | None:

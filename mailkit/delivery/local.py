@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from twisted.logger import Logger
 from zope.interface import implementer
@@ -35,8 +36,8 @@ from mailkit.spool import Spool
 #: Recipients whose resolution is remembered between RCPT and the delivery.
 MAX_RESOLUTIONS = 10_000
 
-_NO_QUEUE = "This server does not send mail to other domains yet (it has no outbound queue)"
-_REMOTE_ALIAS = "Mail for this address goes to another domain, which this server cannot do yet"
+_NO_QUEUE = "This server does not send mail to other domains"
+_REMOTE_ALIAS = "Mail for this address goes to another domain, to which this server sends none"
 
 
 @implementer(IMessageDelivery, ISpooling, ISenderPolicy)
@@ -164,11 +165,13 @@ class LocalMessageDelivery(AddressOwners):
         message: Spool,
         targets: Sequence[Resolution | MailError],
         sent: bool = False,
+        more: Sequence[Any] = (),
     ) -> dict[str, LocalResult]:
         """Put the message into the mailboxes of the targets' accounts, in one durable step.
 
         :param targets: one a recipient.
-        :param sent: somebody else has got it already, so that there is something to keep a copy of.
+        :param sent: somebody else gets it too, so that there is something to keep a copy of.
+        :param more: for :meth:`put`.
         :returns: what became of it, by account.
         """
         deliveries = self._deliveries(envelope, targets)
@@ -180,13 +183,10 @@ class LocalMessageDelivery(AddressOwners):
         wanted = list(deliveries.values())
         if self._sent_copy and self.account is not None and (wanted or results or sent):
             wanted.append(LocalDelivery(self.account, "Sent", frozenset({SEEN}), "\\Sent"))
-        if not wanted:
-            return results
-        if len(envelope.recipients) == 1 and envelope.recipients[0].path.domain:
-            # Several recipients share one body, and must not learn of each other.
-            message.prepend(delivered_to(envelope.recipients[0].path))
-        message.prepend(return_path(envelope.reverse_path))
-        found = await self._store.deliver(message=message, deliveries=wanted)
+        size = message.size
+        if wanted:
+            self._trace(envelope, message)
+        found = await self.put(message, wanted, message.size - size, more)
         for result in found[len(deliveries) :]:
             if result.error is not None:
                 # The message is on its way: sending it again would not help.
@@ -202,6 +202,31 @@ class LocalMessageDelivery(AddressOwners):
                 if results[account].error is None:
                     self._duplicates.remember(delivery, message_id)
         return results
+
+    @staticmethod
+    def _trace(envelope: Envelope, message: Spool) -> None:
+        """Add the trace fields of the final delivery (RFC 5321 section 4.4)."""
+        if len(envelope.recipients) == 1 and envelope.recipients[0].path.domain:
+            # Several recipients share one body, and must not learn of each other.
+            message.prepend(delivered_to(envelope.recipients[0].path))
+        message.prepend(return_path(envelope.reverse_path))
+
+    async def put(
+        self,
+        message: Spool,
+        deliveries: Sequence[LocalDelivery],
+        skip: int,
+        more: Sequence[Any],
+    ) -> Sequence[LocalResult]:
+        """Put the message into mailboxes; a subclass does more with it in the same step.
+
+        :param deliveries: perhaps none.
+        :param skip: octets at its start that only mailboxes get.
+        :param more: what a subclass is to do.
+        """
+        if not deliveries:
+            return []
+        return await self._store.deliver(message=message, deliveries=deliveries)
 
     def _drop_duplicates(
         self, envelope: Envelope, message_id: bytes | None, deliveries: dict[str, LocalDelivery]

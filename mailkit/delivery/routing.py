@@ -62,7 +62,7 @@ class Routes:
 
 
 @dataclass
-class _Forward:
+class Forward:
     """One message to one delivery: those recipients who lead there by the same way."""
 
     delivery: IMessageDelivery
@@ -180,6 +180,15 @@ class RoutingDelivery(LocalMessageDelivery):
     @override
     async def deliver(self, envelope: Envelope, message: Spool) -> Sequence[Outcome]:
         targets = [await self.find_target(envelope, each) for each in envelope.recipients]
+        return await self.deliver_to(envelope, message, targets)
+
+    async def deliver_to(
+        self, envelope: Envelope, message: Spool, targets: list[Resolution | MailError]
+    ) -> Sequence[Outcome]:
+        """Deliver a message whose recipients have been looked up.
+
+        :param targets: one a recipient; those that would make a loop are replaced.
+        """
         self._stop_loops(envelope, message, targets)
         forwards = self._forwards(envelope, targets)
         await gatherResults(
@@ -188,7 +197,7 @@ class RoutingDelivery(LocalMessageDelivery):
                 for forward in forwards.values()
             ]
         )
-        results = await self._store_rest(envelope, message, targets, forwards.values())
+        results = await self.store_rest(envelope, message, targets, forwards.values())
         outcomes = []
         for recipient, target in zip(envelope.recipients, targets, strict=True):
             errors = [failure(target, results)]
@@ -197,12 +206,12 @@ class RoutingDelivery(LocalMessageDelivery):
             outcomes.append(Outcome(recipient, worst(errors)))
         return outcomes
 
-    async def _store_rest(
+    async def store_rest(
         self,
         envelope: Envelope,
         message: Spool,
         targets: Sequence[Resolution | MailError],
-        forwards: Collection[_Forward],
+        forwards: Collection[Forward],
     ) -> dict[str, LocalResult]:
         """Give the store its part."""
         sent = any(error is None for each in forwards for error in each.errors.values())
@@ -211,13 +220,20 @@ class RoutingDelivery(LocalMessageDelivery):
         except MailError as error:
             if not forwards:
                 raise
-            accounts = [
-                account
-                for target in targets
-                if isinstance(target, Resolution)
-                for account in target.accounts
-            ]
-            return dict.fromkeys(accounts, LocalResult(error=error))
+            return self.all_failed(targets, error)
+
+    @staticmethod
+    def all_failed(
+        targets: Sequence[Resolution | MailError], error: MailError
+    ) -> dict[str, LocalResult]:
+        """What becomes of all accounts when the store takes nothing."""
+        accounts = [
+            account
+            for target in targets
+            if isinstance(target, Resolution)
+            for account in target.accounts
+        ]
+        return dict.fromkeys(accounts, LocalResult(error=error))
 
     @staticmethod
     def _stop_loops(
@@ -240,20 +256,20 @@ class RoutingDelivery(LocalMessageDelivery):
 
     def _forwards(
         self, envelope: Envelope, targets: Sequence[Resolution | MailError]
-    ) -> dict[_Way, _Forward]:
+    ) -> dict[_Way, Forward]:
         """The messages that go by routes."""
-        forwards: dict[_Way, _Forward] = {}
+        forwards: dict[_Way, Forward] = {}
         for recipient, target in zip(envelope.recipients, targets, strict=True):
             for path in target.remote if isinstance(target, Resolution) else ():
                 way = self._way(recipient, path)
                 if way not in forwards:
                     delivery = self._delivery_for(path)
                     assert delivery is not None
-                    forwards[way] = _Forward(delivery, way[1])
+                    forwards[way] = Forward(delivery, way[1])
                 forwards[way].recipients.setdefault(path, replace(recipient, path=path))
         return forwards
 
-    async def _send_on(self, envelope: Envelope, message: Spool, forward: _Forward) -> None:
+    async def _send_on(self, envelope: Envelope, message: Spool, forward: Forward) -> None:
         """Hand over one message; raises nothing."""
         part = replace(envelope, recipients=list(forward.recipients.values()))
         try:

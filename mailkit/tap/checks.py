@@ -53,7 +53,7 @@ class Checks:
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
         given = {key.replace("_", "-"): value for key, value in settings.items()}
-        self._servers = _parse_servers(given.pop(NAMESERVERS, []))
+        self._servers = parse_servers(given.pop(NAMESERVERS, []))
         for name in given:
             if name not in CHECKS:
                 known = ", ".join([*CHECKS, NAMESERVERS])
@@ -170,7 +170,7 @@ def _parse_list(name: str, item: Any) -> Any:
         raise SettingError(f"{name}: {error}") from error
 
 
-def _parse_servers(given: Any) -> list[tuple[str, int]]:
+def parse_servers(given: Any) -> list[tuple[str, int]]:
     """Name servers: ``192.0.2.53``, ``127.0.0.1:5353``, ``[::1]:53``, ``::1``."""
     from mailkit.checks.networks import parse_address
 

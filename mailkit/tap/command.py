@@ -1,4 +1,4 @@
-"""The administrator's command: ``mailkit account|alias|domain ...``, ``check``, ``repair``, ``compact``.
+"""The administrator's command: ``mailkit account|alias|domain|queue ...``, ``check``, ``repair``, ``compact``.
 
 Accounts, aliases and domains may be changed while a server runs. Each module that a command needs
 is loaded by that command, as scripts call this one a hundred times in a row.
@@ -17,6 +17,7 @@ import click
 from mailkit import __version__
 from mailkit.errors import MailError
 from mailkit.tap.errors import SettingError
+from mailkit.tap.queue_command import queue
 from mailkit.tap.stores import DEFAULT_STORE, STORE_VARIABLE, open_store, sqlite_directory
 from mailkit.tap.values import parse_count, parse_size
 
@@ -48,6 +49,9 @@ def main(context: click.Context, store: str) -> None:
       mailkit --store sqlite:/var/lib/mailkit check
     """
     context.obj = store
+
+
+main.add_command(queue)
 
 
 # Accounts.

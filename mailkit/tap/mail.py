@@ -11,12 +11,19 @@ from mailkit.tap.extensions import ExtensionOptions
 from mailkit.tap.hooks import HookOptions
 from mailkit.tap.milters import MilterOptions
 from mailkit.tap.options import MailOptions, make_service
+from mailkit.tap.outbound import OutboundOptions
 from mailkit.tap.routes import RouteOptions, table_routes
 from mailkit.tap.services import PORT_NAMES
 
 
 class Options(
-    ExtensionOptions, CapabilityOptions, HookOptions, MilterOptions, RouteOptions, MailOptions
+    ExtensionOptions,
+    CapabilityOptions,
+    HookOptions,
+    MilterOptions,
+    RouteOptions,
+    OutboundOptions,
+    MailOptions,
 ):
     """Settings of the whole mail server."""
 
@@ -96,14 +103,23 @@ class Options(
 
     def _read_config(self, path: str) -> None:
         """Take each setting from the file that no option has made."""
-        kinds = (MailOptions, HookOptions, MilterOptions, ExtensionOptions, RouteOptions)
+        kinds = (
+            MailOptions,
+            HookOptions,
+            MilterOptions,
+            ExtensionOptions,
+            RouteOptions,
+            OutboundOptions,
+        )
         values = {name for kind in kinds for name, *_ in kind.optParameters}
         flags = {
             name for kind in (MailOptions, HookOptions, RouteOptions) for name, *_ in kind.optFlags
         }
         with self.naming("config"):
             lists = {*self.endpoint_options, "auth", *self._lists()}
-            settings = read_config(path, lists, values, flags, {"checks", "routes", "imap-clients"})
+            settings = read_config(
+                path, lists, values, flags, {"checks", "routes", "imap-clients", "queue"}
+            )
         for key, value in settings.items():
             if self._made_by_option(key):
                 continue
@@ -117,6 +133,8 @@ class Options(
                 self.checks = value
             elif key == "imap-clients":
                 self.imap_clients = value
+            elif key == "queue":
+                self.queue = value
             elif key == "routes":
                 self.places["route"] = f"{path}: routes"
                 with self.naming("route"):
@@ -140,7 +158,7 @@ class Options(
         }
 
     def _made_by_option(self, key: str) -> bool:
-        if key in ("checks", "imap-clients"):
+        if key in ("checks", "imap-clients", "queue"):
             return False
         if key == "auth":
             return self.store_accounts or "credCheckers" in self

@@ -29,6 +29,7 @@ from mailkit.tap.hooks import parse_hook_settings, parse_hooks
 from mailkit.tap.memory import return_large_allocations
 from mailkit.tap.milters import parse_milters
 from mailkit.tap.networks import parse_names, parse_networks
+from mailkit.tap.outbound import Outbound, Relay, read_login
 from mailkit.tap.routes import parse_routes, read_secret, split_routes
 from mailkit.tap.services import IMPLICIT_TLS, TAKE_MAIL, Limits, MailService, parse_endpoint
 from mailkit.tap.stores import DEFAULT_STORE, STORE_VARIABLE, default_store, parse_store
@@ -129,6 +130,9 @@ class MailOptions(usage.Options, AuthOptionMixin):
         #: What ``--route`` says, where a command has it.
         self.routes: list[str] = []
         self.route_secret: bytes | None = None
+        #: What ``--relay`` says, where a command has it, and the table ``[queue]``.
+        self.relay: Relay | None = None
+        self.queue: dict[str, Any] = {}
         #: What ``--proxy-from`` says.
         self.proxies: list[str] = []
         #: Where a setting was made, for errors about it, when not in an option of its name.
@@ -236,6 +240,7 @@ class MailOptions(usage.Options, AuthOptionMixin):
                 self.route_secret = read_secret(self["route-secret"])
         with self.naming("route"):
             parse_routes(split_routes(self.routes), self.route_secret)
+        self._read_relay()
         if self.get("suppress-duplicates") is not None:
             with self.naming("suppress-duplicates"):
                 parse_count(str(self["suppress-duplicates"]))
@@ -255,6 +260,26 @@ class MailOptions(usage.Options, AuthOptionMixin):
                     f"{self.place(name)} needs a certificate: give --tls CERT,KEY"
                 )
         self.limits = self._limits()
+
+    def _read_relay(self) -> None:
+        target, login = self.get("relay"), self.get("relay-login")
+        if target is None:
+            if login is not None or self.queue:
+                place = self.place("relay-login" if login is not None else "queue")
+                raise usage.UsageError(f"{place}: needs --relay")
+            return
+        credentials = None
+        if login is not None:
+            with self.naming("relay-login"):
+                credentials = read_login(login)
+        relay = Relay(target)
+        with self.naming("relay"):
+            Outbound(relay, "localhost", None)
+        with self.naming("queue"):
+            Outbound(relay._replace(table=self.queue), "localhost", None)
+        self.relay = Relay(target, credentials, self.queue)
+        with self.naming("relay-login"):
+            Outbound(self.relay, "localhost", None)
 
     def _limits(self) -> Limits:
         values: dict[str, Any] = {}
@@ -301,6 +326,7 @@ class TwistdService(MailService):
             suppress_duplicates=float(options.get("suppress-duplicates") or 0),
             routes=split_routes(options.routes),
             route_secret=options.route_secret,
+            relay=options.relay,
             without_extensions=options.without_extensions,
             without_capabilities=options.without_capabilities,
             imap_quirks=options.quirks,

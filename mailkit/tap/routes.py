@@ -8,10 +8,12 @@ from typing import Any, ClassVar, NamedTuple, TypeAlias
 
 from mailkit.delivery.duplicates import Duplicates
 from mailkit.delivery.local import LocalMessageDelivery
+from mailkit.delivery.queueing import QueueingDelivery
 from mailkit.delivery.routing import Routes, RoutingDelivery
 from mailkit.errors import MailError
 from mailkit.interfaces import IClosableDelivery, IMessageDelivery
 from mailkit.model import INBOX, Ability, ConnectionInfo
+from mailkit.queue.manager import QueueManager
 from mailkit.store.addresses import valid_domain
 from mailkit.tap.errors import SettingError, StartError
 
@@ -192,6 +194,8 @@ class Deliveries:
         self._store: Any = None
         self._made: list[Any] = []
         self._table: Routes | None = None
+        #: Sends what goes elsewhere; None where no such mail is taken.
+        self.queue: QueueManager | None = None
 
     def open(self, store: Any) -> None:
         """Get ready to deliver into a store.
@@ -219,16 +223,28 @@ class Deliveries:
 
     def make(self, account: str | None, _: ConnectionInfo) -> LocalMessageDelivery:
         """A delivery for a user, or for everybody."""
+        if self.queue is not None:
+            return QueueingDelivery(
+                self._store,
+                self._store,
+                account,
+                queue=self.queue,
+                routes=self._table,
+                **self._settings,
+            )
         if self._table is None:
             return LocalMessageDelivery(self._store, self._store, account, **self._settings)
         return RoutingDelivery(
             self._store, self._store, account, routes=self._table, **self._settings
         )
 
-    @property
-    def abilities(self) -> frozenset[Ability]:
-        """What the deliveries can promise."""
-        return self.make(None, ConnectionInfo("smtp")).abilities
+    def find_route(self, domain: str) -> IMessageDelivery | None:
+        """The delivery of a domain that has one of its own."""
+        return None if self._table is None else self._table.find(domain)
+
+    def abilities(self, account: str | None) -> frozenset[Ability]:
+        """What the deliveries for a user, or for everybody, can promise."""
+        return self.make(account, ConnectionInfo("smtp")).abilities
 
     async def close(self) -> None:
         """Release what the routes hold."""

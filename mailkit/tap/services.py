@@ -54,6 +54,7 @@ from mailkit.tap.extensions import (
 from mailkit.tap.hooks import Hooks, make_hooks, parse_hooks
 from mailkit.tap.milters import parse_milters
 from mailkit.tap.networks import parse_names, parse_networks
+from mailkit.tap.outbound import Outbound, Relay
 from mailkit.tap.routes import Deliveries, parse_routes
 from mailkit.tap.stores import parse_store
 from mailkit.tap.tls import parse_tls, server_context
@@ -102,6 +103,7 @@ class MailService(MultiService):
     :param routes: what ``--route`` takes, or deliveries, by domain. A delivery that provides
         ``IClosableDelivery`` is closed with the service.
     :param route_secret: signs what routes send by HTTP.
+    :param relay: where mail goes that users send to other domains; None to refuse it.
     :param without_extensions: what ``--without-extension`` takes.
     :param without_capabilities: what ``--without-capability`` takes.
     :param imap_quirks: what ``--imap-quirk`` takes.
@@ -142,6 +144,7 @@ class MailService(MultiService):
         suppress_duplicates: float = 0,
         routes: Mapping[str, str | IMessageDelivery] | None = None,
         route_secret: bytes | None = None,
+        relay: Relay | None = None,
         without_extensions: Collection[str] = (),
         without_capabilities: Collection[str] = (),
         imap_quirks: Collection[str] = (),
@@ -175,6 +178,9 @@ class MailService(MultiService):
             detail_to_mailbox=detail_to_mailbox,
             sent_copy=sent_copy,
         )
+        self._outbound = None
+        if relay is not None:
+            self._outbound = Outbound(relay, self._hostname, reactor)
         self._hooks = parse_hooks(hooks)
         self._hook_settings = hook_settings
         self._milters = parse_milters(milters, milter_failure, reactor) if milters else {}
@@ -199,8 +205,6 @@ class MailService(MultiService):
         self._bare_line_ends = parse_bare_line_ends(bare_line_ends) if bare_line_ends else None
         self._factories: dict[str, CommandFactory] = {}
         self._hasher: PasswordHasher | None = None
-        #: Where clients of all servers log in, while the store is open.
-        self._portal: Portal | None = None
         #: The store, once the service has started.
         self.store: Any = None if self._opener else store
 
@@ -266,7 +270,7 @@ class MailService(MultiService):
                 settings["bare_line_ends"] = self._bare_line_ends
             self._factories[protocol] = _make_factory(
                 protocol,
-                self._portal,
+                self._make_portal(protocol),
                 self._hostname,
                 limits.max_message_size,
                 **settings,
@@ -338,29 +342,40 @@ class MailService(MultiService):
                 )
                 break
         self._hasher = PasswordHasher(self._reactor)
-        checkers: list[Any] = list(self._checkers)
-        if checkers and self._store_accounts:
-            checkers.insert(0, DirectoryChecker(self.store, self._hasher))
-        takes_mail = IDirectory.providedBy(self.store)
-        if not takes_mail and not self._factories.keys().isdisjoint(TAKE_MAIL):
+        if not IDirectory.providedBy(self.store) and not self._factories.keys().isdisjoint(
+            TAKE_MAIL
+        ):
             reason = (
                 f"this store knows no addresses, so it cannot take mail by {', '.join(TAKE_MAIL)}"
             )
             raise StartError("store", self._store_name, reason)
         self._deliveries.open(self.store)
+        if self._outbound is not None:
+            self._outbound.open(self.store, self._deliveries)
+        for protocol, factory in self._factories.items():
+            factory.portal = self._make_portal(protocol)
+        self._set_hooks()
+
+    def _make_portal(self, protocol: str) -> Portal | None:
+        """Where clients of a protocol log in; nowhere before the store is open."""
+        if self._hasher is None:
+            return None
+        checkers: list[Any] = list(self._checkers)
+        if checkers and self._store_accounts:
+            checkers.insert(0, DirectoryChecker(self.store, self._hasher))
+        takes_mail = IDirectory.providedBy(self.store)
+        # Those of submission are users, though they have not said yet which.
+        user = "user" if protocol == "submission" else None
         try:
-            self._portal = make_portal(
+            return make_portal(
                 self.store,
                 checkers,
                 deliveries=self._deliveries.make if takes_mail else None,
                 hasher=self._hasher,
-                abilities=self._deliveries.abilities if takes_mail else frozenset(),
+                abilities=self._deliveries.abilities(user) if takes_mail else frozenset(),
             )
         except ValueError as error:
             raise StartError("store", self._store_name, f"{error} (auth)") from error
-        for factory in self._factories.values():
-            factory.portal = self._portal
-        self._set_hooks()
 
     def _set_hooks(self) -> None:
         if self._factories.keys().isdisjoint(TAKE_MAIL):
@@ -376,12 +391,13 @@ class MailService(MultiService):
     async def _stop(self, ports_closed: Deferred[Any]) -> None:
         await ports_closed
         await self._end_connections()
-        self._portal = None
         for factory in self._factories.values():
             factory.portal = None
         if self._hasher is not None:
             self._hasher.close()
             self._hasher = None
+        if self._outbound is not None:
+            await self._outbound.close()
         await self._deliveries.close()
         if self._opener is not None and self.store is not None:
             store, self.store = self.store, None

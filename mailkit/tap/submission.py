@@ -6,10 +6,13 @@ from mailkit.tap.extensions import ExtensionOptions
 from mailkit.tap.hooks import HookOptions
 from mailkit.tap.milters import MilterOptions
 from mailkit.tap.options import ListenOptions, make_service
+from mailkit.tap.outbound import OutboundOptions
 from mailkit.tap.routes import RouteOptions
 
 
-class Options(ExtensionOptions, HookOptions, MilterOptions, RouteOptions, ListenOptions):
+class Options(
+    ExtensionOptions, HookOptions, MilterOptions, RouteOptions, OutboundOptions, ListenOptions
+):
     """Settings of the submission server."""
 
     endpoint_options = {"submission": "listen", "submissions": "listen-tls"}

@@ -181,7 +181,7 @@ class DeliveriesTests(SynchronousTestCase):
         self.failureResultOf(Deferred.fromCoroutine(everybody.resolve(path)), RelayDenied)
 
     def test_what_is_promised(self) -> None:
-        everything = self.open().abilities
+        everything = self.open().abilities(None)
         self.assertIn(Ability.REQUIRETLS, everything)
         for target, less in (
             ("maildir:/x", {Ability.VALID_SINCE}),
@@ -189,7 +189,7 @@ class DeliveriesTests(SynchronousTestCase):
             ("lmtp:unix:/x", {Ability.VALID_SINCE, Ability.DELIVERBY}),
             (KEPT, {Ability.VALID_SINCE, Ability.DELIVERBY, Ability.REQUIRETLS}),
         ):
-            found = self.open({"a.example": target}).abilities
+            found = self.open({"a.example": target}).abilities(None)
             self.assertEqual(everything - found - less, frozenset(), target)
             self.assertTrue(Ability.REQUIRETLS in found or target is KEPT)
 

@@ -1,0 +1,176 @@
+"""Delivery with an outbound queue: what goes elsewhere is queued in the step that fills mailboxes.
+
+A domain that has a route of its own is still handed over while the client waits: who is refused there
+is refused here, and no report goes to a sender that may be forged. All other mail for elsewhere is
+queued; so is all of a message that is to be held (RFC 4865), whoever gets it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from typing import Any
+
+from zope.interface import implementer
+
+from mailkit._typing import override
+from mailkit.delivery.fields import delivered_to, read_start
+from mailkit.delivery.routing import Forward, Routes, RoutingDelivery
+from mailkit.errors import MailError
+from mailkit.interfaces import IDeliveryAbilities, IDirectory, IMailStore, IMessageDelivery
+from mailkit.model import (
+    Ability,
+    Envelope,
+    LocalDelivery,
+    LocalResult,
+    OriginalRecipient,
+    Outcome,
+    Recipient,
+    Resolution,
+)
+from mailkit.queue.manager import Outgoing, QueueManager
+from mailkit.spool import Spool
+
+
+@implementer(IMessageDelivery, IDeliveryAbilities)
+class _Elsewhere:
+    """Stands for the queue among the deliveries of routes."""
+
+    abilities = frozenset((Ability.REQUIRETLS, Ability.DELIVERBY, Ability.VALID_SINCE))
+
+    async def check_sender(self, envelope: Envelope) -> None:
+        """Anybody may send."""
+
+    async def check_recipient(self, envelope: Envelope, recipient: Recipient) -> None:
+        """Whether somebody is there shows when the message is handed over."""
+
+    async def deliver(self, envelope: Envelope, message: Spool) -> Sequence[Outcome]:
+        """The queue gets it together with the mailboxes, in :meth:`QueueingDelivery.put`."""
+        return [Outcome(recipient) for recipient in envelope.recipients]
+
+
+_ELSEWHERE = _Elsewhere()
+
+
+class QueueingDelivery(RoutingDelivery):
+    """Delivers to the accounts of a store, by routes, and by way of a queue.
+
+    :param queue: gets what goes elsewhere.
+    :param routes: where the mail of some domains goes at once.
+    """
+
+    def __init__(
+        self,
+        store: IMailStore,
+        directory: IDirectory,
+        account: str | None = None,
+        *,
+        queue: QueueManager,
+        routes: Routes | None = None,
+        **settings: Any,
+    ) -> None:
+        routes = routes or Routes()
+        #: All mail is ours to report about.
+        self._reports = not list(routes)
+        if routes.default is None:
+            routes = Routes(routes.domains, _ELSEWHERE)
+        super().__init__(store, directory, account, routes=routes, **settings)
+        self._queue = queue
+
+    @property
+    @override
+    def abilities(self) -> frozenset[Ability]:
+        """What the store, the queue and all routes can promise.
+
+        Reports are for users who have logged in: others' addresses may be forged.
+        """
+        abilities = super().abilities
+        if self.account is not None:
+            abilities |= {Ability.HOLD, Ability.PRIORITY}
+            if self._reports:
+                abilities |= {Ability.DSN}
+        return abilities
+
+    @override
+    async def deliver(self, envelope: Envelope, message: Spool) -> Sequence[Outcome]:
+        if envelope.hold_until is not None:
+            await self._queue.submit(message, [Outgoing(envelope)])
+            return [Outcome(recipient) for recipient in envelope.recipients]
+        # Before the store takes the spool.
+        wanted = any("SUCCESS" in (each.notify or ()) for each in envelope.recipients)
+        start = read_start(message) if wanted and self.account is not None else b""
+        targets = [await self.find_target(envelope, each) for each in envelope.recipients]
+        outcomes = await self.deliver_to(envelope, message, targets)
+        if start:
+            await self._report(envelope, targets, outcomes, start)
+        return outcomes
+
+    async def _report(
+        self,
+        envelope: Envelope,
+        targets: Sequence[Any],
+        outcomes: Sequence[Outcome],
+        start: bytes,
+    ) -> None:
+        """Tell of recipients whose mailboxes have the message now (RFC 3461 section 5.2.6)."""
+        arrived = [
+            outcome.recipient
+            for outcome, target in zip(outcomes, targets, strict=True)
+            if outcome.error is None and isinstance(target, Resolution) and target.accounts
+        ]
+        try:
+            await self._queue.report_arrival(envelope, arrived, start)
+        except MailError as error:
+            # The message is there: to refuse it now would bring it twice.
+            self.log.error(
+                "the arrival of message {id} is not reported: {error}",
+                id=envelope.transaction_id,
+                error=error.text,
+            )
+
+    @override
+    async def store_rest(
+        self,
+        envelope: Envelope,
+        message: Spool,
+        targets: Sequence[Any],
+        forwards: Collection[Forward],
+    ) -> dict[str, LocalResult]:
+        queued = [forward for forward in forwards if forward.delivery is _ELSEWHERE]
+        if not queued:
+            return await super().store_rest(envelope, message, targets, forwards)
+        outgoing = [_outgoing(envelope, forward) for forward in queued]
+        try:
+            return await self.store(envelope, message, targets, sent=True, more=outgoing)
+        except MailError as error:
+            for forward in queued:
+                forward.fail(error)
+            return self.all_failed(targets, error)
+
+    @override
+    async def put(
+        self,
+        message: Spool,
+        deliveries: Sequence[LocalDelivery],
+        skip: int,
+        more: Sequence[Outgoing],
+    ) -> Sequence[LocalResult]:
+        if not more:
+            return await super().put(message, deliveries, skip, more)
+        outgoing = [each._replace(skip=skip) for each in more]
+        return (await self._queue.submit(message, outgoing, deliveries)).results
+
+
+def _outgoing(envelope: Envelope, forward: Forward) -> Outgoing:
+    """A message as the queue gets it; those an alias leads to get the field that shows loops."""
+    recipients = list(forward.recipients.values())
+    alias = forward.alias
+    if alias is None:
+        return Outgoing(replace(envelope, recipients=recipients))
+    # RFC 3461 section 5.2.7.1: what the sender wrote is told in reports.
+    original = OriginalRecipient("rfc822" if alias.is_ascii else "utf-8", str(alias))
+    recipients = [
+        each if each.orcpt is not None else replace(each, orcpt=original) for each in recipients
+    ]
+    prefix = delivered_to(alias) if alias.domain else b""
+    return Outgoing(replace(envelope, recipients=recipients), prefix=prefix)

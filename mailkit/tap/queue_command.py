@@ -1,0 +1,199 @@
+"""``mailkit queue ...``: what waits to be sent, for the administrator."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import click
+
+from mailkit.errors import MailError, NoSuchMessage
+from mailkit.queue.values import Attempt, Order, QueuedMessage
+from mailkit.tap.errors import SettingError
+from mailkit.tap.stores import sqlite_directory
+
+#: Messages that are read at a time.
+PAGE = 500
+
+
+@click.group()
+def queue() -> None:
+    """The outbound queue: what waits to be sent to other servers.
+
+    Changes take effect within seconds where a server runs.
+    """
+
+
+@queue.command("list")
+@click.option("--all", "everything", is_flag=True, help="Those too that are sent or given up.")
+@click.option("--domain", help="Only what goes to this domain.")
+@click.pass_obj
+def list_queue(store: str, everything: bool, domain: str | None) -> None:
+    """Show what is in the queue, a line a recipient."""
+
+    async def work(records: Any) -> None:
+        count = 0
+        async for message in _messages(records, everything):
+            for recipient in message.recipients:
+                if domain is not None and recipient.domain != domain.lower():
+                    continue
+                if not everything and recipient.state.final:
+                    continue
+                count += 1
+                when = f" until {_date(recipient.next_time)}" if recipient.state.waits else ""
+                sender = message.envelope.reverse_path
+                click.echo(
+                    f"{message.id}  {_date(message.created)}  {message.size:>9}  <{sender}>"
+                    f" to <{recipient.recipient.path}>: {recipient.state.value}{when}"
+                )
+        if not count:
+            click.echo("The queue is empty.")
+
+    _look(store, work)
+
+
+@queue.command("show")
+@click.argument("id")
+@click.pass_obj
+def show(store: str, id: str) -> None:
+    """Tell all that is known of the message ID: its recipients, and every attempt."""
+
+    async def work(records: Any) -> None:
+        message = await records.get_message(id=id)
+        envelope = message.envelope
+        click.echo(f"message {id}, {message.size} octets, received as {envelope.transaction_id}")
+        click.echo(f"from <{envelope.reverse_path}> (account {envelope.account or 'none'})")
+        click.echo(f"queued {_date(message.created)}, given up {_date(message.expires)}")
+        for record in envelope.history:
+            click.echo(f"hook {record.hook}, {record.step}: {record.answer} {record.reason}")
+        attempts = await records.get_attempts(id=id)
+        for recipient in message.recipients:
+            next_time = f", next attempt {_date(recipient.next_time)}"
+            when = next_time if recipient.state.waits else ""
+            click.echo(f"to <{recipient.recipient.path}>: {recipient.state.value}{when}")
+            for number, attempt in attempts:
+                if number == recipient.id:
+                    click.echo(f"  {_describe(attempt)}")
+
+    _look(store, work, about=id)
+
+
+@queue.command("export")
+@click.argument("id")
+@click.pass_obj
+def export(store: str, id: str) -> None:
+    """Write the message ID to standard output, as it would be sent."""
+
+    async def work(records: Any) -> None:
+        from mailkit.store.sqlite.bodies import BodyFiles
+
+        place, skip, prefix = records.place(id)
+        path = sqlite_directory(store)
+        assert path is not None
+        files = BodyFiles(os.path.join(path, "log"))
+        try:
+            with files.open_view(place) as file:
+                file.seek(skip)
+                output = sys.stdout.buffer
+                output.write(prefix)
+                while data := file.read(65536):
+                    output.write(data)
+        finally:
+            files.close()
+
+    _look(store, work, about=id)
+
+
+def _order_command(order: Order, help: str, done: str) -> None:
+    @queue.command(order.value, help=help)
+    @click.argument("id", nargs=-1)
+    @click.option("--all", "everything", is_flag=True, help="All messages in the queue.")
+    @click.pass_obj
+    def command(store: str, id: tuple[str, ...], everything: bool) -> None:
+        if bool(id) is everything:
+            raise click.UsageError("give an ID or more, or --all")
+
+        async def work(records: Any) -> None:
+            ids = list(id)
+            if everything:
+                ids = [message.id async for message in _messages(records, False)]
+            changed = 0
+            for each in ids:
+                try:
+                    changed += await records.order(order=order, id=each, now=int(time.time()))
+                except NoSuchMessage as error:
+                    raise click.ClickException(f"{each}: {error.text}") from None
+            click.echo(f"{changed} recipients {done}.")
+
+        _look(store, work)
+
+
+_order_command(Order.RETRY, "Try again now to send the messages ID.", "are tried again now")
+_order_command(Order.HOLD, "Keep the messages ID back until they are released.", "are held")
+_order_command(Order.RELEASE, "Send the messages ID that were held.", "are released")
+_order_command(Order.CANCEL, "Give up the messages ID, without a report.", "are given up")
+
+
+async def _messages(records: Any, everything: bool) -> Any:
+    last = ""
+    while True:
+        page = await records.list_messages(after=last, limit=PAGE, finished=everything)
+        for message in page:
+            found: QueuedMessage = message
+            yield found
+        if len(page) < PAGE:
+            return
+        last = page[-1].id
+
+
+def _date(seconds: int) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
+
+
+def _describe(attempt: Attempt) -> str:
+    where = f"{attempt.host} {attempt.address}".strip() or "nowhere"
+    said = f"{attempt.code or ''} {attempt.enhanced} {' '.join(attempt.text.split())}".split()
+    tls = attempt.tls or f"no TLS ({attempt.security})"
+    return (
+        f"{_date(attempt.time)} {where}, {tls}, {attempt.command} after {attempt.seconds:.1f} s:"
+        f" {' '.join(said)}"
+    )
+
+
+@contextmanager
+def _open(store: str) -> Iterator[Any]:
+    path = sqlite_directory(store)
+    if path is None:
+        raise SettingError("this command is for stores in SQLite: sqlite:DIR")
+    if not os.path.exists(os.path.join(path, "index.sqlite")):
+        raise SettingError(f"there is no store in {path}")
+    from mailkit.store.sqlite import SQLiteDirectory
+    from mailkit.store.sqlite.queue import QueueRecords
+
+    directory = SQLiteDirectory(path)
+    try:
+        yield QueueRecords(directory.connection, directory.apply)
+    finally:
+        directory.close()
+
+
+def _look(store: str, work: Callable[[Any], Awaitable[None]], about: str = "") -> None:
+    """Open the records of a store's queue, beside a server that may be running."""
+
+    async def whole() -> None:
+        with _open(store) as records:
+            await work(records)
+
+    try:
+        # Nothing waits for anything: it is over when it returns.
+        whole().send(None)
+    except StopIteration:
+        pass
+    except SettingError as error:
+        raise click.BadParameter(str(error), param_hint="--store") from error
+    except MailError as error:
+        raise click.ClickException(f"{about or store}: {error.text}") from error

@@ -1,0 +1,164 @@
+"""Delivery with a queue: what is put where, in one step, and what is reported."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from twisted.internet.task import Clock
+from twisted.trial.unittest import TestCase
+
+from mailkit.delivery.queueing import QueueingDelivery
+from mailkit.delivery.routing import Routes
+from mailkit.errors import RelayDenied, StoreUnavailable
+from mailkit.model import Ability, Envelope, OriginalRecipient, Outcome, Path, Recipient
+from mailkit.queue.manager import QueueManager
+from mailkit.queue.reports import Reporter
+from mailkit.queue.values import QueuedMessage
+from mailkit.spool import Spool
+from mailkit.store.memory import MemoryStore
+from mailkit.testing import read_message
+from mailkit.testing.queue import queue_envelope
+
+from .test_routing import FakeDelivery
+
+ANN, BOB = "ann@example.org", "bob@example.org"
+MESSAGE = b"Received: x\r\nSubject: hi\r\n\r\nhi\r\n"
+NOW = 1_700_000_000
+
+
+class QueueingTests(TestCase):
+    async def setUp(self) -> None:
+        self.clock = Clock()
+        self.clock.advance(NOW)
+        self.store = MemoryStore(clock=self.clock)
+        for name in (ANN, BOB):
+            await self.store.add_account(name=name)
+        await self.store.add_alias(alias="team@example.org", targets=[BOB, "eve@example.net"])
+        reporter = Reporter("mail.example.org", self.clock.seconds, token=lambda: "token")
+        # Not started: what is queued stays.
+        self.manager = QueueManager(self.store.queue, self.none, reporter, clock=self.clock)
+
+    async def none(self, domain: str) -> Any:
+        raise NotImplementedError
+
+    def delivery(self, account: str | None = ANN, **settings: Any) -> QueueingDelivery:
+        return QueueingDelivery(self.store, self.store, account, queue=self.manager, **settings)
+
+    async def send(
+        self, *addresses: str, delivery: QueueingDelivery | None = None, **fields: Any
+    ) -> Sequence[Outcome]:
+        if delivery is None:
+            delivery = self.delivery()
+        envelope = queue_envelope(*addresses, account=delivery.account, **fields)
+        return await self.send_envelope(envelope, delivery)
+
+    async def send_envelope(
+        self, envelope: Envelope, delivery: QueueingDelivery
+    ) -> Sequence[Outcome]:
+        recipients, envelope.recipients = envelope.recipients, []
+        await delivery.check_sender(envelope=envelope)
+        for recipient in recipients:
+            await delivery.check_recipient(envelope=envelope, recipient=recipient)
+            envelope.recipients.append(recipient)
+        return await delivery.deliver(envelope=envelope, message=Spool.from_bytes(MESSAGE))
+
+    async def queued(self) -> list[tuple[list[str], bytes]]:
+        """Recipients and octets of what is in the queue."""
+        found = []
+        for message in await self.store.queue.list_messages():
+            with await self.store.queue.open_message(id=message.id) as file:
+                found.append((self.addresses(message), file.read()))
+        return found
+
+    @staticmethod
+    def addresses(message: QueuedMessage) -> list[str]:
+        return [str(each.recipient.path) for each in message.recipients]
+
+    async def inbox(self, account: str) -> list[bytes]:
+        mailbox = await (await self.store.open_account(name=account)).open_mailbox(name="INBOX")
+        return [await read_message(mailbox, uid) for uid in await mailbox.list_uids()]
+
+    async def test_elsewhere(self) -> None:
+        outcomes = await self.send("eve@example.net", "joe@example.com")
+        self.assertEqual([outcome.error for outcome in outcomes], [None, None])
+        self.assertEqual(await self.queued(), [(["eve@example.net", "joe@example.com"], MESSAGE)])
+
+    async def test_here_and_elsewhere(self) -> None:
+        await self.send("eve@example.net", BOB)
+        self.assertEqual(await self.queued(), [(["eve@example.net"], MESSAGE)])
+        self.assertEqual(await self.inbox(BOB), [b"Return-Path: <ann@example.org>\r\n" + MESSAGE])
+
+    async def test_here_alone(self) -> None:
+        await self.send(BOB)
+        self.assertEqual(await self.queued(), [])
+        self.assertEqual(len(await self.inbox(BOB)), 1)
+
+    async def test_strangers_do_not_relay(self) -> None:
+        with self.assertRaises(RelayDenied):
+            await self.send("eve@example.net", delivery=self.delivery(None))
+
+    async def test_alias(self) -> None:
+        await self.send("team@example.org", delivery=self.delivery(None))
+        self.assertEqual(
+            await self.queued(),
+            [(["eve@example.net"], b"Delivered-To: team@example.org\r\n" + MESSAGE)],
+        )
+        self.assertEqual(len(await self.inbox(BOB)), 1)
+        (message,) = await self.store.queue.list_messages()
+        self.assertEqual(
+            message.recipients[0].recipient.orcpt, OriginalRecipient("rfc822", "team@example.org")
+        )
+
+    async def test_routes_are_not_queued(self) -> None:
+        route = FakeDelivery()
+        delivery = self.delivery(routes=Routes({"example.net": route}))
+        await self.send("eve@example.net", "joe@example.com", delivery=delivery)
+        self.assertEqual(await self.queued(), [(["joe@example.com"], MESSAGE)])
+        self.assertEqual(len(route.delivered), 1)
+
+    async def test_sent_copy(self) -> None:
+        await self.send("eve@example.net", delivery=self.delivery(sent_copy=True))
+        account = await self.store.open_account(name=ANN)
+        sent = await account.open_mailbox(name="Sent")
+        self.assertEqual(len(await sent.list_uids()), 1)
+
+    async def test_held_for_everybody(self) -> None:
+        await self.send("eve@example.net", BOB, hold_until=NOW + 60)
+        self.assertEqual(await self.inbox(BOB), [])
+        (message,) = await self.store.queue.list_messages()
+        self.assertEqual(self.addresses(message), ["eve@example.net", BOB])
+        self.assertEqual(message.recipients[0].next_time, NOW + 60)
+
+    async def test_store_that_fails(self) -> None:
+        async def fail(**arguments: Any) -> Any:
+            raise StoreUnavailable
+
+        self.patch(self.store.queue, "enqueue", fail)
+        outcomes = await self.send("eve@example.net", BOB)
+        for outcome in outcomes:
+            self.assertIsInstance(outcome.error, StoreUnavailable)
+        self.assertEqual(await self.inbox(BOB), [])
+
+    async def test_arrival_is_reported(self) -> None:
+        envelope = queue_envelope(account=ANN, envid="X1")
+        notify = frozenset({"SUCCESS"})
+        envelope.recipients = [
+            Recipient(Path("bob", "example.org"), notify=notify),
+            Recipient(Path("eve", "example.net"), notify=notify),
+        ]
+        await self.send_envelope(envelope, self.delivery())
+        _, (recipients, octets) = await self.queued()
+        self.assertEqual(recipients, [ANN])
+        self.assertIn(b"Action: delivered", octets)
+        self.assertIn(b"Final-Recipient: rfc822; bob@example.org", octets)
+        self.assertNotIn(b"eve@example.net", octets)
+
+    async def test_abilities(self) -> None:
+        self.assertIn(Ability.DSN, self.delivery().abilities)
+        self.assertIn(Ability.HOLD, self.delivery().abilities)
+        for promised in (
+            self.delivery(None).abilities,
+            self.delivery(routes=Routes({"example.net": FakeDelivery()})).abilities,
+        ):
+            self.assertNotIn(Ability.DSN, promised)

@@ -1,0 +1,137 @@
+"""``--relay`` and ``[queue]``: settings, and a service that sends."""
+
+from __future__ import annotations
+
+import os
+import smtplib
+from typing import Any
+
+from twisted.internet import reactor as _reactor
+from twisted.internet.threads import deferToThread
+from twisted.python import usage
+from twisted.trial.unittest import SynchronousTestCase, TestCase
+
+from mailkit.delivery.callback import CallableDelivery, delivery_portal
+from mailkit.model import Envelope
+from mailkit.smtp.protocol import SMTPFactory
+from mailkit.spool import Spool
+from mailkit.tap.errors import SettingError
+from mailkit.tap.mail import Options
+from mailkit.tap.outbound import Outbound, Relay, read_login
+from mailkit.tap.services import MailService
+
+reactor: Any = _reactor
+HOST = "127.0.0.1"
+LISTEN = ["--submission", "tcp:0:interface=127.0.0.1"]
+
+
+class SettingTests(SynchronousTestCase):
+    def outbound(self, target: str = "mx", **table: Any) -> Outbound:
+        return Outbound(Relay(target, None, table), "mail.example.org", None)
+
+    def test_good_settings(self) -> None:
+        for target in ("mx", "mail.example.net", "mail.example.net:587", "[::1]:2525"):
+            self.outbound(target)
+        self.outbound(lifetime=86400, undo=5, intervals=[60, 600.0], tls="verified")
+        self.outbound(nameservers=["127.0.0.1:5353"], port=2525, history=60, max_domains=50)
+
+    def test_bad_settings(self) -> None:
+        for target in ("", "unix:/run/x", "a b", "host:0", "host:99999"):
+            self.assertRaises(SettingError, self.outbound, target)
+        for table in (
+            {"what": 1},
+            {"lifetime": "long"},
+            {"lifetime": -1},
+            {"intervals": []},
+            {"intervals": ["1"]},
+            {"tls": "pinned"},
+            {"max_domains": 1},
+        ):
+            self.assertRaises(SettingError, self.outbound, **table)
+
+    def test_errors_name_the_option(self) -> None:
+        for arguments, text in (
+            (["--relay", "a b"], "--relay"),
+            (["--relay-login", "/nowhere"], "needs --relay"),
+            (["--relay", "mx", "--relay-login", "/nowhere"], "--relay-login"),
+        ):
+            error = self.assertRaises(
+                usage.UsageError, Options().parseOptions, [*LISTEN, *arguments]
+            )
+            self.assertIn(text, str(error))
+
+    def test_settings_file(self) -> None:
+        path = self.mktemp()
+        with open(path, "w", encoding="utf-8") as file:
+            file.write('relay = "mx"\n[queue]\nlifetime = 60\n')
+        options = Options()
+        options.parseOptions([*LISTEN, "--config", path])
+        self.assertEqual(options.relay, Relay("mx", None, {"lifetime": 60}))
+        with open(path, "w", encoding="utf-8") as file:
+            file.write('relay = "mx"\n[queue]\nlifetime = "x"\n')
+        error = self.assertRaises(
+            usage.UsageError, Options().parseOptions, [*LISTEN, "--config", path]
+        )
+        self.assertIn("queue", str(error))
+
+    def test_login(self) -> None:
+        path = self.mktemp()
+        with open(path, "w", encoding="utf-8") as file:
+            file.write("ann\nsecret\n")
+        credentials = read_login(path)
+        self.assertEqual((credentials.username, credentials.password), ("ann", "secret"))
+        with open(path, "w", encoding="utf-8") as file:
+            file.write("ann\n")
+        self.assertRaises(SettingError, read_login, path)
+
+
+class ServiceTests(TestCase):
+    async def test_submitted_mail_leaves(self) -> None:
+        got: list[tuple[Envelope, bytes | None]] = []
+
+        async def take(envelope: Envelope, message: Spool) -> None:
+            got.append((envelope, message.data))
+
+        portal = delivery_portal(CallableDelivery(take, domains=["example.net"]))
+        remote = reactor.listenTCP(0, SMTPFactory(portal), interface=HOST)
+        self.addCleanup(remote.stopListening)
+        service = MailService(
+            f"sqlite:{os.path.abspath(self.mktemp())}",
+            hostname="mail.example.org",
+            relay=Relay(f"{HOST}:{remote.getHost().port}"),
+        )
+        service.add_submission("tcp:0:interface=127.0.0.1")
+        service.startService()
+        self.addCleanup(service.stopService)
+        await service.store.add_account(name="ann@example.org", password_hash="{PLAIN}secret")
+        (port,) = service
+        number = (await port._waitingForPort).getHost().port
+
+        def submit() -> None:
+            with smtplib.SMTP(HOST, number) as client:
+                client.ehlo()
+                self.assertTrue(client.has_extn("dsn"))
+                client.login("ann@example.org", "secret")
+                client.sendmail(
+                    "ann@example.org",
+                    ["eve@example.net", "ann@example.org"],
+                    b"Subject: hi\r\n\r\nhi\r\n",
+                )
+
+        await deferToThread(submit)
+        while not got:
+            await self.turn()
+        ((envelope, message),) = got
+        self.assertEqual(envelope.helo, "mail.example.org")
+        self.assertEqual(str(envelope.recipients[0].path), "eve@example.net")
+        assert message is not None
+        self.assertIn(b"Subject: hi", message)
+        inbox = await (await service.store.open_account(name="ann@example.org")).open_mailbox(
+            name="INBOX"
+        )
+        self.assertEqual(len(await inbox.list_uids()), 1)
+
+    async def turn(self) -> None:
+        from twisted.internet.task import deferLater
+
+        await deferLater(reactor, 0.01)
