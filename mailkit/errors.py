@@ -231,6 +231,19 @@ class UnknownTransferEncoding(MailError):
     default_text = "The content transfer encoding is not known here"
 
 
+class BadURL(MailError):
+    """A URL names nothing that can be had (RFC 4469 section 4.1, RFC 4468 section 3.5).
+
+    :param url: as it was given; empty where that is clear.
+    """
+
+    default_text = "The URL names nothing that is here"
+
+    def __init__(self, text: str = "", url: bytes = b"") -> None:
+        super().__init__(text)
+        self.url = url
+
+
 class BadCharset(MailError):
     """A search used a charset that is not known here (RFC 3501 section 6.4.4)."""
 

@@ -402,7 +402,7 @@ class Quota(NamedTuple):
         octets_left = None if self.max_octets is None else self.max_octets - self.octets
         messages_left = None if self.max_messages is None else self.max_messages - self.messages
         if (octets_left is not None and octets_left <= 0) or (
-            messages_left is not None and messages_left <= 0
+            messages and messages_left is not None and messages_left <= 0
         ):
             raise OverQuota
         if (octets_left is not None and octets_left < octets) or (

@@ -163,7 +163,7 @@ def _name(arguments: Arguments) -> bytes:
 def _attribute(arguments: Arguments, offers: Callable[[bytes], bool]) -> Attribute:
     name = _name(arguments)
     if name in (b"BODY", b"BODY.PEEK") and arguments.accept(b"["):
-        section = _section(arguments)
+        section = parse_section(arguments)
         return Attribute(section_name(section), section, name == b"BODY")
     if name in _DECODED and arguments.accept(b"[") and offers(b"BINARY"):
         return _decoded_attribute(name, arguments)
@@ -180,7 +180,8 @@ def _attribute(arguments: Arguments, offers: Callable[[bytes], bool]) -> Attribu
     raise SyntaxFault(f"{name.decode('ascii')} is not an item that can be fetched")
 
 
-def _section(arguments: Arguments) -> Section:
+def parse_section(arguments: Arguments) -> Section:
+    """What stands behind ``BODY[``, with the closing bracket and the range behind it."""
     data = arguments.data
     parts: tuple[int, ...] = ()
     kind = b""
@@ -526,8 +527,6 @@ def _reader(attribute: Attribute) -> _Reader:
     if section is not None:
         if attribute.decoded:
             return lambda content: _read_decoded(name, section, content)
-        if section.fields:
-            return lambda content: _read_fields(name, section, content)
         return lambda content: _read_section(name, section, content)
     if name == b"ENVELOPE":
         return lambda content: [b"ENVELOPE " + content.envelope()]
@@ -544,15 +543,25 @@ def _preview(content: Content, lazy: bool) -> bytes:
 
 
 def _read_section(name: bytes, section: Section, content: Content) -> list[Piece]:
-    found = content.find(section.parts, section.kind.decode("ascii"))
+    found = locate(section, content)
     if found is None:
         return [name + b" NIL"]
+    if isinstance(found, bytes):
+        return [b"%b %b" % (name, literal(found))]
     start, end = found
-    if section.partial is not None:
-        # RFC 3501 section 6.4.5: beyond the end lies an empty string.
-        start = min(start + section.partial[0], end)
-        end = min(start + section.partial[1], end)
     return [b"%b {%d}\r\n" % (name, end - start), (start, end)]
+
+
+def locate(section: Section, content: Content) -> bytes | tuple[int, int] | None:
+    """The octets of a section, or their offsets; None if there is no such section."""
+    if section.fields:
+        return _fields(section, content)
+    found = content.find(section.parts, section.kind.decode("ascii"))
+    if found is None or section.partial is None:
+        return found
+    # RFC 3501 section 6.4.5: beyond the end lies an empty string.
+    start = min(found[0] + section.partial[0], found[1])
+    return start, min(start + section.partial[1], found[1])
 
 
 def _read_decoded(name: bytes, section: Section, content: Content) -> list[Piece]:
@@ -571,10 +580,10 @@ def _read_decoded(name: bytes, section: Section, content: Content) -> list[Piece
     return [b"%b %b{%d}\r\n" % (name, tilde, last - first), Slice(part, first, last)]
 
 
-def _read_fields(name: bytes, section: Section, content: Content) -> list[Piece]:
+def _fields(section: Section, content: Content) -> bytes | None:
     header = content.header_of(section.parts)
     if header is None:
-        return [name + b" NIL"]
+        return None
     octets = header.raw_fields(
         section.fields, exclude=section.kind == b"HEADER.FIELDS.NOT", blank_line=False
     )
@@ -583,4 +592,4 @@ def _read_fields(name: bytes, section: Section, content: Content) -> list[Piece]
     if section.partial is not None:
         first, count = section.partial
         octets = octets[first : first + count]
-    return [b"%b %b" % (name, literal(octets))]
+    return octets

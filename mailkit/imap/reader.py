@@ -14,6 +14,9 @@ from typing import NamedTuple
 from mailkit.imap.grammar import LITERAL_AT_END, Arguments, SyntaxFault
 from mailkit.wire.buffer import InputBuffer, LineTooLong
 
+# RFC 3501 section 6.3.11, RFC 8508 section 5.
+_TAKES_MESSAGES = re.compile(rb"(?i) (?:APPEND|(?:UID )?REPLACE [0-9*]+) ")
+
 
 class CommandOctets(NamedTuple):
     """A complete command with its literals inside, without the last CRLF."""
@@ -306,12 +309,13 @@ def _tag(octets: bytes) -> bytes:
 
 
 def _announces_message(lines: list[bytes]) -> bytes:
-    """The tag of an APPEND whose message comes next; nothing if another literal does.
+    """The tag of a command whose message comes next; nothing if another literal does.
 
     :param lines: the first line of the command, and the octets before the literal.
     """
     tag = _tag(lines[0])
-    if not tag or lines[0][len(tag) : len(tag) + 8].upper() != b" APPEND ":
+    command = _TAKES_MESSAGES.match(lines[0], len(tag)) if tag else None
+    if command is None:
         return b""
     # The literal directly behind the command's name is the mailbox's name.
-    return tag if len(lines) > 1 or len(lines[0]) > len(tag) + 8 else b""
+    return tag if len(lines) > 1 or len(lines[0]) > command.end() else b""

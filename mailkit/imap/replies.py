@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from mailkit import errors
-from mailkit.errors import MailError
+from mailkit.errors import BadURL, MailError
+
+#: Octets of a client's URL that are told back.
+_MAX_SHOWN = 1000
 
 #: Response code by class of error; a class that is missing is told like its base class.
 RESPONSE_CODES: Mapping[type[MailError], bytes] = {
@@ -29,6 +32,7 @@ RESPONSE_CODES: Mapping[type[MailError], bytes] = {
     errors.MessageRefused: b"CANNOT",
     errors.LimitExceeded: b"LIMIT",
     errors.UnknownTransferEncoding: b"UNKNOWN-CTE",
+    errors.BadURL: b"BADURL",
     errors.BadCharset: b"BADCHARSET (US-ASCII UTF-8)",
 }
 
@@ -37,5 +41,11 @@ def response_code(error: MailError) -> bytes:
     """The response code for an error, without brackets; empty when there is none."""
     for cls in type(error).__mro__:
         if cls in RESPONSE_CODES:
-            return RESPONSE_CODES[cls]
+            code = RESPONSE_CODES[cls]
+            return b"%b %b" % (code, _shown(error.url)) if isinstance(error, BadURL) else code
     return b""
+
+
+def _shown(url: bytes) -> bytes:
+    """A URL as a response code can hold it (RFC 4469 section 5, ``url-resp-text``)."""
+    return bytes(c for c in url[:_MAX_SHOWN] if 0x20 <= c < 0x7F and c not in b"]\\") or b"-"

@@ -104,6 +104,23 @@ class ICopyingMailbox(Interface):
         """Move messages in one step that nobody sees half done (RFC 6851 section 3.3)."""
 
 
+class IReplacingMailbox(Interface):
+    """A mailbox that removes a message and adds another in one step (RFC 8508)."""
+
+    def replace_message(
+        uid: int, destination: str, message: AppendMessage
+    ) -> Awaitable[AppendResult]:
+        """Add a message to a mailbox, and remove one of this mailbox: both durably, or none.
+
+        A quota counts what the step adds (RFC 8508 section 3.4). The caller keeps the spool and
+        closes it afterwards.
+
+        :param destination: may be this mailbox.
+        :raises NoSuchMailbox: there is no mailbox ``destination``.
+        :raises NoSuchMessage: there is no message ``uid`` (any more).
+        """
+
+
 class IWatchableMailbox(Interface):
     """A mailbox that tells of changes, whoever makes them."""
 

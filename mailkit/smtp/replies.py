@@ -49,6 +49,8 @@ CODES: Mapping[type[MailError], tuple[int, str]] = {
     errors.MessageRefused: (554, "5.6.0"),
     # RFC 5321 section 4.5.3.1.10: 452, so that the sender tries the rest again.
     errors.LimitExceeded: (452, "4.5.3"),
+    # RFC 4468 section 3.5
+    errors.BadURL: (554, "5.6.6"),
     errors.BadCharset: (554, "5.6.0"),
     errors.UnknownTransferEncoding: (554, "5.6.3"),
 }

@@ -17,6 +17,7 @@ from mailkit.errors import LimitExceeded, NoSuchMailbox, NoSuchMessage
 from mailkit.interfaces import (
     ICopyingMailbox,
     IRecentMailbox,
+    IReplacingMailbox,
     ISummarizingMailbox,
     IThreadNamingMailbox,
     IWatchableMailbox,
@@ -88,6 +89,7 @@ class Content:
 
 
 @implementer(
+    IReplacingMailbox,
     IWritableMailbox,
     ICopyingMailbox,
     IWatchableMailbox,
@@ -374,6 +376,28 @@ class MemoryMailbox:
         if move:
             self.remove(found)
         return CopyResult(target.uid_validity, found, new)
+
+    async def replace_message(
+        self, uid: int, destination: str, message: AppendMessage
+    ) -> AppendResult:
+        return await self.replace(uid, self._account.find_place(destination), message)
+
+    async def replace(self, uid: int, place: Place, message: AppendMessage) -> AppendResult:
+        """``replace_message`` with a mailbox of any account."""
+        self._check()
+        target = self._account.find_target(place)
+        if uid not in self._infos:
+            raise NoSuchMessage
+        content = self._account.new_content(message.content)
+        flags = changeable(message.flags, place.rights)
+        same_account = place.account == self._account.name
+        growth = len(content.octets) - self._infos[uid].size
+        if same_account and growth > 0:
+            # RFC 8508 section 3.4: the net quota consumption.
+            self._account.quota().check(growth, 0)
+        uids = target.add([(content, flags, message.internal_date)], moved=same_account)
+        self.remove([uid])
+        return AppendResult(target.uid_validity, uids)
 
     async def claim_recent(self) -> int:
         self._check()

@@ -11,6 +11,7 @@ from mailkit.errors import (
     MailboxExists,
     MailError,
     NoSuchMailbox,
+    NoSuchMessage,
     PermissionDenied,
 )
 from mailkit.interfaces import (
@@ -18,12 +19,13 @@ from mailkit.interfaces import (
     IMailAccount,
     IMailbox,
     IMailboxAdmin,
+    IReplacingMailbox,
     ISpooling,
     IWatchableMailbox,
     IWritableMailbox,
 )
 from mailkit.model import INBOX, AppendMessage, FlagOp, MailboxInfo
-from mailkit.testing.base import read_message, sample_message, sample_messages
+from mailkit.testing.base import read_message, sample_message, sample_messages, spooled
 from mailkit.testing.mailbox import MailboxContract
 
 
@@ -32,6 +34,10 @@ class _AdminAccount(IMailAccount, IMailboxAdmin):
 
 
 class _CopyingMailbox(IWritableMailbox, ICopyingMailbox):
+    """Both interfaces, for annotations."""
+
+
+class _ReplacingMailbox(IWritableMailbox, IReplacingMailbox):
     """Both interfaces, for annotations."""
 
 
@@ -225,6 +231,69 @@ class _CopyTests(_AccountBase):
             await inbox.move_messages(uids=uids, destination="Nowhere")
         self.assertEqual(list(await inbox.list_uids()), uids)
         self.assertEqual(await inbox.get_info(), before)
+
+
+class _ReplaceTests(_AccountBase):
+    NEW = b"Subject: new\r\n\r\nin the place of another\r\n"
+
+    async def open_replacing(self) -> tuple[_ReplacingMailbox, IMailbox]:
+        """INBOX with three messages, and an empty mailbox ``Other``."""
+        account = await self.open_admin()
+        await account.create_mailbox(name="Other")
+        await self.fill(account, INBOX, 3)
+        inbox = await account.open_mailbox(name=INBOX)
+        replacing = cast(_ReplacingMailbox, self.need(IReplacingMailbox, inbox))
+        return replacing, await account.open_mailbox(name="Other")
+
+    def new_message(self) -> AppendMessage:
+        spool = spooled(self.NEW)
+        self.addCleanup(spool.close)
+        return AppendMessage(spool, frozenset(("\\Draft", "Mine")), 86400)
+
+    async def test_replace_in_the_same_mailbox(self) -> None:
+        inbox, _ = await self.open_replacing()
+        uids = list(await inbox.list_uids())
+        before = await inbox.get_info()
+        result = await inbox.replace_message(
+            uid=uids[1], destination=INBOX, message=self.new_message()
+        )
+        self.assertEqual(result.uid_validity, before.uid_validity)
+        (new,) = result.uids
+        self.assertGreaterEqual(new, before.uid_next)
+        self.assertEqual(list(await inbox.list_uids()), [uids[0], uids[2], new])
+        (info,) = await inbox.get_messages(uids=[new])
+        # RFC 8508 section 1: nothing is inherited.
+        self.assertEqual((info.flags, info.internal_date), ({"\\Draft", "Mine"}, 86400))
+        self.assertEqual(await read_message(inbox, new), self.NEW)
+        changes = await inbox.get_changes(since=before.highest_modseq)
+        self.assertEqual((list(changes.added), list(changes.vanished)), ([new], [uids[1]]))
+        self.assertEqual((await inbox.get_info()).messages, 3)
+
+    async def test_replace_by_a_message_elsewhere(self) -> None:
+        inbox, other = await self.open_replacing()
+        uids = list(await inbox.list_uids())
+        result = await inbox.replace_message(
+            uid=uids[0], destination="Other", message=self.new_message()
+        )
+        self.assertEqual(list(await inbox.list_uids()), uids[1:])
+        self.assertEqual(list(await other.list_uids()), list(result.uids))
+        self.assertEqual(result.uid_validity, (await other.get_info()).uid_validity)
+
+    async def test_replace_that_fails_changes_nothing(self) -> None:
+        inbox, other = await self.open_replacing()
+        uids = list(await inbox.list_uids())
+        before, other_before = await inbox.get_info(), await other.get_info()
+        missing = before.uid_next
+        with self.assertRaises(NoSuchMessage):
+            await inbox.replace_message(
+                uid=missing, destination="Other", message=self.new_message()
+            )
+        with self.assertRaises(NoSuchMailbox):
+            await inbox.replace_message(
+                uid=uids[0], destination="Nowhere", message=self.new_message()
+            )
+        self.assertEqual(await inbox.get_info(), before)
+        self.assertEqual(await other.get_info(), other_before)
 
 
 class _AdminTests(_AccountBase):
@@ -458,7 +527,7 @@ class _AdminTests(_AccountBase):
         self.assertNotIn(INBOX, await account.list_subscriptions())
 
 
-class AccountContract(_ListingTests, _CopyTests, _AdminTests):
+class AccountContract(_ListingTests, _CopyTests, _ReplaceTests, _AdminTests):
     """Tests of an account, :class:`~mailkit.interfaces.IMailAccount`, and of its mailboxes.
 
     The hook is ``make_account``.

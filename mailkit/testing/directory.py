@@ -26,6 +26,7 @@ from mailkit.interfaces import (
     IMailboxAdmin,
     IMailStore,
     IQuotaDirectory,
+    IReplacingMailbox,
     IWritableMailbox,
 )
 from mailkit.model import (
@@ -500,8 +501,14 @@ class _QuotaTests(DirectoryBase):
         await copying.copy_messages(uids=[1], destination="Archive")
         with self.assertRaises(OverQuota):
             await copying.copy_messages(uids=[1], destination="Archive")
+        # A replacement counts by what it adds (RFC 8508 section 3.4).
+        replacing = self.need(IReplacingMailbox, inbox)
+        same, larger = AppendMessage(spooled(content)), AppendMessage(spooled(content + b"x"))
+        with self.assertRaises(OverQuota):
+            await replacing.replace_message(uid=1, destination=INBOX, message=larger)
+        await replacing.replace_message(uid=1, destination=INBOX, message=same)
         # What moves takes no more room than before.
-        await copying.move_messages(uids=[1, 2], destination="Archive")
+        await copying.move_messages(uids=[2, 3], destination="Archive")
         self.assertEqual(list(await inbox.list_uids()), [])
         self.assertEqual(
             await store.get_quota(account=ANN), Quota(3 * len(content), 3, 3 * len(content))

@@ -11,6 +11,7 @@ from mailkit.interfaces import (
     ICopyingMailbox,
     IMailbox,
     IRecentMailbox,
+    IReplacingMailbox,
     ISearchableMailbox,
     ISortingMailbox,
     ISummarizingMailbox,
@@ -39,6 +40,7 @@ OPTIONAL_INTERFACES = (
     IThreadingMailbox,
     IThreadNamingMailbox,
     IRecentMailbox,
+    IReplacingMailbox,
     IViewableMailbox,
 )
 

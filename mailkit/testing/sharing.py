@@ -313,6 +313,12 @@ class SharingContract(Contract):
             ("w", store_flags("Mine")),
             ("i", lambda box: box.append(messages=sample_messages(1))),
             ("rte", lambda box: box.move_messages(uids=[2], destination=INBOX)),
+            (
+                "rte",
+                lambda box: box.replace_message(
+                    uid=3, destination=INBOX, message=sample_messages(1)[0]
+                ),
+            ),
             ("e", lambda box: box.expunge(uids=[1])),
         ]
         await self.grant(ann, "lrswite")

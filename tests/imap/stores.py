@@ -28,7 +28,7 @@ class StoreDialogue(StoreTestCase):
         """Send octets and wait for the tagged response; gives all that came."""
         answer = client.send(data)
         for _ in range(2000):
-            if re.search(rb"(?m)^%b (?:OK|NO|BAD) .*\r\n" % re.escape(tag), answer):
+            if re.search(rb"(?m)^%b (?:OK|NO|BAD|Ready) .*\r\n" % re.escape(tag), answer):
                 return answer
             await self.turn(0.001)
             client.server.clock.advance(0)

@@ -487,9 +487,7 @@ class AppendTests(SynchronousTestCase):
     def test_something_behind_the_message(self) -> None:
         for tail in (b" x", b"x", b" (\\Seen)"):
             data = self.client.send(b"a APPEND INBOX {3+}\r\nabc" + tail + b"\r\n")
-            self.assertEqual(
-                data, b"a BAD Behind a message comes another one as a literal, or nothing\r\n"
-            )
+            self.assertTrue(data.startswith(b"a BAD "), data)
         self.assertEqual(now(self.server.mailbox().get_info()).messages, 0)
 
     def test_empty_message_and_nul(self) -> None:

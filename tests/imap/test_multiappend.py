@@ -7,7 +7,7 @@ import re
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from mailkit.imap.handlers import append
+from mailkit.imap import appending
 from mailkit.imap.protocol import IMAPProtocol
 from tests.imap.stores import SQLiteDialogue, StoreDialogue
 from tests.imap.support import Client, Server, now, split_responses
@@ -59,8 +59,8 @@ class StoredTests:
             (b" (\\Foo) {3+}\r\nabc", b"BAD \\Foo is not a flag"),
             (b" {3+}\r\na\0b", b"NO The message contains NUL"),
             (b" {3+}\r\na\0b {3+}\r\nabc", b"NO The message contains NUL"),
-            (b" {3+}\r\nabc x", b"BAD Behind a message comes another one"),
-            (b" {3+}\r\nabc{3+}\r\nabc", b"BAD An argument is missing"),
+            (b" {3+}\r\nabc x", b"BAD APPEND takes a message as a literal"),
+            (b" {3+}\r\nabc{3+}\r\nabc", b"BAD Behind a message comes a space"),
         ):
             data = b"a APPEND INBOX {%d+}\r\n" % len(FIRST) + FIRST + tail
             lines = split_responses(await self.talk(client, data + b"\r\nb NOOP\r\n", b"b"))
@@ -150,7 +150,7 @@ class DialogueTests(SynchronousTestCase):
         self.assertTrue(lines[0].startswith(b"a NO [TOOBIG] "), lines)
 
     def test_too_many(self) -> None:
-        self.patch(append, "MAX_MESSAGES", 3)
+        self.patch(appending, "MAX_MESSAGES", 3)
         lines = split_responses(self.client.send(several(*[b"x"] * 5) + b"b NOOP\r\n"))
         self.assertEqual(
             lines, [b"a NO [LIMIT] APPEND takes at most 3 messages at once", b"b OK NOOP completed"]

@@ -1,84 +1,113 @@
-"""APPEND: begun before its first message, ended after its last one.
+"""APPEND and REPLACE: begun before their first literal, ended after the last one.
 
-RFC 3501 section 6.3.11, RFC 3502, RFC 3516 section 4.4, RFC 4315.
+RFC 3501 section 6.3.11, RFC 3502, RFC 3516 section 4.4, RFC 4315, RFC 4469, RFC 8508.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from mailkit.errors import (
-    LimitExceeded,
     MailError,
     MessageTooLarge,
     NoSuchMailbox,
+    NoSuchMessage,
     ReadOnly,
     StoreFull,
 )
 from mailkit.imap import render
+from mailkit.imap.appending import AppendGrammar, Between, NewMessage, Next, PartURL
 from mailkit.imap.binary import encode_message
 from mailkit.imap.grammar import Arguments, Command, SyntaxFault
-from mailkit.imap.handlers.table import AUTHENTICATED, Capability, Verb, Waiting, after_login
+from mailkit.imap.handlers.fetch import resolve
+from mailkit.imap.handlers.table import (
+    AUTHENTICATED,
+    SELECTED,
+    Capability,
+    Verb,
+    Waiting,
+    after_login,
+)
 from mailkit.imap.reader import MessageLine, MessageLiteral
-from mailkit.interfaces import IMailboxAdmin, IRestrictedMailbox, ISpooling, IWritableMailbox
-from mailkit.model import AppendMessage, Flags
+from mailkit.imap.urlparts import open_url
+from mailkit.interfaces import (
+    IMailboxAdmin,
+    IReplacingMailbox,
+    IRestrictedMailbox,
+    ISpooling,
+    IWritableMailbox,
+)
+from mailkit.model import AppendMessage, AppendResult
 from mailkit.spool import Spool
 
 if TYPE_CHECKING:
     from mailkit.imap.connection import IMAPProtocol
 
 
-_ONE_MESSAGE = "APPEND takes one message, and nothing behind it"
-#: Messages of one APPEND.
-MAX_MESSAGES = 1000
-
-
-class MessageArguments(NamedTuple):
-    """What stands before a message (RFC 3502, ``append-message``)."""
-
-    flags: Flags
-    #: Seconds since the epoch; None for now.
-    internal_date: int | None
-    #: It comes as a literal8, which may hold NUL.
-    binary: bool = False
-    #: It stands in parentheses: ``UTF8 (~{3}...)`` (RFC 6855 section 4).
-    wrapped: bool = False
-
-
 class AppendInProgress:
     """Messages on their way in.
 
     :param new_spool: makes the place for one of them.
+    :param replaced: UID of the message of the selected mailbox that goes (RFC 8508).
     """
 
-    def __init__(self, mailbox: IWritableMailbox, new_spool: Callable[[], Spool]) -> None:
+    def __init__(
+        self,
+        mailbox: IWritableMailbox,
+        new_spool: Callable[[], Spool],
+        grammar: AppendGrammar,
+        replaced: int | None,
+    ) -> None:
         self.mailbox = mailbox
         self.new_spool = new_spool
+        self.grammar = grammar
+        self.replaced = replaced
         #: Those that have come and the one that comes.
         self.messages: list[AppendMessage] = []
-        #: Octets of all of them.
+        #: Octets of all of them, and of the one that comes.
         self.octets = 0
-        #: What went wrong while a message came.
+        self.message_octets = 0
+        #: What went wrong while a literal came.
         self.error: MailError | None = None
         #: Places of the messages that hold NUL.
         self.with_nul: set[int] = set()
+        #: The URL that comes as a literal.
+        self.url: bytes | None = None
         self._binary = False
-        self._wrapped = False
 
     @property
     def spool(self) -> Spool:
         """Where the message goes that comes."""
         return self.messages[-1].content
 
-    def begin_message(self, arguments: MessageArguments, size: int) -> None:
+    def begin_message(self, message: NewMessage) -> None:
         """Another message comes."""
         if self.messages:
             # A thousand messages must not keep a thousand files open.
             self.spool.finish()
-        flags, internal_date, self._binary, self._wrapped = arguments
-        self.messages.append(AppendMessage(self.new_spool(), flags, internal_date))
+        self.messages.append(AppendMessage(self.new_spool(), *message))
+        self.message_octets = 0
+
+    def count(self, size: int, max_message: int, max_all: int) -> None:
+        """So many octets are to come.
+
+        :raises MessageTooLarge: they are too many; they wait on the disk until the last is here.
+        """
         self.octets += size
+        self.message_octets += size
+        if self.message_octets > max_message:
+            raise MessageTooLarge(f"A message has at most {max_message} octets here")
+        if self.octets > max_all:
+            raise MessageTooLarge(f"APPEND takes at most {max_all} octets of messages at once")
+
+    def expect(self, what: Next, binary: bool) -> Callable[[bytes], None]:
+        """A literal comes; gives what takes its octets."""
+        self._binary = binary
+        if what is Next.URL:
+            self.url = b""
+            return self.write_url
+        return self.write
 
     async def encode_binary(self, drain: Callable[[], Awaitable[None]], limit: int) -> None:
         """Let no message hold NUL.
@@ -98,14 +127,6 @@ class AppendInProgress:
             if encoded.size > limit:
                 raise MessageTooLarge(f"In base64 the message has more than {limit} octets")
 
-    def unwrap(self, octets: bytes) -> bytes:
-        """What stands behind the message, without the parenthesis that belongs to it."""
-        if not self._wrapped:
-            return octets
-        if not octets.startswith(b")"):
-            raise SyntaxFault("')' is missing behind the message")
-        return octets[1:]
-
     def write(self, data: bytes) -> None:
         """Take some octets of the message."""
         if self.error is not None:
@@ -122,6 +143,11 @@ class AppendInProgress:
             self.error = _no_room()
             self.error.__cause__ = error
 
+    def write_url(self, data: bytes) -> None:
+        """Take some octets of a URL."""
+        assert self.url is not None
+        self.url += data
+
     def close(self) -> None:
         """Forget what the mailbox has not taken."""
         for message in self.messages:
@@ -133,63 +159,66 @@ def _no_room() -> MailError:
 
 
 def append(connection: IMAPProtocol, command: Command) -> Waiting:
-    """An APPEND without any literal behind the mailbox's name."""
-    raise SyntaxFault("APPEND takes a mailbox and a message as a literal")
+    """A command without any literal behind the mailbox's name."""
+    return begin_append(connection, command, None)
 
 
-def begin_append(connection: IMAPProtocol, command: Command, literal: MessageLiteral) -> Waiting:
-    """Read the arguments and decide whether the message may come."""
-    accepted = False
+def begin_append(
+    connection: IMAPProtocol, command: Command, literal: MessageLiteral | None
+) -> Waiting:
+    """Read the arguments and decide whether the first literal may come."""
+    accepted = literal is None
     try:
-        command.arguments.space()
-        name = command.arguments.mailbox()
-        arguments = _read_arguments(connection, command.arguments)
-        _check_size(connection, literal.size)
+        arguments = command.arguments
+        replaced = None if command.verb == b"APPEND" else _read_replaced(connection, command)
+        arguments.space()
+        name = arguments.mailbox()
+        grammar = AppendGrammar(connection.offers, command.verb, connection.utf8)
+        between = grammar.read(arguments, literal is not None)
+        if literal is not None:
+            _check_literal(connection, between, literal.size)
         accepted = True
     finally:
         if not accepted:
             connection.refuse_message()
-    return _open(connection, name, arguments, literal)
+    return _open(connection, name, grammar, replaced, between, literal)
 
 
-def _read_arguments(connection: IMAPProtocol, arguments: Arguments) -> MessageArguments:
-    arguments.space()
-    flags: Flags = frozenset()
-    internal_date = None
-    if arguments.looking_at(b"("):
-        flags = arguments.flag_list()
-        arguments.space()
-    if arguments.looking_at(b'"'):
-        internal_date = arguments.date_time()
-        arguments.space()
-    # RFC 6855 section 4. RFC 9755 has done without it, but clients send it. lenient: from a client
-    # that has not enabled UTF8=ACCEPT, section 4 wants 8-bit octets in a header refused; but there is
-    # old mail that has them, and what moves mailboxes from server to server would lose it.
-    wrapped = connection.utf8 and arguments.accept_word(b"UTF8")
-    if wrapped:
-        arguments.space()
-        arguments.expect(b"(")
-        arguments.expect(b"~")
-        binary = connection.offers(b"BINARY")
-    else:
-        # RFC 3516 section 7: literal8 = "~{" number "}" CRLF *OCTET
-        binary = connection.offers(b"BINARY") and arguments.accept(b"~")
-    arguments.end()
-    return MessageArguments(flags, internal_date, binary, wrapped)
+def _read_replaced(connection: IMAPProtocol, command: Command) -> int:
+    """UID of the message that is to be replaced (RFC 8508 section 5, ``seq-number``)."""
+    selection = connection.selection
+    assert selection is not None
+    selection.to_write()
+    start = command.arguments.position
+    spans = resolve(connection, command)
+    written = command.arguments.data[start + 1 : command.arguments.position]
+    if not (written.isdigit() or written == b"*"):
+        raise SyntaxFault("REPLACE takes the number of one message")
+    uids = selection.state.uids_of(spans)
+    if not uids:
+        raise NoSuchMessage("There is no such message")
+    return uids[0]
 
 
-def _check_size(connection: IMAPProtocol, size: int) -> None:
-    if size > connection.factory.max_message_size:
-        raise MessageTooLarge(
-            f"A message has at most {connection.factory.max_message_size} octets here"
-        )
-    if size == 0:
-        # RFC 3502 section 6.3.11: so a client gives the command up.
-        raise MailError("A message is not empty")
+def _check_literal(connection: IMAPProtocol, between: Between, size: int) -> None:
+    factory = connection.factory
+    if between.next is Next.URL and size > factory.max_literal:
+        raise SyntaxFault("The literal is too large")
+    if between.next is Next.MESSAGE:
+        if size > factory.max_message_size:
+            raise MessageTooLarge(f"A message has at most {factory.max_message_size} octets here")
+        if size == 0:
+            # RFC 3502 section 6.3.11: so a client gives the command up.
+            raise MailError("A message is not empty")
 
 
 async def _open(
-    connection: IMAPProtocol, name: str, arguments: MessageArguments, literal: MessageLiteral
+    connection: IMAPProtocol,
+    name: str,
+    grammar: AppendGrammar,
+    replaced: int | None,
+    between: Between,
+    literal: MessageLiteral | None,
 ) -> None:
     account = connection.account
     assert account is not None
@@ -200,60 +229,128 @@ async def _open(
         if IRestrictedMailbox.providedBy(mailbox):
             # Now, and not when the message has come in vain.
             mailbox.check_right(right="i")
-    except NoSuchMailbox as error:
-        connection.refuse_message()
+    except BaseException as error:
+        if literal is not None:
+            connection.refuse_message()
+        if not isinstance(error, NoSuchMailbox):
+            raise
         refuse_destination(connection, error)
         return
-    except BaseException:
-        connection.refuse_message()
-        raise
     new_spool = account.new_spool if ISpooling.providedBy(account) else Spool
-    connection.append = AppendInProgress(mailbox, new_spool)
-    _take(connection, connection.append, arguments, literal)
-
-
-def _take(
-    connection: IMAPProtocol,
-    pending: AppendInProgress,
-    arguments: MessageArguments,
-    literal: MessageLiteral,
-) -> None:
-    pending.begin_message(arguments, literal.size)
-    connection.accept_message(pending.write)
-    if literal.synchronizing:
-        connection.write(b"+ Ready for the message\r\n")
+    pending = AppendInProgress(mailbox, new_spool, grammar, replaced)
+    waiting = _go_on(connection, pending, between, literal)
+    if waiting is not None:
+        await waiting
 
 
 def go_on_append(connection: IMAPProtocol, literal: MessageLiteral) -> Waiting:
-    """A message is here, and another one is announced (RFC 3502)."""
+    """A literal is here, and another one is announced."""
+    return _continue(connection, literal.octets, literal)
+
+
+def end_append(connection: IMAPProtocol, line: MessageLine) -> Waiting:
+    """The last literal is here; what follows it decides whether the command is right."""
+    return _continue(connection, line.octets, None)
+
+
+def _continue(connection: IMAPProtocol, octets: bytes, literal: MessageLiteral | None) -> Waiting:
     pending, connection.append = connection.append, None
     assert pending is not None
     accepted = False
     try:
-        if not connection.offers(b"MULTIAPPEND"):
-            raise SyntaxFault(_ONE_MESSAGE)
         if pending.error is not None:
             raise pending.error
-        arguments = _read_arguments(connection, Arguments(pending.unwrap(literal.octets)))
-        _check_size(connection, literal.size)
-        _check_batch(connection, pending, literal.size)
+        between = pending.grammar.read(Arguments(octets), literal is not None)
+        if pending.url is not None:
+            between.steps.insert(0, PartURL(pending.url))
+            pending.url = None
+        if literal is not None:
+            _check_literal(connection, between, literal.size)
         accepted = True
     finally:
         if not accepted:
-            pending.close()
-            connection.refuse_message()
-    connection.append = pending
-    _take(connection, pending, arguments, literal)
+            _give_up(connection, pending, literal)
+    return _go_on(connection, pending, between, literal)
+
+
+def _give_up(
+    connection: IMAPProtocol, pending: AppendInProgress, literal: MessageLiteral | None
+) -> None:
+    pending.close()
+    if literal is not None:
+        connection.refuse_message()
+
+
+def _go_on(
+    connection: IMAPProtocol,
+    pending: AppendInProgress,
+    between: Between,
+    literal: MessageLiteral | None,
+) -> Waiting:
+    """Do what the octets between two literals ask for."""
+    if literal is None or any(isinstance(step, PartURL) for step in between.steps):
+        return _take_steps(connection, pending, between, literal)
+    accepted = False
+    try:
+        for step in between.steps:
+            assert isinstance(step, NewMessage)
+            pending.begin_message(step)
+        _take_literal(connection, pending, between, literal)
+        accepted = True
+    finally:
+        if not accepted:
+            _give_up(connection, pending, literal)
     return None
 
 
-def _check_batch(connection: IMAPProtocol, pending: AppendInProgress, size: int) -> None:
-    """The messages of one command wait on the disk until the last of them is here."""
-    if len(pending.messages) >= MAX_MESSAGES:
-        raise LimitExceeded(f"APPEND takes at most {MAX_MESSAGES} messages at once")
-    limit = connection.factory.max_append_octets
-    if pending.octets + size > limit:
-        raise MessageTooLarge(f"APPEND takes at most {limit} octets of messages at once")
+async def _take_steps(
+    connection: IMAPProtocol,
+    pending: AppendInProgress,
+    between: Between,
+    literal: MessageLiteral | None,
+) -> None:
+    try:
+        for step in between.steps:
+            if isinstance(step, NewMessage):
+                pending.begin_message(step)
+            else:
+                await _take_url(connection, pending, step.url)
+        if literal is not None:
+            _take_literal(connection, pending, between, literal)
+    except BaseException:
+        _give_up(connection, pending, literal)
+        raise
+    if literal is None:
+        await _store(connection, pending)
+
+
+def _take_literal(
+    connection: IMAPProtocol, pending: AppendInProgress, between: Between, literal: MessageLiteral
+) -> None:
+    factory = connection.factory
+    if between.next is not Next.URL:
+        pending.count(literal.size, factory.max_message_size, factory.max_append_octets)
+    connection.append = pending
+    connection.accept_message(pending.expect(between.next, between.binary))
+    if literal.synchronizing:
+        connection.write(b"+ Ready for the message\r\n")
+
+
+async def _take_url(connection: IMAPProtocol, pending: AppendInProgress, url: bytes) -> None:
+    """Put what a URL names into the message (RFC 4469 section 3)."""
+    factory = connection.factory
+    assert connection.account is not None
+    selected = None if connection.selection is None else connection.selection.mailbox
+    part = await open_url(url, connection.account, selected, connection.drain)
+    try:
+        pending.count(part.size, factory.max_message_size, factory.max_append_octets)
+        for octets in part.octets():
+            pending.write(octets)
+            if pending.error is not None:
+                raise pending.error
+            await connection.drain()
+    finally:
+        part.close()
 
 
 def refuse_destination(connection: IMAPProtocol, error: NoSuchMailbox) -> None:
@@ -262,31 +359,16 @@ def refuse_destination(connection: IMAPProtocol, error: NoSuchMailbox) -> None:
     connection.no(error.text, b"TRYCREATE" if may_create else b"NONEXISTENT")
 
 
-def end_append(connection: IMAPProtocol, line: MessageLine) -> Waiting:
-    """The last message is here; what follows it decides whether the command is right."""
-    pending, connection.append = connection.append, None
-    assert pending is not None
-    try:
-        behind = pending.unwrap(line.octets)
-    except SyntaxFault:
-        pending.close()
-        raise
-    if behind.strip(b" "):
-        pending.close()
-        if connection.offers(b"MULTIAPPEND"):
-            raise SyntaxFault("Behind a message comes another one as a literal, or nothing")
-        raise SyntaxFault(_ONE_MESSAGE)
-    if pending.error is not None:
-        pending.close()
-        raise pending.error
-    return _store(connection, pending)
-
-
 async def _store(connection: IMAPProtocol, pending: AppendInProgress) -> None:
     try:
         if pending.with_nul:
             await pending.encode_binary(connection.drain, connection.factory.max_message_size)
-        result = await pending.mailbox.append(messages=pending.messages)
+        if not pending.spool.size:
+            raise MailError("A message is not empty")
+        if pending.replaced is not None:
+            result = await _replace(connection, pending, pending.replaced)
+        else:
+            result = await pending.mailbox.append(messages=pending.messages)
     except NoSuchMailbox as error:
         # Deleted while the messages came.
         refuse_destination(connection, error)
@@ -296,9 +378,40 @@ async def _store(connection: IMAPProtocol, pending: AppendInProgress) -> None:
     if connection.selection is not None:
         connection.selection.dirty = True
     code = b"APPENDUID %d %b" % (result.uid_validity, render.uid_set(result.uids))
-    await connection.complete("APPEND completed", code)
+    if pending.replaced is None:
+        await connection.complete("APPEND completed", code)
+        return
+    # RFC 8508 section 4.3: before the EXPUNGE response.
+    connection.write(b"* OK [%b] Replacement message ready\r\n" % code)
+    await connection.complete("REPLACE completed", modseq=True)
 
 
-VERBS: Mapping[bytes, Verb] = {b"APPEND": Verb(AUTHENTICATED, append)}
+async def _replace(connection: IMAPProtocol, pending: AppendInProgress, uid: int) -> AppendResult:
+    selection = connection.selection
+    assert selection is not None
+    source = selection.to_write()
+    (message,) = pending.messages
+    if IReplacingMailbox.providedBy(source):
+        return await source.replace_message(
+            uid=uid, destination=pending.mailbox.name, message=message
+        )
+    # RFC 8508 section 3.4: the same steps, where the backend knows none for it.
+    if not await source.get_messages(uids=[uid]):
+        raise NoSuchMessage
+    result = await pending.mailbox.append(messages=[message])
+    await source.expunge(uids=[uid])
+    return result
 
-CAPABILITIES: Sequence[Capability] = (Capability(b"MULTIAPPEND", after_login),)
+
+#: Commands whose literals go to :func:`begin_append`.
+VERBS: Mapping[bytes, Verb] = {
+    b"APPEND": Verb(AUTHENTICATED, append),
+    b"REPLACE": Verb(SELECTED, append, extension=b"REPLACE"),
+    b"UID REPLACE": Verb(SELECTED, append, by_uid=True, extension=b"REPLACE"),
+}
+
+CAPABILITIES: Sequence[Capability] = (
+    Capability(b"MULTIAPPEND", after_login),
+    Capability(b"CATENATE", after_login),
+    Capability(b"REPLACE", after_login),
+)

@@ -10,6 +10,7 @@ from zope.interface import Interface, directlyProvides
 from mailkit.interfaces import (
     ICopyingMailbox,
     IRecentMailbox,
+    IReplacingMailbox,
     IRestrictedMailbox,
     ISearchableMailbox,
     ISortingMailbox,
@@ -40,6 +41,7 @@ from mailkit.store.sharing.records import Place, StoredMailbox, may_not
 _ABILITIES: tuple[type[Interface], ...] = (
     ICopyingMailbox,
     IRecentMailbox,
+    IReplacingMailbox,
     ISearchableMailbox,
     ISortingMailbox,
     ISummarizingMailbox,
@@ -208,6 +210,15 @@ class RestrictedMailbox:
         # RFC 6851 section 4.2: as for STORE of \Deleted, COPY and EXPUNGE.
         self._need("r", "t", "e")
         return await self._transfer(uids, destination, move=True)
+
+    async def replace_message(
+        self, uid: int, destination: str, message: AppendMessage
+    ) -> AppendResult:
+        # RFC 8508 section 4.1: as for STORE of \\Deleted, APPEND and EXPUNGE.
+        self._need("r", "t", "e")
+        place = self._viewer.find_place(destination)
+        result: AppendResult = await self._inner.replace(uid=uid, place=place, message=message)
+        return result
 
     async def _transfer(self, uids: Sequence[int], destination: str, move: bool) -> CopyResult:
         place = self._viewer.find_place(destination)

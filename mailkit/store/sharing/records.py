@@ -6,7 +6,15 @@ from collections.abc import Awaitable, Collection, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from mailkit.errors import LimitExceeded, MailError, NoSuchAccount, NoSuchMailbox, PermissionDenied
-from mailkit.model import CopyResult, FlagOp, Flags, MailboxInfo, StoreResult
+from mailkit.model import (
+    AppendMessage,
+    AppendResult,
+    CopyResult,
+    FlagOp,
+    Flags,
+    MailboxInfo,
+    StoreResult,
+)
 from mailkit.rights import ALL_RIGHTS, ANYONE, NEGATIVE, Grant, Rights, RightsOp
 from mailkit.store import addresses
 
@@ -55,6 +63,9 @@ class StoredMailbox(Protocol):
 
         :raises NoSuchMailbox: there is no such mailbox.
         """
+
+    def replace(self, uid: int, place: Place, message: AppendMessage) -> Awaitable[AppendResult]:
+        """``replace_message`` with any account's mailbox."""
 
 
 class AccessRecords(Protocol):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import BinaryIO, NamedTuple
 
 from zope.interface import implementer
@@ -14,6 +14,7 @@ from mailkit.errors import NoSuchMailbox, StoreUnavailable
 from mailkit.interfaces import (
     ICopyingMailbox,
     IRecentMailbox,
+    IReplacingMailbox,
     ISearchableMailbox,
     ISortingMailbox,
     ISummarizingMailbox,
@@ -47,6 +48,7 @@ from mailkit.store.sqlite.operations import (
     ClaimRecent,
     Copy,
     Expunge,
+    Replace,
     StoreFlags,
     discard_content,
 )
@@ -79,6 +81,7 @@ class Found(NamedTuple):
     IThreadingMailbox,
     IThreadNamingMailbox,
     IRecentMailbox,
+    IReplacingMailbox,
     IViewableMailbox,
 )
 class SQLiteMailbox:
@@ -180,6 +183,24 @@ class SQLiteMailbox:
     # Changing.
 
     async def append(self, messages: Sequence[AppendMessage]) -> AppendResult:
+        async with self._take_contents(messages) as taken:
+            return await self._core.submit(Append(self._id, taken))
+
+    async def replace_message(
+        self, uid: int, destination: str, message: AppendMessage
+    ) -> AppendResult:
+        return await self.replace(uid, self._find_place(destination), message)
+
+    async def replace(self, uid: int, place: Place, message: AppendMessage) -> AppendResult:
+        """``replace_message`` with a mailbox of any account."""
+        async with self._take_contents([message]) as (taken,):
+            return await self._core.submit(Replace(self._id, uid, place, taken))
+
+    @asynccontextmanager
+    async def _take_contents(
+        self, messages: Sequence[AppendMessage]
+    ) -> AsyncIterator[list[tuple[Content, Flags, int | None]]]:
+        """What the writer is to take; it disposes of the contents."""
         self._core.check_open()
         # All spools are taken before anything is waited for: the caller closes them.
         taken = [take_spool(self._core, message.content) for message in messages]
@@ -201,15 +222,10 @@ class SQLiteMailbox:
                     else:
                         discard_content(item)
                 raise
-            return await self._core.submit(
-                Append(
-                    self._id,
-                    [
-                        (content, message.flags, message.internal_date)
-                        for content, message in zip(contents, messages, strict=True)
-                    ],
-                )
-            )
+            yield [
+                (content, message.flags, message.internal_date)
+                for content, message in zip(contents, messages, strict=True)
+            ]
 
     def _plan_loads(self, taken: Sequence[Content | SpooledFile]) -> int:
         """Octets that messages take in memory: no more than there may be, so files stay files."""

@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from mailkit._typing import override
-from mailkit.errors import MailError, NoSuchAccount, NoSuchMailbox
+from mailkit.errors import MailError, NoSuchAccount, NoSuchMailbox, NoSuchMessage
 from mailkit.model import (
     AppendResult,
     CopyResult,
@@ -327,6 +327,15 @@ class Expunge(Operation[Sequence[int]]):
         return [row[0] for row in selection.rows]
 
 
+def find_target(tx: Transaction, place: Place) -> MailboxState:
+    """:raises NoSuchMailbox: there is no such mailbox."""
+    try:
+        account = tx.states.account(place.account)
+    except NoSuchAccount:
+        raise NoSuchMailbox from None
+    return tx.states.mailbox(account, canonical_name(place.mailbox))
+
+
 class Copy(Operation[CopyResult]):
     """Copy or move messages to another mailbox of any account, or to the same."""
 
@@ -341,7 +350,7 @@ class Copy(Operation[CopyResult]):
     @override
     def run(self, tx: Transaction) -> CopyResult:
         source = tx.states.mailbox_by_id(self._mailbox_id)
-        target = self._find_target(tx)
+        target = find_target(tx, self._place)
         tx.flush()
         selection = select_rows(tx.connection, source.id, self._uids)
         if not selection.rows:
@@ -354,13 +363,6 @@ class Copy(Operation[CopyResult]):
         if not same_account or self._place.rights != ALL_RIGHTS:
             flags = self._translate(tx, target.account, {row[1] for row in selection.rows})
         return copy_rows(tx, source, target, selection, self._move, flags)
-
-    def _find_target(self, tx: Transaction) -> MailboxState:
-        try:
-            account = tx.states.account(self._place.account)
-        except NoSuchAccount:
-            raise NoSuchMailbox from None
-        return tx.states.mailbox(account, canonical_name(self._place.mailbox))
 
     def _translate(
         self, tx: Transaction, account: AccountState, present: set[int]
@@ -451,6 +453,51 @@ def _rewrite_flags(
             " WHERE mailbox_id = ? AND uid >= ? AND flags = json_extract(v.value, '$[0]')",
             (json.dumps(changes), mailbox.id, first),
         )
+
+
+class Replace(Operation[AppendResult]):
+    """A message into a mailbox of any account, in the place of another."""
+
+    __slots__ = ("_content", "_date", "_flags", "_mailbox_id", "_place", "_uid", "weight")
+
+    def __init__(
+        self,
+        mailbox_id: int,
+        uid: int,
+        place: Place,
+        message: tuple[Content, Flags, int | None],
+    ) -> None:
+        self._mailbox_id = mailbox_id
+        self._uid = uid
+        self._place = place
+        self._content, self._flags, self._date = message
+        self.weight = 0 if self._content.data is None else self._content.size
+
+    @override
+    def run(self, tx: Transaction) -> AppendResult:
+        source = tx.states.mailbox_by_id(self._mailbox_id)
+        target = find_target(tx, self._place)
+        tx.flush()
+        selection = select_rows(tx.connection, source.id, [self._uid])
+        if not selection.rows:
+            raise NoSuchMessage
+        tx.check_room(target, 1)
+        size = self._content.size
+        if target.account is source.account:
+            # RFC 8508 section 3.4: the net quota consumption.
+            if (growth := size - _octets(selection.rows)) > 0:
+                tx.check_quota(target.account, growth, 0)
+        else:
+            tx.check_quota(target.account, size, 1)
+        flags = tx.states.encode(target.account, changeable(self._flags, self._place.rights))
+        date = tx.now if self._date is None else self._date
+        uids = tx.add_message(self._content, [Target(target, flags, date)])
+        _remove(tx, source, selection, unref=True)
+        return AppendResult(target.uid_validity, uids)
+
+    @override
+    def discard(self) -> None:
+        discard_content(self._content)
 
 
 class ClaimRecent(Operation[None]):

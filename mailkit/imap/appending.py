@@ -1,0 +1,168 @@
+"""What stands between the literals of APPEND and REPLACE. No I/O.
+
+RFC 3501 section 6.3.11, RFC 3502 (MULTIAPPEND), RFC 3516 section 7 (literal8), RFC 4469 section 5
+(CATENATE), RFC 6855 section 4 (UTF8).
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable
+from typing import NamedTuple
+
+from mailkit.errors import LimitExceeded
+from mailkit.imap.grammar import Arguments, SyntaxFault
+from mailkit.model import Flags
+
+#: Messages of one APPEND.
+MAX_MESSAGES = 1000
+#: Parts of one message that is put together by CATENATE.
+MAX_PARTS = 500
+
+
+class Next(enum.Enum):
+    """What comes behind some octets of the command."""
+
+    MESSAGE = enum.auto()
+    #: Octets of a message that is put together.
+    TEXT = enum.auto()
+    #: A URL as a literal.
+    URL = enum.auto()
+    #: The command ends.
+    NOTHING = enum.auto()
+
+
+class NewMessage(NamedTuple):
+    """A message begins."""
+
+    flags: Flags
+    #: Seconds since the epoch; None for now.
+    internal_date: int | None
+
+
+class PartURL(NamedTuple):
+    """What the URL names belongs to the message here."""
+
+    url: bytes
+
+
+class Between(NamedTuple):
+    """What is to be done before the next literal."""
+
+    steps: list[NewMessage | PartURL]
+    next: Next
+    #: The literal is a literal8, which may hold NUL.
+    binary: bool
+
+
+class AppendGrammar:
+    """Reads the arguments behind the mailbox's name, as far as they are here.
+
+    :param offers: tells whether a capability is offered.
+    :param verb: name of the command.
+    :param utf8: the client has enabled UTF8=ACCEPT.
+    """
+
+    def __init__(self, offers: Callable[[bytes], bool], verb: bytes, utf8: bool = False) -> None:
+        self._offers = offers
+        self._verb = verb.decode("ascii")
+        # RFC 8508 section 4.7: REPLACE takes one message.
+        self._several = verb == b"APPEND" and offers(b"MULTIAPPEND")
+        self._messages = 0
+        # Parts of the message that is being put together; None outside of CATENATE.
+        self._parts: int | None = None
+        self._utf8 = utf8
+        # The literal stands in parentheses: ``UTF8 (~{3}...)``.
+        self._wrapped = False
+
+    def read(self, arguments: Arguments, has_literal: bool) -> Between:
+        """Read up to the next literal.
+
+        :param has_literal: one follows; else it is the end of the command.
+        """
+        steps: list[NewMessage | PartURL] = []
+        if self._wrapped and not arguments.accept(b")"):
+            raise SyntaxFault("')' is missing behind the literal")
+        self._wrapped = False
+        while True:
+            if self._parts is None:
+                if self._messages and not has_literal and arguments.at_end():
+                    return Between(steps, Next.NOTHING, False)
+                following = self._read_message(arguments, steps)
+            else:
+                following = self._read_part(arguments, steps)
+            if following is None:
+                continue
+            binary = following is not Next.URL and self._read_binary(arguments)
+            if arguments.position < len(arguments.data):
+                raise SyntaxFault(
+                    f"{self._verb} takes {'text' if self._parts else 'a message'} as a literal"
+                )
+            if not has_literal:
+                raise SyntaxFault("A literal is missing")
+            return Between(steps, following, binary)
+
+    def _read_binary(self, arguments: Arguments) -> bool:
+        """Whether the literal may hold NUL."""
+        # RFC 3516 section 7: literal8 = "~{" number "}" CRLF *OCTET
+        if not self._wrapped:
+            return self._offers(b"BINARY") and arguments.accept(b"~")
+        arguments.space()
+        arguments.expect(b"(")
+        arguments.expect(b"~")
+        return self._offers(b"BINARY")
+
+    def _read_message(self, arguments: Arguments, steps: list[NewMessage | PartURL]) -> Next | None:
+        """Flags and date of a message, and how it comes; None for CATENATE."""
+        if self._messages and not self._several:
+            raise SyntaxFault(f"{self._verb} takes one message, and nothing behind it")
+        if self._messages >= MAX_MESSAGES:
+            raise LimitExceeded(f"APPEND takes at most {MAX_MESSAGES} messages at once")
+        if self._messages and not arguments.looking_at(b" "):
+            raise SyntaxFault("Behind a message comes a space and another one, or nothing")
+        arguments.space()
+        flags: Flags = frozenset()
+        internal_date = None
+        if arguments.looking_at(b"("):
+            flags = arguments.flag_list()
+            arguments.space()
+        if arguments.looking_at(b'"'):
+            internal_date = arguments.date_time()
+            arguments.space()
+        steps.append(NewMessage(flags, internal_date))
+        self._messages += 1
+        if self._offers(b"CATENATE") and arguments.accept_word(b"CATENATE"):
+            arguments.space()
+            arguments.expect(b"(")
+            self._parts = 0
+            return None
+        # RFC 6855 section 4. RFC 9755 has done without it, but clients send it. lenient: from a client
+        # that has not enabled UTF8=ACCEPT, section 4 wants 8-bit octets in a header refused; but there
+        # is old mail that has them, and what moves mailboxes from server to server would lose it.
+        self._wrapped = self._utf8 and arguments.accept_word(b"UTF8")
+        return Next.MESSAGE
+
+    def _read_part(self, arguments: Arguments, steps: list[NewMessage | PartURL]) -> Next | None:
+        """A part; None when it is here or there are no more."""
+        if self._parts:
+            if arguments.accept(b")"):
+                self._parts = None
+                return None
+            arguments.space()
+        assert self._parts is not None
+        if self._parts >= MAX_PARTS:
+            raise LimitExceeded(f"CATENATE takes at most {MAX_PARTS} parts")
+        self._parts += 1
+        word = arguments.word("TEXT or URL")
+        self._wrapped = self._utf8 and word == b"UTF8"
+        if self._wrapped:
+            return Next.TEXT
+        if word not in (b"TEXT", b"URL"):
+            raise SyntaxFault("CATENATE takes TEXT and URL")
+        arguments.space()
+        if word == b"TEXT":
+            return Next.TEXT
+        if arguments.position == len(arguments.data):
+            return Next.URL
+        steps.append(PartURL(arguments.astring("A URL")))
+        return None
