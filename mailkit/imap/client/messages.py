@@ -14,7 +14,7 @@ from mailkit.imap.client.fetching import Fetching, SectionStream
 from mailkit.imap.client.mailboxes import MailboxCommands, code_uids
 from mailkit.imap.client.responses import Typed
 from mailkit.imap.client.selected import Selected
-from mailkit.imap.client.sets import SetLike, covered, expand, format_sets
+from mailkit.imap.client.sets import RangeSet, SetLike, covered, expand, format_sets
 from mailkit.imap.client.values import ExtendedSearch, Message, SearchNumbers, Status
 from mailkit.model import DELETED, CopyResult, FlagOp
 from mailkit.query import All, Query
@@ -171,10 +171,10 @@ class MessageCommands(MailboxCommands):
         for text in sets:
             wanted = covered(text if by_uid else "1:*")
 
-            def collect(response: Typed, wanted: object = wanted) -> bool:
+            def collect(response: Typed, wanted: RangeSet = wanted) -> bool:
                 if not isinstance(response, Message):
                     return False
-                if by_uid and response.uid not in wanted:  # type: ignore[operator]
+                if by_uid and (response.uid is None or response.uid not in wanted):
                     return False
                 answer.messages.append(response)
                 return True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 
 from mailkit.client.errors import ProtocolError
 from mailkit.imap.client.responses import Typed, parse_ranges
@@ -78,14 +78,10 @@ class Selected:
         """By number, 0 where the server has not told; a copy."""
         return self._uids[:]
 
-    def learn_uids(self, uids: Iterable[int]) -> None:
-        """All messages of the mailbox have these UIDs, as a search without condition tells.
-
-        Of no use, and ignored, where their number is another.
-        """
-        found = array("I", sorted(uids))
-        if len(found) == len(self._uids):
-            self._uids, self._unknown = found, 0
+    def learn_uids(self, uids: Collection[int]) -> None:
+        """The messages have just these UIDs; ignored where there are more or fewer."""
+        if len(uids) == len(self._uids):
+            self._uids, self._unknown = array("I", sorted(uids)), 0
 
     def note(self, response: Typed) -> Typed:
         """Take over what a response says.

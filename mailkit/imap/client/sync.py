@@ -120,45 +120,58 @@ async def _resynchronise(
 
 async def _by_modseq(session: Session, selected: Selected, known: Known) -> Synchronised:
     """RFC 7162 section 6"""
-    modseq, exists, next_uid = selected.highest_modseq, selected.exists, selected.uid_next
+    modseq = selected.highest_modseq
     flags = dict(known.flags)
-    if modseq != known.modseq or exists != len(flags):
-        with _Removals(session) as removals:
-            for message in await session.fetch("1:*", "FLAGS", changed_since=known.modseq):
-                if message.uid and message.flags is not None:
-                    flags[message.uid] = message.flags
-            before = sum(1 for uid in flags if next_uid is not None and uid < next_uid)
-            if selected.removals or before != exists:
-                there = set(await session.search())
-                flags = {uid: each for uid, each in flags.items() if uid in there}
-                # None, unless the cache knew less than it said.
-                for message in await session.fetch(there - flags.keys(), "FLAGS"):
-                    if message.uid and message.flags is not None:
-                        flags[message.uid] = message.flags
-            removals.apply(flags)
+    if modseq == known.modseq and selected.exists == len(flags):
+        # Nothing came, so nothing went.
+        selected.learn_uids(flags)
+        return _compare(selected, "CONDSTORE", known, flags, modseq)
+    with _News(session) as news:
+        for message in await session.fetch("1:*", "FLAGS", changed_since=known.modseq):
+            if message.uid and message.flags is not None:
+                flags[message.uid] = message.flags
+        there = await _uids_there(session, selected)
+        flags = {uid: each for uid, each in flags.items() if uid in there}
+        # None, unless the cache knew less than it said.
+        for message in await session.fetch(there - flags.keys(), "FLAGS"):
+            if message.uid and message.flags is not None:
+                flags[message.uid] = message.flags
+        news.apply(flags)
     return _compare(selected, "CONDSTORE", known, flags, modseq)
+
+
+async def _uids_there(session: Session, selected: Selected) -> set[int]:
+    """The UIDs of all messages, which the state knows by number then."""
+    removals = selected.removals
+    found = await session.search()
+    if selected.removals == removals and selected.exists == len(found):
+        selected.learn_uids(found)
+        return set(found)
+    # Others remove messages just now; this tells the numbers too.
+    return {message.uid for message in await session.fetch("1:*", "UID") if message.uid}
 
 
 async def _by_flags(session: Session, selected: Selected, known: Known) -> Synchronised:
     modseq = selected.highest_modseq
     flags: dict[int, Flags] = {}
     if selected.exists:
-        with _Removals(session) as removals:
+        with _News(session) as news:
             for message in await session.fetch("1:*", "FLAGS"):
                 if message.uid and message.flags is not None:
                     flags[message.uid] = message.flags
-            removals.apply(flags)
+            news.apply(flags)
     return _compare(selected, "FLAGS", known, flags, modseq)
 
 
-class _Removals:
-    """Messages that go while the others are told."""
+class _News:
+    """What happens to known messages while the others are told."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
         self._gone: list[tuple[int, int]] = []
+        self._flags: dict[int, Flags] = {}
 
-    def __enter__(self) -> _Removals:
+    def __enter__(self) -> _News:
         self._stop = self._session.add_listener(self._hear)
         return self
 
@@ -170,10 +183,13 @@ class _Removals:
             self._gone.extend(response.uids)
         elif isinstance(response, Expunge) and response.uid:
             self._gone.append((response.uid, response.uid))
+        elif isinstance(response, Message) and response.uid and response.flags is not None:
+            self._flags[response.uid] = response.flags
 
     def apply(self, flags: dict[int, Flags]) -> None:
-        """Take them out."""
+        """Change what is known by it."""
         gone = RangeSet(self._gone)
+        flags.update(self._flags)
         for uid in [uid for uid in flags if uid in gone]:
             del flags[uid]
 

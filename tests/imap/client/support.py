@@ -59,7 +59,12 @@ class Wire:
         self.lost = False
 
     def move(self) -> bool:
-        """Carry octets once; whether anything has moved."""
+        """Carry octets once, both ways; whether anything has moved."""
+        out = self.carry_out()
+        return self.carry_in(self.piece) or out
+
+    def carry_out(self) -> bool:
+        """Let the server read what the client has said, and keep what it answers."""
         self.clock.advance(0)
         if self.lost:
             return False
@@ -68,11 +73,15 @@ class Wire:
             return True
         written = self.transport.value()
         self.transport.clear()
-        come = self.answer(written)
-        self.pending += come
-        if not self.pending or self.transport.producerState == "paused":
-            return bool(written)
-        size = self.piece or len(self.pending)
+        answer = self.answer(written)
+        self.pending += answer
+        return bool(written or answer)
+
+    def carry_in(self, size: int | None = None) -> bool:
+        """Let the client read so many octets, or all; whether there were any."""
+        if self.lost or not self.pending or self.transport.producerState == "paused":
+            return False
+        size = size or len(self.pending)
         data, self.pending = self.pending[:size], self.pending[size:]
         self.channel.dataReceived(data)
         return True
@@ -90,10 +99,15 @@ class Wire:
                 return
         raise AssertionError("it never ends")
 
-    def start(self, awaitable: Awaitable[_T]) -> list[Any]:
+    def begin(self, awaitable: Awaitable[_T]) -> list[Any]:
         """Begin something; gives where its result, or failure, will be."""
         results: list[Any] = []
         Deferred.fromCoroutine(_wait(awaitable)).addBoth(results.append)
+        return results
+
+    def start(self, awaitable: Awaitable[_T]) -> list[Any]:
+        """Begin something, and carry what there is to be carried."""
+        results = self.begin(awaitable)
         self.flush()
         return results
 

@@ -185,6 +185,12 @@ class PipelineTests(SynchronousTestCase):
         (message,) = results[0]
         self.assertEqual((message.flags, message.size), (set(), 9))
 
+    def test_flags_of_an_unknown_message_are_no_answer(self) -> None:
+        self.select()
+        results = self.wire.start(self.session.store([3], FlagOp.ADD, ["\\Seen"]))
+        self.wire.say(b"* 5 FETCH (FLAGS ())\r\n* 3 FETCH (UID 3 FLAGS (\\Seen))\r\nm2 OK x\r\n")
+        self.assertEqual([each.uid for each in results[0].messages], [3])
+
     def test_uids_are_learnt(self) -> None:
         self.select()
         self.wire.start(self.session.fetch("1:*", "FLAGS"))
