@@ -8,9 +8,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from mailkit.errors import NoSuchMessage
 from mailkit.imap.handlers import selected as selected_handler
-from tests.imap.fakes import PlainAccount
+from mailkit.model import FlagOp
+from tests.imap.fakes import PlainAccount, Slow
 from tests.imap.messages import NESTED, PLAIN
-from tests.imap.support import Server, now
+from tests.imap.support import Server, now, split_responses
 
 
 class StoreTests(SynchronousTestCase):
@@ -102,6 +103,28 @@ class ExpungeTests(SynchronousTestCase):
             self.client.command("EXPUNGE"),
             [b"* 9 EXISTS", b"* 9 RECENT", b"OK EXPUNGE completed"],
         )
+
+
+class SilentStoreTests(SynchronousTestCase):
+    def test_what_another_session_did_meanwhile_is_told(self) -> None:
+        # Or the client, which works the flags out itself, would never know.
+        server = Server()
+        slow = Slow(server.account)
+        server.realm.account = slow
+        server.add(b"x", b"y")
+        client = server.login("SELECT INBOX")
+        slow.slow = True
+        client.send(b"a STORE 1:2 +FLAGS.SILENT (\\Seen)\r\n")
+        self.assertEqual(slow.calls, ["store_flags"])
+        mailbox = server.mailbox()
+        now(mailbox.store_flags(uids=[2], op=FlagOp.ADD, flags=frozenset(("\\Flagged",))))
+        slow.release_all()
+        server.clock.advance(0)
+        self.assertEqual(
+            split_responses(client.take()),
+            [b"* 2 FETCH (FLAGS (\\Recent \\Seen \\Flagged))", b"a OK STORE completed"],
+        )
+        self.assertEqual(client.command("NOOP"), [b"OK NOOP completed"])
 
 
 class CopyTests(SynchronousTestCase):

@@ -178,6 +178,12 @@ class _Storing:
     ) -> None:
         for start in range(0, len(uids), CHANGE_BATCH):
             some = uids[start : start + CHANGE_BATCH]
+            silent = self.silent
+            if silent and unchanged_since is None:
+                some = await self._store_known(some, op, flags)
+                if not some:
+                    continue
+                silent = False
             result = await self.mailbox.store_flags(
                 uids=some, op=op, flags=flags, unchanged_since=unchanged_since
             )
@@ -185,7 +191,7 @@ class _Storing:
             self.missing = self.missing or len(done) + len(modified) < len(some)
             self.modified.extend(modified)
             self.selection.state.note_own(done)
-            if not self.silent:
+            if not silent:
                 await self._tell(done, self._flags)
             elif self.selection.tells_modseqs:
                 # RFC 7162 section 3.1.3
@@ -195,6 +201,23 @@ class _Storing:
                 infos = await self.mailbox.get_messages(uids=modified)
                 self.selection.state.note_own(infos)
                 await self._tell(infos, self._flags)
+
+    async def _store_known(self, uids: Sequence[int], op: FlagOp, flags: Flags) -> Sequence[int]:
+        """Change, in silence, those whose flags the client knows: it can work the new ones out.
+
+        :returns: UIDs of the others, which another session has changed just now: were their flags
+            not told, the client would never hear of that (RFC 3501 section 6.4.6).
+        """
+        selection = self.selection
+        result = await self.mailbox.store_flags(
+            uids=uids, op=op, flags=flags, unchanged_since=selection.state.modseq
+        )
+        self.missing = self.missing or len(result.messages) + len(result.modified) < len(uids)
+        selection.state.note_own(result.messages)
+        if selection.tells_modseqs:
+            # RFC 7162 section 3.1.3
+            await self._tell(result.messages, selection.modseq_updates)
+        return result.modified
 
     def _flags(self, infos: Sequence[MessageInfo]) -> bytes:
         return self.selection.flag_updates(infos, self.by_uid)
