@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from mailkit.errors import NoSuchAccount, NoSuchMailbox
-from mailkit.rights import NEGATIVE, NO_RIGHTS, Grant, Rights, RightsOp, effective_rights
+from mailkit.rights import (
+    NEGATIVE,
+    NO_RIGHTS,
+    Grant,
+    Rights,
+    RightsOp,
+    effective_rights,
+    identifiers_of,
+)
 from mailkit.store.memory_mailbox import MemoryMailbox
 from mailkit.store.sharing.records import Seen, changed_entry
 
@@ -39,8 +47,11 @@ class MemoryAccess:
     def get_name(self, key: MemoryMailbox) -> str | None:
         return None if key.deleted else key.name
 
-    def list_seen(self, viewer: str, identifiers: Collection[str]) -> Sequence[Seen]:
-        seen = []
+    def list_seen(self, viewer: str) -> Sequence[Seen]:
+        seen: list[Seen] = []
+        if not self._shared:
+            return seen
+        identifiers = identifiers_of(viewer)
         for mailbox in [mailbox for mailbox in self._shared if mailbox.deleted]:
             del self._shared[mailbox]
         for mailbox in self._shared:

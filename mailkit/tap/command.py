@@ -1,4 +1,4 @@
-"""The administrator's command: ``mailkit account|alias|domain|queue ...``, ``check``, ``repair``, ``compact``.
+"""The administrator's command: ``mailkit account|alias|domain|acl|queue ...``, ``check``, ``repair``, ...
 
 Accounts, aliases and domains may be changed while a server runs. Each module that a command needs
 is loaded by that command, as scripts call this one a hundred times in a row.
@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import click
 
 from mailkit import __version__
-from mailkit.errors import MailError
+from mailkit.tap.acl import acl
+from mailkit.tap.administration import administer, existing_directory, refusals, run
 from mailkit.tap.errors import SettingError
 from mailkit.tap.queue_command import queue
-from mailkit.tap.stores import DEFAULT_STORE, STORE_VARIABLE, open_store, sqlite_directory
+from mailkit.tap.stores import DEFAULT_STORE, STORE_VARIABLE
 from mailkit.tap.values import parse_count, parse_size
 
 #: Octets of a password, as protocols take them.
@@ -52,6 +52,7 @@ def main(context: click.Context, store: str) -> None:
 
 
 main.add_command(queue)
+main.add_command(acl)
 
 
 # Accounts.
@@ -91,7 +92,7 @@ def add_account(store: str, address: str, password_stdin: bool, scheme: str) -> 
         await directory.add_account(name=address, password_hash=hashed)
         click.echo(f"Added {address}.")
 
-    _administer(store, work, about=address, make=True)
+    administer(store, work, about=address, make=True)
 
 
 @account.command("list")
@@ -103,7 +104,7 @@ def list_accounts(store: str) -> None:
         for name in await directory.list_accounts():
             click.echo(name)
 
-    _administer(store, work)
+    administer(store, work)
 
 
 @account.command("passwd")
@@ -120,7 +121,7 @@ def change_password(store: str, address: str, password_stdin: bool, scheme: str)
         await directory.set_password_hash(account=name, password_hash=hashed)
         click.echo(f"Changed the password of {name}.")
 
-    _administer(store, work, about=address)
+    administer(store, work, about=address)
 
 
 @account.command("remove")
@@ -137,7 +138,7 @@ def remove_account(store: str, address: str, yes: bool) -> None:
         await directory.remove_account(name=name)
         click.echo(f"Removed {name}.")
 
-    _administer(store, work, about=address)
+    administer(store, work, about=address)
 
 
 @account.command("quota")
@@ -175,7 +176,7 @@ def quota(
             click.echo(f"storage: {found.octets} octets of {_or_none(found.max_octets)}")
             click.echo(f"messages: {found.messages} of {_or_none(found.max_messages)}")
 
-    _administer(store, work, about=address or "")
+    administer(store, work, about=address or "")
 
 
 @account.command("capabilities")
@@ -208,7 +209,7 @@ def capabilities(store: str, address: str, without: tuple[str, ...], everything:
         left_out = await directory.get_imap_without(account=name)
         click.echo(f"left out: {' '.join(left_out) or 'none'}")
 
-    _administer(store, work, about=address)
+    administer(store, work, about=address)
 
 
 @account.group()
@@ -228,7 +229,7 @@ def add_delegate(store: str, address: str, other: str) -> None:
         await directory.add_delegate(account=address, address=other)
         click.echo(f"{address} may send as {other}.")
 
-    _administer(store, work, about=address)
+    administer(store, work, about=address)
 
 
 @delegate.command("list")
@@ -241,7 +242,7 @@ def list_delegates(store: str) -> None:
         for name, other in await directory.list_delegates():
             click.echo(f"{name} {other}")
 
-    _administer(store, work)
+    administer(store, work)
 
 
 @delegate.command("remove")
@@ -256,7 +257,7 @@ def remove_delegate(store: str, address: str, other: str) -> None:
         await directory.remove_delegate(account=address, address=other)
         click.echo(f"{address} may not send as {other} any more.")
 
-    _administer(store, work, about=address)
+    administer(store, work, about=address)
 
 
 def _check_delegates(store: str, directory: Any) -> None:
@@ -306,7 +307,7 @@ def add_alias(store: str, address: str, targets: tuple[str, ...]) -> None:
         await directory.add_alias(alias=address, targets=targets)
         click.echo(f"Added {address}.")
 
-    _administer(store, work, about=address)
+    administer(store, work, about=address)
 
 
 @alias.command("list")
@@ -318,7 +319,7 @@ def list_aliases(store: str) -> None:
         for address, targets in await directory.list_aliases():
             click.echo(f"{address} {' '.join(targets)}")
 
-    _administer(store, work)
+    administer(store, work)
 
 
 @alias.command("remove")
@@ -331,7 +332,7 @@ def remove_alias(store: str, address: str) -> None:
         await directory.remove_alias(alias=address)
         click.echo(f"Removed {address}.")
 
-    _administer(store, work, about=address)
+    administer(store, work, about=address)
 
 
 # Domains.
@@ -352,7 +353,7 @@ def add_domain(store: str, name: str) -> None:
         await directory.add_domain(domain=name)
         click.echo(f"Added {name}.")
 
-    _administer(store, work, about=name, make=True)
+    administer(store, work, about=name, make=True)
 
 
 @domain.command("list")
@@ -364,7 +365,7 @@ def list_domains(store: str) -> None:
         for name in await directory.list_domains():
             click.echo(name)
 
-    _administer(store, work)
+    administer(store, work)
 
 
 @domain.command("remove")
@@ -377,7 +378,7 @@ def remove_domain(store: str, name: str) -> None:
         await directory.remove_domain(domain=name)
         click.echo(f"Removed {name}.")
 
-    _administer(store, work, about=name)
+    administer(store, work, about=name)
 
 
 # Health.
@@ -390,10 +391,10 @@ def check(store: str) -> None:
 
     A server may be running. The exit code is 1 when something is damaged.
     """
-    path = _existing_directory(store)
+    path = existing_directory(store)
     from mailkit.store.sqlite.check import check_store
 
-    with _refusals(store):
+    with refusals(store):
         report = check_store(path)
     for line in report.notes:
         click.echo(f"note: {line}")
@@ -412,10 +413,10 @@ def repair(store: str) -> None:
 
     No server may be running.
     """
-    path = _existing_directory(store)
+    path = existing_directory(store)
     from mailkit.store.sqlite.repair import repair_store
 
-    with _refusals(store):
+    with refusals(store):
         report = repair_store(path)
     for line in report.lines:
         click.echo(line)
@@ -429,7 +430,7 @@ def compact(store: str) -> None:
 
     A running server does so by itself; this is for a store that no server has open.
     """
-    path = _existing_directory(store)
+    path = existing_directory(store)
     from mailkit.store.sqlite import SQLiteStore
 
     async def work() -> None:
@@ -440,8 +441,8 @@ def compact(store: str) -> None:
             await opened.close()
 
     before = _octets(path)
-    with _refusals(store):
-        _run(work())
+    with refusals(store):
+        run(work())
     click.echo(f"{path}: {before} octets before, {_octets(path)} now.")
 
 
@@ -474,90 +475,6 @@ def _new_password(from_stdin: bool, scheme: str) -> str:
         return PLAIN_PREFIX + password.decode("utf-8")
     except UnicodeDecodeError:
         raise click.ClickException("a password that is kept plain must be UTF-8") from None
-
-
-def _administer(
-    store: str, work: Callable[[Any], Awaitable[None]], about: str = "", make: bool = False
-) -> None:
-    """Open the accounts of a store, beside a server that may be running, and work on them.
-
-    :param about: the name that a refusal is about; the store when empty.
-    :param make: make the store if there is none.
-    """
-
-    async def whole() -> None:
-        directory = _open_directory(store, make)
-        try:
-            await work(directory)
-        finally:
-            closing = directory.close()
-            if closing is not None:
-                await closing
-
-    with _refusals(about or store):
-        _run(whole())
-
-
-@contextmanager
-def _refusals(about: str) -> Iterator[None]:
-    """Tell a person what was refused, and of what; ``--store`` when that is not a store."""
-    try:
-        yield
-    except SettingError as error:
-        raise click.BadParameter(str(error), param_hint="--store") from error
-    except MailError as error:
-        raise click.ClickException(f"{about}: {error.text}") from error
-
-
-def _existing_directory(store: str) -> str:
-    """The directory of a store in SQLite, which must exist."""
-    with _refusals(store):
-        path = sqlite_directory(store)
-        if path is None:
-            raise SettingError("this command is for stores in SQLite: sqlite:DIR")
-        _check_exists(path)
-    return path
-
-
-def _open_directory(store: str, make: bool) -> Any:
-    path = sqlite_directory(store)
-    if path is not None:
-        if not make:
-            _check_exists(path)
-        from mailkit.store.sqlite import SQLiteDirectory
-
-        return SQLiteDirectory(path)
-    from mailkit.interfaces import IDirectoryAdmin
-
-    if store.partition(":")[0] == "memory":
-        raise SettingError("the accounts of memory: are inside the server; give it --auth instead")
-    opened = open_store(store)
-    if not IDirectoryAdmin.providedBy(opened):
-        raise SettingError(f"{store} has no accounts that could be changed")
-    return opened
-
-
-def _check_exists(path: str) -> None:
-    if not any(os.path.exists(os.path.join(path, name)) for name in ("index.sqlite", "log")):
-        raise SettingError(f"there is no store in {path}; `account add` or `domain add` makes one")
-
-
-def _run(work: Coroutine[Any, Any, None]) -> None:
-    """Run a coroutine to its end, with the reactor only when it has to wait for something."""
-    from twisted.internet.defer import Deferred
-    from twisted.python.failure import Failure
-
-    results: list[Any] = []
-    done = Deferred.fromCoroutine(work)
-    done.addBoth(results.append)
-    if not results:
-        from twisted.internet import reactor as global_reactor
-
-        reactor: Any = global_reactor
-        done.addBoth(lambda _: reactor.stop())
-        reactor.run()
-    if results and isinstance(results[0], Failure):
-        results[0].raiseException()
 
 
 if __name__ == "__main__":

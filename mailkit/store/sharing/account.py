@@ -145,11 +145,12 @@ class SharingAccount(ABC):
 
     def list_others(self, own: Sequence[MailboxInfo]) -> Sequence[MailboxInfo]:
         """All mailboxes: those of the account itself, and those of others that it may see."""
-        names = {info.name for info in own} if own else ()
+        seen = self.access_records.list_seen(self.name)
+        if not seen:
+            return own
+        names = {info.name for info in own}
         infos = []
-        for owner, public, info, rights in self.access_records.list_seen(
-            self.name, identifiers_of(self.name)
-        ):
+        for owner, public, info, rights in seen:
             name = self.sharing.join(owner, public, info.name)
             if "l" not in rights or name in names:
                 continue
@@ -160,8 +161,6 @@ class SharingAccount(ABC):
                     name, info.mailbox_id, 0, 0, 0, 0, 0, 0, 0, None, info.subscribed, False
                 )
             infos.append(info)
-        if not infos:
-            return own
         return sorted([*own, *infos], key=lambda info: sort_key(info.name))
 
     async def open_other(self, name: str) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Collection, Sequence
+from collections.abc import Awaitable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from mailkit.errors import LimitExceeded, MailError, NoSuchAccount, NoSuchMailbox, PermissionDenied
@@ -83,8 +83,8 @@ class AccessRecords(Protocol):
     def get_name(self, key: Key) -> str | None:
         """What its owner calls it now; None when it has been deleted."""
 
-    def list_seen(self, viewer: str, identifiers: Collection[str]) -> Sequence[Seen]:
-        """Mailboxes of others in which the viewer has rights."""
+    def list_seen(self, viewer: str) -> Sequence[Seen]:
+        """Mailboxes of others in which the viewer has rights; asked for by every LIST."""
 
     def open(self, owner: str, mailbox: str) -> Awaitable[StoredMailbox]:
         """:raises NoSuchMailbox: it has been deleted, or is not selectable."""

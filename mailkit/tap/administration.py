@@ -1,0 +1,98 @@
+"""What the administrator's commands need: a store's directory, and refusals for people."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import click
+
+from mailkit.errors import MailError
+from mailkit.tap.errors import SettingError
+from mailkit.tap.stores import open_store, sqlite_directory
+
+
+def administer(
+    store: str, work: Callable[[Any], Awaitable[None]], about: str = "", make: bool = False
+) -> None:
+    """Open the accounts of a store, beside a server that may be running, and work on them.
+
+    :param about: the name that a refusal is about; the store when empty.
+    :param make: make the store if there is none.
+    """
+
+    async def whole() -> None:
+        directory = _open_directory(store, make)
+        try:
+            await work(directory)
+        finally:
+            closing = directory.close()
+            if closing is not None:
+                await closing
+
+    with refusals(about or store):
+        run(whole())
+
+
+@contextmanager
+def refusals(about: str) -> Iterator[None]:
+    """Tell a person what was refused, and of what; ``--store`` when that is not a store."""
+    try:
+        yield
+    except SettingError as error:
+        raise click.BadParameter(str(error), param_hint="--store") from error
+    except MailError as error:
+        raise click.ClickException(f"{about}: {error.text}") from error
+
+
+def existing_directory(store: str) -> str:
+    """The directory of a store in SQLite, which must exist."""
+    with refusals(store):
+        path = sqlite_directory(store)
+        if path is None:
+            raise SettingError("this command is for stores in SQLite: sqlite:DIR")
+        _check_exists(path)
+    return path
+
+
+def _open_directory(store: str, make: bool) -> Any:
+    path = sqlite_directory(store)
+    if path is not None:
+        if not make:
+            _check_exists(path)
+        from mailkit.store.sqlite import SQLiteDirectory
+
+        return SQLiteDirectory(path)
+    from mailkit.interfaces import IDirectoryAdmin
+
+    if store.partition(":")[0] == "memory":
+        raise SettingError("the accounts of memory: are inside the server; give it --auth instead")
+    opened = open_store(store)
+    if not IDirectoryAdmin.providedBy(opened):
+        raise SettingError(f"{store} has no accounts that could be changed")
+    return opened
+
+
+def _check_exists(path: str) -> None:
+    if not any(os.path.exists(os.path.join(path, name)) for name in ("index.sqlite", "log")):
+        raise SettingError(f"there is no store in {path}; `account add` or `domain add` makes one")
+
+
+def run(work: Coroutine[Any, Any, None]) -> None:
+    """Run a coroutine to its end, with the reactor only when it has to wait for something."""
+    from twisted.internet.defer import Deferred
+    from twisted.python.failure import Failure
+
+    results: list[Any] = []
+    done = Deferred.fromCoroutine(work)
+    done.addBoth(results.append)
+    if not results:
+        from twisted.internet import reactor as global_reactor
+
+        reactor: Any = global_reactor
+        done.addBoth(lambda _: reactor.stop())
+        reactor.run()
+    if results and isinstance(results[0], Failure):
+        results[0].raiseException()
