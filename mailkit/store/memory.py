@@ -292,10 +292,9 @@ class MemoryAccount(SharingAccount):
         mailbox = self._mailboxes[name] = MemoryMailbox(
             self, name, self._store.new_id("F"), self._last_uid_validity, special_use
         )
-        # RFC 4314 section 4: a new mailbox inherits the list of the one above it.
         above = self._mailboxes.get(name.rpartition(SEPARATOR)[0])
-        for identifier, rights in above.acl.items() if above is not None else ():
-            self._store.access.set(mailbox, identifier, rights)
+        if above is not None and above.acl:
+            self._store.access.inherit(mailbox, above)
         return mailbox
 
     def forget(self) -> None:

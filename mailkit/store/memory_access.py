@@ -16,7 +16,7 @@ from mailkit.rights import (
     identifiers_of,
 )
 from mailkit.store.memory_mailbox import MemoryMailbox
-from mailkit.store.sharing.records import Seen, changed_entry
+from mailkit.store.sharing.records import MAX_ACCOUNT_ENTRIES, MAX_SEEN, Seen, changed_entry
 
 if TYPE_CHECKING:
     from mailkit.store.memory import MemoryStore
@@ -59,7 +59,7 @@ class MemoryAccess:
             rights = effective_rights(self.get_entries(mailbox), identifiers)
             if rights and owner.name != viewer:
                 seen.append(Seen(owner.name, owner.public, mailbox.info(), rights))
-        return seen
+        return seen[:MAX_SEEN]
 
     async def open(self, owner: str, mailbox: str) -> MemoryMailbox:
         return self._store.find(owner).find_mailbox(mailbox)
@@ -76,7 +76,19 @@ class MemoryAccess:
     async def change_entry(
         self, key: MemoryMailbox, identifier: str, rights: Rights, op: RightsOp
     ) -> None:
-        self.set(key, identifier, changed_entry(self.get_entries(key), identifier, rights, op))
+        entries = self.get_entries(key)
+        new = changed_entry(entries, identifier, rights, op, lambda: self.count(key.account.name))
+        self.set(key, identifier, new)
+
+    def count(self, owner: str) -> int:
+        """How many entries the lists of an account have together."""
+        return sum(len(mailbox.acl) for mailbox in self._shared if mailbox.account.name == owner)
+
+    def inherit(self, mailbox: MemoryMailbox, above: MemoryMailbox) -> None:
+        """Give a new mailbox the list of the one above it (RFC 4314 section 4, CREATE)."""
+        if self.count(mailbox.account.name) + len(above.acl) <= MAX_ACCOUNT_ENTRIES:
+            for identifier, rights in above.acl.items():
+                self.set(mailbox, identifier, rights)
 
     def set(self, mailbox: MemoryMailbox, identifier: str, rights: Rights) -> None:
         """Give an identifier these rights, or none."""

@@ -15,6 +15,8 @@ from mailkit.interfaces import (
     ISearchableMailbox,
     ISortingMailbox,
     ISummarizingMailbox,
+    IThreadingMailbox,
+    IThreadNamingMailbox,
     IViewableMailbox,
     IWatchableMailbox,
     IWritableMailbox,
@@ -32,7 +34,7 @@ from mailkit.model import (
     MessageSummary,
     StoreResult,
 )
-from mailkit.query import Query, SortCriterion
+from mailkit.query import Query, SortCriterion, ThreadAlgorithm, Threads
 from mailkit.rights import WRITE_RIGHTS, Rights, changeable
 from mailkit.store.sharing.records import Place, StoredMailbox, may_not
 
@@ -45,6 +47,8 @@ _ABILITIES: tuple[type[Interface], ...] = (
     ISearchableMailbox,
     ISortingMailbox,
     ISummarizingMailbox,
+    IThreadingMailbox,
+    IThreadNamingMailbox,
     IViewableMailbox,
     IWatchableMailbox,
 )
@@ -160,6 +164,16 @@ class RestrictedMailbox:
         self._need("r")
         found: Sequence[int] = await self._inner.sort_messages(uids=uids, criteria=criteria)
         return found
+
+    async def thread_messages(self, uids: Sequence[int], algorithm: ThreadAlgorithm) -> Threads:
+        self._need("r")
+        threads: Threads = await self._inner.thread_messages(uids=uids, algorithm=algorithm)
+        return threads
+
+    async def name_threads(self, uids: Sequence[int]) -> None:
+        # Names that the store gives once are no change of the mailbox.
+        self._need("r")
+        await self._inner.name_threads(uids=uids)
 
     async def claim_recent(self) -> int:
         self._need("r")

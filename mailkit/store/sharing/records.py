@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from mailkit.errors import LimitExceeded, MailError, NoSuchAccount, NoSuchMailbox, PermissionDenied
@@ -20,6 +20,10 @@ from mailkit.store import addresses
 
 #: Entries of one access control list.
 MAX_ENTRIES = 250
+#: Entries of all lists of an account together; a new mailbox inherits none that would exceed it.
+MAX_ACCOUNT_ENTRIES = 20_000
+#: Mailboxes of others that one account is shown.
+MAX_SEEN = 10_000
 #: Octets of an identifier.
 MAX_IDENTIFIER = 400
 
@@ -113,16 +117,23 @@ class Accounts(Protocol):
 
 
 def changed_entry(
-    entries: Sequence[Grant], identifier: str, rights: Rights, op: RightsOp
+    entries: Sequence[Grant],
+    identifier: str,
+    rights: Rights,
+    op: RightsOp,
+    count: Callable[[], int],
 ) -> Rights:
     """What the identifier has afterwards.
 
+    :param count: how many entries all lists of the owner have; asked for a new entry alone.
     :raises LimitExceeded: there are too many entries.
     """
     old = dict(entries).get(identifier)
     new = op.apply(old or frozenset(), rights)
     if new and old is None and len(entries) >= MAX_ENTRIES:
         raise LimitExceeded(f"An access control list has at most {MAX_ENTRIES} entries")
+    if new and old is None and count() >= MAX_ACCOUNT_ENTRIES:
+        raise LimitExceeded(f"The lists of an account have at most {MAX_ACCOUNT_ENTRIES} entries")
     return new
 
 

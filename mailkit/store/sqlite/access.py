@@ -20,7 +20,13 @@ from mailkit.rights import (
     identifiers_of,
 )
 from mailkit.store.sharing.names import SharingSettings
-from mailkit.store.sharing.records import Seen, changed_entry, means_many
+from mailkit.store.sharing.records import (
+    MAX_ACCOUNT_ENTRIES,
+    MAX_SEEN,
+    Seen,
+    changed_entry,
+    means_many,
+)
 from mailkit.store.sqlite.journal import Note
 from mailkit.store.sqlite.reader import Reader
 from mailkit.store.sqlite.transaction import Transaction
@@ -60,7 +66,12 @@ def change_entry(
     :raises NoSuchAccount: the account was removed meanwhile.
     :raises LimitExceeded: there are too many entries.
     """
-    new = changed_entry(get_entries(connection, mailbox_id), identifier, rights, op)
+
+    def count() -> int:
+        sql = "SELECT account_id FROM mailbox WHERE id = ?"
+        return _count_entries(connection, *connection.execute(sql, (mailbox_id,)).fetchone())
+
+    new = changed_entry(get_entries(connection, mailbox_id), identifier, rights, op, count)
     name = identifier.removeprefix(NEGATIVE)
     if new and not means_many(name):
         sql = "SELECT 1 FROM account WHERE name = ?"
@@ -93,7 +104,18 @@ def inherit_entries(
         " WHERE m.account_id = ? AND m.name = ?",
         (account_id, name.rpartition(SEPARATOR)[0]),
     ).fetchall()
+    if not rows or _count_entries(connection, account_id) + len(rows) > MAX_ACCOUNT_ENTRIES:
+        return []
     return [put_entry(connection, mailbox_id, identifier, rights) for identifier, rights in rows]
+
+
+def _count_entries(connection: sqlite3.Connection, account_id: int) -> int:
+    """How many entries the lists of an account have together."""
+    (count,) = connection.execute(
+        "SELECT count(*) FROM acl WHERE mailbox_id IN (SELECT id FROM mailbox WHERE account_id = ?)",
+        (account_id,),
+    ).fetchone()
+    return int(count)
 
 
 def forget_account(connection: sqlite3.Connection, account_id: int, name: str) -> None:
@@ -192,7 +214,7 @@ class SQLiteAccess:
             for mailbox_id, owner, public in reader.connection.execute(
                 "SELECT m.id, a.name, a.public FROM mailbox m JOIN account a ON a.id = m.account_id"
                 " WHERE m.id IN (SELECT value FROM json_each(?)) AND a.name <> ?",
-                (json.dumps(list(rights)), viewer),
+                (json.dumps(list(rights)[:MAX_SEEN]), viewer),
             ).fetchall()
         }
         for mailbox_id, info in reader.mailbox_infos(list(owners)):

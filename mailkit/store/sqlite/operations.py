@@ -391,11 +391,13 @@ def copy_rows(
     first = target.uid_next
     modseq = tx.next_modseq(target)
     where, values = condition([row[0] for row in rows], selection.is_range)
+    # Conversations are an account's own.
+    thread_id = "thread_id" if target.account is source.account else "NULL"
     tx.connection.execute(
         "INSERT INTO message (mailbox_id, uid, flags, internal_date, size, modseq,"
         " created_modseq, body_id, save_date, thread_id)"
         " SELECT ?, ? + row_number() OVER (ORDER BY uid), flags, internal_date, size, ?, ?,"
-        f" body_id, ?, thread_id FROM message WHERE mailbox_id = ? AND {where}",
+        f" body_id, ?, {thread_id} FROM message WHERE mailbox_id = ? AND {where}",
         (target.id, first - 1, modseq, modseq, tx.now, source.id, *values),
     )
     if not move:
