@@ -443,3 +443,26 @@ class SendMailTests(ExamplesCase):
                 first, second = done.stdout.splitlines()
                 self.assertIn("help@support.example.org accepted 250", first)
                 self.assertIn("somebody@elsewhere.example permanent 550", second)
+
+
+class SendQueuedTests(ExamplesCase):
+    def test_events_tell_what_became_of_it(self) -> None:
+        port = free_port()
+        self.assert_short("send_queued.py", 35)
+        command = [sys.executable, str(EXAMPLES / "receive_function.py")]
+        with self.running([*command, f"tcp:{port}:interface=127.0.0.1"], [port]):
+            done = subprocess.run(
+                [
+                    *(sys.executable, str(EXAMPLES / "send_queued.py"), f"127.0.0.1:{port}"),
+                    *("help@support.example.org", "somebody@elsewhere.example"),
+                ],
+                cwd=self.directory,
+                env=environment(),
+                capture_output=True,
+                text=True,
+                timeout=PATIENCE,
+            )
+        self.assertEqual(done.returncode, 0, done.stderr)
+        delivered, failed = sorted(done.stdout.splitlines())
+        self.assertIn("help@support.example.org: delivered", delivered)
+        self.assertIn("somebody@elsewhere.example: failed", failed)

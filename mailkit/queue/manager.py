@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import io
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, NamedTuple
 
@@ -80,6 +80,17 @@ class Outgoing(NamedTuple):
     prefix: bytes = b""
 
 
+class Event(NamedTuple):
+    """What an attempt has made of one recipient."""
+
+    #: The queue's name for the message.
+    id: str
+    envelope: Envelope
+    recipient: Recipient
+    state: RecipientState
+    attempt: Attempt
+
+
 @dataclass
 class _Task:
     """The work on one domain."""
@@ -133,6 +144,7 @@ class QueueManager:
         self._again = False
         self._running = False
         self._end_watch: Any = None
+        self._listeners: dict[object, Callable[[Event], None]] = {}
         self._forgotten = 0.0
 
     # Start and stop.
@@ -216,6 +228,19 @@ class QueueManager:
             return
         for report in self._reporter.write(whole, notices, io.BytesIO(start)):
             await self.submit(Spool.from_bytes(report.octets), [Outgoing(report.envelope)])
+
+    def listen(self, listener: Callable[[Event], None]) -> Callable[[], None]:
+        """Call ``listener(event)`` after each attempt, once its outcome is durable.
+
+        :returns: a function that ends that.
+        """
+        token = object()
+        self._listeners[token] = listener
+
+        def end() -> None:
+            self._listeners.pop(token, None)
+
+        return end
 
     # Looking for work.
 
@@ -438,13 +463,14 @@ class QueueManager:
             if action is Action.DELAYED:
                 update = update._replace(warned=True)
             updates.append(update)
-            self._tell(message, recipient, update)
         reports = await self._write_reports(message, notices, now)
         try:
             await self._queue.record(updates=updates, reports=reports)
         finally:
             for report in reports:
                 report.content.close()
+        for recipient, update in zip(message.recipients, updates, strict=True):
+            self._tell(message, recipient, update)
 
     def _judge(
         self, message: QueuedMessage, recipient: QueuedRecipient, handover: Handover, now: int
@@ -510,3 +536,9 @@ class QueueManager:
             enhanced=attempt.enhanced,
             text=" ".join(attempt.text.split())[:200],
         )
+        event = Event(message.id, message.envelope, recipient.recipient, update.state, attempt)
+        for listener in list(self._listeners.values()):
+            try:
+                listener(event)
+            except Exception:
+                self.log.failure("a listener to events of the queue failed")

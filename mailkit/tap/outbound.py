@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
-from mailkit.errors import MailError, RelayDenied
+from mailkit.errors import MailError, RelayDenied, StoreUnavailable
 from mailkit.interfaces import IMessageDelivery, IQueueingStore
 from mailkit.model import ConnectionInfo, Path
 from mailkit.queue.hosts import ExchangerFinder, FixedHost, HostFinder
@@ -129,6 +129,16 @@ class Outbound:
         )
         deliveries.queue = self._manager
         self._manager.start()
+
+    @property
+    def manager(self) -> QueueManager:
+        """What works on the queue, while it is open.
+
+        :raises StoreUnavailable: it is not.
+        """
+        if self._manager is None:
+            raise StoreUnavailable("Mail is sent only while the service runs")
+        return self._manager
 
     def _finder(self) -> HostFinder:
         if self._server is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.internet.defer import Deferred
 
 from mailkit.model import DeliverBy, Path, Recipient
-from mailkit.queue.manager import QueueSettings
+from mailkit.queue.manager import Event, QueueSettings
 from mailkit.queue.schedule import DAY, HOUR, MINUTE, Schedule
 from mailkit.queue.transport import Handover
 from mailkit.queue.values import Order, RecipientState
@@ -125,6 +125,28 @@ class SendingTests(QueueTestCase):
         self.transport.answer = answer
         id = await self.submit("eve@example.net")
         self.assertEqual(await self.states(id), [RecipientState.DEFERRED])
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+
+    async def test_events(self) -> None:
+        events: list[Event] = []
+        end = self.manager.listen(events.append)
+        self.transport.answer = lambda recipient: reply(550)
+        id = await self.submit("eve@example.net", account=None)
+        (event,) = events
+        self.assertEqual((event.id, event.state), (id, RecipientState.FAILED))
+        self.assertEqual((str(event.recipient.path), event.attempt.code), ("eve@example.net", 550))
+        end()
+        end()
+        await self.submit("eve@example.net", account=None)
+        self.assertEqual(len(events), 1)
+
+    async def test_a_listener_that_fails_disturbs_nobody(self) -> None:
+        def fail(event: Event) -> None:
+            raise RuntimeError("oops")
+
+        self.manager.listen(fail)
+        id = await self.submit("eve@example.net")
+        self.assertEqual(await self.states(id), [RecipientState.DELIVERED])
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
 
     async def test_stop_breaks_off_what_hangs(self) -> None:

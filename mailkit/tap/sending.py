@@ -1,0 +1,129 @@
+"""A program's own way to send mail: a durable queue, without any server.
+
+::
+
+    sending = SendingService("sqlite:/var/lib/tickets/mail", Relay("mx"), hostname="tickets.example.org")
+    sending.setServiceParent(application)
+    ...
+    id = await sending.submit(make_envelope("tickets@example.org", customer), octets)
+    async for event in sending.events():
+        print(event.recipient.path, event.state.value, event.attempt.text)
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, DeferredQueue, QueueOverflow
+from twisted.logger import Logger
+
+from mailkit._typing import override
+from mailkit.errors import MailError
+from mailkit.interfaces import ISpooling
+from mailkit.model import Envelope
+from mailkit.queue.manager import Event, Outgoing
+from mailkit.spool import Spool
+from mailkit.tap.errors import SettingError, StartError
+from mailkit.tap.outbound import Outbound, Relay
+from mailkit.tap.routes import Deliveries
+from mailkit.tap.stores import parse_store
+
+#: Events that wait for one reader; further ones are dropped, and the log says so.
+MAX_EVENTS = 10_000
+
+
+class SendingService(Service):
+    """Keeps what the program submits until it is delivered or given up, also across restarts.
+
+    :param store: what ``--store`` takes; one that no other process has open.
+    :param relay: where mail goes.
+    :param hostname: what we call ourselves; the machine's name when empty.
+    :raises SettingError: the store's name or the relay is wrong.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self, store: str, relay: Relay, *, hostname: str = "", reactor: Any = None
+    ) -> None:
+        if reactor is None:
+            from twisted.internet import reactor
+        self._name = store
+        self._opener = parse_store(store)
+        self._outbound = Outbound(relay, hostname or socket.gethostname(), reactor)
+        self._deliveries = Deliveries()
+        #: The store, while the service runs.
+        self.store: Any = None
+
+    @override
+    def startService(self) -> None:
+        """Open the store and begin to send.
+
+        :raises StartError: that cannot be done.
+        """
+        try:
+            self.store = self._opener()
+        except (MailError, SettingError, OSError) as error:
+            raise StartError("store", self._name, str(error)) from error
+        self._deliveries.open(self.store)
+        self._outbound.open(self.store, self._deliveries)
+        super().startService()  # type: ignore[no-untyped-call]
+
+    @override
+    def stopService(self) -> Deferred[None]:
+        """Let what is under way end, and close the store."""
+        super().stopService()  # type: ignore[no-untyped-call]
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        await self._outbound.close()
+        store, self.store = self.store, None
+        if store is not None:
+            await store.close()
+
+    async def submit(self, envelope: Envelope, message: bytes | Spool) -> str:
+        """Queue a message; durable on return.
+
+        The sender is told by mail what fails, as everybody who has logged in to a server.
+
+        :returns: the queue's name for it.
+        :raises MailError: it was not queued.
+        """
+        if envelope.account is None:
+            envelope = replace(envelope, account=str(envelope.reverse_path))
+        if isinstance(message, Spool):
+            return await self._submit(envelope, message)
+        spool = self.store.new_spool() if ISpooling.providedBy(self.store) else Spool()
+        try:
+            spool.write(message)
+            return await self._submit(envelope, spool)
+        finally:
+            spool.close()
+
+    async def _submit(self, envelope: Envelope, message: Spool) -> str:
+        queued = await self._outbound.manager.submit(message, [Outgoing(envelope)])
+        return queued.ids[0]
+
+    def events(self) -> AsyncIterator[Event]:
+        """What becomes of each recipient, attempt by attempt, from this call on."""
+        waiting: DeferredQueue[Event] = DeferredQueue(size=MAX_EVENTS)
+
+        def put(event: Event) -> None:
+            try:
+                waiting.put(event)
+            except QueueOverflow:
+                self.log.warn("an event of message {id} is dropped: nobody reads", id=event.id)
+
+        return _read(waiting, self._outbound.manager.listen(put))
+
+
+async def _read(waiting: DeferredQueue[Event], end: Callable[[], None]) -> AsyncIterator[Event]:
+    try:
+        while True:
+            yield await waiting.get()
+    finally:
+        end()
