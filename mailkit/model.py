@@ -110,7 +110,7 @@ class MailboxInfo(NamedTuple):
     selectable: bool = True
 
 
-class Namespaces(NamedTuple):
+class OtherNamespaces(NamedTuple):
     """Where others' mailboxes are: what their names begin with, the separator included.
 
     RFC 2342; a user's own mailboxes have nothing before their names. None where there are none.

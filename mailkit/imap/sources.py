@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from mailkit.imap.grammar import Arguments, SyntaxFault
-from mailkit.model import SEPARATOR, MailboxInfo, Namespaces
+from mailkit.model import SEPARATOR, MailboxInfo, OtherNamespaces
 
 #: Mailboxes that one command may name.
 MAX_NAMES = 1000
@@ -55,7 +55,7 @@ def parse_sources(arguments: Arguments) -> list[Source]:
 
 
 def select_names(
-    sources: Iterable[Source], mailboxes: Sequence[MailboxInfo], namespaces: Namespaces
+    sources: Iterable[Source], mailboxes: Sequence[MailboxInfo], namespaces: OtherNamespaces
 ) -> list[str]:
     """Names of the mailboxes that are meant, each once; the selected one is not among them.
 

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Sequence
 from zope.interface import Attribute, Interface
 
 from mailkit.interfaces.mailbox import IMailbox
-from mailkit.model import Namespaces
+from mailkit.model import OtherNamespaces
 from mailkit.rights import Grant, ListedRights, Rights, RightsOp
 
 
@@ -23,7 +23,7 @@ class IAccessControl(Interface):
     The owner of a mailbox always has all rights.
     """
 
-    namespaces: Namespaces = Attribute("""Where the mailboxes of others are.""")
+    namespaces: OtherNamespaces = Attribute("""Where the mailboxes of others are.""")
 
     def get_acl(name: str) -> Awaitable[Sequence[Grant]]:
         """The access control list, the owner's entry first (RFC 4314 section 3.3).

@@ -43,10 +43,10 @@ class IMailboxAdmin(Interface):
     def create_mailbox(name: str, special_use: str | None = None) -> Awaitable[MailboxInfo]:
         """Make a mailbox and the levels above it (RFC 3501 section 6.3.3).
 
-        :raises MailboxExists: it exists already.
         The name is kept in normalization form C (RFC 9051 section 5.1), and found by any other
         form of it in all methods.
 
+        :raises MailboxExists: it exists already.
         :raises InvalidMailboxName: empty level, control characters, too long, too deep.
         """
 

@@ -10,7 +10,7 @@ from mailkit.imap.grammar import Arguments, Command, SyntaxFault
 from mailkit.imap.handlers.rev2 import tell_normalized
 from mailkit.imap.handlers.table import AUTHENTICATED, Capability, Verb, Waiting, after_login
 from mailkit.interfaces import IAccessControl, IMailboxAdmin
-from mailkit.model import NEW_ACCOUNT_MAILBOXES, SEPARATOR, Namespaces
+from mailkit.model import NEW_ACCOUNT_MAILBOXES, SEPARATOR, OtherNamespaces
 
 if TYPE_CHECKING:
     from mailkit.imap.connection import IMAPProtocol
@@ -131,7 +131,7 @@ def namespace(connection: IMAPProtocol, command: Command) -> Waiting:
     """RFC 2342 section 5: names that are not others' are the user's own."""
     command.arguments.end()
     account = connection.account
-    others = Namespaces()
+    others = OtherNamespaces()
     if IAccessControl.providedBy(account):
         others = account.namespaces
     parts = [_namespace(connection, beginning) for beginning in ("", *others)]

@@ -19,7 +19,7 @@ from mailkit.imap.session import Selection
 from mailkit.imap.sources import Source, parse_sources, select_names
 from mailkit.imap.state import SelectedState
 from mailkit.interfaces import IAccessControl
-from mailkit.model import Namespaces
+from mailkit.model import OtherNamespaces
 from mailkit.query import Query
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ async def _open(connection: IMAPProtocol, sources: Sequence[Source]) -> AsyncIte
     others = [source for source in sources if source != _SELECTED]
     if not others:
         return
-    namespaces = account.namespaces if IAccessControl.providedBy(account) else Namespaces()
+    namespaces = account.namespaces if IAccessControl.providedBy(account) else OtherNamespaces()
     names = select_names(others, await account.list_mailboxes(), namespaces)
     if len(names) > MAX_MAILBOXES:
         raise LimitExceeded(f"At most {MAX_MAILBOXES} mailboxes can be searched at once")

@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
 from mailkit.errors import InvalidMailboxName, NoSuchAccount, NoSuchMailbox, PermissionDenied
-from mailkit.model import INBOX, MailboxInfo, Namespaces
+from mailkit.model import INBOX, MailboxInfo, OtherNamespaces
 from mailkit.rights import (
     ALL_RIGHTS,
     NEGATIVE,
@@ -74,7 +74,7 @@ class SharingAccount(ABC):
         """
 
     @property
-    def namespaces(self) -> Namespaces:
+    def namespaces(self) -> OtherNamespaces:
         return self.sharing.namespaces
 
     # What others' mailboxes ask for.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
-from mailkit.model import SEPARATOR, Namespaces
+from mailkit.model import SEPARATOR, OtherNamespaces
 from mailkit.store.naming import canonical_name, validate_name
 
 
@@ -32,9 +32,9 @@ class SharingSettings:
             raise ValueError("other users' and shared mailboxes need names of their own")
 
     @cached_property
-    def namespaces(self) -> Namespaces:
+    def namespaces(self) -> OtherNamespaces:
         """The beginnings of names."""
-        return Namespaces(self.other_users + SEPARATOR, self.shared + SEPARATOR)
+        return OtherNamespaces(self.other_users + SEPARATOR, self.shared + SEPARATOR)
 
     def is_foreign(self, name: str) -> bool:
         """Whether a name is kept for others' mailboxes and the levels above them."""
