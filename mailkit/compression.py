@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from mailkit._typing import override
 from mailkit.output import CHUNK, OutputConnection
 from mailkit.wire.buffer import InputBuffer
 from mailkit.wire.deflate import Deflate, DeflateError
@@ -33,13 +32,14 @@ class CompressingConnection(OutputConnection):
         """From here on both sides compress; the reply to the command is written."""
         self.flush()
         self._deflate = Deflate()
+        self._encode = self._deflate.compress
         # lenient: the client had to wait for the reply, but perhaps it knew it.
         self._deflate.feed(self.buffer.take_all())
 
     def end_deflate(self) -> None:
         """From here on nobody compresses; the reply to the command is written."""
         self.flush()
-        self._deflate = None
+        self._deflate = self._encode = None
 
     def rest_deflate(self, resting: bool) -> None:
         """Nothing will be sent for a while: keep as little memory as possible."""
@@ -47,10 +47,6 @@ class CompressingConnection(OutputConnection):
             if resting:
                 self._deflate.rest()
             self._deflate.resting = resting
-
-    @override
-    def encode(self, data: bytes) -> bytes:
-        return data if self._deflate is None else self._deflate.compress(data)
 
     def take_in(self, data: bytes) -> None:
         """Take what the transport gives."""

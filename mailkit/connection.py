@@ -248,7 +248,7 @@ class CommandConnection(CompressingConnection, ABC):
                     self.close()
                     break
                 if command is None:
-                    if self.inflate():
+                    if self._deflate is not None and self.inflate():
                         budget = max(budget - COMMANDS_A_PIECE, 0)
                         continue
                     if self._input_ended:

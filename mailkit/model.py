@@ -246,6 +246,9 @@ class Ability(enum.Enum):
     #: It provides ``IAddressQueries`` (RFC 5321 section 3.5).
     QUERIES = "EXPN"
 
+    # Each is there once; Enum's own is a function in Python.
+    __hash__ = object.__hash__
+
 
 class OriginalRecipient(NamedTuple):
     """To whom the sender addressed the message (RFC 3461 section 4.2)."""

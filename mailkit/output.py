@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 from typing import Any
 
 from twisted.internet import tcp
@@ -27,6 +28,8 @@ class OutputConnection(Protocol):
     """
 
     transport: Any
+    # Gives what is sent in place of collected octets.
+    _encode: Callable[[bytes], bytes] | None = None
 
     def __init__(self) -> None:
         self._output: list[bytes] = []
@@ -57,12 +60,10 @@ class OutputConnection(Protocol):
         if self._output:
             self._send(0)
 
-    def encode(self, data: bytes) -> bytes:
-        """What is sent in place of collected octets."""
-        return data
-
     def _send(self, flags: int) -> None:
-        data = self.encode(b"".join(self._output))
+        data = b"".join(self._output)
+        if self._encode is not None:
+            data = self._encode(data)
         self._output.clear()
         self._output_size = 0
         if self._socket is not None:

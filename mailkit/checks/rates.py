@@ -186,11 +186,15 @@ class Rates(MailHook):
 
     def _wait(self, keys: Sequence[_Key], event: str) -> float:
         """Seconds until there may be one more."""
+        if not keys:
+            return 0.0
         now = self._clock.seconds()
         limits = self._limits(keys, event)
         return max((self._windows.wait(key, rate, now) for key, rate in limits), default=0.0)
 
     def _count(self, keys: Sequence[_Key], event: str, count: int = 1) -> None:
+        if not keys:
+            return
         now = self._clock.seconds()
         for key, rate in self._limits(keys, event):
             self._windows.add(key, rate, now, count)

@@ -262,10 +262,11 @@ class IMAPProtocol(AnsweringConnection):
             self._tag = command.tag
             if "extra-separator" in self.quirks:
                 command.arguments.trims_names = True
-            command.arguments.utf8 = self.utf8
             command.arguments.takes_utf8 = b"UTF8=ACCEPT" in self.extensions
-            if self.rev2:
-                command.arguments.max_size = MAX_NUMBER64
+            if self.enabled:
+                command.arguments.utf8 = self.utf8
+                if self.rev2:
+                    command.arguments.max_size = MAX_NUMBER64
             return command
         return None
 
@@ -460,7 +461,7 @@ class IMAPProtocol(AnsweringConnection):
     def _adapt(self) -> None:
         """Leave out what this account and this client are not to have."""
         without = self.factory.without
-        if ICapabilityMask.providedBy(self.account):
+        if self.account is not None and ICapabilityMask.providedBy(self.account):
             without = without.union(self.account.imap_without)
         self.quirks = self.factory.quirks
         if self.client is not None:

@@ -208,6 +208,10 @@ class Arguments:
 
     def astring(self, what: str = "An argument") -> bytes:
         """An atom (``]`` allowed), a quoted string or a literal."""
+        match = _ASTRING.match(self.data, self.position)
+        if match is not None:
+            self.position = match.end()
+            return match.group()
         if self.data[self.position : self.position + 1] in (b'"', b"{"):
             return self.string()
         return self._match(_ASTRING, what)

@@ -120,6 +120,8 @@ class HookSet:
         self.clock = clock
         #: Who is asked, by step; a step that concerns nobody is not there.
         self.steps: dict[Step, list[_Bound]] = {}
+        #: Where the last of them stands.
+        self.last_place = max(0, len(hooks) - 1)
         self._background: dict[Deferred[Any], None] = {}
         for place, hook in enumerate(hooks):
             for step, ask in _steps(hook).items():
@@ -235,8 +237,7 @@ class HookRunner:
         self.edits: list[tuple[str, Edit]] = []
         self.discard: str | None = None
         # The place of the last hook that is asked: an Accept makes it the hook's own.
-        everybody = max((hook.place for step in hooks.steps.values() for hook in step), default=0)
-        self._last_at_connect = self._last_of_connection = self._last = everybody
+        self._last_at_connect = self._last_of_connection = self._last = hooks.last_place
         # What was said before there was a transaction.
         self._records: list[HookRecord] = []
 

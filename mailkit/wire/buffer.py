@@ -66,7 +66,11 @@ class InputBuffer:
                 self._swallowing = True
             return None
         start = self._position
-        self._drop(end + 1)
+        if end + 1 == len(data):
+            self._data = b""
+            self._position = self._scanned = 0
+        else:
+            self._position = self._scanned = end + 1
         if end + 1 - start > limit:
             raise LineTooLong
         if end > start and data[end - 1] == 13:
