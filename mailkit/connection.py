@@ -31,7 +31,7 @@ from mailkit._typing import override
 from mailkit.compression import COMMANDS_A_PIECE, CompressingConnection
 from mailkit.coroutines import go_on, pause
 from mailkit.deadlines import Deadlines
-from mailkit.errors import AuthenticationFailed, AuthorizationFailed
+from mailkit.errors import AuthenticationFailed, AuthorizationFailed, PasswordExpired
 from mailkit.model import ConnectionInfo
 from mailkit.output import CHUNK as CHUNK
 from mailkit.peers import host_and_port, is_loopback
@@ -446,8 +446,8 @@ class CommandConnection(CompressingConnection, ABC):
     async def login(self, secret: SASLPassword, interface: type[Interface]) -> Any:
         """Ask the portal for an avatar; a failed attempt is answered after a growing delay.
 
-        :raises AuthenticationFailed: unknown user or wrong password.
-        :raises AuthorizationFailed: the client asked to act as somebody else.
+        :raises AuthenticationFailed: unknown user or wrong password; perhaps ``PasswordExpired``.
+        :raises AuthorizationFailed: the client asked to act as somebody else, or may not come in.
 
         After a failure, :attr:`logins_exhausted` tells whether to close the connection.
         """
@@ -465,7 +465,7 @@ class CommandConnection(CompressingConnection, ABC):
                 peer=self.info().peer,
             )
             await self.pause(min(2 ** (self._failed_logins - 1), self.factory.max_login_delay))
-            if isinstance(error, AuthorizationFailed):
+            if isinstance(error, (AuthorizationFailed, PasswordExpired)):
                 raise
             raise AuthenticationFailed from None
         return avatar

@@ -70,6 +70,18 @@ class AuthorizationFailed(MailError):
     default_text = "You may not act for that user"
 
 
+class PasswordExpired(AuthenticationFailed):
+    """The password was right, or may have been, and is no longer accepted (RFC 5530 EXPIRED)."""
+
+    default_text = "That password is no longer valid; please get a new one"
+
+
+class AccountDisabled(AuthorizationFailed):
+    """The account is closed to its user, who can do nothing about it (RFC 5530 CONTACTADMIN)."""
+
+    default_text = "This account is closed; please ask whoever runs this server"
+
+
 class PermissionDenied(MailError):
     """The account lacks the right for this."""
 

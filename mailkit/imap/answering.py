@@ -44,7 +44,7 @@ class AnsweringConnection(CommandConnection):
         self._finish(b"BAD", text, code)
         self._errors += 1
         if self._errors >= self.max_errors:
-            self.bye("Too many wrong commands")
+            self.bye("Too many wrong commands", b"CLIENTBUG")
             self.close()
 
     def bye(self, text: str, code: bytes = b"") -> None:

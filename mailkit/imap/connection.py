@@ -203,6 +203,7 @@ class IMAPProtocol(AnsweringConnection):
                 self.factory.max_line,
                 self.factory.max_literal,
                 self.factory.max_swallow,
+                self.factory.max_unasked,
             )
         while True:
             event = self._reader.read()
@@ -255,7 +256,7 @@ class IMAPProtocol(AnsweringConnection):
             command = parse_command(octets)
         except CommandFault as fault:
             self._tag = fault.tag
-            self.bad(fault.text)
+            self.bad(fault.text, fault.code)
         except SyntaxFault:
             self.bad("A command begins with a tag and a space")
         else:
@@ -294,7 +295,7 @@ class IMAPProtocol(AnsweringConnection):
         try:
             waiting = run(*arguments)
         except SyntaxFault as fault:
-            self.bad(fault.text)
+            self.bad(fault.text, fault.code)
             return None
         except MailError as error:
             self.refuse_command(error)
@@ -305,7 +306,7 @@ class IMAPProtocol(AnsweringConnection):
         try:
             await waiting
         except SyntaxFault as fault:
-            self.bad(fault.text)
+            self.bad(fault.text, fault.code)
         except MailboxGone as reason:
             self.end_gone(reason)
         except (NoSuchMailbox, PermissionDenied) as error:
@@ -369,6 +370,9 @@ class IMAPProtocol(AnsweringConnection):
             self.settle()
             if modseq and self.selection is not None and b"QRESYNC" in self.enabled:
                 code = b"HIGHESTMODSEQ %d" % self.selection.settled
+            elif self.selection is not None and self.selection.state.pending_expunges:
+                # RFC 5530 section 3: it will be told when it may (RFC 3501 section 7.4.1).
+                code = code or b"EXPUNGEISSUED"
             self.ok(text, code)
 
     def settle(self) -> None:
@@ -452,6 +456,19 @@ class IMAPProtocol(AnsweringConnection):
         self._adapt()
         if self.factory.timeout < self.factory.login_timeout:
             self.set_idle_timer()
+
+    def log_out(self) -> None:
+        """The client is somebody else from now on (RFC 8437 section 4.1).
+
+        Whatever an extension keeps for a login is forgotten here; the client's ID stays.
+        """
+        self.unselect()
+        self.account = None
+        self.state = State.NOT_AUTHENTICATED
+        self.enabled = frozenset()
+        self._end_login()
+        self._adapt()
+        self.set_idle_timer()
 
     def identified(self, fields: Mapping[str, str]) -> None:
         """The client has told which program it is (RFC 2971)."""

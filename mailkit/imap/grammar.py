@@ -60,11 +60,15 @@ _SYSTEM_FLAGS = {flag.lower(): flag for flag in SYSTEM_FLAGS}
 
 
 class SyntaxFault(Exception):
-    """The command is not what the standard's grammar allows; the text is for the client."""
+    """The command is not what the standard's grammar allows; the text is for the client.
 
-    def __init__(self, text: str) -> None:
+    :param code: a response code without its brackets.
+    """
+
+    def __init__(self, text: str, code: bytes = b"") -> None:
         super().__init__(text)
         self.text = text
+        self.code = code
 
 
 class Command(NamedTuple):

@@ -19,6 +19,10 @@ from mailkit.interfaces import IMailAccount
 __all__ = ["ClientRule", "IMAPFactory", "IMAPProtocol"]
 
 
+#: Octets of a non-synchronizing literal under LITERAL- (RFC 7888 section 5).
+MAX_UNASKED = 4096
+
+
 class IMAPFactory(CommandFactory):
     """Serves IMAP to clients that log in at a portal, whose realm gives ``IMailAccount``.
 
@@ -38,6 +42,8 @@ class IMAPFactory(CommandFactory):
     :param quirks: what is done for clients that get something wrong:
         :data:`mailkit.imap.quirks.QUIRKS`.
     :param utf8_only: serve nobody who has not sent ENABLE UTF8=ACCEPT (RFC 6855 section 6).
+    :param short_literals: take non-synchronizing literals of at most 4096 octets, LITERAL- in place
+        of LITERAL+ (RFC 7888 section 5), so that no message comes before it is known to be welcome.
     :raises ValueError: ``quirks`` names something that is not there, or ``without`` or ``clients``
         name a capability that is not there, or cannot be left out.
 
@@ -63,6 +69,7 @@ class IMAPFactory(CommandFactory):
         clients: Iterable[ClientRule] = (),
         quirks: Iterable[str] = DEFAULT_QUIRKS,
         utf8_only: bool = False,
+        short_literals: bool = False,
         **settings: Any,
     ) -> None:
         super().__init__(portal, clock=clock, timeout=timeout, **settings)
@@ -86,7 +93,13 @@ class IMAPFactory(CommandFactory):
         #: Capabilities that nobody is offered, in capitals.
         self.without = checked_names(without)
         #: Capabilities that are offered instead of others.
-        self.choices = frozenset((b"UTF8=ONLY",)) if utf8_only else frozenset()
+        self.choices = frozenset(
+            name
+            for name, chosen in ((b"UTF8=ONLY", utf8_only), (b"LITERAL-", short_literals))
+            if chosen
+        )
+        #: Octets of a non-synchronizing literal; None without a limit of its own.
+        self.max_unasked = MAX_UNASKED if short_literals else None
         self.quirks = checked_quirks(quirks)
         self.clients = tuple(
             rule._replace(

@@ -78,18 +78,26 @@ class CommandReader:
     :param max_line: octets of a command outside of its literals.
     :param max_literal: octets of one literal that is not a message.
     :param max_swallow: octets of an unwanted non-synchronizing literal that are still read.
+    :param max_unasked: octets of a non-synchronizing literal that is no message; None for as many as
+        of any other.
     """
 
     #: Octets of all the literals of a command together, messages not counted.
     max_literals = 256 * 1024
 
     def __init__(
-        self, buffer: InputBuffer, max_line: int, max_literal: int, max_swallow: int
+        self,
+        buffer: InputBuffer,
+        max_line: int,
+        max_literal: int,
+        max_swallow: int,
+        max_unasked: int | None = None,
     ) -> None:
         self._buffer = buffer
         self._max_line = max_line
         self._max_literal = max_literal
         self._max_swallow = max_swallow
+        self._max_unasked = max_literal if max_unasked is None else max_unasked
         self._mode = _Mode.LINE
         self._parts: list[bytes] = []
         self._line_octets = 0
@@ -175,6 +183,9 @@ class CommandReader:
         return self._begin_literal(size, synchronizing)
 
     def _begin_literal(self, size: int, synchronizing: bool) -> Event | None:
+        if not synchronizing and self._max_unasked < size <= self._max_literal:
+            text = f"A literal of more than {self._max_unasked} octets has to wait for the server"
+            return self._refuse(TooLong(_tag(self._parts[0]), text), size, synchronizing)
         if size > self._max_literal or self._literal_octets > self.max_literals:
             refusal = TooLong(_tag(self._parts[0]), "The literal is too large")
             return self._refuse(refusal, size, synchronizing)

@@ -23,7 +23,10 @@ CODES: Mapping[type[MailError], tuple[int, str]] = {
     # The message is good and the store may be repaired: the sender ought to keep it.
     errors.StoreCorrupt: (451, "4.3.0"),
     errors.AuthenticationFailed: (535, "5.7.8"),
+    errors.PasswordExpired: (535, "5.7.8"),
     errors.AuthorizationFailed: (535, "5.7.8"),
+    # RFC 5248: user account disabled.
+    errors.AccountDisabled: (525, "5.7.13"),
     errors.PermissionDenied: (550, "5.7.1"),
     errors.ReadOnly: (550, "5.2.1"),
     errors.NoSuchAccount: (550, "5.1.1"),

@@ -113,10 +113,12 @@ class TwoSessionTests(SynchronousTestCase):
     def test_storing_silently_succeeds(self) -> None:
         # RFC 2180 section 4.2.1
         self.assertEqual(
-            self.ann.command("STORE 1:3 +FLAGS.SILENT (\\Seen)"), [b"OK STORE completed"]
+            self.ann.command("STORE 1:3 +FLAGS.SILENT (\\Seen)"),
+            [b"OK [EXPUNGEISSUED] STORE completed"],
         )
         self.assertEqual(
-            self.ann.command("STORE 2 +FLAGS.SILENT (\\Seen)"), [b"OK STORE completed"]
+            self.ann.command("STORE 2 +FLAGS.SILENT (\\Seen)"),
+            [b"OK [EXPUNGEISSUED] STORE completed"],
         )
         self.assertEqual(self.ann.command("SEARCH SEEN")[0], b"* SEARCH 1 3")
 

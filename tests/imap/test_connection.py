@@ -276,7 +276,7 @@ class JunkTests(SynchronousTestCase):
 
     def test_too_many_errors(self) -> None:
         data = self.client.send(b"a FOO\r\n" * 30)
-        self.assertTrue(data.endswith(b"* BYE Too many wrong commands\r\n"))
+        self.assertTrue(data.endswith(b"* BYE [CLIENTBUG] Too many wrong commands\r\n"))
         self.assertEqual(data.count(b"\r\n"), 21)
         self.assertTrue(self.client.closed)
 

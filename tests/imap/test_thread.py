@@ -75,8 +75,14 @@ class ThreadTests(ThreadCase):
     def test_what_has_changed_meanwhile(self) -> None:
         self.server.add(message(7, "new", 1))
         now(self.server.mailbox().expunge(uids=[2]))
-        self.check(
-            "THREAD REFERENCES UTF-8 ALL", b"* THREAD (2 (4)(6))(3 5)", b"* 7 EXISTS", b"* 7 RECENT"
+        self.assertEqual(
+            self.ask("THREAD REFERENCES UTF-8 ALL"),
+            [
+                b"* THREAD (2 (4)(6))(3 5)",
+                b"* 7 EXISTS",
+                b"* 7 RECENT",
+                b"OK [EXPUNGEISSUED] THREAD completed",
+            ],
         )
         self.check("UID THREAD REFERENCES UTF-8 ALL",
                    b"* THREAD ((3 (5)(7))(8))(4 6)", b"* 1 EXPUNGE", b"* 6 RECENT")  # fmt: skip

@@ -97,6 +97,8 @@ VERBS: Mapping[bytes, Verb] = {
 }
 
 CAPABILITIES: Sequence[Capability] = (
-    Capability(b"LITERAL+"),
+    # RFC 7888 section 5: at most one of both is told.
+    Capability(b"LITERAL+", lambda facts: b"LITERAL-" not in facts.choices),
+    Capability(b"LITERAL-", lambda facts: b"LITERAL-" in facts.choices, needs=b"LITERAL+"),
     Capability(b"ID"),
 )

@@ -176,7 +176,7 @@ def begin_append(
         grammar = AppendGrammar(connection.offers, command.verb, connection.utf8)
         between = grammar.read(arguments, literal is not None)
         if literal is not None:
-            _check_literal(connection, between, literal.size)
+            _check_literal(connection, between, literal)
         accepted = True
     finally:
         if not accepted:
@@ -200,8 +200,13 @@ def _read_replaced(connection: IMAPProtocol, command: Command) -> int:
     return uids[0]
 
 
-def _check_literal(connection: IMAPProtocol, between: Between, size: int) -> None:
-    factory = connection.factory
+def _check_literal(connection: IMAPProtocol, between: Between, literal: MessageLiteral) -> None:
+    factory, size = connection.factory, literal.size
+    limit = factory.max_unasked
+    if limit is not None and not literal.synchronizing and size > limit:
+        # RFC 7888 section 5
+        text = f"A literal of more than {limit} octets has to wait for the server"
+        raise SyntaxFault(text, b"TOOBIG")
     if between.next is Next.URL and size > factory.max_literal:
         raise SyntaxFault("The literal is too large")
     if between.next is Next.MESSAGE:
@@ -265,7 +270,7 @@ def _continue(connection: IMAPProtocol, octets: bytes, literal: MessageLiteral |
             between.steps.insert(0, PartURL(pending.url))
             pending.url = None
         if literal is not None:
-            _check_literal(connection, between, literal.size)
+            _check_literal(connection, between, literal)
         accepted = True
     finally:
         if not accepted:

@@ -23,6 +23,7 @@ from mailkit.imap.handlers import (
     sort,
     status,
     thread,
+    unauthenticate,
     utf8,
 )
 from mailkit.imap.handlers import any as any_state
@@ -34,6 +35,7 @@ VERBS: Mapping[bytes, Verb] = {
     **not_authenticated.VERBS,
     **selecting.VERBS,
     **authenticated.VERBS,
+    **unauthenticate.VERBS,
     **listing.VERBS,
     **append.VERBS,
     **compress.VERBS,
@@ -54,6 +56,7 @@ CAPABILITIES: Sequence[Capability] = (
     *any_state.CAPABILITIES,
     *not_authenticated.CAPABILITIES,
     *authenticated.CAPABILITIES,
+    *unauthenticate.CAPABILITIES,
     *append.CAPABILITIES,
     *utf8.CAPABILITIES,
     *compress.CAPABILITIES,
