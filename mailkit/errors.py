@@ -7,6 +7,12 @@ exception is a bug: the client gets a generic reply and the log gets the traceba
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
+
+# RFC 3986: visible ASCII; "]" would end a response code.
+_is_url = re.compile(r"[!-\\^-~]+").fullmatch
+
 
 class MailError(Exception):
     """A refusal that a person at the other end can understand.
@@ -80,6 +86,23 @@ class AccountDisabled(AuthorizationFailed):
     """The account is closed to its user, who can do nothing about it (RFC 5530 CONTACTADMIN)."""
 
     default_text = "This account is closed; please ask whoever runs this server"
+
+
+class Referral(MailError):
+    """What is asked for is on another server (RFC 2221, RFC 2193).
+
+    :param urls: where, as ``imap:`` URLs (RFC 5092).
+    :raises ValueError: one of them contains what a URL has to encode.
+    """
+
+    default_text = "That is on another server"
+
+    def __init__(self, text: str = "", urls: Sequence[str] = ()) -> None:
+        super().__init__(text)
+        for url in urls:
+            if not _is_url(url):
+                raise ValueError(f"not a URL: {url!r}")
+        self.urls = tuple(urls)
 
 
 class PermissionDenied(MailError):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mailkit.connection import CHUNK, SECONDS_A_TURN, CommandConnection
-from mailkit.errors import MailError
+from mailkit.errors import MailError, Referral
 from mailkit.imap import render
 from mailkit.imap.replies import response_code
 
@@ -52,12 +52,21 @@ class AnsweringConnection(CommandConnection):
         bracketed = b"[%b] " % code if code else b""
         self.write(b"* BYE %b%b\r\n" % (bracketed, render.line(text)))
 
+    @property
+    def refers(self) -> bool:
+        """The client may be told that something is on another server."""
+        return True
+
     def refuse_command(self, error: MailError) -> None:
         """The tagged NO for an error."""
         if error.__cause__ is not None:
             self.log.warn("{protocol}: {text}: {cause}", protocol=self.protocol_name,
                           text=error.text, cause=error.__cause__)  # fmt: skip
-        self.no(error.text, response_code(error))
+        code = response_code(error)
+        if isinstance(error, Referral) and not self.refers:
+            # Whoever left the extension out wants no such code.
+            code = b"CANNOT"
+        self.no(error.text, code)
 
     async def send(self, data: bytes) -> None:
         """Write part of a long response, waiting for the client as often as necessary."""

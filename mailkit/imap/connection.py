@@ -393,6 +393,13 @@ class IMAPProtocol(AnsweringConnection):
         """Whether this client is offered a capability now."""
         return name in offered(self._facts(), self.extensions)
 
+    @property
+    @override
+    def refers(self) -> bool:
+        """Referrals are offered to this client now (RFC 2221, RFC 2193)."""
+        before = self.state is State.NOT_AUTHENTICATED
+        return self.offers(b"LOGIN-REFERRALS" if before else b"MAILBOX-REFERRALS")
+
     def usable_extensions(self) -> frozenset[bytes]:
         """Those whose arguments this client may use: QRESYNC must have been enabled."""
         extensions = self.extensions

@@ -19,6 +19,8 @@ class Criteria(NamedTuple):
     subscribed: bool = False
     #: RFC 6154 section 2.
     special_use: bool = False
+    #: Those on other servers too (RFC 5258 section 3.1, REMOTE).
+    remote: bool = False
     #: Tell of a name too when one below it satisfies the criteria (RECURSIVEMATCH).
     recursive: bool = False
 
@@ -174,6 +176,8 @@ class Listing:
 
     :param subscriptions: subscribed names, those without a mailbox included; None when nobody asks
         for them.
+    :param remote: names of mailboxes on other servers.
+    :param shows_remote: they are told, too.
     :param extended: RFC 5258's attributes may be told: \\NonExistent and \\Subscribed.
     :param special_use: special uses are told.
     :param children: \\HasChildren and \\HasNoChildren are told.
@@ -184,15 +188,23 @@ class Listing:
         mailboxes: Iterable[MailboxInfo],
         subscriptions: Iterable[str] | None = None,
         *,
+        remote: Iterable[str] = (),
+        shows_remote: bool = False,
         extended: bool = False,
         special_use: bool = True,
         children: bool = True,
     ) -> None:
         self.mailboxes = {info.name: info for info in mailboxes}
-        self._parents = _levels_above(self.mailboxes)
+        away = set(remote).difference(self.mailboxes)
+        #: Names of the mailboxes on other servers that are told.
+        self.remote = sorted(away) if shows_remote else []
+        self._names = [*self.mailboxes, *self.remote]
+        self._parents = _levels_above(self._names)
         # Levels above a mailbox that the backend does not name.
-        self.missing = self._parents - self.mailboxes.keys()
+        self.missing = self._parents.difference(self._names)
         self._subscriptions = frozenset(subscriptions or ())
+        if not shows_remote:
+            self._subscriptions -= away
         self._extended = extended
         self._special_use = special_use
         self._children = children
@@ -201,7 +213,10 @@ class Listing:
         """Attributes of a name (RFC 3501 section 7.2.2, RFC 3348, RFC 5258, RFC 6154)."""
         info = self.mailboxes.get(name)
         attributes = []
-        if info is None:
+        is_remote = name in self.remote
+        if is_remote:
+            attributes.append("\\Remote")
+        elif info is None:
             # RFC 5258 section 3: it implies \Noselect, which is all that older clients know.
             attributes.append("\\NonExistent" if self._extended else "\\Noselect")
         elif not info.selectable:
@@ -227,7 +242,7 @@ class Listing:
         if criteria is not None and criteria.names:
             yield from self._list_selected(test, criteria)
             return
-        for name in self.mailboxes:
+        for name in self._names:
             yield Listed(name, self.attributes(name)) if test(name) else None
         # RFC 3501 section 6.3.8: a "%" at the end also lists levels that are no mailboxes.
         level_patterns = [pattern for pattern in patterns if pattern.endswith("%")]
@@ -288,6 +303,6 @@ def list_subscribed(
 
 
 def _subscription_attributes(name: str, listing: Listing) -> list[str]:
-    if name in listing.mailboxes:
+    if name in listing.mailboxes or name in listing.remote:
         return listing.attributes(name)
     return ["\\Noselect"]

@@ -14,13 +14,17 @@ from mailkit.imap.clients import ClientRule
 from mailkit.imap.connection import IMAPProtocol
 from mailkit.imap.handlers.registry import ENABLEABLE, LIST_OPTIONS, checked_names
 from mailkit.imap.quirks import DEFAULT_QUIRKS, checked_quirks
-from mailkit.interfaces import IMailAccount
+from mailkit.interfaces import IMailAccount, IReferringRealm
 
 __all__ = ["ClientRule", "IMAPFactory", "IMAPProtocol"]
 
 
 #: Octets of a non-synchronizing literal under LITERAL- (RFC 7888 section 5).
 MAX_UNASKED = 4096
+
+
+def _refers(portal: Portal | None) -> bool:
+    return portal is not None and IReferringRealm.providedBy(portal.realm)
 
 
 class IMAPFactory(CommandFactory):
@@ -95,7 +99,11 @@ class IMAPFactory(CommandFactory):
         #: Capabilities that are offered instead of others.
         self.choices = frozenset(
             name
-            for name, chosen in ((b"UTF8=ONLY", utf8_only), (b"LITERAL-", short_literals))
+            for name, chosen in (
+                (b"UTF8=ONLY", utf8_only),
+                (b"LITERAL-", short_literals),
+                (b"LOGIN-REFERRALS", _refers(portal)),
+            )
             if chosen
         )
         #: Octets of a non-synchronizing literal; None without a limit of its own.

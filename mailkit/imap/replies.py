@@ -41,6 +41,8 @@ RESPONSE_CODES: Mapping[type[MailError], bytes] = {
 
 def response_code(error: MailError) -> bytes:
     """The response code for an error, without brackets; empty when there is none."""
+    if isinstance(error, errors.Referral) and error.urls:
+        return b"REFERRAL " + " ".join(error.urls).encode("ascii")
     for cls in type(error).__mro__:
         if cls in RESPONSE_CODES:
             code = RESPONSE_CODES[cls]

@@ -18,6 +18,8 @@ from mailkit.interfaces.account import (
     IMailAccount,
     IMailboxAdmin,
     IObjectIdentifiers,
+    IReferringRealm,
+    IRemoteMailboxes,
     ISpooling,
 )
 from mailkit.interfaces.delivery import (
@@ -86,6 +88,8 @@ __all__ = [
     "IQuotaDirectory",
     "IRecentMailbox",
     "IRecipientVerifier",
+    "IReferringRealm",
+    "IRemoteMailboxes",
     "IReplacingMailbox",
     "IRestrictedMailbox",
     "ISearchableMailbox",

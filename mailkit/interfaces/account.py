@@ -28,6 +28,25 @@ class IMailAccount(Interface):
         """
 
 
+class IReferringRealm(Interface):
+    """A realm that may send a user to another server (RFC 2221).
+
+    Its ``requestAvatar`` then raises :class:`mailkit.errors.Referral`, whose URL names the user and
+    no mailbox: ``imap://ann@mail2.example.org/``.
+    """
+
+
+class IRemoteMailboxes(Interface):
+    """An account some of whose mailboxes are on other servers (RFC 2193).
+
+    Methods of the account that are given the name of one, and those that copy or move messages to
+    one, raise :class:`mailkit.errors.Referral` with the mailbox's URLs.
+    """
+
+    def list_remote_mailboxes() -> Awaitable[Sequence[str]]:
+        """Their names, which ``list_mailboxes`` does not tell."""
+
+
 class IObjectIdentifiers(Interface):
     """An account whose messages and mailboxes have names that last (RFC 8474).
 

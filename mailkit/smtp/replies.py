@@ -27,6 +27,7 @@ CODES: Mapping[type[MailError], tuple[int, str]] = {
     errors.AuthorizationFailed: (535, "5.7.8"),
     # RFC 5248: user account disabled.
     errors.AccountDisabled: (525, "5.7.13"),
+    errors.Referral: (554, "5.7.0"),
     errors.PermissionDenied: (550, "5.7.1"),
     errors.ReadOnly: (550, "5.2.1"),
     errors.NoSuchAccount: (550, "5.1.1"),

@@ -10,7 +10,7 @@ from mailkit.imap.grammar import Arguments, Command, SyntaxFault
 from mailkit.imap.handlers.status import read_items, render_status
 from mailkit.imap.handlers.table import AUTHENTICATED, Capability, ReturnOption, Verb, after_login
 from mailkit.imap.listing import Criteria, Listed, Listing, list_subscribed
-from mailkit.interfaces import IMailboxAdmin
+from mailkit.interfaces import IMailboxAdmin, IRemoteMailboxes
 from mailkit.model import MailboxInfo
 
 if TYPE_CHECKING:
@@ -43,6 +43,9 @@ async def list_mailboxes(connection: IMAPProtocol, command: Command) -> None:
     """LIST"""
     request = _read_request(connection, command.arguments)
     command.arguments.end()
+    if command.verb == b"RLIST":
+        # RFC 2193 section 5.1
+        request = request._replace(criteria=request.criteria._replace(remote=True))
     if request.asks_for_root:
         await connection.send(Listed("", ["\\Noselect"]).render(b"LIST", connection.utf8))
     else:
@@ -102,7 +105,10 @@ def _read_criteria(connection: IMAPProtocol, arguments: Arguments) -> Criteria:
     if len(options) > MAX_OPTIONS:
         raise SyntaxFault(f"LIST takes at most {MAX_OPTIONS} options")
     criteria = Criteria(
-        b"SUBSCRIBED" in options, b"SPECIAL-USE" in options, b"RECURSIVEMATCH" in options
+        b"SUBSCRIBED" in options,
+        b"SPECIAL-USE" in options,
+        b"REMOTE" in options,
+        b"RECURSIVEMATCH" in options,
     )
     # lenient: by the grammar of RFC 6154 section 6 SPECIAL-USE is no company for RECURSIVEMATCH,
     # but it has a sense, and RFC 5258 section 3.1 forbids RECURSIVEMATCH alone or with REMOTE.
@@ -145,10 +151,20 @@ async def _open_listing(connection: IMAPProtocol, request: _Request) -> Listing:
     return Listing(
         mailboxes,
         subscriptions,
+        remote=await _remote_names(connection),
+        shows_remote=request.criteria.remote,
         extended=request.extended or connection.rev2,
         special_use=b"SPECIAL-USE" in extensions,
         children=b"CHILDREN" in extensions or b"CHILDREN" in request.wanted,
     )
+
+
+async def _remote_names(connection: IMAPProtocol) -> Sequence[str]:
+    """Names of mailboxes on other servers, where the client can be told of them (RFC 2193)."""
+    account = connection.account
+    if not IRemoteMailboxes.providedBy(account) or not connection.offers(b"MAILBOX-REFERRALS"):
+        return ()
+    return await account.list_remote_mailboxes()
 
 
 async def _subscriptions(
@@ -207,12 +223,19 @@ async def list_subscriptions(connection: IMAPProtocol, command: Command) -> None
     else:
         mailboxes = await account.list_mailboxes()
         extensions = connection.extensions
+        remote = await _remote_names(connection)
+        # RFC 2193 section 5.2: RLSUB
+        shows_remote = command.verb == b"RLSUB"
         listing = Listing(
             mailboxes,
+            remote=remote,
+            shows_remote=shows_remote,
             special_use=b"SPECIAL-USE" in extensions,
             children=b"CHILDREN" in extensions,
         )
         names = await _subscriptions(connection, mailboxes)
+        if not shows_remote:
+            names = [name for name in names if name not in remote]
         for line in list_subscribed(names, listing, reference, pattern):
             if line is None:
                 await connection.drain()
@@ -241,11 +264,14 @@ async def _answer_status(
 VERBS: Mapping[bytes, Verb] = {
     b"LIST": Verb(AUTHENTICATED, list_mailboxes),
     b"LSUB": Verb(AUTHENTICATED, list_subscriptions),
+    b"RLIST": Verb(AUTHENTICATED, list_mailboxes, extension=b"MAILBOX-REFERRALS"),
+    b"RLSUB": Verb(AUTHENTICATED, list_subscriptions, extension=b"MAILBOX-REFERRALS"),
 }
 
 CAPABILITIES: Sequence[Capability] = (
     Capability(b"CHILDREN", after_login),
     Capability(b"LIST-EXTENDED", after_login),
+    Capability(b"MAILBOX-REFERRALS", provides=IRemoteMailboxes),
     Capability(b"LIST-STATUS", after_login, needs=b"LIST-EXTENDED"),
     Capability(b"SPECIAL-USE", after_login, needs=b"LIST-EXTENDED"),
 )

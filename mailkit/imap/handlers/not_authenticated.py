@@ -133,7 +133,13 @@ VERBS: Mapping[bytes, Verb] = {
     b"AUTHENTICATE": Verb(NOT_AUTHENTICATED, authenticate),
 }
 
+
+def _refers(facts: Facts) -> bool:
+    return not facts.logged_in and b"LOGIN-REFERRALS" in facts.choices
+
+
 CAPABILITIES: Sequence[Capability] = (
+    Capability(b"LOGIN-REFERRALS", _refers),
     Capability(b"SASL-IR", _before_login),
     Capability(b"STARTTLS", _may_start_tls),
     Capability(b"LOGINDISABLED", _login_disabled),
