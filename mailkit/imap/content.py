@@ -44,7 +44,7 @@ class MessageContent:
     :param decodings: what is known of its parts.
     """
 
-    __slots__ = ("_data", "_file", "_header", "_map_file", "decodings", "root", "size")
+    __slots__ = ("_data", "_file", "_header", "_map_file", "decodings", "rev2", "root", "size")
 
     def __init__(
         self, file: BinaryIO, root: Part | None = None, decodings: Decodings | None = None
@@ -55,6 +55,8 @@ class MessageContent:
         self._header: Header | None = None
         #: The structure, once it is known.
         self.root = root
+        #: The structure is for a client of IMAP4rev2.
+        self.rev2 = False
         data = file.read(SMALL + 1)
         self._data: Octets | None = None
         if len(data) <= SMALL:
@@ -208,7 +210,7 @@ class MessageContent:
         return envelope_octets(b"", self.header())
 
     def body_structure(self) -> bytes:
-        return bodystructure_octets(self.octets(), self.structure())
+        return bodystructure_octets(self.octets(), self.structure(), rev2=self.rev2)
 
     def preview(self, lazy: bool) -> str | None:
         if lazy and self.large:
@@ -216,4 +218,4 @@ class MessageContent:
         return preview_text(self.octets(), self.structure())
 
     def body(self) -> bytes:
-        return body_octets(self.octets(), self.structure())
+        return body_octets(self.octets(), self.structure(), rev2=self.rev2)

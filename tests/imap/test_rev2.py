@@ -234,6 +234,32 @@ class SQLiteOldNameTests(OldNameTests):
     sqlite = True
 
 
+class StructureTests(Rev2TestCase):
+    def test_what_is_inside_of_message_global(self) -> None:
+        # RFC 9051 section 9, media-message; RFC 3501 has message/rfc822 alone.
+        message = (
+            "Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n"
+            "Content-Type: message/global\r\n\r\n"
+            "Subject: Gr\u00fc\u00dfe\r\n\r\nHallo\r\n\r\n--b--\r\n"
+        ).encode()
+        self.server.add(message)
+        self.client.command("SELECT INBOX")
+        inner = b'"text" "plain"'
+        for item in ("BODYSTRUCTURE", "BODY", "(BODYSTRUCTURE BODY.PEEK[HEADER])"):
+            (told, _) = self.client.command(f"FETCH 4 {item}")
+            self.assertIn(b'"message" "global"', told)
+            self.assertIn(inner, told)
+            self.assertIn("Gr\u00fc\u00dfe".encode(), told)
+            (told, _) = self.server.login("SELECT INBOX").command(f"FETCH 4 {item}")
+            self.assertNotIn(inner, told)
+        plain = Server(PlainAccount(self.server.account)).login("ENABLE IMAP4rev2", "SELECT INBOX")
+        self.assertIn(inner, plain.command("FETCH 4 BODYSTRUCTURE")[0])
+
+
+class SQLiteStructureTests(StructureTests):
+    sqlite = True
+
+
 class DeleteTests(Rev2TestCase):
     def test_a_name_with_others_below(self) -> None:
         # RFC 9051 section 6.3.5, the first example

@@ -19,7 +19,7 @@ from mailkit.imap.search import uid_ranges
 from mailkit.imap.session import BATCH, SUMMARY_BATCH, Selection
 from mailkit.imap.state import Batch, NoSuchNumber, Spans, merge
 from mailkit.interfaces import ISummarizingMailbox, IThreadNamingMailbox
-from mailkit.model import SEEN, FlagOp, MessageInfo
+from mailkit.model import SEEN, FlagOp, MessageInfo, MessageSummary
 from mailkit.query import ModifiedSince
 
 if TYPE_CHECKING:
@@ -144,6 +144,8 @@ class _Fetcher:
                 summaries = await mailbox.get_summaries(
                     uids=batch.uids, structure=plan.by_structure
                 )
+                if plan.by_structure and connection.rev2:
+                    summaries = [await self._show_global(each) for each in summaries]
                 if not plan.by_info:
                     infos = summaries
             if not (plan.by_info or plan.by_summary):
@@ -153,6 +155,26 @@ class _Fetcher:
                 numbers, infos, summaries = _align(batch, infos, summaries, plan.by_summary)
             is_recent = self._is_recent(batch.uids)
             connection.write(b"".join(plan.rows(numbers, infos, summaries, is_recent)))
+
+    async def _show_global(self, summary: MessageSummary) -> MessageSummary:
+        """The same with what is inside of message/global (RFC 9051 section 7.5.2).
+
+        Summaries are kept for clients of RFC 3501, which has no syntax for it.
+        """
+        if b'"message" "global"' not in summary.body_structure:
+            return summary
+        try:
+            file = await self.selection.mailbox.open_message(uid=summary.uid)
+        except NoSuchMessage:
+            return summary
+        content = MessageContent(file)
+        content.rev2 = True
+        try:
+            await content.load(self.connection.drain)
+            await content.parse(self.connection.drain)
+            return summary._replace(body_structure=content.body_structure())
+        finally:
+            content.close()
 
     # From the messages.
 
@@ -210,6 +232,7 @@ class _Fetcher:
             return
         cached = selection.structure
         content = MessageContent(file, cached[1] if cached and cached[0] == uid else None)
+        content.rev2 = self.connection.rev2
         if self.plan.decoded:
             content.decodings = self._decodings(uid)
         try:
