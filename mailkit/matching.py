@@ -50,6 +50,7 @@ from mailkit.query import (
     TextContains,
     UIDs,
 )
+from mailkit.screening import Screen, screen
 
 _Evidence = TypeVar("_Evidence")
 _DAY = 24 * 60 * 60
@@ -63,11 +64,6 @@ SEARCH_PIECE = 64 * 1024
 
 # Where folding and spacing may differ from the octets, in a text to be found.
 _BREAKS = re.compile(r"[\s:]+")
-# Fields and parameters that leave ASCII what it is; a message with others must be parsed.
-_PLAIN_ENCODING = re.compile(rb"content-transfer-encoding\s*:\s*(?:7bit|8bit|binary)\s*\n")
-_PLAIN_CHARSET = re.compile(
-    rb'charset="?(?:us-ascii|utf-8|iso-8859-[0-9]{1,2}|windows-125[0-9])["\s;]'
-)
 
 
 class Need(enum.IntEnum):
@@ -239,7 +235,8 @@ class _Message:
         "_in_texts",
         "_needles",
         "_octets",
-        "_plain",
+        "_screen",
+        "_screened",
         "_start",
         "_values",
         "complete",
@@ -268,21 +265,16 @@ class _Message:
         # Needles that were found, once they were looked for.
         self._in_bodies: set[str] | None = None
         self._in_texts: set[str] = set()
-        # Unknown as long as there is none; empty if the octets are no plain text.
-        self._plain: bytes | None = None
+        self._screened = False
+        # None where only taking the message apart tells anything.
+        self._screen: Screen | None = None
 
     def lacks(self, token: bytes, headers: bool) -> bool:
-        """Whether the octets show, without being parsed, that no text in them contains the token.
-
-        Exact: true only for ASCII without any encoding, where every text that is searched stands in
-        the octets as it is, but for white space.
-        """
-        if self._plain is None:
-            self._plain = _plain_octets(self._octets, self.data is None)
-        if not (token and self._plain) or token in self._plain:
-            return False
-        # Encoded words (RFC 2047) stand in headers alone.
-        return not (headers and b"=?" in self._plain)
+        """Whether a look at the octets shows that no text in them contains the token."""
+        if not self._screened:
+            self._screened = True
+            self._screen = screen(self._octets, self.data is None)
+        return self._screen is not None and self._screen.lacks(token, headers)
 
     @property
     def header(self) -> Header:
@@ -540,20 +532,3 @@ def _field_name(name: str) -> bytes:
 def _token(needle: str) -> bytes:
     """The longest piece of a folded needle that stands unbroken wherever the needle stands."""
     return max(_BREAKS.split(needle), key=len).encode("utf-8", "replace")
-
-
-def _plain_octets(octets: Octets, header_alone: bool) -> bytes:
-    """The octets in lower case if they are text as they stand, or nothing."""
-    if not isinstance(octets, bytes) or not octets.isascii():
-        return b""
-    lower = octets.lower()
-    if header_alone:
-        return lower
-    for word, plain in (
-        (b"content-transfer-encoding", _PLAIN_ENCODING),
-        (b"charset", _PLAIN_CHARSET),
-    ):
-        count = lower.count(word)
-        if count and len(plain.findall(lower)) != count:
-            return b""
-    return lower

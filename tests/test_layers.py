@@ -35,9 +35,7 @@ VALUES = (
     " mailkit.rights"
     f" mailkit.dns.records mailkit.expiring mailkit.queue mailkit.queue.values {WIRE}"
 )
-MIME = (
-    "mailkit.mime mailkit.mime.* mailkit.matching mailkit.collation mailkit.sorting mailkit.threads"
-)
+MIME = "mailkit.mime mailkit.mime.* mailkit.matching mailkit.screening mailkit.collation mailkit.sorting mailkit.threads"
 CONTRACTS = f"{VALUES} mailkit.interfaces mailkit.interfaces.*"
 #: What the loop that all protocols share is made of.
 LOOP_PARTS = (
@@ -115,7 +113,8 @@ RULES = (
     Rule("mailkit.hooks", "mailkit._typing mailkit.model mailkit.spool", "typing_extensions"),
     Rule(WIRE, f"mailkit._typing mailkit.errors {WIRE}"),
     Rule("mailkit.mime mailkit.mime.*", f"{VALUES} mailkit.mime mailkit.mime.*"),
-    Rule("mailkit.matching", f"{VALUES} mailkit.mime mailkit.mime.*"),
+    Rule("mailkit.matching", f"{VALUES} mailkit.mime mailkit.mime.* mailkit.screening"),
+    Rule("mailkit.screening", f"{VALUES} mailkit.mime mailkit.mime.*"),
     Rule("mailkit.collation"),
     Rule("mailkit.sorting", f"{VALUES} mailkit.mime mailkit.mime.* mailkit.collation"),
     Rule("mailkit.threads", f"{VALUES} mailkit.sorting"),

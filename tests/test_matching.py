@@ -341,12 +341,12 @@ class ShortcutTests(SynchronousTestCase):
             ]
 
         found = answers()
-        shortcut = matching._plain_octets
-        matching._plain_octets = lambda octets, header_alone: b""
+        shortcut = matching.screen
+        matching.screen = lambda octets, header_alone: None
         try:
             self.assertEqual(found, answers())
         finally:
-            matching._plain_octets = shortcut
+            matching.screen = shortcut
 
     def test_plain_message_without_the_text_is_not_parsed(self) -> None:
         def fail(*arguments: object) -> None:

@@ -183,6 +183,46 @@ def _fetch(bench: Bench, connection: IMAP, label: str, command: bytes, wanted: i
             return
 
 
+# Searching, sorting, threading.
+
+#: Label, command, and the capability without which there is none.
+_SEARCHES = (
+    ("SEARCH UNSEEN", b"SEARCH UNSEEN", b"IMAP4REV1"),
+    ("SEARCH FROM", b"SEARCH FROM sender7.test", b"IMAP4REV1"),
+    ("SEARCH SUBJECT", b'SEARCH SUBJECT "meeting review"', b"IMAP4REV1"),
+    ("SEARCH BODY, found nowhere", b"SEARCH BODY xylophone", b"IMAP4REV1"),
+    ("SEARCH TEXT, found nowhere", b"SEARCH TEXT xylophone", b"IMAP4REV1"),
+    ("SEARCH BODY, found often", b"SEARCH BODY deadline", b"IMAP4REV1"),
+    ("SORT DATE", b"SORT (DATE) UTF-8 ALL", b"SORT"),
+    ("SORT SUBJECT", b"SORT (SUBJECT) UTF-8 ALL", b"SORT"),
+    ("THREAD REFERENCES", b"THREAD REFERENCES UTF-8 ALL", b"THREAD=REFERENCES"),
+    ("THREAD ORDEREDSUBJECT", b"THREAD ORDEREDSUBJECT UTF-8 ALL", b"THREAD=ORDEREDSUBJECT"),
+)
+
+
+def search(bench: Bench) -> None:
+    """One session that searches, sorts and threads 10,000 messages, after a restart and again."""
+    peer = bench.peer
+    peer.seed(BIG, bench.corpus.many(bench.count(10_000)))
+    if not peer.memory_only:
+        peer.restart()
+    connection = IMAP(peer.ports["imap"], user(BIG), _PASSWORD)
+    connection.command(b"SELECT INBOX")
+    for label, command, capability in _SEARCHES:
+        if capability not in connection.capabilities:
+            bench.note(f"{label}: there is no {capability.decode()}")
+            continue
+        for repetition in range(1 + bench.repetitions):
+            with Meter(peer.pids) as meter:
+                connection.command(command)
+            when = "warm" if repetition else "first"
+            bench.samples.add(f"{label}, {when}", "ms", meter.wall * 1e3, meter, low_is_better=True)
+            if meter.wall > _LONG:
+                bench.note(f"{label}: {meter.wall:.0f} s a pass, not repeated")
+                break
+    connection.close()
+
+
 # Idle connections.
 
 
@@ -264,6 +304,7 @@ WORKLOADS: Mapping[str, tuple[str, Callable[[Bench], None]]] = {
     "lmtp": ("lmtp", deliver_lmtp),
     "login": ("imap", log_in),
     "fetch": ("imap", fetch),
+    "search": ("imap", search),
     "idle": ("imap", idle),
     "pop3": ("pop3", read_pop3),
     "slow": ("smtp", receive_slowly),

@@ -1,0 +1,147 @@
+"""A quick look at octets never misses what is in the texts of a message."""
+
+from __future__ import annotations
+
+import re
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from mailkit.matching import fold
+from mailkit.mime import iter_text, parse_message
+from mailkit.screening import screen
+from tests.mime.corpus import MISSING, messages
+
+PLAIN = b"Content-Type: text/plain; charset=utf-8\r\n"
+
+
+def lacks(octets: bytes, token: str, headers: bool = False) -> bool:
+    """Whether a look at the octets shows that a token is not there."""
+    found = screen(octets, False)
+    return found is not None and found.lacks(token.encode(), headers)
+
+
+class ScreenTests(SynchronousTestCase):
+    def check_never_missed(self, octets: bytes) -> None:
+        """All words of the texts may be there."""
+        root = parse_message(octets)
+        found = screen(octets, False)
+        if found is None:
+            return
+        for headers in (False, True):
+            for text in iter_text(octets, root, headers=headers):
+                for word in set(re.split(r"[\s:]+", fold(text))):
+                    token = word.encode("utf-8", "replace")
+                    self.assertFalse(found.lacks(token, headers), (word, headers))
+
+    def test_text_as_it_stands(self) -> None:
+        octets = PLAIN + b"Subject: Hello\r\n\r\nXylophones\r\n"
+        self.assertFalse(lacks(octets, "xylophone"))
+        self.assertTrue(lacks(octets, "trumpet"))
+        self.assertFalse(lacks(octets, ""))
+
+    def test_quoted_printable(self) -> None:
+        octets = PLAIN + b"Content-Transfer-Encoding: quoted-printable\r\n\r\nxylo=\r\nph=6Fne\r\n"
+        self.assertFalse(lacks(octets, "xylophone"))
+        self.assertTrue(lacks(octets, "trumpet"))
+        # The end of the line is hidden: that takes more than a look.
+        self.assertFalse(lacks(octets.replace(b"=\r\n", b"= \t\r\n"), "trumpet"))
+
+    def test_marks(self) -> None:
+        for text, token in (
+            ("xylophoné", "xylophone"),
+            ("ﬁsh", "fish"),
+            ("№ 5", "no"),
+            ("Kelvin", "kelvin"),
+        ):
+            self.assertFalse(lacks(PLAIN + b"\r\n" + text.encode(), token), text)
+        self.assertTrue(
+            lacks(PLAIN + b"\r\n" + "größe für ÄÖÜ, проверка, 会議".encode(), "xylophone")
+        )
+        self.assertFalse(lacks(PLAIN + b"\r\n" + "ä".encode(), "größe"))
+
+    def test_charsets(self) -> None:
+        head = b"Content-Type: text/plain; charset=%b\r\n\r\n"
+        for charset, text, certain in (
+            (b"utf-8", b"caf\xc3\xa9", True),
+            (b'"UTF-8"', b"caf\xc3\xa9", True),
+            (b"utf-8", b"caf\xe9", False),
+            (b"iso-8859-1", b"cafe", True),
+            (b"iso-8859-1", b"caf\xe9", False),
+            (b"utf-16", b"cafe", False),
+            (b"utf-7", b"cafe", False),
+            (b"utf-8*", b"cafe", False),
+        ):
+            self.assertEqual(lacks(head % charset + text, "trumpet"), certain, (charset, text))
+        self.assertFalse(lacks(b"Content-Type: text/plain; charset*=utf-16''x\r\n\r\nx", "trumpet"))
+
+    def test_base64(self) -> None:
+        body = b"Content-Type: %b\r\nContent-Transfer-Encoding: base64\r\n\r\neHlsb3Bob25l\r\n"
+        for kind, certain in (
+            (b"image/png", True),
+            (b"application/pdf; name=x", True),
+            (b"text/plain", False),
+            (b"message/rfc822", False),
+            (b"x", False),
+        ):
+            self.assertEqual(lacks(body % kind, "xylophone"), certain, kind)
+        # Without a type it is text, whatever stands before it.
+        fake = (
+            b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\nContent-Type: image/png\r\n"
+            b"--b\r\nContent-Transfer-Encoding: base64\r\n\r\neHlsb3Bob25l\r\n--b--\r\n"
+        )
+        self.assertFalse(lacks(fake, "xylophone"))
+        self.check_never_missed(fake)
+
+    def test_other_encodings(self) -> None:
+        for field in (b"x-uuencode", b"base64 (x)", b'"base64"', b"\r\n base64 ; x", b""):
+            octets = b"Content-Transfer-Encoding: %b\r\n\r\ntext\r\n" % field
+            self.assertFalse(lacks(octets, "trumpet"), field)
+
+    def test_encoded_words(self) -> None:
+        octets = (
+            b"Subject: =?utf-8?b?eHlsbw==?=\r\n =?utf-8?q?ph=6Fne?=\r\n of =?utf-8?q?caf=C3=A9?=\r\n"
+            b"X: y\r\n\r\n"
+        )
+        for token, missing in (("xylophone", False), ("cafe", False), ("trumpet", True)):
+            self.assertEqual(lacks(octets, token, headers=True), missing)
+            self.assertTrue(lacks(octets, token, headers=False))
+
+    def test_header_fields_alone(self) -> None:
+        found = screen(
+            b"Subject: =?utf-8?b?eHlsbw==?=\r\nContent-Type: text/plain; charset=x\r\n", True
+        )
+        assert found is not None
+        self.assertFalse(found.lacks(b"xylo", True))
+        self.assertTrue(found.lacks(b"trumpet", True))
+
+    def test_what_is_not_in_memory(self) -> None:
+        self.assertIsNone(screen(memoryview(b"Subject: x\r\n\r\n"), False))
+
+    def test_the_corpus(self) -> None:
+        if MISSING:
+            self.skipTest(MISSING)
+        for _, octets in messages():
+            if len(octets) < 200_000:
+                self.check_never_missed(octets)
+
+    @given(
+        st.lists(
+            st.sampled_from(
+                [
+                    b"Content-Type: text/plain", b"Content-Type: image/png", b"; charset=utf-8",
+                    b"Content-Type: multipart/mixed; boundary=b", b"; charset=\"iso-8859-1\"", b"--b", b"--b--",
+                    b"Content-Transfer-Encoding: base64", b"Content-Transfer-Encoding: 8bit", b"--bc",
+                    b"Content-Transfer-Encoding: quoted-printable", b"eHlsbw==", b"xy=6Co", b"xy=", b"lo",
+                    b"\r\n", b"\r\n", b"\r\n", b"\r\n\r\n", b"\n", b"\r", b" ", b"xylo", "\ufb01xyl\xf3".encode(),
+                    b"caf\xe9", b"Subject: ", b"=?utf-8?q?xy?=", b"=?utf-8?b?bG8=?=", b"=?iso-8859-1?q?=E9?=",
+                    b"Content-Type: message/rfc822", b"(", b"\t", "\u212a".encode(), "xylo\u0301".encode(),
+                ]
+            ),
+            max_size=30,
+        )
+    )  # fmt: skip
+    @settings(max_examples=500, deadline=None)
+    def test_any_message(self, pieces: list[bytes]) -> None:
+        self.check_never_missed(b"".join(pieces))
