@@ -233,10 +233,10 @@ class CommandTests(SynchronousTestCase):
             self.assertNotIsInstance(fault, CommandFault)
 
     def test_long_commands_take_linear_time(self) -> None:
-        began = time.perf_counter()
+        began = time.process_time()
         arguments = Arguments(b" a" * 30_000)
         while not arguments.at_end():
             arguments.space()
             arguments.atom()
         Arguments(b"1," * 30_000 + b"1").sequence_set()
-        self.assertLess(time.perf_counter() - began, 2)
+        self.assertLess(time.process_time() - began, 2)
