@@ -1,4 +1,4 @@
-"""Dovecot's LMTP on a free port of loopback and a UNIX socket: nothing of the machine's mail is used."""
+"""Dovecot's LMTP and IMAP on free ports of loopback: nothing of the machine's mail is used."""
 
 from __future__ import annotations
 
@@ -19,6 +19,12 @@ MISSING = (
     if os.geteuid() != 0
     else ""
 )
+#: Why a test of its IMAP server is skipped.
+IMAP_MISSING = (
+    "dovecot-imapd is not installed"
+    if not Path("/usr/lib/dovecot/imap-login").exists()
+    else MISSING
+)
 #: Who owns the mail: nobody.
 _UID = 65534
 
@@ -26,9 +32,8 @@ _CONFIGURATION = """\
 base_dir = {directory}/run
 state_dir = {directory}/state
 log_path = {directory}/dovecot.log
-protocols = lmtp
+protocols = {protocols}
 listen = 127.0.0.1
-ssl = no
 auth_mechanisms = plain
 first_valid_uid = 1
 first_valid_gid = 1
@@ -36,11 +41,6 @@ mail_location = maildir:~/Maildir
 hostname = dovecot.example.test
 postmaster_address = postmaster@example.test
 lmtp_save_to_detail_mailbox = no
-mail_plugins = quota
-plugin {{
-  quota = maildir:User quota
-  quota_rule = *:storage=100K
-}}
 passdb {{
   driver = passwd-file
   args = scheme=PLAIN username_format=%u {directory}/passwd
@@ -61,13 +61,43 @@ service lmtp {{
 """
 
 
-class Dovecot:
-    """Delivers to the users that it is given, each into a Maildir of at most 100 KiB."""
+_WITHOUT_IMAP = """\
+ssl = no
+mail_plugins = quota
+plugin {
+  quota = maildir:User quota
+  quota_rule = *:storage=100K
+}
+"""
+_IMAP = """\
+ssl = yes
+ssl_cert = <{certificate}
+ssl_key = <{key}
+auth_failure_delay = 0
+mail_max_userip_connections = 100
+service imap-login {{
+  inet_listener imap {{
+    port = {imap}
+  }}
+  inet_listener imaps {{
+    port = {imaps}
+    ssl = yes
+  }}
+}}
+"""
 
-    def __init__(self, *users: str) -> None:
+
+class Dovecot:
+    """Delivers to the users that it is given, each into a Maildir of at most 100 KiB.
+
+    :param tls: files of a certificate and its key: then it serves IMAP too, and the Maildirs have
+        no limit. Every password is ``x``.
+    """
+
+    def __init__(self, *users: str, tls: tuple[str, str] | None = None) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="dovecot-"))
         self.directory.chmod(0o755)
-        (self.port,) = free_ports(1)
+        self.port, self.imap_port, self.imaps_port = free_ports(3)
         #: Path of the UNIX socket.
         self.socket = str(self.directory / "lmtp")
         self._process: subprocess.Popen[bytes] | None = None
@@ -80,8 +110,18 @@ class Dovecot:
                 for user in users
             )
         )
+        more = _WITHOUT_IMAP
+        if tls is not None:
+            more = _IMAP.format(
+                certificate=tls[0], key=tls[1], imap=self.imap_port, imaps=self.imaps_port
+            )
         (self.directory / "dovecot.conf").write_text(
-            _CONFIGURATION.format(directory=self.directory, port=self.port)
+            _CONFIGURATION.format(
+                directory=self.directory,
+                port=self.port,
+                protocols="lmtp imap" if tls is not None else "lmtp",
+            )
+            + more
         )
 
     @property

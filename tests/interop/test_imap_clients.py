@@ -54,10 +54,11 @@ class IMAPCase(ClientCase):
     """A server with three messages for one user, plain with STARTTLS and under TLS."""
 
     user = USER
+    password = PASSWORD
 
     async def setUp(self) -> None:
         await super().setUp()
-        await self.add_account(USER, PASSWORD)
+        await self.add_account(USER, self.password)
         await self.deliver(*MESSAGES)
         factory = IMAPFactory(make_portal(self.store), tls_context=self.tls_context)
         self.port, self.tls_port = self.listen(factory), self.listen(factory, tls=True)
