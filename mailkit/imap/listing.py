@@ -197,8 +197,8 @@ class Listing:
         self.mailboxes = {info.name: info for info in mailboxes}
         away = set(remote).difference(self.mailboxes)
         #: Names of the mailboxes on other servers that are told.
-        self.remote = sorted(away) if shows_remote else []
-        self._names = [*self.mailboxes, *self.remote]
+        self.remote = away if shows_remote else set()
+        self._names = [*self.mailboxes, *sorted(self.remote)]
         self._parents = _levels_above(self._names)
         # Levels above a mailbox that the backend does not name.
         self.missing = self._parents.difference(self._names)

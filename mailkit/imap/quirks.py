@@ -45,6 +45,14 @@ QUIRKS: Mapping[str, Quirk] = {
             default=True,
         ),
         Quirk(
+            "imaplib-utf8",
+            "Python's imaplib, before the releases of autumn 2025, puts the data item UTF8 of RFC 6855"
+            " inside of the literal: the message begins with 'UTF8 (' and ends with ')'.",
+            "With UTF8=ACCEPT enabled, both are taken away; no header field begins like that.",
+            "https://github.com/python/cpython/issues/78319",
+            default=True,
+        ),
+        Quirk(
             "keep-idle",
             "Outlook does not end IDLE before the 30 minutes of RFC 2177 are over, and shows no new"
             " mail any more when the server ends the connection.",

@@ -12,6 +12,38 @@ from .support import USER, Client, Server
 MESSAGE = b"Subject: a\r\n\r\nb\r\n"
 
 
+class ImaplibTests(SynchronousTestCase):
+    """Python's imaplib wraps what it sends in the data item of RFC 6855, inside of the literal."""
+
+    MESSAGE = b"Subject: x\r\n\r\nbody (more)"
+
+    def stored(self, client: Client, literal: bytes) -> bytes:
+        """What is kept of a message, sent octet by octet."""
+        for octet in b"a APPEND INBOX {%d+}\r\n%b\r\n" % (len(literal), literal):
+            answer = client.send(bytes((octet,)))
+        self.assertTrue(answer.startswith(b"a OK "), answer)
+        client.command("EXAMINE INBOX")
+        (line, *_) = client.command("FETCH * BODY.PEEK[]")
+        return line.partition(b"\r\n")[2][:-1]
+
+    def test_the_data_item_is_taken_away(self) -> None:
+        client = Server().login("ENABLE UTF8=ACCEPT")
+        self.assertEqual(self.stored(client, b"UTF8 (%b)" % self.MESSAGE), self.MESSAGE)
+        client.command("UNSELECT")
+        client.command(b"APPEND INBOX {32+}\r\nUTF8 (%b)" % self.MESSAGE)
+        client.command("EXAMINE INBOX")
+        self.assertIn(b"{25}\r\n" + self.MESSAGE, client.command("FETCH 2 BODY.PEEK[]")[0])
+
+    def test_other_messages_stay_as_they_are(self) -> None:
+        for message in (self.MESSAGE, b"UTF8", b"x", b"UTF8 : (x)\r\n\r\n)"):
+            client = Server().login("ENABLE UTF8=ACCEPT")
+            self.assertEqual(self.stored(client, message), message)
+        wrapped = b"UTF8 (%b)" % self.MESSAGE
+        self.assertEqual(self.stored(Server().login(), wrapped), wrapped)
+        off = Server(quirks=()).login("ENABLE UTF8=ACCEPT")
+        self.assertEqual(self.stored(off, wrapped), wrapped)
+
+
 class RuleTests(SynchronousTestCase):
     def test_each_says_what_it_is_for(self) -> None:
         for name, quirk in QUIRKS.items():

@@ -336,9 +336,45 @@ def _take_literal(
     if between.next is not Next.URL:
         pending.count(literal.size, factory.max_message_size, factory.max_append_octets)
     connection.append = pending
-    connection.accept_message(pending.expect(between.next, between.binary))
+    write = pending.expect(between.next, between.binary)
+    if (
+        between.next is Next.MESSAGE
+        and "imaplib-utf8" in connection.quirks
+        and b"UTF8=ACCEPT" in connection.enabled
+    ):
+        write = _Unwrap(write, literal.size)
+    connection.accept_message(write)
     if literal.synchronizing:
         connection.write(b"+ Ready for the message\r\n")
+
+
+class _Unwrap:
+    """Takes ``UTF8 (`` and ``)`` away from around a message (the quirk ``imaplib-utf8``).
+
+    :param size: octets of the whole literal.
+    """
+
+    HEAD = b"UTF8 ("
+
+    def __init__(self, write: Callable[[bytes], None], size: int) -> None:
+        self._write = write
+        self._left = size
+        self._head = b""
+        self._wrapped: bool | None = None
+
+    def __call__(self, data: bytes) -> None:
+        self._left -= len(data)
+        if self._wrapped is None:
+            data = self._head + data
+            if self._left and len(data) < len(self.HEAD):
+                self._head = data
+                return
+            self._wrapped = data.startswith(self.HEAD)
+            if self._wrapped:
+                data = data[len(self.HEAD) :]
+        if self._wrapped and not self._left and data.endswith(b")"):
+            data = data[:-1]
+        self._write(data)
 
 
 async def _take_url(connection: IMAPProtocol, pending: AppendInProgress, url: bytes) -> None:
