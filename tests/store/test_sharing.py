@@ -5,15 +5,18 @@ from __future__ import annotations
 from typing import Any
 from unittest import mock
 
+from twisted.internet.defer import Deferred, gatherResults
 from twisted.trial.unittest import SynchronousTestCase
 
 from mailkit._typing import override
-from mailkit.errors import InvalidMailboxName, LimitExceeded, NoSuchMailbox
+from mailkit.errors import InvalidMailboxName, LimitExceeded, NoSuchMailbox, PermissionDenied
 from mailkit.interfaces import IAccessControl
-from mailkit.model import Namespaces
+from mailkit.model import INBOX, OtherNamespaces
 from mailkit.rights import RightsOp
 from mailkit.store.memory import MemoryStore
 from mailkit.store.sharing.names import SharingSettings
+from mailkit.store.sqlite import SQLiteDirectory
+from mailkit.testing import sample_messages
 from tests.store.sqlite.helpers import StoreTestCase
 
 ANN, BOB = "ann@example.org", "bob@example.org"
@@ -40,7 +43,7 @@ class NameTests(SynchronousTestCase):
 
     def test_settings(self) -> None:
         settings = SharingSettings(other_users="Team", shared="Öffentlich")
-        self.assertEqual(settings.namespaces, Namespaces("Team/", "Öffentlich/"))
+        self.assertEqual(settings.namespaces, OtherNamespaces("Team/", "Öffentlich/"))
         for wrong in ({"other_users": "a/b"}, {"shared": "inbox"}, {"shared": "Other Users"}):
             with self.assertRaises(ValueError, msg=str(wrong)):
                 SharingSettings(**wrong)  # type: ignore[arg-type]
@@ -128,6 +131,41 @@ class MemorySharingTests(StoreTestCase):
         with self.assertRaises(NoSuchMailbox):
             await bob.delete_mailbox(name="Mine")
 
+    async def test_two_accounts_move_one_message_at_once(self) -> None:
+        ann, bob = await self.start()
+        await ann.set_acl(
+            name="Plans", identifier=BOB, rights=frozenset("lrte"), op=RightsOp.REPLACE
+        )
+        own = await ann.open_mailbox(name="Plans")
+        other = await bob.open_mailbox(name=f"Other Users/{ANN}/Plans")
+        await own.append(messages=sample_messages(20))
+        uids = await own.list_uids()
+        moves = [
+            Deferred.fromCoroutine(box.move_messages(uids=uids[start:], destination=INBOX))
+            for start in range(0, 20, 4)
+            for box in (own, other)
+        ]
+        results = await gatherResults(moves)
+        gone = sorted(uid for result in results for uid in result.source_uids)
+        self.assertEqual(gone, list(uids))
+        inboxes = [await account.open_mailbox(name=INBOX) for account in (ann, bob)]
+        self.assertEqual(sum([len(await inbox.list_uids()) for inbox in inboxes]), 20)
+        self.assertEqual((await own.get_info()).messages, 0)
+
+    async def test_a_copy_belongs_to_a_conversation_of_its_account(self) -> None:
+        ann, bob = await self.start()
+        await self.grant(ann, "Plans", BOB)
+        own = await ann.open_mailbox(name="Plans")
+        await own.append(messages=sample_messages(1))
+        await own.name_threads(uids=[1])
+        other = await bob.open_mailbox(name=f"Other Users/{ANN}/Plans")
+        await other.copy_messages(uids=[1], destination=INBOX)
+        (info,) = await (await bob.open_mailbox(name=INBOX)).get_messages(uids=[1])
+        self.assertIsNone(info.thread_id)
+        (seen,) = await other.get_messages(uids=[1])
+        self.assertIsNotNone(seen.thread_id)
+        self.assertEqual(seen.email_id, info.email_id)
+
     def use_settings(self, settings: SharingSettings) -> None:
         self.mail_store.sharing = settings
 
@@ -142,3 +180,27 @@ class SQLiteSharingTests(MemorySharingTests):
     @override
     def use_settings(self, settings: SharingSettings) -> None:
         self.mail_store._access.settings = settings
+
+    async def test_a_change_by_an_administrators_command(self) -> None:
+        ann, bob = await self.start()
+        name = f"Other Users/{ANN}/Plans"
+        directory = SQLiteDirectory(self.directory)
+        self.addCleanup(directory.close)
+        for rights in ("lrs", "l", "lr", ""):
+            await directory.set_acl(
+                account=ANN,
+                mailbox="Plans",
+                identifier=BOB,
+                rights=frozenset(rights),
+                op=RightsOp.REPLACE,
+            )
+            if rights == "lrs":
+                box = await bob.open_mailbox(name=name)
+            if "r" in rights:
+                await box.list_uids()
+            else:
+                error = PermissionDenied if rights else NoSuchMailbox
+                with self.assertRaises(error):
+                    await box.list_uids()
+        self.assertEqual(len(await ann.get_acl(name="Plans")), 1)
+        self.check()
