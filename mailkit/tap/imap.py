@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from mailkit.tap.capabilities import CapabilityOptions
 from mailkit.tap.options import ListenOptions, make_service
+from mailkit.tap.sharing import SharingOptions
 
 
-class Options(CapabilityOptions, ListenOptions):
+class Options(CapabilityOptions, SharingOptions, ListenOptions):
     """Settings of the IMAP server."""
 
     endpoint_options = {"imap": "listen", "imaps": "listen-tls"}

@@ -14,11 +14,13 @@ from mailkit.tap.options import MailOptions, make_service
 from mailkit.tap.outbound import OutboundOptions
 from mailkit.tap.routes import RouteOptions, table_routes
 from mailkit.tap.services import PORT_NAMES
+from mailkit.tap.sharing import SharingOptions
 
 
 class Options(
     ExtensionOptions,
     CapabilityOptions,
+    SharingOptions,
     HookOptions,
     MilterOptions,
     RouteOptions,
@@ -105,6 +107,7 @@ class Options(
         """Take each setting from the file that no option has made."""
         kinds = (
             MailOptions,
+            SharingOptions,
             HookOptions,
             MilterOptions,
             ExtensionOptions,
@@ -113,7 +116,9 @@ class Options(
         )
         values = {name for kind in kinds for name, *_ in kind.optParameters}
         flags = {
-            name for kind in (MailOptions, HookOptions, RouteOptions) for name, *_ in kind.optFlags
+            name
+            for kind in (MailOptions, SharingOptions, HookOptions, RouteOptions)
+            for name, *_ in kind.optFlags
         }
         with self.naming("config"):
             lists = {*self.endpoint_options, "auth", *self._lists()}

@@ -32,6 +32,7 @@ from mailkit.tap.networks import parse_names, parse_networks
 from mailkit.tap.outbound import Outbound, Relay, read_login
 from mailkit.tap.routes import parse_routes, read_secret, split_routes
 from mailkit.tap.services import IMPLICIT_TLS, TAKE_MAIL, Limits, MailService, parse_endpoint
+from mailkit.tap.sharing import parse_sharing
 from mailkit.tap.stores import DEFAULT_STORE, STORE_VARIABLE, default_store, parse_store
 from mailkit.tap.tls import parse_tls, server_context
 from mailkit.tap.values import parse_count, parse_size
@@ -202,8 +203,10 @@ class MailOptions(usage.Options, AuthOptionMixin):
         if os.getcwd() not in sys.path:
             # So that a backend's dotted name may be that of a module lying here.
             sys.path.append(os.getcwd())
+        with self.naming("other-users or shared"):
+            sharing = parse_sharing(self)
         with self.naming("store"):
-            parse_store(self["store"])
+            parse_store(self["store"], sharing)
         if self.without_extensions:
             with self.naming("without-extension"):
                 parse_switches(self.without_extensions)
@@ -322,6 +325,7 @@ class TwistdService(MailService):
             hostname=options["hostname"] or "",
             limits=options.limits,
             detail_to_mailbox=bool(options["detail-to-mailbox"]),
+            sharing=parse_sharing(options),
             sent_copy=bool(options.get("sent-copy")),
             suppress_duplicates=float(options.get("suppress-duplicates") or 0),
             routes=split_routes(options.routes),

@@ -18,7 +18,7 @@ import re
 import socket
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from twisted.application.internet import StreamServerEndpointService
 from twisted.application.service import MultiService
@@ -60,6 +60,9 @@ from mailkit.tap.stores import parse_store
 from mailkit.tap.tls import parse_tls, server_context
 from mailkit.tcp import BACKLOG, ListeningReactor
 
+if TYPE_CHECKING:
+    from mailkit.store.sharing.names import SharingSettings
+
 #: Servers under TLS from the first octet, and what is served under it.
 IMPLICIT_TLS = {"submissions": "submission", "pop3s": "pop3", "imaps": "imap"}
 #: All that can be served, in the order in which programs show it.
@@ -97,6 +100,7 @@ class MailService(MultiService):
     :param tls: what ``--tls`` takes, or a context factory; None for no TLS.
     :param hostname: what the server calls itself; the machine's name when empty.
     :param detail_to_mailbox: mail for ann+lists@ goes to Ann's mailbox lists where there is one.
+    :param sharing: how mailboxes are shown that users share; for a store that is named.
     :param sent_copy: what a user sends is also put into the user's mailbox for sent mail.
     :param suppress_duplicates: seconds in which a mailbox gets no message of the same Message-ID
         again; 0 for never.
@@ -140,6 +144,7 @@ class MailService(MultiService):
         hostname: str = "",
         limits: Limits | None = None,
         detail_to_mailbox: bool = False,
+        sharing: SharingSettings | None = None,
         sent_copy: bool = False,
         suppress_duplicates: float = 0,
         routes: Mapping[str, str | IMessageDelivery] | None = None,
@@ -166,7 +171,7 @@ class MailService(MultiService):
             from twisted.internet import reactor
         self._reactor = reactor
         self._store_name = store if isinstance(store, str) else repr(store)
-        self._opener = parse_store(store) if isinstance(store, str) else None
+        self._opener = parse_store(store, sharing) if isinstance(store, str) else None
         self._checkers = tuple(checkers)
         self._store_accounts = store_accounts
         self._tls = server_context(*parse_tls(tls)) if isinstance(tls, str) else tls

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from zope.interface import Attribute, Interface
 
 from mailkit.interfaces import IMailStore
 from mailkit.tap.errors import SettingError
+
+if TYPE_CHECKING:
+    from mailkit.store.sharing.names import SharingSettings
 
 #: Where mail is kept when nobody says anything else, and the variable that says it.
 DEFAULT_STORE = "sqlite:mailkit-data"
@@ -48,12 +51,13 @@ def open_store(spec: str) -> Any:
     return parse_store(spec)()
 
 
-def parse_store(spec: str) -> Opener:
+def parse_store(spec: str, sharing: SharingSettings | None = None) -> Opener:
     """Look up what ``spec`` names, without opening it yet.
 
     :param spec: ``sqlite:DIR``, ``memory:``, a plug-in's scheme, or ``dotted.name[:argument]`` of
         a class or function that gives an ``IMailStore``, or of one that exists already.
-    :raises SettingError: nothing has that name.
+    :param sharing: how mailboxes are shown that users share; None for the store's own way.
+    :raises SettingError: nothing has that name, or it cannot be told how to show them.
     """
     head, colon, argument = spec.partition(":")
     directory = sqlite_directory(spec)
@@ -61,13 +65,16 @@ def parse_store(spec: str) -> Opener:
         # Loaded now: after a change of user or a chroot it might not be readable.
         from mailkit.store.sqlite import SQLiteStore
 
-        return lambda: _open_sqlite(SQLiteStore(directory))
+        settings: dict[str, Any] = {} if sharing is None else {"sharing": sharing}
+        return lambda: _open_sqlite(SQLiteStore(directory, **settings))
     if head == "memory":
         if argument:
             raise SettingError("memory: takes nothing after the colon")
         from mailkit.store.memory import MemoryStore
 
-        return MemoryStore
+        return lambda: MemoryStore() if sharing is None else MemoryStore(sharing=sharing)
+    if sharing is not None:
+        raise SettingError("names of shared mailboxes are settings of sqlite:DIR and memory: alone")
     if "." in head:
         return _parse_dotted(head, argument if colon else None)
     from twisted.plugin import getPlugins
