@@ -82,11 +82,13 @@ class Results(NamedTuple):
     save: bool = False
     #: Tell the client how the result changes (RFC 5267 section 4.3).
     update: bool = False
+    #: Tell how relevant the messages are (RFC 6203 section 4).
+    relevancy: bool = False
 
     @property
     def silent(self) -> bool:
         """Nothing is told (RFC 5182 section 1)."""
-        return not self.options and self.partial is None
+        return not self.options and self.partial is None and not self.relevancy
 
     def saved(self, uids: Sequence[int]) -> Sequence[int]:
         """Those of the found messages that ``$`` stands for (RFC 5182 2.4, RFC 9394 3.2)."""
@@ -113,11 +115,13 @@ class Results(NamedTuple):
         by_uid: bool,
         modseq: int | None = None,
         source: bytes = b"",
+        scores: Sequence[int] = (),
     ) -> Iterator[bytes]:
         """The ESEARCH response (RFC 4731 section 3.1), in pieces.
 
         :param numbers: of the messages found, ascending: UIDs or sequence numbers.
         :param modseq: the highest modification sequence, where the search was for them.
+        :param scores: of the same messages, where they are asked for.
         :param source: further correlators, which tell the mailbox (RFC 7377 section 2.1).
         """
         yield b'* ESEARCH (TAG "%b"%b)%b' % (tag, source, b" UID" if by_uid else b"")
@@ -135,6 +139,9 @@ class Results(NamedTuple):
             picked = self.partial.pick(numbers)
             yield from _render_set(picked) if picked else (b"NIL",)
             yield b")"
+        if self.relevancy:
+            told = scores if self.partial is None else self.partial.pick(scores)
+            yield b" RELEVANCY (%b)" % b" ".join([b"%d" % score for score in told])
         if modseq is not None:
             yield b" MODSEQ %d" % modseq
         yield b"\r\n"
@@ -156,6 +163,8 @@ def parse_results(
     options: list[bytes] = []
     partial: list[PartialRange] = []
     known = _ESEARCH | {b"SAVE"} if b"SEARCHRES" in extensions else _ESEARCH
+    if b"SEARCH=FUZZY" in extensions:
+        known |= {b"RELEVANCY"}
     has_contexts = contexts in extensions
     if has_contexts:
         known |= _CONTEXT
@@ -175,10 +184,9 @@ def parse_results(
     # RFC 9394 section 3.1
     if len(partial) + (b"ALL" in options) > 1:
         raise SyntaxFault("SEARCH returns either ALL or one PARTIAL")
-    wanted = frozenset(options) - {b"SAVE"} - _CONTEXT
+    wanted = frozenset(options) - {b"SAVE", b"RELEVANCY"} - _CONTEXT
     if not read_any:
         # RFC 4731 section 3.1: no option at all stands for ALL.
         wanted = frozenset((b"ALL",))
-    return Results(
-        wanted, partial[0] if partial else None, b"SAVE" in options, b"UPDATE" in options
-    )
+    flags = [name in options for name in (b"SAVE", b"UPDATE", b"RELEVANCY")]
+    return Results(wanted, partial[0] if partial else None, *flags)

@@ -12,6 +12,7 @@ from typing import TypeAlias
 
 from mailkit import query
 from mailkit.errors import BadCharset
+from mailkit.imap.fuzzy import forgiving
 from mailkit.imap.grammar import MAX_NUMBER, SAVED, STAR, Arguments, SequenceSet, SyntaxFault
 from mailkit.imap.state import SelectedState, Spans, merge
 from mailkit.model import ANSWERED, DELETED, DRAFT, FLAGGED, SEEN
@@ -166,6 +167,9 @@ class _Parser:
             first = self.key(depth + 1)
             arguments.space()
             return query.Or((first, self.key(depth + 1)))
+        if name == b"FUZZY" and self._is_on(name):
+            arguments.space()
+            return forgiving(self.key(depth + 1))
         read = _KEYS.get(name)
         if read is None or not self._is_on(name):
             raise SyntaxFault(f"{name.decode('ascii')} is not a search key")
@@ -292,6 +296,7 @@ _KEYS: Mapping[bytes, Callable[[_Parser, bytes], Query]] = {
 
 #: Keys that a capability brings.
 _EXTENSIONS: Mapping[bytes, bytes] = {
+    b"FUZZY": b"SEARCH=FUZZY",
     b"OLDER": b"WITHIN",
     b"YOUNGER": b"WITHIN",
     b"MODSEQ": b"CONDSTORE",

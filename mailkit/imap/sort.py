@@ -16,18 +16,30 @@ _DISPLAY = frozenset((SortKey.DISPLAYFROM, SortKey.DISPLAYTO))
 
 def parse_criteria(
     arguments: Arguments, offers: Callable[[bytes], bool]
-) -> tuple[SortCriterion, ...]:
+) -> tuple[bool | None, tuple[SortCriterion, ...]]:
     """``(REVERSE DATE SUBJECT)``.
 
+    :returns: whether the messages are sorted by relevancy in reverse (RFC 6203 section 6), None if
+        they are not sorted by it, and the other criteria.
     :param offers: tells whether a capability is offered.
     """
 
-    def read() -> SortCriterion:
+    by_relevancy: bool | None = None
+    count = 0
+
+    def read() -> SortCriterion | None:
+        nonlocal by_relevancy, count
+        count += 1
         name = arguments.word("A sort criterion")
         reverse = name == b"REVERSE"
         if reverse:
             arguments.space()
             name = arguments.word("A sort criterion")
+        if name == b"RELEVANCY" and offers(b"SEARCH=FUZZY"):
+            if count > 1:
+                raise SyntaxFault("RELEVANCY has to be the first criterion")
+            by_relevancy = reverse
+            return None
         key = _KEYS.get(name)
         if key is None or (key in _DISPLAY and not offers(b"SORT=DISPLAY")):
             raise SyntaxFault(f"{name.decode('ascii')} is not a sort criterion")
@@ -36,4 +48,4 @@ def parse_criteria(
     criteria = arguments.parenthesized(read)
     if len(criteria) > MAX_CRITERIA:
         raise SyntaxFault(f"SORT takes at most {MAX_CRITERIA} criteria")
-    return tuple(criteria)
+    return by_relevancy, tuple(filter(None, criteria))

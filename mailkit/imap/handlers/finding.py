@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from mailkit.errors import NoSuchMessage
 from mailkit.imap.content import MessageContent
+from mailkit.imap.contexts import among
+from mailkit.imap.fuzzy import SCORES, Tolerance, tighten
 from mailkit.imap.session import BATCH, SUMMARY_BATCH, Selection
 from mailkit.interfaces import (
     ISearchableMailbox,
@@ -107,6 +109,17 @@ class _Scan:
             return self.matcher.by_message(info, content.octets())
         finally:
             content.close()
+
+
+async def score(
+    connection: IMAPProtocol, selection: Selection, query: Query, uids: Sequence[int]
+) -> dict[int, int]:
+    """How relevant messages are that a fuzzy search has found (RFC 6203 section 4)."""
+    scores = dict.fromkeys(uids, SCORES[Tolerance.STEMS])
+    for tolerance in (Tolerance.WORDS, Tolerance.EXACT):
+        found = await find(connection, selection, among(tighten(query, tolerance), sorted(uids)))
+        scores.update((uid, SCORES[tolerance]) for uid in found if uid in scores)
+    return scores
 
 
 async def highest_modseq(

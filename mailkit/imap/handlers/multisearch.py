@@ -11,7 +11,7 @@ from mailkit.imap.condstore import asks_modseq
 from mailkit.imap.grammar import Command, SyntaxFault
 from mailkit.imap.handlers.context import keep_up_to_date
 from mailkit.imap.handlers.finding import find, highest_modseq
-from mailkit.imap.handlers.search import read_results
+from mailkit.imap.handlers.search import check_relevancy, read_results, read_scores
 from mailkit.imap.handlers.table import AUTHENTICATED, Capability, Verb, after_login
 from mailkit.imap.results import Results
 from mailkit.imap.search import parse_search
@@ -50,6 +50,7 @@ async def multi_search(connection: IMAPProtocol, command: Command) -> None:
     # What is wrong with it is told even if no mailbox is searched.
     query = parse_search(arguments, SelectedState((), 0), now, connection.offers)
     arguments.end()
+    check_relevancy(results, query)
     if asks_modseq(query):
         connection.enable_condstore()
     try:
@@ -119,6 +120,7 @@ async def _search(
         modseq = None
         if asks_modseq(query):
             modseq = await highest_modseq(connection, selection, results.shown(uids))
+        scores = await read_scores(connection, selection, query, results, uids)
     except (NoSuchMailbox, PermissionDenied):
         if selection is connection.selection:
             raise
@@ -130,7 +132,7 @@ async def _search(
     if uids and not results.silent:
         name = connection.mailbox_name(selection.mailbox.name)
         source = b" MAILBOX %b UIDVALIDITY %d" % (name, selection.uid_validity)
-        for piece in results.render(command.tag, uids, True, modseq, source):
+        for piece in results.render(command.tag, uids, True, modseq, source, scores):
             await connection.send(piece)
     if is_selected and results.update:
         keep_up_to_date(connection, command.tag, True, query, (), uids)

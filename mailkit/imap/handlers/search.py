@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING
 
 from mailkit.errors import MailError
 from mailkit.imap.condstore import asks_modseq
+from mailkit.imap.fuzzy import is_fuzzy
 from mailkit.imap.grammar import Command, SyntaxFault
 from mailkit.imap.handlers.context import check_tag, keep_up_to_date
-from mailkit.imap.handlers.finding import find, highest_modseq
+from mailkit.imap.handlers.finding import find, highest_modseq, score
 from mailkit.imap.handlers.table import SELECTED, Capability, Verb, after_login
 from mailkit.imap.results import Results, parse_results
 from mailkit.imap.search import parse_search
+from mailkit.imap.session import Selection
+from mailkit.query import Query
 
 if TYPE_CHECKING:
     from mailkit.imap.connection import IMAPProtocol
@@ -39,6 +42,7 @@ async def search(connection: IMAPProtocol, command: Command) -> None:
         now = connection.clock.seconds()
         query = parse_search(arguments, selection.state, now, connection.offers)
         arguments.end()
+        check_relevancy(results, query)
         uids = await find(connection, selection, query)
     except MailError:
         if results is not None and results.save:
@@ -51,7 +55,7 @@ async def search(connection: IMAPProtocol, command: Command) -> None:
     numbers = state.in_view(uids) if by_uid else state.numbers_of(uids)
     asks = asks_modseq(query)
     shown: Sequence[int] = ()
-    if asks or (results is not None and results.save):
+    if asks or (results is not None and (results.save or results.relevancy)):
         shown = numbers if by_uid else state.in_view(uids)
     modseq = None
     if asks:
@@ -63,8 +67,9 @@ async def search(connection: IMAPProtocol, command: Command) -> None:
     else:
         if results.save:
             state.saved = array("I", results.saved(shown))
+        scores = await read_scores(connection, selection, query, results, shown)
         if not results.silent:
-            for piece in results.render(command.tag, numbers, by_uid, modseq):
+            for piece in results.render(command.tag, numbers, by_uid, modseq, scores=scores):
                 await connection.send(piece)
         if results.update:
             found = numbers if by_uid else state.in_view(uids)
@@ -92,6 +97,26 @@ def read_results(
     return results
 
 
+def check_relevancy(results: Results | None, query: Query, sorts: bool = False) -> None:
+    """:raises SyntaxFault: relevancy is asked for without a fuzzy key (RFC 6203 sections 4, 6)."""
+    if (sorts or (results is not None and results.relevancy)) and not is_fuzzy(query):
+        raise SyntaxFault("RELEVANCY goes with a FUZZY key")
+
+
+async def read_scores(
+    connection: IMAPProtocol,
+    selection: Selection,
+    query: Query,
+    results: Results,
+    uids: Sequence[int],
+) -> list[int]:
+    """How relevant the messages are, in their order; nothing if nobody asks."""
+    if not results.relevancy:
+        return []
+    scores = await score(connection, selection, query, uids)
+    return [scores[uid] for uid in uids]
+
+
 async def send_numbers(
     connection: IMAPProtocol, name: bytes, numbers: Sequence[int], modseq: int | None
 ) -> None:
@@ -112,5 +137,6 @@ CAPABILITIES: Sequence[Capability] = (
     Capability(b"ESEARCH", after_login),
     Capability(b"SEARCHRES", after_login, needs=b"ESEARCH"),
     Capability(b"WITHIN", after_login),
+    Capability(b"SEARCH=FUZZY", after_login),
     Capability(b"PARTIAL", after_login, needs=b"ESEARCH"),
 )

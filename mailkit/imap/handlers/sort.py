@@ -9,10 +9,15 @@ from typing import TYPE_CHECKING
 from mailkit.errors import MailError
 from mailkit.imap.condstore import asks_modseq
 from mailkit.imap.grammar import Command
-from mailkit.imap.handlers.context import keep_up_to_date
-from mailkit.imap.handlers.finding import find, highest_modseq
+from mailkit.imap.handlers.context import keep_up_to_date, refuse
+from mailkit.imap.handlers.finding import find, highest_modseq, score
 from mailkit.imap.handlers.ordering import sort_messages
-from mailkit.imap.handlers.search import read_results, send_numbers
+from mailkit.imap.handlers.search import (
+    check_relevancy,
+    read_results,
+    read_scores,
+    send_numbers,
+)
 from mailkit.imap.handlers.table import SELECTED, Capability, Verb, after_login
 from mailkit.imap.search import parse_criteria_search
 from mailkit.imap.sort import parse_criteria
@@ -30,14 +35,21 @@ async def sort(connection: IMAPProtocol, command: Command) -> None:
     arguments.space()
     results = read_results(connection, command, b"ESORT", b"CONTEXT=SORT")
     try:
-        criteria = parse_criteria(arguments, connection.offers)
+        by_relevancy, criteria = parse_criteria(arguments, connection.offers)
         arguments.space()
         now = connection.clock.seconds()
         query = parse_criteria_search(arguments, state, now, connection.offers)
         arguments.end()
+        check_relevancy(results, query, by_relevancy is not None)
         # What has come since is not in view yet, and will be announced below.
         found = state.in_view(await find(connection, selection, query))
-        uids = await sort_messages(connection, selection, found, criteria)
+        uids: Sequence[int] = found
+        if criteria:
+            uids = await sort_messages(connection, selection, found, criteria)
+        if by_relevancy is not None:
+            scores = await score(connection, selection, query, uids)
+            # The highest first (RFC 6203 section 6); what is equal stays in order.
+            uids = sorted(uids, key=scores.__getitem__, reverse=not by_relevancy)
     except MailError:
         if results is not None and results.save:
             # RFC 5182 section 2.1: a search that gets NO saves nothing.
@@ -56,10 +68,13 @@ async def sort(connection: IMAPProtocol, command: Command) -> None:
     else:
         if results.save:
             state.saved = array("I", sorted(results.saved(uids)))
+        told = await read_scores(connection, selection, query, results, uids)
         if not results.silent:
-            for piece in results.render(command.tag, numbers, by_uid, modseq):
+            for piece in results.render(command.tag, numbers, by_uid, modseq, scores=told):
                 await connection.send(piece)
-        if results.update:
+        if results.update and by_relevancy is not None:
+            refuse(connection, command.tag, "Results by relevancy are not kept up to date")
+        elif results.update:
             keep_up_to_date(connection, command.tag, by_uid, query, criteria, uids)
     await connection.complete("SORT completed")
 
