@@ -269,12 +269,15 @@ class _Message:
         # None where only taking the message apart tells anything.
         self._screen: Screen | None = None
 
-    def lacks(self, token: bytes, headers: bool) -> bool:
-        """Whether a look at the octets shows that no text in them contains the token."""
+    def lacks(self, token: bytes, headers: bool, name: bytes | None = None) -> bool:
+        """Whether a look at the octets shows that no text in them contains the token.
+
+        :param name: only header fields of this name count.
+        """
         if not self._screened:
             self._screened = True
             self._screen = screen(self._octets, self.data is None)
-        return self._screen is not None and self._screen.lacks(token, headers)
+        return self._screen is not None and self._screen.lacks(token, headers, name)
 
     @property
     def header(self) -> Header:
@@ -499,7 +502,7 @@ def _header_test(name: bytes, needle: str) -> Callable[[_Message], bool | None]:
     def test(message: _Message) -> bool | None:
         if not (in_summary or message.complete):
             return None
-        if message.data is None and message.lacks(token, headers=True):
+        if message.data is None and message.lacks(token, True, name):
             return False
         if not needle:
             return bool(message.header.get_all(name))

@@ -60,25 +60,30 @@ class Screen:
         self._ascii = all(text.isascii() for text in texts)
         self._looked = False
         self._hidden: frozenset[int] | None = None
-        self._words: list[bytes] | None = None
+        #: By field name, folded; None for all fields.
+        self._words: dict[bytes | None, list[bytes]] = {}
 
-    def lacks(self, token: bytes, headers: bool) -> bool:
+    def lacks(self, token: bytes, headers: bool, name: bytes | None = None) -> bool:
         """Whether no text of the message, folded, contains the token.
 
         :param token: folded, without white space and colons: they may differ from what stands there.
         :param headers: header fields are among the texts.
+        :param name: only those of this lower-case name count.
         """
-        texts = self._texts
-        if not token or any(token in text for text in texts):
+        if not token:
             return False
-        if not self._ascii:
+        if self._ascii:
+            if any(token in text for text in self._texts):
+                return False
+        else:
             # The last letter may have marks behind it, and be one character with them.
-            if not token.isascii() or any(token[:-1] in text for text in texts):
+            start = token[:-1]
+            if not token.isascii() or any(start in text for text in self._texts):
                 return False
             hidden = self._find_hidden()
             if hidden is None or not hidden.isdisjoint(token):
                 return False
-        return not (headers and self._in_words(token))
+        return not (headers and self._in_words(token, name))
 
     def _find_hidden(self) -> frozenset[int] | None:
         """ASCII to which characters fold that do not look like it; None when that is not known."""
@@ -96,15 +101,17 @@ class Screen:
             self._hidden = frozenset(hidden)
         return self._hidden
 
-    def _in_words(self, token: bytes) -> bool:
-        """Whether a line with encoded words (RFC 2047) may contain the token."""
-        if self._words is None:
-            self._words = []
+    def _in_words(self, token: bytes, name: bytes | None) -> bool:
+        """Whether a field with encoded words (RFC 2047) may contain the token."""
+        words = self._words.get(name)
+        if words is None:
+            words = self._words[name] = []
             for field in _fields_with_words(self._octets):
-                decoded = decode_text(unfold(field))
-                self._words.append("".join(map(_fold, decoded)).encode("utf-8", "replace"))
+                if name is None or field.partition(b":")[0].rstrip().lower() == name:
+                    decoded = decode_text(unfold(field))
+                    words.append("".join(map(_fold, decoded)).encode("utf-8", "replace"))
         # Marks that are typed in another order, and the like: only what is ASCII is certain.
-        return any(token in words or not token.isascii() for words in self._words)
+        return any(token in text or not token.isascii() for text in words)
 
 
 def screen(octets: Octets, header_alone: bool) -> Screen | None:
