@@ -12,8 +12,8 @@ from typing import Any
 from mailkit.query import SortCriterion, SortKey, ThreadAlgorithm, Threads
 from mailkit.sorting import sort_steps
 
-#: Messages that are looked at in one step: some milliseconds.
-STEP = 2048
+#: Messages that are looked at in one step: a millisecond or so.
+STEP = 512
 #: Ancestors that are looked at in one run, to see whether a link would make a loop. When there are
 #: more, messages that have answers already are no longer put below others.
 MAX_WALK = 10_000_000
@@ -137,6 +137,8 @@ class _References:
             # A second message of that identifier counts as one that has none.
             if ids[0]:
                 nodes.setdefault(ids[0], place)
+            if not place % STEP:
+                yield None
         yield None
         parent, answers = self.parent, self.answers
         for place, ids in enumerate(self.given.ids):
