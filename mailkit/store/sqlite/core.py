@@ -23,6 +23,7 @@ from mailkit.store.sqlite.lock import DirectoryLock
 from mailkit.store.sqlite.log import SegmentLog, sync_directory
 from mailkit.store.sqlite.maintenance import Maintenance
 from mailkit.store.sqlite.reader import Reader
+from mailkit.store.sqlite.recent import CHANGES
 from mailkit.store.sqlite.recovery import recover, refuse_missing_index
 from mailkit.store.sqlite.schema import INDEX_NAME, configure, connect, open_index
 from mailkit.store.sqlite.settings import StoreSettings
@@ -120,7 +121,8 @@ class Core:
 
     def _make_directories(self) -> None:
         try:
-            for path in (self.directory, self.log_directory, self.spool_directory):
+            changes = os.path.join(self.directory, CHANGES)
+            for path in (self.directory, self.log_directory, self.spool_directory, changes):
                 os.makedirs(path, mode=0o700, exist_ok=True)
             sync_directory(self.directory)
         except OSError as error:

@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable, Hashable
 from typing import Any
 
+#: Where changes are told, in the store's directory.
+CHANGES = "changes"
 #: Answers that are remembered.
 SIZE = 10_000
 #: Seconds after which each is looked up again, whatever happens.
@@ -20,9 +22,11 @@ UNSEEN = 0.001
 def tell_change(directory: str) -> None:
     """Tell the server of this store that the directory's tables change, or have changed.
 
-    Whatever is made in the store's directory changes the time of its last modification.
+    Whatever is made in the directory for that changes the time of its last modification.
     """
-    path = os.path.join(directory, f"changed-{os.getpid()}")
+    changes = os.path.join(directory, CHANGES)
+    os.makedirs(changes, mode=0o700, exist_ok=True)
+    path = os.path.join(changes, str(os.getpid()))
     os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
     os.unlink(path)
 
@@ -38,7 +42,7 @@ class RecentAnswers:
     """
 
     def __init__(self, directory: str, clock: Callable[[], float] = time.time) -> None:
-        self._directory = directory
+        self._changes = os.path.join(directory, CHANGES)
         self._clock = clock
         self._found: dict[Hashable, Any] = {}
         self._modified = 0.0
@@ -56,7 +60,11 @@ class RecentAnswers:
     def _look(self, now: float) -> None:
         """Forget what another process may have changed."""
         self._looked = now
-        modified = os.stat(self._directory).st_mtime
+        try:
+            modified = os.stat(self._changes).st_mtime
+        except OSError:
+            # Nobody could tell of a change.
+            modified = now
         if modified != self._modified or not now < self._expiry:
             self._found.clear()
             self._modified = modified

@@ -13,7 +13,7 @@ has the directory open, naming that process. Administration beside a running ser
 :class:`~mailkit.store.sqlite.SQLiteDirectory`.
 
 In the directory are ``index.sqlite``, ``log/`` with the bodies, ``tmp/`` with what is being
-received, and ``lock``.
+received, ``changes/`` by which commands tell a running server of what they change, and ``lock``.
 """
 
 from __future__ import annotations

@@ -17,7 +17,14 @@ from mailkit.errors import NoSuchAccount
 from mailkit.interfaces import IMailAccount
 from mailkit.model import ConnectionInfo, Path, Resolution
 from mailkit.store.sqlite import SQLiteDirectory, SQLiteStore, recent
-from mailkit.store.sqlite.recent import SECONDS, SETTLED, UNSEEN, RecentAnswers, tell_change
+from mailkit.store.sqlite.recent import (
+    CHANGES,
+    SECONDS,
+    SETTLED,
+    UNSEEN,
+    RecentAnswers,
+    tell_change,
+)
 from tests.auth.fakes import ManualExecutor
 
 from .helpers import ANN, BOB, StoreTestCase, message
@@ -28,13 +35,14 @@ CHEAP: dict[str, Any] = {"time_cost": 1, "memory_cost": 8, "parallelism": 1}
 class RecentAnswersTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.directory = self.mktemp()
-        os.mkdir(self.directory)
+        self.changes = os.path.join(self.directory, CHANGES)
+        os.makedirs(self.changes)
         self.now = 1_000_000.0
         self.modified(self.now - SETTLED - 1)
         self.recent = RecentAnswers(self.directory, lambda: self.now)
 
     def modified(self, when: float) -> None:
-        os.utime(self.directory, (when, when))
+        os.utime(self.changes, (when, when))
 
     def find(self, login: str = "ann") -> bool:
         """Whether it was known; now it would be."""
@@ -88,10 +96,26 @@ class RecentAnswersTests(SynchronousTestCase):
         self.assertEqual([self.find("d"), self.find("a")], [True, False])
 
     def test_change_is_told_by_the_time_of_the_directory(self) -> None:
-        before = os.stat(self.directory).st_mtime
+        before = os.stat(self.changes).st_mtime
         tell_change(self.directory)
-        self.assertGreater(os.stat(self.directory).st_mtime, before)
-        self.assertEqual(os.listdir(self.directory), [])
+        self.assertGreater(os.stat(self.changes).st_mtime, before)
+        self.assertEqual(os.listdir(self.changes), [])
+
+    def test_nothing_is_kept_where_nobody_can_tell(self) -> None:
+        self.find()
+        os.rmdir(self.changes)
+        self.now += UNSEEN
+        self.assertEqual([self.find(), self.find()], [False, False])
+        # As before the first server.
+        tell_change(self.directory)
+        self.now = time.time() + SETTLED + 1
+        self.assertEqual([self.find(), self.find()], [False, True])
+
+    def test_what_else_happens_in_the_directory_is_no_change(self) -> None:
+        self.find()
+        os.mkdir(os.path.join(self.directory, "log"))
+        self.now += UNSEEN
+        self.assertTrue(self.find())
 
 
 class LoginTests(StoreTestCase):
