@@ -77,6 +77,7 @@ class Selection:
         "tells_recent",
         "tells_uids",
         "tells_vanished",
+        "told",
         "uid_validity",
         "writable",
     )
@@ -109,6 +110,8 @@ class Selection:
         self.tells_recent = True
         #: VANISHED is sent in place of EXPUNGE (RFC 7162 section 3.2.10).
         self.tells_vanished = False
+        #: UIDs whose flags the client was told the last time that others' changes were announced.
+        self.told: frozenset[int] = frozenset()
         #: The modification sequence up to which the client has been told everything.
         self.settled = 0
         #: Keywords that the client is told of when it opens the mailbox, besides the common ones.
@@ -279,6 +282,7 @@ class Selection:
         changes = await self.look()
         if self._restricted is not None:
             self._announce_rights(self._restricted.get_rights(), write)
+        self.told = frozenset()
         changed: list[int] = []
         if changes is not None:
             changed = state.absorb(changes, arrivals)
@@ -299,6 +303,7 @@ class Selection:
                 if news:
                     await drain()
                     write(self.flag_updates(news, with_uids))
+                    self.told |= {info.uid for info in news}
         if changes is not None:
             state.forget_own()
         if not state.pending:

@@ -180,7 +180,11 @@ class _Storing:
             some = uids[start : start + CHANGE_BATCH]
             silent = self.silent
             if silent and unchanged_since is None:
-                some = await self._store_known(some, op, flags)
+                # Nobody could tell whether flags that are told meanwhile are those from before.
+                told = self.selection.told
+                known = [uid for uid in some if uid not in told]
+                changed = await self._store_known(known, op, flags)
+                some = sorted([*changed, *told.intersection(some)])
                 if not some:
                     continue
                 silent = False
@@ -208,6 +212,8 @@ class _Storing:
         :returns: UIDs of the others, which another session has changed just now: were their flags
             not told, the client would never hear of that (RFC 3501 section 6.4.6).
         """
+        if not uids:
+            return ()
         selection = self.selection
         result = await self.mailbox.store_flags(
             uids=uids, op=op, flags=flags, unchanged_since=selection.state.modseq
