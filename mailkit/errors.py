@@ -214,6 +214,12 @@ class SenderRefused(MailError):
     default_text = "That sender address does not belong to your account"
 
 
+class NoSuchQuotaRoot(MailError):
+    """No quota root of that name, or it is none of the account's business."""
+
+    default_text = "There is no such quota root"
+
+
 class OverQuota(MailError):
     """The mailbox is full (RFC 3463 X.2.2)."""
 

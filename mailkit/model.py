@@ -388,7 +388,7 @@ class Login(NamedTuple):
 
 
 class Quota(NamedTuple):
-    """How much mail an account has, and may have (RFC 9208 section 5: STORAGE and MESSAGE)."""
+    """How much an account has, and may have (RFC 9208 section 5: STORAGE, MESSAGE, MAILBOX)."""
 
     #: Octets and number of the messages in all mailboxes; a copy counts as a message.
     octets: int
@@ -396,6 +396,9 @@ class Quota(NamedTuple):
     #: The limits; None for none.
     max_octets: int | None = None
     max_messages: int | None = None
+    #: Mailboxes, without names that only stand above others.
+    mailboxes: int = 0
+    max_mailboxes: int | None = None
 
     def check(self, octets: int, messages: int = 1) -> None:
         """Whether so much more fits.
@@ -412,6 +415,21 @@ class Quota(NamedTuple):
             messages_left is not None and messages_left < messages
         ):
             raise OverQuota("There is not enough room left in the mailbox")
+
+    def check_mailboxes(self, mailboxes: int) -> None:
+        """Whether so many more mailboxes fit.
+
+        :raises OverQuota: they do not.
+        """
+        if self.max_mailboxes is not None and self.mailboxes + mailboxes > self.max_mailboxes:
+            raise OverQuota(f"There may be {self.max_mailboxes} mailboxes, and no more")
+
+
+class DeletedCount(NamedTuple):
+    """What an expunge of a whole mailbox would remove (RFC 9208 section 4.1.4)."""
+
+    messages: int
+    octets: int
 
 
 class Resolution(NamedTuple):

@@ -29,6 +29,7 @@ RESPONSE_CODES: Mapping[type[MailError], bytes] = {
     errors.InvalidMailboxName: b"CANNOT",
     errors.MailboxInUse: b"INUSE",
     errors.NoSuchMessage: b"EXPUNGEISSUED",
+    errors.NoSuchQuotaRoot: b"NONEXISTENT",
     errors.OverQuota: b"OVERQUOTA",
     errors.MessageTooLarge: b"TOOBIG",
     errors.MessageRefused: b"CANNOT",

@@ -33,6 +33,7 @@ from mailkit.interfaces.delivery import (
 )
 from mailkit.interfaces.directory import (
     IAccountHistory,
+    IAdministratorDirectory,
     IDelegateAdmin,
     IDirectory,
     IDirectoryAdmin,
@@ -57,6 +58,7 @@ from mailkit.interfaces.mailbox import (
     IWritableMailbox,
 )
 from mailkit.interfaces.queue import IQueue, IQueueingStore
+from mailkit.interfaces.quota import IDeletedCounter, IQuotaAccount, IQuotaAdmin
 from mailkit.interfaces.store import IKeyValueStore, IMailStore
 
 __all__ = [
@@ -64,11 +66,13 @@ __all__ = [
     "IAccessDirectory",
     "IAccountHistory",
     "IAddressQueries",
+    "IAdministratorDirectory",
     "ICapabilityMask",
     "IClosableDelivery",
     "ICopyingMailbox",
     "IDNSResolver",
     "IDelegateAdmin",
+    "IDeletedCounter",
     "IDeliveryAbilities",
     "IDirectory",
     "IDirectoryAdmin",
@@ -85,6 +89,8 @@ __all__ = [
     "IQueue",
     "IQueueStarter",
     "IQueueingStore",
+    "IQuotaAccount",
+    "IQuotaAdmin",
     "IQuotaDirectory",
     "IRecentMailbox",
     "IRecipientVerifier",

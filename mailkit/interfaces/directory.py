@@ -114,13 +114,30 @@ class IQuotaDirectory(Interface):
         """
 
     def set_quota(
-        account: str | None, max_octets: int | None, max_messages: int | None
+        account: str | None,
+        max_octets: int | None,
+        max_messages: int | None,
+        max_mailboxes: int | None = None,
     ) -> Awaitable[None]:
-        """Limit an account. Mail that is there already stays, however much it is.
+        """Limit an account. What is there already stays, however much it is.
 
         :param account: None for all accounts that have no limit of their own.
         :param max_octets: 0 for no limit, None for that of all accounts.
         :param max_messages: the same for the number of messages.
+        :param max_mailboxes: the same for the number of mailboxes.
+        :raises NoSuchAccount: there is none.
+        """
+
+
+class IAdministratorDirectory(Interface):
+    """A directory that knows accounts whose users may look after the accounts of others."""
+
+    def list_administrators() -> Awaitable[Sequence[str]]:
+        """Their accounts, sorted."""
+
+    def set_administrator(account: str, administrator: bool) -> Awaitable[None]:
+        """Make somebody an administrator, or not any more.
+
         :raises NoSuchAccount: there is none.
         """
 

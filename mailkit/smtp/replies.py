@@ -35,6 +35,7 @@ CODES: Mapping[type[MailError], tuple[int, str]] = {
     errors.NoSuchMailbox: (550, "5.2.0"),
     errors.MailboxHasChildren: (550, "5.2.0"),
     errors.MailboxExists: (554, "5.3.0"),
+    errors.NoSuchQuotaRoot: (554, "5.3.0"),
     errors.InvalidMailboxName: (553, "5.1.3"),
     errors.MailboxInUse: (450, "4.2.1"),
     errors.NoSuchMessage: (554, "5.3.0"),

@@ -16,6 +16,7 @@ from zope.interface import implementer
 from mailkit.errors import LimitExceeded, NoSuchMailbox, NoSuchMessage
 from mailkit.interfaces import (
     ICopyingMailbox,
+    IDeletedCounter,
     IRecentMailbox,
     IReplacingMailbox,
     ISummarizingMailbox,
@@ -25,6 +26,7 @@ from mailkit.interfaces import (
 )
 from mailkit.mime import bodystructure_octets, envelope_octets, parse_header, parse_message
 from mailkit.model import (
+    DELETED,
     SEEN,
     SUMMARY_FIELDS,
     SYSTEM_FLAGS,
@@ -32,6 +34,7 @@ from mailkit.model import (
     AppendResult,
     Changes,
     CopyResult,
+    DeletedCount,
     FlagOp,
     Flags,
     MailboxInfo,
@@ -44,7 +47,7 @@ from mailkit.spool import Spool
 from mailkit.store.sharing.records import Place
 
 if TYPE_CHECKING:
-    from mailkit.store.memory import MemoryAccount
+    from mailkit.store.memory_account import MemoryAccount
 
 #: Different keywords that one mailbox remembers.
 MAX_KEYWORDS = 1000
@@ -96,6 +99,7 @@ class Content:
     ISummarizingMailbox,
     IThreadNamingMailbox,
     IRecentMailbox,
+    IDeletedCounter,
 )
 class MemoryMailbox:
     """One mailbox of a :class:`~mailkit.store.memory.MemoryAccount`."""
@@ -233,6 +237,11 @@ class MemoryMailbox:
         return [
             contents[uid].summary(structure)._replace(uid=uid) for uid in uids if uid in contents
         ]
+
+    async def count_deleted(self) -> DeletedCount:
+        self._check()
+        sizes = [info.size for info in self._infos.values() if DELETED in info.flags]
+        return DeletedCount(len(sizes), sum(sizes))
 
     # Changing.
 

@@ -146,18 +146,25 @@ def remove_account(store: str, address: str, yes: bool) -> None:
 @click.option("--default", "everybody", is_flag=True, help="Set limits for all other accounts.")
 @click.option("--storage", metavar="SIZE", help="What mail may take: 5G, or none for no limit.")
 @click.option("--messages", metavar="N", help="How many messages there may be, or none.")
+@click.option("--mailboxes", metavar="N", help="How many mailboxes there may be, or none.")
 @click.pass_obj
 def quota(
-    store: str, address: str | None, everybody: bool, storage: str | None, messages: str | None
+    store: str,
+    address: str | None,
+    everybody: bool,
+    storage: str | None,
+    messages: str | None,
+    mailboxes: str | None,
 ) -> None:
     """Show or set how much mail the account ADDRESS may have.
 
-    With SIZE or N the other limit goes back to that of --default unless it is given too.
+    With SIZE or N the other limits go back to those of --default unless they are given too.
     """
     if (address is None) is not everybody:
         raise click.UsageError("give an ADDRESS, or --default for the accounts without own limits")
     max_octets = _limit("--storage", storage, parse_size)
     max_messages = _limit("--messages", messages, parse_count)
+    max_mailboxes = _limit("--mailboxes", mailboxes, parse_count)
 
     async def work(directory: Any) -> None:
         from mailkit.interfaces import IQuotaDirectory
@@ -165,16 +172,20 @@ def quota(
         if not IQuotaDirectory.providedBy(directory):
             raise SettingError(f"{store} has no quotas")
         name = None if address is None else await _find(directory, address)
-        if storage is not None or messages is not None:
+        if storage is not None or messages is not None or mailboxes is not None:
             await directory.set_quota(
-                account=name, max_octets=max_octets, max_messages=max_messages
+                account=name,
+                max_octets=max_octets,
+                max_messages=max_messages,
+                max_mailboxes=max_mailboxes,
             )
         elif everybody:
-            raise click.UsageError("--default needs --storage or --messages")
+            raise click.UsageError("--default needs --storage, --messages or --mailboxes")
         for account in [name] if name else []:
             found = await directory.get_quota(account=account)
             click.echo(f"storage: {found.octets} octets of {_or_none(found.max_octets)}")
             click.echo(f"messages: {found.messages} of {_or_none(found.max_messages)}")
+            click.echo(f"mailboxes: {found.mailboxes} of {_or_none(found.max_mailboxes)}")
 
     administer(store, work, about=address or "")
 
@@ -210,6 +221,28 @@ def capabilities(store: str, address: str, without: tuple[str, ...], everything:
         click.echo(f"left out: {' '.join(left_out) or 'none'}")
 
     administer(store, work, about=address)
+
+
+@account.command("administrators")
+@click.option("--add", metavar="ADDRESS", help="Make this account's user one.")
+@click.option("--remove", metavar="ADDRESS", help="Make this account's user none any more.")
+@click.pass_obj
+def administrators(store: str, add: str | None, remove: str | None) -> None:
+    """Show or change whose users may change quotas and server entries by IMAP."""
+
+    async def work(directory: Any) -> None:
+        from mailkit.interfaces import IAdministratorDirectory
+
+        if not IAdministratorDirectory.providedBy(directory):
+            raise SettingError(f"{store} has no administrators")
+        for address, wanted in ((add, True), (remove, False)):
+            if address is not None:
+                name = await _find(directory, address)
+                await directory.set_administrator(account=name, administrator=wanted)
+        for name in await directory.list_administrators():
+            click.echo(name)
+
+    administer(store, work, about=add or remove or "")
 
 
 @account.group()

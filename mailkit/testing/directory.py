@@ -10,36 +10,24 @@ from mailkit.errors import (
     MailError,
     NoSuchAccount,
     NoSuchRecipient,
-    OverQuota,
     PermissionDenied,
     RelayDenied,
 )
 from mailkit.interfaces import (
     IAccountHistory,
-    ICopyingMailbox,
     IDelegateAdmin,
     IDirectory,
     IDirectoryAdmin,
     ILoginDirectory,
-    IMailAccount,
-    IMailbox,
-    IMailboxAdmin,
     IMailStore,
-    IQuotaDirectory,
-    IReplacingMailbox,
-    IWritableMailbox,
 )
 from mailkit.model import (
-    INBOX,
     NEW_ACCOUNT_MAILBOXES,
-    AppendMessage,
-    LocalDelivery,
     Path,
-    Quota,
 )
-from mailkit.testing.base import sample_message, spooled
 from mailkit.testing.directory_base import ACCOUNTS, ANN, BOB, HASH, DirectoryBase
 from mailkit.testing.masks import MaskTests
+from mailkit.testing.quota import QuotaTests
 
 
 class _ResolutionTests(DirectoryBase):
@@ -394,142 +382,7 @@ class _AdminTests(DirectoryBase):
         self.assertEqual(await self.accounts(directory, "team@example.org"), [BOB])
 
 
-class _QuotaTests(DirectoryBase):
-    async def open_quotas(
-        self, max_octets: int | None = None, max_messages: int | None = None
-    ) -> Any:
-        """A directory with quotas, and these limits for Ann."""
-        directory = self.need(IQuotaDirectory, await self.open_directory())
-        await directory.set_quota(account=ANN, max_octets=max_octets, max_messages=max_messages)
-        return directory
-
-    async def open_store(self, **limits: int) -> Any:
-        """A directory with quotas that keeps mail too."""
-        return self.need(IMailStore, await self.open_quotas(**limits))
-
-    async def inbox(self, store: Any, name: str = INBOX) -> IMailbox:
-        """A mailbox of Ann's."""
-        account: IMailAccount = await store.open_account(name=ANN)
-        return await account.open_mailbox(name=name)
-
-    async def deliver(self, store: Any, content: bytes, *accounts: str) -> list[MailError | None]:
-        """What became of a delivery, account by account."""
-        results = await store.deliver(
-            message=spooled(content), deliveries=[LocalDelivery(name) for name in accounts]
-        )
-        return [result.error for result in results]
-
-    async def test_limits(self) -> None:
-        directory = await self.open_quotas()
-        self.assertEqual(await directory.get_quota(account=ANN), Quota(0, 0))
-        await directory.set_quota(account="Ann@Example.ORG", max_octets=5000, max_messages=0)
-        self.assertEqual(await directory.get_quota(account=ANN), Quota(0, 0, 5000, None))
-        await directory.set_quota(account=None, max_octets=900, max_messages=9)
-        self.assertEqual(await directory.get_quota(account=ANN), Quota(0, 0, 5000, None))
-        self.assertEqual(await directory.get_quota(account=BOB), Quota(0, 0, 900, 9))
-        await directory.set_quota(account=ANN, max_octets=0, max_messages=None)
-        self.assertEqual(await directory.get_quota(account=ANN), Quota(0, 0, None, 9))
-        await directory.set_quota(account=None, max_octets=None, max_messages=None)
-        self.assertEqual(await directory.get_quota(account=BOB), Quota(0, 0))
-
-    async def test_limits_of_nobody(self) -> None:
-        directory = await self.open_quotas()
-        with self.assertRaises(NoSuchAccount):
-            await directory.get_quota(account="eve@example.org")
-        with self.assertRaises(NoSuchAccount):
-            await directory.set_quota(account="eve@example.org", max_octets=1, max_messages=1)
-
-    async def test_room_for_a_message(self) -> None:
-        directory = await self.open_quotas()
-        await directory.check_quota(account=ANN, octets=10**15)
-        await directory.set_quota(account=ANN, max_octets=100, max_messages=None)
-        await directory.check_quota(account=ANN, octets=100)
-        with self.assertRaises(OverQuota):
-            await directory.check_quota(account=ANN, octets=101)
-        await directory.check_quota(account=BOB, octets=101)
-        with self.assertRaises(NoSuchAccount):
-            await directory.check_quota(account="eve@example.org", octets=1)
-
-    async def test_what_there_is_counts(self) -> None:
-        store = await self.open_store()
-        content = sample_message(1)
-        size = len(content)
-        self.assertEqual(await self.deliver(store, content, ANN), [None])
-        self.assertEqual(await store.get_quota(account=ANN), Quota(size, 1))
-        self.assertEqual(await store.get_quota(account=BOB), Quota(0, 0))
-        inbox = cast(ICopyingMailbox, self.need(ICopyingMailbox, await self.inbox(store)))
-        await inbox.copy_messages(uids=[1], destination="Archive")
-        self.assertEqual(await store.get_quota(account=ANN), Quota(2 * size, 2))
-        await inbox.move_messages(uids=[1], destination="Trash")
-        self.assertEqual(await store.get_quota(account=ANN), Quota(2 * size, 2))
-        await cast(IWritableMailbox, await self.inbox(store, "Trash")).expunge(uids=[1])
-        self.assertEqual(await store.get_quota(account=ANN), Quota(size, 1))
-
-    async def test_delivery_beyond_the_limit_fails_for_that_account(self) -> None:
-        content = sample_message(1)
-        store = await self.open_store(max_octets=2 * len(content))
-        for _ in range(2):
-            self.assertEqual(await self.deliver(store, content, ANN, BOB), [None, None])
-        for _ in range(2):
-            (ann, bob) = await self.deliver(store, content, ANN, BOB)
-            self.assertIsInstance(ann, OverQuota)
-            self.assertIsNone(bob)
-        self.assertEqual((await store.get_quota(account=ANN)).messages, 2)
-        self.assertEqual((await store.get_quota(account=BOB)).messages, 4)
-        await store.set_quota(account=ANN, max_octets=0, max_messages=None)
-        self.assertEqual(await self.deliver(store, content, ANN), [None])
-
-    async def test_number_of_messages(self) -> None:
-        store = await self.open_store(max_messages=2)
-        content = sample_message(1)
-        # Two copies in one step count as two.
-        errors = await self.deliver(store, content, ANN, ANN, ANN)
-        self.assertEqual([type(error) for error in errors], [type(None), type(None), OverQuota])
-        inbox = cast(IWritableMailbox, await self.inbox(store))
-        await inbox.expunge(uids=[1])
-        self.assertEqual(await self.deliver(store, content, ANN), [None])
-
-    async def test_append_and_copy_beyond_the_limit(self) -> None:
-        content = sample_message(1)
-        store = await self.open_store(max_octets=3 * len(content))
-        inbox: Any = await self.inbox(store)
-        two = [AppendMessage(spooled(content))] * 2
-        await inbox.append(messages=two)
-        with self.assertRaises(OverQuota):
-            await inbox.append(messages=two)
-        copying = self.need(ICopyingMailbox, inbox)
-        await copying.copy_messages(uids=[1], destination="Archive")
-        with self.assertRaises(OverQuota):
-            await copying.copy_messages(uids=[1], destination="Archive")
-        # A replacement counts by what it adds (RFC 8508 section 3.4).
-        replacing = self.need(IReplacingMailbox, inbox)
-        same, larger = AppendMessage(spooled(content)), AppendMessage(spooled(content + b"x"))
-        with self.assertRaises(OverQuota):
-            await replacing.replace_message(uid=1, destination=INBOX, message=larger)
-        await replacing.replace_message(uid=1, destination=INBOX, message=same)
-        # What moves takes no more room than before.
-        await copying.move_messages(uids=[2, 3], destination="Archive")
-        self.assertEqual(list(await inbox.list_uids()), [])
-        self.assertEqual(
-            await store.get_quota(account=ANN), Quota(3 * len(content), 3, 3 * len(content))
-        )
-
-    async def test_a_deleted_mailbox_gives_its_room_back(self) -> None:
-        content = sample_message(1)
-        store = await self.open_store(max_messages=1)
-        account: Any = self.need(IMailboxAdmin, await store.open_account(name=ANN))
-        await account.create_mailbox(name="Full")
-        await (await account.open_mailbox(name="Full")).append(
-            messages=[AppendMessage(spooled(content))]
-        )
-        (error,) = await self.deliver(store, content, ANN)
-        self.assertIsInstance(error, OverQuota)
-        await account.delete_mailbox(name="Full")
-        self.assertEqual((await store.get_quota(account=ANN)).messages, 0)
-        self.assertEqual(await self.deliver(store, content, ANN), [None])
-
-
-class DirectoryContract(_ResolutionTests, _AccountTests, _AdminTests, _QuotaTests, MaskTests):
+class DirectoryContract(_ResolutionTests, _AccountTests, _AdminTests, QuotaTests, MaskTests):
     """Tests of a directory, :class:`~mailkit.interfaces.IDirectory`.
 
     The hook is ``make_directory``.

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import cast
 
 from mailkit.interfaces import (
+    IAdministratorDirectory,
     IDelegateAdmin,
     IDirectory,
     IDirectoryAdmin,
@@ -49,7 +50,14 @@ class DirectoryBase(Contract):
         self.check_provides(
             directory,
             [IDirectory],
-            [IDirectoryAdmin, ILoginDirectory, IQuotaDirectory, IMaskDirectory, IDelegateAdmin],
+            [
+                IDirectoryAdmin,
+                ILoginDirectory,
+                IQuotaDirectory,
+                IAdministratorDirectory,
+                IMaskDirectory,
+                IDelegateAdmin,
+            ],
         )
         return directory
 

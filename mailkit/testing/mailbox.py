@@ -6,8 +6,13 @@ import os
 from typing import cast
 
 from mailkit.errors import MailError, NoSuchMessage
-from mailkit.interfaces import IRecentMailbox, IWatchableMailbox, IWritableMailbox
-from mailkit.model import AppendMessage, FlagOp
+from mailkit.interfaces import (
+    IDeletedCounter,
+    IRecentMailbox,
+    IWatchableMailbox,
+    IWritableMailbox,
+)
+from mailkit.model import DELETED, AppendMessage, DeletedCount, FlagOp
 from mailkit.testing.base import (
     FIRST_DATE,
     read_message,
@@ -271,6 +276,21 @@ class WritingContract(ReadingContract):
         await self.wait_until(lambda: bool(watching))
         end_other()
         self.assertEqual(ended, [])
+
+    async def test_deleted_messages_are_counted(self) -> None:
+        mailbox = await self.open_writable(4)
+        counter = self.need(IDeletedCounter, mailbox)
+        self.assertEqual(await counter.count_deleted(), DeletedCount(0, 0))
+        uids = list(await mailbox.list_uids())
+        infos = await mailbox.get_messages(uids=uids)
+        deleted = frozenset({DELETED})
+        await mailbox.store_flags(uids=uids[1:3], op=FlagOp.ADD, flags=deleted)
+        found = await counter.count_deleted()
+        self.assertEqual(found, DeletedCount(2, infos[1].size + infos[2].size))
+        await mailbox.store_flags(uids=uids[1:2], op=FlagOp.REMOVE, flags=deleted)
+        self.assertEqual(await counter.count_deleted(), DeletedCount(1, infos[2].size))
+        await mailbox.expunge(uids=uids[2:3])
+        self.assertEqual(await counter.count_deleted(), DeletedCount(0, 0))
 
 
 class MailboxContract(

@@ -9,6 +9,7 @@ from typing import cast
 from mailkit.errors import NoSuchMessage
 from mailkit.interfaces import (
     ICopyingMailbox,
+    IDeletedCounter,
     IMailbox,
     IRecentMailbox,
     IReplacingMailbox,
@@ -33,6 +34,7 @@ from mailkit.testing.base import (
 OPTIONAL_INTERFACES = (
     IWritableMailbox,
     ICopyingMailbox,
+    IDeletedCounter,
     IWatchableMailbox,
     ISearchableMailbox,
     ISortingMailbox,

@@ -160,12 +160,19 @@ class QuotaTests(CommandTestCase):
     def test_show_and_set(self) -> None:
         self.add()
         shown = self.succeed("account", "quota", ANN)
-        self.assertEqual(shown, "storage: 0 octets of no limit\nmessages: 0 of no limit\n")
+        self.assertEqual(
+            shown,
+            "storage: 0 octets of no limit\nmessages: 0 of no limit\nmailboxes: 6 of no limit\n",
+        )
         self.succeed("account", "quota", "--default", "--storage", "2G", "--messages", "100")
         shown = self.succeed("account", "quota", "ann")
-        self.assertEqual(shown, f"storage: 0 octets of {2 * 1024**3}\nmessages: 0 of 100\n")
-        shown = self.succeed("account", "quota", ANN, "--storage", "none")
-        self.assertEqual(shown, "storage: 0 octets of no limit\nmessages: 0 of 100\n")
+        self.assertTrue(
+            shown.startswith(f"storage: 0 octets of {2 * 1024**3}\nmessages: 0 of 100\n")
+        )
+        shown = self.succeed("account", "quota", ANN, "--storage", "none", "--mailboxes", "30")
+        self.assertEqual(
+            shown, "storage: 0 octets of no limit\nmessages: 0 of 100\nmailboxes: 6 of 30\n"
+        )
 
     def test_what_is_refused(self) -> None:
         self.add()
@@ -177,6 +184,19 @@ class QuotaTests(CommandTestCase):
         self.refuse(*quota, wanted="ADDRESS", code=2)
         self.refuse(*quota, ANN, "--default", wanted="ADDRESS", code=2)
         self.refuse(*quota, "--default", wanted="--default needs", code=2)
+
+
+class AdministratorTests(CommandTestCase):
+    """``mailkit account administrators``."""
+
+    def test_add_list_remove(self) -> None:
+        self.add()
+        command = "account", "administrators"
+        self.assertEqual(self.succeed(*command), "")
+        self.assertEqual(self.succeed(*command, "--add", "ann"), f"{ANN}\n")
+        self.assertEqual(self.succeed(*command), f"{ANN}\n")
+        self.assertEqual(self.succeed(*command, "--remove", ANN), "")
+        self.refuse(*command, "--add", "eve@example.org", wanted="no such account")
 
 
 class DelegateTests(CommandTestCase):

@@ -1,4 +1,4 @@
-"""STATUS (RFC 3501 section 6.3.10; RFC 7889, 8438, 8474)."""
+"""STATUS (RFC 3501 section 6.3.10; RFC 7889, 8438, 8474, 9208)."""
 
 from __future__ import annotations
 
@@ -16,9 +16,8 @@ from mailkit.imap.handlers.table import (
 )
 from mailkit.imap.session import BATCH
 from mailkit.imap.state import SelectedState
-from mailkit.interfaces import IMailbox, IObjectIdentifiers, ISearchableMailbox
-from mailkit.model import DELETED, MailboxInfo
-from mailkit.query import HasFlag
+from mailkit.interfaces import IDeletedCounter, IMailbox, IObjectIdentifiers
+from mailkit.model import DELETED, DeletedCount, MailboxInfo
 
 if TYPE_CHECKING:
     from mailkit.imap.connection import IMAPProtocol
@@ -37,6 +36,8 @@ class SlowItem(NamedTuple):
 
     value: Callable[[IMAPProtocol, IMailbox, MailboxInfo], Awaitable[bytes]]
     extension: bytes = b""
+    #: Another capability that brings it.
+    other: bytes = b""
 
 
 def _limit(connection: IMAPProtocol, _: MailboxInfo) -> bytes:
@@ -66,9 +67,15 @@ def read_items(connection: IMAPProtocol, arguments: Arguments) -> Sequence[bytes
     items = arguments.parenthesized(lambda: arguments.word("A status item"))
     for name in items:
         item = ITEMS.get(name)
-        if item is None or (item.extension and not connection.offers(item.extension)):
+        if item is None or not _is_offered(connection, item):
             raise SyntaxFault(f"{name.decode('ascii')} is not a status item")
     return list(dict.fromkeys(items))
+
+
+def _is_offered(connection: IMAPProtocol, item: Item | SlowItem) -> bool:
+    if not item.extension or connection.offers(item.extension):
+        return True
+    return isinstance(item, SlowItem) and bool(item.other) and connection.offers(item.other)
 
 
 async def render_status(
@@ -102,19 +109,6 @@ async def _recent(connection: IMAPProtocol, mailbox: IMailbox, info: MailboxInfo
     return b"%d" % await _count_recent(mailbox, info, here.state if here else None)
 
 
-async def _deleted(connection: IMAPProtocol, mailbox: IMailbox, info: MailboxInfo) -> bytes:
-    """RFC 9051 section 6.3.11"""
-    if ISearchableMailbox.providedBy(mailbox):
-        return b"%d" % len(await mailbox.search(query=HasFlag(DELETED)))
-    uids = await mailbox.list_uids()
-    count = 0
-    for start in range(0, len(uids), BATCH):
-        await connection.drain()
-        infos = await mailbox.get_messages(uids=uids[start : start + BATCH])
-        count += sum(DELETED in message.flags for message in infos)
-    return b"%d" % count
-
-
 async def _count_recent(
     mailbox: IMailbox, info: MailboxInfo, state: SelectedState | None = None
 ) -> int:
@@ -138,6 +132,29 @@ async def _count_recent(
     return unclaimed + sum(claimed)
 
 
+async def _count_deleted(connection: IMAPProtocol, mailbox: IMailbox) -> DeletedCount:
+    if IDeletedCounter.providedBy(mailbox):
+        return await mailbox.count_deleted()
+    uids = await mailbox.list_uids()
+    messages = octets = 0
+    for start in range(0, len(uids), BATCH):
+        await connection.drain()
+        for info in await mailbox.get_messages(uids=uids[start : start + BATCH]):
+            if DELETED in info.flags:
+                messages += 1
+                octets += info.size
+    return DeletedCount(messages, octets)
+
+
+async def _deleted(connection: IMAPProtocol, mailbox: IMailbox, _: MailboxInfo) -> bytes:
+    """RFC 9051 section 6.3.11; RFC 9208 section 4.1.4"""
+    return b"%d" % (await _count_deleted(connection, mailbox)).messages
+
+
+async def _deleted_storage(connection: IMAPProtocol, mailbox: IMailbox, _: MailboxInfo) -> bytes:
+    return b"%d" % (await _count_deleted(connection, mailbox)).octets
+
+
 ITEMS: Mapping[bytes, Item | SlowItem] = {
     b"MESSAGES": Item(lambda _, info: b"%d" % info.messages),
     b"UIDNEXT": Item(lambda _, info: b"%d" % info.uid_next),
@@ -146,8 +163,9 @@ ITEMS: Mapping[bytes, Item | SlowItem] = {
     b"HIGHESTMODSEQ": Item(lambda _, info: b"%d" % info.highest_modseq, b"CONDSTORE"),
     b"SIZE": Item(lambda _, info: b"%d" % info.size, b"STATUS=SIZE"),
     b"MAILBOXID": Item(lambda _, info: b"(%b)" % info.mailbox_id.encode("ascii"), b"OBJECTID"),
+    b"DELETED": SlowItem(_deleted, b"QUOTA=RES-MESSAGE", b"IMAP4rev2"),
+    b"DELETED-STORAGE": SlowItem(_deleted_storage, b"QUOTA=RES-STORAGE"),
     b"RECENT": SlowItem(_recent),
-    b"DELETED": SlowItem(_deleted, b"IMAP4rev2"),
     b"APPENDLIMIT": Item(_limit, b"APPENDLIMIT"),
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Sequence
+from functools import partial
 from typing import Any
 
 from zope.interface import implementer
@@ -16,18 +17,33 @@ from mailkit.interfaces import (
     IMailAccount,
     IMailboxAdmin,
     IObjectIdentifiers,
+    IQuotaAdmin,
     ISpooling,
 )
-from mailkit.model import MailboxInfo
+from mailkit.model import MailboxInfo, Quota
 from mailkit.spool import Spool
 from mailkit.store.naming import canonical_name
+from mailkit.store.quotas import QuotaRootAccount
 from mailkit.store.sharing.account import SharingAccount
 from mailkit.store.sharing.names import SharingSettings
 from mailkit.store.sqlite.access import SQLiteAccess
 from mailkit.store.sqlite.core import Core
+from mailkit.store.sqlite.directory import (
+    ChangeDirectory,
+    read_quota,
+    read_quota_limits,
+    set_quota,
+)
 from mailkit.store.sqlite.log import SPOOL_RESERVE
 from mailkit.store.sqlite.mailbox import Found, SQLiteMailbox
-from mailkit.store.sqlite.mailboxes import CreateMailbox, DeleteMailbox, RenameMailbox, Subscribe
+from mailkit.store.sqlite.mailboxes import (
+    MAX_MAILBOXES,
+    CreateMailbox,
+    DeleteMailbox,
+    RenameMailbox,
+    Subscribe,
+)
+from mailkit.store.sqlite.recent import tell_change
 
 
 def new_spool(core: Core) -> Spool:
@@ -36,9 +52,15 @@ def new_spool(core: Core) -> Spool:
 
 
 @implementer(
-    IMailAccount, IMailboxAdmin, IObjectIdentifiers, ICapabilityMask, ISpooling, IAccessControl
+    IMailAccount,
+    IMailboxAdmin,
+    IObjectIdentifiers,
+    ICapabilityMask,
+    ISpooling,
+    IAccessControl,
+    IQuotaAdmin,
 )
-class SQLiteAccount(SharingAccount):
+class SQLiteAccount(SharingAccount, QuotaRootAccount):
     """An account, known by its id, which is never given again."""
 
     def __init__(
@@ -138,6 +160,27 @@ class SQLiteAccount(SharingAccount):
     @override
     async def open_owner(self, owner: str) -> Any:
         return await self._access.open_account(owner)
+
+    # What quotas need.
+
+    inherent_mailboxes = MAX_MAILBOXES
+
+    @override
+    def is_administrator(self) -> bool:
+        return self._core.reader.is_administrator(self._id)
+
+    @override
+    async def read_quota(self, account: str) -> Quota:
+        connection = self._core.reader.connection
+        return read_quota(connection, read_quota_limits(connection, account))
+
+    @override
+    async def write_quota(
+        self, account: str, max_octets: int, max_messages: int, max_mailboxes: int
+    ) -> None:
+        change = partial(set_quota, account, max_octets, max_messages, max_mailboxes)
+        await self._core.submit(ChangeDirectory(change))
+        tell_change(self._core.directory)
 
     def new_spool(self) -> Spool:
         return new_spool(self._core)

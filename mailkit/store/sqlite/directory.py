@@ -26,6 +26,7 @@ from mailkit.errors import (
 from mailkit.interfaces import (
     IAccessDirectory,
     IAccountHistory,
+    IAdministratorDirectory,
     IDelegateAdmin,
     IDirectoryAdmin,
     ILoginDirectory,
@@ -56,7 +57,7 @@ from mailkit.wire.domains import canonical_domain
 _QUOTA = f"SELECT id, {QUOTA_LIMITS} FROM account WHERE name = ?"
 
 #: An account's id and its limits, as :class:`mailkit.model.Quota` has them.
-QuotaLimits = tuple[int, "int | None", "int | None"]
+QuotaLimits = tuple[int, "int | None", "int | None", "int | None"]
 
 _DELEGATES = (
     "SELECT a.name, d.address FROM delegate d JOIN account a ON a.id = d.account_id"
@@ -240,19 +241,24 @@ def set_quota(
     account: str | None,
     max_octets: int | None,
     max_messages: int | None,
+    max_mailboxes: int | None,
     connection: sqlite3.Connection,
     now: int,
 ) -> list[Note]:
     if account is None:
         connection.executemany(
             "INSERT OR REPLACE INTO setting VALUES (?, ?)",
-            [("max_octets", max_octets), ("max_messages", max_messages)],
+            [
+                ("max_octets", max_octets),
+                ("max_messages", max_messages),
+                ("max_mailboxes", max_mailboxes),
+            ],
         )
     else:
         account_id, _ = _find_account(connection, account)
         connection.execute(
-            "UPDATE account SET max_octets = ?, max_messages = ? WHERE id = ?",
-            (max_octets, max_messages, account_id),
+            "UPDATE account SET max_octets = ?, max_messages = ?, max_mailboxes = ? WHERE id = ?",
+            (max_octets, max_messages, max_mailboxes, account_id),
         )
     return []
 
@@ -263,6 +269,31 @@ def set_imap_without(
     account_id, _ = _find_account(connection, account)
     connection.execute(
         "UPDATE account SET imap_without = ? WHERE id = ?", (" ".join(names) or None, account_id)
+    )
+    return []
+
+
+def read_quota(connection: sqlite3.Connection, limits: QuotaLimits) -> Quota:
+    """What an account has, beside its limits."""
+    account_id, max_octets, max_messages, max_mailboxes = limits
+    octets, messages, mailboxes = connection.execute(USAGE, (account_id,)).fetchone()
+    return Quota(octets, messages, max_octets, max_messages, mailboxes, max_mailboxes)
+
+
+def read_quota_limits(connection: sqlite3.Connection, account: str) -> QuotaLimits:
+    """:raises NoSuchAccount: there is none."""
+    row: QuotaLimits | None = connection.execute(_QUOTA, (account,)).fetchone()
+    if row is None:
+        raise NoSuchAccount
+    return row
+
+
+def set_administrator(
+    account: str, administrator: bool, connection: sqlite3.Connection, now: int
+) -> list[Note]:
+    account_id, _ = _find_account(connection, account)
+    connection.execute(
+        "UPDATE account SET administrator = ? WHERE id = ?", (administrator, account_id)
     )
     return []
 
@@ -421,24 +452,33 @@ class DirectoryBase(ABC):
 
     def quota_limits(self, account: str) -> QuotaLimits:
         """:raises NoSuchAccount: there is none."""
-        row: QuotaLimits | None = self.connection().execute(_QUOTA, (account,)).fetchone()
-        if row is None:
-            raise NoSuchAccount
-        return row
+        return read_quota_limits(self.connection(), account)
 
     async def get_quota(self, account: str) -> Quota:
-        account_id, *limits = self.quota_limits(account)
-        return Quota(*self.connection().execute(USAGE, (account_id,)).fetchone(), *limits)
+        return read_quota(self.connection(), self.quota_limits(account))
 
     async def check_quota(self, account: str, octets: int) -> None:
-        _, *limits = self.quota_limits(account)
-        if limits != [None, None]:
+        _, max_octets, max_messages, _ = self.quota_limits(account)
+        if max_octets is not None or max_messages is not None:
             (await self.get_quota(account)).check(octets)
 
     async def set_quota(
-        self, account: str | None, max_octets: int | None, max_messages: int | None
+        self,
+        account: str | None,
+        max_octets: int | None,
+        max_messages: int | None,
+        max_mailboxes: int | None = None,
     ) -> None:
-        await self.apply(partial(set_quota, account, max_octets, max_messages))
+        await self.apply(partial(set_quota, account, max_octets, max_messages, max_mailboxes))
+
+    async def list_administrators(self) -> Sequence[str]:
+        rows = self.connection().execute(
+            "SELECT name FROM account WHERE administrator ORDER BY name"
+        )
+        return [name for (name,) in rows.fetchall()]
+
+    async def set_administrator(self, account: str, administrator: bool) -> None:
+        await self.apply(partial(set_administrator, account, administrator))
 
     async def get_imap_without(self, account: str) -> Sequence[str]:
         account_id, _ = _find_account(self.connection(), account)
@@ -492,6 +532,7 @@ class DirectoryBase(ABC):
     IDirectoryAdmin,
     IQuotaDirectory,
     IMaskDirectory,
+    IAdministratorDirectory,
     IDelegateAdmin,
     IAccessDirectory,
     IAccountHistory,

@@ -13,6 +13,7 @@ from zope.interface import implementer
 from mailkit.errors import NoSuchMailbox, StoreUnavailable
 from mailkit.interfaces import (
     ICopyingMailbox,
+    IDeletedCounter,
     IRecentMailbox,
     IReplacingMailbox,
     ISearchableMailbox,
@@ -29,6 +30,7 @@ from mailkit.model import (
     AppendResult,
     Changes,
     CopyResult,
+    DeletedCount,
     FlagOp,
     Flags,
     MailboxInfo,
@@ -83,6 +85,7 @@ class Found(NamedTuple):
     IRecentMailbox,
     IReplacingMailbox,
     IViewableMailbox,
+    IDeletedCounter,
 )
 class SQLiteMailbox:
     """A mailbox, known by its id: it keeps nothing but that, and for a moment what was found.
@@ -179,6 +182,9 @@ class SQLiteMailbox:
 
     async def thread_messages(self, uids: Sequence[int], algorithm: ThreadAlgorithm) -> Threads:
         return await self._core.sorting.thread(self._id, uids, algorithm)
+
+    async def count_deleted(self) -> DeletedCount:
+        return self._core.reader.count_deleted(self._id)
 
     # Changing.
 

@@ -14,7 +14,7 @@ from mailkit.errors import (
     NoSuchMailbox,
     PermissionDenied,
 )
-from mailkit.model import INBOX, SEPARATOR
+from mailkit.model import INBOX, SEPARATOR, Quota
 from mailkit.store.naming import (
     canonical_name,
     is_child,
@@ -126,17 +126,24 @@ class _Names:
         ).fetchall()
         return [child for (child,) in rows]
 
-    def make_room(self, name: str) -> list[str]:
-        """The levels above a new name that have to be made.
+    def make_room(self, name: str, new: int = 1) -> list[str]:
+        """The levels above a name that have to be made.
 
+        :param new: mailboxes that are to be made besides.
         :raises LimitExceeded: there would be too many.
+        :raises OverQuota: the account may not have that many.
         """
         missing = [parent for parent in parents(name) if self.get(parent) is None]
-        (count,) = self.tx.connection.execute(
-            "SELECT count(*) FROM mailbox WHERE account_id = ?", (self.account.id,)
+        count, there = self.tx.connection.execute(
+            "SELECT count(*), sum(selectable) FROM mailbox WHERE account_id = ?",
+            (self.account.id,),
         ).fetchone()
-        if count + len(missing) >= MAX_MAILBOXES:
+        new += len(missing)
+        if new and count + new > MAX_MAILBOXES:
             raise LimitExceeded(f"An account has at most {MAX_MAILBOXES} mailboxes")
+        if new:
+            quota = Quota(0, 0, mailboxes=there, max_mailboxes=self.account.max_mailboxes)
+            quota.check_mailboxes(new)
         return missing
 
     def add(self, name: str, special_use: str | None = None, selectable: bool = True) -> int:
@@ -260,7 +267,7 @@ class RenameMailbox(_NamesOperation):
         changes = {old: validate_name(moved_name(old, name, new_name)) for old in old_names}
         if any(names.get(new) is not None for new in changes.values()):
             raise MailboxExists
-        for parent in names.make_room(new_name):
+        for parent in names.make_room(new_name, new=0):
             names.add(parent)
         for old, new in changes.items():
             names.rename(old, new)

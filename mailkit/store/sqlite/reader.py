@@ -10,10 +10,10 @@ from collections.abc import Iterable, Sequence
 from typing import Any, TypeAlias
 
 from mailkit.errors import NoSuchAccount, NoSuchMailbox, NoSuchMessage, StoreCorrupt
-from mailkit.model import Changes, MailboxInfo, MessageInfo
+from mailkit.model import Changes, DeletedCount, MailboxInfo, MessageInfo
 from mailkit.store.naming import sort_key
 from mailkit.store.sqlite.bodies import BodyPlace
-from mailkit.store.sqlite.flags import SEEN_BIT, FlagSets
+from mailkit.store.sqlite.flags import DELETED_BIT, SEEN_BIT, FlagSets
 from mailkit.store.sqlite.rows import select_rows, to_infos
 
 #: UIDs that the cache of UID lists holds (4 octets each).
@@ -118,6 +118,15 @@ class Reader:
         if row is None:
             raise NoSuchAccount
         return row
+
+    def is_administrator(self, account_id: int) -> bool:
+        """:raises NoSuchAccount: it has been removed."""
+        row = self.connection.execute(
+            "SELECT administrator FROM account WHERE id = ?", (account_id,)
+        ).fetchone()
+        if row is None:
+            raise NoSuchAccount
+        return bool(row[0])
 
     # Mailboxes.
 
@@ -348,6 +357,16 @@ class Reader:
             if len(rows) < limit or rows[-1][1] <= since:
                 return added[::-1]
             before, limit = rows[-1][0], limit * 4
+
+    def count_deleted(self, mailbox_id: int) -> DeletedCount:
+        """Messages with \\Deleted, from an index of just those."""
+        self._state(mailbox_id)
+        row = self.connection.execute(
+            "SELECT count(*), ifnull(sum(size), 0) FROM message"
+            f" WHERE mailbox_id = ? AND flags & {DELETED_BIT}",
+            (mailbox_id,),
+        ).fetchone()
+        return DeletedCount(*row)
 
     def body_place(self, mailbox_id: int, uid: int) -> BodyPlace:
         """Where the octets of a message are.

@@ -32,7 +32,10 @@ from mailkit.store.sqlite.snapshot import copy_tables, list_snapshots, snapshot_
 # Tables of a damaged index that are worth reading on their own: (table, columns).
 _SALVAGED = (
     ("domain", "name"),
-    ("account", "name, password_hash, max_octets, max_messages, imap_without"),
+    (
+        "account",
+        "name, password_hash, max_octets, max_messages, imap_without, max_mailboxes, administrator",
+    ),
     ("alias", "address, targets"),
 )
 
@@ -154,11 +157,13 @@ def _salvage(connection: sqlite3.Connection, path: str, report: RepairReport) ->
     if not os.path.exists(path):
         return
     for table, columns in _SALVAGED:
-        names = columns.split(", ")
         try:
             source = connect(path)
             try:
-                rows = source.execute(f"SELECT {columns} FROM {table}").fetchall()
+                # One that was never brought up to date lacks the newer columns.
+                there = {row[1] for row in source.execute(f"PRAGMA table_info({table})")}
+                names = [name for name in columns.split(", ") if name in there]
+                rows = source.execute(f"SELECT {', '.join(names)} FROM {table}").fetchall()
             finally:
                 source.close()
         except (sqlite3.Error, MailError):
@@ -171,7 +176,8 @@ def _salvage(connection: sqlite3.Connection, path: str, report: RepairReport) ->
             if changes
             else " ON CONFLICT DO NOTHING"
         )
-        connection.executemany(f"INSERT INTO {table} ({columns}) VALUES ({marks}){update}", rows)
+        into = f"{table} ({', '.join(names)})"
+        connection.executemany(f"INSERT INTO {into} VALUES ({marks}){update}", rows)
 
 
 def _swap(directory: str, path: str, report: RepairReport) -> None:

@@ -27,10 +27,13 @@ _IN_LIST = (
 #: What is selected for the limits of accounts; NULL for none.
 QUOTA_LIMITS = ", ".join(
     f"nullif(ifnull({name}, (SELECT value FROM setting WHERE name = '{name}')), 0)"
-    for name in ("max_octets", "max_messages")
+    for name in ("max_octets", "max_messages", "max_mailboxes")
 )
-#: Octets and number of an account's messages.
-USAGE = "SELECT ifnull(sum(size), 0), ifnull(sum(messages), 0) FROM mailbox WHERE account_id = ?"
+#: Octets and number of an account's messages, and the number of its mailboxes.
+USAGE = (
+    "SELECT ifnull(sum(size), 0), ifnull(sum(messages), 0), ifnull(sum(selectable), 0)"
+    " FROM mailbox WHERE account_id = ?"
+)
 
 
 class Selection(NamedTuple):

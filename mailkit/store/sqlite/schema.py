@@ -252,6 +252,14 @@ CREATE TABLE thread_key (
 ) WITHOUT ROWID;
 """
 
+# Limits of mailboxes as the others; who may look after other accounts; what STATUS counts. The index
+# has rows for messages with the \\Deleted bit alone, so that it costs others nothing.
+_STEP_12 = """
+ALTER TABLE account ADD COLUMN max_mailboxes INTEGER;
+ALTER TABLE account ADD COLUMN administrator INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX message_deleted ON message (mailbox_id, size) WHERE flags & 8;
+"""
+
 #: SQL of each step.
 MIGRATIONS: Sequence[str] = (
     _STEP_1,
@@ -265,6 +273,7 @@ MIGRATIONS: Sequence[str] = (
     _STEP_9,
     _STEP_10,
     _STEP_11,
+    _STEP_12,
 )
 #: What the statements of a step begin with, up to the name of a table or an index.
 _HEADS = (

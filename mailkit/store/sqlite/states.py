@@ -27,6 +27,7 @@ class AccountState:
         "keyword_octets",
         "keyword_sets",
         "keywords",
+        "max_mailboxes",
         "max_messages",
         "max_octets",
         "modseq",
@@ -41,6 +42,7 @@ class AccountState:
         modseq: int,
         max_octets: int | None,
         max_messages: int | None,
+        max_mailboxes: int | None,
     ) -> None:
         self.id = account_id
         self.name = name
@@ -48,6 +50,7 @@ class AccountState:
         #: None for no limit.
         self.max_octets = max_octets
         self.max_messages = max_messages
+        self.max_mailboxes = max_mailboxes
         #: Octets and number of all messages; None until needed.
         self.usage: tuple[int, int] | None = None
         #: Lower case to first spelling; None until needed.
@@ -165,7 +168,9 @@ class States:
             state = self._add_account(row)
         return state
 
-    def _add_account(self, row: tuple[int, str, int, int | None, int | None]) -> AccountState:
+    def _add_account(
+        self, row: tuple[int, str, int, int | None, int | None, int | None]
+    ) -> AccountState:
         state = AccountState(*row)
         self._accounts[state.name] = self._accounts_by_id[state.id] = state
         return state

@@ -32,6 +32,7 @@ from mailkit.errors import MailError, StoreUnavailable
 from mailkit.interfaces import (
     IAccessDirectory,
     IAccountHistory,
+    IAdministratorDirectory,
     IDelegateAdmin,
     IDirectoryAdmin,
     IKeyValueStore,
@@ -70,6 +71,7 @@ from mailkit.store.sqlite.settings import StoreSettings
     IDirectoryAdmin,
     IQuotaDirectory,
     IMaskDirectory,
+    IAdministratorDirectory,
     IDelegateAdmin,
     IAccessDirectory,
     IAccountHistory,

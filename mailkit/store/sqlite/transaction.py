@@ -171,8 +171,10 @@ class Transaction:
         there = account.usage
         if there is None:
             self.flush_counters()
-            there = account.usage = self.connection.execute(USAGE, (account.id,)).fetchone()
-        Quota(there[0], there[1], account.max_octets, account.max_messages).check(octets, messages)
+            row = self.connection.execute(USAGE, (account.id,)).fetchone()
+            there = account.usage = row[:2]
+        quota = Quota(there[0], there[1], account.max_octets, account.max_messages)
+        quota.check(octets, messages)
 
     def add_message(
         self, content: Content, targets: Sequence[Target], body_id: int = 0, held: int = 0

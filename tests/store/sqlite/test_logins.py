@@ -181,7 +181,7 @@ class LoginTests(StoreTestCase):
         path = Path("Ann+News", "Example.org")
 
         async def answers() -> tuple[Any, ...]:
-            return await store.resolve(path=path), (await store.get_quota(account=ANN))[2:]
+            return await store.resolve(path=path), (await store.get_quota(account=ANN))[2:4]
 
         wanted = (Resolution((ANN,), "News"), (None, None))
         self.assertEqual(await answers(), wanted)

@@ -56,7 +56,7 @@ class SchemaTests(StoreTestCase):
             kept = store.connection().execute("SELECT * FROM summary").fetchall()
             self.assertEqual(kept, [(99, b"\1", b"\2", b"\3")] if version >= 2 else [])
             self.assertEqual(await store.get_password_hash(account=ANN), "x")
-            self.assertEqual(await store.get_quota(account=ANN), Quota(0, 0))
+            self.assertEqual(await store.get_quota(account=ANN), Quota(0, 0, mailboxes=1))
             self.assertEqual(await self.deliver(store, message(1)), [1])
             mailbox = await self.mailbox(store)
             (summary,) = await mailbox.get_summaries(uids=[1], structure=False)
