@@ -285,6 +285,25 @@ class BadURL(MailError):
         self.url = url
 
 
+class EntryTooLarge(LimitExceeded):
+    """The value of an entry has too many octets (RFC 5464 section 4.3).
+
+    :param limit: how many it may have.
+    """
+
+    default_text = "The value of the entry is too large"
+
+    def __init__(self, text: str = "", limit: int = 0) -> None:
+        super().__init__(text)
+        self.limit = limit
+
+
+class TooManyEntries(LimitExceeded):
+    """There may be no more entries, or not that many octets of all (RFC 5464 section 4.3)."""
+
+    default_text = "There are too many entries"
+
+
 class BadCharset(MailError):
     """A search used a charset that is not known here (RFC 3501 section 6.4.4)."""
 

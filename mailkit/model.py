@@ -425,6 +425,16 @@ class Quota(NamedTuple):
             raise OverQuota(f"There may be {self.max_mailboxes} mailboxes, and no more")
 
 
+class MetadataChange(NamedTuple):
+    """Entries about a mailbox, or about the server, have changed (RFC 5464 section 4.4)."""
+
+    #: As the account that is told calls it; None for the server.
+    mailbox: str | None
+    entries: Sequence[str]
+    #: Whoever has changed them.
+    origin: object = None
+
+
 class DeletedCount(NamedTuple):
     """What an expunge of a whole mailbox would remove (RFC 9208 section 4.1.4)."""
 

@@ -35,9 +35,13 @@ class AnsweringConnection(CommandConnection):
         if self._closing:
             # BYE was the last word.
             return
+        self.tell_news()
         prefix = b"%b " % self._tag if self._tag else b"* "
         bracketed = b"[%b] " % code if code else b""
         self.write(b"%b%b %b%b\r\n" % (prefix, kind, bracketed, render.line(text)))
+
+    def tell_news(self) -> None:
+        """Write what may be told at any time, and waits for the end of a command."""
 
     def bad(self, text: str, code: bytes = b"") -> None:
         """The tagged BAD; untagged when the tag could not be read (RFC 3501 section 7.1.3)."""

@@ -43,6 +43,7 @@ from mailkit.interfaces import ICapabilityMask, IMailAccount
 from mailkit.wire.buffer import LineTooLong
 
 if TYPE_CHECKING:
+    from mailkit.imap.handlers.metadata import MetadataAnnouncer
     from mailkit.imap.protocol import IMAPFactory
 
 _Waiting: TypeAlias = Coroutine[Any, Any, None] | None
@@ -88,6 +89,7 @@ class IMAPProtocol(AnsweringConnection):
         "enabled",
         "extensions",
         "idling",
+        "metadata",
         "quirks",
         "selection",
         "state",
@@ -112,6 +114,7 @@ class IMAPProtocol(AnsweringConnection):
         self.client: ClientRule | None = None
         self.quirks: frozenset[str] = frozenset()
         self.idling = False
+        self.metadata: MetadataAnnouncer | None = None
         self._reader: CommandReader | None = None
         self._line_handler: LineHandler | None = None
         self._line_tag = b""
@@ -179,6 +182,7 @@ class IMAPProtocol(AnsweringConnection):
             append.close()
         if self.selection is not None:
             self.unselect()
+        self._end_metadata()
         self.account = None
         self.state = State.LOGOUT
 
@@ -451,6 +455,17 @@ class IMAPProtocol(AnsweringConnection):
         """The name of a mailbox for a response to this client."""
         return render.mailbox(name, self.utf8)
 
+    def _end_metadata(self) -> None:
+        """Whoever was logged in is to hear of no changes any more."""
+        if self.metadata is not None:
+            self.metadata.close()
+            self.metadata = None
+
+    @override
+    def tell_news(self) -> None:
+        if self.metadata is not None:
+            self.metadata.tell()
+
     @property
     def tag(self) -> bytes:
         """Tag of the command at work."""
@@ -470,6 +485,7 @@ class IMAPProtocol(AnsweringConnection):
         Whatever an extension keeps for a login is forgotten here; the client's ID stays.
         """
         self.unselect()
+        self._end_metadata()
         self.account = None
         self.state = State.NOT_AUTHENTICATED
         self.enabled = frozenset()

@@ -45,6 +45,7 @@ _QUOTED = re.compile(rb'"([^"\\\r\n\x00]*(?:\\["\\][^"\\\r\n\x00]*)*)"')
 _ESCAPED = re.compile(rb'\\(["\\])')
 # RFC 7888 section 8; the octets follow the CRLF.
 _LITERAL = re.compile(rb"\{(\d{1,20})\+?\}\r\n")
+_LITERAL8 = re.compile(rb"~\{(\d{1,20})\+?\}\r\n")
 _END = re.compile(rb" *\Z")
 _NUMBER = re.compile(rb"\d{1,20}")
 _SEQUENCE_SET = re.compile(
@@ -209,6 +210,17 @@ class Arguments:
             raise SyntaxFault("A literal must not contain NUL octets")
         self.position = end
         return value
+
+    def nstring8(self) -> bytes | None:
+        """A string or NIL, or ``~`` and a literal, which may contain NUL (RFC 3516 section 4)."""
+        match = _LITERAL8.match(self.data, self.position)
+        if match is None:
+            return self.nstring()
+        end = match.end() + int(match.group(1))
+        if end > len(self.data):
+            raise SyntaxFault("A literal is missing")
+        self.position = end
+        return self.data[match.end() : end]
 
     def astring(self, what: str = "An argument") -> bytes:
         """An atom (``]`` allowed), a quoted string or a literal."""

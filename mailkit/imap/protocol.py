@@ -39,6 +39,8 @@ class IMAPFactory(CommandFactory):
     :param max_line: octets of a command outside of its literals.
     :param max_literal: octets of a literal that is not a message.
     :param poll_interval: seconds between looks at a mailbox that does not tell of changes, in IDLE.
+    :param admin_uri: how clients are told to reach the administrator, such as
+        ``mailto:postmaster@example.org`` (RFC 5464 section 6.2.2).
     :param identification: what ID answers (RFC 2971); empty to answer NIL.
     :param without: names of capabilities that are not offered, with what they bring.
     :param clients: what is different for clients that name themselves in ID; RFC 2971 section 3
@@ -68,6 +70,7 @@ class IMAPFactory(CommandFactory):
         max_line: int = 64 * 1024,
         max_literal: int = 64 * 1024,
         poll_interval: float = 30.0,
+        admin_uri: str = "",
         identification: Mapping[str, str] | None = None,
         without: Iterable[str] = (),
         clients: Iterable[ClientRule] = (),
@@ -87,6 +90,7 @@ class IMAPFactory(CommandFactory):
         #: Octets of an unwanted literal that are read and thrown away to stay in step.
         self.max_swallow = 2 * max_message_size
         self.poll_interval = poll_interval
+        self.admin_uri = admin_uri
         if identification is None:
             identification = {"name": "mailkit", "version": mailkit.__version__}
         self.identification = identification

@@ -57,6 +57,7 @@ from mailkit.interfaces.mailbox import (
     IWatchableMailbox,
     IWritableMailbox,
 )
+from mailkit.interfaces.metadata import IMetadataAccount
 from mailkit.interfaces.queue import IQueue, IQueueingStore
 from mailkit.interfaces.quota import IDeletedCounter, IQuotaAccount, IQuotaAdmin
 from mailkit.interfaces.store import IKeyValueStore, IMailStore
@@ -85,6 +86,7 @@ __all__ = [
     "IMailboxAdmin",
     "IMaskDirectory",
     "IMessageDelivery",
+    "IMetadataAccount",
     "IObjectIdentifiers",
     "IQueue",
     "IQueueStarter",

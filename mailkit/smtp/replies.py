@@ -36,6 +36,8 @@ CODES: Mapping[type[MailError], tuple[int, str]] = {
     errors.MailboxHasChildren: (550, "5.2.0"),
     errors.MailboxExists: (554, "5.3.0"),
     errors.NoSuchQuotaRoot: (554, "5.3.0"),
+    errors.EntryTooLarge: (554, "5.3.4"),
+    errors.TooManyEntries: (452, "4.5.3"),
     errors.InvalidMailboxName: (553, "5.1.3"),
     errors.MailboxInUse: (450, "4.2.1"),
     errors.NoSuchMessage: (554, "5.3.0"),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
@@ -45,7 +45,8 @@ from mailkit.spool import Spool
 from mailkit.store import addresses
 from mailkit.store.memory_access import MemoryAccess
 from mailkit.store.memory_account import Limits, MemoryAccount
-from mailkit.store.memory_mailbox import Content
+from mailkit.store.memory_mailbox import Content, Entries
+from mailkit.store.memory_metadata import MemoryMetadata
 from mailkit.store.memory_queue import MemoryQueue
 from mailkit.store.naming import (
     canonical_name,
@@ -89,6 +90,7 @@ class MemoryStore:
     ) -> None:
         self.sharing = sharing
         self.access = MemoryAccess(self)
+        self.metadata = MemoryMetadata()
         self._seconds = time.time if clock is None else clock.seconds
         self._separator = separator
         self._ids = itertools.count(1)
@@ -112,6 +114,12 @@ class MemoryStore:
     def new_content(self, spool: Spool) -> Content:
         """The octets of a spool, with an identifier of their own."""
         return Content(spool, self.new_id("M"))
+
+    def all_metadata(self) -> Iterator[Entries]:
+        """Entries about all mailboxes of all accounts."""
+        for account in self._accounts.values():
+            for mailbox in account.mailboxes():
+                yield mailbox.metadata
 
     # IMailStore
 
@@ -219,6 +227,7 @@ class MemoryStore:
         del self._accounts[account.name]
         account.forget()
         self.access.forget(account.name)
+        self.metadata.forget(account.name, self.all_metadata())
         self._delegates = {(name, to) for name, to in self._delegates if name != account.name}
         for alias, targets in list(self._aliases.items()):
             if [addresses.canonical_local_part(target) for target in targets] == [account.name]:

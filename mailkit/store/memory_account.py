@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from zope.interface import implementer
@@ -14,6 +14,7 @@ from mailkit.errors import (
     LimitExceeded,
     MailboxExists,
     MailboxHasChildren,
+    MailError,
     NoSuchMailbox,
     PermissionDenied,
 )
@@ -23,6 +24,7 @@ from mailkit.interfaces import (
     IMailAccount,
     IMailbox,
     IMailboxAdmin,
+    IMetadataAccount,
     IObjectIdentifiers,
     IQuotaAdmin,
 )
@@ -37,6 +39,8 @@ from mailkit.model import (
 from mailkit.sorting import read_sort_values
 from mailkit.spool import Spool
 from mailkit.store.memory_mailbox import Content, MemoryMailbox
+from mailkit.store.memory_metadata import AccountMetadata
+from mailkit.store.metadata import MetadataAccount, MetadataWatchers
 from mailkit.store.naming import (
     canonical_name,
     is_child,
@@ -45,8 +49,6 @@ from mailkit.store.naming import (
     sort_key,
     validate_name,
 )
-from mailkit.store.quotas import QuotaRootAccount
-from mailkit.store.sharing.account import SharingAccount
 from mailkit.store.sharing.names import SharingSettings
 from mailkit.store.sharing.records import AccessRecords, Place
 from mailkit.threads import thread_keys
@@ -62,9 +64,15 @@ Limits = tuple["int | None", "int | None", "int | None"]
 
 
 @implementer(
-    IMailAccount, IMailboxAdmin, IObjectIdentifiers, ICapabilityMask, IAccessControl, IQuotaAdmin
+    IMailAccount,
+    IMailboxAdmin,
+    IObjectIdentifiers,
+    ICapabilityMask,
+    IAccessControl,
+    IQuotaAdmin,
+    IMetadataAccount,
 )
-class MemoryAccount(SharingAccount, QuotaRootAccount):
+class MemoryAccount(MetadataAccount):
     """One account of a :class:`MemoryStore`."""
 
     def __init__(self, store: MemoryStore, name: str, password_hash: str | None = None) -> None:
@@ -237,8 +245,12 @@ class MemoryAccount(SharingAccount, QuotaRootAccount):
         if name == INBOX:
             # RFC 3501 section 6.3.5: its messages move, the mailboxes below it stay.
             self._make_room(new_name)
-            self._add_mailbox(new_name)
-            inbox = self._mailboxes[INBOX]
+            inbox, target = self._mailboxes[INBOX], self._add_mailbox(new_name)
+            try:
+                self.metadata_records.copy(inbox, target)
+            except MailError:
+                del self._mailboxes[new_name]
+                raise
             await inbox.move_messages(uids=await inbox.list_uids(), destination=new_name)
             return
         if is_child(new_name, name):
@@ -261,6 +273,22 @@ class MemoryAccount(SharingAccount, QuotaRootAccount):
 
     async def list_subscriptions(self) -> Sequence[str]:
         return sorted(self._subscriptions, key=sort_key)
+
+    # What entries need.
+
+    @property
+    @override
+    def metadata_records(self) -> AccountMetadata:
+        return AccountMetadata(self._store, self)
+
+    @property
+    @override
+    def metadata_watchers(self) -> MetadataWatchers:
+        return self._store.metadata.watchers
+
+    def mailboxes(self) -> Iterator[MemoryMailbox]:
+        """All of them, selectable or not."""
+        return iter(self._mailboxes.values())
 
     # What quotas need.
 

@@ -54,6 +54,9 @@ MAX_KEYWORDS = 1000
 #: Vanished UIDs that one mailbox remembers; a client that was away longer hears of all that lack.
 MAX_VANISHED = 100_000
 
+#: Values of entries by name, of each user; None stands for those that are shared.
+Entries = dict["str | None", dict[str, bytes]]
+
 _SYSTEM_FLAGS = {flag.lower(): flag for flag in SYSTEM_FLAGS}
 
 
@@ -118,6 +121,7 @@ class MemoryMailbox:
         self.mailbox_id = mailbox_id
         self.uid_validity = uid_validity
         self.special_use = special_use
+        self.metadata: Entries = {}
         #: What others may do, by identifier.
         self.acl: dict[str, Rights] = {}
         #: False for a name that only stands above others.

@@ -27,6 +27,7 @@ from mailkit.model import (
 )
 from mailkit.testing.directory_base import ACCOUNTS, ANN, BOB, HASH, DirectoryBase
 from mailkit.testing.masks import MaskTests
+from mailkit.testing.metadata import MetadataTests
 from mailkit.testing.quota import QuotaTests
 
 
@@ -382,7 +383,9 @@ class _AdminTests(DirectoryBase):
         self.assertEqual(await self.accounts(directory, "team@example.org"), [BOB])
 
 
-class DirectoryContract(_ResolutionTests, _AccountTests, _AdminTests, QuotaTests, MaskTests):
+class DirectoryContract(
+    _ResolutionTests, _AccountTests, _AdminTests, QuotaTests, MaskTests, MetadataTests
+):
     """Tests of a directory, :class:`~mailkit.interfaces.IDirectory`.
 
     The hook is ``make_directory``.

@@ -10,8 +10,9 @@ from twisted.trial.unittest import TestCase
 from mailkit.errors import LimitExceeded, NoSuchMailbox
 from mailkit.interfaces import ISearchableMailbox
 from mailkit.model import AppendMessage, FlagOp, Path
-from mailkit.store import memory, memory_mailbox
-from mailkit.store.memory import MemoryAccount, MemoryStore
+from mailkit.store import memory_account, memory_mailbox
+from mailkit.store.memory import MemoryStore
+from mailkit.store.memory_account import MemoryAccount
 from mailkit.store.memory_mailbox import MemoryMailbox
 from mailkit.testing import (
     DirectoryContract,
@@ -129,7 +130,7 @@ class MemoryStoreTests(TestCase):
     async def test_too_many_mailboxes(self) -> None:
         account = await self.account()
         count = len(await account.list_mailboxes())
-        self.patch(memory, "MAX_MAILBOXES", count + 2)
+        self.patch(memory_account, "MAX_MAILBOXES", count + 2)
         with self.assertRaises(LimitExceeded):
             await account.create_mailbox(name="a/b/c")
         self.assertEqual(len(await account.list_mailboxes()), count)
@@ -142,7 +143,7 @@ class MemoryStoreTests(TestCase):
 
     async def test_too_many_subscriptions(self) -> None:
         account = await self.account()
-        self.patch(memory, "MAX_MAILBOXES", len(await account.list_subscriptions()) + 1)
+        self.patch(memory_account, "MAX_MAILBOXES", len(await account.list_subscriptions()) + 1)
         await account.subscribe(name="a")
         await account.subscribe(name="a")
         with self.assertRaises(LimitExceeded):

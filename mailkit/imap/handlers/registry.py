@@ -13,6 +13,7 @@ from mailkit.imap.handlers import (
     context,
     fetch,
     listing,
+    metadata,
     multisearch,
     not_authenticated,
     quota,
@@ -40,6 +41,7 @@ VERBS: Mapping[bytes, Verb] = {
     **listing.VERBS,
     **append.VERBS,
     **quota.VERBS,
+    **metadata.VERBS,
     **compress.VERBS,
     **status.VERBS,
     **selected.VERBS,
@@ -64,6 +66,7 @@ CAPABILITIES: Sequence[Capability] = (
     *compress.CAPABILITIES,
     *quota.CAPABILITIES,
     *listing.CAPABILITIES,
+    *metadata.CAPABILITIES,
     *selected.CAPABILITIES,
     *fetch.CAPABILITIES,
     *search.CAPABILITIES,
@@ -80,11 +83,13 @@ CAPABILITIES: Sequence[Capability] = (
 LIST_OPTIONS: Mapping[bytes, ReturnOption] = {
     **listing.LIST_OPTIONS,
     **access.LIST_OPTIONS,
+    **metadata.LIST_OPTIONS,
 }
 
 #: What ENABLE can switch on.
 ENABLEABLE: Enabling = {
     **resync.ENABLEABLE,
+    **metadata.ENABLEABLE,
     **rev2.ENABLEABLE,
     **utf8.ENABLEABLE,
 }

@@ -124,6 +124,11 @@ def forget_account(connection: sqlite3.Connection, account_id: int, name: str) -
         "DELETE FROM acl WHERE mailbox_id IN (SELECT id FROM mailbox WHERE account_id = ?)",
         (account_id,),
     )
+    connection.execute(
+        "DELETE FROM metadata WHERE account_id = ?"
+        " OR mailbox_id IN (SELECT id FROM mailbox WHERE account_id = ?)",
+        (account_id, account_id),
+    )
     connection.execute("DELETE FROM acl WHERE identifier IN (?, ?)", (name, NEGATIVE + name))
 
 

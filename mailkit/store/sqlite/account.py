@@ -16,15 +16,15 @@ from mailkit.interfaces import (
     ICapabilityMask,
     IMailAccount,
     IMailboxAdmin,
+    IMetadataAccount,
     IObjectIdentifiers,
     IQuotaAdmin,
     ISpooling,
 )
 from mailkit.model import MailboxInfo, Quota
 from mailkit.spool import Spool
+from mailkit.store.metadata import MetadataAccount, MetadataWatchers
 from mailkit.store.naming import canonical_name
-from mailkit.store.quotas import QuotaRootAccount
-from mailkit.store.sharing.account import SharingAccount
 from mailkit.store.sharing.names import SharingSettings
 from mailkit.store.sqlite.access import SQLiteAccess
 from mailkit.store.sqlite.core import Core
@@ -43,6 +43,7 @@ from mailkit.store.sqlite.mailboxes import (
     RenameMailbox,
     Subscribe,
 )
+from mailkit.store.sqlite.metadata import SQLiteMetadata
 from mailkit.store.sqlite.recent import tell_change
 
 
@@ -59,8 +60,9 @@ def new_spool(core: Core) -> Spool:
     ISpooling,
     IAccessControl,
     IQuotaAdmin,
+    IMetadataAccount,
 )
-class SQLiteAccount(SharingAccount, QuotaRootAccount):
+class SQLiteAccount(MetadataAccount):
     """An account, known by its id, which is never given again."""
 
     def __init__(
@@ -160,6 +162,18 @@ class SQLiteAccount(SharingAccount, QuotaRootAccount):
     @override
     async def open_owner(self, owner: str) -> Any:
         return await self._access.open_account(owner)
+
+    # What entries need.
+
+    @property
+    @override
+    def metadata_records(self) -> SQLiteMetadata:
+        return SQLiteMetadata(self._core, self._id, self.name)
+
+    @property
+    @override
+    def metadata_watchers(self) -> MetadataWatchers:
+        return self._core.metadata_watchers
 
     # What quotas need.
 

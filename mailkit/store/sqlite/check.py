@@ -138,6 +138,16 @@ _RULES = (
         "account {0} is in a domain that is not served",
     ),
     (
+        "SELECT mailbox_id, entry FROM metadata"
+        " WHERE mailbox_id NOT IN (SELECT 0 UNION SELECT id FROM mailbox)",
+        "the entry {1} is about mailbox {0}, which does not exist",
+    ),
+    (
+        "SELECT account_id, entry FROM metadata"
+        " WHERE account_id NOT IN (SELECT 0 UNION SELECT id FROM account)",
+        "the entry {1} belongs to account {0}, which does not exist",
+    ),
+    (
         "SELECT mailbox_id, identifier FROM acl WHERE mailbox_id NOT IN (SELECT id FROM mailbox)",
         "{1} has rights in mailbox {0}, which does not exist",
     ),

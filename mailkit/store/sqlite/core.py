@@ -15,6 +15,7 @@ from twisted.python.threadpool import ThreadPool
 
 from mailkit.errors import StoreUnavailable
 from mailkit.spool import SpoolMemory
+from mailkit.store.metadata import MetadataWatchers
 from mailkit.store.sqlite.bodies import BodyFiles
 from mailkit.store.sqlite.conversations import Conversations
 from mailkit.store.sqlite.journal import Journal
@@ -79,6 +80,7 @@ class Core:
         self.clock = clock
         self.settings = settings
         self._closed = False
+        self.metadata_watchers = MetadataWatchers()
         self._watchers: dict[int, dict[object, Callable[[], None]]] = {}
         self._make_directories()
         self._lock = DirectoryLock(directory)

@@ -16,6 +16,9 @@ with its kind:
     An identifier has these rights now, or none.
 ``["public", account, bool]``
     An account's mailboxes are in the shared namespace, or not any more.
+``["metadata", mailbox, account, {entry: value, ...}]``
+    Entries about a mailbox (0 for the server) have these values, in base64, or none any more. They
+    are shared where there is no account.
 ``["put", mailbox, modseq, account, name, uid_validity, rows]``
     Messages came whose bodies were there already; a row is
     ``[uid, body, bits, keywords, internal_date, save_date, size]``.

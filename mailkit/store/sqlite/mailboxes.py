@@ -24,6 +24,7 @@ from mailkit.store.naming import (
 )
 from mailkit.store.sqlite.access import inherit_entries
 from mailkit.store.sqlite.journal import Note
+from mailkit.store.sqlite.metadata import copy_entries
 from mailkit.store.sqlite.operations import copy_rows
 from mailkit.store.sqlite.rows import COLUMNS, Selection
 from mailkit.store.sqlite.transaction import Transaction
@@ -173,7 +174,8 @@ class _Names:
             "UPDATE account SET modseq = ? WHERE id = ?", (self.account.modseq, self.account.id)
         )
         self.tx.connection.execute("INSERT INTO doomed_mailbox VALUES (?)", (mailbox_id,))
-        self.tx.connection.execute("DELETE FROM acl WHERE mailbox_id = ?", (mailbox_id,))
+        for table in ("acl", "metadata"):
+            self.tx.connection.execute(f"DELETE FROM {table} WHERE mailbox_id = ?", (mailbox_id,))
         self.tx.connection.execute("DELETE FROM mailbox WHERE id = ?", (mailbox_id,))
         self.tx.note(["no-mailbox", mailbox_id])
         self.account.usage = None
@@ -281,6 +283,7 @@ class RenameMailbox(_NamesOperation):
         tx = names.tx
         inbox = tx.states.mailbox(names.account, INBOX)
         target = tx.states.mailbox(names.account, new_name)
+        copy_entries(tx, names.account.id, names.account.name, inbox.id, target.id)
         rows = tx.connection.execute(
             f"SELECT {COLUMNS} FROM message WHERE mailbox_id = ? ORDER BY uid", (inbox.id,)
         ).fetchall()

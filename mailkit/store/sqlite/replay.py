@@ -31,6 +31,7 @@ from mailkit.store.sqlite.log import (
     segment_name,
 )
 from mailkit.store.sqlite.mailboxes import next_uid_validity
+from mailkit.store.sqlite.metadata import NOBODY, decode_entries, put_entries
 from mailkit.store.sqlite.queue_replay import QueueReplay
 from mailkit.store.sqlite.rows import BODY_USERS
 
@@ -122,6 +123,8 @@ class Replay:
                 self._apply_mailbox(*rest)
             case "no-mailbox":
                 self._apply_no_mailbox(*rest)
+            case "metadata":
+                self._apply_metadata(*rest)
             case "acl":
                 put_entry(self._db, *rest)
             case "public":
@@ -224,8 +227,14 @@ class Replay:
             (name, validity, special_use, selectable, mailbox_id),
         )
 
+    def _apply_metadata(
+        self, mailbox_id: int, user: str | None, entries: dict[str, str | None]
+    ) -> None:
+        account_id = NOBODY if user is None else self._account(user)
+        put_entries(self._db, mailbox_id, account_id, decode_entries(entries))
+
     def _apply_no_mailbox(self, mailbox_id: int) -> None:
-        for table in ("message", "vanished", "acl"):
+        for table in ("message", "vanished", "acl", "metadata"):
             self._db.execute(f"DELETE FROM {table} WHERE mailbox_id = ?", (mailbox_id,))
         self._db.execute("DELETE FROM mailbox WHERE id = ?", (mailbox_id,))
 
@@ -311,6 +320,10 @@ class Replay:
         run = self._db.execute
         for table in ("message", "vanished", "acl"):
             run(f"DELETE FROM {table} WHERE mailbox_id NOT IN (SELECT id FROM mailbox)")
+        run(
+            "DELETE FROM metadata WHERE mailbox_id NOT IN (SELECT 0 UNION SELECT id FROM mailbox)"
+            " OR account_id NOT IN (SELECT 0 UNION SELECT id FROM account)"
+        )
         run("DELETE FROM doomed_mailbox")
         self._add_missing_mailboxes()
         (self.lost,) = run(

@@ -260,6 +260,19 @@ ALTER TABLE account ADD COLUMN administrator INTEGER NOT NULL DEFAULT 0;
 CREATE INDEX message_deleted ON message (mailbox_id, size) WHERE flags & 8;
 """
 
+# Entries about mailboxes and the server (RFC 5464). The mailbox is 0 for the server, the account for
+# what is shared.
+_STEP_13 = """
+CREATE TABLE metadata (
+    account_id INTEGER NOT NULL,
+    mailbox_id INTEGER NOT NULL,
+    entry TEXT NOT NULL,
+    value BLOB NOT NULL,
+    PRIMARY KEY (account_id, mailbox_id, entry)
+) WITHOUT ROWID;
+CREATE INDEX metadata_mailbox ON metadata (mailbox_id);
+"""
+
 #: SQL of each step.
 MIGRATIONS: Sequence[str] = (
     _STEP_1,
@@ -274,6 +287,7 @@ MIGRATIONS: Sequence[str] = (
     _STEP_10,
     _STEP_11,
     _STEP_12,
+    _STEP_13,
 )
 #: What the statements of a step begin with, up to the name of a table or an index.
 _HEADS = (
