@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from mailkit import errors
 from mailkit.errors import BadURL, MailError
+from mailkit.imap.filters import UndefinedFilter
 
 #: Octets of a client's URL that are told back.
 _MAX_SHOWN = 1000
@@ -44,6 +45,8 @@ def response_code(error: MailError) -> bytes:
     """The response code for an error, without brackets; empty when there is none."""
     if isinstance(error, errors.Referral) and error.urls:
         return b"REFERRAL " + " ".join(error.urls).encode("ascii")
+    if isinstance(error, UndefinedFilter):
+        return b"UNDEFINED-FILTER " + error.name
     for cls in type(error).__mro__:
         if cls in RESPONSE_CODES:
             code = RESPONSE_CODES[cls]

@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
 from mailkit import query
-from mailkit.errors import BadCharset
+from mailkit.errors import BadCharset, MailError
+from mailkit.imap.filters import MAX_OCTETS, MAX_PASSES, UndefinedFilter, read_name
 from mailkit.imap.fuzzy import forgiving
 from mailkit.imap.grammar import MAX_NUMBER, SAVED, STAR, Arguments, SequenceSet, SyntaxFault
 from mailkit.imap.state import SelectedState, Spans, merge
@@ -67,13 +68,19 @@ _DATE_KEYS: Mapping[bytes, tuple[type[_Dated], Comparison]] = {
 
 
 def parse_search(
-    arguments: Arguments, state: SelectedState, now: float, offers: Callable[[bytes], bool]
+    arguments: Arguments,
+    state: SelectedState,
+    now: float,
+    offers: Callable[[bytes], bool],
+    filters: Mapping[str, bytes] | None,
 ) -> Query:
     """``[CHARSET name] key key ...`` as one query.
 
     :param now: seconds since the epoch.
     :param offers: tells whether a capability is offered.
+    :param filters: what FILTER stands for, by name in lower case; None not to look.
     :raises BadCharset: the charset is not known here, or the strings are not in it.
+    :raises UndefinedFilter: a filter does not exist.
     """
     # lenient: RFC 3501 section 6.4.4 has US-ASCII here, and clients send UTF-8 all the same.
     charset = "utf-8"
@@ -81,25 +88,20 @@ def parse_search(
         arguments.space()
         charset = find_charset(arguments.astring("A charset"))
         arguments.space()
-    return _parse_keys(_Parser(arguments, state, charset, int(now), offers))
+    return _Parser(arguments, state, charset, int(now), offers, filters).all_keys(0)
 
 
 def parse_criteria_search(
-    arguments: Arguments, state: SelectedState, now: float, offers: Callable[[bytes], bool]
+    arguments: Arguments,
+    state: SelectedState,
+    now: float,
+    offers: Callable[[bytes], bool],
+    filters: Mapping[str, bytes] | None,
 ) -> Query:
     """``charset key key ...``, as SORT and THREAD have it (RFC 5256 section 5)."""
     charset = find_charset(arguments.astring("A charset"))
     arguments.space()
-    return _parse_keys(_Parser(arguments, state, charset, int(now), offers))
-
-
-def _parse_keys(parser: _Parser) -> Query:
-    arguments = parser.arguments
-    keys = [parser.key(0)]
-    while not arguments.at_end():
-        arguments.space()
-        keys.append(parser.key(0))
-    return conjunction(keys)
+    return _Parser(arguments, state, charset, int(now), offers, filters).all_keys(0)
 
 
 def find_charset(name: bytes) -> str:
@@ -134,13 +136,27 @@ class _Parser:
         charset: str,
         now: int,
         offers: Callable[[bytes], bool],
+        filters: Mapping[str, bytes] | None,
     ) -> None:
         self.arguments = arguments
         self.state = state
         self.charset = charset
         self.now = now
         self.offers = offers
+        self.filters = filters
         self.keys = 0
+        self.depth = 0
+        #: Names of the filters that are being read, each within the one before.
+        self.passes: list[str] = []
+        self.filter_octets = 0
+
+    def all_keys(self, depth: int) -> Query:
+        """All keys up to the end."""
+        keys = [self.key(depth)]
+        while not self.arguments.at_end():
+            self.arguments.space()
+            keys.append(self.key(depth))
+        return conjunction(keys)
 
     def key(self, depth: int) -> Query:
         """One search key.
@@ -173,6 +189,7 @@ class _Parser:
         read = _KEYS.get(name)
         if read is None or not self._is_on(name):
             raise SyntaxFault(f"{name.decode('ascii')} is not a search key")
+        self.depth = depth
         return read(self, name)
 
     def _is_on(self, name: bytes) -> bool:
@@ -199,6 +216,35 @@ class _Parser:
 
     def all(self, name: bytes) -> Query:
         return query.All()
+
+    def filter(self, name: bytes) -> Query:
+        """RFC 5466 section 3.1: what a filter has stands in its place.
+
+        It stands there as if it had parentheses: NOT and OR take a filter as one key.
+        """
+        self.arguments.space()
+        called = read_name(self.arguments)
+        if self.charset not in ("utf-8", "ascii"):
+            raise SyntaxFault("Filters are in UTF-8", b"BADCHARSET (UTF-8)")
+        if self.filters is None:
+            return query.All()
+        key = called.decode("ascii").lower()
+        value = self.filters.get(key)
+        if value is None or key in self.passes or len(self.passes) >= MAX_PASSES:
+            raise UndefinedFilter(called)
+        self.filter_octets += len(value)
+        if self.filter_octets > MAX_OCTETS:
+            raise SyntaxFault("The search is too complex")
+        outer, charset = self.arguments, self.charset
+        self.arguments, self.charset = Arguments(value), "utf-8"
+        self.passes.append(key)
+        try:
+            return self.all_keys(self.depth + 1)
+        except SyntaxFault as fault:
+            raise MailError(f"The filter {key} is no search: {fault.text}") from None
+        finally:
+            self.passes.pop()
+            self.arguments, self.charset = outer, charset
 
     def recent(self, name: bytes) -> Query:
         recent = query.UIDs(self.state.recent)
@@ -276,6 +322,7 @@ _KEYS: Mapping[bytes, Callable[[_Parser, bytes], Query]] = {
     b"NEW": _Parser.recent,
     b"OLD": _Parser.recent,
     b"HEADER": _Parser.header,
+    b"FILTER": _Parser.filter,
     b"BODY": _Parser.text,
     b"TEXT": _Parser.text,
     b"KEYWORD": _Parser.keyword,
@@ -300,6 +347,7 @@ _EXTENSIONS: Mapping[bytes, bytes] = {
     b"OLDER": b"WITHIN",
     b"YOUNGER": b"WITHIN",
     b"MODSEQ": b"CONDSTORE",
+    b"FILTER": b"FILTERS",
     b"EMAILID": b"OBJECTID",
     b"THREADID": b"OBJECTID",
     b"SAVEDATESUPPORTED": b"SAVEDATE",

@@ -24,7 +24,9 @@ class KeyTests(SynchronousTestCase):
         self.offered = {b"WITHIN", b"OBJECTID", b"SAVEDATE"}
 
     def parse(self, octets: bytes) -> Query:
-        return parse_search(Arguments(octets), self.state, 1_000_000.7, self.offered.__contains__)
+        return parse_search(
+            Arguments(octets), self.state, 1_000_000.7, self.offered.__contains__, {}
+        )
 
     def test_keys(self) -> None:
         for octets, expected in [

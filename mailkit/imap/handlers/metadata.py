@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from mailkit.errors import EntryTooLarge, PermissionDenied, TooManyEntries
 from mailkit.imap.grammar import Arguments, Command, SyntaxFault
 from mailkit.imap.handlers.authenticated import SPECIAL_USES
+from mailkit.imap.handlers.filters import check_filters
 from mailkit.imap.handlers.table import AUTHENTICATED, Capability, Enabling, ReturnOption, Verb
 from mailkit.imap.metadata import (
     GetOptions,
@@ -91,6 +92,8 @@ async def set_metadata(connection: IMAPProtocol, command: Command) -> None:
     account = _account(connection, mailbox)
     if ADMIN in values and mailbox is None:
         raise PermissionDenied(f"{ADMIN} cannot be changed")
+    if mailbox is None:
+        check_filters(connection, values)
     use = values.get(SPECIAL_USE)
     if use is not None and use.decode("latin-1") not in SPECIAL_USES:
         # RFC 6154 section 4

@@ -10,6 +10,7 @@ from mailkit.errors import LimitExceeded, MailError, NoSuchMailbox, PermissionDe
 from mailkit.imap.condstore import asks_modseq
 from mailkit.imap.grammar import Command, SyntaxFault
 from mailkit.imap.handlers.context import keep_up_to_date
+from mailkit.imap.handlers.filters import load_filters
 from mailkit.imap.handlers.finding import find, highest_modseq
 from mailkit.imap.handlers.search import check_relevancy, read_results, read_scores
 from mailkit.imap.handlers.table import AUTHENTICATED, Capability, Verb, after_login
@@ -47,8 +48,9 @@ async def multi_search(connection: IMAPProtocol, command: Command) -> None:
     _check(connection, sources, results)
     program = arguments.position
     now = connection.clock.seconds()
+    filters = await load_filters(connection, arguments)
     # What is wrong with it is told even if no mailbox is searched.
-    query = parse_search(arguments, SelectedState((), 0), now, connection.offers)
+    query = parse_search(arguments, SelectedState((), 0), now, connection.offers, filters)
     arguments.end()
     check_relevancy(results, query)
     if asks_modseq(query):
@@ -56,7 +58,7 @@ async def multi_search(connection: IMAPProtocol, command: Command) -> None:
     try:
         async for selection in _open(connection, sources):
             arguments.position = program
-            query = parse_search(arguments, selection.state, now, connection.offers)
+            query = parse_search(arguments, selection.state, now, connection.offers, filters)
             await _search(connection, command, results, selection, query)
     except MailError:
         if results.save and connection.selection is not None:

@@ -11,6 +11,7 @@ from mailkit.imap.condstore import asks_modseq
 from mailkit.imap.fuzzy import is_fuzzy
 from mailkit.imap.grammar import Command, SyntaxFault
 from mailkit.imap.handlers.context import check_tag, keep_up_to_date
+from mailkit.imap.handlers.filters import load_filters
 from mailkit.imap.handlers.finding import find, highest_modseq, score
 from mailkit.imap.handlers.table import SELECTED, Capability, Verb, after_login
 from mailkit.imap.results import Results, parse_results
@@ -39,8 +40,9 @@ async def search(connection: IMAPProtocol, command: Command) -> None:
         # RFC 9051 section 6.4.4: IMAP4rev2 has ESEARCH responses alone.
         results = Results(frozenset((b"ALL",)))
     try:
+        filters = await load_filters(connection, arguments)
         now = connection.clock.seconds()
-        query = parse_search(arguments, selection.state, now, connection.offers)
+        query = parse_search(arguments, selection.state, now, connection.offers, filters)
         arguments.end()
         check_relevancy(results, query)
         uids = await find(connection, selection, query)

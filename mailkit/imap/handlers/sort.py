@@ -10,6 +10,7 @@ from mailkit.errors import MailError
 from mailkit.imap.condstore import asks_modseq
 from mailkit.imap.grammar import Command
 from mailkit.imap.handlers.context import keep_up_to_date, refuse
+from mailkit.imap.handlers.filters import load_filters
 from mailkit.imap.handlers.finding import find, highest_modseq, score
 from mailkit.imap.handlers.ordering import sort_messages
 from mailkit.imap.handlers.search import (
@@ -37,8 +38,9 @@ async def sort(connection: IMAPProtocol, command: Command) -> None:
     try:
         by_relevancy, criteria = parse_criteria(arguments, connection.offers)
         arguments.space()
+        filters = await load_filters(connection, arguments)
         now = connection.clock.seconds()
-        query = parse_criteria_search(arguments, state, now, connection.offers)
+        query = parse_criteria_search(arguments, state, now, connection.offers, filters)
         arguments.end()
         check_relevancy(results, query, by_relevancy is not None)
         # What has come since is not in view yet, and will be announced below.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from mailkit.imap.condstore import asks_modseq
 from mailkit.imap.grammar import Command
+from mailkit.imap.handlers.filters import load_filters
 from mailkit.imap.handlers.finding import find
 from mailkit.imap.handlers.ordering import thread_messages
 from mailkit.imap.handlers.table import SELECTED, Capability, Verb, after_login
@@ -26,8 +27,9 @@ async def thread(connection: IMAPProtocol, command: Command) -> None:
     arguments.space()
     algorithm = parse_algorithm(arguments, connection.offers)
     arguments.space()
+    filters = await load_filters(connection, arguments)
     now = connection.clock.seconds()
-    query = parse_criteria_search(arguments, state, now, connection.offers)
+    query = parse_criteria_search(arguments, state, now, connection.offers, filters)
     arguments.end()
     if asks_modseq(query):
         connection.enable_condstore()
