@@ -21,6 +21,7 @@ COMMON_KEYWORDS = (
     "$Junk",
     "$NotJunk",
     "$Phishing",
+    "$Important",
     "Junk",
     "NonJunk",
 )

@@ -28,9 +28,9 @@ class SelectTests(SynchronousTestCase):
             self.server.login().command("SELECT inbox"),
             [
                 b"* FLAGS (\\Seen \\Answered \\Flagged \\Deleted \\Draft"
-                b" $Forwarded $MDNSent $Junk $NotJunk $Phishing Junk NonJunk)",
+                b" $Forwarded $MDNSent $Junk $NotJunk $Phishing $Important Junk NonJunk)",
                 b"* OK [PERMANENTFLAGS (\\Seen \\Answered \\Flagged \\Deleted \\Draft"
-                b" $Forwarded $MDNSent $Junk $NotJunk $Phishing Junk NonJunk \\*)]"
+                b" $Forwarded $MDNSent $Junk $NotJunk $Phishing $Important Junk NonJunk \\*)]"
                 b" Keywords of your own are welcome",
                 b"* 3 EXISTS",
                 b"* 3 RECENT",
@@ -53,7 +53,7 @@ class SelectTests(SynchronousTestCase):
 
         server = Server()
         server.realm.account = PlainAccount(server.account, Viewable)
-        flags = b"\\Draft $Forwarded $MDNSent $Junk $NotJunk $Phishing Junk NonJunk Yours mine"
+        flags = b"\\Draft $Forwarded $MDNSent $Junk $NotJunk $Phishing $Important Junk NonJunk Yours mine"
         client = server.login()
         lines = client.command("SELECT INBOX")
         self.assertTrue(lines[0].endswith(flags + b")"), lines[0])
@@ -138,6 +138,34 @@ class SelectTests(SynchronousTestCase):
         self.assertEqual(unseen(), [])
         self.server.login("SELECT INBOX", "STORE 3 -FLAGS (\\Seen)")
         self.assertEqual(unseen(), [b"* OK [UNSEEN 3] First unseen message"])
+
+
+class ImportantTests(SynchronousTestCase):
+    """RFC 8457"""
+
+    def setUp(self) -> None:
+        self.server = Server()
+        self.client = self.server.login()
+
+    def test_the_example(self) -> None:
+        # Sections 3.2.1, 3.2.2
+        self.client.command('CREATE "Important Messages" (USE (\\Important))')
+        self.client.command('CREATE "Imported Wine"')
+        lines = self.client.command('LIST "" "Imp*" RETURN (SPECIAL-USE)')
+        self.assertIn(b'\\Important) "/" "Important Messages"', lines[0])
+        self.assertNotIn(b"\\Important)", lines[1])
+        self.client.command('SETMETADATA "Imported Wine" (/private/specialuse "\\\\Important")')
+        lines = self.client.command('LIST (SPECIAL-USE) "" "Imp*"')
+        self.assertEqual(len(lines), 2)
+        self.assertIn(b'"Imported Wine"', lines[0])
+
+    def test_keyword(self) -> None:
+        self.server.add(b"Subject: x\r\n\r\n", flags="$Important")
+        lines = self.client.command("SELECT INBOX")
+        (line,) = [line for line in lines if b"PERMANENTFLAGS" in line]
+        self.assertIn(b" $Important ", line)
+        (line, _) = self.client.command("SEARCH KEYWORD $important")
+        self.assertEqual(line, b"* SEARCH 1")
 
 
 class AdministrationTests(SynchronousTestCase):

@@ -186,7 +186,7 @@ class LateWatchTests(SynchronousTestCase):
     def client_flags(self) -> bytes:
         return (
             b"* FLAGS (\\Seen \\Answered \\Flagged \\Deleted \\Draft"
-            b" $Forwarded $MDNSent $Junk $NotJunk $Phishing Junk NonJunk x)"
+            b" $Forwarded $MDNSent $Junk $NotJunk $Phishing $Important Junk NonJunk x)"
         )
 
 

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from mailkit.imap.connection import IMAPProtocol
 
 #: What CREATE can make a mailbox for; \\All and \\Flagged would have to be views of others.
-SPECIAL_USES = frozenset(use for use in NEW_ACCOUNT_MAILBOXES.values() if use is not None)
+SPECIAL_USES = frozenset(
+    ("\\Important", *(use for use in NEW_ACCOUNT_MAILBOXES.values() if use is not None))
+)
 
 
 def _admin(connection: IMAPProtocol) -> IMailboxAdmin:
