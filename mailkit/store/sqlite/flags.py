@@ -10,7 +10,7 @@ from mailkit.model import SYSTEM_FLAGS, Flags
 
 #: Bit of :data:`mailkit.model.SEEN`.
 SEEN_BIT = 1
-#: Bit of :data:`mailkit.model.DELETED`; an index is made for it.
+#: Bit of :data:`mailkit.model.DELETED`.
 DELETED_BIT = 8
 #: The bits below belong to system flags; those above are the number of a keyword set, 0 for none.
 KEYWORD_SHIFT = 8

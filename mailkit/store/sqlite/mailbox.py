@@ -184,7 +184,15 @@ class SQLiteMailbox:
         return await self._core.sorting.thread(self._id, uids, algorithm)
 
     async def count_deleted(self) -> DeletedCount:
-        return self._core.reader.count_deleted(self._id)
+        messages = octets = 0
+        last: int | None = 0
+        while last is not None:
+            found, last = self._core.reader.count_deleted(self._id, last)
+            messages += found.messages
+            octets += found.octets
+            if last is not None:
+                await self._core.pause()
+        return DeletedCount(messages, octets)
 
     # Changing.
 

@@ -22,6 +22,8 @@ MAX_CACHED_UIDS = 4_000_000
 MAX_CACHED_LISTS = 10_000
 #: Messages from the end of a mailbox among which the first unseen one is looked for.
 MAX_UNSEEN_SEARCH = 2000
+#: Messages of which those with \\Deleted are counted in one go: a millisecond or two.
+COUNTED_ROWS = 10_000
 #: Sets of keywords that are read to tell a client which ones are in use.
 KEYWORD_SETS = 100
 
@@ -358,15 +360,19 @@ class Reader:
                 return added[::-1]
             before, limit = rows[-1][0], limit * 4
 
-    def count_deleted(self, mailbox_id: int) -> DeletedCount:
-        """Messages with \\Deleted, from an index of just those."""
+    def count_deleted(self, mailbox_id: int, after: int) -> tuple[DeletedCount, int | None]:
+        """Messages with \\Deleted among :data:`COUNTED_ROWS` behind a UID, and the last UID of those.
+
+        None for the UID when there are no more.
+        """
         self._state(mailbox_id)
-        row = self.connection.execute(
-            "SELECT count(*), ifnull(sum(size), 0) FROM message"
-            f" WHERE mailbox_id = ? AND flags & {DELETED_BIT}",
-            (mailbox_id,),
+        rows, last, deleted, octets = self.connection.execute(
+            f"SELECT count(*), max(uid), count(*) FILTER (WHERE flags & {DELETED_BIT}),"
+            f" sum(size) FILTER (WHERE flags & {DELETED_BIT}) FROM (SELECT uid, flags, size"
+            " FROM message WHERE mailbox_id = ? AND uid > ? ORDER BY uid LIMIT ?)",
+            (mailbox_id, after, COUNTED_ROWS),
         ).fetchone()
-        return DeletedCount(*row)
+        return DeletedCount(deleted, octets or 0), last if rows == COUNTED_ROWS else None
 
     def body_place(self, mailbox_id: int, uid: int) -> BodyPlace:
         """Where the octets of a message are.

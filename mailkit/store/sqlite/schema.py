@@ -252,12 +252,10 @@ CREATE TABLE thread_key (
 ) WITHOUT ROWID;
 """
 
-# Limits of mailboxes as the others; who may look after other accounts; what STATUS counts. The index
-# has rows for messages with the \\Deleted bit alone, so that it costs others nothing.
+# Limits of mailboxes as the others; who may look after other accounts.
 _STEP_12 = """
 ALTER TABLE account ADD COLUMN max_mailboxes INTEGER;
 ALTER TABLE account ADD COLUMN administrator INTEGER NOT NULL DEFAULT 0;
-CREATE INDEX message_deleted ON message (mailbox_id, size) WHERE flags & 8;
 """
 
 # Entries about mailboxes and the server (RFC 5464). The mailbox is 0 for the server, the account for

@@ -508,3 +508,18 @@ class ListTests(StoreTestCase):
         self.assertEqual(mailbox.name, "Play")
         await account.delete_mailbox(name="Play")
         self.assertEqual(mailbox.name, "Play")
+
+
+class DeletedCountTests(StoreTestCase):
+    async def test_counted_in_pieces(self) -> None:
+        self.patch(reader, "COUNTED_ROWS", 3)
+        store = await self.make_store()
+        inbox = await self.mailbox(store)
+        for count in range(1, 8):
+            await inbox.append(messages=appended(message(count)))
+            if count % 2:
+                deleted = frozenset({"\\Deleted"})
+                await inbox.store_flags(uids=[count], op=FlagOp.ADD, flags=deleted)
+            infos = await inbox.get_messages(uids=range(1, count + 1))
+            sizes = [info.size for info in infos if "\\Deleted" in info.flags]
+            self.assertEqual(await inbox.count_deleted(), (len(sizes), sum(sizes)))
