@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+import sys
 import time
-from typing import cast
+from collections.abc import Awaitable
+from ipaddress import ip_address
+from typing import TypeVar, cast
 
 from mailkit._typing import override
 from mailkit.client.address import ServerAddress
@@ -28,6 +31,8 @@ from mailkit.client.errors import (
     TLSFailed,
 )
 from mailkit.client.security import TLSInfo, TLSMode, TLSPolicy
+
+_T = TypeVar("_T")
 
 # Seconds after the first address until the next is tried beside it (RFC 8305 section 5).
 _ATTEMPT_DELAY = 0.25
@@ -154,7 +159,7 @@ class AsyncioChannel(DuplexChannel, asyncio.Protocol):
     async def start_tls(self, policy: TLSPolicy, timeout: float) -> TLSInfo:
         assert self._transport is not None
         try:
-            transport = await asyncio.wait_for(
+            transport = await within(
                 self._loop.start_tls(
                     self._transport,
                     self,
@@ -230,7 +235,7 @@ class AsyncioChannel(DuplexChannel, asyncio.Protocol):
         waiting = self._loop.create_future()
         self._waiting.append(waiting)
         try:
-            await asyncio.wait_for(waiting, max(0.0, timeout))
+            await within(waiting, max(0.0, timeout))
         except asyncio.TimeoutError:
             raise TimedOut from None
         finally:
@@ -262,6 +267,18 @@ class _AsyncioWaiter(Waiter):
         await asyncio.wait([self._future], timeout=timeout)
         if not self._future.done():
             raise TimedOut
+
+
+async def within(awaitable: Awaitable[_T], seconds: float) -> _T:
+    """Wait for something, for so long.
+
+    :raises asyncio.TimeoutError: it took longer.
+    """
+    if sys.version_info >= (3, 11):
+        # wait_for() of Python 3.11 loses a cancellation that comes when the awaitable is just done.
+        async with asyncio.timeout(seconds):
+            return await awaitable
+    return await asyncio.wait_for(awaitable, seconds)
 
 
 def ssl_context(policy: TLSPolicy) -> ssl.SSLContext:
@@ -306,7 +323,7 @@ def connector(address: ServerAddress, connect_timeout: float, tls_timeout: float
 
     async def connect_channel(policy: TLSPolicy) -> tuple[DuplexChannel, TLSInfo | None]:
         try:
-            channel = await asyncio.wait_for(_connect(address), connect_timeout)
+            channel = await within(_connect(address), connect_timeout)
         except (OSError, asyncio.TimeoutError) as error:
             text = f"Cannot connect to {address}: {error or 'it took too long'}"
             raise ConnectFailed(text, command="connect") from error
@@ -331,6 +348,15 @@ async def _connect(address: ServerAddress) -> AsyncioChannel:
         lambda: AsyncioChannel(address.host),
         address.host,
         address.port,
-        happy_eyeballs_delay=_ATTEMPT_DELAY,
+        # With a delay asyncio may forget to close a connection when it is cancelled.
+        happy_eyeballs_delay=None if _is_address(address.host) else _ATTEMPT_DELAY,
     )
     return channel
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True

@@ -23,8 +23,9 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.threads import deferToThread
 from twisted.protocols.tls import TLSMemoryBIOFactory
-from twisted.trial.unittest import TestCase
+from twisted.trial.unittest import SkipTest, TestCase
 
+from mailkit.client.aio import within
 from mailkit.smtp.client import (
     AuthFailed,
     ClientError,
@@ -388,6 +389,24 @@ class AsyncioTests(DriverTests, TestCase):
             return False
 
         self.assertTrue(await self.run_client(wait))
+
+    def test_a_cancellation_is_not_lost(self) -> None:
+        if sys.version_info < (3, 11):
+            raise SkipTest("asyncio.wait_for() of Python 3.10 loses it")
+
+        async def race() -> bool:
+            done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            waiting = asyncio.ensure_future(within(done, 10.0))
+            await asyncio.sleep(0)
+            done.set_result(None)
+            waiting.cancel()
+            try:
+                await waiting
+            except asyncio.CancelledError:
+                return True
+            return False
+
+        self.assertTrue(asyncio.run(race()))
 
     def test_twisted_is_not_loaded(self) -> None:
         program = (
