@@ -214,6 +214,18 @@ def imap_login(user: bytes, password: bytes, commands: Sequence[bytes] = ()) -> 
     yield b"b LOGOUT\r\n", tagged(b"b")
 
 
+def imap_append(user: bytes, password: bytes, batches: Sequence[Sequence[bytes]]) -> Session:
+    """LOGIN, an APPEND a batch (MULTIAPPEND where there are several), LOGOUT."""
+    yield b"", line
+    yield b"a LOGIN %s %s\r\n" % (user, password), tagged(b"a")
+    for contents in batches:
+        literals = [b" {%d+}\r\n%s" % (len(content), content) for content in contents]
+        reply = yield b"a APPEND INBOX" + b"".join(literals) + b"\r\n", tagged(b"a")
+        if b"a OK" not in reply:
+            raise Failure(reply[-200:].decode("latin1"))
+    yield b"b LOGOUT\r\n", tagged(b"b")
+
+
 @dataclass
 class Retrieved:
     """What POP3 sessions read, all together."""

@@ -13,7 +13,7 @@ from .imap import IMAP
 from .peers import PASSWORD, Peer, user
 from .process import Memory, Meter, memory
 from .report import Samples
-from .sessions import Failure, Retrieved, drive, imap_login, pop3, pop3_status, smtp
+from .sessions import Failure, Retrieved, drive, imap_append, imap_login, pop3, pop3_status, smtp
 from .slow import receive_slowly
 
 #: Parallel sessions of the deliveries and logins.
@@ -266,6 +266,36 @@ def _settled(peer: Peer) -> Memory:
     return memory(peer.pids)
 
 
+# APPEND.
+
+
+def append(bench: Bench) -> None:
+    """Messages of 4 KiB stored by IMAP, one or a hundred in a command; LITERAL+."""
+    port = bench.peer.ports["imap"]
+    capabilities = IMAP(port, user(RECEIVERS[0]), _PASSWORD).capabilities
+    contents = [bench.corpus.fixed(4096, number) for number in range(20)]
+    for label, total, connections, mailboxes, at_once in (
+        ("1 connection", 2000, 1, 1, 1),
+        ("20 connections, 20 mailboxes", 4000, SESSIONS, SESSIONS, 1),
+        ("20 connections, one mailbox", 4000, SESSIONS, 1, 1),
+        ("100 a command, 1 connection", 10_000, 1, 1, 100),
+    ):
+        if at_once > 1 and b"MULTIAPPEND" not in capabilities:
+            bench.note(f"{label}: no MULTIAPPEND")
+            continue
+        mails = [contents[number % 20] for number in range(bench.count(total))]
+        for counts, batch in bench.rounds(mails):
+            groups = [batch[start : start + at_once] for start in range(0, len(batch), at_once)]
+            jobs = [
+                (port, imap_append(user(LOGINS[n % mailboxes]), _PASSWORD, groups[n::connections]))
+                for n in range(connections)
+            ]
+            with Meter(bench.peer.pids) as meter:
+                drive(jobs, connections)
+            if counts:
+                bench.rate(label, "messages", len(batch), meter)
+
+
 # POP3.
 
 
@@ -305,6 +335,7 @@ WORKLOADS: Mapping[str, tuple[str, Callable[[Bench], None]]] = {
     "login": ("imap", log_in),
     "fetch": ("imap", fetch),
     "search": ("imap", search),
+    "append": ("imap", append),
     "idle": ("imap", idle),
     "pop3": ("pop3", read_pop3),
     "slow": ("smtp", receive_slowly),
