@@ -7,7 +7,7 @@ RFC 3501 section 6.3.11, RFC 3502 (MULTIAPPEND), RFC 3516 section 7 (literal8), 
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from mailkit.errors import LimitExceeded
@@ -49,10 +49,13 @@ class PartURL(NamedTuple):
 class Between(NamedTuple):
     """What is to be done before the next literal."""
 
-    steps: list[NewMessage | PartURL]
+    steps: Sequence[NewMessage | PartURL]
     next: Next
     #: The literal is a literal8, which may hold NUL.
     binary: bool
+
+
+_PLAIN = Between((NewMessage(frozenset(), None),), Next.MESSAGE, False)
 
 
 class AppendGrammar:
@@ -64,7 +67,8 @@ class AppendGrammar:
     """
 
     def __init__(self, offers: Callable[[bytes], bool], verb: bytes, utf8: bool = False) -> None:
-        self._offers = offers
+        self._takes_binary = offers(b"BINARY")
+        self._takes_parts = offers(b"CATENATE")
         self._verb = verb.decode("ascii")
         # RFC 8508 section 4.7: REPLACE takes one message.
         self._several = verb == b"APPEND" and offers(b"MULTIAPPEND")
@@ -80,6 +84,10 @@ class AppendGrammar:
 
         :param has_literal: one follows; else it is the end of the command.
         """
+        if arguments.data == b" " and has_literal and self._may_go_on:
+            # What most messages but the first have before them.
+            self._count_message()
+            return _PLAIN
         steps: list[NewMessage | PartURL] = []
         if self._wrapped and not arguments.accept(b")"):
             raise SyntaxFault("')' is missing behind the literal")
@@ -106,18 +114,26 @@ class AppendGrammar:
         """Whether the literal may hold NUL."""
         # RFC 3516 section 7: literal8 = "~{" number "}" CRLF *OCTET
         if not self._wrapped:
-            return self._offers(b"BINARY") and arguments.accept(b"~")
+            return self._takes_binary and arguments.accept(b"~")
         arguments.space()
         arguments.expect(b"(")
         arguments.expect(b"~")
-        return self._offers(b"BINARY")
+        return self._takes_binary
+
+    @property
+    def _may_go_on(self) -> bool:
+        """A message is complete, and another one may follow."""
+        return self._several and self._messages > 0 and self._parts is None and not self._wrapped
+
+    def _count_message(self) -> None:
+        if self._messages >= MAX_MESSAGES:
+            raise LimitExceeded(f"APPEND takes at most {MAX_MESSAGES} messages at once")
+        self._messages += 1
 
     def _read_message(self, arguments: Arguments, steps: list[NewMessage | PartURL]) -> Next | None:
         """Flags and date of a message, and how it comes; None for CATENATE."""
         if self._messages and not self._several:
             raise SyntaxFault(f"{self._verb} takes one message, and nothing behind it")
-        if self._messages >= MAX_MESSAGES:
-            raise LimitExceeded(f"APPEND takes at most {MAX_MESSAGES} messages at once")
         if self._messages and not arguments.looking_at(b" "):
             raise SyntaxFault("Behind a message comes a space and another one, or nothing")
         arguments.space()
@@ -129,9 +145,9 @@ class AppendGrammar:
         if arguments.looking_at(b'"'):
             internal_date = arguments.date_time()
             arguments.space()
+        self._count_message()
         steps.append(NewMessage(flags, internal_date))
-        self._messages += 1
-        if self._offers(b"CATENATE") and arguments.accept_word(b"CATENATE"):
+        if self._takes_parts and arguments.accept_word(b"CATENATE"):
             arguments.space()
             arguments.expect(b"(")
             self._parts = 0

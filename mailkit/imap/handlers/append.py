@@ -267,7 +267,7 @@ def _continue(connection: IMAPProtocol, octets: bytes, literal: MessageLiteral |
             raise pending.error
         between = pending.grammar.read(Arguments(octets), literal is not None)
         if pending.url is not None:
-            between.steps.insert(0, PartURL(pending.url))
+            between = between._replace(steps=[PartURL(pending.url), *between.steps])
             pending.url = None
         if literal is not None:
             _check_literal(connection, between, literal)
