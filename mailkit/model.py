@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -139,6 +139,15 @@ class AppendMessage(NamedTuple):
     flags: Flags = frozenset()
     #: Seconds since the epoch; None for now.
     internal_date: int | None = None
+
+
+class URLContent(NamedTuple):
+    """What a URL names, to be read once; whoever gets it calls :attr:`close`."""
+
+    size: int
+    #: Some octets at a time.
+    octets: Iterator[bytes]
+    close: Callable[[], None]
 
 
 class AppendResult(NamedTuple):

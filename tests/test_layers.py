@@ -48,7 +48,7 @@ PROTOCOL_PURE = (
     "mailkit.*.grammar mailkit.*.state mailkit.smtp.trace mailkit.imap.reader mailkit.imap.content"
     " mailkit.imap.fetch mailkit.imap.listing mailkit.imap.render mailkit.imap.search mailkit.imap.sort"
     " mailkit.imap.decoded mailkit.imap.thread mailkit.imap.contexts mailkit.imap.sources"
-    " mailkit.imap.appending mailkit.imap.url mailkit.imap.fuzzy mailkit.imap.metadata"
+    " mailkit.imap.appending mailkit.imap.url mailkit.imap.urlauth mailkit.imap.fuzzy mailkit.imap.metadata"
     " mailkit.imap.filters"
 )
 #: What clients share, without the drivers.

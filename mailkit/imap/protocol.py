@@ -50,6 +50,8 @@ class IMAPFactory(CommandFactory):
     :param utf8_only: serve nobody who has not sent ENABLE UTF8=ACCEPT (RFC 6855 section 6).
     :param short_literals: take non-synchronizing literals of at most 4096 octets, LITERAL- in place
         of LITERAL+ (RFC 7888 section 5), so that no message comes before it is known to be welcome.
+    :param submission_accounts: names of accounts that are submission servers, which may use URLs
+        that were made for their users (RFC 4467, ``submit+``).
     :raises ValueError: ``quirks`` names something that is not there, or ``without`` or ``clients``
         name a capability that is not there, or cannot be left out.
 
@@ -73,6 +75,7 @@ class IMAPFactory(CommandFactory):
         admin_uri: str = "",
         identification: Mapping[str, str] | None = None,
         without: Iterable[str] = (),
+        submission_accounts: Iterable[str] = (),
         clients: Iterable[ClientRule] = (),
         quirks: Iterable[str] = DEFAULT_QUIRKS,
         utf8_only: bool = False,
@@ -91,6 +94,7 @@ class IMAPFactory(CommandFactory):
         self.max_swallow = 2 * max_message_size
         self.poll_interval = poll_interval
         self.admin_uri = admin_uri
+        self.submission_accounts = frozenset(submission_accounts)
         if identification is None:
             identification = {"name": "mailkit", "version": mailkit.__version__}
         self.identification = identification

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator
+from typing import Any
 
-from mailkit.errors import BadURL, InvalidMailboxName, NoSuchMailbox, NoSuchMessage
+from mailkit.errors import (
+    BadURL,
+    InvalidMailboxName,
+    NoSuchAccount,
+    NoSuchMailbox,
+    NoSuchMessage,
+)
 from mailkit.imap.content import PIECE, MessageContent
 from mailkit.imap.fetch import locate
 from mailkit.imap.url import IMAPURL, URLFault, parse_url
+from mailkit.imap.urlauth import may_access, same_user, verifies
 from mailkit.interfaces import IMailAccount, IMailbox
 
 
@@ -93,3 +101,36 @@ async def open_url(
         raise
     except (NoSuchMailbox, InvalidMailboxName) as error:
         raise BadURL(error.text, url) from None
+
+
+async def open_authorized(
+    url: IMAPURL,
+    account: Any,
+    now: float,
+    drain: Callable[[], Awaitable[None]],
+    is_submission: bool,
+) -> URLPart:
+    """What a URL with URLAUTH names, with the rights of its owner (RFC 4467 section 6).
+
+    :param account: who asks; provides :class:`~mailkit.interfaces.IURLKeys`.
+    :param now: seconds since the epoch.
+    :param is_submission: the account is that of a submission server.
+    :raises BadURL: it does not hold, or not for this account.
+    """
+    key, owner = None, None
+    if url.user:
+        try:
+            owner = account if same_user(url.user, account.name) else None
+            owner = owner or await account.open_owner(owner=url.user)
+            key = await owner.find_access_key(mailbox=url.mailbox)
+        except (NoSuchAccount, NoSuchMailbox, InvalidMailboxName):
+            # The token is computed all the same: nobody shall learn from the time it takes.
+            key = None
+    if not verifies(url, key) or owner is None:
+        raise BadURL("The URL is not authorized")
+    if url.expire is not None and url.expire <= now:
+        raise BadURL("The URL has expired")
+    if not may_access(url, account.name, is_submission):
+        raise BadURL("The URL is meant for somebody else")
+    mailbox = await owner.open_mailbox(name=url.mailbox)
+    return await open_part(mailbox, url, drain)

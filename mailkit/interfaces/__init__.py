@@ -61,6 +61,7 @@ from mailkit.interfaces.metadata import IMetadataAccount
 from mailkit.interfaces.queue import IQueue, IQueueingStore
 from mailkit.interfaces.quota import IDeletedCounter, IQuotaAccount, IQuotaAdmin
 from mailkit.interfaces.store import IKeyValueStore, IMailStore
+from mailkit.interfaces.urls import IURLKeys, IURLResolver
 
 __all__ = [
     "IAccessControl",
@@ -107,6 +108,8 @@ __all__ = [
     "ISummarizingMailbox",
     "IThreadNamingMailbox",
     "IThreadingMailbox",
+    "IURLKeys",
+    "IURLResolver",
     "IViewableMailbox",
     "IWatchableMailbox",
     "IWritableMailbox",

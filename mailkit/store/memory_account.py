@@ -27,6 +27,7 @@ from mailkit.interfaces import (
     IMetadataAccount,
     IObjectIdentifiers,
     IQuotaAdmin,
+    IURLKeys,
 )
 from mailkit.model import (
     INBOX,
@@ -38,6 +39,7 @@ from mailkit.model import (
 )
 from mailkit.sorting import read_sort_values
 from mailkit.spool import Spool
+from mailkit.store.memory_keys import MemoryKeys
 from mailkit.store.memory_mailbox import Content, MemoryMailbox
 from mailkit.store.memory_metadata import AccountMetadata
 from mailkit.store.metadata import MetadataAccount, MetadataWatchers
@@ -71,11 +73,13 @@ Limits = tuple["int | None", "int | None", "int | None"]
     IAccessControl,
     IQuotaAdmin,
     IMetadataAccount,
+    IURLKeys,
 )
-class MemoryAccount(MetadataAccount):
+class MemoryAccount(MemoryKeys, MetadataAccount):
     """One account of a :class:`MemoryStore`."""
 
     def __init__(self, store: MemoryStore, name: str, password_hash: str | None = None) -> None:
+        super().__init__()
         self.name = name
         self.password_hash = password_hash
         #: Octets, messages, mailboxes that it may have; 0 for no limit, None for that of all accounts.
@@ -116,6 +120,7 @@ class MemoryAccount(MetadataAccount):
     async def open_owner(self, owner: str) -> MemoryAccount:
         return await self._store.open_account(owner)
 
+    @override
     def get_mailbox(self, name: str) -> MemoryMailbox | None:
         """The mailbox of that canonical name, or the name that only stands above others."""
         return self._mailboxes.get(name)

@@ -38,6 +38,7 @@ class SelectTests(SynchronousTestCase):
                 b"* OK [UIDVALIDITY %d] UIDs are valid" % validity,
                 b"* OK [UIDNEXT 4] Next UID",
                 b"* OK [MAILBOXID (F1)] Its lasting name",
+                b"* OK [URLMECH INTERNAL] How URLs are authorized",
                 b"* OK [HIGHESTMODSEQ 8] Known up to here",
                 b"OK [READ-WRITE] SELECT completed",
             ],

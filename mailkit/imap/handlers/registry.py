@@ -27,6 +27,7 @@ from mailkit.imap.handlers import (
     status,
     thread,
     unauthenticate,
+    urlauth,
     utf8,
 )
 from mailkit.imap.handlers import any as any_state
@@ -43,6 +44,7 @@ VERBS: Mapping[bytes, Verb] = {
     **append.VERBS,
     **quota.VERBS,
     **metadata.VERBS,
+    **urlauth.VERBS,
     **compress.VERBS,
     **status.VERBS,
     **selected.VERBS,
@@ -66,6 +68,7 @@ CAPABILITIES: Sequence[Capability] = (
     *utf8.CAPABILITIES,
     *compress.CAPABILITIES,
     *quota.CAPABILITIES,
+    *urlauth.CAPABILITIES,
     *listing.CAPABILITIES,
     *metadata.CAPABILITIES,
     *filters.CAPABILITIES,

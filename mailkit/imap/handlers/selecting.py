@@ -95,6 +95,9 @@ async def _open(
         # RFC 8474 section 4.2
         mailbox_id = selection.mailbox_id.encode("ascii")
         connection.write(b"* OK [MAILBOXID (%b)] Its lasting name\r\n" % mailbox_id)
+    if connection.offers(b"URLAUTH"):
+        # RFC 4467 section 8
+        connection.write(b"* OK [URLMECH INTERNAL] How URLs are authorized\r\n")
     if b"CONDSTORE" in connection.extensions:
         connection.write(selection.highest_modseq())
     connection.select(selection)

@@ -120,10 +120,12 @@ def _count_entries(connection: sqlite3.Connection, account_id: int) -> int:
 
 def forget_account(connection: sqlite3.Connection, account_id: int, name: str) -> None:
     """The account is removed: one of the same name that comes later has none of its rights."""
-    connection.execute(
-        "DELETE FROM acl WHERE mailbox_id IN (SELECT id FROM mailbox WHERE account_id = ?)",
-        (account_id,),
-    )
+    for table in ("acl", "access_key"):
+        connection.execute(
+            f"DELETE FROM {table} WHERE mailbox_id IN"
+            " (SELECT id FROM mailbox WHERE account_id = ?)",
+            (account_id,),
+        )
     connection.execute(
         "DELETE FROM metadata WHERE account_id = ?"
         " OR mailbox_id IN (SELECT id FROM mailbox WHERE account_id = ?)",

@@ -20,13 +20,14 @@ from mailkit.interfaces import (
     IObjectIdentifiers,
     IQuotaAdmin,
     ISpooling,
+    IURLKeys,
 )
 from mailkit.model import MailboxInfo, Quota
 from mailkit.spool import Spool
 from mailkit.store.metadata import MetadataAccount, MetadataWatchers
 from mailkit.store.naming import canonical_name
 from mailkit.store.sharing.names import SharingSettings
-from mailkit.store.sqlite.access import SQLiteAccess
+from mailkit.store.sqlite.access import SQLiteAccess, find_mailbox_id
 from mailkit.store.sqlite.core import Core
 from mailkit.store.sqlite.directory import (
     ChangeDirectory,
@@ -34,6 +35,7 @@ from mailkit.store.sqlite.directory import (
     read_quota_limits,
     set_quota,
 )
+from mailkit.store.sqlite.keys import MakeKey, RemoveKeys, find_key
 from mailkit.store.sqlite.log import SPOOL_RESERVE
 from mailkit.store.sqlite.mailbox import Found, SQLiteMailbox
 from mailkit.store.sqlite.mailboxes import (
@@ -61,6 +63,7 @@ def new_spool(core: Core) -> Spool:
     IAccessControl,
     IQuotaAdmin,
     IMetadataAccount,
+    IURLKeys,
 )
 class SQLiteAccount(MetadataAccount):
     """An account, known by its id, which is never given again."""
@@ -142,6 +145,25 @@ class SQLiteAccount(MetadataAccount):
         if not names:
             self._check_exists()
         return names
+
+    # Access keys.
+
+    async def get_access_key(self, mailbox: str) -> bytes:
+        return await self._core.submit(MakeKey(self.name, canonical_name(mailbox), False))
+
+    async def find_access_key(self, mailbox: str) -> bytes | None:
+        connection = self._core.reader.connection
+        try:
+            mailbox_id = find_mailbox_id(connection, self.name, canonical_name(mailbox))
+        except NoSuchMailbox:
+            return None
+        return find_key(connection, mailbox_id)
+
+    async def reset_access_key(self, mailbox: str) -> None:
+        await self._core.submit(MakeKey(self.name, canonical_name(mailbox), True))
+
+    async def remove_access_keys(self) -> None:
+        await self._core.submit(RemoveKeys(self.name))
 
     # What others' mailboxes need.
 

@@ -158,6 +158,10 @@ _RULES = (
         "{2} has rights in mailbox {0} ({1}), but there is no such account",
     ),
     (
+        "SELECT mailbox_id FROM access_key WHERE mailbox_id NOT IN (SELECT id FROM mailbox)",
+        "mailbox {0} has an access key, but does not exist",
+    ),
+    (
         "SELECT b.id, b.name FROM mailbox b WHERE b.account_id NOT IN (SELECT id FROM account)",
         "mailbox {0} ({1}) belongs to no account",
     ),

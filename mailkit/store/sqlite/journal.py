@@ -19,6 +19,8 @@ with its kind:
 ``["metadata", mailbox, account, {entry: value, ...}]``
     Entries about a mailbox (0 for the server) have these values, in base64, or none any more. They
     are shared where there is no account.
+``["access-key", mailbox, key]``
+    A mailbox has this access key now, in hexadecimal, or none.
 ``["put", mailbox, modseq, account, name, uid_validity, rows]``
     Messages came whose bodies were there already; a row is
     ``[uid, body, bits, keywords, internal_date, save_date, size]``.

@@ -174,7 +174,7 @@ class _Names:
             "UPDATE account SET modseq = ? WHERE id = ?", (self.account.modseq, self.account.id)
         )
         self.tx.connection.execute("INSERT INTO doomed_mailbox VALUES (?)", (mailbox_id,))
-        for table in ("acl", "metadata"):
+        for table in ("acl", "metadata", "access_key"):
             self.tx.connection.execute(f"DELETE FROM {table} WHERE mailbox_id = ?", (mailbox_id,))
         self.tx.connection.execute("DELETE FROM mailbox WHERE id = ?", (mailbox_id,))
         self.tx.note(["no-mailbox", mailbox_id])

@@ -22,6 +22,7 @@ from mailkit.store.sqlite.journal import (
     parse_uids,
     read_notes,
 )
+from mailkit.store.sqlite.keys import put_key
 from mailkit.store.sqlite.log import (
     BODY,
     SEGMENT_HEADER,
@@ -127,6 +128,8 @@ class Replay:
                 self._apply_metadata(*rest)
             case "acl":
                 put_entry(self._db, *rest)
+            case "access-key":
+                put_key(self._db, *rest)
             case "public":
                 self._apply_public(*rest)
             case "account":
@@ -234,7 +237,7 @@ class Replay:
         put_entries(self._db, mailbox_id, account_id, decode_entries(entries))
 
     def _apply_no_mailbox(self, mailbox_id: int) -> None:
-        for table in ("message", "vanished", "acl", "metadata"):
+        for table in ("message", "vanished", "acl", "metadata", "access_key"):
             self._db.execute(f"DELETE FROM {table} WHERE mailbox_id = ?", (mailbox_id,))
         self._db.execute("DELETE FROM mailbox WHERE id = ?", (mailbox_id,))
 
@@ -318,7 +321,7 @@ class Replay:
     def _settle(self) -> None:
         """Make everything that is counted fit what is there."""
         run = self._db.execute
-        for table in ("message", "vanished", "acl"):
+        for table in ("message", "vanished", "acl", "access_key"):
             run(f"DELETE FROM {table} WHERE mailbox_id NOT IN (SELECT id FROM mailbox)")
         run(
             "DELETE FROM metadata WHERE mailbox_id NOT IN (SELECT 0 UNION SELECT id FROM mailbox)"

@@ -271,6 +271,14 @@ CREATE TABLE metadata (
 CREATE INDEX metadata_mailbox ON metadata (mailbox_id);
 """
 
+# What URLs are signed with that let others read parts of messages (RFC 4467).
+_STEP_14 = """
+CREATE TABLE access_key (
+    mailbox_id INTEGER PRIMARY KEY,
+    key TEXT NOT NULL
+);
+"""
+
 #: SQL of each step.
 MIGRATIONS: Sequence[str] = (
     _STEP_1,
@@ -286,6 +294,7 @@ MIGRATIONS: Sequence[str] = (
     _STEP_11,
     _STEP_12,
     _STEP_13,
+    _STEP_14,
 )
 #: What the statements of a step begin with, up to the name of a table or an index.
 _HEADS = (

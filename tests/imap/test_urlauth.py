@@ -1,0 +1,238 @@
+"""URLs that let others read parts of messages (RFC 4467)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from mailkit.imap.handlers import urlauth
+from tests.imap.fakes import PlainAccount
+from tests.imap.messages import NESTED
+from tests.imap.stores import SQLiteDialogue, StoreDialogue
+from tests.imap.support import USER, Client, Server
+
+BOB = "bob@example.org"
+#: The URL of a part of the first message in INBOX.
+PART = b"imap://ann%40example.org@mail.example.org/INBOX/;uid=1/;section=1"
+
+
+class StoredTests:
+    """Ann has a message; bob is somebody else of the same store."""
+
+    async def prepare(self: StoreDialogue) -> tuple[Client, Client]:
+        server = await self.make_server()
+        await self.mail_store.add_account(name=BOB)
+        bob = Server(await self.mail_store.open_account(name=BOB))
+        client = server.login()
+        await self.talk(client, b"a APPEND INBOX {%d+}\r\n%b\r\n" % (len(NESTED), NESTED))
+        return client, bob.login()
+
+    async def signed(
+        self: StoreDialogue, client: Client, tail: bytes = b";urlauth=anonymous"
+    ) -> bytes:
+        """The part's URL with a token."""
+        line, last = await self.ask(client, b'GENURLAUTH "%b%b" INTERNAL' % (PART, tail))
+        self.assertEqual(last, b"OK GENURLAUTH completed")
+        self.assertRegex(line, rb'^\* GENURLAUTH "[^"]+:internal:01[0-9a-f]{64}"$')
+        url = line.partition(b'"')[2][:-1]
+        self.assertTrue(url.startswith(PART + tail + b":internal:"), url)
+        return url
+
+    async def fetched(self: StoreDialogue, client: Client, url: bytes) -> bytes | None:
+        line, last = await self.ask(client, b'URLFETCH "%b"' % url)
+        self.assertEqual(last, b"OK URLFETCH completed")
+        self.assertTrue(line.startswith(b'* URLFETCH "%b" ' % url), line)
+        value = line[len(b'* URLFETCH "%b" ' % url) :]
+        return None if value == b"NIL" else value.partition(b"\r\n")[2]
+
+    async def test_whoever_has_the_url_reads_the_part(self) -> None:
+        ann, bob = await self.prepare()  # type: ignore[misc]
+        url = await self.signed(ann)  # type: ignore[misc]
+        for client in (ann, bob):
+            self.assertEqual(await self.fetched(client, url), b"first")  # type: ignore
+
+    async def test_any_other_octet_is_another_url(self: Any) -> None:
+        ann, bob = await self.prepare()
+        url = await self.signed(ann)
+        for other in (
+            url.replace(b"section=1", b"section=2"),
+            url.replace(b"mail.example", b"Mail.example"),
+            url.replace(b"uid=1", b"UID=1"),
+            url.replace(b"anonymous", b"authuser"),
+            url[:-1] + (b"0" if url[-1:] != b"0" else b"1"),
+            url[:-2],
+            url + b"00",
+            url.replace(b"internal", b"other"),
+            url.replace(b"ann%40", b"bob%40"),
+            url.replace(b"ann%40", b"nobody%40"),
+            url.replace(b"INBOX", b"Nothing"),
+            PART,
+            PART + b";urlauth=anonymous",
+            b"nonsense",
+        ):
+            self.assertIsNone(await self.fetched(bob, other), other)
+        self.assertEqual(await self.fetched(bob, url), b"first")
+        upper = url[:-64] + url[-64:].upper()
+        self.assertEqual(await self.fetched(bob, upper), b"first")
+
+    async def test_access_identifiers(self: Any) -> None:
+        ann, bob = await self.prepare()
+        for access, for_ann, for_bob in (
+            (b"authuser", True, True),
+            (b"user+bob%40example.org", False, True),
+            (b"user+Ann%40example.org", True, False),
+            (b"submit+bob%40example.org", False, False),
+        ):
+            url = await self.signed(ann, b";urlauth=" + access)
+            self.assertEqual(await self.fetched(ann, url) is not None, for_ann, access)
+            self.assertEqual(await self.fetched(bob, url) is not None, for_bob, access)
+
+    async def test_the_submission_server_reads_what_is_for_it(self: Any) -> None:
+        ann, _ = await self.prepare()
+        url = await self.signed(ann, b";urlauth=submit+ann%40example.org")
+        server = Server(await self.mail_store.open_account(name=BOB), submission_accounts=[BOB])
+        self.assertEqual(await self.fetched(server.login(), url), b"first")
+
+    async def test_expiry(self: Any) -> None:
+        ann, bob = await self.prepare()
+        # The clock begins at 2001-09-09T01:46:40Z.
+        url = await self.signed(ann, b";expire=2001-09-09T01:46:41Z;urlauth=anonymous")
+        self.assertEqual(await self.fetched(bob, url), b"first")
+        bob.server.clock.advance(1)
+        self.assertIsNone(await self.fetched(bob, url))
+
+    async def test_reset_of_one_mailbox(self: Any) -> None:
+        ann, bob = await self.prepare()
+        url = await self.signed(ann)
+        self.assertEqual(await self.signed(ann), url)
+        lines = await self.ask(ann, b"RESETKEY inbox INTERNAL")
+        self.assertEqual(lines, [b"OK [URLMECH INTERNAL] RESETKEY completed"])
+        self.assertIsNone(await self.fetched(bob, url))
+        again = await self.signed(ann)
+        self.assertNotEqual(again, url)
+        self.assertEqual(await self.fetched(bob, again), b"first")
+
+    async def test_reset_of_all(self: Any) -> None:
+        ann, bob = await self.prepare()
+        url = await self.signed(ann)
+        self.assertEqual(await self.ask(ann, b"RESETKEY"), [b"OK All keys removed"])
+        self.assertIsNone(await self.fetched(bob, url))
+        self.assertEqual(await self.fetched(bob, await self.signed(ann)), b"first")
+
+    async def test_bobs_reset_does_not_concern_ann(self: Any) -> None:
+        ann, bob = await self.prepare()
+        url = await self.signed(ann)
+        await self.ask(bob, b"RESETKEY")
+        await self.ask(bob, b"RESETKEY INBOX")
+        self.assertEqual(await self.fetched(bob, url), b"first")
+
+    async def test_a_mailbox_that_is_made_again_has_another_key(self: Any) -> None:
+        ann, bob = await self.prepare()
+        await self.ask(ann, b"CREATE Box")
+        await self.talk(ann, b"a APPEND Box {3+}\r\none\r\n")
+        line, _ = await self.ask(
+            ann, b'GENURLAUTH "%b;urlauth=authuser" INTERNAL' % PART.replace(b"INBOX", b"Box")
+            .replace(b"/;section=1", b"")
+        )  # fmt: skip
+        url = line.partition(b'"')[2][:-1]
+        self.assertEqual(await self.fetched(bob, url), b"one")
+        await self.ask(ann, b"DELETE Box")
+        self.assertIsNone(await self.fetched(bob, url))
+        await self.ask(ann, b"CREATE Box")
+        await self.talk(ann, b"a APPEND Box {3+}\r\ntwo\r\n")
+        self.assertIsNone(await self.fetched(bob, url))
+
+    async def test_refusals(self: Any) -> None:
+        ann, _ = await self.prepare()
+        nothing = PART.replace(b"INBOX", b"Nothing")
+        lines = await self.ask(ann, b'GENURLAUTH "%b;urlauth=anonymous" INTERNAL' % nothing)
+        self.assertTrue(lines[0].startswith(b"NO [NONEXISTENT] "), lines)
+        lines = await self.ask(ann, b"RESETKEY Nothing")
+        self.assertTrue(lines[0].startswith(b"NO [NONEXISTENT] "), lines)
+
+
+class MemoryTests(StoredTests, StoreDialogue):
+    pass
+
+
+class SQLiteTests(StoredTests, SQLiteDialogue):
+    async def test_keys_last(self) -> None:
+        ann, _ = await self.prepare()
+        url = await self.signed(ann)
+        await self.close_store(self.mail_store)
+        self.check()
+        store = self.open_store()
+        ann = Server(await store.open_account(name=USER)).login()
+        self.assertEqual(await self.fetched(ann, url), b"first")
+
+
+class DialogueTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.server = Server()
+        self.server.add(NESTED)
+        self.client = self.server.login()
+
+    def test_examples_of_the_standard(self) -> None:
+        # RFC 4467 section 7
+        for url in (
+            b"imap://joe@example.com/INBOX/;uid=20/;section=1.2",
+            b"imap://example.com/Shared/;uid=20/;section=1.2;urlauth=submit+fred",
+            b"imap://joe@example.com/INBOX/;uid=20/;section=1.2;urlauth=submit+fred",
+        ):
+            (line,) = self.client.command(b'GENURLAUTH "%b" INTERNAL' % url)
+            self.assertTrue(line.startswith(b"BAD "), (url, line))
+
+    def test_several_urls(self) -> None:
+        urls = [PART + b";urlauth=" + access for access in (b"anonymous", b"authuser")]
+        line, _ = self.client.command(b'GENURLAUTH "%b" INTERNAL "%b" internal' % tuple(urls))
+        signed = line.split(b'"')[1::2]
+        self.assertEqual([url.partition(b":internal:")[0] for url in signed], urls)
+        lines = self.client.command(b'URLFETCH "%b" nonsense "%b"' % tuple(signed))
+        self.assertEqual(len(lines), 4)
+        self.assertEqual([line.endswith(b"{5}\r\nfirst") for line in lines], [1, 0, 1, 0])
+        self.assertEqual(lines[1], b'* URLFETCH "nonsense" NIL')
+
+    def test_select_tells_the_mechanism(self) -> None:
+        # RFC 4467 section 8
+        for command in ("SELECT INBOX", "EXAMINE INBOX"):
+            self.assertIn(b"* OK [URLMECH INTERNAL] ", b"".join(self.client.command(command)))
+
+    def test_faults(self) -> None:
+        url = PART + b";urlauth=anonymous"
+        for text in (
+            b"GENURLAUTH",
+            b'GENURLAUTH "%b"' % url,
+            b'GENURLAUTH "%b" OTHER' % url,
+            b'GENURLAUTH "%b:internal:%b" INTERNAL' % (url, b"0" * 32),
+            b"GENURLAUTH nonsense INTERNAL",
+            b'GENURLAUTH "%b" INTERNAL x' % url,
+            b"URLFETCH",
+            b"URLFETCH (",
+            b"RESETKEY INBOX (",
+        ):
+            (line,) = self.client.command(text)
+            self.assertTrue(line.startswith(b"BAD "), (text, line))
+        (line,) = self.client.command(b"RESETKEY INBOX XSAMPLE")
+        self.assertEqual(line, b"NO The only mechanism is INTERNAL")
+        (line,) = self.client.command(b"URLFETCH" + b" x" * (urlauth.MAX_URLS + 1))
+        self.assertTrue(line.startswith(b"BAD At most 100 URLs"), line)
+
+    def test_before_login(self) -> None:
+        client = self.server.connect()
+        for text in ("RESETKEY", "GENURLAUTH x INTERNAL", "URLFETCH x"):
+            self.assertTrue(client.command(text)[0].startswith(b"BAD "), text)
+        self.assertNotIn(b"URLAUTH", client.greeting)
+
+    def test_only_where_the_store_keeps_keys(self) -> None:
+        self.assertIn(b" URLAUTH", self.client.command("CAPABILITY")[0])
+        client = Server(PlainAccount(self.server.account)).login()
+        self.assertNotIn(b"URLAUTH", client.command("CAPABILITY")[0])
+        for text in ("RESETKEY", "GENURLAUTH x INTERNAL", "URLFETCH x"):
+            self.assertTrue(client.command(text)[0].startswith(b"BAD "), text)
+
+    def test_switched_off(self) -> None:
+        client = Server(without=["URLAUTH"]).login()
+        self.assertNotIn(b"URLAUTH", client.command("CAPABILITY")[0])
+        self.assertEqual(client.command("RESETKEY"), [b"BAD There is no such command"])
+        self.assertNotIn(b"URLMECH", b"".join(client.command("SELECT INBOX")))
