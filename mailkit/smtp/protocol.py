@@ -26,7 +26,7 @@ from mailkit.connection import CommandFactory
 from mailkit.coroutines import go_on
 from mailkit.errors import MailError
 from mailkit.hooks import Step
-from mailkit.interfaces import IDeliveryAbilities, IMessageDelivery
+from mailkit.interfaces import IDeliveryAbilities, IMessageDelivery, IURLResolver
 from mailkit.mime.dates import format_date
 from mailkit.mime.headers import MAX_HEADER_OCTETS
 from mailkit.model import Ability, ConnectionInfo
@@ -335,6 +335,8 @@ class SMTPFactory(CommandFactory):
     :raises ValueError: a setting makes no sense.
     """
 
+    #: Finds what BURL names; submission servers alone have one.
+    url_resolver: IURLResolver | None = None
     connection_class: type[SMTPProtocol] = SMTPProtocol
     #: The extensions that may be switched on; those of a subclass may be more.
     known_extensions: Sequence[Extension] = EXTENSIONS

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -66,6 +66,24 @@ class ReceivingConnection(CommandConnection):
         content.begin_chunk(size, last)
         self._chunks = None
         self._read_as_content(content)
+
+    async def read_chunk(self, octets: Iterator[bytes]) -> None:
+        """Take the chunk that has begun from somewhere else than the client."""
+        content = self._content
+        assert isinstance(content, ContentReader)
+        try:
+            for piece in octets:
+                content.feed(piece)
+                await self.drain()
+            if not content.complete:
+                raise Refused(451, "4.3.0", "What the URL names is not complete")
+        except BaseException:
+            self._content = None
+            content.close()
+            self.session.end()
+            raise
+        if (waiting := self._end_of_content()) is not None:
+            await waiting
 
     def discard_chunk(self, size: int, last: bool, refusal: Reply | None) -> None:
         """Read over a chunk and refuse it then, so that replies stay in step; None: no reply."""
@@ -163,7 +181,7 @@ class ReceivingConnection(CommandConnection):
     def _refused(self, verb: bytes, error: Refused | MailError) -> None:
         session, factory = self.session, self.factory
         self.reply(error.reply if isinstance(error, Refused) else replies.for_error(error))
-        if verb in (b"MAIL", b"RCPT", b"DATA", b"BDAT"):
+        if verb in (b"MAIL", b"RCPT", b"DATA", b"BDAT", b"BURL"):
             session.refusals += 1
         else:
             session.errors += 1

@@ -111,6 +111,6 @@ class Session:
             return Reply(503, "5.5.1", f"Send {self.hello} first")
         if self.phase == CHUNKS:
             return _MORE_CHUNKS
-        if verb in (b"DATA", b"BDAT") and self.phase == SENDER:
+        if verb in (b"DATA", b"BDAT", b"BURL") and self.phase == SENDER:
             return self.no_recipients
         return _SEND_MAIL if self.phase == GREETED else _TRANSACTION_OPEN

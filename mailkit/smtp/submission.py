@@ -14,7 +14,7 @@ from twisted.cred.portal import Portal
 
 from mailkit._typing import override
 from mailkit.errors import MessageRefused, SenderRefused
-from mailkit.interfaces import ISenderPolicy
+from mailkit.interfaces import ISenderPolicy, IURLResolver
 from mailkit.mime.addresses import parse_addresses
 from mailkit.model import Envelope, Path
 from mailkit.smtp import replies
@@ -209,6 +209,7 @@ class SubmissionFactory(SMTPFactory):
     :param check_from: refuse a message whose From or Sender is not the user's.
     :param bare_line_ends: as of :class:`~mailkit.smtp.protocol.SMTPFactory`; mail clients are
         helped here.
+    :param url_resolver: finds what clients name by BURL (RFC 4468); None to not offer it.
     :param settings: as of :class:`~mailkit.smtp.protocol.SMTPFactory`.
     """
 
@@ -221,7 +222,9 @@ class SubmissionFactory(SMTPFactory):
         max_header: int = 256 * 1024,
         check_from: bool = True,
         bare_line_ends: BareLineEnds = "normalise",
+        url_resolver: IURLResolver | None = None,
         **settings: Any,
     ) -> None:
         super().__init__(portal, bare_line_ends=bare_line_ends, max_header=max_header, **settings)
+        self.url_resolver = url_resolver
         self.check_from = check_from

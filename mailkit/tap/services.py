@@ -271,6 +271,11 @@ class MailService(MultiService):
                 settings["extensions"] = self._extension_settings[protocol]
             if protocol == "imap":
                 settings |= self._imap_settings
+            if protocol == "submission":
+                from mailkit.imap.resolver import StoreURLResolver
+
+                clock = cast(IReactorTime, self._reactor)
+                settings["url_resolver"] = StoreURLResolver(lambda: self.store, clock)
             if self._bare_line_ends is not None and protocol in SERVICES:
                 settings["bare_line_ends"] = self._bare_line_ends
             self._factories[protocol] = _make_factory(

@@ -65,7 +65,7 @@ class SwitchTests(ExtensionTestCase):
             xclient_from=["192.0.2.7"],
         )
         every = {extension.name for extension in EXTENSIONS}
-        self.make(extensions=settings, factory_class=SubmissionFactory)
+        self.make(extensions=settings, factory_class=SubmissionFactory, url_resolver=object())
         self.assertEqual(set(self.announced), every - {"STARTTLS"})
         for extension in EXTENSIONS:
             off = ExtensionSettings(without=[extension.name.lower()])

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from mailkit.smtp.extensions import (
     basic,
+    burl,
     chunking,
     deliverby,
     dsn,
@@ -33,6 +34,7 @@ EXTENSIONS: Sequence[Extension] = (
     basic.AUTH,
     chunking.CHUNKING,
     chunking.BINARYMIME,
+    burl.BURL,
     dsn.DSN,
     requiretls.REQUIRETLS,
     deliverby.DELIVERBY,
