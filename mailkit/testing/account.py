@@ -10,6 +10,7 @@ from mailkit.errors import (
     InvalidMailboxName,
     MailboxExists,
     MailError,
+    NoSuchAccount,
     NoSuchMailbox,
     NoSuchMessage,
     PermissionDenied,
@@ -21,6 +22,7 @@ from mailkit.interfaces import (
     IMailboxAdmin,
     IReplacingMailbox,
     ISpooling,
+    IURLKeys,
     IWatchableMailbox,
     IWritableMailbox,
 )
@@ -60,7 +62,7 @@ class _AccountBase(MailboxContract):
     async def open_account(self) -> IMailAccount:
         """A new account, checked."""
         account = await self.make_account()
-        self.check_provides(account, [IMailAccount], [IMailboxAdmin, ISpooling])
+        self.check_provides(account, [IMailAccount], [IMailboxAdmin, ISpooling, IURLKeys])
         return account
 
     async def open_admin(self) -> _AdminAccount:
@@ -296,6 +298,58 @@ class _ReplaceTests(_AccountBase):
         self.assertEqual(await other.get_info(), other_before)
 
 
+class _KeyTests(_AccountBase):
+    async def open_keys(self) -> IURLKeys:
+        """A new account that keeps access keys."""
+        return cast(IURLKeys, self.need(IURLKeys, await self.open_account()))
+
+    async def test_access_key(self) -> None:
+        account = await self.open_keys()
+        self.assertIsNone(await account.find_access_key(mailbox=INBOX))
+        key = await account.get_access_key(mailbox="inbox")
+        # RFC 4467 section 10
+        self.assertGreaterEqual(len(key), 16)
+        self.assertEqual(await account.get_access_key(mailbox=INBOX), key)
+        self.assertEqual(await account.find_access_key(mailbox=INBOX), key)
+
+    async def test_access_key_of_no_mailbox(self) -> None:
+        account = await self.open_keys()
+        self.assertIsNone(await account.find_access_key(mailbox="Nowhere"))
+        with self.assertRaises(NoSuchMailbox):
+            await account.get_access_key(mailbox="Nowhere")
+        with self.assertRaises(NoSuchMailbox):
+            await account.reset_access_key(mailbox="Nowhere")
+
+    async def test_access_key_reset(self) -> None:
+        account = await self.open_keys()
+        key = await account.get_access_key(mailbox=INBOX)
+        await account.reset_access_key(mailbox=INBOX)
+        other = await account.get_access_key(mailbox=INBOX)
+        self.assertNotEqual(other, key)
+        await account.remove_access_keys()
+        self.assertIsNone(await account.find_access_key(mailbox=INBOX))
+        self.assertNotIn(await account.get_access_key(mailbox=INBOX), (key, other))
+
+    async def test_access_key_goes_with_its_mailbox(self) -> None:
+        account = await self.open_admin()
+        keys = cast(IURLKeys, self.need(IURLKeys, account))
+        await account.create_mailbox(name="Work")
+        key = await keys.get_access_key(mailbox="Work")
+        await account.rename_mailbox(name="Work", new_name="Job")
+        self.assertIsNone(await keys.find_access_key(mailbox="Work"))
+        self.assertEqual(await keys.find_access_key(mailbox="Job"), key)
+        await account.delete_mailbox(name="Job")
+        await account.create_mailbox(name="Job")
+        self.assertIsNone(await keys.find_access_key(mailbox="Job"))
+
+    async def test_open_owner(self) -> None:
+        account = await self.open_keys()
+        name = cast(IMailAccount, account).name
+        self.assertEqual((await account.open_owner(owner=name)).name, name)
+        with self.assertRaises(NoSuchAccount):
+            await account.open_owner(owner="nobody@nowhere.example")
+
+
 class _AdminTests(_AccountBase):
     async def test_create(self) -> None:
         account = await self.open_admin()
@@ -527,7 +581,7 @@ class _AdminTests(_AccountBase):
         self.assertNotIn(INBOX, await account.list_subscriptions())
 
 
-class AccountContract(_ListingTests, _CopyTests, _ReplaceTests, _AdminTests):
+class AccountContract(_ListingTests, _CopyTests, _ReplaceTests, _KeyTests, _AdminTests):
     """Tests of an account, :class:`~mailkit.interfaces.IMailAccount`, and of its mailboxes.
 
     The hook is ``make_account``.

@@ -79,7 +79,9 @@ class RandomTests(StoreTestCase):
         mailbox = await self.mailbox(store, account, name)
         before = (await mailbox.get_info()).highest_modseq
         old = dict(model)
-        kind = self.dice.choice(["deliver", "append", "flags", "flags", "expunge", "copy", "move"])
+        kind = self.dice.choice(
+            ["deliver", "append", "flags", "flags", "expunge", "copy", "move", "replace"]
+        )
         uids = self.some(sorted(model))
         if kind == "deliver":
             await self.deliver_to_both(store, name)
@@ -97,7 +99,9 @@ class RandomTests(StoreTestCase):
             self.assertEqual(await mailbox.expunge(uids=uids), uids)
             for uid in uids:
                 del model[uid]
-        else:
+        elif kind == "replace" and model:
+            await self.replace(mailbox, mirror, name)
+        elif kind != "replace":
             await self.copy_or_move(mailbox, mirror, name, uids[:20], kind == "move")
         changes = await mailbox.get_changes(since=before)
         self.assertEqual(list(changes.added), sorted(model.keys() - old.keys()))
@@ -107,6 +111,18 @@ class RandomTests(StoreTestCase):
         )
         self.assertTrue(old.keys() - model.keys() <= set(changes.vanished))
         self.assertFalse(set(changes.vanished) & model.keys())
+
+    async def replace(self, mailbox: SQLiteMailbox, mirror: Mirror, name: str) -> None:
+        uid = self.dice.choice(sorted(mirror.mailboxes[name]))
+        destination = self.dice.choice(NAMES)
+        content, flags = self.content(), self.flags()
+        replaced = await mailbox.replace_message(
+            uid=uid,
+            destination=destination,
+            message=AppendMessage(Spool.from_bytes(content), flags),
+        )
+        self.assertEqual(list(replaced.uids), [mirror.add(destination, content, flags)])
+        del mirror.mailboxes[name][uid]
 
     async def deliver_to_both(self, store: SQLiteStore, name: str) -> None:
         content, flags = self.content(), self.flags()

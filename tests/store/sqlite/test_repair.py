@@ -314,6 +314,24 @@ class RepairTests(StoreTestCase):
         names = [info.name for info in await (await store.open_account(name=ANN)).list_mailboxes()]
         self.assertEqual(names, ["INBOX", "Archive", "Drafts", "Junk", "Sent", "Trash"])
 
+    async def test_access_keys_are_kept(self) -> None:
+        store = await self.make_store(ANN, BOB)
+        ann, bob = [await store.open_account(name=name) for name in (ANN, BOB)]
+        await ann.create_mailbox(name="Work")
+        key = await ann.get_access_key(mailbox="INBOX")
+        await ann.get_access_key(mailbox="Work")
+        await ann.delete_mailbox(name="Work")
+        await bob.get_access_key(mailbox="INBOX")
+        await bob.remove_access_keys()
+        await self.close_store(store)
+        self.lose_index()
+        store = await self.repaired()
+        ann, bob = [await store.open_account(name=name) for name in (ANN, BOB)]
+        self.assertEqual(await ann.find_access_key(mailbox="INBOX"), key)
+        self.assertIsNone(await bob.find_access_key(mailbox="INBOX"))
+        await self.close_store(store)
+        self.check()
+
     async def test_lost_and_damaged_bodies(self) -> None:
         store = await self.make_store(ANN)
         for number in range(1, 4):
