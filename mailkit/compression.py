@@ -36,11 +36,6 @@ class CompressingConnection(OutputConnection):
         # lenient: the client had to wait for the reply, but perhaps it knew it.
         self._deflate.feed(self.buffer.take_all())
 
-    def end_deflate(self) -> None:
-        """From here on nobody compresses; the reply to the command is written."""
-        self.flush()
-        self._deflate = self._encode = None
-
     def rest_deflate(self, resting: bool) -> None:
         """Nothing will be sent for a while: keep as little memory as possible."""
         if self._deflate is not None:
