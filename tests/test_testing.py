@@ -110,6 +110,8 @@ class SearchableMailboxTests(MailboxContract, TestCase):
     async def make_mailbox(self, messages: Sequence[AppendMessage]) -> SearchableMailbox:
         account = MemoryAccount(MemoryStore(), "ann@example.org")
         mailbox = SearchableMailbox(account, "Work", "F1", 1)
+        # Copies go to a mailbox that the account knows.
+        account._mailboxes[mailbox.name] = mailbox
         await mailbox.append(messages=messages)
         return mailbox
 
