@@ -20,7 +20,7 @@ from twisted.internet.interfaces import IDelayedCall
 from zope.interface import providedBy
 
 from mailkit._typing import override
-from mailkit.errors import MailError, NoSuchMailbox, PermissionDenied
+from mailkit.errors import LimitExceeded, MailError, NoSuchMailbox, PermissionDenied
 from mailkit.imap import render
 from mailkit.imap.answering import AnsweringConnection
 from mailkit.imap.clients import ClientRule, find_rule
@@ -78,6 +78,7 @@ class IMAPProtocol(AnsweringConnection):
 
     # An idle connection is to cost little: slots beside the base class's dictionary.
     __slots__ = (
+        "_counted",
         "_line_handler",
         "_line_tag",
         "_reader",
@@ -115,6 +116,8 @@ class IMAPProtocol(AnsweringConnection):
         self.quirks: frozenset[str] = frozenset()
         self.idling = False
         self.metadata: MetadataAnnouncer | None = None
+        # The account under whose name this session is counted.
+        self._counted = ""
         self._reader: CommandReader | None = None
         self._line_handler: LineHandler | None = None
         self._line_tag = b""
@@ -184,6 +187,9 @@ class IMAPProtocol(AnsweringConnection):
             self.unselect()
         self._end_metadata()
         self.account = None
+        if self._counted:
+            self.factory.release_session(self._counted)
+            self._counted = ""
         self.state = State.LOGOUT
 
     @override
@@ -204,7 +210,7 @@ class IMAPProtocol(AnsweringConnection):
             # Made late: an idle connection that was refused or has just come needs none.
             self._reader = CommandReader(
                 self.buffer,
-                self.factory.max_line,
+                self.factory.max_line if self.account else self.factory.max_login_line,
                 self.factory.max_literal,
                 self.factory.max_swallow,
                 self.factory.max_unasked,
@@ -472,8 +478,17 @@ class IMAPProtocol(AnsweringConnection):
         return self._tag
 
     def logged_in(self, account: IMailAccount) -> None:
-        """A login has succeeded."""
+        """A login has succeeded.
+
+        :raises LimitExceeded: the account has too many sessions already.
+        """
+        if not self.factory.admit_session(account.name):
+            self._end_login()
+            raise LimitExceeded("This account has too many sessions, please close some")
         self.account = account
+        self._counted = account.name
+        # For now there may be longer lines.
+        self._reader = None
         self.state = State.AUTHENTICATED
         self._adapt()
         if self.factory.timeout < self.factory.login_timeout:

@@ -22,6 +22,10 @@ MAX_NUMBER64 = 2**63 - 1
 MAX_KEYWORD = 255
 #: Flags that one command may name.
 MAX_FLAGS = 500
+#: Values of one list in parentheses.
+MAX_VALUES = 10_000
+#: Ranges of one sequence set.
+MAX_RANGES = 100_000
 
 #: Stands for ``*`` in a sequence set; no message has this number.
 STAR = 0
@@ -48,9 +52,8 @@ _LITERAL = re.compile(rb"\{(\d{1,20})\+?\}\r\n")
 _LITERAL8 = re.compile(rb"~\{(\d{1,20})\+?\}\r\n")
 _END = re.compile(rb" *\Z")
 _NUMBER = re.compile(rb"\d{1,20}")
-_SEQUENCE_SET = re.compile(
-    rb"(?:\d{1,10}|\*)(?::(?:\d{1,10}|\*))?(?:,(?:\d{1,10}|\*)(?::(?:\d{1,10}|\*))?)*"
-)
+# What a sequence set is made of; each range is judged on its own.
+_SEQUENCE_SET = re.compile(rb"[\d:,*]+")
 _FLAG = re.compile(b"\\\\?[%b]+" % octet_class(ATOM_CHAR))
 _DATE = re.compile(rb'("?)(\d{1,2}-[A-Za-z]{3}-\d{4})\1')
 
@@ -166,6 +169,8 @@ class Arguments:
             values.append(read())
             if self.accept(b")"):
                 return values
+            if len(values) >= MAX_VALUES:
+                raise SyntaxFault(f"A list has at most {MAX_VALUES} values")
             self.space()
 
     # Strings.
@@ -270,12 +275,14 @@ class Arguments:
         """Numbers of messages, or :data:`SAVED`."""
         if self.accept(b"$"):
             return SAVED
-        octets = self._match(_SEQUENCE_SET, "A sequence set")
+        parts = self._match(_SEQUENCE_SET, "A sequence set").split(b",")
+        if len(parts) > MAX_RANGES:
+            raise SyntaxFault(f"A sequence set has at most {MAX_RANGES} ranges")
         ranges = []
-        for part in octets.split(b","):
-            low, _, high = part.partition(b":")
+        for part in parts:
+            low, colon, high = part.partition(b":")
             first = _sequence_number(low)
-            ranges.append((first, _sequence_number(high) if high else first))
+            ranges.append((first, _sequence_number(high) if colon else first))
         return tuple(ranges)
 
     def at_sequence_set(self) -> bool:
@@ -358,7 +365,7 @@ class Arguments:
         if self.looking_at(b"("):
             return self.flag_list()
         flags = [self.flag()]
-        while self.accept(b" "):
+        while len(flags) <= MAX_FLAGS and self.accept(b" "):
             flags.append(self.flag())
         return _flags(flags)
 
@@ -369,7 +376,8 @@ _SEQUENCE_START = frozenset(bytes((octet,)) for octet in b"0123456789*$")
 def _sequence_number(octets: bytes) -> int:
     if octets == b"*":
         return STAR
-    number = int(octets)
+    # Python takes long for numbers of many digits.
+    number = int(octets) if octets.isdigit() and len(octets) <= 10 else 0
     if not 0 < number <= MAX_NUMBER:
         raise SyntaxFault("A message number lies between 1 and 4294967295")
     return number

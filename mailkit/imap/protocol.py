@@ -36,7 +36,9 @@ class IMAPFactory(CommandFactory):
     :param timeout: seconds of silence after login; RFC 3501 section 5.4 wants 1800 at least.
     :param login_timeout: seconds of silence before login.
     :param max_message_size: octets of a message that APPEND takes.
-    :param max_line: octets of a command outside of its literals.
+    :param max_line: octets of a command outside of its literals, after login.
+    :param max_login_line: the same before login.
+    :param max_sessions_per_account: connections at the same time that are logged in to one account.
     :param max_literal: octets of a literal that is not a message.
     :param poll_interval: seconds between looks at a mailbox that does not tell of changes, in IDLE.
     :param admin_uri: how clients are told to reach the administrator, such as
@@ -69,7 +71,9 @@ class IMAPFactory(CommandFactory):
         timeout: float = 1800.0,
         login_timeout: float = 180.0,
         max_message_size: int = 100 * 1024 * 1024,
-        max_line: int = 64 * 1024,
+        max_line: int = 2 * 1024 * 1024,
+        max_login_line: int = 16 * 1024,
+        max_sessions_per_account: int = 100,
         max_literal: int = 64 * 1024,
         poll_interval: float = 30.0,
         admin_uri: str = "",
@@ -87,6 +91,9 @@ class IMAPFactory(CommandFactory):
         self.login_timeout = login_timeout
         self.max_message_size = max_message_size
         self.max_line = max_line
+        self.max_login_line = min(max_login_line, max_line)
+        self.max_sessions_per_account = max_sessions_per_account
+        self._sessions: dict[str, int] = {}
         self.max_literal = max_literal
         #: Octets of the messages of one APPEND together (RFC 3502).
         self.max_append_octets = 2 * max_message_size
@@ -124,3 +131,18 @@ class IMAPFactory(CommandFactory):
             )
             for rule in clients
         )
+
+    def admit_session(self, account: str) -> bool:
+        """Count a connection that logs in to an account; false when there are too many."""
+        count = self._sessions.get(account, 0)
+        if count >= self.max_sessions_per_account:
+            return False
+        self._sessions[account] = count + 1
+        return True
+
+    def release_session(self, account: str) -> None:
+        """A connection is not logged in to that account any more."""
+        if (count := self._sessions[account] - 1) > 0:
+            self._sessions[account] = count
+        else:
+            del self._sessions[account]

@@ -48,6 +48,7 @@ _LIMITS: dict[str, Callable[[str], int]] = {
     "max-message-size": parse_size,
     "max-connections": parse_count,
     "max-connections-per-address": parse_count,
+    "max-sessions-per-account": parse_count,
 }
 
 
@@ -87,6 +88,12 @@ class MailOptions(usage.Options, AuthOptionMixin):
             None,
             None,
             "The same for one client address, loopback exempt [default: 200]",
+        ],
+        [
+            "max-sessions-per-account",
+            None,
+            None,
+            "IMAP connections that are logged in to one account [default: 100]",
         ],
     ]
     optFlags: ClassVar[list[list[Any]]] = [

@@ -86,6 +86,8 @@ class Limits:
     #: Connections of one protocol at the same time, and from one address.
     max_connections: int = 10_000
     max_connections_per_address: int = 200
+    #: IMAP connections that are logged in to one account.
+    max_sessions_per_account: int = 100
     #: Take passwords over connections without TLS from other machines too.
     allow_plaintext_passwords: bool = False
 
@@ -271,6 +273,7 @@ class MailService(MultiService):
                 settings["extensions"] = self._extension_settings[protocol]
             if protocol == "imap":
                 settings |= self._imap_settings
+                settings["max_sessions_per_account"] = limits.max_sessions_per_account
             if protocol == "submission":
                 from mailkit.imap.resolver import StoreURLResolver
 

@@ -93,6 +93,7 @@ class MailOptionsTests(OptionsTestCase):
         options = self.parse(
             *("--imap", ENDPOINT, "--max-message-size", "1M", "--max-connections", "5"),
             *("--max-connections-per-address", "4", "--allow-plaintext-passwords"),
+            *("--max-sessions-per-account", "3"),
         )
         limits = options.limits
         self.assertEqual(
@@ -100,9 +101,10 @@ class MailOptionsTests(OptionsTestCase):
                 limits.max_message_size,
                 limits.max_connections,
                 limits.max_connections_per_address,
+                limits.max_sessions_per_account,
                 limits.allow_plaintext_passwords,
             ),
-            (1 << 20, 5, 4, True),
+            (1 << 20, 5, 4, 3, True),
         )
 
     def test_auth_may_be_repeated_and_name_the_store(self) -> None:

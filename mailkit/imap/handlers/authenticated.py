@@ -20,6 +20,9 @@ SPECIAL_USES = frozenset(
     ("\\Important", *(use for use in NEW_ACCOUNT_MAILBOXES.values() if use is not None))
 )
 
+#: Names that one ENABLE may have.
+MAX_ENABLED = 200
+
 
 def _admin(connection: IMAPProtocol) -> IMailboxAdmin:
     """The account as one whose mailboxes can be changed.
@@ -158,6 +161,8 @@ def enable(connection: IMAPProtocol, command: Command) -> Waiting:
     while not arguments.at_end():
         arguments.space()
         names.append(arguments.word("A capability"))
+        if len(names) > MAX_ENABLED:
+            raise SyntaxFault(f"ENABLE takes at most {MAX_ENABLED} names")
     if not names:
         raise SyntaxFault("ENABLE takes names of capabilities")
     known = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from mailkit.errors import AuthenticationFailed, AuthorizationFailed
+from mailkit.errors import AuthenticationFailed, AuthorizationFailed, LimitExceeded
 from mailkit.imap.grammar import Command, SyntaxFault
 from mailkit.imap.handlers.table import NOT_AUTHENTICATED, Capability, Facts, Verb, Waiting
 from mailkit.interfaces import IMailAccount
@@ -106,7 +106,11 @@ async def _log_in(connection: IMAPProtocol, secret: SASLPassword, text: str) -> 
             connection.bye("Too many failed logins")
             connection.close()
         return
-    connection.logged_in(account)
+    try:
+        connection.logged_in(account)
+    except LimitExceeded as error:
+        connection.refuse_command(error)
+        return
     # RFC 3501 sections 6.2.2, 6.2.3: saves the client a CAPABILITY command.
     connection.ok(text, b"CAPABILITY " + connection.capabilities())
 

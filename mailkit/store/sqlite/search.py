@@ -112,9 +112,14 @@ class _Compiler:
         return self._leaf(query)
 
     def _join(self, parts: Sequence[Condition], word: str, empty: str) -> Condition:
-        sql = f" {word} ".join(f"({part.sql})" for part in parts) or empty
+        exact = all(part.exact for part in parts)
+        if word == "OR" and _ANYTHING in parts:
+            return _ANYTHING
+        # What excludes nothing would only make the expression deeper.
+        parts = [part for part in parts if part != _ANYTHING]
+        sql = f" {word} ".join(f"({part.sql})" for part in parts) or (empty if exact else "1")
         values = tuple(value for part in parts for value in part.values)
-        return Condition(sql, values, all(part.exact for part in parts))
+        return Condition(sql, values, exact)
 
     def _leaf(self, query: Query) -> Condition:
         match query:
