@@ -16,19 +16,20 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
-from twisted.internet.interfaces import IDelayedCall
 from zope.interface import providedBy
 
 from mailkit._typing import override
 from mailkit.errors import LimitExceeded, MailError, NoSuchMailbox, PermissionDenied
 from mailkit.imap import render
-from mailkit.imap.answering import AnsweringConnection
 from mailkit.imap.clients import ClientRule, find_rule
 from mailkit.imap.grammar import MAX_NUMBER64, Command, CommandFault, SyntaxFault, parse_command
 from mailkit.imap.handlers.append import AppendInProgress, begin_append, end_append, go_on_append
+from mailkit.imap.handlers.fetch import send_items
 from mailkit.imap.handlers.registry import capability_list, offered, switched_on
 from mailkit.imap.handlers.table import Facts, Verb
 from mailkit.imap.handlers.utf8 import WITHOUT_UTF8
+from mailkit.imap.notify import MESSAGE_EVENTS, Event
+from mailkit.imap.pushing import PushingConnection
 from mailkit.imap.reader import (
     CommandOctets,
     CommandReader,
@@ -63,7 +64,7 @@ class _Update(NamedTuple):
     """Something has changed while the client idles."""
 
 
-class IMAPProtocol(AnsweringConnection):
+class IMAPProtocol(PushingConnection):
     """One connection.
 
     :ivar state: what RFC 3501 section 3 calls the state.
@@ -83,16 +84,13 @@ class IMAPProtocol(AnsweringConnection):
         "_line_tag",
         "_reader",
         "_verb",
-        "_wake",
         "account",
         "append",
         "client",
         "enabled",
         "extensions",
-        "idling",
         "metadata",
         "quirks",
-        "selection",
         "state",
         "verbs",
     )
@@ -107,14 +105,12 @@ class IMAPProtocol(AnsweringConnection):
         super().__init__()
         self.state = State.NOT_AUTHENTICATED
         self.account: IMailAccount | None = None
-        self.selection: Selection | None = None
         self.append: AppendInProgress | None = None
         self.enabled: frozenset[bytes] = frozenset()
         self.extensions: frozenset[bytes] = frozenset()
         self.verbs: Mapping[bytes, Verb] = {}
         self.client: ClientRule | None = None
         self.quirks: frozenset[str] = frozenset()
-        self.idling = False
         self.metadata: MetadataAnnouncer | None = None
         # The account under whose name this session is counted.
         self._counted = ""
@@ -122,7 +118,6 @@ class IMAPProtocol(AnsweringConnection):
         self._line_handler: LineHandler | None = None
         self._line_tag = b""
         self._verb: Verb | None = None
-        self._wake: IDelayedCall | None = None
 
     # What CommandConnection asks for.
 
@@ -179,7 +174,8 @@ class IMAPProtocol(AnsweringConnection):
 
     @override
     def closed(self) -> None:
-        self._stop_waking()
+        self.stop_waking()
+        self.set_notifier(None)
         append, self.append = self.append, None
         if append is not None:
             append.close()
@@ -195,7 +191,7 @@ class IMAPProtocol(AnsweringConnection):
     @override
     def next_command(self) -> Any:
         if self._line_handler is not None:
-            if self.idling and self.selection is not None and self.selection.dirty:
+            if self.idling and self.has_news:
                 return _Update()
             try:
                 line = self.buffer.take_line(self.max_response_line)
@@ -206,6 +202,8 @@ class IMAPProtocol(AnsweringConnection):
                     return None
             handler, self._line_handler = self._line_handler, None
             return _Line(self._line_tag, handler, line)
+        if self.notifier is not None and self.has_news:
+            return _Update()
         if self._reader is None:
             # Made late: an idle connection that was refused or has just come needs none.
             self._reader = CommandReader(
@@ -335,11 +333,13 @@ class IMAPProtocol(AnsweringConnection):
                 self.end_gone(gone(error))
 
     async def _update(self) -> None:
-        """Tell an idling client what has changed."""
+        """Tell a client what has changed that idles, or has used NOTIFY."""
         self._tag = b""
-        await self.announce(expunges=True)
-
-    # Responses.
+        notifier = self.notifier
+        # RFC 5465 section 6.1.2: the numbers of messages stay while nobody asks.
+        await self.announce(self.idling or not (notifier and notifier.wanted.delayed))
+        if notifier is not None and notifier.dirty:
+            await notifier.tell()
 
     def end_gone(self, reason: MailboxGone) -> None:
         """The selected mailbox is lost: the session cannot go on."""
@@ -356,14 +356,25 @@ class IMAPProtocol(AnsweringConnection):
         selection = self.selection
         if selection is None or selection.quiet:
             return
-        verb = self._verb
+        verb, notifier = self._verb, self.notifier
+        # What RFC 5465 section 5 leaves to the client; a command's own work is told in any case.
+        told = MESSAGE_EVENTS if notifier is None else notifier.wanted.selected
         if expunges is None:
             expunges = verb is None or verb.expunges
-        with_uids = verb is not None and verb.by_uid
-        arrivals = verb is None or verb.arrivals or "delay-newmail" not in self.quirks
-        await selection.announce(
-            self.write, self.drain, expunges=expunges, with_uids=with_uids, arrivals=arrivals
+            removes = verb is not None and verb.removes
+        else:
+            removes = False
+        fresh = await selection.announce(
+            self.write,
+            self.drain,
+            expunges=expunges and (removes or Event.MESSAGE_EXPUNGE in told),
+            with_uids=notifier is not None or (verb is not None and verb.by_uid),
+            arrivals=Event.MESSAGE_NEW in told
+            and (verb is None or verb.arrivals or "delay-newmail" not in self.quirks),
+            flags=Event.FLAG_CHANGE in told,
         )
+        if fresh and notifier is not None and notifier.wanted.attributes:
+            await send_items(self, notifier.wanted.attributes, fresh)
 
     async def complete(self, text: str, code: bytes = b"", modseq: bool = False) -> None:
         """End the command at work: tell what others have changed, then the tagged OK.
@@ -575,37 +586,10 @@ class IMAPProtocol(AnsweringConnection):
             self.selection.structure = self.selection.decodings = None
         self.rest_deflate(True)
         self.expect_line(handler)
-        self._poll()
+        self.poll()
 
     def stop_idling(self) -> None:
         self.idling = False
         self.rest_deflate(False)
-        self._stop_waking()
-
-    def mailbox_changed(self) -> None:
-        """The selected mailbox has changed."""
-        if self.idling and self._wake is None:
-            # Not at once: the store is in the middle of a change, and several make one update.
-            self._wake = self.clock.callLater(0, self._woken)
-
-    def _woken(self) -> None:
-        self._wake = None
-        if self.idling:
-            self.pump()
-            self._poll()
-
-    def _poll(self) -> None:
-        """Look now and then at a mailbox that does not tell of changes."""
-        selection = self.selection
-        if selection is not None and not selection.watched and self._wake is None:
-            self._wake = self.clock.callLater(self.factory.poll_interval, self._poll_now)
-
-    def _poll_now(self) -> None:
-        if self.selection is not None:
-            self.selection.dirty = True
-        self._woken()
-
-    def _stop_waking(self) -> None:
-        wake, self._wake = self._wake, None
-        if wake is not None:
-            wake.cancel()
+        if self.notifier is None:
+            self.stop_waking()

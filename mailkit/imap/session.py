@@ -6,6 +6,7 @@ callback does nothing but leave a mark.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -60,6 +61,7 @@ class Selection:
     __slots__ = (
         "_changed",
         "_restricted",
+        "_unheard",
         "_unwatch",
         "contexts",
         "decodings",
@@ -125,6 +127,8 @@ class Selection:
         self.dirty = False
         #: Searches whose changes the client is told of (RFC 5267).
         self.contexts: Contexts | None = None
+        # Before the first change of flags that the client has not been told.
+        self._unheard: int | None = None
         self._changed = changed
         self._unwatch: Callable[[], None] | None = None
 
@@ -270,15 +274,19 @@ class Selection:
         expunges: bool,
         with_uids: bool,
         arrivals: bool = True,
-    ) -> None:
+        flags: bool = True,
+    ) -> Sequence[int]:
         """Tell the client what has changed (RFC 3501 sections 5.2, 7.3, 7.4).
 
         :param expunges: EXPUNGE may be sent now.
         :param with_uids: name the UID in FETCH responses.
         :param arrivals: EXISTS may be sent now.
+        :param flags: changes of flags may be told now.
+        :returns: UIDs of the messages that are new to the client.
         :raises MailboxGone: the mailbox has been deleted.
         """
         state = self.state
+        since, last = state.modseq, state.uids[-1] if state.uids else 0
         changes = await self.look()
         if self._restricted is not None:
             self._announce_rights(self._restricted.get_rights(), write)
@@ -296,6 +304,14 @@ class Selection:
             await self._announce_pending(write, drain, expunges)
         if self.contexts is not None:
             await self.contexts.tell_arrivals()
+        if not flags:
+            if changed and self._unheard is None:
+                self._unheard = since
+            changed = []
+        elif self._unheard is not None:
+            since, self._unheard = self._unheard, None
+            earlier = await self.mailbox.get_changes(since=since)
+            changed = state.in_view(sorted({*changed, *earlier.changed}))
         if changed:
             for start in range(0, len(changed), BATCH):
                 infos = await self.mailbox.get_messages(uids=changed[start : start + BATCH])
@@ -306,8 +322,9 @@ class Selection:
                     self.told |= {info.uid for info in news}
         if changes is not None:
             state.forget_own()
-        if not state.pending:
+        if not state.pending and self._unheard is None:
             self.settled = state.modseq
+        return state.uids[bisect_right(state.uids, last) :]
 
     def _announce_rights(self, rights: Rights, write: Callable[[bytes], None]) -> None:
         """Tell what may be changed, if that has changed (RFC 4314 section 5.1.1)."""

@@ -21,6 +21,7 @@ from mailkit.interfaces.account import (
     IReferringRealm,
     IRemoteMailboxes,
     ISpooling,
+    IWatchableAccount,
 )
 from mailkit.interfaces.delivery import (
     IAddressQueries,
@@ -111,6 +112,7 @@ __all__ = [
     "IURLKeys",
     "IURLResolver",
     "IViewableMailbox",
+    "IWatchableAccount",
     "IWatchableMailbox",
     "IWritableMailbox",
 ]

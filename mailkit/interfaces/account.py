@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 
 from zope.interface import Attribute, Interface
 
@@ -98,6 +98,23 @@ class ICapabilityMask(Interface):
     imap_without: Collection[str] = Attribute(
         """Names of IMAP capabilities, in capitals; read at each login. Unknown ones mean nothing."""
     )
+
+
+class IWatchableAccount(Interface):
+    """An account that tells when names of its mailboxes change, or subscriptions.
+
+    Its mailboxes provide :class:`~mailkit.interfaces.IWatchableMailbox`, and their ``mailbox_id`` lasts
+    as :class:`IObjectIdentifiers` promises.
+    """
+
+    def watch(callback: Callable[[], None]) -> Callable[[], None]:
+        """Call ``callback()`` on the reactor's thread after each change of names; not awaitable.
+
+        The callback asks ``list_mailboxes`` for details. Calls may be merged. Names of others'
+        mailboxes are not watched.
+
+        :returns: a function that ends the watch; it may be called more than once.
+        """
 
 
 class ISpooling(Interface):

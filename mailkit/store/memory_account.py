@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from zope.interface import implementer
@@ -28,6 +28,7 @@ from mailkit.interfaces import (
     IObjectIdentifiers,
     IQuotaAdmin,
     IURLKeys,
+    IWatchableAccount,
 )
 from mailkit.model import (
     INBOX,
@@ -74,6 +75,7 @@ Limits = tuple["int | None", "int | None", "int | None"]
     IQuotaAdmin,
     IMetadataAccount,
     IURLKeys,
+    IWatchableAccount,
 )
 class MemoryAccount(MemoryKeys, MetadataAccount):
     """One account of a :class:`MemoryStore`."""
@@ -92,6 +94,7 @@ class MemoryAccount(MemoryKeys, MetadataAccount):
         self._store = store
         self._mailboxes: dict[str, MemoryMailbox] = {}
         self._subscriptions: set[str] = set()
+        self._watchers: dict[object, Callable[[], None]] = {}
         self._modseqs = itertools.count(1)
         self._last_uid_validity = 0
         #: Name of the conversation that each key leads to.
@@ -236,6 +239,7 @@ class MemoryAccount(MemoryKeys, MetadataAccount):
         else:
             del self._mailboxes[name]
         mailbox.forget()
+        self._names_changed()
 
     async def rename_mailbox(self, name: str, new_name: str) -> None:
         name = canonical_name(name)
@@ -266,15 +270,31 @@ class MemoryAccount(MemoryKeys, MetadataAccount):
         for old, new in zip(old_names, new_names, strict=True):
             mailbox = self._mailboxes[new] = self._mailboxes.pop(old)
             mailbox.name = new
+        self._names_changed()
 
     async def subscribe(self, name: str) -> None:
         name = validate_name(name)
         if len(self._subscriptions) >= MAX_MAILBOXES and name not in self._subscriptions:
             raise LimitExceeded(f"An account has at most {MAX_MAILBOXES} subscriptions")
         self._subscriptions.add(name)
+        self._names_changed()
 
     async def unsubscribe(self, name: str) -> None:
         self._subscriptions.discard(canonical_name(name))
+        self._names_changed()
+
+    def watch(self, callback: Callable[[], None]) -> Callable[[], None]:
+        token = object()
+        self._watchers[token] = callback
+
+        def end() -> None:
+            self._watchers.pop(token, None)
+
+        return end
+
+    def _names_changed(self) -> None:
+        for callback in list(self._watchers.values()):
+            callback()
 
     async def list_subscriptions(self) -> Sequence[str]:
         return sorted(self._subscriptions, key=sort_key)
@@ -333,6 +353,7 @@ class MemoryAccount(MemoryKeys, MetadataAccount):
         above = self._mailboxes.get(name.rpartition(SEPARATOR)[0])
         if above is not None and above.acl:
             self._store.access.inherit(mailbox, above)
+        self._names_changed()
         return mailbox
 
     def forget(self) -> None:

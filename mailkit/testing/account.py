@@ -2,37 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import cast
 
-from mailkit._typing import override
 from mailkit.errors import (
     InvalidMailboxName,
     MailboxExists,
     MailError,
-    NoSuchAccount,
     NoSuchMailbox,
     NoSuchMessage,
     PermissionDenied,
 )
 from mailkit.interfaces import (
     ICopyingMailbox,
-    IMailAccount,
     IMailbox,
-    IMailboxAdmin,
     IReplacingMailbox,
-    ISpooling,
-    IURLKeys,
     IWatchableMailbox,
     IWritableMailbox,
 )
-from mailkit.model import INBOX, AppendMessage, FlagOp, MailboxInfo
+from mailkit.model import INBOX, AppendMessage, FlagOp
+from mailkit.testing.account_abilities import KeyTests, WatchTests
+from mailkit.testing.account_base import AccountBase
 from mailkit.testing.base import read_message, sample_message, sample_messages, spooled
-from mailkit.testing.mailbox import MailboxContract
-
-
-class _AdminAccount(IMailAccount, IMailboxAdmin):
-    """Both interfaces, for annotations."""
 
 
 class _CopyingMailbox(IWritableMailbox, ICopyingMailbox):
@@ -43,59 +33,7 @@ class _ReplacingMailbox(IWritableMailbox, IReplacingMailbox):
     """Both interfaces, for annotations."""
 
 
-class _AccountBase(MailboxContract):
-    """What the tests of accounts share."""
-
-    async def make_account(self) -> IMailAccount:
-        """The hook: a new account whose INBOX is empty."""
-        raise NotImplementedError
-
-    @override
-    async def make_mailbox(self, messages: Sequence[AppendMessage]) -> IMailbox:
-        """INBOX of a new account, filled by ``append``; override it where that cannot be."""
-        account = await self.make_account()
-        mailbox = await account.open_mailbox(name=INBOX)
-        if messages:
-            await cast(IWritableMailbox, mailbox).append(messages=messages)
-        return mailbox
-
-    async def open_account(self) -> IMailAccount:
-        """A new account, checked."""
-        account = await self.make_account()
-        self.check_provides(account, [IMailAccount], [IMailboxAdmin, ISpooling, IURLKeys])
-        return account
-
-    async def open_admin(self) -> _AdminAccount:
-        """A new account whose mailboxes can be made and deleted."""
-        account = await self.open_account()
-        return cast(_AdminAccount, self.need(IMailboxAdmin, account))
-
-    async def names(self, account: IMailAccount) -> list[str]:
-        """Names of all mailboxes, in the order in which the account gives them."""
-        return [info.name for info in await account.list_mailboxes()]
-
-    async def find(self, account: IMailAccount, name: str) -> MailboxInfo | None:
-        """State of the mailbox of that name, as the account lists it."""
-        found = [info for info in await account.list_mailboxes() if info.name == name]
-        self.assertLessEqual(len(found), 1)
-        return found[0] if found else None
-
-    async def fill(self, account: IMailAccount, name: str, count: int) -> list[int]:
-        """Put sample messages into a mailbox.
-
-        :returns: their UIDs.
-        """
-        mailbox = await account.open_mailbox(name=name)
-        writable = cast(IWritableMailbox, self.need(IWritableMailbox, mailbox))
-        return list((await writable.append(messages=sample_messages(count))).uids)
-
-    async def contents(self, account: IMailAccount, name: str) -> list[bytes]:
-        """Octets of all messages of a mailbox."""
-        mailbox = await account.open_mailbox(name=name)
-        return [await read_message(mailbox, uid) for uid in await mailbox.list_uids()]
-
-
-class _ListingTests(_AccountBase):
+class _ListingTests(AccountBase):
     async def test_inbox_comes_first(self) -> None:
         account = await self.open_account()
         mailboxes = await account.list_mailboxes()
@@ -139,7 +77,7 @@ class _ListingTests(_AccountBase):
             await self.wait_until(lambda: bool(calls))
 
 
-class _CopyTests(_AccountBase):
+class _CopyTests(AccountBase):
     async def open_pair(self, count: int) -> tuple[_CopyingMailbox, IMailbox]:
         """INBOX with sample messages, and another mailbox with one, in one account."""
         account = await self.open_admin()
@@ -235,7 +173,7 @@ class _CopyTests(_AccountBase):
         self.assertEqual(await inbox.get_info(), before)
 
 
-class _ReplaceTests(_AccountBase):
+class _ReplaceTests(AccountBase):
     NEW = b"Subject: new\r\n\r\nin the place of another\r\n"
 
     async def open_replacing(self) -> tuple[_ReplacingMailbox, IMailbox]:
@@ -298,59 +236,7 @@ class _ReplaceTests(_AccountBase):
         self.assertEqual(await other.get_info(), other_before)
 
 
-class _KeyTests(_AccountBase):
-    async def open_keys(self) -> IURLKeys:
-        """A new account that keeps access keys."""
-        return cast(IURLKeys, self.need(IURLKeys, await self.open_account()))
-
-    async def test_access_key(self) -> None:
-        account = await self.open_keys()
-        self.assertIsNone(await account.find_access_key(mailbox=INBOX))
-        key = await account.get_access_key(mailbox="inbox")
-        # RFC 4467 section 10
-        self.assertGreaterEqual(len(key), 16)
-        self.assertEqual(await account.get_access_key(mailbox=INBOX), key)
-        self.assertEqual(await account.find_access_key(mailbox=INBOX), key)
-
-    async def test_access_key_of_no_mailbox(self) -> None:
-        account = await self.open_keys()
-        self.assertIsNone(await account.find_access_key(mailbox="Nowhere"))
-        with self.assertRaises(NoSuchMailbox):
-            await account.get_access_key(mailbox="Nowhere")
-        with self.assertRaises(NoSuchMailbox):
-            await account.reset_access_key(mailbox="Nowhere")
-
-    async def test_access_key_reset(self) -> None:
-        account = await self.open_keys()
-        key = await account.get_access_key(mailbox=INBOX)
-        await account.reset_access_key(mailbox=INBOX)
-        other = await account.get_access_key(mailbox=INBOX)
-        self.assertNotEqual(other, key)
-        await account.remove_access_keys()
-        self.assertIsNone(await account.find_access_key(mailbox=INBOX))
-        self.assertNotIn(await account.get_access_key(mailbox=INBOX), (key, other))
-
-    async def test_access_key_goes_with_its_mailbox(self) -> None:
-        account = await self.open_admin()
-        keys = cast(IURLKeys, self.need(IURLKeys, account))
-        await account.create_mailbox(name="Work")
-        key = await keys.get_access_key(mailbox="Work")
-        await account.rename_mailbox(name="Work", new_name="Job")
-        self.assertIsNone(await keys.find_access_key(mailbox="Work"))
-        self.assertEqual(await keys.find_access_key(mailbox="Job"), key)
-        await account.delete_mailbox(name="Job")
-        await account.create_mailbox(name="Job")
-        self.assertIsNone(await keys.find_access_key(mailbox="Job"))
-
-    async def test_open_owner(self) -> None:
-        account = await self.open_keys()
-        name = cast(IMailAccount, account).name
-        self.assertEqual((await account.open_owner(owner=name)).name, name)
-        with self.assertRaises(NoSuchAccount):
-            await account.open_owner(owner="nobody@nowhere.example")
-
-
-class _AdminTests(_AccountBase):
+class _AdminTests(AccountBase):
     async def test_create(self) -> None:
         account = await self.open_admin()
         info = await account.create_mailbox(name="Work", special_use="\\Archive")
@@ -581,7 +467,7 @@ class _AdminTests(_AccountBase):
         self.assertNotIn(INBOX, await account.list_subscriptions())
 
 
-class AccountContract(_ListingTests, _CopyTests, _ReplaceTests, _KeyTests, _AdminTests):
+class AccountContract(_ListingTests, _CopyTests, _ReplaceTests, KeyTests, _AdminTests, WatchTests):
     """Tests of an account, :class:`~mailkit.interfaces.IMailAccount`, and of its mailboxes.
 
     The hook is ``make_account``.

@@ -9,6 +9,7 @@ from mailkit.errors import PermissionDenied
 from mailkit.imap.grammar import Arguments, Command, SyntaxFault
 from mailkit.imap.handlers.rev2 import tell_normalized
 from mailkit.imap.handlers.table import AUTHENTICATED, Capability, Verb, Waiting, after_login
+from mailkit.imap.notify import Event
 from mailkit.interfaces import IAccessControl, IMailboxAdmin
 from mailkit.model import NEW_ACCOUNT_MAILBOXES, SEPARATOR, OtherNamespaces
 
@@ -56,6 +57,7 @@ async def create(connection: IMAPProtocol, command: Command) -> None:
         connection.no(f"A mailbox can have one of {' '.join(sorted(SPECIAL_USES))}", b"USEATTR")
         return
     info = await admin.create_mailbox(name=name, special_use=uses[0] if uses else None)
+    connection.note_own(Event.MAILBOX_NAME, info.name)
     tell_normalized(connection, info.name, arguments.denormalized)
     code = b""
     if connection.offers(b"OBJECTID"):
@@ -84,6 +86,7 @@ async def delete(connection: IMAPProtocol, command: Command) -> None:
     """RFC 3501 section 6.3.4"""
     name = _only_mailbox(command.arguments)
     await _admin(connection).delete_mailbox(name=name)
+    connection.note_own(Event.MAILBOX_NAME, name)
     tell_normalized(connection, name, command.arguments.denormalized, ["\\NonExistent"])
     selection = connection.selection
     if selection is not None and selection.mailbox.name == name:
@@ -103,6 +106,7 @@ async def rename(connection: IMAPProtocol, command: Command) -> None:
     new = arguments.mailbox()
     arguments.end()
     await _admin(connection).rename_mailbox(name=old, new_name=new)
+    connection.note_own(Event.MAILBOX_NAME, new)
     if arguments.denormalized is not None:
         tell_normalized(connection, new, given)
     await connection.complete("RENAME completed")
@@ -112,6 +116,7 @@ async def subscribe(connection: IMAPProtocol, command: Command) -> None:
     """RFC 3501 section 6.3.6"""
     name = _only_mailbox(command.arguments)
     await _admin(connection).subscribe(name=name)
+    connection.note_own(Event.SUBSCRIPTION_CHANGE, name)
     await connection.complete("SUBSCRIBE completed")
 
 
@@ -119,6 +124,7 @@ async def unsubscribe(connection: IMAPProtocol, command: Command) -> None:
     """RFC 3501 section 6.3.7"""
     name = _only_mailbox(command.arguments)
     await _admin(connection).unsubscribe(name=name)
+    connection.note_own(Event.SUBSCRIPTION_CHANGE, name)
     await connection.complete("UNSUBSCRIBE completed")
 
 

@@ -10,7 +10,7 @@ from mailkit.errors import NoSuchMessage, UnknownTransferEncoding
 from mailkit.imap.condstore import FetchModifiers, parse_fetch_modifiers
 from mailkit.imap.content import MessageContent
 from mailkit.imap.decoded import Decodings, Slice
-from mailkit.imap.fetch import Piece, Plan, parse_attributes
+from mailkit.imap.fetch import Attribute, Piece, Plan, parse_attributes
 from mailkit.imap.grammar import Command, SequenceSet, SyntaxFault
 from mailkit.imap.handlers.finding import find
 from mailkit.imap.handlers.resync import tell_vanished
@@ -93,6 +93,19 @@ async def fetch(connection: IMAPProtocol, command: Command) -> None:
         connection.no("Some of the messages no longer exist", b"EXPUNGEISSUED")
     else:
         await connection.complete("FETCH completed")
+
+
+async def send_items(
+    connection: IMAPProtocol, attributes: Sequence[Attribute], uids: Sequence[int]
+) -> None:
+    """Tell items of messages that the client did not ask for just now (RFC 5465 section 5.2)."""
+    selection = connection.selection
+    assert selection is not None
+    numbers = selection.state.numbers_of(uids)
+    spans = merge([(number - 1, number) for number in numbers])
+    plan = Plan(attributes, ISummarizingMailbox.providedBy(selection.mailbox), False)
+    fetcher = _Fetcher(connection, selection, plan)
+    await (fetcher.by_message(spans) if plan.by_message else fetcher.by_columns(spans))
 
 
 async def _changed(

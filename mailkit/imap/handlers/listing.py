@@ -146,7 +146,7 @@ async def _open_listing(connection: IMAPProtocol, request: _Request) -> Listing:
     subscriptions: Sequence[str] | None = None
     # RFC 5258 section 3.1: selecting by a property implies returning it.
     if request.criteria.subscribed or b"SUBSCRIBED" in request.wanted:
-        subscriptions = await _subscriptions(connection, mailboxes)
+        subscriptions = await read_subscriptions(connection, mailboxes)
     extensions = connection.extensions
     return Listing(
         mailboxes,
@@ -167,9 +167,10 @@ async def _remote_names(connection: IMAPProtocol) -> Sequence[str]:
     return await account.list_remote_mailboxes()
 
 
-async def _subscriptions(
+async def read_subscriptions(
     connection: IMAPProtocol, mailboxes: Sequence[MailboxInfo]
 ) -> Sequence[str]:
+    """The names that the account has subscribed."""
     account = connection.account
     if IMailboxAdmin.providedBy(account):
         return await account.list_subscriptions()
@@ -233,7 +234,7 @@ async def list_subscriptions(connection: IMAPProtocol, command: Command) -> None
             special_use=b"SPECIAL-USE" in extensions,
             children=b"CHILDREN" in extensions,
         )
-        names = await _subscriptions(connection, mailboxes)
+        names = await read_subscriptions(connection, mailboxes)
         if not shows_remote:
             names = [name for name in names if name not in remote]
         for line in list_subscribed(names, listing, reference, pattern):

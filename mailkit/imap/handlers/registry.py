@@ -17,6 +17,7 @@ from mailkit.imap.handlers import (
     metadata,
     multisearch,
     not_authenticated,
+    notify,
     quota,
     resync,
     rev2,
@@ -55,6 +56,7 @@ VERBS: Mapping[bytes, Verb] = {
     **sort.VERBS,
     **thread.VERBS,
     **access.VERBS,
+    **notify.VERBS,
 }
 
 #: In the order in which CAPABILITY names them.
@@ -80,6 +82,7 @@ CAPABILITIES: Sequence[Capability] = (
     *multisearch.CAPABILITIES,
     *thread.CAPABILITIES,
     *access.CAPABILITIES,
+    *notify.CAPABILITIES,
     *status.CAPABILITIES,
     *resync.CAPABILITIES,
 )

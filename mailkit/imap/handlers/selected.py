@@ -439,14 +439,14 @@ VERBS: Mapping[bytes, Verb] = {
     b"CHECK": Verb(SELECTED, check, arrivals=True),
     b"CLOSE": Verb(SELECTED, close),
     b"UNSELECT": Verb(SELECTED, unselect, extension=b"UNSELECT"),
-    b"EXPUNGE": Verb(SELECTED, expunge),
-    b"UID EXPUNGE": Verb(SELECTED, uid_expunge, by_uid=True, extension=b"UIDPLUS"),
+    b"EXPUNGE": Verb(SELECTED, expunge, removes=True),
+    b"UID EXPUNGE": Verb(SELECTED, uid_expunge, removes=True, by_uid=True, extension=b"UIDPLUS"),
     b"STORE": Verb(SELECTED, store, expunges=False),
     b"UID STORE": Verb(SELECTED, store, by_uid=True),
     b"COPY": Verb(SELECTED, copy),
     b"UID COPY": Verb(SELECTED, copy, by_uid=True),
-    b"MOVE": Verb(SELECTED, move, extension=b"MOVE"),
-    b"UID MOVE": Verb(SELECTED, move, by_uid=True, extension=b"MOVE"),
+    b"MOVE": Verb(SELECTED, move, removes=True, extension=b"MOVE"),
+    b"UID MOVE": Verb(SELECTED, move, removes=True, by_uid=True, extension=b"MOVE"),
 }
 
 CAPABILITIES: Sequence[Capability] = (

@@ -65,7 +65,7 @@ async def _open(
     account = connection.account
     assert account is not None
     mailbox = await account.open_mailbox(name=name)
-    selection = Selection(mailbox, wants_write, connection.mailbox_changed)
+    selection = Selection(mailbox, wants_write, connection.wake)
     if connection.rev2:
         selection.use_rev2()
     opened = False

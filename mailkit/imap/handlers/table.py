@@ -35,6 +35,8 @@ class Verb(NamedTuple):
     run: Callable[[IMAPProtocol, Command], Waiting]
     #: EXPUNGE may be sent before its tagged response (RFC 3501 section 7.4.1).
     expunges: bool = True
+    #: It removes messages: EXPUNGE answers it, whatever the client wants to be told of besides.
+    removes: bool = False
     #: EXISTS is sent although new mail is delayed (the quirk ``delay-newmail``).
     arrivals: bool = False
     #: It is a UID command: FETCH responses tell the UID (RFC 3501 section 6.4.8).

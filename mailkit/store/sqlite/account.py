@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import Any
 
@@ -21,6 +21,7 @@ from mailkit.interfaces import (
     IQuotaAdmin,
     ISpooling,
     IURLKeys,
+    IWatchableAccount,
 )
 from mailkit.model import MailboxInfo, Quota
 from mailkit.spool import Spool
@@ -47,6 +48,7 @@ from mailkit.store.sqlite.mailboxes import (
 )
 from mailkit.store.sqlite.metadata import SQLiteMetadata
 from mailkit.store.sqlite.recent import tell_change
+from mailkit.store.sqlite.transaction import NamesOf
 
 
 def new_spool(core: Core) -> Spool:
@@ -64,6 +66,7 @@ def new_spool(core: Core) -> Spool:
     IQuotaAdmin,
     IMetadataAccount,
     IURLKeys,
+    IWatchableAccount,
 )
 class SQLiteAccount(MetadataAccount):
     """An account, known by its id, which is never given again."""
@@ -115,6 +118,9 @@ class SQLiteAccount(MetadataAccount):
             raise
         found = Found(row, commits, time.monotonic())
         return SQLiteMailbox(core, row[0], name, self.find_place, found)
+
+    def watch(self, callback: Callable[[], None]) -> Callable[[], None]:
+        return self._core.watch(NamesOf(self._id), callback)
 
     async def create_mailbox(self, name: str, special_use: str | None = None) -> MailboxInfo:
         if self.sharing.is_foreign(name):

@@ -31,7 +31,7 @@ from mailkit.store.sqlite.settings import StoreSettings
 from mailkit.store.sqlite.sorting import Sorting
 from mailkit.store.sqlite.states import States
 from mailkit.store.sqlite.summaries import Summaries
-from mailkit.store.sqlite.transaction import Transaction
+from mailkit.store.sqlite.transaction import Touched, Transaction
 from mailkit.store.sqlite.values import Values
 from mailkit.store.sqlite.writer import Operation, Writer
 
@@ -81,7 +81,7 @@ class Core:
         self.settings = settings
         self._closed = False
         self.metadata_watchers = MetadataWatchers()
-        self._watchers: dict[int, dict[object, Callable[[], None]]] = {}
+        self._watchers: dict[Touched, dict[object, Callable[[], None]]] = {}
         self._make_directories()
         self._lock = DirectoryLock(directory)
         self._connection: sqlite3.Connection | None = None
@@ -203,23 +203,23 @@ class Core:
 
     # Watching.
 
-    def watch(self, mailbox_id: int, callback: Callable[[], None]) -> Callable[[], None]:
-        """Call a function after each transaction that changed the mailbox."""
+    def watch(self, watched: Touched, callback: Callable[[], None]) -> Callable[[], None]:
+        """Call a function after each transaction that changed a mailbox, or names."""
         token = object()
-        self._watchers.setdefault(mailbox_id, {})[token] = callback
+        self._watchers.setdefault(watched, {})[token] = callback
 
         def end() -> None:
-            watchers = self._watchers.get(mailbox_id)
+            watchers = self._watchers.get(watched)
             if watchers is not None:
                 watchers.pop(token, None)
                 if not watchers:
-                    del self._watchers[mailbox_id]
+                    del self._watchers[watched]
 
         return end
 
-    def _announce(self, mailboxes: set[int]) -> None:
-        for mailbox_id in mailboxes & self._watchers.keys():
-            for callback in list(self._watchers.get(mailbox_id, {}).values()):
+    def _announce(self, touched: set[Touched]) -> None:
+        for watched in touched & self._watchers.keys():
+            for callback in list(self._watchers.get(watched, {}).values()):
                 try:
                     callback()
                 except Exception:

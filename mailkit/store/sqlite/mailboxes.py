@@ -27,7 +27,7 @@ from mailkit.store.sqlite.journal import Note
 from mailkit.store.sqlite.metadata import copy_entries
 from mailkit.store.sqlite.operations import copy_rows
 from mailkit.store.sqlite.rows import COLUMNS, Selection
-from mailkit.store.sqlite.transaction import Transaction
+from mailkit.store.sqlite.transaction import NamesOf, Transaction
 from mailkit.store.sqlite.writer import Operation
 
 # Comes after whatever begins with the separator.
@@ -197,6 +197,7 @@ class _Names:
     def _counters_to_index(self) -> None:
         """Write what is remembered of mailboxes, and forget it: names are about to change."""
         self.tx.changed = True
+        self.tx.touched.add(NamesOf(self.account.id))
         self.tx.flush_counters()
         self.tx.states.clear_mailboxes()
 
@@ -321,4 +322,5 @@ class Subscribe(_AccountOperation):
                 "INSERT OR IGNORE INTO subscription VALUES (?, ?)", (account.id, name)
             )
         tx.changed = True
+        tx.touched.add(NamesOf(account.id))
         tx.note(["subscribed", account.name, name, self._wanted])

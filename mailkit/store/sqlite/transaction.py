@@ -11,7 +11,7 @@ import json
 import sqlite3
 import zlib
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from mailkit.errors import MailError
 from mailkit.model import Quota
@@ -32,6 +32,16 @@ from mailkit.store.sqlite.states import AccountState, MailboxState, States
 MAX_UID = 2**32 - 1
 # Rows of one statement; each size is prepared once.
 _CHUNKS = (64, 8, 1)
+
+
+class NamesOf(NamedTuple):
+    """The names of an account's mailboxes, or its subscriptions."""
+
+    account_id: int
+
+
+#: A mailbox, by its id, or names.
+Touched: TypeAlias = int | NamesOf
 
 
 class Content(NamedTuple):
@@ -108,8 +118,8 @@ class Transaction:
         self.now = 0
         #: Set by whatever changes something: from here on a refusal undoes the whole batch.
         self.changed = False
-        #: Mailboxes whose watchers are told.
-        self.touched: set[int] = set()
+        #: Mailboxes and names whose watchers are told.
+        self.touched: set[Touched] = set()
         self._notes: list[Note] = []
         self._dirty: set[MailboxState] = set()
         self._messages = RowBuffer(_PUT, 9)

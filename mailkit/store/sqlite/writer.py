@@ -30,7 +30,7 @@ from mailkit._typing import override
 from mailkit.errors import MailError
 from mailkit.store.sqlite.outage import refusal
 from mailkit.store.sqlite.rows import drop_bodies
-from mailkit.store.sqlite.transaction import Transaction
+from mailkit.store.sqlite.transaction import Touched, Transaction
 
 #: Operations of one transaction.
 MAX_BATCH = 256
@@ -160,7 +160,7 @@ class Writer:
         tx: Transaction,
         reactor: FromThread,
         clock: Callable[[], float],
-        announce: Callable[[set[int]], None],
+        announce: Callable[[set[Touched]], None],
     ) -> None:
         self._tx = tx
         self._connection = tx.connection
@@ -289,7 +289,7 @@ class Writer:
         if waiting or touched:
             self._reactor.callFromThread(self._answer, waiting, touched)
 
-    def _attempt_all(self, entries: Sequence[_Entry]) -> tuple[list[object], set[int]]:
+    def _attempt_all(self, entries: Sequence[_Entry]) -> tuple[list[object], set[Touched]]:
         """Answers of all entries, one transaction if all goes well."""
         try:
             return self._attempt(entries), self._tx.touched
@@ -305,7 +305,7 @@ class Writer:
             if len(entries) == 1:
                 return [_Raised(_own_error(error))], set()
         answers: list[object] = []
-        touched: set[int] = set()
+        touched: set[Touched] = set()
         for entry in entries:
             answer, changed = self._attempt_all([entry])
             answers.extend(answer)
@@ -406,7 +406,7 @@ class Writer:
 
     # The reactor's thread.
 
-    def _answer(self, waiting: list[tuple[Deferred[Any], object]], touched: set[int]) -> None:
+    def _answer(self, waiting: list[tuple[Deferred[Any], object]], touched: set[Touched]) -> None:
         for deferred, answer in waiting:
             # One that was cancelled ignores this.
             if isinstance(answer, _Raised):

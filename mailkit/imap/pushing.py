@@ -1,0 +1,89 @@
+"""When an IMAP connection tells of changes that nobody has just asked for: IDLE and NOTIFY."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from twisted.internet.interfaces import IDelayedCall
+
+from mailkit.imap.answering import AnsweringConnection
+from mailkit.imap.notify import Event
+
+if TYPE_CHECKING:
+    from mailkit.imap.handlers.notify import Notifier
+    from mailkit.imap.protocol import IMAPFactory
+    from mailkit.imap.session import Selection
+
+
+class PushingConnection(AnsweringConnection):
+    """Wakes up when something has changed.
+
+    :ivar selection: the selected mailbox.
+    :ivar notifier: what the client wants to be told of besides (RFC 5465); None before the first
+        NOTIFY.
+    """
+
+    __slots__ = ("_wake", "idling", "notifier", "selection")
+
+    factory: IMAPFactory
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.selection: Selection | None = None
+        self.idling = False
+        self.notifier: Notifier | None = None
+        self._wake: IDelayedCall | None = None
+
+    @property
+    def has_news(self) -> bool:
+        """There may be something that the client is to be told between commands."""
+        selection, notifier = self.selection, self.notifier
+        if notifier is None:
+            return self.idling and selection is not None and selection.dirty
+        return notifier.dirty or (
+            selection is not None and selection.dirty and bool(notifier.wanted.selected)
+        )
+
+    def set_notifier(self, notifier: Notifier | None) -> None:
+        """From now on the client is told what it has asked for by NOTIFY."""
+        if self.notifier is not None:
+            self.notifier.close()
+        self.notifier = notifier
+        if notifier is not None and self.selection is not None:
+            # What has come together while nobody wanted to know (RFC 5465 section 3.1).
+            self.selection.dirty = True
+
+    def note_own(self, event: Event, *names: str) -> None:
+        """The client has changed these names itself."""
+        if self.notifier is not None:
+            for name in names:
+                self.notifier.note_own(event, name)
+
+    def wake(self) -> None:
+        """Something has changed."""
+        if (self.idling or self.notifier is not None) and self._wake is None:
+            # Not at once: the store is in the middle of a change, and several make one update.
+            self._wake = self.clock.callLater(0, self._woken)
+
+    def _woken(self) -> None:
+        self._wake = None
+        if self.idling or self.notifier is not None:
+            self.pump()
+            self.poll()
+
+    def poll(self) -> None:
+        """Look now and then at a mailbox that does not tell of changes."""
+        selection = self.selection
+        if selection is not None and not selection.watched and self._wake is None:
+            self._wake = self.clock.callLater(self.factory.poll_interval, self._poll_now)
+
+    def _poll_now(self) -> None:
+        if self.selection is not None:
+            self.selection.dirty = True
+        self._woken()
+
+    def stop_waking(self) -> None:
+        """Nobody wants to know of changes any more."""
+        wake, self._wake = self._wake, None
+        if wake is not None:
+            wake.cancel()

@@ -1,0 +1,104 @@
+"""Contract tests of what an account may be able to do beyond mailboxes."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from mailkit.errors import NoSuchAccount, NoSuchMailbox
+from mailkit.interfaces import (
+    IMailAccount,
+    IURLKeys,
+    IWatchableAccount,
+    IWatchableMailbox,
+)
+from mailkit.model import INBOX
+from mailkit.testing.account_base import AccountBase
+
+
+class KeyTests(AccountBase):
+    async def open_keys(self) -> IURLKeys:
+        """A new account that keeps access keys."""
+        return cast(IURLKeys, self.need(IURLKeys, await self.open_account()))
+
+    async def test_access_key(self) -> None:
+        account = await self.open_keys()
+        self.assertIsNone(await account.find_access_key(mailbox=INBOX))
+        key = await account.get_access_key(mailbox="inbox")
+        # RFC 4467 section 10
+        self.assertGreaterEqual(len(key), 16)
+        self.assertEqual(await account.get_access_key(mailbox=INBOX), key)
+        self.assertEqual(await account.find_access_key(mailbox=INBOX), key)
+
+    async def test_access_key_of_no_mailbox(self) -> None:
+        account = await self.open_keys()
+        self.assertIsNone(await account.find_access_key(mailbox="Nowhere"))
+        with self.assertRaises(NoSuchMailbox):
+            await account.get_access_key(mailbox="Nowhere")
+        with self.assertRaises(NoSuchMailbox):
+            await account.reset_access_key(mailbox="Nowhere")
+
+    async def test_access_key_reset(self) -> None:
+        account = await self.open_keys()
+        key = await account.get_access_key(mailbox=INBOX)
+        await account.reset_access_key(mailbox=INBOX)
+        other = await account.get_access_key(mailbox=INBOX)
+        self.assertNotEqual(other, key)
+        await account.remove_access_keys()
+        self.assertIsNone(await account.find_access_key(mailbox=INBOX))
+        self.assertNotIn(await account.get_access_key(mailbox=INBOX), (key, other))
+
+    async def test_access_key_goes_with_its_mailbox(self) -> None:
+        account = await self.open_admin()
+        keys = cast(IURLKeys, self.need(IURLKeys, account))
+        await account.create_mailbox(name="Work")
+        key = await keys.get_access_key(mailbox="Work")
+        await account.rename_mailbox(name="Work", new_name="Job")
+        self.assertIsNone(await keys.find_access_key(mailbox="Work"))
+        self.assertEqual(await keys.find_access_key(mailbox="Job"), key)
+        await account.delete_mailbox(name="Job")
+        await account.create_mailbox(name="Job")
+        self.assertIsNone(await keys.find_access_key(mailbox="Job"))
+
+    async def test_open_owner(self) -> None:
+        account = await self.open_keys()
+        name = cast(IMailAccount, account).name
+        self.assertEqual((await account.open_owner(owner=name)).name, name)
+        with self.assertRaises(NoSuchAccount):
+            await account.open_owner(owner="nobody@nowhere.example")
+
+
+class WatchTests(AccountBase):
+    async def test_names_that_change_are_told(self) -> None:
+        account: Any = self.need(IWatchableAccount, await self.open_admin())
+        calls: list[int] = []
+        end = account.watch(callback=lambda: calls.append(1))
+        for change in (
+            account.create_mailbox(name="a"),
+            account.rename_mailbox(name="a", new_name="b"),
+            account.subscribe(name="b"),
+            account.unsubscribe(name="b"),
+            account.delete_mailbox(name="b"),
+        ):
+            calls.clear()
+            await change
+            await self.wait_until(lambda: bool(calls))
+        others: list[int] = []
+        end_others = account.watch(callback=lambda: others.append(1))
+        end()
+        end()
+        calls.clear()
+        await account.create_mailbox(name="c")
+        await self.wait_until(lambda: bool(others))
+        end_others()
+        self.assertEqual(calls, [])
+
+    async def test_mailboxes_of_a_watchable_account(self) -> None:
+        account: Any = self.need(IWatchableAccount, await self.open_account())
+        infos = await account.list_mailboxes()
+        for info in infos:
+            if info.selectable:
+                mailbox = await account.open_mailbox(name=info.name)
+                self.assertTrue(IWatchableMailbox.providedBy(mailbox))
+        identifiers = [info.mailbox_id for info in infos]
+        self.assertEqual(len(set(identifiers)), len(infos))
+        self.assertTrue(all(identifiers))
