@@ -41,7 +41,7 @@ def receive_slowly(bench: Bench) -> None:
             if number % max(1, rounds // 50) == 0:
                 peak = max(peak, memory(peer.pids).rss_kib)
         peak = max(peak, memory(peer.pids).rss_kib)
-        with _Peak(peer) as ending:
+        with Peak(peer) as ending:
             for sender in senders:
                 sender.sendall(b".\r\n")
             for sender in senders:
@@ -63,7 +63,7 @@ def _receive_large(bench: Bench) -> None:
     size = max(1 << 20, int(LARGE * min(1.0, bench.scale * 10)))
     for counts in (False, *[True] * bench.repetitions):
         sender = _begin(peer, 0)
-        with _Peak(peer) as peak, Meter(peer.pids) as meter:
+        with Peak(peer) as peak, Meter(peer.pids) as meter:
             block = _LINE * 64
             for _ in range(size // len(block)):
                 sender.sendall(block)
@@ -76,7 +76,7 @@ def _receive_large(bench: Bench) -> None:
             add(label, "MB/s", size / meter.wall / 1e6, meter)
 
 
-class _Peak:
+class Peak:
     """The most that a server holds during a ``with`` block, looked at every few milliseconds.
 
     Pages of files that it maps to read them are the system's to take back, and not counted.
@@ -98,7 +98,7 @@ class _Peak:
         """More than before."""
         return self._most - self._before
 
-    def __enter__(self) -> _Peak:
+    def __enter__(self) -> Peak:
         self._thread.start()
         return self
 

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from .corpus import FIRST_ARRIVAL, Corpus, Mail
 from .imap import IMAP
+from .latency import fetch_beside_others
 from .peers import PASSWORD, Peer, user
 from .process import Memory, Meter, memory
 from .report import Samples
@@ -339,7 +340,8 @@ WORKLOADS: Mapping[str, tuple[str, Callable[[Bench], None]]] = {
     "idle": ("imap", idle),
     "pop3": ("pop3", read_pop3),
     "slow": ("smtp", receive_slowly),
+    "latency": ("imap", fetch_beside_others),
 }
 #: Those that run unless others are named. Most servers keep messages in memory, so the machine must
-#: be large for `slow`.
-DEFAULT_WORKLOADS = [name for name in WORKLOADS if name != "slow"]
+#: be large for `slow`; `latency` fills a mailbox with 100,000 of them.
+DEFAULT_WORKLOADS = [name for name in WORKLOADS if name not in ("slow", "latency")]

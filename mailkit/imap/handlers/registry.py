@@ -9,6 +9,7 @@ from mailkit.imap.handlers import (
     access,
     append,
     authenticated,
+    batches,
     compress,
     context,
     fetch,
@@ -57,6 +58,7 @@ VERBS: Mapping[bytes, Verb] = {
     **thread.VERBS,
     **access.VERBS,
     **notify.VERBS,
+    **batches.VERBS,
 }
 
 #: In the order in which CAPABILITY names them.
@@ -83,6 +85,7 @@ CAPABILITIES: Sequence[Capability] = (
     *thread.CAPABILITIES,
     *access.CAPABILITIES,
     *notify.CAPABILITIES,
+    *batches.CAPABILITIES,
     *status.CAPABILITIES,
     *resync.CAPABILITIES,
 )
