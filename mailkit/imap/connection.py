@@ -27,6 +27,7 @@ from mailkit.imap.handlers.append import AppendInProgress, begin_append, end_app
 from mailkit.imap.handlers.fetch import send_items
 from mailkit.imap.handlers.registry import capability_list, offered, switched_on
 from mailkit.imap.handlers.table import Facts, Verb
+from mailkit.imap.handlers.uidonly import NUMBERED
 from mailkit.imap.handlers.utf8 import WITHOUT_UTF8
 from mailkit.imap.notify import MESSAGE_EVENTS, Event
 from mailkit.imap.pushing import PushingConnection
@@ -291,6 +292,9 @@ class IMAPProtocol(PushingConnection):
         elif self.factory.choices and self._lacks_utf8(command.verb):
             self.no("ENABLE UTF8=ACCEPT comes first on this server", b"CANNOT")
             verb = None
+        elif command.verb in NUMBERED and b"UIDONLY" in self.enabled:
+            self.bad("Messages have no numbers any more: use UID", b"UIDREQUIRED")
+            verb = None
         self._verb = verb
         return verb
 
@@ -539,6 +543,8 @@ class IMAPProtocol(PushingConnection):
         """From now on this mailbox is selected."""
         selection.tells_modseqs = b"CONDSTORE" in self.enabled
         selection.tells_vanished = b"QRESYNC" in self.enabled
+        if b"UIDONLY" in self.enabled:
+            selection.leave_out_numbers()
         self.selection = selection
         self.state = State.SELECTED
 

@@ -388,6 +388,7 @@ class Plan:
     :param summaries: the mailbox gives summaries.
     :param uid: it was UID FETCH, so the response tells the UID (RFC 3501 section 6.4.8).
     :param modseq: the response tells the modification sequence in any case.
+    :param uid_only: the response is named by the UID, where others are by the number (RFC 9586).
     :ivar by_message: messages have to be opened.
     :ivar by_info: details are needed.
     :ivar by_thread: details are needed that name the thread.
@@ -397,11 +398,16 @@ class Plan:
     """
 
     def __init__(
-        self, attributes: Sequence[Attribute], summaries: bool, uid: bool, modseq: bool = False
+        self,
+        attributes: Sequence[Attribute],
+        summaries: bool,
+        uid: bool,
+        modseq: bool = False,
+        uid_only: bool = False,
     ) -> None:
         wanted = list(attributes)
         names = {attribute.name for attribute in wanted}
-        if uid and b"UID" not in names:
+        if uid and not uid_only and b"UID" not in names:
             wanted.insert(0, Attribute(b"UID"))
         if modseq and b"MODSEQ" not in names:
             wanted.append(Attribute(b"MODSEQ"))
@@ -420,7 +426,10 @@ class Plan:
         self.by_info = any(not column.summary and column.format != b"UID %d" for column in present)
         self.by_thread = b"THREADID" in names
         self._present = present
-        self._format = b"* %%d FETCH (%b)\r\n" % b" ".join(column.format for column in present)
+        self.uid_only = uid_only
+        self._response = b"UIDFETCH" if uid_only else b"FETCH"
+        items = b" ".join(column.format for column in present)
+        self._format = b"* %%d %b (%b)\r\n" % (self._response, items)
         self._readers = [
             None if column is not None else _reader(attribute)
             for attribute, column in zip(wanted, columns, strict=True)
@@ -440,6 +449,7 @@ class Plan:
     ) -> Iterator[bytes]:
         """The responses for some messages; all sequences run in parallel.
 
+        :param numbers: UIDs if ``uid_only``.
         :param infos: may be summaries or any rows that begin with the UID if not ``by_info``.
         :param is_recent: tells what is \\Recent, None when none of these messages is.
         """
@@ -490,7 +500,7 @@ class Plan:
 
     def pieces(self, number: int, details: Sequence[bytes | None], content: Content) -> list[Piece]:
         """The response for one message: octets, and offsets of octets in the message."""
-        pieces: list[Piece] = [b"* %d FETCH (" % number]
+        pieces: list[Piece] = [b"* %d %b (" % (number, self._response)]
         separator = b""
         readers = self._readers
         for position, known in enumerate(details):

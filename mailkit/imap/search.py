@@ -170,6 +170,8 @@ class _Parser:
         if arguments.looking_at(b"("):
             return conjunction(arguments.parenthesized(lambda: self.key(depth + 1)))
         if arguments.at_sequence_set():
+            if self.state.uid_only and not arguments.looking_at(b"$"):
+                raise SyntaxFault("Messages have no numbers any more: use UID", b"UIDREQUIRED")
             return self.uids(self.state.clamp_numbers(arguments.sequence_set()))
         name = arguments.word("A search key")
         if name in _FLAG_KEYS:

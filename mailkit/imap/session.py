@@ -132,6 +132,10 @@ class Selection:
         self._changed = changed
         self._unwatch: Callable[[], None] | None = None
 
+    def leave_out_numbers(self) -> None:
+        """From now on the client is told UIDs alone (RFC 9586 section 3)."""
+        self.state.uid_only = self.tells_vanished = True
+
     @property
     def watched(self) -> bool:
         """The backend tells of changes, so there is no need to ask."""
@@ -397,13 +401,13 @@ class Selection:
                 if any_recent and state.is_recent(info.uid)
                 else render.render_flags(info.flags)
             )
-            if self.tells_modseqs:
+            modseq = b" MODSEQ (%d)" % info.modseq if self.tells_modseqs else b""
+            if state.uid_only:
+                lines.append(b"* %d UIDFETCH (FLAGS (%b)%b)\r\n" % (info.uid, flags, modseq))
+            elif with_uids or self.tells_uids or modseq:
                 lines.append(
-                    b"* %d FETCH (UID %d FLAGS (%b) MODSEQ (%d))\r\n"
-                    % (number, info.uid, flags, info.modseq)
+                    b"* %d FETCH (UID %d FLAGS (%b)%b)\r\n" % (number, info.uid, flags, modseq)
                 )
-            elif with_uids or self.tells_uids:
-                lines.append(b"* %d FETCH (UID %d FLAGS (%b))\r\n" % (number, info.uid, flags))
             else:
                 lines.append(b"* %d FETCH (FLAGS (%b))\r\n" % (number, flags))
         return b"".join(lines)
@@ -413,7 +417,11 @@ class Selection:
         lines = []
         for info in infos:
             number = self.state.number_of(info.uid)
-            if number is not None:
+            if number is None:
+                continue
+            if self.state.uid_only:
+                lines.append(b"* %d UIDFETCH (MODSEQ (%d))\r\n" % (info.uid, info.modseq))
+            else:
                 lines.append(
                     b"* %d FETCH (UID %d MODSEQ (%d))\r\n" % (number, info.uid, info.modseq)
                 )

@@ -76,6 +76,7 @@ class SelectedState:
         "modseq",
         "recent",
         "saved",
+        "uid_only",
         "uids",
     )
 
@@ -86,6 +87,8 @@ class SelectedState:
         self.recent: tuple[tuple[int, int], ...] = ()
         #: UIDs that a search has saved, ascending (RFC 5182); some may be gone.
         self.saved: Sequence[int] = ()
+        #: The client may not use numbers (RFC 9586).
+        self.uid_only = False
         # Gone from the mailbox, but not from the client's view.
         self._vanished: set[int] | None = None
         self._new = False

@@ -76,7 +76,9 @@ async def fetch(connection: IMAPProtocol, command: Command) -> None:
     summaries = ISummarizingMailbox.providedBy(selection.mailbox)
     # RFC 7162 section 3.2.4: where \\Seen is set, UID and MODSEQ are told besides.
     marks = selection.tells_modseqs and any(each.sets_seen for each in attributes)
-    plan = Plan(attributes, summaries, by_uid or marks, marks or changed_since is not None)
+    told_modseq = marks or changed_since is not None
+    uid_only = selection.state.uid_only
+    plan = Plan(attributes, summaries, by_uid or marks, told_modseq, uid_only)
     fetcher = _Fetcher(connection, selection, plan)
     if plan.by_message:
         await fetcher.by_message(spans)
@@ -103,7 +105,8 @@ async def send_items(
     assert selection is not None
     numbers = selection.state.numbers_of(uids)
     spans = merge([(number - 1, number) for number in numbers])
-    plan = Plan(attributes, ISummarizingMailbox.providedBy(selection.mailbox), False)
+    summaries = ISummarizingMailbox.providedBy(selection.mailbox)
+    plan = Plan(attributes, summaries, False, uid_only=selection.state.uid_only)
     fetcher = _Fetcher(connection, selection, plan)
     await (fetcher.by_message(spans) if plan.by_message else fetcher.by_columns(spans))
 
@@ -166,6 +169,8 @@ class _Fetcher:
             elif len(infos) != len(numbers) or (plan.by_summary and len(summaries) != len(numbers)):
                 self.missing = True
                 numbers, infos, summaries = _align(batch, infos, summaries, plan.by_summary)
+            if plan.uid_only:
+                numbers = [info[0] for info in infos]
             is_recent = self._is_recent(batch.uids)
             connection.write(b"".join(plan.rows(numbers, infos, summaries, is_recent)))
 
@@ -234,7 +239,7 @@ class _Fetcher:
         for info, known in zip(infos, details, strict=True):
             number = state.number_of(info.uid)
             if number is not None:
-                await self._send_message(number, info.uid, known)
+                await self._send_message(info.uid if plan.uid_only else number, info.uid, known)
 
     async def _send_message(self, number: int, uid: int, known: list[bytes | None]) -> None:
         selection = self.selection

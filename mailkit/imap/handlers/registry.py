@@ -28,6 +28,7 @@ from mailkit.imap.handlers import (
     sort,
     status,
     thread,
+    uidonly,
     unauthenticate,
     urlauth,
     utf8,
@@ -86,6 +87,7 @@ CAPABILITIES: Sequence[Capability] = (
     *access.CAPABILITIES,
     *notify.CAPABILITIES,
     *batches.CAPABILITIES,
+    *uidonly.CAPABILITIES,
     *status.CAPABILITIES,
     *resync.CAPABILITIES,
 )
@@ -103,6 +105,7 @@ ENABLEABLE: Enabling = {
     **metadata.ENABLEABLE,
     **rev2.ENABLEABLE,
     **utf8.ENABLEABLE,
+    **uidonly.ENABLEABLE,
 }
 
 #: What a server cannot be without: the base protocol, and what tells the client how to log in.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from mailkit.errors import MailError
 from mailkit.imap import render
 from mailkit.imap.condstore import SelectParameters, parse_select_parameters
-from mailkit.imap.grammar import Command
+from mailkit.imap.grammar import Command, SyntaxFault
 from mailkit.imap.handlers.resync import resynchronize
 from mailkit.imap.handlers.rev2 import tell_normalized
 from mailkit.imap.handlers.table import AUTHENTICATED, Verb, Waiting
@@ -32,6 +32,9 @@ def _select(connection: IMAPProtocol, command: Command, wants_write: bool) -> Wa
     if not arguments.at_end():
         arguments.space()
         parameters = parse_select_parameters(arguments, connection.usable_extensions())
+        resync = parameters.resync
+        if resync is not None and resync.numbers and b"UIDONLY" in connection.enabled:
+            raise SyntaxFault("Messages have no numbers any more", b"UIDREQUIRED")
     arguments.end()
     if connection.selection is not None and (
         connection.rev2 or b"CONDSTORE" in connection.extensions
@@ -85,7 +88,7 @@ async def _open(
         _tell_name(connection, selection, name, command.arguments.denormalized)
     else:
         connection.write(b"* %d RECENT\r\n" % state.recent_count())
-        if first_unseen is not None:
+        if first_unseen is not None and b"UIDONLY" not in connection.enabled:
             connection.write(b"* OK [UNSEEN %d] First unseen message\r\n" % first_unseen)
     connection.write(
         b"* OK [UIDVALIDITY %d] UIDs are valid\r\n* OK [UIDNEXT %d] Next UID\r\n"
