@@ -411,25 +411,21 @@ class Plan:
             wanted.insert(0, Attribute(b"UID"))
         if modseq and b"MODSEQ" not in names:
             wanted.append(Attribute(b"MODSEQ"))
-        self.attributes = wanted
         columns = [_column(attribute, summaries) for attribute in wanted]
         self.by_message = any(column is None for column in columns)
         if self.by_message:
-            # The message is read anyway.
-            columns = [_column(attribute, False) for attribute in wanted]
+            columns = [_column(attribute, False) for attribute in wanted]  # It is read anyway.
         self._columns = columns
-        present = [column for column in columns if column is not None]
+        self._present = present = [column for column in columns if column is not None]
         self.by_summary = any(column.summary for column in present)
         self.by_structure = any(column.structure for column in present)
         self.sets_seen = any(attribute.sets_seen for attribute in wanted)
         self.tells_flags = FLAGS_COLUMN in present
         self.by_info = any(not column.summary and column.format != b"UID %d" for column in present)
         self.by_thread = b"THREADID" in names
-        self._present = present
         self.uid_only = uid_only
-        self._response = b"UIDFETCH" if uid_only else b"FETCH"
-        items = b" ".join(column.format for column in present)
-        self._format = b"* %%d %b (%b)\r\n" % (self._response, items)
+        self._head = b"* %d UIDFETCH (" if uid_only else b"* %d FETCH ("
+        self._format = self._head + b" ".join(column.format for column in present) + b")\r\n"
         self._readers = [
             None if column is not None else _reader(attribute)
             for attribute, column in zip(wanted, columns, strict=True)
@@ -449,7 +445,6 @@ class Plan:
     ) -> Iterator[bytes]:
         """The responses for some messages; all sequences run in parallel.
 
-        :param numbers: UIDs if ``uid_only``.
         :param infos: may be summaries or any rows that begin with the UID if not ``by_info``.
         :param is_recent: tells what is \\Recent, None when none of these messages is.
         """
@@ -500,7 +495,7 @@ class Plan:
 
     def pieces(self, number: int, details: Sequence[bytes | None], content: Content) -> list[Piece]:
         """The response for one message: octets, and offsets of octets in the message."""
-        pieces: list[Piece] = [b"* %d %b (" % (number, self._response)]
+        pieces: list[Piece] = [self._head % number]
         separator = b""
         readers = self._readers
         for position, known in enumerate(details):

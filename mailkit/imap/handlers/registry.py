@@ -19,6 +19,7 @@ from mailkit.imap.handlers import (
     multisearch,
     not_authenticated,
     notify,
+    progress,
     quota,
     resync,
     rev2,
@@ -88,6 +89,7 @@ CAPABILITIES: Sequence[Capability] = (
     *notify.CAPABILITIES,
     *batches.CAPABILITIES,
     *uidonly.CAPABILITIES,
+    *progress.CAPABILITIES,
     *status.CAPABILITIES,
     *resync.CAPABILITIES,
 )

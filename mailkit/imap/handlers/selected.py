@@ -13,6 +13,7 @@ from mailkit.imap.grammar import Command, SyntaxFault
 from mailkit.imap.handlers.append import refuse_destination
 from mailkit.imap.handlers.fetch import resolve
 from mailkit.imap.handlers.finding import find
+from mailkit.imap.handlers.progress import telling_progress
 from mailkit.imap.handlers.table import SELECTED, Capability, Verb, Waiting, after_login
 from mailkit.imap.session import BATCH, Selection
 from mailkit.interfaces import ICopyingMailbox, IMailbox, ISpooling, IWritableMailbox
@@ -291,7 +292,8 @@ async def _transfer(connection: IMAPProtocol, command: Command, move: bool) -> N
             await _refuse_gone(connection)
             return
     try:
-        result = await _run_transfer(connection, selection, uids, name, move)
+        with telling_progress(connection):
+            result = await _run_transfer(connection, selection, uids, name, move)
     except NoSuchMailbox as error:
         if await _exists(connection, name):
             raise
