@@ -176,7 +176,6 @@ class IMAPProtocol(PushingConnection):
     @override
     def closed(self) -> None:
         self.stop_waking()
-        self.set_notifier(None)
         append, self.append = self.append, None
         if append is not None:
             append.close()
@@ -184,9 +183,7 @@ class IMAPProtocol(PushingConnection):
             self.unselect()
         self._end_metadata()
         self.account = None
-        if self._counted:
-            self.factory.release_session(self._counted)
-            self._counted = ""
+        self._leave_session()
         self.state = State.LOGOUT
 
     @override
@@ -517,11 +514,20 @@ class IMAPProtocol(PushingConnection):
         self.unselect()
         self._end_metadata()
         self.account = None
+        self._leave_session()
         self.state = State.NOT_AUTHENTICATED
         self.enabled = frozenset()
         self._end_login()
         self._adapt()
         self.set_idle_timer()
+
+    def _leave_session(self) -> None:
+        """Nobody is logged in any more."""
+        self.set_notifier(None)
+        self._reader = None
+        if self._counted:
+            self.factory.release_session(self._counted)
+            self._counted = ""
 
     def identified(self, fields: Mapping[str, str]) -> None:
         """The client has told which program it is (RFC 2971)."""

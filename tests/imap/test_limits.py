@@ -41,6 +41,15 @@ class SessionTests(ServerTestCase):
             client.lose()
         self.assertEqual(server.factory._sessions, {})
 
+    def test_another_user_on_the_same_connection(self) -> None:
+        server = self.make_server(max_sessions_per_account=1)
+        client = server.login("NOTIFY SET (personal (MailboxName))")
+        for _ in range(2):
+            self.assertTrue(client.command("UNAUTHENTICATE")[-1].startswith(b"OK"))
+            self.assertIsNone(client.protocol.notifier)
+            self.assertEqual(server.factory._sessions, {})
+            self.assertTrue(client.command(LOGIN)[-1].startswith(b"OK"))
+
     def test_connections_that_are_not_logged_in_do_not_count(self) -> None:
         server = self.make_server(max_sessions_per_account=1)
         for _ in range(5):
