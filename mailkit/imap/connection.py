@@ -45,7 +45,6 @@ from mailkit.interfaces import ICapabilityMask, IMailAccount
 from mailkit.wire.buffer import LineTooLong
 
 if TYPE_CHECKING:
-    from mailkit.imap.handlers.metadata import MetadataAnnouncer
     from mailkit.imap.protocol import IMAPFactory
 
 _Waiting: TypeAlias = Coroutine[Any, Any, None] | None
@@ -90,7 +89,6 @@ class IMAPProtocol(PushingConnection):
         "client",
         "enabled",
         "extensions",
-        "metadata",
         "quirks",
         "state",
         "verbs",
@@ -112,7 +110,6 @@ class IMAPProtocol(PushingConnection):
         self.verbs: Mapping[bytes, Verb] = {}
         self.client: ClientRule | None = None
         self.quirks: frozenset[str] = frozenset()
-        self.metadata: MetadataAnnouncer | None = None
         # The account under whose name this session is counted.
         self._counted = ""
         self._reader: CommandReader | None = None
@@ -181,7 +178,7 @@ class IMAPProtocol(PushingConnection):
             append.close()
         if self.selection is not None:
             self.unselect()
-        self._end_metadata()
+        self.end_metadata()
         self.account = None
         self._leave_session()
         self.state = State.LOGOUT
@@ -473,17 +470,6 @@ class IMAPProtocol(PushingConnection):
         """The name of a mailbox for a response to this client."""
         return render.mailbox(name, self.utf8)
 
-    def _end_metadata(self) -> None:
-        """Whoever was logged in is to hear of no changes any more."""
-        if self.metadata is not None:
-            self.metadata.close()
-            self.metadata = None
-
-    @override
-    def tell_news(self) -> None:
-        if self.metadata is not None:
-            self.metadata.tell()
-
     @property
     def tag(self) -> bytes:
         """Tag of the command at work."""
@@ -512,7 +498,7 @@ class IMAPProtocol(PushingConnection):
         Whatever an extension keeps for a login is forgotten here; the client's ID stays.
         """
         self.unselect()
-        self._end_metadata()
+        self.end_metadata()
         self.account = None
         self._leave_session()
         self.state = State.NOT_AUTHENTICATED

@@ -24,14 +24,19 @@ class Event(enum.Enum):
     FLAG_CHANGE = "FlagChange"
     MAILBOX_NAME = "MailboxName"
     SUBSCRIPTION_CHANGE = "SubscriptionChange"
+    MAILBOX_METADATA_CHANGE = "MailboxMetadataChange"
+    SERVER_METADATA_CHANGE = "ServerMetadataChange"
 
 
 #: Events by their names in capitals: those that the server knows of.
 EVENTS: Mapping[bytes, Event] = {event.value.upper().encode("ascii"): event for event in Event}
 #: Events of messages, the only ones for the selected mailbox.
 MESSAGE_EVENTS = frozenset((Event.MESSAGE_NEW, Event.MESSAGE_EXPUNGE, Event.FLAG_CHANGE))
-#: What BADEVENT lists (RFC 5465 section 3.1).
-EVENT_NAMES = " ".join(event.value for event in Event)
+#: Capabilities without which there are no such events.
+_NEEDS: Mapping[Event, bytes] = {
+    Event.MAILBOX_METADATA_CHANGE: b"METADATA",
+    Event.SERVER_METADATA_CHANGE: b"METADATA-SERVER",
+}
 
 ALL_EVENTS = frozenset(Event)
 NO_EVENTS: frozenset[Event] = frozenset()
@@ -39,6 +44,14 @@ NO_EVENTS: frozenset[Event] = frozenset()
 
 class UnsupportedEvent(Exception):
     """The client wants to be told of something that the server does not watch."""
+
+
+def watched_events(offers: Callable[[bytes], bool]) -> list[Event]:
+    """The events that a client may ask for.
+
+    :param offers: tells whether a capability is offered.
+    """
+    return [event for event in Event if event not in _NEEDS or offers(_NEEDS[event])]
 
 
 class Group(NamedTuple):
@@ -200,7 +213,8 @@ class _Parser:
     def event(self, is_selected: bool) -> bytes:
         arguments = self.arguments
         name = arguments.word("An event")
-        if name not in EVENTS:
+        event = EVENTS.get(name)
+        if event is None or (event in _NEEDS and not self.offers(_NEEDS[event])):
             # RFC 5465 section 3.1: refused with NO, so the rest has to be right.
             self.unsupported = True
         if name == b"MESSAGENEW" and arguments.looking_at(b" ("):

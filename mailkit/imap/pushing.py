@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING
 
 from twisted.internet.interfaces import IDelayedCall
 
+from mailkit._typing import override
 from mailkit.imap.answering import AnsweringConnection
 from mailkit.imap.notify import Event
 
 if TYPE_CHECKING:
+    from mailkit.imap.handlers.metadata import MetadataAnnouncer
     from mailkit.imap.handlers.notify import Notifier
     from mailkit.imap.protocol import IMAPFactory
     from mailkit.imap.session import Selection
@@ -21,9 +23,10 @@ class PushingConnection(AnsweringConnection):
     :ivar selection: the selected mailbox.
     :ivar notifier: what the client wants to be told of besides (RFC 5465); None before the first
         NOTIFY.
+    :ivar metadata: tells of changed entries, once METADATA is enabled (RFC 5464 section 4.4).
     """
 
-    __slots__ = ("_wake", "idling", "notifier", "selection")
+    __slots__ = ("_wake", "idling", "metadata", "notifier", "selection")
 
     factory: IMAPFactory
 
@@ -32,6 +35,7 @@ class PushingConnection(AnsweringConnection):
         self.selection: Selection | None = None
         self.idling = False
         self.notifier: Notifier | None = None
+        self.metadata: MetadataAnnouncer | None = None
         self._wake: IDelayedCall | None = None
 
     @property
@@ -52,6 +56,17 @@ class PushingConnection(AnsweringConnection):
         if notifier is not None and self.selection is not None:
             # What has come together while nobody wanted to know (RFC 5465 section 3.1).
             self.selection.dirty = True
+
+    @override
+    def tell_news(self) -> None:
+        if self.metadata is not None:
+            self.metadata.tell()
+
+    def end_metadata(self) -> None:
+        """Whoever was logged in is to hear of no changes any more."""
+        if self.metadata is not None:
+            self.metadata.close()
+            self.metadata = None
 
     def note_own(self, event: Event, *names: str) -> None:
         """The client has changed these names itself."""

@@ -57,13 +57,35 @@ class SyntaxTests(NotifyTestCase):
             self.assertTrue(answer[-1].startswith(b"BAD "), (text, answer))
 
     def test_unsupported_events_are_named(self) -> None:
-        names = b"MessageNew MessageExpunge FlagChange MailboxName SubscriptionChange"
-        for events in ("MailboxMetadataChange", "ServerMetadataChange", "Foo", "MailboxName Foo",
+        names = (
+            b"MessageNew MessageExpunge FlagChange MailboxName SubscriptionChange"
+            b" MailboxMetadataChange ServerMetadataChange"
+        )
+        for events in ("Foo", "MailboxName Foo",
                        "MessageNew MessageExpunge AnnotationChange"):  # fmt: skip
             answer = self.client.command(f"NOTIFY SET (personal ({events}))")
             self.assertTrue(answer[-1].startswith(b"NO [BADEVENT (%b)] " % names), answer)
         # What was asked for before still holds.
         self.assertIsNone(self.client.protocol.notifier)
+
+    def test_metadata(self) -> None:
+        # RFC 5465 sections 5.6 and 5.7
+        self.notify("SET (mailboxes misc (MailboxMetadataChange ServerMetadataChange))")
+        self.do(
+            'SETMETADATA misc (/shared/comment "x")',
+            'SETMETADATA INBOX (/shared/comment "x")',
+            "SETMETADATA misc (/shared/comment NIL)",
+        )
+        self.assertEqual(self.told(), [b'* METADATA "misc" /shared/comment'] * 2)
+        self.client.command('SETMETADATA misc (/private/comment "own")')
+        self.assertEqual(self.told(), [])
+
+    def test_no_metadata_without_the_capability(self) -> None:
+        self.server = self.make_server(without=["METADATA", "METADATA-SERVER"])
+        client = self.server.login()
+        answer = client.command("NOTIFY SET (personal (MailboxMetadataChange))")
+        self.assertTrue(answer[-1].startswith(b"NO [BADEVENT (MessageNew"), answer)
+        self.assertNotIn(b"Metadata", answer[-1])
 
     def test_as_the_examples_have_it(self) -> None:
         self.notify("set (selected MessageNew (uid body.peek[header.fields (from to subject)])"

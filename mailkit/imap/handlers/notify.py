@@ -7,15 +7,14 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from mailkit.errors import MailError
-from mailkit.imap import render
 from mailkit.imap.grammar import Command
 from mailkit.imap.handlers.listing import read_subscriptions
 from mailkit.imap.handlers.status import render_status
 from mailkit.imap.handlers.table import AUTHENTICATED, Capability, Verb
 from mailkit.imap.listing import Listed, Listing
+from mailkit.imap.metadata import render_names
 from mailkit.imap.notify import (
     ALL_EVENTS,
-    EVENT_NAMES,
     MESSAGE_EVENTS,
     NOTHING,
     Event,
@@ -26,19 +25,31 @@ from mailkit.imap.notify import (
     first_items,
     parse_notify,
     status_items,
+    watched_events,
     with_parents,
 )
-from mailkit.interfaces import IAccessControl, IMailAccount, IWatchableAccount, IWatchableMailbox
-from mailkit.model import SEPARATOR, MailboxInfo
+from mailkit.interfaces import (
+    IAccessControl,
+    IMailAccount,
+    IMetadataAccount,
+    IWatchableAccount,
+    IWatchableMailbox,
+)
+from mailkit.model import SEPARATOR, MailboxInfo, MetadataChange
 
 if TYPE_CHECKING:
     from mailkit.imap.connection import IMAPProtocol
 
 #: Mailboxes of an account that one client is told of; each is remembered.
 MAX_WATCHED = 2000
+#: Changed entries that wait to be told.
+MAX_UNTOLD = 1000
 
 _NAMES = frozenset((Event.MAILBOX_NAME,))
 _SUBSCRIPTIONS = frozenset((Event.SUBSCRIPTION_CHANGE,))
+_MAILBOX_METADATA = frozenset((Event.MAILBOX_METADATA_CHANGE,))
+_SERVER_METADATA = frozenset((Event.SERVER_METADATA_CHANGE,))
+_METADATA = _MAILBOX_METADATA | _SERVER_METADATA
 
 
 class _Overflow(Exception):
@@ -50,7 +61,8 @@ async def notify(connection: IMAPProtocol, command: Command) -> None:
     try:
         wanted = parse_notify(command.arguments, connection.offers)
     except UnsupportedEvent:
-        names = EVENT_NAMES.encode("ascii")
+        events = watched_events(connection.offers)
+        names = " ".join(event.value for event in events).encode("ascii")
         connection.no("Some of these events are not watched here", b"BADEVENT (%b)" % names)
         return
     notifier = Notifier(connection, wanted)
@@ -78,6 +90,8 @@ class Notifier:
         "_changed",
         "_connection",
         "_end",
+        "_end_metadata",
+        "_entries",
         "_known",
         "_names",
         "_own",
@@ -90,6 +104,9 @@ class Notifier:
         self.wanted = wanted
         self._connection = connection
         self._end: Callable[[], None] | None = None
+        self._end_metadata: Callable[[], None] | None = None
+        #: Entries that have changed, by mailbox; None for the server.
+        self._entries: dict[str | None, dict[str, None]] = {}
         #: By identifier, which lasts where names do not.
         self._known: Mapping[str, Known] = {}
         self._subscribed: frozenset[str] = frozenset()
@@ -103,12 +120,14 @@ class Notifier:
     @property
     def dirty(self) -> bool:
         """There may be something to tell."""
-        return self._names or bool(self._changed)
+        return self._names or bool(self._changed) or bool(self._entries)
 
     def close(self) -> None:
         end, self._end = self._end, None
-        if end is not None:
-            end()
+        end_metadata, self._end_metadata = self._end_metadata, None
+        for stop in (end, end_metadata):
+            if stop is not None:
+                stop()
         watches, self._watches = self._watches, {}
         for end in watches.values():
             end()
@@ -129,6 +148,9 @@ class Notifier:
         if IWatchableAccount.providedBy(account):
             # First: what happens in between is then found as a change.
             self._end = account.watch(callback=self._mark_names)
+        wanted = frozenset[Event]().union(*(group.events for group in self.wanted.groups))
+        if wanted & _METADATA and IMetadataAccount.providedBy(account):
+            self._end_metadata = account.watch_metadata(callback=self._mark_entries)
         infos = await account.list_mailboxes()
         await self._remember(infos)
         if self.wanted.status:
@@ -147,6 +169,22 @@ class Notifier:
     def _mark(self, mailbox_id: str) -> None:
         self._changed.add(mailbox_id)
         self._connection.wake()
+
+    def _mark_entries(self, change: MetadataChange) -> None:
+        """Entries about a mailbox, or the server, have changed."""
+        connection = self._connection
+        if change.origin is connection or connection.metadata is not None:
+            # Its own doing; or it is told of all changes, by RFC 5464 section 4.4.
+            return
+        if change.mailbox is None:
+            wanted = any(_SERVER_METADATA & group.events for group in self.wanted.groups)
+        else:
+            wanted = bool(self._events(change.mailbox, _MAILBOX_METADATA))
+        if wanted:
+            entries = self._entries.setdefault(change.mailbox, {})
+            room = MAX_UNTOLD - sum(map(len, self._entries.values()))
+            entries.update(dict.fromkeys(list(change.entries)[: max(0, room)]))
+            connection.wake()
 
     async def _remember(self, infos: Sequence[MailboxInfo]) -> None:
         """:raises _Overflow: there are too many mailboxes."""
@@ -211,6 +249,12 @@ class Notifier:
 
     async def tell(self) -> None:
         """Tell what has changed since the last time (RFC 5465 section 5)."""
+        entries, self._entries = self._entries, {}
+        for name, known_entries in entries.items():
+            if known_entries:
+                # RFC 5465 sections 5.6 and 5.7
+                place = b'""' if name is None else self._connection.mailbox_name(name)
+                await self._connection.send(render_names(place, list(known_entries)))
         changed, self._changed = self._changed, set()
         names, self._names = self._names, False
         if names:
@@ -271,7 +315,7 @@ class Notifier:
         lines = {name: Listed(name, listing.attributes(name)) for name in with_parents(names)}
         for former, name in changes.renamed:
             if name not in ours:
-                oldname = b'"OLDNAME" (%b)' % render.mailbox(former)
+                oldname = b'"OLDNAME" (%b)' % self._connection.mailbox_name(former)
                 lines[name] = Listed(name, listing.attributes(name), extended=(oldname,))
         told = [line for name, line in lines.items() if self._events(name, _NAMES)]
         for name in sorted(subscribed_before ^ self._subscribed):
