@@ -14,6 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from mailkit.hooks import MailHook
 from mailkit.imap.protocol import ClientRule, IMAPFactory
+from mailkit.imap.quirks import DEFAULT_QUIRKS
 from mailkit.smtp.protocol import SMTPFactory
 from mailkit.tap import imap, lmtp, mail, pop3, smtp, submission
 from mailkit.tap.errors import SettingError
@@ -321,15 +322,15 @@ class CapabilityOptionTests(OptionsTestCase):
             rule._replace(quirks=frozenset()),
             ClientRule("phone", (("name", "Old*"), ("version", "1.*")), frozenset(("IDLE",))),
         )
-        self.assertEqual(rule.quirks, {"delay-newmail", "keep-idle", "extra-separator"})
+        self.assertEqual(rule.quirks, DEFAULT_QUIRKS | {"delay-newmail"})
 
     def test_quirks(self) -> None:
         options = self.parse(
             "--imap", ENDPOINT, "--imap-quirk=delay-newmail", "--imap-quirk=no-keep-idle"
         )
         factory = self.factory(imap_quirks=options.quirks)
-        self.assertEqual(factory.quirks, {"delay-newmail", "extra-separator"})
-        self.assertEqual(self.factory().quirks, {"keep-idle", "extra-separator"})
+        self.assertEqual(factory.quirks, (DEFAULT_QUIRKS | {"delay-newmail"}) - {"keep-idle"})
+        self.assertEqual(self.factory().quirks, DEFAULT_QUIRKS)
         for name in ("foo", "no-foo"):
             arguments = ["--imap", ENDPOINT, "--imap-quirk", name]
             self.check(arguments, "--imap-quirk", "no quirk foo; known are delay-newmail")
