@@ -29,7 +29,7 @@ class SessionPool:
     ) -> None:
         self._connect = connect
         self._reactor = reactor
-        self._idle_time = IDLE_TIME if idle_time is None else idle_time
+        self._idle_time = idle_time
         # The one used last at the end, each with the call that ends it.
         self._idle: list[tuple[Session, Any]] = []
         self._closed = False
@@ -59,7 +59,8 @@ class SessionPool:
         if session.exhausted or self._closed:
             Deferred.fromCoroutine(session.quit())
             return
-        call = self._reactor.callLater(self._idle_time, self._end, session)
+        seconds = IDLE_TIME if self._idle_time is None else self._idle_time
+        call = self._reactor.callLater(seconds, self._end, session)
         self._idle.append((session, call))
 
     def _end(self, session: Session) -> None:
