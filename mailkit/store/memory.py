@@ -44,7 +44,7 @@ from mailkit.rights import Grant, Rights, RightsOp, total_order
 from mailkit.spool import Spool
 from mailkit.store import addresses
 from mailkit.store.memory_access import MemoryAccess
-from mailkit.store.memory_account import Limits, MemoryAccount
+from mailkit.store.memory_account import AccountLimits, MemoryAccount
 from mailkit.store.memory_mailbox import Content, Entries
 from mailkit.store.memory_metadata import MemoryMetadata
 from mailkit.store.memory_queue import MemoryQueue
@@ -100,7 +100,7 @@ class MemoryStore:
         self._delegates: set[tuple[str, str]] = set()
         self._values: dict[str, ExpiringMap[str, str]] = {}
         #: Limits of accounts that have none of their own.
-        self.default_limits: Limits = None, None, None
+        self.default_limits: AccountLimits = None, None, None
         self.queue = MemoryQueue(self.now, self._deliver_all)
 
     def now(self) -> int:

@@ -63,7 +63,7 @@ if TYPE_CHECKING:
 MAX_MAILBOXES = 10_000
 
 #: Octets, messages and mailboxes that an account may have.
-Limits = tuple["int | None", "int | None", "int | None"]
+AccountLimits = tuple["int | None", "int | None", "int | None"]
 
 
 @implementer(
@@ -85,7 +85,7 @@ class MemoryAccount(MemoryKeys, MetadataAccount):
         self.name = name
         self.password_hash = password_hash
         #: Octets, messages, mailboxes that it may have; 0 for no limit, None for that of all accounts.
-        self.limits: Limits = None, None, None
+        self.limits: AccountLimits = None, None, None
         self.administrator = False
         self.imap_without: tuple[str, ...] = ()
         self.created = store.now()

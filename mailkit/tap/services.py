@@ -18,7 +18,7 @@ import re
 import socket
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from typing import Any, TypeAlias, cast
 
 from twisted.application.internet import StreamServerEndpointService
 from twisted.application.service import MultiService
@@ -41,6 +41,7 @@ from mailkit.connection import CommandConnection, CommandFactory
 from mailkit.errors import MailError
 from mailkit.interfaces import IDirectory, IMailStore, IMessageDelivery
 from mailkit.proxy import ProxyFactory
+from mailkit.store.sharing.names import SharingSettings
 from mailkit.tap.capabilities import parse_capabilities, parse_clients, parse_quirks
 from mailkit.tap.checks import Checks
 from mailkit.tap.descriptors import connection_share, open_files_limit
@@ -59,9 +60,6 @@ from mailkit.tap.routes import Deliveries, parse_routes
 from mailkit.tap.stores import parse_store
 from mailkit.tap.tls import parse_tls, server_context
 from mailkit.tcp import BACKLOG, ListeningReactor
-
-if TYPE_CHECKING:
-    from mailkit.store.sharing.names import SharingSettings
 
 #: Servers under TLS from the first octet, and what is served under it.
 IMPLICIT_TLS = {"submissions": "submission", "pop3s": "pop3", "imaps": "imap"}
