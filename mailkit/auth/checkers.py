@@ -14,7 +14,7 @@ from zope.interface import Interface, implementer
 from mailkit.auth.passwords import PasswordHasher
 from mailkit.coroutines import run
 from mailkit.errors import MailError
-from mailkit.interfaces import IDirectory, ILoginDirectory
+from mailkit.interfaces import IDirectory, ILoginDirectory, IVouchedUser
 from mailkit.model import Login
 
 #: Octets of a user name or a password; more is refused unread.
@@ -69,6 +69,30 @@ class DirectoryChecker:
         if account is None:
             return None
         return Login(account, await directory.get_password_hash(account=account))
+
+
+@implementer(ICredentialsChecker)
+class VouchedUserChecker:
+    """Believes who vouches for a user, as long as the directory has an account for the name.
+
+    Whoever makes such credentials has judged that the one who vouches may.
+    """
+
+    credentialInterfaces = (IVouchedUser,)
+
+    def __init__(self, directory: IDirectory) -> None:
+        self._directory = directory
+
+    def requestAvatarId(self, credentials: Any) -> Deferred[Any]:
+        return run(self._find(credentials.username))
+
+    async def _find(self, username: str) -> str:
+        account: str | None = None
+        if 0 < len(username) <= MAX_LENGTH:
+            account = await self._directory.find_account(login=username)
+        if account is None:
+            raise UnauthorizedLogin
+        return account
 
 
 @implementer(ICredentialsChecker)

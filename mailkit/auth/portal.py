@@ -11,7 +11,7 @@ from twisted.cred.portal import Portal
 from twisted.internet.defer import Deferred
 
 from mailkit._typing import override
-from mailkit.auth.checkers import ChainChecker, DirectoryChecker
+from mailkit.auth.checkers import ChainChecker, DirectoryChecker, VouchedUserChecker
 from mailkit.auth.passwords import PasswordHasher
 from mailkit.auth.realm import Deliveries, MailRealm
 from mailkit.coroutines import run
@@ -100,5 +100,8 @@ def make_portal(
     portal = MailPortal(realm)
     if deliveries is not None:
         portal.registerChecker(AllowAnonymousAccess())
+        if directory is not None:
+            # What a trusted client of SMTP names is a user here, or nobody.
+            portal.registerChecker(VouchedUserChecker(directory))
     portal.registerChecker(external[0] if len(external) == 1 else ChainChecker(external))
     return portal

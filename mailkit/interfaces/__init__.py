@@ -41,6 +41,7 @@ from mailkit.interfaces.directory import (
     ILoginDirectory,
     IMaskDirectory,
     IQuotaDirectory,
+    IVouchedUser,
 )
 from mailkit.interfaces.dns import IDNSResolver
 from mailkit.interfaces.hook import IMailHook
@@ -112,6 +113,7 @@ __all__ = [
     "IURLKeys",
     "IURLResolver",
     "IViewableMailbox",
+    "IVouchedUser",
     "IWatchableAccount",
     "IWatchableMailbox",
     "IWritableMailbox",

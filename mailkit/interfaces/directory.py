@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Collection, Sequence
 
-from zope.interface import Interface
+from zope.interface import Attribute, Interface
 
 from mailkit.model import Login, Path, Quota, Resolution
 
@@ -34,6 +34,15 @@ class IDirectory(Interface):
 
     def get_password_hash(account: str) -> Awaitable[str | None]:
         """The account's password hash in PHC string format; None without account or password."""
+
+
+class IVouchedUser(Interface):
+    """Credentials of a user for whom somebody vouches whom the operator trusts: a name alone.
+
+    A portal whose checkers know them lets trusted clients name users (LOGIN of XCLIENT).
+    """
+
+    username: str = Attribute("""What the user has typed as user name, or the account's name.""")
 
 
 class ILoginDirectory(IDirectory):

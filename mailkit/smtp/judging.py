@@ -47,8 +47,12 @@ class ConnectionHooks(HookRunner):
 
     async def greet(self) -> Refused | None:
         """Before the greeting: what to say instead of it, if the client is not welcome."""
+        account = self._connection.session.account
         try:
             await self.ask(Step.CONNECT)
+            if account is not None:
+                # A trusted client has named the user.
+                await self.auth(account)
         except Refused as refused:
             text = f"{self.session.hostname} {refused.reply.text}"
             if refused.reply.code < 500:

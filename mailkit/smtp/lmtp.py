@@ -74,6 +74,11 @@ class LMTPProtocol(SMTPProtocol):
         # The delivery of a user might relay.
         return False
 
+    @property
+    @override
+    def takes_vouched_users(self) -> bool:
+        return False
+
     @override
     def discard_chunk(self, size: int, last: bool, refusal: Reply | None) -> None:
         if last and refusal == self.session.no_recipients:

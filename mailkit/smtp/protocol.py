@@ -13,20 +13,27 @@ import enum
 import itertools
 import secrets
 import socket
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from twisted.cred.credentials import Anonymous, UsernamePassword
 from twisted.cred.error import LoginFailed
 from twisted.cred.portal import Portal
+from twisted.internet.defer import CancelledError
 
 from mailkit._typing import override
 from mailkit.connection import CommandFactory
 from mailkit.coroutines import go_on
-from mailkit.errors import MailError
+from mailkit.errors import AuthenticationFailed, AuthorizationFailed, MailError, NoSuchAccount
 from mailkit.hooks import Step
-from mailkit.interfaces import IDeliveryAbilities, IMessageDelivery, IURLResolver
+from mailkit.interfaces import (
+    IDeliveryAbilities,
+    IMessageDelivery,
+    ISenderPolicy,
+    IURLResolver,
+    IVouchedUser,
+)
 from mailkit.mime.dates import format_date
 from mailkit.mime.headers import MAX_HEADER_OCTETS
 from mailkit.model import Ability, ConnectionInfo
@@ -53,6 +60,14 @@ class _Event(enum.Enum):
 
     LINE_TOO_LONG = enum.auto()
     END_OF_CONTENT = enum.auto()
+
+
+class VouchedLogin(NamedTuple):
+    """A login without a password."""
+
+    account: str
+    delivery: IMessageDelivery
+    logout: Callable[[], object]
 
 
 class SMTPProtocol(ReceivingConnection):
@@ -99,6 +114,12 @@ class SMTPProtocol(ReceivingConnection):
         )
 
     @property
+    def takes_vouched_users(self) -> bool:
+        """The portal knows what to do with a user for whom a trusted client vouches."""
+        portal = self.factory.portal
+        return portal is not None and IVouchedUser in portal.listCredentialsInterfaces()
+
+    @property
     def abilities(self) -> frozenset[Ability]:
         """What the delivery promises; before there is one, what the realm promises."""
         portal = self.factory.portal
@@ -114,12 +135,37 @@ class SMTPProtocol(ReceivingConnection):
             self._may_tell = self.info().peer in self.factory.extensions.trusted_clients
         return self._may_tell
 
-    def begin_anew(self, client: ToldClient) -> Coroutine[Any, Any, None] | None:
-        """Begin the session anew, as that of another client."""
+    async def vouch_for(self, user: IVouchedUser, client: ToldClient) -> VouchedLogin:
+        """Log a user in without a password, as somebody who speaks for ``client`` asks for.
+
+        :raises Refused: the portal does not know the user.
+        """
+        info = ConnectionInfo(self.protocol_name, *client[:4], self.encrypted)
+        try:
+            assert self.factory.portal is not None
+            credentials: Any = user
+            found: Any = await self.factory.portal.login(credentials, info, IMessageDelivery)
+        except (LoginFailed, AuthenticationFailed, AuthorizationFailed, NoSuchAccount) as error:
+            self.log.info("{peer} vouches for a user who is not here", peer=self.info().peer)
+            raise Refused(550, "5.7.8", "No such user here") from error
+        _, delivery, logout = found
+        if self._lost:
+            logout()
+            raise CancelledError
+        policy = ISenderPolicy(delivery, None)
+        account = policy.account if policy is not None else None
+        return VouchedLogin(account or user.username, delivery, logout)
+
+    def begin_anew(
+        self, client: ToldClient, login: VouchedLogin | None = None
+    ) -> Coroutine[Any, Any, None] | None:
+        """Begin the session anew, as that of another client, perhaps with a login."""
         hooks, self.hooks = self.hooks, None
         if hooks is not None:
             hooks.disconnect()
         self.forget_client()
+        if login is not None:
+            self.session.account, self.delivery, self._logout = login
         if not self.speak_for(client):
             self.refuse()
             return None
@@ -182,7 +228,7 @@ class SMTPProtocol(ReceivingConnection):
     def greet(self) -> Coroutine[Any, Any, None] | None:
         if self.factory.hook_set is not None:
             self.hooks = ConnectionHooks(self.factory.hook_set, self)
-            if self.hooks.wants(Step.CONNECT):
+            if self.hooks.wants(Step.CONNECT) or self.session.account is not None:
                 return self._greet_if_welcome(self.hooks)
         self._greet()
         return None

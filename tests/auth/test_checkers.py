@@ -21,9 +21,12 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from mailkit.auth.checkers import ChainChecker, DirectoryChecker
+from mailkit.auth.checkers import ChainChecker, DirectoryChecker, VouchedUserChecker
 from mailkit.auth.passwords import PasswordHasher, hash_password
+from mailkit.auth.portal import make_portal
 from mailkit.errors import StoreUnavailable
+from mailkit.interfaces import IVouchedUser
+from mailkit.smtp.extensions.xclient import VouchedUser
 from tests.auth.fakes import FakeLoginStore, FakeStore, ImmediateExecutor
 
 CHEAP: dict[str, Any] = {"time_cost": 1, "memory_cost": 8, "parallelism": 1}
@@ -146,3 +149,32 @@ class ChainCheckerTests(SynchronousTestCase):
 
     def test_an_empty_chain_lets_nobody_in(self) -> None:
         self.failureResultOf(self.ask(ChainChecker([]), b"ann", b"one"), UnauthorizedLogin)
+
+
+class VouchedUserCheckerTests(SynchronousTestCase):
+    """Users who come without a password."""
+
+    def setUp(self) -> None:
+        self.checker = VouchedUserChecker(FakeStore(ann=hash_password("secret", **CHEAP)))
+
+    def ask(self, username: str) -> Any:
+        return self.checker.requestAvatarId(VouchedUser(username))
+
+    def test_is_a_checker(self) -> None:
+        verifyObject(ICredentialsChecker, self.checker)
+        verifyObject(IVouchedUser, VouchedUser("ann"))
+
+    def test_the_avatar_is_the_canonical_name(self) -> None:
+        for login in ("ann@example.org", "ANN@Example.ORG", "ann"):
+            self.assertEqual(self.successResultOf(self.ask(login)), "ann@example.org")
+
+    def test_nobody_else(self) -> None:
+        for login in ("eve@example.org", "", "x" * 5000):
+            self.failureResultOf(self.ask(login), UnauthorizedLogin)
+
+    def test_portals_know_it_where_mail_is_delivered(self) -> None:
+        store: Any = FakeStore()
+        self.assertNotIn(IVouchedUser, make_portal(store).listCredentialsInterfaces())
+        deliveries: Any = object()
+        portal = make_portal(store, deliveries=deliveries)
+        self.assertIn(IVouchedUser, portal.listCredentialsInterfaces())

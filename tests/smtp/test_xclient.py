@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
+from twisted.cred.checkers import ICredentialsChecker
+from twisted.cred.error import UnauthorizedLogin
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
 
+from mailkit.errors import MailError, StoreUnavailable
 from mailkit.hooks import MailHook, MailSession, Reject
+from mailkit.interfaces import IVouchedUser
 from mailkit.smtp.extensions.settings import ExtensionSettings
 from mailkit.smtp.extensions.xclient import MAX_VALUE
 from mailkit.smtp.lmtp import LMTPFactory
+from mailkit.smtp.submission import SubmissionFactory
 from tests.smtp.fakes import Server
 
 TRUSTING = ExtensionSettings(xclient_from=["192.0.2.0/28", "unix"])
@@ -130,6 +137,135 @@ class ClientTests(SynchronousTestCase):
         server = trusting(factory_class=LMTPFactory)
         (reply,) = server.say("XCLIENT ADDR=198.51.100.9")
         self.assertEqual(reply, "220 mx.example.org LMTP ready")
+
+
+@implementer(ICredentialsChecker)
+class Vouched:
+    """Knows users by name alone."""
+
+    credentialInterfaces = (IVouchedUser,)
+
+    def __init__(self, *names: str) -> None:
+        self.names = names
+        self.trouble: MailError | None = None
+
+    def requestAvatarId(self, credentials: Any) -> Deferred[Any]:
+        if self.trouble is not None:
+            return fail(self.trouble)
+        if credentials.username not in self.names:
+            return fail(UnauthorizedLogin())
+        return succeed(credentials.username)
+
+
+class LoginTests(SynchronousTestCase):
+    """LOGIN: a user whom a trusted client names."""
+
+    def vouching(self, **settings: Any) -> tuple[Server, Vouched]:
+        server = trusting(passwords={"ann": "secret", "bob": "secret"}, **settings)
+        checker = Vouched("ann", "bob")
+        server.portal.registerChecker(cast(Any, checker))
+        return server.greet(), checker
+
+    def test_announced_where_the_portal_knows_users_by_name(self) -> None:
+        server, _ = self.vouching()
+        (line,) = (x for x in server.say("EHLO x") if "XCLIENT" in x)
+        self.assertEqual(
+            line, "250-XCLIENT NAME REVERSE_NAME ADDR PORT PROTO HELO LOGIN DESTADDR DESTPORT"
+        )
+
+    def test_logs_in(self) -> None:
+        server, _ = self.vouching(tls=True)
+        self.assertEqual(server.say("XCLIENT ADDR=198.51.100.9 LOGIN=ann"), [GREETING])
+        ((name, mind),) = [each for each in server.realm.logins if each[0]]
+        self.assertEqual((name, mind.peer, mind.tls), ("ann", "198.51.100.9", True))
+        self.assertFalse(any("AUTH" in line for line in server.say("EHLO x")))
+        self.assertEqual(server.say("AUTH PLAIN AGFubgBzZWNyZXQ=")[0][:9], "503 5.5.1")
+        server.begin().send(b".\r\n")
+        envelope, octets = server.users["ann"].received[0]
+        self.assertEqual(envelope.account, "ann@example.org")
+        self.assertIn(b"with ESMTPSA ", octets)
+
+    def test_submission(self) -> None:
+        server, _ = self.vouching(factory_class=SubmissionFactory, tls=True)
+        self.assertEqual(server.say("MAIL FROM:<a@b.example>")[0][:9], "530 5.7.0")
+        server.say("XCLIENT LOGIN=ann", "EHLO x")
+        self.assertEqual(server.say("MAIL FROM:<a@b.example>")[0][:9], "250 2.1.0")
+
+    def test_unknown_user_changes_nothing(self) -> None:
+        server, _ = self.vouching()
+        (reply,) = server.say("XCLIENT ADDR=198.51.100.9 LOGIN=eve")
+        self.assertEqual(reply, "550 5.7.8 No such user here")
+        server.begin().send(b".\r\n")
+        envelope = server.delivery.received[0][0]
+        self.assertEqual((envelope.account, envelope.connection.peer), (None, "192.0.2.7"))
+
+    def test_directory_out_of_order(self) -> None:
+        server, checker = self.vouching()
+        checker.trouble = StoreUnavailable()
+        self.assertEqual(server.say("XCLIENT LOGIN=ann")[0][:9], "451 4.3.0")
+
+    def test_unavailable_ends_a_login(self) -> None:
+        server, _ = self.vouching()
+        server.say("XCLIENT LOGIN=ann", "EHLO x")
+        self.assertEqual(server.say("XCLIENT LOGIN=[UNAVAILABLE]"), [GREETING])
+        self.assertEqual(server.realm.logouts, ["ann"])
+        server.begin().send(b".\r\n")
+        self.assertEqual(server.delivery.received[0][0].account, None)
+
+    def test_another_user(self) -> None:
+        server, _ = self.vouching()
+        server.say("XCLIENT LOGIN=ann", "XCLIENT LOGIN=bob")
+        self.assertEqual(server.realm.logouts, ["ann"])
+        server.begin().send(b".\r\n")
+        self.assertEqual(server.users["bob"].received[0][0].account, "bob@example.org")
+        server.lose()
+        self.assertEqual(server.realm.logouts, ["ann", "bob"])
+
+    def test_names(self) -> None:
+        server = trusting()
+        checker = Vouched()
+        server.portal.registerChecker(cast(Any, checker))
+        for name, code in (
+            ("ann@example.org", "550"),
+            ("a+20b", "550"),
+            ("+C3+A9", "550"),
+            ("+FF", "501"),
+            ("a+0D+0Ab", "501"),
+            ("a+00", "501"),
+            ("", "501"),
+            ("x" * (MAX_VALUE + 1), "501"),
+        ):
+            self.assertEqual(server.say(f"XCLIENT LOGIN={name}")[0][:3], code, name)
+
+    def test_nobody_else_is_believed(self) -> None:
+        server, _ = self.vouching(peer="192.0.2.70")
+        self.assertEqual(server.say("XCLIENT LOGIN=ann")[0][:9], "550 5.7.0")
+        self.assertEqual(server.realm.logins, [])
+
+    def test_lmtp_knows_no_users(self) -> None:
+        server = trusting(factory_class=LMTPFactory)
+        server.portal.registerChecker(cast(Any, Vouched("ann")))
+        self.assertEqual(server.say("XCLIENT LOGIN=ann")[0][:9], "501 5.5.4")
+        self.assertFalse(any("LOGIN" in line for line in server.say("LHLO x")))
+
+    def test_hooks_judge_the_login(self) -> None:
+        class Judge(MailHook):
+            def auth(self, session: MailSession) -> Reject | None:
+                return Reject("not you") if session.account == "bob@example.org" else None
+
+        server, _ = self.vouching(hooks=[Judge()])
+        self.assertEqual(server.say("XCLIENT LOGIN=ann"), [GREETING])
+        (reply,) = server.say("XCLIENT LOGIN=bob")
+        self.assertEqual(reply, "554 mx.example.org not you")
+        self.assertEqual(server.say("EHLO x")[0][:3], "503")
+
+    def test_connection_lost_meanwhile(self) -> None:
+        server, _ = self.vouching()
+        server.realm.slow = Deferred()
+        server.say("XCLIENT LOGIN=ann")
+        server.lose()
+        server.realm.slow.callback(None)
+        self.assertEqual(server.realm.logins, [])
 
 
 class SessionTests(SynchronousTestCase):

@@ -11,6 +11,9 @@ import re
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
+from zope.interface import implementer
+
+from mailkit.interfaces import IVouchedUser
 from mailkit.smtp import replies
 from mailkit.smtp.extensions.extension import Extension
 from mailkit.smtp.grammar import Refused, parse_xtext
@@ -31,6 +34,7 @@ XCLIENT_ATTRIBUTES = (
     "PORT",
     "PROTO",
     "HELO",
+    "LOGIN",
     "DESTADDR",
     "DESTPORT",
 )
@@ -60,12 +64,15 @@ def _parse(argument: bytes, known: tuple[str, ...], verb: str) -> dict[str, str]
 def _value(name: str, text: str) -> str:
     try:
         # lenient: Postfix before 2.3 does not encode values.
-        value = parse_xtext(text.replace("=", "+3D")).decode("ascii")
+        octets = parse_xtext(text.replace("=", "+3D"))
+        value = octets.decode("utf-8" if name == "LOGIN" else "ascii")
     except ValueError:
         raise Refused(501, "5.5.4", f"The value of {name} is not xtext") from None
     if value.upper() in _UNKNOWN:
         return ""
-    if not value or len(value) > MAX_VALUE or not _VALUE.fullmatch(value):
+    # A user name may be an address, and may have blanks or letters beyond ASCII.
+    good = value.isprintable() if name == "LOGIN" else _VALUE.fullmatch(value)
+    if not value or len(value) > MAX_VALUE or not good:
         raise Refused(501, "5.5.4", f"Bad value of {name}")
     return value
 
@@ -90,13 +97,29 @@ def _check_authority(connection: SMTPProtocol, verb: str) -> None:
         raise Refused(550, "5.7.0", f"You are not authorized to use {verb}")
 
 
+@implementer(IVouchedUser)
+class VouchedUser:
+    """A user whom a trusted client has named."""
+
+    def __init__(self, username: str) -> None:
+        self.username = username
+
+
+def _attributes(connection: SMTPProtocol) -> tuple[str, ...]:
+    """Those of XCLIENT that are known here."""
+    if connection.takes_vouched_users:
+        return XCLIENT_ATTRIBUTES
+    return tuple(name for name in XCLIENT_ATTRIBUTES if name != "LOGIN")
+
+
 def xclient(connection: SMTPProtocol, argument: bytes) -> Coroutine[Any, Any, None] | None:
     """XCLIENT: begins the session anew, as that of somebody else.
 
-    HELO and PROTO are taken and change nothing: the client says EHLO or HELO next.
+    HELO and PROTO are taken and change nothing: the client says EHLO or HELO next. LOGIN logs the
+    user in without a password; one whom the portal does not know is refused, and nothing changes.
     """
     _check_authority(connection, "XCLIENT")
-    given = _parse(argument, XCLIENT_ATTRIBUTES, "XCLIENT")
+    given = _parse(argument, _attributes(connection), "XCLIENT")
     told = {name: _address(name, given[name]) for name in _ADDRESSES if given.get(name)}
     ports = {name: _port(name, given[name]) for name in _PORTS if given.get(name)}
     if given.get("PROTO", "SMTP").upper() not in ("", "SMTP", "ESMTP"):
@@ -114,9 +137,22 @@ def xclient(connection: SMTPProtocol, argument: bytes) -> Coroutine[Any, Any, No
         client = client._replace(local=told.get("DESTADDR", ""))
     if "DESTPORT" in given:
         client = client._replace(local_port=ports.get("DESTPORT", 0))
+    name = connection.client_name
     if "NAME" in given or "ADDR" in given:
-        connection.client_name = given.get("NAME", "")
+        name = given.get("NAME", "")
+    if username := given.get("LOGIN"):
+        return _begin_as_user(connection, client, name, username)
+    connection.client_name = name
     return connection.begin_anew(client)
+
+
+async def _begin_as_user(
+    connection: SMTPProtocol, client: ToldClient, name: str, username: str
+) -> None:
+    login = await connection.vouch_for(VouchedUser(username), client)
+    connection.client_name = name
+    if (waiting := connection.begin_anew(client, login)) is not None:
+        await waiting
 
 
 def xforward(connection: SMTPProtocol, argument: bytes) -> None:
@@ -135,7 +171,7 @@ def _available(connection: SMTPProtocol) -> bool:
 XCLIENT = Extension(
     "XCLIENT",
     available=_available,
-    announce=lambda connection: " ".join(XCLIENT_ATTRIBUTES),
+    announce=lambda connection: " ".join(_attributes(connection)),
     commands={b"XCLIENT": Command(CONNECTED | GREETED, xclient, "XCLIENT NAME=value ...")},
 )
 XFORWARD = Extension(
