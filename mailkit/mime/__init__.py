@@ -43,6 +43,14 @@ from mailkit.mime.parts import (
     section_range,
 )
 from mailkit.mime.preview import preview_text
+from mailkit.mime.reports import (
+    Action,
+    DeliveryReport,
+    FeedbackReport,
+    ReportedAddress,
+    ReportedRecipient,
+    parse_report,
+)
 from mailkit.mime.structure import body_from_bodystructure, body_octets, bodystructure_octets
 from mailkit.mime.subject import base_subject, split_subject
 from mailkit.mime.words import decode_charset, decode_text, parameter_text
@@ -54,13 +62,18 @@ __all__ = [
     "MAX_HEADER_OCTETS",
     "MAX_PARTS",
     "MAX_TEXT_OCTETS",
+    "Action",
     "Address",
+    "DeliveryReport",
+    "FeedbackReport",
     "Header",
     "HeaderField",
     "Limits",
     "MessageEnvelope",
     "Octets",
     "Part",
+    "ReportedAddress",
+    "ReportedRecipient",
     "base_subject",
     "body_from_bodystructure",
     "body_octets",
@@ -83,6 +96,7 @@ __all__ = [
     "parse_imap_datetime",
     "parse_message",
     "parse_message_ids",
+    "parse_report",
     "parse_steps",
     "part_text",
     "preview_text",

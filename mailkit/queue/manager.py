@@ -23,8 +23,9 @@ from twisted.logger import Logger
 from mailkit.errors import MailError, NoSuchMessage
 from mailkit.expiring import ExpiringMap
 from mailkit.interfaces import IQueue
+from mailkit.mime import Action
 from mailkit.model import Envelope, LocalDelivery, Recipient
-from mailkit.queue.reports import Action, Notice, Reporter
+from mailkit.queue.reports import Notice, Reporter
 from mailkit.queue.schedule import Schedule
 from mailkit.queue.transport import FindTransport, Handover, Result, Transport
 from mailkit.queue.values import (

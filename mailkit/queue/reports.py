@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import enum
 import quopri
 import re
 import secrets
@@ -11,7 +10,7 @@ from dataclasses import dataclass, field
 from email.utils import formatdate
 from typing import BinaryIO, NamedTuple
 
-from mailkit.mime import parse_header
+from mailkit.mime import Action, parse_header
 from mailkit.model import ConnectionInfo, Envelope, Path, Recipient
 from mailkit.queue.values import Attempt, QueuedMessage, QueuedRecipient
 
@@ -21,15 +20,6 @@ MAX_RETURNED = 1024 * 1024
 MAX_HEADER = 64 * 1024
 #: Recipients that one report tells of; further ones are told of in another.
 MAX_RECIPIENTS = 100
-
-
-class Action(enum.Enum):
-    """What happened (RFC 3464 section 2.3.3)."""
-
-    FAILED = "failed"
-    DELAYED = "delayed"
-    DELIVERED = "delivered"
-    RELAYED = "relayed"
 
 
 class Notice(NamedTuple):
@@ -52,6 +42,7 @@ class ReportTexts:
             Action.DELAYED: "Your message is delayed",
             Action.DELIVERED: "Your message was delivered",
             Action.RELAYED: "Your message was passed on",
+            Action.EXPANDED: "Your message was passed on to several addresses",
         }
     )
     openings: dict[Action, str] = field(
@@ -64,6 +55,8 @@ class ReportTexts:
             " told.",
             Action.RELAYED: "Your message was passed on to the mail server of these recipients,"
             " which does not report whether they got it.",
+            Action.EXPANDED: "These recipients stand for several addresses, to which your message"
+            " was passed on.",
         }
     )
     message: str = "Your message:"
@@ -110,7 +103,7 @@ class Reporter:
         if envelope.reverse_path.is_null or envelope.account is None:
             return False
         notify = recipient.notify
-        if action in (Action.DELIVERED, Action.RELAYED):
+        if action not in _FIRST:
             return notify is not None and "SUCCESS" in notify
         wanted = "DELAY" if action is Action.DELAYED else "FAILURE"
         return notify is None or wanted in notify
@@ -215,7 +208,7 @@ class Reporter:
     def _explain(self, notice: Notice) -> list[str]:
         attempt, texts = notice.attempt, self._texts
         lines = [texts.expired] if notice.expired else []
-        if notice.action in (Action.DELIVERED, Action.RELAYED) or not attempt.text:
+        if notice.action not in _FIRST or not attempt.text:
             return lines
         said = attempt.code and attempt.host
         lines.append(texts.replied.format(host=attempt.host) if said else texts.found)
@@ -273,7 +266,7 @@ class Reporter:
 
 
 _STATUS = re.compile(r"[245]\.\d{1,3}\.\d{1,3}")
-_FIRST = {Action.FAILED: "5", Action.DELAYED: "4", Action.DELIVERED: "2", Action.RELAYED: "2"}
+_FIRST = {Action.FAILED: "5", Action.DELAYED: "4"}
 
 
 def status_code(notice: Notice) -> str:
@@ -281,7 +274,7 @@ def status_code(notice: Notice) -> str:
     if notice.expired:
         # RFC 3463 section 3.5: delivery time expired.
         return "5.4.7"
-    first = _FIRST[notice.action]
+    first = _FIRST.get(notice.action, "2")
     enhanced = notice.attempt.enhanced
     if not _STATUS.fullmatch(enhanced):
         return f"{first}.0.0"

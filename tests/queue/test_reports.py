@@ -8,11 +8,11 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from mailkit.mime import Action
 from mailkit.model import Envelope, OriginalRecipient, Path, Recipient
 from mailkit.queue.reports import (
     MAX_RECIPIENTS,
     MAX_RETURNED,
-    Action,
     MailReport,
     Notice,
     Reporter,
