@@ -142,7 +142,7 @@ RULES = (
     Rule(
         "mailkit.client.*",
         f"{VALUES} mailkit.client.*",
-        "twisted zope.interface OpenSSL cryptography",
+        "twisted zope.interface OpenSSL cryptography service_identity",
     ),
     Rule(CLIENT_PURE, f"{PURE} {SHARED_CLIENT_PURE} mailkit.smtp.grammar {CLIENT_PURE}"),
     Rule(
@@ -183,6 +183,11 @@ RULES = (
         "mailkit.delivery.lmtp mailkit.delivery.relay",
         f"{CONTRACTS} {MIME} mailkit.delivery mailkit.delivery.* mailkit.smtp.client",
         "twisted zope.interface",
+    ),
+    Rule(
+        "mailkit.queue.security",
+        f"{CONTRACTS} {MIME} mailkit.queue.* mailkit.smtp.client mailkit.client.dane"
+        " mailkit.client.tls",
     ),
     Rule(
         "mailkit.queue.*",

@@ -81,10 +81,24 @@ class ServiceRefused(ClientError):
 
 
 class TLSFailed(ClientError):
-    """No connection as secure as the policy wants (RFC 3207, RFC 8689 section 4.2.1)."""
+    """No connection as secure as the policy wants (RFC 3207, RFC 8689 section 4.2.1).
+
+    :ivar result_type: what TLS reports call that (RFC 8460 section 4.3).
+    """
 
     default_text = "The connection cannot be secured"
     default_enhanced = "4.7.5"
+
+    def __init__(
+        self,
+        text: str = "",
+        *,
+        command: str = "",
+        reply: ServerReply | None = None,
+        result_type: str = "validation-failure",
+    ) -> None:
+        super().__init__(text, command=command, reply=reply)
+        self.result_type = result_type
 
 
 class AuthFailed(ClientError):

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
+
+from mailkit.dns.records import TLSA
 
 
 class TLSMode(enum.Enum):
@@ -20,6 +23,8 @@ class TLSMode(enum.Enum):
     VERIFIED = "verified"
     #: TLS with one of the certificates or keys that are named.
     PINNED = "pinned"
+    #: TLS with a certificate that the domain's TLSA records want (RFC 7672).
+    DANE = "dane"
 
 
 @dataclass(frozen=True)
@@ -35,10 +40,16 @@ class TLSPolicy:
     pins: frozenset[bytes] = frozenset()
     #: A file of certificates (PEM) to trust; the system's when None.
     ca_file: str | None = None
+    #: What DANE wants: one of these must match.
+    associations: frozenset[TLSA] = frozenset()
+    #: Names besides ``hostname`` that a certificate may have which DANE-TA (2) leads to.
+    names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.mode is TLSMode.PINNED and not self.pins:
             raise ValueError("a pinned policy needs pins")
+        if self.mode is TLSMode.DANE and not (self.associations and self.hostname):
+            raise ValueError("a DANE policy needs associations and the name they are for")
         if self.implicit and self.mode is TLSMode.NONE:
             raise ValueError("implicit TLS needs TLS")
 
@@ -70,6 +81,21 @@ class TLSPolicy:
         pins = frozenset(map(_fingerprint, fingerprints))
         return cls(TLSMode.PINNED, implicit, None, pins)
 
+    @classmethod
+    def dane(
+        cls, hostname: str, associations: Iterable[TLSA], names: Sequence[str] = ()
+    ) -> TLSPolicy:
+        """
+        :param hostname: the TLSA base domain (RFC 7672 section 2.2.3).
+        :param associations: those that can be used, see :mod:`mailkit.client.dane`.
+        """
+        return cls(
+            TLSMode.DANE,
+            hostname=hostname,
+            associations=frozenset(associations),
+            names=tuple(names),
+        )
+
     @property
     def mandatory(self) -> bool:
         """Nothing is sent without TLS."""
@@ -89,7 +115,7 @@ class TLSInfo(NamedTuple):
     #: ``TLSv1.3``.
     version: str
     cipher: str
-    #: The server's certificate is one that the policy wants: verified by name, or pinned.
+    #: The server's certificate is one that the policy wants: verified by name, pinned, or by DANE.
     verified: bool
     #: SHA-256 of the server's certificate, hexadecimal.
     fingerprint: str = ""

@@ -18,6 +18,7 @@ from twisted.internet.ssl import (
 from zope.interface import implementer
 
 from mailkit.client.certificates import judge
+from mailkit.client.dane import check_associations
 from mailkit.client.errors import TLSFailed
 from mailkit.client.security import TLSInfo, TLSMode, TLSPolicy
 
@@ -80,5 +81,10 @@ def openssl_info(connection: SSL.Connection, policy: TLSPolicy) -> TLSInfo:
     der = None
     if certificate is not None:
         der = certificate.to_cryptography().public_bytes(Encoding.DER)
+    if policy.mode is TLSMode.DANE:
+        chain = [each.to_cryptography() for each in connection.get_peer_cert_chain() or ()]
+        names = [name for name in (policy.hostname, *policy.names) if name]
+        check_associations(chain, policy.associations, names)
     cipher = connection.get_cipher_name() or ""
-    return judge(connection.get_protocol_version_name(), cipher, der, policy)
+    info = judge(connection.get_protocol_version_name(), cipher, der, policy)
+    return info._replace(verified=True) if policy.mode is TLSMode.DANE else info

@@ -48,5 +48,8 @@ class Answer(NamedTuple):
     ttl: int = 0
     #: False when there is no such name at all (NXDOMAIN).
     exists: bool = True
-    #: The resolver says that DNSSEC proves the answer (RFC 4035 section 3.2.3).
+    #: A resolver that is believed says that DNSSEC proves the answer, aliases included (RFC 4035
+    #: section 3.2.3).
     authenticated: bool = False
+    #: The name that aliases (CNAME) lead to; empty where the name that was asked for is none.
+    canonical: str = ""

@@ -25,6 +25,9 @@ from mailkit.wire.domains import canonical_domain, is_dns_name
 NEGATIVE_TTL = 300
 #: Seconds after which the file that names the name servers is looked at again.
 RELOAD_INTERVAL = 60.0
+#: Records of an answer that are looked at, and aliases that follow each other.
+MAX_RECORDS = 500
+MAX_ALIASES = 10
 
 Server = tuple[str, int]
 
@@ -38,6 +41,13 @@ class _Datagram(dns.DNSDatagramProtocol):
         # RFC 6840 section 5.7: says that we understand the same bit of the answer.
         message.authenticData = 1
         super().writeMessage(message, address)
+
+
+class _Stream(dns.DNSProtocol):
+    @override
+    def writeMessage(self, message: dns.Message) -> None:  # noqa: N802
+        message.authenticData = 1
+        super().writeMessage(message)  # type: ignore[no-untyped-call]
 
 
 class _Nobody:
@@ -63,6 +73,8 @@ class DNSResolver:
     :param timeout: seconds for a question in all.
     :param max_questions: questions on their way at a time; each takes a socket.
     :param max_waiting: questions that may wait for their turn.
+    :param validating: the name servers are believed that DNSSEC proves an answer, for they validate
+        and the way to them is safe; None for those on this machine only (RFC 4035 section 4.9.3).
     """
 
     def __init__(
@@ -74,6 +86,7 @@ class DNSResolver:
         timeout: float = 10.0,
         max_questions: int = 50,
         max_waiting: int = 1000,
+        validating: bool | None = None,
         reactor: Any = None,
     ) -> None:
         if reactor is None:
@@ -86,6 +99,7 @@ class DNSResolver:
         self._timeout = timeout
         self._turns: Any = DeferredSemaphore(max_questions)
         self._max_waiting = max_waiting
+        self._validating = validating
 
     async def lookup(self, name: str, type: RecordType) -> Answer:
         name = canonical_domain(name)
@@ -121,6 +135,8 @@ class DNSResolver:
                 if list(message.queries) != [query]:
                     error = DNSFailure("A name server has answered another question")
                 elif message.rCode in (dns.OK, dns.ENAME):
+                    if not self._is_believed(server):
+                        message.authenticData = 0
                     return message
                 else:
                     error = DNSFailure(
@@ -128,6 +144,14 @@ class DNSResolver:
                         f" {_RCODES.get(message.rCode, message.rCode)}"
                     )
         raise error or _timed_out(_text(query.name))
+
+    def _is_believed(self, server: Server) -> bool:
+        if self._validating is not None:
+            return self._validating
+        try:
+            return ip_address(server[0].partition("%")[0]).is_loopback
+        except ValueError:
+            return False
 
     async def _ask_by_udp(self, server: Server, query: dns.Query, seconds: float) -> dns.Message:
         protocol = _Datagram(_Nobody(), self._reactor)  # type: ignore[no-untyped-call]
@@ -148,7 +172,7 @@ class DNSResolver:
             port.stopListening()
 
     async def _ask_by_tcp(self, server: Server, query: dns.Query, seconds: float) -> dns.Message:
-        new_protocol: Any = dns.DNSProtocol
+        new_protocol: Any = _Stream
         factory = Factory.forProtocol(lambda: new_protocol(_Nobody(), self._reactor))
         factory.noisy = False
         endpoint = TCP4ClientEndpoint(self._reactor, *server, timeout=cast(int, seconds))
@@ -219,7 +243,7 @@ def _text(name: Any) -> str:
 def read_answer(message: Any, type: RecordType) -> Answer:
     """What a name server's message (a ``twisted.names.dns.Message``) says of records of a type."""
     # RFC 1034 section 3.6.2: aliases on the way stand in the answer too, and hold for it.
-    found = [h for h in message.answers if h.type in (type.value, dns.CNAME)]
+    found = [h for h in message.answers[:MAX_RECORDS] if h.type in (type.value, dns.CNAME)]
     records = [r for h in found if h.type == type.value and (r := _record(h.payload)) is not None]
     if records:
         ttl = min(header.ttl for header in found)
@@ -231,7 +255,25 @@ def read_answer(message: Any, type: RecordType) -> Answer:
             if isinstance(header.payload, dns.Record_SOA)
         ]
         ttl = min(zones, default=NEGATIVE_TTL)
-    return Answer(records, ttl, message.rCode != dns.ENAME, bool(message.authenticData))
+    exists, authenticated = message.rCode != dns.ENAME, bool(message.authenticData)
+    return Answer(records, ttl, exists, authenticated, _canonical(message, found))
+
+
+def _canonical(message: Any, answers: Sequence[Any]) -> str:
+    """Where the aliases of an answer lead to; empty without any."""
+    targets = {
+        canonical_domain(_text(header.name)): canonical_domain(_text(header.payload.name))
+        for header in answers
+        if isinstance(header.payload, dns.Record_CNAME)
+    }
+    if not targets or not message.queries:
+        return ""
+    first = name = canonical_domain(_text(message.queries[0].name))
+    for _ in range(MAX_ALIASES):
+        if name not in targets:
+            break
+        name = targets[name]
+    return name if name != first else ""
 
 
 def _record(payload: Any) -> Record | None:

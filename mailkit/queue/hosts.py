@@ -10,8 +10,8 @@ from itertools import chain, groupby, zip_longest
 from typing import NamedTuple
 
 from mailkit._typing import override
-from mailkit.dns.lookups import find_addresses, find_exchangers
-from mailkit.dns.records import MX
+from mailkit.dns.lookups import find_addresses
+from mailkit.dns.records import MX, RecordType
 from mailkit.errors import DNSFailure, DomainAcceptsNoMail, MailError, MailLoop
 from mailkit.interfaces import IDNSResolver
 from mailkit.wire.domains import canonical_domain, is_dns_name
@@ -29,6 +29,10 @@ class Host(NamedTuple):
     #: An IP address; or the name where somebody else looks it up.
     address: str
     port: int
+    #: The name is known for certain: by setting, or by an answer that DNSSEC proves.
+    secure: bool = False
+    #: Names of the domain that the host was found for, aliases followed.
+    domains: tuple[str, ...] = ()
 
     @override
     def __str__(self) -> str:
@@ -65,7 +69,7 @@ class FixedHost(HostFinder):
     """
 
     def __init__(self, host: str, port: int = 25) -> None:
-        self._host = Host(host, host, port)
+        self._host = Host(host, host, port, secure=True)
 
     @override
     async def find(self, domain: str) -> Sequence[Host]:
@@ -103,9 +107,10 @@ class ExchangerFinder(HostFinder):
             return [self._literal(domain)]
         if not is_dns_name(domain):
             raise NoSuchDomain
-        found = await find_exchangers(self._resolver, domain)
-        if found is None:
+        answer = await self._resolver.lookup(name=domain, type=RecordType.MX)
+        if not answer.exists:
             raise NoSuchDomain
+        found = [record for record in answer.records if isinstance(record, MX)]
         if len(found) == 1 and not found[0].exchange:
             # RFC 7505 section 3
             raise DomainAcceptsNoMail
@@ -114,6 +119,7 @@ class ExchangerFinder(HostFinder):
             # RFC 5321 section 5.1: the domain itself, as if it had preference 0.
             exchangers = [MX(0, domain)]
         names = self._order(exchangers)
+        domains = tuple(dict.fromkeys(filter(None, (domain, answer.canonical))))
         hosts: list[Host] = []
         failure: DNSFailure | None = None
         for name in names:
@@ -123,7 +129,7 @@ class ExchangerFinder(HostFinder):
                 failure = error
                 continue
             hosts += [
-                Host(name, address, self._port)
+                Host(name, address, self._port, answer.authenticated, domains)
                 for address in _both_kinds(addresses)[:MAX_ADDRESSES]
             ]
         if not hosts:
@@ -158,7 +164,7 @@ class ExchangerFinder(HostFinder):
             address = str(ip_address(text))
         except ValueError:
             raise NoSuchDomain("That is no address literal that mail can be sent to") from None
-        return Host(address, address, self._port)
+        return Host(address, address, self._port, secure=True)
 
 
 def _both_kinds(addresses: Sequence[str]) -> list[str]:

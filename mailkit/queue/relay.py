@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 from weakref import WeakKeyDictionary
 
 from mailkit._typing import override
 from mailkit.errors import DomainAcceptsNoMail, MailError, MailLoop
 from mailkit.model import Envelope
 from mailkit.queue.hosts import Host, HostFinder, NoSuchDomain
+from mailkit.queue.security import DestinationSecurity, HostNotSecure, Wish, wish_of
 from mailkit.queue.transport import Handover, Result, Transport
 from mailkit.queue.values import Attempt
 from mailkit.smtp.client import (
@@ -21,8 +22,6 @@ from mailkit.smtp.client import (
     Session,
     SessionPool,
     Status,
-    TLSMode,
-    TLSPolicy,
     connect,
 )
 
@@ -36,7 +35,19 @@ MAX_TEXT = 2000
 MAX_POOLS = 500
 
 #: Enhanced status codes of our own judgements (RFC 3463 section 3.2, 3.5; RFC 7505 section 4).
-_CODES = {NoSuchDomain: "5.1.2", DomainAcceptsNoMail: "5.1.10", MailLoop: "5.4.6"}
+_CODES = {
+    NoSuchDomain: "5.1.2",
+    DomainAcceptsNoMail: "5.1.10",
+    MailLoop: "5.4.6",
+    HostNotSecure: "5.7.10",
+}
+
+
+class _Way(NamedTuple):
+    """Where a connection leads to, and why it is as secure as it is."""
+
+    host: Host
+    reason: str = ""
 
 
 @dataclass
@@ -44,10 +55,10 @@ class _Link:
     """The connections to one domain."""
 
     pool: SessionPool
-    #: The host that was tried last.
-    tried: Host | None = None
+    #: The one that was tried last.
+    tried: _Way | None = None
     #: Where sessions lead.
-    hosts: WeakKeyDictionary[Session, Host] = field(default_factory=WeakKeyDictionary)
+    ways: WeakKeyDictionary[Session, _Way] = field(default_factory=WeakKeyDictionary)
 
 
 class RelayTransport(Transport):
@@ -56,18 +67,26 @@ class RelayTransport(Transport):
     :param finder: knows the servers.
     :param settings: how to speak to them. The name to verify is that of each server.
     :param reactor: connects, and tells the time.
+    :param security: decides what TLS each host must have; what the settings say when None.
     """
 
-    def __init__(self, finder: HostFinder, settings: ClientSettings, reactor: Any) -> None:
+    def __init__(
+        self,
+        finder: HostFinder,
+        settings: ClientSettings,
+        reactor: Any,
+        security: DestinationSecurity | None = None,
+    ) -> None:
         self._finder = finder
+        self._security = security or DestinationSecurity()
         self._settings = settings
         self._reactor = reactor
-        self._links: dict[tuple[str, bool], _Link] = {}
+        self._links: dict[tuple[str, Wish], _Link] = {}
 
     @override
     async def send(self, domain: str, envelope: Envelope, content: BinaryIO) -> Result:
         began = self._reactor.seconds()
-        link = self._link(domain, envelope.require_tls)
+        link = self._link(domain, wish_of(envelope, content))
         handovers: dict[int, Handover] = {}
         pending = list(range(len(envelope.recipients)))
         for _ in range(MAX_CONNECTIONS):
@@ -84,7 +103,7 @@ class RelayTransport(Transport):
             result = await session.send(part, content)
             facts = session.facts
             link.pool.give_back(session)
-            attempt = self._attempt(began, link.hosts.get(session), facts)
+            attempt = self._attempt(began, link.ways.get(session), facts)
             for index, outcome in zip(pending, result.outcomes, strict=True):
                 handovers[index] = _handover(outcome, attempt, result.dsn)
             left = [
@@ -103,8 +122,8 @@ class RelayTransport(Transport):
     ) -> Result:
         return Result([handovers[i] for i in range(len(envelope.recipients))], unreachable)
 
-    def _link(self, domain: str, require_tls: bool) -> _Link:
-        key = self._finder.key(domain), require_tls
+    def _link(self, domain: str, wish: Wish) -> _Link:
+        key = self._finder.key(domain), wish
         link = self._links.get(key)
         if link is None:
             if len(self._links) >= MAX_POOLS:
@@ -113,7 +132,7 @@ class RelayTransport(Transport):
             link = self._links[key] = _Link(SessionPool(connect, self._reactor))
         return link
 
-    async def _connect(self, domain: str, key: tuple[str, bool]) -> Session:
+    async def _connect(self, domain: str, key: tuple[str, Wish]) -> Session:
         """A session with the first server that can be used.
 
         :raises MailError: the domain has no servers.
@@ -121,31 +140,28 @@ class RelayTransport(Transport):
         """
         link = self._links[key]
         hosts = await self._finder.find(domain)
-        failure: ClientError | None = None
+        failure: MailError | None = None
         for host in hosts[:MAX_TRIES]:
-            link.tried = host
-            settings = replace(self._settings, tls=self._policy(host, key[1]))
+            link.tried = _Way(host)
             try:
+                decision = await self._security.decide(host, self._settings.tls, key[1])
+                way = link.tried = _Way(host, decision.reason)
+                settings = replace(self._settings, tls=decision.policy)
                 session = await connect(str(host), settings, reactor=self._reactor)
-            except ClientError as error:
+            except MailError as error:
                 # A server that refuses for good does not speak for the others.
-                failure = error
+                if failure is None or not isinstance(error, HostNotSecure):
+                    failure = error
             else:
-                link.hosts[session] = host
+                link.ways[session] = way
                 return session
         assert failure is not None
         raise failure
 
-    def _policy(self, host: Host, require_tls: bool) -> TLSPolicy:
-        policy = self._settings.tls
-        if require_tls and policy.mode in (TLSMode.NONE, TLSMode.OPPORTUNISTIC, TLSMode.REQUIRED):
-            # RFC 8689 section 4.2.1: the certificate must be verified.
-            policy = replace(policy, mode=TLSMode.VERIFIED)
-        return replace(policy, hostname=policy.hostname or host.name)
-
-    def _attempt(self, began: float, host: Host | None, facts: ConnectionFacts | None) -> Attempt:
+    def _attempt(self, began: float, way: _Way | None, facts: ConnectionFacts | None) -> Attempt:
         now = self._reactor.seconds()
-        tls, security = "", self._settings.tls.mode.value
+        host = way.host if way is not None else None
+        tls, security = "", way.reason if way is not None else ""
         if facts is not None and facts.tls is not None:
             verified = "verified" if facts.tls.verified else "not verified"
             tls = f"{facts.tls.version} {facts.tls.cipher} {verified}"
@@ -190,4 +206,5 @@ def _failure(error: MailError, attempt: Attempt) -> Handover:
         return Handover(Status.TEMPORARY, attempt)
     enhanced = _CODES.get(type(error), "4.4.3" if error.temporary else "5.4.4")
     status = Status.TEMPORARY if error.temporary else Status.PERMANENT
-    return Handover(status, attempt._replace(enhanced=enhanced, text=error.text, command="DNS"))
+    command = "" if isinstance(error, HostNotSecure) else "DNS"
+    return Handover(status, attempt._replace(enhanced=enhanced, text=error.text, command=command))

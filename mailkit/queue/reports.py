@@ -137,7 +137,8 @@ class Reporter:
         # RFC 6533 section 3: addresses that are not ASCII need the other media types.
         utf8 = original.smtputf8 or not all(path.is_ascii for path in paths)
         # RFC 3461 section 4.3: only failures return a message whole.
-        full = action is Action.FAILED and original.ret != "HDRS"
+        # RFC 8689 section 5: nor one that must not leave TLS.
+        full = action is Action.FAILED and original.ret != "HDRS" and not original.require_tls
         header, whole = _read(content, full)
         boundary = f"=_{self._token()}"
         parts = [
@@ -156,6 +157,7 @@ class Reporter:
             recipients=[Recipient(sender, {"NOTIFY": "NEVER"}, frozenset({"NEVER"}))],
             body="7BIT" if octets.isascii() else "8BITMIME",
             smtputf8=utf8,
+            require_tls=original.require_tls,
         )
         return MailReport(envelope, octets)
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 from mailkit.errors import MailError, RelayDenied, StoreUnavailable
-from mailkit.interfaces import IMessageDelivery, IQueueingStore
+from mailkit.interfaces import IDNSResolver, IMessageDelivery, IQueueingStore
 from mailkit.model import ConnectionInfo, Path
 from mailkit.queue.hosts import ExchangerFinder, FixedHost, HostFinder
 from mailkit.queue.manager import QueueManager, QueueSettings
@@ -17,6 +17,8 @@ from mailkit.queue.transport import DeliveryTransport, Transport
 from mailkit.smtp.client import ClientSettings, Credentials, TLSMode, TLSPolicy, parse_server
 from mailkit.tap.errors import SettingError, StartError
 from mailkit.tap.routes import Deliveries
+from mailkit.tap.transport_security import KEYS as SECURITY_KEYS
+from mailkit.tap.transport_security import take_security
 
 #: The domains' own servers, found by DNS.
 EXCHANGERS = "mx"
@@ -34,8 +36,9 @@ _KEYS: Mapping[str, type] = {
     "tls": str,
     "nameservers": list,
     "port": int,
+    **SECURITY_KEYS,
 }
-_TLS = {mode.value: mode for mode in TLSMode if mode is not TLSMode.PINNED}
+_TLS = {mode.value: mode for mode in TLSMode if mode not in (TLSMode.PINNED, TLSMode.DANE)}
 
 
 class Relay(NamedTuple):
@@ -77,6 +80,7 @@ class Outbound:
         values = _read_table(relay.table)
         self._nameservers: Sequence[str] = values.pop("nameservers", [])
         self._port: int = values.pop("port", 25)
+        self._security = take_security(values)
         tls = values.pop("tls", TLSMode.OPPORTUNISTIC.value)
         if tls not in _TLS:
             raise SettingError(f"tls must be one of {', '.join(_TLS)}")
@@ -117,7 +121,10 @@ class Outbound:
         self._deliveries = deliveries
         if not IQueueingStore.providedBy(store):
             raise StartError("relay", self._target, "this store has no outbound queue")
-        self._relay = RelayTransport(self._finder(), self._client, self._reactor)
+        resolver = self._make_resolver()
+        self._relay = RelayTransport(
+            self._finder(resolver), self._client, self._reactor, self._security.make(resolver)
+        )
         reporter = Reporter(self._hostname, self._reactor.seconds)
         self._manager = QueueManager(
             store.queue,
@@ -140,16 +147,19 @@ class Outbound:
             raise StoreUnavailable("Mail is sent only while the service runs")
         return self._manager
 
-    def _finder(self) -> HostFinder:
+    def _finder(self, resolver: IDNSResolver) -> HostFinder:
         if self._server is not None:
             return FixedHost(*self._server)
+        return ExchangerFinder(resolver, [self._hostname], self._port)
+
+    def _make_resolver(self) -> IDNSResolver:
         from mailkit.dns.cache import CachingResolver
         from mailkit.dns.resolver import DNSResolver
         from mailkit.tap.checks import parse_servers
 
         servers = parse_servers(self._nameservers) or None
-        resolver = CachingResolver(DNSResolver(servers, reactor=self._reactor), clock=self._reactor)
-        return ExchangerFinder(resolver, [self._hostname], self._port)
+        asking = DNSResolver(servers, validating=self._security.validating, reactor=self._reactor)
+        return CachingResolver(asking, clock=self._reactor)
 
     async def _find(self, domain: str) -> Transport:
         deliveries, relay = self._deliveries, self._relay

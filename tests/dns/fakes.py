@@ -46,6 +46,10 @@ class FakeResolver:
                 self.add(name, RecordType.TXT, value)
         #: Errors by name.
         self.trouble: dict[str, DNSFailure] = {}
+        #: Names all of whose answers DNSSEC proves, and single answers; where aliases lead to.
+        self.secure: set[str] = set()
+        self.secure_records: set[tuple[str, RecordType]] = set()
+        self.aliases: dict[str, str] = {}
         self.asked: list[tuple[str, RecordType]] = []
         self.slow = False
         self.waiting: list[Deferred[None]] = []
@@ -71,4 +75,6 @@ class FakeResolver:
             raise self.trouble[name]
         records = self.records.get((name, type), [])
         exists = any(known == name for known, _ in self.records)
-        return Answer(records, self.ttl, exists)
+        proven = name in self.secure or (name, type) in self.secure_records
+        alias = "" if type is RecordType.CNAME else self.aliases.get(name, "")
+        return Answer(records, self.ttl, exists, proven, alias)

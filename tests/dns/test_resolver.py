@@ -102,7 +102,7 @@ class ZoneTests(ServerCase):
 
     async def test_an_alias_is_followed_and_shortens_the_time_to_live(self) -> None:
         answer = await self.ask("www.example.org", RecordType.A)
-        self.assertEqual(answer, Answer(["192.0.2.1"], 30))
+        self.assertEqual(answer, Answer(["192.0.2.1"], 30, canonical="mx.example.org"))
 
     async def test_what_is_not_there(self) -> None:
         answer = await self.ask("nobody.example.org", RecordType.A)
@@ -179,6 +179,27 @@ class MisbehaviourTests(ServerCase):
         self.assertTrue(answer.authenticated)
         text = await self.fail(DNSFailure, DNSResolver([bad], attempts=(5.0,)))
         self.assertEqual(text, "A name server cannot tell about example.org: SERVFAIL")
+
+    async def test_whom_the_bit_of_dnssec_is_believed(self) -> None:
+        record = dns.RRHeader(b"example.org", payload=dns.Record_A("192.0.2.1"))
+        server = self.script(lambda m: reply_to(m, answers=[record], authenticData=1))
+        for validating, believed in ((None, True), (True, True), (False, False)):
+            resolver = DNSResolver([server], attempts=(5.0,), validating=validating)
+            answer = await resolver.lookup(name="example.org", type=RecordType.A)
+            self.assertIs(answer.authenticated, believed)
+        # Whoever sits on the way to another machine could set it.
+        self.assertFalse(DNSResolver([])._is_believed(("192.0.2.53", 53)))
+        self.assertTrue(DNSResolver([])._is_believed(("::1", 53)))
+
+    async def test_aliases_that_go_round(self) -> None:
+        records = [
+            dns.RRHeader(b"example.org", dns.CNAME, payload=dns.Record_CNAME(b"a.example.org")),
+            dns.RRHeader(b"a.example.org", dns.CNAME, payload=dns.Record_CNAME(b"example.org")),
+        ]
+        server = self.script(lambda m: reply_to(m, answers=records))
+        resolver = DNSResolver([server], attempts=(5.0,))
+        answer = await resolver.lookup(name="example.org", type=RecordType.A)
+        self.assertEqual((answer.records, answer.canonical), ([], ""))
 
     async def test_certificate_associations(self) -> None:
         # Twisted knows no TLSA; the octets come through.

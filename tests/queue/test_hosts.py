@@ -136,5 +136,5 @@ class ExchangerTests(SynchronousTestCase):
     def test_fixed_host(self) -> None:
         finder = FixedHost("relay.example.org", 587)
         found = self.successResultOf(Deferred.fromCoroutine(finder.find("example.net")))
-        self.assertEqual(found, [Host("relay.example.org", "relay.example.org", 587)])
+        self.assertEqual(found, [Host("relay.example.org", "relay.example.org", 587, True)])
         self.assertEqual(finder.key("example.net"), finder.key("example.com"))

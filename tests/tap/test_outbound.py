@@ -34,6 +34,8 @@ class SettingTests(SynchronousTestCase):
             self.outbound(target)
         self.outbound(lifetime=86400, undo=5, intervals=[60, 600.0], tls="verified")
         self.outbound(nameservers=["127.0.0.1:5353"], port=2525, history=60, max_domains=50)
+        self.outbound(validating=True, dane=False, tls_domains={".example.net": "verified"})
+        self.outbound(tls_domains={"example.net": "dane"})
 
     def test_bad_settings(self) -> None:
         for target in ("", "unix:/run/x", "a b", "host:0", "host:99999"):
@@ -46,6 +48,11 @@ class SettingTests(SynchronousTestCase):
             {"intervals": ["1"]},
             {"tls": "pinned"},
             {"max_domains": 1},
+            {"tls": "dane"},
+            {"dane": "yes"},
+            {"tls_domains": {"example.net": "pinned"}},
+            {"tls_domains": {"": "verified"}},
+            {"dane": False, "tls_domains": {"example.net": "dane"}},
         ):
             self.assertRaises(SettingError, self.outbound, **table)
 

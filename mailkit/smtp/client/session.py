@@ -130,7 +130,11 @@ class Session:
         policy = self._settings.tls
         if not self._facts.extensions.starttls:
             if policy.mandatory:
-                raise TLSFailed("The server offers no STARTTLS", command="STARTTLS")
+                raise TLSFailed(
+                    "The server offers no STARTTLS",
+                    command="STARTTLS",
+                    result_type="starttls-not-supported",
+                )
             return
         timeouts = self._settings.timeouts
         reply = await self._dialogue.command("STARTTLS", "STARTTLS", timeouts.command)

@@ -1,0 +1,203 @@
+"""How secure the connection to a host must be, and why: settings, DANE, what the message wants."""
+
+from __future__ import annotations
+
+import enum
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import BinaryIO, NamedTuple
+
+from mailkit.client.dane import usable_associations
+from mailkit.client.tls import is_host_name
+from mailkit.dns.records import TLSA, RecordType
+from mailkit.errors import DNSFailure, MailError
+from mailkit.interfaces import IDNSResolver
+from mailkit.mime.headers import parse_header
+from mailkit.model import Envelope
+from mailkit.queue.hosts import Host
+from mailkit.smtp.client import TLSFailed, TLSMode, TLSPolicy
+
+#: Octets at the start of a message in which TLS-Required is looked for.
+MAX_HEADER = 64 * 1024
+
+_NO = re.compile(rb"\s*no\s*", re.IGNORECASE)
+# Modes that stand below a certificate that is verified.
+_WEAKER = (TLSMode.NONE, TLSMode.OPPORTUNISTIC, TLSMode.REQUIRED)
+
+
+class Wish(enum.Enum):
+    """What a message wants (RFC 8689)."""
+
+    NORMAL = "normal"
+    #: REQUIRETLS: a certificate that is verified, of a host whose name is certain.
+    REQUIRED = "REQUIRETLS"
+    #: ``TLS-Required: No``: rather sent without TLS than not at all.
+    OPTIONAL = "TLS-Required: No"
+
+
+class HostNotSecure(MailError):
+    """A host may not get the message, whatever it says (RFC 3463 X.7.10, RFC 8689 section 4.2.1)."""
+
+    default_text = "The message must not go to that server without more security"
+
+
+class Decision(NamedTuple):
+    """How to connect to a host."""
+
+    policy: TLSPolicy
+    #: For people; kept with each attempt.
+    reason: str
+
+
+def wish_of(envelope: Envelope, content: BinaryIO) -> Wish:
+    """What a message wants; reads from the start of the content."""
+    if envelope.require_tls:
+        # RFC 8689 section 5: a report is not lost for it. Section 4.1: the field counts for nothing then.
+        return Wish.NORMAL if envelope.reverse_path.is_null else Wish.REQUIRED
+    content.seek(0)
+    start = content.read(MAX_HEADER)
+    if b"tls-required" not in start.lower():
+        return Wish.NORMAL
+    value = parse_header(start).get(b"TLS-Required")
+    return Wish.OPTIONAL if value is not None and _NO.fullmatch(value) else Wish.NORMAL
+
+
+class DestinationSecurity:
+    """Decides how secure the connection to each host must be.
+
+    :param resolver: asks for TLSA records, and says what DNSSEC proves; no DANE without one.
+    :param domains: modes for domains that the site has set, in place of that of all;
+        ``.example.org`` is for the domains below. ``DANE`` means that there must be TLSA records.
+    """
+
+    def __init__(
+        self,
+        resolver: IDNSResolver | None = None,
+        *,
+        domains: Mapping[str, TLSMode] | None = None,
+    ) -> None:
+        self._resolver = resolver
+        self._domains = dict(domains or {})
+
+    async def decide(self, host: Host, base: TLSPolicy, wish: Wish = Wish.NORMAL) -> Decision:
+        """How to connect to a host.
+
+        :param base: what is wanted of all hosts.
+        :raises DNSFailure: it is not known; the host cannot be used now.
+        :raises TLSFailed: there is no way to it that is secure enough now.
+        :raises HostNotSecure: nor will there be.
+        """
+        domain = host.domains[0] if host.domains else host.name
+        wanted = self._mode_of(domain)
+        mode = base.mode if wanted is None else wanted
+        reason = mode.value if wanted is None else f"{mode.value}: setting for {domain}"
+        if mode is not TLSMode.DANE:
+            base = replace(base, mode=mode)
+        policy = replace(base, hostname=base.hostname or host.name)
+        if base.implicit or mode in (TLSMode.NONE, TLSMode.PINNED):
+            return self._require(Decision(policy, reason), host, wish)
+        if wish is Wish.OPTIONAL and mode is TLSMode.OPPORTUNISTIC:
+            # RFC 8689 section 4.1: what the recipient's side asks for does not count.
+            return Decision(policy, f"{reason}: {wish.value}")
+        dane = await self._dane(host, policy, mode)
+        decision = Decision(policy, reason) if dane is None else dane
+        return self._require(decision, host, wish)
+
+    def _mode_of(self, domain: str) -> TLSMode | None:
+        if not self._domains:
+            return None
+        found = self._domains.get(domain)
+        parent = domain
+        while found is None and "." in parent:
+            parent = parent.partition(".")[2]
+            found = self._domains.get(f".{parent}")
+        return found
+
+    @staticmethod
+    def _require(decision: Decision, host: Host, wish: Wish) -> Decision:
+        """What REQUIRETLS makes of a decision (RFC 8689 section 4.2.1)."""
+        if wish is not Wish.REQUIRED:
+            return decision
+        if not host.secure:
+            raise HostNotSecure(
+                "REQUIRETLS: neither DNSSEC nor MTA-STS says which servers the domain has"
+            )
+        policy = decision.policy
+        if policy.mode in _WEAKER:
+            policy = replace(policy, mode=TLSMode.VERIFIED)
+        return Decision(policy, f"{decision.reason}; {wish.value}")
+
+    async def _dane(self, host: Host, policy: TLSPolicy, mode: TLSMode) -> Decision | None:
+        """What the TLSA records of a host want; None where it has none."""
+        found = None
+        # A server that the site has chosen itself may have a name that DNS does not know.
+        if host.secure and is_host_name(host.name) and (host.domains or mode is TLSMode.DANE):
+            found = await self._find_associations(host)
+        if found is None:
+            if mode is TLSMode.DANE:
+                raise TLSFailed(
+                    "The setting wants DANE, and the server has no TLSA records that DNSSEC proves",
+                    command="DNS",
+                    result_type="dane-required",
+                )
+            return None
+        base, records = found
+        usable = usable_associations(records)
+        where = f"{len(usable)} TLSA at _{host.port}._tcp.{base}"
+        if usable:
+            names = [name for name in (host.name, *host.domains) if name != base]
+            return Decision(TLSPolicy.dane(base, usable, names), f"dane: {where}")
+        if mode is TLSMode.DANE:
+            raise TLSFailed(
+                "The setting wants DANE, and none of the server's TLSA records can be used",
+                command="DNS",
+                result_type="tlsa-invalid",
+            )
+        # RFC 7672 section 2.2: TLS must be, but nothing says with which certificate.
+        if not policy.mandatory:
+            policy = replace(policy, mode=TLSMode.REQUIRED)
+        return Decision(policy, f"{policy.mode.value}: none of the TLSA records can be used")
+
+    async def _find_associations(self, host: Host) -> tuple[str, Sequence[TLSA]] | None:
+        """The TLSA base domain of a host, and its records (RFC 7672 section 2.2).
+
+        :raises DNSFailure: there was no answer, which may be an attack.
+        """
+        if self._resolver is None:
+            return None
+        for base in await self._base_domains(self._resolver, host.name):
+            answer = await self._resolver.lookup(
+                name=f"_{host.port}._tcp.{base}", type=RecordType.TLSA
+            )
+            records = [record for record in answer.records if isinstance(record, TLSA)]
+            if records and answer.authenticated:
+                return base, records
+        return None
+
+    async def _base_domains(self, resolver: IDNSResolver, name: str) -> Sequence[str]:
+        """Names whose TLSA records count for a host (RFC 7672 section 2.2.2)."""
+        canonical, secure, found = "", True, False
+        failure: DNSFailure | None = None
+        for type in (RecordType.A, RecordType.AAAA):
+            try:
+                answer = await resolver.lookup(name=name, type=type)
+            except DNSFailure as error:
+                failure = error
+                continue
+            canonical = canonical or answer.canonical
+            if answer.records:
+                found = True
+                secure = secure and answer.authenticated
+        if not found:
+            if failure is not None:
+                raise failure
+            return []
+        if secure:
+            return [canonical, name] if canonical else [name]
+        if canonical:
+            alias = await resolver.lookup(name=name, type=RecordType.CNAME)
+            if alias.authenticated and alias.records:
+                return [name]
+        # There could be no proven record in a zone that is not signed, and its servers may fail.
+        return []

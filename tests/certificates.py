@@ -1,0 +1,103 @@
+"""Certificates for the tests of TLS: authorities, and servers of theirs."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+)
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from twisted.internet.ssl import CertificateOptions
+
+from mailkit.dns.records import TLSA
+
+
+@dataclass(frozen=True)
+class Identity:
+    """A certificate with its key."""
+
+    certificate: x509.Certificate
+    key: ec.EllipticCurvePrivateKey
+
+    @property
+    def der(self) -> bytes:
+        return self.certificate.public_bytes(Encoding.DER)
+
+    @property
+    def pem(self) -> bytes:
+        return self.certificate.public_bytes(Encoding.PEM)
+
+    @property
+    def key_pem(self) -> bytes:
+        return self.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+    def association(self, usage: int, selector: int, matching_type: int) -> TLSA:
+        """The TLSA record for this certificate."""
+        data = self.der
+        if selector:
+            key = self.certificate.public_key()
+            data = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        if matching_type:
+            digest = hashes.Hash([hashes.SHA256(), hashes.SHA512()][matching_type - 1])
+            digest.update(data)
+            data = digest.finalize()
+        return TLSA(usage, selector, matching_type, data)
+
+    def options(self, chain: Sequence[Identity] = ()) -> Any:
+        """What a server needs."""
+        return CertificateOptions(
+            privateKey=self.key,
+            certificate=self.certificate,
+            extraCertChain=[each.certificate for each in chain],
+        )
+
+
+def make_identity(
+    names: Sequence[str] = (),
+    issuer: Identity | None = None,
+    *,
+    days: int = 30,
+    usage: Any = ExtendedKeyUsageOID.SERVER_AUTH,
+) -> Identity:
+    """A server's certificate; an authority's without names. Signed by itself without an issuer.
+
+    :param days: for which it is good from now on; less than 0 for one that has expired.
+    """
+    key = ec.generate_private_key(ec.SECP256R1())
+    now = datetime.datetime.now(datetime.timezone.utc)
+    subject = x509.Name(
+        [x509.NameAttribute(NameOID.COMMON_NAME, names[0] if names else f"Authority {id(key)}")]
+    )
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer.certificate.subject if issuer else subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=60))
+        .not_valid_after(now + datetime.timedelta(days=days))
+        .add_extension(x509.BasicConstraints(ca=not names, path_length=None), critical=True)
+    )
+    if names:
+        alternatives = x509.SubjectAlternativeName([x509.DNSName(name) for name in names])
+        builder = builder.add_extension(alternatives, critical=False)
+        builder = builder.add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
+    certificate = builder.sign(issuer.key if issuer else key, hashes.SHA256())
+    return Identity(certificate, key)
+
+
+@lru_cache(maxsize=1)
+def authority() -> Identity:
+    """One that tests share."""
+    return make_identity()
