@@ -244,7 +244,7 @@ class CommandConnection(CompressingConnection, ABC):
                     command = self.next_command()
                 except Exception:
                     # Nobody knows what has been read of the input: the connection cannot go on.
-                    self._log_bug(Failure())  # type: ignore[no-untyped-call]
+                    self._log_bug(Failure())
                     self.close()
                     break
                 if command is None:
@@ -259,7 +259,7 @@ class CommandConnection(CompressingConnection, ABC):
                     waiting = self.run_command(command)
                 except Exception:
                     # The command has been read whole: the next one can be served.
-                    self._log_bug(Failure())  # type: ignore[no-untyped-call]
+                    self._log_bug(Failure())
                     continue
                 if waiting is not None:
                     self._start(waiting)
@@ -280,7 +280,7 @@ class CommandConnection(CompressingConnection, ABC):
             return
         except Exception:
             # As _command_done would, had there been something to wait for.
-            self._log_bug(Failure())  # type: ignore[no-untyped-call]
+            self._log_bug(Failure())
             return
         done: Deferred[None] = Deferred.fromCoroutine(cast(Any, go_on(waiting, awaited)))
         if not done.called or done.paused:

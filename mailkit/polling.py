@@ -25,8 +25,8 @@ MANY = 2
 _IN = getattr(select, "EPOLLIN", 0)
 _OUT = getattr(select, "EPOLLOUT", 0)
 
-_DONE = Failure(main.CONNECTION_DONE)  # type: ignore[no-untyped-call]
-_LOST = Failure(main.CONNECTION_LOST)  # type: ignore[no-untyped-call]
+_DONE = Failure(main.CONNECTION_DONE)
+_LOST = Failure(main.CONNECTION_LOST)
 
 
 @implementer(IReadDescriptor)
@@ -169,5 +169,5 @@ class Together:
             member.readConnectionLost(_DONE)
         else:
             self.removeWriter(member)
-            lost = _LOST if why is main.CONNECTION_LOST else Failure(why)  # type: ignore[no-untyped-call]
+            lost = _LOST if why is main.CONNECTION_LOST else Failure(why)
             member.connectionLost(lost)

@@ -29,7 +29,7 @@ BACKLOG = 1024
 MAX_ACCEPTS = 100
 FULL_TURNS = 8
 
-_DONE = Failure(main.CONNECTION_DONE)  # type: ignore[no-untyped-call]
+_DONE = Failure(main.CONNECTION_DONE)
 #: They stand for every address of the machine.
 _UNSPECIFIED = ("0.0.0.0", "::")
 

@@ -345,7 +345,7 @@ def connector(
     if isinstance(server, ServerAddress):
         hostname = server.host or None
         endpoint = (
-            UNIXClientEndpoint(reactor, server.path)  # type: ignore[no-untyped-call]
+            UNIXClientEndpoint(reactor, server.path)
             if server.path
             else HostnameEndpoint(reactor, server.host, server.port)
         )
@@ -380,4 +380,4 @@ def connector(
 
 def _took_too_long(_: object, seconds: float) -> Failure:
     error = TimedOut(f"it took more than {seconds:g} seconds")
-    return Failure(error)  # type: ignore[no-untyped-call]
+    return Failure(error)

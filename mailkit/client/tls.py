@@ -61,7 +61,7 @@ def connection_creator(policy: TLSPolicy, hostname: str | None) -> IOpenSSLClien
 
 def _trust(path: str | None) -> Any:
     if path is None:
-        return platformTrust()  # type: ignore[no-untyped-call]
+        return platformTrust()
     try:
         with open(path, "rb") as file:
             loaded = x509.load_pem_x509_certificates(file.read())
@@ -69,7 +69,7 @@ def _trust(path: str | None) -> Any:
         raise TLSFailed(f"Cannot read the certificates to trust: {error}", command="TLS") from error
     pems = [certificate.public_bytes(Encoding.PEM) for certificate in loaded]
     certificates = [Certificate.loadPEM(pem) for pem in pems]
-    return trustRootFromCertificates(certificates)  # type: ignore[no-untyped-call]
+    return trustRootFromCertificates(certificates)
 
 
 def openssl_info(connection: SSL.Connection, policy: TLSPolicy) -> TLSInfo:

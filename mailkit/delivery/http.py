@@ -100,11 +100,9 @@ class HTTPDelivery:
         self._timeout = timeout
         if agent is None:
             # A connection that the other side has closed meanwhile would fail the next message.
-            pool: Any = HTTPConnectionPool(reactor, False)  # type: ignore[no-untyped-call]
+            pool: Any = HTTPConnectionPool(reactor, False)
             settings: dict[str, Any] = {} if tls_policy is None else {"contextFactory": tls_policy}
-            agent = Agent(  # type: ignore[no-untyped-call]
-                reactor, connectTimeout=CONNECT_TIMEOUT, pool=pool, **settings
-            )
+            agent = Agent(reactor, connectTimeout=CONNECT_TIMEOUT, pool=pool, **settings)
         self._agent: Any = agent
         self._gate = Gate(MAX_REQUESTS, MAX_WAITING)
 
@@ -139,7 +137,7 @@ class HTTPDelivery:
             fields[b"Mailkit-Signature"] = [b"sha256=" + signature.encode()]
         content = message.open()
         # Closes it at the end, once there is a connection.
-        producer: Any = FileBodyProducer(content, readSize=_CHUNK)  # type: ignore[no-untyped-call]
+        producer: Any = FileBodyProducer(content, readSize=_CHUNK)
         request: Deferred[Any] = self._agent.request(b"POST", self._url, Headers(fields), producer)
         request.addTimeout(self._timeout, self._reactor)
         try:

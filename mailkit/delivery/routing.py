@@ -289,7 +289,7 @@ class RoutingDelivery(LocalMessageDelivery):
         except MailError as error:
             forward.fail(error)
         except Exception:
-            self.log.failure("a delivery failed", Failure())  # type: ignore[no-untyped-call]
+            self.log.failure("a delivery failed", Failure())
             forward.fail(TemporaryFailure())
         finally:
             shared.close()

@@ -221,9 +221,7 @@ class Milter:
         """
         timeout = self.settings.connect_timeout
         connection = MilterConnection(self.clock)
-        connecting: Deferred[Any] = connectProtocol(  # type: ignore[no-untyped-call]
-            self.endpoint, connection
-        )
+        connecting: Deferred[Any] = connectProtocol(self.endpoint, connection)
         connecting.addTimeout(timeout, self.clock)
         try:
             await connecting

@@ -147,7 +147,7 @@ class HookSet:
                 if _is_awaitable(result):
                     self._let_run(hook, step, result)
             except Exception:
-                self._log_failure(hook, step, Failure())  # type: ignore[no-untyped-call]
+                self._log_failure(hook, step, Failure())
 
     def _let_run(self, hook: _Bound, step: Step, result: Awaitable[Any]) -> None:
         task = _begin(result)

@@ -261,7 +261,7 @@ class ReceivingConnection(CommandConnection):
             return Refused(*replies.NO_SPACE)
         if isinstance(error, CancelledError) or not isinstance(error, Exception):
             raise error
-        self.log.failure("a message could not be judged", Failure(error))  # type: ignore[no-untyped-call]
+        self.log.failure("a message could not be judged", Failure(error))
         return Refused(*replies.INTERNAL_ERROR)
 
     def _refuse_content(self, envelope: Envelope, refused: Refused) -> None:
@@ -317,7 +317,7 @@ class ReceivingConnection(CommandConnection):
             outcomes = [Outcome(recipient, error) for recipient in envelope.recipients]
             answers = self.reply_for_all(replies.for_error(error))
         except Exception:
-            self.log.failure("a delivery failed", Failure())  # type: ignore[no-untyped-call]
+            self.log.failure("a delivery failed", Failure())
             outcomes = [Outcome(r, TemporaryFailure()) for r in envelope.recipients]
             answers = self.reply_for_all(replies.INTERNAL_ERROR)
         finally:

@@ -107,7 +107,7 @@ def _values(store: object, clock: IReactorTime) -> Any:
 def _parse_check(name: str, place: str, given: Any) -> CheckMaker:
     from twisted.python.reflect import namedAny
 
-    class_: type[Any] = namedAny(place)  # type: ignore[no-untyped-call]
+    class_: type[Any] = namedAny(place)
     if given is None or given is True:
         given = {}
     if not isinstance(given, Mapping):

@@ -78,7 +78,7 @@ def _parse(hook: object, services: Sequence[str]) -> HookMaker:
     from twisted.python.reflect import namedAny
 
     try:
-        found: Any = namedAny(name)  # type: ignore[no-untyped-call]
+        found: Any = namedAny(name)
     except Exception as error:
         # Whatever a module of somebody else's may do when it is loaded.
         raise SettingError(f"cannot load {name}: {error or type(error).__name__}") from error

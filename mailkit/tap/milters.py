@@ -49,7 +49,7 @@ def _endpoint(description: str, reactor: Any) -> Any:
     if reactor is None:
         from twisted.internet import reactor
     try:
-        return clientFromString(reactor, description)  # type: ignore[no-untyped-call]
+        return clientFromString(reactor, description)
     except Exception as error:
         # Each kind of endpoint has its own parser, and plug-ins add more.
         raise SettingError(

@@ -164,7 +164,7 @@ def _parse_dotted(name: str, argument: str | None) -> Maker:
     from mailkit.delivery.callback import CallableDelivery
 
     try:
-        found: Any = namedAny(name)  # type: ignore[no-untyped-call]
+        found: Any = namedAny(name)
     except Exception as error:
         # Whatever a module of somebody else's may do when it is loaded.
         raise SettingError(f"cannot load {name}: {error or type(error).__name__}") from error

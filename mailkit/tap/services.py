@@ -524,9 +524,9 @@ _WITH_BACKLOG = re.compile(r"(?:tcp|tcp4|tcp6|ssl|unix)(?=:)(?!.*(?<!\\):backlog
 def _endpoint(description: str, reactor: Any) -> IStreamServerEndpoint:
     if isinstance(reactor, PosixReactorBase):
         reactor = ListeningReactor(reactor)
-    endpoint: IStreamServerEndpoint = serverFromString(reactor, description)  # type: ignore[no-untyped-call]
+    endpoint: IStreamServerEndpoint = serverFromString(reactor, description)
     if _WITH_BACKLOG.match(description):
         with contextlib.suppress(TypeError):
             # Unless it is there already, by its position.
-            endpoint = serverFromString(reactor, f"{description}:backlog={BACKLOG}")  # type: ignore[no-untyped-call]
+            endpoint = serverFromString(reactor, f"{description}:backlog={BACKLOG}")
     return endpoint

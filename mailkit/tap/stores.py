@@ -118,7 +118,7 @@ def _parse_dotted(name: str, argument: str | None) -> Opener:
     from twisted.python.reflect import namedAny
 
     try:
-        found = namedAny(name)  # type: ignore[no-untyped-call]
+        found = namedAny(name)
     except Exception as error:
         # Whatever a module of somebody else's may do when it is loaded.
         raise SettingError(f"cannot load {name}: {error or type(error).__name__}") from error
