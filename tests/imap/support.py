@@ -7,6 +7,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from twisted.cred.checkers import InMemoryUsernamePasswordDatabaseDontUse
@@ -17,12 +18,14 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
+from mailkit.errors import AccountExists
 from mailkit.imap.protocol import IMAPFactory, IMAPProtocol
 from mailkit.interfaces import IMailAccount
 from mailkit.model import AppendMessage
 from mailkit.spool import Spool
 from mailkit.store.memory import MemoryStore
 from mailkit.store.sqlite import SQLiteStore, StoreSettings
+from mailkit.store.sqlite.check import check_store
 
 USER = "ann@example.org"
 PASSWORD = b"secret"
@@ -96,9 +99,14 @@ class Server:
             clock = Clock()
             clock.advance(1_000_000_000)
         self.clock = clock
+        #: Closes what the store has open.
+        self.close: Callable[[], None] = lambda: None
         self.store = store or MemoryStore(self.clock)
-        now(self.store.add_account(name=USER))
-        self.account: Any = account or now(self.store.open_account(name=USER))
+        if account is None:
+            with suppress(AccountExists):
+                now(self.store.add_account(name=USER))
+            account = now(self.store.open_account(name=USER))
+        self.account: Any = account
         checker = InMemoryUsernamePasswordDatabaseDontUse()
         checker.addUser(USER.encode(), PASSWORD)
         self.realm = Realm(self.account)
@@ -137,22 +145,34 @@ class ServerTestCase(SynchronousTestCase):
     def make_server(self, **settings: Any) -> Server:
         if not self.sqlite:
             return Server(**settings)
+        self.directory = tempfile.mkdtemp(prefix="mailkit-test-")
+        self.addCleanup(shutil.rmtree, self.directory)
+        return self._open(**settings)
+
+    def reopen(self, server: Server) -> Server:
+        """Another server on the same store, which is whole in between; memory is not kept."""
+        server.close()
+        self.assertEqual(check_store(self.directory).problems, [])
+        return self._open()
+
+    def _open(self, **settings: Any) -> Server:
         clock = Clock()
         clock.advance(1_000_000_000)
         reactor = StoreReactor(clock)
-        directory = tempfile.mkdtemp(prefix="mailkit-test-")
         quiet = StoreSettings(maintenance_interval=1e9)
-        store = SQLiteStore(directory, reactor=reactor, clock=clock, settings=quiet)
+        store = SQLiteStore(self.directory, reactor=reactor, clock=clock, settings=quiet)
         store.open()
         StoreReactor.running.append(reactor)
+        server = Server(store=store, clock=clock, **settings)
 
         def close() -> None:
-            now(store.close())
-            StoreReactor.running.remove(reactor)
-            shutil.rmtree(directory)
+            if reactor in StoreReactor.running:
+                now(store.close())
+                StoreReactor.running.remove(reactor)
 
+        server.close = close
         self.addCleanup(close)
-        return Server(store=store, clock=clock, **settings)
+        return server
 
 
 class Transport(StringTransport):

@@ -15,8 +15,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from mailkit.imap import content
-from tests.imap.stores import SQLiteDialogue, StoreDialogue
-from tests.imap.support import Client, Server, now, split_responses
+from tests.imap.support import Client, Server, ServerTestCase, now, split_responses
 from tests.mime import corpus
 
 BINARY = bytes(range(256)) * 3
@@ -347,28 +346,22 @@ class AppendTests(SynchronousTestCase):
             self.assertTrue(line.startswith(b"BAD "), (command, line))
 
 
-class StoredTests:
-    async def test_there_and_back(self: StoreDialogue) -> None:
-        client = (await self.make_server()).login("SELECT INBOX")
-        await self.ask(client, b"NOOP")
+class StoredTests(ServerTestCase):
+    def test_there_and_back(self) -> None:
+        client = self.make_server().login("SELECT INBOX")
+        client.command(b"NOOP")
         message = b"Content-Transfer-Encoding: binary\r\n\r\n" + BINARY * 600
-        answer = await self.talk(
-            client, b"a APPEND INBOX ~{%d+}\r\n%b\r\n" % (len(message), message)
-        )
+        answer = client.send(b"a APPEND INBOX ~{%d+}\r\n%b\r\n" % (len(message), message))
         self.assertIn(b"a OK [APPENDUID ", answer)
-        lines = await self.ask(client, b"FETCH 1 (BINARY.PEEK[1] BINARY.SIZE[1])")
+        lines = client.command(b"FETCH 1 (BINARY.PEEK[1] BINARY.SIZE[1])")
         self.assertEqual(
             values(lines[0]),
             {b"BINARY[1]": b"~" + BINARY * 600, b"BINARY.SIZE[1]": len(BINARY) * 600},
         )
 
 
-class MemoryTests(StoredTests, StoreDialogue):
-    pass
-
-
-class SQLiteTests(StoredTests, SQLiteDialogue):
-    pass
+class StoredSQLiteTests(StoredTests):
+    sqlite = True
 
 
 class CorpusTests(SynchronousTestCase):

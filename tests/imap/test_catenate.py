@@ -6,8 +6,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from mailkit.imap import appending
 from tests.imap.messages import NESTED
-from tests.imap.stores import SQLiteDialogue, StoreDialogue
-from tests.imap.support import Client, Server, now, split_responses
+from tests.imap.support import Client, Server, ServerTestCase, now, split_responses
 
 DRAFT = (
     b"Subject: draft\r\nMIME-Version: 1.0\r\n"
@@ -21,71 +20,67 @@ LINE = b"\r\n--------------030308070208000400050907\r\n"
 END = b"\r\n--------------030308070208000400050907--\r\n"
 
 
-async def fetch(case: StoreDialogue, client: Client, number: bytes = b"*") -> bytes:
+def fetch(client: Client, number: bytes = b"*") -> bytes:
     """The octets of a message of the selected mailbox."""
-    line = (await case.ask(client, b"FETCH %b BODY.PEEK[]" % number))[0]
+    line = (client.command(b"FETCH %b BODY.PEEK[]" % number))[0]
     return line.partition(b"\r\n")[2][:-1]
 
 
-class StoredTests:
-    async def drafts(self: StoreDialogue, *messages: bytes) -> tuple[Client, bytes]:
+class StoredTests(ServerTestCase):
+    def drafts(self, *messages: bytes) -> tuple[Client, bytes]:
         """A client that has put messages into Drafts and selected it; and its UIDVALIDITY."""
-        client = (await self.make_server()).login()
-        await self.ask(client, b"CREATE Drafts")
+        client = self.make_server().login()
+        client.command(b"CREATE Drafts")
         for message in messages:
             data = b"a APPEND Drafts {%d+}\r\n%b\r\n" % (len(message), message)
-            await self.talk(client, data)
-        status = (await self.ask(client, b"STATUS Drafts (UIDVALIDITY)"))[0]
-        await self.ask(client, b"SELECT Drafts")
+            client.send(data)
+        status = (client.command(b"STATUS Drafts (UIDVALIDITY)"))[0]
+        client.command(b"SELECT Drafts")
         return client, status.rpartition(b" ")[2].rstrip(b")")
 
-    async def test_example_1(self: StoreDialogue) -> None:
-        client, validity = await self.drafts(DRAFT, b"A new attachment")  # type: ignore
+    def test_example_1(self) -> None:
+        client, validity = self.drafts(DRAFT, b"A new attachment")
         url = b"/Drafts;UIDVALIDITY=%b/;UID=1" % validity
         more = b"+ Ready for the message\r\n"
         head = (
             b'A003 APPEND Drafts (\\Seen \\Draft $MDNSent) CATENATE (URL "%b/;section=HEADER"' % url
         )
         client.send(head)
-        answer = await self.talk(client, b" TEXT {%d}\r\n" % len(LINE), b"+")
+        answer = client.send(b" TEXT {%d}\r\n" % len(LINE))
         self.assertEqual(answer, more)
         data = LINE + b' URL "%b/;section=1.MIME" URL "%b/;section=1"' % (url, url)
-        answer = await self.talk(client, data + b" TEXT {%d}\r\n" % len(LINE), b"+")
+        answer = client.send(data + b" TEXT {%d}\r\n" % len(LINE))
         self.assertEqual(answer, more)
         data = LINE + b' URL "/Drafts;UIDVALIDITY=%b/;UID=2" TEXT {%d}\r\n' % (validity, len(END))
-        self.assertEqual(await self.talk(client, data, b"+"), more)
-        answer = await self.talk(client, END + b")\r\n", b"A003")
+        self.assertEqual(client.send(data), more)
+        answer = client.send(END + b")\r\n")
         self.assertIn(b"A003 OK [APPENDUID %b 3] APPEND completed\r\n" % validity, answer)
         header, _, _ = DRAFT.partition(LINE[2:])
         part = b"Content-Type: text/plain\r\n\r\nold text"
-        self.assertEqual(
-            await fetch(self, client), header + LINE + part + LINE + b"A new attachment" + END
-        )
-        flags = (await self.ask(client, b"FETCH 1:3 FLAGS"))[:3]
+        self.assertEqual(fetch(client), header + LINE + part + LINE + b"A new attachment" + END)
+        flags = (client.command(b"FETCH 1:3 FLAGS"))[:3]
         self.assertEqual([b"\\Seen" in line for line in flags], [False, False, True])
 
-    async def test_urls_alone(self: StoreDialogue) -> None:
-        client, _ = await self.drafts(DRAFT, b"other")  # type: ignore
-        answer = await self.talk(
-            client, b'a APPEND INBOX CATENATE (URL "/Drafts/;UID=2" URL /Drafts/;UID=1)\r\n'
+    def test_urls_alone(self) -> None:
+        client, _ = self.drafts(DRAFT, b"other")
+        answer = client.send(
+            b'a APPEND INBOX CATENATE (URL "/Drafts/;UID=2" URL /Drafts/;UID=1)\r\n'
         )
         self.assertIn(b"a OK [APPENDUID ", answer)
-        await self.ask(client, b"SELECT INBOX")
-        self.assertEqual(await fetch(self, client), b"other" + DRAFT)
+        client.command(b"SELECT INBOX")
+        self.assertEqual(fetch(client), b"other" + DRAFT)
 
-    async def test_large_parts(self: StoreDialogue) -> None:
+    def test_large_parts(self) -> None:
         large = b"x" * 70 + b"\r\n"
         message = DRAFT.replace(b"old text", large * 6000)
-        client, _ = await self.drafts(message)  # type: ignore
+        client, _ = self.drafts(message)
         url = b"/Drafts/;UID=1/;section=1/;PARTIAL=72.400000"
-        answer = await self.talk(
-            client, b"a APPEND Drafts CATENATE (URL %b URL %b)\r\n" % (url, url)
-        )
+        answer = client.send(b"a APPEND Drafts CATENATE (URL %b URL %b)\r\n" % (url, url))
         self.assertIn(b"a OK [APPENDUID ", answer)
-        self.assertEqual(await fetch(self, client), (large * 6000)[:400_000] * 2)
+        self.assertEqual(fetch(client), (large * 6000)[:400_000] * 2)
 
-    async def test_bad_urls(self: StoreDialogue) -> None:
-        client, _ = await self.drafts(DRAFT)  # type: ignore
+    def test_bad_urls(self) -> None:
+        client, _ = self.drafts(DRAFT)
         for url, text in (
             (b"/Drafts/;UID=9", b"No such message"),
             (b"/Nothing/;UID=1", b"No such mailbox"),
@@ -97,29 +92,25 @@ class StoredTests:
             (b"/Drafts/;UID=1/;section=1]", b"It does not name a message"),
         ):
             data = b'a APPEND Drafts CATENATE (TEXT {1+}\r\nx URL "%b" TEXT {4+}\r\nb X )\r\n' % url
-            lines = split_responses(await self.talk(client, data + b"b NOOP\r\n", b"b"))
+            lines = split_responses(client.send(data + b"b NOOP\r\n"))
             expected = b"a NO [BADURL %b] " % url.replace(b"]", b"") + text
             self.assertTrue(lines[0].startswith(expected), lines)
             self.assertEqual(lines[1:], [b"b OK NOOP completed"])
-        self.assertIn(b" (MESSAGES 1)", (await self.ask(client, b"STATUS Drafts (MESSAGES)"))[0])
+        self.assertIn(b" (MESSAGES 1)", (client.command(b"STATUS Drafts (MESSAGES)"))[0])
 
-    async def test_with_multiappend(self: StoreDialogue) -> None:
-        client, validity = await self.drafts(b"first")  # type: ignore
+    def test_with_multiappend(self) -> None:
+        client, validity = self.drafts(b"first")
         data = (
             b"a APPEND Drafts {3+}\r\none (\\Seen) CATENATE (TEXT {3+}\r\ntwo URL {14+}\r\n"
             b"/Drafts/;UID=1 TEXT {1+}\r\n!) CATENATE (URL /Drafts/;UID=1) {4+}\r\nfour\r\n"
         )
-        self.assertIn(b"a OK [APPENDUID %b 2:5]" % validity, await self.talk(client, data))
-        found = [await fetch(self, client, b"%d" % number) for number in (2, 3, 4, 5)]
+        self.assertIn(b"a OK [APPENDUID %b 2:5]" % validity, client.send(data))
+        found = [fetch(client, b"%d" % number) for number in (2, 3, 4, 5)]
         self.assertEqual(found, [b"one", b"twofirst!", b"first", b"four"])
 
 
-class MemoryTests(StoredTests, StoreDialogue):
-    pass
-
-
-class SQLiteTests(StoredTests, SQLiteDialogue):
-    pass
+class StoredSQLiteTests(StoredTests):
+    sqlite = True
 
 
 class DialogueTests(SynchronousTestCase):

@@ -9,8 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from mailkit.imap import appending
 from mailkit.imap.protocol import IMAPProtocol
-from tests.imap.stores import SQLiteDialogue, StoreDialogue
-from tests.imap.support import Client, Server, now, split_responses
+from tests.imap.support import Client, Server, ServerTestCase, now, split_responses
 
 FIRST = (
     b"Date: Mon, 7 Feb 1994 21:52:25 -0800 (PST)\r\n"
@@ -30,29 +29,27 @@ def several(*messages: bytes, head: bytes = b"a APPEND INBOX", plus: bytes = b"+
     return head + b"".join(pieces) + b"\r\n"
 
 
-class StoredTests:
+class StoredTests(ServerTestCase):
     """What both stores answer, and keep."""
 
-    async def test_example_of_the_standard(self: StoreDialogue) -> None:
-        client = (await self.make_server()).login("CREATE saved-messages")
-        if isinstance(self, SQLiteDialogue):
-            await self.ask(client, b"CREATE saved-messages")
+    def test_example_of_the_standard(self) -> None:
+        client = self.make_server().login("CREATE saved-messages")
         more = b"+ Ready for the message\r\n"
         head = b"A003 APPEND saved-messages (\\Seen) {%d}\r\n" % len(FIRST)
         self.assertEqual(client.send(head), more)
         middle = b' (\\Seen) " 7-Feb-1994 22:43:04 -0800" {%d}\r\n' % len(SECOND)
         self.assertEqual(client.send(FIRST + middle), more)
-        done = await self.talk(client, SECOND + b"\r\n", b"A003")
+        done = client.send(SECOND + b"\r\n")
         self.assertRegex(done, rb"^A003 OK \[APPENDUID \d+ 1:2\] APPEND completed\r\n$")
-        await self.ask(client, b"EXAMINE saved-messages")
-        lines = await self.ask(client, b"FETCH 1:2 (FLAGS INTERNALDATE BODY.PEEK[])")
+        client.command(b"EXAMINE saved-messages")
+        lines = client.command(b"FETCH 1:2 (FLAGS INTERNALDATE BODY.PEEK[])")
         self.assertTrue(lines[0].endswith(FIRST + b")"), lines)
         self.assertIn(b"(FLAGS (\\Recent \\Seen)", lines[0])
         self.assertIn(b'INTERNALDATE "08-Feb-1994 06:43:04 +0000"', lines[1])
         self.assertTrue(lines[1].endswith(SECOND + b")"), lines)
 
-    async def test_none_is_kept_when_one_is_refused(self: StoreDialogue) -> None:
-        client = (await self.make_server(max_message_size=10_000)).login()
+    def test_none_is_kept_when_one_is_refused(self) -> None:
+        client = self.make_server(max_message_size=10_000).login()
         for tail, expected in (
             (b" {10001+}\r\n" + b"a NOOP\r\n".ljust(10001), b"NO [TOOBIG] A message has at most"),
             (b" {0+}\r\n", b"NO A message is not empty"),
@@ -63,53 +60,48 @@ class StoredTests:
             (b" {3+}\r\nabc{3+}\r\nabc", b"BAD Behind a message comes a space"),
         ):
             data = b"a APPEND INBOX {%d+}\r\n" % len(FIRST) + FIRST + tail
-            lines = split_responses(await self.talk(client, data + b"\r\nb NOOP\r\n", b"b"))
+            lines = split_responses(client.send(data + b"\r\nb NOOP\r\n"))
             self.assertTrue(lines[0].startswith(b"a " + expected), lines)
             self.assertEqual(lines[1:], [b"b OK NOOP completed"])
-        self.assertIn(b" (MESSAGES 0)", (await self.ask(client, b"STATUS INBOX (MESSAGES)"))[0])
+        self.assertIn(b" (MESSAGES 0)", (client.command(b"STATUS INBOX (MESSAGES)"))[0])
 
-    async def test_quota_counts_all_of_them(self: StoreDialogue) -> None:
-        server = await self.make_server()
-        await self.mail_store.set_quota(
-            account=server.account.name, max_octets=None, max_messages=2
-        )
+    def test_quota_counts_all_of_them(self) -> None:
+        server = self.make_server()
+        now(server.store.set_quota(account=server.account.name, max_octets=None, max_messages=2))
         client = server.login()
-        answer = await self.talk(client, several(b"1", b"2", b"3"))
+        answer = client.send(several(b"1", b"2", b"3"))
         self.assertTrue(answer.startswith(b"a NO [OVERQUOTA] "), answer)
-        self.assertIn(b"OK [APPENDUID", await self.talk(client, several(b"1", b"2")))
+        self.assertIn(b"OK [APPENDUID", client.send(several(b"1", b"2")))
 
-    async def test_the_selected_mailbox_is_told_at_once(self: StoreDialogue) -> None:
-        client = (await self.make_server()).login("SELECT INBOX")
-        await self.ask(client, b"NOOP")
-        answer = await self.talk(client, several(b"1", b"2", b"3"))
+    def test_the_selected_mailbox_is_told_at_once(self) -> None:
+        client = self.make_server().login("SELECT INBOX")
+        client.command(b"NOOP")
+        answer = client.send(several(b"1", b"2", b"3"))
         self.assertTrue(answer.startswith(b"* 3 EXISTS\r\n* 3 RECENT\r\na OK "), answer)
 
-    async def test_large_and_small_ones(self: StoreDialogue) -> None:
+    def test_large_and_small_ones(self) -> None:
         messages = [b"x" * (400_000 if number % 2 else 1000) for number in range(6)]
-        client = (await self.make_server()).login()
-        answer = await self.talk(client, several(*messages))
+        client = self.make_server().login()
+        answer = client.send(several(*messages))
         self.assertRegex(answer, rb"a OK \[APPENDUID \d+ 1:6\]")
-        await self.ask(client, b"SELECT INBOX")
-        lines = await self.ask(client, b"FETCH 1:6 RFC822.SIZE")
+        client.command(b"SELECT INBOX")
+        lines = client.command(b"FETCH 1:6 RFC822.SIZE")
         sizes = [int(re.findall(rb"SIZE (\d+)", line)[0]) for line in lines[:6]]
         self.assertEqual(sizes, list(map(len, messages)))
 
 
-class MemoryTests(StoredTests, StoreDialogue):
-    pass
+class StoredSQLiteTests(StoredTests):
+    sqlite = True
 
-
-class SQLiteTests(StoredTests, SQLiteDialogue):
-    async def test_more_than_may_be_loaded_stays_in_files(self) -> None:
-        server = await self.make_server()
-        self.mail_store.core.loading.limit = 500_000
+    def test_more_than_may_be_loaded_stays_in_files(self) -> None:
+        server = self.make_server()
+        server.store.core.loading.limit = 500_000
         client = server.login()
-        answer = await self.talk(client, several(*(b"%d" % n * 300_000 for n in range(5))))
+        answer = client.send(several(*(b"%d" % n * 300_000 for n in range(5))))
         self.assertRegex(answer, rb"a OK \[APPENDUID \d+ 1:5\]")
-        contents = await self.contents(self.mail_store, server.account.name)
-        self.assertEqual(contents, [b"%d" % n * 300_000 for n in range(5)])
-        await self.close_store(self.mail_store)
-        self.check()
+        lines = self.reopen(server).login("EXAMINE INBOX").command("FETCH 1:5 BODY.PEEK[]")
+        for number, line in enumerate(lines[:5]):
+            self.assertTrue(line.endswith(b"}\r\n" + b"%d" % number * 300_000 + b")"), number)
 
 
 class DialogueTests(SynchronousTestCase):

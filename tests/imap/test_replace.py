@@ -6,87 +6,85 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from mailkit.errors import OverQuota
 from tests.imap.fakes import PlainAccount
-from tests.imap.stores import SQLiteDialogue, StoreDialogue
-from tests.imap.support import Server, now, split_responses
+from tests.imap.support import Server, ServerTestCase, now, split_responses
 
 NEW = b"Subject: happy new year !!\r\n\r\nJust saw the best fireworks show.\r\n"
 
 
-class StoredTests:
-    async def test_example_of_the_standard(self: StoreDialogue) -> None:
-        client = (await self.make_server()).login()
-        await self.ask(client, b"CREATE Drafts")
-        await self.talk(client, b"a APPEND Drafts" + b" {1+}\r\nx" * 4 + b"\r\n")
-        await self.ask(client, b"SELECT Drafts")
+class StoredTests(ServerTestCase):
+    def test_example_of_the_standard(self) -> None:
+        client = self.make_server().login()
+        client.command(b"CREATE Drafts")
+        client.send(b"a APPEND Drafts" + b" {1+}\r\nx" * 4 + b"\r\n")
+        client.command(b"SELECT Drafts")
         client.send(b"A003 REPLACE 4 Drafts (\\Seen \\Draft) {%d}\r\n" % len(NEW))
-        answer = await self.talk(client, NEW + b"\r\n", b"A003")
+        answer = client.send(NEW + b"\r\n")
         told, *lines = split_responses(answer.replace(b"+ Ready for the message\r\n", b""))
         self.assertRegex(told, rb"^\* OK \[APPENDUID \d+ 5\] Replacement message ready$")
         self.assertEqual(lines[:2], [b"* 4 EXPUNGE", b"* 4 EXISTS"])
         self.assertEqual(lines[-1], b"A003 OK REPLACE completed")
-        line = (await self.ask(client, b"FETCH 4 (UID FLAGS BODY.PEEK[])"))[0]
+        line = (client.command(b"FETCH 4 (UID FLAGS BODY.PEEK[])"))[0]
         self.assertIn(b"(UID 5 FLAGS (", line)
         self.assertIn(NEW, line)
         # UID REPLACE, by a message that is put together of the old one.
         data = b'B1 UID REPLACE 5 Drafts CATENATE (TEXT {6+}\r\nTo: x\n URL "/Drafts/;UID=5")\r\n'
-        answer = await self.talk(client, data, b"B1")
+        answer = client.send(data)
         self.assertIn(b" 6] Replacement message ready\r\n* 4 EXPUNGE\r\n", answer)
-        line = (await self.ask(client, b"FETCH 4 BODY.PEEK[]"))[0]
+        line = (client.command(b"FETCH 4 BODY.PEEK[]"))[0]
         self.assertTrue(line.endswith(b"To: x\n" + NEW + b")"), line)
 
-    async def test_by_a_message_elsewhere(self: StoreDialogue) -> None:
-        client = (await self.make_server()).login()
-        await self.ask(client, b"CREATE Sent")
-        await self.talk(client, b"a APPEND INBOX {1+}\r\nx {1+}\r\ny\r\n")
-        await self.ask(client, b"ENABLE QRESYNC")
-        await self.ask(client, b"SELECT INBOX")
-        lines = await self.ask(client, b"REPLACE 1 Sent {%d+}\r\n%b" % (len(NEW), NEW))
+    def test_by_a_message_elsewhere(self) -> None:
+        client = self.make_server().login()
+        client.command(b"CREATE Sent")
+        client.send(b"a APPEND INBOX {1+}\r\nx {1+}\r\ny\r\n")
+        client.command(b"ENABLE QRESYNC")
+        client.command(b"SELECT INBOX")
+        lines = client.command(b"REPLACE 1 Sent {%d+}\r\n%b" % (len(NEW), NEW))
         self.assertIn(b" 1] Replacement", lines[0])
         self.assertIn(b"* VANISHED 1", lines)
         self.assertRegex(lines[-1], rb"OK \[HIGHESTMODSEQ \d+\] REPLACE completed")
-        self.assertIn(b"(MESSAGES 1)", (await self.ask(client, b"STATUS Sent (MESSAGES)"))[0])
-        self.assertIn(b"(MESSAGES 1)", (await self.ask(client, b"STATUS INBOX (MESSAGES)"))[0])
+        self.assertIn(b"(MESSAGES 1)", (client.command(b"STATUS Sent (MESSAGES)"))[0])
+        self.assertIn(b"(MESSAGES 1)", (client.command(b"STATUS INBOX (MESSAGES)"))[0])
 
-    async def test_quota_counts_the_difference(self: StoreDialogue) -> None:
-        server = await self.make_server()
+    def test_quota_counts_the_difference(self) -> None:
+        server = self.make_server()
         client = server.login()
-        await self.talk(client, b"a APPEND INBOX {5+}\r\n12345\r\n")
-        await self.mail_store.set_quota(account=server.account.name, max_octets=6, max_messages=1)
-        await self.ask(client, b"SELECT INBOX")
-        lines = await self.ask(client, b"REPLACE 1 INBOX {7+}\r\n1234567")
+        client.send(b"a APPEND INBOX {5+}\r\n12345\r\n")
+        now(server.store.set_quota(account=server.account.name, max_octets=6, max_messages=1))
+        client.command(b"SELECT INBOX")
+        lines = client.command(b"REPLACE 1 INBOX {7+}\r\n1234567")
         self.assertTrue(lines[-1].startswith(b"NO [OVERQUOTA] "), lines)
-        lines = await self.ask(client, b"REPLACE 1 INBOX {6+}\r\n123456")
+        lines = client.command(b"REPLACE 1 INBOX {6+}\r\n123456")
         self.assertEqual(lines[-1], b"OK REPLACE completed")
 
-    async def test_somebody_else_was_faster(self: StoreDialogue) -> None:
-        server = await self.make_server()
+    def test_somebody_else_was_faster(self) -> None:
+        server = self.make_server()
         client, other = server.login(), server.login()
-        await self.talk(client, b"a APPEND INBOX {1+}\r\nx {1+}\r\ny\r\n")
-        await self.ask(client, b"SELECT INBOX")
-        await self.ask(other, b"SELECT INBOX")
+        client.send(b"a APPEND INBOX {1+}\r\nx {1+}\r\ny\r\n")
+        client.command(b"SELECT INBOX")
+        other.command(b"SELECT INBOX")
         client.send(b"a REPLACE 1 INBOX {3}\r\n")
-        await self.turn()
         client.read()
-        await self.ask(other, b"STORE 1 +FLAGS.SILENT (\\Deleted)")
-        await self.ask(other, b"EXPUNGE")
-        lines = split_responses(await self.talk(client, b"abc\r\n"))
+        other.command(b"STORE 1 +FLAGS.SILENT (\\Deleted)")
+        other.command(b"EXPUNGE")
+        lines = split_responses(client.send(b"abc\r\n"))
         self.assertTrue(lines[-1].startswith(b"a NO [EXPUNGEISSUED] "), lines)
-        self.assertIn(b"* 1 EXPUNGE", await self.ask(client, b"NOOP"))
-        self.assertIn(b"(MESSAGES 1)", (await self.ask(client, b"STATUS INBOX (MESSAGES)"))[0])
+        self.assertIn(b"* 1 EXPUNGE", client.command(b"NOOP"))
+        self.assertIn(b"(MESSAGES 1)", (client.command(b"STATUS INBOX (MESSAGES)"))[0])
 
 
-class MemoryTests(StoredTests, StoreDialogue):
-    pass
+class StoredSQLiteTests(StoredTests):
+    sqlite = True
 
-
-class SQLiteTests(StoredTests, SQLiteDialogue):
-    async def test_repair_brings_it_back(self) -> None:
-        client = (await self.make_server()).login()
-        await self.talk(client, b"a APPEND INBOX {1+}\r\nx {1+}\r\ny\r\n")
-        await self.ask(client, b"SELECT INBOX")
-        await self.ask(client, b"REPLACE 1 INBOX {%d+}\r\n%b" % (len(NEW), NEW))
-        await self.close_store(self.mail_store)
-        self.check()
+    def test_the_store_is_whole_afterwards(self) -> None:
+        server = self.make_server()
+        client = server.login()
+        client.send(b"a APPEND INBOX {1+}\r\nx {1+}\r\ny\r\n")
+        client.command(b"SELECT INBOX")
+        client.command(b"REPLACE 1 INBOX {%d+}\r\n%b" % (len(NEW), NEW))
+        lines = self.reopen(server).login("EXAMINE INBOX").command("FETCH 1:2 BODY.PEEK[]")
+        self.assertTrue(lines[0].endswith(b"\r\ny)"), lines)
+        self.assertTrue(lines[1].endswith(NEW + b")"), lines)
 
 
 class DialogueTests(SynchronousTestCase):

@@ -2,59 +2,54 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from twisted.trial.unittest import SynchronousTestCase
 
 from mailkit.imap.handlers import urlauth
 from tests.imap.fakes import PlainAccount
 from tests.imap.messages import NESTED
-from tests.imap.stores import SQLiteDialogue, StoreDialogue
-from tests.imap.support import USER, Client, Server
+from tests.imap.support import Client, Server, ServerTestCase, now
 
 BOB = "bob@example.org"
 #: The URL of a part of the first message in INBOX.
 PART = b"imap://ann%40example.org@mail.example.org/INBOX/;uid=1/;section=1"
 
 
-class StoredTests:
+class StoredTests(ServerTestCase):
     """Ann has a message; bob is somebody else of the same store."""
 
-    async def prepare(self: StoreDialogue) -> tuple[Client, Client]:
-        server = await self.make_server()
-        await self.mail_store.add_account(name=BOB)
-        bob = Server(await self.mail_store.open_account(name=BOB))
+    def prepare(self) -> tuple[Client, Client]:
+        self.server = server = self.make_server()
+        now(server.store.add_account(name=BOB))
+        bob = Server(now(server.store.open_account(name=BOB)))
         client = server.login()
-        await self.talk(client, b"a APPEND INBOX {%d+}\r\n%b\r\n" % (len(NESTED), NESTED))
+        client.send(b"a APPEND INBOX {%d+}\r\n%b\r\n" % (len(NESTED), NESTED))
         return client, bob.login()
 
-    async def signed(
-        self: StoreDialogue, client: Client, tail: bytes = b";urlauth=anonymous"
-    ) -> bytes:
+    def signed(self, client: Client, tail: bytes = b";urlauth=anonymous") -> bytes:
         """The part's URL with a token."""
-        line, last = await self.ask(client, b'GENURLAUTH "%b%b" INTERNAL' % (PART, tail))
+        line, last = client.command(b'GENURLAUTH "%b%b" INTERNAL' % (PART, tail))
         self.assertEqual(last, b"OK GENURLAUTH completed")
         self.assertRegex(line, rb'^\* GENURLAUTH "[^"]+:internal:01[0-9a-f]{64}"$')
         url = line.partition(b'"')[2][:-1]
         self.assertTrue(url.startswith(PART + tail + b":internal:"), url)
         return url
 
-    async def fetched(self: StoreDialogue, client: Client, url: bytes) -> bytes | None:
-        line, last = await self.ask(client, b'URLFETCH "%b"' % url)
+    def fetched(self, client: Client, url: bytes) -> bytes | None:
+        line, last = client.command(b'URLFETCH "%b"' % url)
         self.assertEqual(last, b"OK URLFETCH completed")
         self.assertTrue(line.startswith(b'* URLFETCH "%b" ' % url), line)
         value = line[len(b'* URLFETCH "%b" ' % url) :]
         return None if value == b"NIL" else value.partition(b"\r\n")[2]
 
-    async def test_whoever_has_the_url_reads_the_part(self) -> None:
-        ann, bob = await self.prepare()  # type: ignore[misc]
-        url = await self.signed(ann)  # type: ignore[misc]
+    def test_whoever_has_the_url_reads_the_part(self) -> None:
+        ann, bob = self.prepare()
+        url = self.signed(ann)
         for client in (ann, bob):
-            self.assertEqual(await self.fetched(client, url), b"first")  # type: ignore
+            self.assertEqual(self.fetched(client, url), b"first")
 
-    async def test_any_other_octet_is_another_url(self: Any) -> None:
-        ann, bob = await self.prepare()
-        url = await self.signed(ann)
+    def test_any_other_octet_is_another_url(self) -> None:
+        ann, bob = self.prepare()
+        url = self.signed(ann)
         for other in (
             url.replace(b"section=1", b"section=2"),
             url.replace(b"mail.example", b"Mail.example"),
@@ -71,100 +66,93 @@ class StoredTests:
             PART + b";urlauth=anonymous",
             b"nonsense",
         ):
-            self.assertIsNone(await self.fetched(bob, other), other)
-        self.assertEqual(await self.fetched(bob, url), b"first")
+            self.assertIsNone(self.fetched(bob, other), other)
+        self.assertEqual(self.fetched(bob, url), b"first")
         upper = url[:-64] + url[-64:].upper()
-        self.assertEqual(await self.fetched(bob, upper), b"first")
+        self.assertEqual(self.fetched(bob, upper), b"first")
 
-    async def test_access_identifiers(self: Any) -> None:
-        ann, bob = await self.prepare()
+    def test_access_identifiers(self) -> None:
+        ann, bob = self.prepare()
         for access, for_ann, for_bob in (
             (b"authuser", True, True),
             (b"user+bob%40example.org", False, True),
             (b"user+Ann%40example.org", True, False),
             (b"submit+bob%40example.org", False, False),
         ):
-            url = await self.signed(ann, b";urlauth=" + access)
-            self.assertEqual(await self.fetched(ann, url) is not None, for_ann, access)
-            self.assertEqual(await self.fetched(bob, url) is not None, for_bob, access)
+            url = self.signed(ann, b";urlauth=" + access)
+            self.assertEqual(self.fetched(ann, url) is not None, for_ann, access)
+            self.assertEqual(self.fetched(bob, url) is not None, for_bob, access)
 
-    async def test_the_submission_server_reads_what_is_for_it(self: Any) -> None:
-        ann, _ = await self.prepare()
-        url = await self.signed(ann, b";urlauth=submit+ann%40example.org")
-        server = Server(await self.mail_store.open_account(name=BOB), submission_accounts=[BOB])
-        self.assertEqual(await self.fetched(server.login(), url), b"first")
+    def test_the_submission_server_reads_what_is_for_it(self) -> None:
+        ann, _ = self.prepare()
+        url = self.signed(ann, b";urlauth=submit+ann%40example.org")
+        server = Server(now(self.server.store.open_account(name=BOB)), submission_accounts=[BOB])
+        self.assertEqual(self.fetched(server.login(), url), b"first")
 
-    async def test_expiry(self: Any) -> None:
-        ann, bob = await self.prepare()
+    def test_expiry(self) -> None:
+        ann, bob = self.prepare()
         # The clock begins at 2001-09-09T01:46:40Z.
-        url = await self.signed(ann, b";expire=2001-09-09T01:46:41Z;urlauth=anonymous")
-        self.assertEqual(await self.fetched(bob, url), b"first")
+        url = self.signed(ann, b";expire=2001-09-09T01:46:41Z;urlauth=anonymous")
+        self.assertEqual(self.fetched(bob, url), b"first")
         bob.server.clock.advance(1)
-        self.assertIsNone(await self.fetched(bob, url))
+        self.assertIsNone(self.fetched(bob, url))
 
-    async def test_reset_of_one_mailbox(self: Any) -> None:
-        ann, bob = await self.prepare()
-        url = await self.signed(ann)
-        self.assertEqual(await self.signed(ann), url)
-        lines = await self.ask(ann, b"RESETKEY inbox INTERNAL")
+    def test_reset_of_one_mailbox(self) -> None:
+        ann, bob = self.prepare()
+        url = self.signed(ann)
+        self.assertEqual(self.signed(ann), url)
+        lines = ann.command(b"RESETKEY inbox INTERNAL")
         self.assertEqual(lines, [b"OK [URLMECH INTERNAL] RESETKEY completed"])
-        self.assertIsNone(await self.fetched(bob, url))
-        again = await self.signed(ann)
+        self.assertIsNone(self.fetched(bob, url))
+        again = self.signed(ann)
         self.assertNotEqual(again, url)
-        self.assertEqual(await self.fetched(bob, again), b"first")
+        self.assertEqual(self.fetched(bob, again), b"first")
 
-    async def test_reset_of_all(self: Any) -> None:
-        ann, bob = await self.prepare()
-        url = await self.signed(ann)
-        self.assertEqual(await self.ask(ann, b"RESETKEY"), [b"OK All keys removed"])
-        self.assertIsNone(await self.fetched(bob, url))
-        self.assertEqual(await self.fetched(bob, await self.signed(ann)), b"first")
+    def test_reset_of_all(self) -> None:
+        ann, bob = self.prepare()
+        url = self.signed(ann)
+        self.assertEqual(ann.command(b"RESETKEY"), [b"OK All keys removed"])
+        self.assertIsNone(self.fetched(bob, url))
+        self.assertEqual(self.fetched(bob, self.signed(ann)), b"first")
 
-    async def test_bobs_reset_does_not_concern_ann(self: Any) -> None:
-        ann, bob = await self.prepare()
-        url = await self.signed(ann)
-        await self.ask(bob, b"RESETKEY")
-        await self.ask(bob, b"RESETKEY INBOX")
-        self.assertEqual(await self.fetched(bob, url), b"first")
+    def test_bobs_reset_does_not_concern_ann(self) -> None:
+        ann, bob = self.prepare()
+        url = self.signed(ann)
+        bob.command(b"RESETKEY")
+        bob.command(b"RESETKEY INBOX")
+        self.assertEqual(self.fetched(bob, url), b"first")
 
-    async def test_a_mailbox_that_is_made_again_has_another_key(self: Any) -> None:
-        ann, bob = await self.prepare()
-        await self.ask(ann, b"CREATE Box")
-        await self.talk(ann, b"a APPEND Box {3+}\r\none\r\n")
-        line, _ = await self.ask(
-            ann, b'GENURLAUTH "%b;urlauth=authuser" INTERNAL' % PART.replace(b"INBOX", b"Box")
-            .replace(b"/;section=1", b"")
-        )  # fmt: skip
+    def test_a_mailbox_that_is_made_again_has_another_key(self) -> None:
+        ann, bob = self.prepare()
+        ann.command(b"CREATE Box")
+        ann.send(b"a APPEND Box {3+}\r\none\r\n")
+        line, _ = ann.command(b'GENURLAUTH "%b;urlauth=authuser" INTERNAL' % PART.replace(b"INBOX", b"Box")
+            .replace(b"/;section=1", b""))  # fmt: skip
         url = line.partition(b'"')[2][:-1]
-        self.assertEqual(await self.fetched(bob, url), b"one")
-        await self.ask(ann, b"DELETE Box")
-        self.assertIsNone(await self.fetched(bob, url))
-        await self.ask(ann, b"CREATE Box")
-        await self.talk(ann, b"a APPEND Box {3+}\r\ntwo\r\n")
-        self.assertIsNone(await self.fetched(bob, url))
+        self.assertEqual(self.fetched(bob, url), b"one")
+        ann.command(b"DELETE Box")
+        self.assertIsNone(self.fetched(bob, url))
+        ann.command(b"CREATE Box")
+        ann.send(b"a APPEND Box {3+}\r\ntwo\r\n")
+        self.assertIsNone(self.fetched(bob, url))
 
-    async def test_refusals(self: Any) -> None:
-        ann, _ = await self.prepare()
+    def test_refusals(self) -> None:
+        ann, _ = self.prepare()
         nothing = PART.replace(b"INBOX", b"Nothing")
-        lines = await self.ask(ann, b'GENURLAUTH "%b;urlauth=anonymous" INTERNAL' % nothing)
+        lines = ann.command(b'GENURLAUTH "%b;urlauth=anonymous" INTERNAL' % nothing)
         self.assertTrue(lines[0].startswith(b"NO [NONEXISTENT] "), lines)
-        lines = await self.ask(ann, b"RESETKEY Nothing")
+        lines = ann.command(b"RESETKEY Nothing")
         self.assertTrue(lines[0].startswith(b"NO [NONEXISTENT] "), lines)
 
 
-class MemoryTests(StoredTests, StoreDialogue):
-    pass
+class StoredSQLiteTests(StoredTests):
+    sqlite = True
 
-
-class SQLiteTests(StoredTests, SQLiteDialogue):
-    async def test_keys_last(self) -> None:
-        ann, _ = await self.prepare()
-        url = await self.signed(ann)
-        await self.close_store(self.mail_store)
-        self.check()
-        store = self.open_store()
-        ann = Server(await store.open_account(name=USER)).login()
-        self.assertEqual(await self.fetched(ann, url), b"first")
+    def test_keys_last(self) -> None:
+        ann, _ = self.prepare()
+        url = self.signed(ann)
+        ann = self.reopen(self.server).login()
+        self.assertEqual(self.fetched(ann, url), b"first")
 
 
 class DialogueTests(SynchronousTestCase):
