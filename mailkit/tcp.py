@@ -238,16 +238,25 @@ class Port(tcp.Port):
             flags = socket.NI_NUMERICHOST | socket.NI_NUMERICSERV
             client = (socket.getnameinfo(client, flags)[0], *client[1:])
         address = self._buildAddr(client)  # type: ignore[no-untyped-call]
-        protocol = self.factory.buildProtocol(address)  # type: ignore[union-attr]
+        protocol = None
+        try:
+            protocol = self.factory.buildProtocol(address)  # type: ignore[union-attr]
+        finally:
+            if protocol is None:
+                # At once: the log may hold on to a failure, and that to the socket.
+                connection.close()
         if protocol is None:
-            connection.close()
             return
         number = self.sessionno
         self.sessionno = number + 1
         transport = self.transport(
             connection, protocol, client, self, number, self.reactor, address
         )
-        protocol.makeConnection(transport)
+        try:
+            protocol.makeConnection(transport)
+        except BaseException:
+            transport.loseConnection()
+            raise
 
 
 class ListeningReactor:

@@ -165,6 +165,13 @@ class Echo(Protocol):
             self.transport.loseConnection()
 
 
+class Dud(Protocol):
+    """Fails as soon as it is connected."""
+
+    def connectionMade(self) -> None:
+        1 / 0  # noqa: B018
+
+
 class EchoFactory(Factory):
     noisy = False
 
@@ -214,9 +221,9 @@ class PortTests(TestCase):
                 await deferLater(reactor, 0.002)
                 continue
             if not data:
-                break
+                return received
             received += data
-        return received
+        self.fail("the connection is still open")
 
     def run_coroutine(self, coroutine: Any) -> Deferred[Any]:
         return Deferred.fromCoroutine(coroutine)
@@ -277,7 +284,9 @@ class PortTests(TestCase):
         port = self.listen()
         self.patch(self.factory, "protocol", lambda: 1 / 0)
         self.assertEqual(await self.receive(self.connect(port)), b"")
-        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.patch(self.factory, "protocol", Dud)
+        self.assertEqual(await self.receive(self.connect(port)), b"")
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 2)
         self.patch(self.factory, "protocol", Echo)
         client = self.connect(port)
         client.send(b".")
