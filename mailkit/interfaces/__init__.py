@@ -60,7 +60,7 @@ from mailkit.interfaces.mailbox import (
     IWritableMailbox,
 )
 from mailkit.interfaces.metadata import IMetadataAccount
-from mailkit.interfaces.queue import IQueue, IQueueingStore
+from mailkit.interfaces.queue import IQueue, IQueueEvents, IQueueingStore
 from mailkit.interfaces.quota import IDeletedCounter, IQuotaAccount, IQuotaAdmin
 from mailkit.interfaces.store import IKeyValueStore, IMailStore
 from mailkit.interfaces.urls import IURLKeys, IURLResolver
@@ -92,6 +92,7 @@ __all__ = [
     "IMetadataAccount",
     "IObjectIdentifiers",
     "IQueue",
+    "IQueueEvents",
     "IQueueStarter",
     "IQueueingStore",
     "IQuotaAccount",

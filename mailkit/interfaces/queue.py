@@ -14,6 +14,7 @@ from mailkit.queue.values import (
     Order,
     Queued,
     QueuedMessage,
+    QueueEvent,
     Report,
     Update,
 )
@@ -33,7 +34,8 @@ class IQueue(Interface):
         """Queue a message, and put it into mailboxes in the same step.
 
         The octets are kept once, also where several envelopes share them. The caller closes the spool afterwards. A mailbox that fails does
-        not keep the message from being queued.
+        not keep the message from being queued. What has a key that is known is not queued again, and
+        gets the id that it has.
 
         :raises StoreUnavailable: nothing was queued.
         """
@@ -65,7 +67,7 @@ class IQueue(Interface):
     def record(updates: Sequence[Update], reports: Sequence[Report] = ()) -> Awaitable[None]:
         """Put down what became of recipients, and queue what reports it, in one step.
 
-        A recipient who is final already stays as it is. When all of a message are final, its octets
+        A recipient whose state does not allow the new one stays as it is. When all of a message are final, its octets
         are given up; what is known of it stays until :meth:`forget`. The caller closes the spools
         of the reports.
         """
@@ -74,6 +76,12 @@ class IQueue(Interface):
         """A message with all of its recipients.
 
         :raises NoSuchMessage: there is none.
+        """
+
+    def find_messages(message_id: str, limit: int = 100) -> Awaitable[Sequence[QueuedMessage]]:
+        """Messages with a Message-ID, the last one first.
+
+        :param message_id: with its angle brackets.
         """
 
     def get_attempts(id: str) -> Awaitable[Sequence[tuple[int, Attempt]]]:
@@ -108,6 +116,25 @@ class IQueue(Interface):
 
         :returns: a function that ends the watch.
         """
+
+
+class IQueueEvents(Interface):
+    """What a queue may also do: keep what happens until others have heard of it.
+
+    Nothing is kept while there are no listeners.
+    """
+
+    def set_listeners(names: Collection[str]) -> Awaitable[None]:
+        """Name those who are to hear of events; others are forgotten.
+
+        Who is new hears of what happens from now on.
+        """
+
+    def list_events(listener: str, limit: int) -> Awaitable[Sequence[QueueEvent]]:
+        """The oldest events that a listener has not acknowledged."""
+
+    def acknowledge(listener: str, through: int) -> Awaitable[None]:
+        """A listener has heard of all events up to one."""
 
 
 class IQueueingStore(Interface):

@@ -27,6 +27,7 @@ from mailkit.mime import Action
 from mailkit.model import Envelope, LocalDelivery, Recipient
 from mailkit.queue.reports import Notice, Reporter
 from mailkit.queue.schedule import Schedule
+from mailkit.queue.submission import read_message_id
 from mailkit.queue.transport import FindTransport, Handover, Result, Transport
 from mailkit.queue.values import (
     Attempt,
@@ -79,6 +80,7 @@ class Outgoing(NamedTuple):
     #: As in :class:`~mailkit.queue.values.NewMessage`.
     skip: int = 0
     prefix: bytes = b""
+    key: str | None = None
 
 
 class Event(NamedTuple):
@@ -191,7 +193,8 @@ class QueueManager:
 
         :raises MailError: nothing was queued.
         """
-        new = [self._new_message(each) for each in outgoing]
+        message_id = read_message_id(message)
+        new = [self._new_message(each)._replace(message_id=message_id) for each in outgoing]
         return await self._queue.enqueue(message=message, new=new, deliveries=deliveries)
 
     def _new_message(self, outgoing: Outgoing) -> NewMessage:
@@ -207,7 +210,9 @@ class QueueManager:
         by = envelope.deliver_by
         if by is not None and by.mode == "R":
             expires = min(expires, by.deadline)
-        return NewMessage(envelope, next_time, expires, outgoing.skip, outgoing.prefix)
+        return NewMessage(
+            envelope, next_time, expires, outgoing.skip, outgoing.prefix, key=outgoing.key
+        )
 
     async def report_arrival(
         self, envelope: Envelope, recipients: Sequence[Recipient], start: bytes
@@ -516,9 +521,10 @@ class QueueManager:
             if content is not None:
                 content.close()
         expires = now + round(self.schedule.lifetime)
+        spools = [Spool.from_bytes(each.octets) for each in written]
         return [
-            Report(NewMessage(each.envelope, now, expires), Spool.from_bytes(each.octets))
-            for each in written
+            Report(NewMessage(each.envelope, now, expires, 0, b"", read_message_id(spool)), spool)
+            for each, spool in zip(written, spools, strict=True)
         ]
 
     def _tell(self, message: QueuedMessage, recipient: QueuedRecipient, update: Update) -> None:

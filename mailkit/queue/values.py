@@ -30,6 +30,10 @@ class RecipientState(enum.Enum):
     EXPIRED = "expired"
     #: Somebody has called it off.
     CANCELLED = "cancelled"
+    #: The next server has taken it, and a report has come that it did not arrive after all.
+    BOUNCED = "bounced"
+    #: The recipient, or the recipient's provider, has complained about it.
+    COMPLAINED = "complained"
 
     @property
     def waits(self) -> bool:
@@ -41,8 +45,16 @@ class RecipientState(enum.Enum):
         """Nothing more will happen."""
         return self not in _WAITING and self is not RecipientState.HELD
 
+    def allows(self, after: RecipientState) -> bool:
+        """Whether that may come next: of what is final only what others report later."""
+        return not self.final or after in _LATER.get(self, ())
+
 
 _WAITING = frozenset((RecipientState.QUEUED, RecipientState.SCHEDULED, RecipientState.DEFERRED))
+_LATER = {
+    RecipientState.DELIVERED: (RecipientState.BOUNCED, RecipientState.COMPLAINED),
+    RecipientState.BOUNCED: (RecipientState.COMPLAINED,),
+}
 
 
 class Order(enum.Enum):
@@ -127,6 +139,8 @@ class QueuedMessage(NamedTuple):
     created: int
     expires: int
     recipients: Sequence[QueuedRecipient]
+    #: Message-ID with its angle brackets; empty where it has none.
+    message_id: str = ""
 
 
 class NewMessage(NamedTuple):
@@ -141,6 +155,10 @@ class NewMessage(NamedTuple):
     skip: int = 0
     #: Octets that are sent before the message, and that mailboxes don't get.
     prefix: bytes = b""
+    #: Message-ID with its angle brackets, by which the message is found.
+    message_id: str = ""
+    #: Names the submission: a second one of the same name is the first. Known as long as the message.
+    key: str | None = None
 
 
 class Queued(NamedTuple):
@@ -163,6 +181,21 @@ class Update(NamedTuple):
     attempt: Attempt | None = None
     #: The sender is told now that it takes longer.
     warned: bool = False
+
+
+class QueueEvent(NamedTuple):
+    """Something that happened to a recipient, kept until all listeners have heard of it."""
+
+    #: Later events have higher numbers.
+    id: int
+    #: Seconds since the epoch.
+    time: int
+    #: The queue's name for the message.
+    message: str
+    recipient: Recipient
+    #: What the recipient became, or remained.
+    state: RecipientState
+    attempt: Attempt | None = None
 
 
 class Report(NamedTuple):

@@ -12,7 +12,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from mailkit.errors import NoSuchMessage
-from mailkit.interfaces import IQueue
+from mailkit.interfaces import IQueue, IQueueEvents
 from mailkit.model import Envelope, LocalDelivery, LocalResult
 from mailkit.queue.values import (
     Attempt,
@@ -21,6 +21,7 @@ from mailkit.queue.values import (
     Queued,
     QueuedMessage,
     QueuedRecipient,
+    QueueEvent,
     RecipientState,
     Report,
     Update,
@@ -40,6 +41,8 @@ class _Message:
     size: int
     created: int
     expires: int
+    message_id: str = ""
+    key: str | None = None
     finished: int = 0
     recipients: dict[int, QueuedRecipient] = field(default_factory=dict)
     attempts: list[tuple[int, Attempt]] = field(default_factory=list)
@@ -48,10 +51,12 @@ class _Message:
         """For the contract."""
         chosen = list(self.recipients.values()) if recipients is None else recipients
         envelope = replace(self.envelope, recipients=[each.recipient for each in chosen])
-        return QueuedMessage(self.id, envelope, self.size, self.created, self.expires, chosen)
+        return QueuedMessage(
+            self.id, envelope, self.size, self.created, self.expires, chosen, self.message_id
+        )
 
 
-@implementer(IQueue)
+@implementer(IQueue, IQueueEvents)
 class MemoryQueue:
     """Keeps what is to be sent until the process ends.
 
@@ -74,6 +79,12 @@ class MemoryQueue:
         self._message_ids = itertools.count(1)
         self._recipient_ids = itertools.count(1)
         self._watchers: dict[object, Callable[[str], None]] = {}
+        #: Messages by the keys of their submissions.
+        self._keys: dict[str, str] = {}
+        self._events: list[QueueEvent] = []
+        self._last_event = 0
+        #: The last events that listeners have heard of.
+        self._listeners: dict[str, int] = {}
 
     async def enqueue(
         self, message: Spool, new: Sequence[NewMessage], deliveries: Sequence[LocalDelivery] = ()
@@ -82,17 +93,24 @@ class MemoryQueue:
         return Queued([self._add(message, each) for each in new], results)
 
     def _add(self, message: Spool, new: NewMessage) -> str:
+        if new.key is not None and new.key in self._keys:
+            return self._keys[new.key]
         with message.open() as file:
             file.seek(new.skip)
             octets = new.prefix + file.read()
         id = str(next(self._message_ids))
         now = self._now()
-        added = _Message(id, new.envelope, octets, len(octets), now, new.expires)
+        added = _Message(
+            id, new.envelope, octets, len(octets), now, new.expires, new.message_id, new.key
+        )
+        if new.key is not None:
+            self._keys[new.key] = id
         state = RecipientState.SCHEDULED if new.next_time > now else RecipientState.QUEUED
         for recipient in new.envelope.recipients:
             number = next(self._recipient_ids)
             added.recipients[number] = QueuedRecipient(number, recipient, state, new.next_time)
             self._owners[number] = added
+            self._keep_event(added, added.recipients[number], None)
         self._messages[id] = added
         self._tell(added)
         return id
@@ -155,7 +173,7 @@ class MemoryQueue:
 
     def _update(self, message: _Message, update: Update) -> None:
         recipient = message.recipients[update.id]
-        if recipient.state.final:
+        if not recipient.state.allows(update.state):
             return
         if update.attempt is not None:
             message.attempts.append((update.id, update.attempt))
@@ -165,11 +183,15 @@ class MemoryQueue:
             attempts=recipient.attempts + (update.attempt is not None),
             warned=recipient.warned or update.warned,
         )
+        if update.attempt is not None or update.state is not RecipientState.DEFERRED:
+            self._keep_event(message, message.recipients[update.id], update.attempt)
         self._settle(message)
 
     def _settle(self, message: _Message) -> None:
         """Give the octets up when nobody waits for them."""
-        if all(each.state.final for each in message.recipients.values()):
+        if message.octets is not None and all(
+            each.state.final for each in message.recipients.values()
+        ):
             message.octets = None
             message.finished = self._now()
 
@@ -198,6 +220,8 @@ class MemoryQueue:
             if found is not None:
                 message.recipients[recipient.id] = found
                 changed += 1
+                if found.state is not RecipientState.DEFERRED:
+                    self._keep_event(message, found, None)
         self._settle(message)
         if changed:
             self._tell(message)
@@ -211,9 +235,54 @@ class MemoryQueue:
         ][:MAX_FORGOTTEN]
         for message in gone:
             del self._messages[message.id]
+            if message.key is not None:
+                del self._keys[message.key]
+            self._events = [each for each in self._events if each.message != message.id]
             for number in message.recipients:
                 del self._owners[number]
         return len(gone)
+
+    async def find_messages(self, message_id: str, limit: int = 100) -> Sequence[QueuedMessage]:
+        chosen = (
+            message.show()
+            for message in reversed(self._messages.values())
+            if message.message_id and message.message_id == message_id
+        )
+        return list(itertools.islice(chosen, limit))
+
+    def _keep_event(
+        self, message: _Message, recipient: QueuedRecipient, attempt: Attempt | None
+    ) -> None:
+        if self._listeners:
+            self._last_event += 1
+            self._events.append(
+                QueueEvent(
+                    self._last_event,
+                    self._now(),
+                    message.id,
+                    recipient.recipient,
+                    recipient.state,
+                    attempt,
+                )
+            )
+
+    async def set_listeners(self, names: Collection[str]) -> None:
+        self._listeners = {name: self._listeners.get(name, self._last_event) for name in names}
+        self._drop_events()
+
+    async def list_events(self, listener: str, limit: int) -> Sequence[QueueEvent]:
+        position = self._listeners.get(listener, self._last_event)
+        chosen = (event for event in self._events if event.id > position)
+        return list(itertools.islice(chosen, limit))
+
+    async def acknowledge(self, listener: str, through: int) -> None:
+        if listener in self._listeners:
+            self._listeners[listener] = max(through, self._listeners[listener])
+            self._drop_events()
+
+    def _drop_events(self) -> None:
+        heard = min(self._listeners.values(), default=self._last_event)
+        self._events = [event for event in self._events if event.id > heard]
 
     def watch(self, callback: Callable[[str], None]) -> Callable[[], None]:
         token = object()

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from mailkit.errors import NoSuchMessage
-from mailkit.interfaces import IMailStore, IQueue, IQueueingStore
+from mailkit.interfaces import IMailStore, IQueue, IQueueEvents, IQueueingStore
 from mailkit.model import (
     INBOX,
     ConnectionInfo,
@@ -341,6 +341,121 @@ class QueueContract(Contract):
                     await call(id=id)
             with self.assertRaises(NoSuchMessage):
                 await queue.order(order=Order.RETRY, id=id, now=self.now)
+
+    async def test_find_by_message_id(self) -> None:
+        queue = await self.open_queue()
+        envelope = queue_envelope("eve@example.net")
+        ids: list[str] = []
+        for message_id in ("<1@example.org>", "<2@example.org>", "<1@example.org>", ""):
+            new = NewMessage(envelope, self.now, self.now + HOUR, message_id=message_id)
+            content = spooled(sample_message(1))
+            ids += (await queue.enqueue(message=content, new=[new])).ids
+            content.close()
+        found = await queue.find_messages(message_id="<1@example.org>")
+        self.assertEqual(self.ids(found), [ids[2], ids[0]])
+        self.assertEqual(found[0].message_id, "<1@example.org>")
+        self.assertEqual(len(await queue.find_messages(message_id="<1@example.org>", limit=1)), 1)
+        for other in ("", "<3@example.org>"):
+            self.assertEqual(await queue.find_messages(message_id=other), [])
+
+    async def test_key(self) -> None:
+        queue = await self.open_queue(ANN)
+        ids: list[str] = []
+        for key in ("outbox 1", "outbox 2", "outbox 1", "outbox 1"):
+            new = NewMessage(queue_envelope("eve@example.net"), self.now, self.now + HOUR, key=key)
+            content = spooled(sample_message(1), on_disk=bool(ids))
+            ids += (await queue.enqueue(message=content, new=[new])).ids
+            content.close()
+        self.assertEqual(ids, [ids[0], ids[1], ids[0], ids[0]])
+        self.assertEqual(self.ids(await queue.list_messages()), ids[:2])
+        # As long as the message is known, also when it is over.
+        await queue.order(order=Order.CANCEL, id=ids[0], now=self.now)
+        content = spooled(sample_message(1))
+        self.addCleanup(content.close)
+        new = NewMessage(
+            queue_envelope("eve@example.net"), self.now, self.now + HOUR, key="outbox 1"
+        )
+        self.assertEqual((await queue.enqueue(message=content, new=[new])).ids, [ids[0]])
+        with self.assertRaises(NoSuchMessage):
+            await queue.open_message(id=ids[0])
+
+    async def test_what_is_reported_later(self) -> None:
+        queue = await self.open_queue()
+        id = await self.add(queue, "eve@example.net", "joe@example.net")
+        eve, joe = (await queue.get_message(id=id)).recipients
+        taken = Attempt(self.now, 2.0, code=250, text="fine")
+        returned = Attempt(self.now + 5, 0.0, "mx.example.net", enhanced="5.1.1", command="report")
+        delivered = RecipientState.DELIVERED
+        await queue.record(
+            updates=[
+                Update(eve.id, delivered, attempt=taken),
+                Update(joe.id, RecipientState.FAILED, attempt=taken),
+            ]
+        )
+        for state in (RecipientState.BOUNCED, RecipientState.COMPLAINED, RecipientState.BOUNCED):
+            await queue.record(
+                updates=[
+                    Update(eve.id, state, attempt=returned),
+                    Update(joe.id, state, attempt=returned),
+                ]
+            )
+        self.assertEqual(
+            await self.states(queue, id), [RecipientState.COMPLAINED, RecipientState.FAILED]
+        )
+        attempts = [attempt for number, attempt in await queue.get_attempts(id=id)]
+        self.assertEqual(attempts.count(returned), 2)
+        self.assertIsNone(await queue.get_next_time())
+
+    async def test_events(self) -> None:
+        queue: Any = await self.open_queue()
+        self.check_provides(queue, [IQueueEvents], [])
+        await self.add(queue, "nobody@example.net")
+        await queue.set_listeners(names=["one"])
+        id = await self.add(queue, "eve@example.net", "joe@example.net")
+        eve, joe = (await queue.get_message(id=id)).recipients
+        attempt = Attempt(self.now, 1.0, code=451, text="later")
+        await queue.set_listeners(names=["two", "one"])
+        await queue.record(
+            updates=[
+                Update(eve.id, RecipientState.DEFERRED, self.now + HOUR, attempt),
+                # No attempt, nothing happened.
+                Update(joe.id, RecipientState.DEFERRED, self.now + HOUR),
+            ]
+        )
+        await queue.order(order=Order.CANCEL, id=id, now=self.now)
+        deferred = (id, "eve@example.net", RecipientState.DEFERRED, attempt)
+        later = [
+            deferred,
+            (id, "eve@example.net", RecipientState.CANCELLED, None),
+            (id, "joe@example.net", RecipientState.CANCELLED, None),
+        ]
+        queued = [
+            (id, "eve@example.net", RecipientState.QUEUED, None),
+            (id, "joe@example.net", RecipientState.QUEUED, None),
+        ]
+        self.assertEqual(await self.events(queue, "one"), queued + later)
+        self.assertEqual(await self.events(queue, "two"), later)
+        self.assertEqual(await self.events(queue, "three"), [])
+        first, second = await queue.list_events(listener="one", limit=2)
+        self.assertLess(first.id, second.id)
+        await queue.acknowledge(listener="one", through=second.id)
+        await queue.acknowledge(listener="one", through=first.id)
+        await queue.acknowledge(listener="three", through=second.id + 100)
+        self.assertEqual(await self.events(queue, "one"), later)
+        self.assertEqual(await self.events(queue, "two"), later)
+        await queue.set_listeners(names=["two"])
+        self.assertEqual(await self.events(queue, "one"), [])
+        self.assertEqual(await self.events(queue, "two"), later)
+        # What is forgotten tells nobody anything.
+        await queue.forget(before=self.now + HOUR)
+        self.assertEqual(await self.events(queue, "two"), [])
+
+    @staticmethod
+    async def events(queue: Any, listener: str) -> list[tuple[Any, ...]]:
+        return [
+            (each.message, str(each.recipient.path), each.state, each.attempt)
+            for each in await queue.list_events(listener=listener, limit=100)
+        ]
 
     async def test_watch(self) -> None:
         queue = await self.open_queue()

@@ -5,11 +5,12 @@ from __future__ import annotations
 from twisted.internet.defer import Deferred
 
 from mailkit.model import DeliverBy, Path, Recipient
-from mailkit.queue.manager import Event, QueueSettings
+from mailkit.queue.manager import Event, Outgoing, QueueSettings
 from mailkit.queue.schedule import DAY, HOUR, MINUTE, Schedule
 from mailkit.queue.transport import Handover
 from mailkit.queue.values import Order, RecipientState
 from mailkit.smtp.client import Status
+from mailkit.spool import Spool
 from mailkit.testing.queue import queue_envelope
 
 from .support import SAMPLE, START, QueueTestCase, reply, status_fields
@@ -203,6 +204,33 @@ class UnreachableTests(QueueTestCase):
         self.assertEqual(self.transport.recipients()[-1], "joe@alive.example")
         self.transport.gate.callback(None)
         self.transport.gate = None
+
+
+class FindingTests(QueueTestCase):
+    async def test_messages_are_found_by_message_id(self) -> None:
+        self.transport.answer = lambda recipient: reply(550, "no")
+        id = await self.submit("eve@example.net")
+        # The report quotes it, and has one of its own.
+        (found,) = await self.queue.find_messages(message_id="<1@example.org>")
+        self.assertEqual(found.id, id)
+        self.assertEqual(
+            len(await self.queue.find_messages(message_id="<token@mail.example.org>")), 1
+        )
+
+    async def test_a_key_is_queued_once(self) -> None:
+        outgoing = Outgoing(queue_envelope("eve@example.net", account="a"), key="1")
+        ids = [
+            (await self.manager.submit(Spool.from_bytes(SAMPLE), [outgoing])).ids for _ in range(2)
+        ]
+        self.assertEqual(ids[0], ids[1])
+        self.assertEqual(self.transport.recipients(), ["eve@example.net"])
+
+    async def test_strange_message_ids(self) -> None:
+        for value in (b"<" + b"a" * 2000 + b"@b>", b"none", b"<\xff@b>", b""):
+            await self.submit_envelope(
+                queue_envelope("eve@example.net"), b"Message-ID: " + value + b"\r\n\r\n"
+            )
+        self.assertEqual(len(await self.queue.find_messages(message_id="<\ufffd@b>")), 1)
 
 
 class ReportTests(QueueTestCase):

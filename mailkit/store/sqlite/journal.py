@@ -28,6 +28,10 @@ with its kind:
     Messages have these flags now. UIDs are a string as in IMAP: ``1:5,7``.
 ``["gone", mailbox, modseq, uids]``
     Messages were removed.
+``["events", [[id, time, message, recipient, state, attempt], ...]]``
+    This happened in the outbound queue, and somebody is to hear of it.
+``["listeners", [[name, id], ...]]``
+    These are to hear of events, and have heard of those up to a number.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from zope.interface import implementer
 
 from mailkit._typing import override
 from mailkit.errors import NoSuchMessage
-from mailkit.interfaces import IQueue
+from mailkit.interfaces import IQueue, IQueueEvents
 from mailkit.model import LocalDelivery
 from mailkit.queue.values import (
     Attempt,
@@ -34,6 +34,7 @@ from mailkit.store.sqlite.core import Core
 from mailkit.store.sqlite.directory import Change
 from mailkit.store.sqlite.journal import Note
 from mailkit.store.sqlite.opening import open_body
+from mailkit.store.sqlite.queue_events import EventRecords, insert_events, update_events
 from mailkit.store.sqlite.queue_operations import (
     RECIPIENT_COLUMNS,
     Enqueue,
@@ -45,11 +46,11 @@ from mailkit.store.sqlite.queue_operations import (
 from mailkit.store.sqlite.transaction import Content
 from mailkit.wire.domains import canonical_domain
 
-_MESSAGE = "m.id, m.envelope, m.size, m.created, m.expires"
+_MESSAGE = "m.id, m.envelope, m.size, m.created, m.expires, m.header_id"
 _BOTH = f"SELECT {_MESSAGE}, {RECIPIENT_COLUMNS} FROM queue_recipient r JOIN queue_message m ON m.id = r.message_id"
 
 
-class QueueRecords:
+class QueueRecords(EventRecords):
     """What the index knows of the queue: for a server, and for a command beside it.
 
     :param connection: gives the connection to read from.
@@ -61,8 +62,8 @@ class QueueRecords:
         connection: Callable[[], sqlite3.Connection],
         apply: Callable[[Change], Awaitable[None]],
     ) -> None:
+        super().__init__(apply)
         self._connection = connection
-        self._apply = apply
 
     def place(self, id: str) -> tuple[BodyPlace, int, bytes]:
         """Where the octets of a message are, how many are not sent, and what is sent before them.
@@ -84,6 +85,15 @@ class QueueRecords:
         if not messages:
             raise NoSuchMessage
         return messages[0]
+
+    async def find_messages(self, message_id: str, limit: int = 100) -> Sequence[QueuedMessage]:
+        rows = self._read(
+            f"{_BOTH} WHERE m.id IN (SELECT id FROM queue_message WHERE header_id = ?"
+            " ORDER BY id DESC LIMIT ?) ORDER BY m.id DESC, r.id",
+            message_id,
+            limit,
+        )
+        return _assemble(rows)
 
     async def get_attempts(self, id: str) -> Sequence[tuple[int, Attempt]]:
         rows = self._read(
@@ -110,16 +120,20 @@ class QueueRecords:
         def change(connection: sqlite3.Connection, _: int) -> list[Note]:
             changed = apply_order(connection, order, _number(id), now)
             notes.extend(changed)
-            return [["attempted", now, changed]] if changed else []
+            if not changed:
+                return []
+            events = insert_events(connection, list(update_events(now, changed)))
+            return [["attempted", now, changed], *events]
 
         await self._apply(change)
         return len(notes)
 
+    @override
     def _read(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
         return self._connection().execute(sql, values).fetchall()
 
 
-@implementer(IQueue)
+@implementer(IQueue, IQueueEvents)
 class SQLiteQueue(QueueRecords):
     """The queue of a :class:`~mailkit.store.sqlite.SQLiteStore`.
 
@@ -249,13 +263,15 @@ def _assemble(rows: Iterable[tuple[Any, ...]]) -> list[QueuedMessage]:
     """Messages with those of their recipients that were read."""
     found: OrderedDict[int, tuple[tuple[Any, ...], list[RecipientRow]]] = OrderedDict()
     for row in rows:
-        message, recipient = row[:5], RecipientRow._make(row[5:])
+        message, recipient = row[:6], RecipientRow._make(row[6:])
         found.setdefault(message[0], (message, []))[1].append(recipient)
     messages = []
-    for (number, envelope, size, created, expires), parts in found.values():
+    for (number, envelope, size, created, expires, header_id), parts in found.values():
         recipients = [part.show() for part in parts]
         whole = replace(load_envelope(envelope), recipients=[each.recipient for each in recipients])
-        messages.append(QueuedMessage(str(number), whole, size, created, expires, recipients))
+        messages.append(
+            QueuedMessage(str(number), whole, size, created, expires, recipients, header_id or "")
+        )
     return messages
 
 

@@ -25,6 +25,7 @@ from mailkit.store.envelopes import (
 )
 from mailkit.store.sqlite.journal import Note
 from mailkit.store.sqlite.operations import discard_content, find_targets
+from mailkit.store.sqlite.queue_events import note_events, update_events
 from mailkit.store.sqlite.transaction import Content, Transaction
 from mailkit.store.sqlite.writer import Operation
 from mailkit.wire.domains import canonical_domain
@@ -63,19 +64,19 @@ RECIPIENT_COLUMNS = ", ".join(f"r.{name}" for name in RecipientRow._fields)
 
 def insert_message(
     connection: sqlite3.Connection,
-    row: tuple[int | None, int | None, int, bytes, int, str, int, int],
+    row: tuple[int | None, int | None, int, bytes, int, str, int, int, str | None, str | None],
     recipients: Sequence[tuple[int | None, str, str, str, int | None]],
 ) -> tuple[int, list[int]]:
     """Add a message; what is there already under that id is replaced.
 
     :param row: id, or None for the next one; body_id, skip, prefix, size, envelope, created,
-        expires.
+        expires, header_id, submit_key.
     :param recipients: id, or None; domain, recipient, state, next_time.
     :returns: the ids.
     """
     message_id = connection.execute(
         "INSERT OR REPLACE INTO queue_message (id, body_id, skip, prefix, size, envelope, created,"
-        " expires) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        " expires, header_id, submit_key) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         row,
     ).lastrowid
     assert message_id is not None
@@ -140,14 +141,36 @@ def _add(tx: Transaction, size: int, new: NewMessage, body_id: int) -> int:
     ]
     size += len(new.prefix) - new.skip
     envelope = dump_envelope(new.envelope)
-    row = None, body_id, new.skip, new.prefix, size, envelope, tx.now, new.expires
+    row = (
+        None,
+        body_id,
+        new.skip,
+        new.prefix,
+        size,
+        envelope,
+        tx.now,
+        new.expires,
+        new.message_id or None,
+        new.key,
+    )
     message_id, ids = insert_message(tx.connection, row, recipients)
     settle_domains(tx.connection, {entry[1] for entry in recipients})
     tx.changed = True
     numbered = [(number, *entry[1:]) for number, entry in zip(ids, recipients, strict=True)]
     prefix = new.prefix.decode("latin-1")
     tx.note(["queued", [message_id, body_id, new.skip, prefix, *row[4:]], numbered])
+    note_events(tx, [(tx.now, message_id, number, state.value, None) for number in ids])
     return message_id
+
+
+def _known(connection: sqlite3.Connection, new: NewMessage) -> str | None:
+    """The id of what was queued under the same key."""
+    if new.key is None:
+        return None
+    row = connection.execute(
+        "SELECT id FROM queue_message WHERE submit_key = ?", (new.key,)
+    ).fetchone()
+    return None if row is None else str(row[0])
 
 
 class Enqueue(Operation[Queued]):
@@ -166,10 +189,18 @@ class Enqueue(Operation[Queued]):
     @override
     def run(self, tx: Transaction) -> Queued:
         content = self._content
+        known = [_known(tx.connection, each) for each in self._new]
+        count = known.count(None)
+        if not count and not self._deliveries:
+            # A file of its own goes when the store is opened: this may still be undone.
+            return Queued([id for id in known if id is not None])
         found = find_targets(tx, self._deliveries, content.size)
         body_id = tx.next_lsn()
-        ids = [str(_add(tx, content.size, each, body_id)) for each in self._new]
-        uids = tx.add_message(content, found.targets, body_id, held=len(ids))
+        ids = [
+            id or str(_add(tx, content.size, each, body_id))
+            for id, each in zip(known, self._new, strict=True)
+        ]
+        uids = tx.add_message(content, found.targets, body_id, held=count)
         return Queued(ids, found.answer(uids))
 
     @override
@@ -200,7 +231,7 @@ class Record(Operation[None]):
                 f"SELECT {RECIPIENT_COLUMNS}, r.domain FROM queue_recipient r WHERE r.id = ?",
                 (update.id,),
             ).fetchone()
-            if found is None or RecipientState(found[3]).final:
+            if found is None or not RecipientState(found[3]).allows(update.state):
                 continue
             row, domain = RecipientRow(*found[:-1]), found[-1]
             notes.append(apply_update(tx.connection, row, update))
@@ -211,6 +242,7 @@ class Record(Operation[None]):
         if notes:
             tx.changed = True
             tx.note(["attempted", tx.now, notes])
+            note_events(tx, list(update_events(tx.now, notes)))
         for content, new in self._reports:
             body_id = tx.next_lsn()
             _add(tx, content.size, new, body_id)
@@ -284,6 +316,7 @@ class Forget(Operation[int]):
         ]
         for number in ids:
             run("DELETE FROM queue_attempt WHERE message_id = ?", (number,))
+            run("DELETE FROM queue_event WHERE message_id = ?", (number,))
             run("DELETE FROM queue_recipient WHERE message_id = ?", (number,))
             run("DELETE FROM queue_message WHERE id = ?", (number,))
         if ids:

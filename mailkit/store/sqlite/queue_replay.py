@@ -6,6 +6,7 @@ import sqlite3
 from typing import Any
 
 from mailkit.store.sqlite.journal import Note
+from mailkit.store.sqlite.queue_events import put_events, put_listeners, settle_listeners
 from mailkit.store.sqlite.queue_operations import insert_message
 from mailkit.store.sqlite.rows import drop_queued
 
@@ -27,6 +28,10 @@ class QueueReplay:
             (number, body_id, skip, prefix, *rest), recipients = values
             row = number, body_id, skip, prefix.encode("latin-1"), *rest
             insert_message(self._db, row, recipients)
+        elif kind == "events":
+            put_events(self._db, values[0])
+        elif kind == "listeners":
+            put_listeners(self._db, values[0])
         elif kind == "attempted":
             time, notes = values
             for note in notes:
@@ -48,8 +53,8 @@ class QueueReplay:
                 (message, recipient, attempts, attempt),
             )
         self._db.execute(
-            "UPDATE queue_message SET body_id = NULL, finished = ? WHERE id = ? AND NOT EXISTS"
-            " (SELECT 1 FROM queue_recipient WHERE message_id = queue_message.id"
+            "UPDATE queue_message SET body_id = NULL, finished = ? WHERE id = ?"
+            " AND body_id IS NOT NULL AND NOT EXISTS (SELECT 1 FROM queue_recipient WHERE message_id = queue_message.id"
             " AND (next_time IS NOT NULL OR state = 'held'))",
             (time, message),
         )
@@ -60,6 +65,7 @@ class QueueReplay:
 
     def settle(self) -> None:
         """Let the rows of domains tell when they are due."""
+        settle_listeners(self._db)
         self._db.execute("DELETE FROM queue_domain")
         self._db.execute(
             "INSERT INTO queue_domain SELECT domain, min(next_time) FROM queue_recipient"

@@ -142,7 +142,7 @@ def drop_queued(connection: sqlite3.Connection, condition: str, *values: object)
     :returns: how many messages that were.
     """
     gone = f"SELECT id FROM queue_message WHERE {condition}"
-    for table in ("queue_attempt", "queue_recipient"):
+    for table in ("queue_attempt", "queue_event", "queue_recipient"):
         connection.execute(f"DELETE FROM {table} WHERE message_id IN ({gone})", values)
     count = connection.execute(f"DELETE FROM queue_message WHERE {condition}", values).rowcount
     if count:

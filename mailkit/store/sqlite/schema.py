@@ -279,6 +279,26 @@ CREATE TABLE access_key (
 );
 """
 
+# By what queued messages are found, and what keeps them from being queued twice. What happens in the
+# queue stays until all listeners have heard of it.
+_STEP_15 = """
+ALTER TABLE queue_message ADD COLUMN header_id TEXT;
+ALTER TABLE queue_message ADD COLUMN submit_key TEXT;
+CREATE INDEX queue_message_header_id ON queue_message (header_id) WHERE header_id IS NOT NULL;
+CREATE INDEX queue_message_submit_key ON queue_message (submit_key)
+    WHERE submit_key IS NOT NULL;
+CREATE TABLE queue_event (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    time INTEGER NOT NULL,
+    message_id INTEGER NOT NULL,
+    recipient_id INTEGER NOT NULL,
+    state TEXT NOT NULL,
+    attempt TEXT
+);
+CREATE INDEX queue_event_message ON queue_event (message_id);
+CREATE TABLE queue_listener (name TEXT PRIMARY KEY, position INTEGER NOT NULL) WITHOUT ROWID;
+"""
+
 #: SQL of each step.
 MIGRATIONS: Sequence[str] = (
     _STEP_1,
@@ -295,6 +315,7 @@ MIGRATIONS: Sequence[str] = (
     _STEP_12,
     _STEP_13,
     _STEP_14,
+    _STEP_15,
 )
 #: What the statements of a step begin with, up to the name of a table or an index.
 _HEADS = (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
+from collections.abc import Sequence
 
 from mailkit.model import LocalDelivery
 from mailkit.queue.values import (
@@ -12,6 +13,7 @@ from mailkit.queue.values import (
     NewMessage,
     Order,
     QueuedMessage,
+    QueueEvent,
     RecipientState,
     Report,
     Update,
@@ -44,6 +46,7 @@ class QueueTests(StoreTestCase):
     async def fill(self, store: SQLiteStore) -> None:
         """Something of every kind."""
         queue = store.queue
+        await queue.set_listeners(names=["hook", "slow"])
         first = await self.add(store, 1, "eve@example.net", "joe@example.net", deliver=True)
         await self.add(store, 2, "sue@example.com")
         third = await self.add(store, 3, "tom@example.com")
@@ -65,6 +68,10 @@ class QueueTests(StoreTestCase):
         )
         await queue.order(order=Order.CANCEL, id=gone, now=self.now)
         await queue.order(order=Order.HOLD, id=held, now=self.now)
+        bounced = attempt._replace(code=0, enhanced="5.1.1")
+        await queue.record(updates=[Update(joe.id, RecipientState.BOUNCED, attempt=bounced)])
+        await queue.acknowledge(listener="slow", through=2)
+        await queue.acknowledge(listener="hook", through=5)
 
     async def state(self, store: SQLiteStore) -> list[tuple[QueuedMessage, list[Attempt], bytes]]:
         """All that the queue knows."""
@@ -105,6 +112,31 @@ class QueueTests(StoreTestCase):
         store = self.open_store()
         self.assertEqual(await self.state(store), before)
         self.assertEqual(await store.queue.find_due(now=self.now + HOUR, limit=9), due)
+
+    async def test_repair_brings_events_back(self) -> None:
+        store = await self.make_store()
+        await self.fill(store)
+        before = [await self.events(store, name) for name in ("hook", "slow")]
+        self.assertEqual(len(before[1]), len(before[0]) + 3)
+        await self.close_store(store)
+        os.unlink(os.path.join(self.directory, INDEX_NAME))
+        repair_store(self.directory)
+        store = self.open_store()
+        self.assertEqual([await self.events(store, name) for name in ("hook", "slow")], before)
+        # When all were heard of, their numbers may be given again.
+        await store.queue.acknowledge(listener="slow", through=1000)
+        await store.queue.acknowledge(listener="hook", through=1000)
+        await self.close_store(store)
+        os.unlink(os.path.join(self.directory, INDEX_NAME))
+        repair_store(self.directory)
+        store = self.open_store()
+        id = await self.add(store, 9, "new@example.net")
+        for name in ("hook", "slow"):
+            self.assertEqual([each.message for each in await self.events(store, name)], [id])
+
+    @staticmethod
+    async def events(store: SQLiteStore, listener: str) -> Sequence[QueueEvent]:
+        return await store.queue.list_events(listener=listener, limit=100)
 
     async def test_repair_forgets_what_was_forgotten(self) -> None:
         store = await self.make_store()

@@ -1,0 +1,142 @@
+"""What happens in the outbound queue, kept until all listeners have heard of it.
+
+The listeners are rows of the index, so that a command beside the server leaves events too. Nothing
+is kept where there are none.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Sequence
+from typing import Any, TypeAlias
+
+from mailkit.queue.values import QueueEvent, RecipientState
+from mailkit.store.envelopes import load_attempt, load_recipient
+from mailkit.store.sqlite.directory import Change
+from mailkit.store.sqlite.journal import Note
+from mailkit.store.sqlite.transaction import Transaction
+
+#: Time, numbers of the message and the recipient, state, attempt.
+EventRow: TypeAlias = tuple[int, int, int, str, "str | None"]
+
+
+def insert_events(connection: sqlite3.Connection, rows: Sequence[EventRow]) -> list[Note]:
+    """Keep events where somebody listens; gives the notes."""
+    if not rows or connection.execute("SELECT 1 FROM queue_listener LIMIT 1").fetchone() is None:
+        return []
+    numbered = []
+    for row in rows:
+        number = connection.execute(
+            "INSERT INTO queue_event (time, message_id, recipient_id, state, attempt)"
+            " VALUES (?, ?, ?, ?, ?)",
+            row,
+        ).lastrowid
+        numbered.append([number, *row])
+    return [["events", numbered]]
+
+
+def note_events(tx: Transaction, rows: Sequence[EventRow]) -> None:
+    """The same in an operation of the writer."""
+    for note in insert_events(tx.connection, rows):
+        tx.note(note)
+
+
+def update_events(now: int, notes: Iterable[Note]) -> Iterator[EventRow]:
+    """The events of updates.
+
+    :param notes: as ``apply_update`` gives them.
+    """
+    for recipient, message, state, _, _, _, attempt in notes:
+        # To be put off without an attempt is nothing that happened.
+        if attempt is not None or state != RecipientState.DEFERRED.value:
+            yield now, message, recipient, state, attempt
+
+
+def put_listeners(connection: sqlite3.Connection, listeners: Iterable[Sequence[Any]]) -> None:
+    """Let these be all listeners, with the numbers of the last events they heard of."""
+    connection.execute("DELETE FROM queue_listener")
+    connection.executemany("INSERT INTO queue_listener VALUES (?, ?)", listeners)
+    connection.execute(
+        "DELETE FROM queue_event WHERE id <="
+        " ifnull((SELECT min(position) FROM queue_listener), 9223372036854775807)"
+    )
+
+
+def put_events(connection: sqlite3.Connection, events: Iterable[Sequence[Any]]) -> None:
+    """Bring events back, with their numbers."""
+    connection.executemany("INSERT OR REPLACE INTO queue_event VALUES (?, ?, ?, ?, ?, ?)", events)
+
+
+def settle_listeners(connection: sqlite3.Connection) -> None:
+    """Let nobody have heard of events whose numbers will be given again."""
+    connection.execute(
+        "UPDATE queue_listener SET position = min(position, (SELECT ifnull(max(seq), 0)"
+        " FROM sqlite_sequence WHERE name = 'queue_event'))"
+    )
+
+
+def _listeners(connection: sqlite3.Connection) -> dict[str, int]:
+    return dict(connection.execute("SELECT name, position FROM queue_listener").fetchall())
+
+
+class EventRecords(ABC):
+    """The part of the queue that listeners use.
+
+    :param apply: changes the index.
+    """
+
+    def __init__(self, apply: Callable[[Change], Awaitable[None]]) -> None:
+        self._apply = apply
+
+    @abstractmethod
+    def _read(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
+        """Rows of the index."""
+
+    async def set_listeners(self, names: Collection[str]) -> None:
+        def change(connection: sqlite3.Connection, _: int) -> list[Note]:
+            known = _listeners(connection)
+            if known.keys() == set(names):
+                return []
+            ((last,),) = connection.execute(
+                "SELECT ifnull(max(seq), 0) FROM sqlite_sequence WHERE name = 'queue_event'"
+            ).fetchall()
+            listeners = [[name, known.get(name, last)] for name in sorted(set(names))]
+            put_listeners(connection, listeners)
+            return [["listeners", listeners]]
+
+        await self._apply(change)
+
+    async def list_events(self, listener: str, limit: int) -> Sequence[QueueEvent]:
+        rows = self._read(
+            "SELECT e.id, e.time, e.message_id, r.recipient, e.state, e.attempt"
+            " FROM queue_listener l JOIN queue_event e ON e.id > l.position"
+            " JOIN queue_recipient r ON r.id = e.recipient_id WHERE l.name = ?"
+            " ORDER BY e.id LIMIT ?",
+            listener,
+            limit,
+        )
+        return [
+            QueueEvent(
+                number,
+                time,
+                str(message),
+                load_recipient(recipient),
+                RecipientState(state),
+                None if attempt is None else load_attempt(attempt),
+            )
+            for number, time, message, recipient, state, attempt in rows
+        ]
+
+    async def acknowledge(self, listener: str, through: int) -> None:
+        def change(connection: sqlite3.Connection, _: int) -> list[Note]:
+            known = _listeners(connection)
+            if known.get(listener, through) >= through:
+                return []
+            listeners = [
+                [name, position] for name, position in (known | {listener: through}).items()
+            ]
+            put_listeners(connection, listeners)
+            return [["listeners", listeners]]
+
+        await self._apply(change)
