@@ -32,7 +32,7 @@ class Rule(NamedTuple):
 WIRE = "mailkit.wire mailkit.wire.*"
 VALUES = (
     "mailkit._typing mailkit.errors mailkit.spool mailkit.query mailkit.model mailkit.hooks"
-    " mailkit.rights"
+    " mailkit.rights mailkit.translation"
     f" mailkit.dns.records mailkit.expiring mailkit.queue mailkit.queue.values {WIRE}"
 )
 MIME = "mailkit.mime mailkit.mime.* mailkit.matching mailkit.screening mailkit.collation mailkit.sorting mailkit.threads"
@@ -116,7 +116,7 @@ RULES = (
     Rule("mailkit.mime mailkit.mime.*", f"{VALUES} mailkit.mime mailkit.mime.*"),
     Rule("mailkit.matching", f"{VALUES} mailkit.mime mailkit.mime.* mailkit.screening"),
     Rule("mailkit.screening", f"{VALUES} mailkit.mime mailkit.mime.*"),
-    Rule("mailkit.collation"),
+    Rule("mailkit.collation mailkit.translation"),
     Rule("mailkit.sorting", f"{VALUES} mailkit.mime mailkit.mime.* mailkit.collation"),
     Rule("mailkit.threads", f"{VALUES} mailkit.sorting"),
     Rule("mailkit.dns mailkit.dns.records"),

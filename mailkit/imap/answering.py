@@ -6,12 +6,16 @@ from mailkit.connection import CHUNK, SECONDS_A_TURN, CommandConnection
 from mailkit.errors import MailError, Referral
 from mailkit.imap import render
 from mailkit.imap.replies import response_code
+from mailkit.translation import DEFAULT_LANGUAGE, translate
 
 
 class AnsweringConnection(CommandConnection):
-    """Answers the command at work."""
+    """Answers the command at work.
 
-    __slots__ = ("_errors", "_tag", "_unsent")
+    :ivar language: tag of the language of texts (RFC 5255).
+    """
+
+    __slots__ = ("_errors", "_tag", "_unsent", "language")
 
     #: Commands in a row that may be wrong before the connection is closed.
     max_errors = 20
@@ -21,6 +25,7 @@ class AnsweringConnection(CommandConnection):
         self._tag = b""
         self._errors = 0
         self._unsent = 0
+        self.language = DEFAULT_LANGUAGE
 
     def ok(self, text: str, code: bytes = b"") -> None:
         """The tagged OK of the command at work."""
@@ -38,7 +43,7 @@ class AnsweringConnection(CommandConnection):
         self.tell_news()
         prefix = b"%b " % self._tag if self._tag else b"* "
         bracketed = b"[%b] " % code if code else b""
-        self.write(b"%b%b %b%b\r\n" % (prefix, kind, bracketed, render.line(text)))
+        self.write(b"%b%b %b%b\r\n" % (prefix, kind, bracketed, self.line(text)))
 
     def tell_news(self) -> None:
         """Write what may be told at any time, and waits for the end of a command."""
@@ -54,7 +59,13 @@ class AnsweringConnection(CommandConnection):
     def bye(self, text: str, code: bytes = b"") -> None:
         """Announce the end of the connection; the caller closes it."""
         bracketed = b"[%b] " % code if code else b""
-        self.write(b"* BYE %b%b\r\n" % (bracketed, render.line(text)))
+        self.write(b"* BYE %b%b\r\n" % (bracketed, self.line(text)))
+
+    def line(self, text: str) -> bytes:
+        """Text for a person, fit for one response line, in the language of this client."""
+        if self.language == DEFAULT_LANGUAGE:
+            return render.line(text)
+        return render.utf8_line(translate(text, self.language))
 
     @property
     def refers(self) -> bool:

@@ -42,6 +42,7 @@ from mailkit.imap.reader import (
 from mailkit.imap.session import MailboxGone, Selection, gone
 from mailkit.imap.state import State
 from mailkit.interfaces import ICapabilityMask, IMailAccount
+from mailkit.translation import DEFAULT_LANGUAGE
 from mailkit.wire.buffer import LineTooLong
 
 if TYPE_CHECKING:
@@ -155,7 +156,7 @@ class IMAPProtocol(PushingConnection):
 
     @override
     def say_goodbye(self) -> None:
-        self.write(b"* BYE [UNAVAILABLE] The server is going down\r\n")
+        self.bye("The server is going down", b"UNAVAILABLE")
 
     @override
     def not_compressed(self) -> None:
@@ -503,6 +504,7 @@ class IMAPProtocol(PushingConnection):
         self._leave_session()
         self.state = State.NOT_AUTHENTICATED
         self.enabled = frozenset()
+        self.language = DEFAULT_LANGUAGE
         self._end_login()
         self._adapt()
         self.set_idle_timer()
@@ -572,6 +574,7 @@ class IMAPProtocol(PushingConnection):
     def begin_tls(self) -> None:
         """Switch to TLS after the response; what was sent in clear is forgotten."""
         self.start_tls()
+        self.language = DEFAULT_LANGUAGE
         self._reader = None
 
     # IDLE.

@@ -15,6 +15,7 @@ from mailkit.imap.connection import IMAPProtocol
 from mailkit.imap.handlers.registry import ENABLEABLE, LIST_OPTIONS, checked_names
 from mailkit.imap.quirks import DEFAULT_QUIRKS, checked_quirks
 from mailkit.interfaces import IMailAccount, IReferringRealm
+from mailkit.translation import checked_language
 
 __all__ = ["ClientRule", "IMAPFactory", "IMAPProtocol"]
 
@@ -54,8 +55,10 @@ class IMAPFactory(CommandFactory):
         of LITERAL+ (RFC 7888 section 5), so that no message comes before it is known to be welcome.
     :param submission_accounts: names of accounts that are submission servers, which may use URLs
         that were made for their users (RFC 4467, ``submit+``).
+    :param language: what a client gets that leaves the choice to the server: ``en``, ``de`` or
+        ``ru`` (RFC 5255); who asks for nothing gets English in ASCII.
     :raises ValueError: ``quirks`` names something that is not there, or ``without`` or ``clients``
-        name a capability that is not there, or cannot be left out.
+        name a capability that is not there, or cannot be left out; there is no such ``language``.
 
     Further parameters are those of :class:`~mailkit.connection.CommandFactory`.
     """
@@ -84,6 +87,7 @@ class IMAPFactory(CommandFactory):
         quirks: Iterable[str] = DEFAULT_QUIRKS,
         utf8_only: bool = False,
         short_literals: bool = False,
+        language: str = "en",
         **settings: Any,
     ) -> None:
         super().__init__(portal, clock=clock, timeout=timeout, **settings)
@@ -123,6 +127,7 @@ class IMAPFactory(CommandFactory):
         )
         #: Octets of a non-synchronizing literal; None without a limit of its own.
         self.max_unasked = MAX_UNASKED if short_literals else None
+        self.language = checked_language(language)
         self.quirks = checked_quirks(quirks)
         self.clients = tuple(
             rule._replace(

@@ -126,6 +126,12 @@ def line(text: str) -> bytes:
     return clean.lstrip("[ ").encode("ascii") or b"-"
 
 
+def utf8_line(text: str) -> bytes:
+    """The same in UTF-8 (RFC 5255 section 3.5, ``resp-text``)."""
+    clean = "".join(c if c.isprintable() else "?" for c in text)
+    return clean.lstrip("[ ").encode("utf-8", "replace") or b"-"
+
+
 def flag_line(keywords: Sequence[str]) -> bytes:
     """The FLAGS response for the system flags and some keywords."""
     return b"* FLAGS (%b)\r\n" % " ".join((*SYSTEM_FLAGS, *keywords)).encode("ascii", "replace")

@@ -39,7 +39,8 @@ def noop(connection: IMAPProtocol, command: Command) -> Waiting:
 def logout(connection: IMAPProtocol, command: Command) -> Waiting:
     """RFC 3501 section 6.1.3"""
     command.arguments.end()
-    connection.write(b"* BYE Good bye\r\n%b OK LOGOUT completed\r\n" % connection.tag)
+    connection.bye("Good bye")
+    connection.write(b"%b OK %b\r\n" % (connection.tag, connection.line("LOGOUT completed")))
     connection.close(asked_for=True)
     return None
 

@@ -12,6 +12,7 @@ from mailkit.imap.handlers.table import AUTHENTICATED, Capability, Verb, Waiting
 from mailkit.imap.notify import Event
 from mailkit.interfaces import IAccessControl, IMailboxAdmin
 from mailkit.model import NEW_ACCOUNT_MAILBOXES, SEPARATOR, OtherNamespaces
+from mailkit.translation import DEFAULT_LANGUAGE, translate
 
 if TYPE_CHECKING:
     from mailkit.imap.connection import IMAPProtocol
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 SPECIAL_USES = frozenset(
     ("\\Important", *(use for use in NEW_ACCOUNT_MAILBOXES.values() if use is not None))
 )
+
+#: What people call the mailboxes of other users, and those that are shared.
+NAMESPACE_TITLES = ("Other users", "Shared folders")
 
 #: Names that one ENABLE may have.
 MAX_ENABLED = 200
@@ -141,20 +145,31 @@ def _only_mailbox(arguments: Arguments) -> str:
 def namespace(connection: IMAPProtocol, command: Command) -> Waiting:
     """RFC 2342 section 5: names that are not others' are the user's own."""
     command.arguments.end()
-    account = connection.account
-    others = OtherNamespaces()
-    if IAccessControl.providedBy(account):
-        others = account.namespaces
-    parts = [_namespace(connection, beginning) for beginning in ("", *others)]
-    connection.write(b"* NAMESPACE %b\r\n" % b" ".join(parts))
+    tell_namespaces(connection)
     connection.ok("NAMESPACE completed")
     return None
 
 
-def _namespace(connection: IMAPProtocol, beginning: str | None) -> bytes:
+def tell_namespaces(connection: IMAPProtocol) -> None:
+    """The response of NAMESPACE, and of LANGUAGE too (RFC 5255 section 3.4)."""
+    account = connection.account
+    others = OtherNamespaces()
+    if IAccessControl.providedBy(account):
+        others = account.namespaces
+    titles = zip(("", *others), ("", *NAMESPACE_TITLES), strict=True)
+    parts = [_namespace(connection, beginning, title) for beginning, title in titles]
+    connection.write(b"* NAMESPACE %b\r\n" % b" ".join(parts))
+
+
+def _namespace(connection: IMAPProtocol, beginning: str | None, title: str) -> bytes:
     if beginning is None:
         return b"NIL"
-    return b'((%b "%b"))' % (connection.mailbox_name(beginning), SEPARATOR.encode("ascii"))
+    translation = b""
+    if title and connection.language != DEFAULT_LANGUAGE:
+        name = connection.mailbox_name(translate(title, connection.language) + SEPARATOR)
+        translation = b' "TRANSLATION" (%b)' % name
+    prefix = connection.mailbox_name(beginning)
+    return b'((%b "%b"%b))' % (prefix, SEPARATOR.encode("ascii"), translation)
 
 
 # Extensions.

@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from mailkit.errors import MailError
-from mailkit.imap import render
 from mailkit.imap.contexts import (
     MAX_CONTEXTS,
     Context,
@@ -132,7 +131,7 @@ def keep_up_to_date(
 
 def refuse(connection: IMAPProtocol, tag: bytes, text: str) -> None:
     """Tell that a search is not kept up to date (section 4.3.1)."""
-    connection.write(b'* NO [NOUPDATE "%b"] %b\r\n' % (tag, render.line(text)))
+    connection.write(b'* NO [NOUPDATE "%b"] %b\r\n' % (tag, connection.line(text)))
 
 
 def cancel_update(connection: IMAPProtocol, command: Command) -> Waiting:

@@ -14,6 +14,7 @@ from mailkit.imap.handlers import (
     context,
     fetch,
     filters,
+    language,
     listing,
     metadata,
     multisearch,
@@ -40,6 +41,7 @@ from mailkit.imap.handlers.table import Capability, Enabling, Facts, ReturnOptio
 #: Commands by name in capitals.
 VERBS: Mapping[bytes, Verb] = {
     **any_state.VERBS,
+    **language.VERBS,
     **not_authenticated.VERBS,
     **selecting.VERBS,
     **authenticated.VERBS,
@@ -67,6 +69,7 @@ VERBS: Mapping[bytes, Verb] = {
 CAPABILITIES: Sequence[Capability] = (
     *rev2.CAPABILITIES,
     *any_state.CAPABILITIES,
+    *language.CAPABILITIES,
     *not_authenticated.CAPABILITIES,
     *authenticated.CAPABILITIES,
     *unauthenticate.CAPABILITIES,
