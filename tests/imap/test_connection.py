@@ -19,7 +19,7 @@ class GreetingTests(SynchronousTestCase):
     def test_greeting_has_the_capabilities(self) -> None:
         self.assertEqual(
             Server().connect().greeting,
-            b"* OK [CAPABILITY IMAP4rev1 IMAP4rev2 LITERAL+ ID SASL-IR AUTH=PLAIN AUTH=LOGIN ENABLE IDLE]"
+            b"* OK [CAPABILITY IMAP4rev1 IMAP4rev2 LITERAL+ ID LANGUAGE SASL-IR AUTH=PLAIN AUTH=LOGIN ENABLE IDLE]"
             b" mailkit is ready\r\n",
         )
 
@@ -27,7 +27,7 @@ class GreetingTests(SynchronousTestCase):
         client = Server().connect("192.0.2.1")
         self.assertEqual(
             client.command("CAPABILITY")[0],
-            b"* CAPABILITY IMAP4rev1 IMAP4rev2 LITERAL+ ID SASL-IR LOGINDISABLED ENABLE IDLE",
+            b"* CAPABILITY IMAP4rev1 IMAP4rev2 LITERAL+ ID LANGUAGE SASL-IR LOGINDISABLED ENABLE IDLE",
         )
         for command in (f"LOGIN {USER} secret", "AUTHENTICATE PLAIN"):
             self.assertEqual(client.command(command), [b"NO [PRIVACYREQUIRED] Use STARTTLS first"])
