@@ -38,6 +38,17 @@ class Slice(NamedTuple):
     last: int
 
 
+def slice_of(part: DecodedPart, partial: tuple[int, int] | None) -> Slice:
+    """All octets of a decoded part, or those of a range (RFC 3516 section 4.2).
+
+    :param partial: first octet and count.
+    """
+    if partial is None:
+        return Slice(part, 0, part.size)
+    first = min(partial[0], part.size)
+    return Slice(part, first, min(first + partial[1], part.size))
+
+
 class Decoding:
     """Decodes a part from its start on.
 

@@ -14,7 +14,7 @@ from itertools import repeat
 from operator import itemgetter
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
-from mailkit.imap.decoded import DecodedPart, Slice
+from mailkit.imap.decoded import DecodedPart, Slice, slice_of
 from mailkit.imap.grammar import MAX_NUMBER, Arguments, SyntaxFault
 from mailkit.imap.render import (
     astring,
@@ -575,14 +575,10 @@ def _read_decoded(name: bytes, section: Section, content: Content) -> list[Piece
         return [b"%b %d" % (name, part.size if part else 0)]
     if part is None:
         return [name + b" NIL"]
-    first, last = 0, part.size
-    if section.partial is not None:
-        # RFC 3516 section 4.2: counted in the decoded octets.
-        first = min(section.partial[0], last)
-        last = min(first + section.partial[1], last)
+    wanted = slice_of(part, section.partial)
     # RFC 3516 section 4.3: a literal8 tells the client that it has to look for NUL.
     tilde = b"~" if part.has_nul else b""
-    return [b"%b %b{%d}\r\n" % (name, tilde, last - first), Slice(part, first, last)]
+    return [b"%b %b{%d}\r\n" % (name, tilde, wanted.last - wanted.first), wanted]
 
 
 def _fields(section: Section, content: Content) -> bytes | None:

@@ -13,17 +13,23 @@ from mailkit.errors import (
     NoSuchMessage,
 )
 from mailkit.imap.content import PIECE, MessageContent
-from mailkit.imap.fetch import locate
+from mailkit.imap.fetch import Section, locate
 from mailkit.imap.url import IMAPURL, URLFault, parse_url
 from mailkit.imap.urlauth import may_access, same_user, verifies
 from mailkit.interfaces import IMailAccount, IMailbox
 
 
 class URLPart:
-    """The octets that a URL names; closed by whoever has opened it."""
+    """The octets that a URL names; closed by whoever has opened it.
 
-    def __init__(self, content: MessageContent, found: bytes | tuple[int, int]) -> None:
+    :ivar section: where they are in the message.
+    """
+
+    def __init__(
+        self, content: MessageContent, section: Section, found: bytes | tuple[int, int]
+    ) -> None:
         self.content = content
+        self.section = section
         self._found = found
 
     @property
@@ -71,7 +77,7 @@ async def open_part(
     except BaseException:
         content.close()
         raise
-    return URLPart(content, found)
+    return URLPart(content, url.section, found)
 
 
 async def open_url(

@@ -33,6 +33,7 @@ from mailkit.imap.handlers import (
     uidonly,
     unauthenticate,
     urlauth,
+    urlbinary,
     utf8,
 )
 from mailkit.imap.handlers import any as any_state
@@ -78,6 +79,7 @@ CAPABILITIES: Sequence[Capability] = (
     *compress.CAPABILITIES,
     *quota.CAPABILITIES,
     *urlauth.CAPABILITIES,
+    *urlbinary.CAPABILITIES,
     *listing.CAPABILITIES,
     *metadata.CAPABILITIES,
     *filters.CAPABILITIES,

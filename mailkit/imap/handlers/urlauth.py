@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from mailkit.errors import BadURL, MailError
 from mailkit.imap.grammar import Arguments, Command, SyntaxFault
 from mailkit.imap.handlers.table import AUTHENTICATED, Capability, Verb, Waiting
+from mailkit.imap.handlers.urlbinary import read_parameters, send_literal, send_metadata
 from mailkit.imap.url import IMAPURL, URLFault, parse_url
 from mailkit.imap.urlauth import MECHANISMS, same_user, sign
 from mailkit.imap.urlparts import URLPart, open_authorized
@@ -23,14 +24,13 @@ MAX_URLS = 100
 URLMECH = b"URLMECH INTERNAL"
 
 
-def _read_urls(arguments: Arguments, with_mechanism: bool) -> list[tuple[bytes, str]]:
+def _read_urls(arguments: Arguments) -> list[tuple[bytes, str]]:
     urls = []
     while True:
         arguments.space()
-        url, mechanism = arguments.astring("A URL"), ""
-        if with_mechanism:
-            arguments.space()
-            mechanism = arguments.word("The name of a mechanism").decode("ascii")
+        url = arguments.astring("A URL")
+        arguments.space()
+        mechanism = arguments.word("The name of a mechanism").decode("ascii")
         urls.append((url, mechanism))
         if len(urls) > MAX_URLS:
             raise SyntaxFault(f"At most {MAX_URLS} URLs can be named at once")
@@ -66,7 +66,7 @@ async def _reset_key(connection: IMAPProtocol, name: str | None) -> None:
 def generate(connection: IMAPProtocol, command: Command) -> Waiting:
     """GENURLAUTH: sign URLs."""
     urls = []
-    for url, mechanism in _read_urls(command.arguments, True):
+    for url, mechanism in _read_urls(command.arguments):
         try:
             parsed = parse_url(url)
         except URLFault as fault:
@@ -97,12 +97,26 @@ async def _generate(connection: IMAPProtocol, urls: Sequence[IMAPURL]) -> None:
 
 
 def fetch_urls(connection: IMAPProtocol, command: Command) -> Waiting:
-    """URLFETCH: the octets that authorized URLs name."""
-    return _fetch_urls(connection, [url for url, _ in _read_urls(command.arguments, False)])
+    """URLFETCH: the octets that authorized URLs name; RFC 5524: more about them."""
+    arguments = command.arguments
+    extended = connection.offers(b"URLAUTH=BINARY")
+    urls: list[tuple[bytes, tuple[bytes, ...]]] = []
+    while True:
+        arguments.space()
+        if extended and arguments.accept(b"("):
+            urls.append((arguments.astring("A URL"), read_parameters(arguments)))
+        else:
+            urls.append((arguments.astring("A URL"), ()))
+        if len(urls) > MAX_URLS:
+            raise SyntaxFault(f"At most {MAX_URLS} URLs can be named at once")
+        if arguments.at_end():
+            return _fetch_urls(connection, urls)
 
 
-async def _fetch_urls(connection: IMAPProtocol, urls: Sequence[bytes]) -> None:
-    for url in urls:
+async def _fetch_urls(
+    connection: IMAPProtocol, urls: Sequence[tuple[bytes, tuple[bytes, ...]]]
+) -> None:
+    for url, wanted in urls:
         # One response each: a literal may be large, and nothing is known of the next one.
         prefix = b"* URLFETCH " + imap_string(url)
         try:
@@ -112,12 +126,12 @@ async def _fetch_urls(connection: IMAPProtocol, urls: Sequence[bytes]) -> None:
             await connection.send(prefix + b" NIL\r\n")
             continue
         try:
-            await connection.send(b"%b {%d}\r\n" % (prefix, part.size))
-            left = part.size
-            for octets in part.octets():
-                left -= len(octets)
-                await connection.send(octets)
-            if left:
+            connection.write(prefix if wanted else prefix + b" ")
+            if wanted:
+                complete = await send_metadata(connection, part, wanted)
+            else:
+                complete = await send_literal(connection, part.size, part.octets())
+            if not complete:
                 connection.log.error("a message is shorter than it was")
                 connection.abort()
                 return
