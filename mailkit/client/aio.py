@@ -15,18 +15,14 @@ from mailkit.client.address import ServerAddress
 from mailkit.client.certificates import judge
 from mailkit.client.channel import (
     CLOSE_TIMEOUT,
-    MAX_UNREAD,
+    BufferedChannel,
     DuplexChannel,
-    Receiver,
     Waiter,
     is_loopback,
 )
 from mailkit.client.connecting import Connector
 from mailkit.client.errors import (
-    ClientError,
     ConnectFailed,
-    ConnectionLost,
-    ProtocolError,
     TimedOut,
     TLSFailed,
 )
@@ -38,23 +34,20 @@ _T = TypeVar("_T")
 _ATTEMPT_DELAY = 0.25
 
 
-class AsyncioChannel(DuplexChannel, asyncio.Protocol):
+class AsyncioChannel(BufferedChannel, asyncio.Protocol):
     """A connection of asyncio's.
 
     :param hostname: the name that is connected to, if it has one.
     """
 
     def __init__(self, hostname: str | None = None) -> None:
+        super().__init__()
         self._loop = asyncio.get_running_loop()
         self._hostname = hostname
         self._transport: asyncio.Transport | None = None
-        self._unread: list[bytes] = []
-        self._unread_size = 0
-        self._error: ClientError | None = None
         self._paused = False
         # Whoever waits: to read, to write, for the end.
         self._waiting: list[asyncio.Future[None]] = []
-        self._receiver: Receiver | None = None
 
     # What asyncio calls.
 
@@ -71,22 +64,12 @@ class AsyncioChannel(DuplexChannel, asyncio.Protocol):
 
     @override
     def data_received(self, data: bytes) -> None:
-        if self._receiver is not None:
-            self._receiver.octets_received(data)
-            return
-        self._unread.append(data)
-        self._unread_size += len(data)
-        if self._unread_size > MAX_UNREAD:
-            self._error = ProtocolError("The server sends more than anybody asked for")
-            self.abort()
+        self.came(data)
         self._wake()
 
     @override
     def connection_lost(self, exc: Exception | None) -> None:
-        if self._error is None:
-            self._error = ConnectionLost(f"The connection broke: {exc}" if exc else "")
-        if self._receiver is not None:
-            self._receiver.connection_ended(self._copy_error())
+        self.ended(f"The connection broke: {exc}" if exc else "")
         self._paused = False
         self._wake()
 
@@ -100,11 +83,6 @@ class AsyncioChannel(DuplexChannel, asyncio.Protocol):
         self._wake()
 
     # What the dialogue calls.
-
-    @property
-    @override
-    def lost(self) -> bool:
-        return self._error is not None
 
     @override
     async def write(self, data: bytes, timeout: float) -> None:
@@ -125,21 +103,6 @@ class AsyncioChannel(DuplexChannel, asyncio.Protocol):
                 raise self._copy_error()
             await self._wait(give_up - self.seconds())
         return self.received()
-
-    @override
-    def received(self) -> bytes:
-        data = b"".join(self._unread)
-        self._unread.clear()
-        self._unread_size = 0
-        return data
-
-    @override
-    def listen(self, receiver: Receiver) -> None:
-        self._receiver = receiver
-        if data := self.received():
-            receiver.octets_received(data)
-        if self._error is not None:
-            receiver.connection_ended(self._copy_error())
 
     @override
     def hold(self) -> None:
@@ -222,10 +185,6 @@ class AsyncioChannel(DuplexChannel, asyncio.Protocol):
     def abort(self) -> None:
         if self._transport is not None:
             self._transport.abort()
-
-    def _copy_error(self) -> ClientError:
-        assert self._error is not None
-        return type(self._error)(self._error.text)
 
     async def _wait(self, timeout: float) -> None:
         """Wait until something has happened.

@@ -6,7 +6,8 @@ import ipaddress
 from abc import ABC, abstractmethod
 from typing import Protocol
 
-from mailkit.client.errors import ClientError
+from mailkit._typing import override
+from mailkit.client.errors import ClientError, ConnectionLost, ProtocolError
 from mailkit.client.security import TLSInfo, TLSPolicy
 
 #: Octets that have come and that nobody has read; a server that sends more is cut off. Input is
@@ -129,6 +130,59 @@ class DuplexChannel(Channel):
     @abstractmethod
     def waiter(self) -> Waiter:
         """Something to wait for."""
+
+
+class BufferedChannel(DuplexChannel):
+    """Keeps what comes until somebody reads or listens: the part that all drivers share."""
+
+    def __init__(self) -> None:
+        self._unread: list[bytes] = []
+        self._unread_size = 0
+        self._receiver: Receiver | None = None
+        #: Why nothing comes any more.
+        self._error: ClientError | None = None
+
+    def came(self, data: bytes) -> None:
+        """Octets from the server."""
+        if self._receiver is not None:
+            self._receiver.octets_received(data)
+            return
+        self._unread.append(data)
+        self._unread_size += len(data)
+        if self._unread_size > MAX_UNREAD:
+            self._error = ProtocolError("The server sends more than anybody asked for")
+            self.abort()
+
+    def ended(self, reason: str) -> None:
+        """The connection is gone."""
+        if self._error is None:
+            self._error = ConnectionLost(reason)
+        if self._receiver is not None:
+            self._receiver.connection_ended(self._copy_error())
+
+    @property
+    @override
+    def lost(self) -> bool:
+        return self._error is not None
+
+    @override
+    def received(self) -> bytes:
+        data = b"".join(self._unread)
+        self._unread.clear()
+        self._unread_size = 0
+        return data
+
+    @override
+    def listen(self, receiver: Receiver) -> None:
+        self._receiver = receiver
+        if data := self.received():
+            receiver.octets_received(data)
+        if self._error is not None:
+            receiver.connection_ended(self._copy_error())
+
+    def _copy_error(self) -> ClientError:
+        assert self._error is not None
+        return type(self._error)(self._error.text)
 
 
 def is_loopback(host: str) -> bool:

@@ -30,18 +30,14 @@ from mailkit._typing import override
 from mailkit.client.address import ServerAddress
 from mailkit.client.channel import (
     CLOSE_TIMEOUT,
-    MAX_UNREAD,
+    BufferedChannel,
     DuplexChannel,
-    Receiver,
     Waiter,
     is_loopback,
 )
 from mailkit.client.connecting import Connector
 from mailkit.client.errors import (
-    ClientError,
     ConnectFailed,
-    ConnectionLost,
-    ProtocolError,
     TimedOut,
     TLSFailed,
 )
@@ -50,7 +46,7 @@ from mailkit.client.tls import connection_creator, openssl_info
 
 
 @implementer(IPushProducer, IHandshakeListener)
-class TwistedChannel(DuplexChannel, Protocol):
+class TwistedChannel(BufferedChannel, Protocol):
     """A connection of Twisted's.
 
     :param clock: tells the time and makes time-outs.
@@ -60,11 +56,9 @@ class TwistedChannel(DuplexChannel, Protocol):
     transport: Any
 
     def __init__(self, clock: IReactorTime, hostname: str | None = None) -> None:
+        super().__init__()
         self._clock = clock
         self._hostname = hostname
-        self._unread: list[bytes] = []
-        self._unread_size = 0
-        self._error: ClientError | None = None
         self._paused = False
         # Whoever waits: for octets, for room to write, for the handshake, for the end.
         self._reading: Deferred[None] | None = None
@@ -72,7 +66,6 @@ class TwistedChannel(DuplexChannel, Protocol):
         self._shaking: Deferred[None] | None = None
         self._closing: Deferred[None] | None = None
         self._shaken = False
-        self._receiver: Receiver | None = None
 
     # What Twisted calls.
 
@@ -92,22 +85,12 @@ class TwistedChannel(DuplexChannel, Protocol):
 
     @override
     def dataReceived(self, data: bytes) -> None:
-        if self._receiver is not None:
-            self._receiver.octets_received(data)
-            return
-        self._unread.append(data)
-        self._unread_size += len(data)
-        if self._unread_size > MAX_UNREAD:
-            self._error = ProtocolError("The server sends more than anybody asked for")
-            self.abort()
+        self.came(data)
         _fire(self, "_reading")
 
     @override
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        if self._error is None:
-            self._error = ConnectionLost(_reason_text(reason))
-        if self._receiver is not None:
-            self._receiver.connection_ended(self._copy_error())
+        self.ended(_reason_text(reason))
         for name in ("_reading", "_writing", "_shaking", "_closing"):
             _fire(self, name)
 
@@ -130,11 +113,6 @@ class TwistedChannel(DuplexChannel, Protocol):
 
     # What the dialogue calls.
 
-    @property
-    @override
-    def lost(self) -> bool:
-        return self._error is not None
-
     @override
     async def write(self, data: bytes, timeout: float) -> None:
         if self._error is None:
@@ -151,21 +129,6 @@ class TwistedChannel(DuplexChannel, Protocol):
         if not self._unread and self._error is not None:
             raise self._copy_error()
         return self.received()
-
-    @override
-    def received(self) -> bytes:
-        data = b"".join(self._unread)
-        self._unread.clear()
-        self._unread_size = 0
-        return data
-
-    @override
-    def listen(self, receiver: Receiver) -> None:
-        self._receiver = receiver
-        if data := self.received():
-            receiver.octets_received(data)
-        if self._error is not None:
-            receiver.connection_ended(self._copy_error())
 
     @override
     def hold(self) -> None:
@@ -239,10 +202,6 @@ class TwistedChannel(DuplexChannel, Protocol):
     def abort(self) -> None:
         if self.transport is not None:
             self.transport.abortConnection()
-
-    def _copy_error(self) -> ClientError:
-        assert self._error is not None
-        return type(self._error)(self._error.text)
 
     async def _wait(self, name: str, timeout: float) -> None:
         """Wait until something fires.
