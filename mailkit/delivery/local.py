@@ -16,6 +16,7 @@ from mailkit.interfaces import (
     IDirectory,
     IMailStore,
     IMessageDelivery,
+    IOwnerVerifier,
     IQuotaDirectory,
     ISenderPolicy,
     ISpooling,
@@ -40,7 +41,7 @@ _NO_QUEUE = "This server does not send mail to other domains"
 _REMOTE_ALIAS = "Mail for this address goes to another domain, to which this server sends none"
 
 
-@implementer(IMessageDelivery, ISpooling, ISenderPolicy)
+@implementer(IMessageDelivery, ISpooling, ISenderPolicy, IOwnerVerifier)
 class LocalMessageDelivery(AddressOwners):
     """Delivers to the accounts of one store and to nobody else.
 
@@ -100,6 +101,9 @@ class LocalMessageDelivery(AddressOwners):
             await self.check_owner(recipient, resolution)
         await self._check_quotas(resolution, envelope)
         self._remember(envelope, recipient, resolution)
+
+    async def verify_owner(self, recipient: Recipient) -> bool:
+        return await self.check_owner(recipient, await self.resolve(recipient.path))
 
     async def resolve(self, path: Path) -> Resolution:
         """Who gets mail for an address.

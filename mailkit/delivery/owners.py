@@ -79,15 +79,19 @@ class AddressOwners:
             text = account
         return _path(text)
 
-    async def check_owner(self, recipient: Recipient, resolution: Resolution) -> None:
+    async def check_owner(self, recipient: Recipient, resolution: Resolution) -> bool:
         """Compare RRVS with the age of the account (RFC 7293 section 5.1).
 
+        :returns: whether that was to be done.
         :raises OwnerChanged: the account is younger.
         :raises OwnerUnknown: nobody knows.
         """
         valid = recipient.rrvs
         if valid is None or recipient.path.local_part.lower() in ROLES:
-            return
+            return False
+        if not resolution.accounts and resolution.remote == (recipient.path,):
+            # RFC 7293 section 5.1.1: the next server is asked.
+            return False
         created = None
         if IAccountHistory.providedBy(self._directory) and is_own_address(
             recipient.path, resolution
@@ -98,6 +102,7 @@ class AddressOwners:
             raise OwnerUnknown
         if created > valid.since:
             raise OwnerChanged
+        return True
 
 
 def _path(address: str) -> Path:

@@ -93,6 +93,19 @@ class ISenderPolicy(Interface):
         """Whether the user may send as that address."""
 
 
+class IOwnerVerifier(Interface):
+    """A delivery that knows since when addresses have had their owners (RFC 7293)."""
+
+    def verify_owner(recipient: Recipient) -> Awaitable[bool]:
+        """Compare ``rrvs`` of a recipient with the age of the account.
+
+        :returns: whether that was done: not for an address whose mail goes elsewhere, or that
+            belongs to a task (RFC 2142).
+        :raises OwnerChanged: the account is younger.
+        :raises OwnerUnknown: nobody knows.
+        """
+
+
 class IRecipientVerifier(Interface):
     """Knows whether the server that mail goes on to would take it for an address."""
 

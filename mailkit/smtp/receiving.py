@@ -16,6 +16,8 @@ from mailkit.interfaces import IMessageDelivery, ISpooling
 from mailkit.model import Envelope, Outcome
 from mailkit.smtp import replies
 from mailkit.smtp.content import ContentReader, DiscardedChunk
+from mailkit.smtp.edits import edit_header
+from mailkit.smtp.fields import judge_header, read_asking_header
 from mailkit.smtp.grammar import Refused, Reply
 from mailkit.smtp.judging import ConnectionHooks
 from mailkit.smtp.state import CHUNKS, CONTENT, Session
@@ -226,6 +228,11 @@ class ReceivingConnection(CommandConnection):
         """From the end of the content to its reply."""
         hooks = self.hooks
         try:
+            header = None
+            if content.refusal is None:
+                header = read_asking_header(cast(Any, self), content.spool)
+            if header is not None:
+                await self._judge_header(delivery, envelope, content, header)
             if hooks is not None:
                 await hooks.judge(delivery, envelope, content)
             elif (checking := self.check_content(envelope, content)) is not None:
@@ -246,6 +253,16 @@ class ReceivingConnection(CommandConnection):
             self._reply_each(stop.value)
         else:
             self._reply_each(await self._wait_for_delivery(delivering, awaited))
+
+    async def _judge_header(
+        self, delivery: IMessageDelivery, envelope: Envelope, content: ContentReader, header: bytes
+    ) -> None:
+        """Do what fields of the header ask for; hooks see the message with them."""
+        done = await judge_header(cast(Any, self), delivery, envelope, header)
+        if done and self.hooks is not None:
+            self.hooks.edits += [("RRVS", edit) for edit in done]
+        elif done:
+            content.spool.replace_head(len(header), edit_header(header, done))
 
     def _as_refusal(self, error: BaseException) -> Refused:
         """What the client is told of what went wrong with a message.

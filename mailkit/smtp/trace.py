@@ -12,7 +12,7 @@ HOOKS_FIELD = "X-Mailkit-Hooks"
 #: Answers that it tells of, and characters of each reason.
 MAX_HOOKS = 50
 MAX_REASON = 200
-#: Characters of a client's name that are shown.
+#: Characters of a client's name, and of a solicitation class, that are shown.
 MAX_NAME = 255
 
 # What could end a comment (RFC 5322 section 3.2.2), or a line.
@@ -54,8 +54,11 @@ def received_field(
     recipient = f"\r\n\tfor <{recipients[0].path}>" if len(recipients) == 1 else ""
     # RFC 6710 section 7.
     priority = f" PRIORITY {envelope.priority}" if "MT-PRIORITY" in envelope.parameters else ""
+    # RFC 3865 section 2.6: as a comment.
+    words = [word for word in envelope.solicitation if len(word) <= MAX_NAME]
+    solicit = "\r\n\t(SOLICIT=" + ",\r\n\t".join(words) + ")\r\n\t" if words else " "
     return (
-        f"Received: from {source}\r\n\tby {hostname} with {protocol} "
+        f"Received: from {source}\r\n\tby {hostname} with {protocol}{solicit}"
         f"id {envelope.transaction_id}{recipient}{priority};\r\n\t{date}\r\n"
     ).encode()
 

@@ -63,8 +63,28 @@ def parse_bare_line_ends(text: str) -> str:
     return text
 
 
+def parse_solicitation(text: str) -> tuple[str, ...]:
+    """The classes that ``--no-soliciting`` names.
+
+    :raises SettingError: one of them is none.
+    """
+    # Loaded when used, as below.
+    from mailkit.smtp.extensions.settings import ExtensionSettings
+
+    classes = tuple(word.strip() for word in text.split(","))
+    try:
+        ExtensionSettings(no_soliciting=classes)
+    except ValueError as error:
+        raise SettingError(f"{text!r}: {error}") from error
+    return classes
+
+
 def extension_settings(
-    off: Iterable[str], vrfy: str | None, expn: str | None, xclient_from: Collection[str]
+    off: Iterable[str],
+    vrfy: str | None,
+    expn: str | None,
+    xclient_from: Collection[str],
+    no_soliciting: tuple[str, ...] = (),
 ) -> ExtensionSettings:
     """The settings of one service.
 
@@ -77,6 +97,7 @@ def extension_settings(
         vrfy=parse_access(vrfy or "never"),
         expn=parse_access(expn or "never"),
         xclient_from=xclient_from,
+        no_soliciting=no_soliciting,
     )
 
 
@@ -92,6 +113,13 @@ class ExtensionOptions:
             " [default: never]",
         ],
         ["expn", None, None, "The same for EXPN and the members of aliases [default: never]"],
+        [
+            "no-soliciting",
+            None,
+            None,
+            "Refuse advertisements of these classes, such as org.example:ADV,org.example:ADV:ADLT"
+            " (RFC 3865)",
+        ],
         [
             "bare-line-ends",
             None,

@@ -24,7 +24,12 @@ from mailkit.tap.capabilities import parse_capabilities, parse_clients, parse_qu
 from mailkit.tap.checks import Checks
 from mailkit.tap.descriptors import raise_open_files_limit
 from mailkit.tap.errors import CannotStart, SettingError, StartError
-from mailkit.tap.extensions import parse_access, parse_bare_line_ends, parse_switches
+from mailkit.tap.extensions import (
+    parse_access,
+    parse_bare_line_ends,
+    parse_solicitation,
+    parse_switches,
+)
 from mailkit.tap.hooks import parse_hook_settings, parse_hooks
 from mailkit.tap.memory import return_large_allocations
 from mailkit.tap.milters import parse_milters
@@ -256,6 +261,9 @@ class MailOptions(usage.Options, AuthOptionMixin):
                 parse_count(str(self["suppress-duplicates"]))
         with self.naming("proxy-from"):
             parse_networks(self.proxies, self.endpoints)
+        if self.get("no-soliciting") is not None:
+            with self.naming("no-soliciting"):
+                parse_solicitation(self["no-soliciting"])
         with self.naming("xclient-from"):
             parse_names(self.xclient, TAKE_MAIL)
         if self["hostname"] is not None:
@@ -344,6 +352,7 @@ class TwistdService(MailService):
             imap_clients=options.imap_clients,
             vrfy=options.get("vrfy"),
             expn=options.get("expn"),
+            no_soliciting=options.get("no-soliciting"),
             bare_line_ends=options.get("bare-line-ends"),
             hooks=options.hooks,
             hook_settings=options.hook_settings,

@@ -50,6 +50,7 @@ from mailkit.tap.extensions import (
     SERVICES,
     extension_settings,
     parse_bare_line_ends,
+    parse_solicitation,
     parse_switches,
 )
 from mailkit.tap.hooks import Hooks, make_hooks, parse_hooks
@@ -115,6 +116,7 @@ class MailService(MultiService):
         :func:`mailkit.tap.capabilities.parse_clients`.
     :param vrfy: who gets answers to VRFY, and to EXPN: ``never`` (None), ``authenticated`` or
         ``everyone``.
+    :param no_soliciting: what ``--no-soliciting`` takes.
     :param bare_line_ends: what services that take mail do with a message in which a CR or LF stands
         alone: ``refuse`` or ``normalise``; None for each factory's own way.
     :param hooks: hooks and names of hooks as ``--hook`` takes them, for all services that take mail;
@@ -156,6 +158,7 @@ class MailService(MultiService):
         imap_clients: Mapping[str, Any] | None = None,
         vrfy: str | None = None,
         expn: str | None = None,
+        no_soliciting: str | None = None,
         bare_line_ends: str | None = None,
         hooks: Hooks = (),
         hook_settings: Any = None,
@@ -193,12 +196,13 @@ class MailService(MultiService):
         self._proxies = parse_networks(proxy_from, PORT_NAMES)
         off = parse_switches(without_extensions) if without_extensions else {}
         xclient = parse_names(xclient_from, TAKE_MAIL)
+        unwanted = parse_solicitation(no_soliciting) if no_soliciting else ()
         self._extension_settings = {
             service: extension_settings(
-                off.get(service, ()), vrfy, expn, xclient.get(service) or ()
+                off.get(service, ()), vrfy, expn, xclient.get(service) or (), unwanted
             )
             for service in SERVICES
-            if off or vrfy or expn or xclient.get(service)
+            if off or vrfy or expn or unwanted or xclient.get(service)
         }
         self._imap_settings: dict[str, Any] = {}
         if without_capabilities:

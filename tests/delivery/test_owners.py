@@ -14,7 +14,12 @@ from mailkit.delivery.callback import CallableDelivery, delivery_portal
 from mailkit.delivery.local import LocalMessageDelivery
 from mailkit.delivery.routing import Routes, RoutingDelivery
 from mailkit.errors import MailError, NoSuchRecipient, OwnerChanged, OwnerUnknown, RelayDenied
-from mailkit.interfaces import IAccountHistory, IAddressQueries, IDeliveryAbilities
+from mailkit.interfaces import (
+    IAccountHistory,
+    IAddressQueries,
+    IDeliveryAbilities,
+    IOwnerVerifier,
+)
 from mailkit.model import Ability, Envelope, Path, Recipient, Resolution, ValidSince
 from mailkit.spool import Spool
 from tests.delivery.fakes import FakeDirectory, FakeStore, make_envelope
@@ -107,6 +112,16 @@ class AgeTests(OwnerTestCase):
 
     def test_roles_are_nobody_in_particular(self) -> None:
         self.result(self.check("postmaster", 0))
+
+    def test_what_header_fields_ask(self) -> None:
+        def verify(local: str, since: int) -> Coroutine[Any, Any, bool]:
+            recipient = Recipient(Path(local, "example.org"), rrvs=ValidSince(since))
+            return self.delivery.verify_owner(recipient=recipient)
+
+        verifyObject(IOwnerVerifier, self.delivery)
+        self.assertIs(self.result(verify("ann", 1000)), True)
+        self.error(verify("ann", 999), OwnerChanged)
+        self.assertIs(self.result(verify("postmaster", 0)), False)
 
     def test_a_directory_that_does_not_know(self) -> None:
         self.delivery = LocalMessageDelivery(FakeStore(), FakeDirectory(**self.addresses))

@@ -11,7 +11,7 @@ from twisted.trial.unittest import TestCase
 from mailkit.delivery.queueing import QueueingDelivery
 from mailkit.delivery.routing import Routes
 from mailkit.errors import RelayDenied, StoreUnavailable
-from mailkit.model import Ability, Envelope, OriginalRecipient, Outcome, Path, Recipient
+from mailkit.model import Ability, Envelope, OriginalRecipient, Outcome, Path, Recipient, ValidSince
 from mailkit.queue.manager import QueueManager
 from mailkit.queue.reports import Reporter
 from mailkit.queue.values import QueuedMessage
@@ -153,6 +153,15 @@ class QueueingTests(TestCase):
         self.assertIn(b"Action: delivered", octets)
         self.assertIn(b"Final-Recipient: rfc822; bob@example.org", octets)
         self.assertNotIn(b"eve@example.net", octets)
+
+    async def test_owners_elsewhere_are_for_the_next_server(self) -> None:
+        # RFC 7293 section 5.1.1
+        envelope = queue_envelope(account=ANN)
+        since = ValidSince(NOW, "C")
+        envelope.recipients = [Recipient(Path("eve", "example.net"), rrvs=since)]
+        await self.send_envelope(envelope, self.delivery())
+        (message,) = await self.store.queue.list_messages()
+        self.assertEqual(message.recipients[0].recipient.rrvs, since)
 
     async def test_abilities(self) -> None:
         self.assertIn(Ability.DSN, self.delivery().abilities)

@@ -252,6 +252,15 @@ class ExtensionOptionTests(OptionsTestCase):
         path.write_text(f'smtp = "{ENDPOINT}"\nexpn = "everyone"\n')
         self.assertEqual(self.parse("--config", str(path))["expn"], "everyone")
 
+    def test_solicitation(self) -> None:
+        text = "org.example:ADV, net.example:X"
+        options = self.parse("--smtp", ENDPOINT, "--no-soliciting", text)
+        service = MailService("memory:", no_soliciting=options["no-soliciting"])
+        service.add_port("smtp", ENDPOINT)
+        factory = cast(SMTPFactory, service._factories["smtp"])
+        self.assertEqual(factory.extensions.no_soliciting, ("org.example:ADV", "net.example:X"))
+        self.check(["--smtp", ENDPOINT, "--no-soliciting", "1"], "--no-soliciting", "org.example")
+
     def test_bare_line_ends(self) -> None:
         options = self.parse("--smtp", ENDPOINT, "--bare-line-ends", "normalise")
         self.assertEqual(options["bare-line-ends"], "normalise")

@@ -163,7 +163,7 @@ def mail_command(
         parts.append(f"AUTH={submitter if submitter == '<>' else encode_xtext(submitter)}")
     if envelope.solicitation and "NO-SOLICITING" in extensions.keywords:
         # RFC 3865 section 2.7
-        parts.append(f"SOLICIT={':'.join(envelope.solicitation)}")
+        parts.append(f"SOLICIT={','.join(envelope.solicitation)}")
     return _command(parts)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from mailkit.model import Envelope
@@ -18,11 +19,16 @@ def solicit_parameter(connection: SMTPProtocol, envelope: Envelope, value: str |
     keywords = (value or "").split(",")
     if len(value or "") > MAX_SOLICITATION or not all(map(is_class_keyword, keywords)):
         raise Refused(501, "5.5.4", "SOLICIT has class keywords such as org.example:ADV")
+    refuse_unwanted(connection, keywords)
+    envelope.solicitation = tuple(keywords)
+
+
+def refuse_unwanted(connection: SMTPProtocol, keywords: Iterable[str]) -> None:
+    """:raises Refused: one of the classes is not wanted (RFC 3865 section 2.4)."""
     unwanted = {keyword.lower() for keyword in connection.factory.extensions.no_soliciting}
     for keyword in keywords:
         if keyword.lower() in unwanted:
             raise Refused(550, "5.7.1", f"SOLICITING {keyword} is not wanted here")
-    envelope.solicitation = tuple(keywords)
 
 
 def _available(connection: SMTPProtocol) -> bool:

@@ -135,7 +135,7 @@ class ParameterTests(SynchronousTestCase):
     def test_solicitation(self) -> None:
         words = ("org.example.ads", "org.example.adult")
         self.check(
-            "NO-SOLICITING", " SOLICIT=org.example.ads:org.example.adult", solicitation=words
+            "NO-SOLICITING", " SOLICIT=org.example.ads,org.example.adult", solicitation=words
         )
         self.check("", "", solicitation=words)
 
