@@ -133,6 +133,7 @@ RULES = (
         "zope.interface",
     ),
     Rule(LOOP_PARTS, f"mailkit._typing {WIRE} {LOOP_PARTS}", "twisted zope.interface"),
+    Rule("mailkit.posting", "mailkit._typing", "twisted zope.interface"),
     Rule("mailkit.proxy", f"mailkit._typing mailkit.peers {WIRE}", "twisted zope.interface"),
     Rule("mailkit.connection", f"{CONTRACTS} mailkit.proxy {LOOP_PARTS}", "twisted zope.interface"),
     Rule(PROTOCOL_PURE, f"{PURE} {PROTOCOL_PURE}"),
@@ -190,8 +191,18 @@ RULES = (
         " mailkit.client.tls",
     ),
     Rule(
+        "mailkit.queue.webhooks",
+        f"{CONTRACTS} {MIME} mailkit.posting mailkit.queue.*",
+        "twisted zope.interface",
+    ),
+    Rule(
         "mailkit.queue.*",
         f"{CONTRACTS} {MIME} mailkit.dns.lookups mailkit.queue.* mailkit.smtp.client",
+        "twisted zope.interface",
+    ),
+    Rule(
+        "mailkit.delivery.http",
+        f"{CONTRACTS} {MIME} mailkit.posting mailkit.delivery mailkit.delivery.*",
         "twisted zope.interface",
     ),
     Rule(

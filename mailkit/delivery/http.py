@@ -23,18 +23,12 @@ import hmac
 import json
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
-from urllib.parse import urlsplit
 
-from twisted.internet.defer import Deferred, TimeoutError
-from twisted.internet.protocol import Protocol
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
-from twisted.web.client import Agent, FileBodyProducer, HTTPConnectionPool
-from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgent, IPolicyForHTTPS
 from zope.interface import implementer
 
-from mailkit._typing import override
 from mailkit.delivery.gate import Gate
 from mailkit.errors import (
     MailError,
@@ -45,6 +39,7 @@ from mailkit.errors import (
 )
 from mailkit.interfaces import IMessageDelivery
 from mailkit.model import Envelope, Outcome, Path, Recipient
+from mailkit.posting import TIMEOUT, Poster, PostFailed
 from mailkit.spool import Spool
 
 #: Requests at the same time, and messages that wait for one.
@@ -53,9 +48,6 @@ MAX_WAITING = 1000
 #: Octets of recipients in one request; what does not fit goes into another one. Web servers take
 #: header fields of 8 KiB.
 MAX_RECIPIENTS = 4096
-#: Seconds until the connection must be there, and until the answer must.
-CONNECT_TIMEOUT = 30.0
-TIMEOUT = 120.0
 
 _CHUNK = 64 * 1024
 # Answers 4xx after which trying again makes sense (RFC 9110 section 15.5.9, RFC 6585 section 4).
@@ -91,19 +83,14 @@ class HTTPDelivery:
     ) -> None:
         if reactor is None:
             from twisted.internet import reactor
-        self._url = _check_url(url)
+        self._poster = Poster(
+            url, reactor=reactor, tls_policy=tls_policy, agent=agent, timeout=timeout
+        )
         if secret is not None and not secret:
             raise ValueError("the secret is empty")
         self._secret = secret
         self._accepts = accepts
         self._reactor = reactor
-        self._timeout = timeout
-        if agent is None:
-            # A connection that the other side has closed meanwhile would fail the next message.
-            pool: Any = HTTPConnectionPool(reactor, False)
-            settings: dict[str, Any] = {} if tls_policy is None else {"contextFactory": tls_policy}
-            agent = Agent(reactor, connectTimeout=CONNECT_TIMEOUT, pool=pool, **settings)
-        self._agent: Any = agent
         self._gate = Gate(MAX_REQUESTS, MAX_WAITING)
 
     async def check_sender(self, envelope: Envelope) -> None:
@@ -127,37 +114,25 @@ class HTTPDelivery:
     async def _post(self, envelope: bytes, message: Spool, name: str) -> MailError | None:
         timestamp = b"%d" % self._reactor.seconds()
         fields = {
-            b"Content-Type": [b"message/rfc822"],
-            b"User-Agent": [b"mailkit"],
-            b"Mailkit-Envelope": [envelope],
-            b"Mailkit-Timestamp": [timestamp],
+            b"Content-Type": b"message/rfc822",
+            b"User-Agent": b"mailkit",
+            b"Mailkit-Envelope": envelope,
+            b"Mailkit-Timestamp": timestamp,
         }
         if self._secret is not None:
             signature = await self._sign(timestamp, envelope, message)
-            fields[b"Mailkit-Signature"] = [b"sha256=" + signature.encode()]
-        content = message.open()
-        # Closes it at the end, once there is a connection.
-        producer: Any = FileBodyProducer(content, readSize=_CHUNK)
-        request: Deferred[Any] = self._agent.request(b"POST", self._url, Headers(fields), producer)
-        request.addTimeout(self._timeout, self._reactor)
+            fields[b"Mailkit-Signature"] = b"sha256=" + signature.encode()
         try:
-            response = await request
-        except TimeoutError:
-            content.close()
-            problem = f"no answer in {self._timeout:g} seconds"
-        except Exception as error:
-            # Whatever names, connections, TLS and HTTP may end with.
-            content.close()
-            problem = _reason(error)
+            status = await self._poster.post(fields, message.open())
+        except PostFailed as error:
+            problem = str(error)
         else:
-            # The status says it all.
-            response.deliverBody(_Closer())
-            if 200 <= response.code <= 299:
+            if 200 <= status <= 299:
                 return None
-            problem = f"status {response.code}"
-            if 400 <= response.code <= 499 and response.code not in _TEMPORARY:
+            problem = f"status {status}"
+            if 400 <= status <= 499 and status not in _TEMPORARY:
                 self.log.info("message {id} refused by HTTP: {problem}", id=name, problem=problem)
-                if response.code == 413:
+                if status == 413:
                     return MessageTooLarge()
                 return MessageRefused(f"The receiving program refused the message ({problem})")
         self.log.warn("message {id} not delivered by HTTP: {problem}", id=name, problem=problem)
@@ -209,33 +184,3 @@ def describe(envelope: Envelope, recipients: Sequence[Recipient]) -> bytes:
         "quarantine": envelope.quarantine,
     }
     return json.dumps(values).encode("ascii")
-
-
-def _check_url(url: str) -> bytes:
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname or not url.isascii():
-        raise ValueError(f"{url!r} is no URL such as https://example.org/mail")
-    if parts.username is not None or parts.fragment:
-        raise ValueError("the URL must have no user name and no fragment")
-    if not url.isprintable() or " " in url:
-        raise ValueError("the URL has characters that must be escaped")
-    # Raises ValueError for a port that is none.
-    _ = parts.port
-    return url.encode("ascii")
-
-
-def _reason(error: Exception) -> str:
-    reasons = getattr(error, "reasons", None)
-    if reasons:
-        # Of a request that was begun.
-        return "; ".join(_reason(failure.value) for failure in reasons)
-    return str(error) or type(error).__name__
-
-
-class _Closer(Protocol):
-    """Wants no body."""
-
-    @override
-    def connectionMade(self) -> None:
-        assert self.transport is not None
-        self.transport.loseConnection()

@@ -1,0 +1,118 @@
+"""Posting something to a program by HTTP: what deliveries and webhooks have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, BinaryIO
+from urllib.parse import urlsplit
+
+from twisted.internet.defer import Deferred, TimeoutError
+from twisted.internet.protocol import Protocol
+from twisted.web.client import Agent, FileBodyProducer, HTTPConnectionPool
+from twisted.web.http_headers import Headers
+from twisted.web.iweb import IAgent, IPolicyForHTTPS
+
+from mailkit._typing import override
+
+#: Seconds until the connection must be there, and until the answer must.
+CONNECT_TIMEOUT = 30.0
+TIMEOUT = 120.0
+
+_CHUNK = 64 * 1024
+
+
+class PostFailed(Exception):
+    """There was no answer; the text says why."""
+
+
+class Poster:
+    """Posts to one URL. Redirections are not followed, the server's certificate is verified.
+
+    :param url: ``http:`` or ``https:``.
+    :param reactor: Twisted's own when None.
+    :param tls_policy: how certificates are verified; by the system's authorities when None.
+    :param agent: makes the requests, instead of one with these settings.
+    :param timeout: seconds until there must be an answer.
+    :raises ValueError: that is no URL.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        reactor: Any = None,
+        tls_policy: IPolicyForHTTPS | None = None,
+        agent: IAgent | None = None,
+        timeout: float = TIMEOUT,
+    ) -> None:
+        if reactor is None:
+            from twisted.internet import reactor
+        self.url = url
+        self._url = check_url(url)
+        self.reactor = reactor
+        self._timeout = timeout
+        if agent is None:
+            # A connection that the other side has closed meanwhile would fail the next request.
+            pool: Any = HTTPConnectionPool(reactor, False)
+            settings: dict[str, Any] = {} if tls_policy is None else {"contextFactory": tls_policy}
+            agent = Agent(reactor, connectTimeout=CONNECT_TIMEOUT, pool=pool, **settings)
+        self._agent: Any = agent
+
+    async def post(self, fields: Mapping[bytes, bytes], content: BinaryIO) -> int:
+        """Post a file; gives the status of the answer.
+
+        :param content: is closed.
+        :raises PostFailed: there is no answer.
+        """
+        headers = Headers({name: [value] for name, value in fields.items()})
+        # Closes it at the end, once there is a connection.
+        producer: Any = FileBodyProducer(content, readSize=_CHUNK)
+        request: Deferred[Any] = self._agent.request(b"POST", self._url, headers, producer)
+        request.addTimeout(self._timeout, self.reactor)
+        try:
+            response = await request
+        except TimeoutError:
+            content.close()
+            raise PostFailed(f"no answer in {self._timeout:g} seconds") from None
+        except Exception as error:
+            # Whatever names, connections, TLS and HTTP may end with.
+            content.close()
+            raise PostFailed(_reason(error)) from error
+        # The status says it all.
+        response.deliverBody(_Closer())
+        status: int = response.code
+        return status
+
+
+def check_url(url: str) -> bytes:
+    """The octets of a URL to which can be posted.
+
+    :raises ValueError: it is none.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or not url.isascii():
+        raise ValueError(f"{url!r} is no URL such as https://example.org/mail")
+    if parts.username is not None or parts.fragment:
+        raise ValueError("the URL must have no user name and no fragment")
+    if not url.isprintable() or " " in url:
+        raise ValueError("the URL has characters that must be escaped")
+    # Raises ValueError for a port that is none.
+    _ = parts.port
+    return url.encode("ascii")
+
+
+def _reason(error: Exception) -> str:
+    reasons = getattr(error, "reasons", None)
+    if reasons:
+        # Of a request that was begun.
+        return "; ".join(_reason(failure.value) for failure in reasons)
+    return str(error) or type(error).__name__
+
+
+class _Closer(Protocol):
+    """Wants no body."""
+
+    @override
+    def connectionMade(self) -> None:
+        assert self.transport is not None
+        self.transport.loseConnection()
