@@ -71,7 +71,7 @@ class QueueingDelivery(RoutingDelivery):
     ) -> None:
         routes = routes or Routes()
         #: All mail is ours to report about.
-        self._reports = not list(routes)
+        self._reports = all(Ability.DSN in getattr(each, "abilities", ()) for each in routes)
         if routes.default is None:
             routes = Routes(routes.domains, _ELSEWHERE)
         super().__init__(store, directory, account, routes=routes, **settings)

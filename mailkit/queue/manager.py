@@ -26,6 +26,7 @@ from mailkit.interfaces import IQueue
 from mailkit.mime import Action
 from mailkit.model import Envelope, LocalDelivery, Recipient
 from mailkit.queue.reports import Notice, Reporter
+from mailkit.queue.return_paths import ReturnPaths
 from mailkit.queue.schedule import Schedule
 from mailkit.queue.submission import read_message_id
 from mailkit.queue.transport import FindTransport, Handover, Result, Transport
@@ -110,6 +111,7 @@ class QueueManager:
     :param reporter: writes what senders are told.
     :param schedule: how often and how long it is tried.
     :param clock: the reactor, or another source of time and calls.
+    :param return_paths: of our own, for what leaves us; None for the senders' addresses.
     """
 
     log = Logger()
@@ -123,6 +125,7 @@ class QueueManager:
         schedule: Schedule | None = None,
         settings: QueueSettings | None = None,
         clock: Any = None,
+        return_paths: ReturnPaths | None = None,
     ) -> None:
         if clock is None:
             from twisted.internet import reactor as clock
@@ -132,6 +135,7 @@ class QueueManager:
         self.schedule = schedule or Schedule()
         self._settings = settings or QueueSettings()
         self._clock = clock
+        self._return_paths = return_paths
         #: Domains that are worked on.
         self._busy: dict[str, _Task] = {}
         #: What waits after a failure of our own, with the call that ends it.
@@ -440,6 +444,9 @@ class QueueManager:
             gone = Handover(Status.PERMANENT, Attempt(int(self._clock.seconds()), 0.0))
             return Result([gone] * len(message.recipients))
         try:
+            paths = self._return_paths
+            if paths is not None and transport.leaves and paths.applies(message.envelope):
+                return await paths.send(transport, domain, message, content)
             return await transport.send(domain, message.envelope, content)
         except CancelledError:
             # The server stops: nothing is known of this attempt.
@@ -476,7 +483,7 @@ class QueueManager:
             for report in reports:
                 report.content.close()
         for recipient, update in zip(message.recipients, updates, strict=True):
-            self._tell(message, recipient, update)
+            self.tell(message, recipient, update)
 
     def _judge(
         self, message: QueuedMessage, recipient: QueuedRecipient, handover: Handover, now: int
@@ -527,7 +534,8 @@ class QueueManager:
             for each, spool in zip(written, spools, strict=True)
         ]
 
-    def _tell(self, message: QueuedMessage, recipient: QueuedRecipient, update: Update) -> None:
+    def tell(self, message: QueuedMessage, recipient: QueuedRecipient, update: Update) -> None:
+        """Log what became of a recipient, and call the listeners."""
         attempt = update.attempt
         assert attempt is not None
         self.log.info(

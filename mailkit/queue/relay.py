@@ -70,6 +70,8 @@ class RelayTransport(Transport):
     :param security: decides what TLS each host must have; what the settings say when None.
     """
 
+    leaves = True
+
     def __init__(
         self,
         finder: HostFinder,

@@ -42,6 +42,8 @@ class Transport(ABC):
 
     #: Messages that may be under way to one domain at the same time.
     max_parallel = 20
+    #: What it hands over leaves us: later failures come back by the return path.
+    leaves = False
 
     @abstractmethod
     async def send(self, domain: str, envelope: Envelope, content: BinaryIO) -> Result:

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, NamedTuple
 from mailkit.errors import MailError, RelayDenied, StoreUnavailable
 from mailkit.interfaces import IDNSResolver, IMessageDelivery, IQueueingStore
 from mailkit.model import ConnectionInfo, Path
+from mailkit.queue.bounces import BounceDelivery
 from mailkit.queue.hosts import ExchangerFinder, FixedHost, HostFinder
 from mailkit.queue.manager import QueueManager, QueueSettings
 from mailkit.queue.relay import RelayTransport
@@ -16,6 +17,7 @@ from mailkit.queue.schedule import Schedule
 from mailkit.queue.transport import DeliveryTransport, Transport
 from mailkit.smtp.client import ClientSettings, Credentials, TLSMode, TLSPolicy, parse_server
 from mailkit.tap.errors import SettingError, StartError
+from mailkit.tap.return_paths import ReturnPathSettings, parse_return_paths
 from mailkit.tap.routes import Deliveries
 from mailkit.tap.transport_security import KEYS as SECURITY_KEYS
 from mailkit.tap.transport_security import take_security
@@ -37,6 +39,7 @@ _KEYS: Mapping[str, type] = {
     "nameservers": list,
     "port": int,
     **SECURITY_KEYS,
+    "return-paths": dict,
 }
 _TLS = {mode.value: mode for mode in TLSMode if mode not in (TLSMode.PINNED, TLSMode.DANE)}
 
@@ -81,6 +84,9 @@ class Outbound:
         self._nameservers: Sequence[str] = values.pop("nameservers", [])
         self._port: int = values.pop("port", 25)
         self._security = take_security(values)
+        self._return_paths: ReturnPathSettings | None = None
+        if "return-paths" in values:
+            self._return_paths = parse_return_paths(values.pop("return-paths"))
         tls = values.pop("tls", TLSMode.OPPORTUNISTIC.value)
         if tls not in _TLS:
             raise SettingError(f"tls must be one of {', '.join(_TLS)}")
@@ -133,8 +139,15 @@ class Outbound:
             schedule=self._schedule,
             settings=self._settings,
             clock=self._reactor,
+            return_paths=self._return_paths and self._return_paths.paths,
         )
         deliveries.queue = self._manager
+        if self._return_paths is not None:
+            paths, to_sender = self._return_paths
+            bounces = BounceDelivery(
+                store.queue, paths, self._reactor.seconds, self._manager.tell, to_sender=to_sender
+            )
+            deliveries.add_route(paths.domain, bounces)
         self._manager.start()
 
     @property

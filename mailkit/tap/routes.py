@@ -238,6 +238,11 @@ class Deliveries:
             self._store, self._store, account, routes=self._table, **self._settings
         )
 
+    def add_route(self, domain: str, delivery: IMessageDelivery) -> None:
+        """Let one more domain's mail go to a delivery, once this is open."""
+        table = self._table or Routes()
+        self._table = Routes({**table.domains, domain: delivery}, table.default)
+
     def find_route(self, domain: str) -> IMessageDelivery | None:
         """The delivery of a domain that has one of its own."""
         return None if self._table is None else self._table.find(domain)

@@ -7,22 +7,30 @@ import smtplib
 from typing import Any
 
 from twisted.internet import reactor as _reactor
+from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 from twisted.python import usage
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from mailkit.delivery.callback import CallableDelivery, delivery_portal
 from mailkit.model import Envelope
+from mailkit.queue.values import RecipientState
 from mailkit.smtp.protocol import SMTPFactory
 from mailkit.spool import Spool
 from mailkit.tap.errors import SettingError
 from mailkit.tap.mail import Options
 from mailkit.tap.outbound import Outbound, Relay, read_login
+from mailkit.tap.return_paths import parse_return_paths
 from mailkit.tap.services import MailService
+from tests.mime.test_reports import MULTI
 
 reactor: Any = _reactor
 HOST = "127.0.0.1"
 LISTEN = ["--submission", "tcp:0:interface=127.0.0.1"]
+
+
+async def turn() -> None:
+    await deferLater(reactor, 0.01)
 
 
 class SettingTests(SynchronousTestCase):
@@ -127,7 +135,7 @@ class ServiceTests(TestCase):
 
         await deferToThread(submit)
         while not got:
-            await self.turn()
+            await turn()
         ((envelope, message),) = got
         self.assertEqual(envelope.helo, "mail.example.org")
         self.assertEqual(str(envelope.recipients[0].path), "eve@example.net")
@@ -138,7 +146,83 @@ class ServiceTests(TestCase):
         )
         self.assertEqual(len(await inbox.list_uids()), 1)
 
-    async def turn(self) -> None:
-        from twisted.internet.task import deferLater
 
-        await deferLater(reactor, 0.01)
+class BounceServiceTests(TestCase):
+    async def test_a_bounce_comes_back(self) -> None:
+        got: list[Envelope] = []
+
+        async def take(envelope: Envelope, message: Spool) -> None:
+            got.append(envelope)
+
+        portal = delivery_portal(CallableDelivery(take, domains=["example.net"]))
+        remote = reactor.listenTCP(0, SMTPFactory(portal), interface=HOST)
+        self.addCleanup(remote.stopListening)
+        secret = self.mktemp()
+        with open(secret, "wb") as file:
+            file.write(b"0123456789abcdef\n")
+        table = {"return-paths": {"domain": "bounces.example.org", "secret-file": secret}}
+        service = MailService(
+            "memory:",
+            hostname="mail.example.org",
+            relay=Relay(f"{HOST}:{remote.getHost().port}", None, table),
+        )
+        service.add_submission("tcp:0:interface=127.0.0.1")
+        service.add_smtp("tcp:0:interface=127.0.0.1")
+        service.startService()
+        self.addCleanup(service.stopService)
+        await service.store.add_account(name="ann@example.org", password_hash="{PLAIN}secret")
+        submission, smtp = [(await p._waitingForPort).getHost().port for p in service]
+
+        def submit() -> bool:
+            with smtplib.SMTP(HOST, submission) as client:
+                client.login("ann@example.org", "secret")
+                client.sendmail(
+                    "ann@example.org", ["eve@example.net"], b"Subject: hi\r\n\r\nhi\r\n"
+                )
+                return client.has_extn("dsn")
+
+        # The route for what comes back keeps no sender from asking for reports.
+        self.assertTrue(await deferToThread(submit))
+        while not got:
+            await turn()
+        return_path = str(got[0].reverse_path)
+        self.assertTrue(return_path.endswith("@bounces.example.org"))
+
+        report = MULTI.replace(b"\n", b"\r\n")
+
+        def bounce() -> None:
+            with smtplib.SMTP(HOST, smtp) as client:
+                with self.assertRaises(smtplib.SMTPRecipientsRefused):
+                    client.sendmail("", [return_path.replace("-", "-a")], report)
+                client.sendmail("", [return_path], report)
+
+        await deferToThread(bounce)
+        (message,) = [
+            each
+            for each in await service.store.queue.list_messages(finished=True)
+            if each.envelope.account is not None
+        ]
+        self.assertIs(message.recipients[0].state, RecipientState.BOUNCED)
+        account = await service.store.open_account(name="ann@example.org")
+        inbox = await account.open_mailbox(name="INBOX")
+        while not await inbox.list_uids():
+            await turn()
+
+    def test_settings(self) -> None:
+        secret = self.mktemp()
+        with open(secret, "wb") as file:
+            file.write(b"0123456789abcdef\n")
+        good: dict[str, Any] = {"domain": "b.example.org", "secret-file": secret}
+        parse_return_paths({**good, "senders": ["@example.org"], "bounces": "events"})
+        with open(short := self.mktemp(), "wb") as file:
+            file.write(b"short\n")
+        for table in (
+            {},
+            {**good, "what": 1},
+            {**good, "domain": "no domain"},
+            {**good, "secret-file": "/nowhere"},
+            {**good, "secret-file": short},
+            {**good, "senders": ["example.org"]},
+            {**good, "bounces": "both"},
+        ):
+            self.assertRaises(SettingError, parse_return_paths, table)

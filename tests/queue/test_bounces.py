@@ -1,0 +1,244 @@
+"""Return paths of our own, and the reports that come back by them."""
+
+from __future__ import annotations
+
+import string
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from mailkit.errors import MailError, MessageRefused, NoSuchRecipient
+from mailkit.model import ConnectionInfo, Envelope, Path, Recipient
+from mailkit.queue.bounces import BounceDelivery
+from mailkit.queue.manager import Event, QueueManager
+from mailkit.queue.return_paths import MIN_SECRET, ReturnPaths, SentTo
+from mailkit.queue.values import RecipientState
+from mailkit.spool import Spool
+from mailkit.testing.queue import queue_envelope
+from tests.mime.test_properties import steady
+from tests.mime.test_reports import FEEDBACK, MULTI
+
+from .support import SAMPLE, QueueTestCase, reply
+
+SECRET = b"0123456789abcdef"
+DOMAIN = "bounces.example.org"
+
+
+def path(address: str) -> Path:
+    local, _, domain = address.rpartition("@")
+    return Path(local, domain)
+
+
+class ReturnPathTests(SynchronousTestCase):
+    paths = ReturnPaths(SECRET, DOMAIN)
+
+    @steady
+    @given(st.integers(1, 10**18 - 1), st.integers(1, 10**18 - 1))
+    def test_round_trip(self, message: int, recipient: int) -> None:
+        sent = SentTo(str(message), recipient)
+        made = self.paths.make(sent)
+        # RFC 5321 section 4.5.3.1.1
+        self.assertLessEqual(len(made.local_part), 64)
+        self.assertEqual(self.paths.read(made), sent)
+        # Some servers return it in another case.
+        self.assertEqual(self.paths.read(path(str(made).upper())), sent)
+        self.assertIsNone(ReturnPaths(SECRET + b"x", DOMAIN).read(made))
+
+    def test_nobody_forges(self) -> None:
+        made = self.paths.make(SentTo("17", 23))
+        for address in (
+            str(made).replace("17", "18"),
+            str(made).replace("23", "24"),
+            str(made).replace("17.23", "172.3"),
+            str(made).replace("@bounces", "@elsewhere"),
+            str(made)[1:],
+            f"bounces+17.23-{'a' * 16}@{DOMAIN}",
+            f"bounces@{DOMAIN}",
+            "",
+        ):
+            self.assertIsNone(self.paths.read(path(address)), address)
+
+    @steady
+    @given(st.text(string.printable, max_size=70))
+    def test_anything_is_read(self, local: str) -> None:
+        self.assertIsNone(self.paths.read(Path(local, DOMAIN)))
+
+    def test_short_secret(self) -> None:
+        self.assertRaises(ValueError, ReturnPaths, b"x" * (MIN_SECRET - 1), DOMAIN)
+
+    def test_senders(self) -> None:
+        some = ReturnPaths(SECRET, DOMAIN, ["List@example.org", "@example.com"])
+        for address, account, applies in (
+            ("list@example.org", "list", True),
+            ("joe@EXAMPLE.com", "joe", True),
+            ("ann@example.org", "ann", False),
+            # Strangers' mail keeps its sender.
+            ("list@example.org", None, False),
+            ("", "ann", False),
+        ):
+            envelope = queue_envelope("eve@example.net", account=account)
+            envelope.reverse_path = path(address)
+            self.assertIs(some.applies(envelope), applies, address)
+
+
+class BounceTests(QueueTestCase):
+    paths = ReturnPaths(SECRET, DOMAIN)
+    to_sender = False
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.transport.leaves = True
+        self.told: list[Event] = []
+        self.manager.listen(self.told.append)
+        self.bounces = BounceDelivery(
+            self.queue,
+            self.paths,
+            self.clock.seconds,
+            self.manager.tell,
+            to_sender=self.to_sender,
+        )
+
+    def make_manager(self, **settings: Any) -> QueueManager:
+        return super().make_manager(return_paths=self.paths, **settings)
+
+    def return_paths(self) -> list[Path]:
+        return [envelope.reverse_path for _, envelope, _ in self.transport.sent]
+
+    async def send_back(self, to: Path, octets: bytes) -> MailError | None:
+        """What a report to an address gets."""
+        envelope = Envelope(ConnectionInfo("smtp", "192.0.2.7"), "mx.example.net", Path("", ""))
+        recipient = Recipient(to)
+        await self.bounces.check_sender(envelope=envelope)
+        try:
+            await self.bounces.check_recipient(envelope=envelope, recipient=recipient)
+        except MailError as error:
+            return error
+        envelope.recipients.append(recipient)
+        (outcome,) = await self.bounces.deliver(
+            envelope=envelope, message=Spool.from_bytes(octets.replace(b"\n", b"\r\n"))
+        )
+        return outcome.error
+
+    async def test_each_recipient_has_a_return_path(self) -> None:
+        id = await self.submit("eve@example.net", "joe@example.net")
+        self.assertEqual(self.transport.recipients(), ["eve@example.net", "joe@example.net"])
+        recipients = (await self.queue.get_message(id=id)).recipients
+        self.assertEqual(
+            [self.paths.read(each) for each in self.return_paths()],
+            [SentTo(id, each.id) for each in recipients],
+        )
+        self.assertEqual([content for _, _, content in self.transport.sent], [SAMPLE, SAMPLE])
+
+    async def test_others_keep_the_senders(self) -> None:
+        self.transport.leaves = False
+        await self.submit("eve@example.net")
+        self.transport.leaves = True
+        await self.submit("eve@example.net", account=None)
+        self.assertEqual({str(each) for each in self.return_paths()}, {"ann@example.org"})
+
+    async def test_a_domain_that_cannot_be_reached_is_tried_once(self) -> None:
+        self.transport.answer = lambda recipient: reply(451, "no")
+        self.transport.unreachable = True
+        id = await self.submit("eve@example.net", "joe@example.net")
+        self.assertEqual(self.transport.recipients(), ["eve@example.net"])
+        self.assertEqual(set(await self.states(id)), {RecipientState.DEFERRED})
+
+    async def test_a_failure_is_recorded(self) -> None:
+        id = await self.submit("eve@example.net", "joe@example.net")
+        self.assertIsNone(await self.send_back(self.return_paths()[0], MULTI))
+        self.assertEqual(await self.states(id), [RecipientState.BOUNCED, RecipientState.DELIVERED])
+        (attempt,) = [
+            each for _, each in await self.queue.get_attempts(id=id) if each.command == "report"
+        ]
+        self.assertEqual((attempt.host, attempt.code), ("vnet.ibm.com", 550))
+        self.assertIn("is not a registered gateway user", attempt.text)
+        event = self.told[-1]
+        self.assertEqual(
+            (event.id, str(event.recipient.path), event.state),
+            (id, "eve@example.net", RecipientState.BOUNCED),
+        )
+        # Once is enough.
+        count = len(self.told)
+        self.assertIsNone(await self.send_back(self.return_paths()[0], MULTI))
+        self.assertEqual(len(self.told), count)
+        # Nothing more is sent, to nobody.
+        self.assertEqual(len(self.transport.sent), 2)
+
+    async def test_what_is_no_failure_changes_nothing(self) -> None:
+        id = await self.submit("eve@example.net")
+        delayed = MULTI.replace(b"Action: failed", b"Action: delayed")
+        for octets in (delayed, b"Subject: I am on holiday\n\nBye\n", b""):
+            self.assertIsNone(await self.send_back(self.return_paths()[0], octets))
+        self.assertEqual(await self.states(id), [RecipientState.DELIVERED])
+
+    async def test_what_still_waits_goes_on(self) -> None:
+        self.transport.answer = lambda recipient: reply(451, "later")
+        id = await self.submit("eve@example.net")
+        self.assertIsNone(await self.send_back(self.return_paths()[0], MULTI))
+        self.assertEqual(await self.states(id), [RecipientState.DEFERRED])
+
+    async def test_unknown_addresses_are_refused(self) -> None:
+        id = await self.submit("eve@example.net")
+        (good,) = self.return_paths()
+        for address in (
+            Path("bounces+1.1-" + "a" * 16, DOMAIN),
+            Path("postmaster", DOMAIN),
+            self.paths.make(SentTo(id, 99)),
+            self.paths.make(SentTo("99", 1)),
+        ):
+            self.assertIsInstance(await self.send_back(address, MULTI), NoSuchRecipient)
+        await self.queue.forget(before=int(self.clock.seconds()) + 1)
+        self.assertIsInstance(await self.send_back(good, MULTI), NoSuchRecipient)
+
+    async def test_complaint(self) -> None:
+        id = await self.submit("eve@example.net")
+        (address,) = self.return_paths()
+        for octets in (
+            FEEDBACK.replace(b"somespammer@example.net", str(address).encode(), 1),
+            # Without the envelope's sender, which some leave out.
+            FEEDBACK.replace(
+                b"From: <somespammer", b"Return-Path: <%s>\nFrom: <some" % (str(address).encode())
+            ),
+        ):
+            self.assertIsNone(await self.send_back(Path("Complaints", DOMAIN), octets))
+            self.assertEqual(await self.states(id), [RecipientState.COMPLAINED])
+        self.assertEqual(self.told[-1].attempt.text, "abuse report by SomeGenerator/1.0")
+
+    async def test_complaints_without_a_proof(self) -> None:
+        await self.submit("eve@example.net")
+        for octets in (FEEDBACK, MULTI, b"Subject: spam!\n\nspam\n"):
+            error = await self.send_back(Path("complaints", DOMAIN), octets)
+            self.assertIsInstance(error, MessageRefused)
+
+    async def test_no_spam_after_all(self) -> None:
+        id = await self.submit("eve@example.net")
+        (address,) = self.return_paths()
+        octets = FEEDBACK.replace(b"Feedback-Type: abuse", b"Feedback-Type: not-spam")
+        self.assertIsNone(await self.send_back(address, octets))
+        self.assertEqual(await self.states(id), [RecipientState.DELIVERED])
+
+    async def test_words_do_not_steer_a_terminal(self) -> None:
+        id = await self.submit("eve@example.net")
+        octets = MULTI.replace(b"550 'arathib", b"550 \x1b[31m\xc2\x9bred")
+        await self.send_back(self.return_paths()[0], octets)
+        attempt = (await self.queue.get_attempts(id=id))[-1][1]
+        self.assertTrue(attempt.text.isprintable(), attempt.text)
+
+
+class ForSenderTests(BounceTests):
+    """The sender gets the report too."""
+
+    to_sender = True
+
+    async def test_a_failure_is_recorded(self) -> None:
+        id = await self.submit("eve@example.net")
+        self.assertIsNone(await self.send_back(self.return_paths()[0], MULTI))
+        self.assertEqual(await self.states(id), [RecipientState.BOUNCED])
+        (report,) = self.reports()
+        self.assertEqual(report["Subject"], None)
+        self.assertEqual(report.get_content_type(), "multipart/report")
+        envelope = self.transport.sent[-1][1]
+        self.assertTrue(envelope.reverse_path.is_null)
+        self.assertEqual(envelope.recipients[0].notify, frozenset({"NEVER"}))
