@@ -172,13 +172,23 @@ class Matcher:
         self._by_message: Callable[[_Message], bool | None] = _compile(query, _leaf)
         self._needles = _Needles(query)
 
-    def by_header(self, info: MessageInfo, header: bytes, complete: bool) -> bool | None:
+    def by_header(
+        self,
+        info: MessageInfo,
+        header: bytes | Header,
+        complete: bool,
+        texts: Mapping[bytes, Sequence[str]] | None = None,
+    ) -> bool | None:
         """Decide by details and header fields; None when they do not tell.
 
-        :param header: raw octets of the fields, with or without the empty line.
+        :param header: the fields, or their raw octets with or without the empty line.
         :param complete: these are all fields, not just those in ``SUMMARY_FIELDS``.
+        :param texts: what all fields of some names say, folded, where that is known.
         """
-        return self._by_message(_Message(info, header, complete, None, self._needles))
+        message = _Message(info, header, complete, None, self._needles)
+        if texts is not None:
+            message.texts = texts
+        return self._by_message(message)
 
     def by_message(self, info: MessageInfo, data: Octets, start: int = 0) -> bool:
         """Decide by the whole message.
@@ -242,12 +252,13 @@ class _Message:
         "complete",
         "data",
         "info",
+        "texts",
     )
 
     def __init__(
         self,
         info: MessageInfo,
-        header: Octets,
+        header: Octets | Header,
         complete: bool,
         data: Octets | None,
         needles: _Needles,
@@ -258,8 +269,13 @@ class _Message:
         self.data = data
         self._needles = needles
         self._start = start
-        self._octets = header
-        self._header: Header | None = None
+        if isinstance(header, Header):
+            self._octets: Octets = header.octets
+            self._header: Header | None = header
+        else:
+            self._octets = header
+            self._header = None
+        self.texts: Mapping[bytes, Sequence[str]] = {}
         self._header_text: str | None = None
         self._values: dict[bytes, list[str]] = {}
         # Needles that were found, once they were looked for.
@@ -502,6 +518,9 @@ def _header_test(name: bytes, needle: str) -> Callable[[_Message], bool | None]:
     def test(message: _Message) -> bool | None:
         if not (in_summary or message.complete):
             return None
+        known = message.texts.get(name)
+        if known is not None:
+            return any(needle in value for value in known)
         if message.data is None and message.lacks(token, True, name):
             return False
         if not needle:

@@ -35,7 +35,10 @@ VALUES = (
     " mailkit.rights mailkit.translation"
     f" mailkit.dns.records mailkit.expiring mailkit.queue mailkit.queue.values {WIRE}"
 )
-MIME = "mailkit.mime mailkit.mime.* mailkit.matching mailkit.screening mailkit.collation mailkit.sorting mailkit.threads"
+MIME = (
+    "mailkit.mime mailkit.mime.* mailkit.matching mailkit.screening mailkit.fieldtexts"
+    " mailkit.collation mailkit.sorting mailkit.threads"
+)
 CONTRACTS = f"{VALUES} mailkit.interfaces mailkit.interfaces.*"
 #: What the loop that all protocols share is made of.
 LOOP_PARTS = (
@@ -115,6 +118,7 @@ RULES = (
     Rule(WIRE, f"mailkit._typing mailkit.errors {WIRE}"),
     Rule("mailkit.mime mailkit.mime.*", f"{VALUES} mailkit.mime mailkit.mime.*"),
     Rule("mailkit.matching", f"{VALUES} mailkit.mime mailkit.mime.* mailkit.screening"),
+    Rule("mailkit.fieldtexts", f"{VALUES} mailkit.mime mailkit.mime.* mailkit.matching"),
     Rule("mailkit.screening", f"{VALUES} mailkit.mime mailkit.mime.*"),
     Rule("mailkit.collation mailkit.translation"),
     Rule("mailkit.sorting", f"{VALUES} mailkit.mime mailkit.mime.* mailkit.collation"),

@@ -132,6 +132,11 @@ class Header:
             start = end
 
     @property
+    def octets(self) -> bytes:
+        """The raw octets of the fields."""
+        return self._octets
+
+    @property
     def names(self) -> KeysView[bytes]:
         """The names of all fields, in lower case; lines without a colon among them."""
         if self._fields is None:

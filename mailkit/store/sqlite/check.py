@@ -17,7 +17,7 @@ from mailkit.store.sqlite.log import (
     segment_name,
 )
 from mailkit.store.sqlite.rows import BODY_USERS
-from mailkit.store.sqlite.schema import INDEX_NAME, MIGRATIONS, connect, version_of
+from mailkit.store.sqlite.schema import DERIVED, INDEX_NAME, MIGRATIONS, connect, version_of
 
 #: Lines about problems of one kind; what exceeds them is only counted.
 MAX_LINES = 20
@@ -220,6 +220,12 @@ def _check_rules(connection: sqlite3.Connection, report: Report) -> None:
             json.loads(targets)
         except ValueError:
             report.problems.append(f"alias {address} cannot be read")
+    for table in DERIVED:
+        (orphans,) = connection.execute(
+            f"SELECT count(*) FROM {table} WHERE body_id NOT IN (SELECT id FROM body)"
+        ).fetchone()
+        if orphans:
+            report.notes.append(f"{orphans} rows of {table} are about bodies that are gone")
     (doomed,) = connection.execute("SELECT count(*) FROM doomed_mailbox").fetchone()
     (dead,) = connection.execute("SELECT count(*) FROM body WHERE refs = 0").fetchone()
     if doomed or dead:

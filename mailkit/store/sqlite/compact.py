@@ -24,6 +24,7 @@ from mailkit.store.sqlite.log import (
     scan_segment,
     segment_name,
 )
+from mailkit.store.sqlite.schema import DERIVED
 from mailkit.store.sqlite.transaction import Transaction
 from mailkit.store.sqlite.writer import Operation
 
@@ -35,6 +36,8 @@ MOVE_OCTETS = 1024 * 1024
 MIN_GARBAGE = 64 * 1024
 #: Rows of vanished UIDs that a mailbox keeps; half of them when there are more.
 MAX_VANISHED_ROWS = 20_000
+
+_LISTED = "(SELECT value FROM json_each(?))"
 
 
 class SweepMailbox(Operation[bool]):
@@ -96,9 +99,8 @@ class SweepBodies(Operation[bool]):
         )
         ids = json.dumps([body_id for body_id, _, _ in dead])
         for sql in (
-            "DELETE FROM summary WHERE body_id IN (SELECT value FROM json_each(?))",
-            "DELETE FROM sort_value WHERE body_id IN (SELECT value FROM json_each(?))",
-            "DELETE FROM body WHERE id IN (SELECT value FROM json_each(?))",
+            *(f"DELETE FROM {table} WHERE body_id IN {_LISTED}" for table in DERIVED),
+            f"DELETE FROM body WHERE id IN {_LISTED}",
         ):
             connection.execute(sql, (ids,))
         tx.changed = True

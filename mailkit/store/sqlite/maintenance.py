@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, TypeVar
 from twisted.logger import Logger
 
 from mailkit.errors import MailError, StoreCorrupt, StoreUnavailable
+from mailkit.fieldtexts import read_field_texts
+from mailkit.mime import parse_header
 from mailkit.sorting import read_sort_values
 from mailkit.store.sqlite.bodies import BodyPlace
 from mailkit.store.sqlite.compact import (
@@ -29,6 +31,7 @@ from mailkit.store.sqlite.compact import (
     find_garbage,
     live_records,
 )
+from mailkit.store.sqlite.fields import SaveFieldTexts
 from mailkit.store.sqlite.journal import journal_name
 from mailkit.store.sqlite.log import segment_name
 from mailkit.store.sqlite.snapshot import RotateJournal, write_snapshot
@@ -263,6 +266,11 @@ class Maintenance:
                 writer.submit_future(SaveSummaries(made), durable=False)
                 values = [(body_id, read_sort_values(summary.header)) for body_id, summary in made]
                 writer.submit_future(SaveSortValues(values), durable=False)
+                texts = [
+                    (body_id, read_field_texts(parse_header(summary.header)))
+                    for body_id, summary in made
+                ]
+                writer.submit_future(SaveFieldTexts(texts), durable=False)
             if rows:
                 first = rows[-1][0] + 1
             if len(rows) < SUMMARIES_AT_ONCE:

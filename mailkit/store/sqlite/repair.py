@@ -26,7 +26,7 @@ from mailkit.errors import MailError, StoreUnavailable
 from mailkit.store.sqlite.lock import DirectoryLock
 from mailkit.store.sqlite.log import sync_directory
 from mailkit.store.sqlite.replay import Replay
-from mailkit.store.sqlite.schema import INDEX_NAME, configure, connect, migrate
+from mailkit.store.sqlite.schema import DERIVED, INDEX_NAME, configure, connect, migrate
 from mailkit.store.sqlite.snapshot import copy_tables, list_snapshots, snapshot_name
 
 # Tables of a damaged index that are worth reading on their own: (table, columns).
@@ -141,7 +141,7 @@ def _copy_from(connection: sqlite3.Connection, path: str, summaries: bool = Fals
         try:
             copy_tables(connection, "source", "main")
             if summaries:
-                for table in ("summary", "sort_value"):
+                for table in DERIVED:
                     connection.execute(f"INSERT INTO main.{table} SELECT * FROM source.{table}")
             connection.execute("COMMIT")
         except sqlite3.Error:

@@ -35,6 +35,7 @@ from mailkit.store.sqlite.mailboxes import next_uid_validity
 from mailkit.store.sqlite.metadata import NOBODY, decode_entries, put_entries
 from mailkit.store.sqlite.queue_replay import QueueReplay
 from mailkit.store.sqlite.rows import BODY_USERS
+from mailkit.store.sqlite.schema import DERIVED
 
 #: How far UIDs and modification sequences go up, as the last changes may be unknown.
 SAFETY_GAP = 1000
@@ -381,7 +382,7 @@ class Replay:
             f" FROM temp.found f JOIN (SELECT body_id, count(*) AS n FROM ({BODY_USERS})"
             " GROUP BY body_id) m ON m.body_id = f.id"
         )
-        for table in ("summary", "sort_value"):
+        for table in DERIVED:
             run(f"DELETE FROM {table} WHERE body_id NOT IN (SELECT id FROM body)")
         run("DELETE FROM segment")
         for number in list_segments(self._directory):

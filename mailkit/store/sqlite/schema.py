@@ -299,6 +299,19 @@ CREATE INDEX queue_event_message ON queue_event (message_id);
 CREATE TABLE queue_listener (name TEXT PRIMARY KEY, position INTEGER NOT NULL) WITHOUT ROWID;
 """
 
+# Folded texts of header fields as octets, in which SEARCH looks; NULL where there is no such field.
+_STEP_16 = """
+CREATE TABLE field_text (
+    body_id INTEGER PRIMARY KEY,
+    sender BLOB,
+    recipient BLOB,
+    cc BLOB,
+    bcc BLOB,
+    subject BLOB,
+    message_id BLOB
+);
+"""
+
 #: SQL of each step.
 MIGRATIONS: Sequence[str] = (
     _STEP_1,
@@ -316,7 +329,10 @@ MIGRATIONS: Sequence[str] = (
     _STEP_13,
     _STEP_14,
     _STEP_15,
+    _STEP_16,
 )
+#: Tables of what was made of bodies, by their number, and can be made of them again.
+DERIVED = ("summary", "sort_value", "field_text")
 #: What the statements of a step begin with, up to the name of a table or an index.
 _HEADS = (
     "CREATE TABLE ",

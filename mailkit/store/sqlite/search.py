@@ -1,7 +1,7 @@
 """Searching a mailbox: the index first, then kept header fields, then the messages themselves.
 
-What the index can tell is asked as SQL: a condition that holds for every match, and often for
-nothing else. The :class:`~mailkit.matching.Matcher` decides the rest, so that the result is always
+What the index can tell, texts of header fields among it, is asked as SQL: a condition that holds
+for every match, and often for nothing else. The :class:`~mailkit.matching.Matcher` decides the rest, so that the result is always
 that of a plain scan.
 """
 
@@ -11,12 +11,13 @@ import datetime
 import json
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from mailkit.errors import StoreCorrupt
-from mailkit.matching import Matcher, asks_thread
-from mailkit.model import SUMMARY_FIELDS, MessageInfo
+from mailkit.fieldtexts import encode_needle
+from mailkit.matching import Matcher, Need, asks_thread
+from mailkit.model import MessageInfo
 from mailkit.query import (
     All,
     And,
@@ -35,13 +36,19 @@ from mailkit.query import (
     Smaller,
     UIDs,
 )
+from mailkit.store.sqlite import fields
 from mailkit.store.sqlite.bodies import SMALL_BODY, BodyPlace
 from mailkit.store.sqlite.core import Core
+from mailkit.store.sqlite.fields import Fields, read_fields
 from mailkit.store.sqlite.flags import KEYWORD_SHIFT, split_flags
-from mailkit.store.sqlite.rows import COLUMNS, to_infos
+from mailkit.store.sqlite.rows import COLUMNS, Row, to_infos
 
 #: Messages that are looked at in one step on the reactor's thread.
 CHUNK = 500
+#: How many times as many when SQLite decides alone, by kept texts.
+TEXT_CHUNKS = 4
+#: Messages whose header fields are asked for at a time.
+HEADERS = 200
 #: Octets of bodies that a thread scans in one step.
 SCAN_OCTETS = 4 * 1024 * 1024
 #: Messages that a thread scans in one step.
@@ -86,10 +93,14 @@ def _on_day(column: str, comparison: Comparison, date: datetime.date) -> Conditi
 
 
 class _Compiler:
-    """Turns a query into a condition on rows."""
+    """Turns a query into a condition on rows.
 
-    def __init__(self, core: Core, account_id: int) -> None:
+    :param texts: the texts of header fields are there.
+    """
+
+    def __init__(self, core: Core, account_id: int, texts: bool) -> None:
         self._core = core
+        self._texts = texts
         self._account_id = account_id
         self._terms = 0
         self._keywords = 0
@@ -147,7 +158,20 @@ class _Compiler:
                 return Condition("size < ?", (min(octets, 2**62),))
             case ModifiedSince(modseq=modseq):
                 return Condition("modseq >= ?", (min(modseq, 2**62),))
+            case HeaderContains(name=name, text=text) if self._texts and _is_kept(query):
+                return self._header(name.lower().encode(), text)
         return _ANYTHING
+
+    @staticmethod
+    def _header(name: bytes, text: str) -> Condition:
+        needle = encode_needle(text)
+        if needle is None:
+            return _ANYTHING
+        column = fields.COLUMNS[name]
+        if not needle:
+            return Condition(f"{column} IS NOT NULL")
+        # Never NULL, whose negation is NULL as well.
+        return Condition(f"ifnull(instr({column}, ?), 0)", (needle,))
 
     @staticmethod
     def _uids(ranges: Sequence[tuple[int, int]]) -> Condition:
@@ -186,32 +210,26 @@ class _Compiler:
         )
 
 
-def _header_filter(query: Query) -> Callable[[bytes], bool]:
-    """A quick look at kept header fields: False when the message cannot match."""
-    needles = _needles(query)
-    if not needles:
-        return lambda header: True
-
-    def possible(header: bytes) -> bool:
-        # What is not plain ASCII has to be decoded first.
-        if b"=?" in header or not header.isascii():
-            return True
-        plain = header.replace(b"\r\n", b"").replace(b"\n", b"").lower()
-        return all(needle in plain for needle in needles)
-
-    return possible
+def _is_kept(query: Query) -> bool:
+    """Whether the kept texts of header fields tell something about this condition."""
+    return isinstance(query, HeaderContains) and (
+        query.name.lower().encode("utf-8", "replace") in fields.COLUMNS
+    )
 
 
-def _needles(query: Query) -> list[bytes]:
-    """Octets that the kept header fields of each match contain, if they are plain ASCII."""
+def _asks(query: Query, asked: Callable[[Query], bool]) -> bool:
+    """Whether one of the conditions is such a one."""
     match query:
-        case And(queries=queries):
-            return [needle for part in queries for needle in _needles(part)]
-        case HeaderContains(name=name, text=text) if text.isascii():
-            if name.lower().encode("utf-8", "replace") in SUMMARY_FIELDS:
-                # A text with a line end is in no field.
-                return [text.lower().encode("ascii")]
-    return []
+        case And(queries=queries) | Or(queries=queries):
+            return any(_asks(part, asked) for part in queries)
+        case Not(query=inner):
+            return _asks(inner, asked)
+    return asked(query)
+
+
+def _in_summary(query: Query) -> bool:
+    """Whether the header fields of a summary decide this condition."""
+    return Matcher(query).needs is Need.SUMMARY
 
 
 class Search:
@@ -222,11 +240,15 @@ class Search:
         self._id = mailbox_id
         self._query = query
         self._matcher = Matcher(query)
-        self._possible = _header_filter(query)
         account = core.reader.connection.execute(
             "SELECT account_id FROM mailbox WHERE id = ?", (mailbox_id,)
         ).fetchone()
-        self._condition = _Compiler(core, account[0] if account else 0).compile(query)
+        account_id = account[0] if account else 0
+        #: On messages without kept texts, and on those with them.
+        self._condition = _Compiler(core, account_id, False).compile(query)
+        self._by_texts = _asks(query, _is_kept)
+        self._on_texts = _Compiler(core, account_id, True).compile(query)
+        self._by_summary = _asks(query, _in_summary)
 
     async def run(self) -> list[int]:
         """UIDs that match, ascending."""
@@ -238,10 +260,11 @@ class Search:
             return await self._by_index(uids)
         found: list[int] = []
         undecided: list[MessageInfo] = []
-        for begin in range(0, len(uids), CHUNK):
+        step = CHUNK * TEXT_CHUNKS if self._on_texts.exact else CHUNK
+        for begin in range(0, len(uids), step):
             if begin:
                 await self._core.pause()
-            matches, rest = await self._by_header(uids[begin], uids[begin : begin + CHUNK][-1])
+            matches, rest = await self._in_range(uids[begin], uids[begin : begin + step][-1])
             found.extend(matches)
             undecided.extend(rest)
         if undecided:
@@ -264,43 +287,90 @@ class Search:
             found.extend(uid for (uid,) in rows)
         return found
 
-    async def _by_header(self, first: int, last: int) -> tuple[list[int], list[MessageInfo]]:
-        """Matches among a range of UIDs, and what neither index nor kept fields decide."""
-        rows = self._core.reader.connection.execute(
-            f"SELECT {COLUMNS}, header FROM message LEFT JOIN summary USING (body_id)"
-            f" WHERE mailbox_id = ? AND uid BETWEEN ? AND ? AND ({self._condition.sql})",
+    async def _in_range(self, first: int, last: int) -> tuple[list[int], list[MessageInfo]]:
+        """Matches among a range of UIDs, and what only the messages themselves can decide."""
+        found: list[int] = []
+        if self._by_texts:
+            rows, lacking = self._rows_by_texts(first, last)
+        else:
+            rows, lacking = self._rows(first, last), []
+        if self._on_texts.exact:
+            found.extend(row[0] for row in rows)
+            rows = []
+        undecided = self._by_info(rows, found)
+        if undecided and self._by_summary:
+            undecided = await self._by_fields(undecided, found, self._read_summaries)
+        bodies = {row[0]: row[5] for row in lacking}
+        new = self._by_info(lacking, found)
+        if new:
+
+            async def read(infos: Sequence[MessageInfo]) -> dict[int, Fields]:
+                some = {info.uid: bodies[info.uid] for info in infos}
+                return await read_fields(self._core, self._id, some)
+
+            undecided += await self._by_fields(new, found, read)
+        return found, undecided
+
+    def _rows(self, first: int, last: int) -> list[Row]:
+        return self._core.reader.connection.execute(
+            f"SELECT {COLUMNS} FROM message WHERE mailbox_id = ? AND uid BETWEEN ? AND ?"
+            f" AND ({self._condition.sql})",
             (self._id, first, last, *self._condition.values),
         ).fetchall()
-        possible = self._possible
-        rows = [row for row in rows if row[-1] is None or possible(row[-1])]
-        headers = {row[0]: row[-1] for row in rows}
-        found: list[int] = []
-        open_infos: list[MessageInfo] = []
-        for info in to_infos([row[:-1] for row in rows], self._core.reader.flag_sets):
+
+    def _rows_by_texts(self, first: int, last: int) -> tuple[list[Row], list[Row]]:
+        """Rows of messages that may match: of those whose texts are kept, and of the others."""
+        rows = self._core.reader.connection.execute(
+            f"SELECT {COLUMNS}, t.body_id IS NULL FROM message LEFT JOIN field_text t"
+            " USING (body_id) WHERE mailbox_id = ? AND uid BETWEEN ? AND ?"
+            f" AND CASE WHEN t.body_id IS NULL THEN {self._condition.sql}"
+            f" ELSE {self._on_texts.sql} END",
+            (self._id, first, last, *self._condition.values, *self._on_texts.values),
+        ).fetchall()
+        kept: list[Row] = [row[:-1] for row in rows if not row[-1]]
+        return kept, [row[:-1] for row in rows if row[-1]]
+
+    def _by_info(self, rows: Sequence[Row], found: list[int]) -> list[MessageInfo]:
+        """Those that their details alone do not decide; matches go to what was found."""
+        undecided: list[MessageInfo] = []
+        for info in to_infos(rows, self._core.reader.flag_sets):
             answer = self._matcher.by_info(info)
             if answer:
                 found.append(info.uid)
             elif answer is None:
-                open_infos.append(info)
-        missing = [info.uid for info in open_infos if headers[info.uid] is None]
-        for summary in await self._core.summaries.get(self._id, missing, False):
-            headers[summary.uid] = summary.header
-        undecided: list[MessageInfo] = []
-        pause_at = time.monotonic() + _SLICE
-        for info in open_infos:
-            # One without a summary has been removed since.
-            header = headers[info.uid]
-            if header is None:
-                continue
-            if time.monotonic() > pause_at:
-                await self._core.pause()
-                pause_at = time.monotonic() + _SLICE
-            answer = self._matcher.by_header(info, header, complete=False)
-            if answer:
-                found.append(info.uid)
-            elif answer is None:
                 undecided.append(info)
-        return found, undecided
+        return undecided
+
+    async def _by_fields(
+        self,
+        infos: Sequence[MessageInfo],
+        found: list[int],
+        read: Callable[[Sequence[MessageInfo]], Awaitable[Mapping[int, Fields]]],
+    ) -> list[MessageInfo]:
+        """Those that header fields do not decide either; matches go to what was found."""
+        undecided: list[MessageInfo] = []
+        for begin in range(0, len(infos), HEADERS):
+            some = infos[begin : begin + HEADERS]
+            known = await read(some)
+            pause_at = time.monotonic() + _SLICE
+            for info in some:
+                # One without fields has been removed since.
+                if (message := known.get(info.uid)) is None:
+                    continue
+                if time.monotonic() > pause_at:
+                    await self._core.pause()
+                    pause_at = time.monotonic() + _SLICE
+                answer = self._matcher.by_header(info, *message)
+                if answer:
+                    found.append(info.uid)
+                elif answer is None:
+                    undecided.append(info)
+        return undecided
+
+    async def _read_summaries(self, infos: Sequence[MessageInfo]) -> dict[int, Fields]:
+        uids = [info.uid for info in infos]
+        summaries = await self._core.summaries.get(self._id, uids, False)
+        return {uid: Fields(header, False) for uid, _, _, header in summaries}
 
     async def _by_message(self, infos: Sequence[MessageInfo]) -> list[int]:
         """Matches among messages that have to be opened, in a thread, a few at a time."""

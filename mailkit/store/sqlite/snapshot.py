@@ -13,12 +13,12 @@ import sqlite3
 from mailkit._typing import override
 from mailkit.store.sqlite.journal import journal_name, list_journals
 from mailkit.store.sqlite.log import sync_directory
-from mailkit.store.sqlite.schema import MIGRATIONS, run_step
+from mailkit.store.sqlite.schema import DERIVED, MIGRATIONS, run_step
 from mailkit.store.sqlite.transaction import Transaction
 from mailkit.store.sqlite.writer import Operation
 
 #: Tables that a copy does not have.
-_LEFT_OUT = frozenset({"summary", "sort_value", "kept_value"})
+_LEFT_OUT = frozenset({*DERIVED, "kept_value"})
 
 _SNAPSHOT_NAME = re.compile(r"([0-9a-f]{8})\.index\Z")
 

@@ -166,6 +166,24 @@ def _with_structure(data: Octets, start: int, end: int, known: Summary | None) -
     return Summary(envelope, bodystructure_octets(data, root), fields)
 
 
+def read_headers(
+    bodies: BodyFiles, places: Iterable[BodyPlace]
+) -> Iterator[tuple[BodyPlace, Header | None]]:
+    """The headers of bodies; None for one that is not at hand, or not as it was written."""
+    for span in make_spans(map(Job, places), False):
+        try:
+            segment = span.jobs[0].place.segment
+            data = bodies.read_range(segment, span.begin, span.end, nowait=True)
+        except (FileNotFoundError, Cold):
+            yield from ((place, None) for place, _ in span.jobs)
+            continue
+        for place, _ in span.jobs:
+            try:
+                yield place, _read_header(bodies, place, data, span.begin, True)
+            except (FileNotFoundError, StoreCorrupt, Cold):
+                yield place, None
+
+
 def _read_header(
     bodies: BodyFiles, place: BodyPlace, data: bytes, begin: int, nowait: bool
 ) -> Header:

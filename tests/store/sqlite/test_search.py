@@ -201,6 +201,7 @@ class SearchTests(StoreTestCase):
 
     async def test_the_reactor_has_its_turn(self) -> None:
         self.patch(search, "CHUNK", 5)
+        self.patch(search, "TEXT_CHUNKS", 1)
         _, inbox = await self.filled(40)
         turns: list[int] = []
         running = Deferred.fromCoroutine(inbox.search(query=HeaderContains("From", "apple")))
@@ -239,3 +240,40 @@ class SearchTests(StoreTestCase):
 class _Nothing(Operation[None]):
     def run(self, tx):  # type: ignore[no-untyped-def, explicit-override]
         return None
+
+
+class FieldTextTests(StoreTestCase):
+    def rows(self, store: SQLiteStore) -> int:
+        (count,) = store.connection().execute("SELECT count(*) FROM field_text").fetchone()
+        return int(count)
+
+    async def test_texts_are_made_once_and_go_with_the_message(self) -> None:
+        store = await self.make_store()
+        inbox = await self.mailbox(store)
+        for number in range(5):
+            await self.deliver(store, b"From: a%d\r\nX: apple\r\n\r\n" % number)
+        query = Or([HeaderContains("From", "A3"), HeaderContains("Subject", "x")])
+        self.assertEqual(await inbox.search(query=query), [4])
+        await self.wait_until(lambda: self.rows(store) == 5)
+        # From now on nothing else is looked at.
+        self.patch(search, "read_fields", None)
+        self.patch(store.core.summaries, "get", None)
+        self.assertEqual(await inbox.search(query=query), [4])
+        self.assertEqual(await inbox.search(query=Not(query)), [1, 2, 3, 5])
+        self.assertEqual(await inbox.search(query=HeaderContains("Bcc", "")), [])
+        await inbox.expunge(uids=[2, 3])
+        await store.compact()
+        self.assertEqual(self.rows(store), 3)
+
+    async def test_made_ahead(self) -> None:
+        store = await self.make_store(settings=StoreSettings(maintenance_interval=0.01))
+        await self.deliver(store, b"Subject: x\r\n\r\n")
+        await self.wait_until(lambda: self.rows(store) == 1)
+
+    async def test_texts_that_are_too_long_are_made_each_time(self) -> None:
+        store = await self.make_store()
+        inbox = await self.mailbox(store)
+        await self.deliver(store, b"Subject: %b x\r\n\r\n" % (b"y" * 40_000))
+        for _ in range(2):
+            self.assertEqual(await inbox.search(query=HeaderContains("Subject", "Y X")), [1])
+        self.assertEqual(self.rows(store), 0)

@@ -1,0 +1,104 @@
+"""Folded texts of header fields in the index: SQLite looks in them, far faster than we could.
+
+They are made when a search first needs them, or when the store has nothing else to do, never while
+a message is delivered.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from mailkit._typing import override
+from mailkit.fieldtexts import FieldTexts, encode_field_texts, read_field_texts
+from mailkit.mime import Header, parse_header
+from mailkit.store.sqlite.bodies import BodyPlace
+from mailkit.store.sqlite.summaries import read_headers
+from mailkit.store.sqlite.transaction import RowBuffer, Transaction
+from mailkit.store.sqlite.writer import Operation
+
+if TYPE_CHECKING:
+    from mailkit.store.sqlite.core import Core
+
+#: Columns of the texts of ``fieldtexts.FIELDS``.
+COLUMNS = {
+    b"from": "sender",
+    b"to": "recipient",
+    b"cc": "cc",
+    b"bcc": "bcc",
+    b"subject": "subject",
+    b"message-id": "message_id",
+}
+# Seconds of reading after which other work has its turn.
+_SLICE = 0.003
+
+_SAVE = f"INSERT OR IGNORE INTO field_text (body_id, {', '.join(COLUMNS.values())}) SELECT v.* FROM (VALUES "
+_SAVE_TAIL = ") AS v WHERE EXISTS (SELECT 1 FROM body WHERE id = v.column1 AND refs > 0)"
+_SOURCES = (
+    "SELECT b.id, b.segment, b.position, b.start, b.size, s.header FROM body b"
+    " LEFT JOIN summary s ON s.body_id = b.id WHERE b.id IN (SELECT value FROM json_each(?))"
+)
+
+
+class SaveFieldTexts(Operation[None]):
+    """Keep texts by body id; those that are too long are made each time."""
+
+    __slots__ = ("_texts",)
+
+    def __init__(self, texts: Sequence[tuple[int, FieldTexts]]) -> None:
+        self._texts = texts
+
+    @override
+    def run(self, tx: Transaction) -> None:
+        tx.flush()
+        buffer = RowBuffer(_SAVE, 1 + len(COLUMNS), _SAVE_TAIL)
+        for body_id, texts in self._texts:
+            values = encode_field_texts(texts)
+            if values is not None:
+                buffer.rows.append((body_id, *values))
+        buffer.flush(tx.connection)
+
+
+class Fields(NamedTuple):
+    """Header fields of a message; given to ``Matcher.by_header``."""
+
+    header: Header | bytes
+    #: These are all fields, not just those of a summary.
+    complete: bool
+    texts: FieldTexts | None = None
+
+
+async def read_fields(core: Core, mailbox_id: int, bodies: dict[int, int]) -> dict[int, Fields]:
+    """The header fields of messages, whose texts are kept from now on.
+
+    :param bodies: by UID; a message that was removed is left out of the answer.
+    """
+    ids = json.dumps(list(bodies.values()))
+    rows = core.reader.connection.execute(_SOURCES, (ids,)).fetchall()
+    made = {
+        body_id: _make(parse_header(header), False)
+        for body_id, *_, header in rows
+        if header is not None
+    }
+    pause_at = time.monotonic() + _SLICE
+    places = [BodyPlace._make(row[:-1]) for row in rows if row[-1] is None]
+    for place, found in read_headers(core.bodies, places):
+        if found is not None:
+            made[place.body_id] = _make(found, True)
+        if time.monotonic() > pause_at:
+            await core.pause()
+            pause_at = time.monotonic() + _SLICE
+    slow = [uid for uid, body_id in bodies.items() if body_id not in made]
+    for summary in await core.summaries.get(mailbox_id, slow, False):
+        made[bodies[summary.uid]] = _make(parse_header(summary.header), False)
+    texts = [
+        (body_id, fields.texts) for body_id, fields in made.items() if fields.texts is not None
+    ]
+    core.writer.submit_lazy(SaveFieldTexts(texts))
+    return {uid: made[body_id] for uid, body_id in bodies.items() if body_id in made}
+
+
+def _make(header: Header, complete: bool) -> Fields:
+    return Fields(header, complete, read_field_texts(header))
