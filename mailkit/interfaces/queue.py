@@ -133,6 +133,9 @@ class IQueueEvents(Interface):
     def list_events(listener: str, limit: int) -> Awaitable[Sequence[QueueEvent]]:
         """The oldest events that a listener has not acknowledged."""
 
+    def get_last_event() -> Awaitable[int]:
+        """The number of the last event that was kept; 0 before the first."""
+
     def acknowledge(listener: str, through: int) -> Awaitable[None]:
         """A listener has heard of all events up to one."""
 

@@ -275,6 +275,9 @@ class MemoryQueue:
         chosen = (event for event in self._events if event.id > position)
         return list(itertools.islice(chosen, limit))
 
+    async def get_last_event(self) -> int:
+        return self._last_event
+
     async def acknowledge(self, listener: str, through: int) -> None:
         if listener in self._listeners:
             self._listeners[listener] = max(through, self._listeners[listener])

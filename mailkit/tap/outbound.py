@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 from mailkit.errors import MailError, RelayDenied, StoreUnavailable
-from mailkit.interfaces import IDNSResolver, IMessageDelivery, IQueueingStore
+from mailkit.interfaces import IDNSResolver, IMessageDelivery, IQueueEvents, IQueueingStore
 from mailkit.model import ConnectionInfo, Path
 from mailkit.queue.bounces import BounceDelivery
 from mailkit.queue.hosts import ExchangerFinder, FixedHost, HostFinder
@@ -15,12 +15,14 @@ from mailkit.queue.relay import RelayTransport
 from mailkit.queue.reports import Reporter
 from mailkit.queue.schedule import Schedule
 from mailkit.queue.transport import DeliveryTransport, Transport
+from mailkit.queue.webhooks import WebhookSender
 from mailkit.smtp.client import ClientSettings, Credentials, TLSMode, TLSPolicy, parse_server
 from mailkit.tap.errors import SettingError, StartError
 from mailkit.tap.return_paths import ReturnPathSettings, parse_return_paths
 from mailkit.tap.routes import Deliveries
 from mailkit.tap.transport_security import KEYS as SECURITY_KEYS
 from mailkit.tap.transport_security import take_security
+from mailkit.tap.webhooks import parse_webhooks
 
 #: The domains' own servers, found by DNS.
 EXCHANGERS = "mx"
@@ -40,6 +42,7 @@ _KEYS: Mapping[str, type] = {
     "port": int,
     **SECURITY_KEYS,
     "return-paths": dict,
+    "webhooks": list,
 }
 _TLS = {mode.value: mode for mode in TLSMode if mode not in (TLSMode.PINNED, TLSMode.DANE)}
 
@@ -84,6 +87,7 @@ class Outbound:
         self._nameservers: Sequence[str] = values.pop("nameservers", [])
         self._port: int = values.pop("port", 25)
         self._security = take_security(values)
+        self._webhooks = parse_webhooks(values.pop("webhooks", []))
         self._return_paths: ReturnPathSettings | None = None
         if "return-paths" in values:
             self._return_paths = parse_return_paths(values.pop("return-paths"))
@@ -117,6 +121,7 @@ class Outbound:
         self._deliveries: Deliveries | None = None
         self._relay: Transport | None = None
         self._manager: QueueManager | None = None
+        self._events: WebhookSender | None = None
 
     def open(self, store: Any, deliveries: Deliveries) -> None:
         """Begin to send.
@@ -148,6 +153,12 @@ class Outbound:
                 store.queue, paths, self._reactor.seconds, self._manager.tell, to_sender=to_sender
             )
             deliveries.add_route(paths.domain, bounces)
+        if IQueueEvents.providedBy(store.queue):
+            self._events = events = WebhookSender(store.queue, self._webhooks, self._reactor)
+            events.start()
+            self._manager.listen(lambda _: events.look())
+        elif self._webhooks:
+            raise StartError("queue", self._target, "this store keeps no events for webhooks")
         self._manager.start()
 
     @property
@@ -207,6 +218,9 @@ class Outbound:
         manager, self._manager = self._manager, None
         if manager is not None:
             await manager.stop()
+        events, self._events = self._events, None
+        if events is not None:
+            await events.stop()
         relay, self._relay = self._relay, None
         if relay is not None:
             await relay.close()

@@ -438,6 +438,8 @@ class QueueContract(Contract):
         self.assertEqual(await self.events(queue, "three"), [])
         first, second = await queue.list_events(listener="one", limit=2)
         self.assertLess(first.id, second.id)
+        last = (await queue.list_events(listener="one", limit=100))[-1].id
+        self.assertEqual(await queue.get_last_event(), last)
         await queue.acknowledge(listener="one", through=second.id)
         await queue.acknowledge(listener="one", through=first.id)
         await queue.acknowledge(listener="three", through=second.id + 100)

@@ -21,6 +21,9 @@ from mailkit.store.sqlite.transaction import Transaction
 EventRow: TypeAlias = tuple[int, int, int, str, "str | None"]
 
 
+_LAST = "SELECT ifnull(max(seq), 0) FROM sqlite_sequence WHERE name = 'queue_event'"
+
+
 def insert_events(connection: sqlite3.Connection, rows: Sequence[EventRow]) -> list[Note]:
     """Keep events where somebody listens; gives the notes."""
     if not rows or connection.execute("SELECT 1 FROM queue_listener LIMIT 1").fetchone() is None:
@@ -70,10 +73,7 @@ def put_events(connection: sqlite3.Connection, events: Iterable[Sequence[Any]]) 
 
 def settle_listeners(connection: sqlite3.Connection) -> None:
     """Let nobody have heard of events whose numbers will be given again."""
-    connection.execute(
-        "UPDATE queue_listener SET position = min(position, (SELECT ifnull(max(seq), 0)"
-        " FROM sqlite_sequence WHERE name = 'queue_event'))"
-    )
+    connection.execute(f"UPDATE queue_listener SET position = min(position, ({_LAST}))")
 
 
 def _listeners(connection: sqlite3.Connection) -> dict[str, int]:
@@ -98,9 +98,7 @@ class EventRecords(ABC):
             known = _listeners(connection)
             if known.keys() == set(names):
                 return []
-            ((last,),) = connection.execute(
-                "SELECT ifnull(max(seq), 0) FROM sqlite_sequence WHERE name = 'queue_event'"
-            ).fetchall()
+            (last,) = connection.execute(_LAST).fetchone()
             listeners = [[name, known.get(name, last)] for name in sorted(set(names))]
             put_listeners(connection, listeners)
             return [["listeners", listeners]]
@@ -127,6 +125,9 @@ class EventRecords(ABC):
             )
             for number, time, message, recipient, state, attempt in rows
         ]
+
+    async def get_last_event(self) -> int:
+        return int(self._read(_LAST)[0][0])
 
     async def acknowledge(self, listener: str, through: int) -> None:
         def change(connection: sqlite3.Connection, _: int) -> list[Note]:
