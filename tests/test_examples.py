@@ -466,3 +466,26 @@ class SendQueuedTests(ExamplesCase):
         delivered, failed = sorted(done.stdout.splitlines())
         self.assertIn("help@support.example.org: delivered", delivered)
         self.assertIn("somebody@elsewhere.example: failed", failed)
+
+
+class OutboxTests(ExamplesCase):
+    def test_mail_belongs_to_the_transaction(self) -> None:
+        port = free_port()
+        command = [sys.executable, str(EXAMPLES / "receive_function.py")]
+        with self.running([*command, f"tcp:{port}:interface=127.0.0.1"], [port]):
+            done = subprocess.run(
+                [
+                    *(sys.executable, str(EXAMPLES / "outbox.py"), f"127.0.0.1:{port}"),
+                    "help@support.example.org",
+                ],
+                cwd=self.directory,
+                env=environment(),
+                capture_output=True,
+                text=True,
+                timeout=PATIENCE,
+            )
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(
+            done.stdout.splitlines(),
+            ["no order, no mail: we don't pay for it", "help@support.example.org: delivered"],
+        )

@@ -137,6 +137,7 @@ RULES = (
         "zope.interface",
     ),
     Rule(LOOP_PARTS, f"mailkit._typing {WIRE} {LOOP_PARTS}", "twisted zope.interface"),
+    Rule("mailkit.outbox", "mailkit.model mailkit.errors mailkit.store mailkit.store.envelopes"),
     Rule("mailkit.posting", "mailkit._typing", "twisted zope.interface"),
     Rule("mailkit.proxy", f"mailkit._typing mailkit.peers {WIRE}", "twisted zope.interface"),
     Rule("mailkit.connection", f"{CONTRACTS} mailkit.proxy {LOOP_PARTS}", "twisted zope.interface"),
@@ -246,7 +247,7 @@ RULES = (
     Rule(
         "mailkit.tap mailkit.tap.*",
         "mailkit mailkit.*",
-        "twisted zope.interface click cryptography OpenSSL tomli",
+        "twisted zope.interface click cryptography OpenSSL psycopg tomli",
     ),
 )
 

@@ -6,23 +6,21 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 from mailkit.errors import MailError, RelayDenied, StoreUnavailable
-from mailkit.interfaces import IDNSResolver, IMessageDelivery, IQueueEvents, IQueueingStore
+from mailkit.interfaces import IDNSResolver, IMessageDelivery, IQueueingStore
 from mailkit.model import ConnectionInfo, Path
-from mailkit.queue.bounces import BounceDelivery
 from mailkit.queue.hosts import ExchangerFinder, FixedHost, HostFinder
 from mailkit.queue.manager import QueueManager, QueueSettings
 from mailkit.queue.relay import RelayTransport
 from mailkit.queue.reports import Reporter
 from mailkit.queue.schedule import Schedule
 from mailkit.queue.transport import DeliveryTransport, Transport
-from mailkit.queue.webhooks import WebhookSender
 from mailkit.smtp.client import ClientSettings, Credentials, TLSMode, TLSPolicy, parse_server
 from mailkit.tap.errors import SettingError, StartError
-from mailkit.tap.return_paths import ReturnPathSettings, parse_return_paths
+from mailkit.tap.programs import KEYS as PROGRAM_KEYS
+from mailkit.tap.programs import Programs
 from mailkit.tap.routes import Deliveries
 from mailkit.tap.transport_security import KEYS as SECURITY_KEYS
 from mailkit.tap.transport_security import take_security
-from mailkit.tap.webhooks import parse_webhooks
 
 #: The domains' own servers, found by DNS.
 EXCHANGERS = "mx"
@@ -41,8 +39,7 @@ _KEYS: Mapping[str, type] = {
     "nameservers": list,
     "port": int,
     **SECURITY_KEYS,
-    "return-paths": dict,
-    "webhooks": list,
+    **PROGRAM_KEYS,
 }
 _TLS = {mode.value: mode for mode in TLSMode if mode not in (TLSMode.PINNED, TLSMode.DANE)}
 
@@ -87,10 +84,7 @@ class Outbound:
         self._nameservers: Sequence[str] = values.pop("nameservers", [])
         self._port: int = values.pop("port", 25)
         self._security = take_security(values)
-        self._webhooks = parse_webhooks(values.pop("webhooks", []))
-        self._return_paths: ReturnPathSettings | None = None
-        if "return-paths" in values:
-            self._return_paths = parse_return_paths(values.pop("return-paths"))
+        self._programs = Programs(values, reactor)
         tls = values.pop("tls", TLSMode.OPPORTUNISTIC.value)
         if tls not in _TLS:
             raise SettingError(f"tls must be one of {', '.join(_TLS)}")
@@ -121,7 +115,6 @@ class Outbound:
         self._deliveries: Deliveries | None = None
         self._relay: Transport | None = None
         self._manager: QueueManager | None = None
-        self._events: WebhookSender | None = None
 
     def open(self, store: Any, deliveries: Deliveries) -> None:
         """Begin to send.
@@ -144,21 +137,10 @@ class Outbound:
             schedule=self._schedule,
             settings=self._settings,
             clock=self._reactor,
-            return_paths=self._return_paths and self._return_paths.paths,
+            return_paths=self._programs.paths,
         )
         deliveries.queue = self._manager
-        if self._return_paths is not None:
-            paths, to_sender = self._return_paths
-            bounces = BounceDelivery(
-                store.queue, paths, self._reactor.seconds, self._manager.tell, to_sender=to_sender
-            )
-            deliveries.add_route(paths.domain, bounces)
-        if IQueueEvents.providedBy(store.queue):
-            self._events = events = WebhookSender(store.queue, self._webhooks, self._reactor)
-            events.start()
-            self._manager.listen(lambda _: events.look())
-        elif self._webhooks:
-            raise StartError("queue", self._target, "this store keeps no events for webhooks")
+        self._programs.open(store.queue, self._manager, deliveries)
         self._manager.start()
 
     @property
@@ -215,12 +197,10 @@ class Outbound:
 
     async def close(self) -> None:
         """Send nothing more."""
+        await self._programs.close()
         manager, self._manager = self._manager, None
         if manager is not None:
             await manager.stop()
-        events, self._events = self._events, None
-        if events is not None:
-            await events.stop()
         relay, self._relay = self._relay, None
         if relay is not None:
             await relay.close()

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import socket
 from collections.abc import AsyncIterator, Callable
-from dataclasses import replace
 from typing import Any
 
 from twisted.application.service import Service
@@ -25,10 +24,11 @@ from mailkit._typing import override
 from mailkit.errors import MailError
 from mailkit.interfaces import ISpooling
 from mailkit.model import Envelope
-from mailkit.queue.manager import Event, Outgoing
+from mailkit.queue.manager import Event
 from mailkit.spool import Spool
 from mailkit.tap.errors import SettingError, StartError
 from mailkit.tap.outbound import Outbound, Relay
+from mailkit.tap.programs import submit_as_user
 from mailkit.tap.routes import Deliveries
 from mailkit.tap.stores import parse_store
 
@@ -85,28 +85,26 @@ class SendingService(Service):
         if store is not None:
             await store.close()
 
-    async def submit(self, envelope: Envelope, message: bytes | Spool) -> str:
+    async def submit(
+        self, envelope: Envelope, message: bytes | Spool, *, key: str | None = None
+    ) -> str:
         """Queue a message; durable on return.
 
         The sender is told by mail what fails, as everybody who has logged in to a server.
 
+        :param key: names the submission; what is submitted again under it is not sent again, as long
+            as the message is known.
         :returns: the queue's name for it.
         :raises MailError: it was not queued.
         """
-        if envelope.account is None:
-            envelope = replace(envelope, account=str(envelope.reverse_path))
         if isinstance(message, Spool):
-            return await self._submit(envelope, message)
+            return await submit_as_user(self._outbound.manager, envelope, message, key)
         spool = self.store.new_spool() if ISpooling.providedBy(self.store) else Spool()
         try:
             spool.write(message)
-            return await self._submit(envelope, spool)
+            return await submit_as_user(self._outbound.manager, envelope, spool, key)
         finally:
             spool.close()
-
-    async def _submit(self, envelope: Envelope, message: Spool) -> str:
-        queued = await self._outbound.manager.submit(message, [Outgoing(envelope)])
-        return queued.ids[0]
 
     def events(self) -> AsyncIterator[Event]:
         """What becomes of each recipient, attempt by attempt, from this call on."""

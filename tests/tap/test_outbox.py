@@ -1,0 +1,191 @@
+"""The outbox: rows of a program's own transaction, moved into the queue exactly once."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import sys
+from collections.abc import Callable
+from typing import Any
+from unittest import mock
+
+from twisted.internet import reactor as _reactor
+from twisted.internet.task import deferLater
+from twisted.trial.unittest import SynchronousTestCase, TestCase
+
+from mailkit import outbox
+from mailkit.errors import MessageRefused, StoreUnavailable
+from mailkit.model import Envelope
+from mailkit.smtp.client import make_envelope
+from mailkit.tap import outbox as moving
+from mailkit.tap.errors import SettingError
+from mailkit.tap.outbound import Relay
+from mailkit.tap.outbox import OutboxMover, SQLiteSource, parse_outbox
+from mailkit.tap.sending import SendingService
+from mailkit.testing.queue import queue_envelope
+
+reactor: Any = _reactor
+MESSAGE = b"From: shop@example.org\r\nSubject: Thanks\r\n\r\n\xff\x00\r\n"
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    for _ in range(1500):
+        if condition():
+            return
+        await deferLater(reactor, 0.01)
+    raise AssertionError("it takes too long")
+
+
+class TableTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.connection = sqlite3.connect(":memory:")
+        self.addCleanup(self.connection.close)
+        outbox.create_table(self.connection)
+        outbox.create_table(self.connection)
+
+    def rows(self) -> list[Any]:
+        return self.connection.execute(f"SELECT * FROM {outbox.TABLE}").fetchall()
+
+    def test_round_trip(self) -> None:
+        envelope = queue_envelope("eve@example.net", "jös@example.net", account="shop", envid="Q")
+        key = outbox.add(self.connection, envelope, MESSAGE)
+        ((_, found, text, message, problem),) = self.rows()
+        self.assertEqual((found, message, problem), (key, MESSAGE, None))
+        self.assertEqual(outbox.load(text), envelope)
+
+    def test_it_belongs_to_the_transaction(self) -> None:
+        with self.connection:
+            outbox.add(self.connection, make_envelope("a@b.example", "c@d.example"), MESSAGE)
+        try:
+            with self.connection:
+                outbox.add(self.connection, make_envelope("a@b.example", "c@d.example"), MESSAGE)
+                raise RuntimeError
+        except RuntimeError:
+            pass
+        self.assertEqual(len(self.rows()), 1)
+
+    def test_wrong_use(self) -> None:
+        self.assertRaises(TypeError, outbox.create_table, object())
+        self.assertRaises(ValueError, outbox.add, self.connection, queue_envelope(), MESSAGE)
+        for text in ("", "[]", "{}", '{"envelope": {}, "recipients": []}', "null"):
+            self.assertRaises(ValueError, outbox.load, text)
+
+    def test_settings(self) -> None:
+        parse_outbox("sqlite:shop.sqlite")
+        for text in ("", "sqlite:", "mysql:x", "postgresql:x"):
+            self.assertRaises(SettingError, parse_outbox, text)
+
+    def test_missing_psycopg_names_the_extra(self) -> None:
+        with mock.patch.dict(sys.modules, {"psycopg": None}):
+            error = self.assertRaises(SettingError, parse_outbox, "postgres:dbname=shop")
+        self.assertIn("twisted-mailkit[postgres]", str(error))
+
+
+class MovingTests(TestCase):
+    def setUp(self) -> None:
+        self.path = self.mktemp()
+        self.connection = sqlite3.connect(self.path)
+        self.addCleanup(self.connection.close)
+        outbox.create_table(self.connection)
+        self.submitted: list[tuple[Envelope, bytes, str]] = []
+        #: What the queue says, one after the other.
+        self.errors: list[Exception] = []
+        self.patch(moving, "LOOK_INTERVAL", 0.02)
+        self.patch(moving, "TROUBLE_INTERVAL", 0.02)
+
+    async def submit(self, envelope: Envelope, octets: bytes, key: str) -> None:
+        self.submitted.append((envelope, octets, key))
+        if self.errors:
+            raise self.errors.pop(0)
+
+    def start(self) -> OutboxMover:
+        mover = OutboxMover(SQLiteSource(self.path), self.submit, reactor)
+        mover.start()
+        self.addCleanup(mover.stop)
+        return mover
+
+    def add(self, *addresses: str) -> str:
+        with self.connection:
+            return outbox.add(
+                self.connection, make_envelope("shop@example.org", addresses), MESSAGE
+            )
+
+    def left(self) -> list[str | None]:
+        sql = f"SELECT problem FROM {outbox.TABLE} ORDER BY id"
+        return [problem for (problem,) in self.connection.execute(sql)]
+
+    async def test_rows_are_moved_in_order(self) -> None:
+        keys = [self.add(f"{number}@example.net") for number in range(60)]
+        self.start()
+        await until(lambda: not self.left())
+        late = self.add("late@example.net")
+        await until(lambda: not self.left())
+        self.assertEqual([key for _, _, key in self.submitted], [*keys, late])
+        envelope, octets, _ = self.submitted[0]
+        self.assertEqual(str(envelope.recipients[0].path), "0@example.net")
+        self.assertEqual(octets, MESSAGE)
+
+    async def test_trouble_of_the_queue_passes(self) -> None:
+        self.errors = [StoreUnavailable(), StoreUnavailable()]
+        key = self.add("eve@example.net")
+        self.start()
+        await until(lambda: not self.left())
+        self.assertEqual([each[2] for each in self.submitted], [key] * 3)
+
+    async def test_what_cannot_be_sent_is_set_aside(self) -> None:
+        self.errors = [MessageRefused("no")]
+        self.add("eve@example.net")
+        with self.connection:
+            self.connection.execute(
+                f"INSERT INTO {outbox.TABLE} (key, envelope, message) VALUES ('x', 'y', x'00')"
+            )
+        self.add("joe@example.net")
+        self.start()
+        await until(lambda: len(self.submitted) == 2 and len(self.left()) == 2)
+        refused, broken = self.left()
+        self.assertEqual(refused, "no")
+        self.assertIn("no envelope of ours", broken or "")
+
+    async def test_a_database_that_is_not_there_yet(self) -> None:
+        self.path = os.path.join(self.mktemp(), "later", "shop.sqlite")
+        self.start()
+        await deferLater(reactor, 0.1)
+        os.makedirs(os.path.dirname(self.path))
+        connection = sqlite3.connect(self.path)
+        self.addCleanup(connection.close)
+        outbox.create_table(connection)
+        with connection:
+            outbox.add(connection, make_envelope("a@b.example", "c@d.example"), MESSAGE)
+        await until(lambda: bool(self.submitted))
+
+    async def test_stopped_and_started_again(self) -> None:
+        mover = self.start()
+        await mover.stop()
+        await mover.stop()
+        self.add("eve@example.net")
+        self.start()
+        await until(lambda: not self.left())
+
+
+class ServiceTests(TestCase):
+    async def test_a_crash_behind_the_submission_sends_nothing_twice(self) -> None:
+        self.patch(moving, "LOOK_INTERVAL", 0.02)
+        path = self.mktemp()
+        connection = sqlite3.connect(path)
+        self.addCleanup(connection.close)
+        outbox.create_table(connection)
+        # Nobody listens there: what is queued stays.
+        relay = Relay("127.0.0.1:1", None, {"outbox": f"sqlite:{path}"})
+        sending = SendingService("memory:", relay, hostname="shop.example.org")
+        self.addCleanup(sending.stopService)
+        envelope = make_envelope("shop@example.org", "eve@example.net")
+        with connection:
+            key = outbox.add(connection, envelope, MESSAGE)
+        sending.startService()
+        # As if the process before had died behind this.
+        id = await sending.submit(envelope, MESSAGE, key=key)
+        sql = f"SELECT count(*) FROM {outbox.TABLE}"
+        await until(lambda: connection.execute(sql).fetchone() == (0,))
+        messages = await sending.store.queue.list_messages(finished=True)
+        self.assertEqual([message.id for message in messages], [id])
+        self.assertEqual(messages[0].envelope.account, "shop@example.org")
