@@ -34,7 +34,7 @@ from mailkit.deadlines import Deadlines
 from mailkit.errors import AuthenticationFailed, AuthorizationFailed, PasswordExpired
 from mailkit.model import ConnectionInfo
 from mailkit.output import CHUNK as CHUNK
-from mailkit.peers import host_and_port, is_loopback
+from mailkit.peers import host_and_port, is_loopback, peer_of
 from mailkit.proxy import ToldAddress
 from mailkit.wire.proxy import ToldClient
 from mailkit.wire.sasl import SASLPassword
@@ -150,7 +150,7 @@ class CommandConnection(CompressingConnection, ABC):
         peer = self._peer
         if self._socket is None:
             # Somebody between us and the socket may have learnt more since.
-            peer = host_and_port(self.transport.getPeer())
+            peer = peer_of(self.transport)
         local = host_and_port(self.transport.getHost())
         if self.told is not None:
             peer, local = self.told[0:2], self.told[2:4]
@@ -170,7 +170,7 @@ class CommandConnection(CompressingConnection, ABC):
     @override
     def connectionMade(self) -> None:
         self._touch()
-        self._peer = host_and_port(self.transport.getPeer())
+        self._peer = peer_of(self.transport)
         self._write_straight()
         if not self.factory.admit(self, self.told.peer if self.told else self._peer[0]):
             self.refuse()
@@ -207,7 +207,7 @@ class CommandConnection(CompressingConnection, ABC):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._lost = self._closing = True
         self._socket = None
-        self._output.clear()
+        self._output = None
         if self._deadline is not None:
             self.factory.deadlines.remove(self, self._deadline)
         self.factory.release(self)

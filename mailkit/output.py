@@ -32,7 +32,8 @@ class OutputConnection(Protocol):
     _encode: Callable[[bytes], bytes] | None = None
 
     def __init__(self) -> None:
-        self._output: list[bytes] = []
+        # None: nothing waits, as for most of the time.
+        self._output: list[bytes] | None = None
         self._output_size = 0
         self._lost = False
         # None: everything goes to the transport.
@@ -50,21 +51,24 @@ class OutputConnection(Protocol):
 
     def write(self, data: bytes) -> None:
         """Send octets, together with others that are written in the same turn."""
-        self._output.append(data)
+        if self._output is None:
+            self._output = [data]
+        else:
+            self._output.append(data)
         self._output_size += len(data)
         if self._output_size >= CHUNK:
             self.flush()
 
     def flush(self) -> None:
         """Send collected octets."""
-        if self._output:
-            self._send(0)
+        if self._output is not None:
+            self._send(self._output, 0)
 
-    def _send(self, flags: int) -> None:
-        data = b"".join(self._output)
+    def _send(self, output: list[bytes], flags: int) -> None:
+        data = b"".join(output)
         if self._encode is not None:
             data = self._encode(data)
-        self._output.clear()
+        self._output = None
         self._output_size = 0
         if self._socket is not None:
             try:
@@ -87,8 +91,8 @@ class OutputConnection(Protocol):
         """
         transport = self.transport
         ends_now = isinstance(transport, Server) and transport.ends_now
-        if self._output:
-            self._send(_MORE if ends_now and in_one_packet else 0)
+        if self._output is not None:
+            self._send(self._output, _MORE if ends_now and in_one_packet else 0)
             ends_now = ends_now and self._socket is not None
         if self._is_producer:
             # Under TLS a registered producer would keep the connection open.

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+from mailkit.tcp import Server
+
 
 def host_and_port(address: Any) -> tuple[str, int]:
     """Empty and 0 for a UNIX socket."""
     return getattr(address, "host", "") or "", getattr(address, "port", 0) or 0
+
+
+def peer_of(transport: Any) -> tuple[str, int]:
+    """Address and port of the client on the other side."""
+    return transport.peer if isinstance(transport, Server) else host_and_port(transport.getPeer())
 
 
 def is_loopback(host: str) -> bool:

@@ -42,9 +42,9 @@ class Together:
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
         self._epoll: Any = None
-        # By descriptor: who waits, and for which events.
+        # By descriptor: who waits, and for which events if not just for octets to read.
         self._members: dict[int, Any] = {}
-        self._awaited: dict[int, int] = {}
+        self._unusual: dict[int, int] = {}
         #: Served after the others: a new connection may get the descriptor of one that has just
         #: ended, whose events must not be taken for its own.
         self.last: Any = None
@@ -68,7 +68,7 @@ class Together:
 
     def _add(self, member: Any, events: int) -> None:
         descriptor = member.fileno()
-        awaited = self._awaited.get(descriptor, 0)
+        awaited = self._awaited(descriptor)
         if awaited & events:
             return
         if self._epoll is None:
@@ -79,24 +79,34 @@ class Together:
         else:
             self._epoll.register(descriptor, events)
             self._members[descriptor] = member
-        self._awaited[descriptor] = awaited | events
+        self._note(descriptor, awaited | events)
 
     def _remove(self, member: Any, events: int) -> None:
         # -1, which nobody waits for, once it is closed.
         descriptor = member.fileno()
-        awaited = self._awaited.get(descriptor, 0)
+        awaited = self._awaited(descriptor)
         if not awaited & events:
             return
-        if rest := awaited & ~events:
+        rest = awaited & ~events
+        self._note(descriptor, rest or _IN)
+        if rest:
             self._epoll.modify(descriptor, rest)
-            self._awaited[descriptor] = rest
             return
         self._epoll.unregister(descriptor)
-        del self._members[descriptor], self._awaited[descriptor]
+        del self._members[descriptor]
         if not self._members:
             self._reactor.removeReader(self)
             self._epoll.close()
             self._epoll = None
+
+    def _awaited(self, descriptor: int) -> int:
+        return self._unusual.get(descriptor, _IN if descriptor in self._members else 0)
+
+    def _note(self, descriptor: int, events: int) -> None:
+        if events != _IN:
+            self._unusual[descriptor] = events
+        else:
+            self._unusual.pop(descriptor, None)
 
     # What the reactor asks of its reader.
 
@@ -149,7 +159,7 @@ class Together:
                 why = member.doRead()
             elif event & ~_OUT:
                 # Nothing is left to read, or nobody does read.
-                reading = bool(self._awaited[member.fileno()] & _IN)
+                reading = bool(self._awaited(member.fileno()) & _IN)
                 why = main.CONNECTION_DONE if reading else main.CONNECTION_LOST
             if why is None and event & _OUT and member.fileno() >= 0:
                 reading = False

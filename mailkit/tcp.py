@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import socket
 import sys
-from typing import Any
+from typing import Any, cast
 
 from twisted.internet import main, tcp
 from twisted.internet.address import IPv4Address, IPv6Address
@@ -54,7 +54,6 @@ class Server(tcp.Server):
         server: Any,
         number: int,
         reactor: Any,
-        peer: IPv4Address | IPv6Address | None = None,
     ) -> None:
         tcp.Connection.__init__(self, connection, protocol, reactor)
         if len(client) != 2:
@@ -62,7 +61,6 @@ class Server(tcp.Server):
         self.server = server
         self.client = client
         self.sessionno = number
-        self._peer = peer
         self.connected = 1
         reactor.addReader(self)
 
@@ -74,6 +72,11 @@ class Server(tcp.Server):
     @override
     def __repr__(self) -> str:
         return f"<{self.logPrefix()}>"
+
+    @property
+    def peer(self) -> tuple[str, int]:
+        """Address and port of the client, for which ``getPeer`` makes an object each time."""
+        return cast("tuple[str, int]", self.client[:2])
 
     @property
     def ends_now(self) -> bool:
@@ -139,10 +142,6 @@ class Server(tcp.Server):
     @override
     def getHost(self) -> IPv4Address | IPv6Address:
         return (self.server and self.server.only_address) or super().getHost()  # type: ignore[no-any-return,no-untyped-call]
-
-    @override
-    def getPeer(self) -> IPv4Address | IPv6Address:
-        return self._peer or super().getPeer()  # type: ignore[no-untyped-call]
 
     @override
     def setTcpNoDelay(self, enabled: bool) -> None:
@@ -249,9 +248,7 @@ class Port(tcp.Port):
             return
         number = self.sessionno
         self.sessionno = number + 1
-        transport = self.transport(
-            connection, protocol, client, self, number, self.reactor, address
-        )
+        transport = self.transport(connection, protocol, client, self, number, self.reactor)
         try:
             protocol.makeConnection(transport)
         except BaseException:

@@ -50,7 +50,10 @@ if TYPE_CHECKING:
 
 _Waiting: TypeAlias = Coroutine[Any, Any, None] | None
 #: Takes a line without its end; None stands for one that was too long.
-LineHandler: TypeAlias = Callable[[bytes | None], _Waiting]
+LineHandler: TypeAlias = Callable[["IMAPProtocol", bytes | None], _Waiting]
+
+# One for all connections: frozenset() makes another one each time.
+_NOTHING: frozenset[bytes] = frozenset()
 
 
 class _Line(NamedTuple):
@@ -106,8 +109,7 @@ class IMAPProtocol(PushingConnection):
         self.state = State.NOT_AUTHENTICATED
         self.account: IMailAccount | None = None
         self.append: AppendInProgress | None = None
-        self.enabled: frozenset[bytes] = frozenset()
-        self.extensions: frozenset[bytes] = frozenset()
+        self.enabled = self.extensions = _NOTHING
         self.verbs: Mapping[bytes, Verb] = {}
         self.client: ClientRule | None = None
         self.quirks: frozenset[str] = frozenset()
@@ -223,7 +225,7 @@ class IMAPProtocol(PushingConnection):
             return None if verb is None else self._guard(verb.run, self, parsed)
         if isinstance(command, _Line):
             self._tag = command.tag
-            return self._guard(command.handler, command.line)
+            return self._guard(command.handler, self, command.line)
         if isinstance(command, _Update):
             return self._guarded(self._update())
         if isinstance(command, MessageLiteral):
@@ -503,7 +505,7 @@ class IMAPProtocol(PushingConnection):
         self.account = None
         self._leave_session()
         self.state = State.NOT_AUTHENTICATED
-        self.enabled = frozenset()
+        self.enabled = _NOTHING
         self.language = DEFAULT_LANGUAGE
         self._end_login()
         self._adapt()
@@ -582,7 +584,7 @@ class IMAPProtocol(PushingConnection):
     def start_idling(self, handler: LineHandler) -> None:
         """Tell changes as they happen until a line comes (RFC 2177)."""
         self.idling = True
-        self._reader = None
+        self._reader = self._info = None
         if self.selection is not None:
             self.selection.structure = self.selection.decodings = None
         self.rest_deflate(True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from mailkit.errors import MailError, NoSuchMailbox, PermissionDenied, ReadOnly
 from mailkit.imap import render
@@ -37,6 +37,17 @@ SUMMARY_BATCH = 100
 SHARE_FROM = 256
 
 
+# One for all sessions: frozenset() makes another one each time.
+_NO_UIDS: frozenset[int] = frozenset()
+
+
+class Sleeper(Protocol):
+    """Who has a mailbox selected, and may have nothing to do until it changes."""
+
+    def wake(self) -> None:
+        """Something has changed."""
+
+
 class MailboxGone(Exception):
     """The selected mailbox has been deleted by somebody, or may not be read any more.
 
@@ -55,12 +66,12 @@ class Selection:
     """A selected mailbox.
 
     :param wants_write: it was SELECT, not EXAMINE.
-    :param changed: called after a change, on the reactor's thread.
+    :param sleeper: is woken after a change, on the reactor's thread.
     """
 
     __slots__ = (
-        "_changed",
         "_restricted",
+        "_sleeper",
         "_unheard",
         "_unwatch",
         "contexts",
@@ -85,7 +96,7 @@ class Selection:
     )
 
     def __init__(
-        self, mailbox: IMailbox, wants_write: bool, changed: Callable[[], None] | None = None
+        self, mailbox: IMailbox, wants_write: bool, sleeper: Sleeper | None = None
     ) -> None:
         self.mailbox = mailbox
         #: The mailbox as one that can be changed; None when the session may not.
@@ -113,7 +124,7 @@ class Selection:
         #: VANISHED is sent in place of EXPUNGE (RFC 7162 section 3.2.10).
         self.tells_vanished = False
         #: UIDs whose flags the client was told the last time that others' changes were announced.
-        self.told: frozenset[int] = frozenset()
+        self.told = _NO_UIDS
         #: The modification sequence up to which the client has been told everything.
         self.settled = 0
         #: Keywords that the client is told of when it opens the mailbox, besides the common ones.
@@ -129,7 +140,7 @@ class Selection:
         self.contexts: Contexts | None = None
         # Before the first change of flags that the client has not been told.
         self._unheard: int | None = None
-        self._changed = changed
+        self._sleeper = sleeper
         self._unwatch: Callable[[], None] | None = None
 
     def leave_out_numbers(self) -> None:
@@ -205,13 +216,13 @@ class Selection:
         unwatch, self._unwatch = self._unwatch, None
         if unwatch is not None:
             unwatch()
-        self._changed = None
+        self._sleeper = None
         self.contexts = None
 
     def _mark(self) -> None:
         self.dirty = True
-        if self._changed is not None:
-            self._changed()
+        if self._sleeper is not None:
+            self._sleeper.wake()
 
     def to_write(self) -> IWritableMailbox:
         """The mailbox, to be changed.
@@ -294,7 +305,7 @@ class Selection:
         changes = await self.look()
         if self._restricted is not None:
             self._announce_rights(self._restricted.get_rights(), write)
-        self.told = frozenset()
+        self.told = _NO_UIDS
         changed: list[int] = []
         if changes is not None:
             changed = state.absorb(changes, arrivals)

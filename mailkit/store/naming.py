@@ -27,6 +27,9 @@ def canonical_name(name: str) -> str:
     RFC 9051 section 5.1: in Net-Unicode, that is in normalization form C, so that clients which write
     an accented letter in another way find the mailbox too.
     """
+    if name == INBOX:
+        # Not the client's own: most sessions keep this one.
+        return INBOX
     if not name.isascii():
         name = unicodedata.normalize("NFC", name)
     first, separator, rest = name.partition(SEPARATOR)

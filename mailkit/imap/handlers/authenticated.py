@@ -208,17 +208,17 @@ def _may_enable(connection: IMAPProtocol, name: bytes) -> bool:
 async def idle(connection: IMAPProtocol, command: Command) -> None:
     """RFC 2177 section 3"""
     command.arguments.end()
-
-    def done(line: bytes | None) -> Waiting:
-        connection.stop_idling()
-        if line is None or line.upper() != b"DONE":
-            raise SyntaxFault("IDLE is ended by DONE")
-        return connection.complete("IDLE completed")
-
     connection.write(b"+ idling\r\n")
     # Before the mark is looked at: from here on a change wakes the connection.
-    connection.start_idling(done)
+    connection.start_idling(_end_idle)
     await connection.announce()
+
+
+def _end_idle(connection: IMAPProtocol, line: bytes | None) -> Waiting:
+    connection.stop_idling()
+    if line is None or line.upper() != b"DONE":
+        raise SyntaxFault("IDLE is ended by DONE")
+    return connection.complete("IDLE completed")
 
 
 VERBS: Mapping[bytes, Verb] = {

@@ -93,7 +93,7 @@ def _step(connection: IMAPProtocol, server: SASLServer, response: bytes | None) 
     if server.result is not None:
         return _log_in(connection, server.result, "AUTHENTICATE completed")
     connection.write(b"+ %b\r\n" % encode_base64(challenge or b""))
-    connection.expect_line(lambda line: _respond(connection, server, line))
+    connection.expect_line(lambda answered, line: _respond(answered, server, line))
     return None
 
 

@@ -68,7 +68,7 @@ async def _open(
     account = connection.account
     assert account is not None
     mailbox = await account.open_mailbox(name=name)
-    selection = Selection(mailbox, wants_write, connection.wake)
+    selection = Selection(mailbox, wants_write, connection)
     if connection.rev2:
         selection.use_rev2()
     opened = False

@@ -117,7 +117,7 @@ class SQLiteAccount(MetadataAccount):
             self._check_exists()
             raise
         found = Found(row, commits, time.monotonic())
-        return SQLiteMailbox(core, row[0], name, self.find_place, found)
+        return SQLiteMailbox(core, row[0], name, self, found)
 
     def watch(self, callback: Callable[[], None]) -> Callable[[], None]:
         return self._core.watch(NamesOf(self._id), callback)

@@ -41,6 +41,7 @@ from mailkit.model import (
 )
 from mailkit.query import Query, SortCriterion, ThreadAlgorithm, Threads
 from mailkit.rights import Rights
+from mailkit.store.sharing.account import SharingAccount
 from mailkit.store.sharing.records import Place
 from mailkit.store.sqlite.content import SpooledFile, prepare, take_spool
 from mailkit.store.sqlite.core import Core
@@ -90,7 +91,7 @@ class Found(NamedTuple):
 class SQLiteMailbox:
     """A mailbox, known by its id: it keeps nothing but that, and for a moment what was found.
 
-    :param find_place: where messages go that its account puts into a mailbox of some name.
+    :param account: whose session it is: knows where messages go that are put into another.
     """
 
     def __init__(
@@ -98,11 +99,11 @@ class SQLiteMailbox:
         core: Core,
         mailbox_id: int,
         name: str,
-        find_place: Callable[[str], Place],
+        account: SharingAccount,
         found: Found | None = None,
     ) -> None:
         self._core = core
-        self._find_place = find_place
+        self._account = account
         self._id = mailbox_id
         self._name = name
         self._found = found
@@ -203,7 +204,7 @@ class SQLiteMailbox:
     async def replace_message(
         self, uid: int, destination: str, message: AppendMessage
     ) -> AppendResult:
-        return await self.replace(uid, self._find_place(destination), message)
+        return await self.replace(uid, self._account.find_place(destination), message)
 
     async def replace(self, uid: int, place: Place, message: AppendMessage) -> AppendResult:
         """``replace_message`` with a mailbox of any account."""
@@ -277,10 +278,10 @@ class SQLiteMailbox:
         return await self._core.submit(Expunge(self._id, uids))
 
     async def copy_messages(self, uids: Sequence[int], destination: str) -> CopyResult:
-        return await self.transfer(uids, self._find_place(destination), move=False)
+        return await self.transfer(uids, self._account.find_place(destination), move=False)
 
     async def move_messages(self, uids: Sequence[int], destination: str) -> CopyResult:
-        return await self.transfer(uids, self._find_place(destination), move=True)
+        return await self.transfer(uids, self._account.find_place(destination), move=True)
 
     async def transfer(self, uids: Sequence[int], place: Place, move: bool) -> CopyResult:
         """Copy or move messages to a mailbox of any account."""
