@@ -191,9 +191,10 @@ RULES = (
         "twisted zope.interface",
     ),
     Rule(
-        "mailkit.queue.security",
-        f"{CONTRACTS} {MIME} mailkit.queue.* mailkit.smtp.client mailkit.client.dane"
-        " mailkit.client.tls",
+        "mailkit.queue.security mailkit.queue.sts mailkit.queue.sts_fetch",
+        f"{CONTRACTS} {MIME} mailkit.coroutines mailkit.dns.lookups mailkit.queue.*"
+        " mailkit.smtp.client mailkit.client.dane mailkit.client.security mailkit.client.tls",
+        "twisted zope.interface",
     ),
     Rule(
         "mailkit.queue.webhooks",

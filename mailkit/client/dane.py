@@ -15,11 +15,9 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
     load_der_public_key,
 )
-from cryptography.x509.oid import ExtendedKeyUsageOID
 from OpenSSL import crypto
-from service_identity import CertificateError, VerificationError
-from service_identity.cryptography import verify_certificate_hostname
 
+from mailkit.client.chains import check_chain
 from mailkit.client.errors import TLSFailed
 from mailkit.dns.records import TLSA
 
@@ -98,7 +96,7 @@ def check_associations(
     for record in anchors:
         for anchor in _anchors(record, chain):
             try:
-                _check_chain(chain, anchor, names)
+                check_chain(chain, _store_of(anchor), names)
             except TLSFailed as error:
                 failure = error
             else:
@@ -127,52 +125,9 @@ def _anchors(record: TLSA, chain: Sequence[x509.Certificate]) -> list[x509.Certi
     return found
 
 
-def _check_chain(
-    chain: Sequence[x509.Certificate], anchor: x509.Certificate, names: Sequence[str]
-) -> None:
-    """:raises TLSFailed: the certificate does not come from the anchor, or has another name."""
-    leaf = chain[0]
+def _store_of(anchor: x509.Certificate) -> crypto.X509Store:
     store = crypto.X509Store()
     store.add_cert(crypto.X509.from_cryptography(anchor))
     # RFC 7671 section 5.2: the anchor need not be signed by itself.
     store.set_flags(crypto.X509StoreFlags.PARTIAL_CHAIN)
-    context = crypto.X509StoreContext(
-        store,
-        crypto.X509.from_cryptography(leaf),
-        [crypto.X509.from_cryptography(each) for each in chain[1:]],
-    )
-    try:
-        context.verify_certificate()
-    except crypto.X509StoreContextError as error:
-        expired = "expired" in str(error)
-        raise TLSFailed(
-            f"The server's certificate does not come from the TLSA trust anchor: {error}",
-            result_type="certificate-expired" if expired else "certificate-not-trusted",
-        ) from error
-    if not _is_for_servers(leaf):
-        raise TLSFailed("The server's certificate is not for TLS servers")
-    if not any(_has_name(leaf, name) for name in names):
-        raise TLSFailed(
-            f"The server's certificate is for none of {', '.join(names)}",
-            result_type="certificate-host-mismatch",
-        )
-
-
-def _is_for_servers(certificate: x509.Certificate) -> bool:
-    """Whether its extended key usage allows a TLS server (RFC 5280 section 4.2.1.12)."""
-    try:
-        usages = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
-    except x509.ExtensionNotFound:
-        return True
-    except ValueError:
-        return False
-    wanted = (ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE)
-    return any(usage in wanted for usage in usages)
-
-
-def _has_name(certificate: x509.Certificate, name: str) -> bool:
-    try:
-        verify_certificate_hostname(certificate, name)
-    except (VerificationError, CertificateError, ValueError):
-        return False
-    return True
+    return store

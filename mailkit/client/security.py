@@ -40,6 +40,8 @@ class TLSPolicy:
     pins: frozenset[bytes] = frozenset()
     #: A file of certificates (PEM) to trust; the system's when None.
     ca_file: str | None = None
+    #: Tell of a certificate that need not be verified what is wrong with it.
+    observe: bool = False
     #: What DANE wants: one of these must match.
     associations: frozenset[TLSA] = frozenset()
     #: Names besides ``hostname`` that a certificate may have which DANE-TA (2) leads to.
@@ -119,3 +121,7 @@ class TLSInfo(NamedTuple):
     verified: bool
     #: SHA-256 of the server's certificate, hexadecimal.
     fingerprint: str = ""
+    #: What is wrong with the certificate, where the policy wants to know but takes it all the same,
+    #: and what TLS reports call that (RFC 8460 section 4.3).
+    problem: str = ""
+    result_type: str = ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 from cryptography import x509
@@ -18,7 +19,8 @@ from twisted.internet.ssl import (
 from zope.interface import implementer
 
 from mailkit.client.certificates import judge
-from mailkit.client.dane import check_associations
+from mailkit.client.chains import check_chain
+from mailkit.client.dane import MAX_CHAIN, check_associations
 from mailkit.client.errors import TLSFailed
 from mailkit.client.security import TLSInfo, TLSMode, TLSPolicy
 
@@ -87,4 +89,31 @@ def openssl_info(connection: SSL.Connection, policy: TLSPolicy) -> TLSInfo:
         check_associations(chain, policy.associations, names)
     cipher = connection.get_cipher_name() or ""
     info = judge(connection.get_protocol_version_name(), cipher, der, policy)
-    return info._replace(verified=True) if policy.mode is TLSMode.DANE else info
+    if policy.mode is TLSMode.DANE:
+        return info._replace(verified=True)
+    return _observe(connection, policy, info) if policy.observe else info
+
+
+def _observe(connection: SSL.Connection, policy: TLSPolicy, info: TLSInfo) -> TLSInfo:
+    """What is wrong with the certificate, as far as the name and the trusted authorities go."""
+    chain = [each.to_cryptography() for each in connection.get_peer_cert_chain() or ()]
+    # The store lives as long as its context, which is kept.
+    store: Any = _trusting_context(policy.ca_file).get_cert_store()
+    try:
+        if not chain:
+            raise TLSFailed("The server has no certificate")
+        check_chain(chain[:MAX_CHAIN], store, [policy.hostname or ""])
+    except TLSFailed as error:
+        return info._replace(problem=error.text, result_type=error.result_type)
+    return info
+
+
+@lru_cache(maxsize=8)
+def _trusting_context(path: str | None) -> SSL.Context:
+    """A context whose store holds the certificates to trust."""
+    context = SSL.Context(SSL.TLS_METHOD)
+    if path is None:
+        context.set_default_verify_paths()
+    else:
+        context.load_verify_locations(path)
+    return context

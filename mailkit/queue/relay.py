@@ -167,6 +167,8 @@ class RelayTransport(Transport):
         if facts is not None and facts.tls is not None:
             verified = "verified" if facts.tls.verified else "not verified"
             tls = f"{facts.tls.version} {facts.tls.cipher} {verified}"
+            if facts.tls.problem:
+                security += f"; {facts.tls.problem}"
         elif facts is not None and facts.tls_failure:
             security += f"; {facts.tls_failure}"
         return Attempt(

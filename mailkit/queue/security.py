@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import BinaryIO, NamedTuple
 
-from mailkit.client.dane import usable_associations
+from mailkit.client.dane import MAX_RECORDS, usable_associations
 from mailkit.client.tls import is_host_name
 from mailkit.dns.records import TLSA, RecordType
 from mailkit.errors import DNSFailure, MailError
@@ -16,6 +16,7 @@ from mailkit.interfaces import IDNSResolver
 from mailkit.mime.headers import parse_header
 from mailkit.model import Envelope
 from mailkit.queue.hosts import Host
+from mailkit.queue.sts import STSMode, STSPolicies
 from mailkit.smtp.client import TLSFailed, TLSMode, TLSPolicy
 
 #: Octets at the start of a message in which TLS-Required is looked for.
@@ -42,12 +43,41 @@ class HostNotSecure(MailError):
     default_text = "The message must not go to that server without more security"
 
 
+class AppliedPolicy(NamedTuple):
+    """What a domain has published, as TLS reports name it (RFC 8460 section 4.4)."""
+
+    #: ``tlsa``, ``sts`` or ``no-policy-found``.
+    type: str
+    #: What it is about: the domain, or the TLSA base domain.
+    domain: str
+    #: Records, or lines of the policy.
+    lines: tuple[str, ...] = ()
+    #: Patterns of exchangers.
+    mx: tuple[str, ...] = ()
+
+
 class Decision(NamedTuple):
     """How to connect to a host."""
 
     policy: TLSPolicy
     #: For people; kept with each attempt.
     reason: str
+    applied: AppliedPolicy
+    #: It is known for certain that the host is one of the domain's.
+    certain: bool = False
+    #: Why the host is not as the domain's policy wants it, though it is used all the same.
+    violation: str = ""
+
+
+class PolicyFailed(TLSFailed):
+    """A host is not used because of a policy of its domain.
+
+    :ivar applied: that policy.
+    """
+
+    def __init__(self, text: str, result_type: str, applied: AppliedPolicy) -> None:
+        super().__init__(text, command="policy", result_type=result_type)
+        self.applied = applied
 
 
 def wish_of(envelope: Envelope, content: BinaryIO) -> Wish:
@@ -67,6 +97,7 @@ class DestinationSecurity:
     """Decides how secure the connection to each host must be.
 
     :param resolver: asks for TLSA records, and says what DNSSEC proves; no DANE without one.
+    :param policies: those of MTA-STS; none when None.
     :param domains: modes for domains that the site has set, in place of that of all;
         ``.example.org`` is for the domains below. ``DANE`` means that there must be TLSA records.
     """
@@ -75,9 +106,11 @@ class DestinationSecurity:
         self,
         resolver: IDNSResolver | None = None,
         *,
+        policies: STSPolicies | None = None,
         domains: Mapping[str, TLSMode] | None = None,
     ) -> None:
         self._resolver = resolver
+        self._policies = policies
         self._domains = dict(domains or {})
 
     async def decide(self, host: Host, base: TLSPolicy, wish: Wish = Wish.NORMAL) -> Decision:
@@ -95,14 +128,18 @@ class DestinationSecurity:
         if mode is not TLSMode.DANE:
             base = replace(base, mode=mode)
         policy = replace(base, hostname=base.hostname or host.name)
+        nothing = AppliedPolicy("no-policy-found", domain)
+        decision = Decision(policy, reason, nothing, host.secure)
         if base.implicit or mode in (TLSMode.NONE, TLSMode.PINNED):
-            return self._require(Decision(policy, reason), host, wish)
+            return _require(decision, wish)
         if wish is Wish.OPTIONAL and mode is TLSMode.OPPORTUNISTIC:
             # RFC 8689 section 4.1: what the recipient's side asks for does not count.
-            return Decision(policy, f"{reason}: {wish.value}")
-        dane = await self._dane(host, policy, mode)
-        decision = Decision(policy, reason) if dane is None else dane
-        return self._require(decision, host, wish)
+            return decision._replace(reason=f"{reason}: {wish.value}")
+        # RFC 8461 section 2: DANE comes before MTA-STS.
+        found = await self._dane(host, policy, mode)
+        if found is None:
+            found = await self._sts(host, decision)
+        return _require(found or decision, wish)
 
     def _mode_of(self, domain: str) -> TLSMode | None:
         if not self._domains:
@@ -114,19 +151,27 @@ class DestinationSecurity:
             found = self._domains.get(f".{parent}")
         return found
 
-    @staticmethod
-    def _require(decision: Decision, host: Host, wish: Wish) -> Decision:
-        """What REQUIRETLS makes of a decision (RFC 8689 section 4.2.1)."""
-        if wish is not Wish.REQUIRED:
-            return decision
-        if not host.secure:
-            raise HostNotSecure(
-                "REQUIRETLS: neither DNSSEC nor MTA-STS says which servers the domain has"
-            )
+    async def _sts(self, host: Host, decision: Decision) -> Decision | None:
+        """What the MTA-STS policy of a domain wants; None where it has none."""
+        if self._policies is None or not host.domains:
+            return None
+        found = await self._policies.find(host.domains[0])
+        if found is None:
+            return None
+        applied = AppliedPolicy("sts", host.domains[0], tuple(found.lines()), found.mx)
+        name = f"mta-sts {found.mode.value}, policy {found.id}"
+        matches = found.matches(host.name)
+        violation = "" if matches else f"{host.name} is none of the servers of the MTA-STS policy"
+        certain = decision.certain or matches
         policy = decision.policy
-        if policy.mode in _WEAKER:
-            policy = replace(policy, mode=TLSMode.VERIFIED)
-        return Decision(policy, f"{decision.reason}; {wish.value}")
+        if found.mode is STSMode.TESTING:
+            # RFC 8461 section 5.2: it is only reported.
+            reason = f"{decision.reason}; {name}"
+            return Decision(replace(policy, observe=True), reason, applied, certain, violation)
+        if violation:
+            raise PolicyFailed(violation, "validation-failure", applied)
+        policy = replace(policy, mode=TLSMode.VERIFIED)
+        return Decision(policy, name, applied, certain)
 
     async def _dane(self, host: Host, policy: TLSPolicy, mode: TLSMode) -> Decision | None:
         """What the TLSA records of a host want; None where it has none."""
@@ -136,28 +181,32 @@ class DestinationSecurity:
             found = await self._find_associations(host)
         if found is None:
             if mode is TLSMode.DANE:
-                raise TLSFailed(
+                raise PolicyFailed(
                     "The setting wants DANE, and the server has no TLSA records that DNSSEC proves",
-                    command="DNS",
-                    result_type="dane-required",
+                    "dane-required",
+                    AppliedPolicy("no-policy-found", host.name),
                 )
             return None
         base, records = found
         usable = usable_associations(records)
+        lines = [f"{r.usage} {r.selector} {r.matching_type} {r.data.hex()}" for r in records]
+        applied = AppliedPolicy("tlsa", base, tuple(lines[:MAX_RECORDS]))
         where = f"{len(usable)} TLSA at _{host.port}._tcp.{base}"
         if usable:
             names = [name for name in (host.name, *host.domains) if name != base]
-            return Decision(TLSPolicy.dane(base, usable, names), f"dane: {where}")
+            policy = TLSPolicy.dane(base, usable, names)
+            return Decision(policy, f"dane: {where}", applied, certain=True)
         if mode is TLSMode.DANE:
-            raise TLSFailed(
+            raise PolicyFailed(
                 "The setting wants DANE, and none of the server's TLSA records can be used",
-                command="DNS",
-                result_type="tlsa-invalid",
+                "tlsa-invalid",
+                applied,
             )
         # RFC 7672 section 2.2: TLS must be, but nothing says with which certificate.
         if not policy.mandatory:
             policy = replace(policy, mode=TLSMode.REQUIRED)
-        return Decision(policy, f"{policy.mode.value}: none of the TLSA records can be used")
+        reason = f"{policy.mode.value}: none of the TLSA records can be used"
+        return Decision(policy, reason, applied, certain=True)
 
     async def _find_associations(self, host: Host) -> tuple[str, Sequence[TLSA]] | None:
         """The TLSA base domain of a host, and its records (RFC 7672 section 2.2).
@@ -201,3 +250,17 @@ class DestinationSecurity:
                 return [name]
         # There could be no proven record in a zone that is not signed, and its servers may fail.
         return []
+
+
+def _require(decision: Decision, wish: Wish) -> Decision:
+    """What REQUIRETLS makes of a decision (RFC 8689 section 4.2.1)."""
+    if wish is not Wish.REQUIRED:
+        return decision
+    if not decision.certain:
+        raise HostNotSecure(
+            "REQUIRETLS: neither DNSSEC nor MTA-STS says which servers the domain has"
+        )
+    policy = decision.policy
+    if policy.mode in _WEAKER:
+        policy = replace(policy, mode=TLSMode.VERIFIED)
+    return decision._replace(policy=policy, reason=f"{decision.reason}; {wish.value}")

@@ -126,9 +126,8 @@ class Outbound:
         if not IQueueingStore.providedBy(store):
             raise StartError("relay", self._target, "this store has no outbound queue")
         resolver = self._make_resolver()
-        self._relay = RelayTransport(
-            self._finder(resolver), self._client, self._reactor, self._security.make(resolver)
-        )
+        security = self._security.make(resolver, store, self._reactor)
+        self._relay = RelayTransport(self._finder(resolver), self._client, self._reactor, security)
         reporter = Reporter(self._hostname, self._reactor.seconds)
         self._manager = QueueManager(
             store.queue,

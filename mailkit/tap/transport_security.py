@@ -6,14 +6,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from mailkit.interfaces import IDNSResolver
+from mailkit.interfaces import IDNSResolver, IKeyValueStore
 from mailkit.queue.security import DestinationSecurity
 from mailkit.smtp.client import TLSMode
 from mailkit.tap.errors import SettingError
 from mailkit.wire.domains import canonical_domain, is_dns_name
 
 #: Keys of ``[queue]``, each with the kind of its value.
-KEYS: Mapping[str, type] = {"validating": bool, "dane": bool, "tls-domains": dict}
+KEYS: Mapping[str, type] = {
+    "validating": bool,
+    "dane": bool,
+    "mta-sts": bool,
+    "tls-domains": dict,
+}
 _MODES = {mode.value: mode for mode in TLSMode if mode is not TLSMode.PINNED}
 
 
@@ -28,11 +33,25 @@ class SecuritySettings:
 
     validating: bool | None = None
     dane: bool = True
+    mta_sts: bool = True
     domains: Mapping[str, TLSMode] = field(default_factory=dict)
 
-    def make(self, resolver: IDNSResolver) -> DestinationSecurity:
-        """What decides."""
-        return DestinationSecurity(resolver if self.dane else None, domains=self.domains)
+    def make(self, resolver: IDNSResolver, store: object, reactor: Any) -> DestinationSecurity:
+        """What decides.
+
+        :param store: remembers policies, if it can.
+        """
+        policies = None
+        if self.mta_sts:
+            # twisted.web takes a while to load.
+            from mailkit.queue.sts import STSPolicies
+            from mailkit.queue.sts_fetch import HTTPSFetcher
+
+            values: Any = store if IKeyValueStore.providedBy(store) else None
+            fetcher = HTTPSFetcher(resolver, reactor)
+            policies = STSPolicies(resolver, fetcher, values, reactor)
+        asking = resolver if self.dane else None
+        return DestinationSecurity(asking, policies=policies, domains=self.domains)
 
 
 def take_security(values: dict[str, Any]) -> SecuritySettings:
@@ -43,7 +62,12 @@ def take_security(values: dict[str, Any]) -> SecuritySettings:
     domains = {
         _domain(key): _mode(key, value) for key, value in values.pop("tls-domains", {}).items()
     }
-    settings = SecuritySettings(values.pop("validating", None), values.pop("dane", True), domains)
+    settings = SecuritySettings(
+        values.pop("validating", None),
+        values.pop("dane", True),
+        values.pop("mta-sts", True),
+        domains,
+    )
     if not settings.dane and TLSMode.DANE in domains.values():
         raise SettingError("tls-domains asks for dane, which is switched off")
     return settings

@@ -1,0 +1,68 @@
+"""Whether a chain of certificates is good for a server, told in the words of TLS reports.
+
+Where a handshake must not fail for a certificate; the cryptography is OpenSSL's all the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from cryptography import x509
+from cryptography.x509.oid import ExtendedKeyUsageOID
+from OpenSSL import crypto
+from service_identity import CertificateError, VerificationError
+from service_identity.cryptography import verify_certificate_hostname
+
+from mailkit.client.errors import TLSFailed
+
+
+def check_chain(
+    chain: Sequence[x509.Certificate], store: crypto.X509Store, names: Sequence[str]
+) -> None:
+    """See whether a certificate comes from somebody who is trusted, and is for a name.
+
+    :param chain: what the server has presented, its own certificate first.
+    :param store: who is trusted.
+    :raises TLSFailed: it does not, or is for none of the names.
+    """
+    leaf = chain[0]
+    context = crypto.X509StoreContext(
+        store,
+        crypto.X509.from_cryptography(leaf),
+        [crypto.X509.from_cryptography(each) for each in chain[1:]],
+    )
+    try:
+        context.verify_certificate()
+    except crypto.X509StoreContextError as error:
+        expired = "expired" in str(error)
+        raise TLSFailed(
+            f"The server's certificate is not trusted: {error}",
+            result_type="certificate-expired" if expired else "certificate-not-trusted",
+        ) from error
+    if not _is_for_servers(leaf):
+        raise TLSFailed("The server's certificate is not for TLS servers")
+    if not any(_has_name(leaf, name) for name in names):
+        raise TLSFailed(
+            f"The server's certificate is for none of {', '.join(names)}",
+            result_type="certificate-host-mismatch",
+        )
+
+
+def _is_for_servers(certificate: x509.Certificate) -> bool:
+    """Whether its extended key usage allows a TLS server (RFC 5280 section 4.2.1.12)."""
+    try:
+        usages = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    except x509.ExtensionNotFound:
+        return True
+    except ValueError:
+        return False
+    wanted = (ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE)
+    return any(usage in wanted for usage in usages)
+
+
+def _has_name(certificate: x509.Certificate, name: str) -> bool:
+    try:
+        verify_certificate_hostname(certificate, name)
+    except (VerificationError, CertificateError, ValueError):
+        return False
+    return True
