@@ -168,4 +168,4 @@ def _explain(host: str, failed: ResponseFailed) -> STSPolicyUnavailable:
 
 def _time_out(_: object, seconds: float) -> Failure:
     error = STSPolicyUnavailable(f"The policy was not there in {seconds:g} seconds")
-    return Failure(error)  # type: ignore[no-untyped-call]
+    return Failure(error)
