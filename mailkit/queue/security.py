@@ -17,6 +17,7 @@ from mailkit.mime.headers import parse_header
 from mailkit.model import Envelope
 from mailkit.queue.hosts import Host
 from mailkit.queue.sts import STSMode, STSPolicies
+from mailkit.queue.tlsrpt import AppliedPolicy
 from mailkit.smtp.client import TLSFailed, TLSMode, TLSPolicy
 
 #: Octets at the start of a message in which TLS-Required is looked for.
@@ -41,19 +42,6 @@ class HostNotSecure(MailError):
     """A host may not get the message, whatever it says (RFC 3463 X.7.10, RFC 8689 section 4.2.1)."""
 
     default_text = "The message must not go to that server without more security"
-
-
-class AppliedPolicy(NamedTuple):
-    """What a domain has published, as TLS reports name it (RFC 8460 section 4.4)."""
-
-    #: ``tlsa``, ``sts`` or ``no-policy-found``.
-    type: str
-    #: What it is about: the domain, or the TLSA base domain.
-    domain: str
-    #: Records, or lines of the policy.
-    lines: tuple[str, ...] = ()
-    #: Patterns of exchangers.
-    mx: tuple[str, ...] = ()
 
 
 class Decision(NamedTuple):
