@@ -50,7 +50,7 @@ class FailureDetail(NamedTuple):
 
     #: Such as ``certificate-expired`` (RFC 8460 section 4.3).
     result_type: str
-    count: int
+    sessions: int
     receiving_host: str = ""
     receiving_address: str = ""
     receiving_helo: str = ""

@@ -119,7 +119,7 @@ class ReportTests(SynchronousTestCase):
         (result,) = report.policies
         self.assertEqual((result.successes, result.failures), (5326, 303))
         self.assertEqual(result.policy.mx, ("*.mail.company-y.example",))
-        self.assertEqual([each.count for each in result.details], [100, 200, 3])
+        self.assertEqual([each.sessions for each in result.details], [100, 200, 3])
         self.assertEqual(result.details[2].reason, "X509_V_ERR_PROXY_PATH_LENGTH_EXCEEDED")
 
     def test_round_trip(self) -> None:
