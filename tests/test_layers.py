@@ -191,7 +191,7 @@ RULES = (
         "twisted zope.interface",
     ),
     Rule(
-        "mailkit.queue.security mailkit.queue.sts mailkit.queue.sts_fetch",
+        "mailkit.queue.security mailkit.queue.sts mailkit.queue.https mailkit.queue.tls_*",
         f"{CONTRACTS} {MIME} mailkit.coroutines mailkit.dns.lookups mailkit.queue.*"
         " mailkit.smtp.client mailkit.client.dane mailkit.client.security mailkit.client.tls",
         "twisted zope.interface",

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any, cast
 
 from OpenSSL import SSL
+from service_identity import VerificationError
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import (
     HostnameEndpoint,
@@ -59,6 +60,7 @@ class TwistedChannel(BufferedChannel, Protocol):
         super().__init__()
         self._clock = clock
         self._hostname = hostname
+        self._result_type = ""
         self._paused = False
         # Whoever waits: for octets, for room to write, for the handshake, for the end.
         self._reading: Deferred[None] | None = None
@@ -90,6 +92,7 @@ class TwistedChannel(BufferedChannel, Protocol):
 
     @override
     def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._result_type = self._result_type or _result_type(reason)
         self.ended(_reason_text(reason))
         for name in ("_reading", "_writing", "_shaking", "_closing"):
             _fire(self, name)
@@ -158,7 +161,9 @@ class TwistedChannel(BufferedChannel, Protocol):
             if not self._shaken and self._error is None:
                 await self._wait("_shaking", timeout)
             if not self._shaken and self._error is not None:
-                raise TLSFailed(f"The TLS handshake failed: {self._error.text}")
+                raise TLSFailed(
+                    f"The TLS handshake failed: {self._error.text}", result_type=self._result_type
+                )
             return openssl_info(self.transport.getHandle(), policy)
         except TimedOut:
             self.abort()
@@ -282,6 +287,15 @@ def _reason_text(reason: Failure) -> str:
         # OpenSSL's errors: library, function, reason.
         value = ", ".join(str(each[-1]) for each in value.args[0]) or "TLS error"
     return f"The connection broke: {value}"
+
+
+def _result_type(reason: Failure) -> str:
+    """What TLS reports call the end of a handshake (RFC 8460 section 4.3)."""
+    if isinstance(reason.value, VerificationError):
+        return "certificate-host-mismatch"
+    if "certificate verify failed" in _reason_text(reason):
+        return "certificate-not-trusted"
+    return "validation-failure"
 
 
 def connector(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, BinaryIO, NamedTuple
@@ -11,7 +12,8 @@ from mailkit._typing import override
 from mailkit.errors import DomainAcceptsNoMail, MailError, MailLoop
 from mailkit.model import Envelope
 from mailkit.queue.hosts import Host, HostFinder, NoSuchDomain
-from mailkit.queue.security import DestinationSecurity, HostNotSecure, Wish, wish_of
+from mailkit.queue.security import Decision, DestinationSecurity, HostNotSecure, Wish, wish_of
+from mailkit.queue.tls_results import TLSSession, failed_session, finished_session
 from mailkit.queue.transport import Handover, Result, Transport
 from mailkit.queue.values import Attempt
 from mailkit.smtp.client import (
@@ -22,6 +24,7 @@ from mailkit.smtp.client import (
     Session,
     SessionPool,
     Status,
+    TLSFailed,
     connect,
 )
 
@@ -68,6 +71,7 @@ class RelayTransport(Transport):
     :param settings: how to speak to them. The name to verify is that of each server.
     :param reactor: connects, and tells the time.
     :param security: decides what TLS each host must have; what the settings say when None.
+    :param results: is told how each attempt to secure a connection ended.
     """
 
     leaves = True
@@ -78,7 +82,9 @@ class RelayTransport(Transport):
         settings: ClientSettings,
         reactor: Any,
         security: DestinationSecurity | None = None,
+        results: Callable[[TLSSession], None] | None = None,
     ) -> None:
+        self._results = results
         self._finder = finder
         self._security = security or DestinationSecurity()
         self._settings = settings
@@ -144,21 +150,35 @@ class RelayTransport(Transport):
         hosts = await self._finder.find(domain)
         failure: MailError | None = None
         for host in hosts[:MAX_TRIES]:
-            link.tried = _Way(host)
             try:
-                decision = await self._security.decide(host, self._settings.tls, key[1])
-                way = link.tried = _Way(host, decision.reason)
-                settings = replace(self._settings, tls=decision.policy)
-                session = await connect(str(host), settings, reactor=self._reactor)
+                return await self._connect_to(host, link, key[1])
             except MailError as error:
                 # A server that refuses for good does not speak for the others.
                 if failure is None or not isinstance(error, HostNotSecure):
                     failure = error
-            else:
-                link.ways[session] = way
-                return session
         assert failure is not None
         raise failure
+
+    async def _connect_to(self, host: Host, link: _Link, wish: Wish) -> Session:
+        """:raises MailError: the server cannot be used."""
+        link.tried = _Way(host)
+        decision: Decision | None = None
+        try:
+            decision = await self._security.decide(host, self._settings.tls, wish)
+            way = link.tried = _Way(host, decision.reason)
+            settings = replace(self._settings, tls=decision.policy)
+            session = await connect(str(host), settings, reactor=self._reactor)
+        except TLSFailed as error:
+            self._note(failed_session(host, decision, error), wish)
+            raise
+        self._note(finished_session(host, decision, session.facts), wish)
+        link.ways[session] = way
+        return session
+
+    def _note(self, session: TLSSession | None, wish: Wish) -> None:
+        # RFC 8460 section 3: reports are not reported. They want no TLS, as other such mail.
+        if self._results is not None and session is not None and wish is not Wish.OPTIONAL:
+            self._results(session)
 
     def _attempt(self, began: float, way: _Way | None, facts: ConnectionFacts | None) -> Attempt:
         now = self._reactor.seconds()

@@ -19,6 +19,7 @@ from mailkit.tap.administration import administer, existing_directory, refusals,
 from mailkit.tap.errors import SettingError
 from mailkit.tap.queue_command import queue
 from mailkit.tap.stores import DEFAULT_STORE, STORE_VARIABLE
+from mailkit.tap.tls_report_command import tls_report
 from mailkit.tap.values import parse_count, parse_size
 
 #: Octets of a password, as protocols take them.
@@ -53,6 +54,7 @@ def main(context: click.Context, store: str) -> None:
 
 main.add_command(queue)
 main.add_command(acl)
+main.add_command(tls_report)
 
 
 # Accounts.

@@ -7,20 +7,21 @@ from typing import Any, ClassVar, NamedTuple
 
 from mailkit.errors import MailError, RelayDenied, StoreUnavailable
 from mailkit.interfaces import IDNSResolver, IMessageDelivery, IQueueingStore
-from mailkit.model import ConnectionInfo, Path
+from mailkit.model import ConnectionInfo, Envelope, Path
 from mailkit.queue.hosts import ExchangerFinder, FixedHost, HostFinder
-from mailkit.queue.manager import QueueManager, QueueSettings
+from mailkit.queue.manager import Outgoing, QueueManager, QueueSettings
 from mailkit.queue.relay import RelayTransport
 from mailkit.queue.reports import Reporter
 from mailkit.queue.schedule import Schedule
 from mailkit.queue.transport import DeliveryTransport, Transport
 from mailkit.smtp.client import ClientSettings, Credentials, TLSMode, TLSPolicy, parse_server
+from mailkit.spool import Spool
 from mailkit.tap.errors import SettingError, StartError
 from mailkit.tap.programs import KEYS as PROGRAM_KEYS
 from mailkit.tap.programs import Programs
 from mailkit.tap.routes import Deliveries
 from mailkit.tap.transport_security import KEYS as SECURITY_KEYS
-from mailkit.tap.transport_security import take_security
+from mailkit.tap.transport_security import TransportSecurity, take_security
 
 #: The domains' own servers, found by DNS.
 EXCHANGERS = "mx"
@@ -115,6 +116,7 @@ class Outbound:
         self._deliveries: Deliveries | None = None
         self._relay: Transport | None = None
         self._manager: QueueManager | None = None
+        self._watch: TransportSecurity | None = None
 
     def open(self, store: Any, deliveries: Deliveries) -> None:
         """Begin to send.
@@ -126,8 +128,16 @@ class Outbound:
         if not IQueueingStore.providedBy(store):
             raise StartError("relay", self._target, "this store has no outbound queue")
         resolver = self._make_resolver()
-        security = self._security.make(resolver, store, self._reactor)
-        self._relay = RelayTransport(self._finder(resolver), self._client, self._reactor, security)
+        security = self._watch = TransportSecurity(
+            self._security, resolver, store, self._submit, self._reactor
+        )
+        self._relay = RelayTransport(
+            self._finder(resolver),
+            self._client,
+            self._reactor,
+            security.decisions,
+            security.results,
+        )
         reporter = Reporter(self._hostname, self._reactor.seconds)
         self._manager = QueueManager(
             store.queue,
@@ -141,6 +151,14 @@ class Outbound:
         deliveries.queue = self._manager
         self._programs.open(store.queue, self._manager, deliveries)
         self._manager.start()
+        security.start()
+
+    async def _submit(self, envelope: Envelope, octets: bytes) -> None:
+        """Queue a message of our own.
+
+        :raises MailError: it was not queued.
+        """
+        await self.manager.submit(Spool.from_bytes(octets), [Outgoing(envelope)])
 
     @property
     def manager(self) -> QueueManager:
@@ -197,6 +215,9 @@ class Outbound:
     async def close(self) -> None:
         """Send nothing more."""
         await self._programs.close()
+        watch, self._watch = self._watch, None
+        if watch is not None:
+            await watch.stop()
         manager, self._manager = self._manager, None
         if manager is not None:
             await manager.stop()

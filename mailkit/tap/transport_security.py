@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from mailkit.interfaces import IDNSResolver, IKeyValueStore
 from mailkit.queue.security import DestinationSecurity
+from mailkit.queue.tls_results import TLSSession
 from mailkit.smtp.client import TLSMode
 from mailkit.tap.errors import SettingError
 from mailkit.wire.domains import canonical_domain, is_dns_name
@@ -18,8 +20,10 @@ KEYS: Mapping[str, type] = {
     "dane": bool,
     "mta-sts": bool,
     "tls-domains": dict,
+    "tls-reports": str,
 }
 _MODES = {mode.value: mode for mode in TLSMode if mode is not TLSMode.PINNED}
+_ADDRESS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{1,64}@[A-Za-z0-9.-]{1,253}")
 
 
 @dataclass(frozen=True)
@@ -29,29 +33,14 @@ class SecuritySettings:
     :param validating: whether the name servers are believed about DNSSEC; None for those on this
         machine only.
     :param domains: modes by domain.
+    :param reports: the address that TLS reports come from; none are sent when empty.
     """
 
     validating: bool | None = None
     dane: bool = True
     mta_sts: bool = True
     domains: Mapping[str, TLSMode] = field(default_factory=dict)
-
-    def make(self, resolver: IDNSResolver, store: object, reactor: Any) -> DestinationSecurity:
-        """What decides.
-
-        :param store: remembers policies, if it can.
-        """
-        policies = None
-        if self.mta_sts:
-            # twisted.web takes a while to load.
-            from mailkit.queue.sts import STSPolicies
-            from mailkit.queue.sts_fetch import HTTPSFetcher
-
-            values: Any = store if IKeyValueStore.providedBy(store) else None
-            fetcher = HTTPSFetcher(resolver, reactor)
-            policies = STSPolicies(resolver, fetcher, values, reactor)
-        asking = resolver if self.dane else None
-        return DestinationSecurity(asking, policies=policies, domains=self.domains)
+    reports: str = ""
 
 
 def take_security(values: dict[str, Any]) -> SecuritySettings:
@@ -67,9 +56,12 @@ def take_security(values: dict[str, Any]) -> SecuritySettings:
         values.pop("dane", True),
         values.pop("mta-sts", True),
         domains,
+        values.pop("tls-reports", ""),
     )
     if not settings.dane and TLSMode.DANE in domains.values():
         raise SettingError("tls-domains asks for dane, which is switched off")
+    if settings.reports and not _ADDRESS.fullmatch(settings.reports):
+        raise SettingError("tls-reports must be an address that reports come from")
     return settings
 
 
@@ -86,3 +78,62 @@ def _mode(domain: str, value: Any) -> TLSMode:
     if not isinstance(value, str) or value not in _MODES:
         raise SettingError(f"tls-domains: {domain} must be one of {', '.join(_MODES)}")
     return _MODES[value]
+
+
+class TransportSecurity:
+    """What decides about connections, counts them and reports, while a service runs.
+
+    :param store: remembers policies and counts, if it can.
+    :param submit: queues a message.
+    """
+
+    def __init__(
+        self,
+        settings: SecuritySettings,
+        resolver: IDNSResolver,
+        store: object,
+        submit: Callable[..., Any],
+        reactor: Any,
+    ) -> None:
+        values: Any = store if IKeyValueStore.providedBy(store) else None
+        #: Is told of each connection; None where nothing is reported.
+        self.results: Callable[[TLSSession], None] | None = None
+        self._reporting: Any = None
+        policies: Any = None
+        if settings.mta_sts or settings.reports:
+            # twisted.web takes a while to load.
+            from mailkit.queue.https import HTTPSClient
+
+            client = HTTPSClient(resolver, reactor)
+        if settings.reports and values is not None:
+            from mailkit.queue.tls_reporting import TLSReporting
+            from mailkit.queue.tls_results import TLSResults
+
+            results = TLSResults(resolver, values, reactor)
+            self.results = results.note
+            self._reporting = TLSReporting(results, settings.reports, submit, client, reactor)
+        if settings.mta_sts:
+            from mailkit.queue.sts import STSPolicies
+            from mailkit.queue.sts_fetch import HTTPSFetcher
+
+            failed = self._policy_failed
+            policies = STSPolicies(resolver, HTTPSFetcher(client), values, reactor, failed)
+        asking = resolver if settings.dane else None
+        #: Decides.
+        self.decisions = DestinationSecurity(asking, policies=policies, domains=settings.domains)
+
+    def _policy_failed(self, domain: str, error: Any) -> None:
+        if self.results is not None:
+            from mailkit.queue.tls_results import failed_policy
+
+            self.results(failed_policy(domain, error))
+
+    def start(self) -> None:
+        """Begin to report."""
+        if self._reporting is not None:
+            self._reporting.start()
+
+    async def stop(self) -> None:
+        """Keep what was counted."""
+        if self._reporting is not None:
+            await self._reporting.stop()

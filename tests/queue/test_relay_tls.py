@@ -67,13 +67,18 @@ class SecureWorldCase(TestCase):
     def security(self) -> DestinationSecurity:
         return DestinationSecurity(self.resolver)
 
+    def results(self) -> Any:
+        return None
+
     def settings(self) -> ClientSettings:
         return ClientSettings(helo="mail.example.org")
 
     async def send(self, number: int, content: bytes = SAMPLE, **fields: Any) -> Handover:
         """What becomes of a message."""
         finder = ExchangerFinder(self.resolver, port=number)
-        transport = RelayTransport(finder, self.settings(), reactor, self.security())
+        transport = RelayTransport(
+            finder, self.settings(), reactor, self.security(), self.results()
+        )
         self.addCleanup(lambda: Deferred.fromCoroutine(transport.close()))
         envelope = queue_envelope("eve@example.net", **fields)
         result = await transport.send("example.net", envelope, io.BytesIO(content))

@@ -14,6 +14,7 @@ from twisted.web.server import NOT_DONE_YET, Site
 
 from mailkit.dns.records import RecordType
 from mailkit.errors import DNSFailure
+from mailkit.queue.https import HTTPSClient
 from mailkit.queue.security import DestinationSecurity
 from mailkit.queue.sts import (
     FAILURE_INTERVAL,
@@ -261,9 +262,9 @@ class HTTPSTests(TestCase):
         port = reactor.listenSSL(0, Site(self.page), identity.options(), interface=HOST)
         self.addCleanup(port.stopListening)
         resolver = FakeResolver(addresses={"mta-sts.example.net": [HOST]})
-        return HTTPSFetcher(
-            resolver, reactor, ca_file=self.ca_file, port=port.getHost().port, **settings
-        )
+        settings.setdefault("port", port.getHost().port)
+        client = HTTPSClient(resolver, reactor, ca_file=self.ca_file, **settings)
+        return HTTPSFetcher(client)
 
     async def refuse(self, fetcher: HTTPSFetcher, result_type: str, text: str) -> None:
         with self.assertRaises(STSPolicyUnavailable) as caught:
@@ -312,10 +313,9 @@ class HTTPSTests(TestCase):
         await self.refuse(self.fetcher(timeout=0.2), "sts-policy-fetch-error", "0.2 seconds")
 
     async def test_nobody_there(self) -> None:
-        fetcher = self.fetcher()
-        fetcher._port = 1
+        fetcher = self.fetcher(port=1)
         await self.refuse(fetcher, "sts-policy-fetch-error", "cannot be reached")
-        fetcher._resolver = FakeResolver()
+        fetcher = HTTPSFetcher(HTTPSClient(FakeResolver(), reactor))
         await self.refuse(fetcher, "sts-policy-fetch-error", "no address")
 
 

@@ -43,7 +43,8 @@ class SettingTests(SynchronousTestCase):
         self.outbound(lifetime=86400, undo=5, intervals=[60, 600.0], tls="verified")
         self.outbound(nameservers=["127.0.0.1:5353"], port=2525, history=60, max_domains=50)
         self.outbound(validating=True, dane=False, tls_domains={".example.net": "verified"})
-        self.outbound(tls_domains={"example.net": "dane"})
+        self.outbound(tls_domains={"example.net": "dane"}, mta_sts=False)
+        self.outbound(tls_reports="tls@example.org")
 
     def test_bad_settings(self) -> None:
         for target in ("", "unix:/run/x", "a b", "host:0", "host:99999"):
@@ -58,6 +59,7 @@ class SettingTests(SynchronousTestCase):
             {"max_domains": 1},
             {"tls": "dane"},
             {"dane": "yes"},
+            {"tls_reports": "me"},
             {"tls_domains": {"example.net": "pinned"}},
             {"tls_domains": {"": "verified"}},
             {"dane": False, "tls_domains": {"example.net": "dane"}},

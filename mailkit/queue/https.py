@@ -1,0 +1,200 @@
+"""One HTTPS request as policies and reports need it, by twisted.web.
+
+The certificate is verified, no redirection is followed; length and time are limited.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
+from twisted.internet.error import ConnectError, TimeoutError
+from twisted.internet.interfaces import IStreamClientEndpoint
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.python.failure import Failure
+from twisted.web.client import URI, Agent, FileBodyProducer, ResponseDone, ResponseFailed
+from twisted.web.http_headers import Headers
+from twisted.web.iweb import IAgentEndpointFactory
+from zope.interface import implementer
+
+from mailkit._typing import override
+from mailkit.client.security import TLSPolicy
+from mailkit.client.tls import connection_creator
+from mailkit.dns.lookups import find_addresses
+from mailkit.errors import DNSFailure, TemporaryFailure
+from mailkit.interfaces import IDNSResolver
+
+#: Addresses of a server that are tried.
+MAX_ADDRESSES = 4
+#: Seconds for all that a request takes.
+TIMEOUT = 30.0
+#: Octets of a response.
+MAX_RESPONSE = 64 * 1024
+
+
+class HTTPSFailed(TemporaryFailure):
+    """There is no response.
+
+    :ivar untrusted: because of the server's certificate.
+    """
+
+    default_text = "The web server does not answer"
+
+    def __init__(self, text: str = "", *, untrusted: bool = False) -> None:
+        super().__init__(text)
+        self.untrusted = untrusted
+
+
+class Response(NamedTuple):
+    """What a server has answered."""
+
+    code: int
+    #: Values of Content-Type.
+    types: Sequence[bytes]
+    #: Its start, where it is longer than :data:`MAX_RESPONSE`.
+    body: bytes
+    too_long: bool
+
+
+class HTTPSClient:
+    """Makes requests, each over a connection of its own.
+
+    :param resolver: finds the servers.
+    :param ca_file: certificates (PEM) to trust; the system's when None.
+    """
+
+    def __init__(
+        self,
+        resolver: IDNSResolver,
+        reactor: Any,
+        *,
+        ca_file: str | None = None,
+        port: int = 443,
+        timeout: float = TIMEOUT,
+    ) -> None:
+        self._resolver = resolver
+        self._reactor = reactor
+        self._ca_file = ca_file
+        self._port = port
+        self._timeout = timeout
+
+    async def request(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None = None
+    ) -> Response:
+        """Ask for something.
+
+        :param url: with ``https``; the port is that of the URL, or the client's.
+        :raises HTTPSFailed: there was no response.
+        """
+        asking = Deferred.fromCoroutine(self._request(method, url, headers, body))
+        asking.addTimeout(self._timeout, self._reactor, _time_out)
+        return await asking
+
+    async def _request(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None
+    ) -> Response:
+        try:
+            uri = URI.fromBytes(url.encode("ascii"), self._port)
+            host = uri.host.decode("ascii")
+        except ValueError as error:
+            raise HTTPSFailed(f"{url} is no URL") from error
+        try:
+            addresses = await find_addresses(self._resolver, host)
+        except DNSFailure as error:
+            raise HTTPSFailed(f"{host}: {error.text}") from error
+        trouble: Exception | None = None
+        for address in addresses[:MAX_ADDRESSES]:
+            creator = connection_creator(TLSPolicy.verified(host, ca_file=self._ca_file), host)
+            tcp: Any = HostnameEndpoint(self._reactor, address, uri.port)
+            way = _Way(wrapClientTLS(creator, tcp))
+            agent: Any = Agent.usingEndpointFactory(self._reactor, way)
+            try:
+                return await _exchange(agent, method, url, headers, body)
+            except (ConnectError, TimeoutError) as reason:
+                trouble = reason
+            except ResponseFailed as reason:
+                raise _explain(host, reason) from reason
+            finally:
+                way.abort()
+        raise HTTPSFailed(f"{host} cannot be reached: {trouble or 'it has no address'}")
+
+
+async def _exchange(
+    agent: Any, method: str, url: str, headers: Mapping[str, str], body: bytes | None
+) -> Response:
+    producer = None if body is None else FileBodyProducer(io.BytesIO(body))
+    fields = Headers({name: [value] for name, value in headers.items()})
+    response = await agent.request(method.encode(), url.encode("ascii"), fields, producer)
+    reader = _Body()
+    response.deliverBody(reader)
+    octets = await reader.done
+    types = response.headers.getRawHeaders(b"content-type") or ()
+    return Response(response.code, types, octets[:MAX_RESPONSE], len(octets) > MAX_RESPONSE)
+
+
+@implementer(IAgentEndpointFactory, IStreamClientEndpoint)
+class _Way:
+    """The one way to a server, for one request."""
+
+    def __init__(self, endpoint: IStreamClientEndpoint) -> None:
+        self._endpoint = endpoint
+        self._connected: Any = None
+
+    def endpointForURI(self, uri: URI) -> _Way:  # noqa: N802
+        return self
+
+    def connect(self, factory: Any) -> Any:
+        def remember(protocol: Any) -> Any:
+            self._connected = protocol
+            return protocol
+
+        connecting: Any = self._endpoint.connect(factory)
+        return connecting.addCallback(remember)
+
+    def abort(self) -> None:
+        """End the connection, whatever the server still has to say."""
+        if self._connected is not None and self._connected.transport is not None:
+            self._connected.transport.abortConnection()
+
+
+class _Body(Protocol):
+    """Takes a response, up to a limit."""
+
+    def __init__(self) -> None:
+        self.done: Deferred[bytes] = Deferred()
+        self._parts: list[bytes] = []
+        self._size = 0
+
+    @override
+    def dataReceived(self, data: bytes) -> None:
+        if self._size <= MAX_RESPONSE:
+            self._parts.append(data)
+        self._size += len(data)
+        if self._size > MAX_RESPONSE and not self.done.called:
+            self.done.callback(b"".join(self._parts))
+
+    @override
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        if self.done.called:
+            return
+        if isinstance(reason.value, ResponseDone):
+            self.done.callback(b"".join(self._parts))
+        else:
+            self.done.errback(HTTPSFailed("The response breaks off"))
+
+
+def _explain(host: str, failed: ResponseFailed) -> HTTPSFailed:
+    reasons: Sequence[Failure] = failed.reasons
+    texts = "; ".join(str(each.value) or type(each.value).__name__ for each in reasons)
+    names = {type(each.value).__module__.partition(".")[0] for each in reasons}
+    if names & {"OpenSSL", "service_identity"}:
+        text = f"{host} has no certificate that can be trusted: {texts}"
+        return HTTPSFailed(text, untrusted=True)
+    return HTTPSFailed(f"{host} does not answer: {texts}")
+
+
+def _time_out(_: object, seconds: float) -> Failure:
+    return Failure(HTTPSFailed(f"There was no response in {seconds:g} seconds"))
