@@ -92,7 +92,7 @@ class TwistedChannel(BufferedChannel, Protocol):
 
     @override
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self._result_type = self._result_type or _result_type(reason)
+        self._result_type = _result_type(reason)
         self.ended(_reason_text(reason))
         for name in ("_reading", "_writing", "_shaking", "_closing"):
             _fire(self, name)

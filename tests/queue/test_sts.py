@@ -34,6 +34,7 @@ from mailkit.store.memory import MemoryStore
 
 from ..certificates import Identity, authority, make_identity
 from ..dns.fakes import FakeResolver
+from ..https import serve_https
 from .test_relay_tls import HOST, NAME, SecureWorldCase
 
 reactor: Any = _reactor
@@ -259,10 +260,9 @@ class HTTPSTests(TestCase):
 
     def fetcher(self, identity: Identity | None = None, **settings: Any) -> HTTPSFetcher:
         identity = identity or make_identity(["mta-sts.example.net"], authority())
-        port = reactor.listenSSL(0, Site(self.page), identity.options(), interface=HOST)
-        self.addCleanup(port.stopListening)
+        number = serve_https(self, Site(self.page), identity)
         resolver = FakeResolver(addresses={"mta-sts.example.net": [HOST]})
-        settings.setdefault("port", port.getHost().port)
+        settings.setdefault("port", number)
         client = HTTPSClient(resolver, reactor, ca_file=self.ca_file, **settings)
         return HTTPSFetcher(client)
 
