@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
-from mailkit.matching import fold
+from mailkit.folding import fold
 from mailkit.mime import Header, decode_text
 
 #: The fields, in lower case.

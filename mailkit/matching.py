@@ -11,12 +11,11 @@ from __future__ import annotations
 
 import datetime
 import enum
-import re
-import unicodedata
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
+from mailkit.folding import find_all, fold, longest_token
 from mailkit.mime import (
     Header,
     Octets,
@@ -51,19 +50,11 @@ from mailkit.query import (
     UIDs,
 )
 from mailkit.screening import Screen, screen
+from mailkit.textmap import Needle, TextMap, find_in_bodies, find_in_headers, make_needle
 
 _Evidence = TypeVar("_Evidence")
 _DAY = 24 * 60 * 60
 _EPOCH = datetime.date(1970, 1, 1).toordinal()
-
-#: Characters that are folded in one go. A call keeps all other threads waiting, and takes quadratic
-#: time to sort combining marks.
-FOLD_PIECE = 1024
-#: Folded characters that are searched in one go.
-SEARCH_PIECE = 64 * 1024
-
-# Where folding and spacing may differ from the octets, in a text to be found.
-_BREAKS = re.compile(r"[\s:]+")
 
 
 class Need(enum.IntEnum):
@@ -77,83 +68,6 @@ class Need(enum.IntEnum):
     HEADER = 2
     #: The whole message.
     MESSAGE = 3
-
-
-def fold(text: str) -> str:
-    """Text in the form that is compared: equal for texts that differ in case or composition.
-
-    Compatibility decomposition and full case folding: all that i;unicode-casemap (RFC 5051) takes
-    for equal, and a little more (``ß`` and ``ss``).
-    """
-    if text.isascii():
-        return text.lower()
-    return "".join(map(_fold_piece, _pieces(text)))
-
-
-def _fold_piece(text: str) -> str:
-    if text.isascii():
-        return text.lower()
-    # Decomposed before as well: some letters fold only when they are apart.
-    return unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())
-
-
-def _pieces(text: str) -> Iterator[str]:
-    """The text in pieces of at most :data:`FOLD_PIECE` that fold as the whole does."""
-    start = 0
-    while len(text) - start > FOLD_PIECE:
-        end = start + FOLD_PIECE
-        for cut in range(end, start + FOLD_PIECE // 2, -1):
-            if _begins_anew(text[cut]):
-                end = cut
-                break
-        # Else there are more marks on one letter than anybody reads: it folds in two parts.
-        yield text[start:end]
-        start = end
-    yield text[start:]
-
-
-def _begins_anew(character: str) -> bool:
-    """Whether folding never moves a part of the character before what precedes it."""
-    return character.isascii() or not unicodedata.combining(
-        unicodedata.normalize("NFKD", character)[0]
-    )
-
-
-def find_all(needles: Iterable[str], texts: Iterable[str]) -> set[str]:
-    """Those of the folded needles that stand in one of the texts."""
-    missing = set(needles)
-    found: set[str] = set()
-    for text in texts:
-        if not missing:
-            break
-        # Pieces overlap by what a needle may begin with.
-        overlap = max(map(len, missing)) - 1
-        before = ""
-        for piece in _folded_pieces(text):
-            piece = before + piece
-            if present := {needle for needle in missing if needle in piece}:
-                found |= present
-                missing -= present
-            before = piece[-overlap:] if overlap else ""
-    return found
-
-
-def _folded_pieces(text: str) -> Iterator[str]:
-    """The folded text, in pieces of some :data:`SEARCH_PIECE`."""
-    if text.isascii():
-        for start in range(0, len(text), SEARCH_PIECE):
-            yield text[start : start + SEARCH_PIECE].lower()
-        return
-    folded: list[str] = []
-    size = 0
-    for piece in map(_fold_piece, _pieces(text)):
-        folded.append(piece)
-        size += len(piece)
-        if size >= SEARCH_PIECE:
-            yield "".join(folded)
-            folded.clear()
-            size = 0
-    yield "".join(folded)
 
 
 class Matcher:
@@ -190,12 +104,17 @@ class Matcher:
             message.texts = texts
         return self._by_message(message)
 
-    def by_message(self, info: MessageInfo, data: Octets, start: int = 0) -> bool:
+    def by_message(
+        self, info: MessageInfo, data: Octets, start: int = 0, texts: TextMap | None = None
+    ) -> bool:
         """Decide by the whole message.
 
         :param start: offset of the message in ``data``.
+        :param texts: where its texts stand; offsets are from ``start``, which is 0 then.
         """
-        return bool(self._by_message(_Message(info, data, True, data, self._needles, start)))
+        message = _Message(info, data, True, data, self._needles, start)
+        message.text_map = texts
+        return bool(self._by_message(message))
 
 
 def asks_thread(query: Query) -> bool:
@@ -211,13 +130,13 @@ def asks_thread(query: Query) -> bool:
 
 
 class _Needles:
-    """What a query looks for in the texts of a message, folded, each with its token."""
+    """What a query looks for in the texts of a message, by the folded text."""
 
     def __init__(self, query: Query) -> None:
         #: In bodies.
-        self.body: dict[str, bytes] = {}
+        self.body: dict[str, Needle] = {}
         #: In headers and bodies.
-        self.text: dict[str, bytes] = {}
+        self.text: dict[str, Needle] = {}
         self._collect(query)
 
     def _collect(self, query: Query) -> None:
@@ -228,11 +147,11 @@ class _Needles:
             case Not(query=inner):
                 self._collect(inner)
             case BodyContains(text=text) if text:
-                needle = fold(text)
-                self.body[needle] = _token(needle)
+                needle = make_needle(text)
+                self.body[needle.text] = needle
             case TextContains(text=text) if text:
-                needle = fold(text)
-                self.text[needle] = _token(needle)
+                needle = make_needle(text)
+                self.text[needle.text] = needle
 
 
 class _Message:
@@ -252,6 +171,7 @@ class _Message:
         "complete",
         "data",
         "info",
+        "text_map",
         "texts",
     )
 
@@ -276,6 +196,7 @@ class _Message:
             self._octets = header
             self._header = None
         self.texts: Mapping[bytes, Sequence[str]] = {}
+        self.text_map: TextMap | None = None
         self._header_text: str | None = None
         self._values: dict[bytes, list[str]] = {}
         # Needles that were found, once they were looked for.
@@ -325,6 +246,8 @@ class _Message:
     def _look(self) -> set[str]:
         """Look for all needles in one go: decoding and folding the texts is what takes time."""
         assert self.data is not None
+        if self.text_map is not None and isinstance(self.data, bytes):
+            return self._look_by_map(self.data, self.text_map)
         in_bodies = self._not_lacking(self._needles.body, False)
         in_texts = self._not_lacking(self._needles.text, True)
         if not (in_bodies or in_texts):
@@ -338,8 +261,15 @@ class _Message:
         self._in_texts |= found & in_texts
         return found
 
-    def _not_lacking(self, needles: Mapping[str, bytes], headers: bool) -> set[str]:
-        return {needle for needle, token in needles.items() if not self.lacks(token, headers)}
+    def _look_by_map(self, data: bytes, texts: TextMap) -> set[str]:
+        in_headers = find_in_headers(data, texts, self._needles.text.values())
+        left = set(self._needles.text.values()) - in_headers
+        found = find_in_bodies(data, texts, left.union(self._needles.body.values()))
+        self._in_texts = {needle.text for needle in in_headers | found}
+        return {needle.text for needle in found}
+
+    def _not_lacking(self, needles: Mapping[str, Needle], headers: bool) -> set[str]:
+        return {text for text, needle in needles.items() if not self.lacks(needle.token, headers)}
 
 
 def _needs(query: Query) -> Need:
@@ -513,7 +443,7 @@ def _sent_test(comparison: Comparison, date: datetime.date) -> Callable[[_Messag
 
 def _header_test(name: bytes, needle: str) -> Callable[[_Message], bool | None]:
     in_summary = name in SUMMARY_FIELDS
-    token = _token(needle)
+    token = longest_token(needle)
 
     def test(message: _Message) -> bool | None:
         if not (in_summary or message.complete):
@@ -533,7 +463,7 @@ def _header_test(name: bytes, needle: str) -> Callable[[_Message], bool | None]:
 def _text_test(needle: str) -> Callable[[_Message], bool | None]:
     # Lines of a part of the header are not neighbours as in the whole.
     one_line = "\n" not in needle
-    token = _token(needle)
+    token = longest_token(needle)
 
     def test(message: _Message) -> bool | None:
         if message.data is not None:
@@ -549,8 +479,3 @@ def _text_test(needle: str) -> Callable[[_Message], bool | None]:
 
 def _field_name(name: str) -> bytes:
     return name.lower().encode("utf-8", "replace")
-
-
-def _token(needle: str) -> bytes:
-    """The longest piece of a folded needle that stands unbroken wherever the needle stands."""
-    return max(_BREAKS.split(needle), key=len).encode("utf-8", "replace")

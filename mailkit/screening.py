@@ -28,11 +28,13 @@ _CONTENT_TYPE = re.compile(rb"content-type\s*:\s*(?:application|audio|font|image
 # The end of a header field, or of a line of a body that is none.
 _END_OF_FIELD = re.compile(rb"\n(?![ \t])")
 _ASCII = bytes(range(128))
+# Octets of a field up to which its folded text is remembered.
+_MAX_REMEMBERED = 256
 
 
 @lru_cache(maxsize=4096)
 def _fold(character: str) -> str:
-    """One character as :func:`mailkit.matching.fold` folds it."""
+    """One character as :func:`mailkit.folding.fold` folds it."""
     return unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", character).casefold())
 
 
@@ -44,6 +46,15 @@ def _hidden_ascii(character: str) -> bytes:
     if letters == [0] and len(folded) > 1:
         return b""
     return "".join([folded[place] for place in letters]).encode("ascii")
+
+
+def _fold_field(field: bytes) -> bytes:
+    return "".join(map(_fold, decode_text(unfold(field)))).encode("utf-8", "replace")
+
+
+@lru_cache(maxsize=2048)
+def _remembered_field(field: bytes) -> bytes:
+    return _fold_field(field)
 
 
 class Screen:
@@ -108,8 +119,9 @@ class Screen:
             words = self._words[name] = []
             for field in _fields_with_words(self._octets):
                 if name is None or field.partition(b":")[0].rstrip().lower() == name:
-                    decoded = decode_text(unfold(field))
-                    words.append("".join(map(_fold, decoded)).encode("utf-8", "replace"))
+                    # Who writes, and to whom, is the same again and again.
+                    short = len(field) <= _MAX_REMEMBERED
+                    words.append(_remembered_field(field) if short else _fold_field(field))
         # Marks that are typed in another order, and the like: only what is ASCII is certain.
         return any(token in text or not token.isascii() for text in words)
 

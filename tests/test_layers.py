@@ -36,7 +36,8 @@ VALUES = (
     f" mailkit.dns.records mailkit.expiring mailkit.queue mailkit.queue.values {WIRE}"
 )
 MIME = (
-    "mailkit.mime mailkit.mime.* mailkit.matching mailkit.screening mailkit.fieldtexts"
+    "mailkit.mime mailkit.mime.* mailkit.folding mailkit.screening mailkit.textmap mailkit.matching"
+    " mailkit.fieldtexts"
     " mailkit.collation mailkit.sorting mailkit.threads"
 )
 CONTRACTS = f"{VALUES} mailkit.interfaces mailkit.interfaces.*"
@@ -117,8 +118,15 @@ RULES = (
     Rule("mailkit.hooks", "mailkit._typing mailkit.model mailkit.spool", "typing_extensions"),
     Rule(WIRE, f"mailkit._typing mailkit.errors {WIRE}"),
     Rule("mailkit.mime mailkit.mime.*", f"{VALUES} mailkit.mime mailkit.mime.*"),
-    Rule("mailkit.matching", f"{VALUES} mailkit.mime mailkit.mime.* mailkit.screening"),
-    Rule("mailkit.fieldtexts", f"{VALUES} mailkit.mime mailkit.mime.* mailkit.matching"),
+    Rule("mailkit.folding"),
+    Rule(
+        "mailkit.textmap", f"{VALUES} mailkit.mime mailkit.mime.* mailkit.folding mailkit.screening"
+    ),
+    Rule(
+        "mailkit.matching",
+        f"{VALUES} mailkit.mime mailkit.mime.* mailkit.folding mailkit.screening mailkit.textmap",
+    ),
+    Rule("mailkit.fieldtexts", f"{VALUES} mailkit.mime mailkit.mime.* mailkit.folding"),
     Rule("mailkit.screening", f"{VALUES} mailkit.mime mailkit.mime.*"),
     Rule("mailkit.collation mailkit.translation"),
     Rule("mailkit.sorting", f"{VALUES} mailkit.mime mailkit.mime.* mailkit.collation"),

@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from mailkit import matching
-from mailkit.matching import Matcher, Need, fold
+from mailkit import folding, matching
+from mailkit.folding import find_all, fold
+from mailkit.matching import Matcher, Need
 from mailkit.mime import parse_header
 from mailkit.model import SEEN, SUMMARY_FIELDS, MessageInfo
 from mailkit.query import (
@@ -381,7 +382,7 @@ class FoldTests(SynchronousTestCase):
     @given(st.text(st.sampled_from("aÉß\u0301\u0323\u0345\u0f73\u1161ﬀ한\ufdfa "), max_size=200))
     def test_pieces_make_no_difference(self, text: str) -> None:
         whole = fold(text)
-        self.patch(matching, "FOLD_PIECE", 8)
+        self.patch(folding, "FOLD_PIECE", 8)
         # More marks than a piece holds are another matter.
         if not re.search("[\u0301\u0323\u0345\u0f73]{3}", text):
             self.assertEqual(fold(text), whole)
@@ -389,7 +390,7 @@ class FoldTests(SynchronousTestCase):
     def test_a_character_that_begins_anew_does_so_in_any_case(self) -> None:
         for code in range(0x110000):
             character = chr(code)
-            if not unicodedata.combining(character) and matching._begins_anew(character):
+            if not unicodedata.combining(character) and folding._begins_anew(character):
                 self.assertFalse(unicodedata.combining(fold(character)[0]), hex(code))
 
     def test_a_letter_with_very_many_marks(self) -> None:
@@ -407,16 +408,16 @@ class FindAllTests(SynchronousTestCase):
         st.lists(st.text("abÄß", min_size=1, max_size=4)), st.lists(st.text("abÄß", max_size=40))
     )
     def test_what_a_plain_scan_finds(self, words: list[str], texts: list[str]) -> None:
-        self.patch(matching, "FOLD_PIECE", 4)
-        self.patch(matching, "SEARCH_PIECE", 3)
+        self.patch(folding, "FOLD_PIECE", 4)
+        self.patch(folding, "SEARCH_PIECE", 3)
         needles = {fold(word) for word in words}
         expected = {needle for needle in needles if any(needle in fold(text) for text in texts)}
-        self.assertEqual(matching.find_all(needles, texts), expected)
+        self.assertEqual(find_all(needles, texts), expected)
 
     def test_each_text_is_folded_once(self) -> None:
         message = "Subject: ä\r\nContent-Type: text/plain; charset=utf-8\r\n\r\nöü é".encode()
         folded: list[str] = []
-        fold_piece = matching._fold_piece
+        fold_piece = folding._fold_piece
 
         def count(text: str) -> str:
             folded.append(text)
@@ -425,7 +426,7 @@ class FindAllTests(SynchronousTestCase):
         queries = [BodyContains(f"é{number}") for number in range(20)]
         queries += [TextContains(f"é{number}") for number in range(20)]
         matcher = Matcher(Or([*queries, BodyContains("É")]))
-        self.patch(matching, "_fold_piece", count)
+        self.patch(folding, "_fold_piece", count)
         self.assertTrue(matcher.by_message(INFO, message))
         self.assertEqual(folded.count("öü é"), 1)
         matcher = Matcher(Or([HeaderContains("Subject", text) for text in ("x", "y", "z")]))

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from mailkit.matching import fold
+from mailkit.folding import fold
 from mailkit.mime import iter_text, parse_message
 from mailkit.screening import screen
 from tests.mime.corpus import MISSING, messages

@@ -4,6 +4,7 @@ from mailkit.mime.addresses import MAX_ADDRESSES, Address, parse_addresses
 from mailkit.mime.content import (
     MAX_TEXT_OCTETS,
     decode_body,
+    decode_transfer,
     header_text,
     iter_text,
     part_text,
@@ -81,6 +82,7 @@ __all__ = [
     "decode_body",
     "decode_charset",
     "decode_text",
+    "decode_transfer",
     "envelope_octets",
     "format_date",
     "format_imap_datetime",

@@ -76,13 +76,19 @@ def decode_body(data: Octets, part: Part, limit: int | None = None) -> bytes:
         factor = 4 if encoding == QUOTED_PRINTABLE else 2
         end = min(end, start + limit * factor + 1024)
     body = data[start:end]
-    if encoding == _BASE64:
-        body = decode_base64(body)
-    elif encoding == QUOTED_PRINTABLE:
-        body = decode_quoted_printable(body)
-    elif encoding in UUENCODE:
-        body = decode_uuencode(body)
+    body = decode_transfer(body, encoding)
     return body if limit is None else body[:limit]
+
+
+def decode_transfer(body: bytes, encoding: bytes) -> bytes:
+    """Octets without a transfer encoding, whose name is in lower case; never raises."""
+    if encoding == _BASE64:
+        return decode_base64(body)
+    if encoding == QUOTED_PRINTABLE:
+        return decode_quoted_printable(body)
+    if encoding in UUENCODE:
+        return decode_uuencode(body)
+    return body
 
 
 def part_text(data: Octets, part: Part, limit: int = MAX_TEXT_OCTETS) -> str:

@@ -312,6 +312,11 @@ CREATE TABLE field_text (
 );
 """
 
+# Where the texts of bodies stand, so that a search need not take messages apart.
+_STEP_17 = """
+CREATE TABLE text_map (body_id INTEGER PRIMARY KEY, map TEXT NOT NULL);
+"""
+
 #: SQL of each step.
 MIGRATIONS: Sequence[str] = (
     _STEP_1,
@@ -330,9 +335,10 @@ MIGRATIONS: Sequence[str] = (
     _STEP_14,
     _STEP_15,
     _STEP_16,
+    _STEP_17,
 )
 #: Tables of what was made of bodies, by their number, and can be made of them again.
-DERIVED = ("summary", "sort_value", "field_text")
+DERIVED = ("summary", "sort_value", "field_text", "text_map")
 #: What the statements of a step begin with, up to the name of a table or an index.
 _HEADS = (
     "CREATE TABLE ",

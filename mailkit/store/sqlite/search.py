@@ -17,6 +17,7 @@ from typing import NamedTuple
 from mailkit.errors import StoreCorrupt
 from mailkit.fieldtexts import encode_needle
 from mailkit.matching import Matcher, Need, asks_thread
+from mailkit.mime import parse_message
 from mailkit.model import MessageInfo
 from mailkit.query import (
     All,
@@ -42,6 +43,9 @@ from mailkit.store.sqlite.core import Core
 from mailkit.store.sqlite.fields import Fields, read_fields
 from mailkit.store.sqlite.flags import KEYWORD_SHIFT, split_flags
 from mailkit.store.sqlite.rows import COLUMNS, Row, to_infos
+from mailkit.store.sqlite.summaries import read_bodies
+from mailkit.store.sqlite.textmaps import SaveTextMaps
+from mailkit.textmap import decode_text_map, encode_text_map, read_text_map
 
 #: Messages that are looked at in one step on the reactor's thread.
 CHUNK = 500
@@ -249,6 +253,7 @@ class Search:
         self._by_texts = _asks(query, _is_kept)
         self._on_texts = _Compiler(core, account_id, True).compile(query)
         self._by_summary = _asks(query, _in_summary)
+        self._in_texts = self._matcher.needs is Need.MESSAGE
 
     async def run(self) -> list[int]:
         """UIDs that match, ascending."""
@@ -382,29 +387,52 @@ class Search:
                 octets += infos[end].size
                 end += 1
             chunk = infos[begin:end]
-            places = self._places(chunk)
-            found.extend(await self._core.in_thread(self._scan, chunk, places))
+            places, maps = self._places(chunk)
+            matches, made = await self._core.in_thread(self._scan, places, maps)
+            found.extend(matches)
+            if made:
+                self._core.writer.submit_lazy(SaveTextMaps(made))
             begin = end
         return found
 
-    def _places(self, infos: Sequence[MessageInfo]) -> dict[int, BodyPlace]:
-        """Where the bodies of messages are, by UID."""
+    def _places(
+        self, infos: Sequence[MessageInfo]
+    ) -> tuple[dict[BodyPlace, list[MessageInfo]], dict[int, str]]:
+        """Where the bodies of messages are, and what is known of the texts in them, by body id."""
         rows = self._core.reader.connection.execute(
-            "SELECT m.uid, b.id, b.segment, b.position, b.start, b.size FROM message m"
-            " JOIN body b ON b.id = m.body_id"
+            "SELECT m.uid, t.map, b.id, b.segment, b.position, b.start, b.size FROM message m"
+            " JOIN body b ON b.id = m.body_id LEFT JOIN text_map t ON t.body_id = b.id"
             " WHERE m.mailbox_id = ? AND m.uid IN (SELECT value FROM json_each(?))",
             (self._id, json.dumps([info.uid for info in infos])),
         ).fetchall()
-        return {row[0]: BodyPlace(*row[1:]) for row in rows}
+        by_uid = {info.uid: info for info in infos}
+        places: dict[BodyPlace, list[MessageInfo]] = {}
+        for uid, _, *place in rows:
+            # Copies share a body.
+            places.setdefault(BodyPlace(*place), []).append(by_uid[uid])
+        return places, {row[2]: row[1] for row in rows if row[1] is not None}
 
-    def _scan(self, infos: Sequence[MessageInfo], places: dict[int, BodyPlace]) -> list[int]:
-        """Runs in a thread."""
+    def _scan(
+        self, places: Mapping[BodyPlace, Sequence[MessageInfo]], maps: Mapping[int, str]
+    ) -> tuple[list[int], list[tuple[int, str]]]:
+        """UIDs that match, and maps of texts that are new. Runs in a thread."""
         found = []
-        for info in infos:
-            place = places.get(info.uid)
-            if place is not None and self._matches(info, place):
-                found.append(info.uid)
-        return found
+        made = []
+        for place, body in read_bodies(self._core.bodies, places):
+            if body is None:
+                found += [info.uid for info in places[place] if self._matches(info, place)]
+                continue
+            texts = None
+            if self._in_texts:
+                if (known := maps.get(place.body_id)) is not None:
+                    texts = decode_text_map(known)
+                else:
+                    texts = read_text_map(parse_message(body))
+                    if (encoded := encode_text_map(texts)) is not None:
+                        made.append((place.body_id, encoded))
+            match = self._matcher.by_message
+            found += [info.uid for info in places[place] if match(info, body, 0, texts)]
+        return found, made
 
     def _matches(self, info: MessageInfo, place: BodyPlace) -> bool:
         bodies = self._core.bodies

@@ -10,6 +10,7 @@ import json
 import time
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from mailkit._typing import override
@@ -182,6 +183,24 @@ def read_headers(
                 yield place, _read_header(bodies, place, data, span.begin, True)
             except (FileNotFoundError, StoreCorrupt, Cold):
                 yield place, None
+
+
+def read_bodies(
+    bodies: BodyFiles, places: Iterable[BodyPlace]
+) -> Iterator[tuple[BodyPlace, bytes | None]]:
+    """Bodies in the order of the log; None for a large one, or one that is not where it was."""
+    for span in make_spans(map(Job, places), True):
+        data = b""
+        if span.end:
+            with suppress(FileNotFoundError):
+                data = bodies.read_range(span.jobs[0].place.segment, span.begin, span.end)
+        for place, _ in span.jobs:
+            body = None
+            if data:
+                with suppress(StoreCorrupt):
+                    start = find_body(data, span.begin, place)
+                    body = data[start : start + place.size]
+            yield place, body
 
 
 def _read_header(

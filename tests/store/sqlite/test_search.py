@@ -29,7 +29,7 @@ from mailkit.query import (
     UIDs,
 )
 from mailkit.spool import Spool
-from mailkit.store.sqlite import SQLiteStore, StoreSettings, search
+from mailkit.store.sqlite import SQLiteStore, StoreSettings, search, summaries
 from mailkit.store.sqlite.mailbox import SQLiteMailbox
 from mailkit.store.sqlite.writer import Operation
 
@@ -134,6 +134,7 @@ class SearchTests(StoreTestCase):
         self.patch(search, "CHUNK", 13)
         self.patch(search, "SCAN_MESSAGES", 5)
         self.patch(search, "SMALL_BODY", 400)
+        self.patch(summaries, "SMALL_BODY", 400)
         _, inbox = await self.filled(60)
         dice = random.Random(11)
         sizes = set()
@@ -228,10 +229,12 @@ class SearchTests(StoreTestCase):
         real = search.Search._places
 
         def old_places(self, infos):  # type: ignore[no-untyped-def]
-            return {
-                uid: place._replace(segment=place.segment + 1000)
-                for uid, place in real(self, infos).items()
+            places, maps = real(self, infos)
+            old = {
+                place._replace(segment=place.segment + 1000): found
+                for place, found in places.items()
             }
+            return old, maps
 
         self.patch(search.Search, "_places", old_places)
         self.assertEqual(await inbox.search(query=query), expected)
@@ -243,8 +246,8 @@ class _Nothing(Operation[None]):
 
 
 class FieldTextTests(StoreTestCase):
-    def rows(self, store: SQLiteStore) -> int:
-        (count,) = store.connection().execute("SELECT count(*) FROM field_text").fetchone()
+    def rows(self, store: SQLiteStore, table: str = "field_text") -> int:
+        (count,) = store.connection().execute(f"SELECT count(*) FROM {table}").fetchone()
         return int(count)
 
     async def test_texts_are_made_once_and_go_with_the_message(self) -> None:
@@ -277,3 +280,18 @@ class FieldTextTests(StoreTestCase):
         for _ in range(2):
             self.assertEqual(await inbox.search(query=HeaderContains("Subject", "Y X")), [1])
         self.assertEqual(self.rows(store), 0)
+
+    async def test_maps_of_texts_are_made_once_and_go_with_the_message(self) -> None:
+        store = await self.make_store()
+        inbox = await self.mailbox(store)
+        for number in range(4):
+            await self.deliver(store, b"From: a\r\n\r\napple %d\r\n" % number)
+        self.assertEqual(await inbox.search(query=BodyContains("APPLE 2")), [3])
+        await self.wait_until(lambda: self.rows(store, "text_map") == 4)
+        # From now on no message is taken apart.
+        self.patch(search, "parse_message", None)
+        self.assertEqual(await inbox.search(query=BodyContains("apple 3")), [4])
+        self.assertEqual(await inbox.search(query=TextContains("a")), [1, 2, 3, 4])
+        await inbox.expunge(uids=[2])
+        await store.compact()
+        self.assertEqual(self.rows(store, "text_map"), 3)
