@@ -52,6 +52,12 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--workloads", default=",".join(DEFAULT_WORKLOADS))
     parser.add_argument("--repetitions", type=int, default=3)
     parser.add_argument("--scale", type=float, default=1.0, help="0.05 for a quick look")
+    parser.add_argument(
+        "--line-interval",
+        type=float,
+        default=0.0,
+        help="slow: seconds between two lines of a sender; 0 for as fast as they can",
+    )
     parser.add_argument("--python", default=sys.executable, help="where the servers are installed")
     parser.add_argument("--directory", help="where mail is kept: the disk that is measured")
     parser.add_argument(
@@ -85,7 +91,9 @@ def _run(arguments: argparse.Namespace, directory: Path) -> Report:
         for peer in peers:
             if kind not in peer.kinds:
                 continue
-            bench = Bench(peer, corpus, arguments.scale, arguments.repetitions)
+            bench = Bench(
+                peer, corpus, arguments.scale, arguments.repetitions, arguments.line_interval
+            )
             place = directory / f"{workload}-{peer.name}"
             print(f"{workload}: {peer.name}", flush=True)
             try:

@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 from .peers import Peer, user
-from .process import Meter, memory
+from .process import Meter, memory, memory_of, tree
 from .sessions import Failure, connect, replies
 
 if TYPE_CHECKING:
@@ -36,8 +36,7 @@ def receive_slowly(bench: Bench) -> None:
     peak = opened
     with Meter(peer.pids) as meter:
         for number in range(rounds):
-            for sender in senders:
-                sender.sendall(_LINE)
+            _send_round(senders, bench.line_interval)
             if number % max(1, rounds // 50) == 0:
                 peak = max(peak, memory(peer.pids).rss_kib)
         peak = max(peak, memory(peer.pids).rss_kib)
@@ -56,6 +55,17 @@ def receive_slowly(bench: Bench) -> None:
     add("what connections add, each", "KiB", (opened - before) / SENDERS, low_is_better=True)
     add("slow senders", "MB/s", octets / meter.wall / 1e6, meter)
     add("their ends at once, added", "MiB", ending.added_kib / 1024, low_is_better=True)
+
+
+def _send_round(senders: list[socket.socket], seconds: float) -> None:
+    """A line from each sender, spread evenly over so many seconds."""
+    began = time.monotonic()
+    for number, sender in enumerate(senders):
+        sender.sendall(_LINE)
+        early = began + seconds * (number + 1) / len(senders) - time.monotonic()
+        # The clock of the system is coarser than a thousandth of a second.
+        if early > 0.01:
+            time.sleep(early)
 
 
 def _receive_large(bench: Bench) -> None:
@@ -83,15 +93,16 @@ class Peak:
     """
 
     def __init__(self, peer: Peer) -> None:
-        self._pids = peer.pids
-        self._before = memory(self._pids).own_kib
+        # Those that begin meanwhile are not seen.
+        self._processes = tree(peer.pids)
+        self._before = memory_of(self._processes).own_kib
         self._most = self._before
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._look)
 
     def _look(self) -> None:
         while not self._ended.wait(0.01):
-            self._most = max(self._most, memory(self._pids).own_kib)
+            self._most = max(self._most, memory_of(self._processes).own_kib)
 
     @property
     def added_kib(self) -> int:

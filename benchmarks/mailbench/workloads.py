@@ -36,12 +36,14 @@ class Bench:
 
     :param scale: shrinks every count.
     :param repetitions: of each measurement, after one warm-up.
+    :param line_interval: seconds between two lines of a slow sender.
     """
 
     peer: Peer
     corpus: Corpus
     scale: float
     repetitions: int
+    line_interval: float = 0.0
     samples: Samples = field(default_factory=Samples)
     notes: list[str] = field(default_factory=list)
 
