@@ -1,4 +1,5 @@
-"""Messages that came twice: by a mailing list and directly, or from a server that did not hear us."""
+"""Messages that come twice: by a mailing list and directly, or from a server that did not hear us,
+or that was told to try again because another of its recipients could not be served."""
 
 from __future__ import annotations
 
@@ -7,7 +8,7 @@ import time
 from collections.abc import Callable
 
 from mailkit.expiring import ExpiringMap
-from mailkit.model import LocalDelivery
+from mailkit.model import LocalDelivery, Path
 
 #: Messages that are remembered, one an account; the oldest are forgotten first.
 MAX_REMEMBERED = 100_000
@@ -31,6 +32,44 @@ class Duplicates:
     def remember(self, delivery: LocalDelivery, message_id: bytes) -> None:
         """The mailbox has got that message now."""
         self._seen.set(_key(delivery, message_id), True, self._window)
+
+
+#: Seconds for which it is remembered who has got a message that its sender repeats for others:
+#: as long as senders usually try (RFC 5321 section 4.5.4.1).
+REPEATED_WITHIN = 5 * 86_400.0
+
+
+class Served:
+    """Who has got a message that its sender was told to send again, as others failed. In memory.
+
+    The sender repeats it to all recipients (RFC 5321 knows one reply for them all), and those who
+    have it need no second copy.
+
+    :param seconds: tells the time.
+    """
+
+    def __init__(self, seconds: Callable[[], float] = time.monotonic) -> None:
+        self._seen: ExpiringMap[bytes, bool] = ExpiringMap(MAX_REMEMBERED, seconds)
+
+    def __bool__(self) -> bool:
+        """There may be somebody."""
+        return len(self._seen) > 0
+
+    def remember(self, reverse_path: Path, message_id: bytes, place: LocalDelivery | Path) -> None:
+        """A mailbox, or an address elsewhere, has got the message."""
+        self._seen.set(_served_key(reverse_path, message_id, place), True, REPEATED_WITHIN)
+
+    def has(self, reverse_path: Path, message_id: bytes, place: LocalDelivery | Path) -> bool:
+        """Whether it has got the message."""
+        return self._seen.get(_served_key(reverse_path, message_id, place)) is not None
+
+
+def _served_key(reverse_path: Path, message_id: bytes, place: LocalDelivery | Path) -> bytes:
+    where = f"{place}"
+    if isinstance(place, LocalDelivery):
+        where = f"{place.account}\0{place.mailbox}"
+    text = f"{reverse_path}\0{where}\0".encode("utf-8", "surrogateescape")
+    return hashlib.blake2b(text + message_id, digest_size=16).digest()
 
 
 def _key(delivery: LocalDelivery, message_id: bytes) -> bytes:

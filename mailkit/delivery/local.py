@@ -8,7 +8,7 @@ from typing import Any
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from mailkit.delivery.duplicates import Duplicates
+from mailkit.delivery.duplicates import Duplicates, Served
 from mailkit.delivery.fields import delivered_to, read_message_id, return_path
 from mailkit.delivery.owners import AddressOwners
 from mailkit.errors import MailError, NoSuchRecipient, OverQuota, RelayDenied, SenderRefused
@@ -54,6 +54,8 @@ class LocalMessageDelivery(AddressOwners):
         step.
     :param duplicates: knows what came before, so that it is not kept twice; for all deliveries of
         a store together.
+    :param served: knows who has got what its sender was told to send again; for all deliveries of
+        a store together.
     """
 
     log = Logger()
@@ -67,6 +69,7 @@ class LocalMessageDelivery(AddressOwners):
         detail_to_mailbox: bool = False,
         sent_copy: bool = False,
         duplicates: Duplicates | None = None,
+        served: Served | None = None,
     ) -> None:
         self.account = account
         self._store = store
@@ -74,6 +77,7 @@ class LocalMessageDelivery(AddressOwners):
         self._detail_to_mailbox = detail_to_mailbox
         self._sent_copy = sent_copy
         self._duplicates = duplicates
+        self._served = served
         # Of transactions under way. Never old: a resolution is used once.
         self._resolutions: dict[tuple[str, Path], Resolution] = {}
 
@@ -149,11 +153,31 @@ class LocalMessageDelivery(AddressOwners):
 
     async def deliver(self, envelope: Envelope, message: Spool) -> Sequence[Outcome]:
         targets = [await self.find_target(envelope, each) for each in envelope.recipients]
+        # The store may take what is in a file.
+        message_id = read_message_id(message) if message.path is not None else None
         results = await self.store(envelope, message, targets)
-        return [
+        outcomes = [
             Outcome(recipient, failure(target, results))
             for recipient, target in zip(envelope.recipients, targets, strict=True)
         ]
+        if self._served is not None and will_be_repeated(outcomes):
+            message_id = message_id or read_message_id(message)
+            self.remember_served(envelope, message_id, targets, results)
+        return outcomes
+
+    def remember_served(
+        self,
+        envelope: Envelope,
+        message_id: bytes | None,
+        targets: Sequence[Resolution | MailError],
+        results: Mapping[str, LocalResult],
+    ) -> None:
+        """Note which mailboxes have got a message that its sender will send again."""
+        if self._served is None or message_id is None:
+            return
+        for account, delivery in self._deliveries(envelope, targets).items():
+            if results[account].error is None:
+                self._served.remember(envelope.reverse_path, message_id, delivery)
 
     async def find_target(self, envelope: Envelope, recipient: Recipient) -> Resolution | MailError:
         """What was found for a recipient at RCPT, or what is found now."""
@@ -181,7 +205,7 @@ class LocalMessageDelivery(AddressOwners):
         deliveries = self._deliveries(envelope, targets)
         message_id = None
         results: dict[str, LocalResult] = {}
-        if self._duplicates is not None and deliveries:
+        if deliveries and (self._duplicates is not None or self._served):
             message_id = read_message_id(message)
             results = self._drop_duplicates(envelope, message_id, deliveries)
         wanted = list(deliveries.values())
@@ -236,14 +260,14 @@ class LocalMessageDelivery(AddressOwners):
         self, envelope: Envelope, message_id: bytes | None, deliveries: dict[str, LocalDelivery]
     ) -> dict[str, LocalResult]:
         """Take out who has got the message before; for them it is done."""
-        assert self._duplicates is not None
         if message_id is None:
             return {}
-        dropped = [
-            account
-            for account, delivery in deliveries.items()
-            if self._duplicates.has_seen(delivery, message_id)
-        ]
+        dropped = []
+        for account, delivery in deliveries.items():
+            if (
+                self._duplicates is not None and self._duplicates.has_seen(delivery, message_id)
+            ) or (self._served and self._served.has(envelope.reverse_path, message_id, delivery)):
+                dropped.append(account)
         for account in dropped:
             del deliveries[account]
             self.log.info(
@@ -285,3 +309,8 @@ def worst(errors: Iterable[MailError | None]) -> MailError | None:
     # A temporary error first: trying again may help all of them.
     present = (error for error in errors if error is not None)
     return min(present, key=lambda error: not error.temporary, default=None)
+
+
+def will_be_repeated(outcomes: Sequence[Outcome]) -> bool:
+    """The sender is told to try again, for all recipients."""
+    return any(o.error is not None and o.error.temporary for o in outcomes)

@@ -1,5 +1,9 @@
 """Delivery with an outbound queue: what goes elsewhere is queued in the step that fills mailboxes.
 
+What users send is ours once somebody has got it or the queue has it: recipients who cannot be served
+now are queued for another attempt, and of those who never can the user gets a report. Strangers keep
+their messages until all recipients are served, for no report may go to an address that may be forged.
+
 A domain that has a route of its own is still handed over while the client waits: who is refused there
 is refused here, and no report goes to a sender that may be forged. All other mail for elsewhere is
 queued; so is all of a message that is to be held (RFC 4865), whoever gets it.
@@ -7,7 +11,8 @@ queued; so is all of a message that is to be held (RFC 4865), whoever gets it.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+import contextlib
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,8 +20,8 @@ from zope.interface import implementer
 
 from mailkit._typing import override
 from mailkit.delivery.fields import delivered_to, read_start
-from mailkit.delivery.routing import Forward, Routes, RoutingDelivery
-from mailkit.errors import MailError
+from mailkit.delivery.routing import Forward, Part, Routes, RoutingDelivery, outcomes
+from mailkit.errors import MailError, StoreFull
 from mailkit.interfaces import IDeliveryAbilities, IDirectory, IMailStore, IMessageDelivery
 from mailkit.model import (
     Ability,
@@ -25,6 +30,7 @@ from mailkit.model import (
     LocalResult,
     OriginalRecipient,
     Outcome,
+    Path,
     Recipient,
     Resolution,
 )
@@ -100,10 +106,62 @@ class QueueingDelivery(RoutingDelivery):
         wanted = any("SUCCESS" in (each.notify or ()) for each in envelope.recipients)
         start = read_start(message) if wanted and self.account is not None else b""
         targets = [await self.find_target(envelope, each) for each in envelope.recipients]
-        outcomes = await self.deliver_to(envelope, message, targets)
-        if start:
-            await self._report(envelope, targets, outcomes, start)
-        return outcomes
+        if self.account is None or envelope.reverse_path.is_null:
+            # Nobody could be told of a failure.
+            return outcomes(await self.deliver_to(envelope, message, targets))
+        try:
+            copy = message.share()
+        except OSError as error:
+            self.log.error("cannot share a message: {error}", error=error)
+            raise StoreFull from error
+        with contextlib.closing(copy):
+            parts = await self.deliver_to(envelope, message, targets)
+            found = outcomes(parts)
+            if start:
+                await self._report(envelope, targets, found, start)
+            if any(outcome.error is not None for outcome in found):
+                return await self._answer_for(envelope, copy, parts)
+        return found
+
+    async def _answer_for(
+        self, envelope: Envelope, message: Spool, parts: Sequence[Sequence[Part]]
+    ) -> Sequence[Outcome]:
+        """Take a message all the same that could not be delivered everywhere.
+
+        Not when it was refused everywhere: then the client is told, and nothing is left to do.
+        """
+        flat = [part for each in parts for part in each]
+        again = [part for part in flat if part.error is not None and part.error.temporary]
+        failed = [
+            (replace(part.recipient, path=part.path), part.error)
+            for part in flat
+            if part.error is not None and not part.error.temporary
+        ]
+        if len(failed) == len(flat):
+            return outcomes(parts)
+        try:
+            if again:
+                await self._queue.submit(message, _to_be_tried_again(envelope, again))
+            if failed:
+                with message.open() as file:
+                    await self._queue.report_failures(envelope, failed, file)
+        except MailError as error:
+            self.log.error(
+                "message {id} cannot be queued: {error}",
+                id=envelope.transaction_id,
+                error=error.text,
+            )
+            return outcomes(parts)
+        for part in flat:
+            if part.error is not None:
+                self.log.info(
+                    "message {id} to <{to}>: {error}; {what}",
+                    id=envelope.transaction_id,
+                    to=str(part.path),
+                    error=part.error.text,
+                    what="queued" if part.error.temporary else "reported",
+                )
+        return [Outcome(recipient) for recipient in envelope.recipients]
 
     async def _report(
         self,
@@ -174,3 +232,13 @@ def _outgoing(envelope: Envelope, forward: Forward) -> Outgoing:
     ]
     prefix = delivered_to(alias) if alias.domain else b""
     return Outgoing(replace(envelope, recipients=recipients), prefix=prefix)
+
+
+def _to_be_tried_again(envelope: Envelope, parts: Iterable[Part]) -> list[Outgoing]:
+    """What the queue gets of a message that could not be delivered in these places yet."""
+    by_alias: dict[Path | None, Forward] = {}
+    for part in parts:
+        alias = None if part.path == part.recipient.path else part.recipient.path
+        forward = by_alias.setdefault(alias, Forward(_ELSEWHERE, alias))
+        forward.recipients[part.path] = replace(part.recipient, path=part.path)
+    return [_outgoing(envelope, each)._replace(tried=True) for each in by_alias.values()]

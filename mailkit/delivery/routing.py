@@ -8,16 +8,21 @@ does not know, goes to that route as it is: there the delivery itself knows who 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.python.failure import Failure
 
 from mailkit._typing import override
-from mailkit.delivery.fields import delivered_to, has_delivered_to, read_header
-from mailkit.delivery.local import LocalMessageDelivery, failure, worst
+from mailkit.delivery.fields import (
+    delivered_to,
+    has_delivered_to,
+    read_header,
+    read_message_id,
+)
+from mailkit.delivery.local import LocalMessageDelivery, will_be_repeated, worst
 from mailkit.delivery.owners import is_own_address
 from mailkit.errors import (
     MailError,
@@ -74,7 +79,16 @@ class Forward:
 
     def fail(self, error: MailError) -> None:
         """Nobody gets it."""
-        self.errors = dict.fromkeys(self.recipients, error)
+        self.errors |= dict.fromkeys(self.recipients, error)
+
+
+class Part(NamedTuple):
+    """One of the places to which a recipient's address leads."""
+
+    recipient: Recipient
+    #: An address that leads there and nowhere else.
+    path: Path
+    error: MailError | None
 
 
 #: What messages to forward are told apart by.
@@ -180,31 +194,84 @@ class RoutingDelivery(LocalMessageDelivery):
     @override
     async def deliver(self, envelope: Envelope, message: Spool) -> Sequence[Outcome]:
         targets = [await self.find_target(envelope, each) for each in envelope.recipients]
-        return await self.deliver_to(envelope, message, targets)
+        return outcomes(await self.deliver_to(envelope, message, targets))
 
     async def deliver_to(
         self, envelope: Envelope, message: Spool, targets: list[Resolution | MailError]
-    ) -> Sequence[Outcome]:
+    ) -> list[list[Part]]:
         """Deliver a message whose recipients have been looked up.
 
         :param targets: one a recipient; those that would make a loop are replaced.
+        :returns: what became of it, by recipient.
         """
         self._stop_loops(envelope, message, targets)
         forwards = self._forwards(envelope, targets)
+        message_id = None
+        if self._served or message.path is not None:
+            # The store may take what is in a file.
+            message_id = read_message_id(message)
+        if self._served and message_id is not None:
+            self._drop_served(envelope, message_id, forwards.values())
         await gatherResults(
             [
                 Deferred.fromCoroutine(self._send_on(envelope, message, forward))
                 for forward in forwards.values()
+                if forward.recipients
             ]
         )
         results = await self.store_rest(envelope, message, targets, forwards.values())
-        outcomes = []
-        for recipient, target in zip(envelope.recipients, targets, strict=True):
-            errors = [failure(target, results)]
-            for path in target.remote if isinstance(target, Resolution) else ():
-                errors.append(forwards[self._way(recipient, path)].errors[path])
-            outcomes.append(Outcome(recipient, worst(errors)))
-        return outcomes
+        parts = [
+            self._parts(recipient, target, results, forwards)
+            for recipient, target in zip(envelope.recipients, targets, strict=True)
+        ]
+        if self._served is not None and will_be_repeated(outcomes(parts)):
+            message_id = message_id or read_message_id(message)
+            self.remember_served(envelope, message_id, targets, results)
+            self._remember_forwarded(envelope, message_id, forwards.values())
+        return parts
+
+    def _parts(
+        self,
+        recipient: Recipient,
+        target: Resolution | MailError,
+        results: Mapping[str, LocalResult],
+        forwards: Mapping[_Way, Forward],
+    ) -> list[Part]:
+        """What became of a recipient in each place."""
+        if isinstance(target, MailError):
+            return [Part(recipient, recipient.path, target)]
+        parts = []
+        for account in target.accounts:
+            path = recipient.path
+            if len(target.accounts) + len(target.remote) > 1:
+                local, _, domain = account.rpartition("@")
+                path = Path(local, domain)
+            parts.append(Part(recipient, path, results[account].error))
+        for path in target.remote:
+            error = forwards[self._way(recipient, path)].errors[path]
+            parts.append(Part(recipient, path, error))
+        return parts
+
+    def _drop_served(
+        self, envelope: Envelope, message_id: bytes, forwards: Iterable[Forward]
+    ) -> None:
+        """Send nothing to whom an earlier attempt of the sender has reached."""
+        assert self._served is not None
+        for forward in forwards:
+            for path in list(forward.recipients):
+                if self._served.has(envelope.reverse_path, message_id, path):
+                    del forward.recipients[path]
+                    forward.errors[path] = None
+
+    def _remember_forwarded(
+        self, envelope: Envelope, message_id: bytes | None, forwards: Iterable[Forward]
+    ) -> None:
+        if self._served is None or message_id is None:
+            return
+        for forward in forwards:
+            for path, error in forward.errors.items():
+                if error is None:
+                    self._served.remember(envelope.reverse_path, message_id, path)
 
     async def store_rest(
         self,
@@ -293,3 +360,8 @@ class RoutingDelivery(LocalMessageDelivery):
             forward.fail(TemporaryFailure())
         finally:
             shared.close()
+
+
+def outcomes(parts: Iterable[Sequence[Part]]) -> list[Outcome]:
+    """What the sender is told of each recipient."""
+    return [Outcome(each[0].recipient, worst(part.error for part in each)) for each in parts]

@@ -29,7 +29,7 @@ from mailkit.queue.reports import Notice, Reporter
 from mailkit.queue.return_paths import ReturnPaths
 from mailkit.queue.schedule import Schedule
 from mailkit.queue.submission import read_message_id
-from mailkit.queue.transport import FindTransport, Handover, Result, Transport
+from mailkit.queue.transport import FindTransport, Handover, Result, Transport, with_error
 from mailkit.queue.values import (
     Attempt,
     NewMessage,
@@ -82,6 +82,8 @@ class Outgoing(NamedTuple):
     skip: int = 0
     prefix: bytes = b""
     key: str | None = None
+    #: There has been an attempt: the next one is not made at once.
+    tried: bool = False
 
 
 class Event(NamedTuple):
@@ -209,6 +211,8 @@ class QueueManager:
             next_time += round(self.schedule.undo)
         if envelope.hold_until is not None:
             next_time = max(next_time, envelope.hold_until)
+        if outgoing.tried:
+            next_time = now + round(self.schedule.delay(1))
         # The time that it has does not begin before it may be sent.
         expires = next_time + round(self.schedule.lifetime)
         by = envelope.deliver_by
@@ -225,18 +229,32 @@ class QueueManager:
 
         :param start: octets of the message, with its header.
         """
-        now = int(self._clock.seconds())
-        attempt = Attempt(now, 0.0)
-        queued = [QueuedRecipient(0, each, RecipientState.DELIVERED, now) for each in recipients]
-        whole = QueuedMessage("", envelope, len(start), now, now, queued)
-        notices = [
-            Notice(each, Action.DELIVERED, attempt)
-            for each in queued
-            if self._reporter.wants(whole, each.recipient, Action.DELIVERED)
-        ]
-        if not notices:
-            return
-        for report in self._reporter.write(whole, notices, io.BytesIO(start)):
+        attempt = Attempt(int(self._clock.seconds()), 0.0)
+        told = [(each, Action.DELIVERED, attempt) for each in recipients]
+        await self._report_now(envelope, told, io.BytesIO(start))
+
+    async def report_failures(
+        self,
+        envelope: Envelope,
+        failures: Sequence[tuple[Recipient, MailError]],
+        message: BinaryIO,
+    ) -> None:
+        """Tell the sender of recipients who will not get a message that others have got.
+
+        :param message: stays the caller's to close.
+        :raises MailError: nobody can be told.
+        """
+        attempt = Attempt(int(self._clock.seconds()), 0.0)
+        told = [(each, Action.FAILED, with_error(attempt, error)) for each, error in failures]
+        await self._report_now(envelope, told, message)
+
+    async def _report_now(
+        self,
+        envelope: Envelope,
+        told: Sequence[tuple[Recipient, Action, Attempt]],
+        message: BinaryIO,
+    ) -> None:
+        for report in self._reporter.write_unqueued(envelope, told, message):
             await self.submit(Spool.from_bytes(report.octets), [Outgoing(report.envelope)])
 
     def listen(self, listener: Callable[[Event], None]) -> Callable[[], None]:

@@ -12,7 +12,7 @@ from typing import BinaryIO, NamedTuple
 
 from mailkit.mime import Action, parse_header
 from mailkit.model import ConnectionInfo, Envelope, Path, Recipient
-from mailkit.queue.values import Attempt, QueuedMessage, QueuedRecipient
+from mailkit.queue.values import Attempt, QueuedMessage, QueuedRecipient, RecipientState
 
 #: Octets of a returned message, beyond which only its header is returned.
 MAX_RETURNED = 1024 * 1024
@@ -123,6 +123,23 @@ class Reporter:
                 part = chosen[start : start + MAX_RECIPIENTS]
                 reports.append(self._write(message, action, part, content))
         return reports
+
+    def write_unqueued(
+        self,
+        envelope: Envelope,
+        told: Sequence[tuple[Recipient, Action, Attempt]],
+        content: BinaryIO,
+    ) -> list[MailReport]:
+        """The reports that are wanted of recipients who have never been in the queue."""
+        now = int(self._seconds())
+        recipients = [QueuedRecipient(0, each, RecipientState.QUEUED, now) for each, _, _ in told]
+        message = QueuedMessage("", envelope, 0, now, now, recipients)
+        notices = [
+            Notice(recipient, action, attempt)
+            for recipient, (_, action, attempt) in zip(recipients, told, strict=True)
+            if self.wants(message, recipient.recipient, action)
+        ]
+        return self.write(message, notices, content) if notices else []
 
     def _write(
         self,

@@ -37,6 +37,13 @@ class Result:
     unreachable: bool = False
 
 
+def with_error(attempt: Attempt, error: MailError) -> Attempt:
+    """An attempt that has failed for this reason."""
+    if isinstance(error, RefusedElsewhere):
+        attempt = attempt._replace(code=error.code, enhanced=error.enhanced)
+    return attempt._replace(text=error.text)
+
+
 class Transport(ABC):
     """Hands messages over for some domains."""
 
@@ -106,10 +113,8 @@ class DeliveryTransport(Transport):
         attempt = Attempt(int(began), seconds, self._name, command="deliver")
         if error is None:
             return Handover(Status.ACCEPTED, attempt, arrived=self._arrives)
-        if isinstance(error, RefusedElsewhere):
-            attempt = attempt._replace(code=error.code, enhanced=error.enhanced)
         status = Status.TEMPORARY if error.temporary else Status.PERMANENT
-        return Handover(status, attempt._replace(text=error.text))
+        return Handover(status, with_error(attempt, error))
 
     @override
     async def close(self) -> None:

@@ -131,11 +131,11 @@ def for_outcome(outcome: Outcome, transaction_id: str) -> Reply:
 def after_content(outcomes: Sequence[Outcome], transaction_id: str) -> Reply:
     """The one reply after the final dot.
 
-    RFC 5321 section 4.4 wants 250 when only some recipients failed, and a report to the sender.
-    There is no queue that could send reports, so nothing that failed is acknowledged: one failure
-    fails the transaction and the sender keeps the message. A temporary failure counts more than
-    a permanent one: the sender tries again, and who has the message already gets it twice rather
-    than somebody never. The text names the recipient.
+    A delivery that can report to the sender, or try again by itself, tells no error of what it
+    takes care of (RFC 5321 section 4.4). What it does tell is not acknowledged: one failure fails
+    the transaction and the sender keeps the message. A temporary failure counts more than a
+    permanent one: the sender tries again, and rather gets it to somebody twice than to somebody
+    never. The text names the recipient.
     """
     failed = [outcome for outcome in outcomes if outcome.error is not None]
     if not failed:

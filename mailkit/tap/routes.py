@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple, TypeAlias
 
-from mailkit.delivery.duplicates import Duplicates
+from mailkit.delivery.duplicates import Duplicates, Served
 from mailkit.delivery.local import LocalMessageDelivery
 from mailkit.delivery.queueing import QueueingDelivery
 from mailkit.delivery.routing import Routes, RoutingDelivery
@@ -203,6 +203,7 @@ class Deliveries:
         :raises StartError: the delivery of a route cannot be made.
         """
         self._store = store
+        self._settings["served"] = Served()
         if self._window:
             self._settings["duplicates"] = Duplicates(self._window)
         domains: dict[str, Any] = {}
