@@ -14,7 +14,8 @@ DATA ?= mailkit-data
 PYTHONS ?= python3.10 python3.11 python3.12 python3.13
 # Programs, by their Debian packages, that the tests in tests/interop talk to when they are there.
 INTEROP_PACKAGES := swaks curl mutt isync fetchmail msmtp lftp node-nodemailer postfix telnet haproxy \
-  dovecot-imapd dovecot-lmtpd neomutt offlineimap3 imapfilter opendkim rspamd postgresql
+  dovecot-imapd dovecot-lmtpd neomutt offlineimap3 imapfilter opendkim rspamd \
+  spamass-milter spamc postgresql
 
 .DEFAULT_GOAL := help
 .PHONY: help run test test-random test-all interop interop-packages lint format types docs bench clean

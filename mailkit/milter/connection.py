@@ -1,7 +1,8 @@
 """A connection to a milter.
 
-Each client of ours has one of its own, for all its messages: libmilter does not answer any more
-after SMFIC_QUIT_NC, by which another client would follow.
+Each client of ours has one of its own, for all its messages. Where a milter is known to bear
+SMFIC_QUIT_NC, by which another client follows, connections are kept for further clients; libmilter
+does not answer any more after it.
 
 Ordering: one exchange at a time. Whoever has the connection sends commands and waits for the reply
 to each, unless the milter has said that it gives none.
@@ -26,6 +27,9 @@ from mailkit.milter.packets import MilterError, Options, Packet
 
 MilterFailure = Literal["tempfail", "accept", "reject"]
 
+#: Connections to one milter that are kept for further clients, and for how many seconds each.
+MAX_IDLE = 20
+IDLE_TIMEOUT = 30.0
 #: Packets that a milter may send ahead before it must wait.
 MAX_AHEAD = 100
 
@@ -45,6 +49,9 @@ class MilterSettings(NamedTuple):
     max_modifications: int = 1000
     #: Octets of a body that a milter puts in the place of another one.
     max_body: int = 100 * 1024 * 1024
+    #: Keep connections for further clients: for milters that bear SMFIC_QUIT_NC (rspamd does, what
+    #: is made with libmilter does not).
+    reuse: bool = False
 
 
 #: The settings where nothing else is said.
@@ -67,6 +74,8 @@ class MilterConnection(Protocol):
         self._error: Exception | None = None
         #: What was agreed on.
         self.options: Options | None = None
+        #: It has had a client before.
+        self.used = False
 
     @property
     def alive(self) -> bool:
@@ -168,6 +177,11 @@ class MilterConnection(Protocol):
             self.transport.unregisterProducer()
             self.transport.loseConnection()
 
+    def next_client(self) -> None:
+        """The client is gone, and another one may follow."""
+        self.used = True
+        self.send(packets.QUIT_NC)
+
     def abort(self) -> None:
         """End the connection at once: nobody knows what the milter thinks."""
         self._error = self._error or MilterError("the connection was ended")
@@ -213,12 +227,49 @@ class Milter:
         self.name = name
         self.settings = settings
         self.clock = clock
+        # What waits for another client, each with the call that ends it.
+        self._idle: dict[MilterConnection, Any] = {}
 
-    async def connect(self) -> MilterConnection:
-        """A new connection, its options agreed on.
+    def release(self, connection: MilterConnection) -> None:
+        """A client is gone: end its connection, or keep it for another one."""
+        options = connection.options
+        if (
+            not self.settings.reuse
+            or not connection.alive
+            or options is None
+            or options.version < 6
+            or len(self._idle) >= MAX_IDLE
+        ):
+            connection.quit()
+            return
+        connection.next_client()
+        call = self.clock.callLater(IDLE_TIMEOUT, self._end_idle, connection)
+        self._idle[connection] = call
 
+    def _end_idle(self, connection: MilterConnection) -> None:
+        del self._idle[connection]
+        connection.quit()
+
+    def close(self) -> None:
+        """End the connections that wait for another client."""
+        while self._idle:
+            connection, call = self._idle.popitem()
+            call.cancel()
+            connection.quit()
+
+    async def connect(self, fresh: bool = False) -> MilterConnection:
+        """A connection, its options agreed on.
+
+        :param fresh: none that has had a client before.
         :raises MilterError: there is none in time.
         """
+        while self._idle and not fresh:
+            # The youngest: a milter may have tired of the others.
+            idle, call = self._idle.popitem()
+            call.cancel()
+            if idle.alive:
+                return idle
+            idle.quit()
         timeout = self.settings.connect_timeout
         connection = MilterConnection(self.clock)
         connecting: Deferred[Any] = connectProtocol(self.endpoint, connection)

@@ -93,6 +93,11 @@ class MilterHook(MailHook):
         finally:
             content.close()
 
+    def close(self) -> None:
+        """End the connections that are kept for further clients."""
+        for milter in self.milters:
+            milter.close()
+
     @override
     async def disconnect(self, session: MailSession) -> None:
         for each in self._sessions(session):

@@ -198,6 +198,8 @@ END_OF_HEADERS = packet(b"N")
 END_OF_MESSAGE = packet(b"E")
 ABORT = packet(b"A")
 QUIT = packet(b"Q")
+#: The client is gone, and another one follows on the same connection (version 6).
+QUIT_NC = packet(b"K")
 
 
 def header(name: bytes, value: bytes) -> bytes:

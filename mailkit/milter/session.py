@@ -148,7 +148,7 @@ class MilterSession:
         connection, self._connection = self._connection, None
         if connection is None:
             return
-        connection.quit()
+        self._milter.release(connection)
 
     def give_up(self) -> None:
         """Nobody waits for the answer any more, and the milter may still be about to give it."""
@@ -186,6 +186,13 @@ class MilterSession:
 
     async def _begin(self) -> Answer | None:
         self._connection = await self._milter.connect()
+        if self._connection.used:
+            try:
+                return await self._say_connect()
+            except MilterError:
+                # It has closed a connection that it was not expected to close.
+                self._drop()
+                self._connection = await self._milter.connect(fresh=True)
         return await self._say_connect()
 
     async def _say_connect(self) -> Answer | None:

@@ -158,6 +158,7 @@ class Options(
             "without-capability": self.without_capabilities,
             "hook": self.hooks,
             "milter": self.milters,
+            "milter-reuse": self.milter_reuse,
             "proxy-from": self.proxies,
             "xclient-from": self.xclient,
         }

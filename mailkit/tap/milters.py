@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any, ClassVar, cast
 
 from mailkit.tap.errors import SettingError
@@ -12,13 +12,18 @@ SERVICES = ("smtp", "lmtp", "submission")
 
 
 def parse_milters(
-    texts: Iterable[str], failure: str | None = None, reactor: Any = None
+    texts: Iterable[str],
+    failure: str | None = None,
+    reactor: Any = None,
+    reuse: Collection[str] = (),
 ) -> dict[str, list[Any]]:
     """The hooks that ask milters, by service: one for all milters of a service.
 
     :param texts: ``ENDPOINT`` for all services that take mail, or ``SERVICE:ENDPOINT``.
     :param failure: what a milter that cannot be asked counts as; ``tempfail`` when None.
-    :raises SettingError: a text is no client endpoint, or ``failure`` is none.
+    :param reuse: those endpoints whose connections serve several clients, one after the other.
+    :raises SettingError: a text is no client endpoint, or ``failure`` is none, or ``reuse`` names a
+        milter that is not asked.
     """
     names: dict[str, list[str]] = {service: [] for service in SERVICES}
     for text in texts:
@@ -34,12 +39,18 @@ def parse_milters(
 
     if failure not in (None, "tempfail", "accept", "reject"):
         raise SettingError(f"{failure!r} is not tempfail, accept or reject")
+    asked = {endpoint for each in names.values() for endpoint in each}
+    for endpoint in reuse:
+        if endpoint not in asked:
+            raise SettingError(f"no milter is asked at {endpoint!r}")
     settings = MilterSettings(failure=cast(Any, failure or "tempfail"))
+
+    def make(endpoint: str) -> Milter:
+        chosen = settings._replace(reuse=endpoint in reuse)
+        return Milter(_endpoint(endpoint, reactor), endpoint, chosen, reactor)
+
     return {
-        service: [MilterHook(*(Milter(_endpoint(e, reactor), e, settings, reactor) for e in each))]
-        if each
-        else []
-        for service, each in names.items()
+        service: [MilterHook(*map(make, each))] if each else [] for service, each in names.items()
     }
 
 
@@ -71,9 +82,15 @@ class MilterOptions:
         ],
     ]
     milters: list[str]
+    milter_reuse: list[str]
 
     def opt_milter(self, endpoint: str) -> None:
         """Let the milter at this ENDPOINT judge mail while it is received, such as
         unix:/run/opendkim.sock or tcp:127.0.0.1:11332; for one service with SERVICE:ENDPOINT. May
         be repeated: they are asked in this order."""
         self.milters.append(endpoint)
+
+    def opt_milter_reuse(self, endpoint: str) -> None:
+        """Keep connections to the milter at this ENDPOINT for further clients: for rspamd, and not
+        for milters that are made with libmilter, such as OpenDKIM. May be repeated."""
+        self.milter_reuse.append(endpoint)

@@ -136,6 +136,8 @@ class MailOptions(usage.Options, AuthOptionMixin):
         self.hook_settings: Any = None
         #: What ``--milter`` says, where a command has it.
         self.milters: list[str] = []
+        #: What ``--milter-reuse`` says, where a command has it.
+        self.milter_reuse: list[str] = []
         #: What ``--xclient-from`` says, where a command has it.
         self.xclient: list[str] = []
         #: The table ``[checks]`` of the settings file.
@@ -243,9 +245,11 @@ class MailOptions(usage.Options, AuthOptionMixin):
         with self.naming("hook-failure"):
             trace = not self.get("no-hook-trace")
             self.hook_settings = parse_hook_settings(self.get("hook-failure"), trace)
-        if self.milters:
+        if self.milters or self.milter_reuse:
             with self.naming("milter"):
                 parse_milters(self.milters)
+            with self.naming("milter-reuse"):
+                parse_milters(self.milters, reuse=self.milter_reuse)
             with self.naming("milter-failure"):
                 parse_milters([], self["milter-failure"])
         with self.naming("checks"):
@@ -358,6 +362,7 @@ class TwistdService(MailService):
             hook_settings=options.hook_settings,
             milters=options.milters,
             milter_failure=options.get("milter-failure"),
+            milter_reuse=options.milter_reuse,
             checks=options.checks,
             proxy_from=options.proxies,
             xclient_from=options.xclient,

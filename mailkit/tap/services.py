@@ -123,6 +123,7 @@ class MailService(MultiService):
         or lists of them by service (``smtp``, ``lmtp``, ``submission``).
     :param milters: what ``--milter`` takes. They are asked after the hooks.
     :param milter_failure: what ``--milter-failure`` takes.
+    :param milter_reuse: what ``--milter-reuse`` takes.
     :param hook_settings: a :class:`~mailkit.smtp.hooks.HookSettings`; None for its defaults.
     :param checks: what the table ``[checks]`` of a settings file takes: see
         :data:`mailkit.tap.checks.CHECKS`. They are asked before the hooks.
@@ -164,6 +165,7 @@ class MailService(MultiService):
         hook_settings: Any = None,
         milters: Collection[str] = (),
         milter_failure: str | None = None,
+        milter_reuse: Collection[str] = (),
         checks: Mapping[str, Any] | None = None,
         proxy_from: Collection[str] = (),
         xclient_from: Collection[str] = (),
@@ -191,7 +193,9 @@ class MailService(MultiService):
             self._outbound = Outbound(relay, self._hostname, reactor)
         self._hooks = parse_hooks(hooks)
         self._hook_settings = hook_settings
-        self._milters = parse_milters(milters, milter_failure, reactor) if milters else {}
+        self._milters: dict[str, list[Any]] = {}
+        if milters:
+            self._milters = parse_milters(milters, milter_failure, reactor, milter_reuse)
         self._checks = Checks(checks or {})
         self._proxies = parse_networks(proxy_from, PORT_NAMES)
         off = parse_switches(without_extensions) if without_extensions else {}
@@ -411,6 +415,8 @@ class MailService(MultiService):
         if self._hasher is not None:
             self._hasher.close()
             self._hasher = None
+        for hook in (hook for each in self._milters.values() for hook in each):
+            hook.close()
         if self._outbound is not None:
             await self._outbound.close()
         await self._deliveries.close()

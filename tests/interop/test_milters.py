@@ -1,4 +1,4 @@
-"""Real milters judge, sign and mark mail that our server takes: OpenDKIM, rspamd."""
+"""Real milters judge, sign and mark mail that our server takes: OpenDKIM, rspamd, spamass-milter."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from twisted.internet import reactor
 from twisted.internet.endpoints import clientFromString
+from twisted.internet.protocol import Factory
 from twisted.internet.task import deferLater
 
 from mailkit.auth.portal import make_portal
@@ -29,6 +30,7 @@ from mailkit.milter.connection import Milter, MilterSettings
 from mailkit.milter.hook import MilterHook
 from mailkit.smtp.extensions.settings import ExtensionSettings
 from mailkit.smtp.protocol import SMTPFactory
+from tests.interop.spamd import SpamDaemon
 from tests.interop.test_smtp_clients import ANN, BOB, SMTPCase
 from tests.support import HOST, PATIENCE, free_ports, listens
 
@@ -65,6 +67,7 @@ class MilterCase(SMTPCase):
             for each in endpoints
         ]
         hook = MilterHook(*milters)
+        self.hooks = [hook]
         portal = make_portal(
             self.store,
             deliveries=lambda account, _: LocalMessageDelivery(self.store, self.store, account),
@@ -262,3 +265,57 @@ class RspamdTests(MilterCase):
         self.assertEqual(len(found), 2)
         for each in found:
             self.assertRegex(each, rb"\r\nX-Spam-Status: No, score=")
+
+    async def test_one_connection_for_several_clients(self) -> None:
+        await self.start_rspamd()
+        settings: Any = MilterSettings(5.0, 5.0, 5.0, reuse=True)
+        self.serve(f"tcp:{HOST}:{self.milter_port}", settings=settings)
+        (hook,) = self.hooks
+        self.addCleanup(hook.close)
+        seen = set()
+        for content, expected in ((b"hello", 250), (GTUBE, 554), (b"again", 250)):
+            code, text = await self.send(message(content), times=2)
+            self.assertEqual(code, expected, text)
+            (idle,) = hook.milters[0]._idle
+            seen.add(idle)
+        self.assertEqual(len(seen), 1)
+        self.assertEqual(len(await self.inbox(BOB)), 4)
+
+
+@pytest.mark.interop
+@unittest.skipIf(
+    shutil.which("spamass-milter") is None or shutil.which("spamc") is None,
+    "spamass-milter or spamc is not installed",
+)
+class SpamAssassinTests(MilterCase):
+    """spamass-milter asks a stand-in for SpamAssassin's daemon, by way of spamc."""
+
+    async def start_milter(self, *arguments: str) -> str:
+        factory: Any = Factory.forProtocol(SpamDaemon)
+        factory.noisy = False
+        daemon = self.listen(factory)
+        path = self.place / "socket"
+        spamc = ("--", "-d", HOST, "-p", str(daemon))
+        await self.start(
+            *("spamass-milter", "-p", str(path), *arguments, *spamc), ready=path.exists
+        )
+        return f"unix:{path}"
+
+    async def test_marks(self) -> None:
+        self.serve(await self.start_milter())
+        self.assertEqual((await self.send(message(b"hello")))[0], 250)
+        self.assertEqual((await self.send(message(GTUBE), stranger=True, times=2))[0], 250)
+        good, *bad = await self.inbox(BOB)
+        self.assertIn(b"\r\nX-Spam-Status: No, score=0.0", good)
+        self.assertNotIn(b"X-Spam-Flag", good)
+        self.assertTrue(good.endswith(message(b"hello").partition(b"\r\n\r\n")[2]))
+        self.assertEqual(len(bad), 2)
+        for each in bad:
+            self.assertIn(b"\r\nX-Spam-Flag: YES\r\n", each)
+
+    async def test_refuses(self) -> None:
+        self.serve(await self.start_milter("-r", "15", "-R", "Not that"))
+        code, text = await self.send(message(GTUBE), stranger=True)
+        self.assertEqual((code, b"Not that" in text), (550, True), text)
+        self.assertEqual((await self.send(message(b"hello")))[0], 250)
+        self.assertEqual(len(await self.inbox(BOB)), 1)

@@ -90,7 +90,7 @@ class FakeMilter:
                 self.macros[content[:1]] = dict(zip(parts[::2], parts[1::2], strict=True))
                 continue
             self.seen.append((code, content))
-            if code in b"AQ":
+            if code in b"AQK":
                 continue
             default = self.options if code == b"O" else CONTINUE
             answer = self.answers.get(code, default)
@@ -128,7 +128,7 @@ class MilterServer(Server):
         settings: MilterSettings | None = None,
         client: dict[str, Any] | None = None,
     ) -> None:
-        hook = MilterHook(
+        self.hook = hook = MilterHook(
             *(
                 Milter(cast(Any, each), f"m{n}", settings or MilterSettings(), cast(Any, self))
                 for n, each in enumerate(milters, 1)

@@ -155,6 +155,11 @@ class MilterOptionTests(OptionsTestCase):
         for text in ("inet:8891@localhost", "/run/x", "", "imap:unix:/x"):
             self.check([*serve, text], "--milter: ", "no client endpoint")
         self.check([*serve, "unix:/x", "--milter-failure", "x"], "--milter-failure: ", "'x'")
+        reuse = ("--milter", "unix:/x", "--milter", "unix:/y", "--milter-reuse", "unix:/y")
+        options = self.parse("--smtp", ENDPOINT, *reuse)
+        (hook,) = parse_milters(options.milters, reuse=options.milter_reuse)["smtp"]
+        self.assertEqual([m.settings.reuse for m in hook.milters], [False, True])
+        self.check(["--smtp", ENDPOINT, "--milter-reuse", "unix:/x"], "--milter-reuse: ", "unix:/x")
 
     def test_in_a_file(self) -> None:
         path = Path(self.mktemp())
