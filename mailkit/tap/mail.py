@@ -123,7 +123,11 @@ class Options(
         with self.naming("config"):
             lists = {*self.endpoint_options, "auth", *self._lists()}
             settings = read_config(
-                path, lists, values, flags, {"checks", "routes", "imap-clients", "queue"}
+                path,
+                lists,
+                values,
+                flags,
+                {"checks", "routes", "imap-clients", "queue", "smtp-limits"},
             )
         for key, value in settings.items():
             if self._made_by_option(key):
@@ -138,6 +142,8 @@ class Options(
                 self.checks = value
             elif key == "imap-clients":
                 self.imap_clients = value
+            elif key == "smtp-limits":
+                self.smtp_limits = value
             elif key == "queue":
                 self.queue = value
             elif key == "routes":
@@ -164,7 +170,7 @@ class Options(
         }
 
     def _made_by_option(self, key: str) -> bool:
-        if key in ("checks", "imap-clients", "queue"):
+        if key in ("checks", "imap-clients", "queue", "smtp-limits"):
             return False
         if key == "auth":
             return self.store_accounts or "credCheckers" in self

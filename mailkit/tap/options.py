@@ -38,6 +38,7 @@ from mailkit.tap.outbound import Outbound, Relay, read_login
 from mailkit.tap.routes import parse_routes, read_secret, split_routes
 from mailkit.tap.services import IMPLICIT_TLS, TAKE_MAIL, Limits, MailService, parse_endpoint
 from mailkit.tap.sharing import parse_sharing
+from mailkit.tap.smtp_limits import parse_smtp_limits
 from mailkit.tap.stores import DEFAULT_STORE, STORE_VARIABLE, default_store, parse_store
 from mailkit.tap.tls import parse_tls, server_context
 from mailkit.tap.values import parse_count, parse_size
@@ -131,6 +132,8 @@ class MailOptions(usage.Options, AuthOptionMixin):
         self.quirks: list[str] = []
         #: The table ``[imap-clients]`` of the settings file.
         self.imap_clients: dict[str, Any] = {}
+        #: The table ``[smtp-limits]`` of the settings file.
+        self.smtp_limits: dict[str, Any] = {}
         #: What ``--hook`` says, where a command has it.
         self.hooks: list[str] = []
         self.hook_settings: Any = None
@@ -230,6 +233,8 @@ class MailOptions(usage.Options, AuthOptionMixin):
         if self.quirks:
             with self.naming("imap-quirk"):
                 parse_quirks(self.quirks)
+        with self.naming("smtp-limits"):
+            parse_smtp_limits(self.smtp_limits)
         if self.imap_clients:
             with self.naming("imap-clients"):
                 parse_clients(self.imap_clients)
@@ -354,6 +359,7 @@ class TwistdService(MailService):
             without_capabilities=options.without_capabilities,
             imap_quirks=options.quirks,
             imap_clients=options.imap_clients,
+            smtp_limits=options.smtp_limits,
             vrfy=options.get("vrfy"),
             expn=options.get("expn"),
             no_soliciting=options.get("no-soliciting"),

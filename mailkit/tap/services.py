@@ -58,6 +58,7 @@ from mailkit.tap.milters import parse_milters
 from mailkit.tap.networks import parse_names, parse_networks
 from mailkit.tap.outbound import Outbound, Relay
 from mailkit.tap.routes import Deliveries, parse_routes
+from mailkit.tap.smtp_limits import parse_smtp_limits
 from mailkit.tap.stores import parse_store
 from mailkit.tap.tls import parse_tls, server_context
 from mailkit.tcp import BACKLOG, ListeningReactor
@@ -116,6 +117,8 @@ class MailService(MultiService):
         :func:`mailkit.tap.capabilities.parse_clients`.
     :param vrfy: who gets answers to VRFY, and to EXPN: ``never`` (None), ``authenticated`` or
         ``everyone``.
+    :param smtp_limits: what the table ``[smtp-limits]`` of a settings file takes: see
+        :func:`mailkit.tap.smtp_limits.parse_smtp_limits`.
     :param no_soliciting: what ``--no-soliciting`` takes.
     :param bare_line_ends: what services that take mail do with a message in which a CR or LF stands
         alone: ``refuse`` or ``normalise``; None for each factory's own way.
@@ -157,6 +160,7 @@ class MailService(MultiService):
         without_capabilities: Collection[str] = (),
         imap_quirks: Collection[str] = (),
         imap_clients: Mapping[str, Any] | None = None,
+        smtp_limits: Mapping[str, Any] | None = None,
         vrfy: str | None = None,
         expn: str | None = None,
         no_soliciting: str | None = None,
@@ -215,6 +219,7 @@ class MailService(MultiService):
             self._imap_settings["quirks"] = parse_quirks(imap_quirks)
         if imap_clients:
             self._imap_settings["clients"] = parse_clients(imap_clients)
+        self._smtp_limits = parse_smtp_limits(smtp_limits or {})
         self._bare_line_ends = parse_bare_line_ends(bare_line_ends) if bare_line_ends else None
         self._factories: dict[str, CommandFactory] = {}
         self._hasher: PasswordHasher | None = None
@@ -285,6 +290,9 @@ class MailService(MultiService):
 
                 clock = cast(IReactorTime, self._reactor)
                 settings["url_resolver"] = StoreURLResolver(lambda: self.store, clock)
+            own_limits = self._smtp_limits.get(protocol)
+            if own_limits is not None:
+                settings |= own_limits.settings()
             if self._bare_line_ends is not None and protocol in SERVICES:
                 settings["bare_line_ends"] = self._bare_line_ends
             self._factories[protocol] = _make_factory(
@@ -299,6 +307,8 @@ class MailService(MultiService):
                 max_connections_per_address=limits.max_connections_per_address,
                 allow_plaintext_passwords=limits.allow_plaintext_passwords,
             )
+            if own_limits is not None:
+                own_limits.change(self._factories[protocol])
             self._share_descriptors()
         return self._factories[protocol]
 

@@ -1,0 +1,104 @@
+"""The table ``[smtp-limits]`` of a settings file: what a client of SMTP, submission or LMTP may do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from mailkit.tap.errors import SettingError
+
+#: What takes mail, and may have a table of its own: ``[smtp-limits.submission]``.
+SERVICES = ("smtp", "lmtp", "submission")
+
+#: Parameters of :class:`~mailkit.smtp.protocol.SMTPFactory`.
+_PARAMETERS: Mapping[str, type[int] | type[float]] = {
+    "max-recipients": int,
+    "max-header": int,
+    "max-received": int,
+    "timeout": float,
+    "data-timeout": float,
+}
+#: Its attributes.
+_ATTRIBUTES: Mapping[str, type[int] | type[float]] = {
+    "max-errors": int,
+    "max-refusals": int,
+    "max-idle-commands": int,
+    "max-transactions": int,
+    "max-failed-logins": int,
+    "max-login-delay": float,
+}
+#: Fields of :class:`~mailkit.smtp.grammar.Limits`.
+_LENGTHS: Mapping[str, str] = {
+    "command-line": "line",
+    "auth-line": "auth_line",
+    "parameters": "parameters",
+}
+_KINDS: Mapping[str, type[int] | type[float]] = {
+    **_PARAMETERS,
+    **_ATTRIBUTES,
+    **dict.fromkeys(_LENGTHS, int),
+}
+#: The least that RFC 5321 section 4.5.3.1 lets a server take.
+_LEAST = {"command-line": 512, "auth-line": 512, "max-recipients": 100, "max-received": 100}
+
+
+@dataclass
+class SMTPLimits:
+    """The limits of one service that differ from the defaults."""
+
+    parameters: dict[str, Any] = field(default_factory=dict)
+    attributes: dict[str, Any] = field(default_factory=dict)
+    lengths: dict[str, Any] = field(default_factory=dict)
+
+    def settings(self) -> dict[str, Any]:
+        """Parameters for the factory."""
+        if not self.lengths:
+            return self.parameters
+        # Loaded when used: an IMAP server has no need of SMTP.
+        from mailkit.smtp.grammar import LIMITS
+
+        return {**self.parameters, "limits": LIMITS._replace(**self.lengths)}
+
+    def change(self, factory: Any) -> None:
+        """Give a factory that nobody uses yet the limits that are no parameters."""
+        for name, value in self.attributes.items():
+            setattr(factory, name, value)
+
+    def _take(self, key: str, value: Any) -> None:
+        name = key.replace("_", "-")
+        kind = _KINDS.get(name)
+        if kind is None:
+            raise SettingError(f"there is no limit {key!r}; known are {', '.join(_KINDS)}")
+        if isinstance(value, bool) or not isinstance(value, (int, kind)):
+            raise SettingError(f"{key} must be of the kind {kind.__name__}")
+        least = _LEAST.get(name, 1)
+        if value < least:
+            raise SettingError(f"{key} must be at least {least}")
+        if name in _LENGTHS:
+            self.lengths[_LENGTHS[name]] = value
+        elif name in _PARAMETERS:
+            self.parameters[name.replace("-", "_")] = value
+        else:
+            self.attributes[name.replace("-", "_")] = value
+
+
+def parse_smtp_limits(table: Mapping[str, Any]) -> dict[str, SMTPLimits]:
+    """The limits by service: those for all of them, and over them those of a service's own table.
+
+    :raises SettingError: a limit is not known, or makes no sense.
+    """
+    if not table:
+        return {}
+    found = {service: SMTPLimits() for service in SERVICES}
+    own = {key: value for key, value in table.items() if key in SERVICES}
+    for limits in found.values():
+        for key, value in table.items():
+            if key not in own:
+                limits._take(key, value)
+    for service, values in own.items():
+        if not isinstance(values, dict):
+            raise SettingError(f"{service} must be a table")
+        for key, value in values.items():
+            found[service]._take(key, value)
+    return found
