@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from twisted.internet.defer import Deferred
 from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from mailkit.errors import NoSuchRecipient
-from mailkit.milter.connection import IDLE_TIMEOUT, MAX_IDLE, Milter, MilterSettings
+from mailkit.milter.connection import Milter, MilterSettings
 from mailkit.milter.hook import MilterHook
 from mailkit.milter.packets import Action, Step, packet
 from mailkit.model import Path
@@ -72,10 +70,16 @@ class CommandTests(SynchronousTestCase):
         self.assertEqual(macros[b"C"][b"_"], b"unknown [192.0.2.7]")
         self.assertEqual(macros[b"M"][b"i"], identity)
         self.assertEqual(macros[b"M"][b"{auth_authen}"], b"ann@example.org")
+        self.assertEqual(macros[b"M"][b"{auth_type}"], b"PLAIN")
         self.assertEqual(macros[b"M"][b"{mail_addr}"], b"ann@example.net")
         self.assertEqual(macros[b"R"][b"{rcpt_addr}"], b"bob@example.org")
         for stage in (b"T", b"N", b"E"):
             self.assertEqual(macros[stage], {b"i": identity})
+
+    def test_no_login_no_macros_of_one(self) -> None:
+        milter = FakeMilter()
+        MilterServer(milter).greet().deliver()
+        self.assertEqual([name for name in milter.macros[b"M"] if b"auth" in name], [])
 
     def test_macros_that_it_asks_for(self) -> None:
         wanted = b"\0\0\0\0{client_port} {nonsense}\0" + b"\0\0\0\x05j\0"
@@ -514,97 +518,3 @@ class FailureTests(SynchronousTestCase):
         server.clock.advance(0)
         server.clock.advance(0)
         self.assertEqual(server.answer()[:3], b"250")
-
-
-class ReuseTests(SynchronousTestCase):
-    """SMFIC_QUIT_NC: the next client comes over the same connection."""
-
-    def serve(self, milter: FakeMilter, **settings: Any) -> MilterServer:
-        chosen = MilterSettings(**{"reuse": True, **settings})
-        return MilterServer(milter, settings=chosen)
-
-    def next(self, server: MilterServer) -> None:
-        """A client goes, and another one sends a message."""
-        server.lose()
-        server.connect()
-        self.assertEqual(server.begin().send(b"\r\nx\r\n.\r\n")[:3], b"250")
-
-    def test_next_client(self) -> None:
-        milter = FakeMilter()
-        server = self.serve(milter)
-        self.next(server)
-        self.next(server)
-        self.assertEqual(len(milter.transports), 1)
-        self.assertEqual(milter.codes.count(b"K"), 2)
-        # The options hold.
-        self.assertEqual(milter.codes.count(b"O"), 1)
-        self.assertEqual(milter.codes.count(b"C"), 3)
-        self.assertNotIn(b"Q", milter.codes)
-
-    def test_not_unless_it_is_said(self) -> None:
-        for milter, settings in (
-            (FakeMilter(), {"reuse": False}),
-            (FakeMilter(version=5), {}),
-        ):
-            self.next(self.serve(milter, **settings))
-            self.assertEqual(len(milter.transports), 2)
-            self.assertNotIn(b"K", milter.codes)
-
-    def test_clients_at_the_same_time(self) -> None:
-        milter = FakeMilter()
-        server = self.serve(milter)
-        server.connect()
-        self.assertEqual(len(milter.transports), 2)
-
-    def test_it_hangs_up_while_it_waits(self) -> None:
-        milter = FakeMilter()
-        server = self.serve(milter)
-        server.lose()
-        milter.drop()
-        server.connect()
-        self.assertEqual(server.begin().send(b"\r\nx\r\n.\r\n")[:3], b"250")
-        self.assertEqual(len(milter.transports), 2)
-
-    def test_it_hangs_up_when_it_is_asked(self) -> None:
-        milter = FakeMilter()
-        server = self.serve(milter)
-        server.lose()
-
-        def hang_up(fake: FakeMilter) -> bytes:
-            del milter.answers[b"C"]
-            fake.drop()
-            return b""
-
-        milter.answers[b"C"] = hang_up
-        server.connect()
-        self.assertEqual(server.begin().send(b"\r\nx\r\n.\r\n")[:3], b"250")
-        self.assertEqual(len(milter.transports), 2)
-
-    def test_nobody_comes(self) -> None:
-        milter = FakeMilter()
-        server = self.serve(milter)
-        server.lose()
-        server.clock.advance(IDLE_TIMEOUT)
-        self.assertEqual(milter.codes[-2:], b"KQ")
-        self.assertTrue(milter.transports[0].gone)
-
-    def test_not_too_many(self) -> None:
-        milter = FakeMilter()
-        server = self.serve(milter)
-        protocols = [server.protocol]
-        for _ in range(MAX_IDLE + 2):
-            server.connect()
-            protocols.append(server.protocol)
-        for protocol in protocols:
-            server.protocol = protocol
-            server.lose()
-        self.assertEqual(milter.codes.count(b"K"), MAX_IDLE)
-        self.assertEqual(milter.codes.count(b"Q"), 3)
-
-    def test_close(self) -> None:
-        milter = FakeMilter()
-        server = self.serve(milter)
-        server.lose()
-        server.hook.close()
-        self.assertTrue(milter.transports[0].gone)
-        self.assertEqual([c for c in server.clock.getDelayedCalls() if c.active()], [])
