@@ -21,6 +21,7 @@ from twisted.cred.credentials import Anonymous, UsernamePassword
 from twisted.cred.error import LoginFailed
 from twisted.cred.portal import Portal
 from twisted.internet.defer import CancelledError
+from twisted.python.failure import Failure
 
 from mailkit._typing import override
 from mailkit.connection import CommandFactory
@@ -273,6 +274,15 @@ class SMTPProtocol(ReceivingConnection):
 
     @override
     def next_command(self) -> bytes | _Event | None:
+        try:
+            return self._take_command()
+        except Exception:
+            # Nobody knows what was read: the connection cannot go on.
+            self.log.failure("input could not be read", Failure())
+            self.give_up("Something went wrong here")
+            return None
+
+    def _take_command(self) -> bytes | _Event | None:
         if self._content is not None:
             return _Event.END_OF_CONTENT if self._read_content(self._content) else None
         try:

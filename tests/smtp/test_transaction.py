@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 from twisted.internet.defer import Deferred
 from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
@@ -275,6 +277,16 @@ class RefusalTests(SynchronousTestCase):
         server.delivery.forgetful = True
         self.assertEqual(server.send(b"x\r\n.\r\n")[:9], b"451 4.3.0")
         self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+
+    def test_a_bug_that_loses_the_place_ends_the_connection(self) -> None:
+        server = Server().begin()
+        server.delivery.spools[0].trouble = cast(Any, KeyError("secret detail"))
+        self.assertEqual(
+            server.send(b"x\r\n"),
+            b"421 4.7.0 mx.example.org Something went wrong here, closing connection\r\n",
+        )
+        self.assertTrue(server.closed)
+        self.assertEqual(len(self.flushLoggedErrors(KeyError)), 1)
 
     def test_bugs_get_a_generic_reply(self) -> None:
         for method, step in (("check_sender", 0), ("check_recipient", 1), ("deliver", 3)):
