@@ -58,6 +58,8 @@ class MailSession:
     esmtp: bool = False
     #: Name of the authenticated account, or None.
     account: str | None = None
+    #: The SASL mechanism of its login; ``XCLIENT`` where a trusted client has named the account.
+    auth_mechanism: str = ""
     #: Protocol version and cipher of the connection, empty without TLS.
     tls_version: str = ""
     tls_cipher: str = ""

@@ -28,7 +28,8 @@ _MACROS: Mapping[Stage, Sequence[bytes]] = {
     ),
     Stage.HELO: (b"{tls_version}", b"{cipher}"),
     Stage.MAIL: (
-        *(b"i", b"{auth_authen}", b"{mail_addr}", b"{mail_host}", b"{mail_mailer}"),
+        *(b"i", b"{auth_type}", b"{auth_authen}", b"{auth_author}"),
+        *(b"{mail_addr}", b"{mail_host}", b"{mail_mailer}"),
         *(b"{tls_version}", b"{cipher}"),
     ),
     Stage.RCPT: (b"i", b"{rcpt_addr}", b"{rcpt_host}", b"{rcpt_mailer}"),
@@ -397,9 +398,11 @@ class MilterSession:
             "tls_version": client.tls_version,
             "cipher": client.tls_cipher,
             "auth_authen": client.account or "",
+            "auth_type": client.auth_mechanism if client.account is not None else "",
         }
         if envelope is not None:
             values["i"] = envelope.transaction_id
+            values["auth_author"] = envelope.submitter or ""
             values.update(_address_macros("mail", envelope.reverse_path))
         if self._recipient is not None:
             values.update(_address_macros("rcpt", self._recipient.path))

@@ -216,7 +216,7 @@ async def _log_in(connection: SMTPProtocol, exchange: SASLServer) -> None:
     connection.session.account = policy.account if policy else exchange.result.username
     if connection.hooks is not None:
         try:
-            await connection.hooks.auth(connection.session.account)
+            await connection.hooks.auth(connection.session.account, exchange.name)
         except Refused:
             connection.log_out()
             raise

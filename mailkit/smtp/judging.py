@@ -52,7 +52,7 @@ class ConnectionHooks(HookRunner):
             await self.ask(Step.CONNECT)
             if account is not None:
                 # A trusted client has named the user.
-                await self.auth(account)
+                await self.auth(account, "XCLIENT")
         except Refused as refused:
             text = f"{self.session.hostname} {refused.reply.text}"
             if refused.reply.code < 500:
@@ -81,16 +81,17 @@ class ConnectionHooks(HookRunner):
                 error.reply = error.reply._replace(enhanced="")
             raise
 
-    async def auth(self, account: str | None) -> None:
+    async def auth(self, account: str | None, mechanism: str) -> None:
         """A login.
 
         :raises Refused: a hook has refused.
         """
-        self.session.account = account
+        session = self.session
+        session.account, session.auth_mechanism = account, mechanism
         try:
             await self.ask(Step.AUTH)
         except BaseException:
-            self.session.account = None
+            session.account, session.auth_mechanism = None, ""
             raise
 
     @override

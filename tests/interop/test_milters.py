@@ -105,15 +105,19 @@ class MilterCase(SMTPCase):
         await self.in_thread(wait)
 
     async def send(
-        self, content: bytes, stranger: bool = False, times: int = 1
+        self, content: bytes, stranger: bool = False, times: int = 1, user: str = ""
     ) -> tuple[int, bytes]:
-        """Send a message, as often as that over one connection; the last answer."""
+        """Send a message, as often as that over one connection; the last answer.
+
+        :param user: who has logged in at a stranger's address.
+        """
 
         def work() -> tuple[int, bytes]:
             with smtplib.SMTP(HOST, self.smtp, timeout=PATIENCE) as client:
                 client.ehlo("client.example")
-                if stranger:
-                    client.docmd("XCLIENT", f"ADDR={STRANGER} NAME=mail.example.net")
+                if stranger or user:
+                    login = f" LOGIN={user}" if user else ""
+                    client.docmd("XCLIENT", f"ADDR={STRANGER} NAME=mail.example.net{login}")
                     client.ehlo("mail.example.net")
                 for _ in range(times):
                     for command in (f"MAIL FROM:<{ANN}>", f"RCPT TO:<{BOB}>"):
@@ -197,6 +201,14 @@ class OpenDKIMTests(MilterCase):
         path = self.place / "socket"
         await self.start_opendkim(f"local:{path}", Canonicalization="simple/simple")
         await self.check(f"unix:{path}")
+
+    async def test_users_are_known_by_their_login(self) -> None:
+        await self.start_opendkim(f"inet:{self.milter_port}@{HOST}")
+        self.serve(f"tcp:{HOST}:{self.milter_port}")
+        self.assertEqual((await self.send(message(b"x"), stranger=True))[0], 250)
+        self.assertEqual((await self.send(message(b"x"), user=ANN))[0], 250)
+        found = await self.inbox(BOB)
+        self.assertEqual([m.count(b"DKIM-Signature: ") for m in found], [0, 1])
 
     async def test_many_messages_of_one_client(self) -> None:
         await self.start_opendkim(f"inet:{self.milter_port}@{HOST}")
