@@ -110,7 +110,8 @@ class DestinationSecurity:
         :raises HostNotSecure: nor will there be.
         """
         domain = host.domains[0] if host.domains else host.name
-        wanted = self._mode_of(domain)
+        # TLS from the first octet is for servers that the site has chosen, with their own mode.
+        wanted = None if base.implicit else self._mode_of(domain)
         mode = base.mode if wanted is None else wanted
         reason = mode.value if wanted is None else f"{mode.value}: setting for {domain}"
         if mode is not TLSMode.DANE:

@@ -167,6 +167,9 @@ class SettingTests(DecisionCase):
         decision = self.decide(TLSPolicy.required(), host=host)
         self.assertEqual(decision.policy.mode, TLSMode.REQUIRED)
         self.assertEqual(self.resolver.asked, [])
+        domains = {"relay.example.net": TLSMode.NONE}
+        self.security = DestinationSecurity(self.resolver, domains=domains)
+        self.assertEqual(self.decide(host=host).policy.mode, TLSMode.NONE)
         implicit = TLSPolicy.verified(implicit=True)
         self.assertTrue(self.decide(implicit, host=host).policy.implicit)
 
