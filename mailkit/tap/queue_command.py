@@ -157,7 +157,9 @@ def _date(seconds: int) -> str:
 def _describe(attempt: Attempt) -> str:
     where = f"{attempt.host} {attempt.address}".strip() or "nowhere"
     said = f"{attempt.code or ''} {attempt.enhanced} {' '.join(attempt.text.split())}".split()
-    tls = attempt.tls or f"no TLS ({attempt.security})"
+    tls = attempt.tls or "no TLS"
+    if attempt.security:
+        tls += f" ({attempt.security})"
     return (
         f"{_date(attempt.time)} {where}, {tls}, {attempt.command} after {attempt.seconds:.1f} s:"
         f" {' '.join(said)}"

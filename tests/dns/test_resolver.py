@@ -17,13 +17,9 @@ from mailkit.dns.records import MX, TLSA, Answer, RecordType
 from mailkit.dns.resolver import NEGATIVE_TTL, DNSResolver, ServerList
 from mailkit.errors import DNSFailure, DNSTimeout
 from tests.dns.fakes import FakeResolver
-from tests.dns.zones import HOST, Zone, serve_zone
+from tests.dns.zones import HOST, TLSARecord, Zone, serve_zone
 
 reactor: Any = _reactor
-
-
-class TLSARecord(dns.UnknownRecord):
-    TYPE = RecordType.TLSA.value
 
 
 def example_org() -> Zone:

@@ -9,6 +9,8 @@ from twisted.internet.error import CannotListenError
 from twisted.names import authority, dns, server
 from twisted.trial.unittest import TestCase
 
+from mailkit.dns.records import TLSA, RecordType
+
 reactor: Any = _reactor
 HOST = "127.0.0.1"
 
@@ -25,9 +27,29 @@ class Zone(authority.FileAuthority):
         self.soa, self.records = self._content
 
 
-def serve_zone(case: TestCase, *zones: Zone) -> tuple[str, int]:
+class TLSARecord(dns.UnknownRecord):
+    """A TLSA record, which Twisted does not know."""
+
+    TYPE = RecordType.TLSA.value
+
+    @classmethod
+    def of(cls, record: TLSA) -> TLSARecord:
+        usage, selector, matching_type, data = record
+        return cls(bytes([usage, selector, matching_type]) + data, ttl=60)
+
+
+class ValidatingServerFactory(server.DNSServerFactory):
+    """A server that says that DNSSEC proves all that it answers."""
+
+    def sendReply(self, protocol: Any, message: Any, address: Any) -> None:  # noqa: N802
+        message.authenticData = 1
+        super().sendReply(protocol, message, address)
+
+
+def serve_zone(case: TestCase, *zones: Zone, validated: bool = False) -> tuple[str, int]:
     """Serve zones by UDP and TCP until the test is over; where."""
-    factory: Any = server.DNSServerFactory(authorities=list(zones))
+    kind = ValidatingServerFactory if validated else server.DNSServerFactory
+    factory: Any = kind(authorities=list(zones))
     factory.noisy = False
     for _ in range(20):
         tcp = reactor.listenTCP(0, factory, interface=HOST)
