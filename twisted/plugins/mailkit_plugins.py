@@ -27,4 +27,10 @@ mailkit_submission = ServiceMaker(
     "mailkit-submission",
 )
 mailkit_pop3 = ServiceMaker("mailkit POP3", "mailkit.tap.pop3", "POP3 server.", "mailkit-pop3")
+mailkit_mta_sts = ServiceMaker(
+    "mailkit MTA-STS",
+    "mailkit.tap.mta_sts",
+    "Web server for the site's own MTA-STS policy.",
+    "mailkit-mta-sts",
+)
 mailkit_imap = ServiceMaker("mailkit IMAP", "mailkit.tap.imap", "IMAP server.", "mailkit-imap")
