@@ -53,7 +53,7 @@ PROTOCOL_PURE = (
     " mailkit.imap.fetch mailkit.imap.listing mailkit.imap.render mailkit.imap.search mailkit.imap.sort"
     " mailkit.imap.decoded mailkit.imap.thread mailkit.imap.contexts mailkit.imap.sources"
     " mailkit.imap.appending mailkit.imap.url mailkit.imap.urlauth mailkit.imap.fuzzy mailkit.imap.metadata"
-    " mailkit.imap.filters"
+    " mailkit.imap.filters mailkit.imap.messagelimit"
 )
 #: What clients share, without the drivers.
 SHARED_CLIENT_PURE = (

@@ -94,6 +94,10 @@ def _templates(node: ast.expr) -> Iterator[str]:
             yield from _templates(orelse)
 
 
+def _names(node: ast.Assign) -> list[str]:
+    return [target.id for target in node.targets if isinstance(target, ast.Name)]
+
+
 def _texts() -> Iterator[str]:
     """All texts that users may see, as catalogues name them."""
     refusals = {
@@ -106,7 +110,9 @@ def _texts() -> Iterator[str]:
     for pattern in SOURCES:
         for path in sorted(ROOT.glob(pattern)):
             for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-                if isinstance(node, ast.Call) and node.args:
+                if isinstance(node, ast.Assign) and _names(node) == ["default_text"]:
+                    yield from _templates(node.value)
+                elif isinstance(node, ast.Call) and node.args:
                     name = getattr(node.func, "attr", getattr(node.func, "id", ""))
                     if name in SAYING or name in refusals:
                         yield from _templates(node.args[0])

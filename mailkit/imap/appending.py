@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from mailkit.errors import LimitExceeded
 from mailkit.imap.grammar import Arguments, SyntaxFault
+from mailkit.imap.messagelimit import TooManyMessages
 from mailkit.model import Flags
 
 #: Messages of one APPEND.
@@ -64,9 +65,17 @@ class AppendGrammar:
     :param offers: tells whether a capability is offered.
     :param verb: name of the command.
     :param utf8: the client has enabled UTF8=ACCEPT.
+    :param message_limit: messages that one command works on (RFC 9738); 0 for any number.
     """
 
-    def __init__(self, offers: Callable[[bytes], bool], verb: bytes, utf8: bool = False) -> None:
+    def __init__(
+        self,
+        offers: Callable[[bytes], bool],
+        verb: bytes,
+        utf8: bool = False,
+        message_limit: int = 0,
+    ) -> None:
+        self._message_limit = message_limit
         self._takes_binary = offers(b"BINARY")
         self._takes_parts = offers(b"CATENATE")
         self._verb = verb.decode("ascii")
@@ -126,6 +135,8 @@ class AppendGrammar:
         return self._several and self._messages > 0 and self._parts is None and not self._wrapped
 
     def _count_message(self) -> None:
+        if self._message_limit and self._messages >= self._message_limit:
+            raise TooManyMessages(self._message_limit)
         if self._messages >= MAX_MESSAGES:
             raise LimitExceeded(f"APPEND takes at most {MAX_MESSAGES} messages at once")
         self._messages += 1

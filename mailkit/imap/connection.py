@@ -455,7 +455,8 @@ class IMAPProtocol(PushingConnection):
             plaintext = self.may_send_plaintext_passwords()
             return Facts(False, self.can_start_tls, plaintext, choices=choices)
         size = self.factory.max_message_size
-        return Facts(True, False, False, providedBy(account), size, choices)
+        limit = self.factory.message_limit
+        return Facts(True, False, False, providedBy(account), size, choices, limit)
 
     # State.
 

@@ -28,6 +28,16 @@ def _refers(portal: Portal | None) -> bool:
     return portal is not None and IReferringRealm.providedBy(portal.realm)
 
 
+def checked_limit(messages: int | None) -> int:
+    """A limit of messages, 0 for none.
+
+    :raises ValueError: it leaves nothing to work on.
+    """
+    if messages is not None and messages < 1:
+        raise ValueError("a command works on one message at least")
+    return messages or 0
+
+
 class IMAPFactory(CommandFactory):
     """Serves IMAP to clients that log in at a portal, whose realm gives ``IMailAccount``.
 
@@ -55,10 +65,13 @@ class IMAPFactory(CommandFactory):
         of LITERAL+ (RFC 7888 section 5), so that no message comes before it is known to be welcome.
     :param submission_accounts: names of accounts that are submission servers, which may use URLs
         that were made for their users (RFC 4467, ``submit+``).
+    :param message_limit: messages that one FETCH, SEARCH, STORE, COPY, MOVE, UID EXPUNGE or APPEND
+        works on (RFC 9738, which wants 1000 at least); None for any number.
     :param language: what a client gets that leaves the choice to the server: ``en``, ``de`` or
         ``ru`` (RFC 5255); who asks for nothing gets English in ASCII.
     :raises ValueError: ``quirks`` names something that is not there, or ``without`` or ``clients``
-        name a capability that is not there, or cannot be left out; there is no such ``language``.
+        name a capability that is not there, or cannot be left out; there is no such
+        ``language``; ``message_limit`` is below 1.
 
     Further parameters are those of :class:`~mailkit.connection.CommandFactory`.
     """
@@ -87,6 +100,7 @@ class IMAPFactory(CommandFactory):
         quirks: Iterable[str] = DEFAULT_QUIRKS,
         utf8_only: bool = False,
         short_literals: bool = False,
+        message_limit: int | None = None,
         language: str = "en",
         **settings: Any,
     ) -> None:
@@ -127,6 +141,7 @@ class IMAPFactory(CommandFactory):
         )
         #: Octets of a non-synchronizing literal; None without a limit of its own.
         self.max_unasked = MAX_UNASKED if short_literals else None
+        self.message_limit = checked_limit(message_limit)
         self.language = checked_language(language)
         self.quirks = checked_quirks(quirks)
         self.clients = tuple(

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from mailkit import errors
 from mailkit.errors import BadURL, MailError
 from mailkit.imap.filters import UndefinedFilter
+from mailkit.imap.messagelimit import TooManyMessages
 
 #: Octets of a client's URL that are told back.
 _MAX_SHOWN = 1000
@@ -45,6 +46,8 @@ def response_code(error: MailError) -> bytes:
     """The response code for an error, without brackets; empty when there is none."""
     if isinstance(error, errors.Referral) and error.urls:
         return b"REFERRAL " + " ".join(error.urls).encode("ascii")
+    if isinstance(error, TooManyMessages):
+        return error.code
     if isinstance(error, UndefinedFilter):
         return b"UNDEFINED-FILTER " + error.name
     for cls in type(error).__mro__:

@@ -313,6 +313,14 @@ class _Parser:
         octets = self.arguments.number64()
         return query.Larger(octets) if name == b"LARGER" else query.Smaller(octets)
 
+    def beside_uid(self, name: bytes) -> Query:
+        """RFC 9738 section 3.2"""
+        self.arguments.space()
+        uid = self.arguments.nonzero_number()
+        after = name == b"UIDAFTER"
+        low, high = (uid + 1, MAX_NUMBER) if after else (1, uid - 1)
+        return query.UIDs(((low, high),) if low <= high else ())
+
     def uid(self, name: bytes) -> Query:
         self.arguments.space()
         return query.UIDs(uid_ranges(self.arguments.sequence_set(), self.state))
@@ -332,6 +340,8 @@ _KEYS: Mapping[bytes, Callable[[_Parser, bytes], Query]] = {
     b"LARGER": _Parser.size,
     b"SMALLER": _Parser.size,
     b"UID": _Parser.uid,
+    b"UIDAFTER": _Parser.beside_uid,
+    b"UIDBEFORE": _Parser.beside_uid,
     b"EMAILID": _Parser.object_id,
     b"THREADID": _Parser.object_id,
     b"SAVEDATESUPPORTED": _Parser.has_save_date,
@@ -353,6 +363,8 @@ _EXTENSIONS: Mapping[bytes, bytes] = {
     b"EMAILID": b"OBJECTID",
     b"THREADID": b"OBJECTID",
     b"SAVEDATESUPPORTED": b"SAVEDATE",
+    b"UIDAFTER": b"MESSAGELIMIT",
+    b"UIDBEFORE": b"MESSAGELIMIT",
     b"SAVEDBEFORE": b"SAVEDATE",
     b"SAVEDON": b"SAVEDATE",
     b"SAVEDSINCE": b"SAVEDATE",

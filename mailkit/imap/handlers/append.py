@@ -21,6 +21,7 @@ from mailkit.imap.appending import AppendGrammar, Between, NewMessage, Next, Par
 from mailkit.imap.binary import encode_message
 from mailkit.imap.grammar import Arguments, Command, SyntaxFault
 from mailkit.imap.handlers.fetch import resolve
+from mailkit.imap.handlers.messagelimit import limit_of
 from mailkit.imap.handlers.table import (
     AUTHENTICATED,
     SELECTED,
@@ -173,7 +174,8 @@ def begin_append(
         replaced = None if command.verb == b"APPEND" else _read_replaced(connection, command)
         arguments.space()
         name = arguments.mailbox()
-        grammar = AppendGrammar(connection.offers, command.verb, connection.utf8)
+        limit = limit_of(connection)
+        grammar = AppendGrammar(connection.offers, command.verb, connection.utf8, limit)
         between = grammar.read(arguments, literal is not None)
         if literal is not None:
             _check_literal(connection, between, literal)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mailkit.connection import CHUNK
@@ -13,6 +13,12 @@ from mailkit.imap.decoded import Decodings, Slice
 from mailkit.imap.fetch import Attribute, Piece, Plan, parse_attributes
 from mailkit.imap.grammar import Command, SequenceSet, SyntaxFault
 from mailkit.imap.handlers.finding import find
+from mailkit.imap.handlers.messagelimit import (
+    check_range,
+    complete_limited,
+    limit_spans,
+    tell_limit,
+)
 from mailkit.imap.handlers.resync import tell_vanished
 from mailkit.imap.handlers.table import SELECTED, Capability, Verb, after_login
 from mailkit.imap.search import uid_ranges
@@ -69,32 +75,37 @@ async def fetch(connection: IMAPProtocol, command: Command) -> None:
         connection.enable_condstore()
     if modifiers.partial is not None:
         spans = modifiers.partial.pick_spans(spans)
+        # RFC 9738 section 3.1: then nothing is done.
+        check_range(connection, spans)
     if modifiers.vanished and changed_since is not None:
         await tell_vanished(connection, changed_since, uid_ranges(ranges, selection.state))
     if changed_since is not None:
         spans = await _changed(connection, selection, spans, changed_since)
+    spans, lowest = limit_spans(connection, selection, spans)
     summaries = ISummarizingMailbox.providedBy(selection.mailbox)
     # RFC 7162 section 3.2.4: where \\Seen is set, UID and MODSEQ are told besides.
     marks = selection.tells_modseqs and any(each.sets_seen for each in attributes)
     told_modseq = marks or changed_since is not None
     uid_only = selection.state.uid_only
     plan = Plan(attributes, summaries, by_uid or marks, told_modseq, uid_only)
-    fetcher = _Fetcher(connection, selection, plan)
+    fetcher = _Fetcher(connection, selection, plan, descending=lowest > 0)
     if plan.by_message:
         await fetcher.by_message(spans)
     else:
         await fetcher.by_columns(spans)
     if fetcher.undecodable is not None:
+        tell_limit(connection, lowest)
         await connection.announce()
         connection.settle()
         raise fetcher.undecodable
     if fetcher.missing and not by_uid:
+        tell_limit(connection, lowest)
         await connection.announce()
         connection.settle()
         # RFC 2180 section 4.1.2: the client has asked for what is gone.
         connection.no("Some of the messages no longer exist", b"EXPUNGEISSUED")
     else:
-        await connection.complete("FETCH completed")
+        await complete_limited(connection, "FETCH completed", lowest)
 
 
 async def send_items(
@@ -122,9 +133,19 @@ async def _changed(
 
 
 class _Fetcher:
-    """Sends what a plan asks for."""
+    """Sends what a plan asks for.
 
-    def __init__(self, connection: IMAPProtocol, selection: Selection, plan: Plan) -> None:
+    :param descending: the last messages first (RFC 9738 section 3.1).
+    """
+
+    def __init__(
+        self,
+        connection: IMAPProtocol,
+        selection: Selection,
+        plan: Plan,
+        descending: bool = False,
+    ) -> None:
+        self.descending = descending
         self.connection = connection
         self.selection = selection
         self.plan = plan
@@ -137,6 +158,11 @@ class _Fetcher:
         state = self.selection.state
         return state.is_recent if state.any_recent(uids) else None
 
+    def _batches(self, spans: Spans, size: int) -> Iterable[Batch]:
+        """The messages some at a time, in the order in which they are told."""
+        batches = self.selection.state.batches(spans, size)
+        return list(batches)[::-1] if self.descending else batches
+
     async def _get_infos(self, uids: Sequence[int]) -> Sequence[MessageInfo]:
         mailbox = self.selection.mailbox
         if self.plan.by_thread and IThreadNamingMailbox.providedBy(mailbox):
@@ -147,9 +173,8 @@ class _Fetcher:
 
     async def by_columns(self, spans: Spans) -> None:
         connection, plan, selection = self.connection, self.plan, self.selection
-        state = selection.state
         mailbox: Any = selection.mailbox
-        for batch in state.batches(spans, SUMMARY_BATCH if plan.by_summary else BATCH):
+        for batch in self._batches(spans, SUMMARY_BATCH if plan.by_summary else BATCH):
             await connection.drain()
             numbers: Sequence[int] = batch.numbers
             infos: Sequence[Any] = ()
@@ -172,7 +197,8 @@ class _Fetcher:
             if plan.uid_only:
                 numbers = [info[0] for info in infos]
             is_recent = self._is_recent(batch.uids)
-            connection.write(b"".join(plan.rows(numbers, infos, summaries, is_recent)))
+            rows = list(plan.rows(numbers, infos, summaries, is_recent))
+            connection.write(b"".join(rows[::-1] if self.descending else rows))
 
     async def _show_global(self, summary: MessageSummary) -> MessageSummary:
         """The same with what is inside of message/global (RFC 9051 section 7.5.2).
@@ -197,17 +223,18 @@ class _Fetcher:
     # From the messages.
 
     async def by_message(self, spans: Spans) -> None:
-        state = self.selection.state
         # RFC 4314 section 4: not set, and no reason to refuse, without the right "s".
         selection = self.selection
         marks = self.plan.sets_seen and selection.writable is not None and selection.may("s")
-        for batch in state.batches(spans, BATCH):
+        for batch in self._batches(spans, BATCH):
             if self.plan.by_info or marks:
                 infos = await self._get_infos(batch.uids)
             else:
                 infos = [MessageInfo(uid, frozenset(), 0, 0, 0) for uid in batch.uids]
             if len(infos) != len(batch.uids):
                 self.missing = True
+            if self.descending:
+                infos = infos[::-1]
             if not marks:
                 await self._send_messages(infos, set())
                 continue

@@ -16,6 +16,7 @@ from mailkit.imap.handlers import (
     filters,
     language,
     listing,
+    messagelimit,
     metadata,
     multisearch,
     not_authenticated,
@@ -96,6 +97,7 @@ CAPABILITIES: Sequence[Capability] = (
     *uidonly.CAPABILITIES,
     *progress.CAPABILITIES,
     *status.CAPABILITIES,
+    *messagelimit.CAPABILITIES,
     *resync.CAPABILITIES,
 )
 

@@ -10,10 +10,12 @@ from mailkit.errors import MailError
 from mailkit.imap.condstore import asks_modseq
 from mailkit.imap.fuzzy import is_fuzzy
 from mailkit.imap.grammar import Command, SyntaxFault
-from mailkit.imap.handlers.context import check_tag, keep_up_to_date
+from mailkit.imap.handlers.context import check_tag, keep_up_to_date, refuse
 from mailkit.imap.handlers.filters import load_filters
 from mailkit.imap.handlers.finding import find, highest_modseq, score
+from mailkit.imap.handlers.messagelimit import complete_limited, limit_of
 from mailkit.imap.handlers.table import SELECTED, Capability, Verb, after_login
+from mailkit.imap.messagelimit import narrow
 from mailkit.imap.results import Results, parse_results
 from mailkit.imap.search import parse_search
 from mailkit.imap.session import Selection
@@ -45,6 +47,7 @@ async def search(connection: IMAPProtocol, command: Command) -> None:
         query = parse_search(arguments, selection.state, now, connection.offers, filters)
         arguments.end()
         check_relevancy(results, query)
+        query, lowest = narrow(query, selection.state.uids, limit_of(connection))
         uids = await find(connection, selection, query)
     except MailError:
         if results is not None and results.save:
@@ -73,10 +76,12 @@ async def search(connection: IMAPProtocol, command: Command) -> None:
         if not results.silent:
             for piece in results.render(command.tag, numbers, by_uid, modseq, scores=scores):
                 await connection.send(piece)
-        if results.update:
+        if results.update and lowest:
+            refuse(connection, command.tag, "Results of part of a mailbox are not kept up to date")
+        elif results.update:
             found = numbers if by_uid else state.in_view(uids)
             keep_up_to_date(connection, command.tag, by_uid, query, (), found)
-    await connection.complete("SEARCH completed")
+    await complete_limited(connection, "SEARCH completed", lowest)
 
 
 def read_results(

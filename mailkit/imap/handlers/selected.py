@@ -13,6 +13,13 @@ from mailkit.imap.grammar import Command, SyntaxFault
 from mailkit.imap.handlers.append import refuse_destination
 from mailkit.imap.handlers.fetch import resolve
 from mailkit.imap.handlers.finding import find
+from mailkit.imap.handlers.messagelimit import (
+    check_count,
+    complete_limited,
+    limit_of,
+    limit_spans,
+    tell_limit,
+)
 from mailkit.imap.handlers.progress import telling_progress
 from mailkit.imap.handlers.table import SELECTED, Capability, Verb, Waiting, after_login
 from mailkit.imap.session import BATCH, Selection
@@ -57,8 +64,7 @@ async def close(connection: IMAPProtocol, command: Command) -> None:
     selection = _selection(connection)
     # RFC 4314 section 4: without the right "e" CLOSE does not expunge, and does not fail.
     if selection.writable is not None and selection.may("e"):
-        view = selection.state.uids
-        await _expunge_deleted(connection, selection, view)
+        await _remove(selection, await _find_deleted(connection, selection.state.uids))
     connection.unselect()
     connection.ok("CLOSE completed")
 
@@ -78,8 +84,10 @@ async def expunge(connection: IMAPProtocol, command: Command) -> None:
     """RFC 3501 section 6.4.3"""
     command.arguments.end()
     selection = _selection(connection)
-    gone = await _expunge_deleted(connection, selection, selection.state.uids)
-    await connection.complete("EXPUNGE completed", modseq=gone)
+    # RFC 9738 section 3.1: there is no limit for EXPUNGE and CLOSE.
+    deleted = await _find_deleted(connection, selection.state.uids)
+    await _remove(selection, deleted)
+    await connection.complete("EXPUNGE completed", modseq=bool(deleted))
 
 
 async def uid_expunge(connection: IMAPProtocol, command: Command) -> None:
@@ -87,30 +95,36 @@ async def uid_expunge(connection: IMAPProtocol, command: Command) -> None:
     spans = resolve(connection, command)
     command.arguments.end()
     selection = _selection(connection)
-    gone = await _expunge_deleted(connection, selection, selection.state.uids_of(spans))
-    await connection.complete("UID EXPUNGE completed", modseq=gone)
+    deleted = await _find_deleted(connection, selection.state.uids_of(spans))
+    limit, lowest = limit_of(connection), 0
+    if limit and len(deleted) > limit:
+        deleted = deleted[-limit:]
+        lowest = deleted[0]
+    await _remove(selection, deleted)
+    await complete_limited(connection, "UID EXPUNGE completed", lowest, modseq=bool(deleted))
 
 
-async def _expunge_deleted(
-    connection: IMAPProtocol, selection: Selection, uids: Sequence[int]
-) -> bool:
-    """Remove those of the messages that are \\Deleted; only such as the client knows of.
+async def _find_deleted(connection: IMAPProtocol, uids: Sequence[int]) -> Sequence[int]:
+    """Those of the messages that are \\Deleted; only such as the client knows of.
 
-    :returns: there were some.
+    :raises MailError: they may not be removed.
     """
+    selection = _selection(connection)
     mailbox = selection.to_write()
     selection.check_right("e")
     if len(uids) > BATCH:
         # Found by the backend's index, where it has one.
         deleted = set(await find(connection, selection, HasFlag(DELETED)))
-        uids = [uid for uid in uids if uid in deleted]
-    else:
-        infos = await mailbox.get_messages(uids=uids)
-        uids = [info.uid for info in infos if DELETED in info.flags]
+        return [uid for uid in uids if uid in deleted]
+    infos = await mailbox.get_messages(uids=uids)
+    return [info.uid for info in infos if DELETED in info.flags]
+
+
+async def _remove(selection: Selection, uids: Sequence[int]) -> None:
+    mailbox = selection.to_write()
     for start in range(0, len(uids), CHANGE_BATCH):
         await mailbox.expunge(uids=uids[start : start + CHANGE_BATCH])
         selection.dirty = True
-    return bool(uids)
 
 
 # Flags.
@@ -143,14 +157,16 @@ async def store(connection: IMAPProtocol, command: Command) -> None:
         silent = False
     if unchanged_since is not None:
         connection.enable_condstore()
+    spans, lowest = limit_spans(connection, selection, spans)
     storing = _Storing(connection, selection, mailbox, silent, by_uid)
     await storing.run(selection.state.uids_of(spans), op, flags, unchanged_since)
     code = storing.modified_code()
     if storing.missing and not (by_uid or silent):
         # RFC 2180 sections 4.2.1 to 4.2.3
+        tell_limit(connection, lowest)
         await _refuse_gone(connection, code)
     else:
-        await connection.complete("STORE completed", code)
+        await complete_limited(connection, "STORE completed", lowest, code)
 
 
 class _Storing:
@@ -282,8 +298,12 @@ async def _transfer(connection: IMAPProtocol, command: Command, move: bool) -> N
     command.arguments.end()
     if move:
         selection.to_write()
-    verb = "MOVE" if move else "COPY"
+    lowest = 0
+    if move:
+        spans, lowest = limit_spans(connection, selection, spans)
     uids = selection.state.uids_of(spans)
+    if not move:
+        check_count(connection, uids)
     by_number = not command.verb.startswith(b"UID ")
     if by_number:
         # RFC 2180 section 4.4.1: what the client may still count, but is gone, is not left out.
@@ -320,11 +340,12 @@ async def _transfer(connection: IMAPProtocol, command: Command, move: bool) -> N
         # RFC 6851 section 4.3: before the EXPUNGE responses.
         connection.write(b"* OK [%b] Moved\r\n" % code)
         if missing:
+            tell_limit(connection, lowest)
             await _refuse_gone(connection)
         else:
-            await connection.complete("MOVE completed")
+            await complete_limited(connection, "MOVE completed", lowest)
     else:
-        await connection.complete(f"{verb} completed", code)
+        await connection.complete("COPY completed", code)
 
 
 async def _take_back(connection: IMAPProtocol, name: str, result: CopyResult) -> None:

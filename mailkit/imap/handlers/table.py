@@ -59,6 +59,8 @@ class Facts(NamedTuple):
     max_message_size: int = 0
     #: Capabilities that the server's owner has chosen instead of others: ``UTF8=ONLY``.
     choices: frozenset[bytes] = frozenset()
+    #: Messages that one command works on; 0 for any number.
+    message_limit: int = 0
 
     def provides(self, ability: type[Interface]) -> bool:
         """Whether somebody is logged in whose account has the ability."""
