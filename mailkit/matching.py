@@ -15,6 +15,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
+from mailkit.collation import any_contains
 from mailkit.folding import find_all, fold, longest_token
 from mailkit.mime import (
     Header,
@@ -32,6 +33,7 @@ from mailkit.query import (
     And,
     ArrivedSince,
     BodyContains,
+    Collation,
     Comparison,
     HasFlag,
     HasObjectID,
@@ -83,7 +85,7 @@ class Matcher:
         self.needs = _needs(query)
         # An attribute, not a method: asked a hundred thousand times in a row.
         self.by_info: Callable[[MessageInfo], bool | None] = _compile(query, _info_leaf)
-        self._by_message: Callable[[_Message], bool | None] = _compile(query, _leaf)
+        self._by_message: Callable[[_Message], bool | None] = _compile(query, _strict_leaf)
         self._needles = _Needles(query)
 
     def by_header(
@@ -166,11 +168,11 @@ class _Message:
         "_octets",
         "_screen",
         "_screened",
-        "_start",
         "_values",
         "complete",
         "data",
         "info",
+        "start",
         "text_map",
         "texts",
     )
@@ -188,7 +190,7 @@ class _Message:
         self.complete = complete
         self.data = data
         self._needles = needles
-        self._start = start
+        self.start = start
         if isinstance(header, Header):
             self._octets: Octets = header.octets
             self._header: Header | None = header
@@ -219,7 +221,7 @@ class _Message:
     @property
     def header(self) -> Header:
         if self._header is None:
-            self._header = parse_header(self._octets, self._start)
+            self._header = parse_header(self._octets, self.start)
         return self._header
 
     @property
@@ -252,7 +254,7 @@ class _Message:
         in_texts = self._not_lacking(self._needles.text, True)
         if not (in_bodies or in_texts):
             return set()
-        data, root = self.data, parse_message(self.data, self._start)
+        data, root = self.data, parse_message(self.data, self.start)
         headers = (header_text(part.header) for part in root.walk())
         self._in_texts = find_all(in_texts, headers)
         found = find_all(
@@ -405,6 +407,40 @@ def _leaf(query: Query) -> Callable[[_Message], bool | None]:
             return _text_test(fold(text))
     by_info = _info_leaf(query)
     return lambda message: by_info(message.info)
+
+
+def _strict_leaf(query: Query) -> Callable[[_Message], bool | None]:
+    """A condition whose text may be compared more strictly than by folding."""
+    test = _leaf(query)
+    match query:
+        case HeaderContains() | BodyContains() | TextContains():
+            if query.collation is Collation.UNICODE_CASEMAP or not query.text:
+                return test
+            contains = _strictly(query)
+            # Folding finds all that there is to find, and mostly less of it has to be looked at.
+            return lambda message: contains(message) if (found := test(message)) else found
+    return test
+
+
+def _strictly(
+    query: HeaderContains | BodyContains | TextContains,
+) -> Callable[[_Message], bool | None]:
+    text, collation = query.text, query.collation
+
+    def test(message: _Message) -> bool | None:
+        if isinstance(query, HeaderContains):
+            fields = message.header.get_all(_field_name(query.name))
+            return any_contains(map(decode_text, fields), text, collation)
+        if message.data is None:
+            return any_contains([header_text(message.header)], text, collation) or None
+        root = parse_message(message.data, message.start)
+        if isinstance(query, TextContains):
+            headers = (header_text(part.header) for part in root.walk())
+            if any_contains(headers, text, collation):
+                return True
+        return any_contains(iter_text(message.data, root, headers=False), text, collation)
+
+    return test
 
 
 def _save_date(info: MessageInfo) -> int:

@@ -139,15 +139,27 @@ class ModifiedSince(Query):
     modseq: int
 
 
+class Collation(enum.Enum):
+    """How texts are compared (RFC 4790)."""
+
+    #: Without regard to case (RFC 5051), and a little more that is equal to people.
+    UNICODE_CASEMAP = "i;unicode-casemap"
+    #: Without regard to the case of ASCII letters.
+    ASCII_CASEMAP = "i;ascii-casemap"
+    #: Exactly.
+    OCTET = "i;octet"
+
+
 @dataclass(frozen=True)
 class HeaderContains(Query):
     """A header field of that name, decoded, contains the text; an empty text: the field exists.
 
-    Comparison is without regard to case, as i;unicode-casemap would have it (RFC 5051).
+    What a stricter collation finds, UNICODE_CASEMAP finds too: an index may be made for that one.
     """
 
     name: str
     text: str
+    collation: Collation = Collation.UNICODE_CASEMAP
 
 
 @dataclass(frozen=True)
@@ -155,6 +167,7 @@ class BodyContains(Query):
     """A text part of the body, decoded, contains the text."""
 
     text: str
+    collation: Collation = Collation.UNICODE_CASEMAP
 
 
 @dataclass(frozen=True)
@@ -162,6 +175,7 @@ class TextContains(Query):
     """The header or a text part of the body, decoded, contains the text."""
 
     text: str
+    collation: Collation = Collation.UNICODE_CASEMAP
 
 
 class SortKey(enum.Enum):

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
-from mailkit.collation import unicode_casemap
+from mailkit.collation import collate
 from mailkit.mime import (
     Address,
     decode_text,
@@ -24,7 +24,7 @@ from mailkit.mime import (
 )
 from mailkit.mime.words import decode_raw
 from mailkit.model import MessageInfo
-from mailkit.query import SortCriterion, SortKey
+from mailkit.query import Collation, SortCriterion, SortKey
 
 #: Characters of a text that count.
 MAX_SORT_TEXT = 1000
@@ -39,7 +39,7 @@ Column: TypeAlias = list[Any]
 
 
 class SortValues(NamedTuple):
-    """What one header says. Texts are collated by i;unicode-casemap, empty where nothing is said."""
+    """What one header says. Texts are collated, empty where nothing is said."""
 
     #: Sent date (section 2.2) in seconds since the epoch; None where the internal date counts.
     sent: int | None
@@ -61,24 +61,31 @@ class SortValues(NamedTuple):
     ids: tuple[int, ...]
 
 
-def read_sort_values(fields: bytes) -> SortValues:
-    """Take the values out of a header, or of those fields of it that a summary has."""
+def read_sort_values(fields: bytes, collation: Collation = Collation.UNICODE_CASEMAP) -> SortValues:
+    """Take the values out of a header, or of those fields of it that a summary has.
+
+    :param collation: how texts compare; what a store keeps is by the default.
+    """
+
+    def collated_text(text: str) -> bytes:
+        return collate(text[:MAX_SORT_TEXT], collation)
+
     header = parse_header(fields)
     subject, is_reply = split_subject(decode_text(header.get(b"subject") or b""))
     author = _first_address(header.get(b"from"))
     recipient = _first_address(header.get(b"to"))
     copied = _first_address(header.get(b"cc"))
     own = message_id(header)
-    collated = _collate(subject)
+    collated = collated_text(subject)
     return SortValues(
         sent_time(header.get(b"date")),
         collated,
         is_reply,
-        _local_part(author),
-        _local_part(recipient),
-        _local_part(copied),
-        _display(author),
-        _display(recipient),
+        collated_text(_local_part(author)),
+        collated_text(_local_part(recipient)),
+        collated_text(_local_part(copied)),
+        collated_text(_display(author)),
+        collated_text(_display(recipient)),
         id_number(collated) if collated else 0,
         (id_number(own) if own else 0, *map(id_number, references(header))),
     )
@@ -103,26 +110,22 @@ def _first_address(value: bytes | None) -> Address | None:
     return next(iter(parse_addresses(value, limit=1)), None) if value else None
 
 
-def _local_part(address: Address | None) -> bytes:
+def _local_part(address: Address | None) -> str:
     if address is None or not address.local_part:
-        return b""
-    return _collate(decode_raw(address.local_part))
+        return ""
+    return decode_raw(address.local_part)
 
 
-def _display(address: Address | None) -> bytes:
+def _display(address: Address | None) -> str:
     """RFC 5957 section 3"""
     if address is None:
-        return b""
+        return ""
     name = decode_text(address.display_name) if address.display_name else ""
     if not name and address.local_part:
         name = decode_raw(address.local_part)
         if address.domain:
             name = f"{name}@{decode_raw(address.domain)}"
-    return _collate(name)
-
-
-def _collate(text: str) -> bytes:
-    return unicode_casemap(text[:MAX_SORT_TEXT])
+    return name
 
 
 # Sorting.
@@ -135,6 +138,8 @@ _FIELDS = {
     SortKey.SUBJECT: "subject",
     SortKey.TO: "to",
 }
+#: Keys that compare texts.
+TEXTS = frozenset(_FIELDS)
 #: Keys for which a message's details suffice.
 DETAILS = frozenset((SortKey.ARRIVAL, SortKey.SIZE))
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from mailkit.collation import unicode_casemap
+from mailkit.collation import PIECE, any_contains, collate, unicode_casemap
+from mailkit.query import Collation
 
 
 class UnicodeCasemapTests(SynchronousTestCase):
@@ -37,3 +38,27 @@ class UnicodeCasemapTests(SynchronousTestCase):
 
     def test_a_half_of_a_pair(self) -> None:
         self.assertEqual(unicode_casemap("\ud800x"), b"?X")
+
+
+class StrictTests(SynchronousTestCase):
+    """RFC 4790 sections 9.2 and 9.3"""
+
+    def test_ascii_casemap(self) -> None:
+        one, other = (collate(text, Collation.ASCII_CASEMAP) for text in ("aZ[ä", "Az[ä"))
+        self.assertEqual(one, other)
+        self.assertNotEqual(one, collate("AZ[Ä", Collation.ASCII_CASEMAP))
+
+    def test_octet(self) -> None:
+        self.assertEqual(collate("aß", Collation.OCTET), "aß".encode())
+        self.assertNotEqual(collate("a", Collation.OCTET), collate("A", Collation.OCTET))
+
+    def test_unicode_casemap(self) -> None:
+        self.assertEqual(collate("ä", Collation.UNICODE_CASEMAP), unicode_casemap("Ä"))
+
+    def test_text_that_lies_across_two_pieces(self) -> None:
+        for length in (PIECE - 3, PIECE, 2 * PIECE - 1):
+            text = "x" * length + "Word" + "x" * 10
+            self.assertTrue(any_contains([text], "Word", Collation.OCTET), length)
+            self.assertFalse(any_contains([text], "word", Collation.OCTET))
+            self.assertTrue(any_contains(["", text], "wORD", Collation.ASCII_CASEMAP))
+        self.assertFalse(any_contains([], "x", Collation.OCTET))

@@ -53,7 +53,7 @@ PROTOCOL_PURE = (
     " mailkit.imap.fetch mailkit.imap.listing mailkit.imap.render mailkit.imap.search mailkit.imap.sort"
     " mailkit.imap.decoded mailkit.imap.thread mailkit.imap.contexts mailkit.imap.sources"
     " mailkit.imap.appending mailkit.imap.url mailkit.imap.urlauth mailkit.imap.fuzzy mailkit.imap.metadata"
-    " mailkit.imap.filters mailkit.imap.messagelimit"
+    " mailkit.imap.filters mailkit.imap.messagelimit mailkit.imap.comparator"
 )
 #: What clients share, without the drivers.
 SHARED_CLIENT_PURE = (
@@ -124,11 +124,13 @@ RULES = (
     ),
     Rule(
         "mailkit.matching",
-        f"{VALUES} mailkit.mime mailkit.mime.* mailkit.folding mailkit.screening mailkit.textmap",
+        f"{VALUES} mailkit.mime mailkit.mime.* mailkit.folding mailkit.screening mailkit.textmap"
+        " mailkit.collation",
     ),
     Rule("mailkit.fieldtexts", f"{VALUES} mailkit.mime mailkit.mime.* mailkit.folding"),
     Rule("mailkit.screening", f"{VALUES} mailkit.mime mailkit.mime.*"),
-    Rule("mailkit.collation mailkit.translation"),
+    Rule("mailkit.translation"),
+    Rule("mailkit.collation", "mailkit.query"),
     Rule("mailkit.sorting", f"{VALUES} mailkit.mime mailkit.mime.* mailkit.collation"),
     Rule("mailkit.threads", f"{VALUES} mailkit.sorting"),
     Rule("mailkit.dns mailkit.dns.records"),

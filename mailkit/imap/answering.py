@@ -6,6 +6,7 @@ from mailkit.connection import CHUNK, SECONDS_A_TURN, CommandConnection
 from mailkit.errors import MailError, Referral
 from mailkit.imap import render
 from mailkit.imap.replies import response_code
+from mailkit.query import Collation
 from mailkit.translation import DEFAULT_LANGUAGE, translate
 
 
@@ -13,9 +14,10 @@ class AnsweringConnection(CommandConnection):
     """Answers the command at work.
 
     :ivar language: tag of the language of texts (RFC 5255).
+    :ivar collation: how texts compare.
     """
 
-    __slots__ = ("_errors", "_tag", "_unsent", "language")
+    __slots__ = ("_errors", "_tag", "_unsent", "collation", "language")
 
     #: Commands in a row that may be wrong before the connection is closed.
     max_errors = 20
@@ -25,7 +27,12 @@ class AnsweringConnection(CommandConnection):
         self._tag = b""
         self._errors = 0
         self._unsent = 0
+        self.reset_language()
+
+    def reset_language(self) -> None:
+        """Language and collation are as with a new client (RFC 8437 section 4.1)."""
         self.language = DEFAULT_LANGUAGE
+        self.collation = Collation.UNICODE_CASEMAP
 
     def ok(self, text: str, code: bytes = b"") -> None:
         """The tagged OK of the command at work."""

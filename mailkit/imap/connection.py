@@ -42,7 +42,6 @@ from mailkit.imap.reader import (
 from mailkit.imap.session import MailboxGone, Selection, gone
 from mailkit.imap.state import State
 from mailkit.interfaces import ICapabilityMask, IMailAccount
-from mailkit.translation import DEFAULT_LANGUAGE
 from mailkit.wire.buffer import LineTooLong
 
 if TYPE_CHECKING:
@@ -507,7 +506,7 @@ class IMAPProtocol(PushingConnection):
         self._leave_session()
         self.state = State.NOT_AUTHENTICATED
         self.enabled = _NOTHING
-        self.language = DEFAULT_LANGUAGE
+        self.reset_language()
         self._end_login()
         self._adapt()
         self.set_idle_timer()
@@ -577,7 +576,7 @@ class IMAPProtocol(PushingConnection):
     def begin_tls(self) -> None:
         """Switch to TLS after the response; what was sent in clear is forgotten."""
         self.start_tls()
-        self.language = DEFAULT_LANGUAGE
+        self.reset_language()
         self._reader = None
 
     # IDLE.

@@ -12,6 +12,7 @@ from mailkit.query import (
     And,
     ArrivedSince,
     BodyContains,
+    Collation,
     Comparison,
     HasFlag,
     HasObjectID,
@@ -71,6 +72,17 @@ PARTS = (
 MESSAGES = (REPORT, GREETINGS, PARTS)
 FLAGS = (frozenset({"\\Seen"}), frozenset({"\\Flagged", "$Forwarded"}), frozenset[str]())
 _JANUARY = [datetime.date(2024, 1, day) for day in (1, 2)]
+
+
+def _compared(
+    subject: str, body: str, text: str, collation: Collation = Collation.OCTET
+) -> list[Query]:
+    return [
+        HeaderContains("Subject", subject, collation),
+        BodyContains(body, collation),
+        TextContains(text, collation),
+    ]
+
 
 #: Queries with the numbers (from 0) of the messages that match; they need flags and dates.
 STATE_SEARCHES: list[tuple[Query, set[int]]] = [
@@ -140,6 +152,22 @@ CONTENT_SEARCHES: list[tuple[Query, set[int]]] = [
     (Not(TextContains("ann example")), {1, 2}),
     (And([TextContains("example.org"), Not(BodyContains("profit"))]), {1, 2}),
     (Or([HeaderContains("Subject", "report"), Or([BodyContains("café"), Not(All())])]), {0, 2}),
+    *((query, {0}) for query in _compared("uarterly", "Profit", "Quarterly")),
+    *((query, set()) for query in _compared("UARTERLY", "PROFIT", "QUARTERLY", Collation.OCTET)),
+    *(
+        (query, {0})
+        for query in _compared("UARTERLY", "PROFIT", "QUARTERLY", Collation.ASCII_CASEMAP)
+    ),
+    (HeaderContains("Subject", "GRÜSSE AUS", Collation.ASCII_CASEMAP), set()),
+    (HeaderContains("Subject", "GRüßE AUS", Collation.ASCII_CASEMAP), {1}),
+    (BodyContains("KrakÓw", Collation.ASCII_CASEMAP), set()),
+    (BodyContains("KRAKóW", Collation.ASCII_CASEMAP), {1}),
+    (BodyContains("Kraków", Collation.OCTET), {1}),
+    (TextContains("München", Collation.OCTET), {1}),
+    (TextContains("münchen", Collation.OCTET), set()),
+    (Not(BodyContains("CAFÉ", Collation.OCTET)), {0, 1, 2}),
+    (Not(TextContains("café", Collation.OCTET)), {0, 1}),
+    (HeaderContains("X-Spam-Flag", "", Collation.OCTET), {1}),
 ]
 
 

@@ -12,6 +12,7 @@ from mailkit.query import (
     All,
     And,
     BodyContains,
+    Collation,
     Comparison,
     HasFlag,
     HasObjectID,
@@ -123,12 +124,14 @@ def _date(query: Any) -> bytes:
 
 def _header(query: HeaderContains) -> list[Part]:
     if query.name.lower() in _FIELDS:
-        return [query.name.upper().encode("ascii"), b" ", _text(query.text)]
-    return [b"HEADER ", astring(query.name), b" ", _text(query.text)]
+        return [query.name.upper().encode("ascii"), b" ", _text(query)]
+    return [b"HEADER ", astring(query.name), b" ", _text(query)]
 
 
-def _text(text: str) -> Part:
-    return astring(text) if text else b'""'
+def _text(query: HeaderContains | BodyContains | TextContains) -> Part:
+    if query.collation is not Collation.UNICODE_CASEMAP:
+        raise ValueError(f"the server compares texts, and not by {query.collation.value}")
+    return astring(query.text) if query.text else b'""'
 
 
 def _uids(query: UIDs) -> list[Part]:
@@ -151,6 +154,6 @@ _KEYS: dict[type[Query], Callable[[Any], list[Part]]] = {
     Smaller: lambda query: [b"SMALLER %d" % query.octets],
     ModifiedSince: lambda query: [b"MODSEQ %d" % query.modseq],
     HeaderContains: _header,
-    BodyContains: lambda query: [b"BODY ", _text(query.text)],
-    TextContains: lambda query: [b"TEXT ", _text(query.text)],
+    BodyContains: lambda query: [b"BODY ", _text(query)],
+    TextContains: lambda query: [b"TEXT ", _text(query)],
 }

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from mailkit.errors import LimitExceeded, MailError, NoSuchMailbox, PermissionDenied
+from mailkit.imap.comparator import collated
 from mailkit.imap.condstore import asks_modseq
 from mailkit.imap.grammar import Command, SyntaxFault
 from mailkit.imap.handlers.context import keep_up_to_date
@@ -59,6 +60,7 @@ async def multi_search(connection: IMAPProtocol, command: Command) -> None:
         async for selection in _open(connection, sources):
             arguments.position = program
             query = parse_search(arguments, selection.state, now, connection.offers, filters)
+            query = collated(query, connection.collation)
             await _search(connection, command, results, selection, query)
     except MailError:
         if results.save and connection.selection is not None:

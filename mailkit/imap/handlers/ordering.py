@@ -11,8 +11,16 @@ from mailkit.imap.content import MessageContent
 from mailkit.imap.session import BATCH, SUMMARY_BATCH, Selection
 from mailkit.interfaces import ISortingMailbox, ISummarizingMailbox, IThreadingMailbox
 from mailkit.model import MessageInfo
-from mailkit.query import SortCriterion, SortKey, ThreadAlgorithm, Threads
-from mailkit.sorting import DETAILS, Column, SortValues, read_sort_values, sort_steps, sort_value
+from mailkit.query import Collation, SortCriterion, SortKey, ThreadAlgorithm, Threads
+from mailkit.sorting import (
+    DETAILS,
+    TEXTS,
+    Column,
+    SortValues,
+    read_sort_values,
+    sort_steps,
+    sort_value,
+)
 from mailkit.threads import ThreadInput, thread_steps
 
 if TYPE_CHECKING:
@@ -24,10 +32,15 @@ async def sort_messages(
     selection: Selection,
     uids: Sequence[int],
     criteria: Sequence[SortCriterion],
+    collation: Collation = Collation.UNICODE_CASEMAP,
 ) -> Sequence[int]:
     """Those of the ascending UIDs that exist, in the order that is wanted."""
     mailbox = selection.mailbox
-    if ISortingMailbox.providedBy(mailbox):
+    # Backends know the order of one collation alone.
+    by_backend = collation is Collation.UNICODE_CASEMAP or TEXTS.isdisjoint(
+        criterion.key for criterion in criteria
+    )
+    if by_backend and ISortingMailbox.providedBy(mailbox):
         return await mailbox.sort_messages(uids=uids, criteria=criteria)
     present: list[int] = array("I")  # type: ignore[assignment]
     columns: list[Column] = [[] for _ in criteria]
@@ -37,7 +50,7 @@ async def sort_messages(
         infos = await mailbox.get_messages(uids=uids[start : start + BATCH])
         values: dict[int, SortValues] = {}
         if not by_details:
-            values = await read_values(connection, selection, infos)
+            values = await read_values(connection, selection, infos, collation)
             # The others were removed meanwhile.
             infos = [info for info in infos if info.uid in values]
         present.extend([info.uid for info in infos])
@@ -55,16 +68,18 @@ async def thread_messages(
     selection: Selection,
     uids: Sequence[int],
     algorithm: ThreadAlgorithm,
+    collation: Collation = Collation.UNICODE_CASEMAP,
 ) -> Threads:
     """Those of the ascending UIDs that exist, in threads."""
     mailbox = selection.mailbox
-    if IThreadingMailbox.providedBy(mailbox):
+    by_backend = collation is Collation.UNICODE_CASEMAP or algorithm is ThreadAlgorithm.REFS
+    if by_backend and IThreadingMailbox.providedBy(mailbox):
         return await mailbox.thread_messages(uids=uids, algorithm=algorithm)
     given = ThreadInput()
     for start in range(0, len(uids), BATCH):
         await connection.drain()
         infos = await mailbox.get_messages(uids=uids[start : start + BATCH])
-        found = await read_values(connection, selection, infos)
+        found = await read_values(connection, selection, infos, collation)
         for info in infos:
             values = found.get(info.uid)
             if values is not None:
@@ -80,7 +95,10 @@ async def thread_messages(
 
 
 async def read_values(
-    connection: IMAPProtocol, selection: Selection, infos: Sequence[MessageInfo]
+    connection: IMAPProtocol,
+    selection: Selection,
+    infos: Sequence[MessageInfo],
+    collation: Collation,
 ) -> dict[int, SortValues]:
     """What messages are sorted by; those that do not exist any more are left out."""
     mailbox = selection.mailbox
@@ -89,7 +107,7 @@ async def read_values(
         await connection.drain()
         if ISummarizingMailbox.providedBy(mailbox):
             for summary in await mailbox.get_summaries(uids=some, structure=False):
-                values[summary.uid] = read_sort_values(summary.header)
+                values[summary.uid] = read_sort_values(summary.header, collation)
             continue
         for uid in some:
             await connection.drain()
@@ -101,7 +119,7 @@ async def read_values(
                 header = content.read(0, content.header().body_start)
             finally:
                 content.close()
-            values[uid] = read_sort_values(header)
+            values[uid] = read_sort_values(header, collation)
     return values
 
 

@@ -10,6 +10,7 @@ from mailkit.imap.handlers import (
     append,
     authenticated,
     batches,
+    comparator,
     compress,
     context,
     fetch,
@@ -61,6 +62,7 @@ VERBS: Mapping[bytes, Verb] = {
     **context.VERBS,
     **multisearch.VERBS,
     **sort.VERBS,
+    **comparator.VERBS,
     **thread.VERBS,
     **access.VERBS,
     **notify.VERBS,
@@ -88,6 +90,7 @@ CAPABILITIES: Sequence[Capability] = (
     *fetch.CAPABILITIES,
     *search.CAPABILITIES,
     *sort.CAPABILITIES,
+    *comparator.CAPABILITIES,
     *context.CAPABILITIES,
     *multisearch.CAPABILITIES,
     *thread.CAPABILITIES,
@@ -172,7 +175,9 @@ def offered(facts: Facts, extensions: frozenset[bytes]) -> frozenset[bytes]:
     return frozenset(
         capability.name
         for capability in CAPABILITIES
-        if capability.name in extensions and capability.suits(facts)
+        if capability.name in extensions
+        and capability.unless not in extensions
+        and capability.suits(facts)
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from mailkit.errors import MailError
+from mailkit.imap.comparator import collated
 from mailkit.imap.condstore import asks_modseq
 from mailkit.imap.fuzzy import is_fuzzy
 from mailkit.imap.grammar import Command, SyntaxFault
@@ -47,6 +48,7 @@ async def search(connection: IMAPProtocol, command: Command) -> None:
         query = parse_search(arguments, selection.state, now, connection.offers, filters)
         arguments.end()
         check_relevancy(results, query)
+        query = collated(query, connection.collation)
         query, lowest = narrow(query, selection.state.uids, limit_of(connection))
         uids = await find(connection, selection, query)
     except MailError:

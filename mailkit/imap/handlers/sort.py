@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from mailkit.errors import MailError
+from mailkit.imap.comparator import DEFAULT, collated
 from mailkit.imap.condstore import asks_modseq
 from mailkit.imap.grammar import Command
 from mailkit.imap.handlers.context import keep_up_to_date, refuse
@@ -41,13 +42,14 @@ async def sort(connection: IMAPProtocol, command: Command) -> None:
         filters = await load_filters(connection, arguments)
         now = connection.clock.seconds()
         query = parse_criteria_search(arguments, state, now, connection.offers, filters)
+        query = collated(query, connection.collation)
         arguments.end()
         check_relevancy(results, query, by_relevancy is not None)
         # What has come since is not in view yet, and will be announced below.
         found = state.in_view(await find(connection, selection, query))
         uids: Sequence[int] = found
         if criteria:
-            uids = await sort_messages(connection, selection, found, criteria)
+            uids = await sort_messages(connection, selection, found, criteria, connection.collation)
         if by_relevancy is not None:
             scores = await score(connection, selection, query, uids)
             # The highest first (RFC 6203 section 6); what is equal stays in order.
@@ -76,6 +78,8 @@ async def sort(connection: IMAPProtocol, command: Command) -> None:
                 await connection.send(piece)
         if results.update and by_relevancy is not None:
             refuse(connection, command.tag, "Results by relevancy are not kept up to date")
+        elif results.update and connection.collation is not DEFAULT:
+            refuse(connection, command.tag, "Results are kept up to date by i;unicode-casemap")
         elif results.update:
             keep_up_to_date(connection, command.tag, by_uid, query, criteria, uids)
     await connection.complete("SORT completed")
@@ -90,6 +94,4 @@ CAPABILITIES: Sequence[Capability] = (
     Capability(b"SORT", after_login),
     Capability(b"SORT=DISPLAY", after_login, needs=b"SORT"),
     Capability(b"ESORT", after_login, needs=b"SORT"),
-    # RFC 5255 section 4.3: texts compare by i;unicode-casemap.
-    Capability(b"I18NLEVEL=1", after_login),
 )

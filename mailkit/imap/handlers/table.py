@@ -90,6 +90,8 @@ class Capability(NamedTuple):
     needs: bytes | tuple[bytes, ...] = b""
     #: The ability without which an account is not offered it.
     provides: type[Interface] | None = None
+    #: The capability in whose place it is told.
+    unless: bytes = b""
     #: What stands behind the name.
     value: Callable[[Facts], bytes] = _no_value
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from mailkit.imap.comparator import collated
 from mailkit.imap.condstore import asks_modseq
 from mailkit.imap.grammar import Command
 from mailkit.imap.handlers.filters import load_filters
@@ -30,12 +31,15 @@ async def thread(connection: IMAPProtocol, command: Command) -> None:
     filters = await load_filters(connection, arguments)
     now = connection.clock.seconds()
     query = parse_criteria_search(arguments, state, now, connection.offers, filters)
+    query = collated(query, connection.collation)
     arguments.end()
     if asks_modseq(query):
         connection.enable_condstore()
     # What has come since is not in view yet, and will be announced below.
     found = state.in_view(await find(connection, selection, query))
-    uids, depths = await thread_messages(connection, selection, found, algorithm)
+    uids, depths = await thread_messages(
+        connection, selection, found, algorithm, connection.collation
+    )
     numbers: Sequence[int] = uids
     if not command.verb.startswith(b"UID "):
         known = iter(state.numbers_in_order([uid for uid in uids if uid]))

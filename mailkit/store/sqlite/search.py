@@ -23,6 +23,7 @@ from mailkit.query import (
     All,
     And,
     ArrivedSince,
+    Collation,
     Comparison,
     HasFlag,
     HasObjectID,
@@ -216,8 +217,11 @@ class _Compiler:
 
 def _is_kept(query: Query) -> bool:
     """Whether the kept texts of header fields tell something about this condition."""
-    return isinstance(query, HeaderContains) and (
-        query.name.lower().encode("utf-8", "replace") in fields.COLUMNS
+    return (
+        isinstance(query, HeaderContains)
+        # They are folded.
+        and (query.collation is Collation.UNICODE_CASEMAP or not query.text)
+        and query.name.lower().encode("utf-8", "replace") in fields.COLUMNS
     )
 
 
