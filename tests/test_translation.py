@@ -35,7 +35,9 @@ SOURCES = [
     "mailkit/store/sharing/*.py",
 ]
 #: Functions whose first argument is such a text, besides the classes of errors.
-SAYING = frozenset(["ok", "no", "bye", "complete", "MailboxGone", "InvalidMailboxName"])
+SAYING = frozenset(
+    ["ConversionError", "ok", "no", "bye", "complete", "MailboxGone", "InvalidMailboxName"]
+)
 
 
 class LookupTests(SynchronousTestCase):
