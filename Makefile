@@ -17,6 +17,9 @@ INTEROP_PACKAGES := swaks curl mutt isync fetchmail msmtp lftp node-nodemailer p
   dovecot-imapd dovecot-lmtpd neomutt offlineimap3 imapfilter opendkim rspamd \
   spamass-milter spamc postgresql
 
+# Of imapflow, a client for Node.js: one that npm installs with all that it needs.
+IMAPFLOW := 1.0.188
+
 .DEFAULT_GOAL := help
 .PHONY: help run test test-random test-all interop interop-packages lint format types docs bench clean
 
@@ -74,6 +77,10 @@ interop-packages:
 	{ $$sudo apt-get update -q && DEBIAN_FRONTEND=noninteractive $$sudo apt-get install -q -y \
 	  --no-install-recommends $$missing; } >/dev/null || \
 	  echo "could not install$$missing: tests that need them are skipped"
+	@[ -d .interop/node_modules/imapflow ] || ! command -v npm >/dev/null || \
+	  npm install --silent --no-audit --no-fund --ignore-scripts --prefix .interop \
+	    imapflow@$(IMAPFLOW) >/dev/null 2>&1 || \
+	  echo "could not install imapflow: tests that need it are skipped"
 	@# Exim cannot be installed beside Postfix, so it is unpacked; it does not start without its user.
 	@[ ! -x .interop/usr/sbin/exim4 ] && command -v apt-get >/dev/null || exit 0; \
 	sudo=; [ "$$(id -u)" = 0 ] || sudo=sudo; \
