@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from mailkit.tap.capabilities import CapabilityOptions
+from mailkit.tap.imap_settings import IMAPOptions
 from mailkit.tap.options import ListenOptions, make_service
 from mailkit.tap.sharing import SharingOptions
 
 
-class Options(CapabilityOptions, SharingOptions, ListenOptions):
+class Options(CapabilityOptions, IMAPOptions, SharingOptions, ListenOptions):
     """Settings of the IMAP server."""
 
     endpoint_options = {"imap": "listen", "imaps": "listen-tls"}

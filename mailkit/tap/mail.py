@@ -9,6 +9,7 @@ from mailkit.tap.capabilities import CapabilityOptions
 from mailkit.tap.config import read_config
 from mailkit.tap.extensions import ExtensionOptions
 from mailkit.tap.hooks import HookOptions
+from mailkit.tap.imap_settings import IMAPOptions
 from mailkit.tap.milters import MilterOptions
 from mailkit.tap.options import MailOptions, make_service
 from mailkit.tap.outbound import OutboundOptions
@@ -20,6 +21,7 @@ from mailkit.tap.sharing import SharingOptions
 class Options(
     ExtensionOptions,
     CapabilityOptions,
+    IMAPOptions,
     SharingOptions,
     HookOptions,
     MilterOptions,
@@ -107,6 +109,7 @@ class Options(
         """Take each setting from the file that no option has made."""
         kinds = (
             MailOptions,
+            IMAPOptions,
             SharingOptions,
             HookOptions,
             MilterOptions,

@@ -31,6 +31,7 @@ from mailkit.tap.extensions import (
     parse_switches,
 )
 from mailkit.tap.hooks import parse_hook_settings, parse_hooks
+from mailkit.tap.imap_settings import parse_imap_settings
 from mailkit.tap.memory import return_large_allocations
 from mailkit.tap.milters import parse_milters
 from mailkit.tap.networks import parse_names, parse_networks
@@ -238,6 +239,8 @@ class MailOptions(usage.Options, AuthOptionMixin):
         if self.imap_clients:
             with self.naming("imap-clients"):
                 parse_clients(self.imap_clients)
+        with self.naming("imap-language or imap-message-limit"):
+            parse_imap_settings(self)
         for option in ("vrfy", "expn"):
             if self.get(option) is not None:
                 with self.naming(option):
@@ -358,6 +361,7 @@ class TwistdService(MailService):
             without_extensions=options.without_extensions,
             without_capabilities=options.without_capabilities,
             imap_quirks=options.quirks,
+            imap_settings=parse_imap_settings(options),
             imap_clients=options.imap_clients,
             smtp_limits=options.smtp_limits,
             vrfy=options.get("vrfy"),

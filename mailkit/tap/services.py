@@ -112,6 +112,7 @@ class MailService(MultiService):
     :param relay: where mail goes that users send to other domains; None to refuse it.
     :param without_extensions: what ``--without-extension`` takes.
     :param without_capabilities: what ``--without-capability`` takes.
+    :param imap_settings: further parameters of :class:`~mailkit.imap.protocol.IMAPFactory`.
     :param imap_quirks: what ``--imap-quirk`` takes.
     :param imap_clients: what the table ``[imap-clients]`` of a settings file takes: see
         :func:`mailkit.tap.capabilities.parse_clients`.
@@ -158,6 +159,7 @@ class MailService(MultiService):
         relay: Relay | None = None,
         without_extensions: Collection[str] = (),
         without_capabilities: Collection[str] = (),
+        imap_settings: Mapping[str, Any] | None = None,
         imap_quirks: Collection[str] = (),
         imap_clients: Mapping[str, Any] | None = None,
         smtp_limits: Mapping[str, Any] | None = None,
@@ -212,7 +214,7 @@ class MailService(MultiService):
             for service in SERVICES
             if off or vrfy or expn or unwanted or xclient.get(service)
         }
-        self._imap_settings: dict[str, Any] = {}
+        self._imap_settings: dict[str, Any] = dict(imap_settings or {})
         if without_capabilities:
             self._imap_settings["without"] = parse_capabilities(without_capabilities)
         if imap_quirks:
