@@ -103,7 +103,17 @@ class TLSReporting:
         await self._results.flush()
 
     async def _send(self, day: int, domain: str) -> None:
+        try:
+            if await self._bring(day, domain):
+                await self._results.remove(day, domain)
+        except MailError as error:
+            self.log.warn("{domain}: no TLS report: {error}", domain=domain, error=error.text)
+
+    async def _bring(self, day: int, domain: str) -> bool:
+        """Report to a domain what was counted; whether that is over."""
         places = await self._results.places(domain)
+        if not places:
+            return True
         policies = await self._results.get(day, domain)
         report = TLSReport(
             self._organization,
@@ -113,13 +123,7 @@ class TLSReporting:
             _moment((day + 1) * DAY - 1),
             policies,
         )
-        try:
-            done = not places or await self._deliver(report, domain, places)
-        except MailError as error:
-            self.log.warn("{domain}: no TLS report: {error}", domain=domain, error=error.text)
-            done = False
-        if done:
-            await self._results.remove(day, domain)
+        return await self._deliver(report, domain, places)
 
     async def _deliver(self, report: TLSReport, domain: str, places: Sequence[str]) -> bool:
         """Bring a report to all places; whether one has taken it."""

@@ -157,6 +157,8 @@ class TLSResults:
                 return
             key = self.today, _bucket(session.domain)
             domains = await self._load(key)
+        except DNSFailure:
+            return
         except MailError as error:
             self.log.warn("a TLS result is lost: {error}", error=error.text)
             return
@@ -170,11 +172,11 @@ class TLSResults:
             self._change(key)
 
     async def places(self, domain: str) -> Sequence[str]:
-        """Where a domain wants its reports; nowhere when that is not known."""
-        try:
-            return parse_places(await find_texts(self._resolver, f"_smtp._tls.{domain}"))
-        except DNSFailure:
-            return []
+        """Where a domain wants its reports.
+
+        :raises DNSFailure: it is not known.
+        """
+        return parse_places(await find_texts(self._resolver, f"_smtp._tls.{domain}"))
 
     # Reading.
 

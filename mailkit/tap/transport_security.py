@@ -83,7 +83,7 @@ def _mode(domain: str, value: Any) -> TLSMode:
 class TransportSecurity:
     """What decides about connections, counts them and reports, while a service runs.
 
-    :param store: remembers policies and counts, if it can.
+    :param store: remembers policies and counts; if it cannot, they are forgotten at the end.
     :param submit: queues a message.
     """
 
@@ -95,7 +95,11 @@ class TransportSecurity:
         submit: Callable[..., Any],
         reactor: Any,
     ) -> None:
-        values: Any = store if IKeyValueStore.providedBy(store) else None
+        values: Any = store
+        if not IKeyValueStore.providedBy(store):
+            from mailkit.checks.greylist import MemoryValues
+
+            values = MemoryValues(clock=reactor)
         #: Is told of each connection; None where nothing is reported.
         self.results: Callable[[TLSSession], None] | None = None
         self._reporting: Any = None
@@ -105,7 +109,7 @@ class TransportSecurity:
             from mailkit.queue.https import HTTPSClient
 
             client = HTTPSClient(resolver, reactor)
-        if settings.reports and values is not None:
+        if settings.reports:
             from mailkit.queue.tls_reporting import TLSReporting
             from mailkit.queue.tls_results import TLSResults
 

@@ -10,7 +10,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from mailkit.dns.records import RecordType
-from mailkit.errors import StoreUnavailable
+from mailkit.errors import DNSFailure, StoreUnavailable
 from mailkit.model import Envelope
 from mailkit.queue.hosts import Host
 from mailkit.queue.https import HTTPSFailed, Response
@@ -195,6 +195,19 @@ class ReportTests(ReportingCase):
         self.clock.advance(LOOK_INTERVAL)
         self.clock.advance(LOOK_INTERVAL)
         self.assertEqual(len(self.client.posted), 2)
+
+    def test_dns_fails(self) -> None:
+        self.results.note(GOOD)
+        self.clock.advance(DAY + 60)
+        self.resolver.trouble["_smtp._tls.example.net"] = DNSFailure()
+        self.reporting.start()
+        self.clock.advance(0)
+        # Not counted, for nobody knows for whom.
+        self.results.note(GOOD)
+        self.resolver.trouble.clear()
+        self.clock.advance(LOOK_INTERVAL)
+        (report,) = self.reports()
+        self.assertEqual(report.policies[0].successes, 1)
 
     def test_given_up_in_the_end(self) -> None:
         self.trouble = StoreUnavailable()
