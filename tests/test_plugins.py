@@ -69,3 +69,24 @@ class PluginTests(SynchronousTestCase):
             env=environment(),
         )
         self.assertEqual((done.returncode, done.stdout.strip()), (0, ""), done.stderr)
+
+    def test_a_server_without_a_queue_loads_nothing_that_works_on_one(self) -> None:
+        program = (
+            "import sys\n"
+            "from mailkit.tap.mail import Options, makeService\n"
+            "options = Options()\n"
+            "endpoint = 'tcp:0:interface=127.0.0.1'\n"
+            "options.parseOptions(['--store', 'memory:', '--smtp', endpoint, '--imap', endpoint])\n"
+            "makeService(options)\n"
+            "assert 'mailkit.imap.protocol' in sys.modules and 'mailkit.smtp.protocol' in sys.modules\n"
+            "heavy = ('mailkit.queue.manager', 'mailkit.client', 'mailkit.smtp.client')\n"
+            "print(*[m for m in sys.modules if m.startswith(heavy)])\n"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", program],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            env=environment(),
+        )
+        self.assertEqual((done.returncode, done.stdout.strip()), (0, ""), done.stderr)

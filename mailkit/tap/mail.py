@@ -12,7 +12,7 @@ from mailkit.tap.hooks import HookOptions
 from mailkit.tap.imap_settings import IMAPOptions
 from mailkit.tap.milters import MilterOptions
 from mailkit.tap.options import MailOptions, make_service
-from mailkit.tap.outbound import OutboundOptions
+from mailkit.tap.relay import OutboundOptions
 from mailkit.tap.routes import RouteOptions, table_routes
 from mailkit.tap.services import PORT_NAMES
 from mailkit.tap.sharing import SharingOptions

@@ -35,7 +35,7 @@ from mailkit.tap.imap_settings import parse_imap_settings
 from mailkit.tap.memory import return_large_allocations
 from mailkit.tap.milters import parse_milters
 from mailkit.tap.networks import parse_names, parse_networks
-from mailkit.tap.outbound import Outbound, Relay, read_login
+from mailkit.tap.relay import Relay, read_login
 from mailkit.tap.routes import parse_routes, read_secret, split_routes
 from mailkit.tap.services import IMPLICIT_TLS, TAKE_MAIL, Limits, MailService, parse_endpoint
 from mailkit.tap.sharing import parse_sharing
@@ -298,6 +298,8 @@ class MailOptions(usage.Options, AuthOptionMixin):
                 place = self.place("relay-login" if login is not None else "queue")
                 raise usage.UsageError(f"{place}: needs --relay")
             return
+        from mailkit.tap.outbound import Outbound
+
         credentials = None
         if login is not None:
             with self.naming("relay-login"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, NamedTuple
+from typing import Any
 
 from mailkit.errors import MailError, RelayDenied, StoreUnavailable
 from mailkit.interfaces import IDNSResolver, IMessageDelivery, IQueueingStore
@@ -14,19 +14,18 @@ from mailkit.queue.relay import RelayTransport
 from mailkit.queue.reports import Reporter
 from mailkit.queue.schedule import Schedule
 from mailkit.queue.transport import DeliveryTransport, Transport
-from mailkit.smtp.client import ClientSettings, Credentials, TLSMode, TLSPolicy, parse_server
+from mailkit.smtp.client import ClientSettings, TLSMode, TLSPolicy, parse_server
 from mailkit.spool import Spool
 from mailkit.tap.errors import SettingError, StartError
 from mailkit.tap.programs import KEYS as PROGRAM_KEYS
 from mailkit.tap.programs import Programs
+from mailkit.tap.relay import Relay
 from mailkit.tap.routes import Deliveries
 from mailkit.tap.transport_security import KEYS as SECURITY_KEYS
 from mailkit.tap.transport_security import TransportSecurity, take_security
 
 #: The domains' own servers, found by DNS.
 EXCHANGERS = "mx"
-#: Octets of the file that ``--relay-login`` names.
-MAX_LOGIN = 4096
 
 #: Keys of ``[queue]``, each with the kind of its value.
 _KEYS: Mapping[str, type] = {
@@ -43,32 +42,6 @@ _KEYS: Mapping[str, type] = {
     **PROGRAM_KEYS,
 }
 _TLS = {mode.value: mode for mode in TLSMode if mode not in (TLSMode.PINNED, TLSMode.DANE)}
-
-
-class Relay(NamedTuple):
-    """Where mail for other domains goes."""
-
-    #: ``mx``, or a server.
-    target: str
-    credentials: Credentials | None = None
-    #: The table ``[queue]``.
-    table: Mapping[str, Any] = {}
-
-
-def read_login(path: str) -> Credentials:
-    """The user name and the password in the two lines of a file.
-
-    :raises SettingError: it cannot be read, or has no such lines.
-    """
-    try:
-        with open(path, encoding="utf-8") as file:
-            lines = file.read(MAX_LOGIN).splitlines()
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise SettingError(f"cannot read {path}: {reason}") from error
-    if len(lines) != 2 or not all(lines):
-        raise SettingError(f"{path} must have two lines: a user name and a password")
-    return Credentials(*lines)
 
 
 class Outbound:
@@ -255,23 +228,3 @@ def _read_table(table: Mapping[str, Any]) -> dict[str, Any]:
     if "history" in values:
         values["history"] = int(values["history"])
     return values
-
-
-class OutboundOptions:
-    """The options, for commands that take mail."""
-
-    optParameters: ClassVar[list[list[Any]]] = [
-        [
-            "relay",
-            None,
-            None,
-            "Send what users send to other domains: mx, to the domains' own servers; or SERVER[:PORT],"
-            " through that one [default: such mail is refused]",
-        ],
-        [
-            "relay-login",
-            None,
-            None,
-            "File with the user name and the password for the server of --relay, a line each",
-        ],
-    ]

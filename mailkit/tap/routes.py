@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeAlias
 
 from mailkit.delivery.duplicates import Duplicates, Served
 from mailkit.delivery.local import LocalMessageDelivery
-from mailkit.delivery.queueing import QueueingDelivery
 from mailkit.delivery.routing import Routes, RoutingDelivery
 from mailkit.errors import MailError
 from mailkit.interfaces import IClosableDelivery, IMessageDelivery
 from mailkit.model import INBOX, Ability, ConnectionInfo
-from mailkit.queue.manager import QueueManager
 from mailkit.store.addresses import valid_domain
 from mailkit.tap.errors import SettingError, StartError
+
+if TYPE_CHECKING:
+    from mailkit.queue.manager import QueueManager
 
 #: Stands for all domains without a route of their own.
 ANY_DOMAIN = "*"
@@ -225,6 +226,9 @@ class Deliveries:
     def make(self, account: str | None, _: ConnectionInfo) -> LocalMessageDelivery:
         """A delivery for a user, or for everybody."""
         if self.queue is not None:
+            # Here, because a server that has no queue need not load what works on one.
+            from mailkit.delivery.queueing import QueueingDelivery
+
             return QueueingDelivery(
                 self._store,
                 self._store,

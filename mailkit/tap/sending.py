@@ -27,8 +27,9 @@ from mailkit.model import Envelope
 from mailkit.queue.manager import Event
 from mailkit.spool import Spool
 from mailkit.tap.errors import SettingError, StartError
-from mailkit.tap.outbound import Outbound, Relay
+from mailkit.tap.outbound import Outbound
 from mailkit.tap.programs import submit_as_user
+from mailkit.tap.relay import Relay
 from mailkit.tap.routes import Deliveries
 from mailkit.tap.stores import parse_store
 

@@ -56,7 +56,7 @@ from mailkit.tap.extensions import (
 from mailkit.tap.hooks import Hooks, make_hooks, parse_hooks
 from mailkit.tap.milters import parse_milters
 from mailkit.tap.networks import parse_names, parse_networks
-from mailkit.tap.outbound import Outbound, Relay
+from mailkit.tap.relay import Relay
 from mailkit.tap.routes import Deliveries, parse_routes
 from mailkit.tap.smtp_limits import parse_smtp_limits
 from mailkit.tap.stores import parse_store
@@ -194,8 +194,11 @@ class MailService(MultiService):
             detail_to_mailbox=detail_to_mailbox,
             sent_copy=sent_copy,
         )
-        self._outbound = None
+        self._outbound: Outbound | None = None
         if relay is not None:
+            # Here, because most of what it needs nobody else does.
+            from mailkit.tap.outbound import Outbound
+
             self._outbound = Outbound(relay, self._hostname, reactor)
         self._hooks = parse_hooks(hooks)
         self._hook_settings = hook_settings

@@ -6,7 +6,7 @@ from mailkit.tap.extensions import ExtensionOptions
 from mailkit.tap.hooks import HookOptions
 from mailkit.tap.milters import MilterOptions
 from mailkit.tap.options import ListenOptions, make_service
-from mailkit.tap.outbound import OutboundOptions
+from mailkit.tap.relay import OutboundOptions
 from mailkit.tap.routes import RouteOptions
 
 

@@ -19,7 +19,8 @@ from mailkit.smtp.protocol import SMTPFactory
 from mailkit.spool import Spool
 from mailkit.tap.errors import SettingError
 from mailkit.tap.mail import Options
-from mailkit.tap.outbound import Outbound, Relay, read_login
+from mailkit.tap.outbound import Outbound
+from mailkit.tap.relay import Relay, read_login
 from mailkit.tap.return_paths import parse_return_paths
 from mailkit.tap.services import MailService
 from tests.mime.test_reports import MULTI

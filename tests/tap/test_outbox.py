@@ -19,8 +19,8 @@ from mailkit.model import Envelope
 from mailkit.smtp.client import make_envelope
 from mailkit.tap import outbox as moving
 from mailkit.tap.errors import SettingError
-from mailkit.tap.outbound import Relay
 from mailkit.tap.outbox import OutboxMover, SQLiteSource, parse_outbox
+from mailkit.tap.relay import Relay
 from mailkit.tap.sending import SendingService
 from mailkit.testing.queue import queue_envelope
 

@@ -20,7 +20,7 @@ from mailkit.smtp.client import make_envelope
 from mailkit.smtp.protocol import SMTPFactory
 from mailkit.spool import Spool
 from mailkit.tap.errors import SettingError
-from mailkit.tap.outbound import Relay
+from mailkit.tap.relay import Relay
 from mailkit.tap.sending import SendingService
 from mailkit.tap.webhooks import parse_webhooks
 from tests.test_examples import EXAMPLES, environment, free_port

@@ -1,0 +1,58 @@
+"""``--relay``: the options, apart from what sends, so that a server without them need not load it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, NamedTuple
+
+from mailkit.tap.errors import SettingError
+from mailkit.wire.sasl_client import Credentials
+
+#: Octets of the file that ``--relay-login`` names.
+MAX_LOGIN = 4096
+
+
+class Relay(NamedTuple):
+    """Where mail for other domains goes."""
+
+    #: ``mx``, or a server.
+    target: str
+    credentials: Credentials | None = None
+    #: The table ``[queue]``.
+    table: Mapping[str, Any] = {}
+
+
+def read_login(path: str) -> Credentials:
+    """The user name and the password in the two lines of a file.
+
+    :raises SettingError: it cannot be read, or has no such lines.
+    """
+    try:
+        with open(path, encoding="utf-8") as file:
+            lines = file.read(MAX_LOGIN).splitlines()
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise SettingError(f"cannot read {path}: {reason}") from error
+    if len(lines) != 2 or not all(lines):
+        raise SettingError(f"{path} must have two lines: a user name and a password")
+    return Credentials(*lines)
+
+
+class OutboundOptions:
+    """The options, for commands that take mail."""
+
+    optParameters: ClassVar[list[list[Any]]] = [
+        [
+            "relay",
+            None,
+            None,
+            "Send what users send to other domains: mx, to the domains' own servers; or SERVER[:PORT],"
+            " through that one [default: such mail is refused]",
+        ],
+        [
+            "relay-login",
+            None,
+            None,
+            "File with the user name and the password for the server of --relay, a line each",
+        ],
+    ]
