@@ -106,8 +106,7 @@ class QueueingDelivery(RoutingDelivery):
         wanted = any("SUCCESS" in (each.notify or ()) for each in envelope.recipients)
         start = read_start(message) if wanted and self.account is not None else b""
         targets = [await self.find_target(envelope, each) for each in envelope.recipients]
-        if self.account is None or envelope.reverse_path.is_null:
-            # Nobody could be told of a failure.
+        if not self.answers_for(envelope):
             return outcomes(await self.deliver_to(envelope, message, targets))
         try:
             copy = message.share()
@@ -122,6 +121,11 @@ class QueueingDelivery(RoutingDelivery):
             if any(outcome.error is not None for outcome in found):
                 return await self._answer_for(envelope, copy, parts)
         return found
+
+    @override
+    def answers_for(self, envelope: Envelope) -> bool:
+        # Of all others nobody knows whether the address is their own.
+        return self.account is not None and not envelope.reverse_path.is_null
 
     async def _answer_for(
         self, envelope: Envelope, message: Spool, parts: Sequence[Sequence[Part]]
@@ -194,7 +198,7 @@ class QueueingDelivery(RoutingDelivery):
         targets: Sequence[Any],
         forwards: Collection[Forward],
     ) -> dict[str, LocalResult]:
-        queued = [forward for forward in forwards if forward.delivery is _ELSEWHERE]
+        queued = [each for each in forwards if each.delivery is _ELSEWHERE and each.recipients]
         if not queued:
             return await super().store_rest(envelope, message, targets, forwards)
         outgoing = [_outgoing(envelope, forward) for forward in queued]

@@ -224,11 +224,19 @@ class RoutingDelivery(LocalMessageDelivery):
             self._parts(recipient, target, results, forwards)
             for recipient, target in zip(envelope.recipients, targets, strict=True)
         ]
-        if self._served is not None and will_be_repeated(outcomes(parts)):
+        if (
+            self._served is not None
+            and not self.answers_for(envelope)
+            and will_be_repeated(outcomes(parts))
+        ):
             message_id = message_id or read_message_id(message)
             self.remember_served(envelope, message_id, targets, results)
             self._remember_forwarded(envelope, message_id, forwards.values())
         return parts
+
+    def answers_for(self, envelope: Envelope) -> bool:
+        """Whether the sender is told of failures by report, and tries nothing again."""
+        return False
 
     def _parts(
         self,

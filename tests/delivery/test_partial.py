@@ -135,6 +135,12 @@ class UserTests(PartialTestCase):
         (message,) = await self.store.queue.list_messages(finished=True)
         self.assertIs(message.recipients[0].state, RecipientState.DELIVERED)
 
+    async def test_a_message_sent_again_is_delivered_again(self) -> None:
+        self.failing[CAROL] = MailboxInUse()
+        await self.send(BOB, CAROL)
+        await self.send(BOB)
+        self.assertEqual(await self.counts(), (2, 0))
+
     async def test_the_queue_does_not_queue_again(self) -> None:
         self.failing[CAROL] = MailboxInUse()
         await self.send(BOB, CAROL)
@@ -268,6 +274,15 @@ class StrangerTests(PartialTestCase):
         self.failing.clear()
         await self.send(TEAM, delivery=self.delivery(None))
         self.assertEqual(await self.counts(), (1, 1))
+
+    async def test_members_elsewhere(self) -> None:
+        await self.store.add_alias(alias="far@example.org", targets=[EVE])
+        self.failing[CAROL] = MailboxInUse()
+        await self.send("far@example.org", CAROL, delivery=self.delivery(None))
+        self.failing.clear()
+        found = await self.send("far@example.org", CAROL, delivery=self.delivery(None))
+        self.assertEqual(found, [None, None])
+        self.assertEqual([each[0] for each in await self.queued()], [[EVE]])
 
     async def test_another_sender_is_another_message(self) -> None:
         self.failing[CAROL] = MailboxInUse()
