@@ -94,6 +94,32 @@ class SendingServer(TestCase):
         return [item[1] for item in data if isinstance(item, tuple)]
 
 
+class PartialTests(SendingServer):
+    """Some recipients get it, and of the others the user gets a report."""
+
+    def test_report_of_a_full_mailbox(self) -> Any:
+        return deferToThread(self.run_report_of_a_full_mailbox)
+
+    def run_report_of_a_full_mailbox(self) -> None:
+        bob = "bob@example.test"
+        for arguments in (("add", bob, "--password-stdin"), ("quota", bob, "--storage", "1k")):
+            command = ("--store", self.store, "account", *arguments)
+            done = mailkit_command(*command, input="long enough secret\n")
+            self.assertEqual(done.returncode, 0, done.stderr)
+        self.start(f"{HOST}:1")
+        with smtplib.SMTP(HOST, self.submission, timeout=PATIENCE) as client:
+            client.login(ANN, f"{ANN} secret")
+            # Without SIZE, which would be judged at RCPT.
+            for command in (f"MAIL FROM:<{ANN}>", f"RCPT TO:<{ANN}>", f"RCPT TO:<{bob}>"):
+                self.assertEqual(client.docmd(command)[0], 250)
+            content = message("large") + b"x" * 900 + b"\r\n" + b"y" * 900 + b"\r\n"
+            self.assertEqual(client.data(content)[0], 250)
+        self.wait_for(lambda: len(self.inbox()) == 2)
+        (report,) = [each for each in self.inbox() if b"Action: failed" in each]
+        self.assertIn(b"Final-Recipient: rfc822; bob@example.test", report)
+        self.assertIn(b"y" * 900, report)
+
+
 @pytest.mark.interop
 class PostfixTests(SendingServer):
     skip = NO_POSTFIX or None
