@@ -12,7 +12,14 @@ from mailkit._typing import override
 from mailkit.errors import DomainAcceptsNoMail, MailError, MailLoop
 from mailkit.model import Envelope
 from mailkit.queue.hosts import Host, HostFinder, NoSuchDomain
-from mailkit.queue.security import Decision, DestinationSecurity, HostNotSecure, Wish, wish_of
+from mailkit.queue.security import (
+    Decision,
+    DestinationSecurity,
+    HostNotSecure,
+    RequireTLSMissing,
+    Wish,
+    wish_of,
+)
 from mailkit.queue.tls_results import TLSSession, failed_session, finished_session
 from mailkit.queue.transport import Handover, Result, Transport
 from mailkit.queue.values import Attempt
@@ -34,6 +41,8 @@ MAX_TRIES = 10
 MAX_CONNECTIONS = 10
 #: Characters of a reply that are kept.
 MAX_TEXT = 2000
+#: Seconds in which TLS is not tried again that has failed with all hosts of a domain.
+TLS_PAUSE = 30.0
 #: Domains whose connections are kept for the next message.
 MAX_POOLS = 500
 
@@ -43,6 +52,7 @@ _CODES = {
     DomainAcceptsNoMail: "5.1.10",
     MailLoop: "5.4.6",
     HostNotSecure: "5.7.10",
+    RequireTLSMissing: "5.7.30",
 }
 
 
@@ -62,6 +72,9 @@ class _Link:
     tried: _Way | None = None
     #: Where sessions lead.
     ways: WeakKeyDictionary[Session, _Way] = field(default_factory=WeakKeyDictionary)
+    #: Why none of its hosts is secure enough, and until when that is not tried again.
+    insecure: TLSFailed | None = None
+    insecure_until: float = 0.0
 
 
 class RelayTransport(Transport):
@@ -94,7 +107,8 @@ class RelayTransport(Transport):
     @override
     async def send(self, domain: str, envelope: Envelope, content: BinaryIO) -> Result:
         began = self._reactor.seconds()
-        link = self._link(domain, wish_of(envelope, content))
+        wish = wish_of(envelope, content)
+        link = self._link(domain, wish)
         handovers: dict[int, Handover] = {}
         pending = list(range(len(envelope.recipients)))
         for _ in range(MAX_CONNECTIONS):
@@ -105,7 +119,7 @@ class RelayTransport(Transport):
                 failed = _failure(error, attempt)
                 first = len(handovers) == 0
                 handovers.update(dict.fromkeys(pending, failed))
-                return self._result(envelope, handovers, unreachable=first)
+                return self._result(envelope, handovers, first and _concerns_all(error, wish))
             part = replace(envelope, recipients=[envelope.recipients[i] for i in pending])
             content.seek(0)
             result = await session.send(part, content)
@@ -147,6 +161,8 @@ class RelayTransport(Transport):
         :raises ClientError: none of them can be used.
         """
         link = self._links[key]
+        if link.insecure is not None and self._reactor.seconds() < link.insecure_until:
+            raise link.insecure.with_traceback(None)
         hosts = await self._finder.find(domain)
         failure: MailError | None = None
         for host in hosts[:MAX_TRIES]:
@@ -157,6 +173,8 @@ class RelayTransport(Transport):
                 if failure is None or not isinstance(error, HostNotSecure):
                     failure = error
         assert failure is not None
+        if isinstance(failure, TLSFailed):
+            link.insecure, link.insecure_until = failure, self._reactor.seconds() + TLS_PAUSE
         raise failure
 
     async def _connect_to(self, host: Host, link: _Link, wish: Wish) -> Session:
@@ -172,6 +190,10 @@ class RelayTransport(Transport):
             self._note(failed_session(host, decision, error), wish)
             raise
         self._note(finished_session(host, decision, session.facts), wish)
+        if wish is Wish.REQUIRED and not session.facts.extensions.require_tls:
+            # RFC 8689 section 4.2.1: another host may have it.
+            await session.quit()
+            raise RequireTLSMissing
         link.ways[session] = way
         return session
 
@@ -215,6 +237,11 @@ def _handover(outcome: RecipientOutcome, attempt: Attempt, dsn: bool) -> Handove
         command=outcome.command,
     )
     return Handover(outcome.status, attempt, reports=dsn)
+
+
+def _concerns_all(error: MailError, wish: Wish) -> bool:
+    """Whether other messages for the domain would fare no better, whatever they want."""
+    return wish is not Wish.REQUIRED and not isinstance(error, TLSFailed)
 
 
 def _failure(error: MailError, attempt: Attempt) -> Handover:

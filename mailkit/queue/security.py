@@ -44,6 +44,12 @@ class HostNotSecure(MailError):
     default_text = "The message must not go to that server without more security"
 
 
+class RequireTLSMissing(HostNotSecure):
+    """A host does not know REQUIRETLS (RFC 3463 X.7.30)."""
+
+    default_text = "REQUIRETLS: the server does not support it"
+
+
 class Decision(NamedTuple):
     """How to connect to a host."""
 

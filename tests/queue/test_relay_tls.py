@@ -16,8 +16,8 @@ from mailkit.client.errors import TLSFailed
 from mailkit.delivery.callback import CallableDelivery, delivery_portal
 from mailkit.dns.records import TLSA, RecordType
 from mailkit.errors import DNSFailure
-from mailkit.model import Envelope
-from mailkit.queue.hosts import ExchangerFinder
+from mailkit.model import Ability, Envelope
+from mailkit.queue.hosts import ExchangerFinder, HostFinder
 from mailkit.queue.relay import RelayTransport
 from mailkit.queue.security import DestinationSecurity
 from mailkit.queue.transport import Handover
@@ -35,6 +35,16 @@ HOST = "127.0.0.1"
 NAME = "mx.example.net"
 
 
+class CountingFactory(SMTPFactory):
+    """Counts connections."""
+
+    connected = 0
+
+    def buildProtocol(self, addr: Any) -> Any:
+        self.connected += 1
+        return super().buildProtocol(addr)
+
+
 class SecureWorldCase(TestCase):
     """A signed zone with one exchanger, which a test gives a certificate."""
 
@@ -48,11 +58,18 @@ class SecureWorldCase(TestCase):
     async def take(self, envelope: Envelope, message: Spool) -> None:
         self.got.append(envelope)
 
-    def serve(self, identity: Identity | None, chain: Sequence[Identity] = ()) -> int:
+    def serve(
+        self,
+        identity: Identity | None,
+        chain: Sequence[Identity] = (),
+        abilities: Sequence[Ability] = (),
+    ) -> int:
         """A server; its port."""
-        portal = delivery_portal(CallableDelivery(self.take, domains=["example.net"]))
+        delivery = CallableDelivery(self.take, domains=["example.net"], abilities=abilities)
         context = identity.options(chain) if identity else None
-        port = reactor.listenTCP(0, SMTPFactory(portal, tls_context=context), interface=HOST)
+        factory = CountingFactory(delivery_portal(delivery), tls_context=context)
+        port = reactor.listenTCP(0, factory, interface=HOST)
+        self.factory = factory
         self.addCleanup(port.stopListening)
         number: int = port.getHost().port
         return number
@@ -75,14 +92,23 @@ class SecureWorldCase(TestCase):
 
     async def send(self, number: int, content: bytes = SAMPLE, **fields: Any) -> Handover:
         """What becomes of a message."""
-        finder = ExchangerFinder(self.resolver, port=number)
+        transport = self.transport(ExchangerFinder(self.resolver, port=number))
+        return await self.send_by(transport, content, **fields)
+
+    def transport(self, finder: HostFinder) -> RelayTransport:
         transport = RelayTransport(
             finder, self.settings(), reactor, self.security(), self.results()
         )
         self.addCleanup(lambda: Deferred.fromCoroutine(transport.close()))
+        return transport
+
+    async def send_by(
+        self, transport: RelayTransport, content: bytes = SAMPLE, **fields: Any
+    ) -> Handover:
         envelope = queue_envelope("eve@example.net", **fields)
         result = await transport.send("example.net", envelope, io.BytesIO(content))
         (handover,) = result.recipients
+        self.unreachable = result.unreachable
         return handover
 
 
@@ -104,6 +130,8 @@ class DANETests(SecureWorldCase):
         self.assertEqual(handover.status, Status.TEMPORARY)
         self.assertEqual(handover.attempt.enhanced, "4.7.5")
         self.assertIn(text, handover.attempt.text)
+        # Others for the domain may want less.
+        self.assertFalse(self.unreachable)
 
     async def test_end_entity(self) -> None:
         # RFC 7672 section 3.1.1: neither names nor dates count.
@@ -188,11 +216,42 @@ class DANETests(SecureWorldCase):
         # The way was secure enough; the server itself does not know REQUIRETLS.
         self.assertEqual(handover.attempt.enhanced, "5.7.30")
         self.assertIn("; REQUIRETLS", handover.attempt.security)
+        self.assertFalse(self.unreachable)
         # Without DNSSEC there is no point in trying again.
         self.resolver.secure.clear()
         handover = await self.send(number, require_tls=True)
         self.assertEqual(handover.status, Status.PERMANENT)
         self.assertEqual(handover.attempt.enhanced, "5.7.10")
+
+    async def test_requiretls_at_another_host(self) -> None:
+        # RFC 8689 section 4.2.1: each is asked.
+        identity = make_identity([NAME])
+        with_it = self.serve(identity, abilities=[Ability.REQUIRETLS])
+        without = self.serve(identity)
+        for number in (with_it, without):
+            self.publish(number, identity.association(3, 1, 1))
+        finder = ExchangerFinder(self.resolver, port=without)
+
+        class Both(ExchangerFinder):
+            async def find(self, domain: str) -> Sequence[Any]:
+                (host,) = await finder.find(domain)
+                return [host, host._replace(port=with_it)]
+
+        transport = self.transport(Both(self.resolver))
+        handover = await self.send_by(transport, require_tls=True)
+        self.assertEqual(handover.status, Status.ACCEPTED, handover.attempt)
+        self.assertTrue(self.got[0].require_tls)
+
+    async def test_tls_that_fails_is_not_tried_for_each_message(self) -> None:
+        number = self.serve(None)
+        self.publish(number, authority().association(3, 1, 1))
+        transport = self.transport(ExchangerFinder(self.resolver, port=number))
+        for _ in range(5):
+            self.assert_deferred(await self.send_by(transport), "offers no STARTTLS")
+        self.assertEqual(self.factory.connected, 1)
+        # It counts for no message that wants less.
+        handover = await self.send_by(transport, b"TLS-Required: No\r\n" + SAMPLE)
+        self.assertEqual(handover.status, Status.ACCEPTED)
 
     async def test_tls_required_no(self) -> None:
         number = self.serve(None)

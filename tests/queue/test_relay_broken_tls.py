@@ -1,0 +1,144 @@
+"""Servers that break TLS in every way get no mail that must not go without; others get theirs."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+from twisted.internet import reactor as _reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.protocol import Factory
+from twisted.protocols.basic import LineReceiver
+from twisted.trial.unittest import TestCase
+
+from mailkit.dns.records import TLSA, RecordType
+from mailkit.queue.hosts import ExchangerFinder
+from mailkit.queue.relay import RelayTransport
+from mailkit.queue.security import DestinationSecurity
+from mailkit.queue.transport import Handover
+from mailkit.smtp.client import ClientSettings, Status, Timeouts, TLSMode, TLSPolicy
+from mailkit.testing.queue import queue_envelope
+
+from ..dns.fakes import FakeResolver
+from .support import SAMPLE
+
+reactor: Any = _reactor
+HOST = "127.0.0.1"
+NAME = "mx.example.net"
+
+#: What a server says to STARTTLS, and behind ! to the handshake; None to close the connection.
+ANSWERS: dict[str, bytes | None] = {
+    "refused for now": b"454 4.7.0 not now\r\n",
+    "refused": b"501 5.5.4 what\r\n",
+    "garbage instead of a handshake": b"220 go ahead\r\n!this is no TLS\r\n",
+    "a reply that comes with the 220": b"220 go ahead\r\n250 injected\r\n",
+    "an alert": b"220 go ahead\r\n!\x15\x03\x01\x00\x02\x02\x28",
+    "silence": b"220 go ahead\r\n",
+    "the end": None,
+}
+
+
+class BrokenServer(LineReceiver):
+    """Takes mail; offers STARTTLS and does not keep to it."""
+
+    answer: bytes | None = b""
+    in_data = False
+
+    def connectionMade(self) -> None:
+        self.sendLine(b"220 mx.example.net ESMTP")
+
+    def lineReceived(self, line: bytes) -> None:  # noqa: N802
+        factory: Any = self.factory
+        if self.in_data:
+            if line == b".":
+                self.in_data = False
+                self.sendLine(b"250 taken")
+            return
+        verb = line.split(b" ")[0].upper()
+        factory.said.append(verb)
+        if verb == b"EHLO":
+            self.sendLine(b"250-mx.example.net\r\n250 STARTTLS")
+        elif verb == b"STARTTLS":
+            self.setRawMode()
+            if factory.answer is None:
+                self.transport.abortConnection()
+            elif factory.answer.startswith(b"220"):
+                self.transport.write(factory.answer.partition(b"!")[0])
+            else:
+                self.setLineMode()
+                self.transport.write(factory.answer)
+        elif verb == b"DATA":
+            self.in_data = True
+            self.sendLine(b"354 go on")
+        elif verb == b"QUIT":
+            self.sendLine(b"221 bye")
+            self.transport.loseConnection()
+        else:
+            self.sendLine(b"250 fine")
+
+    def rawDataReceived(self, data: bytes) -> None:  # noqa: N802
+        factory: Any = self.factory
+        self.transport.write(factory.answer.partition(b"!")[2])
+
+
+class BrokenTLSTests(TestCase):
+    def setUp(self) -> None:
+        self.factory: Any = Factory.forProtocol(BrokenServer)
+        self.factory.noisy = False
+        self.factory.said = []
+        port = reactor.listenTCP(0, self.factory, interface=HOST)
+        self.addCleanup(port.stopListening)
+        self.number = port.getHost().port
+        self.resolver = FakeResolver(
+            exchangers={"example.net": [(1, NAME)]}, addresses={NAME: [HOST]}
+        )
+        self.base = f"_{self.number}._tcp.{NAME}"
+        self.resolver.secure = {"example.net", NAME, self.base}
+
+    async def send(self, mode: TLSMode, **fields: Any) -> Handover:
+        settings = ClientSettings(
+            helo="mail.example.org", tls=TLSPolicy(mode), timeouts=Timeouts(tls=0.2)
+        )
+        finder = ExchangerFinder(self.resolver, port=self.number)
+        security = DestinationSecurity(self.resolver)
+        transport = RelayTransport(finder, settings, reactor, security)
+        envelope = queue_envelope("eve@example.net", **fields)
+        try:
+            result = await transport.send("example.net", envelope, io.BytesIO(SAMPLE))
+        finally:
+            await Deferred.fromCoroutine(transport.close())
+        return result.recipients[0]
+
+    async def assert_nothing_sent(self, mode: TLSMode, **fields: Any) -> None:
+        for what, self.factory.answer in ANSWERS.items():
+            self.factory.said.clear()
+            handover = await self.send(mode, **fields)
+            self.assertEqual(handover.status, Status.TEMPORARY, what)
+            self.assertLessEqual(set(self.factory.said), {b"EHLO", b"STARTTLS", b"QUIT"}, what)
+
+    async def test_dane(self) -> None:
+        self.resolver.add(self.base, RecordType.TLSA, TLSA(3, 1, 1, b"x" * 32))
+        await self.assert_nothing_sent(TLSMode.OPPORTUNISTIC)
+
+    async def test_dane_without_usable_records(self) -> None:
+        self.resolver.add(self.base, RecordType.TLSA, TLSA(0, 1, 1, b"x" * 32))
+        await self.assert_nothing_sent(TLSMode.OPPORTUNISTIC)
+
+    async def test_settings(self) -> None:
+        for mode in (TLSMode.REQUIRED, TLSMode.VERIFIED):
+            await self.assert_nothing_sent(mode)
+
+    async def test_requiretls(self) -> None:
+        await self.assert_nothing_sent(TLSMode.OPPORTUNISTIC, require_tls=True)
+
+    async def test_opportunistic_goes_without(self) -> None:
+        for what, self.factory.answer in ANSWERS.items():
+            self.factory.said.clear()
+            handover = await self.send(TLSMode.OPPORTUNISTIC)
+            if what in ("the end", "a reply that comes with the 220"):
+                # As if the server were gone, or somebody between: another attempt will tell.
+                self.assertEqual(handover.status, Status.TEMPORARY)
+                continue
+            self.assertEqual(handover.status, Status.ACCEPTED, what)
+            self.assertIn(b"DATA", self.factory.said)
+            self.assertTrue(handover.attempt.security.startswith("opportunistic; "), what)
