@@ -28,6 +28,7 @@ SOURCES = [
     "mailkit/imap/handlers/*.py",
     "mailkit/auth/realm.py",
     "mailkit/model.py",
+    "mailkit/pop3/*.py",
     "mailkit/store/memory_account.py",
     "mailkit/store/memory_mailbox.py",
     "mailkit/store/metadata.py",
@@ -36,7 +37,19 @@ SOURCES = [
 ]
 #: Functions whose first argument is such a text, besides the classes of errors.
 SAYING = frozenset(
-    ["ConversionError", "ok", "no", "bye", "complete", "MailboxGone", "InvalidMailboxName"]
+    [
+        "bye",
+        "complete",
+        "err",
+        "err_line",
+        "no",
+        "ok",
+        "ok_line",
+        "ConversionError",
+        "InvalidMailboxName",
+        "LoginTooSoon",
+        "MailboxGone",
+    ]
 )
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+from mailkit.wire.saslprep import Unprepared, saslprep
+
 #: Octets of a command line with its line end. RFC 2449 section 4 asks for 255 at least; twice that
 #: takes long passwords and the initial responses of clients that do not count.
 MAX_COMMAND = 512
 
-# RFC 2449 section 3: keyword = 3*4VCHAR. All there are consist of letters.
-_COMMAND = re.compile(rb"([A-Za-z]{3,4})(?: ([^\0\r]*))?\Z")
+# RFC 2449 section 3: keyword = 3*4VCHAR. All there are consist of letters and digits.
+_COMMAND = re.compile(rb"([A-Za-z0-9]{3,4})(?: ([^\0\r]*))?\Z")
 _NUMBER = re.compile(rb"[0-9]{1,10}\Z")
 # RFC 4422 section 3.1: sasl-mech.
 _MECHANISM = re.compile(rb"[A-Za-z0-9_-]{1,20}\Z")
@@ -85,26 +87,32 @@ def parse_top(argument: bytes) -> tuple[int, int]:
 
 
 def parse_user(argument: bytes) -> str:
-    """A user name: UTF-8, spaces inside allowed.
+    """A user name: UTF-8, spaces inside allowed, made comparable by SASLprep (RFC 6856 section 2.2).
 
-    :raises CommandError: nothing, or not UTF-8.
+    :raises CommandError: nothing, not UTF-8, or with characters that no name has.
     """
     name = argument.strip(b" ")
     if not name:
         raise CommandError("USER takes a user name")
     try:
-        return name.decode("utf-8")
+        return saslprep(name.decode("utf-8"))
     except UnicodeDecodeError:
         raise CommandError("User names are UTF-8") from None
+    except Unprepared as error:
+        raise CommandError(f"A user name cannot contain {error}") from None
 
 
 def parse_password(argument: bytes) -> bytes:
     """A password: RFC 1939 section 7 lets spaces be part of it, the outer ones too.
 
-    :raises CommandError: nothing.
+    :raises CommandError: nothing, or not UTF-8 (RFC 6856 section 2.2).
     """
     if not argument:
         raise CommandError("PASS takes a password")
+    try:
+        argument.decode("utf-8")
+    except UnicodeDecodeError:
+        raise CommandError("Passwords are UTF-8") from None
     return argument
 
 

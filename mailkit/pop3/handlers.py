@@ -19,6 +19,7 @@ from mailkit.errors import (
 )
 from mailkit.interfaces import IMailAccount, IWritableMailbox
 from mailkit.pop3.grammar import (
+    CommandError,
     TopFilter,
     parse_auth,
     parse_nothing,
@@ -28,8 +29,9 @@ from mailkit.pop3.grammar import (
     parse_top,
     parse_user,
 )
-from mailkit.pop3.replies import END, err, for_error, listing, ok
+from mailkit.pop3.replies import END, code_of, listing
 from mailkit.pop3.state import Maildrop, State
+from mailkit.translation import LANGUAGES, find_language, is_language_range, translate
 from mailkit.wire.dotstuff import DotEncoder
 from mailkit.wire.sasl import MECHANISMS, SASLError, SASLPassword, decode_base64, encode_base64
 
@@ -55,7 +57,9 @@ class Entry(NamedTuple):
 
 def capa(connection: POP3Connection, argument: bytes) -> None:
     parse_nothing(argument)
-    connection.write(listing(ok("Capability list follows"), capabilities(connection)))
+    connection.write(
+        listing(connection.ok_line("Capability list follows"), capabilities(connection))
+    )
 
 
 def capabilities(connection: POP3Connection) -> Iterator[bytes]:
@@ -68,6 +72,9 @@ def capabilities(connection: POP3Connection) -> Iterator[bytes]:
     # RFC 2595 section 4: STLS tells that the command is permitted in the current state.
     if connection.can_start_tls and connection.session.state is State.AUTHORIZATION:
         yield b"STLS"
+    # RFC 6856 section 2.2: names and passwords too.
+    yield b"UTF8 USER"
+    yield b"LANG"
     yield b"RESP-CODES"
     yield b"AUTH-RESP-CODE"
     yield b"PIPELINING"
@@ -82,39 +89,70 @@ def quit_(connection: POP3Connection, argument: bytes) -> _Waiting:
     session = connection.session
     maildrop = session.maildrop
     if maildrop is None:
-        connection.end_session(ok("Goodbye"))
+        connection.end_session(connection.ok_line("Goodbye"))
         return None
     session.state = State.UPDATE
     if uids := maildrop.deleted_uids():
         return _update(connection, maildrop, uids)
-    connection.end_session(_goodbye(maildrop))
+    connection.end_session(_goodbye(connection, maildrop))
     return None
 
 
 async def _update(connection: POP3Connection, maildrop: Maildrop, uids: list[int]) -> None:
     # RFC 1939 section 6: whatever comes of it, the lock is released and the connection ends.
-    failed = "Some deleted messages were not removed: "
     try:
         mailbox = connection.mailbox
         if not IWritableMailbox.providedBy(mailbox):
             raise ReadOnly
         await mailbox.expunge(uids=uids)
-        reply = _goodbye(maildrop)
+        reply = _goodbye(connection, maildrop)
     except MailError as error:
-        reply = for_error(error, failed)
+        reason = translate(error.text, connection.session.language)
+        reply = connection.err_line(
+            f"Some deleted messages were not removed: {reason}", code_of(error)
+        )
     except CancelledError:
         raise
     except Exception:
         # A bug; the session must end all the same, and QUIT say that nothing was removed.
         connection.log.failure("messages could not be removed")
-        reply = err(failed + "internal error", "SYS/TEMP")
+        reply = connection.err_line(
+            "Some deleted messages were not removed: internal error", "SYS/TEMP"
+        )
     connection.end_session(reply)
 
 
-def _goodbye(maildrop: Maildrop) -> bytes:
+def _goodbye(connection: POP3Connection, maildrop: Maildrop) -> bytes:
     if not maildrop.count:
-        return ok("Goodbye (maildrop empty)")
-    return ok(f"Goodbye ({_messages(maildrop)} left)")
+        return connection.ok_line("Goodbye (maildrop empty)")
+    return connection.ok_line(
+        "Goodbye (1 message left)"
+        if maildrop.count == 1
+        else f"Goodbye ({maildrop.count} messages left)"
+    )
+
+
+# Both states.
+
+
+def lang(connection: POP3Connection, argument: bytes) -> None:
+    """LANG (RFC 6856 section 3.2)."""
+    wanted = argument.strip(b" ").decode("ascii", "replace")
+    session = connection.session
+    if not wanted:
+        lines = (f"{tag} {name}".encode() for tag, name in LANGUAGES.items())
+        connection.write(listing(connection.ok_line("Language listing follows"), lines))
+        return
+    if not is_language_range(wanted):
+        raise CommandError("A language is named as in: LANG de-AT")
+    found = find_language([wanted], connection.factory.language)
+    if found is None:
+        connection.err("That language is not known here")
+        return
+    session.language = found
+    # The tag stands before the text: "+OK de ...".
+    status, _, text = connection.ok_line("Now speaking English").partition(b" ")
+    connection.write(b"%b %b %b" % (status, found.encode("ascii"), text))
 
 
 # AUTHORIZATION state.
@@ -122,14 +160,24 @@ def _goodbye(maildrop: Maildrop) -> bytes:
 
 def stls(connection: POP3Connection, argument: bytes) -> None:
     parse_nothing(argument)
-    if connection.encrypted:
-        connection.write(err("TLS is active already"))
+    if connection.session.utf8:
+        # RFC 6856 section 2.1
+        connection.err("STLS comes before UTF8")
+    elif connection.encrypted:
+        connection.err("TLS is active already")
     elif not connection.can_start_tls:
-        connection.write(err("TLS is not available here"))
+        connection.err("TLS is not available here")
     else:
         connection.session.forget_login()
-        connection.write(ok("Begin TLS negotiation"))
+        connection.ok("Begin TLS negotiation")
         connection.start_tls()
+
+
+def utf8(connection: POP3Connection, argument: bytes) -> None:
+    """UTF8 (RFC 6856 section 2.1)."""
+    parse_nothing(argument)
+    connection.session.utf8 = True
+    connection.ok("UTF-8 mode is on")
 
 
 def user(connection: POP3Connection, argument: bytes) -> None:
@@ -137,7 +185,7 @@ def user(connection: POP3Connection, argument: bytes) -> None:
         return
     # RFC 1939 section 13: the answer does not tell whether that user exists.
     connection.session.user = parse_user(argument)
-    connection.write(ok("Now send PASS"))
+    connection.ok("Now send PASS")
 
 
 def pass_(connection: POP3Connection, argument: bytes) -> _Waiting:
@@ -145,7 +193,7 @@ def pass_(connection: POP3Connection, argument: bytes) -> _Waiting:
     name, connection.session.user = connection.session.user, None
     if name is None:
         if _passwords_allowed(connection):
-            connection.write(err("Send USER first"))
+            connection.err("Send USER first")
         return None
     return _log_in(connection, SASLPassword("", name, parse_password(argument)))
 
@@ -156,13 +204,13 @@ def auth(connection: POP3Connection, argument: bytes) -> _Waiting:
     if not mechanism and connection.may_send_plaintext_passwords():
         # lenient: a bare AUTH asks old servers for their mechanisms.
         names = (name.encode("ascii") for name in MECHANISMS)
-        connection.write(listing(ok("Mechanisms follow"), names))
+        connection.write(listing(connection.ok_line("Mechanisms follow"), names))
         return None
     if not _passwords_allowed(connection):
         return None
     make = MECHANISMS.get(mechanism)
     if make is None:
-        connection.write(err("That mechanism is not known here; see CAPA"))
+        connection.err("That mechanism is not known here; see CAPA")
         return None
     connection.session.exchange = make()
     return auth_response(connection, initial)
@@ -177,12 +225,12 @@ def auth_response(connection: POP3Connection, line: bytes | None) -> _Waiting:
     exchange, session.exchange = session.exchange, None
     assert exchange is not None
     if line == b"*":
-        connection.write(err("Authentication was cancelled"))
+        connection.err("Authentication was cancelled")
         return None
     try:
         challenge = exchange.step(None if line is None else decode_base64(line))
     except SASLError as error:
-        connection.write(err(str(error)))
+        connection.err(str(error))
         return None
     if exchange.result is not None:
         return _log_in(connection, exchange.result)
@@ -194,9 +242,13 @@ def auth_response(connection: POP3Connection, line: bytes | None) -> _Waiting:
 def _passwords_allowed(connection: POP3Connection) -> bool:
     if connection.may_send_plaintext_passwords():
         return True
-    hint = ": send STLS first" if connection.can_start_tls else ""
     # RFC 3206 section 5: AUTH also stands for an attempt in violation of policy.
-    connection.write(err(f"Passwords are taken under TLS only{hint}", "AUTH"))
+    connection.err(
+        "Passwords are taken under TLS only: send STLS first"
+        if connection.can_start_tls
+        else "Passwords are taken under TLS only",
+        "AUTH",
+    )
     return False
 
 
@@ -205,17 +257,17 @@ async def _log_in(connection: POP3Connection, secret: SASLPassword) -> None:
         account = await connection.login(secret, IMailAccount)
         await connection.open_maildrop(account)
     except MailError as error:
-        connection.write(for_error(error))
+        connection.refuse_command(error)
         refused = isinstance(error, AuthenticationFailed | AuthorizationFailed)
         if refused and connection.logins_exhausted:
             connection.close()
         return
     maildrop = connection.maildrop
-    connection.write(ok(f"Logged in, {_messages(maildrop)} ({maildrop.octets} octets)"))
-
-
-def _messages(maildrop: Maildrop) -> str:
-    return "1 message" if maildrop.count == 1 else f"{maildrop.count} messages"
+    connection.ok(
+        f"Logged in, 1 message ({maildrop.octets} octets)"
+        if maildrop.count == 1
+        else f"Logged in, {maildrop.count} messages ({maildrop.octets} octets)"
+    )
 
 
 # TRANSACTION state.
@@ -233,7 +285,11 @@ def list_(connection: POP3Connection, argument: bytes) -> _Waiting:
     if number is not None:
         connection.write(b"+OK %d %d\r\n" % (number, maildrop.size(number)))
         return None
-    first = ok(f"{_messages(maildrop)} ({maildrop.octets} octets)")
+    first = connection.ok_line(
+        f"1 message ({maildrop.octets} octets)"
+        if maildrop.count == 1
+        else f"{maildrop.count} messages ({maildrop.octets} octets)"
+    )
     return _write_listing(connection, first, maildrop.list_sizes(LIST_CHUNK))
 
 
@@ -243,7 +299,7 @@ def uidl(connection: POP3Connection, argument: bytes) -> _Waiting:
     if number is not None:
         connection.write(b"+OK %d %b\r\n" % (number, maildrop.unique_id(number)))
         return None
-    return _write_listing(connection, ok(), maildrop.list_unique_ids(LIST_CHUNK))
+    return _write_listing(connection, connection.ok_line(), maildrop.list_unique_ids(LIST_CHUNK))
 
 
 def _write_listing(connection: POP3Connection, first: bytes, pieces: Iterator[bytes]) -> _Waiting:
@@ -289,18 +345,18 @@ async def _send_whole(connection: POP3Connection, uid: int, size: int) -> None:
             else:
                 await _stream_message(connection, first, content, data)
     except MailError as error:
-        connection.write(for_error(error))
+        connection.refuse_command(error)
 
 
 async def _send_top(connection: POP3Connection, uid: int, wanted: TopFilter) -> None:
     if connection.must_drain:
         await connection.drain()
-    first = ok("Top of message follows")
+    first = connection.ok_line("Top of message follows")
     try:
         with await connection.mailbox.open_message(uid=uid) as content:
             await _stream_message(connection, first, content, content.read(CHUNK), wanted)
     except MailError as error:
-        connection.write(for_error(error))
+        connection.refuse_command(error)
 
 
 async def _stream_message(
@@ -337,22 +393,26 @@ def dele(connection: POP3Connection, argument: bytes) -> None:
     number = parse_number(argument)
     connection.maildrop.check(number)
     if not IWritableMailbox.providedBy(connection.mailbox):
-        connection.write(for_error(ReadOnly()))
+        connection.refuse_command(ReadOnly())
         return
     connection.maildrop.delete(number)
-    connection.write(b"+OK Message %d deleted\r\n" % number)
+    connection.ok(f"Message {number} deleted")
 
 
 def noop(connection: POP3Connection, argument: bytes) -> None:
     parse_nothing(argument)
-    connection.write(ok())
+    connection.ok()
 
 
 def rset(connection: POP3Connection, argument: bytes) -> None:
     parse_nothing(argument)
     maildrop = connection.maildrop
     maildrop.reset()
-    connection.write(ok(f"Maildrop has {_messages(maildrop)} ({maildrop.octets} octets)"))
+    connection.ok(
+        f"Maildrop has 1 message ({maildrop.octets} octets)"
+        if maildrop.count == 1
+        else f"Maildrop has {maildrop.count} messages ({maildrop.octets} octets)"
+    )
 
 
 _ANY = frozenset(State)
@@ -361,8 +421,10 @@ _TRANSACTION = frozenset({State.TRANSACTION})
 
 COMMANDS: Mapping[bytes, Entry] = {
     b"CAPA": Entry(_ANY, capa),
+    b"LANG": Entry(_ANY, lang),
     b"QUIT": Entry(_ANY, quit_),
     b"STLS": Entry(_AUTHORIZATION, stls),
+    b"UTF8": Entry(_AUTHORIZATION, utf8),
     b"USER": Entry(_AUTHORIZATION, user),
     b"PASS": Entry(_AUTHORIZATION, pass_),
     b"AUTH": Entry(_AUTHORIZATION, auth),

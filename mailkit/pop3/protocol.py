@@ -21,12 +21,14 @@ from twisted.internet.interfaces import IReactorTime
 
 from mailkit._typing import override
 from mailkit.connection import CommandConnection, CommandFactory
+from mailkit.errors import MailError
 from mailkit.interfaces import IMailAccount, IMailbox
 from mailkit.model import INBOX
 from mailkit.pop3.grammar import MAX_COMMAND, CommandError, parse_command
 from mailkit.pop3.handlers import COMMANDS, auth_response
-from mailkit.pop3.replies import err, ok
+from mailkit.pop3.replies import code_of, err, ok
 from mailkit.pop3.state import Maildrop, MaildropLocks, NoSuchNumber, Session, State
+from mailkit.translation import checked_language, translate
 from mailkit.wire.buffer import LineTooLong
 from mailkit.wire.sasl import MAX_RESPONSE
 
@@ -67,6 +69,28 @@ class POP3Connection(CommandConnection):
         """The client has to read before more is written."""
         return self._output_paused
 
+    # What handlers answer with, in the language of this client.
+
+    def ok_line(self, text: str = "") -> bytes:
+        """A positive status line."""
+        return ok(text, self.session.language)
+
+    def err_line(self, text: str, code: str = "") -> bytes:
+        """A negative status line."""
+        return err(text, code, self.session.language)
+
+    def ok(self, text: str = "") -> None:
+        """Answer that it is done."""
+        self.write(self.ok_line(text))
+
+    def err(self, text: str, code: str = "") -> None:
+        """Answer that it is not."""
+        self.write(self.err_line(text, code))
+
+    def refuse_command(self, error: MailError) -> None:
+        """Answer why it is not."""
+        self.err(error.text, code_of(error))
+
     # What CommandConnection asks for.
 
     @override
@@ -104,7 +128,7 @@ class POP3Connection(CommandConnection):
             self._count_error(error.text)
             return None
         except NoSuchNumber as error:
-            self.write(err(error.text))
+            self.err(error.text)
             waiting = None
         session.errors = 0
         return waiting
@@ -118,14 +142,15 @@ class POP3Connection(CommandConnection):
     def _count_error(self, text: str) -> None:
         self.session.errors += 1
         if self.session.errors < self.factory.max_errors:
-            self.write(err(text))
+            self.err(text)
         else:
-            self.write(err(text + "; too many errors, goodbye"))
+            reason = translate(text, self.session.language)
+            self.err(f"{reason}; too many errors, goodbye")
             self.close()
 
     @override
     def command_failed(self) -> None:
-        self.write(err("Internal error, please try again later", "SYS/TEMP"))
+        self.err("Internal error, please try again later", "SYS/TEMP")
 
     @override
     def timed_out(self) -> None:
@@ -134,7 +159,7 @@ class POP3Connection(CommandConnection):
 
     @override
     def refuse(self) -> None:
-        self.write(err("Too many connections, please try again later", "SYS/TEMP"))
+        self.err("Too many connections, please try again later", "SYS/TEMP")
 
     @override
     def closed(self) -> None:
@@ -198,6 +223,7 @@ class POP3Factory(CommandFactory):
     :param max_errors: lines in a row that are no command, before the connection is closed.
     :param greeting: text of the greeting.
     :param implementation: what CAPA tells about the server.
+    :param language: what ``LANG *`` stands for (RFC 6856 section 3.2).
     """
 
     connection_class = POP3Connection
@@ -216,6 +242,7 @@ class POP3Factory(CommandFactory):
         max_errors: int = 20,
         greeting: str = "POP3 server ready",
         implementation: str = "mailkit",
+        language: str = "en",
     ) -> None:
         super().__init__(
             portal,
@@ -230,3 +257,4 @@ class POP3Factory(CommandFactory):
         self.max_errors = max_errors
         self.greeting = greeting.replace("<", "(").replace(">", ")")
         self.implementation = implementation
+        self.language = checked_language(language)

@@ -14,6 +14,7 @@ from mailkit.errors import (
     StoreCorrupt,
 )
 from mailkit.pop3.state import LoginTooSoon
+from mailkit.translation import DEFAULT_LANGUAGE, translate
 
 #: Octets of the text of a status line: with status and line end 512 at most (RFC 1939 section 3).
 MAX_TEXT = 480
@@ -32,27 +33,23 @@ CODES: tuple[tuple[type[MailError], str], ...] = (
 END = b".\r\n"
 
 
-def ok(text: str = "") -> bytes:
+def ok(text: str = "", language: str = DEFAULT_LANGUAGE) -> bytes:
     """A positive status line."""
-    return b"+OK " + _line(text) if text else b"+OK\r\n"
+    return b"+OK " + _line(text, language) if text else b"+OK\r\n"
 
 
-def err(text: str, code: str = "") -> bytes:
+def err(text: str, code: str = "", language: str = DEFAULT_LANGUAGE) -> bytes:
     """A negative status line, with a response code where there is one."""
-    return b"-ERR " + (b"[%b] " % code.encode("ascii") if code else b"") + _line(text)
+    coded = b"[%b] " % code.encode("ascii") if code else b""
+    return b"-ERR " + coded + _line(text, language)
 
 
-def for_error(error: MailError, before: str = "") -> bytes:
-    """The reply to a command that was refused.
-
-    :param before: text to put before the error's own.
-    """
-    code = "SYS/TEMP" if error.temporary else ""
+def code_of(error: MailError) -> str:
+    """The response code for a command that was refused; empty for none."""
     for kind, name in CODES:
         if isinstance(error, kind):
-            code = name
-            break
-    return err(before + error.text, code)
+            return name
+    return "SYS/TEMP" if error.temporary else ""
 
 
 def listing(first: bytes, lines: Iterable[bytes]) -> bytes:
@@ -60,9 +57,17 @@ def listing(first: bytes, lines: Iterable[bytes]) -> bytes:
     return b"".join((first, *(line + b"\r\n" for line in lines), END))
 
 
-def _line(text: str) -> bytes:
+def _line(text: str, language: str) -> bytes:
+    """Text for a person in a language (RFC 6856 section 3.2), or in ASCII."""
+    text = translate(text, language)
     # A bracket at the start would be read as a response code (RFC 2449 section 6.4).
     text = text.lstrip("[")[:MAX_TEXT]
-    if not (text.isascii() and text.isprintable()):
-        text = "".join(c if " " <= c <= "~" else "?" for c in text)
-    return text.encode("ascii") + b"\r\n"
+    if language == DEFAULT_LANGUAGE:
+        if not (text.isascii() and text.isprintable()):
+            text = "".join(c if " " <= c <= "~" else "?" for c in text)
+        return text.encode("ascii") + b"\r\n"
+    if not text.isprintable():
+        text = "".join(c if c.isprintable() else "?" for c in text)
+    # Cut between characters.
+    octets = text.encode("utf-8", "replace")[:MAX_TEXT]
+    return octets.decode("utf-8", "ignore").encode("utf-8") + b"\r\n"

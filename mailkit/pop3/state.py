@@ -9,6 +9,7 @@ from itertools import islice
 
 from mailkit.errors import MailboxInUse, MailError
 from mailkit.model import MessageInfo
+from mailkit.translation import DEFAULT_LANGUAGE
 from mailkit.wire.sasl import SASLServer
 
 
@@ -130,7 +131,7 @@ class Maildrop:
 class Session:
     """Where one connection stands."""
 
-    __slots__ = ("errors", "exchange", "maildrop", "state", "user")
+    __slots__ = ("errors", "exchange", "language", "maildrop", "state", "user", "utf8")
 
     def __init__(self) -> None:
         self.state = State.AUTHORIZATION
@@ -140,6 +141,10 @@ class Session:
         self.exchange: SASLServer | None = None
         #: There in the TRANSACTION state.
         self.maildrop: Maildrop | None = None
+        #: The tag of the language of texts (RFC 6856 section 3).
+        self.language = DEFAULT_LANGUAGE
+        #: The client reads UTF-8 in header fields (RFC 6856 section 2).
+        self.utf8 = False
         #: Lines in a row that were no command.
         self.errors = 0
 

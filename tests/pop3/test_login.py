@@ -298,7 +298,7 @@ class StlsTests(LoginCase):
 class CapaTests(LoginCase):
     BEFORE = (
         b"+OK Capability list follows\r\nTOP\r\nUIDL\r\nUSER\r\nSASL PLAIN LOGIN\r\n%b"
-        b"RESP-CODES\r\nAUTH-RESP-CODE\r\nPIPELINING\r\n%bEXPIRE NEVER\r\n"
+        b"UTF8 USER\r\nLANG\r\nRESP-CODES\r\nAUTH-RESP-CODE\r\nPIPELINING\r\n%bEXPIRE NEVER\r\n"
         b"IMPLEMENTATION mailkit\r\n.\r\n"
     )
 

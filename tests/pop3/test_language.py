@@ -1,0 +1,111 @@
+"""LANG and UTF8: texts in the client's language, names and messages in UTF-8 (RFC 6856)."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from mailkit.errors import TemporaryFailure
+from tests.pop3.fakes import FakeWritableMailbox, Server
+
+
+class LangTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.mailbox = FakeWritableMailbox(b"x" * 120, b"y" * 200)
+        self.client = Server(self.mailbox).connect()
+        self.client.read()
+
+    def test_listing(self) -> None:
+        # RFC 6856 section 3.2: a language listing is in UTF-8 whatever the language is.
+        self.assertEqual(
+            self.client.ask(b"LANG"),
+            "+OK Language listing follows\r\nen English\r\nde Deutsch\r\nru Русский\r\n"
+            "i-default English\r\n.\r\n".encode(),
+        )
+
+    def test_texts_are_in_the_language_from_its_own_reply_on(self) -> None:
+        for command, reply in (
+            (b"LANG de-AT", "+OK de Ab jetzt auf Deutsch"),
+            (b"STLS", "-ERR TLS gibt es hier nicht"),
+            (b"USER ann", "+OK Jetzt PASS senden"),
+            (b"AUTH KERBEROS", "-ERR Dieser Mechanismus ist hier nicht bekannt; siehe CAPA"),
+            (b"USER ann", "+OK Jetzt PASS senden"),
+            (b"PASS secret", "+OK Angemeldet, 2 Nachrichten (320 Oktette)"),
+            (b"DELE 1", "+OK Nachricht 1 gelöscht"),
+            (b"LANG ru", "+OK ru Теперь по-русски"),
+            (b"RSET", "+OK Сообщений в ящике: 2 (октетов: 320)"),
+            (b"LANG EN", "+OK en Now speaking English"),
+            (b"QUIT", "+OK Goodbye (2 messages left)"),
+        ):
+            self.assertEqual(self.client.ask(command), reply.encode() + b"\r\n")
+
+    def test_numbers_stay_for_programs(self) -> None:
+        for command in (b"LANG de", b"USER ann", b"PASS secret"):
+            self.client.ask(command)
+        self.assertEqual(self.client.ask(b"STAT"), b"+OK 2 320\r\n")
+        self.assertEqual(self.client.ask(b"LIST 1"), b"+OK 1 120\r\n")
+        listed = self.client.ask(b"LIST")
+        self.assertEqual(listed, b"+OK 2 Nachrichten (320 Oktette)\r\n1 120\r\n2 200\r\n.\r\n")
+
+    def test_any_language_is_the_administrators(self) -> None:
+        client = Server(self.mailbox, language="ru").connect()
+        client.read()
+        self.assertTrue(client.ask(b"LANG *").startswith(b"+OK ru "))
+        self.assertTrue(self.client.ask(b"LANG *").startswith(b"+OK en "))
+        self.assertRaises(ValueError, Server, self.mailbox, language="x")
+
+    def test_what_is_not_known_changes_nothing(self) -> None:
+        self.client.ask(b"LANG de")
+        for argument in (b"MUL", b"uga"):
+            self.assertEqual(
+                self.client.ask(b"LANG " + argument),
+                b"-ERR Diese Sprache ist hier nicht bekannt\r\n",
+            )
+        for argument in (b"de en", b"d_e", b"\xff", b"x" * 300):
+            self.assertTrue(self.client.ask(b"LANG " + argument).startswith(b"-ERR A language is"))
+        self.assertEqual(self.client.ask(b"USER ann"), b"+OK Jetzt PASS senden\r\n")
+
+    def test_what_could_not_be_removed(self) -> None:
+        self.mailbox.trouble["expunge"] = TemporaryFailure()
+        for command in (b"LANG de", b"USER ann", b"PASS secret", b"DELE 1"):
+            self.client.ask(command)
+        reply = self.client.ask(b"QUIT").decode()
+        self.assertTrue(
+            reply.startswith(
+                "-ERR [SYS/TEMP] Einige gelöschte Nachrichten wurden nicht entfernt: "
+            ),
+            reply,
+        )
+
+
+class UTF8Tests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.client = Server(FakeWritableMailbox("Subject: Grüße\r\n".encode())).connect()
+        self.client.read()
+
+    def test_messages_come_as_they_are(self) -> None:
+        self.assertEqual(self.client.ask(b"UTF8"), b"+OK UTF-8 mode is on\r\n")
+        for command in (b"USER ann", b"PASS secret"):
+            self.client.ask(command)
+        reply = self.client.ask(b"RETR 1").decode()
+        self.assertEqual(reply, "+OK 18 octets\r\nSubject: Grüße\r\n.\r\n")
+
+    def test_it_comes_after_stls_and_before_login(self) -> None:
+        self.assertTrue(self.client.ask(b"UTF8 x").startswith(b"-ERR "))
+        self.client.ask(b"UTF8")
+        self.assertEqual(self.client.ask(b"STLS"), b"-ERR STLS comes before UTF8\r\n")
+        for command in (b"USER ann", b"PASS secret"):
+            self.client.ask(command)
+        self.assertEqual(self.client.ask(b"UTF8"), b"-ERR You are logged in already\r\n")
+
+    def test_names_and_passwords(self) -> None:
+        self.assertEqual(self.client.ask("USER jürgen".encode()), b"+OK Now send PASS\r\n")
+        self.assertEqual(self.client.ask(b"USER j\xfcrgen"), b"-ERR User names are UTF-8\r\n")
+        self.assertEqual(
+            self.client.ask("USER \u2028x".encode()),
+            b"-ERR A user name cannot contain a control character\r\n",
+        )
+        # SASLprep: an ann of full width is ann.
+        self.client.ask("USER \uff41\uff4e\uff4e".encode())
+        self.assertEqual(self.client.ask(b"PASS \xff"), b"-ERR Passwords are UTF-8\r\n")
+        self.client.ask("USER \uff41\uff4e\uff4e".encode())
+        self.assertTrue(self.client.ask(b"PASS secret").startswith(b"+OK Logged in"))
