@@ -223,8 +223,13 @@ RULES = (
         "twisted zope.interface",
     ),
     Rule(
+        "mailkit.signing mailkit.signing.*",
+        f"{CONTRACTS} {MIME} mailkit.dns.lookups mailkit.queue.transport mailkit.signing.* mailkit.smtp.client.*",
+        "twisted zope.interface cryptography dkim",
+    ),
+    Rule(
         "mailkit.delivery.queueing",
-        f"{CONTRACTS} {MIME} mailkit.delivery mailkit.delivery.* mailkit.queue.manager",
+        f"{CONTRACTS} {MIME} mailkit.delivery mailkit.delivery.* mailkit.queue.manager mailkit.signing.srs",
         "twisted zope.interface",
     ),
     Rule(

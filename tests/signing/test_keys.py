@@ -1,0 +1,170 @@
+"""Keys: made, kept, published."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import re
+import stat
+
+from cryptography.hazmat.primitives import serialization
+from twisted.trial.unittest import SynchronousTestCase
+
+from mailkit.signing.keys import (
+    Algorithm,
+    KeyDirectory,
+    KeyRing,
+    KeyState,
+    SigningKey,
+    SigningKeyError,
+    make_key,
+    read_key,
+    zone_line,
+)
+from tests.signing.support import NOW, key
+
+
+class RecordTests(SynchronousTestCase):
+    def test_rsa_record_is_the_public_key(self) -> None:
+        made = key()
+        text = made.record
+        self.assertTrue(text.startswith("v=DKIM1; k=rsa; p="))
+        public = serialization.load_der_public_key(base64.b64decode(text.partition("p=")[2]))
+        self.assertEqual(public, made.private.public_key())
+
+    def test_long_records_are_cut_into_strings_of_255_octets(self) -> None:
+        made = make_key("example.org", "long", bits=2048)
+        line = zone_line(made)
+        self.assertTrue(line.startswith("long._domainkey.example.org. IN TXT ( "), line)
+        strings = re.findall('"([^"]*)"', line)
+        self.assertEqual("".join(strings), made.record)
+        self.assertEqual(max(map(len, strings)), 255)
+
+    def test_domains_get_a_labels(self) -> None:
+        self.assertEqual(
+            make_key("Bücher.Example", "s", Algorithm.ED25519).domain, "xn--bcher-kva.example"
+        )
+
+    def test_what_is_no_name_or_no_length_is_refused(self) -> None:
+        for domain, selector, bits in (
+            ("../x", "s", 1024),
+            ("example.org", "a/b", 1024),
+            ("example.org", "", 1024),
+            ("example.org", "s", 512),
+            ("example.org", "s", 8192),
+        ):
+            with self.assertRaises(SigningKeyError):
+                make_key(domain, selector, Algorithm.RSA, bits)
+
+
+class DirectoryTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.path = os.path.join(self.mktemp(), "dkim")
+        self.keys = KeyDirectory(self.path)
+
+    def test_a_missing_directory_has_no_keys(self) -> None:
+        self.assertEqual(self.keys.list_keys(), [])
+        self.assertEqual(KeyRing(self.keys).find("example.org"), [])
+
+    def test_keys_come_back_as_they_were(self) -> None:
+        made = [key(), key("example.org", "e", Algorithm.ED25519)]
+        self.keys.add(made, NOW)
+        entries = self.keys.list_keys()
+        self.assertEqual([entry.selector for entry in entries], ["e", "r"])
+        self.assertEqual({entry.created for entry in entries}, {NOW})
+        found = {self.keys.open_key(entry).record for entry in entries}
+        self.assertEqual(found, {each.record for each in made})
+
+    def test_nobody_else_may_read_them(self) -> None:
+        old = os.umask(0)
+        self.addCleanup(os.umask, old)
+        self.keys.add([key()], NOW)
+        self.assertEqual(stat.S_IMODE(os.stat(self.path).st_mode), 0o700)
+        modes = {
+            name: stat.S_IMODE(os.stat(os.path.join(self.path, name)).st_mode)
+            for name in os.listdir(self.path)
+        }
+        self.assertEqual(set(modes.values()), {0o600}, modes)
+
+    def test_a_selector_is_taken_once(self) -> None:
+        self.keys.add([key()], NOW)
+        self.assertRaises(SigningKeyError, self.keys.add, [key()], NOW)
+
+    def test_retired_keys_sign_no_more_and_removed_ones_are_gone(self) -> None:
+        self.keys.add([key(), key("example.org", "e", Algorithm.ED25519)], NOW)
+        ring = KeyRing(self.keys)
+        self.assertEqual({each.selector for each in ring.find("example.org")}, {"r", "e"})
+        self.keys.retire("Example.ORG", "r")
+        self.assertEqual([each.selector for each in ring.find("example.org")], ["e"])
+        states = {entry.selector: entry.state for entry in self.keys.list_keys()}
+        self.assertEqual(states, {"r": KeyState.RETIRED, "e": KeyState.ACTIVE})
+        self.keys.remove("example.org", "r")
+        self.assertEqual(sorted(os.listdir(self.path)), ["example.org.e.pem", "keys.json", "lock"])
+        for change in (self.keys.retire, self.keys.remove):
+            self.assertRaises(SigningKeyError, change, "example.org", "r")
+
+    def test_a_damaged_index_is_told(self) -> None:
+        self.keys.add([key()], NOW)
+        for content in ("{", "{}", '{"keys": [{}]}', json.dumps({"keys": [1]})):
+            with open(os.path.join(self.path, "keys.json"), "w", encoding="utf-8") as file:
+                file.write(content)
+            self.assertRaises(SigningKeyError, self.keys.list_keys)
+
+
+class RingTests(SynchronousTestCase):
+    def test_the_closest_domain_above_signs(self) -> None:
+        ring = KeyRing(named=[key(), key("news.example.org")])
+        for domain, signer in (
+            ("example.org", "example.org"),
+            ("EXAMPLE.org.", "example.org"),
+            ("mail.example.org", "example.org"),
+            ("a.b.news.example.org", "news.example.org"),
+        ):
+            self.assertEqual([each.domain for each in ring.find(domain)], [signer], domain)
+        for domain in ("example.net", "org", "", "myexample.org"):
+            self.assertEqual(ring.find(domain), [], domain)
+
+    def test_keys_stay_when_the_directory_breaks(self) -> None:
+        complaints: list[str] = []
+        directory = KeyDirectory(self.mktemp())
+        directory.add([key()], NOW)
+        ring = KeyRing(directory, complain=complaints.append)
+        self.assertEqual(len(ring.find("example.org")), 1)
+        with open(os.path.join(directory.path, "keys.json"), "w", encoding="utf-8") as file:
+            file.write("no")
+        for _ in range(3):
+            self.assertEqual(len(ring.find("example.org")), 1)
+        self.assertEqual(len(complaints), 1)
+
+
+class FileTests(SynchronousTestCase):
+    def write(self, octets: bytes) -> str:
+        path = self.mktemp()
+        with open(path, "wb") as file:
+            file.write(octets)
+        return path
+
+    def pem(self, made: SigningKey, format: serialization.PrivateFormat) -> bytes:
+        return made.private.private_bytes(
+            serialization.Encoding.PEM, format, serialization.NoEncryption()
+        )
+
+    def test_pem_files_of_both_formats(self) -> None:
+        for format in (
+            serialization.PrivateFormat.PKCS8,
+            serialization.PrivateFormat.TraditionalOpenSSL,
+        ):
+            path = self.write(self.pem(key(), format))
+            self.assertEqual(
+                read_key("example.org", "s", path).private.public_key(), key().private.public_key()
+            )
+
+    def test_what_is_no_key(self) -> None:
+        for octets in (
+            b"",
+            b"no key",
+            b"-----BEGIN PRIVATE KEY-----\n!\n-----END PRIVATE KEY-----\n",
+        ):
+            self.assertRaises(SigningKeyError, read_key, "example.org", "s", self.write(octets))
+        self.assertRaises(SigningKeyError, read_key, "example.org", "s", "/nowhere/key.pem")

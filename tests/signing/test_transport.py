@@ -1,0 +1,192 @@
+"""What leaves is signed: which messages, by which domain, in which form."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, BinaryIO
+from unittest import mock
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.trial.unittest import TestCase
+
+from mailkit._typing import override
+from mailkit.model import ConnectionInfo, Envelope, Path
+from mailkit.queue.transport import Result, Transport
+from mailkit.signing.dkim import DKIMSigner
+from mailkit.signing.keys import KeyDirectory, KeyRing, SigningKey
+from mailkit.signing.transport import SigningTransport
+from mailkit.spool import Spool
+from mailkit.testing.queue import queue_envelope
+from tests.queue.support import QueueTestCase, ScriptedTransport, parse, reply
+from tests.signing.support import NOW, both_keys, file, key, verify
+
+TEXT = b"From: Ann <%b>\r\nTo: eve@example.net\r\nSubject: Lunch\r\n\r\nAt noon?\r\n"
+EIGHT_BIT = (
+    b"From: ann@example.org\r\nMIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\n"
+    b"Content-Transfer-Encoding: 8bit\r\n\r\nGr\xc3\xbc\xc3\x9fe\r\n"
+)
+
+
+async def at_once(work: Callable[[], Any]) -> Any:
+    """Call it here and now."""
+    return work()
+
+
+class Recorder(Transport):
+    """Remembers what it is to send."""
+
+    def __init__(self) -> None:
+        self.envelopes: list[Envelope] = []
+        self.messages: list[bytes] = []
+
+    @override
+    async def send(self, domain: str, envelope: Envelope, content: BinaryIO) -> Result:
+        self.envelopes.append(envelope)
+        self.messages.append(content.read())
+        return Result([])
+
+
+class SigningTests(TestCase):
+    def setUp(self) -> None:
+        self.sent = Recorder()
+        self.ring = KeyRing(named=[*both_keys(), key("example.com")])
+
+    def transport(self, **settings: Any) -> SigningTransport:
+        return SigningTransport(self.sent, self.ring, DKIMSigner(lambda: NOW), at_once, **settings)
+
+    async def send(
+        self, message: bytes, envelope: Envelope | None = None, **settings: Any
+    ) -> bytes:
+        envelope = envelope or queue_envelope("eve@example.net", account="ann@example.org")
+        await self.transport(**settings).send("example.net", envelope, file(message))
+        return self.sent.messages[-1]
+
+    def signers(self, message: bytes) -> list[str]:
+        return [
+            str(value).partition("d=")[2].partition(";")[0]
+            for value in parse(message).get_all("DKIM-Signature", [])
+        ]
+
+    async def test_the_domain_of_the_author_signs(self) -> None:
+        message = TEXT % b"ann@example.org"
+        signed = await self.send(message)
+        self.assertTrue(signed.endswith(message))
+        self.assertEqual(verify(signed, both_keys()), [True, True])
+
+    async def test_of_a_subdomain_the_domain_above_it(self) -> None:
+        signed = await self.send(TEXT % b"ann@mail.example.com")
+        self.assertEqual(self.signers(signed), ["example.com"])
+
+    async def test_else_that_of_the_reverse_path(self) -> None:
+        signed = await self.send(TEXT % b"ann@elsewhere.example")
+        self.assertEqual(self.signers(signed), ["example.org"] * 2)
+
+    async def test_else_none(self) -> None:
+        envelope = queue_envelope("eve@example.net", account="ann@example.org")
+        envelope.reverse_path = Path("ann", "elsewhere.example")
+        message = TEXT % b"ann@elsewhere.example"
+        self.assertEqual(await self.send(message, envelope), message)
+
+    async def test_what_strangers_send_is_not_signed(self) -> None:
+        # By an alias that leads elsewhere: From may be a lie.
+        message = TEXT % b"ann@example.org"
+        envelope = queue_envelope("eve@example.net", account=None)
+        self.assertEqual(await self.send(message, envelope), message)
+        null = Envelope(ConnectionInfo("smtp"), "x", Path("", ""), account=None)
+        self.assertEqual(await self.send(message, null), message)
+
+    async def test_eight_bit_parts_are_encoded_first(self) -> None:
+        signed = await self.send(EIGHT_BIT)
+        self.assertTrue(signed.isascii())
+        self.assertEqual(verify(signed, both_keys()), [True, True])
+        self.assertEqual(parse(signed).get_content().rstrip(), "Grüße")
+
+    async def test_unless_that_is_not_wanted(self) -> None:
+        signed = await self.send(EIGHT_BIT, seven_bit=False)
+        self.assertTrue(signed.endswith(EIGHT_BIT))
+        self.assertEqual(verify(signed, both_keys()), [True, True])
+
+    async def test_what_must_not_be_encoded_is_signed_as_it_is(self) -> None:
+        message = (
+            b"From: ann@example.org\r\nMIME-Version: 1.0\r\n"
+            b"Content-Type: multipart/signed; boundary=b\r\n\r\n"
+            b"--b\r\n\r\n\xff\r\n--b\r\nContent-Type: application/pgp-signature\r\n\r\nx\r\n--b--\r\n"
+        )
+        signed = await self.send(message)
+        self.assertTrue(signed.endswith(message))
+        self.assertEqual(verify(signed, both_keys()), [True, True])
+
+    async def test_line_ends_are_corrected_first(self) -> None:
+        signed = await self.send((TEXT % b"ann@example.org").replace(b"\r\n", b"\n"))
+        self.assertTrue(signed.endswith(TEXT % b"ann@example.org"))
+        self.assertEqual(verify(signed, both_keys()), [True, True])
+
+    async def test_large_messages_are_signed_in_pieces(self) -> None:
+        message = TEXT % b"ann@example.org" + b"Lunch  is good. \r\n" * 60_000 + b"\r\n" * 10
+        signed = await self.send(message)
+        self.assertTrue(signed.endswith(message))
+        self.assertEqual(verify(signed, both_keys()), [True, True])
+        large = EIGHT_BIT * 6000
+        self.assertEqual(verify(await self.send(large), both_keys()), [True, True])
+
+    async def test_what_cannot_be_signed_is_sent_all_the_same(self) -> None:
+        message = b"To: eve@example.net\r\n\r\nx\r\n"
+        self.assertEqual(await self.send(message), message)
+
+    async def test_without_keys_nothing_is_read(self) -> None:
+        self.ring = KeyRing()
+        self.assertEqual(await self.send(b"\xff" * 10), b"\xff" * 10)
+
+    async def test_new_keys_sign_at_once(self) -> None:
+        directory = KeyDirectory(self.mktemp())
+        self.ring = KeyRing(directory)
+        message = TEXT % b"ann@example.org"
+        self.assertEqual(await self.send(message), message)
+        directory.add([key()], NOW)
+        self.assertEqual(verify(await self.send(message), [key()]), [True])
+        directory.retire("example.org", "r")
+        self.assertEqual(await self.send(message), message)
+
+    async def test_what_was_given_up_leaves_no_file(self) -> None:
+        works: list[Callable[[], Any]] = []
+
+        def later(work: Callable[[], Any]) -> Deferred[Any]:
+            works.append(work)
+            return Deferred()
+
+        transport = SigningTransport(self.sent, self.ring, DKIMSigner(lambda: NOW), later)
+        envelope = queue_envelope("eve@example.net", account="ann@example.org")
+        sending = Deferred.fromCoroutine(
+            transport.send("example.net", envelope, file(EIGHT_BIT * 6000))
+        )
+        sending.cancel()
+        self.failureResultOf(sending, CancelledError)
+        made: list[Spool] = []
+
+        def make() -> Spool:
+            made.append(Spool())
+            return made[-1]
+
+        with mock.patch("mailkit.smtp.client.convert.Spool", make):
+            works[0]()
+        self.assertEqual([spool.path for spool in made], [None])
+        self.assertEqual(self.sent.messages, [])
+
+
+class ReportTests(QueueTestCase):
+    async def test_reports_of_ours_are_signed(self) -> None:
+        keys: list[SigningKey] = both_keys()
+        inner = self.transport
+        signing = SigningTransport(
+            inner, KeyRing(named=keys), DKIMSigner(self.clock.seconds), at_once
+        )
+        self.transport: Any = signing
+        inner.answer = lambda recipient: (
+            reply(550, "nobody") if recipient.path.domain == "example.net" else reply()
+        )
+        await self.submit("eve@example.net")
+        self.pass_time(60)
+        self.assertIsInstance(inner, ScriptedTransport)
+        reports = [content for _, envelope, content in inner.sent if envelope.reverse_path.is_null]
+        self.assertEqual(len(reports), 1)
+        self.assertEqual(verify(reports[0], keys), [True, True])
