@@ -21,7 +21,7 @@ from zope.interface import implementer
 from mailkit._typing import override
 from mailkit.delivery.fields import delivered_to, read_start
 from mailkit.delivery.routing import Forward, Part, Routes, RoutingDelivery, outcomes
-from mailkit.errors import MailError, StoreFull
+from mailkit.errors import MailError, RelayDenied, StoreFull
 from mailkit.interfaces import IDeliveryAbilities, IDirectory, IMailStore, IMessageDelivery
 from mailkit.model import (
     Ability,
@@ -35,7 +35,10 @@ from mailkit.model import (
     Resolution,
 )
 from mailkit.queue.manager import Outgoing, QueueManager
+from mailkit.signing.srs import SRS
 from mailkit.spool import Spool
+
+_ONLY_REPORTS = "Only reports about mail that was not delivered may be sent to this address"
 
 
 @implementer(IMessageDelivery, IDeliveryAbilities)
@@ -63,6 +66,7 @@ class QueueingDelivery(RoutingDelivery):
 
     :param queue: gets what goes elsewhere.
     :param routes: where the mail of some domains goes at once.
+    :param srs: knows the reverse-paths that messages were sent on with.
     """
 
     def __init__(
@@ -73,6 +77,7 @@ class QueueingDelivery(RoutingDelivery):
         *,
         queue: QueueManager,
         routes: Routes | None = None,
+        srs: SRS | None = None,
         **settings: Any,
     ) -> None:
         routes = routes or Routes()
@@ -82,6 +87,7 @@ class QueueingDelivery(RoutingDelivery):
             routes = Routes(routes.domains, _ELSEWHERE)
         super().__init__(store, directory, account, routes=routes, **settings)
         self._queue = queue
+        self._srs = srs
 
     @property
     @override
@@ -96,6 +102,21 @@ class QueueingDelivery(RoutingDelivery):
             if self._reports:
                 abilities |= {Ability.DSN}
         return abilities
+
+    @override
+    async def resolve(self, path: Path) -> Resolution:
+        """As by routes; reports come back to where the message was from."""
+        if self._srs is None or not self._srs.is_wrapped(path):
+            return await super().resolve(path)
+        return Resolution((), "", (self._srs.unwrap(path),))
+
+    @override
+    async def check_recipient(self, envelope: Envelope, recipient: Recipient) -> None:
+        srs = self._srs
+        if srs is not None and srs.is_wrapped(recipient.path) and not envelope.reverse_path.is_null:
+            # Nobody has that address but servers that report (RFC 5321 section 4.5.5).
+            raise RelayDenied(_ONLY_REPORTS)
+        await super().check_recipient(envelope, recipient)
 
     @override
     async def deliver(self, envelope: Envelope, message: Spool) -> Sequence[Outcome]:

@@ -217,7 +217,10 @@ def _check_lengths(
     whole: bytes, local: bytes, domain: bytes, limits: Limits, enhanced: str
 ) -> None:
     # RFC 5321 section 4.5.3.1.9: 501 Path too long.
-    if len(local) > limits.local_part:
+    # lenient: where a server has rewritten a reverse-path (SRS), the whole address of the sender is
+    # in the local part of the address that reports come to.
+    rewritten = local[:4].upper() in (b"SRS0", b"SRS1")
+    if len(local) > limits.local_part and not rewritten:
         text = f"The part before @ is longer than {limits.local_part} octets"
     elif len(domain) > limits.domain:
         text = f"The domain is longer than {limits.domain} octets"

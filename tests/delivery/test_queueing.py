@@ -8,13 +8,15 @@ from typing import Any
 from twisted.internet.task import Clock
 from twisted.trial.unittest import TestCase
 
+from mailkit._typing import override
 from mailkit.delivery.queueing import QueueingDelivery
 from mailkit.delivery.routing import Routes
-from mailkit.errors import RelayDenied, StoreUnavailable
+from mailkit.errors import NoSuchRecipient, RelayDenied, StoreUnavailable
 from mailkit.model import Ability, Envelope, OriginalRecipient, Outcome, Path, Recipient, ValidSince
 from mailkit.queue.manager import QueueManager
 from mailkit.queue.reports import Reporter
 from mailkit.queue.values import QueuedMessage
+from mailkit.signing.srs import SRS
 from mailkit.spool import Spool
 from mailkit.store.memory import MemoryStore
 from mailkit.testing import read_message
@@ -27,7 +29,9 @@ MESSAGE = b"Received: x\r\nSubject: hi\r\n\r\nhi\r\n"
 NOW = 1_700_000_000
 
 
-class QueueingTests(TestCase):
+class QueueingCase(TestCase):
+    """Two accounts, an alias that leads elsewhere, and a queue."""
+
     async def setUp(self) -> None:
         self.clock = Clock()
         self.clock.advance(NOW)
@@ -79,6 +83,8 @@ class QueueingTests(TestCase):
         mailbox = await (await self.store.open_account(name=account)).open_mailbox(name="INBOX")
         return [await read_message(mailbox, uid) for uid in await mailbox.list_uids()]
 
+
+class QueueingTests(QueueingCase):
     async def test_elsewhere(self) -> None:
         outcomes = await self.send("eve@example.net", "joe@example.com")
         self.assertEqual([outcome.error for outcome in outcomes], [None, None])
@@ -171,3 +177,47 @@ class QueueingTests(TestCase):
             self.delivery(routes=Routes({"example.net": FakeDelivery()})).abilities,
         ):
             self.assertNotIn(Ability.DSN, promised)
+
+
+class RewrittenPathTests(QueueingCase):
+    """SRS: reports about mail that an alias sent on go back to where it was from."""
+
+    async def setUp(self) -> None:
+        await super().setUp()
+        self.srs = SRS("example.org", [b"secret"], self.clock.seconds)
+        self.wrapped = self.srs.wrap(Path("joe", "example.com"))
+
+    @override
+    def delivery(self, account: str | None = None, **settings: Any) -> QueueingDelivery:
+        return super().delivery(account, srs=self.srs, **settings)
+
+    async def report(self, path: Path, sender: Path | None = None) -> Sequence[Outcome]:
+        envelope = queue_envelope(ANN, account=None)
+        envelope.reverse_path = sender or Path("", "")
+        envelope.recipients = [Recipient(path)]
+        return await self.send_envelope(envelope, self.delivery())
+
+    async def test_reports_go_back(self) -> None:
+        (outcome,) = await self.report(self.wrapped)
+        self.assertIsNone(outcome.error)
+        (queued,) = await self.store.queue.list_messages()
+        self.assertEqual(str(queued.recipients[0].recipient.path), "joe@example.com")
+        self.assertTrue(queued.envelope.reverse_path.is_null)
+
+    async def test_also_to_an_account_here(self) -> None:
+        (outcome,) = await self.report(self.srs.wrap(Path("bob", "example.org")))
+        self.assertIsNone(outcome.error)
+
+    async def test_other_mail_does_not(self) -> None:
+        with self.assertRaises(RelayDenied):
+            await self.report(self.wrapped, Path("eve", "example.net"))
+
+    async def test_nor_anything_to_forged_addresses(self) -> None:
+        with self.assertRaises(NoSuchRecipient):
+            await self.report(Path("SRS0=AAAA=JK=example.com=joe", "example.org"))
+        self.assertEqual(await self.store.queue.list_messages(), [])
+
+    async def test_addresses_grow_old(self) -> None:
+        self.clock.advance(22 * 86_400)
+        with self.assertRaises(NoSuchRecipient):
+            await self.report(self.wrapped)
