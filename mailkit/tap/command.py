@@ -1,4 +1,4 @@
-"""The administrator's command: ``mailkit account|alias|domain|acl|queue ...``, ``check``, ``repair``, ...
+"""The administrator's command: ``mailkit account|alias|domain|acl|queue|dkim ...``, ``check``, ``repair``, ...
 
 Accounts, aliases and domains may be changed while a server runs. Each module that a command needs
 is loaded by that command, as scripts call this one a hundred times in a row.
@@ -16,6 +16,8 @@ import click
 from mailkit import __version__
 from mailkit.tap.acl import acl
 from mailkit.tap.administration import administer, existing_directory, refusals, run
+from mailkit.tap.dkim_command import dkim
+from mailkit.tap.dns_command import dns_check
 from mailkit.tap.errors import SettingError
 from mailkit.tap.queue_command import queue
 from mailkit.tap.stores import DEFAULT_STORE, STORE_VARIABLE
@@ -54,6 +56,8 @@ def main(context: click.Context, store: str) -> None:
 
 main.add_command(queue)
 main.add_command(acl)
+main.add_command(dkim)
+main.add_command(dns_check)
 main.add_command(tls_report)
 
 

@@ -21,6 +21,8 @@ from mailkit.tap.programs import KEYS as PROGRAM_KEYS
 from mailkit.tap.programs import Programs
 from mailkit.tap.relay import Relay
 from mailkit.tap.routes import Deliveries
+from mailkit.tap.signing import KEYS as SIGNING_KEYS
+from mailkit.tap.signing import Signing
 from mailkit.tap.transport_security import KEYS as SECURITY_KEYS
 from mailkit.tap.transport_security import TransportSecurity, take_security
 
@@ -40,6 +42,7 @@ _KEYS: Mapping[str, type] = {
     "port": int,
     **SECURITY_KEYS,
     **PROGRAM_KEYS,
+    **SIGNING_KEYS,
 }
 _TLS = {mode.value: mode for mode in TLSMode if mode not in (TLSMode.PINNED, TLSMode.DANE)}
 
@@ -59,6 +62,7 @@ class Outbound:
         self._port: int = values.pop("port", 25)
         self._security = take_security(values)
         self._programs = Programs(values, reactor)
+        self._signing = Signing(values, hostname, reactor)
         tls = values.pop("tls", TLSMode.OPPORTUNISTIC.value)
         if tls not in _TLS:
             raise SettingError(f"tls must be one of {', '.join(_TLS)}")
@@ -104,13 +108,15 @@ class Outbound:
         security = self._watch = TransportSecurity(
             self._security, resolver, store, self._submit, self._reactor
         )
-        self._relay = RelayTransport(
+        relay = RelayTransport(
             self._finder(resolver),
             self._client,
             self._reactor,
             security.decisions,
             security.results,
         )
+        srs = deliveries.srs = self._signing.open_srs(store)
+        self._relay = self._signing.wrap(relay, store, srs, resolver, self._is_local)
         reporter = Reporter(self._hostname, self._reactor.seconds)
         self._manager = QueueManager(
             store.queue,
@@ -197,6 +203,7 @@ class Outbound:
         relay, self._relay = self._relay, None
         if relay is not None:
             await relay.close()
+        self._signing.close()
 
 
 def _parse_target(target: str) -> Any:

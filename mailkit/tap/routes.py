@@ -17,6 +17,7 @@ from mailkit.tap.errors import SettingError, StartError
 
 if TYPE_CHECKING:
     from mailkit.queue.manager import QueueManager
+    from mailkit.signing.srs import SRS
 
 #: Stands for all domains without a route of their own.
 ANY_DOMAIN = "*"
@@ -197,6 +198,8 @@ class Deliveries:
         self._table: Routes | None = None
         #: Sends what goes elsewhere; None where no such mail is taken.
         self.queue: QueueManager | None = None
+        #: Takes reports to the reverse-paths that it has made.
+        self.srs: SRS | None = None
 
     def open(self, store: Any) -> None:
         """Get ready to deliver into a store.
@@ -235,6 +238,7 @@ class Deliveries:
                 account,
                 queue=self.queue,
                 routes=self._table,
+                srs=self.srs,
                 **self._settings,
             )
         if self._table is None:

@@ -44,13 +44,14 @@ class SendingServer(TestCase):
             input=f"{ANN} secret\n",
         )
 
-    def start(self, relay: str, **queue: Any) -> ServerProcess:
+    def start(self, relay: str, *more: str, **queue: Any) -> ServerProcess:
         config = self.directory / "mailkit.toml"
         lines = [
             f'submission = "tcp:{self.submission}:interface={HOST}"',
             f'imap = "tcp:{self.imap}:interface={HOST}"',
             f'relay = "{relay}"',
             'hostname = "mx.example.test"',
+            *more,
             "[queue]",
             *(f"{name.replace('_', '-')} = {value!r}" for name, value in queue.items()),
         ]
