@@ -77,6 +77,7 @@ class ForwardingTransport(Transport):
         self._srs = srs
         self._is_local = is_local
         self.max_parallel = transport.max_parallel
+        self.leaves = transport.leaves
 
     @override
     async def send(self, domain: str, envelope: Envelope, content: BinaryIO) -> Result:

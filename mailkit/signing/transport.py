@@ -34,6 +34,14 @@ MAX_AUTHORS = 100
 _T = TypeVar("_T")
 
 
+class _PrefixedView(PrefixedFile):
+    """Fields before a file that stays its owner's to close."""
+
+    @override
+    def close(self) -> None:
+        super(PrefixedFile, self).close()
+
+
 @dataclass
 class Prepared:
     """A message as it leaves."""
@@ -41,21 +49,21 @@ class Prepared:
     envelope: Envelope
     content: BinaryIO
     #: What was made for it.
-    spools: list[Spool] = field(default_factory=list)
+    made: list[Spool | BinaryIO] = field(default_factory=list)
 
     def prepend(self, octets: bytes) -> None:
         """Put fields before it."""
-        self.content = cast(BinaryIO, PrefixedFile(octets, self.content))
+        self.content = cast(BinaryIO, _PrefixedView(octets, self.content))
 
     def replace(self, spool: Spool) -> None:
         """Go on with other content."""
-        self.spools.append(spool)
         self.content = spool.open()
+        self.made += [self.content, spool]
 
     def close(self) -> None:
         """Release what was made."""
-        for spool in self.spools:
-            spool.close()
+        for each in self.made:
+            each.close()
 
 
 class SigningThreads:
@@ -143,6 +151,7 @@ class SigningTransport(Transport):
         self._run = run
         self._seven_bit = seven_bit
         self.max_parallel = transport.max_parallel
+        self.leaves = transport.leaves
 
     @override
     async def send(self, domain: str, envelope: Envelope, content: BinaryIO) -> Result:

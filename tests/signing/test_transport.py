@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from typing import Any, BinaryIO
 from unittest import mock
@@ -128,6 +129,23 @@ class SigningTests(TestCase):
         self.assertEqual(verify(signed, both_keys()), [True, True])
         large = EIGHT_BIT * 6000
         self.assertEqual(verify(await self.send(large), both_keys()), [True, True])
+
+    async def test_the_content_stays_open(self) -> None:
+        # It may be sent again, to another recipient.
+        content = file(TEXT % b"ann@example.org")
+        envelope = queue_envelope("eve@example.net", account="ann@example.org")
+        transport = self.transport()
+        for _ in range(2):
+            await transport.send("example.net", envelope, content)
+            gc.collect()
+        self.assertEqual(self.sent.messages[0], self.sent.messages[1])
+
+    async def test_it_leaves_as_the_other_does(self) -> None:
+        for leaves in True, False:
+            self.sent.leaves = leaves
+            self.sent.max_parallel = 7
+            transport = self.transport()
+            self.assertEqual((transport.leaves, transport.max_parallel), (leaves, 7))
 
     async def test_what_cannot_be_signed_is_sent_all_the_same(self) -> None:
         message = b"To: eve@example.net\r\n\r\nx\r\n"
