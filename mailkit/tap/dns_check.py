@@ -1,7 +1,7 @@
 """What DNS says about a domain that sends and takes mail, and what it should say.
 
-Each check asks a few questions and tells in plain words what it found. Nothing but DNS is asked, and
-nothing is changed.
+Each check asks a few questions and tells in plain words what it found. DNS is asked, and for the MTA-STS
+policy the web server that has it; nothing is changed.
 """
 
 from __future__ import annotations
@@ -16,6 +16,14 @@ from mailkit.dns.lookups import find_addresses, find_exchangers, find_names, fin
 from mailkit.dns.records import MX, TLSA, RecordType
 from mailkit.errors import DNSFailure
 from mailkit.interfaces import IDNSResolver
+from mailkit.queue.sts import (
+    PolicyFetcher,
+    STSMode,
+    STSPolicy,
+    STSPolicyUnavailable,
+    parse_policy,
+    parse_record,
+)
 from mailkit.signing.keys import KeyState, SigningKey
 from mailkit.tap.dns_check_spf import judge_spf
 from mailkit.wire.domains import canonical_domain
@@ -56,12 +64,14 @@ class DomainCheck:
 
     :param host: the server that sends for it; the first exchanger when None.
     :param keys: with which mail of the domain is signed.
+    :param fetcher: gets the MTA-STS policy; None to leave that out.
     """
 
     resolver: IDNSResolver
     domain: str
     host: str | None = None
     keys: Sequence[KnownKey] = ()
+    fetcher: PolicyFetcher | None = None
     findings: list[Finding] = field(default_factory=list)
     #: Names of the hosts that take its mail.
     exchangers: list[str] = field(default_factory=list)
@@ -92,13 +102,8 @@ class DomainCheck:
         return [text for text in found if text[: len(start)].lower() == start.lower()]
 
 
-async def check_domain(
-    resolver: IDNSResolver, domain: str, host: str | None = None, keys: Sequence[KnownKey] = ()
-) -> Sequence[Finding]:
+async def check_domain(check: DomainCheck) -> Sequence[Finding]:
     """All checks, one after the other; a name server's silence is a finding too."""
-    check = DomainCheck(
-        resolver, canonical_domain(domain), canonical_domain(host) if host else None, keys
-    )
     for topic, work in CHECKS.items():
         check.topic = topic
         try:
@@ -279,19 +284,39 @@ async def _check_dmarc(check: DomainCheck) -> None:
 
 
 async def _check_sts(check: DomainCheck) -> None:
-    found = await check.texts(f"_mta-sts.{check.domain}", "v=STSv1")
+    name = f"_mta-sts.{check.domain}"
+    found = await check.texts(name, "v=STSv1")
     if not found:
-        check.warn(f"no record at _mta-sts.{check.domain} (RFC 8461): TLS may be stripped")
+        check.warn(f"no record at {name} (RFC 8461): TLS may be stripped")
         return
-    if len(found) > 1 or not _tags(found[0]).get("id", "").isalnum():
-        check.fail(f"_mta-sts.{check.domain} must have one record, with letters and digits as id")
+    if parse_record(found) is None:
+        check.fail(f"{name} must have one record, such as v=STSv1; id=20261121")
         return
     check.good(f"the record is {found[0]}")
-    host = f"mta-sts.{check.domain}"
-    if not await find_addresses(check.resolver, host):
-        check.fail(f"{host}, which serves the policy, has no address")
+    if check.fetcher is None:
+        return
+    try:
+        policy = parse_policy(await check.fetcher.fetch(domain=check.domain))
+    except STSPolicyUnavailable as error:
+        check.fail(f"the policy cannot be fetched: {error.text}")
+    except ValueError as error:
+        check.fail(f"the policy is damaged: {error}")
     else:
-        check.good(f"https://{host}/.well-known/mta-sts.txt is where the policy is to be")
+        _judge_policy(check, policy)
+
+
+def _judge_policy(check: DomainCheck, policy: STSPolicy) -> None:
+    if policy.mode is STSMode.NONE:
+        check.warn("the policy says mode: none, which protects nothing")
+        return
+    missing = [host for host in check.exchangers if not policy.matches(host)]
+    if missing:
+        # RFC 8461 section 5: with enforce no mail goes there.
+        check.fail(f"the policy does not name {', '.join(missing)}: mail for them will wait")
+    elif policy.mode is STSMode.TESTING:
+        check.warn("the policy says mode: testing: failures are reported, mail goes all the same")
+    else:
+        check.good("the policy says mode: enforce, and names all exchangers")
 
 
 async def _check_tlsa(check: DomainCheck) -> None:

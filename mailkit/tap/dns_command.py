@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mailkit.interfaces import IDNSResolver
+    from mailkit.queue.sts import PolicyFetcher
     from mailkit.tap.dns_check import Finding, KnownKey
 
 
@@ -36,12 +37,12 @@ def dns_check(
 ) -> None:
     """Look up what others see of DOMAIN: where its mail goes, and whether they believe it.
 
-    MX, addresses and their names (PTR), SPF, DKIM with the keys of --store, DMARC, MTA-STS, TLSA and
-    TLS reports. The exit code is 1 when mail is lost or refused.
+    MX, addresses and their names (PTR), SPF, DKIM with the keys of --store, DMARC, MTA-STS with its
+    policy (by HTTPS), TLSA and TLS reports. The exit code is 1 when mail is lost or refused.
     """
     from mailkit.errors import MailError
     from mailkit.store.addresses import valid_domain
-    from mailkit.tap.dns_check import Level, check_domain
+    from mailkit.tap.dns_check import DomainCheck, Level, check_domain
 
     try:
         names = [valid_domain(name) for name in (domain, *([host] if host else []))]
@@ -52,10 +53,12 @@ def dns_check(
     except SettingError as error:
         raise click.BadParameter(str(error), param_hint="--nameserver") from error
     keys = _keys(store, names[0])
+    own = names[1] if host else None
+    check = DomainCheck(resolver, names[0], own, keys, make_fetcher(resolver))
     found: list[Finding] = []
 
     async def work() -> None:
-        found.extend(await check_domain(resolver, names[0], names[1] if host else None, keys))
+        found.extend(await check_domain(check))
 
     run(work())
     failed = any(finding.level is Level.ERROR for finding in found)
@@ -80,6 +83,16 @@ def make_resolver(nameservers: Sequence[str]) -> IDNSResolver:
     resolver: Any = DNSResolver(parse_servers(list(nameservers)) or None)
     found: IDNSResolver = resolver
     return found
+
+
+def make_fetcher(resolver: IDNSResolver) -> PolicyFetcher:
+    """What gets the MTA-STS policy."""
+    from twisted.internet import reactor
+
+    from mailkit.queue.https import HTTPSClient
+    from mailkit.queue.sts_fetch import HTTPSFetcher
+
+    return HTTPSFetcher(HTTPSClient(resolver, reactor))
 
 
 def _keys(store: str, domain: str) -> Sequence[KnownKey]:

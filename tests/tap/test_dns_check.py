@@ -11,11 +11,13 @@ from click.testing import CliRunner, Result
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
+from mailkit._typing import override
 from mailkit.dns.records import MX, TLSA, RecordType
 from mailkit.errors import DNSTimeout
+from mailkit.queue.sts import PolicyFetcher, STSPolicyUnavailable
 from mailkit.signing.keys import Algorithm, KeyDirectory, KeyState
 from mailkit.tap.command import main
-from mailkit.tap.dns_check import Finding, KnownKey, Level, check_domain
+from mailkit.tap.dns_check import DomainCheck, Finding, KnownKey, Level, check_domain
 from mailkit.tap.dns_check_spf import judge_spf
 from mailkit.tap.signing import key_directory
 from tests.dns.fakes import FakeResolver
@@ -31,10 +33,10 @@ GOOD: dict[str, str] = {
 }
 
 
-def good_world(**texts: str) -> FakeResolver:
+def good_world() -> FakeResolver:
     """A domain with which all is well."""
     resolver = FakeResolver(
-        addresses={HOST: [FOUR, SIX], f"mta-sts.{DOMAIN}": [FOUR]},
+        addresses={HOST: [FOUR, SIX]},
         names={FOUR: [HOST], SIX: [HOST]},
         exchangers={DOMAIN: [(10, HOST)]},
         texts={name: [text] for name, text in GOOD.items()} | {key().name: [key().record]},
@@ -44,10 +46,25 @@ def good_world(**texts: str) -> FakeResolver:
     return resolver
 
 
+class Fetcher(PolicyFetcher):
+    """Has one policy, or none."""
+
+    def __init__(self, mode: str = "enforce", mx: str = HOST) -> None:
+        self.octets = f"version: STSv1\nmode: {mode}\nmx: {mx}\nmax_age: 604800\n".encode()
+
+    @override
+    async def fetch(self, domain: str) -> bytes:
+        if not self.octets:
+            raise STSPolicyUnavailable("404")
+        return self.octets
+
+
 class CheckTests(SynchronousTestCase):
     def check(self, resolver: FakeResolver, **settings: Any) -> list[Finding]:
         settings.setdefault("keys", [KnownKey(key(), KeyState.ACTIVE)])
-        work = check_domain(resolver, settings.pop("domain", DOMAIN), **settings)
+        settings.setdefault("fetcher", Fetcher())
+        check = DomainCheck(resolver, settings.pop("domain", DOMAIN), **settings)
+        work = check_domain(check)
         return list(self.successResultOf(Deferred.fromCoroutine(work)))
 
     def finds(self, resolver: FakeResolver, level: Level, topic: str, text: str, **s: Any) -> None:
@@ -155,9 +172,17 @@ class CheckTests(SynchronousTestCase):
             (("v=STSv1; id=1", "v=STSv1; id=2"), Level.ERROR, "must have one record"),
         ):
             self.finds(self.change(sts, *texts), level, "MTA-STS", text)
-        resolver = good_world()
-        del resolver.records[f"mta-sts.{DOMAIN}", RecordType.A]
-        self.finds(resolver, Level.ERROR, "MTA-STS", "has no address")
+        silent, damaged = Fetcher(), Fetcher(mode="maybe")
+        silent.octets = b""
+        for fetcher, level, text in (
+            (silent, Level.ERROR, "cannot be fetched: 404"),
+            (damaged, Level.ERROR, "is damaged: the mode is not"),
+            (Fetcher(mx="*.example.net"), Level.ERROR, f"does not name {HOST}"),
+            (Fetcher("testing"), Level.WARNING, "mode: testing"),
+            (Fetcher("none"), Level.WARNING, "protects nothing"),
+            (Fetcher(mx="*.example.org"), Level.OK, "mode: enforce, and names all"),
+        ):
+            self.finds(good_world(), level, "MTA-STS", text, fetcher=fetcher)
         tls = f"_smtp._tls.{DOMAIN}"
         self.finds(self.change(tls), Level.WARNING, "TLSRPT", "Publish: _smtp._tls")
         self.finds(self.change(tls, "v=TLSRPTv1; rua=x"), Level.ERROR, "TLSRPT", "must have")
@@ -234,7 +259,11 @@ class CommandTests(SynchronousTestCase):
         self.resolver = good_world()
 
     def run_command(self, *arguments: str) -> Result:
-        with mock.patch("mailkit.tap.dns_command.make_resolver", lambda servers: self.resolver):
+        module = "mailkit.tap.dns_command"
+        with (
+            mock.patch(f"{module}.make_resolver", lambda servers: self.resolver),
+            mock.patch(f"{module}.make_fetcher", lambda resolver: Fetcher()),
+        ):
             return CliRunner().invoke(main, ["--store", self.store, "dns-check", *arguments])
 
     def test_without_a_store_only_a_warning(self) -> None:
