@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import BinaryIO, NamedTuple
 
-from mailkit.client.dane import MAX_RECORDS, usable_associations
+from mailkit.client.dane import usable_associations
 from mailkit.client.tls import is_host_name
 from mailkit.dns.records import TLSA, RecordType
 from mailkit.errors import DNSFailure, MailError
@@ -17,7 +17,7 @@ from mailkit.mime.headers import parse_header
 from mailkit.model import Envelope
 from mailkit.queue.hosts import Host
 from mailkit.queue.sts import STSMode, STSPolicies
-from mailkit.queue.tlsrpt import AppliedPolicy
+from mailkit.queue.tlsrpt import AppliedPolicy, applied_policy
 from mailkit.smtp.client import TLSFailed, TLSMode, TLSPolicy
 
 #: Octets at the start of a message in which TLS-Required is looked for.
@@ -153,7 +153,7 @@ class DestinationSecurity:
         found = await self._policies.find(host.domains[0])
         if found is None:
             return None
-        applied = AppliedPolicy("sts", host.domains[0], tuple(found.lines()), found.mx)
+        applied = applied_policy("sts", host.domains[0], found.lines(), found.mx)
         name = f"mta-sts {found.mode.value}, policy {found.id}"
         matches = found.matches(host.name)
         violation = "" if matches else f"{host.name} is none of the servers of the MTA-STS policy"
@@ -185,7 +185,7 @@ class DestinationSecurity:
         base, records = found
         usable = usable_associations(records)
         lines = [f"{r.usage} {r.selector} {r.matching_type} {r.data.hex()}" for r in records]
-        applied = AppliedPolicy("tlsa", base, tuple(lines[:MAX_RECORDS]))
+        applied = applied_policy("tlsa", base, lines)
         where = f"{len(usable)} TLSA at _{host.port}._tcp.{base}"
         if usable:
             names = [name for name in (host.name, *host.domains) if name != base]

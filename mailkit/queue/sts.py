@@ -30,7 +30,7 @@ REFRESH_INTERVAL = 86_400
 #: Seconds in which it is not tried again when that has failed.
 FAILURE_INTERVAL = 300.0
 #: Domains whose policies, or failures, are held in memory.
-MAX_DOMAINS = 5000
+MAX_DOMAINS = 1000
 
 #: What the kept values are about.
 KIND = "mta-sts"

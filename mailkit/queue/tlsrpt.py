@@ -21,6 +21,9 @@ MAX_MESSAGE = 16 * 1024 * 1024
 #: Policies of a report, and failures of each.
 MAX_POLICIES = 1000
 MAX_DETAILS = 10_000
+#: Lines of a policy that are reported, and characters of each.
+MAX_LINES = 32
+MAX_LINE = 600
 #: Characters of a text in a report.
 MAX_TEXT = 2000
 #: Places that a domain's reports are sent to.
@@ -43,6 +46,14 @@ class AppliedPolicy(NamedTuple):
     lines: tuple[str, ...] = ()
     #: Patterns of exchangers.
     mx: tuple[str, ...] = ()
+
+
+def applied_policy(
+    type: str, domain: str, lines: Sequence[str], mx: Sequence[str] = ()
+) -> AppliedPolicy:
+    """A policy as it is counted: what a domain may publish without end is cut."""
+    cut = tuple(line[:MAX_LINE] for line in lines[:MAX_LINES])
+    return AppliedPolicy(type, domain, cut, tuple(mx[:MAX_LINES]))
 
 
 class FailureDetail(NamedTuple):

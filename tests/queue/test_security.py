@@ -124,7 +124,13 @@ class DANETests(DecisionCase):
     def test_many_records(self) -> None:
         for number in range(100):
             self.resolver.add(BASE, RecordType.TLSA, TLSA(3, 1, 1, bytes([number]) * 32))
-        self.assertEqual(len(self.decide().policy.associations), 32)
+        decision = self.decide()
+        self.assertEqual(len(decision.policy.associations), 32)
+        self.assertEqual(len(decision.applied.lines), 32)
+
+    def test_long_records(self) -> None:
+        self.resolver.add(BASE, RecordType.TLSA, TLSA(3, 0, 0, b"k" * 60_000))
+        self.assertEqual(len(self.decide().applied.lines[0]), 600)
 
     def test_without_a_resolver(self) -> None:
         self.resolver.add(BASE, RecordType.TLSA, GOOD)
