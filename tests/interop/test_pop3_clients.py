@@ -1,4 +1,4 @@
-"""The POP3 server with other people's clients, over loopback: poplib, curl, fetchmail."""
+"""The POP3 server with other people's clients, over loopback: poplib, curl, fetchmail, mpop, getmail."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import poplib
 import shutil
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -282,3 +283,105 @@ class FetchmailTests(POP3Case):
     async def test_implicit_tls(self) -> None:
         trust = f"ssl sslcertck sslcommonname localhost sslcertfile {self.certificate}"
         self.assert_all(await self.fetch(port=self.tls_port, lines=trust))
+
+
+class MaildirCase(POP3Case):
+    """For programs that put what they fetch into a maildir, with LF for CRLF."""
+
+    async def setUp(self) -> None:
+        await super().setUp()
+        self.maildir = os.path.join(self.directory, "maildir")
+        for name in ("new", "cur", "tmp"):
+            os.makedirs(os.path.join(self.maildir, name))
+
+    def configure(self, text: str) -> str:
+        path = os.path.join(self.directory, "settings")
+        with open(path, "w", encoding="ascii") as file:
+            file.write(text)
+        os.chmod(path, 0o600)
+        return path
+
+    def take(self) -> list[bytes]:
+        """Bodies of what has been fetched, sorted."""
+        folder = os.path.join(self.maildir, "new")
+        bodies = []
+        for name in os.listdir(folder):
+            with open(os.path.join(folder, name), "rb") as mail:
+                bodies.append(mail.read().partition(b"\n\n")[2])
+            os.unlink(os.path.join(folder, name))
+        return sorted(bodies)
+
+    async def check(self, keep: Callable[[], Any], delete: Callable[[], Any]) -> None:
+        """Fetch and keep; nothing is new then; fetch what has come, and delete all."""
+        bodies = [message.split(b"\r\n\r\n")[1].replace(b"\r", b"") for message in MESSAGES]
+        await keep()
+        self.assertEqual(self.take(), sorted(bodies))
+        await keep()
+        self.assertEqual(self.take(), [])
+        await self.deliver(PLAIN)
+        await delete()
+        self.assertEqual(self.take(), bodies[:1])
+        self.assertEqual(await self.remaining(), 0)
+
+
+@pytest.mark.interop
+class MpopTests(MaildirCase):
+    if shutil.which("mpop") is None:
+        skip = "mpop is not installed"
+
+    async def fetch(self, keep: str, security: str, port: int) -> None:
+        path = self.configure(
+            f"account default\nhost 127.0.0.1\nport {port}\nuser {USER}\npassword {PASSWORD}\n"
+            f"keep {keep}\npipelining on\nreceived_header off\n{security}\n"
+            f"uidls_file {self.directory}/uidls\ndelivery maildir {self.maildir}\n"
+        )
+        await self.run_program("mpop", "--quiet", f"--file={path}")
+
+    async def check_over(self, security: str, port: int) -> None:
+        await self.check(
+            lambda: self.fetch("on", security, port), lambda: self.fetch("off", security, port)
+        )
+
+    async def test_plain(self) -> None:
+        await self.check_over("auth user\ntls off", self.port)
+
+    async def test_stls(self) -> None:
+        trust = f"tls on\ntls_starttls on\ntls_trust_file {self.certificate}"
+        await self.check_over(trust, self.port)
+
+    async def test_implicit_tls(self) -> None:
+        trust = f"tls on\ntls_starttls off\ntls_trust_file {self.certificate}"
+        await self.check_over(trust, self.tls_port)
+
+
+@pytest.mark.interop
+class GetmailTests(MaildirCase):
+    if shutil.which("getmail") is None:
+        skip = "getmail is not installed"
+
+    async def fetch(self, delete: bool, retriever: str, port: int, trust: str = "") -> None:
+        path = self.configure(
+            f"[retriever]\ntype = {retriever}\nserver = localhost\nport = {port}\n"
+            f"username = {USER}\npassword = {PASSWORD}\n{trust}"
+            # Into a maildir it delivers nothing as root.
+            "[destination]\ntype = MDA_external\npath = /bin/sh\nallow_root_commands = true\n"
+            f"arguments = ('-c', 'cat > \"{self.maildir}/new/$$\"')\n"
+            f"[options]\ndelete = {str(delete).lower()}\nread_all = false\nreceived = false\n"
+            "delivered_to = false\nverbose = 0\n"
+        )
+        await self.run_program(
+            "getmail", f"--getmaildir={self.directory}", f"--rcfile={path}", HOME=self.directory
+        )
+
+    async def test_plain(self) -> None:
+        await self.check(
+            lambda: self.fetch(False, "SimplePOP3Retriever", self.port),
+            lambda: self.fetch(True, "SimplePOP3Retriever", self.port),
+        )
+
+    async def test_implicit_tls(self) -> None:
+        trust = f"ca_certs = {self.certificate}\n"
+        await self.check(
+            lambda: self.fetch(False, "SimplePOP3SSLRetriever", self.tls_port, trust),
+            lambda: self.fetch(True, "SimplePOP3SSLRetriever", self.tls_port, trust),
+        )
