@@ -26,11 +26,10 @@ FieldTexts = Mapping[bytes, Sequence[str]]
 def read_field_texts(header: Header) -> FieldTexts:
     """Take the texts out of a header."""
     texts = {}
-    for name in FIELDS:
-        if name in header.names:
-            values = header.get_all(name)
-            if values:
-                texts[name] = [_fold_value(value) for value in values]
+    for name, value in zip(FIELDS, header.get_first(FIELDS), strict=True):
+        if value is not None:
+            values = header.get_all(name) if header.repeated(name) else [value]
+            texts[name] = [_fold_value(value) for value in values]
     return texts
 
 

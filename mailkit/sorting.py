@@ -9,11 +9,13 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple, TypeAlias
 
 from mailkit.collation import collate
 from mailkit.mime import (
     Address,
+    Header,
     decode_text,
     message_id,
     parse_addresses,
@@ -22,6 +24,7 @@ from mailkit.mime import (
     references,
     split_subject,
 )
+from mailkit.mime.addresses import COMMON_ADDRESS
 from mailkit.mime.words import decode_raw
 from mailkit.model import MessageInfo
 from mailkit.query import Collation, SortCriterion, SortKey
@@ -31,6 +34,9 @@ MAX_SORT_TEXT = 1000
 #: Values that are sorted in one go: some milliseconds.
 RUN = 8192
 
+# Octets of an address or identifier up to which what is made of it is remembered.
+_MAX_REMEMBERED = 256
+_COUNTING = (b"subject", b"from", b"to", b"cc", b"date")
 # A time at the end of a date that is a date without it.
 _TIME_OF_DAY = re.compile(rb"\s\d{1,2}\s?[:.]\s?\d.*", re.DOTALL)
 
@@ -61,31 +67,30 @@ class SortValues(NamedTuple):
     ids: tuple[int, ...]
 
 
-def read_sort_values(fields: bytes, collation: Collation = Collation.UNICODE_CASEMAP) -> SortValues:
+def read_sort_values(
+    fields: bytes | Header, collation: Collation = Collation.UNICODE_CASEMAP
+) -> SortValues:
     """Take the values out of a header, or of those fields of it that a summary has.
 
     :param collation: how texts compare; what a store keeps is by the default.
     """
-
-    def collated_text(text: str) -> bytes:
-        return collate(text[:MAX_SORT_TEXT], collation)
-
-    header = parse_header(fields)
-    subject, is_reply = split_subject(decode_text(header.get(b"subject") or b""))
-    author = _first_address(header.get(b"from"))
-    recipient = _first_address(header.get(b"to"))
-    copied = _first_address(header.get(b"cc"))
+    header = fields if isinstance(fields, Header) else parse_header(fields)
+    title, author, recipient, copied, date = header.get_first(_COUNTING)
+    subject, is_reply = split_subject(decode_text(title or b""))
+    from_, display_from = _address_values(author, collation)
+    to, display_to = _address_values(recipient, collation)
+    cc, _ = _address_values(copied, collation)
     own = message_id(header)
-    collated = collated_text(subject)
+    collated = _collate(subject, collation)
     return SortValues(
-        sent_time(header.get(b"date")),
+        sent_time(date),
         collated,
         is_reply,
-        collated_text(_local_part(author)),
-        collated_text(_local_part(recipient)),
-        collated_text(_local_part(copied)),
-        collated_text(_display(author)),
-        collated_text(_display(recipient)),
+        from_,
+        to,
+        cc,
+        display_from,
+        display_to,
         id_number(collated) if collated else 0,
         (id_number(own) if own else 0, *map(id_number, references(header))),
     )
@@ -102,12 +107,43 @@ def sent_time(value: bytes | None) -> int | None:
 
 def id_number(octets: bytes) -> int:
     """A number that stands for a message identifier or a subject: 63 bits of a hash, never 0."""
+    return _remembered_number(octets) if len(octets) <= _MAX_REMEMBERED else _number(octets)
+
+
+def _number(octets: bytes) -> int:
     digest = hashlib.blake2b(octets, digest_size=8).digest()
     return int.from_bytes(digest, "big") >> 1 or 1
 
 
-def _first_address(value: bytes | None) -> Address | None:
-    return next(iter(parse_addresses(value, limit=1)), None) if value else None
+# Each answer names what it answers again.
+_remembered_number = lru_cache(maxsize=2048)(_number)
+
+
+def _address_values(value: bytes | None, collation: Collation) -> tuple[bytes, bytes]:
+    """Local part and display name of the first address in a field, collated."""
+    if not value:
+        return b"", b""
+    value = value.strip()
+    first = COMMON_ADDRESS.match(value)
+    if first is not None:
+        # What follows does not change how it is read.
+        value = first[0]
+    if len(value) > _MAX_REMEMBERED:
+        return _read_address(value, collation)
+    # Who writes, and to whom, is the same again and again.
+    return _remembered_address(value, collation)
+
+
+def _read_address(value: bytes, collation: Collation) -> tuple[bytes, bytes]:
+    address = next(iter(parse_addresses(value, limit=1)), None)
+    return _collate(_local_part(address), collation), _collate(_display(address), collation)
+
+
+_remembered_address = lru_cache(maxsize=2048)(_read_address)
+
+
+def _collate(text: str, collation: Collation) -> bytes:
+    return collate(text[:MAX_SORT_TEXT], collation)
 
 
 def _local_part(address: Address | None) -> str:

@@ -7,11 +7,40 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from mailkit import sorting
+from mailkit.mime import parse_addresses, unfold
+from mailkit.mime.subject import split_subject
 from mailkit.query import SortCriterion, SortKey
-from mailkit.sorting import MAX_SORT_TEXT, id_number, read_sort_values, sent_time, sort_steps
+from mailkit.sorting import (
+    MAX_SORT_TEXT,
+    id_number,
+    read_sort_values,
+    sent_time,
+    sort_steps,
+)
 
 
 class ValueTests(SynchronousTestCase):
+    @given(
+        st.lists(
+            st.sampled_from(
+                [b"Ann", b" ", b",", b"<a@b>", b"c@d", b'"', b"(", b")", b":", b";", b"\\", b"<", b">", b"@", b"[", b"]"]
+            ),
+            max_size=12,
+        ).map(b"".join)
+    )  # fmt: skip
+    @settings(max_examples=500, deadline=None)
+    def test_the_first_address_of_any_list(self, field: bytes) -> None:
+        values = read_sort_values(b"From: " + field)
+        addresses = parse_addresses(unfold(field), limit=1)
+        local_part = (addresses[0].local_part or b"") if addresses else b""
+        self.assertEqual(values.from_, local_part.decode().upper().encode())
+
+    @given(st.text(alphabet=" rReEfFwWdD:[]()x", max_size=12))
+    @settings(max_examples=500, deadline=None)
+    def test_a_subject_that_has_no_marks(self, subject: str) -> None:
+        # A blank in front makes no difference but to the shortcut.
+        self.assertEqual(split_subject(subject), split_subject(" " + subject))
+
     def test_all(self) -> None:
         values = read_sort_values(
             b"Date: 31 Dec 2000 16:01:33 -0800\r\nSubject: Re: [x] =?utf-8?q?=C3=A4?=  b (fwd)\r\n"

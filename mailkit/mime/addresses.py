@@ -93,12 +93,10 @@ def parse_addresses(value: bytes, limit: int = MAX_ADDRESSES) -> list[Address]:
     position = 0
     end = len(value)
     match = COMMON_ADDRESS.match
-    while position < end:
+    while position < end and len(found) < limit:
         common = match(value, position)
         if common is None:
             return _Parser(value, position, found, limit).parse()
-        if len(found) >= limit:
-            break
         quoted, phrase, _, local, domain = common.groups()
         name = phrase if quoted is None else quoted
         if name is not None:

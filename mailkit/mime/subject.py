@@ -9,6 +9,9 @@ _SPACE = re.compile(r"[ \t\r\n]+")
 _BLOB = re.compile(r"\[[^\[\]]*\] *")
 _REFWD = re.compile(r"(?:re|fwd?) *(?:\[[^\[\]]*\] *)?:", re.IGNORECASE | re.ASCII)
 _FORWARD = "[fwd:"
+# What leaders begin with, and trailers end with; nothing is left of an empty subject.
+_MAY_LEAD = frozenset(("", " ", "[", "r", "R", "f", "F"))
+_MAY_TRAIL = frozenset((" ", ")", "]"))
 
 
 def base_subject(subject: str) -> str:
@@ -23,6 +26,8 @@ def split_subject(subject: str) -> tuple[str, bool]:
     """The base subject, and whether the subject is that of a reply or a forward (section 3)."""
     # (1) Tabs, continuations and several spaces become one space.
     text = _SPACE.sub(" ", subject)
+    if text[:1] not in _MAY_LEAD and text[-1:] not in _MAY_TRAIL:
+        return text, False
     start, end = 0, len(text)
     reply = False
     while True:

@@ -109,11 +109,8 @@ class Conversations:
 
     def _find(self, mailbox_id: int, since: int, last: int) -> list[Nameless]:
         """Runs in a thread."""
-        connection = self._core.connect()
-        try:
+        with self._core.borrow() as connection:
             (text,) = connection.execute(_NAMELESS, (mailbox_id, since, last)).fetchone()
-        finally:
-            connection.close()
         rows: list[list[Any]] = json.loads(text)
         return [
             Nameless(uid, body_id, thread_keys(subject, ids)) for uid, body_id, subject, ids in rows

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable
-from contextlib import suppress
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, Protocol, TypeVar
 
 from twisted.internet.defer import Deferred
@@ -39,6 +40,8 @@ T = TypeVar("T")
 
 # Threads for hashing, copying and searching bodies.
 _POOL_SIZE = 4
+# Of the index, for each of them.
+_LENT_CACHE_KIB = 4096
 
 
 class Reactor(Protocol):
@@ -111,6 +114,8 @@ class Core:
         self._make_directories()
         self._lock = DirectoryLock(directory)
         self._connection: sqlite3.Connection | None = None
+        # As many as there were threads that read at the same time.
+        self._lent: deque[sqlite3.Connection] = deque()
         self._segments = SegmentLog(self.log_directory, limit=settings.segment_size, flush=flush)
         self._journal = Journal(self.log_directory)
         try:
@@ -143,6 +148,19 @@ class Core:
         connection = connect(os.path.join(self.directory, INDEX_NAME))
         configure(connection)
         return connection
+
+    @contextmanager
+    def borrow(self) -> Iterator[sqlite3.Connection]:
+        """A connection for a thread to read with; what it has read before is still in its memory."""
+        try:
+            connection = self._lent.pop()
+        except IndexError:
+            connection = self.connect()
+            connection.execute(f"PRAGMA cache_size = -{_LENT_CACHE_KIB}")
+        try:
+            yield connection
+        finally:
+            self._lent.append(connection)
 
     def _one(self, sql: str) -> int:
         return int(self._reader.connection.execute(sql).fetchone()[0])
@@ -178,6 +196,8 @@ class Core:
         await self.writer.stop()
         await self.in_thread(self._checkpoint)
         self._pool.stop()
+        while self._lent:
+            self._lent.pop().close()
         self._reader.close()
         self.bodies.close()
         self._release()

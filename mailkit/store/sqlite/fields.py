@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from mailkit._typing import override
@@ -70,35 +70,47 @@ class Fields(NamedTuple):
     texts: FieldTexts | None = None
 
 
-async def read_fields(core: Core, mailbox_id: int, bodies: dict[int, int]) -> dict[int, Fields]:
+async def read_fields(core: Core, mailbox_id: int, bodies: Mapping[int, int]) -> dict[int, Fields]:
     """The header fields of messages, whose texts are kept from now on.
 
     :param bodies: by UID; a message that was removed is left out of the answer.
     """
-    ids = json.dumps(list(bodies.values()))
-    rows = core.reader.connection.execute(_SOURCES, (ids,)).fetchall()
-    made = {
-        body_id: _make(parse_header(header), False)
-        for body_id, *_, header in rows
-        if header is not None
-    }
+    made = {}
     pause_at = time.monotonic() + _SLICE
-    places = [BodyPlace._make(row[:-1]) for row in rows if row[-1] is None]
-    for place, found in read_headers(core.bodies, places):
-        if found is not None:
-            made[place.body_id] = _make(found, True)
+    for uid, (header, complete) in (await find_headers(core, mailbox_id, bodies)).items():
+        made[uid] = Fields(header, complete, read_field_texts(header))
         if time.monotonic() > pause_at:
             await core.pause()
             pause_at = time.monotonic() + _SLICE
-    slow = [uid for uid, body_id in bodies.items() if body_id not in made]
-    for summary in await core.summaries.get(mailbox_id, slow, False):
-        made[bodies[summary.uid]] = _make(parse_header(summary.header), False)
-    texts = [
-        (body_id, fields.texts) for body_id, fields in made.items() if fields.texts is not None
-    ]
+    texts = [(bodies[uid], found.texts) for uid, found in made.items() if found.texts is not None]
     core.writer.submit_lazy(SaveFieldTexts(texts))
-    return {uid: made[body_id] for uid, body_id in bodies.items() if body_id in made}
+    return made
 
 
-def _make(header: Header, complete: bool) -> Fields:
-    return Fields(header, complete, read_field_texts(header))
+async def find_headers(
+    core: Core, mailbox_id: int, bodies: Mapping[int, int]
+) -> dict[int, tuple[Header, bool]]:
+    """The headers of messages by UID, or those fields of them that a summary has.
+
+    Summaries are not made for this: that takes longer.
+
+    :param bodies: by UID; a message that was removed is left out of the answer.
+    :returns: the header, and whether it is complete.
+    """
+    ids = json.dumps(list(bodies.values()))
+    rows = core.reader.connection.execute(_SOURCES, (ids,)).fetchall()
+    found = {
+        body_id: (parse_header(header), False) for body_id, *_, header in rows if header is not None
+    }
+    pause_at = time.monotonic() + _SLICE
+    places = [BodyPlace._make(row[:-1]) for row in rows if row[-1] is None]
+    for place, header in read_headers(core.bodies, places):
+        if header is not None:
+            found[place.body_id] = header, True
+        if time.monotonic() > pause_at:
+            await core.pause()
+            pause_at = time.monotonic() + _SLICE
+    slow = [uid for uid, body_id in bodies.items() if body_id not in found]
+    for summary in await core.summaries.get(mailbox_id, slow, False):
+        found[bodies[summary.uid]] = parse_header(summary.header), False
+    return {uid: found[body_id] for uid, body_id in bodies.items() if body_id in found}

@@ -456,13 +456,10 @@ class Search:
 
     def _matches_elsewhere(self, info: MessageInfo, old: BodyPlace) -> bool:
         """The compaction has moved the body since the search began."""
-        connection = self._core.connect()
-        try:
+        with self._core.borrow() as connection:
             row = connection.execute(
                 "SELECT id, segment, position, start, size FROM body WHERE id = ?", (old.body_id,)
             ).fetchone()
-        finally:
-            connection.close()
         if row is None or BodyPlace(*row) == old:
             return False
         return self._matches(info, BodyPlace(*row))

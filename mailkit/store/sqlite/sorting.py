@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from mailkit._typing import override
 from mailkit.query import SortCriterion, SortKey, ThreadAlgorithm, Threads
 from mailkit.sorting import DETAILS, SortValues, read_sort_values
+from mailkit.store.sqlite.fields import find_headers
 from mailkit.store.sqlite.rows import DENSE
 from mailkit.store.sqlite.transaction import RowBuffer, Transaction
 from mailkit.store.sqlite.writer import Operation
@@ -144,15 +145,12 @@ class Sorting:
             f" WHERE m.mailbox_id = ? AND m.{{}} ORDER BY {', '.join(columns)}, m.uid)"
         )
         first, last = uids[0], uids[-1]
-        connection = self._core.connect()
-        try:
+        with self._core.borrow() as connection:
             if len(uids) < (last - first + 1) * DENSE:
                 sql = sql.format("uid IN (SELECT value FROM json_each(?))")
                 return _one_list(connection, sql, mailbox_id, json.dumps(list(uids)))
             sql = sql.format("uid BETWEEN ? AND ?")
             found = _one_list(connection, sql, mailbox_id, first, last)
-        finally:
-            connection.close()
         wanted = set(uids)
         return [uid for uid in found if uid in wanted]
 
@@ -187,11 +185,8 @@ class Sorting:
 
     def _read_rows(self, mailbox_id: int, uids: Sequence[int]) -> list[list[Any]]:
         """What threads are made of; runs in a thread."""
-        connection = self._core.connect()
-        try:
+        with self._core.borrow() as connection:
             rows = _one_list(connection, _THREAD_ROWS, mailbox_id, uids[0], uids[-1])
-        finally:
-            connection.close()
         wanted = set(uids)
         return [row for row in rows if row[0] in wanted]
 
@@ -220,12 +215,12 @@ class Sorting:
         pause_at = time.monotonic() + _SLICE
         for start in range(0, len(lacking), HEADERS):
             bodies = dict(lacking[start : start + HEADERS])
-            summaries = await self._core.summaries.get(mailbox_id, list(bodies), False)
-            for summary in summaries:
+            headers = await find_headers(self._core, mailbox_id, bodies)
+            for uid, (header, _) in headers.items():
                 if time.monotonic() > pause_at:
                     await self._core.pause()
                     pause_at = time.monotonic() + _SLICE
-                made.append((bodies[summary.uid], read_sort_values(summary.header)))
+                made.append((bodies[uid], read_sort_values(header)))
             if len(made) >= SAVED_AT_ONCE:
                 await self._core.submit(SaveSortValues(made))
                 made = []
@@ -238,11 +233,8 @@ class Sorting:
 
     def _find_lacking(self, mailbox_id: int, since: int, last: int) -> list[tuple[int, int]]:
         """UIDs and bodies without values; runs in a thread."""
-        connection = self._core.connect()
-        try:
+        with self._core.borrow() as connection:
             return connection.execute(_LACKING, (mailbox_id, since, last)).fetchall()
-        finally:
-            connection.close()
 
 
 def _one_list(connection: sqlite3.Connection, sql: str, *values: object) -> list[Any]:
