@@ -52,7 +52,14 @@ from mailkit.query import (
     UIDs,
 )
 from mailkit.screening import Screen, screen
-from mailkit.textmap import Needle, TextMap, find_in_bodies, find_in_headers, make_needle
+from mailkit.textmap import (
+    Needle,
+    TextMap,
+    find_in_bodies,
+    find_in_headers,
+    make_needle,
+    read_text_map,
+)
 
 _Evidence = TypeVar("_Evidence")
 _DAY = 24 * 60 * 60
@@ -106,17 +113,25 @@ class Matcher:
             message.texts = texts
         return self._by_message(message)
 
-    def by_message(
-        self, info: MessageInfo, data: Octets, start: int = 0, texts: TextMap | None = None
-    ) -> bool:
+    def by_message(self, info: MessageInfo, data: Octets, start: int = 0) -> bool:
         """Decide by the whole message.
 
         :param start: offset of the message in ``data``.
-        :param texts: where its texts stand; offsets are from ``start``, which is 0 then.
         """
-        message = _Message(info, data, True, data, self._needles, start)
+        return bool(self._by_message(_Message(info, data, True, data, self._needles, start)))
+
+    def by_body(
+        self, info: MessageInfo, data: bytes, texts: TextMap | None
+    ) -> tuple[bool, TextMap | None]:
+        """Decide by the whole message, and tell what it is worth to keep.
+
+        :param data: the message.
+        :param texts: where its texts stand, if that is known.
+        :returns: the decision, and where its texts stand if that is known now.
+        """
+        message = _Message(info, data, True, data, self._needles)
         message.text_map = texts
-        return bool(self._by_message(message))
+        return bool(self._by_message(message)), message.text_map
 
 
 def asks_thread(query: Query) -> bool:
@@ -248,13 +263,16 @@ class _Message:
     def _look(self) -> set[str]:
         """Look for all needles in one go: decoding and folding the texts is what takes time."""
         assert self.data is not None
-        if self.text_map is not None and isinstance(self.data, bytes):
-            return self._look_by_map(self.data, self.text_map)
+        if self.text_map is not None:
+            return self._look_by_map(self.text_map)
         in_bodies = self._not_lacking(self._needles.body, False)
         in_texts = self._not_lacking(self._needles.text, True)
         if not (in_bodies or in_texts):
             return set()
         data, root = self.data, parse_message(self.data, self.start)
+        if isinstance(data, bytes) and not self.start:
+            self.text_map = read_text_map(root)
+            return self._look_by_map(self.text_map)
         headers = (header_text(part.header) for part in root.walk())
         self._in_texts = find_all(in_texts, headers)
         found = find_all(
@@ -263,10 +281,11 @@ class _Message:
         self._in_texts |= found & in_texts
         return found
 
-    def _look_by_map(self, data: bytes, texts: TextMap) -> set[str]:
-        in_headers = find_in_headers(data, texts, self._needles.text.values())
+    def _look_by_map(self, texts: TextMap) -> set[str]:
+        assert isinstance(self.data, bytes)
+        in_headers = find_in_headers(self.data, texts, self._needles.text.values())
         left = set(self._needles.text.values()) - in_headers
-        found = find_in_bodies(data, texts, left.union(self._needles.body.values()))
+        found = find_in_bodies(self.data, texts, left.union(self._needles.body.values()))
         self._in_texts = {needle.text for needle in in_headers | found}
         return {needle.text for needle in found}
 

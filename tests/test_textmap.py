@@ -100,7 +100,8 @@ class TextMapTests(SynchronousTestCase):
             (Or([BodyContains("apple"), TextContains("plum")]), False),
         ):
             matcher = Matcher(query)
-            self.assertIs(matcher.by_message(INFO, octets, 0, map_of(octets)), expected)
+            for texts in (None, map_of(octets)):
+                self.assertIs(matcher.by_body(INFO, octets, texts)[0], expected)
             self.assertIs(matcher.by_message(INFO, octets), expected)
 
     def test_the_corpus(self) -> None:

@@ -114,6 +114,8 @@ class Core:
         self._make_directories()
         self._lock = DirectoryLock(directory)
         self._connection: sqlite3.Connection | None = None
+        #: Mailboxes, by id, in whose texts somebody has searched.
+        self.searched: set[int] = set()
         # As many as there were threads that read at the same time.
         self._lent: deque[sqlite3.Connection] = deque()
         self._segments = SegmentLog(self.log_directory, limit=settings.segment_size, flush=flush)

@@ -54,6 +54,8 @@ CHUNK = 500
 TEXT_CHUNKS = 4
 #: Messages whose header fields are asked for at a time.
 HEADERS = 200
+#: Mailboxes of which it is remembered that their texts were searched.
+MAX_SEARCHED = 1000
 #: Octets of bodies that a thread scans in one step.
 SCAN_OCTETS = 4 * 1024 * 1024
 #: Messages that a thread scans in one step.
@@ -257,7 +259,8 @@ class Search:
         self._by_texts = _asks(query, _is_kept)
         self._on_texts = _Compiler(core, account_id, True).compile(query)
         self._by_summary = _asks(query, _in_summary)
-        self._in_texts = self._matcher.needs is Need.MESSAGE
+        #: Texts of this mailbox were searched before, and may be searched once more.
+        self._again = self._matcher.needs is Need.MESSAGE and mailbox_id in core.searched
 
     async def run(self) -> list[int]:
         """UIDs that match, ascending."""
@@ -397,6 +400,10 @@ class Search:
             if made:
                 self._core.writer.submit_lazy(SaveTextMaps(made))
             begin = end
+        if self._matcher.needs is Need.MESSAGE:
+            if len(self._core.searched) >= MAX_SEARCHED:
+                self._core.searched.clear()
+            self._core.searched.add(self._id)
         return found
 
     def _places(
@@ -426,16 +433,17 @@ class Search:
             if body is None:
                 found += [info.uid for info in places[place] if self._matches(info, place)]
                 continue
-            texts = None
-            if self._in_texts:
-                if (known := maps.get(place.body_id)) is not None:
-                    texts = decode_text_map(known)
-                else:
-                    texts = read_text_map(parse_message(body))
-                    if (encoded := encode_text_map(texts)) is not None:
-                        made.append((place.body_id, encoded))
-            match = self._matcher.by_message
-            found += [info.uid for info in places[place] if match(info, body, 0, texts)]
+            known = maps.get(place.body_id)
+            texts = None if known is None else decode_text_map(known)
+            if texts is None and self._again:
+                texts = read_text_map(parse_message(body))
+            for info in places[place]:
+                matches, texts = self._matcher.by_body(info, body, texts)
+                if matches:
+                    found.append(info.uid)
+            new = None if known or texts is None else encode_text_map(texts)
+            if new is not None:
+                made.append((place.body_id, new))
         return found, made
 
     def _matches(self, info: MessageInfo, place: BodyPlace) -> bool:

@@ -33,6 +33,9 @@ HEADERS = 200
 SAVED_AT_ONCE = 2000
 #: Mailboxes of which it is remembered that their messages have values.
 MAX_COMPLETE = 1000
+#: Messages up to which they are sorted on the reactor's thread: in a millisecond or two, while a
+#: thread of its own begins.
+SORTED_HERE = 1000
 #: Messages whose values are read at a time, to be threaded.
 ROWS = 4000
 #: Threads of fewer messages are made anew each time.
@@ -129,30 +132,15 @@ class Sorting:
             return []
         if any(criterion.key not in DETAILS for criterion in criteria):
             await self.complete(mailbox_id, uids[-1])
-        return await self._core.in_thread(self._sort, mailbox_id, uids, criteria)
+        if len(uids) <= SORTED_HERE:
+            return _sort(self._core.reader.connection, mailbox_id, uids, criteria)
+        return await self._core.in_thread(self._sort_in_thread, mailbox_id, uids, criteria)
 
-    def _sort(
+    def _sort_in_thread(
         self, mailbox_id: int, uids: Sequence[int], criteria: Sequence[SortCriterion]
     ) -> list[int]:
-        """Runs in a thread."""
-        columns = [
-            f"{_COLUMNS[key]} DESC" if reverse else _COLUMNS[key] for key, reverse in criteria
-        ]
-        join = " JOIN sort_value v ON v.body_id = m.body_id" if "v." in " ".join(columns) else ""
-        # SQLite wants an order of rows to be that of an aggregate, or leaves it out.
-        sql = (
-            f"SELECT json_group_array(uid) FROM (SELECT m.uid AS uid FROM message m{join}"
-            f" WHERE m.mailbox_id = ? AND m.{{}} ORDER BY {', '.join(columns)}, m.uid)"
-        )
-        first, last = uids[0], uids[-1]
         with self._core.borrow() as connection:
-            if len(uids) < (last - first + 1) * DENSE:
-                sql = sql.format("uid IN (SELECT value FROM json_each(?))")
-                return _one_list(connection, sql, mailbox_id, json.dumps(list(uids)))
-            sql = sql.format("uid BETWEEN ? AND ?")
-            found = _one_list(connection, sql, mailbox_id, first, last)
-        wanted = set(uids)
-        return [uid for uid in found if uid in wanted]
+            return _sort(connection, mailbox_id, uids, criteria)
 
     async def thread(
         self, mailbox_id: int, uids: Sequence[int], algorithm: ThreadAlgorithm
@@ -235,6 +223,30 @@ class Sorting:
         """UIDs and bodies without values; runs in a thread."""
         with self._core.borrow() as connection:
             return connection.execute(_LACKING, (mailbox_id, since, last)).fetchall()
+
+
+def _sort(
+    connection: sqlite3.Connection,
+    mailbox_id: int,
+    uids: Sequence[int],
+    criteria: Sequence[SortCriterion],
+) -> list[int]:
+    """Those of the ascending UIDs that exist, in the order that is wanted."""
+    columns = [f"{_COLUMNS[key]} DESC" if reverse else _COLUMNS[key] for key, reverse in criteria]
+    join = " JOIN sort_value v ON v.body_id = m.body_id" if "v." in " ".join(columns) else ""
+    # SQLite wants an order of rows to be that of an aggregate, or leaves it out.
+    sql = (
+        f"SELECT json_group_array(uid) FROM (SELECT m.uid AS uid FROM message m{join}"
+        f" WHERE m.mailbox_id = ? AND m.{{}} ORDER BY {', '.join(columns)}, m.uid)"
+    )
+    first, last = uids[0], uids[-1]
+    if len(uids) < (last - first + 1) * DENSE:
+        sql = sql.format("uid IN (SELECT value FROM json_each(?))")
+        return _one_list(connection, sql, mailbox_id, json.dumps(list(uids)))
+    sql = sql.format("uid BETWEEN ? AND ?")
+    found = _one_list(connection, sql, mailbox_id, first, last)
+    wanted = set(uids)
+    return [uid for uid in found if uid in wanted]
 
 
 def _one_list(connection: sqlite3.Connection, sql: str, *values: object) -> list[Any]:

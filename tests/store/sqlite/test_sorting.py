@@ -10,7 +10,7 @@ from mailkit.model import AppendMessage
 from mailkit.query import SortCriterion, SortKey
 from mailkit.sorting import read_sort_values, sort_steps, sort_value
 from mailkit.spool import Spool
-from mailkit.store.sqlite import StoreSettings
+from mailkit.store.sqlite import StoreSettings, sorting
 from mailkit.store.sqlite.mailbox import SQLiteMailbox
 
 from .helpers import ANN, StoreTestCase, appended
@@ -60,6 +60,8 @@ class SortTests(StoreTestCase):
         return order
 
     async def test_all_keys(self) -> None:
+        # Some in a thread, and some not.
+        self.patch(sorting, "SORTED_HERE", 30)
         dice = random.Random(7)
         store = await self.make_store(ANN)
         mailbox = await self.fill(store, [make_message(dice) for _ in range(150)])
