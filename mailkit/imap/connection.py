@@ -201,6 +201,8 @@ class IMAPProtocol(PushingConnection):
             return _Line(self._line_tag, handler, line)
         if self.notifier is not None and self.has_news:
             return _Update()
+        if not self.buffer:
+            return None
         if self._reader is None:
             # Made late: an idle connection that was refused or has just come needs none.
             self._reader = CommandReader(
@@ -488,8 +490,8 @@ class IMAPProtocol(PushingConnection):
             raise LimitExceeded("This account has too many sessions, please close some")
         self.account = account
         self._counted = account.name
-        # For now there may be longer lines.
-        self._reader = None
+        if self._reader is not None:
+            self._reader.max_line = self.factory.max_line
         self.state = State.AUTHENTICATED
         self._adapt()
         if self.factory.timeout < self.factory.login_timeout:

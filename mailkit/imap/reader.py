@@ -94,7 +94,8 @@ class CommandReader:
         max_unasked: int | None = None,
     ) -> None:
         self._buffer = buffer
-        self._max_line = max_line
+        #: May be changed between two commands.
+        self.max_line = max_line
         self._max_literal = max_literal
         self._max_swallow = max_swallow
         self._max_unasked = max_literal if max_unasked is None else max_unasked
@@ -154,7 +155,7 @@ class CommandReader:
         try:
             # lenient: a bare LF ends a line too, as people and scripts send it. Literals are
             # counted, so nothing can hide there.
-            line = self._buffer.take_line(self._max_line - self._line_octets)
+            line = self._buffer.take_line(self.max_line - self._line_octets)
         except LineTooLong:
             tag = _tag(self._parts[0]) if self._parts else self._tag or b""
             self._begin()
@@ -243,7 +244,7 @@ class CommandReader:
 
     def _read_message_line(self) -> Event | None:
         try:
-            line = self._buffer.take_line(self._max_line)
+            line = self._buffer.take_line(self.max_line)
         except LineTooLong:
             line = b"too long"
         if line is None:
@@ -288,7 +289,7 @@ class CommandReader:
 
     def _swallow_line(self) -> Event | None:
         try:
-            line = self._buffer.take_line(self._max_line)
+            line = self._buffer.take_line(self.max_line)
         except LineTooLong:
             line = b""
         if line is None:

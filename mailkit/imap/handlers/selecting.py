@@ -78,36 +78,50 @@ async def _open(
     finally:
         if not opened:
             selection.close()
-    state = selection.state
-    connection.write(
-        render.selected_flags(selection.keywords, selection.writable is not None, selection.rights)
-    )
-    connection.write(b"* %d EXISTS\r\n" % len(state))
+    connection.write(_messages(selection))
     if connection.rev2:
         # RFC 9051 appendix E: LIST, but neither RECENT nor UNSEEN.
         _tell_name(connection, selection, name, command.arguments.denormalized)
-    else:
-        connection.write(b"* %d RECENT\r\n" % state.recent_count())
-        if first_unseen is not None and b"UIDONLY" not in connection.enabled:
-            connection.write(b"* OK [UNSEEN %d] First unseen message\r\n" % first_unseen)
-    connection.write(
-        b"* OK [UIDVALIDITY %d] UIDs are valid\r\n* OK [UIDNEXT %d] Next UID\r\n"
-        % (selection.uid_validity, uid_next)
-    )
-    if connection.offers(b"OBJECTID"):
-        # RFC 8474 section 4.2
-        mailbox_id = selection.mailbox_id.encode("ascii")
-        connection.write(b"* OK [MAILBOXID (%b)] Its lasting name\r\n" % mailbox_id)
-    if connection.offers(b"URLAUTH"):
-        # RFC 4467 section 8
-        connection.write(b"* OK [URLMECH INTERNAL] How URLs are authorized\r\n")
-    if b"CONDSTORE" in connection.extensions:
-        connection.write(selection.highest_modseq())
+        first_unseen = None
+    connection.write(_codes(connection, selection, uid_next, first_unseen))
     connection.select(selection)
     if parameters.resync is not None:
         await resynchronize(connection, selection, parameters.resync, uid_next)
     verb = command.verb.decode("ascii")
     connection.ok(f"{verb} completed", b"READ-WRITE" if selection.writable else b"READ-ONLY")
+
+
+def _messages(selection: Selection) -> bytes:
+    """FLAGS, and how many messages there are."""
+    writable = selection.writable is not None
+    flags = render.selected_flags(selection.keywords, writable, selection.rights)
+    state = selection.state
+    if not selection.tells_recent:
+        return b"%b* %d EXISTS\r\n" % (flags, len(state))
+    return b"%b* %d EXISTS\r\n* %d RECENT\r\n" % (flags, len(state), state.recent_count())
+
+
+def _codes(
+    connection: IMAPProtocol, selection: Selection, uid_next: int, first_unseen: int | None
+) -> bytes:
+    """What is told by response codes."""
+    told = b""
+    if first_unseen is not None and b"UIDONLY" not in connection.enabled:
+        told = b"* OK [UNSEEN %d] First unseen message\r\n" % first_unseen
+    told += b"* OK [UIDVALIDITY %d] UIDs are valid\r\n* OK [UIDNEXT %d] Next UID\r\n" % (
+        selection.uid_validity,
+        uid_next,
+    )
+    if connection.offers(b"OBJECTID"):
+        # RFC 8474 section 4.2
+        mailbox_id = selection.mailbox_id.encode("ascii")
+        told += b"* OK [MAILBOXID (%b)] Its lasting name\r\n" % mailbox_id
+    if connection.offers(b"URLAUTH"):
+        # RFC 4467 section 8
+        told += b"* OK [URLMECH INTERNAL] How URLs are authorized\r\n"
+    if b"CONDSTORE" in connection.extensions:
+        told += selection.highest_modseq()
+    return told
 
 
 def _tell_name(
