@@ -83,7 +83,7 @@ class Signing:
         resolver: IDNSResolver,
         is_local: Callable[[str], Awaitable[bool]],
     ) -> Transport:
-        """A transport that signs and seals what another one sends.
+        """A transport that signs and seals what another one sends; several may be wrapped.
 
         :param store: its directory may have keys.
         :param is_local: whether a domain is ours.
@@ -91,17 +91,15 @@ class Signing:
         """
         ring = self._open_ring(store) if self._wanted or self._seal else KeyRing()
         seconds = self._reactor.seconds
-        threads = self._threads = SigningThreads(self._reactor)
+        if self._threads is None:
+            self._threads = SigningThreads(self._reactor)
+        run = self._threads.run
         if self._wanted:
             signer = DKIMSigner(seconds, self._canonicalization)
-            transport = SigningTransport(
-                transport, ring, signer, threads.run, seven_bit=self._seven_bit
-            )
+            transport = SigningTransport(transport, ring, signer, run, seven_bit=self._seven_bit)
         sealing = None
         if self._seal:
-            sealing = Sealing(
-                ring, self._seal_domain, self._hostname, resolver, seconds, threads.run
-            )
+            sealing = Sealing(ring, self._seal_domain, self._hostname, resolver, seconds, run)
         if sealing is not None or srs is not None:
             transport = ForwardingTransport(transport, sealing=sealing, srs=srs, is_local=is_local)
         return transport

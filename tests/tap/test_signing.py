@@ -96,6 +96,17 @@ class SettingTests(SynchronousTestCase):
         self.assertIs(self.wrap(MemoryStore(), sign=False, seal=False), self.transport)
         self.assertIsInstance(self.wrap(MemoryStore(), seal=False), SigningTransport)
 
+    def test_several_transports_share_the_threads(self) -> None:
+        signing = Signing({}, "mx.example.org", Clock())
+        self.addCleanup(signing.close)
+        first, second = (
+            signing.wrap(
+                self.transport, MemoryStore(), None, FakeResolver(), lambda domain: succeed(False)
+            )
+            for _ in range(2)
+        )
+        self.assertEqual(first._transport._run, second._transport._run)
+
     def test_a_missing_library_is_told_at_the_start(self) -> None:
         with mock.patch.dict(sys.modules, {"dkim": None}):
             # Nothing to sign with: it is not needed.
