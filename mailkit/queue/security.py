@@ -79,12 +79,20 @@ def wish_of(envelope: Envelope, content: BinaryIO) -> Wish:
     if envelope.require_tls:
         # RFC 8689 section 5: a report is not lost for it. Section 4.1: the field counts for nothing then.
         return Wish.NORMAL if envelope.reverse_path.is_null else Wish.REQUIRED
-    content.seek(0)
-    start = content.read(MAX_HEADER)
+    start = _read_start(content)
     if b"tls-required" not in start.lower():
         return Wish.NORMAL
     value = parse_header(start).get(b"TLS-Required")
     return Wish.OPTIONAL if value is not None and _NO.fullmatch(value) else Wish.NORMAL
+
+
+def _read_start(content: BinaryIO) -> bytes:
+    content.seek(0)
+    start = bytearray()
+    # A file of several parts gives them one by one.
+    while len(start) < MAX_HEADER and (data := content.read(MAX_HEADER - len(start))):
+        start += data
+    return bytes(start)
 
 
 class DestinationSecurity:

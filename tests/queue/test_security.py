@@ -13,6 +13,7 @@ from mailkit.errors import DNSFailure, MailError
 from mailkit.queue.hosts import ExchangerFinder, FixedHost, Host
 from mailkit.queue.security import Decision, DestinationSecurity, HostNotSecure, Wish, wish_of
 from mailkit.smtp.client import TLSFailed, TLSMode, TLSPolicy
+from mailkit.spool import PrefixedFile
 from mailkit.testing.queue import queue_envelope
 
 from ..dns.fakes import FakeResolver
@@ -193,6 +194,12 @@ class WishTests(DecisionCase):
             (b"", Wish.NORMAL),
         ):
             self.assertEqual(self.wish(message), wish, message)
+
+    def test_field_behind_others_that_we_have_put_before(self) -> None:
+        content: Any = PrefixedFile(
+            b"DKIM-Signature: x\r\n", io.BytesIO(b"TLS-Required: No\r\n\r\n")
+        )
+        self.assertEqual(wish_of(queue_envelope("eve@example.net"), content), Wish.OPTIONAL)
 
     def test_requiretls_counts_for_more(self) -> None:
         self.assertEqual(self.wish(b"TLS-Required: No\r\n\r\n", require_tls=True), Wish.REQUIRED)
