@@ -1,4 +1,4 @@
-"""The administrator's command: ``mailkit account|alias|domain|acl|queue|dkim ...``, ``check``, ``repair``, ...
+"""The administrator's command: ``mailkit account|alias|domain|acl|queue|dkim ...``, ``explain``, ``check``, ...
 
 Accounts, aliases and domains may be changed while a server runs. Each module that a command needs
 is loaded by that command, as scripts call this one a hundred times in a row.
@@ -19,6 +19,7 @@ from mailkit.tap.administration import administer, existing_directory, refusals,
 from mailkit.tap.dkim_command import dkim
 from mailkit.tap.dns_command import dns_check
 from mailkit.tap.errors import SettingError
+from mailkit.tap.explain import explain
 from mailkit.tap.queue_command import queue
 from mailkit.tap.stores import DEFAULT_STORE, STORE_VARIABLE
 from mailkit.tap.tls_report_command import tls_report
@@ -55,6 +56,7 @@ def main(context: click.Context, store: str) -> None:
 
 
 main.add_command(queue)
+main.add_command(explain)
 main.add_command(acl)
 main.add_command(dkim)
 main.add_command(dns_check)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import time
@@ -12,9 +13,10 @@ from typing import Any
 import click
 
 from mailkit.errors import MailError, NoSuchMessage
-from mailkit.queue.values import Attempt, Order, QueuedMessage
+from mailkit.queue.values import Order, QueuedMessage
 from mailkit.tap.errors import SettingError
 from mailkit.tap.stores import sqlite_directory
+from mailkit.tap.story import describe_attempt, printable, queued_values, show_date
 
 #: Messages that are read at a time.
 PAGE = 500
@@ -31,55 +33,67 @@ def queue() -> None:
 @queue.command("list")
 @click.option("--all", "everything", is_flag=True, help="Those too that are sent or given up.")
 @click.option("--domain", help="Only what goes to this domain.")
+@click.option("--json", "as_json", is_flag=True, help="For programs, a line a message.")
 @click.pass_obj
-def list_queue(store: str, everything: bool, domain: str | None) -> None:
+def list_queue(store: str, everything: bool, domain: str | None, as_json: bool) -> None:
     """Show what is in the queue, a line a recipient."""
 
     async def work(records: Any) -> None:
         count = 0
         async for message in _messages(records, everything):
-            for recipient in message.recipients:
-                if domain is not None and recipient.domain != domain.lower():
-                    continue
-                if not everything and recipient.state.final:
-                    continue
-                count += 1
-                when = f" until {_date(recipient.next_time)}" if recipient.state.waits else ""
+            chosen = [
+                each
+                for each in message.recipients
+                if (domain is None or each.domain == domain.lower())
+                and (everything or not each.state.final)
+            ]
+            count += len(chosen)
+            if as_json:
+                if chosen:
+                    click.echo(json.dumps(queued_values(message._replace(recipients=chosen))))
+                continue
+            for recipient in chosen:
+                when = f" until {show_date(recipient.next_time)}" if recipient.state.waits else ""
                 sender = message.envelope.reverse_path
                 click.echo(
-                    f"{message.id}  {_date(message.created)}  {message.size:>9}  <{sender}>"
+                    f"{message.id}  {show_date(message.created)}  {message.size:>9}  <{sender}>"
                     f" to <{recipient.recipient.path}>: {recipient.state.value}{when}"
                 )
-        if not count:
+        if not count and not as_json:
             click.echo("The queue is empty.")
 
-    _look(store, work)
+    look(store, work)
 
 
 @queue.command("show")
 @click.argument("id")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
 @click.pass_obj
-def show(store: str, id: str) -> None:
+def show(store: str, id: str, as_json: bool) -> None:
     """Tell all that is known of the message ID: its recipients, and every attempt."""
 
     async def work(records: Any) -> None:
         message = await records.get_message(id=id)
+        attempts = await records.get_attempts(id=id)
+        if as_json:
+            click.echo(json.dumps(queued_values(message, attempts), indent=2))
+            return
         envelope = message.envelope
         click.echo(f"message {id}, {message.size} octets, received as {envelope.transaction_id}")
         click.echo(f"from <{envelope.reverse_path}> (account {envelope.account or 'none'})")
-        click.echo(f"queued {_date(message.created)}, given up {_date(message.expires)}")
+        click.echo(f"queued {show_date(message.created)}, given up {show_date(message.expires)}")
         for record in envelope.history:
-            click.echo(f"hook {record.hook}, {record.step}: {record.answer} {record.reason}")
-        attempts = await records.get_attempts(id=id)
+            reason = printable(record.reason)
+            click.echo(f"hook {record.hook}, {record.step}: {record.answer} {reason}")
         for recipient in message.recipients:
-            next_time = f", next attempt {_date(recipient.next_time)}"
+            next_time = f", next attempt {show_date(recipient.next_time)}"
             when = next_time if recipient.state.waits else ""
             click.echo(f"to <{recipient.recipient.path}>: {recipient.state.value}{when}")
             for number, attempt in attempts:
                 if number == recipient.id:
-                    click.echo(f"  {_describe(attempt)}")
+                    click.echo(f"  {describe_attempt(attempt)}")
 
-    _look(store, work, about=id)
+    look(store, work, about=id)
 
 
 @queue.command("export")
@@ -105,7 +119,7 @@ def export(store: str, id: str) -> None:
         finally:
             files.close()
 
-    _look(store, work, about=id)
+    look(store, work, about=id)
 
 
 def _order_command(order: Order, help: str, done: str) -> None:
@@ -129,7 +143,7 @@ def _order_command(order: Order, help: str, done: str) -> None:
                     raise click.ClickException(f"{each}: {error.text}") from None
             click.echo(f"{changed} recipients {done}.")
 
-        _look(store, work)
+        look(store, work)
 
 
 _order_command(Order.RETRY, "Try again now to send the messages ID.", "are tried again now")
@@ -150,22 +164,6 @@ async def _messages(records: Any, everything: bool) -> Any:
         last = page[-1].id
 
 
-def _date(seconds: int) -> str:
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
-
-
-def _describe(attempt: Attempt) -> str:
-    where = f"{attempt.host} {attempt.address}".strip() or "nowhere"
-    said = f"{attempt.code or ''} {attempt.enhanced} {' '.join(attempt.text.split())}".split()
-    tls = attempt.tls or "no TLS"
-    if attempt.security:
-        tls += f" ({attempt.security})"
-    return (
-        f"{_date(attempt.time)} {where}, {tls}, {attempt.command} after {attempt.seconds:.1f} s:"
-        f" {' '.join(said)}"
-    )
-
-
 @contextmanager
 def _open(store: str) -> Iterator[Any]:
     path = sqlite_directory(store)
@@ -183,7 +181,7 @@ def _open(store: str) -> Iterator[Any]:
         directory.close()
 
 
-def _look(store: str, work: Callable[[Any], Awaitable[None]], about: str = "") -> None:
+def look(store: str, work: Callable[[Any], Awaitable[None]], about: str = "") -> None:
     """Open the records of a store's queue, beside a server that may be running."""
 
     async def whole() -> None:

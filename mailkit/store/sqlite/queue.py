@@ -65,6 +65,11 @@ class QueueRecords(EventRecords):
         super().__init__(apply)
         self._connection = connection
 
+    @property
+    def connection(self) -> sqlite3.Connection:
+        """What is read from."""
+        return self._connection()
+
     def place(self, id: str) -> tuple[BodyPlace, int, bytes]:
         """Where the octets of a message are, how many are not sent, and what is sent before them.
 

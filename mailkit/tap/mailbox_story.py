@@ -1,0 +1,53 @@
+"""Where a message is, as values for programs and in words for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from mailkit.mime import decode_text
+from mailkit.store.sqlite.finding import FoundMessage
+from mailkit.tap.story import iso_date, printable, show_date
+
+#: Characters of a header field that are shown.
+MAX_FIELD = 300
+
+
+def stored_values(found: FoundMessage) -> dict[str, Any]:
+    """A message in a mailbox, for JSON."""
+    return {
+        "account": found.account,
+        "mailbox": found.mailbox,
+        "uid": found.uid,
+        "flags": sorted(found.flags),
+        "arrived": iso_date(found.internal_date),
+        "saved": iso_date(found.save_date),
+        "subject": _field(found, b"subject"),
+        "received": [_text(value) for value in found.header.get_all(b"received")],
+        "authentication_results": [
+            _text(value) for value in found.header.get_all(b"authentication-results")
+        ],
+    }
+
+
+def _field(found: FoundMessage, name: bytes) -> str | None:
+    value = found.header.get(name)
+    return None if value is None else _text(value)
+
+
+def _text(value: bytes) -> str:
+    return printable(" ".join(decode_text(value).split()))[:MAX_FIELD]
+
+
+def tell_stored(found: FoundMessage) -> Iterator[str]:
+    """Where a message is, line by line."""
+    flags = " ".join(sorted(found.flags)) or "none"
+    yield (
+        f"{found.account} has it in {printable(found.mailbox)}, UID {found.uid}, since"
+        f" {show_date(found.save_date)}; flags: {flags}."
+    )
+    values = stored_values(found)
+    for received in values["received"]:
+        yield f"  Received: {received}"
+    for results in values["authentication_results"]:
+        yield f"  Authentication-Results: {results}"
