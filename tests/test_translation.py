@@ -10,6 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from mailkit import errors
 from mailkit.imap.handlers.authenticated import NAMESPACE_TITLES
+from mailkit.queue.reports import ReportTexts
 from mailkit.translation import (
     LANGUAGES,
     MAX_TEXT,
@@ -122,6 +123,7 @@ def _texts() -> Iterator[str]:
     }
     yield from (cls.default_text for cls in refusals.values())
     yield from NAMESPACE_TITLES
+    yield from ReportTexts()
     for pattern in SOURCES:
         for path in sorted(ROOT.glob(pattern)):
             for node in ast.walk(ast.parse(path.read_text("utf-8"))):

@@ -5,19 +5,25 @@ from __future__ import annotations
 import quopri
 import re
 import secrets
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from email.header import Header as EncodedHeader
 from email.utils import formatdate
 from typing import BinaryIO, NamedTuple
 
-from mailkit.mime import Action, parse_header
+from mailkit.mime import Action, Header, decode_text, parse_header
+from mailkit.mime.lexical import strip_comments
 from mailkit.model import ConnectionInfo, Envelope, Path, Recipient
 from mailkit.queue.values import Attempt, QueuedMessage, QueuedRecipient, RecipientState
+from mailkit.translation import find_language, translate
 
 #: Octets of a returned message, beyond which only its header is returned.
 MAX_RETURNED = 1024 * 1024
 #: Octets of a returned header.
 MAX_HEADER = 64 * 1024
+#: Octets of a header field with languages that are looked at.
+MAX_LANGUAGES = 1000
 #: Recipients that one report tells of; further ones are told of in another.
 MAX_RECIPIENTS = 100
 
@@ -65,6 +71,11 @@ class ReportTexts:
     expired: str = "There was no success in all the time that the message had."
     closing: str = "This report was written by the mail server {hostname}."
 
+    def __iter__(self) -> Iterator[str]:
+        """All of them, for those who translate."""
+        yield from (*self.subjects.values(), *self.openings.values(), self.message)
+        yield from (self.replied, self.found, self.expired, self.closing)
+
 
 class MailReport(NamedTuple):
     """A report, ready to be queued."""
@@ -79,6 +90,7 @@ class Reporter:
     :param hostname: of this server.
     :param seconds: tells the time since the epoch.
     :param texts: what people read.
+    :param language: of those whose message asks for none that we know.
     :param token: gives letters and digits that no message contains.
     """
 
@@ -88,11 +100,13 @@ class Reporter:
         seconds: Callable[[], float],
         texts: ReportTexts | None = None,
         token: Callable[[], str] = lambda: secrets.token_hex(12),
+        language: str = "en",
     ) -> None:
         self._hostname = hostname
         self._seconds = seconds
         self._texts = texts or ReportTexts()
         self._token = token
+        self._language = language
 
     def wants(self, message: QueuedMessage, recipient: Recipient, action: Action) -> bool:
         """Whether the sender is to be told (RFC 3461 section 4.1).
@@ -158,12 +172,14 @@ class Reporter:
         full = action is Action.FAILED and original.ret != "HDRS" and not original.require_tls
         header, whole = _read(content, full)
         boundary = f"=_{self._token()}"
+        parsed = parse_header(header)
+        language = find_language(wanted_languages(parsed)) or self._language
         parts = [
-            self._text_part(message, action, notices, header),
+            self._text_part(message, action, notices, parsed, language),
             self._status_part(message, notices, utf8),
             _original_part(header, whole, utf8),
         ]
-        head = self._header(sender, action, boundary)
+        head = self._header(sender, translate(self._texts.subjects[action], language), boundary)
         body = b"".join(b"--%b\r\n%b\r\n" % (boundary.encode(), part) for part in parts)
         octets = b"%b\r\n%b--%b--\r\n" % (head, body, boundary.encode())
         envelope = Envelope(
@@ -178,13 +194,13 @@ class Reporter:
         )
         return MailReport(envelope, octets)
 
-    def _header(self, to: Path, action: Action, boundary: str) -> bytes:
+    def _header(self, to: Path, subject: str, boundary: str) -> bytes:
         now = self._seconds()
         # RFC 3464 section 2: an address that a person may answer to.
         lines = [
             f"From: Mail Delivery System <MAILER-DAEMON@{self._hostname}>",
             f"To: <{to}>",
-            f"Subject: {self._texts.subjects[action]}",
+            f"Subject: {EncodedHeader(subject, header_name='Subject').encode(linesep=_CRLF)}",
             f"Date: {formatdate(now)}",
             f"Message-ID: <{self._token()}@{self._hostname}>",
             "Auto-Submitted: auto-replied",
@@ -196,22 +212,28 @@ class Reporter:
     # What people read.
 
     def _text_part(
-        self, message: QueuedMessage, action: Action, notices: Sequence[Notice], header: bytes
+        self,
+        message: QueuedMessage,
+        action: Action,
+        notices: Sequence[Notice],
+        header: Header,
+        language: str,
     ) -> bytes:
         texts = self._texts
-        lines = [texts.openings[action].format(until=formatdate(message.expires)), ""]
+        until = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(message.expires))
+        lines = [translate(texts.openings[action], language).format(until=until), ""]
         for notice in notices:
             lines.append(f"  {notice.recipient.recipient.path}")
-            lines += [f"    {line}" for line in self._explain(notice)]
+            lines += [f"    {line}" for line in self._explain(notice, language)]
             lines.append("")
-        lines += [texts.message, ""]
-        parsed = parse_header(header)
+        lines += [translate(texts.message, language), ""]
         for name in (b"Subject", b"Date", b"Message-ID"):
-            value = parsed.get(name)
+            value = header.get(name)
             if value is not None:
-                text = " ".join(value.decode("utf-8", "replace").split())[:200]
+                text = " ".join(decode_text(value).split())[:200]
                 lines.append(f"  {name.decode()}: {text}")
-        lines += ["", texts.closing.format(hostname=self._hostname), ""]
+        closing = translate(texts.closing, language).format(hostname=self._hostname)
+        lines += ["", closing, ""]
         text = "\r\n".join(lines)
         octets = text.encode("utf-8")
         long = any(len(line) > 998 for line in octets.split(b"\r\n"))
@@ -220,17 +242,18 @@ class Reporter:
             encoding = b"quoted-printable"
             octets = quopri.encodestring(octets.replace(b"\r\n", b"\n")).replace(b"\n", b"\r\n")
         return (
-            b"Content-Type: text/plain; charset=utf-8\r\n"
-            b"Content-Transfer-Encoding: %b\r\n\r\n%b" % (encoding, octets)
+            b"Content-Type: text/plain; charset=utf-8\r\nContent-Language: %b\r\n"
+            b"Content-Transfer-Encoding: %b\r\n\r\n%b" % (language.encode(), encoding, octets)
         )
 
-    def _explain(self, notice: Notice) -> list[str]:
+    def _explain(self, notice: Notice, language: str) -> list[str]:
         attempt, texts = notice.attempt, self._texts
-        lines = [texts.expired] if notice.expired else []
+        lines = [translate(texts.expired, language)] if notice.expired else []
         if notice.action not in _FIRST or not attempt.text:
             return lines
         said = attempt.code and attempt.host
-        lines.append(texts.replied.format(host=attempt.host) if said else texts.found)
+        text = translate(texts.replied if said else texts.found, language)
+        lines.append(text.format(host=attempt.host))
         words = f"{attempt.code or ''} {attempt.enhanced} {' '.join(attempt.text.split())}"
         lines.append(f"  {words.strip()}")
         return lines
@@ -284,6 +307,29 @@ class Reporter:
         return lines
 
 
+def wanted_languages(header: Header) -> list[str]:
+    """Languages that the sender of a message may want to read, the best first.
+
+    Those of Accept-Language (RFC 3282, RFC 9110 section 12.5.4), then those of the message itself.
+    """
+    weighed: list[tuple[float, str]] = []
+    for part in _list_of(header, b"accept-language"):
+        tag, _, rest = part.partition(";")
+        weight = _WEIGHT.fullmatch(rest.replace(" ", ""))
+        best = 1.0 if weight is None else float(weight[1])
+        if best > 0:
+            weighed.append((-best, tag.strip()))
+    accepted = [tag for _, tag in sorted(weighed, key=lambda pair: pair[0])]
+    return accepted + _list_of(header, b"content-language")
+
+
+def _list_of(header: Header, name: bytes) -> list[str]:
+    value = strip_comments((header.get(name) or b"")[:MAX_LANGUAGES]).decode("ascii", "replace")
+    return [part.strip() for part in value.split(",")]
+
+
+_WEIGHT = re.compile(r"q=([01](?:\.\d{0,3})?)")
+_CRLF = "\r\n"
 _STATUS = re.compile(r"[245]\.\d{1,3}\.\d{1,3}")
 _FIRST = {Action.FAILED: "5", Action.DELAYED: "4"}
 

@@ -25,6 +25,7 @@ from mailkit.tap.signing import KEYS as SIGNING_KEYS
 from mailkit.tap.signing import Signing
 from mailkit.tap.transport_security import KEYS as SECURITY_KEYS
 from mailkit.tap.transport_security import TransportSecurity, take_security
+from mailkit.translation import checked_language
 
 #: The domains' own servers, found by DNS.
 EXCHANGERS = "mx"
@@ -40,6 +41,7 @@ _KEYS: Mapping[str, type] = {
     "tls": str,
     "nameservers": list,
     "port": int,
+    "language": str,
     **SECURITY_KEYS,
     **PROGRAM_KEYS,
     **SIGNING_KEYS,
@@ -63,6 +65,7 @@ class Outbound:
         self._security = take_security(values)
         self._programs = Programs(values, reactor)
         self._signing = Signing(values, hostname, reactor)
+        self._language = _take_language(values)
         tls = values.pop("tls", TLSMode.OPPORTUNISTIC.value)
         if tls not in _TLS:
             raise SettingError(f"tls must be one of {', '.join(_TLS)}")
@@ -117,7 +120,7 @@ class Outbound:
         )
         srs = deliveries.srs = self._signing.open_srs(store)
         self._relay = self._signing.wrap(relay, store, srs, resolver, self._is_local)
-        reporter = Reporter(self._hostname, self._reactor.seconds)
+        reporter = Reporter(self._hostname, self._reactor.seconds, language=self._language)
         self._manager = QueueManager(
             store.queue,
             self._find,
@@ -214,6 +217,13 @@ def _parse_target(target: str) -> Any:
     if server.path:
         raise SettingError("write mx, or a server such as mail.example.org:587")
     return server
+
+
+def _take_language(values: dict[str, Any]) -> str:
+    try:
+        return checked_language(values.pop("language", "en"))
+    except ValueError as error:
+        raise SettingError(str(error)) from error
 
 
 def _read_table(table: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from mailkit.mime import Action
+from mailkit.mime import Action, DeliveryReport, ReportedAddress, parse_report
 from mailkit.model import Envelope, OriginalRecipient, Path, Recipient
 from mailkit.queue.reports import (
     MAX_RECIPIENTS,
@@ -24,7 +24,7 @@ from mailkit.testing.queue import queue_envelope
 from .support import SAMPLE, START, parse, status_fields
 
 
-class ReporterTests(SynchronousTestCase):
+class ReportCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.reporter = Reporter("mail.example.org", lambda: START, token=lambda: "token")
 
@@ -45,6 +45,8 @@ class ReporterTests(SynchronousTestCase):
         (report,) = self.write(*notices, content=content, **fields)
         return parse(report.octets)
 
+
+class ReporterTests(ReportCase):
     def test_parts(self) -> None:
         report = self.one(self.notice())
         self.assertEqual(report["Auto-Submitted"], "auto-replied")
@@ -128,3 +130,75 @@ class ReporterTests(SynchronousTestCase):
         message = QueuedMessage("1", queue_envelope(), 0, START, START, [])
         (report,) = self.reporter.write(message, [self.notice()], None)
         self.assertEqual(len(list(parse(report.octets).iter_parts())), 3)
+
+
+class ReadBackTests(ReportCase):
+    def test_our_own_reader_understands_it(self) -> None:
+        recipient = Recipient(
+            Path("eve", "example.net"), orcpt=OriginalRecipient("rfc822", "e@example.com")
+        )
+        (written,) = self.write(self.notice(recipient), envid="QQ314159")
+        report = parse_report(written.octets)
+        assert isinstance(report, DeliveryReport)
+        self.assertEqual(report.envelope_id, "QQ314159")
+        self.assertEqual(report.reporting_mta, "mail.example.org")
+        self.assertEqual((report.arrival, report.message_id), (START, "<1@example.org>"))
+        (read,) = report.recipients
+        self.assertEqual(read.final, ReportedAddress("rfc822", "eve@example.net"))
+        self.assertEqual(read.original, ReportedAddress("rfc822", "e@example.com"))
+        self.assertEqual((read.action, read.status), (Action.FAILED, "5.1.1"))
+        self.assertEqual(
+            (read.diagnostic_type, read.diagnostic, read.remote_mta, read.last_attempt),
+            ("smtp", "550 5.1.1 no", "mx.example.net", START),
+        )
+
+    def test_in_utf_8(self) -> None:
+        (written,) = self.write(self.notice(Recipient(Path("jös", "exämple.net"))))
+        report = parse_report(written.octets)
+        assert isinstance(report, DeliveryReport)
+        self.assertEqual(report.recipients[0].final, ReportedAddress("utf-8", "jös@exämple.net"))
+
+
+class LanguageTests(ReportCase):
+    def language(self, header: bytes) -> str:
+        report = self.one(self.notice(), content=header + b"Subject: Lunch\r\n\r\nhi\r\n")
+        return str(next(report.iter_parts())["Content-Language"])
+
+    def test_what_the_message_asks_for(self) -> None:
+        for header, tag in (
+            (b"", "en"),
+            (b"Accept-Language: de-AT\r\n", "de"),
+            (b"Accept-Language: fr, en;q=0.2, ru ; q=0.8 (gladly)\r\n", "ru"),
+            (b"Accept-Language: de;q=0, fr\r\nContent-Language: ru, de\r\n", "ru"),
+            (b"Content-Language: (German) DE\r\n", "de"),
+            (b"Accept-Language: *\r\n", "en"),
+            (b"Accept-Language: \xff;;q=9,,-" + b" " * 60_000 + b"de\r\n", "en"),
+        ):
+            self.assertEqual(self.language(header), tag, header[:80])
+
+    def test_setting(self) -> None:
+        self.reporter = Reporter(
+            "mail.example.org", lambda: START, token=lambda: "token", language="de"
+        )
+        self.assertEqual(self.language(b""), "de")
+        self.assertEqual(self.language(b"Accept-Language: en\r\n"), "en")
+
+    def test_every_text(self) -> None:
+        for tag, sample in (("de", "nicht"), ("ru", "\u043d\u0435")):
+            content = b"Accept-Language: %b\r\nSubject: =?utf-8?Q?J=C3=B6?=\r\n\r\n" % tag.encode()
+            for action in Action:
+                report = self.one(
+                    self.notice(action=action)._replace(expired=True), content=content
+                )
+                # ASCII on the wire, whatever the language.
+                (raw,) = self.write(self.notice(action=action), content=content)
+                self.assertTrue(raw.octets.isascii())
+                self.assertNotIn("Your message", report["Subject"])
+                text = next(report.iter_parts()).get_content()
+                self.assertNotIn("essage was", text)
+                self.assertIn("J\u00f6", text)
+                if action is Action.FAILED:
+                    self.assertIn(sample, text)
+                    # The other server's words, as they are.
+                    self.assertIn("550 5.1.1 no", text)
+                    self.assertNotIn("{", text)
