@@ -17,7 +17,13 @@ from zope.interface import implementer
 
 from mailkit.errors import MailError, MessageRefused, NoSuchMessage, NoSuchRecipient
 from mailkit.interfaces import IDeliveryAbilities, IMessageDelivery, IQueue
-from mailkit.mime import Action, DeliveryReport, FeedbackReport, parse_report
+from mailkit.mime import (
+    Action,
+    DeliveryReport,
+    FeedbackReport,
+    ReportedRecipient,
+    parse_report,
+)
 from mailkit.model import Ability, ConnectionInfo, Envelope, Outcome, Path, Recipient
 from mailkit.queue.return_paths import ReturnPaths, SentTo
 from mailkit.queue.submission import read_message_id
@@ -36,6 +42,8 @@ from mailkit.spool import Spool
 MAX_READ = 512 * 1024
 #: Characters of another server's words that are kept.
 MAX_TEXT = 2000
+#: Messages of one Message-ID that a report may be about.
+MAX_MATCHES = 20
 #: Whom providers are told to send complaints to: this, at the domain of the return paths.
 COMPLAINTS = "complaints"
 #: Seconds for which it is tried to bring a report to the sender's mailbox.
@@ -182,24 +190,14 @@ class BounceDelivery:
 
     def judge(self, report: DeliveryReport | FeedbackReport | None) -> Told | None:
         """What a report makes of the recipient that it is about; None for nothing."""
-        attempt = Attempt(int(self._seconds()), 0.0, command="report")
+        now = int(self._seconds())
         if isinstance(report, FeedbackReport):
-            if report.feedback_type == "not-spam":
-                # RFC 6430: the contrary of a complaint.
-                return None
-            text = _printable(f"{report.feedback_type} report by {report.user_agent}")
-            return Told(RecipientState.COMPLAINED, attempt._replace(text=text))
+            return judge_complaint(report, now)
         for each in report.recipients if report is not None else ():
-            if each.action is Action.FAILED:
-                assert report is not None
-                reply = _REPLY.match(each.diagnostic)
-                told = attempt._replace(
-                    host=_printable(each.remote_mta or report.reporting_mta),
-                    code=int(reply[1]) if reply and each.diagnostic_type == "smtp" else 0,
-                    enhanced=each.status,
-                    text=_printable(each.diagnostic),
-                )
-                return Told(RecipientState.BOUNCED, told)
+            assert report is not None
+            told = judge_recipient(report, each, now)
+            if told is not None:
+                return told
         return None
 
     def _copy(self, envelope: Envelope, about: QueuedMessage, message: Spool) -> Report:
@@ -220,6 +218,89 @@ class BounceDelivery:
         return Report(
             NewMessage(new, now, now + LIFETIME, message_id=read_message_id(message)), shared
         )
+
+
+def judge_complaint(report: FeedbackReport, now: int) -> Told | None:
+    """What a complaint makes of a recipient; None for nothing."""
+    if report.feedback_type == "not-spam":
+        # RFC 6430: the contrary of a complaint.
+        return None
+    text = _printable(f"{report.feedback_type} report by {report.user_agent}")
+    return Told(RecipientState.COMPLAINED, Attempt(now, 0.0, text=text, command="report"))
+
+
+def judge_recipient(report: DeliveryReport, about: ReportedRecipient, now: int) -> Told | None:
+    """What a report says of one recipient; None for what is no failure."""
+    if about.action is not Action.FAILED:
+        return None
+    reply = _REPLY.match(about.diagnostic)
+    attempt = Attempt(
+        now,
+        0.0,
+        _printable(about.remote_mta or report.reporting_mta),
+        code=int(reply[1]) if reply and about.diagnostic_type == "smtp" else 0,
+        enhanced=about.status,
+        text=_printable(about.diagnostic),
+        command="report",
+    )
+    return Told(RecipientState.BOUNCED, attempt)
+
+
+async def take_report(
+    queue: IQueue,
+    octets: bytes,
+    now: int,
+    tell: Callable[[QueuedMessage, QueuedRecipient, Update], None],
+) -> int:
+    """Put down what a report says that a program has got by itself, as from a mailbox for bounces.
+
+    Messages are found by the Message-ID, and the ENVID where both sides know one; recipients by
+    their addresses. That proves nothing: whoever has seen the message can write such a report.
+
+    :param tell: is called for each recipient with what changed, once that is durable.
+    :returns: how many recipients changed their state.
+    """
+    report = parse_report(octets[:MAX_READ])
+    if report is None or report.message_id is None:
+        return 0
+    found: Sequence[QueuedMessage] = await queue.find_messages(
+        message_id=report.message_id, limit=MAX_MATCHES
+    )
+    changes = []
+    for message in found:
+        envid = message.envelope.envid
+        if envid is not None and report.envelope_id not in (None, envid):
+            continue
+        for recipient in message.recipients:
+            told = _told_of(report, recipient, now)
+            if told is not None and recipient.state.final and recipient.state.allows(told.state):
+                update = Update(recipient.id, told.state, attempt=told.attempt)
+                changes.append((message, recipient, update))
+    if changes:
+        await queue.record(updates=[update for _, _, update in changes])
+    for change in changes:
+        tell(*change)
+    return len(changes)
+
+
+def _told_of(
+    report: DeliveryReport | FeedbackReport, recipient: QueuedRecipient, now: int
+) -> Told | None:
+    """What a report says of a recipient."""
+    path, orcpt = recipient.recipient.path, recipient.recipient.orcpt
+    known = {str(path).lower()}
+    if orcpt is not None:
+        known.add(orcpt.address.lower())
+    if isinstance(report, FeedbackReport):
+        named = {address.lower() for address in report.recipients}
+        return judge_complaint(report, now) if known & named else None
+    for about in report.recipients:
+        named = {about.final.address.lower()}
+        if about.original is not None:
+            named.add(about.original.address.lower())
+        if known & named:
+            return judge_recipient(report, about, now)
+    return None
 
 
 def _printable(text: str) -> str:

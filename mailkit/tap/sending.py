@@ -13,6 +13,7 @@
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -24,6 +25,7 @@ from mailkit._typing import override
 from mailkit.errors import MailError
 from mailkit.interfaces import ISpooling
 from mailkit.model import Envelope
+from mailkit.queue.bounces import take_report
 from mailkit.queue.manager import Event
 from mailkit.spool import Spool
 from mailkit.tap.errors import SettingError, StartError
@@ -106,6 +108,19 @@ class SendingService(Service):
             return await submit_as_user(self._outbound.manager, envelope, spool, key)
         finally:
             spool.close()
+
+    async def take_report(self, octets: bytes) -> int:
+        """Put down what another server reports of messages that were sent from here.
+
+        For programs that get their bounces and complaints by themselves, as from a mailbox. Messages are found by
+        Message-ID and recipient, which proves nothing: whoever has seen the message can write such
+        a report.
+
+        :param octets: the report, as it came.
+        :returns: how many recipients are ``bounced`` or ``complained`` now that were not.
+        """
+        manager = self._outbound.manager
+        return await take_report(self.store.queue, octets, int(time.time()), manager.tell)
 
     def events(self) -> AsyncIterator[Event]:
         """What becomes of each recipient, attempt by attempt, from this call on."""

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from mailkit.errors import MailError, MessageRefused, NoSuchRecipient
-from mailkit.model import ConnectionInfo, Envelope, Path, Recipient
-from mailkit.queue.bounces import BounceDelivery
+from mailkit.model import ConnectionInfo, Envelope, OriginalRecipient, Path, Recipient
+from mailkit.queue.bounces import BounceDelivery, take_report
 from mailkit.queue.manager import Event, QueueManager
 from mailkit.queue.return_paths import MIN_SECRET, ReturnPaths, SentTo
 from mailkit.queue.values import RecipientState
@@ -242,3 +242,63 @@ class ForSenderTests(BounceTests):
         envelope = self.transport.sent[-1][1]
         self.assertTrue(envelope.reverse_path.is_null)
         self.assertEqual(envelope.recipients[0].notify, frozenset({"NEVER"}))
+
+
+class TakeReportTests(QueueTestCase):
+    """Reports that a program has got by itself."""
+
+    async def take(self, octets: bytes) -> int:
+        now = int(self.clock.seconds())
+        return await take_report(self.queue, octets.replace(b"\n", b"\r\n"), now, self.manager.tell)
+
+    #: About the message of the tests.
+    failed = MULTI.replace(b"<1@cs.utk.edu>", b"<1@example.org>").replace(
+        b"arathib@vnet.ibm.com", b"Eve@example.net"
+    )
+
+    async def test_by_message_id_and_address(self) -> None:
+        told: list[Event] = []
+        self.manager.listen(told.append)
+        id = await self.submit("joe@example.net", "eve@example.net")
+        self.assertEqual(await self.take(self.failed), 1)
+        self.assertEqual(await self.take(self.failed), 0)
+        self.assertEqual(await self.states(id), [RecipientState.DELIVERED, RecipientState.BOUNCED])
+        self.assertEqual(told[-1].state, RecipientState.BOUNCED)
+
+    async def test_by_the_original_address(self) -> None:
+        envelope = queue_envelope(account="ann")
+        orcpt = OriginalRecipient("rfc822", "eve@example.net")
+        envelope.recipients = [Recipient(Path("e", "example.com"), orcpt=orcpt)]
+        id = await self.submit_envelope(envelope)
+        self.assertEqual(await self.take(self.failed), 1)
+        self.assertEqual(await self.states(id), [RecipientState.BOUNCED])
+
+    async def test_envid_tells_messages_apart(self) -> None:
+        first = await self.submit("eve@example.net", envid="one")
+        second = await self.submit("eve@example.net", envid="two")
+        octets = self.failed.replace(
+            b"Reporting-MTA:", b"Original-Envelope-Id: two\nReporting-MTA:"
+        )
+        self.assertEqual(await self.take(octets), 1)
+        self.assertEqual(
+            await self.states(first) + await self.states(second),
+            [RecipientState.DELIVERED, RecipientState.BOUNCED],
+        )
+
+    async def test_complaint(self) -> None:
+        id = await self.submit("user@example.com")
+        octets = FEEDBACK.replace(b"<8787KJKJ3K4J3K4J3K4J3.mail@example.net>", b"<1@example.org>")
+        self.assertEqual(await self.take(octets), 1)
+        self.assertEqual(await self.states(id), [RecipientState.COMPLAINED])
+
+    async def test_what_it_is_not_about(self) -> None:
+        await self.submit("sue@example.net")
+        for octets in (
+            self.failed,
+            MULTI,
+            FEEDBACK,
+            b"",
+            self.failed.replace(b"<1@example.org>", b""),
+            self.failed.replace(b"Eve@", b"sue@").replace(b"Action: failed", b"Action: delayed"),
+        ):
+            self.assertEqual(await self.take(octets), 0)
