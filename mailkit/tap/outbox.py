@@ -207,12 +207,15 @@ class OutboxMover:
         self._reactor = reactor
         self._pool = ThreadPool(0, 1, "outbox")
         self._work: Deferred[None] | None = None
+        self._trigger: Any = None
         self._running = False
 
     def start(self) -> None:
         """Begin to move."""
         self._running = True
         self._pool.start()
+        # Its thread would keep a program alive that ends without stopping us.
+        self._trigger = self._reactor.addSystemEventTrigger("during", "shutdown", self._pool.stop)
         self._work = Deferred.fromCoroutine(self._move())
         self._work.addErrback(self._failed)
 
@@ -225,6 +228,7 @@ class OutboxMover:
         if not self._running:
             return
         self._running = False
+        self._reactor.removeSystemEventTrigger(self._trigger)
         if self._work is not None:
             self._work.cancel()
         try:
