@@ -238,6 +238,10 @@ class Core:
         self.check_open()
         return self.writer.submit(operation)
 
+    def keep(self, operation: Operation[None]) -> None:
+        """Let the writer save, soon, what can be made again: no harm when it cannot."""
+        self.writer.submit_lazy(operation).addErrback(lambda failure: None)
+
     def in_thread(self, function: Callable[..., T], *args: object) -> Deferred[T]:
         """Run what may wait for the disk, or takes long, in a thread."""
         # Of a reactor it needs callFromThread alone.

@@ -83,7 +83,7 @@ async def read_fields(core: Core, mailbox_id: int, bodies: Mapping[int, int]) ->
             await core.pause()
             pause_at = time.monotonic() + _SLICE
     texts = [(bodies[uid], found.texts) for uid, found in made.items() if found.texts is not None]
-    core.writer.submit_lazy(SaveFieldTexts(texts))
+    core.keep(SaveFieldTexts(texts))
     return made
 
 

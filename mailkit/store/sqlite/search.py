@@ -398,7 +398,7 @@ class Search:
             matches, made = await self._core.in_thread(self._scan, places, maps)
             found.extend(matches)
             if made:
-                self._core.writer.submit_lazy(SaveTextMaps(made))
+                self._core.keep(SaveTextMaps(made))
             begin = end
         if self._matcher.needs is Need.MESSAGE:
             if len(self._core.searched) >= MAX_SEARCHED:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import datetime
+import gc
 import random
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, fail
 
-from mailkit.errors import NoSuchMailbox
+from mailkit.errors import NoSuchMailbox, StoreUnavailable
 from mailkit.matching import Matcher
 from mailkit.model import AppendMessage, FlagOp
 from mailkit.query import (
@@ -298,3 +299,15 @@ class FieldTextTests(StoreTestCase):
         await inbox.expunge(uids=[2])
         await store.compact()
         self.assertEqual(self.rows(store, "text_map"), 3)
+
+    async def test_what_is_made_cannot_be_kept(self) -> None:
+        store = await self.make_store()
+        inbox = await self.mailbox(store)
+        await self.deliver(store, b"From: a\r\n\r\napple\r\n")
+        self.patch(store.core.writer, "submit_lazy", lambda _: fail(StoreUnavailable()))
+        query = And([HeaderContains("From", "a"), BodyContains("apple")])
+        for _ in range(2):
+            self.assertEqual(await inbox.search(query=query), [1])
+        gc.collect()
+        self.assertEqual(self.flushLoggedErrors(), [])
+        self.assertEqual(self.rows(store), 0)
