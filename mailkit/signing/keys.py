@@ -1,7 +1,8 @@
 """Keys that sign mail: made, kept in files, and published in DNS (RFC 6376 section 3.6.1, RFC 8463).
 
 No key is ever printed. A directory of keys has the mode 0700 and each key the mode 0600; the index
-beside them, ``keys.json``, says which of them sign.
+beside them, ``keys.json``, says which of them sign. All belong to whom the directory above belongs: root
+makes keys that the server can read, which has another user, and with no more rights than that one has.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -255,7 +256,8 @@ class KeyDirectory:
         with self._change() as entries:
             gone = entries.pop(_find(entries, domain, selector))
         # After the index: what it names is there.
-        os.unlink(self._file(gone))
+        with _as_owner(self.path):
+            os.unlink(self._file(gone))
 
     def _file(self, entry: KeyEntry) -> str:
         return os.path.join(self.path, f"{entry.domain}.{entry.selector}.pem")
@@ -264,8 +266,14 @@ class KeyDirectory:
     def _change(self) -> Iterator[list[KeyEntry]]:
         """Change the list of keys; only one process at a time does."""
         try:
-            os.makedirs(self.path, mode=0o700, exist_ok=True)
-            with open(os.path.join(self.path, "lock"), "w", opener=_private) as lock:
+            above = os.path.dirname(os.path.abspath(self.path))
+            os.makedirs(above, exist_ok=True)
+            with ExitStack() as stack:
+                stack.enter_context(_as_owner(above))
+                os.makedirs(self.path, mode=0o700, exist_ok=True)
+                lock = stack.enter_context(
+                    open(os.path.join(self.path, "lock"), "w", opener=_private)
+                )
                 fcntl.flock(lock, fcntl.LOCK_EX)
                 entries = list(self.list_keys())
                 yield entries
@@ -305,6 +313,23 @@ def _write(path: str, octets: bytes) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+@contextmanager
+def _as_owner(directory: str) -> Iterator[None]:
+    """Let root act as the owner of a directory, who may have put links into it."""
+    owner = os.stat(directory)
+    if os.geteuid() != 0 or owner.st_uid == 0:
+        yield
+        return
+    group = os.getegid()
+    os.setegid(owner.st_gid)
+    os.seteuid(owner.st_uid)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(group)
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,12 @@ import base64
 import json
 import os
 import re
+import shutil
 import stat
+import tempfile
 
 from cryptography.hazmat.primitives import serialization
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from mailkit.signing.keys import (
     Algorithm,
@@ -86,6 +88,30 @@ class DirectoryTests(SynchronousTestCase):
             for name in os.listdir(self.path)
         }
         self.assertEqual(set(modes.values()), {0o600}, modes)
+
+    def test_they_belong_to_the_owner_of_the_store(self) -> None:
+        if os.geteuid():
+            raise SkipTest("only root makes files for others")
+        store = tempfile.mkdtemp()
+        self.addCleanup(shutil.rmtree, store)
+        os.chown(store, 12345, 12346)
+        path = os.path.join(store, "dkim")
+        keys = KeyDirectory(path)
+        keys.add([key(), key("example.net")], NOW)
+        keys.remove("example.net", "r")
+        for name in ("", *os.listdir(path)):
+            found = os.stat(os.path.join(path, name))
+            self.assertEqual((found.st_uid, found.st_gid), (12345, 12346), name)
+        self.assertEqual((os.geteuid(), os.getegid()), (0, os.getgid()))
+        # A link that the owner has put there leads root nowhere.
+        other = os.path.abspath(self.mktemp())
+        with open(other, "w", encoding="ascii") as file:
+            file.write("root's")
+        os.unlink(os.path.join(path, "lock"))
+        os.symlink(other, os.path.join(path, "lock"))
+        self.assertRaises(SigningKeyError, keys.retire, "example.org", "r")
+        with open(other, encoding="ascii") as file:
+            self.assertEqual(file.read(), "root's")
 
     def test_a_selector_is_taken_once(self) -> None:
         self.keys.add([key()], NOW)
