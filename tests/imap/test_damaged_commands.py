@@ -23,6 +23,10 @@ COMMANDS = [
     b"FETCH 1 (BODY[] ENVELOPE BODYSTRUCTURE BODY UID RFC822 RFC822.SIZE INTERNALDATE)",
     b"UID FETCH *:1 ALL", b"STORE 1 +FLAGS.SILENT (\\Deleted $x)", b"UID STORE 1:* FLAGS ()",
     b"COPY 1:2 Sent", b"UID MOVE 2 Sent",
+    b'LANGUAGE de-AT "*"', b'COMPARATOR "i;*" i;octet', b'CONVERSIONS "text/*" "*"',
+    b'CONVERT 1:2 ("text/plain" ("charset" "utf-8")) (BINARY[1]<0.5> BODYPARTSTRUCTURE[1] UID)',
+    b"UID CONVERT 1:* (NIL (CHARSET utf-7)) (BODY[HEADER] BODY[1.MIME])",
+    b'URLFETCH ("imap://a@b/INBOX/;uid=1;urlauth=anonymous:internal:01" BINARY BODYPARTSTRUCTURE)',
 ]  # fmt: skip
 PIECES = [
     b"", b" ", b"  ", b"(", b")", b'"', b"\\", b"{", b"}", b"{3}", b"{3+}\r\n", b"{0+}\r\n", b"*",
