@@ -139,6 +139,13 @@ class SettingTests(SynchronousTestCase):
             self.assertNotIn(b"LANGUAGE", client.greeting)
             self.assertEqual(client.command("LANGUAGE de"), [b"BAD There is no such command"])
 
+    def test_where_all_else_needs_utf8(self) -> None:
+        # RFC 6855 section 6
+        client = Server(utf8_only=True).login()
+        self.assertEqual(client.command("LANGUAGE de")[0], b"* LANGUAGE (de)")
+        line = client.command("LIST * *")[-1].decode()
+        self.assertEqual(line, "NO [CANNOT] Auf diesem Server kommt zuerst ENABLE UTF8=ACCEPT")
+
     def test_a_server_that_stops(self) -> None:
         server = Server()
         client = server.login("LANGUAGE de")

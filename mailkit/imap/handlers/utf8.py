@@ -17,6 +17,7 @@ WITHOUT_UTF8 = frozenset(
         b"NOOP",
         b"LOGOUT",
         b"ID",
+        b"LANGUAGE",
         b"STARTTLS",
         b"LOGIN",
         b"AUTHENTICATE",
