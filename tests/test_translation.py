@@ -53,6 +53,8 @@ SAYING = frozenset(
     ]
 )
 
+_REMARKS = re.compile(rb"\* (?:OK|NO) (?:\[[^\]]*\] )?([^\[%\r\n][^%\r\n]*)\r\n")
+
 
 class LookupTests(SynchronousTestCase):
     def test_rfc_4647(self) -> None:
@@ -127,10 +129,14 @@ def _texts() -> Iterator[str]:
     for pattern in SOURCES:
         for path in sorted(ROOT.glob(pattern)):
             for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-                if isinstance(node, ast.Assign) and _names(node) == ["default_text"]:
+                if isinstance(node, ast.Constant) and isinstance(node.value, bytes):
+                    yield from (text.decode() for text in _REMARKS.findall(node.value))
+                elif isinstance(node, ast.Assign) and _names(node) == ["default_text"]:
                     yield from _templates(node.value)
                 elif isinstance(node, ast.Call) and node.args:
                     name = getattr(node.func, "attr", getattr(node.func, "id", ""))
+                    if name == "refuse" and len(node.args) == 3:
+                        yield from _templates(node.args[2])
                     if name in SAYING or name in refusals:
                         yield from _templates(node.args[0])
 

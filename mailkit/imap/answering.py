@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
+
 from mailkit.connection import CHUNK, SECONDS_A_TURN, CommandConnection
 from mailkit.errors import MailError, Referral
 from mailkit.imap import render
 from mailkit.imap.replies import response_code
 from mailkit.query import Collation
 from mailkit.translation import DEFAULT_LANGUAGE, translate
+
+# An untagged OK or NO, up to its text, and the text.
+_STATUS = re.compile(rb"^(\* (?:OK|NO) (?:\[[^\]\r\n]*\] )?)([^\[\r\n][^\r\n]*)", re.MULTILINE)
 
 
 class AnsweringConnection(CommandConnection):
@@ -73,6 +78,14 @@ class AnsweringConnection(CommandConnection):
         if self.language == DEFAULT_LANGUAGE:
             return render.line(text)
         return render.utf8_line(translate(text, self.language))
+
+    def remark(self, responses: bytes) -> None:
+        """Write untagged responses, among them OK and NO with texts in English."""
+        if self.language != DEFAULT_LANGUAGE:
+            responses = _STATUS.sub(
+                lambda found: found[1] + self.line(found[2].decode("ascii", "replace")), responses
+            )
+        self.write(responses)
 
     @property
     def refers(self) -> bool:

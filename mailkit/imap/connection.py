@@ -143,7 +143,7 @@ class IMAPProtocol(PushingConnection):
         if not self.idling or "keep-idle" not in self.quirks:
             return False
         # RFC 2177 section 3 lets the server end the connection; some clients do not expect it.
-        self.write(b"* OK Still here\r\n")
+        self.remark(b"* OK Still here\r\n")
         self.flush()
         return True
 
@@ -367,7 +367,7 @@ class IMAPProtocol(PushingConnection):
         else:
             removes = False
         fresh = await selection.announce(
-            self.write,
+            self.remark,
             self.drain,
             expunges=expunges and (removes or Event.MESSAGE_EXPUNGE in told),
             with_uids=notifier is not None or (verb is not None and verb.by_uid),
@@ -406,7 +406,7 @@ class IMAPProtocol(PushingConnection):
         """
         selection = self.selection
         if selection is not None and selection.tells_modseqs and selection.state.pending_expunges:
-            self.write(selection.highest_modseq())
+            self.remark(selection.highest_modseq())
 
     def capabilities(self) -> bytes:
         """What the server can do for this client now."""
@@ -440,7 +440,7 @@ class IMAPProtocol(PushingConnection):
         selection = self.selection
         if selection is not None:
             selection.tells_modseqs = True
-            self.write(selection.highest_modseq())
+            self.remark(selection.highest_modseq())
 
     def enable_qresync(self) -> None:
         """From now on VANISHED is sent in place of EXPUNGE (RFC 7162 section 3.2.3)."""

@@ -34,6 +34,15 @@ class LanguageTests(ServerTestCase):
             b"BAD There is more behind the command than belongs there",
         )
 
+    def test_untagged_texts(self) -> None:
+        self.client.command("LANGUAGE de")
+        lines = [line.decode() for line in self.client.command("SELECT INBOX")]
+        self.assertIn("* OK [UIDNEXT 1] Nächste UID", lines)
+        (flags,) = [line for line in lines if "PERMANENTFLAGS" in line]
+        self.assertTrue(flags.endswith("\\*)] Eigene Schlüsselwörter sind willkommen"), flags)
+        told = self.client.command("SELECT INBOX")[0].decode()
+        self.assertEqual(told, "* OK [CLOSED] Das Postfach davor ist geschlossen")
+
     def test_list(self) -> None:
         lines = self.client.command("LANGUAGE")
         self.assertEqual(lines[0], b"* LANGUAGE (en de ru i-default)")

@@ -425,7 +425,7 @@ async def _store(connection: IMAPProtocol, pending: AppendInProgress) -> None:
         await connection.complete("APPEND completed", code)
         return
     # RFC 8508 section 4.3: before the EXPUNGE response.
-    connection.write(b"* OK [%b] Replacement message ready\r\n" % code)
+    connection.remark(b"* OK [%b] Replacement message ready\r\n" % code)
     await connection.complete("REPLACE completed", modseq=True)
 
 

@@ -96,7 +96,7 @@ async def delete(connection: IMAPProtocol, command: Command) -> None:
     if selection is not None and selection.mailbox.name == name:
         # The client's own doing: no reason to end the session.
         connection.unselect()
-        connection.write(b"* OK [CLOSED] The selected mailbox is gone\r\n")
+        connection.remark(b"* OK [CLOSED] The selected mailbox is gone\r\n")
     await connection.complete("DELETE completed")
 
 

@@ -265,7 +265,7 @@ class Notifier:
             except _Overflow:
                 self._connection.set_notifier(Notifier(self._connection, NOTHING))
                 # RFC 5465 section 5.8
-                self._connection.write(
+                self._connection.remark(
                     b"* OK [NOTIFICATIONOVERFLOW] There are too many mailboxes to watch\r\n"
                 )
                 return

@@ -26,7 +26,7 @@ def telling_progress(connection: IMAPProtocol) -> Iterator[None]:
     line = b'* OK [INPROGRESS ("%b" NIL NIL)] Still at work\r\n' % connection.tag
 
     def tell() -> None:
-        connection.write(line)
+        connection.remark(line)
         connection.flush()
         calls[0] = connection.clock.callLater(INTERVAL, tell)
 

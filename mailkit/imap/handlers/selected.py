@@ -338,7 +338,7 @@ async def _transfer(connection: IMAPProtocol, command: Command, move: bool) -> N
     )
     if move:
         # RFC 6851 section 4.3: before the EXPUNGE responses.
-        connection.write(b"* OK [%b] Moved\r\n" % code)
+        connection.remark(b"* OK [%b] Moved\r\n" % code)
         if missing:
             tell_limit(connection, lowest)
             await _refuse_gone(connection)

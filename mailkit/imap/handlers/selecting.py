@@ -40,7 +40,7 @@ def _select(connection: IMAPProtocol, command: Command, wants_write: bool) -> Wa
         connection.rev2 or b"CONDSTORE" in connection.extensions
     ):
         # RFC 7162 section 3.2.11, RFC 9051 section 6.3.2
-        connection.write(b"* OK [CLOSED] The mailbox before is closed\r\n")
+        connection.remark(b"* OK [CLOSED] The mailbox before is closed\r\n")
     # RFC 3501 section 6.3.1: the old mailbox is deselected even if the new one fails.
     connection.unselect()
     if parameters != SelectParameters():
@@ -78,12 +78,12 @@ async def _open(
     finally:
         if not opened:
             selection.close()
-    connection.write(_messages(selection))
+    connection.remark(_messages(selection))
     if connection.rev2:
         # RFC 9051 appendix E: LIST, but neither RECENT nor UNSEEN.
         _tell_name(connection, selection, name, command.arguments.denormalized)
         first_unseen = None
-    connection.write(_codes(connection, selection, uid_next, first_unseen))
+    connection.remark(_codes(connection, selection, uid_next, first_unseen))
     connection.select(selection)
     if parameters.resync is not None:
         await resynchronize(connection, selection, parameters.resync, uid_next)
