@@ -129,12 +129,7 @@ class QueueingDelivery(RoutingDelivery):
         targets = [await self.find_target(envelope, each) for each in envelope.recipients]
         if not self.answers_for(envelope):
             return outcomes(await self.deliver_to(envelope, message, targets))
-        try:
-            copy = message.share()
-        except OSError as error:
-            self.log.error("cannot share a message: {error}", error=error)
-            raise StoreFull from error
-        with contextlib.closing(copy):
+        with contextlib.closing(self._share(message)) as copy:
             parts = await self.deliver_to(envelope, message, targets)
             found = outcomes(parts)
             if start:
@@ -147,6 +142,13 @@ class QueueingDelivery(RoutingDelivery):
     def answers_for(self, envelope: Envelope) -> bool:
         # Of all others nobody knows whether the address is their own.
         return self.account is not None and not envelope.reverse_path.is_null
+
+    def _share(self, message: Spool) -> Spool:
+        try:
+            return message.share()
+        except OSError as error:
+            self.log.error("cannot share a message: {error}", error=error)
+            raise StoreFull from error
 
     async def _answer_for(
         self, envelope: Envelope, message: Spool, parts: Sequence[Sequence[Part]]
@@ -166,7 +168,9 @@ class QueueingDelivery(RoutingDelivery):
             return outcomes(parts)
         try:
             if again:
-                await self._queue.submit(message, _to_be_tried_again(envelope, again))
+                # The queue may take what is in a file, and a report is still to be made of it.
+                with contextlib.closing(self._share(message)) as shared:
+                    await self._queue.submit(shared, _to_be_tried_again(envelope, again))
             if failed:
                 with message.open() as file:
                     await self._queue.report_failures(envelope, failed, file)

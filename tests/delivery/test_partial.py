@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase, TestCase
@@ -21,6 +22,7 @@ from mailkit.queue.transport import DeliveryTransport, Transport
 from mailkit.queue.values import RecipientState
 from mailkit.spool import Spool
 from mailkit.store.memory import MemoryStore
+from mailkit.store.sqlite.store import SQLiteStore
 from mailkit.testing import read_message
 from mailkit.testing.queue import queue_envelope
 
@@ -236,6 +238,47 @@ class UserTests(PartialTestCase):
         spool.close()
         self.assertEqual([each.error for each in found], [None, None])
         self.assertEqual(await self.queued(), [([CAROL], MESSAGE, [300])])
+
+
+class _BusyMailbox(QueueingDelivery):
+    """Carol's mailbox cannot be used now."""
+
+    async def put(
+        self, message: Spool, deliveries: Sequence[LocalDelivery], skip: int, more: Sequence[Any]
+    ) -> Sequence[LocalResult]:
+        others = [each for each in deliveries if each.account != CAROL]
+        found = dict(zip(others, await super().put(message, others, skip, more), strict=True))
+        return [found.get(each, LocalResult(error=MailboxInUse())) for each in deliveries]
+
+
+class EmbeddedStoreTests(TestCase):
+    """The embedded store takes the files that messages come in."""
+
+    async def test_in_a_file_that_is_taken(self) -> None:
+        store = SQLiteStore(self.mktemp())
+        self.addCleanup(store.close)
+        for name in (ANN, BOB, CAROL, "full@example.org"):
+            await store.add_account(name=name)
+        await store.set_quota(account="full@example.org", max_octets=100, max_messages=None)
+        manager: Any = QueueManager(
+            store.queue, cast(Any, None), Reporter("mail.example.org", time.time)
+        )
+        delivery = _BusyMailbox(store, store, ANN, queue=manager)
+        spool = delivery.new_spool()
+        content = MESSAGE + (b"x" * 998 + b"\r\n") * 300
+        spool.write(content)
+        self.assertIsNotNone(spool.path)
+        envelope = queue_envelope(BOB, CAROL, "full@example.org", account=ANN)
+        found = await delivery.deliver(envelope=envelope, message=spool)
+        spool.close()
+        self.assertEqual([each.error for each in found], [None] * 3)
+        queued = {}
+        for message in await store.queue.list_messages():
+            with await store.queue.open_message(id=message.id) as file:
+                queued[str(message.recipients[0].recipient.path)] = file.read()
+        self.assertEqual(queued.keys(), {ANN, CAROL})
+        self.assertEqual(queued[CAROL], content)
+        self.assertIn(content, queued[ANN])
 
 
 class StrangerTests(PartialTestCase):
