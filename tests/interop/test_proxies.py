@@ -200,6 +200,14 @@ class XCLIENTTests(TellingCase):
         trace, _ = await self.only_message(BOB)
         self.assertIn("from x.example ([198.51.100.9])", trace)
 
+    async def test_login(self) -> None:
+        await self.run_program(
+            *("swaks", "--server", HOST, "--port", str(self.smtp), "--from", ANN, "--to", BOB),
+            *("--xclient-addr", "198.51.100.9", "--xclient-login", ANN, "--helo", "x.example"),
+        )
+        trace, _ = await self.only_message(BOB)
+        self.assertIn("with ESMTPA ", trace)
+
 
 @pytest.mark.interop
 @unittest.skipIf(MISSING, MISSING)
