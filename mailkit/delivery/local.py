@@ -154,14 +154,16 @@ class LocalMessageDelivery(AddressOwners):
     async def deliver(self, envelope: Envelope, message: Spool) -> Sequence[Outcome]:
         targets = [await self.find_target(envelope, each) for each in envelope.recipients]
         # The store may take what is in a file.
-        message_id = read_message_id(message) if message.path is not None else None
+        in_file = message.path is not None
+        message_id = read_message_id(message) if in_file else None
         results = await self.store(envelope, message, targets)
         outcomes = [
             Outcome(recipient, failure(target, results))
             for recipient, target in zip(envelope.recipients, targets, strict=True)
         ]
         if self._served is not None and will_be_repeated(outcomes):
-            message_id = message_id or read_message_id(message)
+            if not in_file:
+                message_id = read_message_id(message)
             self.remember_served(envelope, message_id, targets, results)
         return outcomes
 

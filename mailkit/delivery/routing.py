@@ -207,8 +207,9 @@ class RoutingDelivery(LocalMessageDelivery):
         self._stop_loops(envelope, message, targets)
         forwards = self._forwards(envelope, targets)
         message_id = None
-        if self._served or message.path is not None:
-            # The store may take what is in a file.
+        # The store may take what is in a file.
+        in_file = message.path is not None
+        if self._served or in_file:
             message_id = read_message_id(message)
         if self._served and message_id is not None:
             self._drop_served(envelope, message_id, forwards.values())
@@ -229,7 +230,8 @@ class RoutingDelivery(LocalMessageDelivery):
             and not self.answers_for(envelope)
             and will_be_repeated(outcomes(parts))
         ):
-            message_id = message_id or read_message_id(message)
+            if not in_file:
+                message_id = read_message_id(message)
             self.remember_served(envelope, message_id, targets, results)
             self._remember_forwarded(envelope, message_id, forwards.values())
         return parts

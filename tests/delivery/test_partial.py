@@ -280,6 +280,22 @@ class EmbeddedStoreTests(TestCase):
         self.assertEqual(queued[CAROL], content)
         self.assertIn(content, queued[ANN])
 
+    async def test_a_large_message_without_a_name(self) -> None:
+        store = SQLiteStore(self.mktemp())
+        self.addCleanup(store.close)
+        for name in (BOB, CAROL):
+            await store.add_account(name=name)
+        manager: Any = QueueManager(
+            store.queue, cast(Any, None), Reporter("mail.example.org", time.time)
+        )
+        delivery = _BusyMailbox(store, store, queue=manager, served=Served())
+        spool = delivery.new_spool()
+        spool.write(b"Subject: hi\r\n\r\n" + (b"x" * 998 + b"\r\n") * 300)
+        found = await delivery.deliver(envelope=queue_envelope(BOB, CAROL), message=spool)
+        spool.close()
+        self.assertIsNone(found[0].error)
+        self.assertIsInstance(found[1].error, MailboxInUse)
+
 
 class StrangerTests(PartialTestCase):
     """A stranger keeps the message; who has it gets it once."""
