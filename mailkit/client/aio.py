@@ -57,6 +57,7 @@ class AsyncioChannel(BufferedChannel, asyncio.Protocol):
         peer = transport.get_extra_info("peername")
         if isinstance(peer, tuple):
             self.peer = str(ServerAddress(peer[0], peer[1]))
+            self.local = transport.get_extra_info("sockname")[0]
             self.is_local = is_loopback(peer[0])
         else:
             self.peer = f"unix:{peer}"

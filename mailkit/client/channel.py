@@ -57,6 +57,8 @@ class Channel(ABC):
 
     #: Where it goes, for people.
     peer = ""
+    #: The address of this machine that it comes from; empty where it has none.
+    local = ""
     #: The connection does not leave this machine.
     is_local = False
 

@@ -78,6 +78,7 @@ class TwistedChannel(BufferedChannel, Protocol):
         host = getattr(peer, "host", None)
         if host is not None:
             self.peer = str(ServerAddress(host, peer.port))
+            self.local = self.transport.getHost().host
             self.is_local = is_loopback(host)
             self.transport.setTcpNoDelay(True)
         else:

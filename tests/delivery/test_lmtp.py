@@ -58,7 +58,7 @@ class ScriptedServer(LineOnlyReceiver):
         for line in lines:
             self.sendLine(line.encode())
 
-    def lineReceived(self, line: bytes) -> None:  # noqa: N802
+    def lineReceived(self, line: bytes) -> None:
         factory = self.factory
         if self.content is not None:
             if line != b".":
