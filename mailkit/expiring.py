@@ -36,6 +36,17 @@ class ExpiringMap(Generic[K, V]):
         self._entries.move_to_end(key)
         return entry[1]
 
+    def replace(self, key: K, value: V) -> None:
+        """Keep another value for as long as the one that the key has; nothing if it has none."""
+        entry = self._entries.get(key)
+        if entry is not None:
+            self._entries[key] = entry[0], value
+
+    def drop(self, unwanted: Callable[[K], bool]) -> None:
+        """Forget the keys of which a function says so."""
+        for key in [key for key in self._entries if unwanted(key)]:
+            del self._entries[key]
+
     def set(self, key: K, value: V, seconds: float) -> None:
         """Keep a value for so long, instead of the one that the key had."""
         if seconds <= 0:

@@ -176,7 +176,8 @@ class OptionTests(SynchronousTestCase):
     """Command lines in the pages use options that exist."""
 
     def options_of(self, command: str) -> set[str]:
-        module = {"mailkit": "mail"}.get(command, command.removeprefix("mailkit-"))
+        names = {"mailkit": "mail", "mailkit-relay": "relaying"}
+        module = names.get(command, command.removeprefix("mailkit-"))
         options = resolve(f"mailkit.tap.{module}").Options()
         return {"--" + name.rstrip("=") for name in options.longOpt}
 

@@ -20,6 +20,12 @@ class ExpiringMapTests(SynchronousTestCase):
         self.assertIsNone(self.map.get("a"))
         self.assertEqual(len(self.map), 0)
 
+    def test_drop(self) -> None:
+        self.map.set("a", 1, 10)
+        self.map.set("b", 2, 10)
+        self.map.drop(lambda key: key == "a")
+        self.assertEqual((self.map.get("a"), self.map.get("b")), (None, 2))
+
     def test_a_new_value_has_its_own_time(self) -> None:
         self.map.set("a", 1, 10)
         self.now = 5

@@ -214,7 +214,8 @@ RULES = (
     ),
     Rule(
         "mailkit.queue.*",
-        f"{CONTRACTS} {MIME} mailkit.dns.lookups mailkit.queue.* mailkit.smtp.client",
+        f"{CONTRACTS} {MIME} mailkit.client.racing mailkit.dns.lookups mailkit.queue.*"
+        " mailkit.smtp.client",
         "twisted zope.interface",
     ),
     Rule(
@@ -229,7 +230,8 @@ RULES = (
     ),
     Rule(
         "mailkit.delivery.queueing",
-        f"{CONTRACTS} {MIME} mailkit.delivery mailkit.delivery.* mailkit.queue.manager mailkit.signing.srs",
+        f"{CONTRACTS} {MIME} mailkit.delivery mailkit.delivery.* mailkit.queue.manager"
+        " mailkit.queue.starting mailkit.signing.srs",
         "twisted zope.interface",
     ),
     Rule(

@@ -20,6 +20,7 @@ COMMANDS = {
     "mailkit-submission": "--listen",
     "mailkit-pop3": "--listen",
     "mailkit-imap": "--listen",
+    "mailkit-relay": "--listen",
 }
 
 #: Those that serve no mail.

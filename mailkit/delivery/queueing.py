@@ -21,8 +21,14 @@ from zope.interface import implementer
 from mailkit._typing import override
 from mailkit.delivery.fields import delivered_to, read_start
 from mailkit.delivery.routing import Forward, Part, Routes, RoutingDelivery, outcomes
-from mailkit.errors import MailError, RelayDenied, StoreFull
-from mailkit.interfaces import IDeliveryAbilities, IDirectory, IMailStore, IMessageDelivery
+from mailkit.errors import MailError, PermissionDenied, RelayDenied, StoreFull
+from mailkit.interfaces import (
+    IDeliveryAbilities,
+    IDirectory,
+    IMailStore,
+    IMessageDelivery,
+    IQueueStarter,
+)
 from mailkit.model import (
     Ability,
     Envelope,
@@ -35,6 +41,7 @@ from mailkit.model import (
     Resolution,
 )
 from mailkit.queue.manager import Outgoing, QueueManager
+from mailkit.queue.starting import QueueStarter
 from mailkit.signing.srs import SRS
 from mailkit.spool import Spool
 
@@ -61,12 +68,16 @@ class _Elsewhere:
 _ELSEWHERE = _Elsewhere()
 
 
+@implementer(IQueueStarter)
 class QueueingDelivery(RoutingDelivery):
     """Delivers to the accounts of a store, by routes, and by way of a queue.
 
     :param queue: gets what goes elsewhere.
     :param routes: where the mail of some domains goes at once.
     :param srs: knows the reverse-paths that messages were sent on with.
+    :param starter: lets clients ask for the mail of domains; None where nobody may.
+    :param address: of the client.
+    :param trusted: who has not logged in may send to anybody, too.
     """
 
     def __init__(
@@ -78,6 +89,9 @@ class QueueingDelivery(RoutingDelivery):
         queue: QueueManager,
         routes: Routes | None = None,
         srs: SRS | None = None,
+        starter: QueueStarter | None = None,
+        address: str = "",
+        trusted: bool = False,
         **settings: Any,
     ) -> None:
         routes = routes or Routes()
@@ -88,6 +102,9 @@ class QueueingDelivery(RoutingDelivery):
         super().__init__(store, directory, account, routes=routes, **settings)
         self._queue = queue
         self._srs = srs
+        self._starter = starter
+        self._address = address
+        self._trusted = trusted and account is None
 
     @property
     @override
@@ -101,14 +118,21 @@ class QueueingDelivery(RoutingDelivery):
             abilities |= {Ability.HOLD, Ability.PRIORITY}
             if self._reports:
                 abilities |= {Ability.DSN}
+        if self._starter is not None:
+            abilities |= {Ability.START_QUEUE}
         return abilities
 
     @override
     async def resolve(self, path: Path) -> Resolution:
         """As by routes; reports come back to where the message was from."""
-        if self._srs is None or not self._srs.is_wrapped(path):
+        if self._srs is not None and self._srs.is_wrapped(path):
+            return Resolution((), "", (self._srs.unwrap(path),))
+        try:
             return await super().resolve(path)
-        return Resolution((), "", (self._srs.unwrap(path),))
+        except RelayDenied:
+            if not self._trusted:
+                raise
+            return Resolution((), "", (path,))
 
     @override
     async def check_recipient(self, envelope: Envelope, recipient: Recipient) -> None:
@@ -117,6 +141,11 @@ class QueueingDelivery(RoutingDelivery):
             # Nobody has that address but servers that report (RFC 5321 section 4.5.5).
             raise RelayDenied(_ONLY_REPORTS)
         await super().check_recipient(envelope, recipient)
+
+    async def start_queue(self, node: str, account: str | None) -> int | None:
+        if self._starter is None:
+            raise PermissionDenied("no mail is kept for others to ask for")
+        return await self._starter.start(self._queue, node, account, self._address)
 
     @override
     async def deliver(self, envelope: Envelope, message: Spool) -> Sequence[Outcome]:
@@ -245,7 +274,16 @@ class QueueingDelivery(RoutingDelivery):
         if not more:
             return await super().put(message, deliveries, skip, more)
         outgoing = [each._replace(skip=skip) for each in more]
+        if self._trusted:
+            # Failures are told to whom a trusted client names as the sender.
+            outgoing = [each._replace(envelope=_own(each.envelope)) for each in outgoing]
         return (await self._queue.submit(message, outgoing, deliveries)).results
+
+
+def _own(envelope: Envelope) -> Envelope:
+    """A message of which the reverse-path is believed."""
+    path = envelope.reverse_path
+    return envelope if path.is_null else replace(envelope, account=str(path))
 
 
 def _outgoing(envelope: Envelope, forward: Forward) -> Outgoing:

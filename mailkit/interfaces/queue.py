@@ -103,6 +103,25 @@ class IQueue(Interface):
         :raises NoSuchMessage: there is no such message.
         """
 
+    def flush(now: int, domain: str = "", subdomains: bool = False) -> Awaitable[int]:
+        """Let what has failed before be due now; what is scheduled or held stays as it is.
+
+        :param domain: only what goes there; nothing for all domains.
+        :param subdomains: what goes to its subdomains too.
+        :returns: how many recipients are due by that, some thousand at most; then there may be more
+            for another call.
+        """
+
+    def get_size() -> Awaitable[tuple[int, int]]:
+        """How many messages somebody waits for, and how many octets they have."""
+
+    def count(limit: int, account: str = "", domain: str = "") -> Awaitable[int]:
+        """How many messages of an account, or recipients in a domain, somebody waits for.
+
+        :param limit: where counting ends.
+        :param domain: in canonical form; where there is none, an account is counted.
+        """
+
     def forget(before: int) -> Awaitable[int]:
         """Remove what is known of messages that were finished before a time.
 

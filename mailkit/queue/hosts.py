@@ -62,18 +62,18 @@ class HostFinder(ABC):
         return domain
 
 
-class FixedHost(HostFinder):
-    """One server that gets all the mail, whatever its domain.
+class FixedHosts(HostFinder):
+    """Servers that get all the mail, whatever its domain: the first that can be used.
 
-    :param host: a name or an address.
+    :param servers: names or addresses, each with its port.
     """
 
-    def __init__(self, host: str, port: int = 25) -> None:
-        self._host = Host(host, host, port, secure=True)
+    def __init__(self, servers: Sequence[tuple[str, int]]) -> None:
+        self._hosts = [Host(name, name, port, secure=True) for name, port in servers]
 
     @override
     async def find(self, domain: str) -> Sequence[Host]:
-        return [self._host]
+        return self._hosts
 
     @override
     def key(self, domain: str) -> str:

@@ -25,9 +25,12 @@ from mailkit.expiring import ExpiringMap
 from mailkit.interfaces import IQueue
 from mailkit.mime import Action
 from mailkit.model import Envelope, LocalDelivery, Recipient
+from mailkit.queue.judging import judge
+from mailkit.queue.limits import QueueGuard, QueueLimits
+from mailkit.queue.recording import Recorder
 from mailkit.queue.reports import Notice, Reporter
 from mailkit.queue.return_paths import ReturnPaths
-from mailkit.queue.schedule import Schedule
+from mailkit.queue.schedule import FindSchedule, Schedule, Schedules
 from mailkit.queue.submission import read_message_id
 from mailkit.queue.transport import FindTransport, Handover, Result, Transport, with_error
 from mailkit.queue.values import (
@@ -42,6 +45,7 @@ from mailkit.queue.values import (
 )
 from mailkit.smtp.client import Status
 from mailkit.spool import Spool
+from mailkit.wire.domains import canonical_domain, is_within
 
 #: Recipients of a domain that are taken from the queue at a time.
 BATCH = 200
@@ -112,8 +116,10 @@ class QueueManager:
     :param find_transport: gives what hands over the mail of a domain.
     :param reporter: writes what senders are told.
     :param schedule: how often and how long it is tried.
+    :param find_schedule: the same for messages that have another schedule than that.
     :param clock: the reactor, or another source of time and calls.
     :param return_paths: of our own, for what leaves us; None for the senders' addresses.
+    :param limits: how much the queue takes.
     """
 
     log = Logger()
@@ -125,9 +131,11 @@ class QueueManager:
         reporter: Reporter,
         *,
         schedule: Schedule | None = None,
+        find_schedule: FindSchedule | None = None,
         settings: QueueSettings | None = None,
         clock: Any = None,
         return_paths: ReturnPaths | None = None,
+        limits: QueueLimits | None = None,
     ) -> None:
         if clock is None:
             from twisted.internet import reactor as clock
@@ -135,9 +143,12 @@ class QueueManager:
         self._find_transport = find_transport
         self._reporter = reporter
         self.schedule = schedule or Schedule()
+        self._schedules = Schedules(self.schedule, find_schedule)
         self._settings = settings or QueueSettings()
         self._clock = clock
         self._return_paths = return_paths
+        self._recorder = Recorder(queue)
+        self._guard = QueueGuard(queue, limits or QueueLimits(), clock.seconds)
         #: Domains that are worked on.
         self._busy: dict[str, _Task] = {}
         #: What waits after a failure of our own, with the call that ends it.
@@ -146,8 +157,8 @@ class QueueManager:
         self._doubtful: set[str] = set()
         #: When domains are due again that could not be reached.
         self._down: ExpiringMap[str, int] = ExpiringMap(MAX_REMEMBERED, clock.seconds)
-        #: How many messages are handed over to a domain at a time.
-        self._lanes: ExpiringMap[str, int] = ExpiringMap(MAX_REMEMBERED, clock.seconds)
+        #: Domains that failed the last time.
+        self._failed_last: ExpiringMap[str, bool] = ExpiringMap(MAX_REMEMBERED, clock.seconds)
         self._timer: Any = None
         self._looking = False
         self._again = False
@@ -197,8 +208,10 @@ class QueueManager:
     ) -> Queued:
         """Queue a message, and put it into mailboxes in the same step; durable on return.
 
+        :raises StoreFull: or LimitExceeded: too much waits already.
         :raises MailError: nothing was queued.
         """
+        await self._guard.check(message.size, [each.envelope for each in outgoing])
         message_id = read_message_id(message)
         new = [self._new_message(each)._replace(message_id=message_id) for each in outgoing]
         return await self._queue.enqueue(message=message, new=new, deliveries=deliveries)
@@ -214,7 +227,8 @@ class QueueManager:
         if outgoing.tried:
             next_time = now + round(self.schedule.delay(1))
         # The time that it has does not begin before it may be sent.
-        expires = next_time + round(self.schedule.lifetime)
+        domains = {canonical_domain(each.path.domain) for each in envelope.recipients}
+        expires = next_time + round(self._schedules.lifetime(envelope, domains))
         by = envelope.deliver_by
         if by is not None and by.mode == "R":
             expires = min(expires, by.deadline)
@@ -270,6 +284,16 @@ class QueueManager:
 
         return end
 
+    async def flush(self, domain: str = "", subdomains: bool = False) -> int:
+        """Try again now to send what has failed before.
+
+        :param domain: as in :meth:`mailkit.interfaces.IQueue.flush`, in canonical form.
+        :returns: how many recipients that concerns, some thousand at most.
+        """
+        self._down.drop(lambda name: is_within(name, domain, subdomains))
+        now = int(self._clock.seconds())
+        return await self._queue.flush(now=now, domain=domain, subdomains=subdomains)
+
     # Looking for work.
 
     def _noticed(self, domain: str) -> None:
@@ -323,7 +347,7 @@ class QueueManager:
         for domain in found:
             if len(self._busy) >= self._settings.max_domains:
                 break
-            failed_before = self._lanes.get(domain) == 0
+            failed_before = bool(self._failed_last.get(domain))
             most = self._settings.max_domains - self._settings.reserved
             if failed_before and len(self._doubtful) >= most:
                 continue
@@ -407,8 +431,10 @@ class QueueManager:
         self, domain: str, transport: Transport, pending: deque[QueuedMessage]
     ) -> Attempt | None:
         """Hand messages over; gives why the domain cannot be reached, if it cannot."""
-        lanes = min(self._lanes.get(domain) or 1, transport.max_parallel)
+        # Where nothing went the last time, one tells for all.
+        lanes = 1 if self._failed_last.get(domain) else transport.max_parallel
         troubles: list[Attempt] = []
+        envelope = pending[0].envelope
 
         async def lane() -> None:
             while pending and not troubles and self._running:
@@ -418,7 +444,7 @@ class QueueManager:
                 if result.unreachable:
                     troubles.append(result.recipients[0].attempt)
 
-        tasks = [Deferred.fromCoroutine(lane()) for _ in range(lanes)]
+        tasks = [Deferred.fromCoroutine(lane()) for _ in range(min(lanes, len(pending)))]
         try:
             await gatherResults(tasks, consumeErrors=True)
         except FirstError as error:
@@ -427,20 +453,27 @@ class QueueManager:
             failure: Any = error.subFailure
             raise failure.value from None
         if not troubles:
-            # A server that takes this much may take more.
-            self._lanes.set(domain, min(2 * lanes, transport.max_parallel), 3600.0)
+            self._failed_last.set(domain, False, 0)
             return None
-        self._lanes.set(domain, 0, 86_400.0)
-        delay = round(self.schedule.delay(1))
+        self._failed_last.set(domain, True, 86_400.0)
+        delay = round(self._schedules.of(domain, envelope).delay(1))
         self._down.set(domain, int(self._clock.seconds()) + delay, delay)
         await self._give_up(pending, troubles[0])
         return troubles[0]
 
     async def _give_up(self, messages: Iterable[QueuedMessage], trouble: Attempt) -> None:
         """Put down for messages that their domain cannot be reached."""
-        for message in messages:
-            handover = Handover(Status.TEMPORARY, trouble)
-            await self._record(message, [handover] * len(message.recipients))
+        handover = Handover(Status.TEMPORARY, trouble)
+        # All at once, so that they go in a few steps.
+        recording = [
+            Deferred.fromCoroutine(self._record(message, [handover] * len(message.recipients)))
+            for message in messages
+        ]
+        try:
+            await gatherResults(recording, consumeErrors=True)
+        except FirstError as error:
+            failure: Any = error.subFailure
+            raise failure.value from None
 
     async def _pause(self, seconds: float) -> None:
         if not self._running:
@@ -481,10 +514,12 @@ class QueueManager:
 
     async def _record(self, message: QueuedMessage, handovers: Sequence[Handover]) -> None:
         now = int(self._clock.seconds())
+        message = self._schedules.limit(message)
+        schedule = self._schedules.of(message.recipients[0].domain, message.envelope)
         updates: list[Update] = []
         notices: list[Notice] = []
         for recipient, handover in zip(message.recipients, handovers, strict=True):
-            update, action = self._judge(message, recipient, handover, now)
+            update, action = judge(message, recipient, handover, schedule, now)
             wanted = action is not None and self._reporter.wants(
                 message, recipient.recipient, action
             )
@@ -496,39 +531,12 @@ class QueueManager:
             updates.append(update)
         reports = await self._write_reports(message, notices, now)
         try:
-            await self._queue.record(updates=updates, reports=reports)
+            await self._recorder.record(updates, reports)
         finally:
             for report in reports:
                 report.content.close()
         for recipient, update in zip(message.recipients, updates, strict=True):
             self.tell(message, recipient, update)
-
-    def _judge(
-        self, message: QueuedMessage, recipient: QueuedRecipient, handover: Handover, now: int
-    ) -> tuple[Update, Action | None]:
-        """What an attempt makes of a recipient, and what the sender may want to be told."""
-        attempt = handover.attempt
-        if handover.status is Status.ACCEPTED:
-            action = None
-            if not handover.reports:
-                action = Action.DELIVERED if handover.arrived else Action.RELAYED
-            return Update(recipient.id, RecipientState.DELIVERED, attempt=attempt), action
-        if handover.status is Status.PERMANENT:
-            return Update(recipient.id, RecipientState.FAILED, attempt=attempt), Action.FAILED
-        if now >= message.expires:
-            return Update(recipient.id, RecipientState.EXPIRED, attempt=attempt), Action.FAILED
-        next_time = self.schedule.next_time(now, recipient.attempts + 1, message.expires)
-        update = Update(recipient.id, RecipientState.DEFERRED, next_time, attempt)
-        late = self._is_late(message, now) and not recipient.warned
-        return update, Action.DELAYED if late else None
-
-    def _is_late(self, message: QueuedMessage, now: int) -> bool:
-        by = message.envelope.deliver_by
-        if by is not None and by.mode == "N" and now >= by.deadline:
-            # RFC 2852 section 4.1.2
-            return True
-        warn_after = self.schedule.warn_after
-        return bool(warn_after) and now >= message.created + warn_after
 
     async def _write_reports(
         self, message: QueuedMessage, notices: Sequence[Notice], now: int

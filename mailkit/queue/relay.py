@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import groupby, islice
 from typing import Any, BinaryIO, NamedTuple
 from weakref import WeakKeyDictionary
 
 from mailkit._typing import override
 from mailkit.errors import DomainAcceptsNoMail, MailError, MailLoop
+from mailkit.expiring import ExpiringMap
 from mailkit.model import Envelope
 from mailkit.queue.hosts import Host, HostFinder, NoSuchDomain
+from mailkit.queue.opening import HostOpener, Sources
+from mailkit.queue.pacing import Pace, Paces, PaceSettings
 from mailkit.queue.security import (
     Decision,
     DestinationSecurity,
@@ -32,20 +36,26 @@ from mailkit.smtp.client import (
     SessionPool,
     Status,
     TLSFailed,
-    connect,
 )
 
-#: Addresses that one attempt tries to connect to.
-MAX_TRIES = 10
 #: Connections that one message may take, where a server takes few recipients on each.
 MAX_CONNECTIONS = 10
 #: Characters of a reply that are kept.
 MAX_TEXT = 2000
 #: Seconds in which TLS is not tried again that has failed with all hosts of a domain.
 TLS_PAUSE = 30.0
+#: How often a message waits for a place where a server takes no more connections just now.
+MAX_REFUSALS = 3
+#: Domains of which the hosts are remembered, and for how many seconds.
+MAX_DOMAINS = 10_000
+HOSTS_TIME = 30.0
+#: Hosts that one attempt tries to connect to.
+MAX_TRIES = 10
 #: Domains whose connections are kept for the next message.
 MAX_POOLS = 500
 
+#: What may be under way when none of a message has been sent.
+_BEFORE_CONTENT = ("RSET", "MAIL", "RCPT", "DATA")
 #: Enhanced status codes of our own judgements (RFC 3463 section 3.2, 3.5; RFC 7505 section 4).
 _CODES = {
     NoSuchDomain: "5.1.2",
@@ -61,6 +71,8 @@ class _Way(NamedTuple):
 
     host: Host
     reason: str = ""
+    #: Which other addresses of the host were not taken, and why.
+    passed_over: str = ""
 
 
 @dataclass
@@ -85,6 +97,8 @@ class RelayTransport(Transport):
     :param reactor: connects, and tells the time.
     :param security: decides what TLS each host must have; what the settings say when None.
     :param results: is told how each attempt to secure a connection ended.
+    :param pace: how much a destination gets.
+    :param sources: from where to connect.
     """
 
     leaves = True
@@ -96,16 +110,55 @@ class RelayTransport(Transport):
         reactor: Any,
         security: DestinationSecurity | None = None,
         results: Callable[[TLSSession], None] | None = None,
+        *,
+        pace: PaceSettings | None = None,
+        sources: Sources | None = None,
     ) -> None:
         self._results = results
         self._finder = finder
         self._security = security or DestinationSecurity()
+        pace = pace or PaceSettings()
+        self.max_parallel = pace.max_connections
+        self._paces = Paces(pace, reactor)
+        self._opener = HostOpener(reactor, sources or Sources(), self._paces)
+        #: The hosts of domains, for a short time.
+        self._hosts: ExpiringMap[str, tuple[str, ...]] = ExpiringMap(MAX_DOMAINS, reactor.seconds)
         self._settings = settings
         self._reactor = reactor
         self._links: dict[tuple[str, Wish], _Link] = {}
 
     @override
     async def send(self, domain: str, envelope: Envelope, content: BinaryIO) -> Result:
+        began = self._reactor.seconds()
+        try:
+            pace = await self._pace(domain)
+        except MailError as error:
+            failed = _failure(error, self._attempt(began, None, None))
+            return Result([failed] * len(envelope.recipients), unreachable=True)
+        for _ in range(MAX_REFUSALS):
+            ticket = await pace.enter()
+            trouble, alone = True, pace.under_way == 1
+            try:
+                result = await self._send(domain, envelope, content)
+                trouble = any(_asks_for_less(each) for each in result.recipients)
+            finally:
+                pace.leave(ticket, trouble)
+            if alone or not result.unreachable or not result.recipients[0].attempt.code:
+                return result
+            # It takes no more connections than those that are at work.
+        result.unreachable = False
+        return result
+
+    async def _pace(self, domain: str) -> Pace:
+        """:raises MailError: the domain has no servers."""
+        names = self._hosts.get(domain)
+        if names is None:
+            hosts = await self._finder.find(domain)
+            names = tuple(sorted({f"{host.name}:{host.port}" for host in hosts}))
+            self._hosts.set(domain, names, HOSTS_TIME)
+        return self._paces.find(names)
+
+    async def _send(self, domain: str, envelope: Envelope, content: BinaryIO) -> Result:
         began = self._reactor.seconds()
         wish = wish_of(envelope, content)
         link = self._link(domain, wish)
@@ -117,11 +170,12 @@ class RelayTransport(Transport):
             except MailError as error:
                 attempt = self._attempt(began, link.tried, None)
                 failed = _failure(error, attempt)
-                first = len(handovers) == 0
+                first = len(pending) == len(envelope.recipients)
                 handovers.update(dict.fromkeys(pending, failed))
                 return self._result(envelope, handovers, first and _concerns_all(error, wish))
             part = replace(envelope, recipients=[envelope.recipients[i] for i in pending])
             content.seek(0)
+            reused = session.used
             result = await session.send(part, content)
             facts = session.facts
             link.pool.give_back(session)
@@ -131,9 +185,12 @@ class RelayTransport(Transport):
             left = [
                 index
                 for index, outcome in zip(pending, result.outcomes, strict=True)
-                if not outcome.attempted
+                if not outcome.attempted or (reused and _was_not_there(session, outcome))
             ]
-            if not left or len(left) == len(pending):
+            if not left:
+                break
+            # A connection may have ended while nobody used it.
+            if len(left) == len(pending) and not (reused and session.closed):
                 break
             pending = left
         return self._result(envelope, handovers)
@@ -165,9 +222,10 @@ class RelayTransport(Transport):
             raise link.insecure.with_traceback(None)
         hosts = await self._finder.find(domain)
         failure: MailError | None = None
-        for host in hosts[:MAX_TRIES]:
+        groups = groupby(hosts, key=lambda host: (host.name, host.port))
+        for servers in islice((list(same) for _, same in groups), MAX_TRIES):
             try:
-                return await self._connect_to(host, link, key[1])
+                return await self._connect_to(servers, link, key[1])
             except MailError as error:
                 # A server that refuses for good does not speak for the others.
                 if failure is None or not isinstance(error, HostNotSecure):
@@ -177,24 +235,29 @@ class RelayTransport(Transport):
             link.insecure, link.insecure_until = failure, self._reactor.seconds() + TLS_PAUSE
         raise failure
 
-    async def _connect_to(self, host: Host, link: _Link, wish: Wish) -> Session:
-        """:raises MailError: the server cannot be used."""
+    async def _connect_to(self, servers: Sequence[Host], link: _Link, wish: Wish) -> Session:
+        """
+        :param servers: the addresses of one server.
+        :raises MailError: it cannot be used.
+        """
+        host = servers[0]
         link.tried = _Way(host)
         decision: Decision | None = None
         try:
             decision = await self._security.decide(host, self._settings.tls, wish)
             way = link.tried = _Way(host, decision.reason)
             settings = replace(self._settings, tls=decision.policy)
-            session = await connect(str(host), settings, reactor=self._reactor)
+            session, address, passed_over = await self._opener.open(servers, settings)
         except TLSFailed as error:
             self._note(failed_session(host, decision, error), wish)
             raise
+        host = host._replace(address=address)
         self._note(finished_session(host, decision, session.facts), wish)
         if wish is Wish.REQUIRED and not session.facts.extensions.require_tls:
             # RFC 8689 section 4.2.1: another host may have it.
             await session.quit()
             raise RequireTLSMissing
-        link.ways[session] = way
+        link.ways[session] = _Way(host, way.reason, passed_over[:MAX_TEXT])
         return session
 
     def _note(self, session: TLSSession | None, wish: Wish) -> None:
@@ -213,20 +276,37 @@ class RelayTransport(Transport):
                 security += f"; {facts.tls.problem}"
         elif facts is not None and facts.tls_failure:
             security += f"; {facts.tls_failure}"
+        address = str(host) if host is not None else ""
         return Attempt(
             int(began),
             now - began,
             host.name if host is not None else "",
-            str(host) if host is not None else "",
+            facts.peer if facts is not None else address,
             tls,
             security[:MAX_TEXT],
+            passed_over=way.passed_over if way is not None else "",
         )
 
     @override
     async def close(self) -> None:
+        self._paces.close()
         links, self._links = self._links, {}
         for link in links.values():
             await link.pool.close()
+
+
+def _was_not_there(session: Session, outcome: RecipientOutcome) -> bool:
+    """A connection that nobody had used for a while ended before any of the message was sent."""
+    return session.closed and not outcome.code and outcome.command in _BEFORE_CONTENT
+
+
+def _asks_for_less(handover: Handover) -> bool:
+    """The server, or the way to it, could not take so much."""
+    attempt = handover.attempt
+    if handover.status is not Status.TEMPORARY:
+        return False
+    # A mailbox that is full or unknown just now says nothing of the others (RFC 3463 section 3.2, 3.3).
+    return attempt.command != "RCPT" or attempt.code == 421 or attempt.enhanced[2:3] not in "12"
 
 
 def _handover(outcome: RecipientOutcome, attempt: Attempt, dsn: bool) -> Handover:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
+
+from mailkit.model import Envelope
+from mailkit.queue.values import QueuedMessage
 
 MINUTE = 60.0
 HOUR = 60 * MINUTE
@@ -59,3 +63,31 @@ class Schedule:
         """
         time = now + max(1, round(self.delay(attempts, draw)))
         return min(time, expires) if expires > now else time
+
+
+#: Finds the schedule of a message to a domain.
+FindSchedule = Callable[[str, Envelope], Schedule]
+
+
+class Schedules(NamedTuple):
+    """The schedules of all messages: one for all, or others for some of them."""
+
+    default: Schedule
+    find: FindSchedule | None = None
+
+    def of(self, domain: str, envelope: Envelope) -> Schedule:
+        """That of a message to a domain."""
+        return self.default if self.find is None else self.find(domain, envelope)
+
+    def lifetime(self, envelope: Envelope, domains: Collection[str]) -> float:
+        """Seconds that a message has at most, whichever its recipients."""
+        return max(self.of(domain, envelope).lifetime for domain in domains)
+
+    def limit(self, message: QueuedMessage) -> QueuedMessage:
+        """A message to one domain, which is given up when that domain's schedule says so."""
+        if self.find is None:
+            return message
+        envelope = message.envelope
+        start = max(message.created, envelope.hold_until or 0)
+        lifetime = self.of(message.recipients[0].domain, envelope).lifetime
+        return message._replace(expires=min(message.expires, start + round(lifetime)))

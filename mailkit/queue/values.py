@@ -91,6 +91,8 @@ class Attempt(NamedTuple):
     text: str = ""
     #: What was answered, or under way, such as ``RCPT``.
     command: str = ""
+    #: Other addresses of the host that were not taken, and why.
+    passed_over: str = ""
 
 
 class QueuedRecipient(NamedTuple):

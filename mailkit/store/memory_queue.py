@@ -27,6 +27,7 @@ from mailkit.queue.values import (
     Update,
 )
 from mailkit.spool import Spool
+from mailkit.wire.domains import is_within
 
 #: Messages that one call of ``forget`` removes.
 MAX_FORGOTTEN = 10_000
@@ -226,6 +227,36 @@ class MemoryQueue:
         if changed:
             self._tell(message)
         return changed
+
+    async def flush(self, now: int, domain: str = "", subdomains: bool = False) -> int:
+        changed = 0
+        for message in list(self._messages.values()):
+            before = changed
+            for recipient in list(message.recipients.values()):
+                found = recipient.after(Order.RETRY, now)
+                if (
+                    found is not None
+                    and recipient.state is RecipientState.DEFERRED
+                    and recipient.next_time > now
+                    and is_within(recipient.domain, domain, subdomains)
+                ):
+                    message.recipients[recipient.id] = found
+                    changed += 1
+            if changed > before:
+                self._tell(message)
+        return changed
+
+    async def get_size(self) -> tuple[int, int]:
+        waiting = [each for each in self._messages.values() if each.octets is not None]
+        return len(waiting), sum(each.size for each in waiting)
+
+    async def count(self, limit: int, account: str = "", domain: str = "") -> int:
+        waiting = [each for each in self._messages.values() if each.octets is not None]
+        if not domain:
+            return min(limit, sum(each.envelope.account == account for each in waiting))
+        recipients = [each for message in waiting for each in message.recipients.values()]
+        found = [each for each in recipients if each.state.waits and each.domain == domain]
+        return min(limit, len(found))
 
     async def forget(self, before: int) -> int:
         gone = [

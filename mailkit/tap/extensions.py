@@ -85,9 +85,11 @@ def extension_settings(
     expn: str | None,
     xclient_from: Collection[str],
     no_soliciting: tuple[str, ...] = (),
+    etrn: bool = False,
 ) -> ExtensionSettings:
     """The settings of one service.
 
+    :param etrn: clients that have not logged in may ask too: who may is known elsewhere.
     :raises SettingError: ``vrfy`` or ``expn`` means nobody.
     """
     from mailkit.smtp.extensions.settings import ExtensionSettings
@@ -98,6 +100,7 @@ def extension_settings(
         expn=parse_access(expn or "never"),
         xclient_from=xclient_from,
         no_soliciting=no_soliciting,
+        etrn=parse_access("everyone" if etrn else "authenticated"),
     )
 
 

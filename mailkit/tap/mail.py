@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
-
-from mailkit._typing import override
 from mailkit.tap.capabilities import CapabilityOptions
-from mailkit.tap.config import read_config
 from mailkit.tap.extensions import ExtensionOptions
 from mailkit.tap.hooks import HookOptions
 from mailkit.tap.imap_settings import IMAPOptions
 from mailkit.tap.milters import MilterOptions
 from mailkit.tap.options import MailOptions, make_service
 from mailkit.tap.relay import OutboundOptions
-from mailkit.tap.routes import RouteOptions, table_routes
+from mailkit.tap.routes import RouteOptions
 from mailkit.tap.services import PORT_NAMES
+from mailkit.tap.settings_file import SettingsFileOptions
 from mailkit.tap.sharing import SharingOptions
 
 
 class Options(
+    SettingsFileOptions,
     ExtensionOptions,
     CapabilityOptions,
     IMAPOptions,
@@ -31,14 +29,6 @@ class Options(
 ):
     """Settings of the whole mail server."""
 
-    optParameters: ClassVar[list[list[Any]]] = [
-        [
-            "config",
-            None,
-            None,
-            "TOML file with the same settings by the same names; options go before it",
-        ],
-    ]
     endpoint_options = {name: name for name in PORT_NAMES}
     longdesc = (
         "A mail server: SMTP and LMTP for incoming mail, submission for users who send, POP3 and IMAP for"
@@ -98,90 +88,6 @@ class Options(
     def opt_imaps(self, endpoint: str) -> None:
         """Serve IMAP with TLS from the first octet (port 993); may be repeated."""
         self.add_endpoint("imaps", endpoint)
-
-    @override
-    def postOptions(self) -> None:
-        if self["config"] is not None:
-            self._read_config(self["config"])
-        super().postOptions()
-
-    def _read_config(self, path: str) -> None:
-        """Take each setting from the file that no option has made."""
-        kinds = (
-            MailOptions,
-            IMAPOptions,
-            SharingOptions,
-            HookOptions,
-            MilterOptions,
-            ExtensionOptions,
-            RouteOptions,
-            OutboundOptions,
-        )
-        values = {name for kind in kinds for name, *_ in kind.optParameters}
-        flags = {
-            name
-            for kind in (MailOptions, SharingOptions, HookOptions, RouteOptions)
-            for name, *_ in kind.optFlags
-        }
-        with self.naming("config"):
-            lists = {*self.endpoint_options, "auth", *self._lists()}
-            settings = read_config(
-                path,
-                lists,
-                values,
-                flags,
-                {"checks", "routes", "imap-clients", "queue", "smtp-limits"},
-            )
-        for key, value in settings.items():
-            if self._made_by_option(key):
-                continue
-            self.places[key] = f"{path}: {key}"
-            if key == "auth":
-                for description in value:
-                    self.opt_auth(description)
-            elif key in self._lists():
-                self._lists()[key].extend(value)
-            elif key == "checks":
-                self.checks = value
-            elif key == "imap-clients":
-                self.imap_clients = value
-            elif key == "smtp-limits":
-                self.smtp_limits = value
-            elif key == "queue":
-                self.queue = value
-            elif key == "routes":
-                self.places["route"] = f"{path}: routes"
-                with self.naming("route"):
-                    self.routes += table_routes(value)
-            elif key in self.endpoints:
-                for endpoint in value:
-                    self.add_endpoint(key, endpoint)
-            else:
-                self[key] = value
-
-    def _lists(self) -> dict[str, list[str]]:
-        """Settings that are lists of texts."""
-        return {
-            "without-extension": self.without_extensions,
-            "imap-quirk": self.quirks,
-            "without-capability": self.without_capabilities,
-            "hook": self.hooks,
-            "milter": self.milters,
-            "milter-reuse": self.milter_reuse,
-            "proxy-from": self.proxies,
-            "xclient-from": self.xclient,
-        }
-
-    def _made_by_option(self, key: str) -> bool:
-        if key in ("checks", "imap-clients", "queue", "smtp-limits"):
-            return False
-        if key == "auth":
-            return self.store_accounts or "credCheckers" in self
-        if key in self._lists():
-            return bool(self._lists()[key])
-        if key == "routes":
-            return bool(self.routes)
-        return bool(self.endpoints[key] if key in self.endpoints else self[key])
 
 
 makeService = make_service

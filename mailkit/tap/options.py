@@ -152,6 +152,10 @@ class MailOptions(usage.Options, AuthOptionMixin):
         #: What ``--relay`` says, where a command has it, and the table ``[queue]``.
         self.relay: Relay | None = None
         self.queue: dict[str, Any] = {}
+        #: What ``--relay-route`` says, where a command has it.
+        self.relay_routes: list[str] = []
+        #: What ``--relay-from`` says, where a command has it.
+        self.relay_from: list[str] = []
         #: What ``--proxy-from`` says.
         self.proxies: list[str] = []
         #: Where a setting was made, for errors about it, when not in an option of its name.
@@ -294,9 +298,14 @@ class MailOptions(usage.Options, AuthOptionMixin):
     def _read_relay(self) -> None:
         target, login = self.get("relay"), self.get("relay-login")
         if target is None:
-            if login is not None or self.queue:
-                place = self.place("relay-login" if login is not None else "queue")
-                raise usage.UsageError(f"{place}: needs --relay")
+            for setting, made in (
+                ("relay-login", login is not None),
+                ("queue", self.queue),
+                ("relay-route", self.relay_routes),
+                ("relay-from", self.relay_from),
+            ):
+                if made:
+                    raise usage.UsageError(f"{self.place(setting)}: needs --relay")
             return
         from mailkit.tap.outbound import Outbound
 
@@ -309,7 +318,11 @@ class MailOptions(usage.Options, AuthOptionMixin):
             Outbound(relay, "localhost", None)
         with self.naming("queue"):
             Outbound(relay._replace(table=self.queue), "localhost", None)
-        self.relay = Relay(target, credentials, self.queue)
+        with self.naming("relay-route"):
+            Outbound(relay._replace(routes=self.relay_routes), "localhost", None)
+        with self.naming("relay-from"):
+            Outbound(relay._replace(trusted=self.relay_from), "localhost", None)
+        self.relay = Relay(target, credentials, self.queue, self.relay_routes, self.relay_from)
         with self.naming("relay-login"):
             Outbound(self.relay, "localhost", None)
 

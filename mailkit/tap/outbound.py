@@ -2,33 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
 from typing import Any
 
 from mailkit.errors import MailError, RelayDenied, StoreUnavailable
 from mailkit.interfaces import IDNSResolver, IMessageDelivery, IQueueingStore
 from mailkit.model import ConnectionInfo, Envelope, Path
-from mailkit.queue.hosts import ExchangerFinder, FixedHost, HostFinder
-from mailkit.queue.manager import Outgoing, QueueManager, QueueSettings
-from mailkit.queue.relay import RelayTransport
+from mailkit.queue.hosts import ExchangerFinder
+from mailkit.queue.limits import QueueLimits
+from mailkit.queue.manager import HISTORY, Outgoing, QueueManager, QueueSettings
 from mailkit.queue.reports import Reporter
+from mailkit.queue.routing import OutboundRoute, OutboundRoutes
 from mailkit.queue.schedule import Schedule
 from mailkit.queue.transport import DeliveryTransport, Transport
-from mailkit.smtp.client import ClientSettings, TLSMode, TLSPolicy, parse_server
 from mailkit.spool import Spool
 from mailkit.tap.errors import SettingError, StartError
+from mailkit.tap.etrn import make_starter
 from mailkit.tap.programs import KEYS as PROGRAM_KEYS
 from mailkit.tap.programs import Programs
-from mailkit.tap.relay import Relay
+from mailkit.tap.queue_routes import (
+    Surroundings,
+    parse_routes,
+    server_transport,
+    split_relay_route,
+)
+from mailkit.tap.queue_sending import KEYS as SENDING_KEYS
+from mailkit.tap.queue_sending import read_table
+from mailkit.tap.relay import EXCHANGERS, Relay
 from mailkit.tap.routes import Deliveries
 from mailkit.tap.signing import KEYS as SIGNING_KEYS
 from mailkit.tap.signing import Signing
 from mailkit.tap.transport_security import KEYS as SECURITY_KEYS
 from mailkit.tap.transport_security import TransportSecurity, take_security
 from mailkit.translation import checked_language
-
-#: The domains' own servers, found by DNS.
-EXCHANGERS = "mx"
+from mailkit.wire.networks import Networks
 
 #: Keys of ``[queue]``, each with the kind of its value.
 _KEYS: Mapping[str, type] = {
@@ -38,6 +46,10 @@ _KEYS: Mapping[str, type] = {
     "undo": float,
     "history": float,
     "max-domains": int,
+    "max-messages": int,
+    "max-octets": int,
+    "max-messages-per-account": int,
+    "max-recipients-per-domain": int,
     "tls": str,
     "nameservers": list,
     "port": int,
@@ -45,8 +57,10 @@ _KEYS: Mapping[str, type] = {
     **SECURITY_KEYS,
     **PROGRAM_KEYS,
     **SIGNING_KEYS,
+    **SENDING_KEYS,
 }
-_TLS = {mode.value: mode for mode in TLSMode if mode not in (TLSMode.PINNED, TLSMode.DANE)}
+#: Keys of ``[queue]`` that are tables.
+_TABLES = ("etrn", "routes")
 
 
 class Outbound:
@@ -59,42 +73,43 @@ class Outbound:
         self._target = relay.target
         self._hostname = hostname
         self._reactor = reactor
-        values = _read_table(relay.table)
+        tables = {key: relay.table[key] for key in _TABLES if key in relay.table}
+        values = read_table(
+            {k: each for k, each in relay.table.items() if k not in tables}, _KEYS, _TABLES
+        )
+        #: Who may ask for the mail of domains.
+        self.starter = make_starter(tables["etrn"]) if "etrn" in tables else None
         self._nameservers: Sequence[str] = values.pop("nameservers", [])
         self._port: int = values.pop("port", 25)
         self._security = take_security(values)
         self._programs = Programs(values, reactor)
         self._signing = Signing(values, hostname, reactor)
         self._language = _take_language(values)
-        tls = values.pop("tls", TLSMode.OPPORTUNISTIC.value)
-        if tls not in _TLS:
-            raise SettingError(f"tls must be one of {', '.join(_TLS)}")
-        policy = TLSPolicy(_TLS[tls])
-        self._server: tuple[str, int] | None = None
-        if relay.target != EXCHANGERS:
-            server = _parse_target(relay.target)
-            self._server = server.host, server.port
-            if server.port == 465:
-                # RFC 8314 section 3.3: TLS from the first octet.
-                mode = TLSMode.VERIFIED if tls == TLSMode.OPPORTUNISTIC.value else _TLS[tls]
-                policy = TLSPolicy(mode, implicit=True)
-        elif relay.credentials is not None:
-            raise SettingError("a login is for one server, and not for all the world's (mx)")
-        self._client = ClientSettings(helo=hostname, tls=policy, credentials=relay.credentials)
+        target = relay.target if relay.target == EXCHANGERS else f"smtp:{relay.target}"
         try:
-            self._settings = QueueSettings(
+            self._make_default = server_transport([target], values, relay.credentials)
+            history = int(values.pop("history", HISTORY))
+            places = {"max_domains": values.pop("max-domains")} if "max-domains" in values else {}
+            self._settings = QueueSettings(history=history, **places)
+            self._limits = QueueLimits(
                 **{
-                    key.replace("-", "_"): values.pop(key)
-                    for key in ("history", "max-domains")
-                    if key in values
+                    each.name: values.pop(each.name.replace("_", "-"))
+                    for each in fields(QueueLimits)
+                    if each.name.replace("_", "-") in values
                 }
             )
             self._schedule = Schedule(**{key.replace("-", "_"): values[key] for key in values})
         except ValueError as error:
             raise SettingError(str(error)) from error
+        added = [split_relay_route(text) for text in relay.routes]
+        self._route_settings = parse_routes([*tables.get("routes", []), *added], self._schedule)
+        try:
+            self._trusted = Networks(relay.trusted)
+        except ValueError as error:
+            raise SettingError(str(error)) from error
         self._store: Any = None
         self._deliveries: Deliveries | None = None
-        self._relay: Transport | None = None
+        self._routes: OutboundRoutes | None = None
         self._manager: QueueManager | None = None
         self._watch: TransportSecurity | None = None
 
@@ -111,27 +126,28 @@ class Outbound:
         security = self._watch = TransportSecurity(
             self._security, resolver, store, self._submit, self._reactor
         )
-        relay = RelayTransport(
-            self._finder(resolver),
-            self._client,
-            self._reactor,
-            security.decisions,
-            security.results,
-        )
         srs = deliveries.srs = self._signing.open_srs(store)
-        self._relay = self._signing.wrap(relay, store, srs, resolver, self._is_local)
+
+        def wrap(transport: Transport) -> Transport:
+            return self._signing.wrap(transport, store, srs, resolver, self._is_local)
+
+        self._routes = routes = self._open_routes(store, resolver, security, wrap)
         reporter = Reporter(self._hostname, self._reactor.seconds, language=self._language)
         self._manager = QueueManager(
             store.queue,
             self._find,
             reporter,
             schedule=self._schedule,
+            find_schedule=routes.schedule if self._route_settings else None,
             settings=self._settings,
             clock=self._reactor,
+            limits=self._limits,
             return_paths=self._programs.paths,
         )
         deliveries.queue = self._manager
         self._programs.open(store.queue, self._manager, deliveries)
+        deliveries.starter = self.starter
+        deliveries.trusted = self._trusted
         self._manager.start()
         security.start()
 
@@ -152,10 +168,32 @@ class Outbound:
             raise StoreUnavailable("Mail is sent only while the service runs")
         return self._manager
 
-    def _finder(self, resolver: IDNSResolver) -> HostFinder:
-        if self._server is not None:
-            return FixedHost(*self._server)
-        return ExchangerFinder(resolver, [self._hostname], self._port)
+    def _open_routes(
+        self,
+        store: Any,
+        resolver: IDNSResolver,
+        security: TransportSecurity,
+        wrap: Callable[[Transport], Transport],
+    ) -> OutboundRoutes:
+        """:raises StartError: a route leads to nothing."""
+        surroundings = Surroundings(
+            self._hostname,
+            self._reactor,
+            store,
+            ExchangerFinder(resolver, [self._hostname], self._port),
+            security.decisions,
+            security.results,
+            wrap,
+        )
+        default = OutboundRoute(self._make_default(surroundings), self._schedule)
+        try:
+            routes = [each.open(surroundings) for each in self._route_settings]
+        except StartError:
+            raise
+        except Exception as error:
+            # Whatever the code of somebody else's may do.
+            raise StartError("queue", "routes", str(error) or type(error).__name__) from error
+        return OutboundRoutes(routes, default)
 
     def _make_resolver(self) -> IDNSResolver:
         from mailkit.dns.cache import CachingResolver
@@ -167,9 +205,9 @@ class Outbound:
         return CachingResolver(asking, clock=self._reactor)
 
     async def _find(self, domain: str) -> Transport:
-        deliveries, relay = self._deliveries, self._relay
+        deliveries, routes = self._deliveries, self._routes
         assert deliveries is not None
-        assert relay is not None
+        assert routes is not None
         route = deliveries.find_route(domain)
         if route is not None:
             found: IMessageDelivery = route
@@ -182,7 +220,7 @@ class Outbound:
                 self._reactor.seconds,
                 arrives=True,
             )
-        return relay
+        return routes.transport(domain)
 
     async def _is_local(self, domain: str) -> bool:
         try:
@@ -203,20 +241,10 @@ class Outbound:
         manager, self._manager = self._manager, None
         if manager is not None:
             await manager.stop()
-        relay, self._relay = self._relay, None
-        if relay is not None:
-            await relay.close()
+        routes, self._routes = self._routes, None
+        if routes is not None:
+            await routes.close()
         self._signing.close()
-
-
-def _parse_target(target: str) -> Any:
-    try:
-        server = parse_server(target, ClientSettings())
-    except ValueError as error:
-        raise SettingError(f"write mx, or a server: {error}") from error
-    if server.path:
-        raise SettingError("write mx, or a server such as mail.example.org:587")
-    return server
 
 
 def _take_language(values: dict[str, Any]) -> str:
@@ -224,24 +252,3 @@ def _take_language(values: dict[str, Any]) -> str:
         return checked_language(values.pop("language", "en"))
     except ValueError as error:
         raise SettingError(str(error)) from error
-
-
-def _read_table(table: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of the queue, of the right kinds."""
-    values: dict[str, Any] = {}
-    for key, value in table.items():
-        name = key.replace("_", "-")
-        kind = _KEYS.get(name)
-        if kind is None:
-            raise SettingError(f"there is no setting {key!r}; known are {', '.join(_KEYS)}")
-        if kind is float and type(value) is int:
-            value = float(value)
-        if type(value) is not kind:
-            raise SettingError(f"{key} must be of the kind {kind.__name__}")
-        values[name] = value
-    intervals = values.get("intervals", [])
-    if not all(type(each) in (int, float) for each in intervals):
-        raise SettingError("intervals must be numbers of seconds")
-    if "history" in values:
-        values["history"] = int(values["history"])
-    return values

@@ -17,6 +17,7 @@ from mailkit.queue.values import Order, QueuedMessage
 from mailkit.tap.errors import SettingError
 from mailkit.tap.stores import sqlite_directory
 from mailkit.tap.story import describe_attempt, printable, queued_values, show_date
+from mailkit.wire.domains import canonical_domain
 
 #: Messages that are read at a time.
 PAGE = 500
@@ -150,6 +151,22 @@ _order_command(Order.RETRY, "Try again now to send the messages ID.", "are tried
 _order_command(Order.HOLD, "Keep the messages ID back until they are released.", "are held")
 _order_command(Order.RELEASE, "Send the messages ID that were held.", "are released")
 _order_command(Order.CANCEL, "Give up the messages ID, without a report.", "are given up")
+
+
+@queue.command("flush")
+@click.argument("domain", default="")
+@click.option("--subdomains", is_flag=True, help="What goes to subdomains of DOMAIN too.")
+@click.pass_obj
+def flush(store: str, domain: str, subdomains: bool) -> None:
+    """Try again now to send all that has failed before, or what goes to DOMAIN."""
+
+    async def work(records: Any) -> None:
+        count, now, name = 0, int(time.time()), canonical_domain(domain)
+        while changed := await records.flush(now=now, domain=name, subdomains=subdomains):
+            count += changed
+        click.echo(f"{count} recipients are tried again now.")
+
+    look(store, work)
 
 
 async def _messages(records: Any, everything: bool) -> Any:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 from mailkit.tap.errors import SettingError
 from mailkit.wire.sasl_client import Credentials
 
+#: The domains' own servers, found by DNS.
+EXCHANGERS = "mx"
 #: Octets of the file that ``--relay-login`` names.
 MAX_LOGIN = 4096
 
@@ -20,6 +22,10 @@ class Relay(NamedTuple):
     credentials: Credentials | None = None
     #: The table ``[queue]``.
     table: Mapping[str, Any] = {}
+    #: What ``--relay-route`` takes.
+    routes: Sequence[str] = ()
+    #: What ``--relay-from`` takes.
+    trusted: Sequence[str] = ()
 
 
 def read_login(path: str) -> Credentials:
@@ -56,3 +62,16 @@ class OutboundOptions:
             "File with the user name and the password for the server of --relay, a line each",
         ],
     ]
+    relay_routes: list[str]
+    relay_from: list[str]
+
+    def opt_relay_from(self, network: str) -> None:
+        """Send what clients at this address or NETWORK, or on `unix` sockets, bring by SMTP or LMTP
+        to anybody, though they have not logged in. May be repeated."""
+        self.relay_from.append(network)
+
+    def opt_relay_route(self, route: str) -> None:
+        """Send what goes to a domain another way than --relay says: DOMAIN=mx, =smtp:SERVER[:PORT],
+        =lmtp:SERVER or =dotted.name; .DOMAIN for its subdomains. Further settings have their place
+        in the table [[queue.routes]] of a settings file. May be repeated."""
+        self.relay_routes.append(route)

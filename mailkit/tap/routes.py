@@ -14,9 +14,11 @@ from mailkit.interfaces import IClosableDelivery, IMessageDelivery
 from mailkit.model import INBOX, Ability, ConnectionInfo
 from mailkit.store.addresses import valid_domain
 from mailkit.tap.errors import SettingError, StartError
+from mailkit.wire.networks import Networks
 
 if TYPE_CHECKING:
     from mailkit.queue.manager import QueueManager
+    from mailkit.queue.starting import QueueStarter
     from mailkit.signing.srs import SRS
 
 #: Stands for all domains without a route of their own.
@@ -95,7 +97,7 @@ def parse_routes(
         key: Any = target if isinstance(target, str) else id(target)
         if key not in found:
             try:
-                maker = _parse_delivery(target, secret)
+                maker = parse_delivery(target, secret)
             except (SettingError, ValueError) as error:
                 raise SettingError(f"{name}={target}: {error}") from error
             found[key] = Route(f"{name}={target}", [], maker)
@@ -118,7 +120,11 @@ def read_secret(path: str) -> bytes:
     return secret
 
 
-def _parse_delivery(target: str | IMessageDelivery, secret: bytes | None) -> Maker:
+def parse_delivery(target: str | IMessageDelivery, secret: bytes | None = None) -> Maker:
+    """What makes a delivery.
+
+    :raises SettingError: nothing has that name.
+    """
     if not isinstance(target, str):
         if not IMessageDelivery.providedBy(target):
             raise SettingError(f"{target!r} is no delivery")
@@ -200,6 +206,10 @@ class Deliveries:
         self.queue: QueueManager | None = None
         #: Takes reports to the reverse-paths that it has made.
         self.srs: SRS | None = None
+        #: Lets clients ask for the mail of domains; None where nobody may.
+        self.starter: QueueStarter | None = None
+        #: Clients whose mail is sent on though they have not logged in.
+        self.trusted = Networks()
 
     def open(self, store: Any) -> None:
         """Get ready to deliver into a store.
@@ -226,7 +236,7 @@ class Deliveries:
             default = domains.pop(ANY_DOMAIN, None)
             self._table = Routes(domains, default)
 
-    def make(self, account: str | None, _: ConnectionInfo) -> LocalMessageDelivery:
+    def make(self, account: str | None, client: ConnectionInfo) -> LocalMessageDelivery:
         """A delivery for a user, or for everybody."""
         if self.queue is not None:
             # Here, because a server that has no queue need not load what works on one.
@@ -239,6 +249,9 @@ class Deliveries:
                 queue=self.queue,
                 routes=self._table,
                 srs=self.srs,
+                starter=self.starter,
+                address=client.peer,
+                trusted=client.protocol in ("smtp", "lmtp") and client.peer in self.trusted,
                 **self._settings,
             )
         if self._table is None:

@@ -210,12 +210,13 @@ class MailService(MultiService):
         off = parse_switches(without_extensions) if without_extensions else {}
         xclient = parse_names(xclient_from, TAKE_MAIL)
         unwanted = parse_solicitation(no_soliciting) if no_soliciting else ()
+        etrn = self._outbound is not None and self._outbound.starter is not None
         self._extension_settings = {
             service: extension_settings(
-                off.get(service, ()), vrfy, expn, xclient.get(service) or (), unwanted
+                off.get(service, ()), vrfy, expn, xclient.get(service) or (), unwanted, etrn
             )
             for service in SERVICES
-            if off or vrfy or expn or unwanted or xclient.get(service)
+            if off or vrfy or expn or unwanted or xclient.get(service) or etrn
         }
         self._imap_settings: dict[str, Any] = dict(imap_settings or {})
         if without_capabilities:

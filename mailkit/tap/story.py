@@ -148,6 +148,8 @@ def describe_attempt(attempt: Attempt) -> str:
     tls = attempt.tls or "no TLS"
     if attempt.security:
         tls += f" ({printable(attempt.security)})"
+    if attempt.passed_over:
+        where += f" (not {printable(attempt.passed_over)})"
     return (
         f"{show_date(attempt.time)} {where}, {tls}, {attempt.command} after"
         f" {attempt.seconds:.1f} s: {' '.join(said)}"

@@ -311,6 +311,53 @@ class QueueContract(Contract):
         self.assertEqual(await self.order(queue, Order.RETRY, id), [RecipientState.DEFERRED])
         self.assertEqual(await self.due(queue, "example.net"), ["eve@example.net"])
 
+    async def test_flush(self) -> None:
+        queue = await self.open_queue()
+        domains = ["example.net", "a.example.net", "example.com", "notexample.net"]
+        for domain in domains:
+            id = await self.add(queue, f"eve@{domain}")
+            (eve,) = (await queue.get_message(id=id)).recipients
+            attempt = Attempt(self.now, 1.0, code=450)
+            update = Update(eve.id, RecipientState.DEFERRED, self.now + HOUR, attempt)
+            await queue.record(updates=[update])
+        await self.add(queue, "joe@example.net", later=HOUR)
+
+        async def due() -> list[str]:
+            return sorted(await queue.find_due(now=self.now, limit=10))
+
+        told: list[str] = []
+        self.addCleanup(queue.watch(told.append))
+        self.assertEqual(await queue.flush(now=self.now, domain="example.org"), 0)
+        self.assertEqual(await queue.flush(now=self.now, domain="example.net"), 1)
+        self.assertEqual((await due(), told), (["example.net"], ["example.net"]))
+        # What is scheduled stays scheduled, and nothing is flushed twice.
+        self.assertEqual(await self.due(queue, "example.net"), ["eve@example.net"])
+        flushed = await queue.flush(now=self.now, domain="example.net", subdomains=True)
+        self.assertEqual((flushed, await due()), (1, ["a.example.net", "example.net"]))
+        self.assertEqual(await queue.flush(now=self.now), 2)
+        self.assertEqual(await due(), sorted(domains))
+
+    async def test_sizes(self) -> None:
+        queue = await self.open_queue()
+        self.assertEqual(tuple(await queue.get_size()), (0, 0))
+        await self.add(queue, "eve@example.net", "joe@example.net", account=ANN)
+        done = await self.add(queue, "eve@example.net", number=2, account=ANN)
+        await self.add(queue, "eve@example.com", number=3, account=BOB)
+        sizes = [len(sample_message(number)) for number in (1, 2, 3)]
+        self.assertEqual(tuple(await queue.get_size()), (3, sum(sizes)))
+
+        async def counts(limit: int = 10) -> list[int]:
+            found = [await queue.count(limit=limit, account=each) for each in (ANN, BOB, "x@y")]
+            for domain in ("example.net", "example.com", "example.org"):
+                found.append(await queue.count(limit=limit, domain=domain))
+            return found
+
+        self.assertEqual(await counts(), [2, 1, 0, 3, 1, 0])
+        self.assertEqual(await counts(limit=2), [2, 1, 0, 2, 1, 0])
+        await queue.order(order=Order.CANCEL, id=done, now=self.now)
+        self.assertEqual(await counts(), [1, 1, 0, 2, 1, 0])
+        self.assertEqual(tuple(await queue.get_size()), (2, sizes[0] + sizes[2]))
+
     async def test_list(self) -> None:
         queue = await self.open_queue()
         ids = [await self.add(queue, f"{number}@example.net") for number in range(5)]

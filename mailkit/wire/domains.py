@@ -24,6 +24,15 @@ def canonical_domain(domain: str) -> str:
     )
 
 
+def is_within(name: str, domain: str, subdomains: bool = True) -> bool:
+    """Whether a canonical name is that of a domain, or of a subdomain.
+
+    :param domain: canonical too; every name is within nothing.
+    :param subdomains: whether these count.
+    """
+    return not domain or name == domain or (subdomains and name.endswith(f".{domain}"))
+
+
 def is_dns_name(name: str) -> bool:
     """Whether a canonical name can stand in a question: labels and name have a length that fits."""
     return len(name) <= MAX_DOMAIN and all(

@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from mailkit.dns.records import MX
 from mailkit.errors import DNSFailure, DomainAcceptsNoMail, MailError, MailLoop
-from mailkit.queue.hosts import ExchangerFinder, FixedHost, Host, NoSuchDomain
+from mailkit.queue.hosts import ExchangerFinder, FixedHosts, Host, NoSuchDomain
 
 from ..dns.fakes import FakeResolver
 
@@ -134,7 +134,7 @@ class ExchangerTests(SynchronousTestCase):
         self.assertTrue(failure.value.temporary)
 
     def test_fixed_host(self) -> None:
-        finder = FixedHost("relay.example.org", 587)
+        finder = FixedHosts([("relay.example.org", 587)])
         found = self.successResultOf(Deferred.fromCoroutine(finder.find("example.net")))
         self.assertEqual(found, [Host("relay.example.org", "relay.example.org", 587, True)])
         self.assertEqual(finder.key("example.net"), finder.key("example.com"))

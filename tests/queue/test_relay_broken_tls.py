@@ -47,7 +47,7 @@ class BrokenServer(LineReceiver):
     def connectionMade(self) -> None:
         self.sendLine(b"220 mx.example.net ESMTP")
 
-    def lineReceived(self, line: bytes) -> None:  # noqa: N802
+    def lineReceived(self, line: bytes) -> None:
         factory: Any = self.factory
         if self.in_data:
             if line == b".":

@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from mailkit.dns.records import TLSA, RecordType
 from mailkit.errors import DNSFailure, MailError
-from mailkit.queue.hosts import ExchangerFinder, FixedHost, Host
+from mailkit.queue.hosts import ExchangerFinder, FixedHosts, Host
 from mailkit.queue.security import Decision, DestinationSecurity, HostNotSecure, Wish, wish_of
 from mailkit.smtp.client import TLSFailed, TLSMode, TLSPolicy
 from mailkit.spool import PrefixedFile
@@ -169,7 +169,7 @@ class SettingTests(DecisionCase):
 
     def test_a_server_of_our_own(self) -> None:
         # Nobody is asked for it, for its name may be one that only this site knows.
-        finder = FixedHost("relay.example.net", 587)
+        finder = FixedHosts([("relay.example.net", 587)])
         (host,) = self.successResultOf(Deferred.fromCoroutine(finder.find("example.net")))
         decision = self.decide(TLSPolicy.required(), host=host)
         self.assertEqual(decision.policy.mode, TLSMode.REQUIRED)

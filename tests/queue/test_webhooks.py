@@ -134,6 +134,7 @@ class PostingTests(WebhookTestCase):
                         "enhanced": "",
                         "text": "fine",
                         "command": "",
+                        "passed_over": "",
                     },
                 },
             },

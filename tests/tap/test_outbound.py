@@ -87,7 +87,7 @@ class SettingTests(SynchronousTestCase):
             file.write('relay = "mx"\n[queue]\nlifetime = 60\n')
         options = Options()
         options.parseOptions([*LISTEN, "--config", path])
-        self.assertEqual(options.relay, Relay("mx", None, {"lifetime": 60}))
+        self.assertEqual(options.relay, Relay("mx", None, {"lifetime": 60}, [], []))
         with open(path, "w", encoding="utf-8") as file:
             file.write('relay = "mx"\n[queue]\nlifetime = "x"\n')
         error = self.assertRaises(

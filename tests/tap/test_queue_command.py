@@ -50,6 +50,12 @@ class QueueCommandTests(TestCase):
         self.assertIn("<eve@example.com>: scheduled until", second)
         self.assertEqual(len(self.output("list", "--domain", "example.COM").splitlines()), 1)
 
+    async def test_flush(self) -> None:
+        # The one that was tried; what is scheduled stays so.
+        self.assertIn("0 recipients", self.output("flush", "example.com"))
+        self.assertIn("1 recipients", self.output("flush", "EXAMPLE.net"))
+        self.assertEqual(await self.store.queue.find_due(int(time.time()), 9), ["example.net"])
+
     def test_show(self) -> None:
         text = self.output("show", "1")
         self.assertIn("to <eve@example.net>: deferred, next attempt", text)

@@ -16,7 +16,7 @@ from mailkit.smtp.client import make_envelope
 from mailkit.smtp.protocol import SMTPFactory
 from mailkit.spool import Spool
 from mailkit.store.sqlite import SQLiteStore
-from mailkit.tap.outbound import Relay
+from mailkit.tap.relay import Relay
 from mailkit.tap.sending import SendingService
 
 from ..certificates import make_identity

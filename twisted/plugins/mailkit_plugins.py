@@ -34,3 +34,9 @@ mailkit_mta_sts = ServiceMaker(
     "mailkit-mta-sts",
 )
 mailkit_imap = ServiceMaker("mailkit IMAP", "mailkit.tap.imap", "IMAP server.", "mailkit-imap")
+mailkit_relay = ServiceMaker(
+    "mailkit relay",
+    "mailkit.tap.relaying",
+    "Outbound queue for the mail of this site's servers and programs.",
+    "mailkit-relay",
+)

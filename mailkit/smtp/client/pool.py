@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from twisted.internet.defer import Deferred, gatherResults
 
@@ -11,6 +12,8 @@ from mailkit.smtp.client.session import Session
 
 #: Seconds that a connection is kept for the next message.
 IDLE_TIME = 30.0
+#: Seconds for which a connection is taken to be alive without asking the server.
+FRESH_TIME = 2.0
 
 
 class SessionPool:
@@ -32,6 +35,7 @@ class SessionPool:
         self._idle_time = idle_time
         # The one used last at the end, each with the call that ends it.
         self._idle: list[tuple[Session, Any]] = []
+        self._used: WeakKeyDictionary[Session, float] = WeakKeyDictionary()
         self._closed = False
 
     @property
@@ -47,10 +51,15 @@ class SessionPool:
         while self._idle:
             session, call = self._idle.pop()
             call.cancel()
-            if await session.check():
+            if await self._is_alive(session):
                 return session
             session.abort()
         return await self._connect()
+
+    async def _is_alive(self, session: Session) -> bool:
+        if self._reactor.seconds() - self._used.get(session, 0.0) < FRESH_TIME:
+            return not session.closed
+        return await session.check()
 
     def give_back(self, session: Session) -> None:
         """Let others use it."""
@@ -61,6 +70,7 @@ class SessionPool:
             return
         seconds = IDLE_TIME if self._idle_time is None else self._idle_time
         call = self._reactor.callLater(seconds, self._end, session)
+        self._used[session] = self._reactor.seconds()
         self._idle.append((session, call))
 
     def _end(self, session: Session) -> None:

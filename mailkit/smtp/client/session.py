@@ -73,6 +73,11 @@ class Session:
         return self._dialogue.closed
 
     @property
+    def used(self) -> bool:
+        """Something has been sent over it."""
+        return self._facts.transactions > 0
+
+    @property
     def exhausted(self) -> bool:
         """The server takes no more transactions on this connection (RFC 9422)."""
         maximum = self._facts.extensions.limits.mail_max
@@ -109,7 +114,7 @@ class Session:
             await self._log_in(self._settings.credentials)
 
     async def _hello(self) -> None:
-        name = self._settings.helo_name
+        name = self._settings.helo_name(self._channel.local)
         timeout = self._settings.timeouts.command
         verb = "LHLO" if self._settings.lmtp else "EHLO"
         reply = await self._dialogue.command(verb, f"{verb} {name}", timeout)

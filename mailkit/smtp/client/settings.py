@@ -48,6 +48,8 @@ class ClientSettings:
 
     #: What we call ourselves in EHLO; the machine's name when empty.
     helo: str = ""
+    #: The same for connections from certain addresses of this machine.
+    helo_by_address: Mapping[str, str] = field(default_factory=dict)
     #: Speak LMTP (RFC 2033).
     lmtp: bool = False
     tls: TLSPolicy = field(default_factory=TLSPolicy)
@@ -78,10 +80,12 @@ class ClientSettings:
         if self.bare_line_ends not in ("normalise", "keep", "refuse"):
             raise ValueError("bare_line_ends is 'normalise', 'keep' or 'refuse'")
 
-    @property
-    def helo_name(self) -> str:
-        """The name to say in EHLO: fully qualified, or an address literal (RFC 5321 4.1.4)."""
-        return self.helo or local_name()
+    def helo_name(self, local: str = "") -> str:
+        """The name to say in EHLO: fully qualified, or an address literal (RFC 5321 4.1.4).
+
+        :param local: the address that the connection comes from.
+        """
+        return self.helo_by_address.get(local) or self.helo or local_name()
 
 
 def local_name() -> str:

@@ -41,6 +41,7 @@ from mailkit.store.sqlite.queue_operations import (
     Forget,
     RecipientRow,
     Record,
+    apply_flush,
     apply_order,
 )
 from mailkit.store.sqlite.transaction import Content
@@ -132,6 +133,39 @@ class QueueRecords(EventRecords):
 
         await self._apply(change)
         return len(notes)
+
+    async def flush(self, now: int, domain: str = "", subdomains: bool = False) -> int:
+        found: list[tuple[Collection[str], int]] = []
+
+        def change(connection: sqlite3.Connection, _: int) -> list[Note]:
+            notes, domains = apply_flush(connection, now, domain, subdomains)
+            found.append((domains, len(notes)))
+            return [["attempted", now, notes]] if notes else []
+
+        await self._apply(change)
+        domains, count = found[-1]
+        self._flushed(domains)
+        return count
+
+    async def get_size(self) -> tuple[int, int]:
+        (found,) = self._read(
+            "SELECT count(*), ifnull(sum(size), 0) FROM queue_message WHERE body_id IS NOT NULL"
+        )
+        return found[0], found[1]
+
+    async def count(self, limit: int, account: str = "", domain: str = "") -> int:
+        if domain:
+            sql = "SELECT 1 FROM queue_recipient WHERE domain = ? AND next_time IS NOT NULL LIMIT ?"
+        else:
+            sql = (
+                "SELECT 1 FROM queue_message WHERE json_extract(envelope, '$.account') = ?"
+                " AND body_id IS NOT NULL LIMIT ?"
+            )
+        ((found,),) = self._read(f"SELECT count(*) FROM ({sql})", domain or account, limit)
+        return int(found)
+
+    def _flushed(self, domains: Collection[str]) -> None:
+        """Something in these domains is due now."""
 
     @override
     def _read(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
@@ -239,6 +273,11 @@ class SQLiteQueue(QueueRecords):
             for recipient in (await self.get_message(id)).recipients:
                 self._call(recipient.domain)
         return changed
+
+    @override
+    def _flushed(self, domains: Collection[str]) -> None:
+        for domain in domains:
+            self._call(domain)
 
     async def forget(self, before: int) -> int:
         return await self._core().submit(Forget(before))

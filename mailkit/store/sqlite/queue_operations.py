@@ -28,10 +28,12 @@ from mailkit.store.sqlite.operations import discard_content, find_targets
 from mailkit.store.sqlite.queue_events import note_events, update_events
 from mailkit.store.sqlite.transaction import Content, Transaction
 from mailkit.store.sqlite.writer import Operation
-from mailkit.wire.domains import canonical_domain
+from mailkit.wire.domains import canonical_domain, is_within
 
 #: Messages that one call removes from what is remembered.
 MAX_FORGOTTEN = 1000
+#: Recipients that one call makes due.
+MAX_FLUSHED = 5000
 
 _SET = "UPDATE queue_recipient SET state = ?, next_time = ?, attempts = ?, warned = ? WHERE id = ?"
 
@@ -294,6 +296,30 @@ def apply_order(
     settle_domains(connection, domains)
     finish_messages(connection, [message_id], now)
     return notes
+
+
+def apply_flush(
+    connection: sqlite3.Connection, now: int, domain: str, subdomains: bool
+) -> tuple[list[Note], set[str]]:
+    """Let what has failed before be due now; gives what replaying it needs, and the domains."""
+    notes: list[Note] = []
+    domains: set[str] = set()
+    names = connection.execute("SELECT name FROM queue_domain").fetchall()
+    for name in (name for (name,) in names if is_within(name, domain, subdomains)):
+        rows = connection.execute(
+            f"SELECT {RECIPIENT_COLUMNS} FROM queue_recipient r WHERE r.domain = ?"
+            " AND r.next_time > ? AND r.state = 'deferred' LIMIT ?",
+            (name, now, MAX_FLUSHED - len(notes)),
+        ).fetchall()
+        for row in map(RecipientRow._make, rows):
+            update = Update(row.id, RecipientState.DEFERRED, now)
+            notes.append(apply_update(connection, row, update))
+        if rows:
+            domains.add(name)
+        if len(notes) == MAX_FLUSHED:
+            break
+    settle_domains(connection, domains)
+    return notes, domains
 
 
 class Forget(Operation[int]):

@@ -317,6 +317,12 @@ _STEP_17 = """
 CREATE TABLE text_map (body_id INTEGER PRIMARY KEY, map TEXT NOT NULL);
 """
 
+# How much of an account waits in the queue.
+_STEP_18 = """
+CREATE INDEX queue_message_account ON queue_message (json_extract(envelope, '$.account'))
+    WHERE body_id IS NOT NULL;
+"""
+
 #: SQL of each step.
 MIGRATIONS: Sequence[str] = (
     _STEP_1,
@@ -336,6 +342,7 @@ MIGRATIONS: Sequence[str] = (
     _STEP_15,
     _STEP_16,
     _STEP_17,
+    _STEP_18,
 )
 #: Tables of what was made of bodies, by their number, and can be made of them again.
 DERIVED = ("summary", "sort_value", "field_text", "text_map")

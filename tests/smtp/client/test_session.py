@@ -117,7 +117,7 @@ class GreetingTests(SynchronousTestCase):
         self.assertEqual(timeouts, [300.0, 60.0])
 
     def test_the_name_in_ehlo_is_never_a_bare_word(self) -> None:
-        name = ClientSettings().helo_name
+        name = ClientSettings().helo_name()
         self.assertTrue("." in name, name)
 
 

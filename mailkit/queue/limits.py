@@ -1,0 +1,131 @@
+"""How much the queue takes: in all, of one account, for one destination."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+from mailkit.errors import LimitExceeded, StoreFull
+from mailkit.expiring import ExpiringMap
+from mailkit.wire.domains import canonical_domain
+
+if TYPE_CHECKING:
+    from mailkit.interfaces import IQueue
+    from mailkit.model import Envelope
+
+#: Seconds for which a count is believed; what is queued meanwhile is added to it.
+COUNT_TIME = 10.0
+#: Accounts and domains whose counts are remembered.
+MAX_COUNTS = 10_000
+#: Limits where nothing else is said.
+MAX_MESSAGES = 1_000_000
+MAX_OCTETS = 100 * 1024**3
+MAX_PER_ACCOUNT = 100_000
+MAX_PER_DOMAIN = 500_000
+
+
+@dataclass(frozen=True)
+class QueueLimits:
+    """What may wait at the same time; 0 for as much as there is room for.
+
+    :param max_messages: messages in all.
+    :param max_octets: their octets.
+    :param max_messages_per_account: messages that one account has submitted.
+    :param max_recipients_per_domain: recipients of one destination.
+    :raises ValueError: a value makes no sense.
+    """
+
+    max_messages: int = MAX_MESSAGES
+    max_octets: int = MAX_OCTETS
+    max_messages_per_account: int = MAX_PER_ACCOUNT
+    max_recipients_per_domain: int = MAX_PER_DOMAIN
+
+    def __post_init__(self) -> None:
+        if min(self.max_messages, self.max_octets) < 0 or (
+            min(self.max_messages_per_account, self.max_recipients_per_domain) < 0
+        ):
+            raise ValueError("limits are not negative")
+
+
+class _Count(NamedTuple):
+    """How much waits."""
+
+    messages: int
+    octets: int = 0
+
+
+class QueueGuard:
+    """Keeps a queue within its limits.
+
+    :param seconds: tells the time.
+    """
+
+    def __init__(self, queue: IQueue, limits: QueueLimits, seconds: Callable[[], float]) -> None:
+        self._queue = queue
+        self._limits = limits
+        self._counts: ExpiringMap[tuple[str, str], _Count] = ExpiringMap(MAX_COUNTS, seconds)
+
+    async def check(self, size: int, envelopes: Sequence[Envelope]) -> None:
+        """Whether one message may be queued, once for each envelope.
+
+        :param size: octets.
+        :raises StoreFull: there is too much already.
+        :raises LimitExceeded: of one account, or for one destination.
+        """
+        limits = self._limits
+        if limits.max_messages or limits.max_octets:
+            found = await self._count(
+                ("", ""),
+                _Count(len(envelopes), size),
+                _Count(limits.max_messages, limits.max_octets),
+            )
+            if not found:
+                raise StoreFull("The queue for other servers is full; try again later")
+        for envelope in envelopes:
+            await self._check_envelope(envelope)
+
+    async def _check_envelope(self, envelope: Envelope) -> None:
+        limits = self._limits
+        account = envelope.account
+        if account is not None and limits.max_messages_per_account:
+            most = _Count(limits.max_messages_per_account)
+            if not await self._count((account, ""), _Count(1), most):
+                raise LimitExceeded(
+                    f"{most.messages} messages of yours wait to be sent already; try again later"
+                )
+        if limits.max_recipients_per_domain:
+            most = _Count(limits.max_recipients_per_domain)
+            domains = [canonical_domain(each.path.domain) for each in envelope.recipients]
+            for domain in dict.fromkeys(domains):
+                if not await self._count(("", domain), _Count(domains.count(domain)), most):
+                    raise LimitExceeded(
+                        f"{most.messages} recipients in {domain} wait already; try again later"
+                    )
+
+    async def _count(self, key: tuple[str, str], more: _Count, most: _Count) -> bool:
+        """Whether there is room for more; then it is counted."""
+        known = self._counts.get(key)
+        if known is None or not _fits(known, more, most):
+            # Something may have left since it was counted.
+            known = await self._read(key, most)
+            self._counts.set(key, known, COUNT_TIME)
+        if not _fits(known, more, most):
+            return False
+        total = _Count(known.messages + more.messages, known.octets + more.octets)
+        self._counts.replace(key, total)
+        return True
+
+    async def _read(self, key: tuple[str, str], most: _Count) -> _Count:
+        account, domain = key
+        if not account and not domain:
+            return _Count(*await self._queue.get_size())
+        limit = most.messages
+        return _Count(await self._queue.count(limit=limit, account=account, domain=domain))
+
+
+def _fits(known: _Count, more: _Count, most: _Count) -> bool:
+    return not (
+        (most.messages and known.messages + more.messages > most.messages)
+        or (most.octets and known.octets + more.octets > most.octets)
+    )

@@ -1,0 +1,187 @@
+"""How much one destination gets: messages at the same time, and messages a minute.
+
+It begins with a few at a time. Each success allows more, until there is trouble, which halves what is
+allowed; from then on it grows slowly (as TCP does, RFC 5681 section 3.1). A destination is a set of
+hosts, however many domains they serve.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from twisted.internet.defer import Deferred
+
+from mailkit.expiring import ExpiringMap
+from mailkit.smtp.client import ClientError
+
+#: Messages at the same time to a destination of which nothing is known.
+FIRST_WINDOW = 4.0
+#: Destinations that are remembered.
+MAX_DESTINATIONS = 10_000
+#: Hosts of which it is remembered that they cannot be used.
+MAX_DEAD = 100_000
+#: Seconds for which a host is not tried again that could not be used.
+DEAD_TIME = 60.0
+
+
+@dataclass(frozen=True)
+class PaceSettings:
+    """What a destination may get at most.
+
+    :param max_connections: messages under way at the same time, each over its own connection.
+    :param rate: messages a minute; 0 for as many as it takes.
+    :param dead_time: seconds for which a host is left alone that cannot be connected to.
+    :raises ValueError: a value makes no sense.
+    """
+
+    max_connections: int = 20
+    rate: float = 0.0
+    dead_time: float = DEAD_TIME
+
+    def __post_init__(self) -> None:
+        if self.max_connections < 1:
+            raise ValueError("max_connections is at least 1")
+        if self.rate < 0 or self.dead_time < 0:
+            raise ValueError("rate and dead_time are not negative")
+
+
+class Pace:
+    """The messages to one destination.
+
+    :param clock: the reactor, or another source of time and calls.
+    """
+
+    def __init__(self, settings: PaceSettings, clock: Any) -> None:
+        self._most = settings.max_connections
+        self._interval = 60.0 / settings.rate if settings.rate else 0.0
+        self._clock = clock
+        #: How many may be under way; what is behind the point counts for growth.
+        self.window = min(FIRST_WINDOW, self._most)
+        self.under_way = 0
+        #: When the next one may begin.
+        self._next_time = 0.0
+        self._slow = False
+        # Several may fail for one reason, which halves once: those that began before do not count.
+        self._troubles = 0
+        self._waiting: deque[Deferred[None]] = deque()
+        self._timer: Any = None
+
+    @property
+    def idle(self) -> bool:
+        """Nobody is under way or waits."""
+        return not self.under_way and not self._waiting
+
+    async def enter(self) -> int:
+        """Wait until one more message may be under way.
+
+        :returns: what :meth:`leave` takes.
+        """
+        if self._waiting or not self._is_free():
+            turn: Deferred[None] = Deferred()
+            self._waiting.append(turn)
+            self._look()
+            try:
+                await turn
+            except BaseException:
+                if turn in self._waiting:
+                    self._waiting.remove(turn)
+                else:
+                    # It was our turn already.
+                    self._release()
+                raise
+        else:
+            self._take()
+        return self._troubles
+
+    def leave(self, ticket: int, trouble: bool = False) -> None:
+        """A message is no longer under way.
+
+        :param trouble: the destination has asked for less, or could not be reached.
+        """
+        if not trouble:
+            self.window = min(self._most, self.window + (1 / self.window if self._slow else 1.0))
+        elif ticket == self._troubles:
+            self._troubles += 1
+            self._slow = True
+            self.window = max(1.0, self.window / 2)
+        self._release()
+
+    def _release(self) -> None:
+        self.under_way -= 1
+        self._look()
+
+    def _is_free(self) -> bool:
+        return self.under_way < int(self.window) and self._clock.seconds() >= self._next_time
+
+    def _take(self) -> None:
+        self.under_way += 1
+        if self._interval:
+            self._next_time = self._clock.seconds() + self._interval
+
+    def _look(self) -> None:
+        """Let those begin who may."""
+        while self._waiting and self._is_free():
+            self._take()
+            self._waiting.popleft().callback(None)
+        delay = self._next_time - self._clock.seconds()
+        if self._waiting and delay > 0 and self._timer is None:
+            self._timer = self._clock.callLater(delay, self._due)
+
+    def _due(self) -> None:
+        self._timer = None
+        self._look()
+
+    def close(self) -> None:
+        """Nobody will enter any more."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+class Paces:
+    """What is known of destinations and hosts.
+
+    :param clock: as for :class:`Pace`.
+    """
+
+    def __init__(self, settings: PaceSettings, clock: Any) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._paces: OrderedDict[Sequence[str], Pace] = OrderedDict()
+        self._dead: ExpiringMap[str, ClientError] = ExpiringMap(MAX_DEAD, clock.seconds)
+
+    def find(self, destination: Sequence[str]) -> Pace:
+        """The pace of a destination.
+
+        :param destination: names of its hosts.
+        """
+        pace = self._paces.get(destination)
+        if pace is None:
+            self._make_room()
+            pace = self._paces[destination] = Pace(self._settings, self._clock)
+        self._paces.move_to_end(destination)
+        return pace
+
+    def _make_room(self) -> None:
+        if len(self._paces) >= MAX_DESTINATIONS:
+            oldest = [key for key, pace in self._paces.items() if pace.idle][
+                : MAX_DESTINATIONS // 2
+            ]
+            for key in oldest:
+                self._paces.pop(key).close()
+
+    def note_dead(self, host: str, error: ClientError) -> None:
+        """A host could not be connected to."""
+        self._dead.set(host, error, self._settings.dead_time)
+
+    def why_dead(self, host: str) -> ClientError | None:
+        """Why a host is not tried now; None when it may be."""
+        return self._dead.get(host)
+
+    def close(self) -> None:
+        """Nothing more will be sent."""
+        for pace in self._paces.values():
+            pace.close()

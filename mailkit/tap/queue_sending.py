@@ -1,0 +1,109 @@
+"""Settings of ``[queue]`` and of its routes that say how connections are made, and how many."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from mailkit.client.racing import (
+    ATTEMPT_DELAY,
+    MAX_ATTEMPT_DELAY,
+    MIN_ATTEMPT_DELAY,
+    family,
+)
+from mailkit.queue.opening import Sources
+from mailkit.queue.pacing import PaceSettings
+from mailkit.smtp.client import ClientSettings
+from mailkit.tap.errors import SettingError
+
+#: Keys, each with the kind of its value.
+KEYS: Mapping[str, type] = {
+    "bind": list,
+    "helo": str,
+    "attempt-delay": float,
+    "max-connections": int,
+    "rate": float,
+    "dead-time": float,
+}
+
+
+@dataclass(frozen=True)
+class SendingSettings:
+    """How connections are made, and how many.
+
+    :param helo: what we call ourselves; the server's name when empty.
+    :param names: the same for connections from certain addresses of this machine.
+    """
+
+    pace: PaceSettings = field(default_factory=PaceSettings)
+    sources: Sources = field(default_factory=Sources)
+    helo: str = ""
+    names: Mapping[str, str] = field(default_factory=dict)
+
+    def client(self, hostname: str, **settings: Any) -> ClientSettings:
+        """How to speak to servers."""
+        return ClientSettings(helo=self.helo or hostname, helo_by_address=self.names, **settings)
+
+
+def read_table(
+    table: Mapping[str, Any], kinds: Mapping[str, type], more: Iterable[str] = ()
+) -> dict[str, Any]:
+    """The settings of a table, of the right kinds, by their names with hyphens.
+
+    :param more: keys that others have read.
+    :raises SettingError: one is not known, or is of another kind.
+    """
+    values: dict[str, Any] = {}
+    for key, value in table.items():
+        name = key.replace("_", "-")
+        kind = kinds.get(name)
+        if kind is None:
+            raise SettingError(
+                f"there is no setting {key!r}; known are {', '.join([*kinds, *more])}"
+            )
+        if kind is float and type(value) is int:
+            value = float(value)
+        if type(value) is not kind:
+            raise SettingError(f"{key} must be of the kind {kind.__name__}")
+        values[name] = value
+    intervals = values.get("intervals", [])
+    if not all(type(each) in (int, float) for each in intervals):
+        raise SettingError("intervals must be numbers of seconds")
+    return values
+
+
+def take_sending(values: dict[str, Any]) -> SendingSettings:
+    """Take the settings out of a table that was read.
+
+    :raises SettingError: one makes no sense.
+    """
+    addresses: dict[int, str] = {}
+    names: dict[str, str] = {}
+    for text in values.pop("bind", []):
+        address, _, name = str(text).partition("=")
+        try:
+            kind = family(address)
+        except ValueError:
+            raise SettingError(
+                f"bind: {text!r} is no address such as 192.0.2.1, or 192.0.2.1=mail.example.org"
+            ) from None
+        if kind in addresses:
+            raise SettingError(f"bind has two addresses of IPv{kind}")
+        addresses[kind] = address
+        if name:
+            names[address] = name
+    delay = values.pop("attempt-delay", ATTEMPT_DELAY)
+    if not MIN_ATTEMPT_DELAY <= delay <= MAX_ATTEMPT_DELAY:
+        raise SettingError(f"attempt-delay is {MIN_ATTEMPT_DELAY} to {MAX_ATTEMPT_DELAY:g} seconds")
+    pace = {
+        key.replace("-", "_"): values.pop(key)
+        for key in ("max-connections", "rate", "dead-time")
+        if key in values
+    }
+    try:
+        return SendingSettings(
+            PaceSettings(**pace), Sources(addresses, delay), values.pop("helo", ""), names
+        )
+    except ValueError as error:
+        raise SettingError(str(error).replace("_", "-")) from error

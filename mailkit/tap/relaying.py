@@ -1,0 +1,84 @@
+"""``twistd mailkit-relay``: the outbound queue alone, for servers and programs of this site."""
+
+from __future__ import annotations
+
+import os
+
+from twisted.python import usage
+
+from mailkit._typing import override
+from mailkit.tap.extensions import ExtensionOptions
+from mailkit.tap.hooks import HookOptions
+from mailkit.tap.milters import MilterOptions
+from mailkit.tap.networks import parse_networks
+from mailkit.tap.options import make_service
+from mailkit.tap.relay import EXCHANGERS, OutboundOptions
+from mailkit.tap.routes import RouteOptions
+from mailkit.tap.settings_file import SettingsFileOptions
+from mailkit.tap.stores import STORE_VARIABLE
+
+
+class Options(
+    SettingsFileOptions,
+    ExtensionOptions,
+    HookOptions,
+    MilterOptions,
+    RouteOptions,
+    OutboundOptions,
+):
+    """Settings of the relay."""
+
+    endpoint_options = {
+        "smtp": "listen",
+        "lmtp": "listen-lmtp",
+        "submission": "listen-submission",
+        "submissions": "listen-submissions",
+    }
+    longdesc = (
+        "An outbound queue: takes mail from the servers and programs of this site (--relay-from), and from"
+        " users who log in, and sends it to anybody, now or later. It needs a store of its own, for a store"
+        " has one process that writes. Other servers hand their mail to it with --relay SERVER."
+    )
+    examples = """\
+  Send for this machine, and for the servers of a network:
+    twistd mailkit-relay --store sqlite:/var/lib/mailkit-relay --relay-from 127.0.0.1 \\
+      --relay-from 192.0.2.0/24 --listen tcp:25:interface=192.0.2.1
+
+  A mail server beside it:
+    twistd mailkit --store sqlite:/var/lib/mailkit --smtp tcp:25 --submission tcp:587 \\
+      --relay 192.0.2.1:25
+"""
+
+    def opt_listen(self, endpoint: str) -> None:
+        """Take mail by SMTP at this ENDPOINT from clients that --relay-from names; may be repeated."""
+        self.add_endpoint("smtp", endpoint)
+
+    def opt_listen_lmtp(self, endpoint: str) -> None:
+        """The same by LMTP, best at unix:PATH with --relay-from unix; may be repeated."""
+        self.add_endpoint("lmtp", endpoint)
+
+    def opt_listen_submission(self, endpoint: str) -> None:
+        """Take mail from users who log in (port 587); may be repeated."""
+        self.add_endpoint("submission", endpoint)
+
+    def opt_listen_submissions(self, endpoint: str) -> None:
+        """The same with TLS from the first octet (port 465); may be repeated."""
+        self.add_endpoint("submissions", endpoint)
+
+    @override
+    def settle(self) -> None:
+        if self["store"] is None and not os.environ.get(STORE_VARIABLE):
+            raise usage.UsageError(
+                f"{self.place('store')}: name one that no other server has, such as"
+                " sqlite:/var/lib/mailkit-relay"
+            )
+        if self["relay"] is None:
+            self["relay"] = EXCHANGERS
+        with self.naming("relay-from"):
+            parse_networks(self.relay_from, ())
+        # Clients that are trusted send as much as they like.
+        networks = [each for each in self.relay_from if each.lower() != "unix"]
+        self.checks.setdefault("rates", {"exempt": networks} if networks else True)
+
+
+makeService = make_service

@@ -1,0 +1,116 @@
+"""``--config``: settings from a TOML file, for commands that have several services."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from mailkit._typing import override
+from mailkit.tap.config import read_config
+from mailkit.tap.extensions import ExtensionOptions
+from mailkit.tap.hooks import HookOptions
+from mailkit.tap.imap_settings import IMAPOptions
+from mailkit.tap.milters import MilterOptions
+from mailkit.tap.options import MailOptions
+from mailkit.tap.relay import OutboundOptions
+from mailkit.tap.routes import RouteOptions, table_routes
+from mailkit.tap.sharing import SharingOptions
+
+
+class SettingsFileOptions(MailOptions):
+    """Settings that may be made in a file, too."""
+
+    optParameters: ClassVar[list[list[Any]]] = [
+        [
+            "config",
+            None,
+            None,
+            "TOML file with the same settings by the same names; options go before it",
+        ],
+    ]
+
+    @override
+    def postOptions(self) -> None:
+        if self["config"] is not None:
+            self._read_config(self["config"])
+        self.settle()
+        super().postOptions()
+
+    def settle(self) -> None:
+        """Take what this command has for settings that nobody has made."""
+
+    def _read_config(self, path: str) -> None:
+        """Take each setting from the file that no option has made."""
+        kinds: list[Any] = [
+            MailOptions,
+            IMAPOptions,
+            SharingOptions,
+            HookOptions,
+            MilterOptions,
+            ExtensionOptions,
+            RouteOptions,
+            OutboundOptions,
+        ]
+        kinds = [kind for kind in kinds if isinstance(self, kind)]
+        values = {name for kind in kinds for name, *_ in kind.optParameters}
+        flags = {name for kind in kinds for name, *_ in getattr(kind, "optFlags", ())}
+        with self.naming("config"):
+            lists = {*self.endpoint_options, "auth", *self._lists()}
+            settings = read_config(
+                path,
+                lists,
+                values,
+                flags,
+                {"checks", "routes", "imap-clients", "queue", "smtp-limits"},
+            )
+        for key, value in settings.items():
+            if self._made_by_option(key):
+                continue
+            self.places[key] = f"{path}: {key}"
+            if key == "auth":
+                for description in value:
+                    self.opt_auth(description)
+            elif key in self._lists():
+                self._lists()[key].extend(value)
+            elif key == "checks":
+                self.checks = value
+            elif key == "imap-clients":
+                self.imap_clients = value
+            elif key == "smtp-limits":
+                self.smtp_limits = value
+            elif key == "queue":
+                self.queue = value
+            elif key == "routes":
+                self.places["route"] = f"{path}: routes"
+                with self.naming("route"):
+                    self.routes += table_routes(value)
+            elif key in self.endpoints:
+                for endpoint in value:
+                    self.add_endpoint(key, endpoint)
+            else:
+                self[key] = value
+
+    def _lists(self) -> dict[str, list[str]]:
+        """Settings that are lists of texts."""
+        return {
+            "without-extension": self.without_extensions,
+            "imap-quirk": self.quirks,
+            "without-capability": self.without_capabilities,
+            "hook": self.hooks,
+            "milter": self.milters,
+            "milter-reuse": self.milter_reuse,
+            "proxy-from": self.proxies,
+            "xclient-from": self.xclient,
+            "relay-route": self.relay_routes,
+            "relay-from": self.relay_from,
+        }
+
+    def _made_by_option(self, key: str) -> bool:
+        if key in ("checks", "imap-clients", "queue", "smtp-limits"):
+            return False
+        if key == "auth":
+            return self.store_accounts or "credCheckers" in self
+        if key in self._lists():
+            return bool(self._lists()[key])
+        if key == "routes":
+            return bool(self.routes)
+        return bool(self.endpoints[key] if key in self.endpoints else self[key])

@@ -1,0 +1,80 @@
+"""What ends while something is written is put down in one step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.trial.unittest import SynchronousTestCase
+
+from mailkit.errors import StoreUnavailable
+from mailkit.queue import recording
+from mailkit.queue.recording import Recorder
+from mailkit.queue.values import RecipientState, Report, Update
+
+
+class SlowQueue:
+    """Takes its time for each step."""
+
+    def __init__(self) -> None:
+        self.steps: list[tuple[list[int], Deferred[None]]] = []
+
+    async def record(self, updates: Sequence[Update], reports: Sequence[Report]) -> None:
+        done: Deferred[None] = Deferred()
+        self.steps.append(([update.id for update in updates], done))
+        await done
+
+
+class RecorderTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.queue = SlowQueue()
+        queue: Any = self.queue
+        self.recorder = Recorder(queue)
+
+    def record(self, *numbers: int) -> Deferred[None]:
+        updates = [Update(number, RecipientState.DELIVERED) for number in numbers]
+        return Deferred.fromCoroutine(self.recorder.record(updates))
+
+    def steps(self) -> list[list[int]]:
+        return [numbers for numbers, _ in self.queue.steps]
+
+    def test_what_comes_meanwhile_goes_together(self) -> None:
+        calls = [self.record(1), self.record(2, 3), self.record(4)]
+        self.assertEqual(self.steps(), [[1]])
+        self.queue.steps[0][1].callback(None)
+        self.assertEqual(self.steps(), [[1], [2, 3, 4]])
+        self.assertEqual([call.called for call in calls], [True, False, False])
+        self.queue.steps[1][1].callback(None)
+        self.assertTrue(all(call.called for call in calls))
+        self.record(5)
+        self.assertEqual(self.steps()[2:], [[5]])
+
+    def test_failure_is_told_to_those_whom_it_concerns(self) -> None:
+        first, second, third = self.record(1), self.record(2), self.record(3)
+        self.queue.steps[0][1].callback(None)
+        self.successResultOf(first)
+        self.queue.steps[1][1].errback(StoreUnavailable())
+        self.failureResultOf(second, StoreUnavailable)
+        self.failureResultOf(third, StoreUnavailable)
+        fourth = self.record(4)
+        self.queue.steps[2][1].callback(None)
+        self.successResultOf(fourth)
+
+    def test_who_is_cancelled_does_not_stop_the_others(self) -> None:
+        self.record(1)
+        gone, other = self.record(2), self.record(3)
+        gone.cancel()
+        self.failureResultOf(gone, CancelledError)
+        self.queue.steps[0][1].callback(None)
+        self.queue.steps[1][1].callback(None)
+        self.successResultOf(other)
+
+    def test_a_step_is_not_too_large(self) -> None:
+        self.patch(recording, "MAX_UPDATES", 3)
+        self.record(1)
+        for numbers in ((2, 3), (4,), (5, 6, 7, 8), (9,)):
+            self.record(*numbers)
+        for number in range(4):
+            self.queue.steps[number][1].callback(None)
+        self.assertEqual(self.steps(), [[1], [2, 3, 4], [5, 6, 7, 8], [9]])

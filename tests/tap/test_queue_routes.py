@@ -1,0 +1,169 @@
+"""``[[queue.routes]]`` and ``--relay-route``: settings, and mail that takes these ways."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from twisted.internet import reactor as _reactor
+from twisted.internet.task import deferLater
+from twisted.python import usage
+from twisted.trial.unittest import SynchronousTestCase, TestCase
+
+from mailkit.model import Envelope, Outcome
+from mailkit.queue.schedule import Schedule
+from mailkit.smtp.client import make_envelope
+from mailkit.spool import Spool
+from mailkit.tap.errors import SettingError
+from mailkit.tap.mail import Options
+from mailkit.tap.queue_routes import parse_routes
+from mailkit.tap.relay import Relay
+from mailkit.tap.sending import SendingService
+
+from ..queue.servers import ScriptedServer
+
+reactor: Any = _reactor
+HOST = "127.0.0.1"
+LISTEN = ["--submission", "tcp:0:interface=127.0.0.1", "--relay", "mx"]
+
+CALLED: list[tuple[Envelope, bytes | None]] = []
+
+
+async def take(envelope: Envelope, message: Spool) -> Sequence[Outcome] | None:
+    CALLED.append((envelope, message.data))
+    return None
+
+
+class SettingTests(SynchronousTestCase):
+    def parse(self, **table: Any) -> Any:
+        (route,) = parse_routes([table], Schedule())
+        return route
+
+    def test_good_routes(self) -> None:
+        route = self.parse(
+            to=["smtp:a.example.net", "smtp:b.example.net:587"],
+            domains=["Example.NET", ".example.net"],
+            senders=["Ann@Example.org", "example.com"],
+            accounts="ann@example.org",
+            tls="required",
+            username="ann",
+            password="secret",
+            bind=["192.0.2.1=a.example.org", "2001:db8::1"],
+            helo="mail.example.org",
+            intervals=[60],
+            lifetime=3600,
+            rate=60,
+        )
+        self.assertEqual(route.condition.domains, {"example.net", ".example.net"})
+        self.assertEqual(route.condition.senders, {"ann@example.org", "example.com"})
+        self.assertEqual((route.schedule.lifetime, route.schedule.warn_after), (3600, 14400))
+        for target in ("mx", "lmtp:unix:/run/x", "lmtp:a.example:24", f"{__name__}.take"):
+            self.parse(to=target)
+
+    def test_bad_routes(self) -> None:
+        server = "smtp:a.example"
+        for table, text in (
+            ({}, "to is missing"),
+            ({"to": "mx", "what": 1}, "what"),
+            ({"to": "a.example.net"}, "a.example"),
+            ({"to": "smtp:a b"}, "a b"),
+            ({"to": ["mx", server]}, "mx stands alone"),
+            ({"to": [server, "lmtp:b.example"]}, "several servers"),
+            ({"to": ["smtp:a.example:465", server]}, "465"),
+            ({"to": "smtp:a.example:465", "tls": "none"}, "465"),
+            ({"to": "mx", "username": "a", "password": "b"}, "login"),
+            ({"to": server, "username": "a"}, "belong together"),
+            ({"to": server, "login": "/nowhere"}, "/nowhere"),
+            ({"to": server, "login": "x", "username": "a"}, "give login"),
+            ({"to": server, "tls": "pinned"}, "tls"),
+            ({"to": server, "domains": ["a b"]}, "a b"),
+            ({"to": server, "accounts": ["x"]}, "x"),
+            ({"to": server, "bind": ["1.2.3"]}, "bind"),
+            ({"to": server, "bind": ["192.0.2.1", "192.0.2.2"]}, "IPv4"),
+            ({"to": server, "attempt-delay": 9}, "attempt-delay"),
+            ({"to": server, "max-connections": 0}, "max-connections"),
+            ({"to": server, "lifetime": -1}, "negative"),
+            ({"to": server, "intervals": ["x"]}, "intervals"),
+            ({"to": f"{__name__}.take", "tls": "required"}, "tls"),
+            ({"to": [f"{__name__}.take", server]}, "servers"),
+        ):
+            error = self.assertRaises(SettingError, parse_routes, [table], Schedule())
+            self.assertIn("number 1", str(error))
+            self.assertIn(text, str(error), table)
+        for tables in ({}, ["x"], "x"):
+            self.assertRaises(SettingError, parse_routes, tables, Schedule())
+
+    def test_options(self) -> None:
+        options = Options()
+        options.parseOptions([*LISTEN, "--relay-route", "example.net=smtp:gate.example.net"])
+        assert options.relay is not None
+        self.assertEqual(options.relay.routes, ["example.net=smtp:gate.example.net"])
+        for arguments in (["--relay-route", "x"], ["--relay-route", "example.net=what:ever"]):
+            error = self.assertRaises(
+                usage.UsageError, Options().parseOptions, [*LISTEN, *arguments]
+            )
+            self.assertIn("--relay-route", str(error))
+        alone = [*LISTEN[:2], "--relay-route", "example.net=mx"]
+        error = self.assertRaises(usage.UsageError, Options().parseOptions, alone)
+        self.assertIn("needs --relay", str(error))
+
+    def test_settings_file(self) -> None:
+        path = self.mktemp()
+        with open(path, "w", encoding="utf-8") as file:
+            file.write('[[queue.routes]]\ndomains = ["example.net"]\nto = "smtp:a b"\n')
+        error = self.assertRaises(
+            usage.UsageError, Options().parseOptions, [*LISTEN, "--config", path]
+        )
+        self.assertIn("queue: routes: number 1, to smtp:a b", str(error))
+
+
+class ServiceTests(TestCase):
+    def listen(self, script: Any = None, interface: str = HOST) -> tuple[ScriptedServer, int]:
+        server = ScriptedServer(script)
+        port = reactor.listenTCP(0, server, interface=interface)
+        self.addCleanup(port.stopListening)
+        return server, port.getHost().port
+
+    async def send(self, routes: Sequence[Any], *recipients: str) -> None:
+        """Send a message, and wait for what becomes of it."""
+        store = f"sqlite:{os.path.abspath(self.mktemp())}"
+        relay = Relay("127.0.0.1:1", None, {"routes": routes})
+        service = SendingService(store, relay, hostname="mail.example.org")
+        service.startService()
+        self.addCleanup(service.stopService)
+        events: list[Any] = []
+        service._outbound.manager.listen(events.append)
+        await service.submit(
+            make_envelope("ann@example.org", recipients), b"Subject: x\r\n\r\nx\r\n"
+        )
+        while len(events) < len(recipients):
+            await deferLater(reactor, 0.01)
+        self.states = {str(e.recipient.path): e.state.value for e in events}
+        self.addresses = {str(e.recipient.path): e.attempt.address for e in events}
+
+    async def test_the_next_server_where_one_refuses(self) -> None:
+        busy, first = self.listen({"greeting": "421 busy"})
+        good, second = self.listen()
+        route = {"to": [f"smtp:{HOST}:1", f"smtp:{HOST}:{first}", f"smtp:{HOST}:{second}"]}
+        await self.send([route], "eve@example.net")
+        self.assertEqual(self.states, {"eve@example.net": "delivered"})
+        self.assertEqual((busy.messages, good.messages), (0, 1))
+
+    async def test_callable_and_default(self) -> None:
+        CALLED.clear()
+        route = {"to": f"{__name__}.take", "domains": ["example.net"]}
+        await self.send([route], "eve@example.net", "joe@example.com")
+        self.assertEqual(
+            self.states, {"eve@example.net": "delivered", "joe@example.com": "deferred"}
+        )
+        ((envelope, data),) = CALLED
+        self.assertEqual(str(envelope.recipients[0].path), "eve@example.net")
+        assert data is not None
+        self.assertIn(b"Subject: x", data)
+
+    async def test_names_are_looked_up_as_the_system_does(self) -> None:
+        _, number = self.listen()
+        await self.send([{"to": f"smtp:localhost:{number}", "bind": [HOST]}], "eve@example.net")
+        self.assertEqual(self.states, {"eve@example.net": "delivered"})
+        self.assertEqual(self.addresses, {"eve@example.net": f"{HOST}:{number}"})
