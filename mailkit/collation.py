@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterable
+from functools import lru_cache
 
 from mailkit.query import Collation
 
@@ -39,6 +40,7 @@ def unicode_casemap(text: str) -> bytes:
     return unicodedata.normalize("NFKD", titled).encode("utf-8", "replace")
 
 
+@lru_cache(maxsize=4096)
 def _titlecase(character: str) -> str:
     """The simple title case, which is always one character."""
     if len(titled := character.title()) == 1:

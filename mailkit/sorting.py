@@ -6,9 +6,11 @@ reads the fields and sorts here.
 
 from __future__ import annotations
 
+import datetime
 import hashlib
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any, NamedTuple, TypeAlias
 
@@ -39,6 +41,17 @@ _MAX_REMEMBERED = 256
 _COUNTING = (b"subject", b"from", b"to", b"cc", b"date")
 # A time at the end of a date that is a date without it.
 _TIME_OF_DAY = re.compile(rb"\s\d{1,2}\s?[:.]\s?\d.*", re.DOTALL)
+
+# The form that nearly all dates have; anything else is looked at more closely.
+_COMMON_DATE = re.compile(
+    rb"(?:[A-Z][a-z][a-z], )?(\d\d?) ([A-Z][a-z][a-z]) (\d{4}) ([01]\d|2[0-3]):([0-5]\d):([0-5]\d)"
+    rb" ([+-])(0\d|1[0-4])([0-5]\d)(?: \([A-Z]+\))?\Z"
+)
+_MONTHS = {
+    month: number
+    for number, month in enumerate(b"Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split(), 1)
+}
+_EPOCH = datetime.date(1970, 1, 1).toordinal()
 
 #: Values of one criterion in the order of the messages: all int, or all bytes.
 Column: TypeAlias = list[Any]
@@ -100,9 +113,21 @@ def sent_time(value: bytes | None) -> int | None:
     """The sent date of a Date field in seconds since the epoch; None for what is no date."""
     if not value:
         return None
+    if (found := _COMMON_DATE.match(value)) and (month := _MONTHS.get(found[2])):
+        with suppress(ValueError):
+            return _seconds(month, found)
     # RFC 5256 section 2.2: if the time is invalid, it is 00:00:00.
     moment = parse_date(value) or parse_date(_TIME_OF_DAY.sub(b"", value))
     return None if moment is None else int(moment.timestamp())
+
+
+def _seconds(month: int, found: re.Match[bytes]) -> int:
+    """:raises ValueError: there is no such day."""
+    day, _, year, hour, minute, second, sign, zone_hours, zone_minutes = found.groups()
+    days = datetime.date(int(year), month, int(day)).toordinal() - _EPOCH
+    offset = int(zone_hours) * 60 + int(zone_minutes)
+    minutes = int(hour) * 60 + int(minute) - (offset if sign == b"+" else -offset)
+    return days * 86400 + minutes * 60 + int(second)
 
 
 def id_number(octets: bytes) -> int:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from mailkit import sorting
-from mailkit.mime import parse_addresses, unfold
+from mailkit.mime import parse_addresses, parse_date, unfold
 from mailkit.mime.subject import split_subject
 from mailkit.query import SortCriterion, SortKey
 from mailkit.sorting import (
@@ -34,6 +34,25 @@ class ValueTests(SynchronousTestCase):
         addresses = parse_addresses(unfold(field), limit=1)
         local_part = (addresses[0].local_part or b"") if addresses else b""
         self.assertEqual(values.from_, local_part.decode().upper().encode())
+
+    @given(
+        st.tuples(
+            st.sampled_from([b"", b"Mon, ", b"mon, ", b"Xyz, ", b"Mon "]),
+            st.sampled_from([b"1", b"01", b"29", b"31", b"32", b"0", b"001"]),
+            st.sampled_from([b" Jan ", b" Feb ", b" feb ", b" DEC ", b" Foo "]),
+            st.sampled_from([b"2024", b"1969", b"0001", b"9999", b"0000", b"24", b"124"]),
+            st.sampled_from([b" 00:00:00", b" 23:59:59", b" 12:00:60", b" 24:00:00", b" 1:2"]),
+            st.sampled_from(
+                [b" +0000", b" -0000", b" +0130", b" -0800", b" +1459", b" -2400", b""]
+            ),
+            st.sampled_from([b"", b" (CET)", b" (Central)", b" x", b"\n"]),
+        ).map(b"".join)
+    )
+    @settings(max_examples=500, deadline=None)
+    def test_sent_dates(self, value: bytes) -> None:
+        moment = parse_date(value)
+        if moment is not None:
+            self.assertEqual(sent_time(value), int(moment.timestamp()))
 
     @given(st.text(alphabet=" rReEfFwWdD:[]()x", max_size=12))
     @settings(max_examples=500, deadline=None)
