@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, DeferredList
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.threadpool import ThreadPool
@@ -23,8 +23,9 @@ from mailkit.model import Envelope
 from mailkit.outbox import TABLE, Row
 from mailkit.tap.errors import SettingError
 
-#: Rows that are read at a time; their messages are read one by one.
+#: Rows that are listed at a time, and messages that are in memory at the same time.
 BATCH = 50
+MAX_PARALLEL = 10
 #: Seconds between two looks at a table in SQLite, and for which PostgreSQL is listened to in one go.
 LOOK_INTERVAL = 1.0
 #: Seconds after trouble with the database or the queue.
@@ -243,8 +244,8 @@ class OutboxMover:
         while self._running:
             try:
                 ids: Sequence[int] = await self._in_thread(self._source.list_ids)
-                for id in ids:
-                    await self._move_row(id)
+                for start in range(0, len(ids), MAX_PARALLEL):
+                    await self._move_rows(ids[start : start + MAX_PARALLEL])
                 if not ids:
                     await self._in_thread(self._source.wait)
             except self._source.errors as error:
@@ -264,6 +265,15 @@ class OutboxMover:
         except self._source.errors:
             # It is gone, which is why it is closed.
             pass
+
+    async def _move_rows(self, ids: Sequence[int]) -> None:
+        """Move some at the same time, so that they become durable together."""
+        rows = [Deferred.fromCoroutine(self._move_row(id)) for id in ids]
+        # All of them, whatever becomes of one.
+        results: Any = await DeferredList(rows, consumeErrors=True)
+        for done, result in results:
+            if not done:
+                result.raiseException()
 
     async def _move_row(self, id: int) -> None:
         row: Row | None = await self._in_thread(self._source.read, id)
