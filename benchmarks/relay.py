@@ -1,0 +1,328 @@
+#!/usr/bin/env python3
+"""The outbound queue: messages a second to a sink, beside Postfix; and with dead destinations.
+
+``relay``: servers take messages over ten connections and send them to Postfix's smtp-sink. ``dead``: what
+a healthy destination gets while the queue is full of mail for dead ones, in a process of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import resource
+import shutil
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+HOST = "127.0.0.1"
+SESSIONS = 10
+#: Of which the best counts: other work on the machine only makes it worse.
+ROUNDS = 3
+MESSAGE = (
+    b"From: ann@example.org\r\nTo: eve@example.net\r\nSubject: A sample\r\n"
+    b"Date: Sat, 21 Nov 2026 12:00:00 +0000\r\nMessage-ID: <1@example.org>\r\n\r\n"
+) + (b"y" * 76 + b"\r\n") * 50
+_POSTFIX_MASTER = """
+{port} inet n - n - - smtpd
+cleanup unix n - n - 0 cleanup
+qmgr unix n - n 300 1 qmgr
+rewrite unix - - n - - trivial-rewrite
+bounce unix - - n - 0 bounce
+defer unix - - n - 0 bounce
+trace unix - - n - 0 bounce
+proxymap unix - - n - - proxymap
+smtp unix - - n - - smtp
+relay unix - - n - - smtp
+error unix - - n - - error
+retry unix - - n - - error
+anvil unix - - n - 1 anvil
+scache unix - - n - 1 scache
+postlog unix-dgram n - n - 1 postlogd
+"""
+_POSTFIX_MAIN = """
+compatibility_level = 3.6
+queue_directory = {place}/queue
+data_directory = {place}/lib
+daemon_directory = /usr/lib/postfix/sbin
+command_directory = /usr/sbin
+shlib_directory = /usr/lib/postfix
+meta_directory = /etc/postfix
+mail_owner = postfix
+setgid_group = postdrop
+myhostname = mx.example.org
+mydestination =
+mynetworks = 127.0.0.0/8
+inet_interfaces = 127.0.0.1
+inet_protocols = ipv4
+smtpd_peername_lookup = no
+disable_dns_lookups = yes
+smtp_host_lookup = native
+alias_maps =
+local_recipient_maps =
+relayhost = [127.0.0.1]:{sink}
+smtpd_relay_restrictions = permit_mynetworks, reject_unauth_destination
+smtpd_client_connection_count_limit = 0
+in_flow_delay = 0
+initial_destination_concurrency = 20
+maillog_file_prefixes = {place}
+maillog_file = {place}/mail.log
+"""
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind((HOST, 0))
+        port: int = found.getsockname()[1]
+        return port
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 60.0) -> None:
+    give_up = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > give_up:
+            raise SystemExit("it takes too long")
+        time.sleep(0.02)
+
+
+def listens(port: int) -> bool:
+    try:
+        socket.create_connection((HOST, port)).close()
+    except OSError:
+        return False
+    return True
+
+
+class Sink:
+    """Postfix's smtp-sink, which counts."""
+
+    def __init__(self, directory: Path) -> None:
+        self.port = free_port()
+        self._counts = directory / "sink"
+        user = ["-u", "nobody"] if os.getuid() == 0 else []
+        with self._counts.open("wb") as file:
+            self.process = subprocess.Popen(
+                ["smtp-sink", *user, "-c", f"{HOST}:{self.port}", "1024"], stdout=file
+            )
+        wait_for(lambda: listens(self.port))
+
+    def messages(self) -> int:
+        found = re.findall(rb"mesg=(\d+)", self._counts.read_bytes()[-200:])
+        return int(found[-1]) if found else 0
+
+
+def submit(port: int, count: int) -> None:
+    """One session: so many messages, each with its envelope in one group (RFC 2920)."""
+    with socket.create_connection((HOST, port)) as connection:
+        file = connection.makefile("rb")
+
+        def reply() -> bytes:
+            while (line := file.readline())[3:4] == b"-":
+                pass
+            if line[:1] not in b"23" or not line:
+                raise SystemExit(f"the server said {line!r}")
+            return line
+
+        reply()
+        connection.sendall(b"EHLO client.example.org\r\n")
+        reply()
+        for number in range(count):
+            connection.sendall(
+                b"MAIL FROM:<ann@example.org>\r\nRCPT TO:<u%d@example.net>\r\nDATA\r\n" % number
+            )
+            for _ in range(3):
+                reply()
+            connection.sendall(MESSAGE + b".\r\n")
+            reply()
+
+
+def cpu_of(process: int) -> float:
+    """Seconds that a process and those below it have used, those too that have ended."""
+    used: dict[int, tuple[int, int]] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        used[int(stat.parent.name)] = int(fields[1]), sum(map(int, fields[11:15]))
+    total = 0
+    for number, (_, ticks) in used.items():
+        above = number
+        while above > 1 and above != process:
+            above = used.get(above, (0, 0))[0]
+        total += ticks if above == process else 0
+    return total / os.sysconf("SC_CLK_TCK")
+
+
+def run_mailkit(directory: Path, sink: Sink, port: int) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [
+            *(shutil.which("twistd") or "twistd", "-n", "--pidfile=", "mailkit-relay"),
+            *("--store", f"sqlite:{directory}/store", "--relay-from", HOST),
+            *("--listen", f"tcp:{port}:interface={HOST}", "--relay", f"{HOST}:{sink.port}"),
+        ],
+        cwd=directory,
+        stdout=(directory / "log").open("wb"),
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+
+
+def run_postfix(directory: Path, sink: Sink, port: int) -> subprocess.Popen[bytes]:
+    place = directory / "postfix"
+    for part in ("etc", "queue", "lib"):
+        (place / part).mkdir(parents=True)
+    shutil.chown(place / "lib", "postfix")
+    for name in ("postfix-files", "postfix-script", "post-install"):
+        if (source := Path("/etc/postfix", name)).exists():
+            shutil.copy(source, place / "etc")
+    (place / "etc/master.cf").write_text(_POSTFIX_MASTER.format(port=port))
+    (place / "etc/main.cf").write_text(_POSTFIX_MAIN.format(place=place, sink=sink.port))
+    return subprocess.Popen(
+        ["postfix", "-c", str(place / "etc"), "start-fg"],
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+
+
+def relay(name: str, directory: Path, count: int) -> None:
+    """Measure one server."""
+    directory.mkdir()
+    directory.chmod(0o755)
+    sink, port = Sink(directory), free_port()
+    server = {"mailkit": run_mailkit, "postfix": run_postfix}[name](directory, sink, port)
+    try:
+        wait_for(lambda: listens(port))
+        submit(port, 10)
+        wait_for(lambda: sink.messages() >= 10)
+        before, began = cpu_of(server.pid), time.monotonic()
+        threads = [
+            threading.Thread(target=submit, args=(port, count // SESSIONS)) for _ in range(SESSIONS)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        accepted = time.monotonic() - began
+        total = count // SESSIONS * SESSIONS
+        wait_for(lambda: sink.messages() >= total + 10, 300)
+        sent = time.monotonic() - began
+        cpu = (cpu_of(server.pid) - before) * 1e6 / total
+        print(
+            f"{name:10} accepted {total / accepted:7.0f}/s, sent {total / sent:7.0f}/s,"
+            f" {cpu:6.0f} us of CPU a message"
+        )
+    finally:
+        if name == "postfix":
+            subprocess.run(["postfix", "-c", str(directory / "postfix/etc"), "stop"], check=False)
+        server.terminate()
+        server.wait()
+        sink.process.terminate()
+        sink.process.wait()
+
+
+async def dead(directory: Path, messages: int, domains: int, healthy: int) -> None:
+    """Measure a healthy destination with an empty queue, and with one full of mail for dead ones."""
+    from twisted.internet import reactor as _reactor
+    from twisted.internet.defer import Deferred, gatherResults
+    from twisted.internet.task import deferLater
+
+    from mailkit.queue.hosts import Host, HostFinder
+    from mailkit.queue.manager import Outgoing, QueueManager
+    from mailkit.queue.relay import RelayTransport
+    from mailkit.queue.reports import Reporter
+    from mailkit.smtp.client import ClientSettings, make_envelope
+    from mailkit.spool import Spool
+    from mailkit.store.sqlite import SQLiteStore
+
+    reactor: Any = _reactor
+    directory.mkdir()
+    directory.chmod(0o755)
+    sink = Sink(directory)
+
+    class Finder(HostFinder):
+        async def find(self, domain: str) -> Sequence[Host]:
+            if domain == "healthy.example":
+                return [Host(domain, HOST, sink.port)]
+            number = int(domain.split(".")[0])
+            return [Host(domain, f"127.1.{number // 250}.{number % 250 + 1}", 1)]
+
+    store = SQLiteStore(str(directory / "store"))
+    transport = RelayTransport(Finder(), ClientSettings(helo="mx.example.org"), reactor)
+
+    async def find(domain: str) -> Any:
+        return transport
+
+    manager = QueueManager(store.queue, find, Reporter("mx.example.org", reactor.seconds))
+    manager.start()
+
+    async def fill(domain_of: Callable[[int], str], count: int) -> None:
+        numbers = iter(range(count))
+
+        async def work() -> None:
+            for number in numbers:
+                envelope = make_envelope("ann@example.org", f"eve@{domain_of(number)}")
+                await manager.submit(Spool.from_bytes(MESSAGE), [Outgoing(envelope)])
+
+        await gatherResults([Deferred.fromCoroutine(work()) for _ in range(20)])
+
+    async def measure(label: str) -> float:
+        first, cpu, began = sink.messages(), time.process_time(), time.monotonic()
+        await fill(lambda number: "healthy.example", healthy)
+        while sink.messages() < first + healthy:
+            await deferLater(reactor, 0.01)
+        spent = (time.process_time() - cpu) * 1e6 / healthy
+        rate = healthy / (time.monotonic() - began)
+        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+        print(f"{label:20} {rate:6.0f}/s, {spent:6.0f} us of CPU a message, {memory} MiB at most")
+        return spent
+
+    await measure("warming up")
+    alone = min([await measure("empty queue") for _ in range(ROUNDS)])
+    await fill(lambda number: f"{number % domains}.dead.example", messages)
+    while await store.queue.find_due(now=int(time.time()), limit=1):
+        await deferLater(reactor, 0.2)
+    beside = min([await measure(f"{messages} dead") for _ in range(ROUNDS)])
+    print(f"a message for the healthy one takes {beside / alone:.2f} times the CPU")
+    await manager.stop()
+    await transport.close()
+    await store.close()
+    sink.process.terminate()
+    sink.process.wait()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("workload", choices=("relay", "dead"))
+    parser.add_argument("--messages", type=int, help="default: 2000, or 2000 dead ones")
+    parser.add_argument("--domains", type=int, default=200, help="dead ones")
+    parser.add_argument("--healthy", type=int, default=500, help="messages beside dead ones")
+    parser.add_argument("--peers", default="mailkit,postfix")
+    arguments = parser.parse_args()
+    if shutil.which("smtp-sink") is None:
+        raise SystemExit("smtp-sink is missing; it is part of Postfix")
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        count = arguments.messages or 2000
+        if arguments.workload == "relay":
+            for peer in arguments.peers.split(","):
+                if peer == "postfix" and os.getuid() != 0:
+                    print("postfix is left out: it needs root, to switch users")
+                    continue
+                relay(peer, Path(name, peer), count)
+            return
+        from twisted.internet.defer import Deferred
+        from twisted.internet.task import react
+
+        sizes = count, arguments.domains, arguments.healthy
+        react(lambda _: Deferred.fromCoroutine(dead(Path(name, "dead"), *sizes)))
+
+
+if __name__ == "__main__":
+    main()
