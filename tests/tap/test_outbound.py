@@ -213,6 +213,20 @@ class BounceServiceTests(TestCase):
         inbox = await account.open_mailbox(name="INBOX")
         while not await inbox.list_uids():
             await turn()
+        # RFC 5321 section 4.5.1: a postmaster is made as in any domain.
+        await service.store.add_domain(domain="bounces.example.org")
+        await service.store.add_alias(
+            alias="postmaster@bounces.example.org", targets=["ann@example.org"]
+        )
+
+        def complain() -> None:
+            with smtplib.SMTP(HOST, smtp) as client:
+                to = [return_path, "postmaster@bounces.example.org"]
+                self.assertEqual(client.sendmail("eve@example.net", to, report), {})
+
+        await deferToThread(complain)
+        while len(await inbox.list_uids()) < 3:
+            await turn()
 
     def test_settings(self) -> None:
         secret = self.mktemp()
