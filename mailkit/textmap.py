@@ -92,9 +92,16 @@ def make_needle(text: str) -> Needle:
 
 def find_in_headers(data: bytes, texts: TextMap, needles: Iterable[Needle]) -> set[Needle]:
     """Those that stand in a header of the message."""
-    missing = set(needles)
+    wanted = set(needles)
+    if not wanted:
+        return wanted
+    spans = list(zip(texts.headers[::2], texts.headers[1::2], strict=True))
+    # One look at all of them, as most do not contain what is looked for.
+    octets = b"\n".join([data[start:end] for start, end in spans])
+    look = Screen(octets, [octets.lower()])
+    missing = {needle for needle in wanted if not look.lacks(needle.token, True)}
     found: set[Needle] = set()
-    for start, end in zip(texts.headers[::2], texts.headers[1::2], strict=True):
+    for start, end in spans:
         if not missing:
             break
         present = _find_in_header(data, start, end, missing)
