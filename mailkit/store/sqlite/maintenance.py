@@ -67,9 +67,11 @@ SUMMARIES_AT_ONCE = 20
 #: Transactions during such a step above which the store is busy.
 MAX_COMMITS_BESIDE = 5
 _COLUMNS = "b.id, b.segment, b.position, b.start, b.size, s.envelope, s.header"
+#: Of those that are in mailboxes: nobody looks at what only waits to be sent.
 _NEW_BODIES = (
     f"SELECT {_COLUMNS} FROM body b LEFT JOIN summary s ON s.body_id = b.id"
-    " WHERE b.id >= ? AND b.refs > 0 AND s.body_structure IS NULL ORDER BY b.id LIMIT ?"
+    " WHERE b.id >= ? AND b.refs > (SELECT count(*) FROM queue_message WHERE body_id = b.id)"
+    " AND s.body_structure IS NULL ORDER BY b.id LIMIT ?"
 )
 _UNFINISHED = (
     f"SELECT {_COLUMNS} FROM summary s JOIN body b ON b.id = s.body_id"

@@ -9,10 +9,13 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from mailkit.mime import Header, bodystructure_octets, envelope_octets, parse_message
 from mailkit.model import SUMMARY_FIELDS, AppendMessage, MessageSummary
+from mailkit.queue.values import NewMessage
+from mailkit.spool import Spool
 from mailkit.store.sqlite import StoreSettings, summaries
 from mailkit.store.sqlite.bodies import SMALL_BODY, BodyFiles, BodyPlace, Cold
 from mailkit.store.sqlite.mailbox import SQLiteMailbox
 from mailkit.store.sqlite.summaries import HEAD_OCTETS, MAX_GAP, SPAN_OCTETS, Job, make_spans
+from mailkit.testing.queue import queue_envelope
 
 from .helpers import ANN, QUIET, StoreTestCase, appended, message
 
@@ -114,6 +117,20 @@ class SummaryTests(StoreTestCase):
         self.assertEqual(await inbox.get_summaries(uids=range(1, 9)), wanted)
         self.assertEqual(await inbox.get_summaries(uids=[2, 5]), [wanted[1], wanted[4]])
         self.assertEqual(await inbox.get_summaries(uids=[]), [])
+
+    async def test_none_of_what_only_waits_to_be_sent(self) -> None:
+        self.store = await self.make_store(settings=AHEAD)
+        queue = self.store.queue
+        envelope = queue_envelope("eve@example.net")
+        new = NewMessage(envelope, 2_000_000_000, 2_000_000_001)
+        await queue.enqueue(message=Spool.from_bytes(message(1)), new=[new])
+        inbox = await self.mailbox(self.store)
+        await inbox.append(messages=appended(message(2)))
+        await self.wait_until(lambda: self.finished() == 1)
+        rows = self.store.connection().execute(
+            "SELECT body_id IN (SELECT body_id FROM message) FROM summary"
+        )
+        self.assertEqual(rows.fetchall(), [(1,)])
 
     async def test_headers_are_enough_without_structure(self) -> None:
         inbox, contents = await self.filled()
