@@ -69,7 +69,7 @@ class _ListingTests(AccountBase):
         calls: list[int] = []
         if IWatchableMailbox.providedBy(one):
             end = cast(IWatchableMailbox, one).watch(callback=lambda: calls.append(1))
-            self.addCleanup(end)
+            self.addCleanup(lambda: end())
         before = list(await one.list_uids())
         result = await writable.append(messages=sample_messages(1))
         self.assertEqual(list(await one.list_uids()), [*before, *result.uids])

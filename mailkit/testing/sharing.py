@@ -434,7 +434,7 @@ class SharingContract(Contract):
         self.need(IWatchableMailbox, box)
         calls: list[None] = []
         end = box.watch(callback=lambda: calls.append(None))
-        self.addCleanup(end)
+        self.addCleanup(lambda: end())
         plans: Any = await ann.open_mailbox(name=PLANS)
         before = (await box.get_info()).highest_modseq
         await plans.store_flags(uids=[1], op=FlagOp.REMOVE, flags=frozenset({FLAGGED}))
