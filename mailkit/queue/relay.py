@@ -37,6 +37,7 @@ from mailkit.smtp.client import (
     Status,
     TLSFailed,
 )
+from mailkit.smtp.client.pool import FRESH_TIME
 
 #: Connections that one message may take, where a server takes few recipients on each.
 MAX_CONNECTIONS = 10
@@ -208,7 +209,9 @@ class RelayTransport(Transport):
             if len(self._links) >= MAX_POOLS:
                 self._links = {k: each for k, each in self._links.items() if each.pool.idle}
             connect = partial(self._connect, domain, key)
-            link = self._links[key] = _Link(SessionPool(connect, self._reactor))
+            link = self._links[key] = _Link(
+                SessionPool(connect, self._reactor, fresh_time=FRESH_TIME)
+            )
         return link
 
     async def _connect(self, domain: str, key: tuple[str, Wish]) -> Session:

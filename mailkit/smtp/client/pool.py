@@ -12,7 +12,7 @@ from mailkit.smtp.client.session import Session
 
 #: Seconds that a connection is kept for the next message.
 IDLE_TIME = 30.0
-#: Seconds for which a connection is taken to be alive without asking the server.
+#: Seconds for which a connection may be taken to be alive without asking the server.
 FRESH_TIME = 2.0
 
 
@@ -22,6 +22,8 @@ class SessionPool:
     :param connect: opens another session.
     :param reactor: tells when a session has waited long enough.
     :param idle_time: seconds; :data:`IDLE_TIME` when None.
+    :param fresh_time: seconds after its last use for which a session is given without asking the
+        server: for those who try again where it turns out to be gone.
     """
 
     def __init__(
@@ -29,8 +31,10 @@ class SessionPool:
         connect: Callable[[], Awaitable[Session]],
         reactor: Any,
         idle_time: float | None = None,
+        fresh_time: float = 0.0,
     ) -> None:
         self._connect = connect
+        self._fresh_time = fresh_time
         self._reactor = reactor
         self._idle_time = idle_time
         # The one used last at the end, each with the call that ends it.
@@ -57,7 +61,7 @@ class SessionPool:
         return await self._connect()
 
     async def _is_alive(self, session: Session) -> bool:
-        if self._reactor.seconds() - self._used.get(session, 0.0) < FRESH_TIME:
+        if self._reactor.seconds() - self._used.get(session, 0.0) < self._fresh_time:
             return not session.closed
         return await session.check()
 
