@@ -32,7 +32,7 @@ class Rule(NamedTuple):
 WIRE = "mailkit.wire mailkit.wire.*"
 VALUES = (
     "mailkit._typing mailkit.errors mailkit.spool mailkit.query mailkit.model mailkit.hooks"
-    " mailkit.rights mailkit.translation"
+    " mailkit.rights mailkit.statuscodes mailkit.translation"
     f" mailkit.dns.records mailkit.expiring mailkit.queue mailkit.queue.values {WIRE}"
 )
 MIME = (
@@ -116,6 +116,7 @@ RULES = (
     Rule("mailkit.errors mailkit.spool mailkit.query mailkit.expiring", "mailkit._typing"),
     Rule("mailkit.model", "mailkit._typing mailkit.errors mailkit.spool"),
     Rule("mailkit.rights", "mailkit.model"),
+    Rule("mailkit.statuscodes", "mailkit.errors"),
     Rule("mailkit.hooks", "mailkit._typing mailkit.model mailkit.spool", "typing_extensions"),
     Rule(WIRE, f"mailkit._typing mailkit.errors {WIRE}"),
     Rule("mailkit.mime mailkit.mime.*", f"{VALUES} mailkit.mime mailkit.mime.*"),

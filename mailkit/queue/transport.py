@@ -14,6 +14,7 @@ from mailkit.model import Envelope
 from mailkit.queue.values import Attempt
 from mailkit.smtp.client import Status
 from mailkit.spool import READ_BUFFER, Spool
+from mailkit.statuscodes import codes_of
 
 
 class Handover(NamedTuple):
@@ -40,8 +41,9 @@ class Result:
 def with_error(attempt: Attempt, error: MailError) -> Attempt:
     """An attempt that has failed for this reason."""
     if isinstance(error, RefusedElsewhere):
-        attempt = attempt._replace(code=error.code, enhanced=error.enhanced)
-    return attempt._replace(text=error.text)
+        return attempt._replace(code=error.code, enhanced=error.enhanced, text=error.text)
+    # No code: nobody has replied.
+    return attempt._replace(enhanced=codes_of(error)[1], text=error.text)
 
 
 class Transport(ABC):

@@ -10,6 +10,7 @@ from mailkit import errors
 from mailkit.errors import MailError
 from mailkit.model import Outcome
 from mailkit.smtp import replies
+from mailkit.statuscodes import CODES
 from tests.smtp.fakes import make_envelope
 
 
@@ -21,7 +22,7 @@ class ErrorReplyTests(SynchronousTestCase):
             if inspect.isclass(value) and issubclass(value, MailError)
         ]
         self.assertGreater(len(classes), 20)
-        self.assertEqual(set(classes), set(replies.CODES))
+        self.assertEqual(set(classes), set(CODES))
         for class_ in classes:
             reply = replies.for_error(class_("why"))
             self.assertEqual(reply.enhanced[0], str(reply.code)[0], class_)
