@@ -37,7 +37,6 @@ from mailkit.smtp.client import (
     Status,
     TLSFailed,
 )
-from mailkit.smtp.client.pool import FRESH_TIME
 
 #: Connections that one message may take, where a server takes few recipients on each.
 MAX_CONNECTIONS = 10
@@ -55,6 +54,8 @@ MAX_TRIES = 10
 #: Domains whose connections are kept for the next message.
 MAX_POOLS = 500
 
+#: Seconds for which a connection is taken to be alive without asking the server.
+FRESH_TIME = 2.0
 #: What may be under way when none of a message has been sent.
 _BEFORE_CONTENT = ("RSET", "MAIL", "RCPT", "DATA")
 #: Enhanced status codes of our own judgements (RFC 3463 section 3.2, 3.5; RFC 7505 section 4).

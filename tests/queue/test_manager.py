@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from io import BytesIO
+
 from twisted.internet.defer import Deferred
 
+from mailkit.errors import NoSuchRecipient, OverQuota
 from mailkit.model import DeliverBy, Path, Recipient
 from mailkit.queue.manager import Event, Outgoing, QueueSettings
 from mailkit.queue.schedule import DAY, HOUR, MINUTE, Schedule
@@ -257,6 +260,16 @@ class ReportTests(QueueTestCase):
         text = next(report.iter_parts()).get_content()
         self.assertIn("eve@example.net", text)
         self.assertIn("no such user", text)
+
+    async def test_failures_of_our_own_have_their_codes(self) -> None:
+        envelope = queue_envelope("eve@example.org", "bob@example.org", account="ann@example.org")
+        failures = zip(envelope.recipients, (OverQuota(), NoSuchRecipient()), strict=True)
+        await self.manager.report_failures(envelope, list(failures), BytesIO(SAMPLE))
+        (report,) = self.reports()
+        _, eve, bob = status_fields(report)
+        self.assertEqual((eve["Status"], bob["Status"]), ("5.2.2", "5.1.1"))
+        # No other server has said anything.
+        self.assertNotIn("Diagnostic-Code", eve)
 
     async def test_no_report_of_a_report(self) -> None:
         self.transport.answer = lambda recipient: reply(550)

@@ -12,8 +12,6 @@ from mailkit.smtp.client.session import Session
 
 #: Seconds that a connection is kept for the next message.
 IDLE_TIME = 30.0
-#: Seconds for which a connection may be taken to be alive without asking the server.
-FRESH_TIME = 2.0
 
 
 class SessionPool:
