@@ -6,11 +6,16 @@ A protocol decodes and encodes base64 and carries the steps. A mechanism that is
 
 from __future__ import annotations
 
+import base64
+import hmac
+import secrets
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 from mailkit._typing import override
+from mailkit.wire import scram
 from mailkit.wire.sasl import SASLError
 
 
@@ -93,8 +98,84 @@ class LoginClient(SASLClient):
         return self._answers.pop(0).encode("utf-8")
 
 
+class ScramClient(SASLClient):
+    """SCRAM without channel binding (RFC 5802): each side proves that it knows the password.
+
+    :param nonce: printable ASCII without commas; a random one when empty.
+    """
+
+    plaintext = False
+
+    def __init__(self, name: str, credentials: Credentials, nonce: str = "") -> None:
+        super().__init__(credentials)
+        self.name = name
+        self._nonce = (nonce or secrets.token_urlsafe(24)).encode("ascii")
+        identity = credentials.authorization_id
+        # RFC 5802 section 7, gs2-header: "n", for no channel binding is known here.
+        self._header = b"n,%b," % (b"a=" + scram.escape_name(identity) if identity else b"")
+        self._first = b"n=%b,r=%b" % (scram.escape_name(credentials.username), self._nonce)
+        self._password = scram.prepare_password(credentials.password)
+        self._said = False
+        self._expected: bytes | None = None
+        self._verified = False
+        self._refusal: SASLError | None = None
+
+    @override
+    def initial_response(self) -> bytes:
+        self._said = True
+        return self._header + self._first
+
+    @override
+    def respond(self, challenge: bytes) -> bytes:
+        if not self._said:
+            return self.initial_response()
+        if self._expected is None:
+            return self._prove(challenge)
+        if self._verified or self._refusal is not None:
+            raise SASLError("The server asks for more than SCRAM has")
+        self._verify(challenge, self._expected)
+        return b""
+
+    @override
+    def finish(self) -> None:
+        if self._refusal is not None:
+            raise self._refusal
+        if not self._verified:
+            # RFC 5802 section 5: whoever skips its signature may be anybody.
+            raise SASLError("The server has not proved that it knows the password")
+
+    def _prove(self, challenge: bytes) -> bytes:
+        asked = scram.read_server_first(challenge)
+        # RFC 5802 section 5.1: ours, and something of the server's.
+        if not asked.nonce.startswith(self._nonce) or asked.nonce == self._nonce:
+            raise SASLError("The server's nonce does not continue ours")
+        last = b"c=%b,r=%b" % (base64.b64encode(self._header), asked.nonce)
+        proof, self._expected = scram.sign(
+            scram.HASHES[self.name],
+            self._password,
+            asked.salt,
+            asked.iterations,
+            b",".join((self._first, challenge, last)),
+        )
+        return last + b",p=" + base64.b64encode(proof)
+
+    def _verify(self, challenge: bytes, expected: bytes) -> None:
+        try:
+            signature = scram.read_server_final(challenge)
+        except SASLError as error:
+            if not challenge.startswith(b"e="):
+                raise
+            # Its reply to an empty response says more, in words for people.
+            self._refusal = error
+            return
+        if not hmac.compare_digest(signature, expected):
+            raise SASLError("The server does not know the password: its signature is wrong")
+        self._verified = True
+
+
 #: Mechanisms by name, the one to prefer first.
 CLIENT_MECHANISMS: Mapping[str, Callable[[Credentials], SASLClient]] = {
+    **{name: partial(ScramClient, name) for name in scram.HASHES},
     "PLAIN": PlainClient,
     "LOGIN": LoginClient,
 }

@@ -16,17 +16,19 @@ _PROHIBITED = (
     (stringprep.in_table_c7, "a character of ideographic descriptions"),
     (stringprep.in_table_c8, "a character that changes the display"),
     (stringprep.in_table_c9, "a tagging character"),
-    (stringprep.in_table_a1, "a character that Unicode 3.2 does not know"),
 )
+# RFC 3454 section 7: what is stored may not contain it, a query may.
+_UNASSIGNED = (stringprep.in_table_a1, "a character that Unicode 3.2 does not know")
 
 
 class Unprepared(ValueError):
     """The text cannot be a name; the message says what it contains."""
 
 
-def saslprep(text: str) -> str:
+def saslprep(text: str, query: bool = False) -> str:
     """The text as it compares with others; perhaps empty.
 
+    :param query: it is looked up, not kept: characters that Unicode 3.2 does not know may stay.
     :raises Unprepared: it contains what a name cannot contain.
     """
     if text.isascii() and text.isprintable():
@@ -38,8 +40,9 @@ def saslprep(text: str) -> str:
         if not stringprep.in_table_b1(character)
     )
     prepared = unicodedata.normalize("NFKC", mapped)
+    prohibitions = _PROHIBITED if query else (*_PROHIBITED, _UNASSIGNED)
     for character in prepared:
-        for prohibited, what in _PROHIBITED:
+        for prohibited, what in prohibitions:
             if prohibited(character):
                 raise Unprepared(what)
     _check_directions(prepared)

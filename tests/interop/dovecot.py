@@ -1,4 +1,4 @@
-"""Dovecot's LMTP and IMAP on free ports of loopback: nothing of the machine's mail is used."""
+"""Dovecot's LMTP, IMAP and submission on free ports of loopback, apart from the machine's mail."""
 
 from __future__ import annotations
 
@@ -25,6 +25,12 @@ IMAP_MISSING = (
     if not Path("/usr/lib/dovecot/imap-login").exists()
     else MISSING
 )
+#: Why a test of its submission server is skipped.
+SUBMISSION_MISSING = (
+    "dovecot-submissiond is not installed"
+    if not Path("/usr/lib/dovecot/submission-login").exists()
+    else IMAP_MISSING
+)
 #: Who owns the mail: nobody.
 _UID = 65534
 
@@ -34,7 +40,7 @@ state_dir = {directory}/state
 log_path = {directory}/dovecot.log
 protocols = {protocols}
 listen = 127.0.0.1
-auth_mechanisms = plain
+auth_mechanisms = {mechanisms}
 first_valid_uid = 1
 first_valid_gid = 1
 mail_location = maildir:~/Maildir
@@ -69,6 +75,15 @@ plugin {
   quota_rule = *:storage=100K
 }
 """
+_SUBMISSION = """\
+submission_relay_host = 127.0.0.1
+submission_relay_port = 1
+service submission-login {{
+  inet_listener submission {{
+    port = {submission}
+  }}
+}}
+"""
 _IMAP = """\
 ssl = yes
 ssl_cert = <{certificate}
@@ -92,12 +107,20 @@ class Dovecot:
 
     :param tls: files of a certificate and its key: then it serves IMAP too, and the Maildirs have
         no limit. Every password is ``x``.
+    :param mechanisms: of SASL, with TLS.
+    :param submission: serve submission too: logins, for what is submitted goes nowhere.
     """
 
-    def __init__(self, *users: str, tls: tuple[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        *users: str,
+        tls: tuple[str, str] | None = None,
+        mechanisms: str = "plain",
+        submission: bool = False,
+    ) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="dovecot-"))
         self.directory.chmod(0o755)
-        self.port, self.imap_port, self.imaps_port = free_ports(3)
+        self.port, self.imap_port, self.imaps_port, self.submission_port = free_ports(4)
         #: Path of the UNIX socket.
         self.socket = str(self.directory / "lmtp")
         self._process: subprocess.Popen[bytes] | None = None
@@ -115,11 +138,16 @@ class Dovecot:
             more = _IMAP.format(
                 certificate=tls[0], key=tls[1], imap=self.imap_port, imaps=self.imaps_port
             )
+        protocols = "lmtp imap" if tls is not None else "lmtp"
+        if submission:
+            more += _SUBMISSION.format(submission=self.submission_port)
+            protocols += " submission"
         (self.directory / "dovecot.conf").write_text(
             _CONFIGURATION.format(
                 directory=self.directory,
                 port=self.port,
-                protocols="lmtp imap" if tls is not None else "lmtp",
+                protocols=protocols,
+                mechanisms=mechanisms,
             )
             + more
         )

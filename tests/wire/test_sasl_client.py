@@ -39,7 +39,7 @@ class ExchangeTests(SynchronousTestCase):
         return server.result
 
     def test_all(self) -> None:
-        for name in CLIENT_MECHANISMS:
+        for name in MECHANISMS:
             for initial in (True, False):
                 self.assertEqual(
                     self.exchange(name, ANN, initial), SASLPassword("", "ann", "sécret".encode())
@@ -77,6 +77,12 @@ class ChoiceTests(SynchronousTestCase):
         self.assertEqual(self.choose("LOGIN", "PLAIN"), "PLAIN")
         self.assertEqual(self.choose("LOGIN", "PLAIN", "SECURE"), "SECURE")
         self.assertEqual(self.choose("X", "LOGIN"), "LOGIN")
+
+    def test_the_strongest(self) -> None:
+        offered = ["LOGIN", "PLAIN", "SCRAM-SHA-1", "SCRAM-SHA-256", "SCRAM-SHA-256-PLUS"]
+        self.assertEqual(self.choose(*offered), "SCRAM-SHA-256")
+        self.assertEqual(self.choose(*offered, "SCRAM-SHA-512"), "SCRAM-SHA-512")
+        self.assertEqual(self.choose(*offered[:3], plaintext=False), "SCRAM-SHA-1")
 
     def test_no_password_where_it_may_not_be_sent(self) -> None:
         self.assertEqual(self.choose("PLAIN", "SECURE", plaintext=False), "SECURE")

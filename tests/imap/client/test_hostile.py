@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
+from functools import partial
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -11,12 +13,14 @@ from mailkit.imap.client import (
     AuthFailed,
     ClientError,
     ClientSettings,
+    Credentials,
     ProtocolError,
     ResponseLimits,
     ServiceRefused,
     TimedOut,
     TLSFailed,
 )
+from mailkit.wire.sasl_client import CLIENT_MECHANISMS, ScramClient
 from tests.imap.client.support import CREDENTIALS, SETTINGS, Script, Wire
 from tests.imap.client.test_pipelining import PLAIN, Manual
 
@@ -83,6 +87,43 @@ class LoginTests(SynchronousTestCase):
             (b"AUTHENTICATE PLAIN", b"+ \r\n"), (response, ready), capabilities=b"AUTH=PLAIN"
         )
         self.assertEqual(results, [None])
+
+    def scram(self, *lines: tuple[bytes, bytes]) -> Any:
+        """RFC 7677 section 3, without TLS; what becomes of it when the proof is there."""
+        nonces = b"rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0"
+        first = b"r=" + nonces + b",s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096"
+        proof = b"c=biws,r=" + nonces + b",p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ="
+        mechanism = partial(ScramClient, "SCRAM-SHA-256", nonce="rOprNGfwEbeRWgbNEkqO")
+        settings = ClientSettings(
+            tls=TLSPolicy.none(),
+            credentials=Credentials("user", "pencil"),
+            mechanisms={**CLIENT_MECHANISMS, "SCRAM-SHA-256": mechanism},
+        )
+        script = Script(
+            (b"AUTHENTICATE SCRAM-SHA-256", b"+ \r\n"),
+            (b64encode(b"n,,n=user,r=rOprNGfwEbeRWgbNEkqO"), b"+ " + b64encode(first) + b"\r\n"),
+            (b64encode(proof), lines[0][1]),
+            *lines[1:],
+            greeting=b"* OK [CAPABILITY IMAP4rev1 AUTH=PLAIN AUTH=SCRAM-SHA-256] x\r\n",
+        )
+        wire = Wire(script)
+        wire.channel.is_local = False
+        wire.session._connection.settings = settings
+        return wire.start(wire.session.open())[0]
+
+    def test_scram(self) -> None:
+        signature = b64encode(b"v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=")
+        ready = b"TAG OK [CAPABILITY IMAP4rev1 IDLE] x\r\n"
+        self.assertIsNone(self.scram((b"", b"+ " + signature + b"\r\n"), (b"", ready)))
+
+    def test_a_server_that_does_not_know_the_password(self) -> None:
+        signature = b"+ " + b64encode(b"v=7rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=") + b"\r\n"
+        failure = self.scram((b"", signature), (b"*", b"m1 BAD x\r\n"))
+        failure.trap(AuthFailed)
+        self.assertIn("signature is wrong", failure.value.text)
+        failure = self.scram((b"", b"m1 OK x\r\n"))
+        failure.trap(AuthFailed)
+        self.assertIn("not proved", failure.value.text)
 
     def test_login(self) -> None:
         wire, results = self.open(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from functools import partial
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -21,6 +22,7 @@ from mailkit.smtp.client import (
     TLSPolicy,
     make_envelope,
 )
+from mailkit.wire.sasl_client import ScramClient
 from tests.smtp.client.fakes import (
     EVERYTHING,
     LOST,
@@ -227,6 +229,53 @@ class AuthTests(SynchronousTestCase):
         self.assertIsInstance(
             failure_of(make_session(server, settings(credentials=ANN))[0].open()), AuthFailed
         )
+
+    def scram_session(self, final: str) -> tuple[Server, Session, FakeChannel]:
+        """RFC 7677 section 3, without TLS; ``final`` replies to the client's proof."""
+        nonces = "rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0"
+        first = f"r={nonces},s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096"
+        proof = f"c=biws,r={nonces},p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ="
+        initial = base64.b64encode(b"n,,n=user,r=rOprNGfwEbeRWgbNEkqO").decode()
+        answers = {
+            "EHLO": "250-mx.example.org\r\n250 AUTH PLAIN SCRAM-SHA-256",
+            f"AUTH SCRAM-SHA-256 {initial}": "334 " + base64.b64encode(first.encode()).decode(),
+            base64.b64encode(proof.encode()).decode(): final,
+            "*": "501 5.7.0 given up",
+            "": "235 2.7.0 welcome",
+        }
+        server = Server(answers=answers)
+        mechanism = partial(ScramClient, "SCRAM-SHA-256", nonce="rOprNGfwEbeRWgbNEkqO")
+        user = settings(
+            credentials=Credentials("user", "pencil"), mechanisms={"SCRAM-SHA-256": mechanism}
+        )
+        return server, *make_session(server, user)
+
+    def test_scram_needs_no_tls(self) -> None:
+        signature = base64.b64encode(b"v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=").decode()
+        server, session, _ = self.scram_session(f"334 {signature}")
+        run(session.open())
+        self.assertEqual(session.facts.account, "user")
+        self.assertEqual(server.commands[-1], "")
+
+    def test_a_server_that_does_not_know_the_password(self) -> None:
+        signature = base64.b64encode(b"v=7rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=").decode()
+        for reply, words in (
+            (f"334 {signature}", "signature is wrong"),
+            ("235 2.7.0 welcome", "not proved"),
+            ("334 ", "not SCRAM's"),
+        ):
+            _, session, channel = self.scram_session(reply)
+            error = failure_of(session.open())
+            self.assertIsInstance(error, AuthFailed)
+            self.assertIn(words, error.text)
+            self.assertTrue(channel.aborted)
+
+    def test_a_refusal_within_scram(self) -> None:
+        error = base64.b64encode(b"e=invalid-proof").decode()
+        _, session, _ = self.scram_session(f"334 {error}")
+        failure = failure_of(session.open())
+        self.assertIsInstance(failure, AuthFailed)
+        self.assertIn("refuses: invalid-proof", failure.text)
 
     def clear_session(self, **more: object) -> tuple[Server, Session, FakeChannel]:
         server = Server("AUTH PLAIN LOGIN", answers={"AUTH": "235 2.7.0 welcome"})
