@@ -195,6 +195,23 @@ class IThreadNamingMailbox(Interface):
         """
 
 
+class IUnendedMessages(Interface):
+    """A mailbox that knows which of its messages do not end with a line end.
+
+    POP3 sends those with one more CRLF. With this interface its sizes are those of what is sent
+    (RFC 1939 section 11); without it, those messages' sizes are two octets less.
+    """
+
+    def list_unended(uids: Sequence[int]) -> Awaitable[Sequence[int]]:
+        """Those of the messages that are not empty and do not end with CRLF, ascending.
+
+        Asked at each POP3 login, so nothing is read for it. Callers ask for at most some hundred
+        at a time.
+
+        :param uids: ascending; those that do not exist are left out.
+        """
+
+
 class IRecentMailbox(Interface):
     """A mailbox that remembers which messages were announced as \\Recent (RFC 3501 2.3.2)."""
 

@@ -21,6 +21,7 @@ from mailkit.interfaces import (
     IReplacingMailbox,
     ISummarizingMailbox,
     IThreadNamingMailbox,
+    IUnendedMessages,
     IWatchableMailbox,
     IWritableMailbox,
 )
@@ -45,6 +46,7 @@ from mailkit.model import (
 from mailkit.rights import ALL_RIGHTS, Rights, changeable, changed_within
 from mailkit.spool import Spool
 from mailkit.store.sharing.records import Place
+from mailkit.wire.dotstuff import lacks_line_end
 
 if TYPE_CHECKING:
     from mailkit.store.memory_account import MemoryAccount
@@ -103,6 +105,7 @@ class Content:
     IThreadNamingMailbox,
     IRecentMailbox,
     IDeletedCounter,
+    IUnendedMessages,
 )
 class MemoryMailbox:
     """One mailbox of a :class:`~mailkit.store.memory.MemoryAccount`."""
@@ -246,6 +249,11 @@ class MemoryMailbox:
         self._check()
         sizes = [info.size for info in self._infos.values() if DELETED in info.flags]
         return DeletedCount(len(sizes), sum(sizes))
+
+    async def list_unended(self, uids: Sequence[int]) -> Sequence[int]:
+        self._check()
+        contents = self._contents
+        return [uid for uid in uids if uid in contents and lacks_line_end(contents[uid].octets)]
 
     # Changing.
 

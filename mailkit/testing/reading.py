@@ -18,6 +18,7 @@ from mailkit.interfaces import (
     ISummarizingMailbox,
     IThreadingMailbox,
     IThreadNamingMailbox,
+    IUnendedMessages,
     IViewableMailbox,
     IWatchableMailbox,
     IWritableMailbox,
@@ -43,6 +44,7 @@ OPTIONAL_INTERFACES = (
     IThreadNamingMailbox,
     IRecentMailbox,
     IReplacingMailbox,
+    IUnendedMessages,
     IViewableMailbox,
 )
 
@@ -194,6 +196,25 @@ class ReadingContract(Contract):
         again = await summarizing.get_summaries(uids=uids, structure=False)
         self.assertEqual([found.header for found in again], [whole.header for whole in wholes])
         self.assertEqual(list(await summarizing.get_summaries(uids=uids)), list(wholes))
+
+    async def test_unended_messages(self) -> None:
+        ends = (b"a\r\n", b"b", b"", b"\r\n", b"c\n", b"d\r", b"\n", b"e\r\n.", b"f\n\r\n")
+        contents = [AppendMessage(spooled(b"Subject: x\r\n\r\n" + end)) for end in ends[:2]]
+        contents += [AppendMessage(spooled(end)) for end in ends[2:]]
+        # Large ones may be kept in another way.
+        contents += [
+            AppendMessage(spooled(sample_message(1, size=3_000_000) + end, on_disk=True))
+            for end in (b"", b"x")
+        ]
+        mailbox = await self.make_mailbox(messages=contents)
+        unended = cast(IUnendedMessages, self.need(IUnendedMessages, mailbox))
+        uids = list(await mailbox.list_uids())
+        expected = [uids[n] for n in (1, 4, 5, 6, 7, 10)]
+        self.assertEqual(list(await unended.list_unended(uids=uids)), expected)
+        self.assertEqual(list(await unended.list_unended(uids=[])), [])
+        self.assertEqual(list(await unended.list_unended(uids=uids[:1])), [])
+        some = [uids[1], uids[5], uids[-1], uids[-1] + 1000, uids[-1] + 10**6]
+        self.assertEqual(list(await unended.list_unended(uids=some)), some[:3])
 
     async def test_recent_messages_are_claimed_once(self) -> None:
         mailbox = await self.open_sample(2)

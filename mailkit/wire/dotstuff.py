@@ -18,6 +18,14 @@ def normalise_line_ends(data: bytes) -> bytes:
     return _LONE.sub(b"\r\n", data) if has_bare_line_end(data) else data
 
 
+def lacks_line_end(tail: bytes) -> bool:
+    """Whether :meth:`DotEncoder.finish` adds a CRLF to a message.
+
+    :param tail: the last two octets or more, or all of a shorter message; an empty one lacks none.
+    """
+    return bool(tail) and not tail.endswith(b"\r\n")
+
+
 class DotDecoder:
     """Turns the octets after DATA into content, chunk by chunk.
 

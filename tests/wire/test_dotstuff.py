@@ -13,6 +13,7 @@ from mailkit.wire.dotstuff import (
     DotDecoder,
     DotEncoder,
     has_bare_line_end,
+    lacks_line_end,
     normalise_line_ends,
 )
 from tests.wire.test_buffer import splits
@@ -124,6 +125,15 @@ class EncoderTests(SynchronousTestCase):
         for content in (b"a", b"a\r", b"a\n", b"a\r\n.", b"\n", b"\r"):
             for chunks in splits(content):
                 self.assertEqual(decode([self.encode(chunks)])[1:3], (b"", True))
+
+    def test_what_lacks_a_line_end_is_known_before(self) -> None:
+        for length in range(5):
+            for octets in itertools.product(b"a\r\n", repeat=length):
+                content = bytes(octets)
+                added = len(self.encode([content])) - len(content) - len(b".\r\n")
+                for tail in {content, content[-2:]}:
+                    self.assertEqual(lacks_line_end(tail), added == 2, content)
+                self.assertIn(added, (0, 2))
 
     def test_empty(self) -> None:
         self.assertEqual(self.encode([]), b".\r\n")

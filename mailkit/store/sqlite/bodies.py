@@ -20,6 +20,7 @@ from mailkit.store.sqlite.log import (
     read_crc,
     segment_name,
 )
+from mailkit.wire.dotstuff import lacks_line_end
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -192,8 +193,17 @@ def find_body(data: bytes, begin: int, place: BodyPlace, *, size: int | None = N
     return start
 
 
-def verify_body(directory: str, place: BodyPlace) -> str | None:
-    """What is wrong with a stored body, or None."""
+def is_unended(descriptor: int, start: int, size: int) -> bool:
+    """Whether a body in a segment does not end with CRLF, and is not empty."""
+    tail = min(size, 2)
+    return lacks_line_end(os.pread(descriptor, tail, start + size - tail))
+
+
+def verify_body(directory: str, place: BodyPlace, unended: bool | None = None) -> str | None:
+    """What is wrong with a stored body, or None.
+
+    :param unended: the index says that it does not end with CRLF; None where it does not know.
+    """
     try:
         descriptor = os.open(os.path.join(directory, segment_name(place.segment)), os.O_RDONLY)
     except OSError as error:
@@ -209,6 +219,8 @@ def verify_body(directory: str, place: BodyPlace) -> str | None:
             return "the meta data do not match their checksum"
         if read_crc(descriptor, place.start, place.size) != header.body_crc:
             return "it does not match its checksum"
+        if unended is not None and unended != is_unended(descriptor, place.start, place.size):
+            return "the index has its end wrong"
     except StoreCorrupt as error:
         return error.text
     except OSError as error:

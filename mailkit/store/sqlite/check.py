@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from mailkit.errors import MailError, StoreUnavailable
 from mailkit.store.sqlite.bodies import BodyPlace, verify_body
+from mailkit.store.sqlite.ends import ends_known_from
 from mailkit.store.sqlite.flags import KEYWORD_SHIFT, SEEN_BIT
 from mailkit.store.sqlite.log import (
     SEGMENT_HEADER,
@@ -21,6 +22,11 @@ from mailkit.store.sqlite.schema import DERIVED, INDEX_NAME, MIGRATIONS, connect
 
 #: Lines about problems of one kind; what exceeds them is only counted.
 MAX_LINES = 20
+# A body's place, and whether it does not end with CRLF.
+_LIVE_BODIES = (
+    "SELECT id, segment, position, start, size, EXISTS (SELECT 1 FROM unended_body u"
+    " WHERE u.body_id = body.id) FROM body WHERE refs > 0"
+)
 # Bodies whose rows are read at a time.
 _PAGE = 1000
 
@@ -238,25 +244,21 @@ def _check_bodies(connection: sqlite3.Connection, directory: str, report: Report
     (unsure,) = connection.execute(
         "SELECT CASE WHEN closed THEN lsn ELSE first_lsn END FROM log_state"
     ).fetchone()
+    ends_known = ends_known_from(connection)
     damaged: list[tuple[int, str]] = []
     last = 0
     while True:
         rows = connection.execute(
-            "SELECT id, segment, position, start, size FROM body WHERE refs > 0"
-            " AND id > ? ORDER BY id LIMIT ?",
-            (last, _PAGE),
+            f"{_LIVE_BODIES} AND id > ? ORDER BY id LIMIT ?", (last, _PAGE)
         ).fetchall()
-        for place in map(BodyPlace._make, rows):
-            problem = verify_body(directory, place)
+        for row in rows:
+            problem = _verify(directory, row, ends_known)
             if problem is not None:
                 # The compaction of a running server may have moved it, or it was removed.
-                row = connection.execute(
-                    "SELECT id, segment, position, start, size FROM body WHERE id = ? AND refs > 0",
-                    (place.body_id,),
-                ).fetchone()
-                if row is not None and verify_body(directory, BodyPlace._make(row)) is not None:
-                    damaged.append((place.body_id, problem))
-            octets += place.size
+                again = connection.execute(f"{_LIVE_BODIES} AND id = ?", row[:1]).fetchone()
+                if again is not None and _verify(directory, again, ends_known) is not None:
+                    damaged.append((row[0], problem))
+            octets += row[4]
         if len(rows) < _PAGE:
             break
         last = rows[-1][0]
@@ -272,6 +274,12 @@ def _check_bodies(connection: sqlite3.Connection, directory: str, report: Report
         for body_id, problem in damaged
         if body_id not in torn
     )
+
+
+def _verify(directory: str, row: tuple[int, ...], ends_known: int) -> str | None:
+    *place, unended = row
+    known = unended or place[0] >= ends_known
+    return verify_body(directory, BodyPlace._make(place), bool(unended) if known else None)
 
 
 def _describe(connection: sqlite3.Connection, body_id: int, problem: str) -> str:

@@ -57,12 +57,13 @@ class SpooledFile:
             ):
                 path, prefix, start = self._copy(), b"", SPOOL_RESERVE
             with open(path, "rb", buffering=0) as file:
-                crc = zlib.crc32(prefix)
+                crc, tail = zlib.crc32(prefix), prefix[-2:]
                 file.seek(start)
                 while chunk := file.read(1 << 20):
                     crc = zlib.crc32(chunk, crc)
+                    tail = (tail + chunk[-2:])[-2:]
                 flush_file(file.fileno())
-            return Content(None, self._size, path, prefix, crc, start)
+            return Content(None, self._size, path, prefix, crc, start, tail)
         except OSError as error:
             self.discard()
             raise refusal(error) from error

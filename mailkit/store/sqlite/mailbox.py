@@ -21,6 +21,7 @@ from mailkit.interfaces import (
     ISummarizingMailbox,
     IThreadingMailbox,
     IThreadNamingMailbox,
+    IUnendedMessages,
     IViewableMailbox,
     IWatchableMailbox,
     IWritableMailbox,
@@ -87,6 +88,7 @@ class Found(NamedTuple):
     IReplacingMailbox,
     IViewableMailbox,
     IDeletedCounter,
+    IUnendedMessages,
 )
 class SQLiteMailbox:
     """A mailbox, known by its id: it keeps nothing but that, and for a moment what was found.
@@ -194,6 +196,9 @@ class SQLiteMailbox:
             if last is not None:
                 await self._core.pause()
         return DeletedCount(messages, octets)
+
+    async def list_unended(self, uids: Sequence[int]) -> Sequence[int]:
+        return self._core.reader.list_unended(self._id, uids)
 
     # Changing.
 

@@ -31,6 +31,7 @@ from mailkit.store.sqlite.compact import (
     find_garbage,
     live_records,
 )
+from mailkit.store.sqlite.ends import look_at_ends
 from mailkit.store.sqlite.fields import SaveFieldTexts
 from mailkit.store.sqlite.journal import journal_name
 from mailkit.store.sqlite.log import segment_name
@@ -168,6 +169,7 @@ class Maintenance:
         self._checkpoint()
         self._sync_journal()
         self._free(all_of_it)
+        self._look_at_ends(all_of_it)
         if all_of_it or time.monotonic() > self._pruned + _PRUNE_INTERVAL:
             self._pruned = time.monotonic()
             self._prune()
@@ -225,6 +227,13 @@ class Maintenance:
                 with suppress(FileNotFoundError):
                     os.unlink(os.path.join(self._core.log_directory, segment_name(segment)))
                 self._core.bodies.forget(segment)
+
+    def _look_at_ends(self, all_of_it: bool) -> None:
+        """Note how some older bodies end, where that is not known."""
+        while operation := look_at_ends(self._db, self._core.bodies):
+            self._do(operation)
+            if not all_of_it:
+                break
 
     def _move(self, segment: int, size: int, at_once: bool) -> None:
         try:

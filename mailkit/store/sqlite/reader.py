@@ -14,7 +14,7 @@ from mailkit.model import Changes, DeletedCount, MailboxInfo, MessageInfo
 from mailkit.store.naming import sort_key
 from mailkit.store.sqlite.bodies import BodyPlace
 from mailkit.store.sqlite.flags import DELETED_BIT, SEEN_BIT, FlagSets
-from mailkit.store.sqlite.rows import select_rows, to_infos
+from mailkit.store.sqlite.rows import DENSE, condition, select_rows, to_infos
 
 #: UIDs that the cache of UID lists holds (4 octets each).
 MAX_CACHED_UIDS = 4_000_000
@@ -373,6 +373,26 @@ class Reader:
             (mailbox_id, after, COUNTED_ROWS),
         ).fetchone()
         return DeletedCount(deleted, octets or 0), last if rows == COUNTED_ROWS else None
+
+    def list_unended(self, mailbox_id: int, uids: Sequence[int]) -> list[int]:
+        """Those of the messages whose bodies do not end with CRLF, ascending."""
+        self._state(mailbox_id)
+        connection = self.connection
+        # Most stores have none at all.
+        (some,) = connection.execute("SELECT EXISTS (SELECT 1 FROM unended_body)").fetchone()
+        if not some or not len(uids):
+            return []
+        span = uids[-1] - uids[0] + 1
+        # Of a range, those that nobody asked for are left out below.
+        chosen, values = condition(uids, is_range=len(uids) >= span * DENSE)
+        # Only in this order: a message is not found by its body.
+        rows = connection.execute(
+            "SELECT uid FROM message CROSS JOIN unended_body USING (body_id)"
+            f" WHERE mailbox_id = ? AND {chosen} ORDER BY uid",
+            (mailbox_id, *values),
+        ).fetchall()
+        wanted = set(uids)
+        return [uid for (uid,) in rows if uid in wanted]
 
     def body_place(self, mailbox_id: int, uid: int) -> BodyPlace:
         """Where the octets of a message are.

@@ -14,6 +14,7 @@ from typing import Any
 from mailkit.errors import StoreCorrupt
 from mailkit.model import INBOX, NEW_ACCOUNT_MAILBOXES
 from mailkit.store.sqlite.access import forget_account, put_entry
+from mailkit.store.sqlite.bodies import is_unended
 from mailkit.store.sqlite.flags import KEYWORD_SHIFT, SEEN_BIT, join_keywords
 from mailkit.store.sqlite.journal import (
     Note,
@@ -66,7 +67,7 @@ class Replay:
         (lsn,) = self._db.execute("SELECT lsn FROM log_state").fetchone()
         self._db.execute(
             "CREATE TEMP TABLE found (id INTEGER PRIMARY KEY, segment INTEGER, position INTEGER,"
-            " start INTEGER, size INTEGER)"
+            " start INTEGER, size INTEGER, unended INTEGER)"
         )
         self._db.execute("CREATE TEMP TABLE event (lsn INTEGER, note TEXT)")
         for segment in list_segments(self._directory):
@@ -99,8 +100,15 @@ class Replay:
                     self.damaged += 1
                     continue
                 self._db.execute(
-                    "INSERT OR REPLACE INTO temp.found VALUES (?, ?, ?, ?, ?)",
-                    (header.lsn, segment, record.position, record.start, header.body_length),
+                    "INSERT OR REPLACE INTO temp.found VALUES (?, ?, ?, ?, ?, ?)",
+                    (
+                        header.lsn,
+                        segment,
+                        record.position,
+                        record.start,
+                        header.body_length,
+                        is_unended(file.fileno(), record.start, header.body_length),
+                    ),
                 )
                 if header.lsn >= since:
                     note = ["body", header.lsn, header.body_length, json.loads(record.meta)]
@@ -384,6 +392,12 @@ class Replay:
         )
         for table in DERIVED:
             run(f"DELETE FROM {table} WHERE body_id NOT IN (SELECT id FROM body)")
+        run("DELETE FROM unended_body")
+        run(
+            "INSERT INTO unended_body SELECT f.id FROM temp.found f JOIN body b ON b.id = f.id"
+            " WHERE f.unended"
+        )
+        run("DELETE FROM setting WHERE name = 'ends_known_from'")
         run("DELETE FROM segment")
         for number in list_segments(self._directory):
             size = os.path.getsize(os.path.join(self._directory, segment_name(number)))

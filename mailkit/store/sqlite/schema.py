@@ -323,6 +323,13 @@ CREATE INDEX queue_message_account ON queue_message (json_extract(envelope, '$.a
     WHERE body_id IS NOT NULL;
 """
 
+# Bodies that are not empty and do not end with CRLF, to which POP3 adds one. Those below the number
+# in the setting came before this was noted; maintenance looks at them.
+_STEP_19 = """
+CREATE TABLE unended_body (body_id INTEGER PRIMARY KEY);
+INSERT INTO setting SELECT 'ends_known_from', lsn FROM log_state WHERE lsn > 1;
+"""
+
 #: SQL of each step.
 MIGRATIONS: Sequence[str] = (
     _STEP_1,
@@ -343,9 +350,10 @@ MIGRATIONS: Sequence[str] = (
     _STEP_16,
     _STEP_17,
     _STEP_18,
+    _STEP_19,
 )
 #: Tables of what was made of bodies, by their number, and can be made of them again.
-DERIVED = ("summary", "sort_value", "field_text", "text_map")
+DERIVED = ("summary", "sort_value", "field_text", "text_map", "unended_body")
 #: What the statements of a step begin with, up to the name of a table or an index.
 _HEADS = (
     "CREATE TABLE ",

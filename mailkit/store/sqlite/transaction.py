@@ -27,6 +27,7 @@ from mailkit.store.sqlite.log import (
 )
 from mailkit.store.sqlite.rows import USAGE
 from mailkit.store.sqlite.states import AccountState, MailboxState, States
+from mailkit.wire.dotstuff import lacks_line_end
 
 #: UIDs end here (RFC 3501 section 9, nz-number).
 MAX_UID = 2**32 - 1
@@ -56,6 +57,8 @@ class Content(NamedTuple):
     #: Of all octets, when they are in a file.
     crc: int = 0
     start: int = SPOOL_RESERVE
+    #: The last two octets, when they are in a file.
+    tail: bytes = b""
 
 
 class Target(NamedTuple):
@@ -91,6 +94,7 @@ class RowBuffer:
 
 _PUT = "INSERT INTO message (mailbox_id, uid, flags, internal_date, size, modseq, created_modseq, body_id, save_date) VALUES "
 _BODY = "INSERT INTO body (id, segment, position, start, size, refs) VALUES "
+_UNENDED = "INSERT INTO unended_body (body_id) VALUES "
 _COUNT = "UPDATE mailbox SET uid_next = v.column2, highest_modseq = v.column3, messages = v.column4, unseen = v.column5, size = v.column6 FROM (VALUES "
 
 
@@ -124,6 +128,7 @@ class Transaction:
         self._dirty: set[MailboxState] = set()
         self._messages = RowBuffer(_PUT, 9)
         self._bodies = RowBuffer(_BODY, 6)
+        self._unended = RowBuffer(_UNENDED, 1)
         self._mailbox_rows = RowBuffer(_COUNT, 6, ") AS v WHERE mailbox.id = v.column1")
 
     def begin(self, now: int) -> None:
@@ -138,7 +143,7 @@ class Transaction:
         self.touched = set()
         self._notes = []
         self._dirty = set()
-        for buffer in (self._messages, self._bodies, self._mailbox_rows):
+        for buffer in (self._messages, self._bodies, self._unended, self._mailbox_rows):
             buffer.rows = []
         self.log.begin()
 
@@ -224,6 +229,8 @@ class Transaction:
             )
         location = self._add_body(content, body_id, self._meta(placements, body_id, size))
         self._bodies.rows.append((body_id, *location, size, len(targets) + held))
+        if lacks_line_end(content.tail if content.data is None else content.data):
+            self._unended.rows.append((body_id,))
         return uids
 
     def _meta(self, placements: list[list[object]], body_id: int, size: int) -> bytes:
@@ -254,6 +261,8 @@ class Transaction:
     def flush(self) -> None:
         """Send the rows that wait to the index: whoever reads or changes messages needs them."""
         self._bodies.flush(self.connection)
+        if self._unended.rows:
+            self._unended.flush(self.connection)
         self._messages.flush(self.connection)
 
     def flush_counters(self) -> None:
