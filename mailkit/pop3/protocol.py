@@ -13,7 +13,7 @@ Only QUIT removes messages.
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from typing import Any
 
 from twisted.cred.portal import Portal
@@ -22,7 +22,7 @@ from twisted.internet.interfaces import IReactorTime
 from mailkit._typing import override
 from mailkit.connection import CommandConnection, CommandFactory
 from mailkit.errors import MailError
-from mailkit.interfaces import IMailAccount, IMailbox
+from mailkit.interfaces import IMailAccount, IMailbox, IUnendedMessages
 from mailkit.model import INBOX
 from mailkit.pop3.grammar import MAX_COMMAND, CommandError, parse_command
 from mailkit.pop3.handlers import COMMANDS, auth_response
@@ -192,7 +192,11 @@ class POP3Connection(CommandConnection):
         for start in range(0, len(uids), SNAPSHOT_CHUNK):
             await self.drain()
             chunk = uids[start : start + SNAPSHOT_CHUNK]
-            maildrop.extend(await mailbox.get_messages(uids=chunk))
+            messages = await mailbox.get_messages(uids=chunk)
+            unended: Sequence[int] = ()
+            if IUnendedMessages.providedBy(mailbox):
+                unended = await mailbox.list_unended(uids=chunk)
+            maildrop.extend(messages, frozenset(unended))
         return maildrop
 
     def release_maildrop(self) -> None:

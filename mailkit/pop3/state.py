@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from itertools import islice
 
 from mailkit.errors import MailboxInUse, MailError
@@ -52,9 +52,15 @@ class Maildrop:
         self._deleted: set[int] = set()
         self._deleted_octets = 0
 
-    def extend(self, messages: Sequence[MessageInfo]) -> None:
-        """More messages; only while the session begins."""
-        sizes = [message.size for message in messages]
+    def extend(self, messages: Sequence[MessageInfo], unended: Set[int] = frozenset()) -> None:
+        """More messages; only while the session begins.
+
+        :param unended: UIDs of those that are sent with a CRLF behind them.
+        """
+        # RFC 1939 section 11: the octets that are sent count, but for the dots that are doubled.
+        sizes = [
+            message.size + 2 if message.uid in unended else message.size for message in messages
+        ]
         self._uids.extend([message.uid for message in messages])
         self._sizes.extend(sizes)
         self._octets += sum(sizes)

@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 
 from mailkit.auth.portal import make_portal
+from mailkit.model import AppendMessage
 from mailkit.pop3.protocol import POP3Factory
+from mailkit.spool import Spool
 from tests.interop.support import ClientCase
 
 USER, PASSWORD = "ann@example.org", "correct horse"
@@ -142,6 +144,26 @@ class PoplibTests(POP3Case):
             raise AssertionError("two sessions of one maildrop")
 
         self.assertIn("[IN-USE]", await self.in_thread(twice))
+
+    async def test_sizes_are_those_of_what_comes(self) -> None:
+        contents = (b"Subject: x\r\n\r\nno end", b"a\r\n.\r\n.", b"lone\r", b"feed\n", b"\r\n")
+        inbox = await self.mailbox()
+        await inbox.append(messages=[AppendMessage(Spool.from_bytes(c)) for c in contents])
+
+        def sizes() -> tuple[int, list[int], list[int]]:
+            client = self.plain()
+            client.user(USER)
+            client.pass_(PASSWORD)
+            total = client.stat()[1]
+            listed = [int(line.split()[1]) for line in client.list()[1]]
+            received = [client.retr(number)[2] for number in range(1, len(listed) + 1)]
+            client.quit()
+            return total, listed, received
+
+        total, listed, received = await self.in_thread(sizes)
+        self.assertEqual(listed, received)
+        self.assertEqual(total, sum(received))
+        self.assertEqual(listed[3:], [len(c) + 2 for c in contents[:4]] + [2])
 
     async def test_leaving_without_quit_removes_nothing(self) -> None:
         def leave() -> None:

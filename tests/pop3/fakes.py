@@ -18,7 +18,7 @@ from twisted.python.failure import Failure
 from zope.interface import alsoProvides, implementer
 
 from mailkit.errors import NoSuchMailbox, NoSuchMessage
-from mailkit.interfaces import IMailAccount, IMailbox, IWritableMailbox
+from mailkit.interfaces import IMailAccount, IMailbox, IUnendedMessages, IWritableMailbox
 from mailkit.model import Changes, MailboxInfo, MessageInfo
 from mailkit.pop3.protocol import POP3Connection, POP3Factory
 
@@ -100,6 +100,15 @@ class FakeWritableMailbox(FakeMailbox):
         await self._enter("expunge")
         self.expunged.append(list(uids))
         return [uid for uid in uids if self.messages.pop(uid, None) is not None]
+
+
+@implementer(IUnendedMessages)
+class FakeUnendedMailbox(FakeWritableMailbox):
+    """The same, and it knows which messages lack the last line end."""
+
+    async def list_unended(self, uids: Sequence[int]) -> Sequence[int]:
+        await self._enter("list_unended")
+        return [uid for uid in uids if not self.messages.get(uid, b"\r\n").endswith(b"\r\n")]
 
 
 @implementer(IMailAccount)

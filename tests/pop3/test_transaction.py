@@ -8,7 +8,14 @@ from typing import Any, BinaryIO, cast
 from twisted.trial.unittest import SynchronousTestCase
 
 from mailkit.errors import ReadOnly, StoreCorrupt, StoreUnavailable, TemporaryFailure
-from tests.pop3.fakes import Client, FakeMailbox, FakeWritableMailbox, Server, every_split
+from tests.pop3.fakes import (
+    Client,
+    FakeMailbox,
+    FakeUnendedMailbox,
+    FakeWritableMailbox,
+    Server,
+    every_split,
+)
 
 ONE = b"Subject: one\r\n\r\nHello\r\n".ljust(118, b"x") + b"\r\n"
 TWO = b"Subject: two\r\n\r\n.\r\n..\r\n.dots\r\n".ljust(198, b"y") + b"\r\n"
@@ -101,6 +108,45 @@ class ListingTests(TransactionCase):
         reply = client.read()
         self.assertTrue(reply.endswith(b"\r\n.\r\n+OK\r\n"))
         self.assertEqual(reply.count(b"\r\n"), 10_003)
+
+
+class SizeTests(SynchronousTestCase):
+    """RFC 1939 section 11."""
+
+    def test_sizes_are_those_of_what_is_sent(self) -> None:
+        contents = (ONE, b"a", b"a\n", b"a\r", b"\r\n", b".\r\n.", b"b" * 100_000, ONE * 1000)
+        client = Server(FakeUnendedMailbox(*contents)).login()
+        sizes = []
+        for number in range(1, len(contents) + 1):
+            status, _, sent = client.ask(b"RETR %d" % number).partition(b"\r\n")
+            self.assertTrue(sent.endswith(b"\r\n.\r\n"))
+            # Dots that were doubled do not count.
+            size = len(sent[:-3]) - sent[:-3].count(b"\r\n.") - sent.startswith(b".")
+            self.assertEqual(status, b"+OK %d octets" % size)
+            self.assertEqual(client.ask(b"LIST %d" % number), b"+OK %d %d\r\n" % (number, size))
+            sizes.append(size)
+        self.assertEqual(
+            [size - len(c) for size, c in zip(sizes, contents, strict=True)],
+            [0, 2, 2, 2, 0, 2, 2, 0],
+        )
+        self.assertEqual(client.ask(b"STAT"), b"+OK 8 %d\r\n" % sum(sizes))
+        listed = b"".join(b"%d %d\r\n" % entry for entry in enumerate(sizes, 1))
+        self.assertTrue(client.ask(b"LIST").endswith(b" octets)\r\n" + listed + b".\r\n"))
+        client.ask(b"DELE 2")
+        self.assertEqual(client.ask(b"STAT"), b"+OK 7 %d\r\n" % (sum(sizes) - 3))
+
+    def test_of_a_mailbox_that_does_not_know(self) -> None:
+        client = Server(FakeWritableMailbox(b"a", ONE)).login()
+        self.assertEqual(client.ask(b"LIST 1"), b"+OK 1 1\r\n")
+        self.assertEqual(client.ask(b"RETR 1"), b"+OK 1 octets\r\na\r\n.\r\n")
+
+    def test_a_mailbox_that_cannot_tell_refuses_the_login(self) -> None:
+        mailbox = FakeUnendedMailbox(ONE)
+        mailbox.trouble["list_unended"] = StoreUnavailable()
+        server = Server(mailbox)
+        client = server.connect()
+        client.ask(b"USER ann")
+        self.assertTrue(client.ask(b"PASS secret").startswith(b"-ERR [SYS/TEMP]"))
 
 
 class RetrTests(TransactionCase):
