@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from unittest import mock
 
 from mailkit.imap import grammar
 from mailkit.imap.protocol import IMAPFactory
@@ -186,7 +185,7 @@ class KeptTests(ServerTestCase):
 
     def test_mailboxes(self) -> None:
         for module in (memory_account, mailboxes):
-            self.enterContext(mock.patch.object(module, "MAX_MAILBOXES", 8))
+            self.patch(module, "MAX_MAILBOXES", 8)
         here = len(self.client.command('LIST "" *')) - 1
         for number in range(8 - here):
             self.assertTrue(self.client.command(f"CREATE m{number}")[-1].startswith(b"OK"))
@@ -197,13 +196,13 @@ class KeptTests(ServerTestCase):
 
     def test_subscriptions(self) -> None:
         for module in (memory_account, mailboxes):
-            self.enterContext(mock.patch.object(module, "MAX_MAILBOXES", 6))
+            self.patch(module, "MAX_MAILBOXES", 6)
         answer = self.client.command("SUBSCRIBE one-more")[-1]
         self.assertEqual(answer, b"NO [LIMIT] An account has at most 6 subscriptions")
 
     def test_keywords(self) -> None:
         for module in (memory_mailbox, states):
-            self.enterContext(mock.patch.object(module, "MAX_KEYWORDS", 3))
+            self.patch(module, "MAX_KEYWORDS", 3)
         self.server.add(MESSAGE)
         self.client.command("SELECT INBOX")
         self.assertTrue(self.client.command("STORE 1 +FLAGS (a b c)")[-1].startswith(b"OK"))
