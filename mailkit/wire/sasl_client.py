@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import base64
 import hmac
+import json
+import re
 import secrets
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping
@@ -21,12 +23,22 @@ from mailkit.wire.sasl import SASLError
 
 @dataclass(frozen=True)
 class Credentials:
-    """Who logs in to a server."""
+    """Who logs in to a server, by a password or a token."""
 
     username: str
-    password: str = field(repr=False)
+    password: str = field(default="", repr=False)
     #: Identity to act as; empty for the user's own.
     authorization_id: str = ""
+    #: Access token of OAuth 2.0 (RFC 6750), fresh: what expires is its owner's to renew.
+    token: str = field(default="", repr=False)
+
+    @property
+    def has_password(self) -> bool:
+        return bool(self.password) or not self.token
+
+
+class NoMechanism(SASLError):
+    """The server offers none that is known here and fits the credentials."""
 
 
 class SASLClient(ABC):
@@ -38,9 +50,19 @@ class SASLClient(ABC):
 
     def __init__(self, credentials: Credentials) -> None:
         self.credentials = credentials
+        #: What the server has said within the exchange about why it refuses.
+        self.refusal = ""
+
+    @property
+    def usable(self) -> bool:
+        """The credentials hold what the mechanism needs."""
+        return self.credentials.has_password
 
     def initial_response(self) -> bytes | None:
-        """What the client says first; None where the server begins."""
+        """What the client says first; None where the server begins.
+
+        :raises SASLError: the mechanism cannot carry the credentials.
+        """
         return None
 
     @abstractmethod
@@ -55,6 +77,12 @@ class SASLClient(ABC):
 
         :raises SASLError: it cannot know that yet.
         """
+        if self.refusal:
+            raise SASLError(f"The server accepts what it has refused: {self.refusal}")
+
+    def explain(self, text: str) -> str:
+        """The text of the server's refusal, with what the exchange has told of it."""
+        return f"{text} ({self.refusal})" if self.refusal else text
 
 
 class PlainClient(SASLClient):
@@ -110,36 +138,32 @@ class ScramClient(SASLClient):
         super().__init__(credentials)
         self.name = name
         self._nonce = (nonce or secrets.token_urlsafe(24)).encode("ascii")
-        identity = credentials.authorization_id
-        # RFC 5802 section 7, gs2-header: "n", for no channel binding is known here.
-        self._header = b"n,%b," % (b"a=" + scram.escape_name(identity) if identity else b"")
-        self._first = b"n=%b,r=%b" % (scram.escape_name(credentials.username), self._nonce)
-        self._password = scram.prepare_password(credentials.password)
-        self._said = False
+        self._header = self._first = self._password = b""
         self._expected: bytes | None = None
         self._verified = False
-        self._refusal: SASLError | None = None
 
     @override
     def initial_response(self) -> bytes:
-        self._said = True
+        credentials = self.credentials
+        self._header = _gs2_header(credentials.authorization_id)
+        self._first = b"n=%b,r=%b" % (scram.escape_name(credentials.username), self._nonce)
+        self._password = scram.prepare_password(credentials.password)
         return self._header + self._first
 
     @override
     def respond(self, challenge: bytes) -> bytes:
-        if not self._said:
+        if not self._first:
             return self.initial_response()
         if self._expected is None:
             return self._prove(challenge)
-        if self._verified or self._refusal is not None:
+        if self._verified or self.refusal:
             raise SASLError("The server asks for more than SCRAM has")
         self._verify(challenge, self._expected)
         return b""
 
     @override
     def finish(self) -> None:
-        if self._refusal is not None:
-            raise self._refusal
+        super().finish()
         if not self._verified:
             # RFC 5802 section 5: whoever skips its signature may be anybody.
             raise SASLError("The server has not proved that it knows the password")
@@ -166,19 +190,139 @@ class ScramClient(SASLClient):
             if not challenge.startswith(b"e="):
                 raise
             # Its reply to an empty response says more, in words for people.
-            self._refusal = error
+            self.refusal = str(error)
             return
         if not hmac.compare_digest(signature, expected):
             raise SASLError("The server does not know the password: its signature is wrong")
         self._verified = True
 
 
-#: Mechanisms by name, the one to prefer first.
+class _TokenClient(SASLClient):
+    """A token of OAuth 2.0, and the server's error in JSON."""
+
+    #: What follows an error, so that the server can end the exchange.
+    acknowledgement = b""
+
+    def __init__(self, credentials: Credentials) -> None:
+        super().__init__(credentials)
+        self._said = False
+
+    @property
+    @override
+    def usable(self) -> bool:
+        return bool(self.credentials.token)
+
+    @abstractmethod
+    def message(self, user: str, token: bytes) -> bytes:
+        """What the client says.
+
+        :raises SASLError: the mechanism cannot carry the name.
+        """
+
+    @override
+    def initial_response(self) -> bytes:
+        c = self.credentials
+        if not _TOKEN.fullmatch(c.token):
+            raise SASLError("The token is none of OAuth 2.0")
+        self._said = True
+        return self.message(c.authorization_id or c.username, c.token.encode("ascii"))
+
+    @override
+    def respond(self, challenge: bytes) -> bytes:
+        if not self._said:
+            return self.initial_response()
+        if self.refusal:
+            raise SASLError(f"The server asks for more than {self.name} has")
+        self.refusal = _read_token_error(challenge)
+        return self.acknowledgement
+
+
+class OAuthBearerClient(_TokenClient):
+    """OAUTHBEARER (RFC 7628)."""
+
+    name = "OAUTHBEARER"
+    # RFC 7628 section 3.2.3
+    acknowledgement = b"\x01"
+
+    @override
+    def message(self, user: str, token: bytes) -> bytes:
+        return b"%b\x01auth=Bearer %b\x01\x01" % (_gs2_header(user), token)
+
+
+class XOAuth2Client(_TokenClient):
+    """XOAUTH2: what Google and Microsoft had before RFC 7628."""
+
+    name = "XOAUTH2"
+
+    @override
+    def message(self, user: str, token: bytes) -> bytes:
+        if not user or "\x01" in user:
+            raise SASLError("XOAUTH2 cannot carry this user name")
+        return b"user=%b\x01auth=Bearer %b\x01\x01" % (user.encode("utf-8"), token)
+
+
+class CramMD5Client(SASLClient):
+    """CRAM-MD5 (RFC 2195), for servers that have nothing better.
+
+    Whoever hears an exchange can try millions of passwords a second, so it wants TLS too.
+    """
+
+    name = "CRAM-MD5"
+
+    def __init__(self, credentials: Credentials) -> None:
+        super().__init__(credentials)
+        self._said = False
+
+    @override
+    def respond(self, challenge: bytes) -> bytes:
+        if self._said:
+            raise SASLError("The server asks for more than CRAM-MD5 has")
+        if not challenge:
+            raise SASLError("The server has sent no challenge")
+        if self.credentials.authorization_id:
+            raise SASLError("CRAM-MD5 cannot name another identity")
+        self._said = True
+        digest = hmac.new(self.credentials.password.encode("utf-8"), challenge, "md5")
+        return f"{self.credentials.username} {digest.hexdigest()}".encode()
+
+
+def _gs2_header(identity: str) -> bytes:
+    """RFC 5801 section 4: "n", for no channel binding is known here.
+
+    :raises SASLError: the identity cannot be sent.
+    """
+    return b"n,%b," % (b"a=" + scram.escape_name(identity) if identity else b"")
+
+
+def _read_token_error(challenge: bytes) -> str:
+    """RFC 7628 section 3.2.2: what is wrong with a token, for people.
+
+    :raises SASLError: it is no error.
+    """
+    try:
+        error = json.loads(challenge)
+    except (ValueError, RecursionError):
+        error = None
+    if not isinstance(error, dict) or not isinstance(error.get("status"), str):
+        raise SASLError("The server's error message is none of OAuth 2.0")
+    scope = error.get("scope")
+    text = error["status"] + (f", scope {scope}" if scope and isinstance(scope, str) else "")
+    return "".join(character if character.isprintable() else "?" for character in text)[:200]
+
+
+#: Mechanisms by name, the one to prefer first: where there is a token, it is meant to be used. MD5
+#: is worse than a password under TLS.
 CLIENT_MECHANISMS: Mapping[str, Callable[[Credentials], SASLClient]] = {
+    "OAUTHBEARER": OAuthBearerClient,
+    "XOAUTH2": XOAuth2Client,
     **{name: partial(ScramClient, name) for name in scram.HASHES},
     "PLAIN": PlainClient,
     "LOGIN": LoginClient,
+    "CRAM-MD5": CramMD5Client,
 }
+
+# RFC 6750 section 2.1: b64token.
+_TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")
 
 
 def choose_mechanism(
@@ -187,19 +331,26 @@ def choose_mechanism(
     plaintext: bool,
     mechanisms: Mapping[str, Callable[[Credentials], SASLClient]] = CLIENT_MECHANISMS,
 ) -> SASLClient:
-    """The first of ``mechanisms`` that the server offers and that may be used.
+    """The first of ``mechanisms`` that the server offers, that fits, and that may be used.
 
     :param offered: names in capitals.
     :param plaintext: a password may be sent as it is.
-    :raises SASLError: there is none.
+    :raises NoMechanism: the server offers none that fits.
+    :raises SASLError: what it offers may not be used.
     """
-    withheld = False
+    unfit = withheld = False
     for name, make in mechanisms.items():
         if name in offered:
             mechanism = make(credentials)
-            if plaintext or not mechanism.plaintext:
+            if not mechanism.usable:
+                unfit = True
+            elif plaintext or not mechanism.plaintext:
                 return mechanism
-            withheld = True
+            else:
+                withheld = True
+    kind = "password" if credentials.has_password else "token"
     if withheld:
-        raise SASLError("The connection is not encrypted, so the password is not sent")
-    raise SASLError("The server offers no authentication mechanism that is known here")
+        raise SASLError(f"The connection is not encrypted, so the {kind} is not sent")
+    if unfit:
+        raise NoMechanism(f"The server offers no authentication mechanism that takes a {kind}")
+    raise NoMechanism("The server offers no authentication mechanism that is known here")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import shutil
 import subprocess
@@ -47,7 +48,7 @@ mail_location = maildir:~/Maildir
 hostname = dovecot.example.test
 postmaster_address = postmaster@example.test
 lmtp_save_to_detail_mailbox = no
-passdb {{
+{tokens}passdb {{
   driver = passwd-file
   args = scheme=PLAIN username_format=%u {directory}/passwd
 }}
@@ -74,6 +75,17 @@ plugin {
   quota = maildir:User quota
   quota_rule = *:storage=100K
 }
+"""
+_TOKENS = """\
+passdb {{
+  driver = oauth2
+  mechanisms = oauthbearer xoauth2
+  args = {directory}/oauth2.conf
+}}
+"""
+_TOKENS_VERIFIED = """\
+introspection_mode = local
+local_validation_key_dict = fs:posix:prefix={directory}/keys/
 """
 _SUBMISSION = """\
 submission_relay_host = 127.0.0.1
@@ -108,6 +120,8 @@ class Dovecot:
     :param tls: files of a certificate and its key: then it serves IMAP too, and the Maildirs have
         no limit. Every password is ``x``.
     :param mechanisms: of SASL, with TLS.
+    :param token_key: tokens of OAuth 2.0 are taken too: JWTs that are signed with it (HS256), with the
+        user in ``email``.
     :param submission: serve submission too: logins, for what is submitted goes nowhere.
     """
 
@@ -116,6 +130,7 @@ class Dovecot:
         *users: str,
         tls: tuple[str, str] | None = None,
         mechanisms: str = "plain",
+        token_key: bytes = b"",
         submission: bool = False,
     ) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="dovecot-"))
@@ -133,14 +148,17 @@ class Dovecot:
                 for user in users
             )
         )
+        self._ports = [self.port]
         more = _WITHOUT_IMAP
         if tls is not None:
             more = _IMAP.format(
                 certificate=tls[0], key=tls[1], imap=self.imap_port, imaps=self.imaps_port
             )
+            self._ports += [self.imap_port, self.imaps_port]
         protocols = "lmtp imap" if tls is not None else "lmtp"
         if submission:
             more += _SUBMISSION.format(submission=self.submission_port)
+            self._ports.append(self.submission_port)
             protocols += " submission"
         (self.directory / "dovecot.conf").write_text(
             _CONFIGURATION.format(
@@ -148,9 +166,20 @@ class Dovecot:
                 port=self.port,
                 protocols=protocols,
                 mechanisms=mechanisms,
+                tokens=self._take_tokens(token_key) if token_key else "",
             )
             + more
         )
+
+    def _take_tokens(self, key: bytes) -> str:
+        """Files for that, and what the configuration says of it."""
+        path = self.directory / "keys/default/HS256/default"
+        path.parent.mkdir(parents=True)
+        path.write_bytes(base64.b64encode(key))
+        (self.directory / "oauth2.conf").write_text(
+            _TOKENS_VERIFIED.format(directory=self.directory)
+        )
+        return _TOKENS.format(directory=self.directory)
 
     @property
     def log(self) -> str:
@@ -176,7 +205,7 @@ class Dovecot:
                 start_new_session=True,
             )
         give_up = time.monotonic() + PATIENCE
-        while not listens(self.port):
+        while not all(listens(port) for port in self._ports):
             if self._process.poll() is not None or time.monotonic() > give_up:
                 said = (self.directory / "output").read_text("utf-8", "replace") + self.log
                 self.stop()

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import hmac
+import json
 import os
+import time
+from base64 import urlsafe_b64encode
 
 import pytest
 from twisted.trial.unittest import TestCase
@@ -19,7 +23,20 @@ from tests.support import HOST
 pytestmark = pytest.mark.interop
 
 USER = "ann@example.test"
-MECHANISMS = ("LOGIN", "PLAIN", "SCRAM-SHA-1", "SCRAM-SHA-256")
+MECHANISMS = ("CRAM-MD5", "LOGIN", "PLAIN", "SCRAM-SHA-1", "SCRAM-SHA-256")
+TOKEN_MECHANISMS = ("OAUTHBEARER", "XOAUTH2")
+KEY = b"k" * 32
+
+
+def make_token(key: bytes = KEY) -> str:
+    """A JWT (RFC 7519), signed with HS256."""
+    claims = {"email": USER, "sub": USER, "iat": int(time.time()), "exp": int(time.time()) + 600}
+    parts = [
+        urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=")
+        for part in ({"alg": "HS256", "typ": "JWT"}, claims)
+    ]
+    signature = hmac.digest(key, b".".join(parts), "sha256")
+    return b".".join([*parts, urlsafe_b64encode(signature).rstrip(b"=")]).decode()
 
 
 class DovecotTests(TestCase):
@@ -28,14 +45,20 @@ class DovecotTests(TestCase):
     def setUp(self) -> None:
         certificate, key = self_signed(os.path.abspath(self.mktemp()))
         self.server = dovecot.Dovecot(
-            USER, tls=(certificate, key), mechanisms=" ".join(MECHANISMS), submission=True
+            USER,
+            tls=(certificate, key),
+            mechanisms=" ".join(MECHANISMS + TOKEN_MECHANISMS),
+            token_key=KEY,
+            submission=True,
         ).start()
         self.addCleanup(self.server.stop)
 
-    async def log_in(self, *mechanisms: str, password: str = "x", clear: bool = False) -> None:
+    async def log_in(
+        self, *mechanisms: str, password: str = "x", token: str = "", clear: bool = False
+    ) -> None:
         """Over IMAP, then over submission."""
         tls = TLSPolicy.none() if clear else TLSPolicy.required()
-        credentials = Credentials(USER, password)
+        credentials = Credentials(USER, "" if token else password, token=token)
         known = {name: CLIENT_MECHANISMS[name] for name in mechanisms} or CLIENT_MECHANISMS
         mailbox = await imap.connect(
             f"{HOST}:{self.server.imap_port}",
@@ -52,6 +75,13 @@ class DovecotTests(TestCase):
         for name in MECHANISMS:
             await self.log_in(name)
             self.assertEqual(self.server.log.count(f"method={name},"), 2, self.server.log)
+
+    async def test_tokens(self) -> None:
+        for name in TOKEN_MECHANISMS:
+            await self.log_in(name, token=make_token())
+            self.assertEqual(self.server.log.count(f"method={name},"), 2, self.server.log)
+            with self.assertRaisesRegex(AuthFailed, r"\(\w+.*\)"):
+                await self.log_in(name, token=make_token(b"other" * 8))
 
     async def test_the_strongest(self) -> None:
         await self.log_in()

@@ -9,7 +9,7 @@ from mailkit.imap.client.connection import Connection, judge
 from mailkit.imap.client.errors import CommandFailed
 from mailkit.imap.client.values import Status
 from mailkit.wire.sasl import SASLError, decode_base64, encode_base64
-from mailkit.wire.sasl_client import Credentials, SASLClient, choose_mechanism
+from mailkit.wire.sasl_client import Credentials, NoMechanism, SASLClient, choose_mechanism
 
 
 async def open_connection(connection: Connection) -> None:
@@ -88,10 +88,13 @@ async def log_in(connection: Connection, credentials: Credentials) -> None:
     # The answer may carry them; those from before the login do not count any more.
     facts.announced = frozenset()
     try:
-        if offered.isdisjoint(settings.mechanisms) and "LOGINDISABLED" not in announced:
+        try:
+            mechanism = choose_mechanism(offered, credentials, plaintext, settings.mechanisms)
+        except NoMechanism:
+            if "LOGINDISABLED" in announced or not credentials.has_password:
+                raise
             await _login(connection, credentials, plaintext)
         else:
-            mechanism = choose_mechanism(offered, credentials, plaintext, settings.mechanisms)
             await _authenticate(connection, mechanism, "SASL-IR" in announced)
     except SASLError as error:
         raise AuthFailed(str(error), command="AUTHENTICATE") from error
@@ -146,5 +149,8 @@ async def _authenticate(connection: Connection, mechanism: SASLClient, ir: bool)
         await connection.channel.write(answer + b"\r\n", timeouts.write)
     if fault is not None:
         raise fault
-    judge(flight.status, command.name)
+    try:
+        judge(flight.status, command.name)
+    except CommandFailed as error:
+        raise AuthFailed(mechanism.explain(error.text), command=command.name) from error
     mechanism.finish()

@@ -194,7 +194,7 @@ class Session:
                 raise
             reply = await self._dialogue.command("AUTH", answer, timeout)
         if reply.code != 235:
-            raise AuthFailed(reply.text, command="AUTH", reply=reply)
+            raise AuthFailed(mechanism.explain(reply.text), command="AUTH", reply=reply)
         mechanism.finish()
 
     # Messages.

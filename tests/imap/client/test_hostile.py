@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64encode
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -141,6 +142,37 @@ class LoginTests(SynchronousTestCase):
         )
         results[0].trap(AuthFailed)
         self.assertEqual(results[0].value.text, "wrong")
+
+    def test_login_where_no_mechanism_takes_a_password(self) -> None:
+        ready = b"TAG OK [CAPABILITY IMAP4rev1] x\r\n"
+        line = (b"LOGIN ann@example.org secret", ready)
+        self.assertEqual(self.open(line, capabilities=b"AUTH=XOAUTH2 AUTH=GSSAPI")[1], [None])
+        _, results = self.open(capabilities=b"AUTH=XOAUTH2 LOGINDISABLED")
+        results[0].trap(AuthFailed)
+        self.assertIn("takes a password", results[0].value.text)
+
+    def token(self, *lines: tuple[bytes, bytes], capabilities: bytes) -> list[Any]:
+        greeting = b"* OK [CAPABILITY IMAP4rev1 SASL-IR " + capabilities + b"] x\r\n"
+        settings = replace(SETTINGS, credentials=Credentials("ann", token="dG9rZW4="))
+        wire = Wire(Script(*lines, greeting=greeting), settings=settings)
+        return wire.start(wire.session.open())
+
+    def test_a_refused_token(self) -> None:
+        """RFC 7628 section 4.3."""
+        first = b64encode(b"n,a=ann,\x01auth=Bearer dG9rZW4=\x01\x01")
+        error = b64encode(b'{"status":"invalid_token"}')
+        results = self.token(
+            (b"AUTHENTICATE OAUTHBEARER " + first, b"+ " + error + b"\r\n"),
+            (b"AQ==", b"TAG NO [AUTHENTICATIONFAILED] failed\r\n"),
+            capabilities=b"AUTH=OAUTHBEARER",
+        )
+        results[0].trap(AuthFailed)
+        self.assertEqual(results[0].value.text, "failed (invalid_token)")
+
+    def test_a_token_is_no_password(self) -> None:
+        results = self.token(capabilities=b"AUTH=PLAIN")
+        results[0].trap(AuthFailed)
+        self.assertIn("takes a token", results[0].value.text)
 
     def test_disabled(self) -> None:
         _, results = self.open(capabilities=b"LOGINDISABLED")

@@ -277,6 +277,20 @@ class AuthTests(SynchronousTestCase):
         self.assertIsInstance(failure, AuthFailed)
         self.assertIn("refuses: invalid-proof", failure.text)
 
+    def test_a_refused_token(self) -> None:
+        """RFC 7628 section 4.4."""
+        error = base64.b64encode(b'{"status":"invalid_token","scope":"mail"}').decode()
+        token = Credentials("ann", token="dG9rZW4=")
+        for name, end in (("OAUTHBEARER", "AQ=="), ("XOAUTH2", "")):
+            # The empty line's answer stands last: every line begins with it.
+            answers = {"EHLO": f"250-a\r\n250-STARTTLS\r\n250 AUTH PLAIN {name}"}
+            answers |= {"STARTTLS": "220 go on", f"AUTH {name} ": f"334 {error}"}
+            server = Server(answers=answers | {end: "535 5.7.1 not accepted"})
+            failure = failure_of(make_session(server, settings(credentials=token))[0].open())
+            self.assertIsInstance(failure, AuthFailed)
+            self.assertEqual(failure.text, "not accepted (invalid_token, scope mail)")
+            self.assertEqual((failure.code, server.commands[-1]), (535, end))
+
     def clear_session(self, **more: object) -> tuple[Server, Session, FakeChannel]:
         server = Server("AUTH PLAIN LOGIN", answers={"AUTH": "235 2.7.0 welcome"})
         return server, *make_session(server, settings(credentials=ANN, **more))
