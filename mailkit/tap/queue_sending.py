@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +16,7 @@ from mailkit.queue.opening import Sources
 from mailkit.queue.pacing import PaceSettings
 from mailkit.smtp.client import ClientSettings
 from mailkit.tap.errors import SettingError
+from mailkit.wire.sasl_client import CLIENT_MECHANISMS, Credentials, SASLClient
 
 #: Keys, each with the kind of its value.
 KEYS: Mapping[str, type] = {
@@ -25,6 +26,7 @@ KEYS: Mapping[str, type] = {
     "max-connections": int,
     "rate": float,
     "dead-time": float,
+    "mechanisms": list,
 }
 
 
@@ -34,16 +36,25 @@ class SendingSettings:
 
     :param helo: what we call ourselves; the server's name when empty.
     :param names: the same for connections from certain addresses of this machine.
+    :param mechanisms: of SASL, the one to prefer first.
     """
 
     pace: PaceSettings = field(default_factory=PaceSettings)
     sources: Sources = field(default_factory=Sources)
     helo: str = ""
     names: Mapping[str, str] = field(default_factory=dict)
+    mechanisms: Mapping[str, Callable[[Credentials], SASLClient]] = field(
+        default_factory=lambda: CLIENT_MECHANISMS
+    )
 
     def client(self, hostname: str, **settings: Any) -> ClientSettings:
         """How to speak to servers."""
-        return ClientSettings(helo=self.helo or hostname, helo_by_address=self.names, **settings)
+        return ClientSettings(
+            helo=self.helo or hostname,
+            helo_by_address=self.names,
+            mechanisms=self.mechanisms,
+            **settings,
+        )
 
 
 def read_table(
@@ -103,7 +114,18 @@ def take_sending(values: dict[str, Any]) -> SendingSettings:
     }
     try:
         return SendingSettings(
-            PaceSettings(**pace), Sources(addresses, delay), values.pop("helo", ""), names
+            PaceSettings(**pace),
+            Sources(addresses, delay),
+            values.pop("helo", ""),
+            names,
+            _take_mechanisms(values),
         )
     except ValueError as error:
         raise SettingError(str(error).replace("_", "-")) from error
+
+
+def _take_mechanisms(values: dict[str, Any]) -> Mapping[str, Callable[[Credentials], SASLClient]]:
+    names = [str(name).upper() for name in values.pop("mechanisms", CLIENT_MECHANISMS)]
+    if not names or not CLIENT_MECHANISMS.keys() >= set(names):
+        raise SettingError(f"mechanisms must be some of {', '.join(CLIENT_MECHANISMS)}")
+    return {name: CLIENT_MECHANISMS[name] for name in names}

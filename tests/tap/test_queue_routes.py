@@ -18,8 +18,10 @@ from mailkit.spool import Spool
 from mailkit.tap.errors import SettingError
 from mailkit.tap.mail import Options
 from mailkit.tap.queue_routes import parse_routes
+from mailkit.tap.queue_sending import KEYS, read_table, take_sending
 from mailkit.tap.relay import Relay
 from mailkit.tap.sending import SendingService
+from mailkit.wire.sasl_client import CLIENT_MECHANISMS
 
 from ..queue.servers import ScriptedServer
 
@@ -83,6 +85,9 @@ class SettingTests(SynchronousTestCase):
             ({"to": server, "bind": ["192.0.2.1", "192.0.2.2"]}, "IPv4"),
             ({"to": server, "attempt-delay": 9}, "attempt-delay"),
             ({"to": server, "max-connections": 0}, "max-connections"),
+            ({"to": server, "mechanisms": []}, "mechanisms"),
+            ({"to": server, "mechanisms": ["GSSAPI"]}, "SCRAM-SHA-256, "),
+            ({"to": server, "mechanisms": [1]}, "mechanisms"),
             ({"to": server, "lifetime": -1}, "negative"),
             ({"to": server, "intervals": ["x"]}, "intervals"),
             ({"to": f"{__name__}.take", "tls": "required"}, "tls"),
@@ -93,6 +98,14 @@ class SettingTests(SynchronousTestCase):
             self.assertIn(text, str(error), table)
         for tables in ({}, ["x"], "x"):
             self.assertRaises(SettingError, parse_routes, tables, Schedule())
+
+    def test_mechanisms(self) -> None:
+        for table, names in (
+            ({"mechanisms": ["plain", "SCRAM-SHA-256"]}, ["PLAIN", "SCRAM-SHA-256"]),
+            ({}, list(CLIENT_MECHANISMS)),
+        ):
+            sending = take_sending(read_table(table, KEYS))
+            self.assertEqual(list(sending.client("mail.example.org").mechanisms), names)
 
     def test_options(self) -> None:
         options = Options()
