@@ -189,7 +189,7 @@ class Changes(NamedTuple):
 class ConnectionInfo(NamedTuple):
     """The connection that a login or a transaction comes over; the ``mind`` of ``Portal.login``."""
 
-    #: ``smtp``, ``submission``, ``lmtp``, ``pop3`` or ``imap``.
+    #: ``smtp``, ``submission``, ``lmtp``, ``pop3``, ``imap`` or ``ftp``.
     protocol: str
     #: Address of the client, ``""`` when it has none (UNIX socket).
     peer: str = ""

@@ -183,7 +183,8 @@ RULES = (
         "twisted zope.interface",
     ),
     Rule(
-        "mailkit.smtp mailkit.smtp.* mailkit.pop3 mailkit.pop3.* mailkit.imap mailkit.imap.*",
+        "mailkit.smtp mailkit.smtp.* mailkit.pop3 mailkit.pop3.* mailkit.imap mailkit.imap.*"
+        " mailkit.ftp mailkit.ftp.*",
         f"mailkit {CONTRACTS} {MIME} mailkit.connection {LOOP_PARTS} {{own}} {{own}}.*",
         "twisted zope.interface",
     ),

@@ -21,6 +21,7 @@ COMMANDS = {
     "mailkit-pop3": "--listen",
     "mailkit-imap": "--listen",
     "mailkit-relay": "--listen",
+    "mailkit-ftp": "--listen",
 }
 
 #: Those that serve no mail.

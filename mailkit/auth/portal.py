@@ -12,6 +12,7 @@ from twisted.internet.defer import Deferred
 
 from mailkit._typing import override
 from mailkit.auth.checkers import ChainChecker, DirectoryChecker, VouchedUserChecker
+from mailkit.auth.homes import FileHomes
 from mailkit.auth.passwords import PasswordHasher
 from mailkit.auth.realm import Deliveries, MailRealm
 from mailkit.coroutines import run
@@ -75,6 +76,7 @@ def make_portal(
     create_accounts: bool | None = None,
     hasher: PasswordHasher | None = None,
     abilities: frozenset[Ability] = frozenset(),
+    homes: FileHomes | None = None,
 ) -> Portal:
     """A portal where users log in to their accounts, and anybody delivers mail.
 
@@ -85,6 +87,7 @@ def make_portal(
         does not; None for: when checkers are given and the directory can be changed.
     :param hasher: verifies the directory's passwords.
     :param abilities: what the deliveries can promise, for clients that have not logged in.
+    :param homes: where accounts have their files; None where they have none.
     :raises ValueError: there is neither a checker nor a directory.
     """
     if directory is None and IDirectory.providedBy(store):
@@ -96,7 +99,7 @@ def make_portal(
         external.append(DirectoryChecker(directory, hasher))
     if create_accounts is None:
         create_accounts = bool(checkers) and IDirectoryAdmin.providedBy(directory)
-    realm = MailRealm(store, directory, deliveries, create_accounts, abilities)
+    realm = MailRealm(store, directory, deliveries, create_accounts, abilities, homes)
     portal = MailPortal(realm)
     if deliveries is not None:
         portal.registerChecker(AllowAnonymousAccess())

@@ -10,12 +10,14 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from zope.interface import Interface, implementer
 
+from mailkit.auth.homes import FileHomes
 from mailkit.coroutines import run
 from mailkit.errors import AccountExists, AuthorizationFailed, NoSuchAccount
 from mailkit.interfaces import (
     IDeliveryAbilities,
     IDirectory,
     IDirectoryAdmin,
+    IFileHome,
     IMailAccount,
     IMailStore,
     IMessageDelivery,
@@ -39,6 +41,7 @@ class MailRealm:
     :param create_accounts: an authenticated user without an account gets one. For checkers that
         know users the directory does not; needs an ``IDirectoryAdmin``.
     :param abilities: what the deliveries can promise, for clients that have not logged in.
+    :param homes: where accounts have their files; None where they have none.
     """
 
     log = Logger()
@@ -50,6 +53,7 @@ class MailRealm:
         deliveries: Deliveries | None = None,
         create_accounts: bool = False,
         abilities: frozenset[Ability] = frozenset(),
+        homes: FileHomes | None = None,
     ) -> None:
         if create_accounts and not IDirectoryAdmin.providedBy(directory):
             raise ValueError("create_accounts needs a directory that can be changed")
@@ -57,6 +61,7 @@ class MailRealm:
         self._store = store
         self.directory = directory
         self._deliveries = deliveries
+        self._homes = homes
         self._create_accounts = create_accounts
 
     def requestAvatar(
@@ -78,6 +83,8 @@ class MailRealm:
             return IMailAccount, await self._store.open_account(name=account), _nothing_to_release
         if IMessageDelivery in interfaces and self._deliveries is not None:
             return IMessageDelivery, self._deliveries(account, mind), _nothing_to_release
+        if IFileHome in interfaces and account is not None and self._homes is not None:
+            return IFileHome, self._homes.open_home(account), _nothing_to_release
         if IMailAccount in interfaces:
             raise AuthorizationFailed("Mailboxes are only for users who have logged in")
         raise NotImplementedError("none of these interfaces is provided here")

@@ -45,6 +45,7 @@ from mailkit.interfaces.directory import (
     IVouchedUser,
 )
 from mailkit.interfaces.dns import IDNSResolver
+from mailkit.interfaces.files import IFileHome
 from mailkit.interfaces.hook import IMailHook
 from mailkit.interfaces.mailbox import (
     ICopyingMailbox,
@@ -82,6 +83,7 @@ __all__ = [
     "IDeliveryAbilities",
     "IDirectory",
     "IDirectoryAdmin",
+    "IFileHome",
     "IKeyValueStore",
     "ILoginDirectory",
     "IMailAccount",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mailkit.tap.capabilities import CapabilityOptions
 from mailkit.tap.extensions import ExtensionOptions
+from mailkit.tap.ftp_settings import FTPOptions
 from mailkit.tap.hooks import HookOptions
 from mailkit.tap.imap_settings import IMAPOptions
 from mailkit.tap.milters import MilterOptions
@@ -20,6 +21,7 @@ class Options(
     ExtensionOptions,
     CapabilityOptions,
     IMAPOptions,
+    FTPOptions,
     SharingOptions,
     HookOptions,
     MilterOptions,
@@ -32,8 +34,8 @@ class Options(
     endpoint_options = {name: name for name in PORT_NAMES}
     longdesc = (
         "A mail server: SMTP and LMTP for incoming mail, submission for users who send, POP3 and IMAP for"
-        " users who read, over one store. Accounts are made with the command `mailkit account add"
-        " ADDRESS`, also while the server runs. Names that end in s (submissions, pop3s, imaps) are"
+        " users who read, FTP for their files, over one store. Accounts are made with the command `mailkit account add"
+        " ADDRESS`, also while the server runs. Names that end in s (submissions, pop3s, imaps, ftps) are"
         " for TLS from the first octet. An ENDPOINT is Twisted's: tcp:2525:interface=127.0.0.1,"
         " tcp6:25, unix:/run/mail, systemd:domain=INET:index=0."
     )
@@ -88,6 +90,14 @@ class Options(
     def opt_imaps(self, endpoint: str) -> None:
         """Serve IMAP with TLS from the first octet (port 993); may be repeated."""
         self.add_endpoint("imaps", endpoint)
+
+    def opt_ftp(self, endpoint: str) -> None:
+        """Serve accounts' files by FTP (port 21); may be repeated."""
+        self.add_endpoint("ftp", endpoint)
+
+    def opt_ftps(self, endpoint: str) -> None:
+        """Serve FTP with TLS from the first octet (port 990); may be repeated."""
+        self.add_endpoint("ftps", endpoint)
 
 
 makeService = make_service

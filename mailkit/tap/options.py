@@ -30,6 +30,7 @@ from mailkit.tap.extensions import (
     parse_solicitation,
     parse_switches,
 )
+from mailkit.tap.ftp_settings import parse_ftp_settings
 from mailkit.tap.hooks import parse_hook_settings, parse_hooks
 from mailkit.tap.imap_settings import parse_imap_settings
 from mailkit.tap.memory import return_large_allocations
@@ -245,6 +246,8 @@ class MailOptions(usage.Options, AuthOptionMixin):
                 parse_clients(self.imap_clients)
         with self.naming("imap-language or imap-message-limit"):
             parse_imap_settings(self)
+        with self.naming("passive-ports or passive-address"):
+            parse_ftp_settings(self)
         for option in ("vrfy", "expn"):
             if self.get(option) is not None:
                 with self.naming(option):
@@ -391,6 +394,7 @@ class TwistdService(MailService):
             checks=options.checks,
             proxy_from=options.proxies,
             xclient_from=options.xclient,
+            ftp=parse_ftp_settings(options),
         )
         self._place = options.place
         for name, endpoints in options.endpoints.items():

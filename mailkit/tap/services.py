@@ -53,6 +53,7 @@ from mailkit.tap.extensions import (
     parse_solicitation,
     parse_switches,
 )
+from mailkit.tap.ftp_settings import FTPSettings
 from mailkit.tap.hooks import Hooks, make_hooks, parse_hooks
 from mailkit.tap.milters import parse_milters
 from mailkit.tap.networks import parse_names, parse_networks
@@ -64,9 +65,12 @@ from mailkit.tap.tls import parse_tls, server_context
 from mailkit.tcp import BACKLOG, ListeningReactor
 
 #: Servers under TLS from the first octet, and what is served under it.
-IMPLICIT_TLS = {"submissions": "submission", "pop3s": "pop3", "imaps": "imap"}
+IMPLICIT_TLS = {"submissions": "submission", "pop3s": "pop3", "imaps": "imap", "ftps": "ftp"}
 #: All that can be served, in the order in which programs show it.
-PORT_NAMES = ("smtp", "lmtp", "submission", "submissions", "pop3", "pop3s", "imap", "imaps")
+PORT_NAMES = (
+    *("smtp", "lmtp", "submission", "submissions", "pop3", "pop3s", "imap", "imaps"),
+    *("ftp", "ftps"),
+)
 
 #: Those that take mail, for which the store must know addresses.
 TAKE_MAIL = ("smtp", "lmtp", "submission")
@@ -93,7 +97,7 @@ class Limits:
 
 
 class MailService(MultiService):
-    """SMTP, LMTP, submission, POP3 and IMAP servers over one store.
+    """SMTP, LMTP, submission, POP3, IMAP and FTP servers over one store.
 
     :param store: what ``--store`` takes, opened and closed with the service; or an ``IMailStore``,
         which stays the caller's to close.
@@ -131,6 +135,7 @@ class MailService(MultiService):
     :param hook_settings: a :class:`~mailkit.smtp.hooks.HookSettings`; None for its defaults.
     :param checks: what the table ``[checks]`` of a settings file takes: see
         :data:`mailkit.tap.checks.CHECKS`. They are asked before the hooks.
+    :param ftp: how the FTP server is; None for its defaults.
     :param proxy_from: what ``--proxy-from`` takes.
     :param xclient_from: what ``--xclient-from`` takes.
     :raises SettingError: the store's name, the certificate, a hook's name or a check is wrong.
@@ -175,6 +180,7 @@ class MailService(MultiService):
         checks: Mapping[str, Any] | None = None,
         proxy_from: Collection[str] = (),
         xclient_from: Collection[str] = (),
+        ftp: FTPSettings | None = None,
         reactor: Any = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -218,6 +224,7 @@ class MailService(MultiService):
             for service in SERVICES
             if off or vrfy or expn or unwanted or xclient.get(service) or etrn
         }
+        self._ftp = ftp or FTPSettings()
         self._imap_settings: dict[str, Any] = dict(imap_settings or {})
         if without_capabilities:
             self._imap_settings["without"] = parse_capabilities(without_capabilities)
@@ -261,6 +268,10 @@ class MailService(MultiService):
         """Serve IMAP (port 143; with ``implicit_tls`` 993)."""
         self.add_port("imaps" if implicit_tls else "imap", endpoint)
 
+    def add_ftp(self, endpoint: Endpoint, *, implicit_tls: bool = False) -> None:
+        """Serve accounts' files by FTP (port 21; with ``implicit_tls`` 990)."""
+        self.add_port("ftps" if implicit_tls else "ftp", endpoint)
+
     def add_port(self, name: str, endpoint: Endpoint) -> None:
         """Serve a protocol by its name in :data:`PORT_NAMES`.
 
@@ -291,6 +302,8 @@ class MailService(MultiService):
             if protocol == "imap":
                 settings |= self._imap_settings
                 settings["max_sessions_per_account"] = limits.max_sessions_per_account
+            if protocol == "ftp":
+                settings |= self._ftp.parameters() | {"reactor": self._reactor}
             if protocol == "submission":
                 from mailkit.imap.resolver import StoreURLResolver
 
@@ -401,6 +414,7 @@ class MailService(MultiService):
         takes_mail = IDirectory.providedBy(self.store)
         # Those of submission are users, though they have not said yet which.
         user = "user" if protocol == "submission" else None
+        homes = self._ftp.homes(self.store, self._store_name) if protocol == "ftp" else None
         try:
             return make_portal(
                 self.store,
@@ -408,6 +422,7 @@ class MailService(MultiService):
                 deliveries=self._deliveries.make if takes_mail else None,
                 hasher=self._hasher,
                 abilities=self._deliveries.abilities(user) if takes_mail else frozenset(),
+                homes=homes,
             )
         except ValueError as error:
             raise StartError("store", self._store_name, f"{error} (auth)") from error
@@ -488,6 +503,10 @@ def _make_factory(
         from mailkit.imap.protocol import IMAPFactory
 
         return IMAPFactory(portal, max_message_size=max_message_size, **settings)
+    if protocol == "ftp":
+        from mailkit.ftp.protocol import FTPFactory
+
+        return FTPFactory(portal, **settings)
     raise SettingError(f"there is no server {protocol!r}; known are {', '.join(PORT_NAMES)}")
 
 

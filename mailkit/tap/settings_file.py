@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 from mailkit._typing import override
 from mailkit.tap.config import read_config
 from mailkit.tap.extensions import ExtensionOptions
+from mailkit.tap.ftp_settings import FTPOptions
 from mailkit.tap.hooks import HookOptions
 from mailkit.tap.imap_settings import IMAPOptions
 from mailkit.tap.milters import MilterOptions
@@ -43,6 +44,7 @@ class SettingsFileOptions(MailOptions):
         kinds: list[Any] = [
             MailOptions,
             IMAPOptions,
+            FTPOptions,
             SharingOptions,
             HookOptions,
             MilterOptions,

@@ -88,6 +88,10 @@ class InputBuffer:
         self._drop(start + len(data))
         return data
 
+    def peek(self, count: int) -> bytes:
+        """What :meth:`take` would give; it stays here."""
+        return self._data[self._position : self._position + count]
+
     def take_all(self) -> bytes:
         """Everything that is here."""
         return self.take(len(self))

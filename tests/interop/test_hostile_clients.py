@@ -39,18 +39,21 @@ REPLIES = {
     "smtp": re.compile(rb"[2345]\d\d[ -][ -~]*"),
     "pop3": re.compile(rb"(\+OK|-ERR)( [ -~]*)?"),
     "imap": re.compile(rb"(\* (OK|NO|BAD|BYE) [ -~]*|\S+ (OK|NO|BAD) [ -~]*|\+ [ -~]*)"),
+    "ftp": re.compile(rb"[2345]\d\d[ -][ -~]*| [ -~]*"),
 }
 #: Commands that any state allows, and the beginning of their answer.
 STILL_THERE = {
     "smtp": (b"NOOP\r\n", b"250 "),
     "pop3": (b"CAPA\r\n", b"+OK"),
     "imap": (b"z NOOP\r\n", b"z OK"),
+    "ftp": (b"NOOP\r\n", b"200 "),
 }
 #: Lines that are no commands here.
 UNKNOWN = {
     "smtp": [b"FROB", b"GETX / HTTP", b"\xff\xfe", b"MAIL\0FROM:<a@b>", b" NOOP", b"EHLO", b"A" * 3000],
     "pop3": [b"FROB", b"\xff\xfe", b"USER", b"PASS x", b"RETR 1", b" NOOP", b"A" * 3000],
     "imap": [b"a FROB", b"\xff\xfe", b"a", b"* NOOP", b"a SELECT INBOX", b" a NOOP", b"a LOGIN x"],
+    "ftp": [b"FROB", b"GETX / HTTP", b"\xff\xfe", b"USER", b"PASS x", b"RETR x", b" NOOP", b"A" * 5000],
 }  # fmt: skip
 
 

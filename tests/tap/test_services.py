@@ -26,6 +26,7 @@ from mailkit.smtp.lmtp import LMTPFactory
 from mailkit.store.memory import MemoryStore
 from mailkit.tap import descriptors
 from mailkit.tap.errors import SettingError, StartError
+from mailkit.tap.ftp_settings import FTPSettings
 from mailkit.tap.services import PORT_NAMES, Limits, MailService, parse_endpoint
 from mailkit.tap.tls import self_signed
 from mailkit.tcp import BACKLOG, Port
@@ -229,7 +230,9 @@ class PortTests(ServiceTestCase):
         self.stop(service)
 
     def test_all_names_are_served(self) -> None:
-        service = self.make(tls=",".join(self_signed(self.mktemp())))
+        service = self.make(
+            tls=",".join(self_signed(self.mktemp())), ftp=FTPSettings(files=self.mktemp())
+        )
         for number, name in enumerate(PORT_NAMES, 1):
             service.add_port(name, f"tcp:{number}")
         service.startService()

@@ -5,7 +5,7 @@ from twisted.application.service import ServiceMaker
 mailkit = ServiceMaker(
     "mailkit",
     "mailkit.tap.mail",
-    "Mail server: SMTP, LMTP, submission, POP3 and IMAP over one store.",
+    "Mail server: SMTP, LMTP, submission, POP3, IMAP and FTP over one store.",
     "mailkit",
 )
 mailkit_smtp = ServiceMaker(
@@ -27,6 +27,12 @@ mailkit_submission = ServiceMaker(
     "mailkit-submission",
 )
 mailkit_pop3 = ServiceMaker("mailkit POP3", "mailkit.tap.pop3", "POP3 server.", "mailkit-pop3")
+mailkit_ftp = ServiceMaker(
+    "mailkit FTP",
+    "mailkit.tap.ftp",
+    "FTP server for accounts' files.",
+    "mailkit-ftp",
+)
 mailkit_mta_sts = ServiceMaker(
     "mailkit MTA-STS",
     "mailkit.tap.mta_sts",

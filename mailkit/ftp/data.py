@@ -1,0 +1,285 @@
+"""The data connection: listening or connecting, under TLS or not, and what goes through it.
+
+One coroutine at a time waits for it. A connection that makes no progress for
+:attr:`DataChannel.timeout` seconds ends.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.error import CannotListenError, ConnectionDone
+from twisted.internet.interfaces import IAddress, IConnector, IHandshakeListener, IPushProducer
+from twisted.internet.protocol import ClientFactory, Protocol, connectionDone
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from mailkit._typing import override
+from mailkit.ftp.grammar import same_host
+from mailkit.peers import host_and_port
+
+#: Octets that wait for the disk before the client must wait.
+MAX_WAITING = 1024 * 1024
+#: Ports of the passive range that are tried for one PASV.
+MAX_TRIES = 100
+
+
+class TransferFailed(Exception):
+    """A transfer came to no good end.
+
+    :param code: the reply's: 425 there was no connection, 426 it broke.
+    """
+
+    def __init__(self, code: int, text: str) -> None:
+        super().__init__(text)
+        self.code = code
+        self.text = text
+
+
+@implementer(IPushProducer, IHandshakeListener)
+class DataChannel(Protocol):
+    """One data connection, from PASV or PORT to the end of the transfer.
+
+    :param peer: the address that the client has; no other one may connect.
+    :param tls: context factory of a protected connection; None for one in the clear.
+    :param timeout: seconds without progress after which it ends.
+    """
+
+    transport: Any
+
+    def __init__(self, reactor: Any, peer: str, tls: Any, timeout: float) -> None:
+        self.protected = tls is not None
+        self._reactor = reactor
+        self._peer = peer
+        self._tls = tls
+        self._timeout = timeout
+        self._port: Any = None
+        self._connector: Any = None
+        # Where PORT leads; connected to when a transfer begins.
+        self._target: tuple[str, int, str] | None = None
+        self._gate: Deferred[None] | None = None
+        self._open = False
+        # Octets may go through.
+        self._ready = False
+        self._ended: Failure | TransferFailed | None = None
+        self._finishing = False
+        self._paused = False
+        self._input: list[bytes] = []
+        self._waiting = 0
+        self._input_paused = False
+        self._timer = reactor.callLater(timeout, self._stalled)
+
+    # Ways to be connected.
+
+    def listen(self, interface: str, ports: Sequence[int]) -> int:
+        """Wait for the client to connect; the port where.
+
+        :param ports: one of these; any when empty.
+        :raises CannotListenError: none of those that were tried is free.
+        """
+        factory = _Acceptor(self)
+        choices = random.sample(ports, min(len(ports), MAX_TRIES)) if ports else [0]
+        for number, port in enumerate(choices, 1):
+            try:
+                self._port = self._reactor.listenTCP(port, factory, 1, interface)
+            except CannotListenError:
+                if number == len(choices):
+                    raise
+            else:
+                break
+        return int(self._port.getHost().port)
+
+    def aim(self, host: str, port: int, interface: str) -> None:
+        """Connect to the client when a transfer begins."""
+        self._target = host, port, interface
+
+    def accepts(self, address: IAddress | None) -> bool:
+        """Whether a connection from there is the one that is waited for."""
+        if self._open or self._ended is not None:
+            return False
+        return same_host(host_and_port(address)[0], self._peer)
+
+    async def until_connected(self) -> None:
+        """Wait for the connection.
+
+        :raises TransferFailed: there is none.
+        """
+        if self._target is not None and self._connector is None:
+            host, port, interface = self._target
+            self._connector = self._reactor.connectTCP(
+                host, port, _Connecting(self), self._timeout, (interface, 0)
+            )
+        while not self._ready:
+            if self._ended is not None:
+                raise self._failure(425)
+            await self._wait()
+
+    # Octets.
+
+    async def read(self) -> bytes:
+        """What has come; nothing at the end.
+
+        :raises TransferFailed: the connection broke.
+        """
+        while not self._input:
+            if self._ended is not None:
+                if isinstance(self._ended, Failure) and self._ended.check(ConnectionDone):
+                    return b""
+                raise self._failure(426)
+            await self._wait()
+        data, self._input, self._waiting = b"".join(self._input), [], 0
+        if self._input_paused:
+            self._input_paused = False
+            if self._ended is None:
+                self.transport.resumeProducing()
+        return data
+
+    async def write(self, data: bytes) -> None:
+        """Send octets; returns when more may be sent.
+
+        :raises TransferFailed: the connection broke.
+        """
+        if self._ended is None:
+            self.transport.write(data)
+        while self._paused and self._ended is None:
+            await self._wait()
+        if self._ended is not None:
+            raise self._failure(426)
+
+    async def finish(self) -> None:
+        """Return when the client has what was written.
+
+        :raises TransferFailed: the connection broke before.
+        """
+        self._finishing = True
+        if self._ended is None:
+            self.transport.unregisterProducer()
+            self.transport.loseConnection()
+        while self._ended is None:
+            await self._wait()
+        if isinstance(self._ended, TransferFailed) or not (
+            # lenient: some clients do not end TLS when they have read our end of it.
+            self.protected or self._ended.check(ConnectionDone)
+        ):
+            raise self._failure(426)
+
+    def close(self) -> None:
+        """End whatever there is, when nobody waits for it; may be called more than once."""
+        self._gate = None
+        self.abort("The data connection is closed")
+
+    def abort(self, text: str) -> None:
+        """End it, whoever waits for it being told why."""
+        self._end(TransferFailed(426, text))
+        if self._connector is not None:
+            self._connector.disconnect()
+        if self._open:
+            self.transport.abortConnection()
+
+    def _failure(self, code: int) -> TransferFailed:
+        if isinstance(self._ended, TransferFailed):
+            return TransferFailed(code, self._ended.text)
+        if code == 425:
+            return TransferFailed(code, "There is no data connection")
+        return TransferFailed(code, "The data connection broke")
+
+    def _end(self, reason: Failure | TransferFailed) -> None:
+        if self._ended is None:
+            self._ended = reason
+        if self._timer.active():
+            self._timer.cancel()
+        self._stop_listening()
+        self._wake()
+
+    def _stop_listening(self) -> None:
+        port, self._port = self._port, None
+        if port is not None:
+            port.stopListening()
+
+    def _stalled(self) -> None:
+        self.abort("The data connection made no progress")
+
+    async def _wait(self) -> None:
+        self._gate = Deferred()
+        await self._gate
+
+    def _wake(self) -> None:
+        if self._timer.active():
+            self._timer.reset(self._timeout)
+        gate, self._gate = self._gate, None
+        if gate is not None and not gate.called:
+            gate.callback(None)
+
+    # Called by Twisted.
+
+    @override
+    def connectionMade(self) -> None:
+        self._stop_listening()
+        if self._ended is not None:
+            self.transport.abortConnection()
+            return
+        if self._tls is not None:
+            # RFC 4217 section 7: the server is TLS's server too when it has connected.
+            self.transport.startTLS(self._tls, self._target is None)
+        self.transport.registerProducer(self, True)
+        self._open = True
+        self._ready = self._tls is None
+        self._wake()
+
+    def handshakeCompleted(self) -> None:  # noqa: N802
+        """TLS is there; before that, an end without a single octet would break the connection."""
+        self._ready = True
+        self._wake()
+
+    @override
+    def dataReceived(self, data: bytes) -> None:
+        if self._ended is not None or self._finishing:
+            return
+        self._input.append(data)
+        self._waiting += len(data)
+        if self._waiting > MAX_WAITING and not self._input_paused:
+            self._input_paused = True
+            self.transport.pauseProducing()
+        self._wake()
+
+    @override
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._end(reason)
+
+    def connection_failed(self) -> None:
+        """The client does not let us connect."""
+        self._end(TransferFailed(425, "No connection can be made to the port that you gave"))
+
+    def pauseProducing(self) -> None:
+        self._paused = True
+
+    def resumeProducing(self) -> None:
+        self._paused = False
+        self._wake()
+
+    def stopProducing(self) -> None:
+        self._paused = False
+
+
+class _Acceptor(ClientFactory):
+    """Takes the client's connection, and no other."""
+
+    noisy = False
+
+    def __init__(self, channel: DataChannel) -> None:
+        self.channel = channel
+
+    @override
+    def buildProtocol(self, addr: IAddress | None) -> DataChannel | None:
+        return self.channel if self.channel.accepts(addr) else None
+
+
+class _Connecting(_Acceptor):
+    """Connects to the client."""
+
+    @override
+    def clientConnectionFailed(self, connector: IConnector, reason: Failure) -> None:
+        self.channel.connection_failed()

@@ -1,0 +1,214 @@
+"""Commands that open data connections, and those that use them."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.error import CannotListenError
+
+from mailkit.ftp.data import DataChannel, TransferFailed
+from mailkit.ftp.files import OpenFile
+from mailkit.ftp.grammar import (
+    CommandError,
+    Entry,
+    facts_line,
+    list_line,
+    parse_extended_port,
+    parse_list_path,
+    parse_nothing,
+    parse_path,
+    parse_port,
+    same_host,
+)
+from mailkit.ftp.transfers import receive_file, send_file, send_text
+
+if TYPE_CHECKING:
+    from mailkit.ftp.protocol import FTPConnection
+
+
+# Opening.
+
+
+def pasv(connection: FTPConnection, argument: bytes) -> None:
+    parse_nothing(argument)
+    _only_epsv(connection)
+    address = connection.factory.passive_address or connection.info().local
+    address = str(getattr(ip_address(address), "ipv4_mapped", None) or address)
+    if ":" in address:
+        raise CommandError("PASV is for IPv4: use EPSV", 425)
+    port = _listen(connection)
+    numbers = [*address.split("."), str(port >> 8), str(port & 255)]
+    connection.reply(227, f"Entering Passive Mode ({','.join(numbers)})")
+
+
+def epsv(connection: FTPConnection, argument: bytes) -> None:
+    """RFC 2428 section 3."""
+    local = ip_address(connection.info().local.partition("%")[0])
+    mapped = getattr(local, "ipv4_mapped", None)
+    protocol = "1" if local.version == 4 or mapped else "2"
+    wanted = argument.strip().upper()
+    if wanted == b"ALL":
+        connection.session.only_epsv = True
+        connection.reply(200, "From now on only EPSV opens data connections")
+        return
+    if wanted and wanted != protocol.encode():
+        raise CommandError(f"Network protocol not supported, use ({protocol})", 522)
+    connection.reply(229, f"Entering Extended Passive Mode (|||{_listen(connection)}|)")
+
+
+def _listen(connection: FTPConnection) -> int:
+    channel = _new_channel(connection)
+    try:
+        return channel.listen(connection.info().local, connection.factory.passive_ports)
+    except CannotListenError:
+        connection.drop_channel()
+        raise CommandError("No port is free just now, please try again later", 425) from None
+
+
+def port(connection: FTPConnection, argument: bytes) -> None:
+    _aim(connection, *parse_port(argument))
+
+
+def eprt(connection: FTPConnection, argument: bytes) -> None:
+    """RFC 2428 section 2."""
+    _aim(connection, *parse_extended_port(argument))
+
+
+def _aim(connection: FTPConnection, host: str, number: int) -> None:
+    _only_epsv(connection)
+    # RFC 2577 section 3: no connections to others, nor to services, on a client's behalf.
+    if not same_host(host, connection.info().peer):
+        raise CommandError("Data connections go to your own address only", 504)
+    if number < 1024:
+        raise CommandError("Data connections go to ports from 1024 on only", 504)
+    _new_channel(connection).aim(host, number, connection.info().local)
+    connection.reply(200, "The next transfer goes there")
+
+
+def _only_epsv(connection: FTPConnection) -> None:
+    if connection.session.only_epsv:
+        raise CommandError("After EPSV ALL there is EPSV only", 503)
+
+
+def _new_channel(connection: FTPConnection) -> DataChannel:
+    connection.drop_channel()
+    factory = connection.factory
+    tls = factory.tls_context if connection.session.protected else None
+    channel = DataChannel(factory.reactor, connection.info().peer, tls, factory.data_timeout)
+    connection.channel = channel
+    return channel
+
+
+def abor(connection: FTPConnection, argument: bytes) -> None:
+    """A transfer at work has been ended before this is read: see ``FTPConnection``."""
+    connection.drop_channel()
+    connection.reply(226, "No transfer is at work")
+
+
+# Using.
+
+
+async def retr(connection: FTPConnection, argument: bytes) -> None:
+    session = connection.session
+    offset = session.take_restart()
+    path = parse_path(argument, session.directory)
+    channel = _channel(connection)
+    file = await connection.in_thread(connection.files.open_to_read, path, offset)
+    await _move_file(connection, channel, file, send_file)
+
+
+async def stor(connection: FTPConnection, argument: bytes) -> None:
+    session = connection.session
+    offset = session.take_restart()
+    path = parse_path(argument, session.directory)
+    channel = _channel(connection)
+    file = await connection.in_thread(connection.files.open_to_write, path, offset)
+    await _move_file(connection, channel, file, receive_file)
+
+
+async def appe(connection: FTPConnection, argument: bytes) -> None:
+    session = connection.session
+    session.take_restart()
+    path = parse_path(argument, session.directory)
+    channel = _channel(connection)
+    file = await connection.in_thread(connection.files.open_to_append, path)
+    await _move_file(connection, channel, file, receive_file)
+
+
+async def list_(connection: FTPConnection, argument: bytes) -> None:
+    now = connection.clock.seconds()
+    await _list(connection, argument, lambda entry: list_line(entry, now))
+
+
+async def nlst(connection: FTPConnection, argument: bytes) -> None:
+    await _list(connection, argument, lambda entry: entry.name)
+
+
+async def mlsd(connection: FTPConnection, argument: bytes) -> None:
+    """RFC 3659 section 7."""
+    session = connection.session
+    path = parse_path(argument, session.directory) if argument else session.directory
+    entry = await connection.in_thread(connection.files.get_entry, path)
+    if not entry.is_directory:
+        raise CommandError("MLSD is for directories: use MLST", 501)
+    await _list(connection, argument, lambda entry: facts_line(entry, session.facts, entry.name))
+
+
+async def _list(connection: FTPConnection, argument: bytes, line: Callable[[Entry], str]) -> None:
+    connection.session.take_restart()
+    path = parse_list_path(argument, connection.session.directory)
+    channel = _channel(connection)
+
+    def listing() -> bytes:
+        entries = connection.files.list_entries(path)
+        return "".join(f"{line(entry)}\r\n" for entry in entries).encode()
+
+    text = await connection.in_thread(listing)
+    await _move(connection, channel, lambda: send_text(channel, text))
+
+
+def _channel(connection: FTPConnection) -> DataChannel:
+    channel = connection.channel
+    if channel is None:
+        raise CommandError("Send PASV, EPSV, PORT or EPRT first", 425)
+    return channel
+
+
+async def _move_file(
+    connection: FTPConnection,
+    channel: DataChannel,
+    file: OpenFile,
+    way: Callable[..., Awaitable[int]],
+) -> None:
+    ascii_type = not connection.session.binary
+    try:
+        await _move(
+            connection,
+            channel,
+            lambda: way(channel, file, connection.in_thread, ascii_type=ascii_type),
+        )
+    finally:
+        # Not awaited: this connection may be gone, and the command cancelled.
+        connection.in_thread(file.close)
+
+
+async def _move(
+    connection: FTPConnection, channel: DataChannel, work: Callable[[], Awaitable[Any]]
+) -> None:
+    connection.reply(150, "Here it comes")
+    connection.flush()
+    connection.transferring = True
+    try:
+        await channel.until_connected()
+        await work()
+    except TransferFailed as error:
+        connection.reply(error.code, error.text)
+    else:
+        connection.reply(226, "Done")
+    finally:
+        connection.transferring = False
+        channel.close()
+        if connection.channel is channel:
+            connection.channel = None

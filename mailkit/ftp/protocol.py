@@ -1,0 +1,256 @@
+"""The server's connection and its factory.
+
+Ordering: commands run one at a time and are answered in order (:mod:`mailkit.connection`). A
+transfer is its command: what follows waits for its end, except that an ABOR behind it ends it, and
+is then answered in its turn (RFC 959 section 4.1.3).
+
+Locking: none. Two sessions of one account work on the same files as two programs of one user do.
+All work on files is done in the reactor's threads.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
+
+from twisted.cred.portal import Portal
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.threads import deferToThreadPool
+
+from mailkit._typing import override
+from mailkit.connection import CommandConnection, CommandFactory
+from mailkit.ftp.data import DataChannel
+from mailkit.ftp.files import Files
+from mailkit.ftp.grammar import MAX_COMMAND, CommandError, parse_command
+from mailkit.ftp.handlers import VERBS
+from mailkit.ftp.replies import explain, reply
+from mailkit.ftp.state import Session
+from mailkit.wire.buffer import LineTooLong
+
+_LATER = "please try again later"
+
+
+class FTPConnection(CommandConnection):
+    """A server's side of one control connection."""
+
+    factory: FTPFactory
+    protocol_name = "ftp"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.session = Session()
+        self.channel: DataChannel | None = None
+        self.transferring = False
+        self._files: Files | None = None
+
+    @property
+    def files(self) -> Files:
+        """Those of the account; only after the login."""
+        assert self._files is not None
+        return self._files
+
+    def in_thread(self, work: Callable[..., Any], *arguments: Any) -> Deferred[Any]:
+        """Call what may wait for the disk."""
+        return self.factory.in_thread(work, *arguments)
+
+    # Replies.
+
+    def reply(self, code: int, text: str) -> None:
+        """Answer in one line."""
+        self.write(reply(code, text))
+
+    def end(self, text: str) -> None:
+        """Tell why the connection closes, and close it."""
+        # RFC 959 section 5.4: 421 may answer any command.
+        self.reply(421, f"{text}; goodbye")
+        self.close()
+
+    # What CommandConnection asks for.
+
+    @override
+    def greet(self) -> None:
+        # Under implicit TLS nobody expects data in the clear, though some clients send no PROT.
+        self.session.protected = self.session.buffer_size_set = self.encrypted
+        self.reply(220, self.factory.greeting)
+
+    @override
+    def next_command(self) -> bytes | LineTooLong | None:
+        try:
+            return self.buffer.take_line(MAX_COMMAND)
+        except LineTooLong as error:
+            return error
+
+    @override
+    def run_command(self, command: bytes | LineTooLong) -> Coroutine[Any, Any, None] | None:
+        session = self.session
+        try:
+            if isinstance(command, LineTooLong):
+                raise CommandError("That line is too long", 500)
+            name, argument = parse_command(command)
+            verb = VERBS.get(name)
+            if verb is None:
+                raise CommandError("That command is not known here", 500)
+            if not (verb.before_login or session.account):
+                raise CommandError("Log in first", 530)
+            if name != "RNTO":
+                session.rename_from = None
+            waiting = verb.handler(self, argument)
+        except CommandError as error:
+            self._refuse_command(error)
+            return None
+        if waiting is not None:
+            return self._explained(waiting)
+        session.errors = 0
+        return None
+
+    async def _explained(self, waiting: Coroutine[Any, Any, None]) -> None:
+        try:
+            await waiting
+        except CommandError as error:
+            self._refuse_command(error)
+        except OSError as error:
+            if (told := explain(error)) is None:
+                raise
+            self.reply(*told)
+        else:
+            self.session.errors = 0
+
+    def _refuse_command(self, error: CommandError) -> None:
+        # 550 and its like are what the files are like, not what the client does wrong.
+        if 500 <= error.code < 510 or error.code == 530:
+            self.session.errors += 1
+        if self.session.errors < self.factory.max_errors:
+            self.reply(error.code, error.text)
+        else:
+            self.end(f"{error.text}; too many errors")
+
+    @override
+    def command_failed(self) -> None:
+        self.reply(451, f"Internal error, {_LATER}")
+
+    @override
+    def timed_out(self) -> None:
+        self.reply(421, "You were silent too long; goodbye")
+
+    @override
+    def refuse(self) -> None:
+        self.reply(421, f"Too many connections, {_LATER}")
+
+    @override
+    def say_goodbye(self) -> None:
+        self.reply(421, f"The server stops, {_LATER}")
+
+    @override
+    def closed(self) -> None:
+        self.drop_channel()
+        self.leave()
+
+    @override
+    def dataReceived(self, data: bytes) -> None:
+        super().dataReceived(data)
+        if self.transferring and self.channel is not None and self._abort_is_next():
+            self.channel.abort("You have ended the transfer")
+
+    def _abort_is_next(self) -> bool:
+        line = self.buffer.peek(MAX_COMMAND).partition(b"\n")[0]
+        try:
+            return parse_command(line.strip())[0] == "ABOR"
+        except CommandError:
+            return False
+
+    # The session.
+
+    def enter(self, home: Any) -> bool:
+        """The client has logged in; false when there are too many of its account."""
+        sessions = self.factory.sessions
+        if sessions[home.name] >= self.factory.max_sessions_per_account:
+            return False
+        sessions[home.name] += 1
+        self.session.account = home.name
+        self._files = Files(home.directory, self.factory.max_entries)
+        return True
+
+    def leave(self) -> None:
+        """The client is logged in no longer."""
+        account, self.session.account = self.session.account, ""
+        self._files = None
+        if account:
+            self.factory.sessions[account] -= 1
+            if not self.factory.sessions[account]:
+                del self.factory.sessions[account]
+
+    def drop_channel(self) -> None:
+        """Close the data connection, if there is one."""
+        channel, self.channel = self.channel, None
+        if channel is not None:
+            channel.close()
+
+
+class FTPFactory(CommandFactory):
+    """Serves FTP: the files of the :class:`~mailkit.interfaces.files.IFileHome` of the portal.
+
+    One factory serves all listeners, plain and TLS, as it counts the sessions of accounts.
+
+    :param portal: where clients log in. Nobody comes in anonymously.
+    :param reactor: listens and connects for data, and has the threads that work on files; the
+        global one when None.
+    :param passive_ports: where PASV and EPSV listen; any port when empty.
+    :param passive_address: IPv4 address that PASV tells, for servers behind an address
+        translator; that of the control connection when empty.
+    :param timeout: seconds of silence after which a session ends.
+    :param data_timeout: seconds without progress after which a data connection ends.
+    :param max_sessions_per_account: connections that are logged in to one account.
+    :param max_entries: entries of a directory that are listed; larger ones are refused.
+    :param max_errors: commands in a row that are none, before the connection is closed.
+    :param greeting: text of the greeting.
+    """
+
+    connection_class = FTPConnection
+
+    def __init__(
+        self,
+        portal: Portal | None,
+        *,
+        reactor: Any = None,
+        tls_context: Any = None,
+        clock: IReactorTime | None = None,
+        passive_ports: Sequence[int] = (),
+        passive_address: str = "",
+        timeout: float = 300.0,
+        data_timeout: float = 60.0,
+        max_connections: int = 10_000,
+        max_connections_per_address: int = 200,
+        max_sessions_per_account: int = 20,
+        allow_plaintext_passwords: bool = False,
+        max_entries: int = 50_000,
+        max_errors: int = 20,
+        greeting: str = "FTP server ready",
+    ) -> None:
+        super().__init__(
+            portal,
+            tls_context=tls_context,
+            clock=clock,
+            timeout=timeout,
+            max_connections=max_connections,
+            max_connections_per_address=max_connections_per_address,
+            allow_plaintext_passwords=allow_plaintext_passwords,
+        )
+        if reactor is None:
+            from twisted.internet import reactor
+        self.reactor = reactor
+        self.passive_ports = passive_ports
+        self.passive_address = passive_address
+        self.data_timeout = data_timeout
+        self.max_sessions_per_account = max_sessions_per_account
+        self.max_entries = max_entries
+        self.max_errors = max_errors
+        self.greeting = greeting
+        #: How many sessions each account has.
+        self.sessions: Counter[str] = Counter()
+
+    def in_thread(self, work: Callable[..., Any], *arguments: Any) -> Deferred[Any]:
+        """Call what may wait for the disk."""
+        pool = self.reactor.getThreadPool()
+        return deferToThreadPool(self.reactor, pool, work, *arguments)

@@ -1,0 +1,40 @@
+"""Replies: their form, and what errors of the system become."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterable
+
+#: Reply and text by the system's error (RFC 959 section 5.4).
+_ERRORS = {
+    errno.ENOENT: (550, "There is no such file or directory"),
+    errno.ENOTDIR: (550, "That is not a directory"),
+    errno.EISDIR: (550, "That is a directory"),
+    errno.EEXIST: (550, "There is one of that name already"),
+    errno.ENOTEMPTY: (550, "That directory is not empty"),
+    errno.EACCES: (550, "Permission denied"),
+    errno.EPERM: (550, "Permission denied"),
+    errno.ELOOP: (550, "Symbolic links are not followed"),
+    errno.ENXIO: (550, "That is not a file"),
+    errno.EINVAL: (553, "That name is not allowed"),
+    errno.ENAMETOOLONG: (553, "That name is too long"),
+    errno.ENOSPC: (452, "There is no room on the disk"),
+    errno.EDQUOT: (552, "There is no more room for your files"),
+    errno.EFBIG: (552, "That file is too large"),
+}
+
+
+def reply(code: int, text: str) -> bytes:
+    """A reply of one line."""
+    return f"{code} {text}\r\n".encode()
+
+
+def long_reply(code: int, first: str, lines: Iterable[str], last: str = "End") -> bytes:
+    """A reply of several lines (RFC 959 section 4.2); a space keeps theirs from being the last."""
+    middle = "".join(f" {line}\r\n" for line in lines)
+    return f"{code}-{first}\r\n{middle}{code} {last}\r\n".encode()
+
+
+def explain(error: OSError) -> tuple[int, str] | None:
+    """What a client is told of an error of the system; None when that is our trouble."""
+    return _ERRORS.get(error.errno or 0)

@@ -1,0 +1,222 @@
+"""The control connection: login, states, data connections, limits."""
+
+from __future__ import annotations
+
+import re
+
+from mailkit.ftp.handlers import VERBS
+from mailkit.tap.tls import self_signed, server_context
+from tests.ftp.support import CLIENT, PASSWORD, USER, FTPCase
+
+
+class LoginTests(FTPCase):
+    def test_greeting_login_and_goodbye(self) -> None:
+        client = self.connect()
+        self.assertEqual(client.read(), b"220 FTP server ready\r\n")
+        self.assertEqual(client.ask(b"USER " + USER), b"331 Now send PASS\r\n")
+        self.assertEqual(client.ask(b"PASS " + PASSWORD), b"230 Logged in\r\n")
+        self.assertEqual(client.code(b"QUIT"), 221)
+        self.assertTrue(client.closed)
+
+    def test_before_the_login_nothing_is_told_of_files(self) -> None:
+        client = self.connect()
+        for verb, entry in VERBS.items():
+            if not entry.before_login:
+                self.assertEqual(client.ask(verb.encode() + b" file")[:3], b"530", verb)
+                client = self.connect()
+        self.assertEqual(client.code(b"STAT /"), 530)
+        self.assertEqual(client.code(b"PASS x"), 503)
+
+    def test_the_answer_to_user_does_not_tell_who_exists(self) -> None:
+        client = self.connect()
+        for user in (b"anonymous", b"ftp", b"nobody@example.org"):
+            self.assertEqual(client.ask(b"USER " + user), client.ask(b"USER " + USER))
+
+    def test_a_wrong_password_is_answered_after_a_while(self) -> None:
+        client = self.connect()
+        client.ask(b"USER " + USER)
+        self.assertEqual(client.ask(b"PASS wrong"), b"")
+        self.reactor.advance(1)
+        self.assertEqual(client.read(), b"530 User name or password is not right\r\n")
+
+    def test_too_many_wrong_passwords(self) -> None:
+        client = self.connect()
+        for _ in range(5):
+            client.ask(b"USER " + USER)
+            client.ask(b"PASS wrong")
+            self.reactor.advance(10)
+        self.assertIn(b"421 ", client.read())
+        self.assertTrue(client.closed)
+
+    def test_no_password_in_the_clear_but_from_loopback(self) -> None:
+        factory = self.serve(allow_plaintext_passwords=False)
+        self.assertEqual(self.connect(factory).code(b"USER " + USER), 530)
+        self.assertEqual(self.connect(factory, "127.0.0.1").code(b"USER " + USER), 331)
+
+    def test_sessions_of_one_account(self) -> None:
+        factory = self.serve(max_sessions_per_account=1)
+        first = self.log_in(factory)
+        second = self.connect(factory)
+        second.ask(b"USER " + USER)
+        self.assertEqual(second.code(b"PASS " + PASSWORD), 421)
+        self.assertTrue(second.closed)
+        first.lose()
+        self.assertEqual(factory.sessions, {})
+        self.log_in(factory)
+
+
+class TLSTests(FTPCase):
+    def test_what_needs_tls(self) -> None:
+        client = self.connect()
+        self.assertEqual(client.code(b"AUTH TLS"), 431)
+        self.assertEqual(client.code(b"AUTH KERBEROS_V4"), 504)
+        self.assertEqual(client.code(b"PBSZ 0"), 503)
+        self.assertEqual(client.code(b"PROT P"), 503)
+        self.assertNotIn(b"AUTH TLS", client.ask(b"FEAT"))
+
+    def test_it_is_announced_with_a_certificate(self) -> None:
+        context = server_context(*self_signed(self.mktemp()))
+        features = self.connect(self.serve(tls_context=context)).ask(b"FEAT")
+        for name in (b"AUTH TLS", b"PBSZ", b"PROT", b"EPSV", b"MLST type*;", b"UTF8"):
+            self.assertIn(b"\r\n " + name, features)
+
+
+class LimitTests(FTPCase):
+    def test_long_lines_and_errors(self) -> None:
+        client = self.log_in(self.serve(max_errors=3))
+        self.assertEqual(client.code(b"CWD " + b"a" * 5000), 500)
+        self.assertEqual(client.code(b"__class__"), 500)
+        self.assertEqual(client.code(b"NOOP"), 200)
+        for _ in range(2):
+            self.assertEqual(client.code(b"FROB"), 500)
+        self.assertEqual(client.code(b"FROB"), 421)
+        self.assertTrue(client.closed)
+
+    def test_silence(self) -> None:
+        client = self.log_in()
+        client.read()
+        self.reactor.pump([10] * 32)
+        self.assertIn(b"421 You were silent too long", client.read())
+        self.assertTrue(client.closed)
+
+    def test_too_many_connections(self) -> None:
+        factory = self.serve(max_connections_per_address=1)
+        self.connect(factory)
+        client = self.connect(factory)
+        self.assertEqual(client.read()[:4], b"421 ")
+        self.assertTrue(client.closed)
+
+
+class FileTests(FTPCase):
+    def test_directories(self) -> None:
+        client = self.log_in()
+        self.assertIn(b'"/" ', client.ask(b"PWD"))
+        self.assertEqual(client.code(b"CWD dir"), 250)
+        self.assertIn(b'"/dir" ', client.ask(b"PWD"))
+        self.assertEqual(client.code(b"CWD inner"), 550)
+        self.assertEqual(client.code(b"CDUP"), 250)
+        self.assertEqual(client.code(b"CDUP"), 250)
+        self.assertIn(b'"/" ', client.ask(b"PWD"))
+        self.assertEqual(client.code(b"CWD ../../../" + bytes(self.root)), 550)
+        self.assertEqual(client.code(b"MKD new"), 257)
+        self.assertEqual(client.code(b"MKD new"), 550)
+        self.assertEqual(client.code(b"RMD new"), 250)
+        self.assertEqual(client.code(b"RMD dir"), 550)
+        self.assertEqual(client.code(b"RMD /"), 550)
+
+    def test_facts_of_a_file(self) -> None:
+        client = self.log_in()
+        self.assertEqual(client.code(b"SIZE file"), 550)
+        client.ask(b"TYPE I")
+        self.assertEqual(client.ask(b"SIZE file"), b"213 10\r\n")
+        self.assertEqual(client.ask(b"MDTM file"), b"213 20010909014640\r\n")
+        self.assertEqual(client.code(b"SIZE ../../secret"), 550)
+        self.assertEqual(client.ask(b"OPTS MLST size;nonsense;"), b"200 MLST OPTS size;\r\n")
+        self.assertEqual(client.ask(b"MLST file"), b"250-Facts:\r\n size=10; /file\r\n250 End\r\n")
+        self.assertIn(b" file\r\n213 End\r\n", client.ask(b"STAT file"))
+
+    def test_renaming_and_removing(self) -> None:
+        client = self.log_in()
+        self.assertEqual(client.code(b"RNTO x"), 503)
+        self.assertEqual(client.code(b"RNFR none"), 550)
+        self.assertEqual(client.code(b"RNFR file"), 350)
+        self.assertEqual(client.code(b"NOOP"), 200)
+        self.assertEqual(client.code(b"RNTO x"), 503)
+        client.ask(b"RNFR file")
+        self.assertEqual(client.code(b"RNTO dir/../../../x"), 250)
+        self.assertEqual((self.home / "x").read_bytes(), b"0123456789")
+        self.assertEqual(client.code(b"DELE x"), 250)
+        self.assertEqual(client.code(b"DELE dir"), 550)
+        self.assertEqual(client.code(b"DELE a\0b"), 501)
+
+
+class DataTests(FTPCase):
+    def test_no_port_of_others_nor_of_services(self) -> None:
+        client = self.log_in()
+        for line in (
+            b"PORT 192,0,2,8,200,10",
+            b"PORT 127,0,0,1,200,10",
+            b"EPRT |1|192.0.2.8|51210|",
+            b"EPRT |2|::1|51210|",
+            b"PORT 192,0,2,7,0,25",
+            b"EPRT |1|192.0.2.7|25|",
+        ):
+            self.assertEqual(client.code(line), 504, line)
+        self.assertEqual(client.code(b"RETR file"), 425)
+        self.assertEqual(client.code(b"PORT 192,0,2,7,200,10"), 200)
+        self.assertEqual(self.reactor.tcpClients, [])
+        client.ask(b"RETR file")
+        self.assertEqual(self.reactor.tcpClients[0][:2], (CLIENT, 51210))
+
+    def test_passive_ports_and_address(self) -> None:
+        settings = {"passive_ports": range(50000, 50010), "passive_address": "198.51.100.5"}
+        client = self.log_in(self.serve(**settings))
+        self.assertIn(b"227 Entering Passive Mode (198,51,100,5,", client.ask(b"PASV"))
+        self.assertIn(self.reactor.tcpServers[-1][0], range(50000, 50010))
+        self.assertTrue(re.match(rb"229 .*\(\|\|\|\d+\|\)\r\n", client.ask(b"EPSV")))
+        self.assertEqual(client.code(b"EPSV 2"), 522)
+        self.assertEqual(client.code(b"EPSV ALL"), 200)
+        self.assertEqual(client.code(b"PASV"), 503)
+        self.assertEqual(client.code(b"PORT 192,0,2,7,200,10"), 503)
+
+    def test_nobody_else_may_connect(self) -> None:
+        client = self.log_in()
+        client.ask(b"PASV")
+        self.assertIsNone(self.open_data(client, "192.0.2.66")[0])
+        self.assertIsNotNone(self.open_data(client)[0])
+        self.assertIsNone(self.open_data(client)[0])
+
+    def test_a_transfer_that_makes_no_progress_ends(self) -> None:
+        client = self.log_in()
+        client.ask(b"PASV")
+        self.assertEqual(client.code(b"STOR new"), 150)
+        self.open_data(client)
+        self.reactor.advance(61)
+        self.assertIn(b"426 The data connection made no progress", client.read())
+        self.assertEqual(client.code(b"NOOP"), 200)
+
+    def test_a_client_that_never_connects(self) -> None:
+        client = self.log_in()
+        client.ask(b"PASV")
+        self.assertEqual(client.code(b"LIST"), 150)
+        self.reactor.advance(61)
+        self.assertEqual(client.read()[:4], b"425 ")
+
+    def test_abort_ends_what_is_at_work(self) -> None:
+        client = self.log_in()
+        client.ask(b"PASV")
+        client.ask(b"STOR new")
+        self.open_data(client)
+        replies = client.ask(b"\xff\xf4\xff\xf2ABOR").splitlines()
+        self.assertEqual([line[:3] for line in replies], [b"426", b"226"])
+        self.assertEqual(client.code(b"ABOR"), 226)
+
+    def test_a_lost_client_ends_its_transfer(self) -> None:
+        client = self.log_in()
+        client.ask(b"PASV")
+        client.ask(b"STOR new")
+        data, transport = self.open_data(client)
+        data.dataReceived(b"begin")
+        client.lose()
+        self.assertTrue(transport.disconnecting)
+        self.assertEqual((self.home / "new").read_bytes(), b"begin")

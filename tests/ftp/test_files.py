@@ -1,0 +1,111 @@
+"""No path leads out of a home."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from mailkit.auth.homes import FileHomes
+from mailkit.ftp.files import Files
+from mailkit.ftp.grammar import CommandError
+from tests.ftp.support import FTPCase
+
+
+class HomeTests(FTPCase):
+    def test_names_of_accounts_are_names_of_directories_below_the_root(self) -> None:
+        homes = FileHomes(self.mktemp())
+        for name in ("ann@example.org", "..", ".", "a/../../b", "/etc", "nul\0", "Grün@x"):
+            path = homes.open_home(name).directory
+            self.assertEqual(os.path.dirname(path), homes.directory, name)
+            self.assertTrue(os.path.isdir(path))
+        self.assertEqual(len(os.listdir(homes.directory)), 7)
+        self.assertEqual(os.stat(path).st_mode & 0o777, 0o700)
+
+
+class LinkTests(FTPCase):
+    """Symbolic links, which an administrator or another program has put there."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.files = Files(str(self.home), 100)
+        (self.home / "out").symlink_to(self.root)
+        (self.home / "leak").symlink_to(self.root / "secret")
+        (self.home / "dangling").symlink_to(self.root / "made")
+
+    def check_refused(self, work: object, *arguments: object) -> None:
+        error = self.assertRaises(OSError, work, *arguments)
+        self.assertIn(error.errno, (errno.ELOOP, errno.ENOTDIR, errno.ENOENT))
+
+    def test_nothing_goes_through_a_link_to_a_directory(self) -> None:
+        files = self.files
+        for path in (("out",), ("out", "files")):
+            self.check_refused(files.check_directory, path)
+            self.check_refused(files.list_entries, path)
+        for path in (("out", "secret"), ("out", "new")):
+            self.check_refused(files.open_to_read, path, 0)
+            self.check_refused(files.open_to_write, path, 0)
+            self.check_refused(files.open_to_append, path)
+            self.check_refused(files.get_entry, path)
+            self.check_refused(files.remove_file, path)
+            self.check_refused(files.make_directory, path)
+            self.check_refused(files.remove_directory, path)
+            self.check_refused(files.rename, path, ("here",))
+            self.check_refused(files.rename, ("file",), path)
+        self.assertEqual((self.root / "secret").read_bytes(), b"not yours")
+        self.assertEqual(sorted(os.listdir(self.root)), ["files", "secret"])
+
+    def test_no_link_to_a_file_is_followed(self) -> None:
+        for name in ("leak", "dangling"):
+            self.check_refused(self.files.open_to_read, (name,), 0)
+            self.check_refused(self.files.open_to_write, (name,), 0)
+            self.check_refused(self.files.open_to_append, (name,))
+        self.assertEqual((self.root / "secret").read_bytes(), b"not yours")
+        self.assertFalse((self.root / "made").exists())
+
+    def test_listings_show_no_links(self) -> None:
+        names = [entry.name for entry in self.files.list_entries(())]
+        self.assertEqual(names, ["dir", "file"])
+
+    def test_removing_a_link_leaves_what_it_leads_to(self) -> None:
+        self.files.remove_file(("leak",))
+        self.assertEqual((self.root / "secret").read_bytes(), b"not yours")
+
+
+class FileTests(FTPCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.files = Files(str(self.home), 100)
+
+    def test_a_fifo_keeps_nobody_waiting(self) -> None:
+        os.mkfifo(self.home / "pipe")
+        self.assertRaises(CommandError, self.files.open_to_read, ("pipe",), 0)
+        self.assertRaises((CommandError, OSError), self.files.open_to_write, ("pipe",), 0)
+
+    def test_names_that_are_not_utf_8_are_left_out(self) -> None:
+        with open(os.fsencode(self.home) + b"/odd\xff", "wb"):
+            names = [entry.name for entry in self.files.list_entries(())]
+        self.assertEqual(names, ["dir", "file"])
+
+    def test_a_directory_that_is_too_large_is_refused(self) -> None:
+        for number in range(99):
+            (self.home / str(number)).touch()
+        error = self.assertRaises(CommandError, self.files.list_entries, ())
+        self.assertEqual((error.code, "100 entries" in error.text), (550, True))
+
+    def test_the_home_itself_stays(self) -> None:
+        self.assertRaises(CommandError, self.files.remove_directory, ())
+        self.assertRaises(CommandError, self.files.rename, (), ("dir", "x"))
+        self.assertRaises(CommandError, self.files.rename, ("dir",), ())
+
+    def test_a_restart_beyond_the_end(self) -> None:
+        for work in (self.files.open_to_read, self.files.open_to_write):
+            self.assertEqual(self.assertRaises(CommandError, work, ("file",), 11).code, 554)
+        self.assertRaises(OSError, self.files.open_to_write, ("new",), 5)
+        self.assertFalse((self.home / "new").exists())
+
+    def test_a_file_may_be_closed_twice(self) -> None:
+        file = self.files.open_to_read(("file",), 8)
+        self.assertEqual(file.read(100), b"89")
+        file.close()
+        file.close()
+        self.assertRaises(OSError, file.read, 1)
