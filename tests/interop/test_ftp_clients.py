@@ -209,17 +209,22 @@ class LftpTests(FTPCase):
     if shutil.which("lftp") is None:
         skip = "lftp is not installed"
 
-    async def lftp(self, settings: str, *, tls: bool = False) -> None:
+    async def lftp(self, settings: str, *, tls: bool = False, upload: bool = True) -> None:
+        """Fetch all files, and put them into another directory unless told otherwise."""
         scheme, port = ("ftps", self.tls_port) if tls else ("ftp", self.port)
         (Path(self.directory) / "mirrored").mkdir()
         script = (
             "set net:max-retries 1; set net:timeout 30; set cmd:fail-exit yes;"
             f" set ssl:ca-file {self.certificate}; set ssl:check-hostname no; {settings};"
             f" open -u '{USER},{PASSWORD}' {scheme}://127.0.0.1:{port};"
-            " mirror / mirrored; mirror --reverse mirrored /copy; mv /copy /moved; ls /moved; bye"
+            " mirror / mirrored; ls;"
         )
+        folders = [Path(self.directory) / "mirrored"]
+        if upload:
+            script += " mirror --reverse mirrored /copy; mv /copy /moved; ls /moved;"
+            folders.append(self.home / "moved")
         await self.run_program("lftp", "-c", script)
-        for folder in (Path(self.directory) / "mirrored", self.home / "moved"):
+        for folder in folders:
             self.assertEqual((folder / "large").read_bytes(), LARGE)
             self.assertEqual((folder / "sub dir" / "grün.txt").read_bytes(), TEXT)
 
@@ -227,10 +232,10 @@ class LftpTests(FTPCase):
         await self.lftp("set ftp:ssl-allow no")
 
     async def test_auth_tls(self) -> None:
-        await self.lftp("set ftp:ssl-force yes; set ftp:ssl-protect-data yes")
+        await self.lftp("set ftp:ssl-force yes; set ftp:ssl-protect-data yes", upload=False)
 
     async def test_implicit_tls(self) -> None:
-        await self.lftp("", tls=True)
+        await self.lftp("", tls=True, upload=False)
 
-    async def test_active_under_tls(self) -> None:
-        await self.lftp("set ftp:ssl-force yes; set ftp:passive-mode no")
+    async def test_active(self) -> None:
+        await self.lftp("set ftp:ssl-allow no; set ftp:passive-mode no")
