@@ -171,7 +171,7 @@ class CurlTests(FTPCase):
 
     async def every_way(self, *arguments: str, tls: bool = False) -> None:
         ways: list[tuple[str, ...]] = [(), ("--disable-epsv",)]
-        # This curl accepts the connection and then begins no TLS in it.
+        # curl 7.87 and 7.88 begin no TLS in a connection that they accept (its issue 10666).
         if not tls and "--ssl-reqd" not in arguments:
             ways.append(("--ftp-port", "-"))
         for way in ways:
@@ -209,22 +209,19 @@ class LftpTests(FTPCase):
     if shutil.which("lftp") is None:
         skip = "lftp is not installed"
 
-    async def lftp(self, settings: str, *, tls: bool = False, upload: bool = True) -> None:
-        """Fetch all files, and put them into another directory unless told otherwise."""
+    async def lftp(self, settings: str, *, tls: bool = False) -> None:
         scheme, port = ("ftps", self.tls_port) if tls else ("ftp", self.port)
         (Path(self.directory) / "mirrored").mkdir()
         script = (
             "set net:max-retries 1; set net:timeout 30; set cmd:fail-exit yes;"
             f" set ssl:ca-file {self.certificate}; set ssl:check-hostname no; {settings};"
             f" open -u '{USER},{PASSWORD}' {scheme}://127.0.0.1:{port};"
-            " mirror / mirrored; ls;"
+            # Under TLS 1.3 it ends uploads with octets unread, and loses what has not left yet.
+            " set ssl:priority NORMAL:-VERS-TLS1.3;"
+            " mirror / mirrored; mirror --reverse mirrored /copy; mv /copy /moved; ls /moved; bye"
         )
-        folders = [Path(self.directory) / "mirrored"]
-        if upload:
-            script += " mirror --reverse mirrored /copy; mv /copy /moved; ls /moved;"
-            folders.append(self.home / "moved")
         await self.run_program("lftp", "-c", script)
-        for folder in folders:
+        for folder in (Path(self.directory) / "mirrored", self.home / "moved"):
             self.assertEqual((folder / "large").read_bytes(), LARGE)
             self.assertEqual((folder / "sub dir" / "grün.txt").read_bytes(), TEXT)
 
@@ -232,10 +229,13 @@ class LftpTests(FTPCase):
         await self.lftp("set ftp:ssl-allow no")
 
     async def test_auth_tls(self) -> None:
-        await self.lftp("set ftp:ssl-force yes; set ftp:ssl-protect-data yes", upload=False)
+        await self.lftp("set ftp:ssl-force yes; set ftp:ssl-protect-data yes")
 
     async def test_implicit_tls(self) -> None:
-        await self.lftp("", tls=True, upload=False)
+        await self.lftp("", tls=True)
 
     async def test_active(self) -> None:
         await self.lftp("set ftp:ssl-allow no; set ftp:passive-mode no")
+
+    async def test_active_under_tls(self) -> None:
+        await self.lftp("set ftp:ssl-force yes; set ftp:passive-mode no")
