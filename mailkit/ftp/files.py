@@ -14,7 +14,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from mailkit.ftp.grammar import CommandError, Entry, Path
+from mailkit.ftp.grammar import CommandError, Entry, Path, can_be_named
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # A FIFO must not keep a thread waiting for its other end.
@@ -86,11 +86,12 @@ class Files:
         found: list[Entry] = []
         with self._directory(path) as directory, os.scandir(directory) as entries:
             for item in entries:
+                if not can_be_named(item.name):
+                    continue
                 try:
-                    item.name.encode("utf-8")
                     status = item.stat(follow_symlinks=False)
-                except (UnicodeEncodeError, FileNotFoundError):
-                    # A name that no client could send back, or gone meanwhile.
+                except FileNotFoundError:
+                    # Gone meanwhile.
                     continue
                 if not _is_shown(status):
                     continue

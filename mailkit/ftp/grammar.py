@@ -84,6 +84,15 @@ def parse_text(argument: bytes) -> str:
     return text
 
 
+def can_be_named(name: str) -> bool:
+    """Whether clients can send a file's name back, and it stays one line of a listing."""
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return not _is_control(name)
+
+
 def parse_path(argument: bytes, directory: Path) -> Path:
     """The place that a client names, seen from the directory that it is in.
 

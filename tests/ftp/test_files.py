@@ -81,7 +81,8 @@ class FileTests(FTPCase):
         self.assertRaises(CommandError, self.files.open_to_read, ("pipe",), 0)
         self.assertRaises((CommandError, OSError), self.files.open_to_write, ("pipe",), 0)
 
-    def test_names_that_are_not_utf_8_are_left_out(self) -> None:
+    def test_names_that_no_client_can_send_are_left_out(self) -> None:
+        (self.home / "a\r\n-rw-------   1 x x 1 Jan  1 00:00 b").touch()
         with open(os.fsencode(self.home) + b"/odd\xff", "wb"):
             names = [entry.name for entry in self.files.list_entries(())]
         self.assertEqual(names, ["dir", "file"])
