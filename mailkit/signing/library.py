@@ -18,7 +18,7 @@ def load_dkim() -> Any:
     :raises MissingLibrary: it is not installed.
     """
     try:
-        import dkim  # type: ignore[import-untyped]
+        import dkim
     except ImportError as error:
         raise MissingLibrary(MISSING) from error
     return dkim
