@@ -334,6 +334,7 @@ class HostileClientTests(WholeServerTestCase):
             "smtp": b"EHLO x\r\n" + b"HELP\r\nVRFY x\r\n" * 400,
             "submission": b"EHLO x\r\n" + b"HELP\r\n" * 400,
             "pop3": b"CAPA\r\n" * 400,
+            "ftp": b"FEAT\r\n" * 400,
             "imap": b'a LOGIN "%b" "%b secret"\r\nb SELECT INBOX\r\n' % (address, address)
             + b"c FETCH 1:* (BODY.PEEK[] ENVELOPE BODYSTRUCTURE)\r\n" * 1000,
         }
