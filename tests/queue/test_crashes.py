@@ -18,6 +18,8 @@ from twisted.internet import reactor as _reactor
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
+from mailkit.queue.transport import Transport
+
 from .crashing import POINTS
 from .servers import ScriptedServer
 
@@ -82,6 +84,7 @@ class CrashTests(TestCase):
         self.assertEqual({number for number in self.accepted if not counts[number]}, set())
         again = {n for n, before in self.recorded.items() if counts[n] != before}
         self.assertEqual(again, set(), "sent again though that was recorded")
-        # The window in which nobody can know: between the dot and the record.
+        # The window in which nobody can know: between the dot and the record. Wherever a process is
+        # killed, all that it sends at that moment may be in it.
         repeated = sum(count - 1 for count in counts.values())
-        self.assertLessEqual(repeated, 20 * 2 * ROUNDS)
+        self.assertLessEqual(repeated, Transport.max_parallel * len(POINTS) * ROUNDS)
