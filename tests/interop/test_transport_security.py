@@ -13,7 +13,9 @@ from tests.dns.zones import TLSARecord, Zone, serve_zone
 from tests.interop.postfix import MISSING as NO_POSTFIX
 from tests.interop.postfix import Postfix
 from tests.interop.test_outbound import SendingServer
-from tests.support import HOST
+from tests.interop.unbound import MISSING as NO_UNBOUND
+from tests.interop.unbound import Unbound
+from tests.support import HOST, ServerProcess
 
 NAME = "mx.remote.test"
 
@@ -76,5 +78,91 @@ class DANETests(SendingServer):
         self.wait_for(lambda: "deferred" in self.queue("list"))
         self.assertIn("none that its TLSA records want", self.queue("show", "2"))
         self.assertEqual(self.postfix.log.count("status=sent"), 1)
+        server.stop()
+        self.assertNotIn("Traceback", server.log)
+
+
+@pytest.mark.interop
+class DNSSECTests(SendingServer):
+    """Unbound proves the records, or finds that they are forged."""
+
+    skip = NO_POSTFIX or NO_UNBOUND or None
+    timeout = 120
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.identity = make_identity([NAME])
+        files = {"chain": self.identity.pem, "key": self.identity.key_pem}
+        for name, octets in files.items():
+            (self.directory / name).write_bytes(octets)
+        self.postfix = Postfix(
+            {
+                "relay_domains": "remote.test forged.test unsigned.test nothing.test",
+                "relay_transport": "discard:",
+                "smtpd_tls_security_level": "may",
+                "smtpd_tls_cert_file": str(self.directory / "chain"),
+                "smtpd_tls_key_file": str(self.directory / "key"),
+            }
+        ).start()
+        self.addCleanup(self.postfix.stop)
+        self.unbound = Unbound(self.directory)
+        self.addCleanup(self.unbound.stop)
+
+    def start_for(self, *domains: str) -> ServerProcess:
+        """A server that asks an Unbound that has started."""
+        self.unbound.start()
+        place = f"{HOST}:{self.unbound.port}"
+        server = self.start("mx", nameservers=[place], port=self.postfix.port)
+        for domain in domains:
+            self.submit(f"eve@{domain}")
+        return server
+
+    def records(self, domain: str, *, digest: str | None = None) -> list[str]:
+        """The mail exchanger of a domain, and the TLSA record of its certificate."""
+        digest = digest or self.identity.association(3, 1, 1).data.hex()
+        return [
+            f"{domain}. IN MX 10 mx.{domain}.",
+            f"mx.{domain}. IN A {HOST}",
+            f"_{self.postfix.port}._tcp.mx.{domain}. IN TLSA 3 1 1 {digest}",
+        ]
+
+    def test_proved_and_not(self) -> Any:
+        return deferToThread(self.run_proved_and_not)
+
+    def run_proved_and_not(self) -> None:
+        self.unbound.add_zone("remote.test", self.records("remote.test"))
+        # What nobody has signed is not believed, whatever it says (RFC 7672 section 2.2).
+        wrong = "00" * 32
+        unsigned = self.records("unsigned.test", digest=wrong)
+        self.unbound.add_zone("unsigned.test", unsigned, signed=False)
+        # That there is no TLSA record is proved, too.
+        self.unbound.add_zone("nothing.test", self.records("nothing.test")[:2])
+        server = self.start_for("remote.test", "unsigned.test", "nothing.test")
+        self.wait_for(lambda: self.queue("list") == "The queue is empty.\n")
+        self.assertEqual(self.postfix.log.count("status=sent"), 3)
+        proved, *others = (self.queue("show", str(number)) for number in (1, 2, 3))
+        self.assertIn(f"dane: 1 TLSA at _{self.postfix.port}._tcp.{NAME}", proved)
+        self.assertIn(" verified", proved)
+        for shown in others:
+            self.assertNotIn("dane", shown)
+        server.stop()
+        self.assertNotIn("Traceback", server.log)
+
+    def test_forged(self) -> Any:
+        return deferToThread(self.run_forged)
+
+    def run_forged(self) -> None:
+        """Records that were changed on the way stop the delivery (RFC 7672 section 2.1.2)."""
+        records = self.records("forged.test")
+        zone = self.unbound.add_zone("forged.test", records)
+        digest = self.identity.association(3, 1, 1).data.hex()
+        lines = zone.read_text().splitlines(keepends=True)
+        forged = [line.replace(digest, "11" * 32) for line in lines]
+        self.assertNotEqual(forged, lines)
+        zone.write_text("".join(forged))
+        server = self.start_for("forged.test")
+        self.wait_for(lambda: "deferred" in self.queue("list"))
+        self.assertIn("_tcp.mx.forged.test: SERVFAIL", self.queue("show", "1"))
+        self.assertNotIn("status=sent", self.postfix.log)
         server.stop()
         self.assertNotIn("Traceback", server.log)
