@@ -36,6 +36,10 @@ class Unsendable(Exception):
         self.text = text
 
 
+# Where messages come from that others have written.
+_RECEIVED = ("smtp", "submission", "lmtp")
+
+
 @dataclass(frozen=True)
 class ContentNeeds:
     """What the octets of a message ask of a server."""
@@ -66,7 +70,7 @@ def check_message(
         if not extensions.require_tls:
             raise Unsendable("5.7.30", "REQUIRETLS: the server does not support it")
     if not extensions.smtputf8:
-        if needs.utf8_header:
+        if needs.utf8_header and _may_insist(envelope):
             raise Unsendable("5.6.7", "The header is UTF-8, and the server has no SMTPUTF8")
         if ascii_path(envelope.reverse_path) is None:
             raise Unsendable(
@@ -79,6 +83,13 @@ def check_message(
             f"The message has {needs.size} octets, the server takes {extensions.size} at most",
         )
     _check_times(envelope, extensions, now)
+
+
+def _may_insist(envelope: Envelope) -> bool:
+    """Whether a UTF-8 header is a reason to fail where the server has no SMTPUTF8."""
+    # lenient: much mail has such headers without having asked for SMTPUTF8, and its clients expect
+    # that it goes on as it came, as it does from other relays.
+    return envelope.smtputf8 or envelope.connection.protocol not in _RECEIVED
 
 
 def _check_times(envelope: Envelope, extensions: Extensions, now: float) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from mailkit.model import DeliverBy, Envelope, OriginalRecipient, Path, Recipient, ValidSince
+from mailkit.model import ConnectionInfo, DeliverBy, Envelope, OriginalRecipient, Path, Recipient, ValidSince
 from mailkit.smtp.client import ClientSettings, SendResult, TLSMode, TLSPolicy, make_envelope
 from mailkit.smtp.client.commands import encode_utf8_address, encode_xtext
 from tests.smtp.client.fakes import (
@@ -188,6 +188,21 @@ class RefusalTests(SynchronousTestCase):
 
     def test_utf8_header(self) -> None:
         self.check("5.6.7", "8BITMIME", message=UTF8_MESSAGE)
+        relayed = ConnectionInfo("smtp")
+        fields = {"message": UTF8_MESSAGE, "connection": relayed}
+        self.check("5.6.7", "8BITMIME", smtputf8=True, **fields)
+        # Without 8BITMIME it could not go as it is.
+        self.check("5.6.7", "SIZE", **fields)
+
+    def test_utf8_header_that_was_relayed(self) -> None:
+        """Somebody else's, who has not asked for SMTPUTF8, goes on as it came."""
+        for protocol in ("smtp", "submission", "lmtp"):
+            result, commands, server = send(
+                "8BITMIME", message=UTF8_MESSAGE, connection=ConnectionInfo(protocol)
+            )
+            self.assertEqual(result.failed, [])
+            self.assertEqual(commands[0], "MAIL FROM:<ann@example.net> BODY=8BITMIME")
+            self.assertEqual(server.messages, [UTF8_MESSAGE])
 
     def test_utf8_sender(self) -> None:
         self.check("5.6.7", "8BITMIME", reverse_path=Path("jürgen", "example.net"))
