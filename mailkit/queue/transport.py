@@ -65,6 +65,22 @@ class Transport(ABC):
         """Release what is held. No message may follow."""
 
 
+class WrappingTransport(Transport):
+    """Changes what another transport sends.
+
+    :param transport: sends it; closed with this one.
+    """
+
+    def __init__(self, transport: Transport) -> None:
+        self.transport = transport
+        self.max_parallel = transport.max_parallel
+        self.leaves = transport.leaves
+
+    @override
+    async def close(self) -> None:
+        await self.transport.close()
+
+
 class DeliveryTransport(Transport):
     """Hands messages to an ``IMessageDelivery``: that of the store, or of a route.
 

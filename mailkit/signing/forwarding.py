@@ -14,7 +14,7 @@ from mailkit.dns.lookups import find_texts
 from mailkit.errors import DNSFailure
 from mailkit.interfaces import IDNSResolver
 from mailkit.model import Envelope, Path
-from mailkit.queue.transport import Result, Transport
+from mailkit.queue.transport import Result, Transport, WrappingTransport
 from mailkit.signing.arc import Record, Sealer, key_names
 from mailkit.signing.body import settle
 from mailkit.signing.dkim import Unsignable, read_header
@@ -50,7 +50,7 @@ class Sealing:
         return None
 
 
-class ForwardingTransport(Transport):
+class ForwardingTransport(WrappingTransport):
     """Seals messages that are sent on, and gives them a reverse-path of ours.
 
     At each attempt, and not before, so that the queue shows whose message it is. Our own messages
@@ -72,24 +72,22 @@ class ForwardingTransport(Transport):
         srs: SRS | None = None,
         is_local: Callable[[str], Awaitable[bool]],
     ) -> None:
-        self._transport = transport
+        super().__init__(transport)
         self._sealing = sealing
         self._srs = srs
         self._is_local = is_local
-        self.max_parallel = transport.max_parallel
-        self.leaves = transport.leaves
 
     @override
     async def send(self, domain: str, envelope: Envelope, content: BinaryIO) -> Result:
         if is_ours(envelope):
-            return await self._transport.send(domain, envelope, content)
+            return await self.transport.send(domain, envelope, content)
         path = await self._new_path(envelope.reverse_path)
         prepared = Prepared(replace(envelope, reverse_path=path), content)
         try:
             if self._sealing is not None:
                 await self._seal(prepared, self._sealing)
             prepared.content.seek(0)
-            return await self._transport.send(domain, prepared.envelope, prepared.content)
+            return await self.transport.send(domain, prepared.envelope, prepared.content)
         finally:
             prepared.close()
 
@@ -124,10 +122,6 @@ class ForwardingTransport(Transport):
             )
         else:
             prepared.prepend(fields)
-
-    @override
-    async def close(self) -> None:
-        await self._transport.close()
 
 
 async def _ask(resolver: IDNSResolver, names: Sequence[str]) -> Mapping[str, Record]:

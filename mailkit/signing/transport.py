@@ -19,7 +19,7 @@ from twisted.python.threadpool import ThreadPool
 from mailkit._typing import override
 from mailkit.mime.addresses import parse_addresses
 from mailkit.model import Envelope
-from mailkit.queue.transport import Result, Transport
+from mailkit.queue.transport import Result, Transport, WrappingTransport
 from mailkit.signing.body import settle
 from mailkit.signing.dkim import DKIMSigner, Unsignable, read_header
 from mailkit.signing.keys import KeyRing, SigningKey
@@ -124,7 +124,7 @@ async def work_on(prepared: Prepared, run: Run, work: Callable[[], _T]) -> _T:
     return found
 
 
-class SigningTransport(Transport):
+class SigningTransport(WrappingTransport):
     """Signs the messages of another transport.
 
     :param transport: sends them.
@@ -145,20 +145,18 @@ class SigningTransport(Transport):
         *,
         seven_bit: bool = True,
     ) -> None:
-        self._transport = transport
+        super().__init__(transport)
         self._ring = ring
         self._signer = signer
         self._run = run
         self._seven_bit = seven_bit
-        self.max_parallel = transport.max_parallel
-        self.leaves = transport.leaves
 
     @override
     async def send(self, domain: str, envelope: Envelope, content: BinaryIO) -> Result:
         prepared = await self._prepare(envelope, content)
         prepared.content.seek(0)
         try:
-            return await self._transport.send(domain, prepared.envelope, prepared.content)
+            return await self.transport.send(domain, prepared.envelope, prepared.content)
         finally:
             prepared.close()
 
@@ -203,7 +201,3 @@ class SigningTransport(Transport):
                 if keys := self._ring.find(domain):
                     return keys
         return self._ring.find(envelope.reverse_path.domain)
-
-    @override
-    async def close(self) -> None:
-        await self._transport.close()
