@@ -6,7 +6,15 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from mailkit.model import ConnectionInfo, DeliverBy, Envelope, OriginalRecipient, Path, Recipient, ValidSince
+from mailkit.model import (
+    ConnectionInfo,
+    DeliverBy,
+    Envelope,
+    OriginalRecipient,
+    Path,
+    Recipient,
+    ValidSince,
+)
 from mailkit.smtp.client import ClientSettings, SendResult, TLSMode, TLSPolicy, make_envelope
 from mailkit.smtp.client.commands import encode_utf8_address, encode_xtext
 from tests.smtp.client.fakes import (
