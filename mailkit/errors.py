@@ -308,3 +308,9 @@ class BadCharset(MailError):
     """A search used a charset that is not known here (RFC 3501 section 6.4.4)."""
 
     default_text = "That charset is not known here"
+
+
+class BeyondEnd(MailError):
+    """A transfer is to begin where the file has ended already (RFC 3659 section 5.3)."""
+
+    default_text = "That is beyond the end of the file"

@@ -460,3 +460,27 @@ class Resolution(NamedTuple):
     detail: str = ""
     #: Addresses elsewhere that an alias names.
     remote: Sequence[Path] = ()
+
+
+#: A place below the home of an account: the names on the way; empty for the home itself.
+FilePath = tuple[str, ...]
+
+#: What a user may do, in the letters of RFC 3659 section 7.5.5: with a file (append, delete,
+#: rename, read, write), and with a directory (create in it, delete, enter, rename, list, make
+#: directories, purge).
+FILE_RIGHTS, DIRECTORY_RIGHTS = "adfrw", "cdeflmp"
+
+
+class FileEntry(NamedTuple):
+    """A file or a directory of an account."""
+
+    name: str
+    is_directory: bool
+    #: Octets.
+    size: int
+    #: Seconds since 1970.
+    modified: float
+    #: Tells two names of one file from two files (RFC 3659 section 7.5.2): letters and digits.
+    unique: str
+    #: Letters of :data:`FILE_RIGHTS` or :data:`DIRECTORY_RIGHTS`.
+    rights: str

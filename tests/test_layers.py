@@ -194,6 +194,11 @@ RULES = (
         "twisted zope.interface",
     ),
     Rule(
+        "mailkit.homes mailkit.homes.*",
+        f"{CONTRACTS} {MIME} mailkit.coroutines mailkit.homes mailkit.homes.*",
+        "twisted zope.interface",
+    ),
+    Rule(
         "mailkit.auth mailkit.auth.*",
         f"{CONTRACTS} mailkit.coroutines mailkit.auth mailkit.auth.*",
         "twisted zope.interface argon2",

@@ -12,11 +12,10 @@ from twisted.internet.defer import Deferred
 
 from mailkit._typing import override
 from mailkit.auth.checkers import ChainChecker, DirectoryChecker, VouchedUserChecker
-from mailkit.auth.homes import FileHomes
 from mailkit.auth.passwords import PasswordHasher
 from mailkit.auth.realm import Deliveries, MailRealm
 from mailkit.coroutines import run
-from mailkit.interfaces import IDirectory, IDirectoryAdmin, IMailStore
+from mailkit.interfaces import IDirectory, IDirectoryAdmin, IFileHomes, IMailStore
 from mailkit.model import Ability, ConnectionInfo
 
 
@@ -76,7 +75,7 @@ def make_portal(
     create_accounts: bool | None = None,
     hasher: PasswordHasher | None = None,
     abilities: frozenset[Ability] = frozenset(),
-    homes: FileHomes | None = None,
+    homes: IFileHomes | None = None,
 ) -> Portal:
     """A portal where users log in to their accounts, and anybody delivers mail.
 

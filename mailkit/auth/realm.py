@@ -10,7 +10,6 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from zope.interface import Interface, implementer
 
-from mailkit.auth.homes import FileHomes
 from mailkit.coroutines import run
 from mailkit.errors import AccountExists, AuthorizationFailed, NoSuchAccount
 from mailkit.interfaces import (
@@ -18,6 +17,7 @@ from mailkit.interfaces import (
     IDirectory,
     IDirectoryAdmin,
     IFileHome,
+    IFileHomes,
     IMailAccount,
     IMailStore,
     IMessageDelivery,
@@ -53,7 +53,7 @@ class MailRealm:
         deliveries: Deliveries | None = None,
         create_accounts: bool = False,
         abilities: frozenset[Ability] = frozenset(),
-        homes: FileHomes | None = None,
+        homes: IFileHomes | None = None,
     ) -> None:
         if create_accounts and not IDirectoryAdmin.providedBy(directory):
             raise ValueError("create_accounts needs a directory that can be changed")
@@ -84,7 +84,8 @@ class MailRealm:
         if IMessageDelivery in interfaces and self._deliveries is not None:
             return IMessageDelivery, self._deliveries(account, mind), _nothing_to_release
         if IFileHome in interfaces and account is not None and self._homes is not None:
-            return IFileHome, self._homes.open_home(account), _nothing_to_release
+            home = await self._homes.open_home(account=account)
+            return IFileHome, home, _nothing_to_release
         if IMailAccount in interfaces:
             raise AuthorizationFailed("Mailboxes are only for users who have logged in")
         raise NotImplementedError("none of these interfaces is provided here")

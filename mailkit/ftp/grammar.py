@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 import time
 from ipaddress import ip_address
-from typing import NamedTuple
+
+from mailkit.model import FileEntry, FilePath
 
 #: Octets of a command line with its line end: a path of Linux's longest and a verb.
 MAX_COMMAND = 4200
@@ -21,9 +22,6 @@ _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct",
 #: Seconds after which LIST shows the year in place of the time of day: half a year, as ls does.
 _OLD = 182 * 86400
 
-#: A place below the home: the names on the way; empty for the home itself.
-Path = tuple[str, ...]
-
 
 class CommandError(Exception):
     """A command is not as it must be.
@@ -35,18 +33,6 @@ class CommandError(Exception):
         super().__init__(text)
         self.text = text
         self.code = code
-
-
-class Entry(NamedTuple):
-    """A file or a directory, as listings show it."""
-
-    name: str
-    is_directory: bool
-    size: int
-    #: Seconds since 1970.
-    modified: float
-    #: Tells two names of one file from two files (RFC 3659 section 7.5.2).
-    unique: str
 
 
 def parse_command(line: bytes) -> tuple[str, bytes]:
@@ -84,16 +70,7 @@ def parse_text(argument: bytes) -> str:
     return text
 
 
-def can_be_named(name: str) -> bool:
-    """Whether clients can send a file's name back, and it stays one line of a listing."""
-    try:
-        name.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return not _is_control(name)
-
-
-def parse_path(argument: bytes, directory: Path) -> Path:
+def parse_path(argument: bytes, directory: FilePath) -> FilePath:
     """The place that a client names, seen from the directory that it is in.
 
     ``..`` is resolved here, by name: above the home there is nothing (RFC 3659 section 6).
@@ -112,7 +89,7 @@ def parse_path(argument: bytes, directory: Path) -> Path:
     return tuple(found)
 
 
-def parse_list_path(argument: bytes, directory: Path) -> Path:
+def parse_list_path(argument: bytes, directory: FilePath) -> FilePath:
     """As :func:`parse_path`; nothing stands for the directory itself.
 
     lenient: options of ls, which many clients send, are left out.
@@ -175,12 +152,12 @@ def same_host(one: str, other: str) -> bool:
     return bool(first == second)
 
 
-def shown(path: Path) -> str:
+def shown(path: FilePath) -> str:
     """A place, as clients see it."""
     return "/" + "/".join(path)
 
 
-def quoted(path: Path) -> str:
+def quoted(path: FilePath) -> str:
     """RFC 959 appendix II: a quote within the name is doubled."""
     return '"' + shown(path).replace('"', '""') + '"'
 
@@ -194,22 +171,21 @@ def time_value(seconds: float) -> str:
 FACTS = ("type", "size", "modify", "perm", "unique")
 
 
-def facts_line(entry: Entry, facts: tuple[str, ...], name: str) -> str:
+def facts_line(entry: FileEntry, facts: tuple[str, ...], name: str) -> str:
     """A line of MLST or MLSD (RFC 3659 section 7.2)."""
     directory = entry.is_directory
     values = {
         "type": "dir" if directory else "file",
         "size": None if directory else str(entry.size),
         "modify": time_value(entry.modified),
-        # RFC 3659 section 7.5.5
-        "perm": "cdeflmp" if directory else "adfrw",
+        "perm": entry.rights,
         "unique": entry.unique,
     }
     told = "".join(f"{fact}={value};" for fact in facts if (value := values[fact]) is not None)
     return f"{told} {name}"
 
 
-def list_line(entry: Entry, now: float) -> str:
+def list_line(entry: FileEntry, now: float) -> str:
     """A line of LIST, as ``ls -l`` writes it and most clients read it."""
     when = time.gmtime(entry.modified)
     day = f"{_MONTHS[when.tm_mon - 1]} {when.tm_mday:2}"
@@ -217,5 +193,8 @@ def list_line(entry: Entry, now: float) -> str:
         day += f" {when.tm_hour:02}:{when.tm_min:02}"
     else:
         day += f" {when.tm_year:5}"
-    kind = "drwx------" if entry.is_directory else "-rw-------"
+    if entry.is_directory:
+        kind = "drwx------" if "c" in entry.rights else "dr-x------"
+    else:
+        kind = "-rw-------" if "w" in entry.rights else "-r--------"
     return f"{kind}   1 user     user     {entry.size:12} {day} {entry.name}"

@@ -190,9 +190,14 @@ def stat(connection: FTPConnection, argument: bytes) -> _Waiting:
 
 async def _stat_path(connection: FTPConnection, argument: bytes) -> None:
     path = parse_list_path(argument, connection.session.directory)
-    entries = await connection.in_thread(connection.files.list_entries, path)
     now = connection.clock.seconds()
-    connection.write(long_reply(213, "Status:", (list_line(entry, now) for entry in entries)))
+    pieces = await connection.open_listing(path)
+    connection.write(b"213-Status:\r\n")
+    async for entries in pieces:
+        await connection.drain()
+        for entry in entries:
+            connection.write(f" {list_line(entry, now)}\r\n".encode())
+    connection.reply(213, "End")
 
 
 def system(connection: FTPConnection, argument: bytes) -> None:
@@ -222,7 +227,9 @@ def pwd(connection: FTPConnection, argument: bytes) -> None:
 async def cwd(connection: FTPConnection, argument: bytes) -> None:
     session = connection.session
     path = parse_path(argument, session.directory)
-    await connection.in_thread(connection.files.check_directory, path)
+    entry = await connection.home.get_entry(path=path)
+    if not entry.is_directory:
+        raise CommandError("That is not a directory", 550)
     session.directory = path
     connection.reply(250, f"{quoted(path)} is where you are now")
 
@@ -234,13 +241,13 @@ def cdup(connection: FTPConnection, argument: bytes) -> _Waiting:
 
 async def mkd(connection: FTPConnection, argument: bytes) -> None:
     path = parse_path(argument, connection.session.directory)
-    await connection.in_thread(connection.files.make_directory, path)
+    await connection.home.make_directory(path=path)
     connection.reply(257, f"{quoted(path)} is there now")
 
 
 async def rmd(connection: FTPConnection, argument: bytes) -> None:
     path = parse_path(argument, connection.session.directory)
-    await connection.in_thread(connection.files.remove_directory, path)
+    await connection.home.remove_directory(path=path)
     connection.reply(250, "The directory is gone")
 
 
@@ -249,13 +256,13 @@ async def rmd(connection: FTPConnection, argument: bytes) -> None:
 
 async def dele(connection: FTPConnection, argument: bytes) -> None:
     path = parse_path(argument, connection.session.directory)
-    await connection.in_thread(connection.files.remove_file, path)
+    await connection.home.remove_file(path=path)
     connection.reply(250, "The file is gone")
 
 
 async def rnfr(connection: FTPConnection, argument: bytes) -> None:
     path = parse_path(argument, connection.session.directory)
-    await connection.in_thread(connection.files.get_entry, path)
+    await connection.home.get_entry(path=path)
     connection.session.rename_from = path
     connection.reply(350, "Now send RNTO")
 
@@ -266,7 +273,7 @@ async def rnto(connection: FTPConnection, argument: bytes) -> None:
     if old is None:
         raise CommandError("Send RNFR first", 503)
     new = parse_path(argument, session.directory)
-    await connection.in_thread(connection.files.rename, old, new)
+    await connection.home.rename(old=old, new=new)
     connection.reply(250, "Renamed")
 
 
@@ -275,7 +282,7 @@ async def size(connection: FTPConnection, argument: bytes) -> None:
     if not connection.session.binary:
         raise CommandError("The size depends on line ends: send TYPE I first", 550)
     path = parse_path(argument, connection.session.directory)
-    entry = await connection.in_thread(connection.files.get_entry, path)
+    entry = await connection.home.get_entry(path=path)
     if entry.is_directory:
         raise CommandError("That is a directory", 550)
     connection.reply(213, str(entry.size))
@@ -284,7 +291,7 @@ async def size(connection: FTPConnection, argument: bytes) -> None:
 async def mdtm(connection: FTPConnection, argument: bytes) -> None:
     """RFC 3659 section 3."""
     path = parse_path(argument, connection.session.directory)
-    entry = await connection.in_thread(connection.files.get_entry, path)
+    entry = await connection.home.get_entry(path=path)
     connection.reply(213, time_value(entry.modified))
 
 
@@ -292,7 +299,7 @@ async def mlst(connection: FTPConnection, argument: bytes) -> None:
     """RFC 3659 section 7."""
     session = connection.session
     path = parse_path(argument, session.directory) if argument else session.directory
-    entry = await connection.in_thread(connection.files.get_entry, path)
+    entry = await connection.home.get_entry(path=path)
     line = facts_line(entry, session.facts, shown(path))
     connection.write(long_reply(250, "Facts:", [line]))
 

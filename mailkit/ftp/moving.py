@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.error import CannotListenError
 
+from mailkit.errors import BeyondEnd
 from mailkit.ftp.data import DataChannel, TransferFailed
-from mailkit.ftp.files import OpenFile
 from mailkit.ftp.grammar import (
     CommandError,
-    Entry,
     facts_line,
     list_line,
     parse_extended_port,
@@ -22,7 +21,8 @@ from mailkit.ftp.grammar import (
     parse_port,
     same_host,
 )
-from mailkit.ftp.transfers import receive_file, send_file, send_text
+from mailkit.ftp.transfers import receive_file, send_file, send_listing
+from mailkit.model import FileEntry, FilePath
 
 if TYPE_CHECKING:
     from mailkit.ftp.protocol import FTPConnection
@@ -111,30 +111,42 @@ def abor(connection: FTPConnection, argument: bytes) -> None:
 
 
 async def retr(connection: FTPConnection, argument: bytes) -> None:
-    session = connection.session
-    offset = session.take_restart()
-    path = parse_path(argument, session.directory)
-    channel = _channel(connection)
-    file = await connection.in_thread(connection.files.open_to_read, path, offset)
-    await _move_file(connection, channel, file, send_file)
+    offset = connection.session.take_restart()
+    path, channel = _place(connection, argument)
+    file = await connection.home.open_to_read(path=path)
+    try:
+        if offset > file.size:
+            # RFC 3659 section 5.3
+            raise BeyondEnd
+        ascii_type = not connection.session.binary
+        await _move(connection, channel, send_file(channel, file, offset, ascii_type=ascii_type))
+    finally:
+        file.close()
 
 
 async def stor(connection: FTPConnection, argument: bytes) -> None:
-    session = connection.session
-    offset = session.take_restart()
-    path = parse_path(argument, session.directory)
-    channel = _channel(connection)
-    file = await connection.in_thread(connection.files.open_to_write, path, offset)
-    await _move_file(connection, channel, file, receive_file)
+    await _receive(connection, argument, connection.session.take_restart())
 
 
 async def appe(connection: FTPConnection, argument: bytes) -> None:
-    session = connection.session
-    session.take_restart()
-    path = parse_path(argument, session.directory)
-    channel = _channel(connection)
-    file = await connection.in_thread(connection.files.open_to_append, path)
-    await _move_file(connection, channel, file, receive_file)
+    connection.session.take_restart()
+    await _receive(connection, argument, None)
+
+
+async def _receive(connection: FTPConnection, argument: bytes, offset: int | None) -> None:
+    path, channel = _place(connection, argument)
+    file = await connection.home.open_to_write(path=path, offset=offset)
+    try:
+        ascii_type = not connection.session.binary
+        work = receive_file(channel, file, ascii_type=ascii_type)
+        await _move(connection, channel, work, path[-1:])
+    finally:
+        file.close()
+
+
+def _place(connection: FTPConnection, argument: bytes) -> tuple[FilePath, DataChannel]:
+    path = parse_path(argument, connection.session.directory)
+    return path, _channel(connection)
 
 
 async def list_(connection: FTPConnection, argument: bytes) -> None:
@@ -150,23 +162,20 @@ async def mlsd(connection: FTPConnection, argument: bytes) -> None:
     """RFC 3659 section 7."""
     session = connection.session
     path = parse_path(argument, session.directory) if argument else session.directory
-    entry = await connection.in_thread(connection.files.get_entry, path)
+    entry = await connection.home.get_entry(path=path)
     if not entry.is_directory:
         raise CommandError("MLSD is for directories: use MLST", 501)
     await _list(connection, argument, lambda entry: facts_line(entry, session.facts, entry.name))
 
 
-async def _list(connection: FTPConnection, argument: bytes, line: Callable[[Entry], str]) -> None:
+async def _list(
+    connection: FTPConnection, argument: bytes, line: Callable[[FileEntry], str]
+) -> None:
     connection.session.take_restart()
     path = parse_list_path(argument, connection.session.directory)
     channel = _channel(connection)
-
-    def listing() -> bytes:
-        entries = connection.files.list_entries(path)
-        return "".join(f"{line(entry)}\r\n" for entry in entries).encode()
-
-    text = await connection.in_thread(listing)
-    await _move(connection, channel, lambda: send_text(channel, text))
+    pieces = await connection.open_listing(path)
+    await _move(connection, channel, send_listing(channel, pieces, line))
 
 
 def _channel(connection: FTPConnection) -> DataChannel:
@@ -176,38 +185,30 @@ def _channel(connection: FTPConnection) -> DataChannel:
     return channel
 
 
-async def _move_file(
+async def _move(
     connection: FTPConnection,
     channel: DataChannel,
-    file: OpenFile,
-    way: Callable[..., Awaitable[int]],
+    work: Coroutine[Any, Any, str | None],
+    asked: FilePath = (),
 ) -> None:
-    ascii_type = not connection.session.binary
-    try:
-        await _move(
-            connection,
-            channel,
-            lambda: way(channel, file, connection.in_thread, ascii_type=ascii_type),
-        )
-    finally:
-        # Not awaited: this connection may be gone, and the command cancelled.
-        connection.in_thread(file.close)
+    """Let a transfer happen on the data connection, and tell how it ended.
 
-
-async def _move(
-    connection: FTPConnection, channel: DataChannel, work: Callable[[], Awaitable[Any]]
-) -> None:
+    :param work: the transfer; it gives the name that a file has got.
+    :param asked: the name that the client has asked for.
+    """
     connection.reply(150, "Here it comes")
     connection.flush()
     connection.transferring = True
     try:
         await channel.until_connected()
-        await work()
+        name = await work
     except TransferFailed as error:
         connection.reply(error.code, error.text)
     else:
-        connection.reply(226, "Done")
+        connection.reply(226, f"Done: it is {name}" if name and asked != (name,) else "Done")
     finally:
+        # Not begun when there was no connection.
+        work.close()
         connection.transferring = False
         channel.close()
         if connection.channel is channel:

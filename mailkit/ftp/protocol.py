@@ -5,28 +5,27 @@ transfer is its command: what follows waits for its end, except that an ABOR beh
 is then answered in its turn (RFC 959 section 4.1.3).
 
 Locking: none. Two sessions of one account work on the same files as two programs of one user do.
-All work on files is done in the reactor's threads.
+What may block is the home's to do in threads.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Sequence
 from typing import Any
 
 from twisted.cred.portal import Portal
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
-from twisted.internet.threads import deferToThreadPool
 
 from mailkit._typing import override
 from mailkit.connection import CommandConnection, CommandFactory
+from mailkit.errors import MailError
 from mailkit.ftp.data import DataChannel
-from mailkit.ftp.files import Files
 from mailkit.ftp.grammar import MAX_COMMAND, CommandError, parse_command
 from mailkit.ftp.handlers import VERBS
 from mailkit.ftp.replies import explain, reply
 from mailkit.ftp.state import Session
+from mailkit.model import FileEntry, FilePath
 from mailkit.wire.buffer import LineTooLong
 
 _LATER = "please try again later"
@@ -43,17 +42,23 @@ class FTPConnection(CommandConnection):
         self.session = Session()
         self.channel: DataChannel | None = None
         self.transferring = False
-        self._files: Files | None = None
+        #: The account's files; None before the login.
+        self.home: Any = None
 
-    @property
-    def files(self) -> Files:
-        """Those of the account; only after the login."""
-        assert self._files is not None
-        return self._files
+    async def open_listing(self, path: FilePath) -> AsyncGenerator[Sequence[FileEntry], None]:
+        """What is at that place, in pieces: the entries of a directory, or a file by itself.
 
-    def in_thread(self, work: Callable[..., Any], *arguments: Any) -> Deferred[Any]:
-        """Call what may wait for the disk."""
-        return self.factory.in_thread(work, *arguments)
+        Whatever hinders that is raised now, and not when it has begun.
+        """
+        entry: FileEntry = await self.home.get_entry(path=path)
+        if not entry.is_directory:
+            return _pieces([entry], None)
+        rest = self.home.list_entries(path=path).__aiter__()
+        try:
+            first = await anext(rest)
+        except StopAsyncIteration:
+            return _pieces([], None)
+        return _pieces(first, rest)
 
     # Replies.
 
@@ -110,7 +115,7 @@ class FTPConnection(CommandConnection):
             await waiting
         except CommandError as error:
             self._refuse_command(error)
-        except OSError as error:
+        except (OSError, MailError) as error:
             if (told := explain(error)) is None:
                 raise
             self.reply(*told)
@@ -169,13 +174,13 @@ class FTPConnection(CommandConnection):
             return False
         sessions[home.name] += 1
         self.session.account = home.name
-        self._files = Files(home.directory, self.factory.max_entries)
+        self.home = home
         return True
 
     def leave(self) -> None:
         """The client is logged in no longer."""
         account, self.session.account = self.session.account, ""
-        self._files = None
+        self.home = None
         if account:
             self.factory.sessions[account] -= 1
             if not self.factory.sessions[account]:
@@ -194,15 +199,13 @@ class FTPFactory(CommandFactory):
     One factory serves all listeners, plain and TLS, as it counts the sessions of accounts.
 
     :param portal: where clients log in. Nobody comes in anonymously.
-    :param reactor: listens and connects for data, and has the threads that work on files; the
-        global one when None.
+    :param reactor: listens and connects for data; the global one when None.
     :param passive_ports: where PASV and EPSV listen; any port when empty.
     :param passive_address: IPv4 address that PASV tells, for servers behind an address
         translator; that of the control connection when empty.
     :param timeout: seconds of silence after which a session ends.
     :param data_timeout: seconds without progress after which a data connection ends.
     :param max_sessions_per_account: connections that are logged in to one account.
-    :param max_entries: entries of a directory that are listed; larger ones are refused.
     :param max_errors: commands in a row that are none, before the connection is closed.
     :param greeting: text of the greeting.
     """
@@ -224,7 +227,6 @@ class FTPFactory(CommandFactory):
         max_connections_per_address: int = 200,
         max_sessions_per_account: int = 20,
         allow_plaintext_passwords: bool = False,
-        max_entries: int = 50_000,
         max_errors: int = 20,
         greeting: str = "FTP server ready",
     ) -> None:
@@ -244,13 +246,16 @@ class FTPFactory(CommandFactory):
         self.passive_address = passive_address
         self.data_timeout = data_timeout
         self.max_sessions_per_account = max_sessions_per_account
-        self.max_entries = max_entries
         self.max_errors = max_errors
         self.greeting = greeting
         #: How many sessions each account has.
         self.sessions: Counter[str] = Counter()
 
-    def in_thread(self, work: Callable[..., Any], *arguments: Any) -> Deferred[Any]:
-        """Call what may wait for the disk."""
-        pool = self.reactor.getThreadPool()
-        return deferToThreadPool(self.reactor, pool, work, *arguments)
+
+async def _pieces(
+    first: Sequence[FileEntry], rest: AsyncIterator[Sequence[FileEntry]] | None
+) -> AsyncGenerator[Sequence[FileEntry], None]:
+    yield first
+    if rest is not None:
+        async for piece in rest:
+            yield piece

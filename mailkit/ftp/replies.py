@@ -5,6 +5,15 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterable
 
+from mailkit.errors import (
+    BeyondEnd,
+    InvalidMailboxName,
+    MailError,
+    MessageTooLarge,
+    OverQuota,
+    StoreFull,
+)
+
 #: Reply and text by the system's error (RFC 959 section 5.4).
 _ERRORS = {
     errno.ENOENT: (550, "There is no such file or directory"),
@@ -23,6 +32,15 @@ _ERRORS = {
     errno.EFBIG: (552, "That file is too large"),
 }
 
+#: Reply by the class of a refusal; others are 451 when the same may work later, or else 550.
+_REFUSALS: dict[type[MailError], int] = {
+    BeyondEnd: 554,
+    InvalidMailboxName: 553,
+    MessageTooLarge: 552,
+    OverQuota: 552,
+    StoreFull: 452,
+}
+
 
 def reply(code: int, text: str) -> bytes:
     """A reply of one line."""
@@ -35,6 +53,11 @@ def long_reply(code: int, first: str, lines: Iterable[str], last: str = "End") -
     return f"{code}-{first}\r\n{middle}{code} {last}\r\n".encode()
 
 
-def explain(error: OSError) -> tuple[int, str] | None:
-    """What a client is told of an error of the system; None when that is our trouble."""
+def explain(error: OSError | MailError) -> tuple[int, str] | None:
+    """What a client is told of an error; None when that is our trouble."""
+    if isinstance(error, MailError):
+        for kind, code in _REFUSALS.items():
+            if isinstance(error, kind):
+                return code, error.text
+        return 451 if error.temporary else 550, error.text
     return _ERRORS.get(error.errno or 0)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mailkit.ftp.grammar import FACTS, Path
+from mailkit.ftp.grammar import FACTS
+from mailkit.model import FilePath
 
 
 @dataclass
@@ -15,12 +16,12 @@ class Session:
     user: bytes | None = None
     #: The account, once the client has logged in.
     account: str = ""
-    directory: Path = ()
+    directory: FilePath = ()
     #: TYPE I; the other one is ASCII, which is the default (RFC 959 section 5.1).
     binary: bool = False
     #: Where the next transfer begins (REST).
     restart: int = 0
-    rename_from: Path | None = None
+    rename_from: FilePath | None = None
     #: PBSZ was given, and data connections are under TLS (RFC 4217 sections 8 and 9).
     buffer_size_set: bool = False
     protected: bool = False

@@ -1,18 +1,15 @@
-"""Transfers: between a data connection and a file, or a listing that is made already."""
+"""Transfers: between a data connection and a file, or a listing."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 from mailkit.ftp.data import DataChannel
-from mailkit.ftp.files import OpenFile
+from mailkit.model import FileEntry
 
 #: Octets of a file that are read in one go.
 CHUNK = 256 * 1024
-
-#: Calls a function that may block, in a thread.
-InThread = Callable[..., Awaitable[Any]]
 
 
 class ToNetwork:
@@ -46,36 +43,31 @@ class FromNetwork:
         return self._held
 
 
-async def send_file(
-    channel: DataChannel, file: OpenFile, in_thread: InThread, *, ascii_type: bool
-) -> int:
-    """Send a file; the octets of it."""
+async def send_file(channel: DataChannel, file: Any, offset: int, *, ascii_type: bool) -> None:
+    """Send an ``IReadableFile`` from an octet on."""
     convert = ToNetwork().convert if ascii_type else None
-    total = 0
-    while data := await in_thread(file.read, CHUNK):
-        total += len(data)
+    while data := await file.read(offset=offset, count=CHUNK):
+        offset += len(data)
         await channel.write(data if convert is None else convert(data))
     await channel.finish()
-    return total
 
 
-async def receive_file(
-    channel: DataChannel, file: OpenFile, in_thread: InThread, *, ascii_type: bool
-) -> int:
-    """Write what the client sends, and return when the disk has it; the octets received."""
-    lines = FromNetwork() if ascii_type else None
-    total = 0
+async def receive_file(channel: DataChannel, file: Any, *, ascii_type: bool) -> str:
+    """Write what the client sends to an ``IWritableFile``; its name, when it is durable."""
+    lines = FromNetwork() if ascii_type and not file.keeps_crlf else None
     while data := await channel.read():
-        total += len(data)
-        await in_thread(file.write, data if lines is None else lines.convert(data))
-    if lines is not None:
-        await in_thread(file.write, lines.rest())
-    await in_thread(file.sync)
-    return total
+        await file.write(data=data if lines is None else lines.convert(data))
+    if lines is not None and (rest := lines.rest()):
+        await file.write(data=rest)
+    return str(await file.finish())
 
 
-async def send_text(channel: DataChannel, text: bytes) -> None:
-    """Send a listing."""
-    for start in range(0, len(text), CHUNK):
-        await channel.write(text[start : start + CHUNK])
+async def send_listing(
+    channel: DataChannel,
+    pieces: AsyncIterator[Sequence[FileEntry]],
+    line: Callable[[FileEntry], str],
+) -> None:
+    """Send a line for each entry."""
+    async for entries in pieces:
+        await channel.write("".join(f"{line(entry)}\r\n" for entry in entries).encode())
     await channel.finish()

@@ -45,7 +45,13 @@ from mailkit.interfaces.directory import (
     IVouchedUser,
 )
 from mailkit.interfaces.dns import IDNSResolver
-from mailkit.interfaces.files import IFileHome
+from mailkit.interfaces.files import (
+    IFileHome,
+    IFileHomes,
+    IReadableFile,
+    IThreadedFile,
+    IWritableFile,
+)
 from mailkit.interfaces.hook import IMailHook
 from mailkit.interfaces.mailbox import (
     ICopyingMailbox,
@@ -84,6 +90,7 @@ __all__ = [
     "IDirectory",
     "IDirectoryAdmin",
     "IFileHome",
+    "IFileHomes",
     "IKeyValueStore",
     "ILoginDirectory",
     "IMailAccount",
@@ -103,6 +110,7 @@ __all__ = [
     "IQuotaAccount",
     "IQuotaAdmin",
     "IQuotaDirectory",
+    "IReadableFile",
     "IRecentMailbox",
     "IRecipientVerifier",
     "IReferringRealm",
@@ -115,6 +123,7 @@ __all__ = [
     "ISpooling",
     "ISummarizingMailbox",
     "IThreadNamingMailbox",
+    "IThreadedFile",
     "IThreadingMailbox",
     "IURLKeys",
     "IURLResolver",
@@ -123,5 +132,6 @@ __all__ = [
     "IVouchedUser",
     "IWatchableAccount",
     "IWatchableMailbox",
+    "IWritableFile",
     "IWritableMailbox",
 ]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address
 from typing import Any, ClassVar
 
-from mailkit.auth.homes import FileHomes
+from mailkit.homes.disk import FileHomes
 from mailkit.tap.errors import SettingError, StartError
 
 #: Names of the options.

@@ -13,20 +13,13 @@ from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from mailkit.auth.homes import FileHomes
 from mailkit.auth.portal import make_portal
 from mailkit.ftp.protocol import FTPConnection, FTPFactory
+from mailkit.homes.disk import FileHomes
 from mailkit.store.memory import MemoryStore
 
 USER, PASSWORD = b"ann@example.org", b"secret"
 CLIENT, SERVER = "192.0.2.7", "192.0.2.1"
-
-
-class Factory(FTPFactory):
-    """Works on files at once, in no thread."""
-
-    def in_thread(self, work: Any, *arguments: Any) -> Deferred[Any]:
-        return maybeDeferred(work, *arguments)
 
 
 class Client:
@@ -73,8 +66,10 @@ class FTPCase(SynchronousTestCase):
             )
         )
         self.root = Path(self.mktemp()).absolute()
-        self.homes = FileHomes(str(self.root / "files"))
-        self.home = Path(self.homes.open_home(USER.decode()).directory)
+        # In no thread.
+        self.homes = FileHomes(str(self.root / "files"), in_thread=maybeDeferred, max_entries=100)
+        self.home = self.root / "files" / USER.decode()
+        self.home.mkdir(parents=True)
         (self.home / "file").write_bytes(b"0123456789")
         (self.home / "dir").mkdir()
         (self.home / "dir" / "inner").write_bytes(b"inner")
@@ -84,7 +79,7 @@ class FTPCase(SynchronousTestCase):
     def serve(self, **settings: Any) -> FTPFactory:
         settings.setdefault("allow_plaintext_passwords", True)
         portal = make_portal(self.store, homes=self.homes)
-        return Factory(portal, reactor=self.reactor, clock=self.reactor, **settings)
+        return FTPFactory(portal, reactor=self.reactor, clock=self.reactor, **settings)
 
     def connect(self, factory: FTPFactory | None = None, host: str = CLIENT) -> Client:
         return Client(factory or self.serve(), host)

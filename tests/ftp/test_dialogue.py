@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 
+from twisted.internet.error import ConnectionDone
+from twisted.python.failure import Failure
+
 from mailkit.ftp.handlers import VERBS
 from mailkit.tap.tls import self_signed, server_context
 from tests.ftp.support import CLIENT, PASSWORD, USER, FTPCase
@@ -185,6 +188,43 @@ class DataTests(FTPCase):
         self.assertIsNone(self.open_data(client, "192.0.2.66")[0])
         self.assertIsNotNone(self.open_data(client)[0])
         self.assertIsNone(self.open_data(client)[0])
+
+    def test_octets_both_ways(self) -> None:
+        client = self.log_in()
+        client.ask(b"TYPE I")
+        for lines, sent in (
+            ([b"RETR file"], b"0123456789"),
+            ([b"REST 7", b"RETR file"], b"789"),
+            ([b"NLST"], b"dir\r\nfile\r\n"),
+            ([b"LIST file"], None),
+            ([b"NLST dir"], b"inner\r\n"),
+        ):
+            client.ask(b"PASV")
+            codes = [client.code(line) for line in lines]
+            self.assertEqual(codes, [350] * (len(lines) - 1) + [150])
+            data, transport = self.open_data(client)
+            if sent is not None:
+                self.assertEqual(transport.value(), sent)
+            self.assertTrue(transport.disconnecting)
+            data.connectionLost(Failure(ConnectionDone()))
+            self.assertEqual(client.read(), b"226 Done\r\n")
+        for line, whole in ((b"STOR file", b"new"), (b"APPE file", b"newnew")):
+            client.ask(b"PASV")
+            client.ask(line)
+            data, _ = self.open_data(client)
+            data.dataReceived(b"new")
+            data.connectionLost(Failure(ConnectionDone()))
+            self.assertEqual(client.read(), b"226 Done\r\n")
+            self.assertEqual((self.home / "file").read_bytes(), whole)
+
+    def test_a_restart_beyond_the_end(self) -> None:
+        client = self.log_in()
+        client.ask(b"TYPE I")
+        for line in (b"RETR file", b"STOR file"):
+            client.ask(b"PASV")
+            client.ask(b"REST 11")
+            self.assertEqual(client.code(line), 554)
+        self.assertEqual((self.home / "file").read_bytes(), b"0123456789")
 
     def test_a_transfer_that_makes_no_progress_ends(self) -> None:
         client = self.log_in()

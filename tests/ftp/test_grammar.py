@@ -8,7 +8,6 @@ from mailkit.ftp.grammar import (
     FACTS,
     MAX_DEPTH,
     CommandError,
-    Entry,
     facts_line,
     list_line,
     parse_command,
@@ -20,6 +19,7 @@ from mailkit.ftp.grammar import (
     same_host,
 )
 from mailkit.ftp.transfers import FromNetwork, ToNetwork
+from mailkit.model import FILE_RIGHTS, FileEntry
 
 
 class CommandTests(SynchronousTestCase):
@@ -101,7 +101,7 @@ class AddressTests(SynchronousTestCase):
 
 
 class ListingTests(SynchronousTestCase):
-    entry = Entry("a b", False, 12, 1_000_000_000, "1g2")
+    entry = FileEntry("a b", False, 12, 1_000_000_000, "1g2", FILE_RIGHTS)
 
     def test_facts(self) -> None:
         line = facts_line(self.entry, FACTS, "a b")

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from mailkit.auth.homes import FileHomes
 from mailkit.auth.portal import make_portal
 from mailkit.ftp.protocol import FTPFactory
+from mailkit.homes.disk import FileHomes
 from tests.interop.support import ClientCase
 from tests.support import free_ports
 
@@ -34,7 +34,8 @@ class FTPCase(ClientCase):
         await super().setUp()
         await self.add_account(USER, PASSWORD)
         homes = FileHomes(os.path.join(self.directory, "files"))
-        self.home = Path(homes.open_home(USER).directory)
+        self.home = Path(homes.directory) / USER
+        self.home.mkdir(parents=True)
         (self.home / "large").write_bytes(LARGE)
         (self.home / "sub dir").mkdir()
         (self.home / "sub dir" / "grün.txt").write_bytes(TEXT)

@@ -1,0 +1,1 @@
+"""Homes: the files of accounts, on disk or made of their mail."""

@@ -1,0 +1,151 @@
+"""Homes that are directories of this machine."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+from twisted.internet.threads import deferToThreadPool
+from zope.interface import implementer
+
+from mailkit.errors import StoreUnavailable
+from mailkit.homes.files import Files, OpenFile
+from mailkit.interfaces import (
+    IFileHome,
+    IFileHomes,
+    IReadableFile,
+    IThreadedFile,
+    IWritableFile,
+)
+from mailkit.model import FileEntry, FilePath
+
+#: Entries of a directory that are given at a time.
+ENTRIES_A_PIECE = 500
+
+#: Calls a function that may block, in a thread.
+InThread = Callable[..., Awaitable[Any]]
+
+_T = TypeVar("_T")
+
+
+def threads_of(reactor: Any = None) -> InThread:
+    """Calls functions in the threads of a reactor; the global one when None."""
+    if reactor is None:
+        from twisted.internet import reactor
+
+    def in_thread(work: Callable[..., Any], *arguments: Any) -> Awaitable[Any]:
+        return deferToThreadPool(reactor, reactor.getThreadPool(), work, *arguments)
+
+    return in_thread
+
+
+@implementer(IFileHomes)
+class FileHomes:
+    """Gives each account a directory of its name, made when it is first needed.
+
+    :param directory: where these directories are.
+    :param max_entries: entries of a directory that are listed; larger ones are refused.
+    :param in_thread: calls what may block; by the global reactor's threads when None.
+    """
+
+    def __init__(
+        self, directory: str, *, max_entries: int = 50_000, in_thread: InThread | None = None
+    ) -> None:
+        self.directory = os.path.abspath(directory)
+        self.max_entries = max_entries
+        self._in_thread = in_thread or threads_of()
+
+    async def open_home(self, account: str) -> FileHome:
+        path = os.path.join(self.directory, _file_name(account))
+        try:
+            await self._in_thread(_make_home, path)
+        except OSError as error:
+            raise StoreUnavailable("Your files are not available just now") from error
+        return FileHome(account, Files(path, self.max_entries), self._in_thread)
+
+
+def _make_home(path: str) -> None:
+    os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
+    os.makedirs(path, 0o700, exist_ok=True)
+
+
+def _file_name(account: str) -> str:
+    """The account's name as that of one directory: no slash, no NUL, neither ``.`` nor ``..``."""
+    name = quote(account, safe="@+=")
+    return f"%2E{name[1:]}" if name.startswith(".") else name
+
+
+@implementer(IFileHome)
+class FileHome:
+    """The home of one account.
+
+    :param in_thread: calls what may block.
+    """
+
+    def __init__(self, name: str, files: Files, in_thread: InThread) -> None:
+        self.name = name
+        self._files = files
+        self._in_thread = in_thread
+
+    async def get_entry(self, path: FilePath) -> FileEntry:
+        entry: FileEntry = await self._in_thread(self._files.get_entry, path)
+        return entry
+
+    async def list_entries(self, path: FilePath) -> AsyncIterator[Sequence[FileEntry]]:
+        entries = await self._in_thread(self._files.list_entries, path)
+        for start in range(0, len(entries), ENTRIES_A_PIECE):
+            yield entries[start : start + ENTRIES_A_PIECE]
+
+    async def open_to_read(self, path: FilePath) -> DiskFile:
+        file = await self._in_thread(self._files.open_to_read, path)
+        return DiskFile(path[-1], file, self._in_thread)
+
+    async def open_to_write(self, path: FilePath, offset: int | None) -> DiskFile:
+        file = await self._in_thread(self._files.open_to_write, path, offset)
+        return DiskFile(path[-1], file, self._in_thread)
+
+    async def make_directory(self, path: FilePath) -> None:
+        await self._in_thread(self._files.make_directory, path)
+
+    async def remove_directory(self, path: FilePath) -> None:
+        await self._in_thread(self._files.remove_directory, path)
+
+    async def remove_file(self, path: FilePath) -> None:
+        await self._in_thread(self._files.remove_file, path)
+
+    async def rename(self, old: FilePath, new: FilePath) -> None:
+        await self._in_thread(self._files.rename, old, new)
+
+
+@implementer(IReadableFile, IWritableFile, IThreadedFile)
+class DiskFile:
+    """A file of a home."""
+
+    keeps_crlf = False
+
+    def __init__(self, name: str, file: OpenFile, in_thread: InThread) -> None:
+        self._name = name
+        self._file = file
+        self._in_thread = in_thread
+        self.size = file.size
+
+    async def read(self, offset: int, count: int) -> bytes:
+        data: bytes = await self._in_thread(self._file.read, offset, count)
+        return data
+
+    async def write(self, data: bytes) -> None:
+        await self.run(lambda file: file.write(data))
+
+    async def run(self, work: Callable[[OpenFile], _T]) -> _T:
+        result: _T = await self._in_thread(self._file.run, work)
+        return result
+
+    async def finish(self) -> str:
+        await self._in_thread(self._file.sync)
+        return self._name
+
+    def close(self) -> None:
+        # Not awaited: the thread at work may have something to do yet.
+        self._in_thread(self._file.close)
