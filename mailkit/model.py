@@ -394,6 +394,35 @@ class Login(NamedTuple):
     account: str
     #: In PHC string format; None for one who has no password.
     password_hash: str | None
+    #: The password is not taken everywhere, or not alone: ask the directory.
+    restricted: bool = False
+
+
+#: App passwords that an account may have.
+MAX_APP_PASSWORDS = 50
+
+
+class AppPassword(NamedTuple):
+    """A password of an account for one program; :mod:`mailkit.auth.app_passwords` makes it."""
+
+    #: How it begins, which names it among those of its account.
+    prefix: str
+    #: What it is verified by.
+    digest: str
+    #: For what it is taken: ``imap``, ``pop3``, ``smtp`` (submission), ``ftp``, ...
+    scopes: frozenset[str]
+    #: Seconds since the epoch.
+    created: int
+    #: Seconds since the epoch from which on it is not taken; None for never.
+    expires: int | None = None
+    #: What its user calls it.
+    label: str = ""
+    #: Seconds since the epoch of its last use, to the day; None before the first.
+    used: int | None = None
+    #: The client's address then.
+    used_from: str = ""
+    #: The protocol then, as in :attr:`ConnectionInfo.protocol`.
+    used_by: str = ""
 
 
 class Quota(NamedTuple):

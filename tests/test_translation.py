@@ -27,6 +27,7 @@ OTHERS = sorted(set(LANGUAGES) - {"en", "i-default"})
 SOURCES = [
     "mailkit/imap/*.py",
     "mailkit/imap/handlers/*.py",
+    "mailkit/auth/app_passwords.py",
     "mailkit/auth/realm.py",
     "mailkit/model.py",
     "mailkit/pop3/*.py",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
@@ -11,10 +12,16 @@ from twisted.cred.error import LoginFailed, UnauthorizedLogin
 from twisted.internet.defer import Deferred, maybeDeferred
 from zope.interface import Interface, implementer
 
+from mailkit.auth.app_passwords import AppPasswords, parse_app_password, scope_of
 from mailkit.auth.passwords import PasswordHasher
 from mailkit.coroutines import run
-from mailkit.errors import MailError
-from mailkit.interfaces import IDirectory, ILoginDirectory, IVouchedUser
+from mailkit.errors import MailError, NoSuchAccount
+from mailkit.interfaces import (
+    IAppPasswordDirectory,
+    IDirectory,
+    ILoginDirectory,
+    IVouchedUser,
+)
 from mailkit.model import Login
 
 #: Octets of a user name or a password; more is refused unread.
@@ -27,13 +34,24 @@ class DirectoryChecker:
 
     A user that does not exist, one without a password and a wrong password fail with the same
     text, after the same time.
+
+    :param seconds: tells the time.
     """
 
     credentialInterfaces = (IUsernamePassword,)
 
-    def __init__(self, directory: IDirectory, hasher: PasswordHasher | None = None) -> None:
+    def __init__(
+        self,
+        directory: IDirectory,
+        hasher: PasswordHasher | None = None,
+        *,
+        seconds: Callable[[], float] = time.time,
+    ) -> None:
         self.directory = directory
         self._hasher = hasher or PasswordHasher()
+        self._app_passwords: AppPasswords | None = None
+        if IAppPasswordDirectory.providedBy(directory):
+            self._app_passwords = AppPasswords(directory, seconds)
         self._find: Callable[..., Awaitable[Login | None]] = self._ask_twice
         if ILoginDirectory.providedBy(directory):
             self._find = directory.find_login
@@ -41,18 +59,36 @@ class DirectoryChecker:
     def requestAvatarId(self, credentials: Any) -> Deferred[Any]:
         # Those of MailPortal know where they come from.
         address = getattr(credentials, "address", "")
-        return run(self.check(credentials.username, credentials.password, address))
+        protocol = getattr(credentials, "protocol", "")
+        return run(self.check(credentials.username, credentials.password, address, protocol))
 
-    async def check(self, username: bytes | str, password: bytes | str, address: str = "") -> str:
+    async def check(
+        self,
+        username: bytes | str,
+        password: bytes | str,
+        address: str = "",
+        protocol: str = "",
+    ) -> str:
         """Name of the account whose password it is.
 
         :param address: the client's: where passwords wait to be verified, addresses take turns.
+        :param protocol: by which it comes: not every password is taken by each.
         :raises UnauthorizedLogin: there is none.
+        :raises AuthenticationFailed: it was one, but is no longer valid.
+        :raises AuthorizationFailed: it is one for other protocols.
         """
         if len(username) > MAX_LENGTH or len(password) > MAX_LENGTH:
             raise UnauthorizedLogin
         name = _text(username)
         login = await self._find(login=name) if name else None
+        app_password = self._app_passwords and parse_app_password(password)
+        if self._app_passwords is not None and app_password:
+            # First, as it takes no time, whoever the user is.
+            account = login.account if login else name or ""
+            if await self._app_passwords.verify(str(account), app_password, protocol, address):
+                return str(account)
+        if login is not None and login.restricted and not await self._takes(login, protocol):
+            login = None
         if login is None or login.password_hash is None:
             await self._hasher.verify_nobody(password, address)
             raise UnauthorizedLogin
@@ -62,6 +98,15 @@ class DirectoryChecker:
             raise UnauthorizedLogin
         # What the directory knew besides the name may have changed meanwhile.
         return str(login.account)
+
+    async def _takes(self, login: Login, protocol: str) -> bool:
+        """Whether the account's own password is good for a protocol."""
+        directory: Any = self.directory
+        try:
+            scopes = await directory.get_password_scopes(account=str(login.account))
+        except NoSuchAccount:
+            return False
+        return scopes is None or scope_of(protocol) in scopes
 
     async def _ask_twice(self, login: str) -> Login | None:
         directory = self.directory

@@ -18,13 +18,16 @@ from mailkit.coroutines import run
 from mailkit.interfaces import IDirectory, IDirectoryAdmin, IFileHomes, IMailStore
 from mailkit.model import Ability, ConnectionInfo
 
+_UNKNOWN = ConnectionInfo("")
+
 
 class LocatedPassword(UsernamePassword):
-    """A user name and password, and the address of the client that sends them."""
+    """A user name and password, and the address and protocol of the client that sends them."""
 
-    def __init__(self, username: bytes, password: bytes, address: str) -> None:
+    def __init__(self, username: bytes, password: bytes, address: str, protocol: str = "") -> None:
         super().__init__(username, password)
         self.address = address
+        self.protocol = protocol
 
 
 class MailPortal(Portal):
@@ -43,14 +46,16 @@ class MailPortal(Portal):
                 return run(realm.get_avatar(None, mind, interfaces))
         elif isinstance(credentials, UsernamePassword):
             checker = self.checkers.get(IUsernamePassword)
-            address = mind.peer if isinstance(mind, ConnectionInfo) else ""
+            info = mind if isinstance(mind, ConnectionInfo) else _UNKNOWN
             if (
                 isinstance(checker, DirectoryChecker)
                 and isinstance(realm, MailRealm)
                 and checker.directory is realm.directory
             ):
-                return run(_log_in(checker, realm, credentials, address, mind, interfaces))
-            credentials = LocatedPassword(credentials.username, credentials.password, address)
+                return run(_log_in(checker, realm, credentials, info, mind, interfaces))
+            credentials = LocatedPassword(
+                credentials.username, credentials.password, info.peer, info.protocol
+            )
         return super().login(credentials, mind, *interfaces)
 
 
@@ -58,11 +63,13 @@ async def _log_in(
     checker: DirectoryChecker,
     realm: MailRealm,
     credentials: UsernamePassword,
-    address: str,
+    info: ConnectionInfo,
     mind: Any,
     interfaces: tuple[Any, ...],
 ) -> Any:
-    account = await checker.check(credentials.username, credentials.password, address)
+    account = await checker.check(
+        credentials.username, credentials.password, info.peer, info.protocol
+    )
     return await realm.get_avatar(account, mind, interfaces)
 
 

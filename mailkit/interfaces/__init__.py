@@ -53,6 +53,7 @@ from mailkit.interfaces.files import (
     IWritableFile,
 )
 from mailkit.interfaces.hook import IMailHook
+from mailkit.interfaces.logins import IAppPasswordDirectory
 from mailkit.interfaces.mailbox import (
     ICopyingMailbox,
     IMailbox,
@@ -80,6 +81,7 @@ __all__ = [
     "IAccountHistory",
     "IAddressQueries",
     "IAdministratorDirectory",
+    "IAppPasswordDirectory",
     "ICapabilityMask",
     "IClosableDelivery",
     "ICopyingMailbox",

@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterator, Sequence
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
+from mailkit._typing import override
 from mailkit.errors import (
     AccountExists,
     MailError,
@@ -24,8 +25,8 @@ from mailkit.interfaces import (
     IAccessDirectory,
     IAccountHistory,
     IAdministratorDirectory,
+    IAppPasswordDirectory,
     IDelegateAdmin,
-    IDirectory,
     IDirectoryAdmin,
     IKeyValueStore,
     IMailStore,
@@ -36,6 +37,7 @@ from mailkit.interfaces import (
 from mailkit.model import (
     LocalDelivery,
     LocalResult,
+    Login,
     Path,
     Quota,
     Resolution,
@@ -45,6 +47,7 @@ from mailkit.spool import Spool
 from mailkit.store import addresses
 from mailkit.store.memory_access import MemoryAccess
 from mailkit.store.memory_account import AccountLimits, MemoryAccount
+from mailkit.store.memory_logins import AccountPasswords, MemoryLogins
 from mailkit.store.memory_mailbox import Content, Entries
 from mailkit.store.memory_metadata import MemoryMetadata
 from mailkit.store.memory_queue import MemoryQueue
@@ -62,7 +65,7 @@ MAX_VALUES = 200_000
 
 @implementer(
     IMailStore,
-    IDirectory,
+    IAppPasswordDirectory,
     IDirectoryAdmin,
     IQuotaDirectory,
     IMaskDirectory,
@@ -73,7 +76,7 @@ MAX_VALUES = 200_000
     IKeyValueStore,
     IQueueingStore,
 )
-class MemoryStore:
+class MemoryStore(MemoryLogins):
     """Accounts, their mail and the directory, all in memory.
 
     :param clock: source of time; the system's when None.
@@ -167,6 +170,25 @@ class MemoryStore:
 
     async def find_account(self, login: str) -> str | None:
         return await addresses.find_account(self, login)
+
+    # ILoginDirectory
+
+    async def find_login(self, login: str) -> Login | None:
+        name = await addresses.find_account(self, login)
+        if name is None:
+            return None
+        account = self._accounts[name]
+        restricted = account.passwords.password_scopes is not None
+        return Login(name, account.password_hash, restricted)
+
+    @override
+    def find_passwords(self, account: str) -> AccountPasswords | None:
+        found = self._accounts.get(account)
+        return None if found is None else found.passwords
+
+    @override
+    def passwords_of(self, account: str) -> AccountPasswords:
+        return self._account(account).passwords
 
     async def get_creation_time(self, account: str) -> int | None:
         found = self._accounts.get(account)

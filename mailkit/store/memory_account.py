@@ -41,6 +41,7 @@ from mailkit.model import (
 from mailkit.sorting import read_sort_values
 from mailkit.spool import Spool
 from mailkit.store.memory_keys import MemoryKeys
+from mailkit.store.memory_logins import AccountPasswords
 from mailkit.store.memory_mailbox import Content, MemoryMailbox
 from mailkit.store.memory_metadata import AccountMetadata
 from mailkit.store.metadata import MetadataAccount, MetadataWatchers
@@ -84,6 +85,7 @@ class MemoryAccount(MemoryKeys, MetadataAccount):
         super().__init__()
         self.name = name
         self.password_hash = password_hash
+        self.passwords = AccountPasswords()
         #: Octets, messages, mailboxes that it may have; 0 for no limit, None for that of all accounts.
         self.limits: AccountLimits = None, None, None
         self.administrator = False

@@ -47,6 +47,14 @@ def refusals(about: str) -> Iterator[None]:
         raise click.ClickException(f"{about}: {error.text}") from error
 
 
+async def find_account(directory: Any, address: str) -> str:
+    """Canonical name of the account that an administrator means."""
+    name: str | None = await directory.find_account(login=address)
+    if name is None:
+        raise click.ClickException(f"{address}: no such account")
+    return name
+
+
 def existing_directory(store: str) -> str:
     """The directory of a store in SQLite, which must exist."""
     with refusals(store):

@@ -15,11 +15,18 @@ import click
 
 from mailkit import __version__
 from mailkit.tap.acl import acl
-from mailkit.tap.administration import administer, existing_directory, refusals, run
+from mailkit.tap.administration import (
+    administer,
+    existing_directory,
+    find_account,
+    refusals,
+    run,
+)
 from mailkit.tap.dkim_command import dkim
 from mailkit.tap.dns_command import dns_check
 from mailkit.tap.errors import SettingError
 from mailkit.tap.explain import explain
+from mailkit.tap.login_commands import app_password, main_password
 from mailkit.tap.queue_command import queue
 from mailkit.tap.stores import DEFAULT_STORE, STORE_VARIABLE
 from mailkit.tap.tls_report_command import tls_report
@@ -69,6 +76,10 @@ main.add_command(tls_report)
 @main.group()
 def account() -> None:
     """Accounts: users with a password and mailboxes."""
+
+
+account.add_command(app_password)
+account.add_command(main_password)
 
 
 _password_stdin = click.option(
@@ -124,7 +135,7 @@ def change_password(store: str, address: str, password_stdin: bool, scheme: str)
     """Give the account ADDRESS another password."""
 
     async def work(directory: Any) -> None:
-        name = await _find(directory, address)
+        name = await find_account(directory, address)
         hashed = _new_password(password_stdin, scheme)
         await directory.set_password_hash(account=name, password_hash=hashed)
         click.echo(f"Changed the password of {name}.")
@@ -140,7 +151,7 @@ def remove_account(store: str, address: str, yes: bool) -> None:
     """Remove the account ADDRESS with all its mail, and aliases for it alone."""
 
     async def work(directory: Any) -> None:
-        name = await _find(directory, address)
+        name = await find_account(directory, address)
         if not yes:
             click.confirm(f"Remove {name} and all its mail?", abort=True)
         await directory.remove_account(name=name)
@@ -179,7 +190,7 @@ def quota(
 
         if not IQuotaDirectory.providedBy(directory):
             raise SettingError(f"{store} has no quotas")
-        name = None if address is None else await _find(directory, address)
+        name = None if address is None else await find_account(directory, address)
         if storage is not None or messages is not None or mailboxes is not None:
             await directory.set_quota(
                 account=name,
@@ -222,7 +233,7 @@ def capabilities(store: str, address: str, without: tuple[str, ...], everything:
 
         if not IMaskDirectory.providedBy(directory):
             raise SettingError(f"{store} keeps no capabilities of accounts")
-        name = await _find(directory, address)
+        name = await find_account(directory, address)
         if without or everything:
             await directory.set_imap_without(account=name, names=names)
         left_out = await directory.get_imap_without(account=name)
@@ -245,7 +256,7 @@ def administrators(store: str, add: str | None, remove: str | None) -> None:
             raise SettingError(f"{store} has no administrators")
         for address, wanted in ((add, True), (remove, False)):
             if address is not None:
-                name = await _find(directory, address)
+                name = await find_account(directory, address)
                 await directory.set_administrator(account=name, administrator=wanted)
         for name in await directory.list_administrators():
             click.echo(name)
@@ -320,13 +331,6 @@ def _limit(option: str, text: str | None, parse: Callable[[str], int]) -> int | 
 
 def _or_none(limit: int | None) -> str:
     return "no limit" if limit is None else str(limit)
-
-
-async def _find(directory: Any, address: str) -> str:
-    name: str | None = await directory.find_account(login=address)
-    if name is None:
-        raise click.ClickException(f"{address}: no such account")
-    return name
 
 
 # Aliases.

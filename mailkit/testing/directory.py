@@ -25,6 +25,7 @@ from mailkit.model import (
     NEW_ACCOUNT_MAILBOXES,
     Path,
 )
+from mailkit.testing.app_passwords import AppPasswordTests
 from mailkit.testing.directory_base import ACCOUNTS, ANN, BOB, HASH, DirectoryBase
 from mailkit.testing.masks import MaskTests
 from mailkit.testing.metadata import MetadataTests
@@ -384,7 +385,13 @@ class _AdminTests(DirectoryBase):
 
 
 class DirectoryContract(
-    _ResolutionTests, _AccountTests, _AdminTests, QuotaTests, MaskTests, MetadataTests
+    _ResolutionTests,
+    _AccountTests,
+    _AdminTests,
+    AppPasswordTests,
+    QuotaTests,
+    MaskTests,
+    MetadataTests,
 ):
     """Tests of a directory, :class:`~mailkit.interfaces.IDirectory`.
 

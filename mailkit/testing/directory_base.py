@@ -7,6 +7,7 @@ from typing import cast
 
 from mailkit.interfaces import (
     IAdministratorDirectory,
+    IAppPasswordDirectory,
     IDelegateAdmin,
     IDirectory,
     IDirectoryAdmin,
@@ -55,6 +56,7 @@ class DirectoryBase(Contract):
                 ILoginDirectory,
                 IQuotaDirectory,
                 IAdministratorDirectory,
+                IAppPasswordDirectory,
                 IMaskDirectory,
                 IDelegateAdmin,
             ],

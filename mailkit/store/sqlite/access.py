@@ -132,6 +132,7 @@ def forget_account(connection: sqlite3.Connection, account_id: int, name: str) -
         (account_id, account_id),
     )
     connection.execute("DELETE FROM acl WHERE identifier IN (?, ?)", (name, NEGATIVE + name))
+    connection.execute("DELETE FROM app_password WHERE account = ?", (name,))
 
 
 class ChangeEntry(Operation[None]):

@@ -168,6 +168,10 @@ _RULES = (
         "mailbox {0} has an access key, but does not exist",
     ),
     (
+        "SELECT account, prefix FROM app_password WHERE account NOT IN (SELECT name FROM account)",
+        "the app password {1} belongs to {0}, which does not exist",
+    ),
+    (
         "SELECT b.id, b.name FROM mailbox b WHERE b.account_id NOT IN (SELECT id FROM account)",
         "mailbox {0} ({1}) belongs to no account",
     ),

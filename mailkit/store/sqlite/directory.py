@@ -10,8 +10,7 @@ import json
 import os
 import sqlite3
 import time
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 
 from zope.interface import implementer
@@ -27,9 +26,9 @@ from mailkit.interfaces import (
     IAccessDirectory,
     IAccountHistory,
     IAdministratorDirectory,
+    IAppPasswordDirectory,
     IDelegateAdmin,
     IDirectoryAdmin,
-    ILoginDirectory,
     IMaskDirectory,
     IQuotaDirectory,
 )
@@ -44,6 +43,8 @@ from mailkit.store.sqlite.access import (
     forget_account,
     get_entries,
 )
+from mailkit.store.sqlite.app_passwords import AppPasswordTables
+from mailkit.store.sqlite.changes import Change, find_account
 from mailkit.store.sqlite.journal import Note
 from mailkit.store.sqlite.mailboxes import insert_mailbox, mailbox_note
 from mailkit.store.sqlite.recent import tell_change
@@ -63,10 +64,6 @@ _DELEGATES = (
     "SELECT a.name, d.address FROM delegate d JOIN account a ON a.id = d.account_id"
     " ORDER BY a.name, d.address"
 )
-
-#: A change of the directory: gets the connection, in a transaction, and the time; gives what the
-#: journal is to know.
-Change = Callable[[sqlite3.Connection, int], list[Note]]
 
 
 class KnownAccount(str):
@@ -117,13 +114,15 @@ class AddressTables:
     def find_login(self, address: str) -> Login | None:
         """The account that has this address, with its password hash."""
         row = self._connection.execute(
-            "SELECT name, id, imap_without, password_hash FROM account WHERE name = ?", (address,)
+            "SELECT name, id, imap_without, password_hash, password_scopes IS NOT NULL"
+            " FROM account WHERE name = ?",
+            (address,),
         ).fetchone()
         if row is None:
             return None
-        name, account_id, imap_without, password_hash = row
+        name, account_id, imap_without, password_hash, restricted = row
         known = KnownAccount(name, account_id, imap_without, self._connection)
-        return Login(known, password_hash)
+        return Login(known, password_hash, bool(restricted))
 
     async def find_alias(self, address: str) -> Sequence[str] | None:
         targets = self.one("SELECT targets FROM alias WHERE address = ?", address)
@@ -151,20 +150,6 @@ def _is_taken(connection: sqlite3.Connection, address: str) -> bool:
         address,
         address,
     )
-
-
-def _find_account(connection: sqlite3.Connection, name: str) -> tuple[int, str]:
-    """Id and name of the account that an administrator means.
-
-    :raises NoSuchAccount: there is none.
-    """
-    sql = "SELECT id, name FROM account WHERE name = ?"
-    row = connection.execute(sql, (name,)).fetchone()
-    if row is None:
-        row = connection.execute(sql, (addresses.canonical_address(name),)).fetchone()
-    if row is None:
-        raise NoSuchAccount
-    return int(row[0]), str(row[1])
 
 
 def add_domain(domain: str, connection: sqlite3.Connection, now: int) -> list[Note]:
@@ -212,7 +197,7 @@ def add_account(
 
 
 def remove_account(account: str, connection: sqlite3.Connection, now: int) -> list[Note]:
-    account_id, name = _find_account(connection, account)
+    account_id, name = find_account(connection, account)
     forget_account(connection, account_id, name)
     # The server's maintenance removes the messages bit by bit.
     connection.execute(
@@ -230,7 +215,7 @@ def remove_account(account: str, connection: sqlite3.Connection, now: int) -> li
 def set_password_hash(
     account: str, password_hash: str | None, connection: sqlite3.Connection, now: int
 ) -> list[Note]:
-    account_id, _ = _find_account(connection, account)
+    account_id, _ = find_account(connection, account)
     connection.execute(
         "UPDATE account SET password_hash = ? WHERE id = ?", (password_hash, account_id)
     )
@@ -255,7 +240,7 @@ def set_quota(
             ],
         )
     else:
-        account_id, _ = _find_account(connection, account)
+        account_id, _ = find_account(connection, account)
         connection.execute(
             "UPDATE account SET max_octets = ?, max_messages = ?, max_mailboxes = ? WHERE id = ?",
             (max_octets, max_messages, max_mailboxes, account_id),
@@ -266,7 +251,7 @@ def set_quota(
 def set_imap_without(
     account: str, names: Sequence[str], connection: sqlite3.Connection, now: int
 ) -> list[Note]:
-    account_id, _ = _find_account(connection, account)
+    account_id, _ = find_account(connection, account)
     connection.execute(
         "UPDATE account SET imap_without = ? WHERE id = ?", (" ".join(names) or None, account_id)
     )
@@ -291,7 +276,7 @@ def read_quota_limits(connection: sqlite3.Connection, account: str) -> QuotaLimi
 def set_administrator(
     account: str, administrator: bool, connection: sqlite3.Connection, now: int
 ) -> list[Note]:
-    account_id, _ = _find_account(connection, account)
+    account_id, _ = find_account(connection, account)
     connection.execute(
         "UPDATE account SET administrator = ? WHERE id = ?", (administrator, account_id)
     )
@@ -323,7 +308,7 @@ def remove_alias(alias: str, connection: sqlite3.Connection, now: int) -> list[N
 def add_delegate(
     account: str, address: str, connection: sqlite3.Connection, now: int
 ) -> list[Note]:
-    account_id, _ = _find_account(connection, account)
+    account_id, _ = find_account(connection, account)
     entry = account_id, addresses.canonical_alias(address)
     added = connection.execute("INSERT OR IGNORE INTO delegate VALUES (?, ?)", entry)
     if not added.rowcount:
@@ -334,7 +319,7 @@ def add_delegate(
 def remove_delegate(
     account: str, address: str, connection: sqlite3.Connection, now: int
 ) -> list[Note]:
-    account_id, _ = _find_account(connection, account)
+    account_id, _ = find_account(connection, account)
     entry = account_id, addresses.canonical_alias(address)
     removed = connection.execute("DELETE FROM delegate WHERE account_id = ? AND address = ?", entry)
     if not removed.rowcount:
@@ -351,13 +336,13 @@ def set_acl(
     connection: sqlite3.Connection,
     now: int,
 ) -> list[Note]:
-    _, owner = _find_account(connection, account)
+    _, owner = find_account(connection, account)
     mailbox_id = find_mailbox_id(connection, owner, canonical_name(mailbox))
     return [change_entry(connection, mailbox_id, identifier, rights, op)]
 
 
 def set_public(account: str, public: bool, connection: sqlite3.Connection, now: int) -> list[Note]:
-    account_id, name = _find_account(connection, account)
+    account_id, name = find_account(connection, account)
     connection.execute("UPDATE account SET public = ? WHERE id = ?", (public, account_id))
     return [["public", name, public]]
 
@@ -381,18 +366,10 @@ class ChangeDirectory(Operation[None]):
             tx.note(note)
 
 
-class DirectoryBase(ABC):
+class DirectoryBase(AppPasswordTables):
     """All of the directory's contracts, given a connection and a way to change."""
 
     separator = "+"
-
-    @abstractmethod
-    def connection(self) -> sqlite3.Connection:
-        """For reading."""
-
-    @abstractmethod
-    async def apply(self, change: Change) -> None:
-        """Make a change in a transaction."""
 
     @property
     def _book(self) -> AddressTables:
@@ -481,7 +458,7 @@ class DirectoryBase(ABC):
         await self.apply(partial(set_administrator, account, administrator))
 
     async def get_imap_without(self, account: str) -> Sequence[str]:
-        account_id, _ = _find_account(self.connection(), account)
+        account_id, _ = find_account(self.connection(), account)
         names = self._book.one("SELECT imap_without FROM account WHERE id = ?", account_id)
         return names.split() if names else []
 
@@ -500,7 +477,7 @@ class DirectoryBase(ABC):
 
     async def get_acl(self, account: str, mailbox: str) -> Sequence[Grant]:
         connection = self.connection()
-        _, owner = _find_account(connection, account)
+        _, owner = find_account(connection, account)
         mailbox_id = find_mailbox_id(connection, owner, canonical_name(mailbox))
         return total_order(get_entries(connection, mailbox_id))
 
@@ -528,7 +505,7 @@ class DirectoryBase(ABC):
 
 
 @implementer(
-    ILoginDirectory,
+    IAppPasswordDirectory,
     IDirectoryAdmin,
     IQuotaDirectory,
     IMaskDirectory,

@@ -29,9 +29,9 @@ from mailkit.queue.values import (
 from mailkit.spool import READ_BUFFER, PrefixedFile, Spool
 from mailkit.store.envelopes import load_attempt, load_envelope
 from mailkit.store.sqlite.bodies import BodyPlace
+from mailkit.store.sqlite.changes import Change
 from mailkit.store.sqlite.content import SpooledFile, prepare, take_spool
 from mailkit.store.sqlite.core import Core
-from mailkit.store.sqlite.directory import Change
 from mailkit.store.sqlite.journal import Note
 from mailkit.store.sqlite.opening import open_body
 from mailkit.store.sqlite.queue_events import EventRecords, insert_events, update_events

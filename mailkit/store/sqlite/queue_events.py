@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 from mailkit.queue.values import QueueEvent, RecipientState
 from mailkit.store.envelopes import load_attempt, load_recipient
-from mailkit.store.sqlite.directory import Change
+from mailkit.store.sqlite.changes import Change
 from mailkit.store.sqlite.journal import Note
 from mailkit.store.sqlite.transaction import Transaction
 

@@ -4,9 +4,9 @@ The best of these is the beginning: the index as it is if SQLite finds no damage
 last copy beside the log (:mod:`~mailkit.store.sqlite.snapshot`); else nothing. From there on the
 journal and the log tell what happened. What cannot be restored:
 
-- Without a copy: delegates and the quota of all accounts; passwords, quotas, capabilities, aliases, domains without
-  accounts and accounts without mail, unless these tables of the damaged index can still be read.
-  Accounts that are made again have no password.
+- Without a copy: delegates and the quota of all accounts; passwords, app passwords, quotas,
+  capabilities, aliases, domains without accounts and accounts without mail, unless these tables of
+  the damaged index can still be read. Accounts that are made again have no password.
 - What an administrator's command changed since the copy (it does not write to the journal).
 - Of the changes in the seconds before a power failure, those of flags, copies and removals.
 - If both copy and journal are lost: flags are those at delivery, copies are gone, and removed
@@ -29,14 +29,21 @@ from mailkit.store.sqlite.replay import Replay
 from mailkit.store.sqlite.schema import DERIVED, INDEX_NAME, configure, connect, migrate
 from mailkit.store.sqlite.snapshot import copy_tables, list_snapshots, snapshot_name
 
-# Tables of a damaged index that are worth reading on their own: (table, columns).
+# Tables of a damaged index that are worth reading on their own: (table, key, other columns).
 _SALVAGED = (
-    ("domain", "name"),
+    ("domain", "name", ""),
     (
         "account",
-        "name, password_hash, max_octets, max_messages, imap_without, max_mailboxes, administrator",
+        "name",
+        "password_hash, max_octets, max_messages, imap_without, max_mailboxes, administrator,"
+        " password_scopes",
     ),
-    ("alias", "address, targets"),
+    ("alias", "address", "targets"),
+    (
+        "app_password",
+        "account, prefix",
+        "digest, scopes, created, expires, label, used, used_from, used_by",
+    ),
 )
 
 
@@ -84,6 +91,9 @@ def _repair(directory: str, log_directory: str) -> RepairReport:
         connection.execute("BEGIN")
         replay = Replay(connection, log_directory, int(time.time()))
         replay.run()
+        connection.execute(
+            "DELETE FROM app_password WHERE account NOT IN (SELECT name FROM account)"
+        )
         (report.messages,) = connection.execute("SELECT count(*) FROM message").fetchone()
         connection.execute("COMMIT")
         connection.execute("PRAGMA journal_mode = WAL")
@@ -156,13 +166,15 @@ def _salvage(connection: sqlite3.Connection, path: str, report: RepairReport) ->
     """Read what can be read of the directory in a damaged index."""
     if not os.path.exists(path):
         return
-    for table, columns in _SALVAGED:
+    for table, key, others in _SALVAGED:
         try:
             source = connect(path)
             try:
                 # One that was never brought up to date lacks the newer columns.
                 there = {row[1] for row in source.execute(f"PRAGMA table_info({table})")}
-                names = [name for name in columns.split(", ") if name in there]
+                names = key.split(", ")
+                values = [name for name in others.split(", ") if name in there]
+                names += values
                 rows = source.execute(f"SELECT {', '.join(names)} FROM {table}").fetchall()
             finally:
                 source.close()
@@ -170,9 +182,9 @@ def _salvage(connection: sqlite3.Connection, path: str, report: RepairReport) ->
             report.lines.append(f"Nothing can be read of the old index's table {table}")
             continue
         marks = ", ".join("?" * len(names))
-        changes = ", ".join(f"{name} = excluded.{name}" for name in names[1:])
+        changes = ", ".join(f"{name} = excluded.{name}" for name in values)
         update = (
-            f" ON CONFLICT ({names[0]}) DO UPDATE SET {changes}"
+            f" ON CONFLICT ({key}) DO UPDATE SET {changes}"
             if changes
             else " ON CONFLICT DO NOTHING"
         )

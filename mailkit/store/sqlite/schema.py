@@ -330,6 +330,25 @@ CREATE TABLE unended_body (body_id INTEGER PRIMARY KEY);
 INSERT INTO setting SELECT 'ends_known_from', lsn FROM log_state WHERE lsn > 1;
 """
 
+# By names, so that a repair can save them from a damaged index. For what an account's own password
+# is taken; NULL for everything.
+_STEP_20 = """
+CREATE TABLE app_password (
+    account TEXT NOT NULL,
+    prefix TEXT NOT NULL,
+    digest TEXT NOT NULL,
+    scopes TEXT NOT NULL,
+    created INTEGER NOT NULL,
+    expires INTEGER,
+    label TEXT NOT NULL,
+    used INTEGER,
+    used_from TEXT NOT NULL,
+    used_by TEXT NOT NULL,
+    PRIMARY KEY (account, prefix)
+) WITHOUT ROWID;
+ALTER TABLE account ADD COLUMN password_scopes TEXT;
+"""
+
 #: SQL of each step.
 MIGRATIONS: Sequence[str] = (
     _STEP_1,
@@ -351,6 +370,7 @@ MIGRATIONS: Sequence[str] = (
     _STEP_17,
     _STEP_18,
     _STEP_19,
+    _STEP_20,
 )
 #: Tables of what was made of bodies, by their number, and can be made of them again.
 DERIVED = ("summary", "sort_value", "field_text", "text_map", "unended_body")

@@ -33,10 +33,10 @@ from mailkit.interfaces import (
     IAccessDirectory,
     IAccountHistory,
     IAdministratorDirectory,
+    IAppPasswordDirectory,
     IDelegateAdmin,
     IDirectoryAdmin,
     IKeyValueStore,
-    ILoginDirectory,
     IMailStore,
     IMaskDirectory,
     IQueueingStore,
@@ -48,10 +48,10 @@ from mailkit.spool import Spool
 from mailkit.store.sharing.names import SharingSettings
 from mailkit.store.sqlite.access import SQLiteAccess
 from mailkit.store.sqlite.account import SQLiteAccount, new_spool
+from mailkit.store.sqlite.changes import Change
 from mailkit.store.sqlite.content import SpooledFile, prepare, take_spool
 from mailkit.store.sqlite.core import Core, Reactor
 from mailkit.store.sqlite.directory import (
-    Change,
     ChangeDirectory,
     DirectoryBase,
     KnownAccount,
@@ -67,7 +67,7 @@ from mailkit.store.sqlite.settings import StoreSettings
 @implementer(
     IMailStore,
     ISpooling,
-    ILoginDirectory,
+    IAppPasswordDirectory,
     IDirectoryAdmin,
     IQuotaDirectory,
     IMaskDirectory,

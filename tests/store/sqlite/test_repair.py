@@ -8,7 +8,7 @@ import sqlite3
 from typing import Any
 
 from mailkit.errors import StoreUnavailable
-from mailkit.model import INBOX, FlagOp, LocalDelivery, MessageInfo
+from mailkit.model import INBOX, AppPassword, FlagOp, LocalDelivery, MessageInfo
 from mailkit.rights import RightsOp
 from mailkit.store.sqlite import SQLiteDirectory, SQLiteStore, StoreSettings
 from mailkit.store.sqlite.check import check_store
@@ -280,6 +280,9 @@ class RepairTests(StoreTestCase):
         store = await self.make_store(ANN, BOB)
         await store.set_password_hash(account=BOB, password_hash="secret")
         await store.set_quota(account=BOB, max_octets=10**9, max_messages=0)
+        app_password = AppPassword("abcd", "salt$digest", frozenset({"imap"}), 1000, 2000, "phone")
+        await store.add_app_password(account=BOB, password=app_password)
+        await store.set_password_scopes(account=BOB, scopes=["web"])
         await self.fill(store)
         before = await self.shown(store)
         await self.close_store(store)
@@ -298,6 +301,8 @@ class RepairTests(StoreTestCase):
         self.assertEqual(await store.get_password_hash(account=BOB), "secret")
         quota = await store.get_quota(account=BOB)
         self.assertEqual((quota.max_octets, quota.max_messages), (10**9, None))
+        self.assertEqual(list(await store.list_app_passwords(account=BOB)), [app_password])
+        self.assertEqual(await store.get_password_scopes(account=BOB), {"web"})
         self.assertTrue(os.path.exists(path + ".broken-1"))
 
     async def test_the_log_alone(self) -> None:
