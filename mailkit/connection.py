@@ -9,11 +9,9 @@ commands leave in one write. No command begins while the client does not read it
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterable
 from typing import Any, cast
 
-from twisted.cred.credentials import ICredentials, UsernamePassword
-from twisted.cred.error import LoginFailed, UnauthorizedLogin
 from twisted.cred.portal import Portal
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import (
@@ -22,22 +20,22 @@ from twisted.internet.interfaces import (
     IPushProducer,
     IReactorTime,
 )
-from twisted.internet.protocol import Factory, connectionDone
+from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from zope.interface import Interface, implementer
+from zope.interface import implementer
 
 from mailkit._typing import override
-from mailkit.compression import COMMANDS_A_PIECE, CompressingConnection
+from mailkit.compression import COMMANDS_A_PIECE
 from mailkit.coroutines import go_on, pause
 from mailkit.deadlines import Deadlines
-from mailkit.errors import AuthenticationFailed, AuthorizationFailed, PasswordExpired
+from mailkit.login import LoginConnection, LoginFactory
 from mailkit.model import ConnectionInfo
 from mailkit.output import CHUNK as CHUNK
 from mailkit.peers import host_and_port, is_loopback, peer_of
 from mailkit.proxy import ToldAddress
+from mailkit.sasl import Mechanism
 from mailkit.wire.proxy import ToldClient
-from mailkit.wire.sasl import SASLPassword
 
 #: Commands run in one go before other connections get their turn.
 COMMANDS_A_TURN = 200
@@ -46,7 +44,7 @@ SECONDS_A_TURN = 0.005
 
 
 @implementer(IPushProducer, IHalfCloseableProtocol)
-class CommandConnection(CompressingConnection, ABC):
+class CommandConnection(LoginConnection, ABC):
     """A server's side of one connection.
 
     A subclass gives :meth:`greet`, :meth:`next_command`, :meth:`run_command`,
@@ -57,8 +55,6 @@ class CommandConnection(CompressingConnection, ABC):
 
     log = Logger()
     factory: CommandFactory
-    #: Name of the protocol in :class:`~mailkit.model.ConnectionInfo`.
-    protocol_name = ""
 
     def __init__(self) -> None:
         super().__init__()
@@ -74,8 +70,6 @@ class CommandConnection(CompressingConnection, ABC):
         self._deadline: int | None = None
         self._last_activity = 0.0
         self._turn_started = 0.0
-        self._failed_logins = 0
-        self._logout: Any = None
         # Where it came from, at the beginning.
         self._peer = ("", 0)
         # What is known of the connection; forgotten when it may have changed.
@@ -132,6 +126,7 @@ class CommandConnection(CompressingConnection, ABC):
         """The connection is gone or about to go; nothing more will be read."""
         return self._closing
 
+    @override
     def may_send_plaintext_passwords(self) -> bool:
         """Under TLS, from loopback, or where the operator says so (RFC 4954 section 4)."""
         if self.encrypted or self.factory.allow_plaintext_passwords:
@@ -143,6 +138,7 @@ class CommandConnection(CompressingConnection, ABC):
             return is_loopback(self.info().peer)
         return is_loopback(self._peer[0])
 
+    @override
     def info(self) -> ConnectionInfo:
         """Where the connection comes from, as it stands now."""
         if self._info is not None:
@@ -426,7 +422,7 @@ class CommandConnection(CompressingConnection, ABC):
         self._touch()
         self._look_after(self.idle_timeout())
 
-    # TLS and login.
+    # TLS.
 
     def start_tls(self) -> None:
         """Begin TLS once the reply is sent; what the client sent before is forgotten.
@@ -443,61 +439,13 @@ class CommandConnection(CompressingConnection, ABC):
     def can_start_tls(self) -> bool:
         return self.factory.tls_context is not None and not self.encrypted
 
-    async def login(self, secret: SASLPassword, interface: type[Interface]) -> Any:
-        """Ask the portal for an avatar; a failed attempt is answered after a growing delay.
-
-        :raises AuthenticationFailed: unknown user or wrong password; perhaps ``PasswordExpired``.
-        :raises AuthorizationFailed: the client asked to act as somebody else, or may not come in.
-
-        After a failure, :attr:`logins_exhausted` tells whether to close the connection.
-        """
-        credentials = UsernamePassword(secret.username.encode(), secret.password)
-        try:
-            if secret.wants_other_identity:
-                # Nobody may act for others here yet; the identity is never silently dropped.
-                raise AuthorizationFailed
-            avatar = await self._ask_portal(credentials, interface)
-        except (LoginFailed, AuthenticationFailed, AuthorizationFailed) as error:
-            self._failed_logins += 1
-            self.log.info(
-                "login failed: {protocol} from {peer}",
-                protocol=self.protocol_name,
-                peer=self.info().peer,
-            )
-            await self.pause(min(2 ** (self._failed_logins - 1), self.factory.max_login_delay))
-            if isinstance(error, (AuthorizationFailed, PasswordExpired)):
-                raise
-            raise AuthenticationFailed from None
-        return avatar
-
-    async def _ask_portal(self, credentials: ICredentials, interface: type[Interface]) -> Any:
-        if self.factory.portal is None:
-            raise UnauthorizedLogin
-        _, avatar, logout = await self.factory.portal.login(credentials, self.info(), interface)
-        if self._lost:
-            logout()
-            raise CancelledError
-        if self._logout is not None:
-            self._end_login()
-        self._logout = logout
-        return avatar
-
-    def _end_login(self) -> None:
-        logout, self._logout = self._logout, None
-        if logout is not None:
-            logout()
-
-    @property
-    def logins_exhausted(self) -> bool:
-        """Too many logins have failed on this connection; it ought to be closed."""
-        return self._failed_logins >= self.factory.max_failed_logins
-
+    @override
     async def pause(self, seconds: float) -> None:
         """Wait, unless the connection goes first."""
         await pause(self.clock, seconds)
 
 
-class CommandFactory(Factory):
+class CommandFactory(LoginFactory):
     """Makes connections and holds their settings; the protocols' factories extend it.
 
     :param portal: where clients log in; None where nobody can.
@@ -508,6 +456,9 @@ class CommandFactory(Factory):
     :param max_connections: connections at the same time.
     :param max_connections_per_address: the same for one client address; loopback is exempt.
     :param allow_plaintext_passwords: take passwords without TLS from other hosts too.
+    :param mechanisms: SASL mechanisms that clients may be offered, by their names or as classes, the
+        one to prefer first; None for all of :data:`mailkit.sasl.MECHANISMS`.
+    :raises ValueError: ``mechanisms`` names one that is not there.
     """
 
     noisy = False
@@ -516,10 +467,6 @@ class CommandFactory(Factory):
 
     #: Octets of unread input kept while a command runs; above, the client must wait.
     input_limit = 256 * 1024
-    #: Failed logins before the connection is closed.
-    max_failed_logins = 5
-    #: Longest pause after a failed login, seconds.
-    max_login_delay = 8.0
     #: Seconds that a closing connection may take to read the rest.
     close_timeout = 30.0
 
@@ -533,12 +480,13 @@ class CommandFactory(Factory):
         max_connections: int = 10_000,
         max_connections_per_address: int = 200,
         allow_plaintext_passwords: bool = False,
+        mechanisms: Iterable[Mechanism] | None = None,
     ) -> None:
         if clock is None:
             from twisted.internet import reactor
 
             clock = cast(IReactorTime, reactor)
-        self.portal = portal
+        super().__init__(portal, mechanisms)
         self.tls_context = tls_context
         self.clock = clock
         self.timeout = timeout

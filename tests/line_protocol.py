@@ -22,7 +22,7 @@ from mailkit.connection import (
     CommandFactory,
 )
 from mailkit.errors import AuthenticationFailed, AuthorizationFailed
-from mailkit.wire.sasl import SASLPassword
+from mailkit.sasl.plain import with_password
 
 
 class IThing(Interface):
@@ -85,9 +85,9 @@ class LineConnection(CommandConnection):
                 await self.log_in(*rest.split(b" "))
 
     async def log_in(self, username: bytes, password: bytes, identity: bytes = b"") -> None:
-        secret = SASLPassword(identity.decode(), username.decode(), password)
+        success = with_password(username.decode(), password, identity.decode())
         try:
-            avatar = await self.login(secret, IThing)
+            avatar = await self.login(success, IThing)
         except AuthenticationFailed:
             self.write(b"wrong\n")
         except AuthorizationFailed:

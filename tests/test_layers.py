@@ -46,6 +46,8 @@ LOOP_PARTS = (
     "mailkit.compression"
     " mailkit.coroutines mailkit.deadlines mailkit.output mailkit.peers mailkit.polling mailkit.tcp"
 )
+#: Mechanisms of servers, and what they have come to.
+SASL = "mailkit.sasl mailkit.sasl.*"
 PURE = f"{VALUES} {MIME}"
 #: The parts of a protocol that know no connection. ``*`` is one protocol: see `own_package`.
 PROTOCOL_PURE = (
@@ -152,7 +154,18 @@ RULES = (
     Rule("mailkit.outbox", "mailkit.model mailkit.errors mailkit.store mailkit.store.envelopes"),
     Rule("mailkit.posting", "mailkit._typing", "twisted zope.interface"),
     Rule("mailkit.proxy", f"mailkit._typing mailkit.peers {WIRE}", "twisted zope.interface"),
-    Rule("mailkit.connection", f"{CONTRACTS} mailkit.proxy {LOOP_PARTS}", "twisted zope.interface"),
+    Rule("mailkit.channels", others="twisted zope.interface cryptography OpenSSL"),
+    Rule(SASL, f"{CONTRACTS} {SASL}", "twisted zope.interface"),
+    Rule(
+        "mailkit.login",
+        f"{CONTRACTS} {SASL} mailkit.channels {LOOP_PARTS}",
+        "twisted zope.interface",
+    ),
+    Rule(
+        "mailkit.connection",
+        f"{CONTRACTS} {SASL} mailkit.login mailkit.proxy {LOOP_PARTS}",
+        "twisted zope.interface",
+    ),
     Rule(PROTOCOL_PURE, f"{PURE} {PROTOCOL_PURE}"),
     Rule(SHARED_CLIENT_PURE, f"{VALUES} {SHARED_CLIENT_PURE}"),
     Rule("mailkit.client.certificates", SHARED_CLIENT_PURE, "cryptography"),
@@ -185,7 +198,8 @@ RULES = (
     Rule(
         "mailkit.smtp mailkit.smtp.* mailkit.pop3 mailkit.pop3.* mailkit.imap mailkit.imap.*"
         " mailkit.ftp mailkit.ftp.*",
-        f"mailkit {CONTRACTS} {MIME} mailkit.connection {LOOP_PARTS} {{own}} {{own}}.*",
+        f"mailkit {CONTRACTS} {MIME} {SASL} mailkit.login mailkit.connection {LOOP_PARTS}"
+        " {own} {own}.*",
         "twisted zope.interface",
     ),
     Rule(

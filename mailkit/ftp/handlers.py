@@ -27,7 +27,8 @@ from mailkit.ftp.grammar import (
 from mailkit.ftp.replies import long_reply
 from mailkit.ftp.state import Session
 from mailkit.interfaces import IFileHome
-from mailkit.wire.sasl import SASLPassword
+from mailkit.sasl.plain import with_password
+from mailkit.wire.sasl import Success
 
 if TYPE_CHECKING:
     from mailkit.ftp.protocol import FTPConnection
@@ -64,12 +65,12 @@ def pass_(connection: FTPConnection, argument: bytes) -> _Waiting:
     name, connection.session.user = connection.session.user, None
     if name is None:
         raise CommandError("Send USER first", 503)
-    return _log_in(connection, SASLPassword("", name.decode("utf-8"), argument))
+    return _log_in(connection, with_password(name.decode("utf-8"), argument))
 
 
-async def _log_in(connection: FTPConnection, secret: SASLPassword) -> None:
+async def _log_in(connection: FTPConnection, success: Success) -> None:
     try:
-        home = await connection.login(secret, IFileHome)
+        home = await connection.login(success, IFileHome)
     except (AuthenticationFailed, AuthorizationFailed) as error:
         if connection.logins_exhausted:
             connection.end(f"{error.text}; too many attempts")

@@ -16,8 +16,6 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
-from zope.interface import providedBy
-
 from mailkit._typing import override
 from mailkit.errors import LimitExceeded, MailError, NoSuchMailbox, PermissionDenied
 from mailkit.imap import render
@@ -26,7 +24,7 @@ from mailkit.imap.grammar import MAX_NUMBER64, Command, CommandFault, SyntaxFaul
 from mailkit.imap.handlers.append import AppendInProgress, begin_append, end_append, go_on_append
 from mailkit.imap.handlers.fetch import send_items
 from mailkit.imap.handlers.registry import capability_list, offered, switched_on
-from mailkit.imap.handlers.table import Facts, Verb
+from mailkit.imap.handlers.table import Verb, facts_of
 from mailkit.imap.handlers.uidonly import NUMBERED
 from mailkit.imap.handlers.utf8 import WITHOUT_UTF8
 from mailkit.imap.notify import MESSAGE_EVENTS, Event
@@ -410,11 +408,11 @@ class IMAPProtocol(PushingConnection):
 
     def capabilities(self) -> bytes:
         """What the server can do for this client now."""
-        return capability_list(self._facts(), self.extensions)
+        return capability_list(facts_of(self), self.extensions)
 
     def offers(self, name: bytes) -> bool:
         """Whether this client is offered a capability now."""
-        return name in offered(self._facts(), self.extensions)
+        return name in offered(facts_of(self), self.extensions)
 
     @property
     @override
@@ -448,16 +446,6 @@ class IMAPProtocol(PushingConnection):
         self.enable(b"QRESYNC")
         if self.selection is not None:
             self.selection.tells_vanished = True
-
-    def _facts(self) -> Facts:
-        account = self.account
-        choices = self.factory.choices
-        if account is None:
-            plaintext = self.may_send_plaintext_passwords()
-            return Facts(False, self.can_start_tls, plaintext, choices=choices)
-        size = self.factory.max_message_size
-        limit = self.factory.message_limit
-        return Facts(True, False, False, providedBy(account), size, choices, limit)
 
     # State.
 

@@ -18,6 +18,7 @@ from mailkit.errors import (
     ReadOnly,
 )
 from mailkit.interfaces import IMailAccount, IWritableMailbox
+from mailkit.login import SASLExchange
 from mailkit.pop3.grammar import (
     CommandError,
     TopFilter,
@@ -31,9 +32,10 @@ from mailkit.pop3.grammar import (
 )
 from mailkit.pop3.replies import END, code_of, listing
 from mailkit.pop3.state import Maildrop, State
+from mailkit.sasl.plain import with_password
 from mailkit.translation import LANGUAGES, find_language, is_language_range, translate
 from mailkit.wire.dotstuff import DotEncoder
-from mailkit.wire.sasl import MECHANISMS, SASLError, SASLPassword, decode_base64, encode_base64
+from mailkit.wire.sasl import SASLError, Success, encode_base64
 
 if TYPE_CHECKING:
     from mailkit.pop3.protocol import POP3Connection
@@ -68,7 +70,8 @@ def capabilities(connection: POP3Connection) -> Iterator[bytes]:
     yield b"UIDL"
     if connection.may_send_plaintext_passwords():
         yield b"USER"
-        yield b"SASL " + b" ".join(name.encode("ascii") for name in MECHANISMS)
+    if names := connection.mechanisms():
+        yield b"SASL " + " ".join(names).encode("ascii")
     # RFC 2595 section 4: STLS tells that the command is permitted in the current state.
     if connection.can_start_tls and connection.session.state is State.AUTHORIZATION:
         yield b"STLS"
@@ -168,7 +171,7 @@ def stls(connection: POP3Connection, argument: bytes) -> None:
     elif not connection.can_start_tls:
         connection.err("TLS is not available here")
     else:
-        connection.session.forget_login()
+        connection.forget_login()
         connection.ok("Begin TLS negotiation")
         connection.start_tls()
 
@@ -195,53 +198,58 @@ def pass_(connection: POP3Connection, argument: bytes) -> _Waiting:
         if _passwords_allowed(connection):
             connection.err("Send USER first")
         return None
-    return _log_in(connection, SASLPassword("", name, parse_password(argument)))
+    return _log_in(connection, with_password(name, parse_password(argument)))
 
 
 def auth(connection: POP3Connection, argument: bytes) -> _Waiting:
-    connection.session.forget_login()
-    mechanism, initial = parse_auth(argument)
-    if not mechanism and connection.may_send_plaintext_passwords():
+    connection.forget_login()
+    name, initial = parse_auth(argument)
+    if not name and (names := connection.mechanisms()):
         # lenient: a bare AUTH asks old servers for their mechanisms.
-        names = (name.encode("ascii") for name in MECHANISMS)
-        connection.write(listing(connection.ok_line("Mechanisms follow"), names))
+        lines = (name.encode("ascii") for name in names)
+        connection.write(listing(connection.ok_line("Mechanisms follow"), lines))
         return None
-    if not _passwords_allowed(connection):
+    mechanism = connection.find_mechanism(name)
+    if mechanism is None:
+        if name or _passwords_allowed(connection):
+            connection.err("That mechanism is not known here; see CAPA")
         return None
-    make = MECHANISMS.get(mechanism)
-    if make is None:
-        connection.err("That mechanism is not known here; see CAPA")
+    if not connection.may_use(mechanism):
+        _refuse_plaintext(connection)
         return None
-    connection.session.exchange = make()
-    return auth_response(connection, initial)
+    return auth_response(connection, connection.begin_exchange(mechanism, IMailAccount), initial)
 
 
-def auth_response(connection: POP3Connection, line: bytes | None) -> _Waiting:
+async def auth_response(
+    connection: POP3Connection, exchange: SASLExchange, line: bytes | None
+) -> None:
     """Take one step of the exchange (RFC 5034 section 4).
 
     :param line: the client's line as it stands; None where AUTH brought no initial response.
     """
-    session = connection.session
-    exchange, session.exchange = session.exchange, None
-    assert exchange is not None
-    if line == b"*":
-        connection.err("Authentication was cancelled")
-        return None
+    connection.exchange = None
     try:
-        challenge = exchange.step(None if line is None else decode_base64(line))
+        challenge = await exchange.take(line)
     except SASLError as error:
         connection.err(str(error))
-        return None
-    if exchange.result is not None:
-        return _log_in(connection, exchange.result)
-    session.exchange = exchange
-    connection.write(b"+ " + encode_base64(challenge or b"") + b"\r\n")
-    return None
+    except MailError as error:
+        _refuse_login(connection, error)
+    else:
+        if challenge is None:
+            await _enter(connection, exchange.avatar)
+            return
+        connection.exchange = exchange
+        connection.write(b"+ " + encode_base64(challenge) + b"\r\n")
 
 
 def _passwords_allowed(connection: POP3Connection) -> bool:
     if connection.may_send_plaintext_passwords():
         return True
+    _refuse_plaintext(connection)
+    return False
+
+
+def _refuse_plaintext(connection: POP3Connection) -> None:
     # RFC 3206 section 5: AUTH also stands for an attempt in violation of policy.
     connection.err(
         "Passwords are taken under TLS only: send STLS first"
@@ -249,18 +257,29 @@ def _passwords_allowed(connection: POP3Connection) -> bool:
         else "Passwords are taken under TLS only",
         "AUTH",
     )
-    return False
 
 
-async def _log_in(connection: POP3Connection, secret: SASLPassword) -> None:
+async def _log_in(connection: POP3Connection, success: Success) -> None:
     try:
-        account = await connection.login(secret, IMailAccount)
+        account = await connection.login(success, IMailAccount)
+    except MailError as error:
+        _refuse_login(connection, error)
+    else:
+        await _enter(connection, account)
+
+
+def _refuse_login(connection: POP3Connection, error: MailError) -> None:
+    connection.refuse_command(error)
+    refused = isinstance(error, AuthenticationFailed | AuthorizationFailed)
+    if refused and connection.logins_exhausted:
+        connection.close()
+
+
+async def _enter(connection: POP3Connection, account: IMailAccount) -> None:
+    try:
         await connection.open_maildrop(account)
     except MailError as error:
         connection.refuse_command(error)
-        refused = isinstance(error, AuthenticationFailed | AuthorizationFailed)
-        if refused and connection.logins_exhausted:
-            connection.close()
         return
     maildrop = connection.maildrop
     connection.ok(

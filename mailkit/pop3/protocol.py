@@ -13,7 +13,7 @@ Only QUIT removes messages.
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Iterable, Sequence
 from typing import Any
 
 from twisted.cred.portal import Portal
@@ -23,11 +23,13 @@ from mailkit._typing import override
 from mailkit.connection import CommandConnection, CommandFactory
 from mailkit.errors import MailError
 from mailkit.interfaces import IMailAccount, IMailbox, IUnendedMessages
+from mailkit.login import SASLExchange
 from mailkit.model import INBOX
 from mailkit.pop3.grammar import MAX_COMMAND, CommandError, parse_command
 from mailkit.pop3.handlers import COMMANDS, auth_response
 from mailkit.pop3.replies import code_of, err, ok
 from mailkit.pop3.state import Maildrop, MaildropLocks, NoSuchNumber, Session, State
+from mailkit.sasl import Mechanism
 from mailkit.translation import checked_language, translate
 from mailkit.wire.buffer import LineTooLong
 from mailkit.wire.sasl import MAX_RESPONSE
@@ -49,6 +51,8 @@ class POP3Connection(CommandConnection):
     def __init__(self) -> None:
         super().__init__()
         self.session = Session()
+        #: A SASL exchange that waits for the client's response.
+        self.exchange: SASLExchange | None = None
         self._mailbox: IMailbox | None = None
         self._locked: str | None = None
 
@@ -68,6 +72,13 @@ class POP3Connection(CommandConnection):
     def must_drain(self) -> bool:
         """The client has to read before more is written."""
         return self._output_paused
+
+    def forget_login(self) -> None:
+        """Drop a login that has only begun."""
+        exchange, self.exchange = self.exchange, None
+        if exchange is not None:
+            exchange.drop()
+        self.session.user = None
 
     # What handlers answer with, in the language of this client.
 
@@ -101,7 +112,7 @@ class POP3Connection(CommandConnection):
 
     @override
     def next_command(self) -> bytes | LineTooLong | None:
-        limit = MAX_COMMAND if self.session.exchange is None else MAX_RESPONSE_LINE
+        limit = MAX_COMMAND if self.exchange is None else MAX_RESPONSE_LINE
         try:
             return self.buffer.take_line(limit)
         except LineTooLong as error:
@@ -111,11 +122,11 @@ class POP3Connection(CommandConnection):
     def run_command(self, command: bytes | LineTooLong) -> Coroutine[Any, Any, None] | None:
         session = self.session
         if isinstance(command, LineTooLong):
-            session.exchange = None
+            self.forget_login()
             self._count_error("That line is too long")
             return None
-        if session.exchange is not None:
-            return auth_response(self, command)
+        if self.exchange is not None:
+            return auth_response(self, self.exchange, command)
         try:
             verb, argument = parse_command(command)
             entry = COMMANDS.get(verb)
@@ -242,6 +253,7 @@ class POP3Factory(CommandFactory):
         max_connections: int = 10_000,
         max_connections_per_address: int = 200,
         allow_plaintext_passwords: bool = False,
+        mechanisms: Iterable[Mechanism] | None = None,
         login_delay: int = 0,
         max_errors: int = 20,
         greeting: str = "POP3 server ready",
@@ -256,6 +268,7 @@ class POP3Factory(CommandFactory):
             max_connections=max_connections,
             max_connections_per_address=max_connections_per_address,
             allow_plaintext_passwords=allow_plaintext_passwords,
+            mechanisms=mechanisms,
         )
         self.locks = MaildropLocks(login_delay)
         self.max_errors = max_errors

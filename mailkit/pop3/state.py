@@ -10,7 +10,6 @@ from itertools import islice
 from mailkit.errors import MailboxInUse, MailError
 from mailkit.model import MessageInfo
 from mailkit.translation import DEFAULT_LANGUAGE
-from mailkit.wire.sasl import SASLServer
 
 
 class State(enum.Enum):
@@ -137,14 +136,12 @@ class Maildrop:
 class Session:
     """Where one connection stands."""
 
-    __slots__ = ("errors", "exchange", "language", "maildrop", "state", "user", "utf8")
+    __slots__ = ("errors", "language", "maildrop", "state", "user", "utf8")
 
     def __init__(self) -> None:
         self.state = State.AUTHORIZATION
         #: Argument of a USER command that waits for its PASS.
         self.user: str | None = None
-        #: A SASL exchange that waits for the client's response.
-        self.exchange: SASLServer | None = None
         #: There in the TRANSACTION state.
         self.maildrop: Maildrop | None = None
         #: The tag of the language of texts (RFC 6856 section 3).
@@ -153,10 +150,6 @@ class Session:
         self.utf8 = False
         #: Lines in a row that were no command.
         self.errors = 0
-
-    def forget_login(self) -> None:
-        """Drop a login that has only begun."""
-        self.user = self.exchange = None
 
 
 class MaildropLocks:

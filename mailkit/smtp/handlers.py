@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from mailkit.errors import MailError
 from mailkit.interfaces import IMessageDelivery, ISenderPolicy
+from mailkit.login import SASLExchange
 from mailkit.model import Envelope, Recipient
 from mailkit.smtp import replies
 from mailkit.smtp.grammar import (
@@ -29,7 +30,7 @@ from mailkit.smtp.state import (
     REFUSED,
     SENDER,
 )
-from mailkit.wire.sasl import MECHANISMS, SASLError, SASLServer, decode_base64, encode_base64
+from mailkit.wire.sasl import ExchangeCancelled, SASLError, encode_base64
 
 if TYPE_CHECKING:
     from mailkit.smtp.extensions.extension import Extension
@@ -162,48 +163,35 @@ def auth(connection: SMTPProtocol, argument: bytes) -> _Waiting | None:
     """AUTH (RFC 4954 section 4)."""
     if connection.session.account is not None:
         raise Refused(503, "5.5.1", "You are authenticated already")
-    if not connection.takes_passwords:
+    if not connection.takes_logins:
         raise Refused(502, "5.5.1", "Authentication is not available here")
     name, _, initial = argument.partition(b" ")
     if not name:
         raise Refused(501, "5.5.4", "Syntax: AUTH mechanism [initial-response]")
-    mechanism = MECHANISMS.get(name.decode("ascii", "replace").upper())
+    mechanism = connection.find_mechanism(name.decode("ascii", "replace").upper())
     if mechanism is None:
-        raise Refused(504, "5.5.4", f"Mechanisms here: {' '.join(MECHANISMS)}")
-    if not connection.may_send_plaintext_passwords():
+        raise Refused(504, "5.5.4", f"Mechanisms here: {' '.join(connection.mechanisms())}")
+    if not connection.may_use(mechanism):
         raise Refused(538, "5.7.11", "Encryption required, use STARTTLS first")
-    return _auth_step(connection, mechanism(), initial.strip(b" ") or None)
+    exchange = connection.begin_exchange(mechanism, IMessageDelivery)
+    return _auth_step(connection, exchange, initial.strip(b" ") or None)
 
 
-def auth_response(connection: SMTPProtocol, line: bytes) -> _Waiting | None:
+def auth_response(connection: SMTPProtocol, line: bytes) -> _Waiting:
     """A line of the exchange that AUTH has begun."""
     exchange, connection.exchange = connection.exchange, None
     connection.session.phase = GREETED
     assert exchange is not None
-    if line == b"*":
-        raise Refused(501, "5.7.0", "Authentication cancelled")
     return _auth_step(connection, exchange, line)
 
 
-def _auth_step(
-    connection: SMTPProtocol, exchange: SASLServer, line: bytes | None
-) -> _Waiting | None:
+async def _auth_step(connection: SMTPProtocol, exchange: SASLExchange, line: bytes | None) -> None:
     try:
-        challenge = exchange.step(None if line is None else decode_base64(line))
+        challenge = await exchange.take(line)
+    except ExchangeCancelled:
+        raise Refused(501, "5.7.0", "Authentication cancelled") from None
     except SASLError as error:
         raise Refused(501, "5.5.2", str(error)) from None
-    if exchange.result is not None:
-        return _log_in(connection, exchange)
-    connection.exchange = exchange
-    connection.session.phase = AUTHENTICATING
-    connection.write(b"334 %b\r\n" % encode_base64(challenge or b""))
-    return None
-
-
-async def _log_in(connection: SMTPProtocol, exchange: SASLServer) -> None:
-    assert exchange.result is not None
-    try:
-        delivery = await connection.login(exchange.result, IMessageDelivery)
     except MailError as error:
         if error.temporary:
             raise Refused(454, "4.7.0", "Temporary authentication failure") from error
@@ -211,9 +199,18 @@ async def _log_in(connection: SMTPProtocol, exchange: SASLServer) -> None:
         if connection.logins_exhausted:
             connection.give_up("Too many failed logins")
         return
-    connection.delivery = delivery
+    if challenge is None:
+        await _enter(connection, exchange)
+        return
+    connection.exchange = exchange
+    connection.session.phase = AUTHENTICATING
+    connection.write(b"334 %b\r\n" % encode_base64(challenge))
+
+
+async def _enter(connection: SMTPProtocol, exchange: SASLExchange) -> None:
+    connection.delivery = delivery = exchange.avatar
     policy = ISenderPolicy(delivery, None)
-    connection.session.account = policy.account if policy else exchange.result.username
+    connection.session.account = policy.account if policy else exchange.username
     if connection.hooks is not None:
         try:
             await connection.hooks.auth(connection.session.account, exchange.name)

@@ -70,7 +70,7 @@ class LMTPProtocol(SMTPProtocol):
 
     @property
     @override
-    def takes_passwords(self) -> bool:
+    def takes_logins(self) -> bool:
         # The delivery of a user might relay.
         return False
 

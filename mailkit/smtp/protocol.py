@@ -17,7 +17,7 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
-from twisted.cred.credentials import Anonymous, UsernamePassword
+from twisted.cred.credentials import Anonymous
 from twisted.cred.error import LoginFailed
 from twisted.cred.portal import Portal
 from twisted.internet.defer import CancelledError
@@ -35,6 +35,7 @@ from mailkit.interfaces import (
     IURLResolver,
     IVouchedUser,
 )
+from mailkit.login import SASLExchange
 from mailkit.mime.dates import format_date
 from mailkit.mime.headers import MAX_HEADER_OCTETS
 from mailkit.model import Ability, ConnectionInfo
@@ -51,7 +52,6 @@ from mailkit.smtp.state import AUTHENTICATING, CONTENT, REFUSED
 from mailkit.spool import SpoolMemory
 from mailkit.wire.buffer import LineTooLong
 from mailkit.wire.proxy import ToldClient
-from mailkit.wire.sasl import SASLServer
 
 BareLineEnds = Literal["refuse", "normalise"]
 
@@ -89,7 +89,7 @@ class SMTPProtocol(ReceivingConnection):
     def __init__(self) -> None:
         super().__init__()
         #: The AUTH exchange under way.
-        self.exchange: SASLServer | None = None
+        self.exchange: SASLExchange | None = None
         # Who promises, and what; asked once.
         self._promised: tuple[object, frozenset[Ability]] = (None, frozenset())
         #: The client's host name, when a trusted client has told it.
@@ -107,12 +107,9 @@ class SMTPProtocol(ReceivingConnection):
         return self._client
 
     @property
-    def takes_passwords(self) -> bool:
-        """The portal knows what to do with a user name and a password."""
-        portal = self.factory.portal
-        return portal is not None and (
-            any(i.implementedBy(UsernamePassword) for i in portal.listCredentialsInterfaces())
-        )
+    def takes_logins(self) -> bool:
+        """There is a mechanism of which the portal can verify what comes out."""
+        return any(self.find_mechanism(m.name) is not None for m in self.factory.mechanisms)
 
     @property
     def takes_vouched_users(self) -> bool:
@@ -298,6 +295,7 @@ class SMTPProtocol(ReceivingConnection):
             # Replies that nobody reads must not pile up.
             return self._run_when_read(command)
         verb = b""
+        waiting: Coroutine[Any, Any, None] | None
         try:
             if command is _Event.END_OF_CONTENT:
                 return self._end_of_content()
@@ -353,7 +351,9 @@ class SMTPProtocol(ReceivingConnection):
 
     def _line_too_long(self) -> Refused:
         if self.session.phase == AUTHENTICATING:
-            self.exchange = None
+            exchange, self.exchange = self.exchange, None
+            if exchange is not None:
+                exchange.drop()
             self.session.end()
             # RFC 4954 section 4
             return Refused(500, "5.5.6", "The response is too long, authentication ended")

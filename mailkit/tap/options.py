@@ -43,7 +43,7 @@ from mailkit.tap.sharing import parse_sharing
 from mailkit.tap.smtp_limits import parse_smtp_limits
 from mailkit.tap.stores import DEFAULT_STORE, STORE_VARIABLE, default_store, parse_store
 from mailkit.tap.tls import parse_tls, server_context
-from mailkit.tap.values import parse_count, parse_size
+from mailkit.tap.values import parse_count, parse_mechanisms, parse_size
 
 #: ``--auth store``: the store's own accounts, beside other checkers.
 STORE_AUTH = "store"
@@ -102,6 +102,13 @@ class MailOptions(usage.Options, AuthOptionMixin):
             None,
             None,
             "IMAP connections that are logged in to one account [default: 100]",
+        ],
+        [
+            "mechanisms",
+            None,
+            None,
+            "SASL mechanisms that clients may be offered, the one to prefer first: PLAIN,LOGIN"
+            " [default: all that the user base can verify]",
         ],
     ]
     optFlags: ClassVar[list[list[Any]]] = [
@@ -335,6 +342,9 @@ class MailOptions(usage.Options, AuthOptionMixin):
             if self[option] is not None:
                 with self.naming(option):
                     values[option.replace("-", "_")] = parse(str(self[option]))
+        if self["mechanisms"] is not None:
+            with self.naming("mechanisms"):
+                values["mechanisms"] = parse_mechanisms(str(self["mechanisms"]))
         return Limits(allow_plaintext_passwords=bool(self["allow-plaintext-passwords"]), **values)
 
     def place(self, setting: str) -> str:

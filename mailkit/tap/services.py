@@ -41,6 +41,7 @@ from mailkit.connection import CommandConnection, CommandFactory
 from mailkit.errors import MailError
 from mailkit.interfaces import IDirectory, IMailStore, IMessageDelivery
 from mailkit.proxy import ProxyFactory
+from mailkit.sasl import choose_mechanisms
 from mailkit.store.sharing.names import SharingSettings
 from mailkit.tap.capabilities import parse_capabilities, parse_clients, parse_quirks
 from mailkit.tap.checks import Checks
@@ -94,6 +95,8 @@ class Limits:
     max_sessions_per_account: int = 100
     #: Take passwords over connections without TLS from other machines too.
     allow_plaintext_passwords: bool = False
+    #: Names of the SASL mechanisms that clients may be offered; None for all.
+    mechanisms: tuple[str, ...] | None = None
 
 
 class MailService(MultiService):
@@ -326,6 +329,8 @@ class MailService(MultiService):
                 max_connections_per_address=limits.max_connections_per_address,
                 allow_plaintext_passwords=limits.allow_plaintext_passwords,
             )
+            if limits.mechanisms is not None:
+                self._factories[protocol].mechanisms = choose_mechanisms(limits.mechanisms)
             if own_limits is not None:
                 own_limits.change(self._factories[protocol])
             self._share_descriptors()

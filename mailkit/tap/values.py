@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from mailkit.sasl import choose_mechanisms
 from mailkit.tap.errors import SettingError
 
 _SIZE = re.compile(r"(\d{1,15})\s*([kKmMgG]?)(?:i?[bB])?\Z")
@@ -30,3 +31,15 @@ def parse_count(text: str) -> int:
     if not (text.isascii() and text.isdigit() and 0 < int(text) < 2**31):
         raise SettingError(f"{text!r} is no number above 0")
     return int(text)
+
+
+def parse_mechanisms(text: str) -> tuple[str, ...]:
+    """Names of SASL mechanisms, with commas between them, in capitals.
+
+    :raises SettingError: there is none of that name.
+    """
+    names = [name.strip().upper() for name in text.split(",")]
+    try:
+        return tuple(mechanism.name for mechanism in choose_mechanisms(names))
+    except ValueError as error:
+        raise SettingError(str(error)) from None

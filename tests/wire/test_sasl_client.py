@@ -5,7 +5,8 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from mailkit._typing import override
-from mailkit.wire.sasl import MECHANISMS, SASLError, SASLPassword
+from mailkit.sasl import MECHANISMS
+from mailkit.wire.sasl import SASLContext, SASLError, Success
 from mailkit.wire.sasl_client import (
     CLIENT_MECHANISMS,
     Credentials,
@@ -31,24 +32,25 @@ class Secure(SASLClient):
 class ExchangeTests(SynchronousTestCase):
     """Client and server understand each other."""
 
-    def exchange(self, name: str, credentials: Credentials, initial: bool) -> SASLPassword | None:
-        client, server = CLIENT_MECHANISMS[name](credentials), MECHANISMS[name]()
-        response = client.initial_response() if initial else None
-        while (challenge := server.step(response)) is not None:
-            response = client.respond(challenge)
+    def exchange(self, name: str, credentials: Credentials, initial: bool) -> Success:
+        client, server = CLIENT_MECHANISMS[name](credentials), MECHANISMS[name](SASLContext())
+        step = server.step(client.initial_response() if initial else None)
+        while isinstance(step, bytes):
+            step = server.step(client.respond(step))
         client.finish()
-        return server.result
+        assert isinstance(step, Success)
+        return step
 
-    def test_all(self) -> None:
-        for name in MECHANISMS:
+    def test_password(self) -> None:
+        for name in ("PLAIN", "LOGIN"):
             for initial in (True, False):
-                self.assertEqual(
-                    self.exchange(name, ANN, initial), SASLPassword("", "ann", "sécret".encode())
-                )
+                found = self.exchange(name, ANN, initial)
+                self.assertEqual(found.username, "ann")
+                self.assertTrue(found.credentials.checkPassword("sécret".encode()))
 
     def test_another_identity(self) -> None:
         found = self.exchange("PLAIN", Credentials("ann", "x", "bob"), True)
-        self.assertEqual(found, SASLPassword("bob", "ann", b"x"))
+        self.assertEqual((found.authorization_id, found.username), ("bob", "ann"))
 
     def test_a_server_that_asks_too_much(self) -> None:
         plain, login = (CLIENT_MECHANISMS[name](ANN) for name in ("PLAIN", "LOGIN"))

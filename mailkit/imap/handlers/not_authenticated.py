@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from mailkit.errors import AuthenticationFailed, AuthorizationFailed, LimitExceeded
+from mailkit.errors import AuthenticationFailed, AuthorizationFailed, LimitExceeded, MailError
 from mailkit.imap.grammar import Command, SyntaxFault
 from mailkit.imap.handlers.table import NOT_AUTHENTICATED, Capability, Facts, Verb, Waiting
 from mailkit.interfaces import IMailAccount
+from mailkit.login import SASLExchange
+from mailkit.sasl.plain import with_password
 from mailkit.wire.sasl import (
-    MECHANISMS,
+    ExchangeCancelled,
+    ResponseError,
     SASLError,
-    SASLPassword,
-    SASLServer,
-    decode_base64,
+    Success,
     encode_base64,
 )
 
@@ -46,7 +47,7 @@ def login(connection: IMAPProtocol, command: Command) -> Waiting:
     if not connection.may_send_plaintext_passwords():
         connection.no("Use STARTTLS first", b"PRIVACYREQUIRED")
         return None
-    return _log_in(connection, SASLPassword("", user, password), "LOGIN completed")
+    return _log_in(connection, with_password(user, password), "LOGIN completed")
 
 
 def authenticate(connection: IMAPProtocol, command: Command) -> Waiting:
@@ -58,54 +59,60 @@ def authenticate(connection: IMAPProtocol, command: Command) -> Waiting:
     if not arguments.at_end():
         arguments.space()
         initial = arguments.data[arguments.position :]
-    mechanism = MECHANISMS.get(name)
+    mechanism = connection.find_mechanism(name)
     if mechanism is None:
         connection.no("There is no such mechanism")
         return None
-    server = mechanism()
-    if server.plaintext and not connection.may_send_plaintext_passwords():
+    if not connection.may_use(mechanism):
         connection.no("Use STARTTLS first", b"PRIVACYREQUIRED")
         return None
-    if initial is None:
-        return _step(connection, server, None)
-    return _respond(connection, server, initial)
+    return _respond(connection, connection.begin_exchange(mechanism, IMailAccount), initial)
 
 
-def _respond(connection: IMAPProtocol, server: SASLServer, line: bytes | None) -> Waiting:
+async def _respond(connection: IMAPProtocol, exchange: SASLExchange, line: bytes | None) -> None:
     """Take a line that the client answered a challenge with."""
-    if line is None:
-        raise SyntaxFault("The response is too long")
-    if line == b"*":
-        raise SyntaxFault("AUTHENTICATE cancelled")
     try:
-        response = decode_base64(line)
-    except SASLError as error:
+        challenge = await exchange.take(line)
+    except ExchangeCancelled:
+        raise SyntaxFault("AUTHENTICATE cancelled") from None
+    except ResponseError as error:
         raise SyntaxFault(str(error)) from None
-    return _step(connection, server, response)
-
-
-def _step(connection: IMAPProtocol, server: SASLServer, response: bytes | None) -> Waiting:
-    try:
-        challenge = server.step(response)
     except SASLError as error:
         connection.no(str(error), b"AUTHENTICATIONFAILED")
-        return None
-    if server.result is not None:
-        return _log_in(connection, server.result, "AUTHENTICATE completed")
-    connection.write(b"+ %b\r\n" % encode_base64(challenge or b""))
-    connection.expect_line(lambda answered, line: _respond(answered, server, line))
-    return None
-
-
-async def _log_in(connection: IMAPProtocol, secret: SASLPassword, text: str) -> None:
-    try:
-        account = await connection.login(secret, IMailAccount)
     except (AuthenticationFailed, AuthorizationFailed) as error:
-        connection.refuse_command(error)
-        if connection.logins_exhausted:
-            connection.bye("Too many failed logins")
-            connection.close()
-        return
+        _refuse_login(connection, error)
+    else:
+        if challenge is None:
+            _enter(connection, exchange.avatar, "AUTHENTICATE completed")
+            return
+        connection.write(b"+ %b\r\n" % encode_base64(challenge))
+        connection.expect_line(lambda answered, line: _next_line(answered, exchange, line))
+
+
+def _next_line(connection: IMAPProtocol, exchange: SASLExchange, line: bytes | None) -> Waiting:
+    if line is None:
+        exchange.drop()
+        raise SyntaxFault("The response is too long")
+    return _respond(connection, exchange, line)
+
+
+async def _log_in(connection: IMAPProtocol, success: Success, text: str) -> None:
+    try:
+        account = await connection.login(success, IMailAccount)
+    except (AuthenticationFailed, AuthorizationFailed) as error:
+        _refuse_login(connection, error)
+    else:
+        _enter(connection, account, text)
+
+
+def _refuse_login(connection: IMAPProtocol, error: MailError) -> None:
+    connection.refuse_command(error)
+    if connection.logins_exhausted:
+        connection.bye("Too many failed logins")
+        connection.close()
+
+
+def _enter(connection: IMAPProtocol, account: IMailAccount, text: str) -> None:
     try:
         connection.logged_in(account)
     except LimitExceeded as error:
@@ -128,7 +135,11 @@ def _login_disabled(facts: Facts) -> bool:
 
 
 def _may_authenticate(facts: Facts) -> bool:
-    return not facts.logged_in and facts.takes_passwords
+    return not facts.logged_in and bool(facts.mechanisms)
+
+
+def _mechanisms(facts: Facts) -> bytes:
+    return ("=" + " AUTH=".join(facts.mechanisms)).encode("ascii")
 
 
 VERBS: Mapping[bytes, Verb] = {
@@ -147,5 +158,6 @@ CAPABILITIES: Sequence[Capability] = (
     Capability(b"SASL-IR", _before_login),
     Capability(b"STARTTLS", _may_start_tls),
     Capability(b"LOGINDISABLED", _login_disabled),
-    *(Capability(b"AUTH=" + name.encode("ascii"), _may_authenticate) for name in MECHANISMS),
+    # One word for each mechanism.
+    Capability(b"AUTH", _may_authenticate, value=_mechanisms),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
-from zope.interface import Interface
+from zope.interface import Interface, providedBy
 from zope.interface.declarations import Declaration
 
 from mailkit.imap.grammar import Arguments, Command
@@ -61,10 +61,34 @@ class Facts(NamedTuple):
     choices: frozenset[bytes] = frozenset()
     #: Messages that one command works on; 0 for any number.
     message_limit: int = 0
+    #: SASL mechanisms that the client may use now.
+    mechanisms: tuple[str, ...] = ()
 
     def provides(self, ability: type[Interface]) -> bool:
         """Whether somebody is logged in whose account has the ability."""
         return self.provided is not None and self.provided.isOrExtends(ability)
+
+
+def facts_of(connection: IMAPProtocol) -> Facts:
+    """What decides it for the client of a connection, as it stands now."""
+    factory, account = connection.factory, connection.account
+    if account is None:
+        return Facts(
+            False,
+            connection.can_start_tls,
+            connection.may_send_plaintext_passwords(),
+            choices=factory.choices,
+            mechanisms=tuple(connection.mechanisms()),
+        )
+    return Facts(
+        True,
+        False,
+        False,
+        providedBy(account),
+        factory.max_message_size,
+        factory.choices,
+        factory.message_limit,
+    )
 
 
 def always(facts: Facts) -> bool:

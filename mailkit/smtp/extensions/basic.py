@@ -10,7 +10,6 @@ from mailkit.smtp.extensions.extension import Extension
 from mailkit.smtp.grammar import Refused, parse_mailbox, parse_size, parse_xtext
 from mailkit.smtp.handlers import Command
 from mailkit.smtp.state import ANY, GREETED
-from mailkit.wire.sasl import MECHANISMS
 
 if TYPE_CHECKING:
     from mailkit.smtp.protocol import SMTPProtocol
@@ -66,12 +65,8 @@ def _announce_size(connection: SMTPProtocol) -> str:
 
 def _announce_auth(connection: SMTPProtocol) -> str | None:
     # RFC 4954 section 6: no mechanism is announced that TLS must come before.
-    if (
-        connection.session.account is None
-        and connection.takes_passwords
-        and connection.may_send_plaintext_passwords()
-    ):
-        return " ".join(MECHANISMS)
+    if connection.session.account is None and connection.takes_logins:
+        return " ".join(connection.mechanisms()) or None
     return None
 
 

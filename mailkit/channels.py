@@ -1,0 +1,72 @@
+"""What TLS knows of the two ends of a connection: channel bindings and certificates."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import Encoding
+from OpenSSL import SSL
+from twisted.internet.interfaces import ISSLTransport
+
+# RFC 9266 section 2.
+_EXPORTER_LABEL = b"EXPORTER-Channel-Binding"
+_EXPORTER_LENGTH = 32
+
+
+def ends_tls(transport: Any) -> bool:
+    """TLS ends in this transport, and not in a proxy before it."""
+    return bool(ISSLTransport.providedBy(transport)) and hasattr(transport, "getHandle")
+
+
+def channel_binding(transport: Any, kind: str, *, server: bool = True) -> bytes | None:
+    """Channel binding data; None where there is none of that type.
+
+    :param kind: ``tls-exporter``, ``tls-server-end-point`` or ``tls-unique``.
+    :param server: whose side this is.
+    """
+    if not ends_tls(transport):
+        return None
+    connection = transport.getHandle()
+    version = connection.get_protocol_version_name()
+    if kind == "tls-server-end-point":
+        found = connection.get_certificate() if server else connection.get_peer_certificate()
+        return None if found is None else end_point(found.to_cryptography())
+    if kind == "tls-exporter" and version == "TLSv1.3":
+        # RFC 9266 section 4: below 1.3 it would need the extended master secret, and a check for it.
+        return bytes(connection.export_keying_material(_EXPORTER_LABEL, _EXPORTER_LENGTH, b""))
+    if kind == "tls-unique" and version == "TLSv1.2":
+        # RFC 5929 section 3.1: the first Finished message of the handshake is the client's, or the
+        # server's where a session was resumed.
+        ours = server is _is_resumed(connection)
+        return (connection.get_finished() if ours else connection.get_peer_finished()) or None
+    return None
+
+
+def _is_resumed(connection: SSL.Connection) -> bool:
+    # pyOpenSSL has no name of its own for it.
+    library: Any = SSL
+    return bool(library._lib.SSL_session_reused(connection._ssl))
+
+
+def end_point(certificate: x509.Certificate) -> bytes | None:
+    """RFC 5929 section 4.1: a hash of the server's certificate; None where none is defined."""
+    try:
+        algorithm = certificate.signature_hash_algorithm
+    except UnsupportedAlgorithm:
+        return None
+    if algorithm is None:
+        # Ed25519 and its like.
+        return None
+    name = "sha256" if algorithm.name in ("md5", "sha1") else algorithm.name
+    return hashlib.new(name, certificate.public_bytes(Encoding.DER)).digest()
+
+
+def peer_certificate(transport: Any) -> bytes | None:
+    """The certificate of the other side as DER; None without one."""
+    if not ends_tls(transport):
+        return None
+    certificate = transport.getPeerCertificate()
+    return None if certificate is None else certificate.to_cryptography().public_bytes(Encoding.DER)

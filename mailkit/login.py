@@ -1,0 +1,260 @@
+"""Logins over a connection: SASL exchanges, the portal, and the delays after failures."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from twisted.cred.credentials import ICredentials
+from twisted.cred.error import LoginFailed, UnauthorizedLogin
+from twisted.cred.portal import Portal
+from twisted.internet.defer import CancelledError
+from twisted.internet.protocol import Factory
+from twisted.logger import Logger
+from zope.interface import Interface
+
+from mailkit.channels import channel_binding, ends_tls, peer_certificate
+from mailkit.compression import CompressingConnection
+from mailkit.errors import AuthenticationFailed, AuthorizationFailed, PasswordExpired
+from mailkit.model import ConnectionInfo
+from mailkit.sasl import Mechanism, choose_mechanisms
+from mailkit.wire.sasl import (
+    ExchangeCancelled,
+    Lookup,
+    SASLContext,
+    SASLError,
+    SASLServer,
+    Step,
+    Success,
+    decode_base64,
+)
+
+
+class LoginFactory(Factory):
+    """What a connection must know of its server so that its client can log in."""
+
+    #: Failed logins before the connection is closed.
+    max_failed_logins = 5
+    #: Longest pause after a failed login, seconds.
+    max_login_delay = 8.0
+
+    def __init__(self, portal: Portal | None, mechanisms: Iterable[Mechanism] | None) -> None:
+        self.portal = portal
+        self.mechanisms = choose_mechanisms(mechanisms)
+
+
+class LoginConnection(CompressingConnection):
+    """A connection whose client can log in."""
+
+    log = Logger()
+    factory: LoginFactory
+    #: Name of the protocol in :class:`~mailkit.model.ConnectionInfo`.
+    protocol_name = ""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._failed_logins = 0
+        self._logout: Callable[[], object] | None = None
+
+    @abstractmethod
+    def may_send_plaintext_passwords(self) -> bool:
+        """The client may send a password as it is."""
+
+    @abstractmethod
+    def info(self) -> ConnectionInfo:
+        """Where the connection comes from, as it stands now."""
+
+    @abstractmethod
+    async def pause(self, seconds: float) -> None:
+        """Wait, unless the connection goes first."""
+
+    # Mechanisms.
+
+    def mechanisms(self) -> Sequence[str]:
+        """Names of the mechanisms that the client is offered now, in the factory's order."""
+        context = self._context()
+        return [
+            mechanism.name
+            for mechanism in self.factory.mechanisms
+            if self._may_use(mechanism, context) and self._find_checker(mechanism) is not None
+        ]
+
+    def find_mechanism(self, name: str) -> type[SASLServer] | None:
+        """A mechanism that is offered here, though perhaps not without TLS; None for no such."""
+        context = self._context()
+        for mechanism in self.factory.mechanisms:
+            if mechanism.name == name and self._find_checker(mechanism) is not None:
+                lacks_tls = not self.encrypted
+                return mechanism if lacks_tls or mechanism.is_available(context) else None
+        return None
+
+    def may_use(self, mechanism: type[SASLServer]) -> bool:
+        """The client may use the mechanism on the connection as it is."""
+        return self._may_use(mechanism, self._context())
+
+    def _may_use(self, mechanism: type[SASLServer], context: SASLContext) -> bool:
+        if mechanism.plaintext and not self.may_send_plaintext_passwords():
+            return False
+        return mechanism.is_available(context)
+
+    def _find_checker(self, mechanism: type[SASLServer]) -> Any:
+        """The portal's checker of the credentials that come out of a mechanism, if it has one."""
+        portal = self.factory.portal
+        if portal is not None:
+            for interface, checker in portal.checkers.items():
+                if mechanism.credentials.isOrExtends(interface):
+                    return checker if mechanism.is_known_to(checker) else None
+        return None
+
+    def _context(self, offered: Sequence[str] = ()) -> SASLContext:
+        info, transport = self.info(), self.transport
+        return SASLContext(
+            protocol=self.protocol_name,
+            local=info.local,
+            peer=info.peer,
+            tls=info.tls,
+            binds_channel=ends_tls(transport),
+            offered=offered,
+            channel_binding=lambda kind: channel_binding(transport, kind),
+            peer_certificate=lambda: peer_certificate(transport),
+        )
+
+    def begin_exchange(
+        self, mechanism: type[SASLServer], interface: type[Interface]
+    ) -> SASLExchange:
+        """Begin a login by a mechanism, for an avatar of some interface."""
+        return SASLExchange(self, mechanism(self._context(self.mechanisms())), interface)
+
+    async def look_up(self, mechanism: SASLServer, lookup: Lookup) -> Any:
+        """What the user base knows.
+
+        :raises MailError: it cannot tell.
+        """
+        checker = self._find_checker(type(mechanism))
+        if checker is None:
+            raise AuthenticationFailed
+        return await lookup.ask(checker)
+
+    # The portal.
+
+    async def login(self, success: Success, interface: type[Interface]) -> Any:
+        """Ask the portal for an avatar; a failed attempt is answered after a growing delay.
+
+        :raises AuthenticationFailed: unknown user or wrong password; perhaps ``PasswordExpired``.
+        :raises AuthorizationFailed: the client asked to act as somebody else, or may not come in.
+
+        After a failure, :attr:`logins_exhausted` tells whether to close the connection.
+        """
+        try:
+            if success.authorization_id not in ("", success.username):
+                # Nobody may act for others here yet; the identity is never silently dropped.
+                raise AuthorizationFailed
+            avatar = await self._ask_portal(success.credentials, interface)
+        except (LoginFailed, AuthenticationFailed, AuthorizationFailed) as error:
+            self._failed_logins += 1
+            self.log.info(
+                "login failed: {protocol} from {peer}",
+                protocol=self.protocol_name,
+                peer=self.info().peer,
+            )
+            await self.pause(min(2 ** (self._failed_logins - 1), self.factory.max_login_delay))
+            if isinstance(error, (AuthorizationFailed, PasswordExpired)):
+                raise
+            raise AuthenticationFailed from error
+        return avatar
+
+    async def _ask_portal(self, credentials: ICredentials, interface: type[Interface]) -> Any:
+        if self.factory.portal is None:
+            raise UnauthorizedLogin
+        _, avatar, logout = await self.factory.portal.login(credentials, self.info(), interface)
+        if self._lost:
+            logout()
+            raise CancelledError
+        if self._logout is not None:
+            self._end_login()
+        self._logout = logout
+        return avatar
+
+    def _end_login(self) -> None:
+        logout, self._logout = self._logout, None
+        if logout is not None:
+            logout()
+
+    @property
+    def logins_exhausted(self) -> bool:
+        """Too many logins have failed on this connection; it ought to be closed."""
+        return self._failed_logins >= self.factory.max_failed_logins
+
+
+class SASLExchange:
+    """A login by a SASL mechanism, whatever the protocol that carries it.
+
+    The protocol hands each line of the client's to :meth:`take`, and sends what that returns.
+    """
+
+    def __init__(
+        self, connection: LoginConnection, mechanism: SASLServer, interface: type[Interface]
+    ) -> None:
+        #: The mechanism's.
+        self.name = mechanism.name
+        #: Who the client says it is; there with the avatar.
+        self.username = ""
+        #: What the portal has given; there once :meth:`take` returns None.
+        self.avatar: Any = None
+        self._connection = connection
+        self._mechanism = mechanism
+        self._interface = interface
+        # What the client is told when it has acknowledged the last challenge.
+        self._failure: Exception | None = None
+        self._ends = False
+
+    async def take(self, line: bytes | None) -> bytes | None:
+        """Take a line of the client's as it stands, in base64.
+
+        :param line: None at the start, where the command has brought no initial response.
+        :returns: the next challenge, before base64; None when the login has succeeded.
+        :raises ExchangeCancelled: the client gives up.
+        :raises ResponseError: the line is not base64, or too long.
+        :raises SASLError: it does not follow the mechanism.
+        :raises MailError: the login has failed, as :meth:`LoginConnection.login` has it.
+        """
+        if self._failure is not None:
+            raise self._failure
+        try:
+            if line == b"*":
+                raise ExchangeCancelled("Authentication was cancelled")
+            response = None if line is None else decode_base64(line)
+            if self._ends:
+                if response:
+                    raise SASLError("The exchange was over")
+                return None
+        except SASLError:
+            self.drop()
+            raise
+        return await self._go_on(self._mechanism.step(response))
+
+    async def _go_on(self, step: Step) -> bytes | None:
+        while isinstance(step, Lookup):
+            found = await self._connection.look_up(self._mechanism, step)
+            step = self._mechanism.resume(found)
+        if isinstance(step, bytes):
+            return step
+        try:
+            self.avatar = await self._connection.login(step, self._interface)
+        except (AuthenticationFailed, AuthorizationFailed) as error:
+            challenge = self._mechanism.explain(error)
+            if challenge is None:
+                raise
+            self._failure = error
+            return challenge
+        self.username = step.username
+        # RFC 4422 section 3.6: none of our protocols has a field for it in the outcome.
+        self._ends = step.data is not None
+        return step.data
+
+    def drop(self) -> None:
+        """The exchange ends here, though the login may have succeeded."""
+        if self.avatar is not None:
+            self.avatar = None
+            self._connection._end_login()

@@ -1,0 +1,38 @@
+"""SASL mechanisms of servers, one class each, without I/O (RFC 4422).
+
+To add one, write a :class:`~mailkit.wire.sasl.SASLServer` and give it to a factory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TypeAlias
+
+from mailkit.sasl.plain import LoginServer, PlainServer
+from mailkit.wire.sasl import SASLServer
+
+#: Mechanisms by name, the one to prefer first.
+MECHANISMS: Mapping[str, type[SASLServer]] = {
+    mechanism.name: mechanism for mechanism in (PlainServer, LoginServer)
+}
+
+#: A mechanism of mailkit's by its name, in any case, or a class.
+Mechanism: TypeAlias = str | type[SASLServer]
+
+
+def choose_mechanisms(wanted: Iterable[Mechanism] | None) -> Sequence[type[SASLServer]]:
+    """The classes of mechanisms, in their order; those of :data:`MECHANISMS` for None.
+
+    :raises ValueError: there is none of that name.
+    """
+    if wanted is None:
+        return tuple(MECHANISMS.values())
+    found = []
+    for mechanism in wanted:
+        if isinstance(mechanism, str):
+            if mechanism.upper() not in MECHANISMS:
+                known = ", ".join(MECHANISMS)
+                raise ValueError(f"there is no mechanism {mechanism}; known are {known}")
+            mechanism = MECHANISMS[mechanism.upper()]
+        found.append(mechanism)
+    return tuple(found)
