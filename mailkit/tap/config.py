@@ -23,14 +23,16 @@ def read_config(
     values: Collection[str],
     flags: Collection[str],
     tables: Collection[str] = (),
+    others: Collection[str] = (),
 ) -> dict[str, Any]:
     """The settings in a file.
 
     :param lists: keys that take a string or an array of them; given as lists.
     :param values: keys that take a string or a number; given as strings. An array of strings
-        becomes one string with commas, as ``tls`` has it.
+        becomes one string with commas, as ``imap-language`` has it.
     :param flags: keys that take true or false.
     :param tables: keys that take a table.
+    :param others: keys whose values the caller judges.
     :raises SettingError: the file cannot be read, has an unknown key, or a value of a wrong kind.
     """
     settings: dict[str, Any] = {}
@@ -48,8 +50,11 @@ def read_config(
         elif key in tables:
             settings[key] = value
             wanted, fits = "a table", isinstance(value, dict)
+        elif key in others:
+            settings[key] = value
+            wanted, fits = "", True
         else:
-            known = ", ".join(sorted({*lists, *values, *flags, *tables}))
+            known = ", ".join(sorted({*lists, *values, *flags, *tables, *others}))
             raise SettingError(f"{path}: unknown key {key!r}; known are {known}")
         if not fits:
             raise SettingError(f"{path}: {key} must be {wanted}")

@@ -14,6 +14,7 @@ from twisted.copyright import version as twisted_version
 from twisted.cred.checkers import InMemoryUsernamePasswordDatabaseDontUse
 from twisted.cred.credentials import IUsernamePassword
 from twisted.cred.strcred import AuthOptionMixin
+from twisted.internet.defer import Deferred
 from twisted.python import usage
 
 from mailkit import __version__
@@ -38,11 +39,19 @@ from mailkit.tap.milters import parse_milters
 from mailkit.tap.networks import parse_names, parse_networks
 from mailkit.tap.relay import Relay, read_login
 from mailkit.tap.routes import parse_routes, read_secret, split_routes
-from mailkit.tap.services import IMPLICIT_TLS, TAKE_MAIL, Limits, MailService, parse_endpoint
+from mailkit.tap.service_tls import ServiceTLS, TLSOptions
+from mailkit.tap.services import (
+    IMPLICIT_TLS,
+    PORT_NAMES,
+    TAKE_MAIL,
+    Limits,
+    MailService,
+    parse_endpoint,
+)
 from mailkit.tap.sharing import parse_sharing
+from mailkit.tap.signals import reload_at_hangup
 from mailkit.tap.smtp_limits import parse_smtp_limits
 from mailkit.tap.stores import DEFAULT_STORE, STORE_VARIABLE, default_store, parse_store
-from mailkit.tap.tls import parse_tls, server_context
 from mailkit.tap.values import parse_count, parse_mechanisms, parse_size
 
 #: ``--auth store``: the store's own accounts, beside other checkers.
@@ -74,7 +83,7 @@ def _octets(text: str | bytes) -> bytes:
     return text.encode("utf-8", "surrogateescape") if isinstance(text, str) else text
 
 
-class MailOptions(usage.Options, AuthOptionMixin):
+class MailOptions(TLSOptions, AuthOptionMixin):
     """Settings that each command has."""
 
     supportedInterfaces = (IUsernamePassword,)
@@ -87,7 +96,6 @@ class MailOptions(usage.Options, AuthOptionMixin):
             "Where mail and accounts are kept: sqlite:DIR, memory:, or dotted.name[:argument]"
             f" [default: ${STORE_VARIABLE} or {DEFAULT_STORE}]",
         ],
-        ["tls", None, None, "Certificate and key for TLS: CERT,KEY, two files in PEM format"],
         ["hostname", None, None, "What the server calls itself [default: the machine's name]"],
         ["max-message-size", None, None, "Largest message, such as 25M [default: 50M]"],
         ["max-connections", None, None, "Connections of a protocol at a time [default: 10000]"],
@@ -129,7 +137,7 @@ class MailOptions(usage.Options, AuthOptionMixin):
     endpoint_options: ClassVar[dict[str, str]] = {}
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         #: Endpoints, by what the service calls their ports: ``imap``, ``imaps``, ...
         self.endpoints: dict[str, list[str]] = {name: [] for name in self.endpoint_options}
         self.store_accounts = False
@@ -168,7 +176,7 @@ class MailOptions(usage.Options, AuthOptionMixin):
         self.proxies: list[str] = []
         #: Where a setting was made, for errors about it, when not in an option of its name.
         self.places = {name: f"--{option}" for name, option in self.endpoint_options.items()}
-        self.tls_context: Any = None
+        self.service_tls: ServiceTLS | None = None
         self.limits = Limits()
 
     # Options that are more than a value.
@@ -295,11 +303,12 @@ class MailOptions(usage.Options, AuthOptionMixin):
         if self["hostname"] is not None:
             with self.naming("hostname"):
                 check_hostname(self["hostname"])
-        if self["tls"] is not None:
-            with self.naming("tls"):
-                self.tls_context = server_context(*parse_tls(self["tls"]))
+        with self.naming("tls"):
+            self.service_tls = ServiceTLS(
+                self.certificates, PORT_NAMES, self.client_authorities, self.certified
+            )
         for name, endpoints in self.endpoints.items():
-            if name in IMPLICIT_TLS and endpoints and self.tls_context is None:
+            if name in IMPLICIT_TLS and endpoints and not self.service_tls:
                 raise usage.UsageError(
                     f"{self.place(name)} needs a certificate: give --tls CERT,KEY"
                 )
@@ -376,7 +385,7 @@ class TwistdService(MailService):
             options["store"],
             checkers=options.get("credCheckers", ()),
             store_accounts=options.store_accounts,
-            tls=options.tls_context,
+            tls=options.service_tls,
             hostname=options["hostname"] or "",
             limits=options.limits,
             detail_to_mailbox=bool(options["detail-to-mailbox"]),
@@ -407,6 +416,8 @@ class TwistdService(MailService):
             ftp=parse_ftp_settings(options),
         )
         self._place = options.place
+        # Stops listening to SIGHUP.
+        self._hangups: Callable[[], None] = lambda: None
         for name, endpoints in options.endpoints.items():
             for endpoint in endpoints:
                 self.add_port(name, endpoint)
@@ -422,11 +433,17 @@ class TwistdService(MailService):
     def startService(self) -> None:
         with self._readable_errors():
             super().startService()
+        self._hangups = reload_at_hangup(self.tls_reloader)
         # With other checkers, whoever logs in gets an account.
         if not self._checkers and self._store_name != "memory:":
             run(self._tell_of_no_accounts()).addErrback(
                 lambda failure: self.log.failure("the accounts cannot be read", failure)
             )
+
+    @override
+    def stopService(self) -> Deferred[None]:
+        self._hangups()
+        return super().stopService()
 
     async def _tell_of_no_accounts(self) -> None:
         """Help who has forgotten them: all mail and every login would be refused."""

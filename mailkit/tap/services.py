@@ -60,10 +60,11 @@ from mailkit.tap.milters import parse_milters
 from mailkit.tap.networks import parse_names, parse_networks
 from mailkit.tap.relay import Relay
 from mailkit.tap.routes import Deliveries, parse_routes
+from mailkit.tap.service_tls import ServiceTLS
 from mailkit.tap.smtp_limits import parse_smtp_limits
 from mailkit.tap.stores import parse_store
-from mailkit.tap.tls import parse_tls, server_context
 from mailkit.tcp import BACKLOG, ListeningReactor
+from mailkit.tls import TLSReloader
 
 #: Servers under TLS from the first octet, and what is served under it.
 IMPLICIT_TLS = {"submissions": "submission", "pop3s": "pop3", "imaps": "imap", "ftps": "ftp"}
@@ -106,7 +107,8 @@ class MailService(MultiService):
         which stays the caller's to close.
     :param checkers: who may log in, besides or instead of the store's own accounts.
     :param store_accounts: the store's own accounts may log in too; always so without checkers.
-    :param tls: what ``--tls`` takes, or a context factory; None for no TLS.
+    :param tls: what ``--tls`` takes, or a list of such; a context factory, or a
+        :class:`~mailkit.tap.service_tls.ServiceTLS`; None for no TLS.
     :param hostname: what the server calls itself; the machine's name when empty.
     :param detail_to_mailbox: mail for ann+lists@ goes to Ann's mailbox lists where there is one.
     :param sharing: how mailboxes are shown that users share; for a store that is named.
@@ -194,7 +196,10 @@ class MailService(MultiService):
         self._opener = parse_store(store, sharing) if isinstance(store, str) else None
         self._checkers = tuple(checkers)
         self._store_accounts = store_accounts
-        self._tls = server_context(*parse_tls(tls)) if isinstance(tls, str) else tls
+        self._tls = tls if isinstance(tls, ServiceTLS) else ServiceTLS(tls, PORT_NAMES)
+        #: Reads the certificates again when they change.
+        self.tls_reloader = TLSReloader(self._tls.from_files, reactor)
+        self.tls_reloader.setServiceParent(self)  # type: ignore[no-untyped-call]
         self._hostname = hostname or socket.gethostname()
         self._limits = limits or Limits()
         self._deliveries = Deliveries(
@@ -282,9 +287,10 @@ class MailService(MultiService):
         """
         factory: Any = self._factory(IMPLICIT_TLS.get(name, name))
         if name in IMPLICIT_TLS:
-            if self._tls is None:
+            context = self._tls.context(name)
+            if context is None:
                 raise SettingError(f"{name} needs tls: a certificate and its key")
-            factory = TLSMemoryBIOFactory(self._tls, False, factory, self._reactor)
+            factory = TLSMemoryBIOFactory(context, False, factory, self._reactor)
             factory.noisy = False
         if proxies := self._proxies[name]:
             factory = ProxyFactory(factory, proxies, cast(IReactorTime, self._reactor))
@@ -323,7 +329,7 @@ class MailService(MultiService):
                 self._hostname,
                 limits.max_message_size,
                 **settings,
-                tls_context=self._tls,
+                tls_context=self._tls.context(protocol),
                 clock=cast(IReactorTime, self._reactor),
                 max_connections=limits.max_connections,
                 max_connections_per_address=limits.max_connections_per_address,

@@ -14,6 +14,7 @@ from mailkit.tap.milters import MilterOptions
 from mailkit.tap.options import MailOptions
 from mailkit.tap.relay import OutboundOptions
 from mailkit.tap.routes import RouteOptions, table_routes
+from mailkit.tap.service_tls import read_certificates
 from mailkit.tap.sharing import SharingOptions
 
 
@@ -63,6 +64,7 @@ class SettingsFileOptions(MailOptions):
                 values,
                 flags,
                 {"checks", "routes", "imap-clients", "queue", "smtp-limits"},
+                {"tls"},
             )
         for key, value in settings.items():
             if self._made_by_option(key):
@@ -71,6 +73,9 @@ class SettingsFileOptions(MailOptions):
             if key == "auth":
                 for description in value:
                     self.opt_auth(description)
+            elif key == "tls":
+                with self.naming("tls"):
+                    self.certificates += read_certificates(value)
             elif key in self._lists():
                 self._lists()[key].extend(value)
             elif key == "checks":
@@ -101,6 +106,8 @@ class SettingsFileOptions(MailOptions):
             "milter": self.milters,
             "milter-reuse": self.milter_reuse,
             "proxy-from": self.proxies,
+            "client-ca": self.client_authorities,
+            "require-client-certificate": self.certified,
             "xclient-from": self.xclient,
             "relay-route": self.relay_routes,
             "relay-from": self.relay_from,
@@ -111,6 +118,8 @@ class SettingsFileOptions(MailOptions):
             return False
         if key == "auth":
             return self.store_accounts or "credCheckers" in self
+        if key == "tls":
+            return bool(self.certificates)
         if key in self._lists():
             return bool(self._lists()[key])
         if key == "routes":

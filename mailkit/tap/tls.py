@@ -1,21 +1,18 @@
-"""Certificates: TLS contexts from PEM files, and a self-signed one for trying out."""
+"""Certificates as settings name them, and a self-signed one for trying out."""
 
 from __future__ import annotations
 
 import datetime
 import ipaddress
 import os
-import re
 from pathlib import Path
-from typing import Any
 
 from mailkit.tap.errors import SettingError
+from mailkit.tls import CertificateError, CertificateFiles, ServerTLS
 
 #: Days that a self-signed certificate is good for, and how many before its end it is replaced.
 SELF_SIGNED_DAYS = 365
 RENEW_DAYS = 30
-#: Octets of a PEM file; more is no certificate.
-MAX_PEM = 1024 * 1024
 
 #: What a key may be used for (RFC 5280 section 4.2.1.3), as ``cryptography`` names it.
 KEY_USAGES = (
@@ -30,10 +27,8 @@ KEY_USAGES = (
     "decipher_only",
 )
 
-_CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 
-
-def parse_tls(setting: str) -> tuple[str, str]:
+def parse_tls(setting: str) -> CertificateFiles:
     """Paths of certificate and key from ``CERT,KEY``; one path names a file that holds both.
 
     :raises SettingError: it is neither.
@@ -43,63 +38,18 @@ def parse_tls(setting: str) -> tuple[str, str]:
         paths *= 2
     if len(paths) != 2 or not all(paths):
         raise SettingError(f"{setting!r} is not CERT,KEY: two PEM files with a comma between them")
-    return paths[0], paths[1]
+    return CertificateFiles(paths[0], paths[1])
 
 
-def server_context(certificate_path: str, key_path: str) -> Any:
-    """A context factory for TLS 1.2 and newer, from PEM files.
-
-    The certificate's file holds the server's certificate first, then those that complete the
-    chain. Twisted's defaults choose ciphers and curves.
+def server_context(certificate_path: str, key_path: str) -> ServerTLS:
+    """TLS for a server with one certificate.
 
     :raises SettingError: a file cannot be read, holds something else, or the two don't fit.
     """
-    from cryptography.x509 import load_pem_x509_certificate
-    from OpenSSL import SSL
-    from twisted.internet.ssl import CertificateOptions, TLSVersion
-
-    pems = _CERTIFICATE.findall(_read(certificate_path))
-    if not pems:
-        raise SettingError(f"{certificate_path} holds no certificate in PEM format")
     try:
-        chain: list[Any] = [load_pem_x509_certificate(pem) for pem in pems]
-    except ValueError:
-        raise SettingError(f"{certificate_path} holds a certificate that is damaged") from None
-    options = CertificateOptions(
-        privateKey=_load_key(key_path),
-        certificate=chain[0],
-        extraCertChain=chain[1:],
-        raiseMinimumTo=TLSVersion.TLSv1_2,
-    )
-    try:
-        # Makes and keeps the context, so a mistake shows now and not at the first connection.
-        options.getContext()
-    except (SSL.Error, TypeError):
-        # TypeError: a key of a kind that TLS does not use.
-        raise SettingError(
-            f"the key in {key_path} is not the one of the certificate in {certificate_path}"
-        ) from None
-    return options
-
-
-def _load_key(path: str) -> Any:
-    from cryptography.hazmat.primitives.serialization import load_pem_private_key
-
-    data = _read(path)
-    try:
-        return load_pem_private_key(data, None)
-    except TypeError:
-        raise SettingError(f"the key in {path} is protected by a passphrase") from None
-    except ValueError:
-        raise SettingError(f"{path} holds no private key in PEM format") from None
-
-
-def _read(path: str) -> bytes:
-    try:
-        with open(path, "rb") as file:
-            return file.read(MAX_PEM)
-    except OSError as error:
-        raise SettingError(f"cannot read {path}: {error.strerror}") from None
+        return ServerTLS([(certificate_path, key_path)])
+    except CertificateError as error:
+        raise SettingError(str(error)) from error
 
 
 def self_signed(directory: str | Path, names: tuple[str, ...] = ()) -> tuple[str, str]:

@@ -477,7 +477,7 @@ class ConfigOptionTests(OptionsTestCase):
         self.assertEqual(options.endpoints["imaps"], ["tcp:3"])
         self.assertEqual(len(options["credCheckers"]), 1)
         self.assertTrue(options.store_accounts)
-        self.assertIsNotNone(options.tls_context)
+        self.assertTrue(options.service_tls)
         self.assertEqual(options.limits.max_message_size, 2 << 20)
         self.assertEqual(options.limits.max_connections, 9)
         self.assertTrue(options.limits.allow_plaintext_passwords)

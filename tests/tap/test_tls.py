@@ -6,7 +6,6 @@ import os
 import stat
 from pathlib import Path
 
-from OpenSSL import SSL
 from twisted.trial.unittest import SynchronousTestCase
 
 from mailkit.tap.errors import SettingError
@@ -48,13 +47,6 @@ class SelfSignedTests(SynchronousTestCase):
         Path(certificate).write_bytes(b"rubbish")
         self_signed(self.directory)
         server_context(certificate, key)
-
-    def test_old_tls_is_not_spoken(self) -> None:
-        context = server_context(*self_signed(self.directory)).getContext()
-        refused = context.set_options(0)
-        for option in (SSL.OP_NO_SSLv3, SSL.OP_NO_TLSv1, SSL.OP_NO_TLSv1_1):
-            self.assertTrue(refused & option)
-        self.assertFalse(refused & SSL.OP_NO_TLSv1_2)
 
 
 class ErrorTests(SynchronousTestCase):

@@ -1,0 +1,150 @@
+"""The TLS of each service: certificates for all of them, client certificates for those that ask."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from typing import Any, ClassVar
+
+from twisted.python import usage
+
+from mailkit.tap.errors import SettingError
+from mailkit.tap.tls import parse_tls
+from mailkit.tls import CertificateError, ServerTLS
+
+
+class ServiceTLS:
+    """What each service uses; two that want the same share it.
+
+    :param tls: what ``--tls`` takes, once or several times; or a context factory, which is used as
+        it is; None for no TLS.
+    :param services: names of services.
+    :param client_ca: what ``--client-ca`` takes.
+    :param require_client_certificate: what ``--require-client-certificate`` takes.
+    :raises SettingError: a file is no good, or the settings don't fit.
+    """
+
+    def __init__(
+        self,
+        tls: Any,
+        services: Collection[str],
+        client_ca: Iterable[str] = (),
+        require_client_certificate: Iterable[str] = (),
+    ) -> None:
+        authorities = _parse_authorities(client_ca, services)
+        required = frozenset(require_client_certificate)
+        for name in required:
+            if name not in services:
+                known = ", ".join(services)
+                raise SettingError(f"there is no service {name!r}; known are {known}")
+            if name not in authorities:
+                raise SettingError(
+                    f"{name} needs client-ca: the authorities that sign clients' certificates"
+                )
+        #: Those that are made of files.
+        self.from_files: list[ServerTLS] = []
+        self._contexts: dict[str, Any] = {}
+        given = [tls] if isinstance(tls, str) else tls
+        if isinstance(given, (list, tuple)) and given:
+            self._make([parse_tls(text) for text in given], services, authorities, required)
+        elif authorities:
+            raise SettingError("client-ca needs tls: a certificate and its key, in files")
+        elif given:
+            self._contexts = dict.fromkeys(services, given)
+
+    def _make(
+        self,
+        certificates: list[Any],
+        services: Collection[str],
+        authorities: dict[str, str],
+        required: frozenset[str],
+    ) -> None:
+        made: dict[tuple[str | None, bool], ServerTLS] = {}
+        for name in services:
+            wish = authorities.get(name), name in required
+            if wish not in made:
+                try:
+                    made[wish] = ServerTLS(
+                        certificates, client_ca=wish[0], require_client_certificate=wish[1]
+                    )
+                except CertificateError as error:
+                    raise SettingError(str(error)) from error
+            self._contexts[name] = made[wish]
+        self.from_files = list(made.values())
+
+    def __bool__(self) -> bool:
+        return bool(self._contexts)
+
+    def context(self, service: str) -> Any:
+        """A factory's ``tls_context``; None where there is no TLS."""
+        return self._contexts.get(service)
+
+
+def _parse_authorities(texts: Iterable[str], services: Collection[str]) -> dict[str, str]:
+    """Paths by service, from ``[SERVICE:]FILE``."""
+    paths: dict[str, str] = {}
+    alone: dict[str, str] = {}
+    for text in texts:
+        service, colon, path = text.partition(":")
+        if colon and service in services:
+            alone[service] = path
+        else:
+            paths = dict.fromkeys(services, text)
+    if "" in (*paths.values(), *alone.values()):
+        raise SettingError("client-ca is FILE, or SERVICE:FILE for one service")
+    return paths | alone
+
+
+class TLSOptions(usage.Options):
+    """Certificates of a server, and of its clients."""
+
+    optParameters: ClassVar[list[list[Any]]] = []
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        #: What ``--tls`` says.
+        self.certificates: list[str] = []
+        #: What ``--client-ca`` says.
+        self.client_authorities: list[str] = []
+        #: What ``--require-client-certificate`` says.
+        self.certified: list[str] = []
+
+    def opt_tls(self, files: str) -> None:
+        """Certificate and key for TLS: CERT,KEY, two files in PEM format. May be repeated: clients
+        get the certificate for the name that they ask for (SNI), others the first one."""
+        self.certificates.append(files)
+
+    def opt_client_ca(self, file: str) -> None:
+        """Ask clients for a certificate of an authority in this FILE (PEM); for one service with
+        SERVICE:FILE. May be repeated."""
+        self.client_authorities.append(file)
+
+    def opt_require_client_certificate(self, service: str) -> None:
+        """Refuse TLS to clients of this SERVICE that have no such certificate; may be repeated."""
+        self.certified.append(service)
+
+
+def read_certificates(value: Any) -> list[str]:
+    """What ``--tls`` takes, from the ``tls`` of a settings file: ``"CERT,KEY"``, ``[CERT, KEY]``, or
+    tables ``[[tls]]`` with ``certificate`` and ``key``.
+
+    :raises SettingError: it is none of these.
+    """
+    if isinstance(value, str):
+        return [value]
+    if isinstance(value, list) and value:
+        if all(isinstance(item, str) for item in value):
+            return [",".join(value)]
+        if all(isinstance(item, dict) for item in value):
+            return [_read_table(item) for item in value]
+    raise SettingError('tls must be "CERT,KEY", or tables [[tls]] with certificate and key')
+
+
+def _read_table(table: dict[str, Any]) -> str:
+    names = ("certificate", "key")
+    unknown = table.keys() - set(names)
+    if unknown:
+        raise SettingError(f"unknown key {min(unknown)!r}; known are certificate, key")
+    paths = [table.get(name) for name in names if name in table]
+    if "certificate" not in table or not all(isinstance(p, str) and "," not in p for p in paths):
+        raise SettingError("certificate and key must be paths without commas")
+    return ",".join(str(path) for path in paths)

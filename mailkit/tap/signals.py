@@ -1,0 +1,46 @@
+"""SIGHUP: the operator asks a daemon to read its certificates again."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from mailkit.tls import TLSReloader
+
+
+def reload_at_hangup(reloader: TLSReloader, reactor: Any = None) -> Callable[[], None]:
+    """Read certificates again at each SIGHUP; a function that ends that.
+
+    Does nothing where the signal means something else: to a program that handles it already, and
+    at a terminal, which sends it when it is closed.
+    """
+    hangup = getattr(signal, "SIGHUP", None)
+    if hangup is None or threading.current_thread() is not threading.main_thread():
+        return lambda: None
+    before = signal.getsignal(hangup)
+    # Ignored: by nohup.
+    if before not in (signal.SIG_DFL, signal.SIG_IGN) or _at_terminal():
+        return lambda: None
+    if reactor is None:
+        from twisted.internet import reactor
+
+    def handle(*_: object) -> None:
+        # The reactor is at work, somewhere.
+        reactor.callFromThread(reloader.reload)
+
+    def end() -> None:
+        if signal.getsignal(hangup) is handle:
+            signal.signal(hangup, before)
+
+    signal.signal(hangup, handle)
+    return end
+
+
+def _at_terminal() -> bool:
+    try:
+        return os.isatty(0)
+    except OSError:
+        return False
