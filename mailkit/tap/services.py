@@ -199,7 +199,8 @@ class MailService(MultiService):
         self._tls = tls if isinstance(tls, ServiceTLS) else ServiceTLS(tls, PORT_NAMES)
         #: Reads the certificates again when they change.
         self.tls_reloader = TLSReloader(self._tls.from_files, reactor)
-        self.tls_reloader.setServiceParent(self)  # type: ignore[no-untyped-call]
+        if self._tls.from_files:
+            self.tls_reloader.setServiceParent(self)  # type: ignore[no-untyped-call]
         self._hostname = hostname or socket.gethostname()
         self._limits = limits or Limits()
         self._deliveries = Deliveries(
