@@ -507,8 +507,8 @@ class FileEntry(NamedTuple):
     is_directory: bool
     #: Octets.
     size: int
-    #: Seconds since 1970.
-    modified: float
+    #: Seconds since 1970; None where nobody knows.
+    modified: float | None
     #: Tells two names of one file from two files (RFC 3659 section 7.5.2): letters and digits.
     unique: str
     #: Letters of :data:`FILE_RIGHTS` or :data:`DIRECTORY_RIGHTS`.

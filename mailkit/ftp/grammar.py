@@ -177,7 +177,7 @@ def facts_line(entry: FileEntry, facts: tuple[str, ...], name: str) -> str:
     values = {
         "type": "dir" if directory else "file",
         "size": None if directory else str(entry.size),
-        "modify": time_value(entry.modified),
+        "modify": None if entry.modified is None else time_value(entry.modified),
         "perm": entry.rights,
         "unique": entry.unique,
     }
@@ -187,9 +187,10 @@ def facts_line(entry: FileEntry, facts: tuple[str, ...], name: str) -> str:
 
 def list_line(entry: FileEntry, now: float) -> str:
     """A line of LIST, as ``ls -l`` writes it and most clients read it."""
-    when = time.gmtime(entry.modified)
+    modified = entry.modified or 0
+    when = time.gmtime(modified)
     day = f"{_MONTHS[when.tm_mon - 1]} {when.tm_mday:2}"
-    if now - _OLD < entry.modified <= now + 86400:
+    if now - _OLD < modified <= now + 86400:
         day += f" {when.tm_hour:02}:{when.tm_min:02}"
     else:
         day += f" {when.tm_year:5}"

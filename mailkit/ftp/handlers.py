@@ -263,7 +263,9 @@ async def dele(connection: FTPConnection, argument: bytes) -> None:
 
 async def rnfr(connection: FTPConnection, argument: bytes) -> None:
     path = parse_path(argument, connection.session.directory)
-    await connection.home.get_entry(path=path)
+    entry = await connection.home.get_entry(path=path)
+    if "f" not in entry.rights:
+        raise CommandError("That cannot be renamed", 550)
     connection.session.rename_from = path
     connection.reply(350, "Now send RNTO")
 
@@ -293,6 +295,8 @@ async def mdtm(connection: FTPConnection, argument: bytes) -> None:
     """RFC 3659 section 3."""
     path = parse_path(argument, connection.session.directory)
     entry = await connection.home.get_entry(path=path)
+    if entry.modified is None:
+        raise CommandError("Nobody knows when that was changed", 550)
     connection.reply(213, time_value(entry.modified))
 
 

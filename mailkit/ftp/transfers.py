@@ -7,40 +7,10 @@ from typing import Any
 
 from mailkit.ftp.data import DataChannel
 from mailkit.model import FileEntry
+from mailkit.wire.lineends import FromNetwork, ToNetwork
 
 #: Octets of a file that are read in one go.
 CHUNK = 256 * 1024
-
-
-class ToNetwork:
-    """Line ends of ASCII on their way to the client (RFC 959 section 3.1.1.1)."""
-
-    _after_cr = False
-
-    def convert(self, data: bytes) -> bytes:
-        """CRLF for each LF; a CRLF stays one, though it be split."""
-        if self._after_cr and data.startswith(b"\n"):
-            first, rest = b"\n", data[1:]
-        else:
-            first, rest = b"", data
-        self._after_cr = data.endswith(b"\r")
-        return first + rest.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
-
-
-class FromNetwork:
-    """Line ends of ASCII that a client sends."""
-
-    _held = b""
-
-    def convert(self, data: bytes) -> bytes:
-        """LF for each CRLF; a CR at the end waits for what follows."""
-        data = self._held + data
-        self._held = b"\r" if data.endswith(b"\r") else b""
-        return data[: len(data) - len(self._held)].replace(b"\r\n", b"\n")
-
-    def rest(self) -> bytes:
-        """What waits at the end."""
-        return self._held
 
 
 async def send_file(channel: DataChannel, file: Any, offset: int, *, ascii_type: bool) -> None:

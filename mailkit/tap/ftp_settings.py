@@ -1,4 +1,4 @@
-"""``--passive-ports``, ``--passive-address``, ``--files``: what the FTP server is like."""
+"""``--passive-ports``, ``--files``, ``--ftp-mail`` and their like: what the FTP server is like."""
 
 from __future__ import annotations
 
@@ -8,13 +8,21 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address
 from typing import Any, ClassVar
 
-from mailkit.homes.disk import FileHomes
+from mailkit.homes.disk import FileHomes, threads_of
+from mailkit.homes.mail import MailHomes
+from mailkit.homes.mounts import MountedHomes
+from mailkit.interfaces import IFileHomes
 from mailkit.tap.errors import SettingError, StartError
 
 #: Names of the options.
 PORTS, ADDRESS, FILES = "passive-ports", "passive-address", "files"
+MAIL = "ftp-mail"
 #: Where homes are in the directory of a store.
 DIRECTORY = "files"
+#: The directory in which mail is.
+MAIL_DIRECTORY = "Mail"
+#: What may be done with mail.
+MAIL_WAYS = ("no", "read", "append")
 
 
 @dataclass(frozen=True)
@@ -25,30 +33,44 @@ class FTPSettings:
     passive_address: str = ""
     #: Directory of the homes; below that of the store when empty.
     files: str = ""
+    #: One of :data:`MAIL_WAYS`.
+    mail: str = "read"
 
     def parameters(self) -> dict[str, Any]:
         """Those of :class:`~mailkit.ftp.protocol.FTPFactory`."""
         return {"passive_ports": self.passive_ports, "passive_address": self.passive_address}
 
-    def homes(self, store: Any, name: str) -> FileHomes:
-        """Where accounts of a store have their files.
+    def homes(self, store: Any, name: str, max_message_size: int, reactor: Any) -> IFileHomes:
+        """Where accounts of a store have their files, and what these are.
 
         :param name: what ``--store`` says.
+        :param max_message_size: octets of a file that becomes a message.
         :raises StartError: the store has no directory, and no other one is named.
         """
-        if self.files:
-            return FileHomes(os.path.expanduser(self.files))
-        directory = getattr(store, "directory", None)
-        if not isinstance(directory, str):
-            reason = "this store has no directory for files: give --files DIR"
-            raise StartError("store", name, reason)
-        return FileHomes(os.path.join(directory, DIRECTORY))
+        directory = os.path.expanduser(self.files)
+        if not directory:
+            of_store = getattr(store, "directory", None)
+            if not isinstance(of_store, str):
+                reason = "this store has no directory for files: give --files DIR"
+                raise StartError("store", name, reason)
+            directory = os.path.join(of_store, DIRECTORY)
+        in_thread = threads_of(reactor)
+        homes = FileHomes(directory, in_thread=in_thread)
+        if self.mail == "no":
+            return homes
+        mail = MailHomes(
+            store,
+            append=self.mail == "append",
+            max_message_size=max_message_size,
+            in_thread=in_thread,
+        )
+        return MountedHomes(homes, {MAIL_DIRECTORY: mail})
 
 
 def parse_ftp_settings(options: Mapping[str, Any]) -> FTPSettings:
     """The settings that the options tell.
 
-    :raises SettingError: there are no such ports, or the address is none of IPv4.
+    :raises SettingError: one of them cannot be.
     """
     address = options.get(ADDRESS) or ""
     if address:
@@ -56,7 +78,12 @@ def parse_ftp_settings(options: Mapping[str, Any]) -> FTPSettings:
             address = str(IPv4Address(address))
         except ValueError:
             raise SettingError(f"{address!r} is no IPv4 address, as PASV needs it") from None
-    return FTPSettings(_parse_ports(options.get(PORTS)), address, options.get(FILES) or "")
+    mail = options.get(MAIL) or "read"
+    if mail not in MAIL_WAYS:
+        raise SettingError(f"{mail!r} is none of {', '.join(MAIL_WAYS)}")
+    return FTPSettings(
+        _parse_ports(options.get(PORTS)), address, options.get(FILES) or "", mail=mail
+    )
 
 
 def _parse_ports(text: str | None) -> range:
@@ -93,5 +120,12 @@ class FTPOptions:
             None,
             "Directory with a home for each account that uses FTP"
             " [default: files in the store's directory]",
+        ],
+        [
+            MAIL,
+            None,
+            None,
+            "What clients of FTP find in the directory Mail: their messages to read, or also to"
+            " append others to, or no mail (read, append, no) [default: read]",
         ],
     ]

@@ -426,7 +426,9 @@ class MailService(MultiService):
         takes_mail = IDirectory.providedBy(self.store)
         # Those of submission are users, though they have not said yet which.
         user = "user" if protocol == "submission" else None
-        homes = self._ftp.homes(self.store, self._store_name) if protocol == "ftp" else None
+        size, homes = self._limits.max_message_size, None
+        if protocol == "ftp":
+            homes = self._ftp.homes(self.store, self._store_name, size, self._reactor)
         try:
             return make_portal(
                 self.store,

@@ -15,6 +15,9 @@ import pytest
 from mailkit.auth.portal import make_portal
 from mailkit.ftp.protocol import FTPFactory
 from mailkit.homes.disk import FileHomes
+from mailkit.homes.mail import MailHomes
+from mailkit.homes.mounts import MountedHomes
+from mailkit.interfaces import IFileHomes
 from tests.interop.support import ClientCase
 from tests.support import free_ports
 
@@ -41,12 +44,21 @@ class FTPCase(ClientCase):
         (self.home / "sub dir" / "grün.txt").write_bytes(TEXT)
         [first] = free_ports(1)
         self.factory = FTPFactory(
-            make_portal(self.store, homes=homes),
+            make_portal(self.store, homes=self.all_homes(homes)),
             tls_context=self.tls_context,
             # Not always free, all of them.
             passive_ports=range(first, min(first + 50, 65535)),
         )
         self.port, self.tls_port = self.listen(self.factory), self.listen(self.factory, tls=True)
+
+    def plain(self) -> ftplib.FTP:
+        client = ftplib.FTP(timeout=30)
+        client.connect("127.0.0.1", self.port)
+        client.login(USER, PASSWORD)
+        return client
+
+    def all_homes(self, files: FileHomes) -> IFileHomes:
+        return files
 
     async def tearDown(self) -> None:
         # Transfers that a client has broken off end in a turn of the reactor.
@@ -56,12 +68,6 @@ class FTPCase(ClientCase):
 
 
 class FtplibTests(FTPCase):
-    def plain(self) -> ftplib.FTP:
-        client = ftplib.FTP(timeout=30)
-        client.connect("127.0.0.1", self.port)
-        client.login(USER, PASSWORD)
-        return client
-
     def with_auth_tls(self) -> ftplib.FTP:
         client = ftplib.FTP_TLS(timeout=30, context=self.client_tls())
         client.connect("127.0.0.1", self.port)
@@ -240,3 +246,87 @@ class LftpTests(FTPCase):
 
     async def test_active_under_tls(self) -> None:
         await self.lftp("set ftp:ssl-force yes; set ftp:passive-mode no")
+
+
+class MailTests(FTPCase):
+    """Mailboxes as directories, beside the files."""
+
+    #: Of each two messages one has a line without CR.
+    messages = tuple(
+        b"Subject: =?utf-8?q?Gr=C3=BC=C3=9Fe?= %d\r\n\r\nbare\n%b\r\n"
+        % (number, b"x" * number * 999)
+        for number in range(1, 31)
+    )
+
+    async def setUp(self) -> None:
+        await super().setUp()
+        account = await self.store.open_account(name=USER)
+        await account.create_mailbox(name="Work/2026")
+        await self.deliver(*self.messages)
+
+    def all_homes(self, files: FileHomes) -> IFileHomes:
+        return MountedHomes(files, {"Mail": MailHomes(self.store, append=True)})
+
+    async def test_ftplib(self) -> None:
+        unix = b"Subject: from Unix\n\nA line\n"
+
+        def work() -> None:
+            client = self.plain()
+            self.assertEqual(sorted(client.nlst()), ["Mail", "large", "sub dir"])
+            self.assertIn("INBOX", client.nlst("/Mail"))
+            client.cwd("/Mail/INBOX")
+            facts = dict(client.mlsd())
+            self.assertEqual(len(facts), len(self.messages))
+            name = "7-Grüße 7.eml"
+            self.assertEqual(facts[name]["size"], str(len(self.messages[6])))
+            self.assertEqual((facts[name]["type"], facts[name]["perm"]), ("file", "r"))
+            client.voidcmd("TYPE I")
+            self.assertEqual(client.size(name), len(self.messages[6]))
+            self.assertEqual(client.voidcmd(f"MDTM {name}")[4:], facts[name]["modify"])
+            received = io.BytesIO()
+            client.retrbinary(f"RETR {name}", received.write)
+            client.retrbinary(f"RETR {name}", received.write, rest=100)
+            whole = self.messages[6]
+            self.assertEqual(received.getvalue(), whole + whole[100:])
+            for command in (
+                *(f"DELE {name}", "MKD new", f"RNFR {name}", "RMD /Mail/Trash", "DELE /Mail"),
+                *("STOR x.txt", f"STOR {name}", f"APPE {name}", "STOR /Mail/Nothing/x.eml"),
+            ):
+                client.makepasv()
+                with self.assertRaises(ftplib.error_perm) as refused:
+                    client.voidcmd(command)
+                self.assertIn(str(refused.exception)[:3], ("550", "553"), command)
+            reply = client.storbinary("STOR /Mail/Work/2026/new.eml", io.BytesIO(unix))
+            self.assertEqual(reply, "226 Done: it is 1-from Unix.eml")
+            client.quit()
+
+        await self.in_thread(work)
+        self.assertEqual(await self.contents("Work/2026"), [unix.replace(b"\n", b"\r\n")])
+        self.assertEqual(await self.contents(), list(self.messages))
+
+    @pytest.mark.interop
+    async def test_curl(self) -> None:
+        url = f"ftp://127.0.0.1:{self.port}/Mail/INBOX/"
+        login = ("curl", "--silent", "--show-error", "--user", f"{USER}:{PASSWORD}")
+        done = await self.run_program(*login, f"{url}3-Gr%C3%BC%C3%9Fe%203.eml")
+        self.assertEqual(done.stdout, self.messages[2])
+        await self.run_program(*login, "-T", "-", f"{url}new.eml", input=self.messages[0])
+        self.assertEqual(await self.contents(), [*self.messages, self.messages[0]])
+
+    @pytest.mark.interop
+    async def test_lftp_mirrors_an_account(self) -> None:
+        mirror = (
+            "set ftp:ssl-allow no; set cmd:fail-exit yes; set net:timeout 30;"
+            f" open -u '{USER},{PASSWORD}' ftp://127.0.0.1:{self.port}; mirror /Mail mirrored"
+        )
+        place = Path(self.directory) / "mirrored"
+        # The second time, nothing is new.
+        for _ in range(2):
+            await self.run_program("lftp", "-c", mirror)
+            found = {path.name: path.read_bytes() for path in (place / "INBOX").iterdir()}
+            wanted = {
+                f"{number}-Grüße {number}.eml": octets
+                for number, octets in enumerate(self.messages, 1)
+            }
+            self.assertEqual(found, wanted)
+        self.assertTrue((place / "Work" / "2026").is_dir())

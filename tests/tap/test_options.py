@@ -562,6 +562,7 @@ class FTPOptionsTests(OptionsTestCase):
         for value in ("x", "80-90", "60000-50000", "50000-70000", "50000"):
             self.check([*serve, "--passive-ports", value], "passive-ports", f"'{value}'")
         self.check([*serve, "--passive-address", "::1"], "passive-address", "'::1'")
+        self.check([*serve, "--ftp-mail", "write"], "ftp-mail", "'write'")
 
     def test_settings_reach_the_server(self) -> None:
         options = self.parse(
@@ -571,7 +572,8 @@ class FTPOptionsTests(OptionsTestCase):
         settings = parse_ftp_settings(options)
         self.assertEqual(settings.passive_ports, range(50000, 50003))
         self.assertEqual(settings.passive_address, "192.0.2.1")
-        self.assertEqual(settings.homes(None, "").directory, "/srv/files")
+        self.assertEqual(settings.files, "/srv/files")
+        self.assertEqual(settings.mail, "read")
 
     def test_a_store_without_a_directory_needs_another(self) -> None:
-        self.assertRaises(StartError, FTPSettings().homes, object(), "memory:")
+        self.assertRaises(StartError, FTPSettings().homes, object(), "memory:", 1000, None)
