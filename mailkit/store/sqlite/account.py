@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import Any
@@ -38,7 +37,7 @@ from mailkit.store.sqlite.directory import (
 )
 from mailkit.store.sqlite.keys import MakeKey, RemoveKeys, find_key
 from mailkit.store.sqlite.log import SPOOL_RESERVE
-from mailkit.store.sqlite.mailbox import Found, SQLiteMailbox
+from mailkit.store.sqlite.mailbox import SQLiteMailbox
 from mailkit.store.sqlite.mailboxes import (
     MAX_MAILBOXES,
     CreateMailbox,
@@ -109,15 +108,12 @@ class SQLiteAccount(MetadataAccount):
         :raises NoSuchMailbox: there is none, or it is not selectable.
         """
         name = canonical_name(name)
-        core = self._core
-        commits = core.writer.commits
         try:
-            row = core.reader.find_view_row(self._id, name)
+            found = self._core.find_mailbox(self._id, name)
         except NoSuchMailbox:
             self._check_exists()
             raise
-        found = Found(row, commits, time.monotonic())
-        return SQLiteMailbox(core, row[0], name, self, found)
+        return SQLiteMailbox(self._core, found.mailbox_id, name, self, found)
 
     def watch(self, callback: Callable[[], None]) -> Callable[[], None]:
         return self._core.watch(NamesOf(self._id), callback)

@@ -24,8 +24,8 @@ from mailkit.store.sqlite.loading import Loading
 from mailkit.store.sqlite.lock import DirectoryLock
 from mailkit.store.sqlite.log import SegmentLog, sync_directory
 from mailkit.store.sqlite.maintenance import Maintenance
-from mailkit.store.sqlite.reader import Reader
-from mailkit.store.sqlite.recent import CHANGES
+from mailkit.store.sqlite.reader import Found, Reader
+from mailkit.store.sqlite.recent import CHANGES, RecentAnswers
 from mailkit.store.sqlite.recovery import recover, refuse_missing_index
 from mailkit.store.sqlite.schema import INDEX_NAME, configure, connect, open_index
 from mailkit.store.sqlite.settings import StoreSettings
@@ -105,6 +105,8 @@ class Core:
         self.spool_directory = os.path.join(directory, "tmp")
         self.spool_memory = SpoolMemory(settings.shared_spool_memory)
         self.loading = Loading(settings.shared_spool_memory)
+        #: What was asked lately of the index, in whose directory tables others may write.
+        self.recent = RecentAnswers(directory)
         self.reactor = reactor
         self.clock = clock
         self.settings = settings
@@ -229,6 +231,21 @@ class Core:
         if self._closed:
             self.check_open()
         return self._reader
+
+    def find_mailbox(self, account_id: int, name: str) -> Found:
+        """A mailbox to be opened, by its canonical name.
+
+        :raises NoSuchMailbox: no selectable mailbox has it.
+        """
+        reader = self.reader
+        # Clients that poll come back before anything has changed.
+        question = account_id, name
+        commits = self.writer.commits
+        found: Found | None = self.recent.get(question)
+        if found is None or found.commits != commits:
+            found = reader.find_name(account_id, name, commits)
+            self.recent.add(question, found)
+        return found
 
     def submit(self, operation: Operation[T]) -> Deferred[T]:
         """Change the store; the answer comes when it is durable.

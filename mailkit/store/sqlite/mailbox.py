@@ -6,7 +6,7 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO
 
 from zope.interface import implementer
 
@@ -56,23 +56,13 @@ from mailkit.store.sqlite.operations import (
     StoreFlags,
     discard_content,
 )
-from mailkit.store.sqlite.reader import MailboxRow
+from mailkit.store.sqlite.reader import Found
 from mailkit.store.sqlite.search import Search
 from mailkit.store.sqlite.transaction import Content
 
 #: Seconds for which what was found with the mailbox's name holds: as long as the one who opened it
 #: asks for it at once.
 _FRESH = 0.01
-
-
-class Found(NamedTuple):
-    """What was found when a mailbox was opened."""
-
-    row: MailboxRow
-    #: How many transactions were committed before.
-    commits: int
-    #: By ``time.monotonic``.
-    when: float
 
 
 @implementer(
@@ -109,23 +99,21 @@ class SQLiteMailbox:
         self._id = mailbox_id
         self._name = name
         self._found = found
+        self._opened = 0.0 if found is None else time.monotonic()
 
-    def _take_row(self) -> MailboxRow:
+    def _take_found(self) -> Found:
         """:raises NoSuchMailbox: it has been deleted, or there are no messages in it, ever."""
         core = self._core
         reader = core.reader
         found, self._found = self._found, None
+        commits = core.writer.commits
         # Another process may change it, too, without our knowledge.
-        if (
-            found is None
-            or found.commits != core.writer.commits
-            or time.monotonic() - found.when > _FRESH
-        ):
-            row = reader.view_row(self._id)
-            if not row[11]:
-                raise NoSuchMailbox
-            return row
-        return found.row
+        if found is None or found.commits != commits or time.monotonic() - self._opened > _FRESH:
+            found = reader.find(self._id, commits)
+        first_recent = reader.first_recent.get(self._id, 0)
+        if first_recent > found.info.first_recent_uid:
+            return found._replace(info=found.info._replace(first_recent_uid=first_recent))
+        return found
 
     @property
     def name(self) -> str:
@@ -140,18 +128,15 @@ class SQLiteMailbox:
     # Reading.
 
     async def get_info(self) -> MailboxInfo:
-        return self._core.reader.to_info(self._take_row())
+        return self._take_found().info
 
     async def get_view(self, claim_recent: bool) -> MailboxView:
-        row = self._take_row()
+        _, _, info, keywords = self._take_found()
         reader = self._core.reader
-        info = reader.to_info(row)
         if claim_recent:
             self._claim(info.first_recent_uid, info.uid_next)
         uids = reader.uids_at(self._id, info.highest_modseq)
-        first_unseen = reader.first_unseen(self._id, info, uids)
-        keywords = frozenset(row[12].split(" ")) if row[12] else ()
-        return MailboxView(info, uids, first_unseen, keywords)
+        return MailboxView(info, uids, reader.first_unseen(self._id, info, uids), keywords)
 
     async def list_uids(self) -> Sequence[int]:
         return self._core.reader.list_uids(self._id)

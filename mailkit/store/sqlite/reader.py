@@ -6,8 +6,8 @@ import json
 import sqlite3
 from array import array
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
-from typing import Any, TypeAlias
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any, NamedTuple, TypeAlias
 
 from mailkit.errors import NoSuchAccount, NoSuchMailbox, NoSuchMessage, StoreCorrupt
 from mailkit.model import Changes, DeletedCount, MailboxInfo, MessageInfo
@@ -46,6 +46,17 @@ _VIEW = (
 
 #: What ``_INFO`` gives, or with one value more ``_VIEW``.
 MailboxRow = tuple[Any, ...]
+
+
+class Found(NamedTuple):
+    """A mailbox as somebody finds it who opens it; so it stays until something is committed."""
+
+    mailbox_id: int
+    #: How many transactions were committed before.
+    commits: int
+    info: MailboxInfo
+    #: Some keywords that its messages may have.
+    keywords: Collection[str]
 
 
 def merge_ranges(ranges: Iterable[tuple[int, int]]) -> array[int]:
@@ -161,23 +172,20 @@ class Reader:
             raise NoSuchMailbox
         return self.to_info(row)
 
-    def view_row(self, mailbox_id: int) -> MailboxRow:
-        """:raises NoSuchMailbox: it has been deleted."""
-        row: MailboxRow | None = self.connection.execute(
-            _VIEW + "m.id = ?", (mailbox_id,)
-        ).fetchone()
-        if row is None:
-            raise NoSuchMailbox
-        return row
+    def find(self, mailbox_id: int, commits: int) -> Found:
+        """:raises NoSuchMailbox: it has been deleted, or is not selectable."""
+        return self._find("m.id = ?", (mailbox_id,), commits)
 
-    def find_view_row(self, account_id: int, name: str) -> MailboxRow:
+    def find_name(self, account_id: int, name: str, commits: int) -> Found:
         """:raises NoSuchMailbox: no selectable mailbox has that canonical name."""
-        row: MailboxRow | None = self.connection.execute(
-            _VIEW + "m.account_id = ? AND m.name = ? AND m.selectable", (account_id, name)
-        ).fetchone()
+        return self._find("m.account_id = ? AND m.name = ?", (account_id, name), commits)
+
+    def _find(self, condition: str, values: tuple[object, ...], commits: int) -> Found:
+        row = self.connection.execute(f"{_VIEW}{condition} AND m.selectable", values).fetchone()
         if row is None:
             raise NoSuchMailbox
-        return row
+        keywords = frozenset(row[12].split(" ")) if row[12] else ()
+        return Found(row[0], commits, self.to_info(row), keywords)
 
     def find_mailbox(self, account_id: int, name: str) -> MailboxInfo:
         """:raises NoSuchMailbox: no mailbox has that canonical name."""

@@ -60,7 +60,6 @@ from mailkit.store.sqlite.directory import (
 from mailkit.store.sqlite.log import flush_file
 from mailkit.store.sqlite.operations import Deliver
 from mailkit.store.sqlite.queue import SQLiteQueue
-from mailkit.store.sqlite.recent import RecentAnswers
 from mailkit.store.sqlite.settings import StoreSettings
 
 
@@ -108,7 +107,6 @@ class SQLiteStore(DirectoryBase):
         self._settings = settings
         self._flush = flush
         self._core: Core | None = None
-        self._recent = RecentAnswers(self.directory)
         self._closed = False
         self.queue = SQLiteQueue(lambda: self.core, self.apply)
 
@@ -187,10 +185,11 @@ class SQLiteStore(DirectoryBase):
 
     @override
     async def apply(self, change: Change) -> None:
+        core = self.core
         try:
-            await self.core.submit(ChangeDirectory(change))
+            await core.submit(ChangeDirectory(change))
         finally:
-            self._recent.clear()
+            core.recent.clear()
 
     @override
     async def find_login(self, login: str) -> Login | None:
@@ -198,7 +197,7 @@ class SQLiteStore(DirectoryBase):
         if found is None:
             found = await super().find_login(login)
             if found is not None:
-                self._recent.add(login, found)
+                self.core.recent.add(login, found)
         return found
 
     @override
@@ -206,7 +205,7 @@ class SQLiteStore(DirectoryBase):
         found: Resolution | None = self._remembered(path)
         if found is None:
             found = await super().resolve(path)
-            self._recent.add(path, found)
+            self.core.recent.add(path, found)
         return found
 
     @override
@@ -216,9 +215,10 @@ class SQLiteStore(DirectoryBase):
         found: QuotaLimits | None = self._remembered(question)
         if found is None:
             found = super().quota_limits(account)
-            self._recent.add(question, found)
+            self.core.recent.add(question, found)
         return found
 
     def _remembered(self, question: Hashable) -> Any:
-        (self._core or self.core).check_open()
-        return self._recent.get(question)
+        core = self._core or self.core
+        core.check_open()
+        return core.recent.get(question)

@@ -375,6 +375,7 @@ class Writer:
             self._connection.execute("BEGIN IMMEDIATE")
             drop_bodies(self._connection, tx.first_lsn)
             self._connection.execute("COMMIT")
+            self.commits += 1
         except (sqlite3.Error, OSError) as error:
             self.log.error("messages that were refused are still shown: {error}", error=error)
             if self._connection.in_transaction:

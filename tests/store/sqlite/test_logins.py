@@ -13,10 +13,11 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from mailkit.auth.passwords import PasswordHasher, hash_password
 from mailkit.auth.portal import make_portal
-from mailkit.errors import NoSuchAccount
+from mailkit.errors import NoSuchAccount, StoreUnavailable
 from mailkit.interfaces import IMailAccount
 from mailkit.model import ConnectionInfo, Path, Resolution
 from mailkit.store.sqlite import SQLiteDirectory, SQLiteStore, recent
+from mailkit.store.sqlite.mailboxes import CreateMailbox
 from mailkit.store.sqlite.recent import (
     CHANGES,
     SECONDS,
@@ -161,7 +162,7 @@ class LoginTests(StoreTestCase):
         asked: list[str] = []
         store.connection().set_trace_callback(asked.append)
         # Long after the last change.
-        store._recent._clock = lambda: time.time() + 1000  # type: ignore[method-assign]
+        store.core.recent._clock = lambda: time.time() + 1000  # type: ignore[method-assign]
         await self.log_in(portal, b"one")
         self.assertNotEqual(asked, [])
         asked.clear()
@@ -175,9 +176,46 @@ class LoginTests(StoreTestCase):
         await store.remove_account(name=ANN)
         await self.assertFailure(self.log_in(portal, b"two"), UnauthorizedLogin)
 
+    async def test_mailbox_is_not_read_again_before_something_changes(self) -> None:
+        store, portal, command = await self.make_server()
+        store.core.recent._clock = lambda: time.time() + 1000  # type: ignore[method-assign]
+        _, account, _ = await self.log_in(portal, b"one")
+
+        async def look() -> tuple[int, int, int]:
+            inbox = await account.open_mailbox(name="INBOX")
+            view = await inbox.get_view(claim_recent=True)
+            return len(view.uids), view.info.messages, view.info.first_recent_uid
+
+        self.assertEqual(await look(), (0, 0, 1))
+        asked: list[str] = []
+        store.connection().set_trace_callback(asked.append)
+        self.assertEqual(await look(), (0, 0, 1))
+        self.assertEqual(asked, [])
+        await self.deliver(store, message(1))
+        self.assertEqual(await look(), (1, 1, 1))
+        # \Recent for one session, although the index has not been told yet.
+        self.assertEqual(await look(), (1, 1, 2))
+        await store.core.submit(CreateMailbox(ANN, "Work", None))
+        self.assertEqual(await look(), (1, 1, 2))
+        await account.subscribe(name="INBOX")
+        inbox = await account.open_mailbox(name="INBOX")
+        self.assertTrue((await inbox.get_info()).subscribed)
+        await command.remove_account(name=ANN)
+        with self.assertRaises(NoSuchAccount):
+            await look()
+
+    async def test_mailbox_of_a_closed_store(self) -> None:
+        store, portal, _ = await self.make_server()
+        store.core.recent._clock = lambda: time.time() + 1000  # type: ignore[method-assign]
+        _, account, _ = await self.log_in(portal, b"one")
+        await account.open_mailbox(name="INBOX")
+        await store.close()
+        with self.assertRaises(StoreUnavailable):
+            await account.open_mailbox(name="INBOX")
+
     async def test_recipients_and_limits_of_accounts(self) -> None:
         store, _, command = await self.make_server()
-        store._recent._clock = lambda: time.time() + 1000  # type: ignore[method-assign]
+        store.core.recent._clock = lambda: time.time() + 1000  # type: ignore[method-assign]
         path = Path("Ann+News", "Example.org")
 
         async def answers() -> tuple[Any, ...]:
