@@ -425,6 +425,19 @@ class AppPassword(NamedTuple):
     used_by: str = ""
 
 
+class SecondFactor(NamedTuple):
+    """How an account proves that its user has a device (RFC 6238); see :mod:`mailkit.auth.totp`."""
+
+    #: What the device and the server share, in base32.
+    secret: str
+    #: Codes that are taken before and after the one of now.
+    window: int = 1
+    #: The step in time of the latest code that was used: no code is taken twice.
+    last_step: int = 0
+    #: What is kept of codes that work once, without the device.
+    recovery: frozenset[str] = frozenset()
+
+
 class Quota(NamedTuple):
     """How much an account has, and may have (RFC 9208 section 5: STORAGE, MESSAGE, MAILBOX)."""
 

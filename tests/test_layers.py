@@ -216,7 +216,7 @@ RULES = (
     Rule(
         "mailkit.auth mailkit.auth.*",
         f"{CONTRACTS} mailkit.coroutines mailkit.auth mailkit.auth.*",
-        "twisted zope.interface argon2",
+        "twisted zope.interface argon2 pyotp",
     ),
     Rule(
         "mailkit.delivery.lmtp mailkit.delivery.relay",

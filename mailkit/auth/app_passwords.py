@@ -1,37 +1,31 @@
 """App passwords: one for each program, for some protocols, until some day.
 
 The server makes them: a prefix that is no secret, by which they are found, and a hundred random bits.
-Against guessing so many, a slow hash helps no more than a fast one, so they are kept as a salted
-SHA-256 and cost no time at a login. What has not their form is never looked for among them.
+Against guessing so many, a slow hash helps no more than a fast one, so they cost no time at a login.
+What has not their form is never looked for among them.
 """
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import re
-import secrets
 import time
 from collections.abc import Callable, Collection
 
 from twisted.logger import Logger
 
+from mailkit.auth.secret_texts import ALPHABET, NOBODYS, grouped, is_kept, keep, new_text
 from mailkit.coroutines import run
 from mailkit.errors import AuthorizationFailed, PasswordExpired
 from mailkit.expiring import ExpiringMap
 from mailkit.interfaces import IAppPasswordDirectory
 from mailkit.model import AppPassword
 
-#: Five bits each, without those that look like others.
-_ALPHABET = "abcdefghijkmnpqrstuvwxyz23456789"
 _PREFIX_LENGTH = 4
 _SECRET_LENGTH = 20
-_GROUP = 4
-_SALT_OCTETS = 16
 
 #: Octets of the longest way to write one, with something between all its characters.
 _MAX_WRITTEN = 2 * (_PREFIX_LENGTH + _SECRET_LENGTH)
-_is_app_password = re.compile(f"[{_ALPHABET}]{{{_PREFIX_LENGTH + _SECRET_LENGTH}}}").fullmatch
+_is_app_password = re.compile(f"[{ALPHABET}]{{{_PREFIX_LENGTH + _SECRET_LENGTH}}}").fullmatch
 
 #: Scopes that there are; ``web`` is for what is no mail protocol.
 SCOPES = ("imap", "pop3", "smtp", "ftp", "web")
@@ -39,8 +33,6 @@ SCOPES = ("imap", "pop3", "smtp", "ftp", "web")
 NOTE_SECONDS = 24 * 3600.0
 #: Uses that are remembered as noted.
 _MAX_NOTED = 10_000
-
-_NOBODYS_DIGEST = f"{secrets.token_hex(_SALT_OCTETS)}${secrets.token_hex(32)}"
 
 
 def scope_of(protocol: str) -> str:
@@ -52,18 +44,9 @@ def new_app_password(
     scopes: Collection[str], now: int, *, label: str = "", expires: int | None = None
 ) -> tuple[str, AppPassword]:
     """A new one: as its user gets it, which is not kept, and as a directory keeps it."""
-    length = _PREFIX_LENGTH + _SECRET_LENGTH
-    plain = "".join(secrets.choice(_ALPHABET) for _ in range(length))
-    salt = secrets.token_hex(_SALT_OCTETS)
-    kept = AppPassword(
-        plain[:_PREFIX_LENGTH],
-        f"{salt}${_digest(salt, plain)}",
-        frozenset(scopes),
-        now,
-        expires,
-        label,
-    )
-    return "-".join(plain[at : at + _GROUP] for at in range(0, length, _GROUP)), kept
+    plain = new_text(_PREFIX_LENGTH + _SECRET_LENGTH)
+    kept = AppPassword(plain[:_PREFIX_LENGTH], keep(plain), frozenset(scopes), now, expires, label)
+    return grouped(plain), kept
 
 
 def parse_app_password(password: bytes | str) -> str | None:
@@ -103,8 +86,7 @@ class AppPasswords:
         """
         prefix = plain[:_PREFIX_LENGTH]
         found = await self._directory.find_app_password(account=account, prefix=prefix)
-        salt, _, digest = (found.digest if found else _NOBODYS_DIGEST).partition("$")
-        correct = hmac.compare_digest(digest, _digest(salt, plain))
+        correct = is_kept(found.digest if found else NOBODYS, plain)
         if found is None or not correct:
             return False
         now = self._seconds()
@@ -137,7 +119,3 @@ class AppPasswords:
                 self.log.failure("the use of an app password could not be noted")
 
         run(note())
-
-
-def _digest(salt: str, plain: str) -> str:
-    return hashlib.sha256(f"{salt}{plain}".encode("ascii")).hexdigest()

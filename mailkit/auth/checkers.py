@@ -14,12 +14,14 @@ from zope.interface import Interface, implementer
 
 from mailkit.auth.app_passwords import AppPasswords, parse_app_password, scope_of
 from mailkit.auth.passwords import PasswordHasher
+from mailkit.auth.totp import SecondFactors, SplitPassword, use_nothing
 from mailkit.coroutines import run
 from mailkit.errors import MailError, NoSuchAccount
 from mailkit.interfaces import (
     IAppPasswordDirectory,
     IDirectory,
     ILoginDirectory,
+    ISecondFactorDirectory,
     IVouchedUser,
 )
 from mailkit.model import Login
@@ -52,6 +54,9 @@ class DirectoryChecker:
         self._app_passwords: AppPasswords | None = None
         if IAppPasswordDirectory.providedBy(directory):
             self._app_passwords = AppPasswords(directory, seconds)
+        self._second_factors: SecondFactors | None = None
+        if ISecondFactorDirectory.providedBy(directory):
+            self._second_factors = SecondFactors(directory, seconds)
         self._find: Callable[..., Awaitable[Login | None]] = self._ask_twice
         if ILoginDirectory.providedBy(directory):
             self._find = directory.find_login
@@ -87,26 +92,43 @@ class DirectoryChecker:
             account = login.account if login else name or ""
             if await self._app_passwords.verify(str(account), app_password, protocol, address):
                 return str(account)
-        if login is not None and login.restricted and not await self._takes(login, protocol):
-            login = None
+        use = None
+        if login is not None and login.restricted:
+            split = await self._judge(login, password, protocol)
+            if split is None:
+                login = None
+            else:
+                password, use = split
         if login is None or login.password_hash is None:
             await self._hasher.verify_nobody(password, address)
             raise UnauthorizedLogin
-        if self._hasher.remembers(login.password_hash, password):
-            return login.account
-        if not await self._hasher.verify(login.password_hash, password, address):
+        remembered = self._hasher.remembers(login.password_hash, password)
+        if not remembered and not await self._hasher.verify(login.password_hash, password, address):
             raise UnauthorizedLogin
+        if use is not None:
+            await use()
         # What the directory knew besides the name may have changed meanwhile.
-        return str(login.account)
+        return login.account if use is None and remembered else str(login.account)
 
-    async def _takes(self, login: Login, protocol: str) -> bool:
-        """Whether the account's own password is good for a protocol."""
+    async def _judge(
+        self, login: Login, password: bytes | str, protocol: str
+    ) -> SplitPassword | None:
+        """The account's own password as it was typed; None where it is not taken so."""
         directory: Any = self.directory
+        account = str(login.account)
+        if self._app_passwords is None and self._second_factors is None:
+            # Nobody says what else is needed.
+            return None
         try:
-            scopes = await directory.get_password_scopes(account=str(login.account))
+            if self._app_passwords is not None:
+                scopes = await directory.get_password_scopes(account=account)
+                if scopes is not None and scope_of(protocol) not in scopes:
+                    return None
+            if self._second_factors is None:
+                return SplitPassword(password, use_nothing)
+            return await self._second_factors.split(account, password)
         except NoSuchAccount:
-            return False
-        return scopes is None or scope_of(protocol) in scopes
+            return None
 
     async def _ask_twice(self, login: str) -> Login | None:
         directory = self.directory

@@ -53,7 +53,7 @@ from mailkit.interfaces.files import (
     IWritableFile,
 )
 from mailkit.interfaces.hook import IMailHook
-from mailkit.interfaces.logins import IAppPasswordDirectory
+from mailkit.interfaces.logins import IAppPasswordDirectory, ISecondFactorDirectory
 from mailkit.interfaces.mailbox import (
     ICopyingMailbox,
     IMailbox,
@@ -120,6 +120,7 @@ __all__ = [
     "IReplacingMailbox",
     "IRestrictedMailbox",
     "ISearchableMailbox",
+    "ISecondFactorDirectory",
     "ISenderPolicy",
     "ISortingMailbox",
     "ISpooling",

@@ -1,11 +1,11 @@
-"""The contract of a directory whose accounts have more than one password."""
+"""The contracts of directories whose accounts have more than a password."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Collection, Sequence
 
 from mailkit.interfaces.directory import ILoginDirectory
-from mailkit.model import AppPassword
+from mailkit.model import AppPassword, SecondFactor
 
 
 class IAppPasswordDirectory(ILoginDirectory):
@@ -51,4 +51,38 @@ class IAppPasswordDirectory(ILoginDirectory):
 
         :param scopes: as those of an app password; empty for nothing at all.
         :raises NoSuchAccount: there is none.
+        """
+
+
+class ISecondFactorDirectory(ILoginDirectory):
+    """A directory that knows whose password is not taken alone.
+
+    ``find_login`` says of such an account that its own password is
+    :attr:`~mailkit.model.Login.restricted`.
+    """
+
+    def get_second_factor(account: str) -> Awaitable[SecondFactor | None]:
+        """What the account needs besides its password; None for nothing.
+
+        :raises NoSuchAccount: there is none.
+        """
+
+    def set_second_factor(account: str, factor: SecondFactor | None) -> Awaitable[None]:
+        """Ask for it from now on, instead of what was asked for before.
+
+        :raises NoSuchAccount: there is none.
+        """
+
+    def use_step(account: str, step: int) -> Awaitable[None]:
+        """Let no code of this step in time, or an earlier one, be used again.
+
+        Of several that use the same step, one has success.
+
+        :raises AuthenticationFailed: one was used already, or the account needs none.
+        """
+
+    def use_recovery_code(account: str, kept: str) -> Awaitable[None]:
+        """Remove what is kept of a code.
+
+        :raises AuthenticationFailed: it is not there any more.
         """

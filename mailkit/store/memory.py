@@ -33,6 +33,7 @@ from mailkit.interfaces import (
     IMaskDirectory,
     IQueueingStore,
     IQuotaDirectory,
+    ISecondFactorDirectory,
 )
 from mailkit.model import (
     LocalDelivery,
@@ -66,6 +67,7 @@ MAX_VALUES = 200_000
 @implementer(
     IMailStore,
     IAppPasswordDirectory,
+    ISecondFactorDirectory,
     IDirectoryAdmin,
     IQuotaDirectory,
     IMaskDirectory,
@@ -178,8 +180,7 @@ class MemoryStore(MemoryLogins):
         if name is None:
             return None
         account = self._accounts[name]
-        restricted = account.passwords.password_scopes is not None
-        return Login(name, account.password_hash, restricted)
+        return Login(name, account.password_hash, account.passwords.restricted)
 
     @override
     def find_passwords(self, account: str) -> AccountPasswords | None:

@@ -1,12 +1,12 @@
-"""App passwords of the store in memory, and for what an account's own password is taken."""
+"""What accounts of the store in memory log in with, besides their own passwords."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Sequence
 
-from mailkit.errors import AccountExists, LimitExceeded, NoSuchAccount
-from mailkit.model import MAX_APP_PASSWORDS, AppPassword
+from mailkit.errors import AccountExists, AuthenticationFailed, LimitExceeded, NoSuchAccount
+from mailkit.model import MAX_APP_PASSWORDS, AppPassword, SecondFactor
 
 
 class AccountPasswords:
@@ -16,10 +16,17 @@ class AccountPasswords:
         self.app_passwords: dict[str, AppPassword] = {}
         #: None for everything.
         self.password_scopes: frozenset[str] | None = None
+        self.second_factor: SecondFactor | None = None
+
+    @property
+    def restricted(self) -> bool:
+        """The account's own password is not taken everywhere, or not alone."""
+        return self.password_scopes is not None or self.second_factor is not None
 
 
 class MemoryLogins(ABC):
-    """An :class:`~mailkit.interfaces.IAppPasswordDirectory`, but for finding accounts."""
+    """Provides :class:`~mailkit.interfaces.IAppPasswordDirectory` and
+    :class:`~mailkit.interfaces.ISecondFactorDirectory`, but for finding accounts."""
 
     @abstractmethod
     def find_passwords(self, account: str) -> AccountPasswords | None:
@@ -65,3 +72,23 @@ class MemoryLogins(ABC):
 
     async def set_password_scopes(self, account: str, scopes: Collection[str] | None) -> None:
         self.passwords_of(account).password_scopes = None if scopes is None else frozenset(scopes)
+
+    async def get_second_factor(self, account: str) -> SecondFactor | None:
+        return self.passwords_of(account).second_factor
+
+    async def set_second_factor(self, account: str, factor: SecondFactor | None) -> None:
+        self.passwords_of(account).second_factor = factor
+
+    async def use_step(self, account: str, step: int) -> None:
+        found = self.find_passwords(account)
+        factor = None if found is None else found.second_factor
+        if found is None or factor is None or step <= factor.last_step:
+            raise AuthenticationFailed
+        found.second_factor = factor._replace(last_step=step)
+
+    async def use_recovery_code(self, account: str, kept: str) -> None:
+        found = self.find_passwords(account)
+        factor = None if found is None else found.second_factor
+        if found is None or factor is None or kept not in factor.recovery:
+            raise AuthenticationFailed
+        found.second_factor = factor._replace(recovery=factor.recovery - {kept})

@@ -30,6 +30,7 @@ from mailkit.tap.login_commands import app_password, main_password
 from mailkit.tap.queue_command import queue
 from mailkit.tap.stores import DEFAULT_STORE, STORE_VARIABLE
 from mailkit.tap.tls_report_command import tls_report
+from mailkit.tap.totp_commands import totp
 from mailkit.tap.values import parse_count, parse_size
 
 #: Octets of a password, as protocols take them.
@@ -80,6 +81,7 @@ def account() -> None:
 
 account.add_command(app_password)
 account.add_command(main_password)
+account.add_command(totp)
 
 
 _password_stdin = click.option(

@@ -30,6 +30,7 @@ from mailkit.testing.directory_base import ACCOUNTS, ANN, BOB, HASH, DirectoryBa
 from mailkit.testing.masks import MaskTests
 from mailkit.testing.metadata import MetadataTests
 from mailkit.testing.quota import QuotaTests
+from mailkit.testing.second_factors import SecondFactorTests
 
 
 class _ResolutionTests(DirectoryBase):
@@ -389,6 +390,7 @@ class DirectoryContract(
     _AccountTests,
     _AdminTests,
     AppPasswordTests,
+    SecondFactorTests,
     QuotaTests,
     MaskTests,
     MetadataTests,

@@ -14,6 +14,7 @@ from mailkit.interfaces import (
     ILoginDirectory,
     IMaskDirectory,
     IQuotaDirectory,
+    ISecondFactorDirectory,
 )
 from mailkit.model import Path, Resolution
 from mailkit.testing.base import Contract
@@ -57,6 +58,7 @@ class DirectoryBase(Contract):
                 IQuotaDirectory,
                 IAdministratorDirectory,
                 IAppPasswordDirectory,
+                ISecondFactorDirectory,
                 IMaskDirectory,
                 IDelegateAdmin,
             ],

@@ -31,6 +31,7 @@ from mailkit.interfaces import (
     IDirectoryAdmin,
     IMaskDirectory,
     IQuotaDirectory,
+    ISecondFactorDirectory,
 )
 from mailkit.model import INBOX, NEW_ACCOUNT_MAILBOXES, Login, Path, Quota, Resolution
 from mailkit.rights import Grant, Rights, RightsOp, total_order
@@ -51,6 +52,7 @@ from mailkit.store.sqlite.recent import tell_change
 from mailkit.store.sqlite.recovery import refuse_missing_index
 from mailkit.store.sqlite.rows import QUOTA_LIMITS, USAGE
 from mailkit.store.sqlite.schema import open_index
+from mailkit.store.sqlite.second_factors import SecondFactorTables
 from mailkit.store.sqlite.transaction import Transaction
 from mailkit.store.sqlite.writer import Operation
 from mailkit.wire.domains import canonical_domain
@@ -114,8 +116,8 @@ class AddressTables:
     def find_login(self, address: str) -> Login | None:
         """The account that has this address, with its password hash."""
         row = self._connection.execute(
-            "SELECT name, id, imap_without, password_hash, password_scopes IS NOT NULL"
-            " FROM account WHERE name = ?",
+            "SELECT name, id, imap_without, password_hash,"
+            " password_scopes IS NOT NULL OR totp_secret IS NOT NULL FROM account WHERE name = ?",
             (address,),
         ).fetchone()
         if row is None:
@@ -366,7 +368,7 @@ class ChangeDirectory(Operation[None]):
             tx.note(note)
 
 
-class DirectoryBase(AppPasswordTables):
+class DirectoryBase(AppPasswordTables, SecondFactorTables):
     """All of the directory's contracts, given a connection and a way to change."""
 
     separator = "+"
@@ -506,6 +508,7 @@ class DirectoryBase(AppPasswordTables):
 
 @implementer(
     IAppPasswordDirectory,
+    ISecondFactorDirectory,
     IDirectoryAdmin,
     IQuotaDirectory,
     IMaskDirectory,

@@ -349,6 +349,14 @@ CREATE TABLE app_password (
 ALTER TABLE account ADD COLUMN password_scopes TEXT;
 """
 
+# The second factor of accounts (RFC 6238).
+_STEP_21 = """
+ALTER TABLE account ADD COLUMN totp_secret TEXT;
+ALTER TABLE account ADD COLUMN totp_window INTEGER;
+ALTER TABLE account ADD COLUMN totp_step INTEGER;
+ALTER TABLE account ADD COLUMN recovery_codes TEXT;
+"""
+
 #: SQL of each step.
 MIGRATIONS: Sequence[str] = (
     _STEP_1,
@@ -371,6 +379,7 @@ MIGRATIONS: Sequence[str] = (
     _STEP_18,
     _STEP_19,
     _STEP_20,
+    _STEP_21,
 )
 #: Tables of what was made of bodies, by their number, and can be made of them again.
 DERIVED = ("summary", "sort_value", "field_text", "text_map", "unended_body")

@@ -41,6 +41,7 @@ from mailkit.interfaces import (
     IMaskDirectory,
     IQueueingStore,
     IQuotaDirectory,
+    ISecondFactorDirectory,
     ISpooling,
 )
 from mailkit.model import LocalDelivery, LocalResult, Login, Path, Resolution
@@ -67,6 +68,7 @@ from mailkit.store.sqlite.settings import StoreSettings
     IMailStore,
     ISpooling,
     IAppPasswordDirectory,
+    ISecondFactorDirectory,
     IDirectoryAdmin,
     IQuotaDirectory,
     IMaskDirectory,

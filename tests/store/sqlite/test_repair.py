@@ -8,7 +8,7 @@ import sqlite3
 from typing import Any
 
 from mailkit.errors import StoreUnavailable
-from mailkit.model import INBOX, AppPassword, FlagOp, LocalDelivery, MessageInfo
+from mailkit.model import INBOX, AppPassword, FlagOp, LocalDelivery, MessageInfo, SecondFactor
 from mailkit.rights import RightsOp
 from mailkit.store.sqlite import SQLiteDirectory, SQLiteStore, StoreSettings
 from mailkit.store.sqlite.check import check_store
@@ -283,6 +283,8 @@ class RepairTests(StoreTestCase):
         app_password = AppPassword("abcd", "salt$digest", frozenset({"imap"}), 1000, 2000, "phone")
         await store.add_app_password(account=BOB, password=app_password)
         await store.set_password_scopes(account=BOB, scopes=["web"])
+        factor = SecondFactor("JBSWY3DPEHPK3PXP", 2, 7, frozenset({"s$one"}))
+        await store.set_second_factor(account=BOB, factor=factor)
         await self.fill(store)
         before = await self.shown(store)
         await self.close_store(store)
@@ -303,6 +305,7 @@ class RepairTests(StoreTestCase):
         self.assertEqual((quota.max_octets, quota.max_messages), (10**9, None))
         self.assertEqual(list(await store.list_app_passwords(account=BOB)), [app_password])
         self.assertEqual(await store.get_password_scopes(account=BOB), {"web"})
+        self.assertEqual(await store.get_second_factor(account=BOB), factor)
         self.assertTrue(os.path.exists(path + ".broken-1"))
 
     async def test_the_log_alone(self) -> None:

@@ -1,0 +1,208 @@
+"""Codes of devices behind passwords: taken once, in their time, and never the password alone."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+from unittest import mock
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import pyotp
+from twisted.internet.defer import Deferred
+from twisted.logger import globalLogPublisher
+
+from mailkit.auth.app_passwords import new_app_password
+from mailkit.auth.totp import MissingLibrary, device_uri, load_pyotp, new_second_factor
+from mailkit.coroutines import run
+from mailkit.errors import AuthenticationFailed, StoreUnavailable, TemporaryFailure
+from mailkit.model import SecondFactor
+from tests.auth.test_app_passwords import ANN, CheckerTestCase
+
+# RFC 6238 appendix B, in base32.
+SECRET = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"
+
+
+class TOTPTestCase(CheckerTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.set(SecondFactor(SECRET))
+
+    def set(self, factor: SecondFactor | None) -> None:
+        self.successResultOf(run(self.store.set_second_factor(ANN, factor)))
+
+    def code(self, offset: float = 0) -> bytes:
+        """What the device shows at some time from now."""
+        step = int(self.clock.seconds() + offset) // 30
+        return str(pyotp.TOTP(SECRET).generate_otp(step)).encode()
+
+
+class CodeTests(TOTPTestCase):
+    def test_vectors(self) -> None:
+        for seconds, code in (
+            (1_111_111_109, b"081804"),
+            (1_111_111_111, b"050471"),
+            (1_234_567_890, b"005924"),
+            (2_000_000_000, b"279037"),
+            (20_000_000_000, b"353130"),
+        ):
+            self.clock.advance(seconds - self.clock.seconds())
+            self.assertEqual(self.refused(b"secret" + code[::-1]), 1)
+            self.let_in(b"secret" + code)
+
+    def test_the_bare_password_is_wrong(self) -> None:
+        self.set(None)
+        # Remembered as right before there was a device.
+        self.let_in(b"secret")
+        self.set(SecondFactor(SECRET))
+        for password in (b"secret", b"secret00000", b"secret 12345", b"", b"123456"):
+            self.assertEqual(self.refused(password), 1)
+
+    def test_a_code_works_once(self) -> None:
+        code = self.code()
+        self.let_in(b"secret" + code)
+        self.assertEqual(self.refused(b"secret" + code), 1)
+        # Nor does an older one, though it would be in the window.
+        self.assertEqual(self.refused(b"secret" + self.code(-30)), 1)
+        self.clock.advance(30)
+        self.let_in(b"secret" + self.code())
+
+    def test_a_wrong_password_does_not_use_the_code_up(self) -> None:
+        self.assertEqual(self.refused(b"wrong" + self.code()), 1)
+        self.let_in(b"secret" + self.code())
+
+    def test_a_wrong_code_tells_nothing_about_the_password(self) -> None:
+        self.let_in(b"secret" + self.code())
+        self.clock.advance(60)
+        wrong = b"000000" if self.code() != b"000000" else b"111111"
+        # The remembered login does not make it faster.
+        self.assertEqual(self.refused(b"secret" + wrong), 1)
+        self.assertEqual(self.refused(b"wrong!" + wrong), 1)
+
+    def test_window(self) -> None:
+        for window in (0, 1, 3):
+            self.set(SecondFactor(SECRET, window))
+            for steps in (-window - 1, window + 1):
+                self.refused(b"secret" + self.code(30 * steps))
+            self.let_in(b"secret" + self.code(-30 * window))
+            self.set(SecondFactor(SECRET, window))
+            self.let_in(b"secret" + self.code(30 * window))
+
+    def test_the_beginning_of_time(self) -> None:
+        self.clock.rightNow = 0
+        self.refused(b"secret" + b"000000")
+        self.clock.rightNow = 59
+        self.let_in(b"secret287082")
+
+    def test_a_password_that_ends_with_digits(self) -> None:
+        from mailkit.auth.passwords import hash_password
+        from tests.auth.test_app_passwords import CHEAP
+
+        own = hash_password("secret000000", **CHEAP)
+        self.successResultOf(run(self.store.set_password_hash(ANN, own)))
+        self.refused(b"secret000000")
+        self.let_in(b"secret000000" + self.code())
+
+    def test_text_passwords(self) -> None:
+        checking = self.checker.check(ANN, "secret" + self.code().decode(), "", "imap")
+        self.assertEqual(self.successResultOf(run(checking)), ANN)
+
+    def test_two_at_once(self) -> None:
+        """Whoever comes second is refused, though the code was good when it came."""
+        password = b"secret" + self.code()
+        used = self.store.use_step
+        gate: Deferred[None] = Deferred()
+
+        async def slowly(account: str, step: int) -> None:
+            await gate
+            await used(account, step)
+
+        self.store.use_step = slowly  # type: ignore[method-assign]
+        first, second = self.ask(password), self.ask(password)
+        self.assertNoResult(first)
+        gate.callback(None)
+        self.assertEqual(self.successResultOf(first), ANN)
+        self.failureResultOf(second, AuthenticationFailed)
+
+    def test_a_store_that_cannot_note_the_step_lets_nobody_in(self) -> None:
+        async def refuse(account: str, step: int) -> None:
+            raise StoreUnavailable
+
+        self.store.use_step = refuse  # type: ignore[method-assign]
+        self.failureResultOf(self.ask(b"secret" + self.code()), StoreUnavailable)
+
+    def test_app_passwords_need_no_code(self) -> None:
+        shown, kept = new_app_password(["imap"], 0)
+        self.successResultOf(run(self.store.add_app_password(ANN, kept)))
+        self.let_in(shown.encode())
+        self.let_in(shown.encode())
+
+    def test_scopes_come_first(self) -> None:
+        self.successResultOf(run(self.store.set_password_scopes(ANN, ["web"])))
+        self.assertEqual(self.refused(b"secret" + self.code(), "imap"), 1)
+        self.let_in(b"secret" + self.code(), "web")
+
+    def test_nothing_secret_is_logged(self) -> None:
+        lines: list[str] = []
+        observer = lambda event: lines.append(repr(event))  # noqa: E731
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
+        self.let_in(b"secret" + self.code())
+        self.refused(b"secret" + self.code())
+        for secret in ("secret", SECRET, self.code().decode()):
+            self.assertNotIn(secret, "".join(lines))
+
+
+class RecoveryTests(TOTPTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        factor, self.codes = new_second_factor()
+        self.set(factor)
+
+    def test_each_works_once(self) -> None:
+        self.assertEqual(len(set(self.codes)), 10)
+        for code in self.codes:
+            self.let_in(b"secret" + code.encode())
+        for code in self.codes:
+            self.assertEqual(self.refused(b"secret" + code.encode()), 1)
+
+    def test_letter_case(self) -> None:
+        self.let_in(b"secret" + self.codes[0].upper().encode())
+
+    def test_wrong_ones(self) -> None:
+        code = self.codes[0].encode()
+        for wrong in (code[:-1], code[:-1] + b"0", code.replace(b"-", b""), b"aaaa-aaaa-aaaa-aaaa"):
+            self.assertEqual(self.refused(b"secret" + wrong), 1)
+        self.assertEqual(self.refused(b"wrong" + code), 1)
+        self.let_in(b"secret" + code)
+
+    def test_nothing_of_them_is_kept(self) -> None:
+        factor = self.successResultOf(run(self.store.get_second_factor(ANN)))
+        for code in self.codes:
+            self.assertNotIn(code.replace("-", ""), repr(factor))
+
+
+class LibraryTests(TOTPTestCase):
+    def test_the_uri(self) -> None:
+        parts = urlsplit(device_uri(SecondFactor(SECRET), ANN, "Example Mail"))
+        self.assertEqual((parts.scheme, parts.netloc), ("otpauth", "totp"))
+        self.assertEqual(unquote(parts.path), f"/Example Mail:{ANN}")
+        query = parse_qs(parts.query)
+        self.assertEqual((query["secret"], query["issuer"]), ([SECRET], ["Example Mail"]))
+
+    def test_secrets_have_160_bits(self) -> None:
+        first, _ = new_second_factor()
+        second, _ = new_second_factor()
+        self.assertGreaterEqual(len(first.secret), 32)
+        self.assertNotEqual(first.secret, second.secret)
+
+    def test_a_missing_library_is_named(self) -> None:
+        with mock.patch.dict(sys.modules, {"pyotp": None}):
+            with self.assertRaisesRegex(MissingLibrary, r"twisted-mailkit\[totp\]"):
+                load_pyotp()
+            # Not "wrong password": it is our fault.
+            self.failureResultOf(self.ask(b"secret123456"), TemporaryFailure)
+
+    def test_a_secret_that_is_none(self) -> None:
+        self.set(SecondFactor("?!"))
+        failure: Any = self.failureResultOf(self.ask(b"secret123456"), TemporaryFailure)
+        self.assertNotIn("?!", str(failure.value))
