@@ -418,6 +418,37 @@ class ReadMailTests(ExamplesCase):
         self.assertEqual(done.stdout, f"1 {len(MESSAGE)} Hello\n")
 
 
+class FetchPOP3Tests(ServiceCase):
+    def test_only_what_is_new_is_saved(self) -> None:
+        self.assert_short("fetch_pop3.py", 30)
+        smtp, port = free_port(), free_port()
+        server = [
+            *(*TWISTD, "-n", "--pidfile=", "mailkit", "--store", f"sqlite:{self.directory}/mail"),
+            *("--smtp", f"tcp:{smtp}:interface=127.0.0.1"),
+            *("--pop3", f"tcp:{port}:interface=127.0.0.1"),
+        ]
+        self.add_account("ann@example.org", "secret")
+        fetch = [sys.executable, str(EXAMPLES / "fetch_pop3.py"), f"127.0.0.1:{port}"]
+        saved = self.directory / "saved"
+        saved.mkdir()
+        with self.running(server, [smtp, port]):
+            for count in (1, 2):
+                with smtplib.SMTP("127.0.0.1", smtp, timeout=PATIENCE) as client:
+                    client.sendmail("a@example.net", ["ann@example.org"], MESSAGE)
+                done = subprocess.run(
+                    [*fetch, "ann@example.org", "secret", str(saved)],
+                    env=environment(),
+                    capture_output=True,
+                    text=True,
+                    timeout=PATIENCE,
+                )
+                self.assertEqual((done.returncode, done.stderr), (0, ""))
+                self.assertEqual(len(done.stdout.splitlines()), 1)
+                self.assertEqual(len(list(saved.iterdir())), count)
+        for path in saved.iterdir():
+            self.assertTrue(path.read_bytes().endswith(MESSAGE))
+
+
 class SendMailTests(ExamplesCase):
     """One under Twisted, one under asyncio."""
 

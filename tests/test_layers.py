@@ -61,7 +61,7 @@ PROTOCOL_PURE = (
 #: What clients share, without the drivers.
 SHARED_CLIENT_PURE = (
     "mailkit.client mailkit.client.address mailkit.client.channel mailkit.client.connecting"
-    " mailkit.client.errors mailkit.client.security"
+    " mailkit.client.content mailkit.client.errors mailkit.client.security mailkit.client.text"
 )
 #: A client's dialogue, which knows neither Twisted nor asyncio: two drivers carry it.
 CLIENT_PURE = " ".join(
@@ -106,6 +106,23 @@ IMAP_CLIENT_PURE = " ".join(
         "sets",
         "settings",
         "sync",
+        "values",
+    ]
+)
+
+#: The same of the POP3 client.
+POP3_CLIENT_PURE = " ".join(
+    f"mailkit.pop3.client.{name}"
+    for name in [
+        "commands",
+        "connecting",
+        "connection",
+        "errors",
+        "fetching",
+        "opening",
+        "reader",
+        "session",
+        "settings",
         "values",
     ]
 )
@@ -194,6 +211,16 @@ RULES = (
     Rule(
         "mailkit.imap.client mailkit.imap.client.*",
         f"{PURE} mailkit.client.* mailkit.imap.client.*",
+        "twisted zope.interface",
+    ),
+    Rule(POP3_CLIENT_PURE, f"{PURE} {SHARED_CLIENT_PURE} {POP3_CLIENT_PURE}"),
+    Rule(
+        "mailkit.pop3.client.aio",
+        f"{PURE} {SHARED_CLIENT_PURE} {POP3_CLIENT_PURE} mailkit.client.aio",
+    ),
+    Rule(
+        "mailkit.pop3.client mailkit.pop3.client.*",
+        f"{PURE} mailkit.client.* mailkit.pop3.client.*",
         "twisted zope.interface",
     ),
     Rule(
@@ -438,9 +465,11 @@ class RuleTests(SynchronousTestCase):
         for module in ("session", "transaction", "protocol", "aio"):
             source = "import mailkit.smtp.protocol"
             self.assertEqual(len(self.check(f"mailkit.smtp.client.{module}", source)), 1)
-        for module in ("session", "fetching", "protocol", "aio"):
-            for source in ("import mailkit.imap.protocol", "import mailkit.smtp.client.session"):
-                self.assertEqual(len(self.check(f"mailkit.imap.client.{module}", source)), 1)
+        for protocol in ("imap", "pop3"):
+            for module in ("session", "fetching", "protocol", "aio"):
+                name = f"mailkit.{protocol}.client.{module}"
+                for other in (f"{protocol}.protocol", "smtp.client.session"):
+                    self.assertEqual(len(self.check(name, f"import mailkit.{other}")), 1)
         self.assertEqual(self.check("mailkit.imap.client.fetching", "import twisted"), ["twisted"])
         source = "import mailkit.smtp.client.session"
         self.assertEqual(len(self.check("mailkit.client.protocol", source)), 1)

@@ -136,7 +136,7 @@ class SMTPProtocol(ReceivingConnection):
     async def vouch_for(self, user: IVouchedUser, client: ToldClient) -> VouchedLogin:
         """Log a user in without a password, as somebody who speaks for ``client`` asks for.
 
-        :raises Refused: the portal does not know the user.
+        :raises mailkit.smtp.grammar.Refused: the portal does not know the user.
         """
         info = ConnectionInfo(self.protocol_name, *client[:4], self.encrypted)
         try:
@@ -187,13 +187,13 @@ class SMTPProtocol(ReceivingConnection):
     def check_client(self) -> None:
         """Judge a MAIL before everything else.
 
-        :raises Refused: this client may not send.
+        :raises mailkit.smtp.grammar.Refused: this client may not send.
         """
 
     async def log_in_anonymously(self) -> IMessageDelivery:
         """The delivery for everybody.
 
-        :raises Refused: the portal knows none.
+        :raises mailkit.smtp.grammar.Refused: the portal knows none.
         """
         try:
             delivery: IMessageDelivery = await self._ask_portal(Anonymous(), IMessageDelivery)

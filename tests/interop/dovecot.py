@@ -1,4 +1,4 @@
-"""Dovecot's LMTP, IMAP and submission on free ports of loopback, apart from the machine's mail."""
+"""Dovecot's LMTP, IMAP, POP3 and submission on free ports of loopback, apart from the machine's mail."""
 
 from __future__ import annotations
 
@@ -30,6 +30,12 @@ IMAP_MISSING = (
 SUBMISSION_MISSING = (
     "dovecot-submissiond is not installed"
     if not Path("/usr/lib/dovecot/submission-login").exists()
+    else IMAP_MISSING
+)
+#: Why a test of its POP3 server is skipped.
+POP3_MISSING = (
+    "dovecot-pop3d is not installed"
+    if not Path("/usr/lib/dovecot/pop3-login").exists()
     else IMAP_MISSING
 )
 #: Who owns the mail: nobody.
@@ -96,6 +102,17 @@ service submission-login {{
   }}
 }}
 """
+_POP3 = """\
+service pop3-login {{
+  inet_listener pop3 {{
+    port = {pop3}
+  }}
+  inet_listener pop3s {{
+    port = {pop3s}
+    ssl = yes
+  }}
+}}
+"""
 _IMAP = """\
 ssl = yes
 ssl_cert = <{certificate}
@@ -123,6 +140,7 @@ class Dovecot:
     :param token_key: tokens of OAuth 2.0 are taken too: JWTs that are signed with it (HS256), with the
         user in ``email``.
     :param submission: serve submission too: logins, for what is submitted goes nowhere.
+    :param pop3: serve POP3 too.
     """
 
     def __init__(
@@ -132,10 +150,12 @@ class Dovecot:
         mechanisms: str = "plain",
         token_key: bytes = b"",
         submission: bool = False,
+        pop3: bool = False,
     ) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="dovecot-"))
         self.directory.chmod(0o755)
         self.port, self.imap_port, self.imaps_port, self.submission_port = free_ports(4)
+        self.pop3_port, self.pop3s_port = free_ports(2)
         #: Path of the UNIX socket.
         self.socket = str(self.directory / "lmtp")
         self._process: subprocess.Popen[bytes] | None = None
@@ -160,6 +180,10 @@ class Dovecot:
             more += _SUBMISSION.format(submission=self.submission_port)
             self._ports.append(self.submission_port)
             protocols += " submission"
+        if pop3:
+            more += _POP3.format(pop3=self.pop3_port, pop3s=self.pop3s_port)
+            self._ports += [self.pop3_port, self.pop3s_port]
+            protocols += " pop3"
         (self.directory / "dovecot.conf").write_text(
             _CONFIGURATION.format(
                 directory=self.directory,

@@ -20,6 +20,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from mailkit.client.content import Content
 from mailkit.client.errors import (
     AuthFailed,
     ClientError,
@@ -51,7 +52,6 @@ from mailkit.imap.client.settings import ClientSettings, ConnectionFacts, Timeou
 from mailkit.imap.client.sync import Known, Synchronised, synchronise
 from mailkit.imap.client.values import (
     BodyPart,
-    Content,
     Exists,
     Expunge,
     ExtendedSearch,

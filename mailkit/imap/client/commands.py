@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import BinaryIO, TypeAlias
 
+from mailkit.client.content import Content
 from mailkit.imap.client.responses import Typed
 from mailkit.imap.client.sets import RangeSet
-from mailkit.imap.client.values import Content, Status
+from mailkit.imap.client.values import Status
 from mailkit.mime.nstring import MAX_QUOTED
 from mailkit.model import SYSTEM_FLAGS
 from mailkit.spool import Spool

@@ -10,8 +10,8 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
+from mailkit.client.content import CONTENT_MEMORY, SHARED_CONTENT_MEMORY, Content
 from mailkit.client.errors import ProtocolError
-from mailkit.imap.client.values import Content
 from mailkit.spool import Spool, SpoolMemory
 from mailkit.wire.buffer import InputBuffer, LineTooLong
 
@@ -33,11 +33,6 @@ class ResponseLimits(NamedTuple):
 
 #: The limits where nothing else is said.
 RESPONSE_LIMITS = ResponseLimits()
-
-#: Octets of one content that are kept in memory; longer ones turn to a file.
-CONTENT_MEMORY = 256 * 1024
-#: Octets of contents that one connection keeps in memory.
-SHARED_CONTENT_MEMORY = 8 * 1024 * 1024
 
 _LITERAL = re.compile(rb"(~?)\{(\d{1,20})\}\Z")
 # Text for people may end like a literal.

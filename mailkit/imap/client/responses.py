@@ -10,12 +10,12 @@ import re
 from collections.abc import Callable
 from typing import TypeAlias
 
+from mailkit.client.content import Content
 from mailkit.client.errors import ProtocolError
 from mailkit.imap.client.body import Value, read_body, read_envelope
 from mailkit.imap.client.reader import RESPONSE_LIMITS, Response, ResponseLimits
 from mailkit.imap.client.values import (
     Capabilities,
-    Content,
     Continuation,
     Enabled,
     Exists,

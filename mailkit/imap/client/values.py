@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import io
-import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
+from mailkit.client.content import Content
 from mailkit.mime.envelope import MessageEnvelope
 from mailkit.model import Flags
-from mailkit.spool import Spool
 
 #: Ranges of UIDs or message numbers, both ends included, ascending.
 Ranges = tuple[tuple[int, int], ...]
@@ -164,41 +162,6 @@ class Unknown(NamedTuple):
 
     name: str
     octets: bytes
-
-
-class Content:
-    """Octets of a section of a message: small in memory, large in a temporary file.
-
-    The file goes when this object goes, or earlier by :meth:`close`.
-    """
-
-    __slots__ = ("__weakref__", "_finalizer", "_spool")
-
-    def __init__(self, spool: Spool) -> None:
-        self._spool = spool
-        self._finalizer = weakref.finalize(self, spool.close)
-
-    @property
-    def size(self) -> int:
-        """In octets."""
-        return self._spool.size
-
-    def octets(self) -> bytes:
-        """All of it, in memory."""
-        data = self._spool.data
-        if data is None:
-            with self._spool.open() as reader:
-                data = reader.read()
-        return data
-
-    def open(self) -> BinaryIO:
-        """A reader; the caller closes it."""
-        data = self._spool.data
-        return self._spool.open() if data is None else io.BytesIO(data)
-
-    def close(self) -> None:
-        """Forget it now."""
-        self._finalizer()
 
 
 @dataclass

@@ -7,6 +7,7 @@ from collections import deque
 from typing import NamedTuple
 
 from mailkit.client.errors import ProtocolError
+from mailkit.client.text import clean_text
 from mailkit.smtp.grammar import Reply
 
 
@@ -30,7 +31,6 @@ REPLY_LIMITS = ReplyLimits()
 _LINE = re.compile(rb"([2-5][0-9][0-9])(?:([ -])(.*))?", re.DOTALL)
 # RFC 3463 section 2.
 _ENHANCED = re.compile(r"([245]\.\d{1,3}\.\d{1,3})(?: +|$)", re.ASCII)
-_UNPRINTABLE = re.compile(r"[^\t\x20-\x7e\x80-\U0010ffff]|[\x80-\x9f]")
 
 
 class ReplyReader:
@@ -107,8 +107,3 @@ def make_reply(code: int, lines: list[bytes]) -> Reply:
             text = text[found.end() :]
         texts.append(text)
     return Reply(code, enhanced, "\n".join(texts))
-
-
-def clean_text(octets: bytes) -> str:
-    """A server's text, fit for logs and reports: UTF-8 where it is (RFC 6531 section 3.7.4.2)."""
-    return _UNPRINTABLE.sub("?", octets.decode("utf-8", "replace"))

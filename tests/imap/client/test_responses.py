@@ -8,12 +8,12 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from mailkit.client.content import CONTENT_MEMORY, Content
 from mailkit.client.errors import ProtocolError
-from mailkit.imap.client.reader import CONTENT_MEMORY, ResponseLimits, ResponseReader
+from mailkit.imap.client.reader import ResponseLimits, ResponseReader
 from mailkit.imap.client.responses import parse_response
 from mailkit.imap.client.values import (
     Capabilities,
-    Content,
     Continuation,
     Enabled,
     Exists,

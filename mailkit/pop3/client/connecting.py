@@ -1,0 +1,35 @@
+"""What both drivers do with connections."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from mailkit.client.channel import DuplexChannel
+from mailkit.client.connecting import Connector, open_connection
+from mailkit.client.security import TLSInfo, TLSPolicy
+from mailkit.pop3.client.session import Session
+from mailkit.pop3.client.settings import ClientSettings
+
+
+def default_port(settings: ClientSettings) -> int:
+    """RFC 1939 section 3, RFC 8314 section 3.2."""
+    return 995 if settings.tls.implicit else 110
+
+
+async def open_session(connector: Connector, settings: ClientSettings) -> Session:
+    """Connect and open a session as the settings want it.
+
+    :raises ClientError: that cannot be done.
+    """
+
+    async def open_channel(
+        channel: DuplexChannel, tls: TLSInfo | None, policy: TLSPolicy
+    ) -> Session:
+        session = Session(channel, replace(settings, tls=policy), tls)
+        await session.open()
+        return session
+
+    session, failure = await open_connection(connector, settings.tls, open_channel)
+    if failure:
+        session.note_tls_failure(failure)
+    return session
