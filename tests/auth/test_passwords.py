@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any, cast
 
 from argon2 import extract_parameters
-from argon2.exceptions import InvalidHashError
 from twisted.internet.defer import CancelledError
 from twisted.internet.task import Clock
+from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from mailkit.auth.passwords import (
@@ -16,6 +16,7 @@ from mailkit.auth.passwords import (
     prepare_password,
     verify_password,
 )
+from mailkit.auth.schemes import UnreadableHash
 from mailkit.errors import TemporaryFailure
 from tests.auth.fakes import ManualExecutor
 
@@ -44,7 +45,7 @@ class HashPasswordTests(SynchronousTestCase):
         self.assertFalse(verify_password("{PLAIN}secret", b"{PLAIN}secret"))
 
     def test_a_bare_text_is_no_hash(self) -> None:
-        self.assertRaises(InvalidHashError, verify_password, "secret", "secret")
+        self.assertRaises(UnreadableHash, verify_password, "secret", "secret")
 
     def test_both_spellings_of_an_accent_are_one_password(self) -> None:
         stored = hash_password("passwo\u0308rt", **CHEAP)
@@ -146,6 +147,15 @@ class PasswordHasherTests(SynchronousTestCase):
         self.assertEqual([self.successResultOf(result) for result in waiting], [False, False])
         self.assertTrue(self.verified(hasher, SECRET, "secret"))
 
+    def test_nobody_costs_what_a_user_of_another_scheme_costs(self) -> None:
+        hasher = self.hasher()
+        result = hasher.verify_nobody("secret", like=SECRET)
+        self.executor.run()
+        # Though it is that user's very password.
+        self.assertFalse(self.successResultOf(result))
+        self.assertEqual(self.executor.ran, 1)
+        self.assertFalse(hasher.remembers(SECRET, "secret"))
+
     def test_addresses_take_turns(self) -> None:
         hasher = self.hasher(threads=1)
         told: list[str] = []
@@ -237,8 +247,11 @@ class PasswordHasherTests(SynchronousTestCase):
 
     def test_a_hash_of_an_unknown_kind_lets_nobody_in_and_is_logged(self) -> None:
         hasher = self.hasher()
-        self.assertFalse(self.verified(hasher, "{UNKNOWN}secret", "secret"))
-        self.assertEqual(len(self.flushLoggedErrors(InvalidHashError)), 1)
+        with capturedLogs() as logs:
+            self.assertFalse(self.verified(hasher, "{UNKNOWN}secret", "secret"))
+        (text,) = map(formatEvent, logs)
+        self.assertIn("{UNKNOWN}", text)
+        self.assertNotIn("secret", text)
 
     def test_a_damaged_hash_is_our_failure_and_is_logged(self) -> None:
         result = self.hasher().verify("$argon2id$v=19$m=1", "secret")
