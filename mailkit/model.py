@@ -392,7 +392,7 @@ class Login(NamedTuple):
 
     #: Canonical name.
     account: str
-    #: In PHC string format; None for one who has no password.
+    #: In PHC string format, or ``{SCHEME}`` and a hash; None for one who has no password here.
     password_hash: str | None
     #: The password is not taken everywhere, or not alone: ask the directory.
     restricted: bool = False

@@ -175,6 +175,24 @@ class BackendTests(ExamplesCase):
             client.quit()
 
 
+class UserBaseTests(ExamplesCase):
+    def test_members_log_in(self) -> None:
+        self.assert_short("user_base.py", 30)
+        digest = "{SHA256}K7gNU3sdo+OL0wNhqoVWhr3g6s1xYv72ol/pe/Unols="
+        (self.directory / "members.csv").write_text(f"Ann,ann@example.org,{digest}\n")
+        port = free_port()
+        command = [
+            *(*TWISTD, "-n", "--pidfile=", "mailkit-imap", "--store", "memory:"),
+            *("--auth", "user_base.Members:members.csv"),
+            *("--listen", f"tcp:{port}:interface=127.0.0.1"),
+        ]
+        with self.running(command, [port]):
+            for user in ("ann", "Ann@Example.org"):
+                self.imap(port, user).logout()
+            with self.assertRaises(imaplib.IMAP4.error):
+                self.imap(port, "ann", "wrong")
+
+
 class ReceiveFunctionTests(ExamplesCase):
     def test_every_mail_is_a_call(self) -> None:
         port = free_port()

@@ -235,6 +235,8 @@ RULES = (
         f"{CONTRACTS} {MIME} mailkit.store mailkit.store.*",
         "twisted zope.interface",
     ),
+    Rule("mailkit.auth.schemes", "mailkit.auth", "argon2 passlib"),
+    Rule("mailkit.auth.names", WIRE),
     Rule(
         "mailkit.homes mailkit.homes.*",
         f"{CONTRACTS} {MIME} mailkit.coroutines mailkit.homes mailkit.homes.*",

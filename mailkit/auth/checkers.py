@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
 from typing import Any
 
 from twisted.cred.checkers import ICredentialsChecker
-from twisted.cred.credentials import IUsernamePassword
+from twisted.cred.credentials import IUsernamePassword, UsernamePassword
 from twisted.cred.error import LoginFailed, UnauthorizedLogin
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred, fail, maybeDeferred
 from zope.interface import Interface, implementer
 
 from mailkit.auth.app_passwords import AppPasswords, parse_app_password, scope_of
+from mailkit.auth.names import canonical_name, domain_of
 from mailkit.auth.passwords import PasswordHasher
 from mailkit.auth.totp import SecondFactors, SplitPassword, use_nothing
 from mailkit.coroutines import run
@@ -22,12 +24,22 @@ from mailkit.interfaces import (
     IDirectory,
     ILoginDirectory,
     ISecondFactorDirectory,
+    IUserLookup,
     IVouchedUser,
 )
 from mailkit.model import Login
 
 #: Octets of a user name or a password; more is refused unread.
 MAX_LENGTH = 4096
+
+
+class LocatedPassword(UsernamePassword):
+    """A user name and password, and the address and protocol of the client that sends them."""
+
+    def __init__(self, username: bytes, password: bytes, address: str, protocol: str = "") -> None:
+        super().__init__(username, password)
+        self.address = address
+        self.protocol = protocol
 
 
 @implementer(ICredentialsChecker)
@@ -84,7 +96,7 @@ class DirectoryChecker:
         """
         if len(username) > MAX_LENGTH or len(password) > MAX_LENGTH:
             raise UnauthorizedLogin
-        name = _text(username)
+        name = text_of(username)
         login = await self._find(login=name) if name else None
         app_password = self._app_passwords and parse_app_password(password)
         if self._app_passwords is not None and app_password:
@@ -163,19 +175,54 @@ class VouchedUserChecker:
 
 
 @implementer(ICredentialsChecker)
+class StoreAccounts:
+    """Stands for the store's own accounts in rules that are made before there is a store."""
+
+    credentialInterfaces = (IUsernamePassword,)
+
+    def requestAvatarId(self, credentials: Any) -> Deferred[Any]:
+        return fail(UnauthorizedLogin())
+
+
+@dataclass(frozen=True)
+class AuthRule:
+    """A checker, and who asks it."""
+
+    checker: ICredentialsChecker
+    #: Canonical domains whose users it is for; empty for everybody. A user name without a domain is
+    #: one of the first.
+    domains: tuple[str, ...] = ()
+    #: When it refuses somebody, those behind it are not asked.
+    final: bool = False
+
+    def name_for(self, login: str) -> str | None:
+        """What the checker is asked for when somebody gives this name; None when it is not."""
+        if not self.domains:
+            return login
+        domain = domain_of(canonical_name(login))
+        if not domain:
+            return f"{login}@{self.domains[0]}"
+        return login if domain in self.domains else None
+
+
+@implementer(ICredentialsChecker, IUserLookup)
 class ChainChecker:
     """Asks several checkers in turn until one knows the credentials.
 
     A Portal holds one checker for each credentials interface and replaces it without a word; this
     one may be put there for any number. A checker that fails on its own side does not stop the
     ones after it; its failure is told when they refuse too.
+
+    :param checkers: checkers, or rules that say whose users they are for.
     """
 
-    def __init__(self, checkers: Iterable[ICredentialsChecker]) -> None:
-        self._checkers = tuple(checkers)
+    def __init__(self, checkers: Iterable[ICredentialsChecker | AuthRule]) -> None:
+        self.rules = tuple(
+            each if isinstance(each, AuthRule) else AuthRule(each) for each in checkers
+        )
         interfaces: dict[type[Interface], None] = {}
-        for checker in self._checkers:
-            interfaces.update(dict.fromkeys(checker.credentialInterfaces))
+        for rule in self.rules:
+            interfaces.update(dict.fromkeys(rule.checker.credentialInterfaces))
         self.credentialInterfaces = tuple(interfaces)
 
     def requestAvatarId(self, credentials: Any) -> Deferred[Any]:
@@ -183,19 +230,63 @@ class ChainChecker:
 
     async def _ask(self, credentials: Any) -> Any:
         trouble: MailError | None = None
-        for checker in self._checkers:
+        for rule in self.rules:
+            checker = rule.checker
             if not any(i.providedBy(credentials) for i in checker.credentialInterfaces):
                 continue
-            try:
-                return await maybeDeferred(checker.requestAvatarId, credentials)
-            except LoginFailed:
+            named = _for_rule(credentials, rule)
+            if named is None:
                 continue
+            try:
+                return await maybeDeferred(checker.requestAvatarId, named)
+            except LoginFailed:
+                pass
             except MailError as error:
                 trouble = trouble or error
+            if rule.final:
+                break
         raise trouble or UnauthorizedLogin()
 
+    async def find_login(self, login: str) -> Login | None:
+        """As :meth:`mailkit.interfaces.IUserLookup.find_login`, from the first that knows him."""
+        trouble: MailError | None = None
+        for rule in self.rules:
+            name = rule.name_for(login)
+            if name is None or not IUserLookup.providedBy(rule.checker):
+                continue
+            try:
+                found: Login | None = await rule.checker.find_login(login=name)
+            except MailError as error:
+                trouble = trouble or error
+                continue
+            if found is not None:
+                return found
+        if trouble is not None:
+            raise trouble
+        return None
 
-def _text(username: bytes | str) -> str | None:
+
+def _for_rule(credentials: Any, rule: AuthRule) -> Any:
+    """The credentials as the rule's checker gets them; None when it does not."""
+    if not rule.domains:
+        return credentials
+    username = getattr(credentials, "username", b"")
+    login = text_of(username)
+    name = None if login is None else rule.name_for(login)
+    if name is None or name == login:
+        return None if name is None else credentials
+    if not IUsernamePassword.providedBy(credentials) or not hasattr(credentials, "password"):
+        return None
+    return LocatedPassword(
+        name.encode(),
+        credentials.password,
+        getattr(credentials, "address", ""),
+        getattr(credentials, "protocol", ""),
+    )
+
+
+def text_of(username: bytes | str) -> str | None:
+    """A user name as text; None for one that is none."""
     if isinstance(username, str):
         return username
     try:

@@ -11,7 +11,13 @@ from twisted.cred.portal import Portal
 from twisted.internet.defer import Deferred
 
 from mailkit._typing import override
-from mailkit.auth.checkers import ChainChecker, DirectoryChecker, VouchedUserChecker
+from mailkit.auth.checkers import (
+    AuthRule,
+    ChainChecker,
+    DirectoryChecker,
+    LocatedPassword,
+    VouchedUserChecker,
+)
 from mailkit.auth.passwords import PasswordHasher
 from mailkit.auth.realm import Deliveries, MailRealm
 from mailkit.coroutines import run
@@ -19,15 +25,6 @@ from mailkit.interfaces import IDirectory, IDirectoryAdmin, IFileHomes, IMailSto
 from mailkit.model import Ability, ConnectionInfo
 
 _UNKNOWN = ConnectionInfo("")
-
-
-class LocatedPassword(UsernamePassword):
-    """A user name and password, and the address and protocol of the client that sends them."""
-
-    def __init__(self, username: bytes, password: bytes, address: str, protocol: str = "") -> None:
-        super().__init__(username, password)
-        self.address = address
-        self.protocol = protocol
 
 
 class MailPortal(Portal):
@@ -75,7 +72,7 @@ async def _log_in(
 
 def make_portal(
     store: IMailStore,
-    checkers: Sequence[ICredentialsChecker] = (),
+    checkers: Sequence[ICredentialsChecker | AuthRule] = (),
     *,
     directory: IDirectory | None = None,
     deliveries: Deliveries | None = None,
@@ -86,7 +83,7 @@ def make_portal(
 ) -> Portal:
     """A portal where users log in to their accounts, and anybody delivers mail.
 
-    :param checkers: asked in turn; the accounts and passwords of ``directory`` when empty.
+    :param checkers: asked in turn, those with a rule for their domains alone; the accounts and passwords of ``directory`` when empty.
     :param directory: the accounts; the store itself when it is one.
     :param deliveries: makes deliveries; clients may then also log in as ``Anonymous()`` for one.
     :param create_accounts: make an account for a user whom ``checkers`` know and the directory
@@ -98,7 +95,7 @@ def make_portal(
     """
     if directory is None and IDirectory.providedBy(store):
         directory = store
-    external = list(checkers)
+    external: list[ICredentialsChecker | AuthRule] = list(checkers)
     if not external:
         if directory is None:
             raise ValueError("a store that is no directory needs a checker")
@@ -112,5 +109,8 @@ def make_portal(
         if directory is not None:
             # What a trusted client of SMTP names is a user here, or nobody.
             portal.registerChecker(VouchedUserChecker(directory))
-    portal.registerChecker(external[0] if len(external) == 1 else ChainChecker(external))
+    only = external[0]
+    if len(external) > 1 or isinstance(only, AuthRule):
+        only = ChainChecker(external)
+    portal.registerChecker(only)
     return portal

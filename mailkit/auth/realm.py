@@ -7,11 +7,11 @@ from typing import Any
 
 from twisted.cred.portal import IRealm
 from twisted.internet.defer import Deferred
-from twisted.logger import Logger
 from zope.interface import Interface, implementer
 
+from mailkit.auth.provisioning import provide_account
 from mailkit.coroutines import run
-from mailkit.errors import AccountExists, AuthorizationFailed, NoSuchAccount
+from mailkit.errors import AuthorizationFailed, NoSuchAccount
 from mailkit.interfaces import (
     IDeliveryAbilities,
     IDirectory,
@@ -43,8 +43,6 @@ class MailRealm:
     :param abilities: what the deliveries can promise, for clients that have not logged in.
     :param homes: where accounts have their files; None where they have none.
     """
-
-    log = Logger()
 
     def __init__(
         self,
@@ -102,26 +100,7 @@ class MailRealm:
             return name
         if not self._create_accounts:
             raise NoSuchAccount
-        return await self._create(login)
-
-    async def _create(self, login: str) -> str:
-        directory: Any = self.directory
-        name = login
-        if "@" not in login and (domains := await directory.list_domains()):
-            # A bare name among several domains belongs to the first.
-            name = f"{login}@{domains[0]}"
-        if (found := await directory.find_account(login=name)) is not None:
-            return str(found)
-        try:
-            await directory.add_account(name=name)
-        except AccountExists:
-            # Another connection of the same user was faster, or it is an alias.
-            pass
-        else:
-            self.log.info("made account {account} at its first login", account=name)
-        if (found := await directory.find_account(login=name)) is None:
-            raise NoSuchAccount
-        return str(found)
+        return await provide_account(self.directory, login)
 
 
 def _nothing_to_release() -> None:

@@ -74,6 +74,7 @@ from mailkit.interfaces.queue import IQueue, IQueueEvents, IQueueingStore
 from mailkit.interfaces.quota import IDeletedCounter, IQuotaAccount, IQuotaAdmin
 from mailkit.interfaces.store import IKeyValueStore, IMailStore
 from mailkit.interfaces.urls import IURLKeys, IURLResolver
+from mailkit.interfaces.users import IClosableUserBase, IPasswordVerifier, IUserLookup
 
 __all__ = [
     "IAccessControl",
@@ -84,6 +85,7 @@ __all__ = [
     "IAppPasswordDirectory",
     "ICapabilityMask",
     "IClosableDelivery",
+    "IClosableUserBase",
     "ICopyingMailbox",
     "IDNSResolver",
     "IDelegateAdmin",
@@ -105,6 +107,7 @@ __all__ = [
     "IMetadataAccount",
     "IObjectIdentifiers",
     "IOwnerVerifier",
+    "IPasswordVerifier",
     "IQueue",
     "IQueueEvents",
     "IQueueStarter",
@@ -131,6 +134,7 @@ __all__ = [
     "IURLKeys",
     "IURLResolver",
     "IUnendedMessages",
+    "IUserLookup",
     "IViewableMailbox",
     "IVouchedUser",
     "IWatchableAccount",

@@ -19,6 +19,7 @@ from twisted.python import usage
 
 from mailkit import __version__
 from mailkit._typing import override
+from mailkit.auth.checkers import AuthRule, StoreAccounts
 from mailkit.coroutines import run
 from mailkit.interfaces import IDirectoryAdmin
 from mailkit.tap.capabilities import parse_capabilities, parse_clients, parse_quirks
@@ -52,10 +53,8 @@ from mailkit.tap.sharing import parse_sharing
 from mailkit.tap.signals import reload_at_hangup
 from mailkit.tap.smtp_limits import parse_smtp_limits
 from mailkit.tap.stores import DEFAULT_STORE, STORE_VARIABLE, default_store, parse_store
+from mailkit.tap.user_bases import parse_rule
 from mailkit.tap.values import parse_count, parse_mechanisms, parse_size
-
-#: ``--auth store``: the store's own accounts, beside other checkers.
-STORE_AUTH = "store"
 
 # Also an address literal, for machines without a name.
 _HOSTNAME = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Za-z:.]+\])\Z")
@@ -126,6 +125,11 @@ class MailOptions(TLSOptions, AuthOptionMixin):
             "Let clients on other machines log in without TLS (dangerous)",
         ],
         [
+            "no-create-accounts",
+            None,
+            "Make no account for a user whom --auth knows and the store does not",
+        ],
+        [
             "detail-to-mailbox",
             None,
             "Put mail for user+NAME@ into the user's mailbox NAME where there is one",
@@ -141,6 +145,8 @@ class MailOptions(TLSOptions, AuthOptionMixin):
         #: Endpoints, by what the service calls their ports: ``imap``, ``imaps``, ...
         self.endpoints: dict[str, list[str]] = {name: [] for name in self.endpoint_options}
         self.store_accounts = False
+        #: What ``--auth`` says, and ``[[auth]]`` of the settings file.
+        self.auth_rules: list[AuthRule] = []
         #: What ``--without-extension`` says, where a command has it.
         self.without_extensions: list[str] = []
         #: What ``--without-capability`` says, where a command has it.
@@ -183,14 +189,20 @@ class MailOptions(TLSOptions, AuthOptionMixin):
 
     @override
     def opt_auth(self, description: str) -> None:
-        """Who may log in: a checker of Twisted's (--help-auth) or `store`; may be repeated."""
-        if description == STORE_AUTH:
+        """Who may log in: [DOMAIN,...=] and a user base or checker (--help-auth), `store` for the
+        store's own accounts, or a dotted.name; may be repeated."""
+        try:
+            self.add_auth(parse_rule(description))
+        except (SettingError, usage.UsageError) as error:
+            raise usage.UsageError(f"{self.place('auth')} {description}: {error}") from error
+
+    def add_auth(self, rule: AuthRule) -> None:
+        """Let a checker say who may log in."""
+        if isinstance(rule.checker, StoreAccounts) and not (rule.domains or rule.final):
             self.store_accounts = True
             return
-        try:
-            super().opt_auth(description)  # type: ignore[no-untyped-call]
-        except usage.UsageError as error:
-            raise usage.UsageError(f"{self.place('auth')} {description}: {error}") from error
+        self.addChecker(rule.checker)
+        self.auth_rules.append(rule)
 
     def opt_proxy_from(self, network: str) -> None:
         """Expect the PROXY protocol (v1 or v2) from this address or NETWORK, or from `unix`
@@ -383,8 +395,9 @@ class TwistdService(MailService):
     def __init__(self, options: MailOptions) -> None:
         super().__init__(
             options["store"],
-            checkers=options.get("credCheckers", ()),
+            checkers=options.auth_rules,
             store_accounts=options.store_accounts,
+            create_accounts=not options["no-create-accounts"],
             tls=options.service_tls,
             hostname=options["hostname"] or "",
             limits=options.limits,

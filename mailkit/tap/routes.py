@@ -200,6 +200,7 @@ class Deliveries:
         self._window = suppress_duplicates
         self._settings = settings
         self._store: Any = None
+        self._directory: Any = None
         self._made: list[Any] = []
         self._table: Routes | None = None
         #: Sends what goes elsewhere; None where no such mail is taken.
@@ -211,12 +212,14 @@ class Deliveries:
         #: Clients whose mail is sent on though they have not logged in.
         self.trusted = Networks()
 
-    def open(self, store: Any) -> None:
+    def open(self, store: Any, directory: Any = None) -> None:
         """Get ready to deliver into a store.
 
+        :param directory: knows the recipients, instead of the store itself.
         :raises StartError: the delivery of a route cannot be made.
         """
         self._store = store
+        self._directory = directory or store
         self._settings["served"] = Served()
         if self._window:
             self._settings["duplicates"] = Duplicates(self._window)
@@ -244,7 +247,7 @@ class Deliveries:
 
             return QueueingDelivery(
                 self._store,
-                self._store,
+                self._directory,
                 account,
                 queue=self.queue,
                 routes=self._table,
@@ -255,9 +258,9 @@ class Deliveries:
                 **self._settings,
             )
         if self._table is None:
-            return LocalMessageDelivery(self._store, self._store, account, **self._settings)
+            return LocalMessageDelivery(self._store, self._directory, account, **self._settings)
         return RoutingDelivery(
-            self._store, self._store, account, routes=self._table, **self._settings
+            self._store, self._directory, account, routes=self._table, **self._settings
         )
 
     def add_route(self, domain: str, delivery: IMessageDelivery) -> None:

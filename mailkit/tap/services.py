@@ -34,7 +34,7 @@ from twisted.logger import Logger
 from twisted.protocols.tls import TLSMemoryBIOFactory
 
 from mailkit._typing import override
-from mailkit.auth.checkers import DirectoryChecker
+from mailkit.auth.checkers import AuthRule
 from mailkit.auth.passwords import PasswordHasher
 from mailkit.auth.portal import make_portal
 from mailkit.connection import CommandConnection, CommandFactory
@@ -63,6 +63,7 @@ from mailkit.tap.routes import Deliveries, parse_routes
 from mailkit.tap.service_tls import ServiceTLS
 from mailkit.tap.smtp_limits import parse_smtp_limits
 from mailkit.tap.stores import parse_store
+from mailkit.tap.user_bases import Checkers
 from mailkit.tcp import BACKLOG, ListeningReactor
 from mailkit.tls import TLSReloader
 
@@ -105,8 +106,11 @@ class MailService(MultiService):
 
     :param store: what ``--store`` takes, opened and closed with the service; or an ``IMailStore``,
         which stays the caller's to close.
-    :param checkers: who may log in, besides or instead of the store's own accounts.
+    :param checkers: who may log in, besides or instead of the store's own accounts; in an
+        ``AuthRule``, the users of its domains.
     :param store_accounts: the store's own accounts may log in too; always so without checkers.
+    :param create_accounts: a user whom a checker knows gets an account at the first login, or with
+        the first mail if the checker can be asked for users, where the store can make one.
     :param tls: what ``--tls`` takes, or a list of such; a context factory, or a
         :class:`~mailkit.tap.service_tls.ServiceTLS`; None for no TLS.
     :param hostname: what the server calls itself; the machine's name when empty.
@@ -155,8 +159,9 @@ class MailService(MultiService):
         self,
         store: str | IMailStore,
         *,
-        checkers: Sequence[ICredentialsChecker] = (),
+        checkers: Sequence[ICredentialsChecker | AuthRule] = (),
         store_accounts: bool = False,
+        create_accounts: bool = True,
         tls: Any = None,
         hostname: str = "",
         limits: Limits | None = None,
@@ -194,8 +199,7 @@ class MailService(MultiService):
         self._reactor = reactor
         self._store_name = store if isinstance(store, str) else repr(store)
         self._opener = parse_store(store, sharing) if isinstance(store, str) else None
-        self._checkers = tuple(checkers)
-        self._store_accounts = store_accounts
+        self._checkers = Checkers(checkers, store_accounts, create_accounts)
         self._tls = tls if isinstance(tls, ServiceTLS) else ServiceTLS(tls, PORT_NAMES)
         #: Reads the certificates again when they change.
         self.tls_reloader = TLSReloader(self._tls.from_files, reactor)
@@ -409,7 +413,8 @@ class MailService(MultiService):
                 f"this store knows no addresses, so it cannot take mail by {', '.join(TAKE_MAIL)}"
             )
             raise StartError("store", self._store_name, reason)
-        self._deliveries.open(self.store)
+        users = self._checkers.directory(self.store, cast(IReactorTime, self._reactor))
+        self._deliveries.open(self.store, users)
         if self._outbound is not None:
             self._outbound.open(self.store, self._deliveries)
         for protocol, factory in self._factories.items():
@@ -420,9 +425,7 @@ class MailService(MultiService):
         """Where clients of a protocol log in; nowhere before the store is open."""
         if self._hasher is None:
             return None
-        checkers: list[Any] = list(self._checkers)
-        if checkers and self._store_accounts:
-            checkers.insert(0, DirectoryChecker(self.store, self._hasher))
+        checkers = self._checkers.make(self.store, self._hasher)
         takes_mail = IDirectory.providedBy(self.store)
         # Those of submission are users, though they have not said yet which.
         user = "user" if protocol == "submission" else None
@@ -434,6 +437,7 @@ class MailService(MultiService):
                 self.store,
                 checkers,
                 deliveries=self._deliveries.make if takes_mail else None,
+                create_accounts=self._checkers.creates(self.store),
                 hasher=self._hasher,
                 abilities=self._deliveries.abilities(user) if takes_mail else frozenset(),
                 homes=homes,
@@ -460,6 +464,7 @@ class MailService(MultiService):
         if self._hasher is not None:
             self._hasher.close()
             self._hasher = None
+        await self._checkers.close()
         for hook in (hook for each in self._milters.values() for hook in each):
             hook.close()
         if self._outbound is not None:

@@ -16,6 +16,7 @@ from mailkit.tap.relay import OutboundOptions
 from mailkit.tap.routes import RouteOptions, table_routes
 from mailkit.tap.service_tls import read_certificates
 from mailkit.tap.sharing import SharingOptions
+from mailkit.tap.user_bases import parse_table
 
 
 class SettingsFileOptions(MailOptions):
@@ -57,22 +58,21 @@ class SettingsFileOptions(MailOptions):
         values = {name for kind in kinds for name, *_ in kind.optParameters}
         flags = {name for kind in kinds for name, *_ in getattr(kind, "optFlags", ())}
         with self.naming("config"):
-            lists = {*self.endpoint_options, "auth", *self._lists()}
+            lists = {*self.endpoint_options, *self._lists()}
             settings = read_config(
                 path,
                 lists,
                 values,
                 flags,
                 {"checks", "routes", "imap-clients", "queue", "smtp-limits"},
-                {"tls"},
+                {"tls", "auth"},
             )
         for key, value in settings.items():
             if self._made_by_option(key):
                 continue
             self.places[key] = f"{path}: {key}"
             if key == "auth":
-                for description in value:
-                    self.opt_auth(description)
+                self._add_auth(value)
             elif key == "tls":
                 with self.naming("tls"):
                     self.certificates += read_certificates(value)
@@ -95,6 +95,15 @@ class SettingsFileOptions(MailOptions):
                     self.add_endpoint(key, endpoint)
             else:
                 self[key] = value
+
+    def _add_auth(self, value: Any) -> None:
+        """A string, or an array of strings and tables."""
+        for each in value if isinstance(value, list) else [value]:
+            if isinstance(each, str):
+                self.opt_auth(each)
+                continue
+            with self.naming("auth"):
+                self.add_auth(parse_table(each))
 
     def _lists(self) -> dict[str, list[str]]:
         """Settings that are lists of texts."""

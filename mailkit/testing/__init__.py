@@ -14,7 +14,8 @@ Choose the class for what you wrote, give it one hook, and run it with trial or 
 ``make_store`` for a store and tests its accounts too, :class:`DirectoryContract` asks
 ``make_directory`` for a directory, :class:`SharingContract` asks ``make_store`` for a store whose
 accounts share mailboxes, :class:`DeliveryContract` asks ``make_delivery`` for a delivery,
-:class:`QueueContract` asks ``make_queueing_store`` for a store with an outbound queue.
+:class:`QueueContract` asks ``make_queueing_store`` for a store with an outbound queue,
+:class:`UserBaseContract` asks ``make_checker`` for a checker of users that are known elsewhere.
 Tests of optional abilities are skipped where an object does not provide the interface. Every object
 is checked with ``verifyObject``, and every method is called by keyword, as protocols do.
 
@@ -30,6 +31,7 @@ from mailkit.testing.mailbox import MailboxContract
 from mailkit.testing.queue import QueueContract
 from mailkit.testing.sharing import SharingContract
 from mailkit.testing.store import StoreContract
+from mailkit.testing.users import UserBaseContract
 
 __all__ = [
     "AccountContract",
@@ -39,6 +41,7 @@ __all__ = [
     "QueueContract",
     "SharingContract",
     "StoreContract",
+    "UserBaseContract",
     "fill_directory",
     "read_message",
     "sample_envelope",

@@ -1,0 +1,128 @@
+"""User bases as checkers: users who are known elsewhere than in the store."""
+
+from __future__ import annotations
+
+import hmac
+import os
+from collections import deque
+from typing import Any
+
+from twisted.cred.checkers import ICredentialsChecker
+from twisted.cred.credentials import IUsernamePassword
+from twisted.cred.error import LoginFailed, UnauthorizedLogin
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.logger import Logger
+from zope.interface import alsoProvides, implementer
+
+from mailkit.auth.checkers import MAX_LENGTH, text_of
+from mailkit.auth.passwords import PasswordHasher
+from mailkit.coroutines import run
+from mailkit.errors import MailError, TemporaryFailure
+from mailkit.interfaces import IClosableUserBase, IPasswordVerifier, IUserLookup
+from mailkit.model import Login
+
+#: Stored passwords of users seen lately, whose like a user that does not exist is given.
+MAX_LIKENESSES = 64
+
+
+@implementer(ICredentialsChecker, IClosableUserBase)
+class UserBaseChecker:
+    """Checks passwords by a user base. The avatar id is the name of the account.
+
+    A user that does not exist and a wrong password fail with the same text, after the same time.
+    What goes wrong in the base is a temporary failure, never a wrong password. When the base can be
+    asked for users, so can this.
+
+    :param base: provides ``IUserLookup``, ``IPasswordVerifier`` or both.
+    :param hasher: verifies stored passwords; of its own when None.
+    :raises TypeError: it provides neither.
+    """
+
+    log = Logger()
+
+    credentialInterfaces = (IUsernamePassword,)
+
+    def __init__(self, base: Any, hasher: PasswordHasher | None = None) -> None:
+        self.base = base
+        self._hasher = hasher
+        self._verifies = IPasswordVerifier.providedBy(base)
+        if IUserLookup.providedBy(base):
+            alsoProvides(self, IUserLookup)
+        elif not self._verifies:
+            raise TypeError(f"{base!r} provides neither IUserLookup nor IPasswordVerifier")
+        self._key = os.urandom(16)
+        self._likenesses: deque[str] = deque(maxlen=MAX_LIKENESSES)
+
+    def use_hasher(self, hasher: PasswordHasher) -> None:
+        """Let passwords be verified in threads that are shared with others."""
+        self._hasher = hasher
+
+    def requestAvatarId(self, credentials: Any) -> Deferred[Any]:
+        # Those of MailPortal know where they come from.
+        address = getattr(credentials, "address", "")
+        return run(self.check(credentials.username, credentials.password, address))
+
+    async def check(self, username: bytes | str, password: bytes | str, address: str = "") -> str:
+        """Name of the account whose password it is.
+
+        :param address: the client's: where passwords wait to be verified, addresses take turns.
+        :raises UnauthorizedLogin: there is none.
+        :raises TemporaryFailure: the base cannot tell just now.
+        """
+        if isinstance(password, str):
+            password = password.encode("utf-8", "surrogatepass")
+        login = text_of(username)
+        if len(username) > MAX_LENGTH or len(password) > MAX_LENGTH:
+            raise UnauthorizedLogin
+        # RFC 4616 section 2, and RFC 4513 section 5.1.2: an empty one would be no login at all.
+        if not login or not password or "\0" in login or b"\0" in password:
+            raise UnauthorizedLogin
+        if self._verifies:
+            account = await self._ask("verify_password", login=login, password=password)
+            if account is None:
+                raise UnauthorizedLogin
+            return str(account)
+        found = await self.find_login(login)
+        return await self._compare(login, found, password, address)
+
+    async def _compare(self, login: str, found: Login | None, password: bytes, address: str) -> str:
+        if self._hasher is None:
+            self._hasher = PasswordHasher()
+        if found is None or found.password_hash is None:
+            await self._hasher.verify_nobody(password, address, self._likeness(login))
+            raise UnauthorizedLogin
+        if found.password_hash not in self._likenesses:
+            self._likenesses.append(found.password_hash)
+        if not await self._hasher.verify(found.password_hash, password, address):
+            raise UnauthorizedLogin
+        return found.account
+
+    def _likeness(self, login: str) -> str | None:
+        """A stored password that takes as long, always the same one for a name if possible."""
+        if not self._likenesses:
+            return None
+        digest = hmac.digest(self._key, login.encode("utf-8", "surrogatepass"), "sha256")
+        return self._likenesses[int.from_bytes(digest[:8], "big") % len(self._likenesses)]
+
+    async def find_login(self, login: str) -> Login | None:
+        """As :meth:`mailkit.interfaces.IUserLookup.find_login`."""
+        found: Login | None = await self._ask("find_login", login=login)
+        return found
+
+    async def _ask(self, question: str, **arguments: Any) -> Any:
+        """What a method of the base answers; trouble of its own is a temporary failure.
+
+        :raises MailError: as the base does.
+        """
+        try:
+            return await getattr(self.base, question)(**arguments)
+        except (MailError, LoginFailed, CancelledError):
+            raise
+        except Exception:
+            # Whatever the code of somebody else's may do.
+            self.log.failure("the user base {base} has failed", base=type(self.base).__name__)
+            raise TemporaryFailure from None
+
+    async def close(self) -> None:
+        if IClosableUserBase.providedBy(self.base):
+            await self.base.close()

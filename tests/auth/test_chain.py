@@ -1,0 +1,138 @@
+"""Several checkers: whose users each is for, in which order, and what their trouble means."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from twisted.cred.checkers import ICredentialsChecker
+from twisted.cred.credentials import IUsernamePassword, UsernamePassword
+from twisted.cred.error import UnauthorizedLogin
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
+from zope.interface.verify import verifyObject
+
+from mailkit.auth.checkers import AuthRule, ChainChecker, LocatedPassword
+from mailkit.coroutines import run
+from mailkit.errors import StoreUnavailable, TemporaryFailure
+from mailkit.interfaces import IUserLookup
+from mailkit.model import Login
+
+
+@implementer(ICredentialsChecker, IUserLookup)
+class Checker:
+    """Knows some names, whose password is its own name."""
+
+    credentialInterfaces = (IUsernamePassword,)
+
+    def __init__(self, name: str, *users: str, trouble: bool = False) -> None:
+        self.name = name
+        self.users = users
+        self.trouble = trouble
+        self.asked: list[str] = []
+        self.addresses: list[str] = []
+
+    def requestAvatarId(self, credentials: Any) -> Deferred[Any]:
+        login = credentials.username.decode()
+        self.asked.append(login)
+        self.addresses.append(getattr(credentials, "address", ""))
+        if self.trouble:
+            return fail(StoreUnavailable())
+        if login in self.users and credentials.password == self.name.encode():
+            return succeed(f"{self.name}:{login}")
+        return fail(UnauthorizedLogin())
+
+    async def find_login(self, login: str) -> Login | None:
+        self.asked.append(login)
+        if self.trouble:
+            raise StoreUnavailable
+        return Login(f"{self.name}:{login}", None) if login in self.users else None
+
+
+class ChainTests(SynchronousTestCase):
+    def ask(
+        self, rules: Sequence[Any], login: str, password: str, found: type[Exception] | None = None
+    ) -> Any:
+        chain = ChainChecker(rules)
+        verifyObject(ICredentialsChecker, chain)
+        asked = chain.requestAvatarId(LocatedPassword(login.encode(), password.encode(), "::1"))
+        return self.failureResultOf(asked, found) if found else self.successResultOf(asked)
+
+    def test_each_domain_has_its_bases(self) -> None:
+        one = Checker("one", "ann@example.org", "ann@example.net")
+        two = Checker("two", "ann@example.net", "ann@example.com")
+        rules = [AuthRule(one, ("example.org",)), AuthRule(two, ("example.net", "example.com"))]
+        self.assertEqual(self.ask(rules, "ann@example.org", "one"), "one:ann@example.org")
+        self.assertEqual(self.ask(rules, "ann@example.net", "two"), "two:ann@example.net")
+        self.ask(rules, "ann@example.net", "one", UnauthorizedLogin)
+        self.ask(rules, "ann@example.edu", "one", UnauthorizedLogin)
+        self.assertEqual(one.asked, ["ann@example.org"])
+        self.assertEqual(one.addresses, ["::1"])
+
+    def test_letter_case_of_domains_does_not_matter(self) -> None:
+        one = Checker("one", "ann@EXAMPLE.org")
+        self.ask([AuthRule(one, ("example.org",))], "ann@EXAMPLE.org", "one")
+        two = Checker("two", "ann@bücher.example")
+        self.ask([AuthRule(two, ("xn--bcher-kva.example",))], "ann@bücher.example", "two")
+
+    def test_a_name_without_domain_is_one_of_the_first(self) -> None:
+        one, two = Checker("one"), Checker("two", "ann@example.com")
+        everybody = Checker("three", "ann")
+        rules: list[Any] = [AuthRule(one, ("example.org", "example.net"))]
+        rules += [AuthRule(two, ("example.com",)), everybody]
+        self.assertEqual(self.ask(rules, "ann", "two"), "two:ann@example.com")
+        self.assertEqual(self.ask(rules, "ann", "three"), "three:ann")
+        self.assertEqual(one.asked, ["ann@example.org"] * 2)
+        self.assertEqual(one.addresses, ["::1"] * 2)
+
+    def test_after_a_refusal_the_next_is_asked(self) -> None:
+        one, two = Checker("one", "ann"), Checker("two", "ann")
+        self.assertEqual(self.ask([one, two], "ann", "two"), "two:ann")
+        self.ask([one, two], "ann", "x", UnauthorizedLogin)
+
+    def test_unless_the_refusal_is_final(self) -> None:
+        one, two = Checker("one", "ann"), Checker("two", "ann")
+        self.ask([AuthRule(one, final=True), two], "ann", "two", UnauthorizedLogin)
+        self.assertEqual(two.asked, [])
+        other = AuthRule(one, ("example.org",), True)
+        self.assertEqual(
+            self.ask([other, Checker("two", "a@example.net")], "a@example.net", "two"),
+            "two:a@example.net",
+        )
+
+    def test_trouble_is_never_a_wrong_password(self) -> None:
+        broken, two = Checker("one", trouble=True), Checker("two", "ann")
+        self.assertEqual(self.ask([broken, two], "ann", "two"), "two:ann")
+        self.ask([broken, two], "ann", "x", StoreUnavailable)
+        self.ask([two, broken], "ann", "x", TemporaryFailure)
+        self.ask([AuthRule(broken, final=True), two], "ann", "two", StoreUnavailable)
+        # Whose users it is not for are not concerned.
+        self.ask([AuthRule(broken, ("example.org",)), two], "a@example.net", "x", UnauthorizedLogin)
+
+    def find(self, rules: Sequence[Any], login: str) -> Any:
+        return run(ChainChecker(rules).find_login(login=login))
+
+    def test_users_are_looked_up_in_the_same_way(self) -> None:
+        one, two = Checker("one", "ann@example.org"), Checker("two", "bob@example.net")
+        blind: Any = implementer(ICredentialsChecker)(type("Blind", (), {}))()
+        blind.credentialInterfaces = (IUsernamePassword,)
+        rules = [blind, AuthRule(one, ("example.org",)), two]
+        found = self.successResultOf(self.find(rules, "ann@example.org"))
+        self.assertEqual(found.account, "one:ann@example.org")
+        found = self.successResultOf(self.find(rules, "bob@example.net"))
+        self.assertEqual(found.account, "two:bob@example.net")
+        self.assertIsNone(self.successResultOf(self.find(rules, "eve@example.net")))
+        self.assertEqual(one.asked, ["ann@example.org"])
+
+    def test_trouble_is_not_an_unknown_user(self) -> None:
+        broken, two = Checker("one", trouble=True), Checker("two", "ann")
+        self.failureResultOf(self.find([broken, two], "eve"), StoreUnavailable)
+        self.assertEqual(self.successResultOf(self.find([broken, two], "ann")).account, "two:ann")
+
+    def test_credentials_that_are_no_text(self) -> None:
+        one = Checker("one")
+        chain = ChainChecker([AuthRule(one, ("example.org",))])
+        asked = chain.requestAvatarId(UsernamePassword(b"\xff@example.org", b"x"))
+        self.failureResultOf(asked, UnauthorizedLogin)
+        self.assertEqual(one.asked, [])

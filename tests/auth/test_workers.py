@@ -1,0 +1,100 @@
+"""Threads for libraries that wait."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any, cast
+
+from twisted.internet import reactor as _reactor
+from twisted.internet.defer import CancelledError, Deferred, gatherResults
+from twisted.internet.task import deferLater
+from twisted.trial.unittest import TestCase
+
+from mailkit.auth.workers import Workers
+from mailkit.errors import TemporaryFailure
+
+reactor: Any = _reactor
+
+
+class WorkersTests(TestCase):
+    timeout = 20
+
+    def make(self, **settings: Any) -> Workers:
+        workers = Workers("mailkit-test", **settings)
+        self.addCleanup(workers.close)
+        return workers
+
+    def begin(self, workers: Workers, work: Any) -> Deferred[Any]:
+        return Deferred.fromCoroutine(workers.run(work))
+
+    async def test_results_and_exceptions(self) -> None:
+        workers = self.make()
+        caller = threading.current_thread()
+        self.assertIsNot(await workers.run(threading.current_thread), caller)
+        with self.assertRaises(ZeroDivisionError):
+            await workers.run(lambda: 1 // 0)
+
+    async def test_so_many_at_the_same_time(self) -> None:
+        workers = self.make(threads=3)
+        together = threading.Barrier(3)
+        # Ends only if three run at once.
+        numbers = [self.begin(workers, lambda: together.wait(10)) for _ in range(6)]
+        self.assertEqual(len(await gatherResults(numbers)), 6)
+
+    async def test_too_many_are_told_to_come_back(self) -> None:
+        workers = self.make(threads=1, max_pending=2)
+        go_on = threading.Event()
+        self.addCleanup(go_on.set)
+        begun = threading.Event()
+        first = self.begin(workers, lambda: begun.set() or go_on.wait(10))
+        await deferLater(reactor, 0.01)
+        begun.wait(10)
+        waiting = [self.begin(workers, lambda: 1), self.begin(workers, lambda: 2)]
+        with self.assertRaises(TemporaryFailure):
+            await workers.run(lambda: 3)
+        go_on.set()
+        self.assertTrue(await first)
+        self.assertEqual(await gatherResults(waiting), [1, 2])
+
+    async def test_one_that_never_comes_back_is_given_up(self) -> None:
+        workers = self.make(threads=1, timeout=0.05)
+        go_on = threading.Event()
+        self.addCleanup(go_on.set)
+        with self.assertRaises(TemporaryFailure):
+            await workers.run(lambda: go_on.wait(10))
+        # Its thread is lost, so the next one has no turn.
+        with self.assertRaises(TemporaryFailure):
+            await workers.run(lambda: 1)
+        self.assertEqual(len(cast(Any, workers)._waiting), 0)
+        go_on.set()
+
+    async def test_who_gives_up_makes_room(self) -> None:
+        workers = self.make(threads=1)
+        go_on = threading.Event()
+        self.addCleanup(go_on.set)
+        first = self.begin(workers, lambda: go_on.wait(10))
+        second = self.begin(workers, lambda: 2)
+        second.cancel()
+        await self.assertFailure(second, CancelledError)
+        go_on.set()
+        self.assertTrue(await first)
+
+    async def test_close_ends_the_threads_and_refuses_what_waits(self) -> None:
+        workers = self.make(threads=1)
+        go_on = threading.Event()
+        self.addCleanup(go_on.set)
+        threads: list[threading.Thread] = []
+        first = self.begin(
+            workers, lambda: threads.append(threading.current_thread()) or go_on.wait(10)
+        )
+        await deferLater(reactor, 0.05)
+        second = self.begin(workers, lambda: 2)
+        workers.close()
+        await self.assertFailure(second, TemporaryFailure)
+        go_on.set()
+        self.assertTrue(await first)
+        threads[0].join(10)
+        self.assertFalse(threads[0].is_alive())
+        self.assertTrue(threads[0].daemon)
+        # And begins anew.
+        self.assertEqual(await workers.run(lambda: 4), 4)
