@@ -186,7 +186,7 @@ class OptionTests(SynchronousTestCase):
         options.parseOptions(["--config", str(path)])
         self.assertEqual([rule.domains for rule in options.auth_rules], [("example.org",), ()])
         self.assertFalse(options.store_accounts)
-        for line in ("auth = 1", "auth = [1]\n", '[auth]\nbase = "store"', "[[auth]]\nx = 1"):
+        for line in ("auth = 1", "auth = [1]\n", "[[auth]]\nx = 1"):
             path.write_text(f'imap = "{ENDPOINT}"\n{line}')
             error = self.assertRaises(
                 usage.UsageError, mail.Options().parseOptions, ["--config", str(path)]
