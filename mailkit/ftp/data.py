@@ -7,7 +7,7 @@ One coroutine at a time waits for it. A connection that makes no progress for
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -18,6 +18,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from mailkit._typing import override
+from mailkit.ftp.direct import DirectSocket, Turn
 from mailkit.ftp.grammar import same_host
 from mailkit.peers import host_and_port
 
@@ -129,13 +130,17 @@ class DataChannel(Protocol):
                 if isinstance(self._ended, Failure) and self._ended.check(ConnectionDone):
                     return b""
                 raise self._failure(426)
+            self._read_on()
             await self._wait()
         data, self._input, self._waiting = b"".join(self._input), [], 0
+        self._read_on()
+        return data
+
+    def _read_on(self) -> None:
         if self._input_paused:
             self._input_paused = False
             if self._ended is None:
                 self.transport.resumeProducing()
-        return data
 
     async def write(self, data: bytes) -> None:
         """Send octets; returns when more may be sent.
@@ -148,6 +153,65 @@ class DataChannel(Protocol):
             await self._wait()
         if self._ended is not None:
             raise self._failure(426)
+
+    async def send_directly(self, file: Any, offset: int) -> bool:
+        """Send a file from an octet on, by threads; false when that is not possible.
+
+        :param file: provides :class:`~mailkit.interfaces.IThreadedFile`.
+        :raises TransferFailed: the connection broke.
+        """
+        sent = offset
+
+        async def turn(direct: DirectSocket) -> Turn:
+            nonlocal sent
+            done: Turn = await file.run(work=lambda raw: direct.send(raw, sent))
+            sent += done.octets
+            # Once something is sent, nobody else can begin again.
+            return done._replace(broken=done.broken or (done.unsupported and sent > offset))
+
+        return await self._move_directly(turn, to_read=False)
+
+    async def receive_directly(self, file: Any) -> bool:
+        """Write all that comes to a file, by threads; false when that is not possible.
+
+        :param file: provides :class:`~mailkit.interfaces.IThreadedFile`.
+        :raises TransferFailed: the connection broke.
+        """
+
+        async def turn(direct: DirectSocket) -> Turn:
+            done: Turn = await file.run(work=direct.receive)
+            return done
+
+        if self._input or not await self._move_directly(turn, to_read=True):
+            return False
+        await self.finish()
+        return True
+
+    async def _move_directly(
+        self, turn: Callable[[DirectSocket], Awaitable[Turn]], *, to_read: bool
+    ) -> bool:
+        if (
+            self._tls is not None
+            or self._ended is not None
+            or not DirectSocket.is_possible(self._reactor, self.transport)
+        ):
+            return False
+        direct = DirectSocket(self._reactor, self.transport, self._open_gate)
+        try:
+            while True:
+                moved = await turn(direct)
+                if moved.broken or self._ended is not None:
+                    raise self._failure(426)
+                if moved.done or moved.unsupported:
+                    return moved.done
+                if moved.octets:
+                    self._timer.reset(self._timeout)
+                if moved.blocked:
+                    direct.wait(to_read=to_read)
+                    await self._wait()
+                    direct.stop_waiting()
+        finally:
+            direct.close()
 
     async def finish(self) -> None:
         """Return when the client has what was written.
@@ -209,6 +273,9 @@ class DataChannel(Protocol):
     def _wake(self) -> None:
         if self._timer.active():
             self._timer.reset(self._timeout)
+        self._open_gate()
+
+    def _open_gate(self) -> None:
         gate, self._gate = self._gate, None
         if gate is not None and not gate.called:
             gate.callback(None)
@@ -227,6 +294,10 @@ class DataChannel(Protocol):
         self.transport.registerProducer(self, True)
         self._open = True
         self._ready = self._tls is None
+        if self._ready:
+            # Nothing is read before it is known who reads: a thread perhaps.
+            self._input_paused = True
+            self.transport.pauseProducing()
         self._wake()
 
     def handshakeCompleted(self) -> None:  # noqa: N802

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 from mailkit.ftp.data import DataChannel
+from mailkit.interfaces import IThreadedFile
 from mailkit.model import FileEntry
 from mailkit.wire.lineends import FromNetwork, ToNetwork
 
@@ -15,6 +16,10 @@ CHUNK = 256 * 1024
 
 async def send_file(channel: DataChannel, file: Any, offset: int, *, ascii_type: bool) -> None:
     """Send an ``IReadableFile`` from an octet on."""
+    threaded = not ascii_type and IThreadedFile.providedBy(file)
+    if threaded and await channel.send_directly(file, offset):
+        await channel.finish()
+        return
     convert = ToNetwork().convert if ascii_type else None
     while data := await file.read(offset=offset, count=CHUNK):
         offset += len(data)
@@ -25,6 +30,9 @@ async def send_file(channel: DataChannel, file: Any, offset: int, *, ascii_type:
 async def receive_file(channel: DataChannel, file: Any, *, ascii_type: bool) -> str:
     """Write what the client sends to an ``IWritableFile``; its name, when it is durable."""
     lines = FromNetwork() if ascii_type and not file.keeps_crlf else None
+    threaded = lines is None and IThreadedFile.providedBy(file)
+    if threaded and await channel.receive_directly(file):
+        return str(await file.finish())
     while data := await channel.read():
         await file.write(data=data if lines is None else lines.convert(data))
     if lines is not None and (rest := lines.rest()):

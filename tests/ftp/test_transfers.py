@@ -1,0 +1,218 @@
+"""Transfers over loopback: large, slow, broken off, aborted; by threads and through the reactor."""
+
+from __future__ import annotations
+
+import errno
+import ftplib
+import io
+import os
+import socket
+import struct
+import time
+from typing import Any, ClassVar
+from unittest import mock
+
+from mailkit.ftp import direct
+from tests.ftp.loopback import LARGE, FTPCase
+
+#: More than the system keeps for a connection.
+HUGE = LARGE * 8
+
+
+def replies(client: ftplib.FTP, count: int) -> list[str]:
+    return [client.getmultiline()[:3] for _ in range(count)]
+
+
+def receive_all(connection: socket.socket) -> bytes:
+    return b"".join(iter(lambda: connection.recv(1 << 20), b""))
+
+
+def open_descriptors() -> int:
+    """Sockets and files of this process; pipes are the reactor's."""
+    found = 0
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            found += not os.readlink(f"/proc/self/fd/{name}").startswith(("pipe:", "/proc"))
+        except FileNotFoundError:
+            # That of the listing.
+            continue
+    return found
+
+
+def break_off(connection: socket.socket) -> None:
+    """Close, so that the other end gets a reset."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.close()
+
+
+class DirectTests(FTPCase):
+    """What threads move between socket and file."""
+
+    settings: ClassVar[dict[str, Any]] = {"data_timeout": 1.0}
+
+    async def setUp(self) -> None:
+        await super().setUp()
+        (self.home / "huge").write_bytes(HUGE)
+        self.open_before = open_descriptors()
+
+    def client(self) -> ftplib.FTP:
+        client = self.plain()
+        client.voidcmd("TYPE I")
+        self.addCleanup(client.close)
+        return client
+
+    def check_alive(self, client: ftplib.FTP) -> None:
+        """The session goes on, and no descriptor is left."""
+        self.assertEqual(client.size("huge"), len(HUGE))
+        received = io.BytesIO()
+        client.retrbinary("RETR huge", received.write, rest=len(HUGE) - 5)
+        self.assertEqual(received.getvalue(), HUGE[-5:])
+        client.quit()
+        give_up = time.monotonic() + 5
+        while open_descriptors() > self.open_before and time.monotonic() < give_up:
+            time.sleep(0.01)
+        self.assertLessEqual(open_descriptors(), self.open_before)
+
+    async def test_a_client_that_reads_now_and_then(self) -> None:
+        def work() -> None:
+            client = self.client()
+            with client.transfercmd("RETR huge") as data:
+                data.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
+                received = b""
+                for _ in range(5):
+                    time.sleep(0.05)
+                    received += data.recv(1 << 18)
+                received += receive_all(data)
+            client.voidresp()
+            self.assertEqual(received, HUGE)
+            self.check_alive(client)
+
+        await self.in_thread(work)
+
+    async def test_a_client_that_sends_now_and_then(self) -> None:
+        def work() -> None:
+            client = self.client()
+            with client.transfercmd("STOR new") as data:
+                for start in range(0, len(LARGE), len(LARGE) // 5):
+                    data.sendall(LARGE[start : start + len(LARGE) // 5])
+                    time.sleep(0.05)
+            client.voidresp()
+            self.assertEqual((self.home / "new").read_bytes(), LARGE)
+            self.check_alive(client)
+
+        await self.in_thread(work)
+
+    async def test_a_client_that_goes_while_it_receives(self) -> None:
+        def work() -> None:
+            client = self.client()
+            break_off(client.transfercmd("RETR huge"))
+            self.assertEqual(replies(client, 1), ["426"])
+            client.transfercmd("RETR huge").close()
+            self.assertEqual(replies(client, 1), ["426"])
+            self.check_alive(client)
+
+        await self.in_thread(work)
+
+    async def test_a_client_that_goes_while_it_sends(self) -> None:
+        def work() -> None:
+            client = self.client()
+            data = client.transfercmd("STOR new")
+            data.sendall(b"begin")
+            give_up = time.monotonic() + 5
+            while (self.home / "new").stat().st_size < 5 and time.monotonic() < give_up:
+                time.sleep(0.01)
+            break_off(data)
+            self.assertEqual(replies(client, 1), ["426"])
+            self.assertEqual((self.home / "new").read_bytes(), b"begin")
+            self.check_alive(client)
+
+        await self.in_thread(work)
+
+    async def test_no_progress(self) -> None:
+        def work() -> None:
+            client = self.client()
+            for command in ("RETR huge", "STOR new"):
+                with client.transfercmd(command):
+                    self.assertEqual(replies(client, 1), ["426"])
+            self.check_alive(client)
+
+        await self.in_thread(work)
+
+    async def test_abort_and_status_in_the_middle(self) -> None:
+        def work() -> None:
+            client = self.client()
+            for command in ("RETR huge", "STOR new"):
+                with client.transfercmd(command) as data:
+                    if command[0] == "S":
+                        data.sendall(b"begin")
+                    time.sleep(0.05)
+                    client.sock.sendall(b"\xff\xf4\xff\xf2ABOR\r\nNOOP\r\n")
+                    self.assertEqual(replies(client, 3), ["426", "226", "200"])
+            with client.transfercmd("RETR huge") as data:
+                # Answered when the transfer is over.
+                client.sock.sendall(b"STAT\r\nNOOP\r\n")
+                self.assertEqual(receive_all(data), HUGE)
+            self.assertEqual(replies(client, 3), ["226", "211", "200"])
+            self.check_alive(client)
+
+        await self.in_thread(work)
+
+    async def test_a_lost_control_connection_ends_the_transfer(self) -> None:
+        def work() -> None:
+            client = self.client()
+            data = client.transfercmd("RETR huge")
+            client.file.close()
+            break_off(client.sock)
+            give_up = time.monotonic() + 5
+            while self.factory.connections and time.monotonic() < give_up:
+                time.sleep(0.01)
+            with data:
+                try:
+                    self.assertLess(len(receive_all(data)), len(HUGE))
+                except ConnectionResetError:
+                    pass
+            self.check_alive(self.client())
+
+        await self.in_thread(work)
+
+    async def test_slow_clients_keep_nobody_waiting(self) -> None:
+        def work() -> None:
+            slow = [self.client() for _ in range(15)]
+            connections = [each.transfercmd("RETR huge") for each in slow]
+            client = self.client()
+            began = time.monotonic()
+            received = io.BytesIO()
+            client.retrbinary("RETR huge", received.write)
+            self.assertEqual(received.getvalue(), HUGE)
+            self.assertLess(time.monotonic() - began, 1.0)
+            for each, connection in zip(slow, connections, strict=True):
+                connection.close()
+                self.assertEqual(replies(each, 1), ["426"])
+                each.close()
+            self.check_alive(client)
+
+        await self.in_thread(work)
+
+    async def test_a_file_system_without_sendfile(self) -> None:
+        def work() -> None:
+            client = self.client()
+            received = io.BytesIO()
+            client.retrbinary("RETR huge", received.write, rest=7)
+            self.assertEqual(received.getvalue(), HUGE[7:])
+
+        refused = OSError(errno.EINVAL, "not here")
+        with mock.patch.object(direct.os, "sendfile", side_effect=refused):
+            await self.in_thread(work)
+
+    async def test_a_reactor_that_watches_no_descriptors(self) -> None:
+        def work() -> None:
+            client = self.client()
+            received = io.BytesIO()
+            client.retrbinary("RETR huge", received.write)
+            self.assertEqual(received.getvalue(), HUGE)
+            client.storbinary("STOR new", io.BytesIO(LARGE))
+            self.assertEqual((self.home / "new").read_bytes(), LARGE)
+            client.quit()
+
+        with mock.patch.object(direct.DirectSocket, "is_possible", return_value=False):
+            await self.in_thread(work)
