@@ -16,6 +16,7 @@ from zope.interface import Interface, implementer
 from mailkit.auth.app_passwords import AppPasswords, parse_app_password, scope_of
 from mailkit.auth.names import canonical_name, domain_of
 from mailkit.auth.passwords import PasswordHasher
+from mailkit.auth.scram import KeyMaker
 from mailkit.auth.totp import SecondFactors, SplitPassword, use_nothing
 from mailkit.coroutines import run
 from mailkit.errors import MailError, NoSuchAccount
@@ -23,6 +24,7 @@ from mailkit.interfaces import (
     IAppPasswordDirectory,
     IDirectory,
     ILoginDirectory,
+    IScramDirectory,
     ISecondFactorDirectory,
     IUserLookup,
     IVouchedUser,
@@ -64,6 +66,9 @@ class DirectoryChecker:
         self.directory = directory
         self._hasher = hasher or PasswordHasher()
         self._app_passwords: AppPasswords | None = None
+        self._key_maker: KeyMaker | None = None
+        if IScramDirectory.providedBy(directory):
+            self._key_maker = KeyMaker(directory, self._hasher)
         if IAppPasswordDirectory.providedBy(directory):
             self._app_passwords = AppPasswords(directory, seconds)
         self._second_factors: SecondFactors | None = None
@@ -119,6 +124,8 @@ class DirectoryChecker:
             raise UnauthorizedLogin
         if use is not None:
             await use()
+        if self._key_maker is not None and not (remembered or login.restricted):
+            self._key_maker.note(str(login.account), login.password_hash, password)
         # What the directory knew besides the name may have changed meanwhile.
         return login.account if use is None and remembered else str(login.account)
 

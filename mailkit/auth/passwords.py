@@ -11,7 +11,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import CancelledError as FutureCancelled
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import argon2
 from twisted.internet.defer import Deferred, succeed
@@ -41,6 +41,9 @@ CACHE_SIZE = 10_000
 
 #: Starts a stored password that is not hashed at all: for tests and benchmarks.
 PLAIN_PREFIX = "{PLAIN}"
+
+
+_T = TypeVar("_T")
 
 
 def prepare_password(password: str | bytes) -> bytes:
@@ -151,10 +154,15 @@ class PasswordHasher:
         The Deferred fails with TemporaryFailure when too many wait.
         """
 
-        def work() -> str:
-            return hash_password(password, **self._costs)
+        return self.compute(lambda: hash_password(password, **self._costs))
 
-        def finished(future: Future[str] | None) -> None:
+    def compute(self, work: Callable[[], _T]) -> Deferred[_T]:
+        """What a function returns that takes a while, called where passwords are hashed.
+
+        The Deferred fails with TemporaryFailure when too many wait, or with what it raises.
+        """
+
+        def finished(future: Future[_T] | None) -> None:
             if result.called:
                 return
             try:
@@ -168,7 +176,7 @@ class PasswordHasher:
                 result.errback()
 
         job = _Job("", work, finished)
-        result: Deferred[str] = Deferred(lambda _: self._give_up(job))
+        result: Deferred[_T] = Deferred(lambda _: self._give_up(job))
         self._submit(job)
         return result
 

@@ -20,8 +20,9 @@ from mailkit.auth.checkers import (
 )
 from mailkit.auth.passwords import PasswordHasher
 from mailkit.auth.realm import Deliveries, MailRealm
+from mailkit.auth.scram import ScramChecker
 from mailkit.coroutines import run
-from mailkit.interfaces import IDirectory, IDirectoryAdmin, IFileHomes, IMailStore
+from mailkit.interfaces import IDirectory, IDirectoryAdmin, IFileHomes, IMailStore, IScramDirectory
 from mailkit.model import Ability, ConnectionInfo
 
 _UNKNOWN = ConnectionInfo("")
@@ -109,6 +110,11 @@ def make_portal(
         if directory is not None:
             # What a trusted client of SMTP names is a user here, or nobody.
             portal.registerChecker(VouchedUserChecker(directory))
+    if len(external) == 1 and isinstance(external[0], DirectoryChecker):
+        # Beside others, some users would have no keys.
+        own = external[0].directory
+        if IScramDirectory.providedBy(own):
+            portal.registerChecker(ScramChecker(own))
     only = external[0]
     if len(external) > 1 or isinstance(only, AuthRule):
         only = ChainChecker(external)

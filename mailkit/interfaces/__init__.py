@@ -72,6 +72,7 @@ from mailkit.interfaces.mailbox import (
 from mailkit.interfaces.metadata import IMetadataAccount
 from mailkit.interfaces.queue import IQueue, IQueueEvents, IQueueingStore
 from mailkit.interfaces.quota import IDeletedCounter, IQuotaAccount, IQuotaAdmin
+from mailkit.interfaces.scram import IScramDirectory, IScramLogin
 from mailkit.interfaces.store import IKeyValueStore, IMailStore
 from mailkit.interfaces.urls import IURLKeys, IURLResolver
 from mailkit.interfaces.users import IClosableUserBase, IPasswordVerifier, IUserLookup
@@ -122,6 +123,8 @@ __all__ = [
     "IRemoteMailboxes",
     "IReplacingMailbox",
     "IRestrictedMailbox",
+    "IScramDirectory",
+    "IScramLogin",
     "ISearchableMailbox",
     "ISecondFactorDirectory",
     "ISenderPolicy",

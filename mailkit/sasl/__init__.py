@@ -9,11 +9,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeAlias
 
 from mailkit.sasl.plain import LoginServer, PlainServer
+from mailkit.sasl.scram import ScramSHA1, ScramSHA256, ScramSHA512
 from mailkit.wire.sasl import SASLServer
 
 #: Mechanisms by name, the one to prefer first.
 MECHANISMS: Mapping[str, type[SASLServer]] = {
-    mechanism.name: mechanism for mechanism in (PlainServer, LoginServer)
+    mechanism.name: mechanism
+    for mechanism in (ScramSHA512, ScramSHA256, ScramSHA1, PlainServer, LoginServer)
 }
 
 #: A mechanism of mailkit's by its name, in any case, or a class.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
@@ -33,6 +33,7 @@ from mailkit.interfaces import (
     IMaskDirectory,
     IQueueingStore,
     IQuotaDirectory,
+    IScramDirectory,
     ISecondFactorDirectory,
 )
 from mailkit.model import (
@@ -48,10 +49,11 @@ from mailkit.spool import Spool
 from mailkit.store import addresses
 from mailkit.store.memory_access import MemoryAccess
 from mailkit.store.memory_account import AccountLimits, MemoryAccount
-from mailkit.store.memory_logins import AccountPasswords, MemoryLogins
+from mailkit.store.memory_logins import AccountPasswords
 from mailkit.store.memory_mailbox import Content, Entries
 from mailkit.store.memory_metadata import MemoryMetadata
 from mailkit.store.memory_queue import MemoryQueue
+from mailkit.store.memory_scram import MemoryScram
 from mailkit.store.naming import (
     canonical_name,
     capability_names,
@@ -68,6 +70,7 @@ MAX_VALUES = 200_000
     IMailStore,
     IAppPasswordDirectory,
     ISecondFactorDirectory,
+    IScramDirectory,
     IDirectoryAdmin,
     IQuotaDirectory,
     IMaskDirectory,
@@ -78,7 +81,7 @@ MAX_VALUES = 200_000
     IKeyValueStore,
     IQueueingStore,
 )
-class MemoryStore(MemoryLogins):
+class MemoryStore(MemoryScram):
     """Accounts, their mail and the directory, all in memory.
 
     :param clock: source of time; the system's when None.
@@ -93,6 +96,7 @@ class MemoryStore(MemoryLogins):
         separator: str = "+",
         sharing: SharingSettings = SharingSettings(),  # noqa: B008
     ) -> None:
+        super().__init__()
         self.sharing = sharing
         self.access = MemoryAccess(self)
         self.metadata = MemoryMetadata()
@@ -191,6 +195,19 @@ class MemoryStore(MemoryLogins):
     def passwords_of(self, account: str) -> AccountPasswords:
         return self._account(account).passwords
 
+    @override
+    def password_accounts(self) -> Mapping[str, MemoryAccount]:
+        return self._accounts
+
+    @override
+    def password_account(self, name: str) -> MemoryAccount:
+        return self._account(name)
+
+    @override
+    async def login_address(self, login: str) -> str:
+        address = await addresses.login_address(self, login)
+        return address or addresses.canonical_local_part(login)
+
     async def get_creation_time(self, account: str) -> int | None:
         found = self._accounts.get(account)
         return None if found is None else found.created
@@ -257,7 +274,7 @@ class MemoryStore(MemoryLogins):
                 del self._aliases[alias]
 
     async def set_password_hash(self, account: str, password_hash: str | None) -> None:
-        self._account(account).password_hash = password_hash
+        await self.set_password(account, password_hash, ())
 
     async def list_aliases(self) -> Sequence[tuple[str, Sequence[str]]]:
         return sorted((alias, tuple(targets)) for alias, targets in self._aliases.items())

@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 
 from mailkit.errors import AccountExists, AuthenticationFailed, LimitExceeded, NoSuchAccount
 from mailkit.model import MAX_APP_PASSWORDS, AppPassword, SecondFactor
+from mailkit.wire.scram import ScramKeys
 
 
 class AccountPasswords:
@@ -17,6 +18,8 @@ class AccountPasswords:
         #: None for everything.
         self.password_scopes: frozenset[str] | None = None
         self.second_factor: SecondFactor | None = None
+        #: By mechanism; each with the password hash that it belongs to.
+        self.scram_keys: dict[str, tuple[str, ScramKeys]] = {}
 
     @property
     def restricted(self) -> bool:

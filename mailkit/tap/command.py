@@ -28,6 +28,7 @@ from mailkit.tap.errors import SettingError
 from mailkit.tap.explain import explain
 from mailkit.tap.login_commands import app_password, main_password
 from mailkit.tap.queue_command import queue
+from mailkit.tap.scram_command import scram, scram_option, set_password
 from mailkit.tap.stores import DEFAULT_STORE, STORE_VARIABLE
 from mailkit.tap.tls_report_command import tls_report
 from mailkit.tap.totp_commands import totp
@@ -68,6 +69,7 @@ main.add_command(explain)
 main.add_command(acl)
 main.add_command(dkim)
 main.add_command(dns_check)
+main.add_command(scram)
 main.add_command(tls_report)
 
 
@@ -100,8 +102,11 @@ _scheme = click.option(
 @click.argument("address")
 @_password_stdin
 @_scheme
+@scram_option
 @click.pass_obj
-def add_account(store: str, address: str, password_stdin: bool, scheme: str) -> None:
+def add_account(
+    store: str, address: str, password_stdin: bool, scheme: str, scram: bool | None
+) -> None:
     """Make the account ADDRESS, with its mailboxes, and serve its domain."""
     from mailkit.store.addresses import canonical_address
 
@@ -109,8 +114,10 @@ def add_account(store: str, address: str, password_stdin: bool, scheme: str) -> 
         # What can be refused is refused before a password is asked for in vain.
         if canonical_address(address) in await directory.list_accounts():
             raise click.ClickException(f"{address}: the account exists already")
-        hashed = _new_password(password_stdin, scheme)
+        password = _new_password(password_stdin)
+        hashed = _hash_password(password, scheme)
         await directory.add_account(name=address, password_hash=hashed)
+        await set_password(store, directory, address, hashed, password, scram)
         click.echo(f"Added {address}.")
 
     administer(store, work, about=address, make=True)
@@ -132,14 +139,18 @@ def list_accounts(store: str) -> None:
 @click.argument("address")
 @_password_stdin
 @_scheme
+@scram_option
 @click.pass_obj
-def change_password(store: str, address: str, password_stdin: bool, scheme: str) -> None:
+def change_password(
+    store: str, address: str, password_stdin: bool, scheme: str, scram: bool | None
+) -> None:
     """Give the account ADDRESS another password."""
 
     async def work(directory: Any) -> None:
         name = await find_account(directory, address)
-        hashed = _new_password(password_stdin, scheme)
-        await directory.set_password_hash(account=name, password_hash=hashed)
+        password = _new_password(password_stdin)
+        hashed = _hash_password(password, scheme)
+        await set_password(store, directory, name, hashed, password, scram)
         click.echo(f"Changed the password of {name}.")
 
     administer(store, work, about=address)
@@ -502,10 +513,8 @@ def _octets(path: str) -> int:
 # What commands need.
 
 
-def _new_password(from_stdin: bool, scheme: str) -> str:
-    """Ask for a password, or read it; what the store keeps of it."""
-    from mailkit.auth.passwords import PLAIN_PREFIX, hash_password
-
+def _new_password(from_stdin: bool) -> bytes:
+    """Ask for a password, or read it."""
     if from_stdin:
         line = sys.stdin.buffer.readline(MAX_PASSWORD + 2)
         password = line.removesuffix(b"\n").removesuffix(b"\r")
@@ -516,6 +525,13 @@ def _new_password(from_stdin: bool, scheme: str) -> str:
         raise click.ClickException("the password is empty")
     if len(password) > MAX_PASSWORD:
         raise click.ClickException(f"the password is longer than {MAX_PASSWORD} octets")
+    return password
+
+
+def _hash_password(password: bytes, scheme: str) -> str:
+    """What the store keeps of a password."""
+    from mailkit.auth.passwords import PLAIN_PREFIX, hash_password
+
     if scheme == "argon2id":
         return hash_password(password)
     try:

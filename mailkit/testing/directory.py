@@ -30,6 +30,7 @@ from mailkit.testing.directory_base import ACCOUNTS, ANN, BOB, HASH, DirectoryBa
 from mailkit.testing.masks import MaskTests
 from mailkit.testing.metadata import MetadataTests
 from mailkit.testing.quota import QuotaTests
+from mailkit.testing.scram import ScramTests
 from mailkit.testing.second_factors import SecondFactorTests
 
 
@@ -390,6 +391,7 @@ class DirectoryContract(
     _AccountTests,
     _AdminTests,
     AppPasswordTests,
+    ScramTests,
     SecondFactorTests,
     QuotaTests,
     MaskTests,

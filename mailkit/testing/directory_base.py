@@ -14,6 +14,7 @@ from mailkit.interfaces import (
     ILoginDirectory,
     IMaskDirectory,
     IQuotaDirectory,
+    IScramDirectory,
     ISecondFactorDirectory,
 )
 from mailkit.model import Path, Resolution
@@ -58,6 +59,7 @@ class DirectoryBase(Contract):
                 IQuotaDirectory,
                 IAdministratorDirectory,
                 IAppPasswordDirectory,
+                IScramDirectory,
                 ISecondFactorDirectory,
                 IMaskDirectory,
                 IDelegateAdmin,

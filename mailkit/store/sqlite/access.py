@@ -132,7 +132,8 @@ def forget_account(connection: sqlite3.Connection, account_id: int, name: str) -
         (account_id, account_id),
     )
     connection.execute("DELETE FROM acl WHERE identifier IN (?, ?)", (name, NEGATIVE + name))
-    connection.execute("DELETE FROM app_password WHERE account = ?", (name,))
+    for table in ("app_password", "scram_key"):
+        connection.execute(f"DELETE FROM {table} WHERE account = ?", (name,))
 
 
 class ChangeEntry(Operation[None]):

@@ -168,6 +168,10 @@ _RULES = (
         "mailbox {0} has an access key, but does not exist",
     ),
     (
+        "SELECT account, mechanism FROM scram_key WHERE account NOT IN (SELECT name FROM account)",
+        "the keys for {1} belong to {0}, which does not exist",
+    ),
+    (
         "SELECT account, prefix FROM app_password WHERE account NOT IN (SELECT name FROM account)",
         "the app password {1} belongs to {0}, which does not exist",
     ),

@@ -31,6 +31,7 @@ from mailkit.interfaces import (
     IDirectoryAdmin,
     IMaskDirectory,
     IQuotaDirectory,
+    IScramDirectory,
     ISecondFactorDirectory,
 )
 from mailkit.model import INBOX, NEW_ACCOUNT_MAILBOXES, Login, Path, Quota, Resolution
@@ -52,6 +53,7 @@ from mailkit.store.sqlite.recent import tell_change
 from mailkit.store.sqlite.recovery import refuse_missing_index
 from mailkit.store.sqlite.rows import QUOTA_LIMITS, USAGE
 from mailkit.store.sqlite.schema import open_index
+from mailkit.store.sqlite.scram import ScramTables
 from mailkit.store.sqlite.second_factors import SecondFactorTables
 from mailkit.store.sqlite.transaction import Transaction
 from mailkit.store.sqlite.writer import Operation
@@ -214,16 +216,6 @@ def remove_account(account: str, connection: sqlite3.Connection, now: int) -> li
     return [["no-account", name]]
 
 
-def set_password_hash(
-    account: str, password_hash: str | None, connection: sqlite3.Connection, now: int
-) -> list[Note]:
-    account_id, _ = find_account(connection, account)
-    connection.execute(
-        "UPDATE account SET password_hash = ? WHERE id = ?", (password_hash, account_id)
-    )
-    return []
-
-
 def set_quota(
     account: str | None,
     max_octets: int | None,
@@ -368,7 +360,7 @@ class ChangeDirectory(Operation[None]):
             tx.note(note)
 
 
-class DirectoryBase(AppPasswordTables, SecondFactorTables):
+class DirectoryBase(AppPasswordTables, SecondFactorTables, ScramTables):
     """All of the directory's contracts, given a connection and a way to change."""
 
     separator = "+"
@@ -390,6 +382,11 @@ class DirectoryBase(AppPasswordTables, SecondFactorTables):
         book = self._book
         address = await addresses.login_address(book, login)
         return None if address is None else book.find_login(address)
+
+    @override
+    async def login_address(self, login: str) -> str:
+        address = await addresses.login_address(self._book, login)
+        return address or addresses.canonical_local_part(login)
 
     async def get_password_hash(self, account: str) -> str | None:
         return self._book.one("SELECT password_hash FROM account WHERE name = ?", account)
@@ -427,7 +424,7 @@ class DirectoryBase(AppPasswordTables, SecondFactorTables):
         await self.apply(partial(remove_account, name))
 
     async def set_password_hash(self, account: str, password_hash: str | None) -> None:
-        await self.apply(partial(set_password_hash, account, password_hash))
+        await self.set_password(account, password_hash, ())
 
     def quota_limits(self, account: str) -> QuotaLimits:
         """:raises NoSuchAccount: there is none."""
@@ -509,6 +506,7 @@ class DirectoryBase(AppPasswordTables, SecondFactorTables):
 @implementer(
     IAppPasswordDirectory,
     ISecondFactorDirectory,
+    IScramDirectory,
     IDirectoryAdmin,
     IQuotaDirectory,
     IMaskDirectory,

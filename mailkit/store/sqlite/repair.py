@@ -4,7 +4,7 @@ The best of these is the beginning: the index as it is if SQLite finds no damage
 last copy beside the log (:mod:`~mailkit.store.sqlite.snapshot`); else nothing. From there on the
 journal and the log tell what happened. What cannot be restored:
 
-- Without a copy: delegates and the quota of all accounts; passwords, app passwords, quotas,
+- Without a copy: delegates and the quota of all accounts; passwords, app passwords, SCRAM keys, quotas,
   capabilities, aliases, domains without accounts and accounts without mail, unless these tables of
   the damaged index can still be read. Accounts that are made again have no password.
 - What an administrator's command changed since the copy (it does not write to the journal).
@@ -43,6 +43,11 @@ _SALVAGED = (
         "app_password",
         "account, prefix",
         "digest, scopes, created, expires, label, used, used_from, used_by",
+    ),
+    (
+        "scram_key",
+        "mechanism, account",
+        "password_hash, salt, iterations, stored_key, server_key",
     ),
 )
 
@@ -91,9 +96,10 @@ def _repair(directory: str, log_directory: str) -> RepairReport:
         connection.execute("BEGIN")
         replay = Replay(connection, log_directory, int(time.time()))
         replay.run()
-        connection.execute(
-            "DELETE FROM app_password WHERE account NOT IN (SELECT name FROM account)"
-        )
+        for table in ("app_password", "scram_key"):
+            connection.execute(
+                f"DELETE FROM {table} WHERE account NOT IN (SELECT name FROM account)"
+            )
         (report.messages,) = connection.execute("SELECT count(*) FROM message").fetchone()
         connection.execute("COMMIT")
         connection.execute("PRAGMA journal_mode = WAL")

@@ -357,6 +357,20 @@ ALTER TABLE account ADD COLUMN totp_step INTEGER;
 ALTER TABLE account ADD COLUMN recovery_codes TEXT;
 """
 
+# What SCRAM needs of a password (RFC 5802), beside the hash of the same password.
+_STEP_22 = """
+CREATE TABLE scram_key (
+    mechanism TEXT NOT NULL,
+    account TEXT NOT NULL,
+    password_hash TEXT NOT NULL,
+    salt BLOB NOT NULL,
+    iterations INTEGER NOT NULL,
+    stored_key BLOB NOT NULL,
+    server_key BLOB NOT NULL,
+    PRIMARY KEY (mechanism, account)
+) WITHOUT ROWID;
+"""
+
 #: SQL of each step.
 MIGRATIONS: Sequence[str] = (
     _STEP_1,
@@ -380,6 +394,7 @@ MIGRATIONS: Sequence[str] = (
     _STEP_19,
     _STEP_20,
     _STEP_21,
+    _STEP_22,
 )
 #: Tables of what was made of bodies, by their number, and can be made of them again.
 DERIVED = ("summary", "sort_value", "field_text", "text_map", "unended_body")

@@ -41,6 +41,7 @@ from mailkit.interfaces import (
     IMaskDirectory,
     IQueueingStore,
     IQuotaDirectory,
+    IScramDirectory,
     ISecondFactorDirectory,
     ISpooling,
 )
@@ -69,6 +70,7 @@ from mailkit.store.sqlite.settings import StoreSettings
     ISpooling,
     IAppPasswordDirectory,
     ISecondFactorDirectory,
+    IScramDirectory,
     IDirectoryAdmin,
     IQuotaDirectory,
     IMaskDirectory,

@@ -15,6 +15,7 @@ from mailkit.store.sqlite.check import check_store
 from mailkit.store.sqlite.log import MAX_META
 from mailkit.store.sqlite.repair import repair_store
 from mailkit.store.sqlite.schema import INDEX_NAME
+from mailkit.wire.scram import derive_keys
 
 from .helpers import ANN, BOB, QUIET, StoreTestCase, appended, message
 
@@ -285,6 +286,9 @@ class RepairTests(StoreTestCase):
         await store.set_password_scopes(account=BOB, scopes=["web"])
         factor = SecondFactor("JBSWY3DPEHPK3PXP", 2, 7, frozenset({"s$one"}))
         await store.set_second_factor(account=BOB, factor=factor)
+        await store.set_scram_policy(mechanisms=["SCRAM-SHA-256"])
+        keys = derive_keys("SCRAM-SHA-256", "secret", iterations=1)
+        await store.set_password(account=ANN, password_hash="hash", scram_keys=[keys])
         await self.fill(store)
         before = await self.shown(store)
         await self.close_store(store)
@@ -304,6 +308,8 @@ class RepairTests(StoreTestCase):
         quota = await store.get_quota(account=BOB)
         self.assertEqual((quota.max_octets, quota.max_messages), (10**9, None))
         self.assertEqual(list(await store.list_app_passwords(account=BOB)), [app_password])
+        found = await store.find_scram_keys(login=ANN, mechanism="SCRAM-SHA-256")
+        self.assertEqual(found, (ANN, keys))
         self.assertEqual(await store.get_password_scopes(account=BOB), {"web"})
         self.assertEqual(await store.get_second_factor(account=BOB), factor)
         self.assertTrue(os.path.exists(path + ".broken-1"))
