@@ -42,6 +42,24 @@ class LoginFactory(Factory):
     def __init__(self, portal: Portal | None, mechanisms: Iterable[Mechanism] | None) -> None:
         self.portal = portal
         self.mechanisms = choose_mechanisms(mechanisms)
+        # What connections without TLS are offered, with passwords and without, and by whom.
+        self._offered: dict[bool, Sequence[str]] = {}
+        self._offered_by: list[Any] = []
+
+    def offered_without_tls(
+        self, passwords: bool, choose: Callable[[], Sequence[str]]
+    ) -> Sequence[str]:
+        """Names of the mechanisms that a connection without TLS is offered, chosen once for all.
+
+        :param passwords: they may be sent as they are.
+        """
+        checkers = [] if self.portal is None else list(self.portal.checkers.values())
+        if checkers != self._offered_by:
+            self._offered_by, self._offered = checkers, {}
+        names = self._offered.get(passwords)
+        if names is None:
+            names = self._offered[passwords] = choose()
+        return names
 
 
 class LoginConnection(CompressingConnection):
@@ -73,12 +91,18 @@ class LoginConnection(CompressingConnection):
 
     def mechanisms(self) -> Sequence[str]:
         """Names of the mechanisms that the client is offered now, in the factory's order."""
+        if self.encrypted:
+            return self._choose_mechanisms()
+        passwords = self.may_send_plaintext_passwords()
+        return self.factory.offered_without_tls(passwords, self._choose_mechanisms)
+
+    def _choose_mechanisms(self) -> Sequence[str]:
         context = self._context()
-        return [
+        return tuple(
             mechanism.name
             for mechanism in self.factory.mechanisms
             if self._may_use(mechanism, context) and self._find_checker(mechanism) is not None
-        ]
+        )
 
     def find_mechanism(self, name: str) -> type[SASLServer] | None:
         """A mechanism that is offered here, though perhaps not without TLS; None for no such."""

@@ -24,7 +24,7 @@ from mailkit.imap.grammar import MAX_NUMBER64, Command, CommandFault, SyntaxFaul
 from mailkit.imap.handlers.append import AppendInProgress, begin_append, end_append, go_on_append
 from mailkit.imap.handlers.fetch import send_items
 from mailkit.imap.handlers.registry import capability_list, offered, switched_on
-from mailkit.imap.handlers.table import Verb, facts_of
+from mailkit.imap.handlers.table import Facts, Verb, facts_of
 from mailkit.imap.handlers.uidonly import NUMBERED
 from mailkit.imap.handlers.utf8 import WITHOUT_UTF8
 from mailkit.imap.notify import MESSAGE_EVENTS, Event
@@ -75,6 +75,7 @@ class IMAPProtocol(PushingConnection):
     :ivar extensions: names of the capabilities that are switched on for this client.
     :ivar verbs: its commands.
     :ivar quirks: what is done for clients that get something wrong.
+    :ivar known: what decides what is offered to it, once its login has settled that.
     :ivar client: what the operator's settings say about the client's program.
     """
 
@@ -90,6 +91,7 @@ class IMAPProtocol(PushingConnection):
         "client",
         "enabled",
         "extensions",
+        "known",
         "quirks",
         "state",
         "verbs",
@@ -108,6 +110,7 @@ class IMAPProtocol(PushingConnection):
         self.append: AppendInProgress | None = None
         self.enabled = self.extensions = _NOTHING
         self.verbs: Mapping[bytes, Verb] = {}
+        self.known: Facts | None = None
         self.client: ClientRule | None = None
         self.quirks: frozenset[str] = frozenset()
         # The account under whose name this session is counted.
@@ -516,6 +519,7 @@ class IMAPProtocol(PushingConnection):
 
     def _adapt(self) -> None:
         """Leave out what this account and this client are not to have."""
+        self.known = None
         without = self.factory.without
         if self.account is not None and ICapabilityMask.providedBy(self.account):
             without = without.union(self.account.imap_without)

@@ -117,6 +117,7 @@ def _end(number: int) -> bytes:
     return b"*" if number == STAR else b"%d" % number
 
 
+@lru_cache(maxsize=256)
 def line(text: str) -> bytes:
     """Text for a person, fit for one response line (RFC 3501 section 9, ``text``)."""
     clean = text

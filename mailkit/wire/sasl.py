@@ -99,7 +99,10 @@ class SASLServer(ABC):
 
     @classmethod
     def is_available(cls, context: SASLContext) -> bool:
-        """Whether it can be used on such a connection; ``context.offered`` is empty yet."""
+        """Whether it can be used on such a connection; ``context.offered`` is empty yet.
+
+        Connections without TLS are alike: one of them is asked about for all of a server's.
+        """
         return True
 
     @classmethod

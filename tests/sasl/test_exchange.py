@@ -6,7 +6,10 @@ import hashlib
 import hmac
 from typing import Any, NamedTuple
 
-from twisted.cred.checkers import ICredentialsChecker
+from twisted.cred.checkers import (
+    ICredentialsChecker,
+    InMemoryUsernamePasswordDatabaseDontUse,
+)
 from twisted.cred.credentials import ICredentials
 from twisted.cred.error import UnauthorizedLogin
 from twisted.cred.portal import IRealm, Portal
@@ -248,6 +251,26 @@ class OfferTests(ExchangeCase):
             for dialogue in self.dialogues():
                 self.assertEqual(dialogue.offered(), [])
                 self.assertEqual(dialogue.begin("X-RIDDLE").kind, "out")
+
+    def test_checker_that_comes_later(self) -> None:
+        for dialogue in self.dialogues(mechanisms=[RiddleServer, "PLAIN"]):
+            self.assertEqual(dialogue.offered(), ["X-RIDDLE"])
+            portal: Any = dialogue.factory.portal
+            portal.registerChecker(InMemoryUsernamePasswordDatabaseDontUse())
+            self.assertEqual(dialogue.offered(), ["X-RIDDLE", "PLAIN"])
+
+    def test_asked_once_for_all_connections_without_tls(self) -> None:
+        asked: list[str] = []
+
+        def note(_: type[RiddleServer], context: SASLContext) -> bool:
+            asked.append(context.protocol)
+            return True
+
+        self.patch(RiddleServer, "is_available", classmethod(note))
+        for dialogue in self.dialogues():
+            for _ in range(3):
+                self.assertEqual(dialogue.offered(), ["X-RIDDLE"])
+        self.assertEqual(sorted(asked), ["imap", "pop3", "smtp"])
 
     def test_context(self) -> None:
         contexts: list[SASLContext] = []

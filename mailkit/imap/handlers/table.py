@@ -71,6 +71,8 @@ class Facts(NamedTuple):
 
 def facts_of(connection: IMAPProtocol) -> Facts:
     """What decides it for the client of a connection, as it stands now."""
+    if connection.known is not None:
+        return connection.known
     factory, account = connection.factory, connection.account
     if account is None:
         return Facts(
@@ -80,7 +82,7 @@ def facts_of(connection: IMAPProtocol) -> Facts:
             choices=factory.choices,
             mechanisms=tuple(connection.mechanisms()),
         )
-    return Facts(
+    connection.known = Facts(
         True,
         False,
         False,
@@ -89,6 +91,7 @@ def facts_of(connection: IMAPProtocol) -> Facts:
         factory.choices,
         factory.message_limit,
     )
+    return connection.known
 
 
 def always(facts: Facts) -> bool:
