@@ -530,7 +530,8 @@ class CommandFactory(LoginFactory):
         host = self.connections.pop(connection, None)
         if host is not None:
             self._discount(host)
-            self._stop_timer()
+            if not self.connections:
+                self._stop_timer()
 
     def _discount(self, host: str) -> None:
         if (count := self._by_address[host] - 1) > 0:

@@ -92,11 +92,12 @@ class LoginConnection(CompressingConnection):
     def mechanisms(self) -> Sequence[str]:
         """Names of the mechanisms that the client is offered now, in the factory's order."""
         if self.encrypted:
-            return self._choose_mechanisms()
+            return self.choose_mechanisms()
         passwords = self.may_send_plaintext_passwords()
-        return self.factory.offered_without_tls(passwords, self._choose_mechanisms)
+        return self.factory.offered_without_tls(passwords, self.choose_mechanisms)
 
-    def _choose_mechanisms(self) -> Sequence[str]:
+    def choose_mechanisms(self) -> Sequence[str]:
+        """The same, whatever other connections have been offered."""
         context = self._context()
         return tuple(
             mechanism.name

@@ -105,7 +105,7 @@ class OutputConnection(Protocol):
         """The transport's buffer is empty."""
         # Whatever stands between us and the socket (TLS, a wrapper) must see the octets.
         if isinstance(self.transport, tcp.Connection) and not self.encrypted:
-            self._socket = self.transport.getHandle()
+            self._socket = self.transport.socket
         else:
             self._write_by_transport()
 

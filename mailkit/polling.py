@@ -55,7 +55,13 @@ class Together:
     # What its members ask of a reactor.
 
     def addReader(self, reader: Any) -> None:
-        self._add(reader, _IN)
+        descriptor = reader.fileno()
+        if self._epoll is None or descriptor in self._members:
+            self._add(reader, _IN)
+        else:
+            # A connection that has just come.
+            self._epoll.register(descriptor, _IN)
+            self._members[descriptor] = reader
 
     def addWriter(self, writer: Any) -> None:
         self._add(writer, _OUT)
@@ -65,6 +71,14 @@ class Together:
 
     def removeWriter(self, writer: Any) -> None:
         self._remove(writer, _OUT)
+
+    def forget(self, member: Any) -> None:
+        """It waits for nothing any more, and is about to be closed."""
+        descriptor = member.fileno()
+        if self._members.pop(descriptor, None) is not None:
+            self._unusual.pop(descriptor, None)
+            self._epoll.unregister(descriptor)
+            self._close_when_empty()
 
     def _add(self, member: Any, events: int) -> None:
         descriptor = member.fileno()
@@ -94,6 +108,9 @@ class Together:
             return
         self._epoll.unregister(descriptor)
         del self._members[descriptor]
+        self._close_when_empty()
+
+    def _close_when_empty(self) -> None:
         if not self._members:
             self._reactor.removeReader(self)
             self._epoll.close()

@@ -121,8 +121,12 @@ class Server(tcp.Server):
         """What ``connectionLost`` does when nothing is left to be done."""
         connection, protocol = self.socket, self.protocol
         self.connected, self.disconnected = 0, 1
-        self.reactor.removeReader(self)
-        self.reactor.removeWriter(self)
+        reactor: Any = self.reactor
+        if isinstance(reactor, Together):
+            reactor.forget(self)
+        else:
+            reactor.removeReader(self)
+            reactor.removeWriter(self)
         del self.socket, self.protocol, self.fileno
         try:
             os.close(connection.detach())
@@ -162,6 +166,12 @@ class _ListeningSocket(socket.socket):
         super().__init__(family, kind, made.proto, made.detach())
         self.family, self.type = family, kind  # type: ignore[misc]
         self.setblocking(False)
+
+    @override
+    def accept(self) -> tuple[socket.socket, Any]:
+        # Without asking whether it is to wait, as every client's socket is told by its connection.
+        descriptor, address = self._accept()  # type: ignore[attr-defined]
+        return socket.socket(self.family, self.type, 0, descriptor), address
 
 
 class Port(tcp.Port):

@@ -23,6 +23,7 @@ from mailkit.imap.clients import ClientRule, find_rule
 from mailkit.imap.grammar import MAX_NUMBER64, Command, CommandFault, SyntaxFault, parse_command
 from mailkit.imap.handlers.append import AppendInProgress, begin_append, end_append, go_on_append
 from mailkit.imap.handlers.fetch import send_items
+from mailkit.imap.handlers.not_authenticated import greeting
 from mailkit.imap.handlers.registry import capability_list, offered, switched_on
 from mailkit.imap.handlers.table import Facts, Verb, facts_of
 from mailkit.imap.handlers.uidonly import NUMBERED
@@ -129,8 +130,7 @@ class IMAPProtocol(PushingConnection):
             self.account = account
             self.state = State.AUTHENTICATED
         self._adapt()
-        kind = b"OK" if account is None else b"PREAUTH"
-        self.write(b"* %b [CAPABILITY %b] mailkit is ready\r\n" % (kind, self.capabilities()))
+        self.write(greeting(self))
 
     @override
     def idle_timeout(self) -> float:
@@ -175,13 +175,15 @@ class IMAPProtocol(PushingConnection):
 
     @override
     def closed(self) -> None:
-        self.stop_waking()
+        if self._wake is not None:
+            self.stop_waking()
         append, self.append = self.append, None
         if append is not None:
             append.close()
         if self.selection is not None:
             self.unselect()
-        self.end_metadata()
+        if self.metadata is not None:
+            self.end_metadata()
         self.account = None
         self._leave_session()
         self.state = State.LOGOUT
@@ -506,7 +508,8 @@ class IMAPProtocol(PushingConnection):
 
     def _leave_session(self) -> None:
         """Nobody is logged in any more."""
-        self.set_notifier(None)
+        if self.notifier is not None:
+            self.set_notifier(None)
         self._reader = None
         if self._counted:
             self.factory.release_session(self._counted)

@@ -112,6 +112,8 @@ class IMAPFactory(CommandFactory):
         self.max_login_line = min(max_login_line, max_line)
         self.max_sessions_per_account = max_sessions_per_account
         self._sessions: dict[str, int] = {}
+        #: What clients without TLS have been greeted with, by what it depends on.
+        self.greetings: dict[tuple[object, ...], bytes] = {}
         self.max_literal = max_literal
         #: Octets of the messages of one APPEND together (RFC 3502).
         self.max_append_octets = 2 * max_message_size

@@ -23,6 +23,27 @@ if TYPE_CHECKING:
     from mailkit.imap.connection import IMAPProtocol
 
 
+def greeting(connection: IMAPProtocol) -> bytes:
+    """RFC 3501 section 7.1.1, with the capabilities of section 7.2.1"""
+    if connection.account is not None or connection.encrypted:
+        kind = b"OK" if connection.account is None else b"PREAUTH"
+        return b"* %b [CAPABILITY %b] mailkit is ready\r\n" % (kind, connection.capabilities())
+    # Clients without TLS are alike.
+    factory, passwords = connection.factory, connection.may_send_plaintext_passwords()
+    facts = (
+        passwords,
+        factory.offered_without_tls(passwords, connection.choose_mechanisms),
+        connection.can_start_tls,
+        connection.extensions,
+        factory.choices,
+    )
+    octets = factory.greetings.get(facts)
+    if octets is None:
+        octets = b"* OK [CAPABILITY %b] mailkit is ready\r\n" % connection.capabilities()
+        factory.greetings[facts] = octets
+    return octets
+
+
 def starttls(connection: IMAPProtocol, command: Command) -> Waiting:
     """RFC 3501 section 6.2.1"""
     command.arguments.end()
