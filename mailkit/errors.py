@@ -70,6 +70,27 @@ class AuthenticationFailed(MailError):
     default_text = "User name or password is not right"
 
 
+class TokenRefused(AuthenticationFailed):
+    """A token of OAuth 2.0 is not taken (RFC 6750 section 3.1).
+
+    :param status: an error code of OAuth: ``invalid_token``, ``insufficient_scope``, ...
+    :param scope: what a token would have to be for; empty for anything.
+    :param configuration_url: where a client finds who gives tokens (RFC 7628 section 3.2.2).
+    """
+
+    def __init__(
+        self,
+        text: str = "",
+        status: str = "invalid_token",
+        scope: str = "",
+        configuration_url: str = "",
+    ) -> None:
+        super().__init__(text)
+        self.status = status
+        self.scope = scope
+        self.configuration_url = configuration_url
+
+
 class AuthorizationFailed(MailError):
     """Authenticated, but may not act as the asked-for identity."""
 

@@ -243,6 +243,16 @@ RULES = (
         "twisted zope.interface",
     ),
     Rule(
+        "mailkit.https",
+        f"{CONTRACTS} mailkit.dns.lookups mailkit.client.security mailkit.client.tls",
+        "twisted zope.interface",
+    ),
+    Rule(
+        "mailkit.auth.oauth mailkit.auth.oauth.*",
+        f"{CONTRACTS} mailkit.coroutines mailkit.https mailkit.auth.oauth.*",
+        "twisted zope.interface jwt cryptography",
+    ),
+    Rule(
         "mailkit.auth mailkit.auth.*",
         f"{CONTRACTS} mailkit.coroutines mailkit.auth mailkit.auth.*",
         "twisted zope.interface argon2 pyotp",
@@ -253,8 +263,8 @@ RULES = (
         "twisted zope.interface",
     ),
     Rule(
-        "mailkit.queue.security mailkit.queue.sts mailkit.queue.https mailkit.queue.tls_*",
-        f"{CONTRACTS} {MIME} mailkit.coroutines mailkit.dns.lookups mailkit.queue.*"
+        "mailkit.queue.security mailkit.queue.sts mailkit.queue.sts_fetch mailkit.queue.tls_*",
+        f"{CONTRACTS} {MIME} mailkit.coroutines mailkit.dns.lookups mailkit.https mailkit.queue.*"
         " mailkit.smtp.client mailkit.client.dane mailkit.client.security mailkit.client.tls",
         "twisted zope.interface",
     ),

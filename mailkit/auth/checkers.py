@@ -22,6 +22,7 @@ from mailkit.coroutines import run
 from mailkit.errors import MailError, NoSuchAccount
 from mailkit.interfaces import (
     IAppPasswordDirectory,
+    IBearerToken,
     IDirectory,
     ILoginDirectory,
     IScramDirectory,
@@ -275,7 +276,8 @@ class ChainChecker:
 
 def _for_rule(credentials: Any, rule: AuthRule) -> Any:
     """The credentials as the rule's checker gets them; None when it does not."""
-    if not rule.domains:
+    if not rule.domains or IBearerToken.providedBy(credentials):
+        # A token says itself whose it is.
         return credentials
     username = getattr(credentials, "username", b"")
     login = text_of(username)

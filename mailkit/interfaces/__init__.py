@@ -53,7 +53,11 @@ from mailkit.interfaces.files import (
     IWritableFile,
 )
 from mailkit.interfaces.hook import IMailHook
-from mailkit.interfaces.logins import IAppPasswordDirectory, ISecondFactorDirectory
+from mailkit.interfaces.logins import (
+    IAppPasswordDirectory,
+    IBearerToken,
+    ISecondFactorDirectory,
+)
 from mailkit.interfaces.mailbox import (
     ICopyingMailbox,
     IMailbox,
@@ -84,6 +88,7 @@ __all__ = [
     "IAddressQueries",
     "IAdministratorDirectory",
     "IAppPasswordDirectory",
+    "IBearerToken",
     "ICapabilityMask",
     "IClosableDelivery",
     "IClosableUserBase",

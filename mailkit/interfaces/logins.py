@@ -4,8 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Collection, Sequence
 
+from zope.interface import Attribute, Interface
+
 from mailkit.interfaces.directory import ILoginDirectory
 from mailkit.model import AppPassword, SecondFactor
+
+
+class IBearerToken(Interface):
+    """Credentials: a token of OAuth 2.0 (RFC 6750)."""
+
+    username: str = Attribute("""For whom the client says it is; perhaps empty.""")
+
+    token: str = Attribute("""As the client has it.""")
 
 
 class IAppPasswordDirectory(ILoginDirectory):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from mailkit._typing import override
-from mailkit.queue.https import HTTPSClient, HTTPSFailed
+from mailkit.https import HTTPSClient, HTTPSFailed
 from mailkit.queue.sts import PolicyFetcher, STSPolicyUnavailable
 
 _TEXT = re.compile(rb"text/plain[ \t]*(;.*)?", re.IGNORECASE | re.DOTALL)

@@ -12,8 +12,8 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from mailkit.errors import MailError
+from mailkit.https import HTTPSClient
 from mailkit.model import ConnectionInfo, Envelope, Path, Recipient
-from mailkit.queue.https import HTTPSClient
 from mailkit.queue.tls_results import DAY, TLSResults
 from mailkit.queue.tlsrpt import TLSReport, mail_address, write_message, write_report
 from mailkit.wire.domains import canonical_domain

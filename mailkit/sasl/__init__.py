@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeAlias
 
+from mailkit.sasl.bearer import OAuthBearerServer, XOAuth2Server
 from mailkit.sasl.plain import LoginServer, PlainServer
 from mailkit.sasl.scram import ScramSHA1, ScramSHA256, ScramSHA512
 from mailkit.wire.sasl import SASLServer
@@ -15,7 +16,15 @@ from mailkit.wire.sasl import SASLServer
 #: Mechanisms by name, the one to prefer first.
 MECHANISMS: Mapping[str, type[SASLServer]] = {
     mechanism.name: mechanism
-    for mechanism in (ScramSHA512, ScramSHA256, ScramSHA1, PlainServer, LoginServer)
+    for mechanism in (
+        ScramSHA512,
+        ScramSHA256,
+        ScramSHA1,
+        OAuthBearerServer,
+        XOAuth2Server,
+        PlainServer,
+        LoginServer,
+    )
 }
 
 #: A mechanism of mailkit's by its name, in any case, or a class.

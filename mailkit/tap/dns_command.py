@@ -89,7 +89,7 @@ def make_fetcher(resolver: IDNSResolver) -> PolicyFetcher:
     """What gets the MTA-STS policy."""
     from twisted.internet import reactor
 
-    from mailkit.queue.https import HTTPSClient
+    from mailkit.https import HTTPSClient
     from mailkit.queue.sts_fetch import HTTPSFetcher
 
     return HTTPSFetcher(HTTPSClient(resolver, reactor))

@@ -21,7 +21,7 @@ from mailkit import __version__
 from mailkit._typing import override
 from mailkit.auth.checkers import AuthRule, StoreAccounts
 from mailkit.coroutines import run
-from mailkit.interfaces import IDirectoryAdmin
+from mailkit.interfaces import IBearerToken, IDirectoryAdmin
 from mailkit.tap.capabilities import parse_capabilities, parse_clients, parse_quirks
 from mailkit.tap.checks import Checks
 from mailkit.tap.descriptors import raise_open_files_limit
@@ -85,7 +85,7 @@ def _octets(text: str | bytes) -> bytes:
 class MailOptions(TLSOptions, AuthOptionMixin):
     """Settings that each command has."""
 
-    supportedInterfaces = (IUsernamePassword,)
+    supportedInterfaces = (IUsernamePassword, IBearerToken)
 
     optParameters: ClassVar[list[list[Any]]] = [
         [
@@ -273,7 +273,7 @@ class MailOptions(TLSOptions, AuthOptionMixin):
                 parse_clients(self.imap_clients)
         with self.naming("imap-language or imap-message-limit"):
             parse_imap_settings(self)
-        with self.naming("passive-ports, passive-address, ftp-mail or ftp-quota"):
+        with self.naming("passive-ports, passive-address or ftp-mail"):
             parse_ftp_settings(self)
         for option in ("vrfy", "expn"):
             if self.get(option) is not None:

@@ -106,7 +106,7 @@ class TransportSecurity:
         policies: Any = None
         if settings.mta_sts or settings.reports:
             # twisted.web takes a while to load.
-            from mailkit.queue.https import HTTPSClient
+            from mailkit.https import HTTPSClient
 
             client = HTTPSClient(resolver, reactor)
         if settings.reports:

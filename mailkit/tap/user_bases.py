@@ -21,7 +21,7 @@ from twisted.cred.strcred import (
 )
 from twisted.internet.interfaces import IReactorTime
 from twisted.plugin import IPlugin
-from zope.interface import implementer
+from zope.interface import Interface, implementer
 
 from mailkit.auth.bases import UserBaseChecker
 from mailkit.auth.checkers import AuthRule, ChainChecker, DirectoryChecker, StoreAccounts
@@ -43,7 +43,8 @@ STORE_AUTH = "store"
 FAILURES = ("continue", "stop")
 
 _DOMAINS = re.compile(r"([^:=]+)=(.*)", re.DOTALL)
-_COLON = re.compile(r"(?<!\\):")
+# Not that of a URL's scheme.
+_COLON = re.compile(r"(?<!\\):(?!//)")
 
 
 @implementer(ICheckerFactory, IPlugin)
@@ -55,11 +56,10 @@ class UserBaseFactory:
     :param first: the setting that needs no name; the only one that must be given.
     :param settings: what makes a value of each setting's text, by name; raises ValueError.
     :param module: where the function ``make`` is, which takes these settings by name and
-        ``domains``, and gives the base. It may raise ValueError, or ImportError with a text that
-        tells what to install.
+        ``domains``, and gives the base, or a checker. It may raise ValueError, or ImportError with
+        a text that tells what to install.
+    :param interface: of the credentials.
     """
-
-    credentialInterfaces = (IUsernamePassword,)
 
     def __init__(
         self,
@@ -68,7 +68,9 @@ class UserBaseFactory:
         first: str,
         settings: Mapping[str, Callable[[str], Any]],
         module: str,
+        interface: type[Interface] = IUsernamePassword,
     ) -> None:
+        self.credentialInterfaces = (interface,)
         self.authType = auth_type
         self.authHelp = help_text
         self.first = first
@@ -77,7 +79,7 @@ class UserBaseFactory:
         others = "".join(f"[:{name}=...]" for name in settings if name != first)
         self.argStringFormat = f"{first.upper()}{others}"
 
-    def generateChecker(self, argstring: str) -> UserBaseChecker:
+    def generateChecker(self, argstring: str) -> ICredentialsChecker:
         """As Twisted calls it.
 
         :raises InvalidAuthArgumentString: a setting is wrong.
@@ -106,7 +108,7 @@ class UserBaseFactory:
 
     def make_checker(
         self, settings: Mapping[str, str], domains: Sequence[str] = ()
-    ) -> UserBaseChecker:
+    ) -> ICredentialsChecker:
         """The checker.
 
         :param domains: whose users it is for; empty for everybody.
@@ -123,14 +125,14 @@ class UserBaseFactory:
             if name not in self.settings:
                 raise SettingError(f"{name} is none of {', '.join(self.settings)}")
             try:
-                values[name] = self.settings[name](text)
+                values[name.replace("-", "_")] = self.settings[name](text)
             except ValueError as error:
                 raise SettingError(f"{name}: {error}") from error
         try:
-            base = namedModule(self.module).make(domains=tuple(domains), **values)
+            made = namedModule(self.module).make(domains=tuple(domains), **values)
         except (ValueError, ImportError) as error:
             raise SettingError(str(error)) from error
-        return UserBaseChecker(base)
+        return made if ICredentialsChecker.providedBy(made) else UserBaseChecker(made)
 
 
 class Checkers:
@@ -326,6 +328,17 @@ def parse_seconds(text: str) -> float:
     if not 0 < seconds <= 3600:
         raise ValueError("seconds must be above 0, and 3600 at most")
     return seconds
+
+
+def parse_list(text: str) -> Sequence[str]:
+    """Texts that are parted by commas.
+
+    :raises ValueError: there are none.
+    """
+    found = [part.strip() for part in text.split(",") if part.strip()]
+    if not found:
+        raise ValueError("it is empty")
+    return found
 
 
 def parse_switch(text: str) -> bool:

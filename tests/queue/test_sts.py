@@ -14,7 +14,7 @@ from twisted.web.server import NOT_DONE_YET, Site
 
 from mailkit.dns.records import RecordType
 from mailkit.errors import DNSFailure
-from mailkit.queue.https import HTTPSClient
+from mailkit.https import HTTPSClient
 from mailkit.queue.security import DestinationSecurity
 from mailkit.queue.sts import (
     FAILURE_INTERVAL,

@@ -11,7 +11,7 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from mailkit.queue.https import HTTPSClient
+from mailkit.https import HTTPSClient
 from mailkit.queue.sts import STSMode, STSPolicy, parse_policy, parse_record
 from mailkit.queue.sts_fetch import HTTPSFetcher
 from mailkit.queue.sts_site import PolicyResource, PolicySite, dns_records, policy_id

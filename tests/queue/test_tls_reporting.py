@@ -11,9 +11,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from mailkit.dns.records import RecordType
 from mailkit.errors import DNSFailure, StoreUnavailable
+from mailkit.https import HTTPSFailed, Response
 from mailkit.model import Envelope
 from mailkit.queue.hosts import Host
-from mailkit.queue.https import HTTPSFailed, Response
 from mailkit.queue.tls_reporting import LOOK_INTERVAL, TLSReporting
 from mailkit.queue.tls_results import DAY, FLUSH_INTERVAL, MAX_FAILURES, TLSResults, TLSSession
 from mailkit.queue.tlsrpt import AppliedPolicy, PolicyResult, TLSReport, read_report

@@ -11,7 +11,7 @@ from twisted.internet.task import deferLater
 from twisted.python import usage
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from mailkit.queue.https import HTTPSClient
+from mailkit.https import HTTPSClient
 from mailkit.queue.sts import STSMode, parse_policy
 from mailkit.queue.sts_fetch import HTTPSFetcher
 from mailkit.tap.mta_sts import Options, makeService

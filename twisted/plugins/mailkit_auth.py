@@ -1,6 +1,7 @@
 """The user bases that mailkit adds to ``--auth``; their modules are loaded when one is used."""
 
-from mailkit.tap.user_bases import UserBaseFactory, parse_seconds
+from mailkit.interfaces import IBearerToken
+from mailkit.tap.user_bases import UserBaseFactory, parse_list, parse_seconds
 
 passwd_file = UserBaseFactory(
     "passwd-file",
@@ -15,23 +16,31 @@ not tell theirs (default CRYPT).
     "mailkit.auth.passwd_file",
 )
 
-sql = UserBaseFactory(
-    "sql",
+oauth = UserBaseFactory(
+    "oauth",
     """
-Users in a database. The query gives a user's row, with the stored password in its column password
-(or in its only one) and perhaps the account's name in account; %u in it is the user name, %n its
-local part, %d its domain, bound as values. driver= is a module of DB-API 2.0 (default sqlite3;
-psycopg for PostgreSQL), connect= what it connects to, scheme= that of passwords that do not tell
-theirs (default CRYPT). Best in a settings file, as [[auth]] with base = "sql".
+Users with tokens of OAuth 2.0 (SASL OAUTHBEARER and XOAUTH2). ISSUER is a URL, as it stands in its
+tokens; audience= what they call this server. The user's name is in the claim email, or that of
+claim=. Signatures are verified by the issuer's keys, which it tells, or which are at keys=. Tokens
+that only the issuer can read: introspection=yes or a URL, with client-id= and client-secret-file=.
+Also scope=, algorithms=RS256,..., leeway= and cache= in seconds, ca-file=. A colon of a value has a
+backslash before it, but for that of https://. Needs the extra oauth.
     """,
-    "query",
+    "issuer",
     {
-        "query": str,
-        "connect": str,
-        "driver": str,
-        "scheme": str,
-        "threads": int,
-        "timeout": parse_seconds,
+        "issuer": str,
+        "audience": parse_list,
+        "claim": str,
+        "scope": str,
+        "algorithms": parse_list,
+        "leeway": parse_seconds,
+        "keys": str,
+        "introspection": str,
+        "client-id": str,
+        "client-secret-file": str,
+        "cache": parse_seconds,
+        "ca-file": str,
     },
-    "mailkit.auth.sql",
+    "mailkit.auth.oauth.settings",
+    IBearerToken,
 )

@@ -1,4 +1,4 @@
-"""One HTTPS request as policies and reports need it, by twisted.web.
+"""One HTTPS request as policies, reports and tokens need it, by twisted.web.
 
 The certificate is verified, no redirection is followed; length and time are limited.
 """
@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
-from twisted.internet.error import ConnectError, TimeoutError
+from twisted.internet.error import ConnectError, DNSLookupError, TimeoutError
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
@@ -57,18 +57,20 @@ class Response(NamedTuple):
     #: Its start, where it is longer than :data:`MAX_RESPONSE`.
     body: bytes
     too_long: bool
+    #: Values of Cache-Control.
+    cache_control: Sequence[bytes] = ()
 
 
 class HTTPSClient:
     """Makes requests, each over a connection of its own.
 
-    :param resolver: finds the servers.
+    :param resolver: finds the servers; None for the system's way, which knows its file of hosts.
     :param ca_file: certificates (PEM) to trust; the system's when None.
     """
 
     def __init__(
         self,
-        resolver: IDNSResolver,
+        resolver: IDNSResolver | None,
         reactor: Any,
         *,
         ca_file: str | None = None,
@@ -101,25 +103,30 @@ class HTTPSClient:
             host = uri.host.decode("ascii")
         except ValueError as error:
             raise HTTPSFailed(f"{url} is no URL") from error
-        try:
-            addresses = await find_addresses(self._resolver, host)
-        except DNSFailure as error:
-            raise HTTPSFailed(f"{host}: {error.text}") from error
         trouble: Exception | None = None
-        for address in addresses[:MAX_ADDRESSES]:
+        for address in await self._addresses(host):
             creator = connection_creator(TLSPolicy.verified(host, ca_file=self._ca_file), host)
             tcp: Any = HostnameEndpoint(self._reactor, address, uri.port)
             way = _Way(wrapClientTLS(creator, tcp))
             agent: Any = Agent.usingEndpointFactory(self._reactor, way)
             try:
                 return await _exchange(agent, method, url, headers, body)
-            except (ConnectError, TimeoutError) as reason:
+            except (ConnectError, DNSLookupError, TimeoutError) as reason:
                 trouble = reason
             except ResponseFailed as reason:
                 raise _explain(host, reason) from reason
             finally:
                 way.abort()
         raise HTTPSFailed(f"{host} cannot be reached: {trouble or 'it has no address'}")
+
+    async def _addresses(self, host: str) -> Sequence[str]:
+        """To what a connection is made."""
+        if self._resolver is None:
+            return [host]
+        try:
+            return (await find_addresses(self._resolver, host))[:MAX_ADDRESSES]
+        except DNSFailure as error:
+            raise HTTPSFailed(f"{host}: {error.text}") from error
 
 
 async def _exchange(
@@ -132,7 +139,9 @@ async def _exchange(
     response.deliverBody(reader)
     octets = await reader.done
     types = response.headers.getRawHeaders(b"content-type") or ()
-    return Response(response.code, types, octets[:MAX_RESPONSE], len(octets) > MAX_RESPONSE)
+    caching = response.headers.getRawHeaders(b"cache-control") or ()
+    too_long = len(octets) > MAX_RESPONSE
+    return Response(response.code, types, octets[:MAX_RESPONSE], too_long, caching)
 
 
 @implementer(IAgentEndpointFactory, IStreamClientEndpoint)
