@@ -106,6 +106,8 @@ class UserBaseChecker:
 
     async def find_login(self, login: str) -> Login | None:
         """As :meth:`mailkit.interfaces.IUserLookup.find_login`."""
+        if not login or len(login) > MAX_LENGTH or "\0" in login:
+            return None
         found: Login | None = await self._ask("find_login", login=login)
         return found
 

@@ -38,15 +38,19 @@ def complete_name(name: str, domains: Sequence[str]) -> str:
     return name if "@" in name or not domains else f"{name}@{domains[0]}"
 
 
+def values_of(name: str) -> dict[str, str]:
+    """What stands for ``%u`` (the name), ``%n`` (its local part) and ``%d`` (its domain)."""
+    local, at, domain = name.rpartition("@")
+    return {"u": name, "n": local if at else name, "d": domain if at else ""}
+
+
 def expand(template: str, name: str, escape: Callable[[str], str] = lambda text: text) -> str:
-    """A template with the name for ``%u``, its local part for ``%n``, its domain for ``%d`` and
-    ``%`` for ``%%``.
+    """A template with the values of a name in their places, and ``%`` for ``%%``.
 
     :param escape: makes each of them safe where it stands.
     :raises ValueError: there is another placeholder.
     """
-    local, at, domain = name.rpartition("@")
-    values = {"u": name, "n": local if at else name, "d": domain if at else ""}
+    values = values_of(name)
 
     def value(found: re.Match[str]) -> str:
         if found[1] == "%":

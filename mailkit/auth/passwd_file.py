@@ -15,7 +15,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from mailkit.auth.names import canonical_name, complete_name, local_name
-from mailkit.auth.schemes import UnreadableHash, find_scheme
+from mailkit.auth.schemes import DEFAULT_SCHEME, UnreadableHash, find_scheme, with_scheme
 from mailkit.auth.workers import Workers
 from mailkit.coroutines import Shared
 from mailkit.errors import TemporaryFailure
@@ -32,9 +32,6 @@ MAX_LINE = 4096
 MAX_COMPLAINTS = 20
 #: Seconds in which the file is not looked at again.
 CHECK_SECONDS = 1.0
-
-#: What a hash without ``{SCHEME}`` is, when it does not tell itself.
-DEFAULT_SCHEME = "CRYPT"
 
 # What cannot be the name of a user: RFC 4616 section 2, and what would be another field.
 _BAD_NAME = re.compile(r"[\x00-\x20\x7f:]")
@@ -204,11 +201,7 @@ def _parse_line(line: bytes, scheme: str) -> tuple[str, _Entry] | None:
     # As in /etc/shadow: a hash that begins so is locked.
     if not stored or stored[0] in "!*" or "nologin" in extra:
         return name, _Entry(account, None)
-    if not stored.startswith("{"):
-        try:
-            find_scheme(stored)
-        except UnreadableHash:
-            stored = f"{{{scheme}}}{stored}"
+    stored = with_scheme(stored, scheme)
     find_scheme(stored)
     return name, _Entry(account, stored)
 

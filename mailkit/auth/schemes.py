@@ -18,6 +18,8 @@ from argon2.exceptions import InvalidHashError, VerifyMismatchError
 
 #: The extra that brings the variants of crypt(3).
 EXTRA = "crypt"
+#: What stored passwords are that do not tell their scheme, where nobody says otherwise.
+DEFAULT_SCHEME = "CRYPT"
 #: Octets of a password that bcrypt looks at.
 MAX_BCRYPT = 72
 
@@ -93,6 +95,17 @@ def verify(stored: str, password: bytes) -> bool:
     matches = find_scheme(stored)
     # C's functions would read up to a NUL, and to HMAC it is no octet at the end of a key.
     return b"\0" not in password and matches(password)
+
+
+def with_scheme(stored: str, scheme: str) -> str:
+    """The stored password with a scheme, where it does not tell its own."""
+    if stored.startswith("{"):
+        return stored
+    try:
+        find_scheme(stored)
+    except UnreadableHash:
+        return f"{{{scheme}}}{stored}"
+    return stored
 
 
 def find_scheme(stored: str) -> Callable[[bytes], bool]:

@@ -15,6 +15,8 @@ from mailkit.errors import TemporaryFailure
 
 #: Questions that a user base is asked at the same time.
 THREADS = 4
+#: The same, whatever the operator says.
+MAX_THREADS = 64
 #: Questions that may wait for their turn; more are told to come back later.
 MAX_PENDING = 256
 #: Seconds until a question must have been answered.

@@ -6,12 +6,14 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 from urllib.parse import quote
+from weakref import WeakValueDictionary
 
 from twisted.internet.threads import deferToThreadPool
 from zope.interface import implementer
 
 from mailkit.errors import StoreUnavailable
 from mailkit.homes.files import Files, OpenFile
+from mailkit.homes.usage import FileQuota, Usage
 from mailkit.interfaces import (
     IFileHome,
     IFileHomes,
@@ -47,23 +49,39 @@ class FileHomes:
 
     :param directory: where these directories are.
     :param max_entries: entries of a directory that are listed; larger ones are refused.
+    :param quota: what each account may have. It is measured when its user logs in and counted from
+        then on.
+    :param min_free: octets of the disk that stay free for others, such as the store.
     :param in_thread: calls what may block; by the global reactor's threads when None.
     """
 
     def __init__(
-        self, directory: str, *, max_entries: int = 50_000, in_thread: InThread | None = None
+        self,
+        directory: str,
+        *,
+        max_entries: int = 50_000,
+        quota: FileQuota = FileQuota(),  # noqa: B008
+        min_free: int = 64 * 1024 * 1024,
+        in_thread: InThread | None = None,
     ) -> None:
         self.directory = os.path.abspath(directory)
         self.max_entries = max_entries
+        self.quota = quota
+        self.min_free = min_free
         self._in_thread = in_thread or threads_of()
+        # Of those accounts that somebody is logged in to.
+        self._usages: WeakValueDictionary[str, Usage] = WeakValueDictionary()
 
     async def open_home(self, account: str) -> FileHome:
         path = os.path.join(self.directory, _file_name(account))
+        usage = self._usages.setdefault(account, Usage(self.quota))
+        files = Files(path, self.max_entries, usage, self.min_free)
         try:
             await self._in_thread(_make_home, path)
+            await self._in_thread(files.measure)
         except OSError as error:
             raise StoreUnavailable("Your files are not available just now") from error
-        return FileHome(account, Files(path, self.max_entries), self._in_thread)
+        return FileHome(account, files, self._in_thread)
 
 
 def _make_home(path: str) -> None:

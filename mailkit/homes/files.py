@@ -17,11 +17,16 @@ from typing import TypeVar
 
 from mailkit.errors import BeyondEnd, LimitExceeded, PermissionDenied
 from mailkit.homes.names import can_be_named
+from mailkit.homes.usage import FileQuota, Usage
 from mailkit.model import DIRECTORY_RIGHTS, FILE_RIGHTS, FileEntry, FilePath
+
+#: Octets that are written between two looks at the room on the disk.
+CHECK_EVERY = 16 * 1024 * 1024
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # A FIFO must not keep a thread waiting for its other end.
 _FILE = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+_NO_FILE = "That is not a file"
 _NOT_THE_HOME = str.maketrans("", "", "df")
 
 _T = TypeVar("_T")
@@ -32,11 +37,24 @@ class Files:
 
     :param home: path of a directory that the server has chosen.
     :param max_entries: entries of a directory that are listed.
+    :param usage: counts what is there.
+    :param min_free: octets of the disk that stay free for others.
     """
 
-    def __init__(self, home: str, max_entries: int) -> None:
+    def __init__(
+        self, home: str, max_entries: int, usage: Usage | None = None, min_free: int = 0
+    ) -> None:
         self._home = home
         self._max_entries = max_entries
+        self._usage = usage or Usage(FileQuota())
+        self._min_free = min_free
+
+    def measure(self) -> None:
+        """Count what is there, unless somebody has lately.
+
+        :raises OSError: the home cannot be read.
+        """
+        self._usage.measure(self._home)
 
     @contextmanager
     def _directory(self, path: FilePath) -> Iterator[int]:
@@ -105,50 +123,110 @@ class Files:
 
     def open_to_read(self, path: FilePath) -> OpenFile:
         """A file."""
-        return self._open(path, os.O_RDONLY)
+        with self._parent(path) as (directory, name):
+            _check_is_file(directory, name)
+            return self._open(directory, name, os.O_RDONLY)
 
     def open_to_write(self, path: FilePath, offset: int | None) -> OpenFile:
-        """A file that is made, or loses what it has from that octet on; None for its end."""
-        if offset is None:
-            # Two who append at once both have all that they send in it.
-            return self._open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-        file = self._open(path, os.O_WRONLY | (0 if offset else os.O_CREAT))
-        if offset > file.size:
-            file.close()
-            # RFC 3659 section 5.3
-            raise BeyondEnd
-        file.cut(offset)
+        """A file that is made, or loses what it has from that octet on; None for its end.
+
+        :raises OverQuota: there is no room for one octet more, or for one more file.
+        """
+        # Two who append at once both have all that they send in it.
+        flags = os.O_WRONLY | (os.O_APPEND if offset is None else 0)
+        with self._parent(path) as (directory, name):
+            file = self._make(directory, name, flags, must_exist=bool(offset))
+            try:
+                file.prepare(os.dup(directory), offset is None, self._usage, self._min_free)
+                file.cut(file.size if offset is None else offset)
+            except BaseException:
+                file.close()
+                raise
         return file
 
-    def _open(self, path: FilePath, flags: int) -> OpenFile:
-        with self._parent(path) as (directory, name):
-            descriptor = os.open(name, flags | _FILE, 0o600, dir_fd=directory)
+    def _make(self, directory: int, name: str, flags: int, must_exist: bool) -> OpenFile:
+        """A file, which is made when there is none."""
+        while True:
             try:
-                status = os.fstat(descriptor)
-                if not stat.S_ISREG(status.st_mode):
-                    raise PermissionDenied("That is not a file")
-                # The name of one that is made must outlast a power failure, too.
-                parent = os.dup(directory) if flags & os.O_CREAT else -1
+                _check_is_file(directory, name)
+                return self._open(directory, name, flags)
+            except FileNotFoundError:
+                if must_exist:
+                    raise
+            self._usage.check_room()
+            self._usage.take(files=1)
+            try:
+                return self._open(directory, name, flags | os.O_CREAT | os.O_EXCL)
+            except FileExistsError:
+                # Another session was faster; or faster again, and it is gone.
+                self._usage.give_back(files=1)
             except BaseException:
-                os.close(descriptor)
+                self._usage.give_back(files=1)
                 raise
-        return OpenFile(descriptor, status.st_size, parent)
+
+    def _open(self, directory: int, name: str, flags: int) -> OpenFile:
+        descriptor = os.open(name, flags | _FILE, 0o600, dir_fd=directory)
+        try:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                raise PermissionDenied(_NO_FILE)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        return OpenFile(descriptor, status.st_size)
 
     def make_directory(self, path: FilePath) -> None:
+        """:raises OverQuota: there are too many already."""
         with self._parent(path) as (directory, name):
-            os.mkdir(name, 0o700, dir_fd=directory)
+            self._usage.take(files=1)
+            try:
+                os.mkdir(name, 0o700, dir_fd=directory)
+            except BaseException:
+                self._usage.give_back(files=1)
+                raise
 
     def remove_directory(self, path: FilePath) -> None:
         with self._parent(path) as (directory, name):
             os.rmdir(name, dir_fd=directory)
+            self._usage.give_back(files=1)
 
     def remove_file(self, path: FilePath) -> None:
         with self._parent(path) as (directory, name):
+            freed = _freed(directory, name)
             os.unlink(name, dir_fd=directory)
+            self._usage.give_back(*freed)
 
     def rename(self, old: FilePath, new: FilePath) -> None:
         with self._parent(old) as (source, name), self._parent(new) as (target, new_name):
+            freed = _freed(target, new_name) if old != new else FileQuota()
             os.rename(name, new_name, src_dir_fd=source, dst_dir_fd=target)
+            self._usage.give_back(*freed)
+
+
+def _check_is_file(directory: int, name: str) -> None:
+    """Refuse what must not even be opened, as devices do something then.
+
+    :raises OSError: there is nothing, or a directory.
+    :raises PermissionDenied: it is no file.
+    """
+    mode = os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, "a directory")
+    if stat.S_ISLNK(mode):
+        raise OSError(errno.ELOOP, "a link")
+    if not stat.S_ISREG(mode):
+        raise PermissionDenied(_NO_FILE)
+
+
+def _freed(directory: int, name: str) -> FileQuota:
+    """What there will be less when a name is gone."""
+    try:
+        status = os.stat(name, dir_fd=directory, follow_symlinks=False)
+    except FileNotFoundError:
+        return FileQuota()
+    if stat.S_ISREG(status.st_mode):
+        return FileQuota(status.st_size, 1) if status.st_nlink == 1 else FileQuota()
+    return FileQuota(0, int(stat.S_ISDIR(status.st_mode)))
 
 
 class OpenFile:
@@ -158,17 +236,33 @@ class OpenFile:
     be given to another file, is closed only after that.
 
     :param size: octets that it has.
-    :param parent: descriptor of the directory it is in, for one that may have been made.
     """
 
-    def __init__(self, descriptor: int, size: int, parent: int = -1) -> None:
+    def __init__(self, descriptor: int, size: int) -> None:
         self._descriptor = descriptor
-        self._parent = parent
+        # Of the directory, whose new name for the file must outlast a power failure, too.
+        self._parent = -1
+        self._appends = False
+        self._usage = Usage(FileQuota())
+        self._min_free = 0
         #: Octets when it was opened.
         self.size = size
         self._end = size
+        # Octets until the disk is looked at again.
+        self._unchecked = -1
         #: Held by the thread that uses :meth:`fileno` or :meth:`write`.
         self.lock = threading.Lock()
+
+    def prepare(self, parent: int, appends: bool, usage: Usage, min_free: int) -> None:
+        """Before it is written to.
+
+        :param parent: descriptor of the directory that it is in, closed with it.
+        :param appends: the system puts what is written where the file ends then.
+        :param usage: counts what is written.
+        :param min_free: octets of the disk that stay free for others.
+        """
+        self._parent, self._appends = parent, appends
+        self._usage, self._min_free = usage, min_free
 
     def __del__(self) -> None:
         # Opened by a thread for somebody who has not waited for it.
@@ -189,17 +283,51 @@ class OpenFile:
             return os.pread(self.fileno(), count, offset)
 
     def write(self, data: bytes | memoryview) -> None:
-        """Add all of it."""
+        """Add all of it.
+
+        :raises OverQuota: the account has no room for it; nothing of it is written.
+        :raises OSError: the disk has none.
+        """
         rest = memoryview(data)
-        while rest:
-            count = os.pwrite(self.fileno(), rest, self._end)
-            self._end += count
-            rest = rest[count:]
+        self._check_disk(len(rest))
+        # Another session may have made it longer, or shorter.
+        size = os.fstat(self.fileno()).st_size
+        grows = max(0, (size if self._appends else self._end) + len(rest) - size)
+        self._usage.take(grows)
+        try:
+            while rest:
+                count = os.pwrite(self.fileno(), rest, self._end)
+                self._end += count
+                rest = rest[count:]
+        except BaseException:
+            self._usage.give_back(min(grows, len(rest)))
+            raise
+
+    def _check_disk(self, count: int) -> None:
+        self._unchecked -= count
+        if self._unchecked < 0:
+            self._unchecked = CHECK_EVERY
+            disk = os.fstatvfs(self.fileno())
+            if disk.f_bavail * disk.f_frsize < self._min_free:
+                raise OSError(errno.ENOSPC, "the rest is for others")
 
     def cut(self, size: int) -> None:
-        """Forget what is there from that octet on."""
+        """Forget what is there from that octet on, to write on from there.
+
+        :raises BeyondEnd: it is not that long.
+        :raises OverQuota: not one octet could be written then.
+        """
         with self.lock:
-            os.ftruncate(self.fileno(), size)
+            self._check_disk(0)
+            before = os.fstat(self.fileno()).st_size
+            # RFC 3659 section 5.3
+            if size > before:
+                raise BeyondEnd
+            if size == before:
+                self._usage.check_room()
+            else:
+                os.ftruncate(self.fileno(), size)
+                self._usage.give_back(before - size)
             self._end = size
 
     def sync(self) -> None:

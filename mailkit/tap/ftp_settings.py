@@ -11,16 +11,19 @@ from typing import Any, ClassVar
 from mailkit.homes.disk import FileHomes, threads_of
 from mailkit.homes.mail import MailHomes
 from mailkit.homes.mounts import MountedHomes
+from mailkit.homes.usage import FileQuota
 from mailkit.interfaces import IFileHomes
 from mailkit.tap.errors import SettingError, StartError
+from mailkit.tap.values import parse_count, parse_size
 
 #: Names of the options.
 PORTS, ADDRESS, FILES = "passive-ports", "passive-address", "files"
-MAIL = "ftp-mail"
+MAIL, QUOTA = "ftp-mail", "ftp-quota"
 #: Where homes are in the directory of a store.
 DIRECTORY = "files"
 #: The directory in which mail is.
 MAIL_DIRECTORY = "Mail"
+NO_QUOTA = FileQuota()
 #: What may be done with mail.
 MAIL_WAYS = ("no", "read", "append")
 
@@ -35,6 +38,8 @@ class FTPSettings:
     files: str = ""
     #: One of :data:`MAIL_WAYS`.
     mail: str = "read"
+    #: What the files of each account may take.
+    quota: FileQuota = NO_QUOTA
 
     def parameters(self) -> dict[str, Any]:
         """Those of :class:`~mailkit.ftp.protocol.FTPFactory`."""
@@ -55,7 +60,7 @@ class FTPSettings:
                 raise StartError("store", name, reason)
             directory = os.path.join(of_store, DIRECTORY)
         in_thread = threads_of(reactor)
-        homes = FileHomes(directory, in_thread=in_thread)
+        homes = FileHomes(directory, quota=self.quota, in_thread=in_thread)
         if self.mail == "no":
             return homes
         mail = MailHomes(
@@ -82,8 +87,25 @@ def parse_ftp_settings(options: Mapping[str, Any]) -> FTPSettings:
     if mail not in MAIL_WAYS:
         raise SettingError(f"{mail!r} is none of {', '.join(MAIL_WAYS)}")
     return FTPSettings(
-        _parse_ports(options.get(PORTS)), address, options.get(FILES) or "", mail=mail
+        _parse_ports(options.get(PORTS)),
+        address,
+        options.get(FILES) or "",
+        mail,
+        _parse_quota(options.get(QUOTA)),
     )
+
+
+def _parse_quota(text: str | None) -> FileQuota:
+    if text is None:
+        return NO_QUOTA
+    octets, _, files = text.partition(",")
+    try:
+        return FileQuota(
+            parse_size(octets) if octets.strip() else 0,
+            parse_count(files.strip()) if files.strip() else 0,
+        )
+    except SettingError as error:
+        raise SettingError(f"{text!r} is no quota such as 10G or 10G,50000: {error}") from None
 
 
 def _parse_ports(text: str | None) -> range:
@@ -127,5 +149,12 @@ class FTPOptions:
             None,
             "What clients of FTP find in the directory Mail: their messages to read, or also to"
             " append others to, or no mail (read, append, no) [default: read]",
+        ],
+        [
+            QUOTA,
+            None,
+            None,
+            "What the files of each account may take, and how many files and directories it may"
+            " have: 10G, or 10G,50000 [default: no limit]",
         ],
     ]

@@ -5,12 +5,24 @@ from __future__ import annotations
 import imaplib
 import shutil
 import smtplib
+import sqlite3
 import subprocess
+import time
+from collections.abc import Mapping
 
+from twisted.internet.threads import deferToThread
+
+from mailkit.auth import sql
+from mailkit.auth.bases import UserBaseChecker
+from mailkit.auth.passwords import PasswordHasher
+from mailkit.errors import TemporaryFailure
+from mailkit.testing import UserBaseContract
+from tests.interop.postgres import PostgresCase
 from tests.interop.support import ServerTestCase, message
 from tests.support import HOST, PATIENCE, free_ports
 
 JOE = "joe@example.test"
+QUERY = "SELECT password, address AS account FROM users WHERE address = lower(%u)"
 
 
 class UserBaseServerCase(ServerTestCase):
@@ -82,3 +94,72 @@ class PasswdFileServerTests(UserBaseServerCase):
         self.assertIn("UNAVAILABLE", self.log_in(JOE, "x"))
         self.assertEqual(self.send_to(JOE), 451)
         self.stop(self.server)
+
+
+class SQLiteServerTests(UserBaseServerCase):
+    def test_a_database(self) -> None:
+        path = self.directory / "users.db"
+        database = sqlite3.connect(path)
+        with database:
+            database.execute("CREATE TABLE users (address, password)")
+            # "secret"
+            row = (JOE, "{SHA256}K7gNU3sdo+OL0wNhqoVWhr3g6s1xYv72ol/pe/Unols=")
+            database.execute("INSERT INTO users VALUES (?, ?)", row)
+        database.close()
+        self.serve_base(f"sql:{QUERY}:connect={path}")
+        self.check_joe("secret")
+
+
+#: The contract's tests.
+CONTRACT = [name for name in dir(UserBaseContract) if name.startswith("test_")]
+
+
+class PostgresUserTests(UserBaseContract, PostgresCase):
+    """A database that is stopped and started under the connections.
+
+    One server for all, as to make one takes seconds.
+    """
+
+    locals().update(dict.fromkeys(CONTRACT))
+
+    async def test_everything(self) -> None:
+        # Last, as it stops the server.
+        for name in sorted(CONTRACT, key=lambda name: "trouble" in name):
+            await getattr(UserBaseContract, name)(self)
+
+    def make(self, query: str = QUERY) -> sql.SQLUsers:
+        base = sql.make(query, self.dsn, "psycopg")
+        self.addCleanup(base.close)
+        return base
+
+    async def make_checker(self, users: Mapping[str, str]) -> UserBaseChecker:
+        with self.connection.transaction():
+            self.connection.execute("DROP TABLE IF EXISTS users")
+            self.connection.execute("CREATE TABLE users (address text, password text)")
+            for address, password in users.items():
+                row = (address, "{PLAIN}" + password)
+                self.connection.execute("INSERT INTO users VALUES (%s, %s)", row)
+        hasher = PasswordHasher()
+        self.addCleanup(hasher.close)
+        return UserBaseChecker(self.make(), hasher)
+
+    async def break_base(self) -> None:
+        await deferToThread(self.stop_server)
+
+    async def mend_base(self) -> None:
+        await deferToThread(self.start_server)
+
+    async def test_queries_that_take_too_long_are_ended_and_so_are_transactions(self) -> None:
+        self.patch(sql, "QUERY_TIMEOUT", 1)
+        base = self.make("SELECT 'x' AS password FROM pg_sleep(20) WHERE '' <> %u")
+        begun = time.monotonic()
+        with self.assertRaises(TemporaryFailure):
+            await base.find_login(login=JOE)
+        self.assertLess(time.monotonic() - begun, 10)
+
+        base = self.make("SELECT 'x' AS password WHERE %u <> ''")
+        self.assertTrue(await base.find_login(login=JOE))
+        row = self.connection.execute(
+            "SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in%' AND pid <> pg_backend_pid()"
+        ).fetchone()
+        self.assertEqual(row, (0,))

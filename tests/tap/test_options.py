@@ -12,6 +12,7 @@ from twisted.cred.error import UnauthorizedLogin
 from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase
 
+from mailkit.homes.usage import FileQuota
 from mailkit.hooks import MailHook
 from mailkit.imap.protocol import ClientRule, IMAPFactory
 from mailkit.imap.quirks import DEFAULT_QUIRKS
@@ -563,6 +564,8 @@ class FTPOptionsTests(OptionsTestCase):
             self.check([*serve, "--passive-ports", value], "passive-ports", f"'{value}'")
         self.check([*serve, "--passive-address", "::1"], "passive-address", "'::1'")
         self.check([*serve, "--ftp-mail", "write"], "ftp-mail", "'write'")
+        for value in ("much", "0", "1G,many", "1G,0"):
+            self.check([*serve, "--ftp-quota", value], "ftp-quota", f"'{value}'")
 
     def test_settings_reach_the_server(self) -> None:
         options = self.parse(
@@ -573,7 +576,16 @@ class FTPOptionsTests(OptionsTestCase):
         self.assertEqual(settings.passive_ports, range(50000, 50003))
         self.assertEqual(settings.passive_address, "192.0.2.1")
         self.assertEqual(settings.files, "/srv/files")
-        self.assertEqual(settings.mail, "read")
+        self.assertEqual((settings.mail, settings.quota), ("read", FileQuota()))
+
+    def test_quotas(self) -> None:
+        for text, quota in (
+            ("10k", FileQuota(10240, 0)),
+            ("1M,5", FileQuota(1 << 20, 5)),
+            (",5", FileQuota(0, 5)),
+        ):
+            options = self.parse("--ftp", ENDPOINT, "--ftp-quota", text)
+            self.assertEqual(parse_ftp_settings(options).quota, quota)
 
     def test_a_store_without_a_directory_needs_another(self) -> None:
         self.assertRaises(StartError, FTPSettings().homes, object(), "memory:", 1000, None)
