@@ -87,13 +87,13 @@ class ServerProcess:
                 time.sleep(0.02)
         return self
 
-    def wait_for_log(self, text: str) -> None:
-        """Wait until it has written some text.
+    def wait_for_log(self, text: str, times: int = 1) -> None:
+        """Wait until it has written some text so often.
 
         :raises AssertionError: it did not in time.
         """
         give_up = time.monotonic() + PATIENCE
-        while text not in self.log:
+        while self.log.count(text) < times:
             if time.monotonic() > give_up:
                 raise AssertionError(f"{text!r} is not there:\n{self.log}")
             time.sleep(0.02)

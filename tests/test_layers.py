@@ -230,6 +230,12 @@ RULES = (
         " {own} {own}.*",
         "twisted zope.interface",
     ),
+    # Both ends must be of the same release.
+    Rule(
+        "mailkit.store.sqlite.codec",
+        f"mailkit {CONTRACTS} {MIME} mailkit.store mailkit.store.*",
+        "twisted zope.interface",
+    ),
     Rule(
         "mailkit.store mailkit.store.*",
         f"{CONTRACTS} {MIME} mailkit.store mailkit.store.*",

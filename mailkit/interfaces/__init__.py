@@ -77,7 +77,7 @@ from mailkit.interfaces.metadata import IMetadataAccount
 from mailkit.interfaces.queue import IQueue, IQueueEvents, IQueueingStore
 from mailkit.interfaces.quota import IDeletedCounter, IQuotaAccount, IQuotaAdmin
 from mailkit.interfaces.scram import IScramDirectory, IScramLogin
-from mailkit.interfaces.store import IKeyValueStore, IMailStore
+from mailkit.interfaces.store import IKeyValueStore, IMailStore, IProcessChannel, IProcessLocks
 from mailkit.interfaces.urls import IURLKeys, IURLResolver
 from mailkit.interfaces.users import IClosableUserBase, IPasswordVerifier, IUserLookup
 
@@ -114,6 +114,8 @@ __all__ = [
     "IObjectIdentifiers",
     "IOwnerVerifier",
     "IPasswordVerifier",
+    "IProcessChannel",
+    "IProcessLocks",
     "IQueue",
     "IQueueEvents",
     "IQueueStarter",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
 
 from zope.interface import Interface
 
@@ -50,4 +51,41 @@ class IKeyValueStore(Interface):
 
         :param key: some hundred characters at most.
         :raises StoreUnavailable: it cannot be kept just now.
+        """
+
+
+class IProcessChannel(Interface):
+    """A store through which the processes that have it open tell each other short things.
+
+    For what should be known soon everywhere and need not be kept, such as that an address has
+    failed to log in: a message is lost where a process is just starting, or where the one that passes
+    messages on has just ended. A store of one process may leave this out.
+    """
+
+    def send_message(topic: str, message: Any) -> None:
+        """Tell all other processes, not this one.
+
+        :param topic: a name that nobody else uses, such as that of the module.
+        :param message: what JSON can hold, 64 KiB of it at most.
+        :raises ValueError: it is longer.
+        """
+
+    def listen(topic: str, callback: Callable[[Any], None]) -> Callable[[], None]:
+        """Call ``callback(message)`` with messages of other processes, on the reactor's thread.
+
+        :returns: a function that ends that.
+        """
+
+
+class IProcessLocks(Interface):
+    """A store that several processes may have open, with names that one of them has at a time.
+
+    For what must not be done twice at once, such as sending what is queued. A store of one process
+    leaves this out.
+    """
+
+    def try_lock(name: str) -> Callable[[], None] | None:
+        """Take a name. When the process ends, however that happens, the name is free again.
+
+        :returns: a function that gives it back; None when somebody has it.
         """

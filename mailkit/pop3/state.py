@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from array import array
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Callable, Iterator, Sequence, Set
 from itertools import islice
 
 from mailkit.errors import MailboxInUse, MailError
@@ -152,6 +152,10 @@ class Session:
         self.errors = 0
 
 
+def _nothing() -> None:
+    """Where there is nothing to give back."""
+
+
 class MaildropLocks:
     """Which accounts have a session: one each (RFC 1939 section 4).
 
@@ -160,9 +164,17 @@ class MaildropLocks:
 
     def __init__(self, login_delay: int = 0) -> None:
         self.login_delay = login_delay
-        self._held: set[str] = set()
+        self._held: dict[str, Callable[[], None]] = {}
+        self._share: Callable[[str], Callable[[], None] | None] | None = None
         # By time of login, oldest first.
         self._logins: dict[str, float] = {}
+
+    def share(self, try_lock: Callable[[str], Callable[[], None] | None]) -> None:
+        """Keep out the sessions of other processes, too.
+
+        :param try_lock: see :class:`~mailkit.interfaces.IProcessLocks`.
+        """
+        self._share = try_lock
 
     def acquire(self, account: str, now: float) -> None:
         """Begin a session.
@@ -176,7 +188,10 @@ class MaildropLocks:
             self._forget_logins(now - self.login_delay)
             if account in self._logins:
                 raise LoginTooSoon(f"Please wait {self.login_delay} seconds between logins")
-        self._held.add(account)
+        release = _nothing if self._share is None else self._share(f"maildrop {account}")
+        if release is None:
+            raise MailboxInUse("Another session has this maildrop open")
+        self._held[account] = release
 
     def logged_in(self, account: str, now: float) -> None:
         """The login delay runs from here: the session has been told that it may begin."""
@@ -186,7 +201,7 @@ class MaildropLocks:
 
     def release(self, account: str) -> None:
         """End a session."""
-        self._held.discard(account)
+        self._held.pop(account, _nothing)()
 
     def _forget_logins(self, until: float) -> None:
         while self._logins:

@@ -139,6 +139,8 @@ class MailOptions(TLSOptions, AuthOptionMixin):
     examples = ""
     #: Options that give endpoints: what the service calls each port, and the option's name.
     endpoint_options: ClassVar[dict[str, str]] = {}
+    #: It has something to do without an endpoint.
+    works_alone: ClassVar[bool] = False
 
     def __init__(self) -> None:
         super().__init__()
@@ -242,7 +244,7 @@ class MailOptions(TLSOptions, AuthOptionMixin):
 
     @override
     def postOptions(self) -> None:
-        if not any(self.endpoints.values()):
+        if not any(self.endpoints.values()) and not self.works_alone:
             options = " ".join(f"--{option}" for option in self.endpoint_options.values())
             raise usage.UsageError(
                 f"nothing to serve: give at least one of {options}, for example"

@@ -29,7 +29,8 @@ from mailkit.tap.queue_routes import (
 )
 from mailkit.tap.queue_sending import KEYS as SENDING_KEYS
 from mailkit.tap.queue_sending import read_table
-from mailkit.tap.relay import EXCHANGERS, Relay
+from mailkit.tap.queue_turn import QueueTurn
+from mailkit.tap.relay import EXCHANGERS, QUEUE_ONLY, Relay
 from mailkit.tap.routes import Deliveries
 from mailkit.tap.signing import KEYS as SIGNING_KEYS
 from mailkit.tap.signing import Signing
@@ -85,7 +86,8 @@ class Outbound:
         self._programs = Programs(values, reactor)
         self._signing = Signing(values, hostname, reactor)
         self._language = _take_language(values)
-        target = relay.target if relay.target == EXCHANGERS else f"smtp:{relay.target}"
+        by_name = relay.target in (EXCHANGERS, QUEUE_ONLY)
+        target = EXCHANGERS if by_name else f"smtp:{relay.target}"
         try:
             self._make_default = server_transport([target], values, relay.credentials)
             history = int(values.pop("history", HISTORY))
@@ -112,6 +114,7 @@ class Outbound:
         self._routes: OutboundRoutes | None = None
         self._manager: QueueManager | None = None
         self._watch: TransportSecurity | None = None
+        self._turn: QueueTurn | None = None
 
     def open(self, store: Any, deliveries: Deliveries) -> None:
         """Begin to send.
@@ -148,8 +151,16 @@ class Outbound:
         self._programs.open(store.queue, self._manager, deliveries)
         deliveries.starter = self.starter
         deliveries.trusted = self._trusted
-        self._manager.start()
-        security.start()
+        if self._target != QUEUE_ONLY:
+            self._turn = QueueTurn(store, self._begin, self._reactor)
+            self._turn.start()
+
+    def _begin(self) -> None:
+        """Work on the queue: no other process does."""
+        assert self._watch is not None
+        self.manager.start()
+        self._watch.start()
+        self._programs.start(self._store.queue, self.manager)
 
     async def _submit(self, envelope: Envelope, octets: bytes) -> None:
         """Queue a message of our own.
@@ -234,6 +245,8 @@ class Outbound:
 
     async def close(self) -> None:
         """Send nothing more."""
+        if self._turn is not None:
+            self._turn.cancel()
         await self._programs.close()
         watch, self._watch = self._watch, None
         if watch is not None:
@@ -245,6 +258,9 @@ class Outbound:
         if routes is not None:
             await routes.close()
         self._signing.close()
+        turn, self._turn = self._turn, None
+        if turn is not None:
+            turn.end()
 
 
 def _take_language(values: dict[str, Any]) -> str:

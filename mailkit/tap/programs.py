@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from mailkit.interfaces import IQueueEvents
+from mailkit.interfaces import IQueue, IQueueEvents
 from mailkit.model import Envelope
 from mailkit.queue.bounces import BounceDelivery
 from mailkit.queue.manager import Outgoing, QueueManager
@@ -47,7 +47,7 @@ class Programs:
         return None if self._return_paths is None else self._return_paths.paths
 
     def open(self, queue: Any, manager: QueueManager, deliveries: Deliveries) -> None:
-        """Begin to work on a queue.
+        """Take what comes back for return paths of our own.
 
         :raises StartError: the queue keeps no events.
         """
@@ -57,13 +57,16 @@ class Programs:
                 queue, paths, self._reactor.seconds, manager.tell, to_sender=to_sender
             )
             deliveries.add_route(paths.domain, bounces)
+        if self._webhooks and not IQueueEvents.providedBy(queue):
+            raise StartError("queue", "webhooks", "this store keeps no events")
+
+    def start(self, queue: IQueue, manager: QueueManager) -> None:
+        """Begin to work on a queue, on which no other process does."""
         keeps_events = IQueueEvents.providedBy(queue)
         if keeps_events:
             self._events = events = WebhookSender(queue, self._webhooks, self._reactor)
             events.start()
             manager.listen(lambda _: events.look())
-        elif self._webhooks:
-            raise StartError("queue", "webhooks", "this store keeps no events")
         if self._source is not None:
 
             async def submit(envelope: Envelope, octets: bytes, key: str) -> object:

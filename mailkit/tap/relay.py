@@ -10,6 +10,8 @@ from mailkit.wire.sasl_client import Credentials
 
 #: The domains' own servers, found by DNS.
 EXCHANGERS = "mx"
+#: Queue it; another process of the store sends what is queued.
+QUEUE_ONLY = "queue"
 #: Octets of the file that ``--relay-login`` names.
 MAX_LOGIN = 4096
 
@@ -17,7 +19,7 @@ MAX_LOGIN = 4096
 class Relay(NamedTuple):
     """Where mail for other domains goes."""
 
-    #: ``mx``, or a server.
+    #: ``mx``, ``queue``, or a server.
     target: str
     credentials: Credentials | None = None
     #: The table ``[queue]``.
@@ -53,7 +55,8 @@ class OutboundOptions:
             None,
             None,
             "Send what users send to other domains: mx, to the domains' own servers; or SERVER[:PORT],"
-            " through that one [default: such mail is refused]",
+            " through that one; or queue, where another process with the same store sends it"
+            " [default: such mail is refused]",
         ],
         [
             "relay-login",

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
-from twisted.python import usage
-
 from mailkit._typing import override
 from mailkit.tap.extensions import ExtensionOptions
 from mailkit.tap.hooks import HookOptions
@@ -15,7 +11,6 @@ from mailkit.tap.options import make_service
 from mailkit.tap.relay import EXCHANGERS, OutboundOptions
 from mailkit.tap.routes import RouteOptions
 from mailkit.tap.settings_file import SettingsFileOptions
-from mailkit.tap.stores import STORE_VARIABLE
 
 
 class Options(
@@ -34,17 +29,23 @@ class Options(
         "submission": "listen-submission",
         "submissions": "listen-submissions",
     }
+    works_alone = True
     longdesc = (
         "An outbound queue: takes mail from the servers and programs of this site (--relay-from), and from"
-        " users who log in, and sends it to anybody, now or later. It needs a store of its own, for a store"
-        " has one process that writes. Other servers hand their mail to it with --relay SERVER."
+        " users who log in, and sends it to anybody, now or later. With the store of other servers beside it"
+        " (--relay queue) it sends what they queue; with a store of its own they hand their mail to it"
+        " (--relay SERVER)."
     )
     examples = """\
-  Send for this machine, and for the servers of a network:
+  Send what a mail server with the same store queues:
+    twistd mailkit --store sqlite:/var/lib/mailkit --smtp tcp:25 --submission tcp:587 --relay queue
+    twistd mailkit-relay --store sqlite:/var/lib/mailkit
+
+  Send for this machine, and for the servers of a network, with a store of its own:
     twistd mailkit-relay --store sqlite:/var/lib/mailkit-relay --relay-from 127.0.0.1 \\
       --relay-from 192.0.2.0/24 --listen tcp:25:interface=192.0.2.1
 
-  A mail server beside it:
+  A mail server that hands its mail to that one:
     twistd mailkit --store sqlite:/var/lib/mailkit --smtp tcp:25 --submission tcp:587 \\
       --relay 192.0.2.1:25
 """
@@ -67,11 +68,6 @@ class Options(
 
     @override
     def settle(self) -> None:
-        if self["store"] is None and not os.environ.get(STORE_VARIABLE):
-            raise usage.UsageError(
-                f"{self.place('store')}: name one that no other server has, such as"
-                " sqlite:/var/lib/mailkit-relay"
-            )
         if self["relay"] is None:
             self["relay"] = EXCHANGERS
         with self.naming("relay-from"):

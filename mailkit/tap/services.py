@@ -39,7 +39,7 @@ from mailkit.auth.passwords import PasswordHasher
 from mailkit.auth.portal import make_portal
 from mailkit.connection import CommandConnection, CommandFactory
 from mailkit.errors import MailError
-from mailkit.interfaces import IDirectory, IMailStore, IMessageDelivery
+from mailkit.interfaces import IDirectory, IMailStore, IMessageDelivery, IProcessLocks
 from mailkit.proxy import ProxyFactory
 from mailkit.sasl import choose_mechanisms
 from mailkit.store.sharing.names import SharingSettings
@@ -419,6 +419,8 @@ class MailService(MultiService):
             self._outbound.open(self.store, self._deliveries)
         for protocol, factory in self._factories.items():
             factory.portal = self._make_portal(protocol)
+            if protocol == "pop3" and IProcessLocks.providedBy(self.store):
+                cast(Any, factory).locks.share(self.store.try_lock)
         self._set_hooks()
 
     def _make_portal(self, protocol: str) -> Portal | None:

@@ -408,7 +408,7 @@ class LockTests(LoginCase):
         client.send(b"USER ann\r\nPASS secret\r\n")
         client.lose()
         self.assertTrue(asked.called)
-        self.assertEqual(self.server.factory.locks._held, set())
+        self.assertFalse(self.server.factory.locks._held)
 
     def test_login_delay(self) -> None:
         server = Server(self.mailbox, login_delay=60)

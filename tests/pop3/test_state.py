@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from twisted.trial.unittest import SynchronousTestCase
 
 from mailkit.errors import MailboxInUse
@@ -60,6 +62,26 @@ class MaildropTests(SynchronousTestCase):
 
 
 class MaildropLocksTests(SynchronousTestCase):
+    def test_sessions_of_other_processes(self) -> None:
+        taken = {"maildrop ann"}
+
+        def try_lock(name: str) -> Callable[[], None] | None:
+            if name in taken:
+                return None
+            taken.add(name)
+            return lambda: taken.discard(name)
+
+        locks = MaildropLocks()
+        locks.share(try_lock)
+        self.assertRaises(MailboxInUse, locks.acquire, "ann", 0)
+        locks.acquire("bob", 0)
+        self.assertEqual(taken, {"maildrop ann", "maildrop bob"})
+        locks.release("bob")
+        locks.release("bob")
+        self.assertEqual(taken, {"maildrop ann"})
+        taken.clear()
+        locks.acquire("ann", 0)
+
     def test_one_session_an_account(self) -> None:
         locks = MaildropLocks()
         locks.acquire("ann", 0)

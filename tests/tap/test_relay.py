@@ -28,10 +28,10 @@ class OptionTests(SynchronousTestCase):
         options.parseOptions(arguments)
         return options
 
-    def test_a_store_of_its_own(self) -> None:
-        self.patch(os, "environ", {})
-        error = self.assertRaises(usage.UsageError, self.parse, *LISTEN)
-        self.assertIn("--store: name one that no other server has", str(error))
+    def test_the_queue_of_a_store_that_others_fill_needs_no_endpoint(self) -> None:
+        options = self.parse("--store", "memory:")
+        assert options.relay is not None
+        self.assertEqual((options.relay.target, options.relay.trusted), ("mx", []))
 
     def test_defaults(self) -> None:
         options = self.parse(*LISTEN, "--store", "memory:", "--relay-from", "192.0.2.0/24")

@@ -59,6 +59,8 @@ class BodyFiles:
         self._lock = threading.Lock()
         self._open: OrderedDict[int, int] = OrderedDict()
         self._nowait = _RWF_NOWAIT
+        #: Another process removes segments, and may make one of the same number later.
+        self.check_names = False
         self._buffer = bytearray(64 * 1024)
 
     def close(self) -> None:
@@ -79,6 +81,9 @@ class BodyFiles:
         # that may wait for the disk gets a descriptor of its own.
         with self._lock:
             descriptor = self._open.get(segment, -1)
+            if self.check_names and descriptor >= 0 and not os.fstat(descriptor).st_nlink:
+                os.close(self._open.pop(segment))
+                descriptor = -1
             if descriptor < 0:
                 descriptor = self._open[segment] = os.open(self._path(segment), os.O_RDONLY)
                 if len(self._open) > self._max_open:

@@ -3,36 +3,41 @@
 from __future__ import annotations
 
 import os
+import socket
 import sqlite3
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any, Protocol, TypeVar
 
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorSocket, IReactorUNIX
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.threadpool import ThreadPool
 
-from mailkit.errors import StoreUnavailable
+from mailkit.errors import MailError, StoreUnavailable
 from mailkit.spool import SpoolMemory
-from mailkit.store.metadata import MetadataWatchers
 from mailkit.store.sqlite.bodies import BodyFiles
+from mailkit.store.sqlite.channel import Channel, SharedMetadataWatchers
+from mailkit.store.sqlite.codec import Codec, fingerprint
 from mailkit.store.sqlite.conversations import Conversations
-from mailkit.store.sqlite.journal import Journal
+from mailkit.store.sqlite.guest import Guest
+from mailkit.store.sqlite.guest import connect as connect_to_owner
 from mailkit.store.sqlite.loading import Loading
-from mailkit.store.sqlite.lock import DirectoryLock
-from mailkit.store.sqlite.log import SegmentLog, sync_directory
-from mailkit.store.sqlite.maintenance import Maintenance
+from mailkit.store.sqlite.lock import DirectoryLock, InUse
+from mailkit.store.sqlite.log import sync_directory
+from mailkit.store.sqlite.names import LockedNames
+from mailkit.store.sqlite.owner import Owner
 from mailkit.store.sqlite.reader import Found, Reader
 from mailkit.store.sqlite.recent import CHANGES, RecentAnswers
-from mailkit.store.sqlite.recovery import recover, refuse_missing_index
-from mailkit.store.sqlite.schema import INDEX_NAME, configure, connect, open_index
+from mailkit.store.sqlite.schema import INDEX_NAME, configure, connect
 from mailkit.store.sqlite.settings import StoreSettings
 from mailkit.store.sqlite.sorting import Sorting
-from mailkit.store.sqlite.states import States
+from mailkit.store.sqlite.spools import SpoolDirectory
 from mailkit.store.sqlite.summaries import Summaries
-from mailkit.store.sqlite.transaction import Touched, Transaction
+from mailkit.store.sqlite.transaction import DIRECTORY, DomainDue, Touched
 from mailkit.store.sqlite.values import Values
 from mailkit.store.sqlite.writer import Operation, Writer
 
@@ -42,6 +47,10 @@ T = TypeVar("T")
 _POOL_SIZE = 4
 # Of the index, for each of them.
 _LENT_CACHE_KIB = 4096
+# Seconds for which a process that has the store, and cannot be reached, may be just starting, and
+# between two looks.
+_ENTER_PATIENCE = 5.0
+_ENTER_INTERVAL = 0.02
 
 
 class Reactor(Protocol):
@@ -102,7 +111,7 @@ class Core:
     ) -> None:
         self.directory = directory
         self.log_directory = os.path.join(directory, "log")
-        self.spool_directory = os.path.join(directory, "tmp")
+        self.spools_directory = os.path.join(directory, "tmp")
         self.spool_memory = SpoolMemory(settings.shared_spool_memory)
         self.loading = Loading(settings.shared_spool_memory)
         #: What was asked lately of the index, in whose directory tables others may write.
@@ -110,42 +119,127 @@ class Core:
         self.reactor = reactor
         self.clock = clock
         self.settings = settings
+        self._flush = flush
         self._closed = False
-        self.metadata_watchers = MetadataWatchers()
+        self.channel = Channel(self._send_message)
+        self.metadata_watchers = SharedMetadataWatchers(self.channel)
         self._watchers: dict[Touched, list[_Watch]] = {}
+        # Of this process, or of another one that goes through the same writer.
+        self.watch(DIRECTORY, self.recent.clear)
+        #: Are called with domains for which there is something new in the outbound queue.
+        self.queue_watchers: dict[object, Callable[[str], None]] = {}
         self._make_directories()
-        self._lock = DirectoryLock(directory)
-        self._connection: sqlite3.Connection | None = None
         #: Mailboxes, by id, in whose texts somebody has searched.
         self.searched: set[int] = set()
         # As many as there were threads that read at the same time.
         self._lent: deque[sqlite3.Connection] = deque()
-        self._segments = SegmentLog(self.log_directory, limit=settings.segment_size, flush=flush)
-        self._journal = Journal(self.log_directory)
-        try:
-            refuse_missing_index(directory)
-            self._clear_spools()
-            self._connection = open_index(directory)
-            recover(self._connection, self.log_directory, self._segments, self._journal)
-            self._reader = Reader(self.connect())
-            #: Log sequence number of what comes first.
-            self.first_lsn = self._one("SELECT lsn FROM log_state")
-        except BaseException:
-            self._release()
-            raise
-        states = States(self._connection)
-        self._transaction = Transaction(self._connection, self._segments, self._journal, states)
-        self.writer = Writer(self._transaction, reactor, clock, self._announce)
         self.bodies = BodyFiles(self.log_directory)
         self.summaries = Summaries(self)
         self.sorting = Sorting(self)
         self.conversations = Conversations(self)
         self.values = Values(self)
+        self._spools = SpoolDirectory(self.spools_directory)
+        self.spool_directory = self._spools.path
+        self.codec = Codec(self.spools_directory)
+        self.names = LockedNames(directory)
+        self._owner: Owner | None = None
         self._pool = ThreadPool(0, _POOL_SIZE, name="mailkit-store")
+        try:
+            self._enter()
+            self._reader = Reader(self.connect())
+            if self._owner is not None:
+                self._owner.start()
+        except BaseException:
+            self._spools.release()
+            self.names.close()
+            raise
         self._pool.start()
-        self.writer.start()
-        self.maintenance = Maintenance(self)
-        self.maintenance.start()
+
+    # The processes of the store.
+
+    def _enter(self) -> None:
+        """Become the owner of the store, or a guest of the process that is it."""
+        end = time.monotonic() + _ENTER_PATIENCE
+        while True:
+            try:
+                lock = DirectoryLock(self.directory, fingerprint())
+            except InUse as error:
+                connection = self._connect_to_owner(error)
+                if connection is not None:
+                    guest = Guest(self, connection)
+                    self.writer: Writer | Guest = guest
+                    return
+                # It has only just begun, or is about to end.
+                if time.monotonic() > end or not _has_guests(self.reactor):
+                    raise
+                time.sleep(_ENTER_INTERVAL)
+            else:
+                owner = self._owner = Owner(self, lock, self._flush)
+                self.writer = owner.writer
+                return
+
+    def _connect_to_owner(self, refusal: InUse) -> socket.socket | None:
+        """:raises StoreUnavailable: the owner is of another version."""
+        known = refusal.holder.fingerprint
+        if not known or not _has_guests(self.reactor):
+            # A command, which needs the store for itself.
+            return None
+        if known != fingerprint():
+            raise StoreUnavailable(
+                f"{refusal.text}, which runs another version of mailkit; stop it first"
+            )
+        connection = connect_to_owner(self.directory)
+        if connection is not None:
+            self.bodies.check_names = True
+        return connection
+
+    def take_over(self) -> bool:
+        """Become the owner, if nobody is: the last owner has gone."""
+        guest = self.writer
+        assert isinstance(guest, Guest)
+        try:
+            lock = DirectoryLock(self.directory, fingerprint())
+        except InUse:
+            return False
+        try:
+            owner = Owner(self, lock, self._flush)
+            owner.start()
+        except MailError as error:
+            self.log.error("the store cannot be taken over: {error}", error=error)
+            return False
+        self._owner = owner
+        writer = self.writer = owner.writer
+        self.bodies.check_names = False
+        self.log.info("this process makes the changes of the mail store now")
+        guest.take_waiting(
+            lambda lazy, operation: (writer.submit_lazy if lazy else writer.submit)(operation)
+        )
+        self.owner_changed()
+        return True
+
+    def owner_changed(self) -> None:
+        """Forget what may not hold with another owner, and tell all who watch to look again."""
+        self.bodies.close()
+        self.announce(set(self._watchers))
+
+    @property
+    def data_version(self) -> int:
+        """Changes with each transaction of another process."""
+        (version,) = self.reader.connection.execute("PRAGMA data_version").fetchone()
+        return int(version)
+
+    def _send_message(self, topic: str, text: str) -> None:
+        sender = self.writer if self._owner is None else self._owner
+        assert not isinstance(sender, Writer)
+        sender.send_message(topic, text)
+
+    async def compact(self) -> None:
+        """Give back all space that can be given back."""
+        writer = self.writer
+        if self._owner is not None:
+            await self.in_thread(self._owner.maintenance.request_compaction().result)
+        elif isinstance(writer, Guest):
+            await writer.compact()
 
     def connect(self) -> sqlite3.Connection:
         """Another connection to the index."""
@@ -166,54 +260,29 @@ class Core:
         finally:
             self._lent.append(connection)
 
-    def _one(self, sql: str) -> int:
-        return int(self._reader.connection.execute(sql).fetchone()[0])
-
     def _make_directories(self) -> None:
         try:
             changes = os.path.join(self.directory, CHANGES)
-            for path in (self.directory, self.log_directory, self.spool_directory, changes):
+            for path in (self.directory, self.log_directory, self.spools_directory, changes):
                 os.makedirs(path, mode=0o700, exist_ok=True)
             sync_directory(self.directory)
         except OSError as error:
             raise StoreUnavailable(f"Cannot open {self.directory}: {error.strerror}") from error
 
-    def _clear_spools(self) -> None:
-        """Remove what a process that died had not handed over."""
-        for name in os.listdir(self.spool_directory):
-            # Not ours, or a disk that cannot be written, which the index will tell.
-            with suppress(OSError):
-                os.unlink(os.path.join(self.spool_directory, name))
-
-    def _release(self) -> None:
-        self._segments.close()
-        self._journal.close()
-        if self._connection is not None:
-            self._connection.close()
-        self._lock.release()
-
     async def close(self) -> None:
         """Finish what was submitted and release everything."""
         self._closed = True
-        self.maintenance.stop()
-        await self.in_thread(self.maintenance.join)
-        await self.writer.stop()
-        await self.in_thread(self._checkpoint)
+        if self._owner is not None:
+            await self._owner.close()
+        elif isinstance(self.writer, Guest):
+            await self.writer.stop()
         self._pool.stop()
         while self._lent:
             self._lent.pop().close()
         self._reader.close()
         self.bodies.close()
-        self._release()
-
-    def _checkpoint(self) -> None:
-        connection = self._transaction.connection
-        try:
-            # All that was begun is durable: nothing has to be verified when it is opened again.
-            connection.execute("UPDATE log_state SET closed = 1")
-            connection.execute("PRAGMA main.wal_checkpoint(TRUNCATE)")
-        except sqlite3.Error as error:
-            self.log.warn("the index is not checkpointed: {error}", error=error)
+        self._spools.release()
+        self.names.close()
 
     # Work.
 
@@ -278,7 +347,12 @@ class Core:
         self._watchers.setdefault(watched, []).append(watch)
         return watch
 
-    def _announce(self, touched: set[Touched]) -> None:
+    def announce(self, touched: set[Touched]) -> None:
+        """Tell those who watch."""
+        if self.queue_watchers:
+            for each in touched:
+                if isinstance(each, DomainDue):
+                    self._tell_queue(each.domain)
         for watched in touched & self._watchers.keys():
             for watch in list(self._watchers.get(watched, ())):
                 try:
@@ -286,6 +360,18 @@ class Core:
                 except Exception:
                     # The change has happened; who made it is not to blame for the watcher.
                     self.log.failure("a watcher of a mailbox failed")
+
+    def _tell_queue(self, domain: str) -> None:
+        for callback in list(self.queue_watchers.values()):
+            try:
+                callback(domain)
+            except Exception:
+                self.log.failure("a watcher of the queue failed")
+
+
+def _has_guests(reactor: object) -> bool:
+    """Whether a reactor can talk to other processes; those of tests cannot."""
+    return IReactorUNIX.providedBy(reactor) and IReactorSocket.providedBy(reactor)
 
 
 def _fire(deferred: Deferred[None]) -> None:

@@ -55,7 +55,7 @@ from mailkit.store.sqlite.rows import QUOTA_LIMITS, USAGE
 from mailkit.store.sqlite.schema import open_index
 from mailkit.store.sqlite.scram import ScramTables
 from mailkit.store.sqlite.second_factors import SecondFactorTables
-from mailkit.store.sqlite.transaction import Transaction
+from mailkit.store.sqlite.transaction import DIRECTORY, Transaction
 from mailkit.store.sqlite.writer import Operation
 from mailkit.wire.domains import canonical_domain
 
@@ -355,6 +355,7 @@ class ChangeDirectory(Operation[None]):
         tx.flush_counters()
         notes = self._change(tx.connection, tx.now)
         tx.changed = True
+        tx.touched.add(DIRECTORY)
         tx.states.clear()
         for note in notes:
             tx.note(note)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+from typing import NamedTuple
 
 from mailkit.errors import StoreUnavailable
 
@@ -11,25 +12,42 @@ from mailkit.errors import StoreUnavailable
 LOCK_NAME = "lock"
 
 
+class Holder(NamedTuple):
+    """Who has a store's directory."""
+
+    process: str
+    #: Of what it speaks with guests (see :mod:`~mailkit.store.sqlite.codec`); empty for a command,
+    #: which has none.
+    fingerprint: str
+
+
+class InUse(StoreUnavailable):
+    """Another process holds the directory."""
+
+    def __init__(self, directory: str, holder: Holder) -> None:
+        super().__init__(f"The mail store {directory} is in use by process {holder.process}")
+        self.holder = holder
+
+
 class DirectoryLock:
     """Holds a store's directory until :meth:`release`; the kernel releases it when we die.
 
-    :raises StoreUnavailable: another process holds it; the text has that process's number.
+    :param fingerprint: see :class:`Holder`.
+    :raises InUse: another process holds it; the text has that process's number.
     """
 
-    def __init__(self, directory: str) -> None:
+    def __init__(self, directory: str, fingerprint: str = "") -> None:
         path = os.path.join(directory, LOCK_NAME)
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            holder = os.pread(self._descriptor, 20, 0).decode("ascii", "replace").strip()
+            lines = os.pread(self._descriptor, 100, 0).decode("ascii", "replace").split("\n")
             os.close(self._descriptor)
-            raise StoreUnavailable(
-                f"The mail store {directory} is in use by process {holder or '(unknown)'}"
-            ) from error
+            holder = Holder(lines[0] or "(unknown)", lines[1] if len(lines) > 2 else "")
+            raise InUse(directory, holder) from error
         os.ftruncate(self._descriptor, 0)
-        os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
+        os.pwrite(self._descriptor, f"{os.getpid()}\n{fingerprint}\n".encode(), 0)
 
     def release(self) -> None:
         """Let go of the directory."""

@@ -45,7 +45,7 @@ from mailkit.store.sqlite.summaries import (
     make_spans,
     make_summaries,
 )
-from mailkit.store.sqlite.writer import Operation
+from mailkit.store.sqlite.writer import Operation, Writer
 
 if TYPE_CHECKING:
     from mailkit.store.sqlite.core import Core
@@ -85,19 +85,23 @@ class _Stopped(StoreUnavailable):
 
 
 class Maintenance:
-    """Runs in a thread from :meth:`start` to :meth:`stop`."""
+    """Runs in a thread from :meth:`start` to :meth:`stop`.
+
+    :param first_lsn: log sequence number of what comes first.
+    """
 
     log = Logger()
 
-    def __init__(self, core: Core) -> None:
+    def __init__(self, core: Core, writer: Writer, first_lsn: int) -> None:
         self._core = core
+        self._writer = writer
         self._connection: sqlite3.Connection | None = None
         self._wake = threading.Event()
         self._stopping = False
         self._requests: list[Future[None]] = []
         self._commits = -1
         # Bodies below this number had their summaries made, or are older than this process.
-        self._summarized = core.first_lsn
+        self._summarized = first_lsn
         # Bodies that are damaged, or whose summaries are too long to be kept.
         self._unfit: set[int] = set()
         self._pruned = time.monotonic()
@@ -163,7 +167,7 @@ class Maintenance:
                 future.set_exception(error)
 
     def _turn(self, all_of_it: bool) -> None:
-        commits = self._core.writer.commits
+        commits = self._writer.commits
         if commits == self._commits and not all_of_it:
             return
         self._checkpoint()
@@ -175,7 +179,7 @@ class Maintenance:
             self._prune()
             self._vacuum(all_of_it)
         self._copy_index(all_of_it)
-        if self._core.writer.commits != commits:
+        if self._writer.commits != commits:
             self._checkpoint()
         if self._core.settings.summarize_ahead:
             self._summarize()
@@ -186,7 +190,7 @@ class Maintenance:
         """Let the writer do something, between other things, and wait for it."""
         if self._stopping:
             raise _Stopped
-        return self._core.writer.submit_future(operation, durable).result()
+        return self._writer.submit_future(operation, durable).result()
 
     def _checkpoint(self) -> None:
         """Copy what was committed from the write-ahead log to the index."""
@@ -194,7 +198,7 @@ class Maintenance:
         if pages > MAX_WAL_PAGES:
             # The log begins anew only when all of it is copied; under load that never happens by
             # itself. What came since is little, and copied quickly.
-            with self._core.writer.gate:
+            with self._writer.gate:
                 self._db.execute("PRAGMA main.wal_checkpoint(PASSIVE)").fetchone()
 
     def _sync_journal(self) -> None:
@@ -248,7 +252,7 @@ class Maintenance:
         """Make the index's file smaller when much of it is free; nothing is written meanwhile."""
         free = self._one("PRAGMA freelist_count")
         if wanted and free >= MIN_FREE_PAGES and free * 4 > self._one("PRAGMA page_count"):
-            with self._core.writer.gate:
+            with self._writer.gate:
                 self._db.execute("VACUUM")
             self._checkpoint()
 
@@ -263,7 +267,7 @@ class Maintenance:
 
         :returns: the body up to which that is done, and whether these were all.
         """
-        writer = self._core.writer
+        writer = self._writer
         while not self._stopping and not writer.waiting:
             commits = writer.commits
             rows = self._db.execute(sql, (first, SUMMARIES_AT_ONCE)).fetchall()

@@ -34,18 +34,19 @@ from mailkit.store.sqlite.content import SpooledFile, prepare, take_spool
 from mailkit.store.sqlite.core import Core
 from mailkit.store.sqlite.journal import Note
 from mailkit.store.sqlite.opening import open_body
-from mailkit.store.sqlite.queue_events import EventRecords, insert_events, update_events
+from mailkit.store.sqlite.queue_events import EventRecords
 from mailkit.store.sqlite.queue_operations import (
     RECIPIENT_COLUMNS,
     Enqueue,
+    Flush,
     Forget,
+    GiveOrder,
     RecipientRow,
     Record,
     apply_flush,
-    apply_order,
+    order_notes,
 )
 from mailkit.store.sqlite.transaction import Content
-from mailkit.wire.domains import canonical_domain
 
 _MESSAGE = "m.id, m.envelope, m.size, m.created, m.expires, m.header_id"
 _BOTH = f"SELECT {_MESSAGE}, {RECIPIENT_COLUMNS} FROM queue_recipient r JOIN queue_message m ON m.id = r.message_id"
@@ -124,28 +125,21 @@ class QueueRecords(EventRecords):
         notes: list[Note] = []
 
         def change(connection: sqlite3.Connection, _: int) -> list[Note]:
-            changed = apply_order(connection, order, _number(id), now)
-            notes.extend(changed)
-            if not changed:
-                return []
-            events = insert_events(connection, list(update_events(now, changed)))
-            return [["attempted", now, changed], *events]
+            notes[:] = order_notes(connection, order, _number(id), now)
+            return notes
 
         await self._apply(change)
-        return len(notes)
+        return len(notes[0][2]) if notes else 0
 
     async def flush(self, now: int, domain: str = "", subdomains: bool = False) -> int:
-        found: list[tuple[Collection[str], int]] = []
+        found: list[Note] = []
 
         def change(connection: sqlite3.Connection, _: int) -> list[Note]:
-            notes, domains = apply_flush(connection, now, domain, subdomains)
-            found.append((domains, len(notes)))
-            return [["attempted", now, notes]] if notes else []
+            found[:], _domains = apply_flush(connection, now, domain, subdomains)
+            return [["attempted", now, found]] if found else []
 
         await self._apply(change)
-        domains, count = found[-1]
-        self._flushed(domains)
-        return count
+        return len(found)
 
     async def get_size(self) -> tuple[int, int]:
         (found,) = self._read(
@@ -163,9 +157,6 @@ class QueueRecords(EventRecords):
             )
         ((found,),) = self._read(f"SELECT count(*) FROM ({sql})", domain or account, limit)
         return int(found)
-
-    def _flushed(self, domains: Collection[str]) -> None:
-        """Something in these domains is due now."""
 
     @override
     def _read(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
@@ -187,7 +178,6 @@ class SQLiteQueue(QueueRecords):
     ) -> None:
         super().__init__(lambda: core().reader.connection, apply)
         self._core = core
-        self._watchers: dict[object, Callable[[str], None]] = {}
 
     async def enqueue(
         self, message: Spool, new: Sequence[NewMessage], deliveries: Sequence[LocalDelivery] = ()
@@ -197,12 +187,8 @@ class SQLiteQueue(QueueRecords):
         if isinstance(found, SpooledFile):
             async with core.loading.room(found.loads):
                 content = await prepare(core, found)
-                queued = await core.submit(Enqueue(content, new, deliveries))
-        else:
-            queued = await core.submit(Enqueue(found, new, deliveries))
-        for each in new:
-            self._tell(each)
-        return queued
+                return await core.submit(Enqueue(content, new, deliveries))
+        return await core.submit(Enqueue(found, new, deliveries))
 
     async def find_due(self, now: int, limit: int, exclude: Collection[str] = ()) -> Sequence[str]:
         rows = self._read(
@@ -263,44 +249,27 @@ class SQLiteQueue(QueueRecords):
                 found = await prepare(core, found)
             contents.append((found, report.message))
         await core.submit(Record(updates, contents))
-        for report in reports:
-            self._tell(report.message)
 
     @override
     async def order(self, order: Order, id: str, now: int) -> int:
-        changed = await super().order(order, id, now)
-        if changed:
-            for recipient in (await self.get_message(id)).recipients:
-                self._call(recipient.domain)
-        return changed
+        return await self._core().submit(GiveOrder(order, _number(id), now))
 
     @override
-    def _flushed(self, domains: Collection[str]) -> None:
-        for domain in domains:
-            self._call(domain)
+    async def flush(self, now: int, domain: str = "", subdomains: bool = False) -> int:
+        return await self._core().submit(Flush(now, domain, subdomains))
 
     async def forget(self, before: int) -> int:
         return await self._core().submit(Forget(before))
 
     def watch(self, callback: Callable[[str], None]) -> Callable[[], None]:
+        watchers = self._core().queue_watchers
         token = object()
-        self._watchers[token] = callback
+        watchers[token] = callback
 
         def end() -> None:
-            self._watchers.pop(token, None)
+            watchers.pop(token, None)
 
         return end
-
-    def _tell(self, new: NewMessage) -> None:
-        for domain in {canonical_domain(each.path.domain) for each in new.envelope.recipients}:
-            self._call(domain)
-
-    def _call(self, domain: str) -> None:
-        for callback in list(self._watchers.values()):
-            try:
-                callback(domain)
-            except Exception:
-                self.log.failure("a watcher of the queue failed")
 
 
 def _assemble(rows: Iterable[tuple[Any, ...]]) -> list[QueuedMessage]:

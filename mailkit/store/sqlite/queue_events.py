@@ -9,6 +9,7 @@ from __future__ import annotations
 import sqlite3
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any, TypeAlias
 
 from mailkit.queue.values import QueueEvent, RecipientState
@@ -80,6 +81,29 @@ def _listeners(connection: sqlite3.Connection) -> dict[str, int]:
     return dict(connection.execute("SELECT name, position FROM queue_listener").fetchall())
 
 
+def set_listeners(names: Sequence[str], connection: sqlite3.Connection, now: int) -> list[Note]:
+    """Let these be the listeners."""
+    known = _listeners(connection)
+    if known.keys() == set(names):
+        return []
+    (last,) = connection.execute(_LAST).fetchone()
+    listeners = [[name, known.get(name, last)] for name in sorted(set(names))]
+    put_listeners(connection, listeners)
+    return [["listeners", listeners]]
+
+
+def acknowledge(
+    listener: str, through: int, connection: sqlite3.Connection, now: int
+) -> list[Note]:
+    """Let a listener have heard of all events up to one."""
+    known = _listeners(connection)
+    if known.get(listener, through) >= through:
+        return []
+    listeners = [[name, position] for name, position in (known | {listener: through}).items()]
+    put_listeners(connection, listeners)
+    return [["listeners", listeners]]
+
+
 class EventRecords(ABC):
     """The part of the queue that listeners use.
 
@@ -94,16 +118,7 @@ class EventRecords(ABC):
         """Rows of the index."""
 
     async def set_listeners(self, names: Collection[str]) -> None:
-        def change(connection: sqlite3.Connection, _: int) -> list[Note]:
-            known = _listeners(connection)
-            if known.keys() == set(names):
-                return []
-            (last,) = connection.execute(_LAST).fetchone()
-            listeners = [[name, known.get(name, last)] for name in sorted(set(names))]
-            put_listeners(connection, listeners)
-            return [["listeners", listeners]]
-
-        await self._apply(change)
+        await self._apply(partial(set_listeners, list(names)))
 
     async def list_events(self, listener: str, limit: int) -> Sequence[QueueEvent]:
         rows = self._read(
@@ -130,14 +145,4 @@ class EventRecords(ABC):
         return int(self._read(_LAST)[0][0])
 
     async def acknowledge(self, listener: str, through: int) -> None:
-        def change(connection: sqlite3.Connection, _: int) -> list[Note]:
-            known = _listeners(connection)
-            if known.get(listener, through) >= through:
-                return []
-            listeners = [
-                [name, position] for name, position in (known | {listener: through}).items()
-            ]
-            put_listeners(connection, listeners)
-            return [["listeners", listeners]]
-
-        await self._apply(change)
+        await self._apply(partial(acknowledge, listener, through))

@@ -25,8 +25,8 @@ from mailkit.store.envelopes import (
 )
 from mailkit.store.sqlite.journal import Note
 from mailkit.store.sqlite.operations import discard_content, find_targets
-from mailkit.store.sqlite.queue_events import note_events, update_events
-from mailkit.store.sqlite.transaction import Content, Transaction
+from mailkit.store.sqlite.queue_events import insert_events, note_events, update_events
+from mailkit.store.sqlite.transaction import Content, DomainDue, Transaction
 from mailkit.store.sqlite.writer import Operation
 from mailkit.wire.domains import canonical_domain, is_within
 
@@ -156,8 +156,10 @@ def _add(tx: Transaction, size: int, new: NewMessage, body_id: int) -> int:
         new.key,
     )
     message_id, ids = insert_message(tx.connection, row, recipients)
-    settle_domains(tx.connection, {entry[1] for entry in recipients})
+    domains = {entry[1] for entry in recipients}
+    settle_domains(tx.connection, domains)
     tx.changed = True
+    tx.touched.update(map(DomainDue, domains))
     numbered = [(number, *entry[1:]) for number, entry in zip(ids, recipients, strict=True)]
     prefix = new.prefix.decode("latin-1")
     tx.note(["queued", [message_id, body_id, new.skip, prefix, *row[4:]], numbered])
@@ -298,6 +300,17 @@ def apply_order(
     return notes
 
 
+def order_notes(
+    connection: sqlite3.Connection, order: Order, message_id: int, now: int
+) -> list[Note]:
+    """The same with its events, for the journal; nothing where it changes nothing."""
+    changed = apply_order(connection, order, message_id, now)
+    if not changed:
+        return []
+    events = insert_events(connection, list(update_events(now, changed)))
+    return [["attempted", now, changed], *events]
+
+
 def apply_flush(
     connection: sqlite3.Connection, now: int, domain: str, subdomains: bool
 ) -> tuple[list[Note], set[str]]:
@@ -320,6 +333,53 @@ def apply_flush(
             break
     settle_domains(connection, domains)
     return notes, domains
+
+
+class GiveOrder(Operation[int]):
+    """Do what somebody wants with a message; gives how many recipients that changed."""
+
+    __slots__ = ("_message_id", "_now", "_order")
+
+    def __init__(self, order: Order, message_id: int, now: int) -> None:
+        self._order = order
+        self._message_id = message_id
+        self._now = now
+
+    @override
+    def run(self, tx: Transaction) -> int:
+        tx.flush()
+        notes = order_notes(tx.connection, self._order, self._message_id, self._now)
+        if not notes:
+            return 0
+        tx.changed = True
+        for note in notes:
+            tx.note(note)
+        rows = tx.connection.execute(
+            "SELECT DISTINCT domain FROM queue_recipient WHERE message_id = ?", (self._message_id,)
+        )
+        tx.touched.update(DomainDue(domain) for (domain,) in rows.fetchall())
+        return len(notes[0][2])
+
+
+class Flush(Operation[int]):
+    """Let what has failed before be due now; gives how many recipients that are."""
+
+    __slots__ = ("_domain", "_now", "_subdomains")
+
+    def __init__(self, now: int, domain: str, subdomains: bool) -> None:
+        self._now = now
+        self._domain = domain
+        self._subdomains = subdomains
+
+    @override
+    def run(self, tx: Transaction) -> int:
+        tx.flush()
+        notes, domains = apply_flush(tx.connection, self._now, self._domain, self._subdomains)
+        if notes:
+            tx.changed = True
+            tx.note(["attempted", self._now, notes])
+            tx.touched.update(map(DomainDue, domains))
+        return len(notes)
 
 
 class Forget(Operation[int]):

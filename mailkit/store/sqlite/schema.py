@@ -455,8 +455,10 @@ def open_index(
     if not create and not os.path.exists(path):
         raise StoreUnavailable(f"There is no mail store in {directory}")
     try:
-        # Password hashes are in it: for nobody else, whatever the umask.
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        # Password hashes are in it: for nobody else, whatever the umask. One that is there is left
+        # alone: to close it would release all locks that SQLite has for us on it.
+        if not os.path.exists(path):
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
     except OSError as error:
         raise StoreUnavailable(f"Cannot open {path}: {error.strerror}") from error
     connection = connect(path)

@@ -3,17 +3,18 @@
 ::
 
     store = SQLiteStore("/var/lib/mail")     # does nothing yet
-    store.open()                             # or by the first use; takes the lock, starts a thread
+    store.open()                             # or by the first use; starts threads
     ...
     await store.close()                      # finishes what was accepted
 
 A server calls :meth:`SQLiteStore.open` when it starts, not before: threads and locks do not survive
-the ``fork`` of a daemon. It raises :class:`~mailkit.errors.StoreUnavailable` when another process
-has the directory open, naming that process. Administration beside a running server goes through
+the ``fork`` of a daemon. When another process has the directory open, this one becomes its guest (see
+:mod:`~mailkit.store.sqlite.guest`). Administration beside a running server goes through
 :class:`~mailkit.store.sqlite.SQLiteDirectory`.
 
-In the directory are ``index.sqlite``, ``log/`` with the bodies, ``tmp/`` with what is being
-received, ``changes/`` by which commands tell a running server of what they change, and ``lock``.
+In the directory are ``index.sqlite``, ``log/`` with the bodies, ``tmp/`` with what each process is
+receiving, ``changes/`` by which commands tell a running server of what they change, ``lock``, ``socket``
+where the owner's guests come in, and ``names`` that only one process has at a time.
 """
 
 from __future__ import annotations
@@ -39,6 +40,8 @@ from mailkit.interfaces import (
     IKeyValueStore,
     IMailStore,
     IMaskDirectory,
+    IProcessChannel,
+    IProcessLocks,
     IQueueingStore,
     IQuotaDirectory,
     IScramDirectory,
@@ -79,10 +82,12 @@ from mailkit.store.sqlite.settings import StoreSettings
     IAccessDirectory,
     IAccountHistory,
     IKeyValueStore,
+    IProcessChannel,
+    IProcessLocks,
     IQueueingStore,
 )
 class SQLiteStore(DirectoryBase):
-    """A store in a directory of this machine, for one process.
+    """A store in a directory of this machine.
 
     :param directory: made if it is missing.
     :param reactor: the one whose thread all calls come from; Twisted's own when None.
@@ -117,7 +122,8 @@ class SQLiteStore(DirectoryBase):
     def open(self) -> None:
         """Take the directory. What is open already stays open.
 
-        :raises StoreUnavailable: another process has it, it can't be written, or it was closed.
+        :raises StoreUnavailable: a command has it for itself, or a server of another version; it
+            can't be written, or it was closed.
         :raises StoreCorrupt: index and log do not fit together.
         """
         if self._closed:
@@ -167,8 +173,7 @@ class SQLiteStore(DirectoryBase):
 
     async def compact(self) -> None:
         """Give the space of removed messages back now; it also happens by itself."""
-        core = self.core
-        await core.in_thread(core.maintenance.request_compaction().result)
+        await self.core.compact()
 
     def new_spool(self) -> Spool:
         return new_spool(self.core)
@@ -180,6 +185,19 @@ class SQLiteStore(DirectoryBase):
 
     async def set_value(self, kind: str, key: str, value: str, seconds: float) -> None:
         await self.core.values.set(kind, key, value, seconds)
+
+    # IProcessChannel
+
+    def send_message(self, topic: str, message: Any) -> None:
+        self.core.channel.send_message(topic, message)
+
+    def listen(self, topic: str, callback: Callable[[Any], None]) -> Callable[[], None]:
+        return self.core.channel.listen(topic, callback)
+
+    # IProcessLocks
+
+    def try_lock(self, name: str) -> Callable[[], None] | None:
+        return self.core.names.try_lock(name)
 
     # The directory.
 

@@ -41,8 +41,16 @@ class NamesOf(NamedTuple):
     account_id: int
 
 
-#: A mailbox, by its id, or names.
-Touched: TypeAlias = int | NamesOf
+class DomainDue(NamedTuple):
+    """There is something new for a domain in the outbound queue."""
+
+    domain: str
+
+
+#: Accounts, aliases or other things of the directory; no account has this id.
+DIRECTORY = NamesOf(0)
+#: A mailbox, by its id, or names, or what else others are to hear of.
+Touched: TypeAlias = int | NamesOf | DomainDue
 
 
 class Content(NamedTuple):

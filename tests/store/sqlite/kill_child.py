@@ -1,7 +1,8 @@
 """The process that ``test_kill`` kills: several workers that change a store as fast as it goes.
 
-Arguments: directory, seed. Each worker owns one mailbox. Before an operation a line says what it is
-going to do, after it a line says that the store has answered.
+Arguments: directory, seed, and numbers of the workers if not all of them are in this process. Each
+worker owns one mailbox. Before an operation a line says what it is going to do, after it a line says
+that the store has answered, or that it does not tell.
 """
 
 from __future__ import annotations
@@ -14,8 +15,10 @@ from typing import Any
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
+from mailkit.errors import StoreUnavailable
 from mailkit.model import AppendMessage, FlagOp, LocalDelivery
 from mailkit.spool import Spool
 from mailkit.store.sqlite import SQLiteStore, StoreSettings
@@ -69,7 +72,13 @@ class Worker:
             step = self.dice.choice(
                 [self.deliver] * 3 + [self.append, self.expunge, self.flag, self.copy]
             )
-            await step(mailbox)
+            try:
+                await step(mailbox)
+            except StoreUnavailable:
+                # Another process had the store, and was killed.
+                say("unknown", self.number)
+                clock: Any = reactor
+                await deferLater(clock, 0.01)
 
     async def deliver(self, mailbox: SQLiteMailbox) -> None:
         key = self.key()
@@ -118,7 +127,7 @@ class Worker:
 
 
 def main() -> None:
-    directory, seed = sys.argv[1:]
+    directory, seed, *numbers = sys.argv[1:]
     store = SQLiteStore(directory, settings=SETTINGS)
 
     def failed(failure: Failure) -> None:
@@ -127,7 +136,7 @@ def main() -> None:
 
     def start() -> None:
         store.open()
-        for number in range(WORKERS):
+        for number in map(int, numbers or range(WORKERS)):
             Deferred.fromCoroutine(Worker(store, number, seed).run()).addErrback(failed)
 
     any_reactor: Any = reactor

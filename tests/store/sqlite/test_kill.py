@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -53,16 +54,21 @@ def apply(state: State, kind: str, what: list[Any], flags: list[str]) -> State:
 class KillTests(StoreTestCase):
     timeout = 120
 
+    def start_child(self, seed: str, *numbers: int, stdout: Any = subprocess.PIPE) -> Any:
+        """A process that works on the store."""
+        return subprocess.Popen(
+            [
+                *(sys.executable, "-m", "tests.store.sqlite.kill_child", self.directory, seed),
+                *map(str, numbers),
+            ],
+            stdout=stdout,
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+        )
+
     def run_and_kill(self, seed: str, lifetime: float) -> bytes:
         """Let a process work on the store for a while; gives what it said."""
-        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-        child = subprocess.Popen(
-            [sys.executable, "-m", "tests.store.sqlite.kill_child", self.directory, seed],
-            stdout=subprocess.PIPE,
-            cwd=ROOT,
-            env=environment,
-        )
-        assert child.stdout is not None
+        child = self.start_child(seed)
         said = b""
         end: float | None = None
         while end is None or time.monotonic() < end:
@@ -127,3 +133,63 @@ class KillTests(StoreTestCase):
         store = self.open_store(SETTINGS)
         for number in range(WORKERS):
             self.assertEqual(await self.read_state(store, number), states[number])
+
+    async def test_nothing_acknowledged_is_lost_whichever_process_dies(self) -> None:
+        self.directory = os.path.abspath(self.directory)
+        names = [f"user{number}@example.org" for number in range(WORKERS)]
+        await self.close_store(await self.make_store(*names, settings=SETTINGS))
+        groups = [range(2), range(2, 4), range(4, 6)]
+        logs = [Path(f"{self.directory}-{number}.log") for number in range(len(groups))]
+        children: list[Any] = []
+        for number, group in enumerate(groups):
+            with logs[number].open("wb") as log:
+                children.append(self.start_child(f"group{number}", *group, stdout=log))
+            self.addCleanup(children[-1].wait)
+            self.addCleanup(children[-1].kill)
+        owners = []
+        for _ in range(len(groups)):
+            done = [self.count_done(log) for log in logs]
+            alive = [number for number, child in enumerate(children) if child.poll() is None]
+            # Each of them works, also after another one has died.
+            await self.wait_until(
+                lambda done=done, alive=alive: all(
+                    self.count_done(logs[number]) > done[number] + 20 for number in alive
+                )
+            )
+            owner = int(Path(self.directory, "lock").read_text().split()[0])
+            (victim,) = [number for number in alive if children[number].pid == owner]
+            owners.append(victim)
+            children[victim].kill()
+            children[victim].wait()
+        self.assertEqual(sorted(owners), [0, 1, 2])
+        store = self.open_store(SETTINGS)
+        for number, group in enumerate(groups):
+            lines = [json.loads(line) for line in logs[number].read_bytes().split(b"\n")[:-1]]
+            for worker in group:
+                said = [(word, rest) for word, each, *rest in lines if each == worker]
+                self.assertIn(await self.read_state(store, worker), self.possible_states(said))
+        await self.close_store(store)
+        self.check()
+
+    @staticmethod
+    def count_done(log: Path) -> int:
+        return log.read_bytes().count(b'["done"')
+
+    @staticmethod
+    def possible_states(said: list[tuple[str, list[Any]]]) -> list[State]:
+        """What a mailbox may be, given what its worker has said of it."""
+        states: list[State] = [[]]
+        pending: list[Any] = []
+        # What was under way at the end may have been done, or not.
+        for word, what in [*said, ("unknown", [])]:
+            if word == "do":
+                pending = what
+            elif pending:
+                after = []
+                for state in states:
+                    # Where it does not fit, that is not what had happened.
+                    with contextlib.suppress(IndexError):
+                        after.append(apply(state, *pending))
+                states = after + (states if word == "unknown" else [])
+                pending = []
+        return states

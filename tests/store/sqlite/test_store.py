@@ -5,8 +5,6 @@ from __future__ import annotations
 import errno
 import io
 import os
-import subprocess
-import sys
 from typing import Any
 from unittest import mock
 
@@ -218,29 +216,6 @@ class BodyTests(StoreTestCase):
 
 
 class ProcessTests(StoreTestCase):
-    async def test_a_second_process_is_refused_by_name(self) -> None:
-        await self.make_store()
-        code = (
-            "import sys; from mailkit.store.sqlite import SQLiteStore\n"
-            "try: SQLiteStore(sys.argv[1]).open()\n"
-            "except Exception as error: print(type(error).__name__, error)"
-        )
-        output = subprocess.run(
-            [sys.executable, "-c", code, self.directory],
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout
-        self.assertIn("StoreUnavailable", output)
-        self.assertIn(f"in use by process {os.getpid()}", output)
-
-    async def test_the_lock_ends_with_the_store(self) -> None:
-        store = await self.make_store()
-        self.assertRaises(StoreUnavailable, SQLiteStore(self.directory).open)
-        await self.close_store(store)
-        self.open_store()
-
     async def test_a_closed_store_says_so(self) -> None:
         store = await self.make_store()
         inbox = await self.mailbox(store)
