@@ -141,6 +141,14 @@ class AppendMessage(NamedTuple):
     internal_date: int | None = None
 
 
+class FetchedMessage(NamedTuple):
+    """A message of another server's maildrop, to be put into a mailbox."""
+
+    #: What identifies it there for ever.
+    unique_id: str
+    message: AppendMessage
+
+
 class URLContent(NamedTuple):
     """What a URL names, to be read once; whoever gets it calls :attr:`close`."""
 

@@ -170,6 +170,7 @@ RULES = (
     Rule(LOOP_PARTS, f"mailkit._typing {WIRE} {LOOP_PARTS}", "twisted zope.interface"),
     Rule("mailkit.outbox", "mailkit.model mailkit.errors mailkit.store mailkit.store.envelopes"),
     Rule("mailkit.tls", "mailkit._typing", "twisted zope.interface OpenSSL cryptography"),
+    Rule("mailkit.fetching", f"{PURE} {SHARED_CLIENT_PURE} {POP3_CLIENT_PURE} mailkit.pop3.client"),
     Rule("mailkit.posting", "mailkit._typing", "twisted zope.interface"),
     Rule("mailkit.proxy", f"mailkit._typing mailkit.peers {WIRE}", "twisted zope.interface"),
     Rule("mailkit.channels", others="twisted zope.interface cryptography OpenSSL"),

@@ -27,6 +27,11 @@ class Content:
         self._finalizer = weakref.finalize(self, spool.close)
 
     @property
+    def spool(self) -> Spool:
+        """What has the octets; for whoever takes it over while this object is there."""
+        return self._spool
+
+    @property
     def size(self) -> int:
         """In octets."""
         return self._spool.size

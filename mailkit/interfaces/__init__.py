@@ -45,6 +45,7 @@ from mailkit.interfaces.directory import (
     IVouchedUser,
 )
 from mailkit.interfaces.dns import IDNSResolver
+from mailkit.interfaces.fetching import IFetchMemory
 from mailkit.interfaces.files import (
     IFileHome,
     IFileHomes,
@@ -99,6 +100,7 @@ __all__ = [
     "IDeliveryAbilities",
     "IDirectory",
     "IDirectoryAdmin",
+    "IFetchMemory",
     "IFileHome",
     "IFileHomes",
     "IKeyValueStore",

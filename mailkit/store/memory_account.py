@@ -21,6 +21,7 @@ from mailkit.errors import (
 from mailkit.interfaces import (
     IAccessControl,
     ICapabilityMask,
+    IFetchMemory,
     IMailAccount,
     IMailbox,
     IMailboxAdmin,
@@ -40,6 +41,7 @@ from mailkit.model import (
 )
 from mailkit.sorting import read_sort_values
 from mailkit.spool import Spool
+from mailkit.store.memory_fetched import MemoryFetched
 from mailkit.store.memory_keys import MemoryKeys
 from mailkit.store.memory_logins import AccountPasswords
 from mailkit.store.memory_mailbox import Content, MemoryMailbox
@@ -77,12 +79,14 @@ AccountLimits = tuple["int | None", "int | None", "int | None"]
     IMetadataAccount,
     IURLKeys,
     IWatchableAccount,
+    IFetchMemory,
 )
-class MemoryAccount(MemoryKeys, MetadataAccount):
+class MemoryAccount(MemoryKeys, MemoryFetched, MetadataAccount):
     """One account of a :class:`MemoryStore`."""
 
     def __init__(self, store: MemoryStore, name: str, password_hash: str | None = None) -> None:
-        super().__init__()
+        MemoryKeys.__init__(self)
+        MemoryFetched.__init__(self)
         self.name = name
         self.password_hash = password_hash
         self.passwords = AccountPasswords()
@@ -141,6 +145,7 @@ class MemoryAccount(MemoryKeys, MetadataAccount):
         """A modification sequence higher than all before."""
         return next(self._modseqs)
 
+    @override
     def now(self) -> int:
         """Seconds since the epoch."""
         return self._store.now()
@@ -179,6 +184,7 @@ class MemoryAccount(MemoryKeys, MetadataAccount):
     def is_subscribed(self, name: str) -> bool:
         return name in self._subscriptions
 
+    @override
     def find_mailbox(self, name: str) -> MemoryMailbox:
         """The selectable mailbox of that name.
 

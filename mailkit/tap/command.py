@@ -26,6 +26,7 @@ from mailkit.tap.dkim_command import dkim
 from mailkit.tap.dns_command import dns_check
 from mailkit.tap.errors import SettingError
 from mailkit.tap.explain import explain
+from mailkit.tap.import_command import import_
 from mailkit.tap.login_commands import app_password, main_password
 from mailkit.tap.queue_command import queue
 from mailkit.tap.scram_command import scram, scram_option, set_password
@@ -66,6 +67,7 @@ def main(context: click.Context, store: str) -> None:
 
 main.add_command(queue)
 main.add_command(explain)
+main.add_command(import_)
 main.add_command(acl)
 main.add_command(dkim)
 main.add_command(dns_check)

@@ -20,7 +20,7 @@ from mailkit.interfaces import (
     IWritableMailbox,
 )
 from mailkit.model import INBOX, AppendMessage, FlagOp
-from mailkit.testing.account_abilities import KeyTests, WatchTests
+from mailkit.testing.account_abilities import FetchedTests, KeyTests, WatchTests
 from mailkit.testing.account_base import AccountBase
 from mailkit.testing.base import read_message, sample_message, sample_messages, spooled
 
@@ -467,7 +467,9 @@ class _AdminTests(AccountBase):
         self.assertNotIn(INBOX, await account.list_subscriptions())
 
 
-class AccountContract(_ListingTests, _CopyTests, _ReplaceTests, KeyTests, _AdminTests, WatchTests):
+class AccountContract(
+    _ListingTests, _CopyTests, _ReplaceTests, KeyTests, _AdminTests, FetchedTests, WatchTests
+):
     """Tests of an account, :class:`~mailkit.interfaces.IMailAccount`, and of its mailboxes.
 
     The hook is ``make_account``.

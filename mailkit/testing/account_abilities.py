@@ -6,13 +6,16 @@ from typing import Any, cast
 
 from mailkit.errors import NoSuchAccount, NoSuchMailbox
 from mailkit.interfaces import (
+    IFetchMemory,
     IMailAccount,
     IURLKeys,
     IWatchableAccount,
     IWatchableMailbox,
 )
-from mailkit.model import INBOX
+from mailkit.model import INBOX, AppendMessage, FetchedMessage
+from mailkit.spool import Spool
 from mailkit.testing.account_base import AccountBase
+from mailkit.testing.base import sample_message, spooled
 
 
 class KeyTests(AccountBase):
@@ -65,6 +68,61 @@ class KeyTests(AccountBase):
         self.assertEqual((await account.open_owner(owner=name)).name, name)
         with self.assertRaises(NoSuchAccount):
             await account.open_owner(owner="nobody@nowhere.example")
+
+
+class FetchedTests(AccountBase):
+    async def open_memory(self) -> Any:
+        """A new account that remembers what was fetched."""
+        return self.need(IFetchMemory, await self.open_account())
+
+    def messages(self, *unique_ids: str) -> list[FetchedMessage]:
+        return [
+            FetchedMessage(unique_id, AppendMessage(self.spool(sample_message(int(unique_id)))))
+            for unique_id in unique_ids
+        ]
+
+    def spool(self, octets: bytes) -> Spool:
+        spool = spooled(octets)
+        self.addCleanup(spool.close)
+        return spool
+
+    async def test_fetched_messages_are_taken_once(self) -> None:
+        account = await self.open_memory()
+        append = account.append_fetched
+        first = await append(mailbox="inbox", source="s", messages=self.messages("1", "2"))
+        again = await append(mailbox="INBOX", source="s", messages=self.messages("2", "3", "3"))
+        other = await append(mailbox=INBOX, source="t", messages=self.messages("2"))
+        self.assertEqual([len(each.uids) for each in (first, again, other)], [2, 1, 1])
+        self.assertEqual(again.uid_validity, first.uid_validity)
+        self.assertEqual(
+            await self.contents(account, INBOX), [sample_message(int(each)) for each in "1232"]
+        )
+        found = await account.list_fetched(source="s")
+        self.assertEqual(sorted(found), ["1", "2", "3"])
+        self.assertGreater(min(found.values()), 0)
+        self.assertEqual(await account.list_fetched(source="unknown"), {})
+
+    async def test_removed_messages_are_remembered_until_they_are_forgotten(self) -> None:
+        account = await self.open_memory()
+        messages = self.messages("1", "2")
+        result = await account.append_fetched(mailbox=INBOX, source="s", messages=messages)
+        mailbox: Any = await account.open_mailbox(name=INBOX)
+        await mailbox.expunge(uids=result.uids)
+        await account.forget_fetched(source="s", unique_ids=["1", "unknown"])
+        await account.forget_fetched(source="unknown", unique_ids=["2"])
+        again = await account.append_fetched(
+            mailbox=INBOX, source="s", messages=self.messages("1", "2")
+        )
+        self.assertEqual(len(again.uids), 1)
+        self.assertEqual(await self.contents(account, INBOX), [sample_message(1)])
+
+    async def test_nothing_is_remembered_that_was_not_taken(self) -> None:
+        account = await self.open_memory()
+        with self.assertRaises(NoSuchMailbox):
+            await account.append_fetched(mailbox="Nowhere", source="s", messages=self.messages("1"))
+        self.assertEqual(await account.list_fetched(source="s"), {})
+        result = await account.append_fetched(mailbox=INBOX, source="s", messages=[])
+        self.assertEqual(list(result.uids), [])
 
 
 class WatchTests(AccountBase):

@@ -7,6 +7,7 @@ from typing import cast
 
 from mailkit._typing import override
 from mailkit.interfaces import (
+    IFetchMemory,
     IMailAccount,
     IMailbox,
     IMailboxAdmin,
@@ -44,7 +45,9 @@ class AccountBase(MailboxContract):
         """A new account, checked."""
         account = await self.make_account()
         self.check_provides(
-            account, [IMailAccount], [IMailboxAdmin, ISpooling, IURLKeys, IWatchableAccount]
+            account,
+            [IMailAccount],
+            [IMailboxAdmin, ISpooling, IURLKeys, IWatchableAccount, IFetchMemory],
         )
         return account
 

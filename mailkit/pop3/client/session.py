@@ -155,13 +155,23 @@ class Session:
         """
         return self._contents.many([message_number(number) for number in numbers])
 
-    async def dele(self, number: int) -> None:
-        """Mark a message as deleted; only :meth:`quit` has it removed.
+    async def dele(self, *numbers: int) -> None:
+        """Mark messages as deleted; only :meth:`quit` has them removed.
 
-        :raises Refused: there is no such message.
+        :raises Refused: one of them does not exist; the others are marked all the same.
         """
-        await self._connection.run(make_command("DELE", message_number(number)))
-        self._deleted += 1
+        connection = self._connection
+        commands = [make_command("DELE", message_number(number)) for number in numbers]
+        flights = [await connection.begin(command) for command in commands]
+        refusal: Refused | None = None
+        for flight in flights:
+            try:
+                await connection.finish(flight)
+                self._deleted += 1
+            except Refused as error:
+                refusal = refusal or error
+        if refusal is not None:
+            raise refusal
 
     async def rset(self) -> None:
         """Unmark all messages."""

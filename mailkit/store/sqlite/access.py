@@ -132,7 +132,7 @@ def forget_account(connection: sqlite3.Connection, account_id: int, name: str) -
         (account_id, account_id),
     )
     connection.execute("DELETE FROM acl WHERE identifier IN (?, ?)", (name, NEGATIVE + name))
-    for table in ("app_password", "scram_key"):
+    for table in ("app_password", "scram_key", "fetched"):
         connection.execute(f"DELETE FROM {table} WHERE account = ?", (name,))
 
 

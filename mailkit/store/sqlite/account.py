@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -13,6 +13,7 @@ from mailkit.errors import NoSuchAccount, NoSuchMailbox
 from mailkit.interfaces import (
     IAccessControl,
     ICapabilityMask,
+    IFetchMemory,
     IMailAccount,
     IMailboxAdmin,
     IMetadataAccount,
@@ -22,7 +23,7 @@ from mailkit.interfaces import (
     IURLKeys,
     IWatchableAccount,
 )
-from mailkit.model import MailboxInfo, Quota
+from mailkit.model import AppendResult, FetchedMessage, MailboxInfo, Quota
 from mailkit.spool import Spool
 from mailkit.store.metadata import MetadataAccount, MetadataWatchers
 from mailkit.store.naming import canonical_name
@@ -35,6 +36,7 @@ from mailkit.store.sqlite.directory import (
     read_quota_limits,
     set_quota,
 )
+from mailkit.store.sqlite.fetched import ForgetFetched, list_fetched
 from mailkit.store.sqlite.keys import MakeKey, RemoveKeys, find_key
 from mailkit.store.sqlite.log import SPOOL_RESERVE
 from mailkit.store.sqlite.mailbox import SQLiteMailbox
@@ -66,6 +68,7 @@ def new_spool(core: Core) -> Spool:
     IMetadataAccount,
     IURLKeys,
     IWatchableAccount,
+    IFetchMemory,
 )
 class SQLiteAccount(MetadataAccount):
     """An account, known by its id, which is never given again."""
@@ -166,6 +169,20 @@ class SQLiteAccount(MetadataAccount):
 
     async def remove_access_keys(self) -> None:
         await self._core.submit(RemoveKeys(self.name))
+
+    # Mail from other servers.
+
+    async def append_fetched(
+        self, mailbox: str, source: str, messages: Sequence[FetchedMessage]
+    ) -> AppendResult:
+        return await self.open_own(mailbox).append_fetched(source, messages)
+
+    async def list_fetched(self, source: str) -> Mapping[str, int]:
+        return list_fetched(self._core.reader.connection, self.name, source)
+
+    async def forget_fetched(self, source: str, unique_ids: Collection[str]) -> None:
+        if unique_ids:
+            await self._core.submit(ForgetFetched(self.name, source, unique_ids))
 
     # What others' mailboxes need.
 

@@ -176,6 +176,11 @@ _RULES = (
         "the app password {1} belongs to {0}, which does not exist",
     ),
     (
+        "SELECT DISTINCT account, source FROM fetched"
+        " WHERE account NOT IN (SELECT name FROM account)",
+        "{0}, which does not exist, has fetched mail from {1}",
+    ),
+    (
         "SELECT b.id, b.name FROM mailbox b WHERE b.account_id NOT IN (SELECT id FROM account)",
         "mailbox {0} ({1}) belongs to no account",
     ),

@@ -21,6 +21,8 @@ with its kind:
     are shared where there is no account.
 ``["access-key", mailbox, key]``
     A mailbox has this access key now, in hexadecimal, or none.
+``["fetched", account, source, time, [unique_id, ...]]``
+    These messages of another server's maildrop were taken, or are forgotten where there is no time.
 ``["put", mailbox, modseq, account, name, uid_validity, rows]``
     Messages came whose bodies were there already; a row is
     ``[uid, body, bits, keywords, internal_date, save_date, size]``.

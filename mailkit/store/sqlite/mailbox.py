@@ -32,6 +32,7 @@ from mailkit.model import (
     Changes,
     CopyResult,
     DeletedCount,
+    FetchedMessage,
     FlagOp,
     Flags,
     MailboxInfo,
@@ -46,6 +47,7 @@ from mailkit.store.sharing.account import SharingAccount
 from mailkit.store.sharing.records import Place
 from mailkit.store.sqlite.content import SpooledFile, prepare, take_spool
 from mailkit.store.sqlite.core import Core
+from mailkit.store.sqlite.fetched import AppendFetched
 from mailkit.store.sqlite.opening import open_body
 from mailkit.store.sqlite.operations import (
     Append,
@@ -190,6 +192,12 @@ class SQLiteMailbox:
     async def append(self, messages: Sequence[AppendMessage]) -> AppendResult:
         async with self._take_contents(messages) as taken:
             return await self._core.submit(Append(self._id, taken))
+
+    async def append_fetched(self, source: str, messages: Sequence[FetchedMessage]) -> AppendResult:
+        """``append`` for what was not fetched before; the account remembers it."""
+        unique_ids = [message.unique_id for message in messages]
+        async with self._take_contents([message.message for message in messages]) as taken:
+            return await self._core.submit(AppendFetched(self._id, taken, source, unique_ids))
 
     async def replace_message(
         self, uid: int, destination: str, message: AppendMessage

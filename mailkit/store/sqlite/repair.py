@@ -49,6 +49,7 @@ _SALVAGED = (
         "mechanism, account",
         "password_hash, salt, iterations, stored_key, server_key",
     ),
+    ("fetched", "account, source, unique_id", "time"),
 )
 
 
@@ -96,7 +97,7 @@ def _repair(directory: str, log_directory: str) -> RepairReport:
         connection.execute("BEGIN")
         replay = Replay(connection, log_directory, int(time.time()))
         replay.run()
-        for table in ("app_password", "scram_key"):
+        for table in ("app_password", "scram_key", "fetched"):
             connection.execute(
                 f"DELETE FROM {table} WHERE account NOT IN (SELECT name FROM account)"
             )

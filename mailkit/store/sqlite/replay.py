@@ -15,6 +15,7 @@ from mailkit.errors import StoreCorrupt
 from mailkit.model import INBOX, NEW_ACCOUNT_MAILBOXES
 from mailkit.store.sqlite.access import forget_account, put_entry
 from mailkit.store.sqlite.bodies import is_unended
+from mailkit.store.sqlite.fetched import put_fetched
 from mailkit.store.sqlite.flags import KEYWORD_SHIFT, SEEN_BIT, join_keywords
 from mailkit.store.sqlite.journal import (
     Note,
@@ -139,6 +140,8 @@ class Replay:
                 put_entry(self._db, *rest)
             case "access-key":
                 put_key(self._db, *rest)
+            case "fetched":
+                put_fetched(self._db, *rest)
             case "public":
                 self._apply_public(*rest)
             case "account":

@@ -371,6 +371,17 @@ CREATE TABLE scram_key (
 ) WITHOUT ROWID;
 """
 
+# Messages of other servers' maildrops that were taken.
+_STEP_23 = """
+CREATE TABLE fetched (
+    account TEXT NOT NULL,
+    source TEXT NOT NULL,
+    unique_id TEXT NOT NULL,
+    time INTEGER NOT NULL,
+    PRIMARY KEY (account, source, unique_id)
+) WITHOUT ROWID;
+"""
+
 #: SQL of each step.
 MIGRATIONS: Sequence[str] = (
     _STEP_1,
@@ -395,6 +406,7 @@ MIGRATIONS: Sequence[str] = (
     _STEP_20,
     _STEP_21,
     _STEP_22,
+    _STEP_23,
 )
 #: Tables of what was made of bodies, by their number, and can be made of them again.
 DERIVED = ("summary", "sort_value", "field_text", "text_map", "unended_body")

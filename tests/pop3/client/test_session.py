@@ -71,6 +71,11 @@ class OurServerTests(SynchronousTestCase):
         self.assertEqual(wire.run(wire.session.quit()), Farewell(True, "Goodbye (1 message left)"))
         self.assertEqual(self.mailbox.expunged, [[8]])
 
+    def test_deleting_several(self) -> None:
+        wire = served(self.server)
+        self.assertRaises(Refused, wire.run, wire.session.dele(1, 9, 2))
+        self.assertEqual(wire.run(wire.session.stat()).messages, 0)
+
     def test_messages_that_cannot_be_removed(self) -> None:
         self.mailbox.trouble["expunge"] = RuntimeError("a bug")
         wire = served(self.server)

@@ -8,8 +8,18 @@ import sqlite3
 from typing import Any
 
 from mailkit.errors import StoreUnavailable
-from mailkit.model import INBOX, AppPassword, FlagOp, LocalDelivery, MessageInfo, SecondFactor
+from mailkit.model import (
+    INBOX,
+    AppendMessage,
+    AppPassword,
+    FetchedMessage,
+    FlagOp,
+    LocalDelivery,
+    MessageInfo,
+    SecondFactor,
+)
 from mailkit.rights import RightsOp
+from mailkit.spool import Spool
 from mailkit.store.sqlite import SQLiteDirectory, SQLiteStore, StoreSettings
 from mailkit.store.sqlite.check import check_store
 from mailkit.store.sqlite.log import MAX_META
@@ -283,6 +293,7 @@ class RepairTests(StoreTestCase):
         await store.set_quota(account=BOB, max_octets=10**9, max_messages=0)
         app_password = AppPassword("abcd", "salt$digest", frozenset({"imap"}), 1000, 2000, "phone")
         await store.add_app_password(account=BOB, password=app_password)
+        await self.fetch(store, "one", "two")
         await store.set_password_scopes(account=BOB, scopes=["web"])
         factor = SecondFactor("JBSWY3DPEHPK3PXP", 2, 7, frozenset({"s$one"}))
         await store.set_second_factor(account=BOB, factor=factor)
@@ -311,6 +322,8 @@ class RepairTests(StoreTestCase):
         found = await store.find_scram_keys(login=ANN, mechanism="SCRAM-SHA-256")
         self.assertEqual(found, (ANN, keys))
         self.assertEqual(await store.get_password_scopes(account=BOB), {"web"})
+        bob = await store.open_account(name=BOB)
+        self.assertEqual(sorted(await bob.list_fetched(source="s")), ["one", "two"])
         self.assertEqual(await store.get_second_factor(account=BOB), factor)
         self.assertTrue(os.path.exists(path + ".broken-1"))
 
@@ -327,6 +340,31 @@ class RepairTests(StoreTestCase):
         self.assertEqual(await self.contents(store, BOB), [message(number) for number in range(5)])
         names = [info.name for info in await (await store.open_account(name=ANN)).list_mailboxes()]
         self.assertEqual(names, ["INBOX", "Archive", "Drafts", "Junk", "Sent", "Trash"])
+
+    async def fetch(self, store: Any, *unique_ids: str) -> None:
+        messages = [
+            FetchedMessage(unique_id, AppendMessage(Spool.from_bytes(unique_id.encode())))
+            for unique_id in unique_ids
+        ]
+        bob = await store.open_account(name=BOB)
+        await bob.append_fetched(mailbox="INBOX", source="s", messages=messages)
+
+    async def test_what_was_fetched_is_known(self) -> None:
+        store = await self.make_store(ANN, BOB)
+        await self.fetch(store, "one", "two", "three")
+        bob = await store.open_account(name=BOB)
+        await bob.forget_fetched(source="s", unique_ids=["two"])
+        before = await bob.list_fetched(source="s")
+        await self.close_store(store)
+        self.lose_index()
+        store = await self.repaired()
+        bob = await store.open_account(name=BOB)
+        self.assertEqual(await bob.list_fetched(source="s"), before)
+        self.assertEqual(sorted(before), ["one", "three"])
+        await store.remove_account(name=BOB)
+        await store.add_account(name=BOB)
+        bob = await store.open_account(name=BOB)
+        self.assertEqual(await bob.list_fetched(source="s"), {})
 
     async def test_access_keys_are_kept(self) -> None:
         store = await self.make_store(ANN, BOB)

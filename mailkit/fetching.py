@@ -1,0 +1,256 @@
+"""Fetching another server's maildrop into an account, each message once.
+
+Messages are added in batches, and remembered in the same durable step: whatever breaks, and
+whenever, the next run goes on where this one ended, and nothing comes twice. A message is deleted
+from the server only when it is durable here, or was known to be from an earlier run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from mailkit.client.content import Content
+from mailkit.client.errors import ClientError
+from mailkit.errors import MailError
+from mailkit.mime.dates import parse_date
+from mailkit.mime.headers import parse_header
+from mailkit.model import INBOX, AppendMessage, FetchedMessage
+from mailkit.pop3.client import Session
+
+#: Messages, and octets, that are added in one durable step.
+BATCH_MESSAGES = 200
+BATCH_OCTETS = 16 * 1024 * 1024
+#: Characters of a unique-id, above which its hash is remembered; RFC 1939 section 7 says 70.
+MAX_UNIQUE_ID = 255
+#: Seconds for which a message that is not at the server any more stays remembered: a listing that
+#: lacks some messages by mistake must not bring them all again.
+FORGET_AFTER = 30 * 86400
+#: Octets of a message in which its header is looked for.
+HEADER_OCTETS = 64 * 1024
+
+
+@dataclass(frozen=True)
+class FetchSettings:
+    """What is done with the messages of a maildrop."""
+
+    #: Where they go.
+    mailbox: str = INBOX
+    #: Seconds after which a message that was fetched is deleted from the server; 0 for at once,
+    #: None for never.
+    delete_after: float | None = None
+    batch_messages: int = BATCH_MESSAGES
+    batch_octets: int = BATCH_OCTETS
+
+
+@dataclass
+class FetchReport:
+    """What a run has done."""
+
+    #: Messages in the maildrop.
+    listed: int = 0
+    #: Of these, known from earlier runs.
+    known: int = 0
+    fetched: int = 0
+    octets: int = 0
+    #: Deleted from the server.
+    deleted: int = 0
+    #: Message numbers that could not be had, and why.
+    failures: list[tuple[int, str]] = field(default_factory=list)
+    #: The end of the session; empty where the server said nothing against it.
+    trouble: str = ""
+
+
+class _Waiting(NamedTuple):
+    number: int
+    unique_id: str
+    content: Content
+
+
+class MaildropFetch:
+    """One run.
+
+    :param session: logged in; it is ended by :meth:`run`.
+    :param account: an account with :class:`~mailkit.interfaces.IFetchMemory`.
+    :param source: names the maildrop, see :func:`source_name`.
+    :param progress: is told after each batch.
+    :param now: gives seconds since the epoch.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        account: Any,
+        source: str,
+        settings: FetchSettings,
+        progress: Callable[[FetchReport], None] = lambda report: None,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._session = session
+        self._account = account
+        self._source = source
+        self._settings = settings
+        self._progress = progress
+        self._now = now
+        self._batch: list[_Waiting] = []
+        self._octets = 0
+        self._deleted: list[str] = []
+        self.report = FetchReport()
+
+    async def run(self) -> FetchReport:
+        """Fetch what is new, delete what is old, end the session.
+
+        :raises ClientError: the connection broke, or the server cannot be used for this.
+        :raises MailError: the store does not take it. What was fetched before is kept, as always.
+        """
+        try:
+            await self._run()
+        except ClientError:
+            # What has come is ours.
+            await self._keep_batch(deleting=False)
+            raise
+        finally:
+            self._session.abort()
+            for waiting in self._batch:
+                waiting.content.close()
+        return self.report
+
+    async def _run(self) -> None:
+        report = self.report
+        listed = distinct(await self._session.uidl())
+        known = await self._account.list_fetched(source=self._source)
+        report.listed = len(listed)
+        new = [number for number, unique_id in listed.items() if unique_id not in known]
+        report.known = len(listed) - len(new)
+        async for message in self._session.fetch(new):
+            if message.content is None:
+                assert message.refusal is not None
+                report.failures.append((message.number, message.refusal.text))
+                continue
+            waiting = _Waiting(message.number, listed[message.number], message.content)
+            self._batch.append(waiting)
+            self._octets += message.content.size
+            full = len(self._batch) >= self._settings.batch_messages
+            if full or self._octets >= self._settings.batch_octets:
+                await self._keep_batch()
+        await self._keep_batch()
+        await self._delete_old(listed, known)
+        await self._leave()
+        await self._forget(set(listed.values()), known)
+
+    async def _keep_batch(self, *, deleting: bool = True) -> None:
+        batch, self._batch, self._octets = self._batch, [], 0
+        if not batch:
+            return
+        try:
+            try:
+                await self._keep(batch)
+            except MailError:
+                if len(batch) == 1:
+                    raise
+                # As many as there is room for.
+                for waiting in batch:
+                    await self._keep([waiting])
+        finally:
+            for waiting in batch:
+                waiting.content.close()
+        if deleting and self._settings.delete_after == 0:
+            await self._delete([(each.number, each.unique_id) for each in batch])
+        self._progress(self.report)
+
+    async def _keep(self, batch: Sequence[_Waiting]) -> None:
+        now = self._now()
+        messages = [
+            FetchedMessage(
+                waiting.unique_id,
+                AppendMessage(
+                    waiting.content.spool, internal_date=arrival_date(waiting.content, now)
+                ),
+            )
+            for waiting in batch
+        ]
+        result = await self._account.append_fetched(
+            mailbox=self._settings.mailbox, source=self._source, messages=messages
+        )
+        self.report.fetched += len(result.uids)
+        self.report.octets += sum(waiting.content.size for waiting in batch)
+
+    # At the server.
+
+    async def _delete_old(self, listed: Mapping[int, str], known: Mapping[str, int]) -> None:
+        after = self._settings.delete_after
+        if after is None:
+            return
+        since = self._now() - after
+        await self._delete(
+            [
+                (number, unique_id)
+                for number, unique_id in listed.items()
+                if unique_id in known and known[unique_id] <= since
+            ]
+        )
+
+    async def _delete(self, messages: Sequence[tuple[int, str]]) -> None:
+        if messages:
+            await self._session.dele(*[number for number, _ in messages])
+            self._deleted.extend(unique_id for _, unique_id in messages)
+
+    async def _leave(self) -> None:
+        farewell = await self._session.quit()
+        if not self._deleted:
+            return
+        if farewell.removed:
+            self.report.deleted = len(self._deleted)
+        else:
+            # They are remembered, and deleted by the next run.
+            self.report.trouble = farewell.text or "the server did not delete the messages"
+
+    async def _forget(self, listed: Collection[str], known: Mapping[str, int]) -> None:
+        since = self._now() - FORGET_AFTER
+        gone = [
+            unique_id
+            for unique_id, taken in known.items()
+            if unique_id not in listed and taken < since
+        ]
+        if gone:
+            await self._account.forget_fetched(source=self._source, unique_ids=gone)
+
+
+def source_name(user: str, host: str, port: int) -> str:
+    """What a maildrop is remembered by. The usual ports lead to the same one."""
+    place = host.lower() if port in (110, 995) else f"{host.lower()}:{port}"
+    return f"pop3:{user}@{place}"
+
+
+def distinct(unique_ids: Mapping[int, str]) -> dict[int, str]:
+    """Unique-ids that are each there once, and of bounded length.
+
+    RFC 1939 section 7 lets servers give the same one to messages that are equal; there are servers
+    that give it to others, too.
+    """
+    seen: Counter[str] = Counter()
+    found: dict[int, str] = {}
+    for number, unique_id in unique_ids.items():
+        if len(unique_id) > MAX_UNIQUE_ID:
+            unique_id = "sha256 " + hashlib.sha256(unique_id.encode("utf-8")).hexdigest()
+        seen[unique_id] += 1
+        # No unique-id has a blank.
+        found[number] = unique_id if seen[unique_id] == 1 else f"{unique_id} {seen[unique_id]}"
+    return found
+
+
+def arrival_date(content: Content, now: float) -> int:
+    """When a message arrived where it was: its newest Received field, its Date, or now."""
+    with content.open() as reader:
+        head = reader.read(HEADER_OCTETS)
+    header = parse_header(head)
+    received = header.get("received")
+    for value in (received.rpartition(b";")[2] if received else None, header.get("date")):
+        moment = parse_date(value) if value else None
+        if moment is not None and 0 < moment.timestamp() <= now:
+            return int(moment.timestamp())
+    return int(now)

@@ -1,0 +1,234 @@
+"""``mailkit import``: mail from elsewhere, into an account."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mailkit.tap.administration import existing_directory, refusals, run
+from mailkit.tap.errors import SettingError
+
+if TYPE_CHECKING:
+    from mailkit.client.security import TLSPolicy
+    from mailkit.fetching import FetchReport
+
+#: Octets of a password that is read.
+MAX_PASSWORD = 64 * 1024
+_DAY = 86400
+
+
+@click.group("import")
+def import_() -> None:
+    """Take mail from elsewhere into an account."""
+
+
+@import_.command("pop3")
+@click.argument("address")
+@click.option("--host", required=True, help="The server to fetch from.")
+@click.option(
+    "--port", type=click.IntRange(1, 65535), help="995; 110 where TLS does not begin at once."
+)
+@click.option("--user", required=True, help="Who logs in there.")
+@click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
+@click.option(
+    "--password-file", type=click.Path(dir_okay=False), help="Read it from a file, first line."
+)
+@click.option("--password-env", metavar="NAME", help="Read it from an environment variable.")
+@click.option(
+    "--tls",
+    type=click.Choice(["implicit", "stls", "none"]),
+    default="implicit",
+    show_default=True,
+    help="TLS from the start, by STLS, or not at all.",
+)
+@click.option(
+    "--tls-ca",
+    metavar="FILE",
+    type=click.Path(exists=True, dir_okay=False),
+    help="Certificates to trust (PEM) instead of the system's.",
+)
+@click.option("--tls-pin", metavar="SHA256", help="The server's certificate or key must be this.")
+@click.option("--tls-unverified", is_flag=True, help="Take any certificate.")
+@click.option(
+    "--plaintext-passwords", is_flag=True, help="Send the password without TLS, if it must be so."
+)
+@click.option("--mailbox", default="INBOX", show_default=True, help="Where the messages go.")
+@click.option("--leave", is_flag=True, help="Leave messages at the server; this is the default.")
+@click.option("--delete", is_flag=True, help="Delete there what is safe here.")
+@click.option(
+    "--delete-after",
+    metavar="DAYS",
+    type=click.IntRange(1, 36500),
+    help="Delete there what was fetched so many days ago.",
+)
+@click.option(
+    "--batch",
+    type=click.IntRange(1, 1000),
+    default=200,
+    show_default=True,
+    help="Messages that are made durable in one step.",
+)
+@click.option("--quiet", is_flag=True, help="Say nothing but what went wrong.")
+@click.pass_obj
+def import_pop3(store: str, /, address: str, **options: Any) -> None:
+    """Fetch another server's maildrop into the account ADDRESS, each message once.
+
+    What was fetched is remembered with the messages, so that the command may be stopped and
+    repeated at any time, by cron for example. The messages stay at the server unless --delete or
+    --delete-after says otherwise; what is deleted there is safe here.
+
+    \b
+    Examples:
+      mailkit import pop3 ann@example.org --host pop.example.com --user ann
+      mailkit import pop3 ann@example.org --host pop.example.com --user ann \\
+          --password-file /etc/mailkit/ann.pop3 --delete-after 14 --quiet
+    """
+    if options["leave"] + options["delete"] + (options["delete_after"] is not None) > 1:
+        raise click.UsageError("--leave, --delete and --delete-after exclude each other")
+    policy = _tls_policy(options)
+    with refusals(address):
+        run(_import(store, address, policy, _password(options), options))
+
+
+def _tls_policy(options: dict[str, Any]) -> TLSPolicy:
+    from mailkit.client.security import TLSPolicy
+
+    kind, pin, unverified = options["tls"], options["tls_pin"], options["tls_unverified"]
+    if kind == "none":
+        if pin or unverified or options["tls_ca"]:
+            raise click.UsageError("--tls none has no certificates")
+        return TLSPolicy.none()
+    if bool(pin) + unverified + bool(options["tls_ca"]) > 1:
+        raise click.UsageError("--tls-ca, --tls-pin and --tls-unverified exclude each other")
+    implicit = kind == "implicit"
+    if unverified:
+        return TLSPolicy.required(implicit=implicit)
+    if pin:
+        try:
+            return TLSPolicy.pinned(pin, implicit=implicit)
+        except ValueError as error:
+            raise click.BadParameter(str(error), param_hint="--tls-pin") from error
+    return TLSPolicy.verified(options["host"], implicit=implicit, ca_file=options["tls_ca"])
+
+
+def _password(options: dict[str, Any]) -> str:
+    """:raises click.ClickException: there is none."""
+    path, variable = options["password_file"], options["password_env"]
+    if options["password_stdin"] + bool(path) + bool(variable) > 1:
+        raise click.UsageError(
+            "--password-stdin, --password-file and --password-env exclude each other"
+        )
+    if path:
+        try:
+            with open(path, encoding="utf-8") as file:
+                text = file.readline(MAX_PASSWORD)
+        except (OSError, UnicodeDecodeError) as error:
+            raise click.BadParameter(str(error), param_hint="--password-file") from error
+    elif variable:
+        text = os.environ.get(variable, "")
+    elif options["password_stdin"]:
+        text = sys.stdin.readline(MAX_PASSWORD)
+    else:
+        text = str(click.prompt("Password", hide_input=True, err=True))
+    password = text.rstrip("\r\n")
+    if not password:
+        raise click.ClickException("there is no password")
+    return password
+
+
+async def _import(
+    store: str, address: str, policy: TLSPolicy, password: str, options: dict[str, Any]
+) -> None:
+    from mailkit.fetching import FetchSettings, MaildropFetch, source_name
+    from mailkit.interfaces import IFetchMemory
+    from mailkit.pop3.client import ClientSettings, Credentials, Refused, connect
+    from mailkit.tap.stores import open_store, sqlite_directory
+
+    if sqlite_directory(store) is not None:
+        # Opening it would make one.
+        existing_directory(store)
+    opened = open_store(store)
+    try:
+        account: Any = await opened.open_account(name=await _find_name(opened, address))
+        remembers: bool = IFetchMemory.providedBy(account)
+        if not remembers:
+            raise SettingError(f"{store} cannot remember what was fetched")
+        # What can be refused is refused before anything is fetched.
+        await account.open_mailbox(name=options["mailbox"])
+        port = options["port"] or (995 if policy.implicit else 110)
+        host, user = options["host"], options["user"]
+        client = ClientSettings(
+            policy,
+            Credentials(user, password),
+            allow_plaintext_passwords=options["plaintext_passwords"],
+        )
+        place = f"[{host}]" if ":" in host else host
+        session = await connect(f"{place}:{port}", client)
+        days = 0 if options["delete"] else options["delete_after"]
+        settings = FetchSettings(
+            mailbox=options["mailbox"],
+            delete_after=None if days is None else days * _DAY,
+            batch_messages=options["batch"],
+        )
+        source = source_name(user, host, port)
+        tell = _ignore if options["quiet"] else _tell_progress
+        fetch = MaildropFetch(session, account, source, settings, tell)
+        try:
+            await fetch.run()
+        except Refused as error:
+            if error.command == "UIDL":
+                raise click.ClickException(
+                    f"{host} has no UIDL, so that nothing could be remembered: {error.text}"
+                ) from error
+            raise
+        finally:
+            _tell_end(fetch.report, options)
+    finally:
+        await opened.close()
+    if fetch.report.failures or fetch.report.trouble:
+        raise click.exceptions.Exit(1)
+
+
+async def _find_name(opened: Any, address: str) -> str:
+    from mailkit.interfaces import IDirectory
+
+    name = await opened.find_account(login=address) if IDirectory.providedBy(opened) else address
+    if name is None:
+        raise click.ClickException(f"{address}: no such account")
+    return str(name)
+
+
+def _ignore(report: FetchReport) -> None:
+    pass
+
+
+def _tell_progress(report: FetchReport) -> None:
+    new = report.listed - report.known
+    click.echo(f"{report.fetched} of {new} new messages, {_size(report.octets)}", err=True)
+
+
+def _tell_end(report: FetchReport, options: dict[str, Any]) -> None:
+    for number, text in report.failures:
+        click.echo(f"Message {number} could not be fetched: {text}", err=True)
+    if report.trouble:
+        click.echo(
+            f"Messages were not deleted from the server, the next run will do it: {report.trouble}",
+            err=True,
+        )
+    if not options["quiet"]:
+        click.echo(
+            f"Fetched {_count(report.fetched)} ({_size(report.octets)}) into {options['mailbox']};"
+            f" {report.known} of {report.listed} were known,"
+            f" {report.deleted} were deleted from the server."
+        )
+
+
+def _count(messages: int) -> str:
+    return "1 message" if messages == 1 else f"{messages} messages"
+
+
+def _size(octets: int) -> str:
+    return f"{octets / 1024:.1f} KiB" if octets < 1024 * 1024 else f"{octets / 1048576:.1f} MiB"

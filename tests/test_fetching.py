@@ -1,0 +1,221 @@
+"""Fetching maildrops: each message once, whatever breaks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from mailkit.client.content import Content
+from mailkit.errors import NoSuchMailbox, OverQuota
+from mailkit.fetching import (
+    FORGET_AFTER,
+    FetchReport,
+    FetchSettings,
+    MaildropFetch,
+    arrival_date,
+    distinct,
+    source_name,
+)
+from mailkit.pop3.client import ConnectionLost, Refused
+from mailkit.spool import Spool
+from mailkit.store.memory import MemoryStore
+from tests.pop3.client.support import Wire, scripted, served
+from tests.pop3.fakes import FakeWritableMailbox, Server
+
+SOURCE = "pop3:ann@pop.example"
+ANN = "ann@example.org"
+DAY = 86400
+
+
+def message(number: int) -> bytes:
+    return b"Subject: %d\r\n\r\n.text\r\n" % number
+
+
+class FetchCase(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.store = MemoryStore()
+        self.successResultOf(self.defer(self.store.add_account(name=ANN)))
+        self.account: Any = self.successResultOf(self.defer(self.store.open_account(name=ANN)))
+        self.mailbox = FakeWritableMailbox(*map(message, range(5)))
+        self.server = Server(self.mailbox)
+        self.now = 2_000_000_000.0
+        self.told: list[int] = []
+
+    def defer(self, awaitable: Any) -> Any:
+        from twisted.internet.defer import Deferred
+
+        return Deferred.fromCoroutine(awaitable)
+
+    def fetch(self, wire: Wire | None = None, **settings: Any) -> FetchReport:
+        wire = wire or served(self.server)
+        run = MaildropFetch(
+            wire.session,
+            self.account,
+            SOURCE,
+            FetchSettings(**settings),
+            lambda report: self.told.append(report.fetched),
+            lambda: self.now,
+        )
+        self.report = run.report
+        return wire.run(run.run())
+
+    def contents(self, name: str = "INBOX") -> list[bytes]:
+        async def read() -> list[bytes]:
+            mailbox = await self.account.open_mailbox(name=name)
+            found = []
+            for uid in await mailbox.list_uids():
+                with await mailbox.open_message(uid=uid) as file:
+                    found.append(file.read())
+            return found
+
+        found: list[bytes] = self.successResultOf(self.defer(read()))
+        return found
+
+    def remembered(self) -> set[str]:
+        return set(self.successResultOf(self.defer(self.account.list_fetched(source=SOURCE))))
+
+
+class RunTests(FetchCase):
+    def test_each_message_once(self) -> None:
+        report = self.fetch(batch_messages=2)
+        self.assertEqual((report.listed, report.known, report.fetched), (5, 0, 5))
+        self.assertEqual(report.octets, sum(len(message(number)) for number in range(5)))
+        self.assertEqual(self.told, [2, 4, 5])
+        self.mailbox.messages[99] = message(99)
+        report = self.fetch()
+        self.assertEqual((report.listed, report.known, report.fetched), (6, 5, 1))
+        self.assertEqual(self.contents(), [message(number) for number in (0, 1, 2, 3, 4, 99)])
+        self.assertEqual(self.mailbox.expunged, [])
+
+    def test_batches_are_bounded_by_octets(self) -> None:
+        self.fetch(batch_octets=1)
+        self.assertEqual(self.told, [1, 2, 3, 4, 5])
+
+    def test_deleting_at_once(self) -> None:
+        report = self.fetch(delete_after=0)
+        self.assertEqual((report.deleted, self.mailbox.messages), (5, {}))
+        self.assertEqual(self.contents(), [message(number) for number in range(5)])
+
+    def test_deleting_after_some_days(self) -> None:
+        self.patch(self.account, "now", lambda: int(self.now))
+        self.assertEqual(self.fetch(delete_after=2 * DAY).deleted, 0)
+        self.mailbox.messages[99] = message(99)
+        self.now += DAY
+        self.assertEqual(self.fetch(delete_after=2 * DAY).deleted, 0)
+        self.now += DAY
+        self.assertEqual(self.fetch(delete_after=2 * DAY).deleted, 5)
+        self.assertEqual(list(self.mailbox.messages), [99])
+
+    def test_another_mailbox(self) -> None:
+        self.successResultOf(self.defer(self.account.create_mailbox(name="old")))
+        self.fetch(mailbox="old")
+        self.assertEqual((len(self.contents("old")), self.contents()), (5, []))
+
+    def test_a_message_that_is_gone_meanwhile(self) -> None:
+        wire = served(self.server)
+        del self.mailbox.messages[9]
+        report = self.fetch(wire)
+        ((number, text),) = report.failures
+        self.assertEqual((number, report.fetched), (3, 4))
+        self.assertNotEqual(text, "")
+
+    def test_what_came_before_the_connection_broke_is_kept(self) -> None:
+        lines = [(b"UIDL", b"+OK\r\n1 a\r\n2 b\r\n3 c\r\n.\r\n")]
+        lines += [(b"RETR 1", b"+OK\r\n" + message(1) + b".\r\n")]
+        wire = scripted(*lines, (b"RETR 2", b"+OK\r\nSub"), (b"RETR 3", b""))
+        run = MaildropFetch(
+            wire.session, self.account, SOURCE, FetchSettings(delete_after=0), now=lambda: self.now
+        )
+        results = wire.start(run.run())
+        wire.lose()
+        self.assertRaises(ConnectionLost, wire.result, results)
+        self.assertEqual(self.remembered(), {"a"})
+        self.assertEqual(len(self.contents()), 1)
+        # The next run goes on, and deletes what this one could not.
+        more = [(b"RETR %d" % n, b"+OK\r\n" + message(n) + b".\r\n") for n in (2, 3)]
+        more += [(b"DELE %d" % n, b"+OK\r\n") for n in (2, 3, 1)]
+        wire = scripted(lines[0], *more, (b"QUIT", b"+OK\r\n"))
+        self.server_closes(wire)
+        self.assertEqual(self.fetch(wire, delete_after=0).deleted, 3)
+        self.assertEqual(len(self.contents()), 3)
+
+    def server_closes(self, wire: Wire) -> None:
+        answer = wire.answer
+
+        def close(data: bytes) -> bytes:
+            octets = answer(data)
+            if not octets and not wire.pending and getattr(answer, "finished", False):
+                wire.lose()
+            return octets
+
+        wire.answer = close
+
+    def test_deletions_that_failed_are_told(self) -> None:
+        self.mailbox.trouble["expunge"] = NoSuchMailbox()
+        report = self.fetch(delete_after=0)
+        self.assertEqual((report.fetched, report.deleted), (5, 0))
+        self.assertIn("not removed", report.trouble)
+        self.mailbox.trouble.clear()
+        self.assertEqual(self.fetch(delete_after=0).deleted, 5)
+
+    def test_a_full_account_takes_what_it_can(self) -> None:
+        self.successResultOf(
+            self.defer(self.store.set_quota(account=ANN, max_octets=0, max_messages=3))
+        )
+        self.assertRaises(OverQuota, self.fetch)
+        self.assertEqual((self.report.fetched, len(self.contents())), (3, 3))
+        self.successResultOf(
+            self.defer(self.store.set_quota(account=ANN, max_octets=0, max_messages=0))
+        )
+        self.server = Server(self.mailbox)
+        self.fetch()
+        self.assertEqual(len(self.contents()), 5)
+
+    def test_a_server_without_uidl(self) -> None:
+        wire = scripted((b"UIDL", b"-ERR what?\r\n"))
+        with self.assertRaises(Refused) as caught:
+            self.fetch(wire)
+        self.assertEqual(caught.exception.command, "UIDL")
+        self.assertTrue(wire.transport.aborted)
+
+    def test_messages_that_are_gone_are_forgotten_late(self) -> None:
+        self.patch(self.account, "now", lambda: int(self.now))
+        self.fetch(delete_after=0)
+        self.fetch()
+        self.assertEqual(len(self.remembered()), 5)
+        self.now += FORGET_AFTER + 1
+        self.fetch()
+        self.assertEqual(self.remembered(), set())
+
+
+class NameTests(SynchronousTestCase):
+    def test_sources(self) -> None:
+        self.assertEqual(source_name("ann", "POP.example", 995), "pop3:ann@pop.example")
+        self.assertEqual(source_name("ann", "pop.example", 110), "pop3:ann@pop.example")
+        self.assertEqual(source_name("ann", "pop.example", 1100), "pop3:ann@pop.example:1100")
+
+    def test_unique_ids_that_are_not(self) -> None:
+        self.assertEqual(distinct({1: "a", 2: "b", 3: "a"}), {1: "a", 2: "b", 3: "a 2"})
+        found = distinct({1: "x" * 255, 2: "x" * 256, 3: "y" * 256})
+        self.assertEqual(found[1], "x" * 255)
+        self.assertEqual(len(set(found.values())), 3)
+        self.assertLess(len(found[2]), 100)
+
+
+class DateTests(SynchronousTestCase):
+    def check(self, header: bytes, expected: int) -> None:
+        content = Content(Spool.from_bytes(header + b"\r\nDate: none\r\n"))
+        self.assertEqual(arrival_date(content, 2_000_000_000), expected)
+
+    def test_when_a_message_arrived(self) -> None:
+        received = b"Received: from a by b; Thu, 01 Jan 2026 00:00:00 +0000\r\n"
+        older = b"Received: from c by a; Wed, 31 Dec 2025 00:00:00 +0000\r\n"
+        date = b"Date: Tue, 30 Dec 2025 00:00:00 +0100\r\n"
+        self.check(received + older + date, 1767225600)
+        self.check(date, 1767049200)
+        self.check(b"Received: nothing\r\n" + date, 1767049200)
+        # What lies in the future is wrong.
+        self.check(b"Date: Sat, 01 Jan 2050 00:00:00 +0000\r\n", 2_000_000_000)
+        self.check(b"Date: yesterday\r\n", 2_000_000_000)
+        self.check(b"Subject: x\r\n", 2_000_000_000)
