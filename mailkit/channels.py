@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import Any
 
-from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding
 from OpenSSL import SSL
 from twisted.internet.interfaces import ISSLTransport
+
+from mailkit.certificates import end_point
 
 # RFC 9266 section 2.
 _EXPORTER_LABEL = b"EXPORTER-Channel-Binding"
@@ -33,7 +32,7 @@ def channel_binding(transport: Any, kind: str, *, server: bool = True) -> bytes 
     version = connection.get_protocol_version_name()
     if kind == "tls-server-end-point":
         found = connection.get_certificate() if server else connection.get_peer_certificate()
-        return None if found is None else end_point(found.to_cryptography())
+        return None if found is None else end_point(_der(found))
     if kind == "tls-exporter" and version == "TLSv1.3":
         # RFC 9266 section 4: below 1.3 it would need the extended master secret, and a check for it.
         return bytes(connection.export_keying_material(_EXPORTER_LABEL, _EXPORTER_LENGTH, b""))
@@ -51,22 +50,14 @@ def _is_resumed(connection: SSL.Connection) -> bool:
     return bool(library._lib.SSL_session_reused(connection._ssl))
 
 
-def end_point(certificate: x509.Certificate) -> bytes | None:
-    """RFC 5929 section 4.1: a hash of the server's certificate; None where none is defined."""
-    try:
-        algorithm = certificate.signature_hash_algorithm
-    except UnsupportedAlgorithm:
-        return None
-    if algorithm is None:
-        # Ed25519 and its like.
-        return None
-    name = "sha256" if algorithm.name in ("md5", "sha1") else algorithm.name
-    return hashlib.new(name, certificate.public_bytes(Encoding.DER)).digest()
-
-
 def peer_certificate(transport: Any) -> bytes | None:
     """The certificate of the other side as DER; None without one."""
     if not ends_tls(transport):
         return None
     certificate = transport.getPeerCertificate()
-    return None if certificate is None else certificate.to_cryptography().public_bytes(Encoding.DER)
+    return None if certificate is None else _der(certificate)
+
+
+def _der(certificate: Any) -> bytes:
+    octets: bytes = certificate.to_cryptography().public_bytes(Encoding.DER)
+    return octets

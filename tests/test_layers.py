@@ -173,7 +173,12 @@ RULES = (
     Rule("mailkit.fetching", f"{PURE} {SHARED_CLIENT_PURE} {POP3_CLIENT_PURE} mailkit.pop3.client"),
     Rule("mailkit.posting", "mailkit._typing", "twisted zope.interface"),
     Rule("mailkit.proxy", f"mailkit._typing mailkit.peers {WIRE}", "twisted zope.interface"),
-    Rule("mailkit.channels", others="twisted zope.interface cryptography OpenSSL"),
+    Rule("mailkit.certificates", others="cryptography"),
+    Rule(
+        "mailkit.channels",
+        "mailkit.certificates",
+        "twisted zope.interface cryptography OpenSSL",
+    ),
     Rule(SASL, f"{CONTRACTS} {SASL}", "twisted zope.interface"),
     Rule(
         "mailkit.login",
@@ -188,10 +193,13 @@ RULES = (
     Rule(PROTOCOL_PURE, f"{PURE} {PROTOCOL_PURE}"),
     Rule(SHARED_CLIENT_PURE, f"{VALUES} {SHARED_CLIENT_PURE}"),
     Rule("mailkit.client.certificates", SHARED_CLIENT_PURE, "cryptography"),
-    Rule("mailkit.client.aio", f"{VALUES} {SHARED_CLIENT_PURE} mailkit.client.certificates"),
+    Rule(
+        "mailkit.client.aio",
+        f"{VALUES} {SHARED_CLIENT_PURE} mailkit.client.certificates mailkit.certificates",
+    ),
     Rule(
         "mailkit.client.*",
-        f"{VALUES} mailkit.client.*",
+        f"{VALUES} mailkit.channels mailkit.client.*",
         "twisted zope.interface OpenSSL cryptography service_identity",
     ),
     Rule(CLIENT_PURE, f"{PURE} {SHARED_CLIENT_PURE} mailkit.smtp.grammar {CLIENT_PURE}"),

@@ -11,6 +11,7 @@ from ipaddress import ip_address
 from typing import TypeVar, cast
 
 from mailkit._typing import override
+from mailkit.certificates import end_point
 from mailkit.client.address import ServerAddress
 from mailkit.client.certificates import judge
 from mailkit.client.channel import (
@@ -158,6 +159,22 @@ class AsyncioChannel(BufferedChannel, asyncio.Protocol):
             self.abort()
             error.command = "TLS"
             raise
+
+    @override
+    def channel_binding(self, kind: str) -> bytes | None:
+        # The standard library has no exporter (RFC 9266).
+        connection = None
+        if self._transport is not None:
+            connection = self._transport.get_extra_info("ssl_object")
+        if connection is None:
+            return None
+        if kind == "tls-server-end-point":
+            certificate = connection.getpeercert(binary_form=True)
+            return end_point(certificate) if certificate else None
+        if kind == "tls-unique" and connection.version() == "TLSv1.2":
+            found: bytes | None = connection.get_channel_binding(kind)
+            return found
+        return None
 
     @override
     async def turn(self) -> None:

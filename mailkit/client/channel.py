@@ -93,6 +93,13 @@ class Channel(ABC):
         :raises TLSFailed: the handshake, or the policy; the connection cannot be used any more.
         """
 
+    def channel_binding(self, kind: str) -> bytes | None:
+        """What identifies the TLS connection (RFC 5056); None where there is nothing of that type.
+
+        :param kind: such as ``tls-exporter``.
+        """
+        return None
+
     @abstractmethod
     async def turn(self) -> None:
         """Let others run once."""

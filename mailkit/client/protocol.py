@@ -28,6 +28,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from mailkit._typing import override
+from mailkit.channels import channel_binding
 from mailkit.client.address import ServerAddress
 from mailkit.client.channel import (
     CLOSE_TIMEOUT,
@@ -173,6 +174,10 @@ class TwistedChannel(BufferedChannel, Protocol):
             self.abort()
             error.command = "TLS"
             raise
+
+    @override
+    def channel_binding(self, kind: str) -> bytes | None:
+        return channel_binding(self.transport, kind, server=False)
 
     @override
     async def turn(self) -> None:

@@ -10,13 +10,23 @@ from typing import TypeAlias
 
 from mailkit.sasl.bearer import OAuthBearerServer, XOAuth2Server
 from mailkit.sasl.plain import LoginServer, PlainServer
-from mailkit.sasl.scram import ScramSHA1, ScramSHA256, ScramSHA512
+from mailkit.sasl.scram import (
+    ScramSHA1,
+    ScramSHA1Plus,
+    ScramSHA256,
+    ScramSHA256Plus,
+    ScramSHA512,
+    ScramSHA512Plus,
+)
 from mailkit.wire.sasl import SASLServer
 
 #: Mechanisms by name, the one to prefer first.
 MECHANISMS: Mapping[str, type[SASLServer]] = {
     mechanism.name: mechanism
     for mechanism in (
+        ScramSHA512Plus,
+        ScramSHA256Plus,
+        ScramSHA1Plus,
         ScramSHA512,
         ScramSHA256,
         ScramSHA1,

@@ -23,7 +23,7 @@ from mailkit.wire.sasl import (
     decode_name,
 )
 from mailkit.wire.saslprep import Unprepared, saslprep
-from mailkit.wire.scram import FoundKeys, ScramKeys, is_proof, sign_as_server
+from mailkit.wire.scram import BINDINGS, FoundKeys, ScramKeys, is_proof, sign_as_server
 
 #: Octets of a client's nonce.
 MAX_NONCE = 512
@@ -101,7 +101,7 @@ class ScramServer(SASLServer):
 
         :raises SASLError: it cannot be had.
         """
-        if first.binding == "y" and f"{self.name}-PLUS" in self.context.offered:
+        if first.binding == "y" and any(name.endswith("-PLUS") for name in self.context.offered):
             # Somebody in between has taken the mechanism out of the list.
             raise SASLError("The server does support channel binding: somebody hides that from you")
         if first.binding not in ("n", "y"):
@@ -153,6 +153,49 @@ class ScramSHA512(ScramServer):
     """SCRAM-SHA-512 (draft-melnikov-scram-sha-512)."""
 
     name = keys_name = "SCRAM-SHA-512"
+
+
+class ScramPlusServer(ScramServer):
+    """With channel binding: the proof is good for this TLS connection alone."""
+
+    @classmethod
+    @override
+    def is_available(cls, context: SASLContext) -> bool:
+        return context.binds_channel
+
+    @override
+    def check_binding(self, first: ClientFirst) -> None:
+        if first.binding in ("n", "y"):
+            # RFC 5802 section 6: whoever has chosen -PLUS must use it.
+            raise SASLError(f"{self.name} wants channel binding")
+        self.binding_data(first)
+
+    @override
+    def binding_data(self, first: ClientFirst) -> bytes:
+        data = None
+        if first.binding in BINDINGS:
+            data = self.context.channel_binding(first.binding)
+        if not data:
+            raise SASLError("This connection has no channel binding of that type")
+        return data
+
+
+class ScramSHA1Plus(ScramPlusServer):
+    """SCRAM-SHA-1-PLUS."""
+
+    name, keys_name = "SCRAM-SHA-1-PLUS", "SCRAM-SHA-1"
+
+
+class ScramSHA256Plus(ScramPlusServer):
+    """SCRAM-SHA-256-PLUS."""
+
+    name, keys_name = "SCRAM-SHA-256-PLUS", "SCRAM-SHA-256"
+
+
+class ScramSHA512Plus(ScramPlusServer):
+    """SCRAM-SHA-512-PLUS."""
+
+    name, keys_name = "SCRAM-SHA-512-PLUS", "SCRAM-SHA-512"
 
 
 def read_client_first(message: bytes) -> ClientFirst:

@@ -15,6 +15,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from typing import TypeAlias
 
 from mailkit._typing import override
 from mailkit.wire import scram
@@ -37,6 +38,10 @@ class Credentials:
         return bool(self.password) or not self.token
 
 
+#: Gives channel binding data of a type (RFC 5056), such as ``tls-exporter``; None for none.
+ChannelBinding: TypeAlias = Callable[[str], "bytes | None"]
+
+
 class NoMechanism(SASLError):
     """The server offers none that is known here and fits the credentials."""
 
@@ -57,6 +62,14 @@ class SASLClient(ABC):
     def usable(self) -> bool:
         """The credentials hold what the mechanism needs."""
         return self.credentials.has_password
+
+    def bind(self, channel_binding: ChannelBinding, offered: Collection[str]) -> None:
+        """Take note of the connection, before all else.
+
+        :param channel_binding: gives channel binding data of a type, if there are any.
+        :param offered: names of all mechanisms that the server offers.
+        """
+        return
 
     def initial_response(self) -> bytes | None:
         """What the client says first; None where the server begins.
@@ -127,7 +140,10 @@ class LoginClient(SASLClient):
 
 
 class ScramClient(SASLClient):
-    """SCRAM without channel binding (RFC 5802): each side proves that it knows the password.
+    """SCRAM (RFC 5802): each side proves that it knows the password.
+
+    With -PLUS the proof is good for this TLS connection alone: whoever stands between, with whatever
+    certificate, cannot pass it on.
 
     :param nonce: printable ASCII without commas; a random one when empty.
     """
@@ -137,15 +153,43 @@ class ScramClient(SASLClient):
     def __init__(self, name: str, credentials: Credentials, nonce: str = "") -> None:
         super().__init__(credentials)
         self.name = name
+        self._hash = scram.HASHES[name.removesuffix("-PLUS")]
+        # RFC 5802 section 6: "n" for a client without channel binding.
+        self._flag, self._binding = b"n", b""
         self._nonce = (nonce or secrets.token_urlsafe(24)).encode("ascii")
         self._header = self._first = self._password = b""
         self._expected: bytes | None = None
         self._verified = False
 
+    @property
+    def _is_plus(self) -> bool:
+        return self.name.endswith("-PLUS")
+
+    @property
+    @override
+    def usable(self) -> bool:
+        return super().usable and (not self._is_plus or bool(self._binding))
+
+    @override
+    def bind(self, channel_binding: ChannelBinding, offered: Collection[str]) -> None:
+        found = next(
+            ((kind, data) for kind in scram.BINDINGS if (data := channel_binding(kind))), None
+        )
+        if found is None:
+            return
+        if self._is_plus:
+            kind, self._binding = found
+            self._flag = b"p=" + kind.encode("ascii")
+        elif not any(name.endswith("-PLUS") for name in offered):
+            # Should the server offer it all the same, somebody has taken it out of the list.
+            self._flag = b"y"
+
     @override
     def initial_response(self) -> bytes:
         credentials = self.credentials
-        self._header = _gs2_header(credentials.authorization_id)
+        if self._is_plus and not self._binding:
+            raise SASLError("The connection has no channel binding")
+        self._header = _gs2_header(credentials.authorization_id, self._flag)
         self._first = b"n=%b,r=%b" % (scram.escape_name(credentials.username), self._nonce)
         self._password = scram.prepare_password(credentials.password)
         return self._header + self._first
@@ -173,9 +217,9 @@ class ScramClient(SASLClient):
         # RFC 5802 section 5.1: ours, and something of the server's.
         if not asked.nonce.startswith(self._nonce) or asked.nonce == self._nonce:
             raise SASLError("The server's nonce does not continue ours")
-        last = b"c=%b,r=%b" % (base64.b64encode(self._header), asked.nonce)
+        last = b"c=%b,r=%b" % (base64.b64encode(self._header + self._binding), asked.nonce)
         proof, self._expected = scram.sign(
-            scram.HASHES[self.name],
+            self._hash,
             self._password,
             asked.salt,
             asked.iterations,
@@ -286,12 +330,12 @@ class CramMD5Client(SASLClient):
         return f"{self.credentials.username} {digest.hexdigest()}".encode()
 
 
-def _gs2_header(identity: str) -> bytes:
-    """RFC 5801 section 4: "n", for no channel binding is known here.
+def _gs2_header(identity: str, flag: bytes = b"n") -> bytes:
+    """RFC 5801 section 4.
 
     :raises SASLError: the identity cannot be sent.
     """
-    return b"n,%b," % (b"a=" + scram.escape_name(identity) if identity else b"")
+    return b"%b,%b," % (flag, b"a=" + scram.escape_name(identity) if identity else b"")
 
 
 def _read_token_error(challenge: bytes) -> str:
@@ -315,6 +359,7 @@ def _read_token_error(challenge: bytes) -> str:
 CLIENT_MECHANISMS: Mapping[str, Callable[[Credentials], SASLClient]] = {
     "OAUTHBEARER": OAuthBearerClient,
     "XOAUTH2": XOAuth2Client,
+    **{name: partial(ScramClient, name) for name in (f"{h}-PLUS" for h in scram.HASHES)},
     **{name: partial(ScramClient, name) for name in scram.HASHES},
     "PLAIN": PlainClient,
     "LOGIN": LoginClient,
@@ -330,11 +375,13 @@ def choose_mechanism(
     credentials: Credentials,
     plaintext: bool,
     mechanisms: Mapping[str, Callable[[Credentials], SASLClient]] = CLIENT_MECHANISMS,
+    channel_binding: ChannelBinding | None = None,
 ) -> SASLClient:
     """The first of ``mechanisms`` that the server offers, that fits, and that may be used.
 
     :param offered: names in capitals.
     :param plaintext: a password may be sent as it is.
+    :param channel_binding: gives what identifies the connection.
     :raises NoMechanism: the server offers none that fits.
     :raises SASLError: what it offers may not be used.
     """
@@ -342,6 +389,8 @@ def choose_mechanism(
     for name, make in mechanisms.items():
         if name in offered:
             mechanism = make(credentials)
+            if channel_binding is not None:
+                mechanism.bind(channel_binding, offered)
             if not mechanism.usable:
                 unfit = True
             elif plaintext or not mechanism.plaintext:

@@ -17,6 +17,8 @@ from mailkit.wire.saslprep import Unprepared, saslprep
 
 #: Hash functions by the name of the mechanism, the strongest first.
 HASHES = {"SCRAM-SHA-512": "sha512", "SCRAM-SHA-256": "sha256", "SCRAM-SHA-1": "sha1"}
+#: Types of channel binding, the one to prefer first (RFC 9266, RFC 5929).
+BINDINGS = ("tls-exporter", "tls-unique", "tls-server-end-point")
 #: Iterations that a server must ask for at least (RFC 7677 section 4): with fewer, whoever plays the
 #: server could try all passwords.
 MIN_ITERATIONS = 4096

@@ -169,6 +169,8 @@ class ChoiceTests(SynchronousTestCase):
     def test_the_strongest(self) -> None:
         offered = ["LOGIN", "PLAIN", "SCRAM-SHA-1", "SCRAM-SHA-256", "SCRAM-SHA-256-PLUS"]
         self.assertEqual(self.choose(*offered), "SCRAM-SHA-256")
+        bound = choose_mechanism(offered, ANN, True, self.mechanisms, {"tls-unique": b"x"}.get)
+        self.assertEqual(bound.name, "SCRAM-SHA-256-PLUS")
         self.assertEqual(self.choose(*offered, "SCRAM-SHA-512"), "SCRAM-SHA-512")
         self.assertEqual(self.choose(*offered[:3], plaintext=False), "SCRAM-SHA-1")
 

@@ -89,7 +89,13 @@ async def log_in(connection: Connection, credentials: Credentials) -> None:
     facts.announced = frozenset()
     try:
         try:
-            mechanism = choose_mechanism(offered, credentials, plaintext, settings.mechanisms)
+            mechanism = choose_mechanism(
+                offered,
+                credentials,
+                plaintext,
+                settings.mechanisms,
+                connection.channel.channel_binding,
+            )
         except NoMechanism:
             if "LOGINDISABLED" in announced or not credentials.has_password:
                 raise

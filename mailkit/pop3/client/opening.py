@@ -117,7 +117,13 @@ async def log_in(connection: Connection, credentials: Credentials) -> None:
     offered = {name.upper() for name in announced.get("SASL", ())}
     try:
         try:
-            mechanism = choose_mechanism(offered, credentials, plaintext, settings.mechanisms)
+            mechanism = choose_mechanism(
+                offered,
+                credentials,
+                plaintext,
+                settings.mechanisms,
+                connection.channel.channel_binding,
+            )
         except NoMechanism:
             if not credentials.has_password:
                 raise

@@ -164,7 +164,11 @@ class Session:
         )
         try:
             mechanism = choose_mechanism(
-                self._facts.extensions.auth, credentials, plaintext, settings.mechanisms
+                self._facts.extensions.auth,
+                credentials,
+                plaintext,
+                settings.mechanisms,
+                self._channel.channel_binding,
             )
             await self._authenticate(mechanism)
         except SASLError as error:
