@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from mailkit.connection import CHUNK, SECONDS_A_TURN, CommandConnection
-from mailkit.errors import MailError, Referral
+from mailkit.errors import AuthenticationFailed, MailError, Referral
 from mailkit.imap import render
 from mailkit.imap.replies import response_code
 from mailkit.query import Collation
@@ -94,7 +94,8 @@ class AnsweringConnection(CommandConnection):
 
     def refuse_command(self, error: MailError) -> None:
         """The tagged NO for an error."""
-        if error.__cause__ is not None:
+        # A login that fails is logged as such.
+        if error.__cause__ is not None and not isinstance(error, AuthenticationFailed):
             self.log.warn("{protocol}: {text}: {cause}", protocol=self.protocol_name,
                           text=error.text, cause=error.__cause__)  # fmt: skip
         code = response_code(error)
