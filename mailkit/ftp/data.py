@@ -12,7 +12,13 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError, ConnectionDone
-from twisted.internet.interfaces import IAddress, IConnector, IHandshakeListener, IPushProducer
+from twisted.internet.interfaces import (
+    IAddress,
+    IConnector,
+    IHandshakeListener,
+    IProtocol,
+    IPushProducer,
+)
 from twisted.internet.protocol import ClientFactory, Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -20,6 +26,7 @@ from zope.interface import implementer
 from mailkit._typing import override
 from mailkit.ftp.direct import DirectSocket, Turn
 from mailkit.ftp.grammar import same_host
+from mailkit.ftp.protecting import HeldOutput, put_under_tls
 from mailkit.peers import host_and_port
 
 #: Octets that wait for the disk before the client must wait.
@@ -63,6 +70,7 @@ class DataChannel(Protocol):
         self._target: tuple[str, int, str] | None = None
         self._gate: Deferred[None] | None = None
         self._open = False
+        self._held: HeldOutput | None = None
         # Octets may go through.
         self._ready = False
         self._ended: Failure | TransferFailed | None = None
@@ -96,6 +104,14 @@ class DataChannel(Protocol):
     def aim(self, host: str, port: int, interface: str) -> None:
         """Connect to the client when a transfer begins."""
         self._target = host, port, interface
+
+    def protocol(self) -> IProtocol:
+        """What the connection's transport is to talk to: this, or TLS before it."""
+        if self._tls is None:
+            return self
+        # RFC 4217 section 7: the server is TLS's server too when it has connected.
+        self._held = put_under_tls(self, self._tls, self._reactor)
+        return self._held
 
     def accepts(self, address: IAddress | None) -> bool:
         """Whether a connection from there is the one that is waited for."""
@@ -148,6 +164,7 @@ class DataChannel(Protocol):
         :raises TransferFailed: the connection broke.
         """
         if self._ended is None:
+            self._release()
             self.transport.write(data)
         while self._paused and self._ended is None:
             await self._wait()
@@ -220,6 +237,7 @@ class DataChannel(Protocol):
         """
         self._finishing = True
         if self._ended is None:
+            self._release()
             self.transport.unregisterProducer()
             self.transport.loseConnection()
         while self._ended is None:
@@ -229,6 +247,10 @@ class DataChannel(Protocol):
             self.protected or self._ended.check(ConnectionDone)
         ):
             raise self._failure(426)
+
+    def _release(self) -> None:
+        if self._held is not None:
+            self._held.release()
 
     def close(self) -> None:
         """End whatever there is, when nobody waits for it; may be called more than once."""
@@ -288,9 +310,6 @@ class DataChannel(Protocol):
         if self._ended is not None:
             self.transport.abortConnection()
             return
-        if self._tls is not None:
-            # RFC 4217 section 7: the server is TLS's server too when it has connected.
-            self.transport.startTLS(self._tls, self._target is None)
         self.transport.registerProducer(self, True)
         self._open = True
         self._ready = self._tls is None
@@ -303,6 +322,8 @@ class DataChannel(Protocol):
     def handshakeCompleted(self) -> None:  # noqa: N802
         """TLS is there; before that, an end without a single octet would break the connection."""
         self._ready = True
+        if self._held is not None:
+            self._held.hold(self.transport.getHandle())
         self._wake()
 
     @override
@@ -318,6 +339,7 @@ class DataChannel(Protocol):
 
     @override
     def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._open = False
         self._end(reason)
 
     def connection_failed(self) -> None:
@@ -344,8 +366,8 @@ class _Acceptor(ClientFactory):
         self.channel = channel
 
     @override
-    def buildProtocol(self, addr: IAddress | None) -> DataChannel | None:
-        return self.channel if self.channel.accepts(addr) else None
+    def buildProtocol(self, addr: IAddress | None) -> Any:
+        return self.channel.protocol() if self.channel.accepts(addr) else None
 
 
 class _Connecting(_Acceptor):

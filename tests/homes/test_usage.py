@@ -104,7 +104,7 @@ class CountingTests(UsageCase):
         def work(number: int) -> None:
             file = files[number]
             try:
-                for _ in range(100):
+                for _ in range(101):
                     file.run(lambda raw: raw.write(b"x"))
             except OverQuota:
                 refused.append(number)

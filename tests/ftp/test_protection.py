@@ -1,0 +1,53 @@
+"""Data connections under TLS."""
+
+from __future__ import annotations
+
+import ftplib
+import io
+import select
+import ssl
+
+from tests.ftp.loopback import LARGE, PASSWORD, USER, FTPCase
+
+
+class ProtectionTests(FTPCase):
+    def client(self, version: ssl.TLSVersion) -> ftplib.FTP_TLS:
+        context = self.client_tls()
+        context.minimum_version = context.maximum_version = version
+        client = ftplib.FTP_TLS(timeout=30, context=context)
+        client.connect("127.0.0.1", self.port)
+        client.login(USER, PASSWORD)
+        client.prot_p()
+        client.voidcmd("TYPE I")
+        return client
+
+    async def test_an_upload_is_not_disturbed_by_session_tickets(self) -> None:
+        def work() -> None:
+            for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+                client = self.client(version)
+                data = client.transfercmd("STOR new")
+                self.assertEqual(data.version(), version.name.replace("_", "."))
+                data.sendall(LARGE)
+                # What nobody reads would break the connection off when the client closes it.
+                self.assertEqual(select.select([data], [], [], 0.2)[0], [])
+                data.unwrap()
+                data.close()
+                client.voidresp()
+                self.assertEqual((self.home / "new").read_bytes(), LARGE)
+                received = io.BytesIO()
+                client.retrbinary("RETR new", received.write)
+                self.assertEqual(received.getvalue(), LARGE)
+                client.quit()
+
+        await self.in_thread(work)
+
+    async def test_an_upload_that_does_not_end_as_tls_does_is_not_whole(self) -> None:
+        def work() -> None:
+            client = self.client(ssl.TLSVersion.TLSv1_3)
+            data = client.transfercmd("STOR new")
+            data.sendall(b"begin")
+            data.close()
+            self.assertEqual(client.getmultiline()[:3], "426")
+            client.quit()
+
+        await self.in_thread(work)
