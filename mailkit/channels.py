@@ -61,3 +61,11 @@ def peer_certificate(transport: Any) -> bytes | None:
 def _der(certificate: Any) -> bytes:
     octets: bytes = certificate.to_cryptography().public_bytes(Encoding.DER)
     return octets
+
+
+def tls_of(transport: Any) -> tuple[str, str]:
+    """Version and cipher, such as ``TLSv1.3`` and ``TLS_AES_256_GCM_SHA384``; empty without TLS."""
+    if not ends_tls(transport):
+        return "", ""
+    connection = transport.getHandle()
+    return connection.get_protocol_version_name(), connection.get_cipher_name() or ""

@@ -118,6 +118,7 @@ class CommandConnection(LoginConnection, ABC):
     # Facts about the connection.
 
     @property
+    @override
     def clock(self) -> IReactorTime:
         return self.factory.clock
 
@@ -439,7 +440,6 @@ class CommandConnection(LoginConnection, ABC):
     def can_start_tls(self) -> bool:
         return self.factory.tls_context is not None and not self.encrypted
 
-    @override
     async def pause(self, seconds: float) -> None:
         """Wait, unless the connection goes first."""
         await pause(self.clock, seconds)

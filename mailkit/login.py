@@ -1,4 +1,4 @@
-"""Logins over a connection: SASL exchanges, the portal, and the delays after failures."""
+"""Logins over a connection: SASL exchanges, the guard, the portal, and what the log tells of them."""
 
 from __future__ import annotations
 
@@ -10,14 +10,21 @@ from twisted.cred.credentials import ICredentials
 from twisted.cred.error import LoginFailed, UnauthorizedLogin
 from twisted.cred.portal import Portal
 from twisted.internet.defer import CancelledError
+from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import Factory
-from twisted.logger import Logger
 from zope.interface import Interface
 
-from mailkit.channels import channel_binding, ends_tls, peer_certificate
+from mailkit.channels import channel_binding, ends_tls, peer_certificate, tls_of
 from mailkit.compression import CompressingConnection
-from mailkit.errors import AuthenticationFailed, AuthorizationFailed, PasswordExpired
-from mailkit.model import ConnectionInfo
+from mailkit.errors import (
+    AuthenticationFailed,
+    AuthorizationFailed,
+    MailError,
+    PasswordExpired,
+)
+from mailkit.guard import LoginGuard, TooManyLogins
+from mailkit.login_log import PASSWORD, LoginFacts, log_login, reason_of
+from mailkit.model import ConnectionInfo, LoginAttempt, LoginOutcome
 from mailkit.sasl import Mechanism, choose_mechanisms
 from mailkit.wire.sasl import (
     ExchangeCancelled,
@@ -36,15 +43,19 @@ class LoginFactory(Factory):
 
     #: Failed logins before the connection is closed.
     max_failed_logins = 5
-    #: Longest pause after a failed login, seconds.
-    max_login_delay = 8.0
 
     def __init__(self, portal: Portal | None, mechanisms: Iterable[Mechanism] | None) -> None:
         self.portal = portal
         self.mechanisms = choose_mechanisms(mechanisms)
+        self._own_guard = LoginGuard()
         # What connections without TLS are offered, with passwords and without, and by whom.
         self._offered: dict[bool, Sequence[str]] = {}
         self._offered_by: list[Any] = []
+
+    @property
+    def guard(self) -> LoginGuard:
+        """Slows down whoever guesses passwords: the portal's guard where it has one."""
+        return getattr(self.portal, "guard", None) or self._own_guard
 
     def offered_without_tls(
         self, passwords: bool, choose: Callable[[], Sequence[str]]
@@ -65,7 +76,6 @@ class LoginFactory(Factory):
 class LoginConnection(CompressingConnection):
     """A connection whose client can log in."""
 
-    log = Logger()
     factory: LoginFactory
     #: Name of the protocol in :class:`~mailkit.model.ConnectionInfo`.
     protocol_name = ""
@@ -83,9 +93,10 @@ class LoginConnection(CompressingConnection):
     def info(self) -> ConnectionInfo:
         """Where the connection comes from, as it stands now."""
 
+    @property
     @abstractmethod
-    async def pause(self, seconds: float) -> None:
-        """Wait, unless the connection goes first."""
+    def clock(self) -> IReactorTime:
+        """The factory's source of time."""
 
     # Mechanisms.
 
@@ -163,31 +174,60 @@ class LoginConnection(CompressingConnection):
 
     # The portal.
 
-    async def login(self, success: Success, interface: type[Interface]) -> Any:
-        """Ask the portal for an avatar; a failed attempt is answered after a growing delay.
+    async def login(
+        self, success: Success, interface: type[Interface], mechanism: str = PASSWORD
+    ) -> Any:
+        """Ask the portal for an avatar, once the guard lets that happen.
 
+        :param mechanism: what the log calls the way to log in.
         :raises AuthenticationFailed: unknown user or wrong password; perhaps ``PasswordExpired``.
         :raises AuthorizationFailed: the client asked to act as somebody else, or may not come in.
+        :raises TooManyLogins: others have failed, and this one was not judged.
 
         After a failure, :attr:`logins_exhausted` tells whether to close the connection.
         """
+        guard, clock, info = self.factory.guard, self.clock, self.info()
+        secret = getattr(success.credentials, "password", b"")
+        attempt = LoginAttempt(success.username, info.peer, secret)
+        try:
+            await guard.admit(attempt, clock)
+        except TooManyLogins:
+            log_login(self._facts(mechanism), "blocked", reason="too-many-failures")
+            raise
+        outcome = LoginOutcome.NONE
         try:
             if success.authorization_id not in ("", success.username):
                 # Nobody may act for others here yet; the identity is never silently dropped.
                 raise AuthorizationFailed
             avatar = await self._ask_portal(success.credentials, interface)
+            outcome = LoginOutcome.SUCCESS
         except (LoginFailed, AuthenticationFailed, AuthorizationFailed) as error:
+            outcome = LoginOutcome.FAILURE
             self._failed_logins += 1
-            self.log.info(
-                "login failed: {protocol} from {peer}",
-                protocol=self.protocol_name,
-                peer=self.info().peer,
-            )
-            await self.pause(min(2 ** (self._failed_logins - 1), self.factory.max_login_delay))
+            account = getattr(error, "account", "")
+            log_login(self._facts(mechanism), "failed", account, reason_of(error))
             if isinstance(error, (AuthorizationFailed, PasswordExpired)):
                 raise
             raise AuthenticationFailed from error
+        except MailError:
+            log_login(self._facts(mechanism), "blocked", reason="temporary-failure")
+            raise
+        finally:
+            await guard.settle(attempt, outcome, clock)
+        log_login(self._facts(mechanism), "succeeded", success.username)
         return avatar
+
+    def _facts(self, mechanism: str) -> LoginFacts:
+        info = self.info()
+        tls, cipher = tls_of(self.transport)
+        return LoginFacts(
+            info.peer,
+            info.peer_port,
+            info.protocol,
+            mechanism,
+            tls or ("proxy" if info.tls else ""),
+            cipher,
+        )
 
     async def _ask_portal(self, credentials: ICredentials, interface: type[Interface]) -> Any:
         if self.factory.portal is None:
@@ -266,7 +306,7 @@ class SASLExchange:
         if isinstance(step, bytes):
             return step
         try:
-            self.avatar = await self._connection.login(step, self._interface)
+            self.avatar = await self._connection.login(step, self._interface, self.name)
         except (AuthenticationFailed, AuthorizationFailed) as error:
             challenge = self._mechanism.explain(error)
             if challenge is None:

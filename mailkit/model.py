@@ -209,6 +209,26 @@ class ConnectionInfo(NamedTuple):
     tls: bool = False
 
 
+class LoginAttempt(NamedTuple):
+    """Somebody wants to log in."""
+
+    #: The name as the client gives it, whether there is such an account or not.
+    login: str
+    #: The client's; empty for one at a UNIX socket.
+    address: str
+    #: The password, where the mechanism tells it.
+    secret: bytes = b""
+
+
+class LoginOutcome(enum.Enum):
+    """What became of a login."""
+
+    SUCCESS = "success"
+    FAILURE = "failure"
+    #: Nobody knows: the user base did not answer, or the client has gone.
+    NONE = "none"
+
+
 class Path(NamedTuple):
     """A reverse-path or forward-path without its source route (RFC 5321 section 4.1.2).
 

@@ -24,8 +24,8 @@ class LoginTests(ConnectionTestCase):
 
     def test_wrong_password_is_answered_ever_later(self) -> None:
         connection, transport = self.talk()
-        for delay in (1, 2, 4, 8, 8):
-            connection.dataReceived(b"LOGIN ann guess\n")
+        for number, delay in enumerate((1, 2, 4, 8, 8)):
+            connection.dataReceived(b"LOGIN ann guess%d\n" % number)
             self.clock.advance(delay - 0.5)
             self.assertEqual(transport.read(), b"")
             self.clock.advance(0.5)

@@ -181,8 +181,14 @@ RULES = (
     ),
     Rule(SASL, f"{CONTRACTS} {SASL}", "twisted zope.interface"),
     Rule(
+        "mailkit.guard",
+        f"{CONTRACTS} mailkit.coroutines",
+        "twisted zope.interface",
+    ),
+    Rule("mailkit.login_log", CONTRACTS, "twisted"),
+    Rule(
         "mailkit.login",
-        f"{CONTRACTS} {SASL} mailkit.channels {LOOP_PARTS}",
+        f"{CONTRACTS} {SASL} mailkit.channels mailkit.guard mailkit.login_log {LOOP_PARTS}",
         "twisted zope.interface",
     ),
     Rule(
@@ -269,7 +275,7 @@ RULES = (
     ),
     Rule(
         "mailkit.auth mailkit.auth.*",
-        f"{CONTRACTS} mailkit.coroutines mailkit.auth mailkit.auth.*",
+        f"{CONTRACTS} mailkit.coroutines mailkit.guard mailkit.auth mailkit.auth.*",
         "twisted zope.interface argon2 pyotp",
     ),
     Rule(

@@ -45,6 +45,17 @@ class LocatedPassword(UsernamePassword):
         self.protocol = protocol
 
 
+class WrongPassword(UnauthorizedLogin):
+    """There is such an account: for the log, never for the client.
+
+    :param account: its name.
+    """
+
+    def __init__(self, account: str) -> None:
+        super().__init__()
+        self.account = account
+
+
 @implementer(ICredentialsChecker)
 class DirectoryChecker:
     """Checks passwords against the hashes of a directory. The avatar id is the account's name.
@@ -104,6 +115,7 @@ class DirectoryChecker:
             raise UnauthorizedLogin
         name = text_of(username)
         login = await self._find(login=name) if name else None
+        refusal = WrongPassword(str(login.account)) if login else UnauthorizedLogin()
         app_password = self._app_passwords and parse_app_password(password)
         if self._app_passwords is not None and app_password:
             # First, as it takes no time, whoever the user is.
@@ -119,10 +131,10 @@ class DirectoryChecker:
                 password, use = split
         if login is None or login.password_hash is None:
             await self._hasher.verify_nobody(password, address)
-            raise UnauthorizedLogin
+            raise refusal
         remembered = self._hasher.remembers(login.password_hash, password)
         if not remembered and not await self._hasher.verify(login.password_hash, password, address):
-            raise UnauthorizedLogin
+            raise refusal
         if use is not None:
             await use()
         if self._key_maker is not None and not (remembered or login.restricted):
@@ -238,6 +250,7 @@ class ChainChecker:
 
     async def _ask(self, credentials: Any) -> Any:
         trouble: MailError | None = None
+        refusal: LoginFailed | None = None
         for rule in self.rules:
             checker = rule.checker
             if not any(i.providedBy(credentials) for i in checker.credentialInterfaces):
@@ -247,13 +260,13 @@ class ChainChecker:
                 continue
             try:
                 return await maybeDeferred(checker.requestAvatarId, named)
-            except LoginFailed:
-                pass
+            except LoginFailed as error:
+                refusal = refusal or error
             except MailError as error:
                 trouble = trouble or error
             if rule.final:
                 break
-        raise trouble or UnauthorizedLogin()
+        raise trouble or refusal or UnauthorizedLogin()
 
     async def find_login(self, login: str) -> Login | None:
         """As :meth:`mailkit.interfaces.IUserLookup.find_login`, from the first that knows him."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from twisted.cred.checkers import AllowAnonymousAccess, ICredentialsChecker
 from twisted.cred.credentials import Anonymous, IAnonymous, IUsernamePassword, UsernamePassword
-from twisted.cred.portal import Portal
+from twisted.cred.portal import IRealm, Portal
 from twisted.internet.defer import Deferred
 
 from mailkit._typing import override
@@ -22,6 +22,7 @@ from mailkit.auth.passwords import PasswordHasher
 from mailkit.auth.realm import Deliveries, MailRealm
 from mailkit.auth.scram import ScramChecker
 from mailkit.coroutines import run
+from mailkit.guard import LoginGuard
 from mailkit.interfaces import IDirectory, IDirectoryAdmin, IFileHomes, IMailStore, IScramDirectory
 from mailkit.model import Ability, ConnectionInfo
 
@@ -33,7 +34,19 @@ class MailPortal(Portal):
 
     It hands a login from our checker to our realm without looking up the name again, and asks our
     realm for the avatar of anybody itself. Other checkers, realms and credentials go the usual way.
+
+    :ivar guard: slows down logins by whatever protocol uses the portal.
     """
+
+    def __init__(
+        self,
+        realm: IRealm,
+        checkers: Iterable[ICredentialsChecker] = (),
+        *,
+        guard: LoginGuard | None = None,
+    ) -> None:
+        super().__init__(realm, checkers)
+        self.guard = guard or LoginGuard()
 
     @override
     def login(self, credentials: Any, mind: Any, *interfaces: Any) -> Deferred[Any]:
@@ -81,6 +94,7 @@ def make_portal(
     hasher: PasswordHasher | None = None,
     abilities: frozenset[Ability] = frozenset(),
     homes: IFileHomes | None = None,
+    guard: LoginGuard | None = None,
 ) -> Portal:
     """A portal where users log in to their accounts, and anybody delivers mail.
 
@@ -92,6 +106,7 @@ def make_portal(
     :param hasher: verifies the directory's passwords.
     :param abilities: what the deliveries can promise, for clients that have not logged in.
     :param homes: where accounts have their files; None where they have none.
+    :param guard: slows down whoever guesses passwords; one for all portals of a store is best.
     :raises ValueError: there is neither a checker nor a directory.
     """
     if directory is None and IDirectory.providedBy(store):
@@ -104,7 +119,7 @@ def make_portal(
     if create_accounts is None:
         create_accounts = bool(checkers) and IDirectoryAdmin.providedBy(directory)
     realm = MailRealm(store, directory, deliveries, create_accounts, abilities, homes)
-    portal = MailPortal(realm)
+    portal = MailPortal(realm, guard=guard)
     if deliveries is not None:
         portal.registerChecker(AllowAnonymousAccess())
         if directory is not None:

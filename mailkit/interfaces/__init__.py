@@ -54,6 +54,7 @@ from mailkit.interfaces.files import (
     IWritableFile,
 )
 from mailkit.interfaces.hook import IMailHook
+from mailkit.interfaces.login_records import ILoginRecords
 from mailkit.interfaces.logins import (
     IAppPasswordDirectory,
     IBearerToken,
@@ -105,6 +106,7 @@ __all__ = [
     "IFileHomes",
     "IKeyValueStore",
     "ILoginDirectory",
+    "ILoginRecords",
     "IMailAccount",
     "IMailHook",
     "IMailStore",

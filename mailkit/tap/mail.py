@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mailkit.tap.capabilities import CapabilityOptions
 from mailkit.tap.extensions import ExtensionOptions
+from mailkit.tap.factories import PORT_NAMES
 from mailkit.tap.ftp_settings import FTPOptions
 from mailkit.tap.hooks import HookOptions
 from mailkit.tap.imap_settings import IMAPOptions
@@ -11,7 +12,6 @@ from mailkit.tap.milters import MilterOptions
 from mailkit.tap.options import MailOptions, make_service
 from mailkit.tap.relay import OutboundOptions
 from mailkit.tap.routes import RouteOptions
-from mailkit.tap.services import PORT_NAMES
 from mailkit.tap.settings_file import SettingsFileOptions
 from mailkit.tap.sharing import SharingOptions
 

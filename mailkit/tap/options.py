@@ -32,23 +32,18 @@ from mailkit.tap.extensions import (
     parse_solicitation,
     parse_switches,
 )
+from mailkit.tap.factories import IMPLICIT_TLS, PORT_NAMES
 from mailkit.tap.ftp_settings import parse_ftp_settings
 from mailkit.tap.hooks import parse_hook_settings, parse_hooks
 from mailkit.tap.imap_settings import parse_imap_settings
+from mailkit.tap.login_guard import parse_login_guard
 from mailkit.tap.memory import return_large_allocations
 from mailkit.tap.milters import parse_milters
 from mailkit.tap.networks import parse_names, parse_networks
 from mailkit.tap.relay import Relay, read_login
 from mailkit.tap.routes import parse_routes, read_secret, split_routes
 from mailkit.tap.service_tls import ServiceTLS, TLSOptions
-from mailkit.tap.services import (
-    IMPLICIT_TLS,
-    PORT_NAMES,
-    TAKE_MAIL,
-    Limits,
-    MailService,
-    parse_endpoint,
-)
+from mailkit.tap.services import TAKE_MAIL, Limits, MailService, parse_endpoint
 from mailkit.tap.sharing import parse_sharing
 from mailkit.tap.signals import reload_at_hangup
 from mailkit.tap.smtp_limits import parse_smtp_limits
@@ -157,6 +152,8 @@ class MailOptions(TLSOptions, AuthOptionMixin):
         self.quirks: list[str] = []
         #: The table ``[imap-clients]`` of the settings file.
         self.imap_clients: dict[str, Any] = {}
+        #: The table ``[login-guard]`` of the settings file.
+        self.login_guard: dict[str, Any] = {}
         #: The table ``[smtp-limits]`` of the settings file.
         self.smtp_limits: dict[str, Any] = {}
         #: What ``--hook`` says, where a command has it.
@@ -268,6 +265,8 @@ class MailOptions(TLSOptions, AuthOptionMixin):
         if self.quirks:
             with self.naming("imap-quirk"):
                 parse_quirks(self.quirks)
+        with self.naming("login-guard"):
+            parse_login_guard(self.login_guard)
         with self.naming("smtp-limits"):
             parse_smtp_limits(self.smtp_limits)
         if self.imap_clients:
@@ -416,6 +415,7 @@ class TwistdService(MailService):
             imap_settings=parse_imap_settings(options),
             imap_clients=options.imap_clients,
             smtp_limits=options.smtp_limits,
+            login_guard=parse_login_guard(options.login_guard),
             vrfy=options.get("vrfy"),
             expn=options.get("expn"),
             no_soliciting=options.get("no-soliciting"),

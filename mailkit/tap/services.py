@@ -39,6 +39,7 @@ from mailkit.auth.passwords import PasswordHasher
 from mailkit.auth.portal import make_portal
 from mailkit.connection import CommandConnection, CommandFactory
 from mailkit.errors import MailError
+from mailkit.guard import GuardSettings, LoginGuard
 from mailkit.interfaces import IDirectory, IMailStore, IMessageDelivery, IProcessLocks
 from mailkit.proxy import ProxyFactory
 from mailkit.sasl import choose_mechanisms
@@ -54,6 +55,7 @@ from mailkit.tap.extensions import (
     parse_solicitation,
     parse_switches,
 )
+from mailkit.tap.factories import IMPLICIT_TLS, PORT_NAMES, make_factory
 from mailkit.tap.ftp_settings import FTPSettings
 from mailkit.tap.hooks import Hooks, make_hooks, parse_hooks
 from mailkit.tap.milters import parse_milters
@@ -66,14 +68,6 @@ from mailkit.tap.stores import parse_store
 from mailkit.tap.user_bases import Checkers
 from mailkit.tcp import BACKLOG, ListeningReactor
 from mailkit.tls import TLSReloader
-
-#: Servers under TLS from the first octet, and what is served under it.
-IMPLICIT_TLS = {"submissions": "submission", "pop3s": "pop3", "imaps": "imap", "ftps": "ftp"}
-#: All that can be served, in the order in which programs show it.
-PORT_NAMES = (
-    *("smtp", "lmtp", "submission", "submissions", "pop3", "pop3s", "imap", "imaps"),
-    *("ftp", "ftps"),
-)
 
 #: Those that take mail, for which the store must know addresses.
 TAKE_MAIL = ("smtp", "lmtp", "submission")
@@ -133,6 +127,8 @@ class MailService(MultiService):
         ``everyone``.
     :param smtp_limits: what the table ``[smtp-limits]`` of a settings file takes: see
         :func:`mailkit.tap.smtp_limits.parse_smtp_limits`.
+    :param login_guard: how wrong passwords slow down logins, or what does that; None for the
+        defaults.
     :param no_soliciting: what ``--no-soliciting`` takes.
     :param bare_line_ends: what services that take mail do with a message in which a CR or LF stands
         alone: ``refuse`` or ``normalise``; None for each factory's own way.
@@ -178,6 +174,7 @@ class MailService(MultiService):
         imap_quirks: Collection[str] = (),
         imap_clients: Mapping[str, Any] | None = None,
         smtp_limits: Mapping[str, Any] | None = None,
+        login_guard: GuardSettings | LoginGuard | None = None,
         vrfy: str | None = None,
         expn: str | None = None,
         no_soliciting: str | None = None,
@@ -246,6 +243,9 @@ class MailService(MultiService):
         if imap_clients:
             self._imap_settings["clients"] = parse_clients(imap_clients)
         self._smtp_limits = parse_smtp_limits(smtp_limits or {})
+        if not isinstance(login_guard, LoginGuard):
+            login_guard = LoginGuard(login_guard)
+        self._guard = login_guard
         self._bare_line_ends = parse_bare_line_ends(bare_line_ends) if bare_line_ends else None
         self._factories: dict[str, CommandFactory] = {}
         self._hasher: PasswordHasher | None = None
@@ -328,7 +328,7 @@ class MailService(MultiService):
                 settings |= own_limits.settings()
             if self._bare_line_ends is not None and protocol in SERVICES:
                 settings["bare_line_ends"] = self._bare_line_ends
-            self._factories[protocol] = _make_factory(
+            self._factories[protocol] = make_factory(
                 protocol,
                 self._make_portal(protocol),
                 self._hostname,
@@ -443,6 +443,7 @@ class MailService(MultiService):
                 hasher=self._hasher,
                 abilities=self._deliveries.abilities(user) if takes_mail else frozenset(),
                 homes=homes,
+                guard=self._guard,
             )
         except ValueError as error:
             raise StartError("store", self._store_name, f"{error} (auth)") from error
@@ -498,37 +499,6 @@ class MailService(MultiService):
 
     def _connections(self) -> list[CommandConnection]:
         return [c for factory in self._factories.values() for c in factory.connections]
-
-
-def _make_factory(
-    protocol: str, portal: Portal | None, hostname: str, max_message_size: int, **settings: Any
-) -> CommandFactory:
-    # Loaded when used: a POP3 server has no need of IMAP.
-    if protocol == "smtp":
-        from mailkit.smtp.protocol import SMTPFactory
-
-        return SMTPFactory(portal, hostname=hostname, max_size=max_message_size, **settings)
-    if protocol == "lmtp":
-        from mailkit.smtp.lmtp import LMTPFactory
-
-        return LMTPFactory(portal, hostname=hostname, max_size=max_message_size, **settings)
-    if protocol == "submission":
-        from mailkit.smtp.submission import SubmissionFactory
-
-        return SubmissionFactory(portal, hostname=hostname, max_size=max_message_size, **settings)
-    if protocol == "pop3":
-        from mailkit.pop3.protocol import POP3Factory
-
-        return POP3Factory(portal, **settings)
-    if protocol == "imap":
-        from mailkit.imap.protocol import IMAPFactory
-
-        return IMAPFactory(portal, max_message_size=max_message_size, **settings)
-    if protocol == "ftp":
-        from mailkit.ftp.protocol import FTPFactory
-
-        return FTPFactory(portal, **settings)
-    raise SettingError(f"there is no server {protocol!r}; known are {', '.join(PORT_NAMES)}")
 
 
 class _Port(StreamServerEndpointService):

@@ -64,7 +64,7 @@ class SettingsFileOptions(MailOptions):
                 lists,
                 values,
                 flags,
-                {"checks", "routes", "imap-clients", "queue", "smtp-limits"},
+                {"checks", "routes", "imap-clients", "login-guard", "queue", "smtp-limits"},
                 {"tls", "auth"},
             )
         for key, value in settings.items():
@@ -84,6 +84,8 @@ class SettingsFileOptions(MailOptions):
                 self.imap_clients = value
             elif key == "smtp-limits":
                 self.smtp_limits = value
+            elif key == "login-guard":
+                self.login_guard = value
             elif key == "queue":
                 self.queue = value
             elif key == "routes":
@@ -123,7 +125,7 @@ class SettingsFileOptions(MailOptions):
         }
 
     def _made_by_option(self, key: str) -> bool:
-        if key in ("checks", "imap-clients", "queue", "smtp-limits"):
+        if key in ("checks", "imap-clients", "login-guard", "queue", "smtp-limits"):
             return False
         if key == "auth":
             return self.store_accounts or "credCheckers" in self

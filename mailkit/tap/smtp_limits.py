@@ -26,7 +26,6 @@ _ATTRIBUTES: Mapping[str, type[int] | type[float]] = {
     "max-idle-commands": int,
     "max-transactions": int,
     "max-failed-logins": int,
-    "max-login-delay": float,
 }
 #: Fields of :class:`~mailkit.smtp.grammar.Limits`.
 _LENGTHS: Mapping[str, str] = {

@@ -93,16 +93,18 @@ class LoginTests(SynchronousTestCase):
 
     def test_wrong_password(self) -> None:
         expected = b"NO [AUTHENTICATIONFAILED] User name or password is not right"
-        self.assertEqual(self.client.command(f"LOGIN {USER} wrong"), [])
+        self.assertEqual(self.client.command(f"LOGIN {USER} wrong"), [expected])
+
+    def test_wrong_password_from_elsewhere(self) -> None:
+        client = Server(allow_plaintext_passwords=True).connect("192.0.2.1")
         # The answer comes after a pause.
-        self.server.clock.advance(1)
-        self.assertEqual(self.client.take(), b"t1 " + expected + b"\r\n")
+        self.assertEqual(client.command(f"LOGIN {USER} wrong"), [])
 
     def test_too_many_wrong_passwords(self) -> None:
         for _ in range(5):
-            self.client.command(f"LOGIN {USER} wrong")
-            self.server.clock.advance(10)
-        self.assertTrue(self.client.take().endswith(b"* BYE Too many failed logins\r\n"))
+            self.assertFalse(self.client.closed)
+            lines = self.client.command(f"LOGIN {USER} wrong")
+        self.assertEqual(lines[-1], b"* BYE Too many failed logins")
         self.assertTrue(self.client.closed)
 
     def test_logout_is_told_to_the_realm(self) -> None:
@@ -153,9 +155,8 @@ class LoginTests(SynchronousTestCase):
 
     def test_nobody_acts_for_others(self) -> None:
         response = base64.b64encode(b"bob\0ann@example.org\0secret")
-        self.client.command(b"AUTHENTICATE PLAIN " + response)
-        self.server.clock.advance(1)
-        self.assertIn(b"NO [AUTHORIZATIONFAILED] ", self.client.take())
+        (line,) = self.client.command(b"AUTHENTICATE PLAIN " + response)
+        self.assertTrue(line.startswith(b"NO [AUTHORIZATIONFAILED] "), line)
 
     def test_unknown_mechanism(self) -> None:
         self.assertEqual(

@@ -22,7 +22,7 @@ from mailkit.interfaces import IMailbox
 from mailkit.model import INBOX, AppendMessage
 from mailkit.spool import Spool
 from mailkit.store.memory import MemoryStore
-from mailkit.tap.services import PORT_NAMES
+from mailkit.tap.factories import PORT_NAMES
 from mailkit.tap.tls import self_signed, server_context
 from tests.support import HOST, PATIENCE, ServerProcess, free_ports, mailkit_command
 

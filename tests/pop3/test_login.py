@@ -59,11 +59,10 @@ class PasswordTests(LoginCase):
             client = self.server.connect()
             client.read()
             client.send(lines)
-            self.assertEqual(client.read(), b"+OK Now send PASS\r\n")
-            self.server.clock.advance(1)
             replies.add(client.read())
             self.assert_out(client)
-        self.assertEqual(replies, {b"-ERR [AUTH] User name or password is not right\r\n"})
+        wrong = b"-ERR [AUTH] User name or password is not right\r\n"
+        self.assertEqual(replies, {b"+OK Now send PASS\r\n" + wrong})
 
     def test_after_a_wrong_password_the_client_begins_again(self) -> None:
         client = self.server.connect()
@@ -219,15 +218,13 @@ class AuthTests(LoginCase):
 
     def test_wrong_password(self) -> None:
         client = self.server.connect()
-        client.ask(b"AUTH PLAIN " + base64.b64encode(b"\0ann\0wrong"))
-        self.server.clock.advance(1)
-        self.assertEqual(client.read(), b"-ERR [AUTH] User name or password is not right\r\n")
+        reply = client.ask(b"AUTH PLAIN " + base64.b64encode(b"\0ann\0wrong"))
+        self.assertEqual(reply, b"-ERR [AUTH] User name or password is not right\r\n")
 
     def test_acting_for_somebody_else_is_refused(self) -> None:
         client = self.server.connect()
-        client.ask(b"AUTH PLAIN " + base64.b64encode(b"bob\0ann\0secret"))
-        self.server.clock.advance(1)
-        self.assertEqual(client.read(), b"-ERR [AUTH] You may not act for that user\r\n")
+        reply = client.ask(b"AUTH PLAIN " + base64.b64encode(b"bob\0ann\0secret"))
+        self.assertEqual(reply, b"-ERR [AUTH] You may not act for that user\r\n")
         self.assertTrue(
             client.ask(b"AUTH PLAIN " + base64.b64encode(b"ann\0ann\0secret")).startswith(b"+OK")
         )

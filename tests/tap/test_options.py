@@ -20,12 +20,13 @@ from mailkit.smtp.protocol import SMTPFactory
 from mailkit.tap import imap, lmtp, mail, pop3, smtp, submission
 from mailkit.tap.errors import SettingError, StartError
 from mailkit.tap.extensions import parse_switches
+from mailkit.tap.factories import PORT_NAMES
 from mailkit.tap.ftp_settings import FTPSettings, parse_ftp_settings
 from mailkit.tap.hooks import make_hooks, parse_hooks
 from mailkit.tap.milters import parse_milters
 from mailkit.tap.networks import parse_networks
 from mailkit.tap.options import MailOptions
-from mailkit.tap.services import PORT_NAMES, MailService
+from mailkit.tap.services import MailService
 from mailkit.tap.tls import self_signed
 from mailkit.tap.values import parse_count, parse_size
 

@@ -26,8 +26,9 @@ from mailkit.smtp.lmtp import LMTPFactory
 from mailkit.store.memory import MemoryStore
 from mailkit.tap import descriptors
 from mailkit.tap.errors import SettingError, StartError
+from mailkit.tap.factories import PORT_NAMES
 from mailkit.tap.ftp_settings import FTPSettings
-from mailkit.tap.services import PORT_NAMES, Limits, MailService, parse_endpoint
+from mailkit.tap.services import Limits, MailService, parse_endpoint
 from mailkit.tap.tls import self_signed
 from mailkit.tcp import BACKLOG, Port
 

@@ -41,7 +41,6 @@ class SMTPLimitTests(SynchronousTestCase):
             max-idle-commands = 40
             max-transactions = 30
             max-failed-logins = 2
-            max-login-delay = 1
             command-line = 1024
             auth-line = 2048
             parameters = 10
@@ -55,8 +54,8 @@ class SMTPLimitTests(SynchronousTestCase):
             (factory.max_errors, factory.max_refusals, factory.max_idle_commands), (5, 50, 40)
         )
         self.assertEqual(
-            (factory.max_transactions, factory.max_failed_logins, factory.max_login_delay),
-            (30, 2, 1),
+            (factory.max_transactions, factory.max_failed_logins),
+            (30, 2),
         )
         limits = factory.limits
         self.assertEqual((limits.line, limits.auth_line, limits.parameters), (1024, 2048, 10))

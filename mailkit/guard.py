@@ -1,0 +1,338 @@
+"""Against guessed passwords: who fails to log in waits ever longer before the next try is judged.
+
+Failures are counted by account, by address and by network, for all protocols of a portal together.
+The answer to a wrong password is held back, the next try waits for its time without a thread, and
+what would wait too long is refused unjudged, for now. A client that has lately logged in to an account from its address waits for nobody else's failures:
+whoever guesses cannot lock out whom the password belongs to.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import os
+import unicodedata
+from collections import OrderedDict
+from functools import lru_cache
+from typing import NamedTuple
+
+from twisted.internet.interfaces import IReactorTime
+from zope.interface import implementer
+
+from mailkit.coroutines import pause
+from mailkit.errors import TemporaryFailure
+from mailkit.expiring import ExpiringMap
+from mailkit.interfaces import ILoginRecords
+from mailkit.model import LoginAttempt, LoginOutcome
+
+#: Accounts, addresses and networks whose failures are remembered, of each.
+MAX_RECORDS = 20_000
+#: Clients that are remembered because they have logged in.
+MAX_KNOWN = 20_000
+#: Seconds for which they are, after a login.
+KNOWN_SECONDS = 14 * 86_400.0
+#: Failures in a row after which such a client is treated like any other.
+KNOWN_FAILURES = 5
+#: Wrong passwords that are remembered, as digests: who repeats one learns nothing from it.
+MAX_REPEATED = 20_000
+#: Seconds for which they are.
+REPEATED_SECONDS = 86_400.0
+#: Seconds in which half of the failures are forgotten.
+HALF_LIFE = 600.0
+#: Logins from one address, and to one account, that are judged at the same time; those of known
+#: clients do not count.
+MAX_PARALLEL = 8
+#: Seconds after which one more than that is looked at again.
+PARALLEL_WAIT = 0.2
+#: Seconds that a login may wait; one that would wait longer is refused.
+MAX_WAIT = 20.0
+#: Seconds for which the answer to a failed login is held back.
+MAX_HOLD = 8.0
+#: Logins and answers that may wait at the same time: of more, the logins are refused, and the
+#: answers sent at once.
+MAX_WAITING = 1000
+
+# What is left of failures so small counts for nothing.
+_FORGOTTEN = 0.5
+# Clocks are not finer.
+_INSTANT = 1e-6
+
+
+class TooManyLogins(TemporaryFailure):
+    """Too many logins have failed lately; this one was not judged."""
+
+    default_text = "Too many logins have failed, please try again later"
+
+
+class Rate(NamedTuple):
+    """How failures slow down what comes after them."""
+
+    #: Failures that cost nothing.
+    free: float
+    #: Seconds between two tries after one more.
+    first: float
+    #: The most that it becomes.
+    longest: float
+    #: So many failures double it.
+    doubling: float
+
+    def spacing(self, failures: float) -> float:
+        """Seconds between two tries."""
+        over = failures - self.free
+        if over < _FORGOTTEN:
+            return 0.0
+        return min(self.first * 2 ** min((over - 1) / self.doubling, 64), self.longest)
+
+    @property
+    def most(self) -> float:
+        """Failures above which counting has no use: they would only be forgotten later."""
+        doublings = 0
+        while self.first * 2**doublings < self.longest:
+            doublings += 1
+        return self.free + 1 + self.doubling * (doublings + 1)
+
+
+class GuardSettings(NamedTuple):
+    """How a guard slows down logins."""
+
+    address: Rate = Rate(free=0, first=1.0, longest=60.0, doubling=1)
+    network: Rate = Rate(free=20, first=0.5, longest=15.0, doubling=10)
+    account: Rate = Rate(free=10, first=0.5, longest=8.0, doubling=5)
+    #: Bits of what counts as one address of IPv6, all of which one machine may have.
+    ipv6_address: int = 64
+    #: Bits of what counts as one network.
+    ipv4_network: int = 24
+    ipv6_network: int = 48
+    #: Networks whose failures count for the account alone, besides loopback and UNIX sockets:
+    #: web mail, proxies that do not tell who their client is.
+    trusted: tuple[str, ...] = ()
+
+
+class _Record:
+    """Failures of one account, address or network."""
+
+    __slots__ = ("failures", "judging", "ready", "updated")
+
+    def __init__(self, now: float) -> None:
+        self.failures = 0.0
+        self.updated = now
+        # When the next login may be judged.
+        self.ready = 0.0
+        # Logins that are being judged.
+        self.judging = 0
+
+    def forget(self, now: float) -> None:
+        passed = max(now - self.updated, 0.0)
+        self.failures *= 0.5 ** (passed / HALF_LIFE)
+        self.updated = now
+
+
+class _Records:
+    """Records of one kind: those that were not used for longest go first."""
+
+    def __init__(self, rate: Rate) -> None:
+        self.rate = rate
+        self._most = rate.most
+        self._records: OrderedDict[bytes | str, _Record] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def get(self, key: bytes | str) -> _Record | None:
+        return self._records.get(key)
+
+    def use(self, key: bytes | str, now: float) -> _Record:
+        record = self._records.get(key)
+        if record is None:
+            record = self._records[key] = _Record(now)
+            if len(self._records) > MAX_RECORDS:
+                self._records.popitem(last=False)
+        else:
+            self._records.move_to_end(key)
+        return record
+
+    def begin(self, key: bytes | str, now: float) -> None:
+        """A login is judged; the next one has to wait for its time."""
+        record = self._records.get(key)
+        if record is not None:
+            record.forget(now)
+            record.ready = now + self.rate.spacing(record.failures)
+
+    def fail(self, key: bytes | str, now: float, repeated: bool) -> float:
+        """A login has failed; the seconds until the next one is judged."""
+        record = self.use(key, now)
+        record.forget(now)
+        if not repeated:
+            record.failures = min(record.failures + 1, self._most)
+        elif not self.rate.free:
+            # It costs us the same time as any other.
+            record.failures = max(record.failures, 1.0)
+        record.ready = max(record.ready, now + self.rate.spacing(record.failures))
+        return record.ready - now
+
+
+@implementer(ILoginRecords)
+class MemoryLoginRecords:
+    """Remembers in this process, and within bounds, whoever tries whatever."""
+
+    def __init__(self, settings: GuardSettings | None = None) -> None:
+        self._settings = settings = settings or GuardSettings()
+        self._accounts = _Records(settings.account)
+        self._addresses = _Records(settings.address)
+        self._networks = _Records(settings.network)
+        self._trusted = [ipaddress.ip_network(each, strict=False) for each in settings.trusted]
+        # Names and passwords are kept as digests that nobody can recompute.
+        self._key = os.urandom(32)
+        self._now = 0.0
+        self._known: ExpiringMap[bytes, int] = ExpiringMap(MAX_KNOWN, lambda: self._now)
+        self._repeated: ExpiringMap[bytes, bool] = ExpiringMap(MAX_REPEATED, lambda: self._now)
+        self._locate = lru_cache(maxsize=1024)(self._look_up)
+
+    def __len__(self) -> int:
+        """All that is remembered."""
+        records = sum(len(each) for each in (self._accounts, self._addresses, self._networks))
+        return records + len(self._known) + len(self._repeated)
+
+    async def begin(self, attempt: LoginAttempt, now: float) -> float:
+        self._now = now
+        account, address, network = self._keys(attempt)
+        if self._known.get(self._digest(account, address.encode())) is not None:
+            return 0.0
+        wait = 0.0
+        for records, key in self._tables(account, address, network):
+            record = records.get(key)
+            if record is not None:
+                wait = max(wait, record.ready - now)
+                if record.judging >= MAX_PARALLEL:
+                    wait = max(wait, PARALLEL_WAIT)
+        if wait > _INSTANT:
+            return wait
+        for records, key in self._tables(account, address, network):
+            records.begin(key, now)
+        # Not in a network: neighbours have nothing to do with each other.
+        self._accounts.use(account, now).judging += 1
+        if network:
+            self._addresses.use(address, now).judging += 1
+        return 0.0
+
+    async def end(self, attempt: LoginAttempt, outcome: LoginOutcome, now: float) -> float:
+        self._now = now
+        account, address, network = self._keys(attempt)
+        pair = self._digest(account, address.encode())
+        failures = self._known.get(pair)
+        for records, key in self._tables(account, address, network):
+            record = records.get(key)
+            if record is not None and record.judging:
+                record.judging -= 1
+        if outcome is LoginOutcome.SUCCESS:
+            self._known.set(pair, 0, KNOWN_SECONDS)
+        elif outcome is LoginOutcome.FAILURE:
+            repeated = self._is_repeated(account, attempt.secret)
+            if failures is None:
+                tables = self._tables(account, address, network)
+                return max(records.fail(key, now, repeated) for records, key in tables)
+            if not repeated:
+                self._known.replace(pair, failures + 1)
+                if failures + 1 >= KNOWN_FAILURES:
+                    self._known.set(pair, 0, 0)
+        return 0.0
+
+    def _is_repeated(self, account: bytes, secret: bytes) -> bool:
+        """A program with an old password tries it again and again, which is no guessing."""
+        if not secret:
+            return False
+        digest = self._digest(account, secret)
+        if self._repeated.get(digest):
+            return True
+        self._repeated.set(digest, True, REPEATED_SECONDS)
+        return False
+
+    def _tables(
+        self, account: bytes, address: str, network: str
+    ) -> list[tuple[_Records, bytes | str]]:
+        tables: list[tuple[_Records, bytes | str]] = [(self._accounts, account)]
+        if network:
+            tables += [(self._addresses, address), (self._networks, network)]
+        return tables
+
+    def _keys(self, attempt: LoginAttempt) -> tuple[bytes, str, str]:
+        name = unicodedata.normalize("NFKC", attempt.login.strip()).casefold()
+        return self._digest(name.encode("utf-8", "surrogatepass")), *self._locate(attempt.address)
+
+    def _digest(self, *parts: bytes) -> bytes:
+        mac = hashlib.blake2b(digest_size=16, key=self._key)
+        for part in parts:
+            mac.update(b"%d:%b" % (len(part), part))
+        return mac.digest()
+
+    def _look_up(self, text: str) -> tuple[str, str]:
+        """An address, and its network; no network for one whose failures count for nobody else."""
+        try:
+            address = ipaddress.ip_address(text.partition("%")[0])
+        except ValueError:
+            return text, ""
+        if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+            address = address.ipv4_mapped
+        exempt = address.is_loopback or any(address in each for each in self._trusted)
+        settings = self._settings
+        if isinstance(address, ipaddress.IPv6Address):
+            whole, bits = _prefix(address, settings.ipv6_address), settings.ipv6_network
+        else:
+            whole, bits = str(address), settings.ipv4_network
+        return whole, "" if exempt else _prefix(address, bits)
+
+
+def _prefix(address: ipaddress.IPv4Address | ipaddress.IPv6Address, bits: int) -> str:
+    return str(ipaddress.ip_network(f"{address}/{bits}", strict=False))
+
+
+class LoginGuard:
+    """Slows down logins.
+
+    A portal's ``guard`` is asked by all factories that use the portal; a factory whose portal has
+    none has one of its own.
+
+    :param settings: how much; None for the defaults.
+    :param records: what is remembered; in this process when None.
+    """
+
+    def __init__(
+        self, settings: GuardSettings | None = None, records: ILoginRecords | None = None
+    ) -> None:
+        if records is None:
+            records = MemoryLoginRecords(settings)
+        self._records: ILoginRecords = records
+        self._waiting = 0
+
+    async def admit(self, attempt: LoginAttempt, clock: IReactorTime) -> None:
+        """Wait until a login may be judged; then :meth:`settle` must be called.
+
+        :raises TooManyLogins: it would take too long.
+        """
+        started = clock.seconds()
+        wait = await self._records.begin(attempt=attempt, now=started)
+        if not wait:
+            return
+        if self._waiting >= MAX_WAITING:
+            raise TooManyLogins
+        self._waiting += 1
+        try:
+            while wait:
+                if clock.seconds() + wait > started + MAX_WAIT:
+                    raise TooManyLogins
+                await pause(clock, wait)
+                wait = await self._records.begin(attempt=attempt, now=clock.seconds())
+        finally:
+            self._waiting -= 1
+
+    async def settle(
+        self, attempt: LoginAttempt, outcome: LoginOutcome, clock: IReactorTime
+    ) -> None:
+        """Remember what became of a login that was admitted; returns when it may be answered."""
+        wait = await self._records.end(attempt=attempt, outcome=outcome, now=clock.seconds())
+        if wait > _INSTANT and self._waiting < MAX_WAITING:
+            self._waiting += 1
+            try:
+                await pause(clock, min(wait, MAX_HOLD))
+            finally:
+                self._waiting -= 1

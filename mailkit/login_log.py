@@ -1,0 +1,83 @@
+"""What the log tells of logins: one event each, whose text and names are kept for programs.
+
+See docs/security.md. Nothing that was sent as a password stands there, nor a name that is no
+account's: people type passwords where names belong.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from twisted.logger import Logger, LogLevel
+
+from mailkit.errors import AuthorizationFailed, PasswordExpired
+
+#: What logins by commands of a protocol, without SASL, are called.
+PASSWORD = "password"
+#: Characters of a name that is shown.
+MAX_NAME = 320
+
+_log = Logger("mailkit.login")
+
+# What the client has chosen comes last, so that a pattern for the beginning is never deceived.
+_FORMAT = (
+    "login {outcome}: address={address} port={port} protocol={protocol} mechanism={mechanism}"
+    " tls={tls} cipher={cipher} reason={reason} account={account}"
+)
+
+
+class LoginFacts(NamedTuple):
+    """What is known of a login, however it ends."""
+
+    address: str
+    port: int
+    protocol: str
+    #: Name of the SASL mechanism, or :data:`PASSWORD`.
+    mechanism: str
+    #: ``TLSv1.3``; ``proxy`` where a proxy ends it; empty without.
+    tls: str
+    cipher: str
+
+
+def log_login(facts: LoginFacts, outcome: str, account: str = "", reason: str = "") -> None:
+    """Tell of a login.
+
+    :param outcome: ``succeeded``, ``failed`` or ``blocked``: that one was not judged.
+    :param account: its account, if there is one of the name.
+    """
+    level = LogLevel.info if outcome == "succeeded" else LogLevel.warn
+    address, port, protocol, mechanism, tls, cipher = facts
+    _log.emit(
+        level,
+        _FORMAT,
+        outcome=outcome,
+        address=address or "-",
+        port=port,
+        protocol=protocol,
+        mechanism=mechanism,
+        tls=tls or "-",
+        cipher=cipher or "-",
+        reason=reason or "-",
+        account=_shown(account),
+    )
+
+
+def reason_of(error: Exception) -> str:
+    """Why a login has failed, in a word."""
+    if isinstance(error, PasswordExpired):
+        return "password-expired"
+    if isinstance(error, AuthorizationFailed):
+        return "not-authorized"
+    if getattr(error, "account", None):
+        return "wrong-password"
+    # Nobody of that name, or a user base that does not tell.
+    return "refused"
+
+
+def _shown(name: str) -> str:
+    if not name:
+        return "-"
+    shown = name[:MAX_NAME]
+    if shown.isprintable() and " " not in shown:
+        return shown
+    return "".join(c if c.isprintable() and c != " " else f"\\x{ord(c):02x}" for c in shown)

@@ -1,0 +1,272 @@
+"""Whoever guesses passwords waits, and nobody else does."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
+
+from mailkit import guard as module
+from mailkit.guard import GuardSettings, LoginGuard, MemoryLoginRecords, Rate, TooManyLogins
+from mailkit.interfaces import ILoginRecords
+from mailkit.model import LoginAttempt, LoginOutcome
+
+ANN = "ann@example.org"
+
+
+class GuardTestCase(SynchronousTestCase):
+    settings = GuardSettings()
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.records = MemoryLoginRecords(self.settings)
+        self.guard = LoginGuard(records=self.records)
+        self._secrets = 0
+
+    def admit(self, login: str = ANN, address: str = "192.0.2.1") -> Deferred[None]:
+        return Deferred.fromCoroutine(self.guard.admit(LoginAttempt(login, address), self.clock))
+
+    def settle(
+        self,
+        outcome: LoginOutcome,
+        login: str = ANN,
+        address: str = "192.0.2.1",
+        secret: bytes = b"",
+    ) -> Deferred[None]:
+        if not secret:
+            self._secrets += 1
+            secret = b"guess %d" % self._secrets
+        attempt = LoginAttempt(login, address, secret)
+        return Deferred.fromCoroutine(self.guard.settle(attempt, outcome, self.clock))
+
+    def seconds(self, waiting: Deferred[None]) -> float:
+        """How long it takes."""
+        started = self.clock.seconds()
+        for _ in range(10_000):
+            if waiting.called:
+                self.successResultOf(waiting)
+                return self.clock.seconds() - started
+            # An exact one: sums of it have no error.
+            self.clock.advance(0.25)
+        raise AssertionError("it takes too long")
+
+    def fail_at_once(
+        self, login: str = ANN, address: str = "192.0.2.1", secret: bytes = b""
+    ) -> None:
+        """A wrong password whose answer nobody waits for."""
+        self.settle(LoginOutcome.FAILURE, login, address, secret).addErrback(
+            lambda failure: failure.trap(CancelledError)
+        ).cancel()
+
+    def log_in(self, login: str = ANN, address: str = "192.0.2.1") -> None:
+        self.assertEqual(self.seconds(self.admit(login, address)), 0)
+        self.assertEqual(self.seconds(self.settle(LoginOutcome.SUCCESS, login, address)), 0)
+
+
+class RecordsTests(GuardTestCase):
+    def test_contract(self) -> None:
+        verifyObject(ILoginRecords, self.records)
+
+    def test_names_and_passwords_are_not_kept(self) -> None:
+        self.fail_at_once("somebody", secret=b"hunter2")
+        self.log_in("ann-logs-in", "192.0.2.2")
+        kept = repr(
+            [
+                [list(records._records) for records in (self.records._accounts,)],
+                list(self.records._known._entries),
+                list(self.records._repeated._entries),
+            ]
+        )
+        for text in ("somebody", "hunter2", "ann-logs-in"):
+            self.assertNotIn(text, kept)
+
+    def test_what_is_remembered_is_bounded(self) -> None:
+        for name in ("MAX_RECORDS", "MAX_KNOWN", "MAX_REPEATED"):
+            self.patch(module, name, 10)
+        records = MemoryLoginRecords()
+        for number in range(100):
+            for outcome in (LoginOutcome.FAILURE, LoginOutcome.SUCCESS):
+                attempt = LoginAttempt(f"u{number}{outcome}", f"10.{number}.0.1", b"%d" % number)
+                self.successResultOf(Deferred.fromCoroutine(records.end(attempt, outcome, 0.0)))
+        self.assertEqual(len(records), 50)
+
+
+class AddressTests(GuardTestCase):
+    def test_answers_to_wrong_passwords_come_ever_later(self) -> None:
+        found = []
+        for _ in range(6):
+            admitted = self.seconds(self.admit())
+            answered = self.seconds(self.settle(LoginOutcome.FAILURE))
+            found.append((admitted, answered))
+        # Of 16 seconds, 8 are over when the answer is sent.
+        self.assertEqual(found[:4], [(0, 1), (0, 2), (0, 4), (0, 8)])
+        self.assertEqual(found[4][1], 8)
+        self.assertIn(found[5][0], (7, 7.25, 7.5, 7.75, 8))
+
+    def test_other_connections_wait_too_whatever_the_account(self) -> None:
+        self.fail_at_once()
+        self.assertEqual(self.seconds(self.admit("bob@example.org")), 1)
+        # And for each other.
+        first, second = self.admit("carl@example.org"), self.admit("dora@example.org")
+        self.assertEqual(self.seconds(first), 1)
+        self.assertEqual(self.seconds(second), 1)
+
+    def test_another_address_does_not_wait(self) -> None:
+        self.fail_at_once()
+        self.assertEqual(self.seconds(self.admit(address="192.0.2.2")), 0)
+
+    def test_one_that_would_wait_too_long_is_refused(self) -> None:
+        for _ in range(7):
+            self.fail_at_once()
+        self.failureResultOf(self.admit(), TooManyLogins)
+        self.clock.advance(45)
+        self.assertLess(self.seconds(self.admit()), 20)
+
+    def test_failures_are_forgotten(self) -> None:
+        for _ in range(7):
+            self.fail_at_once()
+        self.clock.advance(5 * module.HALF_LIFE)
+        self.assertEqual(self.seconds(self.admit()), 0)
+        self.assertEqual(self.seconds(self.settle(LoginOutcome.FAILURE)), 1.25)
+
+    def test_no_more_than_some_are_judged_at_the_same_time(self) -> None:
+        for _ in range(module.MAX_PARALLEL):
+            self.assertEqual(self.seconds(self.admit()), 0)
+        more = self.admit()
+        self.clock.advance(1)
+        self.assertNoResult(more)
+        self.settle(LoginOutcome.NONE)
+        self.assertEqual(self.seconds(more), 0.25)
+        # The account's are: all of that address's.
+        self.assertNoResult(self.admit(address="192.0.2.2"))
+
+    def test_an_ipv6_network_of_one_machine_counts_as_one_address(self) -> None:
+        self.fail_at_once(address="2001:db8::1")
+        self.assertEqual(self.seconds(self.admit(address="2001:db8::2:3")), 1)
+        self.assertEqual(self.seconds(self.admit(address="2001:db8:0:1::1")), 0)
+        self.fail_at_once(address="192.0.2.9")
+        self.assertEqual(self.seconds(self.admit(address="::ffff:192.0.2.9")), 1)
+
+    def test_loopback_and_unix_sockets_count_for_the_account_alone(self) -> None:
+        for address in ("127.0.0.1", "::1", ""):
+            for number in range(30):
+                self.fail_at_once(f"user{number}", address)
+            self.assertEqual(self.seconds(self.admit(address=address)), 0)
+
+    def test_an_old_password_that_is_repeated_is_no_guess(self) -> None:
+        for _ in range(20):
+            self.fail_at_once(secret=b"old")
+        # It costs us time all the same.
+        self.assertEqual(self.seconds(self.admit()), 1)
+
+    def test_an_account_of_ones_own_does_not_help_to_guess(self) -> None:
+        for _ in range(5):
+            self.fail_at_once()
+            self.settle(LoginOutcome.SUCCESS, "eve@example.org")
+        self.assertGreater(self.seconds(self.admit()), 10)
+
+
+class NetworkTests(GuardTestCase):
+    settings = GuardSettings(network=Rate(3, 1.0, 4.0, 1))
+
+    def test_neighbours_wait(self) -> None:
+        for number in range(5):
+            self.fail_at_once(f"user{number}", f"192.0.2.{number}")
+        self.assertEqual(self.seconds(self.admit(address="192.0.2.200")), 2)
+        self.assertEqual(self.seconds(self.admit(address="192.0.3.1")), 0)
+
+    def test_trusted_networks_count_for_the_account_alone(self) -> None:
+        self.records = MemoryLoginRecords(self.settings._replace(trusted=("192.0.2.0/24",)))
+        self.guard = LoginGuard(records=self.records)
+        for number in range(9):
+            self.fail_at_once(f"user{number}")
+        self.assertEqual(self.seconds(self.admit()), 0)
+
+
+class AccountTests(GuardTestCase):
+    def attack(self, count: int, login: str = ANN) -> None:
+        for number in range(count):
+            self.fail_at_once(login, f"10.{number % 250}.{number // 250}.1")
+
+    def test_guesses_from_everywhere(self) -> None:
+        self.attack(5)
+        self.assertEqual(self.seconds(self.admit(address="198.51.100.1")), 0)
+        self.attack(1000)
+        for name in (ANN, ANN.upper(), f" {ANN}"):
+            self.assertEqual(self.seconds(self.admit(name, "198.51.100.1")), 8)
+        self.assertEqual(self.seconds(self.admit("bob@example.org", "198.51.100.1")), 0)
+
+    def test_who_has_logged_in_lately_does_not_wait(self) -> None:
+        self.log_in()
+        self.attack(1000)
+        # Not even for failures of the own address.
+        self.fail_at_once("bob@example.org")
+        self.log_in()
+        self.clock.advance(module.KNOWN_SECONDS + 1)
+        self.fail_at_once("bob@example.org")
+        self.assertEqual(self.seconds(self.admit()), 1)
+
+    def test_unless_it_fails_too_often(self) -> None:
+        self.log_in()
+        for _ in range(module.KNOWN_FAILURES):
+            self.assertEqual(self.seconds(self.admit()), 0)
+            self.assertEqual(self.seconds(self.settle(LoginOutcome.FAILURE)), 0)
+        self.assertEqual(self.seconds(self.admit()), 0)
+        self.assertEqual(self.seconds(self.settle(LoginOutcome.FAILURE)), 1)
+
+    def test_a_program_with_the_old_password_stays_known(self) -> None:
+        self.log_in()
+        for _ in range(50):
+            self.fail_at_once(secret=b"old")
+        self.log_in()
+
+    def test_unknown_names_are_treated_alike(self) -> None:
+        waits = []
+        for name in (ANN, "nobody@example.org"):
+            self.attack(50, name)
+            waits.append(self.seconds(self.admit(name, "198.51.100.1")))
+        self.assertEqual(*waits)
+
+
+class WaitingTests(GuardTestCase):
+    def test_who_goes_leaves_nothing_behind(self) -> None:
+        self.fail_at_once()
+        waiting = self.admit()
+        self.assertEqual(self.guard._waiting, 1)
+        waiting.cancel()
+        self.failureResultOf(waiting, CancelledError)
+        self.assertEqual(self.guard._waiting, 0)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_the_number_of_those_who_wait_is_bounded(self) -> None:
+        self.patch(module, "MAX_WAITING", 2)
+        for address in ("192.0.2.1", "198.51.100.1"):
+            self.fail_at_once(address=address)
+        waiting = [self.admit(), self.admit()]
+        self.failureResultOf(self.admit(), TooManyLogins)
+        # What need not wait is judged; its answer is not held back.
+        self.assertEqual(self.seconds(self.admit("bob", "203.0.113.1")), 0)
+        answer = self.settle(LoginOutcome.FAILURE, "bob", "203.0.113.1")
+        self.assertEqual(self.seconds(answer), 0)
+        for each in waiting:
+            each.addErrback(lambda failure: failure.trap(CancelledError))
+            each.cancel()
+
+    def test_another_keeper_of_the_records(self) -> None:
+        asked: list[Any] = []
+        slow: Deferred[float] = Deferred()
+
+        class Remote:
+            def begin(self, attempt: LoginAttempt, now: float) -> Any:
+                asked.append((attempt, now))
+                return slow
+
+        self.guard = LoginGuard(records=Remote())  # type: ignore[arg-type]
+        waiting = self.admit()
+        self.assertNoResult(waiting)
+        slow.callback(0.0)
+        self.successResultOf(waiting)
+        self.assertEqual(asked, [(LoginAttempt(ANN, "192.0.2.1"), 0.0)])

@@ -1,0 +1,212 @@
+"""What the log tells of logins, and what it never does."""
+
+from __future__ import annotations
+
+import base64
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.address import IPv4Address
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.task import Clock
+from twisted.internet.testing import MemoryReactorClock, StringTransport
+from twisted.logger import capturedLogs, eventAsJSON, formatEvent
+from twisted.trial.unittest import SynchronousTestCase
+
+from mailkit.auth.passwords import PasswordHasher
+from mailkit.auth.portal import make_portal
+from mailkit.errors import AuthorizationFailed, PasswordExpired, StoreUnavailable
+from mailkit.ftp.protocol import FTPFactory
+from mailkit.homes.disk import FileHomes
+from mailkit.imap.protocol import IMAPFactory
+from mailkit.login_log import LoginFacts, log_login, reason_of
+from mailkit.pop3.protocol import POP3Factory
+from mailkit.smtp.submission import SubmissionFactory
+from mailkit.store.memory import MemoryStore
+from tests.auth.fakes import ImmediateExecutor
+from tests.line_protocol import ConnectionTestCase
+
+ROOT = Path(__file__).resolve().parent.parent
+FACTS = LoginFacts("192.0.2.1", 54321, "imap", "PLAIN", "TLSv1.3", "TLS_AES_256_GCM_SHA384")
+ANN = "ann@example.org"
+CANARY = "correct horse battery staple"
+
+
+class EventTests(SynchronousTestCase):
+    def event(self, *arguments: Any, facts: LoginFacts = FACTS) -> Any:
+        with capturedLogs() as events:
+            log_login(facts, *arguments)
+        (event,) = events
+        return event
+
+    def test_text(self) -> None:
+        # Programs read it: docs/security.md says that it stays.
+        self.assertEqual(
+            formatEvent(self.event("failed", ANN, "wrong-password")),
+            "login failed: address=192.0.2.1 port=54321 protocol=imap mechanism=PLAIN tls=TLSv1.3"
+            " cipher=TLS_AES_256_GCM_SHA384 reason=wrong-password account=ann@example.org",
+        )
+
+    def test_what_is_not_known_is_a_dash(self) -> None:
+        facts = LoginFacts("", 0, "pop3", "password", "", "")
+        self.assertEqual(
+            formatEvent(self.event("blocked", facts=facts)),
+            "login blocked: address=- port=0 protocol=pop3 mechanism=password tls=- cipher=-"
+            " reason=- account=-",
+        )
+
+    def test_fields(self) -> None:
+        event = self.event("succeeded", ANN)
+        wanted = {
+            **FACTS._asdict(),
+            "outcome": "succeeded",
+            "reason": "-",
+            "account": ANN,
+            "log_namespace": "mailkit.login",
+        }
+        self.assertEqual({key: event[key] for key in wanted}, wanted)
+        self.assertEqual(event["log_level"].name, "info")
+        self.assertEqual(self.event("failed")["log_level"].name, "warn")
+
+    def test_names_are_one_word(self) -> None:
+        name = 'a b\n2026-11-21T12:00:00+0000 [mailkit.login#warn] login failed: address=1"\u2028'
+        line = formatEvent(self.event("succeeded", name))
+        self.assertEqual(len(line.splitlines()), 1)
+        self.assertTrue(line.split("account=")[1].startswith("a\\x20b\\x0a2026"), line)
+        self.assertNotIn(" ", line.split("account=")[1])
+        self.assertLess(len(formatEvent(self.event("succeeded", "x" * 10_000))), 1000)
+
+    def test_reasons(self) -> None:
+        for error, reason in (
+            (PasswordExpired(), "password-expired"),
+            (AuthorizationFailed(), "not-authorized"),
+            (ValueError(), "refused"),
+        ):
+            self.assertEqual(reason_of(error), reason)
+
+    def test_every_field_is_documented(self) -> None:
+        page = (ROOT / "docs" / "security.md").read_text("utf-8")
+        for field in re.findall(r"(\w+)=", formatEvent(self.event("failed"))):
+            self.assertIn(f"| `{field}` |", page)
+
+
+class ConnectionTests(ConnectionTestCase):
+    """One line for each login."""
+
+    def lines(self, *commands: bytes) -> list[str]:
+        with capturedLogs() as events:
+            connection, _ = self.talk()
+            for command in commands:
+                connection.dataReceived(command + b"\n")
+                self.clock.advance(8)
+        return [str(formatEvent(event)).split(" tls=")[0] for event in events]
+
+    def test_success_and_failure(self) -> None:
+        where = "address=192.0.2.1 port=54321 protocol=lines mechanism=password"
+        self.assertEqual(
+            self.lines(b"LOGIN ann guess", b"LOGIN ann secret"),
+            [f"login failed: {where}", f"login succeeded: {where}"],
+        )
+
+    def test_a_login_that_is_not_judged(self) -> None:
+        for number in range(7):
+            connection, _ = self.talk()
+            connection.dataReceived(b"LOGIN ann guess%d\n" % number)
+            self.lose(connection)
+            self.clock.advance(0.01)
+        self.factory.realm.events.clear()
+        for _ in range(7):
+            lines = self.lines(b"LOGIN ann secret")
+        self.assertTrue(lines[-1].startswith("login "), lines)
+
+    def test_a_user_base_that_does_not_answer(self) -> None:
+        self.factory.realm.gate = Deferred()
+        with capturedLogs() as events:
+            connection, _ = self.talk()
+            connection.dataReceived(b"LOGIN ann secret\n")
+            self.factory.realm.gate.errback(StoreUnavailable())
+        (line,) = [str(formatEvent(event)) for event in events if "outcome" in event]
+        self.assertTrue(line.startswith("login blocked: "), line)
+        self.assertIn("reason=temporary-failure", line)
+        # The line protocol of the tests has no reply for it.
+        self.flushLoggedErrors(StoreUnavailable)
+
+
+class CanaryTests(SynchronousTestCase):
+    """Whatever is typed as a password, or is no account's name, is in no log."""
+
+    def setUp(self) -> None:
+        store = MemoryStore()
+        adding = store.add_account(name=ANN, password_hash="{PLAIN}" + CANARY)
+        self.successResultOf(Deferred.fromCoroutine(adding))  # type: ignore[arg-type]
+        self.clock = Clock()
+        reactor: Any = MemoryReactorClock()
+        executor: Any = ImmediateExecutor()
+        hasher = PasswordHasher(
+            executor, clock=self.clock, executor=executor, time_cost=1, memory_cost=8
+        )
+        homes = FileHomes(os.path.abspath(self.mktemp()), in_thread=maybeDeferred)
+        deliveries: Any = lambda *_: object()  # noqa: E731
+        self.portal = make_portal(store, hasher=hasher, deliveries=deliveries, homes=homes)
+        settings: Any = {"clock": self.clock}
+        self.factories: dict[str, Any] = {
+            "imap": IMAPFactory(self.portal, **settings),
+            "pop3": POP3Factory(self.portal, **settings),
+            "submission": SubmissionFactory(self.portal, hostname="mx.example.org", **settings),
+            "ftp": FTPFactory(self.portal, reactor=reactor, **settings),
+        }
+
+    def dialogues(self, name: str, password: str) -> dict[str, list[list[str]]]:
+        """Lines of clients, by protocol: each way to log in over a connection of its own."""
+        plain = encode(f"\0{name}\0{password}")
+        steps = [encode(name), encode(password)]
+        return {
+            "imap": [
+                [f'a LOGIN "{name}" "{password}"'],
+                [f"a AUTHENTICATE PLAIN {plain}"],
+                ["a AUTHENTICATE PLAIN", plain],
+                ["a AUTHENTICATE LOGIN", *steps],
+            ],
+            "pop3": [
+                [f"USER {name}", f"PASS {password}"],
+                [f"AUTH PLAIN {plain}"],
+                ["AUTH LOGIN", *steps],
+                # Typed where a command belongs.
+                [password],
+            ],
+            "submission": [
+                ["EHLO c.example.org", f"AUTH PLAIN {plain}"],
+                ["EHLO c.example.org", "AUTH LOGIN", *steps],
+                ["EHLO c.example.org", f"AUTH LOGIN {steps[0]}", steps[1]],
+            ],
+            "ftp": [[f"USER {name}", f"PASS {password}"]],
+        }
+
+    def talk(self, protocol: str, lines: list[str]) -> None:
+        connection = self.factories[protocol].buildProtocol(None)
+        transport = StringTransport(peerAddress=IPv4Address("TCP", "127.0.0.1", 54321))
+        connection.makeConnection(transport)
+        for line in lines:
+            connection.dataReceived(line.encode() + b"\r\n")
+            self.clock.advance(0.1)
+
+    def test_canary(self) -> None:
+        outcomes = []
+        for name, password in ((ANN, CANARY), (ANN, CANARY + "!"), (CANARY, CANARY)):
+            for protocol, dialogues in self.dialogues(name, password).items():
+                for lines in dialogues:
+                    with capturedLogs() as events:
+                        self.talk(protocol, lines)
+                    outcomes += [event["outcome"] for event in events if "outcome" in event]
+                    for event in events:
+                        texts = [str(formatEvent(event)), repr(event), eventAsJSON(event)]
+                        for secret in (CANARY, encode(CANARY)[:-4], *lines[-1:]):
+                            self.assertNotIn(secret, "".join(texts))
+        self.assertEqual(len(outcomes), 3 * 11)
+        self.assertEqual(outcomes.count("failed"), 2 * 11)
+
+
+def encode(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
