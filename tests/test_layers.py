@@ -168,6 +168,7 @@ RULES = (
         "zope.interface",
     ),
     Rule(LOOP_PARTS, f"mailkit._typing {WIRE} {LOOP_PARTS}", "twisted zope.interface"),
+    Rule("mailkit.pools", others="twisted"),
     Rule("mailkit.outbox", "mailkit.model mailkit.errors mailkit.store mailkit.store.envelopes"),
     Rule("mailkit.tls", "mailkit._typing", "twisted zope.interface OpenSSL cryptography"),
     Rule("mailkit.fetching", f"{PURE} {SHARED_CLIENT_PURE} {POP3_CLIENT_PURE} mailkit.pop3.client"),
@@ -253,7 +254,7 @@ RULES = (
     ),
     Rule(
         "mailkit.store mailkit.store.*",
-        f"{CONTRACTS} {MIME} mailkit.store mailkit.store.*",
+        f"{CONTRACTS} {MIME} mailkit.pools mailkit.store mailkit.store.*",
         "twisted zope.interface",
     ),
     Rule("mailkit.auth.schemes", "mailkit.auth", "argon2 passlib"),
@@ -307,7 +308,7 @@ RULES = (
     ),
     Rule(
         "mailkit.signing mailkit.signing.*",
-        f"{CONTRACTS} {MIME} mailkit.dns.lookups mailkit.queue.transport mailkit.signing.* mailkit.smtp.client.*",
+        f"{CONTRACTS} {MIME} mailkit.dns.lookups mailkit.pools mailkit.queue.transport mailkit.signing.* mailkit.smtp.client.*",
         "twisted zope.interface cryptography dkim",
     ),
     Rule(

@@ -14,11 +14,11 @@ from typing import Any, BinaryIO, TypeVar, cast
 from twisted.internet.defer import CancelledError
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
-from twisted.python.threadpool import ThreadPool
 
 from mailkit._typing import override
 from mailkit.mime.addresses import parse_addresses
 from mailkit.model import Envelope
+from mailkit.pools import DaemonThreadPool
 from mailkit.queue.transport import Result, Transport, WrappingTransport
 from mailkit.signing.body import settle
 from mailkit.signing.dkim import DKIMSigner, Unsignable, read_header
@@ -71,7 +71,7 @@ class SigningThreads:
 
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
-        self._pool: Any = ThreadPool(0, THREADS, "signing")
+        self._pool: Any = DaemonThreadPool(0, THREADS, "signing")
         self._started = False
 
     async def run(self, work: Callable[[], _T]) -> _T:

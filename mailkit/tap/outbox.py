@@ -14,13 +14,13 @@ from typing import Any
 from twisted.internet.defer import CancelledError, Deferred, DeferredList
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
-from twisted.python.threadpool import ThreadPool
 
 from mailkit import outbox
 from mailkit._typing import override
 from mailkit.errors import MailError
 from mailkit.model import Envelope
 from mailkit.outbox import TABLE, Row
+from mailkit.pools import DaemonThreadPool
 from mailkit.tap.errors import SettingError
 
 #: Rows that are listed at a time, and messages that are in memory at the same time.
@@ -206,7 +206,7 @@ class OutboxMover:
         self._source = source
         self._submit = submit
         self._reactor = reactor
-        self._pool = ThreadPool(0, 1, "outbox")
+        self._pool = DaemonThreadPool(0, 1, "outbox")
         self._work: Deferred[None] | None = None
         self._trigger: Any = None
         self._running = False

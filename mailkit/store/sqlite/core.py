@@ -15,9 +15,9 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorSocket, IReactorUNIX
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
-from twisted.python.threadpool import ThreadPool
 
 from mailkit.errors import MailError, StoreUnavailable
+from mailkit.pools import DaemonThreadPool
 from mailkit.spool import SpoolMemory
 from mailkit.store.sqlite.bodies import BodyFiles
 from mailkit.store.sqlite.channel import Channel, SharedMetadataWatchers
@@ -143,7 +143,7 @@ class Core:
         self.codec = Codec(self.spools_directory)
         self.names = LockedNames(directory)
         self._owner: Owner | None = None
-        self._pool = ThreadPool(0, _POOL_SIZE, name="mailkit-store")
+        self._pool = DaemonThreadPool(0, _POOL_SIZE, name="mailkit-store")
         try:
             self._enter()
             self._reader = Reader(self.connect())
