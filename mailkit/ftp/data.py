@@ -10,7 +10,7 @@ import random
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.error import CannotListenError, ConnectionDone
 from twisted.internet.interfaces import (
     IAddress,
@@ -60,11 +60,14 @@ class DataChannel(Protocol):
 
     def __init__(self, reactor: Any, peer: str, tls: Any, timeout: float) -> None:
         self.protected = tls is not None
+        #: Octets that have gone through, as far as is known.
+        self.moved = 0
         self._reactor = reactor
         self._peer = peer
         self._tls = tls
         self._timeout = timeout
         self._port: Any = None
+        self._port_closed: Deferred[Any] | None = None
         self._connector: Any = None
         # Where PORT leads; connected to when a transfer begins.
         self._target: tuple[str, int, str] | None = None
@@ -166,6 +169,7 @@ class DataChannel(Protocol):
         if self._ended is None:
             self._release()
             self.transport.write(data)
+            self.moved += len(data)
         while self._paused and self._ended is None:
             await self._wait()
         if self._ended is not None:
@@ -222,6 +226,7 @@ class DataChannel(Protocol):
                 if moved.done or moved.unsupported:
                     return moved.done
                 if moved.octets:
+                    self.moved += moved.octets
                     self._timer.reset(self._timeout)
                 if moved.blocked:
                     direct.wait(to_read=to_read)
@@ -283,7 +288,13 @@ class DataChannel(Protocol):
     def _stop_listening(self) -> None:
         port, self._port = self._port, None
         if port is not None:
-            port.stopListening()
+            self._port_closed = maybeDeferred(port.stopListening)
+
+    async def until_port_is_free(self) -> None:
+        """Wait for the end of a port where this does not listen any more."""
+        closed, self._port_closed = self._port_closed, None
+        if closed is not None:
+            await closed
 
     def _stalled(self) -> None:
         self.abort("The data connection made no progress")
@@ -331,6 +342,7 @@ class DataChannel(Protocol):
         if self._ended is not None or self._finishing:
             return
         self._input.append(data)
+        self.moved += len(data)
         self._waiting += len(data)
         if self._waiting > MAX_WAITING and not self._input_paused:
             self._input_paused = True

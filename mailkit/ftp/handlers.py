@@ -118,6 +118,9 @@ def prot(connection: FTPConnection, argument: bytes) -> None:
         raise CommandError("TLS knows PROT C and PROT P only", 536)
     if level not in (b"C", b"P"):
         raise CommandError("PROT is C (clear) or P (private)", 504)
+    if level == b"C" and connection.factory.protect_data:
+        # RFC 2228 section 3
+        raise CommandError("Data connections are under TLS here", 534)
     connection.drop_channel()
     connection.session.protected = level == b"P"
     connection.reply(200, "Data connections are now " + ("private" if level == b"P" else "clear"))
@@ -185,6 +188,8 @@ def stat(connection: FTPConnection, argument: bytes) -> _Waiting:
         f"Control connection {'under TLS' if connection.encrypted else 'in the clear'},"
         f" data connections {'under TLS' if session.protected else 'in the clear'}",
     ]
+    if connection.transferring and connection.channel is not None:
+        lines.append(f"A transfer is at work: {connection.channel.moved} octets until now")
     connection.write(long_reply(211, "Status:", lines))
     return None
 

@@ -31,19 +31,19 @@ if TYPE_CHECKING:
 # Opening.
 
 
-def pasv(connection: FTPConnection, argument: bytes) -> None:
+async def pasv(connection: FTPConnection, argument: bytes) -> None:
     parse_nothing(argument)
     _only_epsv(connection)
     address = connection.factory.passive_address or connection.info().local
     address = str(getattr(ip_address(address), "ipv4_mapped", None) or address)
     if ":" in address:
         raise CommandError("PASV is for IPv4: use EPSV", 425)
-    port = _listen(connection)
+    port = await _listen(connection)
     numbers = [*address.split("."), str(port >> 8), str(port & 255)]
     connection.reply(227, f"Entering Passive Mode ({','.join(numbers)})")
 
 
-def epsv(connection: FTPConnection, argument: bytes) -> None:
+async def epsv(connection: FTPConnection, argument: bytes) -> None:
     """RFC 2428 section 3."""
     local = ip_address(connection.info().local.partition("%")[0])
     mapped = getattr(local, "ipv4_mapped", None)
@@ -55,10 +55,15 @@ def epsv(connection: FTPConnection, argument: bytes) -> None:
         return
     if wanted and wanted != protocol.encode():
         raise CommandError(f"Network protocol not supported, use ({protocol})", 522)
-    connection.reply(229, f"Entering Extended Passive Mode (|||{_listen(connection)}|)")
+    port = await _listen(connection)
+    connection.reply(229, f"Entering Extended Passive Mode (|||{port}|)")
 
 
-def _listen(connection: FTPConnection) -> int:
+async def _listen(connection: FTPConnection) -> int:
+    if (before := connection.channel) is not None:
+        connection.drop_channel()
+        # It may be the only one.
+        await before.until_port_is_free()
     channel = _new_channel(connection)
     try:
         return channel.listen(connection.info().local, connection.factory.passive_ports)
@@ -179,6 +184,9 @@ async def _list(
 
 
 def _channel(connection: FTPConnection) -> DataChannel:
+    if connection.factory.protect_data and not connection.session.protected:
+        # RFC 4217 section 10.2
+        raise CommandError("Data connections are under TLS here: send PROT P first", 521)
     channel = connection.channel
     if channel is None:
         raise CommandError("Send PASV, EPSV, PORT or EPRT first", 425)
@@ -199,6 +207,7 @@ async def _move(
     connection.reply(150, "Here it comes")
     connection.flush()
     connection.transferring = True
+    connection.session.statuses = 0
     try:
         await channel.until_connected()
         name = await work

@@ -2,7 +2,7 @@
 
 Ordering: commands run one at a time and are answered in order (:mod:`mailkit.connection`). A
 transfer is its command: what follows waits for its end, except that an ABOR behind it ends it, and
-is then answered in its turn (RFC 959 section 4.1.3).
+is then answered in its turn, and a STAT is answered at once (RFC 959 section 4.1.3).
 
 Locking: none. Two sessions of one account work on the same files as two programs of one user do.
 What may block is the home's to do in threads.
@@ -10,12 +10,14 @@ What may block is the home's to do in threads.
 
 from __future__ import annotations
 
+import socket
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Sequence
 from typing import Any
 
 from twisted.cred.portal import Portal
 from twisted.internet.interfaces import IReactorTime
+from twisted.internet.tcp import Connection
 
 from mailkit._typing import override
 from mailkit.connection import CommandConnection, CommandFactory
@@ -27,6 +29,9 @@ from mailkit.ftp.replies import explain, reply
 from mailkit.ftp.state import Session
 from mailkit.model import FileEntry, FilePath
 from mailkit.wire.buffer import LineTooLong
+
+#: Times that the state of one transfer is told while it is at work; further STATs wait for its end.
+MAX_STATUSES = 100
 
 _LATER = "please try again later"
 
@@ -153,17 +158,37 @@ class FTPConnection(CommandConnection):
         self.leave()
 
     @override
+    def connectionMade(self) -> None:
+        super().connectionMade()
+        if isinstance(self.transport, Connection) and not self.encrypted:
+            # RFC 959 section 4.1.3: the end of ABOR may come as urgent data, in its place all the
+            # same.
+            self.transport.getHandle().setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
+
+    @override
     def dataReceived(self, data: bytes) -> None:
         super().dataReceived(data)
-        if self.transferring and self.channel is not None and self._abort_is_next():
-            self.channel.abort("You have ended the transfer")
+        while self.transferring and self.channel is not None:
+            verb = self._next_verb()
+            if verb == "ABOR":
+                self.channel.abort("You have ended the transfer")
+            elif verb == "STAT" and self.session.statuses < MAX_STATUSES:
+                # RFC 959 section 4.1.3: what is at work is told now.
+                self.session.statuses += 1
+                self.buffer.take_line(MAX_COMMAND)
+                VERBS[verb].handler(self, b"")
+                self.flush()
+                continue
+            return
 
-    def _abort_is_next(self) -> bool:
+    def _next_verb(self) -> str:
+        """The next command, when it has no argument."""
         line = self.buffer.peek(MAX_COMMAND).partition(b"\n")[0]
         try:
-            return parse_command(line.strip())[0] == "ABOR"
+            verb, argument = parse_command(line.strip())
         except CommandError:
-            return False
+            return ""
+        return "" if argument else verb
 
     # The session.
 
@@ -206,6 +231,7 @@ class FTPFactory(CommandFactory):
     :param timeout: seconds of silence after which a session ends.
     :param data_timeout: seconds without progress after which a data connection ends.
     :param max_sessions_per_account: connections that are logged in to one account.
+    :param protect_data: take and send nothing over data connections without TLS.
     :param max_errors: commands in a row that are none, before the connection is closed.
     :param greeting: text of the greeting.
     """
@@ -227,6 +253,7 @@ class FTPFactory(CommandFactory):
         max_connections_per_address: int = 200,
         max_sessions_per_account: int = 20,
         allow_plaintext_passwords: bool = False,
+        protect_data: bool = False,
         max_errors: int = 20,
         greeting: str = "FTP server ready",
     ) -> None:
@@ -246,6 +273,7 @@ class FTPFactory(CommandFactory):
         self.passive_address = passive_address
         self.data_timeout = data_timeout
         self.max_sessions_per_account = max_sessions_per_account
+        self.protect_data = protect_data
         self.max_errors = max_errors
         self.greeting = greeting
         #: How many sessions each account has.

@@ -28,6 +28,8 @@ class Session:
     #: After EPSV ALL nothing but EPSV opens data connections (RFC 2428 section 4).
     only_epsv: bool = False
     facts: tuple[str, ...] = FACTS
+    #: STATs that were answered during the transfer at work.
+    statuses: int = 0
     #: Commands in a row that were none.
     errors: int = 0
 

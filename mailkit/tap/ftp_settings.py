@@ -18,7 +18,7 @@ from mailkit.tap.values import parse_count, parse_size
 
 #: Names of the options.
 PORTS, ADDRESS, FILES = "passive-ports", "passive-address", "files"
-MAIL, QUOTA = "ftp-mail", "ftp-quota"
+MAIL, QUOTA, PROTECT = "ftp-mail", "ftp-quota", "ftp-protect-data"
 #: Where homes are in the directory of a store.
 DIRECTORY = "files"
 #: The directory in which mail is.
@@ -40,10 +40,16 @@ class FTPSettings:
     mail: str = "read"
     #: What the files of each account may take.
     quota: FileQuota = NO_QUOTA
+    #: No data connections without TLS.
+    protect_data: bool = False
 
     def parameters(self) -> dict[str, Any]:
         """Those of :class:`~mailkit.ftp.protocol.FTPFactory`."""
-        return {"passive_ports": self.passive_ports, "passive_address": self.passive_address}
+        return {
+            "passive_ports": self.passive_ports,
+            "passive_address": self.passive_address,
+            "protect_data": self.protect_data,
+        }
 
     def homes(self, store: Any, name: str, max_message_size: int, reactor: Any) -> IFileHomes:
         """Where accounts of a store have their files, and what these are.
@@ -83,6 +89,8 @@ def parse_ftp_settings(options: Mapping[str, Any]) -> FTPSettings:
             address = str(IPv4Address(address))
         except ValueError:
             raise SettingError(f"{address!r} is no IPv4 address, as PASV needs it") from None
+    if options.get(PROTECT) and not options.get("tls"):
+        raise SettingError("ftp-protect-data needs tls: a certificate and its key")
     mail = options.get(MAIL) or "read"
     if mail not in MAIL_WAYS:
         raise SettingError(f"{mail!r} is none of {', '.join(MAIL_WAYS)}")
@@ -92,6 +100,7 @@ def parse_ftp_settings(options: Mapping[str, Any]) -> FTPSettings:
         options.get(FILES) or "",
         mail,
         _parse_quota(options.get(QUOTA)),
+        bool(options.get(PROTECT)),
     )
 
 
@@ -122,6 +131,14 @@ def _parse_ports(text: str | None) -> range:
 class FTPOptions:
     """The options, for commands that serve FTP."""
 
+    optFlags: ClassVar[list[list[Any]]] = [
+        [
+            PROTECT,
+            None,
+            "Refuse data connections of FTP without TLS (PROT C), as the control connection's"
+            " passwords are",
+        ],
+    ]
     optParameters: ClassVar[list[list[Any]]] = [
         [
             PORTS,

@@ -274,7 +274,7 @@ class MailOptions(TLSOptions, AuthOptionMixin):
                 parse_clients(self.imap_clients)
         with self.naming("imap-language or imap-message-limit"):
             parse_imap_settings(self)
-        with self.naming("passive-ports, passive-address, ftp-mail or ftp-quota"):
+        with self.naming("passive-ports, passive-address or ftp-*"):
             parse_ftp_settings(self)
         for option in ("vrfy", "expn"):
             if self.get(option) is not None:

@@ -48,9 +48,9 @@ class FTPCase(ClientCase):
         )
         self.port, self.tls_port = self.listen(self.factory), self.listen(self.factory, tls=True)
 
-    def plain(self) -> ftplib.FTP:
+    def plain(self, host: str = "127.0.0.1", port: int = 0) -> ftplib.FTP:
         client = ftplib.FTP(timeout=30)
-        client.connect("127.0.0.1", self.port)
+        client.connect(host, port or self.port)
         client.login(USER, PASSWORD)
         return client
 

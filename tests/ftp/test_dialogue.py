@@ -8,6 +8,7 @@ from twisted.internet.error import ConnectionDone
 from twisted.python.failure import Failure
 
 from mailkit.ftp.handlers import VERBS
+from mailkit.ftp.protocol import MAX_STATUSES
 from mailkit.tap.tls import self_signed, server_context
 from tests.ftp.support import CLIENT, PASSWORD, USER, FTPCase
 
@@ -82,6 +83,19 @@ class TLSTests(FTPCase):
         features = self.connect(self.serve(tls_context=context)).ask(b"FEAT")
         for name in (b"AUTH TLS", b"PBSZ", b"PROT", b"EPSV", b"MLST type*;", b"UTF8"):
             self.assertIn(b"\r\n " + name, features)
+
+    def test_protected_data_alone(self) -> None:
+        context = server_context(*self_signed(self.mktemp()))
+        client = self.log_in(self.serve(tls_context=context, protect_data=True))
+        client.ask(b"PASV")
+        for line in (b"RETR file", b"STOR new", b"LIST", b"MLSD", b"NLST", b"APPE file"):
+            self.assertEqual(client.code(line), 521, line)
+        # As after AUTH.
+        client.connection.session.buffer_size_set = True
+        self.assertEqual(client.code(b"PROT C"), 534)
+        self.assertEqual(client.code(b"PROT P"), 200)
+        client.ask(b"PASV")
+        self.assertEqual(client.code(b"LIST"), 150)
 
 
 class LimitTests(FTPCase):
@@ -250,6 +264,46 @@ class DataTests(FTPCase):
         replies = client.ask(b"\xff\xf4\xff\xf2ABOR").splitlines()
         self.assertEqual([line[:3] for line in replies], [b"426", b"226"])
         self.assertEqual(client.code(b"ABOR"), 226)
+
+    def test_status_of_what_is_at_work(self) -> None:
+        client = self.log_in()
+        client.ask(b"PASV")
+        client.ask(b"STOR new")
+        data, _ = self.open_data(client)
+        data.dataReceived(b"begin")
+        self.assertIn(b" A transfer is at work: 5 octets until now\r\n211 End", client.ask(b"STAT"))
+        # That of a file waits for its turn.
+        self.assertEqual(client.ask(b"STAT file\r\nSTAT"), b"")
+        data.connectionLost(Failure(ConnectionDone()))
+        codes = [line[:4] for line in client.read().splitlines() if line[3:4] == b" "]
+        self.assertEqual(codes, [b"226 ", b"213 ", b"211 "])
+
+    def test_nobody_asks_for_the_status_for_ever(self) -> None:
+        client = self.log_in()
+        client.ask(b"PASV")
+        client.ask(b"STOR new")
+        answers = client.ask(b"\r\n".join([b"STAT"] * (MAX_STATUSES + 50)))
+        self.assertEqual(answers.count(b"211 End"), MAX_STATUSES)
+
+    def test_pipelined_commands_are_answered_in_order(self) -> None:
+        client = self.log_in()
+        lines = [
+            b"TYPE I",
+            b"SIZE file",
+            b"CWD dir",
+            b"SIZE file",
+            b"PWD",
+            b"FROB",
+            b"EPSV",
+            b"NOOP",
+        ]
+        replies = client.ask(b"\r\n".join(lines)).splitlines()
+        codes = [int(line[:3]) for line in replies]
+        self.assertEqual(codes, [200, 213, 250, 550, 257, 500, 229, 200])
+        client.ask(b"RETR inner\r\nNOOP")
+        data, _ = self.open_data(client)
+        data.connectionLost(Failure(ConnectionDone()))
+        self.assertEqual(client.read(), b"226 Done\r\n200 Still here\r\n")
 
     def test_a_lost_client_ends_its_transfer(self) -> None:
         client = self.log_in()

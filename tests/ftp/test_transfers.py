@@ -9,11 +9,16 @@ import os
 import socket
 import struct
 import time
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 from unittest import mock
+
+from twisted.internet import reactor
+from twisted.internet.error import CannotListenError
+from twisted.trial.unittest import SkipTest
 
 from mailkit.ftp import direct
 from tests.ftp.loopback import LARGE, FTPCase
+from tests.support import free_ports
 
 #: More than the system keeps for a connection.
 HUGE = LARGE * 8
@@ -149,10 +154,20 @@ class DirectTests(FTPCase):
                     client.sock.sendall(b"\xff\xf4\xff\xf2ABOR\r\nNOOP\r\n")
                     self.assertEqual(replies(client, 3), ["426", "226", "200"])
             with client.transfercmd("RETR huge") as data:
-                # Answered when the transfer is over.
                 client.sock.sendall(b"STAT\r\nNOOP\r\n")
+                self.assertIn("A transfer is at work: ", client.getmultiline())
                 self.assertEqual(receive_all(data), HUGE)
-            self.assertEqual(replies(client, 3), ["226", "211", "200"])
+            self.assertEqual(replies(client, 2), ["226", "200"])
+            self.check_alive(client)
+
+        await self.in_thread(work)
+
+    async def test_abort_with_its_end_as_urgent_data(self) -> None:
+        def work() -> None:
+            client = self.client()
+            with client.transfercmd("RETR huge"):
+                self.assertEqual(client.abort()[:3], "426")
+            self.assertEqual(replies(client, 1), ["226"])
             self.check_alive(client)
 
         await self.in_thread(work)
@@ -216,3 +231,70 @@ class DirectTests(FTPCase):
 
         with mock.patch.object(direct.DirectSocket, "is_possible", return_value=False):
             await self.in_thread(work)
+
+
+class PortTests(FTPCase):
+    """Ports and addresses of data connections."""
+
+    async def test_a_passive_range_that_is_exhausted(self) -> None:
+        def work() -> None:
+            with socket.socket() as other:
+                other.bind(("127.0.0.1", 0))
+                other.listen()
+                taken = other.getsockname()[1]
+                self.factory.passive_ports = range(taken, taken + 1)
+                client = self.plain()
+                for command in ("PASV", "EPSV"):
+                    with self.assertRaises(ftplib.error_temp) as refused:
+                        client.sendcmd(command)
+                    self.assertEqual(str(refused.exception)[:3], "425")
+            # Free again.
+            self.assertEqual(sorted(client.nlst()), ["large", "sub dir"])
+            client.quit()
+
+        await self.in_thread(work)
+
+    async def test_a_port_is_free_again_when_nobody_comes(self) -> None:
+        def work() -> None:
+            first = self.plain()
+            for _ in range(3):
+                first.sendcmd("PASV")
+            first.quit()
+            second = self.plain()
+            self.assertEqual(sorted(second.nlst()), ["large", "sub dir"])
+            second.quit()
+
+        [port] = free_ports(1)
+        self.factory.passive_ports = range(port, port + 1)
+        await self.in_thread(work)
+
+    async def test_ipv6(self) -> None:
+        def work() -> None:
+            client = self.plain("::1", port)
+            for passive in (True, False):
+                client.set_pasv(passive)
+                received = io.BytesIO()
+                client.retrbinary("RETR large", received.write)
+                self.assertEqual(received.getvalue(), LARGE)
+                client.storbinary("STOR new", io.BytesIO(LARGE))
+                self.assertEqual((self.home / "new").read_bytes(), LARGE)
+                self.assertEqual(sorted(client.nlst()), ["large", "new", "sub dir"])
+            for command, code in (
+                ("PASV", "425"),
+                ("EPSV 1", "522"),
+                ("EPRT |1|127.0.0.1|50000|", "504"),
+                ("EPRT |2|::2|50000|", "504"),
+            ):
+                with self.assertRaises((ftplib.error_temp, ftplib.error_perm)) as refused:
+                    client.sendcmd(command)
+                self.assertEqual(str(refused.exception)[:3], code, command)
+            client.sendcmd("EPSV 2")
+            client.quit()
+
+        try:
+            listening = cast(Any, reactor).listenTCP(0, self.factory, interface="::1")
+        except CannotListenError:
+            raise SkipTest("there is no IPv6 here") from None
+        self.addCleanup(listening.stopListening)
+        port = listening.getHost().port
+        await self.in_thread(work)

@@ -564,9 +564,10 @@ class FTPOptionsTests(OptionsTestCase):
         for value in ("x", "80-90", "60000-50000", "50000-70000", "50000"):
             self.check([*serve, "--passive-ports", value], "passive-ports", f"'{value}'")
         self.check([*serve, "--passive-address", "::1"], "passive-address", "'::1'")
-        self.check([*serve, "--ftp-mail", "write"], "ftp-mail", "'write'")
+        self.check([*serve, "--ftp-mail", "write"], "ftp-", "'write'")
+        self.check([*serve, "--ftp-protect-data"], "ftp-", "needs tls")
         for value in ("much", "0", "1G,many", "1G,0"):
-            self.check([*serve, "--ftp-quota", value], "ftp-quota", f"'{value}'")
+            self.check([*serve, "--ftp-quota", value], "ftp-", f"'{value}'")
 
     def test_settings_reach_the_server(self) -> None:
         options = self.parse(
