@@ -1,7 +1,7 @@
 """The user bases that mailkit adds to ``--auth``; their modules are loaded when one is used."""
 
 from mailkit.interfaces import IBearerToken
-from mailkit.tap.user_bases import UserBaseFactory, parse_list, parse_seconds
+from mailkit.tap.user_bases import UserBaseFactory, parse_list, parse_seconds, parse_switch
 
 passwd_file = UserBaseFactory(
     "passwd-file",
@@ -35,6 +35,27 @@ theirs (default CRYPT). Best in a settings file, as [[auth]] with base = "sql".
         "timeout": parse_seconds,
     },
     "mailkit.auth.sql",
+)
+
+ldap = UserBaseFactory(
+    "ldap",
+    """
+Users in a directory that speaks LDAP, at one URL or several with spaces between. They bind as
+themselves, at dn= with %u (user name), %n (its local part) and %d (its domain) in it, or at the entry
+below search= that filter= finds (default (mail=%u)). With password= that attribute is read and
+compared instead; account= names the one with the account's name. bind-dn= and bind-password-file=
+say who searches, ca= a file with authorities, start-tls= yes or no (default yes, unless the server
+is on this machine). Best in a settings file, as [[auth]] with base = "ldap".
+    """,
+    "url",
+    {
+        **dict.fromkeys(("url", "dn", "search", "filter", "bind-dn", "bind-password-file"), str),
+        **dict.fromkeys(("account", "password", "scheme", "ca"), str),
+        "start-tls": parse_switch,
+        "threads": int,
+        "timeout": parse_seconds,
+    },
+    "mailkit.auth.ldap",
 )
 
 oauth = UserBaseFactory(
