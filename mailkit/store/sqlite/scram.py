@@ -24,6 +24,13 @@ _JOINED = (
     " AND a.password_scopes IS NULL AND a.totp_secret IS NULL"
 )
 
+_SOMEBODY = "SELECT account FROM scram_key WHERE mechanism = ? LIMIT 1"
+_HAS_KEYS = f"SELECT a.name FROM {_JOINED} WHERE a.name = ? AND k.mechanism = ?"
+_KEYS = (
+    "SELECT mechanism, salt, iterations, stored_key, server_key FROM scram_key"
+    " WHERE account = ? AND mechanism = ?"
+)
+
 
 def set_password(
     account: str,
@@ -92,16 +99,13 @@ class ScramTables(DirectoryTables):
 
     async def find_scram_keys(self, login: str, mechanism: str) -> FoundKeys:
         address = await self.login_address(login)
-        connection = self.connection()
-        row = connection.execute(
-            "SELECT a.name, k.mechanism, k.salt, k.iterations, k.stored_key, k.server_key"
-            f" FROM {_JOINED} WHERE a.name = ? AND k.mechanism = ?",
-            (address, mechanism),
-        ).fetchone()
-        # Made in any case, as it takes a while.
-        secret = bytes(self._setting(_SECRET) or b"")
-        nobodys = keys_of_nobody(mechanism, address, secret)
-        return FoundKeys(row[0], ScramKeys(*row[1:])) if row else FoundKeys(None, nobodys)
+        ask = self.connection().execute
+        # All of it in any case, and as much to read, so that the time does not tell who exists.
+        nobodys = keys_of_nobody(mechanism, address, bytes(self._setting(_SECRET) or b""))
+        somebody = ask(_SOMEBODY, (mechanism,)).fetchone()
+        found = ask(_HAS_KEYS, (address, mechanism)).fetchone()
+        row = ask(_KEYS, (*(found or somebody or ("",)), mechanism)).fetchone()
+        return FoundKeys(found[0], ScramKeys(*row)) if found else FoundKeys(None, nobodys)
 
     async def list_scram_mechanisms(self) -> Sequence[str]:
         connection = self.connection()

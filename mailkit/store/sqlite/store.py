@@ -67,6 +67,9 @@ from mailkit.store.sqlite.operations import Deliver
 from mailkit.store.sqlite.queue import SQLiteQueue
 from mailkit.store.sqlite.settings import StoreSettings
 
+#: Remembered of a user name that is nobody's.
+_NOBODY = object()
+
 
 @implementer(
     IMailStore,
@@ -215,12 +218,12 @@ class SQLiteStore(DirectoryBase):
 
     @override
     async def find_login(self, login: str) -> Login | None:
-        found: Login | None = self._remembered(login)
+        found: Any = self._remembered(login)
         if found is None:
-            found = await super().find_login(login)
-            if found is not None:
-                self.core.recent.add(login, found)
-        return found
+            found = await super().find_login(login) or _NOBODY
+            # Nobody as well: else the time would tell who exists.
+            self.core.recent.add(login, found)
+        return None if found is _NOBODY else found
 
     @override
     async def resolve(self, path: Path) -> Resolution:

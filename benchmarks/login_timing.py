@@ -1,0 +1,152 @@
+"""Does the time of a refused login tell whether the user exists?
+
+Compares wrong passwords of a user who exists with those of one who does not, through the portal and the
+checkers of a store in SQLite: PLAIN with a cheap hash (so that the rest is not drowned in argon2id),
+and both of the server's steps of SCRAM. Tries alternate, so that a machine that grows slower does so
+for both. Prints the processor's time of one try: median, mean, and their differences.
+
+    python benchmarks/login_timing.py [TRIES]
+"""
+
+from __future__ import annotations
+
+import base64
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from typing import Any
+
+from twisted.cred.credentials import UsernamePassword
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+
+from mailkit.auth.passwords import PasswordHasher, hash_password
+from mailkit.auth.portal import make_portal
+from mailkit.auth.scram import ScramChecker, keys_of
+from mailkit.coroutines import run
+from mailkit.interfaces import IMailAccount
+from mailkit.model import ConnectionInfo
+from mailkit.sasl.scram import ScramSHA256
+from mailkit.store.sqlite import SQLiteDirectory, SQLiteStore
+from mailkit.wire.sasl import Lookup, SASLContext, Success
+
+CHEAP = {"time_cost": 1, "memory_cost": 8, "parallelism": 1}
+NAMES = ("ann@example.org", "eve@example.org")
+
+
+def report(what: str, times: dict[str, list[float]]) -> None:
+    """One line for people, in microseconds."""
+    known, unknown = (times[name] for name in NAMES)
+    medians = statistics.median(known), statistics.median(unknown)
+    spread = statistics.quantiles(known, n=4)
+    print(
+        f"{what}: known {medians[0]:.1f}, unknown {medians[1]:.1f} us (medians of {len(known)}),"
+        f" difference {medians[1] - medians[0]:+.1f} us;"
+        f" half of all tries of the known user lie within {spread[2] - spread[0]:.1f} us;"
+        f" means differ by {statistics.fmean(unknown) - statistics.fmean(known):+.1f} us"
+    )
+
+
+async def measure(tries: int, attempt: Callable[[str], Any]) -> dict[str, list[float]]:
+    times: dict[str, list[float]] = {name: [] for name in NAMES}
+    for number in range(tries + 50):
+        # Not always the same one first.
+        for name in NAMES if number % 2 else NAMES[::-1]:
+            before = time.process_time()
+            await attempt(name)
+            if number >= 50:
+                times[name].append((time.process_time() - before) * 1e6)
+    return times
+
+
+class ScramAttempt:
+    """A client that answers with a proof that is wrong."""
+
+    def __init__(self, checker: ScramChecker) -> None:
+        self._checker = checker
+        self.server = ScramSHA256(SASLContext())
+        self.asked = b""
+
+    async def begin(self, name: str) -> None:
+        lookup = self.server.step(f"n,,n={name},r=abc".encode())
+        assert isinstance(lookup, Lookup)
+        asked = self.server.resume(await lookup.ask(self._checker))
+        assert isinstance(asked, bytes)
+        self.asked = asked
+
+    async def end(self) -> None:
+        nonce = self.asked.split(b",")[0]
+        proof = base64.b64encode(b"x" * 32)
+        success = self.server.step(b"c=biws," + nonce + b",p=" + proof)
+        assert isinstance(success, Success)
+        try:
+            await self._checker.requestAvatarId(success.credentials)
+        except Exception:
+            return
+        raise AssertionError("let in")
+
+
+async def main(tries: int) -> None:
+    with tempfile.TemporaryDirectory() as path:
+        directory = SQLiteDirectory(path)
+        for number in range(1000):
+            await directory.add_account(name=f"user{number}@example.org")
+        hashed = hash_password("secret", **CHEAP)
+        await directory.add_account(name=NAMES[0])
+        keys = keys_of("secret", ["SCRAM-SHA-256"])
+        await directory.set_password(account=NAMES[0], password_hash=hashed, scram_keys=keys)
+        directory.close()
+        store = SQLiteStore(path)
+        store.open()
+        portal = make_portal(store, hasher=PasswordHasher(**CHEAP))  # type: ignore[arg-type]
+        checker = ScramChecker(store)
+
+        async def plain(name: str) -> None:
+            try:
+                await portal.login(
+                    UsernamePassword(name.encode(), b"wrong"),
+                    ConnectionInfo("imap", "192.0.2.1"),
+                    IMailAccount,
+                )
+            except Exception:
+                return
+            raise AssertionError("let in")
+
+        report("PLAIN, cheap hash", await measure(tries, plain))
+        # In order: each try has its two steps measured on their own.
+        first: dict[str, list[float]] = {name: [] for name in NAMES}
+        last: dict[str, list[float]] = {name: [] for name in NAMES}
+        for number in range(tries + 50):
+            for name in NAMES if number % 2 else NAMES[::-1]:
+                attempt = ScramAttempt(checker)
+                times = [time.process_time()]
+                await attempt.begin(name)
+                times.append(time.process_time())
+                await attempt.end()
+                times.append(time.process_time())
+                if number >= 50:
+                    first[name].append((times[1] - times[0]) * 1e6)
+                    last[name].append((times[2] - times[1]) * 1e6)
+        report("SCRAM-SHA-256, first step", first)
+        report("SCRAM-SHA-256, last step", last)
+        await store.close()
+
+
+def begin(tries: int) -> None:
+    loop: Any = reactor
+
+    def finish(result: Any) -> None:
+        if result is not None:
+            result.printTraceback()
+        loop.stop()
+
+    done: Deferred[None] = run(main(tries))
+    done.addBoth(finish)
+
+
+if __name__ == "__main__":
+    loop: Any = reactor
+    loop.callWhenRunning(begin, int(sys.argv[1]) if len(sys.argv) > 1 else 5000)
+    loop.run()

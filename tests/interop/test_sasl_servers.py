@@ -1,0 +1,135 @@
+"""Other people's clients log in to our servers: gsasl, msmtp, mbsync."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.interop.support import ANN, WholeServerTestCase
+from tests.support import HOST, PATIENCE, mailkit_command
+
+pytestmark = pytest.mark.interop
+
+PASSWORD = "s\u00e9cret"
+SCRAM = ("SCRAM-SHA-256", "SCRAM-SHA-1")
+
+
+class SASLCase(WholeServerTestCase):
+    """A server of every protocol, with keys for Ann."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        mechanisms = [word for name in SCRAM for word in ("--mechanism", name)]
+        self.mailkit("scram", "on", *mechanisms)
+        self.mailkit(
+            *("account", "passwd", ANN, "--password-stdin", "--scheme", "plain"),
+            input=PASSWORD + "\n",
+        )
+        self.server = self.start()
+        self.certificate = self.directory / "tls" / "certificate.pem"
+
+    def mailkit(self, *arguments: str, input: str = "") -> None:
+        done = mailkit_command("--store", self.store, *arguments, input=input)
+        self.assertEqual(done.returncode, 0, done.stderr)
+
+    def program(self, *command: str, input: bytes = b"") -> str:
+        """Run a program; all that it says."""
+        done = subprocess.run(
+            command,
+            input=input,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=PATIENCE,
+            env={**os.environ, "HOME": str(self.directory), "LC_ALL": "C.UTF-8"},
+        )
+        return done.stdout.decode("utf-8", "replace")
+
+    def write(self, name: str, text: str) -> Path:
+        path = self.directory / name
+        path.write_text(text, encoding="utf-8")
+        path.chmod(0o600)
+        return path
+
+
+class GsaslTests(SASLCase):
+    """GNU SASL, the only one here that binds to the TLS connection."""
+
+    if shutil.which("gsasl") is None:
+        skip = "gsasl is not installed"
+
+    def log_in(self, protocol: str, mechanism: str, *options: str, password: str = PASSWORD) -> str:
+        port = self.ports["imap" if protocol == "imap" else "submission"]
+        return self.program(
+            *("gsasl", f"--{protocol}", "--connect", f"{HOST}:{port}", "--starttls"),
+            *("--x509-ca-file", str(self.certificate), "--mechanism", mechanism),
+            *("--authentication-id", ANN, "--password", password, *options),
+        )
+
+    def check(self, protocol: str, mechanism: str, *options: str) -> None:
+        said = self.log_in(protocol, mechanism, *options)
+        self.assertIn("Client authentication finished (server trusted)", said)
+
+    def test_with_and_without_channel_binding(self) -> None:
+        for protocol in ("imap", "smtp"):
+            self.check(protocol, "SCRAM-SHA-256", "--no-cb")
+            self.check(protocol, "SCRAM-SHA-1", "--no-cb")
+            # tls-exporter
+            self.check(protocol, "SCRAM-SHA-256-PLUS")
+            # tls-unique
+            self.check(protocol, "SCRAM-SHA-1-PLUS", "--priority", "NORMAL:-VERS-TLS1.3")
+            self.assertIn("authentication finished", self.log_in(protocol, "PLAIN"))
+            self.assertIn("authentication finished", self.log_in(protocol, "LOGIN"))
+        said = self.log_in("imap", "SCRAM-SHA-256-PLUS", password="wrong")
+        self.assertIn("NO [AUTHENTICATIONFAILED] User name or password is not right", said)
+
+
+class MsmtpTests(SASLCase):
+    """msmtp, by GNU SASL's library."""
+
+    if shutil.which("msmtp") is None:
+        skip = "msmtp is not installed"
+
+    def send(self, mechanism: str, password: str = PASSWORD) -> str:
+        path = self.write(
+            "msmtprc",
+            f"account default\nhost {HOST}\nport {self.ports['submission']}\ntls on\n"
+            f"tls_trust_file {self.certificate}\nauth {mechanism.lower()}\nuser {ANN}\n"
+            f'password "{password}"\nfrom {ANN}\n',
+        )
+        text = f"From: {ANN}\nTo: {ANN}\nSubject: {mechanism}\n\nHello\n".encode()
+        return self.program("msmtp", "--debug", "--file", str(path), ANN, input=text)
+
+    def test_scram(self) -> None:
+        for mechanism in SCRAM:
+            said = self.send(mechanism)
+            self.assertIn(f"--> AUTH {mechanism}", said)
+            self.assertIn("<-- 235 2.7.0", said)
+            self.assertIn("<-- 250 2.0.0", said.rpartition("--> DATA")[2])
+        self.assertIn("<-- 535 5.7.8", self.send("SCRAM-SHA-256", "wrong"))
+
+
+class MbsyncTests(SASLCase):
+    """mbsync, by Cyrus's library."""
+
+    if shutil.which("mbsync") is None:
+        skip = "mbsync is not installed"
+    elif not list(Path("/usr/lib").glob("*/sasl2/libscram.so")):
+        skip = "libsasl2-modules is not installed"
+
+    def test_scram(self) -> None:
+        (self.directory / "mail").mkdir()
+        path = self.write(
+            "mbsyncrc",
+            f"IMAPAccount a\nHost localhost\nPort {self.ports['imap']}\nUser {ANN}\n"
+            f'Pass "{PASSWORD}"\nSSLType STARTTLS\nCertificateFile {self.certificate}\n'
+            f"AuthMechs SCRAM-SHA-256\n\nIMAPStore far\nAccount a\n\nMaildirStore near\n"
+            f"Path {self.directory}/mail/\nInbox {self.directory}/mail/INBOX\n\nChannel c\n"
+            "Far :far:\nNear :near:\nPatterns INBOX\nCreate Near\nSyncState *\n",
+        )
+        said = self.program("mbsync", "-D", "-c", str(path), "c")
+        self.assertIn("Authenticating with SASL mechanism SCRAM-SHA-256", said)
+        self.assertTrue((self.directory / "mail" / "INBOX" / "cur").is_dir(), said)
