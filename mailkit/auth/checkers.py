@@ -16,6 +16,7 @@ from zope.interface import Interface, implementer
 from mailkit.auth.app_passwords import AppPasswords, parse_app_password, scope_of
 from mailkit.auth.names import canonical_name, domain_of
 from mailkit.auth.passwords import PasswordHasher
+from mailkit.auth.refusals import WrongPassword
 from mailkit.auth.scram import KeyMaker
 from mailkit.auth.totp import SecondFactors, SplitPassword, use_nothing
 from mailkit.coroutines import run
@@ -43,17 +44,6 @@ class LocatedPassword(UsernamePassword):
         super().__init__(username, password)
         self.address = address
         self.protocol = protocol
-
-
-class WrongPassword(UnauthorizedLogin):
-    """There is such an account: for the log, never for the client.
-
-    :param account: its name.
-    """
-
-    def __init__(self, account: str) -> None:
-        super().__init__()
-        self.account = account
 
 
 @implementer(ICredentialsChecker)

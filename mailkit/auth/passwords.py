@@ -241,6 +241,8 @@ class PasswordHasher:
         :param like: a stored hash that takes as long as those of users; one of ours when None.
         """
         if like is None:
+            # As for a user who is there.
+            self.remembers(self._nobody, password)
             return self.verify(self._nobody, password, address)
         # Of the same length, for some schemes look at it again and again; never the right one.
         octets = prepare_password(password)

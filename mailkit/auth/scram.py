@@ -13,6 +13,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from mailkit.auth.passwords import PasswordHasher
+from mailkit.auth.refusals import WrongPassword
 from mailkit.coroutines import run
 from mailkit.interfaces import IScramDirectory, IScramLogin
 from mailkit.wire.sasl import SASLError
@@ -79,8 +80,11 @@ class ScramChecker:
 
     async def _check(self, credentials: Any) -> str:
         account, keys = await self.find_scram_keys(credentials.username, credentials.mechanism)
-        if not credentials.is_proved_by(keys) or account is None:
+        proved = credentials.is_proved_by(keys)
+        if account is None:
             raise UnauthorizedLogin
+        if not proved:
+            raise WrongPassword(account)
         return account
 
 
