@@ -57,15 +57,20 @@ class _Elsewhere:
     async def check_sender(self, envelope: Envelope) -> None:
         """Anybody may send."""
 
+    def __init__(self, queue: QueueManager) -> None:
+        self._queue = queue
+
     async def check_recipient(self, envelope: Envelope, recipient: Recipient) -> None:
-        """Whether somebody is there shows when the message is handed over."""
+        """Whether somebody is there shows when the message is handed over.
+
+        :raises StoreFull: the queue is full.
+        :raises LimitExceeded: too much waits of the account, or for the destination.
+        """
+        await self._queue.check_recipient(envelope, recipient)
 
     async def deliver(self, envelope: Envelope, message: Spool) -> Sequence[Outcome]:
         """The queue gets it together with the mailboxes, in :meth:`QueueingDelivery.put`."""
         return [Outcome(recipient) for recipient in envelope.recipients]
-
-
-_ELSEWHERE = _Elsewhere()
 
 
 @implementer(IQueueStarter)
@@ -95,10 +100,11 @@ class QueueingDelivery(RoutingDelivery):
         **settings: Any,
     ) -> None:
         routes = routes or Routes()
+        self._elsewhere = _Elsewhere(queue)
         #: All mail is ours to report about.
         self._reports = all(Ability.DSN in getattr(each, "abilities", ()) for each in routes)
         if routes.default is None:
-            routes = Routes(routes.domains, _ELSEWHERE)
+            routes = Routes(routes.domains, self._elsewhere)
         super().__init__(store, directory, account, routes=routes, **settings)
         self._queue = queue
         self._srs = srs
@@ -199,7 +205,7 @@ class QueueingDelivery(RoutingDelivery):
             if again:
                 # The queue may take what is in a file, and a report is still to be made of it.
                 with contextlib.closing(self._share(message)) as shared:
-                    await self._queue.submit(shared, _to_be_tried_again(envelope, again))
+                    await self._queue.submit(shared, self._to_be_tried_again(envelope, again))
             if failed:
                 with message.open() as file:
                     await self._queue.report_failures(envelope, failed, file)
@@ -252,7 +258,9 @@ class QueueingDelivery(RoutingDelivery):
         targets: Sequence[Any],
         forwards: Collection[Forward],
     ) -> dict[str, LocalResult]:
-        queued = [each for each in forwards if each.delivery is _ELSEWHERE and each.recipients]
+        queued = [
+            each for each in forwards if isinstance(each.delivery, _Elsewhere) and each.recipients
+        ]
         if not queued:
             return await super().store_rest(envelope, message, targets, forwards)
         outgoing = [_outgoing(envelope, forward) for forward in queued]
@@ -279,6 +287,15 @@ class QueueingDelivery(RoutingDelivery):
             outgoing = [each._replace(envelope=_own(each.envelope)) for each in outgoing]
         return (await self._queue.submit(message, outgoing, deliveries)).results
 
+    def _to_be_tried_again(self, envelope: Envelope, parts: Iterable[Part]) -> list[Outgoing]:
+        """What the queue gets of a message that could not be delivered in these places yet."""
+        by_alias: dict[Path | None, Forward] = {}
+        for part in parts:
+            alias = None if part.path == part.recipient.path else part.recipient.path
+            forward = by_alias.setdefault(alias, Forward(self._elsewhere, alias))
+            forward.recipients[part.path] = replace(part.recipient, path=part.path)
+        return [_outgoing(envelope, each)._replace(tried=True) for each in by_alias.values()]
+
 
 def _own(envelope: Envelope) -> Envelope:
     """A message of which the reverse-path is believed."""
@@ -299,13 +316,3 @@ def _outgoing(envelope: Envelope, forward: Forward) -> Outgoing:
     ]
     prefix = delivered_to(alias) if alias.domain else b""
     return Outgoing(replace(envelope, recipients=recipients), prefix=prefix)
-
-
-def _to_be_tried_again(envelope: Envelope, parts: Iterable[Part]) -> list[Outgoing]:
-    """What the queue gets of a message that could not be delivered in these places yet."""
-    by_alias: dict[Path | None, Forward] = {}
-    for part in parts:
-        alias = None if part.path == part.recipient.path else part.recipient.path
-        forward = by_alias.setdefault(alias, Forward(_ELSEWHERE, alias))
-        forward.recipients[part.path] = replace(part.recipient, path=part.path)
-    return [_outgoing(envelope, each)._replace(tried=True) for each in by_alias.values()]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from mailkit.errors import LimitExceeded, StoreFull
@@ -12,7 +12,7 @@ from mailkit.wire.domains import canonical_domain
 
 if TYPE_CHECKING:
     from mailkit.interfaces import IQueue
-    from mailkit.model import Envelope
+    from mailkit.model import Envelope, Recipient
 
 #: Seconds for which a count is believed; what is queued meanwhile is added to it.
 COUNT_TIME = 10.0
@@ -66,6 +66,15 @@ class QueueGuard:
         self._limits = limits
         self._counts: ExpiringMap[tuple[str, str], _Count] = ExpiringMap(MAX_COUNTS, seconds)
 
+    async def check_recipient(self, envelope: Envelope, recipient: Recipient) -> None:
+        """Whether a message for somebody could be queued now; nothing is counted for it.
+
+        :raises StoreFull: there is too much already.
+        :raises LimitExceeded: of one account, or for one destination.
+        """
+        alone = replace(envelope, recipients=[recipient])
+        await self._check(envelope.declared_size or 0, [alone], take=False)
+
     async def check(self, size: int, envelopes: Sequence[Envelope]) -> None:
         """Whether one message may be queued, once for each envelope.
 
@@ -73,24 +82,28 @@ class QueueGuard:
         :raises StoreFull: there is too much already.
         :raises LimitExceeded: of one account, or for one destination.
         """
+        await self._check(size, envelopes, take=True)
+
+    async def _check(self, size: int, envelopes: Sequence[Envelope], take: bool) -> None:
         limits = self._limits
         if limits.max_messages or limits.max_octets:
             found = await self._count(
                 ("", ""),
                 _Count(len(envelopes), size),
                 _Count(limits.max_messages, limits.max_octets),
+                take,
             )
             if not found:
                 raise StoreFull("The queue for other servers is full; try again later")
         for envelope in envelopes:
-            await self._check_envelope(envelope)
+            await self._check_envelope(envelope, take)
 
-    async def _check_envelope(self, envelope: Envelope) -> None:
+    async def _check_envelope(self, envelope: Envelope, take: bool) -> None:
         limits = self._limits
         account = envelope.account
         if account is not None and limits.max_messages_per_account:
             most = _Count(limits.max_messages_per_account)
-            if not await self._count((account, ""), _Count(1), most):
+            if not await self._count((account, ""), _Count(1), most, take):
                 raise LimitExceeded(
                     f"{most.messages} messages of yours wait to be sent already; try again later"
                 )
@@ -98,13 +111,14 @@ class QueueGuard:
             most = _Count(limits.max_recipients_per_domain)
             domains = [canonical_domain(each.path.domain) for each in envelope.recipients]
             for domain in dict.fromkeys(domains):
-                if not await self._count(("", domain), _Count(domains.count(domain)), most):
+                more = _Count(domains.count(domain))
+                if not await self._count(("", domain), more, most, take):
                     raise LimitExceeded(
                         f"{most.messages} recipients in {domain} wait already; try again later"
                     )
 
-    async def _count(self, key: tuple[str, str], more: _Count, most: _Count) -> bool:
-        """Whether there is room for more; then it is counted."""
+    async def _count(self, key: tuple[str, str], more: _Count, most: _Count, take: bool) -> bool:
+        """Whether there is room for more; then it is counted, if it is to be taken."""
         known = self._counts.get(key)
         if known is None or not _fits(known, more, most):
             # Something may have left since it was counted.
@@ -112,6 +126,8 @@ class QueueGuard:
             self._counts.set(key, known, COUNT_TIME)
         if not _fits(known, more, most):
             return False
+        if not take:
+            return True
         total = _Count(known.messages + more.messages, known.octets + more.octets)
         self._counts.replace(key, total)
         return True

@@ -200,6 +200,14 @@ class QueueManager:
 
     # What comes in.
 
+    async def check_recipient(self, envelope: Envelope, recipient: Recipient) -> None:
+        """Whether the limits allow to queue a message for somebody, asked before it comes.
+
+        :raises StoreFull: there is too much already.
+        :raises LimitExceeded: of one account, or for one destination.
+        """
+        await self._guard.check_recipient(envelope, recipient)
+
     async def submit(
         self,
         message: Spool,

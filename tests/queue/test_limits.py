@@ -84,6 +84,28 @@ class LimitTests(QueueTestCase):
             code = None if outcome.error is None else for_error(outcome.error).code
             self.assertEqual(code, expected)
 
+    async def test_told_before_the_message_comes(self) -> None:
+        self.limited(max_messages_per_account=2, max_octets=3 * len(SAMPLE))
+        await self.store.add_account(name=ANN)
+        delivery = QueueingDelivery(self.store, self.store, ANN, queue=self.manager)
+        envelope = queue_envelope("eve@example.net", account=ANN)
+        (recipient,) = envelope.recipients
+        # To be asked is not to be queued.
+        for _ in range(3):
+            await delivery.check_recipient(envelope=envelope, recipient=recipient)
+        envelope.declared_size = 3 * len(SAMPLE) + 1
+        with self.assertRaises(StoreFull):
+            await delivery.check_recipient(envelope=envelope, recipient=recipient)
+        envelope.declared_size = None
+        for number in range(2):
+            await self.submit(f"{number}@example.net", account=ANN)
+        with self.assertRaises(LimitExceeded):
+            await delivery.check_recipient(envelope=envelope, recipient=recipient)
+        # Who has mailboxes here needs no place in the queue.
+        await delivery.check_recipient(
+            envelope=envelope, recipient=queue_envelope(ANN).recipients[0]
+        )
+
     def test_bad_limits(self) -> None:
         for name in ("max_messages", "max_octets", "max_recipients_per_domain"):
             with self.assertRaises(ValueError):
