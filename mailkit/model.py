@@ -550,7 +550,7 @@ class FileEntry(NamedTuple):
     size: int
     #: Seconds since 1970; None where nobody knows.
     modified: float | None
-    #: Tells two names of one file from two files (RFC 3659 section 7.5.2): letters and digits.
+    #: Tells two names of one file from two files (RFC 3659 section 7.5.2): no space, no semicolon.
     unique: str
     #: Letters of :data:`FILE_RIGHTS` or :data:`DIRECTORY_RIGHTS`.
     rights: str

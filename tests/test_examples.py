@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ftplib
 import imaplib
 import os
 import poplib
@@ -122,6 +123,26 @@ class EmbedIMAPTests(ExamplesCase):
             _, [(_, content), _] = client.fetch("1", "(BODY[])")
             self.assertEqual(content, MESSAGE)
             client.logout()
+
+
+class FTPReportsTests(ExamplesCase):
+    def test_is_short(self) -> None:
+        self.assert_short("ftp_reports.py", 64)
+
+    def test_serves_files(self) -> None:
+        port = free_port()
+        command = [sys.executable, str(EXAMPLES / "ftp_reports.py")]
+        serving = self.running([*command, f"tcp:{port}:interface=127.0.0.1"], [port])
+        with serving, ftplib.FTP(timeout=PATIENCE) as client:
+            client.connect("127.0.0.1", port)
+            client.login("ann", "secret")
+            self.assertEqual(client.nlst(), ["numbers.csv"])
+            lines: list[bytes] = []
+            client.retrbinary("RETR numbers.csv", lines.append)
+            self.assertTrue(b"".join(lines).startswith(b"0;0\r\n1;1\r\n2;4\r\n"))
+            with self.assertRaises(ftplib.error_perm) as refused:
+                client.delete("numbers.csv")
+            self.assertEqual(str(refused.exception), "550 Reports can only be read")
 
 
 class BackendTests(ExamplesCase):
