@@ -210,7 +210,8 @@ class MemoryLoginRecords:
         for records, key in self._tables(account, address, network):
             records.begin(key, now)
         # Not in a network: neighbours have nothing to do with each other.
-        self._accounts.use(account, now).judging += 1
+        if account:
+            self._accounts.use(account, now).judging += 1
         if network:
             self._addresses.use(address, now).judging += 1
         return 0.0
@@ -230,7 +231,8 @@ class MemoryLoginRecords:
             repeated = self._is_repeated(account, attempt.secret)
             if failures is None:
                 tables = self._tables(account, address, network)
-                return max(records.fail(key, now, repeated) for records, key in tables)
+                holds = [records.fail(key, now, repeated) for records, key in tables]
+                return max(holds, default=0.0)
             if not repeated:
                 self._known.replace(pair, failures + 1)
                 if failures + 1 >= KNOWN_FAILURES:
@@ -250,14 +252,18 @@ class MemoryLoginRecords:
     def _tables(
         self, account: bytes, address: str, network: str
     ) -> list[tuple[_Records, bytes | str]]:
-        tables: list[tuple[_Records, bytes | str]] = [(self._accounts, account)]
+        tables: list[tuple[_Records, bytes | str]] = []
+        if account:
+            tables.append((self._accounts, account))
         if network:
             tables += [(self._addresses, address), (self._networks, network)]
         return tables
 
     def _keys(self, attempt: LoginAttempt) -> tuple[bytes, str, str]:
         name = unicodedata.normalize("NFKC", attempt.login.strip()).casefold()
-        return self._digest(name.encode("utf-8", "surrogatepass")), *self._locate(attempt.address)
+        # Tokens need no name: those who give none have nothing in common.
+        account = self._digest(name.encode("utf-8", "surrogatepass")) if name else b""
+        return account, *self._locate(attempt.address)
 
     def _digest(self, *parts: bytes) -> bytes:
         mac = hashlib.blake2b(digest_size=16, key=self._key)

@@ -187,7 +187,8 @@ class LoginConnection(CompressingConnection):
         After a failure, :attr:`logins_exhausted` tells whether to close the connection.
         """
         guard, clock, info = self.factory.guard, self.clock, self.info()
-        secret = getattr(success.credentials, "password", b"")
+        credentials = success.credentials
+        secret = getattr(credentials, "password", b"") or getattr(credentials, "token", "").encode()
         attempt = LoginAttempt(success.username, info.peer, secret)
         try:
             await guard.admit(attempt, clock)
@@ -214,7 +215,9 @@ class LoginConnection(CompressingConnection):
             raise
         finally:
             await guard.settle(attempt, outcome, clock)
-        log_login(self._facts(mechanism), "succeeded", success.username)
+        # A token may be the only one to know whose it is.
+        name = success.username or str(getattr(avatar, "name", ""))
+        log_login(self._facts(mechanism), "succeeded", name)
         return avatar
 
     def _facts(self, mechanism: str) -> LoginFacts:

@@ -270,3 +270,13 @@ class WaitingTests(GuardTestCase):
         slow.callback(0.0)
         self.successResultOf(waiting)
         self.assertEqual(asked, [(LoginAttempt(ANN, "192.0.2.1"), 0.0)])
+
+    def test_those_who_give_no_name_have_nothing_in_common(self) -> None:
+        """Tokens: somebody's wrong ones hold up nobody else's."""
+        for number in range(30):
+            self.fail_at_once("", address=f"10.{number}.0.1")
+        self.assertEqual(self.seconds(self.admit("", "203.0.113.1")), 0)
+        self.assertGreater(self.seconds(self.admit("", "10.29.0.1")), 0)
+        # Nor do they fail together on a UNIX socket.
+        answer = self.settle(LoginOutcome.FAILURE, "", "")
+        self.assertEqual(self.seconds(answer), 0)

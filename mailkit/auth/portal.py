@@ -18,6 +18,7 @@ from mailkit.auth.checkers import (
     LocatedPassword,
     VouchedUserChecker,
 )
+from mailkit.auth.guests import GuestChecker
 from mailkit.auth.passwords import PasswordHasher
 from mailkit.auth.realm import Deliveries, MailRealm
 from mailkit.auth.scram import ScramChecker
@@ -95,6 +96,7 @@ def make_portal(
     abilities: frozenset[Ability] = frozenset(),
     homes: IFileHomes | None = None,
     guard: LoginGuard | None = None,
+    guest_of: str = "",
 ) -> Portal:
     """A portal where users log in to their accounts, and anybody delivers mail.
 
@@ -107,6 +109,8 @@ def make_portal(
     :param abilities: what the deliveries can promise, for clients that have not logged in.
     :param homes: where accounts have their files; None where they have none.
     :param guard: slows down whoever guesses passwords; one for all portals of a store is best.
+    :param guest_of: the account that anonymous users may read (SASL ANONYMOUS, and FTP's user of that
+        name); empty for no such users.
     :raises ValueError: there is neither a checker nor a directory.
     """
     if directory is None and IDirectory.providedBy(store):
@@ -130,6 +134,8 @@ def make_portal(
         own = external[0].directory
         if IScramDirectory.providedBy(own):
             portal.registerChecker(ScramChecker(own))
+    if guest_of:
+        portal.registerChecker(GuestChecker(guest_of))
     only = external[0]
     if len(external) > 1 or isinstance(only, AuthRule):
         only = ChainChecker(external)

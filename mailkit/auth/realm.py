@@ -9,6 +9,7 @@ from twisted.cred.portal import IRealm
 from twisted.internet.defer import Deferred
 from zope.interface import Interface, implementer
 
+from mailkit.auth.guests import Guest, GuestAccount, GuestHome
 from mailkit.auth.provisioning import provide_account
 from mailkit.coroutines import run
 from mailkit.errors import AuthorizationFailed, NoSuchAccount
@@ -71,7 +72,18 @@ class MailRealm:
         self, avatar_id: bytes | str | tuple[()], mind: Any, interfaces: tuple[type[Interface], ...]
     ) -> _Avatar:
         account = None if avatar_id == () else await self._account_name(avatar_id)
+        if isinstance(avatar_id, Guest):
+            return await self._guest_avatar(account, mind, interfaces)
         return await self.get_avatar(account, mind, interfaces)
+
+    async def _guest_avatar(
+        self, account: str | None, mind: Any, interfaces: tuple[type[Interface], ...]
+    ) -> _Avatar:
+        if IMailAccount not in interfaces and IFileHome not in interfaces:
+            raise AuthorizationFailed
+        interface, avatar, logout = await self.get_avatar(account, mind, interfaces)
+        view = GuestAccount(avatar) if interface is IMailAccount else GuestHome(avatar)
+        return interface, view, logout
 
     async def get_avatar(
         self, account: str | None, mind: Any, interfaces: tuple[type[Interface], ...]

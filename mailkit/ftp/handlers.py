@@ -27,6 +27,7 @@ from mailkit.ftp.grammar import (
 from mailkit.ftp.replies import long_reply
 from mailkit.ftp.state import Session
 from mailkit.interfaces import IFileHome
+from mailkit.sasl.anonymous import MAX_TRACE, AnonymousServer, without_name
 from mailkit.sasl.plain import with_password
 from mailkit.wire.sasl import Success
 
@@ -51,7 +52,7 @@ class Verb(NamedTuple):
 def user(connection: FTPConnection, argument: bytes) -> None:
     if connection.session.account:
         raise CommandError("You are logged in; another user needs another connection", 503)
-    if not connection.may_send_plaintext_passwords():
+    if not (connection.may_send_plaintext_passwords() or _is_anonymous(connection, argument)):
         text = "Passwords are not taken in the clear: use AUTH TLS"
         if connection.factory.tls_context is None:
             text = "Passwords are not taken in the clear, and there is no TLS here"
@@ -65,7 +66,16 @@ def pass_(connection: FTPConnection, argument: bytes) -> _Waiting:
     name, connection.session.user = connection.session.user, None
     if name is None:
         raise CommandError("Send USER first", 503)
+    if _is_anonymous(connection, name):
+        return _log_in(connection, without_name(argument.decode("utf-8", "replace")[:MAX_TRACE]))
     return _log_in(connection, with_password(name.decode("utf-8"), argument))
+
+
+def _is_anonymous(connection: FTPConnection, name: bytes) -> bool:
+    """Whether somebody comes in without a name (RFC 1635), where anybody may."""
+    return name.lower() in (b"anonymous", b"ftp") and (
+        connection.find_mechanism(AnonymousServer.name) is not None
+    )
 
 
 async def _log_in(connection: FTPConnection, success: Success) -> None:

@@ -56,6 +56,7 @@ from mailkit.interfaces.files import (
 from mailkit.interfaces.hook import IMailHook
 from mailkit.interfaces.login_records import ILoginRecords
 from mailkit.interfaces.logins import (
+    IAnonymousLogin,
     IAppPasswordDirectory,
     IBearerToken,
     ISecondFactorDirectory,
@@ -89,6 +90,7 @@ __all__ = [
     "IAccountHistory",
     "IAddressQueries",
     "IAdministratorDirectory",
+    "IAnonymousLogin",
     "IAppPasswordDirectory",
     "IBearerToken",
     "ICapabilityMask",

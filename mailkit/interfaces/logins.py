@@ -10,6 +10,15 @@ from mailkit.interfaces.directory import ILoginDirectory
 from mailkit.model import AppPassword, SecondFactor
 
 
+class IAnonymousLogin(Interface):
+    """Credentials of somebody who does not say who it is (RFC 4505).
+
+    Not :class:`twisted.cred.credentials.IAnonymous`, as which SMTP delivers mail from anybody.
+    """
+
+    trace: str = Attribute("""What the client says of itself: printable, perhaps empty.""")
+
+
 class IBearerToken(Interface):
     """Credentials: a token of OAuth 2.0 (RFC 6750)."""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeAlias
 
+from mailkit.sasl.anonymous import AnonymousServer
 from mailkit.sasl.bearer import OAuthBearerServer, XOAuth2Server
 from mailkit.sasl.plain import LoginServer, PlainServer
 from mailkit.sasl.scram import (
@@ -34,6 +35,7 @@ MECHANISMS: Mapping[str, type[SASLServer]] = {
         XOAuth2Server,
         PlainServer,
         LoginServer,
+        AnonymousServer,
     )
 }
 

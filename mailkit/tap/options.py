@@ -34,6 +34,7 @@ from mailkit.tap.extensions import (
 )
 from mailkit.tap.factories import IMPLICIT_TLS, PORT_NAMES
 from mailkit.tap.ftp_settings import parse_ftp_settings
+from mailkit.tap.guests import parse_guests
 from mailkit.tap.hooks import parse_hook_settings, parse_hooks
 from mailkit.tap.imap_settings import parse_imap_settings
 from mailkit.tap.login_guard import parse_login_guard
@@ -179,6 +180,8 @@ class MailOptions(TLSOptions, AuthOptionMixin):
         self.relay_from: list[str] = []
         #: What ``--proxy-from`` says.
         self.proxies: list[str] = []
+        #: What ``--anonymous`` says.
+        self.anonymous: list[str] = []
         #: Where a setting was made, for errors about it, when not in an option of its name.
         self.places = {name: f"--{option}" for name, option in self.endpoint_options.items()}
         self.service_tls: ServiceTLS | None = None
@@ -207,6 +210,11 @@ class MailOptions(TLSOptions, AuthOptionMixin):
         """Expect the PROXY protocol (v1 or v2) from this address or NETWORK, or from `unix`
         sockets, and from nobody else; for one service with SERVICE:NETWORK. May be repeated."""
         self.proxies.append(network)
+
+    def opt_anonymous(self, guest: str) -> None:
+        """Let anybody read, without a password, what an account has: SERVICE:ACCOUNT, where SERVICE
+        is imap or ftp. May be repeated."""
+        self.anonymous.append(guest)
 
     @override
     def addChecker(self, checker: Any) -> None:
@@ -308,6 +316,8 @@ class MailOptions(TLSOptions, AuthOptionMixin):
                 parse_count(str(self["suppress-duplicates"]))
         with self.naming("proxy-from"):
             parse_networks(self.proxies, self.endpoints)
+        with self.naming("anonymous"):
+            parse_guests(self.anonymous)
         if self.get("no-soliciting") is not None:
             with self.naming("no-soliciting"):
                 parse_solicitation(self["no-soliciting"])
@@ -427,6 +437,7 @@ class TwistdService(MailService):
             milter_reuse=options.milter_reuse,
             checks=options.checks,
             proxy_from=options.proxies,
+            anonymous=options.anonymous,
             xclient_from=options.xclient,
             ftp=parse_ftp_settings(options),
         )

@@ -57,6 +57,7 @@ from mailkit.tap.extensions import (
 )
 from mailkit.tap.factories import IMPLICIT_TLS, PORT_NAMES, make_factory
 from mailkit.tap.ftp_settings import FTPSettings
+from mailkit.tap.guests import parse_guests
 from mailkit.tap.hooks import Hooks, make_hooks, parse_hooks
 from mailkit.tap.milters import parse_milters
 from mailkit.tap.networks import parse_names, parse_networks
@@ -143,6 +144,7 @@ class MailService(MultiService):
     :param ftp: how the FTP server is; None for its defaults.
     :param proxy_from: what ``--proxy-from`` takes.
     :param xclient_from: what ``--xclient-from`` takes.
+    :param anonymous: what ``--anonymous`` takes.
     :raises SettingError: the store's name, the certificate, a hook's name or a check is wrong.
     """
 
@@ -187,6 +189,7 @@ class MailService(MultiService):
         checks: Mapping[str, Any] | None = None,
         proxy_from: Collection[str] = (),
         xclient_from: Collection[str] = (),
+        anonymous: Collection[str] = (),
         ftp: FTPSettings | None = None,
         reactor: Any = None,
     ) -> None:
@@ -223,6 +226,7 @@ class MailService(MultiService):
             self._milters = parse_milters(milters, milter_failure, reactor, milter_reuse)
         self._checks = Checks(checks or {})
         self._proxies = parse_networks(proxy_from, PORT_NAMES)
+        self._guests = parse_guests(anonymous)
         off = parse_switches(without_extensions) if without_extensions else {}
         xclient = parse_names(xclient_from, TAKE_MAIL)
         unwanted = parse_solicitation(no_soliciting) if no_soliciting else ()
@@ -444,6 +448,7 @@ class MailService(MultiService):
                 abilities=self._deliveries.abilities(user) if takes_mail else frozenset(),
                 homes=homes,
                 guard=self._guard,
+                guest_of=self._guests.get(protocol, ""),
             )
         except ValueError as error:
             raise StartError("store", self._store_name, f"{error} (auth)") from error

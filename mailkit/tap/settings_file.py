@@ -116,6 +116,7 @@ class SettingsFileOptions(MailOptions):
             "hook": self.hooks,
             "milter": self.milters,
             "milter-reuse": self.milter_reuse,
+            "anonymous": self.anonymous,
             "proxy-from": self.proxies,
             "client-ca": self.client_authorities,
             "require-client-certificate": self.certified,
