@@ -22,6 +22,7 @@ from mailbench.peers import (
     Aiosmtpd,
     AiosmtpdUnsynced,
     Mailkit,
+    MailkitWorkers,
     Peer,
     Pymap,
     TwistedIMAP,
@@ -33,7 +34,7 @@ from mailbench.workloads import DEFAULT_WORKLOADS, WORKLOADS, Bench
 _PEERS: dict[str, type[Peer]] = {
     kind.name: kind
     for kind in (
-        *(Mailkit, Aiosmtpd, AiosmtpdUnsynced, Pymap, TwistedMail, TwistedIMAP),
+        *(Mailkit, MailkitWorkers, Aiosmtpd, AiosmtpdUnsynced, Pymap, TwistedMail, TwistedIMAP),
         *(Dovecot, DovecotMdbox, Postfix),
     )
 }
@@ -58,12 +59,16 @@ def _arguments() -> argparse.Namespace:
         default=0.0,
         help="slow: seconds between two lines of a sender; 0 for as fast as they can",
     )
+    parser.add_argument(
+        "--workers", type=int, default=2, help="processes of the peer mailkit-workers"
+    )
     parser.add_argument("--python", default=sys.executable, help="where the servers are installed")
     parser.add_argument("--directory", help="where mail is kept: the disk that is measured")
     parser.add_argument(
         "--out", default="build/benchmark", help="prefix of the .json and .md written"
     )
     arguments = parser.parse_args()
+    MailkitWorkers.workers = arguments.workers
     for option, known in (("peers", _PEERS), ("workloads", WORKLOADS)):
         chosen = [name for name in getattr(arguments, option).split(",") if name]
         if unknown := [name for name in chosen if name not in known]:

@@ -266,6 +266,14 @@ class Port(tcp.Port):
             raise
 
 
+def adopt_port(reactor: Any, descriptor: int, family: int, factory: Any) -> Port:
+    """A port of a socket that listens already and does not block; it gets a descriptor of its own."""
+    port: Any = Port._fromListeningDescriptor(reactor, descriptor, family, factory)  # type: ignore[no-untyped-call]
+    port._preexistingSocket = _ListeningSocket(port._preexistingSocket)
+    port.startListening()
+    return cast(Port, port)
+
+
 class ListeningReactor:
     """A reactor whose TCP ports are ours; for endpoints."""
 

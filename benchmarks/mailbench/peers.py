@@ -180,6 +180,8 @@ class Mailkit(Peer):
     name = "mailkit"
     durable = "yes: flushed before 250 and before the tagged OK"
     kinds = ("smtp", "imap", "pop3")
+    #: Processes that serve.
+    workers = 1
 
     def __init__(self, python: str) -> None:
         super().__init__(python)
@@ -205,8 +207,15 @@ class Mailkit(Peer):
         self.spawn(
             *(Path(self.python).parent / "twistd", "-n", "--pidfile=", "mailkit"),
             *("--store", f"sqlite:{self.directory / 'store'}", *listen),
-            *("--max-message-size", "200M"),
+            *("--max-message-size", "200M", "--workers", self.workers),
         )
+
+
+class MailkitWorkers(Mailkit):
+    """The same in several processes."""
+
+    name = "mailkit-workers"
+    workers = 2
 
 
 class Aiosmtpd(Peer):

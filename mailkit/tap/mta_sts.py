@@ -16,7 +16,7 @@ from twisted.python import usage
 from mailkit._typing import override
 from mailkit.queue.sts import MAX_AGE, STSMode, STSPolicy
 from mailkit.tap.errors import SettingError
-from mailkit.tap.services import parse_endpoint
+from mailkit.tap.ports import parse_endpoint
 from mailkit.tap.tls import parse_tls, server_context
 from mailkit.wire.domains import canonical_domain, is_dns_name
 

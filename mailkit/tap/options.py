@@ -6,8 +6,8 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, ClassVar
 
 from twisted.copyright import version as twisted_version
@@ -15,6 +15,7 @@ from twisted.cred.checkers import InMemoryUsernamePasswordDatabaseDontUse
 from twisted.cred.credentials import IUsernamePassword
 from twisted.cred.strcred import AuthOptionMixin
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IStreamServerEndpoint
 from twisted.python import usage
 
 from mailkit import __version__
@@ -41,16 +42,18 @@ from mailkit.tap.login_guard import parse_login_guard
 from mailkit.tap.memory import return_large_allocations
 from mailkit.tap.milters import parse_milters
 from mailkit.tap.networks import parse_names, parse_networks
+from mailkit.tap.ports import parse_endpoint
 from mailkit.tap.relay import Relay, read_login
 from mailkit.tap.routes import parse_routes, read_secret, split_routes
 from mailkit.tap.service_tls import ServiceTLS, TLSOptions
-from mailkit.tap.services import TAKE_MAIL, Limits, MailService, parse_endpoint
+from mailkit.tap.services import TAKE_MAIL, Limits, MailService
 from mailkit.tap.sharing import parse_sharing
 from mailkit.tap.signals import reload_at_hangup
 from mailkit.tap.smtp_limits import parse_smtp_limits
 from mailkit.tap.stores import DEFAULT_STORE, STORE_VARIABLE, default_store, parse_store
 from mailkit.tap.user_bases import parse_rule
 from mailkit.tap.values import parse_count, parse_mechanisms, parse_size
+from mailkit.tap.workers import WorkersService, check_workers
 
 # Also an address literal, for machines without a name.
 _HOSTNAME = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Za-z:.]+\])\Z")
@@ -112,6 +115,13 @@ class MailOptions(TLSOptions, AuthOptionMixin):
             None,
             "SASL mechanisms that clients may be offered, the one to prefer first: PLAIN,LOGIN"
             " [default: all that the user base can verify]",
+        ],
+        [
+            "workers",
+            None,
+            None,
+            "Processes that serve, for a store that several can have open; limits hold for each of"
+            " them [default: 1]",
         ],
     ]
     optFlags: ClassVar[list[list[Any]]] = [
@@ -186,6 +196,17 @@ class MailOptions(TLSOptions, AuthOptionMixin):
         self.places = {name: f"--{option}" for name, option in self.endpoint_options.items()}
         self.service_tls: ServiceTLS | None = None
         self.limits = Limits()
+        #: How many processes serve.
+        self.workers = 1
+        #: The options as they were given, and where.
+        self.arguments: list[str] = []
+        self.origin = ""
+
+    @override
+    def parseOptions(self, options: Sequence[str] | None = None) -> None:
+        self.origin = os.getcwd()
+        self.arguments = list(sys.argv[1:] if options is None else options)
+        super().parseOptions(options)  # type: ignore[no-untyped-call]
 
     # Options that are more than a value.
 
@@ -244,6 +265,10 @@ class MailOptions(TLSOptions, AuthOptionMixin):
         with self.naming(name):
             parse_endpoint(endpoint)
         self.endpoints[name].append(endpoint)
+
+    def list_endpoints(self) -> list[tuple[str, str]]:
+        """The names of all ports, with their endpoints."""
+        return [(name, each) for name, some in self.endpoints.items() for each in some]
 
     # After all options are known.
 
@@ -336,6 +361,11 @@ class MailOptions(TLSOptions, AuthOptionMixin):
                     f"{self.place(name)} needs a certificate: give --tls CERT,KEY"
                 )
         self.limits = self._limits()
+        if self["workers"] is not None:
+            with self.naming("workers"):
+                self.workers = parse_count(str(self["workers"]))
+                if self.workers > 1:
+                    check_workers(self.workers, self["store"], self.endpoints)
 
     def _read_relay(self) -> None:
         target, login = self.get("relay"), self.get("relay-login")
@@ -401,9 +431,14 @@ class ListenOptions(MailOptions):
 
 
 class TwistdService(MailService):
-    """A mail service that ends twistd with one readable line when it cannot start."""
+    """A mail service that ends twistd with one readable line when it cannot start.
 
-    def __init__(self, options: MailOptions) -> None:
+    :param inherited: sockets in place of the options' endpoints, in their order.
+    """
+
+    def __init__(
+        self, options: MailOptions, inherited: Sequence[IStreamServerEndpoint] = ()
+    ) -> None:
         super().__init__(
             options["store"],
             checkers=options.auth_rules,
@@ -444,9 +479,8 @@ class TwistdService(MailService):
         self._place = options.place
         # Stops listening to SIGHUP.
         self._hangups: Callable[[], None] = lambda: None
-        for name, endpoints in options.endpoints.items():
-            for endpoint in endpoints:
-                self.add_port(name, endpoint)
+        for number, (name, endpoint) in enumerate(options.list_endpoints()):
+            self.add_port(name, inherited[number] if inherited else endpoint)
 
     @override
     def privilegedStartService(self) -> None:
@@ -480,15 +514,48 @@ class TwistdService(MailService):
                 store=shlex.quote(self._store_name),
             )
 
-    @contextmanager
-    def _readable_errors(self) -> Iterator[None]:
-        try:
-            yield
-        except StartError as error:
-            text = f"mailkit: {self._place(error.setting)} {error.value}: {error.reason}"
-            raise CannotStart(text) from error
+    def _readable_errors(self) -> AbstractContextManager[None]:
+        return readable_errors(self._place)
 
 
-def make_service(options: MailOptions) -> TwistdService:
+class TwistdWorkers(WorkersService):
+    """Workers of a mail service; ends twistd with one readable line when it cannot start."""
+
+    def __init__(self, options: MailOptions) -> None:
+        kind = type(options)
+        from twisted.internet import reactor
+
+        plan = {
+            "options": f"{kind.__module__}.{kind.__qualname__}",
+            "arguments": options.arguments,
+            "origin": options.origin,
+            "reactor": type(reactor).__module__,
+        }
+        super().__init__(options.workers, plan, options.list_endpoints())
+        self._place = options.place
+
+    @override
+    def privilegedStartService(self) -> None:
+        raise_open_files_limit()
+        with readable_errors(self._place):
+            super().privilegedStartService()
+
+    @override
+    def startService(self) -> None:
+        with readable_errors(self._place):
+            super().startService()
+
+
+@contextmanager
+def readable_errors(place: Callable[[str], str]) -> Iterator[None]:
+    """Turn a StartError into the one line with which twistd ends."""
+    try:
+        yield
+    except StartError as error:
+        text = f"mailkit: {place(error.setting)} {error.value}: {error.reason}"
+        raise CannotStart(text) from error
+
+
+def make_service(options: MailOptions) -> TwistdService | TwistdWorkers:
     """What twistd runs."""
-    return TwistdService(options)
+    return TwistdWorkers(options) if options.workers > 1 else TwistdService(options)

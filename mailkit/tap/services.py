@@ -13,22 +13,16 @@ store is opened in ``startService`` (as that user), and no connection is served 
 
 from __future__ import annotations
 
-import contextlib
-import re
 import socket
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias, cast
 
-from twisted.application.internet import StreamServerEndpointService
 from twisted.application.service import MultiService
 from twisted.cred.checkers import ICredentialsChecker
 from twisted.cred.portal import Portal
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import serverFromString
-from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IProtocolFactory, IReactorTime, IStreamServerEndpoint
-from twisted.internet.posixbase import PosixReactorBase
+from twisted.internet.interfaces import IReactorTime, IStreamServerEndpoint
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.protocols.tls import TLSMemoryBIOFactory
@@ -61,13 +55,13 @@ from mailkit.tap.guests import parse_guests
 from mailkit.tap.hooks import Hooks, make_hooks, parse_hooks
 from mailkit.tap.milters import parse_milters
 from mailkit.tap.networks import parse_names, parse_networks
+from mailkit.tap.ports import Port, parse_endpoint
 from mailkit.tap.relay import Relay
 from mailkit.tap.routes import Deliveries, parse_routes
 from mailkit.tap.service_tls import ServiceTLS
 from mailkit.tap.smtp_limits import parse_smtp_limits
 from mailkit.tap.stores import parse_store
 from mailkit.tap.user_bases import Checkers
-from mailkit.tcp import BACKLOG, ListeningReactor
 from mailkit.tls import TLSReloader
 
 #: Those that take mail, for which the store must know addresses.
@@ -307,7 +301,7 @@ class MailService(MultiService):
             description, endpoint = endpoint, parse_endpoint(endpoint, self._reactor)
         else:
             description = repr(endpoint)
-        port: Any = _Port(name, description, endpoint, factory)
+        port: Any = Port(name, description, endpoint, factory)
         port.setServiceParent(self)
 
     def _factory(self, protocol: str) -> CommandFactory:
@@ -504,70 +498,3 @@ class MailService(MultiService):
 
     def _connections(self) -> list[CommandConnection]:
         return [c for factory in self._factories.values() for c in factory.connections]
-
-
-class _Port(StreamServerEndpointService):
-    """One listening port. Its errors name the setting that asked for it."""
-
-    # As strports.service has it: an error ends the start instead of becoming a line in the log.
-    _raiseSynchronously = True
-
-    def __init__(
-        self, setting: str, name: str, endpoint: IStreamServerEndpoint, factory: IProtocolFactory
-    ) -> None:
-        super().__init__(endpoint, factory)  # type: ignore[no-untyped-call]
-        self.setting = setting
-        self.description = name
-
-    @override
-    def privilegedStartService(self) -> None:
-        try:
-            super().privilegedStartService()  # type: ignore[no-untyped-call]
-        except (CannotListenError, OSError, OverflowError, ValueError) as error:
-            reason = getattr(error, "socketError", error)
-            reason = getattr(reason, "strerror", None) or reason
-            raise StartError(self.setting, self.description, str(reason)) from error
-        port = getattr(self._waitingForPort, "result", None)
-        if self.setting == "lmtp" and getattr(port and port.getHost(), "port", 0) == 25:
-            self.stopService()
-            # RFC 2033 section 5
-            raise StartError("lmtp", self.description, "LMTP must not be served on port 25")
-
-    @override
-    def stopService(self) -> Any:
-        if self._waitingForPort is None:
-            return None
-        stopped = super().stopService()  # type: ignore[no-untyped-call]
-        self._waitingForPort = None
-        return stopped
-
-
-def parse_endpoint(description: str, reactor: Any = None) -> IStreamServerEndpoint:
-    """The server endpoint that a string describes.
-
-    :raises SettingError: it describes none.
-    """
-    if reactor is None:
-        from twisted.internet import reactor
-    try:
-        return _endpoint(description, reactor)
-    except Exception as error:
-        # Each kind of endpoint has its own parser, and plug-ins add more.
-        raise SettingError(
-            f"{description!r} is no endpoint such as tcp:2525:interface=127.0.0.1 ({error})"
-        ) from error
-
-
-#: Endpoints that take a backlog; without one they have room for 50 clients.
-_WITH_BACKLOG = re.compile(r"(?:tcp|tcp4|tcp6|ssl|unix)(?=:)(?!.*(?<!\\):backlog=)", re.DOTALL)
-
-
-def _endpoint(description: str, reactor: Any) -> IStreamServerEndpoint:
-    if isinstance(reactor, PosixReactorBase):
-        reactor = ListeningReactor(reactor)
-    endpoint: IStreamServerEndpoint = serverFromString(reactor, description)
-    if _WITH_BACKLOG.match(description):
-        with contextlib.suppress(TypeError):
-            # Unless it is there already, by its position.
-            endpoint = serverFromString(reactor, f"{description}:backlog={BACKLOG}")
-    return endpoint

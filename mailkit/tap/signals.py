@@ -6,12 +6,17 @@ import os
 import signal
 import threading
 from collections.abc import Callable
-from typing import Any
-
-from mailkit.tls import TLSReloader
+from typing import Any, Protocol
 
 
-def reload_at_hangup(reloader: TLSReloader, reactor: Any = None) -> Callable[[], None]:
+class Reloader(Protocol):
+    """Knows what to read again."""
+
+    def reload(self) -> object:
+        """Read it again."""
+
+
+def reload_at_hangup(reloader: Reloader, reactor: Any = None) -> Callable[[], None]:
     """Read certificates again at each SIGHUP; a function that ends that.
 
     Does nothing where the signal means something else: to a program that handles it already, and

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import imaplib
+import os
 import poplib
+import re
+import shutil
+import signal
 import smtplib
 import tempfile
+import time
 from pathlib import Path
 
 from mailkit._typing import override
+from mailkit.store.sqlite.lock import DirectoryLock
 from tests.support import HOST, PATIENCE, ServerProcess, free_ports, mailkit_command
 
 from .support import ANN, BOB, ServerTestCase, message
 
 
-class SeparateServersTests(ServerTestCase):
-    """``twistd mailkit-smtp`` beside ``twistd mailkit-imap`` and others."""
+class ProcessesTestCase(ServerTestCase):
+    """Servers with a log each."""
 
     @override
     def serve(self, *arguments: str, ports: list[int]) -> ServerProcess:
@@ -24,10 +30,6 @@ class SeparateServersTests(ServerTestCase):
         server = ServerProcess(directory, ports, *arguments, "--store", self.store)
         self.addCleanup(server.kill)
         return server.start()
-
-    def start(self, command: str, port: int, *arguments: str) -> ServerProcess:
-        listen = f"tcp:{port}:interface={HOST}"
-        return self.serve(command, "--listen", listen, *arguments, ports=[port])
 
     def send(self, port: int, subject: str) -> None:
         with smtplib.SMTP(HOST, port, timeout=PATIENCE) as client:
@@ -39,6 +41,14 @@ class SeparateServersTests(ServerTestCase):
         client.login(ANN, f"{ANN} secret")
         client.select()
         return client
+
+
+class SeparateServersTests(ProcessesTestCase):
+    """``twistd mailkit-smtp`` beside ``twistd mailkit-imap`` and others."""
+
+    def start(self, command: str, port: int, *arguments: str) -> ServerProcess:
+        listen = f"tcp:{port}:interface={HOST}"
+        return self.serve(command, "--listen", listen, *arguments, ports=[port])
 
     def test_each_may_be_stopped_and_started(self) -> None:
         smtp_port, imap_port, pop3_port = free_ports(3)
@@ -128,3 +138,102 @@ class SeparateServersTests(ServerTestCase):
 
     def queue(self) -> str:
         return mailkit_command("--store", self.store, "queue", "list").stdout
+
+
+class WorkersTests(ProcessesTestCase):
+    """``twistd mailkit --workers``."""
+
+    def start(self, *arguments: str) -> ServerProcess:
+        self.smtp, self.imap = free_ports(2)
+        # The path of a socket is short.
+        short = tempfile.mkdtemp(prefix="mailkit-test-")
+        self.addCleanup(shutil.rmtree, short)
+        self.socket = os.path.join(short, "lmtp")
+        config = self.directory / "mailkit.toml"
+        config.write_text(
+            f'smtp = "tcp:{self.smtp}:interface={HOST}"\nimap = "tcp:{self.imap}:interface={HOST}"\n'
+            f'lmtp = "unix:{self.socket}"\nworkers = 2\n'
+        )
+        server = self.serve("mailkit", "--config", str(config), *arguments, ports=[])
+        for number in (1, 2):
+            server.wait_for_log(f"worker {number} serves")
+        return server
+
+    @staticmethod
+    def workers(server: ServerProcess) -> dict[str, int]:
+        """Processes that were ready, the last ones by their numbers."""
+        return {
+            number: int(process)
+            for number, process in re.findall(r"worker (\d) serves, process (\d+)", server.log)
+        }
+
+    def test_all_serve_and_are_replaced_when_they_die(self) -> None:
+        server = self.start()
+        self.send(self.smtp, "one")
+        with smtplib.LMTP(self.socket) as lmtp:
+            lmtp.sendmail(BOB, [ANN], message("two"))
+        before = self.workers(server)
+        self.assertEqual(len(before), 2)
+        for process in before.values():
+            # Whether it owns the store or not, it is missed by nobody for long.
+            os.kill(process, signal.SIGKILL)
+            server.wait_for_log(" serves, process", 1 + len(self.processes(server)))
+            self.send_until_taken("more")
+        after = self.workers(server)
+        self.assertFalse(set(after.values()) & set(before.values()))
+        self.assertIn("has ended: ", server.log)
+        self.check_subjects({"one", "two", "more"})
+        self.stop(server)
+        for process in after.values():
+            self.assertRaises(ProcessLookupError, os.kill, process, 0)
+        self.assertFalse(os.path.exists(self.socket))
+        done = mailkit_command("--store", self.store, "check")
+        self.assertIn("store: whole", done.stdout, done.stderr)
+
+    def processes(self, server: ServerProcess) -> list[str]:
+        return re.findall(r" serves, process (\d+)", server.log)
+
+    def send_until_taken(self, subject: str) -> None:
+        for _ in range(100):
+            try:
+                self.send(self.smtp, subject)
+            except (smtplib.SMTPException, OSError):
+                continue
+            return
+        self.fail("nobody takes mail")
+
+    def check_subjects(self, subjects: set[str]) -> None:
+        client = self.log_in(self.imap)
+        _, data = client.fetch("1:*", "(BODY[HEADER.FIELDS (SUBJECT)])")
+        found = {item[1].split()[1].decode() for item in data if isinstance(item, tuple)}
+        self.assertEqual(found, subjects)
+
+    def test_workers_end_with_their_parent(self) -> None:
+        server = self.start()
+        processes = self.workers(server).values()
+        server.kill()
+        give_up = time.monotonic() + PATIENCE
+        for process in processes:
+            while is_running(process) and time.monotonic() < give_up:
+                time.sleep(0.02)
+            self.assertFalse(is_running(process))
+
+    def test_one_that_cannot_start_ends_it(self) -> None:
+        lock = DirectoryLock(self.store.removeprefix("sqlite:"))
+        self.addCleanup(lock.release)
+        (port,) = free_ports(1)
+        endpoint = f"tcp:{port}:interface={HOST}"
+        server = self.serve("mailkit", "--imap", endpoint, "--workers", "2", ports=[])
+        assert server.process is not None
+        server.process.wait(PATIENCE)
+        self.assertIn("no worker can start: mailkit: --store", server.log)
+        self.assertIn("in use by process", server.log)
+
+
+def is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    # Ended, and nobody has asked how.
+    return ") Z " not in Path(f"/proc/{process}/stat").read_text()

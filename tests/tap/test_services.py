@@ -28,7 +28,8 @@ from mailkit.tap import descriptors
 from mailkit.tap.errors import SettingError, StartError
 from mailkit.tap.factories import PORT_NAMES
 from mailkit.tap.ftp_settings import FTPSettings
-from mailkit.tap.services import Limits, MailService, parse_endpoint
+from mailkit.tap.ports import parse_endpoint
+from mailkit.tap.services import Limits, MailService
 from mailkit.tap.tls import self_signed
 from mailkit.tcp import BACKLOG, Port
 
