@@ -15,7 +15,14 @@ from twisted.internet.error import ConnectError, DNSLookupError, TimeoutError
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
-from twisted.web.client import URI, Agent, FileBodyProducer, ResponseDone, ResponseFailed
+from twisted.web.client import (
+    URI,
+    Agent,
+    FileBodyProducer,
+    RequestTransmissionFailed,
+    ResponseDone,
+    ResponseFailed,
+)
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgentEndpointFactory
 from zope.interface import implementer
@@ -66,6 +73,7 @@ class HTTPSClient:
 
     :param resolver: finds the servers; None for the system's way, which knows its file of hosts.
     :param ca_file: certificates (PEM) to trust; the system's when None.
+    :param allow_clear: URLs may be with ``http``: whoever makes them knows to whom they lead.
     """
 
     def __init__(
@@ -76,12 +84,14 @@ class HTTPSClient:
         ca_file: str | None = None,
         port: int = 443,
         timeout: float = TIMEOUT,
+        allow_clear: bool = False,
     ) -> None:
         self._resolver = resolver
         self._reactor = reactor
         self._ca_file = ca_file
         self._port = port
         self._timeout = timeout
+        self._allow_clear = allow_clear
 
     async def request(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes | None = None
@@ -99,7 +109,8 @@ class HTTPSClient:
         self, method: str, url: str, headers: Mapping[str, str], body: bytes | None
     ) -> Response:
         try:
-            uri = URI.fromBytes(url.encode("ascii"), self._port)
+            clear = self._allow_clear and url.startswith("http:")
+            uri = URI.fromBytes(url.encode("ascii"), 80 if clear else self._port)
             host = uri.host.decode("ascii")
         except ValueError as error:
             raise HTTPSFailed(f"{url} is no URL") from error
@@ -107,13 +118,13 @@ class HTTPSClient:
         for address in await self._addresses(host):
             creator = connection_creator(TLSPolicy.verified(host, ca_file=self._ca_file), host)
             tcp: Any = HostnameEndpoint(self._reactor, address, uri.port)
-            way = _Way(wrapClientTLS(creator, tcp))
+            way = _Way(tcp if clear else wrapClientTLS(creator, tcp))
             agent: Any = Agent.usingEndpointFactory(self._reactor, way)
             try:
                 return await _exchange(agent, method, url, headers, body)
             except (ConnectError, DNSLookupError, TimeoutError) as reason:
                 trouble = reason
-            except ResponseFailed as reason:
+            except (RequestTransmissionFailed, ResponseFailed) as reason:
                 raise _explain(host, reason) from reason
             finally:
                 way.abort()
@@ -195,7 +206,7 @@ class _Body(Protocol):
             self.done.errback(HTTPSFailed("The response breaks off"))
 
 
-def _explain(host: str, failed: ResponseFailed) -> HTTPSFailed:
+def _explain(host: str, failed: RequestTransmissionFailed | ResponseFailed) -> HTTPSFailed:
     reasons: Sequence[Failure] = failed.reasons
     texts = "; ".join(str(each.value) or type(each.value).__name__ for each in reasons)
     names = {type(each.value).__module__.partition(".")[0] for each in reasons}

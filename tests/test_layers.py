@@ -260,6 +260,11 @@ RULES = (
     Rule("mailkit.auth.schemes", "mailkit.auth", "argon2 passlib"),
     Rule("mailkit.auth.names", WIRE),
     Rule(
+        "mailkit.auth.http_users",
+        f"{CONTRACTS} mailkit.coroutines mailkit.https mailkit.auth mailkit.auth.*",
+        "twisted zope.interface",
+    ),
+    Rule(
         "mailkit.auth.ldap",
         f"{CONTRACTS} mailkit.coroutines mailkit.auth mailkit.auth.*",
         "twisted zope.interface ldap3",

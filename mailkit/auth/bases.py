@@ -14,7 +14,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 from zope.interface import alsoProvides, implementer
 
-from mailkit.auth.checkers import MAX_LENGTH, text_of
+from mailkit.auth.checkers import MAX_LENGTH, WrongPassword, text_of
 from mailkit.auth.passwords import PasswordHasher
 from mailkit.coroutines import run
 from mailkit.errors import MailError, TemporaryFailure
@@ -94,7 +94,7 @@ class UserBaseChecker:
         if found.password_hash not in self._likenesses:
             self._likenesses.append(found.password_hash)
         if not await self._hasher.verify(found.password_hash, password, address):
-            raise UnauthorizedLogin
+            raise WrongPassword(found.account)
         return found.account
 
     def _likeness(self, login: str) -> str | None:

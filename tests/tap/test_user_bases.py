@@ -214,12 +214,11 @@ class PageTests(SynchronousTestCase):
         secret = Path(self.mktemp())
         secret.write_text("secret")
         for table in tables:
-            if "bind-password-file" in table:
-                table["bind-password-file"] = str(secret)
+            table.update({key: str(secret) for key in table if key.endswith("-file")})
             parse_table(table)
 
     def test_the_passwd_file(self) -> None:
-        ((_, block),) = fenced_blocks(self.page, "text")
+        _, block = fenced_blocks(self.page, "text")[0]
         content = passwd_file._parse(block.encode(), "CRYPT")
         self.assertEqual((len(content.entries), content.complaints), (4, []))
 

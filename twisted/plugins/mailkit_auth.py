@@ -37,6 +37,26 @@ theirs (default CRYPT). Best in a settings file, as [[auth]] with base = "sql".
     "mailkit.auth.sql",
 )
 
+http = UserBaseFactory(
+    "http",
+    """
+Users whom a program of yours knows. It gets a POST with JSON: {"action": "login", "user": "...",
+"password": "..."}, and answers with {"ok": true, "account": "..."} or {"ok": false}. With find=yes it
+is asked for addresses too, by "action": "find". secret-file= holds what goes along as a bearer
+token, ca-file= the authorities to believe. http: only for a program on this machine. A colon of
+a value has a backslash before it, but for that of https://.
+    """,
+    "url",
+    {
+        "url": str,
+        "secret-file": str,
+        "find": parse_switch,
+        "ca-file": str,
+        "timeout": parse_seconds,
+    },
+    "mailkit.auth.http_users",
+)
+
 ldap = UserBaseFactory(
     "ldap",
     """
