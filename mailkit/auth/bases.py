@@ -14,8 +14,9 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 from zope.interface import alsoProvides, implementer
 
-from mailkit.auth.checkers import MAX_LENGTH, WrongPassword, text_of
+from mailkit.auth.checkers import MAX_LENGTH, text_of
 from mailkit.auth.passwords import PasswordHasher
+from mailkit.auth.refusals import WrongPassword
 from mailkit.coroutines import run
 from mailkit.errors import MailError, TemporaryFailure
 from mailkit.interfaces import IClosableUserBase, IPasswordVerifier, IUserLookup
