@@ -23,7 +23,7 @@ from mailkit.errors import (
     PasswordExpired,
 )
 from mailkit.guard import LoginGuard, TooManyLogins
-from mailkit.login_log import PASSWORD, LoginFacts, log_login, reason_of
+from mailkit.login_log import PASSWORD, LoginFacts, account_of, log_login, reason_of
 from mailkit.model import ConnectionInfo, LoginAttempt, LoginOutcome
 from mailkit.sasl import Mechanism, choose_mechanisms
 from mailkit.wire.sasl import (
@@ -162,12 +162,16 @@ class LoginConnection(CompressingConnection):
         """Begin a login by a mechanism, for an avatar of some interface."""
         return SASLExchange(self, mechanism(self._context(self.mechanisms())), interface)
 
-    async def look_up(self, mechanism: SASLServer, lookup: Lookup) -> Any:
+    def peer_certificate(self) -> bytes | None:
+        """The certificate that the client has shown and TLS has verified, as DER; None without."""
+        return peer_certificate(self.transport)
+
+    async def look_up(self, mechanism: type[SASLServer], lookup: Lookup) -> Any:
         """What the user base knows.
 
         :raises MailError: it cannot tell.
         """
-        checker = self._find_checker(type(mechanism))
+        checker = self._find_checker(mechanism)
         if checker is None:
             raise AuthenticationFailed
         return await lookup.ask(checker)
@@ -215,9 +219,7 @@ class LoginConnection(CompressingConnection):
             raise
         finally:
             await guard.settle(attempt, outcome, clock)
-        # A token may be the only one to know whose it is.
-        name = success.username or str(getattr(avatar, "name", ""))
-        log_login(self._facts(mechanism), "succeeded", name)
+        log_login(self._facts(mechanism), "succeeded", account_of(avatar) or success.username)
         return avatar
 
     def _facts(self, mechanism: str) -> LoginFacts:
@@ -304,7 +306,7 @@ class SASLExchange:
 
     async def _go_on(self, step: Step) -> bytes | None:
         while isinstance(step, Lookup):
-            found = await self._connection.look_up(self._mechanism, step)
+            found = await self._connection.look_up(type(self._mechanism), step)
             step = self._mechanism.resume(found)
         if isinstance(step, bytes):
             return step

@@ -74,6 +74,15 @@ def reason_of(error: Exception) -> str:
     return "refused"
 
 
+def account_of(avatar: object) -> str:
+    """Canonical name of the account that an avatar is for; empty where it does not tell."""
+    for attribute in ("name", "account"):
+        name = getattr(avatar, attribute, None)
+        if isinstance(name, str):
+            return name
+    return ""
+
+
 def _shown(name: str) -> str:
     if not name:
         return "-"

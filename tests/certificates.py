@@ -69,9 +69,11 @@ def make_identity(
     *,
     days: int = 30,
     usage: Any = ExtendedKeyUsageOID.SERVER_AUTH,
+    others: Sequence[x509.GeneralName] = (),
 ) -> Identity:
     """A server's certificate; an authority's without names. Signed by itself without an issuer.
 
+    :param others: more alternative names.
     :param days: for which it is good from now on; less than 0 for one that has expired.
     """
     key = ec.generate_private_key(ec.SECP256R1())
@@ -90,11 +92,26 @@ def make_identity(
         .add_extension(x509.BasicConstraints(ca=not names, path_length=None), critical=True)
     )
     if names:
-        alternatives = x509.SubjectAlternativeName([x509.DNSName(name) for name in names])
+        hosts = [] if others else [x509.DNSName(name) for name in names]
+        alternatives = x509.SubjectAlternativeName([*hosts, *others])
         builder = builder.add_extension(alternatives, critical=False)
         builder = builder.add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
     certificate = builder.sign(issuer.key if issuer else key, hashes.SHA256())
     return Identity(certificate, key)
+
+
+def make_client(*emails: str, name: str = "client", issuer: Identity | None = None) -> Identity:
+    """A client's certificate, by :func:`authority` unless told; emails in UTF-8 where they are not ASCII."""
+    others: list[x509.GeneralName] = []
+    for email in emails:
+        if email.isascii():
+            others.append(x509.RFC822Name(email))
+        else:
+            octets = email.encode()
+            mailbox = x509.ObjectIdentifier("1.3.6.1.5.5.7.8.9")
+            others.append(x509.OtherName(mailbox, bytes([0x0C, len(octets)]) + octets))
+    usage = ExtendedKeyUsageOID.CLIENT_AUTH
+    return make_identity([name], issuer or authority(), usage=usage, others=others)
 
 
 @lru_cache(maxsize=1)

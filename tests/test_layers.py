@@ -285,6 +285,11 @@ RULES = (
         "twisted zope.interface jwt cryptography",
     ),
     Rule(
+        "mailkit.auth.certificates",
+        f"{CONTRACTS} mailkit.coroutines mailkit.auth.checkers",
+        "twisted zope.interface cryptography",
+    ),
+    Rule(
         "mailkit.auth mailkit.auth.*",
         f"{CONTRACTS} mailkit.coroutines mailkit.guard mailkit.auth mailkit.auth.*",
         "twisted zope.interface argon2 pyotp",

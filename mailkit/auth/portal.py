@@ -11,6 +11,7 @@ from twisted.cred.portal import IRealm, Portal
 from twisted.internet.defer import Deferred
 
 from mailkit._typing import override
+from mailkit.auth.certificates import CertificateChecker, CertificateNames
 from mailkit.auth.checkers import (
     AuthRule,
     ChainChecker,
@@ -97,6 +98,7 @@ def make_portal(
     homes: IFileHomes | None = None,
     guard: LoginGuard | None = None,
     guest_of: str = "",
+    certificates: CertificateNames | None = None,
 ) -> Portal:
     """A portal where users log in to their accounts, and anybody delivers mail.
 
@@ -111,6 +113,8 @@ def make_portal(
     :param guard: slows down whoever guesses passwords; one for all portals of a store is best.
     :param guest_of: the account that anonymous users may read (SASL ANONYMOUS, and FTP's user of that
         name); empty for no such users.
+    :param certificates: whose the certificates of clients are that TLS has verified; None where
+        nobody logs in by one.
     :raises ValueError: there is neither a checker nor a directory.
     """
     if directory is None and IDirectory.providedBy(store):
@@ -136,6 +140,8 @@ def make_portal(
             portal.registerChecker(ScramChecker(own))
     if guest_of:
         portal.registerChecker(GuestChecker(guest_of))
+    if certificates is not None and directory is not None:
+        portal.registerChecker(CertificateChecker(directory, certificates))
     only = external[0]
     if len(external) > 1 or isinstance(only, AuthRule):
         only = ChainChecker(external)

@@ -28,6 +28,12 @@ from mailkit.ftp.replies import long_reply
 from mailkit.ftp.state import Session
 from mailkit.interfaces import IFileHome
 from mailkit.sasl.anonymous import MAX_TRACE, AnonymousServer, without_name
+from mailkit.sasl.external import (
+    CertificateLogin,
+    ExternalServer,
+    find_account,
+    with_certificate,
+)
 from mailkit.sasl.plain import with_password
 from mailkit.wire.sasl import Success
 
@@ -49,7 +55,7 @@ class Verb(NamedTuple):
 # Login and TLS.
 
 
-def user(connection: FTPConnection, argument: bytes) -> None:
+def user(connection: FTPConnection, argument: bytes) -> _Waiting:
     if connection.session.account:
         raise CommandError("You are logged in; another user needs another connection", 503)
     if not (connection.may_send_plaintext_passwords() or _is_anonymous(connection, argument)):
@@ -57,9 +63,31 @@ def user(connection: FTPConnection, argument: bytes) -> None:
         if connection.factory.tls_context is None:
             text = "Passwords are not taken in the clear, and there is no TLS here"
         raise CommandError(text, 530)
-    parse_text(argument)
-    connection.session.user = argument
+    name = parse_text(argument)
+    certificate = connection.peer_certificate()
+    if certificate is not None and connection.find_mechanism(ExternalServer.name) is not None:
+        return _log_in_by_certificate(connection, CertificateLogin(name, certificate))
+    _ask_for_password(connection, argument)
+    return None
+
+
+def _ask_for_password(connection: FTPConnection, name: bytes) -> None:
+    connection.session.user = name
     connection.reply(331, "Now send PASS")
+
+
+async def _log_in_by_certificate(connection: FTPConnection, login: CertificateLogin) -> None:
+    """RFC 4217 section 11: the certificate may be all that the user needs."""
+    try:
+        account = await connection.look_up(ExternalServer, find_account(login))
+    except MailError as error:
+        connection.reply(451, error.text)
+        return
+    if account is None:
+        _ask_for_password(connection, login.username.encode("utf-8"))
+        return
+    # RFC 2228 section 4: 232 tells that no password is wanted.
+    await _log_in(connection, with_certificate(login, account), ExternalServer.name, 232)
 
 
 def pass_(connection: FTPConnection, argument: bytes) -> _Waiting:
@@ -78,9 +106,11 @@ def _is_anonymous(connection: FTPConnection, name: bytes) -> bool:
     )
 
 
-async def _log_in(connection: FTPConnection, success: Success) -> None:
+async def _log_in(
+    connection: FTPConnection, success: Success, mechanism: str = "password", code: int = 230
+) -> None:
     try:
-        home = await connection.login(success, IFileHome)
+        home = await connection.login(success, IFileHome, mechanism)
     except (AuthenticationFailed, AuthorizationFailed) as error:
         if connection.logins_exhausted:
             connection.end(f"{error.text}; too many attempts")
@@ -93,7 +123,7 @@ async def _log_in(connection: FTPConnection, success: Success) -> None:
     if not connection.enter(home):
         connection.end("There are too many connections to your account already")
         return
-    connection.reply(230, "Logged in")
+    connection.reply(code, "Logged in")
 
 
 def auth(connection: FTPConnection, argument: bytes) -> None:

@@ -23,6 +23,7 @@ from mailkit.interfaces.account import (
     ISpooling,
     IWatchableAccount,
 )
+from mailkit.interfaces.certificates import ICertificateLogin
 from mailkit.interfaces.delivery import (
     IAddressQueries,
     IClosableDelivery,
@@ -94,6 +95,7 @@ __all__ = [
     "IAppPasswordDirectory",
     "IBearerToken",
     "ICapabilityMask",
+    "ICertificateLogin",
     "IClosableDelivery",
     "IClosableUserBase",
     "ICopyingMailbox",

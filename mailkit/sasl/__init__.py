@@ -10,6 +10,7 @@ from typing import TypeAlias
 
 from mailkit.sasl.anonymous import AnonymousServer
 from mailkit.sasl.bearer import OAuthBearerServer, XOAuth2Server
+from mailkit.sasl.external import ExternalServer
 from mailkit.sasl.plain import LoginServer, PlainServer
 from mailkit.sasl.scram import (
     ScramSHA1,
@@ -25,6 +26,7 @@ from mailkit.wire.sasl import SASLServer
 MECHANISMS: Mapping[str, type[SASLServer]] = {
     mechanism.name: mechanism
     for mechanism in (
+        ExternalServer,
         ScramSHA512Plus,
         ScramSHA256Plus,
         ScramSHA1Plus,

@@ -25,6 +25,7 @@ from mailkit.coroutines import run
 from mailkit.interfaces import IBearerToken, IDirectoryAdmin
 from mailkit.tap.capabilities import parse_capabilities, parse_clients, parse_quirks
 from mailkit.tap.checks import Checks
+from mailkit.tap.client_certificates import parse_client_certificates
 from mailkit.tap.descriptors import raise_open_files_limit
 from mailkit.tap.errors import CannotStart, SettingError, StartError
 from mailkit.tap.extensions import (
@@ -163,6 +164,8 @@ class MailOptions(TLSOptions, AuthOptionMixin):
         self.quirks: list[str] = []
         #: The table ``[imap-clients]`` of the settings file.
         self.imap_clients: dict[str, Any] = {}
+        #: The table ``[client-certificates]`` of the settings file.
+        self.client_certificates: dict[str, Any] = {}
         #: The table ``[login-guard]`` of the settings file.
         self.login_guard: dict[str, Any] = {}
         #: The table ``[smtp-limits]`` of the settings file.
@@ -298,6 +301,8 @@ class MailOptions(TLSOptions, AuthOptionMixin):
         if self.quirks:
             with self.naming("imap-quirk"):
                 parse_quirks(self.quirks)
+        with self.naming("client-certificates"):
+            parse_client_certificates(self.client_certificates)
         with self.naming("login-guard"):
             parse_login_guard(self.login_guard)
         with self.naming("smtp-limits"):
@@ -461,6 +466,7 @@ class TwistdService(MailService):
             imap_clients=options.imap_clients,
             smtp_limits=options.smtp_limits,
             login_guard=parse_login_guard(options.login_guard),
+            client_certificates=parse_client_certificates(options.client_certificates),
             vrfy=options.get("vrfy"),
             expn=options.get("expn"),
             no_soliciting=options.get("no-soliciting"),

@@ -74,6 +74,11 @@ class ServiceTLS:
     def __bool__(self) -> bool:
         return bool(self._contexts)
 
+    @property
+    def asks_for_certificates(self) -> bool:
+        """Clients of some service are asked for a certificate."""
+        return any(tls.asks_for_certificates for tls in self.from_files)
+
     def context(self, service: str) -> Any:
         """A factory's ``tls_context``; None where there is no TLS."""
         return self._contexts.get(service)

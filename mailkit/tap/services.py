@@ -28,6 +28,7 @@ from twisted.logger import Logger
 from twisted.protocols.tls import TLSMemoryBIOFactory
 
 from mailkit._typing import override
+from mailkit.auth.certificates import CertificateNames
 from mailkit.auth.checkers import AuthRule
 from mailkit.auth.passwords import PasswordHasher
 from mailkit.auth.portal import make_portal
@@ -122,6 +123,8 @@ class MailService(MultiService):
         ``everyone``.
     :param smtp_limits: what the table ``[smtp-limits]`` of a settings file takes: see
         :func:`mailkit.tap.smtp_limits.parse_smtp_limits`.
+    :param client_certificates: what makes a certificate an account's, where clients are asked for
+        certificates; None for the e-mail addresses in it.
     :param login_guard: how wrong passwords slow down logins, or what does that; None for the
         defaults.
     :param no_soliciting: what ``--no-soliciting`` takes.
@@ -171,6 +174,7 @@ class MailService(MultiService):
         imap_clients: Mapping[str, Any] | None = None,
         smtp_limits: Mapping[str, Any] | None = None,
         login_guard: GuardSettings | LoginGuard | None = None,
+        client_certificates: CertificateNames | None = None,
         vrfy: str | None = None,
         expn: str | None = None,
         no_soliciting: str | None = None,
@@ -244,6 +248,9 @@ class MailService(MultiService):
         if not isinstance(login_guard, LoginGuard):
             login_guard = LoginGuard(login_guard)
         self._guard = login_guard
+        self._certificates: CertificateNames | None = None
+        if self._tls.asks_for_certificates:
+            self._certificates = client_certificates or CertificateNames()
         self._bare_line_ends = parse_bare_line_ends(bare_line_ends) if bare_line_ends else None
         self._factories: dict[str, CommandFactory] = {}
         self._hasher: PasswordHasher | None = None
@@ -443,6 +450,7 @@ class MailService(MultiService):
                 homes=homes,
                 guard=self._guard,
                 guest_of=self._guests.get(protocol, ""),
+                certificates=self._certificates,
             )
         except ValueError as error:
             raise StartError("store", self._store_name, f"{error} (auth)") from error

@@ -18,6 +18,16 @@ from mailkit.tap.service_tls import read_certificates
 from mailkit.tap.sharing import SharingOptions
 from mailkit.tap.user_bases import parse_table
 
+#: Tables that are judged later, and the attributes that keep them.
+_TABLES = {
+    "checks": "checks",
+    "client-certificates": "client_certificates",
+    "imap-clients": "imap_clients",
+    "login-guard": "login_guard",
+    "queue": "queue",
+    "smtp-limits": "smtp_limits",
+}
+
 
 class SettingsFileOptions(MailOptions):
     """Settings that may be made in a file, too."""
@@ -64,7 +74,7 @@ class SettingsFileOptions(MailOptions):
                 lists,
                 values,
                 flags,
-                {"checks", "routes", "imap-clients", "login-guard", "queue", "smtp-limits"},
+                {"routes", *_TABLES},
                 {"tls", "auth"},
             )
         for key, value in settings.items():
@@ -78,16 +88,8 @@ class SettingsFileOptions(MailOptions):
                     self.certificates += read_certificates(value)
             elif key in self._lists():
                 self._lists()[key].extend(value)
-            elif key == "checks":
-                self.checks = value
-            elif key == "imap-clients":
-                self.imap_clients = value
-            elif key == "smtp-limits":
-                self.smtp_limits = value
-            elif key == "login-guard":
-                self.login_guard = value
-            elif key == "queue":
-                self.queue = value
+            elif key in _TABLES:
+                setattr(self, _TABLES[key], value)
             elif key == "routes":
                 self.places["route"] = f"{path}: routes"
                 with self.naming("route"):
@@ -126,7 +128,7 @@ class SettingsFileOptions(MailOptions):
         }
 
     def _made_by_option(self, key: str) -> bool:
-        if key in ("checks", "imap-clients", "login-guard", "queue", "smtp-limits"):
+        if key in _TABLES:
             return False
         if key == "auth":
             return self.store_accounts or "credCheckers" in self
