@@ -5,6 +5,7 @@ from __future__ import annotations
 import ftplib
 import io
 import select
+import socket
 import ssl
 
 from tests.ftp.loopback import LARGE, PASSWORD, USER, FTPCase
@@ -49,5 +50,29 @@ class ProtectionTests(FTPCase):
             data.close()
             self.assertEqual(client.getmultiline()[:3], "426")
             client.quit()
+
+        await self.in_thread(work)
+
+    async def test_what_is_sent_before_tls_is_not_heard_after(self) -> None:
+        def work() -> None:
+            with socket.create_connection(("127.0.0.1", self.port), 30) as plain:
+                plain.recv(100)
+                plain.sendall(f"AUTH TLS\r\nUSER {USER}\r\nPASS {PASSWORD}\r\n".encode())
+                self.assertEqual(plain.recv(100), b"234 Begin TLS\r\n")
+                with self.client_tls().wrap_socket(plain, server_hostname="localhost") as client:
+                    client.sendall(b"PWD\r\n")
+                    self.assertEqual(client.recv(100), b"530 Log in first\r\n")
+
+        await self.in_thread(work)
+
+    async def test_a_new_login_after_auth(self) -> None:
+        def work() -> None:
+            client = ftplib.FTP_TLS(timeout=30, context=self.client_tls())
+            client.connect("127.0.0.1", self.port)
+            client.login(USER, PASSWORD, secure=False)
+            client.auth()
+            with self.assertRaises(ftplib.error_perm):
+                client.pwd()
+            client.close()
 
         await self.in_thread(work)
