@@ -141,6 +141,33 @@ class AppendMessage(NamedTuple):
     internal_date: int | None = None
 
 
+#: Keyword of messages that POP3 has deleted, where it only hides them; Dovecot's name for it.
+POP3_DELETED = "$POP3Deleted"
+
+
+class MaildropSettings(NamedTuple):
+    """What POP3 makes of an account's mail."""
+
+    #: Whose messages it shows, one mailbox behind the other.
+    mailboxes: tuple[str, ...] = (INBOX,)
+    #: DELE only hides a message from POP3: it stays in its mailbox, with :data:`POP3_DELETED`.
+    keep: bool = False
+    #: Messages that are \\Seen are not shown.
+    hide_seen: bool = False
+    #: Days after its arrival at which a message is removed from these mailboxes; None for never.
+    expire: int | None = None
+    #: Seconds between two logins; None for what is set for all.
+    login_delay: int | None = None
+
+
+class MaildropLimits(NamedTuple):
+    """The strictest of the settings of all accounts."""
+
+    #: The fewest days; None where nothing ever expires.
+    expire: int | None = None
+    login_delay: int = 0
+
+
 class FetchedMessage(NamedTuple):
     """A message of another server's maildrop, to be put into a mailbox."""
 

@@ -77,6 +77,7 @@ from mailkit.interfaces.mailbox import (
     IWatchableMailbox,
     IWritableMailbox,
 )
+from mailkit.interfaces.maildrop import IMaildropAccount, IMaildropDirectory
 from mailkit.interfaces.metadata import IMetadataAccount
 from mailkit.interfaces.queue import IQueue, IQueueEvents, IQueueingStore
 from mailkit.interfaces.quota import IDeletedCounter, IQuotaAccount, IQuotaAdmin
@@ -116,6 +117,8 @@ __all__ = [
     "IMailStore",
     "IMailbox",
     "IMailboxAdmin",
+    "IMaildropAccount",
+    "IMaildropDirectory",
     "IMaskDirectory",
     "IMessageDelivery",
     "IMetadataAccount",

@@ -5,7 +5,7 @@ A handler that need not wait is a plain function; one that must returns its coro
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from twisted.internet.defer import CancelledError
@@ -17,8 +17,9 @@ from mailkit.errors import (
     MailError,
     ReadOnly,
 )
-from mailkit.interfaces import IMailAccount, IWritableMailbox
+from mailkit.interfaces import IMailAccount, IMaildropDirectory, IWritableMailbox
 from mailkit.login import SASLExchange
+from mailkit.model import POP3_DELETED, FlagOp, MaildropLimits
 from mailkit.pop3.grammar import (
     CommandError,
     TopFilter,
@@ -43,6 +44,8 @@ if TYPE_CHECKING:
 #: Lines of a listing that are written in one go: under 64 KiB.
 LIST_CHUNK = 2000
 
+_HIDDEN = frozenset((POP3_DELETED,))
+
 _Waiting = Coroutine[Any, Any, None] | None
 Handler = Callable[["POP3Connection", bytes], _Waiting]
 
@@ -57,15 +60,39 @@ class Entry(NamedTuple):
 # Any state.
 
 
-def capa(connection: POP3Connection, argument: bytes) -> None:
+def capa(connection: POP3Connection, argument: bytes) -> _Waiting:
     parse_nothing(argument)
-    connection.write(
-        listing(connection.ok_line("Capability list follows"), capabilities(connection))
-    )
+    if connection.session.state is State.AUTHORIZATION:
+        directory = connection.factory.directory()
+        if IMaildropDirectory.providedBy(directory):
+            return _list_capabilities(connection, directory)
+    own = connection.maildrop_settings
+    delay = own.login_delay if own.login_delay is not None else connection.factory.locks.login_delay
+    _write_capabilities(connection, MaildropLimits(own.expire, delay))
+    return None
 
 
-def capabilities(connection: POP3Connection) -> Iterator[bytes]:
-    """RFC 2449 section 5: what is announced before login is announced after it too."""
+async def _list_capabilities(connection: POP3Connection, directory: IMaildropDirectory) -> None:
+    # RFC 2449 sections 6.5 and 6.7: the strictest value of all users, marked as such.
+    limits = await directory.find_maildrop_limits()
+    delay = max(limits.login_delay, connection.factory.locks.login_delay)
+    _write_capabilities(connection, limits._replace(login_delay=delay), b" USER")
+
+
+def _write_capabilities(
+    connection: POP3Connection, limits: MaildropLimits, mark: bytes = b""
+) -> None:
+    first = connection.ok_line("Capability list follows")
+    connection.write(listing(first, capabilities(connection, limits, mark)))
+
+
+def capabilities(
+    connection: POP3Connection, limits: MaildropLimits, mark: bytes = b""
+) -> Iterator[bytes]:
+    """RFC 2449 section 5: what is announced before login is announced after it too.
+
+    :param mark: behind limits that other users may not have.
+    """
     yield b"TOP"
     yield b"UIDL"
     if connection.may_send_plaintext_passwords():
@@ -81,9 +108,9 @@ def capabilities(connection: POP3Connection) -> Iterator[bytes]:
     yield b"RESP-CODES"
     yield b"AUTH-RESP-CODE"
     yield b"PIPELINING"
-    if connection.factory.locks.login_delay:
-        yield b"LOGIN-DELAY %d" % connection.factory.locks.login_delay
-    yield b"EXPIRE NEVER"
+    if limits.login_delay:
+        yield b"LOGIN-DELAY %d%b" % (limits.login_delay, mark)
+    yield b"EXPIRE NEVER" if limits.expire is None else b"EXPIRE %d%b" % (limits.expire, mark)
     yield b"IMPLEMENTATION " + connection.factory.implementation.encode("ascii", "replace")
 
 
@@ -101,13 +128,19 @@ def quit_(connection: POP3Connection, argument: bytes) -> _Waiting:
     return None
 
 
-async def _update(connection: POP3Connection, maildrop: Maildrop, uids: list[int]) -> None:
+async def _update(
+    connection: POP3Connection, maildrop: Maildrop, deleted: Mapping[int, Sequence[int]]
+) -> None:
     # RFC 1939 section 6: whatever comes of it, the lock is released and the connection ends.
     try:
-        mailbox = connection.mailbox
-        if not IWritableMailbox.providedBy(mailbox):
-            raise ReadOnly
-        await mailbox.expunge(uids=uids)
+        for index, uids in deleted.items():
+            mailbox = connection.mailboxes[index]
+            if not IWritableMailbox.providedBy(mailbox):
+                raise ReadOnly
+            if connection.maildrop_settings.keep:
+                await mailbox.store_flags(uids=uids, op=FlagOp.ADD, flags=_HIDDEN)
+            else:
+                await mailbox.expunge(uids=uids)
         reply = _goodbye(connection, maildrop)
     except MailError as error:
         reason = translate(error.text, connection.session.language)
@@ -341,21 +374,21 @@ async def _stream_listing(
 def retr(connection: POP3Connection, argument: bytes) -> _Waiting:
     number = parse_number(argument)
     maildrop = connection.maildrop
-    return _send_whole(connection, maildrop.uid(number), maildrop.size(number))
+    return _send_whole(connection, maildrop.place(number), maildrop.size(number))
 
 
 def top(connection: POP3Connection, argument: bytes) -> _Waiting:
     number, lines = parse_top(argument)
-    uid = connection.maildrop.uid(number)
-    return _send_top(connection, uid, TopFilter(lines))
+    return _send_top(connection, connection.maildrop.place(number), TopFilter(lines))
 
 
-async def _send_whole(connection: POP3Connection, uid: int, size: int) -> None:
+async def _send_whole(connection: POP3Connection, place: tuple[int, int], size: int) -> None:
     if connection.must_drain:
         await connection.drain()
     first = b"+OK %d octets\r\n" % size
+    index, uid = place
     try:
-        with await connection.mailbox.open_message(uid=uid) as content:
+        with await connection.mailboxes[index].open_message(uid=uid) as content:
             data = content.read(CHUNK)
             if len(data) == size < CHUNK:
                 # The whole reply in one write.
@@ -367,12 +400,13 @@ async def _send_whole(connection: POP3Connection, uid: int, size: int) -> None:
         connection.refuse_command(error)
 
 
-async def _send_top(connection: POP3Connection, uid: int, wanted: TopFilter) -> None:
+async def _send_top(connection: POP3Connection, place: tuple[int, int], wanted: TopFilter) -> None:
     if connection.must_drain:
         await connection.drain()
     first = connection.ok_line("Top of message follows")
+    index, uid = place
     try:
-        with await connection.mailbox.open_message(uid=uid) as content:
+        with await connection.mailboxes[index].open_message(uid=uid) as content:
             await _stream_message(connection, first, content, content.read(CHUNK), wanted)
     except MailError as error:
         connection.refuse_command(error)
@@ -410,8 +444,8 @@ async def _stream_message(
 
 def dele(connection: POP3Connection, argument: bytes) -> None:
     number = parse_number(argument)
-    connection.maildrop.check(number)
-    if not IWritableMailbox.providedBy(connection.mailbox):
+    index, _ = connection.maildrop.place(number)
+    if not IWritableMailbox.providedBy(connection.mailboxes[index]):
         connection.refuse_command(ReadOnly())
         return
     connection.maildrop.delete(number)

@@ -6,27 +6,38 @@ follows.
 
 Locking: a factory lets each account have one session at a time. The lock is taken after the
 password was right and before the mailbox is opened; it goes with QUIT, a failed opening, or the
-connection. IMAP sessions and deliveries are not locked out: the session sees the messages that
+connection. Another login of the account has TCP ask whether the session's client is still there, and
+waits some seconds for the answer; where the operator says so, a session that is silent for long gives
+way in any case. IMAP sessions and deliveries are not locked out: the session sees the messages that
 were there at login, RETR of one that is gone answers -ERR, and new ones wait for the next login.
 Only QUIT removes messages.
 """
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any
 
 from twisted.cred.portal import Portal
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
 from mailkit._typing import override
 from mailkit.connection import CommandConnection, CommandFactory
-from mailkit.errors import MailError
-from mailkit.interfaces import IMailAccount, IMailbox, IUnendedMessages
+from mailkit.errors import MailboxInUse, MailError, NoSuchMailbox
+from mailkit.interfaces import (
+    IMailAccount,
+    IMailbox,
+    IMaildropAccount,
+    IUnendedMessages,
+    IWritableMailbox,
+)
 from mailkit.login import SASLExchange
-from mailkit.model import INBOX
+from mailkit.model import INBOX, MaildropSettings
+from mailkit.pop3.choice import Choice, mailbox_mark
 from mailkit.pop3.grammar import MAX_COMMAND, CommandError, parse_command
 from mailkit.pop3.handlers import COMMANDS, auth_response
+from mailkit.pop3.liveness import PROBE_SECONDS, end_probe, probe
 from mailkit.pop3.replies import code_of, err, ok
 from mailkit.pop3.state import Maildrop, MaildropLocks, NoSuchNumber, Session, State
 from mailkit.sasl import Mechanism
@@ -41,6 +52,8 @@ SNAPSHOT_CHUNK = 500
 #: Octets of a response line of AUTH with its line end.
 MAX_RESPONSE_LINE = MAX_RESPONSE * 4 // 3 + 6
 
+_DEFAULT_SETTINGS = MaildropSettings()
+
 
 class POP3Connection(CommandConnection):
     """A server's side of one POP3 session."""
@@ -53,7 +66,9 @@ class POP3Connection(CommandConnection):
         self.session = Session()
         #: A SASL exchange that waits for the client's response.
         self.exchange: SASLExchange | None = None
-        self._mailbox: IMailbox | None = None
+        #: Whose messages the maildrop has, in its order.
+        self.mailboxes: list[IMailbox] = []
+        self.maildrop_settings = _DEFAULT_SETTINGS
         self._locked: str | None = None
 
     @property
@@ -61,12 +76,6 @@ class POP3Connection(CommandConnection):
         """The messages of the session; only in the TRANSACTION state."""
         assert self.session.maildrop is not None
         return self.session.maildrop
-
-    @property
-    def mailbox(self) -> IMailbox:
-        """Where they are; only in the TRANSACTION state."""
-        assert self._mailbox is not None
-        return self._mailbox
 
     @property
     def must_drain(self) -> bool:
@@ -185,37 +194,104 @@ class POP3Connection(CommandConnection):
         """
         locks, clock = self.factory.locks, self.clock
         try:
-            locks.acquire(account.name, clock.seconds())
-            self._locked = account.name
-            self._mailbox = await account.open_mailbox(name=INBOX)
-            maildrop = await self._take_snapshot(self._mailbox)
+            await self._lock(account.name)
+            settings = _DEFAULT_SETTINGS
+            if IMaildropAccount.providedBy(account):
+                settings = self.maildrop_settings = await account.get_maildrop_settings()
+            maildrop = await self._open_mailboxes(account, settings)
         except BaseException:
             self.release_maildrop()
             self._end_login()
             raise
-        locks.logged_in(account.name, clock.seconds())
+        locks.logged_in(account.name, clock.seconds(), settings.login_delay)
         self.session.maildrop = maildrop
         self.session.state = State.TRANSACTION
 
-    async def _take_snapshot(self, mailbox: IMailbox) -> Maildrop:
-        maildrop = Maildrop((await mailbox.get_info()).uid_validity)
+    async def _lock(self, account: str) -> None:
+        """Take the account's lock, from a session whose client is gone if need be.
+
+        :raises MailError: that is not possible.
+        """
+        factory, clock = self.factory, self.clock
+        give_up: float | None = None
+        while True:
+            try:
+                factory.locks.acquire(account, clock.seconds())
+            except MailboxInUse:
+                holder = factory.sessions.get(account)
+                # None where another process has it.
+                if holder is None:
+                    raise
+                if holder.gives_way():
+                    continue
+                if give_up is None:
+                    if not probe(holder.transport):
+                        raise
+                    give_up = clock.seconds() + PROBE_SECONDS
+                if clock.seconds() >= give_up:
+                    end_probe(holder.transport)
+                    raise
+                await factory.wait_for_release(account, give_up - clock.seconds())
+            else:
+                self._locked = account
+                factory.sessions[account] = self
+                return
+
+    def gives_way(self) -> bool:
+        """Whether another session of the account takes this one's place now.
+
+        Nothing is removed, as after any connection that was lost.
+        """
+        takeover = self.factory.takeover
+        if takeover is None or self._running is not None or self.session.maildrop is None:
+            return False
+        if self._last_activity + takeover > self.clock.seconds():
+            return False
+        self.log.info("session gave way to another one", protocol=self.protocol_name)
+        self.release_maildrop()
+        self.abort()
+        return True
+
+    async def _open_mailboxes(self, account: IMailAccount, settings: MaildropSettings) -> Maildrop:
+        maildrop = Maildrop()
+        for name in settings.mailboxes:
+            try:
+                mailbox = await account.open_mailbox(name=name)
+            except NoSuchMailbox:
+                if len(settings.mailboxes) == 1:
+                    raise
+                # One that was deleted since keeps nobody from the others.
+                continue
+            info = await mailbox.get_info()
+            # Identifiers of INBOX's messages are as they are without other mailboxes, always.
+            mark = b"" if name == INBOX else mailbox_mark(info)
+            maildrop.begin_mailbox(info.uid_validity, mark)
+            self.mailboxes.append(mailbox)
+            await self._take_snapshot(mailbox, maildrop, settings)
+        return maildrop
+
+    async def _take_snapshot(
+        self, mailbox: IMailbox, maildrop: Maildrop, settings: MaildropSettings
+    ) -> None:
+        choice = Choice(settings, self.clock.seconds())
         uids = await mailbox.list_uids()
         for start in range(0, len(uids), SNAPSHOT_CHUNK):
             await self.drain()
             chunk = uids[start : start + SNAPSHOT_CHUNK]
-            messages = await mailbox.get_messages(uids=chunk)
+            messages = choice.of(await mailbox.get_messages(uids=chunk))
             unended: Sequence[int] = ()
             if IUnendedMessages.providedBy(mailbox):
                 unended = await mailbox.list_unended(uids=chunk)
             maildrop.extend(messages, frozenset(unended))
-        return maildrop
+        if choice.expired and IWritableMailbox.providedBy(mailbox):
+            await mailbox.expunge(uids=choice.expired)
 
     def release_maildrop(self) -> None:
         """Let another session of the same account begin; may be called more than once."""
         name, self._locked = self._locked, None
         if name is not None:
-            self.factory.locks.release(name)
-        self._mailbox = None
+            self.factory.release_maildrop(name)
+        self.mailboxes = []
         self.session.maildrop = None
 
     def end_session(self, reply: bytes) -> None:
@@ -239,6 +315,10 @@ class POP3Factory(CommandFactory):
     :param greeting: text of the greeting.
     :param implementation: what CAPA tells about the server.
     :param language: what ``LANG *`` stands for (RFC 6856 section 3.2).
+    :param directory: gives what may provide :class:`~mailkit.interfaces.IMaildropDirectory`, so that
+        CAPA tells the truth before it is known who logs in.
+    :param takeover: seconds of silence after which a session gives way to another one of the same
+        account; None for never. One whose client is gone gives way to it within some seconds anyway.
     """
 
     connection_class = POP3Connection
@@ -259,6 +339,8 @@ class POP3Factory(CommandFactory):
         greeting: str = "POP3 server ready",
         implementation: str = "mailkit",
         language: str = "en",
+        directory: Callable[[], object] = lambda: None,
+        takeover: float | None = None,
     ) -> None:
         super().__init__(
             portal,
@@ -275,3 +357,40 @@ class POP3Factory(CommandFactory):
         self.greeting = greeting.replace("<", "(").replace(">", ")")
         self.implementation = implementation
         self.language = checked_language(language)
+        self.directory = directory
+        self.takeover = takeover
+        #: Sessions that have a maildrop, by account.
+        self.sessions: dict[str, POP3Connection] = {}
+        self._waiting: dict[str, list[Deferred[None]]] = {}
+
+    def release_maildrop(self, account: str) -> None:
+        """A session has ended; those that wait for its maildrop may try now."""
+        self.locks.release(account)
+        self.sessions.pop(account, None)
+        for waiting in self._waiting.pop(account, ()):
+            waiting.callback(None)
+
+    async def wait_for_release(self, account: str, seconds: float) -> None:
+        """Wait until a maildrop may be free, so long at most."""
+        waiting: Deferred[None] = Deferred()
+        self._waiting.setdefault(account, []).append(waiting)
+
+        def give_up() -> None:
+            self._stop_waiting(account, waiting)
+            waiting.callback(None)
+
+        assert self.clock is not None
+        call = self.clock.callLater(seconds, give_up)
+        try:
+            await waiting
+        finally:
+            self._stop_waiting(account, waiting)
+            if call.active():
+                call.cancel()
+
+    def _stop_waiting(self, account: str, waiting: Deferred[None]) -> None:
+        others = self._waiting.get(account, [])
+        if waiting in others:
+            others.remove(waiting)
+            if not others:
+                del self._waiting[account]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import enum
 from array import array
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence, Set
 from itertools import islice
+from typing import NamedTuple
 
 from mailkit.errors import MailboxInUse, MailError
 from mailkit.model import MessageInfo
@@ -34,22 +36,42 @@ class LoginTooSoon(MailError):
     default_text = "You have logged in only just now, please wait a little"
 
 
+class _Part(NamedTuple):
+    """The messages of one mailbox."""
+
+    #: Index of the first of them.
+    first: int
+    uid_validity: int
+    mark: bytes
+
+
+def _first(part: _Part) -> int:
+    return part.first
+
+
 class Maildrop:
     """The messages as they were at login: numbers stay, whatever happens to the mailbox.
 
     Message numbers begin at 1.
     """
 
-    __slots__ = ("_deleted", "_deleted_octets", "_octets", "_sizes", "_uids", "uid_validity")
+    __slots__ = ("_deleted", "_deleted_octets", "_octets", "_parts", "_sizes", "_uids")
 
-    def __init__(self, uid_validity: int) -> None:
-        self.uid_validity = uid_validity
+    def __init__(self) -> None:
+        self._parts: list[_Part] = []
         # 16 octets a message: a session may have a hundred thousand.
         self._uids = array("Q")
         self._sizes = array("Q")
         self._octets = 0
         self._deleted: set[int] = set()
         self._deleted_octets = 0
+
+    def begin_mailbox(self, uid_validity: int, mark: bytes = b"") -> None:
+        """From now on messages of another mailbox are added.
+
+        :param mark: ends the identifiers of its messages, where others might have the same.
+        """
+        self._parts.append(_Part(len(self._uids), uid_validity, mark))
 
     def extend(self, messages: Sequence[MessageInfo], unended: Set[int] = frozenset()) -> None:
         """More messages; only while the session begins.
@@ -84,10 +106,18 @@ class Maildrop:
     def _described(self) -> str:
         return "1 message" if len(self._uids) == 1 else f"{len(self._uids)} messages"
 
-    def uid(self, number: int) -> int:
-        """:raises NoSuchNumber:"""
+    def place(self, number: int) -> tuple[int, int]:
+        """Which mailbox, counted from 0, and the UID there.
+
+        :raises NoSuchNumber:
+        """
         self.check(number)
-        return self._uids[number - 1]
+        return self._part(number - 1), self._uids[number - 1]
+
+    def _part(self, index: int) -> int:
+        if len(self._parts) == 1:
+            return 0
+        return bisect_right(self._parts, index, key=_first) - 1
 
     def size(self, number: int) -> int:
         """:raises NoSuchNumber:"""
@@ -99,7 +129,9 @@ class Maildrop:
 
         :raises NoSuchNumber:
         """
-        return b"%d.%d" % (self.uid_validity, self.uid(number))
+        mailbox, uid = self.place(number)
+        _, uid_validity, mark = self._parts[mailbox]
+        return b"%d.%d%b" % (uid_validity, uid, mark)
 
     def delete(self, number: int) -> None:
         """Mark a message as deleted.
@@ -114,21 +146,28 @@ class Maildrop:
         self._deleted.clear()
         self._deleted_octets = 0
 
-    def deleted_uids(self) -> list[int]:
-        """UIDs of the messages to remove, ascending."""
-        return [self._uids[number - 1] for number in sorted(self._deleted)]
+    def deleted_uids(self) -> dict[int, list[int]]:
+        """UIDs of the messages to remove, ascending, by mailbox."""
+        found: dict[int, list[int]] = {}
+        for number in sorted(self._deleted):
+            found.setdefault(self._part(number - 1), []).append(self._uids[number - 1])
+        return found
 
     def list_sizes(self, lines: int) -> Iterator[bytes]:
         """The lines of LIST, so many in a piece."""
-        return self._pieces(lines, b"%d %d\r\n", self._sizes)
+        return self._pieces(lines, b"%d %d\r\n", enumerate(self._sizes, 1))
 
     def list_unique_ids(self, lines: int) -> Iterator[bytes]:
         """The lines of UIDL, so many in a piece."""
-        return self._pieces(lines, b"%%d %d.%%d\r\n" % self.uid_validity, self._uids)
+        ends = [part.first for part in self._parts[1:]] + [len(self._uids)]
+        for (first, uid_validity, mark), end in zip(self._parts, ends, strict=True):
+            line = b"%%d %d.%%d%b\r\n" % (uid_validity, mark)
+            yield from self._pieces(lines, line, enumerate(self._uids[first:end], first + 1))
 
-    def _pieces(self, lines: int, line: bytes, values: array[int]) -> Iterator[bytes]:
+    def _pieces(
+        self, lines: int, line: bytes, entries: Iterator[tuple[int, int]]
+    ) -> Iterator[bytes]:
         deleted = self._deleted
-        entries = enumerate(values, 1)
         while piece := list(islice(entries, lines)):
             yield b"".join([line % entry for entry in piece if entry[0] not in deleted])
 
@@ -166,8 +205,8 @@ class MaildropLocks:
         self.login_delay = login_delay
         self._held: dict[str, Callable[[], None]] = {}
         self._share: Callable[[str], Callable[[], None] | None] | None = None
-        # By time of login, oldest first.
-        self._logins: dict[str, float] = {}
+        # When they may log in again, and the delay; by time of login, oldest first.
+        self._logins: dict[str, tuple[float, int]] = {}
 
     def share(self, try_lock: Callable[[str], Callable[[], None] | None]) -> None:
         """Keep out the sessions of other processes, too.
@@ -184,28 +223,33 @@ class MaildropLocks:
         """
         if account in self._held:
             raise MailboxInUse("Another session has this maildrop open")
-        if self.login_delay:
-            self._forget_logins(now - self.login_delay)
-            if account in self._logins:
-                raise LoginTooSoon(f"Please wait {self.login_delay} seconds between logins")
+        if self._logins:
+            self._forget_logins(now)
+            until, delay = self._logins.get(account, (now, 0))
+            if until > now:
+                raise LoginTooSoon(f"Please wait {delay} seconds between logins")
         release = _nothing if self._share is None else self._share(f"maildrop {account}")
         if release is None:
             raise MailboxInUse("Another session has this maildrop open")
         self._held[account] = release
 
-    def logged_in(self, account: str, now: float) -> None:
-        """The login delay runs from here: the session has been told that it may begin."""
-        if self.login_delay:
+    def logged_in(self, account: str, now: float, login_delay: int | None = None) -> None:
+        """The login delay runs from here: the session has been told that it may begin.
+
+        :param login_delay: the account's own; None where it has none.
+        """
+        delay = self.login_delay if login_delay is None else login_delay
+        if delay:
             self._logins.pop(account, None)
-            self._logins[account] = now
+            self._logins[account] = now + delay, delay
 
     def release(self, account: str) -> None:
         """End a session."""
         self._held.pop(account, _nothing)()
 
-    def _forget_logins(self, until: float) -> None:
+    def _forget_logins(self, now: float) -> None:
         while self._logins:
             account = next(iter(self._logins))
-            if self._logins[account] > until:
+            if self._logins[account][0] > now:
                 break
             del self._logins[account]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
@@ -29,6 +29,7 @@ from mailkit.interfaces import (
     IDelegateAdmin,
     IDirectoryAdmin,
     IKeyValueStore,
+    IMaildropDirectory,
     IMailStore,
     IMaskDirectory,
     IQueueingStore,
@@ -51,6 +52,7 @@ from mailkit.store.memory_access import MemoryAccess
 from mailkit.store.memory_account import AccountLimits, MemoryAccount
 from mailkit.store.memory_logins import AccountPasswords
 from mailkit.store.memory_mailbox import Content, Entries
+from mailkit.store.memory_maildrops import MemoryMaildrop, MemoryMaildrops
 from mailkit.store.memory_metadata import MemoryMetadata
 from mailkit.store.memory_queue import MemoryQueue
 from mailkit.store.memory_scram import MemoryScram
@@ -74,6 +76,7 @@ MAX_VALUES = 200_000
     IDirectoryAdmin,
     IQuotaDirectory,
     IMaskDirectory,
+    IMaildropDirectory,
     IAdministratorDirectory,
     IDelegateAdmin,
     IAccountHistory,
@@ -81,7 +84,7 @@ MAX_VALUES = 200_000
     IKeyValueStore,
     IQueueingStore,
 )
-class MemoryStore(MemoryScram):
+class MemoryStore(MemoryScram, MemoryMaildrops):
     """Accounts, their mail and the directory, all in memory.
 
     :param clock: source of time; the system's when None.
@@ -298,6 +301,16 @@ class MemoryStore(MemoryScram):
 
     async def set_imap_without(self, account: str, names: Collection[str]) -> None:
         self._account(account).imap_without = capability_names(names)
+
+    # IMaildropDirectory
+
+    @override
+    def find_maildrop(self, account: str) -> MemoryMaildrop:
+        return self._account(account)
+
+    @override
+    def maildrops(self) -> Iterable[MemoryMaildrop]:
+        return self._accounts.values()
 
     # IDelegateAdmin
 

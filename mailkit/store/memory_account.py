@@ -25,6 +25,7 @@ from mailkit.interfaces import (
     IMailAccount,
     IMailbox,
     IMailboxAdmin,
+    IMaildropAccount,
     IMetadataAccount,
     IObjectIdentifiers,
     IQuotaAdmin,
@@ -45,6 +46,7 @@ from mailkit.store.memory_fetched import MemoryFetched
 from mailkit.store.memory_keys import MemoryKeys
 from mailkit.store.memory_logins import AccountPasswords
 from mailkit.store.memory_mailbox import Content, MemoryMailbox
+from mailkit.store.memory_maildrops import MemoryMaildrop
 from mailkit.store.memory_metadata import AccountMetadata
 from mailkit.store.metadata import MetadataAccount, MetadataWatchers
 from mailkit.store.naming import (
@@ -80,8 +82,9 @@ AccountLimits = tuple["int | None", "int | None", "int | None"]
     IURLKeys,
     IWatchableAccount,
     IFetchMemory,
+    IMaildropAccount,
 )
-class MemoryAccount(MemoryKeys, MemoryFetched, MetadataAccount):
+class MemoryAccount(MemoryKeys, MemoryFetched, MemoryMaildrop, MetadataAccount):
     """One account of a :class:`MemoryStore`."""
 
     def __init__(self, store: MemoryStore, name: str, password_hash: str | None = None) -> None:

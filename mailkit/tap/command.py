@@ -28,6 +28,7 @@ from mailkit.tap.errors import SettingError
 from mailkit.tap.explain import explain
 from mailkit.tap.import_command import import_
 from mailkit.tap.login_commands import app_password, main_password
+from mailkit.tap.maildrop_command import maildrop
 from mailkit.tap.queue_command import queue
 from mailkit.tap.scram_command import scram, scram_option, set_password
 from mailkit.tap.stores import DEFAULT_STORE, STORE_VARIABLE
@@ -86,6 +87,7 @@ def account() -> None:
 account.add_command(app_password)
 account.add_command(main_password)
 account.add_command(totp)
+account.add_command(maildrop)
 
 
 _password_stdin = click.option(

@@ -10,6 +10,7 @@ from mailkit.tap.hooks import HookOptions
 from mailkit.tap.imap_settings import IMAPOptions
 from mailkit.tap.milters import MilterOptions
 from mailkit.tap.options import MailOptions, make_service
+from mailkit.tap.pop3_settings import POP3Options
 from mailkit.tap.relay import OutboundOptions
 from mailkit.tap.routes import RouteOptions
 from mailkit.tap.settings_file import SettingsFileOptions
@@ -21,6 +22,7 @@ class Options(
     ExtensionOptions,
     CapabilityOptions,
     IMAPOptions,
+    POP3Options,
     FTPOptions,
     SharingOptions,
     HookOptions,

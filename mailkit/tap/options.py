@@ -43,6 +43,7 @@ from mailkit.tap.login_guard import parse_login_guard
 from mailkit.tap.memory import return_large_allocations
 from mailkit.tap.milters import parse_milters
 from mailkit.tap.networks import parse_names, parse_networks
+from mailkit.tap.pop3_settings import parse_pop3_settings
 from mailkit.tap.ports import parse_endpoint
 from mailkit.tap.relay import Relay, read_login
 from mailkit.tap.routes import parse_routes, read_secret, split_routes
@@ -312,6 +313,8 @@ class MailOptions(TLSOptions, AuthOptionMixin):
                 parse_clients(self.imap_clients)
         with self.naming("imap-language or imap-message-limit"):
             parse_imap_settings(self)
+        with self.naming("pop3-login-delay or pop3-takeover"):
+            parse_pop3_settings(self)
         with self.naming("passive-ports, passive-address or ftp-*"):
             parse_ftp_settings(self)
         for option in ("vrfy", "expn"):
@@ -463,6 +466,7 @@ class TwistdService(MailService):
             without_capabilities=options.without_capabilities,
             imap_quirks=options.quirks,
             imap_settings=parse_imap_settings(options),
+            pop3_settings=parse_pop3_settings(options),
             imap_clients=options.imap_clients,
             smtp_limits=options.smtp_limits,
             login_guard=parse_login_guard(options.login_guard),

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from mailkit.tap.options import ListenOptions, make_service
+from mailkit.tap.pop3_settings import POP3Options
 
 
-class Options(ListenOptions):
+class Options(POP3Options, ListenOptions):
     """Settings of the POP3 server."""
 
     endpoint_options = {"pop3": "listen", "pop3s": "listen-tls"}

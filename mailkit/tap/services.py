@@ -116,6 +116,7 @@ class MailService(MultiService):
     :param without_extensions: what ``--without-extension`` takes.
     :param without_capabilities: what ``--without-capability`` takes.
     :param imap_settings: further parameters of :class:`~mailkit.imap.protocol.IMAPFactory`.
+    :param pop3_settings: further parameters of :class:`~mailkit.pop3.protocol.POP3Factory`.
     :param imap_quirks: what ``--imap-quirk`` takes.
     :param imap_clients: what the table ``[imap-clients]`` of a settings file takes: see
         :func:`mailkit.tap.capabilities.parse_clients`.
@@ -170,6 +171,7 @@ class MailService(MultiService):
         without_extensions: Collection[str] = (),
         without_capabilities: Collection[str] = (),
         imap_settings: Mapping[str, Any] | None = None,
+        pop3_settings: Mapping[str, Any] | None = None,
         imap_quirks: Collection[str] = (),
         imap_clients: Mapping[str, Any] | None = None,
         smtp_limits: Mapping[str, Any] | None = None,
@@ -238,6 +240,7 @@ class MailService(MultiService):
         }
         self._ftp = ftp or FTPSettings()
         self._imap_settings: dict[str, Any] = dict(imap_settings or {})
+        self._pop3_settings: dict[str, Any] = dict(pop3_settings or {})
         if without_capabilities:
             self._imap_settings["without"] = parse_capabilities(without_capabilities)
         if imap_quirks:
@@ -321,6 +324,8 @@ class MailService(MultiService):
             if protocol == "imap":
                 settings |= self._imap_settings
                 settings["max_sessions_per_account"] = limits.max_sessions_per_account
+            if protocol == "pop3":
+                settings |= self._pop3_settings | {"directory": lambda: self.store}
             if protocol == "ftp":
                 settings |= self._ftp.parameters() | {"reactor": self._reactor}
             if protocol == "submission":

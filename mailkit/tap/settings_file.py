@@ -12,6 +12,7 @@ from mailkit.tap.hooks import HookOptions
 from mailkit.tap.imap_settings import IMAPOptions
 from mailkit.tap.milters import MilterOptions
 from mailkit.tap.options import MailOptions
+from mailkit.tap.pop3_settings import POP3Options
 from mailkit.tap.relay import OutboundOptions
 from mailkit.tap.routes import RouteOptions, table_routes
 from mailkit.tap.service_tls import read_certificates
@@ -56,6 +57,7 @@ class SettingsFileOptions(MailOptions):
         kinds: list[Any] = [
             MailOptions,
             IMAPOptions,
+            POP3Options,
             FTPOptions,
             SharingOptions,
             HookOptions,

@@ -27,6 +27,7 @@ from mailkit.model import (
 )
 from mailkit.testing.app_passwords import AppPasswordTests
 from mailkit.testing.directory_base import ACCOUNTS, ANN, BOB, HASH, DirectoryBase
+from mailkit.testing.maildrops import MaildropTests
 from mailkit.testing.masks import MaskTests
 from mailkit.testing.metadata import MetadataTests
 from mailkit.testing.quota import QuotaTests
@@ -394,6 +395,7 @@ class DirectoryContract(
     ScramTests,
     SecondFactorTests,
     QuotaTests,
+    MaildropTests,
     MaskTests,
     MetadataTests,
 ):

@@ -16,7 +16,8 @@ def message(uid: int, size: int) -> MessageInfo:
 
 
 def maildrop(*sizes: int) -> Maildrop:
-    drop = Maildrop(42)
+    drop = Maildrop()
+    drop.begin_mailbox(42)
     drop.extend([message(uid, size) for uid, size in enumerate(sizes, 7)])
     return drop
 
@@ -25,8 +26,8 @@ class MaildropTests(SynchronousTestCase):
     def test_numbers_begin_at_one(self) -> None:
         drop = maildrop(120, 200)
         self.assertEqual((drop.count, drop.octets), (2, 320))
-        self.assertEqual((drop.uid(1), drop.size(1)), (7, 120))
-        self.assertEqual((drop.uid(2), drop.size(2)), (8, 200))
+        self.assertEqual((drop.place(1), drop.size(1)), ((0, 7), 120))
+        self.assertEqual((drop.place(2), drop.size(2)), ((0, 8), 200))
         for number in (0, 3, -1, 10**10):
             self.assertRaises(NoSuchNumber, drop.check, number)
 
@@ -34,18 +35,18 @@ class MaildropTests(SynchronousTestCase):
         drop = maildrop(1, 20, 300)
         drop.delete(2)
         self.assertEqual((drop.count, drop.octets), (2, 301))
-        self.assertEqual(drop.deleted_uids(), [8])
+        self.assertEqual(drop.deleted_uids(), {0: [8]})
         self.assertEqual(drop.size(3), 300)
-        for method in (drop.check, drop.uid, drop.size, drop.unique_id, drop.delete):
+        for method in (drop.check, drop.place, drop.size, drop.unique_id, drop.delete):
             self.assertRaises(NoSuchNumber, method, 2)
         drop.reset()
-        self.assertEqual((drop.count, drop.octets, drop.deleted_uids()), (3, 321, []))
+        self.assertEqual((drop.count, drop.octets, drop.deleted_uids()), (3, 321, {}))
 
     def test_deleted_uids_ascend(self) -> None:
         drop = maildrop(*[1] * 50)
         for number in (40, 3, 17):
             drop.delete(number)
-        self.assertEqual(drop.deleted_uids(), [9, 23, 46])
+        self.assertEqual(drop.deleted_uids(), {0: [9, 23, 46]})
 
     def test_listings_in_pieces(self) -> None:
         drop = maildrop(1, 20, 300)
@@ -53,11 +54,26 @@ class MaildropTests(SynchronousTestCase):
         self.assertEqual(list(drop.list_sizes(2)), [b"2 20\r\n", b"3 300\r\n"])
         self.assertEqual(list(drop.list_unique_ids(3)), [b"2 42.8\r\n3 42.9\r\n"])
 
+    def test_two_mailboxes(self) -> None:
+        drop = maildrop(1, 20)
+        drop.begin_mailbox(43, b".x")
+        drop.begin_mailbox(44, b".y")
+        drop.extend([message(5, 300)])
+        drop.extend([message(6, 4000)])
+        self.assertEqual([drop.place(n) for n in range(1, 5)], [(0, 7), (0, 8), (2, 5), (2, 6)])
+        self.assertEqual(drop.unique_id(3), b"44.5.y")
+        drop.delete(1)
+        drop.delete(4)
+        self.assertEqual(drop.deleted_uids(), {0: [7], 2: [6]})
+        self.assertEqual(b"".join(drop.list_unique_ids(1)), b"2 42.8\r\n3 44.5.y\r\n")
+        self.assertEqual(b"".join(drop.list_sizes(9)), b"2 20\r\n3 300\r\n")
+
     def test_unique_ids_obey_the_standard(self) -> None:
         # RFC 1939 section 7: 1 to 70 characters from 0x21 to 0x7E.
-        drop = Maildrop(2**32 - 1)
+        drop = Maildrop()
+        drop.begin_mailbox(2**32 - 1, b".ffffffff")
         drop.extend([message(2**32 - 1, 2**40)])
-        self.assertEqual(drop.unique_id(1), b"4294967295.4294967295")
+        self.assertEqual(drop.unique_id(1), b"4294967295.4294967295.ffffffff")
         self.assertEqual(drop.octets, 2**40)
 
 

@@ -16,6 +16,7 @@ from mailkit.interfaces import (
     IFetchMemory,
     IMailAccount,
     IMailboxAdmin,
+    IMaildropAccount,
     IMetadataAccount,
     IObjectIdentifiers,
     IQuotaAdmin,
@@ -23,7 +24,7 @@ from mailkit.interfaces import (
     IURLKeys,
     IWatchableAccount,
 )
-from mailkit.model import AppendResult, FetchedMessage, MailboxInfo, Quota
+from mailkit.model import AppendResult, FetchedMessage, MailboxInfo, MaildropSettings, Quota
 from mailkit.spool import Spool
 from mailkit.store.metadata import MetadataAccount, MetadataWatchers
 from mailkit.store.naming import canonical_name
@@ -47,6 +48,7 @@ from mailkit.store.sqlite.mailboxes import (
     RenameMailbox,
     Subscribe,
 )
+from mailkit.store.sqlite.maildrops import read_settings
 from mailkit.store.sqlite.metadata import SQLiteMetadata
 from mailkit.store.sqlite.recent import tell_change
 from mailkit.store.sqlite.transaction import NamesOf
@@ -69,6 +71,7 @@ def new_spool(core: Core) -> Spool:
     IURLKeys,
     IWatchableAccount,
     IFetchMemory,
+    IMaildropAccount,
 )
 class SQLiteAccount(MetadataAccount):
     """An account, known by its id, which is never given again."""
@@ -169,6 +172,9 @@ class SQLiteAccount(MetadataAccount):
 
     async def remove_access_keys(self) -> None:
         await self._core.submit(RemoveKeys(self.name))
+
+    async def get_maildrop_settings(self) -> MaildropSettings:
+        return read_settings(self._core.reader.connection, self._id)
 
     # Mail from other servers.
 

@@ -29,6 +29,7 @@ from mailkit.interfaces import (
     IAppPasswordDirectory,
     IDelegateAdmin,
     IDirectoryAdmin,
+    IMaildropDirectory,
     IMaskDirectory,
     IQuotaDirectory,
     IScramDirectory,
@@ -49,6 +50,7 @@ from mailkit.store.sqlite.app_passwords import AppPasswordTables
 from mailkit.store.sqlite.changes import Change, find_account
 from mailkit.store.sqlite.journal import Note
 from mailkit.store.sqlite.mailboxes import insert_mailbox, mailbox_note
+from mailkit.store.sqlite.maildrops import MaildropTables
 from mailkit.store.sqlite.recent import tell_change
 from mailkit.store.sqlite.recovery import refuse_missing_index
 from mailkit.store.sqlite.rows import QUOTA_LIMITS, USAGE
@@ -361,7 +363,7 @@ class ChangeDirectory(Operation[None]):
             tx.note(note)
 
 
-class DirectoryBase(AppPasswordTables, SecondFactorTables, ScramTables):
+class DirectoryBase(AppPasswordTables, SecondFactorTables, ScramTables, MaildropTables):
     """All of the directory's contracts, given a connection and a way to change."""
 
     separator = "+"
@@ -510,6 +512,7 @@ class DirectoryBase(AppPasswordTables, SecondFactorTables, ScramTables):
     IScramDirectory,
     IDirectoryAdmin,
     IQuotaDirectory,
+    IMaildropDirectory,
     IMaskDirectory,
     IAdministratorDirectory,
     IDelegateAdmin,

@@ -382,6 +382,12 @@ CREATE TABLE fetched (
 ) WITHOUT ROWID;
 """
 
+# How POP3 shows an account's mail, as JSON; NULL for the usual way.
+_STEP_24 = """
+ALTER TABLE account ADD COLUMN maildrop TEXT;
+CREATE INDEX account_maildrop ON account (maildrop) WHERE maildrop IS NOT NULL;
+"""
+
 #: SQL of each step.
 MIGRATIONS: Sequence[str] = (
     _STEP_1,
@@ -407,6 +413,7 @@ MIGRATIONS: Sequence[str] = (
     _STEP_21,
     _STEP_22,
     _STEP_23,
+    _STEP_24,
 )
 #: Tables of what was made of bodies, by their number, and can be made of them again.
 DERIVED = ("summary", "sort_value", "field_text", "text_map", "unended_body")

@@ -1,0 +1,146 @@
+"""Maildrops whose session's client is gone, or silent."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from mailkit.pop3.liveness import PROBE_SECONDS, PROBES, end_probe, probe
+from tests.pop3.fakes import Client, FakeWritableMailbox, Server
+
+BUSY = b"-ERR [IN-USE] Another session has this maildrop open\r\n"
+
+
+class SilenceTests(SynchronousTestCase):
+    """``takeover``."""
+
+    def setUp(self) -> None:
+        self.mailbox = FakeWritableMailbox(b"one", b"two")
+        self.server = Server(self.mailbox, takeover=120)
+
+    def ask_password(self) -> bytes:
+        client = self.server.connect()
+        client.ask(b"USER ann")
+        return client.ask(b"PASS secret")
+
+    def test_a_silent_session_gives_way(self) -> None:
+        old = self.server.login()
+        old.ask(b"DELE 1")
+        self.server.clock.advance(119)
+        self.assertEqual(self.ask_password(), BUSY)
+        self.server.clock.advance(1)
+        self.assertTrue(self.ask_password().startswith(b"+OK"))
+        self.assertTrue(old.closed)
+        self.assertEqual(old.read(), b"")
+        # Nothing is removed, and the end of the old one does not free the lock of the new one.
+        old.lose()
+        self.assertEqual(self.mailbox.expunged, [])
+        self.assertEqual(self.ask_password(), BUSY)
+
+    def test_a_session_that_speaks_does_not(self) -> None:
+        old = self.server.login()
+        self.server.clock.advance(100)
+        old.ask(b"NOOP")
+        self.server.clock.advance(100)
+        self.assertEqual(self.ask_password(), BUSY)
+
+    def test_a_session_at_work_does_not(self) -> None:
+        old = self.server.login()
+        self.mailbox.slow.add("open_message")
+        old.ask(b"RETR 1")
+        self.server.clock.advance(500)
+        self.assertEqual(self.ask_password(), BUSY)
+
+
+class Socket:
+    """Notes what it is told."""
+
+    family = socket.AF_INET
+
+    def __init__(self) -> None:
+        self.options: dict[int, int] = {}
+
+    def setsockopt(self, level: int, name: int, value: int) -> None:
+        self.options[name] = value
+
+
+class GoneTests(SynchronousTestCase):
+    """A client that is gone, as TCP finds out."""
+
+    def setUp(self) -> None:
+        self.mailbox = FakeWritableMailbox(b"one")
+        self.server = Server(self.mailbox)
+        self.old = self.server.login()
+        self.socket: Any = Socket()
+        self.old.transport.socket = self.socket  # type: ignore[attr-defined]
+
+    def start(self) -> Client:
+        client = self.server.connect()
+        client.ask(b"USER ann")
+        self.assertEqual(client.ask(b"PASS secret"), b"")
+        return client
+
+    def test_its_maildrop_is_free_as_soon_as_that_is_known(self) -> None:
+        client = self.start()
+        self.assertEqual(self.socket.options[socket.TCP_KEEPIDLE], 1)
+        self.assertEqual(self.socket.options[socket.TCP_KEEPCNT], PROBES)
+        self.server.clock.advance(PROBE_SECONDS - 1)
+        self.assertEqual(client.read(), b"")
+        self.old.lose()
+        self.server.clock.advance(0)
+        self.assertTrue(client.read().startswith(b"+OK Logged in"))
+        self.assertEqual(client.ask(b"STAT"), b"+OK 1 3\r\n")
+
+    def test_one_that_is_there_keeps_it(self) -> None:
+        client = self.start()
+        self.server.clock.advance(PROBE_SECONDS)
+        self.assertEqual(client.read(), BUSY)
+        self.assertGreater(self.socket.options[socket.TCP_KEEPIDLE], 10)
+        self.assertEqual(self.old.ask(b"NOOP"), b"+OK\r\n")
+
+    def test_one_that_quits_leaves_it(self) -> None:
+        client = self.start()
+        self.old.ask(b"QUIT")
+        self.assertTrue(client.read().startswith(b"+OK"))
+
+    def test_of_many_that_wait_one_gets_it(self) -> None:
+        clients = [self.start() for _ in range(3)]
+        self.old.lose()
+        answers = [client.read() for client in clients]
+        self.assertEqual(sorted(bool(answer) for answer in answers), [False, False, True])
+
+    def test_one_that_waits_may_give_up(self) -> None:
+        client = self.start()
+        client.lose()
+        self.old.lose()
+        other = self.server.connect()
+        other.ask(b"USER ann")
+        self.assertTrue(other.ask(b"PASS secret").startswith(b"+OK"))
+
+
+class SocketTests(SynchronousTestCase):
+    def test_a_socket_below_layers(self) -> None:
+        class Layer:
+            def __init__(self, transport: Any) -> None:
+                self.transport = transport
+
+        class Transport:
+            socket = socket.socket()
+
+        self.addCleanup(Transport.socket.close)
+        self.assertTrue(probe(Layer(Layer(Transport()))))
+        option = (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE)
+        self.assertEqual(Transport.socket.getsockopt(*option), 1)
+        end_probe(Layer(Transport()))
+        self.assertEqual(Transport.socket.getsockopt(*option), 60)
+
+    def test_what_is_no_socket_of_tcp(self) -> None:
+        class Transport:
+            socket = socket.socket(socket.AF_UNIX)
+
+        self.addCleanup(Transport.socket.close)
+        self.assertFalse(probe(Transport()))
+        self.assertFalse(probe(object()))
+        self.assertFalse(probe(None))
