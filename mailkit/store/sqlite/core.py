@@ -51,6 +51,8 @@ _LENT_CACHE_KIB = 4096
 # between two looks.
 _ENTER_PATIENCE = 5.0
 _ENTER_INTERVAL = 0.02
+#: Seconds for which the store counts as busy after a step of something that takes long.
+BUSY_FOR = 0.25
 
 
 class Reactor(Protocol):
@@ -129,6 +131,8 @@ class Core:
         #: Are called with domains for which there is something new in the outbound queue.
         self.queue_watchers: dict[object, Callable[[str], None]] = {}
         self._make_directories()
+        # When somebody was at something that takes long.
+        self._worked = 0.0
         #: Mailboxes, by id, in whose texts somebody has searched.
         self.searched: set[int] = set()
         # As many as there were threads that read at the same time.
@@ -330,14 +334,21 @@ class Core:
 
     def in_thread(self, function: Callable[..., T], *args: object) -> Deferred[T]:
         """Run what may wait for the disk, or takes long, in a thread."""
+        self._worked = time.monotonic()
         # Of a reactor it needs callFromThread alone.
         return deferToThreadPool(self.reactor, self._pool, function, *args)  # type: ignore[arg-type]
 
     def pause(self) -> Deferred[None]:
         """Let the reactor do other work before going on."""
+        self._worked = time.monotonic()
         deferred: Deferred[None] = Deferred()
         self.reactor.callLater(0, _fire, deferred)
         return deferred
+
+    @property
+    def busy(self) -> bool:
+        """Somebody waits for something that takes long, so what can wait had better do so."""
+        return time.monotonic() < self._worked + BUSY_FOR
 
     # Watching.
 

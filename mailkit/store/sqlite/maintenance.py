@@ -16,10 +16,7 @@ from typing import TYPE_CHECKING, TypeVar
 from twisted.logger import Logger
 
 from mailkit.errors import MailError, StoreCorrupt, StoreUnavailable
-from mailkit.fieldtexts import read_field_texts
-from mailkit.mime import parse_header
-from mailkit.sorting import read_sort_values
-from mailkit.store.sqlite.bodies import BodyPlace
+from mailkit.store.sqlite.ahead import Ahead
 from mailkit.store.sqlite.compact import (
     MAX_VANISHED_ROWS,
     DropSegments,
@@ -32,19 +29,9 @@ from mailkit.store.sqlite.compact import (
     live_records,
 )
 from mailkit.store.sqlite.ends import look_at_ends
-from mailkit.store.sqlite.fields import SaveFieldTexts
 from mailkit.store.sqlite.journal import journal_name
 from mailkit.store.sqlite.log import segment_name
 from mailkit.store.sqlite.snapshot import RotateJournal, write_snapshot
-from mailkit.store.sqlite.sorting import SaveSortValues
-from mailkit.store.sqlite.summaries import (
-    MAX_KEPT,
-    Job,
-    SaveSummaries,
-    Summary,
-    make_spans,
-    make_summaries,
-)
 from mailkit.store.sqlite.writer import Operation, Writer
 
 if TYPE_CHECKING:
@@ -63,21 +50,6 @@ COMPACT_RATIO = 0.05
 
 #: Free pages of the index below which it is left as it is.
 MIN_FREE_PAGES = 1000
-#: Summaries that are made ahead in one step.
-SUMMARIES_AT_ONCE = 20
-#: Transactions during such a step above which the store is busy.
-MAX_COMMITS_BESIDE = 5
-_COLUMNS = "b.id, b.segment, b.position, b.start, b.size, s.envelope, s.header"
-#: Of those that are in mailboxes: nobody looks at what only waits to be sent.
-_NEW_BODIES = (
-    f"SELECT {_COLUMNS} FROM body b LEFT JOIN summary s ON s.body_id = b.id"
-    " WHERE b.id >= ? AND b.refs > (SELECT count(*) FROM queue_message WHERE body_id = b.id)"
-    " AND s.body_structure IS NULL ORDER BY b.id LIMIT ?"
-)
-_UNFINISHED = (
-    f"SELECT {_COLUMNS} FROM summary s JOIN body b ON b.id = s.body_id"
-    " WHERE s.body_id >= ? AND b.refs > 0 AND s.body_structure IS NULL ORDER BY s.body_id LIMIT ?"
-)
 
 
 class _Stopped(StoreUnavailable):
@@ -85,14 +57,11 @@ class _Stopped(StoreUnavailable):
 
 
 class Maintenance:
-    """Runs in a thread from :meth:`start` to :meth:`stop`.
-
-    :param first_lsn: log sequence number of what comes first.
-    """
+    """Runs in a thread from :meth:`start` to :meth:`stop`."""
 
     log = Logger()
 
-    def __init__(self, core: Core, writer: Writer, first_lsn: int) -> None:
+    def __init__(self, core: Core, writer: Writer) -> None:
         self._core = core
         self._writer = writer
         self._connection: sqlite3.Connection | None = None
@@ -100,10 +69,7 @@ class Maintenance:
         self._stopping = False
         self._requests: list[Future[None]] = []
         self._commits = -1
-        # Bodies below this number had their summaries made, or are older than this process.
-        self._summarized = first_lsn
-        # Bodies that are damaged, or whose summaries are too long to be kept.
-        self._unfit: set[int] = set()
+        self._ahead = Ahead(core, writer, lambda: self._stopping)
         self._pruned = time.monotonic()
         # Segments with damage: what can be read stays where it is.
         self._damaged: set[int] = set()
@@ -169,6 +135,8 @@ class Maintenance:
     def _turn(self, all_of_it: bool) -> None:
         commits = self._writer.commits
         if commits == self._commits and not all_of_it:
+            if self._ahead.behind:
+                self._ahead.work(self._db)
             return
         self._checkpoint()
         self._sync_journal()
@@ -182,7 +150,7 @@ class Maintenance:
         if self._writer.commits != commits:
             self._checkpoint()
         if self._core.settings.summarize_ahead:
-            self._summarize()
+            self._ahead.work(self._db)
         # Not the number now: somebody else's commits in between are looked at next time.
         self._commits = commits
 
@@ -255,63 +223,6 @@ class Maintenance:
             with self._writer.gate:
                 self._db.execute("VACUUM")
             self._checkpoint()
-
-    def _summarize(self) -> None:
-        """Make summaries of new messages, then lacking structures, while all else is quiet."""
-        self._summarized, quiet = self._make_summaries(_NEW_BODIES, self._summarized)
-        if quiet:
-            self._make_summaries(_UNFINISHED, 0)
-
-    def _make_summaries(self, sql: str, first: int) -> tuple[int, bool]:
-        """Make the summaries that a query finds.
-
-        :returns: the body up to which that is done, and whether these were all.
-        """
-        writer = self._writer
-        while not self._stopping and not writer.waiting:
-            commits = writer.commits
-            rows = self._db.execute(sql, (first, SUMMARIES_AT_ONCE)).fetchall()
-            made: list[tuple[int, Summary]] = []
-            for *place, envelope, header in rows:
-                known = None if envelope is None else Summary(envelope, b"", header)
-                summary = self._make_summary(Job(BodyPlace._make(place), known))
-                if summary is not None:
-                    made.append((place[0], summary))
-            if made:
-                writer.submit_future(SaveSummaries(made), durable=False)
-                values = [(body_id, read_sort_values(summary.header)) for body_id, summary in made]
-                writer.submit_future(SaveSortValues(values), durable=False)
-                texts = [
-                    (body_id, read_field_texts(parse_header(summary.header)))
-                    for body_id, summary in made
-                ]
-                writer.submit_future(SaveFieldTexts(texts), durable=False)
-            if rows:
-                first = rows[-1][0] + 1
-            if len(rows) < SUMMARIES_AT_ONCE:
-                return first, True
-            if writer.commits - commits > MAX_COMMITS_BESIDE:
-                break
-        return first, False
-
-    def _make_summary(self, job: Job) -> Summary | None:
-        """A summary that can be kept, or None."""
-        body_id = job.place.body_id
-        if body_id in self._unfit:
-            return None
-        # Each of them holds the interpreter's lock for a while: let the others have it.
-        time.sleep(0.0005)
-        (span,) = make_spans([job], True)
-        try:
-            ((_, outcome),) = make_summaries(self._core.bodies, span, True)
-        except OSError:
-            return None
-        if isinstance(outcome, Summary) and outcome.size <= MAX_KEPT:
-            return outcome
-        # Unless it was moved or removed meanwhile; whoever asks for it will see.
-        if not isinstance(outcome, FileNotFoundError):
-            self._unfit.add(body_id)
-        return None
 
     def _copy_index(self, at_once: bool) -> None:
         """Now and then, put a copy of the index beside the log."""

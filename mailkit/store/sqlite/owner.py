@@ -51,14 +51,13 @@ class Owner:
             sweep_spools(core.spools_directory)
             connection = self._connection = open_index(core.directory)
             recover(connection, core.log_directory, self._segments, self._journal)
-            (lsn,) = connection.execute("SELECT lsn FROM log_state").fetchone()
         except BaseException:
             self._release()
             raise
         states = States(connection)
         tx = Transaction(connection, self._segments, self._journal, states)
         self.writer = Writer(tx, core.reactor, core.clock, self._announce)
-        self.maintenance = Maintenance(core, self.writer, int(lsn))
+        self.maintenance = Maintenance(core, self.writer)
         self._door: Door | None = None
 
     def start(self) -> None:

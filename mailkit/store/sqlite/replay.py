@@ -400,7 +400,7 @@ class Replay:
             "INSERT INTO unended_body SELECT f.id FROM temp.found f JOIN body b ON b.id = f.id"
             " WHERE f.unended"
         )
-        run("DELETE FROM setting WHERE name = 'ends_known_from'")
+        run("DELETE FROM setting WHERE name IN ('ends_known_from', 'made_ahead_to')")
         run("DELETE FROM segment")
         for number in list_segments(self._directory):
             size = os.path.getsize(os.path.join(self._directory, segment_name(number)))

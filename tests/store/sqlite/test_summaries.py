@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Sequence
+from contextlib import closing
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -11,9 +13,10 @@ from mailkit.mime import Header, bodystructure_octets, envelope_octets, parse_me
 from mailkit.model import SUMMARY_FIELDS, AppendMessage, MessageSummary
 from mailkit.queue.values import NewMessage
 from mailkit.spool import Spool
-from mailkit.store.sqlite import StoreSettings, summaries
+from mailkit.store.sqlite import StoreSettings, core, summaries
 from mailkit.store.sqlite.bodies import SMALL_BODY, BodyFiles, BodyPlace, Cold
 from mailkit.store.sqlite.mailbox import SQLiteMailbox
+from mailkit.store.sqlite.schema import INDEX_NAME, connect
 from mailkit.store.sqlite.summaries import HEAD_OCTETS, MAX_GAP, SPAN_OCTETS, Job, make_spans
 from mailkit.testing.queue import queue_envelope
 
@@ -97,6 +100,11 @@ class SummaryTests(StoreTestCase):
     def kept(self) -> int:
         (count,) = self.store.connection().execute("SELECT count(*) FROM summary").fetchone()
         return int(count)
+
+    def made_ahead_to(self) -> int:
+        """The first body that was not looked at; 0 for all."""
+        sql = "SELECT ifnull(max(value), 0) FROM setting WHERE name = 'made_ahead_to'"
+        return int(self.store.connection().execute(sql).fetchone()[0])
 
     def finished(self) -> int:
         """Summaries with their structure."""
@@ -294,6 +302,37 @@ class SummaryTests(StoreTestCase):
         self.assertEqual(self.read_calls, 0)
         await self.close_store(self.store)
         self.check()
+
+    async def test_the_next_server_goes_on(self) -> None:
+        _, contents = await self.filled()
+        self.assertEqual(self.kept(), 0)
+        await self.close_store(self.store)
+        self.store = self.open_store(AHEAD)
+        await self.wait_until(lambda: self.kept() == len(contents))
+        await self.wait_until(lambda: self.made_ahead_to() > 0)
+        # A removed summary is made when somebody asks, so this shows where the next one begins.
+        (first,) = self.store.core.reader.connection.execute("SELECT min(id) FROM body").fetchone()
+        await self.close_store(self.store)
+        with closing(connect(os.path.join(self.directory, INDEX_NAME))) as index:
+            index.execute("DELETE FROM summary WHERE body_id = ?", (first,))
+        self.store = self.open_store(AHEAD)
+        await self.deliver(self.store, message(9))
+        await self.wait_until(lambda: self.kept() == len(contents))
+        self.check()
+
+    async def test_nothing_is_made_beside_long_work(self) -> None:
+        self.patch(core, "BUSY_FOR", 1e9)
+        await self.filled()
+        await self.close_store(self.store)
+        self.store = self.open_store(AHEAD)
+        await self.store.core.pause()
+        await self.deliver(self.store, message(1))
+        for _ in range(5):
+            await self.store.core.in_thread(time.sleep, 0.01)
+        self.assertEqual(self.kept(), 0)
+        self.patch(core, "BUSY_FOR", 0.0)
+        # Without another change.
+        await self.wait_until(lambda: self.kept() == 6)
 
     async def test_structures_are_made_ahead_too(self) -> None:
         inbox, contents = await self.filled()
