@@ -44,20 +44,25 @@ class TextMap(NamedTuple):
     bodies: Sequence[BodyText]
 
 
-def read_text_map(root: Part) -> TextMap:
+def read_text_map(root: Part, start: int = 0) -> TextMap:
     """Where the texts are; what :func:`~mailkit.mime.iter_text` gives.
 
-    :param root: of a message that begins at offset 0.
+    :param start: where the message begins in the octets that it was read from.
     """
     headers: list[int] = []
     bodies = []
     for part in root.walk():
-        headers += (part.header_start, part.body_start)
+        headers += (part.header_start - start, part.body_start - start)
         if not part.children and part.type in (b"text", b"message", b"multipart"):
             # RFC 2045 section 6.4: a multipart has no encoding.
             encoding = "" if part.is_multipart else part.transfer_encoding.lower().decode("latin-1")
             bodies.append(
-                BodyText(part.body_start, part.body_end, encoding, part.charset or "us-ascii")
+                BodyText(
+                    part.body_start - start,
+                    part.body_end - start,
+                    encoding,
+                    part.charset or "us-ascii",
+                )
             )
     return TextMap(headers, bodies)
 

@@ -7,6 +7,7 @@ import codecs
 import re
 import sys
 from encodings.aliases import aliases
+from functools import lru_cache
 from typing import cast
 from urllib.parse import unquote_to_bytes
 
@@ -77,9 +78,14 @@ def codec_name(charset: str | bytes | None) -> str | None:
     """Name of the Python codec of a MIME charset, or None when there is none that is safe."""
     if charset is None:
         return None
+    return _find_codec(charset[:80])
+
+
+@lru_cache(maxsize=256)
+def _find_codec(charset: str | bytes) -> str | None:
     if isinstance(charset, bytes):
         charset = charset.decode("latin-1")
-    return _CODECS.get(_CHARSET_JUNK.sub("_", charset[:80].lower()).strip("_"))
+    return _CODECS.get(_CHARSET_JUNK.sub("_", charset.lower()).strip("_"))
 
 
 def decode_raw(data: bytes) -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from mailkit._typing import override
 from mailkit.fieldtexts import read_field_texts
-from mailkit.mime import parse_header
+from mailkit.mime import Part, parse_header
 from mailkit.sorting import read_sort_values
 from mailkit.store.sqlite.bodies import BodyPlace
 from mailkit.store.sqlite.fields import SaveFieldTexts
@@ -26,8 +26,10 @@ from mailkit.store.sqlite.summaries import (
     make_spans,
     make_summaries,
 )
+from mailkit.store.sqlite.textmaps import SaveTextMaps
 from mailkit.store.sqlite.transaction import Transaction
 from mailkit.store.sqlite.writer import Operation, Writer
+from mailkit.textmap import encode_text_map, read_text_map
 
 if TYPE_CHECKING:
     from mailkit.store.sqlite.core import Core
@@ -67,7 +69,7 @@ class NoteMadeAhead(Operation[None]):
 
 
 class Ahead:
-    """Makes summaries, texts and values for sorting. Used by the maintenance's thread alone.
+    """Makes summaries, texts, maps of texts and values for sorting. Used by the maintenance's thread alone.
 
     :param stopping: tells whether to end as soon as possible.
     """
@@ -80,6 +82,7 @@ class Ahead:
         self._next: int | None = None
         # Bodies that are damaged, or whose summaries are too long to be kept.
         self._unfit: set[int] = set()
+        self._maps: list[tuple[int, str]] = []
         #: There is something left to do, as the store was busy.
         self.behind = False
 
@@ -130,6 +133,8 @@ class Ahead:
             (body_id, read_field_texts(parse_header(summary.header))) for body_id, summary in made
         ]
         writer.submit_future(SaveFieldTexts(texts), durable=False)
+        maps, self._maps = self._maps, []
+        writer.submit_future(SaveTextMaps(maps), durable=False)
 
     def _make_summary(self, job: Job) -> Summary | None:
         """A summary that can be kept, or None."""
@@ -140,7 +145,7 @@ class Ahead:
         time.sleep(0.0005)
         (span,) = make_spans([job], True)
         try:
-            ((_, outcome),) = make_summaries(self._core.bodies, span, True)
+            ((_, outcome),) = make_summaries(self._core.bodies, span, True, look=self._make_map)
         except OSError:
             return None
         if isinstance(outcome, Summary) and outcome.size <= MAX_KEPT:
@@ -149,3 +154,9 @@ class Ahead:
         if not isinstance(outcome, FileNotFoundError):
             self._unfit.add(body_id)
         return None
+
+    def _make_map(self, place: BodyPlace, root: Part, start: int) -> None:
+        """Note where the texts are that BODY and TEXT look into."""
+        encoded = encode_text_map(read_text_map(root, start))
+        if encoded is not None:
+            self._maps.append((place.body_id, encoded))

@@ -23,6 +23,7 @@ from mailkit.store.sqlite.bodies import BodyFiles
 from mailkit.store.sqlite.channel import Channel, SharedMetadataWatchers
 from mailkit.store.sqlite.codec import Codec, fingerprint
 from mailkit.store.sqlite.conversations import Conversations
+from mailkit.store.sqlite.fields import Fields
 from mailkit.store.sqlite.guest import Guest
 from mailkit.store.sqlite.guest import connect as connect_to_owner
 from mailkit.store.sqlite.loading import Loading
@@ -133,6 +134,8 @@ class Core:
         self._make_directories()
         # When somebody was at something that takes long.
         self._worked = 0.0
+        #: Header fields by body id whose texts are on their way to the index.
+        self.pending_fields: dict[int, Fields] = {}
         #: Mailboxes, by id, in whose texts somebody has searched.
         self.searched: set[int] = set()
         # As many as there were threads that read at the same time.

@@ -31,6 +31,8 @@ COLUMNS = {
     b"subject": "subject",
     b"message-id": "message_id",
 }
+#: Messages whose header fields are known while their texts wait for the writer.
+MAX_PENDING = 2000
 # Seconds of reading after which other work has its turn.
 _SLICE = 0.003
 
@@ -75,16 +77,35 @@ async def read_fields(core: Core, mailbox_id: int, bodies: Mapping[int, int]) ->
 
     :param bodies: by UID; a message that was removed is left out of the answer.
     """
-    made = {}
+    pending = core.pending_fields
+    known = {uid: pending[body_id] for uid, body_id in bodies.items() if body_id in pending}
+    lacking = {uid: body_id for uid, body_id in bodies.items() if uid not in known}
+    new: dict[int, Fields] = {}
     pause_at = time.monotonic() + _SLICE
-    for uid, (header, complete) in (await find_headers(core, mailbox_id, bodies)).items():
-        made[uid] = Fields(header, complete, read_field_texts(header))
+    for uid, (header, complete) in (await find_headers(core, mailbox_id, lacking)).items():
+        known[uid] = new[bodies[uid]] = Fields(header, complete, read_field_texts(header))
         if time.monotonic() > pause_at:
             await core.pause()
             pause_at = time.monotonic() + _SLICE
-    texts = [(bodies[uid], found.texts) for uid, found in made.items() if found.texts is not None]
-    core.keep(SaveFieldTexts(texts))
-    return made
+    if new:
+        _keep(core, new)
+    return known
+
+
+def _keep(core: Core, new: Mapping[int, Fields]) -> None:
+    """Let the writer keep texts by body id, which are known until it has."""
+    pending = core.pending_fields
+    pending.update(new)
+    while len(pending) > MAX_PENDING:
+        del pending[next(iter(pending))]
+
+    def kept(_: object) -> None:
+        for body_id, found in new.items():
+            if pending.get(body_id) is found:
+                del pending[body_id]
+
+    texts = [(body_id, found.texts) for body_id, found in new.items() if found.texts is not None]
+    core.writer.submit_lazy(SaveFieldTexts(texts)).addBoth(kept)
 
 
 async def find_headers(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
@@ -19,6 +19,7 @@ from mailkit.mime import (
     MAX_HEADER_OCTETS,
     Header,
     Octets,
+    Part,
     bodystructure_octets,
     envelope_octets,
     parse_header,
@@ -116,13 +117,22 @@ def _position(job: Job) -> tuple[int, int]:
     return job.place.segment, job.place.position
 
 
+def _look_away(place: BodyPlace, root: Part, start: int) -> None:
+    """Nothing but summaries is wanted."""
+
+
 def make_summaries(
-    bodies: BodyFiles, span: Span, structure: bool, nowait: bool = False
+    bodies: BodyFiles,
+    span: Span,
+    structure: bool,
+    nowait: bool = False,
+    look: Callable[[BodyPlace, Part, int], object] = _look_away,
 ) -> Iterator[tuple[Job, Outcome]]:
     """Read messages and make their summaries, or what lacks of them.
 
     :param structure: with BODYSTRUCTURE.
     :param nowait: don't wait for the disk, and leave large bodies alone.
+    :param look: is shown each message that is taken apart, and the offset of its first octet.
     """
     data = b""
     if span.end:
@@ -137,10 +147,12 @@ def make_summaries(
         outcome: Outcome
         try:
             if not span.end:
-                outcome = _summarize_large(bodies, job, nowait)
+                outcome = _summarize_large(bodies, job, nowait, look)
             elif structure:
                 start = find_body(data, span.begin, job.place)
-                outcome = _with_structure(data, start, start + job.place.size, job.known)
+                root = parse_message(data, start, start + job.place.size)
+                look(job.place, root, start)
+                outcome = _with_structure(data, root, job.known)
             else:
                 outcome = _from_header(_read_header(bodies, job.place, data, span.begin, nowait))
         except (FileNotFoundError, StoreCorrupt, Cold) as error:
@@ -148,12 +160,16 @@ def make_summaries(
         yield job, outcome
 
 
-def _summarize_large(bodies: BodyFiles, job: Job, nowait: bool) -> Summary:
+def _summarize_large(
+    bodies: BodyFiles, job: Job, nowait: bool, look: Callable[[BodyPlace, Part, int], object]
+) -> Summary:
     if nowait:
         raise Cold
     mapping, start = bodies.map(job.place)
     with mapping:
-        return _with_structure(mapping, start, len(mapping), job.known)
+        root = parse_message(mapping, start, len(mapping))
+        look(job.place, root, start)
+        return _with_structure(mapping, root, job.known)
 
 
 def _from_header(header: Header) -> Summary:
@@ -161,8 +177,7 @@ def _from_header(header: Header) -> Summary:
     return Summary(envelope_octets(b"", header), b"", fields)
 
 
-def _with_structure(data: Octets, start: int, end: int, known: Summary | None) -> Summary:
-    root = parse_message(data, start, end)
+def _with_structure(data: Octets, root: Part, known: Summary | None) -> Summary:
     envelope, _, fields = known or _from_header(root.header)
     return Summary(envelope, bodystructure_octets(data, root), fields)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import datetime
 import gc
 import random
+from collections.abc import Mapping
+from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred, fail
 
@@ -30,7 +32,7 @@ from mailkit.query import (
     UIDs,
 )
 from mailkit.spool import Spool
-from mailkit.store.sqlite import SQLiteStore, StoreSettings, search, summaries
+from mailkit.store.sqlite import SQLiteStore, StoreSettings, fields, search, summaries
 from mailkit.store.sqlite.mailbox import SQLiteMailbox
 from mailkit.store.sqlite.writer import Operation
 
@@ -271,8 +273,38 @@ class FieldTextTests(StoreTestCase):
 
     async def test_made_ahead(self) -> None:
         store = await self.make_store(settings=StoreSettings(maintenance_interval=0.01))
+        inbox = await self.mailbox(store)
+        await self.deliver(store, b"Subject: x\r\n\r\nan apple\r\n")
+        await self.deliver(store, b"Subject: y\r\n\r\na pear\r\n")
+        await self.wait_until(lambda: self.rows(store) == self.rows(store, "text_map") == 2)
+        self.patch(search, "parse_message", None)
+        self.patch(fields, "find_headers", None)
+        self.assertEqual(await inbox.search(query=HeaderContains("Subject", "y")), [2])
+        self.assertEqual(await inbox.search(query=BodyContains("pear")), [2])
+
+    async def test_texts_on_their_way_to_the_index_are_not_made_again(self) -> None:
+        store = await self.make_store()
+        inbox = await self.mailbox(store)
         await self.deliver(store, b"Subject: x\r\n\r\n")
-        await self.wait_until(lambda: self.rows(store) == 1)
+        await self.deliver(store, b"Subject: y\r\n\r\n")
+        query = HeaderContains("Subject", "y")
+        self.assertEqual(await inbox.search(query=query), [2])
+        self.assertEqual(self.rows(store), 0)
+        real = fields.find_headers
+        asked: list[int] = []
+
+        async def note(core: Any, mailbox_id: int, bodies: Mapping[int, int]) -> Any:
+            asked.append(len(bodies))
+            return await real(core, mailbox_id, bodies)
+
+        self.patch(fields, "find_headers", note)
+        self.assertEqual(await inbox.search(query=query), [2])
+        self.assertEqual(await inbox.search(query=Not(query)), [1])
+        await self.deliver(store, b"Subject: y\r\n\r\n")
+        self.assertEqual(await inbox.search(query=query), [2, 3])
+        self.assertEqual(sum(asked), 1)
+        await self.wait_until(lambda: self.rows(store) == 3)
+        self.assertEqual(store.core.pending_fields, {})
 
     async def test_texts_that_are_too_long_are_made_each_time(self) -> None:
         store = await self.make_store()
