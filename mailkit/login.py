@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from twisted.cred.credentials import ICredentials
+from twisted.cred.credentials import ICredentials, UsernamePassword
 from twisted.cred.error import LoginFailed, UnauthorizedLogin
 from twisted.cred.portal import Portal
 from twisted.internet.defer import CancelledError
@@ -23,9 +23,11 @@ from mailkit.errors import (
     PasswordExpired,
 )
 from mailkit.guard import LoginGuard, TooManyLogins
+from mailkit.interfaces import IActingPortal
 from mailkit.login_log import PASSWORD, LoginFacts, account_of, log_login, reason_of
 from mailkit.model import ConnectionInfo, LoginAttempt, LoginOutcome
 from mailkit.sasl import Mechanism, choose_mechanisms
+from mailkit.sasl.plain import with_password
 from mailkit.wire.sasl import (
     ExchangeCancelled,
     Lookup,
@@ -43,6 +45,9 @@ class LoginFactory(Factory):
 
     #: Failed logins before the connection is closed.
     max_failed_logins = 5
+    #: In a user name, what stands between an account and the administrator whose password follows:
+    #: ``*``; empty for no such form.
+    master_separator = ""
 
     def __init__(self, portal: Portal | None, mechanisms: Iterable[Mechanism] | None) -> None:
         self.portal = portal
@@ -64,7 +69,11 @@ class LoginFactory(Factory):
 
         :param passwords: they may be sent as they are.
         """
-        checkers = [] if self.portal is None else list(self.portal.checkers.values())
+        # Who can use SCRAM changes while a server runs.
+        checkers = [
+            (checker, getattr(checker, "scram_mechanisms", None))
+            for checker in ([] if self.portal is None else self.portal.checkers.values())
+        ]
         if checkers != self._offered_by:
             self._offered_by, self._offered = checkers, {}
         names = self._offered.get(passwords)
@@ -190,6 +199,7 @@ class LoginConnection(CompressingConnection):
 
         After a failure, :attr:`logins_exhausted` tells whether to close the connection.
         """
+        success = self._split_master(success)
         guard, clock, info = self.factory.guard, self.clock, self.info()
         credentials = success.credentials
         secret = getattr(credentials, "password", b"") or getattr(credentials, "token", "").encode()
@@ -200,11 +210,10 @@ class LoginConnection(CompressingConnection):
             log_login(self._facts(mechanism), "blocked", reason="too-many-failures")
             raise
         outcome = LoginOutcome.NONE
+        identity = success.authorization_id
+        acting_for = "" if identity == success.username else identity
         try:
-            if success.authorization_id not in ("", success.username):
-                # Nobody may act for others here yet; the identity is never silently dropped.
-                raise AuthorizationFailed
-            avatar = await self._ask_portal(success.credentials, interface)
+            avatar = await self._ask_portal(success.credentials, interface, acting_for)
             outcome = LoginOutcome.SUCCESS
         except (LoginFailed, AuthenticationFailed, AuthorizationFailed) as error:
             outcome = LoginOutcome.FAILURE
@@ -219,8 +228,22 @@ class LoginConnection(CompressingConnection):
             raise
         finally:
             await guard.settle(attempt, outcome, clock)
-        log_login(self._facts(mechanism), "succeeded", account_of(avatar) or success.username)
+        account = account_of(avatar) or success.username
+        if acting_for:
+            account, acting_for = success.username, account_of(avatar) or acting_for
+        log_login(self._facts(mechanism), "succeeded", account, acting_for=acting_for)
         return avatar
+
+    def _split_master(self, success: Success) -> Success:
+        """A login by ``account*administrator`` as what it means."""
+        separator = self.factory.master_separator
+        if not separator or success.authorization_id:
+            return success
+        credentials = success.credentials
+        account, found, administrator = success.username.rpartition(separator)
+        if not (found and account and administrator and isinstance(credentials, UsernamePassword)):
+            return success
+        return with_password(administrator, credentials.password, account)
 
     def _facts(self, mechanism: str) -> LoginFacts:
         info = self.info()
@@ -234,10 +257,20 @@ class LoginConnection(CompressingConnection):
             cipher,
         )
 
-    async def _ask_portal(self, credentials: ICredentials, interface: type[Interface]) -> Any:
-        if self.factory.portal is None:
+    async def _ask_portal(
+        self, credentials: ICredentials, interface: type[Interface], acting_for: str = ""
+    ) -> Any:
+        portal: Any = self.factory.portal
+        if portal is None:
             raise UnauthorizedLogin
-        _, avatar, logout = await self.factory.portal.login(credentials, self.info(), interface)
+        info = self.info()
+        if not acting_for:
+            _, avatar, logout = await portal.login(credentials, info, interface)
+        elif IActingPortal.providedBy(portal):
+            _, avatar, logout = await portal.login_as(credentials, acting_for, info, interface)
+        else:
+            # The identity is never silently dropped.
+            raise AuthorizationFailed
         if self._lost:
             logout()
             raise CancelledError

@@ -39,17 +39,20 @@ class LoginFacts(NamedTuple):
     cipher: str
 
 
-def log_login(facts: LoginFacts, outcome: str, account: str = "", reason: str = "") -> None:
+def log_login(
+    facts: LoginFacts, outcome: str, account: str = "", reason: str = "", acting_for: str = ""
+) -> None:
     """Tell of a login.
 
     :param outcome: ``succeeded``, ``failed`` or ``blocked``: that one was not judged.
     :param account: its account, if there is one of the name.
+    :param acting_for: another account, as which that one acts.
     """
     level = LogLevel.info if outcome == "succeeded" else LogLevel.warn
     address, port, protocol, mechanism, tls, cipher = facts
     _log.emit(
         level,
-        _FORMAT,
+        _FORMAT + (" acting-for={acting_for}" if acting_for else ""),
         outcome=outcome,
         address=address or "-",
         port=port,
@@ -59,6 +62,7 @@ def log_login(facts: LoginFacts, outcome: str, account: str = "", reason: str = 
         cipher=cipher or "-",
         reason=reason or "-",
         account=_shown(account),
+        acting_for=_shown(acting_for),
     )
 
 

@@ -7,8 +7,10 @@ from typing import Any
 
 from twisted.cred.checkers import AllowAnonymousAccess, ICredentialsChecker
 from twisted.cred.credentials import Anonymous, IAnonymous, IUsernamePassword, UsernamePassword
+from twisted.cred.error import UnauthorizedLogin
 from twisted.cred.portal import IRealm, Portal
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred
+from zope.interface import implementer
 
 from mailkit._typing import override
 from mailkit.auth.certificates import CertificateChecker, CertificateNames
@@ -24,15 +26,24 @@ from mailkit.auth.passwords import PasswordHasher
 from mailkit.auth.realm import Deliveries, MailRealm
 from mailkit.auth.scram import ScramChecker
 from mailkit.coroutines import run
+from mailkit.errors import AuthorizationFailed
 from mailkit.guard import LoginGuard
-from mailkit.interfaces import IDirectory, IDirectoryAdmin, IFileHomes, IMailStore, IScramDirectory
+from mailkit.interfaces import (
+    IActingPortal,
+    IDirectory,
+    IDirectoryAdmin,
+    IFileHomes,
+    IMailStore,
+    IScramDirectory,
+)
 from mailkit.model import Ability, ConnectionInfo
 
 _UNKNOWN = ConnectionInfo("")
 
 
+@implementer(IActingPortal)
 class MailPortal(Portal):
-    """A portal that tells checkers where a password comes from.
+    """A portal that tells checkers where a password comes from, and lets administrators act for others.
 
     It hands a login from our checker to our realm without looking up the name again, and asks our
     realm for the avatar of anybody itself. Other checkers, realms and credentials go the usual way.
@@ -70,6 +81,29 @@ class MailPortal(Portal):
                 credentials.username, credentials.password, info.peer, info.protocol
             )
         return super().login(credentials, mind, *interfaces)
+
+    def login_as(
+        self, credentials: Any, identity: str, mind: Any, *interfaces: Any
+    ) -> Deferred[Any]:
+        return run(self._log_in_as(credentials, identity, mind, interfaces))
+
+    async def _log_in_as(
+        self, credentials: Any, identity: str, mind: Any, interfaces: tuple[Any, ...]
+    ) -> Any:
+        realm = self.realm
+        checker = next((c for i, c in self.checkers.items() if i.providedBy(credentials)), None)
+        if checker is None:
+            raise UnauthorizedLogin
+        if isinstance(credentials, UsernamePassword):
+            info = mind if isinstance(mind, ConnectionInfo) else _UNKNOWN
+            credentials = LocatedPassword(
+                credentials.username, credentials.password, info.peer, info.protocol
+            )
+        avatar_id: Any = await maybeDeferred(checker.requestAvatarId, credentials)
+        if not isinstance(realm, MailRealm) or avatar_id == ():
+            raise AuthorizationFailed
+        account = await realm.find_acting(avatar_id, identity)
+        return await realm.get_avatar(account, mind, interfaces)
 
 
 async def _log_in(

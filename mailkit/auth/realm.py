@@ -14,6 +14,7 @@ from mailkit.auth.provisioning import provide_account
 from mailkit.coroutines import run
 from mailkit.errors import AuthorizationFailed, NoSuchAccount
 from mailkit.interfaces import (
+    IAdministratorDirectory,
     IDeliveryAbilities,
     IDirectory,
     IDirectoryAdmin,
@@ -99,6 +100,25 @@ class MailRealm:
         if IMailAccount in interfaces:
             raise AuthorizationFailed("Mailboxes are only for users who have logged in")
         raise NotImplementedError("none of these interfaces is provided here")
+
+    async def find_acting(self, avatar_id: bytes | str, identity: str) -> str:
+        """Canonical name of the account that a user wants to act for.
+
+        :raises AuthorizationFailed: there is none, or the user is neither its owner nor an
+            administrator.
+        """
+        user = await self._account_name(avatar_id)
+        directory: Any = self.directory
+        wanted: str | None = identity
+        if directory is not None:
+            wanted = await directory.find_account(login=identity)
+        if wanted == user:
+            return user
+        if wanted is None or not IAdministratorDirectory.providedBy(directory):
+            raise AuthorizationFailed
+        if user not in await directory.list_administrators():
+            raise AuthorizationFailed
+        return wanted
 
     async def _account_name(self, avatar_id: bytes | str | tuple[()]) -> str:
         try:

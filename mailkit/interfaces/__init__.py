@@ -57,6 +57,7 @@ from mailkit.interfaces.files import (
 from mailkit.interfaces.hook import IMailHook
 from mailkit.interfaces.login_records import ILoginRecords
 from mailkit.interfaces.logins import (
+    IActingPortal,
     IAnonymousLogin,
     IAppPasswordDirectory,
     IBearerToken,
@@ -90,6 +91,7 @@ __all__ = [
     "IAccessControl",
     "IAccessDirectory",
     "IAccountHistory",
+    "IActingPortal",
     "IAddressQueries",
     "IAdministratorDirectory",
     "IAnonymousLogin",

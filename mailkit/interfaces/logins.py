@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Collection, Sequence
+from typing import Any
 
 from zope.interface import Attribute, Interface
 
@@ -104,4 +105,16 @@ class ISecondFactorDirectory(ILoginDirectory):
         """Remove what is kept of a code.
 
         :raises AuthenticationFailed: it is not there any more.
+        """
+
+
+class IActingPortal(Interface):
+    """A portal some of whose users may act for others (RFC 4422 section 3.4.1)."""
+
+    def login_as(credentials: Any, identity: str, mind: Any, *interfaces: Any) -> Awaitable[Any]:
+        """What ``login`` gives, for the account that ``identity`` names.
+
+        The arguments are given by position, as those of ``login``. The credentials are verified first.
+
+        :raises AuthorizationFailed: the user may not act for that one, or there is none.
         """

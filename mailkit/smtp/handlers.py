@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
-from mailkit.errors import MailError
+from mailkit.errors import AuthorizationFailed, MailError
 from mailkit.interfaces import IMessageDelivery, ISenderPolicy
 from mailkit.login import SASLExchange
 from mailkit.model import Envelope, Recipient
@@ -195,7 +195,9 @@ async def _auth_step(connection: SMTPProtocol, exchange: SASLExchange, line: byt
     except MailError as error:
         if error.temporary:
             raise Refused(454, "4.7.0", "Temporary authentication failure") from error
-        connection.reply(Reply(535, "5.7.8", "User name or password is not right"))
+        acting = isinstance(error, AuthorizationFailed)
+        text = error.text if acting else "User name or password is not right"
+        connection.reply(Reply(535, "5.7.8", text))
         if connection.logins_exhausted:
             connection.give_up("Too many failed logins")
         return

@@ -54,7 +54,7 @@ from mailkit.tap.signals import reload_at_hangup
 from mailkit.tap.smtp_limits import parse_smtp_limits
 from mailkit.tap.stores import DEFAULT_STORE, STORE_VARIABLE, default_store, parse_store
 from mailkit.tap.user_bases import parse_rule
-from mailkit.tap.values import parse_count, parse_mechanisms, parse_size
+from mailkit.tap.values import parse_count, parse_mechanisms, parse_separator, parse_size
 from mailkit.tap.workers import WorkersService, check_workers
 
 # Also an address literal, for machines without a name.
@@ -110,6 +110,13 @@ class MailOptions(TLSOptions, AuthOptionMixin):
             None,
             None,
             "IMAP connections that are logged in to one account [default: 100]",
+        ],
+        [
+            "master-separator",
+            None,
+            None,
+            "Let administrators log in as ACCOUNT*ADMINISTRATOR, with this between the two: *"
+            " [default: by SASL alone]",
         ],
         [
             "mechanisms",
@@ -412,6 +419,9 @@ class MailOptions(TLSOptions, AuthOptionMixin):
             if self[option] is not None:
                 with self.naming(option):
                     values[option.replace("-", "_")] = parse(str(self[option]))
+        if self["master-separator"] is not None:
+            with self.naming("master-separator"):
+                values["master_separator"] = parse_separator(str(self["master-separator"]))
         if self["mechanisms"] is not None:
             with self.naming("mechanisms"):
                 values["mechanisms"] = parse_mechanisms(str(self["mechanisms"]))

@@ -89,6 +89,8 @@ class Limits:
     allow_plaintext_passwords: bool = False
     #: Names of the SASL mechanisms that clients may be offered; None for all.
     mechanisms: tuple[str, ...] | None = None
+    #: What stands between account and administrator in a user name; empty for no such form.
+    master_separator: str = ""
 
 
 class MailService(MultiService):
@@ -350,6 +352,7 @@ class MailService(MultiService):
                 max_connections_per_address=limits.max_connections_per_address,
                 allow_plaintext_passwords=limits.allow_plaintext_passwords,
             )
+            self._factories[protocol].master_separator = limits.master_separator
             if limits.mechanisms is not None:
                 self._factories[protocol].mechanisms = choose_mechanisms(limits.mechanisms)
             if own_limits is not None:

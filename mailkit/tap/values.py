@@ -33,6 +33,16 @@ def parse_count(text: str) -> int:
     return int(text)
 
 
+def parse_separator(text: str) -> str:
+    """What parts two user names: visible ASCII that addresses and sub-addresses do without.
+
+    :raises SettingError: it cannot.
+    """
+    if not re.fullmatch(r"[!#$%&*/=?^|~:;<>,]{1,3}", text):
+        raise SettingError(f"{text!r} cannot part two user names; take * or another such sign")
+    return text
+
+
 def parse_mechanisms(text: str) -> tuple[str, ...]:
     """Names of SASL mechanisms, with commas between them, in capitals.
 

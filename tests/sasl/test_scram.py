@@ -11,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from mailkit.auth.portal import make_portal
 from mailkit.auth.scram import MECHANISM_SECONDS, ScramChecker, keys_of
+from mailkit.interfaces import IScramLogin
 from mailkit.sasl.scram import (
     MAX_NONCE,
     ScramServer,
@@ -264,6 +265,20 @@ class LoginTests(SynchronousTestCase):
         for dialogue in self.dialogues():
             self.assertEqual(dialogue.offered(), ["PLAIN", "LOGIN"])
             self.assertEqual(dialogue.begin("SCRAM-SHA-256", FIRST).kind, "out")
+
+    def test_offer_of_a_running_server(self) -> None:
+        clock = [0.0]
+        portal = self.portal()
+        portal.checkers[IScramLogin] = ScramChecker(self.store, seconds=lambda: clock[0])
+        for make in DIALOGUES:
+            now(self.store.set_scram_policy(mechanisms=["SCRAM-SHA-256"]))
+            self.set_password("secret")
+            clock[0] += MECHANISM_SECONDS
+            dialogue = make(portal)
+            self.assertIn("SCRAM-SHA-256", dialogue.offered())
+            now(self.store.set_scram_policy(mechanisms=[]))
+            clock[0] += MECHANISM_SECONDS
+            self.assertNotIn("SCRAM-SHA-256", dialogue.offered())
 
     def test_not_offered_beside_other_user_bases(self) -> None:
         other: Any = type("Other", (), {"credentialInterfaces": make_portal(self.store).checkers})

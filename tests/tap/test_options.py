@@ -87,6 +87,7 @@ class MailOptionsTests(OptionsTestCase):
         self.check([*serve, "--max-connections", "0"], "--max-connections: ", "'0'")
         self.check([*serve, "--hostname", "a b"], "--hostname: ", "'a b'")
         self.check([*serve, "--mechanisms", "PLAIN,X"], "--mechanisms: ", "no mechanism X")
+        self.check([*serve, "--master-separator", "@"], "--master-separator: ", "'@'")
 
     def test_implicit_tls_needs_a_certificate(self) -> None:
         self.check(["--imaps", ENDPOINT], "--imaps", "--tls CERT,KEY")
@@ -99,6 +100,7 @@ class MailOptionsTests(OptionsTestCase):
             *("--imap", ENDPOINT, "--max-message-size", "1M", "--max-connections", "5"),
             *("--max-connections-per-address", "4", "--allow-plaintext-passwords"),
             *("--max-sessions-per-account", "3", "--mechanisms", "login,PLAIN"),
+            *("--master-separator", "*"),
         )
         limits = options.limits
         self.assertEqual(
@@ -109,8 +111,9 @@ class MailOptionsTests(OptionsTestCase):
                 limits.max_sessions_per_account,
                 limits.allow_plaintext_passwords,
                 limits.mechanisms,
+                limits.master_separator,
             ),
-            (1 << 20, 5, 4, 3, True, ("LOGIN", "PLAIN")),
+            (1 << 20, 5, 4, 3, True, ("LOGIN", "PLAIN"), "*"),
         )
 
     def test_auth_may_be_repeated_and_name_the_store(self) -> None:
