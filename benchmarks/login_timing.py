@@ -2,7 +2,8 @@
 
 Compares wrong passwords of a user who exists with those of one who does not, through the portal and the
 checkers of a store in SQLite: PLAIN with a cheap hash (so that the rest is not drowned in argon2id),
-and both of the server's steps of SCRAM. Tries alternate, so that a machine that grows slower does so
+with any password, with what has the form of an app password, and with a code of a device where the user
+needs one; and both of the server's steps of SCRAM. Tries alternate, so that a machine that grows slower does so
 for both. Prints the processor's time of one try: median, mean, and their differences.
 
     python benchmarks/login_timing.py [TRIES]
@@ -16,15 +17,18 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from twisted.cred.credentials import UsernamePassword
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 
+from mailkit.auth.app_passwords import new_app_password
 from mailkit.auth.passwords import PasswordHasher, hash_password
 from mailkit.auth.portal import make_portal
 from mailkit.auth.scram import ScramChecker, keys_of
+from mailkit.auth.totp import new_second_factor
 from mailkit.coroutines import run
 from mailkit.interfaces import IMailAccount
 from mailkit.model import ConnectionInfo
@@ -103,10 +107,10 @@ async def main(tries: int) -> None:
         portal = make_portal(store, hasher=PasswordHasher(**CHEAP))  # type: ignore[arg-type]
         checker = ScramChecker(store)
 
-        async def plain(name: str) -> None:
+        async def plain(name: str, password: bytes = b"wrong") -> None:
             try:
                 await portal.login(
-                    UsernamePassword(name.encode(), b"wrong"),
+                    UsernamePassword(name.encode(), password),
                     ConnectionInfo("imap", "192.0.2.1"),
                     IMailAccount,
                 )
@@ -115,6 +119,22 @@ async def main(tries: int) -> None:
             raise AssertionError("let in")
 
         report("PLAIN, cheap hash", await measure(tries, plain))
+        shown, kept = new_app_password(["imap"], 0)
+        await store.add_app_password(account=NAMES[0], password=kept)
+        wrong = shown[:-1].encode() + (b"a" if shown[-1] != "a" else b"b")
+        report(
+            "App password, its prefix right", await measure(tries, partial(plain, password=wrong))
+        )
+        other = b"abcd" + wrong[4:]
+        report(
+            "App password, its prefix wrong", await measure(tries, partial(plain, password=other))
+        )
+        await store.remove_app_password(account=NAMES[0], prefix=kept.prefix)
+        factor, _ = new_second_factor()
+        await store.set_second_factor(account=NAMES[0], factor=factor)
+        coded = await measure(tries, partial(plain, password=b"secret000000"))
+        report("Password right, code wrong", coded)
+        await store.set_second_factor(account=NAMES[0], factor=None)
         # In order: each try has its two steps measured on their own.
         first: dict[str, list[float]] = {name: [] for name in NAMES}
         last: dict[str, list[float]] = {name: [] for name in NAMES}

@@ -119,6 +119,8 @@ class DirectoryChecker:
                 login = None
             else:
                 password, use = split
+        elif self._second_factors is not None:
+            self._second_factors.pretend(password)
         if login is None or login.password_hash is None:
             await self._hasher.verify_nobody(password, address)
             raise refusal

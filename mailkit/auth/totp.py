@@ -5,7 +5,9 @@ The code stands right behind the password: ``secret123456``. pyotp does the arit
 
 from __future__ import annotations
 
+import base64
 import hmac
+import os
 import re
 import time
 from collections.abc import Awaitable, Callable
@@ -94,6 +96,7 @@ class SecondFactors:
     ) -> None:
         self._directory = directory
         self._seconds = seconds
+        self._nobodys = SecondFactor(base64.b32encode(os.urandom(20)).decode("ascii"))
 
     async def split(self, account: str, password: bytes | str) -> SplitPassword | None:
         """The password without the code that is right; None where there is no right code.
@@ -108,6 +111,7 @@ class SecondFactors:
         directory = self._directory
         factor = await directory.get_second_factor(account=account)
         if factor is None:
+            self.pretend(typed)
             return SplitPassword(typed, use_nothing)
         if (found := _ends_with_code(typed)) is not None:
             step = self._find_step(factor, found[2].decode("ascii"))
@@ -125,6 +129,19 @@ class SecondFactors:
                         ),
                     )
         return None
+
+    def pretend(self, password: bytes | str) -> None:
+        """Take as long as for a user who needs a code, so that the time does not tell who does."""
+        typed = password.encode("utf-8", "surrogatepass") if isinstance(password, str) else password
+        found = _ends_with_code(typed)
+        if found is None:
+            return
+        try:
+            load_pyotp()
+        except MissingLibrary:
+            # Then nobody's codes are judged.
+            return
+        self._find_step(self._nobodys, found[2].decode("ascii"))
 
     def _find_step(self, factor: SecondFactor, code: str) -> int | None:
         """The step in time of a code that may be used."""

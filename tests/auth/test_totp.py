@@ -106,6 +106,22 @@ class CodeTests(TOTPTestCase):
         checking = self.checker.check(ANN, "secret" + self.code().decode(), "", "imap")
         self.assertEqual(self.successResultOf(run(checking)), ANN)
 
+    def test_time_does_not_tell_who_has_a_device(self) -> None:
+        """As many codes are computed for everybody, whenever one might stand there."""
+        computed = []
+        generate = pyotp.TOTP.generate_otp
+
+        def note(totp: Any, step: int) -> str:
+            computed.append(step)
+            return str(generate(totp, step))
+
+        self.patch(pyotp.TOTP, "generate_otp", note)
+        for username in (ANN, "bob@example.org", "eve@example.org", "eve"):
+            for password, count in ((b"wrong000000", 3), (b"wrong", 0)):
+                computed.clear()
+                self.assertEqual(self.refused(password, username=username), 1)
+                self.assertEqual(len(computed), count, username)
+
     def test_two_at_once(self) -> None:
         """Whoever comes second is refused, though the code was good when it came."""
         password = b"secret" + self.code()

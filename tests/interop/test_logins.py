@@ -54,16 +54,18 @@ class LoginCase(ClientCase):
             store_accounts=True,
             tls=self.tls_context,
             ftp=FTPSettings(files=self.directory),
+            anonymous=self.anonymous,
         )
         for name, port in self.ports.items():
             service.add_port(name, f"tcp:{port}:interface={HOST}")
-        for factory in service._factories.values():
-            self.patch(factory, "max_login_delay", 0)
         service.startService()
         self.addCleanup(service.stopService)
 
     def make_checkers(self) -> list[Any]:
         return []
+
+    #: What ``--anonymous`` says.
+    anonymous: tuple[str, ...] = ()
 
 
 class PasswordTests(LoginCase):
@@ -206,3 +208,38 @@ class TokenTests(LoginCase):
                         continue
                     with self.assertRaises(AuthFailed):
                         await connecting
+
+
+class AnonymousTests(LoginCase):
+    anonymous = (f"imap:{ANN}", f"ftp:{ANN}")
+
+    async def setUp(self) -> None:
+        await super().setUp()
+        self.user = ANN
+        await self.deliver(b"Subject: public\r\n\r\nText\r\n")
+        home = Path(self.directory, ANN)
+        home.mkdir()
+        Path(home, "public").write_text("for everybody\n")
+
+    async def test_imaplib(self) -> None:
+        def work() -> list[Any]:
+            with imaplib.IMAP4(HOST, self.ports["imap"], 10) as client:
+                client.authenticate("ANONYMOUS", lambda _: b"tests@example.test")
+                client.select(readonly=True)
+                self.assertEqual(client.store("1", "FLAGS", "\\Deleted")[0], "NO")
+                return client.fetch("1", "(BODY[])")[1]
+
+        self.assertIn(b"Subject: public", (await self.in_thread(work))[0][1])
+
+    async def test_ftp_programs(self) -> None:
+        url = f"ftp://{HOST}:{self.ports['ftp']}"
+        # Each logs in as anonymous by itself.
+        done = await self.run_program("curl", "-sS", "--max-time", "20", f"{url}/public")
+        self.assertEqual(done.stdout, b"for everybody\n")
+        settings = "set net:timeout 10; set net:max-retries 1; set ftp:ssl-allow no"
+        done = await self.run_program("lftp", "-c", f"{settings}; open {url}; cat public")
+        self.assertEqual(done.stdout, b"for everybody\n")
+        upload = ("curl", "-sS", "--max-time", "20", "-T", "-", f"{url}/new")
+        # 25: the server refuses it.
+        await self.run_program(*upload, input=b"mine", code=25)
+        self.assertFalse(Path(self.directory, ANN, "new").exists())

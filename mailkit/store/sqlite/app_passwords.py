@@ -9,7 +9,7 @@ from typing import Any
 
 from mailkit.errors import AccountExists, LimitExceeded, NoSuchAccount
 from mailkit.model import MAX_APP_PASSWORDS, AppPassword
-from mailkit.store.sqlite.changes import DirectoryTables, find_account
+from mailkit.store.sqlite.changes import DirectoryTables, account_columns, find_account
 from mailkit.store.sqlite.journal import Note
 
 _COLUMNS = "prefix, digest, scopes, created, expires, label, used, used_from, used_by"
@@ -112,11 +112,7 @@ class AppPasswordTables(DirectoryTables):
         await self.apply(partial(remove_app_password, account, prefix))
 
     async def get_password_scopes(self, account: str) -> frozenset[str] | None:
-        connection = self.connection()
-        account_id, _ = find_account(connection, account)
-        (text,) = connection.execute(
-            "SELECT password_scopes FROM account WHERE id = ?", (account_id,)
-        ).fetchone()
+        (text,) = account_columns(self.connection(), account, "password_scopes")
         return None if text is None else frozenset(text.split())
 
     async def set_password_scopes(self, account: str, scopes: Collection[str] | None) -> None:

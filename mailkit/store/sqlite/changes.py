@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from typing import Any
 
 from mailkit.errors import NoSuchAccount
 from mailkit.store import addresses
@@ -39,3 +40,17 @@ def find_account(connection: sqlite3.Connection, name: str) -> tuple[int, str]:
     if row is None:
         raise NoSuchAccount
     return int(row[0]), str(row[1])
+
+
+def account_columns(connection: sqlite3.Connection, name: str, columns: str) -> tuple[Any, ...]:
+    """Columns of the account that an administrator means; quickly for a canonical name.
+
+    :raises NoSuchAccount: there is none.
+    """
+    sql = f"SELECT {columns} FROM account WHERE name = ?"
+    row: tuple[Any, ...] | None = connection.execute(sql, (name,)).fetchone()
+    if row is None:
+        _, canonical = find_account(connection, name)
+        row = connection.execute(sql, (canonical,)).fetchone()
+        assert row is not None
+    return row

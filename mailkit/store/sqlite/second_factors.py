@@ -7,7 +7,7 @@ from functools import partial
 
 from mailkit.errors import AuthenticationFailed
 from mailkit.model import SecondFactor
-from mailkit.store.sqlite.changes import DirectoryTables, find_account
+from mailkit.store.sqlite.changes import DirectoryTables, account_columns, find_account
 from mailkit.store.sqlite.journal import Note
 
 
@@ -58,12 +58,9 @@ class SecondFactorTables(DirectoryTables):
     change."""
 
     async def get_second_factor(self, account: str) -> SecondFactor | None:
-        connection = self.connection()
-        account_id, _ = find_account(connection, account)
-        secret, window, step, codes = connection.execute(
-            "SELECT totp_secret, totp_window, totp_step, recovery_codes FROM account WHERE id = ?",
-            (account_id,),
-        ).fetchone()
+        secret, window, step, codes = account_columns(
+            self.connection(), account, "totp_secret, totp_window, totp_step, recovery_codes"
+        )
         if secret is None:
             return None
         return SecondFactor(secret, window, step, frozenset(codes.split()))
