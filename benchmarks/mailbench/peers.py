@@ -192,7 +192,7 @@ class Mailkit(Peer):
         store = self.directory / "store"
         if self._template is None:
             # Hashing passwords takes a while: made once, copied for the next workload.
-            self._template = self.directory.parent / "mailkit-accounts"
+            self._template = self.directory.parent / f"{self.name}-accounts"
             addresses = [user(number).decode() for number in range(USERS)]
             command = [self.python, str(_SERVERS / "mailkit_accounts.py")]
             command += [f"sqlite:{self._template}", PASSWORD, *addresses]
