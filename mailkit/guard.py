@@ -1,6 +1,7 @@
 """Against guessed passwords: who fails to log in waits ever longer before the next try is judged.
 
-Failures are counted by account, by address and by network, for all protocols of a portal together.
+Failures are counted by account, by address and by network, for all protocols of a portal together, and
+of all processes of a store that has a channel between them.
 The answer to a wrong password is held back, the next try waits for its time without a thread, and
 what would wait too long is refused unjudged, for now. A client that has lately logged in to an account from its address waits for nobody else's failures:
 whoever guesses cannot lock out whom the password belongs to.
@@ -13,16 +14,18 @@ import ipaddress
 import os
 import unicodedata
 from collections import OrderedDict
+from collections.abc import Callable
+from contextlib import suppress
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
 from mailkit.coroutines import pause
-from mailkit.errors import TemporaryFailure
+from mailkit.errors import StoreUnavailable, TemporaryFailure
 from mailkit.expiring import ExpiringMap
-from mailkit.interfaces import ILoginRecords
+from mailkit.interfaces import ILoginRecords, IProcessChannel
 from mailkit.model import LoginAttempt, LoginOutcome
 
 #: Accounts, addresses and networks whose failures are remembered, of each.
@@ -52,6 +55,8 @@ MAX_HOLD = 8.0
 #: answers sent at once.
 MAX_WAITING = 1000
 
+# What other processes are told under.
+_TOPIC = "login-guard"
 # What is left of failures so small counts for nothing.
 _FORGOTTEN = 0.5
 # Clocks are not finer.
@@ -62,6 +67,10 @@ class TooManyLogins(TemporaryFailure):
     """Too many logins have failed lately; this one was not judged."""
 
     default_text = "Too many logins have failed, please try again later"
+
+
+def _nothing() -> None:
+    """Where there is nothing to end."""
 
 
 class Rate(NamedTuple):
@@ -187,6 +196,30 @@ class MemoryLoginRecords:
         self._known: ExpiringMap[bytes, int] = ExpiringMap(MAX_KNOWN, lambda: self._now)
         self._repeated: ExpiringMap[bytes, bool] = ExpiringMap(MAX_REPEATED, lambda: self._now)
         self._locate = lru_cache(maxsize=1024)(self._look_up)
+        self._channel: IProcessChannel | None = None
+
+    def share(self, channel: IProcessChannel) -> Callable[[], None]:
+        """Tell other processes what becomes of logins, and hear of it from them.
+
+        Each counts the logins that it is judging by itself, which may be lost with it. Passwords are
+        not told.
+
+        :returns: a function that ends that.
+        """
+        self._channel = channel
+        end_listening = channel.listen(topic=_TOPIC, callback=self._heard)
+
+        def end() -> None:
+            end_listening()
+            self._channel = None
+
+        return end
+
+    def _heard(self, message: Any) -> None:
+        login, address, outcome, repeated, now = message
+        attempt = LoginAttempt(login, address)
+        self._now = max(self._now, now)
+        self._note(*self._keys(attempt), LoginOutcome(outcome), repeated, now)
 
     def __len__(self) -> int:
         """All that is remembered."""
@@ -219,25 +252,50 @@ class MemoryLoginRecords:
     async def end(self, attempt: LoginAttempt, outcome: LoginOutcome, now: float) -> float:
         self._now = now
         account, address, network = self._keys(attempt)
-        pair = self._digest(account, address.encode())
-        failures = self._known.get(pair)
         for records, key in self._tables(account, address, network):
             record = records.get(key)
             if record is not None and record.judging:
                 record.judging -= 1
+        repeated = False
+        if outcome is LoginOutcome.FAILURE:
+            repeated = self._is_repeated(account, attempt.secret)
+        wait, news = self._note(account, address, network, outcome, repeated, now)
+        if news and self._channel is not None:
+            message = [attempt.login, attempt.address, outcome.value, repeated, now]
+            # A store that is closed, or a name that is far too long for one.
+            with suppress(StoreUnavailable, ValueError):
+                self._channel.send_message(topic=_TOPIC, message=message)
+        return wait
+
+    def _note(
+        self,
+        account: bytes,
+        address: str,
+        network: str,
+        outcome: LoginOutcome,
+        repeated: bool,
+        now: float,
+    ) -> tuple[float, bool]:
+        """Remember what became of a login.
+
+        :returns: seconds until the next one of its kind is judged, and whether that is new.
+        """
+        pair = self._digest(account, address.encode())
+        failures = self._known.get(pair)
         if outcome is LoginOutcome.SUCCESS:
             self._known.set(pair, 0, KNOWN_SECONDS)
-        elif outcome is LoginOutcome.FAILURE:
-            repeated = self._is_repeated(account, attempt.secret)
+            return 0.0, failures != 0
+        if outcome is LoginOutcome.FAILURE:
             if failures is None:
                 tables = self._tables(account, address, network)
                 holds = [records.fail(key, now, repeated) for records, key in tables]
-                return max(holds, default=0.0)
+                return max(holds, default=0.0), True
             if not repeated:
                 self._known.replace(pair, failures + 1)
                 if failures + 1 >= KNOWN_FAILURES:
                     self._known.set(pair, 0, 0)
-        return 0.0
+                return 0.0, True
+        return 0.0, False
 
     def _is_repeated(self, account: bytes, secret: bytes) -> bool:
         """A program with an old password tries it again and again, which is no guessing."""
@@ -309,6 +367,15 @@ class LoginGuard:
             records = MemoryLoginRecords(settings)
         self._records: ILoginRecords = records
         self._waiting = 0
+
+    def share(self, channel: IProcessChannel) -> Callable[[], None]:
+        """Let the guards of all processes of a store know the same, unless they have other records.
+
+        :returns: a function that ends that.
+        """
+        if isinstance(self._records, MemoryLoginRecords):
+            return self._records.share(channel)
+        return _nothing
 
     async def admit(self, attempt: LoginAttempt, clock: IReactorTime) -> None:
         """Wait until a login may be judged; then :meth:`settle` must be called.

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from typing import Any
+from unittest.mock import Mock
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
@@ -10,6 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from mailkit import guard as module
+from mailkit.errors import StoreUnavailable
 from mailkit.guard import GuardSettings, LoginGuard, MemoryLoginRecords, Rate, TooManyLogins
 from mailkit.interfaces import ILoginRecords
 from mailkit.model import LoginAttempt, LoginOutcome
@@ -229,6 +233,77 @@ class AccountTests(GuardTestCase):
             self.attack(50, name)
             waits.append(self.seconds(self.admit(name, "198.51.100.1")))
         self.assertEqual(*waits)
+
+
+class Channel:
+    """Between processes."""
+
+    def __init__(self) -> None:
+        self.callbacks: list[Callable[[Any], None]] = []
+        self.others: list[Channel] = []
+        self.sent: list[Any] = []
+
+    def send_message(self, topic: str, message: Any) -> None:
+        self.sent.append(json.loads(json.dumps(message)))
+        for other in self.others:
+            for callback in other.callbacks:
+                callback(self.sent[-1])
+
+    def listen(self, topic: str, callback: Callable[[Any], None]) -> Callable[[], None]:
+        self.callbacks.append(callback)
+        return lambda: self.callbacks.remove(callback)
+
+
+class SharedTests(GuardTestCase):
+    """Guards of two processes that tell each other."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.channel: Any = Channel()
+        self.far: Any = Channel()
+        self.channel.others, self.far.others = [self.far], [self.channel]
+        self.there = LoginGuard()
+        self.end = self.there.share(self.far)
+        self.guard.share(self.channel)
+
+    def test_failures_count_in_each_process(self) -> None:
+        for _ in range(3):
+            self.fail_at_once()
+        self.guard = self.there
+        self.assertGreater(self.seconds(self.admit()), 1.0)
+        # Another address waits for nothing.
+        self.assertEqual(self.seconds(self.admit("bob@example.org", "198.51.100.1")), 0)
+
+    def test_who_has_logged_in_is_known_in_each_process(self) -> None:
+        self.log_in()
+        self.log_in()
+        # Each time is no news.
+        self.assertEqual(len(self.channel.sent), 1)
+        self.fail_at_once("bob@example.org")
+        self.guard = self.there
+        self.assertEqual(self.seconds(self.admit()), 0)
+        self.assertGreater(self.seconds(self.admit("bob@example.org")), 0)
+
+    def test_passwords_are_not_told(self) -> None:
+        self.fail_at_once(secret=b"hunter2")
+        self.fail_at_once(secret=b"hunter2")
+        self.assertNotIn("hunter2", json.dumps(self.channel.sent))
+        self.assertEqual([message[3] for message in self.channel.sent], [False, True])
+
+    def test_what_another_process_judges_is_not_judged_here(self) -> None:
+        for number in range(module.MAX_PARALLEL):
+            self.assertEqual(self.seconds(self.admit(f"user{number}@example.org")), 0)
+        self.guard, here = self.there, self.guard
+        self.settle(LoginOutcome.NONE, "user0@example.org")
+        self.guard = here
+        self.assertNoResult(self.admit("other@example.org"))
+
+    def test_the_end(self) -> None:
+        self.end()
+        self.assertEqual(self.far.callbacks, [])
+        for error in (StoreUnavailable(), ValueError("too long")):
+            self.patch(self.channel, "send_message", Mock(side_effect=error))
+            self.fail_at_once()
 
 
 class WaitingTests(GuardTestCase):

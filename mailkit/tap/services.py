@@ -14,7 +14,7 @@ store is opened in ``startService`` (as that user), and no connection is served 
 from __future__ import annotations
 
 import socket
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias, cast
 
@@ -35,7 +35,13 @@ from mailkit.auth.portal import make_portal
 from mailkit.connection import CommandConnection, CommandFactory
 from mailkit.errors import MailError
 from mailkit.guard import GuardSettings, LoginGuard
-from mailkit.interfaces import IDirectory, IMailStore, IMessageDelivery, IProcessLocks
+from mailkit.interfaces import (
+    IDirectory,
+    IMailStore,
+    IMessageDelivery,
+    IProcessChannel,
+    IProcessLocks,
+)
 from mailkit.proxy import ProxyFactory
 from mailkit.sasl import choose_mechanisms
 from mailkit.store.sharing.names import SharingSettings
@@ -253,6 +259,8 @@ class MailService(MultiService):
         if not isinstance(login_guard, LoginGuard):
             login_guard = LoginGuard(login_guard)
         self._guard = login_guard
+        # Ends what the guard tells other processes.
+        self._end_sharing: Callable[[], None] = lambda: None
         self._certificates: CertificateNames | None = None
         if self._tls.asks_for_certificates:
             self._certificates = client_certificates or CertificateNames()
@@ -434,6 +442,8 @@ class MailService(MultiService):
             factory.portal = self._make_portal(protocol)
             if protocol == "pop3" and IProcessLocks.providedBy(self.store):
                 cast(Any, factory).locks.share(self.store.try_lock)
+        if IProcessChannel.providedBy(self.store):
+            self._end_sharing = self._guard.share(self.store)
         self._set_hooks()
 
     def _make_portal(self, protocol: str) -> Portal | None:
@@ -479,6 +489,7 @@ class MailService(MultiService):
         await self._end_connections()
         for factory in self._factories.values():
             factory.portal = None
+        self._end_sharing()
         if self._hasher is not None:
             self._hasher.close()
             self._hasher = None

@@ -9,12 +9,14 @@ import re
 import shutil
 import signal
 import smtplib
+import ssl
 import tempfile
 import time
 from pathlib import Path
 
 from mailkit._typing import override
 from mailkit.store.sqlite.lock import DirectoryLock
+from mailkit.tap.tls import self_signed
 from tests.support import HOST, PATIENCE, ServerProcess, free_ports, mailkit_command
 
 from .support import ANN, BOB, ServerTestCase, message
@@ -144,7 +146,9 @@ class WorkersTests(ProcessesTestCase):
     """``twistd mailkit --workers``."""
 
     def start(self, *arguments: str) -> ServerProcess:
-        self.smtp, self.imap = free_ports(2)
+        self.smtp, self.imap, self.imaps = free_ports(3)
+        certificate, key = self_signed(self.directory / "tls")
+        self.trusted = ssl.create_default_context(cafile=certificate)
         # The path of a socket is short.
         short = tempfile.mkdtemp(prefix="mailkit-test-")
         self.addCleanup(shutil.rmtree, short)
@@ -152,7 +156,8 @@ class WorkersTests(ProcessesTestCase):
         config = self.directory / "mailkit.toml"
         config.write_text(
             f'smtp = "tcp:{self.smtp}:interface={HOST}"\nimap = "tcp:{self.imap}:interface={HOST}"\n'
-            f'lmtp = "unix:{self.socket}"\nworkers = 2\n'
+            f'imaps = "tcp:{self.imaps}:interface={HOST}"\ntls = ["{certificate}", "{key}"]\n'
+            f'lmtp = "unix:{self.socket}"\nhostname = "mx.example.test"\nworkers = 2\n'
         )
         server = self.serve("mailkit", "--config", str(config), *arguments, ports=[])
         for number in (1, 2):
@@ -203,9 +208,13 @@ class WorkersTests(ProcessesTestCase):
         self.fail("nobody takes mail")
 
     def check_subjects(self, subjects: set[str]) -> None:
-        client = self.log_in(self.imap)
+        # Under TLS it is the same.
+        client = imaplib.IMAP4_SSL(HOST, self.imaps, ssl_context=self.trusted, timeout=PATIENCE)
+        client.login(ANN, f"{ANN} secret")
+        client.select()
         _, data = client.fetch("1:*", "(BODY[HEADER.FIELDS (SUBJECT)])")
         found = {item[1].split()[1].decode() for item in data if isinstance(item, tuple)}
+        client.logout()
         self.assertEqual(found, subjects)
 
     def test_workers_end_with_their_parent(self) -> None:
