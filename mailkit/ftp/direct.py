@@ -73,65 +73,62 @@ class DirectSocket:
 
     def send(self, file: Any, offset: int) -> Turn:
         """Send what the socket takes of a file, from an octet on."""
-
-        def move() -> int:
-            return os.sendfile(self._socket.fileno(), file.fileno(), offset + sent, CHUNK)
-
-        sent = 0
-        with self._lock:
-            waiting = _Patience(self._socket, select.POLLOUT)
-            try:
-                while not (self._stopped or waiting.is_over()):
-                    try:
-                        count = move()
-                    except BlockingIOError:
-                        if waiting.wait(sent):
-                            continue
-                        return Turn(sent, blocked=True)
-                    if not count:
-                        return Turn(sent, done=True)
-                    sent += count
-            except OSError as error:
-                if error.errno == errno.EIO:
-                    # The disk's.
-                    raise
-                unsupported = error.errno in _UNSUPPORTED
-                return Turn(sent, broken=not unsupported, unsupported=unsupported)
-            finally:
-                self._leave()
-        return Turn(sent)
+        return self._in_turn(lambda: self._send(file, offset))
 
     def receive(self, file: Any) -> Turn:
         """Write what the socket has to a file.
 
         :raises OSError: the file takes no more.
         """
+        return self._in_turn(lambda: self._receive(file))
+
+    def _in_turn(self, move: Callable[[], Turn]) -> Turn:
+        try:
+            with self._lock:
+                return move()
+        finally:
+            if self._stopped:
+                self._close_unless_in_use()
+
+    def _send(self, file: Any, offset: int) -> Turn:
+        sent = 0
+        waiting = _Patience(self._socket, select.POLLOUT)
+        while not (self._stopped or waiting.is_over()):
+            try:
+                count = os.sendfile(self._socket.fileno(), file.fileno(), offset + sent, CHUNK)
+            except BlockingIOError:
+                if waiting.wait(sent):
+                    continue
+                return Turn(sent, blocked=True)
+            except OSError as error:
+                if error.errno == errno.EIO:
+                    # The disk's.
+                    raise
+                unsupported = error.errno in _UNSUPPORTED
+                return Turn(sent, broken=not unsupported, unsupported=unsupported)
+            if not count:
+                return Turn(sent, done=True)
+            sent += count
+        return Turn(sent)
+
+    def _receive(self, file: Any) -> Turn:
         received = 0
         buffer = _buffer()
-        with self._lock:
-            waiting = _Patience(self._socket, select.POLLIN)
+        waiting = _Patience(self._socket, select.POLLIN)
+        while not (self._stopped or waiting.is_over()):
             try:
-                while not (self._stopped or waiting.is_over()):
-                    try:
-                        count = self._socket.recv_into(buffer)
-                    except BlockingIOError:
-                        if waiting.wait(received):
-                            continue
-                        return Turn(received, blocked=True)
-                    except OSError:
-                        return Turn(received, broken=True)
-                    if not count:
-                        return Turn(received, done=True)
-                    file.write(buffer[:count])
-                    received += count
-            finally:
-                self._leave()
+                count = self._socket.recv_into(buffer)
+            except BlockingIOError:
+                if waiting.wait(received):
+                    continue
+                return Turn(received, blocked=True)
+            except OSError:
+                return Turn(received, broken=True)
+            if not count:
+                return Turn(received, done=True)
+            file.write(buffer[:count])
+            received += count
         return Turn(received)
-
-    def _leave(self) -> None:
-        """The thread has done its turn."""
-        if self._stopped:
-            self._socket.close()
 
     # On the reactor's thread.
 
@@ -150,7 +147,10 @@ class DirectSocket:
         """Nothing more is to be moved; a thread at work ends soon."""
         self.stop_waiting()
         self._stopped = True
-        # Else the thread sees it, when it leaves.
+        self._close_unless_in_use()
+
+    def _close_unless_in_use(self) -> None:
+        # Whoever comes second closes it: the thread that ends its turn, or the reactor's.
         if self._lock.acquire(blocking=False):
             self._socket.close()
             self._lock.release()

@@ -180,7 +180,7 @@ async def _list(
     path = parse_list_path(argument, connection.session.directory)
     channel = _channel(connection)
     pieces = await connection.open_listing(path)
-    await _move(connection, channel, send_listing(channel, pieces, line))
+    await _move(connection, channel, send_listing(channel, pieces, line, connection.drain))
 
 
 def _channel(connection: FTPConnection) -> DataChannel:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
 
 from mailkit.ftp.data import DataChannel
@@ -44,8 +44,13 @@ async def send_listing(
     channel: DataChannel,
     pieces: AsyncIterator[Sequence[FileEntry]],
     line: Callable[[FileEntry], str],
+    pause: Callable[[], Awaitable[None]],
 ) -> None:
-    """Send a line for each entry."""
+    """Send a line for each entry.
+
+    :param pause: lets others have their turn when it is time.
+    """
     async for entries in pieces:
+        await pause()
         await channel.write("".join(f"{line(entry)}\r\n" for entry in entries).encode())
     await channel.finish()

@@ -24,7 +24,7 @@ from mailkit.interfaces import (
 from mailkit.model import FileEntry, FilePath
 
 #: Entries of a directory that are given at a time.
-ENTRIES_A_PIECE = 500
+ENTRIES_A_PIECE = 100
 
 #: Calls a function that may block, in a thread.
 InThread = Callable[..., Awaitable[Any]]

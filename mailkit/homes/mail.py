@@ -45,8 +45,8 @@ from mailkit.model import SEPARATOR, AppendMessage, FileEntry, FilePath, Mailbox
 from mailkit.spool import Spool
 from mailkit.wire.lineends import ToNetwork
 
-#: Messages of a mailbox that are listed at a time.
-MESSAGES_A_PIECE = 250
+#: Messages of a mailbox that are listed at a time: some milliseconds.
+MESSAGES_A_PIECE = 64
 #: Octets of a message that are read to find its subject, where no store has it ready.
 MAX_HEADER = 16 * 1024
 
@@ -297,26 +297,18 @@ class NewMessage:
         # None while it is not known how lines end.
         self._is_unix: bool | None = None
         self._lines = ToNetwork()
-        self._closed = False
-        self._lock = threading.Lock()
 
     async def write(self, data: bytes) -> None:
-        await self._homes.in_thread(self._write, data)
-
-    def _write(self, data: bytes) -> None:
-        with self._lock:
-            if self._closed:
-                return
-            if self._is_unix is None:
-                before = self._head[-1:]
-                if (place := data.find(b"\n")) >= 0:
-                    self._is_unix = (data[place - 1 : place] if place else before) != b"\r"
-            if self._is_unix:
-                data = self._lines.convert(data)
-            if self._spool.size + len(data) > self._homes.max_message_size:
-                raise MessageTooLarge
-            self._head += data[: MAX_HEADER - len(self._head)]
-            self._spool.write(data)
+        # As all spools of a store: on the reactor's thread, where they count their memory.
+        if self._is_unix is None and (place := data.find(b"\n")) >= 0:
+            before = data[place - 1 : place] if place else self._head[-1:]
+            self._is_unix = before != b"\r"
+        if self._is_unix:
+            data = self._lines.convert(data)
+        if self._spool.size + len(data) > self._homes.max_message_size:
+            raise MessageTooLarge
+        self._head += data[: MAX_HEADER - len(self._head)]
+        self._spool.write(data)
 
     async def finish(self) -> str:
         if not self._spool.size:
@@ -325,9 +317,4 @@ class NewMessage:
         return message_name(result.uids[0], read_subject(self._head))
 
     def close(self) -> None:
-        self._homes.in_thread(self._close)
-
-    def _close(self) -> None:
-        with self._lock:
-            self._closed = True
-            self._spool.close()
+        self._spool.close()

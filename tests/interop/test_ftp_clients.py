@@ -250,10 +250,11 @@ class MailTests(FTPCase):
                 self.assertIn(str(refused.exception)[:3], ("550", "553"), command)
             reply = client.storbinary("STOR /Mail/Work/2026/new.eml", io.BytesIO(unix))
             self.assertEqual(reply, "226 Done: it is 1-from Unix.eml")
+            client.storlines("STOR /Mail/Work/2026/new.eml", io.BytesIO(unix))
             client.quit()
 
         await self.in_thread(work)
-        self.assertEqual(await self.contents("Work/2026"), [unix.replace(b"\n", b"\r\n")])
+        self.assertEqual(await self.contents("Work/2026"), [unix.replace(b"\n", b"\r\n")] * 2)
         self.assertEqual(await self.contents(), list(self.messages))
 
     @pytest.mark.interop
