@@ -265,6 +265,11 @@ RULES = (
         "twisted zope.interface",
     ),
     Rule(
+        "mailkit.auth.pam_users",
+        f"{CONTRACTS} mailkit.coroutines mailkit.auth mailkit.auth.*",
+        "twisted zope.interface pam",
+    ),
+    Rule(
         "mailkit.auth.ldap",
         f"{CONTRACTS} mailkit.coroutines mailkit.auth mailkit.auth.*",
         "twisted zope.interface ldap3",

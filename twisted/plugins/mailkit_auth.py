@@ -16,6 +16,17 @@ not tell theirs (default CRYPT).
     "mailkit.auth.passwd_file",
 )
 
+pam = UserBaseFactory(
+    "pam",
+    """
+Users of this machine, or whoever else PAM knows, by a service of /etc/pam.d. threads= are users who
+are verified at the same time (default 4), timeout= seconds until there must be an answer.
+    """,
+    "service",
+    {"service": str, "threads": int, "timeout": parse_seconds},
+    "mailkit.auth.pam_users",
+)
+
 sql = UserBaseFactory(
     "sql",
     """
