@@ -327,8 +327,12 @@ class Selection:
             since, self._unheard = self._unheard, None
             earlier = await self.mailbox.get_changes(since=since)
             changed = state.in_view(sorted({*changed, *earlier.changed}))
+        if changes is not None:
+            changed = state.others_changes(changed, changes.highest_modseq)
         if changed:
             for start in range(0, len(changed), BATCH):
+                if start:
+                    await drain()
                 infos = await self.mailbox.get_messages(uids=changed[start : start + BATCH])
                 news = [info for info in infos if state.is_news(info)]
                 if news:

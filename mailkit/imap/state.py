@@ -312,6 +312,17 @@ class SelectedState:
         """Whether the client does not know these flags yet."""
         return self._own is None or self._own.get(message.uid) != message.modseq
 
+    def others_changes(self, uids: list[int], modseq: int) -> list[int]:
+        """Those whose flags may be news, for they have been changed by somebody else.
+
+        :param modseq: the highest one of the mailbox.
+        """
+        own = self._own
+        if own is None:
+            return uids
+        # After the last change of all there is nobody else's.
+        return [uid for uid in uids if own.get(uid) != modseq]
+
     def forget_own(self) -> None:
         """All changes up to now have been announced."""
         self._own = None

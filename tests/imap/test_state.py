@@ -163,6 +163,14 @@ class ChangeTests(SynchronousTestCase):
         self.state.forget_own()
         self.assertTrue(self.state.is_news(mine))
 
+    def test_others_changes(self) -> None:
+        self.assertEqual(self.state.others_changes([2, 3], 12), [2, 3])
+        self.state.note_own(MessageInfo(uid, frozenset(), 0, 0, 11) for uid in (1, 2))
+        self.state.note_own([MessageInfo(3, frozenset(), 0, 0, 12)])
+        # Between both, somebody else may have changed what this session had changed before.
+        self.assertEqual(self.state.others_changes([1, 2, 3, 4], 12), [1, 2, 4])
+        self.assertEqual(self.state.others_changes([2, 3], 13), [2, 3])
+
     def test_keywords_are_told_once(self) -> None:
         self.assertEqual(self.state.new_keywords(["\\Seen", "junk"], ["Junk"]), [])
         self.assertEqual(self.state.new_keywords(["b"], ["Junk"]), ["b"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import platform
 import subprocess
@@ -50,3 +51,10 @@ class MemoryTests(SynchronousTestCase):
     def test_other_c_libraries(self) -> None:
         self.patch(memory.ctypes, "CDLL", lambda name: object())
         memory.return_large_allocations()
+
+    def test_what_is_loaded_is_no_concern_of_garbage_collection(self) -> None:
+        self.addCleanup(gc.unfreeze)
+        loaded = len(gc.get_objects())
+        memory.keep_what_is_loaded()
+        self.assertLess(len(gc.get_objects()), loaded / 10)
+        self.assertGreater(gc.get_freeze_count(), 0)

@@ -37,7 +37,7 @@ MAX_COMPLETE = 1000
 #: thread of its own begins.
 SORTED_HERE = 1000
 #: Messages whose values are read at a time, to be threaded.
-ROWS = 4000
+ROWS = 1000
 #: Threads of fewer messages are made anew each time.
 REMEMBERED_FROM = 500
 #: Messages in threads that are remembered, in all mailboxes together: 8 octets each.
