@@ -18,6 +18,7 @@ from mailkit.interfaces import (
     IFileHome,
     IMailAccount,
     IMailbox,
+    IMountedHome,
     IObjectIdentifiers,
     IReadableFile,
     ISearchableMailbox,
@@ -111,19 +112,18 @@ class GuestMailbox(_View):
 
 @implementer(IFileHome)
 class GuestHome:
-    """Files that can be read."""
+    """Files that can be read: those of the account alone, as anybody may send it mail."""
 
     def __init__(self, inner: Any) -> None:
-        self._inner = inner
+        self._inner: Any = inner.base if IMountedHome.providedBy(inner) else inner
         self.name: str = inner.name
 
     async def get_entry(self, path: FilePath) -> FileEntry:
-        entry: FileEntry = await self._inner.get_entry(path=path)
-        return entry
+        return _readable(await self._inner.get_entry(path=path))
 
-    def list_entries(self, path: FilePath) -> AsyncIterator[Sequence[FileEntry]]:
-        entries: AsyncIterator[Sequence[FileEntry]] = self._inner.list_entries(path=path)
-        return entries
+    async def list_entries(self, path: FilePath) -> AsyncIterator[Sequence[FileEntry]]:
+        async for entries in self._inner.list_entries(path=path):
+            yield [_readable(entry) for entry in entries]
 
     async def open_to_read(self, path: FilePath) -> IReadableFile:
         file: IReadableFile = await self._inner.open_to_read(path=path)
@@ -143,6 +143,11 @@ class GuestHome:
 
     async def rename(self, old: FilePath, new: FilePath) -> None:
         raise _not_allowed()
+
+
+def _readable(entry: FileEntry) -> FileEntry:
+    """What is left of the rights: to enter, list and read."""
+    return entry._replace(rights="".join(right for right in entry.rights if right in "elr"))
 
 
 def _not_allowed() -> OSError:

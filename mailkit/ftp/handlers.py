@@ -409,4 +409,5 @@ VERBS: dict[str, Verb] = {
     "RETR": Verb(moving.retr),
     "STOR": Verb(moving.stor),
     "APPE": Verb(moving.appe),
+    "STOU": Verb(moving.stou),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Coroutine
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
@@ -138,13 +139,26 @@ async def appe(connection: FTPConnection, argument: bytes) -> None:
     await _receive(connection, argument, None)
 
 
-async def _receive(connection: FTPConnection, argument: bytes, offset: int | None) -> None:
+async def stou(connection: FTPConnection, argument: bytes) -> None:
+    """A name that nobody has: clients need not be told whether it was free.
+
+    lenient: some clients send a name, which RFC 959 does not know.
+    """
+    connection.session.take_restart()
+    name = secrets.token_hex(8)
+    # RFC 1123 section 4.1.2.9: where the client finds it.
+    await _receive(connection, name.encode("ascii"), 0, f"FILE: {name}")
+
+
+async def _receive(
+    connection: FTPConnection, argument: bytes, offset: int | None, begin: str = "Here it comes"
+) -> None:
     path, channel = _place(connection, argument)
     file = await connection.home.open_to_write(path=path, offset=offset)
     try:
         ascii_type = not connection.session.binary
         work = receive_file(channel, file, ascii_type=ascii_type)
-        await _move(connection, channel, work, path[-1:])
+        await _move(connection, channel, work, path[-1:], begin)
     finally:
         file.close()
 
@@ -198,13 +212,15 @@ async def _move(
     channel: DataChannel,
     work: Coroutine[Any, Any, str | None],
     asked: FilePath = (),
+    begin: str = "Here it comes",
 ) -> None:
     """Let a transfer happen on the data connection, and tell how it ended.
 
     :param work: the transfer; it gives the name that a file has got.
     :param asked: the name that the client has asked for.
+    :param begin: text of the reply with which it begins.
     """
-    connection.reply(150, "Here it comes")
+    connection.reply(150, begin)
     connection.flush()
     connection.transferring = True
     connection.session.statuses = 0

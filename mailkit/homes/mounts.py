@@ -9,7 +9,7 @@ from typing import Any
 from zope.interface import implementer
 
 from mailkit.errors import PermissionDenied
-from mailkit.interfaces import IFileHome, IFileHomes
+from mailkit.interfaces import IFileHome, IFileHomes, IMountedHome
 from mailkit.model import FileEntry, FilePath
 
 
@@ -34,20 +34,20 @@ class MountedHomes:
         return MountedHome(base, mounts)
 
 
-@implementer(IFileHome)
+@implementer(IMountedHome)
 class MountedHome:
     """A home in which others begin."""
 
     def __init__(self, base: IFileHome, mounts: Mapping[str, IFileHome]) -> None:
         self.name = base.name
-        self._base = base
+        self.base = base
         self._mounts = dict(mounts)
 
     def _find(self, path: FilePath) -> tuple[Any, FilePath]:
         """The home that a place belongs to, and the place in there."""
         if path and (home := self._mounts.get(path[0])) is not None:
             return home, path[1:]
-        return self._base, path
+        return self.base, path
 
     def _find_to_change(self, path: FilePath) -> tuple[Any, FilePath]:
         if len(path) == 1 and path[0] in self._mounts:

@@ -50,6 +50,7 @@ from mailkit.interfaces.fetching import IFetchMemory
 from mailkit.interfaces.files import (
     IFileHome,
     IFileHomes,
+    IMountedHome,
     IReadableFile,
     IThreadedFile,
     IWritableFile,
@@ -124,6 +125,7 @@ __all__ = [
     "IMaskDirectory",
     "IMessageDelivery",
     "IMetadataAccount",
+    "IMountedHome",
     "IObjectIdentifiers",
     "IOwnerVerifier",
     "IPasswordVerifier",

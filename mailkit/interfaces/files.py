@@ -51,6 +51,12 @@ class IFileHome(Interface):
         """Rename a file or a directory; a file that has the new name is replaced."""
 
 
+class IMountedHome(IFileHome):
+    """A home in which others begin, such as one that is made of mail."""
+
+    base: IFileHome = Attribute("""The home without the others: what anonymous users see of it.""")
+
+
 class IReadableFile(Interface):
     """A file that is being read."""
 

@@ -231,6 +231,22 @@ class DataTests(FTPCase):
             self.assertEqual(client.read(), b"226 Done\r\n")
             self.assertEqual((self.home / "file").read_bytes(), whole)
 
+    def test_a_name_of_its_own(self) -> None:
+        client = self.log_in()
+        names = set()
+        for _ in range(3):
+            client.ask(b"PASV")
+            reply = client.ask(b"STOU").decode()
+            self.assertEqual(reply[:10], "150 FILE: ")
+            data, _ = self.open_data(client)
+            data.dataReceived(b"octets")
+            data.connectionLost(Failure(ConnectionDone()))
+            self.assertEqual(client.read(), b"226 Done\r\n")
+            names.add(reply[10:].strip())
+        for name in names:
+            self.assertEqual((self.home / name).read_bytes(), b"octets")
+        self.assertEqual(len(names), 3)
+
     def test_a_restart_beyond_the_end(self) -> None:
         client = self.log_in()
         client.ask(b"TYPE I")
@@ -314,3 +330,33 @@ class DataTests(FTPCase):
         client.lose()
         self.assertTrue(transport.disconnecting)
         self.assertEqual((self.home / "new").read_bytes(), b"begin")
+
+
+class SplitTests(FTPCase):
+    def test_every_split_of_the_input_gives_the_same_dialogue(self) -> None:
+        lines = (
+            b"TYPE I",
+            b"SIZE file",
+            b"CWD dir",
+            b"PWD",
+            b"FROB x",
+            b"CDUP",
+            b"MLST file",
+            b"QUIT",
+        )
+        data = b"\r\n".join(lines) + b"\r\n"
+        factory = self.serve(max_sessions_per_account=1000)
+
+        def run(pieces: list[bytes]) -> bytes:
+            client = self.log_in(factory)
+            client.read()
+            for piece in pieces:
+                client.connection.dataReceived(piece)
+            client.lose()
+            return client.read()
+
+        pieces = [[data], [data[i : i + 1] for i in range(len(data))]]
+        pieces += [[data[:i], data[i:]] for i in range(1, len(data))]
+        [dialogue] = {run(each) for each in pieces}
+        codes = [int(line[:3]) for line in dialogue.splitlines() if line[3:4] == b" "]
+        self.assertEqual(codes, [200, 213, 250, 257, 500, 250, 250, 221])

@@ -6,6 +6,7 @@ import errno
 import os
 from typing import Any
 
+from twisted.internet.defer import maybeDeferred
 from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
@@ -15,6 +16,8 @@ from mailkit.auth.portal import make_portal
 from mailkit.auth.realm import MailRealm
 from mailkit.coroutines import run
 from mailkit.errors import AuthorizationFailed
+from mailkit.homes.mail import MailHomes
+from mailkit.homes.mounts import MountedHomes
 from mailkit.interfaces import (
     ICopyingMailbox,
     IFileHome,
@@ -216,6 +219,18 @@ class FTPTests(FTPCase):
             # Nothing to wait for.
             home.open_to_write(path=("new",), offset=0).send(None)
         self.assertEqual(caught.exception.errno, errno.EACCES)
+
+    def test_mail_is_not_for_guests(self) -> None:
+        mail = MailHomes(MemoryStore(), in_thread=maybeDeferred)
+        homes = MountedHomes(self.homes, {"Mail": mail})
+        home = GuestHome(self.successResultOf(run(homes.open_home(account=USER.decode()))))
+
+        async def names() -> dict[str, str]:
+            listing = home.list_entries(path=())
+            return {entry.name: entry.rights async for piece in listing for entry in piece}
+
+        self.assertEqual(self.successResultOf(run(names())), {"dir": "el", "file": "r"})
+        self.failureResultOf(run(home.get_entry(path=("Mail",))), FileNotFoundError)
 
     def test_off_by_default(self) -> None:
         self.assertEqual(self.client("").code(b"USER anonymous"), 530)
