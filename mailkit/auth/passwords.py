@@ -39,7 +39,7 @@ CACHE_SECONDS = 900.0
 #: Verified logins that are remembered.
 CACHE_SIZE = 10_000
 
-#: Starts a stored password that is not hashed at all: for tests and benchmarks.
+#: Starts a stored password that is not hashed at all: for CRAM-MD5 and APOP, and for tests.
 PLAIN_PREFIX = "{PLAIN}"
 
 

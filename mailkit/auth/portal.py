@@ -25,6 +25,7 @@ from mailkit.auth.guests import GuestChecker
 from mailkit.auth.passwords import PasswordHasher
 from mailkit.auth.realm import Deliveries, MailRealm
 from mailkit.auth.scram import ScramChecker
+from mailkit.auth.shared_secrets import SharedSecretChecker
 from mailkit.coroutines import run
 from mailkit.errors import AuthorizationFailed
 from mailkit.guard import LoginGuard
@@ -33,6 +34,7 @@ from mailkit.interfaces import (
     IDirectory,
     IDirectoryAdmin,
     IFileHomes,
+    ILoginDirectory,
     IMailStore,
     IScramDirectory,
 )
@@ -172,6 +174,8 @@ def make_portal(
         own = external[0].directory
         if IScramDirectory.providedBy(own):
             portal.registerChecker(ScramChecker(own))
+        if ILoginDirectory.providedBy(own):
+            portal.registerChecker(SharedSecretChecker(own))
     if guest_of:
         portal.registerChecker(GuestChecker(guest_of))
     if certificates is not None and directory is not None:

@@ -63,6 +63,7 @@ from mailkit.interfaces.logins import (
     IAppPasswordDirectory,
     IBearerToken,
     ISecondFactorDirectory,
+    ISharedSecretLogin,
 )
 from mailkit.interfaces.mailbox import (
     ICopyingMailbox,
@@ -150,6 +151,7 @@ __all__ = [
     "ISearchableMailbox",
     "ISecondFactorDirectory",
     "ISenderPolicy",
+    "ISharedSecretLogin",
     "ISortingMailbox",
     "ISpooling",
     "ISummarizingMailbox",

@@ -28,6 +28,15 @@ class IBearerToken(Interface):
     token: str = Attribute("""As the client has it.""")
 
 
+class ISharedSecretLogin(Interface):
+    """Credentials: a proof that the client knows a secret, which only the secret can verify."""
+
+    username: str = Attribute("""What the user has typed as user name.""")
+
+    def is_proved_by(secret: bytes) -> bool:
+        """Whether the proof is right for that secret."""
+
+
 class IAppPasswordDirectory(ILoginDirectory):
     """A directory that keeps passwords for single programs beside the accounts' own.
 

@@ -5,7 +5,7 @@ A handler that need not wait is a plain function; one that must returns its coro
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from twisted.internet.defer import CancelledError
@@ -33,6 +33,7 @@ from mailkit.pop3.grammar import (
 )
 from mailkit.pop3.replies import END, code_of, listing
 from mailkit.pop3.state import Maildrop, State
+from mailkit.sasl.cram import read_digest
 from mailkit.sasl.plain import with_password
 from mailkit.translation import LANGUAGES, find_language, is_language_range, translate
 from mailkit.wire.dotstuff import DotEncoder
@@ -231,7 +232,20 @@ def pass_(connection: POP3Connection, argument: bytes) -> _Waiting:
         if _passwords_allowed(connection):
             connection.err("Send USER first")
         return None
-    return _log_in(connection, with_password(name, parse_password(argument)))
+    success = with_password(name, parse_password(argument))
+    return _log_in(connection, connection.login(success, IMailAccount))
+
+
+def apop(connection: POP3Connection, argument: bytes) -> _Waiting:
+    if not connection.timestamp:
+        raise CommandError("APOP is not available here")
+    name, _, digest = argument.rpartition(b" ")
+    try:
+        login = read_digest(name, digest, connection.timestamp, "APOP")
+    except SASLError as error:
+        raise CommandError(str(error)) from None
+    success = Success(login, login.username)
+    return _log_in(connection, connection.login(success, IMailAccount, "APOP"))
 
 
 def auth(connection: POP3Connection, argument: bytes) -> _Waiting:
@@ -292,9 +306,9 @@ def _refuse_plaintext(connection: POP3Connection) -> None:
     )
 
 
-async def _log_in(connection: POP3Connection, success: Success) -> None:
+async def _log_in(connection: POP3Connection, logging_in: Awaitable[IMailAccount]) -> None:
     try:
-        account = await connection.login(success, IMailAccount)
+        account = await logging_in
     except MailError as error:
         _refuse_login(connection, error)
     else:
@@ -480,6 +494,7 @@ COMMANDS: Mapping[bytes, Entry] = {
     b"UTF8": Entry(_AUTHORIZATION, utf8),
     b"USER": Entry(_AUTHORIZATION, user),
     b"PASS": Entry(_AUTHORIZATION, pass_),
+    b"APOP": Entry(_AUTHORIZATION, apop),
     b"AUTH": Entry(_AUTHORIZATION, auth),
     b"STAT": Entry(_TRANSACTION, stat),
     b"LIST": Entry(_TRANSACTION, list_),

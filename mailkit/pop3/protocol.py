@@ -41,6 +41,7 @@ from mailkit.pop3.liveness import PROBE_SECONDS, end_probe, probe
 from mailkit.pop3.replies import code_of, err, ok
 from mailkit.pop3.state import Maildrop, MaildropLocks, NoSuchNumber, Session, State
 from mailkit.sasl import Mechanism
+from mailkit.sasl.cram import CramMD5Server, new_challenge
 from mailkit.translation import checked_language, translate
 from mailkit.wire.buffer import LineTooLong
 from mailkit.wire.sasl import MAX_RESPONSE
@@ -64,6 +65,8 @@ class POP3Connection(CommandConnection):
     def __init__(self) -> None:
         super().__init__()
         self.session = Session()
+        #: What APOP signs; empty where it is not offered.
+        self.timestamp = b""
         #: A SASL exchange that waits for the client's response.
         self.exchange: SASLExchange | None = None
         #: Whose messages the maildrop has, in its order.
@@ -115,9 +118,12 @@ class POP3Connection(CommandConnection):
 
     @override
     def greet(self) -> None:
-        # No angle bracket: that would offer APOP (RFC 1939 section 7), which needs plain passwords
-        # in the store.
-        self.write(ok(self.factory.greeting))
+        # RFC 1939 section 7: angle brackets offer APOP, which goes with CRAM-MD5.
+        text = self.factory.greeting
+        if self.find_mechanism(CramMD5Server.name) is not None:
+            self.timestamp = new_challenge()
+            text = f"{text} {self.timestamp.decode('ascii')}"
+        self.write(ok(text))
 
     @override
     def next_command(self) -> bytes | LineTooLong | None:

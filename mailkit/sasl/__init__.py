@@ -10,6 +10,7 @@ from typing import TypeAlias
 
 from mailkit.sasl.anonymous import AnonymousServer
 from mailkit.sasl.bearer import OAuthBearerServer, XOAuth2Server
+from mailkit.sasl.cram import CramMD5Server
 from mailkit.sasl.external import ExternalServer
 from mailkit.sasl.plain import LoginServer, PlainServer
 from mailkit.sasl.scram import (
@@ -38,6 +39,7 @@ MECHANISMS: Mapping[str, type[SASLServer]] = {
         PlainServer,
         LoginServer,
         AnonymousServer,
+        CramMD5Server,
     )
 }
 
@@ -46,12 +48,13 @@ Mechanism: TypeAlias = str | type[SASLServer]
 
 
 def choose_mechanisms(wanted: Iterable[Mechanism] | None) -> Sequence[type[SASLServer]]:
-    """The classes of mechanisms, in their order; those of :data:`MECHANISMS` for None.
+    """The classes of mechanisms, in their order; those of :data:`MECHANISMS` for None, but for
+    CRAM-MD5.
 
     :raises ValueError: there is none of that name.
     """
     if wanted is None:
-        return tuple(MECHANISMS.values())
+        return tuple(each for each in MECHANISMS.values() if each.by_default)
     found = []
     for mechanism in wanted:
         if isinstance(mechanism, str):

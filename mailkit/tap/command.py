@@ -38,7 +38,7 @@ from mailkit.tap.values import parse_count, parse_size
 
 #: Octets of a password, as protocols take them.
 MAX_PASSWORD = 4096
-#: How passwords may be kept; plain is for tests and benchmarks, where hashing would be measured.
+#: How passwords may be kept; plain is for CRAM-MD5 and APOP, and for tests and benchmarks.
 SCHEMES = ("argon2id", "plain")
 
 
@@ -98,7 +98,7 @@ _scheme = click.option(
     type=click.Choice(SCHEMES),
     default="argon2id",
     show_default=True,
-    help="How the password is kept; plain is for tests alone.",
+    help="How the password is kept; plain: as it is, which CRAM-MD5 and APOP need.",
 )
 
 

@@ -90,6 +90,8 @@ class SASLServer(ABC):
     name = ""
     #: The client sends its secret as it is, so it needs TLS.
     plaintext = True
+    #: It may be used where nobody has named it.
+    by_default = True
     #: The interface of the credentials that come out; the mechanism is offered where a checker of
     #: the portal knows it.
     credentials: Any = None

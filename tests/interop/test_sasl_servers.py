@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import poplib
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -10,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.interop.support import ANN, WholeServerTestCase
-from tests.support import HOST, PATIENCE, mailkit_command
+from tests.support import HOST, PATIENCE, ServerProcess, mailkit_command
 
 pytestmark = pytest.mark.interop
 
@@ -133,3 +135,63 @@ class MbsyncTests(SASLCase):
         said = self.program("mbsync", "-D", "-c", str(path), "c")
         self.assertIn("Authenticating with SASL mechanism SCRAM-SHA-256", said)
         self.assertTrue((self.directory / "mail" / "INBOX" / "cur").is_dir(), said)
+
+
+class SharedSecretTests(SASLCase):
+    """CRAM-MD5 and APOP, by fetchmail, curl, mpop, msmtp, gsasl and poplib."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.path = self.directory / "fetched"
+
+    def start(self) -> ServerProcess:
+        with open(self.config, "a") as file:
+            file.write('\nmechanisms = ["CRAM-MD5", "PLAIN"]\n')
+        return super().start()
+
+    def clients(self) -> dict[str, list[str]]:
+        """Commands by what they log in with; all over POP3 without TLS, from this machine."""
+        port = self.ports["pop3"]
+        fetchmail = (
+            f"poll {HOST} service {port} protocol %s auth %s timeout 20\n"
+            f"user '{ANN}' password '{PASSWORD}' sslproto '' no rewrite keep\n"
+            f"mda \"cat > '{self.path}'\"\n"
+        )
+        mpop = (
+            f"account default\nhost {HOST}\nport {port}\ntls off\nkeep on\nauth %s\nuser {ANN}\n"
+            f'password "{PASSWORD}"\ndelivery mbox {self.path}\nuidls_file {self.directory}/uidls\n'
+        )
+        commands = {}
+        for name, protocol, auth in (("APOP", "APOP", "any"), ("CRAM-MD5", "POP3", "cram-md5")):
+            path = self.write(f"fetchmail-{name}", fetchmail % (protocol, auth))
+            commands[f"fetchmail {name}"] = ["fetchmail", "-vv", "-f", str(path)]
+            path = self.write(f"mpop-{name}", mpop % name.lower())
+            commands[f"mpop {name}"] = ["mpop", "--debug", "--file", str(path)]
+        for name, option in (("APOP", "AUTH=+APOP"), ("CRAM-MD5", "AUTH=CRAM-MD5")):
+            commands[f"curl {name}"] = [
+                *("curl", "--silent", "--verbose", "--user", f"{ANN}:{PASSWORD}"),
+                *("--login-options", option, f"pop3://{HOST}:{port}/"),
+            ]
+        for protocol, service in (("imap", "imap"), ("smtp", "submission")):
+            commands[f"gsasl CRAM-MD5 {protocol}"] = [
+                *("gsasl", f"--{protocol}", "--connect", f"{HOST}:{self.ports[service]}"),
+                *("--no-starttls", "--mechanism", "CRAM-MD5"),
+                *("--authentication-id", ANN, "--password", PASSWORD),
+            ]
+        return commands
+
+    def test_clients(self) -> None:
+        for name, command in self.clients().items():
+            if shutil.which(command[0]) is None:
+                continue
+            said = self.program(*command)
+            word = name.split()[1]
+            self.assertTrue(f"APOP {ANN} " in said or f"AUTH {word}" in said or
+                            f"AUTHENTICATE {word}" in said, f"{name}\n{said}")  # fmt: skip
+            logged_in = ("+OK Logged in", "AUTHENTICATE completed", "235 2.7.0")
+            self.assertTrue(any(text in said for text in logged_in), f"{name}\n{said}")
+        mechanisms = re.findall(r"login succeeded: .* mechanism=(\S+)", self.server.log)
+        self.assertLessEqual({"APOP", "CRAM-MD5"}, set(mechanisms))
+        client = poplib.POP3(HOST, self.ports["pop3"], timeout=PATIENCE)
+        client.apop(ANN, PASSWORD)
+        client.quit()

@@ -42,6 +42,7 @@ class Dialogue(ABC):
         self.transport = StringTransport(peerAddress=IPv4Address("TCP", host, 50000))
         self.connection: CommandConnection = cast(Any, self.factory).buildProtocol(None)
         self.connection.makeConnection(self.transport)
+        self.greeting = self.transport.value()
         self.greet()
 
     @abstractmethod
