@@ -14,7 +14,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 from zope.interface import alsoProvides, implementer
 
-from mailkit.auth.checkers import MAX_LENGTH, text_of
+from mailkit.auth.located import MAX_LENGTH, text_of
 from mailkit.auth.passwords import PasswordHasher
 from mailkit.auth.refusals import WrongPassword
 from mailkit.coroutines import run

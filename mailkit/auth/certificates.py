@@ -13,7 +13,7 @@ from twisted.cred.error import UnauthorizedLogin
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
-from mailkit.auth.checkers import MAX_LENGTH
+from mailkit.auth.located import MAX_LENGTH
 from mailkit.coroutines import run
 from mailkit.interfaces import ICertificateLogin, IDirectory
 

@@ -8,42 +8,29 @@ from dataclasses import dataclass
 from typing import Any
 
 from twisted.cred.checkers import ICredentialsChecker
-from twisted.cred.credentials import IUsernamePassword, UsernamePassword
+from twisted.cred.credentials import IUsernamePassword
 from twisted.cred.error import LoginFailed, UnauthorizedLogin
 from twisted.internet.defer import Deferred, fail, maybeDeferred
 from zope.interface import Interface, implementer
 
-from mailkit.auth.app_passwords import AppPasswords, parse_app_password, scope_of
+from mailkit.auth.app_passwords import parse_app_password
+from mailkit.auth.located import MAX_LENGTH, LocatedPassword, text_of
 from mailkit.auth.names import canonical_name, domain_of
 from mailkit.auth.passwords import PasswordHasher
 from mailkit.auth.refusals import WrongPassword
+from mailkit.auth.restrictions import Restrictions
 from mailkit.auth.scram import KeyMaker
-from mailkit.auth.totp import SecondFactors, SplitPassword, use_nothing
 from mailkit.coroutines import run
-from mailkit.errors import MailError, NoSuchAccount
+from mailkit.errors import MailError
 from mailkit.interfaces import (
-    IAppPasswordDirectory,
     IBearerToken,
     IDirectory,
     ILoginDirectory,
     IScramDirectory,
-    ISecondFactorDirectory,
     IUserLookup,
     IVouchedUser,
 )
 from mailkit.model import Login
-
-#: Octets of a user name or a password; more is refused unread.
-MAX_LENGTH = 4096
-
-
-class LocatedPassword(UsernamePassword):
-    """A user name and password, and the address and protocol of the client that sends them."""
-
-    def __init__(self, username: bytes, password: bytes, address: str, protocol: str = "") -> None:
-        super().__init__(username, password)
-        self.address = address
-        self.protocol = protocol
 
 
 @implementer(ICredentialsChecker)
@@ -67,15 +54,10 @@ class DirectoryChecker:
     ) -> None:
         self.directory = directory
         self._hasher = hasher or PasswordHasher()
-        self._app_passwords: AppPasswords | None = None
+        self._restrictions = Restrictions(directory, seconds)
         self._key_maker: KeyMaker | None = None
         if IScramDirectory.providedBy(directory):
             self._key_maker = KeyMaker(directory, self._hasher)
-        if IAppPasswordDirectory.providedBy(directory):
-            self._app_passwords = AppPasswords(directory, seconds)
-        self._second_factors: SecondFactors | None = None
-        if ISecondFactorDirectory.providedBy(directory):
-            self._second_factors = SecondFactors(directory, seconds)
         self._find: Callable[..., Awaitable[Login | None]] = self._ask_twice
         if ILoginDirectory.providedBy(directory):
             self._find = directory.find_login
@@ -106,21 +88,22 @@ class DirectoryChecker:
         name = text_of(username)
         login = await self._find(login=name) if name else None
         refusal = WrongPassword(str(login.account)) if login else UnauthorizedLogin()
-        app_password = self._app_passwords and parse_app_password(password)
-        if self._app_passwords is not None and app_password:
+        app_passwords = self._restrictions.app_passwords
+        app_password = app_passwords and parse_app_password(password)
+        if app_passwords is not None and app_password:
             # First, as it takes no time, whoever the user is.
             account = login.account if login else name or ""
-            if await self._app_passwords.verify(str(account), app_password, protocol, address):
+            if await app_passwords.verify(str(account), app_password, protocol, address):
                 return str(account)
         use = None
         if login is not None and login.restricted:
-            split = await self._judge(login, password, protocol)
+            split = await self._restrictions.judge(login, password, protocol)
             if split is None:
                 login = None
             else:
                 password, use = split
-        elif self._second_factors is not None:
-            self._second_factors.pretend(password)
+        else:
+            self._restrictions.pretend(password)
         if login is None or login.password_hash is None:
             await self._hasher.verify_nobody(password, address)
             raise refusal
@@ -133,26 +116,6 @@ class DirectoryChecker:
             self._key_maker.note(str(login.account), login.password_hash, password)
         # What the directory knew besides the name may have changed meanwhile.
         return login.account if use is None and remembered else str(login.account)
-
-    async def _judge(
-        self, login: Login, password: bytes | str, protocol: str
-    ) -> SplitPassword | None:
-        """The account's own password as it was typed; None where it is not taken so."""
-        directory: Any = self.directory
-        account = str(login.account)
-        if self._app_passwords is None and self._second_factors is None:
-            # Nobody says what else is needed.
-            return None
-        try:
-            if self._app_passwords is not None:
-                scopes = await directory.get_password_scopes(account=account)
-                if scopes is not None and scope_of(protocol) not in scopes:
-                    return None
-            if self._second_factors is None:
-                return SplitPassword(password, use_nothing)
-            return await self._second_factors.split(account, password)
-        except NoSuchAccount:
-            return None
 
     async def _ask_twice(self, login: str) -> Login | None:
         directory = self.directory
@@ -297,13 +260,3 @@ def _for_rule(credentials: Any, rule: AuthRule) -> Any:
         getattr(credentials, "address", ""),
         getattr(credentials, "protocol", ""),
     )
-
-
-def text_of(username: bytes | str) -> str | None:
-    """A user name as text; None for one that is none."""
-    if isinstance(username, str):
-        return username
-    try:
-        return username.decode("utf-8")
-    except UnicodeDecodeError:
-        return None

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from dataclasses import replace
+from typing import Any, cast
 
 from twisted.cred.checkers import AllowAnonymousAccess, ICredentialsChecker
 from twisted.cred.credentials import Anonymous, IAnonymous, IUsernamePassword, UsernamePassword
@@ -18,12 +19,13 @@ from mailkit.auth.checkers import (
     AuthRule,
     ChainChecker,
     DirectoryChecker,
-    LocatedPassword,
     VouchedUserChecker,
 )
 from mailkit.auth.guests import GuestChecker
+from mailkit.auth.located import LocatedPassword
 from mailkit.auth.passwords import PasswordHasher
 from mailkit.auth.realm import Deliveries, MailRealm
+from mailkit.auth.restrictions import RestrictedChecker
 from mailkit.auth.scram import ScramChecker
 from mailkit.auth.shared_secrets import SharedSecretChecker
 from mailkit.coroutines import run
@@ -31,12 +33,14 @@ from mailkit.errors import AuthorizationFailed
 from mailkit.guard import LoginGuard
 from mailkit.interfaces import (
     IActingPortal,
+    IAppPasswordDirectory,
     IDirectory,
     IDirectoryAdmin,
     IFileHomes,
     ILoginDirectory,
     IMailStore,
     IScramDirectory,
+    ISecondFactorDirectory,
 )
 from mailkit.model import Ability, ConnectionInfo
 
@@ -122,6 +126,30 @@ async def _log_in(
     return await realm.get_avatar(account, mind, interfaces)
 
 
+def _restricted(
+    checker: ICredentialsChecker | AuthRule, directory: IDirectory | None
+) -> ICredentialsChecker | AuthRule:
+    """The same, asked for what the directory wants besides a password.
+
+    Our checker asks for that by itself.
+    """
+    if isinstance(checker, AuthRule):
+        inner: Any = _restricted(checker.checker, directory)
+        return replace(checker, checker=inner)
+    if isinstance(checker, ChainChecker):
+        return ChainChecker([_restricted(rule, directory) for rule in checker.rules])
+    if (
+        isinstance(checker, (DirectoryChecker, RestrictedChecker))
+        or IUsernamePassword not in checker.credentialInterfaces
+        or not (
+            IAppPasswordDirectory.providedBy(directory)
+            or ISecondFactorDirectory.providedBy(directory)
+        )
+    ):
+        return checker
+    return RestrictedChecker(checker, cast(ILoginDirectory, directory))
+
+
 def make_portal(
     store: IMailStore,
     checkers: Sequence[ICredentialsChecker | AuthRule] = (),
@@ -155,7 +183,9 @@ def make_portal(
     """
     if directory is None and IDirectory.providedBy(store):
         directory = store
-    external: list[ICredentialsChecker | AuthRule] = list(checkers)
+    external: list[ICredentialsChecker | AuthRule] = [
+        _restricted(each, directory) for each in checkers
+    ]
     if not external:
         if directory is None:
             raise ValueError("a store that is no directory needs a checker")

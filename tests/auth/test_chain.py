@@ -13,7 +13,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from mailkit.auth.checkers import AuthRule, ChainChecker, LocatedPassword
+from mailkit.auth.checkers import AuthRule, ChainChecker
+from mailkit.auth.located import LocatedPassword
 from mailkit.coroutines import run
 from mailkit.errors import StoreUnavailable, TemporaryFailure
 from mailkit.interfaces import IUserLookup

@@ -1,0 +1,27 @@
+"""Passwords as checkers get them: with where they come from."""
+
+from __future__ import annotations
+
+from twisted.cred.credentials import UsernamePassword
+
+#: Octets of a user name or a password; more is refused unread.
+MAX_LENGTH = 4096
+
+
+class LocatedPassword(UsernamePassword):
+    """A user name and password, and the address and protocol of the client that sends them."""
+
+    def __init__(self, username: bytes, password: bytes, address: str, protocol: str = "") -> None:
+        super().__init__(username, password)
+        self.address = address
+        self.protocol = protocol
+
+
+def text_of(username: bytes | str) -> str | None:
+    """A user name as text; None for one that is none."""
+    if isinstance(username, str):
+        return username
+    try:
+        return username.decode("utf-8")
+    except UnicodeDecodeError:
+        return None
