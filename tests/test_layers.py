@@ -291,7 +291,7 @@ RULES = (
     ),
     Rule(
         "mailkit.auth.certificates",
-        f"{CONTRACTS} mailkit.coroutines mailkit.auth.checkers",
+        f"{CONTRACTS} mailkit.coroutines mailkit.auth.located",
         "twisted zope.interface cryptography",
     ),
     Rule(
