@@ -17,11 +17,17 @@ from zope.interface import alsoProvides, implementer
 from mailkit.auth.located import MAX_LENGTH, text_of
 from mailkit.auth.passwords import PasswordHasher
 from mailkit.auth.refusals import WrongPassword
+from mailkit.auth.turns import Entrance
 from mailkit.coroutines import run
 from mailkit.errors import MailError, TemporaryFailure
 from mailkit.interfaces import IClosableUserBase, IPasswordVerifier, IUserLookup
 from mailkit.model import Login
 
+#: Passwords that a base verifies at the same time, unless it says otherwise.
+AT_ONCE = 16
+#: Those that may wait for that; when there are more, whose clients have the least claim come back
+#: later.
+MAX_WAITING = 256
 #: Stored passwords of users seen lately, whose like a user that does not exist is given.
 MAX_LIKENESSES = 64
 
@@ -34,7 +40,8 @@ class UserBaseChecker:
     What goes wrong in the base is a temporary failure, never a wrong password. When the base can be
     asked for users, so can this.
 
-    :param base: provides ``IUserLookup``, ``IPasswordVerifier`` or both.
+    :param base: provides ``IUserLookup``, ``IPasswordVerifier`` or both. Where it verifies passwords,
+        an attribute ``at_once`` may say how many it can at the same time.
     :param hasher: verifies stored passwords; of its own when None.
     :raises TypeError: it provides neither.
     """
@@ -51,6 +58,7 @@ class UserBaseChecker:
             alsoProvides(self, IUserLookup)
         elif not self._verifies:
             raise TypeError(f"{base!r} provides neither IUserLookup nor IPasswordVerifier")
+        self._entrance = Entrance(getattr(base, "at_once", AT_ONCE), MAX_WAITING)
         self._key = os.urandom(16)
         self._likenesses: deque[str] = deque(maxlen=MAX_LIKENESSES)
 
@@ -79,12 +87,22 @@ class UserBaseChecker:
         if not login or not password or "\0" in login or b"\0" in password:
             raise UnauthorizedLogin
         if self._verifies:
-            account = await self._ask("verify_password", login=login, password=password)
-            if account is None:
-                raise UnauthorizedLogin
-            return str(account)
+            return await self._verify(login, password, address)
         found = await self.find_login(login)
         return await self._compare(login, found, password, address)
+
+    async def _verify(self, login: str, password: bytes, address: str) -> str:
+        """Let the base verify it, when it is the address's turn."""
+        await self._entrance.enter(address)
+        good: bool | None = None
+        try:
+            account = await self._ask("verify_password", login=login, password=password)
+            good = account is not None
+        finally:
+            self._entrance.leave(address, good)
+        if account is None:
+            raise UnauthorizedLogin
+        return str(account)
 
     async def _compare(self, login: str, found: Login | None, password: bytes, address: str) -> str:
         if self._hasher is None:
@@ -99,11 +117,13 @@ class UserBaseChecker:
         return found.account
 
     def _likeness(self, login: str) -> str | None:
-        """A stored password that takes as long, always the same one for a name if possible."""
-        if not self._likenesses:
-            return None
-        digest = hmac.digest(self._key, login.encode("utf-8", "surrogatepass"), "sha256")
-        return self._likenesses[int.from_bytes(digest[:8], "big") % len(self._likenesses)]
+        """A stored password that takes as long; the same one for a name as long as it is there."""
+
+        def rank(stored: str) -> bytes:
+            named = f"{stored}:{login}".encode("utf-8", "surrogatepass")
+            return hmac.digest(self._key, named, "sha256")
+
+        return max(self._likenesses, key=rank, default=None)
 
     async def find_login(self, login: str) -> Login | None:
         """As :meth:`mailkit.interfaces.IUserLookup.find_login`."""

@@ -73,6 +73,7 @@ class HTTPUsers:
         if secret:
             self._headers["Authorization"] = f"Bearer {secret}"
         self._domains = tuple(domains)
+        self.at_once = MAX_REQUESTS
         self._turns = DeferredSemaphore(MAX_REQUESTS)
         self._pending = 0
         if finds:

@@ -141,6 +141,7 @@ class LDAPUsers:
             from twisted.internet import reactor
         self._where = where
         self._scheme = scheme
+        self.at_once = threads
         self._domains = tuple(domains)
         self._reactor: Any = reactor
         self._sessions = _Sessions(

@@ -52,6 +52,7 @@ class PAMUsers:
         reactor: Any = None,
     ) -> None:
         self._service = service
+        self.at_once = threads
         self._domains = tuple(domains)
         self._workers = Workers("mailkit-pam", reactor, threads=threads, timeout=timeout)
 

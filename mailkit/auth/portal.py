@@ -166,7 +166,8 @@ def make_portal(
 ) -> Portal:
     """A portal where users log in to their accounts, and anybody delivers mail.
 
-    :param checkers: asked in turn, those with a rule for their domains alone; the accounts and passwords of ``directory`` when empty.
+    :param checkers: asked in turn, those with a rule for their domains alone; the accounts and
+        passwords of ``directory`` when empty.
     :param directory: the accounts; the store itself when it is one.
     :param deliveries: makes deliveries; clients may then also log in as ``Anonymous()`` for one.
     :param create_accounts: make an account for a user whom ``checkers`` know and the directory

@@ -6,6 +6,10 @@ import ipaddress
 from collections import OrderedDict, deque
 from typing import Generic, TypeAlias, TypeVar
 
+from twisted.internet.defer import Deferred
+
+from mailkit.errors import TemporaryFailure
+
 #: Addresses of which it is remembered how their last login went.
 MAX_ADDRESSES = 10_000
 #: One turn in so many goes to the addresses that would otherwise come last.
@@ -107,6 +111,49 @@ class Turns(Generic[T]):
         thing = line[network][address][-1]
         self._remove(line, network, address, thing)
         return thing
+
+
+class Entrance:
+    """Lets so many in at the same time; those who wait take turns by the addresses of their clients.
+
+    :param most: who may be in.
+    :param max_waiting: who may wait.
+    """
+
+    def __init__(self, most: int, max_waiting: int) -> None:
+        self._free = most
+        self._waiting: Turns[Deferred[None]] = Turns(max_waiting)
+
+    async def enter(self, address: str) -> None:
+        """Come in, as soon as it is one's turn.
+
+        :raises TemporaryFailure: too many wait, and others have more claim.
+        """
+        if self._free:
+            self._free -= 1
+            return
+
+        def give_up(turn: Deferred[None]) -> None:
+            self._waiting.remove(address, turn)
+
+        turn: Deferred[None] = Deferred(give_up)
+        dropped = self._waiting.put(address, turn)
+        if dropped is not None:
+            dropped.errback(TemporaryFailure())
+        await turn
+
+    def leave(self, address: str, good: bool | None) -> None:
+        """Go out again.
+
+        :param good: how the login went; None when nobody knows.
+        """
+        if good is not None:
+            self._waiting.note(address, good)
+        turn = self._waiting.take()
+        if turn is None:
+            self._free += 1
+        else:
+            turn.callback(None)
 
 
 def locate(client: str) -> tuple[str, str]:

@@ -6,12 +6,15 @@ from typing import Any, cast
 
 from twisted.cred.credentials import UsernamePassword
 from twisted.cred.error import UnauthorizedLogin
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
+from mailkit.auth import bases
 from mailkit.auth.bases import UserBaseChecker
+from mailkit.auth.checkers import LocatedPassword
 from mailkit.auth.passwords import PasswordHasher, hash_password
 from mailkit.errors import PasswordExpired, TemporaryFailure
 from mailkit.interfaces import IPasswordVerifier, IUserLookup
@@ -49,6 +52,20 @@ class Verifier:
         if self.trouble is not None:
             raise self.trouble
         return f"{login}@example.org" if password == b"secret" else None
+
+
+@implementer(IPasswordVerifier)
+class Slow:
+    """Answers when it is told to, two at a time."""
+
+    at_once = 2
+
+    def __init__(self) -> None:
+        self.waiting: list[Deferred[str | None]] = []
+
+    def verify_password(self, login: str, password: bytes) -> Deferred[str | None]:
+        self.waiting.append(Deferred())
+        return self.waiting[-1]
 
 
 class UserBaseCheckerTests(SynchronousTestCase):
@@ -117,6 +134,49 @@ class UserBaseCheckerTests(SynchronousTestCase):
         ):
             self.refused(checker, login, password)
         self.assertEqual(base.asked, [])
+
+    def test_addresses_take_turns_where_a_base_verifies(self) -> None:
+        base = Slow()
+        checker = self.make(base)
+
+        def ask(address: str) -> Any:
+            return checker.requestAvatarId(LocatedPassword(b"ann", b"secret", address))
+
+        # One client asks again and again, then another one once.
+        many = [ask("192.0.2.1") for _ in range(20)]
+        one = ask("203.0.113.1")
+        self.assertEqual(len(base.waiting), 2)
+        many[5].cancel()
+        self.failureResultOf(many[5], CancelledError)
+        for _ in range(4):
+            base.waiting.pop(0).callback("ann@example.org")
+        self.assertEqual(self.successResultOf(one), "ann@example.org")
+        while base.waiting:
+            base.waiting.pop(0).callback(None)
+        results = [type(getattr(each.result, "value", each.result)) for each in many if each.called]
+        for each in many:
+            each.addErrback(lambda _: None)
+        self.assertEqual(len(results), 20)
+        self.assertEqual(results.count(UnauthorizedLogin), 16)
+        # And there is room again.
+        again = ask("192.0.2.1")
+        base.waiting.pop(0).callback("ann@example.org")
+        self.assertEqual(self.successResultOf(again), "ann@example.org")
+
+    def test_when_too_many_wait_whoever_asks_most_comes_back_later(self) -> None:
+        self.patch(bases, "MAX_WAITING", 3)
+        base = Slow()
+        checker = self.make(base)
+        logins = [
+            checker.requestAvatarId(LocatedPassword(b"ann", b"secret", address))
+            for address in ("192.0.2.1",) * 6 + ("203.0.113.1",)
+        ]
+        self.assertEqual([each.called for each in logins[:4]], [False] * 4)
+        for each in logins[4:6]:
+            self.failureResultOf(each, TemporaryFailure)
+        while base.waiting:
+            base.waiting.pop(0).callback("ann@example.org")
+        self.assertEqual(self.successResultOf(logins[6]), "ann@example.org")
 
     def test_trouble_is_never_a_wrong_password(self) -> None:
         checker = self.make(Verifier(TemporaryFailure()))
