@@ -150,6 +150,8 @@ class Core:
         self.codec = Codec(self.spools_directory)
         self.names = LockedNames(directory)
         self._owner: Owner | None = None
+        # Why this process could not become the owner.
+        self._obstacle = ""
         self._pool = DaemonThreadPool(0, _POOL_SIZE, name="mailkit-store")
         try:
             self._enter()
@@ -211,8 +213,11 @@ class Core:
         try:
             owner = Owner(self, lock, self._flush)
             owner.start()
-        except MailError as error:
-            self.log.error("the store cannot be taken over: {error}", error=error)
+        except (MailError, OSError, sqlite3.Error) as error:
+            # Told once, though it is tried again and again.
+            if str(error) != self._obstacle:
+                self._obstacle = str(error)
+                self.log.error("the store cannot be taken over: {error}", error=error)
             return False
         self._owner = owner
         writer = self.writer = owner.writer

@@ -17,6 +17,7 @@ from typing import Any
 from unittest import mock
 
 from twisted.internet.defer import Deferred
+from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import TestCase
 
 from mailkit._typing import override
@@ -281,6 +282,28 @@ class GuestTests(StoreTestCase):
         await self.deliver(again, message(61))
         for store in (guest, third, again):
             self.assertEqual(len(await self.contents(store)), 61)
+
+    async def test_what_keeps_a_guest_from_becoming_the_owner_is_told_once(self) -> None:
+        owner, guest = await self.make_pair()
+        other = self.open_store()
+        told: list[Any] = []
+
+        def observe(event: Any) -> None:
+            if "taken over" in event.get("log_format", ""):
+                told.append(event["error"])
+
+        globalLogPublisher.addObserver(observe)
+        self.addCleanup(globalLogPublisher.removeObserver, observe)
+        error = mock.Mock(side_effect=OSError(5, "no disk"))
+        with mock.patch("mailkit.store.sqlite.owner.recover", error):
+            await self.close_store(owner)
+            delivery = Deferred.fromCoroutine(self.deliver(guest, message(1)))
+            await self.wait_until(lambda: error.call_count > 5)
+        self.assertEqual(await delivery, [1])
+        await self.deliver(other, message(2))
+        # By each of the two.
+        self.assertLessEqual(len(told), 2)
+        self.assertIn("no disk", str(told[0]))
 
     async def test_watchers_look_again_after_another_owner_has_come(self) -> None:
         owner, guest = await self.make_pair()
