@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from datetime import datetime, timezone
 from ipaddress import ip_address
 
 from mailkit.model import FileEntry, FilePath
@@ -18,6 +19,7 @@ _TELNET = bytes(range(0xF0, 0x100))
 _is_verb = re.compile(rb"[A-Za-z]{3,4}\Z").match
 _is_control = re.compile(r"[\x00-\x1f\x7f]").search
 _is_port = re.compile(rb"(\d{1,3}),(\d{1,3}),(\d{1,3}),(\d{1,3}),(\d{1,3}),(\d{1,3})\Z").match
+_is_time = re.compile(rb"(\d{4})(\d\d)(\d\d)(\d\d)(\d\d)([0-5]\d|60)(\.\d{1,9})?\Z").match
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 #: Seconds after which LIST shows the year in place of the time of day: half a year, as ls does.
 _OLD = 182 * 86400
@@ -165,6 +167,23 @@ def quoted(path: FilePath) -> str:
 def time_value(seconds: float) -> str:
     """RFC 3659 section 2.3: in UTC."""
     return time.strftime("%Y%m%d%H%M%S", time.gmtime(seconds))
+
+
+def parse_time(value: bytes) -> float:
+    """Seconds since 1970, of a time as :func:`time_value` writes it, or with a fraction.
+
+    :raises CommandError: it is none.
+    """
+    found = _is_time(value)
+    try:
+        if found is None:
+            raise ValueError
+        fields = [int(each) for each in found.groups()[:6]]
+        # A leap second is the one before.
+        when = datetime(*fields[:5], min(fields[5], 59), tzinfo=timezone.utc)  # type: ignore[misc,arg-type]
+    except ValueError:
+        raise CommandError("A time is written like this: 20261121120000") from None
+    return when.timestamp() + float(found[7] or 0)
 
 
 #: Facts that MLST and MLSD tell (RFC 3659 section 7.5).

@@ -20,13 +20,14 @@ from mailkit.ftp.grammar import (
     parse_number,
     parse_path,
     parse_text,
+    parse_time,
     quoted,
     shown,
     time_value,
 )
 from mailkit.ftp.replies import long_reply
 from mailkit.ftp.state import Session
-from mailkit.interfaces import IFileHome
+from mailkit.interfaces import IFileHome, ITimedHome
 from mailkit.sasl.anonymous import MAX_TRACE, AnonymousServer, without_name
 from mailkit.sasl.external import (
     CertificateLogin,
@@ -206,7 +207,7 @@ def feat(connection: FTPConnection, argument: bytes) -> None:
     parse_nothing(argument)
     facts = connection.session.facts
     told = "".join(f"{fact}{'*' * (fact in facts)};" for fact in FACTS)
-    lines = ["EPRT", "EPSV", "MDTM", f"MLST {told}", "REST STREAM", "SIZE", "TVFS", "UTF8"]
+    lines = ["EPRT", "EPSV", "MDTM", "MFMT", f"MLST {told}", "REST STREAM", "SIZE", "TVFS", "UTF8"]
     if connection.factory.tls_context is not None:
         lines += ["AUTH TLS", "PBSZ", "PROT"]
     connection.write(long_reply(211, "Features:", lines))
@@ -345,6 +346,17 @@ async def mdtm(connection: FTPConnection, argument: bytes) -> None:
     connection.reply(213, time_value(entry.modified))
 
 
+async def mfmt(connection: FTPConnection, argument: bytes) -> None:
+    """What MDTM tells from then on (draft-somers-ftp-mfxx), as clients that mirror ask for."""
+    value, _, name = argument.partition(b" ")
+    seconds = parse_time(value)
+    path = parse_path(name, connection.session.directory)
+    if not ITimedHome.providedBy(connection.home):
+        raise CommandError("Times cannot be set here", 550)
+    await connection.home.set_modified(path=path, seconds=seconds)
+    connection.reply(213, f"Modify={time_value(seconds)}; {shown(path)}")
+
+
 async def mlst(connection: FTPConnection, argument: bytes) -> None:
     """RFC 3659 section 7."""
     session = connection.session
@@ -396,6 +408,7 @@ VERBS: dict[str, Verb] = {
     "RNTO": Verb(rnto),
     "SIZE": Verb(size),
     "MDTM": Verb(mdtm),
+    "MFMT": Verb(mfmt),
     "MLST": Verb(mlst),
     "REST": Verb(rest),
     "PASV": Verb(moving.pasv),

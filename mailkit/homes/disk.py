@@ -15,10 +15,10 @@ from mailkit.errors import StoreUnavailable
 from mailkit.homes.files import Files, OpenFile
 from mailkit.homes.usage import FileQuota, Usage
 from mailkit.interfaces import (
-    IFileHome,
     IFileHomes,
     IReadableFile,
     IThreadedFile,
+    ITimedHome,
     IWritableFile,
 )
 from mailkit.model import FileEntry, FilePath
@@ -95,7 +95,7 @@ def _file_name(account: str) -> str:
     return f"%2E{name[1:]}" if name.startswith(".") else name
 
 
-@implementer(IFileHome)
+@implementer(ITimedHome)
 class FileHome:
     """The home of one account.
 
@@ -135,6 +135,9 @@ class FileHome:
 
     async def rename(self, old: FilePath, new: FilePath) -> None:
         await self._in_thread(self._files.rename, old, new)
+
+    async def set_modified(self, path: FilePath, seconds: float) -> None:
+        await self._in_thread(self._files.set_modified, path, seconds)
 
 
 @implementer(IReadableFile, IWritableFile, IThreadedFile)

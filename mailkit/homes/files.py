@@ -196,6 +196,12 @@ class Files:
             os.unlink(name, dir_fd=directory)
             self._usage.give_back(*freed)
 
+    def set_modified(self, path: FilePath, seconds: float) -> None:
+        """:raises OSError: there is nothing that FTP shows."""
+        self.get_entry(path)
+        with self._parent(path) as (directory, name):
+            os.utime(name, (seconds, seconds), dir_fd=directory, follow_symlinks=False)
+
     def rename(self, old: FilePath, new: FilePath) -> None:
         with self._parent(old) as (source, name), self._parent(new) as (target, new_name):
             freed = _freed(target, new_name) if old != new else FileQuota()

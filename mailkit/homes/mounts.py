@@ -9,7 +9,7 @@ from typing import Any
 from zope.interface import implementer
 
 from mailkit.errors import PermissionDenied
-from mailkit.interfaces import IFileHome, IFileHomes, IMountedHome
+from mailkit.interfaces import IFileHome, IFileHomes, IMountedHome, ITimedHome
 from mailkit.model import FileEntry, FilePath
 
 
@@ -34,7 +34,7 @@ class MountedHomes:
         return MountedHome(base, mounts)
 
 
-@implementer(IMountedHome)
+@implementer(IMountedHome, ITimedHome)
 class MountedHome:
     """A home in which others begin."""
 
@@ -96,3 +96,9 @@ class MountedHome:
         if source is not target:
             raise PermissionDenied("Files and mail cannot be renamed into each other")
         await source.rename(old=inner_old, new=inner_new)
+
+    async def set_modified(self, path: FilePath, seconds: float) -> None:
+        home, inner = self._find_to_change(path)
+        if not ITimedHome.providedBy(home):
+            raise PermissionDenied("Times cannot be set there")
+        await home.set_modified(path=inner, seconds=seconds)

@@ -53,6 +53,7 @@ from mailkit.interfaces.files import (
     IMountedHome,
     IReadableFile,
     IThreadedFile,
+    ITimedHome,
     IWritableFile,
 )
 from mailkit.interfaces.hook import IMailHook
@@ -158,6 +159,7 @@ __all__ = [
     "IThreadNamingMailbox",
     "IThreadedFile",
     "IThreadingMailbox",
+    "ITimedHome",
     "IURLKeys",
     "IURLResolver",
     "IUnendedMessages",

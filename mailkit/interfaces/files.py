@@ -51,6 +51,16 @@ class IFileHome(Interface):
         """Rename a file or a directory; a file that has the new name is replaced."""
 
 
+class ITimedHome(IFileHome):
+    """A home in which the times of files can be set."""
+
+    def set_modified(path: FilePath, seconds: float) -> Awaitable[None]:
+        """Tell that a file or directory was last changed then.
+
+        :param seconds: since 1970.
+        """
+
+
 class IMountedHome(IFileHome):
     """A home in which others begin, such as one that is made of mail."""
 

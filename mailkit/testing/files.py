@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Mapping
 from typing import Any
 
 from mailkit.errors import BeyondEnd, MailError
-from mailkit.interfaces import IFileHome, IReadableFile, IThreadedFile, IWritableFile
+from mailkit.interfaces import IFileHome, IReadableFile, IThreadedFile, ITimedHome, IWritableFile
 from mailkit.model import DIRECTORY_RIGHTS, FILE_RIGHTS, FileEntry, FilePath
 from mailkit.testing.base import Contract
 
@@ -35,7 +35,7 @@ class FileHomeContract(Contract):
         :param to_change: the test is skipped where the home cannot be changed.
         """
         home: Any = await self.make_home(files=FILES)
-        self.check_provides(home, [IFileHome], [])
+        self.check_provides(home, [IFileHome], [ITimedHome])
         if to_change and "c" not in (await home.get_entry(path=())).rights:
             raise unittest.SkipTest("the home cannot be changed")
         return home
@@ -144,6 +144,16 @@ class FileHomeContract(Contract):
         with self.assertRaises(BeyondEnd):
             await home.open_to_write(path=("notes.txt",), offset=11)
         self.assertEqual(await self.read(home, ("notes.txt",)), FILES["notes.txt",])
+
+    async def test_times(self) -> None:
+        home = await self.open_home(to_change=True)
+        if not ITimedHome.providedBy(home):
+            raise unittest.SkipTest("ITimedHome is not provided")
+        for path in (("notes.txt",), ("Reports", "2026")):
+            await home.set_modified(path=path, seconds=1_000_000_000)
+            self.assertEqual((await home.get_entry(path=path)).modified, 1_000_000_000)
+        for path in (("nothing",), ("Reports", "nothing")):
+            await self.check_refused(home.set_modified(path=path, seconds=1))
 
     async def test_directories(self) -> None:
         home = await self.open_home(to_change=True)

@@ -152,6 +152,16 @@ class FileTests(FTPCase):
         self.assertEqual(client.ask(b"MLST file"), b"250-Facts:\r\n size=10; /file\r\n250 End\r\n")
         self.assertIn(b" file\r\n213 End\r\n", client.ask(b"STAT file"))
 
+    def test_times(self) -> None:
+        client = self.log_in()
+        reply = client.ask(b"MFMT 20090213233130.25 dir/../file")
+        self.assertEqual(reply, b"213 Modify=20090213233130; /file\r\n")
+        self.assertEqual(client.ask(b"MDTM file"), b"213 20090213233130\r\n")
+        for argument in (b"", b"file", b"20091313233130 file", b"2009 file", b"20090213233130"):
+            self.assertEqual(client.code(b"MFMT " + argument), 501, argument)
+        self.assertEqual(client.code(b"MFMT 20090213233130 ../../secret"), 550)
+        self.assertEqual(client.code(b"MFMT 99991231235960 file"), 213)
+
     def test_renaming_and_removing(self) -> None:
         client = self.log_in()
         self.assertEqual(client.code(b"RNTO x"), 503)

@@ -51,6 +51,7 @@ class LinkTests(FTPCase):
             self.check_refused(files.open_to_write, path, None)
             self.check_refused(files.get_entry, path)
             self.check_refused(files.remove_file, path)
+            self.check_refused(files.set_modified, path, 0)
             self.check_refused(files.make_directory, path)
             self.check_refused(files.remove_directory, path)
             self.check_refused(files.rename, path, ("here",))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ftplib
 import io
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -169,14 +170,16 @@ class LftpTests(FTPCase):
     async def lftp(self, settings: str, *, tls: bool = False, without: str = "") -> None:
         scheme, port = ("ftps", self.tls_port) if tls else ("ftp", self.port)
         (Path(self.directory) / "mirrored").mkdir()
+        os.utime(self.home / "large", (1_000_000_000, 1_000_000_000))
         script = (
             "set net:max-retries 1; set net:timeout 30; set cmd:fail-exit yes;"
             f" set ssl:ca-file {self.certificate}; set ssl:check-hostname no; {settings};"
             f" open -u '{USER},{PASSWORD}' {scheme}://127.0.0.1:{port};"
-            f" set ssl:priority NORMAL{without};"
+            f" set ssl:priority NORMAL{without}; set ftp:use-site-utime no;"
             " mirror / mirrored; mirror --reverse mirrored /copy; mv /copy /moved; ls /moved; bye"
         )
         await self.run_program("lftp", "-c", script)
+        self.assertEqual((self.home / "moved" / "large").stat().st_mtime, 1_000_000_000)
         for folder in (Path(self.directory) / "mirrored", self.home / "moved"):
             self.assertEqual((folder / "large").read_bytes(), LARGE)
             self.assertEqual((folder / "sub dir" / "grün.txt").read_bytes(), TEXT)
