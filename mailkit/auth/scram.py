@@ -10,11 +10,13 @@ from twisted.cred.checkers import ICredentialsChecker
 from twisted.cred.error import UnauthorizedLogin
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from mailkit.auth.passwords import PasswordHasher
 from mailkit.auth.refusals import WrongPassword
 from mailkit.coroutines import run
+from mailkit.errors import MailError
 from mailkit.interfaces import IScramDirectory, IScramLogin
 from mailkit.wire.sasl import SASLError
 from mailkit.wire.scram import FoundKeys, ScramKeys, derive_keys
@@ -102,10 +104,12 @@ class KeyMaker:
 
     def note(self, account: str, password_hash: str, password: bytes | str) -> None:
         """The password has been verified; the login does not wait for its keys."""
-        run(self._make(account, password_hash, password)).addErrback(
-            # It is made at the next login.
-            lambda failure: self.log.failure("no SCRAM keys could be made", failure)
-        )
+        run(self._make(account, password_hash, password)).addErrback(self._failed)
+
+    def _failed(self, failure: Failure) -> None:
+        # They are made at the next login.
+        if failure.check(MailError) is None:
+            self.log.failure("no SCRAM keys could be made", failure)
 
     async def _make(self, account: str, password_hash: str, password: bytes | str) -> None:
         directory = self._directory

@@ -10,7 +10,7 @@ import hashlib
 import hmac
 import re
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from zope.interface import implementer
@@ -30,7 +30,7 @@ class DigestLogin:
     username: str
     challenge: bytes
     #: Hexadecimal.
-    digest: bytes
+    digest: bytes = field(repr=False)
     kind: Literal["CRAM-MD5", "APOP"]
 
     def is_proved_by(self, secret: bytes) -> bool:

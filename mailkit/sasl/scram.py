@@ -6,7 +6,7 @@ import base64
 import hmac
 import re
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from zope.interface import implementer
@@ -57,8 +57,8 @@ class ScramLogin:
     username: str
     mechanism: str
     #: AuthMessage.
-    messages: bytes
-    proof: bytes
+    messages: bytes = field(repr=False)
+    proof: bytes = field(repr=False)
 
     def is_proved_by(self, keys: ScramKeys) -> bool:
         return keys.mechanism == self.mechanism and is_proof(keys, self.messages, self.proof)

@@ -12,6 +12,7 @@ import re
 import secrets
 from typing import NamedTuple
 
+from mailkit._typing import override
 from mailkit.wire.sasl import SASLError
 from mailkit.wire.saslprep import Unprepared, saslprep
 
@@ -49,6 +50,10 @@ class ScramKeys(NamedTuple):
     iterations: int
     stored_key: bytes
     server_key: bytes
+
+    @override
+    def __repr__(self) -> str:
+        return f"<keys for {self.mechanism}>"
 
 
 class FoundKeys(NamedTuple):

@@ -149,6 +149,14 @@ class MessageTests(SynchronousTestCase):
             assert isinstance(success, Success)
             self.assertFalse(success.credentials.is_proved_by(keys))
 
+    def test_nothing_secret_is_shown(self) -> None:
+        keys = derive_keys("SCRAM-SHA-256", "pencil", salt=b"salt" * 4, iterations=1)
+        self.assertEqual(repr(keys), "<keys for SCRAM-SHA-256>")
+        last = b"c=biws,r=rOprNGfwEbeRWgbNEkqOxyz,p=" + base64.b64encode(b"x" * 32)
+        success = self.asked().step(last)
+        assert isinstance(success, Success)
+        self.assertNotIn("xxxx", repr(success.credentials))
+
     def test_keys_of_another_mechanism_prove_nothing(self) -> None:
         made, found = server(ScramSHA256, b"salt" * 4, b"xyz")
         client = ScramClient("SCRAM-SHA-256", Credentials("user", "pencil"))

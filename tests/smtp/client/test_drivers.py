@@ -21,10 +21,12 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from twisted.internet import reactor as global_reactor
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.ssl import CertificateOptions, TLSVersion
 from twisted.internet.threads import deferToThread
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.trial.unittest import SkipTest, TestCase
 
+from mailkit.auth.portal import make_portal
 from mailkit.client.aio import within
 from mailkit.smtp.client import (
     AuthFailed,
@@ -46,9 +48,13 @@ from mailkit.smtp.client import (
     sendmail,
 )
 from mailkit.smtp.lmtp import LMTPFactory
+from mailkit.store.memory import MemoryStore
 from mailkit.tap.tls import self_signed, server_context
+from mailkit.wire.sasl_client import CLIENT_MECHANISMS
+from mailkit.wire.scram import derive_keys
+from tests.certificates import make_identity
 from tests.smtp.client.fakes import MESSAGE
-from tests.smtp.fakes import Server, strip_trace
+from tests.smtp.fakes import FakeDelivery, Server, strip_trace
 from tests.support import environment
 
 reactor: Any = global_reactor
@@ -254,6 +260,32 @@ class DriverTests:
         wrong = replace(settings, credentials=Credentials("ann", "wrong"))
         error = await self.failure(AuthFailed, self.send(address, wrong))
         case.assertEqual((error.code, error.enhanced), (535, "5.7.8"))
+
+    async def test_a_proof_that_is_bound_to_the_connection(self) -> None:
+        """Each driver finds what the server finds (RFC 5802 section 6)."""
+        store = MemoryStore()
+        await store.add_account(name="ann@example.org")
+        keys = [derive_keys("SCRAM-SHA-256", "secret")]
+        await store.set_password(account="ann@example.org", password_hash="hash", scram_keys=keys)
+        portal: Any = make_portal(store, deliveries=cast(Any, lambda *_: FakeDelivery()))
+        plus = "SCRAM-SHA-256-PLUS"
+        settings = self.settings(
+            TLSPolicy.required(),
+            credentials=Credentials("ann", "secret"),
+            mechanisms={plus: CLIENT_MECHANISMS[plus]},
+        )
+        identity = make_identity(["localhost"])
+        for version in (TLSVersion.TLSv1_2, TLSVersion.TLSv1_3):
+            server = self.make_server(
+                tls_context=CertificateOptions(
+                    privateKey=cast(Any, identity.key),
+                    certificate=cast(Any, identity.certificate),
+                    lowerMaximumSecurityTo=version,
+                )
+            )
+            server.factory.portal = portal
+            result = await self.send(self.serve(server.factory), settings)
+            cast(Any, self).assertEqual(result.facts.account, "ann")
 
     async def test_a_unix_socket(self) -> None:
         case = cast(Any, self)
