@@ -5,6 +5,7 @@ from __future__ import annotations
 import ftplib
 import imaplib
 import poplib
+import shutil
 import smtplib
 import time
 from pathlib import Path
@@ -15,6 +16,7 @@ import pyotp
 import pytest
 from imapclient.exceptions import LoginError
 from twisted.internet import reactor as _reactor
+from twisted.trial.unittest import SkipTest
 from twisted.web.server import Site
 
 from mailkit.auth.app_passwords import new_app_password
@@ -33,6 +35,7 @@ from tests.auth.oauth.test_issuer import Page
 from tests.certificates import authority, make_identity
 from tests.https import serve_https
 from tests.interop.support import ANN, ClientCase
+from tests.interop.test_imap_clients import run_in_terminal
 from tests.support import HOST, free_ports
 
 pytestmark = pytest.mark.interop
@@ -184,6 +187,47 @@ class TokenTests(LoginCase):
                 config.chmod(0o600)
                 await self.run_program("msmtp", "-C", str(config), ANN, input=mail, code=code)
         self.assertEqual(len(await self.contents(user=ANN)), 2)
+
+    async def test_mutt(self) -> None:
+        program = shutil.which("mutt")
+        if program is None:
+            raise SkipTest("mutt is not installed")
+        self.user = ANN
+        await self.deliver(b"Subject: token\r\n\r\nText\r\n")
+        settings, file = Path(self.directory, "muttrc"), Path(self.directory, "token")
+        file.write_text(self.token() + "\n")
+        for number, method in enumerate(("oauthbearer", "xoauth2")):
+            url = f"imaps://localhost:{self.ports['imaps']}/"
+            settings.write_text(
+                f'set imap_user="{ANN}"\nset imap_authenticators="{method}"\n'
+                f'set imap_oauth_refresh_command="cat {file}"\n'
+                f'set folder="{url}"\nset spoolfile="{url}INBOX"\n'
+                f'set certificate_file="{self.certificate}"\n'
+                "set ssl_verify_host=no\nset confirmappend=no\nset confirmcreate=no\nset quit=yes\nset timeout=1\nset move=no\nset wait_key=no\nset sleep_time=0\n"
+                f'push "<copy-message>{self.directory}/copy-{number}<enter><quit>"\n'
+            )
+            arguments = [program, "-n", "-F", str(settings)]
+            status = await self.in_thread(run_in_terminal, arguments, self.directory)
+            self.assertEqual(status, 0)
+            copy = Path(self.directory, f"copy-{number}").read_bytes()
+            self.assertIn(b"Subject: token\n", copy)
+
+    async def test_getmail(self) -> None:
+        self.user = ANN
+        await self.deliver(b"Subject: token\r\n\r\nText\r\n")
+        file, config = Path(self.directory, "token"), Path(self.directory, "getmailrc")
+        file.write_text(self.token())
+        config.write_text(
+            f"[retriever]\ntype = SimpleIMAPSSLRetriever\nserver = localhost\n"
+            f"port = {self.ports['imaps']}\nusername = {ANN}\nuse_xoauth2 = true\n"
+            f"password_command = ('/bin/cat', '{file}')\nca_certs = {self.certificate}\n"
+            "[destination]\ntype = MDA_external\npath = /bin/sh\nallow_root_commands = true\n"
+            f"arguments = ('-c', 'cat > \"{self.directory}/fetched\"')\n"
+            "[options]\nread_all = false\nreceived = false\ndelivered_to = false\nverbose = 0\n"
+        )
+        directory = f"--getmaildir={self.directory}"
+        await self.run_program("getmail", directory, f"--rcfile={config}", HOME=self.directory)
+        self.assertIn(b"Subject: token\n", Path(self.directory, "fetched").read_bytes())
 
     async def test_our_clients(self) -> None:
         tls = TLSPolicy.required()
