@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import hmac
+import hashlib
 import os
-from collections import deque
+import secrets
 from typing import Any
 
 from twisted.cred.checkers import ICredentialsChecker
@@ -60,7 +60,8 @@ class UserBaseChecker:
             raise TypeError(f"{base!r} provides neither IUserLookup nor IPasswordVerifier")
         self._entrance = Entrance(getattr(base, "at_once", AT_ONCE), MAX_WAITING)
         self._key = os.urandom(16)
-        self._likenesses: deque[str] = deque(maxlen=MAX_LIKENESSES)
+        #: Each with a random number: the nearest one to a name's number is what the name gets.
+        self._likenesses: dict[str, int] = {}
 
     def use_hasher(self, hasher: PasswordHasher) -> None:
         """Let passwords be verified in threads that are shared with others."""
@@ -107,23 +108,30 @@ class UserBaseChecker:
     async def _compare(self, login: str, found: Login | None, password: bytes, address: str) -> str:
         if self._hasher is None:
             self._hasher = PasswordHasher()
+        # For users too, as it takes its time.
+        likeness = self._likeness(login)
         if found is None or found.password_hash is None:
-            await self._hasher.verify_nobody(password, address, self._likeness(login))
+            await self._hasher.verify_nobody(password, address, likeness)
             raise UnauthorizedLogin
-        if found.password_hash not in self._likenesses:
-            self._likenesses.append(found.password_hash)
+        self._remember(found.password_hash)
         if not await self._hasher.verify(found.password_hash, password, address):
             raise WrongPassword(found.account)
         return found.account
 
+    def _remember(self, stored: str) -> None:
+        if stored not in self._likenesses:
+            self._likenesses[stored] = secrets.randbits(64)
+            if len(self._likenesses) > MAX_LIKENESSES:
+                del self._likenesses[next(iter(self._likenesses))]
+
     def _likeness(self, login: str) -> str | None:
         """A stored password that takes as long; the same one for a name as long as it is there."""
-
-        def rank(stored: str) -> bytes:
-            named = f"{stored}:{login}".encode("utf-8", "surrogatepass")
-            return hmac.digest(self._key, named, "sha256")
-
-        return max(self._likenesses, key=rank, default=None)
+        octets = login.encode("utf-8", "surrogatepass")
+        digest = hashlib.blake2b(octets, digest_size=8, key=self._key).digest()
+        name = int.from_bytes(digest, "big")
+        return min(
+            self._likenesses, key=lambda stored: self._likenesses[stored] ^ name, default=None
+        )
 
     async def find_login(self, login: str) -> Login | None:
         """As :meth:`mailkit.interfaces.IUserLookup.find_login`."""

@@ -283,8 +283,11 @@ def _connector(driver: str, module: Any, text: str) -> Connect:
         defaults = {"connect_timeout": CONNECT_TIMEOUT, "tcp_user_timeout": 1000 * QUERY_TIMEOUT}
         try:
             given = module.conninfo.conninfo_to_dict(text)
-        except module.Error as error:
-            raise ValueError(f"connect: {error}") from error
+        except module.Error:
+            # The driver's text shows a part, which may be that with the password.
+            raise ValueError(
+                "connect is not what libpq takes: name=value words, or a URL"
+            ) from None
         more = {key: value for key, value in defaults.items() if key not in given}
         return lambda: module.connect(text, **more)
     words = shlex.split(text)
@@ -294,6 +297,6 @@ def _connector(driver: str, module: Any, text: str) -> Connect:
     for word in words:
         name, equals, value = word.partition("=")
         if not equals:
-            raise ValueError(f"connect: {name!r} is not name=value")
+            raise ValueError("connect is not name=value words")
         arguments[name] = int(value) if value.isdecimal() else value
     return lambda: module.connect(**arguments)

@@ -219,4 +219,14 @@ class SettingTests(SynchronousTestCase):
                 (("DSN-of-mine",), {}),
             ],
         )
-        self.assertRaises(ValueError, sql._connector, "pymysql", driver, "host=x secret y")
+        error = self.assertRaises(ValueError, sql._connector, "pymysql", driver, "host=x s3cr3t")
+        self.assertNotIn("s3cr3t", str(error))
+
+    def test_what_libpq_takes(self) -> None:
+        try:
+            import psycopg
+        except ImportError as error:
+            self.skipTest(f"psycopg is missing: {error}")
+        error = self.assertRaises(ValueError, sql._connector, "psycopg", psycopg, "s3cr3t x=")
+        self.assertNotIn("s3cr3t", str(error))
+        sql._connector("psycopg", psycopg, "host=x dbname=y")
