@@ -55,7 +55,7 @@ def check_workers(workers: int, store: str, endpoints: Mapping[str, Sequence[str
         raise SettingError(f"{store} is a store of one process; several can serve sqlite:DIR")
     for each in (each for some in endpoints.values() for each in some):
         if not _INHERITABLE.match(each):
-            raise SettingError(f"{each} cannot be inherited; tcp:, tcp6: and unix: can")
+            raise SettingError(f"{each} cannot be inherited by workers; tcp:, tcp6: and unix: can")
 
 
 class WorkersService(MultiService):
@@ -160,8 +160,8 @@ class WorkersService(MultiService):
         return transport
 
     def failed_at_first(self, reason: str) -> None:
-        """A worker could not start, and none has served yet."""
-        if any(worker.has_served for worker in self._workers):
+        """A worker could not start: there is nothing to be hoped for if none could."""
+        if any(worker.has_served or not worker.has_failed for worker in self._workers):
             return
         self.log.critical("no worker can start: {reason}", reason=reason)
         if self._reactor.running:
@@ -178,6 +178,8 @@ class _Worker:
         self.number = number
         #: One of its processes has been ready.
         self.has_served = False
+        #: One has ended before it was.
+        self.has_failed = False
         self._transport: Any = None
         self._delay = FIRST_DELAY
         self._begun = 0.0
@@ -217,6 +219,7 @@ class _Worker:
             reason=errors or reason.getErrorMessage(),
         )
         if not was_ready:
+            self.has_failed = True
             self._service.failed_at_first(errors or reason.getErrorMessage())
         self._start_again()
 

@@ -69,6 +69,11 @@ class SeparateServersTests(ProcessesTestCase):
         self.stop(smtp)
         client.append("INBOX", "", "", message("two"))
         imap.wait_for_log("makes the changes of the mail store now")
+        # An administrator's command is heard of by each.
+        self.add_account(BOB)
+        other = imaplib.IMAP4(HOST, imap_port, timeout=PATIENCE)
+        other.login(BOB, f"{BOB} secret")
+        other.logout()
         smtp = self.start("mailkit-smtp", smtp_port)
         self.send(smtp_port, "three")
         pop3 = self.start("mailkit-pop3", pop3_port)

@@ -139,6 +139,9 @@ class WorkersTests(SynchronousTestCase):
         self.first.protocol.childDataReceived(2, b"mailkit: --store x: in u")
         self.first.protocol.childDataReceived(2, b"se\n")
         self.fail_with(self.first)
+        # The other one may be at work on the store still.
+        self.assertEqual(self.stopped, [])
+        self.fail_with(self.second)
         self.assertEqual(self.stopped, [True])
 
     def test_a_hangup_is_passed_on(self) -> None:
