@@ -24,6 +24,7 @@ from mailkit.ftp.grammar import (
 )
 from mailkit.ftp.transfers import receive_file, send_file, send_listing
 from mailkit.model import FileEntry, FilePath
+from mailkit.peers import host_and_port
 
 if TYPE_CHECKING:
     from mailkit.ftp.protocol import FTPConnection
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 async def pasv(connection: FTPConnection, argument: bytes) -> None:
     parse_nothing(argument)
     _only_epsv(connection)
+    _interface(connection)
     address = connection.factory.passive_address or connection.info().local
     address = str(getattr(ip_address(address), "ipv4_mapped", None) or address)
     if ":" in address:
@@ -46,7 +48,7 @@ async def pasv(connection: FTPConnection, argument: bytes) -> None:
 
 async def epsv(connection: FTPConnection, argument: bytes) -> None:
     """RFC 2428 section 3."""
-    local = ip_address(connection.info().local.partition("%")[0])
+    local = ip_address(_interface(connection).partition("%")[0])
     mapped = getattr(local, "ipv4_mapped", None)
     protocol = "1" if local.version == 4 or mapped else "2"
     wanted = argument.strip().upper()
@@ -67,7 +69,7 @@ async def _listen(connection: FTPConnection) -> int:
         await before.until_port_is_free()
     channel = _new_channel(connection)
     try:
-        return channel.listen(connection.info().local, connection.factory.passive_ports)
+        return channel.listen(_interface(connection), connection.factory.passive_ports)
     except CannotListenError:
         connection.drop_channel()
         raise CommandError("No port is free just now, please try again later", 425) from None
@@ -89,8 +91,19 @@ def _aim(connection: FTPConnection, host: str, number: int) -> None:
         raise CommandError("Data connections go to your own address only", 504)
     if number < 1024:
         raise CommandError("Data connections go to ports from 1024 on only", 504)
-    _new_channel(connection).aim(host, number, connection.info().local)
+    _new_channel(connection).aim(host, number, _interface(connection))
     connection.reply(200, "The next transfer goes there")
+
+
+def _interface(connection: FTPConnection) -> str:
+    """The machine's own address of the control connection, whatever a proxy in front of it says.
+
+    :raises CommandError: there is none, as with UNIX sockets.
+    """
+    address = host_and_port(connection.transport.getHost())[0]
+    if not address:
+        raise CommandError("There are no data connections without TCP", 425)
+    return address
 
 
 def _only_epsv(connection: FTPConnection) -> None:

@@ -24,12 +24,12 @@ class MountedHomes:
 
     def __init__(self, base: IFileHomes, mounts: Mapping[str, IFileHomes]) -> None:
         self._base = base
-        self._mounts = dict(mounts)
+        self.mounts = dict(mounts)
 
     async def open_home(self, account: str) -> MountedHome:
         base = await self._base.open_home(account=account)
         mounts = {
-            name: await homes.open_home(account=account) for name, homes in self._mounts.items()
+            name: await homes.open_home(account=account) for name, homes in self.mounts.items()
         }
         return MountedHome(base, mounts)
 

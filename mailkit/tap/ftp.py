@@ -11,9 +11,10 @@ class Options(FTPOptions, ListenOptions):
 
     endpoint_options = {"ftp": "listen", "ftps": "listen-tls"}
     longdesc = (
-        "An FTP server (RFC 959) where the store's accounts keep files, each in a home of its own."
+        "An FTP server (RFC 959) where the store's accounts keep files, each in a home of its own,"
+        " and see their mail in the directory Mail."
         " With --tls it offers AUTH TLS (RFC 4217); --listen-tls is for port 990, which begins with"
-        " TLS. Nobody comes in anonymously."
+        " TLS. Nobody comes in anonymously without --anonymous."
     )
     examples = """\
   twistd -n mailkit-ftp --listen tcp:2121:interface=127.0.0.1

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 
+from twisted.internet.address import UNIXAddress
 from twisted.internet.error import ConnectionDone
 from twisted.python.failure import Failure
 
 from mailkit.ftp.handlers import VERBS
 from mailkit.ftp.protocol import MAX_STATUSES
 from mailkit.tap.tls import self_signed, server_context
-from tests.ftp.support import CLIENT, PASSWORD, USER, FTPCase
+from mailkit.wire.proxy import ToldClient
+from tests.ftp.support import CLIENT, PASSWORD, SERVER, USER, FTPCase
 
 
 class LoginTests(FTPCase):
@@ -205,6 +207,22 @@ class DataTests(FTPCase):
         self.assertEqual(client.code(b"EPSV ALL"), 200)
         self.assertEqual(client.code(b"PASV"), 503)
         self.assertEqual(client.code(b"PORT 192,0,2,7,200,10"), 503)
+
+    def test_behind_a_proxy(self) -> None:
+        """Clients are told where they have connected to; this machine listens where it is."""
+        client = self.log_in()
+        told = ToldClient("198.51.100.9", 50000, "198.51.100.1", 21)
+        self.assertTrue(client.connection.speak_for(told))
+        self.assertIn(b"(198,51,100,1,", client.ask(b"PASV"))
+        self.assertEqual(self.reactor.tcpServers[-1][3], SERVER)
+        self.assertIsNone(self.open_data(client, CLIENT)[0])
+        self.assertIsNotNone(self.open_data(client, "198.51.100.9")[0])
+
+    def test_without_tcp(self) -> None:
+        client = self.log_in()
+        client.transport.hostAddr = UNIXAddress("/run/ftp")
+        for line in (b"PASV", b"EPSV", b"PORT 192,0,2,7,200,10"):
+            self.assertEqual(client.code(line), 425, line)
 
     def test_nobody_else_may_connect(self) -> None:
         client = self.log_in()

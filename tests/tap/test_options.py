@@ -12,16 +12,14 @@ from twisted.cred.error import UnauthorizedLogin
 from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase
 
-from mailkit.homes.usage import FileQuota
 from mailkit.hooks import MailHook
 from mailkit.imap.protocol import ClientRule, IMAPFactory
 from mailkit.imap.quirks import DEFAULT_QUIRKS
 from mailkit.smtp.protocol import SMTPFactory
 from mailkit.tap import imap, lmtp, mail, pop3, smtp, submission
-from mailkit.tap.errors import SettingError, StartError
+from mailkit.tap.errors import SettingError
 from mailkit.tap.extensions import parse_switches
 from mailkit.tap.factories import PORT_NAMES
-from mailkit.tap.ftp_settings import FTPSettings, parse_ftp_settings
 from mailkit.tap.hooks import make_hooks, parse_hooks
 from mailkit.tap.milters import parse_milters
 from mailkit.tap.networks import parse_networks
@@ -557,40 +555,3 @@ class ListenOptionsTests(SynchronousTestCase):
                 self.assertIn(part, text)
             self.assertNotIn("None", text)
             self.assertLess(max(map(len, text.splitlines())), 101)
-
-
-class FTPOptionsTests(OptionsTestCase):
-    """``--passive-ports`` and its like."""
-
-    def test_errors(self) -> None:
-        serve = ["--ftp", ENDPOINT, "--store", "memory:"]
-        for value in ("x", "80-90", "60000-50000", "50000-70000", "50000"):
-            self.check([*serve, "--passive-ports", value], "passive-ports", f"'{value}'")
-        self.check([*serve, "--passive-address", "::1"], "passive-address", "'::1'")
-        self.check([*serve, "--ftp-mail", "write"], "ftp-", "'write'")
-        self.check([*serve, "--ftp-protect-data"], "ftp-", "needs tls")
-        for value in ("much", "0", "1G,many", "1G,0"):
-            self.check([*serve, "--ftp-quota", value], "ftp-", f"'{value}'")
-
-    def test_settings_reach_the_server(self) -> None:
-        options = self.parse(
-            *("--ftp", ENDPOINT, "--passive-ports", "50000-50002"),
-            *("--passive-address", "192.0.2.1", "--files", "/srv/files"),
-        )
-        settings = parse_ftp_settings(options)
-        self.assertEqual(settings.passive_ports, range(50000, 50003))
-        self.assertEqual(settings.passive_address, "192.0.2.1")
-        self.assertEqual(settings.files, "/srv/files")
-        self.assertEqual((settings.mail, settings.quota), ("read", FileQuota()))
-
-    def test_quotas(self) -> None:
-        for text, quota in (
-            ("10k", FileQuota(10240, 0)),
-            ("1M,5", FileQuota(1 << 20, 5)),
-            (",5", FileQuota(0, 5)),
-        ):
-            options = self.parse("--ftp", ENDPOINT, "--ftp-quota", text)
-            self.assertEqual(parse_ftp_settings(options).quota, quota)
-
-    def test_a_store_without_a_directory_needs_another(self) -> None:
-        self.assertRaises(StartError, FTPSettings().homes, object(), "memory:", 1000, None)
