@@ -21,6 +21,7 @@ CODES: Mapping[type[MailError], tuple[int, str]] = {
     errors.StoreCorrupt: (451, "4.3.0"),
     errors.AuthenticationFailed: (535, "5.7.8"),
     errors.PasswordExpired: (535, "5.7.8"),
+    errors.TokenRefused: (535, "5.7.8"),
     errors.AuthorizationFailed: (535, "5.7.8"),
     # RFC 5248: user account disabled.
     errors.AccountDisabled: (525, "5.7.13"),
@@ -57,6 +58,7 @@ CODES: Mapping[type[MailError], tuple[int, str]] = {
     errors.BadURL: (554, "5.6.6"),
     errors.BadCharset: (554, "5.6.0"),
     errors.UnknownTransferEncoding: (554, "5.6.3"),
+    errors.BeyondEnd: (554, "5.3.0"),
 }
 
 

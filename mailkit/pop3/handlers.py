@@ -37,7 +37,7 @@ from mailkit.sasl.cram import read_digest
 from mailkit.sasl.plain import with_password
 from mailkit.translation import LANGUAGES, find_language, is_language_range, translate
 from mailkit.wire.dotstuff import DotEncoder
-from mailkit.wire.sasl import SASLError, Success, encode_base64
+from mailkit.wire.sasl import ExchangeCancelled, SASLError, Success, encode_base64
 
 if TYPE_CHECKING:
     from mailkit.pop3.protocol import POP3Connection
@@ -277,6 +277,8 @@ async def auth_response(
     connection.exchange = None
     try:
         challenge = await exchange.take(line)
+    except ExchangeCancelled:
+        connection.err("Authentication was cancelled")
     except SASLError as error:
         connection.err(str(error))
     except MailError as error:

@@ -38,7 +38,7 @@ class BadInputTests(SynchronousTestCase):
 
     def test_apop_is_not_offered(self) -> None:
         reply = self.ask(b"APOP ann c4c9334bac560ecc979e58001b3e22fb")
-        self.assertEqual(reply, b"-ERR That command is not known here\r\n")
+        self.assertEqual(reply, b"-ERR APOP is not available here\r\n")
 
     def test_wrong_state(self) -> None:
         lines = (b"STAT", b"LIST", b"RETR 1", b"DELE 1", b"NOOP", b"RSET", b"TOP 1 1", b"UIDL")
