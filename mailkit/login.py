@@ -201,9 +201,7 @@ class LoginConnection(CompressingConnection):
         """
         success = self._split_master(success)
         guard, clock, info = self.factory.guard, self.clock, self.info()
-        credentials = success.credentials
-        secret = getattr(credentials, "password", b"") or getattr(credentials, "token", "").encode()
-        attempt = LoginAttempt(success.username, info.peer, secret)
+        attempt = LoginAttempt(success.username, info.peer, _secret_of(success.credentials))
         try:
             await guard.admit(attempt, clock)
         except TooManyLogins:
@@ -288,6 +286,14 @@ class LoginConnection(CompressingConnection):
     def logins_exhausted(self) -> bool:
         """Too many logins have failed on this connection; it ought to be closed."""
         return self._failed_logins >= self.factory.max_failed_logins
+
+
+def _secret_of(credentials: object) -> bytes:
+    """What was tried, so that the guard knows when it is tried again; empty where nobody knows."""
+    secret = getattr(credentials, "password", None) or getattr(credentials, "token", None)
+    if isinstance(secret, str):
+        return secret.encode("utf-8", "surrogatepass")
+    return secret if isinstance(secret, bytes) else b""
 
 
 class SASLExchange:

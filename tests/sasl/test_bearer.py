@@ -6,6 +6,8 @@ import base64
 import json
 from typing import Any
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from twisted.cred.error import UnauthorizedLogin
 from twisted.internet.defer import succeed
 from twisted.trial.unittest import SynchronousTestCase
@@ -19,6 +21,7 @@ from mailkit.errors import (
     TokenRefused,
 )
 from mailkit.interfaces import IBearerToken
+from mailkit.sasl.anonymous import AnonymousServer
 from mailkit.sasl.bearer import BearerToken, OAuthBearerServer, XOAuth2Server
 from mailkit.store.memory import MemoryStore
 from mailkit.wire.sasl import SASLContext, SASLError, Success
@@ -139,6 +142,28 @@ class XOAuth2Tests(SynchronousTestCase):
         ):
             with self.assertRaises(SASLError, msg=repr(response)):
                 self.step(response)
+
+
+class AnyOctetsTests(SynchronousTestCase):
+    """Whatever comes, there is a login to judge, or a SASLError."""
+
+    @settings(max_examples=300, deadline=None)
+    @given(
+        st.lists(
+            st.one_of(
+                st.sampled_from([b"n,,", b"y,a=b,", b"\x01", b"auth=Bearer abc", b"user=", b"="]),
+                st.binary(max_size=12),
+            ),
+            max_size=8,
+        )
+    )
+    def test_it(self, parts: list[bytes]) -> None:
+        for mechanism in (OAuthBearerServer, XOAuth2Server, AnonymousServer):
+            try:
+                step = mechanism(CONTEXT).step(b"".join(parts))
+            except SASLError:
+                continue
+            assert isinstance(step, Success)
 
 
 class ExplainTests(SynchronousTestCase):

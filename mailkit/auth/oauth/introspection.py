@@ -51,6 +51,8 @@ class IntrospectedTokens:
         self._client = client
         self._seconds = seconds
         self._url = url
+        # What was found out instead.
+        self._found = ""
         self._issuer = issuer
         self._authorization = _authorization(client_id, secret)
         self._cache_seconds = cache_seconds
@@ -105,17 +107,23 @@ class IntrospectedTokens:
             self._asking.pop(digest, None)
 
     async def _ask(self, token: str) -> Mapping[str, Any]:
-        if not self._url:
+        url = self._url or self._found
+        if not url:
             name = "introspection_endpoint"
-            self._url = await find_endpoint(self._client, self._issuer, name)
+            url = self._found = await find_endpoint(self._client, self._issuer, name)
         body = urlencode({"token": token, "token_type_hint": "access_token"}).encode("ascii")
         headers = {
             "Accept": "application/json",
             "Content-Type": "application/x-www-form-urlencoded",
             **self._authorization,
         }
-        response = await self._client.request("POST", self._url, headers, body)
-        return read_object(self._url, response)
+        try:
+            response = await self._client.request("POST", url, headers, body)
+            return read_object(url, response)
+        except TemporaryFailure:
+            # It may have moved.
+            self._found = ""
+            raise
 
 
 def _authorization(client_id: str, secret: str) -> dict[str, str]:

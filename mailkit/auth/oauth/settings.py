@@ -57,6 +57,8 @@ def make(
         raise ValueError(
             f"introspection: {introspection!r} is neither yes, no nor a URL with https"
         )
+    if client_id and not client_secret_file:
+        raise ValueError("client-id needs client-secret-file")
     if reactor is None:
         from twisted.internet import reactor
     if ca_file is not None and not os.path.exists(ca_file):

@@ -83,6 +83,15 @@ class IntrospectionTests(SynchronousTestCase):
         self.let_in()
         self.assertEqual([url for _, url, _, _ in self.client.asked], [CONFIGURATION, ASK])
 
+    def test_it_may_move(self) -> None:
+        self.client.answers[CONFIGURATION] = {"issuer": ISSUER, "introspection_endpoint": ASK}
+        self.checker = self.make_checker(issuer=ISSUER)
+        self.let_in()
+        self.client.answers[ASK + "/new"] = self.client.answers.pop(ASK)
+        self.client.answers[CONFIGURATION]["introspection_endpoint"] += "/new"
+        self.failureResultOf(self.ask("other"), TemporaryFailure)
+        self.let_in("other")
+
     def test_what_is_not_taken(self) -> None:
         good = {"active": True, "username": "ann@example.org"}
         rules = TokenRules("username", ISSUER, frozenset({"mail"}), "read")

@@ -121,6 +121,7 @@ class IssuerTests(TestCase):
             ({"audience": ["mail"], "algorithms": ["HS256"]}, "'HS256' is none of"),
             ({"audience": ["mail"], "algorithms": ["none"]}, "'none' is none of"),
             ({"audience": ["mail"], "ca_file": "/nowhere"}, "ca-file"),
+            ({"introspection": "yes", "client_id": "mail"}, "client-id needs"),
             ({"introspection": "yes", "client_secret_file": "/nowhere"}, "cannot read /nowhere"),
             ({"introspection": "yes", "client_secret_file": empty}, "holds no secret"),
         ):
