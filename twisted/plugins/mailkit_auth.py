@@ -68,6 +68,20 @@ a value has a backslash before it, but for that of https://.
     "mailkit.auth.http_users",
 )
 
+oidc = UserBaseFactory(
+    "oidc",
+    """
+Users with a password at an identity provider of OpenID Connect, which is asked for a token by it (the
+grant "password"), for programs that know no tokens: those come by the base oauth. client-id= is what
+ISSUER calls this server, client-secret-file= holds the secret, claim= names the account (default
+email), scope= is what is asked for (default "openid email"), ca-file= the authorities to believe.
+Needs the extra oauth.
+    """,
+    "issuer",
+    dict.fromkeys(("issuer", "client-id", "client-secret-file", "claim", "scope", "ca-file"), str),
+    "mailkit.auth.oauth.grant",
+)
+
 ldap = UserBaseFactory(
     "ldap",
     """

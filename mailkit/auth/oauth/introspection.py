@@ -54,7 +54,7 @@ class IntrospectedTokens:
         # What was found out instead.
         self._found = ""
         self._issuer = issuer
-        self._authorization = _authorization(client_id, secret)
+        self._authorization = authorization(client_id, secret)
         self._cache_seconds = cache_seconds
         self._cache: ExpiringMap[bytes, Mapping[str, Any]] = ExpiringMap(MAX_CACHED, seconds)
         self._asking: dict[bytes, Shared[Mapping[str, Any]]] = {}
@@ -126,7 +126,8 @@ class IntrospectedTokens:
             raise
 
 
-def _authorization(client_id: str, secret: str) -> dict[str, str]:
+def authorization(client_id: str, secret: str) -> dict[str, str]:
+    """The field of a request that tells an issuer who asks; none without a secret."""
     if not secret:
         return {}
     if not client_id:

@@ -77,7 +77,7 @@ def make(
             url="" if introspection == "yes" else introspection,
             issuer=issuer,
             client_id=client_id,
-            secret=_read_secret(client_secret_file) if client_secret_file else "",
+            secret=read_secret(client_secret_file) if client_secret_file else "",
             cache_seconds=cache,
         )
     else:
@@ -96,7 +96,11 @@ def make(
     )
 
 
-def _read_secret(path: str) -> str:
+def read_secret(path: str) -> str:
+    """What is in the file of a client's secret.
+
+    :raises ValueError: it cannot be read, or holds none.
+    """
     try:
         with open(path, encoding="ascii") as file:
             secret = file.read(MAX_SECRET + 1).strip()
