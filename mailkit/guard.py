@@ -19,6 +19,7 @@ from contextlib import suppress
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+from twisted.internet.defer import CancelledError
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
@@ -42,11 +43,10 @@ MAX_REPEATED = 20_000
 REPEATED_SECONDS = 86_400.0
 #: Seconds in which half of the failures are forgotten.
 HALF_LIFE = 600.0
-#: Logins from one address, and to one account, that are judged at the same time; those of known
-#: clients do not count.
+#: Logins from one address, and to one account, that are judged at the same time.
 MAX_PARALLEL = 8
-#: Seconds after which one more than that is looked at again.
-PARALLEL_WAIT = 0.2
+#: Seconds between those above that, though nobody has failed; known clients do not wait.
+PARALLEL_WAIT = 0.05
 #: Seconds that a login may wait; one that would wait longer is refused.
 MAX_WAIT = 20.0
 #: Seconds for which the answer to a failed login is held back.
@@ -125,15 +125,18 @@ class _Record:
     def __init__(self, now: float) -> None:
         self.failures = 0.0
         self.updated = now
-        # When the next login may be judged.
+        # When it is the next login's turn.
         self.ready = 0.0
-        # Logins that are being judged.
+        # Logins that wait for their turn or are being judged.
         self.judging = 0
 
-    def forget(self, now: float) -> None:
+    def forget(self, now: float) -> float:
+        """The failures that are left."""
+        # It may be a time to come, when a login's turn is.
         passed = max(now - self.updated, 0.0)
         self.failures *= 0.5 ** (passed / HALF_LIFE)
-        self.updated = now
+        self.updated = max(now, self.updated)
+        return self.failures
 
 
 class _Records:
@@ -160,15 +163,22 @@ class _Records:
             self._records.move_to_end(key)
         return record
 
-    def begin(self, key: bytes | str, now: float) -> None:
-        """A login is judged; the next one has to wait for its time."""
+    def wait(self, key: bytes | str, now: float) -> float:
+        """Seconds until the turn of the next login."""
+        record = self._records.get(key)
+        return 0.0 if record is None else record.ready - now
+
+    def take_turn(self, key: bytes | str, when: float) -> None:
+        """A login is judged then; the one after it has to wait for its time."""
         record = self._records.get(key)
         if record is not None:
-            record.forget(now)
-            record.ready = now + self.rate.spacing(record.failures)
+            spacing = self.rate.spacing(record.forget(when))
+            if record.judging + 1 >= MAX_PARALLEL:
+                spacing = max(spacing, PARALLEL_WAIT)
+            record.ready = max(record.ready, when + spacing)
 
     def fail(self, key: bytes | str, now: float, repeated: bool) -> float:
-        """A login has failed; the seconds until the next one is judged."""
+        """A login has failed; the seconds for which its answer is to be held back."""
         record = self.use(key, now)
         record.forget(now)
         if not repeated:
@@ -176,8 +186,9 @@ class _Records:
         elif not self.rate.free:
             # It costs us the same time as any other.
             record.failures = max(record.failures, 1.0)
-        record.ready = max(record.ready, now + self.rate.spacing(record.failures))
-        return record.ready - now
+        spacing = self.rate.spacing(record.failures)
+        record.ready = max(record.ready, now + spacing)
+        return spacing
 
 
 @implementer(ILoginRecords)
@@ -226,28 +237,22 @@ class MemoryLoginRecords:
         records = sum(len(each) for each in (self._accounts, self._addresses, self._networks))
         return records + len(self._known) + len(self._repeated)
 
-    async def begin(self, attempt: LoginAttempt, now: float) -> float:
+    async def begin(self, attempt: LoginAttempt, now: float) -> float | None:
         self._now = now
         account, address, network = self._keys(attempt)
-        if self._known.get(self._digest(account, address.encode())) is not None:
-            return 0.0
+        tables = self._tables(account, address, network)
         wait = 0.0
-        for records, key in self._tables(account, address, network):
-            record = records.get(key)
-            if record is not None:
-                wait = max(wait, record.ready - now)
-                if record.judging >= MAX_PARALLEL:
-                    wait = max(wait, PARALLEL_WAIT)
-        if wait > _INSTANT:
-            return wait
-        for records, key in self._tables(account, address, network):
-            records.begin(key, now)
-        # Not in a network: neighbours have nothing to do with each other.
-        if account:
-            self._accounts.use(account, now).judging += 1
-        if network:
-            self._addresses.use(address, now).judging += 1
-        return 0.0
+        if self._known.get(self._digest(account, address.encode())) is None:
+            wait = max((records.wait(key, now) for records, key in tables), default=0.0)
+            if wait > MAX_WAIT:
+                return None
+            for records, key in tables:
+                records.take_turn(key, now + wait)
+        for records, key in tables:
+            # Not in a network: neighbours have nothing to do with each other.
+            if records is not self._networks:
+                records.use(key, now).judging += 1
+        return wait if wait > _INSTANT else 0.0
 
     async def end(self, attempt: LoginAttempt, outcome: LoginOutcome, now: float) -> float:
         self._now = now
@@ -278,7 +283,7 @@ class MemoryLoginRecords:
     ) -> tuple[float, bool]:
         """Remember what became of a login.
 
-        :returns: seconds until the next one of its kind is judged, and whether that is new.
+        :returns: seconds for which the answer is to be held back, and whether that is new.
         """
         pair = self._digest(account, address.encode())
         failures = self._known.get(pair)
@@ -382,21 +387,22 @@ class LoginGuard:
 
         :raises TooManyLogins: it would take too long.
         """
-        started = clock.seconds()
-        wait = await self._records.begin(attempt=attempt, now=started)
-        if not wait:
+        wait = await self._records.begin(attempt=attempt, now=clock.seconds())
+        if wait == 0:
             return
-        if self._waiting >= MAX_WAITING:
+        if wait is None:
             raise TooManyLogins
-        self._waiting += 1
         try:
-            while wait:
-                if clock.seconds() + wait > started + MAX_WAIT:
-                    raise TooManyLogins
+            if self._waiting >= MAX_WAITING:
+                raise TooManyLogins
+            self._waiting += 1
+            try:
                 await pause(clock, wait)
-                wait = await self._records.begin(attempt=attempt, now=clock.seconds())
-        finally:
-            self._waiting -= 1
+            finally:
+                self._waiting -= 1
+        except (TooManyLogins, CancelledError):
+            await self._records.end(attempt=attempt, outcome=LoginOutcome.NONE, now=clock.seconds())
+            raise
 
     async def settle(
         self, attempt: LoginAttempt, outcome: LoginOutcome, clock: IReactorTime

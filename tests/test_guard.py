@@ -136,16 +136,19 @@ class AddressTests(GuardTestCase):
         self.assertEqual(self.seconds(self.admit()), 0)
         self.assertEqual(self.seconds(self.settle(LoginOutcome.FAILURE)), 1.25)
 
-    def test_no_more_than_some_are_judged_at_the_same_time(self) -> None:
+    def test_more_than_some_at_the_same_time_take_turns(self) -> None:
         for _ in range(module.MAX_PARALLEL):
             self.assertEqual(self.seconds(self.admit()), 0)
-        more = self.admit()
-        self.clock.advance(1)
-        self.assertNoResult(more)
-        self.settle(LoginOutcome.NONE)
-        self.assertEqual(self.seconds(more), 0.25)
         # The account's are: all of that address's.
-        self.assertNoResult(self.admit(address="192.0.2.2"))
+        more = [self.admit(address=address) for address in ("192.0.2.1", "198.51.100.1")]
+        for waiting in more:
+            self.assertNoResult(waiting)
+            self.clock.advance(module.PARALLEL_WAIT)
+            self.successResultOf(waiting)
+        for _ in range(4):
+            self.settle(LoginOutcome.NONE)
+        self.clock.advance(1)
+        self.assertEqual(self.seconds(self.admit()), 0)
 
     def test_an_ipv6_network_of_one_machine_counts_as_one_address(self) -> None:
         self.fail_at_once(address="2001:db8::1")

@@ -15,14 +15,15 @@ class ILoginRecords(Interface):
     Times are in seconds, of one clock.
     """
 
-    def begin(attempt: LoginAttempt, now: float) -> Awaitable[float]:
-        """A login is to be judged.
+    def begin(attempt: LoginAttempt, now: float) -> Awaitable[float | None]:
+        """A login is to be judged; it gets its turn.
 
-        :returns: 0 for now, and :meth:`end` will be called; else seconds after which to ask again.
+        :returns: seconds until then, and :meth:`end` will be called; None when that would be too
+            long: it is not judged.
         """
 
     def end(attempt: LoginAttempt, outcome: LoginOutcome, now: float) -> Awaitable[float]:
-        """It has been judged.
+        """It has been judged, or has given up waiting for that.
 
-        :returns: seconds until the next one of its kind is judged; 0 after a success.
+        :returns: seconds for which the answer is to be held back; 0 after a success.
         """
