@@ -81,11 +81,11 @@ class SettingTests(SynchronousTestCase):
             MemoryStore(), keys=[f"example.org:s:{self.path}"], canonicalization="simple/simple"
         )
         self.assertIsInstance(wrapped, ForwardingTransport)
-        self.assertIsInstance(wrapped._transport, SigningTransport)
+        self.assertIsInstance(wrapped.transport, SigningTransport)
         self.assertEqual(self.selectors(wrapped), ["s"])
 
     def selectors(self, wrapped: Any) -> list[str]:
-        return [each.selector for each in wrapped._transport._ring.find("example.org")]
+        return [each.selector for each in wrapped.transport._ring.find("example.org")]
 
     def test_keys_of_the_store(self) -> None:
         store = Store(self.mktemp())
@@ -105,7 +105,7 @@ class SettingTests(SynchronousTestCase):
             )
             for _ in range(2)
         )
-        self.assertEqual(first._transport._run, second._transport._run)
+        self.assertEqual(first.transport._run, second.transport._run)
 
     def test_a_missing_library_is_told_at_the_start(self) -> None:
         with mock.patch.dict(sys.modules, {"dkim": None}):
