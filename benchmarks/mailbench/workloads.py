@@ -319,7 +319,7 @@ def read_pop3(bench: Bench) -> None:
             add = bench.samples.add
             add(f"RETR, {label}", "messages/s", got.messages / got.seconds, meter)
             add(f"RETR, {label}", "MB/s", got.octets / got.seconds / 1e6)
-            add(f"whole session, {label}", "sessions/s", len(POP3_READERS) / meter.wall)
+            bench.rate(f"whole session, {label}", "sessions", len(POP3_READERS), meter)
     for number in POP3_READERS:
         peer.seed(number, mails)
     looks = [user(POP3_READERS[n % len(POP3_READERS)]) for n in range(bench.count(500))]

@@ -212,6 +212,27 @@ class IUnendedMessages(Interface):
         """
 
 
+class ISizedMailbox(Interface):
+    """A mailbox that tells at once all that POP3 asks when a session begins."""
+
+    def get_sizes() -> Awaitable[tuple[MailboxInfo, Sequence[int], Sequence[int]] | None]:
+        """The mailbox, its UIDs, ascending, and of each message the octets that POP3 sends.
+
+        Those are its own and those of the line end that it may lack (RFC 1939 section 11). None
+        where the mailbox is better asked in pieces. The caller changes nothing of the result.
+        """
+
+
+class IReadyMessages(Interface):
+    """A mailbox that gives many messages at once where nothing has to be waited for."""
+
+    def read_ready(uid: int) -> bytes | None:
+        """All octets of a small message that are at hand; not awaitable.
+
+        None in all other cases, whatever the reason: ``open_message`` tells it.
+        """
+
+
 class IRecentMailbox(Interface):
     """A mailbox that remembers which messages were announced as \\Recent (RFC 3501 2.3.2)."""
 

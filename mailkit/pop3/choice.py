@@ -21,7 +21,7 @@ class Choice:
 
     def __init__(self, settings: MaildropSettings, now: float) -> None:
         self._settings = settings
-        self._everything = not (settings.keep or settings.hide_seen or settings.expire)
+        self._everything = shows_everything(settings)
         self._since = 0.0 if settings.expire is None else now - settings.expire * _DAY
         #: UIDs of messages that are too old.
         self.expired: list[int] = []
@@ -41,6 +41,11 @@ class Choice:
         if self._settings.hide_seen and _SEEN in message.flags:
             return False
         return not (self._settings.keep and any(f.lower() == _DELETED for f in message.flags))
+
+
+def shows_everything(settings: MaildropSettings) -> bool:
+    """Nothing is hidden, and nothing expires."""
+    return not (settings.keep or settings.hide_seen or settings.expire)
 
 
 def mailbox_mark(info: MailboxInfo) -> bytes:

@@ -36,7 +36,7 @@ from mailkit.pop3.state import Maildrop, State
 from mailkit.sasl.cram import read_digest
 from mailkit.sasl.plain import with_password
 from mailkit.translation import LANGUAGES, find_language, is_language_range, translate
-from mailkit.wire.dotstuff import DotEncoder
+from mailkit.wire.dotstuff import DotEncoder, stuff_message
 from mailkit.wire.sasl import ExchangeCancelled, SASLError, Success, encode_base64
 
 if TYPE_CHECKING:
@@ -390,7 +390,14 @@ async def _stream_listing(
 def retr(connection: POP3Connection, argument: bytes) -> _Waiting:
     number = parse_number(argument)
     maildrop = connection.maildrop
-    return _send_whole(connection, maildrop.place(number), maildrop.size(number))
+    place, size = maildrop.place(number), maildrop.size(number)
+    if size < CHUNK and not connection.must_drain:
+        read = connection.readers[place[0]]
+        data = None if read is None else read(place[1])
+        if data is not None:
+            connection.write(b"+OK %d octets\r\n%b" % (size, stuff_message(data)))
+            return None
+    return _send_whole(connection, place, size)
 
 
 def top(connection: POP3Connection, argument: bytes) -> _Waiting:

@@ -29,12 +29,14 @@ from mailkit.interfaces import (
     IMailAccount,
     IMailbox,
     IMaildropAccount,
+    IReadyMessages,
+    ISizedMailbox,
     IUnendedMessages,
     IWritableMailbox,
 )
 from mailkit.login import SASLExchange
 from mailkit.model import INBOX, MaildropSettings
-from mailkit.pop3.choice import Choice, mailbox_mark
+from mailkit.pop3.choice import Choice, mailbox_mark, shows_everything
 from mailkit.pop3.grammar import MAX_COMMAND, CommandError, parse_command
 from mailkit.pop3.handlers import COMMANDS, auth_response
 from mailkit.pop3.liveness import PROBE_SECONDS, end_probe, probe
@@ -71,6 +73,8 @@ class POP3Connection(CommandConnection):
         self.exchange: SASLExchange | None = None
         #: Whose messages the maildrop has, in its order.
         self.mailboxes: list[IMailbox] = []
+        #: What gives their small messages at once, where they can.
+        self.readers: list[Callable[[int], bytes | None] | None] = []
         self.maildrop_settings = _DEFAULT_SETTINGS
         self._locked: str | None = None
 
@@ -268,12 +272,19 @@ class POP3Connection(CommandConnection):
                     raise
                 # One that was deleted since keeps nobody from the others.
                 continue
-            info = await mailbox.get_info()
+            view = None
+            if shows_everything(settings) and ISizedMailbox.providedBy(mailbox):
+                view = await mailbox.get_sizes()
+            info = await mailbox.get_info() if view is None else view[0]
             # Identifiers of INBOX's messages are as they are without other mailboxes, always.
             mark = b"" if name == INBOX else mailbox_mark(info)
             maildrop.begin_mailbox(info.uid_validity, mark)
             self.mailboxes.append(mailbox)
-            await self._take_snapshot(mailbox, maildrop, settings)
+            self.readers.append(mailbox.read_ready if IReadyMessages.providedBy(mailbox) else None)
+            if view is None:
+                await self._take_snapshot(mailbox, maildrop, settings)
+            else:
+                maildrop.extend_sizes(*view[1:])
         return maildrop
 
     async def _take_snapshot(
@@ -298,6 +309,7 @@ class POP3Connection(CommandConnection):
         if name is not None:
             self.factory.release_maildrop(name)
         self.mailboxes = []
+        self.readers = []
         self.session.maildrop = None
 
     def end_session(self, reply: bytes) -> None:

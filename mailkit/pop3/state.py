@@ -82,8 +82,13 @@ class Maildrop:
         sizes = [
             message.size + 2 if message.uid in unended else message.size for message in messages
         ]
-        self._uids.extend([message.uid for message in messages])
-        self._sizes.extend(sizes)
+        self.extend_sizes([message.uid for message in messages], sizes)
+
+    def extend_sizes(self, uids: Sequence[int], sizes: Sequence[int]) -> None:
+        """The same, by UIDs and the octets that are sent."""
+        # Not extend(): that asks for each item of an array of another type.
+        self._uids += array("Q", uids)
+        self._sizes += array("Q", sizes)
         self._octets += sum(sizes)
 
     @property

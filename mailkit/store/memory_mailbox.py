@@ -17,8 +17,10 @@ from mailkit.errors import LimitExceeded, NoSuchMailbox, NoSuchMessage
 from mailkit.interfaces import (
     ICopyingMailbox,
     IDeletedCounter,
+    IReadyMessages,
     IRecentMailbox,
     IReplacingMailbox,
+    ISizedMailbox,
     ISummarizingMailbox,
     IThreadNamingMailbox,
     IUnendedMessages,
@@ -106,6 +108,8 @@ class Content:
     IRecentMailbox,
     IDeletedCounter,
     IUnendedMessages,
+    ISizedMailbox,
+    IReadyMessages,
 )
 class MemoryMailbox:
     """One mailbox of a :class:`~mailkit.store.memory.MemoryAccount`."""
@@ -206,6 +210,10 @@ class MemoryMailbox:
             raise NoSuchMessage
         return io.BytesIO(self._contents[uid].octets)
 
+    def read_ready(self, uid: int) -> bytes | None:
+        content = self._contents.get(uid)
+        return None if content is None else content.octets
+
     async def name_threads(self, uids: Sequence[int]) -> None:
         self._check()
         for uid in uids:
@@ -249,6 +257,12 @@ class MemoryMailbox:
         self._check()
         sizes = [info.size for info in self._infos.values() if DELETED in info.flags]
         return DeletedCount(len(sizes), sum(sizes))
+
+    async def get_sizes(self) -> tuple[MailboxInfo, Sequence[int], Sequence[int]]:
+        uids = await self.list_uids()
+        unended = set(await self.list_unended(uids))
+        sizes = [self._infos[uid].size + 2 * (uid in unended) for uid in uids]
+        return self.info(), uids, sizes
 
     async def list_unended(self, uids: Sequence[int]) -> Sequence[int]:
         self._check()

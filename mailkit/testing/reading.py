@@ -11,9 +11,11 @@ from mailkit.interfaces import (
     ICopyingMailbox,
     IDeletedCounter,
     IMailbox,
+    IReadyMessages,
     IRecentMailbox,
     IReplacingMailbox,
     ISearchableMailbox,
+    ISizedMailbox,
     ISortingMailbox,
     ISummarizingMailbox,
     IThreadingMailbox,
@@ -215,6 +217,47 @@ class ReadingContract(Contract):
         self.assertEqual(list(await unended.list_unended(uids=uids[:1])), [])
         some = [uids[1], uids[5], uids[-1], uids[-1] + 1000, uids[-1] + 10**6]
         self.assertEqual(list(await unended.list_unended(uids=some)), some[:3])
+
+    async def test_messages_that_are_ready(self) -> None:
+        contents = [sample_message(number) for number in range(1, 8)]
+        mailbox = await self.make_mailbox(
+            messages=[AppendMessage(spooled(octets)) for octets in contents]
+        )
+        ready = cast(IReadyMessages, self.need(IReadyMessages, mailbox))
+        writable = cast(IWritableMailbox, self.need(IWritableMailbox, mailbox))
+        uids = list(await mailbox.list_uids())
+
+        def check(expected: dict[int, bytes]) -> None:
+            # Each is there or has to be asked for; it is never another one.
+            for uid in [*uids, uids[-1] + 1, 1, *reversed(uids)]:
+                found = ready.read_ready(uid=uid)
+                if found is not None:
+                    self.assertEqual(found, expected.get(uid))
+
+        check(dict(zip(uids, contents, strict=True)))
+        self.assertTrue(any(ready.read_ready(uid=uid) for uid in uids))
+        await writable.expunge(uids=uids[2:4])
+        check({uids[n]: contents[n] for n in (0, 1, 4, 5, 6)})
+
+    async def test_sizes_for_pop3(self) -> None:
+        mailbox = await self.make_mailbox(
+            messages=[AppendMessage(spooled(octets)) for octets in (b"a\r\n", b"bc", b"", b"d\n")]
+        )
+        sized = cast(ISizedMailbox, self.need(ISizedMailbox, mailbox))
+        for _ in range(2):
+            found = await sized.get_sizes()
+            assert found is not None
+            info, uids, sizes = found
+            self.assertEqual(list(uids), list(await mailbox.list_uids()))
+            self.assertEqual(list(sizes), [3, 4, 0, 4])
+            self.assertEqual(info.uid_validity, (await mailbox.get_info()).uid_validity)
+        writable = cast(IWritableMailbox, self.need(IWritableMailbox, mailbox))
+        await writable.expunge(uids=uids[:1])
+        await writable.append(messages=[AppendMessage(spooled(b"efg"))])
+        found = await sized.get_sizes()
+        assert found is not None
+        self.assertEqual(list(found[1]), list(await mailbox.list_uids()))
+        self.assertEqual(list(found[2]), [4, 0, 4, 5])
 
     async def test_recent_messages_are_claimed_once(self) -> None:
         mailbox = await self.open_sample(2)

@@ -26,6 +26,14 @@ def lacks_line_end(tail: bytes) -> bool:
     return bool(tail) and not tail.endswith(b"\r\n")
 
 
+def stuff_message(data: bytes) -> bytes:
+    """All that a :class:`DotEncoder` gives for a whole message."""
+    stuffed = data.replace(b"\n.", b"\n..")
+    if data.startswith(b"."):
+        stuffed = b"." + stuffed
+    return stuffed + (b"\r\n.\r\n" if lacks_line_end(data) else b".\r\n")
+
+
 class DotDecoder:
     """Turns the octets after DATA into content, chunk by chunk.
 

@@ -19,10 +19,18 @@ from twisted.trial.unittest import TestCase
 
 from mailkit.client.security import TLSPolicy
 from mailkit.imap import client as imap
+from mailkit.pop3.client import ClientSettings, connect
 from mailkit.store.sqlite import SQLiteStore
 from mailkit.tap.tls import self_signed
 from tests.interop import dovecot
-from tests.support import HOST, PATIENCE, environment, mailkit_command
+from tests.support import (
+    HOST,
+    PATIENCE,
+    ServerProcess,
+    environment,
+    free_ports,
+    mailkit_command,
+)
 
 pytestmark = pytest.mark.interop
 
@@ -118,6 +126,21 @@ class DovecotTests(TestCase):
         self.assertEqual(sorted(found), sorted(self.messages))
         self.assertEqual(await deferToThread(self.left), 0)
         self.assertGreaterEqual(kept, 8)
+
+    async def test_beside_a_server(self) -> None:
+        (port,) = free_ports(1)
+        listening = f"tcp:{port}:interface={HOST}"
+        arguments = ("mailkit", "--store", f"sqlite:{self.store}", "--pop3", listening)
+        server = ServerProcess(self.directory, [port], *arguments)
+        self.addCleanup(server.kill)
+        await deferToThread(server.start)
+        self.assertIn(f"Fetched {COUNT} messages", await self.fetch())
+        settings = ClientSettings(TLSPolicy.none(), imap.Credentials(ANN, "secret"))
+        session = await connect(f"{HOST}:{port}", settings)
+        found = [each.content async for each in session.fetch(await session.list())]
+        await session.quit()
+        self.assertEqual([each and each.octets() for each in found], self.messages)
+        self.assertIn(f"{COUNT} of {COUNT} were known", await self.fetch("--delete"))
 
     def kill_after(self, batches: int) -> int:
         """Kill the command when it has told of so many batches; how many it told of."""

@@ -15,6 +15,7 @@ from mailkit.wire.dotstuff import (
     has_bare_line_end,
     lacks_line_end,
     normalise_line_ends,
+    stuff_message,
 )
 from tests.wire.test_buffer import splits
 
@@ -135,8 +136,15 @@ class EncoderTests(SynchronousTestCase):
                     self.assertEqual(lacks_line_end(tail), added == 2, content)
                 self.assertIn(added, (0, 2))
 
+    @settings(derandomize=True, max_examples=300)
+    @given(PIECES)
+    def test_a_whole_message_at_once(self, chunks: list[bytes]) -> None:
+        content = b"".join(chunks)
+        self.assertEqual(stuff_message(content), self.encode([content]))
+
     def test_empty(self) -> None:
         self.assertEqual(self.encode([]), b".\r\n")
+        self.assertEqual(stuff_message(b""), b".\r\n")
         self.assertEqual(self.encode([b"", b""]), b".\r\n")
 
     @settings(derandomize=True, max_examples=500)

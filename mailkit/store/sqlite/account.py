@@ -26,6 +26,7 @@ from mailkit.interfaces import (
 )
 from mailkit.model import AppendResult, FetchedMessage, MailboxInfo, MaildropSettings, Quota
 from mailkit.spool import Spool
+from mailkit.store.maildrops import decode_settings
 from mailkit.store.metadata import MetadataAccount, MetadataWatchers
 from mailkit.store.naming import canonical_name
 from mailkit.store.sharing.names import SharingSettings
@@ -89,6 +90,7 @@ class SQLiteAccount(MetadataAccount):
         self.name = name
         self._id = account_id
         self.imap_without: Sequence[str] = imap_without.split() if imap_without else ()
+        self._maildrop: MaildropSettings | None = None
 
     def _check_exists(self) -> None:
         """:raises NoSuchAccount: it has been removed."""
@@ -173,7 +175,14 @@ class SQLiteAccount(MetadataAccount):
     async def remove_access_keys(self) -> None:
         await self._core.submit(RemoveKeys(self.name))
 
+    def know_maildrop(self, text: str | None) -> None:
+        """What was found just now of its settings for POP3, for who asks at once."""
+        self._maildrop = decode_settings(text)
+
     async def get_maildrop_settings(self) -> MaildropSettings:
+        known, self._maildrop = self._maildrop, None
+        if known is not None:
+            return known
         return read_settings(self._core.reader.connection, self._id)
 
     # Mail from other servers.

@@ -78,19 +78,27 @@ class KnownAccount(str):
     Whoever waits before opening the account passes a plain ``str`` on, so that it is looked up again.
     """
 
-    __slots__ = ("connection", "id", "imap_without")
+    __slots__ = ("connection", "id", "imap_without", "maildrop")
 
     id: int
     imap_without: str | None
+    #: Its settings for POP3, as they are kept.
+    maildrop: str | None
     #: Where it was found.
     connection: sqlite3.Connection
 
     def __new__(
-        cls, name: str, account_id: int, imap_without: str | None, connection: sqlite3.Connection
+        cls,
+        name: str,
+        account_id: int,
+        imap_without: str | None,
+        maildrop: str | None,
+        connection: sqlite3.Connection,
     ) -> KnownAccount:
         known = super().__new__(cls, name)
         known.id = account_id
         known.imap_without = imap_without
+        known.maildrop = maildrop
         known.connection = connection
         return known
 
@@ -120,14 +128,14 @@ class AddressTables:
     def find_login(self, address: str) -> Login | None:
         """The account that has this address, with its password hash."""
         row = self._connection.execute(
-            "SELECT name, id, imap_without, password_hash,"
+            "SELECT name, id, imap_without, maildrop, password_hash,"
             " password_scopes IS NOT NULL OR totp_secret IS NOT NULL FROM account WHERE name = ?",
             (address,),
         ).fetchone()
         if row is None:
             return None
-        name, account_id, imap_without, password_hash, restricted = row
-        known = KnownAccount(name, account_id, imap_without, self._connection)
+        name, account_id, imap_without, maildrop, password_hash, restricted = row
+        known = KnownAccount(name, account_id, imap_without, maildrop, self._connection)
         return Login(known, password_hash, bool(restricted))
 
     async def find_alias(self, address: str) -> Sequence[str] | None:

@@ -14,9 +14,11 @@ from mailkit.errors import NoSuchMailbox, StoreUnavailable
 from mailkit.interfaces import (
     ICopyingMailbox,
     IDeletedCounter,
+    IReadyMessages,
     IRecentMailbox,
     IReplacingMailbox,
     ISearchableMailbox,
+    ISizedMailbox,
     ISortingMailbox,
     ISummarizingMailbox,
     IThreadingMailbox,
@@ -48,6 +50,7 @@ from mailkit.store.sharing.records import Place
 from mailkit.store.sqlite.content import SpooledFile, prepare, take_spool
 from mailkit.store.sqlite.core import Core
 from mailkit.store.sqlite.fetched import AppendFetched
+from mailkit.store.sqlite.maildrops import MAX_LISTED
 from mailkit.store.sqlite.opening import open_body
 from mailkit.store.sqlite.operations import (
     Append,
@@ -58,6 +61,7 @@ from mailkit.store.sqlite.operations import (
     StoreFlags,
     discard_content,
 )
+from mailkit.store.sqlite.readahead import ReadAhead
 from mailkit.store.sqlite.reader import Found
 from mailkit.store.sqlite.search import Search
 from mailkit.store.sqlite.transaction import Content
@@ -81,6 +85,8 @@ _FRESH = 0.01
     IViewableMailbox,
     IDeletedCounter,
     IUnendedMessages,
+    ISizedMailbox,
+    IReadyMessages,
 )
 class SQLiteMailbox:
     """A mailbox, known by its id: it keeps nothing but that, and for a moment what was found.
@@ -102,6 +108,7 @@ class SQLiteMailbox:
         self._name = name
         self._found = found
         self._opened = 0.0 if found is None else time.monotonic()
+        self._reading: ReadAhead | None = None
 
     def _take_found(self) -> Found:
         """:raises NoSuchMailbox: it has been deleted, or there are no messages in it, ever."""
@@ -186,6 +193,17 @@ class SQLiteMailbox:
 
     async def list_unended(self, uids: Sequence[int]) -> Sequence[int]:
         return self._core.reader.list_unended(self._id, uids)
+
+    async def get_sizes(self) -> tuple[MailboxInfo, Sequence[int], Sequence[int]] | None:
+        info = self._take_found().info
+        if info.messages > MAX_LISTED:
+            return None
+        return info, *self._core.reader.sizes.get(self._id, info.highest_modseq)
+
+    def read_ready(self, uid: int) -> bytes | None:
+        if self._reading is None:
+            self._reading = ReadAhead(self._core, self._id)
+        return self._reading.read(uid)
 
     # Changing.
 

@@ -1,14 +1,62 @@
-"""Settings for POP3 in the index."""
+"""What POP3 asks of the index: settings of accounts, and sizes of messages."""
 
 from __future__ import annotations
 
 import sqlite3
+from array import array
+from collections import OrderedDict
+from collections.abc import Sequence
 from functools import partial
 
 from mailkit.model import MaildropLimits, MaildropSettings
 from mailkit.store.maildrops import checked_settings, decode_settings, encode_settings
 from mailkit.store.sqlite.changes import DirectoryTables, find_account
+from mailkit.store.sqlite.ends import ends_known_from
 from mailkit.store.sqlite.journal import Note
+
+#: Messages of a mailbox above which it is asked in pieces, so that nobody waits long.
+MAX_LISTED = 2000
+#: Messages whose sizes are remembered, of all mailboxes together: 12 octets each.
+MAX_REMEMBERED = 500_000
+
+#: UIDs and octets.
+Sizes = tuple[Sequence[int], Sequence[int]]
+
+
+class SizeLists:
+    """What POP3 tells of mailboxes, kept until they change. Used by the reactor's thread alone."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        # Mailbox id to modification sequence and sizes, those last asked for at the end.
+        self._lists: OrderedDict[int, tuple[int, Sizes]] = OrderedDict()
+        self._total = 0
+
+    def get(self, mailbox_id: int, modseq: int) -> Sizes:
+        """The sizes of a mailbox that has this modification sequence now."""
+        known = self._lists.get(mailbox_id)
+        if known is not None and known[0] == modseq:
+            self._lists.move_to_end(mailbox_id)
+            return known[1]
+        rows = self._connection.execute(
+            "SELECT uid, size + 2 * (body_id IN (SELECT body_id FROM unended_body)) FROM message"
+            " WHERE mailbox_id = ? ORDER BY uid",
+            (mailbox_id,),
+        ).fetchall()
+        sizes = array("I", [row[0] for row in rows]), array("Q", [row[1] for row in rows])
+        self._forget(mailbox_id)
+        # As long as bodies are looked at, sizes may change.
+        if not ends_known_from(self._connection):
+            self._lists[mailbox_id] = modseq, sizes
+            self._total += len(rows)
+            while self._total > MAX_REMEMBERED:
+                self._forget(next(iter(self._lists)))
+        return sizes
+
+    def _forget(self, mailbox_id: int) -> None:
+        known = self._lists.pop(mailbox_id, None)
+        if known is not None:
+            self._total -= len(known[1][0])
 
 
 def read_settings(connection: sqlite3.Connection, account_id: int) -> MaildropSettings:

@@ -14,6 +14,7 @@ from mailkit.model import Changes, DeletedCount, MailboxInfo, MessageInfo
 from mailkit.store.naming import sort_key
 from mailkit.store.sqlite.bodies import BodyPlace
 from mailkit.store.sqlite.flags import DELETED_BIT, SEEN_BIT, FlagSets
+from mailkit.store.sqlite.maildrops import SizeLists
 from mailkit.store.sqlite.rows import DENSE, condition, select_rows, to_infos
 
 #: UIDs that the cache of UID lists holds (4 octets each).
@@ -108,6 +109,8 @@ class Reader:
         self.connection = connection
         self.flag_sets = FlagSets(connection)
         self._uids = UIDLists()
+        #: What POP3 tells of mailboxes.
+        self.sizes = SizeLists(connection)
         # Modification sequence of a mailbox and its first unseen message.
         self._first_unseen: dict[int, tuple[int, int | None]] = {}
         #: ``first_recent_uid`` of mailboxes where the index lags behind.
@@ -419,6 +422,16 @@ class Reader:
         if row[1] is None:
             raise StoreCorrupt("The index does not know where a message is")
         return BodyPlace(*row)
+
+    def body_places(self, mailbox_id: int, uid: int, count: int) -> dict[int, BodyPlace]:
+        """Where the octets of a message and of some behind it are, by UID."""
+        rows = self.connection.execute(
+            "SELECT m.uid, b.id, b.segment, b.position, b.start, b.size FROM message m"
+            " JOIN body b ON b.id = m.body_id WHERE m.mailbox_id = ? AND m.uid >= ?"
+            " ORDER BY m.uid LIMIT ?",
+            (mailbox_id, uid, count),
+        ).fetchall()
+        return {row[0]: BodyPlace._make(row[1:]) for row in rows}
 
     def place_of(self, body_id: int) -> BodyPlace | None:
         """Where a body is now."""

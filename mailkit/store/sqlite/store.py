@@ -154,7 +154,9 @@ class SQLiteStore(DirectoryBase):
         reader = core.reader
         if type(name) is KnownAccount and name.connection is reader.connection:
             # Found for the login that opens the account now.
-            return SQLiteAccount(core, self._access, str(name), name.id, name.imap_without)
+            account = SQLiteAccount(core, self._access, str(name), name.id, name.imap_without)
+            account.know_maildrop(name.maildrop)
+            return account
         return SQLiteAccount(core, self._access, name, *reader.find_account(name))
 
     async def deliver(
