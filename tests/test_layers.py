@@ -286,7 +286,7 @@ RULES = (
     ),
     Rule(
         "mailkit.auth.oauth mailkit.auth.oauth.*",
-        f"{CONTRACTS} mailkit.coroutines mailkit.https mailkit.auth.oauth.*",
+        f"{CONTRACTS} mailkit.coroutines mailkit.https mailkit.auth.located mailkit.auth.oauth.*",
         "twisted zope.interface jwt cryptography",
     ),
     Rule(

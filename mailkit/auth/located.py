@@ -1,4 +1,5 @@
-"""Passwords as checkers get them: with where they come from."""
+"""What passes between portals, checkers and realms beside names: where passwords come from, and who
+gets no account."""
 
 from __future__ import annotations
 
@@ -15,6 +16,12 @@ class LocatedPassword(UsernamePassword):
         super().__init__(username, password)
         self.address = address
         self.protocol = protocol
+
+
+class ExistingUser(str):
+    """An avatar id by which nobody gets an account who has none."""
+
+    __slots__ = ()
 
 
 def text_of(username: bytes | str) -> str | None:

@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred
 from zope.interface import Interface, implementer
 
 from mailkit.auth.guests import Guest, GuestAccount, GuestHome
+from mailkit.auth.located import ExistingUser
 from mailkit.auth.provisioning import provide_account
 from mailkit.coroutines import run
 from mailkit.errors import AuthorizationFailed, NoSuchAccount
@@ -130,6 +131,8 @@ class MailRealm:
         name = await self.directory.find_account(login=login)
         if name is not None:
             return name
+        if isinstance(avatar_id, ExistingUser):
+            raise AuthorizationFailed("You have no account here")
         if not self._create_accounts:
             raise NoSuchAccount
         return await provide_account(self.directory, login)

@@ -17,7 +17,7 @@ from mailkit.auth.oauth.checker import BearerChecker
 from mailkit.auth.oauth.tokens import SignedTokens
 from mailkit.auth.portal import make_portal
 from mailkit.coroutines import run
-from mailkit.errors import TokenRefused
+from mailkit.errors import AuthorizationFailed, TokenRefused
 from mailkit.interfaces import IBearerToken, IMailAccount
 from mailkit.model import ConnectionInfo
 from mailkit.sasl.bearer import BearerToken
@@ -50,7 +50,7 @@ class SettingsTests(SynchronousTestCase):
         self.assertEqual(rules.issuer, "https://id.example.org/realm")
         self.assertEqual(rules.audience, {"mail", "other"})
         self.assertEqual((rules.claim, rules.leeway, rules.scope), ("sub", 5, "imap"))
-        self.assertEqual(checker._domains, {"example.org"})
+        self.assertEqual(checker._domains, ("example.org",))
         assert isinstance(checker._verifier, SignedTokens)
         self.assertEqual(checker._verifier._algorithms, {"ES256"})
 
@@ -143,10 +143,20 @@ class PortalTests(SynchronousTestCase):
         result = self.log_in(wrong)
         self.failureResultOf(result, LoginFailed)
 
-    def test_a_user_of_the_issuer_gets_an_account(self) -> None:
+    def test_a_user_of_the_issuer_gets_an_account_in_the_domains_of_its_rule(self) -> None:
+        self.checker._domains = ("example.org",)
         token = new_token(email="Bob@example.org")
         _, account, _ = self.successResultOf(self.log_in(BearerToken("", token)))
         self.assertEqual(account.name, "bob@example.org")
+
+    def test_no_domain_is_served_because_an_issuer_names_it(self) -> None:
+        for name in ("eve@example.com", "eve@example.org"):
+            token = new_token(email=name)
+            failure: Any = self.failureResultOf(
+                self.log_in(BearerToken("", token)), AuthorizationFailed
+            )
+            self.assertEqual(failure.value.text, "You have no account here")
+        self.assertEqual(self.successResultOf(run(self.store.list_domains())), ["example.org"])
 
     def test_a_rule_for_domains_takes_tokens_without_a_name(self) -> None:
         from mailkit.auth.checkers import AuthRule

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from twisted.cred.checkers import ICredentialsChecker
@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from mailkit.auth.located import ExistingUser
 from mailkit.auth.oauth.rules import TokenRules
 from mailkit.coroutines import run
 from mailkit.errors import AuthorizationFailed, TokenRefused
@@ -38,7 +39,8 @@ class BearerChecker:
     :param verifier: :class:`~mailkit.auth.oauth.tokens.SignedTokens` or
         :class:`~mailkit.auth.oauth.introspection.IntrospectedTokens`.
     :param must_expire: take no token that has no end.
-    :param domains: whose users it may name, in canonical form; empty for all.
+    :param domains: whose users it may name, in canonical form; empty for all who have accounts. A
+        name without a domain is one of the first.
     :param configuration_url: what clients are told who have no good token (RFC 7628 section 3.2.2).
     :param seconds: tells the time.
     """
@@ -52,14 +54,14 @@ class BearerChecker:
         rules: TokenRules,
         *,
         must_expire: bool = True,
-        domains: Collection[str] = (),
+        domains: Sequence[str] = (),
         configuration_url: str = "",
         seconds: Callable[[], float] = time.time,
     ) -> None:
         self._verifier = verifier
         self._rules = rules
         self._must_expire = must_expire
-        self._domains = frozenset(domains)
+        self._domains = tuple(domains)
         self._configuration_url = configuration_url
         self._seconds = seconds
 
@@ -79,6 +81,8 @@ class BearerChecker:
                 raise TokenRefused("too long")
             claims = await self._verifier.claims(token)
             name = self._rules.judge(claims, self._seconds(), must_expire=self._must_expire)
+            if self._domains and "@" not in name:
+                name = f"{name}@{self._domains[0]}"
             if self._domains and canonical_domain(name.rpartition("@")[2]) not in self._domains:
                 raise TokenRefused("for a user of another domain")
         except TokenRefused as error:
@@ -88,7 +92,8 @@ class BearerChecker:
         if username and not is_same_user(username, name):
             self.log.info("a token for {name} was shown for somebody else", name=name)
             raise AuthorizationFailed
-        return name
+        # Whoever may name any address must not make us serve its domain.
+        return name if self._domains else ExistingUser(name)
 
 
 def is_same_user(username: str, name: str) -> bool:
