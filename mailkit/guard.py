@@ -191,6 +191,18 @@ class _Records:
         return spacing
 
 
+class _Keys(NamedTuple):
+    """What a login counts for."""
+
+    #: Digest of the name; empty without one.
+    account: bytes
+    address: str
+    #: Empty for an address whose failures count for nobody else.
+    network: str
+    #: Of name and address together.
+    pair: bytes
+
+
 @implementer(ILoginRecords)
 class MemoryLoginRecords:
     """Remembers in this process, and within bounds, whoever tries whatever."""
@@ -207,6 +219,8 @@ class MemoryLoginRecords:
         self._known: ExpiringMap[bytes, int] = ExpiringMap(MAX_KNOWN, lambda: self._now)
         self._repeated: ExpiringMap[bytes, bool] = ExpiringMap(MAX_REPEATED, lambda: self._now)
         self._locate = lru_cache(maxsize=1024)(self._look_up)
+        # The last login that has begun: most often it is the next to end.
+        self._begun: tuple[LoginAttempt, _Keys] | None = None
         self._channel: IProcessChannel | None = None
 
     def share(self, channel: IProcessChannel) -> Callable[[], None]:
@@ -230,7 +244,7 @@ class MemoryLoginRecords:
         login, address, outcome, repeated, now = message
         attempt = LoginAttempt(login, address)
         self._now = max(self._now, now)
-        self._note(*self._keys(attempt), LoginOutcome(outcome), repeated, now)
+        self._note(self._keys(attempt), LoginOutcome(outcome), repeated, now)
 
     def __len__(self) -> int:
         """All that is remembered."""
@@ -239,10 +253,10 @@ class MemoryLoginRecords:
 
     async def begin(self, attempt: LoginAttempt, now: float) -> float | None:
         self._now = now
-        account, address, network = self._keys(attempt)
-        tables = self._tables(account, address, network)
+        keys = self._keys(attempt)
+        tables = self._tables(keys)
         wait = 0.0
-        if self._known.get(self._digest(account, address.encode())) is None:
+        if self._known.get(keys.pair) is None:
             wait = max((records.wait(key, now) for records, key in tables), default=0.0)
             if wait > MAX_WAIT:
                 return None
@@ -252,19 +266,21 @@ class MemoryLoginRecords:
             # Not in a network: neighbours have nothing to do with each other.
             if records is not self._networks:
                 records.use(key, now).judging += 1
+        self._begun = attempt, keys
         return wait if wait > _INSTANT else 0.0
 
     async def end(self, attempt: LoginAttempt, outcome: LoginOutcome, now: float) -> float:
         self._now = now
-        account, address, network = self._keys(attempt)
-        for records, key in self._tables(account, address, network):
+        begun, self._begun = self._begun, None
+        keys = begun[1] if begun is not None and begun[0] is attempt else self._keys(attempt)
+        for records, key in self._tables(keys):
             record = records.get(key)
             if record is not None and record.judging:
                 record.judging -= 1
         repeated = False
         if outcome is LoginOutcome.FAILURE:
-            repeated = self._is_repeated(account, attempt.secret)
-        wait, news = self._note(account, address, network, outcome, repeated, now)
+            repeated = self._is_repeated(keys.account, attempt.secret)
+        wait, news = self._note(keys, outcome, repeated, now)
         if news and self._channel is not None:
             message = [attempt.login, attempt.address, outcome.value, repeated, now]
             # A store that is closed, or a name that is far too long for one.
@@ -273,26 +289,20 @@ class MemoryLoginRecords:
         return wait
 
     def _note(
-        self,
-        account: bytes,
-        address: str,
-        network: str,
-        outcome: LoginOutcome,
-        repeated: bool,
-        now: float,
+        self, keys: _Keys, outcome: LoginOutcome, repeated: bool, now: float
     ) -> tuple[float, bool]:
         """Remember what became of a login.
 
         :returns: seconds for which the answer is to be held back, and whether that is new.
         """
-        pair = self._digest(account, address.encode())
+        pair = keys.pair
         failures = self._known.get(pair)
         if outcome is LoginOutcome.SUCCESS:
             self._known.set(pair, 0, KNOWN_SECONDS)
             return 0.0, failures != 0
         if outcome is LoginOutcome.FAILURE:
             if failures is None:
-                tables = self._tables(account, address, network)
+                tables = self._tables(keys)
                 holds = [records.fail(key, now, repeated) for records, key in tables]
                 return max(holds, default=0.0), True
             if not repeated:
@@ -312,9 +322,8 @@ class MemoryLoginRecords:
         self._repeated.set(digest, True, REPEATED_SECONDS)
         return False
 
-    def _tables(
-        self, account: bytes, address: str, network: str
-    ) -> list[tuple[_Records, bytes | str]]:
+    def _tables(self, keys: _Keys) -> list[tuple[_Records, bytes | str]]:
+        account, address, network, _ = keys
         tables: list[tuple[_Records, bytes | str]] = []
         if account:
             tables.append((self._accounts, account))
@@ -322,11 +331,12 @@ class MemoryLoginRecords:
             tables += [(self._addresses, address), (self._networks, network)]
         return tables
 
-    def _keys(self, attempt: LoginAttempt) -> tuple[bytes, str, str]:
+    def _keys(self, attempt: LoginAttempt) -> _Keys:
         name = unicodedata.normalize("NFKC", attempt.login.strip()).casefold()
         # Tokens need no name: those who give none have nothing in common.
         account = self._digest(name.encode("utf-8", "surrogatepass")) if name else b""
-        return account, *self._locate(attempt.address)
+        address, network = self._locate(attempt.address)
+        return _Keys(account, address, network, self._digest(account, address.encode()))
 
     def _digest(self, *parts: bytes) -> bytes:
         mac = hashlib.blake2b(digest_size=16, key=self._key)

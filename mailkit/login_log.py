@@ -19,12 +19,6 @@ MAX_NAME = 320
 
 _log = Logger("mailkit.login")
 
-# What the client has chosen comes last, so that a pattern for the beginning is never deceived.
-_FORMAT = (
-    "login {outcome}: address={address} port={port} protocol={protocol} mechanism={mechanism}"
-    " tls={tls} cipher={cipher} reason={reason} account={account}"
-)
-
 
 class LoginFacts(NamedTuple):
     """What is known of a login, however it ends."""
@@ -50,18 +44,28 @@ def log_login(
     """
     level = LogLevel.info if outcome == "succeeded" else LogLevel.warn
     address, port, protocol, mechanism, tls, cipher = facts
+    address, tls, cipher = address or "-", tls or "-", cipher or "-"
+    account, reason = _shown(account), reason or "-"
+    # What the client has chosen comes last, so that a pattern for the beginning is never deceived.
+    text = (
+        f"login {outcome}: address={address} port={port} protocol={protocol} mechanism={mechanism}"
+        f" tls={tls} cipher={cipher} reason={reason} account={account}"
+    )
+    if acting_for:
+        text += f" acting-for={_shown(acting_for)}"
+    # Not to be put together by the observers: that takes as long as all the rest of a login.
     _log.emit(
         level,
-        _FORMAT + (" acting-for={acting_for}" if acting_for else ""),
+        text.replace("{", "{{").replace("}", "}}"),
         outcome=outcome,
-        address=address or "-",
+        address=address,
         port=port,
         protocol=protocol,
         mechanism=mechanism,
-        tls=tls or "-",
-        cipher=cipher or "-",
-        reason=reason or "-",
-        account=_shown(account),
+        tls=tls,
+        cipher=cipher,
+        reason=reason,
+        account=account,
         acting_for=_shown(acting_for),
     )
 
