@@ -542,8 +542,10 @@ class CommandFactory(LoginFactory):
     @override
     def stopFactory(self) -> None:
         self._stop_timer()
+        self.login_log.flush()
 
     def _stop_timer(self) -> None:
         # While a port is open, the next connection comes soon.
         if not self.connections and not self.numPorts:
             self.deadlines.stop_timer()
+            self.login_log.flush()

@@ -24,7 +24,7 @@ from mailkit.errors import (
 )
 from mailkit.guard import LoginGuard, TooManyLogins
 from mailkit.interfaces import IActingPortal
-from mailkit.login_log import PASSWORD, LoginFacts, account_of, log_login, reason_of
+from mailkit.login_log import PASSWORD, LoginFacts, LoginLog, account_of, reason_of
 from mailkit.model import ConnectionInfo, LoginAttempt, LoginOutcome
 from mailkit.sasl import Mechanism, choose_mechanisms
 from mailkit.sasl.plain import with_password
@@ -53,6 +53,7 @@ class LoginFactory(Factory):
         self.portal = portal
         self.mechanisms = choose_mechanisms(mechanisms)
         self._own_guard = LoginGuard()
+        self.login_log = LoginLog()
         # What connections without TLS are offered, with passwords and without, and by whom.
         self._offered: dict[bool, Sequence[str]] = {}
         self._offered_by: list[Any] = []
@@ -205,7 +206,9 @@ class LoginConnection(CompressingConnection):
         try:
             await guard.admit(attempt, clock)
         except TooManyLogins:
-            log_login(self._facts(mechanism), "blocked", reason="too-many-failures")
+            self.factory.login_log.tell(
+                clock, self._facts(mechanism), "blocked", reason="too-many-failures"
+            )
             raise
         outcome = LoginOutcome.NONE
         identity = success.authorization_id
@@ -217,19 +220,25 @@ class LoginConnection(CompressingConnection):
             outcome = LoginOutcome.FAILURE
             self._failed_logins += 1
             account = getattr(error, "account", "")
-            log_login(self._facts(mechanism), "failed", account, reason_of(error))
+            self.factory.login_log.tell(
+                clock, self._facts(mechanism), "failed", account, reason_of(error)
+            )
             if isinstance(error, (AuthorizationFailed, PasswordExpired)):
                 raise
             raise AuthenticationFailed from error
         except MailError:
-            log_login(self._facts(mechanism), "blocked", reason="temporary-failure")
+            self.factory.login_log.tell(
+                clock, self._facts(mechanism), "blocked", reason="temporary-failure"
+            )
             raise
         finally:
             await guard.settle(attempt, outcome, clock)
         account = account_of(avatar) or success.username
         if acting_for:
             account, acting_for = success.username, account_of(avatar) or acting_for
-        log_login(self._facts(mechanism), "succeeded", account, acting_for=acting_for)
+        self.factory.login_log.tell(
+            clock, self._facts(mechanism), "succeeded", account, acting_for=acting_for
+        )
         return avatar
 
     def _split_master(self, success: Success) -> Success:

@@ -6,14 +6,19 @@ account's: people type passwords where names belong.
 
 from __future__ import annotations
 
+import time
 from typing import NamedTuple
 
-from twisted.logger import Logger, LogLevel
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import LogEvent, Logger, LogLevel
 
 from mailkit.errors import AuthorizationFailed, PasswordExpired
 
 #: What logins by commands of a protocol, without SASL, are called.
 PASSWORD = "password"
+#: Seconds for which successful logins wait to be written with others, and how many of them.
+DELAY = 0.05
+MAX_WAITING = 100
 #: Characters of a name that is shown.
 MAX_NAME = 320
 
@@ -42,7 +47,12 @@ def log_login(
     :param account: its account, if there is one of the name.
     :param acting_for: another account, as which that one acts.
     """
-    level = LogLevel.info if outcome == "succeeded" else LogLevel.warn
+    _log.observer(_make_event(facts, outcome, account, reason, acting_for))
+
+
+def _make_event(
+    facts: LoginFacts, outcome: str, account: str, reason: str, acting_for: str
+) -> LogEvent:
     address, port, protocol, mechanism, tls, cipher = facts
     address, tls, cipher = address or "-", tls or "-", cipher or "-"
     account, reason = _shown(account), reason or "-"
@@ -53,21 +63,62 @@ def log_login(
     )
     if acting_for:
         text += f" acting-for={_shown(acting_for)}"
-    # Not to be put together by the observers: that takes as long as all the rest of a login.
-    _log.emit(
-        level,
-        text.replace("{", "{{").replace("}", "}}"),
-        outcome=outcome,
-        address=address,
-        port=port,
-        protocol=protocol,
-        mechanism=mechanism,
-        tls=tls,
-        cipher=cipher,
-        reason=reason,
-        account=account,
-        acting_for=_shown(acting_for),
-    )
+    return {
+        "log_logger": _log,
+        "log_level": LogLevel.info if outcome == "succeeded" else LogLevel.warn,
+        "log_namespace": _log.namespace,
+        "log_source": None,
+        # Not to be put together by the observers: that takes as long as all the rest of a login.
+        "log_format": text.replace("{", "{{").replace("}", "}}"),
+        "log_time": time.time(),
+        "outcome": outcome,
+        "address": address,
+        "port": port,
+        "protocol": protocol,
+        "mechanism": mechanism,
+        "tls": tls,
+        "cipher": cipher,
+        "reason": reason,
+        "account": account,
+        "acting_for": _shown(acting_for),
+    }
+
+
+class LoginLog:
+    """What a server tells the log of its logins, in their order.
+
+    To write one event takes as long as a login, and much less beside others. So those that have
+    succeeded wait a moment for company, with the time at which they were made.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: list[LogEvent] = []
+        self._timer: IDelayedCall | None = None
+
+    def tell(
+        self,
+        clock: IReactorTime,
+        facts: LoginFacts,
+        outcome: str,
+        account: str = "",
+        reason: str = "",
+        acting_for: str = "",
+    ) -> None:
+        """Tell of a login, as :func:`log_login` does."""
+        self._waiting.append(_make_event(facts, outcome, account, reason, acting_for))
+        if outcome != "succeeded" or len(self._waiting) >= MAX_WAITING:
+            self.flush()
+        elif self._timer is None:
+            self._timer = clock.callLater(DELAY, self.flush)
+
+    def flush(self) -> None:
+        """Write what waits."""
+        timer, self._timer = self._timer, None
+        if timer is not None and timer.active():
+            timer.cancel()
+        waiting, self._waiting = self._waiting, []
+        for event in waiting:
+            _log.observer(event)
 
 
 def reason_of(error: Exception) -> str:

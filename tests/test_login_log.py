@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import os
 import re
+import time
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,14 @@ from mailkit.errors import AuthorizationFailed, PasswordExpired, StoreUnavailabl
 from mailkit.ftp.protocol import FTPFactory
 from mailkit.homes.disk import FileHomes
 from mailkit.imap.protocol import IMAPFactory
-from mailkit.login_log import LoginFacts, log_login, reason_of
+from mailkit.login_log import (
+    DELAY,
+    MAX_WAITING,
+    LoginFacts,
+    LoginLog,
+    log_login,
+    reason_of,
+)
 from mailkit.pop3.protocol import POP3Factory
 from mailkit.smtp.submission import SubmissionFactory
 from mailkit.store.memory import MemoryStore
@@ -90,6 +98,45 @@ class EventTests(SynchronousTestCase):
         page = (ROOT / "docs" / "security.md").read_text("utf-8")
         for field in re.findall(r"(\w+)=", formatEvent(self.event("failed"))):
             self.assertIn(f"| `{field}` |", page)
+
+
+class LoginLogTests(SynchronousTestCase):
+    """Successful logins are written together."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.log = LoginLog()
+
+    def told(self, *outcomes: str) -> list[str]:
+        """What is written at once."""
+        with capturedLogs() as events:
+            for number, outcome in enumerate(outcomes):
+                self.log.tell(self.clock, FACTS, outcome, f"{number}@example.org")
+        return [f"{event['outcome']} {event['account'][0]}" for event in events]
+
+    def test_they_wait_a_moment(self) -> None:
+        self.assertEqual(self.told("succeeded", "succeeded"), [])
+        with capturedLogs() as events:
+            self.clock.advance(DELAY)
+        self.assertEqual([event["account"] for event in events], ["0@example.org", "1@example.org"])
+        self.assertLess(time.time() - events[0]["log_time"], 60)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_order_stays(self) -> None:
+        told = self.told("succeeded", "failed", "blocked", "succeeded")
+        self.assertEqual(told, ["succeeded 0", "failed 1", "blocked 2"])
+
+    def test_not_too_many(self) -> None:
+        self.assertEqual(len(self.told(*["succeeded"] * (MAX_WAITING + 1))), MAX_WAITING)
+
+    def test_none_is_left_behind(self) -> None:
+        factory = IMAPFactory(clock=self.clock)
+        self.log = factory.login_log
+        self.assertEqual(self.told("succeeded"), [])
+        with capturedLogs() as events:
+            factory.stopFactory()
+        self.assertEqual(len(events), 1)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
 
 
 class ConnectionTests(ConnectionTestCase):

@@ -13,6 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from mailkit.auth.passwords import PasswordHasher
 from mailkit.auth.portal import make_portal
 from mailkit.auth.scram import keys_of
+from mailkit.login_log import DELAY
 from mailkit.store.memory import MemoryStore
 from mailkit.wire.sasl_client import Credentials, ScramClient
 from tests.auth.fakes import ImmediateExecutor
@@ -117,6 +118,7 @@ class IdentityTests(ActingCase):
         for dialogue in self.dialogues():
             with capturedLogs() as events:
                 self.plain(dialogue, ANN, "boss", "boss's")
+                dialogue.clock.advance(DELAY)
             (event,) = [e for e in events if e.get("outcome")]
             self.assertEqual(
                 (event["outcome"], event["account"], event["acting_for"]),
