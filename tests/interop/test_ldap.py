@@ -32,6 +32,7 @@ class SlapdCase(TestCase):
     timeout = 60
 
     def setUp(self) -> None:
+        self.patch(pacing, "STEP", 0.01)
         self.directory = Path(tempfile.mkdtemp(prefix="mailkit-ldap-"))
         self.addCleanup(shutil.rmtree, self.directory, True)
         self.slapd = Slapd(self.directory / "slapd")
@@ -66,10 +67,6 @@ class SlapdCase(TestCase):
 
 class ContractTests(UserBaseContract, SlapdCase):
     """Users are found by a search, and bound."""
-
-    def setUp(self) -> None:
-        super().setUp()
-        self.patch(pacing, "STEP", 0.01)
 
     async def make_checker(self, users: Mapping[str, str]) -> UserBaseChecker:
         self.serve(users)
@@ -134,6 +131,7 @@ class LDAPTests(SlapdCase):
         self.assertEqual(found and found.password_hash, "{PLAIN}secret")
 
     async def test_refusals_come_at_even_times(self) -> None:
+        self.patch(pacing, "STEP", 0.5)
         base = self.make(**self.searching())
         clock: Any = base._reactor
         for login in (ANN, "nobody@example.org"):
