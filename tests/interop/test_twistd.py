@@ -71,7 +71,9 @@ class WholeServerTests(WholeServerTestCase):
         done = mailkit_command("--store", self.store, "check")
         self.assertIn("store: whole", done.stdout, done.stderr)
         done = mailkit_command("--store", self.store, "compact")
-        self.assertEqual((done.returncode, done.stdout), (0, ""), done.stderr)
+        # The server does it.
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("octets before", done.stdout)
         done = mailkit_command("--store", self.store, "account", "remove", BOB, "--yes")
         self.assertEqual(done.returncode, 0, done.stderr)
         with smtplib.SMTP(HOST, self.ports["smtp"], timeout=PATIENCE) as smtp:

@@ -385,4 +385,4 @@ def as_mail_error(error: BaseException) -> MailError:
     """What another process is told of a failure: of a bug, that there was one."""
     if isinstance(error, MailError):
         return error
-    return TemporaryFailure("Something went wrong; it has been logged")
+    return TemporaryFailure()

@@ -41,8 +41,6 @@ RETRY_INTERVAL = 0.25
 #: The same after one that did not want us.
 REFUSED_INTERVAL = 2.0
 _FIRST_RETRY = 0.01
-#: The reason given for what cannot be changed now.
-_NO_OWNER = "The mail store has nobody who changes it just now, please try again later"
 
 
 class Host(Protocol):
@@ -159,7 +157,7 @@ class Guest:
         if self._link is not None:
             self._send(request)
         elif self._refusal is not None or self._tired or len(self._waiting) >= MAX_WAITING:
-            _refuse(request, self._refusal or StoreUnavailable(_NO_OWNER))
+            _refuse(request, self._refusal or StoreUnavailable())
         else:
             self._waiting.append(request)
         return request.answer
@@ -228,7 +226,7 @@ class Guest:
         if link.said_goodbye and self._stopped is None:
             self._waiting.extendleft(reversed(asked.values()))
         else:
-            error = self._refusal or StoreUnavailable(_NO_OWNER)
+            error = self._refusal or StoreUnavailable()
             for request in asked.values():
                 _refuse(request, error)
         if self._stopped is not None:
@@ -254,7 +252,7 @@ class Guest:
     def _tire(self) -> None:
         self._give_up = None
         self._tired = True
-        self._refuse_all(StoreUnavailable(_NO_OWNER))
+        self._refuse_all(StoreUnavailable())
 
     def take_waiting(self, submit: Callable[[bool, Operation[Any]], Deferred[Any]]) -> None:
         """Give what waits for an owner to the writer of this process.
@@ -264,7 +262,7 @@ class Guest:
         waiting, self._waiting = self._waiting, deque()
         for request in waiting:
             if request.operation is None:
-                _refuse(request, StoreUnavailable(_NO_OWNER))
+                _refuse(request, StoreUnavailable())
             else:
                 lazy = request.kind is Kind.LAZY_CHANGE
                 submit(lazy, request.operation).chainDeferred(request.answer)
