@@ -18,6 +18,7 @@ from mailkit.queue.sts import MAX_AGE, STSMode, STSPolicy
 from mailkit.tap.errors import SettingError
 from mailkit.tap.ports import parse_endpoint
 from mailkit.tap.tls import parse_tls, server_context
+from mailkit.tls import ServerTLS, TLSReloader
 from mailkit.wire.domains import canonical_domain, is_dns_name
 
 #: Connections at a time.
@@ -51,7 +52,7 @@ class Options(usage.Options):
         self.domains: list[str] = []
         self.exchangers: list[str] = []
         self.policy = STSPolicy(STSMode.TESTING, (), DEFAULT_MAX_AGE)
-        self.tls_context: Any = None
+        self.tls_context: ServerTLS | None = None
 
     def opt_listen(self, endpoint: str) -> None:
         """Listen at this ENDPOINT, such as tcp:443; may be repeated."""
@@ -109,6 +110,8 @@ class PolicyService(MultiService):
     def __init__(self, options: Options) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._options = options
+        if options.tls_context is not None:
+            TLSReloader([options.tls_context]).setServiceParent(self)  # type: ignore[no-untyped-call]
 
     @override
     def startService(self) -> None:

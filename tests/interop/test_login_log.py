@@ -10,6 +10,7 @@ import shutil
 import smtplib
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from twisted.trial.unittest import SkipTest
@@ -51,20 +52,31 @@ class Fail2banTests(WholeServerTestCase):
         self.stop(server)
         self.assertEqual(server.log.count("login succeeded:"), 1)
         failed = [line for line in server.log.splitlines() if "login failed:" in line]
+        output = self.search(program, self.directory / "server.log")
+        self.assertIn(f"Failregex: {len(failed)} total", output)
+        self.assertGreaterEqual(len(failed), 6)
+        self.assertNotIn("192.0.2.9", server.log)
+        # With --workers, each line tells which it was; what others log is not believed.
+        (self.directory / "workers.log").write_text(
+            "".join(
+                f"2026-11-21T12:00:00+0000 [{who}] login failed: address=192.0.2.{n} port=1 account=-\n"
+                for n, who in enumerate(("worker 2 mailkit.login#warn", "mailkit.other#warn", "-"))
+            )
+        )
+        output = self.search(program, self.directory / "workers.log")
+        self.assertIn("Failregex: 1 total", output)
+
+    def search(self, program: list[str], log: Path) -> str:
+        """What ``fail2ban-regex`` finds in a log."""
         done = subprocess.run(
-            [
-                *(*program, "--print-all-matched", "--no-check-all"),
-                *(str(self.directory / "server.log"), str(FILTER)),
-            ],
+            [*program, "--print-all-matched", "--no-check-all", str(log), str(FILTER)],
             capture_output=True,
             text=True,
             timeout=PATIENCE,
             check=False,
             env={**os.environ, "PYTHONPATH": str(UNPACKED / "usr/lib/python3/dist-packages")},
         )
-        self.assertIn(f"Failregex: {len(failed)} total", done.stdout, done.stderr)
-        self.assertGreaterEqual(len(failed), 6)
-        self.assertNotIn("192.0.2.9", server.log)
+        return done.stdout + done.stderr
 
 
 class JSONTests(WholeServerTestCase):

@@ -16,6 +16,7 @@ from mailkit.queue.sts import STSMode, parse_policy
 from mailkit.queue.sts_fetch import HTTPSFetcher
 from mailkit.tap.mta_sts import Options, makeService
 from mailkit.tap.tls import self_signed
+from mailkit.tls import TLSReloader
 
 from ..dns.fakes import FakeResolver
 from ..support import HOST, ServerProcess, free_ports
@@ -64,7 +65,9 @@ class TLSTests(TestCase):
         service.privilegedStartService()
         service.startService()
         self.addCleanup(service.stopService)
-        (port,) = service
+        # A renewed certificate is used, too.
+        reloader, port = service
+        self.assertIsInstance(reloader, TLSReloader)
         number = (await port._waitingForPort).getHost().port
         resolver = FakeResolver(addresses={"mta-sts.example.org": [HOST]})
         client = HTTPSClient(resolver, reactor, ca_file=certificate, port=number)
