@@ -139,7 +139,10 @@ class IQuotaDirectory(Interface):
 
 
 class IAdministratorDirectory(Interface):
-    """A directory that knows accounts whose users may look after the accounts of others."""
+    """A directory that knows accounts whose users may look after the accounts of others.
+
+    They may log in as any of them, and change their quotas by IMAP.
+    """
 
     def list_administrators() -> Awaitable[Sequence[str]]:
         """Their accounts, sorted."""

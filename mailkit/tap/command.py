@@ -264,7 +264,10 @@ def capabilities(store: str, address: str, without: tuple[str, ...], everything:
 @click.option("--remove", metavar="ADDRESS", help="Make this account's user none any more.")
 @click.pass_obj
 def administrators(store: str, add: str | None, remove: str | None) -> None:
-    """Show or change whose users may change quotas and server entries by IMAP."""
+    """Show or change whose users may log in as others, and change quotas and server entries by IMAP.
+
+    They log in as others with their own password, by the authorization identity of SASL.
+    """
 
     async def work(directory: Any) -> None:
         from mailkit.interfaces import IAdministratorDirectory
