@@ -77,8 +77,8 @@ class BearerChecker:
         :raises TemporaryFailure: nobody can tell just now.
         """
         try:
-            if len(token) > MAX_TOKEN:
-                raise TokenRefused("too long")
+            if len(token) > MAX_TOKEN or not token.isascii():
+                raise TokenRefused("too long, or not in ASCII")
             claims = await self._verifier.claims(token)
             name = self._rules.judge(claims, self._seconds(), must_expire=self._must_expire)
             if self._domains and "@" not in name:

@@ -257,6 +257,7 @@ class SignatureTests(TokenTestCase):
         for token in ("", "x", "a.b.c", "....", "W10.W10.W10", "a" * 5000, "=.=.="):
             self.refused(token, "no token with a signature")
         self.refused("a" * (MAX_TOKEN + 1), "too long")
+        self.refused("tökén", "not in ASCII")
         self.refused(self.unsigned({"alg": ["RS256"], "kid": "rsa"}))
         deep = base64.urlsafe_b64encode(b"[" * 2000).decode().rstrip("=")
         self.refused(f"{deep}.{deep}.{deep}", "no token")
