@@ -15,19 +15,25 @@ PROBES = 3
 PROBE_SECONDS = PROBES + 2.0
 #: Seconds of silence before a probe goes out, once it is known that the client was there.
 _CALM = 60
+# Milliseconds for which what was sent may go unacknowledged. As long as it does there are no probes.
+_UNACKNOWLEDGED, _CALM_UNACKNOWLEDGED = 3000, 120_000
 
 
-def probe(transport: Any) -> bool:
-    """Begin to ask; whether that is possible here."""
-    return _set_keepalive(transport, 1)
+def probe(transport: Any, *, reading: bool = True) -> bool:
+    """Begin to ask; whether that is possible here.
+
+    :param reading: the client takes what it is sent: then it must acknowledge it soon, too.
+    """
+    return _set_keepalive(transport, 1, _UNACKNOWLEDGED if reading else 0)
 
 
-def end_probe(transport: Any) -> None:
+def end_probe(transport: Any, *, reading: bool = True) -> None:
     """Ask rarely from now on."""
-    _set_keepalive(transport, _CALM)
+    # One whose last octets are on their way still is given up by the next attempt to send them.
+    _set_keepalive(transport, _CALM, _CALM_UNACKNOWLEDGED if reading else 0)
 
 
-def _set_keepalive(transport: Any, seconds: int) -> bool:
+def _set_keepalive(transport: Any, seconds: int, unacknowledged: int) -> bool:
     connection = _find_socket(transport)
     if connection is None or connection.family not in (socket.AF_INET, socket.AF_INET6):
         return False
@@ -38,6 +44,10 @@ def _set_keepalive(transport: Any, seconds: int) -> bool:
         # macOS has another name for it.
         idle = getattr(socket, "TCP_KEEPIDLE", getattr(socket, "TCP_KEEPALIVE", 0))
         connection.setsockopt(socket.IPPROTO_TCP, idle, seconds)
+        # Linux has it (RFC 5482).
+        limit = getattr(socket, "TCP_USER_TIMEOUT", None)
+        if limit is not None:
+            connection.setsockopt(socket.IPPROTO_TCP, limit, unacknowledged)
     except (OSError, AttributeError):
         return False
     return True

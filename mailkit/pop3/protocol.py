@@ -235,11 +235,11 @@ class POP3Connection(CommandConnection):
                 if holder.gives_way():
                     continue
                 if give_up is None:
-                    if not probe(holder.transport):
+                    if not probe(holder.transport, reading=not holder.must_drain):
                         raise
                     give_up = clock.seconds() + PROBE_SECONDS
                 if clock.seconds() >= give_up:
-                    end_probe(holder.transport)
+                    end_probe(holder.transport, reading=not holder.must_drain)
                     raise
                 await factory.wait_for_release(account, give_up - clock.seconds())
             else:

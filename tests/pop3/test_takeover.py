@@ -86,6 +86,7 @@ class GoneTests(SynchronousTestCase):
         client = self.start()
         self.assertEqual(self.socket.options[socket.TCP_KEEPIDLE], 1)
         self.assertEqual(self.socket.options[socket.TCP_KEEPCNT], PROBES)
+        self.assertEqual(self.socket.options[socket.TCP_USER_TIMEOUT], 3000)
         self.server.clock.advance(PROBE_SECONDS - 1)
         self.assertEqual(client.read(), b"")
         self.old.lose()
