@@ -97,13 +97,14 @@ class UserBaseChecker:
         await self._entrance.enter(address)
         good: bool | None = None
         try:
-            account = await self._ask("verify_password", login=login, password=password)
+            account: str | None = await self._ask("verify_password", login=login, password=password)
             good = account is not None
         finally:
             self._entrance.leave(address, good)
         if account is None:
             raise UnauthorizedLogin
-        return str(account)
+        # As it is: it may be one for whom no account is made.
+        return account
 
     async def _compare(self, login: str, found: Login | None, password: bytes, address: str) -> str:
         if self._hasher is None:

@@ -10,13 +10,14 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlencode
 
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from mailkit.auth.located import ExistingUser
 from mailkit.auth.oauth.documents import IssuerFailed, read_object
 from mailkit.auth.oauth.introspection import authorization
 from mailkit.auth.oauth.keys import IssuerKeys, find_endpoint, is_https
@@ -39,7 +40,8 @@ class PasswordGrant:
     :param client: makes the requests.
     :param tokens: verifies ID tokens.
     :param rules: what is asked of their claims; the account is named by one of them.
-    :param domains: whose users it may name, in canonical form; empty for all.
+    :param domains: whose users it may name, in canonical form; empty for all who have accounts. A
+        name without a domain is one of the first.
     :param url: of the token endpoint; empty to be found out.
     :param secret: what ``client_id`` proves itself by; empty for a public client.
     :param seconds: tells the time.
@@ -56,7 +58,7 @@ class PasswordGrant:
         client_id: str,
         secret: str = "",
         scope: str = "openid email",
-        domains: Collection[str] = (),
+        domains: Sequence[str] = (),
         url: str = "",
         seconds: Callable[[], float] = time.time,
     ) -> None:
@@ -69,7 +71,7 @@ class PasswordGrant:
         if not secret:
             # RFC 6749 section 2.3.1: one without a secret names itself so.
             self._fixed["client_id"] = client_id
-        self._domains = frozenset(domains)
+        self._domains = tuple(domains)
         self._url = url
         self._seconds = seconds
 
@@ -114,12 +116,15 @@ class PasswordGrant:
         try:
             claims = await self._tokens.claims(token)
             name = self._rules.judge(claims, self._seconds())
+            if self._domains and "@" not in name:
+                name = f"{name}@{self._domains[0]}"
             if self._domains and canonical_domain(name.rpartition("@")[2]) not in self._domains:
                 raise TokenRefused("for a user of another domain")
         except TokenRefused as error:
             self.log.info("an ID token was refused: {reason}", reason=error.text)
             return None
-        return name
+        # Whoever may name any address must not make us serve its domain.
+        return name if self._domains else ExistingUser(name)
 
 
 def _error_of(response: Response) -> str:

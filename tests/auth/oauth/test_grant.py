@@ -7,12 +7,15 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
+from twisted.cred.credentials import UsernamePassword
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
+from mailkit.auth.bases import UserBaseChecker
+from mailkit.auth.located import ExistingUser
 from mailkit.auth.oauth import grant
 from mailkit.auth.oauth.grant import PasswordGrant
 from mailkit.auth.oauth.keys import IssuerKeys
@@ -154,7 +157,21 @@ class PasswordGrantTests(SynchronousTestCase):
         self.issuer.answers[TOKENS] = {"id_token": new_token("rsa other", aud="mailkit")}
         self.assertIsNone(self.successResultOf(self.ask(self.make())))
 
+    def test_without_domains_nobody_gets_an_account(self) -> None:
+        checker = UserBaseChecker(self.make())
+        credentials = UsernamePassword(b"ann", b"s3cr3t")
+        found = self.successResultOf(checker.requestAvatarId(credentials))
+        self.assertIsInstance(found, ExistingUser)
+        self.assertEqual(found, ANN)
+        checker = UserBaseChecker(self.make(domains=("example.org",)))
+        found = self.successResultOf(checker.requestAvatarId(credentials))
+        self.assertNotIsInstance(found, ExistingUser)
+
     def test_users_of_other_domains(self) -> None:
+        self.give(email="bob")
+        found = self.successResultOf(self.ask(self.make(domains=("example.org",))))
+        self.assertEqual(found, "bob@example.org")
+        self.give(email=ANN)
         self.assertIsNone(self.successResultOf(self.ask(self.make(domains=("example.net",)))))
         self.assertEqual(self.successResultOf(self.ask(self.make(domains=("example.org",)))), ANN)
 
