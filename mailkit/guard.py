@@ -219,6 +219,8 @@ class MemoryLoginRecords:
         self._known: ExpiringMap[bytes, int] = ExpiringMap(MAX_KNOWN, lambda: self._now)
         self._repeated: ExpiringMap[bytes, bool] = ExpiringMap(MAX_REPEATED, lambda: self._now)
         self._locate = lru_cache(maxsize=1024)(self._look_up)
+        # Of the last ones only: names stand there as they are.
+        self._keys_of = lru_cache(maxsize=256)(self._make_keys)
         # The last login that has begun: most often it is the next to end.
         self._begun: tuple[LoginAttempt, _Keys] | None = None
         self._channel: IProcessChannel | None = None
@@ -332,11 +334,14 @@ class MemoryLoginRecords:
         return tables
 
     def _keys(self, attempt: LoginAttempt) -> _Keys:
-        name = unicodedata.normalize("NFKC", attempt.login.strip()).casefold()
+        return self._keys_of(attempt.login, attempt.address)
+
+    def _make_keys(self, login: str, address: str) -> _Keys:
+        name = unicodedata.normalize("NFKC", login.strip()).casefold()
         # Tokens need no name: those who give none have nothing in common.
         account = self._digest(name.encode("utf-8", "surrogatepass")) if name else b""
-        address, network = self._locate(attempt.address)
-        return _Keys(account, address, network, self._digest(account, address.encode()))
+        whole, network = self._locate(address)
+        return _Keys(account, whole, network, self._digest(account, whole.encode()))
 
     def _digest(self, *parts: bytes) -> bytes:
         mac = hashlib.blake2b(digest_size=16, key=self._key)
