@@ -51,7 +51,13 @@ def log_login(
 
 
 def _make_event(
-    facts: LoginFacts, outcome: str, account: str, reason: str, acting_for: str
+    facts: LoginFacts,
+    outcome: str,
+    account: str,
+    reason: str,
+    acting_for: str,
+    when: float = 0.0,
+    count: int = 1,
 ) -> LogEvent:
     address, port, protocol, mechanism, tls, cipher = facts
     address, tls, cipher = address or "-", tls or "-", cipher or "-"
@@ -63,6 +69,8 @@ def _make_event(
     )
     if acting_for:
         text += f" acting-for={_shown(acting_for)}"
+    if count > 1:
+        text += f" count={count}"
     return {
         "log_logger": _log,
         "log_level": LogLevel.info if outcome == "succeeded" else LogLevel.warn,
@@ -70,7 +78,7 @@ def _make_event(
         "log_source": None,
         # Not to be put together by the observers: that takes as long as all the rest of a login.
         "log_format": text.replace("{", "{{").replace("}", "}}"),
-        "log_time": time.time(),
+        "log_time": when or time.time(),
         "outcome": outcome,
         "address": address,
         "port": port,
@@ -81,18 +89,33 @@ def _make_event(
         "reason": reason,
         "account": account,
         "acting_for": _shown(acting_for),
+        "count": count,
     }
+
+
+class _Successes:
+    """Logins that have succeeded and differ in nothing but the port."""
+
+    __slots__ = ("account", "acting_for", "count", "facts", "when")
+
+    def __init__(self, facts: LoginFacts, account: str, acting_for: str) -> None:
+        self.facts = facts
+        self.account = account
+        self.acting_for = acting_for
+        self.when = time.time()
+        self.count = 1
 
 
 class LoginLog:
     """What a server tells the log of its logins, in their order.
 
-    To write one event takes as long as a login, and much less beside others. So those that have
-    succeeded wait a moment for company, with the time at which they were made.
+    To write one event takes as long as a good part of a login. So those that have succeeded wait a
+    moment, with the time at which they were made, and a client that opens several connections at
+    once is one event.
     """
 
     def __init__(self) -> None:
-        self._waiting: list[LogEvent] = []
+        self._waiting: dict[tuple[str, ...], _Successes] = {}
         self._timer: IDelayedCall | None = None
 
     def tell(
@@ -105,8 +128,18 @@ class LoginLog:
         acting_for: str = "",
     ) -> None:
         """Tell of a login, as :func:`log_login` does."""
-        self._waiting.append(_make_event(facts, outcome, account, reason, acting_for))
-        if outcome != "succeeded" or len(self._waiting) >= MAX_WAITING:
+        if outcome != "succeeded":
+            self.flush()
+            log_login(facts, outcome, account, reason, acting_for)
+            return
+        address, _, *others = facts
+        key = (address, *others, account, acting_for)
+        same = self._waiting.get(key)
+        if same is not None:
+            same.count += 1
+            return
+        self._waiting[key] = _Successes(facts, account, acting_for)
+        if len(self._waiting) >= MAX_WAITING:
             self.flush()
         elif self._timer is None:
             self._timer = clock.callLater(DELAY, self.flush)
@@ -116,9 +149,19 @@ class LoginLog:
         timer, self._timer = self._timer, None
         if timer is not None and timer.active():
             timer.cancel()
-        waiting, self._waiting = self._waiting, []
-        for event in waiting:
-            _log.observer(event)
+        waiting, self._waiting = self._waiting, {}
+        for each in waiting.values():
+            _log.observer(
+                _make_event(
+                    each.facts,
+                    "succeeded",
+                    each.account,
+                    "",
+                    each.acting_for,
+                    each.when,
+                    each.count,
+                )
+            )
 
 
 def reason_of(error: Exception) -> str:

@@ -122,6 +122,20 @@ class LoginLogTests(SynchronousTestCase):
         self.assertLess(time.time() - events[0]["log_time"], 60)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
+    def test_several_connections_of_a_client(self) -> None:
+        for port in range(5):
+            facts = FACTS._replace(port=1000 + port)
+            self.log.tell(self.clock, facts, "succeeded", "ann@example.org")
+        self.log.tell(self.clock, FACTS._replace(protocol="pop3"), "succeeded", "ann@example.org")
+        self.log.tell(self.clock, FACTS, "succeeded", "ann@example.org", acting_for="bob")
+        with capturedLogs() as events:
+            self.clock.advance(DELAY)
+        self.assertEqual([event["count"] for event in events], [5, 1, 1])
+        several, one = (str(formatEvent(event)) for event in events[:2])
+        self.assertIn(" port=1000 ", several)
+        self.assertTrue(several.endswith(" account=ann@example.org count=5"), several)
+        self.assertTrue(one.endswith(" account=ann@example.org"), one)
+
     def test_order_stays(self) -> None:
         told = self.told("succeeded", "failed", "blocked", "succeeded")
         self.assertEqual(told, ["succeeded 0", "failed 1", "blocked 2"])
