@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from cryptography.x509.oid import NameOID
 from OpenSSL import SSL, crypto
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IOpenSSLServerConnectionCreator, IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.internet.threads import deferToThreadPool
@@ -198,18 +198,21 @@ class TLSReloader(Service):
         self._interval = interval
         self._looks = LoopingCall(self.reload)
         self._looks.clock = cast(IReactorTime, reactor)
+        self._ended: Deferred[Any] = succeed(None)
 
     @override
     def startService(self) -> None:
         super().startService()  # type: ignore[no-untyped-call]
         if self._contexts and not self._looks.running:
-            self._looks.start(self._interval, now=False)
+            self._ended = self._looks.start(self._interval, now=False)
 
     @override
-    def stopService(self) -> None:
+    def stopService(self) -> Deferred[Any]:
+        """Fires when a look that is under way has ended too."""
         super().stopService()  # type: ignore[no-untyped-call]
         if self._looks.running:
             self._looks.stop()
+        return self._ended
 
     def reload(self) -> Deferred[None]:
         """Look now. The Deferred never fails: what is wrong with a file goes to the log."""

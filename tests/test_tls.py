@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import ssl
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -11,8 +12,7 @@ from typing import Any, cast
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from OpenSSL import SSL
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred
-from twisted.internet.task import Clock
+from twisted.internet.task import Clock, deferLater
 from twisted.logger import capturedLogs, formatEvent
 from twisted.python.threadpool import ThreadPool
 from twisted.trial.unittest import SynchronousTestCase, TestCase
@@ -277,17 +277,19 @@ class _ThreadedClock(Clock):
 
 
 class _Files:
-    """What a ServerTLS is to a reloader; tells what each look came to."""
+    """What a ServerTLS is to a reloader; counts the looks."""
 
     names = ("mx.example.org",)
 
     def __init__(self) -> None:
         self.outcome: bool | Exception = False
-        self.looked: Deferred[None] = Deferred()
+        self.looks = 0
+        self.may_end = threading.Event()
+        self.may_end.set()
 
     def reload(self) -> bool:
-        looked, self.looked = self.looked, Deferred()
-        cast(Any, reactor).callFromThread(looked.callback, None)
+        self.looks += 1
+        self.may_end.wait()
         if isinstance(self.outcome, Exception):
             raise self.outcome
         return self.outcome
@@ -300,6 +302,8 @@ class ReloaderTests(TestCase):
         self.clock = _ThreadedClock()
         self.files = _Files()
         self.reloader = TLSReloader([cast(Any, self.files)], self.clock, 60)
+        self.addCleanup(self.reloader.stopService)
+        self.addCleanup(self.files.may_end.set)
 
     async def reload(self, outcome: bool | Exception) -> str:
         """What is logged about it."""
@@ -310,18 +314,27 @@ class ReloaderTests(TestCase):
 
     async def test_files_are_looked_at_after_each_interval(self) -> None:
         self.reloader.startService()
-        looked = self.files.looked
         self.clock.advance(59)
-        self.assertIs(self.files.looked, looked)
+        self.assertEqual(self.files.looks, 0)
         self.files.outcome = CertificateError("key.pem holds no private key")
-        for _ in range(2):
-            looked = self.files.looked
+        for looks in (1, 2):
             self.clock.advance(60)
-            await looked
-            # The look's end comes to the reactor after ours.
-            await self.reloader.reload()
-        self.reloader.stopService()
+            # The next look is set when the one before has ended.
+            while not self.clock.getDelayedCalls():
+                await deferLater(cast(Any, reactor), 0)
+            self.assertEqual(self.files.looks, looks)
+        await self.reloader.stopService()
         self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    async def test_stopping_waits_for_a_look_under_way(self) -> None:
+        self.reloader.startService()
+        self.files.may_end.clear()
+        self.clock.advance(60)
+        stopped = self.reloader.stopService()
+        self.assertNoResult(stopped)
+        self.files.may_end.set()
+        await stopped
+        self.assertEqual(self.files.looks, 1)
 
     async def test_what_was_found_is_told(self) -> None:
         self.assertEqual(await self.reload(False), "")
