@@ -73,6 +73,11 @@ def astring(value: bytes) -> bytes:
     return imap_string(value)
 
 
+def literal(data: bytes) -> bytes:
+    """A literal; NUL, which none may hold (RFC 3501 section 4.3), becomes 0x80."""
+    return b"{%d}\r\n%b" % (len(data), data.replace(b"\0", b"\x80") if b"\0" in data else data)
+
+
 def mailbox(name: str, utf8: bool = False) -> bytes:
     """A mailbox name, quoted: old clients do not expect an atom.
 

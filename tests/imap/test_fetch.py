@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from mailkit.imap.fetch import Attribute, Plan, Section, literal, parse_attributes
+from mailkit.imap.fetch import Attribute, Plan, Section, parse_attributes
 from mailkit.imap.grammar import Arguments, SyntaxFault
+from mailkit.imap.render import literal
 from mailkit.model import MessageInfo, MessageSummary
 
 

@@ -26,7 +26,7 @@ from mailkit.imap.conversion import (
     render_error,
 )
 from mailkit.imap.decoded import slice_of
-from mailkit.imap.fetch import literal, locate
+from mailkit.imap.fetch import locate
 from mailkit.imap.grammar import Command, SyntaxFault
 from mailkit.imap.handlers.fetch import resolve
 from mailkit.imap.handlers.table import (
@@ -37,6 +37,7 @@ from mailkit.imap.handlers.table import (
     Waiting,
     after_login,
 )
+from mailkit.imap.render import literal
 from mailkit.mime import Part, bodystructure_octets, imap_string, parse_message
 
 if TYPE_CHECKING:
