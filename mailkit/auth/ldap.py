@@ -9,7 +9,6 @@ from __future__ import annotations
 import ipaddress
 import re
 import ssl
-import threading
 import unicodedata
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -23,7 +22,13 @@ from mailkit.auth.names import canonical_name, complete_name, expand
 from mailkit.auth.pacing import even_out
 from mailkit.auth.passwords import prepare_password
 from mailkit.auth.schemes import with_scheme
-from mailkit.auth.workers import MAX_THREADS, THREADS, TIMEOUT, Workers
+from mailkit.auth.workers import (
+    MAX_THREADS,
+    THREADS,
+    TIMEOUT,
+    ConnectedWorkers,
+    UnusableAnswer,
+)
 from mailkit.errors import TemporaryFailure
 from mailkit.interfaces import IClosableUserBase, IPasswordVerifier, IUserLookup
 from mailkit.model import Login
@@ -73,7 +78,7 @@ def _reason(error: Exception) -> str:
     """What may be logged: texts of other libraries' exceptions might show what was sent."""
     from ldap3.core.exceptions import LDAPExceptionError
 
-    told = isinstance(error, (LDAPExceptionError, OSError, _ServerTrouble))
+    told = isinstance(error, (LDAPExceptionError, OSError, _ServerTrouble, UnusableAnswer))
     return (" ".join(str(error).split()) if told else "") or type(error).__name__
 
 
@@ -195,7 +200,7 @@ class LDAPUsers:
             raise TemporaryFailure from None
 
 
-class _Sessions(Workers):
+class _Sessions(ConnectedWorkers[Any]):
     """Threads, each with a connection to search by, and a new one for each user who is bound."""
 
     def __init__(
@@ -210,7 +215,6 @@ class _Sessions(Workers):
         self._servers = tuple(servers)
         self._where = where
         self._start_tls = start_tls
-        self._local = threading.local()
 
     # All of these are called in a thread.
 
@@ -222,7 +226,7 @@ class _Sessions(Workers):
             entry = self.find(name)
         if entry is None:
             return None
-        connection = self._connect(entry.dn, password)
+        connection = self._bind(entry.dn, password)
         try:
             return entry if connection is not None else None
         finally:
@@ -231,18 +235,7 @@ class _Sessions(Workers):
 
     def find(self, name: str) -> _Entry | None:
         """The entry of a user."""
-        old = getattr(self._local, "connection", None)
-        try:
-            return self._search(old or self._open(), name)
-        except _ServerTrouble:
-            self._drop()
-            raise
-        except Exception:
-            self._drop()
-            if old is None:
-                raise
-        # The server has ended it meanwhile, perhaps.
-        return self._search(self._open(), name)
+        return self.use(lambda connection: self._search(connection, name))
 
     def _search(self, connection: Any, name: str) -> _Entry | None:
         where = self._where
@@ -256,7 +249,7 @@ class _Sessions(Workers):
         code = connection.result["result"]
         found = [e for e in connection.response or () if e["type"] == "searchResEntry"]
         if len(found) > 1:
-            raise _ServerTrouble("the search finds several entries for one user")
+            raise UnusableAnswer("the search finds several entries for one user")
         if code not in (_SUCCESS, _NO_SUCH_OBJECT):
             raise _ServerTrouble(f"the search ends with {connection.result['description']}")
         if not found:
@@ -268,15 +261,19 @@ class _Sessions(Workers):
             _first(attributes, where.password),
         )
 
-    def _open(self) -> Any:
+    @override
+    def connect(self) -> Any:
         where = self._where
-        connection = self._connect(where.bind_dn, where.bind_password)
+        connection = self._bind(where.bind_dn, where.bind_password)
         if connection is None:
             raise _ServerTrouble(f"the server refuses {where.bind_dn}, who is to search")
-        self._local.connection = connection
         return connection
 
-    def _connect(self, dn: str, password: bytes) -> Any:
+    @override
+    def disconnect(self, connection: Any) -> None:
+        connection.unbind()
+
+    def _bind(self, dn: str, password: bytes) -> Any:
         """A connection, bound; None when the name and the password are refused."""
         import ldap3
         from ldap3.core.exceptions import LDAPExceptionError
@@ -310,15 +307,6 @@ class _Sessions(Workers):
                 return None
             trouble = trouble or _ServerTrouble(f"the server answers {description}")
         raise trouble or _ServerTrouble("there is no server")
-
-    def _drop(self) -> None:
-        connection, self._local.connection = getattr(self._local, "connection", None), None
-        if connection is not None:
-            _close(connection)
-
-    @override
-    def thread_ends(self) -> None:
-        self._drop()
 
 
 def _close(connection: Any) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import importlib
 import re
 import shlex
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 from urllib.parse import quote
@@ -19,7 +18,13 @@ from zope.interface import implementer
 from mailkit._typing import override
 from mailkit.auth.names import canonical_name, complete_name, values_of
 from mailkit.auth.schemes import DEFAULT_SCHEME, UnreadableHash, find_scheme, with_scheme
-from mailkit.auth.workers import MAX_THREADS, THREADS, TIMEOUT, Workers
+from mailkit.auth.workers import (
+    MAX_THREADS,
+    THREADS,
+    TIMEOUT,
+    ConnectedWorkers,
+    UnusableAnswer,
+)
 from mailkit.errors import TemporaryFailure
 from mailkit.interfaces import IClosableUserBase, IUserLookup
 from mailkit.model import Login
@@ -154,45 +159,27 @@ class SQLUsers:
         self._sessions.close()
 
 
-class _Sessions(Workers):
+class _Sessions(ConnectedWorkers[Any]):
     """Threads with a connection each."""
 
     def __init__(self, connect: Connect, begin: str, *arguments: Any, **settings: Any) -> None:
         super().__init__(*arguments, **settings)
         self._connect = connect
         self._begin = begin
-        self._local = threading.local()
 
     async def ask(self, text: str, parameters: Any) -> tuple[Sequence[str], Sequence[Any]] | None:
         """Names of the columns, and the only row; None for none.
 
-        :raises LookupError: there are several rows, or which column is what is not clear.
+        :raises UnusableAnswer: there are several rows, or which column is what is not clear.
         """
-        return await self.run(lambda: self._ask(text, parameters))
-
-    def _ask(self, text: str, parameters: Any) -> tuple[Sequence[str], Sequence[Any]] | None:
-        """In a thread."""
-        old = getattr(self._local, "connection", None)
-        try:
-            return self._execute(old or self._open(), text, parameters)
-        except LookupError:
-            raise
-        except Exception:
-            self._drop()
-            if old is None:
-                raise
-        # The server has ended it meanwhile, perhaps.
-        try:
-            return self._execute(self._open(), text, parameters)
-        except LookupError:
-            raise
-        except Exception:
-            self._drop()
-            raise
+        return await self.run(
+            lambda: self.use(lambda connection: self._execute(connection, text, parameters))
+        )
 
     def _execute(
         self, connection: Any, text: str, parameters: Any
     ) -> tuple[Sequence[str], Sequence[Any]] | None:
+        """In a thread."""
         cursor = connection.cursor()
         try:
             if self._begin:
@@ -205,27 +192,18 @@ class _Sessions(Workers):
             # Or the transaction would stay open until the next login.
             connection.rollback()
         if len(rows) > 1:
-            raise LookupError("the query gives several rows for one user")
+            raise UnusableAnswer("the query gives several rows for one user")
         if PASSWORD not in columns and len(columns) > 1:
-            raise LookupError("none of the query's columns is called password")
+            raise UnusableAnswer("none of the query's columns is called password")
         return (columns, rows[0]) if rows else None
 
-    def _open(self) -> Any:
-        self._local.connection = self._connect()
-        return self._local.connection
-
-    def _drop(self) -> None:
-        connection, self._local.connection = getattr(self._local, "connection", None), None
-        if connection is not None:
-            try:
-                connection.close()
-            except Exception:
-                # It is broken; what else it says does not matter.
-                pass
+    @override
+    def connect(self) -> Any:
+        return self._connect()
 
     @override
-    def thread_ends(self) -> None:
-        self._drop()
+    def disconnect(self, connection: Any) -> None:
+        connection.close()
 
 
 def make(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar, cast
@@ -11,6 +12,7 @@ from twisted.internet.defer import Deferred, TimeoutError
 from twisted.internet.interfaces import IReactorFromThreads
 from twisted.python.failure import Failure
 
+from mailkit._typing import override
 from mailkit.errors import TemporaryFailure
 
 #: Questions that a user base is asked at the same time.
@@ -23,6 +25,12 @@ MAX_PENDING = 256
 TIMEOUT = 20.0
 
 T = TypeVar("T")
+C = TypeVar("C")
+
+
+class UnusableAnswer(Exception):
+    """The question is answered, but not in a way that can be used: another connection would be told the
+    same."""
 
 
 class Workers:
@@ -122,6 +130,63 @@ class Workers:
 
     def thread_ends(self) -> None:
         """Called in a thread that ends: a subclass may release what the thread has held."""
+
+
+class ConnectedWorkers(Workers, ABC, Generic[C]):
+    """Threads that keep a connection each, as servers are slow to take new ones."""
+
+    def __init__(self, *arguments: Any, **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
+        self._local = threading.local()
+
+    @abstractmethod
+    def connect(self) -> C:
+        """A new connection. Called in a thread."""
+
+    @abstractmethod
+    def disconnect(self, connection: C) -> None:
+        """End a connection, which may be broken; what this raises does not matter."""
+
+    def use(self, work: Callable[[C], T]) -> T:
+        """What a function gives or raises, called with this thread's connection. In a thread.
+
+        One that fails is not used again, but for :class:`UnusableAnswer`. When it was kept from
+        earlier, the server has ended it meanwhile, perhaps: then there is a second try with a new one.
+        """
+        kept = getattr(self._local, "connection", None) is not None
+        try:
+            return self._try(work)
+        except UnusableAnswer:
+            raise
+        except Exception:
+            if not kept:
+                raise
+        return self._try(work)
+
+    def _try(self, work: Callable[[C], T]) -> T:
+        connection = getattr(self._local, "connection", None)
+        if connection is None:
+            connection = self._local.connection = self.connect()
+        try:
+            return work(connection)
+        except UnusableAnswer:
+            raise
+        except Exception:
+            self._drop()
+            raise
+
+    def _drop(self) -> None:
+        connection, self._local.connection = getattr(self._local, "connection", None), None
+        if connection is not None:
+            try:
+                self.disconnect(connection)
+            except Exception:
+                # It is broken; what else it says does not matter.
+                pass
+
+    @override
+    def thread_ends(self) -> None:
+        self._drop()
 
 
 class _Job(Generic[T]):

@@ -170,7 +170,7 @@ class SQLUsersTests(DatabaseTestCase):
     async def test_a_database_that_does_not_answer(self) -> None:
         base = SQLUsers(lambda: None, Query("", ("u",), False), threads=1, timeout=0.05)
         self.addCleanup(base.close)
-        self.patch(base._sessions, "_ask", lambda *arguments: __import__("time").sleep(0.5))
+        self.patch(base._sessions, "use", lambda *arguments: __import__("time").sleep(0.5))
         self.assertIn("not answer in time", await self.failure(base))
 
     async def test_close_closes_the_connections(self) -> None:

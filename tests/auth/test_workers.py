@@ -10,7 +10,8 @@ from twisted.internet.defer import CancelledError, Deferred, gatherResults
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
-from mailkit.auth.workers import Workers
+from mailkit._typing import override
+from mailkit.auth.workers import ConnectedWorkers, UnusableAnswer, Workers
 from mailkit.errors import TemporaryFailure
 
 reactor: Any = _reactor
@@ -98,3 +99,79 @@ class WorkersTests(TestCase):
         self.assertTrue(threads[0].daemon)
         # And begins anew.
         self.assertEqual(await workers.run(lambda: 4), 4)
+
+
+class Numbered(ConnectedWorkers[int]):
+    """Connections are numbers, in their order."""
+
+    def __init__(self) -> None:
+        super().__init__("mailkit-test", threads=1)
+        self.made: list[int] = []
+        self.ended: list[int] = []
+
+    @override
+    def connect(self) -> int:
+        self.made.append(len(self.made) + 1)
+        return self.made[-1]
+
+    @override
+    def disconnect(self, connection: int) -> None:
+        self.ended.append(connection)
+        raise OSError("it was broken already")
+
+
+class ConnectedWorkersTests(TestCase):
+    timeout = 120
+
+    def setUp(self) -> None:
+        self.workers = Numbered()
+        self.addCleanup(self.workers.close)
+        # What each of the next calls fails with.
+        self.failures: list[Exception] = []
+
+    async def ask(self) -> int:
+        def work(connection: int) -> int:
+            if self.failures:
+                raise self.failures.pop(0)
+            return connection
+
+        return await self.workers.run(lambda: self.workers.use(work))
+
+    async def test_a_connection_is_kept(self) -> None:
+        self.assertEqual([await self.ask(), await self.ask()], [1, 1])
+        self.assertEqual(self.workers.ended, [])
+
+    async def test_a_kept_one_that_broke_is_made_anew_once(self) -> None:
+        await self.ask()
+        self.failures = [OSError()]
+        self.assertEqual(await self.ask(), 2)
+        self.assertEqual(self.workers.ended, [1])
+
+    async def test_the_second_one_is_dropped_too_when_it_fails(self) -> None:
+        await self.ask()
+        self.failures = [OSError("first"), OSError("second")]
+        with self.assertRaisesRegex(OSError, "second"):
+            await self.ask()
+        self.assertEqual(self.workers.ended, [1, 2])
+        # So that nobody is asked by a broken one.
+        self.assertEqual(await self.ask(), 3)
+
+    async def test_a_new_one_that_fails_is_not_tried_again(self) -> None:
+        self.failures = [OSError()]
+        with self.assertRaises(OSError):
+            await self.ask()
+        self.assertEqual((self.workers.made, self.workers.ended), ([1], [1]))
+
+    async def test_an_answer_that_cannot_be_used_says_nothing_against_it(self) -> None:
+        await self.ask()
+        self.failures = [UnusableAnswer()]
+        with self.assertRaises(UnusableAnswer):
+            await self.ask()
+        self.assertEqual(await self.ask(), 1)
+
+    async def test_the_last_is_ended_with_its_thread(self) -> None:
+        await self.ask()
+        thread = await self.workers.run(threading.current_thread)
+        self.workers.close()
+        thread.join(60)
+        self.assertEqual(self.workers.ended, [1])
