@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from mailkit.client.channel import DuplexChannel
-from mailkit.client.connecting import Connector, open_connection
+from mailkit.client.connecting import Connector, open_by_policy
 from mailkit.client.security import TLSInfo, TLSPolicy
 from mailkit.imap.client.session import Session
 from mailkit.imap.client.settings import ClientSettings
@@ -22,14 +22,7 @@ async def open_session(connector: Connector, settings: ClientSettings) -> Sessio
     :raises ClientError: that cannot be done.
     """
 
-    async def open_channel(
-        channel: DuplexChannel, tls: TLSInfo | None, policy: TLSPolicy
-    ) -> Session:
-        session = Session(channel, replace(settings, tls=policy), tls)
-        await session.open()
-        return session
+    def make_session(channel: DuplexChannel, tls: TLSInfo | None, policy: TLSPolicy) -> Session:
+        return Session(channel, replace(settings, tls=policy), tls)
 
-    session, failure = await open_connection(connector, settings.tls, open_channel)
-    if failure:
-        session.note_tls_failure(failure)
-    return session
+    return await open_by_policy(connector, settings.tls, make_session)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from mailkit.client.channel import Channel
-from mailkit.client.connecting import Connector, open_connection
+from mailkit.client.channel import DuplexChannel
+from mailkit.client.connecting import Connector, open_by_policy
 from mailkit.client.errors import ClientError
 from mailkit.client.security import TLSInfo, TLSPolicy
 from mailkit.model import Envelope
@@ -25,15 +25,10 @@ async def open_session(connector: Connector, settings: ClientSettings) -> Sessio
     :raises ClientError: that cannot be done.
     """
 
-    async def open_channel(channel: Channel, tls: TLSInfo | None, policy: TLSPolicy) -> Session:
-        session = Session(channel, replace(settings, tls=policy), tls)
-        await session.open()
-        return session
+    def make_session(channel: DuplexChannel, tls: TLSInfo | None, policy: TLSPolicy) -> Session:
+        return Session(channel, replace(settings, tls=policy), tls)
 
-    session, failure = await open_connection(connector, settings.tls, open_channel)
-    if failure:
-        session.note_tls_failure(failure)
-    return session
+    return await open_by_policy(connector, settings.tls, make_session)
 
 
 async def send_message(
