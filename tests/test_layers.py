@@ -61,7 +61,8 @@ PROTOCOL_PURE = (
 #: What clients share, without the drivers.
 SHARED_CLIENT_PURE = (
     "mailkit.client mailkit.client.address mailkit.client.channel mailkit.client.connecting"
-    " mailkit.client.content mailkit.client.errors mailkit.client.security mailkit.client.text"
+    " mailkit.client.content mailkit.client.errors mailkit.client.pipeline mailkit.client.security"
+    " mailkit.client.text"
 )
 #: A client's dialogue, which knows neither Twisted nor asyncio: two drivers carry it.
 CLIENT_PURE = " ".join(

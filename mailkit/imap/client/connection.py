@@ -15,6 +15,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 
+from mailkit._typing import override
+from mailkit.client import pipeline
 from mailkit.client.channel import DuplexChannel, Waiter
 from mailkit.client.errors import (
     ClientError,
@@ -43,49 +45,40 @@ LITERAL_MINUS = 4096
 _TOO_EARLY = "The server spoke on before TLS had begun"
 
 
-class Flight:
+class Flight(pipeline.Flight):
     """A command that waits to be sent, or is under way."""
 
     def __init__(self, command: Command, tag: bytes, waiter: Waiter) -> None:
+        super().__init__(waiter)
         self.command = command
         self.tag = tag
-        #: Fires when the command may be written, and anew for each thing that happens.
-        self.waiter = waiter
-        self.admitted = False
         #: What ended it.
         self.status: Status | None = None
         #: Texts behind ``+`` that nobody has taken.
         self.continuations: deque[bytes] = deque()
         #: Responses that were collected.
         self.count = 0
-        #: Its answers go to somebody who may be slow.
-        self.streaming = False
 
 
-class Connection:
+class Connection(pipeline.Pipeline[Flight]):
     """A connection to a server, from the greeting on.
 
     :param channel: the connection.
     """
 
     def __init__(self, channel: DuplexChannel, settings: ClientSettings) -> None:
-        self.channel = channel
+        super().__init__(channel)
         self.settings = settings
         self.facts = ConnectionFacts(peer=channel.peer)
         #: None when no mailbox is selected.
         self.selected: Selected | None = None
         self.greeting: Status | None = None
-        #: Why nothing more can be said.
-        self.failure: ClientError | None = None
         #: Who hears each response, after the state has taken it over; must not raise.
         self.listeners: list[Callable[[Typed], None]] = []
         #: Who takes the next contents of messages, instead of a spool.
         self.sink: Callable[[bytes, int], Sink | None] | None = None
         self._reader = self._new_reader()
         self._tags = 0
-        self._queue: deque[Flight] = deque()
-        self._flights: list[Flight] = []
-        self._writing: Flight | None = None
         self._heard = channel.seconds()
         self._greeted = channel.waiter()
         self._farewell: Status | None = None
@@ -100,10 +93,6 @@ class Connection:
 
     def _choose_sink(self, octets: bytes, size: int) -> Sink | None:
         return self.sink(octets, size) if self.sink is not None else None
-
-    @property
-    def closed(self) -> bool:
-        return self.failure is not None
 
     # What the channel calls.
 
@@ -129,29 +118,15 @@ class Connection:
             error = ServiceRefused(self._farewell.text)
         self.fail(error)
 
+    @override
     def fail(self, error: ClientError) -> None:
-        """End the connection at once; all that are waiting get the error."""
         if self.failure is not None:
             return
-        self.failure = error
         self.selected = None
-        self.channel.abort()
-        flights = [*self._flights, *self._queue]
-        self._flights.clear()
-        self._queue.clear()
+        super().fail(error)
         self._greeted.fire()
-        for flight in flights:
-            flight.waiter.fire()
         for listener in list(self.listeners):
             listener(Status("BYE", None, error.text))
-
-    def check(self) -> None:
-        """
-        :raises ClientError: the connection cannot be used any more.
-        """
-        if self.failure is not None:
-            error = self.failure
-            raise type(error)(error.text, command=error.command)
 
     # Responses.
 
@@ -274,26 +249,11 @@ class Connection:
     def _removals(self) -> int:
         return self.selected.removals if self.selected is not None else 0
 
-    def _forget(self, flight: Flight) -> None:
-        if flight in self._queue:
-            self._queue.remove(flight)
-        if self._writing is flight:
-            self._writing = None
-        self._advance()
-
-    def _advance(self) -> None:
-        """Let the next command be written if it may be."""
-        if self._writing is not None or not self._queue or self.failure is not None:
-            return
-        flight = self._queue[0]
-        if len(self._flights) >= self.settings.max_pipelined or any(
+    @override
+    def _may_begin(self, flight: Flight) -> bool:
+        return len(self._flights) < self.settings.max_pipelined and not any(
             flight.command.conflicts(each.command) for each in self._flights
-        ):
-            return
-        self._queue.popleft()
-        self._writing = flight
-        flight.admitted = True
-        flight.waiter.fire()
+        )
 
     async def _write(self, flight: Flight) -> None:
         command = flight.command

@@ -16,14 +16,7 @@ async def open_connection(connection: Connection) -> None:
     """
     :raises ClientError: the connection cannot be used; it is closed.
     """
-    try:
-        await _open(connection)
-    except ClientError as error:
-        connection.fail(error)
-        raise
-    except BaseException:
-        connection.fail(ClientError("The connection was given up"))
-        raise
+    await connection.depend_on(_open(connection))
 
 
 async def _open(connection: Connection) -> None:

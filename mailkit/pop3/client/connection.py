@@ -11,8 +11,8 @@ under Twisted and under asyncio alike.
 
 from __future__ import annotations
 
-from collections import deque
-
+from mailkit._typing import override
+from mailkit.client import pipeline
 from mailkit.client.channel import DuplexChannel, Waiter
 from mailkit.client.errors import (
     ClientError,
@@ -29,53 +29,40 @@ from mailkit.pop3.client.settings import ClientSettings, ConnectionFacts
 _TOO_EARLY = "The server spoke on before TLS had begun"
 
 
-class Flight:
+class Flight(pipeline.Flight):
     """A command that waits to be sent, or is under way."""
 
     def __init__(self, command: Command, waiter: Waiter) -> None:
+        super().__init__(waiter)
         self.command = command
-        #: Fires when the command may be written, and anew for each thing that happens.
-        self.waiter = waiter
-        self.admitted = False
         #: The status line, once it has come.
         self.status: Status | None = None
         #: The whole response has come.
         self.ended = False
         #: A challenge that nobody has taken.
         self.challenge: bytes | None = None
-        #: Its response goes to somebody who may be slow.
-        self.streaming = False
         #: When the response must have ended.
         self.give_up: float | None = None
 
 
-class Connection:
+class Connection(pipeline.Pipeline[Flight]):
     """A connection to a server, from the greeting on.
 
     :param channel: the connection.
     """
 
     def __init__(self, channel: DuplexChannel, settings: ClientSettings) -> None:
-        self.channel = channel
+        super().__init__(channel)
         self.settings = settings
         self.facts = ConnectionFacts(peer=channel.peer)
-        #: Why nothing more can be said.
-        self.failure: ClientError | None = None
         #: QUIT was sent: the server may close the connection.
         self.leaving = False
         self._reader = ResponseReader(settings.limits)
-        self._queue: deque[Flight] = deque()
-        self._flights: deque[Flight] = deque()
-        self._writing: Flight | None = None
         # When the server has last said something, and when the response under way may have begun.
         self._heard = self._began = channel.seconds()
         self._held_since: float | None = None
         # STLS was answered: what comes before TLS comes from somebody else.
         self._mute = False
-
-    @property
-    def closed(self) -> bool:
-        return self.failure is not None
 
     # What the channel calls.
 
@@ -105,26 +92,6 @@ class Connection:
     @property
     def _name(self) -> str:
         return self._flights[0].command.name if self._flights else ""
-
-    def fail(self, error: ClientError) -> None:
-        """End the connection at once; all that are waiting get the error."""
-        if self.failure is not None:
-            return
-        self.failure = error
-        self.channel.abort()
-        flights = [*self._flights, *self._queue]
-        self._flights.clear()
-        self._queue.clear()
-        for flight in flights:
-            flight.waiter.fire()
-
-    def check(self) -> None:
-        """
-        :raises ClientError: the connection cannot be used any more.
-        """
-        if self.failure is not None:
-            error = self.failure
-            raise type(error)(error.text, command=error.command)
 
     # Responses.
 
@@ -232,32 +199,16 @@ class Connection:
             self.fail(error)
             raise
 
-    def _forget(self, flight: Flight) -> None:
-        """It is written, or never will be."""
-        if flight in self._queue:
-            self._queue.remove(flight)
-        if self._writing is flight:
-            self._writing = None
-        self._advance()
-
-    def _advance(self) -> None:
-        """Let the next command be written if it may be."""
-        if self._writing is not None or not self._queue or self.failure is not None:
-            return
-        flight = self._queue[0]
+    @override
+    def _may_begin(self, flight: Flight) -> bool:
         # RFC 2449 section 6.6
         several = self.facts.announced is not None and "PIPELINING" in self.facts.announced
         most = self.settings.max_pipelined if several else 1
-        if self._flights and (
-            len(self._flights) >= most
-            or flight.command.alone
-            or any(each.command.alone for each in self._flights)
-        ):
-            return
-        self._queue.popleft()
-        self._writing = flight
-        flight.admitted = True
-        flight.waiter.fire()
+        return not self._flights or (
+            len(self._flights) < most
+            and not flight.command.alone
+            and not any(each.command.alone for each in self._flights)
+        )
 
     async def answer(self, octets: bytes) -> None:
         """Send a step of an authentication."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
-from mailkit.client.errors import AuthFailed, ClientError, ServiceRefused, TLSFailed
+from mailkit.client.errors import AuthFailed, ServiceRefused, TLSFailed
 from mailkit.client.security import TLSMode
 from mailkit.client.text import clean_text
 from mailkit.pop3.client.commands import MAX_COMMAND, Command, find_timestamp, make_command
@@ -18,14 +18,7 @@ async def open_connection(connection: Connection) -> None:
     """
     :raises ClientError: the connection cannot be used; it is closed.
     """
-    try:
-        await _open(connection)
-    except ClientError as error:
-        connection.fail(error)
-        raise
-    except BaseException:
-        connection.fail(ClientError("The connection was given up"))
-        raise
+    await connection.depend_on(_open(connection))
 
 
 async def _open(connection: Connection) -> None:
