@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from mailkit.tap.errors import SettingError
@@ -84,6 +84,26 @@ def parse_clients(table: Mapping[str, Any]) -> list[ClientRule]:
             raise SettingError(f"{name}: {error}") from error
         rules.append(ClientRule(name, tuple(match.items()), off, quirks))
     return rules
+
+
+def capability_settings(
+    without: Collection[str], quirks: Collection[str], clients: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Parameters of :class:`~mailkit.imap.protocol.IMAPFactory`, from what the settings are.
+
+    :param without: what ``--without-capability`` takes.
+    :param quirks: what ``--imap-quirk`` takes.
+    :param clients: what :func:`parse_clients` takes.
+    :raises SettingError: one of them cannot be.
+    """
+    settings: dict[str, Any] = {}
+    if without:
+        settings["without"] = parse_capabilities(without)
+    if quirks:
+        settings["quirks"] = parse_quirks(quirks)
+    if clients:
+        settings["clients"] = parse_clients(clients)
+    return settings
 
 
 def _are_strings(values: Iterable[Any]) -> bool:

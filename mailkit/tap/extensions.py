@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from mailkit.tap.errors import SettingError
@@ -80,28 +80,41 @@ def parse_solicitation(text: str) -> tuple[str, ...]:
 
 
 def extension_settings(
-    off: Iterable[str],
+    without: Collection[str],
     vrfy: str | None,
     expn: str | None,
-    xclient_from: Collection[str],
-    no_soliciting: tuple[str, ...] = (),
-    etrn: bool = False,
-) -> ExtensionSettings:
-    """The settings of one service.
+    no_soliciting: str | None,
+    xclient_from: Mapping[str, Collection[str]],
+    etrn: bool,
+) -> dict[str, ExtensionSettings]:
+    """The settings of each service that has others than its own.
 
+    :param without: what ``--without-extension`` takes.
+    :param vrfy: what ``--vrfy`` takes, and so on.
+    :param xclient_from: who may say XCLIENT, by service.
     :param etrn: clients that have not logged in may ask too: who may is known elsewhere.
-    :raises SettingError: ``vrfy`` or ``expn`` means nobody.
+    :raises SettingError: one of them cannot be.
     """
+    off = parse_switches(without) if without else {}
+    unwanted = parse_solicitation(no_soliciting) if no_soliciting else ()
+    changed = bool(off or vrfy or expn or unwanted or etrn)
+    services = [name for name in SERVICES if changed or xclient_from.get(name)]
+    if not services:
+        return {}
+    # Loaded when used, as above.
     from mailkit.smtp.extensions.settings import ExtensionSettings
 
-    return ExtensionSettings(
-        without=tuple(off),
-        vrfy=parse_access(vrfy or "never"),
-        expn=parse_access(expn or "never"),
-        xclient_from=xclient_from,
-        no_soliciting=no_soliciting,
-        etrn=parse_access("everyone" if etrn else "authenticated"),
-    )
+    return {
+        name: ExtensionSettings(
+            without=tuple(off.get(name, ())),
+            vrfy=parse_access(vrfy or "never"),
+            expn=parse_access(expn or "never"),
+            xclient_from=xclient_from.get(name) or (),
+            no_soliciting=unwanted,
+            etrn=parse_access("everyone" if etrn else "authenticated"),
+        )
+        for name in services
+    }
 
 
 class ExtensionOptions:

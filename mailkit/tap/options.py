@@ -8,7 +8,7 @@ import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeAlias
 
 from twisted.copyright import version as twisted_version
 from twisted.cred.checkers import InMemoryUsernamePasswordDatabaseDontUse
@@ -60,6 +60,8 @@ from mailkit.tap.workers import WorkersService, check_workers
 # Also an address literal, for machines without a name.
 _HOSTNAME = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Za-z:.]+\])\Z")
 
+#: Names of settings, with what reads each.
+_Settings: TypeAlias = "Iterator[tuple[str, Callable[[], object]]]"
 
 _LIMITS: dict[str, Callable[[str], int]] = {
     "max-message-size": parse_size,
@@ -296,91 +298,93 @@ class MailOptions(TLSOptions, AuthOptionMixin):
         if os.getcwd() not in sys.path:
             # So that a backend's dotted name may be that of a module lying here.
             sys.path.append(os.getcwd())
-        with self.naming("other-users or shared"):
-            sharing = parse_sharing(self)
-        with self.naming("store"):
-            parse_store(self["store"], sharing)
-        if self.without_extensions:
-            with self.naming("without-extension"):
-                parse_switches(self.without_extensions)
-        if self.without_capabilities:
-            with self.naming("without-capability"):
-                parse_capabilities(self.without_capabilities)
-        if self.quirks:
-            with self.naming("imap-quirk"):
-                parse_quirks(self.quirks)
-        with self.naming("client-certificates"):
-            parse_client_certificates(self.client_certificates)
-        with self.naming("login-guard"):
-            parse_login_guard(self.login_guard)
-        with self.naming("smtp-limits"):
-            parse_smtp_limits(self.smtp_limits)
-        if self.imap_clients:
-            with self.naming("imap-clients"):
-                parse_clients(self.imap_clients)
-        with self.naming("imap-language or imap-message-limit"):
-            parse_imap_settings(self)
-        with self.naming("pop3-login-delay or pop3-takeover"):
-            parse_pop3_settings(self)
-        with self.naming("passive-ports, passive-address or ftp-*"):
-            parse_ftp_settings(self)
-        for option in ("vrfy", "expn"):
-            if self.get(option) is not None:
-                with self.naming(option):
-                    parse_access(self[option])
-        if self.get("bare-line-ends") is not None:
-            with self.naming("bare-line-ends"):
-                parse_bare_line_ends(self["bare-line-ends"])
-        with self.naming("hook"):
-            parse_hooks(self.hooks)
-        with self.naming("hook-failure"):
-            trace = not self.get("no-hook-trace")
-            self.hook_settings = parse_hook_settings(self.get("hook-failure"), trace)
-        if self.milters or self.milter_reuse:
-            with self.naming("milter"):
-                parse_milters(self.milters)
-            with self.naming("milter-reuse"):
-                parse_milters(self.milters, reuse=self.milter_reuse)
-            with self.naming("milter-failure"):
-                parse_milters([], self["milter-failure"])
-        with self.naming("checks"):
-            Checks(self.checks)
-        if self.get("route-secret") is not None:
-            with self.naming("route-secret"):
-                self.route_secret = read_secret(self["route-secret"])
-        with self.naming("route"):
-            parse_routes(split_routes(self.routes), self.route_secret)
+        for name, read in self._settings():
+            with self.naming(name):
+                read()
         self._read_relay()
-        if self.get("suppress-duplicates") is not None:
-            with self.naming("suppress-duplicates"):
-                parse_count(str(self["suppress-duplicates"]))
-        with self.naming("proxy-from"):
-            parse_networks(self.proxies, self.endpoints)
-        with self.naming("anonymous"):
-            parse_guests(self.anonymous)
-        if self.get("no-soliciting") is not None:
-            with self.naming("no-soliciting"):
-                parse_solicitation(self["no-soliciting"])
-        with self.naming("xclient-from"):
-            parse_names(self.xclient, TAKE_MAIL)
-        if self["hostname"] is not None:
-            with self.naming("hostname"):
-                check_hostname(self["hostname"])
-        with self.naming("tls"):
-            self.service_tls = ServiceTLS(
-                self.certificates, PORT_NAMES, self.client_authorities, self.certified
-            )
         for name, endpoints in self.endpoints.items():
             if name in IMPLICIT_TLS and endpoints and not self.service_tls:
                 raise usage.UsageError(
                     f"{self.place(name)} needs a certificate: give --tls CERT,KEY"
                 )
         self.limits = self._limits()
+        with self.naming("workers"):
+            self._read_workers()
+
+    def _settings(self) -> _Settings:
+        """Each setting's name, and what reads it, or only raises SettingError if it cannot be."""
+        yield "other-users or shared", lambda: parse_sharing(self)
+        yield "store", lambda: parse_store(self["store"], parse_sharing(self))
+        yield "client-certificates", lambda: parse_client_certificates(self.client_certificates)
+        yield "login-guard", lambda: parse_login_guard(self.login_guard)
+        yield "proxy-from", lambda: parse_networks(self.proxies, self.endpoints)
+        yield "anonymous", lambda: parse_guests(self.anonymous)
+        if self["hostname"] is not None:
+            yield "hostname", lambda: check_hostname(self["hostname"])
+        yield "tls", self._read_tls
+        yield from self._settings_of_readers()
+        yield from self._settings_of_listeners()
+        yield from self._settings_of_delivery()
+
+    def _settings_of_readers(self) -> _Settings:
+        """Those of IMAP, POP3 and FTP."""
+        if self.without_capabilities:
+            yield "without-capability", lambda: parse_capabilities(self.without_capabilities)
+        if self.quirks:
+            yield "imap-quirk", lambda: parse_quirks(self.quirks)
+        if self.imap_clients:
+            yield "imap-clients", lambda: parse_clients(self.imap_clients)
+        yield "imap-language or imap-message-limit", lambda: parse_imap_settings(self)
+        yield "pop3-login-delay or pop3-takeover", lambda: parse_pop3_settings(self)
+        yield "passive-ports, passive-address or ftp-*", lambda: parse_ftp_settings(self)
+
+    def _settings_of_listeners(self) -> _Settings:
+        """Those of SMTP, LMTP and submission."""
+        if self.without_extensions:
+            yield "without-extension", lambda: parse_switches(self.without_extensions)
+        yield "smtp-limits", lambda: parse_smtp_limits(self.smtp_limits)
+        if self.get("vrfy") is not None:
+            yield "vrfy", lambda: parse_access(self["vrfy"])
+        if self.get("expn") is not None:
+            yield "expn", lambda: parse_access(self["expn"])
+        if self.get("bare-line-ends") is not None:
+            yield "bare-line-ends", lambda: parse_bare_line_ends(self["bare-line-ends"])
+        if self.get("no-soliciting") is not None:
+            yield "no-soliciting", lambda: parse_solicitation(self["no-soliciting"])
+        yield "xclient-from", lambda: parse_names(self.xclient, TAKE_MAIL)
+        yield "hook", lambda: parse_hooks(self.hooks)
+        yield "hook-failure", self._read_hook_settings
+        if self.milters or self.milter_reuse:
+            yield "milter", lambda: parse_milters(self.milters)
+            yield "milter-reuse", lambda: parse_milters(self.milters, reuse=self.milter_reuse)
+            yield "milter-failure", lambda: parse_milters([], self["milter-failure"])
+        yield "checks", lambda: Checks(self.checks)
+
+    def _settings_of_delivery(self) -> _Settings:
+        """Those of what becomes of mail that was taken."""
+        if self.get("route-secret") is not None:
+            yield "route-secret", self._read_route_secret
+        yield "route", lambda: parse_routes(split_routes(self.routes), self.route_secret)
+        if self.get("suppress-duplicates") is not None:
+            yield "suppress-duplicates", lambda: parse_count(str(self["suppress-duplicates"]))
+
+    def _read_tls(self) -> None:
+        self.service_tls = ServiceTLS(
+            self.certificates, PORT_NAMES, self.client_authorities, self.certified
+        )
+
+    def _read_hook_settings(self) -> None:
+        trace = not self.get("no-hook-trace")
+        self.hook_settings = parse_hook_settings(self.get("hook-failure"), trace)
+
+    def _read_route_secret(self) -> None:
+        self.route_secret = read_secret(self["route-secret"])
+
+    def _read_workers(self) -> None:
         if self["workers"] is not None:
-            with self.naming("workers"):
-                self.workers = parse_count(str(self["workers"]))
-                if self.workers > 1:
-                    check_workers(self.workers, self["store"], self.endpoints)
+            self.workers = parse_count(str(self["workers"]))
+            if self.workers > 1:
+                check_workers(self.workers, self["store"], self.endpoints)
 
     def _read_relay(self) -> None:
         target, login = self.get("relay"), self.get("relay-login")

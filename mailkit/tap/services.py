@@ -45,17 +45,11 @@ from mailkit.interfaces import (
 from mailkit.proxy import ProxyFactory
 from mailkit.sasl import choose_mechanisms
 from mailkit.store.sharing.names import SharingSettings
-from mailkit.tap.capabilities import parse_capabilities, parse_clients, parse_quirks
+from mailkit.tap.capabilities import capability_settings
 from mailkit.tap.checks import Checks
 from mailkit.tap.descriptors import connection_share, open_files_limit
 from mailkit.tap.errors import SettingError, StartError
-from mailkit.tap.extensions import (
-    SERVICES,
-    extension_settings,
-    parse_bare_line_ends,
-    parse_solicitation,
-    parse_switches,
-)
+from mailkit.tap.extensions import SERVICES, extension_settings, parse_bare_line_ends
 from mailkit.tap.factories import IMPLICIT_TLS, PORT_NAMES, make_factory
 from mailkit.tap.ftp_settings import FTPSettings
 from mailkit.tap.guests import parse_guests
@@ -235,26 +229,20 @@ class MailService(MultiService):
         self._checks = Checks(checks or {})
         self._proxies = parse_networks(proxy_from, PORT_NAMES)
         self._guests = parse_guests(anonymous)
-        off = parse_switches(without_extensions) if without_extensions else {}
-        xclient = parse_names(xclient_from, TAKE_MAIL)
-        unwanted = parse_solicitation(no_soliciting) if no_soliciting else ()
-        etrn = self._outbound is not None and self._outbound.starter is not None
-        self._extension_settings = {
-            service: extension_settings(
-                off.get(service, ()), vrfy, expn, xclient.get(service) or (), unwanted, etrn
-            )
-            for service in SERVICES
-            if off or vrfy or expn or unwanted or xclient.get(service) or etrn
-        }
+        self._extension_settings = extension_settings(
+            without_extensions,
+            vrfy,
+            expn,
+            no_soliciting,
+            parse_names(xclient_from, TAKE_MAIL),
+            etrn=self._outbound is not None and self._outbound.starter is not None,
+        )
         self._ftp = ftp or FTPSettings()
-        self._imap_settings: dict[str, Any] = dict(imap_settings or {})
-        self._pop3_settings: dict[str, Any] = dict(pop3_settings or {})
-        if without_capabilities:
-            self._imap_settings["without"] = parse_capabilities(without_capabilities)
-        if imap_quirks:
-            self._imap_settings["quirks"] = parse_quirks(imap_quirks)
-        if imap_clients:
-            self._imap_settings["clients"] = parse_clients(imap_clients)
+        self._imap_settings = {
+            **(imap_settings or {}),
+            **capability_settings(without_capabilities, imap_quirks, imap_clients or {}),
+        }
+        self._pop3_settings = dict(pop3_settings or {})
         self._smtp_limits = parse_smtp_limits(smtp_limits or {})
         if not isinstance(login_guard, LoginGuard):
             login_guard = LoginGuard(login_guard)
