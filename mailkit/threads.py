@@ -6,7 +6,7 @@ The algorithms run in steps, between which a caller may let others have their tu
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from mailkit.query import SortCriterion, SortKey, ThreadAlgorithm, Threads
@@ -45,6 +45,14 @@ class ThreadInput:
     def columns(self) -> list[list[Any]]:
         """UIDs, sent dates, replies, subjects, identifiers."""
         return [self.uids, self.dates, self.replies, self.subjects, self.ids]
+
+
+#: Columns of :class:`ThreadInput` that an algorithm looks at, the UIDs first.
+COLUMNS: Mapping[ThreadAlgorithm, Sequence[str]] = {
+    ThreadAlgorithm.ORDEREDSUBJECT: ("uids", "dates", "subjects"),
+    ThreadAlgorithm.REFERENCES: ("uids", "dates", "subjects", "replies", "ids"),
+    ThreadAlgorithm.REFS: ("uids", "dates", "ids"),
+}
 
 
 def thread_keys(subject_id: int, ids: Sequence[int]) -> list[int]:
@@ -125,7 +133,7 @@ class _References:
         yield from self._prune(order)
         if by_subject:
             yield from self._gather()
-            self.roots.sort(key=self._first_rank)
+            yield from self._sort_roots()
         else:
             yield from self._sort_by_latest(order)
         yield from self._flatten()
@@ -208,8 +216,16 @@ class _References:
                 (roots[number],) = children.pop(node)
         yield None
 
-    def _first_rank(self, node: int) -> int:
-        return self.rank[node if node < self.count else self.children[node][0]]
+    def _sort_roots(self) -> Iterator[None]:
+        count, rank, children = self.count, self.rank, self.children
+        ranked: list[tuple[int, int]] = []
+        for start in range(0, len(self.roots), STEP):
+            some = self.roots[start : start + STEP]
+            ranked += [(rank[n if n < count else children[n][0]], n) for n in some]
+            yield None
+        # Nearly in order, as they were made going by date.
+        ranked.sort()
+        self.roots = [node for _, node in ranked]
 
     def _gather(self) -> Iterator[None]:
         """Step (5)."""

@@ -115,6 +115,9 @@ class SelectedState:
         view = self.uids
         if uids is view:
             return list(range(1, len(view) + 1))
+        if self._gapless:
+            before = view[0] - 1
+            return [uid - before for uid in self._within(uids)]
         if len(uids) * 8 > len(view):
             wanted = set(uids)
             return [number for number, uid in enumerate(view, 1) if uid in wanted]
@@ -123,7 +126,7 @@ class SelectedState:
     def numbers_in_order(self, uids: Sequence[int]) -> list[int]:
         """Sequence numbers of UIDs that are in view, in any order."""
         view = self.uids
-        if view and view[-1] - view[0] + 1 == len(view):
+        if self._gapless:
             before = view[0] - 1
             return [uid - before for uid in uids]
         numbers = {uid: number for number, uid in enumerate(view, 1)}
@@ -133,10 +136,34 @@ class SelectedState:
         """Those of the ascending UIDs that are in view."""
         if uids is self.uids:
             return list(uids)
+        if self._gapless:
+            return list(self._within(uids))
         if len(uids) * 8 > len(self.uids):
             known = set(self.uids)
             return [uid for uid in uids if uid in known]
         return [uid for uid in uids if self.number_of(uid) is not None]
+
+    @property
+    def _gapless(self) -> bool:
+        """There are messages, and no UID is missing between those of the first and the last."""
+        view = self.uids
+        return bool(view) and view[-1] - view[0] + 1 == len(view)
+
+    def _within(self, uids: Sequence[int]) -> Sequence[int]:
+        """Those of the ascending UIDs from the view's first one to its last one."""
+        view = self.uids
+        return uids[bisect_left(uids, view[0]) : bisect_right(uids, view[-1])]
+
+    def spans_of(self, uids: Sequence[int], among: Spans) -> Spans:
+        """Where those of the ascending UIDs are that are in view at some positions.
+
+        :param among: ascending.
+        """
+        places = [number - 1 for number in self.numbers_of(uids)]
+        spans: Spans = []
+        for start, stop in among:
+            spans += runs(places[bisect_left(places, start) : bisect_left(places, stop)])
+        return spans
 
     def resolve_numbers(self, ranges: SequenceSet) -> Spans:
         """Positions that a set of sequence numbers names.
@@ -199,7 +226,7 @@ class SelectedState:
 
     def _saved_spans(self) -> Spans:
         # RFC 5182 section 2.1: an empty result is valid, and names nothing.
-        return merge([(number - 1, number) for number in self.numbers_of(self.saved)])
+        return runs([number - 1 for number in self.numbers_of(self.saved)])
 
     def uids_of(self, spans: Spans) -> list[int]:
         """The UIDs at some positions."""
@@ -276,7 +303,10 @@ class SelectedState:
             message.uid: message.modseq for message in messages if message.modseq > self.modseq
         }
         if fresh:
-            self._own = {**(self._own or {}), **fresh}
+            if self._own is None:
+                self._own = fresh
+            else:
+                self._own.update(fresh)
 
     def absorb(self, changes: Changes, arrivals: bool = True) -> list[int]:
         """Take changes into account.
@@ -353,7 +383,7 @@ class SelectedState:
             recent_before = self.recent_count()
             gone, self._vanished = self._vanished, None
             vanished = sorted(gone)
-            expunged = [bisect_left(self.uids, uid) + 1 for uid in reversed(vanished)]
+            expunged = self.numbers_of(vanished)[::-1]
             if len(gone) < FEW:
                 view = array("I", self.uids)
                 for number in expunged:
@@ -386,6 +416,24 @@ def _extended(uids: Sequence[int], fresh: Sequence[int]) -> array[int]:
     return copy
 
 
+def runs(places: Sequence[int]) -> Spans:
+    """Spans of strictly ascending positions."""
+    if places and places[-1] - places[0] + 1 == len(places):
+        return [(places[0], places[-1] + 1)]
+    spans: Spans = []
+    start = stop = -1
+    for place in places:
+        if place == stop:
+            stop += 1
+            continue
+        if stop >= 0:
+            spans.append((start, stop))
+        start, stop = place, place + 1
+    if stop >= 0:
+        spans.append((start, stop))
+    return spans
+
+
 def merge(spans: Spans) -> Spans:
     """Sort spans and join those that overlap or touch."""
     if len(spans) < 2:
@@ -410,4 +458,5 @@ __all__ = [
     "Spans",
     "State",
     "merge",
+    "runs",
 ]

@@ -8,7 +8,7 @@ from mailkit.imap.grammar import Arguments, SyntaxFault
 from mailkit.query import ThreadAlgorithm
 
 #: Numbers that are rendered at a time.
-PIECE = 5000
+PIECE = 2000
 
 _ALGORITHMS = {algorithm.value.encode("ascii"): algorithm for algorithm in ThreadAlgorithm}
 
@@ -30,7 +30,10 @@ def render_threads(numbers: Sequence[int], depths: Sequence[int]) -> Iterator[by
 
     :param numbers: 0 stands for a dummy.
     """
-    siblings = _siblings(depths)
+    siblings = [False] * len(depths)
+    for start in _mark_only_children(depths, siblings):
+        if start:
+            yield b""
     # Depths at which a parenthesis is open.
     stack: list[int] = []
     pieces: list[bytes] = []
@@ -53,12 +56,16 @@ def render_threads(numbers: Sequence[int], depths: Sequence[int]) -> Iterator[by
     yield b"".join(pieces) + b")" * len(stack)
 
 
-def _siblings(depths: Sequence[int]) -> list[bool]:
-    """For each node, whether it is the only child of its parent; roots are not."""
-    alone = [False] * len(depths)
+def _mark_only_children(depths: Sequence[int], alone: list[bool]) -> Iterator[int]:
+    """Note of each node whether it is the only child of its parent; roots are not.
+
+    Gives the places from which it goes on, between which others have their turn.
+    """
     # Of the node that came last at each depth: its child, if it has one only.
     child: list[int] = []
     for place, depth in enumerate(depths):
+        if not place % PIECE:
+            yield place
         del child[depth + 1 :]
         if depth == len(child):
             child.append(-1)
@@ -69,4 +76,3 @@ def _siblings(depths: Sequence[int]) -> list[bool]:
                 alone[place] = True
             else:
                 alone[child[depth - 1]] = False
-    return alone

@@ -7,7 +7,7 @@ from array import array
 from twisted.trial.unittest import SynchronousTestCase
 
 from mailkit.imap.grammar import STAR
-from mailkit.imap.state import NoSuchNumber, SelectedState, merge
+from mailkit.imap.state import NoSuchNumber, SelectedState, merge, runs
 from mailkit.model import Changes, MessageInfo
 
 
@@ -78,6 +78,34 @@ class NumberTests(SynchronousTestCase):
         self.assertEqual(
             [uid for batch in batches for uid in batch.uids], [number + 9 for number in numbers]
         )
+
+    def test_lookups_in_views_with_and_without_gaps(self) -> None:
+        views = (
+            range(3, 10),
+            array("I", range(1, 8)),
+            array("I", [3, 4, 6, 9]),
+            array("I", [5]),
+            array("I"),
+        )
+        among = [(0, 2), (3, 5)]
+        for view in views:
+            state = SelectedState(view, 7)
+            for chosen in range(2**9):
+                uids = [uid for uid in range(2, 11) if chosen & 1 << uid - 2]
+                known = [uid for uid in uids if uid in view]
+                numbers = [list(view).index(uid) + 1 for uid in known]
+                self.assertEqual(state.in_view(uids), known)
+                self.assertEqual(state.numbers_of(array("I", uids)), numbers)
+                spans = state.spans_of(uids, among)
+                wanted = [uid for uid in known if list(view).index(uid) in (0, 1, 3, 4)]
+                self.assertEqual(state.uids_of(spans), wanted)
+                self.assertEqual(merge(list(spans)), spans)
+
+    def test_runs(self) -> None:
+        self.assertEqual(runs([]), [])
+        self.assertEqual(runs([4]), [(4, 5)])
+        self.assertEqual(runs([0, 1, 2]), [(0, 3)])
+        self.assertEqual(runs([0, 2, 3, 7]), [(0, 1), (2, 4), (7, 8)])
 
     def test_merge(self) -> None:
         self.assertEqual(merge([(5, 7), (1, 2), (2, 3), (6, 6)]), [(1, 3), (5, 7)])

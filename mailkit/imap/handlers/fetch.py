@@ -23,7 +23,7 @@ from mailkit.imap.handlers.resync import tell_vanished
 from mailkit.imap.handlers.table import SELECTED, Capability, Verb, after_login
 from mailkit.imap.search import uid_ranges
 from mailkit.imap.session import BATCH, SUMMARY_BATCH, Selection
-from mailkit.imap.state import Batch, NoSuchNumber, Spans, merge
+from mailkit.imap.state import Batch, NoSuchNumber, Spans, runs
 from mailkit.interfaces import ISummarizingMailbox, IThreadNamingMailbox
 from mailkit.model import SEEN, FlagOp, MessageInfo, MessageSummary
 from mailkit.query import ModifiedSince
@@ -114,8 +114,7 @@ async def send_items(
     """Tell items of messages that the client did not ask for just now (RFC 5465 section 5.2)."""
     selection = connection.selection
     assert selection is not None
-    numbers = selection.state.numbers_of(uids)
-    spans = merge([(number - 1, number) for number in numbers])
+    spans = runs([number - 1 for number in selection.state.numbers_of(uids)])
     summaries = ISummarizingMailbox.providedBy(selection.mailbox)
     plan = Plan(attributes, summaries, False, uid_only=selection.state.uid_only)
     fetcher = _Fetcher(connection, selection, plan)
@@ -126,10 +125,8 @@ async def _changed(
     connection: IMAPProtocol, selection: Selection, spans: Spans, since: int
 ) -> Spans:
     """Those of the messages that changed after a modification sequence (RFC 7162 3.1.4.1)."""
-    state = selection.state
     found = await find(connection, selection, ModifiedSince(since + 1))
-    wanted = set(state.in_view(found)).intersection(state.uids_of(spans))
-    return merge([(number - 1, number) for number in state.numbers_of(sorted(wanted))])
+    return selection.state.spans_of(found, spans)
 
 
 class _Fetcher:

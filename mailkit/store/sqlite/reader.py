@@ -15,7 +15,7 @@ from mailkit.store.naming import sort_key
 from mailkit.store.sqlite.bodies import BodyPlace
 from mailkit.store.sqlite.flags import DELETED_BIT, SEEN_BIT, FlagSets
 from mailkit.store.sqlite.maildrops import SizeLists
-from mailkit.store.sqlite.rows import DENSE, condition, select_rows, to_infos
+from mailkit.store.sqlite.rows import DENSE, condition, select_rows, select_uids, to_infos
 
 #: UIDs that the cache of UID lists holds (4 octets each).
 MAX_CACHED_UIDS = 4_000_000
@@ -306,10 +306,8 @@ class Reader:
         return self._select_uids(mailbox_id, 0)
 
     def _select_uids(self, mailbox_id: int, after: int) -> array[int]:
-        rows = self.connection.execute(
-            "SELECT uid FROM message WHERE mailbox_id = ? AND uid > ?", (mailbox_id, after)
-        ).fetchall()
-        return array("I", [uid for (uid,) in rows])
+        values = (mailbox_id, after)
+        return array("I", select_uids(self.connection, "mailbox_id = ? AND uid > ?", values))
 
     def _has_vanished(self, mailbox_id: int, since: int) -> bool:
         row = self.connection.execute(
@@ -332,14 +330,11 @@ class Reader:
             if modseq <= since:
                 return Changes(modseq, (), (), ())
             added = self._added_since(mailbox_id, since)
-            changed = [
-                uid
-                for (uid,) in connection.execute(
-                    "SELECT uid FROM message WHERE mailbox_id = ? AND modseq > ?"
-                    " AND modseq > created_modseq AND created_modseq <= ? ORDER BY uid",
-                    (mailbox_id, since, since),
-                ).fetchall()
-            ]
+            changed = select_uids(
+                connection,
+                "mailbox_id = ? AND modseq > ? AND modseq > created_modseq AND created_modseq <= ?",
+                (mailbox_id, since, since),
+            )
             if since < forgotten:
                 present = set(self._select_uids(mailbox_id, 0))
                 vanished = array("I", [n for n in range(1, uid_next) if n not in present])

@@ -64,6 +64,21 @@ def select_rows(connection: sqlite3.Connection, mailbox_id: int, uids: Sequence[
     return Selection(rows, len(rows) == len(present))
 
 
+def select_uids(connection: sqlite3.Connection, sql: str, values: Sequence[object]) -> list[int]:
+    """UIDs of the messages for which a condition holds, ascending.
+
+    They come as one value: as rows they take twice the time, and the interpreter's lock is let go
+    for each of them.
+    """
+    (text,) = connection.execute(
+        f"SELECT group_concat(uid) FROM message WHERE {sql}", values
+    ).fetchone()
+    uids = list(map(int, text.split(","))) if text else []
+    # They nearly always are, by the primary key.
+    uids.sort()
+    return uids
+
+
 #: One row for each reason to keep a body.
 BODY_USERS = (
     "SELECT body_id FROM message UNION ALL"

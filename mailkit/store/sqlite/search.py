@@ -43,7 +43,7 @@ from mailkit.store.sqlite.bodies import SMALL_BODY, BodyPlace
 from mailkit.store.sqlite.core import Core
 from mailkit.store.sqlite.fields import Fields, read_fields
 from mailkit.store.sqlite.flags import KEYWORD_SHIFT, split_flags
-from mailkit.store.sqlite.rows import COLUMNS, Row, to_infos
+from mailkit.store.sqlite.rows import COLUMNS, Row, select_uids, to_infos
 from mailkit.store.sqlite.summaries import read_bodies
 from mailkit.store.sqlite.textmaps import SaveTextMaps
 from mailkit.textmap import decode_text_map, encode_text_map, read_text_map
@@ -291,12 +291,11 @@ class Search:
             if begin:
                 await self._core.pause()
             last = uids[min(begin + CHUNK * 20, len(uids)) - 1]
-            rows = self._core.reader.connection.execute(
-                "SELECT uid FROM message WHERE mailbox_id = ? AND uid BETWEEN ? AND ?"
-                f" AND ({self._condition.sql})",
+            found += select_uids(
+                self._core.reader.connection,
+                f"mailbox_id = ? AND uid BETWEEN ? AND ? AND ({self._condition.sql})",
                 (self._id, uids[begin], last, *self._condition.values),
-            ).fetchall()
-            found.extend(uid for (uid,) in rows)
+            )
         return found
 
     async def _in_range(self, first: int, last: int) -> tuple[list[int], list[MessageInfo]]:

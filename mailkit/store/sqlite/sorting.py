@@ -13,6 +13,7 @@ import time
 from array import array
 from collections import OrderedDict
 from collections.abc import Sequence
+from itertools import compress
 from typing import TYPE_CHECKING, Any
 
 from mailkit._typing import override
@@ -22,7 +23,7 @@ from mailkit.store.sqlite.fields import find_headers
 from mailkit.store.sqlite.rows import DENSE
 from mailkit.store.sqlite.transaction import RowBuffer, Transaction
 from mailkit.store.sqlite.writer import Operation
-from mailkit.threads import ThreadInput, thread_steps
+from mailkit.threads import COLUMNS, ThreadInput, thread_steps
 
 if TYPE_CHECKING:
     from mailkit.store.sqlite.core import Core
@@ -38,6 +39,8 @@ MAX_COMPLETE = 1000
 SORTED_HERE = 1000
 #: Messages whose values are read at a time, to be threaded.
 ROWS = 1000
+#: How many times as many where all that is read of them is numbers.
+PLAIN_ROWS = 4
 #: Threads of fewer messages are made anew each time.
 REMEMBERED_FROM = 500
 #: Messages in threads that are remembered, in all mailboxes together: 8 octets each.
@@ -69,9 +72,16 @@ _LACKING = (
 )
 
 
+# Columns of a ThreadInput, each as one value: they take a fraction of the time of as many rows.
+_THREAD_COLUMNS = {
+    "uids": "json_group_array(uid)",
+    "dates": "json_group_array(sent)",
+    "replies": "json_group_array(is_reply)",
+    "subjects": "json_group_array(subject_id)",
+    "ids": "json_group_array(json(ids))",
+}
 _THREAD_ROWS = (
-    "SELECT json_group_array(json_array(uid, sent, is_reply, subject_id, json(ids))) FROM ("
-    "SELECT m.uid AS uid, ifnull(v.sent, m.internal_date) AS sent,"
+    " FROM (SELECT m.uid AS uid, ifnull(v.sent, m.internal_date) AS sent,"
     " v.is_reply AS is_reply, v.subject_id AS subject_id, v.ids AS ids FROM message m"
     " JOIN sort_value v ON v.body_id = m.body_id"
     " WHERE m.mailbox_id = ? AND m.uid BETWEEN ? AND ? ORDER BY m.uid)"
@@ -154,13 +164,13 @@ class Sorting:
             self._threads.move_to_end(key)
             return known[1]
         await self.complete(mailbox_id, uids[-1])
-        given = ThreadInput()
-        for start in range(0, len(uids), ROWS):
-            some = uids[start : start + ROWS]
-            rows = await self._core.in_thread(self._read_rows, mailbox_id, some)
-            if rows:
-                for column, values in zip(given.columns(), zip(*rows, strict=True), strict=True):
-                    column.extend(values)
+        given, names = ThreadInput(), COLUMNS[algorithm]
+        at_once = ROWS if "ids" in names else ROWS * PLAIN_ROWS
+        for start in range(0, len(uids), at_once):
+            some = uids[start : start + at_once]
+            columns = await self._core.in_thread(self._read_columns, mailbox_id, some, names)
+            for name, column in zip(names, columns, strict=True):
+                getattr(given, name).extend(column)
         threads = Threads(array("I"), array("I"))
         pause_at = time.monotonic() + _SLICE
         for step in thread_steps(algorithm, given):
@@ -171,12 +181,19 @@ class Sorting:
         self._remember(key, uids, threads)
         return threads
 
-    def _read_rows(self, mailbox_id: int, uids: Sequence[int]) -> list[list[Any]]:
-        """What threads are made of; runs in a thread."""
+    def _read_columns(
+        self, mailbox_id: int, uids: Sequence[int], names: Sequence[str]
+    ) -> list[list[Any]]:
+        """What threads are made of, the UIDs first; runs in a thread."""
+        sql = "SELECT " + ", ".join(_THREAD_COLUMNS[name] for name in names) + _THREAD_ROWS
         with self._core.borrow() as connection:
-            rows = _one_list(connection, _THREAD_ROWS, mailbox_id, uids[0], uids[-1])
-        wanted = set(uids)
-        return [row for row in rows if row[0] in wanted]
+            row = connection.execute(sql, (mailbox_id, uids[0], uids[-1])).fetchone()
+        columns: list[list[Any]] = [json.loads(text) for text in row]
+        if columns[0] != list(uids):
+            wanted = set(uids)
+            chosen = [uid in wanted for uid in columns[0]]
+            columns = [list(compress(column, chosen)) for column in columns]
+        return columns
 
     def _remember(
         self, key: tuple[int, ThreadAlgorithm], uids: Sequence[int], threads: Threads
