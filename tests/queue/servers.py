@@ -27,20 +27,27 @@ FINE = {
 
 
 class ScriptedProtocol(LineReceiver):
-    """One connection."""
+    """One connection.
+
+    :ivar silent: whether the client waits for what does not come.
+    """
 
     MAX_LENGTH = 100_000
     factory: ScriptedServer
 
     def __init__(self) -> None:
         self._in_data = False
-        self._silent = False
+        self.silent = False
         self._subject = ""
 
     @override
     def connectionMade(self) -> None:
         self.factory.connections.append(self)
         self.step("greeting")
+
+    @override
+    def connectionLost(self, reason: Any = None) -> None:
+        self.silent = False
 
     def step(self, name: str) -> bool:
         """Say what the script has for a step."""
@@ -52,8 +59,8 @@ class ScriptedProtocol(LineReceiver):
         if reply == DROP:
             self.transport.abortConnection()  # type: ignore[union-attr]
         elif reply == HANG:
-            self._silent = True
-        elif not self._silent:
+            self.silent = True
+        elif not self.silent:
             self.sendLine(reply.encode())  # type: ignore[no-untyped-call]
         return bool(reply.startswith("354"))
 

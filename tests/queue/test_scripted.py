@@ -7,6 +7,7 @@ from typing import Any
 
 from twisted.internet import reactor as _reactor
 from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.task import Clock, LoopingCall
 from twisted.trial.unittest import TestCase
 
 from mailkit.queue.hosts import ExchangerFinder
@@ -23,12 +24,16 @@ from .support import SAMPLE
 
 reactor: Any = _reactor
 HOST = "127.0.0.1"
+#: Seconds that the client waits: nobody's patience, unless the server is silent on purpose.
+TIMEOUT = 60.0
 ACCEPTED, TEMPORARY, PERMANENT = Status.ACCEPTED, Status.TEMPORARY, Status.PERMANENT
 STEPS = ("MAIL", "RCPT", "DATA", "end of data")
 
 
 class ScriptedTestCase(TestCase):
     """One server, and a transport to it."""
+
+    reactor = reactor
 
     def setUp(self) -> None:
         self.server = ScriptedServer()
@@ -51,12 +56,12 @@ class ScriptedTestCase(TestCase):
             connection.transport.abortConnection()  # type: ignore[union-attr]
         await self.port.stopListening()
 
-    def make(self, timeout: float = 0.05, **settings: Any) -> RelayTransport:
-        times = dict.fromkeys(Timeouts._fields, timeout) | {"connect": 5.0}
+    def make(self, **settings: Any) -> RelayTransport:
+        times = dict.fromkeys(Timeouts._fields, TIMEOUT)
         client = ClientSettings(helo="mail.example.org", timeouts=Timeouts(**times))
         finder = ExchangerFinder(self.resolver, port=self.number)
         settings.setdefault("pace", PaceSettings(dead_time=0))
-        return RelayTransport(finder, client, reactor, **settings)
+        return RelayTransport(finder, client, self.reactor, **settings)
 
     async def send(self, *addresses: str, domain: str = "example.net") -> Result:
         envelope = queue_envelope(*(addresses or ("eve@example.net",)))
@@ -119,12 +124,6 @@ class ReplyTests(ScriptedTestCase):
             self.assertEqual(handover.status, TEMPORARY, reply[:20])
             self.assertLess(len(handover.attempt.text), 2500)
 
-    async def test_silence_at_every_step(self) -> None:
-        for step in ("greeting", "EHLO", *STEPS):
-            handover = await self.attempt(**{step: HANG})
-            self.assertEqual(handover.status, TEMPORARY, step)
-            self.assertEqual(handover.attempt.command, step)
-
     async def test_the_end_at_every_step(self) -> None:
         for step in ("greeting", "EHLO", *STEPS):
             handover = await self.attempt(**{step: DROP})
@@ -144,6 +143,41 @@ class ReplyTests(ScriptedTestCase):
         self.assertEqual(result.recipients[0].attempt.enhanced, "4.7.1")
         self.assertFalse(result.unreachable)
         self.assertEqual((await self.send()).recipients[0].status, ACCEPTED)
+
+
+class _Patient:
+    """The reactor, but waits end when they are told to: however slow a turn is, none is too slow."""
+
+    def __init__(self) -> None:
+        self.clock = Clock()
+        self.seconds = self.clock.seconds
+
+    def callLater(self, delay: float, *call: Any) -> Any:  # noqa: N802
+        # Without a delay it is no wait, but the next turn.
+        return (self.clock if delay else reactor).callLater(delay, *call)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(reactor, name)
+
+
+class SilenceTests(ScriptedTestCase):
+    def setUp(self) -> None:
+        self.reactor = _Patient()
+        super().setUp()
+        # Not once: the server may fall silent a turn before the client begins to wait.
+        waiting = LoopingCall(self.wait)
+        self.addCleanup(waiting.stop)
+        waiting.start(0.01)
+
+    def wait(self) -> None:
+        if any(each.silent for each in self.server.connections):
+            self.reactor.clock.advance(TIMEOUT)
+
+    async def test_silence_at_every_step(self) -> None:
+        for step in ("greeting", "EHLO", *STEPS):
+            handover = await self.attempt(**{step: HANG})
+            self.assertEqual(handover.status, TEMPORARY, step)
+            self.assertEqual(handover.attempt.command, step)
 
 
 class ReuseTests(ScriptedTestCase):
@@ -168,7 +202,6 @@ class ReuseTests(ScriptedTestCase):
 
 class PaceTests(ScriptedTestCase):
     async def test_421_in_the_greeting_means_wait_where_others_are_served(self) -> None:
-        self.transport = self.make(timeout=5)
         self.server.script = {"greeting": ["220 mx.example.net", "421 too many", "421 too many"]}
         results = await gatherResults([Deferred.fromCoroutine(self.send()) for _ in range(4)])
         self.assertEqual({each.recipients[0].status for each in results}, {ACCEPTED})
