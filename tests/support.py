@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections import deque
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -23,15 +24,22 @@ def environment() -> dict[str, str]:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports on loopback that nobody uses now."""
+    """Ports on loopback that are the caller's: to listen on, or for nobody to answer at.
+
+    They stay bound by sockets that do not listen. The kernel gives such a port to nobody who asks
+    for any, nor to an outgoing connection; yet whoever names it and sets ``SO_REUSEADDR``, as
+    servers do, can listen on it.
+    """
     sockets = [socket.socket() for _ in range(count)]
-    try:
-        for each in sockets:
-            each.bind((HOST, 0))
-        return [each.getsockname()[1] for each in sockets]
-    finally:
-        for each in sockets:
-            each.close()
+    for each in sockets:
+        each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        each.bind((HOST, 0))
+    _reserved.extend(sockets)
+    return [each.getsockname()[1] for each in sockets]
+
+
+#: The newest: more than a test or a class of tests has.
+_reserved: deque[socket.socket] = deque(maxlen=100)
 
 
 def mailkit_command(*arguments: str, input: str = "") -> subprocess.CompletedProcess[str]:

@@ -23,19 +23,11 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from mailkit.tap.tls import self_signed
+from tests.support import PATIENCE, free_ports
 
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES = ROOT / "examples"
-#: Seconds that a program may take to serve or to end.
-PATIENCE = 30
 MESSAGE = b"From: a@example.net\r\nTo: ann@example.org\r\nSubject: Hello\r\n\r\nHow are you?\r\n"
-
-
-def free_port() -> int:
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        port: int = listening.getsockname()[1]
-        return port
 
 
 def environment() -> dict[str, str]:
@@ -114,7 +106,7 @@ class EmbedIMAPTests(ExamplesCase):
         self.assert_short("embed_imap.py", 15)
 
     def test_serves_imap(self) -> None:
-        port = free_port()
+        (port,) = free_ports(1)
         command = [sys.executable, str(EXAMPLES / "embed_imap.py")]
         with self.running([*command, f"tcp:{port}:interface=127.0.0.1"], [port]):
             client = self.imap(port, "ann@example.org")
@@ -130,7 +122,7 @@ class FTPReportsTests(ExamplesCase):
         self.assert_short("ftp_reports.py", 64)
 
     def test_serves_files(self) -> None:
-        port = free_port()
+        (port,) = free_ports(1)
         command = [sys.executable, str(EXAMPLES / "ftp_reports.py")]
         serving = self.running([*command, f"tcp:{port}:interface=127.0.0.1"], [port])
         with serving, ftplib.FTP(timeout=PATIENCE) as client:
@@ -170,7 +162,7 @@ class BackendTests(ExamplesCase):
         ]
 
     def test_is_read_over_imap(self) -> None:
-        port = free_port()
+        (port,) = free_ports(1)
         with self.running(self.serve("imap", port), [port]):
             client = self.imap(port, "ann")
             self.assertEqual(client.select(readonly=True), ("OK", [b"2"]))
@@ -186,7 +178,7 @@ class BackendTests(ExamplesCase):
             client.logout()
 
     def test_is_read_over_pop3(self) -> None:
-        port = free_port()
+        (port,) = free_ports(1)
         with self.running(self.serve("pop3", port), [port]):
             client = poplib.POP3("127.0.0.1", port, timeout=PATIENCE)
             client.user("ann")
@@ -201,7 +193,7 @@ class UserBaseTests(ExamplesCase):
         self.assert_short("user_base.py", 30)
         digest = "{SHA256}K7gNU3sdo+OL0wNhqoVWhr3g6s1xYv72ol/pe/Unols="
         (self.directory / "members.csv").write_text(f"Ann,ann@example.org,{digest}\n")
-        port = free_port()
+        (port,) = free_ports(1)
         command = [
             *(*TWISTD, "-n", "--pidfile=", "mailkit-imap", "--store", "memory:"),
             *("--auth", "user_base.Members:members.csv"),
@@ -216,7 +208,7 @@ class UserBaseTests(ExamplesCase):
 
 class ReceiveFunctionTests(ExamplesCase):
     def test_every_mail_is_a_call(self) -> None:
-        port = free_port()
+        (port,) = free_ports(1)
         command = [sys.executable, str(EXAMPLES / "receive_function.py")]
         with (
             self.running([*command, f"tcp:{port}:interface=127.0.0.1"], [port]),
@@ -253,7 +245,7 @@ class ReceiveHTTPTests(ExamplesCase):
         self.fail("it does not listen")
 
     def test_mail_is_posted_and_verified(self) -> None:
-        web, port = free_port(), free_port()
+        web, port = free_ports(2)
         secret = self.directory / "secret"
         secret.write_bytes(b"between us\n")
         receiver = self.receive(web, secret)
@@ -319,7 +311,7 @@ class ServiceTests(ServiceCase):
         return copy
 
     def test_tac(self) -> None:
-        ports = [free_port() for _ in range(3)]
+        ports = free_ports(3)
         smtp, submission, imap = ports
         copy = self.copy(
             "service.tac",
@@ -338,7 +330,7 @@ class ServiceTests(ServiceCase):
     def test_settings_file(self) -> None:
         certificate, key = self_signed(self.directory)
         names = ("25", "587", "465", "143", "993", "110", "995")
-        ports = {name: free_port() for name in names}
+        ports = dict(zip(names, free_ports(len(names)), strict=True))
         endpoints = {
             f'"tcp:{name}"': f'"tcp:{port}:interface=127.0.0.1"' for name, port in ports.items()
         }
@@ -369,7 +361,7 @@ class HookTests(ServiceCase):
 
     def serve(self, *hooks: str) -> tuple[list[str], int]:
         self.add_account("ann@example.org", "secret")
-        port = free_port()
+        (port,) = free_ports(1)
         options = [word for hook in hooks for word in ("--hook", hook)]
         return [
             *(*TWISTD, "-n", "--pidfile=", "mailkit-smtp", *options),
@@ -435,7 +427,7 @@ class SendAndReadTests(ExamplesCase):
 class ReadMailTests(ExamplesCase):
     def test_what_is_new(self) -> None:
         self.assert_short("read_mail.py", 30)
-        port = free_port()
+        (port,) = free_ports(1)
         command = [sys.executable, str(EXAMPLES / "embed_imap.py")]
         with self.running([*command, f"tcp:{port}:interface=127.0.0.1"], [port]):
             with imaplib.IMAP4("127.0.0.1", port, timeout=PATIENCE) as client:
@@ -460,7 +452,7 @@ class ReadMailTests(ExamplesCase):
 class FetchPOP3Tests(ServiceCase):
     def test_only_what_is_new_is_saved(self) -> None:
         self.assert_short("fetch_pop3.py", 30)
-        smtp, port = free_port(), free_port()
+        smtp, port = free_ports(2)
         server = [
             *(*TWISTD, "-n", "--pidfile=", "mailkit", "--store", f"sqlite:{self.directory}/mail"),
             *("--smtp", f"tcp:{smtp}:interface=127.0.0.1"),
@@ -492,7 +484,7 @@ class SendMailTests(ExamplesCase):
     """One under Twisted, one under asyncio."""
 
     def test_each_recipient_is_told(self) -> None:
-        port = free_port()
+        (port,) = free_ports(1)
         command = [sys.executable, str(EXAMPLES / "receive_function.py")]
         with self.running([*command, f"tcp:{port}:interface=127.0.0.1"], [port]):
             for name in ("send_mail.py", "send_mail_asyncio.py"):
@@ -517,7 +509,7 @@ class SendMailTests(ExamplesCase):
 
 class SendQueuedTests(ExamplesCase):
     def test_events_tell_what_became_of_it(self) -> None:
-        port = free_port()
+        (port,) = free_ports(1)
         self.assert_short("send_queued.py", 35)
         command = [sys.executable, str(EXAMPLES / "receive_function.py")]
         with self.running([*command, f"tcp:{port}:interface=127.0.0.1"], [port]):
@@ -540,7 +532,7 @@ class SendQueuedTests(ExamplesCase):
 
 class OutboxTests(ExamplesCase):
     def test_mail_belongs_to_the_transaction(self) -> None:
-        port = free_port()
+        (port,) = free_ports(1)
         command = [sys.executable, str(EXAMPLES / "receive_function.py")]
         with self.running([*command, f"tcp:{port}:interface=127.0.0.1"], [port]):
             done = subprocess.run(

@@ -22,6 +22,7 @@ from mailkit.interfaces import IUserLookup
 from mailkit.testing import UserBaseContract
 from tests.certificates import make_identity
 from tests.https import serve_https
+from tests.support import free_ports
 
 reactor: Any = _reactor
 ANN = "ann@example.org"
@@ -61,12 +62,12 @@ class ProgramCase(TestCase):
         self.program = Program({ANN: "secret"} if users is None else users)
         self.site: Any = Site(self.program)
         self.site.timeOut = None
+        (self.number,) = free_ports(1)
         self.listen()
 
-    def listen(self, number: int = 0) -> None:
-        self.port = reactor.listenTCP(number, self.site, interface="127.0.0.1")
+    def listen(self) -> None:
+        self.port = reactor.listenTCP(self.number, self.site, interface="127.0.0.1")
         self.addCleanup(self.port.stopListening)
-        self.number = self.port.getHost().port
 
     def make(self, url: str = "", **settings: Any) -> HTTPUsers:
         return http_users.make(url or f"http://127.0.0.1:{self.number}/users", **settings)
@@ -81,7 +82,7 @@ class HTTPContractTests(UserBaseContract, ProgramCase):
         await self.port.stopListening()
 
     async def mend_base(self) -> None:
-        self.listen(self.number)
+        self.listen()
 
 
 class HTTPUsersTests(ProgramCase):

@@ -17,6 +17,7 @@ from mailkit.model import Path
 from mailkit.smtp.client import ClientSettings, TLSPolicy
 from tests.checks.support import CheckCase, make_envelope, make_recipient, make_session
 from tests.smtp.fakes import Server
+from tests.support import free_ports
 
 reactor: Any = _reactor
 
@@ -171,8 +172,6 @@ class SMTPVerifierTests(TestCase):
         await self.gone()
 
     async def test_nobody_listens(self) -> None:
-        port = reactor.listenTCP(0, self.server.factory, interface="127.0.0.1")
-        address = f"127.0.0.1:{port.getHost().port}"
-        await port.stopListening()
+        address = f"127.0.0.1:{free_ports(1)[0]}"
         with self.assertRaises(TemporaryFailure):
             await SMTPVerifier(address, settings=self.settings).verify(path=Path("a", "b.example"))

@@ -34,6 +34,7 @@ from mailkit.spool import Spool
 from mailkit.tap.tls import self_signed, server_context
 from mailkit.testing import DeliveryContract
 from tests.delivery.fakes import make_envelope
+from tests.support import free_ports
 
 reactor: Any = global_reactor
 ANN, BOB = "ann@example.org", "bob@example.org"
@@ -240,9 +241,7 @@ class AnswerTests(HTTPTestCase):
         self.assertIsInstance(error, (MessageTooLarge, TemporaryFailure))
 
     async def test_nobody_listens(self) -> None:
-        port = reactor.listenTCP(0, Site(self.application), interface="127.0.0.1")
-        number = port.getHost().port
-        await port.stopListening()
+        (number,) = free_ports(1)
         (error,) = await self.deliver(delivery=HTTPDelivery(f"http://127.0.0.1:{number}/"))
         self.assertIs(type(error), TemporaryFailure)
 

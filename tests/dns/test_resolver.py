@@ -9,7 +9,7 @@ from typing import Any
 from twisted.internet import reactor as _reactor
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.protocol import DatagramProtocol
-from twisted.names import dns, server
+from twisted.names import dns
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from mailkit.dns.lookups import find_addresses, find_exchangers, find_names, find_texts
@@ -83,7 +83,7 @@ class ServerCase(TestCase):
 
 class ZoneTests(ServerCase):
     def setUp(self) -> None:
-        self.resolver = DNSResolver([serve_zone(self, example_org())], attempts=(5.0,))
+        self.resolver = DNSResolver([serve_zone(self, example_org())], attempts=(60.0,))
 
     async def ask(self, name: str, type: RecordType) -> Answer:
         return await self.resolver.lookup(name=name, type=type)
@@ -160,7 +160,7 @@ class MisbehaviourTests(ServerCase):
         zone = dns.Record_SOA(b"ns.example.org", b"host.example.org", minimum=77)
         zones = [dns.RRHeader(b"example.org", dns.SOA, ttl=900, payload=zone)]
         server = self.script(lambda m: reply_to(m, rCode=dns.ENAME, authority=zones))
-        resolver = DNSResolver([server], attempts=(5.0,))
+        resolver = DNSResolver([server], attempts=(60.0,))
         answer = await resolver.lookup(name="example.org", type=RecordType.A)
         self.assertEqual(answer, Answer([], 77, exists=False))
 
@@ -168,19 +168,19 @@ class MisbehaviourTests(ServerCase):
         bad = self.script(lambda m: reply_to(m, rCode=dns.ESERVER))
         record = dns.RRHeader(b"example.org", payload=dns.Record_A("192.0.2.1"))
         good = self.script(lambda m: reply_to(m, answers=[record], authenticData=m.authenticData))
-        resolver = DNSResolver([bad, good], attempts=(5.0,))
+        resolver = DNSResolver([bad, good], attempts=(60.0,))
         answer = await resolver.lookup(name="example.org", type=RecordType.A)
         self.assertEqual(answer.records, ["192.0.2.1"])
         # We asked for the bit of DNSSEC.
         self.assertTrue(answer.authenticated)
-        text = await self.fail(DNSFailure, DNSResolver([bad], attempts=(5.0,)))
+        text = await self.fail(DNSFailure, DNSResolver([bad], attempts=(60.0,)))
         self.assertEqual(text, "A name server cannot tell about example.org: SERVFAIL")
 
     async def test_whom_the_bit_of_dnssec_is_believed(self) -> None:
         record = dns.RRHeader(b"example.org", payload=dns.Record_A("192.0.2.1"))
         server = self.script(lambda m: reply_to(m, answers=[record], authenticData=1))
         for validating, believed in ((None, True), (True, True), (False, False)):
-            resolver = DNSResolver([server], attempts=(5.0,), validating=validating)
+            resolver = DNSResolver([server], attempts=(60.0,), validating=validating)
             answer = await resolver.lookup(name="example.org", type=RecordType.A)
             self.assertIs(answer.authenticated, believed)
         # Whoever sits on the way to another machine could set it.
@@ -193,7 +193,7 @@ class MisbehaviourTests(ServerCase):
             dns.RRHeader(b"a.example.org", dns.CNAME, payload=dns.Record_CNAME(b"example.org")),
         ]
         server = self.script(lambda m: reply_to(m, answers=records))
-        resolver = DNSResolver([server], attempts=(5.0,))
+        resolver = DNSResolver([server], attempts=(60.0,))
         answer = await resolver.lookup(name="example.org", type=RecordType.A)
         self.assertEqual((answer.records, answer.canonical), ([], ""))
 
@@ -204,24 +204,22 @@ class MisbehaviourTests(ServerCase):
             for data in (b"\x03\x01\x01hash", b"\x03")
         ]
         resolver = DNSResolver(
-            [self.script(lambda m: reply_to(m, answers=records))], attempts=(5.0,)
+            [self.script(lambda m: reply_to(m, answers=records))], attempts=(60.0,)
         )
         answer = await resolver.lookup(name="example.org", type=RecordType.TLSA)
         self.assertEqual(answer.records, [TLSA(3, 1, 1, b"hash")])
 
     async def test_an_answer_to_another_question(self) -> None:
         other = [dns.Query(b"example.com")]
-        resolver = DNSResolver([self.script(lambda m: reply_to(m, queries=other))], attempts=(5.0,))
+        resolver = DNSResolver(
+            [self.script(lambda m: reply_to(m, queries=other))], attempts=(60.0,)
+        )
         self.assertIn("another question", await self.fail(DNSFailure, resolver))
 
     async def test_no_server_there(self) -> None:
-        port = reactor.listenTCP(0, server.DNSServerFactory(), interface=HOST)
-        number = port.getHost().port
-        await port.stopListening()
         truncated = self.script(lambda m: reply_to(m, trunc=1))
-        self.assertNotEqual(truncated[1], number)
         # Truncated, and nothing listens for TCP.
-        text = await self.fail(DNSFailure, DNSResolver([truncated], attempts=(5.0,)))
+        text = await self.fail(DNSFailure, DNSResolver([truncated], attempts=(60.0,)))
         self.assertIn("127.0.0.1 cannot be asked", text)
 
     async def test_questions_that_wait_are_limited(self) -> None:

@@ -22,6 +22,7 @@ from mailkit.spool import Spool
 from mailkit.testing.queue import queue_envelope
 
 from ..dns.fakes import FakeResolver
+from ..support import free_ports
 from .support import SAMPLE
 
 reactor: Any = _reactor
@@ -93,9 +94,7 @@ class RelayTests(TestCase):
             self.assertEqual(result.recipients[0].attempt.code, code)
 
     async def test_next_host_where_one_is_dead(self) -> None:
-        dead = reactor.listenTCP(0, self.factory, interface=HOST)
-        number = dead.getHost().port
-        await dead.stopListening()
+        (number,) = free_ports(1)
         transport = self.transport()
 
         class Finder(ExchangerFinder):
@@ -109,8 +108,8 @@ class RelayTests(TestCase):
         self.assertEqual(result.recipients[0].status, Status.ACCEPTED)
 
     async def test_unreachable(self) -> None:
-        await self.port.stopListening()
-        result = await self.send(self.transport(), "eve@example.net")
+        transport = self.transport(*free_ports(1))
+        result = await self.send(transport, "eve@example.net")
         self.assertTrue(result.unreachable)
         (handover,) = result.recipients
         self.assertEqual(handover.status, Status.TEMPORARY)

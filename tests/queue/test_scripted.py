@@ -19,6 +19,7 @@ from mailkit.smtp.client import ClientSettings, Status, Timeouts
 from mailkit.testing.queue import queue_envelope
 
 from ..dns.fakes import FakeResolver
+from ..support import free_ports
 from .servers import DROP, HANG, ScriptedServer
 from .support import SAMPLE
 
@@ -37,8 +38,8 @@ class ScriptedTestCase(TestCase):
 
     def setUp(self) -> None:
         self.server = ScriptedServer()
-        self.port = reactor.listenTCP(0, self.server, interface=HOST)
-        self.number = self.port.getHost().port
+        (self.number,) = free_ports(1)
+        self.port = reactor.listenTCP(self.number, self.server, interface=HOST)
         self.serve_at(HOST)
 
     def serve_at(self, *addresses: str) -> None:
@@ -152,7 +153,7 @@ class _Patient:
         self.clock = Clock()
         self.seconds = self.clock.seconds
 
-    def callLater(self, delay: float, *call: Any) -> Any:  # noqa: N802
+    def callLater(self, delay: float, *call: Any) -> Any:
         # Without a delay it is no wait, but the next turn.
         return (self.clock if delay else reactor).callLater(delay, *call)
 

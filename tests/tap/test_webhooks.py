@@ -23,7 +23,8 @@ from mailkit.tap.errors import SettingError
 from mailkit.tap.relay import Relay
 from mailkit.tap.sending import SendingService
 from mailkit.tap.webhooks import parse_webhooks
-from tests.test_examples import EXAMPLES, environment, free_port
+from tests.support import PATIENCE, free_ports
+from tests.test_examples import EXAMPLES, environment
 
 reactor: Any = _reactor
 SECRET = "0123456789abcdef"
@@ -77,7 +78,7 @@ class ServiceTests(TestCase):
         secret = self.mktemp()
         with open(secret, "w", encoding="utf-8") as file:
             file.write(SECRET + "\n")
-        port = free_port()
+        (port,) = free_ports(1)
         table = {"webhooks": [{"url": f"http://127.0.0.1:{port}/", "secret-file": secret}]}
         relay = Relay(f"127.0.0.1:{remote.getHost().port}", None, table)
         sending = SendingService(
@@ -96,7 +97,7 @@ class ServiceTests(TestCase):
                 stderr=subprocess.STDOUT,
                 env=environment(),
             )
-        self.addCleanup(program.wait, 10)
+        self.addCleanup(program.wait, PATIENCE)
         self.addCleanup(program.kill)
 
         def lines() -> list[str]:
@@ -122,7 +123,7 @@ class ServiceTests(TestCase):
         def post() -> int:
             request = urllib.request.Request(f"http://127.0.0.1:{port}/", b"{}")
             try:
-                with urllib.request.urlopen(request, timeout=10) as answer:
+                with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
                     return int(answer.status)
             except urllib.error.HTTPError as error:
                 return error.code
@@ -130,8 +131,7 @@ class ServiceTests(TestCase):
         self.assertEqual(await deferToThread(post), 403)
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        for _ in range(1500):
-            if condition():
-                return
+        give_up = reactor.seconds() + PATIENCE
+        while not condition():
+            self.assertLess(reactor.seconds(), give_up, "it takes too long")
             await deferLater(reactor, 0.02)
-        self.fail("it takes too long")
