@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from mailkit._typing import override
+from mailkit.annotations import Annotation
 from mailkit.errors import MailError, OverQuota
 from mailkit.spool import Spool
 
@@ -139,6 +140,8 @@ class AppendMessage(NamedTuple):
     flags: Flags = frozenset()
     #: Seconds since the epoch; None for now.
     internal_date: int | None = None
+    #: For a mailbox that keeps annotations.
+    annotations: Sequence[Annotation] = ()
 
 
 #: Keyword of messages that POP3 has deleted, where it only hides them; Dovecot's name for it.

@@ -8,15 +8,15 @@ from typing import NamedTuple, TypeAlias
 
 from mailkit.model import DELETED, SEEN, Flags
 
-#: Letters of RFC 4314 section 2.1, without the obsolete ones.
+#: Letters of RFC 4314 section 2.1, without the obsolete ones, and of RFC 5257 section 3.4.
 Rights: TypeAlias = frozenset[str]
 
 #: The order in which rights are written.
-_ORDER = "lrswipkxtea"
+_ORDER = "lrswipkxtean"
 ALL_RIGHTS: Rights = frozenset(_ORDER)
 NO_RIGHTS: Rights = frozenset()
-#: With one of them a mailbox is opened read-write (RFC 4314 section 5.2).
-WRITE_RIGHTS: Rights = frozenset("swite")
+#: With one of them a mailbox is opened read-write (RFC 4314 section 5.2, RFC 5257 section 3.4).
+WRITE_RIGHTS: Rights = frozenset("switen")
 #: With one of them a user may know that the mailbox is there (RFC 4314 section 4, MYRIGHTS).
 VISIBLE_RIGHTS: Rights = frozenset("lrikxa")
 
@@ -94,10 +94,11 @@ def format_rights(rights: Rights, obsolete: bool = False) -> str:
 
     :param obsolete: with those that old clients know (RFC 4314 section 2.1.1).
     """
-    letters = [letter for letter in _ORDER[:-1] if letter in rights]
+    shown = [letter for letter in _ORDER if letter in rights]
     if obsolete:
-        letters += [letter for letter, members in _OBSOLETE.items() if members & rights]
-    return "".join(letters) + ("a" if "a" in rights else "")
+        where = sum(letter not in "an" for letter in shown)
+        shown[where:where] = [old for old, members in _OBSOLETE.items() if members & rights]
+    return "".join(shown)
 
 
 def identifiers_of(account: str) -> tuple[str, ...]:

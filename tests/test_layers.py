@@ -32,6 +32,7 @@ class Rule(NamedTuple):
 WIRE = "mailkit.wire mailkit.wire.*"
 VALUES = (
     "mailkit._typing mailkit.errors mailkit.spool mailkit.query mailkit.model mailkit.hooks"
+    " mailkit.annotations"
     " mailkit.rights mailkit.statuscodes mailkit.translation"
     f" mailkit.dns.records mailkit.expiring mailkit.queue mailkit.queue.values {WIRE}"
 )
@@ -134,7 +135,8 @@ RULES = (
     Rule("mailkit"),
     Rule("mailkit._typing", others="typing_extensions"),
     Rule("mailkit.errors mailkit.spool mailkit.query mailkit.expiring", "mailkit._typing"),
-    Rule("mailkit.model", "mailkit._typing mailkit.errors mailkit.spool"),
+    Rule("mailkit.annotations"),
+    Rule("mailkit.model", "mailkit._typing mailkit.annotations mailkit.errors mailkit.spool"),
     Rule("mailkit.rights", "mailkit.model"),
     Rule("mailkit.statuscodes", "mailkit.errors"),
     Rule("mailkit.hooks", "mailkit._typing mailkit.model mailkit.spool", "typing_extensions"),

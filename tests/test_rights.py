@@ -30,25 +30,27 @@ class TextTests(SynchronousTestCase):
             ("rlrl", "lr"),
             ("c", "kx"),
             ("d", "te"),
-            ("lrswipcda", "lrswipkxtea"),
+            ("lrswipcdan", "lrswipkxtean"),
         ):
             self.assertEqual(parse_rights(text), frozenset(rights), text)
 
     def test_every_other_octet_is_refused(self) -> None:
         for octet in range(256):
-            if chr(octet) not in "lrswipkxteacd":
+            if chr(octet) not in "lrswipkxteacdn":
                 with self.assertRaises(UnknownRight, msg=octet):
                     parse_rights("l" + chr(octet))
 
     def test_format(self) -> None:
-        self.assertEqual(format_rights(ALL_RIGHTS), "lrswipkxtea")
+        self.assertEqual(format_rights(ALL_RIGHTS), "lrswipkxtean")
         for rights, text in (
             ("", ""),
-            ("lrswipkxtea", "lrswipkxtecda"),
+            ("lrswipkxtean", "lrswipkxtecdan"),
             ("k", "kc"),
             ("x", "xc"),
             ("t", "td"),
             ("ae", "eda"),
+            ("rn", "rn"),
+            ("tan", "tdan"),
         ):
             self.assertEqual(format_rights(frozenset(rights), obsolete=True), text)
             self.assertEqual(parse_rights(format_rights(frozenset(rights))), frozenset(rights))

@@ -23,6 +23,7 @@ from mailkit.interfaces.account import (
     ISpooling,
     IWatchableAccount,
 )
+from mailkit.interfaces.annotations import IAnnotatedMailbox, IAnnotatingAccount
 from mailkit.interfaces.certificates import ICertificateLogin
 from mailkit.interfaces.delivery import (
     IAddressQueries,
@@ -99,6 +100,8 @@ __all__ = [
     "IActingPortal",
     "IAddressQueries",
     "IAdministratorDirectory",
+    "IAnnotatedMailbox",
+    "IAnnotatingAccount",
     "IAnonymousLogin",
     "IAppPasswordDirectory",
     "IBearerToken",

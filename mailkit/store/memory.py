@@ -51,7 +51,7 @@ from mailkit.store import addresses
 from mailkit.store.memory_access import MemoryAccess
 from mailkit.store.memory_account import AccountLimits, MemoryAccount
 from mailkit.store.memory_logins import AccountPasswords
-from mailkit.store.memory_mailbox import Content, Entries
+from mailkit.store.memory_mailbox import Content, Entries, MemoryMailbox
 from mailkit.store.memory_maildrops import MemoryMaildrop, MemoryMaildrops
 from mailkit.store.memory_metadata import MemoryMetadata
 from mailkit.store.memory_queue import MemoryQueue
@@ -127,11 +127,15 @@ class MemoryStore(MemoryScram, MemoryMaildrops):
         """The octets of a spool, with an identifier of their own."""
         return Content(spool, self.new_id("M"))
 
+    def all_mailboxes(self) -> Iterator[MemoryMailbox]:
+        """Those of all accounts."""
+        for account in self._accounts.values():
+            yield from account.mailboxes()
+
     def all_metadata(self) -> Iterator[Entries]:
         """Entries about all mailboxes of all accounts."""
-        for account in self._accounts.values():
-            for mailbox in account.mailboxes():
-                yield mailbox.metadata
+        for mailbox in self.all_mailboxes():
+            yield mailbox.metadata
 
     # IMailStore
 
@@ -271,6 +275,8 @@ class MemoryStore(MemoryScram, MemoryMaildrops):
         account.forget()
         self.access.forget(account.name)
         self.metadata.forget(account.name, self.all_metadata())
+        for mailbox in self.all_mailboxes():
+            mailbox.annotations.forget(account.name)
         self._delegates = {(name, to) for name, to in self._delegates if name != account.name}
         for alias, targets in list(self._aliases.items()):
             if [addresses.canonical_local_part(target) for target in targets] == [account.name]:

@@ -20,6 +20,7 @@ from mailkit.errors import (
 )
 from mailkit.interfaces import (
     IAccessControl,
+    IAnnotatingAccount,
     ICapabilityMask,
     IFetchMemory,
     IMailAccount,
@@ -83,6 +84,7 @@ AccountLimits = tuple["int | None", "int | None", "int | None"]
     IWatchableAccount,
     IFetchMemory,
     IMaildropAccount,
+    IAnnotatingAccount,
 )
 class MemoryAccount(MemoryKeys, MemoryFetched, MemoryMaildrop, MetadataAccount):
     """One account of a :class:`MemoryStore`."""
@@ -167,6 +169,11 @@ class MemoryAccount(MemoryKeys, MemoryFetched, MemoryMaildrop, MetadataAccount):
         for key in keys:
             self._threads.setdefault(key, thread)
         return thread
+
+    def count_annotations(self, owner: str | None) -> int:
+        """Octets of all annotations of a user, or of the shared ones in this account's mailboxes."""
+        counted = self.mailboxes() if owner is None else self._store.all_mailboxes()
+        return sum(mailbox.annotations.octets(owner) for mailbox in counted)
 
     def quota(self) -> Quota:
         """What there is in all mailboxes, and what there may be."""

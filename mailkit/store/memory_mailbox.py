@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, BinaryIO
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from mailkit._typing import override
 from mailkit.errors import LimitExceeded, NoSuchMailbox, NoSuchMessage
 from mailkit.interfaces import (
+    IAnnotatedMailbox,
     ICopyingMailbox,
     IDeletedCounter,
     IReadyMessages,
@@ -47,6 +49,8 @@ from mailkit.model import (
 )
 from mailkit.rights import ALL_RIGHTS, Rights, changeable, changed_within
 from mailkit.spool import Spool
+from mailkit.store.annotations import check_annotations, writable
+from mailkit.store.memory_annotations import AnnotatedMailbox
 from mailkit.store.sharing.records import Place
 from mailkit.wire.dotstuff import lacks_line_end
 
@@ -110,8 +114,9 @@ class Content:
     IUnendedMessages,
     ISizedMailbox,
     IReadyMessages,
+    IAnnotatedMailbox,
 )
-class MemoryMailbox:
+class MemoryMailbox(AnnotatedMailbox):
     """One mailbox of a :class:`~mailkit.store.memory.MemoryAccount`."""
 
     log = Logger()
@@ -133,6 +138,7 @@ class MemoryMailbox:
         self.acl: dict[str, Rights] = {}
         #: False for a name that only stands above others.
         self.selectable = True
+        super().__init__()
         self._account = account
         self._uid_next = 1
         self._first_recent_uid = 1
@@ -272,13 +278,20 @@ class MemoryMailbox:
     # Changing.
 
     async def append(self, messages: Sequence[AppendMessage]) -> AppendResult:
+        return await self.append_as(self._account.name, messages)
+
+    async def append_as(self, user: str, messages: Sequence[AppendMessage]) -> AppendResult:
         self._check()
         # All that can fail comes first.
+        annotations = [message.annotations for message in messages]
+        self.check_new(user, annotations)
         new = [
             (self._account.new_content(message.content), message.flags, message.internal_date)
             for message in messages
         ]
-        return AppendResult(self.uid_validity, self.add(new))
+        uids = self.add(new)
+        self.annotate_new(user, uids, annotations)
+        return AppendResult(self.uid_validity, uids)
 
     def add(
         self, messages: Sequence[tuple[Content, Flags, int | None]], moved: bool = False
@@ -378,6 +391,7 @@ class MemoryMailbox:
         for uid in found:
             info = self._infos.pop(uid)
             del self._contents[uid], self._arrivals[uid], self._touched[uid]
+            self.annotations.drop(uid)
             self._vanished[uid] = modseq
             self._size -= info.size
             self._unseen -= SEEN not in info.flags
@@ -407,7 +421,13 @@ class MemoryMailbox:
             )
             for uid in found
         ]
-        new = target.add(messages, moved=move and place.account == self._account.name)
+        seen = self.annotations.read(found, place.user)
+        annotations = [writable(seen.get(uid, ()), place.rights) for uid in found]
+        moved = move and place.account == self._account.name
+        if not moved:
+            target.check_new(place.user, annotations)
+        new = target.add(messages, moved=moved)
+        target.annotate_new(place.user, new, annotations)
         if move:
             self.remove(found)
         return CopyResult(target.uid_validity, found, new)
@@ -423,6 +443,8 @@ class MemoryMailbox:
         target = self._account.find_target(place)
         if uid not in self._infos:
             raise NoSuchMessage
+        check_annotations(message.annotations, place.rights)
+        target.check_new(place.user, [message.annotations])
         content = self._account.new_content(message.content)
         flags = changeable(message.flags, place.rights)
         same_account = place.account == self._account.name
@@ -431,6 +453,7 @@ class MemoryMailbox:
             # RFC 8508 section 3.4: the net quota consumption.
             self._account.quota().check(growth, 0)
         uids = target.add([(content, flags, message.internal_date)], moved=same_account)
+        target.annotate_new(place.user, uids, [message.annotations])
         self.remove([uid])
         return AppendResult(target.uid_validity, uids)
 
@@ -468,15 +491,18 @@ class MemoryMailbox:
         """The mailbox is deleted; whoever holds it is told so by every method."""
         self._deleted = True
         self.acl.clear()
+        self.annotations.clear()
         self._infos.clear()
         self._contents.clear()
         self._uids = None
         self._tell()
 
+    @override
     def _check(self) -> None:
         if self._deleted:
             raise NoSuchMailbox
 
+    @override
     def _changed(self, modseq: int) -> None:
         self._highest_modseq = modseq
         self._tell()

@@ -20,7 +20,12 @@ from mailkit.interfaces import (
     IWritableMailbox,
 )
 from mailkit.model import INBOX, AppendMessage, FlagOp
-from mailkit.testing.account_abilities import FetchedTests, KeyTests, WatchTests
+from mailkit.testing.account_abilities import (
+    AnnotationTests,
+    FetchedTests,
+    KeyTests,
+    WatchTests,
+)
 from mailkit.testing.account_base import AccountBase
 from mailkit.testing.base import read_message, sample_message, sample_messages, spooled
 
@@ -468,7 +473,14 @@ class _AdminTests(AccountBase):
 
 
 class AccountContract(
-    _ListingTests, _CopyTests, _ReplaceTests, KeyTests, _AdminTests, FetchedTests, WatchTests
+    _ListingTests,
+    _CopyTests,
+    _ReplaceTests,
+    KeyTests,
+    _AdminTests,
+    FetchedTests,
+    WatchTests,
+    AnnotationTests,
 ):
     """Tests of an account, :class:`~mailkit.interfaces.IMailAccount`, and of its mailboxes.
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any, cast
 
+from mailkit.annotations import Annotation
 from mailkit.errors import NoSuchAccount, NoSuchMailbox
 from mailkit.interfaces import (
+    IAnnotatedMailbox,
+    ICopyingMailbox,
     IFetchMemory,
     IMailAccount,
     IURLKeys,
@@ -160,3 +163,55 @@ class WatchTests(AccountBase):
         identifiers = [info.mailbox_id for info in infos]
         self.assertEqual(len(set(identifiers)), len(infos))
         self.assertTrue(all(identifiers))
+
+
+class AnnotationTests(AccountBase):
+    """Annotations where messages are copied (RFC 5257 section 4.6)."""
+
+    async def open_two(self) -> tuple[Any, Any, Any]:
+        """A new account, its INBOX, and another mailbox."""
+        account = await self.open_admin()
+        await account.create_mailbox(name="Work")
+        inbox, work = [await account.open_mailbox(name=name) for name in (INBOX, "Work")]
+        self.need(IAnnotatedMailbox, inbox)
+        self.need(ICopyingMailbox, inbox)
+        await self.fill(account, INBOX, 3)
+        return account, inbox, work
+
+    async def test_annotations_go_along(self) -> None:
+        _, inbox, work = await self.open_two()
+        one, two, three = await inbox.list_uids()
+        notes = [Annotation("/comment", b"x"), Annotation("/comment", b"y", True)]
+        await inbox.store_annotations(uids=[one, three], annotations=notes)
+        for step, left in ((inbox.copy_messages, 2), (inbox.move_messages, 0)):
+            result = await step(uids=[one, two, three], destination="Work")
+            found = await work.get_annotations(uids=result.destination_uids)
+            first, _, third = result.destination_uids
+            self.assertEqual(
+                {uid: list(some) for uid, some in found.items()}, {first: notes, third: notes}
+            )
+            self.assertEqual(len(await inbox.get_annotations(uids=[one, two, three])), left)
+
+    async def test_annotations_of_a_renamed_inbox(self) -> None:
+        account, inbox, _ = await self.open_two()
+        uids = await inbox.list_uids()
+        note = Annotation("/comment", b"x")
+        await inbox.store_annotations(uids=uids[:1], annotations=[note])
+        await account.rename_mailbox(name=INBOX, new_name="Old")
+        old = await account.open_mailbox(name="Old")
+        found = await old.get_annotations(uids=await old.list_uids())
+        self.assertEqual([list(some) for some in found.values()], [[note]])
+
+    async def test_annotations_of_a_deleted_mailbox(self) -> None:
+        account, inbox, work = await self.open_two()
+        note = Annotation("/comment", b"x")
+        result = await inbox.copy_messages(uids=await inbox.list_uids(), destination="Work")
+        uids = result.destination_uids
+        await work.store_annotations(uids=uids, annotations=[note])
+        await account.delete_mailbox(name="Work")
+        with self.assertRaises(NoSuchMailbox):
+            await work.get_annotations(uids=uids)
+        with self.assertRaises(NoSuchMailbox):
+            await work.get_annotation_changes(since=0)
+        with self.assertRaises(NoSuchMailbox):
+            await work.store_annotations(uids=uids, annotations=[note])

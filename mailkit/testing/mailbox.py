@@ -13,6 +13,7 @@ from mailkit.interfaces import (
     IWritableMailbox,
 )
 from mailkit.model import DELETED, AppendMessage, DeletedCount, FlagOp
+from mailkit.testing.annotations import AnnotationContract
 from mailkit.testing.base import (
     FIRST_DATE,
     read_message,
@@ -294,7 +295,12 @@ class WritingContract(ReadingContract):
 
 
 class MailboxContract(
-    WritingContract, SearchContract, SortContract, ThreadContract, ThreadNamingContract
+    WritingContract,
+    SearchContract,
+    SortContract,
+    ThreadContract,
+    ThreadNamingContract,
+    AnnotationContract,
 ):
     """Tests of one mailbox: :class:`~mailkit.interfaces.IMailbox` and its optional abilities.
 

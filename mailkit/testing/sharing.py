@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import Any
 
+from mailkit.annotations import Annotation
 from mailkit.errors import (
     InvalidMailboxName,
     MailboxExists,
@@ -14,70 +15,26 @@ from mailkit.errors import (
     PermissionDenied,
 )
 from mailkit.interfaces import (
-    IAccessControl,
     IAccessDirectory,
     ICopyingMailbox,
-    IMailStore,
     IRestrictedMailbox,
     IWatchableMailbox,
     IWritableMailbox,
 )
 from mailkit.model import DELETED, FLAGGED, INBOX, SEEN, AppendMessage, FlagOp
 from mailkit.rights import ALL_RIGHTS, ANYONE, NO_RIGHTS, Grant, RightsOp, parse_rights
-from mailkit.testing.base import Contract, read_message, sample_message, sample_messages, spooled
-
-ANN, BOB, EVE = "ann@example.org", "bob@example.org", "eve@example.net"
-PLANS = "Plans"
-
-#: Flags of the messages that are in Ann's mailbox.
-_FLAGS = frozenset({SEEN, DELETED, FLAGGED, "Mine"})
+from mailkit.testing.base import read_message, sample_message, sample_messages, spooled
+from mailkit.testing.sharing_annotations import AnnotationSharingTests
+from mailkit.testing.sharing_base import ANN, BOB, EVE, FLAGS, PLANS
 
 _Step = Callable[[Any], Awaitable[object]]
 
 
-class SharingContract(Contract):
+class SharingContract(AnnotationSharingTests):
     """Tests of :class:`~mailkit.interfaces.IAccessControl` and what belongs to it.
 
     The hook is ``make_store``; everybody may not be shared with. The store is closed by itself.
     """
-
-    async def make_store(self, accounts: Sequence[str]) -> IMailStore:
-        """The hook: a new store with just these accounts, their INBOXes empty."""
-        raise NotImplementedError
-
-    async def open_pair(self) -> tuple[Any, Any]:
-        """Ann, who has a mailbox of two messages with all sorts of flags, and Bob."""
-        self.store: Any = await self.make_store(accounts=[ANN, BOB, EVE])
-        self.close_later(self.store.close)
-        ann: Any = await self.store.open_account(name=ANN)
-        bob: Any = await self.store.open_account(name=BOB)
-        self.need(IAccessControl, ann)
-        self.check_provides(ann, [IAccessControl], [])
-        self.check_provides(self.store, [IMailStore], [IAccessDirectory])
-        await ann.create_mailbox(name=PLANS)
-        plans: Any = await ann.open_mailbox(name=PLANS)
-        messages = [message._replace(flags=_FLAGS) for message in sample_messages(2)]
-        await plans.append(messages=messages)
-        self.plans = bob.namespaces.other_users + f"{ANN}/{PLANS}"
-        return ann, bob
-
-    async def grant(self, account: Any, rights: str, identifier: str = BOB) -> None:
-        """Let the rights of an identifier in the account's mailbox be these."""
-        await account.set_acl(
-            name=PLANS, identifier=identifier, rights=parse_rights(rights), op=RightsOp.REPLACE
-        )
-
-    async def refused(self, error: type[MailError], step: Awaitable[object]) -> None:
-        with self.assertRaises(error):
-            await step
-
-    async def names(self, account: Any) -> list[str]:
-        return [info.name for info in await account.list_mailboxes()]
-
-    async def flags(self, account: Any, name: str) -> list[frozenset[str]]:
-        """Flags of all messages in a mailbox."""
-        mailbox = await account.open_mailbox(name=name)
-        return [info.flags for info in await mailbox.get_messages(uids=await mailbox.list_uids())]
 
     # Lists.
 
@@ -116,7 +73,7 @@ class SharingContract(Contract):
         await self.refused(PermissionDenied, self.grant(ann, "lr", ANN))
         await self.refused(PermissionDenied, self.grant(ann, "r", "-" + ANN))
         await self.refused(PermissionDenied, ann.delete_acl(name=PLANS, identifier=ANN))
-        await self.grant(ann, "lrswipkxtea", ANN)
+        await self.grant(ann, "lrswipkxtean", ANN)
         self.assertEqual(await ann.my_rights(name=PLANS), ALL_RIGHTS)
         listed = await ann.list_rights(name=PLANS, identifier=ANN)
         self.assertEqual(listed, (ALL_RIGHTS, NO_RIGHTS))
@@ -299,6 +256,10 @@ class SharingContract(Contract):
         def store_flags(flag: str, op: FlagOp = FlagOp.REMOVE) -> _Step:
             return lambda box: box.store_flags(uids=[1], op=op, flags=frozenset({flag}))
 
+        def store_annotation(shared: bool) -> _Step:
+            note = Annotation("/comment", b"x", shared)
+            return lambda box: box.store_annotations(uids=[1], annotations=[note])
+
         steps: list[tuple[str, _Step]] = [
             ("r", lambda box: box.get_info()),
             ("r", lambda box: box.list_uids()),
@@ -320,13 +281,17 @@ class SharingContract(Contract):
                 ),
             ),
             ("e", lambda box: box.expunge(uids=[1])),
+            ("r", lambda box: box.get_annotations(uids=[1])),
+            ("r", lambda box: box.get_annotation_changes(since=0)),
+            ("r", store_annotation(False)),
+            ("rn", store_annotation(True)),
         ]
         await self.grant(ann, "lrswite")
         box = await bob.open_mailbox(name=self.plans)
         self.check_provides(box, [IRestrictedMailbox, IWritableMailbox, ICopyingMailbox], [])
         for needed, step in steps:
             for right in needed:
-                await self.grant(ann, "lrswipkxtea")
+                await self.grant(ann, "lrswipkxtean")
                 await ann.set_acl(
                     name=PLANS, identifier=BOB, rights=frozenset(right), op=RightsOp.REMOVE
                 )
@@ -344,7 +309,7 @@ class SharingContract(Contract):
         await self.grant(ann, "lrkxap")
         box = await bob.open_mailbox(name=self.plans)
         self.assertFalse(IWritableMailbox.providedBy(box))
-        for right in "swite":
+        for right in "switen":
             await self.grant(ann, "l" + right + "r")
             box = await bob.open_mailbox(name=self.plans)
             self.assertTrue(IWritableMailbox.providedBy(box), right)
@@ -354,14 +319,14 @@ class SharingContract(Contract):
         await self.grant(ann, "lrs")
         box = await bob.open_mailbox(name=self.plans)
         for op, flags, after in (
-            (FlagOp.REMOVE, {SEEN, FLAGGED}, _FLAGS - {SEEN}),
-            (FlagOp.ADD, {SEEN, "New"}, _FLAGS),
-            (FlagOp.REPLACE, set(), _FLAGS - {SEEN}),
-            (FlagOp.REPLACE, {SEEN, "New"}, _FLAGS),
+            (FlagOp.REMOVE, {SEEN, FLAGGED}, FLAGS - {SEEN}),
+            (FlagOp.ADD, {SEEN, "New"}, FLAGS),
+            (FlagOp.REPLACE, set(), FLAGS - {SEEN}),
+            (FlagOp.REPLACE, {SEEN, "New"}, FLAGS),
         ):
             result = await box.store_flags(uids=[1], op=op, flags=frozenset(flags))
             self.assertEqual([info.flags for info in result.messages], [after])
-        self.assertEqual(await self.flags(ann, PLANS), [_FLAGS, _FLAGS])
+        self.assertEqual(await self.flags(ann, PLANS), [FLAGS, FLAGS])
         await self.grant(ann, "lrw")
         result = await box.store_flags(
             uids=[1, 2], op=FlagOp.REPLACE, flags=frozenset({"New", DELETED})
@@ -379,7 +344,7 @@ class SharingContract(Contract):
         ):
             await self.grant(ann, rights)
             box = await bob.open_mailbox(name=self.plans)
-            message = AppendMessage(spooled(sample_message(3)), _FLAGS)
+            message = AppendMessage(spooled(sample_message(3)), FLAGS)
             result = await box.append(messages=[message])
             (info,) = await box.get_messages(uids=result.uids)
             self.assertEqual(info.flags, kept)
@@ -400,11 +365,11 @@ class SharingContract(Contract):
         )
         copied = await source.copy_messages(uids=[1, 2, 77], destination=INBOX)
         self.assertEqual(list(copied.source_uids), [1, 2])
-        self.assertEqual(await self.flags(bob, INBOX), [frozenset({"Other"}), _FLAGS, _FLAGS])
+        self.assertEqual(await self.flags(bob, INBOX), [frozenset({"Other"}), FLAGS, FLAGS])
         self.assertEqual(await read_message(inbox, copied.destination_uids[1]), sample_message(2))
         moved = await inbox.move_messages(uids=[1], destination=self.plans)
         self.assertEqual(list(moved.source_uids), [1])
-        self.assertEqual(await self.flags(ann, PLANS), [_FLAGS, _FLAGS, frozenset({"Other"})])
+        self.assertEqual(await self.flags(ann, PLANS), [FLAGS, FLAGS, frozenset({"Other"})])
         self.assertEqual(len(await inbox.list_uids()), 2)
         plans: Any = await ann.open_mailbox(name=PLANS)
         info = await plans.get_info()

@@ -16,7 +16,7 @@ class ListTests(AccessTestCase):
     def test_capabilities(self) -> None:
         client = self.start().login()
         (line, _) = client.command("CAPABILITY")
-        for name in (b" ACL", b" RIGHTS=texk", b" LIST-MYRIGHTS"):
+        for name in (b" ACL", b" RIGHTS=texkn", b" LIST-MYRIGHTS"):
             self.assertIn(name, line)
         self.check_without(self.plain())
 
@@ -47,7 +47,7 @@ class ListTests(AccessTestCase):
     def test_a_list(self) -> None:
         # The examples of RFC 4314 sections 2.1.1 and 3.
         client = self.start().login()
-        owner = b'* ACL "Plans" ann@example.org lrswipkxtecda'
+        owner = b'* ACL "Plans" ann@example.org lrswipkxtecdan'
         self.assertEqual(client.command("GETACL Plans"), [owner, b"OK GETACL completed"])
         for command, entries in (
             ("SeTacl Plans bob@example.org lrswida", b" bob@example.org lrswiteda"),
@@ -69,12 +69,12 @@ class ListTests(AccessTestCase):
         client.command('CREATE "B&AOk-b\\\\ x"')
         self.assertEqual(
             client.command('MYRIGHTS "B&AOk-b\\\\ x"')[0],
-            b'* MYRIGHTS "B&AOk-b\\\\ x" lrswipkxtecda',
+            b'* MYRIGHTS "B&AOk-b\\\\ x" lrswipkxtecdan',
         )
         client.command("SETACL inbox {15+}\r\nbob@example.org {2+}\r\nlr")
         self.assertEqual(
             client.command("GETACL inBox")[0],
-            b'* ACL "INBOX" ann@example.org lrswipkxtecda bob@example.org lr',
+            b'* ACL "INBOX" ann@example.org lrswipkxtecdan bob@example.org lr',
         )
 
     def test_refusals(self) -> None:
@@ -116,12 +116,12 @@ class ListTests(AccessTestCase):
 
     def test_what_can_be_granted(self) -> None:
         client = self.start().login()
-        each = b'"" l r s w i p k x t e c d a'
+        each = b'"" l r s w i p k x t e c d a n'
         for identifier, rights in (
             (b"bob@example.org", each),
             (b"Bob@EXAMPLE.org", each),
             (b"-bob@example.org", each),
-            (b"ann@example.org", b"lrswipkxtecda"),
+            (b"ann@example.org", b"lrswipkxtecdan"),
             (b"anyone", b'""'),
             (b"nobody@example.org", b'""'),
         ):
@@ -221,7 +221,7 @@ class NamespaceTests(AccessTestCase):
         self.grant("lr", "Empty/One")
         lines = self.bob().command('LIST "" (INBOX "Other Users/*" "%") RETURN (MYRIGHTS)')
         for name, rights in (
-            ("INBOX", b"lrswipkxtecda"),
+            ("INBOX", b"lrswipkxtecdan"),
             (f"{OTHERS}/Plans", b"lrs"),
             (f"{OTHERS}/Drafts", b"l"),
         ):
@@ -318,7 +318,7 @@ class RightsTests(AccessTestCase):
     def _try(self, case: Case, name: str) -> None:
         box = f"{OTHERS}/{name}"
         command = case.command.format(box=box, other=f"{OTHERS}/Other")
-        everything = set("lrswipkxtea")
+        everything = set("lrswipkxtean")
         for right in case.rights:
             self.grant("".join(everything - {right}), name)
             client = self.bob(*([f'SELECT "{box}"'] if case.selected else []))

@@ -60,7 +60,7 @@ class ImaplibTests(SharingCase):
         self.ok(ann.setacl("Plans", BOB, "lrs"))
         self.assertEqual(
             self.ok(ann.getacl("Plans")),
-            [b'"Plans" ann@example.org lrswipkxtecda bob@example.org lrs'],
+            [b'"Plans" ann@example.org lrswipkxtecdan bob@example.org lrs'],
         )
         # Bob finds it, reads, marks it as seen.
         self.assertIn(b"Other Users/", self.ok(bob.namespace())[0])

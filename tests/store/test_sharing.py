@@ -87,7 +87,7 @@ class MemorySharingTests(StoreTestCase):
         await self.grant(ann, "Plans", "anyone")
         self.assertEqual(await bob.my_rights(name=f"Other Users/{ANN}/Plans"), frozenset("lr"))
         listed = await ann.list_rights(name="Plans", identifier="@example.org")
-        self.assertEqual(len(listed.optional), 11)
+        self.assertEqual(len(listed.optional), 12)
 
     async def test_entries_of_an_account(self) -> None:
         ann, _ = await self.start(anyone=True)

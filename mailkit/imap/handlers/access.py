@@ -145,7 +145,7 @@ VERBS: Mapping[bytes, Verb] = {
 CAPABILITIES: Sequence[Capability] = (
     Capability(b"ACL", provides=IAccessControl),
     # RFC 4314 section 5.1.1: the rights that RFC 2086 does not know.
-    Capability(b"RIGHTS=texk", needs=b"ACL", provides=IAccessControl),
+    Capability(b"RIGHTS=texkn", needs=b"ACL", provides=IAccessControl),
     Capability(b"LIST-MYRIGHTS", needs=(b"ACL", b"LIST-EXTENDED"), provides=IAccessControl),
 )
 

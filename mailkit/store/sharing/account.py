@@ -104,11 +104,11 @@ class SharingAccount(ABC):
         :raises MailError: there is no such mailbox, or nothing may be put there.
         """
         if not self.sharing.is_foreign(name):
-            return Place(self.name, name)
+            return Place(self.name, name, user=self.name)
         located = self._locate(name)
         if "i" not in located.rights:
             raise may_not(located.rights, "You may not put messages into that mailbox")
-        return Place(located.owner, located.mailbox, located.rights)
+        return Place(located.owner, located.mailbox, located.rights, self.name)
 
     def _locate(self, name: str) -> _Located:
         """:raises NoSuchMailbox: there is none, or the account may not know of it."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, BinaryIO, Protocol
 
 from zope.interface import Interface, directlyProvides
 
+from mailkit.annotations import Annotation, AnnotationChange
 from mailkit.interfaces import (
+    IAnnotatedMailbox,
     ICopyingMailbox,
     IRecentMailbox,
     IReplacingMailbox,
@@ -36,11 +38,13 @@ from mailkit.model import (
 )
 from mailkit.query import Query, SortCriterion, ThreadAlgorithm, Threads
 from mailkit.rights import WRITE_RIGHTS, Rights, changeable
+from mailkit.store.annotations import check_annotations
 from mailkit.store.sharing.records import Place, StoredMailbox, may_not
 
 #: What a mailbox may be able to do besides, and this one passes on. An ability that is not named here
 #: is one that others do not have.
 _ABILITIES: tuple[type[Interface], ...] = (
+    IAnnotatedMailbox,
     ICopyingMailbox,
     IRecentMailbox,
     IReplacingMailbox,
@@ -63,6 +67,8 @@ _REFUSALS = {
 
 class Viewer(Protocol):
     """The account that looks at others' mailboxes."""
+
+    name: str
 
     def rights_to(self, key: Any) -> Rights:
         """:raises NoSuchMailbox: it has been deleted."""
@@ -193,7 +199,9 @@ class RestrictedMailbox:
         allowed = [
             message._replace(flags=changeable(message.flags, rights)) for message in messages
         ]
-        result: AppendResult = await self._inner.append(messages=allowed)
+        for message in messages:
+            check_annotations(message.annotations, rights)
+        result: AppendResult = await self._inner.append_as(user=self._viewer.name, messages=allowed)
         return result
 
     async def store_flags(
@@ -238,3 +246,44 @@ class RestrictedMailbox:
         place = self._viewer.find_place(destination)
         result: CopyResult = await self._inner.transfer(uids=uids, place=place, move=move)
         return result
+
+    # Annotations.
+
+    @property
+    def max_annotation(self) -> int:
+        size: int = self._inner.max_annotation
+        return size
+
+    @property
+    def private_annotations(self) -> bool:
+        private: bool = self._inner.private_annotations
+        return private
+
+    async def get_annotations(self, uids: Sequence[int]) -> Mapping[int, Sequence[Annotation]]:
+        self._need("r")
+        found: Mapping[int, Sequence[Annotation]] = await self._inner.read_annotations(
+            user=self._viewer.name, uids=uids
+        )
+        return found
+
+    async def store_annotations(
+        self,
+        uids: Sequence[int],
+        annotations: Sequence[Annotation],
+        unchanged_since: int | None = None,
+    ) -> StoreResult:
+        check_annotations(annotations, self._need("r"))
+        result: StoreResult = await self._inner.change_annotations(
+            user=self._viewer.name,
+            uids=uids,
+            annotations=annotations,
+            unchanged_since=unchanged_since,
+        )
+        return result
+
+    async def get_annotation_changes(self, since: int) -> Sequence[AnnotationChange]:
+        self._need("r")
+        changes: Sequence[AnnotationChange] = await self._inner.read_annotation_changes(
+            user=self._viewer.name, since=since
+        )
+        return changes

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
+from mailkit.annotations import Annotation, AnnotationChange
 from mailkit.errors import LimitExceeded, MailError, NoSuchAccount, NoSuchMailbox, PermissionDenied
 from mailkit.model import (
     AppendMessage,
@@ -47,6 +48,8 @@ class Place(NamedTuple):
     mailbox: str
     #: Of the one who puts them there: decides which flags they keep.
     rights: Rights = ALL_RIGHTS
+    #: Who that is: only this user's private annotations come along.
+    user: str = ""
 
 
 class StoredMailbox(Protocol):
@@ -70,6 +73,28 @@ class StoredMailbox(Protocol):
 
     def replace(self, uid: int, place: Place, message: AppendMessage) -> Awaitable[AppendResult]:
         """``replace_message`` with any account's mailbox."""
+
+    def append_as(self, user: str, messages: Sequence[AppendMessage]) -> Awaitable[AppendResult]:
+        """``append`` by another user than the owner: private annotations are that user's."""
+
+    def read_annotations(
+        self, user: str, uids: Sequence[int]
+    ) -> Awaitable[Mapping[int, Sequence[Annotation]]]:
+        """``get_annotations`` as another user sees them."""
+
+    def change_annotations(
+        self,
+        user: str,
+        uids: Sequence[int],
+        annotations: Sequence[Annotation],
+        unchanged_since: int | None,
+    ) -> Awaitable[StoreResult]:
+        """``store_annotations`` by another user."""
+
+    def read_annotation_changes(
+        self, user: str, since: int
+    ) -> Awaitable[Sequence[AnnotationChange]]:
+        """``get_annotation_changes`` as another user sees them."""
 
 
 class AccessRecords(Protocol):

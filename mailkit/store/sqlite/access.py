@@ -131,6 +131,8 @@ def forget_account(connection: sqlite3.Connection, account_id: int, name: str) -
         " OR mailbox_id IN (SELECT id FROM mailbox WHERE account_id = ?)",
         (account_id, account_id),
     )
+    # Those of the mailboxes themselves go with their messages.
+    connection.execute("DELETE FROM annotation WHERE account_id = ?", (account_id,))
     connection.execute("DELETE FROM acl WHERE identifier IN (?, ?)", (name, NEGATIVE + name))
     for table in ("app_password", "scram_key", "fetched"):
         connection.execute(f"DELETE FROM {table} WHERE account = ?", (name,))

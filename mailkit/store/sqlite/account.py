@@ -12,6 +12,7 @@ from mailkit._typing import override
 from mailkit.errors import NoSuchAccount, NoSuchMailbox
 from mailkit.interfaces import (
     IAccessControl,
+    IAnnotatingAccount,
     ICapabilityMask,
     IFetchMemory,
     IMailAccount,
@@ -73,6 +74,7 @@ def new_spool(core: Core) -> Spool:
     IWatchableAccount,
     IFetchMemory,
     IMaildropAccount,
+    IAnnotatingAccount,
 )
 class SQLiteAccount(MetadataAccount):
     """An account, known by its id, which is never given again."""

@@ -154,6 +154,22 @@ _RULES = (
         "the entry {1} belongs to account {0}, which does not exist",
     ),
     (
+        "SELECT DISTINCT a.mailbox_id, a.uid FROM annotation a WHERE NOT EXISTS (SELECT 1"
+        " FROM message m WHERE m.mailbox_id = a.mailbox_id AND m.uid = a.uid)",
+        "message {1} of mailbox {0} has annotations, but does not exist",
+    ),
+    (
+        "SELECT DISTINCT account_id, mailbox_id FROM annotation"
+        " WHERE account_id NOT IN (SELECT 0 UNION SELECT id FROM account)",
+        "annotations in mailbox {1} belong to account {0}, which does not exist",
+    ),
+    (
+        "SELECT m.mailbox_id, m.uid, m.modseq, max(a.modseq) FROM message m JOIN annotation a"
+        " ON a.mailbox_id = m.mailbox_id AND a.uid = m.uid GROUP BY m.mailbox_id, m.uid"
+        " HAVING max(a.modseq) > m.modseq",
+        "message {1} of mailbox {0} has modification sequence {2}, but an annotation has {3}",
+    ),
+    (
         "SELECT mailbox_id, identifier FROM acl WHERE mailbox_id NOT IN (SELECT id FROM mailbox)",
         "{1} has rights in mailbox {0}, which does not exist",
     ),

@@ -36,6 +36,7 @@ FORMAT = 1
 #: Where the values of operations and answers are defined: all their named tuples, data classes and
 #: enumerations.
 _VALUE_MODULES = (
+    "mailkit.annotations",
     "mailkit.model",
     "mailkit.rights",
     "mailkit.sorting",

@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from mailkit._typing import override
+from mailkit.store.sqlite.annotations import remove_annotations
 from mailkit.store.sqlite.log import (
     BODY,
     RECORD_HEADER_SIZE,
@@ -68,6 +69,7 @@ class SweepMailbox(Operation[bool]):
             connection.execute(
                 "DELETE FROM message WHERE mailbox_id = ? AND uid <= ?", (mailbox_id, uids[-1][0])
             )
+            remove_annotations(tx, mailbox_id, None, "uid <= ?", uids[-1])
         if len(uids) < SWEEP_ROWS:
             connection.execute("DELETE FROM vanished WHERE mailbox_id = ?", (mailbox_id,))
             connection.execute("DELETE FROM doomed_mailbox WHERE id = ?", (mailbox_id,))

@@ -6,10 +6,10 @@ import sqlite3
 from collections.abc import Collection, Mapping, Sequence
 
 from mailkit._typing import override
-from mailkit.model import AppendResult, Flags
+from mailkit.model import AppendResult
 from mailkit.store.sqlite.journal import Note
 from mailkit.store.sqlite.operations import Append, discard_content
-from mailkit.store.sqlite.transaction import Content, Transaction
+from mailkit.store.sqlite.transaction import Appended, Transaction
 from mailkit.store.sqlite.writer import Operation
 
 
@@ -52,7 +52,7 @@ class AppendFetched(Append):
     def __init__(
         self,
         mailbox_id: int,
-        messages: Sequence[tuple[Content, Flags, int | None]],
+        messages: Sequence[Appended],
         source: str,
         unique_ids: Sequence[str],
     ) -> None:
@@ -81,7 +81,7 @@ class AppendFetched(Append):
         taken = {id(message) for message in new}
         for message in everything:
             if id(message) not in taken:
-                discard_content(message[0])
+                discard_content(message.content)
         return result
 
 

@@ -19,6 +19,9 @@ with its kind:
 ``["metadata", mailbox, account, {entry: value, ...}]``
     Entries about a mailbox (0 for the server) have these values, in base64, or none any more. They
     are shared where there is no account.
+``["annotations", mailbox, account, modseq, [[uids, {entry: value, ...}], ...]]``
+    Annotations of messages have these values, in base64, or none any more; shared ones without an
+    account.
 ``["access-key", mailbox, key]``
     A mailbox has this access key now, in hexadecimal, or none.
 ``["fetched", account, source, time, [unique_id, ...]]``
@@ -38,10 +41,11 @@ with its kind:
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from mailkit.store.sqlite.log import NOTE, encode_header, scan_segment
@@ -92,6 +96,22 @@ def parse_uids(text: str) -> list[tuple[int, int]]:
         first, _, last = part.partition(":")
         ranges.append((int(first), int(last or first)))
     return ranges
+
+
+def encode_entries(entries: Mapping[str, bytes | None]) -> dict[str, str | None]:
+    """Entries for a note."""
+    return {
+        entry: None if value is None else base64.b64encode(value).decode("ascii")
+        for entry, value in entries.items()
+    }
+
+
+def decode_entries(encoded: Mapping[str, str | None]) -> dict[str, bytes | None]:
+    """Entries of a note."""
+    return {
+        entry: None if value is None else base64.b64decode(value)
+        for entry, value in encoded.items()
+    }
 
 
 class Journal:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import BinaryIO
 
 from zope.interface import implementer
 
+from mailkit.annotations import Annotation, AnnotationChange
 from mailkit.errors import NoSuchMailbox, StoreUnavailable
 from mailkit.interfaces import (
+    IAnnotatedMailbox,
     ICopyingMailbox,
     IDeletedCounter,
     IReadyMessages,
@@ -45,8 +47,10 @@ from mailkit.model import (
 )
 from mailkit.query import Query, SortCriterion, ThreadAlgorithm, Threads
 from mailkit.rights import Rights
+from mailkit.store.annotations import MAX_VALUE
 from mailkit.store.sharing.account import SharingAccount
 from mailkit.store.sharing.records import Place
+from mailkit.store.sqlite.annotations import StoreAnnotations, read_annotations, read_changes
 from mailkit.store.sqlite.content import SpooledFile, prepare, take_spool
 from mailkit.store.sqlite.core import Core
 from mailkit.store.sqlite.fetched import AppendFetched
@@ -64,7 +68,7 @@ from mailkit.store.sqlite.operations import (
 from mailkit.store.sqlite.readahead import ReadAhead
 from mailkit.store.sqlite.reader import Found
 from mailkit.store.sqlite.search import Search
-from mailkit.store.sqlite.transaction import Content
+from mailkit.store.sqlite.transaction import Appended, Content
 
 #: Seconds for which what was found with the mailbox's name holds: as long as the one who opened it
 #: asks for it at once.
@@ -87,12 +91,16 @@ _FRESH = 0.01
     IUnendedMessages,
     ISizedMailbox,
     IReadyMessages,
+    IAnnotatedMailbox,
 )
 class SQLiteMailbox:
     """A mailbox, known by its id: it keeps nothing but that, and for a moment what was found.
 
     :param account: whose session it is: knows where messages go that are put into another.
     """
+
+    max_annotation = MAX_VALUE
+    private_annotations = True
 
     def __init__(
         self,
@@ -211,6 +219,11 @@ class SQLiteMailbox:
         async with self._take_contents(messages) as taken:
             return await self._core.submit(Append(self._id, taken))
 
+    async def append_as(self, user: str, messages: Sequence[AppendMessage]) -> AppendResult:
+        """``append`` by another user than the owner."""
+        async with self._take_contents(messages) as taken:
+            return await self._core.submit(Append(self._id, taken, user))
+
     async def append_fetched(self, source: str, messages: Sequence[FetchedMessage]) -> AppendResult:
         """``append`` for what was not fetched before; the account remembers it."""
         unique_ids = [message.unique_id for message in messages]
@@ -230,7 +243,7 @@ class SQLiteMailbox:
     @asynccontextmanager
     async def _take_contents(
         self, messages: Sequence[AppendMessage]
-    ) -> AsyncIterator[list[tuple[Content, Flags, int | None]]]:
+    ) -> AsyncIterator[list[Appended]]:
         """What the writer is to take; it disposes of the contents."""
         self._core.check_open()
         # All spools are taken before anything is waited for: the caller closes them.
@@ -254,7 +267,7 @@ class SQLiteMailbox:
                         discard_content(item)
                 raise
             yield [
-                (content, message.flags, message.internal_date)
+                Appended(content, *message[1:])
                 for content, message in zip(contents, messages, strict=True)
             ]
 
@@ -302,6 +315,48 @@ class SQLiteMailbox:
     async def transfer(self, uids: Sequence[int], place: Place, move: bool) -> CopyResult:
         """Copy or move messages to a mailbox of any account."""
         return await self._core.submit(Copy(self._id, uids, place, move))
+
+    # Annotations.
+
+    async def get_annotations(self, uids: Sequence[int]) -> Mapping[int, Sequence[Annotation]]:
+        return await self.read_annotations(self._account.name, uids)
+
+    async def read_annotations(
+        self, user: str, uids: Sequence[int]
+    ) -> Mapping[int, Sequence[Annotation]]:
+        """``get_annotations`` as another user sees them."""
+        reader = self._core.reader
+        reader.mailbox_info(self._id)
+        return read_annotations(reader.connection, self._id, reader.account_id(user), uids)
+
+    async def get_annotation_changes(self, since: int) -> Sequence[AnnotationChange]:
+        return await self.read_annotation_changes(self._account.name, since)
+
+    async def read_annotation_changes(self, user: str, since: int) -> Sequence[AnnotationChange]:
+        """``get_annotation_changes`` as another user sees them."""
+        reader = self._core.reader
+        reader.mailbox_info(self._id)
+        return read_changes(reader.connection, self._id, reader.account_id(user), since)
+
+    async def store_annotations(
+        self,
+        uids: Sequence[int],
+        annotations: Sequence[Annotation],
+        unchanged_since: int | None = None,
+    ) -> StoreResult:
+        return await self.change_annotations(self._account.name, uids, annotations, unchanged_since)
+
+    async def change_annotations(
+        self,
+        user: str,
+        uids: Sequence[int],
+        annotations: Sequence[Annotation],
+        unchanged_since: int | None,
+    ) -> StoreResult:
+        """``store_annotations`` by another user."""
+        return await self._core.submit(
+            StoreAnnotations(self._id, user, uids, annotations, unchanged_since)
+        )
 
     async def claim_recent(self) -> int:
         first, uid_next = self._core.reader.claim_recent(self._id)

@@ -22,6 +22,7 @@ from mailkit.store.naming import (
     parents,
     validate_name,
 )
+from mailkit.store.sharing.records import Place
 from mailkit.store.sqlite.access import inherit_entries
 from mailkit.store.sqlite.journal import Note
 from mailkit.store.sqlite.metadata import copy_entries
@@ -179,6 +180,8 @@ class _Names:
         self.tx.connection.execute("DELETE FROM mailbox WHERE id = ?", (mailbox_id,))
         self.tx.note(["no-mailbox", mailbox_id])
         self.account.usage = None
+        # Its annotations do not count from now on, and go with its messages.
+        self.account.annotation_octets.clear()
         self.tx.touched.add(mailbox_id)
 
     def rename(self, name: str, new_name: str) -> None:
@@ -289,7 +292,8 @@ class RenameMailbox(_NamesOperation):
             f"SELECT {COLUMNS} FROM message WHERE mailbox_id = ? ORDER BY uid", (inbox.id,)
         ).fetchall()
         if rows:
-            copy_rows(tx, inbox, target, Selection(rows, True), move=True)
+            place = Place(names.account.name, new_name, user=names.account.name)
+            copy_rows(tx, inbox, target, Selection(rows, True), True, place)
 
 
 class Subscribe(_AccountOperation):

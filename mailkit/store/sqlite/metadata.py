@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import sqlite3
 from collections.abc import Mapping, Sequence
 
@@ -10,12 +9,10 @@ from mailkit._typing import override
 from mailkit.errors import NoSuchAccount, NoSuchMailbox
 from mailkit.store.metadata import SHARED, SPECIAL_USE, check_room
 from mailkit.store.sqlite.core import Core
-from mailkit.store.sqlite.journal import Note
+from mailkit.store.sqlite.journal import Note, encode_entries
+from mailkit.store.sqlite.rows import NOBODY
 from mailkit.store.sqlite.transaction import Transaction
 from mailkit.store.sqlite.writer import Operation
-
-#: In place of a mailbox's or an account's id: the server, and what is shared.
-NOBODY = 0
 
 # What counts together: all private entries of a user, shared ones about the mailboxes of one owner,
 # and shared ones about the server.
@@ -48,19 +45,7 @@ def entries_note(mailbox_id: int, user: str | None, entries: Mapping[str, bytes 
 
     :param user: None for entries that are shared.
     """
-    encoded = {
-        entry: None if value is None else base64.b64encode(value).decode("ascii")
-        for entry, value in entries.items()
-    }
-    return ["metadata", mailbox_id, user, encoded]
-
-
-def decode_entries(encoded: Mapping[str, str | None]) -> dict[str, bytes | None]:
-    """Entries of a note."""
-    return {
-        entry: None if value is None else base64.b64decode(value)
-        for entry, value in encoded.items()
-    }
+    return ["metadata", mailbox_id, user, encode_entries(entries)]
 
 
 def copy_entries(tx: Transaction, account_id: int, user: str, source: int, target: int) -> None:

@@ -21,13 +21,20 @@ from mailkit.model import (
     StoreResult,
 )
 from mailkit.rights import ALL_RIGHTS, Rights, changeable, changed_within
+from mailkit.store.annotations import check_annotations
 from mailkit.store.naming import canonical_name
 from mailkit.store.sharing.records import Place
+from mailkit.store.sqlite.annotations import (
+    annotate_new,
+    check_new,
+    read_to_copy,
+    remove_annotations,
+)
 from mailkit.store.sqlite.flags import SEEN_BIT, SYSTEM_MASK
 from mailkit.store.sqlite.journal import format_uids, to_ranges
 from mailkit.store.sqlite.rows import Row, Selection, condition, select_rows, to_infos
 from mailkit.store.sqlite.states import AccountState, MailboxState
-from mailkit.store.sqlite.transaction import Content, Target, Transaction
+from mailkit.store.sqlite.transaction import Appended, Content, Target, Transaction
 from mailkit.store.sqlite.writer import Operation
 
 # New values of flags in one STORE, above which rows are updated one by one.
@@ -113,34 +120,44 @@ class Deliver(Operation[Sequence[LocalResult]]):
 
 
 class Append(Operation[AppendResult]):
-    """Messages into one mailbox, all or none."""
+    """Messages into one mailbox, all or none.
 
-    __slots__ = ("_mailbox_id", "_messages", "weight")
+    :param user: who puts them there; the owner if it is None.
+    """
+
+    __slots__ = ("_mailbox_id", "_messages", "_user", "weight")
 
     def __init__(
-        self, mailbox_id: int, messages: Sequence[tuple[Content, Flags, int | None]]
+        self, mailbox_id: int, messages: Sequence[Appended], user: str | None = None
     ) -> None:
         self._mailbox_id = mailbox_id
         self._messages = messages
-        self.weight = sum(content.size for content, _, _ in messages if content.data is not None)
+        self._user = user
+        contents = [message.content for message in messages]
+        self.weight = sum(content.size for content in contents if content.data is not None)
 
     @override
     def run(self, tx: Transaction) -> AppendResult:
         mailbox = tx.states.mailbox_by_id(self._mailbox_id)
         tx.check_room(mailbox, len(self._messages))
-        octets = sum(content.size for content, _, _ in self._messages)
-        tx.check_quota(mailbox.account, octets, len(self._messages))
-        encoded = [tx.states.encode(mailbox.account, flags) for _, flags, _ in self._messages]
-        uids = [
-            tx.add_message(content, [Target(mailbox, flags, tx.now if date is None else date)])[0]
-            for (content, _, date), flags in zip(self._messages, encoded, strict=True)
-        ]
+        account = mailbox.account
+        octets = sum(message.content.size for message in self._messages)
+        tx.check_quota(account, octets, len(self._messages))
+        user = self._user or account.name
+        check_new(tx, account, user, [message.annotations for message in self._messages])
+        encoded = [tx.states.encode(account, message.flags) for message in self._messages]
+        uids = []
+        for (content, _, date, some), flags in zip(self._messages, encoded, strict=True):
+            target = Target(mailbox, flags, tx.now if date is None else date)
+            uids += tx.add_message(content, [target])
+            if some:
+                annotate_new(tx, mailbox, user, {uids[-1]: some}, mailbox.highest_modseq)
         return AppendResult(mailbox.uid_validity, uids)
 
     @override
     def discard(self) -> None:
-        for content, _, _ in self._messages:
-            discard_content(content)
+        for message in self._messages:
+            discard_content(message.content)
 
 
 class StoreFlags(Operation[StoreResult]):
@@ -299,6 +316,7 @@ def _remove(tx: Transaction, mailbox: MailboxState, selection: Selection, unref:
     tx.connection.execute(
         f"DELETE FROM message WHERE mailbox_id = ? AND {where}", (mailbox.id, *values)
     )
+    remove_annotations(tx, mailbox.id, mailbox.account, where, values)
     # A range may name UIDs between that vanished before.
     ranges = [(uids[0], uids[-1])] if selection.is_range else to_ranges(uids)
     tx.connection.executemany(
@@ -362,7 +380,7 @@ class Copy(Operation[CopyResult]):
         flags = None
         if not same_account or self._place.rights != ALL_RIGHTS:
             flags = self._translate(tx, target.account, {row[1] for row in selection.rows})
-        return copy_rows(tx, source, target, selection, self._move, flags)
+        return copy_rows(tx, source, target, selection, self._move, self._place, flags)
 
     def _translate(
         self, tx: Transaction, account: AccountState, present: set[int]
@@ -381,6 +399,7 @@ def copy_rows(
     target: MailboxState,
     selection: Selection,
     move: bool,
+    place: Place,
     flags: Mapping[int, int] | None = None,
 ) -> CopyResult:
     """Give messages a place in another mailbox, and take the old one away if they move.
@@ -388,6 +407,9 @@ def copy_rows(
     :param flags: what the values of flags become; None to keep them.
     """
     rows = selection.rows
+    annotations = read_to_copy(tx, source, selection, place.user, place.rights)
+    if not (move and target.account is source.account):
+        check_new(tx, target.account, place.user, annotations.values())
     first = target.uid_next
     modseq = tx.next_modseq(target)
     where, values = condition([row[0] for row in rows], selection.is_range)
@@ -436,6 +458,10 @@ def copy_rows(
             ],
         ]
     )
+    if annotations:
+        new_uids = {row[0]: uid for uid, row in enumerate(rows, first)}
+        moved = {new_uids[uid]: some for uid, some in annotations.items()}
+        annotate_new(tx, target, place.user, moved, modseq)
     if move:
         _remove(tx, source, selection, unref=False)
     return CopyResult(
@@ -460,20 +486,20 @@ def _rewrite_flags(
 class Replace(Operation[AppendResult]):
     """A message into a mailbox of any account, in the place of another."""
 
-    __slots__ = ("_content", "_date", "_flags", "_mailbox_id", "_place", "_uid", "weight")
+    __slots__ = ("_mailbox_id", "_message", "_place", "_uid", "weight")
 
     def __init__(
         self,
         mailbox_id: int,
         uid: int,
         place: Place,
-        message: tuple[Content, Flags, int | None],
+        message: Appended,
     ) -> None:
         self._mailbox_id = mailbox_id
         self._uid = uid
         self._place = place
-        self._content, self._flags, self._date = message
-        self.weight = 0 if self._content.data is None else self._content.size
+        self._message = message
+        self.weight = 0 if message.content.data is None else message.content.size
 
     @override
     def run(self, tx: Transaction) -> AppendResult:
@@ -484,22 +510,26 @@ class Replace(Operation[AppendResult]):
         if not selection.rows:
             raise NoSuchMessage
         tx.check_room(target, 1)
-        size = self._content.size
+        content, given, date, annotations = self._message
+        check_annotations(annotations, self._place.rights)
+        check_new(tx, target.account, self._place.user, [annotations])
+        size = content.size
         if target.account is source.account:
             # RFC 8508 section 3.4: the net quota consumption.
             if (growth := size - _octets(selection.rows)) > 0:
                 tx.check_quota(target.account, growth, 0)
         else:
             tx.check_quota(target.account, size, 1)
-        flags = tx.states.encode(target.account, changeable(self._flags, self._place.rights))
-        date = tx.now if self._date is None else self._date
-        uids = tx.add_message(self._content, [Target(target, flags, date)])
+        flags = tx.states.encode(target.account, changeable(given, self._place.rights))
+        date = tx.now if date is None else date
+        uids = tx.add_message(content, [Target(target, flags, date)])
+        annotate_new(tx, target, self._place.user, {uids[0]: annotations}, target.highest_modseq)
         _remove(tx, source, selection, unref=True)
         return AppendResult(target.uid_validity, uids)
 
     @override
     def discard(self) -> None:
-        discard_content(self._content)
+        discard_content(self._message.content)
 
 
 class ClaimRecent(Operation[None]):

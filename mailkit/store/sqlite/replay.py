@@ -14,11 +14,13 @@ from typing import Any
 from mailkit.errors import StoreCorrupt
 from mailkit.model import INBOX, NEW_ACCOUNT_MAILBOXES
 from mailkit.store.sqlite.access import forget_account, put_entry
+from mailkit.store.sqlite.annotations import replay_annotations
 from mailkit.store.sqlite.bodies import is_unended
 from mailkit.store.sqlite.fetched import put_fetched
 from mailkit.store.sqlite.flags import KEYWORD_SHIFT, SEEN_BIT, join_keywords
 from mailkit.store.sqlite.journal import (
     Note,
+    decode_entries,
     journal_name,
     list_journals,
     parse_uids,
@@ -34,9 +36,9 @@ from mailkit.store.sqlite.log import (
     segment_name,
 )
 from mailkit.store.sqlite.mailboxes import next_uid_validity
-from mailkit.store.sqlite.metadata import NOBODY, decode_entries, put_entries
+from mailkit.store.sqlite.metadata import put_entries
 from mailkit.store.sqlite.queue_replay import QueueReplay
-from mailkit.store.sqlite.rows import BODY_USERS
+from mailkit.store.sqlite.rows import BODY_USERS, NOBODY
 from mailkit.store.sqlite.schema import DERIVED
 
 #: How far UIDs and modification sequences go up, as the last changes may be unknown.
@@ -136,6 +138,8 @@ class Replay:
                 self._apply_no_mailbox(*rest)
             case "metadata":
                 self._apply_metadata(*rest)
+            case "annotations":
+                self._apply_annotations(*rest)
             case "acl":
                 put_entry(self._db, *rest)
             case "access-key":
@@ -199,10 +203,11 @@ class Replay:
 
     def _apply_gone(self, mailbox_id: int, modseq: int, uids: str) -> None:
         for first, last in parse_uids(uids):
-            self._db.execute(
-                "DELETE FROM message WHERE mailbox_id = ? AND uid BETWEEN ? AND ?",
-                (mailbox_id, first, last),
-            )
+            for table in ("message", "annotation"):
+                self._db.execute(
+                    f"DELETE FROM {table} WHERE mailbox_id = ? AND uid BETWEEN ? AND ?",
+                    (mailbox_id, first, last),
+                )
             self._db.execute(
                 "INSERT OR IGNORE INTO vanished VALUES (?, ?, ?, ?)",
                 (mailbox_id, modseq, first, last),
@@ -248,8 +253,14 @@ class Replay:
         account_id = NOBODY if user is None else self._account(user)
         put_entries(self._db, mailbox_id, account_id, decode_entries(entries))
 
+    def _apply_annotations(
+        self, mailbox_id: int, user: str | None, modseq: int, changes: list[Any]
+    ) -> None:
+        account_id = NOBODY if user is None else self._account(user)
+        replay_annotations(self._db, mailbox_id, account_id, modseq, changes)
+
     def _apply_no_mailbox(self, mailbox_id: int) -> None:
-        for table in ("message", "vanished", "acl", "metadata", "access_key"):
+        for table in ("message", "annotation", "vanished", "acl", "metadata", "access_key"):
             self._db.execute(f"DELETE FROM {table} WHERE mailbox_id = ?", (mailbox_id,))
         self._db.execute("DELETE FROM mailbox WHERE id = ?", (mailbox_id,))
 
@@ -350,6 +361,11 @@ class Replay:
             " WHERE body_id NOT IN (SELECT id FROM temp.found)"
         )
         run("DELETE FROM message WHERE body_id NOT IN (SELECT id FROM temp.found)")
+        run(
+            "DELETE FROM annotation WHERE account_id NOT IN (SELECT 0 UNION SELECT id FROM account)"
+            " OR NOT EXISTS (SELECT 1 FROM message m"
+            " WHERE m.mailbox_id = annotation.mailbox_id AND m.uid = annotation.uid)"
+        )
         run(
             "UPDATE message SET size = f.size FROM temp.found f"
             " WHERE f.id = body_id AND message.size <> f.size"

@@ -10,6 +10,8 @@ from typing import NamedTuple
 from mailkit.model import MessageInfo
 from mailkit.store.sqlite.flags import SEEN_BIT, FlagSets
 
+#: In place of a mailbox's or an account's id: the server, and what is shared.
+NOBODY = 0
 #: Share of the wanted rows in a range, above which reading the whole range is cheaper.
 DENSE = 0.2
 
@@ -145,6 +147,12 @@ def drop_bodies(connection: sqlite3.Connection, first: int) -> int:
         (first,),
     )
     dropped = connection.execute("DELETE FROM message WHERE body_id >= ?", (first,)).rowcount
+    for mailbox_id, _ in places:
+        connection.execute(
+            "DELETE FROM annotation WHERE mailbox_id = ? AND uid NOT IN"
+            " (SELECT uid FROM message WHERE mailbox_id = ?)",
+            (mailbox_id, mailbox_id),
+        )
     dropped += drop_queued(connection, "body_id >= ?", first)
     connection.execute("UPDATE body SET refs = 0 WHERE id >= ?", (first,))
     return dropped

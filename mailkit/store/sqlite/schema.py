@@ -388,6 +388,22 @@ ALTER TABLE account ADD COLUMN maildrop TEXT;
 CREATE INDEX account_maildrop ON account (maildrop) WHERE maildrop IS NOT NULL;
 """
 
+# What users say about messages (RFC 5257). The account is 0 for what is shared; a value that was
+# removed is NULL, for those who have the mailbox open.
+_STEP_25 = """
+CREATE TABLE annotation (
+    mailbox_id INTEGER NOT NULL,
+    uid INTEGER NOT NULL,
+    account_id INTEGER NOT NULL,
+    entry TEXT NOT NULL,
+    value BLOB,
+    modseq INTEGER NOT NULL,
+    PRIMARY KEY (mailbox_id, uid, account_id, entry)
+) WITHOUT ROWID;
+CREATE INDEX annotation_changed ON annotation (mailbox_id, modseq);
+CREATE INDEX annotation_account ON annotation (account_id, mailbox_id);
+"""
+
 #: SQL of each step.
 MIGRATIONS: Sequence[str] = (
     _STEP_1,
@@ -414,6 +430,7 @@ MIGRATIONS: Sequence[str] = (
     _STEP_22,
     _STEP_23,
     _STEP_24,
+    _STEP_25,
 )
 #: Tables of what was made of bodies, by their number, and can be made of them again.
 DERIVED = ("summary", "sort_value", "field_text", "text_map", "unended_body")

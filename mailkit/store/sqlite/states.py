@@ -23,6 +23,7 @@ class AccountState:
     """An account's row."""
 
     __slots__ = (
+        "annotation_octets",
         "id",
         "keyword_octets",
         "keyword_sets",
@@ -53,6 +54,8 @@ class AccountState:
         self.max_mailboxes = max_mailboxes
         #: Octets and number of all messages; None until needed.
         self.usage: tuple[int, int] | None = None
+        #: Of shared annotations (True) in its mailboxes, and of its private ones; once needed.
+        self.annotation_octets: dict[bool, int] = {}
         #: Lower case to first spelling; None until needed.
         self.keywords: dict[str, str] | None = None
         self.keyword_sets: dict[str, int] = {}
@@ -157,6 +160,10 @@ class States:
                 raise NoSuchAccount
             state = self._add_account(row)
         return state
+
+    def known_account(self, account_id: int) -> AccountState | None:
+        """The account if it is remembered."""
+        return self._accounts_by_id.get(account_id)
 
     def account_by_id(self, account_id: int) -> AccountState:
         """:raises NoSuchAccount: there is none."""

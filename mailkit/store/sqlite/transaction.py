@@ -13,8 +13,9 @@ import zlib
 from collections.abc import Sequence
 from typing import NamedTuple, TypeAlias
 
+from mailkit.annotations import Annotation
 from mailkit.errors import MailError
-from mailkit.model import Quota
+from mailkit.model import Flags, Quota
 from mailkit.store.sqlite.flags import KEYWORD_SHIFT, SEEN_BIT, SYSTEM_MASK
 from mailkit.store.sqlite.journal import Journal, Note
 from mailkit.store.sqlite.log import (
@@ -67,6 +68,16 @@ class Content(NamedTuple):
     start: int = SPOOL_RESERVE
     #: The last two octets, when they are in a file.
     tail: bytes = b""
+
+
+class Appended(NamedTuple):
+    """A message to be put into a mailbox, its content taken out of the spool."""
+
+    content: Content
+    flags: Flags
+    #: None for now.
+    internal_date: int | None
+    annotations: Sequence[Annotation] = ()
 
 
 class Target(NamedTuple):
