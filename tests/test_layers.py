@@ -172,6 +172,7 @@ RULES = (
     ),
     Rule(LOOP_PARTS, f"mailkit._typing {WIRE} {LOOP_PARTS}", "twisted zope.interface"),
     Rule("mailkit.pools", others="twisted"),
+    Rule("mailkit.kerberos", f"mailkit._typing {WIRE}", "gssapi"),
     Rule("mailkit.outbox", "mailkit.model mailkit.errors mailkit.store mailkit.store.envelopes"),
     Rule("mailkit.tls", "mailkit._typing", "twisted zope.interface OpenSSL cryptography"),
     Rule("mailkit.fetching", f"{PURE} {SHARED_CLIENT_PURE} {POP3_CLIENT_PURE} mailkit.pop3.client"),
@@ -207,6 +208,7 @@ RULES = (
         "mailkit.client.aio",
         f"{VALUES} {SHARED_CLIENT_PURE} mailkit.client.certificates mailkit.certificates",
     ),
+    Rule("mailkit.client.kerberos", f"{WIRE} mailkit.kerberos", "twisted"),
     Rule(
         "mailkit.client.*",
         f"{VALUES} mailkit.channels mailkit.client.*",
@@ -296,6 +298,11 @@ RULES = (
         "mailkit.auth.certificates",
         f"{CONTRACTS} mailkit.coroutines mailkit.auth.located",
         "twisted zope.interface cryptography",
+    ),
+    Rule(
+        "mailkit.auth.kerberos",
+        f"{CONTRACTS} {SASL} mailkit mailkit.coroutines mailkit.kerberos mailkit.auth.*",
+        "twisted zope.interface",
     ),
     Rule(
         "mailkit.auth mailkit.auth.*",

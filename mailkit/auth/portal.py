@@ -22,6 +22,7 @@ from mailkit.auth.checkers import (
     VouchedUserChecker,
 )
 from mailkit.auth.guests import GuestChecker
+from mailkit.auth.kerberos import KerberosAcceptor, KerberosChecker
 from mailkit.auth.located import LocatedPassword
 from mailkit.auth.passwords import PasswordHasher
 from mailkit.auth.realm import Deliveries, MailRealm
@@ -163,6 +164,7 @@ def make_portal(
     guard: LoginGuard | None = None,
     guest_of: str = "",
     certificates: CertificateNames | None = None,
+    kerberos: KerberosAcceptor | None = None,
 ) -> Portal:
     """A portal where users log in to their accounts, and anybody delivers mail.
 
@@ -180,6 +182,7 @@ def make_portal(
         name); empty for no such users.
     :param certificates: whose the certificates of clients are that TLS has verified; None where
         nobody logs in by one.
+    :param kerberos: takes tickets; None where nobody logs in by one.
     :raises ValueError: there is neither a checker nor a directory.
     """
     if directory is None and IDirectory.providedBy(store):
@@ -211,6 +214,8 @@ def make_portal(
         portal.registerChecker(GuestChecker(guest_of))
     if certificates is not None and directory is not None:
         portal.registerChecker(CertificateChecker(directory, certificates))
+    if kerberos is not None and directory is not None:
+        portal.registerChecker(KerberosChecker(directory, kerberos))
     only = external[0]
     if len(external) > 1 or isinstance(only, AuthRule):
         only = ChainChecker(external)

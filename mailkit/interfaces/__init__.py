@@ -58,6 +58,7 @@ from mailkit.interfaces.files import (
     IWritableFile,
 )
 from mailkit.interfaces.hook import IMailHook
+from mailkit.interfaces.kerberos import IKerberosLogin
 from mailkit.interfaces.login_records import ILoginRecords
 from mailkit.interfaces.logins import (
     IActingPortal,
@@ -119,6 +120,7 @@ __all__ = [
     "IFetchMemory",
     "IFileHome",
     "IFileHomes",
+    "IKerberosLogin",
     "IKeyValueStore",
     "ILoginDirectory",
     "ILoginRecords",

@@ -12,6 +12,7 @@ from mailkit.sasl.anonymous import AnonymousServer
 from mailkit.sasl.bearer import OAuthBearerServer, XOAuth2Server
 from mailkit.sasl.cram import CramMD5Server
 from mailkit.sasl.external import ExternalServer
+from mailkit.sasl.gssapi import GSSAPIServer
 from mailkit.sasl.plain import LoginServer, PlainServer
 from mailkit.sasl.scram import (
     ScramSHA1,
@@ -28,6 +29,7 @@ MECHANISMS: Mapping[str, type[SASLServer]] = {
     mechanism.name: mechanism
     for mechanism in (
         ExternalServer,
+        GSSAPIServer,
         ScramSHA512Plus,
         ScramSHA256Plus,
         ScramSHA1Plus,

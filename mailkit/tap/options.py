@@ -36,6 +36,7 @@ from mailkit.tap.extensions import (
 )
 from mailkit.tap.factories import IMPLICIT_TLS, PORT_NAMES
 from mailkit.tap.ftp_settings import parse_ftp_settings
+from mailkit.tap.gssapi_settings import parse_gssapi
 from mailkit.tap.guests import parse_guests
 from mailkit.tap.hooks import parse_hook_settings, parse_hooks
 from mailkit.tap.imap_settings import parse_imap_settings
@@ -176,6 +177,8 @@ class MailOptions(TLSOptions, AuthOptionMixin):
         self.imap_clients: dict[str, Any] = {}
         #: The table ``[client-certificates]`` of the settings file.
         self.client_certificates: dict[str, Any] = {}
+        #: The table ``[gssapi]`` of the settings file.
+        self.gssapi: dict[str, Any] = {}
         #: The table ``[login-guard]`` of the settings file.
         self.login_guard: dict[str, Any] = {}
         #: The table ``[smtp-limits]`` of the settings file.
@@ -316,6 +319,7 @@ class MailOptions(TLSOptions, AuthOptionMixin):
         yield "other-users or shared", lambda: parse_sharing(self)
         yield "store", lambda: parse_store(self["store"], parse_sharing(self))
         yield "client-certificates", lambda: parse_client_certificates(self.client_certificates)
+        yield "gssapi", lambda: parse_gssapi(self.gssapi)
         yield "login-guard", lambda: parse_login_guard(self.login_guard)
         yield "proxy-from", lambda: parse_networks(self.proxies, self.endpoints)
         yield "anonymous", lambda: parse_guests(self.anonymous)
@@ -485,6 +489,7 @@ class TwistdService(MailService):
             smtp_limits=options.smtp_limits,
             login_guard=parse_login_guard(options.login_guard),
             client_certificates=parse_client_certificates(options.client_certificates),
+            kerberos=parse_gssapi(options.gssapi),
             vrfy=options.get("vrfy"),
             expn=options.get("expn"),
             no_soliciting=options.get("no-soliciting"),

@@ -30,6 +30,7 @@ from twisted.protocols.tls import TLSMemoryBIOFactory
 from mailkit._typing import override
 from mailkit.auth.certificates import CertificateNames
 from mailkit.auth.checkers import AuthRule
+from mailkit.auth.kerberos import KerberosAcceptor, KerberosSettings
 from mailkit.auth.passwords import PasswordHasher
 from mailkit.auth.portal import make_portal
 from mailkit.connection import CommandConnection, CommandFactory
@@ -52,6 +53,7 @@ from mailkit.tap.errors import SettingError, StartError
 from mailkit.tap.extensions import SERVICES, extension_settings, parse_bare_line_ends
 from mailkit.tap.factories import IMPLICIT_TLS, PORT_NAMES, make_factory
 from mailkit.tap.ftp_settings import FTPSettings
+from mailkit.tap.gssapi_settings import begin_accepting
 from mailkit.tap.guests import parse_guests
 from mailkit.tap.hooks import Hooks, make_hooks, parse_hooks
 from mailkit.tap.milters import parse_milters
@@ -128,6 +130,7 @@ class MailService(MultiService):
         :func:`mailkit.tap.smtp_limits.parse_smtp_limits`.
     :param client_certificates: what makes a certificate an account's, where clients are asked for
         certificates; None for the e-mail addresses in it.
+    :param kerberos: whose tickets are taken; None for nobody's.
     :param login_guard: how wrong passwords slow down logins, or what does that; None for the
         defaults.
     :param no_soliciting: what ``--no-soliciting`` takes.
@@ -179,6 +182,7 @@ class MailService(MultiService):
         smtp_limits: Mapping[str, Any] | None = None,
         login_guard: GuardSettings | LoginGuard | None = None,
         client_certificates: CertificateNames | None = None,
+        kerberos: KerberosSettings | None = None,
         vrfy: str | None = None,
         expn: str | None = None,
         no_soliciting: str | None = None,
@@ -252,6 +256,8 @@ class MailService(MultiService):
         self._certificates: CertificateNames | None = None
         if self._tls.asks_for_certificates:
             self._certificates = client_certificates or CertificateNames()
+        self._kerberos = kerberos
+        self._acceptor: KerberosAcceptor | None = None
         self._bare_line_ends = parse_bare_line_ends(bare_line_ends) if bare_line_ends else None
         self._factories: dict[str, CommandFactory] = {}
         self._hasher: PasswordHasher | None = None
@@ -415,6 +421,8 @@ class MailService(MultiService):
                 )
                 break
         self._hasher = PasswordHasher(self._reactor)
+        if self._kerberos is not None:
+            self._acceptor = begin_accepting(self._kerberos, self._reactor)
         if not IDirectory.providedBy(self.store) and not self._factories.keys().isdisjoint(
             TAKE_MAIL
         ):
@@ -457,6 +465,7 @@ class MailService(MultiService):
                 guard=self._guard,
                 guest_of=self._guests.get(protocol, ""),
                 certificates=self._certificates,
+                kerberos=self._acceptor,
             )
         except ValueError as error:
             raise StartError("store", self._store_name, f"{error} (auth)") from error
@@ -481,6 +490,9 @@ class MailService(MultiService):
         if self._hasher is not None:
             self._hasher.close()
             self._hasher = None
+        if self._acceptor is not None:
+            self._acceptor.close()
+            self._acceptor = None
         await self._checkers.close()
         for hook in (hook for each in self._milters.values() for hook in each):
             hook.close()

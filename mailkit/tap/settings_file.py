@@ -23,6 +23,7 @@ from mailkit.tap.user_bases import parse_table
 _TABLES = {
     "checks": "checks",
     "client-certificates": "client_certificates",
+    "gssapi": "gssapi",
     "imap-clients": "imap_clients",
     "login-guard": "login_guard",
     "queue": "queue",
