@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-import base64
-import os
 import re
 import time
 from pathlib import Path
 from typing import Any
 
-from twisted.internet.address import IPv4Address
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
-from twisted.internet.testing import MemoryReactorClock, StringTransport
-from twisted.logger import capturedLogs, eventAsJSON, formatEvent
+from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
-from mailkit.auth.passwords import PasswordHasher
-from mailkit.auth.portal import make_portal
 from mailkit.errors import AuthorizationFailed, PasswordExpired, StoreUnavailable
-from mailkit.ftp.protocol import FTPFactory
-from mailkit.homes.disk import FileHomes
 from mailkit.imap.protocol import IMAPFactory
 from mailkit.login_log import (
     DELAY,
@@ -30,10 +22,6 @@ from mailkit.login_log import (
     log_login,
     reason_of,
 )
-from mailkit.pop3.protocol import POP3Factory
-from mailkit.smtp.submission import SubmissionFactory
-from mailkit.store.memory import MemoryStore
-from tests.auth.fakes import ImmediateExecutor
 from tests.line_protocol import ConnectionTestCase
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -193,81 +181,3 @@ class ConnectionTests(ConnectionTestCase):
         self.assertIn("reason=temporary-failure", line)
         # The line protocol of the tests has no reply for it.
         self.flushLoggedErrors(StoreUnavailable)
-
-
-class CanaryTests(SynchronousTestCase):
-    """Whatever is typed as a password, or is no account's name, is in no log."""
-
-    def setUp(self) -> None:
-        store = MemoryStore()
-        adding = store.add_account(name=ANN, password_hash="{PLAIN}" + CANARY)
-        self.successResultOf(Deferred.fromCoroutine(adding))  # type: ignore[arg-type]
-        self.clock = Clock()
-        reactor: Any = MemoryReactorClock()
-        executor: Any = ImmediateExecutor()
-        hasher = PasswordHasher(
-            executor, clock=self.clock, executor=executor, time_cost=1, memory_cost=8
-        )
-        homes = FileHomes(os.path.abspath(self.mktemp()), in_thread=maybeDeferred)
-        deliveries: Any = lambda *_: object()  # noqa: E731
-        self.portal = make_portal(store, hasher=hasher, deliveries=deliveries, homes=homes)
-        settings: Any = {"clock": self.clock}
-        self.factories: dict[str, Any] = {
-            "imap": IMAPFactory(self.portal, **settings),
-            "pop3": POP3Factory(self.portal, **settings),
-            "submission": SubmissionFactory(self.portal, hostname="mx.example.org", **settings),
-            "ftp": FTPFactory(self.portal, reactor=reactor, **settings),
-        }
-
-    def dialogues(self, name: str, password: str) -> dict[str, list[list[str]]]:
-        """Lines of clients, by protocol: each way to log in over a connection of its own."""
-        plain = encode(f"\0{name}\0{password}")
-        steps = [encode(name), encode(password)]
-        return {
-            "imap": [
-                [f'a LOGIN "{name}" "{password}"'],
-                [f"a AUTHENTICATE PLAIN {plain}"],
-                ["a AUTHENTICATE PLAIN", plain],
-                ["a AUTHENTICATE LOGIN", *steps],
-            ],
-            "pop3": [
-                [f"USER {name}", f"PASS {password}"],
-                [f"AUTH PLAIN {plain}"],
-                ["AUTH LOGIN", *steps],
-                # Typed where a command belongs.
-                [password],
-            ],
-            "submission": [
-                ["EHLO c.example.org", f"AUTH PLAIN {plain}"],
-                ["EHLO c.example.org", "AUTH LOGIN", *steps],
-                ["EHLO c.example.org", f"AUTH LOGIN {steps[0]}", steps[1]],
-            ],
-            "ftp": [[f"USER {name}", f"PASS {password}"]],
-        }
-
-    def talk(self, protocol: str, lines: list[str]) -> None:
-        connection = self.factories[protocol].buildProtocol(None)
-        transport = StringTransport(peerAddress=IPv4Address("TCP", "127.0.0.1", 54321))
-        connection.makeConnection(transport)
-        for line in lines:
-            connection.dataReceived(line.encode() + b"\r\n")
-            self.clock.advance(0.1)
-
-    def test_canary(self) -> None:
-        outcomes = []
-        for name, password in ((ANN, CANARY), (ANN, CANARY + "!"), (CANARY, CANARY)):
-            for protocol, dialogues in self.dialogues(name, password).items():
-                for lines in dialogues:
-                    with capturedLogs() as events:
-                        self.talk(protocol, lines)
-                    outcomes += [event["outcome"] for event in events if "outcome" in event]
-                    for event in events:
-                        texts = [str(formatEvent(event)), repr(event), eventAsJSON(event)]
-                        for secret in (CANARY, encode(CANARY)[:-4], *lines[-1:]):
-                            self.assertNotIn(secret, "".join(texts))
-        self.assertEqual(len(outcomes), 3 * 11)
-        self.assertEqual(outcomes.count("failed"), 2 * 11)
-
-
-def encode(text: str) -> str:
-    return base64.b64encode(text.encode()).decode()
