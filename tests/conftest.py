@@ -6,6 +6,10 @@ import os
 from collections.abc import Iterator
 
 import pytest
+from twisted.trial import util
+
+#: Seconds until trial gives up a test: only one that hangs takes so long, on any machine.
+util.DEFAULT_TIMEOUT_DURATION = 300.0
 
 
 @pytest.fixture(autouse=True, scope="session")

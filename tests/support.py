@@ -9,11 +9,15 @@ import subprocess
 import sys
 import time
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+
+from twisted.internet.task import deferLater
 
 ROOT = Path(__file__).resolve().parent.parent
 HOST = "127.0.0.1"
-#: Seconds until a server must have started or stopped, on a busy machine.
+#: Seconds until anything must have happened that will, on a busy machine: who waits so long fails.
 PATIENCE = 60.0
 
 
@@ -40,6 +44,21 @@ def free_ports(count: int) -> list[int]:
 
 #: The newest: more than a test or a class of tests has.
 _reserved: deque[socket.socket] = deque(maxlen=100)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait, while the reactor works, until something is true.
+
+    :raises AssertionError: it is not after long patience.
+    """
+    from twisted.internet import reactor
+
+    clock: Any = reactor
+    give_up = clock.seconds() + PATIENCE
+    while not condition():
+        if clock.seconds() > give_up:
+            raise AssertionError("it did not happen in time")
+        await deferLater(clock, 0.002)
 
 
 def mailkit_command(*arguments: str, input: str = "") -> subprocess.CompletedProcess[str]:

@@ -21,6 +21,7 @@ from twisted.trial.unittest import TestCase
 
 from mailkit.connection import CHUNK
 from tests.line_protocol import LineConnection, LineFactory
+from tests.support import PATIENCE, until
 
 reactor: Any = global_reactor
 
@@ -69,7 +70,7 @@ class Client(Protocol):
         """What came, up to and with ``end``; all of it if the connection goes before."""
         while end not in self.received and self.reason is None:
             self.waiting = Deferred()
-            await self.waiting.addTimeout(10, reactor)
+            await self.waiting.addTimeout(PATIENCE, reactor)
         length = self.received.find(end) + len(end) if end in self.received else len(self.received)
         data = bytes(self.received[:length])
         del self.received[:length]
@@ -79,7 +80,7 @@ class Client(Protocol):
         """The rest, when the server has closed."""
         while self.reason is None:
             self.waiting = Deferred()
-            await self.waiting.addTimeout(10, reactor)
+            await self.waiting.addTimeout(PATIENCE, reactor)
         return bytes(self.received)
 
 
@@ -106,10 +107,7 @@ class TLSTestCase(TestCase):
         if client.reason is None:
             client.transport.abortConnection()
         await client.closed()
-        while self.factory.connections:
-            turn: Deferred[None] = Deferred()
-            reactor.callLater(0.001, turn.callback, None)
-            await turn
+        await until(lambda: not self.factory.connections)
 
     async def connect_tls(self) -> Client:
         """A connection after STARTTLS."""
@@ -179,11 +177,7 @@ class LargeReplyTests(TLSTestCase):
         client = await self.connect_tls()
         client.transport.pauseProducing()
         client.transport.write(b"BIG 300\nQUIT\n")
-        for _ in range(20):
-            turn: Deferred[None] = Deferred()
-            reactor.callLater(0.005, turn.callback, None)
-            await turn
-        self.assertTrue(self.connection._output_paused)
+        await until(lambda: self.connection._output_paused)
         client.transport.resumeProducing()
         self.assertEqual(len(await client.closed()), 300 * CHUNK + len(b"done\nbye\n"))
 
@@ -194,11 +188,7 @@ class LargeReplyTests(TLSTestCase):
         line = b"ECHO " + b"x" * 900 + b"\n"
         for _ in range(20):
             client.transport.write(line * 1000)
-        for _ in range(50):
-            turn: Deferred[None] = Deferred()
-            reactor.callLater(0.002, turn.callback, None)
-            await turn
-        self.assertTrue(self.connection._input_paused)
+        await until(lambda: self.connection._input_paused)
         self.assertLess(len(self.connection.buffer), 200_000)
         client.transport.write(b"QUIT\n")
         client.transport.resumeProducing()

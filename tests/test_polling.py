@@ -20,6 +20,7 @@ from zope.interface.verify import verifyObject
 from mailkit import polling
 from mailkit.polling import MAX_EVENTS, Together
 from mailkit.tcp import Server
+from tests.support import PATIENCE
 
 _React: TypeAlias = Callable[["Talker", bytes], object]
 
@@ -287,7 +288,7 @@ factory.left = 3
 port = ListeningReactor(reactor).listenTCP(0, factory, interface="127.0.0.1")
 
 def client():
-    with socket.create_connection(("127.0.0.1", port.getHost().port), 10) as connection:
+    with socket.create_connection(("127.0.0.1", port.getHost().port), {patience}) as connection:
         connection.send(b"hello")
         received.append(connection.makefile("rb").read())
 
@@ -295,7 +296,7 @@ received = []
 threads = [threading.Thread(target=client) for _ in range(3)]
 for thread in threads:
     reactor.callWhenRunning(thread.start)
-reactor.callLater(20, reactor.stop)
+reactor.callLater({patience}, reactor.stop)
 reactor.run()
 for thread in threads:
     thread.join()
@@ -308,10 +309,10 @@ class ReactorTests(SynchronousTestCase):
 
     def check(self, module: str) -> None:
         ran = subprocess.run(
-            [sys.executable, "-c", _PROGRAM.format(module=module)],
+            [sys.executable, "-c", _PROGRAM.format(module=module, patience=PATIENCE)],
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=2 * PATIENCE,
         )
         self.assertEqual((ran.stdout, ran.stderr), ("[b'HELLO', b'HELLO', b'HELLO']\n", ""))
 

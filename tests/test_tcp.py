@@ -17,6 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from mailkit.tcp import FULL_TURNS, MAX_ACCEPTS, ListeningReactor, Port, Server
 from tests import test_connection_tls as tls
 from tests.line_protocol import LineFactory
+from tests.support import PATIENCE, until
 
 reactor: Any = global_reactor
 
@@ -200,30 +201,29 @@ class PortTests(TestCase):
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         client = socket.socket(family)
         self.addCleanup(client.close)
-        client.settimeout(10)
+        client.settimeout(PATIENCE)
         client.connect((host, port.getHost().port))
         client.setblocking(False)
         return client
 
     async def made(self, count: int) -> None:
-        for _ in range(2000):
-            if len(self.factory.made) >= count:
-                return
-            await deferLater(reactor, 0.002)
-        self.fail("the clients were not served")
+        await until(lambda: len(self.factory.made) >= count)
 
     async def receive(self, client: socket.socket) -> bytes:
+        """All that comes until the server closes."""
         received = b""
-        for _ in range(2000):
+
+        def closed() -> bool:
+            nonlocal received
             try:
-                data = client.recv(100)
+                while data := client.recv(100):
+                    received += data
             except BlockingIOError:
-                await deferLater(reactor, 0.002)
-                continue
-            if not data:
-                return received
-            received += data
-        self.fail("the connection is still open")
+                return False
+            return True
+
+        await until(closed)
+        return received
 
     def run_coroutine(self, coroutine: Any) -> Deferred[Any]:
         return Deferred.fromCoroutine(coroutine)

@@ -26,7 +26,7 @@ DAY = 24 * 60 * 60
 #: Flags that sample messages have in turn.
 SAMPLE_FLAGS = (frozenset[str](), frozenset({"\\Seen"}), frozenset({"\\Flagged", "$Forwarded"}))
 #: Seconds that a contract test waits for something to happen.
-PATIENCE = 10.0
+PATIENCE = 60.0
 
 
 def sample_message(number: int = 1, size: int = 0) -> bytes:

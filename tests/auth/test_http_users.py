@@ -56,8 +56,6 @@ class Program(Resource):
 
 
 class ProgramCase(TestCase):
-    timeout = 30
-
     def serve(self, users: Mapping[str, str] | None = None) -> None:
         self.program = Program({ANN: "secret"} if users is None else users)
         self.site: Any = Site(self.program)

@@ -10,6 +10,7 @@ from unittest import mock
 from twisted.trial.unittest import SynchronousTestCase
 
 from mailkit.auth.schemes import MissingLibrary, UnreadableHash, find_scheme, split_scheme, verify
+from tests.support import PATIENCE
 
 PASSWORD = "pässword".encode()
 #: Made by `doveadm pw` of Dovecot 2.3.19.
@@ -90,7 +91,7 @@ class SchemeTests(SynchronousTestCase):
                 ["doveadm", "pw", "-s", scheme, "-p", "trustno1"],
                 capture_output=True,
                 text=True,
-                timeout=20,
+                timeout=PATIENCE,
             ).stdout.strip()
             self.assertTrue(verify(stored, b"trustno1"), stored)
             self.assertFalse(verify(stored, b"trustno2"), stored)

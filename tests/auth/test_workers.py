@@ -7,21 +7,19 @@ from typing import Any, cast
 
 from twisted.internet import reactor as _reactor
 from twisted.internet.defer import CancelledError, Deferred, gatherResults
-from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
 from mailkit._typing import override
 from mailkit.auth.workers import ConnectedWorkers, UnusableAnswer, Workers
 from mailkit.errors import TemporaryFailure
+from tests.support import PATIENCE, until
 
 reactor: Any = _reactor
 
 
 class WorkersTests(TestCase):
-    timeout = 20
-
     def make(self, **settings: Any) -> Workers:
-        workers = Workers("mailkit-test", **settings)
+        workers = Workers("mailkit-test", **{"timeout": PATIENCE, **settings})
         self.addCleanup(workers.close)
         return workers
 
@@ -39,7 +37,7 @@ class WorkersTests(TestCase):
         workers = self.make(threads=3)
         together = threading.Barrier(3)
         # Ends only if three run at once.
-        numbers = [self.begin(workers, lambda: together.wait(10)) for _ in range(6)]
+        numbers = [self.begin(workers, lambda: together.wait(PATIENCE)) for _ in range(6)]
         self.assertEqual(len(await gatherResults(numbers)), 6)
 
     async def test_too_many_are_told_to_come_back(self) -> None:
@@ -47,9 +45,8 @@ class WorkersTests(TestCase):
         go_on = threading.Event()
         self.addCleanup(go_on.set)
         begun = threading.Event()
-        first = self.begin(workers, lambda: begun.set() or go_on.wait(10))
-        await deferLater(reactor, 0.01)
-        begun.wait(10)
+        first = self.begin(workers, lambda: begun.set() or go_on.wait(PATIENCE))
+        begun.wait(PATIENCE)
         waiting = [self.begin(workers, lambda: 1), self.begin(workers, lambda: 2)]
         with self.assertRaises(TemporaryFailure):
             await workers.run(lambda: 3)
@@ -62,7 +59,7 @@ class WorkersTests(TestCase):
         go_on = threading.Event()
         self.addCleanup(go_on.set)
         with self.assertRaises(TemporaryFailure):
-            await workers.run(lambda: go_on.wait(10))
+            await workers.run(lambda: go_on.wait(PATIENCE))
         # Its thread is lost, so the next one has no turn.
         with self.assertRaises(TemporaryFailure):
             await workers.run(lambda: 1)
@@ -73,7 +70,7 @@ class WorkersTests(TestCase):
         workers = self.make(threads=1)
         go_on = threading.Event()
         self.addCleanup(go_on.set)
-        first = self.begin(workers, lambda: go_on.wait(10))
+        first = self.begin(workers, lambda: go_on.wait(PATIENCE))
         second = self.begin(workers, lambda: 2)
         second.cancel()
         await self.assertFailure(second, CancelledError)
@@ -86,15 +83,15 @@ class WorkersTests(TestCase):
         self.addCleanup(go_on.set)
         threads: list[threading.Thread] = []
         first = self.begin(
-            workers, lambda: threads.append(threading.current_thread()) or go_on.wait(10)
+            workers, lambda: threads.append(threading.current_thread()) or go_on.wait(PATIENCE)
         )
-        await deferLater(reactor, 0.05)
+        await until(lambda: bool(threads))
         second = self.begin(workers, lambda: 2)
         workers.close()
         await self.assertFailure(second, TemporaryFailure)
         go_on.set()
         self.assertTrue(await first)
-        threads[0].join(10)
+        threads[0].join(PATIENCE)
         self.assertFalse(threads[0].is_alive())
         self.assertTrue(threads[0].daemon)
         # And begins anew.
@@ -121,8 +118,6 @@ class Numbered(ConnectedWorkers[int]):
 
 
 class ConnectedWorkersTests(TestCase):
-    timeout = 120
-
     def setUp(self) -> None:
         self.workers = Numbered()
         self.addCleanup(self.workers.close)
@@ -173,5 +168,5 @@ class ConnectedWorkersTests(TestCase):
         await self.ask()
         thread = await self.workers.run(threading.current_thread)
         self.workers.close()
-        thread.join(60)
+        thread.join(PATIENCE)
         self.assertEqual(self.workers.ended, [1])

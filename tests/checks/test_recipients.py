@@ -17,7 +17,7 @@ from mailkit.model import Path
 from mailkit.smtp.client import ClientSettings, TLSPolicy
 from tests.checks.support import CheckCase, make_envelope, make_recipient, make_session
 from tests.smtp.fakes import Server
-from tests.support import free_ports
+from tests.support import free_ports, until
 
 reactor: Any = _reactor
 
@@ -138,13 +138,7 @@ class SMTPVerifierTests(TestCase):
 
     async def gone(self) -> None:
         """Wait until all connections are."""
-        for _ in range(500):
-            if len(self.server.factory.connections) <= 1:
-                return
-            turn: Deferred[None] = Deferred()
-            reactor.callLater(0.01, turn.callback, None)
-            await turn
-        self.fail("connections are left")
+        await until(lambda: len(self.server.factory.connections) <= 1)
 
     async def test_answers(self) -> None:
         verifyObject(IRecipientVerifier, self.verifier)

@@ -13,7 +13,7 @@ from mailkit.ftp.protocol import FTPFactory
 from mailkit.homes.disk import FileHomes
 from mailkit.interfaces import IFileHomes
 from tests.interop.support import ClientCase
-from tests.support import free_ports
+from tests.support import PATIENCE, free_ports
 
 USER, PASSWORD = "ann@example.org", "correct horse"
 
@@ -49,7 +49,7 @@ class FTPCase(ClientCase):
         self.port, self.tls_port = self.listen(self.factory), self.listen(self.factory, tls=True)
 
     def plain(self, host: str = "127.0.0.1", port: int = 0) -> ftplib.FTP:
-        client = ftplib.FTP(timeout=30)
+        client = ftplib.FTP(timeout=PATIENCE)
         client.connect(host, port or self.port)
         client.login(USER, PASSWORD)
         return client
@@ -59,6 +59,6 @@ class FTPCase(ClientCase):
 
     async def tearDown(self) -> None:
         # Transfers that a client has broken off end in a turn of the reactor.
-        give_up = time.monotonic() + 10
+        give_up = time.monotonic() + PATIENCE
         while self.factory.connections and time.monotonic() < give_up:
             await self.in_thread(time.sleep, 0.02)

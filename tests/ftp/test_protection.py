@@ -9,13 +9,14 @@ import socket
 import ssl
 
 from tests.ftp.loopback import LARGE, PASSWORD, USER, FTPCase
+from tests.support import PATIENCE
 
 
 class ProtectionTests(FTPCase):
     def client(self, version: ssl.TLSVersion) -> ftplib.FTP_TLS:
         context = self.client_tls()
         context.minimum_version = context.maximum_version = version
-        client = ftplib.FTP_TLS(timeout=30, context=context)
+        client = ftplib.FTP_TLS(timeout=PATIENCE, context=context)
         client.connect("127.0.0.1", self.port)
         client.login(USER, PASSWORD)
         client.prot_p()
@@ -67,7 +68,7 @@ class ProtectionTests(FTPCase):
 
     async def test_a_new_login_after_auth(self) -> None:
         def work() -> None:
-            client = ftplib.FTP_TLS(timeout=30, context=self.client_tls())
+            client = ftplib.FTP_TLS(timeout=PATIENCE, context=self.client_tls())
             client.connect("127.0.0.1", self.port)
             client.login(USER, PASSWORD, secure=False)
             client.auth()

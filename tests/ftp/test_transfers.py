@@ -18,7 +18,7 @@ from twisted.trial.unittest import SkipTest
 
 from mailkit.ftp import direct
 from tests.ftp.loopback import LARGE, FTPCase
-from tests.support import free_ports
+from tests.support import PATIENCE, free_ports
 
 #: More than the system keeps for a connection.
 HUGE = LARGE * 8
@@ -71,7 +71,7 @@ class TransferCase(FTPCase):
         client.retrbinary("RETR huge", received.write, rest=len(HUGE) - 5)
         self.assertEqual(received.getvalue(), HUGE[-5:])
         client.quit()
-        give_up = time.monotonic() + 5
+        give_up = time.monotonic() + PATIENCE
         while open_descriptors() > self.open_before and time.monotonic() < give_up:
             time.sleep(0.01)
         self.assertLessEqual(open_descriptors(), self.open_before)
@@ -93,6 +93,8 @@ class StalledTests(TransferCase):
 
 class DirectTests(TransferCase):
     """What threads move between socket and file."""
+
+    settings: ClassVar[dict[str, Any]] = {"data_timeout": 3 * PATIENCE}
 
     async def test_a_client_that_reads_now_and_then(self) -> None:
         def work() -> None:
@@ -139,7 +141,7 @@ class DirectTests(TransferCase):
             client = self.client()
             data = client.transfercmd("STOR new")
             data.sendall(b"begin")
-            give_up = time.monotonic() + 5
+            give_up = time.monotonic() + PATIENCE
             while (self.home / "new").stat().st_size < 5 and time.monotonic() < give_up:
                 time.sleep(0.01)
             break_off(data)
@@ -184,7 +186,7 @@ class DirectTests(TransferCase):
             data = client.transfercmd("RETR huge")
             client.file.close()
             break_off(client.sock)
-            give_up = time.monotonic() + 5
+            give_up = time.monotonic() + PATIENCE
             while self.factory.connections and time.monotonic() < give_up:
                 time.sleep(0.01)
             with data:

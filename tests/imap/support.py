@@ -34,7 +34,7 @@ _LITERAL = re.compile(rb"\{(\d+)\}\r\n\Z")
 
 
 #: Seconds that a test waits for a store's threads.
-PATIENCE = 20.0
+PATIENCE = 60.0
 
 
 class StoreReactor:

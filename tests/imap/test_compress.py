@@ -17,6 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from mailkit import connection
 from tests.imap.messages import PLAIN
 from tests.imap.support import USER, Client, Server, split_responses
+from tests.support import PATIENCE
 from tests.test_connection_tls import make_context
 
 reactor: Any = global_reactor
@@ -218,7 +219,7 @@ class LoopbackTests(TestCase):
 
 def _talk(port: int, encrypted: bool) -> bytes:
     """What a client gets, without the greeting and what came before COMPRESS."""
-    client = socket.create_connection(("127.0.0.1", port), timeout=10)
+    client = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
     if encrypted:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname = False

@@ -239,4 +239,4 @@ class CommandTests(SynchronousTestCase):
             arguments.space()
             arguments.atom()
         Arguments(b"1," * 30_000 + b"1").sequence_set()
-        self.assertLess(time.process_time() - began, 2)
+        self.assertLess(time.process_time() - began, 8)

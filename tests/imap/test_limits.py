@@ -96,13 +96,13 @@ class CommandTests(ServerTestCase):
         self.refused("SELECT " + "b" * (2 << 20), "The command line is too long")
 
     def test_everything_costs_nothing(self) -> None:
-        before = time.perf_counter()
+        before = time.process_time()
         for uid in ("", "UID "):
             answer = self.client.command(f"{uid}SEARCH {uid}1:4294967295")
             self.assertTrue(answer[-1].startswith(b"OK"), answer)
         self.assertEqual(len(self.client.command("UID FETCH 1:4294967295,1:* UID")), 4)
         self.assertEqual(self.client.command("UID STORE 4:4294967295 +FLAGS a")[-1][:2], b"OK")
-        self.assertLess(time.perf_counter() - before, 1)
+        self.assertLess(time.process_time() - before, 5)
 
     def test_many_ranges(self) -> None:
         ranges = ",".join(str(number) for number in range(2, 2 * MANY + 1, 2))

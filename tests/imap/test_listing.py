@@ -46,10 +46,10 @@ class MatcherTests(SynchronousTestCase):
         self.assertFalse(matcher("", "sent")("Sent"))
 
     def test_many_wildcards_take_linear_time(self) -> None:
-        began = time.perf_counter()
+        began = time.process_time()
         self.assertFalse(matcher("", "*a" * 1000 + "b")("a" * 1000))
         self.assertFalse(matcher("", "%*" * 30000 + "b")("a" * 1000))
-        self.assertLess(time.perf_counter() - began, 2)
+        self.assertLess(time.process_time() - began, 8)
 
     def test_many_patterns_and_mailboxes_take_little_time(self) -> None:
         names = [f"{number:04}" + "a" * 900 for number in range(1000)]
@@ -57,7 +57,7 @@ class MatcherTests(SynchronousTestCase):
         test = matcher("", *patterns)
         began = time.process_time()
         self.assertFalse(any(test(name) for name in names))
-        self.assertLess(time.process_time() - began, 4)
+        self.assertLess(time.process_time() - began, 8)
 
     def test_patterns_that_are_too_long(self) -> None:
         self.assertRaises(LimitExceeded, matcher, "", "a" * 5000)

@@ -12,6 +12,8 @@ from typing import Any
 
 from twisted.trial.unittest import TestCase
 
+from tests.support import PATIENCE
+
 
 def _programs() -> str | None:
     """Where initdb and pg_ctl are, of the newest version."""
@@ -32,7 +34,7 @@ def _user() -> str | None:
 class PostgresCase(TestCase):
     """Has a server, and a connection to it."""
 
-    timeout = 60
+    timeout = 240
     if _programs() is None:
         skip = "postgresql is not installed"
 
@@ -77,7 +79,7 @@ class PostgresCase(TestCase):
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             stdin=subprocess.DEVNULL,
-            timeout=50,
+            timeout=PATIENCE,
             text=True,
         )
         self.assertEqual(done.returncode, 0, done.stderr)

@@ -16,11 +16,12 @@ from mailkit.homes.mail import MailHomes
 from mailkit.homes.mounts import MountedHomes
 from mailkit.interfaces import IFileHomes
 from tests.ftp.loopback import LARGE, PASSWORD, TEXT, USER, FTPCase
+from tests.support import PATIENCE
 
 
 class FtplibTests(FTPCase):
     def with_auth_tls(self) -> ftplib.FTP:
-        client = ftplib.FTP_TLS(timeout=30, context=self.client_tls())
+        client = ftplib.FTP_TLS(timeout=PATIENCE, context=self.client_tls())
         client.connect("127.0.0.1", self.port)
         client.login(USER, PASSWORD)
         client.prot_p()
@@ -96,7 +97,7 @@ class FtplibTests(FTPCase):
 
     async def test_wrong_password(self) -> None:
         def work() -> str:
-            with ftplib.FTP(timeout=30) as client:
+            with ftplib.FTP(timeout=PATIENCE) as client:
                 client.connect("127.0.0.1", self.port)
                 try:
                     # Anonymously.

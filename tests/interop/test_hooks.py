@@ -15,6 +15,7 @@ from mailkit.delivery.local import LocalMessageDelivery
 from mailkit.hooks import AddHeader, ChangeHeader, MailHook, Quarantine, Reject
 from mailkit.smtp.protocol import SMTPFactory
 from tests.interop.support import ClientCase
+from tests.support import until
 
 ANN = "ann@example.org"
 
@@ -80,11 +81,7 @@ class HookedClientTests(ClientCase):
         """Until the hook has heard of the client's end, and is done with its deliveries."""
         hooks = self.factory.hook_set
         assert hooks is not None
-        for _ in range(500):
-            if "disconnect" in self.hook.ends and not hooks.at_work:
-                return
-            await deferLater(reactor, 0.01)
-        self.fail("nobody told of the end")
+        await until(lambda: "disconnect" in self.hook.ends and not hooks.at_work)
 
     async def test_everything_sent_ahead(self) -> None:
         transaction = (

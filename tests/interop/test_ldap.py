@@ -29,7 +29,7 @@ ANN = "ann@example.org"
 
 class SlapdCase(TestCase):
     skip = missing()
-    timeout = 60
+    timeout = 240
 
     def setUp(self) -> None:
         self.patch(pacing, "STEP", 0.01)

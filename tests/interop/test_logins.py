@@ -36,7 +36,7 @@ from tests.certificates import authority, make_identity
 from tests.https import serve_https
 from tests.interop.support import ANN, ClientCase
 from tests.interop.test_imap_clients import run_in_terminal
-from tests.support import HOST, free_ports
+from tests.support import HOST, PATIENCE, free_ports
 
 pytestmark = pytest.mark.interop
 reactor: Any = _reactor
@@ -88,10 +88,10 @@ class PasswordTests(LoginCase):
                     finally:
                         maildrop.quit()
                 case "submission":
-                    with smtplib.SMTP(HOST, port, timeout=10) as session:
+                    with smtplib.SMTP(HOST, port, timeout=PATIENCE) as session:
                         session.login(ANN, password)
                 case "ftp":
-                    with ftplib.FTP(timeout=10) as files:
+                    with ftplib.FTP(timeout=PATIENCE) as files:
                         files.connect(HOST, port)
                         files.login(ANN, password)
         except (
@@ -162,7 +162,7 @@ class TokenTests(LoginCase):
     async def test_imapclient(self) -> None:
         def work(token: str, method: str) -> None:
             with imapclient.IMAPClient(
-                "localhost", self.ports["imaps"], ssl_context=self.client_tls(), timeout=10
+                "localhost", self.ports["imaps"], ssl_context=self.client_tls(), timeout=PATIENCE
             ) as client:
                 getattr(client, method)(ANN, token)
                 client.select_folder("INBOX")

@@ -124,7 +124,7 @@ class PartialTests(SendingServer):
 @pytest.mark.interop
 class PostfixTests(SendingServer):
     skip = NO_POSTFIX or None
-    timeout = 120
+    timeout = 600
 
     def setUp(self) -> None:
         super().setUp()
@@ -186,7 +186,7 @@ class PostfixTests(SendingServer):
 
 @pytest.mark.slow
 class KillTests(SendingServer):
-    timeout = 180
+    timeout = 600
     messages = 150
 
     def setUp(self) -> None:

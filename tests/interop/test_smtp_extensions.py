@@ -9,7 +9,6 @@ from typing import Any, cast
 
 import pytest
 from twisted.internet import reactor
-from twisted.internet.task import deferLater
 
 from mailkit.auth.portal import make_portal
 from mailkit.delivery.local import LocalMessageDelivery
@@ -22,7 +21,7 @@ from tests.interop.exim import MISSING as NO_EXIM
 from tests.interop.exim import Exim
 from tests.interop.support import ClientCase
 from tests.smtp.fakes import Server
-from tests.support import HOST
+from tests.support import HOST, until
 
 ANN, BOB = "ann@example.org", "bob@example.org"
 
@@ -179,10 +178,7 @@ class EximTests(ClientCase):
         )
         await self.in_thread(self.send, content)
         received = self.sink.delivery.received
-        for _ in range(600):
-            if received:
-                break
-            await deferLater(cast(Any, reactor), 0.1)
+        await until(lambda: bool(received))
         ((envelope, message),) = received
         self.assertTrue(message.endswith(content[content.index(b"\r\n\r\n") :]))
         self.assertGreater(self.chunks, 0)

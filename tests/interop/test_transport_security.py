@@ -23,7 +23,7 @@ NAME = "mx.remote.test"
 @pytest.mark.interop
 class DANETests(SendingServer):
     skip = NO_POSTFIX or None
-    timeout = 120
+    timeout = 600
 
     def setUp(self) -> None:
         super().setUp()
@@ -87,7 +87,7 @@ class DNSSECTests(SendingServer):
     """Unbound proves the records, or finds that they are forged."""
 
     skip = NO_POSTFIX or NO_UNBOUND or None
-    timeout = 120
+    timeout = 600
 
     def setUp(self) -> None:
         super().setUp()

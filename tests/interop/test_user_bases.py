@@ -7,7 +7,6 @@ import shutil
 import smtplib
 import sqlite3
 import subprocess
-import time
 from collections.abc import Mapping
 
 from twisted.internet.threads import deferToThread
@@ -155,12 +154,9 @@ class PostgresUserTests(UserBaseContract, PostgresCase):
 
     async def test_queries_that_take_too_long_are_ended_and_so_are_transactions(self) -> None:
         self.patch(sql, "QUERY_TIMEOUT", 1)
-        base = self.make("SELECT 'x' AS password FROM pg_sleep(20) WHERE '' <> %u")
-        begun = time.monotonic()
+        base = self.make("SELECT 'x' AS password FROM pg_sleep(3600) WHERE '' <> %u")
         with self.assertRaises(TemporaryFailure):
             await base.find_login(login=JOE)
-        self.assertLess(time.monotonic() - begun, 10)
-
         base = self.make("SELECT 'x' AS password WHERE %u <> ''")
         self.assertTrue(await base.find_login(login=JOE))
         row = self.connection.execute(

@@ -32,7 +32,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 class CrashTests(TestCase):
-    timeout = 60 + 60 * ROUNDS
+    timeout = 300 + 600 * ROUNDS
 
     def setUp(self) -> None:
         self.sink = ScriptedServer()

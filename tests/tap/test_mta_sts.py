@@ -17,6 +17,7 @@ from mailkit.queue.sts_fetch import HTTPSFetcher
 from mailkit.tap.mta_sts import Options, makeService
 from mailkit.tap.tls import self_signed
 from mailkit.tls import TLSReloader
+from tests.support import PATIENCE
 
 from ..dns.fakes import FakeResolver
 from ..support import HOST, ServerProcess, free_ports
@@ -87,7 +88,7 @@ class ServerTests(SynchronousTestCase):
         domain = ["--domain", "example.org", "--mx", "mx.example.org", "--mode", "enforce"]
         with ServerProcess(directory, [port], "mailkit-mta-sts", *listen, *domain) as server:
             server.wait_for_log('_mta-sts.example.org.  TXT  "v=STSv1; id=')
-            connection = http.client.HTTPConnection(HOST, port, timeout=10)
+            connection = http.client.HTTPConnection(HOST, port, timeout=PATIENCE)
             headers = {"Host": "mta-sts.example.org"}
             connection.request("GET", "/.well-known/mta-sts.txt", headers=headers)
             response = connection.getresponse()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sqlite3
 import sys
-from collections.abc import Callable
 from typing import Any
 from unittest import mock
 
@@ -23,17 +22,10 @@ from mailkit.tap.outbox import OutboxMover, SQLiteSource, parse_outbox
 from mailkit.tap.relay import Relay
 from mailkit.tap.sending import SendingService
 from mailkit.testing.queue import queue_envelope
+from tests.support import until
 
 reactor: Any = _reactor
 MESSAGE = b"From: shop@example.org\r\nSubject: Thanks\r\n\r\n\xff\x00\r\n"
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    for _ in range(1500):
-        if condition():
-            return
-        await deferLater(reactor, 0.01)
-    raise AssertionError("it takes too long")
 
 
 class TableTests(SynchronousTestCase):

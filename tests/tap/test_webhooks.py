@@ -5,11 +5,9 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from typing import Any
 
 from twisted.internet import reactor as _reactor
-from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
@@ -23,7 +21,7 @@ from mailkit.tap.errors import SettingError
 from mailkit.tap.relay import Relay
 from mailkit.tap.sending import SendingService
 from mailkit.tap.webhooks import parse_webhooks
-from tests.support import PATIENCE, free_ports
+from tests.support import PATIENCE, free_ports, until
 from tests.test_examples import EXAMPLES, environment
 
 reactor: Any = _reactor
@@ -104,7 +102,7 @@ class ServiceTests(TestCase):
             with open(output, encoding="utf-8") as file:
                 return sorted(" ".join(line.split()[:2]) for line in file)
 
-        await self.until(lambda: len(lines()) >= 4)
+        await until(lambda: len(lines()) >= 4)
         self.assertEqual(
             lines(),
             [
@@ -129,9 +127,3 @@ class ServiceTests(TestCase):
                 return error.code
 
         self.assertEqual(await deferToThread(post), 403)
-
-    async def until(self, condition: Callable[[], bool]) -> None:
-        give_up = reactor.seconds() + PATIENCE
-        while not condition():
-            self.assertLess(reactor.seconds(), give_up, "it takes too long")
-            await deferLater(reactor, 0.02)

@@ -34,7 +34,7 @@ from mailkit.model import FlagOp
 from mailkit.tap.tls import self_signed, server_context
 from tests.imap.client.support import CREDENTIALS
 from tests.imap.support import Server
-from tests.support import environment
+from tests.support import PATIENCE, environment
 
 reactor: Any = global_reactor
 _T = TypeVar("_T")
@@ -152,7 +152,7 @@ class DriverTests:
             await session.select("INBOX")
             async with session.idle() as changes:
                 reactor.callFromThread(self.server.add, b"new")
-                change = await changes.next(10)
+                change = await changes.next(PATIENCE)
             count = 0
             async for message in session.fetch("1:*", "BODY.PEEK[]"):
                 assert message.uid is not None

@@ -61,7 +61,7 @@ reactor: Any = global_reactor
 _T = TypeVar("_T")
 
 SENDER, RECIPIENT = "ann@example.net", "bob@example.org"
-PATIENCE = 20.0
+PATIENCE = 60.0
 
 
 class Quiet(Protocol):

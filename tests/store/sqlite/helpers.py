@@ -15,6 +15,7 @@ from mailkit.spool import Spool
 from mailkit.store.sqlite import SQLiteStore, StoreSettings
 from mailkit.store.sqlite.check import check_store
 from mailkit.store.sqlite.mailbox import SQLiteMailbox
+from tests.support import until
 
 ANN = "ann@example.org"
 BOB = "bob@example.org"
@@ -111,8 +112,4 @@ class StoreTestCase(TestCase):
         await deferred
 
     async def wait_until(self, condition: Callable[[], bool]) -> None:
-        for _ in range(2000):
-            if condition():
-                return
-            await self.turn(0.005)
-        self.fail("it did not happen in time")
+        await until(condition)

@@ -25,7 +25,7 @@ BUSY = StoreSettings(
 
 
 class CompactTests(StoreTestCase):
-    timeout = 60
+    timeout = 240
 
     def setUp(self) -> None:
         super().setUp()

@@ -20,6 +20,7 @@ import pytest
 from mailkit.store.sqlite import SQLiteStore
 from mailkit.store.sqlite.repair import repair_store
 from mailkit.store.sqlite.schema import INDEX_NAME
+from tests.support import PATIENCE
 
 from .helpers import StoreTestCase
 from .kill_child import SETTINGS, WORKERS, content
@@ -52,7 +53,8 @@ def apply(state: State, kind: str, what: list[Any], flags: list[str]) -> State:
 
 @pytest.mark.slow
 class KillTests(StoreTestCase):
-    timeout = 120
+    #: Seconds, for what starts a process a round: only one that hangs takes as long.
+    timeout = 900
 
     def start_child(self, seed: str, *numbers: int, stdout: Any = subprocess.PIPE) -> Any:
         """A process that works on the store."""
@@ -72,7 +74,7 @@ class KillTests(StoreTestCase):
         said = b""
         end: float | None = None
         while end is None or time.monotonic() < end:
-            wait = 20.0 if end is None else max(0.0, end - time.monotonic())
+            wait = PATIENCE if end is None else max(0.0, end - time.monotonic())
             if select.select([child.stdout], [], [], wait)[0]:
                 chunk = os.read(child.stdout.fileno(), 1 << 16)
                 if not chunk:

@@ -44,7 +44,7 @@ class Mirror:
 
 
 class RandomTests(StoreTestCase):
-    timeout = 120
+    timeout = 600
 
     async def prepare(self) -> SQLiteStore:
         store = await self.make_store(ANN, BOB, settings=SETTINGS)

@@ -38,7 +38,7 @@ class Synced(NamedTuple):
 
 @pytest.mark.slow
 class PowerLossTests(StoreTestCase):
-    timeout = 120
+    timeout = 600
 
     def flush(self, descriptor: int) -> None:
         os.fdatasync(descriptor)

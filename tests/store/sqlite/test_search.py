@@ -103,7 +103,7 @@ def make_query(dice: random.Random, depth: int = 3) -> Query:
 
 
 class SearchTests(StoreTestCase):
-    timeout = 60
+    timeout = 240
 
     async def filled(self, count: int, **settings: int) -> tuple[SQLiteStore, SQLiteMailbox]:
         store = await self.make_store(
