@@ -24,6 +24,11 @@ DRAFT = "\\Draft"
 #: The system flags that a client may set (RFC 3501 section 2.3.2). ``\\Recent`` is session state.
 SYSTEM_FLAGS = (SEEN, ANSWERED, FLAGGED, DELETED, DRAFT)
 
+#: Mail that matters to its owner (RFC 8457).
+IMPORTANT = "$Important"
+#: Flags that Gmail's clients take for labels.
+LABEL_FLAGS: Flags = frozenset((FLAGGED, IMPORTANT))
+
 #: The mailbox that each account has (RFC 3501 section 5.1).
 INBOX = "INBOX"
 #: Separates the levels of a mailbox name, in every contract and on the IMAP wire.

@@ -59,6 +59,7 @@ from mailkit.interfaces.files import (
 )
 from mailkit.interfaces.hook import IMailHook
 from mailkit.interfaces.kerberos import IKerberosLogin
+from mailkit.interfaces.labels import ILabelledMailbox, ILabellingAccount
 from mailkit.interfaces.login_records import ILoginRecords
 from mailkit.interfaces.logins import (
     IActingPortal,
@@ -122,6 +123,8 @@ __all__ = [
     "IFileHomes",
     "IKerberosLogin",
     "IKeyValueStore",
+    "ILabelledMailbox",
+    "ILabellingAccount",
     "ILoginDirectory",
     "ILoginRecords",
     "IMailAccount",

@@ -19,6 +19,7 @@ from mailkit.interfaces import (
     IAnnotatedMailbox,
     ICopyingMailbox,
     IDeletedCounter,
+    ILabelledMailbox,
     IReadyMessages,
     IRecentMailbox,
     IReplacingMailbox,
@@ -51,6 +52,7 @@ from mailkit.rights import ALL_RIGHTS, Rights, changeable, changed_within
 from mailkit.spool import Spool
 from mailkit.store.annotations import check_annotations, writable
 from mailkit.store.memory_annotations import AnnotatedMailbox
+from mailkit.store.memory_labels import MemoryLabels
 from mailkit.store.sharing.records import Place
 from mailkit.wire.dotstuff import lacks_line_end
 
@@ -115,8 +117,9 @@ class Content:
     ISizedMailbox,
     IReadyMessages,
     IAnnotatedMailbox,
+    ILabelledMailbox,
 )
-class MemoryMailbox(AnnotatedMailbox):
+class MemoryMailbox(AnnotatedMailbox, MemoryLabels):
     """One mailbox of a :class:`~mailkit.store.memory.MemoryAccount`."""
 
     log = Logger()
@@ -147,6 +150,8 @@ class MemoryMailbox(AnnotatedMailbox):
         self._size = 0
         self._infos: dict[int, MessageInfo] = {}
         self._contents: dict[int, Content] = {}
+        #: UIDs of the messages with an ``email_id``.
+        self.copies: dict[str, list[int]] = {}
         #: Modification sequence at which a message came.
         self._arrivals: dict[int, int] = {}
         #: UID to modification sequence, in the order of the last change.
@@ -161,6 +166,7 @@ class MemoryMailbox(AnnotatedMailbox):
         self._deleted = False
 
     @property
+    @override
     def account(self) -> MemoryAccount:
         """Whose it is."""
         return self._account
@@ -205,6 +211,7 @@ class MemoryMailbox(AnnotatedMailbox):
             self._uids = array("I", self._infos)
         return self._uids
 
+    @override
     async def get_messages(self, uids: Sequence[int]) -> Sequence[MessageInfo]:
         self._check()
         infos = self._infos
@@ -325,6 +332,7 @@ class MemoryMailbox(AnnotatedMailbox):
                 save_date=now,
             )
             self._contents[uid] = content
+            self.copies.setdefault(content.email_id, []).append(uid)
             self._arrivals[uid] = self._touched[uid] = modseq
             self._size += len(content.octets)
             self._unseen += SEEN not in own_flags
@@ -351,6 +359,18 @@ class MemoryMailbox(AnnotatedMailbox):
         rights: Rights,
     ) -> StoreResult:
         """``store_flags`` by somebody who may not change all flags."""
+        return self.put_flags(uids, op, flags, unchanged_since, rights)
+
+    @override
+    def put_flags(
+        self,
+        uids: Sequence[int],
+        op: FlagOp,
+        flags: Flags,
+        unchanged_since: int | None = None,
+        rights: Rights = ALL_RIGHTS,
+    ) -> StoreResult:
+        """The same at once."""
         self._check()
         (given,) = self._canonical_flags(
             [changeable(flags, rights)], remember=op is not FlagOp.REMOVE
@@ -390,6 +410,10 @@ class MemoryMailbox(AnnotatedMailbox):
         modseq = self._account.next_modseq()
         for uid in found:
             info = self._infos.pop(uid)
+            same = self.copies[self._contents[uid].email_id]
+            same.remove(uid)
+            if not same:
+                del self.copies[self._contents[uid].email_id]
             del self._contents[uid], self._arrivals[uid], self._touched[uid]
             self.annotations.drop(uid)
             self._vanished[uid] = modseq
@@ -410,6 +434,11 @@ class MemoryMailbox(AnnotatedMailbox):
 
     async def transfer(self, uids: Sequence[int], place: Place, move: bool) -> CopyResult:
         """Copy or move messages to a mailbox of any account."""
+        return self.put_copies(uids, place, move)
+
+    @override
+    def put_copies(self, uids: Sequence[int], place: Place, move: bool = False) -> CopyResult:
+        """The same at once."""
         self._check()
         target = self._account.find_target(place)
         found = [uid for uid in uids if uid in self._infos]
@@ -494,6 +523,7 @@ class MemoryMailbox(AnnotatedMailbox):
         self.annotations.clear()
         self._infos.clear()
         self._contents.clear()
+        self.copies.clear()
         self._uids = None
         self._tell()
 

@@ -28,6 +28,7 @@ from mailkit.testing.account_abilities import (
 )
 from mailkit.testing.account_base import AccountBase
 from mailkit.testing.base import read_message, sample_message, sample_messages, spooled
+from mailkit.testing.labels import LabelTests
 
 
 class _CopyingMailbox(IWritableMailbox, ICopyingMailbox):
@@ -481,6 +482,7 @@ class AccountContract(
     FetchedTests,
     WatchTests,
     AnnotationTests,
+    LabelTests,
 ):
     """Tests of an account, :class:`~mailkit.interfaces.IMailAccount`, and of its mailboxes.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import BinaryIO
 
@@ -16,6 +16,7 @@ from mailkit.interfaces import (
     IAnnotatedMailbox,
     ICopyingMailbox,
     IDeletedCounter,
+    ILabelledMailbox,
     IReadyMessages,
     IRecentMailbox,
     IReplacingMailbox,
@@ -48,12 +49,14 @@ from mailkit.model import (
 from mailkit.query import Query, SortCriterion, ThreadAlgorithm, Threads
 from mailkit.rights import Rights
 from mailkit.store.annotations import MAX_VALUE
+from mailkit.store.labels import check_names
 from mailkit.store.sharing.account import SharingAccount
 from mailkit.store.sharing.records import Place
 from mailkit.store.sqlite.annotations import StoreAnnotations, read_annotations, read_changes
 from mailkit.store.sqlite.content import SpooledFile, prepare, take_spool
 from mailkit.store.sqlite.core import Core
 from mailkit.store.sqlite.fetched import AppendFetched
+from mailkit.store.sqlite.labels import ChangeLabels, find_labelled, get_labels
 from mailkit.store.sqlite.maildrops import MAX_LISTED
 from mailkit.store.sqlite.opening import open_body
 from mailkit.store.sqlite.operations import (
@@ -92,6 +95,7 @@ _FRESH = 0.01
     ISizedMailbox,
     IReadyMessages,
     IAnnotatedMailbox,
+    ILabelledMailbox,
 )
 class SQLiteMailbox:
     """A mailbox, known by its id: it keeps nothing but that, and for a moment what was found.
@@ -370,6 +374,20 @@ class SQLiteMailbox:
             self._core.writer.submit_lazy(ClaimRecent(self._id, uid_next)).addCallbacks(
                 lambda _: reader.first_recent_kept(self._id, uid_next), lambda _: None
             )
+
+    # Labels.
+
+    async def get_labels(self, uids: Sequence[int]) -> Mapping[int, Sequence[str]]:
+        return get_labels(self._core.reader.connection, self._id, uids)
+
+    async def find_labelled(self, name: str) -> Sequence[int]:
+        return await find_labelled(self._core, self._id, name)
+
+    async def change_labels(
+        self, uids: Sequence[int], op: FlagOp, names: Collection[str], flags: Flags
+    ) -> StoreResult:
+        check_names(self._account, names)
+        return await self._core.submit(ChangeLabels(self._id, uids, op, names, flags))
 
     # Watching.
 

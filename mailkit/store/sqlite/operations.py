@@ -296,7 +296,7 @@ def _octets(rows: Sequence[Row]) -> int:
     return sum(row[3] for row in rows)
 
 
-def _remove(tx: Transaction, mailbox: MailboxState, selection: Selection, unref: bool) -> None:
+def remove_rows(tx: Transaction, mailbox: MailboxState, selection: Selection, unref: bool) -> None:
     """Take rows out of a mailbox.
 
     :param unref: nothing else has taken over their bodies.
@@ -341,7 +341,7 @@ class Expunge(Operation[Sequence[int]]):
         tx.flush()
         selection = select_rows(tx.connection, mailbox.id, self._uids)
         if selection.rows:
-            _remove(tx, mailbox, selection, unref=True)
+            remove_rows(tx, mailbox, selection, unref=True)
         return [row[0] for row in selection.rows]
 
 
@@ -463,7 +463,7 @@ def copy_rows(
         moved = {new_uids[uid]: some for uid, some in annotations.items()}
         annotate_new(tx, target, place.user, moved, modseq)
     if move:
-        _remove(tx, source, selection, unref=False)
+        remove_rows(tx, source, selection, unref=False)
     return CopyResult(
         target.uid_validity, [row[0] for row in rows], list(range(first, first + len(rows)))
     )
@@ -524,7 +524,7 @@ class Replace(Operation[AppendResult]):
         date = tx.now if date is None else date
         uids = tx.add_message(content, [Target(target, flags, date)])
         annotate_new(tx, target, self._place.user, {uids[0]: annotations}, target.highest_modseq)
-        _remove(tx, source, selection, unref=True)
+        remove_rows(tx, source, selection, unref=True)
         return AppendResult(target.uid_validity, uids)
 
     @override

@@ -404,6 +404,11 @@ CREATE INDEX annotation_changed ON annotation (mailbox_id, modseq);
 CREATE INDEX annotation_account ON annotation (account_id, mailbox_id);
 """
 
+# In which mailboxes a message is.
+_STEP_26 = """
+CREATE INDEX message_body ON message (body_id, mailbox_id);
+"""
+
 #: SQL of each step.
 MIGRATIONS: Sequence[str] = (
     _STEP_1,
@@ -431,6 +436,7 @@ MIGRATIONS: Sequence[str] = (
     _STEP_23,
     _STEP_24,
     _STEP_25,
+    _STEP_26,
 )
 #: Tables of what was made of bodies, by their number, and can be made of them again.
 DERIVED = ("summary", "sort_value", "field_text", "text_map", "unended_body")

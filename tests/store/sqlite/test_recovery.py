@@ -84,8 +84,13 @@ class PowerLossTests(StoreTestCase):
                 state[0].append(message(step + 5000, 40_000))
                 self.remember(state)
 
-    def cut(self, target: str, wal: int, files: dict[int, int], dice: random.Random) -> None:
-        """Make the directory as it is found when the power comes back."""
+    def cut(
+        self, target: str, wal: int, files: dict[int, int], more: bool, dice: random.Random
+    ) -> None:
+        """Make the directory as it is found when the power comes back.
+
+        :param more: there may be some of what was written to the log after these lengths.
+        """
         os.makedirs(os.path.join(target, "log"))
         shutil.copy(self.path(INDEX_NAME), target)
         shutil.copy(self.path(INDEX_NAME + "-wal"), target)
@@ -98,7 +103,7 @@ class PowerLossTests(StoreTestCase):
                 keep = dice.randrange(size + 1)
             elif inode in files:
                 # What was not flushed may be there in part, or as zeros.
-                keep = files[inode] + dice.choice([0, dice.randrange(200)])
+                keep = files[inode] + dice.choice([0, dice.randrange(200)]) * more
             else:
                 continue
             copy = os.path.join(target, "log", name)
@@ -115,20 +120,21 @@ class PowerLossTests(StoreTestCase):
         await self.run_scenario(store)
         dice = random.Random(99)
         original = self.directory
-        cuts: list[tuple[int, int, dict[int, int]]] = []
+        cuts: list[tuple[int, int, dict[int, int], bool]] = []
         for number, moment in enumerate(self.moments):
-            cuts.append((number, moment.wal, moment.files))
+            cuts.append((number, moment.wal, moment.files, True))
             if number + 1 < len(self.moments):
                 after = self.moments[number + 1]
-                # The log of the next transaction is flushed, its commit is torn.
+                # The log of the next transaction is flushed, its commit is torn; the one behind it
+                # has not begun.
                 torn = dice.randrange(moment.wal, after.wal)
-                cuts.append((number, torn, after.files))
+                cuts.append((number, torn, after.files, False))
                 # The other way round: its commit is flushed, its part of the log is torn.
-                cuts.append((number, after.wal, moment.files))
-        for turn, (number, wal, files) in enumerate(dice.sample(cuts, 80)):
+                cuts.append((number, after.wal, moment.files, True))
+        for turn, (number, wal, files, more) in enumerate(dice.sample(cuts, 80)):
             target = os.path.join(self.mktemp(), str(turn))
             self.directory = original
-            self.cut(target, wal, files, dice)
+            self.cut(target, wal, files, more, dice)
             self.directory = target
             again = self.open_store(QUIET)
             found = [await self.contents(again, name) for name in (ANN, BOB)]
