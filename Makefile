@@ -16,7 +16,7 @@ PYTHONS ?= python3.10 python3.11 python3.12 python3.13
 INTEROP_PACKAGES := swaks curl mutt isync fetchmail msmtp lftp node-nodemailer postfix telnet haproxy \
   dovecot-imapd dovecot-lmtpd dovecot-pop3d dovecot-submissiond neomutt offlineimap3 imapfilter opendkim postsrsd rspamd \
   spamass-milter spamc postgresql slapd libpam-pwdfile mpop getmail6 gsasl libsasl2-modules unbound ldnsutils sslscan \
-  krb5-kdc krb5-admin-server krb5-user python3-gssapi
+  krb5-kdc krb5-admin-server krb5-user python3-gssapi thunderbird
 
 # Of imapflow, a client for Node.js: one that npm installs with all that it needs.
 IMAPFLOW := 1.0.188

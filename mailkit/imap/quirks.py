@@ -33,9 +33,10 @@ QUIRKS: Mapping[str, Quirk] = {
         Quirk(
             "delay-newmail",
             "Apple Mail before 2.1 ignores EXISTS elsewhere; Outlook Express then tells the user that"
-            " a message is no longer on the server.",
+            " a message is no longer on the server. Thunderbird shows a message that is told while"
+            " it fetches others only when the next one has come.",
             "EXISTS and RECENT are told for NOOP, CHECK and IDLE alone.",
-            _DOVECOT,
+            _DOVECOT + "; Thunderbird 153: tests/interop/test_thunderbird.py",
         ),
         Quirk(
             "extra-separator",
