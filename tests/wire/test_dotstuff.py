@@ -174,6 +174,23 @@ class LineEndTests(SynchronousTestCase):
         for data in (b"", b"a", b"\r\n", b"a\r\n\r\nb"):
             self.assertFalse(has_bare_line_end(data), data)
 
+    def test_bare_line_ends_among_other_octets(self) -> None:
+        others = bytes(each for each in range(256) if each not in b"\r\n")
+        for bare in (b"\r", b"\n"):
+            for text in (others, b"", b"\r\n", others + b"\r\n", b"\r\n" + others):
+                for around in (others, b"x"):
+                    self.assertTrue(has_bare_line_end(text + around + bare + around + text))
+            # Far behind an end of another kind.
+            self.assertTrue(has_bare_line_end((b"x" * 70 + b"\r\n") * 1000 + bare + b"y"))
+        self.assertFalse(has_bare_line_end((others + b"\r\n") * 3))
+
+    @settings(derandomize=True, max_examples=200)
+    @given(PIECES)
+    def test_bare_line_ends_by_counting(self, chunks: list[bytes]) -> None:
+        data = b"".join(chunks)
+        rest = data.replace(b"\r\n", b"")
+        self.assertEqual(has_bare_line_end(data), b"\r" in rest or b"\n" in rest)
+
     @settings(derandomize=True, max_examples=200)
     @given(PIECES)
     def test_normalised(self, chunks: list[bytes]) -> None:
