@@ -36,11 +36,13 @@ _READY = 30
 _END = 10
 
 
-def _free_port() -> int:
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        port: int = listening.getsockname()[1]
-        return port
+def _free_ports(count: int) -> list[int]:
+    """Ports that nobody has; all at once, or the same one might come twice."""
+    with contextlib.ExitStack() as stack:
+        listening = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for each in listening:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in listening]
 
 
 def user(number: int) -> bytes:
@@ -84,7 +86,7 @@ class Peer(ABC):
         self.directory = directory
         directory.mkdir(parents=True)
         directory.chmod(0o755)
-        self.ports = {kind: _free_port() for kind in self.kinds}
+        self.ports = dict(zip(self.kinds, _free_ports(len(self.kinds)), strict=True))
         self.configure()
         self.launch()
         self._wait()
