@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import tempfile
-from typing import TYPE_CHECKING, BinaryIO, cast
+import zlib
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple, cast
 
 from mailkit._typing import override
+from mailkit.wire.crc import combine_crc
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -20,6 +23,10 @@ SHARED_LIMIT = 8 * 1024 * 1024
 _SHORT = 1024
 #: Octets that a reader of a large message takes from the file at a time.
 READ_BUFFER = 64 * 1024
+# Octets of a file that are read first when its header is wanted; most headers end there.
+_START = 8 * 1024
+# As mailkit.mime.headers has it: only an empty line ends a header.
+_END_OF_HEADER = re.compile(rb"(?:\A|\n)\r?\n")
 
 
 class SpoolMemory:
@@ -36,6 +43,15 @@ class SpoolMemory:
     def __init__(self, limit: int = SHARED_LIMIT) -> None:
         self.limit = limit
         self.used = 0
+
+
+class Check(NamedTuple):
+    """What there is to know of a message in a file without reading it."""
+
+    #: CRC-32 of all octets.
+    crc: int
+    #: The last two octets.
+    tail: bytes
 
 
 class Spool:
@@ -71,6 +87,9 @@ class Spool:
         self._shared = 0
         # Octets at the start of the file's content that were replaced.
         self._dropped = 0
+        # CRC-32 and the last two octets of what was written to the file; None when some of it is
+        # not content any more.
+        self._written_check: Check | None = None
         self._taken = False
         # Other names that the file was given.
         self._shares = 0
@@ -119,6 +138,8 @@ class Spool:
         self._written -= dropped
         if self._file is not None:
             self._dropped += dropped
+            if dropped:
+                self._written_check = None
         elif dropped:
             self._chunks = [b"".join(self._chunks)[dropped:]]
 
@@ -131,7 +152,7 @@ class Spool:
         self._check()
         self._written += len(data)
         if self._file is not None:
-            _write_all(self._file, data)
+            self._write_to_file(data)
             return
         self._keep(data)
         memory = self._memory
@@ -155,10 +176,19 @@ class Spool:
         # Without a buffer: it would be the memory that slow senders fill.
         self._file = io.FileIO(handle, "r+")
         self._file.seek(self.reserve)
+        self._written_check = Check(0, b"")
         for chunk in self._chunks:
-            _write_all(self._file, chunk)
+            self._write_to_file(chunk)
         self._chunks = []
         self._leave_memory()
+
+    def _write_to_file(self, data: bytes | bytearray) -> None:
+        assert self._file is not None
+        _write_all(self._file, data)
+        if self._written_check is not None:
+            # Now, while the octets are in the processor's cache, nobody must read them again.
+            crc, tail = self._written_check
+            self._written_check = Check(zlib.crc32(data, crc), (tail + data[-2:])[-2:])
 
     def finish(self) -> None:
         """Nothing more will be written: give back the file's descriptor, if there is one."""
@@ -189,6 +219,17 @@ class Spool:
         body = cast(bytes, self._chunks[0]) if self._chunks else b""
         return self._prefix + body if self._prefix else body
 
+    @property
+    def check(self) -> Check | None:
+        """Checksum and end of the whole message in a file; None when they are not known."""
+        if self._file is None or self._written_check is None:
+            return None
+        crc, tail = self._written_check
+        if self._prefix:
+            crc = combine_crc(zlib.crc32(self._prefix), crc, self._written)
+            tail = (self._prefix[-2:] + tail)[-2:]
+        return Check(crc, tail)
+
     def open(self) -> BinaryIO:
         """A new reader at the start of the message (the prefix first); the caller closes it.
 
@@ -199,6 +240,28 @@ class Spool:
         assert self.path is not None
         raw = PrefixedFile(self._prefix, open(self.path, "rb"), self.start)
         return cast(BinaryIO, io.BufferedReader(raw, READ_BUFFER))
+
+    def read_start(self, limit: int) -> bytes:
+        """The header, as far as it ends within ``limit`` octets, and perhaps some of the body.
+
+        Of a message in a file little more than that is read, of one in memory all is given.
+
+        :raises OSError: when the disk refuses.
+        :raises ValueError: the file was taken.
+        """
+        if (data := self.data) is not None:
+            return data
+        assert self.path is not None
+        start, count = self._prefix, _START
+        with io.FileIO(self.path) as file:
+            file.seek(self.start)
+            while len(start) < limit and not _END_OF_HEADER.search(start):
+                if not (piece := file.read(min(count, limit - len(start)))):
+                    break
+                start += piece
+                # So that no octet is looked at more than twice on average.
+                count = len(start)
+        return start[:limit]
 
     def share(self) -> Spool:
         """Another spool with the same content as it is now, for somebody who may take it.
@@ -220,6 +283,7 @@ class Spool:
         shared._prefix = self._prefix
         shared._written = self._written
         shared._dropped = self._dropped
+        shared._written_check = self._written_check
         return shared
 
     def take(self) -> str | None:

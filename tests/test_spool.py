@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import os
 import tracemalloc
+import zlib
+from contextlib import closing
 from typing import Any
 
 from hypothesis import given, settings
@@ -32,6 +34,84 @@ class SpoolTestCase(SynchronousTestCase):
     @property
     def files(self) -> list[str]:
         return os.listdir(self.directory)
+
+
+class CheckTests(SpoolTestCase):
+    """What is known of a file without reading it."""
+
+    def test_it_is_that_of_the_whole_message(self) -> None:
+        for prefix in (b"", b"X", b"Received: here\r\n"):
+            spool = self.make(reserve=5)
+            for piece in (b"Subject: x\r\n", b"\r\n", b"", b"text", b"."):
+                spool.write(piece)
+            spool.prepend(prefix)
+            whole = self.read(spool)
+            self.assertEqual(spool.check, (zlib.crc32(whole), b"t."))
+            with closing(spool.share()) as shared:
+                self.assertEqual(shared.check, spool.check)
+
+    def test_a_short_message(self) -> None:
+        spool = self.make(limit=0)
+        spool.write(b"a")
+        self.assertEqual(spool.check, (zlib.crc32(b"a"), b"a"))
+        spool.prepend(b"b\n")
+        self.assertEqual(spool.check, (zlib.crc32(b"b\na"), b"\na"))
+
+    def test_it_is_not_known_where_something_was_replaced(self) -> None:
+        spool = self.make()
+        spool.write(b"Subject: x\r\n\r\ntext")
+        spool.prepend(b"X: y\r\n")
+        spool.replace_head(3, b"Z:")
+        self.assertEqual(spool.check, (zlib.crc32(self.read(spool)), b"xt"))
+        spool.replace_head(15, b"")
+        self.assertIsNone(spool.check)
+        spool.write(b"more")
+        self.assertIsNone(spool.check)
+
+    def test_in_memory(self) -> None:
+        spool = self.make()
+        spool.write(b"text")
+        self.assertIsNone(spool.check)
+
+
+class StartTests(SpoolTestCase):
+    """Reading the header of a message."""
+
+    def start(self, content: bytes, limit: int = 100_000, prefix: bytes = b"") -> bytes:
+        spool = self.make(reserve=7)
+        spool.write(content)
+        spool.prepend(prefix)
+        start = spool.read_start(limit)
+        self.assertEqual(start, (prefix + content)[: len(start)])
+        return start
+
+    def test_a_header_that_is_short(self) -> None:
+        for end in (b"\r\n\r\n", b"\n\n", b"\n\r\n"):
+            header = b"Subject: x" + end
+            start = self.start(header + b"y" * 50_000)
+            self.assertTrue(header in start and len(start) < 20_000, end)
+        self.assertLess(len(self.start(b"\r\n" + b"y" * 50_000)), 20_000)
+
+    def test_a_header_that_is_long(self) -> None:
+        for length in (8_180, 8_190, 8_200, 30_000):
+            header = b"X: " + b"y" * length + b"\r\n\r\n"
+            for prefix in (b"", b"Received: here\r\n"):
+                start = self.start(header + b"z" * 200_000, prefix=prefix)
+                self.assertTrue(start.startswith(prefix + header), length)
+                self.assertLess(len(start), 70_000)
+
+    def test_no_end_of_the_header(self) -> None:
+        self.assertEqual(len(self.start(b"y" * 50_000)), 50_000)
+        self.assertEqual(len(self.start(b"y" * 50_000, limit=9_000)), 9_000)
+        self.assertEqual(self.start(b"y" * 500, limit=10, prefix=b"x" * 20), b"x" * 10)
+
+    def test_a_prefix_with_the_end(self) -> None:
+        self.assertEqual(self.start(b"y" * 50_000, prefix=b"X: y\r\n\r\n"), b"X: y\r\n\r\n")
+
+    def test_in_memory_it_is_all(self) -> None:
+        spool = self.make(limit=1000)
+        spool.write(b"\r\ntext")
+        self.assertEqual(spool.read_start(3), b"\r\ntext")
 
 
 class SharedMemoryTests(SpoolTestCase):

@@ -89,9 +89,14 @@ class ContentLimits(MailHook):
     @override
     def message(self, session: MailSession, envelope: Envelope, message: Spool) -> Result:
         data = message.data
-        if data is None:
-            return self._look_in_thread(message)
-        return _answers(self._look(data, 0))
+        if data is not None:
+            return _answers(self._look(data, 0))
+        if self._long_lines == "none":
+            head = b"\n" + message.read_start(self._max_header + 4)
+            end = _EMPTY_LINE.search(head)
+            if end is not None and not _has_parts(head[: end.start()]):
+                return _answers(self._look_at_start(head))
+        return self._look_in_thread(message)
 
     async def _look_in_thread(self, message: Spool) -> Answers:
         # It may take long, and read from the disk.
@@ -104,13 +109,7 @@ class ContentLimits(MailHook):
     def _look(self, octets: Octets, start: int) -> list[tuple[Action, str]]:
         """What is wrong with a message."""
         # As if a line had ended before: the header may be empty.
-        head = b"\n" + octets[start : start + self._max_header + 4]
-        end = _EMPTY_LINE.search(head)
-        found: list[tuple[Action, str]] = []
-        if (end.start() if end else len(head)) > self._max_header:
-            found.append((self._action, f"its header has more than {self._max_header} octets"))
-        else:
-            found += self._look_at_header(head[: end.start() + 1] if end else head)
+        found = self._look_at_start(b"\n" + octets[start : start + self._max_header + 4])
         if self._may_have_many(octets):
             # One more than may be, to see whether there is.
             limits = Limits(self._max_depth + 1, self._max_parts + 1)
@@ -122,6 +121,13 @@ class ContentLimits(MailHook):
         if self._long_lines != "none" and has_long_line(octets, start):
             found.append((self._long_lines, f"it has a line of more than {MAX_LINE} octets"))
         return found
+
+    def _look_at_start(self, head: bytes) -> list[tuple[Action, str]]:
+        """What is wrong with the header of a message, which begins with a line end."""
+        end = _EMPTY_LINE.search(head)
+        if (end.start() if end else len(head)) > self._max_header:
+            return [(self._action, f"its header has more than {self._max_header} octets")]
+        return list(self._look_at_header(head[: end.start() + 1] if end else head))
 
     def _look_at_header(self, header: bytes) -> Iterator[tuple[Action, str]]:
         """What is wrong with a header, which begins with a line end."""
@@ -161,6 +167,12 @@ class ContentLimits(MailHook):
         lower = octets.lower()
         levels = lower.count(b"multipart") + lower.count(b"message")
         return levels > self._max_depth or levels + lower.count(b"\n--") >= self._max_parts
+
+
+def _has_parts(header: bytes) -> bool:
+    """Whether the header may be that of a multipart or of a message in a message."""
+    lower = header.lower()
+    return b"multipart" in lower or b"message" in lower.replace(b"message-id", b"")
 
 
 def _answers(found: Sequence[tuple[Action, str]]) -> Answers:

@@ -16,11 +16,7 @@ def read_header(message: Spool) -> Header:
 
 def read_start(message: Spool) -> bytes:
     """The octets of a message among which its header is; perhaps all of them."""
-    octets = message.data
-    if octets is None:
-        with message.open() as file:
-            octets = file.read(MAX_HEADER_OCTETS)
-    return octets
+    return message.read_start(MAX_HEADER_OCTETS)
 
 
 def read_message_id(message: Spool) -> bytes | None:

@@ -155,7 +155,7 @@ class LocalMessageDelivery(AddressOwners):
         targets = [await self.find_target(envelope, each) for each in envelope.recipients]
         # The store may take what is in a file.
         in_file = message.path is not None
-        message_id = read_message_id(message) if in_file else None
+        message_id = read_message_id(message) if in_file and self._served is not None else None
         results = await self.store(envelope, message, targets)
         outcomes = [
             Outcome(recipient, failure(target, results))

@@ -209,7 +209,7 @@ class RoutingDelivery(LocalMessageDelivery):
         message_id = None
         # The store may take what is in a file.
         in_file = message.path is not None
-        if self._served or in_file:
+        if self._served or (in_file and self._served is not None):
             message_id = read_message_id(message)
         if self._served and message_id is not None:
             self._drop_served(envelope, message_id, forwards.values())

@@ -32,8 +32,7 @@ class MilterMessage:
 
     def __init__(self, content: Spool) -> None:
         self._content = content
-        with content.open() as file:
-            octets = file.read(MAX_HEADER_OCTETS)
+        octets = content.read_start(MAX_HEADER_OCTETS)
         header = parse_header(octets)
         self._body_start = header.body_start
         #: Names, and values as they stand behind the colon, folds included.

@@ -13,9 +13,5 @@ MAX_MESSAGE_ID = 998
 
 def read_message_id(message: Spool) -> str:
     """The Message-ID with its angle brackets; empty where there is none."""
-    octets = message.data
-    if octets is None:
-        with message.open() as file:
-            octets = file.read(MAX_START)
-    found = message_id(parse_header(octets[:MAX_START])) or b""
+    found = message_id(parse_header(message.read_start(MAX_START)[:MAX_START])) or b""
     return found.decode("utf-8", "replace") if len(found) <= MAX_MESSAGE_ID else ""

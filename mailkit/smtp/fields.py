@@ -43,10 +43,7 @@ def read_asking_header(connection: SMTPProtocol, message: Spool) -> bytes | None
     offers = connection.offers
     if not (offers("RRVS") or offers("NO-SOLICITING")):
         return None
-    octets = message.data
-    if octets is None:
-        with message.open() as file:
-            octets = file.read(MAX_HEADER_OCTETS)
+    octets = message.read_start(MAX_HEADER_OCTETS)
     if octets.startswith(b"\r\n"):
         return None
     end = octets.find(b"\r\n\r\n")

@@ -159,8 +159,20 @@ class BodyTests(TestCase):
 
         self.assertIs(content.deferToThread, threads.deferToThread)
         self.patch(content, "deferToThread", in_thread)
-        await self.said(GOOD + BODY)
+        await self.said(GOOD + BODY, long_lines="reject")
         self.assertEqual(len(used), 2)
+        await self.said(many(2))
+        self.assertEqual(len(used), 4)
+        await self.said(forwarded(1))
+        self.assertEqual(len(used), 6)
+        await self.said(b"Subject: no end of the header\r\n")
+        self.assertEqual(len(used), 8)
+
+    async def test_nothing_but_the_header_is_read_of_a_message_without_parts(self) -> None:
+        self.patch(content, "deferToThread", None)
+        text = GOOD + b"Message-ID: <1@example.org>\r\n\r\nmultipart\r\n"
+        self.assertEqual(await self.said(text), [])
+        await self.refused("more than one field From", b"From: eve@example.org\r\n" + text)
 
 
 class LongLineTests(CheckCase):
