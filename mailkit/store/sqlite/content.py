@@ -22,12 +22,17 @@ from mailkit.store.sqlite.operations import discard_content
 from mailkit.store.sqlite.outage import refusal
 from mailkit.store.sqlite.transaction import Content
 
+# Octets that are read at once.
+_PIECE = 512 * 1024
 #: Octets of a prefix that fit in front of a spooled file's content, when its head is the original.
 MAX_PREFIX = SPOOL_RESERVE - SEGMENT_HEADER.size - RECORD_HEADER_SIZE - MAX_META
 
 
 class SpooledFile:
-    """A spool's file that was handed over; :meth:`prepare` runs in a thread."""
+    """A spool's file that was handed over; :meth:`prepare` runs in a thread.
+
+    It is never whole in memory: a thousand that end at once would be a thousand megabytes.
+    """
 
     def __init__(self, core: Core, path: str, start: int, prefix: bytes, size: int) -> None:
         self._core = core
@@ -35,21 +40,13 @@ class SpooledFile:
         self._start = start
         self._prefix = prefix
         self._size = size
-        #: Octets that :meth:`prepare` reads into memory.
-        self.loads = size if size <= core.settings.large_body else 0
-
-    def keep_file(self) -> None:
-        """Let the file become a segment of its own, however small it is."""
-        self.loads = 0
 
     def prepare(self) -> Content:
-        """Read, or else checksum and sync, the file.
+        """Checksum the file, and sync one that the log is to adopt.
 
         :raises StoreUnavailable: the disk refuses.
         """
         try:
-            if self.loads:
-                return self._read()
             path, prefix, start = self._path, self._prefix, self._start
             if (
                 os.path.dirname(path) != self._core.spool_directory
@@ -59,10 +56,12 @@ class SpooledFile:
             with open(path, "rb", buffering=0) as file:
                 crc, tail = zlib.crc32(prefix), prefix[-2:]
                 file.seek(start)
-                while chunk := file.read(1 << 20):
+                while chunk := file.read(_PIECE):
                     crc = zlib.crc32(chunk, crc)
                     tail = (tail + chunk[-2:])[-2:]
-                flush_file(file.fileno())
+                if self._size > self._core.settings.large_body:
+                    # So that the writer's own flush is short.
+                    flush_file(file.fileno())
             return Content(None, self._size, path, prefix, crc, start, tail)
         except OSError as error:
             self.discard()
@@ -75,13 +74,6 @@ class SpooledFile:
         except OSError:
             # It goes when the store is opened, like all spools.
             pass
-
-    def _read(self) -> Content:
-        with open(self._path, "rb", buffering=0) as file:
-            file.seek(self._start)
-            data = self._prefix + file.read()
-        os.unlink(self._path)
-        return Content(data, len(data))
 
     def _copy(self) -> str:
         """Bring a file that was spooled elsewhere, or otherwise, into the store's own shape."""
@@ -120,10 +112,16 @@ def take_spool(core: Core, spool: Spool) -> Content | SpooledFile:
     """
     if (data := spool.data) is not None:
         return Content(data, len(data))
-    prefix, size, start = spool.prefix, spool.size, spool.start
+    prefix, size, start, check = spool.prefix, spool.size, spool.start, spool.check
     try:
         path = spool.take()
     except OSError as error:
         raise refusal(error) from error
     assert path is not None
+    if (
+        check is not None
+        and size <= core.settings.large_body
+        and os.path.dirname(path) == core.spool_directory
+    ):
+        return Content(None, size, path, prefix, check.crc, start, bytes(check.tail))
     return SpooledFile(core, path, start, prefix, size)

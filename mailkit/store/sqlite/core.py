@@ -26,7 +26,6 @@ from mailkit.store.sqlite.conversations import Conversations
 from mailkit.store.sqlite.fields import Fields
 from mailkit.store.sqlite.guest import Guest
 from mailkit.store.sqlite.guest import connect as connect_to_owner
-from mailkit.store.sqlite.loading import Loading
 from mailkit.store.sqlite.lock import DirectoryLock, InUse
 from mailkit.store.sqlite.log import sync_directory
 from mailkit.store.sqlite.names import LockedNames
@@ -116,7 +115,6 @@ class Core:
         self.log_directory = os.path.join(directory, "log")
         self.spools_directory = os.path.join(directory, "tmp")
         self.spool_memory = SpoolMemory(settings.shared_spool_memory)
-        self.loading = Loading(settings.shared_spool_memory)
         #: What was asked lately of the index, in whose directory tables others may write.
         self.recent = RecentAnswers(directory)
         self.reactor = reactor

@@ -6,7 +6,8 @@ be made again) and the body's octets. Both parts have a checksum, and so has the
 
 A large body is a segment of its own: the file that it was spooled to, whose reserved first octets
 take the two headers, the meta data and the message's prefix, all of them pushed up against the
-content. It is synced and renamed, never copied.
+content. It is synced and renamed, never copied. One that is not so large is copied from its spool to
+the end of the log: that takes less than the flushes of a file and a name of its own.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import BinaryIO, NamedTuple
 
-from mailkit.errors import StoreCorrupt
+from mailkit.errors import StoreCorrupt, StoreUnavailable
 
 #: Magic, offset of the first record.
 SEGMENT_HEADER = struct.Struct("<8sQ")
@@ -43,6 +44,10 @@ MAX_META = 16 * 1024
 SPOOL_RESERVE = 32 * 1024
 # Buffers of one writev; the limit of Linux is 1024.
 _MAX_BUFFERS = 1000
+# Octets that are copied at once where that goes through our memory.
+_COPIED = 256 * 1024
+# Why the system does not copy between files.
+_CANNOT_COPY = frozenset((errno.ENOSYS, errno.EXDEV, errno.EINVAL, errno.EOPNOTSUPP, errno.EPERM))
 
 _SEGMENT_NAME = re.compile(r"([0-9a-f]{8})\.seg\Z")
 
@@ -143,18 +148,22 @@ class _Mark(NamedTuple):
 class SegmentLog:
     """The end of the log that is written; used by the writer's thread alone.
 
-    A batch calls :meth:`begin`, :meth:`append` and :meth:`adopt`, then :meth:`write` and
-    :meth:`flush`, and :meth:`finish` when the index has committed too. :meth:`rollback` takes all
-    of it back.
+    A batch calls :meth:`begin`, :meth:`append`, :meth:`append_file` and :meth:`adopt`, then
+    :meth:`write` and :meth:`flush`, and :meth:`finish` when the index has committed too.
+    :meth:`rollback` takes all of it back.
 
     :param directory: where the segment files are.
     :param limit: octets after which a new segment is begun.
+    :ivar large: octets of a body above which its file is to be adopted, not copied.
     :param flush: makes a file durable, given its descriptor.
     """
 
-    def __init__(self, directory: str, *, limit: int, flush: Callable[[int], None]) -> None:
+    def __init__(
+        self, directory: str, *, limit: int, large: int, flush: Callable[[int], None]
+    ) -> None:
         self._directory = directory
         self._limit = limit
+        self.large = large
         self._flush = flush
         self._descriptor = -1
         self._buffers: list[bytes] = []
@@ -164,6 +173,8 @@ class SegmentLog:
         self._unsynced: list[int] = []
         self._sealed: list[int] = []
         self._adopted: list[tuple[str, str]] = []
+        # Files that are not needed any more once the batch is done.
+        self._copied: list[str] = []
         self._names_changed = False
         self._flush_failed = False
         #: The number that was used last, by any file.
@@ -208,7 +219,51 @@ class SegmentLog:
         self, kind: int, lsn: int, batch: int, meta: bytes, body: Sequence[bytes], body_crc: int
     ) -> Location:
         """Add a record to the current segment, or to a new one when that is full."""
-        length = sum(map(len, body))
+        return self._append(kind, lsn, batch, meta, body, body_crc, sum(map(len, body)))
+
+    def append_file(
+        self,
+        path: str,
+        content_start: int,
+        lsn: int,
+        batch: int,
+        meta: bytes,
+        prefix: bytes,
+        length: int,
+        body_crc: int,
+    ) -> Location:
+        """Add a record with the content of a spool's file, which goes when the batch is done.
+
+        :param content_start: offset of the content, up to the file's end.
+        :param length: octets of the whole body, ``prefix`` included.
+        :raises StoreUnavailable: there is no such file.
+        """
+        source = _open_spool(path, os.O_RDONLY)
+        try:
+            found = self._append(BODY, lsn, batch, meta, (prefix,), body_crc, length)
+            self._write_buffers()
+            rest = length - len(prefix)
+            copy_octets(source, content_start, self._descriptor, self._written, rest)
+            self._written += rest
+        finally:
+            os.close(source)
+        self._copied.append(path)
+        return found
+
+    def _append(
+        self,
+        kind: int,
+        lsn: int,
+        batch: int,
+        meta: bytes,
+        body: Sequence[bytes],
+        body_crc: int,
+        length: int,
+    ) -> Location:
+        """Add a record, all or the beginning of its body, to the current segment or to a new one.
+
+        :param length: of the whole body.
+        """
         if self._descriptor < 0 or (
             self.size > self._limit // 2
             and self.size + RECORD_HEADER_SIZE + len(meta) + length > self._limit
@@ -294,7 +349,7 @@ class SegmentLog:
         """
         head = encode_header(BODY, meta, length, body_crc, lsn, batch) + meta + prefix
         position = content_start - len(head)
-        descriptor = os.open(path, os.O_RDWR)
+        descriptor = _open_spool(path, os.O_RDWR)
         self._sealed.append(descriptor)
         self._unsynced.append(descriptor)
         os.pwrite(descriptor, SEGMENT_HEADER.pack(SEGMENT_MAGIC, position), 0)
@@ -333,10 +388,16 @@ class SegmentLog:
         """The index has taken the batch."""
         self._close_sealed()
         self._adopted = []
+        copied, self._copied = self._copied, []
+        for path in copied:
+            # What is left goes when the store is opened, like all spools.
+            with suppress(OSError):
+                os.unlink(path)
 
     def give_up(self) -> None:
         """The index has taken the batch, but the flush failed: leave its segments alone."""
         self._adopted = []
+        self._copied = []
         self._unsynced = []
         self._flush_failed = self._names_changed = False
         self._abandon()
@@ -357,6 +418,8 @@ class SegmentLog:
             with suppress(OSError):
                 os.rename(target, path)
         self._adopted = []
+        # Others may want them in the next batch.
+        self._copied = []
         self._names_changed = False
         if self.segment != self._mark.segment or tainted:
             self._cut(self._mark)
@@ -384,6 +447,38 @@ class SegmentLog:
         """Let the next record begin a new segment."""
         self.close()
         self.size = self._written = 0
+
+
+def _open_spool(path: str, flags: int) -> int:
+    """:raises StoreUnavailable: it is not there; that is no failure of the disk."""
+    try:
+        return os.open(path, flags)
+    except FileNotFoundError as error:
+        raise StoreUnavailable from error
+
+
+def copy_octets(source: int, start: int, target: int, position: int, count: int) -> None:
+    """Copy octets between files, inside the system where it can do that.
+
+    :raises OSError: the disk is full, or ``source`` has fewer octets.
+    """
+    copy_range = getattr(os, "copy_file_range", None)
+    while count:
+        try:
+            if copy_range is None:
+                done = os.pwrite(target, os.pread(source, min(count, _COPIED), start), position)
+            else:
+                done = copy_range(source, target, count, start, position)
+        except OSError as error:
+            if copy_range is None or error.errno not in _CANNOT_COPY:
+                raise
+            copy_range = None
+            continue
+        if not done:
+            raise OSError(errno.EIO, "A file has fewer octets than it should")
+        start += done
+        position += done
+        count -= done
 
 
 class Record(NamedTuple):

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import BinaryIO
 
 from zope.interface import implementer
@@ -220,19 +219,18 @@ class SQLiteMailbox:
     # Changing.
 
     async def append(self, messages: Sequence[AppendMessage]) -> AppendResult:
-        async with self._take_contents(messages) as taken:
-            return await self._core.submit(Append(self._id, taken))
+        return await self._core.submit(Append(self._id, await self._take_contents(messages)))
 
     async def append_as(self, user: str, messages: Sequence[AppendMessage]) -> AppendResult:
         """``append`` by another user than the owner."""
-        async with self._take_contents(messages) as taken:
-            return await self._core.submit(Append(self._id, taken, user))
+        taken = await self._take_contents(messages)
+        return await self._core.submit(Append(self._id, taken, user))
 
     async def append_fetched(self, source: str, messages: Sequence[FetchedMessage]) -> AppendResult:
         """``append`` for what was not fetched before; the account remembers it."""
         unique_ids = [message.unique_id for message in messages]
-        async with self._take_contents([message.message for message in messages]) as taken:
-            return await self._core.submit(AppendFetched(self._id, taken, source, unique_ids))
+        taken = await self._take_contents([message.message for message in messages])
+        return await self._core.submit(AppendFetched(self._id, taken, source, unique_ids))
 
     async def replace_message(
         self, uid: int, destination: str, message: AppendMessage
@@ -241,49 +239,33 @@ class SQLiteMailbox:
 
     async def replace(self, uid: int, place: Place, message: AppendMessage) -> AppendResult:
         """``replace_message`` with a mailbox of any account."""
-        async with self._take_contents([message]) as (taken,):
-            return await self._core.submit(Replace(self._id, uid, place, taken))
+        (taken,) = await self._take_contents([message])
+        return await self._core.submit(Replace(self._id, uid, place, taken))
 
-    @asynccontextmanager
-    async def _take_contents(
-        self, messages: Sequence[AppendMessage]
-    ) -> AsyncIterator[list[Appended]]:
+    async def _take_contents(self, messages: Sequence[AppendMessage]) -> list[Appended]:
         """What the writer is to take; it disposes of the contents."""
         self._core.check_open()
         # All spools are taken before anything is waited for: the caller closes them.
         taken = [take_spool(self._core, message.content) for message in messages]
         left = deque(taken)
         contents: list[Content] = []
-        async with AsyncExitStack() as stack:
-            try:
-                loads = self._plan_loads(taken)
-                await stack.enter_async_context(self._core.loading.room(loads))
-                while left:
-                    item = left.popleft()
-                    if isinstance(item, SpooledFile):
-                        item = await prepare(self._core, item)
-                    contents.append(item)
-            except BaseException:
-                for item in (*contents, *left):
-                    if isinstance(item, SpooledFile):
-                        item.discard()
-                    else:
-                        discard_content(item)
-                raise
-            yield [
-                Appended(content, *message[1:])
-                for content, message in zip(contents, messages, strict=True)
-            ]
-
-    def _plan_loads(self, taken: Sequence[Content | SpooledFile]) -> int:
-        """Octets that messages take in memory: no more than there may be, so files stay files."""
-        loads = 0
-        for item in taken:
-            if isinstance(item, SpooledFile):
-                if loads and loads + item.loads > self._core.loading.limit:
-                    item.keep_file()
-                loads += item.loads
-        return loads
+        try:
+            while left:
+                item = left.popleft()
+                if isinstance(item, SpooledFile):
+                    item = await prepare(self._core, item)
+                contents.append(item)
+        except BaseException:
+            for item in (*contents, *left):
+                if isinstance(item, SpooledFile):
+                    item.discard()
+                else:
+                    discard_content(item)
+            raise
+        return [
+            Appended(content, *message[1:])
+            for content, message in zip(contents, messages, strict=True)
+        ]
 
     async def store_flags(
         self,

@@ -99,7 +99,7 @@ class Deliver(Operation[Sequence[LocalResult]]):
     def __init__(self, content: Content, deliveries: Sequence[LocalDelivery]) -> None:
         self._content = content
         self._deliveries = deliveries
-        self.weight = 0 if content.data is None else content.size
+        self.weight = content.size
 
     @override
     def run(self, tx: Transaction) -> Sequence[LocalResult]:
@@ -133,8 +133,7 @@ class Append(Operation[AppendResult]):
         self._mailbox_id = mailbox_id
         self._messages = messages
         self._user = user
-        contents = [message.content for message in messages]
-        self.weight = sum(content.size for content in contents if content.data is not None)
+        self.weight = sum(message.content.size for message in messages)
 
     @override
     def run(self, tx: Transaction) -> AppendResult:
@@ -499,7 +498,7 @@ class Replace(Operation[AppendResult]):
         self._uid = uid
         self._place = place
         self._message = message
-        self.weight = 0 if message.content.data is None else message.content.size
+        self.weight = message.content.size
 
     @override
     def run(self, tx: Transaction) -> AppendResult:

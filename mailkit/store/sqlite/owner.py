@@ -43,8 +43,13 @@ class Owner:
         self._core = core
         self._lock = lock
         self._connection: sqlite3.Connection | None = None
-        limit = core.settings.segment_size
-        self._segments = SegmentLog(core.log_directory, limit=limit, flush=flush)
+        settings = core.settings
+        self._segments = SegmentLog(
+            core.log_directory,
+            limit=settings.segment_size,
+            large=settings.large_body,
+            flush=flush,
+        )
         self._journal = Journal(core.log_directory)
         try:
             refuse_missing_index(core.directory)

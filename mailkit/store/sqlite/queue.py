@@ -185,9 +185,7 @@ class SQLiteQueue(QueueRecords):
         core = self._core()
         found = take_spool(core, message)
         if isinstance(found, SpooledFile):
-            async with core.loading.room(found.loads):
-                content = await prepare(core, found)
-                return await core.submit(Enqueue(content, new, deliveries))
+            found = await prepare(core, found)
         return await core.submit(Enqueue(found, new, deliveries))
 
     async def find_due(self, now: int, limit: int, exclude: Collection[str] = ()) -> Sequence[str]:

@@ -188,7 +188,7 @@ class Enqueue(Operation[Queued]):
         self._content = content
         self._new = new
         self._deliveries = deliveries
-        self.weight = 0 if content.data is None else content.size
+        self.weight = content.size
 
     @override
     def run(self, tx: Transaction) -> Queued:
@@ -222,7 +222,7 @@ class Record(Operation[None]):
     ) -> None:
         self._updates = updates
         self._reports = reports
-        self.weight = sum(content.size for content, _ in reports if content.data is not None)
+        self.weight = sum(content.size for content, _ in reports)
 
     @override
     def run(self, tx: Transaction) -> None:

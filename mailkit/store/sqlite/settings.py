@@ -13,8 +13,8 @@ class StoreSettings:
 
     #: Octets after which a new segment of the log is begun.
     segment_size: int = 64 * 1024 * 1024
-    #: Octets of a message from which its spool's file becomes a segment of its own.
-    large_body: int = 1024 * 1024
+    #: Octets of a message above which its spool's file becomes a segment of its own.
+    large_body: int = 4 * 1024 * 1024
     #: Octets that a spool keeps in memory.
     spool_memory: int = 256 * 1024
     #: Octets that all spools keep in memory together.

@@ -166,8 +166,7 @@ class SQLiteStore(DirectoryBase):
         try:
             content = take_spool(core, message)
             if isinstance(content, SpooledFile):
-                async with core.loading.room(content.loads):
-                    return await core.submit(Deliver(await prepare(core, content), deliveries))
+                content = await prepare(core, content)
         except MailError as error:
             return [LocalResult(error=error) for _ in deliveries]
         return await core.submit(Deliver(content, deliveries))

@@ -59,7 +59,7 @@ class Content(NamedTuple):
 
     data: bytes | None
     size: int
-    #: The file with the content at :attr:`start`, synced.
+    #: The file with the content at :attr:`start`.
     path: str = ""
     #: What comes before the file's content.
     prefix: bytes = b""
@@ -266,7 +266,8 @@ class Transaction:
         if content.data is not None:
             crc = zlib.crc32(content.data)
             return self.log.append(BODY, body_id, self.batch, meta, (content.data,), crc)
-        return self.log.adopt(
+        add = self.log.adopt if content.size > self.log.large else self.log.append_file
+        return add(
             content.path,
             content.start,
             body_id,

@@ -34,7 +34,7 @@ from mailkit.store.sqlite.transaction import Touched, Transaction
 
 #: Operations of one transaction.
 MAX_BATCH = 256
-#: Octets of bodies in memory in one transaction.
+#: Octets of bodies in one transaction, above which it takes no more of them.
 MAX_BATCH_OCTETS = 16 * 1024 * 1024
 #: Lazy operations that ride along with one transaction.
 MAX_LAZY = 64
@@ -49,7 +49,7 @@ class Operation(ABC, Generic[T]):
 
     __slots__ = ()
 
-    #: Octets of bodies that it brings along in memory.
+    #: Octets of bodies that it brings along.
     weight = 0
 
     @abstractmethod

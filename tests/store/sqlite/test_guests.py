@@ -128,7 +128,7 @@ class GuestTests(StoreTestCase):
 
     async def test_a_large_body_is_renamed_and_not_copied(self) -> None:
         owner, guest = await self.make_pair()
-        large = message(1, 2_000_000)
+        large = message(1, 5_000_000)
         spool = guest.new_spool()
         await self.deliver(guest, large, spool=spool)
         self.assertEqual(os.listdir(guest.core.spool_directory), [])

@@ -9,11 +9,13 @@ from unittest import mock
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from mailkit.errors import StoreCorrupt
+from mailkit.errors import StoreCorrupt, StoreUnavailable
+from mailkit.store.sqlite import log as log_module
 from mailkit.store.sqlite.log import (
     BODY,
     RECORD_HEADER_SIZE,
     SPOOL_RESERVE,
+    Location,
     Record,
     SegmentLog,
     decode_header,
@@ -63,7 +65,7 @@ class SegmentLogTests(SynchronousTestCase):
         self.addCleanup(lambda: self.log.close())
 
     def make_log(self, limit: int = 1000) -> SegmentLog:
-        return SegmentLog(self.directory, limit=limit, flush=self.flushed.append)
+        return SegmentLog(self.directory, limit=limit, large=1000, flush=self.flushed.append)
 
     def path(self, number: int) -> str:
         return os.path.join(self.directory, segment_name(number))
@@ -211,6 +213,95 @@ class SegmentLogTests(SynchronousTestCase):
         self.log.rollback()
         self.assertTrue(os.path.exists(spool))
         self.assertEqual(list_segments(self.directory), [])
+
+    def spool(self, content: bytes, start: int = SPOOL_RESERVE) -> str:
+        path = os.path.join(self.directory, "spool")
+        with open(path, "wb") as file:
+            file.seek(start)
+            file.write(content)
+        return path
+
+    def append_file(self, path: str, body: bytes, start: int = SPOOL_RESERVE) -> Location:
+        return self.log.append_file(
+            path, start, 5, 1, b"[1]", body[:7], len(body), zlib.crc32(body)
+        )
+
+    def test_a_copied_file_stands_between_others(self) -> None:
+        for copies in (True, False):
+            self.patch(log_module, "_COPIED", 3)
+            if not copies:
+                self.patch(os, "copy_file_range", None)
+            path = self.spool(b"content")
+            self.log.begin()
+            self.put(1, b"one")
+            location = self.append_file(path, b"prefix content")
+            self.put(2, b"two")
+            self.flush_log()
+            with open(self.path(location.segment), "rb") as file:
+                file.seek(location.start)
+                self.assertEqual(file.read(14), b"prefix content")
+            self.assertTrue(os.path.exists(path))
+            self.log.finish()
+            self.assertFalse(os.path.exists(path))
+        self.assertEqual(self.bodies(1), [b"one", b"prefix content", b"two"] * 2)
+        self.assertEqual(self.log.size, os.path.getsize(self.path(1)))
+        self.assertEqual([record.meta for record in self.scan(1)][1], b"[1]")
+
+    def test_where_the_system_cannot_copy(self) -> None:
+        def copy_file_range(*_: object) -> int:
+            raise OSError(errno.EXDEV, "Invalid cross-device link")
+
+        self.patch(os, "copy_file_range", copy_file_range)
+        self.log.begin()
+        self.append_file(self.spool(b"content"), b"prefix content")
+        self.flush_log()
+        self.assertEqual(self.bodies(1), [b"prefix content"])
+
+    def test_a_copied_file_is_taken_back(self) -> None:
+        self.commit(b"kept")
+        size = os.path.getsize(self.path(1))
+        path = self.spool(b"content")
+        for _ in range(2):
+            self.log.begin()
+            self.append_file(path, b"prefix content")
+            self.log.rollback()
+            self.assertEqual(os.path.getsize(self.path(1)), size)
+        self.commit(b"next")
+        self.assertEqual(self.bodies(1), [b"kept", b"next"])
+        self.assertTrue(os.path.exists(path))
+
+    def test_a_file_that_ends_too_early(self) -> None:
+        self.commit(b"kept")
+        size = os.path.getsize(self.path(1))
+        for copies in (True, False):
+            if not copies:
+                self.patch(os, "copy_file_range", None)
+            self.log.begin()
+            path = self.spool(b"conten")
+            self.assertRaises(OSError, self.append_file, path, b"prefix content")
+            self.log.rollback()
+            self.assertEqual(os.path.getsize(self.path(1)), size)
+        self.commit(b"next")
+        self.assertEqual(self.bodies(1), [b"kept", b"next"])
+
+    def test_a_file_that_is_not_there_is_no_failure_of_the_disk(self) -> None:
+        self.log.begin()
+        path = os.path.join(self.directory, "nothing")
+        self.assertRaises(StoreUnavailable, self.append_file, path, b"prefix content")
+        self.assertRaises(
+            StoreUnavailable, self.log.adopt, path, SPOOL_RESERVE, 5, 1, b"[]", b"", 7, 0
+        )
+
+    def test_a_full_disk_while_a_file_is_copied(self) -> None:
+        def copy_file_range(*_: object) -> int:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        self.patch(os, "copy_file_range", copy_file_range)
+        self.log.begin()
+        error = self.assertRaises(
+            OSError, self.append_file, self.spool(b"content"), b"prefix content"
+        )
+        self.assertEqual(error.errno, errno.ENOSPC)
 
     def test_scan_goes_on_behind_damage(self) -> None:
         self.commit(b"one", b"two" * 30, b"three")

@@ -8,7 +8,7 @@ import os
 from typing import Any
 from unittest import mock
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, gatherResults
 from twisted.internet.task import Clock
 
 from mailkit.errors import (
@@ -115,6 +115,62 @@ class BodyTests(StoreTestCase):
         self.assertEqual(len(self.log_files()), 1)
         self.assertEqual(os.listdir(store.core.spool_directory), [])
         self.assertEqual(await self.contents(store), [content, message(2)])
+
+    async def test_many_spooled_bodies_at_once(self) -> None:
+        store = await self.make_store(settings=SMALL_LIMITS)
+        spools = [store.new_spool() for _ in range(30)]
+        for number, spool in enumerate(spools):
+            spool.write(message(number, 9000))
+            spool.prepend(b"Received: here\r\n")
+            self.assertIsNotNone(spool.path)
+        delivering = [store.deliver(message=s, deliveries=[LocalDelivery(ANN)]) for s in spools]
+        found = await gatherResults([Deferred.fromCoroutine(each) for each in delivering])
+        self.assertEqual([result[0].error for result in found], [None] * 30)
+        expected = [b"Received: here\r\n" + message(number, 9000) for number in range(30)]
+        self.assertTrue(sorted(await self.contents(store)) == sorted(expected))
+        self.assertEqual(os.listdir(store.core.spool_directory), [])
+        await self.close_store(store)
+        self.check()
+
+    async def test_a_spooled_body_with_another_head(self) -> None:
+        store = await self.make_store(settings=SMALL_LIMITS)
+        content = message(1, 10_000)
+        spool = store.new_spool()
+        spool.write(content)
+        spool.replace_head(8_000, b"X: " + b"y" * 40_000 + b"\r\n")
+        expected = b"X: " + b"y" * 40_000 + b"\r\n" + content[8_000:]
+        await store.deliver(message=spool, deliveries=[LocalDelivery(ANN)])
+        self.assertTrue(await self.contents(store) == [expected])
+        await self.close_store(store)
+        self.check()
+
+    async def test_an_append_that_is_cancelled_leaves_no_files(self) -> None:
+        store = await self.make_store(settings=SMALL_LIMITS)
+        inbox = await self.mailbox(store)
+        messages = []
+        for size in (50_000, 9000):
+            spool = store.new_spool()
+            spool.write(message(size, size))
+            messages.append(AppendMessage(spool))
+        appending = Deferred.fromCoroutine(inbox.append(messages=messages))
+        appending.cancel()
+        await self.assertFailure(appending, CancelledError)
+        await self.wait_until(lambda: not os.listdir(store.core.spool_directory))
+        self.assertEqual(await self.contents(store), [])
+
+    async def test_a_spool_that_is_gone_concerns_nobody_else(self) -> None:
+        store = await self.make_store(settings=SMALL_LIMITS)
+        spools = [store.new_spool() for _ in range(3)]
+        for number, spool in enumerate(spools):
+            spool.write(message(number, 9000))
+        os.unlink(str(spools[1].path))
+        first, gone, last = (
+            Deferred.fromCoroutine(store.deliver(message=s, deliveries=[LocalDelivery(ANN)]))
+            for s in spools
+        )
+        await self.assertFailure(gone, StoreUnavailable)
+        self.assertEqual([(await each)[0].error for each in (first, last)], [None, None])
+        self.assertEqual(await self.contents(store), [message(0, 9000), message(2, 9000)])
 
     async def test_a_large_body_that_nobody_takes_is_removed(self) -> None:
         store = await self.make_store(settings=SMALL_LIMITS)
