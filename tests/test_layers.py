@@ -134,7 +134,8 @@ POP3_CLIENT_PURE = " ".join(
 RULES = (
     Rule("mailkit"),
     Rule("mailkit._typing", others="typing_extensions"),
-    Rule("mailkit.errors mailkit.spool mailkit.query mailkit.expiring", "mailkit._typing"),
+    Rule("mailkit.errors mailkit.query mailkit.expiring", "mailkit._typing"),
+    Rule("mailkit.spool", "mailkit._typing mailkit.wire.crc"),
     Rule("mailkit.annotations"),
     Rule("mailkit.model", "mailkit._typing mailkit.annotations mailkit.errors mailkit.spool"),
     Rule("mailkit.rights", "mailkit.model"),
