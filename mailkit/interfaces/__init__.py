@@ -88,7 +88,7 @@ from mailkit.interfaces.mailbox import (
 )
 from mailkit.interfaces.maildrop import IMaildropAccount, IMaildropDirectory
 from mailkit.interfaces.metadata import IMetadataAccount
-from mailkit.interfaces.queue import IQueue, IQueueEvents, IQueueingStore
+from mailkit.interfaces.queue import IPostponingQueue, IQueue, IQueueEvents, IQueueingStore
 from mailkit.interfaces.quota import IDeletedCounter, IQuotaAccount, IQuotaAdmin
 from mailkit.interfaces.scram import IScramDirectory, IScramLogin
 from mailkit.interfaces.store import IKeyValueStore, IMailStore, IProcessChannel, IProcessLocks
@@ -141,6 +141,7 @@ __all__ = [
     "IObjectIdentifiers",
     "IOwnerVerifier",
     "IPasswordVerifier",
+    "IPostponingQueue",
     "IProcessChannel",
     "IProcessLocks",
     "IQueue",

@@ -12,6 +12,7 @@ from mailkit.queue.values import (
     Attempt,
     NewMessage,
     Order,
+    Postponement,
     Queued,
     QueuedMessage,
     QueueEvent,
@@ -134,6 +135,25 @@ class IQueue(Interface):
         Calls may be merged. Changes by another process may not be told.
 
         :returns: a function that ends the watch.
+        """
+
+
+class IPostponingQueue(Interface):
+    """What a queue may also do: put down in one step that a domain cannot be reached.
+
+    Without it there is a step for each recipient.
+    """
+
+    def postpone(domain: str, postponement: Postponement, limit: int) -> Awaitable[int]:
+        """Let all who are due in a domain be ``DEFERRED``, with one more attempt.
+
+        Left alone are recipients of messages that have expired or wait for longer than the
+        postponement says, or that have a time by which they are to be delivered (RFC 2852): each of
+        these needs a judgement of its own.
+
+        :param domain: in canonical form.
+        :param limit: of recipients.
+        :returns: how many there were.
         """
 
 

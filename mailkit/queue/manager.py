@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import io
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, NamedTuple
 
@@ -21,41 +21,39 @@ from twisted.internet.defer import CancelledError, Deferred, FirstError, gatherR
 from twisted.logger import Logger
 
 from mailkit.errors import MailError, NoSuchMessage
-from mailkit.expiring import ExpiringMap
 from mailkit.interfaces import IQueue
 from mailkit.mime import Action
 from mailkit.model import Envelope, LocalDelivery, Recipient
-from mailkit.queue.judging import judge
 from mailkit.queue.limits import QueueGuard, QueueLimits
-from mailkit.queue.recording import Recorder
-from mailkit.queue.reports import Notice, Reporter
+from mailkit.queue.outcomes import Outcomes
+from mailkit.queue.reports import Reporter
 from mailkit.queue.return_paths import ReturnPaths
 from mailkit.queue.schedule import FindSchedule, Schedule, Schedules
 from mailkit.queue.submission import read_message_id
 from mailkit.queue.transport import FindTransport, Handover, Result, Transport, with_error
+from mailkit.queue.unreachable import PAUSE, UnreachableDomains
 from mailkit.queue.values import (
     Attempt,
     NewMessage,
     Queued,
     QueuedMessage,
-    QueuedRecipient,
     RecipientState,
-    Report,
     Update,
 )
 from mailkit.smtp.client import Status
 from mailkit.spool import Spool
-from mailkit.wire.domains import canonical_domain, is_within
+from mailkit.wire.domains import canonical_domain
 
 #: Recipients of a domain that are taken from the queue at a time.
 BATCH = 200
 #: Seconds after which the queue is looked at though nothing is known to be due: a command in
 #: another process may have ordered something.
 LOOK_INTERVAL = 5.0
+#: Domains that are looked at each time, and from time to time where all of these have failed before.
+LOOK = 100
+LOOK_FAR = 20_000
 #: Seconds after a failure of the queue itself.
 TROUBLE_INTERVAL = 30.0
-#: Domains whose state is remembered.
-MAX_REMEMBERED = 100_000
 #: Seconds for which what was sent stays known.
 HISTORY = 7 * 86_400
 
@@ -66,16 +64,20 @@ class QueueSettings:
 
     :param max_domains: domains that are worked on.
     :param reserved: places of these that only domains get that did not fail the last time.
+    :param retry_rate: domains a second of those that failed the last time that are tried again.
     :param history: seconds for which what became of a message stays known.
     """
 
     max_domains: int = 100
     reserved: int = 30
+    retry_rate: float = 20.0
     history: int = HISTORY
 
     def __post_init__(self) -> None:
         if not 0 <= self.reserved < self.max_domains:
             raise ValueError("reserved is less than max_domains")
+        if self.retry_rate <= 0:
+            raise ValueError("retry_rate is positive")
 
 
 class Outgoing(NamedTuple):
@@ -88,17 +90,6 @@ class Outgoing(NamedTuple):
     key: str | None = None
     #: There has been an attempt: the next one is not made at once.
     tried: bool = False
-
-
-class Event(NamedTuple):
-    """What an attempt has made of one recipient."""
-
-    #: The queue's name for the message.
-    id: str
-    envelope: Envelope
-    recipient: Recipient
-    state: RecipientState
-    attempt: Attempt
 
 
 @dataclass
@@ -147,24 +138,23 @@ class QueueManager:
         self._settings = settings or QueueSettings()
         self._clock = clock
         self._return_paths = return_paths
-        self._recorder = Recorder(queue)
+        #: Puts down what attempts make of recipients, and tells who listens.
+        self.outcomes = Outcomes(queue, reporter, self._schedules, clock.seconds)
         self._guard = QueueGuard(queue, limits or QueueLimits(), clock.seconds)
         #: Domains that are worked on.
         self._busy: dict[str, _Task] = {}
         #: What waits after a failure of our own, with the call that ends it.
         self._pauses: dict[Deferred[None], Any] = {}
-        #: Of these, the domains that failed the last time.
-        self._doubtful: set[str] = set()
-        #: When domains are due again that could not be reached.
-        self._down: ExpiringMap[str, int] = ExpiringMap(MAX_REMEMBERED, clock.seconds)
-        #: Domains that failed the last time.
-        self._failed_last: ExpiringMap[str, bool] = ExpiringMap(MAX_REMEMBERED, clock.seconds)
+        places = self._settings.max_domains - self._settings.reserved
+        self._unreachable = UnreachableDomains(places, self._settings.retry_rate, clock.seconds)
         self._timer: Any = None
         self._looking = False
+        self._looked_far = 0
+        #: Domains that failed the last time are due, but have been tried too fast.
+        self._resting = False
         self._again = False
         self._running = False
         self._end_watch: Any = None
-        self._listeners: dict[object, Callable[[Event], None]] = {}
         self._forgotten = 0.0
 
     # Start and stop.
@@ -279,26 +269,13 @@ class QueueManager:
         for report in self._reporter.write_unqueued(envelope, told, message):
             await self.submit(Spool.from_bytes(report.octets), [Outgoing(report.envelope)])
 
-    def listen(self, listener: Callable[[Event], None]) -> Callable[[], None]:
-        """Call ``listener(event)`` after each attempt, once its outcome is durable.
-
-        :returns: a function that ends that.
-        """
-        token = object()
-        self._listeners[token] = listener
-
-        def end() -> None:
-            self._listeners.pop(token, None)
-
-        return end
-
     async def flush(self, domain: str = "", subdomains: bool = False) -> int:
         """Try again now to send what has failed before.
 
         :param domain: as in :meth:`mailkit.interfaces.IQueue.flush`, in canonical form.
         :returns: how many recipients that concerns, some thousand at most.
         """
-        self._down.drop(lambda name: is_within(name, domain, subdomains))
+        self._unreachable.retry(domain, subdomains)
         now = int(self._clock.seconds())
         return await self._queue.flush(now=now, domain=domain, subdomains=subdomains)
 
@@ -309,10 +286,15 @@ class QueueManager:
         if not self._running or domain in self._busy:
             # Who works on it looks again before leaving.
             return
-        if self._down.get(domain) is None and len(self._busy) < self._settings.max_domains:
+        if self._unreachable.until(domain) is None and self._places > 0:
             self._begin(domain)
         else:
             self._look()
+
+    @property
+    def _places(self) -> int:
+        """Domains that may begin."""
+        return self._settings.max_domains - len(self._busy)
 
     def _look(self) -> None:
         """Look for domains that are due; at once, or again when that is under way."""
@@ -328,7 +310,9 @@ class QueueManager:
         delay = LOOK_INTERVAL
         try:
             now = int(self._clock.seconds())
-            await self._begin_due(now)
+            self._resting = not await self._begin_due(now)
+            if self._resting:
+                delay = PAUSE
             await self._forget(now)
             next_time = await self._queue.get_next_time()
             if next_time is not None and next_time > now:
@@ -344,23 +328,39 @@ class QueueManager:
         if self._running:
             self._set_timer(delay)
 
-    async def _begin_due(self, now: int) -> None:
-        places = self._settings.max_domains - len(self._busy)
-        if places <= 0:
-            return
-        # Enough to find others behind those that failed.
-        found = await self._queue.find_due(
-            now=now, limit=self._settings.max_domains, exclude=list(self._busy)
-        )
+    async def _begin_due(self, now: int) -> bool:
+        """Begin to work on domains that are due; gives False when some of them must wait a little."""
+        if self._places <= 0:
+            return True
+        found = await self._find_due(now, LOOK)
+        left = self._begin_some(found)
+        if left == LOOK and now - self._looked_far >= LOOK_INTERVAL:
+            # Others may stand behind those that failed.
+            self._looked_far = now
+            self._begin_some(await self._find_due(now, LOOK_FAR), only_good=True)
+        return not left
+
+    async def _find_due(self, now: int, limit: int) -> Sequence[str]:
+        return await self._queue.find_due(now=now, limit=limit, exclude=list(self._busy))
+
+    def _begin_some(self, found: Sequence[str], only_good: bool = False) -> int:
+        """Begin to work on those that may; gives how many that failed the last time may not yet."""
+        left = 0
+        full = only_good
         for domain in found:
-            if len(self._busy) >= self._settings.max_domains:
+            if self._places <= 0:
                 break
-            failed_before = bool(self._failed_last.get(domain))
-            most = self._settings.max_domains - self._settings.reserved
-            if failed_before and len(self._doubtful) >= most:
+            if domain in self._busy:
                 continue
-            if domain not in self._busy:
-                self._begin(domain, failed_before)
+            if not self._unreachable.failed_last(domain):
+                self._begin(domain)
+                continue
+            full = full or not self._unreachable.begin(domain)
+            if full:
+                left += 1
+            else:
+                self._begin(domain)
+        return left
 
     async def _forget(self, now: int) -> None:
         if now - self._forgotten >= LOOK_INTERVAL:
@@ -381,38 +381,40 @@ class QueueManager:
 
     # Work on one domain.
 
-    def _begin(self, domain: str, doubtful: bool = False) -> None:
+    def _begin(self, domain: str) -> None:
         task = self._busy[domain] = _Task()
-        if doubtful:
-            self._doubtful.add(domain)
         # It may end before the next line.
         task.work = Deferred.fromCoroutine(self._work(domain))
         task.work.addErrback(self._failed).addBoth(lambda _: self._end(domain, task))
 
     def _end(self, domain: str, task: _Task) -> None:
         del self._busy[domain]
-        self._doubtful.discard(domain)
+        tried_again = self._unreachable.end(domain)
         task.done.callback(None)
-        self._look()
+        # While such domains must wait, the end of one lets no other begin.
+        if not (tried_again and self._resting):
+            self._look()
 
     async def _work(self, domain: str) -> None:
         transport: Transport | None = None
-        trouble: Attempt | None = None
+        trouble: Handover | None = None
         try:
             while self._running:
+                # Where nothing went the last time, one tells for all.
+                alone = trouble is None and self._unreachable.failed_last(domain)
                 due = await self._queue.list_due(
-                    domain=domain, now=int(self._clock.seconds()), limit=BATCH
+                    domain=domain, now=int(self._clock.seconds()), limit=1 if alone else BATCH
                 )
                 if not due:
                     return
+                if trouble is not None:
+                    await self._give_up(due, trouble)
+                    continue
                 if await self._put_off(domain, due):
                     continue
                 if transport is None:
                     transport = await self._find_transport(domain)
-                if trouble is None:
-                    trouble = await self._hand_over(domain, transport, deque(due))
-                else:
-                    await self._give_up(due, trouble)
+                trouble = await self._hand_over(domain, transport, deque(due))
         except MailError as error:
             self.log.error(
                 "mail for {domain} cannot be sent: {error}", domain=domain, error=error.text
@@ -422,7 +424,7 @@ class QueueManager:
 
     async def _put_off(self, domain: str, due: Sequence[QueuedMessage]) -> bool:
         """Let new messages for a domain that could not be reached wait until it is due again."""
-        until = self._down.get(domain)
+        until = self._unreachable.until(domain)
         if until is None:
             return False
         updates = [
@@ -437,20 +439,23 @@ class QueueManager:
 
     async def _hand_over(
         self, domain: str, transport: Transport, pending: deque[QueuedMessage]
-    ) -> Attempt | None:
-        """Hand messages over; gives why the domain cannot be reached, if it cannot."""
-        # Where nothing went the last time, one tells for all.
-        lanes = 1 if self._failed_last.get(domain) else transport.max_parallel
-        troubles: list[Attempt] = []
+    ) -> Handover | None:
+        """Hand messages over; gives why the domain cannot be reached, if it cannot.
+
+        Those with which that is found out are left to the caller, with all others for the domain.
+        """
+        lanes = transport.max_parallel
+        troubles: list[Handover] = []
         envelope = pending[0].envelope
 
         async def lane() -> None:
             while pending and not troubles and self._running:
                 message = pending.popleft()
                 result = await self._send(domain, transport, message)
-                await self._record(message, result.recipients)
                 if result.unreachable:
-                    troubles.append(result.recipients[0].attempt)
+                    troubles.append(result.recipients[0])
+                else:
+                    await self.outcomes.record(message, result.recipients)
 
         tasks = [Deferred.fromCoroutine(lane()) for _ in range(min(lanes, len(pending)))]
         try:
@@ -461,20 +466,22 @@ class QueueManager:
             failure: Any = error.subFailure
             raise failure.value from None
         if not troubles:
-            self._failed_last.set(domain, False, 0)
+            self._unreachable.note_success(domain)
             return None
-        self._failed_last.set(domain, True, 86_400.0)
-        delay = round(self._schedules.of(domain, envelope).delay(1))
-        self._down.set(domain, int(self._clock.seconds()) + delay, delay)
-        await self._give_up(pending, troubles[0])
-        return troubles[0]
+        trouble = troubles[0]
+        if trouble.status is Status.TEMPORARY:
+            schedule = self._schedules.of(domain, envelope)
+            self._unreachable.note_failure(domain, round(schedule.delay(1)))
+            await self.outcomes.postpone(domain, trouble.attempt, schedule)
+        return trouble
 
-    async def _give_up(self, messages: Iterable[QueuedMessage], trouble: Attempt) -> None:
+    async def _give_up(self, messages: Iterable[QueuedMessage], trouble: Handover) -> None:
         """Put down for messages that their domain cannot be reached."""
-        handover = Handover(Status.TEMPORARY, trouble)
         # All at once, so that they go in a few steps.
         recording = [
-            Deferred.fromCoroutine(self._record(message, [handover] * len(message.recipients)))
+            Deferred.fromCoroutine(
+                self.outcomes.record(message, [trouble] * len(message.recipients))
+            )
             for message in messages
         ]
         try:
@@ -517,77 +524,3 @@ class QueueManager:
             return Result([Handover(Status.TEMPORARY, attempt)] * len(message.recipients))
         finally:
             content.close()
-
-    # What became of it.
-
-    async def _record(self, message: QueuedMessage, handovers: Sequence[Handover]) -> None:
-        now = int(self._clock.seconds())
-        message = self._schedules.limit(message)
-        schedule = self._schedules.of(message.recipients[0].domain, message.envelope)
-        updates: list[Update] = []
-        notices: list[Notice] = []
-        for recipient, handover in zip(message.recipients, handovers, strict=True):
-            update, action = judge(message, recipient, handover, schedule, now)
-            wanted = action is not None and self._reporter.wants(
-                message, recipient.recipient, action
-            )
-            if action is not None and wanted:
-                expired = update.state is RecipientState.EXPIRED
-                notices.append(Notice(recipient, action, handover.attempt, expired))
-            if action is Action.DELAYED:
-                update = update._replace(warned=True)
-            updates.append(update)
-        reports = await self._write_reports(message, notices, now)
-        try:
-            await self._recorder.record(updates, reports)
-        finally:
-            for report in reports:
-                report.content.close()
-        for recipient, update in zip(message.recipients, updates, strict=True):
-            self.tell(message, recipient, update)
-
-    async def _write_reports(
-        self, message: QueuedMessage, notices: Sequence[Notice], now: int
-    ) -> list[Report]:
-        if not notices:
-            return []
-        content: BinaryIO | None
-        try:
-            content = await self._queue.open_message(id=message.id)
-        except NoSuchMessage:
-            content = None
-        try:
-            written = self._reporter.write(message, notices, content)
-        finally:
-            if content is not None:
-                content.close()
-        expires = now + round(self.schedule.lifetime)
-        spools = [Spool.from_bytes(each.octets) for each in written]
-        return [
-            Report(NewMessage(each.envelope, now, expires, 0, b"", read_message_id(spool)), spool)
-            for each, spool in zip(written, spools, strict=True)
-        ]
-
-    def tell(self, message: QueuedMessage, recipient: QueuedRecipient, update: Update) -> None:
-        """Log what became of a recipient, and call the listeners."""
-        attempt = update.attempt
-        assert attempt is not None
-        self.log.info(
-            "message {id} ({transaction}) to <{to}>: {state}, {host} {address} {code} {enhanced}"
-            " {text}",
-            id=message.id,
-            transaction=message.envelope.transaction_id,
-            to=str(recipient.recipient.path),
-            state=update.state.value,
-            host=attempt.host,
-            address=attempt.address,
-            code=attempt.code or "",
-            enhanced=attempt.enhanced,
-            text=" ".join(attempt.text.split())[:200],
-        )
-        event = Event(message.id, message.envelope, recipient.recipient, update.state, attempt)
-        for listener in list(self._listeners.values()):
-            try:
-                listener(event)
-            except Exception:
-                self.log.failure("a listener to events of the queue failed")

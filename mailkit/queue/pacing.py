@@ -7,6 +7,7 @@ hosts, however many domains they serve.
 
 from __future__ import annotations
 
+import copy
 from collections import OrderedDict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -175,11 +176,12 @@ class Paces:
 
     def note_dead(self, host: str, error: ClientError) -> None:
         """A host could not be connected to."""
-        self._dead.set(host, error, self._settings.dead_time)
+        # A copy has no traceback, which would keep the message in memory that was to be sent.
+        self._dead.set(host, copy.copy(error), self._settings.dead_time)
 
     def why_dead(self, host: str) -> ClientError | None:
-        """Why a host is not tried now; None when it may be."""
-        return self._dead.get(host)
+        """Why a host is not tried now, as an error to be raised; None when it may be."""
+        return copy.copy(self._dead.get(host))
 
     def close(self) -> None:
         """Nothing more will be sent."""

@@ -185,6 +185,33 @@ class Update(NamedTuple):
     warned: bool = False
 
 
+class Postponement(NamedTuple):
+    """That none of a domain's servers can be reached, for all who wait for one."""
+
+    #: Counts for each of them.
+    attempt: Attempt
+    #: Seconds since the epoch.
+    now: int
+    #: Whoever is due by then and has been tried before is taken to have been tried again.
+    due: int
+    #: Seconds to wait by the number of earlier attempts; the last one goes on.
+    delays: Sequence[int]
+    #: Seconds that a message has; those are left alone that have waited for so long.
+    lifetime: int
+    #: Seconds since the epoch: what was queued by then is left alone, where the sender has not been
+    #: told that it takes longer.
+    unwarned: int
+
+    def next_time(self, attempts: int, created: int, expires: int) -> int:
+        """When a recipient is due again, at the latest when the message expires.
+
+        :param attempts: earlier ones.
+        :param created: of the message; likewise ``expires``.
+        """
+        delay = self.delays[min(attempts, len(self.delays) - 1)]
+        return min(self.now + delay, created + self.lifetime, expires)
+
+
 class QueueEvent(NamedTuple):
     """Something that happened to a recipient, kept until all listeners have heard of it."""
 

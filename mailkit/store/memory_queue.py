@@ -12,12 +12,13 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from mailkit.errors import NoSuchMessage
-from mailkit.interfaces import IQueue, IQueueEvents
+from mailkit.interfaces import IPostponingQueue, IQueue, IQueueEvents
 from mailkit.model import Envelope, LocalDelivery, LocalResult
 from mailkit.queue.values import (
     Attempt,
     NewMessage,
     Order,
+    Postponement,
     Queued,
     QueuedMessage,
     QueuedRecipient,
@@ -57,7 +58,7 @@ class _Message:
         )
 
 
-@implementer(IQueue, IQueueEvents)
+@implementer(IQueue, IPostponingQueue, IQueueEvents)
 class MemoryQueue:
     """Keeps what is to be sent until the process ends.
 
@@ -187,6 +188,26 @@ class MemoryQueue:
         if update.attempt is not None or update.state is not RecipientState.DEFERRED:
             self._keep_event(message, message.recipients[update.id], update.attempt)
         self._settle(message)
+
+    async def postpone(self, domain: str, postponement: Postponement, limit: int) -> int:
+        now, due = postponement.now, postponement.due
+        chosen = [
+            (message, each)
+            for message in self._messages.values()
+            if message.expires > now
+            and message.created > now - postponement.lifetime
+            and message.envelope.deliver_by is None
+            for each in message.recipients.values()
+            if each.state.waits
+            and each.next_time <= (due if each.state is RecipientState.DEFERRED else now)
+            and each.domain == domain
+            and (each.warned or message.created > postponement.unwarned)
+        ][:limit]
+        for message, each in chosen:
+            next_time = postponement.next_time(each.attempts, message.created, message.expires)
+            state = RecipientState.DEFERRED
+            self._update(message, Update(each.id, state, next_time, postponement.attempt))
+        return len(chosen)
 
     def _settle(self, message: _Message) -> None:
         """Give the octets up when nobody waits for them."""

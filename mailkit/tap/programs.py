@@ -54,7 +54,7 @@ class Programs:
         if self._return_paths is not None:
             paths, to_sender = self._return_paths
             bounces = BounceDelivery(
-                queue, paths, self._reactor.seconds, manager.tell, to_sender=to_sender
+                queue, paths, self._reactor.seconds, manager.outcomes.tell, to_sender=to_sender
             )
             deliveries.add_route(paths.domain, bounces)
         if self._webhooks and not IQueueEvents.providedBy(queue):
@@ -66,7 +66,7 @@ class Programs:
         if keeps_events:
             self._events = events = WebhookSender(queue, self._webhooks, self._reactor)
             events.start()
-            manager.listen(lambda _: events.look())
+            manager.outcomes.watch(events.look)
         if self._source is not None:
 
             async def submit(envelope: Envelope, octets: bytes, key: str) -> object:

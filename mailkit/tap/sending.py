@@ -26,7 +26,7 @@ from mailkit.errors import MailError
 from mailkit.interfaces import ISpooling
 from mailkit.model import Envelope
 from mailkit.queue.bounces import take_report
-from mailkit.queue.manager import Event
+from mailkit.queue.outcomes import Event
 from mailkit.spool import Spool
 from mailkit.tap.errors import SettingError, StartError
 from mailkit.tap.outbound import Outbound
@@ -120,7 +120,7 @@ class SendingService(Service):
         :returns: how many recipients are ``bounced`` or ``complained`` now that were not.
         """
         manager = self._outbound.manager
-        return await take_report(self.store.queue, octets, int(time.time()), manager.tell)
+        return await take_report(self.store.queue, octets, int(time.time()), manager.outcomes.tell)
 
     def events(self) -> AsyncIterator[Event]:
         """What becomes of each recipient, attempt by attempt, from this call on."""
@@ -132,7 +132,7 @@ class SendingService(Service):
             except QueueOverflow:
                 self.log.warn("an event of message {id} is dropped: nobody reads", id=event.id)
 
-        return _read(waiting, self._outbound.manager.listen(put))
+        return _read(waiting, self._outbound.manager.outcomes.listen(put))
 
 
 async def _read(waiting: DeferredQueue[Event], end: Callable[[], None]) -> AsyncIterator[Event]:

@@ -87,7 +87,7 @@ def tell(text: str) -> None:
 async def work(store: str, port: int, first: int, count: int) -> None:
     service = SendingService(store, Relay(f"127.0.0.1:{port}"), hostname="mail.example.org")
     service.startService()
-    events = service._outbound.manager.listen(
+    events = service._outbound.manager.outcomes.listen(
         lambda event: tell(f"{event.state.value} {event.envelope.envid}")
     )
 

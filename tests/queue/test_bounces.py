@@ -12,7 +12,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from mailkit.errors import MailError, MessageRefused, NoSuchRecipient
 from mailkit.model import ConnectionInfo, Envelope, OriginalRecipient, Path, Recipient
 from mailkit.queue.bounces import BounceDelivery, take_report
-from mailkit.queue.manager import Event, QueueManager
+from mailkit.queue.manager import QueueManager
+from mailkit.queue.outcomes import Event
 from mailkit.queue.return_paths import MIN_SECRET, ReturnPaths, SentTo
 from mailkit.queue.values import RecipientState
 from mailkit.spool import Spool
@@ -91,12 +92,12 @@ class BounceTests(QueueTestCase):
         super().setUp()
         self.transport.leaves = True
         self.told: list[Event] = []
-        self.manager.listen(self.told.append)
+        self.manager.outcomes.listen(self.told.append)
         self.bounces = BounceDelivery(
             self.queue,
             self.paths,
             self.clock.seconds,
-            self.manager.tell,
+            self.manager.outcomes.tell,
             to_sender=self.to_sender,
         )
 
@@ -249,7 +250,9 @@ class TakeReportTests(QueueTestCase):
 
     async def take(self, octets: bytes) -> int:
         now = int(self.clock.seconds())
-        return await take_report(self.queue, octets.replace(b"\n", b"\r\n"), now, self.manager.tell)
+        return await take_report(
+            self.queue, octets.replace(b"\n", b"\r\n"), now, self.manager.outcomes.tell
+        )
 
     #: About the message of the tests.
     failed = MULTI.replace(b"<1@cs.utk.edu>", b"<1@example.org>").replace(
@@ -258,7 +261,7 @@ class TakeReportTests(QueueTestCase):
 
     async def test_by_message_id_and_address(self) -> None:
         told: list[Event] = []
-        self.manager.listen(told.append)
+        self.manager.outcomes.listen(told.append)
         id = await self.submit("joe@example.net", "eve@example.net")
         self.assertEqual(await self.take(self.failed), 1)
         self.assertEqual(await self.take(self.failed), 0)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from io import BytesIO
+from itertools import pairwise
+from typing import Any
 
 from twisted.internet.defer import Deferred
 
 from mailkit.errors import NoSuchRecipient, OverQuota
 from mailkit.model import DeliverBy, Path, Recipient
-from mailkit.queue.manager import Event, Outgoing, QueueSettings
+from mailkit.queue import manager
+from mailkit.queue.manager import Outgoing, QueueManager, QueueSettings
+from mailkit.queue.outcomes import Event
 from mailkit.queue.schedule import DAY, HOUR, MINUTE, Schedule
 from mailkit.queue.transport import Handover
 from mailkit.queue.values import Order, RecipientState
@@ -133,7 +137,7 @@ class SendingTests(QueueTestCase):
 
     async def test_events(self) -> None:
         events: list[Event] = []
-        end = self.manager.listen(events.append)
+        end = self.manager.outcomes.listen(events.append)
         self.transport.answer = lambda recipient: reply(550)
         id = await self.submit("eve@example.net", account=None)
         (event,) = events
@@ -148,7 +152,7 @@ class SendingTests(QueueTestCase):
         def fail(event: Event) -> None:
             raise RuntimeError("oops")
 
-        self.manager.listen(fail)
+        self.manager.outcomes.listen(fail)
         id = await self.submit("eve@example.net")
         self.assertEqual(await self.states(id), [RecipientState.DELIVERED])
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
@@ -191,6 +195,83 @@ class UnreachableTests(QueueTestCase):
         self.transport.answer = lambda recipient: reply()
         self.pass_time(300)
         self.assertEqual(await self.states(id), [RecipientState.DELIVERED])
+
+    async def test_all_for_a_domain_share_a_try(self) -> None:
+        await self.manager.stop()
+        ids = [await self.submit(f"{number}@example.net") for number in range(5)]
+        self.manager = await self.make_again(schedule=Schedule(jitter=0.1))
+        self.pass_time(50 * MINUTE)
+        # At once, and after some 5, 10 and 15 minutes.
+        self.assertEqual(len(self.transport.sent), 4)
+        for id in ids:
+            self.assertEqual(len(await self.queue.get_attempts(id=id)), 4)
+
+    async def test_those_who_share_a_try_expire(self) -> None:
+        ids = [await self.submit(f"{number}@example.net") for number in range(3)]
+        self.pass_time(5 * DAY + HOUR, step=300.0)
+        for id in ids:
+            self.assertEqual(await self.states(id), [RecipientState.EXPIRED])
+        queued = await self.queue.list_messages(finished=True)
+        subjects = [message.envelope.reverse_path.is_null for message in queued]
+        # Each sender is told of the delay, and of the end.
+        self.assertEqual(subjects.count(True), 6)
+
+    async def test_listeners_hear_of_each(self) -> None:
+        events: list[Event] = []
+        calls: list[int] = []
+        end = self.manager.outcomes.watch(lambda: calls.append(len(events)))
+        await self.submit("eve@example.net")
+        self.assertEqual(calls, [0])
+        end()
+        self.manager.outcomes.listen(events.append)
+        await self.submit("eve@example.com", "joe@example.com")
+        self.assertEqual(len(events), 2)
+        self.assertEqual(len(calls), 1)
+
+    async def test_a_refusal_of_the_domain_is_one_for_all(self) -> None:
+        self.transport.answer = lambda recipient: reply(556, "no mail here")
+        await self.manager.stop()
+        ids = [await self.submit(f"{number}@example.net") for number in range(3)]
+        self.manager = self.make_manager()
+        self.manager.start()
+        for id in ids:
+            self.assertEqual(await self.states(id), [RecipientState.FAILED])
+        self.assertEqual(len([each for each in self.transport.sent if each[0] == "example.net"]), 1)
+
+    async def make_again(self, **settings: Any) -> QueueManager:
+        await self.manager.stop()
+        manager = self.make_manager(**settings)
+        manager.start()
+        self.addCleanup(manager.stop)
+        return manager
+
+    async def test_few_tries_a_second(self) -> None:
+        settings = QueueSettings(retry_rate=2)
+        self.manager = await self.make_again(settings=settings, schedule=Schedule(jitter=0))
+        for number in range(20):
+            await self.submit(f"eve@dead{number}.example")
+        self.assertEqual(len(self.transport.sent), 20)
+        self.pass_time(299)
+        counts = []
+        for _ in range(10):
+            self.pass_time(1, step=0.5)
+            counts.append(len(self.transport.sent) - 20)
+        self.assertEqual(counts[-1], 20)
+        self.assertLessEqual(max(b - a for a, b in pairwise(counts)), 2)
+
+    async def test_others_behind_those_that_failed(self) -> None:
+        self.patch(manager, "LOOK", 5)
+        self.manager = await self.make_again(settings=QueueSettings(retry_rate=0.1))
+        for number in range(20):
+            await self.submit(f"eve@dead{number}.example")
+        self.transport.unreachable = False
+        self.transport.answer = lambda recipient: reply(451, "busy")
+        await self.submit("joe@alive.example")
+        self.transport.answer = lambda recipient: reply()
+        before = len(self.transport.sent)
+        self.pass_time(360, step=1)
+        self.assertIn("joe@alive.example", self.transport.recipients()[before:])
+        self.assertLess(len(self.transport.sent), before + 20)
 
     async def test_dead_domains_leave_room_for_others(self) -> None:
         await self.manager.stop()

@@ -89,7 +89,14 @@ class PacesTests(SynchronousTestCase):
         error = ConnectFailed("refused")
         paces.note_dead("192.0.2.1:25", error)
         clock.advance(59)
-        self.assertIs(paces.why_dead("192.0.2.1:25"), error)
+        for _ in range(2):
+            found = paces.why_dead("192.0.2.1:25")
+            assert found is not None
+            self.assertEqual((type(found), found.text), (ConnectFailed, "refused"))
+            # A traceback would keep what was to be sent.
+            self.assertIsNone(found.__traceback__)
+            with self.assertRaises(ConnectFailed):
+                raise found
         self.assertIsNone(paces.why_dead("192.0.2.2:25"))
         clock.advance(1)
         self.assertIsNone(paces.why_dead("192.0.2.1:25"))

@@ -80,7 +80,7 @@ class WebhookTestCase(QueueTestCase):
     def start_sender(self, *hooks: Webhook) -> WebhookSender:
         sender = WebhookSender(self.queue, hooks, self.clock, self.poster)
         sender.start()
-        end = self.manager.listen(lambda _: sender.look())
+        end = self.manager.outcomes.listen(lambda _: sender.look())
         self.addCleanup(end)
         self.addCleanup(sender.stop)
         return sender

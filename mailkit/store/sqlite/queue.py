@@ -15,12 +15,13 @@ from zope.interface import implementer
 
 from mailkit._typing import override
 from mailkit.errors import NoSuchMessage
-from mailkit.interfaces import IQueue, IQueueEvents
+from mailkit.interfaces import IPostponingQueue, IQueue, IQueueEvents
 from mailkit.model import LocalDelivery
 from mailkit.queue.values import (
     Attempt,
     NewMessage,
     Order,
+    Postponement,
     Queued,
     QueuedMessage,
     Report,
@@ -46,6 +47,7 @@ from mailkit.store.sqlite.queue_operations import (
     apply_flush,
     order_notes,
 )
+from mailkit.store.sqlite.queue_postponing import Postpone
 from mailkit.store.sqlite.transaction import Content
 
 _MESSAGE = "m.id, m.envelope, m.size, m.created, m.expires, m.header_id"
@@ -163,7 +165,7 @@ class QueueRecords(EventRecords):
         return self._connection().execute(sql, values).fetchall()
 
 
-@implementer(IQueue, IQueueEvents)
+@implementer(IQueue, IPostponingQueue, IQueueEvents)
 class SQLiteQueue(QueueRecords):
     """The queue of a :class:`~mailkit.store.sqlite.SQLiteStore`.
 
@@ -255,6 +257,9 @@ class SQLiteQueue(QueueRecords):
     @override
     async def flush(self, now: int, domain: str = "", subdomains: bool = False) -> int:
         return await self._core().submit(Flush(now, domain, subdomains))
+
+    async def postpone(self, domain: str, postponement: Postponement, limit: int) -> int:
+        return await self._core().submit(Postpone(domain, postponement, limit))
 
     async def forget(self, before: int) -> int:
         return await self._core().submit(Forget(before))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from typing import Any
 
+from mailkit.queue.values import RecipientState
 from mailkit.store.sqlite.journal import Note
 from mailkit.store.sqlite.queue_events import put_events, put_listeners, settle_listeners
 from mailkit.store.sqlite.queue_operations import insert_message
@@ -36,6 +37,11 @@ class QueueReplay:
             time, notes = values
             for note in notes:
                 self._apply_attempted(time, note)
+        elif kind == "postponed":
+            time, attempt, notes = values
+            state = RecipientState.DEFERRED.value
+            for recipient, message, *due in notes:
+                self._apply_attempted(time, [recipient, message, state, *due, attempt])
         else:
             for number in values[0]:
                 drop_queued(self._db, "id = ?", number)

@@ -156,7 +156,7 @@ class Replay:
                 self._apply_threads(*rest)
             case "subscribed":
                 self._apply_subscribed(*rest)
-            case "queued" | "attempted" | "forgotten" | "events" | "listeners":
+            case "queued" | "attempted" | "postponed" | "forgotten" | "events" | "listeners":
                 self._queue.apply(kind, *rest)
 
     def _apply_body(self, body_id: int, size: int, placements: list[list[Any]]) -> None:

@@ -12,6 +12,7 @@ from mailkit.queue.values import (
     Attempt,
     NewMessage,
     Order,
+    Postponement,
     QueuedMessage,
     QueueEvent,
     RecipientState,
@@ -71,6 +72,11 @@ class QueueTests(StoreTestCase):
         bounced = attempt._replace(code=0, enhanced="5.1.1")
         await queue.record(updates=[Update(joe.id, RecipientState.BOUNCED, attempt=bounced)])
         await queue.acknowledge(listener="slow", through=2)
+        for number, address in ((7, "lee@example.edu"), (8, "ray@example.edu")):
+            await self.add(store, number, address)
+        dead = attempt._replace(code=0, text="no route")
+        postponement = Postponement(dead, self.now, self.now + 60, [300, 600], HOUR, 0)
+        await queue.postpone(domain="example.edu", postponement=postponement, limit=10)
         await queue.acknowledge(listener="hook", through=5)
 
     async def state(self, store: SQLiteStore) -> list[tuple[QueuedMessage, list[Attempt], bytes]]:

@@ -1,0 +1,195 @@
+"""Puts down what attempts have made of recipients, with the reports of it, and tells who listens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import BinaryIO, NamedTuple, TypeVar
+
+from twisted.logger import Logger
+
+from mailkit.errors import NoSuchMessage
+from mailkit.interfaces import IQueue
+from mailkit.mime import Action
+from mailkit.model import Envelope, Recipient
+from mailkit.queue.judging import judge
+from mailkit.queue.recording import Recorder
+from mailkit.queue.reports import Notice, Reporter
+from mailkit.queue.schedule import Schedule, Schedules
+from mailkit.queue.submission import read_message_id
+from mailkit.queue.transport import Handover
+from mailkit.queue.unreachable import postpone
+from mailkit.queue.values import (
+    Attempt,
+    NewMessage,
+    QueuedMessage,
+    QueuedRecipient,
+    RecipientState,
+    Report,
+    Update,
+)
+from mailkit.spool import Spool
+
+Callback = TypeVar("Callback", bound=Callable[..., None])
+
+
+class Event(NamedTuple):
+    """What an attempt has made of one recipient."""
+
+    #: The queue's name for the message.
+    id: str
+    envelope: Envelope
+    recipient: Recipient
+    state: RecipientState
+    attempt: Attempt
+
+
+class Outcomes:
+    """Puts down what became of messages.
+
+    :param schedules: how often and how long it is tried.
+    :param seconds: tells the time.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        queue: IQueue,
+        reporter: Reporter,
+        schedules: Schedules,
+        seconds: Callable[[], float],
+    ) -> None:
+        self._queue = queue
+        self._reporter = reporter
+        self._schedules = schedules
+        self._seconds = seconds
+        self._recorder = Recorder(queue)
+        self._listeners: dict[object, Callable[[Event], None]] = {}
+        self._watchers: dict[object, Callable[[], None]] = {}
+
+    def listen(self, listener: Callable[[Event], None]) -> Callable[[], None]:
+        """Call ``listener(event)`` after each attempt, once its outcome is durable.
+
+        :returns: a function that ends that.
+        """
+        return _add(self._listeners, listener)
+
+    def watch(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Call ``callback()`` when the outcomes of some attempts have become durable.
+
+        Unlike a listener, it costs nothing for each of the recipients of a domain that cannot be reached.
+
+        :returns: a function that ends that.
+        """
+        return _add(self._watchers, callback)
+
+    async def record(self, message: QueuedMessage, handovers: Sequence[Handover]) -> None:
+        now = int(self._seconds())
+        message = self._schedules.limit(message)
+        schedule = self._schedules.of(message.recipients[0].domain, message.envelope)
+        updates: list[Update] = []
+        notices: list[Notice] = []
+        for recipient, handover in zip(message.recipients, handovers, strict=True):
+            update, action = judge(message, recipient, handover, schedule, now)
+            wanted = action is not None and self._reporter.wants(
+                message, recipient.recipient, action
+            )
+            if action is not None and wanted:
+                expired = update.state is RecipientState.EXPIRED
+                notices.append(Notice(recipient, action, handover.attempt, expired))
+            if action is Action.DELAYED:
+                update = update._replace(warned=True)
+            updates.append(update)
+        reports = await self._write_reports(message, notices, now)
+        try:
+            await self._recorder.record(updates, reports)
+        finally:
+            for report in reports:
+                report.content.close()
+        for recipient, update in zip(message.recipients, updates, strict=True):
+            self.tell(message, recipient, update)
+
+    async def _write_reports(
+        self, message: QueuedMessage, notices: Sequence[Notice], now: int
+    ) -> list[Report]:
+        if not notices:
+            return []
+        content: BinaryIO | None
+        try:
+            content = await self._queue.open_message(id=message.id)
+        except NoSuchMessage:
+            content = None
+        try:
+            written = self._reporter.write(message, notices, content)
+        finally:
+            if content is not None:
+                content.close()
+        expires = now + round(self._schedules.default.lifetime)
+        spools = [Spool.from_bytes(each.octets) for each in written]
+        return [
+            Report(NewMessage(each.envelope, now, expires, 0, b"", read_message_id(spool)), spool)
+            for each, spool in zip(written, spools, strict=True)
+        ]
+
+    def tell(self, message: QueuedMessage, recipient: QueuedRecipient, update: Update) -> None:
+        """Log what became of a recipient, and call the listeners."""
+        attempt = update.attempt
+        assert attempt is not None
+        self.log.info(
+            "message {id} ({transaction}) to <{to}>: {state}, {host} {address} {code} {enhanced}"
+            " {text}",
+            id=message.id,
+            transaction=message.envelope.transaction_id,
+            to=str(recipient.recipient.path),
+            state=update.state.value,
+            **_fields(attempt),
+        )
+        event = Event(message.id, message.envelope, recipient.recipient, update.state, attempt)
+        self._call(self._listeners, event)
+        self._call(self._watchers)
+
+    async def postpone(self, domain: str, attempt: Attempt, schedule: Schedule) -> None:
+        """Put down in few steps for those who wait for a domain that it cannot be reached."""
+        now = int(self._seconds())
+        if self._listeners:
+            # Each of them is told of each recipient.
+            return
+        count = await postpone(self._queue, domain, now, attempt, schedule)
+        if count:
+            self.log.info(
+                "{count} recipients in {domain}: deferred, {host} {address} {code} {enhanced}"
+                " {text}",
+                count=count,
+                domain=domain,
+                **_fields(attempt),
+            )
+            self._call(self._watchers)
+
+    def _call(self, callbacks: dict[object, Callable[..., None]], *values: Event) -> None:
+        for callback in list(callbacks.values()):
+            try:
+                callback(*values)
+            except Exception:
+                self.log.failure("a listener to events of the queue failed")
+
+
+def _fields(attempt: Attempt) -> dict[str, object]:
+    """What the log says of an attempt."""
+    return {
+        "host": attempt.host,
+        "address": attempt.address,
+        "code": attempt.code or "",
+        "enhanced": attempt.enhanced,
+        "text": " ".join(attempt.text.split())[:200],
+    }
+
+
+def _add(callbacks: dict[object, Callback], callback: Callback) -> Callable[[], None]:
+    """Keep a function to be called; gives what ends that."""
+    token = object()
+    callbacks[token] = callback
+
+    def end() -> None:
+        callbacks.pop(token, None)
+
+    return end
