@@ -325,10 +325,14 @@ class QueueContract(Contract):
             attempt, self.now, self.now + 60, [300, 600], 50 * HOUR, self.now - HOUR
         )._replace(**fields)
 
-    async def test_postpone(self) -> None:
-        queue: Any = await self.open_queue()
+    async def open_postponing_queue(self) -> Any:
+        queue = await self.open_queue()
         if not IPostponingQueue.providedBy(queue):
             raise SkipTest("it knows no such step")
+        return queue
+
+    async def test_postpone(self) -> None:
+        queue = await self.open_postponing_queue()
         id = await self.add(queue, "eve@example.net", "joe@example.net", "sue@example.com")
         soon = await self.add(queue, "eve@example.net", number=2, later=30)
         other = self.postponement(delays=[30])
@@ -358,9 +362,7 @@ class QueueContract(Contract):
         )
 
     async def test_what_is_not_postponed(self) -> None:
-        queue: Any = await self.open_queue()
-        if not IPostponingQueue.providedBy(queue):
-            raise SkipTest("it knows no such step")
+        queue = await self.open_postponing_queue()
         await self.add(queue, "eve@example.net")
         by = DeliverBy(self.now + 99, "N")
         await self.add(queue, "joe@example.net", number=2, deliver_by=by)

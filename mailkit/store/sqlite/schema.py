@@ -409,6 +409,11 @@ _STEP_26 = """
 CREATE INDEX message_body ON message (body_id, mailbox_id);
 """
 
+# The size of the queue is read from this index alone, without a look at each message.
+_STEP_27 = """
+CREATE INDEX queue_message_size ON queue_message (body_id, size) WHERE body_id IS NOT NULL;
+"""
+
 #: SQL of each step.
 MIGRATIONS: Sequence[str] = (
     _STEP_1,
@@ -437,6 +442,7 @@ MIGRATIONS: Sequence[str] = (
     _STEP_24,
     _STEP_25,
     _STEP_26,
+    _STEP_27,
 )
 #: Tables of what was made of bodies, by their number, and can be made of them again.
 DERIVED = ("summary", "sort_value", "field_text", "text_map", "unended_body")

@@ -149,7 +149,7 @@ class QueueTests(StoreTestCase):
         await self.fill(store)
         await store.queue.forget(before=self.now + HOUR)
         before = await self.state(store)
-        self.assertEqual(len(before), 4)
+        self.assertEqual(len(before), 6)
         await self.close_store(store)
         os.unlink(os.path.join(self.directory, INDEX_NAME))
         repair_store(self.directory)
@@ -158,6 +158,7 @@ class QueueTests(StoreTestCase):
     async def test_what_a_power_loss_took_is_not_queued(self) -> None:
         store = await self.make_store()
         await self.fill(store)
+        before = await self.state(store)
         await self.close_store(store)
         connection = sqlite3.connect(os.path.join(self.directory, INDEX_NAME))
         self.addCleanup(connection.close)
@@ -165,8 +166,10 @@ class QueueTests(StoreTestCase):
         with connection:
             self.assertEqual(drop_bodies(connection, body), 1)
         store = self.open_store()
+        self.assertEqual(await self.state(store), before[:-1])
         self.assertEqual(
-            await store.queue.find_due(now=self.now + HOUR, limit=9), ["example.com", "example.net"]
+            await store.queue.find_due(now=self.now + HOUR, limit=9),
+            ["example.com", "example.org", "example.net", "example.edu"],
         )
         await self.close_store(store)
         self.check()
