@@ -146,7 +146,7 @@ class ServiceTests(TestCase):
         service.startService()
         self.addCleanup(service.stopService)
         events: list[Any] = []
-        service._outbound.manager.listen(events.append)
+        service._outbound.manager.outcomes.listen(events.append)
         await service.submit(
             make_envelope("ann@example.org", recipients), b"Subject: x\r\n\r\nx\r\n"
         )
