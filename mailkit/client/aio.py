@@ -34,6 +34,13 @@ _T = TypeVar("_T")
 # Seconds after the first address until the next is tried beside it (RFC 8305 section 5).
 _ATTEMPT_DELAY = 0.25
 
+#: Of OpenSSL's X509_V_ERR_CERT_HAS_EXPIRED, X509_V_ERR_HOSTNAME_MISMATCH, X509_V_ERR_IP_ADDRESS_MISMATCH.
+_RESULT_TYPES = {
+    10: "certificate-expired",
+    62: "certificate-host-mismatch",
+    64: "certificate-host-mismatch",
+}
+
 
 class AsyncioChannel(BufferedChannel, asyncio.Protocol):
     """A connection of asyncio's.
@@ -145,7 +152,7 @@ class AsyncioChannel(BufferedChannel, asyncio.Protocol):
         except (OSError, asyncio.TimeoutError) as error:
             self.abort()
             text = f"The TLS handshake failed: {error or 'it took too long'}"
-            raise TLSFailed(text, command="TLS") from error
+            raise TLSFailed(text, command="TLS", result_type=_result_type(error)) from error
 
     def tls_info(self, policy: TLSPolicy) -> TLSInfo:
         """What the handshake has come to.
@@ -275,6 +282,13 @@ def ssl_context(policy: TLSPolicy) -> ssl.SSLContext:
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     return context
+
+
+def _result_type(error: BaseException) -> str:
+    """What TLS reports call the end of a handshake (RFC 8460 section 4.3)."""
+    if not isinstance(error, ssl.SSLCertVerificationError):
+        return "validation-failure"
+    return _RESULT_TYPES.get(error.verify_code, "certificate-not-trusted")
 
 
 def ssl_object_info(connection: ssl.SSLObject, policy: TLSPolicy) -> TLSInfo:

@@ -34,11 +34,7 @@ def check_chain(
     try:
         context.verify_certificate()
     except crypto.X509StoreContextError as error:
-        expired = "expired" in str(error)
-        raise TLSFailed(
-            f"The server's certificate is not trusted: {error}",
-            result_type="certificate-expired" if expired else "certificate-not-trusted",
-        ) from error
+        raise _not_valid(error) from error
     if not _is_for_servers(leaf):
         raise TLSFailed("The server's certificate is not for TLS servers")
     if not any(_has_name(leaf, name) for name in names):
@@ -46,6 +42,20 @@ def check_chain(
             f"The server's certificate is for none of {', '.join(names)}",
             result_type="certificate-host-mismatch",
         )
+
+
+def _not_valid(error: crypto.X509StoreContextError) -> TLSFailed:
+    """What OpenSSL says of a chain, as TLS reports tell it (RFC 8460 section 4.3)."""
+    if "expired" not in str(error):
+        return TLSFailed(
+            f"The server's certificate is not trusted: {error}",
+            result_type="certificate-not-trusted",
+        )
+    end = error.certificate.to_cryptography().not_valid_after_utc
+    return TLSFailed(
+        f"The server's certificate, or that of one of its issuers, has expired on {end:%Y-%m-%d}",
+        result_type="certificate-expired",
+    )
 
 
 def _is_for_servers(certificate: x509.Certificate) -> bool:

@@ -44,7 +44,7 @@ from mailkit.client.errors import (
     TLSFailed,
 )
 from mailkit.client.security import TLSInfo, TLSPolicy
-from mailkit.client.tls import connection_creator, openssl_info
+from mailkit.client.tls import KeepingCreator, connection_creator, openssl_info, why_refused
 
 
 @implementer(IPushProducer, IHandshakeListener)
@@ -151,21 +151,23 @@ class TwistedChannel(BufferedChannel, Protocol):
 
     @override
     async def start_tls(self, policy: TLSPolicy, timeout: float) -> TLSInfo:
-        self.transport.startTLS(connection_creator(policy, self._hostname))
-        return await self.finish_tls(policy, timeout)
+        creator = KeepingCreator(connection_creator(policy, self._hostname))
+        self.transport.startTLS(creator)
+        return await self.finish_tls(policy, timeout, creator)
 
-    async def finish_tls(self, policy: TLSPolicy, timeout: float) -> TLSInfo:
+    async def finish_tls(
+        self, policy: TLSPolicy, timeout: float, creator: KeepingCreator
+    ) -> TLSInfo:
         """Wait for the handshake and judge it.
 
+        :param creator: has made the connection.
         :raises TLSFailed: it failed; the connection is aborted.
         """
         try:
             if not self._shaken and self._error is None:
                 await self._wait("_shaking", timeout)
             if not self._shaken and self._error is not None:
-                raise TLSFailed(
-                    f"The TLS handshake failed: {self._error.text}", result_type=self._result_type
-                )
+                raise self._handshake_failure(policy, creator, self._error.text)
             return openssl_info(self.transport.getHandle(), policy)
         except TimedOut:
             self.abort()
@@ -174,6 +176,20 @@ class TwistedChannel(BufferedChannel, Protocol):
             self.abort()
             error.command = "TLS"
             raise
+
+    def _handshake_failure(
+        self, policy: TLSPolicy, creator: KeepingCreator, text: str
+    ) -> TLSFailed:
+        """
+        :param text: what the error says.
+        """
+        found = None
+        if creator.connection is not None and self._result_type != "validation-failure":
+            # It was the certificate.
+            found = why_refused(creator.connection, policy, self._hostname)
+        return found or TLSFailed(
+            f"The TLS handshake failed: {text}", result_type=self._result_type
+        )
 
     @override
     def channel_binding(self, kind: str) -> bytes | None:
@@ -331,8 +347,10 @@ def connector(
 
     async def connect_channel(policy: TLSPolicy) -> tuple[DuplexChannel, TLSInfo | None]:
         target = cast(IStreamClientEndpoint, endpoint)
+        creator: KeepingCreator | None = None
         if policy.implicit:
-            target = wrapClientTLS(connection_creator(policy, hostname), target)
+            creator = KeepingCreator(connection_creator(policy, hostname))
+            target = wrapClientTLS(creator, target)
         factory: Any = Factory.forProtocol(cast(Any, lambda: TwistedChannel(reactor, hostname)))
         factory.noisy = False
         try:
@@ -345,10 +363,10 @@ def connector(
         except Exception as error:
             text = f"Cannot connect to {server}: {error or type(error).__name__}"
             raise ConnectFailed(text, command="connect") from error
-        if not policy.implicit:
+        if creator is None:
             return channel, None
         try:
-            return channel, await channel.finish_tls(policy, tls_timeout)
+            return channel, await channel.finish_tls(policy, tls_timeout, creator)
         except BaseException:
             # Cancelled, perhaps: nobody else knows of the connection.
             channel.abort()

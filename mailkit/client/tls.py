@@ -41,6 +41,41 @@ class _AnyCertificate:
         return connection
 
 
+@implementer(IOpenSSLClientConnectionCreator)
+class KeepingCreator:
+    """Makes connections as another creator does, and keeps the last one.
+
+    Twisted lets go of it before it tells that a handshake has failed.
+    """
+
+    def __init__(self, creator: IOpenSSLClientConnectionCreator) -> None:
+        self._creator: Any = creator
+        self.connection: SSL.Connection | None = None
+
+    def clientConnectionForTLS(self, tlsProtocol: Any) -> SSL.Connection:  # noqa: N803
+        connection: SSL.Connection = self._creator.clientConnectionForTLS(tlsProtocol)
+        self.connection = connection
+        return connection
+
+
+def why_refused(
+    connection: SSL.Connection, policy: TLSPolicy, hostname: str | None
+) -> TLSFailed | None:
+    """What is wrong with the certificate that a failed handshake has shown; None if nothing is known.
+
+    :param hostname: as for :func:`connection_creator`.
+    """
+    # "certificate verify failed" is all that the error itself tells.
+    chain = [each.to_cryptography() for each in connection.get_peer_cert_chain() or ()]
+    store: Any = _trusting_context(policy.ca_file).get_cert_store()
+    try:
+        if chain:
+            check_chain(chain[:MAX_CHAIN], store, [policy.hostname or hostname or ""])
+    except TLSFailed as error:
+        return error
+    return None
+
+
 def is_host_name(name: str) -> bool:
     """Whether it is a name and no IP address."""
     return name.isascii() and ":" not in name and not name.replace(".", "").isdigit()

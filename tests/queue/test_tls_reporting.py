@@ -276,9 +276,21 @@ class SessionTests(SecureWorldCase):
             (make_identity([NAME], authority()), ""),
             (make_identity([NAME]), "certificate-not-trusted"),
             (make_identity(["a.example"], authority()), "certificate-host-mismatch"),
+            (make_identity([NAME], authority(), days=-1), "certificate-expired"),
         ):
             await self.send(self.serve(identity))
             self.assertEqual(self.told(), ("no-policy-found", result_type))
+
+    async def test_what_the_matter_is_with_a_certificate(self) -> None:
+        self.tls = TLSPolicy(TLSMode.VERIFIED, ca_file=self.ca_file)
+        for identity, text in (
+            (make_identity([NAME], authority(), days=-1), "has expired on 20"),
+            (make_identity(["a.example"], authority()), f"for none of {NAME}"),
+            (make_identity([NAME]), "is not trusted: "),
+        ):
+            handover = await self.send(self.serve(identity))
+            self.assertEqual(handover.status, Status.TEMPORARY)
+            self.assertIn(text, handover.attempt.text)
 
     async def test_reports_are_not_reported(self) -> None:
         handover = await self.send(self.serve(None), b"TLS-Required: No\r\n" + SAMPLE)
