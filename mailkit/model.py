@@ -499,6 +499,8 @@ class SecondFactor(NamedTuple):
     last_step: int = 0
     #: What is kept of codes that work once, without the device.
     recovery: frozenset[str] = frozenset()
+    #: When no wrong code counts any more, in seconds since 1970: each makes it later.
+    forgotten: int = 0
 
 
 class Quota(NamedTuple):

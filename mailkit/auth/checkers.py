@@ -103,19 +103,19 @@ class DirectoryChecker:
             account = login.account if login else name or ""
             if await app_passwords.verify(str(account), app_password, protocol, address):
                 return str(account)
-        use = None
+        use, anew = None, False
         if login is not None and login.restricted:
             split = await self._restrictions.judge(login, password, protocol)
             if split is None:
                 login = None
             else:
-                password, use = split
+                password, use, anew = split
         else:
             self._restrictions.pretend(password)
         if login is None or login.password_hash is None:
             await self._hasher.verify_nobody(password, address)
             raise refusal
-        if not await self._hasher.verify(login.password_hash, password, address):
+        if not await self._hasher.verify(login.password_hash, password, address, anew=anew):
             raise refusal
         if use is not None:
             await use()

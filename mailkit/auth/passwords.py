@@ -180,24 +180,28 @@ class PasswordHasher:
         self._submit(job)
         return result
 
-    def verify(self, stored: str, password: str | bytes, address: str = "") -> Deferred[bool]:
+    def verify(
+        self, stored: str, password: str | bytes, address: str = "", *, anew: bool = False
+    ) -> Deferred[bool]:
         """Whether the password is the one of that hash; false for a hash that nobody can read.
 
         The Deferred fails with TemporaryFailure when too many wait.
 
         :param address: the client's; addresses take turns.
+        :param anew: take the time of a wrong password also for one that was right lately.
         """
         octets = prepare_password(password)
         if stored.startswith(PLAIN_PREFIX):
             return succeed(verify_password(stored, octets))
         now = self._clock.seconds()
         login = self._digest(stored, octets)
-        if self._verified.use(login, now):
-            return succeed(True)
-        # The five connections that a client opens at once share one hash.
-        shared = self._running.get(login)
-        if shared is not None:
-            return shared.new_waiter()
+        if not anew:
+            if self._verified.use(login, now):
+                return succeed(True)
+            # The five connections that a client opens at once share one hash.
+            shared = self._running.get(login)
+            if shared is not None:
+                return shared.new_waiter()
 
         def work() -> bool:
             return verify_password(stored, octets)
@@ -218,7 +222,9 @@ class PasswordHasher:
             verification.tell(correct)
 
         job = _Job(address, work, decided)
-        verification = self._running[login] = _Verification(given_up)
+        verification = _Verification(given_up)
+        if not anew:
+            self._running[login] = verification
         waiter = verification.new_waiter()
         self._submit(job)
         return waiter

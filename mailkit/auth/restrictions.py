@@ -102,7 +102,7 @@ class RestrictedChecker:
                 await maybeDeferred(self._inner.requestAvatarId, credentials)
                 raise WrongPassword(str(login.account))
             address = getattr(credentials, "address", "")
-            password, use = split
+            password, use, _ = split
             asked = LocatedPassword(credentials.username, _octets(password), address, protocol)
         avatar_id = await maybeDeferred(self._inner.requestAvatarId, asked)
         found = await self._find(avatar_id)

@@ -1,12 +1,17 @@
 """Codes of a device as a second factor (TOTP, RFC 6238), for protocols that have but one field.
 
 The code stands right behind the password: ``secret123456``. pyotp does the arithmetic.
+
+A code is one of a million, so whoever has the password must not try many (RFC 6238 section 5.2, RFC 4226
+section 7.3). Wrong codes count behind the right password alone: nobody who does not know it can keep
+the user out.
 """
 
 from __future__ import annotations
 
 import base64
 import hmac
+import math
 import os
 import re
 import time
@@ -15,6 +20,7 @@ from typing import Any, NamedTuple
 
 from twisted.logger import Logger
 
+from mailkit.auth.refusals import WrongPassword
 from mailkit.auth.secret_texts import ALPHABET, grouped, is_kept, keep, new_text
 from mailkit.errors import TemporaryFailure
 from mailkit.interfaces import ISecondFactorDirectory
@@ -25,6 +31,10 @@ STEP = 30
 DIGITS = 6
 #: Codes before and after the one of now that may be taken (RFC 6238 section 5.2).
 MAX_WINDOW = 10
+#: Wrong codes behind the right password that may come at once; after them, one at a time is judged.
+WRONG_CODES = 10
+#: The chance, in a million, to guess a code within a day by those that come later.
+CHANCE = 500
 #: Codes that work without the device, and characters of each: 80 bits.
 RECOVERY_CODES = 10
 _RECOVERY_LENGTH = 16
@@ -79,8 +89,16 @@ class SplitPassword(NamedTuple):
     """What a user has typed who needs a second factor."""
 
     password: bytes | str
-    #: Let the code be used no more; ``AuthenticationFailed`` where somebody was faster.
+    #: To be called once the password is found to be right. Lets the code be used no more;
+    #: ``AuthenticationFailed`` where somebody was faster, ``WrongPassword`` where the code is not right.
     use: Callable[[], Awaitable[None]]
+    #: The code is not right, so that the time must not tell that the password is.
+    hidden: bool = False
+
+
+def wrong_code_seconds(window: int) -> int:
+    """How long a wrong code counts: as many as there may be in a day have :data:`CHANCE`."""
+    return math.ceil(86_400 * (2 * window + 1) * 1_000_000 / (10.0**DIGITS * CHANCE))
 
 
 class SecondFactors:
@@ -99,10 +117,11 @@ class SecondFactors:
         self._nobodys = SecondFactor(base64.b32encode(os.urandom(20)).decode("ascii"))
 
     async def split(self, account: str, password: bytes | str) -> SplitPassword | None:
-        """The password without the code that is right; None where there is no right code.
+        """The password without its code; None where none stands there, or none that could be one.
 
-        A password is not looked at before the code is right, so that nobody learns anything about it
-        without the device. Whoever has found the password right calls ``use``.
+        Whoever has found the password right calls ``use``, which refuses codes that are not right:
+        the answer is that to a wrong password, and so is its time, so that nobody learns anything about
+        the password without the device.
 
         :raises NoSuchAccount: there is none.
         :raises TemporaryFailure: the code cannot be judged.
@@ -114,10 +133,17 @@ class SecondFactors:
             self.pretend(typed)
             return SplitPassword(typed, use_nothing)
         if (found := _ends_with_code(typed)) is not None:
-            step = self._find_step(factor, found[2].decode("ascii"))
+            matching = self._find_steps(factor, found[2].decode("ascii"))
+            if not matching:
+                return SplitPassword(found[1], lambda: self._refuse(account), True)
+            # RFC 6238 section 5.2: a code is taken once.
+            step = next((step for step in matching if step > factor.last_step), None)
             if step is None:
                 return None
-            return SplitPassword(found[1], lambda: directory.use_step(account=account, step=step))
+            used = step
+            return SplitPassword(
+                found[1], lambda: self._use_step(account, used), self._is_full(factor)
+            )
         if (found := _ends_with_recovery(typed.lower())) is not None:
             text = found[2].decode("ascii").replace("-", "")
             for kept in factor.recovery:
@@ -130,6 +156,40 @@ class SecondFactors:
                     )
         return None
 
+    def _is_full(self, factor: SecondFactor) -> bool:
+        """So many were wrong that no code is judged now."""
+        seconds = wrong_code_seconds(factor.window)
+        left = factor.forgotten - self._seconds()
+        # More than can come together: the clock was wrong then.
+        return (WRONG_CODES - 1) * seconds < left <= WRONG_CODES * seconds
+
+    async def _refuse(self, account: str) -> None:
+        """A wrong code stands behind the right password."""
+        factor = await self._directory.get_second_factor(account=account)
+        if factor is not None and not self._is_full(factor):
+            now, seconds = int(self._seconds()), wrong_code_seconds(factor.window)
+            most = (WRONG_CODES - 1) * seconds
+            await self._directory.note_wrong_code(
+                account=account, now=now, seconds=seconds, most=most
+            )
+            if factor.forgotten - now + seconds > most:
+                self.log.warn(
+                    "{account}: {count} codes were wrong behind the right password, so none is judged"
+                    " for {seconds} seconds",
+                    account=account,
+                    count=WRONG_CODES,
+                    seconds=seconds,
+                )
+        raise WrongPassword(account)
+
+    async def _use_step(self, account: str, step: int) -> None:
+        """A right code stands behind the right password."""
+        # Of many that are tried together, those that were wrong may be known by now.
+        factor = await self._directory.get_second_factor(account=account)
+        if factor is not None and self._is_full(factor):
+            raise WrongPassword(account)
+        await self._directory.use_step(account=account, step=step)
+
     def pretend(self, password: bytes | str) -> None:
         """Take as long as for a user who needs a code, so that the time does not tell who does."""
         typed = password.encode("utf-8", "surrogatepass") if isinstance(password, str) else password
@@ -141,15 +201,15 @@ class SecondFactors:
         except MissingLibrary:
             # Then nobody's codes are judged.
             return
-        self._find_step(self._nobodys, found[2].decode("ascii"))
+        self._find_steps(self._nobodys, found[2].decode("ascii"))
 
-    def _find_step(self, factor: SecondFactor, code: str) -> int | None:
-        """The step in time of a code that may be used."""
+    def _find_steps(self, factor: SecondFactor, code: str) -> list[int]:
+        """The steps in time whose code it is, of those that may be used."""
         try:
             totp = load_pyotp().TOTP(factor.secret, digits=DIGITS, interval=STEP)
             now = int(self._seconds()) // STEP
             # Always all of them: the time tells nothing.
-            matching = [
+            return [
                 step
                 for step in range(max(0, now - factor.window), now + factor.window + 1)
                 if hmac.compare_digest(totp.generate_otp(step), code)
@@ -158,8 +218,6 @@ class SecondFactors:
             # ValueError: the secret is no base32.
             self.log.error("a second factor cannot be judged: {error}", error=str(error))
             raise TemporaryFailure from error
-        # RFC 6238 section 5.2: a code is taken once.
-        return next((step for step in matching if step > factor.last_step), None)
 
 
 async def use_nothing() -> None:

@@ -110,6 +110,14 @@ class ISecondFactorDirectory(ILoginDirectory):
         :raises AuthenticationFailed: one was used already, or the account needs none.
         """
 
+    def note_wrong_code(account: str, now: int, seconds: int, most: int) -> Awaitable[None]:
+        """Let a wrong code count for so many seconds longer than those before it.
+
+        :param now: seconds since 1970.
+        :param most: seconds for which those before it may count.
+        :raises AuthenticationFailed: the account needs no codes.
+        """
+
     def use_recovery_code(account: str, kept: str) -> Awaitable[None]:
         """Remove what is kept of a code.
 

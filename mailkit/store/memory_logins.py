@@ -89,6 +89,14 @@ class MemoryLogins(ABC):
             raise AuthenticationFailed
         found.second_factor = factor._replace(last_step=step)
 
+    async def note_wrong_code(self, account: str, now: int, seconds: int, most: int) -> None:
+        found = self.find_passwords(account)
+        factor = None if found is None else found.second_factor
+        if found is None or factor is None:
+            raise AuthenticationFailed
+        counts = min(max(factor.forgotten, now), now + most)
+        found.second_factor = factor._replace(forgotten=counts + seconds)
+
     async def use_recovery_code(self, account: str, kept: str) -> None:
         found = self.find_passwords(account)
         factor = None if found is None else found.second_factor

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from datetime import datetime
 from typing import Any
 
 import click
@@ -75,6 +77,9 @@ def show(store: str, address: str, issuer: str | None) -> None:
             raise click.ClickException(str(error)) from error
         click.echo(f"window: {factor.window}")
         click.echo(f"recovery codes left: {len(factor.recovery)}")
+        if factor.forgotten > time.time():
+            until = datetime.fromtimestamp(factor.forgotten).isoformat(" ", "minutes")
+            click.echo(f"wrong codes behind the right password count until: {until}")
 
     administer(store, work, about=address)
 

@@ -55,6 +55,25 @@ class SecondFactorTests(DirectoryBase):
             with self.assertRaises(AuthenticationFailed):
                 await directory.use_step(account=account, step=9)
 
+    async def test_wrong_codes_count_for_a_time(self) -> None:
+        directory = await self.open_second_factors()
+        # How far there is to go, each for ten seconds, at most twenty of those before.
+        for now, forgotten in (
+            (1000, 1010),
+            (1000, 1020),
+            (1000, 1030),
+            (1000, 1030),
+            (1025, 1040),
+        ):
+            await directory.note_wrong_code(account=ANN, now=now, seconds=10, most=20)
+            found = await directory.get_second_factor(account=ANN)
+            self.assertEqual(found, FACTOR._replace(forgotten=forgotten))
+        for account in (BOB, EVE):
+            with self.assertRaises(AuthenticationFailed):
+                await directory.note_wrong_code(account=account, now=1000, seconds=10, most=20)
+        await directory.set_second_factor(account=ANN, factor=FACTOR)
+        self.assertEqual(await directory.get_second_factor(account=ANN), FACTOR)
+
     async def test_a_recovery_code_is_used_once(self) -> None:
         directory = await self.open_second_factors()
         await directory.use_recovery_code(account=ANN, kept="s$one")

@@ -17,6 +17,7 @@ from mailkit.auth.bases import UserBaseChecker
 from mailkit.auth.checkers import AuthRule, ChainChecker, DirectoryChecker
 from mailkit.auth.portal import make_portal
 from mailkit.auth.restrictions import RestrictedChecker
+from mailkit.auth.totp import WRONG_CODES, wrong_code_seconds
 from mailkit.coroutines import run
 from mailkit.errors import StoreUnavailable
 from mailkit.interfaces import IMailAccount, IPasswordVerifier
@@ -92,6 +93,17 @@ class RestrictedTests(SynchronousTestCase):
         self.refused(b"secret" + self.code())
         self.now += 30
         self.let_in(b"secret" + self.code(), "Ann@Example.org")
+
+    def test_wrong_codes_behind_the_right_password(self) -> None:
+        self.need_code()
+        wrong = b"000000" if self.code() != b"000000" else b"000001"
+        for _ in range(WRONG_CODES):
+            self.refused(b"wrong" + wrong)
+            self.refused(b"secret" + wrong)
+            self.assertEqual(self.base.asked[-1], (ANN.encode(), b"secret"))
+        self.refused(b"secret" + self.code())
+        self.now += wrong_code_seconds(1) + 1
+        self.let_in(b"secret" + self.code())
 
     def test_scopes(self) -> None:
         self.successResultOf(run(self.store.set_password_scopes(ANN, ["ftp"])))

@@ -8,11 +8,20 @@ from unittest import mock
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import pyotp
+from twisted.cred.error import UnauthorizedLogin
 from twisted.internet.defer import Deferred
-from twisted.logger import globalLogPublisher
+from twisted.logger import capturedLogs, formatEvent, globalLogPublisher
 
 from mailkit.auth.app_passwords import new_app_password
-from mailkit.auth.totp import MissingLibrary, device_uri, load_pyotp, new_second_factor
+from mailkit.auth.totp import (
+    MAX_WINDOW,
+    WRONG_CODES,
+    MissingLibrary,
+    device_uri,
+    load_pyotp,
+    new_second_factor,
+    wrong_code_seconds,
+)
 from mailkit.coroutines import run
 from mailkit.errors import AuthenticationFailed, StoreUnavailable, TemporaryFailure
 from mailkit.model import SecondFactor
@@ -166,6 +175,128 @@ class CodeTests(TOTPTestCase):
         self.refused(b"secret" + self.code())
         for secret in ("secret", SECRET, self.code().decode()):
             self.assertNotIn(secret, "".join(lines))
+
+
+class GuessTests(TOTPTestCase):
+    """Wrong codes of somebody who has the password (RFC 4226 section 7.3)."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        # For some hours.
+        right = {self.code(30 * step) for step in range(-5, 400)}
+        self.wrong = [
+            code for code in (b"%06d" % number for number in range(500)) if code not in right
+        ]
+
+    def guess(self, count: int, password: bytes = b"secret") -> None:
+        for _ in range(count):
+            self.assertEqual(self.refused(password + self.wrong[0]), 1)
+
+    def forgotten(self) -> float:
+        """Seconds until no wrong code counts."""
+        factor = self.successResultOf(run(self.store.get_second_factor(ANN)))
+        assert factor is not None
+        return factor.forgotten - self.clock.seconds()
+
+    def test_the_chance_of_a_day(self) -> None:
+        for window in range(MAX_WINDOW + 1):
+            seconds = wrong_code_seconds(window)
+            tries = WRONG_CODES + 86_400 / seconds
+            self.assertLess(tries * (2 * window + 1) / 1_000_000, 0.001)
+        self.assertEqual(wrong_code_seconds(1), 519)
+
+    def test_some_cost_nothing(self) -> None:
+        self.guess(WRONG_CODES - 1)
+        self.let_in(b"secret" + self.code())
+
+    def test_then_no_code_is_judged_for_a_time(self) -> None:
+        self.guess(WRONG_CODES)
+        self.clock.advance(wrong_code_seconds(1) - 1)
+        # The right one takes as long as any, and is not used up.
+        self.assertEqual(self.refused(b"secret" + self.code()), 1)
+        self.clock.advance(2)
+        self.let_in(b"secret" + self.code())
+
+    def test_only_one_is_judged_at_a_time_then(self) -> None:
+        self.guess(WRONG_CODES)
+        for _ in range(3):
+            self.clock.advance(wrong_code_seconds(1) + 1)
+            self.guess(1)
+            self.assertEqual(self.refused(b"secret" + self.code()), 1)
+
+    def test_what_is_not_judged_does_not_count(self) -> None:
+        self.guess(WRONG_CODES * 3)
+        self.assertEqual(self.forgotten(), WRONG_CODES * wrong_code_seconds(1))
+        self.clock.advance(WRONG_CODES * wrong_code_seconds(1))
+        self.guess(WRONG_CODES - 1)
+        self.let_in(b"secret" + self.code())
+
+    def test_who_does_not_know_the_password_keeps_nobody_out(self) -> None:
+        self.guess(WRONG_CODES * 3, b"wrong")
+        self.assertLess(self.forgotten(), 0)
+        self.let_in(b"secret" + self.code())
+
+    def test_codes_that_were_used_are_no_guesses(self) -> None:
+        code = self.code()
+        self.let_in(b"secret" + code)
+        for _ in range(WRONG_CODES):
+            self.refused(b"secret" + code)
+        self.assertLess(self.forgotten(), 0)
+
+    def test_a_right_one_among_many_at_once(self) -> None:
+        """All were judged before the first was counted."""
+        noted = self.store.note_wrong_code
+        gate: Deferred[None] = Deferred()
+
+        async def slowly(**arguments: Any) -> None:
+            await gate
+            await noted(**arguments)
+
+        self.store.note_wrong_code = slowly  # type: ignore[method-assign]
+        used = self.hasher.verify
+        waiting: list[tuple[Deferred[bool], Any]] = []
+
+        def verify(*arguments: Any, **settings: Any) -> Deferred[bool]:
+            deferred: Deferred[bool] = Deferred()
+            waiting.append((deferred, used(*arguments, **settings)))
+            return deferred
+
+        self.hasher.verify = verify  # type: ignore[method-assign]
+        wrong = [self.ask(b"secret" + self.wrong[number]) for number in range(WRONG_CODES)]
+        right = self.ask(b"secret" + self.code())
+        for deferred, answer in waiting[:-1]:
+            answer.chainDeferred(deferred)
+        gate.callback(None)
+        deferred, answer = waiting[-1]
+        answer.chainDeferred(deferred)
+        for asking in (*wrong, right):
+            self.failureResultOf(asking, UnauthorizedLogin)
+
+    def test_recovery_codes_and_app_passwords_go_on_to_work(self) -> None:
+        factor, codes = new_second_factor()
+        self.set(factor._replace(secret=SECRET))
+        self.guess(WRONG_CODES)
+        self.let_in(b"secret" + codes[0].encode())
+        shown, kept = new_app_password(["imap"], 0)
+        self.successResultOf(run(self.store.add_app_password(ANN, kept)))
+        self.let_in(shown.encode())
+
+    def test_a_clock_that_was_wrong(self) -> None:
+        self.guess(WRONG_CODES)
+        self.clock.rightNow -= 10 * 86_400
+        self.let_in(b"secret" + self.code())
+
+    def test_the_operator_is_told_once(self) -> None:
+        with capturedLogs() as events:
+            self.guess(WRONG_CODES + 3)
+        told = [str(formatEvent(event)) for event in events]
+        self.assertEqual(
+            told,
+            [
+                f"{ANN}: 10 codes were wrong behind the right password, so none is judged for 519"
+                " seconds"
+            ],
+        )
 
 
 class RecoveryTests(TOTPTestCase):

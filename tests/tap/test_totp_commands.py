@@ -46,6 +46,17 @@ class TOTPTests(CommandTestCase):
         again, *_ = self.succeed("account", "totp", "enable", ANN).splitlines()
         self.assertNotEqual(again, uri)
 
+    def test_wrong_codes_are_told(self) -> None:
+        self.succeed("account", "totp", "enable", ANN)
+        directory = SQLiteDirectory(self.path)
+        self.addCleanup(directory.close)
+        factor = self.kept()
+        for forgotten, told in ((4_000_000_000, True), (1000, False)):
+            setting = directory.set_second_factor(ANN, factor._replace(forgotten=forgotten))
+            self.successResultOf(run(setting))
+            shown = self.succeed("account", "totp", "show", ANN)
+            self.assertEqual("count until: 2096-10-0" in shown, told, shown)
+
     def test_settings(self) -> None:
         uri, *_ = self.succeed(
             *("account", "totp", "enable", ANN, "--window", "3", "--issuer", "Our mail")

@@ -36,7 +36,8 @@ _SALVAGED = (
         "account",
         "name",
         "password_hash, max_octets, max_messages, imap_without, max_mailboxes, administrator,"
-        " password_scopes, totp_secret, totp_window, totp_step, recovery_codes, maildrop",
+        " password_scopes, totp_secret, totp_window, totp_step, recovery_codes,"
+        " totp_forgotten, maildrop",
     ),
     ("alias", "address", "targets"),
     (

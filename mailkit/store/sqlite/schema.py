@@ -414,6 +414,11 @@ _STEP_27 = """
 CREATE INDEX queue_message_size ON queue_message (body_id, size) WHERE body_id IS NOT NULL;
 """
 
+# Second factors: when no wrong code counts any more, in seconds since 1970.
+_STEP_28 = """
+ALTER TABLE account ADD COLUMN totp_forgotten INTEGER;
+"""
+
 #: SQL of each step.
 MIGRATIONS: Sequence[str] = (
     _STEP_1,
@@ -443,6 +448,7 @@ MIGRATIONS: Sequence[str] = (
     _STEP_25,
     _STEP_26,
     _STEP_27,
+    _STEP_28,
 )
 #: Tables of what was made of bodies, by their number, and can be made of them again.
 DERIVED = ("summary", "sort_value", "field_text", "text_map", "unended_body")

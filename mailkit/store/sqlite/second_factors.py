@@ -15,12 +15,12 @@ def set_second_factor(
     account: str, factor: SecondFactor | None, connection: sqlite3.Connection, now: int
 ) -> list[Note]:
     account_id, _ = find_account(connection, account)
-    values: tuple[object, ...] = (None, None, None, None)
+    values: tuple[object, ...] = (None, None, None, None, None)
     if factor is not None:
-        values = (*factor[:3], " ".join(sorted(factor.recovery)))
+        values = (*factor[:3], " ".join(sorted(factor.recovery)), factor.forgotten)
     connection.execute(
-        "UPDATE account SET totp_secret = ?, totp_window = ?, totp_step = ?, recovery_codes = ?"
-        " WHERE id = ?",
+        "UPDATE account SET totp_secret = ?, totp_window = ?, totp_step = ?, recovery_codes = ?,"
+        " totp_forgotten = ? WHERE id = ?",
         (*values, account_id),
     )
     return []
@@ -33,6 +33,19 @@ def use_step(account: str, step: int, connection: sqlite3.Connection, now: int) 
         (step, account, step),
     )
     if not used.rowcount:
+        raise AuthenticationFailed
+    return []
+
+
+def note_wrong_code(
+    account: str, now: int, seconds: int, most: int, connection: sqlite3.Connection, when: int
+) -> list[Note]:
+    noted = connection.execute(
+        "UPDATE account SET totp_forgotten = MIN(MAX(COALESCE(totp_forgotten, 0), ?), ?) + ?"
+        " WHERE name = ? AND totp_secret IS NOT NULL",
+        (now, now + most, seconds, account),
+    )
+    if not noted.rowcount:
         raise AuthenticationFailed
     return []
 
@@ -58,18 +71,23 @@ class SecondFactorTables(DirectoryTables):
     change."""
 
     async def get_second_factor(self, account: str) -> SecondFactor | None:
-        secret, window, step, codes = account_columns(
-            self.connection(), account, "totp_secret, totp_window, totp_step, recovery_codes"
+        secret, window, step, codes, forgotten = account_columns(
+            self.connection(),
+            account,
+            "totp_secret, totp_window, totp_step, recovery_codes, COALESCE(totp_forgotten, 0)",
         )
         if secret is None:
             return None
-        return SecondFactor(secret, window, step, frozenset(codes.split()))
+        return SecondFactor(secret, window, step, frozenset(codes.split()), forgotten)
 
     async def set_second_factor(self, account: str, factor: SecondFactor | None) -> None:
         await self.apply(partial(set_second_factor, account, factor))
 
     async def use_step(self, account: str, step: int) -> None:
         await self.apply(partial(use_step, account, step))
+
+    async def note_wrong_code(self, account: str, now: int, seconds: int, most: int) -> None:
+        await self.apply(partial(note_wrong_code, account, now, seconds, most))
 
     async def use_recovery_code(self, account: str, kept: str) -> None:
         await self.apply(partial(use_recovery_code, account, kept))
