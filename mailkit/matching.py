@@ -21,6 +21,7 @@ from mailkit.mime import (
     Header,
     Octets,
     decode_text,
+    has_attachment,
     header_text,
     iter_text,
     parse_date,
@@ -35,6 +36,7 @@ from mailkit.query import (
     BodyContains,
     Collation,
     Comparison,
+    HasAttachment,
     HasFlag,
     HasObjectID,
     HasSaveDate,
@@ -254,6 +256,15 @@ class _Message:
             self._values[name] = values
         return values
 
+    def has_attachment(self) -> bool | None:
+        """Whether it carries a file; None where only its parts tell."""
+        if self.data is not None:
+            return has_attachment(parse_message(self.data, self.start))
+        content_type = self.header.get(b"content-type")
+        if content_type is None or content_type.lstrip().lower().startswith(b"text/"):
+            return False
+        return None
+
     def contains(self, needle: str, headers: bool) -> bool:
         """Whether a text of the message, whose octets are known, contains one of the needles."""
         if self._in_bodies is None:
@@ -305,7 +316,7 @@ def _needs(query: Query) -> Need:
             return Need.SUMMARY if _field_name(name) in SUMMARY_FIELDS else Need.HEADER
         case BodyContains(text="") | TextContains(text=""):
             return Need.INFO
-        case BodyContains() | TextContains():
+        case BodyContains() | TextContains() | HasAttachment():
             return Need.MESSAGE
     return Need.INFO
 
@@ -380,7 +391,7 @@ def _info_leaf(query: Query) -> Callable[[MessageInfo], bool | None]:
             return lambda info: info.size < octets
         case ModifiedSince(modseq=modseq):
             return lambda info: info.modseq >= modseq
-        case SentDate() | HeaderContains() | BodyContains() | TextContains():
+        case SentDate() | HeaderContains() | BodyContains() | TextContains() | HasAttachment():
             return lambda info: None
     raise TypeError(f"not a query: {query!r}")
 
@@ -424,6 +435,8 @@ def _leaf(query: Query) -> Callable[[_Message], bool | None]:
             )
         case TextContains(text=text) if text:
             return _text_test(fold(text))
+        case HasAttachment():
+            return _Message.has_attachment
     by_info = _info_leaf(query)
     return lambda message: by_info(message.info)
 

@@ -119,6 +119,11 @@ class HasObjectID(Query):
 
 
 @dataclass(frozen=True)
+class HasAttachment(Query):
+    """The message carries a file: :func:`mailkit.mime.has_attachment`."""
+
+
+@dataclass(frozen=True)
 class Larger(Query):
     """The message has more octets than this."""
 

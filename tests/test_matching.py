@@ -22,6 +22,7 @@ from mailkit.query import (
     And,
     BodyContains,
     Comparison,
+    HasAttachment,
     HasFlag,
     HeaderContains,
     InternalDate,
@@ -238,6 +239,19 @@ class TextTests(MatchingTestCase):
             self.assertFalse(self.finds(TextContains("zebra"), message))
 
 
+class AttachmentTests(MatchingTestCase):
+    def test_files(self) -> None:
+        self.assertTrue(self.finds(HasAttachment()))
+        for header in (b"", b"Content-Type: Text/html\r\n", b"Content-Type: multipart/mixed\r\n"):
+            self.assertFalse(self.finds(HasAttachment(), header + b"\r\nbody\r\n"), header)
+        self.assertTrue(self.finds(HasAttachment(), b"Content-Type: image/png\r\n\r\nx"))
+
+    def test_the_header_of_plain_text_is_enough(self) -> None:
+        matcher = Matcher(HasAttachment())
+        self.assertIs(matcher.by_header(INFO, b"Content-Type: text/plain\r\n", False), False)
+        self.assertIsNone(matcher.by_header(INFO, SUMMARY, False))
+
+
 class LogicTests(MatchingTestCase):
     YES: Query = HasFlag(SEEN)
     NO: Query = HasFlag("Junk")
@@ -281,6 +295,7 @@ class LogicTests(MatchingTestCase):
             (Or([self.HEADER_YES, self.YES]), Need.HEADER),
             (Not(self.BODY_YES), Need.MESSAGE),
             (TextContains("x"), Need.MESSAGE),
+            (HasAttachment(), Need.MESSAGE),
             (TextContains(""), Need.INFO),
         ):
             self.assertIs(Matcher(query).needs, need)

@@ -8,6 +8,7 @@ from functools import lru_cache
 from operator import itemgetter
 from typing import Any, NamedTuple
 
+from mailkit.imap.labels import LabelledInfo, message_number, thread_number
 from mailkit.imap.render import literal, render_flags, render_internal_date
 from mailkit.mime import body_from_bodystructure
 from mailkit.model import MessageInfo, MessageSummary
@@ -63,6 +64,18 @@ def _save_date(rows: Sequence[MessageInfo]) -> Iterable[bytes]:
     ]
 
 
+def _message_number(rows: Sequence[MessageInfo]) -> Iterable[int]:
+    return map(message_number, rows)
+
+
+def _thread_number(rows: Sequence[MessageInfo]) -> Iterable[int]:
+    return map(thread_number, rows)
+
+
+def _labels(rows: Sequence[LabelledInfo]) -> Iterable[bytes]:
+    return [info.labels for info in rows]
+
+
 def _envelope(rows: Sequence[MessageSummary]) -> Iterable[bytes]:
     return map(itemgetter(1), rows)
 
@@ -85,6 +98,9 @@ COLUMNS: Mapping[bytes, Column] = {
     b"EMAILID": Column(b"EMAILID (%b)", _email_id),
     b"THREADID": Column(b"THREADID %b", _thread_id),
     b"SAVEDATE": Column(b"SAVEDATE %b", _save_date),
+    b"X-GM-MSGID": Column(b"X-GM-MSGID %d", _message_number),
+    b"X-GM-THRID": Column(b"X-GM-THRID %d", _thread_number),
+    b"X-GM-LABELS": Column(b"X-GM-LABELS (%b)", _labels),
     b"ENVELOPE": Column(b"ENVELOPE %b", _envelope, summary=True),
     b"BODYSTRUCTURE": Column(b"BODYSTRUCTURE %b", _body_structure, summary=True, structure=True),
     b"BODY": Column(b"BODY %b", _body, summary=True, structure=True),

@@ -29,7 +29,7 @@ MAX_PART_DEPTH = 100
 #: Octets, offsets of octets in the message that are to be copied from there, or decoded octets.
 Piece: TypeAlias = bytes | tuple[int, int] | Slice
 
-_NAME = re.compile(rb"[A-Za-z0-9.]+")
+_NAME = re.compile(rb"[A-Za-z0-9.-]+")
 _PART = re.compile(rb"([1-9]\d{0,9}(?:\.[1-9]\d{0,9})*)(\.)?")
 _TEXT = re.compile(rb"HEADER\.FIELDS\.NOT|HEADER\.FIELDS|HEADER|TEXT|MIME", re.IGNORECASE)
 _PARTIAL = re.compile(rb"<(\d{1,19})\.([1-9]\d{0,18})>")
@@ -113,6 +113,7 @@ _EXTENSIONS = {
     b"THREADID": b"OBJECTID",
     b"SAVEDATE": b"SAVEDATE",
     b"PREVIEW": b"PREVIEW",
+    **dict.fromkeys((b"X-GM-MSGID", b"X-GM-THRID", b"X-GM-LABELS"), b"X-GM-EXT-1"),
 }
 # RFC 8970 section 6, preview-mod; other parentheses are modifiers of the command.
 _LAZY = re.compile(rb" \(LAZY(?: LAZY){0,9}\)", re.IGNORECASE)
@@ -280,6 +281,7 @@ class Plan:
     :ivar by_message: messages have to be opened.
     :ivar by_info: details are needed.
     :ivar by_thread: details are needed that name the thread.
+    :ivar by_labels: details are needed with labels.
     :ivar by_summary: summaries are needed.
     :ivar by_structure: summaries with BODYSTRUCTURE are needed.
     :ivar sets_seen: \\Seen is set by this.
@@ -310,7 +312,8 @@ class Plan:
         self.sets_seen = any(attribute.sets_seen for attribute in wanted)
         self.tells_flags = FLAGS_COLUMN in present
         self.by_info = any(not column.summary and column.format != b"UID %d" for column in present)
-        self.by_thread = b"THREADID" in names
+        self.by_thread = not names.isdisjoint((b"THREADID", b"X-GM-THRID"))
+        self.by_labels = b"X-GM-LABELS" in names
         self.uid_only = uid_only
         self._head = b"* %d UIDFETCH (" if uid_only else b"* %d FETCH ("
         self._format = self._head + b" ".join(column.format for column in present) + b")\r\n"

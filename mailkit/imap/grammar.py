@@ -316,7 +316,11 @@ class Arguments:
 
         :raises InvalidMailboxName: the octets are no name in modified UTF-7.
         """
-        name = self._decode_mailbox(self.astring("A mailbox name"))
+        return self.to_mailbox(self.astring("A mailbox name"))
+
+    def to_mailbox(self, octets: bytes) -> str:
+        """The name of a mailbox from a string; see :meth:`mailbox`."""
+        name = self._decode_mailbox(octets)
         if self.trims_names and len(name) > 1 and name.endswith(SEPARATOR):
             name = name[:-1]
         if not name:

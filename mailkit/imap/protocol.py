@@ -67,6 +67,8 @@ class IMAPFactory(CommandFactory):
         that were made for their users (RFC 4467, ``submit+``).
     :param message_limit: messages that one FETCH, SEARCH, STORE, COPY, MOVE, UID EXPUNGE or APPEND
         works on (RFC 9738, which wants 1000 at least); None for any number.
+    :param gmail_extensions: offer labels, numbers and searches as Gmail does (X-GM-EXT-1); some
+        clients take a server that does for Gmail itself.
     :param language: what a client gets that leaves the choice to the server: ``en``, ``de`` or
         ``ru`` (RFC 5255); who asks for nothing gets English in ASCII.
     :raises ValueError: ``quirks`` names something that is not there, or ``without`` or ``clients``
@@ -101,6 +103,7 @@ class IMAPFactory(CommandFactory):
         utf8_only: bool = False,
         short_literals: bool = False,
         message_limit: int | None = None,
+        gmail_extensions: bool = False,
         language: str = "en",
         **settings: Any,
     ) -> None:
@@ -137,6 +140,7 @@ class IMAPFactory(CommandFactory):
             for name, chosen in (
                 (b"UTF8=ONLY", utf8_only),
                 (b"LITERAL-", short_literals),
+                (b"X-GM-EXT-1", gmail_extensions),
                 (b"LOGIN-REFERRALS", _refers(portal)),
             )
             if chosen

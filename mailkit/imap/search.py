@@ -14,7 +14,9 @@ from mailkit import query
 from mailkit.errors import BadCharset, MailError
 from mailkit.imap.filters import MAX_OCTETS, MAX_PASSES, UndefinedFilter, read_name
 from mailkit.imap.fuzzy import forgiving
+from mailkit.imap.gmail_query import parse_gmail_query
 from mailkit.imap.grammar import MAX_NUMBER, SAVED, STAR, Arguments, SequenceSet, SyntaxFault
+from mailkit.imap.labels import has_label, read_label
 from mailkit.imap.state import SelectedState, Spans, merge
 from mailkit.model import ANSWERED, DELETED, DRAFT, FLAGGED, SEEN
 from mailkit.query import Comparison, Query
@@ -291,6 +293,19 @@ class _Parser:
             raise SyntaxFault("An object identifier has letters, digits, '_' and '-'")
         return query.HasObjectID(octets.decode("ascii"), thread=name == b"THREADID")
 
+    def gmail_number(self, name: bytes) -> Query:
+        self.arguments.space()
+        thread = name == b"X-GM-THRID"
+        number = self.arguments.number64()
+        return query.HasObjectID(f"{'T' if thread else 'M'}{number:x}", thread=thread)
+
+    def label(self, name: bytes) -> Query:
+        self.arguments.space()
+        return has_label(read_label(self.arguments))
+
+    def gmail_query(self, name: bytes) -> Query:
+        return parse_gmail_query(self.string(), self.now)
+
     def field(self, name: bytes) -> Query:
         return query.HeaderContains(_HEADER_KEYS[name], self.string())
 
@@ -345,6 +360,10 @@ _KEYS: Mapping[bytes, Callable[[_Parser, bytes], Query]] = {
     b"EMAILID": _Parser.object_id,
     b"THREADID": _Parser.object_id,
     b"SAVEDATESUPPORTED": _Parser.has_save_date,
+    b"X-GM-MSGID": _Parser.gmail_number,
+    b"X-GM-THRID": _Parser.gmail_number,
+    b"X-GM-LABELS": _Parser.label,
+    b"X-GM-RAW": _Parser.gmail_query,
     b"MODSEQ": _Parser.modseq,
     b"OLDER": _Parser.within,
     b"YOUNGER": _Parser.within,
@@ -368,6 +387,7 @@ _EXTENSIONS: Mapping[bytes, bytes] = {
     b"SAVEDBEFORE": b"SAVEDATE",
     b"SAVEDON": b"SAVEDATE",
     b"SAVEDSINCE": b"SAVEDATE",
+    **dict.fromkeys((b"X-GM-MSGID", b"X-GM-THRID", b"X-GM-LABELS", b"X-GM-RAW"), b"X-GM-EXT-1"),
 }
 
 

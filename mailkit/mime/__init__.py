@@ -1,6 +1,7 @@
 """Reading messages: octets in, structure with offsets out, never an exception on any input."""
 
 from mailkit.mime.addresses import MAX_ADDRESSES, Address, parse_addresses
+from mailkit.mime.attachments import has_attachment
 from mailkit.mime.content import (
     MAX_TEXT_OCTETS,
     decode_body,
@@ -86,6 +87,7 @@ __all__ = [
     "envelope_octets",
     "format_date",
     "format_imap_datetime",
+    "has_attachment",
     "header_text",
     "imap_string",
     "iter_text",

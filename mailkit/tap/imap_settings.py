@@ -1,4 +1,4 @@
-"""``--imap-language``, ``--imap-message-limit``: what the IMAP server is like for all clients."""
+"""``--imap-language``, ``--imap-message-limit``, ``--imap-gmail``: what the IMAP server is like for all clients."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from mailkit.tap.values import parse_count
 from mailkit.translation import checked_language
 
 #: Names of the options.
-LANGUAGE, MESSAGE_LIMIT = "imap-language", "imap-message-limit"
+LANGUAGE, MESSAGE_LIMIT, GMAIL = "imap-language", "imap-message-limit", "imap-gmail"
 
 
 def parse_imap_settings(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -26,11 +26,22 @@ def parse_imap_settings(options: Mapping[str, Any]) -> dict[str, Any]:
             raise SettingError(str(error)) from error
     if options.get(MESSAGE_LIMIT) is not None:
         settings["message_limit"] = parse_count(str(options[MESSAGE_LIMIT]))
+    if options.get(GMAIL):
+        settings["gmail_extensions"] = True
     return settings
 
 
 class IMAPOptions:
     """The options, for commands that serve IMAP."""
+
+    optFlags: ClassVar[list[list[Any]]] = [
+        [
+            GMAIL,
+            None,
+            "Offer IMAP clients labels, numbers and searches as Gmail does (X-GM-EXT-1); some of"
+            " them then take the server for Gmail",
+        ],
+    ]
 
     optParameters: ClassVar[list[list[Any]]] = [
         [

@@ -338,7 +338,7 @@ class MailOptions(TLSOptions, AuthOptionMixin):
             yield "imap-quirk", lambda: parse_quirks(self.quirks)
         if self.imap_clients:
             yield "imap-clients", lambda: parse_clients(self.imap_clients)
-        yield "imap-language or imap-message-limit", lambda: parse_imap_settings(self)
+        yield "imap-language, imap-message-limit or imap-gmail", lambda: parse_imap_settings(self)
         yield "pop3-login-delay or pop3-takeover", lambda: parse_pop3_settings(self)
         yield "passive-ports, passive-address or ftp-*", lambda: parse_ftp_settings(self)
 

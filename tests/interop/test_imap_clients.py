@@ -55,12 +55,15 @@ class IMAPCase(ClientCase):
 
     user = USER
     password = PASSWORD
+    gmail = False
 
     async def setUp(self) -> None:
         await super().setUp()
         await self.add_account(USER, self.password)
         await self.deliver(*MESSAGES)
-        factory = IMAPFactory(make_portal(self.store), tls_context=self.tls_context)
+        factory = IMAPFactory(
+            make_portal(self.store), tls_context=self.tls_context, gmail_extensions=self.gmail
+        )
         self.port, self.tls_port = self.listen(factory), self.listen(factory, tls=True)
 
     async def flags(self, mailbox: str = INBOX) -> list[set[str]]:
@@ -222,6 +225,46 @@ class IMAPClientTests(IMAPCase):
         await self.deliver(PLAIN)
         told = await self.in_thread(wait, client)
         self.assertEqual(told, [(4, b"EXISTS"), (4, b"RECENT")])
+
+
+class GmailLabelTests(IMAPClientTests):
+    """What imapclient knows of Gmail, and all else beside it."""
+
+    gmail = True
+
+    async def test_labels(self) -> None:
+        def work() -> None:
+            client = self.connect()
+            self.assertIn(b"X-GM-EXT-1", client.capabilities())
+            client.select_folder("INBOX")
+            new = ("Work", "Ωμέγα/&", "two words", 'a "b"', "NIL", "12")
+            told = client.add_gmail_labels([1, 2], [*new, r"\Sent", r"\Starred"])
+            self.assertEqual(set(told), {1, 2})
+            labels = {r"\Starred", r"\Sent", *new}
+            self.assertEqual([set(each) for each in told.values()], [labels, labels])
+            self.assertIsNone(client.remove_gmail_labels([2], [*new, r"\Sent"], silent=True))
+            client.set_gmail_labels([3], [r"\Important", "Work"])
+            self.assertEqual(
+                {uid: set(found) for uid, found in client.get_gmail_labels([1, 2, 3]).items()},
+                {1: labels, 2: {r"\Starred"}, 3: {r"\Important", "Work"}},
+            )
+            self.assertEqual(client.search(["X-GM-LABELS", "Work"]), [1, 3])
+            self.assertEqual(client.gmail_search("has:attachment in:unread"), [3])
+            self.assertEqual(client.gmail_search("subject:grüße OR label:two-words"), [1, 2])
+            numbers = client.fetch([1, 2, 3], ["X-GM-MSGID", "X-GM-THRID"])
+            self.assertEqual(len({each[b"X-GM-MSGID"] for each in numbers.values()}), 3)
+            one = numbers[1][b"X-GM-MSGID"]
+            self.assertEqual(client.search(["X-GM-MSGID", str(one)]), [1])
+            client.select_folder("Ωμέγα/&")
+            self.assertEqual(client.fetch([1], ["X-GM-MSGID"])[1][b"X-GM-MSGID"], one)
+            others = labels - {"Ωμέγα/&"} | {r"\Inbox"}
+            self.assertEqual(set(client.get_gmail_labels([1])[1]), others)
+            client.logout()
+
+        await self.in_thread(work)
+        self.assertEqual(await self.contents("Ωμέγα/&"), [PLAIN])
+        self.assertEqual(await self.contents("Work"), [PLAIN, LARGE])
+        self.assertEqual(len(await self.contents()), 3)
 
 
 class CurlTests(IMAPCase):

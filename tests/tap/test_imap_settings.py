@@ -1,4 +1,4 @@
-"""``--imap-language``, ``--imap-message-limit``."""
+"""``--imap-language``, ``--imap-message-limit``, ``--imap-gmail``."""
 
 from __future__ import annotations
 
@@ -30,10 +30,12 @@ class IMAPSettingTests(SynchronousTestCase):
         self.assertEqual(parse_imap_settings(options), {})
         factory = self.factory(options)
         self.assertEqual((factory.language, factory.message_limit), ("en", 0))
+        self.assertNotIn(b"X-GM-EXT-1", factory.choices)
 
     def test_settings_reach_the_server(self) -> None:
         factory = self.factory(self.parse("--imap-language", "DE", "--imap-message-limit=5000"))
         self.assertEqual((factory.language, factory.message_limit), ("de", 5000))
+        self.assertIn(b"X-GM-EXT-1", self.factory(self.parse("--imap-gmail")).choices)
 
     def test_wrong_values(self) -> None:
         for wrong, text in (
@@ -49,8 +51,9 @@ class IMAPSettingTests(SynchronousTestCase):
         path = Path(self.mktemp())
         path.write_text(
             'store = "memory:"\nimap = ["tcp:0"]\nimap-language = "ru"\nimap-message-limit = 2000\n'
+            "imap-gmail = true\n"
         )
         options = mail.Options()
         options.parseOptions(["--config", str(path)])
-        settings = {"language": "ru", "message_limit": 2000}
+        settings = {"language": "ru", "message_limit": 2000, "gmail_extensions": True}
         self.assertEqual(parse_imap_settings(options), settings)

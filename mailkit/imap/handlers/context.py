@@ -23,6 +23,7 @@ from mailkit.imap.grammar import Command, SyntaxFault
 from mailkit.imap.handlers.finding import find
 from mailkit.imap.handlers.ordering import sort_messages
 from mailkit.imap.handlers.table import SELECTED, Capability, Verb, Waiting, after_login
+from mailkit.imap.labels import labels_in
 from mailkit.imap.session import Selection
 from mailkit.query import Query, SortCriterion
 
@@ -122,7 +123,10 @@ def keep_up_to_date(
     contexts = selection.contexts
     if contexts is None:
         contexts = selection.contexts = Contexts(connection, selection)
-    if len(contexts.by_tag) >= MAX_CONTEXTS:
+    if any(labels_in(query)):
+        # They change without a change of this mailbox.
+        refuse(connection, tag, "Searches for labels are not kept up to date")
+    elif len(contexts.by_tag) >= MAX_CONTEXTS:
         # Section 4.3.1
         refuse(connection, tag, f"At most {MAX_CONTEXTS} searches are kept up to date")
     else:

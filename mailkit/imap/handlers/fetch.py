@@ -13,6 +13,7 @@ from mailkit.imap.decoded import Decodings, Slice
 from mailkit.imap.fetch import Attribute, Piece, Plan, parse_attributes
 from mailkit.imap.grammar import Command, SequenceSet, SyntaxFault
 from mailkit.imap.handlers.finding import find
+from mailkit.imap.handlers.labels import LabelReader
 from mailkit.imap.handlers.messagelimit import (
     check_range,
     complete_limited,
@@ -100,12 +101,17 @@ async def fetch(connection: IMAPProtocol, command: Command) -> None:
         raise fetcher.undecodable
     if fetcher.missing and not by_uid:
         tell_limit(connection, lowest)
-        await connection.announce()
-        connection.settle()
         # RFC 2180 section 4.1.2: the client has asked for what is gone.
-        connection.no("Some of the messages no longer exist", b"EXPUNGEISSUED")
+        await refuse_gone(connection)
     else:
         await complete_limited(connection, "FETCH completed", lowest)
+
+
+async def refuse_gone(connection: IMAPProtocol, code: bytes = b"") -> None:
+    """Numbers of the command name messages that somebody has expunged."""
+    await connection.announce()
+    connection.settle()
+    connection.no("Some of the messages no longer exist", code or b"EXPUNGEISSUED")
 
 
 async def send_items(
@@ -148,6 +154,7 @@ class _Fetcher:
         self.plan = plan
         #: Some messages in view are no longer in the mailbox.
         self.missing = False
+        self._labels: LabelReader | None = None
         #: Why a part could not be sent (RFC 3516 section 4.3).
         self.undecodable: UnknownTransferEncoding | None = None
 
@@ -160,11 +167,15 @@ class _Fetcher:
         batches = self.selection.state.batches(spans, size)
         return list(batches)[::-1] if self.descending else batches
 
-    async def _get_infos(self, uids: Sequence[int]) -> Sequence[MessageInfo]:
+    async def _get_infos(self, uids: Sequence[int]) -> Sequence[Any]:
         mailbox = self.selection.mailbox
         if self.plan.by_thread and IThreadNamingMailbox.providedBy(mailbox):
             await mailbox.name_threads(uids=uids)
-        return await mailbox.get_messages(uids=uids)
+        infos = await mailbox.get_messages(uids=uids)
+        if self.plan.by_labels:
+            self._labels = self._labels or LabelReader(self.connection, self.selection)
+            return await self._labels.attach(infos)
+        return infos
 
     # From details and summaries.
 
@@ -253,7 +264,14 @@ class _Fetcher:
         result = await writable.store_flags(uids=unseen, op=FlagOp.ADD, flags=frozenset((SEEN,)))
         self.selection.state.note_own(result.messages)
         fresh = {info.uid: info for info in result.messages}
-        return [fresh.get(info.uid, info) for info in infos], fresh.keys() & set(unseen)
+        marked = [
+            # Not the new one: this one may know more.
+            info._replace(flags=fresh[info.uid].flags, modseq=fresh[info.uid].modseq)
+            if info.uid in fresh
+            else info
+            for info in infos
+        ]
+        return marked, fresh.keys() & set(unseen)
 
     async def _send_messages(self, infos: Sequence[MessageInfo], told: set[int]) -> None:
         """:param told: UIDs whose flags have to be told."""

@@ -9,6 +9,7 @@ from mailkit.errors import NoSuchMessage
 from mailkit.imap.content import MessageContent
 from mailkit.imap.contexts import among
 from mailkit.imap.fuzzy import SCORES, Tolerance, tighten
+from mailkit.imap.handlers.labels import resolve_labels
 from mailkit.imap.handlers.progress import telling_progress
 from mailkit.imap.session import BATCH, SUMMARY_BATCH, Selection
 from mailkit.interfaces import (
@@ -29,6 +30,7 @@ async def find(connection: IMAPProtocol, selection: Selection, query: Query) -> 
     if isinstance(query, All):
         return selection.state.uids
     mailbox = selection.mailbox
+    query = await resolve_labels(connection, selection, query)
     with telling_progress(connection):
         if ISearchableMailbox.providedBy(mailbox):
             return await mailbox.search(query=query)

@@ -16,6 +16,7 @@ from mailkit.imap.handlers import (
     convert,
     fetch,
     filters,
+    labelling,
     language,
     listing,
     messagelimit,
@@ -105,6 +106,7 @@ CAPABILITIES: Sequence[Capability] = (
     *status.CAPABILITIES,
     *messagelimit.CAPABILITIES,
     *resync.CAPABILITIES,
+    *labelling.CAPABILITIES,
 )
 
 #: What LIST can be asked to return.

@@ -11,8 +11,9 @@ from mailkit.imap import render
 from mailkit.imap.condstore import parse_unchanged_since
 from mailkit.imap.grammar import Command, SyntaxFault
 from mailkit.imap.handlers.append import refuse_destination
-from mailkit.imap.handlers.fetch import resolve
+from mailkit.imap.handlers.fetch import refuse_gone, resolve
 from mailkit.imap.handlers.finding import find
+from mailkit.imap.handlers.labelling import find_operation, store_labels
 from mailkit.imap.handlers.messagelimit import (
     check_count,
     complete_limited,
@@ -140,7 +141,13 @@ async def store(connection: IMAPProtocol, command: Command) -> None:
     if arguments.looking_at(b"(") and b"CONDSTORE" in connection.extensions:
         unchanged_since = parse_unchanged_since(arguments)
         arguments.space()
-    op, silent = _read_operation(command)
+    word = arguments.word("What to store")
+    if (labelling := find_operation(connection, word)) is not None:
+        if unchanged_since is not None:
+            raise SyntaxFault("UNCHANGEDSINCE goes with flags")
+        await store_labels(connection, command, spans, *labelling)
+        return
+    op, silent = _read_operation(word)
     arguments.space()
     flags = arguments.store_flags()
     arguments.end()
@@ -164,7 +171,7 @@ async def store(connection: IMAPProtocol, command: Command) -> None:
     if storing.missing and not (by_uid or silent):
         # RFC 2180 sections 4.2.1 to 4.2.3
         tell_limit(connection, lowest)
-        await _refuse_gone(connection, code)
+        await refuse_gone(connection, code)
     else:
         await complete_limited(connection, "STORE completed", lowest, code)
 
@@ -261,20 +268,13 @@ class _Storing:
         return b"MODIFIED " + render.uid_set(named)
 
 
-def _read_operation(command: Command) -> tuple[FlagOp, bool]:
+def _read_operation(word: bytes) -> tuple[FlagOp, bool]:
     """``+FLAGS.SILENT`` and the like."""
-    name, dot, suffix = command.arguments.word("What to store").partition(b".")
+    name, dot, suffix = word.partition(b".")
     op = _OPERATIONS.get(name)
     if op is None or (dot and suffix != b"SILENT"):
         raise SyntaxFault("STORE takes FLAGS, +FLAGS or -FLAGS, with or without .SILENT")
     return op, bool(dot)
-
-
-async def _refuse_gone(connection: IMAPProtocol, code: bytes = b"") -> None:
-    """Numbers of the command name messages that somebody has expunged."""
-    await connection.announce()
-    connection.settle()
-    connection.no("Some of the messages no longer exist", code or b"EXPUNGEISSUED")
 
 
 # Copying and moving.
@@ -309,7 +309,7 @@ async def _transfer(connection: IMAPProtocol, command: Command, move: bool) -> N
         # RFC 2180 section 4.4.1: what the client may still count, but is gone, is not left out.
         await connection.announce(expunges=False)
         if selection.state.is_gone(uids):
-            await _refuse_gone(connection)
+            await refuse_gone(connection)
             return
     try:
         with telling_progress(connection):
@@ -325,7 +325,7 @@ async def _transfer(connection: IMAPProtocol, command: Command, move: bool) -> N
     if missing and not move:
         # RFC 3501 section 6.4.7: the destination is as it was before a COPY that fails.
         await _take_back(connection, name, result)
-        await _refuse_gone(connection)
+        await refuse_gone(connection)
         return
     if not result.source_uids:
         await connection.complete("No messages were there to be copied or moved")
@@ -341,7 +341,7 @@ async def _transfer(connection: IMAPProtocol, command: Command, move: bool) -> N
         connection.remark(b"* OK [%b] Moved\r\n" % code)
         if missing:
             tell_limit(connection, lowest)
-            await _refuse_gone(connection)
+            await refuse_gone(connection)
         else:
             await complete_limited(connection, "MOVE completed", lowest)
     else:
