@@ -1,7 +1,8 @@
 """Signs what a transport hands over, as it hands it over.
 
 A message is signed at each attempt: the signature is made of the octets that leave, whatever became
-of the message since, its time is that of the sending, and it is made by the keys of that day.
+of the message since, and by the keys of that day. What was signed a short time ago, for another domain
+or an earlier attempt, keeps its signature.
 Work on octets and arithmetic run in threads of their own.
 """
 
@@ -24,6 +25,7 @@ from mailkit.signing.body import settle
 from mailkit.signing.dkim import DKIMSigner, Unsignable, read_header
 from mailkit.signing.keys import KeyRing, SigningKey
 from mailkit.signing.library import MissingLibrary
+from mailkit.signing.memory import Signature, SignatureMemory, digest_of
 from mailkit.spool import PrefixedFile, Spool
 
 #: Messages that are signed at the same time.
@@ -132,6 +134,7 @@ class SigningTransport(WrappingTransport):
     :param signer: makes the signatures; None to make none.
     :param run: calls a function in a thread.
     :param seven_bit: encode 8-bit parts before signing (RFC 6376 section 5.3).
+    :param memory: of signatures, for all with these settings; None to sign each time.
     """
 
     log = Logger()
@@ -144,8 +147,10 @@ class SigningTransport(WrappingTransport):
         run: Run,
         *,
         seven_bit: bool = True,
+        memory: SignatureMemory | None = None,
     ) -> None:
         super().__init__(transport)
+        self._memory = memory
         self._ring = ring
         self._signer = signer
         self._run = run
@@ -175,17 +180,36 @@ class SigningTransport(WrappingTransport):
             keys = self._keys(envelope, prepared.content)
             if not keys:
                 return
-            binary = envelope.body == "BINARYMIME"
-            spool = settle(prepared.content, seven_bit=self._seven_bit, binary=binary)
-            if spool is not None:
-                prepared.replace(spool)
-            prepared.prepend(self._signer.sign(prepared.content, keys))
+            prepared.prepend(self._fields(prepared, keys))
         except (Unsignable, MissingLibrary) as error:
             self.log.warn(
                 "message {id} is sent without a signature: {error}",
                 id=envelope.transaction_id,
                 error=str(error),
             )
+
+    def _fields(self, prepared: Prepared, keys: Sequence[SigningKey]) -> bytes:
+        """The signatures of a message, which is brought into the form that they are for."""
+        original = prepared.content
+
+        def make() -> Signature:
+            settled = self._settle(prepared)
+            return Signature(self._signer.sign(prepared.content, keys), settled)
+
+        if self._memory is None:
+            return make().fields
+        key = digest_of(original), _is_binary(prepared), tuple(keys)
+        found = self._memory.find_or_make(key, make)
+        if found.settled and prepared.content is original:
+            self._settle(prepared)
+        return found.fields
+
+    def _settle(self, prepared: Prepared) -> bool:
+        """Bring a message into the form in which it is signed; gives whether that changes it."""
+        spool = settle(prepared.content, seven_bit=self._seven_bit, binary=_is_binary(prepared))
+        if spool is not None:
+            prepared.replace(spool)
+        return spool is not None
 
     def _keys(self, envelope: Envelope, content: BinaryIO) -> Sequence[SigningKey]:
         """The keys of the author's domain, or else of the reverse-path's.
@@ -201,3 +225,7 @@ class SigningTransport(WrappingTransport):
                 if keys := self._ring.find(domain):
                     return keys
         return self._ring.find(envelope.reverse_path.domain)
+
+
+def _is_binary(prepared: Prepared) -> bool:
+    return prepared.envelope.body == "BINARYMIME"

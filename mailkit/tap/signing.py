@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
@@ -15,6 +16,7 @@ from mailkit.signing.dkim import Canonicalization, DKIMSigner
 from mailkit.signing.forwarding import ForwardingTransport, Sealing
 from mailkit.signing.keys import KeyDirectory, KeyRing, SigningKey, SigningKeyError, read_key
 from mailkit.signing.library import MissingLibrary, load_dkim
+from mailkit.signing.memory import SignatureMemory
 from mailkit.signing.srs import HASH_LENGTH, MAX_DAYS, SRS
 from mailkit.signing.transport import SigningThreads, SigningTransport
 from mailkit.tap.errors import SettingError, StartError
@@ -72,6 +74,7 @@ class Signing:
             # Whatever is wrong with them is told now.
             self._make_srs([b"x"])
         self._threads: SigningThreads | None = None
+        self._memory = SignatureMemory(time.time if reactor is None else reactor.seconds)
 
     # Messages that leave.
 
@@ -96,7 +99,9 @@ class Signing:
         run = self._threads.run
         if self._wanted:
             signer = DKIMSigner(seconds, self._canonicalization)
-            transport = SigningTransport(transport, ring, signer, run, seven_bit=self._seven_bit)
+            transport = SigningTransport(
+                transport, ring, signer, run, seven_bit=self._seven_bit, memory=self._memory
+            )
         sealing = None
         if self._seal:
             sealing = Sealing(ring, self._seal_domain, self._hostname, resolver, seconds, run)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import gc
+import threading
 from collections.abc import Callable
 from typing import Any, BinaryIO
 from unittest import mock
 
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import Clock
 from twisted.trial.unittest import TestCase
 
 from mailkit._typing import override
@@ -15,6 +17,7 @@ from mailkit.model import ConnectionInfo, Envelope, Path
 from mailkit.queue.transport import Result, Transport
 from mailkit.signing.dkim import DKIMSigner
 from mailkit.signing.keys import KeyDirectory, KeyRing, SigningKey
+from mailkit.signing.memory import SIGNATURE_TIME, Signature, SignatureMemory
 from mailkit.signing.transport import SigningTransport
 from mailkit.spool import Spool
 from mailkit.testing.queue import queue_envelope
@@ -164,6 +167,57 @@ class SigningTests(TestCase):
         self.assertEqual(verify(await self.send(message), [key()]), [True])
         directory.retire("example.org", "r")
         self.assertEqual(await self.send(message), message)
+
+    async def test_a_message_is_signed_once(self) -> None:
+        envelope = queue_envelope("eve@example.net", account="ann@example.org")
+        seconds = iter(range(NOW, NOW + 1000))
+        signer = DKIMSigner(lambda: next(seconds))
+        clock = Clock()
+        memory = SignatureMemory(clock.seconds)
+        first, second = (
+            SigningTransport(self.sent, self.ring, signer, at_once, memory=memory) for _ in range(2)
+        )
+
+        async def sign(transport: SigningTransport, message: bytes) -> bytes:
+            await transport.send("example.net", envelope, file(message))
+            return self.sent.messages[-1]
+
+        for message in (TEXT % b"ann@example.org", EIGHT_BIT):
+            signed = await sign(first, message)
+            self.assertEqual(verify(signed, both_keys()), [True, True])
+            self.assertEqual(await sign(second, message), signed)
+        # Something else; another form; other keys; and too long ago.
+        other = TEXT % b"bob@example.org"
+        self.assertEqual(verify(await sign(first, other), both_keys()), [True, True])
+        envelope.body = "BINARYMIME"
+        self.assertNotEqual(await sign(first, EIGHT_BIT), signed)
+        envelope.body = None
+        self.assertEqual(await sign(first, EIGHT_BIT), signed)
+        clock.advance(SIGNATURE_TIME)
+        self.assertNotEqual(await sign(first, EIGHT_BIT), signed)
+        self.ring = KeyRing(named=both_keys()[:1])
+        changed = SigningTransport(self.sent, self.ring, signer, at_once, memory=memory)
+        self.assertEqual(verify(await sign(changed, EIGHT_BIT), both_keys()[:1]), [True])
+
+    async def test_threads_sign_a_message_once(self) -> None:
+        memory = SignatureMemory(Clock().seconds)
+        made: list[int] = []
+        go = threading.Event()
+
+        def make() -> Signature:
+            go.wait(60)
+            made.append(1)
+            return Signature(b"x", settled=False)
+
+        threads = [
+            threading.Thread(target=lambda: memory.find_or_make("key", make)) for _ in range(4)
+        ]
+        for thread in threads:
+            thread.start()
+        go.set()
+        for thread in threads:
+            thread.join()
+        self.assertEqual(made, [1])
 
     async def test_what_was_given_up_leaves_no_file(self) -> None:
         works: list[Callable[[], Any]] = []
