@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
@@ -22,6 +22,7 @@ from mailkit.rights import (
     total_order,
 )
 from mailkit.store.naming import canonical_name, parents, sort_key
+from mailkit.store.provided import AbstractProvider
 from mailkit.store.sharing.mailbox import RestrictedMailbox
 from mailkit.store.sharing.names import SharingSettings
 from mailkit.store.sharing.records import (
@@ -47,7 +48,7 @@ class _Located(NamedTuple):
     entries: Sequence[Grant]
 
 
-class SharingAccount(ABC):
+class SharingAccount(AbstractProvider):
     """Mixed into a store's account. Its own mailboxes go before others' of the same name."""
 
     name: str

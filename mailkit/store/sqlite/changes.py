@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sqlite3
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable
 from typing import Any
 
 from mailkit.errors import NoSuchAccount
 from mailkit.store import addresses
+from mailkit.store.provided import AbstractProvider
 from mailkit.store.sqlite.journal import Note
 
 #: A change of the directory: gets the connection, in a transaction, and the time; gives what the
@@ -16,7 +17,7 @@ from mailkit.store.sqlite.journal import Note
 Change = Callable[[sqlite3.Connection, int], list[Note]]
 
 
-class DirectoryTables(ABC):
+class DirectoryTables(AbstractProvider):
     """The directory's tables: a connection and a way to change them."""
 
     @abstractmethod
