@@ -17,7 +17,7 @@ from mailkit.errors import AuthorizationFailed, PasswordExpired
 #: What logins by commands of a protocol, without SASL, are called.
 PASSWORD = "password"
 #: Seconds for which successful logins wait to be written with others, and how many of them.
-DELAY = 0.05
+DELAY = 0.5
 MAX_WAITING = 100
 #: Characters of a name that is shown.
 MAX_NAME = 320
@@ -115,7 +115,7 @@ class LoginLog:
     """
 
     def __init__(self) -> None:
-        self._waiting: dict[tuple[str, ...], _Successes] = {}
+        self._waiting: dict[tuple[object, ...], _Successes] = {}
         self._timer: IDelayedCall | None = None
 
     def tell(
@@ -132,8 +132,7 @@ class LoginLog:
             self.flush()
             log_login(facts, outcome, account, reason, acting_for)
             return
-        address, _, *others = facts
-        key = (address, *others, account, acting_for)
+        key = account, acting_for, facts.address, facts[2:]
         same = self._waiting.get(key)
         if same is not None:
             same.count += 1
