@@ -253,6 +253,16 @@ class MemoryLoginRecords:
         records = sum(len(each) for each in (self._accounts, self._addresses, self._networks))
         return records + len(self._known) + len(self._repeated)
 
+    def recognize(self, login: str, address: str, now: float) -> bytes | None:
+        """As :meth:`LoginGuard.recognize`."""
+        self._now = now
+        pair = self._keys_of(login, address).pair
+        return pair if self._known.get(pair) == 0 else None
+
+    def welcome(self, known: bytes) -> None:
+        """As :meth:`LoginGuard.welcome`."""
+        self._known.set(known, 0, KNOWN_SECONDS)
+
     async def begin(self, attempt: LoginAttempt, now: float) -> float | None:
         self._now = now
         keys = self._keys(attempt)
@@ -396,6 +406,24 @@ class LoginGuard:
         if isinstance(self._records, MemoryLoginRecords):
             return self._records.share(channel)
         return _nothing
+
+    def recognize(self, login: str, address: str, clock: IReactorTime) -> bytes | None:
+        """A client that has logged in to the account from there, and has not failed since.
+
+        It would be admitted at once, whatever others do. If it logs in again without waiting for
+        anything, :meth:`welcome` stands for :meth:`admit` and :meth:`settle`.
+
+        :returns: None for any other client, and where records are not kept in this process.
+        """
+        records = self._records
+        if isinstance(records, MemoryLoginRecords):
+            return records.recognize(login, address, clock.seconds())
+        return None
+
+    def welcome(self, known: bytes) -> None:
+        """A client that was just recognized has logged in."""
+        if isinstance(self._records, MemoryLoginRecords):
+            self._records.welcome(known)
 
     async def admit(self, attempt: LoginAttempt, clock: IReactorTime) -> None:
         """Wait until a login may be judged; then :meth:`settle` must be called.

@@ -23,7 +23,7 @@ from mailkit.errors import (
     PasswordExpired,
 )
 from mailkit.guard import LoginGuard, TooManyLogins
-from mailkit.interfaces import IActingPortal
+from mailkit.interfaces import IActingPortal, IRecallingPortal
 from mailkit.login_log import PASSWORD, LoginFacts, LoginLog, account_of, reason_of
 from mailkit.model import ConnectionInfo, LoginAttempt, LoginOutcome
 from mailkit.sasl import Mechanism, choose_mechanisms
@@ -200,6 +200,47 @@ class LoginConnection(CompressingConnection):
 
         After a failure, :attr:`logins_exhausted` tells whether to close the connection.
         """
+        avatar = self.login_at_once(success, interface, mechanism)
+        if avatar is None:
+            avatar = await self.judge_login(success, interface, mechanism)
+        return avatar
+
+    def login_at_once(
+        self, success: Success, interface: type[Interface], mechanism: str = PASSWORD
+    ) -> Any:
+        """The first half of :meth:`login`: for a client that has lately logged in just so.
+
+        :returns: the avatar; None where the login has to be judged, as it is if it is wrong.
+        """
+        factory = self.factory
+        portal, guard, username = factory.portal, factory.guard, success.username
+        if success.authorization_id not in ("", username):
+            return None
+        if factory.master_separator and factory.master_separator in username:
+            return None
+        info = self.info()
+        clock = self.clock
+        known = guard.recognize(username, info.peer, clock)
+        if known is None or not IRecallingPortal.providedBy(portal):
+            return None
+        try:
+            recalled = portal.recall(success.credentials, info, interface)
+        except MailError:
+            # Whoever judges the login will meet it again.
+            return None
+        if recalled is None:
+            return None
+        _, avatar, logout = recalled
+        guard.welcome(known)
+        self._take_avatar(logout)
+        facts = self._facts(mechanism)
+        factory.login_log.tell(clock, facts, "succeeded", account_of(avatar) or username)
+        return avatar
+
+    async def judge_login(
+        self, success: Success, interface: type[Interface], mechanism: str = PASSWORD
+    ) -> Any:
+        """The second half of :meth:`login`: for everybody else."""
         success = self._split_master(success)
         guard, clock, info = self.factory.guard, self.clock, self.info()
         attempt = LoginAttempt(success.username, info.peer, _secret_of(success.credentials))
@@ -254,7 +295,7 @@ class LoginConnection(CompressingConnection):
 
     def _facts(self, mechanism: str) -> LoginFacts:
         info = self.info()
-        tls, cipher = tls_of(self.transport)
+        tls, cipher = tls_of(self.transport) if info.tls else ("", "")
         return LoginFacts(
             info.peer,
             info.peer_port,
@@ -281,10 +322,13 @@ class LoginConnection(CompressingConnection):
         if self._lost:
             logout()
             raise CancelledError
+        self._take_avatar(logout)
+        return avatar
+
+    def _take_avatar(self, logout: Callable[[], object]) -> None:
         if self._logout is not None:
             self._end_login()
         self._logout = logout
-        return avatar
 
     def _end_login(self) -> None:
         logout, self._logout = self._logout, None

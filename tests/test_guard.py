@@ -98,6 +98,62 @@ class RecordsTests(GuardTestCase):
         self.assertEqual(len(records), 50)
 
 
+class RecognizedClientTests(GuardTestCase):
+    def recognize(self, login: str = ANN, address: str = "192.0.2.1") -> bytes | None:
+        return self.guard.recognize(login, address, self.clock)
+
+    def test_who_has_logged_in_from_there(self) -> None:
+        self.assertIsNone(self.recognize())
+        self.log_in()
+        for login, address, known in (
+            (ANN, "192.0.2.1", True),
+            (ANN.upper(), "::ffff:192.0.2.1", True),
+            (ANN, "192.0.2.2", False),
+            ("bob@example.org", "192.0.2.1", False),
+        ):
+            self.assertEqual(self.recognize(login, address) is not None, known)
+
+    def test_not_after_a_failure(self) -> None:
+        self.log_in()
+        self.fail_at_once()
+        self.assertIsNone(self.recognize())
+        self.log_in()
+        self.assertIsNotNone(self.recognize())
+
+    def test_others_failures_are_not_its_own(self) -> None:
+        self.log_in()
+        for _ in range(7):
+            self.fail_at_once("bob@example.org")
+        self.assertIsNotNone(self.recognize())
+
+    def test_each_login_keeps_it_known(self) -> None:
+        self.log_in()
+        for _ in range(3):
+            self.clock.advance(module.KNOWN_SECONDS - 1)
+            known = self.recognize()
+            assert known is not None
+            self.guard.welcome(known)
+        self.clock.advance(module.KNOWN_SECONDS)
+        self.assertIsNone(self.recognize())
+
+    def test_guesses_do_not_keep_it_known(self) -> None:
+        self.log_in()
+        self.clock.advance(module.KNOWN_SECONDS - 1)
+        self.assertIsNotNone(self.recognize())
+        self.fail_at_once()
+        self.clock.advance(1)
+        self.assertEqual(self.seconds(self.settle(LoginOutcome.FAILURE)), 1)
+
+    def test_it_leaves_nothing_behind(self) -> None:
+        for number in range(10):
+            self.recognize(f"u{number}", f"192.0.2.{number}")
+        self.assertEqual(len(self.records), 0)
+
+    def test_records_elsewhere_are_asked(self) -> None:
+        guard = LoginGuard(records=Mock())
+        self.assertIsNone(guard.recognize(ANN, "192.0.2.1", self.clock))
+
+
 class AddressTests(GuardTestCase):
     def test_answers_to_wrong_passwords_come_ever_later(self) -> None:
         found = []

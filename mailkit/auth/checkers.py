@@ -26,6 +26,7 @@ from mailkit.interfaces import (
     IBearerToken,
     IDirectory,
     ILoginDirectory,
+    IRecallingDirectory,
     IScramDirectory,
     IUserLookup,
     IVouchedUser,
@@ -58,6 +59,9 @@ class DirectoryChecker:
         self._key_maker: KeyMaker | None = None
         if IScramDirectory.providedBy(directory):
             self._key_maker = KeyMaker(directory, self._hasher)
+        self._recall: Callable[..., Login | None] = _recall_nobody
+        if IRecallingDirectory.providedBy(directory):
+            self._recall = directory.recall_login
         self._find: Callable[..., Awaitable[Login | None]] = self._ask_twice
         if ILoginDirectory.providedBy(directory):
             self._find = directory.find_login
@@ -87,12 +91,7 @@ class DirectoryChecker:
             raise UnauthorizedLogin
         name = text_of(username)
         login = await self._find(login=name) if name else None
-        if (
-            login is not None
-            and login.password_hash is not None
-            and not login.restricted
-            and self._hasher.remembers(login.password_hash, password)
-        ):
+        if login is not None and self._remembers(login, password):
             # A polling client's, as most are; the time tells nobody more than that it is in.
             return login.account
         refusal = WrongPassword(str(login.account)) if login else UnauthorizedLogin()
@@ -124,12 +123,35 @@ class DirectoryChecker:
         # What the directory knew besides the name may have changed meanwhile.
         return str(login.account)
 
+    def recall(self, username: bytes | str, password: bytes | str) -> str | None:
+        """What :meth:`check` returns, when both are known from the last time; None otherwise."""
+        if len(username) > MAX_LENGTH or len(password) > MAX_LENGTH:
+            return None
+        name = text_of(username)
+        login = self._recall(login=name) if name else None
+        if login is None or not self._remembers(login, password):
+            return None
+        return login.account
+
+    def _remembers(self, login: Login, password: bytes | str) -> bool:
+        """Whether it is the account's own password, and was verified lately."""
+        return (
+            login.password_hash is not None
+            and not login.restricted
+            and self._hasher.remembers(login.password_hash, password)
+        )
+
     async def _ask_twice(self, login: str) -> Login | None:
         directory = self.directory
         account = await directory.find_account(login=login)
         if account is None:
             return None
         return Login(account, await directory.get_password_hash(account=account))
+
+
+def _recall_nobody(login: str) -> Login | None:
+    """For a directory that remembers nothing."""
+    return None
 
 
 @implementer(ICredentialsChecker)

@@ -11,7 +11,7 @@ from twisted.cred.credentials import Anonymous, IAnonymous, IUsernamePassword, U
 from twisted.cred.error import UnauthorizedLogin
 from twisted.cred.portal import IRealm, Portal
 from twisted.internet.defer import Deferred, maybeDeferred
-from zope.interface import implementer
+from zope.interface import Interface, implementer
 
 from mailkit._typing import override
 from mailkit.auth.certificates import CertificateChecker, CertificateNames
@@ -40,6 +40,7 @@ from mailkit.interfaces import (
     IFileHomes,
     ILoginDirectory,
     IMailStore,
+    IRecallingPortal,
     IScramDirectory,
     ISecondFactorDirectory,
 )
@@ -48,7 +49,7 @@ from mailkit.model import Ability, ConnectionInfo
 _UNKNOWN = ConnectionInfo("")
 
 
-@implementer(IActingPortal)
+@implementer(IActingPortal, IRecallingPortal)
 class MailPortal(Portal):
     """A portal that tells checkers where a password comes from, and lets administrators act for others.
 
@@ -76,18 +77,31 @@ class MailPortal(Portal):
             if isinstance(anybody, AllowAnonymousAccess) and isinstance(realm, MailRealm):
                 return run(realm.get_avatar(None, mind, interfaces))
         elif isinstance(credentials, UsernamePassword):
-            checker = self.checkers.get(IUsernamePassword)
             info = mind if isinstance(mind, ConnectionInfo) else _UNKNOWN
-            if (
-                isinstance(checker, DirectoryChecker)
-                and isinstance(realm, MailRealm)
-                and checker.directory is realm.directory
-            ):
-                return run(_log_in(checker, realm, credentials, info, mind, interfaces))
+            if (ours := self._ours()) is not None:
+                return run(_log_in(*ours, credentials, info, mind, interfaces))
             credentials = LocatedPassword(
                 credentials.username, credentials.password, info.peer, info.protocol
             )
         return super().login(credentials, mind, *interfaces)
+
+    def _ours(self) -> tuple[DirectoryChecker, MailRealm] | None:
+        """Checker and realm, if both are ours and take their users from the same directory."""
+        checker, realm = self.checkers.get(IUsernamePassword), self.realm
+        if (
+            isinstance(checker, DirectoryChecker)
+            and isinstance(realm, MailRealm)
+            and checker.directory is realm.directory
+        ):
+            return checker, realm
+        return None
+
+    def recall(self, credentials: Any, mind: Any, interface: type[Interface]) -> Any:
+        if type(credentials) is not UsernamePassword or (ours := self._ours()) is None:
+            return None
+        checker, realm = ours
+        account = checker.recall(credentials.username, credentials.password)
+        return None if account is None else realm.recall_avatar(account, mind, interface)
 
     def login_as(
         self, credentials: Any, identity: str, mind: Any, *interfaces: Any

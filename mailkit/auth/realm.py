@@ -24,6 +24,7 @@ from mailkit.interfaces import (
     IMailAccount,
     IMailStore,
     IMessageDelivery,
+    IRecallingStore,
 )
 from mailkit.model import Ability, ConnectionInfo
 
@@ -60,6 +61,9 @@ class MailRealm:
             raise ValueError("create_accounts needs a directory that can be changed")
         self.abilities = abilities
         self._store = store
+        self._recall: Callable[..., IMailAccount | None] | None = None
+        if IRecallingStore.providedBy(store):
+            self._recall = store.recall_account
         self.directory = directory
         self._deliveries = deliveries
         self._homes = homes
@@ -101,6 +105,15 @@ class MailRealm:
         if IMailAccount in interfaces:
             raise AuthorizationFailed("Mailboxes are only for users who have logged in")
         raise NotImplementedError("none of these interfaces is provided here")
+
+    def recall_avatar(self, account: str, mind: Any, interface: type[Interface]) -> _Avatar | None:
+        """The same, for an account that was recalled; None where that has to wait."""
+        if interface is IMailAccount:
+            avatar = None if self._recall is None else self._recall(name=account)
+            return None if avatar is None else (interface, avatar, _nothing_to_release)
+        if interface is IMessageDelivery and self._deliveries is not None:
+            return interface, self._deliveries(account, mind), _nothing_to_release
+        return None
 
     async def find_acting(self, avatar_id: bytes | str, identity: str) -> str:
         """Canonical name of the account that a user wants to act for.

@@ -90,6 +90,11 @@ from mailkit.interfaces.maildrop import IMaildropAccount, IMaildropDirectory
 from mailkit.interfaces.metadata import IMetadataAccount
 from mailkit.interfaces.queue import IPostponingQueue, IQueue, IQueueEvents, IQueueingStore
 from mailkit.interfaces.quota import IDeletedCounter, IQuotaAccount, IQuotaAdmin
+from mailkit.interfaces.recalling import (
+    IRecallingDirectory,
+    IRecallingPortal,
+    IRecallingStore,
+)
 from mailkit.interfaces.scram import IScramDirectory, IScramLogin
 from mailkit.interfaces.store import IKeyValueStore, IMailStore, IProcessChannel, IProcessLocks
 from mailkit.interfaces.urls import IURLKeys, IURLResolver
@@ -153,6 +158,9 @@ __all__ = [
     "IQuotaDirectory",
     "IReadableFile",
     "IReadyMessages",
+    "IRecallingDirectory",
+    "IRecallingPortal",
+    "IRecallingStore",
     "IRecentMailbox",
     "IRecipientVerifier",
     "IReferringRealm",

@@ -20,6 +20,7 @@ from mailkit.interfaces import (
     IDirectoryAdmin,
     ILoginDirectory,
     IMailStore,
+    IRecallingDirectory,
 )
 from mailkit.model import (
     NEW_ACCOUNT_MAILBOXES,
@@ -259,6 +260,15 @@ class _AccountTests(DirectoryBase):
         for login in ("eve@example.org", "ann@example.com", "eve", "", "@"):
             self.assertIsNone(await directory.find_login(login=login))
 
+    async def test_recalled_logins(self) -> None:
+        directory = self.need(IRecallingDirectory, await self.open_directory())
+        for login in (ANN, "Ann@Example.ORG", BOB, "eve@example.org", ""):
+            for _ in range(2):
+                # What it remembers, and for how long, is its own affair.
+                recalled = directory.recall_login(login=login)
+                found = await directory.find_login(login=login)
+                self.assertIn(recalled, (None, found))
+
 
 class _AdminTests(DirectoryBase):
     async def test_accounts(self) -> None:
@@ -309,7 +319,12 @@ class _AdminTests(DirectoryBase):
         directory = await self.open_admin()
         await directory.set_password_hash(account=BOB, password_hash=HASH)
         self.assertEqual(await directory.get_password_hash(account=BOB), HASH)
+        if IRecallingDirectory.providedBy(directory):
+            await directory.find_login(login=BOB)
         await directory.set_password_hash(account=BOB, password_hash=None)
+        if IRecallingDirectory.providedBy(directory):
+            recalled = directory.recall_login(login=BOB)
+            self.assertTrue(recalled is None or recalled.password_hash is None)
         self.assertIsNone(await directory.get_password_hash(account=BOB))
         with self.assertRaises(NoSuchAccount):
             await directory.set_password_hash(account="eve@example.org", password_hash=HASH)

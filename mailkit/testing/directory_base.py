@@ -14,6 +14,7 @@ from mailkit.interfaces import (
     ILoginDirectory,
     IMaskDirectory,
     IQuotaDirectory,
+    IRecallingDirectory,
     IScramDirectory,
     ISecondFactorDirectory,
 )
@@ -57,6 +58,7 @@ class DirectoryBase(Contract):
                 IDirectoryAdmin,
                 ILoginDirectory,
                 IQuotaDirectory,
+                IRecallingDirectory,
                 IAdministratorDirectory,
                 IAppPasswordDirectory,
                 IScramDirectory,

@@ -68,7 +68,12 @@ def login(connection: IMAPProtocol, command: Command) -> Waiting:
     if not connection.may_send_plaintext_passwords():
         connection.no("Use STARTTLS first", b"PRIVACYREQUIRED")
         return None
-    return _log_in(connection, with_password(user, password), "LOGIN completed")
+    success = with_password(user, password)
+    account = connection.login_at_once(success, IMailAccount)
+    if account is None:
+        return _log_in(connection, success, "LOGIN completed")
+    _enter(connection, account, "LOGIN completed")
+    return None
 
 
 def authenticate(connection: IMAPProtocol, command: Command) -> Waiting:
@@ -119,7 +124,7 @@ def _next_line(connection: IMAPProtocol, exchange: SASLExchange, line: bytes | N
 
 async def _log_in(connection: IMAPProtocol, success: Success, text: str) -> None:
     try:
-        account = await connection.login(success, IMailAccount)
+        account = await connection.judge_login(success, IMailAccount)
     except (AuthenticationFailed, AuthorizationFailed) as error:
         _refuse_login(connection, error)
     else:

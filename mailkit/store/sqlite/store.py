@@ -39,12 +39,13 @@ from mailkit.interfaces import (
     IDirectoryAdmin,
     IKeyValueStore,
     IMaildropDirectory,
-    IMailStore,
     IMaskDirectory,
     IProcessChannel,
     IProcessLocks,
     IQueueingStore,
     IQuotaDirectory,
+    IRecallingDirectory,
+    IRecallingStore,
     IScramDirectory,
     ISecondFactorDirectory,
     ISpooling,
@@ -73,8 +74,9 @@ _NOBODY = object()
 
 
 @implementer(
-    IMailStore,
+    IRecallingStore,
     ISpooling,
+    IRecallingDirectory,
     IAppPasswordDirectory,
     ISecondFactorDirectory,
     IScramDirectory,
@@ -150,14 +152,20 @@ class SQLiteStore(DirectoryBase):
         return self._core
 
     async def open_account(self, name: str) -> SQLiteAccount:
+        known = self.recall_account(name)
+        if known is not None:
+            return known
+        core = self.core
+        return SQLiteAccount(core, self._access, name, *core.reader.find_account(name))
+
+    def recall_account(self, name: str) -> SQLiteAccount | None:
         core = self._core or self.core
-        reader = core.reader
-        if type(name) is KnownAccount and name.connection is reader.connection:
-            # Found for the login that opens the account now.
-            account = SQLiteAccount(core, self._access, str(name), name.id, name.imap_without)
-            account.know_maildrop(name.maildrop)
-            return account
-        return SQLiteAccount(core, self._access, name, *reader.find_account(name))
+        if type(name) is not KnownAccount or name.connection is not core.reader.connection:
+            return None
+        # Found for the login that opens the account now.
+        account = SQLiteAccount(core, self._access, str(name), name.id, name.imap_without)
+        account.know_maildrop(name.maildrop)
+        return account
 
     async def deliver(
         self, message: Spool, deliveries: Sequence[LocalDelivery]
@@ -226,6 +234,10 @@ class SQLiteStore(DirectoryBase):
             found = await super().find_login(login) or _NOBODY
             # Nobody as well: else the time would tell who exists.
             self.core.recent.add(login, found)
+        return None if found is _NOBODY else found
+
+    def recall_login(self, login: str) -> Login | None:
+        found: Any = self._remembered(login)
         return None if found is _NOBODY else found
 
     @override

@@ -176,6 +176,40 @@ class LoginTests(StoreTestCase):
         await store.remove_account(name=ANN)
         await self.assertFailure(self.log_in(portal, b"two"), UnauthorizedLogin)
 
+    async def test_a_login_is_recalled_as_long_as_it_is_true(self) -> None:
+        store, portal, command = await self.make_server()
+        store.core.recent._clock = lambda: time.time() + 1000  # type: ignore[method-assign]
+        mind, right = ConnectionInfo("imap"), UsernamePassword(b"ann", b"one")
+        recall = cast(Any, portal).recall
+        self.assertIsNone(recall(right, mind, IMailAccount))
+        await self.log_in(portal, b"one")
+        interface, account, _ = recall(right, mind, IMailAccount)
+        self.assertIs(interface, IMailAccount)
+        self.assertEqual((account.name, type(account.name)), (ANN, str))
+        self.assertIn("INBOX", [info.name for info in await account.list_mailboxes()])
+        self.assertIsNone(recall(UsernamePassword(b"ann", b"two"), mind, IMailAccount))
+        await command.set_password_hash(account=ANN, password_hash=hash_password("two", **CHEAP))
+        self.assertIsNone(recall(right, mind, IMailAccount))
+        await self.log_in(portal, b"two")
+        self.assertIsNone(recall(right, mind, IMailAccount))
+        await store.close()
+        with self.assertRaises(StoreUnavailable):
+            recall(right, mind, IMailAccount)
+
+    async def test_names_of_nobody_and_of_another_store_are_not_recalled(self) -> None:
+        store, _, _ = await self.make_server()
+        store.core.recent._clock = lambda: time.time() + 1000  # type: ignore[method-assign]
+        for _ in range(2):
+            self.assertIsNone(store.recall_login(login="eve"))
+            self.assertIsNone(await store.find_login(login="eve"))
+        other = SQLiteDirectory(self.mktemp())
+        self.addCleanup(other.close)
+        await other.add_account(name=ANN)
+        found = await other.find_login(login=ANN)
+        assert found is not None
+        for name in (found.account, ANN):
+            self.assertIsNone(store.recall_account(name=name))
+
     async def test_mailbox_is_not_read_again_before_something_changes(self) -> None:
         store, portal, command = await self.make_server()
         store.core.recent._clock = lambda: time.time() + 1000  # type: ignore[method-assign]
