@@ -6,7 +6,6 @@ opening, parsing or decoding anything.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 from mailkit.folding import fold
@@ -19,53 +18,49 @@ MAX_KEPT = 32 * 1024
 #: Octets of a field up to which its folded text is remembered.
 _MAX_REMEMBERED = 256
 
-#: What all fields of a name say, folded, by that name; without those that are not there.
-FieldTexts = Mapping[bytes, Sequence[str]]
-
-
-def read_field_texts(header: Header) -> FieldTexts:
-    """Take the texts out of a header."""
-    texts = {}
-    for name, value in zip(FIELDS, header.get_first(FIELDS), strict=True):
-        if value is not None:
-            values = header.get_all(name) if header.repeated(name) else [value]
-            texts[name] = [_fold_value(value) for value in values]
-    return texts
-
-
-def _fold_value(value: bytes) -> str:
-    if b"=?" not in value and value.isascii():
-        return value.decode("ascii").lower()
-    # Who writes, and to whom, is the same again and again.
-    return _remembered(value) if len(value) <= _MAX_REMEMBERED else fold(decode_text(value))
-
-
-@lru_cache(maxsize=2048)
-def _remembered(value: bytes) -> str:
-    return fold(decode_text(value))
-
 
 def encode_text(text: str) -> bytes:
     """A folded text as it is kept and compared: octets contain others as the texts do."""
     return text.encode("utf-8", "surrogatepass")
 
 
-def encode_field_texts(texts: FieldTexts) -> list[bytes | None] | None:
-    """A value for each of :data:`FIELDS`, None where there is no such field; None for too much.
+def encode_field_texts(header: Header) -> list[bytes | None] | None:
+    """The texts of a header as they are kept: a value for each of :data:`FIELDS`.
 
-    Fields of one name are parted by line ends.
+    None where there is no such field; fields of one name are parted by line ends.
+
+    :returns: None for too much.
     """
+    found = header.pick(FIELDS)
     values: list[bytes | None] = []
     octets = 0
     for name in FIELDS:
-        found = texts.get(name)
-        if found is None:
+        fields = found.get(name)
+        if fields is None:
             values.append(None)
             continue
-        value = encode_text("\n".join(found))
+        if len(fields) == 1:
+            value = _encode_value(fields[0])
+        else:
+            value = b"\n".join(map(_encode_value, fields))
         octets += len(value)
         values.append(value)
     return values if octets <= MAX_KEPT else None
+
+
+def _encode_value(value: bytes) -> bytes:
+    """A field's folded text."""
+    if b"=?" not in value and value.isascii():
+        return value.lower()
+    # Who writes, and to whom, is the same again and again.
+    if len(value) <= _MAX_REMEMBERED:
+        return _remembered(value)
+    return encode_text(fold(decode_text(value)))
+
+
+@lru_cache(maxsize=2048)
+def _remembered(value: bytes) -> bytes:
+    return encode_text(fold(decode_text(value)))
 
 
 def encode_needle(text: str) -> bytes | None:

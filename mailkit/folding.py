@@ -24,6 +24,8 @@ def fold(text: str) -> str:
     """
     if text.isascii():
         return text.lower()
+    if len(text) <= FOLD_PIECE:
+        return _fold_piece(text)
     return "".join(map(_fold_piece, _pieces(text)))
 
 

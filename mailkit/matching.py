@@ -97,23 +97,13 @@ class Matcher:
         self._by_message: Callable[[_Message], bool | None] = _compile(query, _strict_leaf)
         self._needles = _Needles(query)
 
-    def by_header(
-        self,
-        info: MessageInfo,
-        header: bytes | Header,
-        complete: bool,
-        texts: Mapping[bytes, Sequence[str]] | None = None,
-    ) -> bool | None:
+    def by_header(self, info: MessageInfo, header: bytes | Header, complete: bool) -> bool | None:
         """Decide by details and header fields; None when they do not tell.
 
         :param header: the fields, or their raw octets with or without the empty line.
         :param complete: these are all fields, not just those in ``SUMMARY_FIELDS``.
-        :param texts: what all fields of some names say, folded, where that is known.
         """
-        message = _Message(info, header, complete, None, self._needles)
-        if texts is not None:
-            message.texts = texts
-        return self._by_message(message)
+        return self._by_message(_Message(info, header, complete, None, self._needles))
 
     def by_message(self, info: MessageInfo, data: Octets, start: int = 0) -> bool:
         """Decide by the whole message.
@@ -191,7 +181,6 @@ class _Message:
         "info",
         "start",
         "text_map",
-        "texts",
     )
 
     def __init__(
@@ -214,7 +203,6 @@ class _Message:
         else:
             self._octets = header
             self._header = None
-        self.texts: Mapping[bytes, Sequence[str]] = {}
         self.text_map: TextMap | None = None
         self._header_text: str | None = None
         self._values: dict[bytes, list[str]] = {}
@@ -516,9 +504,6 @@ def _header_test(name: bytes, needle: str) -> Callable[[_Message], bool | None]:
     def test(message: _Message) -> bool | None:
         if not (in_summary or message.complete):
             return None
-        known = message.texts.get(name)
-        if known is not None:
-            return any(needle in value for value in known)
         if message.data is None and message.lacks(token, True, name):
             return False
         if not needle:

@@ -154,6 +154,9 @@ class Collation(enum.Enum):
     #: Exactly.
     OCTET = "i;octet"
 
+    # Looked for once a text, and the hash of Enum is slow.
+    __hash__ = object.__hash__
+
 
 @dataclass(frozen=True)
 class HeaderContains(Query):

@@ -19,14 +19,13 @@ from mailkit.mime import (
     Address,
     Header,
     decode_text,
-    message_id,
     parse_addresses,
     parse_date,
     parse_header,
-    references,
     split_subject,
 )
 from mailkit.mime.addresses import COMMON_ADDRESS
+from mailkit.mime.ids import ancestors, first_id
 from mailkit.mime.words import decode_raw
 from mailkit.model import MessageInfo
 from mailkit.query import Collation, SortCriterion, SortKey
@@ -38,7 +37,16 @@ RUN = 8192
 
 # Octets of an address or identifier up to which what is made of it is remembered.
 _MAX_REMEMBERED = 256
-_COUNTING = (b"subject", b"from", b"to", b"cc", b"date")
+_COUNTING = (
+    b"subject",
+    b"from",
+    b"to",
+    b"cc",
+    b"date",
+    b"message-id",
+    b"references",
+    b"in-reply-to",
+)
 # A time at the end of a date that is a date without it.
 _TIME_OF_DAY = re.compile(rb"\s\d{1,2}\s?[:.]\s?\d.*", re.DOTALL)
 
@@ -52,6 +60,7 @@ _MONTHS = {
     for number, month in enumerate(b"Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split(), 1)
 }
 _EPOCH = datetime.date(1970, 1, 1).toordinal()
+_NO_ADDRESS = (b"", b"")
 
 #: Values of one criterion in the order of the messages: all int, or all bytes.
 Column: TypeAlias = list[Any]
@@ -88,12 +97,15 @@ def read_sort_values(
     :param collation: how texts compare; what a store keeps is by the default.
     """
     header = fields if isinstance(fields, Header) else parse_header(fields)
-    title, author, recipient, copied, date = header.get_first(_COUNTING)
-    subject, is_reply = split_subject(decode_text(title or b""))
-    from_, display_from = _address_values(author, collation)
-    to, display_to = _address_values(recipient, collation)
-    cc, _ = _address_values(copied, collation)
-    own = message_id(header)
+    found = header.pick(_COUNTING)
+    title, author, recipient, copied, date, identifier, *answered = [
+        found[name][0] if name in found else None for name in _COUNTING
+    ]
+    subject, is_reply = split_subject(decode_text(title)) if title else ("", False)
+    from_, display_from = _address_values(author, collation) if author else _NO_ADDRESS
+    to, display_to = _address_values(recipient, collation) if recipient else _NO_ADDRESS
+    cc, _ = _address_values(copied, collation) if copied else _NO_ADDRESS
+    own = first_id(identifier)
     collated = _collate(subject, collation)
     return SortValues(
         sent_time(date),
@@ -105,7 +117,7 @@ def read_sort_values(
         display_from,
         display_to,
         id_number(collated) if collated else 0,
-        (id_number(own) if own else 0, *map(id_number, references(header))),
+        (id_number(own) if own else 0, *map(id_number, ancestors(*answered))),
     )
 
 
@@ -144,11 +156,8 @@ def _number(octets: bytes) -> int:
 _remembered_number = lru_cache(maxsize=2048)(_number)
 
 
-def _address_values(value: bytes | None, collation: Collation) -> tuple[bytes, bytes]:
+def _address_values(value: bytes, collation: Collation) -> tuple[bytes, bytes]:
     """Local part and display name of the first address in a field, collated."""
-    if not value:
-        return b"", b""
-    value = value.strip()
     first = COMMON_ADDRESS.match(value)
     if first is not None:
         # What follows does not change how it is read.

@@ -97,13 +97,16 @@ def parse_addresses(value: bytes, limit: int = MAX_ADDRESSES) -> list[Address]:
         common = match(value, position)
         if common is None:
             return _Parser(value, position, found, limit).parse()
-        quoted, phrase, _, local, domain = common.groups()
-        name = phrase if quoted is None else quoted
-        if name is not None:
-            name = b" ".join(name.split()) if quoted is None else name
-        found.append(Address(name or None, None, local, domain))
+        found.append(common_address(common))
         position = common.end()
     return found
+
+
+def common_address(found: re.Match[bytes]) -> Address:
+    """What :data:`COMMON_ADDRESS` has found."""
+    quoted, phrase, _, local, domain = found.groups()
+    name = quoted if phrase is None else b" ".join(phrase.split())
+    return Address(name or None, None, local, domain)
 
 
 class _Parser:

@@ -37,16 +37,26 @@ def parse_message_ids(value: bytes) -> list[bytes]:
 
 def message_id(header: Header) -> bytes | None:
     """The Message-ID with its angle brackets, or None if there is no valid one."""
-    value = header.get(b"message-id")
-    return next(iter(parse_message_ids(value)), None) if value else None
+    return first_id(header.get(b"message-id"))
+
+
+def first_id(value: bytes | None) -> bytes | None:
+    """The first identifier in a field, with its angle brackets."""
+    found = _MESSAGE_ID.search(value) if value else None
+    return None if found is None else b"<%b>" % _normal(found[1])
 
 
 def references(header: Header) -> list[bytes]:
-    """The identifiers of the message's ancestors, oldest first.
+    """The identifiers of the message's ancestors, oldest first."""
+    return ancestors(*header.get_first((b"references", b"in-reply-to")))
+
+
+def ancestors(references: bytes | None, in_reply_to: bytes | None) -> list[bytes]:
+    """The identifiers in these fields that are those of ancestors, oldest first.
 
     RFC 5256 section 3: from References, or else the first valid one in In-Reply-To.
     """
-    found = parse_message_ids(header.get(b"references") or b"")
-    if found:
+    if references and (found := parse_message_ids(references)):
         return found[-MAX_REFERENCES:]
-    return parse_message_ids(header.get(b"in-reply-to") or b"")[:1]
+    first = first_id(in_reply_to)
+    return [] if first is None else [first]

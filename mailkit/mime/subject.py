@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 _SPACE = re.compile(r"[ \t\r\n]+")
+_UNCOMMON_SPACE = re.compile(r"[\t\r\n]|  ")
 # RFC 5256 section 5, without the surrounding repetition.
 _BLOB = re.compile(r"\[[^\[\]]*\] *")
 _REFWD = re.compile(r"(?:re|fwd?) *(?:\[[^\[\]]*\] *)?:", re.IGNORECASE | re.ASCII)
@@ -25,7 +26,7 @@ def base_subject(subject: str) -> str:
 def split_subject(subject: str) -> tuple[str, bool]:
     """The base subject, and whether the subject is that of a reply or a forward (section 3)."""
     # (1) Tabs, continuations and several spaces become one space.
-    text = _SPACE.sub(" ", subject)
+    text = _SPACE.sub(" ", subject) if _UNCOMMON_SPACE.search(subject) else subject
     if text[:1] not in _MAY_LEAD and text[-1:] not in _MAY_TRAIL:
         return text, False
     start, end = 0, len(text)

@@ -61,6 +61,8 @@ _CODECS.update(
 
 _CHARSET_JUNK = re.compile(r"[^a-z0-9]+")
 _SURROGATE = re.compile("[\ud800-\udfff]")
+# Octets of an encoded word up to which its text is remembered.
+_MAX_REMEMBERED = 256
 # RFC 2047 section 2; lenient: blanks in the text, no white space around the word, any length.
 _ENCODED_WORD = re.compile(rb"=\?([^?\s]{1,64})\?([BbQq])\?([^?]*)\?=")
 #: RFC 2045 section 6.8, table 1.
@@ -116,9 +118,11 @@ def decode_charset(data: bytes, charset: str | bytes | None) -> str:
 
 def _decode_in_pieces(data: bytes, codec: str) -> str:
     """As ``data.decode(codec, "replace")``."""
+    if len(data) <= DECODE_PIECE:
+        return data.decode(codec, "replace")
     make = codecs.getincrementaldecoder(codec)
     # Those for several octets a character are fast anyway, and cannot stop everywhere.
-    if len(data) <= DECODE_PIECE or issubclass(cast(type, make), _MULTIBYTE):
+    if issubclass(cast(type, make), _MULTIBYTE):
         return data.decode(codec, "replace")
     marks = _BYTE_ORDER_MARKS.get(codec)
     if marks and not data.startswith(marks):
@@ -163,17 +167,19 @@ def decode_text(value: bytes) -> str:
     """Decode an (unfolded) unstructured value or a phrase, encoded words included; never raises."""
     if b"=?" not in value:
         return decode_raw(value)
+    first = _ENCODED_WORD.search(value)
+    if first is None:
+        return decode_raw(value)
+    if value.find(b"=?", first.end()) < 0:
+        start, end = first.span()
+        return decode_raw(value[:start]) + _decode_word(value[start:end]) + decode_raw(value[end:])
     pieces: list[str] = []
     charset = b""
     pending = b""
     end = 0
     for word in _ENCODED_WORD.finditer(value):
         gap = value[end : word.start()]
-        # RFC 2231 section 5: a language may follow the charset.
-        name = word[1].partition(b"*")[0].lower()
-        octets = (
-            binascii.a2b_qp(word[3], header=True) if word[2] in b"Qq" else decode_base64(word[3])
-        )
+        name, octets = _read_word(word)
         # RFC 2047 section 6.2: white space between adjacent encoded words is not displayed.
         adjacent = end and not gap.strip()
         # lenient: a character may be split between two words of one charset.
@@ -188,6 +194,31 @@ def decode_text(value: bytes) -> str:
     pieces.append(decode_charset(pending, charset))
     pieces.append(decode_raw(value[end:]))
     return "".join(pieces)
+
+
+def _read_word(word: re.Match[bytes]) -> tuple[bytes, bytes]:
+    """Charset and octets of an encoded word."""
+    # RFC 2231 section 5: a language may follow the charset.
+    name = word[1].partition(b"*")[0].lower()
+    if word[2] in b"Qq":
+        return name, binascii.a2b_qp(word[3], header=True)
+    return name, decode_base64(word[3])
+
+
+def _decode_word(word: bytes) -> str:
+    """The text of one encoded word."""
+    # Names of people, mostly: the same again and again.
+    return _remembered_word(word) if len(word) <= _MAX_REMEMBERED else _decode_new_word(word)
+
+
+def _decode_new_word(word: bytes) -> str:
+    found = _ENCODED_WORD.fullmatch(word)
+    assert found is not None
+    name, octets = _read_word(found)
+    return decode_charset(octets, name)
+
+
+_remembered_word = lru_cache(maxsize=2048)(_decode_new_word)
 
 
 def parameter_text(parameters: Parameters, name: bytes) -> str | None:

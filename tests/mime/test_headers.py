@@ -5,6 +5,8 @@ from __future__ import annotations
 import mmap
 import tempfile
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from mailkit.mime.headers import (
@@ -98,6 +100,26 @@ class HeaderTests(SynchronousTestCase):
             self.assertEqual((len(header), header.body_start), (0, start))
             self.assertIsNone(header.get(b"from"))
             self.assertEqual(list(header), [])
+
+    @given(
+        st.lists(
+            st.sampled_from(
+                [b"a", b"B", b"ab", b":", b"\r\n", b"\n", b"\r", b" ", b"\t", b"\x0b", b"\n ", b"\n\t", b"a: 1\r\n"]
+            ),
+            max_size=14,
+        ).map(b"".join)
+    )  # fmt: skip
+    @settings(max_examples=500, deadline=None)
+    def test_fields_are_picked_as_they_are_told_apart(self, data: bytes) -> None:
+        names = (b"a", b"b", b"ab")
+        told = parse_header(data)
+        expected = {name: values for name in names if (values := told.get_all(name))}
+        self.assertEqual(parse_header(data).pick(names), expected, data)
+        self.assertEqual(told.pick(names), expected, data)
+
+    def test_fields_beyond_the_limit_are_not_picked(self) -> None:
+        header = parse_header(b"x: 1\n" * MAX_HEADER_FIELDS + b"a: 1\n\n")
+        self.assertEqual(header.pick((b"a",)), {})
 
     def test_line_without_colon_stays_in_the_header(self) -> None:
         data = b"From joe Fri Nov 21\r\nSubject\r\nA: 1\r\njunk\r\n more: junk\r\nSubject: 2\r\n\r\nbody"

@@ -12,12 +12,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from mailkit._typing import override
-from mailkit.fieldtexts import read_field_texts
 from mailkit.mime import Part, parse_header
-from mailkit.sorting import read_sort_values
 from mailkit.store.sqlite.bodies import BodyPlace
-from mailkit.store.sqlite.fields import SaveFieldTexts
-from mailkit.store.sqlite.sorting import SaveSortValues
+from mailkit.store.sqlite.fields import SaveFieldTexts, SaveSortValues, text_row, value_row
 from mailkit.store.sqlite.summaries import (
     MAX_KEPT,
     Job,
@@ -127,11 +124,10 @@ class Ahead:
     def _save(self, made: list[tuple[int, Summary]]) -> None:
         writer = self._writer
         writer.submit_future(SaveSummaries(made), durable=False)
-        values = [(body_id, read_sort_values(summary.header)) for body_id, summary in made]
+        headers = [(body_id, parse_header(summary.header)) for body_id, summary in made]
+        values = [value_row(*each) for each in headers]
         writer.submit_future(SaveSortValues(values), durable=False)
-        texts = [
-            (body_id, read_field_texts(parse_header(summary.header))) for body_id, summary in made
-        ]
+        texts = [row for each in headers if (row := text_row(*each)) is not None]
         writer.submit_future(SaveFieldTexts(texts), durable=False)
         maps, self._maps = self._maps, []
         writer.submit_future(SaveTextMaps(maps), durable=False)

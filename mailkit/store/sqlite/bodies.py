@@ -17,6 +17,7 @@ from mailkit.spool import READ_BUFFER
 from mailkit.store.sqlite.log import (
     RECORD_HEADER_SIZE,
     decode_header,
+    is_record,
     read_crc,
     segment_name,
 )
@@ -178,11 +179,10 @@ class BodyFiles:
         return mapping, place.start - base
 
 
-def find_body(data: bytes, begin: int, place: BodyPlace, *, size: int | None = None) -> int:
+def find_body(data: bytes, begin: int, place: BodyPlace) -> int:
     """Offset of a body in octets of its segment, once it is sure that it is the right one.
 
     :param begin: offset of the octets in the segment.
-    :param size: so many octets are enough; the checksum, which is that of all, is left out then.
     :raises StoreCorrupt: the octets are not what was written.
     """
     offset = place.position - begin
@@ -190,11 +190,24 @@ def find_body(data: bytes, begin: int, place: BodyPlace, *, size: int | None = N
     if header.lsn != place.body_id or header.body_length != place.size:
         raise StoreCorrupt("The log has another message where this one should be")
     start = place.start - begin
-    end = start + (place.size if size is None else min(size, place.size))
+    end = start + place.size
     if end > len(data):
         raise StoreCorrupt("A segment ends inside a body")
-    if size is None and zlib.crc32(memoryview(data)[start:end]) != header.body_crc:
+    if zlib.crc32(memoryview(data)[start:end]) != header.body_crc:
         raise StoreCorrupt("A message does not match its checksum")
+    return start
+
+
+def find_head(data: bytes, begin: int, place: BodyPlace, size: int) -> int:
+    """As :func:`find_body`, where the first octets are enough.
+
+    The checksum is left out, which is that of all octets.
+    """
+    if not is_record(data, place.position - begin, place.body_id, place.size):
+        raise StoreCorrupt("The log has another message where this one should be")
+    start = place.start - begin
+    if start + min(size, place.size) > len(data):
+        raise StoreCorrupt("A segment ends inside a body")
     return start
 
 

@@ -39,8 +39,6 @@ _VALUE_MODULES = (
     "mailkit.annotations",
     "mailkit.model",
     "mailkit.rights",
-    "mailkit.sorting",
-    "mailkit.fieldtexts",
     "mailkit.queue.values",
     "mailkit.store.sharing.records",
     "mailkit.store.sqlite.conversations",

@@ -132,14 +132,13 @@ class Core:
         self._make_directories()
         # When somebody was at something that takes long.
         self._worked = 0.0
-        #: Header fields by body id whose texts are on their way to the index.
-        self.pending_fields: dict[int, Fields] = {}
         #: Mailboxes, by id, in whose texts somebody has searched.
         self.searched: set[int] = set()
         # As many as there were threads that read at the same time.
         self._lent: deque[sqlite3.Connection] = deque()
         self.bodies = BodyFiles(self.log_directory)
         self.summaries = Summaries(self)
+        self.fields = Fields(self)
         self.sorting = Sorting(self)
         self.conversations = Conversations(self)
         self.values = Values(self)

@@ -1,20 +1,26 @@
-"""Folded texts of header fields in the index: SQLite looks in them, far faster than we could.
+"""What searching and sorting look at in header fields, kept in the index.
 
-They are made when a search first needs them, or when the store has nothing else to do, never while
-a message is delivered.
+SQLite looks in folded texts, and sorts by values, far faster than we could. They are made when a
+search or a sort first needs them, or when the store has nothing else to do; never while a message is
+delivered.
 """
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+
+from twisted.internet.defer import Deferred, DeferredLock
 
 from mailkit._typing import override
-from mailkit.fieldtexts import FieldTexts, encode_field_texts, read_field_texts
+from mailkit.fieldtexts import encode_field_texts
 from mailkit.mime import Header, parse_header
+from mailkit.sorting import read_sort_values
 from mailkit.store.sqlite.bodies import BodyPlace
+from mailkit.store.sqlite.rows import condition
 from mailkit.store.sqlite.summaries import read_headers
 from mailkit.store.sqlite.transaction import RowBuffer, Transaction
 from mailkit.store.sqlite.writer import Operation
@@ -31,81 +37,185 @@ COLUMNS = {
     b"subject": "subject",
     b"message-id": "message_id",
 }
-#: Messages whose header fields are known while their texts wait for the writer.
-MAX_PENDING = 2000
+#: Messages among which those that lack something are looked for at a time.
+FOUND_AT_ONCE = 5000
+#: Messages whose headers are asked for at a time.
+HEADERS = 200
+#: Messages of one operation of the writer, and operations that it may be behind.
+SAVED_AT_ONCE = 1000
+MAX_BEHIND = 4
 # Seconds of reading after which other work has its turn.
 _SLICE = 0.003
 
-_SAVE = f"INSERT OR IGNORE INTO field_text (body_id, {', '.join(COLUMNS.values())}) SELECT v.* FROM (VALUES "
+_SAVE_TEXTS = (
+    f"INSERT OR IGNORE INTO field_text (body_id, {', '.join(COLUMNS.values())})"
+    " SELECT v.* FROM (VALUES "
+)
+_SAVE_VALUES = (
+    "INSERT OR IGNORE INTO sort_value (body_id, sent, is_reply, subject_id, ids, subject, sender,"
+    " recipient, cc, display_from, display_to) SELECT v.* FROM (VALUES "
+)
 _SAVE_TAIL = ") AS v WHERE EXISTS (SELECT 1 FROM body WHERE id = v.column1 AND refs > 0)"
 _SOURCES = (
     "SELECT b.id, b.segment, b.position, b.start, b.size, s.header FROM body b"
     " LEFT JOIN summary s ON s.body_id = b.id WHERE b.id IN (SELECT value FROM json_each(?))"
 )
 
+#: Values for the columns of a table, the number of the body first.
+Row: TypeAlias = tuple[Any, ...]
+
 
 class SaveFieldTexts(Operation[None]):
-    """Keep texts by body id; those that are too long are made each time."""
+    """Keep texts, whose rows these are."""
 
-    __slots__ = ("_texts",)
+    __slots__ = ("_rows",)
 
-    def __init__(self, texts: Sequence[tuple[int, FieldTexts]]) -> None:
-        self._texts = texts
+    losable = True
+
+    def __init__(self, rows: Sequence[Row]) -> None:
+        self._rows = rows
 
     @override
     def run(self, tx: Transaction) -> None:
-        tx.flush()
-        buffer = RowBuffer(_SAVE, 1 + len(COLUMNS), _SAVE_TAIL)
-        for body_id, texts in self._texts:
-            values = encode_field_texts(texts)
-            if values is not None:
-                buffer.rows.append((body_id, *values))
-        buffer.flush(tx.connection)
+        _save(tx, RowBuffer(_SAVE_TEXTS, 1 + len(COLUMNS), _SAVE_TAIL), self._rows)
 
 
-class Fields(NamedTuple):
-    """Header fields of a message; given to ``Matcher.by_header``."""
+class SaveSortValues(Operation[None]):
+    """Keep values for sorting, whose rows these are."""
 
-    header: Header | bytes
-    #: These are all fields, not just those of a summary.
-    complete: bool
-    texts: FieldTexts | None = None
+    __slots__ = ("_rows",)
 
+    losable = True
 
-async def read_fields(core: Core, mailbox_id: int, bodies: Mapping[int, int]) -> dict[int, Fields]:
-    """The header fields of messages, whose texts are kept from now on.
+    def __init__(self, rows: Sequence[Row]) -> None:
+        self._rows = rows
 
-    :param bodies: by UID; a message that was removed is left out of the answer.
-    """
-    pending = core.pending_fields
-    known = {uid: pending[body_id] for uid, body_id in bodies.items() if body_id in pending}
-    lacking = {uid: body_id for uid, body_id in bodies.items() if uid not in known}
-    new: dict[int, Fields] = {}
-    pause_at = time.monotonic() + _SLICE
-    for uid, (header, complete) in (await find_headers(core, mailbox_id, lacking)).items():
-        known[uid] = new[bodies[uid]] = Fields(header, complete, read_field_texts(header))
-        if time.monotonic() > pause_at:
-            await core.pause()
-            pause_at = time.monotonic() + _SLICE
-    if new:
-        _keep(core, new)
-    return known
+    @override
+    def run(self, tx: Transaction) -> None:
+        _save(tx, RowBuffer(_SAVE_VALUES, 11, _SAVE_TAIL), self._rows)
 
 
-def _keep(core: Core, new: Mapping[int, Fields]) -> None:
-    """Let the writer keep texts by body id, which are known until it has."""
-    pending = core.pending_fields
-    pending.update(new)
-    while len(pending) > MAX_PENDING:
-        del pending[next(iter(pending))]
+def _save(tx: Transaction, buffer: RowBuffer, rows: Sequence[Row]) -> None:
+    # Only of bodies that are still wanted.
+    tx.flush()
+    buffer.rows = list(rows)
+    buffer.flush(tx.connection)
 
-    def kept(_: object) -> None:
-        for body_id, found in new.items():
-            if pending.get(body_id) is found:
-                del pending[body_id]
 
-    texts = [(body_id, found.texts) for body_id, found in new.items() if found.texts is not None]
-    core.writer.submit_lazy(SaveFieldTexts(texts)).addBoth(kept)
+def text_row(body_id: int, header: Header) -> Row | None:
+    """For :class:`SaveFieldTexts`; None for texts that are too long, and are made each time."""
+    texts = encode_field_texts(header)
+    return None if texts is None else (body_id, *texts)
+
+
+def value_row(body_id: int, header: Header) -> Row:
+    """For :class:`SaveSortValues`."""
+    values = read_sort_values(header)
+    return (
+        body_id,
+        values.sent,
+        values.is_reply,
+        values.subject_id,
+        f"[{','.join(map(str, values.ids))}]",
+        values.subject,
+        values.from_,
+        values.to,
+        values.cc,
+        values.display_from,
+        values.display_to,
+    )
+
+
+class _Kind(NamedTuple):
+    """What is made of headers."""
+
+    table: str
+    make: Callable[[int, Header], Row | None]
+    save: Callable[[Sequence[Row]], Operation[None]]
+
+
+_TEXTS = _Kind("field_text", text_row, SaveFieldTexts)
+_VALUES = _Kind("sort_value", value_row, SaveSortValues)
+
+
+class Fields:
+    """Sees to it that texts and values of messages are kept. For the reactor's thread."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        # Of mailboxes for whose messages somebody makes them.
+        self._locks: dict[int, DeferredLock] = {}
+
+    async def make_texts(self, mailbox_id: int, uids: Sequence[int]) -> None:
+        """See to it that the ascending UIDs have texts.
+
+        :raises MailError: they cannot be kept.
+        """
+        await self._make(mailbox_id, uids, _TEXTS)
+
+    async def make_values(self, mailbox_id: int, uids: Sequence[int]) -> None:
+        """See to it that the ascending UIDs have values for sorting.
+
+        :raises MailError: they cannot be kept.
+        """
+        await self._make(mailbox_id, uids, _VALUES)
+
+    async def _make(self, mailbox_id: int, uids: Sequence[int], kind: _Kind) -> None:
+        lock = self._locks.setdefault(mailbox_id, DeferredLock())
+        async with lock:
+            try:
+                for start in range(0, len(uids), FOUND_AT_ONCE):
+                    some = uids[start : start + FOUND_AT_ONCE]
+                    # What somebody else has made meanwhile is not made again.
+                    lacking = await self._core.in_thread(self._find, mailbox_id, some, kind.table)
+                    await self._make_all(mailbox_id, lacking, kind)
+            finally:
+                if not lock.waiting:
+                    self._locks.pop(mailbox_id, None)
+
+    def _find(self, mailbox_id: int, uids: Sequence[int], table: str) -> list[tuple[int, int]]:
+        """UIDs and bodies of which a table has nothing; runs in a thread."""
+        where, values = condition(uids, False)
+        with self._core.borrow() as connection:
+            return connection.execute(
+                "SELECT m.uid, m.body_id FROM message m"
+                f" LEFT JOIN {table} t ON t.body_id = m.body_id"
+                f" WHERE m.mailbox_id = ? AND m.{where} AND t.body_id IS NULL ORDER BY m.uid",
+                (mailbox_id, *values),
+            ).fetchall()
+
+    async def _make_all(
+        self, mailbox_id: int, lacking: Sequence[tuple[int, int]], kind: _Kind
+    ) -> None:
+        """Make and save, the next ones while the writer saves those before them."""
+        core = self._core
+        behind: deque[Deferred[None]] = deque()
+        rows: list[Row] = []
+        try:
+            for start in range(0, len(lacking), HEADERS):
+                bodies = dict(lacking[start : start + HEADERS])
+                headers = await find_headers(core, mailbox_id, bodies)
+                pause_at = time.monotonic() + _SLICE
+                for uid, (header, _) in headers.items():
+                    row = kind.make(bodies[uid], header)
+                    if row is not None:
+                        rows.append(row)
+                    if time.monotonic() > pause_at:
+                        await core.pause()
+                        pause_at = time.monotonic() + _SLICE
+                if len(rows) >= SAVED_AT_ONCE:
+                    behind.append(core.submit(kind.save(rows)))
+                    rows = []
+                    if len(behind) > MAX_BEHIND:
+                        await behind.popleft()
+            if rows:
+                behind.append(core.submit(kind.save(rows)))
+            while behind:
+                await behind.popleft()
+        finally:
+            for rest in behind:
+                # Nobody waits for them any more.
+                rest.addErrback(lambda failure: None)
 
 
 async def find_headers(

@@ -125,6 +125,14 @@ def decode_header(data: bytes | memoryview) -> RecordHeader:
     return RecordHeader(kind, meta, body, lsn, batch, meta_crc, body_crc)
 
 
+def is_record(data: bytes, offset: int, lsn: int, body_length: int) -> bool:
+    """Whether there is the record of a body; what else its header says is not checked."""
+    if offset < 0 or len(data) - offset < RECORD_HEADER_SIZE:
+        return False
+    magic, _, _, _, _, length, number, _, _, _ = _RECORD.unpack_from(data, offset)
+    return bool(magic == RECORD_MAGIC and number == lsn and length == body_length)
+
+
 def sync_directory(path: str) -> None:
     """Make names in a directory durable."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)

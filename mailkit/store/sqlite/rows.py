@@ -75,6 +75,11 @@ def select_uids(connection: sqlite3.Connection, sql: str, values: Sequence[objec
     (text,) = connection.execute(
         f"SELECT group_concat(uid) FROM message WHERE {sql}", values
     ).fetchone()
+    return to_uids(text)
+
+
+def to_uids(text: str | None) -> list[int]:
+    """What ``group_concat(uid)`` gives, ascending."""
     uids = list(map(int, text.split(","))) if text else []
     # They nearly always are, by the primary key.
     uids.sort()

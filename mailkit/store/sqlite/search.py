@@ -11,13 +11,14 @@ import datetime
 import json
 import re
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from typing import NamedTuple, TypeAlias
 
-from mailkit.errors import StoreCorrupt
+from mailkit.errors import MailError, StoreCorrupt
 from mailkit.fieldtexts import encode_needle
 from mailkit.matching import Matcher, Need, asks_thread
-from mailkit.mime import parse_message
+from mailkit.mime import Header, parse_message
 from mailkit.model import MessageInfo
 from mailkit.query import (
     All,
@@ -41,9 +42,9 @@ from mailkit.query import (
 from mailkit.store.sqlite import fields
 from mailkit.store.sqlite.bodies import SMALL_BODY, BodyPlace
 from mailkit.store.sqlite.core import Core
-from mailkit.store.sqlite.fields import Fields, read_fields
+from mailkit.store.sqlite.fields import HEADERS, find_headers
 from mailkit.store.sqlite.flags import KEYWORD_SHIFT, split_flags
-from mailkit.store.sqlite.rows import COLUMNS, Row, select_uids, to_infos
+from mailkit.store.sqlite.rows import COLUMNS, Row, condition, select_uids, to_infos, to_uids
 from mailkit.store.sqlite.summaries import read_bodies
 from mailkit.store.sqlite.textmaps import SaveTextMaps
 from mailkit.textmap import decode_text_map, encode_text_map, read_text_map
@@ -52,8 +53,6 @@ from mailkit.textmap import decode_text_map, encode_text_map, read_text_map
 CHUNK = 500
 #: How many times as many when SQLite decides alone, by kept texts.
 TEXT_CHUNKS = 4
-#: Messages whose header fields are asked for at a time.
-HEADERS = 200
 #: Mailboxes of which it is remembered that their texts were searched.
 MAX_SEARCHED = 1000
 #: Octets of bodies that a thread scans in one step.
@@ -81,6 +80,9 @@ class Condition(NamedTuple):
     #: It holds for nothing else.
     exact: bool = True
 
+
+#: SQL that tells which messages are looked at, and its parameters.
+_Where: TypeAlias = "tuple[str, tuple[object, ...]]"
 
 _ANYTHING = Condition("1", (), False)
 # As rows.to_infos writes them; fits into SQLite's integers.
@@ -272,17 +274,49 @@ class Search:
             return await self._by_index(uids)
         found: list[int] = []
         undecided: list[MessageInfo] = []
-        step = CHUNK * TEXT_CHUNKS if self._on_texts.exact else CHUNK
-        for begin in range(0, len(uids), step):
-            if begin:
-                await self._core.pause()
-            matches, rest = await self._in_range(uids[begin], uids[begin : begin + step][-1])
-            found.extend(matches)
-            undecided.extend(rest)
+        lacking = await self._go_through(uids, True, found, undecided)
+        if lacking:
+            # Where texts cannot be kept, the headers below are looked at one by one.
+            with suppress(MailError):
+                await self._core.fields.make_texts(self._id, lacking)
+            lacking = await self._go_through(lacking, False, found, undecided)
+        if lacking:
+            undecided += await self._without_texts(lacking, found)
         if undecided:
             found.extend(await self._by_message(undecided))
         found.sort()
         return found
+
+    async def _go_through(
+        self, uids: Sequence[int], is_range: bool, found: list[int], undecided: list[MessageInfo]
+    ) -> list[int]:
+        """Look at messages in the index, and at those header fields of them that are kept.
+
+        :param is_range: no other message lies between them.
+        :param found: gets those that match.
+        :param undecided: gets those that only the messages themselves can decide.
+        :returns: those that are not decided because they have no texts.
+        """
+        lacking: list[int] = []
+        by_texts = self._by_texts and self._on_texts.exact
+        step = CHUNK * TEXT_CHUNKS if by_texts else CHUNK
+        for begin in range(0, len(uids), step):
+            if begin:
+                await self._core.pause()
+            where = condition(uids[begin : begin + step], is_range)
+            if by_texts:
+                matches, without = self._uids_by_texts(where)
+                found += matches
+            else:
+                rows, without = (
+                    self._rows_by_texts(where) if self._by_texts else (self._rows(where), [])
+                )
+                rest = self._by_info(rows, found)
+                if rest and self._by_summary:
+                    rest = await self._by_summaries(rest, found)
+                undecided += rest
+            lacking += without
+        return lacking
 
     async def _by_index(self, uids: Sequence[int]) -> list[int]:
         found: list[int] = []
@@ -298,48 +332,53 @@ class Search:
             )
         return found
 
-    async def _in_range(self, first: int, last: int) -> tuple[list[int], list[MessageInfo]]:
-        """Matches among a range of UIDs, and what only the messages themselves can decide."""
-        found: list[int] = []
-        if self._by_texts:
-            rows, lacking = self._rows_by_texts(first, last)
-        else:
-            rows, lacking = self._rows(first, last), []
-        if self._on_texts.exact:
-            found.extend(row[0] for row in rows)
-            rows = []
-        undecided = self._by_info(rows, found)
-        if undecided and self._by_summary:
-            undecided = await self._by_fields(undecided, found, self._read_summaries)
-        bodies = {row[0]: row[5] for row in lacking}
-        new = self._by_info(lacking, found)
-        if new:
+    async def _without_texts(self, uids: Sequence[int], found: list[int]) -> list[MessageInfo]:
+        """Decide by their headers about messages that have no texts; gives those that are left."""
+        undecided: list[MessageInfo] = []
+        for begin in range(0, len(uids), HEADERS):
+            rows = self._rows(condition(uids[begin : begin + HEADERS], False))
+            bodies = {row[0]: row[5] for row in rows}
+            headers = await find_headers(self._core, self._id, bodies)
+            undecided += await self._by_fields(self._by_info(rows, found), headers, found)
+        return undecided
 
-            async def read(infos: Sequence[MessageInfo]) -> dict[int, Fields]:
-                some = {info.uid: bodies[info.uid] for info in infos}
-                return await read_fields(self._core, self._id, some)
-
-            undecided += await self._by_fields(new, found, read)
-        return found, undecided
-
-    def _rows(self, first: int, last: int) -> list[Row]:
+    def _rows(self, where: _Where) -> list[Row]:
+        """Rows of messages that may match."""
+        sql, values = where
         return self._core.reader.connection.execute(
-            f"SELECT {COLUMNS} FROM message WHERE mailbox_id = ? AND uid BETWEEN ? AND ?"
+            f"SELECT {COLUMNS} FROM message WHERE mailbox_id = ? AND {sql}"
             f" AND ({self._condition.sql})",
-            (self._id, first, last, *self._condition.values),
+            (self._id, *values, *self._condition.values),
         ).fetchall()
 
-    def _rows_by_texts(self, first: int, last: int) -> tuple[list[Row], list[Row]]:
-        """Rows of messages that may match: of those whose texts are kept, and of the others."""
+    def _rows_by_texts(self, where: _Where) -> tuple[list[Row], list[int]]:
+        """Rows of messages that may match, and UIDs of such that have no texts."""
+        sql, values = self._by_kept_texts(where)
         rows = self._core.reader.connection.execute(
-            f"SELECT {COLUMNS}, t.body_id IS NULL FROM message LEFT JOIN field_text t"
-            " USING (body_id) WHERE mailbox_id = ? AND uid BETWEEN ? AND ?"
-            f" AND CASE WHEN t.body_id IS NULL THEN {self._condition.sql}"
-            f" ELSE {self._on_texts.sql} END",
-            (self._id, first, last, *self._condition.values, *self._on_texts.values),
+            f"SELECT {COLUMNS}, t.body_id IS NULL {sql}", values
         ).fetchall()
         kept: list[Row] = [row[:-1] for row in rows if not row[-1]]
-        return kept, [row[:-1] for row in rows if row[-1]]
+        return kept, [row[0] for row in rows if row[-1]]
+
+    def _uids_by_texts(self, where: _Where) -> tuple[list[int], list[int]]:
+        """UIDs of messages that match, and of those that have no texts and may match."""
+        sql, values = self._by_kept_texts(where)
+        row = self._core.reader.connection.execute(
+            "SELECT group_concat(uid) FILTER (WHERE t.body_id IS NOT NULL),"
+            f" group_concat(uid) FILTER (WHERE t.body_id IS NULL) {sql}",
+            values,
+        ).fetchone()
+        matches, lacking = map(to_uids, row)
+        return matches, lacking
+
+    def _by_kept_texts(self, where: _Where) -> _Where:
+        sql, values = where
+        return (
+            f"FROM message LEFT JOIN field_text t USING (body_id) WHERE mailbox_id = ? AND {sql}"
+            f" AND CASE WHEN t.body_id IS NULL THEN {self._condition.sql}"
+            f" ELSE {self._on_texts.sql} END",
+            (self._id, *values, *self._condition.values, *self._on_texts.values),
+        )
 
     def _by_info(self, rows: Sequence[Row], found: list[int]) -> list[MessageInfo]:
         """Those that their details alone do not decide; matches go to what was found."""
@@ -352,36 +391,44 @@ class Search:
                 undecided.append(info)
         return undecided
 
-    async def _by_fields(
-        self,
-        infos: Sequence[MessageInfo],
-        found: list[int],
-        read: Callable[[Sequence[MessageInfo]], Awaitable[Mapping[int, Fields]]],
+    async def _by_summaries(
+        self, infos: Sequence[MessageInfo], found: list[int]
     ) -> list[MessageInfo]:
-        """Those that header fields do not decide either; matches go to what was found."""
+        """Those that the header fields of their summaries do not decide."""
         undecided: list[MessageInfo] = []
         for begin in range(0, len(infos), HEADERS):
             some = infos[begin : begin + HEADERS]
-            known = await read(some)
-            pause_at = time.monotonic() + _SLICE
-            for info in some:
-                # One without fields has been removed since.
-                if (message := known.get(info.uid)) is None:
-                    continue
-                if time.monotonic() > pause_at:
-                    await self._core.pause()
-                    pause_at = time.monotonic() + _SLICE
-                answer = self._matcher.by_header(info, *message)
-                if answer:
-                    found.append(info.uid)
-                elif answer is None:
-                    undecided.append(info)
+            uids = [info.uid for info in some]
+            summaries = await self._core.summaries.get(self._id, uids, False)
+            headers = {uid: (header, False) for uid, _, _, header in summaries}
+            undecided += await self._by_fields(some, headers, found)
         return undecided
 
-    async def _read_summaries(self, infos: Sequence[MessageInfo]) -> dict[int, Fields]:
-        uids = [info.uid for info in infos]
-        summaries = await self._core.summaries.get(self._id, uids, False)
-        return {uid: Fields(header, False) for uid, _, _, header in summaries}
+    async def _by_fields(
+        self,
+        infos: Sequence[MessageInfo],
+        headers: Mapping[int, tuple[Header | bytes, bool]],
+        found: list[int],
+    ) -> list[MessageInfo]:
+        """Those that header fields do not decide; matches go to what was found.
+
+        :param headers: by UID, and whether they are complete.
+        """
+        undecided: list[MessageInfo] = []
+        pause_at = time.monotonic() + _SLICE
+        for info in infos:
+            # One without fields has been removed since.
+            if (known := headers.get(info.uid)) is None:
+                continue
+            if time.monotonic() > pause_at:
+                await self._core.pause()
+                pause_at = time.monotonic() + _SLICE
+            answer = self._matcher.by_header(info, *known)
+            if answer:
+                found.append(info.uid)
+            elif answer is None:
+                undecided.append(info)
+        return undecided
 
     async def _by_message(self, infos: Sequence[MessageInfo]) -> list[int]:
         """Matches among messages that have to be opened, in a thread, a few at a time."""

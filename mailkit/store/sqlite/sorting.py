@@ -11,27 +11,20 @@ import json
 import sqlite3
 import time
 from array import array
+from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Sequence
 from itertools import compress
 from typing import TYPE_CHECKING, Any
 
-from mailkit._typing import override
 from mailkit.query import SortCriterion, SortKey, ThreadAlgorithm, Threads
-from mailkit.sorting import DETAILS, SortValues, read_sort_values
-from mailkit.store.sqlite.fields import find_headers
+from mailkit.sorting import DETAILS
 from mailkit.store.sqlite.rows import DENSE
-from mailkit.store.sqlite.transaction import RowBuffer, Transaction
-from mailkit.store.sqlite.writer import Operation
 from mailkit.threads import COLUMNS, ThreadInput, thread_steps
 
 if TYPE_CHECKING:
     from mailkit.store.sqlite.core import Core
 
-#: Messages whose headers are asked for at a time.
-HEADERS = 200
-#: Values that are saved in one operation.
-SAVED_AT_ONCE = 2000
 #: Mailboxes of which it is remembered that their messages have values.
 MAX_COMPLETE = 1000
 #: Messages up to which they are sorted on the reactor's thread: in a millisecond or two, while a
@@ -60,18 +53,6 @@ _COLUMNS = {
     SortKey.SUBJECT: "v.subject",
     SortKey.TO: "v.recipient",
 }
-_SAVE = (
-    "INSERT OR IGNORE INTO sort_value (body_id, sent, is_reply, subject_id, ids, subject, sender,"
-    " recipient, cc, display_from, display_to) SELECT v.column1, v.column2, v.column3, v.column4,"
-    " v.column5, v.column6, v.column7, v.column8, v.column9, v.column10, v.column11 FROM (VALUES "
-)
-_SAVE_TAIL = ") AS v WHERE EXISTS (SELECT 1 FROM body WHERE id = v.column1 AND refs > 0)"
-_LACKING = (
-    "SELECT m.uid, m.body_id FROM message m LEFT JOIN sort_value v ON v.body_id = m.body_id"
-    " WHERE m.mailbox_id = ? AND m.uid > ? AND m.uid <= ? AND v.body_id IS NULL ORDER BY m.uid"
-)
-
-
 # Columns of a ThreadInput, each as one value: they take a fraction of the time of as many rows.
 _THREAD_COLUMNS = {
     "uids": "json_group_array(uid)",
@@ -86,37 +67,6 @@ _THREAD_ROWS = (
     " JOIN sort_value v ON v.body_id = m.body_id"
     " WHERE m.mailbox_id = ? AND m.uid BETWEEN ? AND ? ORDER BY m.uid)"
 )
-
-
-class SaveSortValues(Operation[None]):
-    """Keep values by body id."""
-
-    __slots__ = ("_values",)
-
-    def __init__(self, values: Sequence[tuple[int, SortValues]]) -> None:
-        self._values = values
-
-    @override
-    def run(self, tx: Transaction) -> None:
-        tx.flush()
-        buffer = RowBuffer(_SAVE, 11, _SAVE_TAIL)
-        buffer.rows = [
-            (
-                body_id,
-                values.sent,
-                values.is_reply,
-                values.subject_id,
-                json.dumps(values.ids),
-                values.subject,
-                values.from_,
-                values.to,
-                values.cc,
-                values.display_from,
-                values.display_to,
-            )
-            for body_id, values in self._values
-        ]
-        buffer.flush(tx.connection)
 
 
 class Sorting:
@@ -215,31 +165,13 @@ class Sorting:
         since = self._complete.get(mailbox_id, 0)
         if since >= last:
             return
-        lacking = await self._core.in_thread(self._find_lacking, mailbox_id, since, last)
-        made: list[tuple[int, SortValues]] = []
-        pause_at = time.monotonic() + _SLICE
-        for start in range(0, len(lacking), HEADERS):
-            bodies = dict(lacking[start : start + HEADERS])
-            headers = await find_headers(self._core, mailbox_id, bodies)
-            for uid, (header, _) in headers.items():
-                if time.monotonic() > pause_at:
-                    await self._core.pause()
-                    pause_at = time.monotonic() + _SLICE
-                made.append((bodies[uid], read_sort_values(header)))
-            if len(made) >= SAVED_AT_ONCE:
-                await self._core.submit(SaveSortValues(made))
-                made = []
-        if made:
-            await self._core.submit(SaveSortValues(made))
+        uids = self._core.reader.list_uids(mailbox_id)
+        new = uids[bisect_right(uids, since) : bisect_right(uids, last)]
+        await self._core.fields.make_values(mailbox_id, new)
         self._complete[mailbox_id] = last
         self._complete.move_to_end(mailbox_id)
         if len(self._complete) > MAX_COMPLETE:
             self._complete.popitem(last=False)
-
-    def _find_lacking(self, mailbox_id: int, since: int, last: int) -> list[tuple[int, int]]:
-        """UIDs and bodies without values; runs in a thread."""
-        with self._core.borrow() as connection:
-            return connection.execute(_LACKING, (mailbox_id, since, last)).fetchall()
 
 
 def _sort(

@@ -26,7 +26,14 @@ from mailkit.mime import (
     parse_message,
 )
 from mailkit.model import SUMMARY_FIELDS, MessageSummary
-from mailkit.store.sqlite.bodies import SMALL_BODY, BodyFiles, BodyPlace, Cold, find_body
+from mailkit.store.sqlite.bodies import (
+    SMALL_BODY,
+    BodyFiles,
+    BodyPlace,
+    Cold,
+    find_body,
+    find_head,
+)
 from mailkit.store.sqlite.rows import condition
 from mailkit.store.sqlite.transaction import RowBuffer, Transaction
 from mailkit.store.sqlite.writer import Operation
@@ -224,7 +231,7 @@ def _read_header(
     """The header of a body; when the octets do not hold it all, more are read."""
     size = HEAD_OCTETS
     while True:
-        start = find_body(data, begin, place, size=size)
+        start = find_head(data, begin, place, size)
         header = parse_header(data, start, start + min(size, place.size))
         # Behind the last octets that count nothing changes.
         if header.blank_line or size >= place.size or size > MAX_HEADER_OCTETS:

@@ -51,6 +51,8 @@ class Operation(ABC, Generic[T]):
 
     #: Octets of bodies that it brings along.
     weight = 0
+    #: Losing it in a crash is harmless: it is not worth a flush of its own.
+    losable = False
 
     @abstractmethod
     def run(self, tx: Transaction) -> T:
@@ -184,9 +186,9 @@ class Writer:
         self._thread.start()
 
     def submit(self, operation: Operation[T]) -> Deferred[T]:
-        """Do an operation; the answer comes when it is durable."""
+        """Do an operation; the answer comes when it is durable, unless it may be lost."""
         deferred: Deferred[T] = Deferred()
-        self._queue.put(_Entry(operation, deferred))
+        self._queue.put(_Entry(operation, deferred, operation.losable))
         return deferred
 
     def submit_lazy(self, operation: Operation[T]) -> Deferred[T]:

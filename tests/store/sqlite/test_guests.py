@@ -41,6 +41,7 @@ from mailkit.model import (
     Recipient,
     StoreResult,
 )
+from mailkit.query import HeaderContains, SortCriterion, SortKey
 from mailkit.queue.values import NewMessage, Order
 from mailkit.spool import Spool
 from mailkit.store.sqlite import SQLiteStore, StoreSettings
@@ -125,6 +126,19 @@ class GuestTests(StoreTestCase):
         await self.deliver(owner, message(2))
         for store in (owner, guest):
             self.assertEqual(await self.contents(store), [message(1), message(2)])
+
+    async def test_texts_and_values_are_kept_by_the_owner(self) -> None:
+        owner, guest = await self.make_pair()
+        for subject in (b"=?utf-8?q?=C3=A9?=", b"a", b"b"):
+            await self.deliver(owner, b"From: x\r\nSubject: %b\r\n\r\n" % subject)
+        inbox = await self.mailbox(guest)
+        found = await inbox.search(query=HeaderContains("Subject", "É"))
+        self.assertEqual(found, [1])
+        criteria = [SortCriterion(SortKey.SUBJECT, True)]
+        self.assertEqual(await inbox.sort_messages(uids=[1, 2, 3], criteria=criteria), [1, 3, 2])
+        for table in ("field_text", "sort_value"):
+            (rows,) = owner.connection().execute(f"SELECT count(*) FROM {table}").fetchone()
+            self.assertEqual(rows, 3)
 
     async def test_a_large_body_is_renamed_and_not_copied(self) -> None:
         owner, guest = await self.make_pair()

@@ -8,7 +8,7 @@ import random
 from collections.abc import Mapping
 from typing import Any
 
-from twisted.internet.defer import CancelledError, Deferred, fail
+from twisted.internet.defer import CancelledError, Deferred, fail, gatherResults
 
 from mailkit.errors import NoSuchMailbox, StoreUnavailable
 from mailkit.matching import Matcher
@@ -28,6 +28,8 @@ from mailkit.query import (
     Query,
     SentDate,
     Smaller,
+    SortCriterion,
+    SortKey,
     TextContains,
     UIDs,
 )
@@ -260,9 +262,10 @@ class FieldTextTests(StoreTestCase):
             await self.deliver(store, b"From: a%d\r\nX: apple\r\n\r\n" % number)
         query = Or([HeaderContains("From", "A3"), HeaderContains("Subject", "x")])
         self.assertEqual(await inbox.search(query=query), [4])
-        await self.wait_until(lambda: self.rows(store) == 5)
-        # From now on nothing else is looked at.
-        self.patch(search, "read_fields", None)
+        # They are there when the search that made them has ended; nothing else is looked at then.
+        self.assertEqual(self.rows(store), 5)
+        self.patch(store.core.fields, "make_texts", None)
+        self.patch(search, "find_headers", None)
         self.patch(store.core.summaries, "get", None)
         self.assertEqual(await inbox.search(query=query), [4])
         self.assertEqual(await inbox.search(query=Not(query)), [1, 2, 3, 5])
@@ -282,14 +285,30 @@ class FieldTextTests(StoreTestCase):
         self.assertEqual(await inbox.search(query=HeaderContains("Subject", "y")), [2])
         self.assertEqual(await inbox.search(query=BodyContains("pear")), [2])
 
-    async def test_texts_on_their_way_to_the_index_are_not_made_again(self) -> None:
+    async def test_searches_at_the_same_time_make_texts_once(self) -> None:
+        self.patch(fields, "HEADERS", 2)
+        self.patch(fields, "SAVED_AT_ONCE", 2)
+        self.patch(fields, "MAX_BEHIND", 1)
+        self.patch(fields, "FOUND_AT_ONCE", 5)
         store = await self.make_store()
         inbox = await self.mailbox(store)
-        await self.deliver(store, b"Subject: x\r\n\r\n")
-        await self.deliver(store, b"Subject: y\r\n\r\n")
+        for subject in b"xyxyxyxy":
+            await self.deliver(store, b"Subject: %c\r\n\r\n" % subject)
+        asked = self.note_headers()
         query = HeaderContains("Subject", "y")
-        self.assertEqual(await inbox.search(query=query), [2])
-        self.assertEqual(self.rows(store), 0)
+        sorts = inbox.sort_messages(uids=[1, 2], criteria=[SortCriterion(SortKey.SUBJECT)])
+        searches = [inbox.search(query=query), inbox.search(query=Not(query)), sorts]
+        first, second, third = await gatherResults(map(Deferred.fromCoroutine, searches))
+        self.assertEqual((first, second, third), ([2, 4, 6, 8], [1, 3, 5, 7], [1, 2]))
+        # Texts of all eight, and values of two.
+        self.assertEqual(sum(asked), 10)
+        await self.deliver(store, b"Subject: y\r\n\r\n")
+        self.assertEqual(await inbox.search(query=query), [2, 4, 6, 8, 9])
+        self.assertEqual(sum(asked), 11)
+        self.assertEqual(self.rows(store), 9)
+
+    def note_headers(self) -> list[int]:
+        """Of how many messages the headers are asked for."""
         real = fields.find_headers
         asked: list[int] = []
 
@@ -298,13 +317,47 @@ class FieldTextTests(StoreTestCase):
             return await real(core, mailbox_id, bodies)
 
         self.patch(fields, "find_headers", note)
-        self.assertEqual(await inbox.search(query=query), [2])
-        self.assertEqual(await inbox.search(query=Not(query)), [1])
-        await self.deliver(store, b"Subject: y\r\n\r\n")
-        self.assertEqual(await inbox.search(query=query), [2, 3])
-        self.assertEqual(sum(asked), 1)
-        await self.wait_until(lambda: self.rows(store) == 3)
-        self.assertEqual(store.core.pending_fields, {})
+        return asked
+
+    async def test_texts_are_made_of_those_that_may_match(self) -> None:
+        store = await self.make_store()
+        inbox = await self.mailbox(store)
+        for subject in b"xyxyxyxy":
+            await self.deliver(store, b"Subject: %c\r\n\r\n" % subject)
+        asked = self.note_headers()
+        query = And([UIDs([(3, 3), (6, 7)]), HeaderContains("Subject", "x")])
+        self.assertEqual(await inbox.search(query=query), [3, 7])
+        self.assertEqual(sum(asked), 3)
+        self.assertEqual(await inbox.search(query=HeaderContains("Subject", "x")), [1, 3, 5, 7])
+        self.assertEqual(sum(asked), 8)
+
+    async def test_a_search_that_is_given_up_leaves_the_others_alone(self) -> None:
+        store = await self.make_store()
+        inbox = await self.mailbox(store)
+        await self.deliver(store, b"Subject: x\r\n\r\n")
+        query = HeaderContains("Subject", "x")
+        one, two = (Deferred.fromCoroutine(inbox.search(query=query)) for _ in range(2))
+        one.addErrback(lambda failure: failure.trap(CancelledError))
+        one.cancel()
+        self.assertEqual(await two, [1])
+        self.assertEqual(await inbox.search(query=query), [1])
+
+    async def test_messages_that_go_while_texts_are_made(self) -> None:
+        store = await self.make_store()
+        inbox = await self.mailbox(store)
+        for subject in b"xyx":
+            await self.deliver(store, b"Subject: %c\r\n\r\n" % subject)
+        real = fields.find_headers
+
+        async def find(core: Any, mailbox_id: int, bodies: Mapping[int, int]) -> Any:
+            found = await real(core, mailbox_id, bodies)
+            await inbox.expunge(uids=[1])
+            return found
+
+        self.patch(fields, "find_headers", find)
+        self.assertEqual(await inbox.search(query=HeaderContains("Subject", "x")), [3])
+        await store.compact()
+        self.assertEqual(self.rows(store), 2)
 
     async def test_texts_that_are_too_long_are_made_each_time(self) -> None:
         store = await self.make_store()
@@ -336,7 +389,8 @@ class FieldTextTests(StoreTestCase):
         store = await self.make_store()
         inbox = await self.mailbox(store)
         await self.deliver(store, b"From: a\r\n\r\napple\r\n")
-        self.patch(store.core.writer, "submit_lazy", lambda _: fail(StoreUnavailable()))
+        for name in ("submit", "submit_lazy"):
+            self.patch(store.core.writer, name, lambda _: fail(StoreUnavailable()))
         query = And([HeaderContains("From", "a"), BodyContains("apple")])
         for _ in range(2):
             self.assertEqual(await inbox.search(query=query), [1])
