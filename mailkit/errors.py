@@ -97,6 +97,17 @@ class AuthorizationFailed(MailError):
     default_text = "You may not act for that user"
 
 
+class TokenOfAnother(AuthorizationFailed):
+    """A token of OAuth 2.0 is good, but not for whom it was shown.
+
+    :param owner: the user whose it is.
+    """
+
+    def __init__(self, owner: str) -> None:
+        super().__init__()
+        self.owner = owner
+
+
 class PasswordExpired(AuthenticationFailed):
     """The password was right, or may have been, and is no longer accepted (RFC 5530 EXPIRED)."""
 

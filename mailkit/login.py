@@ -21,12 +21,14 @@ from mailkit.errors import (
     AuthorizationFailed,
     MailError,
     PasswordExpired,
+    TokenOfAnother,
 )
 from mailkit.guard import LoginGuard, TooManyLogins
 from mailkit.interfaces import IActingPortal, IRecallingPortal
 from mailkit.login_log import PASSWORD, LoginFacts, LoginLog, account_of, reason_of
 from mailkit.model import ConnectionInfo, LoginAttempt, LoginOutcome
 from mailkit.sasl import Mechanism, choose_mechanisms
+from mailkit.sasl.bearer import BearerToken
 from mailkit.sasl.plain import with_password
 from mailkit.wire.sasl import (
     ExchangeCancelled,
@@ -255,7 +257,14 @@ class LoginConnection(CompressingConnection):
         identity = success.authorization_id
         acting_for = "" if identity == success.username else identity
         try:
-            avatar = await self._ask_portal(success.credentials, interface, acting_for)
+            try:
+                avatar = await self._ask_portal(success.credentials, interface, acting_for)
+            except TokenOfAnother as error:
+                # RFC 7628 section 3.1: the name is an authorization identity.
+                credentials: Any = success.credentials
+                acting_for, success = success.username, success._replace(username=error.owner)
+                credentials = BearerToken("", credentials.token, credentials.host)
+                avatar = await self._ask_portal(credentials, interface, acting_for)
             outcome = LoginOutcome.SUCCESS
         except (LoginFailed, AuthenticationFailed, AuthorizationFailed) as error:
             outcome = LoginOutcome.FAILURE

@@ -23,9 +23,16 @@ class IAnonymousLogin(Interface):
 class IBearerToken(Interface):
     """Credentials: a token of OAuth 2.0 (RFC 6750)."""
 
-    username: str = Attribute("""For whom the client says it is; perhaps empty.""")
+    username: str = Attribute(
+        """For whom the client shows it; perhaps empty. A checker that finds the token good, but
+        somebody else's, raises :class:`~mailkit.errors.TokenOfAnother`."""
+    )
 
     token: str = Attribute("""As the client has it.""")
+
+    host: str = Attribute(
+        """The server's name that the client says it has connected to; perhaps empty."""
+    )
 
 
 class ISharedSecretLogin(Interface):

@@ -29,6 +29,8 @@ class BearerToken(NamedTuple):
 
     username: str
     token: str
+    #: Where the client says that it has connected to; empty where it does not.
+    host: str = ""
 
 
 class _BearerServer(SASLServer):
@@ -38,15 +40,15 @@ class _BearerServer(SASLServer):
     def step(self, response: bytes | None) -> bytes | Success:
         if response is None:
             return b""
-        username, authorization = self.read(response)
+        username, authorization, host = self.read(response)
         found = _BEARER.match(authorization)
         if found is None:
             raise SASLError(f"{self.name} wants a bearer token")
-        return Success(BearerToken(username, found[1].decode("ascii")), username)
+        return Success(BearerToken(username, found[1].decode("ascii"), host), username)
 
     @abstractmethod
-    def read(self, response: bytes) -> tuple[str, bytes]:
-        """The user name, perhaps empty, and what HTTP has in the field Authorization.
+    def read(self, response: bytes) -> tuple[str, bytes, str]:
+        """The user name, perhaps empty, what HTTP has in the field Authorization, and the host.
 
         :raises SASLError: it is no such message.
         """
@@ -80,7 +82,7 @@ class OAuthBearerServer(_BearerServer):
     name = "OAUTHBEARER"
 
     @override
-    def read(self, response: bytes) -> tuple[str, bytes]:
+    def read(self, response: bytes) -> tuple[str, bytes, str]:
         header, *pairs = response.split(_SEPARATOR)
         # RFC 7628 section 3.1: each pair ends with a separator, and so does the whole.
         found = _GS2_HEADER.match(header)
@@ -89,20 +91,22 @@ class OAuthBearerServer(_BearerServer):
         if found[1].startswith(b"p"):
             # RFC 7628 section 2.1 has no channel bindings.
             raise SASLError("OAUTHBEARER has no channel binding")
-        authorization = None
+        authorization, host = None, ""
         for pair in pairs[:-2]:
             parts = _PAIR.match(pair)
             if parts is None:
                 raise SASLError("OAUTHBEARER wants pairs of a key and a value")
-            # Unknown keys are ignored, as the section wants it; host and port are what a client
-            # has typed, and differ where there is a proxy.
-            if parts[1].lower() == b"auth":
+            # Unknown keys are ignored, as the section wants it; the port may be that of a proxy.
+            key = parts[1].lower()
+            if key == b"auth":
                 if authorization is not None:
                     raise SASLError("OAUTHBEARER wants one token")
                 authorization = parts[2]
+            elif key == b"host":
+                host = parts[2].decode("ascii")
         if authorization is None:
             raise SASLError("OAUTHBEARER wants a token")
-        return _read_name(found[2] or b""), authorization
+        return _read_name(found[2] or b""), authorization, host
 
     @override
     def answer(self, status: str, scope: str, url: str) -> dict[str, Any]:
@@ -118,7 +122,7 @@ class XOAuth2Server(_BearerServer):
     name = "XOAUTH2"
 
     @override
-    def read(self, response: bytes) -> tuple[str, bytes]:
+    def read(self, response: bytes) -> tuple[str, bytes, str]:
         parts = response.split(_SEPARATOR)
         if (
             len(parts) != 4
@@ -127,7 +131,7 @@ class XOAuth2Server(_BearerServer):
             or not parts[1].lower().startswith(b"auth=")
         ):
             raise SASLError("XOAUTH2 wants user=NAME %x01 auth=Bearer TOKEN %x01 %x01")
-        return decode_name(parts[0][5:]), parts[1][5:]
+        return decode_name(parts[0][5:]), parts[1][5:], ""
 
     @override
     def status(self, status: str) -> str:

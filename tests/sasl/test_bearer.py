@@ -34,11 +34,11 @@ TOKEN = "vF9dft4qmTc2Nvb3RlckBhbHRhdmlzdGEuY29tCg=="
 CONTEXT = SASLContext()
 
 
-def shown(step: Any) -> BearerToken:
+def shown(step: Any) -> tuple[str, str]:
     assert isinstance(step, Success)
     assert isinstance(step.credentials, BearerToken)
     assert step.authorization_id == ""
-    return step.credentials
+    return step.credentials[:2]
 
 
 class OAuthBearerTests(SynchronousTestCase):
@@ -70,6 +70,15 @@ class OAuthBearerTests(SynchronousTestCase):
             (b"n,,\x01unknown=\t \r\n\x01auth=Bearer x\x01port=1\x01\x01", ("", "x")),
         ):
             self.assertEqual(shown(self.step(response)), found)
+
+    def test_where_the_client_has_connected_to(self) -> None:
+        for pairs, host in (
+            (b"", ""),
+            (b"host=mail.example.org\x01port=143\x01", "mail.example.org"),
+            (b"port=x\x01HOST=mail\x01", "mail"),
+        ):
+            step = self.step(b"n,,\x01" + pairs + b"auth=Bearer abc\x01\x01")
+            self.assertEqual(step.credentials.host, host)
 
     def test_our_client(self) -> None:
         client = OAuthBearerClient(Credentials("ann,=", token=TOKEN))
@@ -117,9 +126,8 @@ class XOAuth2Tests(SynchronousTestCase):
             "dXNlcj1zb21ldXNlckBleGFtcGxlLmNvbQFhdXRoPUJlYXJlciB5YTI5LnZGOWRmdDRxbVRjMk52"
             "YjNSbGNrQmhkSFJoZG1semRHRXVZMjl0Q2cBAQ=="
         )
-        found = shown(self.step(response))
-        self.assertEqual(found.username, "someuser@example.com")
-        self.assertEqual(found.token, "ya29.vF9dft4qmTc2Nvb3RlckBhdHRhdmlzdGEuY29tCg")
+        token = "ya29.vF9dft4qmTc2Nvb3RlckBhdHRhdmlzdGEuY29tCg"
+        self.assertEqual(shown(self.step(response)), ("someuser@example.com", token))
 
     def test_our_client(self) -> None:
         client = XOAuth2Client(Credentials("ann", token=TOKEN))
@@ -258,7 +266,7 @@ class DialogueTests(SynchronousTestCase):
                 self.assertEqual(dialogue.begin(name), Answer("challenge", b""))
                 self.assertEqual(dialogue.respond(self.message(name)).kind, "in")
                 self.assertTrue(dialogue.logged_in)
-            self.assertEqual(self.checker.seen, [(ANN, TOKEN)] * 3)
+            self.assertEqual(self.checker.seen, [(ANN, TOKEN, "")] * 3)
 
     def test_a_bad_token(self) -> None:
         for name, acknowledgement in (("OAUTHBEARER", b"\x01"), ("XOAUTH2", b"")):

@@ -9,6 +9,7 @@ from unittest import mock
 
 from twisted.cred.credentials import UsernamePassword
 from twisted.cred.error import LoginFailed
+from twisted.logger import capturedLogs, formatEvent
 from twisted.python import usage
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -26,13 +27,16 @@ from mailkit.tap import imap
 from mailkit.tap.errors import SettingError
 from mailkit.tap.user_bases import parse_rule, parse_table
 from tests.auth.oauth.support import ANN, ISSUER, FakeClient, make_checker, new_token, public_jwk
-from tests.sasl.dialogues import IMAPDialogue
+from tests.sasl.dialogues import DIALOGUES, IMAPDialogue
 from tests.test_docs import ROOT, fenced_blocks
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
+
+
+BOB = "bob@example.org"
 
 
 class SettingsTests(SynchronousTestCase):
@@ -43,7 +47,7 @@ class SettingsTests(SynchronousTestCase):
     def test_option(self) -> None:
         rule = parse_rule(
             "example.org=oauth:https://id.example.org/realm:audience=mail, other:claim=sub"
-            ":algorithms=ES256:leeway=5:scope=imap"
+            ":algorithms=ES256:leeway=5:scope=imap:hosts=Mail.example.org, mail.example.com"
         )
         checker = self.checker(rule)
         rules = checker._rules
@@ -51,6 +55,7 @@ class SettingsTests(SynchronousTestCase):
         self.assertEqual(rules.audience, {"mail", "other"})
         self.assertEqual((rules.claim, rules.leeway, rules.scope), ("sub", 5, "imap"))
         self.assertEqual(checker._domains, ("example.org",))
+        self.assertEqual(checker._hosts, {"mail.example.org", "mail.example.com"})
         assert isinstance(checker._verifier, SignedTokens)
         self.assertEqual(checker._verifier._algorithms, {"ES256"})
 
@@ -164,6 +169,51 @@ class PortalTests(SynchronousTestCase):
         self.portal = make_portal(self.store, [AuthRule(self.checker, ("example.org",))])
         _, account, _ = self.successResultOf(self.log_in(BearerToken("", new_token())))
         self.assertEqual(account.name, ANN)
+
+    def test_administrators_show_their_tokens_for_others(self) -> None:
+        self.successResultOf(run(self.store.add_account(BOB, "{PLAIN}secret")))
+        self.successResultOf(run(self.store.set_administrator(ANN, True)))
+        forms = {
+            "OAUTHBEARER": "n,a={},\x01auth=Bearer {}\x01\x01",
+            "XOAUTH2": "user={}\x01auth=Bearer {}\x01\x01",
+        }
+        for kind in DIALOGUES[:2]:
+            for name, form in forms.items():
+                for owner, wanted, good in (
+                    (ANN, BOB, True),
+                    (ANN, "bob", True),
+                    (ANN, "nobody@example.org", False),
+                    (BOB, ANN, False),
+                    ("eve@example.org", BOB, False),
+                ):
+                    dialogue = kind(self.portal)
+                    self.addCleanup(dialogue.lose)
+                    with capturedLogs() as events:
+                        token = new_token(email=owner)
+                        dialogue.begin(name)
+                        answer = dialogue.respond(form.format(wanted, token).encode())
+                        if not good:
+                            # The error challenge; the client acknowledges it.
+                            answer = answer if answer.kind else dialogue.later()
+                            self.assertEqual(answer.kind, "challenge", (name, owner, wanted))
+                            dialogue.say(b"AQ==")
+                        dialogue.clock.advance(60)
+                    self.assertEqual(dialogue.logged_in, good, (name, owner, wanted))
+                    (line,) = [str(formatEvent(each)) for each in events if "outcome" in each]
+                    if good:
+                        self.assertIn(f"account={ANN} acting-for={BOB}", line)
+                    else:
+                        self.assertIn("login failed", line)
+
+    def test_a_client_that_has_connected_to_another_host(self) -> None:
+        self.checker._hosts = frozenset({"mail.example.org"})
+        for host in ("", "Mail.example.org", "mail.example.org."):
+            self.successResultOf(self.log_in(BearerToken("", new_token(), host)))
+        for host in ("mail.example.net", "example.org", "127.0.0.1"):
+            failure: Any = self.failureResultOf(
+                self.log_in(BearerToken("", new_token(), host)), TokenRefused
+            )
+            self.assertEqual(failure.value.status, "invalid_request")
 
     def test_what_imap_offers(self) -> None:
         dialogue = IMAPDialogue(self.portal)

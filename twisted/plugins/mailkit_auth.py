@@ -110,7 +110,7 @@ Users with tokens of OAuth 2.0 (SASL OAUTHBEARER and XOAUTH2). ISSUER is a URL, 
 tokens; audience= what they call this server. The user's name is in the claim email, or that of
 claim=. Signatures are verified by the issuer's keys, which it tells, or which are at keys=. Tokens
 that only the issuer can read: introspection=yes or a URL, with client-id= and client-secret-file=.
-Also scope=, algorithms=RS256,..., leeway= and cache= in seconds, ca-file=. A colon of a value has a
+Also scope=, algorithms=RS256,..., hosts= (names of this server), leeway= and cache= in seconds, ca-file=. A colon of a value has a
 backslash before it, but for that of https://. Needs the extra oauth.
     """,
     "issuer",
@@ -120,6 +120,7 @@ backslash before it, but for that of https://. Needs the extra oauth.
         "claim": str,
         "scope": str,
         "algorithms": parse_list,
+        "hosts": parse_list,
         "leeway": parse_seconds,
         "keys": str,
         "introspection": str,

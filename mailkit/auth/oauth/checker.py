@@ -14,7 +14,7 @@ from zope.interface import implementer
 from mailkit.auth.located import ExistingUser
 from mailkit.auth.oauth.rules import TokenRules
 from mailkit.coroutines import run
-from mailkit.errors import AuthorizationFailed, TokenRefused
+from mailkit.errors import TokenOfAnother, TokenRefused
 from mailkit.interfaces import IBearerToken
 from mailkit.wire.domains import canonical_domain
 
@@ -41,6 +41,8 @@ class BearerChecker:
     :param must_expire: take no token that has no end.
     :param domains: whose users it may name, in canonical form; empty for all who have accounts. A
         name without a domain is one of the first.
+    :param hosts: names of this server, in canonical form: a client that says it has connected to
+        another is refused; empty for any.
     :param configuration_url: what clients are told who have no good token (RFC 7628 section 3.2.2).
     :param seconds: tells the time.
     """
@@ -55,6 +57,7 @@ class BearerChecker:
         *,
         must_expire: bool = True,
         domains: Sequence[str] = (),
+        hosts: Sequence[str] = (),
         configuration_url: str = "",
         seconds: Callable[[], float] = time.time,
     ) -> None:
@@ -62,23 +65,29 @@ class BearerChecker:
         self._rules = rules
         self._must_expire = must_expire
         self._domains = tuple(domains)
+        self._hosts = frozenset(hosts)
         self._configuration_url = configuration_url
         self._seconds = seconds
 
     def requestAvatarId(self, credentials: Any) -> Deferred[Any]:
-        return run(self.check(credentials.username, credentials.token))
+        host = getattr(credentials, "host", "")
+        return run(self.check(credentials.username, credentials.token, host))
 
-    async def check(self, username: str, token: str) -> str:
+    async def check(self, username: str, token: str, host: str = "") -> str:
         """The name of the user whose token it is.
 
         :param username: for whom it is shown; empty for whom it names.
+        :param host: the server that the client says it has connected to; empty where it does not.
         :raises TokenRefused: it is not taken.
-        :raises AuthorizationFailed: it is somebody else's.
+        :raises TokenOfAnother: it is somebody else's.
         :raises TemporaryFailure: nobody can tell just now.
         """
         try:
             if len(token) > MAX_TOKEN or not token.isascii():
                 raise TokenRefused("too long, or not in ASCII")
+            if host and self._hosts and canonical_domain(host) not in self._hosts:
+                # Whoever pretends to be us may have passed on what it was given.
+                raise TokenRefused("shown to another host", "invalid_request")
             claims = await self._verifier.claims(token)
             name = self._rules.judge(claims, self._seconds(), must_expire=self._must_expire)
             if self._domains and "@" not in name:
@@ -90,8 +99,7 @@ class BearerChecker:
             scope = error.scope or self._rules.scope
             raise TokenRefused("", error.status, scope, self._configuration_url) from error
         if username and not is_same_user(username, name):
-            self.log.info("a token for {name} was shown for somebody else", name=name)
-            raise AuthorizationFailed
+            raise TokenOfAnother(name)
         # Whoever may name any address must not make us serve its domain.
         return name if self._domains else ExistingUser(name)
 

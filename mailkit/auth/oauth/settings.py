@@ -13,6 +13,7 @@ from mailkit.auth.oauth.keys import IssuerKeys, configuration_urls, is_https
 from mailkit.auth.oauth.rules import LEEWAY, TokenRules
 from mailkit.auth.oauth.tokens import DEFAULT_ALGORITHMS, SignedTokens
 from mailkit.https import HTTPSClient
+from mailkit.wire.domains import canonical_domain
 
 #: Octets of a file with a secret.
 MAX_SECRET = 4096
@@ -35,6 +36,7 @@ def make(
     cache: float = CACHE_SECONDS,
     ca_file: str | None = None,
     domains: Sequence[str] = (),
+    hosts: Sequence[str] = (),
     reactor: Any = None,
     seconds: Callable[[], float] = time.time,
 ) -> BearerChecker:
@@ -47,6 +49,7 @@ def make(
     :param introspection: ask it about each token: ``yes``, or the URL where.
     :param client_secret_file: what is in it proves to the issuer who asks.
     :param domains: whose users it may name; empty for all.
+    :param hosts: names of this server: clients that say they have connected to another are refused.
     :raises ValueError: a setting is wrong.
     :raises ImportError: a library is missing.
     """
@@ -91,6 +94,7 @@ def make(
         rules,
         must_expire=not asks,
         domains=domains,
+        hosts=[canonical_domain(host) for host in hosts],
         configuration_url=configuration_urls(issuer)[0],
         seconds=seconds,
     )
