@@ -567,6 +567,8 @@ class Resolution(NamedTuple):
     detail: str = ""
     #: Addresses elsewhere that an alias names.
     remote: Sequence[Path] = ()
+    #: Those of the accounts where the detail leads to no mailbox.
+    inbox_only: Collection[str] = ()
 
 
 #: A place below the home of an account: the names on the way; empty for the home itself.

@@ -11,8 +11,17 @@ from zope.interface import implementer
 from mailkit.delivery.duplicates import Duplicates, Served
 from mailkit.delivery.fields import delivered_to, read_message_id, return_path
 from mailkit.delivery.owners import AddressOwners
-from mailkit.errors import MailError, NoSuchRecipient, OverQuota, RelayDenied, SenderRefused
+from mailkit.errors import (
+    MailError,
+    NoSuchAccount,
+    NoSuchMailbox,
+    NoSuchRecipient,
+    OverQuota,
+    RelayDenied,
+    SenderRefused,
+)
 from mailkit.interfaces import (
+    IAccessDirectory,
     IDirectory,
     IMailStore,
     IMessageDelivery,
@@ -32,6 +41,7 @@ from mailkit.model import (
     Recipient,
     Resolution,
 )
+from mailkit.rights import ANYONE, effective_rights, identifiers_of
 from mailkit.spool import Spool
 
 #: Recipients whose resolution is remembered between RCPT and the delivery.
@@ -50,6 +60,8 @@ class LocalMessageDelivery(AddressOwners):
     :param account: the authenticated account that sends; None for everybody.
     :param detail_to_mailbox: mail for a sub-address (``ann+lists@``) goes to the mailbox of that
         name (``lists``) where there is one, instead of INBOX.
+    :param detail_by_acl: the same, but only where the access control list of the mailbox gives the
+        right ``p`` to ``account``, or to anyone (RFC 4314 section 2.1).
     :param sent_copy: what the account sends is also put into its mailbox for sent mail, in the same
         step.
     :param duplicates: knows what came before, so that it is not kept twice; for all deliveries of
@@ -67,6 +79,7 @@ class LocalMessageDelivery(AddressOwners):
         account: str | None = None,
         *,
         detail_to_mailbox: bool = False,
+        detail_by_acl: bool = False,
         sent_copy: bool = False,
         duplicates: Duplicates | None = None,
         served: Served | None = None,
@@ -74,7 +87,8 @@ class LocalMessageDelivery(AddressOwners):
         self.account = account
         self._store = store
         self._directory = directory
-        self._detail_to_mailbox = detail_to_mailbox
+        self._detail_to_mailbox = detail_to_mailbox or detail_by_acl
+        self._detail_by_acl = detail_by_acl
         self._sent_copy = sent_copy
         self._duplicates = duplicates
         self._served = served
@@ -185,9 +199,33 @@ class LocalMessageDelivery(AddressOwners):
         """What was found for a recipient at RCPT, or what is found now."""
         try:
             found = self._resolutions.pop((envelope.transaction_id, recipient.path), None)
-            return found or await self.resolve(recipient.path)
+            target = found or await self.resolve(recipient.path)
+            return await self._check_post(target)
         except MailError as error:
             return error
+
+    async def _check_post(self, target: Resolution) -> Resolution:
+        """Let the mailboxes be left alone into which the sender may not post."""
+        if not self._detail_by_acl or not target.detail:
+            return target
+        closed = [
+            account for account in target.accounts if not await self._may_post(account, target)
+        ]
+        return target._replace(inbox_only=closed)
+
+    async def _may_post(self, owner: str, target: Resolution) -> bool:
+        if owner == self.account:
+            return True
+        lists: Any = self._store
+        if not IAccessDirectory.providedBy(lists):
+            return False
+        try:
+            entries = await lists.get_acl(account=owner, mailbox=target.detail)
+        except (NoSuchAccount, NoSuchMailbox):
+            return False
+        # Who has not logged in is anyone, but not one of a domain's users.
+        identifiers = (ANYONE,) if self.account is None else identifiers_of(self.account)
+        return "p" in effective_rights(entries, identifiers)
 
     async def store(
         self,
@@ -293,8 +331,9 @@ class LocalMessageDelivery(AddressOwners):
             elif self._detail_to_mailbox and target.detail:
                 mailbox = target.detail
             for account in target.accounts:
+                name = INBOX if account in target.inbox_only and not special_use else mailbox
                 deliveries.setdefault(
-                    account, LocalDelivery(account, mailbox, special_use=special_use)
+                    account, LocalDelivery(account, name, special_use=special_use)
                 )
         return deliveries
 

@@ -152,6 +152,11 @@ class MailOptions(TLSOptions, AuthOptionMixin):
             None,
             "Put mail for user+NAME@ into the user's mailbox NAME where there is one",
         ],
+        [
+            "detail-by-acl",
+            None,
+            "Put mail for user+NAME@ into NAME only where its list gives the sender the right p",
+        ],
     ]
     #: Shown below the options as they stand.
     examples = ""
@@ -474,6 +479,7 @@ class TwistdService(MailService):
             hostname=options["hostname"] or "",
             limits=options.limits,
             detail_to_mailbox=bool(options["detail-to-mailbox"]),
+            detail_by_acl=bool(options["detail-by-acl"]),
             sharing=parse_sharing(options),
             sent_copy=bool(options.get("sent-copy")),
             suppress_duplicates=float(options.get("suppress-duplicates") or 0),

@@ -109,6 +109,7 @@ class MailService(MultiService):
         :class:`~mailkit.tap.service_tls.ServiceTLS`; None for no TLS.
     :param hostname: what the server calls itself; the machine's name when empty.
     :param detail_to_mailbox: mail for ann+lists@ goes to Ann's mailbox lists where there is one.
+    :param detail_by_acl: the same, where the sender has the right to post there.
     :param sharing: how mailboxes are shown that users share; for a store that is named.
     :param sent_copy: what a user sends is also put into the user's mailbox for sent mail.
     :param suppress_duplicates: seconds in which a mailbox gets no message of the same Message-ID
@@ -167,6 +168,7 @@ class MailService(MultiService):
         hostname: str = "",
         limits: Limits | None = None,
         detail_to_mailbox: bool = False,
+        detail_by_acl: bool = False,
         sharing: SharingSettings | None = None,
         sent_copy: bool = False,
         suppress_duplicates: float = 0,
@@ -217,6 +219,7 @@ class MailService(MultiService):
             parse_routes(routes or {}, route_secret),
             suppress_duplicates,
             detail_to_mailbox=detail_to_mailbox,
+            detail_by_acl=detail_by_acl,
             sent_copy=sent_copy,
         )
         self._outbound: Outbound | None = None
