@@ -28,7 +28,7 @@ from mailkit.mime.addresses import COMMON_ADDRESS
 from mailkit.mime.ids import ancestors, first_id
 from mailkit.mime.words import decode_raw
 from mailkit.model import MessageInfo
-from mailkit.query import Collation, SortCriterion, SortKey
+from mailkit.query import Collation, SortKey
 
 #: Characters of a text that count.
 MAX_SORT_TEXT = 1000
@@ -231,11 +231,12 @@ def sort_value(key: SortKey, info: MessageInfo, values: SortValues | None) -> in
 
 
 def sort_steps(
-    uids: Sequence[int], criteria: Sequence[SortCriterion], columns: Sequence[Column]
+    uids: Sequence[int], criteria: Sequence[tuple[object, bool]], columns: Sequence[Column]
 ) -> Iterator[list[int] | None]:
     """Sort messages in steps of a few milliseconds; the last one gives their UIDs in order.
 
-    :param uids: in mailbox order.
+    :param uids: in the order of what is equal by all criteria.
+    :param criteria: of each, whether it is in reverse stands last.
     :param columns: for each criterion, the values of the messages.
     """
     order = list(range(len(uids)))

@@ -57,7 +57,8 @@ PROTOCOL_PURE = (
     " mailkit.imap.decoded mailkit.imap.thread mailkit.imap.contexts mailkit.imap.sources"
     " mailkit.imap.appending mailkit.imap.url mailkit.imap.urlauth mailkit.imap.fuzzy mailkit.imap.metadata"
     " mailkit.imap.filters mailkit.imap.messagelimit mailkit.imap.comparator"
-    " mailkit.imap.columns mailkit.imap.labels mailkit.imap.gmail_query mailkit.imap.conversion mailkit.pop3.choice"
+    " mailkit.imap.columns mailkit.imap.labels mailkit.imap.gmail_query mailkit.imap.conversion"
+    " mailkit.imap.patterns mailkit.imap.annotate mailkit.pop3.choice"
 )
 #: What clients share, without the drivers.
 SHARED_CLIENT_PURE = (

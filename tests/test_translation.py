@@ -31,6 +31,7 @@ SOURCES = [
     "mailkit/auth/realm.py",
     "mailkit/model.py",
     "mailkit/pop3/*.py",
+    "mailkit/store/annotations.py",
     "mailkit/store/labels.py",
     "mailkit/store/memory_account.py",
     "mailkit/store/memory_mailbox.py",

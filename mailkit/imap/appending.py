@@ -1,7 +1,7 @@
 """What stands between the literals of APPEND and REPLACE. No I/O.
 
 RFC 3501 section 6.3.11, RFC 3502 (MULTIAPPEND), RFC 3516 section 7 (literal8), RFC 4469 section 5
-(CATENATE), RFC 6855 section 4 (UTF8).
+(CATENATE), RFC 5257 section 4.7 (ANNOTATE), RFC 6855 section 4 (UTF8).
 """
 
 from __future__ import annotations
@@ -10,7 +10,9 @@ import enum
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from mailkit.annotations import Annotation
 from mailkit.errors import LimitExceeded
+from mailkit.imap.annotate import CAPABILITY, read_values
 from mailkit.imap.grammar import Arguments, SyntaxFault
 from mailkit.imap.messagelimit import TooManyMessages
 from mailkit.model import Flags
@@ -19,6 +21,8 @@ from mailkit.model import Flags
 MAX_MESSAGES = 1000
 #: Parts of one message that is put together by CATENATE.
 MAX_PARTS = 500
+#: Octets of all annotations that come with one APPEND, with what stands between them.
+MAX_ANNOTATIONS = 256 * 1024
 
 
 class Next(enum.Enum):
@@ -29,6 +33,8 @@ class Next(enum.Enum):
     TEXT = enum.auto()
     #: A URL as a literal.
     URL = enum.auto()
+    #: A string of an annotation as a literal.
+    VALUE = enum.auto()
     #: The command ends.
     NOTHING = enum.auto()
 
@@ -39,6 +45,11 @@ class NewMessage(NamedTuple):
     flags: Flags
     #: Seconds since the epoch; None for now.
     internal_date: int | None
+    annotations: tuple[Annotation, ...] = ()
+
+
+class _LiteralMissing(Exception):
+    """What is read goes on in a literal that has not come yet."""
 
 
 class PartURL(NamedTuple):
@@ -87,6 +98,14 @@ class AppendGrammar:
         self._utf8 = utf8
         # The literal stands in parentheses: ``UTF8 (~{3}...)``.
         self._wrapped = False
+        self._takes_annotations = offers(CAPABILITY)
+        # What has come of a message's options; none if they are not interrupted by a literal.
+        self._options = b""
+        self._annotation_octets = 0
+
+    def add_value(self, octets: bytes) -> None:
+        """A string of an annotation is here."""
+        self._options += b"{%d}\r\n%b" % (len(octets), octets)
 
     def read(self, arguments: Arguments, has_literal: bool) -> Between:
         """Read up to the next literal.
@@ -97,6 +116,9 @@ class AppendGrammar:
             # What most messages but the first have before them.
             self._count_message()
             return _PLAIN
+        if self._options:
+            # From the message's beginning.
+            arguments, self._options = Arguments(self._options + arguments.data), b""
         steps: list[NewMessage | PartURL] = []
         if self._wrapped and not arguments.accept(b")"):
             raise SyntaxFault("')' is missing behind the literal")
@@ -105,7 +127,12 @@ class AppendGrammar:
             if self._parts is None:
                 if self._messages and not has_literal and arguments.at_end():
                     return Between(steps, Next.NOTHING, False)
-                following = self._read_message(arguments, steps)
+                begin = arguments.position
+                try:
+                    following = self._read_message(arguments, steps, has_literal)
+                except _LiteralMissing:
+                    self._options = arguments.data[begin:]
+                    return Between(steps, Next.VALUE, arguments.data.endswith(b"~"))
             else:
                 following = self._read_part(arguments, steps)
             if following is None:
@@ -141,8 +168,13 @@ class AppendGrammar:
             raise LimitExceeded(f"APPEND takes at most {MAX_MESSAGES} messages at once")
         self._messages += 1
 
-    def _read_message(self, arguments: Arguments, steps: list[NewMessage | PartURL]) -> Next | None:
-        """Flags and date of a message, and how it comes; None for CATENATE."""
+    def _read_message(
+        self, arguments: Arguments, steps: list[NewMessage | PartURL], has_literal: bool
+    ) -> Next | None:
+        """Flags and date of a message, and how it comes; None for CATENATE.
+
+        :raises _LiteralMissing: more has to come before it can be told.
+        """
         if self._messages and not self._several:
             raise SyntaxFault(f"{self._verb} takes one message, and nothing behind it")
         if self._messages and not arguments.looking_at(b" "):
@@ -156,8 +188,13 @@ class AppendGrammar:
         if arguments.looking_at(b'"'):
             internal_date = arguments.date_time()
             arguments.space()
+        annotations: tuple[Annotation, ...] = ()
+        if self._takes_annotations and arguments.accept_word(b"ANNOTATION"):
+            arguments.space()
+            annotations = self._read_annotations(arguments, has_literal)
+            arguments.space()
         self._count_message()
-        steps.append(NewMessage(flags, internal_date))
+        steps.append(NewMessage(flags, internal_date, annotations))
         if self._takes_parts and arguments.accept_word(b"CATENATE"):
             arguments.space()
             arguments.expect(b"(")
@@ -168,6 +205,19 @@ class AppendGrammar:
         # is old mail that has them, and what moves mailboxes from server to server would lose it.
         self._wrapped = self._utf8 and arguments.accept_word(b"UTF8")
         return Next.MESSAGE
+
+    def _read_annotations(self, arguments: Arguments, has_literal: bool) -> tuple[Annotation, ...]:
+        def before() -> None:
+            if has_literal and arguments.data[arguments.position :] in (b"", b"~"):
+                raise _LiteralMissing
+
+        start = arguments.position
+        over = LimitExceeded(f"The annotations of an APPEND have at most {MAX_ANNOTATIONS} octets")
+        if self._annotation_octets + len(arguments.data) - start > MAX_ANNOTATIONS:
+            raise over
+        annotations = read_values(arguments, before)
+        self._annotation_octets += arguments.position - start
+        return annotations
 
     def _read_part(self, arguments: Arguments, steps: list[NewMessage | PartURL]) -> Next | None:
         """A part; None when it is here or there are no more."""

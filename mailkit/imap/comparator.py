@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import replace
 
+from mailkit.imap.annotate import AnnotationKey
 from mailkit.imap.fuzzy import Fuzzy
 from mailkit.query import (
     And,
@@ -42,7 +43,7 @@ def collated(query: Query, collation: Collation) -> Query:
     if collation is DEFAULT:
         return query
     match query:
-        case HeaderContains() | BodyContains() | TextContains():
+        case HeaderContains() | BodyContains() | TextContains() | AnnotationKey():
             return replace(query, collation=collation)
         case Fuzzy():
             return query

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
+from mailkit.imap.annotate import CAPABILITY
 from mailkit.imap.grammar import STAR, Arguments, SequenceSet, SyntaxFault
 from mailkit.imap.results import PartialRange, parse_partial
 from mailkit.query import And, ModifiedSince, Not, Or, Query
@@ -102,21 +103,25 @@ class SelectParameters(NamedTuple):
 
     condstore: bool = False
     resync: Resync | None = None
+    #: Changes of annotations are to be told (RFC 5257 section 4.2).
+    annotate: bool = False
 
 
 def parse_select_parameters(arguments: Arguments, extensions: frozenset[bytes]) -> SelectParameters:
     """``(CONDSTORE)`` or ``(QRESYNC (67890007 20050715194045000 41,43:211))``.
 
-    :param extensions: CONDSTORE and QRESYNC where the client may use them.
+    :param extensions: CONDSTORE, QRESYNC and ANNOTATE where the client may use them.
     """
-    condstore = False
+    condstore = annotate = False
     resync: list[Resync] = []
 
     def read() -> None:
-        nonlocal condstore
+        nonlocal condstore, annotate
         name = arguments.word("A parameter")
         if name == b"CONDSTORE" and name in extensions:
             condstore = True
+        elif name == b"ANNOTATE" and CAPABILITY in extensions:
+            annotate = True
         elif name == b"QRESYNC" and name in extensions and not resync:
             arguments.space()
             resync.append(_parse_resync(arguments))
@@ -126,7 +131,7 @@ def parse_select_parameters(arguments: Arguments, extensions: frozenset[bytes]) 
             raise SyntaxFault(f"{name.decode('ascii')} is not a parameter here")
 
     arguments.parenthesized(read)
-    return SelectParameters(condstore, resync[0] if resync else None)
+    return SelectParameters(condstore, resync[0] if resync else None, annotate)
 
 
 def _parse_resync(arguments: Arguments) -> Resync:

@@ -377,6 +377,7 @@ class IMAPProtocol(PushingConnection):
             arrivals=Event.MESSAGE_NEW in told
             and (verb is None or verb.arrivals or "delay-newmail" not in self.quirks),
             flags=Event.FLAG_CHANGE in told,
+            annotations=selection.tells_annotations,
         )
         if fresh and notifier is not None and notifier.wanted.attributes:
             await send_items(self, notifier.wanted.attributes, fresh)

@@ -7,7 +7,9 @@ from collections.abc import Collection, Sequence
 from typing import TypeAlias
 
 from mailkit.imap import render
-from mailkit.query import And, HasFlag, ModifiedSince, Not, Or, Query, SortCriterion, UIDs
+from mailkit.imap.annotate import AnnotationKey
+from mailkit.imap.sort import Criterion
+from mailkit.query import And, HasFlag, ModifiedSince, Not, Or, Query, UIDs
 
 #: Such searches of one session.
 MAX_CONTEXTS = 10
@@ -29,7 +31,7 @@ class Context:
         tag: bytes,
         by_uid: bool,
         query: Query,
-        criteria: Sequence[SortCriterion],
+        criteria: Sequence[Criterion],
         uids: Sequence[int],
     ) -> None:
         self.tag = tag
@@ -98,7 +100,7 @@ def render_update(context: Context, name: bytes, update: Update) -> bytes:
 def depends_on_flags(query: Query) -> bool:
     """Whether a message may match at one time and not at another."""
     match query:
-        case HasFlag() | ModifiedSince():
+        case HasFlag() | ModifiedSince() | AnnotationKey():
             return True
         case And(queries=queries) | Or(queries=queries):
             return any(map(depends_on_flags, queries))
@@ -112,10 +114,15 @@ def among(query: Query, uids: Sequence[int]) -> Query:
 
     :param uids: ascending.
     """
+    return And((UIDs(to_ranges(uids)), query))
+
+
+def to_ranges(uids: Sequence[int]) -> tuple[tuple[int, int], ...]:
+    """Ascending UIDs as ranges, both ends included."""
     ranges: list[tuple[int, int]] = []
     for uid in uids:
         if ranges and ranges[-1][1] + 1 == uid:
             ranges[-1] = (ranges[-1][0], uid)
         else:
             ranges.append((uid, uid))
-    return And((UIDs(tuple(ranges)), query))
+    return tuple(ranges)

@@ -12,9 +12,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import repeat
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
+from mailkit.annotations import Annotation
+from mailkit.imap.annotate import CAPABILITY, Request, annotation_column, parse_request
 from mailkit.imap.columns import COLUMNS, FLAGS_COLUMN, Column, header_fields
 from mailkit.imap.decoded import DecodedPart, Slice, slice_of
-from mailkit.imap.grammar import MAX_NUMBER, Arguments, SyntaxFault
+from mailkit.imap.grammar import Arguments, SyntaxFault, part_numbers
 from mailkit.imap.render import astring, literal, render_flags, render_recent_flags
 from mailkit.mime import Header, imap_string
 from mailkit.model import SUMMARY_FIELDS, MessageInfo, MessageSummary
@@ -23,8 +25,6 @@ from mailkit.model import SUMMARY_FIELDS, MessageInfo, MessageSummary
 MAX_ITEMS = 100
 #: Header fields that one item may name.
 MAX_FIELDS = 200
-#: Levels of a part number.
-MAX_PART_DEPTH = 100
 
 #: Octets, offsets of octets in the message that are to be copied from there, or decoded octets.
 Piece: TypeAlias = bytes | tuple[int, int] | Slice
@@ -91,6 +91,8 @@ class Attribute(NamedTuple):
     decoded: bool = False
     #: PREVIEW only if it is quickly made (RFC 8970 section 4.1).
     lazy: bool = False
+    #: For ANNOTATION (RFC 5257 section 4.3).
+    annotation: Request | None = None
 
 
 # RFC 3501 section 6.4.5: the RFC822 items are functionally equivalent to these sections.
@@ -167,6 +169,9 @@ def _attribute(arguments: Arguments, offers: Callable[[bytes], bool]) -> Attribu
     if name in _SHORTHAND:
         section, sets_seen = _SHORTHAND[name]
         return Attribute(name, section, sets_seen)
+    if name == b"ANNOTATION" and offers(CAPABILITY):
+        arguments.space()
+        return Attribute(name, annotation=parse_request(arguments))
     if name in _EXTENSIONS and offers(_EXTENSIONS[name]):
         lazy = _LAZY.match(arguments.data, arguments.position) if name == b"PREVIEW" else None
         if lazy is not None:
@@ -184,7 +189,7 @@ def parse_section(arguments: Arguments) -> Section:
     text_needed = False
     if part := _PART.match(data, arguments.position):
         arguments.position = part.end()
-        parts = _part_numbers(part)
+        parts = part_numbers(part.group(1))
         text_needed = bool(part.group(2))
     if not parts or text_needed:
         text = _TEXT.match(data, arguments.position)
@@ -216,20 +221,13 @@ def _partial(arguments: Arguments) -> tuple[int, int] | None:
     return partial
 
 
-def _part_numbers(part: re.Match[bytes]) -> tuple[int, ...]:
-    parts = tuple(map(int, part.group(1).split(b".")))
-    if len(parts) > MAX_PART_DEPTH or max(parts) > MAX_NUMBER:
-        raise SyntaxFault("The part number has too many levels or is too large")
-    return parts
-
-
 def _decoded_attribute(name: bytes, arguments: Arguments) -> Attribute:
     """What stands behind ``BINARY[`` (RFC 3516 section 7, section-binary)."""
     parts: tuple[int, ...] = ()
     match = _PART.match(arguments.data, arguments.position)
     if match is not None and not match.group(2):
         arguments.position = match.end()
-        parts = _part_numbers(match)
+        parts = part_numbers(match.group(1))
     arguments.expect(b"]")
     numbers = b".".join(b"%d" % part for part in parts)
     if name == b"BINARY.SIZE":
@@ -282,6 +280,7 @@ class Plan:
     :ivar by_info: details are needed.
     :ivar by_thread: details are needed that name the thread.
     :ivar by_labels: details are needed with labels.
+    :ivar by_annotation: annotations are needed.
     :ivar by_summary: summaries are needed.
     :ivar by_structure: summaries with BODYSTRUCTURE are needed.
     :ivar sets_seen: \\Seen is set by this.
@@ -301,10 +300,13 @@ class Plan:
             wanted.insert(0, Attribute(b"UID"))
         if modseq and b"MODSEQ" not in names:
             wanted.append(Attribute(b"MODSEQ"))
-        columns = [_column(attribute, summaries) for attribute in wanted]
+        #: By UID, of the messages that are told of; whoever uses the plan puts them there.
+        self.annotations: dict[int, Sequence[Annotation]] = {}
+        self.by_annotation = b"ANNOTATION" in names
+        columns = [self._column(attribute, summaries) for attribute in wanted]
         self.by_message = any(column is None for column in columns)
         if self.by_message:
-            columns = [_column(attribute, False) for attribute in wanted]  # It is read anyway.
+            columns = [self._column(attribute, False) for attribute in wanted]  # Read anyway.
         self._columns = columns
         self._present = present = [column for column in columns if column is not None]
         self.by_summary = any(column.summary for column in present)
@@ -326,6 +328,11 @@ class Plan:
         self.decoded = {a.section.parts for a in wanted if a.decoded and a.section is not None}
         #: Octets of the message, not only where they lie.
         self.needs_text = any(a.name in _OF_TEXT and not a.lazy for a in wanted)
+
+    def _column(self, attribute: Attribute, summaries: bool) -> Column | None:
+        if attribute.annotation is not None:
+            return annotation_column(attribute.annotation, self.annotations)
+        return _column(attribute, summaries)
 
     def rows(
         self,

@@ -24,6 +24,8 @@ MAX_KEYWORD = 255
 MAX_FLAGS = 500
 #: Values of one list in parentheses.
 MAX_VALUES = 10_000
+#: Levels of a part's number.
+MAX_PART_DEPTH = 100
 #: Ranges of one sequence set.
 MAX_RANGES = 100_000
 
@@ -54,6 +56,7 @@ _END = re.compile(rb" *\Z")
 _NUMBER = re.compile(rb"\d{1,20}")
 # What a sequence set is made of; each range is judged on its own.
 _SEQUENCE_SET = re.compile(rb"[\d:,*]+")
+_PART_NUMBER = re.compile(rb"[1-9]\d{0,9}")
 _FLAG = re.compile(b"\\\\?[%b]+" % octet_class(ATOM_CHAR))
 _DATE = re.compile(rb'("?)(\d{1,2}-[A-Za-z]{3}-\d{4})\1')
 
@@ -335,13 +338,15 @@ class Arguments:
         """The first argument of LIST and LSUB: may be empty."""
         return normalize(self._decode_mailbox(self.astring("A reference name")))
 
+    def list_octets(self, what: str) -> bytes:
+        """RFC 3501 section 9, ``list-mailbox``: an argument that may have wildcards."""
+        if self.data[self.position : self.position + 1] in (b'"', b"{"):
+            return self.string()
+        return self._match(_LIST_MAILBOX, what)
+
     def list_pattern(self) -> str:
         """The second argument of LIST and LSUB: a name with wildcards."""
-        if self.data[self.position : self.position + 1] in (b'"', b"{"):
-            octets = self.string()
-        else:
-            octets = self._match(_LIST_MAILBOX, "A mailbox pattern")
-        return normalize(self._decode_mailbox(octets))
+        return normalize(self._decode_mailbox(self.list_octets("A mailbox pattern")))
 
     def _decode_mailbox(self, octets: bytes) -> str:
         return decode_mailbox(octets, self.utf8 or (self.takes_utf8 and not octets.isascii()))
@@ -385,6 +390,17 @@ def _sequence_number(octets: bytes) -> int:
     if not 0 < number <= MAX_NUMBER:
         raise SyntaxFault("A message number lies between 1 and 4294967295")
     return number
+
+
+def part_numbers(octets: bytes) -> tuple[int, ...]:
+    """The number of a part of a message, ``1.2``."""
+    parts = octets.split(b".")
+    if len(parts) > MAX_PART_DEPTH or not all(map(_PART_NUMBER.fullmatch, parts)):
+        raise SyntaxFault("The part number has too many levels or is too large")
+    numbers = tuple(map(int, parts))
+    if max(numbers) > MAX_NUMBER:
+        raise SyntaxFault("The part number has too many levels or is too large")
+    return numbers
 
 
 def _flags(flags: list[str]) -> Flags:

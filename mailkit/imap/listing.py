@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from mailkit.errors import LimitExceeded
 from mailkit.imap import render
+from mailkit.imap.patterns import MAX_PATTERN, automaton, compile_pattern, simplify
 from mailkit.model import INBOX, SEPARATOR, MailboxInfo
-
-#: Characters of a command's patterns together, neighbouring wildcards joined.
-MAX_PATTERN = 4000
 
 
 class Criteria(NamedTuple):
@@ -62,15 +60,15 @@ def matcher(reference: str, *patterns: str) -> Callable[[str], bool]:
 
     :raises LimitExceeded: they are too long.
     """
-    whole = [_simplify(reference + pattern) for pattern in patterns]
+    whole = [simplify(reference + pattern) for pattern in patterns]
     if sum(map(len, whole)) > MAX_PATTERN:
         raise LimitExceeded(f"Patterns have at most {MAX_PATTERN} characters together")
     if "*" in whole:
         return lambda name: True
     # RFC 3501 section 5.1: INBOX is INBOX in any letter case. So is the level above its children,
     # as it is for every command that takes one of their names.
-    inbox = _automaton(whole)
-    test = _compile(whole[0]) if len(whole) == 1 else inbox.matches
+    inbox = automaton(whole)
+    test = compile_pattern(whole[0]) if len(whole) == 1 else inbox.matches
 
     def matches(name: str) -> bool:
         return test(name) or (
@@ -80,84 +78,6 @@ def matcher(reference: str, *patterns: str) -> Callable[[str], bool]:
         )
 
     return matches
-
-
-def _simplify(pattern: str) -> str:
-    """Join neighbouring wildcards: they match what the strongest of them matches."""
-    parts: list[str] = []
-    for character in pattern:
-        if parts and character in "*%" and parts[-1] in ("*", "%"):
-            if character == "*":
-                parts[-1] = "*"
-        else:
-            parts.append(character)
-    return "".join(parts)
-
-
-def _compile(pattern: str) -> Callable[[str], bool]:
-    if "*" not in pattern and "%" not in pattern:
-        return pattern.__eq__
-    head, last = pattern[:-1], pattern[-1]
-    if "*" not in head and "%" not in head:
-        # Most patterns are like this one.
-        if last == "*":
-            return lambda name: name.startswith(head)
-        return lambda name: name.startswith(head) and SEPARATOR not in name[len(head) :]
-    return _automaton([pattern]).matches
-
-
-def _automaton(patterns: Iterable[str]) -> _Automaton:
-    steps: dict[str, int] = {}
-    first = stars = percents = final = 0
-    bit = 1
-    for pattern in patterns:
-        first |= bit
-        for character in pattern:
-            if character == "*":
-                stars |= bit
-            elif character == "%":
-                percents |= bit
-            else:
-                steps[character] = steps.get(character, 0) | bit
-                bit <<= 1
-        final |= bit
-        bit <<= 1
-    return _Automaton(steps, first, stars, percents, final)
-
-
-class _Automaton:
-    """Matches names with patterns: a bit says how many literal characters of one are matched.
-
-    All states of all patterns are the bits of one number: time is linear in the name, whatever the
-    patterns (a regular expression would try all combinations of many wildcards).
-    """
-
-    __slots__ = ("final", "first", "percents", "stars", "steps")
-
-    def __init__(
-        self, steps: Mapping[str, int], first: int, stars: int, percents: int, final: int
-    ) -> None:
-        self.steps = steps
-        self.first = first
-        self.stars = stars
-        self.percents = percents
-        self.final = final
-
-    def matches(self, name: str, any_case: int = 0) -> bool:
-        """Whether it is the whole name.
-
-        :param any_case: so many characters of the name, capitals, match small letters too.
-        """
-        states = self.first
-        for position, character in enumerate(name):
-            step = self.steps.get(character, 0)
-            if position < any_case:
-                step |= self.steps.get(character.lower(), 0)
-            stay = self.stars if character == SEPARATOR else self.stars | self.percents
-            states = (states & step) << 1 | states & stay
-            if not states:
-                return False
-        return bool(states & self.final)
 
 
 def _levels_above(names: Iterable[str]) -> set[str]:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from mailkit.imap import render
 from mailkit.imap.grammar import Arguments, SyntaxFault
-from mailkit.mime.nstring import imap_string
+from mailkit.imap.render import nstring8
 
 #: Octets of an entry's name.
 MAX_ENTRY = 255
@@ -170,15 +170,8 @@ def render_entries(place: bytes, entries: Sequence[tuple[str, bytes | None]]) ->
 
     :param place: name of the mailbox as it is sent; two quotes for the server.
     """
-    pairs = [b"%b %b" % (render.astring(e.encode("ascii")), _value(v)) for e, v in entries]
+    pairs = [b"%b %b" % (render.astring(e.encode("ascii")), nstring8(v)) for e, v in entries]
     return b"* METADATA %b (%b)\r\n" % (place, b" ".join(pairs))
-
-
-def _value(value: bytes | None) -> bytes:
-    if value is not None and b"\0" in value:
-        # RFC 5464 section 5: a literal8 is the only string that holds NUL.
-        return b"~{%d}\r\n%b" % (len(value), value)
-    return imap_string(value)
 
 
 def render_names(place: bytes, entries: Sequence[str]) -> bytes:

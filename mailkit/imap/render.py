@@ -170,3 +170,10 @@ def _permanent_flags(keywords: Sequence[str], rights: Rights) -> bytes:
     flags = [*SYSTEM_FLAGS, *COMMON_KEYWORDS, *keywords, "\\*"]
     names = " ".join(flag for flag in flags if right_for(flag) in rights)
     return b"* OK [PERMANENTFLAGS (%b)] You may change these\r\n" % names.encode("ascii", "replace")
+
+
+def nstring8(value: bytes | None) -> bytes:
+    """A string or NIL; a literal8 where there is NUL in it, which no other can hold."""
+    if value is not None and b"\0" in value:
+        return b"~{%d}\r\n%b" % (len(value), value)
+    return imap_string(value)

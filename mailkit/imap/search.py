@@ -12,6 +12,7 @@ from typing import TypeAlias
 
 from mailkit import query
 from mailkit.errors import BadCharset, MailError
+from mailkit.imap.annotate import CAPABILITY, read_key
 from mailkit.imap.filters import MAX_OCTETS, MAX_PASSES, UndefinedFilter, read_name
 from mailkit.imap.fuzzy import forgiving
 from mailkit.imap.gmail_query import parse_gmail_query
@@ -205,7 +206,10 @@ class _Parser:
     def string(self) -> str:
         """A string in the command's charset."""
         self.arguments.space()
-        octets = self.arguments.astring("A string to search for")
+        return self.decode(self.arguments.astring("A string to search for"))
+
+    def decode(self, octets: bytes) -> str:
+        """Octets in the command's charset."""
         if len(octets) > MAX_STRING:
             raise SyntaxFault(f"A string to search for has at most {MAX_STRING} octets")
         try:
@@ -323,6 +327,10 @@ class _Parser:
         flag = query.HasFlag(self.arguments.atom("A keyword").decode("ascii"))
         return flag if name == b"KEYWORD" else query.Not(flag)
 
+    def annotation(self, name: bytes) -> Query:
+        self.arguments.space()
+        return read_key(self.arguments, self.decode)
+
     def size(self, name: bytes) -> Query:
         self.arguments.space()
         octets = self.arguments.number64()
@@ -350,6 +358,7 @@ _KEYS: Mapping[bytes, Callable[[_Parser, bytes], Query]] = {
     b"FILTER": _Parser.filter,
     b"BODY": _Parser.text,
     b"TEXT": _Parser.text,
+    b"ANNOTATION": _Parser.annotation,
     b"KEYWORD": _Parser.keyword,
     b"UNKEYWORD": _Parser.keyword,
     b"LARGER": _Parser.size,
@@ -374,6 +383,7 @@ _KEYS: Mapping[bytes, Callable[[_Parser, bytes], Query]] = {
 
 #: Keys that a capability brings.
 _EXTENSIONS: Mapping[bytes, bytes] = {
+    b"ANNOTATION": CAPABILITY,
     b"FUZZY": b"SEARCH=FUZZY",
     b"OLDER": b"WITHIN",
     b"YOUNGER": b"WITHIN",

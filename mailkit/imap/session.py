@@ -7,13 +7,16 @@ callback does nothing but leave a mark.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol
 
 from mailkit.errors import MailError, NoSuchMailbox, PermissionDenied, ReadOnly
 from mailkit.imap import render
+from mailkit.imap.annotate import render_names
 from mailkit.imap.state import SelectedState
 from mailkit.interfaces import (
+    IAnnotatedMailbox,
     IMailbox,
     IRecentMailbox,
     IRestrictedMailbox,
@@ -86,12 +89,14 @@ class Selection:
         "state",
         "structure",
         "subscribed",
+        "tells_annotations",
         "tells_modseqs",
         "tells_recent",
         "tells_uids",
         "tells_vanished",
         "told",
         "uid_validity",
+        "wants_write",
         "writable",
     )
 
@@ -99,6 +104,8 @@ class Selection:
         self, mailbox: IMailbox, wants_write: bool, sleeper: Sleeper | None = None
     ) -> None:
         self.mailbox = mailbox
+        #: It was SELECT, not EXAMINE.
+        self.wants_write = wants_write
         #: The mailbox as one that can be changed; None when the session may not.
         self.writable: IWritableMailbox | None = (
             mailbox if wants_write and IWritableMailbox.providedBy(mailbox) else None
@@ -117,6 +124,8 @@ class Selection:
         self.subscribed = False
         #: FETCH responses that nobody asked for tell UID and MODSEQ (RFC 7162 section 3.2.4).
         self.tells_modseqs = False
+        #: Changes of annotations are told (RFC 5257 section 4.2).
+        self.tells_annotations = False
         #: FETCH responses that nobody asked for tell the UID (RFC 9051 section 7.5.2).
         self.tells_uids = False
         #: \\Recent and RECENT are told: IMAP4rev2 has neither (RFC 9051 appendix E).
@@ -290,6 +299,7 @@ class Selection:
         with_uids: bool,
         arrivals: bool = True,
         flags: bool = True,
+        annotations: bool = False,
     ) -> Sequence[int]:
         """Tell the client what has changed (RFC 3501 sections 5.2, 7.3, 7.4).
 
@@ -297,6 +307,7 @@ class Selection:
         :param with_uids: name the UID in FETCH responses.
         :param arrivals: EXISTS may be sent now.
         :param flags: changes of flags may be told now.
+        :param annotations: changes of annotations are to be told.
         :returns: UIDs of the messages that are new to the client.
         :raises MailboxGone: the mailbox has been deleted.
         """
@@ -319,6 +330,8 @@ class Selection:
             await self._announce_pending(write, drain, expunges)
         if self.contexts is not None:
             await self.contexts.tell_arrivals()
+        if annotations and changed and not flags:
+            write(self.annotation_updates(await self._changed_entries(since)))
         if not flags:
             if changed and self._unheard is None:
                 self._unheard = since
@@ -329,6 +342,7 @@ class Selection:
             changed = state.in_view(sorted({*changed, *earlier.changed}))
         if changes is not None:
             changed = state.others_changes(changed, changes.highest_modseq)
+        entries = await self._changed_entries(since) if annotations and changed else {}
         if changed:
             for start in range(0, len(changed), BATCH):
                 if start:
@@ -337,7 +351,7 @@ class Selection:
                 news = [info for info in infos if state.is_news(info)]
                 if news:
                     await drain()
-                    write(self.flag_updates(news, with_uids))
+                    write(self.flag_updates(news, with_uids, entries))
                     self.told |= {info.uid for info in news}
         if changes is not None:
             state.forget_own()
@@ -397,10 +411,39 @@ class Selection:
         if not state.pending and len(state) >= SHARE_FROM:
             state.adopt(await self.mailbox.list_uids())
 
-    def flag_updates(self, infos: Sequence[MessageInfo], with_uids: bool) -> bytes:
+    async def _changed_entries(self, since: int) -> dict[int, list[str]]:
+        """Entries of messages that others have changed, by UID (RFC 5257 section 4.4)."""
+        mailbox = self.mailbox
+        if not IAnnotatedMailbox.providedBy(mailbox):
+            return {}
+        entries: dict[int, list[str]] = {}
+        for uid, entry, modseq in await mailbox.get_annotation_changes(since=since):
+            if not self.state.is_own(uid, modseq):
+                entries.setdefault(uid, []).append(entry)
+        return entries
+
+    def annotation_updates(self, entries: Mapping[int, Sequence[str]]) -> bytes:
+        """FETCH responses that tell the names of changed annotations alone."""
+        lines = []
+        for uid, names in entries.items():
+            number = self.state.number_of(uid)
+            if number is not None and self.state.uid_only:
+                lines.append(b"* %d UIDFETCH (%b)\r\n" % (uid, render_names(names)))
+            elif number is not None:
+                lines.append(b"* %d FETCH (UID %d %b)\r\n" % (number, uid, render_names(names)))
+        return b"".join(lines)
+
+    def flag_updates(
+        self,
+        infos: Sequence[MessageInfo],
+        with_uids: bool,
+        entries: Mapping[int, Sequence[str]] = MappingProxyType({}),
+    ) -> bytes:
         """FETCH responses that tell the flags of messages; those not in view are left out.
 
         RFC 3501 section 7.2.6: FLAGS before them, when a keyword has not been told yet.
+
+        :param entries: of annotations that have changed, by UID.
         """
         state = self.state
         flags_used = {flag for info in infos for flag in info.flags}
@@ -416,15 +459,17 @@ class Selection:
                 if any_recent and state.is_recent(info.uid)
                 else render.render_flags(info.flags)
             )
-            modseq = b" MODSEQ (%d)" % info.modseq if self.tells_modseqs else b""
+            more = b" " + render_names(entries[info.uid]) if info.uid in entries else b""
+            if self.tells_modseqs:
+                more += b" MODSEQ (%d)" % info.modseq
             if state.uid_only:
-                lines.append(b"* %d UIDFETCH (FLAGS (%b)%b)\r\n" % (info.uid, flags, modseq))
-            elif with_uids or self.tells_uids or modseq:
+                lines.append(b"* %d UIDFETCH (FLAGS (%b)%b)\r\n" % (info.uid, flags, more))
+            elif with_uids or self.tells_uids or self.tells_modseqs:
                 lines.append(
-                    b"* %d FETCH (UID %d FLAGS (%b)%b)\r\n" % (number, info.uid, flags, modseq)
+                    b"* %d FETCH (UID %d FLAGS (%b)%b)\r\n" % (number, info.uid, flags, more)
                 )
             else:
-                lines.append(b"* %d FETCH (FLAGS (%b))\r\n" % (number, flags))
+                lines.append(b"* %d FETCH (FLAGS (%b)%b)\r\n" % (number, flags, more))
         return b"".join(lines)
 
     def modseq_updates(self, infos: Sequence[MessageInfo]) -> bytes:

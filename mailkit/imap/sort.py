@@ -3,12 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple, TypeAlias
 
+from mailkit.imap.annotate import CAPABILITY, read_sort_key
 from mailkit.imap.grammar import Arguments, SyntaxFault
 from mailkit.query import SortCriterion, SortKey
 
 #: Criteria of one SORT.
 MAX_CRITERIA = 20
+
+
+class AnnotationCriterion(NamedTuple):
+    """By the value of an annotation (RFC 5257 section 4.9); no backend is asked for it."""
+
+    entry: str
+    shared: bool
+    reverse: bool = False
+
+
+#: One criterion of a sort.
+Criterion: TypeAlias = SortCriterion | AnnotationCriterion
 
 _KEYS = {key.value.encode("ascii"): key for key in SortKey}
 _DISPLAY = frozenset((SortKey.DISPLAYFROM, SortKey.DISPLAYTO))
@@ -16,7 +30,7 @@ _DISPLAY = frozenset((SortKey.DISPLAYFROM, SortKey.DISPLAYTO))
 
 def parse_criteria(
     arguments: Arguments, offers: Callable[[bytes], bool]
-) -> tuple[bool | None, tuple[SortCriterion, ...]]:
+) -> tuple[bool | None, tuple[Criterion, ...]]:
     """``(REVERSE DATE SUBJECT)``.
 
     :returns: whether the messages are sorted by relevancy in reverse (RFC 6203 section 6), None if
@@ -27,7 +41,7 @@ def parse_criteria(
     by_relevancy: bool | None = None
     count = 0
 
-    def read() -> SortCriterion | None:
+    def read() -> Criterion | None:
         nonlocal by_relevancy, count
         count += 1
         name = arguments.word("A sort criterion")
@@ -40,6 +54,10 @@ def parse_criteria(
                 raise SyntaxFault("RELEVANCY has to be the first criterion")
             by_relevancy = reverse
             return None
+        if name == b"ANNOTATION" and offers(CAPABILITY):
+            arguments.space()
+            entry, shared = read_sort_key(arguments)
+            return AnnotationCriterion(entry, shared, reverse)
         key = _KEYS.get(name)
         if key is None or (key in _DISPLAY and not offers(b"SORT=DISPLAY")):
             raise SyntaxFault(f"{name.decode('ascii')} is not a sort criterion")

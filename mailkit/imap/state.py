@@ -342,6 +342,10 @@ class SelectedState:
         """Whether the client does not know these flags yet."""
         return self._own is None or self._own.get(message.uid) != message.modseq
 
+    def is_own(self, uid: int, modseq: int) -> bool:
+        """Whether this session has made a change that is to be announced."""
+        return self._own is not None and self._own.get(uid) == modseq
+
     def others_changes(self, uids: list[int], modseq: int) -> list[int]:
         """Those whose flags may be news, for they have been changed by somebody else.
 

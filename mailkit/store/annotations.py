@@ -12,7 +12,7 @@ from mailkit.store.sharing.records import may_not
 #: Values about one message: so many are shared, and each user has so many.
 MAX_ANNOTATIONS = 100
 #: Octets of a value.
-MAX_VALUE = 64 * 1024
+MAX_VALUE = 32 * 1024
 #: Octets of a user's private values, and of the shared ones in a user's mailboxes.
 MAX_OCTETS = 16 * 1024 * 1024
 #: Octets as which each value counts besides its own and those of its entry's name.

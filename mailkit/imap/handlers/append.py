@@ -9,17 +9,21 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from mailkit.errors import (
+    EntryTooLarge,
     MailError,
     MessageTooLarge,
     NoSuchMailbox,
     NoSuchMessage,
     ReadOnly,
     StoreFull,
+    TooManyEntries,
 )
 from mailkit.imap import render
 from mailkit.imap.appending import AppendGrammar, Between, NewMessage, Next, PartURL
 from mailkit.imap.binary import encode_message
+from mailkit.imap.content import MessageContent
 from mailkit.imap.grammar import Arguments, Command, SyntaxFault
+from mailkit.imap.handlers.annotate import check_mailbox, check_parts, parts_of, refusal_code
 from mailkit.imap.handlers.fetch import resolve
 from mailkit.imap.handlers.messagelimit import limit_of
 from mailkit.imap.handlers.table import (
@@ -73,8 +77,9 @@ class AppendInProgress:
         self.error: MailError | None = None
         #: Places of the messages that hold NUL.
         self.with_nul: set[int] = set()
-        #: The URL that comes as a literal.
+        #: The URL, or the string of an annotation, that comes as a literal.
         self.url: bytes | None = None
+        self.value: bytes | None = None
         self._binary = False
 
     @property
@@ -108,6 +113,9 @@ class AppendInProgress:
         if what is Next.URL:
             self.url = b""
             return self.write_url
+        if what is Next.VALUE:
+            self.value = b""
+            return self.write_value
         return self.write
 
     async def encode_binary(self, drain: Callable[[], Awaitable[None]], limit: int) -> None:
@@ -148,6 +156,11 @@ class AppendInProgress:
         """Take some octets of a URL."""
         assert self.url is not None
         self.url += data
+
+    def write_value(self, data: bytes) -> None:
+        """Take some octets of an annotation."""
+        assert self.value is not None
+        self.value += data
 
     def close(self) -> None:
         """Forget what the mailbox has not taken."""
@@ -209,7 +222,7 @@ def _check_literal(connection: IMAPProtocol, between: Between, literal: MessageL
         # RFC 7888 section 5
         text = f"A literal of more than {limit} octets has to wait for the server"
         raise SyntaxFault(text, b"TOOBIG")
-    if between.next is Next.URL and size > factory.max_literal:
+    if between.next in (Next.URL, Next.VALUE) and size > factory.max_literal:
         raise SyntaxFault("The literal is too large")
     if between.next is Next.MESSAGE:
         if size > factory.max_message_size:
@@ -267,6 +280,9 @@ def _continue(connection: IMAPProtocol, octets: bytes, literal: MessageLiteral |
     try:
         if pending.error is not None:
             raise pending.error
+        if pending.value is not None:
+            pending.grammar.add_value(pending.value)
+            pending.value = None
         between = pending.grammar.read(Arguments(octets), literal is not None)
         if pending.url is not None:
             between = between._replace(steps=[PartURL(pending.url), *between.steps])
@@ -335,7 +351,7 @@ def _take_literal(
     connection: IMAPProtocol, pending: AppendInProgress, between: Between, literal: MessageLiteral
 ) -> None:
     factory = connection.factory
-    if between.next is not Next.URL:
+    if between.next not in (Next.URL, Next.VALUE):
         pending.count(literal.size, factory.max_message_size, factory.max_append_octets)
     connection.append = pending
     write = pending.expect(between.next, between.binary)
@@ -402,8 +418,25 @@ def refuse_destination(connection: IMAPProtocol, error: NoSuchMailbox) -> None:
     connection.no(error.text, b"TRYCREATE" if may_create else b"NONEXISTENT")
 
 
+async def _check_annotations(connection: IMAPProtocol, pending: AppendInProgress) -> None:
+    """:raises MailError: the mailbox takes no such annotations.
+    :raises SyntaxFault: they are about parts that a message lacks.
+    """
+    for message in pending.messages:
+        if not message.annotations:
+            continue
+        check_mailbox(pending.mailbox, message.annotations)
+        if parts := parts_of(message.annotations):
+            content = MessageContent(message.content.open())
+            try:
+                await check_parts(connection, content, parts)
+            finally:
+                content.close()
+
+
 async def _store(connection: IMAPProtocol, pending: AppendInProgress) -> None:
     try:
+        await _check_annotations(connection, pending)
         if pending.with_nul:
             await pending.encode_binary(connection.drain, connection.factory.max_message_size)
         if not pending.spool.size:
@@ -415,6 +448,9 @@ async def _store(connection: IMAPProtocol, pending: AppendInProgress) -> None:
     except NoSuchMailbox as error:
         # Deleted while the messages came.
         refuse_destination(connection, error)
+        return
+    except (EntryTooLarge, TooManyEntries) as error:
+        connection.no(error.text, refusal_code(error))
         return
     finally:
         pending.close()

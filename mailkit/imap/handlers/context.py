@@ -25,7 +25,8 @@ from mailkit.imap.handlers.ordering import sort_messages
 from mailkit.imap.handlers.table import SELECTED, Capability, Verb, Waiting, after_login
 from mailkit.imap.labels import labels_in
 from mailkit.imap.session import Selection
-from mailkit.query import Query, SortCriterion
+from mailkit.imap.sort import Criterion
+from mailkit.query import Query
 
 if TYPE_CHECKING:
     from mailkit.imap.connection import IMAPProtocol
@@ -111,7 +112,7 @@ def keep_up_to_date(
     tag: bytes,
     by_uid: bool,
     query: Query,
-    criteria: Sequence[SortCriterion],
+    criteria: Sequence[Criterion],
     uids: Sequence[int],
 ) -> None:
     """Tell the client from now on what a search would find, or that it is not told.

@@ -25,7 +25,7 @@ from mailkit.imap.handlers.table import SELECTED, Capability, Verb, after_login
 from mailkit.imap.search import uid_ranges
 from mailkit.imap.session import BATCH, SUMMARY_BATCH, Selection
 from mailkit.imap.state import Batch, NoSuchNumber, Spans, runs
-from mailkit.interfaces import ISummarizingMailbox, IThreadNamingMailbox
+from mailkit.interfaces import IAnnotatedMailbox, ISummarizingMailbox, IThreadNamingMailbox
 from mailkit.model import SEEN, FlagOp, MessageInfo, MessageSummary
 from mailkit.query import ModifiedSince
 
@@ -171,6 +171,10 @@ class _Fetcher:
         mailbox = self.selection.mailbox
         if self.plan.by_thread and IThreadNamingMailbox.providedBy(mailbox):
             await mailbox.name_threads(uids=uids)
+        if self.plan.by_annotation:
+            self.plan.annotations.clear()
+            if IAnnotatedMailbox.providedBy(mailbox):
+                self.plan.annotations.update(await mailbox.get_annotations(uids=uids))
         infos = await mailbox.get_messages(uids=uids)
         if self.plan.by_labels:
             self._labels = self._labels or LabelReader(self.connection, self.selection)
@@ -182,7 +186,8 @@ class _Fetcher:
     async def by_columns(self, spans: Spans) -> None:
         connection, plan, selection = self.connection, self.plan, self.selection
         mailbox: Any = selection.mailbox
-        for batch in self._batches(spans, SUMMARY_BATCH if plan.by_summary else BATCH):
+        small = plan.by_summary or plan.by_annotation
+        for batch in self._batches(spans, SUMMARY_BATCH if small else BATCH):
             await connection.drain()
             numbers: Sequence[int] = batch.numbers
             infos: Sequence[Any] = ()
@@ -234,7 +239,7 @@ class _Fetcher:
         # RFC 4314 section 4: not set, and no reason to refuse, without the right "s".
         selection = self.selection
         marks = self.plan.sets_seen and selection.writable is not None and selection.may("s")
-        for batch in self._batches(spans, BATCH):
+        for batch in self._batches(spans, SUMMARY_BATCH if self.plan.by_annotation else BATCH):
             if self.plan.by_info or marks:
                 infos = await self._get_infos(batch.uids)
             else:

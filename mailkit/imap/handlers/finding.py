@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from mailkit.annotations import Annotation
 from mailkit.errors import NoSuchMessage
+from mailkit.imap.annotate import AnnotationKey, KeyTest, find_keys, resolved
+from mailkit.imap.condstore import within
 from mailkit.imap.content import MessageContent
-from mailkit.imap.contexts import among
+from mailkit.imap.contexts import among, to_ranges
 from mailkit.imap.fuzzy import SCORES, Tolerance, tighten
 from mailkit.imap.handlers.labels import resolve_labels
 from mailkit.imap.handlers.progress import telling_progress
 from mailkit.imap.session import BATCH, SUMMARY_BATCH, Selection
 from mailkit.interfaces import (
+    IAnnotatedMailbox,
     ISearchableMailbox,
     ISummarizingMailbox,
     IThreadNamingMailbox,
 )
 from mailkit.matching import Matcher, Need, asks_thread
 from mailkit.model import MessageInfo
-from mailkit.query import All, Query
+from mailkit.query import All, And, Query, UIDs
 
 if TYPE_CHECKING:
     from mailkit.imap.connection import IMAPProtocol
@@ -32,9 +36,40 @@ async def find(connection: IMAPProtocol, selection: Selection, query: Query) -> 
     mailbox = selection.mailbox
     query = await resolve_labels(connection, selection, query)
     with telling_progress(connection):
+        if keys := find_keys(query):
+            query = await _resolve(connection, selection, query, keys)
         if ISearchableMailbox.providedBy(mailbox):
             return await mailbox.search(query=query)
         return await _Scan(connection, selection, query).run()
+
+
+async def _resolve(
+    connection: IMAPProtocol, selection: Selection, query: Query, keys: set[AnnotationKey]
+) -> Query:
+    """The search with the messages in place of keys about annotations."""
+    mailbox = selection.mailbox
+    uids: Sequence[int] = selection.state.uids
+    if isinstance(query, And):
+        for part in query.queries:
+            if isinstance(part, UIDs):
+                uids = within(uids, part.ranges)
+    tests = {key: KeyTest(key) for key in keys}
+    found: dict[AnnotationKey, list[int]] = {key: [] for key in keys}
+    for start in range(0, len(uids), BATCH):
+        await connection.drain()
+        some = uids[start : start + BATCH]
+        there: Mapping[int, Sequence[Annotation]] = {}
+        if IAnnotatedMailbox.providedBy(mailbox):
+            there = await mailbox.get_annotations(uids=some)
+        for key, test in tests.items():
+            without = test.matches(())
+            found[key] += [uid for uid in some if _matches(test, there.get(uid), without)]
+    return resolved(query, {key: UIDs(to_ranges(uids)) for key, uids in found.items()})
+
+
+def _matches(test: KeyTest, annotations: Sequence[Annotation] | None, without: bool) -> bool:
+    """:param without: what a message does that has none."""
+    return without if annotations is None else test.matches(annotations)
 
 
 class _Scan:

@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from mailkit.annotations import Annotation
+from mailkit.collation import collate
 from mailkit.errors import NoSuchMessage
 from mailkit.imap.content import MessageContent
 from mailkit.imap.session import BATCH, SUMMARY_BATCH, Selection
-from mailkit.interfaces import ISortingMailbox, ISummarizingMailbox, IThreadingMailbox
+from mailkit.imap.sort import AnnotationCriterion, Criterion
+from mailkit.interfaces import (
+    IAnnotatedMailbox,
+    ISortingMailbox,
+    ISummarizingMailbox,
+    IThreadingMailbox,
+)
 from mailkit.model import MessageInfo
 from mailkit.query import Collation, SortCriterion, SortKey, ThreadAlgorithm, Threads
 from mailkit.sorting import (
     DETAILS,
+    MAX_SORT_TEXT,
     TEXTS,
     Column,
     SortValues,
@@ -31,20 +40,51 @@ async def sort_messages(
     connection: IMAPProtocol,
     selection: Selection,
     uids: Sequence[int],
-    criteria: Sequence[SortCriterion],
+    criteria: Sequence[Criterion],
     collation: Collation = Collation.UNICODE_CASEMAP,
 ) -> Sequence[int]:
     """Those of the ascending UIDs that exist, in the order that is wanted."""
     mailbox = selection.mailbox
+    annotated = [n for n, each in enumerate(criteria) if isinstance(each, AnnotationCriterion)]
+    # What comes behind the last annotation can be left to the backend: what is equal by all that
+    # comes before keeps its place.
+    split = annotated[-1] + 1 if annotated else 0
+    head = criteria[:split]
+    tail = [each for each in criteria[split:] if isinstance(each, SortCriterion)]
     # Backends know the order of one collation alone.
     by_backend = collation is Collation.UNICODE_CASEMAP or TEXTS.isdisjoint(
-        criterion.key for criterion in criteria
+        criterion.key for criterion in tail
     )
+    order = uids
     if by_backend and ISortingMailbox.providedBy(mailbox):
-        return await mailbox.sort_messages(uids=uids, criteria=criteria)
+        if tail:
+            order = await mailbox.sort_messages(uids=uids, criteria=tail)
+        if not head:
+            return order
+    else:
+        head = criteria
+    return await _sort_columns(connection, selection, uids, order, head, collation)
+
+
+async def _sort_columns(
+    connection: IMAPProtocol,
+    selection: Selection,
+    uids: Sequence[int],
+    order: Sequence[int],
+    criteria: Sequence[Criterion],
+    collation: Collation,
+) -> Sequence[int]:
+    """Sort messages by what they are asked for here.
+
+    :param order: of those that are equal by all criteria.
+    """
     present: list[int] = array("I")  # type: ignore[assignment]
     columns: list[Column] = [[] for _ in criteria]
-    by_details = all(criterion.key in DETAILS for criterion in criteria)
+    by_details = not any(
+        isinstance(each, SortCriterion) and each.key not in DETAILS for each in criteria
+    )
+    annotated = any(isinstance(each, AnnotationCriterion) for each in criteria)
+    mailbox = selection.mailbox
     for start in range(0, len(uids), BATCH):
         await connection.drain()
         infos = await mailbox.get_messages(uids=uids[start : start + BATCH])
@@ -53,14 +93,39 @@ async def sort_messages(
             values = await read_values(connection, selection, infos, collation)
             # The others were removed meanwhile.
             infos = [info for info in infos if info.uid in values]
-        present.extend([info.uid for info in infos])
-        for (key, _), column in zip(criteria, columns, strict=True):
-            column.extend([sort_value(key, info, values.get(info.uid)) for info in infos])
-    order: list[int] = []
-    for step in sort_steps(present, criteria, columns):
+        some = [info.uid for info in infos]
+        present.extend(some)
+        there: Mapping[int, Sequence[Annotation]] = {}
+        if annotated and IAnnotatedMailbox.providedBy(mailbox):
+            there = await mailbox.get_annotations(uids=some)
+        for criterion, column in zip(criteria, columns, strict=True):
+            if isinstance(criterion, AnnotationCriterion):
+                column.extend(
+                    [_annotation_value(criterion, there.get(uid, ()), collation) for uid in some]
+                )
+            else:
+                key = criterion.key
+                column.extend([sort_value(key, info, values.get(info.uid)) for info in infos])
+    if order is not uids:
+        places = {uid: place for place, uid in enumerate(present)}
+        present = [uid for uid in order if uid in places]
+        columns = [[column[places[uid]] for uid in present] for column in columns]
+    directions = [(each, each.reverse) for each in criteria]
+    ordered: list[int] = []
+    for step in sort_steps(present, directions, columns):
         await connection.drain()
-        order = step or order
-    return order
+        ordered = step or ordered
+    return ordered
+
+
+def _annotation_value(
+    criterion: AnnotationCriterion, annotations: Sequence[Annotation], collation: Collation
+) -> bytes:
+    """What counts of a message; nothing comes first (RFC 5257 section 4.9)."""
+    for entry, value, shared in annotations:
+        if entry == criterion.entry and shared is criterion.shared and value is not None:
+            return collate(value.decode("utf-8", "replace")[:MAX_SORT_TEXT], collation)
+    return b""
 
 
 async def thread_messages(

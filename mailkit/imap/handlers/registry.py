@@ -7,6 +7,7 @@ from functools import lru_cache
 
 from mailkit.imap.handlers import (
     access,
+    annotate,
     append,
     authenticated,
     batches,
@@ -89,6 +90,7 @@ CAPABILITIES: Sequence[Capability] = (
     *listing.CAPABILITIES,
     *metadata.CAPABILITIES,
     *filters.CAPABILITIES,
+    *annotate.CAPABILITIES,
     *selected.CAPABILITIES,
     *fetch.CAPABILITIES,
     *convert.CAPABILITIES,

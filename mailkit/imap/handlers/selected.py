@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from mailkit.errors import NoSuchMailbox, NoSuchMessage, PermissionDenied, ReadOnly
 from mailkit.imap import render
+from mailkit.imap.annotate import CAPABILITY
 from mailkit.imap.condstore import parse_unchanged_since
 from mailkit.imap.grammar import Command, SyntaxFault
+from mailkit.imap.handlers.annotate import annotations_to_copy, store_annotations
 from mailkit.imap.handlers.append import refuse_destination
 from mailkit.imap.handlers.fetch import refuse_gone, resolve
 from mailkit.imap.handlers.finding import find
@@ -22,6 +24,7 @@ from mailkit.imap.handlers.messagelimit import (
     tell_limit,
 )
 from mailkit.imap.handlers.progress import telling_progress
+from mailkit.imap.handlers.storing import CHANGE_BATCH, Storing
 from mailkit.imap.handlers.table import SELECTED, Capability, Verb, Waiting, after_login
 from mailkit.imap.session import BATCH, Selection
 from mailkit.interfaces import ICopyingMailbox, IMailbox, ISpooling, IWritableMailbox
@@ -32,8 +35,6 @@ from mailkit.spool import READ_BUFFER, Spool
 if TYPE_CHECKING:
     from mailkit.imap.connection import IMAPProtocol
 
-#: Messages that one call of the backend changes.
-CHANGE_BATCH = 5000
 #: Octets of messages that are copied in one step when the backend cannot copy.
 COPY_OCTETS = 16 * 1024 * 1024
 
@@ -147,6 +148,9 @@ async def store(connection: IMAPProtocol, command: Command) -> None:
             raise SyntaxFault("UNCHANGEDSINCE goes with flags")
         await store_labels(connection, command, spans, *labelling)
         return
+    if word == b"ANNOTATION" and connection.offers(CAPABILITY):
+        await store_annotations(connection, command, spans, unchanged_since)
+        return
     op, silent = _read_operation(word)
     arguments.space()
     flags = arguments.store_flags()
@@ -176,8 +180,8 @@ async def store(connection: IMAPProtocol, command: Command) -> None:
         await complete_limited(connection, "STORE completed", lowest, code)
 
 
-class _Storing:
-    """One STORE at work."""
+class _Storing(Storing):
+    """One STORE of flags."""
 
     def __init__(
         self,
@@ -187,15 +191,9 @@ class _Storing:
         silent: bool,
         by_uid: bool,
     ) -> None:
-        self.connection = connection
-        self.selection = selection
+        super().__init__(connection, selection, by_uid)
         self.mailbox = mailbox
         self.silent = silent
-        self.by_uid = by_uid
-        #: Some of the messages are gone.
-        self.missing = False
-        #: UIDs of those that had been changed before (RFC 7162 section 3.1.3).
-        self.modified: list[int] = []
 
     async def run(
         self, uids: Sequence[int], op: FlagOp, flags: Flags, unchanged_since: int | None
@@ -215,20 +213,12 @@ class _Storing:
             result = await self.mailbox.store_flags(
                 uids=some, op=op, flags=flags, unchanged_since=unchanged_since
             )
-            done, modified = result.messages, result.modified
-            self.missing = self.missing or len(done) + len(modified) < len(some)
-            self.modified.extend(modified)
-            self.selection.state.note_own(done)
-            if not silent:
-                await self._tell(done, self._flags)
-            elif self.selection.tells_modseqs:
-                # RFC 7162 section 3.1.3
-                await self._tell(done, self.selection.modseq_updates)
-            if modified:
-                # RFC 7162 section 3.1.3: so that the client need not ask why.
-                infos = await self.mailbox.get_messages(uids=modified)
-                self.selection.state.note_own(infos)
-                await self._tell(infos, self._flags)
+            self.take(result, some)
+            if silent:
+                await self.tell_modseqs(result.messages)
+            else:
+                await self.tell(result.messages, self.flags)
+            await self.tell_modified(result.modified)
 
     async def _store_known(self, uids: Sequence[int], op: FlagOp, flags: Flags) -> Sequence[int]:
         """Change, in silence, those whose flags the client knows: it can work the new ones out.
@@ -242,30 +232,9 @@ class _Storing:
         result = await self.mailbox.store_flags(
             uids=uids, op=op, flags=flags, unchanged_since=selection.state.modseq
         )
-        self.missing = self.missing or len(result.messages) + len(result.modified) < len(uids)
-        selection.state.note_own(result.messages)
-        if selection.tells_modseqs:
-            # RFC 7162 section 3.1.3
-            await self._tell(result.messages, selection.modseq_updates)
+        self.take(result._replace(modified=()), uids[: len(uids) - len(result.modified)])
+        await self.tell_modseqs(result.messages)
         return result.modified
-
-    def _flags(self, infos: Sequence[MessageInfo]) -> bytes:
-        return self.selection.flag_updates(infos, self.by_uid)
-
-    async def _tell(
-        self, infos: Sequence[MessageInfo], render_some: Callable[[Sequence[MessageInfo]], bytes]
-    ) -> None:
-        for start in range(0, len(infos), BATCH):
-            await self.connection.drain()
-            self.connection.write(render_some(infos[start : start + BATCH]))
-
-    def modified_code(self) -> bytes:
-        """The response code that names the messages that were left alone."""
-        if not self.modified:
-            return b""
-        state = self.selection.state
-        named = self.modified if self.by_uid else state.numbers_of(self.modified)
-        return b"MODIFIED " + render.uid_set(named)
 
 
 def _read_operation(word: bytes) -> tuple[FlagOp, bool]:
@@ -425,11 +394,15 @@ class _Copier:
     ) -> tuple[list[int], int, Sequence[int]]:
         messages: list[AppendMessage] = []
         done: list[int] = []
+        annotations = await annotations_to_copy(
+            self.mailbox, self.destination, [info.uid for info in infos]
+        )
         try:
             for info in infos:
                 flags: Flags = info.flags
                 spool = self._new_spool()
-                messages.append(AppendMessage(spool, flags, info.internal_date))
+                notes = annotations.get(info.uid, ())
+                messages.append(AppendMessage(spool, flags, info.internal_date, notes))
                 try:
                     await self._fill(spool, info.uid)
                 except NoSuchMessage:

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 from mailkit.errors import MailError
 from mailkit.imap import render
+from mailkit.imap.annotate import CAPABILITY
 from mailkit.imap.condstore import SelectParameters, parse_select_parameters
 from mailkit.imap.grammar import Command, SyntaxFault
+from mailkit.imap.handlers.annotate import support
 from mailkit.imap.handlers.resync import resynchronize
 from mailkit.imap.handlers.rev2 import tell_normalized
 from mailkit.imap.handlers.table import AUTHENTICATED, Verb, Waiting
@@ -31,7 +33,10 @@ def _select(connection: IMAPProtocol, command: Command, wants_write: bool) -> Wa
     parameters = SelectParameters()
     if not arguments.at_end():
         arguments.space()
-        parameters = parse_select_parameters(arguments, connection.usable_extensions())
+        usable = connection.usable_extensions()
+        if not connection.offers(CAPABILITY):
+            usable -= {CAPABILITY}
+        parameters = parse_select_parameters(arguments, usable)
         resync = parameters.resync
         if resync is not None and resync.numbers and b"UIDONLY" in connection.enabled:
             raise SyntaxFault("Messages have no numbers any more", b"UIDREQUIRED")
@@ -43,7 +48,7 @@ def _select(connection: IMAPProtocol, command: Command, wants_write: bool) -> Wa
         connection.remark(b"* OK [CLOSED] The mailbox before is closed\r\n")
     # RFC 3501 section 6.3.1: the old mailbox is deselected even if the new one fails.
     connection.unselect()
-    if parameters != SelectParameters():
+    if parameters.condstore or parameters.resync is not None:
         connection.enable_condstore()
     return _open(connection, command, name, wants_write, parameters)
 
@@ -69,6 +74,7 @@ async def _open(
     assert account is not None
     mailbox = await account.open_mailbox(name=name)
     selection = Selection(mailbox, wants_write, connection)
+    selection.tells_annotations = parameters.annotate
     if connection.rev2:
         selection.use_rev2()
     opened = False
@@ -119,6 +125,10 @@ def _codes(
     if connection.offers(b"URLAUTH"):
         # RFC 4467 section 8
         told += b"* OK [URLMECH INTERNAL] How URLs are authorized\r\n"
+    if connection.offers(CAPABILITY):
+        # RFC 5257 section 4.1
+        code = support(selection.mailbox, selection.wants_write)
+        told += b"* OK [%b] Annotations of messages\r\n" % code
     if b"CONDSTORE" in connection.extensions:
         told += selection.highest_modseq()
     return told
