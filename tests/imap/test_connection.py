@@ -352,7 +352,7 @@ class PipeliningTests(SynchronousTestCase):
             b"8 EXPUNGE\r\n9 LOGOUT\r\n10 NOOP\r\n"
         )
         expected = self.dialogue([data])
-        self.assertEqual(expected.count(b" OK "), 15, expected)
+        self.assertEqual(expected.count(b" OK "), 16, expected)
         for position in range(1, len(data)):
             self.assertEqual(self.dialogue([data[:position], data[position:]]), expected, position)
         self.assertEqual(self.dialogue([bytes((octet,)) for octet in data]), expected)
