@@ -39,6 +39,7 @@ class SelectTests(SynchronousTestCase):
                 b"* OK [UIDNEXT 4] Next UID",
                 b"* OK [MAILBOXID (F1)] Its lasting name",
                 b"* OK [URLMECH INTERNAL] How URLs are authorized",
+                b"* OK [ANNOTATIONS 32768] Annotations of messages",
                 b"* OK [HIGHESTMODSEQ 8] Known up to here",
                 b"OK [READ-WRITE] SELECT completed",
             ],
