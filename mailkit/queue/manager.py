@@ -389,10 +389,10 @@ class QueueManager:
 
     def _end(self, domain: str, task: _Task) -> None:
         del self._busy[domain]
-        tried_again = self._unreachable.end(domain)
+        self._unreachable.end(domain)
         task.done.callback(None)
-        # While such domains must wait, the end of one lets no other begin.
-        if not (tried_again and self._resting):
+        # While many must wait, they are not all looked at each time that one ends.
+        if not self._resting:
             self._look()
 
     async def _work(self, domain: str) -> None:

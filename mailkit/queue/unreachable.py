@@ -82,11 +82,9 @@ class UnreachableDomains:
         self._tried.add(domain)
         return True
 
-    def end(self, domain: str) -> bool:
-        """A domain is no longer worked on; gives whether it was one of these."""
-        known = domain in self._tried
+    def end(self, domain: str) -> None:
+        """A domain is no longer worked on."""
         self._tried.discard(domain)
-        return known
 
 
 async def postpone(
