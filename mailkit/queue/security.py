@@ -141,7 +141,7 @@ class DestinationSecurity:
         # RFC 8461 section 2: DANE comes before MTA-STS.
         found = await self._dane(host, policy, mode)
         if found is None:
-            found = await self._sts(host, decision)
+            found = await self._sts(host, decision, mode)
         return _require(found or decision, wish)
 
     def _mode_of(self, domain: str) -> TLSMode | None:
@@ -154,14 +154,16 @@ class DestinationSecurity:
             found = self._domains.get(f".{parent}")
         return found
 
-    async def _sts(self, host: Host, decision: Decision) -> Decision | None:
+    async def _sts(self, host: Host, decision: Decision, mode: TLSMode) -> Decision | None:
         """What the MTA-STS policy of a domain wants; None where it has none."""
-        if self._policies is None or not host.domains:
+        # RFC 8461 section 3.4: a smart host is the policy domain itself.
+        domain = host.domains[0] if host.domains else host.name
+        if self._policies is None or not (host.domains or _is_asked_for(host, mode)):
             return None
-        found = await self._policies.find(host.domains[0])
+        found = await self._policies.find(domain)
         if found is None:
             return None
-        applied = applied_policy("sts", host.domains[0], found.lines(), found.mx)
+        applied = applied_policy("sts", domain, found.lines(), found.mx)
         name = f"mta-sts {found.mode.value}, policy {found.id}"
         matches = found.matches(host.name)
         violation = "" if matches else f"{host.name} is none of the servers of the MTA-STS policy"
@@ -179,9 +181,9 @@ class DestinationSecurity:
     async def _dane(self, host: Host, policy: TLSPolicy, mode: TLSMode) -> Decision | None:
         """What the TLSA records of a host want; None where it has none."""
         found = None
-        # A server that the site has chosen itself may have a name that DNS does not know.
-        if host.secure and is_host_name(host.name) and (host.domains or mode is TLSMode.DANE):
-            found = await self._find_associations(host)
+        wanted = host.domains or mode is TLSMode.DANE
+        if host.secure and is_host_name(host.name) and (wanted or _is_asked_for(host, mode)):
+            found = await self._find_associations(host, lenient=not wanted)
         if found is None:
             if mode is TLSMode.DANE:
                 raise PolicyFailed(
@@ -211,14 +213,23 @@ class DestinationSecurity:
         reason = f"{policy.mode.value}: none of the TLSA records can be used"
         return Decision(policy, reason, applied, certain=True)
 
-    async def _find_associations(self, host: Host) -> tuple[str, Sequence[TLSA]] | None:
+    async def _find_associations(
+        self, host: Host, lenient: bool
+    ) -> tuple[str, Sequence[TLSA]] | None:
         """The TLSA base domain of a host, and its records (RFC 7672 section 2.2).
 
+        :param lenient: DNS need not know the host: this site has chosen it.
         :raises DNSFailure: there was no answer, which may be an attack.
         """
         if self._resolver is None:
             return None
-        for base in await self._base_domains(self._resolver, host.name):
+        try:
+            bases = await self._base_domains(self._resolver, host.name)
+        except DNSFailure:
+            if not lenient:
+                raise
+            bases = []
+        for base in bases:
             answer = await self._resolver.lookup(
                 name=f"_{host.port}._tcp.{base}", type=RecordType.TLSA
             )
@@ -253,6 +264,15 @@ class DestinationSecurity:
                 return [name]
         # There could be no proven record in a zone that is not signed, and its servers may fail.
         return []
+
+
+def _is_asked_for(host: Host, mode: TLSMode) -> bool:
+    """Whether a server that the site has chosen may say itself how secure it is.
+
+    Where the site has said more than "if possible", that counts. A name without a dot is one that
+    only this site knows.
+    """
+    return mode is TLSMode.OPPORTUNISTIC and is_host_name(host.name) and "." in host.name
 
 
 def _require(decision: Decision, wish: Wish) -> Decision:

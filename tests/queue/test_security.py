@@ -8,10 +8,12 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
+from mailkit._typing import override
 from mailkit.dns.records import TLSA, RecordType
 from mailkit.errors import DNSFailure, MailError
 from mailkit.queue.hosts import ExchangerFinder, FixedHosts, Host
 from mailkit.queue.security import Decision, DestinationSecurity, HostNotSecure, Wish, wish_of
+from mailkit.queue.sts import STSMode, STSPolicies, STSPolicy
 from mailkit.smtp.client import TLSFailed, TLSMode, TLSPolicy
 from mailkit.spool import PrefixedFile
 from mailkit.testing.queue import queue_envelope
@@ -167,10 +169,61 @@ class SettingTests(DecisionCase):
         self.resolver.add(BASE, RecordType.TLSA, GOOD)
         self.assertEqual(self.decide().policy.mode, TLSMode.DANE)
 
-    def test_a_server_of_our_own(self) -> None:
-        # Nobody is asked for it, for its name may be one that only this site knows.
-        finder = FixedHosts([("relay.example.net", 587)])
+    def smart_host(self, name: str = "relay.example.net") -> Host:
+        finder = FixedHosts([(name, 587)])
         (host,) = self.successResultOf(Deferred.fromCoroutine(finder.find("example.net")))
+        return host
+
+    def test_a_smart_host_has_records(self) -> None:
+        base = "_587._tcp.relay.example.net"
+        self.resolver = FakeResolver(addresses={"relay.example.net": ["192.0.2.9"]})
+        self.resolver.secure = {"relay.example.net", base}
+        self.security = DestinationSecurity(self.resolver)
+        self.resolver.add(base, RecordType.TLSA, GOOD)
+        decision = self.decide(host=self.smart_host())
+        self.assertEqual(decision.policy, TLSPolicy.dane("relay.example.net", [GOOD], []))
+        self.assertEqual(decision.reason, f"dane: 1 TLSA at {base}")
+        # What may be an attack keeps the message here.
+        self.resolver.trouble[base] = DNSFailure("SERVFAIL")
+        self.refused(DNSFailure, host=self.smart_host())
+        # The site has said more.
+        verified = self.decide(TLSPolicy.verified(), host=self.smart_host())
+        self.assertEqual(verified.policy.mode, TLSMode.VERIFIED)
+
+    def test_a_smart_host_has_a_policy(self) -> None:
+        # RFC 8461 section 3.4: it is the policy domain itself.
+        class Policies(STSPolicies):
+            def __init__(self) -> None:
+                self.asked: list[str] = []
+
+            @override
+            async def find(self, domain: str) -> STSPolicy | None:
+                self.asked.append(domain)
+                names = ("relay.example.net",) if domain == "relay.example.net" else ("mx.example",)
+                return STSPolicy(STSMode.ENFORCE, names, 86_400, "7")
+
+        policies = Policies()
+        self.security = DestinationSecurity(self.resolver, policies=policies)
+        decision = self.decide(host=self.smart_host())
+        self.assertEqual(decision.policy.mode, TLSMode.VERIFIED)
+        self.assertEqual(decision.reason, "mta-sts enforce, policy 7")
+        self.refused(TLSFailed, host=self.smart_host("other.example.net"))
+        for base in (TLSPolicy.required(), TLSPolicy.verified(), TLSPolicy.none()):
+            self.decide(base, host=self.smart_host())
+        self.assertEqual(policies.asked, ["relay.example.net", "other.example.net"])
+
+    def test_a_smart_host_that_dns_does_not_know(self) -> None:
+        self.resolver.trouble["relay.example.net"] = DNSFailure("SERVFAIL")
+        for name in ("relay.example.net", "gate", "192.0.2.9", "other.example.net"):
+            decision = self.decide(host=self.smart_host(name))
+            self.assertEqual((decision.policy.mode.value, decision.reason), ("opportunistic",) * 2)
+        asked = {name for name, _ in self.resolver.asked}
+        self.assertNotIn("gate", asked)
+        self.assertNotIn("192.0.2.9", asked)
+
+    def test_a_server_of_our_own(self) -> None:
+        # Nobody is asked for it, for the setting counts.
+        host = self.smart_host()
         decision = self.decide(TLSPolicy.required(), host=host)
         self.assertEqual(decision.policy.mode, TLSMode.REQUIRED)
         self.assertEqual(self.resolver.asked, [])
