@@ -31,6 +31,7 @@ from mailkit.smtp.client import (
     ClientError,
     ClientSettings,
     ConnectionFacts,
+    Credentials,
     RecipientOutcome,
     Session,
     SessionPool,
@@ -101,6 +102,7 @@ class RelayTransport(Transport):
     :param results: is told how each attempt to secure a connection ended.
     :param pace: how much a destination gets.
     :param sources: from where to connect.
+    :param logins: gives the login for a server, or None for that of the settings.
     """
 
     leaves = True
@@ -115,8 +117,10 @@ class RelayTransport(Transport):
         *,
         pace: PaceSettings | None = None,
         sources: Sources | None = None,
+        logins: Callable[[Host], Credentials | None] | None = None,
     ) -> None:
         self._results = results
+        self._logins = logins
         self._finder = finder
         self._security = security or DestinationSecurity()
         pace = pace or PaceSettings()
@@ -251,6 +255,9 @@ class RelayTransport(Transport):
             decision = await self._security.decide(host, self._settings.tls, wish)
             way = link.tried = _Way(host, decision.reason)
             settings = replace(self._settings, tls=decision.policy)
+            login = None if self._logins is None else self._logins(host)
+            if login is not None:
+                settings = replace(settings, credentials=login)
             session, address, passed_over = await self._opener.open(servers, settings)
         except TLSFailed as error:
             self._note(failed_session(host, decision, error), wish)

@@ -92,6 +92,7 @@ class Reporter:
     :param texts: what people read.
     :param language: of those whose message asks for none that we know.
     :param token: gives letters and digits that no message contains.
+    :param language_of: that of an account, or None.
     """
 
     def __init__(
@@ -101,12 +102,14 @@ class Reporter:
         texts: ReportTexts | None = None,
         token: Callable[[], str] = lambda: secrets.token_hex(12),
         language: str = "en",
+        language_of: Callable[[str], str | None] | None = None,
     ) -> None:
         self._hostname = hostname
         self._seconds = seconds
         self._texts = texts or ReportTexts()
         self._token = token
         self._language = language
+        self._language_of = language_of
 
     def wants(self, message: QueuedMessage, recipient: Recipient, action: Action) -> bool:
         """Whether the sender is to be told (RFC 3461 section 4.1).
@@ -137,6 +140,13 @@ class Reporter:
                 part = chosen[start : start + MAX_RECIPIENTS]
                 reports.append(self._write(message, action, part, content))
         return reports
+
+    def _find_language(self, header: Header, account: str | None) -> str:
+        """That which the sender asks for in a message, or has set; or that of the message; or ours."""
+        found = find_language(accepted_languages(header))
+        if found is None and account is not None and self._language_of is not None:
+            found = self._language_of(account)
+        return found or find_language(_list_of(header, b"content-language")) or self._language
 
     def write_unqueued(
         self,
@@ -173,7 +183,7 @@ class Reporter:
         header, whole = _read(content, full)
         boundary = f"=_{self._token()}"
         parsed = parse_header(header)
-        language = find_language(wanted_languages(parsed)) or self._language
+        language = self._find_language(parsed, original.account)
         parts = [
             self._text_part(message, action, notices, parsed, language),
             self._status_part(message, notices, utf8),
@@ -307,10 +317,10 @@ class Reporter:
         return lines
 
 
-def wanted_languages(header: Header) -> list[str]:
-    """Languages that the sender of a message may want to read, the best first.
+def accepted_languages(header: Header) -> list[str]:
+    """Languages that the sender of a message wants to read, the best first.
 
-    Those of Accept-Language (RFC 3282, RFC 9110 section 12.5.4), then those of the message itself.
+    Those of Accept-Language (RFC 3282, RFC 9110 section 12.5.4).
     """
     weighed: list[tuple[float, str]] = []
     for part in _list_of(header, b"accept-language"):
@@ -319,8 +329,7 @@ def wanted_languages(header: Header) -> list[str]:
         best = 1.0 if weight is None else float(weight[1])
         if best > 0:
             weighed.append((-best, tag.strip()))
-    accepted = [tag for _, tag in sorted(weighed, key=lambda pair: pair[0])]
-    return accepted + _list_of(header, b"content-language")
+    return [tag for _, tag in sorted(weighed, key=lambda pair: pair[0])]
 
 
 def _list_of(header: Header, name: bytes) -> list[str]:

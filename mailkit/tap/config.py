@@ -61,10 +61,18 @@ def read_config(
     return settings
 
 
+def parse_toml(octets: bytes) -> dict[str, Any]:
+    """The tables in the octets of a file.
+
+    :raises ValueError: they are not UTF-8, or not TOML; it says where.
+    """
+    return tomllib.loads(octets.decode("utf-8"))
+
+
 def _load(path: str) -> dict[str, Any]:
     try:
         with open(path, "rb") as file:
-            return tomllib.loads(file.read(MAX_CONFIG).decode("utf-8"))
+            return parse_toml(file.read(MAX_CONFIG))
     except OSError as error:
         raise SettingError(f"cannot read {path}: {error.strerror}") from error
     except ValueError as error:

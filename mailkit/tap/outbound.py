@@ -19,6 +19,7 @@ from mailkit.queue.transport import DeliveryTransport, Transport
 from mailkit.spool import Spool
 from mailkit.tap.errors import SettingError, StartError
 from mailkit.tap.etrn import make_starter
+from mailkit.tap.languages import take_languages
 from mailkit.tap.programs import KEYS as PROGRAM_KEYS
 from mailkit.tap.programs import Programs
 from mailkit.tap.queue_routes import (
@@ -55,13 +56,14 @@ _KEYS: Mapping[str, type] = {
     "nameservers": list,
     "port": int,
     "language": str,
+    "logins": str,
     **SECURITY_KEYS,
     **PROGRAM_KEYS,
     **SIGNING_KEYS,
     **SENDING_KEYS,
 }
 #: Keys of ``[queue]`` that are tables.
-_TABLES = ("etrn", "routes")
+_TABLES = ("etrn", "routes", "languages")
 
 
 class Outbound:
@@ -86,6 +88,7 @@ class Outbound:
         self._programs = Programs(values, reactor)
         self._signing = Signing(values, hostname, reactor)
         self._language = _take_language(values)
+        self._language_of = take_languages(tables.get("languages"))
         by_name = relay.target in (EXCHANGERS, QUEUE_ONLY)
         target = EXCHANGERS if by_name else f"smtp:{relay.target}"
         try:
@@ -135,7 +138,12 @@ class Outbound:
             return self._signing.wrap(transport, store, srs, resolver, self._is_local)
 
         self._routes = routes = self._open_routes(store, resolver, security, wrap)
-        reporter = Reporter(self._hostname, self._reactor.seconds, language=self._language)
+        reporter = Reporter(
+            self._hostname,
+            self._reactor.seconds,
+            language=self._language,
+            language_of=self._language_of,
+        )
         self._manager = QueueManager(
             store.queue,
             self._find,

@@ -18,6 +18,7 @@ from mailkit.queue.transport import DeliveryTransport, Transport
 from mailkit.smtp.client import ClientSettings, Credentials, TLSMode, TLSPolicy, parse_server
 from mailkit.store.addresses import canonical_address, valid_domain
 from mailkit.tap.errors import SettingError
+from mailkit.tap.logins import LoginTable, read_logins
 from mailkit.tap.queue_sending import KEYS as SENDING_KEYS
 from mailkit.tap.queue_sending import SendingSettings, read_table, take_sending
 from mailkit.tap.relay import EXCHANGERS, read_login
@@ -34,6 +35,7 @@ _KEYS: Mapping[str, type] = {
     "accounts": list,
     "tls": str,
     "login": str,
+    "logins": str,
     "username": str,
     "password": str,
     "intervals": list,
@@ -44,7 +46,7 @@ _KEYS: Mapping[str, type] = {
 #: Those that may be one text instead of a list.
 _LISTS = ("to", "domains", "senders", "accounts", "bind")
 #: Those that mean something for servers only.
-_FOR_SERVERS = ("tls", "login", "username", "password", *SENDING_KEYS)
+_FOR_SERVERS = ("tls", "login", "logins", "username", "password", *SENDING_KEYS)
 
 
 @dataclass(frozen=True)
@@ -173,8 +175,12 @@ def server_transport(
     if tls not in TLS:
         raise SettingError(f"tls must be one of {', '.join(TLS)}")
     credentials = _take_credentials(values) or credentials
+    logins = read_logins(values.pop("logins")) if "logins" in values else None
     lmtp = targets[0].startswith("lmtp:")
     if targets[0] == EXCHANGERS:
+        if logins is not None and tls != TLSMode.VERIFIED.value:
+            # DNS says who gets a password.
+            raise SettingError('logins with mx need tls = "verified"')
         if len(targets) > 1:
             raise SettingError("mx stands alone")
         if credentials is not None:
@@ -192,7 +198,7 @@ def server_transport(
         if mode is TLSMode.NONE:
             raise SettingError("port 465 begins with TLS")
         policy = TLSPolicy(mode, implicit=True)
-    return _RelayMaker(servers, sending, policy, credentials, lmtp).make
+    return _RelayMaker(servers, sending, policy, credentials, lmtp, logins).make
 
 
 @dataclass(frozen=True)
@@ -204,6 +210,7 @@ class _RelayMaker:
     policy: TLSPolicy
     credentials: Credentials | None
     lmtp: bool
+    logins: LoginTable | None
 
     def make(self, surroundings: Surroundings) -> Transport:
         client = self.sending.client(
@@ -218,6 +225,7 @@ class _RelayMaker:
             surroundings.results,
             pace=self.sending.pace,
             sources=self.sending.sources,
+            logins=None if self.logins is None else self.logins.find,
         )
         return surroundings.wrap(relay)
 

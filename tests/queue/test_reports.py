@@ -183,6 +183,19 @@ class LanguageTests(ReportCase):
         self.assertEqual(self.language(b""), "de")
         self.assertEqual(self.language(b"Accept-Language: en\r\n"), "en")
 
+    def test_of_an_account(self) -> None:
+        languages = {"ann@example.org": "de"}
+        self.reporter = Reporter(
+            "mail.example.org", lambda: START, token=lambda: "token", language_of=languages.get
+        )
+        # What a message asks for comes before it, what it is written in after it.
+        self.assertEqual(self.language(b""), "de")
+        self.assertEqual(self.language(b"Accept-Language: ru\r\n"), "ru")
+        self.assertEqual(self.language(b"Content-Language: ru\r\n"), "de")
+        languages.clear()
+        self.assertEqual(self.language(b"Content-Language: ru\r\n"), "ru")
+        self.assertEqual(self.language(b""), "en")
+
     def test_every_text(self) -> None:
         for tag, sample in (("de", "nicht"), ("ru", "\u043d\u0435")):
             content = b"Accept-Language: %b\r\nSubject: =?utf-8?Q?J=C3=B6?=\r\n\r\n" % tag.encode()

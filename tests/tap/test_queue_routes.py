@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 import os
 from collections.abc import Sequence
 from typing import Any
 
 from twisted.internet import reactor as _reactor
+from twisted.internet.protocol import Factory
 from twisted.internet.task import deferLater
+from twisted.protocols.basic import LineReceiver
 from twisted.python import usage
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
@@ -131,6 +134,42 @@ class SettingTests(SynchronousTestCase):
         self.assertIn("queue: routes: number 1, to smtp:a b", str(error))
 
 
+class LoginProtocol(LineReceiver):
+    """Takes every login and every message."""
+
+    factory: LoginServer
+
+    def connectionMade(self) -> None:
+        self.sendLine(b"220 mx")
+
+    def lineReceived(self, line: bytes) -> None:
+        verb, _, rest = line.partition(b" ")
+        if verb == b"EHLO":
+            self.transport.write(self.factory.greeting)  # type: ignore[union-attr]
+        elif verb == b"AUTH":
+            self.factory.logins.append(base64.b64decode(rest.split()[-1]).decode())
+            self.sendLine(b"235 welcome")
+        elif verb == b"DATA":
+            self.sendLine(b"354 go on")
+        elif verb in (b"MAIL", b"RCPT", b"RSET", b"QUIT", b"."):
+            self.sendLine(b"250 fine")
+
+
+class LoginServer(Factory):
+    """A server with one answer to EHLO."""
+
+    noisy = False
+
+    def __init__(self, greeting: bytes) -> None:
+        self.greeting = greeting
+        self.logins: list[str] = []
+
+    def buildProtocol(self, addr: Any) -> LoginProtocol:
+        protocol = LoginProtocol()
+        protocol.factory = self
+        return protocol
+
+
 class ServiceTests(TestCase):
     def listen(self, script: Any = None, interface: str = HOST) -> tuple[ScriptedServer, int]:
         server = ScriptedServer(script)
@@ -162,6 +201,22 @@ class ServiceTests(TestCase):
         await self.send([route], "eve@example.net")
         self.assertEqual(self.states, {"eve@example.net": "delivered"})
         self.assertEqual((busy.messages, good.messages), (0, 1))
+
+    async def test_a_login_for_each_server(self) -> None:
+        # One that offers no login gets none of the mail that it is to be sent with.
+        first, second = LoginServer(b"250 mx\r\n"), LoginServer(b"250-mx\r\n250 AUTH PLAIN\r\n")
+        ports = [reactor.listenTCP(0, each, interface=HOST) for each in (first, second)]
+        for port in ports:
+            self.addCleanup(port.stopListening)
+        servers = [f"{HOST}:{port.getHost().port}" for port in ports]
+        path = os.path.abspath(self.mktemp())
+        with open(path, "w", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+            for server, name in zip(servers, ("ann", "bob"), strict=True):
+                file.write(f"[{server!r}]\nusername = '{name}'\npassword = 'secret'\n")
+        route = {"to": [f"smtp:{server}" for server in servers], "logins": path}
+        await self.send([route], "eve@example.net")
+        self.assertEqual(self.states, {"eve@example.net": "delivered"})
+        self.assertEqual((first.logins, second.logins), ([], ["\0bob\0secret"]))
 
     async def test_callable_and_default(self) -> None:
         CALLED.clear()
