@@ -15,6 +15,7 @@ from twisted.logger import Logger
 from zope.interface import alsoProvides, implementer
 
 from mailkit.auth.located import MAX_LENGTH, text_of
+from mailkit.auth.names import prepared_name
 from mailkit.auth.passwords import PasswordHasher
 from mailkit.auth.refusals import WrongPassword
 from mailkit.auth.turns import Entrance
@@ -90,6 +91,8 @@ class UserBaseChecker:
         if self._verifies:
             return await self._verify(login, password, address)
         found = await self.find_login(login)
+        if found is None and (prepared := prepared_name(login)) is not None:
+            found = await self.find_login(prepared)
         return await self._compare(login, found, password, address)
 
     async def _verify(self, login: str, password: bytes, address: str) -> str:

@@ -15,7 +15,7 @@ from zope.interface import Interface, implementer
 
 from mailkit.auth.app_passwords import parse_app_password
 from mailkit.auth.located import MAX_LENGTH, LocatedPassword, text_of
-from mailkit.auth.names import canonical_name, domain_of
+from mailkit.auth.names import canonical_name, domain_of, prepared_name
 from mailkit.auth.passwords import PasswordHasher
 from mailkit.auth.refusals import WrongPassword
 from mailkit.auth.restrictions import Restrictions
@@ -91,6 +91,8 @@ class DirectoryChecker:
             raise UnauthorizedLogin
         name = text_of(username)
         login = await self._find(login=name) if name else None
+        if login is None and name and (prepared := prepared_name(name)) is not None:
+            login = await self._find(login=prepared)
         if login is not None and self._remembers(login, password):
             # A polling client's, as most are; the time tells nobody more than that it is in.
             return login.account

@@ -7,6 +7,7 @@ import unicodedata
 from collections.abc import Callable, Sequence
 
 from mailkit.wire.domains import canonical_domain
+from mailkit.wire.saslprep import Unprepared, saslprep
 
 _PLACEHOLDER = re.compile(r"%(.?)", re.DOTALL)
 
@@ -19,6 +20,21 @@ def canonical_name(name: str) -> str:
     if not local.isascii():
         local = unicodedata.normalize("NFC", unicodedata.normalize("NFC", local).lower())
     return f"{local.lower()}@{canonical_domain(domain)}" if at else local.lower()
+
+
+def prepared_name(login: str) -> str | None:
+    """What a name becomes by SASLprep (RFC 4616 section 2); None where it stays as it is, or cannot be
+    prepared.
+
+    For a name that is nobody's as it stands: the stores and user bases keep names that it would change.
+    """
+    if login.isascii():
+        return None
+    try:
+        prepared = saslprep(login, query=True)
+    except Unprepared:
+        return None
+    return prepared if prepared and prepared != unicodedata.normalize("NFC", login) else None
 
 
 def domain_of(name: str) -> str:

@@ -21,6 +21,7 @@ from twisted.logger import Logger
 from mailkit.auth import schemes
 from mailkit.auth.turns import Turns
 from mailkit.errors import MailError, TemporaryFailure
+from mailkit.wire.saslprep import Unprepared, saslprep
 
 #: Parameters of new hashes (OWASP's second choice for argon2id; 39 ms on our machine).
 TIME_COST = 2
@@ -43,6 +44,9 @@ CACHE_SIZE = 10_000
 PLAIN_PREFIX = "{PLAIN}"
 
 
+# What SASLprep changes, so that a password with it has two forms.
+_LIGATURE = "\ufb01".encode()
+
 _T = TypeVar("_T")
 
 
@@ -61,6 +65,23 @@ def prepare_password(password: str | bytes) -> bytes:
         return password
     spaced = "".join(" " if unicodedata.category(c) == "Zs" else c for c in text)
     return unicodedata.normalize("NFC", spaced).encode("utf-8")
+
+
+def forms_of(password: str | bytes) -> list[bytes]:
+    """What may have been hashed of a password: its octets as :func:`prepare_password` has them, and those
+    of SASLprep, where they differ.
+
+    SASLprep is what RFC 4616 section 2 wants, and other servers have made of passwords that came
+    from there; RFC 8265 has replaced it.
+    """
+    octets = prepare_password(password)
+    if octets.isascii():
+        return [octets]
+    try:
+        prepared = saslprep(octets.decode("utf-8"), query=True).encode("utf-8")
+    except (UnicodeDecodeError, Unprepared):
+        return [octets]
+    return [octets, prepared] if prepared and prepared != octets else [octets]
 
 
 def hash_password(
@@ -87,10 +108,11 @@ def verify_password(stored: str, password: str | bytes) -> bool:
     :param stored: an argon2 hash in PHC string format, or what :mod:`mailkit.auth.schemes` reads.
     :raises UnreadableHash: it is neither.
     """
-    octets = prepare_password(password)
+    forms = forms_of(password)
     if stored.startswith(PLAIN_PREFIX):
-        return hmac.compare_digest(prepare_password(stored[len(PLAIN_PREFIX) :]), octets)
-    return schemes.verify(stored, octets)
+        known = prepare_password(stored[len(PLAIN_PREFIX) :])
+        return any(hmac.compare_digest(known, octets) for octets in forms)
+    return any(schemes.verify(stored, octets) for octets in forms)
 
 
 class PasswordHasher:
@@ -251,9 +273,12 @@ class PasswordHasher:
             self.remembers(self._nobody, password)
             return self.verify(self._nobody, password, address)
         # Of the same length, for some schemes look at it again and again; never the right one.
-        octets = prepare_password(password)
+        forms = forms_of(password)
+        octets = forms[0]
         digest = hashlib.shake_256(self._key + octets).digest(len(octets))
         other = base64.b64encode(digest)[: len(octets)]
+        if len(forms) > 1:
+            other = other[: -len(_LIGATURE)] + _LIGATURE
         return self.verify(like, other, address).addCallback(lambda _: False)
 
     def close(self) -> None:

@@ -13,6 +13,7 @@ from zope.interface import implementer
 
 from mailkit.auth.app_passwords import AppPasswords, scope_of
 from mailkit.auth.located import MAX_LENGTH, LocatedPassword, text_of
+from mailkit.auth.names import prepared_name
 from mailkit.auth.refusals import WrongPassword
 from mailkit.auth.totp import SecondFactors, SplitPassword, use_nothing
 from mailkit.coroutines import run
@@ -118,7 +119,12 @@ class RestrictedChecker:
 
     async def _find(self, name: Any) -> Login | None:
         text = text_of(name) if isinstance(name, (bytes, str)) and len(name) <= MAX_LENGTH else None
-        return await self._directory.find_login(login=text) if text else None
+        if not text:
+            return None
+        found = await self._directory.find_login(login=text)
+        if found is None and (prepared := prepared_name(text)) is not None:
+            found = await self._directory.find_login(login=prepared)
+        return found
 
 
 def _octets(password: bytes | str) -> bytes:

@@ -90,6 +90,14 @@ class UserBaseCheckerTests(SynchronousTestCase):
         )
         self.refused(checker, b"ann", b"wrong")
 
+    def test_names_by_saslprep_where_there_is_none_as_typed(self) -> None:
+        base = Lookup(ann=hash_password("secret", **CHEAP))
+        checker = self.make(base)
+        asking = self.ask(checker, "\uff41nn".encode(), b"secret")
+        self.assertEqual(self.successResultOf(asking), "ann@example.org")
+        self.assertEqual(base.asked, 2)
+        self.refused(checker, "\u0430nn".encode(), b"secret")
+
     def test_unknown_users_cost_what_known_ones_do(self) -> None:
         stored = hash_password("secret", **CHEAP)
         digest = "{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ="

@@ -97,6 +97,22 @@ class DirectoryCheckerTests(SynchronousTestCase):
         self.store.trouble = StoreUnavailable()
         self.failureResultOf(self.ask(b"ann", b"secret"), StoreUnavailable)
 
+    def test_names_by_saslprep(self) -> None:
+        for login in ("\uff41\uff4e\uff4e@example.org", "a\u00adnn@example.org", "\uff41nn"):
+            asking = self.ask(login.encode(), b"secret")
+            self.assertEqual(self.successResultOf(asking), "ann@example.org", login)
+        # Nobody, a letter of another script, and what no name may contain.
+        for login in ("\uff45\uff56\uff45@example.org", "\u0430nn@example.org", "ann\ue000"):
+            self.failureResultOf(self.ask(login.encode(), b"secret"), UnauthorizedLogin)
+
+    def test_a_name_that_is_somebodys_as_it_stands(self) -> None:
+        hashed = hash_password("other", **CHEAP)
+        self.store.hashes["m\u00aa@example.org"] = hashed
+        self.store.hashes["ma@example.org"] = hash_password("secret", **CHEAP)
+        asking = self.ask("m\u00aa@example.org".encode(), b"other")
+        self.assertEqual(self.successResultOf(asking), "m\u00aa@example.org")
+        self.failureResultOf(self.ask("m\u00aa@example.org".encode(), b"secret"), UnauthorizedLogin)
+
 
 class LoginDirectoryTests(DirectoryCheckerTests):
     """The same with a directory that gives account and hash at once."""

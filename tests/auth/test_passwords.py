@@ -10,15 +10,17 @@ from twisted.internet.task import Clock
 from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
+from mailkit.auth import schemes
 from mailkit.auth.passwords import (
     PasswordHasher,
+    forms_of,
     hash_password,
     prepare_password,
     verify_password,
 )
 from mailkit.auth.schemes import UnreadableHash
 from mailkit.errors import TemporaryFailure
-from tests.auth.fakes import ManualExecutor
+from tests.auth.fakes import ImmediateExecutor, ManualExecutor
 
 CHEAP: dict[str, Any] = {"time_cost": 1, "memory_cost": 8, "parallelism": 1}
 SECRET = hash_password("secret", **CHEAP)
@@ -58,6 +60,45 @@ class HashPasswordTests(SynchronousTestCase):
         stored = hash_password(b"\xff\xfe", **CHEAP)
         self.assertTrue(verify_password(stored, b"\xff\xfe"))
         self.assertFalse(verify_password(stored, b"\xff"))
+
+
+class PreparedTests(SynchronousTestCase):
+    """What other servers, and RFC 4616, make of passwords by SASLprep."""
+
+    def test_forms(self) -> None:
+        for typed, forms in (
+            ("secret", ["secret"]),
+            ("se\tcret", ["se\tcret"]),
+            ("s\u00e9cret", ["s\u00e9cret"]),
+            ("se\u0301cret", ["s\u00e9cret"]),
+            ("a\u00a0b", ["a b"]),
+            ("\u2168", ["\u2168", "IX"]),
+            ("I\u00adX", ["I\u00adX", "IX"]),
+            ("\u00ad", ["\u00ad"]),
+            ("\u00e9\u0007", ["\u00e9\u0007"]),
+        ):
+            self.assertEqual([form.decode() for form in forms_of(typed)], forms, typed)
+        self.assertEqual(forms_of(b"\xff"), [b"\xff"])
+
+    def test_either_form_may_have_been_hashed(self) -> None:
+        for kept in ("\u2168", "IX"):
+            for stored in (hash_password(kept, **CHEAP), "{PLAIN}" + kept):
+                self.assertTrue(verify_password(stored, "\u2168"), stored)
+        # But what is typed without the character is not what was kept with it.
+        self.assertFalse(verify_password(hash_password("\u2168", **CHEAP), "IX"))
+        self.assertFalse(verify_password(hash_password("V", **CHEAP), "\u2168"))
+
+    def test_nobodys_password_takes_as_long(self) -> None:
+        """As many forms are tried for whoever is not there."""
+        tried: list[bytes] = []
+        self.patch(schemes, "verify", lambda stored, octets: bool(tried.append(octets)))
+        executor: Any = ImmediateExecutor()
+        hasher = PasswordHasher(executor, clock=cast(Any, Clock()), executor=executor, **CHEAP)
+        for like in (None, "{SHA256}x"):
+            for password, count in (("wrong", 1), ("wr\u00f6ng", 1), ("wrong \u2168", 2)):
+                tried.clear()
+                self.assertFalse(self.successResultOf(hasher.verify_nobody(password, like=like)))
+                self.assertEqual(len(tried), count, (like, password))
 
 
 class PasswordHasherTests(SynchronousTestCase):
