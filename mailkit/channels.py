@@ -58,6 +58,15 @@ def peer_certificate(transport: Any) -> bytes | None:
     return None if certificate is None else _der(certificate)
 
 
+def awaits_certificate(transport: Any) -> bool:
+    """The other side is asked for a certificate, and the handshake has not come to it yet."""
+    if not ends_tls(transport):
+        return False
+    connection = transport.getHandle()
+    asks = connection.get_verify_mode() & SSL.VERIFY_PEER
+    return bool(asks) and not connection.get_peer_finished()
+
+
 def _der(certificate: Any) -> bytes:
     octets: bytes = certificate.to_cryptography().public_bytes(Encoding.DER)
     return octets

@@ -14,7 +14,13 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import Factory
 from zope.interface import Interface
 
-from mailkit.channels import channel_binding, ends_tls, peer_certificate, tls_of
+from mailkit.channels import (
+    awaits_certificate,
+    channel_binding,
+    ends_tls,
+    peer_certificate,
+    tls_of,
+)
 from mailkit.compression import CompressingConnection
 from mailkit.errors import (
     AuthenticationFailed,
@@ -177,6 +183,10 @@ class LoginConnection(CompressingConnection):
     def peer_certificate(self) -> bytes | None:
         """The certificate that the client has shown and TLS has verified, as DER; None without."""
         return peer_certificate(self.transport)
+
+    def may_offer_more(self) -> bool:
+        """What the client is offered may change with the certificate that it is about to show."""
+        return awaits_certificate(self.transport)
 
     async def look_up(self, mechanism: type[SASLServer], lookup: Lookup) -> Any:
         """What the user base knows.

@@ -15,6 +15,7 @@ from twisted.trial.unittest import SkipTest
 
 from tests.certificates import authority, make_client
 from tests.interop.support import ANN, BOB, WholeServerTestCase, message
+from tests.interop.test_imap_clients import run_in_terminal
 from tests.support import HOST, PATIENCE
 
 
@@ -101,3 +102,18 @@ class CertificateTests(WholeServerTestCase):
             *("--user", ANN, "--from", ANN, BOB),
             input=message("by certificate").decode("latin-1"),
         )
+
+    def test_mutt(self) -> None:
+        if shutil.which("mutt") is None:
+            raise SkipTest("mutt is not installed")
+        server = f"imaps://{HOST}:{self.ports['imaps']}"
+        settings = self.directory / "muttrc"
+        settings.write_text(
+            f'set imap_user="{ANN}"\nset imap_authenticators="external"\n'
+            f'set ssl_client_cert="{self.client}"\nset folder="{server}/"\n'
+            f'set spoolfile="{server}/INBOX"\nset ssl_verify_host=no\n'
+            f'set certificate_file="{self.directory}/tls/certificate.pem"\n'
+            "set wait_key=no\nset sleep_time=0\nset quit=yes\n"
+            'push "<quit>"\n'
+        )
+        run_in_terminal(["mutt", "-n", "-F", str(settings)], str(self.directory))

@@ -1,4 +1,4 @@
-"""Other people's clients log in to our servers: gsasl, msmtp, mbsync."""
+"""Other people's clients log in to our servers: gsasl, msmtp, mbsync, mutt."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.interop.support import ANN, WholeServerTestCase
+from tests.interop.test_imap_clients import run_in_terminal
 from tests.support import HOST, PATIENCE, ServerProcess, mailkit_command
 
 pytestmark = pytest.mark.interop
@@ -197,3 +198,35 @@ class SharedSecretTests(SASLCase):
         self.stop(self.server)
         mechanisms = re.findall(r"login succeeded: .* mechanism=(\S+)", self.server.log)
         self.assertLessEqual({"APOP", "CRAM-MD5"}, set(mechanisms))
+
+
+class MuttTests(SASLCase):
+    if shutil.which("mutt") is None:
+        skip = "mutt is not installed"
+
+    def open(self, mechanism: str, password: str) -> None:
+        server = f"imap://{HOST}:{self.ports['imap']}"
+        settings = self.write(
+            "muttrc",
+            f'set imap_user="{ANN}"\nset imap_pass="{password}"\nset imap_authenticators="{mechanism}"\n'
+            f'set folder="{server}/"\nset spoolfile="{server}/INBOX"\n'
+            "set ssl_starttls=no\nset ssl_force_tls=no\nset wait_key=no\nset sleep_time=0\nset quit=yes\n"
+            'push "<quit>"\n',
+        )
+        run_in_terminal(["mutt", "-n", "-F", str(settings)], str(self.directory))
+
+    def test_scram(self) -> None:
+        # Its password is typed on a terminal of one letter an octet here.
+        self.mailkit(
+            *("account", "passwd", ANN, "--password-stdin", "--scheme", "plain"),
+            input="secret\n",
+        )
+        for mechanism in SCRAM:
+            self.open(mechanism, "secret")
+        self.stop(self.server)
+        for mechanism in SCRAM:
+            self.assertIn(
+                f"protocol=imap mechanism={mechanism} tls=- cipher=- reason=- account={ANN}",
+                self.server.log,
+            )
+        self.assertNotIn("login failed", self.server.log)

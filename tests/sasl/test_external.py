@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any, cast
 
+from OpenSSL import SSL
 from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from mailkit import login
 from mailkit.auth.certificates import CertificateNames
 from mailkit.auth.portal import make_portal
+from mailkit.imap.protocol import IMAPFactory
 from mailkit.sasl.external import ExternalServer
 from mailkit.store.memory import MemoryStore
 from mailkit.wire.sasl import SASLContext, SASLError
-from tests.certificates import Identity, make_client
+from tests.certificates import Identity, make_client, make_identity
 from tests.sasl.dialogues import DIALOGUES, Dialogue
+from tests.sasl.test_plus import Line
 
 EMAILS = CertificateNames()
 ANN, BOB = "ann@example.org", "bob@example.org"
@@ -80,6 +85,26 @@ class ExternalTests(SynchronousTestCase):
         for response in (b"\xff", b"a\0b"):
             self.assertRaises(SASLError, ExternalServer(context).step, response)
         self.assertRaises(SASLError, ExternalServer(SASLContext()).step, b"")
+
+
+class GreetingTests(SynchronousTestCase):
+    """Under implicit TLS the greeting goes out before the client has shown its certificate."""
+
+    def greeting(self, asks: bool) -> bytes:
+        class Certified:
+            @staticmethod
+            def options() -> Any:
+                options = make_identity(["mail.example.org"]).options()
+                if asks:
+                    options.getContext().set_verify(SSL.VERIFY_PEER, lambda *_: True)
+                return options
+
+        factory = IMAPFactory(make_portal(MemoryStore()), clock=cast(Any, Clock()))
+        return bytes(Line(factory, identity=Certified).client.received)
+
+    def test_it_promises_no_capabilities_that_a_certificate_may_change(self) -> None:
+        self.assertEqual(self.greeting(True), b"* OK mailkit is ready\r\n")
+        self.assertIn(b"* OK [CAPABILITY IMAP4rev1 ", self.greeting(False))
 
 
 class _Delivery:

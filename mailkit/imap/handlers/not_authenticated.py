@@ -27,6 +27,9 @@ def greeting(connection: IMAPProtocol) -> bytes:
     """RFC 3501 section 7.1.1, with the capabilities of section 7.2.1"""
     if connection.account is not None or connection.encrypted:
         kind = b"OK" if connection.account is None else b"PREAUTH"
+        if connection.may_offer_more():
+            # Or who believes the greeting would not ask again, and never hear of EXTERNAL.
+            return b"* %b mailkit is ready\r\n" % kind
         return b"* %b [CAPABILITY %b] mailkit is ready\r\n" % (kind, connection.capabilities())
     # Clients without TLS are alike.
     factory, passwords = connection.factory, connection.may_send_plaintext_passwords()
