@@ -179,13 +179,14 @@ class RelayTransport(Transport):
                 first = len(pending) == len(envelope.recipients)
                 handovers.update(dict.fromkeys(pending, failed))
                 return self._result(envelope, handovers, first and _concerns_all(error, wish))
-            part = replace(envelope, recipients=[envelope.recipients[i] for i in pending])
+            part = envelope
+            if len(pending) < len(envelope.recipients):
+                part = replace(envelope, recipients=[envelope.recipients[i] for i in pending])
             content.seek(0)
             reused = session.used
             result = await session.send(part, content)
-            facts = session.facts
             link.pool.give_back(session)
-            attempt = self._attempt(began, link.ways.get(session), facts)
+            attempt = self._attempt(began, link.ways.get(session), result.facts)
             for index, outcome in zip(pending, result.outcomes, strict=True):
                 handovers[index] = _handover(outcome, attempt, result.dsn)
             left = [

@@ -110,8 +110,7 @@ def load_attempt(text: str) -> Attempt:
     return Attempt(**{"time": 0, "seconds": 0.0, **json.loads(text)})
 
 
-def _dump(value: Any) -> str:
-    return json.dumps(value, separators=(",", ":"))
-
+# json.dumps makes one for each call that has separators.
+_dump = json.JSONEncoder(separators=(",", ":")).encode
 
 _BLANK = Envelope(ConnectionInfo(""), "", Path("", ""))

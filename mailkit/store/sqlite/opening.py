@@ -13,13 +13,16 @@ if TYPE_CHECKING:
     from mailkit.store.sqlite.core import Core
 
 
-async def open_body(core: Core, find: Callable[[], BodyPlace]) -> BinaryIO:
+async def open_body(
+    core: Core, find: Callable[[], BodyPlace], place: BodyPlace | None = None
+) -> BinaryIO:
     """A body as a seekable file, which the caller closes.
 
     :param find: asks the index where it is.
+    :param place: what it has just said.
     :raises StoreCorrupt: it is not there.
     """
-    place = find()
+    place = place or find()
     while True:
         try:
             return await _open(core, place)

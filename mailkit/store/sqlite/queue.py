@@ -234,8 +234,8 @@ class SQLiteQueue(QueueRecords):
         return None if time is None else int(time)
 
     async def open_message(self, id: str) -> BinaryIO:
-        _, skip, prefix = self.place(id)
-        file = await open_body(self._core(), lambda: self.place(id)[0])
+        place, skip, prefix = self.place(id)
+        file = await open_body(self._core(), lambda: self.place(id)[0], place)
         if not skip and not prefix:
             return file
         return cast(BinaryIO, io.BufferedReader(PrefixedFile(prefix, file, skip), READ_BUFFER))

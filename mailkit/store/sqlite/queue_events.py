@@ -49,7 +49,7 @@ def note_events(tx: Transaction, rows: Sequence[EventRow]) -> None:
 def update_events(now: int, notes: Iterable[Note]) -> Iterator[EventRow]:
     """The events of updates.
 
-    :param notes: as ``apply_update`` gives them.
+    :param notes: as ``apply_updates`` gives them.
     """
     for recipient, message, state, _, _, _, attempt in notes:
         # To be put off without an attempt is nothing that happened.

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from mailkit._typing import override
@@ -26,6 +27,7 @@ from mailkit.store.envelopes import (
 from mailkit.store.sqlite.journal import Note
 from mailkit.store.sqlite.operations import discard_content, find_targets
 from mailkit.store.sqlite.queue_events import insert_events, note_events, update_events
+from mailkit.store.sqlite.rows import settle_domains
 from mailkit.store.sqlite.transaction import Content, DomainDue, Transaction
 from mailkit.store.sqlite.writer import Operation
 from mailkit.wire.domains import canonical_domain, is_within
@@ -35,7 +37,23 @@ MAX_FORGOTTEN = 1000
 #: Recipients that one call makes due.
 MAX_FLUSHED = 5000
 
-_SET = "UPDATE queue_recipient SET state = ?, next_time = ?, attempts = ?, warned = ? WHERE id = ?"
+# What :func:`apply_updates` gives, as JSON: statements of many rows let go of the interpreter once.
+_SET = (
+    "UPDATE queue_recipient SET state = json_extract(v.value, '$[2]'),"
+    " next_time = json_extract(v.value, '$[3]'), attempts = json_extract(v.value, '$[4]'),"
+    " warned = json_extract(v.value, '$[5]')"
+    " FROM json_each(?) AS v WHERE queue_recipient.id = json_extract(v.value, '$[0]')"
+)
+_ADD_ATTEMPTS = (
+    "INSERT OR REPLACE INTO queue_attempt SELECT json_extract(value, '$[1]'),"
+    " json_extract(value, '$[0]'), json_extract(value, '$[4]'), json_extract(value, '$[6]')"
+    " FROM json_each(?) WHERE json_extract(value, '$[6]') IS NOT NULL"
+)
+_FINISHED = (
+    "id IN (SELECT value FROM json_each(?)) AND body_id IS NOT NULL AND NOT EXISTS"
+    " (SELECT 1 FROM queue_recipient WHERE message_id = queue_message.id"
+    " AND (next_time IS NOT NULL OR state = 'held'))"
+)
 
 
 class RecipientRow(NamedTuple):
@@ -94,35 +112,17 @@ def insert_message(
     return message_id, ids
 
 
-def settle_domains(connection: sqlite3.Connection, domains: Collection[str]) -> None:
-    """Let the rows of domains tell when they are due."""
-    connection.executemany(
-        "INSERT OR REPLACE INTO queue_domain SELECT domain, min(next_time) FROM queue_recipient"
-        " WHERE domain = ? AND next_time IS NOT NULL GROUP BY domain",
-        [(domain,) for domain in domains],
-    )
-    connection.executemany(
-        "DELETE FROM queue_domain WHERE name = ? AND name NOT IN (SELECT domain"
-        " FROM queue_recipient WHERE domain = queue_domain.name AND next_time IS NOT NULL)",
-        [(domain,) for domain in domains],
-    )
-
-
 def finish_messages(connection: sqlite3.Connection, ids: Iterable[int], now: int) -> None:
     """Give the bodies of messages up for which nobody waits any more."""
-    for message_id in ids:
-        row = connection.execute(
-            "SELECT body_id FROM queue_message WHERE id = ? AND body_id IS NOT NULL AND NOT EXISTS"
-            " (SELECT 1 FROM queue_recipient WHERE message_id = queue_message.id"
-            " AND (next_time IS NOT NULL OR state = 'held'))",
-            (message_id,),
-        ).fetchone()
-        if row is not None:
-            connection.execute("UPDATE body SET refs = refs - 1 WHERE id = ?", row)
-            connection.execute(
-                "UPDATE queue_message SET body_id = NULL, finished = ? WHERE id = ?",
-                (now, message_id),
-            )
+    given = json.dumps(list(ids))
+    connection.execute(
+        "UPDATE body SET refs = refs - v.n FROM (SELECT body_id, count(*) AS n FROM queue_message"
+        f" WHERE {_FINISHED} GROUP BY body_id) AS v WHERE body.id = v.body_id",
+        (given,),
+    )
+    connection.execute(
+        f"UPDATE queue_message SET body_id = NULL, finished = ? WHERE {_FINISHED}", (now, given)
+    )
 
 
 def _add(tx: Transaction, size: int, new: NewMessage, body_id: int) -> int:
@@ -157,7 +157,7 @@ def _add(tx: Transaction, size: int, new: NewMessage, body_id: int) -> int:
     )
     message_id, ids = insert_message(tx.connection, row, recipients)
     domains = {entry[1] for entry in recipients}
-    settle_domains(tx.connection, domains)
+    tx.unsettled.update(domains)
     tx.changed = True
     tx.touched.update(map(DomainDue, domains))
     numbered = [(number, *entry[1:]) for number, entry in zip(ids, recipients, strict=True)]
@@ -227,22 +227,15 @@ class Record(Operation[None]):
     @override
     def run(self, tx: Transaction) -> None:
         tx.flush()
-        notes: list[Note] = []
-        domains: set[str] = set()
-        messages: set[int] = set()
-        for update in self._updates:
-            found = tx.connection.execute(
-                f"SELECT {RECIPIENT_COLUMNS}, r.domain FROM queue_recipient r WHERE r.id = ?",
-                (update.id,),
-            ).fetchone()
-            if found is None or not RecipientState(found[3]).allows(update.state):
-                continue
-            row, domain = RecipientRow(*found[:-1]), found[-1]
-            notes.append(apply_update(tx.connection, row, update))
-            domains.add(domain)
-            messages.add(row.message_id)
-        settle_domains(tx.connection, domains)
-        finish_messages(tx.connection, sorted(messages), tx.now)
+        found = tx.connection.execute(
+            f"SELECT {RECIPIENT_COLUMNS}, r.domain FROM queue_recipient r"
+            " WHERE r.id IN (SELECT value FROM json_each(?))",
+            (json.dumps([update.id for update in self._updates]),),
+        ).fetchall()
+        rows = {row[0]: RecipientRow(*row[:-1]) for row in found}
+        notes = apply_updates(tx.connection, rows, self._updates)
+        tx.unsettled.update(row[-1] for row in found)
+        finish_messages(tx.connection, {row.message_id for row in rows.values()}, tx.now)
         if notes:
             tx.changed = True
             tx.note(["attempted", tx.now, notes])
@@ -258,20 +251,36 @@ class Record(Operation[None]):
             discard_content(content)
 
 
-def apply_update(connection: sqlite3.Connection, row: RecipientRow, update: Update) -> Note:
-    """Change one recipient; gives what replaying it needs."""
-    attempts, attempt = row.attempts, None
-    if update.attempt is not None:
-        attempts += 1
-        attempt = dump_attempt(update.attempt)
-        connection.execute(
-            "INSERT OR REPLACE INTO queue_attempt VALUES (?, ?, ?, ?)",
-            (row.message_id, row.id, attempts, attempt),
+def apply_updates(
+    connection: sqlite3.Connection, rows: dict[int, RecipientRow], updates: Iterable[Update]
+) -> list[Note]:
+    """Change recipients, each from the state that it is in; gives what replaying it needs.
+
+    :param rows: those that are there, by id; changed to what they are afterwards.
+    """
+    notes: list[Note] = []
+    last: dict[int, Note] = {}
+    for update in updates:
+        row = rows.get(update.id)
+        if row is None or not RecipientState(row.state).allows(update.state):
+            continue
+        attempts, attempt = row.attempts, None
+        if update.attempt is not None:
+            attempts += 1
+            attempt = dump_attempt(update.attempt)
+        next_time = (update.next_time or row.next_time or 0) if update.state.waits else None
+        warned = int(row.warned or update.warned)
+        state = update.state.value
+        note = [row.id, row.message_id, state, next_time, attempts, warned, attempt]
+        rows[row.id] = row._replace(
+            state=state, next_time=next_time, attempts=attempts, warned=warned
         )
-    next_time = (update.next_time or row.next_time or 0) if update.state.waits else None
-    warned = int(row.warned or update.warned)
-    connection.execute(_SET, (update.state.value, next_time, attempts, warned, row.id))
-    return [row.id, row.message_id, update.state.value, next_time, attempts, warned, attempt]
+        last[row.id] = note
+        notes.append(note)
+    if notes:
+        connection.execute(_ADD_ATTEMPTS, (json.dumps(notes),))
+        connection.execute(_SET, (json.dumps(list(last.values())),))
+    return notes
 
 
 def apply_order(
@@ -286,15 +295,16 @@ def apply_order(
     ).fetchall()
     if not rows:
         raise NoSuchMessage
-    notes: list[Note] = []
+    known = {row[0]: RecipientRow(*row) for row in rows}
+    updates: list[Update] = []
     domains: set[str] = set()
-    for row in map(RecipientRow._make, rows):
+    for row in known.values():
         recipient = row.show()
         after = recipient.after(order, now)
         if after is not None:
-            update = Update(row.id, after.state, after.next_time)
-            notes.append(apply_update(connection, row, update))
+            updates.append(Update(row.id, after.state, after.next_time))
             domains.add(recipient.domain)
+    notes = apply_updates(connection, known, updates)
     settle_domains(connection, domains)
     finish_messages(connection, [message_id], now)
     return notes
@@ -315,22 +325,23 @@ def apply_flush(
     connection: sqlite3.Connection, now: int, domain: str, subdomains: bool
 ) -> tuple[list[Note], set[str]]:
     """Let what has failed before be due now; gives what replaying it needs, and the domains."""
-    notes: list[Note] = []
+    known: dict[int, RecipientRow] = {}
     domains: set[str] = set()
     names = connection.execute("SELECT name FROM queue_domain").fetchall()
     for name in (name for (name,) in names if is_within(name, domain, subdomains)):
         rows = connection.execute(
             f"SELECT {RECIPIENT_COLUMNS} FROM queue_recipient r WHERE r.domain = ?"
             " AND r.next_time > ? AND r.state = 'deferred' LIMIT ?",
-            (name, now, MAX_FLUSHED - len(notes)),
+            (name, now, MAX_FLUSHED - len(known)),
         ).fetchall()
-        for row in map(RecipientRow._make, rows):
-            update = Update(row.id, RecipientState.DEFERRED, now)
-            notes.append(apply_update(connection, row, update))
+        known.update((row[0], RecipientRow(*row)) for row in rows)
         if rows:
             domains.add(name)
-        if len(notes) == MAX_FLUSHED:
+        if len(known) == MAX_FLUSHED:
             break
+    notes = apply_updates(
+        connection, known, [Update(number, RecipientState.DEFERRED, now) for number in known]
+    )
     settle_domains(connection, domains)
     return notes, domains
 

@@ -6,7 +6,7 @@ from mailkit._typing import override
 from mailkit.queue.values import Postponement, RecipientState
 from mailkit.store.envelopes import dump_attempt
 from mailkit.store.sqlite.queue_events import note_events
-from mailkit.store.sqlite.queue_operations import settle_domains
+from mailkit.store.sqlite.rows import settle_domains
 from mailkit.store.sqlite.transaction import Transaction
 from mailkit.store.sqlite.writer import Operation
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from mailkit.model import MessageInfo
@@ -179,3 +179,17 @@ def drop_queued(connection: sqlite3.Connection, condition: str, *values: object)
             " (SELECT domain FROM queue_recipient WHERE next_time IS NOT NULL)"
         )
     return count
+
+
+def settle_domains(connection: sqlite3.Connection, domains: Collection[str]) -> None:
+    """Let the rows of domains tell when they are due."""
+    connection.executemany(
+        "INSERT OR REPLACE INTO queue_domain SELECT domain, min(next_time) FROM queue_recipient"
+        " WHERE domain = ? AND next_time IS NOT NULL GROUP BY domain",
+        [(domain,) for domain in domains],
+    )
+    connection.executemany(
+        "DELETE FROM queue_domain WHERE name = ? AND name NOT IN (SELECT domain"
+        " FROM queue_recipient WHERE domain = queue_domain.name AND next_time IS NOT NULL)",
+        [(domain,) for domain in domains],
+    )

@@ -26,7 +26,7 @@ from mailkit.store.sqlite.log import (
     Location,
     SegmentLog,
 )
-from mailkit.store.sqlite.rows import USAGE
+from mailkit.store.sqlite.rows import USAGE, settle_domains
 from mailkit.store.sqlite.states import AccountState, MailboxState, States
 from mailkit.wire.dotstuff import lacks_line_end
 
@@ -143,6 +143,8 @@ class Transaction:
         self.changed = False
         #: Mailboxes and names whose watchers are told.
         self.touched: set[Touched] = set()
+        #: Domains of the outbound queue whose rows may not tell any more when they are due.
+        self.unsettled: set[str] = set()
         self._notes: list[Note] = []
         self._dirty: set[MailboxState] = set()
         self._messages = RowBuffer(_PUT, 9)
@@ -160,6 +162,7 @@ class Transaction:
         self.ordered = False
         self.changed = False
         self.touched = set()
+        self.unsettled = set()
         self._notes = []
         self._dirty = set()
         for buffer in (self._messages, self._bodies, self._unended, self._mailbox_rows):
@@ -284,6 +287,9 @@ class Transaction:
         if self._unended.rows:
             self._unended.flush(self.connection)
         self._messages.flush(self.connection)
+        if self.unsettled:
+            domains, self.unsettled = self.unsettled, set()
+            settle_domains(self.connection, domains)
 
     def flush_counters(self) -> None:
         """Send the counters of mailboxes to the index."""

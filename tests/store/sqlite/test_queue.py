@@ -93,6 +93,29 @@ class QueueTests(StoreTestCase):
             known.append((each, attempts, octets))
         return known
 
+    async def test_several_updates_of_one_recipient_at_once(self) -> None:
+        store = await self.make_store()
+        queue = store.queue
+        id = await self.add(store, 1, "eve@example.net", "joe@example.net")
+        eve, joe = (await queue.get_message(id=id)).recipients
+        failed = Attempt(self.now, 1.5, code=451, text="sp\u00e4ter \U0001f4e8")
+        taken = Attempt(self.now + 1, 2.0, code=250, text="fine")
+        await queue.record(
+            updates=[
+                Update(eve.id, RecipientState.DEFERRED, self.now + 60, failed),
+                Update(joe.id, RecipientState.DEFERRED, self.now + 120),
+                Update(eve.id, RecipientState.DELIVERED, attempt=taken),
+                Update(eve.id, RecipientState.DEFERRED, self.now, failed),
+            ]
+        )
+        known = (await queue.get_message(id=id)).recipients
+        self.assertEqual(
+            [(each.state, each.attempts) for each in known],
+            [(RecipientState.DELIVERED, 2), (RecipientState.DEFERRED, 0)],
+        )
+        self.assertEqual(await queue.get_next_time(), self.now + 120)
+        self.assertEqual(await queue.get_attempts(id=id), [(eve.id, failed), (eve.id, taken)])
+
     async def test_restart(self) -> None:
         store = await self.make_store()
         await self.fill(store)
