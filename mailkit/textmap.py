@@ -21,6 +21,7 @@ from mailkit.screening import Screen
 MAX_KEPT = 8 * 1024
 # A header so short has no more fields than are looked at.
 _SHORT_HEADER = 16 * 1024
+_DECODER = json.JSONDecoder()
 # Single octets of these charsets, and no others, are what they are in ASCII.
 _LIKE_ASCII = ("iso8859_", "cp125", "koi8_")
 
@@ -75,8 +76,10 @@ def encode_text_map(texts: TextMap) -> str | None:
 
 def decode_text_map(encoded: str) -> TextMap:
     """What :func:`encode_text_map` gave."""
-    headers, bodies = json.loads(encoded)
-    return TextMap(headers, [BodyText._make(body) for body in bodies])
+    # Done for each message of a search: json.loads looks for white space around it, and _make at
+    # the number of values.
+    (headers, bodies), _ = _DECODER.raw_decode(encoded)
+    return TextMap(headers, [tuple.__new__(BodyText, body) for body in bodies])
 
 
 class Needle(NamedTuple):

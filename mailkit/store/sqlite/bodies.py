@@ -16,8 +16,8 @@ from mailkit.errors import StoreCorrupt
 from mailkit.spool import READ_BUFFER
 from mailkit.store.sqlite.log import (
     RECORD_HEADER_SIZE,
+    checksum_of,
     decode_header,
-    is_record,
     read_crc,
     segment_name,
 )
@@ -185,15 +185,12 @@ def find_body(data: bytes, begin: int, place: BodyPlace) -> int:
     :param begin: offset of the octets in the segment.
     :raises StoreCorrupt: the octets are not what was written.
     """
-    offset = place.position - begin
-    header = decode_header(data[offset : offset + RECORD_HEADER_SIZE])
-    if header.lsn != place.body_id or header.body_length != place.size:
-        raise StoreCorrupt("The log has another message where this one should be")
+    crc = checksum_of(data, place.position - begin, place.body_id, place.size)
     start = place.start - begin
     end = start + place.size
     if end > len(data):
         raise StoreCorrupt("A segment ends inside a body")
-    if zlib.crc32(memoryview(data)[start:end]) != header.body_crc:
+    if zlib.crc32(memoryview(data)[start:end]) != crc:
         raise StoreCorrupt("A message does not match its checksum")
     return start
 
@@ -203,8 +200,7 @@ def find_head(data: bytes, begin: int, place: BodyPlace, size: int) -> int:
 
     The checksum is left out, which is that of all octets.
     """
-    if not is_record(data, place.position - begin, place.body_id, place.size):
-        raise StoreCorrupt("The log has another message where this one should be")
+    checksum_of(data, place.position - begin, place.body_id, place.size)
     start = place.start - begin
     if start + min(size, place.size) > len(data):
         raise StoreCorrupt("A segment ends inside a body")

@@ -125,12 +125,16 @@ def decode_header(data: bytes | memoryview) -> RecordHeader:
     return RecordHeader(kind, meta, body, lsn, batch, meta_crc, body_crc)
 
 
-def is_record(data: bytes, offset: int, lsn: int, body_length: int) -> bool:
-    """Whether there is the record of a body; what else its header says is not checked."""
-    if offset < 0 or len(data) - offset < RECORD_HEADER_SIZE:
-        return False
-    magic, _, _, _, _, length, number, _, _, _ = _RECORD.unpack_from(data, offset)
-    return bool(magic == RECORD_MAGIC and number == lsn and length == body_length)
+def checksum_of(data: bytes, offset: int, lsn: int, body_length: int) -> int:
+    """Checksum of the body whose record is there; what else the record's header says is not checked.
+
+    :raises StoreCorrupt: it is another one, or none.
+    """
+    if offset >= 0 and len(data) - offset >= RECORD_HEADER_SIZE:
+        magic, _, _, _, _, length, number, _, _, crc = _RECORD.unpack_from(data, offset)
+        if magic == RECORD_MAGIC and number == lsn and length == body_length:
+            return int(crc)
+    raise StoreCorrupt("The log has another message where this one should be")
 
 
 def sync_directory(path: str) -> None:

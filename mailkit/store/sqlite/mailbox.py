@@ -55,6 +55,7 @@ from mailkit.store.sqlite.annotations import StoreAnnotations, read_annotations,
 from mailkit.store.sqlite.content import SpooledFile, prepare, take_spool
 from mailkit.store.sqlite.core import Core
 from mailkit.store.sqlite.fetched import AppendFetched
+from mailkit.store.sqlite.history import find_changes
 from mailkit.store.sqlite.labels import ChangeLabels, find_labelled, get_labels
 from mailkit.store.sqlite.maildrops import MAX_LISTED
 from mailkit.store.sqlite.opening import open_body
@@ -165,7 +166,15 @@ class SQLiteMailbox:
         return self._core.reader.get_messages(self._id, uids)
 
     async def get_changes(self, since: int) -> Changes:
-        return self._core.reader.get_changes(self._id, since)
+        changes = self._core.reader.get_changes(self._id, since)
+        if changes is None:
+            changes = await self._core.in_thread(self._find_changes, since)
+        return changes
+
+    def _find_changes(self, since: int) -> Changes:
+        """Runs in a thread."""
+        with self._core.borrow() as connection:
+            return find_changes(connection, self._id, since)
 
     async def open_message(self, uid: int) -> BinaryIO:
         return await open_body(self._core, lambda: self._core.reader.body_place(self._id, uid))

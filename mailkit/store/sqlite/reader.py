@@ -6,7 +6,7 @@ import json
 import sqlite3
 from array import array
 from collections import OrderedDict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 from mailkit.errors import NoSuchAccount, NoSuchMailbox, NoSuchMessage, StoreCorrupt
@@ -14,6 +14,7 @@ from mailkit.model import Changes, DeletedCount, MailboxInfo, MessageInfo
 from mailkit.store.naming import sort_key
 from mailkit.store.sqlite.bodies import BodyPlace
 from mailkit.store.sqlite.flags import DELETED_BIT, SEEN_BIT, FlagSets
+from mailkit.store.sqlite.history import find_changes, has_many_changes, mailbox_state
 from mailkit.store.sqlite.maildrops import SizeLists
 from mailkit.store.sqlite.rows import DENSE, condition, select_rows, select_uids, to_infos
 
@@ -58,17 +59,6 @@ class Found(NamedTuple):
     info: MailboxInfo
     #: Some keywords that its messages may have.
     keywords: Collection[str]
-
-
-def merge_ranges(ranges: Iterable[tuple[int, int]]) -> array[int]:
-    """The numbers in ranges that may overlap, ascending, each once."""
-    numbers: array[int] = array("I")
-    done = 0
-    for first, last in sorted(ranges):
-        if last > done:
-            numbers.extend(range(max(first, done + 1), last + 1))
-            done = last
-    return numbers
 
 
 class UIDLists:
@@ -216,14 +206,7 @@ class Reader:
         return sorted(self.subscribed_names(account_id), key=sort_key)
 
     def _state(self, mailbox_id: int) -> tuple[int, int, int]:
-        """HIGHESTMODSEQ, UIDNEXT, and up to where vanished UIDs are forgotten."""
-        row: tuple[int, int, int] | None = self.connection.execute(
-            "SELECT highest_modseq, uid_next, forgotten_modseq FROM mailbox WHERE id = ?",
-            (mailbox_id,),
-        ).fetchone()
-        if row is None:
-            raise NoSuchMailbox
-        return row
+        return mailbox_state(self.connection, mailbox_id)
 
     def claim_recent(self, mailbox_id: int) -> tuple[int, int]:
         """``first_recent_uid`` as it was, and as it is now."""
@@ -322,49 +305,11 @@ class Reader:
         rows = select_rows(self.connection, mailbox_id, uids).rows
         return to_infos(rows, self.flag_sets)
 
-    def get_changes(self, mailbox_id: int, since: int) -> Changes:
-        connection = self.connection
-        connection.execute("BEGIN")
-        try:
-            modseq, uid_next, forgotten = self._state(mailbox_id)
-            if modseq <= since:
-                return Changes(modseq, (), (), ())
-            added = self._added_since(mailbox_id, since)
-            changed = select_uids(
-                connection,
-                "mailbox_id = ? AND modseq > ? AND modseq > created_modseq AND created_modseq <= ?",
-                (mailbox_id, since, since),
-            )
-            if since < forgotten:
-                present = set(self._select_uids(mailbox_id, 0))
-                vanished = array("I", [n for n in range(1, uid_next) if n not in present])
-            else:
-                vanished = merge_ranges(
-                    connection.execute(
-                        "SELECT first_uid, last_uid FROM vanished"
-                        " WHERE mailbox_id = ? AND modseq > ?",
-                        (mailbox_id, since),
-                    ).fetchall()
-                )
-        finally:
-            connection.execute("COMMIT")
-        return Changes(modseq, added, changed, vanished)
-
-    def _added_since(self, mailbox_id: int, since: int) -> list[int]:
-        """UIDs of messages that came after a modification sequence, ascending."""
-        # UIDs and modification sequences of arrival grow together: look from the end.
-        added: list[int] = []
-        before, limit = 2**32, 32
-        while True:
-            rows = self.connection.execute(
-                "SELECT uid, created_modseq FROM message WHERE mailbox_id = ? AND uid < ?"
-                " ORDER BY uid DESC LIMIT ?",
-                (mailbox_id, before, limit),
-            ).fetchall()
-            added.extend(uid for uid, created in rows if created > since)
-            if len(rows) < limit or rows[-1][1] <= since:
-                return added[::-1]
-            before, limit = rows[-1][0], limit * 4
+    def get_changes(self, mailbox_id: int, since: int) -> Changes | None:
+        """None where they are so many that a thread had better look for them."""
+        if has_many_changes(self.connection, mailbox_id, since):
+            return None
+        return find_changes(self.connection, mailbox_id, since)
 
     def count_deleted(self, mailbox_id: int, after: int) -> tuple[DeletedCount, int | None]:
         """Messages with \\Deleted among :data:`COUNTED_ROWS` behind a UID, and the last UID of those.

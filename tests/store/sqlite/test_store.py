@@ -20,7 +20,13 @@ from mailkit.errors import (
 )
 from mailkit.model import AppendMessage, FlagOp, LocalDelivery
 from mailkit.spool import Spool
-from mailkit.store.sqlite import SQLiteDirectory, SQLiteStore, StoreSettings, reader
+from mailkit.store.sqlite import (
+    SQLiteDirectory,
+    SQLiteStore,
+    StoreSettings,
+    history,
+    reader,
+)
 from mailkit.store.sqlite.content import MAX_PREFIX
 from mailkit.store.sqlite.log import scan_segment
 
@@ -529,6 +535,31 @@ class ListTests(StoreTestCase):
         self.assertEqual(await inbox.expunge(uids=list(range(1, 101, 2))), list(range(1, 98, 2)))
         await self.close_store(store)
         self.check()
+
+    async def test_many_changes_are_found_in_a_thread(self) -> None:
+        store = await self.make_store()
+        inbox = await self.mailbox(store)
+        await inbox.append(messages=appended(*map(message, range(1, 21))))
+        await inbox.store_flags(uids=[2, 5, 7], op=FlagOp.ADD, flags=frozenset({"x"}))
+        await inbox.expunge(uids=[3, 5, 20])
+        await inbox.append(messages=appended(message(21)))
+        await inbox.store_flags(uids=[1, 2, 4, 6], op=FlagOp.ADD, flags=frozenset({"y"}))
+        last = (await inbox.get_info()).highest_modseq
+        few = [await inbox.get_changes(since=since) for since in range(last + 2)]
+        self.assertEqual(list(few[0].added), [n for n in range(1, 22) if n not in (3, 5, 20)])
+        with mock.patch.object(history, "MANY_CHANGES", 2):
+            # Four have changed at once; more are new.
+            for since in (last - 1, 0):
+                self.assertIsNone(store.core.reader.get_changes(inbox._id, since))
+            self.assertIsNotNone(store.core.reader.get_changes(inbox._id, last))
+            for since, changes in enumerate(few):
+                self.assertEqual(await inbox.get_changes(since=since), changes)
+        account = await store.open_account(name=ANN)
+        await account.create_mailbox(name="Work")
+        work = await account.open_mailbox(name="Work")
+        await account.delete_mailbox(name="Work")
+        with mock.patch.object(history, "MANY_CHANGES", 0), self.assertRaises(NoSuchMailbox):
+            await work.get_changes(since=1)
 
     async def test_a_renamed_mailbox_knows_its_name(self) -> None:
         store = await self.make_store()
