@@ -166,6 +166,10 @@ class RepairTests(StoreTestCase):
         await inbox.copy_messages(uids=range(1, 9), destination="Work/Old")
         await inbox.copy_messages(uids=[10], destination="Gone")
         await inbox.move_messages(uids=[4, 5], destination="Trash")
+        starred, none = frozenset({"\\Flagged"}), frozenset[str]()
+        names = ["Labels/New", "Work/Old"]
+        await inbox.change_labels(uids=[8, 9], op=FlagOp.ADD, names=names, flags=starred)
+        await inbox.change_labels(uids=[8], op=FlagOp.REMOVE, names=["Work/Old"], flags=none)
         await inbox.expunge(uids=[1, 2, 7, 20])
         await account.delete_mailbox(name="Gone")
         await account.rename_mailbox(name="Work/Old", new_name="Play")
