@@ -35,7 +35,7 @@ class ILabelledMailbox(Interface):
     def find_labelled(name: str) -> Awaitable[Sequence[int]]:
         """UIDs of the messages of which another mailbox holds a copy, ascending.
 
-        :param name: of that mailbox, which need not exist.
+        :param name: of that mailbox in canonical form; it need not exist.
         """
 
     def change_labels(

@@ -68,8 +68,11 @@ class MemoryLabels(ABC):
 
     async def find_labelled(self, name: str) -> Sequence[int]:
         await self.get_messages(())
-        other = self._others().get(name)
-        if other is None:
+        try:
+            other = self._other(name)
+        except NoSuchMailbox:
+            return ()
+        if other is self:
             return ()
         return sorted(
             uid for same, uids in self.copies.items() if same in other.copies for uid in uids
@@ -86,7 +89,7 @@ class MemoryLabels(ABC):
             return StoreResult(())
         made: list[str] = []
         try:
-            for name in add if infos else ():
+            for name in add:
                 await self._make(name, made)
             plan = [(target, self._missing(infos, target)) for target in map(self._other, add)]
             self._check_room(infos, [uid for _, missing in plan for uid in missing])
@@ -99,11 +102,10 @@ class MemoryLabels(ABC):
         for target, missing in plan:
             if missing:
                 self.put_copies(missing, Place(user, target.name, user=user))
+        same = {info.email_id for info in infos if info.email_id is not None}
         for name in remove:
             other = self._other(name)
-            other.remove(
-                [uid for info in infos for uid in other.copies.get(info.email_id or "", ())]
-            )
+            other.remove(sorted(uid for each in same for uid in other.copies.get(each, ())))
         return StoreResult(await self.get_messages(uids))
 
     def _other(self, name: str) -> MemoryMailbox:

@@ -142,6 +142,8 @@ class LabelTests(AccountBase):
         self.assertEqual(await self.change(inbox, uids, FlagOp.ADD, ["Work"]), uids)
         self.assertEqual(await self.sizes(account, "Work"), [1])
         self.assertEqual(list(await inbox.find_labelled(name="Work")), uids)
+        self.assertEqual(await self.change(inbox, uids, FlagOp.REMOVE, ["Work"]), uids)
+        self.assertEqual(await self.sizes(account, INBOX, "Work"), [4, 0])
 
     async def test_flags_that_are_labels(self) -> None:
         account, inbox, (one, two, _) = await self.open_labels()

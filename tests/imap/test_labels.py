@@ -432,6 +432,16 @@ class SearchTests(LabelTestCase):
             self.search(" ".join(keys)), b"BAD A search names at most %d labels" % MAX_LABEL_KEYS
         )
 
+    def test_one_word_for_many_labels(self) -> None:
+        self.start()
+        for number in range(MAX_LABEL_KEYS + 1):
+            name = "".join("-/"[number >> bit & 1] + "x" for bit in range(5))
+            self.client.command(f"CREATE a{name}")
+        self.assertEqual(
+            self.search("X-GM-RAW label:a-x-x-x-x-x"),
+            b"BAD A search names at most %d labels" % MAX_LABEL_KEYS,
+        )
+
     def test_raw(self) -> None:
         self.start("STORE 2 +X-GM-LABELS (Big/My-label \\Starred)", "STORE 1 +FLAGS (\\Seen)")
         self.server.add(

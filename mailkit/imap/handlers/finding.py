@@ -14,6 +14,7 @@ from mailkit.imap.contexts import among, to_ranges
 from mailkit.imap.fuzzy import SCORES, Tolerance, tighten
 from mailkit.imap.handlers.labels import resolve_labels
 from mailkit.imap.handlers.progress import telling_progress
+from mailkit.imap.labels import LabelNames
 from mailkit.imap.session import BATCH, SUMMARY_BATCH, Selection
 from mailkit.interfaces import (
     IAnnotatedMailbox,
@@ -29,12 +30,17 @@ if TYPE_CHECKING:
     from mailkit.imap.connection import IMAPProtocol
 
 
-async def find(connection: IMAPProtocol, selection: Selection, query: Query) -> Sequence[int]:
-    """UIDs of the messages that match, ascending; perhaps some that are not in view."""
+async def find(
+    connection: IMAPProtocol, selection: Selection, query: Query, names: LabelNames | None = None
+) -> Sequence[int]:
+    """UIDs of the messages that match, ascending; perhaps some that are not in view.
+
+    :param names: which label is which mailbox, for a command that searches many.
+    """
     if isinstance(query, All):
         return selection.state.uids
     mailbox = selection.mailbox
-    query = await resolve_labels(connection, selection, query)
+    query = await resolve_labels(connection, selection, query, names)
     with telling_progress(connection):
         if keys := find_keys(query):
             query = await _resolve(connection, selection, query, keys)

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from mailkit.imap.connection import IMAPProtocol
 
 
+#: Sets of labels that are remembered as FETCH tells them.
+MAX_RENDERED = 1000
+
+
 async def read_names(connection: IMAPProtocol) -> LabelNames:
     """Which label is which mailbox now."""
     assert connection.account is not None
@@ -55,20 +59,29 @@ class LabelReader:
         key = tuple(mailboxes), flags
         rendered = self._rendered.get(key)
         if rendered is None:
+            if len(self._rendered) >= MAX_RENDERED:
+                self._rendered.clear()
             rendered = names.render(mailboxes, flags, self._connection.utf8)
             self._rendered[key] = rendered
         return rendered
 
 
-async def resolve_labels(connection: IMAPProtocol, selection: Selection, query: Query) -> Query:
-    """A search for labels as one for messages."""
+async def resolve_labels(
+    connection: IMAPProtocol, selection: Selection, query: Query, names: LabelNames | None
+) -> Query:
+    """A search for labels as one for messages.
+
+    :param names: which label is which mailbox, where that is known.
+    """
     wanted = set(labels_in(query))
     if not wanted:
         return query
-    if len(wanted) > MAX_LABEL_KEYS:
+    names = names or await read_names(connection)
+    mailboxes = {label: names.find(label) for label in wanted}
+    # What people write may mean many mailboxes.
+    if len(wanted) > MAX_LABEL_KEYS or sum(map(len, mailboxes.values())) > MAX_LABEL_KEYS:
         raise SyntaxFault(f"A search names at most {MAX_LABEL_KEYS} labels")
-    names = await read_names(connection)
-    found = {label: await _find_labelled(selection, names.find(label)) for label in wanted}
+    found = {label: await _find_labelled(selection, mailboxes[label]) for label in wanted}
     return with_labels(query, found)
 
 

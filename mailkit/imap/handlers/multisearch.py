@@ -13,8 +13,10 @@ from mailkit.imap.grammar import Command, SyntaxFault
 from mailkit.imap.handlers.context import keep_up_to_date
 from mailkit.imap.handlers.filters import load_filters
 from mailkit.imap.handlers.finding import find, highest_modseq
+from mailkit.imap.handlers.labels import read_names
 from mailkit.imap.handlers.search import check_relevancy, read_results, read_scores
 from mailkit.imap.handlers.table import AUTHENTICATED, Capability, Verb, after_login
+from mailkit.imap.labels import LabelNames, labels_in
 from mailkit.imap.results import Results
 from mailkit.imap.search import parse_search
 from mailkit.imap.session import Selection
@@ -56,12 +58,13 @@ async def multi_search(connection: IMAPProtocol, command: Command) -> None:
     check_relevancy(results, query)
     if asks_modseq(query):
         connection.enable_condstore()
+    labels = await read_names(connection) if any(labels_in(query)) else None
     try:
         async for selection in _open(connection, sources):
             arguments.position = program
             query = parse_search(arguments, selection.state, now, connection.offers, filters)
             query = collated(query, connection.collation)
-            await _search(connection, command, results, selection, query)
+            await _search(connection, command, results, selection, query, labels)
     except MailError:
         if results.save and connection.selection is not None:
             connection.selection.state.saved = ()
@@ -116,10 +119,14 @@ async def _search(
     results: Results,
     selection: Selection,
     query: Query,
+    labels: LabelNames | None,
 ) -> None:
-    """Search one mailbox and tell what is found."""
+    """Search one mailbox and tell what is found.
+
+    :param labels: which label is which mailbox, if the search names some.
+    """
     try:
-        found = await find(connection, selection, query)
+        found = await find(connection, selection, query, labels)
         uids = selection.state.in_view(found)
         modseq = None
         if asks_modseq(query):

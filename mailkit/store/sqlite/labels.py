@@ -98,10 +98,15 @@ def get_labels(
 async def find_labelled(core: Core, mailbox_id: int, name: str) -> Sequence[int]:
     """See :class:`~mailkit.interfaces.ILabelledMailbox`."""
     connection = core.reader.connection
-    others = find_others(connection, mailbox_id)
-    (other,) = [number for number, known in others.items() if known == name] or [0]
+    uids = core.reader.list_uids(mailbox_id)
+    row = connection.execute(
+        "SELECT other.id FROM mailbox m JOIN mailbox other ON other.account_id = m.account_id"
+        " WHERE m.id = ? AND other.name = ? AND other.selectable AND other.id <> m.id",
+        (mailbox_id, name),
+    ).fetchone()
+    if row is None:
+        return ()
     found: list[int] = []
-    uids = core.reader.list_uids(mailbox_id) if other else ()
     for begin in range(0, len(uids), CHUNK):
         if begin:
             await core.pause()
@@ -109,7 +114,7 @@ async def find_labelled(core: Core, mailbox_id: int, name: str) -> Sequence[int]
         rows = connection.execute(
             "SELECT uid FROM message a WHERE mailbox_id = ? AND uid BETWEEN ? AND ? AND EXISTS"
             " (SELECT 1 FROM message b WHERE b.body_id = a.body_id AND b.mailbox_id = ?)",
-            (mailbox_id, uids[begin], last, other),
+            (mailbox_id, uids[begin], last, row[0]),
         ).fetchall()
         found.extend(uid for (uid,) in rows)
     return found
