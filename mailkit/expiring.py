@@ -36,6 +36,10 @@ class ExpiringMap(Generic[K, V]):
         self._entries.move_to_end(key)
         return entry[1]
 
+    def list_entries(self) -> list[tuple[K, V, float]]:
+        """Keys, values and when each is forgotten, those not used for longest first."""
+        return [(key, value, expires) for key, (expires, value) in self._entries.items()]
+
     def replace(self, key: K, value: V) -> None:
         """Keep another value for as long as the one that the key has; nothing if it has none."""
         entry = self._entries.get(key)

@@ -10,6 +10,7 @@ whoever guesses cannot lock out whom the password belongs to.
 from __future__ import annotations
 
 import hashlib
+import heapq
 import ipaddress
 import os
 import unicodedata
@@ -17,6 +18,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import suppress
 from functools import lru_cache
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 from twisted.internet.defer import CancelledError
@@ -41,6 +43,11 @@ KNOWN_FAILURES = 5
 MAX_REPEATED = 20_000
 #: Seconds for which they are.
 REPEATED_SECONDS = 86_400.0
+#: Accounts, addresses and networks that are written down for the next process, of each; those with
+#: the most failures.
+MAX_KEPT = 2000
+#: Known clients that are, those that came last.
+MAX_KEPT_KNOWN = 5000
 #: Seconds in which half of the failures are forgotten.
 HALF_LIFE = 600.0
 #: Logins from one address, and to one account, that are judged at the same time.
@@ -177,6 +184,27 @@ class _Records:
                 spacing = max(spacing, PARALLEL_WAIT)
             record.ready = max(record.ready, when + spacing)
 
+    def dump(self, now: float) -> list[tuple[bytes | str, float, float]]:
+        """Keys with their failures, and when it is the next login's turn: the worst of them."""
+        found = [
+            (key, round(failures, 2), round(record.ready, 1))
+            for key, record in self._records.items()
+            if (failures := record.forget(now)) >= _FORGOTTEN
+        ]
+        return heapq.nlargest(MAX_KEPT, found, key=itemgetter(1))
+
+    def restore(
+        self, key: bytes | str, failures: float, ready: float, then: float, now: float
+    ) -> None:
+        """What was dumped then; never less than is known now, nor more than there may be."""
+        if not 0 <= failures <= self._most:
+            raise ValueError("more failures than there may be")
+        record = self.use(key, min(then, now))
+        if failures > record.forget(now):
+            record.failures, record.updated = failures, min(then, now)
+            record.forget(now)
+        record.ready = max(record.ready, min(ready, now + self.rate.longest))
+
     def fail(self, key: bytes | str, now: float, repeated: bool) -> float:
         """A login has failed; the seconds for which its answer is to be held back."""
         record = self.use(key, now)
@@ -262,6 +290,36 @@ class MemoryLoginRecords:
     def welcome(self, known: bytes) -> None:
         """As :meth:`LoginGuard.welcome`."""
         self._known.set(known, 0, KNOWN_SECONDS)
+
+    def dump(self, now: float) -> dict[str, Any]:
+        """As :meth:`LoginGuard.dump`."""
+        known = self._known.list_entries()[-MAX_KEPT_KNOWN:]
+        return {
+            "key": self._key.hex(),
+            "time": int(now),
+            "accounts": [(_text(key), *rest) for key, *rest in self._accounts.dump(now)],
+            "addresses": self._addresses.dump(now),
+            "networks": self._networks.dump(now),
+            "known": [(_text(key), failures, int(expires)) for key, failures, expires in known],
+        }
+
+    def restore(self, kept: dict[str, Any], now: float) -> None:
+        """As :meth:`LoginGuard.restore`."""
+        self._now = now
+        key, then = bytes.fromhex(kept["key"]), float(kept["time"])
+        if not len(self) and 0 < len(key) <= hashlib.blake2b.MAX_KEY_SIZE:
+            # Or digests would mean nobody.
+            self._key = key
+            self._keys_of.cache_clear()
+        if key == self._key:
+            for account, failures, ready in kept["accounts"]:
+                self._accounts.restore(bytes.fromhex(account), failures, ready, then, now)
+            for pair, failures, expires in kept["known"]:
+                seconds = min(expires - now, KNOWN_SECONDS)
+                self._known.set(bytes.fromhex(pair), int(failures), seconds)
+        for table, name in ((self._addresses, "addresses"), (self._networks, "networks")):
+            for address, failures, ready in kept[name]:
+                table.restore(str(address), failures, ready, then, now)
 
     async def begin(self, attempt: LoginAttempt, now: float) -> float | None:
         self._now = now
@@ -376,6 +434,10 @@ class MemoryLoginRecords:
         return whole, "" if exempt else _prefix(address, bits)
 
 
+def _text(digest: bytes | str) -> str:
+    return digest if isinstance(digest, str) else digest.hex()
+
+
 def _prefix(address: ipaddress.IPv4Address | ipaddress.IPv6Address, bits: int) -> str:
     return str(ipaddress.ip_network(f"{address}/{bits}", strict=False))
 
@@ -406,6 +468,29 @@ class LoginGuard:
         if isinstance(self._records, MemoryLoginRecords):
             return self._records.share(channel)
         return _nothing
+
+    def dump(self, clock: IReactorTime) -> dict[str, Any] | None:
+        """What is worth knowing after a restart, as JSON has it; None for nothing, and where others
+        keep the records.
+
+        Addresses stand there as they are, names as digests under a key that stands there too, and
+        nothing of passwords.
+        """
+        records = self._records
+        if not isinstance(records, MemoryLoginRecords) or not len(records):
+            return None
+        return records.dump(clock.seconds())
+
+    def restore(self, kept: Any, clock: IReactorTime) -> None:
+        """Go on from what was dumped.
+
+        :raises ValueError: it is none.
+        """
+        if isinstance(self._records, MemoryLoginRecords):
+            try:
+                self._records.restore(kept, clock.seconds())
+            except (ArithmeticError, LookupError, TypeError) as error:
+                raise ValueError("that was never dumped") from error
 
     def recognize(self, login: str, address: str, clock: IReactorTime) -> bytes | None:
         """A client that has logged in to the account from there, and has not failed since.

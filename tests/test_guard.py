@@ -414,3 +414,112 @@ class WaitingTests(GuardTestCase):
         # Nor do they fail together on a UNIX socket.
         answer = self.settle(LoginOutcome.FAILURE, "", "")
         self.assertEqual(self.seconds(answer), 0)
+
+
+class DumpTests(GuardTestCase):
+    """What the next process knows."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.clock.advance(1_000_000)
+
+    def restart(self, seconds: float = 0) -> None:
+        """Another process, some time later."""
+        kept = json.loads(json.dumps(self.guard.dump(self.clock)))
+        self.clock.advance(seconds)
+        self.records = MemoryLoginRecords(self.settings)
+        self.guard = LoginGuard(records=self.records)
+        self.guard.restore(kept, self.clock)
+
+    def test_who_has_failed_goes_on_to_wait(self) -> None:
+        for _ in range(5):
+            self.fail_at_once()
+        self.restart()
+        # Twice as long with each failure.
+        self.assertAlmostEqual(self.seconds(self.admit()), 16, delta=0.5)
+        # An hour later nothing is left of it.
+        self.restart(3600)
+        self.assertEqual(self.seconds(self.admit()), 0)
+
+    def test_accounts_and_networks_too(self) -> None:
+        for number in range(25):
+            self.fail_at_once(address=f"192.0.2.{number}")
+        before = self.records._accounts.dump(self.clock.seconds())
+        self.assertEqual(len(before), 1)
+        self.restart()
+        self.assertEqual(self.records._accounts.dump(self.clock.seconds()), before)
+        (network,) = self.records._networks.dump(self.clock.seconds())
+        self.assertEqual(network[:2], ("192.0.2.0/24", 25))
+
+    def test_who_is_known_stays_known(self) -> None:
+        self.log_in()
+        for number in range(30):
+            self.fail_at_once(address=f"198.51.100.{number}")
+        self.restart(60)
+        self.assertIsNotNone(self.guard.recognize(ANN, "192.0.2.1", self.clock))
+        self.assertIsNone(self.guard.recognize(ANN, "192.0.2.2", self.clock))
+        self.assertEqual(self.seconds(self.admit()), 0)
+        self.restart(15 * 86_400)
+        self.assertIsNone(self.guard.recognize(ANN, "192.0.2.1", self.clock))
+
+    def test_no_name_and_no_password_is_written_down(self) -> None:
+        self.fail_at_once("hunter2-as-a-name", secret=b"hunter2")
+        self.log_in("ann-logs-in", "192.0.2.2")
+        kept = json.dumps(self.guard.dump(self.clock))
+        for text in ("hunter2", b"hunter2".hex(), "ann-logs"):
+            self.assertNotIn(text, kept)
+        self.assertIn('["192.0.2.1", 1', kept)
+
+    def test_nothing_is_dumped_of_nothing(self) -> None:
+        self.assertIsNone(self.guard.dump(self.clock))
+
+    def test_a_process_that_knows_something_already(self) -> None:
+        """It has digests of its own; addresses are the same for both."""
+        self.fail_at_once()
+        kept = json.loads(json.dumps(self.guard.dump(self.clock)))
+        self.guard = LoginGuard(records=(records := MemoryLoginRecords(self.settings)))
+        self.records = records
+        self.fail_at_once("bob", "198.51.100.1")
+        self.guard.restore(kept, self.clock)
+        addresses = {key for key, _, _ in records._addresses.dump(self.clock.seconds())}
+        self.assertEqual(addresses, {"192.0.2.1", "198.51.100.1"})
+        self.assertEqual(len(records._accounts.dump(self.clock.seconds())), 1)
+
+    def test_a_clock_that_was_wrong(self) -> None:
+        for _ in range(5):
+            self.fail_at_once()
+        kept = self.guard.dump(self.clock)
+        self.clock.rightNow -= 86_400 * 5
+        self.guard = LoginGuard(records=MemoryLoginRecords(self.settings))
+        self.guard.restore(json.loads(json.dumps(kept)), self.clock)
+        # A minute at the most, as ever; that is too long to wait for.
+        self.failureResultOf(self.admit(), TooManyLogins)
+        self.clock.advance(60)
+        self.assertEqual(self.seconds(self.admit()), 0)
+
+    def test_what_was_never_dumped(self) -> None:
+        self.fail_at_once()
+        kept = json.loads(json.dumps(self.guard.dump(self.clock)))
+        for wrong in (
+            *(None, [], {}, "x", {**kept, "key": "no hex"}, {**kept, "known": [["00", 1]]}),
+            *({**kept, "addresses": [["192.0.2.1", 1e9, 0]]}, {**kept, "time": "x"}),
+            {**kept, "accounts": [["00", float("nan"), 0]]},
+        ):
+            guard = LoginGuard()
+            with self.assertRaises(ValueError):
+                guard.restore(wrong, self.clock)
+
+    def test_bounds(self) -> None:
+        self.patch(module, "MAX_KEPT", 3)
+        self.patch(module, "MAX_KEPT_KNOWN", 2)
+        for number in range(6):
+            for _ in range(number):
+                self.fail_at_once(f"user{number}", f"203.0.113.{number}")
+            self.guard.welcome(b"%d" % number)
+        kept: Any = self.guard.dump(self.clock)
+        # The worst, and the last.
+        self.assertEqual(
+            [address for address, _, _ in kept["addresses"]],
+            ["203.0.113.5", "203.0.113.4", "203.0.113.3"],
+        )
+        self.assertEqual([bytes.fromhex(key) for key, _, _ in kept["known"]], [b"4", b"5"])

@@ -54,6 +54,7 @@ from mailkit.tap.extensions import SERVICES, extension_settings, parse_bare_line
 from mailkit.tap.factories import IMPLICIT_TLS, PORT_NAMES, make_factory
 from mailkit.tap.ftp_settings import FTPSettings
 from mailkit.tap.gssapi_settings import begin_accepting
+from mailkit.tap.guard_keeper import GuardKeeper
 from mailkit.tap.guests import parse_guests
 from mailkit.tap.hooks import Hooks, make_hooks, parse_hooks
 from mailkit.tap.milters import parse_milters
@@ -254,6 +255,7 @@ class MailService(MultiService):
         if not isinstance(login_guard, LoginGuard):
             login_guard = LoginGuard(login_guard)
         self._guard = login_guard
+        self._guard_keeper: GuardKeeper | None = None
         # Ends what the guard tells other processes.
         self._end_sharing: Callable[[], None] = lambda: None
         self._certificates: CertificateNames | None = None
@@ -441,6 +443,8 @@ class MailService(MultiService):
             factory.portal = self._make_portal(protocol)
             if protocol == "pop3" and IProcessLocks.providedBy(self.store):
                 cast(Any, factory).locks.share(self.store.try_lock)
+        self._guard_keeper = GuardKeeper(self._guard, self.store, cast(IReactorTime, self._reactor))
+        self._guard_keeper.start()
         if IProcessChannel.providedBy(self.store):
             self._end_sharing = self._guard.share(self.store)
         self._set_hooks()
@@ -490,6 +494,9 @@ class MailService(MultiService):
         for factory in self._factories.values():
             factory.portal = None
         self._end_sharing()
+        if self._guard_keeper is not None:
+            await self._guard_keeper.stop()
+            self._guard_keeper = None
         if self._hasher is not None:
             self._hasher.close()
             self._hasher = None
