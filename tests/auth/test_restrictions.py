@@ -9,12 +9,13 @@ from twisted.cred.checkers import ICredentialsChecker, InMemoryUsernamePasswordD
 from twisted.cred.credentials import IUsernamePassword, UsernamePassword
 from twisted.cred.error import UnauthorizedLogin
 from twisted.internet.defer import succeed
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.trial.unittest import SynchronousTestCase, TestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from mailkit.auth.bases import UserBaseChecker
 from mailkit.auth.checkers import AuthRule, ChainChecker, DirectoryChecker
+from mailkit.auth.passwords import PasswordHasher
 from mailkit.auth.portal import make_portal
 from mailkit.auth.restrictions import RestrictedChecker
 from mailkit.auth.totp import WRONG_CODES, wrong_code_seconds
@@ -142,25 +143,27 @@ class RestrictedTests(SynchronousTestCase):
         self.assertEqual(asked, ["ticket"])
 
 
-class PortalTests(SynchronousTestCase):
+class PortalTests(TestCase):
     """Whatever way a checker gets into a portal."""
 
-    def setUp(self) -> None:
+    async def setUp(self) -> None:
         self.store = MemoryStore()
-        self.successResultOf(run(self.store.add_account(ANN, "{PLAIN}own")))
-        self.successResultOf(run(self.store.set_password_scopes(ANN, ["ftp"])))
+        await self.store.add_account(ANN, "{PLAIN}own")
+        await self.store.set_password_scopes(ANN, ["ftp"])
         self.base = Elsewhere()
 
-    def takes(self, portal: Any, password: bytes, protocol: str) -> bool:
-        found: list[Any] = []
-        logging_in = portal.login(
-            UsernamePassword(ANN.encode(), password), ConnectionInfo(protocol), IMailAccount
-        )
-        logging_in.addCallbacks(found.append, lambda failure: failure.trap(UnauthorizedLogin))
-        return bool(found)
+    async def takes(self, portal: Any, password: bytes, protocol: str) -> bool:
+        credentials = UsernamePassword(ANN.encode(), password)
+        try:
+            await portal.login(credentials, ConnectionInfo(protocol), IMailAccount)
+        except UnauthorizedLogin:
+            return False
+        return True
 
-    def test_ways(self) -> None:
-        own = DirectoryChecker(self.store)
+    async def test_ways(self) -> None:
+        hasher = PasswordHasher()
+        self.addCleanup(hasher.close)
+        own = DirectoryChecker(self.store, hasher)
         for checkers in (
             [self.base],
             [AuthRule(self.base, ("example.org",))],  # type: ignore[arg-type]
@@ -169,28 +172,30 @@ class PortalTests(SynchronousTestCase):
             [ChainChecker([AuthRule(self.base)])],  # type: ignore[arg-type]
         ):
             portal = make_portal(self.store, checkers)  # type: ignore[arg-type]
-            self.assertFalse(self.takes(portal, b"secret", "imap"), checkers)
-            self.assertTrue(self.takes(portal, b"secret", "ftp"), checkers)
+            self.assertFalse(await self.takes(portal, b"secret", "imap"), checkers)
+            self.assertTrue(await self.takes(portal, b"secret", "ftp"), checkers)
 
     def test_our_own_checker_asks_by_itself(self) -> None:
         own = DirectoryChecker(self.store)
         portal = make_portal(self.store, [own])
         self.assertIs(portal.checkers[IUsernamePassword], own)
 
-    def test_checkers_of_twisted(self) -> None:
+    async def test_checkers_of_twisted(self) -> None:
         checker = InMemoryUsernamePasswordDatabaseDontUse()
         checker.addUser(ANN.encode(), b"secret")
         portal = make_portal(self.store, [checker])
-        self.assertFalse(self.takes(portal, b"secret", "imap"))
-        self.assertTrue(self.takes(portal, b"secret", "ftp"))
+        self.assertFalse(await self.takes(portal, b"secret", "imap"))
+        self.assertTrue(await self.takes(portal, b"secret", "ftp"))
         verifyObject(ICredentialsChecker, portal.checkers[IUsernamePassword])
 
-    def test_a_user_base(self) -> None:
+    async def test_a_user_base(self) -> None:
         @implementer(IPasswordVerifier)
         class Base:
             async def verify_password(self, login: str, password: bytes) -> str | None:
                 return login if password == b"secret" else None
 
-        portal = make_portal(self.store, [UserBaseChecker(Base())])
-        self.assertFalse(self.takes(portal, b"secret", "imap"))
-        self.assertTrue(self.takes(portal, b"secret", "ftp"))
+        hasher = PasswordHasher()
+        self.addCleanup(hasher.close)
+        portal = make_portal(self.store, [UserBaseChecker(Base(), hasher)])
+        self.assertFalse(await self.takes(portal, b"secret", "imap"))
+        self.assertTrue(await self.takes(portal, b"secret", "ftp"))

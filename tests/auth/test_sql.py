@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from mailkit.auth.passwords import PasswordHasher
 from mailkit.auth.sql import Query, SQLUsers, make_query
 from mailkit.errors import TemporaryFailure
 from mailkit.testing import UserBaseContract
+from tests.support import PATIENCE
 
 QUERY = "SELECT password FROM users WHERE name = %u"
 
@@ -170,7 +172,9 @@ class SQLUsersTests(DatabaseTestCase):
     async def test_a_database_that_does_not_answer(self) -> None:
         base = SQLUsers(lambda: None, Query("", ("u",), False), threads=1, timeout=0.05)
         self.addCleanup(base.close)
-        self.patch(base._sessions, "use", lambda *arguments: __import__("time").sleep(0.5))
+        go_on = threading.Event()
+        self.addCleanup(go_on.set)
+        self.patch(base._sessions, "use", lambda *arguments: go_on.wait(PATIENCE))
         self.assertIn("not answer in time", await self.failure(base))
 
     async def test_close_closes_the_connections(self) -> None:

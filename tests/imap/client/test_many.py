@@ -53,9 +53,13 @@ class Machine(RuleBasedStateMachine):
         self.crowd.compare()
 
     def teardown(self) -> None:
-        if hasattr(self, "crowd"):
-            self.crowd.compare()
-            self.maker.doCleanups()
+        try:
+            if hasattr(self, "crowd"):
+                self.crowd.compare()
+        finally:
+            # Whatever went wrong: the next example would wait for what this one has left.
+            if hasattr(self, "maker"):
+                self.maker.doCleanups()
 
 
 class SQLiteMachine(Machine):

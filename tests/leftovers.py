@@ -1,0 +1,125 @@
+"""Nothing of a test may reach the next one: no work in threads, no timers, no state of the process.
+
+A test that fails because of the one before it fails now and then, and does not say who did it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from twisted.logger import LogEvent, globalLogPublisher
+from twisted.python.threadpool import ThreadPool
+
+from tests.support import PATIENCE
+
+
+class Leftovers:
+    """What a test leaves: brought to its end where it ends by itself, told where it does not.
+
+    To be made before the test.
+    """
+
+    def __init__(self) -> None:
+        self._threads = set(threading.enumerate())
+        self._state = _state()
+        self._logged: list[str] = []
+
+    def end(self) -> list[str]:
+        """What was not there before the test, for people to read."""
+        found = [f"changed: {what}" for what, now in _state().items() if self._state[what] != now]
+        globalLogPublisher.addObserver(self._observe)
+        try:
+            self._finish()
+        finally:
+            globalLogPublisher.removeObserver(self._observe)
+        found += [f"work in a thread: {what}" for what in _work.copy().values()]
+        found += [f"thread: {thread.name}" for thread in self._new_threads()]
+        for call in _timers():
+            found.append(f"timer: {call}")
+            call.cancel()
+        return found + self._logged
+
+    def _observe(self, event: LogEvent) -> None:
+        if "log_failure" in event:
+            self._logged.append(f"logged: {event['log_failure'].getTraceback()}")
+
+    def _finish(self) -> None:
+        """Let threads and the reactor do what they are about to do."""
+        reactor = _reactor()
+        give_up = time.monotonic() + PATIENCE
+        while time.monotonic() < give_up:
+            if reactor is not None and (
+                reactor.threadCallQueue
+                or any(call.getTime() <= reactor.seconds() for call in _timers())
+            ):
+                reactor.iterate(0)
+            elif _work or self._new_threads():
+                time.sleep(0.001)
+            else:
+                return
+
+    def _new_threads(self) -> list[threading.Thread]:
+        """Of ours; those of Twisted's pools stay, and only their work counts."""
+        return [
+            thread
+            for thread in threading.enumerate()
+            if thread not in self._threads
+            and thread.name.startswith("mailkit-")
+            and "PoolThread" not in thread.name
+        ]
+
+
+def _reactor() -> Any:
+    """The running one, if anybody has asked for it."""
+    return sys.modules.get("twisted.internet.reactor")
+
+
+def _timers() -> list[Any]:
+    reactor = _reactor()
+    return [] if reactor is None else reactor.getDelayedCalls()
+
+
+def _state() -> dict[str, Any]:
+    """Of the whole process."""
+    environment = dict(os.environ)
+    # Set by pytest.
+    environment.pop("PYTEST_CURRENT_TEST", None)
+    return {
+        "current directory": os.getcwd(),
+        "environment": environment,
+        "observers of the log": list(globalLogPublisher._observers),
+    }
+
+
+#: What was given to thread pools and has not ended.
+_work: dict[object, str] = {}
+
+
+def watch_pools() -> None:
+    """Keep account of what is given to Twisted's thread pools from now on."""
+    give = ThreadPool.callInThreadWithCallback
+
+    def give_on_account(
+        self: ThreadPool, on_result: Any, function: Callable[..., Any], *args: Any, **kwargs: Any
+    ) -> None:
+        key = object()
+
+        def tell(success: bool, result: Any) -> None:
+            try:
+                on_result(success, result)
+            finally:
+                del _work[key]
+
+        # One that was stopped takes nothing; without a callback nobody waits for the end.
+        if self.joined or on_result is None:
+            give(self, on_result, function, *args, **kwargs)
+        else:
+            _work[key] = repr(function)
+            give(self, tell, function, *args, **kwargs)
+
+    ThreadPool.callInThreadWithCallback = give_on_account  # type: ignore[method-assign]
