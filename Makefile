@@ -4,8 +4,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
-# Processes that tests run in; one per processor unless told otherwise.
-JOBS ?= auto
+# Processes that tests run in: one more than processors, as tests also wait for programs and disks.
+JOBS ?= $(shell $(PYTHON) -c "import os; print((os.cpu_count() or 1) + 1)")
 PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 PYTEST_ARGS ?=
 # Where `make run` keeps mail and accounts.

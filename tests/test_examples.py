@@ -20,6 +20,7 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
 from twisted.trial.unittest import SynchronousTestCase
 
 from mailkit.tap.tls import self_signed
@@ -33,12 +34,13 @@ MESSAGE = b"From: a@example.net\r\nTo: ann@example.org\r\nSubject: Hello\r\n\r\n
 def environment() -> dict[str, str]:
     """Ours, with the checkout and the examples to be imported from."""
     path = os.pathsep.join([str(ROOT), str(EXAMPLES)])
-    return {**os.environ, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
+    return {**os.environ, "PYTHONPATH": path}
 
 
 TWISTD = [sys.executable, "-c", "from twisted.scripts.twistd import run; run()"]
 
 
+@pytest.mark.slow
 class ExamplesCase(SynchronousTestCase):
     """Starts programs and ends them."""
 

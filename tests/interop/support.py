@@ -24,7 +24,7 @@ from mailkit.spool import Spool
 from mailkit.store.memory import MemoryStore
 from mailkit.tap.factories import PORT_NAMES
 from mailkit.tap.tls import self_signed, server_context
-from tests.support import HOST, PATIENCE, ServerProcess, free_ports, mailkit_command
+from tests.support import HOST, PATIENCE, ServerProcess, administer, free_ports
 
 ANN = "ann@example.test"
 BOB = "bob@example.test"
@@ -50,12 +50,12 @@ class ServerTestCase(SynchronousTestCase):
         self.add_account(ANN)
 
     def add_account(self, address: str, scheme: str = "plain") -> None:
-        done = mailkit_command(
-            *("--store", self.store, "account", "add", address),
-            *("--password-stdin", "--scheme", scheme),
+        said = administer(
+            self.store,
+            *("account", "add", address, "--password-stdin", "--scheme", scheme),
             input=f"{address} secret\n",
         )
-        self.assertEqual((done.returncode, done.stdout), (0, f"Added {address}.\n"), done.stderr)
+        self.assertEqual(said, f"Added {address}.\n")
 
     def serve(self, *arguments: str, ports: list[int]) -> ServerProcess:
         server = ServerProcess(self.directory, ports, *arguments, "--store", self.store)

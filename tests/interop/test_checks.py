@@ -14,7 +14,7 @@ from twisted.names import dns
 from twisted.trial.unittest import TestCase
 
 from tests.dns.zones import Zone, serve_zone
-from tests.support import HOST, ServerProcess, free_ports, mailkit_command
+from tests.support import HOST, ServerProcess, administer, free_ports
 
 BOB = "bob@example.test"
 MESSAGE = "From: ann@sender.test\r\nDate: Mon, 01 Jan 2024 12:00:00 +0000\r\n\r\nHello\r\n"
@@ -82,11 +82,11 @@ class CheckedServerTests(TestCase):
         (self.directory / "mailkit.toml").write_text(
             CONFIG.format(store=store, port=self.port, nameserver=nameserver)
         )
-        done = mailkit_command(
-            *("--store", store, "account", "add", BOB, "--password-stdin", "--scheme", "plain"),
+        administer(
+            store,
+            *("account", "add", BOB, "--password-stdin", "--scheme", "plain"),
             input="secret\n",
         )
-        self.assertEqual(done.returncode, 0, done.stderr)
         self.start()
 
     def start(self) -> None:

@@ -15,7 +15,7 @@ import pytest
 from tests.interop.dovecot import MISSING, Dovecot
 from tests.interop.support import ANN, ServerTestCase, message
 from tests.interop.test_imap_clients import run_in_terminal
-from tests.support import HOST, PATIENCE, free_ports, mailkit_command
+from tests.support import HOST, PATIENCE, administer, free_ports
 
 pytestmark = pytest.mark.interop
 
@@ -182,9 +182,7 @@ class AccountTests(ServerTestCase):
         )
 
     def administer(self, *arguments: str) -> str:
-        done = mailkit_command("--store", self.store, *arguments)
-        self.assertEqual(done.returncode, 0, done.stderr)
-        return done.stdout
+        return administer(self.store, *arguments)
 
     def send_from(self, sender: str, recipient: str, subject: str) -> None:
         """By submission, as Ann."""

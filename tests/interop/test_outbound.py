@@ -25,7 +25,7 @@ from tests.dns.zones import Zone, serve_zone
 from tests.interop.postfix import MISSING as NO_POSTFIX
 from tests.interop.postfix import Postfix
 from tests.interop.support import ANN, message
-from tests.support import HOST, PATIENCE, ServerProcess, free_ports, mailkit_command
+from tests.support import HOST, PATIENCE, ServerProcess, administer, free_ports, mailkit_command
 
 reactor: Any = _reactor
 
@@ -38,9 +38,9 @@ class SendingServer(TestCase):
         self.directory.mkdir(parents=True)
         self.store = f"sqlite:{self.directory}/store"
         self.submission, self.imap = free_ports(2)
-        mailkit_command(
-            *("--store", self.store, "account", "add", ANN),
-            *("--password-stdin", "--scheme", "plain"),
+        administer(
+            self.store,
+            *("account", "add", ANN, "--password-stdin", "--scheme", "plain"),
             input=f"{ANN} secret\n",
         )
 

@@ -12,7 +12,7 @@ import pytest
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from mailkit.pop3.liveness import PROBE_SECONDS
-from tests.support import PATIENCE, environment, mailkit_command
+from tests.support import PATIENCE, administer, environment
 
 pytestmark = pytest.mark.interop
 
@@ -30,12 +30,11 @@ class DeadClientTests(SynchronousTestCase):
         self.directory.mkdir(parents=True)
 
     def test_it_is_free_within_seconds(self) -> None:
-        made = mailkit_command(
-            *("--store", f"sqlite:{self.directory}/store", "account", "add", ANN),
-            *("--password-stdin", "--scheme", "plain"),
+        administer(
+            f"sqlite:{self.directory}/store",
+            *("account", "add", ANN, "--password-stdin", "--scheme", "plain"),
             input="secret\n",
         )
-        self.assertEqual(made.returncode, 0, made.stderr)
         program = [sys.executable, "-m", "tests.interop.dead_client", str(self.directory), ANN]
         done = subprocess.run(
             ["unshare", "-n", *program],

@@ -14,7 +14,7 @@ from tests.interop.support import ANN, message
 from tests.interop.test_smtp_senders import SenderCase, name_of, named, survives_postfix
 from tests.mime import corpus
 from tests.smtp.test_smuggling import BARE, OTHERS
-from tests.support import HOST, PATIENCE, ServerProcess, free_ports, mailkit_command
+from tests.support import HOST, PATIENCE, ServerProcess, administer, free_ports
 
 
 class ChainCase(SenderCase):
@@ -94,10 +94,8 @@ class OwnChainTests(ChainCase):
         directory = self.directory / "second"
         directory.mkdir()
         store = f"sqlite:{directory}/store"
-        done = mailkit_command("--store", store, "domain", "add", "example.net")
-        self.assertEqual(done.returncode, 0, done.stderr)
-        done = mailkit_command("--store", store, "alias", "add", "ann@example.net", ANN)
-        self.assertEqual(done.returncode, 0, done.stderr)
+        administer(store, "domain", "add", "example.net")
+        administer(store, "alias", "add", "ann@example.net", ANN)
         second = ServerProcess(
             *(directory, list(ports.values()), "mailkit"),
             *("--store", store, "--hostname", "second.example"),

@@ -13,7 +13,7 @@ import pytest
 
 from tests.interop.support import ANN, WholeServerTestCase
 from tests.interop.test_imap_clients import run_in_terminal
-from tests.support import HOST, PATIENCE, ServerProcess, mailkit_command
+from tests.support import HOST, PATIENCE, ServerProcess, administer
 
 pytestmark = pytest.mark.interop
 
@@ -36,8 +36,7 @@ class SASLCase(WholeServerTestCase):
         self.certificate = self.directory / "tls" / "certificate.pem"
 
     def mailkit(self, *arguments: str, input: str = "") -> None:
-        done = mailkit_command("--store", self.store, *arguments, input=input)
-        self.assertEqual(done.returncode, 0, done.stderr)
+        administer(self.store, *arguments, input=input)
 
     def program(self, *command: str, input: bytes = b"") -> str:
         """Run a program; all that it says."""

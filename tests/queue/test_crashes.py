@@ -14,6 +14,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import pytest
 from twisted.internet import reactor as _reactor
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
@@ -31,6 +32,7 @@ MESSAGES = 20
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 
+@pytest.mark.slow
 class CrashTests(TestCase):
     timeout = 300 + 600 * ROUNDS
 
