@@ -32,6 +32,8 @@ from mailkit.wire.dotstuff import lacks_line_end
 
 #: UIDs end here (RFC 3501 section 9, nz-number).
 MAX_UID = 2**32 - 1
+# json.dumps makes one for each call that has separators.
+_to_json = json.JSONEncoder(separators=(",", ":")).encode
 # Rows of one statement; each size is prepared once.
 _CHUNKS = (64, 8, 1)
 
@@ -257,7 +259,7 @@ class Transaction:
 
     def _meta(self, placements: list[list[object]], body_id: int, size: int) -> bytes:
         """Meta data of a body's record; the journal takes what is too long for it."""
-        meta = json.dumps(placements, separators=(",", ":")).encode()
+        meta = _to_json(placements).encode()
         if len(meta) <= MAX_META:
             return meta
         for mailbox_id, uid, modseq, bits, keywords, date, save_date, *names in placements:
