@@ -38,8 +38,9 @@ async def main(reactor):
         print("no order, no mail:", error)
     order(connection, customer, 17)
     async for event in events:
-        print(f"{event.recipient.path}: {event.state.value}")
-        break
+        if event.attempt:
+            print(f"{event.recipient.path}: {event.state.value}")
+            break
     await sending.stopService()
 
 

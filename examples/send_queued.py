@@ -21,7 +21,7 @@ async def main(reactor):
     waiting = len(customers)
     async for event in events:
         # Others are about reports that the queue sends itself.
-        if event.id == id:
+        if event.id == id and event.attempt:
             print(f"{event.recipient.path}: {event.state.value} {event.attempt.text}")
             waiting -= 1
         if not waiting:

@@ -156,6 +156,9 @@ class IPostponingQueue(Interface):
         :returns: how many there were.
         """
 
+    def list_tried(limit: int) -> Awaitable[Sequence[str]]:
+        """Domains with recipients who wait after an attempt has failed, in any order."""
+
 
 class IQueueEvents(Interface):
     """What a queue may also do: keep what happens until others have heard of it.
@@ -163,8 +166,13 @@ class IQueueEvents(Interface):
     Nothing is kept while there are no listeners.
     """
 
-    def set_listeners(names: Collection[str]) -> Awaitable[None]:
-        """Name those who are to hear of events; others are forgotten.
+    def list_listeners() -> Awaitable[Sequence[str]]:
+        """Those who are to hear of events."""
+
+    def change_listeners(
+        add: Collection[str] = (), remove: Collection[str] = ()
+    ) -> Awaitable[None]:
+        """Name some who are to hear of events, and others who are not any more.
 
         Who is new hears of what happens from now on.
         """

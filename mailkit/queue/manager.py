@@ -150,6 +150,8 @@ class QueueManager:
         self._timer: Any = None
         self._looking = False
         self._looked_far = 0
+        #: It is known what had failed before this process began.
+        self._recalled = False
         #: Domains that failed the last time are due, but have been tried too fast.
         self._resting = False
         self._again = False
@@ -310,6 +312,9 @@ class QueueManager:
         delay = LOOK_INTERVAL
         try:
             now = int(self._clock.seconds())
+            if not self._recalled:
+                self._recalled = True
+                await self._unreachable.recall(self._queue)
             self._resting = not await self._begin_due(now)
             if self._resting:
                 delay = PAUSE

@@ -33,14 +33,15 @@ Callback = TypeVar("Callback", bound=Callable[..., None])
 
 
 class Event(NamedTuple):
-    """What an attempt has made of one recipient."""
+    """What has happened to one recipient."""
 
     #: The queue's name for the message.
     id: str
     envelope: Envelope
     recipient: Recipient
     state: RecipientState
-    attempt: Attempt
+    #: None where there was none: it was queued, or somebody has given an order.
+    attempt: Attempt | None
 
 
 class Outcomes:

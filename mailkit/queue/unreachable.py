@@ -62,6 +62,15 @@ class UnreachableDomains:
         self._failed.set(domain, True, FAILURE_TIME)
         self._down.set(domain, int(self._seconds()) + delay, delay)
 
+    async def recall(self, queue: IQueue) -> None:
+        """Remember what failed before this process began, as far as the queue tells.
+
+        :raises MailError: the queue cannot be read.
+        """
+        if IPostponingQueue.providedBy(queue):
+            for domain in await queue.list_tried(limit=MAX_REMEMBERED):
+                self._failed.set(domain, True, FAILURE_TIME)
+
     def note_success(self, domain: str) -> None:
         """A domain has been reached."""
         self._failed.set(domain, False, 0)

@@ -84,6 +84,11 @@ class Webhook:
         return self.events is None or _NAMES[event.state] in self.events
 
 
+def is_url(name: str) -> bool:
+    """Whether a listener is a webhook."""
+    return name.startswith(("http:", "https:"))
+
+
 def read_webhook_secret(text: str) -> bytes:
     """A secret as people write it: ``whsec_`` and base64, or just characters.
 
@@ -211,7 +216,10 @@ class WebhookSender:
     async def _begin(self) -> None:
         names = [each.webhook.url for each in self._receivers]
         try:
-            await self._queue.set_listeners(names=names)
+            # The others are no webhooks, but parts of a program.
+            known = [each for each in await self._queue.list_listeners() if is_url(each)]
+            gone = [each for each in known if each not in names]
+            await self._queue.change_listeners(add=names, remove=gone)
         except MailError as error:
             self.log.error("events are not kept for webhooks: {error}", error=error.text)
         for receiver in self._receivers:

@@ -209,6 +209,11 @@ class MemoryQueue:
             self._update(message, Update(each.id, state, next_time, postponement.attempt))
         return len(chosen)
 
+    async def list_tried(self, limit: int) -> Sequence[str]:
+        recipients = (each for one in self._messages.values() for each in one.recipients.values())
+        found = dict.fromkeys(r.domain for r in recipients if r.state.waits and r.attempts)
+        return list(found)[:limit]
+
     def _settle(self, message: _Message) -> None:
         """Give the octets up when nobody waits for them."""
         if message.octets is not None and all(
@@ -318,8 +323,16 @@ class MemoryQueue:
                 )
             )
 
-    async def set_listeners(self, names: Collection[str]) -> None:
-        self._listeners = {name: self._listeners.get(name, self._last_event) for name in names}
+    async def list_listeners(self) -> Sequence[str]:
+        return list(self._listeners)
+
+    async def change_listeners(
+        self, add: Collection[str] = (), remove: Collection[str] = ()
+    ) -> None:
+        for name in remove:
+            self._listeners.pop(name, None)
+        for name in add:
+            self._listeners.setdefault(name, self._last_event)
         self._drop_events()
 
     async def list_events(self, listener: str, limit: int) -> Sequence[QueueEvent]:

@@ -7,25 +7,25 @@
     ...
     id = await sending.submit(make_envelope("tickets@example.org", customer), octets)
     async for event in sending.events():
-        print(event.recipient.path, event.state.value, event.attempt.text)
+        print(event.recipient.path, event.state.value)
 """
 
 from __future__ import annotations
 
 import socket
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, DeferredQueue, QueueOverflow
-from twisted.logger import Logger
+from twisted.internet.defer import Deferred
 
 from mailkit._typing import override
 from mailkit.errors import MailError
 from mailkit.interfaces import ISpooling
 from mailkit.model import Envelope
 from mailkit.queue.bounces import take_report
+from mailkit.queue.events import EventReader, end_reader, forget_passing_readers
 from mailkit.queue.outcomes import Event
 from mailkit.spool import Spool
 from mailkit.tap.errors import SettingError, StartError
@@ -34,9 +34,6 @@ from mailkit.tap.programs import submit_as_user
 from mailkit.tap.relay import Relay
 from mailkit.tap.routes import Deliveries
 from mailkit.tap.stores import parse_store
-
-#: Events that wait for one reader; further ones are dropped, and the log says so.
-MAX_EVENTS = 10_000
 
 
 class SendingService(Service):
@@ -48,14 +45,13 @@ class SendingService(Service):
     :raises SettingError: the store's name or the relay is wrong.
     """
 
-    log = Logger()
-
     def __init__(
         self, store: str, relay: Relay, *, hostname: str = "", reactor: Any = None
     ) -> None:
         if reactor is None:
             from twisted.internet import reactor
         self._name = store
+        self._reactor = reactor
         self._opener = parse_store(store)
         self._outbound = Outbound(relay, hostname or socket.gethostname(), reactor)
         self._deliveries = Deliveries()
@@ -73,6 +69,7 @@ class SendingService(Service):
         except (MailError, SettingError, OSError) as error:
             raise StartError("store", self._name, str(error)) from error
         self._deliveries.open(self.store)
+        Deferred.fromCoroutine(forget_passing_readers(self.store.queue))
         self._outbound.open(self.store, self._deliveries)
         super().startService()  # type: ignore[no-untyped-call]
 
@@ -122,22 +119,17 @@ class SendingService(Service):
         manager = self._outbound.manager
         return await take_report(self.store.queue, octets, int(time.time()), manager.outcomes.tell)
 
-    def events(self) -> AsyncIterator[Event]:
-        """What becomes of each recipient, attempt by attempt, from this call on."""
-        waiting: DeferredQueue[Event] = DeferredQueue(size=MAX_EVENTS)
+    def events(self, name: str | None = None) -> AsyncIterator[Event]:
+        """What becomes of each recipient: queued, deferred, delivered, held, cancelled and so on.
 
-        def put(event: Event) -> None:
-            try:
-                waiting.put(event)
-            except QueueOverflow:
-                self.log.warn("an event of message {id} is dropped: nobody reads", id=event.id)
+        :param name: of a reader that sees what happened since it was here last, too, each event at least
+            once, even after a crash; one at a time under each name. Without a name: what happens from
+            this call on.
+        :raises TypeError: the store keeps no events.
+        """
+        manager = self._outbound.manager
+        return EventReader(self.store.queue, manager.outcomes, self._reactor, name).read()
 
-        return _read(waiting, self._outbound.manager.outcomes.listen(put))
-
-
-async def _read(waiting: DeferredQueue[Event], end: Callable[[], None]) -> AsyncIterator[Event]:
-    try:
-        while True:
-            yield await waiting.get()
-    finally:
-        end()
+    async def end_events(self, name: str) -> None:
+        """Keep no more events for a reader with a name, which will not come again."""
+        await end_reader(self.store.queue, name)

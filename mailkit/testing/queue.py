@@ -356,6 +356,8 @@ class QueueContract(Contract):
         attempts = [attempt for _, attempt in await queue.get_attempts(id=id)]
         self.assertEqual(attempts, [postponed.attempt] * 3)
         self.assertEqual(await queue.find_due(now=self.now, limit=10), ["example.com"])
+        self.assertEqual(await queue.list_tried(limit=10), ["example.net"])
+        self.assertEqual(await queue.list_tried(limit=0), [])
         later = self.now + 300
         self.assertEqual(
             sorted(await queue.find_due(now=later, limit=10)), ["example.com", "example.net"]
@@ -533,11 +535,12 @@ class QueueContract(Contract):
         queue: Any = await self.open_queue()
         self.check_provides(queue, [IQueueEvents], [])
         await self.add(queue, "nobody@example.net")
-        await queue.set_listeners(names=["one"])
+        await queue.change_listeners(add=["one"])
         id = await self.add(queue, "eve@example.net", "joe@example.net")
         eve, joe = (await queue.get_message(id=id)).recipients
         attempt = Attempt(self.now, 1.0, code=451, text="later")
-        await queue.set_listeners(names=["two", "one"])
+        await queue.change_listeners(add=["two", "one"], remove=["three"])
+        self.assertEqual(sorted(await queue.list_listeners()), ["one", "two"])
         await queue.record(
             updates=[
                 Update(eve.id, RecipientState.DEFERRED, self.now + HOUR, attempt),
@@ -568,7 +571,7 @@ class QueueContract(Contract):
         await queue.acknowledge(listener="three", through=second.id + 100)
         self.assertEqual(await self.events(queue, "one"), later)
         self.assertEqual(await self.events(queue, "two"), later)
-        await queue.set_listeners(names=["two"])
+        await queue.change_listeners(add=["two"], remove=["one"])
         self.assertEqual(await self.events(queue, "one"), [])
         self.assertEqual(await self.events(queue, "two"), later)
         # What is forgotten tells nobody anything.

@@ -259,6 +259,14 @@ class UnreachableTests(QueueTestCase):
         self.assertEqual(counts[-1], 20)
         self.assertLessEqual(max(b - a for a, b in pairwise(counts)), 2)
 
+    async def test_few_tries_a_second_after_a_start(self) -> None:
+        for number in range(20):
+            await self.submit(f"eve@dead{number}.example")
+        await self.manager.stop()
+        self.clock.advance(400)
+        self.manager = await self.make_again(settings=QueueSettings(retry_rate=2))
+        self.assertEqual(len(self.transport.sent), 22)
+
     async def test_others_behind_those_that_failed(self) -> None:
         self.patch(manager, "LOOK", 5)
         self.manager = await self.make_again(settings=QueueSettings(retry_rate=0.1))

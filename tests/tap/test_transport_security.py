@@ -56,6 +56,8 @@ class ServiceTests(TestCase):
         service.startService()
         events = service.events()
         await service.submit(make_envelope("ann@example.org", ["eve@example.net"]), MESSAGE)
+        # It was queued before.
+        await events.__anext__()
         event = await events.__anext__()
         await service.stopService()
         store = SQLiteStore(directory)

@@ -261,6 +261,14 @@ class SQLiteQueue(QueueRecords):
     async def postpone(self, domain: str, postponement: Postponement, limit: int) -> int:
         return await self._core().submit(Postpone(domain, postponement, limit))
 
+    async def list_tried(self, limit: int) -> Sequence[str]:
+        rows = self._read(
+            "SELECT DISTINCT domain FROM queue_recipient WHERE next_time IS NOT NULL"
+            " AND attempts > 0 LIMIT ?",
+            limit,
+        )
+        return [domain for (domain,) in rows]
+
     async def forget(self, before: int) -> int:
         return await self._core().submit(Forget(before))
 

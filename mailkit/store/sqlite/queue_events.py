@@ -81,13 +81,16 @@ def _listeners(connection: sqlite3.Connection) -> dict[str, int]:
     return dict(connection.execute("SELECT name, position FROM queue_listener").fetchall())
 
 
-def set_listeners(names: Sequence[str], connection: sqlite3.Connection, now: int) -> list[Note]:
-    """Let these be the listeners."""
+def change_listeners(
+    add: Sequence[str], remove: Sequence[str], connection: sqlite3.Connection, now: int
+) -> list[Note]:
+    """Let these be listeners, and those no longer."""
     known = _listeners(connection)
-    if known.keys() == set(names):
+    names = (known.keys() - set(remove)) | set(add)
+    if known.keys() == names:
         return []
     (last,) = connection.execute(_LAST).fetchone()
-    listeners = [[name, known.get(name, last)] for name in sorted(set(names))]
+    listeners = [[name, known.get(name, last)] for name in sorted(names)]
     put_listeners(connection, listeners)
     return [["listeners", listeners]]
 
@@ -117,8 +120,13 @@ class EventRecords(ABC):
     def _read(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
         """Rows of the index."""
 
-    async def set_listeners(self, names: Collection[str]) -> None:
-        await self._apply(partial(set_listeners, list(names)))
+    async def list_listeners(self) -> Sequence[str]:
+        return [name for (name,) in self._read("SELECT name FROM queue_listener ORDER BY name")]
+
+    async def change_listeners(
+        self, add: Collection[str] = (), remove: Collection[str] = ()
+    ) -> None:
+        await self._apply(partial(change_listeners, list(add), list(remove)))
 
     async def list_events(self, listener: str, limit: int) -> Sequence[QueueEvent]:
         rows = self._read(

@@ -47,7 +47,7 @@ class QueueTests(StoreTestCase):
     async def fill(self, store: SQLiteStore) -> None:
         """Something of every kind."""
         queue = store.queue
-        await queue.set_listeners(names=["hook", "slow"])
+        await queue.change_listeners(add=["hook", "slow"])
         first = await self.add(store, 1, "eve@example.net", "joe@example.net", deliver=True)
         await self.add(store, 2, "sue@example.com")
         third = await self.add(store, 3, "tom@example.com")
