@@ -64,13 +64,14 @@ class QueueSettings:
 
     :param max_domains: domains that are worked on.
     :param reserved: places of these that only domains get that did not fail the last time.
-    :param retry_rate: domains a second of those that failed the last time that are tried again.
+    :param retry_rate: domains a second that are tried again, for nothing, after they failed the last
+        time.
     :param history: seconds for which what became of a message stays known.
     """
 
     max_domains: int = 100
     reserved: int = 30
-    retry_rate: float = 20.0
+    retry_rate: float = 10.0
     history: int = HISTORY
 
     def __post_init__(self) -> None:
@@ -394,10 +395,10 @@ class QueueManager:
 
     def _end(self, domain: str, task: _Task) -> None:
         del self._busy[domain]
-        self._unreachable.end(domain)
+        recovered = self._unreachable.end(domain)
         task.done.callback(None)
         # While many must wait, they are not all looked at each time that one ends.
-        if not self._resting:
+        if recovered or not self._resting:
             self._look()
 
     async def _work(self, domain: str) -> None:

@@ -91,9 +91,18 @@ class UnreachableDomains:
         self._tried.add(domain)
         return True
 
-    def end(self, domain: str) -> None:
-        """A domain is no longer worked on."""
-        self._tried.discard(domain)
+    def end(self, domain: str) -> bool:
+        """A domain is no longer worked on; gives whether it can be reached now, and could not before.
+
+        Then another may begin in its place: when a network is back, nothing waits for its turn.
+        """
+        if domain not in self._tried:
+            return False
+        self._tried.remove(domain)
+        recovered = not self.failed_last(domain)
+        if recovered:
+            self._tries += 1
+        return recovered
 
 
 async def postpone(

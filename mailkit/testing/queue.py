@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from typing import Any
-from unittest import SkipTest
 
 from mailkit.errors import NoSuchMessage
 from mailkit.interfaces import (
-    IMailStore,
-    IPostponingQueue,
     IQueue,
     IQueueEvents,
-    IQueueingStore,
 )
 from mailkit.model import (
     INBOX,
-    ConnectionInfo,
     DeliverBy,
-    Envelope,
     HookRecord,
     LocalDelivery,
     OriginalRecipient,
@@ -31,74 +24,21 @@ from mailkit.queue.values import (
     Attempt,
     NewMessage,
     Order,
-    Postponement,
     QueuedMessage,
     RecipientState,
     Report,
     Update,
 )
-from mailkit.testing.base import Contract, read_message, sample_message, spooled
-
-ANN, BOB = "ann@example.org", "bob@example.org"
-HOUR = 3600
-
-
-def queue_envelope(*addresses: str, **fields: Any) -> Envelope:
-    """An envelope from Ann to some addresses."""
-    recipients = [Recipient(Path(*address.rsplit("@", 1))) for address in addresses]
-    return Envelope(
-        ConnectionInfo("submission", "192.0.2.1", 1025, "192.0.2.2", 587, True),
-        "client.example.org",
-        Path("ann", "example.org"),
-        recipients=recipients,
-        **fields,
-    )
+from mailkit.testing.base import read_message, sample_message, spooled
+from mailkit.testing.queue_base import ANN, BOB, HOUR, queue_envelope
+from mailkit.testing.queue_postponing import PostponingTests
 
 
-class QueueContract(Contract):
+class QueueContract(PostponingTests):
     """Tests of a queue, :class:`~mailkit.interfaces.IQueue`, and of the store that has it.
 
     The hook is ``make_queueing_store``. The store is closed when the test is over.
     """
-
-    async def make_queueing_store(self, accounts: Sequence[str]) -> IQueueingStore:
-        """The hook: a new store with just these accounts, their INBOXes and its queue empty."""
-        raise NotImplementedError
-
-    async def open_queue(self, *accounts: str) -> IQueue:
-        """The queue of a new store."""
-        store: Any = await self.make_queueing_store(accounts=accounts)
-        self.check_provides(store, [IQueueingStore, IMailStore], [])
-        self.check_provides(store.queue, [IQueue], [])
-        self.close_later(store.close)
-        self.store = store
-        #: The time that the tests go by.
-        self.now = int(time.time())
-        queue: IQueue = store.queue
-        return queue
-
-    async def add(
-        self, queue: IQueue, *addresses: str, number: int = 1, later: int = 0, **fields: Any
-    ) -> str:
-        """Queue a sample message."""
-        new = NewMessage(
-            queue_envelope(*addresses, **fields), self.now + later, self.now + 100 * HOUR
-        )
-        content = spooled(sample_message(number))
-        self.addCleanup(content.close)
-        return (await queue.enqueue(message=content, new=[new])).ids[0]
-
-    async def due(self, queue: IQueue, domain: str, later: int = 0) -> list[str]:
-        """Addresses that are due in a domain."""
-        messages = await queue.list_due(domain=domain, now=self.now + later, limit=1000)
-        return [str(each.recipient.path) for message in messages for each in message.recipients]
-
-    async def states(self, queue: IQueue, id: str) -> list[RecipientState]:
-        return [each.state for each in (await queue.get_message(id=id)).recipients]
-
-    async def content(self, queue: IQueue, id: str) -> bytes:
-        with await queue.open_message(id=id) as file:
-            return file.read()
 
     async def test_enqueue(self) -> None:
         queue = await self.open_queue()
@@ -318,76 +258,6 @@ class QueueContract(Contract):
         await queue.record(updates=[update])
         self.assertEqual(await self.order(queue, Order.RETRY, id), [RecipientState.DEFERRED])
         self.assertEqual(await self.due(queue, "example.net"), ["eve@example.net"])
-
-    def postponement(self, **fields: Any) -> Postponement:
-        attempt = Attempt(self.now, 1.0, "mx.example.net", text="no route")
-        return Postponement(
-            attempt, self.now, self.now + 60, [300, 600], 50 * HOUR, self.now - HOUR
-        )._replace(**fields)
-
-    async def open_postponing_queue(self) -> Any:
-        queue = await self.open_queue()
-        if not IPostponingQueue.providedBy(queue):
-            raise SkipTest("it knows no such step")
-        return queue
-
-    async def test_postpone(self) -> None:
-        queue = await self.open_postponing_queue()
-        id = await self.add(queue, "eve@example.net", "joe@example.net", "sue@example.com")
-        soon = await self.add(queue, "eve@example.net", number=2, later=30)
-        other = self.postponement(delays=[30])
-        self.assertEqual(await queue.postpone(domain="example.net", postponement=other, limit=1), 1)
-        postponed = self.postponement()
-        # One was tried before, and is due soon. What is scheduled does not count as tried.
-        count = await queue.postpone(domain="example.net", postponement=postponed, limit=10)
-        self.assertEqual(count, 2)
-        message = await queue.get_message(id=id)
-        told = [(each.state, each.attempts, each.next_time) for each in message.recipients]
-        deferred = RecipientState.DEFERRED
-        self.assertEqual(
-            told,
-            [
-                (deferred, 2, self.now + 600),
-                (deferred, 1, self.now + 300),
-                (RecipientState.QUEUED, 0, self.now),
-            ],
-        )
-        self.assertEqual(await self.states(queue, soon), [RecipientState.SCHEDULED])
-        attempts = [attempt for _, attempt in await queue.get_attempts(id=id)]
-        self.assertEqual(attempts, [postponed.attempt] * 3)
-        self.assertEqual(await queue.find_due(now=self.now, limit=10), ["example.com"])
-        self.assertEqual(await queue.list_tried(limit=10), ["example.net"])
-        self.assertEqual(await queue.list_tried(limit=0), [])
-        later = self.now + 300
-        self.assertEqual(
-            sorted(await queue.find_due(now=later, limit=10)), ["example.com", "example.net"]
-        )
-
-    async def test_what_is_not_postponed(self) -> None:
-        queue = await self.open_postponing_queue()
-        await self.add(queue, "eve@example.net")
-        by = DeliverBy(self.now + 99, "N")
-        await self.add(queue, "joe@example.net", number=2, deliver_by=by)
-
-        async def postpone(**fields: Any) -> int:
-            postponement = self.postponement(**fields)
-            count: int = await queue.postpone(
-                domain="example.net", postponement=postponement, limit=10
-            )
-            return count
-
-        far = 200 * HOUR
-        # It has expired; has waited for as long as it may; is late, and nobody was told.
-        self.assertEqual(await postpone(now=self.now + far, due=self.now + far, lifetime=far), 0)
-        self.assertEqual(await postpone(lifetime=0), 0)
-        self.assertEqual(await postpone(unwarned=self.now + HOUR), 0)
-        self.assertEqual(await postpone(delays=[far]), 1)
-        self.assertEqual(await self.due(queue, "example.net"), ["joe@example.net"])
-        # At the latest when it expires.
-        self.assertEqual(
-            await self.due(queue, "example.net", later=50 * HOUR + 10),
-            ["joe@example.net", "eve@example.net"],
-        )
 
     async def test_flush(self) -> None:
         queue = await self.open_queue()
