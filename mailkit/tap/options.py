@@ -41,7 +41,7 @@ from mailkit.tap.guests import parse_guests
 from mailkit.tap.hooks import parse_hook_settings, parse_hooks
 from mailkit.tap.imap_settings import parse_imap_settings
 from mailkit.tap.login_guard import parse_login_guard
-from mailkit.tap.memory import keep_what_is_loaded, return_large_allocations
+from mailkit.tap.memory import keep_what_is_loaded, return_large_allocations, use_large_pages
 from mailkit.tap.milters import parse_milters
 from mailkit.tap.networks import parse_names, parse_networks
 from mailkit.tap.pop3_settings import parse_pop3_settings
@@ -524,6 +524,7 @@ class TwistdService(MailService):
         with self._readable_errors():
             super().privilegedStartService()
         keep_what_is_loaded()
+        use_large_pages()
 
     @override
     def startService(self) -> None:
