@@ -132,6 +132,13 @@ class SelectedState:
         numbers = {uid: number for number, uid in enumerate(view, 1)}
         return [numbers[uid] for uid in uids]
 
+    def numbers_or_zero(self, uids: Sequence[int]) -> list[int]:
+        """Sequence numbers of UIDs that are in view, in any order; 0 for 0."""
+        if self._gapless:
+            before = self.uids[0] - 1
+            return [uid and uid - before for uid in uids]
+        return [self.number_of(uid) or 0 for uid in uids]
+
     def in_view(self, uids: Sequence[int]) -> list[int]:
         """Those of the ascending UIDs that are in view."""
         if uids is self.uids:

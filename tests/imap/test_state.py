@@ -96,6 +96,7 @@ class NumberTests(SynchronousTestCase):
                 numbers = [list(view).index(uid) + 1 for uid in known]
                 self.assertEqual(state.in_view(uids), known)
                 self.assertEqual(state.numbers_of(array("I", uids)), numbers)
+                self.assertEqual(state.numbers_or_zero([0, *known, 0]), [0, *numbers, 0])
                 spans = state.spans_of(uids, among)
                 wanted = [uid for uid in known if list(view).index(uid) in (0, 1, 3, 4)]
                 self.assertEqual(state.uids_of(spans), wanted)

@@ -132,8 +132,9 @@ async def send_numbers(
     """The response of a search without RETURN."""
     connection.write(b"* " + name)
     for start in range(0, len(numbers), NUMBERS):
-        some = numbers[start : start + NUMBERS]
-        await connection.send(b"".join([b" %d" % number for number in some]))
+        # As one list: numbers one by one take twice the time.
+        some = str(list(numbers[start : start + NUMBERS]))[1:-1]
+        await connection.send(b" " + some.replace(",", "").encode("ascii"))
     connection.write(b"\r\n" if modseq is None else b" (MODSEQ %d)\r\n" % modseq)
 
 

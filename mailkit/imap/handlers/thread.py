@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,9 @@ from mailkit.imap.thread import parse_algorithm, render_threads
 
 if TYPE_CHECKING:
     from mailkit.imap.connection import IMAPProtocol
+
+#: Messages of threads that are numbered in one go.
+NUMBERED_AT_ONCE = 5000
 
 
 async def thread(connection: IMAPProtocol, command: Command) -> None:
@@ -40,11 +44,13 @@ async def thread(connection: IMAPProtocol, command: Command) -> None:
     uids, depths = await thread_messages(
         connection, selection, found, algorithm, connection.collation
     )
+    connection.write(b"* THREAD ")
     numbers: Sequence[int] = uids
     if not command.verb.startswith(b"UID "):
-        known = iter(state.numbers_in_order([uid for uid in uids if uid]))
-        numbers = [next(known) if uid else 0 for uid in uids]
-    connection.write(b"* THREAD ")
+        numbers = array("I")
+        for start in range(0, len(uids), NUMBERED_AT_ONCE):
+            numbers.extend(state.numbers_or_zero(uids[start : start + NUMBERED_AT_ONCE]))
+            await connection.send(b"")
     for piece in render_threads(numbers, depths):
         await connection.send(piece)
     connection.write(b"\r\n")
