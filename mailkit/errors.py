@@ -103,8 +103,8 @@ class TokenOfAnother(AuthorizationFailed):
     :param owner: the user whose it is.
     """
 
-    def __init__(self, owner: str) -> None:
-        super().__init__()
+    def __init__(self, text: str = "", owner: str = "") -> None:
+        super().__init__(text)
         self.owner = owner
 
 

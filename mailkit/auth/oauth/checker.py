@@ -99,7 +99,7 @@ class BearerChecker:
             scope = error.scope or self._rules.scope
             raise TokenRefused("", error.status, scope, self._configuration_url) from error
         if username and not is_same_user(username, name):
-            raise TokenOfAnother(name)
+            raise TokenOfAnother(owner=name)
         # Whoever may name any address must not make us serve its domain.
         return name if self._domains else ExistingUser(name)
 
