@@ -377,7 +377,9 @@ class IMAPProtocol(PushingConnection):
             arrivals=Event.MESSAGE_NEW in told
             and (verb is None or verb.arrivals or "delay-newmail" not in self.quirks),
             flags=Event.FLAG_CHANGE in told,
-            annotations=selection.tells_annotations,
+            annotations=selection.tells_annotations
+            if notifier is None
+            else Event.ANNOTATION_CHANGE in told,
         )
         if fresh and notifier is not None and notifier.wanted.attributes:
             await send_items(self, notifier.wanted.attributes, fresh)

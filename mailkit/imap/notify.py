@@ -6,6 +6,7 @@ import enum
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+from mailkit.imap.annotate import CAPABILITY
 from mailkit.imap.fetch import Attribute, parse_attributes
 from mailkit.imap.grammar import Arguments, SyntaxFault
 from mailkit.model import SEPARATOR, MailboxInfo
@@ -22,6 +23,7 @@ class Event(enum.Enum):
     MESSAGE_NEW = "MessageNew"
     MESSAGE_EXPUNGE = "MessageExpunge"
     FLAG_CHANGE = "FlagChange"
+    ANNOTATION_CHANGE = "AnnotationChange"
     MAILBOX_NAME = "MailboxName"
     SUBSCRIPTION_CHANGE = "SubscriptionChange"
     MAILBOX_METADATA_CHANGE = "MailboxMetadataChange"
@@ -31,9 +33,14 @@ class Event(enum.Enum):
 #: Events by their names in capitals: those that the server knows of.
 EVENTS: Mapping[bytes, Event] = {event.value.upper().encode("ascii"): event for event in Event}
 #: Events of messages, the only ones for the selected mailbox.
-MESSAGE_EVENTS = frozenset((Event.MESSAGE_NEW, Event.MESSAGE_EXPUNGE, Event.FLAG_CHANGE))
+MESSAGE_EVENTS = frozenset(
+    (Event.MESSAGE_NEW, Event.MESSAGE_EXPUNGE, Event.FLAG_CHANGE, Event.ANNOTATION_CHANGE)
+)
+#: Events that change no number of messages (RFC 5465 section 5.1).
+_DETAILS = frozenset((Event.FLAG_CHANGE, Event.ANNOTATION_CHANGE))
 #: Capabilities without which there are no such events.
 _NEEDS: Mapping[Event, bytes] = {
+    Event.ANNOTATION_CHANGE: CAPABILITY,
     Event.MAILBOX_METADATA_CHANGE: b"METADATA",
     Event.SERVER_METADATA_CHANGE: b"METADATA-SERVER",
 }
@@ -202,8 +209,7 @@ class _Parser:
                 names.append(self.event(is_selected))
         found = frozenset(EVENTS[name] for name in names if name in EVENTS)
         messages = {Event.MESSAGE_NEW, Event.MESSAGE_EXPUNGE}
-        wants_flags = Event.FLAG_CHANGE in found or b"ANNOTATIONCHANGE" in names
-        if (found & messages or wants_flags) and not found >= messages:
+        if found & MESSAGE_EVENTS and not found >= messages:
             # RFC 5465 section 5
             raise SyntaxFault("MessageNew and MessageExpunge come together")
         if is_selected and not found <= MESSAGE_EVENTS:
@@ -269,7 +275,7 @@ def status_items(
                 items.append(b"HIGHESTMODSEQ")
     elif old.highest_modseq == new.highest_modseq:
         return []
-    if Event.FLAG_CHANGE in events:
+    if events & _DETAILS:
         # RFC 5465 section 5.1
         if old.unseen != new.unseen:
             items.append(b"UNSEEN")
@@ -283,7 +289,7 @@ def status_items(
 def first_items(events: frozenset[Event], has_modseqs: bool) -> list[bytes]:
     """What STATUS tells before the answer to NOTIFY SET STATUS (RFC 5465 section 3.1)."""
     items = [b"MESSAGES", b"UIDNEXT", b"UIDVALIDITY"]
-    if Event.FLAG_CHANGE in events and has_modseqs:
+    if events & _DETAILS and has_modseqs:
         items.append(b"HIGHESTMODSEQ")
     return items
 

@@ -331,7 +331,7 @@ class Selection:
         if self.contexts is not None:
             await self.contexts.tell_arrivals()
         if annotations and changed and not flags:
-            write(self.annotation_updates(await self._changed_entries(since)))
+            write(self.annotation_updates(await self.changed_entries(since)))
         if not flags:
             if changed and self._unheard is None:
                 self._unheard = since
@@ -342,7 +342,7 @@ class Selection:
             changed = state.in_view(sorted({*changed, *earlier.changed}))
         if changes is not None:
             changed = state.others_changes(changed, changes.highest_modseq)
-        entries = await self._changed_entries(since) if annotations and changed else {}
+        entries = await self.changed_entries(since) if annotations and changed else {}
         if changed:
             for start in range(0, len(changed), BATCH):
                 if start:
@@ -411,7 +411,7 @@ class Selection:
         if not state.pending and len(state) >= SHARE_FROM:
             state.adopt(await self.mailbox.list_uids())
 
-    async def _changed_entries(self, since: int) -> dict[int, list[str]]:
+    async def changed_entries(self, since: int) -> dict[int, list[str]]:
         """Entries of messages that others have changed, by UID (RFC 5257 section 4.4)."""
         mailbox = self.mailbox
         if not IAnnotatedMailbox.providedBy(mailbox):

@@ -15,7 +15,7 @@ from tests.imap.access import OTHERS, AccessTestCase
 from tests.imap.annotate import AnnotateTestCase
 from tests.imap.fakes import ReadOnlyMailbox
 from tests.imap.messages import PLAIN
-from tests.imap.support import ServerTestCase
+from tests.imap.support import Client, ServerTestCase
 
 SIZE = MAX_VALUE
 
@@ -396,6 +396,27 @@ class SelectTests(AnnotateTestCase):
             rb"\A\* 2 FETCH \(UID 2 FLAGS \(\) ANNOTATION \(/comment\) MODSEQ \(\d+\)\)\r\n\Z",
         )
 
+    def test_changes_while_a_client_was_away(self) -> None:
+        """RFC 7162 section 3.2.5, for a client that wants to hear of annotations."""
+        lines = self.done("SELECT INBOX")
+        code = b"".join(lines).partition(b"[UIDVALIDITY ")[2].partition(b"]")[0].decode()
+        modseq = b"".join(lines).partition(b"[HIGHESTMODSEQ ")[2].partition(b"]")[0].decode()
+        self.done('STORE 2 ANNOTATION (/comment (value.priv "x"))')
+        self.done("STORE 3 +FLAGS.SILENT (\\Flagged)")
+        resync = f"QRESYNC ({code} {modseq})"
+        for parameters, annotation in (
+            (f"({resync})", b""),
+            (f"({resync} ANNOTATE)", rb" ANNOTATION \(/comment\)"),
+        ):
+            client = self.server.login("ENABLE QRESYNC")
+            lines = [line for line in self.done(f"SELECT INBOX {parameters}", client)
+                     if b" FETCH " in line]  # fmt: skip
+            self.assertRegex(
+                lines[0], rb"\A\* 2 FETCH \(UID 2 FLAGS \(\)%b MODSEQ \(\d+\)\)\Z" % annotation
+            )
+            self.assertEqual(len(lines), 2)
+            self.assertNotIn(b"ANNOTATION", lines[1])
+
     def test_own_changes_are_not_told(self) -> None:
         self.done("SELECT INBOX (ANNOTATE)")
         self.assertEqual(self.done('STORE 1:3 ANNOTATION (/comment (value.priv "x"))'), [])
@@ -462,6 +483,49 @@ class SelectTests(AnnotateTestCase):
         )
 
 
+class NotifyTests(AnnotateTestCase):
+    """RFC 5465 section 5.1."""
+
+    MESSAGES = "MessageNew MessageExpunge"
+
+    def watch(self, events: str) -> Client:
+        watching = self.server.login("SELECT INBOX")
+        self.done(f"NOTIFY SET (SELECTED ({self.MESSAGES} {events}))", watching)
+        return watching
+
+    def told(self, watching: Client) -> bytes:
+        """What comes without a command."""
+        for _ in range(5):
+            self.server.clock.advance(0)
+        return watching.take()
+
+    def test_annotations_alone(self) -> None:
+        watching = self.watch("AnnotationChange")
+        self.done('STORE 2 ANNOTATION (/comment (value.priv "x") "/a b" (value.shared "y"))')
+        self.assertEqual(self.told(watching), b'* 2 FETCH (UID 2 ANNOTATION ("/a b" /comment))\r\n')
+        self.done("STORE 3 +FLAGS.SILENT (\\Flagged)")
+        self.assertEqual(self.told(watching), b"")
+
+    def test_with_flags(self) -> None:
+        watching = self.watch("FlagChange AnnotationChange")
+        self.done('STORE 2 ANNOTATION (/comment (value.priv "x"))')
+        self.assertEqual(
+            self.told(watching), b"* 2 FETCH (UID 2 FLAGS () ANNOTATION (/comment))\r\n"
+        )
+        watching = self.watch("FlagChange")
+        self.done('STORE 2 ANNOTATION (/comment (value.priv "y"))')
+        self.assertEqual(self.told(watching), b"* 2 FETCH (UID 2 FLAGS ())\r\n")
+
+    def test_another_mailbox(self) -> None:
+        watching = self.server.login("ENABLE CONDSTORE")
+        self.done(f"NOTIFY SET (PERSONAL ({self.MESSAGES} AnnotationChange))", watching)
+        self.done('STORE 2 ANNOTATION (/comment (value.priv "x"))')
+        self.assertRegex(
+            self.told(watching),
+            rb'\A\* STATUS "INBOX" \(HIGHESTMODSEQ \d+ UIDVALIDITY \d+\)\r\n\Z',
+        )
+
+
 class SharedTests(AccessTestCase):
     """RFC 5257 sections 3.3, 3.4."""
 
@@ -524,6 +588,11 @@ class SwitchTests(ServerTestCase):
         ):
             (line,) = client.command(command)
             self.assertTrue(line.startswith(b"BAD "), line)
+        (line,) = client.command(
+            "NOTIFY SET (PERSONAL (MessageNew MessageExpunge AnnotationChange))"
+        )
+        self.assertTrue(line.startswith(b"NO [BADEVENT ("), line)
+        self.assertNotIn(b"AnnotationChange", line)
 
 
 class PlainTests(AnnotateTestCase):
@@ -564,4 +633,8 @@ class SQLiteSelectTests(SelectTests):
 
 
 class SQLiteSharedTests(SharedTests):
+    sqlite = True
+
+
+class SQLiteNotifyTests(NotifyTests):
     sqlite = True

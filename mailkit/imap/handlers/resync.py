@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from mailkit.imap import render
@@ -50,10 +50,13 @@ async def resynchronize(
     above = resync.last_match(state.uids) if resync.numbers else 0
     changes = await tell_vanished(connection, resync.modseq, known, above)
     changed = within(sorted({*changes.added, *changes.changed}), known)
+    entries: Mapping[int, Sequence[str]] = {}
+    if selection.tells_annotations:
+        entries = await selection.changed_entries(resync.modseq)
     for start in range(0, len(changed), BATCH):
         await connection.drain()
         infos = await selection.mailbox.get_messages(uids=changed[start : start + BATCH])
-        connection.write(selection.flag_updates(infos, True))
+        connection.write(selection.flag_updates(infos, True, entries))
         state.note_own(infos)
 
 
