@@ -280,7 +280,11 @@ def read_key(arguments: Arguments, decode: Callable[[bytes], str]) -> Annotation
     if name != "value":
         raise SyntaxFault("Values alone can be searched")
     arguments.space()
-    octets = arguments.nstring8()
+    if any(map(arguments.looking_at, (b'"', b"{", b"~"))) or arguments.looking_at_word(b"NIL"):
+        octets = arguments.nstring8()
+    else:
+        # lenient: all other keys take atoms, and clients send them here too.
+        octets = arguments.astring("A string to search for")
     Entries([pattern])
     return AnnotationKey(pattern, _SUFFIXES[suffix], None if octets is None else decode(octets))
 

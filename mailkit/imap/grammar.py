@@ -137,11 +137,15 @@ class Arguments:
 
     def accept_word(self, word: bytes) -> bool:
         """Skip an atom in any letter case if it stands here."""
-        match = _ATOM.match(self.data, self.position)
-        if match is None or match.group().upper() != word:
+        if not self.looking_at_word(word):
             return False
-        self.position = match.end()
+        self.position += len(word)
         return True
+
+    def looking_at_word(self, word: bytes) -> bool:
+        """Whether an atom stands here, in any letter case."""
+        match = _ATOM.match(self.data, self.position)
+        return match is not None and match.group().upper() == word
 
     def looking_at(self, octets: bytes) -> bool:
         """Whether these octets stand here."""

@@ -51,6 +51,7 @@ from mailkit.imap.client.sets import Numbers
 from mailkit.imap.client.settings import ClientSettings, ConnectionFacts, Timeouts
 from mailkit.imap.client.sync import Known, Synchronised, synchronise
 from mailkit.imap.client.values import (
+    AnnotationValues,
     BodyPart,
     Exists,
     Expunge,
@@ -72,6 +73,7 @@ if TYPE_CHECKING:
     from mailkit.imap.client.protocol import connect
 
 __all__ = [
+    "AnnotationValues",
     "AuthFailed",
     "BodyPart",
     "Change",

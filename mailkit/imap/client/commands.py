@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import BinaryIO, TypeAlias
 
+from mailkit.annotations import Annotation
 from mailkit.client.content import Content
 from mailkit.imap.client.responses import Typed
 from mailkit.imap.client.sets import RangeSet
@@ -189,6 +190,27 @@ def mailbox(name: str, utf8: bool = False) -> Part:
 def pattern(text: str, utf8: bool = False) -> Part:
     """A mailbox name with wildcards, which no atom may have."""
     return quoted(utf7.encode(text)) if not utf8 else mailbox(text, True)
+
+
+def annotation_list(annotations: Iterable[Annotation]) -> list[Part]:
+    """What stands behind ANNOTATION (RFC 5257 section 4.5)."""
+    entries: dict[str, list[Annotation]] = {}
+    for each in annotations:
+        entries.setdefault(each.entry, []).append(each)
+    parts: list[Part] = []
+    for entry, values in entries.items():
+        parts += [b" " if parts else b"(", astring(entry), b" "]
+        for number, (_, value, shared) in enumerate(values):
+            name = b"value.shared " if shared else b"value.priv "
+            parts += [b" " if number else b"(", name, _nstring8(value)]
+        parts.append(b")")
+    return [*parts, b")"]
+
+
+def _nstring8(value: bytes | None) -> Part:
+    if value is None:
+        return b"NIL"
+    return Literal(value, binary=True) if b"\0" in value else quoted(value)
 
 
 def flag_list(flags: Iterable[str]) -> bytes:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
+from mailkit.annotations import Annotation
 from mailkit.client.errors import ProtocolError
 from mailkit.imap.client.commands import (
     Command,
     Literal,
     Part,
     Source,
+    annotation_list,
     atom,
     flag_list,
     mailbox,
@@ -69,6 +71,7 @@ class NewMessage:
         can seek.
     :param internal_date: seconds since the epoch; None for now.
     :param binary: it may hold NUL; needs BINARY (RFC 3516).
+    :param annotations: need ANNOTATE-EXPERIMENT-1 (RFC 5257).
     """
 
     def __init__(
@@ -78,7 +81,9 @@ class NewMessage:
         internal_date: int | None = None,
         *,
         binary: bool = False,
+        annotations: Iterable[Annotation] = (),
     ) -> None:
+        self._annotations = tuple(annotations)
         self._content = content
         self._flags = tuple(flags)
         self._date = internal_date
@@ -91,6 +96,8 @@ class NewMessage:
             parts += [b" ", flag_list(self._flags)]
         if self._date is not None:
             parts += [b' "', format_imap_datetime(self._date), b'"']
+        if self._annotations:
+            parts += [b" ANNOTATION ", *annotation_list(self._annotations)]
         return [*parts, b" ", Literal(self._content, binary=self._binary)]
 
 

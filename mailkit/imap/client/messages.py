@@ -6,8 +6,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass, field
 
+from mailkit.annotations import Annotation
 from mailkit.client.errors import ProtocolError
-from mailkit.imap.client.commands import Command, fetch_items, flag_list
+from mailkit.imap.client.commands import Command, Part, annotation_list, fetch_items, flag_list
 from mailkit.imap.client.criteria import search_keys
 from mailkit.imap.client.errors import NotOffered, Refused, WrongState
 from mailkit.imap.client.fetching import Fetching, SectionStream
@@ -164,10 +165,32 @@ class MessageCommands(MailboxCommands):
         :param silent: the server need not tell the new flags.
         :param unchanged_since: leave messages of a higher modification sequence alone (CONDSTORE).
         """
+        item = (_OPERATIONS[operation] + (".SILENT" if silent else "")).encode("ascii")
+        return await self._store(messages, [item, b" ", flag_list(flags)], unchanged_since)
+
+    async def store_annotations(
+        self,
+        messages: SetLike,
+        annotations: Iterable[Annotation],
+        *,
+        unchanged_since: int | None = None,
+    ) -> StoreAnswer:
+        """Change annotations (RFC 5257): all of a command's, or none.
+
+        :param annotations: a value of None takes one away.
+        :param unchanged_since: leave messages of a higher modification sequence alone (CONDSTORE).
+        """
+        self._need("ANNOTATE-EXPERIMENT-1")
+        parts = [b"ANNOTATION ", *annotation_list(annotations)]
+        return await self._store(messages, parts, unchanged_since)
+
+    async def _store(
+        self, messages: SetLike, parts: Sequence[Part], unchanged_since: int | None
+    ) -> StoreAnswer:
+        """:param parts: what is to be stored."""
         removals = self._selected().removals
         sets, by_uid = format_sets(messages)
         answer = StoreAnswer()
-        names = flag_list(flags)
         for text in sets:
             wanted = covered(text if by_uid else "1:*")
 
@@ -190,11 +213,10 @@ class MessageCommands(MailboxCommands):
             if unchanged_since is not None:
                 self._need("CONDSTORE", "QRESYNC")
                 command.add(f"(UNCHANGEDSINCE {unchanged_since})")
-            command.add(_OPERATIONS[operation] + (".SILENT" if silent else "")).add(names)
-            answer.modified += await self._store(command)
+            answer.modified += await self._run_store(command.add(*parts))
         return answer
 
-    async def _store(self, command: Command) -> Sequence[int]:
+    async def _run_store(self, command: Command) -> Sequence[int]:
         try:
             status = await self._connection.run(command)
         except Refused as error:

@@ -15,6 +15,7 @@ from mailkit.client.errors import ProtocolError
 from mailkit.imap.client.body import Value, read_body, read_envelope
 from mailkit.imap.client.reader import RESPONSE_LIMITS, Response, ResponseLimits
 from mailkit.imap.client.values import (
+    AnnotationValues,
     Capabilities,
     Continuation,
     Enabled,
@@ -548,7 +549,36 @@ def _read_preview(text: Text, message: Message) -> None:
     message.preview = text.decoded()
 
 
+def _read_annotations(text: Text, message: Message) -> None:
+    """``(/comment (value.priv "x" size.priv "1") ...)``, or names alone (RFC 5257 section 4.4)."""
+    found: dict[str, AnnotationValues] = {}
+
+    def entry() -> None:
+        values = found.setdefault(text.any_string().decode("utf-8", "replace"), AnnotationValues())
+        if text.looking_at(b" ("):
+            text.space()
+            text.in_parentheses(lambda: attribute(values))
+
+    def attribute(values: AnnotationValues) -> None:
+        name = text.any_string().lower()
+        text.space()
+        value = text.nil_or_string()
+        size = int(value) if value and value.isdigit() and len(value) < 20 else None
+        if name == b"value.priv":
+            values.private = value
+        elif name == b"value.shared":
+            values.shared = value
+        elif name == b"size.priv":
+            values.private_size = size
+        elif name == b"size.shared":
+            values.shared_size = size
+
+    text.in_parentheses(entry)
+    message.annotations = found
+
+
 _ITEMS: dict[str, Callable[[Text, Message], None]] = {
+    "ANNOTATION": _read_annotations,
     "FLAGS": _read_flags,
     "UID": _read_uid,
     "INTERNALDATE": _read_date,

@@ -48,6 +48,9 @@ class Selected:
         self.uid_next: int | None = None
         #: None: the mailbox has no modification sequences (RFC 7162 section 3.1.2.2).
         self.highest_modseq: int | None = None
+        #: Octets that the value of an annotation may have (RFC 5257 section 4.1): 0 where none can
+        #: be changed, None where the server has not told, or keeps none.
+        self.max_annotation: int | None = None
         #: Names the mailbox (RFC 8474), or None.
         self.mailbox_id: str | None = None
         #: Counts the messages that have gone: a number from before may mean another message now.
@@ -124,10 +127,18 @@ class Selected:
             self.permanent_flags = frozenset(words)
         elif name == "NOMODSEQ":
             self.highest_modseq = None
+        elif name == "ANNOTATIONS":
+            self._note_annotations(arguments.split(b" ")[0].upper())
         elif name == "MAILBOXID":
             self.mailbox_id = arguments.decode("utf-8", "replace").strip("()")
         elif arguments.isdigit() and len(arguments) < 20:
             self._note_number(name, int(arguments))
+
+    def _note_annotations(self, size: bytes) -> None:
+        if size == b"READ-ONLY":
+            self.max_annotation = 0
+        elif size.isdigit() and len(size) < 20:
+            self.max_annotation = int(size)
 
     def _note_number(self, name: str, number: int) -> None:
         if name == "UIDVALIDITY":

@@ -72,15 +72,27 @@ class Session(MessageCommands):
     # Mailboxes.
 
     async def select(
-        self, name: str, *, read_only: bool = False, condstore: bool = False
+        self,
+        name: str,
+        *,
+        read_only: bool = False,
+        condstore: bool = False,
+        annotate: bool = False,
     ) -> Selected:
         """Open a mailbox.
 
         :param condstore: have modification sequences told (RFC 7162 section 3.1.8).
+        :param annotate: have entries told whose annotations others change (RFC 5257 section 4.2).
         """
+        parameters = []
         if condstore:
             self._need("CONDSTORE", "QRESYNC")
-        return await self.select_with(name, read_only, "(CONDSTORE)" if condstore else "")
+            parameters.append("CONDSTORE")
+        if annotate:
+            self._need("ANNOTATE-EXPERIMENT-1")
+            parameters.append("ANNOTATE")
+        text = f"({' '.join(parameters)})" if parameters else ""
+        return await self.select_with(name, read_only, text)
 
     async def select_with(
         self,

@@ -165,6 +165,20 @@ class Unknown(NamedTuple):
 
 
 @dataclass
+class AnnotationValues:
+    """What a FETCH response tells of an annotation's entry (RFC 5257).
+
+    None where there is no value, or nobody has asked.
+    """
+
+    private: bytes | None = None
+    shared: bytes | None = None
+    #: Octets.
+    private_size: int | None = None
+    shared_size: int | None = None
+
+
+@dataclass
 class Message:
     """What a FETCH response tells of one message: what was not asked for is None."""
 
@@ -186,6 +200,9 @@ class Message:
     save_date: int | None = None
     #: RFC 8970.
     preview: str | None = None
+    #: By entry, with the values that were asked for; without any where the server tells that
+    #: somebody has changed them (RFC 5257 sections 4.3, 4.4).
+    annotations: Mapping[str, AnnotationValues] | None = None
     #: By item as the server names it: ``BODY[]``, ``BODY[HEADER]``, ``BINARY[1]``, ``RFC822``.
     #: None where there is no such section.
     sections: dict[str, Content | None] = field(default_factory=dict)
@@ -233,6 +250,7 @@ _PLAIN_FIELDS = (
     "thread_id",
     "save_date",
     "preview",
+    "annotations",
 )
 
 
