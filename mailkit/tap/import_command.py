@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from mailkit.tap.administration import existing_directory, refusals, run
 from mailkit.tap.errors import SettingError
+from mailkit.tap.import_login import find_mechanisms, login_options, read_credentials
 
 if TYPE_CHECKING:
     from mailkit.client.security import TLSPolicy
     from mailkit.fetching import FetchReport
+    from mailkit.wire.sasl_client import Credentials
 
-#: Octets of a password that is read.
-MAX_PASSWORD = 64 * 1024
 _DAY = 86400
 
 
@@ -31,12 +29,7 @@ def import_() -> None:
 @click.option(
     "--port", type=click.IntRange(1, 65535), help="995; 110 where TLS does not begin at once."
 )
-@click.option("--user", required=True, help="Who logs in there.")
-@click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
-@click.option(
-    "--password-file", type=click.Path(dir_okay=False), help="Read it from a file, first line."
-)
-@click.option("--password-env", metavar="NAME", help="Read it from an environment variable.")
+@login_options
 @click.option(
     "--tls",
     type=click.Choice(["implicit", "stls", "none"]),
@@ -80,17 +73,21 @@ def import_pop3(store: str, /, address: str, **options: Any) -> None:
     repeated at any time, by cron for example. The messages stay at the server unless --delete or
     --delete-after says otherwise; what is deleted there is safe here.
 
+    By default it logs in by the best that the server has: SCRAM where it can.
+
     \b
     Examples:
       mailkit import pop3 ann@example.org --host pop.example.com --user ann
       mailkit import pop3 ann@example.org --host pop.example.com --user ann \\
           --password-file /etc/mailkit/ann.pop3 --delete-after 14 --quiet
+      mailkit import pop3 ann@example.org --host pop.example.com --user ann@example.com \\
+          --token-command "oauth-token ann"
     """
     if options["leave"] + options["delete"] + (options["delete_after"] is not None) > 1:
         raise click.UsageError("--leave, --delete and --delete-after exclude each other")
     policy = _tls_policy(options)
     with refusals(address):
-        run(_import(store, address, policy, _password(options), options))
+        run(_import(store, address, policy, read_credentials(options), options))
 
 
 def _tls_policy(options: dict[str, Any]) -> TLSPolicy:
@@ -114,37 +111,12 @@ def _tls_policy(options: dict[str, Any]) -> TLSPolicy:
     return TLSPolicy.verified(options["host"], implicit=implicit, ca_file=options["tls_ca"])
 
 
-def _password(options: dict[str, Any]) -> str:
-    """:raises click.ClickException: there is none."""
-    path, variable = options["password_file"], options["password_env"]
-    if options["password_stdin"] + bool(path) + bool(variable) > 1:
-        raise click.UsageError(
-            "--password-stdin, --password-file and --password-env exclude each other"
-        )
-    if path:
-        try:
-            with open(path, encoding="utf-8") as file:
-                text = file.readline(MAX_PASSWORD)
-        except (OSError, UnicodeDecodeError) as error:
-            raise click.BadParameter(str(error), param_hint="--password-file") from error
-    elif variable:
-        text = os.environ.get(variable, "")
-    elif options["password_stdin"]:
-        text = sys.stdin.readline(MAX_PASSWORD)
-    else:
-        text = str(click.prompt("Password", hide_input=True, err=True))
-    password = text.rstrip("\r\n")
-    if not password:
-        raise click.ClickException("there is no password")
-    return password
-
-
 async def _import(
-    store: str, address: str, policy: TLSPolicy, password: str, options: dict[str, Any]
+    store: str, address: str, policy: TLSPolicy, credentials: Credentials, options: dict[str, Any]
 ) -> None:
     from mailkit.fetching import FetchSettings, MaildropFetch, source_name
     from mailkit.interfaces import IFetchMemory
-    from mailkit.pop3.client import ClientSettings, Credentials, Refused, connect
+    from mailkit.pop3.client import ClientSettings, Refused, connect
     from mailkit.tap.stores import open_store, sqlite_directory
 
     if sqlite_directory(store) is not None:
@@ -162,7 +134,9 @@ async def _import(
         host, user = options["host"], options["user"]
         client = ClientSettings(
             policy,
-            Credentials(user, password),
+            credentials,
+            await find_mechanisms(options),
+            sasl_only=bool(options["mechanisms"]),
             allow_plaintext_passwords=options["plaintext_passwords"],
         )
         place = f"[{host}]" if ":" in host else host

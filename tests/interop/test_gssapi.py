@@ -221,6 +221,20 @@ class GSSAPITests(WholeServerTestCase):
             told[protocol] += int(line.partition(" count=")[2] or 1)
         self.assertEqual(told, expected)
 
+    def test_a_maildrop_that_is_fetched(self) -> None:
+        """``mailkit import pop3`` from Ann's account into Bob's."""
+        with imaplib.IMAP4(HOST, self.ports["imap"], timeout=PATIENCE) as imap:
+            imap.authenticate("GSSAPI", Exchange("imap").answer)
+            imap.append("INBOX", None, None, b"Subject: to fetch\r\n\r\nText\r\n")
+        fetched = mailkit_command(
+            *("--store", self.store, "import", "pop3", BOB, "--host", NAME, "--user", ANN),
+            *("--port", str(self.ports["pop3"]), "--tls", "none", "--mechanism", "GSSAPI"),
+        )
+        self.assertEqual(fetched.returncode, 0, fetched.stderr)
+        self.assertIn("Fetched 1 message", fetched.stdout)
+        self.stop(self.server)
+        self.assertIn("protocol=pop3 mechanism=GSSAPI", self.server.log)
+
     @contextmanager
     def refused(self) -> Iterator[imaplib.IMAP4]:
         with (

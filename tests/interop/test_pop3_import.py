@@ -23,6 +23,7 @@ from mailkit.pop3.client import ClientSettings, connect
 from mailkit.store.sqlite import SQLiteStore
 from mailkit.tap.tls import self_signed
 from tests.interop import dovecot
+from tests.interop.test_sasl_clients import KEY, make_token
 from tests.support import (
     HOST,
     PATIENCE,
@@ -161,3 +162,58 @@ class DovecotTests(TestCase):
             os.kill(program.pid, signal.SIGKILL)
             program.wait(PATIENCE)
         return told
+
+
+class LoginTests(TestCase):
+    """Ways to log in, to a maildrop with nothing in it."""
+
+    skip = dovecot.POP3_MISSING or None
+
+    async def setUp(self) -> None:
+        self.directory = Path(self.mktemp()).resolve()
+        certificate = self_signed(self.directory)
+        self.server = dovecot.Dovecot(
+            ANN,
+            tls=certificate,
+            pop3=True,
+            mechanisms="PLAIN SCRAM-SHA-256 OAUTHBEARER",
+            token_key=KEY,
+        ).start()
+        self.addCleanup(self.server.stop)
+        self.store = f"sqlite:{self.directory}/store"
+        self.assertEqual(
+            (
+                await self.run_command(
+                    "account", "add", ANN, "--password-stdin", "--scheme", "plain"
+                )
+            ).returncode,
+            0,
+        )
+
+    async def run_command(self, *arguments: str) -> Any:
+        return await deferToThread(
+            mailkit_command, "--store", self.store, *arguments, input=f"{ANN} secret\n"
+        )
+
+    async def fetch(self, *options: str) -> Any:
+        return await self.run_command(
+            *("import", "pop3", ANN, "--host", HOST, "--port", str(self.server.pop3s_port)),
+            *("--user", ANN, "--tls-unverified", *options),
+        )
+
+    async def test_ways(self) -> None:
+        (self.directory / "token").write_text(make_token() + "\n")
+        (self.directory / "password").write_text("x\n")
+        token, password = f"{self.directory}/token", f"{self.directory}/password"
+        for options, method in (
+            (("--token-command", f"cat {token}"), "OAUTHBEARER"),
+            (("--password-file", password), "SCRAM-SHA-256"),
+        ):
+            before = self.server.log.count(f"method={method},")
+            done = await self.fetch(*options)
+            self.assertEqual((done.returncode, done.stderr), (0, ""))
+            self.assertEqual(self.server.log.count(f"method={method},"), before + 1, options)
+        # USER would be another way.
+        done = await self.fetch("--password-file", password, "--mechanism", "SCRAM-SHA-512")
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("no authentication mechanism", done.stderr)

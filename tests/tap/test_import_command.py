@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+from unittest import mock
 
 from mailkit.client.security import TLSMode
 from mailkit.tap.import_command import _tls_policy
@@ -35,6 +37,25 @@ class OptionTests(CommandTestCase):
         self.check("--password-stdin", input="\n", wanted="no password", code=1)
         self.check("--password-env", "MAILKIT_NOTHING", wanted="no password", code=1)
         self.check("--password-file", self.mktemp(), wanted="No such file")
+
+    def test_tokens(self) -> None:
+        self.check("--token-file", self.mktemp(), wanted="No such file")
+        self.check("--token-file", "x", "--password-stdin", wanted="exclude each other")
+        for command, wanted, code in (
+            ("", "there is no token", 1),
+            ("/nowhere/token", "No such file", 2),
+            ("false", "ended with 1", 2),
+            ("true", "there is no token", 1),
+            ("printf \\\\303\\\\244", "prints no token", 2),
+            ("'", "No closing quotation", 2),
+        ):
+            if command:
+                self.check("--token-command", command, wanted=wanted, code=code)
+
+    def test_mechanisms(self) -> None:
+        self.check("--mechanism", "NTLM", "--password-stdin", wanted="there is no NTLM")
+        with mock.patch.dict(sys.modules, {"gssapi": None}):
+            self.check("--mechanism", "gssapi", wanted="twisted-mailkit[gssapi]", code=1)
 
     def test_a_store_that_is_not_there(self) -> None:
         self.check("--password-stdin", wanted="there is no store")

@@ -118,7 +118,7 @@ async def log_in(connection: Connection, credentials: Credentials) -> None:
                 connection.channel.channel_binding,
             )
         except NoMechanism:
-            if not credentials.has_password:
+            if settings.sasl_only or not credentials.has_password:
                 raise
             await _log_in_without_sasl(connection, credentials, private, plaintext)
         else:

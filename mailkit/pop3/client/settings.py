@@ -48,6 +48,8 @@ class ClientSettings:
     mechanisms: Mapping[str, Callable[[Credentials], SASLClient]] = field(
         default_factory=lambda: CLIENT_MECHANISMS
     )
+    #: Neither APOP nor USER is used where the server has none of them.
+    sasl_only: bool = False
     #: Passwords may be sent over a connection to another machine that is not encrypted.
     allow_plaintext_passwords: bool = False
     #: Take messages with UTF-8 in their headers as they are, where the server offers that.
