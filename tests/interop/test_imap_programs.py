@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import email
+import os
 import re
 import shutil
 from pathlib import Path
@@ -164,7 +165,10 @@ class MbsyncTests(MaildirCase):
         self.assertEqual(await self.contents("Work/2026"), [PLAIN])
 
 
-class OfflineIMAPTests(MaildirCase):
+class OfflineIMAPCase(MaildirCase):
+    #: Kinds of the two sides, and more lines of the account.
+    near, far, more = "Maildir", "IMAP", ""
+
     async def sync(self, tls: bool) -> None:
         if shutil.which("offlineimap") is None:
             raise SkipTest("offlineimap3 is not installed")
@@ -173,20 +177,57 @@ class OfflineIMAPTests(MaildirCase):
         settings = Path(self.directory, "offlineimaprc")
         settings.write_text(
             f"[general]\naccounts = one\nmetadata = {self.directory}/metadata\n\n"
-            "[Account one]\nlocalrepository = near\nremoterepository = far\n\n"
-            f"[Repository near]\ntype = Maildir\nlocalfolders = {self.directory}/mail\n\n"
-            f"[Repository far]\ntype = IMAP\nremotehost = localhost\nremoteport = {port}\n"
+            f"[Account one]\nlocalrepository = near\nremoterepository = far\n{self.more}\n"
+            f"[Repository near]\ntype = {self.near}\nlocalfolders = {self.directory}/mail\n\n"
+            f"[Repository far]\ntype = {self.far}\nremotehost = localhost\nremoteport = {port}\n"
             f"remoteuser = {USER}\nremotepassfile = {self.directory}/password\n"
             f"starttls = no\n{security}"
         )
         Path(self.directory, "password").write_text(PASSWORD + "\n")
         await self.run_program("offlineimap", "-c", str(settings), "-o", "-u", "basic")
 
+
+class OfflineIMAPTests(OfflineIMAPCase):
     async def test_over_tls(self) -> None:
         await self.check(True)
 
     async def test_plain(self) -> None:
         await self.check(False)
+
+
+class OfflineIMAPLabelTests(OfflineIMAPCase):
+    """With what it does for Gmail: labels stand in a header field of the local copy."""
+
+    near, far, more = "GmailMaildir", "Gmail", "synclabels = yes\n"
+    gmail = True
+
+    async def test_labels(self) -> None:
+        account = await self.store.open_account(name=USER)
+        await account.create_mailbox(name="Work")
+        inbox = await self.mailbox()
+        await inbox.copy_messages(uids=[1], destination="Work")
+        await self.sync(True)
+        self.assertEqual(self.labels(b"one"), {"Work"})
+        self.assertEqual(self.labels(b"large"), set())
+        path = self.path(b"large")
+        path.write_bytes(b"X-Keywords: Play, two words, \\Starred\n" + path.read_bytes())
+        # It looks for a later second than that of the last run.
+        later = path.stat().st_mtime + 100
+        os.utime(path, (later, later))
+        await self.sync(True)
+        self.assertEqual(await self.contents("Play"), [LARGE])
+        self.assertEqual(await self.contents("two words"), [LARGE])
+        self.assertIn(FLAGGED, (await self.flags())[2])
+        work = await self.mailbox("Work")
+        await work.expunge(uids=[1])
+        await self.sync(True)
+        self.assertEqual(self.labels(b"one"), set())
+        self.assertEqual(self.labels(b"large"), {"Play", "two words", "\\Starred"})
+
+    def labels(self, subject: bytes) -> set[str]:
+        """Of a message in INBOX."""
+        text = str(email.message_from_bytes(self.path(subject).read_bytes())["X-Keywords"] or "")
+        return {label.strip() for label in text.split(",") if label.strip()}
 
 
 class IMAPFilterTests(ProgramCase):
