@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from mailkit.errors import LimitExceeded, StoreFull
@@ -72,8 +72,7 @@ class QueueGuard:
         :raises StoreFull: there is too much already.
         :raises LimitExceeded: of one account, or for one destination.
         """
-        alone = replace(envelope, recipients=[recipient])
-        await self._check(envelope.declared_size or 0, [alone], take=False)
+        await self._check(envelope.declared_size or 0, [(envelope, [recipient])], take=False)
 
     async def check(self, size: int, envelopes: Sequence[Envelope]) -> None:
         """Whether one message may be queued, once for each envelope.
@@ -82,23 +81,27 @@ class QueueGuard:
         :raises StoreFull: there is too much already.
         :raises LimitExceeded: of one account, or for one destination.
         """
-        await self._check(size, envelopes, take=True)
+        await self._check(size, [(each, each.recipients) for each in envelopes], take=True)
 
-    async def _check(self, size: int, envelopes: Sequence[Envelope], take: bool) -> None:
+    async def _check(
+        self, size: int, wanted: Sequence[tuple[Envelope, Sequence[Recipient]]], take: bool
+    ) -> None:
         limits = self._limits
         if limits.max_messages or limits.max_octets:
             found = await self._count(
                 ("", ""),
-                _Count(len(envelopes), size),
+                _Count(len(wanted), size),
                 _Count(limits.max_messages, limits.max_octets),
                 take,
             )
             if not found:
                 raise StoreFull("The queue for other servers is full; try again later")
-        for envelope in envelopes:
-            await self._check_envelope(envelope, take)
+        for envelope, recipients in wanted:
+            await self._check_envelope(envelope, recipients, take)
 
-    async def _check_envelope(self, envelope: Envelope, take: bool) -> None:
+    async def _check_envelope(
+        self, envelope: Envelope, recipients: Sequence[Recipient], take: bool
+    ) -> None:
         limits = self._limits
         account = envelope.account
         if account is not None and limits.max_messages_per_account:
@@ -109,7 +112,7 @@ class QueueGuard:
                 )
         if limits.max_recipients_per_domain:
             most = _Count(limits.max_recipients_per_domain)
-            domains = [canonical_domain(each.path.domain) for each in envelope.recipients]
+            domains = [canonical_domain(each.path.domain) for each in recipients]
             for domain in dict.fromkeys(domains):
                 more = _Count(domains.count(domain))
                 if not await self._count(("", domain), more, most, take):

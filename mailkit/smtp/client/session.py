@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from copy import copy
 
 from mailkit.client.channel import Channel
 from mailkit.client.errors import AuthFailed, ClientError, ServiceRefused, TLSFailed
@@ -65,7 +65,7 @@ class Session:
     @property
     def facts(self) -> ConnectionFacts:
         """The connection as it stands now; a copy."""
-        return replace(self._facts)
+        return copy(self._facts)
 
     @property
     def closed(self) -> bool:

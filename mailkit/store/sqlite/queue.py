@@ -7,7 +7,6 @@ import json
 import sqlite3
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
-from dataclasses import replace
 from typing import Any, BinaryIO, cast
 
 from twisted.logger import Logger
@@ -292,7 +291,8 @@ def _assemble(rows: Iterable[tuple[Any, ...]]) -> list[QueuedMessage]:
     messages = []
     for (number, envelope, size, created, expires, header_id), parts in found.values():
         recipients = [part.show() for part in parts]
-        whole = replace(load_envelope(envelope), recipients=[each.recipient for each in recipients])
+        whole = load_envelope(envelope)
+        whole.recipients = [each.recipient for each in recipients]
         messages.append(
             QueuedMessage(str(number), whole, size, created, expires, recipients, header_id or "")
         )
