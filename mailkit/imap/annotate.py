@@ -285,7 +285,6 @@ def read_key(arguments: Arguments, decode: Callable[[bytes], str]) -> Annotation
     else:
         # lenient: all other keys take atoms, and clients send them here too.
         octets = arguments.astring("A string to search for")
-    Entries([pattern])
     return AnnotationKey(pattern, _SUFFIXES[suffix], None if octets is None else decode(octets))
 
 
