@@ -67,6 +67,23 @@ class ServerTestCase(SynchronousTestCase):
         self.assertIn(server.stop(), (0, -15), server.log)
         self.assertNotIn("Traceback", server.log)
 
+    def run_program(self, *arguments: str, input: str = "") -> str:
+        """What a program says, which must be installed and end well."""
+        if shutil.which(arguments[0]) is None:
+            raise SkipTest(f"{arguments[0]} is not installed")
+        done = subprocess.run(
+            arguments,
+            input=input,
+            capture_output=True,
+            timeout=PATIENCE,
+            text=True,
+            cwd=self.directory,
+            env={**os.environ, "HOME": str(self.directory)},
+            check=False,
+        )
+        self.assertEqual(done.returncode, 0, f"{arguments}: {done.stdout}{done.stderr}")
+        return done.stdout
+
     def pop3(self, client: poplib.POP3, user: str = ANN) -> set[bytes]:
         """All messages, as POP3 gives them."""
         client.user(user)

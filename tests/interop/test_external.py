@@ -5,17 +5,15 @@ from __future__ import annotations
 import ftplib
 import imaplib
 import poplib
-import shutil
 import smtplib
 import ssl
-import subprocess
 
 import pytest
 from twisted.trial.unittest import SkipTest
 
 from tests.certificates import authority, make_client
+from tests.interop import mutt
 from tests.interop.support import ANN, BOB, WholeServerTestCase, message
-from tests.interop.test_imap_clients import run_in_terminal
 from tests.support import HOST, PATIENCE
 
 
@@ -44,22 +42,6 @@ class CertificateTests(WholeServerTestCase):
         self.trusted.load_cert_chain(self.client)
         self.trusted.check_hostname = False
         return self.trusted
-
-    def run_program(self, *arguments: str, input: str = "", code: int = 0) -> str:
-        if shutil.which(arguments[0]) is None:
-            raise SkipTest(f"{arguments[0]} is not installed")
-        done = subprocess.run(
-            arguments,
-            input=input,
-            capture_output=True,
-            timeout=PATIENCE,
-            text=True,
-            cwd=self.directory,
-            env={"HOME": str(self.directory), "PATH": "/usr/bin:/bin"},
-            check=False,
-        )
-        self.assertEqual(done.returncode, code, done.stdout + done.stderr)
-        return done.stdout
 
     def test_the_standard_library(self) -> None:
         context = self.context()
@@ -104,16 +86,12 @@ class CertificateTests(WholeServerTestCase):
         )
 
     def test_mutt(self) -> None:
-        if shutil.which("mutt") is None:
-            raise SkipTest("mutt is not installed")
-        server = f"imaps://{HOST}:{self.ports['imaps']}"
-        settings = self.directory / "muttrc"
-        settings.write_text(
-            f'set imap_user="{ANN}"\nset imap_authenticators="external"\n'
-            f'set ssl_client_cert="{self.client}"\nset folder="{server}/"\n'
-            f'set spoolfile="{server}/INBOX"\nset ssl_verify_host=no\n'
-            f'set certificate_file="{self.directory}/tls/certificate.pem"\n'
-            "set wait_key=no\nset sleep_time=0\nset quit=yes\n"
-            'push "<quit>"\n'
+        if mutt.MISSING:
+            raise SkipTest(mutt.MISSING)
+        mutt.open_inbox(
+            self.directory,
+            f"imaps://{HOST}:{self.ports['imaps']}",
+            *(f'imap_user="{ANN}"', 'imap_authenticators="external"'),
+            f'ssl_client_cert="{self.client}"',
+            f'certificate_file="{self.directory}/tls/certificate.pem"',
         )
-        run_in_terminal(["mutt", "-n", "-F", str(settings)], str(self.directory))

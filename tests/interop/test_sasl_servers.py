@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.interop import mutt
 from tests.interop.support import ANN, WholeServerTestCase
-from tests.interop.test_imap_clients import run_in_terminal
 from tests.support import HOST, PATIENCE, ServerProcess, administer
 
 pytestmark = pytest.mark.interop
@@ -200,28 +200,20 @@ class SharedSecretTests(SASLCase):
 
 
 class MuttTests(SASLCase):
-    if shutil.which("mutt") is None:
-        skip = "mutt is not installed"
-
-    def open(self, mechanism: str, password: str) -> None:
-        server = f"imap://{HOST}:{self.ports['imap']}"
-        settings = self.write(
-            "muttrc",
-            f'set imap_user="{ANN}"\nset imap_pass="{password}"\nset imap_authenticators="{mechanism}"\n'
-            f'set folder="{server}/"\nset spoolfile="{server}/INBOX"\n'
-            "set ssl_starttls=no\nset ssl_force_tls=no\nset wait_key=no\nset sleep_time=0\nset quit=yes\n"
-            'push "<quit>"\n',
-        )
-        run_in_terminal(["mutt", "-n", "-F", str(settings)], str(self.directory))
+    skip = mutt.MISSING
 
     def test_scram(self) -> None:
-        # Its password is typed on a terminal of one letter an octet here.
+        # Its settings are in ASCII, whatever the locale.
         self.mailkit(
             *("account", "passwd", ANN, "--password-stdin", "--scheme", "plain"),
             input="secret\n",
         )
         for mechanism in SCRAM:
-            self.open(mechanism, "secret")
+            mutt.open_inbox(
+                self.directory,
+                f"imap://{HOST}:{self.ports['imap']}",
+                *(f'imap_user="{ANN}"', 'imap_pass="secret"', f'imap_authenticators="{mechanism}"'),
+            )
         self.stop(self.server)
         for mechanism in SCRAM:
             self.assertIn(
