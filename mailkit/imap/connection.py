@@ -527,8 +527,9 @@ class IMAPProtocol(PushingConnection):
         """Leave out what this account and this client are not to have."""
         self.known = None
         without = self.factory.without
-        if self.account is not None and ICapabilityMask.providedBy(self.account):
-            without = without.union(self.account.imap_without)
+        account = self.account
+        if account is not None and ICapabilityMask.providedBy(account) and account.imap_without:
+            without = without.union(account.imap_without)
         self.quirks = self.factory.quirks
         if self.client is not None:
             without |= self.client.without
