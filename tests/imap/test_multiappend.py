@@ -93,9 +93,8 @@ class StoredTests(ServerTestCase):
 class StoredSQLiteTests(StoredTests):
     sqlite = True
 
-    def test_more_than_may_be_loaded_stays_in_files(self) -> None:
+    def test_messages_that_were_spooled_to_files(self) -> None:
         server = self.make_server()
-        server.store.core.loading.limit = 500_000
         client = server.login()
         answer = client.send(several(*(b"%d" % n * 300_000 for n in range(5))))
         self.assertRegex(answer, rb"a OK \[APPENDUID \d+ 1:5\]")
