@@ -38,7 +38,7 @@ class Leftovers:
         finally:
             globalLogPublisher.removeObserver(self._observe)
         found += [f"work in a thread: {what}" for what in _work.copy().values()]
-        found += [f"thread: {thread.name}" for thread in self._new_threads()]
+        found += [f"thread: {thread.name}" for thread in self._busy_threads()]
         for call in _timers():
             found.append(f"timer: {call}")
             call.cancel()
@@ -53,25 +53,40 @@ class Leftovers:
         reactor = _reactor()
         give_up = time.monotonic() + PATIENCE
         while time.monotonic() < give_up:
+            # Asked first: what they have come to is in the queue when they are no longer at work.
+            at_work = bool(_work or self._busy_threads())
             if reactor is not None and (
                 reactor.threadCallQueue
                 or any(call.getTime() <= reactor.seconds() for call in _timers())
             ):
                 reactor.iterate(0)
-            elif _work or self._new_threads():
+            elif at_work:
                 time.sleep(0.001)
             else:
                 return
 
-    def _new_threads(self) -> list[threading.Thread]:
-        """Of ours; those of Twisted's pools stay, and only their work counts."""
+    def _busy_threads(self) -> list[threading.Thread]:
+        """New ones of ours; those of Twisted's pools stay, and only their work counts."""
         return [
             thread
             for thread in threading.enumerate()
             if thread not in self._threads
             and thread.name.startswith("mailkit-")
             and "PoolThread" not in thread.name
+            and not _waits_for_work(thread)
         ]
+
+
+def _waits_for_work(thread: threading.Thread) -> bool:
+    """Whether it is one of several that do what comes, and nothing has come.
+
+    Of user bases (:class:`~mailkit.auth.workers.Workers`) and of the standard library's executors:
+    they keep nothing but memory, until somebody drops them.
+    """
+    frame = sys._current_frames().get(thread.ident or 0)
+    while frame is not None and frame.f_code.co_filename == threading.__file__:
+        frame = frame.f_back
+    return frame is not None and frame.f_code.co_name in ("_worker", "_next")
 
 
 def _reactor() -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from twisted.internet import reactor as _reactor
@@ -63,6 +64,15 @@ class LeftoversTests(SynchronousTestCase):
         thread.start()
         self.assertEqual(self.leftovers.end(), [])
         self.assertFalse(thread.is_alive())
+
+    def test_threads_that_wait_for_work_may_stay(self) -> None:
+        executor = ThreadPoolExecutor(1, "mailkit-test")
+        self.addCleanup(executor.shutdown)
+        go_on = threading.Event()
+        waiting = executor.submit(go_on.wait, PATIENCE)
+        threading.Timer(0.05, go_on.set).start()
+        self.assertEqual(self.leftovers.end(), [])
+        self.assertTrue(waiting.done())
 
     def test_state_of_the_process(self) -> None:
         place = os.getcwd()
