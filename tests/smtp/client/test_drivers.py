@@ -22,7 +22,6 @@ from twisted.internet import reactor as global_reactor
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.ssl import CertificateOptions, TLSVersion
-from twisted.internet.threads import deferToThread
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.trial.unittest import SkipTest, TestCase
 
@@ -53,15 +52,15 @@ from mailkit.tap.tls import self_signed, server_context
 from mailkit.wire.sasl_client import CLIENT_MECHANISMS
 from mailkit.wire.scram import derive_keys
 from tests.certificates import make_identity
+from tests.client.drivers import UnderAsyncio, UnderTwisted
 from tests.smtp.client.fakes import MESSAGE
 from tests.smtp.fakes import FakeDelivery, Server, strip_trace
-from tests.support import environment
+from tests.support import PATIENCE, until
 
 reactor: Any = global_reactor
 _T = TypeVar("_T")
 
 SENDER, RECIPIENT = "ann@example.net", "bob@example.org"
-PATIENCE = 60.0
 
 
 class Quiet(Protocol):
@@ -87,9 +86,7 @@ class DriverTests:
     mail: Callable[..., Awaitable[SendResult]]
     open: Callable[..., Awaitable[Session]]
 
-    async def run_client(self, work: Callable[[], Awaitable[_T]]) -> _T:
-        """Run a coroutine of the client's where its loop runs."""
-        raise NotImplementedError
+    run_client: Callable[[Callable[[], Awaitable[Any]]], Awaitable[Any]]
 
     async def cancelled(
         self, work: Callable[[], Awaitable[Any]], ready: Callable[[], object]
@@ -371,23 +368,17 @@ class DriverTests:
         self.check_arrived(3)
 
 
-class TwistedTests(DriverTests, TestCase):
+class TwistedTests(DriverTests, UnderTwisted):
     """Under Twisted."""
 
     mail = sendmail
     open = connect
 
-    async def run_client(self, work: Callable[[], Awaitable[_T]]) -> _T:
-        return await work()
-
     async def cancelled(
         self, work: Callable[[], Awaitable[Any]], ready: Callable[[], object]
     ) -> None:
         running = Deferred.fromCoroutine(cast(Any, work()))
-        while not ready():
-            done: Deferred[None] = Deferred()
-            reactor.callLater(0.01, done.callback, None)
-            await done
+        await until(lambda: bool(ready()))
         running.cancel()
         try:
             await running
@@ -396,14 +387,11 @@ class TwistedTests(DriverTests, TestCase):
         self.fail("it was not cancelled")
 
 
-class AsyncioTests(DriverTests, TestCase):
+class AsyncioTests(DriverTests, UnderAsyncio):
     """Under asyncio, in a thread: the server has the reactor."""
 
     mail = asyncio_sendmail
     open = asyncio_connect
-
-    async def run_client(self, work: Callable[[], Awaitable[_T]]) -> _T:
-        return cast(_T, await deferToThread(lambda: asyncio.run(cast(Any, work()))))
 
     async def cancelled(
         self, work: Callable[[], Awaitable[Any]], ready: Callable[[], object]
@@ -441,14 +429,9 @@ class AsyncioTests(DriverTests, TestCase):
         self.assertTrue(asyncio.run(race()))
 
     def test_twisted_is_not_loaded(self) -> None:
-        program = (
-            "import sys; from mailkit.smtp.client import asyncio_sendmail, ClientSettings;"
-            "print(*({'twisted', 'zope', 'OpenSSL'} & {n.partition('.')[0] for n in sys.modules}))"
+        self.check_loads_no_twisted(
+            "from mailkit.smtp.client import asyncio_sendmail, ClientSettings"
         )
-        done = subprocess.run(
-            [sys.executable, "-c", program], capture_output=True, text=True, env=environment()
-        )
-        self.assertEqual((done.stdout.strip(), done.stderr), ("", ""))
 
 
 class PolicyTests(TestCase):
