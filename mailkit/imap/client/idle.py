@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
+from contextlib import suppress
 from typing import TypeAlias
 
 from mailkit.client.channel import Waiter
-from mailkit.client.errors import TimedOut
+from mailkit.client.errors import ClientError, TimedOut
 from mailkit.imap.client.commands import Command
 from mailkit.imap.client.connection import Connection, Flight
 from mailkit.imap.client.responses import Typed
@@ -124,10 +125,21 @@ class Idling:
             self._waiter.fire()
 
         flight = await connection.begin(Command("IDLE", alone=True, done=done), streaming=True)
+        try:
+            await self._wait_for_consent(flight)
+        except BaseException:
+            if flight.status is None and not connection.closed:
+                # Cancelled: until the server is told of the end, no other command has its turn.
+                with suppress(ClientError):
+                    await self._wait_for_consent(flight)
+                    await self._end()
+            raise
+
+    async def _wait_for_consent(self, flight: Flight) -> None:
         while not flight.continuations and flight.status is None:
-            await connection.next_event(flight)
+            await self._connection.next_event(flight)
         if flight.status is not None:
-            await connection.finish(flight)
+            await self._connection.finish(flight)
         else:
             flight.continuations.popleft()
             self._flight = flight

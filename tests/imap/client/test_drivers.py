@@ -23,7 +23,7 @@ from mailkit.model import FlagOp
 from tests.client.drivers import DriverTests, UnderAsyncio, UnderTwisted
 from tests.imap.client.support import CREDENTIALS
 from tests.imap.support import Server
-from tests.support import PATIENCE
+from tests.support import PATIENCE, until
 
 reactor: Any = global_reactor
 
@@ -92,21 +92,23 @@ class TwistedTests(IMAPDriverTests, UnderTwisted):
     async def test_cancelling(self) -> None:
         session = await connect(self.serve(), self.settings())
         await session.select("INBOX")
+        idling: list[bool] = []
 
         async def wait() -> None:
             async with session.idle() as changes:
+                idling.append(True)
                 await changes.next(None)
 
-        running = Deferred.fromCoroutine(wait())
-        done: Deferred[None] = Deferred()
-        reactor.callLater(0.05, done.callback, None)
-        await done
-        running.cancel()
-        try:
-            await running
-        except CancelledError:
-            pass
-        await session.noop()
+        # Before the server has agreed, and after.
+        for ready in (True, False):
+            running = Deferred.fromCoroutine(wait())
+            await until(lambda ready=ready: ready or bool(idling))
+            running.cancel()
+            try:
+                await running
+            except CancelledError:
+                pass
+            await session.noop()
         await session.logout()
 
 
@@ -117,18 +119,23 @@ class AsyncioTests(IMAPDriverTests, UnderAsyncio):
         async def work(session: Session) -> None:
             await session.select("INBOX")
 
+            idling = asyncio.Event()
+
             async def wait() -> None:
                 async with session.idle() as changes:
+                    idling.set()
                     await changes.next(None)
 
-            running = asyncio.ensure_future(wait())
-            await asyncio.sleep(0.05)
-            running.cancel()
-            try:
-                await running
-            except asyncio.CancelledError:
-                pass
-            await session.noop()
+            # Before the server has agreed, and after.
+            for ready in (asyncio.sleep(0), idling.wait()):
+                running = asyncio.ensure_future(wait())
+                await ready
+                running.cancel()
+                try:
+                    await running
+                except asyncio.CancelledError:
+                    pass
+                await session.noop()
 
         await self.with_session(self.serve(), self.settings(), work)
 
