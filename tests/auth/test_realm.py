@@ -163,7 +163,7 @@ class MakePortalTests(SynchronousTestCase):
     def test_a_password_comes_with_the_address_of_its_client(self) -> None:
         addresses: list[str] = []
 
-        def verify(stored: str, password: bytes, address: str) -> Deferred[bool]:
+        def verify(stored: str, password: bytes, address: str, **_: Any) -> Deferred[bool]:
             addresses.append(address)
             return succeed(True)
 
