@@ -48,6 +48,7 @@ _KEYS: Mapping[str, type] = {
     "undo": float,
     "history": float,
     "max-domains": int,
+    "retry-rate": float,
     "max-messages": int,
     "max-octets": int,
     "max-messages-per-account": int,
@@ -94,7 +95,11 @@ class Outbound:
         try:
             self._make_default = server_transport([target], values, relay.credentials)
             history = int(values.pop("history", HISTORY))
-            places = {"max_domains": values.pop("max-domains")} if "max-domains" in values else {}
+            places = {
+                key.replace("-", "_"): values.pop(key)
+                for key in ("max-domains", "retry-rate")
+                if key in values
+            }
             self._settings = QueueSettings(history=history, **places)
             self._limits = QueueLimits(
                 **{

@@ -22,7 +22,7 @@ from mailkit.tap.sending import SendingService
 from .crashing import Killer, tell
 
 #: Where a process may die, in the order in which an event gets there.
-POINTS = ("after the commit", "after the record", "after the answer", "after the acknowledgement")
+POINTS = ("after the record", "after the answer", "after the acknowledgement")
 
 
 class WebhookKiller(Killer):
@@ -37,7 +37,6 @@ class WebhookKiller(Killer):
             tell(f"acknowledged {through}")
 
         SQLiteQueue.acknowledge = acknowledged  # type: ignore[method-assign]
-        self.around(SQLiteQueue, "enqueue", "", "after the commit")
         self.around(Recorder, "record", "", "after the record")
         self.around(WebhookSender, "_request", "", "after the answer")
         self.around(SQLiteQueue, "acknowledge", "", "after the acknowledgement")

@@ -43,7 +43,7 @@ class SettingTests(SynchronousTestCase):
             self.outbound(target)
         self.outbound(lifetime=86400, undo=5, intervals=[60, 600.0], tls="verified")
         self.outbound(nameservers=["127.0.0.1:5353"], port=2525, history=60, max_domains=50)
-        self.outbound(language="DE")
+        self.outbound(language="DE", languages={"ann@example.org": "ru"}, retry_rate=100)
         self.outbound(validating=True, dane=False, tls_domains={".example.net": "verified"})
         self.outbound(tls_domains={"example.net": "dane"}, mta_sts=False)
         self.outbound(tls_reports="tls@example.org")
@@ -59,6 +59,9 @@ class SettingTests(SynchronousTestCase):
             {"intervals": ["1"]},
             {"tls": "pinned"},
             {"max_domains": 1},
+            {"retry_rate": 0},
+            {"languages": {"example.org": "tlh"}},
+            {"logins": "/nonexistent"},
             {"language": "tlh"},
             {"language": 1},
             {"tls": "dane"},

@@ -261,12 +261,13 @@ class SQLiteQueue(QueueRecords):
         return await self._core().submit(Postpone(domain, postponement, limit))
 
     async def list_tried(self, limit: int) -> Sequence[str]:
+        # Of each domain only as many recipients are looked at as it takes.
         rows = self._read(
-            "SELECT DISTINCT domain FROM queue_recipient WHERE next_time IS NOT NULL"
-            " AND attempts > 0 LIMIT ?",
+            "SELECT name FROM queue_domain WHERE EXISTS (SELECT 1 FROM queue_recipient"
+            " WHERE domain = name AND next_time IS NOT NULL AND attempts > 0) LIMIT ?",
             limit,
         )
-        return [domain for (domain,) in rows]
+        return [name for (name,) in rows]
 
     async def forget(self, before: int) -> int:
         return await self._core().submit(Forget(before))
