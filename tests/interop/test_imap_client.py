@@ -29,7 +29,7 @@ from mailkit.tap.tls import self_signed
 from tests.interop import dovecot
 from tests.interop.support import ClientCase
 from tests.mime import corpus
-from tests.support import HOST
+from tests.support import HOST, PATIENCE
 
 pytestmark = pytest.mark.interop
 
@@ -135,7 +135,7 @@ class Cases:
         await session.select("INBOX")
         async with session.idle() as changes:
             await other.append("INBOX", MESSAGE)
-            while (change := await changes.next(20)) is not None:
+            while (change := await changes.next(PATIENCE)) is not None:
                 if isinstance(change, Exists):
                     break
         case.assertEqual(change, Exists(1))
