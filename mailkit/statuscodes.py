@@ -23,6 +23,7 @@ CODES: Mapping[type[MailError], tuple[int, str]] = {
     errors.PasswordExpired: (535, "5.7.8"),
     errors.TokenRefused: (535, "5.7.8"),
     errors.AuthorizationFailed: (535, "5.7.8"),
+    errors.TokenOfAnother: (535, "5.7.8"),
     # RFC 5248: user account disabled.
     errors.AccountDisabled: (525, "5.7.13"),
     errors.Referral: (554, "5.7.0"),
