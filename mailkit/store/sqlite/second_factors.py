@@ -38,12 +38,12 @@ def use_step(account: str, step: int, connection: sqlite3.Connection, now: int) 
 
 
 def note_wrong_code(
-    account: str, now: int, seconds: int, most: int, connection: sqlite3.Connection, when: int
+    account: str, when: int, seconds: int, most: int, connection: sqlite3.Connection, now: int
 ) -> list[Note]:
     noted = connection.execute(
         "UPDATE account SET totp_forgotten = MIN(MAX(COALESCE(totp_forgotten, 0), ?), ?) + ?"
         " WHERE name = ? AND totp_secret IS NOT NULL",
-        (now, now + most, seconds, account),
+        (when, when + most, seconds, account),
     )
     if not noted.rowcount:
         raise AuthenticationFailed
