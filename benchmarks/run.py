@@ -11,6 +11,7 @@ import signal
 import sys
 import tempfile
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
@@ -52,6 +53,13 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--workloads", default=",".join(DEFAULT_WORKLOADS))
     parser.add_argument("--repetitions", type=int, default=3)
+    parser.add_argument(
+        "--turns",
+        type=int,
+        default=1,
+        help="times that each workload is run, by the peers in turn: for ratios that stay alike on"
+        " a machine that has other work too",
+    )
     parser.add_argument("--scale", type=float, default=1.0, help="0.05 for a quick look")
     parser.add_argument(
         "--line-interval",
@@ -93,28 +101,35 @@ def _run(arguments: argparse.Namespace, directory: Path) -> Report:
     # By workload, so that peers are measured within minutes of each other.
     for workload in arguments.workloads:
         kind, function = WORKLOADS[workload]
-        for peer in peers:
-            if kind not in peer.kinds:
-                continue
-            bench = Bench(
-                peer, corpus, arguments.scale, arguments.repetitions, arguments.line_interval
-            )
-            place = directory / f"{workload}-{peer.name}"
-            print(f"{workload}: {peer.name}", flush=True)
-            try:
-                peer.start(place)
-                function(bench)
-            except Exception as error:
-                # One peer's failure must not end the run; the table says what is missing.
-                traceback.print_exc()
-                bench.note(f"failed: {type(error).__name__}: {str(error)[:300]}")
-            finally:
-                peer.stop()
-                shutil.rmtree(place, ignore_errors=True)
-            report.figures += bench.samples.figures(workload, peer.name)
-            report.notes += [f"{workload}, {peer.name}: {note}" for note in bench.notes]
-            _save(report, arguments.out)
+        benches = [
+            Bench(peer, corpus, arguments.scale, arguments.repetitions, arguments.line_interval)
+            for peer in peers
+            if kind in peer.kinds
+        ]
+        for turn in range(arguments.turns):
+            # Back and forth, so that what the machine does by itself meets all alike.
+            for bench in reversed(benches) if turn % 2 else benches:
+                place = directory / f"{workload}-{bench.peer.name}"
+                print(f"{workload}: {bench.peer.name}", flush=True)
+                _measure(bench, function, place)
+        for bench in benches:
+            report.figures += bench.samples.figures(workload, bench.peer.name)
+            report.notes += [f"{workload}, {bench.peer.name}: {note}" for note in bench.notes]
+        _save(report, arguments.out)
     return report
+
+
+def _measure(bench: Bench, function: Callable[[Bench], None], place: Path) -> None:
+    try:
+        bench.peer.start(place)
+        function(bench)
+    except Exception as error:
+        # One peer's failure must not end the run; the table says what is missing.
+        traceback.print_exc()
+        bench.note(f"failed: {type(error).__name__}: {str(error)[:300]}")
+    finally:
+        bench.peer.stop()
+        shutil.rmtree(place, ignore_errors=True)
 
 
 def _save(report: Report, prefix: str) -> None:
