@@ -154,7 +154,7 @@ class Guest:
 
     def _ask(self, kind: Kind, operation: Operation[Any] | None) -> Deferred[Any]:
         request = _Request(kind, operation, Deferred())
-        if self._link is not None:
+        if self._link is not None and self._link.welcome:
             self._send(request)
         elif self._refusal is not None or self._tired or len(self._waiting) >= MAX_WAITING:
             _refuse(request, self._refusal or StoreUnavailable())
@@ -178,9 +178,7 @@ class Guest:
     def received(self, kind: Kind, number: int, value: Any) -> None:
         """The owner has sent something."""
         if kind is Kind.WELCOME:
-            self._refusal = None
-            # Of what happened before we were not told.
-            self._host.owner_changed()
+            self._be_welcome()
         elif kind is Kind.ANSWER:
             self._asked.pop(number).answer.callback(value)
             self._leave_when_done()
@@ -210,10 +208,23 @@ class Guest:
         # The reactor has a descriptor of its own.
         connection.close()
         self._link = link
-        self._tired = False
         self._delay = _FIRST_RETRY
-        self._cancel_timer()
+        if self._give_up is None:
+            self._give_up = reactor.callLater(PATIENCE, self._tire)
+        # One that is about to end may never read it: so nothing else is sent before it has.
         link.send(Kind.HELLO, 0, [fingerprint()])
+
+    def _be_welcome(self) -> None:
+        """An owner takes requests."""
+        link = self._link
+        assert link is not None
+        link.welcome = True
+        self._refusal = None
+        self._tired = False
+        if self._stopped is None:
+            self._cancel_timer()
+        # Of what happened before we were not told.
+        self._host.owner_changed()
         while self._waiting and self._link is link:
             self._send(self._waiting.popleft())
 
@@ -230,9 +241,13 @@ class Guest:
             for request in asked.values():
                 _refuse(request, error)
         if self._stopped is not None:
+            self._refuse_all(StoreUnavailable("The mail store is closed"))
             self._finish()
             return
-        self._give_up = self._host.reactor.callLater(PATIENCE, self._tire)
+        if self._refusal is not None:
+            self._refuse_all(self._refusal)
+        if self._give_up is None:
+            self._give_up = self._host.reactor.callLater(PATIENCE, self._tire)
         delay = 0.0 if self._refusal is None else REFUSED_INTERVAL
         self._timer = self._host.reactor.callLater(delay, self._look)
 
@@ -270,7 +285,7 @@ class Guest:
     # The end.
 
     def _leave_when_done(self) -> None:
-        if self._stopped is not None and not self._asked:
+        if self._stopped is not None and not (self._asked or self._waiting):
             self._leave()
 
     def _leave(self) -> None:
@@ -300,6 +315,8 @@ class _OwnerLink(Link):
     def __init__(self, codec: Codec, guest: Guest) -> None:
         super().__init__(codec)
         self._guest = guest
+        #: It takes requests.
+        self.welcome = False
         self.said_goodbye = False
 
     @override

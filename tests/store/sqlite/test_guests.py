@@ -334,6 +334,18 @@ class GuestTests(StoreTestCase):
         await self.deliver(guest, message(2))
         self.assertIn(message(2), await self.contents(owner))
 
+    async def test_what_was_asked_of_an_owner_that_never_heard_of_it_is_done(self) -> None:
+        owner, guest = await self.make_pair()
+        # It lets nobody in any more, and is about to end.
+        owner.core._owner._door._port.stopReading()
+        link: Any = guest.core.writer
+        link._link.transport.abortConnection()
+        await self.wait_until(lambda: link._link is not None and not link._link.welcome)
+        delivery = Deferred.fromCoroutine(self.deliver(guest, message(1)))
+        await self.close_store(owner)
+        self.assertEqual(await delivery, [1])
+        self.assertEqual(await self.contents(guest), [message(1)])
+
     async def test_a_closed_guest_says_so(self) -> None:
         _, guest = await self.make_pair()
         inbox = await self.mailbox(guest)
