@@ -24,6 +24,7 @@ from mailkit.errors import MailError, NoSuchMessage
 from mailkit.interfaces import IQueue
 from mailkit.mime import Action
 from mailkit.model import Envelope, LocalDelivery, Recipient
+from mailkit.queue.judging import is_over, not_past_deadline
 from mailkit.queue.limits import QueueGuard, QueueLimits
 from mailkit.queue.outcomes import Outcomes
 from mailkit.queue.reports import Reporter
@@ -433,11 +434,12 @@ class QueueManager:
         until = self._unreachable.until(domain)
         if until is None:
             return False
+        now = int(self._clock.seconds())
         updates = [
-            Update(recipient.id, RecipientState.DEFERRED, until)
+            Update(recipient.id, RecipientState.DEFERRED, not_past_deadline(message, now, until))
             for message in due
             for recipient in message.recipients
-            if not recipient.attempts
+            if not (recipient.attempts or is_over(message, now))
         ]
         if updates:
             await self._queue.record(updates=updates)

@@ -11,7 +11,7 @@ from mailkit.errors import NoSuchMessage
 from mailkit.interfaces import IQueue
 from mailkit.mime import Action
 from mailkit.model import Envelope, Recipient
-from mailkit.queue.judging import judge
+from mailkit.queue.judging import is_overdue, judge, owes_news
 from mailkit.queue.recording import Recorder
 from mailkit.queue.reports import Notice, Reporter
 from mailkit.queue.schedule import Schedule, Schedules
@@ -93,10 +93,12 @@ class Outcomes:
         for recipient, handover in zip(message.recipients, handovers, strict=True):
             update, action = judge(message, recipient, handover, schedule, now)
             wanted = action is not None and self._reporter.wants(
-                message, recipient.recipient, action
+                message, recipient.recipient, action, owes_news(message, handover, now)
             )
             if action is not None and wanted:
-                expired = update.state is RecipientState.EXPIRED
+                expired = update.state is RecipientState.EXPIRED or (
+                    action is Action.DELAYED and is_overdue(message, now)
+                )
                 notices.append(Notice(recipient, action, handover.attempt, expired))
             if action is Action.DELAYED:
                 update = update._replace(warned=True)

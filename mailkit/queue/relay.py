@@ -33,6 +33,7 @@ from mailkit.smtp.client import (
     ConnectionFacts,
     Credentials,
     RecipientOutcome,
+    SendResult,
     Session,
     SessionPool,
     Status,
@@ -188,7 +189,7 @@ class RelayTransport(Transport):
             link.pool.give_back(session)
             attempt = self._attempt(began, link.ways.get(session), result.facts)
             for index, outcome in zip(pending, result.outcomes, strict=True):
-                handovers[index] = _handover(outcome, attempt, result.dsn)
+                handovers[index] = _handover(outcome, attempt, result)
             left = [
                 index
                 for index, outcome in zip(pending, result.outcomes, strict=True)
@@ -321,14 +322,15 @@ def _asks_for_less(handover: Handover) -> bool:
     return attempt.command != "RCPT" or attempt.code == 421 or attempt.enhanced[2:3] not in "12"
 
 
-def _handover(outcome: RecipientOutcome, attempt: Attempt, dsn: bool) -> Handover:
+def _handover(outcome: RecipientOutcome, attempt: Attempt, result: SendResult) -> Handover:
     attempt = attempt._replace(
         code=outcome.code,
         enhanced=outcome.enhanced,
         text=outcome.text[:MAX_TEXT],
         command=outcome.command,
     )
-    return Handover(outcome.status, attempt, reports=dsn)
+    keeps_time = result.facts.extensions.deliver_by is not None
+    return Handover(outcome.status, attempt, reports=result.dsn, keeps_time=keeps_time)
 
 
 def _concerns_all(error: MailError, wish: Wish) -> bool:

@@ -34,7 +34,8 @@ class Notice(NamedTuple):
     recipient: QueuedRecipient
     action: Action
     attempt: Attempt
-    #: It was given up because time was over.
+    #: The time is over: that after which it is given up, or after which the sender wants to hear
+    #: of a delay (RFC 2852).
     expired: bool = False
 
 
@@ -111,17 +112,21 @@ class Reporter:
         self._language = language
         self._language_of = language_of
 
-    def wants(self, message: QueuedMessage, recipient: Recipient, action: Action) -> bool:
+    def wants(
+        self, message: QueuedMessage, recipient: Recipient, action: Action, owed: bool = False
+    ) -> bool:
         """Whether the sender is to be told (RFC 3461 section 4.1).
 
         Who has not logged in is told nothing, for the address may be somebody else's.
+
+        :param owed: the sender is told of success unless NOTIFY says NEVER (RFC 2852 section 4.1.4).
         """
         envelope = message.envelope
         if envelope.reverse_path.is_null or envelope.account is None:
             return False
         notify = recipient.notify
         if action not in _FIRST:
-            return notify is not None and "SUCCESS" in notify
+            return "SUCCESS" in (notify or ()) or (owed and "NEVER" not in (notify or ()))
         wanted = "DELAY" if action is Action.DELAYED else "FAILURE"
         return notify is None or wanted in notify
 
@@ -201,6 +206,8 @@ class Reporter:
             body="7BIT" if octets.isascii() else "8BITMIME",
             smtputf8=utf8,
             require_tls=original.require_tls,
+            # RFC 6710 section 4.6
+            priority=original.priority,
         )
         return MailReport(envelope, octets)
 
@@ -258,7 +265,8 @@ class Reporter:
 
     def _explain(self, notice: Notice, language: str) -> list[str]:
         attempt, texts = notice.attempt, self._texts
-        lines = [translate(texts.expired, language)] if notice.expired else []
+        given_up = notice.expired and notice.action is Action.FAILED
+        lines = [translate(texts.expired, language)] if given_up else []
         if notice.action not in _FIRST or not attempt.text:
             return lines
         said = attempt.code and attempt.host
@@ -282,8 +290,11 @@ class Reporter:
         lines += [
             f"Reporting-MTA: dns; {self._hostname}",
             f"Arrival-Date: {formatdate(message.created)}",
-            "",
         ]
+        if envelope.deliver_by is not None:
+            # RFC 2852 section 5
+            lines.append(f"Deliver-By-Date: {formatdate(envelope.deliver_by.deadline)}")
+        lines.append("")
         for notice in notices:
             lines += [*self._recipient_fields(message, notice, utf8), ""]
         # The boundary brings the last empty line along.
@@ -345,10 +356,10 @@ _FIRST = {Action.FAILED: "5", Action.DELAYED: "4"}
 
 def status_code(notice: Notice) -> str:
     """The enhanced status code of a recipient, of the class that fits the action (RFC 3463)."""
+    first = _FIRST.get(notice.action, "2")
     if notice.expired:
         # RFC 3463 section 3.5: delivery time expired.
-        return "5.4.7"
-    first = _FIRST.get(notice.action, "2")
+        return f"{first}.4.7"
     enhanced = notice.attempt.enhanced
     if not _STATUS.fullmatch(enhanced):
         return f"{first}.0.0"

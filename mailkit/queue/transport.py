@@ -26,6 +26,8 @@ class Handover(NamedTuple):
     arrived: bool = False
     #: The next server sends the reports that the sender wants (RFC 3461 section 5.2.2).
     reports: bool = False
+    #: The next server knows until when it is to be delivered (RFC 2852).
+    keeps_time: bool = False
 
 
 @dataclass

@@ -12,7 +12,7 @@ from twisted.trial.unittest import TestCase
 
 from mailkit.delivery.callback import CallableDelivery, delivery_portal
 from mailkit.errors import MailError, NoSuchRecipient, TemporaryFailure
-from mailkit.model import Envelope
+from mailkit.model import Ability, Envelope
 from mailkit.queue.hosts import ExchangerFinder
 from mailkit.queue.relay import RelayTransport
 from mailkit.queue.transport import Result
@@ -76,6 +76,16 @@ class RelayTests(TestCase):
         self.assertEqual((attempt.host, attempt.code), ("mx.example.net", 250))
         self.assertEqual(attempt.address, f"{HOST}:{self.number}")
         self.assertEqual(attempt.security, "opportunistic")
+
+    async def test_whether_the_server_watches_the_time(self) -> None:
+        (plain,) = (await self.send(self.transport(), "eve@example.net")).recipients
+        self.assertFalse(plain.keeps_time)
+        delivery = CallableDelivery(
+            self._take, domains=["example.net"], abilities=[Ability.DELIVERBY]
+        )
+        self.factory.portal = delivery_portal(delivery)
+        (timed,) = (await self.send(self.transport(), "eve@example.net")).recipients
+        self.assertTrue(timed.keeps_time)
 
     async def test_connection_is_used_again(self) -> None:
         transport = self.transport()

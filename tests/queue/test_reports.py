@@ -9,7 +9,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from mailkit.mime import Action, DeliveryReport, ReportedAddress, parse_report
-from mailkit.model import Envelope, OriginalRecipient, Path, Recipient
+from mailkit.model import DeliverBy, Envelope, OriginalRecipient, Path, Recipient
 from mailkit.queue.reports import (
     MAX_RECIPIENTS,
     MAX_RETURNED,
@@ -130,6 +130,21 @@ class ReporterTests(ReportCase):
         message = QueuedMessage("1", queue_envelope(), 0, START, START, [])
         (report,) = self.reporter.write(message, [self.notice()], None)
         self.assertEqual(len(list(parse(report.octets).iter_parts())), 3)
+
+    def test_it_goes_as_the_message_would(self) -> None:
+        # RFC 6710 section 4.6
+        (report,) = self.write(self.notice(), priority=4)
+        self.assertEqual(report.envelope.priority, 4)
+
+    def test_late(self) -> None:
+        late = self.notice(action=Action.DELAYED, enhanced="4.3.2")._replace(expired=True)
+        report = self.one(late, deliver_by=DeliverBy(START, "N"))
+        head, recipient = status_fields(report)
+        self.assertEqual(recipient["Status"], "4.4.7")
+        self.assertIn("Deliver-By-Date", head)
+        text = next(report.iter_parts()).get_content()
+        self.assertNotIn("all the time", text)
+        self.assertNotIn("Deliver-By-Date", status_fields(self.one(late))[0])
 
 
 class ReadBackTests(ReportCase):

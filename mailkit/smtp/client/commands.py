@@ -163,8 +163,9 @@ def mail_command(
         left = max(-_MAX_BY, min(_MAX_BY, envelope.deliver_by.deadline - int(now)))
         trace = "T" if envelope.deliver_by.trace else ""
         parts.append(f"BY={left};{envelope.deliver_by.mode}{trace}")
-    if envelope.priority and extensions.mt_priority:
-        # RFC 6710 section 4.3: left out where it is not known.
+    relayed = envelope.connection.protocol in _RECEIVED
+    if extensions.mt_priority and (envelope.priority or relayed):
+        # RFC 6710 section 4.2: a relay passes on 0, too. Section 4.3: left out where it is not known.
         parts.append(f"MT-PRIORITY={envelope.priority}")
     if envelope.hold_until is not None and envelope.hold_until > now and extensions.future_release:
         parts.append(f"HOLDFOR={max(1, int(envelope.hold_until - now))}")

@@ -106,6 +106,8 @@ class ParameterTests(SynchronousTestCase):
     def test_mt_priority(self) -> None:
         self.check("MT-PRIORITY", " MT-PRIORITY=-3", priority=-3)
         self.check("MT-PRIORITY", "")
+        # RFC 6710 section 4.2: what a relay has got has a priority, if only 0.
+        self.check("MT-PRIORITY", " MT-PRIORITY=0", connection=ConnectionInfo("smtp"))
         # RFC 6710 section 4.3
         self.check("", "", priority=5)
 
