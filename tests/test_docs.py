@@ -88,6 +88,23 @@ def classes_of(source: str) -> set[str]:
     return {node.name for node in ast.parse(source).body if isinstance(node, ast.ClassDef)}
 
 
+class PageTests(SynchronousTestCase):
+    def test_no_page_has_marks_of_a_merge(self) -> None:
+        for page in [*PAGES, ROOT / "NEWS.md", *(ROOT / "newsfragments").glob("*.rst")]:
+            found = re.search(r"^(<{7}|>{7})( .*)?$", page.read_text("utf-8"), re.MULTILINE)
+            self.assertIsNone(found, page.name)
+
+    def test_links_to_files_and_pages_lead_somewhere(self) -> None:
+        for page in PAGES:
+            text = page.read_text("utf-8")
+            for target in re.findall(r"\]\((?!https?:|mailto:)([^)#\s]+)[^)]*\)", text):
+                self.assertTrue((page.parent / target).exists(), f"{page.name}: {target}")
+            for target in re.findall(r"\{doc\}`(?:[^`<]*<)?/?([\w./-]+)>?`", text):
+                beside, from_top = page.parent / target, ROOT / "docs" / target
+                pages = [path.with_name(f"{path.name}.md") for path in (beside, from_top)]
+                self.assertTrue(any(path.exists() for path in pages), f"{page.name}: {target}")
+
+
 class StandardsTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.rows = list(table_rows(ROOT / "docs" / "standards.md"))
