@@ -27,7 +27,7 @@ from mailkit.ftp.grammar import (
 )
 from mailkit.ftp.replies import long_reply
 from mailkit.ftp.state import Session
-from mailkit.interfaces import IFileHome, ITimedHome
+from mailkit.interfaces import ICountedHome, IFileHome, ITimedHome
 from mailkit.sasl.anonymous import MAX_TRACE, AnonymousServer, without_name
 from mailkit.sasl.external import (
     CertificateLogin,
@@ -229,10 +229,24 @@ def stat(connection: FTPConnection, argument: bytes) -> _Waiting:
         f"Control connection {'under TLS' if connection.encrypted else 'in the clear'},"
         f" data connections {'under TLS' if session.protected else 'in the clear'}",
     ]
-    if connection.transferring and connection.channel is not None:
-        lines.append(f"A transfer is at work: {connection.channel.moved} octets until now")
+    if connection.transferring:
+        # Told at once, so nothing is asked of the files.
+        if connection.channel is not None:
+            lines.append(f"A transfer is at work: {connection.channel.moved} octets until now")
+    elif session.account and ICountedHome.providedBy(connection.home):
+        return _stat_files(connection, lines)
     connection.write(long_reply(211, "Status:", lines))
     return None
+
+
+async def _stat_files(connection: FTPConnection, lines: list[str]) -> None:
+    usage = await connection.home.get_usage()
+    for name, there, limit in (
+        ("Octets of your files", usage.octets, usage.max_octets),
+        ("Files and directories", usage.files, usage.max_files),
+    ):
+        lines.append(f"{name}: {there} of {limit or 'no limit'}")
+    connection.write(long_reply(211, "Status:", lines))
 
 
 async def _stat_path(connection: FTPConnection, argument: bytes) -> None:

@@ -11,10 +11,12 @@ from weakref import WeakValueDictionary
 from twisted.internet.threads import deferToThreadPool
 from zope.interface import implementer
 
-from mailkit.errors import StoreUnavailable
+from mailkit.errors import NoSuchAccount, StoreUnavailable
+from mailkit.filequota import FileQuota, FileUsage
 from mailkit.homes.files import Files, OpenFile
-from mailkit.homes.usage import FileQuota, Usage
+from mailkit.homes.usage import Usage
 from mailkit.interfaces import (
+    ICountedHome,
     IFileHomes,
     IReadableFile,
     IThreadedFile,
@@ -51,6 +53,8 @@ class FileHomes:
     :param max_entries: entries of a directory that are listed; larger ones are refused.
     :param quota: what each account may have. It is measured when its user logs in and counted from
         then on.
+    :param quotas: knows limits of single accounts, which go before ``quota`` from their next login
+        on: an :class:`~mailkit.interfaces.IFileQuotaDirectory`.
     :param min_free: octets of the disk that stay free for others, such as the store.
     :param in_thread: calls what may block; by the global reactor's threads when None.
     """
@@ -61,12 +65,14 @@ class FileHomes:
         *,
         max_entries: int = 50_000,
         quota: FileQuota = FileQuota(),  # noqa: B008
+        quotas: Any = None,
         min_free: int = 64 * 1024 * 1024,
         in_thread: InThread | None = None,
     ) -> None:
         self.directory = os.path.abspath(directory)
         self.max_entries = max_entries
         self.quota = quota
+        self.quotas = quotas
         self.min_free = min_free
         self._in_thread = in_thread or threads_of()
         # Of those accounts that somebody is logged in to.
@@ -74,7 +80,9 @@ class FileHomes:
 
     async def open_home(self, account: str) -> FileHome:
         path = os.path.join(self.directory, _file_name(account))
-        usage = self._usages.setdefault(account, Usage(self.quota))
+        quota = await self._find_quota(account)
+        usage = self._usages.setdefault(account, Usage(quota))
+        usage.quota = quota
         files = Files(path, self.max_entries, usage, self.min_free)
         try:
             await self._in_thread(_make_home, path)
@@ -82,6 +90,19 @@ class FileHomes:
         except OSError as error:
             raise StoreUnavailable("Your files are not available just now") from error
         return FileHome(account, files, self._in_thread)
+
+    async def _find_quota(self, account: str) -> FileQuota:
+        if self.quotas is None:
+            return self.quota
+        try:
+            octets, files = await self.quotas.get_file_quota(account=account)
+        except NoSuchAccount:
+            # Somebody of another user base.
+            return self.quota
+        return FileQuota(
+            self.quota.octets if octets is None else octets,
+            self.quota.files if files is None else files,
+        )
 
 
 def _make_home(path: str) -> None:
@@ -95,7 +116,7 @@ def _file_name(account: str) -> str:
     return f"%2E{name[1:]}" if name.startswith(".") else name
 
 
-@implementer(ITimedHome)
+@implementer(ITimedHome, ICountedHome)
 class FileHome:
     """The home of one account.
 
@@ -138,6 +159,10 @@ class FileHome:
 
     async def set_modified(self, path: FilePath, seconds: float) -> None:
         await self._in_thread(self._files.set_modified, path, seconds)
+
+    async def get_usage(self) -> FileUsage:
+        usage: FileUsage = await self._in_thread(self._files.get_usage)
+        return usage
 
 
 @implementer(IReadableFile, IWritableFile, IThreadedFile)

@@ -15,9 +15,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
-from mailkit.errors import BeyondEnd, LimitExceeded, PermissionDenied
+from mailkit.errors import BeyondEnd, LimitExceeded, OverQuota, PermissionDenied
+from mailkit.filequota import FileQuota, FileUsage
 from mailkit.homes.names import can_be_named
-from mailkit.homes.usage import FileQuota, Usage
+from mailkit.homes.usage import Usage
 from mailkit.model import DIRECTORY_RIGHTS, FILE_RIGHTS, FileEntry, FilePath
 
 #: Octets that are written between two looks at the room on the disk.
@@ -55,6 +56,14 @@ class Files:
         :raises OSError: the home cannot be read.
         """
         self._usage.measure(self._home)
+
+    def get_usage(self) -> FileUsage:
+        """What there is, and may be.
+
+        :raises OSError: the home cannot be read.
+        """
+        self._usage.measure(self._home, wanted=True)
+        return self._usage.tell()
 
     @contextmanager
     def _directory(self, path: FilePath) -> Iterator[int]:
@@ -137,7 +146,7 @@ class Files:
         with self._parent(path) as (directory, name):
             file = self._make(directory, name, flags, must_exist=bool(offset))
             try:
-                file.prepare(os.dup(directory), offset is None, self._usage, self._min_free)
+                file.prepare(os.dup(directory), name, offset is None, self._usage, self._min_free)
                 file.cut(file.size if offset is None else offset)
             except BaseException:
                 file.close()
@@ -156,13 +165,16 @@ class Files:
             self._usage.check_room()
             self._usage.take(files=1)
             try:
-                return self._open(directory, name, flags | os.O_CREAT | os.O_EXCL)
+                file = self._open(directory, name, flags | os.O_CREAT | os.O_EXCL)
             except FileExistsError:
                 # Another session was faster; or faster again, and it is gone.
                 self._usage.give_back(files=1)
             except BaseException:
                 self._usage.give_back(files=1)
                 raise
+            else:
+                file.is_new = True
+                return file
 
     def _open(self, directory: int, name: str, flags: int) -> OpenFile:
         descriptor = os.open(name, flags | _FILE, 0o600, dir_fd=directory)
@@ -248,26 +260,31 @@ class OpenFile:
         self._descriptor = descriptor
         # Of the directory, whose new name for the file must outlast a power failure, too.
         self._parent = -1
+        self._name = ""
         self._appends = False
+        #: Made for this upload.
+        self.is_new = False
         self._usage = Usage(FileQuota())
         self._min_free = 0
         #: Octets when it was opened.
         self.size = size
-        self._end = size
+        # Where the upload began, and has got to.
+        self._begin = self._end = size
         # Octets until the disk is looked at again.
         self._unchecked = -1
         #: Held by the thread that uses :meth:`fileno` or :meth:`write`.
         self.lock = threading.Lock()
 
-    def prepare(self, parent: int, appends: bool, usage: Usage, min_free: int) -> None:
+    def prepare(self, parent: int, name: str, appends: bool, usage: Usage, min_free: int) -> None:
         """Before it is written to.
 
         :param parent: descriptor of the directory that it is in, closed with it.
+        :param name: that it has in there.
         :param appends: the system puts what is written where the file ends then.
         :param usage: counts what is written.
         :param min_free: octets of the disk that stay free for others.
         """
-        self._parent, self._appends = parent, appends
+        self._parent, self._name, self._appends = parent, name, appends
         self._usage, self._min_free = usage, min_free
 
     def __del__(self) -> None:
@@ -291,7 +308,8 @@ class OpenFile:
     def write(self, data: bytes | memoryview) -> None:
         """Add all of it.
 
-        :raises OverQuota: the account has no room for it; nothing of it is written.
+        :raises OverQuota: the account has no room for it. What has come of the upload is gone, too,
+            and its room is free again.
         :raises OSError: the disk has none.
         """
         rest = memoryview(data)
@@ -299,7 +317,11 @@ class OpenFile:
         # Another session may have made it longer, or shorter.
         size = os.fstat(self.fileno()).st_size
         grows = max(0, (size if self._appends else self._end) + len(rest) - size)
-        self._usage.take(grows)
+        try:
+            self._usage.take(grows)
+        except OverQuota:
+            self._undo(size)
+            raise
         try:
             while rest:
                 count = os.pwrite(self.fileno(), rest, self._end)
@@ -308,6 +330,32 @@ class OpenFile:
         except BaseException:
             self._usage.give_back(min(grows, len(rest)))
             raise
+
+    def _undo(self, size: int) -> None:
+        """Make an upload undone, as nobody wants the half of a file.
+
+        :param size: octets that the file has now.
+        """
+        # lenient: what two sessions have written to one file cannot be told apart.
+        if size == self._end:
+            os.ftruncate(self.fileno(), self._begin)
+            self._usage.give_back(size - self._begin)
+            self._end = self._begin
+            if self.is_new or not (self._begin or self._appends):
+                self._remove()
+
+    def _remove(self) -> None:
+        ours = os.fstat(self.fileno())
+        try:
+            found = os.stat(self._name, dir_fd=self._parent, follow_symlinks=False)
+            if not os.path.samestat(ours, found):
+                return
+            os.unlink(self._name, dir_fd=self._parent)
+        except OSError:
+            # Removed or renamed meanwhile.
+            return
+        if ours.st_nlink == 1:
+            self._usage.give_back(files=1)
 
     def _check_disk(self, count: int) -> None:
         self._unchecked -= count
@@ -334,7 +382,7 @@ class OpenFile:
             else:
                 os.ftruncate(self.fileno(), size)
                 self._usage.give_back(before - size)
-            self._end = size
+            self._begin = self._end = size
 
     def sync(self) -> None:
         """Return when the disk has it."""

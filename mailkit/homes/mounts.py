@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import errno
 from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
-from zope.interface import implementer
+from zope.interface import alsoProvides, implementer
 
 from mailkit.errors import PermissionDenied
-from mailkit.interfaces import IFileHome, IFileHomes, IMountedHome, ITimedHome
+from mailkit.filequota import FileUsage
+from mailkit.interfaces import ICountedHome, IFileHome, IFileHomes, IMountedHome, ITimedHome
 from mailkit.model import FileEntry, FilePath
 
 
@@ -42,6 +43,13 @@ class MountedHome:
         self.name = base.name
         self.base = base
         self._mounts = dict(mounts)
+        if ICountedHome.providedBy(base):
+            alsoProvides(self, ICountedHome)
+
+    async def get_usage(self) -> FileUsage:
+        """What there is, and may be, if somebody counts."""
+        usage: FileUsage = await cast(Any, self.base).get_usage()
+        return usage
 
     def _find(self, path: FilePath) -> tuple[Any, FilePath]:
         """The home that a place belongs to, and the place in there."""

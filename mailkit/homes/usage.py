@@ -7,9 +7,9 @@ import stat
 import sys
 import threading
 import time
-from typing import NamedTuple
 
 from mailkit.errors import OverQuota
+from mailkit.filequota import FileQuota, FileUsage
 
 #: Seconds for which a measurement is good enough for those who log in.
 MEASURED_FOR = 60.0
@@ -19,15 +19,6 @@ MAX_DEPTH = 100
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-class FileQuota(NamedTuple):
-    """What the files of one account may take; 0 is no limit."""
-
-    #: Of all files together.
-    octets: int = 0
-    #: Files and directories.
-    files: int = 0
-
-
 class Usage:
     """What the files of one account take, counted by all of its sessions in this process.
 
@@ -35,7 +26,8 @@ class Usage:
     """
 
     def __init__(self, quota: FileQuota) -> None:
-        self._quota = quota
+        #: What there may be.
+        self.quota = quota
         self._lock = threading.Lock()
         self._octets = 0
         self._files = 0
@@ -48,6 +40,10 @@ class Usage:
         """What there is."""
         with self._lock:
             return FileQuota(self._octets, self._files)
+
+    def tell(self) -> FileUsage:
+        """What there is, and may be."""
+        return FileUsage(*self.taken, *self.quota)
 
     def take(self, octets: int = 0, files: int = 0) -> None:
         """Count more, before it is there.
@@ -66,7 +62,7 @@ class Usage:
             self._check(1, 0)
 
     def _check(self, octets: int, files: int) -> None:
-        limit = self._quota
+        limit = self.quota
         if files and limit.files and self._files + files > limit.files:
             raise OverQuota(f"You may have {limit.files} files and directories, and have them")
         if octets and limit.octets and self._octets + octets > limit.octets:
@@ -79,12 +75,13 @@ class Usage:
             self._files = max(0, self._files - files)
             self._changes += 1
 
-    def measure(self, home: str) -> None:
-        """Look what there is, unless somebody has lately.
+    def measure(self, home: str, *, wanted: bool = False) -> None:
+        """Look what there is, unless somebody has lately, or it does not matter.
 
+        :param wanted: it does without a limit, too.
         :raises OSError: the home cannot be read.
         """
-        if not (self._quota.octets or self._quota.files):
+        if not (wanted or self.quota.octets or self.quota.files):
             return
         with self._lock:
             if self._measured is not None and time.monotonic() - self._measured < MEASURED_FOR:

@@ -49,8 +49,10 @@ from mailkit.interfaces.directory import (
 from mailkit.interfaces.dns import IDNSResolver
 from mailkit.interfaces.fetching import IFetchMemory
 from mailkit.interfaces.files import (
+    ICountedHome,
     IFileHome,
     IFileHomes,
+    IFileQuotaDirectory,
     IMountedHome,
     IReadableFile,
     IThreadedFile,
@@ -117,6 +119,7 @@ __all__ = [
     "IClosableDelivery",
     "IClosableUserBase",
     "ICopyingMailbox",
+    "ICountedHome",
     "IDNSResolver",
     "IDelegateAdmin",
     "IDeletedCounter",
@@ -126,6 +129,7 @@ __all__ = [
     "IFetchMemory",
     "IFileHome",
     "IFileHomes",
+    "IFileQuotaDirectory",
     "IKerberosLogin",
     "IKeyValueStore",
     "ILabelledMailbox",

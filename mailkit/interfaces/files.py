@@ -7,6 +7,7 @@ from typing import Any
 
 from zope.interface import Attribute, Interface
 
+from mailkit.filequota import FileUsage
 from mailkit.model import FileEntry, FilePath
 
 
@@ -59,6 +60,13 @@ class ITimedHome(IFileHome):
 
         :param seconds: since 1970.
         """
+
+
+class ICountedHome(IFileHome):
+    """A home that knows how much there is in it, and may be."""
+
+    def get_usage() -> Awaitable[FileUsage]:
+        """What there is, and may be."""
 
 
 class IMountedHome(IFileHome):
@@ -118,4 +126,27 @@ class IFileHomes(Interface):
 
         :param account: its canonical name.
         :raises StoreUnavailable: it cannot be had just now.
+        """
+
+
+class IFileQuotaDirectory(Interface):
+    """A directory that limits the files of single accounts. Their homes keep to it."""
+
+    def get_file_quota(account: str) -> Awaitable[tuple[int | None, int | None]]:
+        """What an account's files may have: octets, and files and directories.
+
+        0 is no limit; None is what the server says for all.
+
+        :raises NoSuchAccount: there is none.
+        """
+
+    def set_file_quota(
+        account: str | None, max_octets: int | None, max_files: int | None
+    ) -> Awaitable[None]:
+        """Limit an account's files. What is there already stays, however much it is.
+
+        :param account: None for all accounts that have no limit of their own.
+        :param max_octets: 0 for no limit, None for that of all accounts.
+        :param max_files: the same for the number of files and directories.
+        :raises NoSuchAccount: there is none.
         """

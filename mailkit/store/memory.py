@@ -28,6 +28,7 @@ from mailkit.interfaces import (
     IAppPasswordDirectory,
     IDelegateAdmin,
     IDirectoryAdmin,
+    IFileQuotaDirectory,
     IKeyValueStore,
     IMaildropDirectory,
     IMailStore,
@@ -49,7 +50,7 @@ from mailkit.rights import Grant, Rights, RightsOp, total_order
 from mailkit.spool import Spool
 from mailkit.store import addresses
 from mailkit.store.memory_access import MemoryAccess
-from mailkit.store.memory_account import AccountLimits, MemoryAccount
+from mailkit.store.memory_account import AccountLimits, FileLimits, MemoryAccount
 from mailkit.store.memory_logins import AccountPasswords
 from mailkit.store.memory_mailbox import Content, Entries, MemoryMailbox
 from mailkit.store.memory_maildrops import MemoryMaildrop, MemoryMaildrops
@@ -74,6 +75,7 @@ MAX_VALUES = 200_000
     ISecondFactorDirectory,
     IScramDirectory,
     IDirectoryAdmin,
+    IFileQuotaDirectory,
     IQuotaDirectory,
     IMaskDirectory,
     IMaildropDirectory,
@@ -113,6 +115,7 @@ class MemoryStore(MemoryScram, MemoryMaildrops):
         self._values: dict[str, ExpiringMap[str, str]] = {}
         #: Limits of accounts that have none of their own.
         self.default_limits: AccountLimits = None, None, None
+        self.default_file_limits: FileLimits = None, None
         self.queue = MemoryQueue(self.now, self._deliver_all)
 
     def now(self) -> int:
@@ -355,6 +358,24 @@ class MemoryStore(MemoryScram, MemoryMaildrops):
             self.default_limits = limits
         else:
             self._account(account).limits = limits
+
+    # IFileQuotaDirectory
+
+    async def get_file_quota(self, account: str) -> tuple[int | None, int | None]:
+        octets, files = self._account(account).file_limits
+        default_octets, default_files = self.default_file_limits
+        return (
+            default_octets if octets is None else octets,
+            default_files if files is None else files,
+        )
+
+    async def set_file_quota(
+        self, account: str | None, max_octets: int | None, max_files: int | None
+    ) -> None:
+        if account is None:
+            self.default_file_limits = max_octets, max_files
+        else:
+            self._account(account).file_limits = max_octets, max_files
 
     # IAdministratorDirectory
 

@@ -70,6 +70,8 @@ MAX_MAILBOXES = 10_000
 
 #: Octets, messages and mailboxes that an account may have.
 AccountLimits = tuple["int | None", "int | None", "int | None"]
+#: Octets of its files, and files and directories.
+FileLimits = tuple["int | None", "int | None"]
 
 
 @implementer(
@@ -97,6 +99,7 @@ class MemoryAccount(MemoryKeys, MemoryFetched, MemoryMaildrop, MetadataAccount):
         self.passwords = AccountPasswords()
         #: Octets, messages, mailboxes that it may have; 0 for no limit, None for that of all accounts.
         self.limits: AccountLimits = None, None, None
+        self.file_limits: FileLimits = None, None
         self.administrator = False
         self.imap_without: tuple[str, ...] = ()
         self.created = store.now()

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
 from typing import Any
 
 import click
@@ -30,11 +29,11 @@ from mailkit.tap.import_command import import_
 from mailkit.tap.login_commands import app_password, main_password
 from mailkit.tap.maildrop_command import maildrop
 from mailkit.tap.queue_command import queue
+from mailkit.tap.quota_command import quota
 from mailkit.tap.scram_command import scram, scram_option, set_password
 from mailkit.tap.stores import DEFAULT_STORE, STORE_VARIABLE
 from mailkit.tap.tls_report_command import tls_report
 from mailkit.tap.totp_commands import totp
-from mailkit.tap.values import parse_count, parse_size
 
 #: Octets of a password, as protocols take them.
 MAX_PASSWORD = 4096
@@ -88,6 +87,7 @@ account.add_command(app_password)
 account.add_command(main_password)
 account.add_command(totp)
 account.add_command(maildrop)
+account.add_command(quota)
 
 
 _password_stdin = click.option(
@@ -175,55 +175,6 @@ def remove_account(store: str, address: str, yes: bool) -> None:
         click.echo(f"Removed {name}.")
 
     administer(store, work, about=address)
-
-
-@account.command("quota")
-@click.argument("address", required=False)
-@click.option("--default", "everybody", is_flag=True, help="Set limits for all other accounts.")
-@click.option("--storage", metavar="SIZE", help="What mail may take: 5G, or none for no limit.")
-@click.option("--messages", metavar="N", help="How many messages there may be, or none.")
-@click.option("--mailboxes", metavar="N", help="How many mailboxes there may be, or none.")
-@click.pass_obj
-def quota(
-    store: str,
-    address: str | None,
-    everybody: bool,
-    storage: str | None,
-    messages: str | None,
-    mailboxes: str | None,
-) -> None:
-    """Show or set how much mail the account ADDRESS may have.
-
-    With SIZE or N the other limits go back to those of --default unless they are given too.
-    """
-    if (address is None) is not everybody:
-        raise click.UsageError("give an ADDRESS, or --default for the accounts without own limits")
-    max_octets = _limit("--storage", storage, parse_size)
-    max_messages = _limit("--messages", messages, parse_count)
-    max_mailboxes = _limit("--mailboxes", mailboxes, parse_count)
-
-    async def work(directory: Any) -> None:
-        from mailkit.interfaces import IQuotaDirectory
-
-        if not IQuotaDirectory.providedBy(directory):
-            raise SettingError(f"{store} has no quotas")
-        name = None if address is None else await find_account(directory, address)
-        if storage is not None or messages is not None or mailboxes is not None:
-            await directory.set_quota(
-                account=name,
-                max_octets=max_octets,
-                max_messages=max_messages,
-                max_mailboxes=max_mailboxes,
-            )
-        elif everybody:
-            raise click.UsageError("--default needs --storage, --messages or --mailboxes")
-        for account in [name] if name else []:
-            found = await directory.get_quota(account=account)
-            click.echo(f"storage: {found.octets} octets of {_or_none(found.max_octets)}")
-            click.echo(f"messages: {found.messages} of {_or_none(found.max_messages)}")
-            click.echo(f"mailboxes: {found.mailboxes} of {_or_none(found.max_mailboxes)}")
-
-    administer(store, work, about=address or "")
 
 
 @account.command("capabilities")
@@ -337,20 +288,6 @@ def _check_delegates(store: str, directory: Any) -> None:
 
     if not IDelegateAdmin.providedBy(directory):
         raise SettingError(f"{store} has no delegates")
-
-
-def _limit(option: str, text: str | None, parse: Callable[[str], int]) -> int | None:
-    """What ``set_quota`` takes: 0 for ``none``, None for what was not given."""
-    if text is None:
-        return None
-    try:
-        return 0 if text == "none" else parse(text)
-    except SettingError as error:
-        raise click.BadParameter(str(error), param_hint=option) from error
-
-
-def _or_none(limit: int | None) -> str:
-    return "no limit" if limit is None else str(limit)
 
 
 # Aliases.

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address
 from typing import Any, ClassVar
 
+from mailkit.filequota import FileQuota
 from mailkit.homes.disk import FileHomes, threads_of
 from mailkit.homes.mail import MailHomes
 from mailkit.homes.mounts import MountedHomes
-from mailkit.homes.usage import FileQuota
-from mailkit.interfaces import IFileHomes
+from mailkit.interfaces import IFileHomes, IFileQuotaDirectory
 from mailkit.tap.errors import SettingError, StartError
-from mailkit.tap.values import parse_count, parse_size
+from mailkit.tap.values import parse_file_quota
 
 #: Names of the options.
 PORTS, ADDRESS, FILES = "passive-ports", "passive-address", "files"
@@ -66,7 +66,8 @@ class FTPSettings:
                 raise StartError("store", name, reason)
             directory = os.path.join(of_store, DIRECTORY)
         in_thread = threads_of(reactor)
-        homes = FileHomes(directory, quota=self.quota, in_thread=in_thread)
+        quotas = store if IFileQuotaDirectory.providedBy(store) else None
+        homes = FileHomes(directory, quota=self.quota, quotas=quotas, in_thread=in_thread)
         if self.mail == "no":
             return homes
         mail = MailHomes(
@@ -107,14 +108,8 @@ def parse_ftp_settings(options: Mapping[str, Any]) -> FTPSettings:
 def _parse_quota(text: str | None) -> FileQuota:
     if text is None:
         return NO_QUOTA
-    octets, _, files = text.partition(",")
-    try:
-        return FileQuota(
-            parse_size(octets) if octets.strip() else 0,
-            parse_count(files.strip()) if files.strip() else 0,
-        )
-    except SettingError as error:
-        raise SettingError(f"{text!r} is no quota such as 10G or 10G,50000: {error}") from None
+    octets, files = parse_file_quota(text)
+    return FileQuota(octets or 0, files or 0)
 
 
 def _parse_ports(text: str | None) -> range:

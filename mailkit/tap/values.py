@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 from mailkit.sasl import choose_mechanisms
 from mailkit.tap.errors import SettingError
@@ -53,3 +54,28 @@ def parse_mechanisms(text: str) -> tuple[str, ...]:
         return tuple(mechanism.name for mechanism in choose_mechanisms(names))
     except ValueError as error:
         raise SettingError(str(error)) from None
+
+
+def parse_file_quota(text: str) -> tuple[int | None, int | None]:
+    """Octets, and files and directories, from ``10G``, ``10G,50000`` or ``,50000``.
+
+    None for what is not said, 0 for ``none``.
+
+    :raises SettingError: it is no such quota.
+    """
+    octets, _, files = (part.strip() for part in text.partition(","))
+    try:
+        return (
+            parse_limit(octets, parse_size) if octets else None,
+            parse_limit(files, parse_count) if files else None,
+        )
+    except SettingError as error:
+        raise SettingError(f"{text!r} is no quota such as 10G or 10G,50000: {error}") from None
+
+
+def parse_limit(text: str, parse: Callable[[str], int]) -> int:
+    """A limit, or 0 for ``none``.
+
+    :raises SettingError: it is neither.
+    """
+    return 0 if text == "none" else parse(text)

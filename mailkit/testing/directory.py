@@ -28,6 +28,7 @@ from mailkit.model import (
 )
 from mailkit.testing.app_passwords import AppPasswordTests
 from mailkit.testing.directory_base import ACCOUNTS, ANN, BOB, HASH, DirectoryBase
+from mailkit.testing.file_quotas import FileQuotaTests
 from mailkit.testing.maildrops import MaildropTests
 from mailkit.testing.masks import MaskTests
 from mailkit.testing.metadata import MetadataTests
@@ -411,6 +412,7 @@ class DirectoryContract(
     SecondFactorTests,
     QuotaTests,
     MaildropTests,
+    FileQuotaTests,
     MaskTests,
     MetadataTests,
 ):

@@ -7,7 +7,14 @@ from collections.abc import Awaitable, Mapping
 from typing import Any
 
 from mailkit.errors import BeyondEnd, MailError
-from mailkit.interfaces import IFileHome, IReadableFile, IThreadedFile, ITimedHome, IWritableFile
+from mailkit.interfaces import (
+    ICountedHome,
+    IFileHome,
+    IReadableFile,
+    IThreadedFile,
+    ITimedHome,
+    IWritableFile,
+)
 from mailkit.model import DIRECTORY_RIGHTS, FILE_RIGHTS, FileEntry, FilePath
 from mailkit.testing.base import Contract
 
@@ -35,7 +42,7 @@ class FileHomeContract(Contract):
         :param to_change: the test is skipped where the home cannot be changed.
         """
         home: Any = await self.make_home(files=FILES)
-        self.check_provides(home, [IFileHome], [ITimedHome])
+        self.check_provides(home, [IFileHome], [ITimedHome, ICountedHome])
         if to_change and "c" not in (await home.get_entry(path=())).rights:
             raise unittest.SkipTest("the home cannot be changed")
         return home
@@ -154,6 +161,14 @@ class FileHomeContract(Contract):
             self.assertEqual((await home.get_entry(path=path)).modified, 1_000_000_000)
         for path in (("nothing",), ("Reports", "nothing")):
             await self.check_refused(home.set_modified(path=path, seconds=1))
+
+    async def test_usage(self) -> None:
+        home = await self.open_home()
+        if not ICountedHome.providedBy(home):
+            raise unittest.SkipTest("ICountedHome is not provided")
+        usage = await home.get_usage()
+        self.assertGreaterEqual(usage.octets, 0)
+        self.assertGreaterEqual(usage.files, 0)
 
     async def test_directories(self) -> None:
         home = await self.open_home(to_change=True)

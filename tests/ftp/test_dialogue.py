@@ -8,6 +8,7 @@ from twisted.internet.address import UNIXAddress
 from twisted.internet.error import ConnectionDone
 from twisted.python.failure import Failure
 
+from mailkit.filequota import FileQuota
 from mailkit.ftp.handlers import VERBS
 from mailkit.ftp.protocol import MAX_STATUSES
 from mailkit.tap.tls import self_signed, server_context
@@ -321,6 +322,34 @@ class DataTests(FTPCase):
         data.connectionLost(Failure(ConnectionDone()))
         codes = [line[:4] for line in client.read().splitlines() if line[3:4] == b" "]
         self.assertEqual(codes, [b"226 ", b"213 ", b"211 "])
+
+    def test_the_status_tells_the_quota(self) -> None:
+        client = self.log_in()
+        self.assertIn(
+            b" Octets of your files: 15 of no limit\r\n Files and directories: 3 of no limit\r\n",
+            client.ask(b"STAT"),
+        )
+        self.homes.quota = FileQuota(5000, 100)
+        self.assertIn(
+            b" Octets of your files: 15 of 5000\r\n Files and directories: 3 of 100\r\n211 End",
+            self.log_in().ask(b"STAT"),
+        )
+        self.assertNotIn(b"files", self.connect().ask(b"STAT"))
+
+    def test_an_upload_beyond_the_quota(self) -> None:
+        self.homes.quota = FileQuota(100)
+        client = self.log_in()
+        for command in (b"STOR new", b"APPE new", b"APPE file"):
+            client.ask(b"PASV")
+            self.assertEqual(client.code(command), 150)
+            data, _ = self.open_data(client)
+            data.dataReceived(b"x" * 50)
+            self.assertEqual(client.read(), b"")
+            data.dataReceived(b"x" * 50)
+            self.assertEqual(client.read()[:4], b"552 ")
+            self.assertIn(b" Octets of your files: 15 of 100\r\n", client.ask(b"STAT"))
+            self.assertFalse((self.home / "new").exists())
+            self.assertEqual((self.home / "file").read_bytes(), b"0123456789")
 
     def test_nobody_asks_for_the_status_for_ever(self) -> None:
         client = self.log_in()

@@ -154,6 +154,10 @@ class CapabilityTests(CommandTestCase):
         self.refuse(*capabilities, ANN, "--all", "--without", "MOVE", wanted="not both", code=2)
 
 
+def files_lines(octets: str, files: str) -> str:
+    return f"octets of files: {octets}\nfiles and directories: {files}\n"
+
+
 class QuotaTests(CommandTestCase):
     """``mailkit account quota``."""
 
@@ -162,7 +166,8 @@ class QuotaTests(CommandTestCase):
         shown = self.succeed("account", "quota", ANN)
         self.assertEqual(
             shown,
-            "storage: 0 octets of no limit\nmessages: 0 of no limit\nmailboxes: 6 of no limit\n",
+            "storage: 0 octets of no limit\nmessages: 0 of no limit\nmailboxes: 6 of no limit\n"
+            + files_lines("as the server says", "as the server says"),
         )
         self.succeed("account", "quota", "--default", "--storage", "2G", "--messages", "100")
         shown = self.succeed("account", "quota", "ann")
@@ -171,8 +176,32 @@ class QuotaTests(CommandTestCase):
         )
         shown = self.succeed("account", "quota", ANN, "--storage", "none", "--mailboxes", "30")
         self.assertEqual(
-            shown, "storage: 0 octets of no limit\nmessages: 0 of 100\nmailboxes: 6 of 30\n"
+            shown,
+            "storage: 0 octets of no limit\nmessages: 0 of 100\nmailboxes: 6 of 30\n"
+            + files_lines("as the server says", "as the server says"),
         )
+
+    def test_files(self) -> None:
+        self.add()
+        quota = "account", "quota", ANN
+        self.succeed(*quota, "--storage", "1M")
+        for value, octets, files in (
+            ("5G", str(5 * 1024**3), "as the server says"),
+            ("10k,50", "10240", "50"),
+            ("none", "no limit", "no limit"),
+            (",7", "as the server says", "7"),
+            ("default", "as the server says", "as the server says"),
+            ("1k,none", "1024", "no limit"),
+        ):
+            shown = self.succeed(*quota, "--files", value)
+            self.assertTrue(shown.endswith(files_lines(octets, files)), shown)
+            # Those of mail are apart.
+            self.assertIn(f"storage: 0 octets of {1024**2}\n", shown)
+        self.assertEqual(self.succeed(*quota), shown)
+        self.succeed(*quota, "--files", "default")
+        self.succeed("account", "quota", "--default", "--files", "3k,30")
+        self.assertTrue(self.succeed(*quota).endswith(files_lines("3072", "30")))
+        self.assertTrue(self.succeed(*quota, "--messages", "9").endswith(files_lines("3072", "30")))
 
     def test_what_is_refused(self) -> None:
         self.add()
@@ -181,6 +210,8 @@ class QuotaTests(CommandTestCase):
         self.refuse(*quota, ANN, "--storage", "much", wanted="--storage", code=2)
         self.refuse(*quota, ANN, "--storage", "99999999999999G", wanted="--storage", code=2)
         self.refuse(*quota, ANN, "--messages", "-1", wanted="--messages", code=2)
+        for value in ("much", "5G,0", "0", "5G,many"):
+            self.refuse(*quota, ANN, "--files", value, wanted="--files", code=2)
         self.refuse(*quota, wanted="ADDRESS", code=2)
         self.refuse(*quota, ANN, "--default", wanted="ADDRESS", code=2)
         self.refuse(*quota, "--default", wanted="--default needs", code=2)

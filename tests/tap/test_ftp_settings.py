@@ -6,9 +6,9 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from mailkit.filequota import FileQuota
 from mailkit.homes.disk import FileHomes
 from mailkit.homes.mounts import MountedHomes
-from mailkit.homes.usage import FileQuota
 from mailkit.tap.errors import StartError
 from mailkit.tap.ftp_settings import MAIL_DIRECTORY, FTPSettings, parse_ftp_settings
 from tests.tap.test_options import ENDPOINT, OptionsTestCase

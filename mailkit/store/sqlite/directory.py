@@ -29,6 +29,7 @@ from mailkit.interfaces import (
     IAppPasswordDirectory,
     IDelegateAdmin,
     IDirectoryAdmin,
+    IFileQuotaDirectory,
     IMaildropDirectory,
     IMaskDirectory,
     IQuotaDirectory,
@@ -48,6 +49,7 @@ from mailkit.store.sqlite.access import (
 )
 from mailkit.store.sqlite.app_passwords import AppPasswordTables
 from mailkit.store.sqlite.changes import Change, find_account
+from mailkit.store.sqlite.file_quotas import FileQuotaTables
 from mailkit.store.sqlite.journal import Note
 from mailkit.store.sqlite.mailboxes import insert_mailbox, mailbox_note
 from mailkit.store.sqlite.maildrops import MaildropTables
@@ -371,7 +373,9 @@ class ChangeDirectory(Operation[None]):
             tx.note(note)
 
 
-class DirectoryBase(AppPasswordTables, SecondFactorTables, ScramTables, MaildropTables):
+class DirectoryBase(
+    AppPasswordTables, SecondFactorTables, ScramTables, MaildropTables, FileQuotaTables
+):
     """All of the directory's contracts, given a connection and a way to change."""
 
     separator = "+"
@@ -520,6 +524,7 @@ class DirectoryBase(AppPasswordTables, SecondFactorTables, ScramTables, Maildrop
     IScramDirectory,
     IDirectoryAdmin,
     IQuotaDirectory,
+    IFileQuotaDirectory,
     IMaildropDirectory,
     IMaskDirectory,
     IAdministratorDirectory,

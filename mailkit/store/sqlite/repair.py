@@ -37,7 +37,7 @@ _SALVAGED = (
         "name",
         "password_hash, max_octets, max_messages, imap_without, max_mailboxes, administrator,"
         " password_scopes, totp_secret, totp_window, totp_step, recovery_codes,"
-        " totp_forgotten, maildrop",
+        " totp_forgotten, maildrop, max_file_octets, max_files",
     ),
     ("alias", "address", "targets"),
     (

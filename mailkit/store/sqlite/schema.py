@@ -419,6 +419,12 @@ _STEP_28 = """
 ALTER TABLE account ADD COLUMN totp_forgotten INTEGER;
 """
 
+# Limits of an account's files; NULL for those of all.
+_STEP_29 = """
+ALTER TABLE account ADD COLUMN max_file_octets INTEGER;
+ALTER TABLE account ADD COLUMN max_files INTEGER;
+"""
+
 #: SQL of each step.
 MIGRATIONS: Sequence[str] = (
     _STEP_1,
@@ -449,6 +455,7 @@ MIGRATIONS: Sequence[str] = (
     _STEP_26,
     _STEP_27,
     _STEP_28,
+    _STEP_29,
 )
 #: Tables of what was made of bodies, by their number, and can be made of them again.
 DERIVED = ("summary", "sort_value", "field_text", "text_map", "unended_body")

@@ -222,6 +222,12 @@ class GuestTests(StoreTestCase):
             while await known() != name:
                 await self.turn(0.001)
 
+    async def test_a_limit_of_files_that_was_set_elsewhere_holds(self) -> None:
+        owner, guest = await self.make_pair()
+        await guest.set_file_quota(account=ANN, max_octets=500, max_files=5)
+        for store in (guest, owner):
+            self.assertEqual(await store.get_file_quota(account=ANN), (500, 5))
+
     async def test_messages_go_to_all_others(self) -> None:
         owner, guest = await self.make_pair()
         third = self.open_store()

@@ -294,6 +294,7 @@ class RepairTests(StoreTestCase):
     async def test_a_damaged_index_gives_its_passwords(self) -> None:
         store = await self.make_store(ANN, BOB)
         await store.set_password_hash(account=BOB, password_hash="secret")
+        await store.set_file_quota(account=BOB, max_octets=500, max_files=5)
         await store.set_quota(account=BOB, max_octets=10**9, max_messages=0)
         app_password = AppPassword("abcd", "salt$digest", frozenset({"imap"}), 1000, 2000, "phone")
         await store.add_app_password(account=BOB, password=app_password)
@@ -320,6 +321,7 @@ class RepairTests(StoreTestCase):
         store = await self.repaired()
         self.assertEqual(await self.shown(store), before)
         self.assertEqual(await store.get_password_hash(account=BOB), "secret")
+        self.assertEqual(await store.get_file_quota(account=BOB), (500, 5))
         quota = await store.get_quota(account=BOB)
         self.assertEqual((quota.max_octets, quota.max_messages), (10**9, None))
         self.assertEqual(list(await store.list_app_passwords(account=BOB)), [app_password])

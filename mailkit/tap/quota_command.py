@@ -1,0 +1,124 @@
+"""``mailkit account quota``: what accounts may have."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from mailkit.tap.administration import administer, find_account
+from mailkit.tap.errors import SettingError
+from mailkit.tap.values import parse_count, parse_file_quota, parse_limit, parse_size
+
+#: Goes back to what the server says for all.
+DEFAULT = "default"
+
+
+@click.command("quota")
+@click.argument("address", required=False)
+@click.option("--default", "everybody", is_flag=True, help="Set limits for all other accounts.")
+@click.option("--storage", metavar="SIZE", help="What mail may take: 5G, or none for no limit.")
+@click.option("--messages", metavar="N", help="How many messages there may be, or none.")
+@click.option("--mailboxes", metavar="N", help="How many mailboxes there may be, or none.")
+@click.option(
+    "--files",
+    metavar="SIZE[,N]",
+    help="What files may take that FTP serves, and how many files and directories there may be;"
+    " none, or default for what the server says by --ftp-quota.",
+)
+@click.pass_obj
+def quota(
+    store: str,
+    address: str | None,
+    everybody: bool,
+    storage: str | None,
+    messages: str | None,
+    mailboxes: str | None,
+    files: str | None,
+) -> None:
+    """Show or set how much mail, and what files, the account ADDRESS may have.
+
+    With SIZE or N the other limits go back to those of --default unless they are given too; those of
+    mail and those of files are apart. Files keep to new limits from the next login on.
+    """
+    if (address is None) is not everybody:
+        raise click.UsageError("give an ADDRESS, or --default for the accounts without own limits")
+    mail = storage, messages, mailboxes
+    limits = (
+        _limit("--storage", storage, parse_size),
+        _limit("--messages", messages, parse_count),
+        _limit("--mailboxes", mailboxes, parse_count),
+    )
+    of_files = _file_limits(files)
+
+    async def work(directory: Any) -> None:
+        from mailkit.interfaces import IFileQuotaDirectory, IQuotaDirectory
+
+        has_mail = IQuotaDirectory.providedBy(directory)
+        has_files = IFileQuotaDirectory.providedBy(directory)
+        if not has_mail and (mail != (None, None, None) or not has_files):
+            raise SettingError(f"{store} has no quotas")
+        if files is not None and not has_files:
+            raise SettingError(f"{store} has no quotas of files")
+        name = None if address is None else await find_account(directory, address)
+        if mail != (None, None, None):
+            octets, count, boxes = limits
+            await directory.set_quota(
+                account=name, max_octets=octets, max_messages=count, max_mailboxes=boxes
+            )
+        if files is not None:
+            octets, count = of_files
+            await directory.set_file_quota(account=name, max_octets=octets, max_files=count)
+        if name is not None:
+            if has_mail:
+                await _show_mail(directory, name)
+            if has_files:
+                await _show_files(directory, name)
+        elif mail == (None, None, None) and files is None:
+            raise click.UsageError("--default needs --storage, --messages, --mailboxes or --files")
+
+    administer(store, work, about=address or "")
+
+
+async def _show_mail(directory: Any, account: str) -> None:
+    found = await directory.get_quota(account=account)
+    click.echo(f"storage: {found.octets} octets of {_or_none(found.max_octets)}")
+    click.echo(f"messages: {found.messages} of {_or_none(found.max_messages)}")
+    click.echo(f"mailboxes: {found.mailboxes} of {_or_none(found.max_mailboxes)}")
+
+
+async def _show_files(directory: Any, account: str) -> None:
+    octets, files = await directory.get_file_quota(account=account)
+    # How much there is of them the server knows.
+    click.echo(f"octets of files: {_or_default(octets)}")
+    click.echo(f"files and directories: {_or_default(files)}")
+
+
+def _limit(option: str, text: str | None, parse: Callable[[str], int]) -> int | None:
+    """What ``set_quota`` takes: 0 for ``none``, None for what was not given."""
+    if text is None:
+        return None
+    try:
+        return parse_limit(text, parse)
+    except SettingError as error:
+        raise click.BadParameter(str(error), param_hint=option) from error
+
+
+def _file_limits(text: str | None) -> tuple[int | None, int | None]:
+    if text is None or text == DEFAULT:
+        return None, None
+    if text == "none":
+        return 0, 0
+    try:
+        return parse_file_quota(text)
+    except SettingError as error:
+        raise click.BadParameter(str(error), param_hint="--files") from error
+
+
+def _or_none(limit: int | None) -> str:
+    return "no limit" if limit is None else str(limit)
+
+
+def _or_default(limit: int | None) -> str:
+    return "as the server says" if limit is None else _or_none(limit or None)
