@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from mailkit.annotations import Annotation
-from mailkit.errors import EntryTooLarge, MailError, NoSuchMessage, ReadOnly, TooManyEntries
+from mailkit.errors import EntryTooLarge, MailError, ReadOnly, TooManyEntries
 from mailkit.imap.annotate import CAPABILITY, part_of, read_values, support_code
 from mailkit.imap.content import MessageContent
 from mailkit.imap.grammar import Command, SyntaxFault
 from mailkit.imap.handlers.messagelimit import complete_limited, limit_spans
+from mailkit.imap.handlers.opened import opened
 from mailkit.imap.handlers.storing import CHANGE_BATCH, Storing
 from mailkit.imap.handlers.table import Capability
 from mailkit.imap.state import Spans
@@ -71,14 +72,9 @@ async def _check_messages(
     parts = parts_of([each for each in annotations if each.value is not None])
     for uid in uids if parts else ():
         await connection.drain()
-        try:
-            content = MessageContent(await mailbox.open_message(uid=uid))
-        except NoSuchMessage:
-            continue
-        try:
-            await check_parts(connection, content, parts)
-        finally:
-            content.close()
+        async with opened(mailbox, uid) as content:
+            if content is not None:
+                await check_parts(connection, content, parts)
 
 
 async def store_annotations(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from mailkit.errors import NoSuchMessage, UnknownTransferEncoding
+from mailkit.errors import UnknownTransferEncoding
 from mailkit.imap.content import MessageContent
 from mailkit.imap.conversion import (
     CHARSET,
@@ -29,6 +29,7 @@ from mailkit.imap.decoded import slice_of
 from mailkit.imap.fetch import locate
 from mailkit.imap.grammar import Command, SyntaxFault
 from mailkit.imap.handlers.fetch import resolve
+from mailkit.imap.handlers.opened import opened
 from mailkit.imap.handlers.table import (
     AUTHENTICATED,
     SELECTED,
@@ -101,13 +102,10 @@ async def convert_parts(connection: IMAPProtocol, command: Command) -> None:
         items = [UID, *(item for item in items if item != UID)]
     done = failed = 0
     for uid, number in zip(uids, selection.state.numbers_of(uids), strict=True):
-        try:
-            file = await selection.mailbox.open_message(uid=uid)
-        except NoSuchMessage:
-            continue
-        content = MessageContent(file)
-        converting = _Converting(connection, content, request)
-        try:
+        async with opened(selection.mailbox, uid) as content:
+            if content is None:
+                continue
+            converting = _Converting(connection, content, request)
             tag = imap_string(command.tag)
             begin = b"* %d CONVERTED (TAG %b) (" % (number, tag)
             for item in items:
@@ -115,8 +113,6 @@ async def convert_parts(connection: IMAPProtocol, command: Command) -> None:
                 await connection.send(begin + await converting.answer(item, uid))
                 begin = b" "
             await connection.send(b")\r\n")
-        finally:
-            content.close()
         done += converting.done
         failed += converting.failed
     if failed and not done:

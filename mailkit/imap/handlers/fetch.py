@@ -20,6 +20,7 @@ from mailkit.imap.handlers.messagelimit import (
     limit_spans,
     tell_limit,
 )
+from mailkit.imap.handlers.opened import opened
 from mailkit.imap.handlers.resync import tell_vanished
 from mailkit.imap.handlers.table import SELECTED, Capability, Verb, after_login
 from mailkit.imap.search import uid_ranges
@@ -220,18 +221,13 @@ class _Fetcher:
         """
         if b'"message" "global"' not in summary.body_structure:
             return summary
-        try:
-            file = await self.selection.mailbox.open_message(uid=summary.uid)
-        except NoSuchMessage:
-            return summary
-        content = MessageContent(file)
-        content.rev2 = True
-        try:
+        async with opened(self.selection.mailbox, summary.uid) as content:
+            if content is None:
+                return summary
+            content.rev2 = True
             await content.load(self.connection.drain)
             await content.parse(self.connection.drain)
             return summary._replace(body_structure=content.body_structure())
-        finally:
-            content.close()
 
     # From the messages.
 

@@ -6,13 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mailkit.annotations import Annotation
-from mailkit.errors import NoSuchMessage
 from mailkit.imap.annotate import AnnotationKey, KeyTest, find_keys, resolved
 from mailkit.imap.condstore import within
-from mailkit.imap.content import MessageContent
 from mailkit.imap.contexts import among, to_ranges
 from mailkit.imap.fuzzy import SCORES, Tolerance, tighten
 from mailkit.imap.handlers.labels import resolve_labels
+from mailkit.imap.handlers.opened import opened
 from mailkit.imap.handlers.progress import telling_progress
 from mailkit.imap.labels import LabelNames
 from mailkit.imap.session import BATCH, SUMMARY_BATCH, Selection
@@ -141,19 +140,14 @@ class _Scan:
 
     async def _matches(self, info: MessageInfo) -> bool:
         await self.connection.drain()
-        try:
-            file = await self.selection.mailbox.open_message(uid=info.uid)
-        except NoSuchMessage:
-            return False
-        content = MessageContent(file)
-        try:
+        async with opened(self.selection.mailbox, info.uid) as content:
+            if content is None:
+                return False
             if self.matcher.needs < Need.MESSAGE:
                 header = content.read(0, content.header().body_start)
                 return bool(self.matcher.by_header(info, header, True))
             await content.load(self.connection.drain)
             return self.matcher.by_message(info, content.octets())
-        finally:
-            content.close()
 
 
 async def score(

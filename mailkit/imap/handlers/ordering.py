@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 from mailkit.annotations import Annotation
 from mailkit.collation import collate
-from mailkit.errors import NoSuchMessage
-from mailkit.imap.content import MessageContent
+from mailkit.imap.handlers.opened import opened
 from mailkit.imap.session import BATCH, SUMMARY_BATCH, Selection
 from mailkit.imap.sort import AnnotationCriterion, Criterion
 from mailkit.interfaces import (
@@ -176,15 +175,10 @@ async def read_values(
             continue
         for uid in some:
             await connection.drain()
-            try:
-                content = MessageContent(await mailbox.open_message(uid=uid))
-            except NoSuchMessage:
-                continue
-            try:
-                header = content.read(0, content.header().body_start)
-            finally:
-                content.close()
-            values[uid] = read_sort_values(header, collation)
+            async with opened(mailbox, uid) as content:
+                if content is not None:
+                    header = content.read(0, content.header().body_start)
+                    values[uid] = read_sort_values(header, collation)
     return values
 
 

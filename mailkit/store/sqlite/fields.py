@@ -11,19 +11,17 @@ import json
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple
 
 from twisted.internet.defer import Deferred, DeferredLock
 
-from mailkit._typing import override
 from mailkit.fieldtexts import encode_field_texts
 from mailkit.mime import Header, parse_header
 from mailkit.sorting import read_sort_values
 from mailkit.store.sqlite.bodies import BodyPlace
+from mailkit.store.sqlite.derived import Row, SaveRows
 from mailkit.store.sqlite.rows import condition
 from mailkit.store.sqlite.summaries import read_headers
-from mailkit.store.sqlite.transaction import RowBuffer, Transaction
-from mailkit.store.sqlite.writer import Operation
 
 if TYPE_CHECKING:
     from mailkit.store.sqlite.core import Core
@@ -47,59 +45,41 @@ MAX_BEHIND = 4
 # Seconds of reading after which other work has its turn.
 _SLICE = 0.003
 
-_SAVE_TEXTS = (
-    f"INSERT OR IGNORE INTO field_text (body_id, {', '.join(COLUMNS.values())})"
-    " SELECT v.* FROM (VALUES "
-)
-_SAVE_VALUES = (
-    "INSERT OR IGNORE INTO sort_value (body_id, sent, is_reply, subject_id, ids, subject, sender,"
-    " recipient, cc, display_from, display_to) SELECT v.* FROM (VALUES "
-)
-_SAVE_TAIL = ") AS v WHERE EXISTS (SELECT 1 FROM body WHERE id = v.column1 AND refs > 0)"
 _SOURCES = (
     "SELECT b.id, b.segment, b.position, b.start, b.size, s.header FROM body b"
     " LEFT JOIN summary s ON s.body_id = b.id WHERE b.id IN (SELECT value FROM json_each(?))"
 )
 
-#: Values for the columns of a table, the number of the body first.
-Row: TypeAlias = tuple[Any, ...]
 
+class SaveFieldTexts(SaveRows):
+    """Keep texts."""
 
-class SaveFieldTexts(Operation[None]):
-    """Keep texts, whose rows these are."""
-
-    __slots__ = ("_rows",)
+    __slots__ = ()
 
     losable = True
-
-    def __init__(self, rows: Sequence[Row]) -> None:
-        self._rows = rows
-
-    @override
-    def run(self, tx: Transaction) -> None:
-        _save(tx, RowBuffer(_SAVE_TEXTS, 1 + len(COLUMNS), _SAVE_TAIL), self._rows)
+    table = "field_text"
+    columns = tuple(COLUMNS.values())
 
 
-class SaveSortValues(Operation[None]):
-    """Keep values for sorting, whose rows these are."""
+class SaveSortValues(SaveRows):
+    """Keep values for sorting."""
 
-    __slots__ = ("_rows",)
+    __slots__ = ()
 
     losable = True
-
-    def __init__(self, rows: Sequence[Row]) -> None:
-        self._rows = rows
-
-    @override
-    def run(self, tx: Transaction) -> None:
-        _save(tx, RowBuffer(_SAVE_VALUES, 11, _SAVE_TAIL), self._rows)
-
-
-def _save(tx: Transaction, buffer: RowBuffer, rows: Sequence[Row]) -> None:
-    # Only of bodies that are still wanted.
-    tx.flush()
-    buffer.rows = list(rows)
-    buffer.flush(tx.connection)
+    table = "sort_value"
+    columns = (
+        "sent",
+        "is_reply",
+        "subject_id",
+        "ids",
+        "subject",
+        "sender",
+        "recipient",
+        "cc",
+        "display_from",
+        "display_to",
+    )
 
 
 def text_row(body_id: int, header: Header) -> Row | None:
@@ -129,13 +109,12 @@ def value_row(body_id: int, header: Header) -> Row:
 class _Kind(NamedTuple):
     """What is made of headers."""
 
-    table: str
     make: Callable[[int, Header], Row | None]
-    save: Callable[[Sequence[Row]], Operation[None]]
+    save: type[SaveRows]
 
 
-_TEXTS = _Kind("field_text", text_row, SaveFieldTexts)
-_VALUES = _Kind("sort_value", value_row, SaveSortValues)
+_TEXTS = _Kind(text_row, SaveFieldTexts)
+_VALUES = _Kind(value_row, SaveSortValues)
 
 
 class Fields:
@@ -167,7 +146,9 @@ class Fields:
                 for start in range(0, len(uids), FOUND_AT_ONCE):
                     some = uids[start : start + FOUND_AT_ONCE]
                     # What somebody else has made meanwhile is not made again.
-                    lacking = await self._core.in_thread(self._find, mailbox_id, some, kind.table)
+                    lacking = await self._core.in_thread(
+                        self._find, mailbox_id, some, kind.save.table
+                    )
                     await self._make_all(mailbox_id, lacking, kind)
             finally:
                 if not lock.waiting:

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
-from mailkit._typing import override
 from mailkit.errors import StoreCorrupt
 from mailkit.mime import (
     MAX_HEADER_OCTETS,
@@ -34,9 +33,8 @@ from mailkit.store.sqlite.bodies import (
     find_body,
     find_head,
 )
+from mailkit.store.sqlite.derived import SaveRows
 from mailkit.store.sqlite.rows import condition
-from mailkit.store.sqlite.transaction import RowBuffer, Transaction
-from mailkit.store.sqlite.writer import Operation
 
 if TYPE_CHECKING:
     from mailkit.store.sqlite.core import Core
@@ -267,34 +265,27 @@ def _groups(jobs: Sequence[Job], structure: bool) -> Iterator[list[Job]]:
         yield group
 
 
-class SaveSummaries(Operation[None]):
-    """Keep summaries by body id."""
+class SaveSummaries(SaveRows):
+    """Keep summaries."""
 
-    __slots__ = ("_summaries",)
+    __slots__ = ()
+
+    table = "summary"
+    columns = ("envelope", "body_structure", "header")
+    conflict = (
+        " ON CONFLICT (body_id) DO UPDATE SET body_structure = excluded.body_structure"
+        " WHERE body_structure IS NULL AND excluded.body_structure IS NOT NULL"
+    )
 
     def __init__(self, summaries: Sequence[tuple[int, Summary]]) -> None:
-        self._summaries = summaries
-
-    @override
-    def run(self, tx: Transaction) -> None:
-        tx.flush()
-        buffer = RowBuffer(_SAVE, 4, _SAVE_TAIL)
-        buffer.rows = [
-            (body_id, envelope, structure or None, header)
-            for body_id, (envelope, structure, header) in self._summaries
-        ]
-        buffer.flush(tx.connection)
+        super().__init__(
+            [
+                (body_id, envelope, structure or None, header)
+                for body_id, (envelope, structure, header) in summaries
+            ]
+        )
 
 
-_SAVE = (
-    "INSERT INTO summary (body_id, envelope, body_structure, header)"
-    " SELECT v.column1, v.column2, v.column3, v.column4 FROM (VALUES "
-)
-_SAVE_TAIL = (
-    ") AS v WHERE EXISTS (SELECT 1 FROM body WHERE id = v.column1 AND refs > 0)"
-    " ON CONFLICT (body_id) DO UPDATE SET body_structure = excluded.body_structure"
-    " WHERE body_structure IS NULL AND excluded.body_structure IS NOT NULL"
-)
 _SELECT = (
     "SELECT m.uid, m.body_id, s.envelope, ifnull(s.body_structure, x''), s.header FROM message m"
     " LEFT JOIN summary s ON s.body_id = m.body_id WHERE m.mailbox_id = ? AND m."

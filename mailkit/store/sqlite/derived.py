@@ -1,0 +1,38 @@
+"""Saving what was made of bodies, and can be made of them again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar, TypeAlias
+
+from mailkit._typing import override
+from mailkit.store.sqlite.transaction import RowBuffer, Transaction
+from mailkit.store.sqlite.writer import Operation
+
+#: Values for the columns of a table, the number of the body first.
+Row: TypeAlias = tuple[Any, ...]
+
+
+class SaveRows(Operation[None]):
+    """Keep rows of one table, those of bodies that are still wanted; each table has its own kind."""
+
+    __slots__ = ("_rows",)
+
+    table: ClassVar[str]
+    #: Without the number of the body.
+    columns: ClassVar[Sequence[str]]
+    #: What happens to a row that there is already.
+    conflict: ClassVar[str] = " ON CONFLICT (body_id) DO NOTHING"
+
+    def __init__(self, rows: Sequence[Row]) -> None:
+        self._rows = rows
+
+    @override
+    def run(self, tx: Transaction) -> None:
+        tx.flush()
+        names = ", ".join(("body_id", *self.columns))
+        head = f"INSERT INTO {self.table} ({names}) SELECT v.* FROM (VALUES "
+        tail = ") AS v WHERE EXISTS (SELECT 1 FROM body WHERE id = v.column1 AND refs > 0)"
+        buffer = RowBuffer(head, 1 + len(self.columns), tail + self.conflict)
+        buffer.rows = list(self._rows)
+        buffer.flush(tx.connection)
