@@ -387,8 +387,8 @@ class IMAPProtocol(PushingConnection):
     async def complete(self, text: str, code: bytes = b"", modseq: bool = False) -> None:
         """End the command at work: tell what others have changed, then the tagged OK.
 
-        :param modseq: let it tell the modification sequence (RFC 7162 section 3.2.7), to a client
-            that has enabled QRESYNC.
+        :param modseq: let it tell the modification sequence (RFC 7162 section 3.2.7, RFC 6851
+            section 4.4), to a client that wants to know it.
         """
         try:
             await self.announce()
@@ -397,7 +397,7 @@ class IMAPProtocol(PushingConnection):
             self.end_gone(reason)
         else:
             self.settle()
-            if modseq and self.selection is not None and b"QRESYNC" in self.enabled:
+            if modseq and self.selection is not None and self.selection.tells_modseqs:
                 code = b"HIGHESTMODSEQ %d" % self.selection.settled
             elif self.selection is not None and self.selection.state.pending_expunges:
                 # RFC 5530 section 3: it will be told when it may (RFC 3501 section 7.4.1).

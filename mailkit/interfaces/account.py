@@ -76,7 +76,7 @@ class IMailboxAdmin(Interface):
 
         :raises NoSuchMailbox: there is none.
         :raises MailboxHasChildren: it is \\Noselect and has mailboxes below.
-        :raises PermissionDenied: it is INBOX.
+        :raises InvalidMailboxName: it is INBOX.
         """
 
     def rename_mailbox(name: str, new_name: str) -> Awaitable[None]:

@@ -16,7 +16,6 @@ from mailkit.errors import (
     MailboxHasChildren,
     MailError,
     NoSuchMailbox,
-    PermissionDenied,
 )
 from mailkit.interfaces import (
     IAccessControl,
@@ -251,7 +250,7 @@ class MemoryAccount(MemoryKeys, MemoryFetched, MemoryMaildrop, MetadataAccount):
         if mailbox is None:
             raise NoSuchMailbox
         if name == INBOX:
-            raise PermissionDenied("INBOX cannot be deleted")
+            raise InvalidMailboxName("INBOX cannot be deleted")
         if any(is_child(other, name) for other in self._mailboxes):
             # RFC 3501 section 6.3.4: the name stays for those below it.
             if not mailbox.selectable:

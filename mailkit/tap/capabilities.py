@@ -122,6 +122,7 @@ class CapabilityOptions:
         self.without_capabilities.append(name)
 
     def opt_imap_quirk(self, name: str) -> None:
-        """Do NAME for clients that get something wrong: delay-newmail, extra-separator, keep-idle;
-        the last two are on unless NAME is no-extra-separator or no-keep-idle. May be repeated."""
+        """Do NAME for clients that get something wrong: delay-newmail, extra-separator,
+        imaplib-utf8, keep-idle; the last three are on unless NAME is no- and the name. May be
+        repeated."""
         self.quirks.append(name)

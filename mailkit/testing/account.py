@@ -10,7 +10,6 @@ from mailkit.errors import (
     MailError,
     NoSuchMailbox,
     NoSuchMessage,
-    PermissionDenied,
 )
 from mailkit.interfaces import (
     ICopyingMailbox,
@@ -321,7 +320,7 @@ class _AdminTests(AccountBase):
         with self.assertRaises(NoSuchMailbox):
             await account.delete_mailbox(name="Nowhere")
         for name in ("INBOX", "inbox"):
-            with self.assertRaises(PermissionDenied):
+            with self.assertRaises(InvalidMailboxName):
                 await account.delete_mailbox(name=name)
 
     async def test_made_again_has_a_higher_uid_validity(self) -> None:

@@ -299,7 +299,19 @@ class QResyncTests(ModseqCase):
         self.assertEqual(client.command("EXPUNGE"), [b"OK EXPUNGE completed"])
         client.command("UID STORE 5 +FLAGS.SILENT (\\Deleted)")
         self.assertEqual(client.command("UID EXPUNGE 5")[0], b"* VANISHED 5")
-        self.assertIn(b"* VANISHED 8", client.command("MOVE 1 Trash"))
+        lines = client.command("MOVE 1 Trash")
+        self.assertIn(b"* VANISHED 8", lines)
+        self.assertEqual(lines[-1], b"OK [HIGHESTMODSEQ %d] MOVE completed" % self.modseq)
+
+    def test_what_is_removed_tells_the_modification_sequence(self) -> None:
+        client = self.server.login("SELECT INBOX (CONDSTORE)")
+        client.command("UID STORE 2 +FLAGS.SILENT (\\Deleted)")
+        for command in ("EXPUNGE", "UID MOVE 3 Trash"):
+            done = client.command(command)[-1]
+            self.assertTrue(done.startswith(b"OK [HIGHESTMODSEQ %d] " % self.modseq), done)
+        # Nothing of that kind for those who do not know it.
+        client = self.server.login("SELECT INBOX")
+        self.assertEqual(client.command("UID MOVE 5 Trash")[-1], b"OK MOVE completed")
 
     def test_idle(self) -> None:
         client = self.server.login("ENABLE QRESYNC", "SELECT INBOX")

@@ -23,7 +23,7 @@ class LanguageTests(ServerTestCase):
         self.assertEqual(lines[-1], b"OK Ab jetzt auf Deutsch")
         for command, answer in (
             ("NOOP", "OK NOOP ausgeführt"),
-            ("DELETE INBOX", "NO [NOPERM] INBOX kann nicht gelöscht werden"),
+            ("DELETE INBOX", "NO [CANNOT] INBOX kann nicht gelöscht werden"),
             ("STATUS nowhere (MESSAGES)", "NO [NONEXISTENT] Dieses Postfach gibt es nicht"),
             ("CREATE a//b", "NO [CANNOT] Ein Postfachname hat keine leeren Ebenen"),
             ("SELECT INBOX", "OK [READ-WRITE] SELECT ausgeführt"),

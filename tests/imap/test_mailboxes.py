@@ -204,7 +204,7 @@ class AdministrationTests(SynchronousTestCase):
             ("CREATE a//b", "CANNOT"),
             ("CREATE &", "CANNOT"),
             ("CREATE &AGE-", "CANNOT"),
-            ("DELETE INBOX", "NOPERM"),
+            ("DELETE INBOX", "CANNOT"),
             ("DELETE Nothing", "NONEXISTENT"),
             ("RENAME Nothing x", "NONEXISTENT"),
             ("RENAME Sent Trash", "ALREADYEXISTS"),

@@ -64,7 +64,7 @@ class ThreadTests(ThreadCase):
         # Their parent does not match.
         self.check("THREAD REFERENCES UTF-8 4,6", b"* THREAD ((4)(6))")
         self.check("THREAD REFERENCES UTF-8 SUBJECT other", b"* THREAD (6)")
-        self.check('THREAD ORDEREDSUBJECT US-ASCII TEXT "gewp"', b"* THREAD ")
+        self.check('THREAD ORDEREDSUBJECT US-ASCII TEXT "gewp"', b"* THREAD")
 
     def test_numbers_where_some_are_missing(self) -> None:
         now(self.server.mailbox().expunge(uids=[4]))

@@ -25,6 +25,7 @@ class DialogueTests(ServerTestCase):
             "FETCH 1 FLAGS", "FETCH * FLAGS", "STORE 1 +FLAGS (a)", "COPY 1 Trash", "MOVE 1 Trash",
             "SEARCH ALL", "UID SEARCH 1", "UID SEARCH OR SEEN 1:*", "UID SEARCH NOT (SEEN 1)",
             "SORT (DATE) UTF-8 ALL", "UID SORT (DATE) UTF-8 1:2", "THREAD REFERENCES UTF-8 ALL",
+            'ESEARCH IN (mailboxes "Trash") 1:2',
         ):  # fmt: skip
             answer = self.client.command(command)
             self.assertEqual(len(answer), 1, answer)

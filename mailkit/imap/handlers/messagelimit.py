@@ -75,9 +75,11 @@ async def complete_limited(
         except MailboxGone:
             pass  # It is told behind the tagged response.
         selection = connection.selection
-        pending = selection is not None and selection.state.pending_expunges
+        told = selection is not None and (
+            selection.state.pending_expunges or (modseq and selection.tells_modseqs)
+        )
         # RFC 9738 section 3.1: EXPUNGEISSUED, and any other code, stands in the tagged response.
-        if code or pending or (modseq and b"QRESYNC" in connection.enabled):
+        if code or told:
             tell_limit(connection, lowest)
         else:
             code = limit_code(connection.factory.message_limit, lowest)

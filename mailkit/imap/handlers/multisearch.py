@@ -53,7 +53,9 @@ async def multi_search(connection: IMAPProtocol, command: Command) -> None:
     now = connection.clock.seconds()
     filters = await load_filters(connection, arguments)
     # What is wrong with it is told even if no mailbox is searched.
-    query = parse_search(arguments, SelectedState((), 0), now, connection.offers, filters)
+    any_mailbox = SelectedState((), 0)
+    any_mailbox.uid_only = b"UIDONLY" in connection.enabled
+    query = parse_search(arguments, any_mailbox, now, connection.offers, filters)
     arguments.end()
     check_relevancy(results, query)
     if asks_modseq(query):

@@ -312,7 +312,7 @@ async def _transfer(connection: IMAPProtocol, command: Command, move: bool) -> N
             tell_limit(connection, lowest)
             await refuse_gone(connection)
         else:
-            await complete_limited(connection, "MOVE completed", lowest)
+            await complete_limited(connection, "MOVE completed", lowest, modseq=True)
     else:
         await connection.complete("COPY completed", code)
 

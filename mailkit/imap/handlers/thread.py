@@ -44,7 +44,8 @@ async def thread(connection: IMAPProtocol, command: Command) -> None:
     uids, depths = await thread_messages(
         connection, selection, found, algorithm, connection.collation
     )
-    connection.write(b"* THREAD ")
+    # RFC 5256 section 5: no space where nothing is found.
+    connection.write(b"* THREAD " if uids else b"* THREAD")
     numbers: Sequence[int] = uids
     if not command.verb.startswith(b"UID "):
         numbers = array("I")

@@ -12,7 +12,6 @@ from mailkit.errors import (
     MailboxExists,
     MailboxHasChildren,
     NoSuchMailbox,
-    PermissionDenied,
 )
 from mailkit.model import INBOX, SEPARATOR, Quota
 from mailkit.store.naming import (
@@ -238,7 +237,7 @@ class DeleteMailbox(_NamesOperation):
         name = canonical_name(self._name)
         _, selectable = names.find(name)
         if name == INBOX:
-            raise PermissionDenied("INBOX cannot be deleted")
+            raise InvalidMailboxName("INBOX cannot be deleted")
         has_children = bool(names.children(name, limit=1))
         if has_children and not selectable:
             raise MailboxHasChildren
