@@ -191,6 +191,15 @@ class SelectedTests(NotifyTestCase):
             self.assertIn(b"* %d FETCH (UID %d BODY[HEADER.FIELDS" % (number, number), told)
         self.assertEqual(told.count(b"Subject: Re: good morning"), 2)
 
+    def test_new_messages_tell_the_modification_sequence(self) -> None:
+        self.client.command("ENABLE CONDSTORE")
+        self.notify("SET (selected (MessageNew (FLAGS) MessageExpunge))")
+        self.server.add(MESSAGE)
+        self.assertRegex(
+            b"\r\n".join(self.told()),
+            rb"\* 3 FETCH \(UID 3 FLAGS \((\\Recent)?\) MODSEQ \(\d+\)\)\Z",
+        )
+
     def test_the_next_mailbox_too(self) -> None:
         self.notify(f"SET {SELECTED}")
         self.client.command("SELECT misc")

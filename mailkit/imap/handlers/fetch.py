@@ -123,7 +123,10 @@ async def send_items(
     assert selection is not None
     spans = runs([number - 1 for number in selection.state.numbers_of(uids)])
     summaries = ISummarizingMailbox.providedBy(selection.mailbox)
-    plan = Plan(attributes, summaries, False, uid_only=selection.state.uid_only)
+    # RFC 7162 section 3.2.4, RFC 9051 section 7.5.2: what nobody asked for just now tells both.
+    modseq = selection.tells_modseqs
+    uid = modseq or selection.tells_uids
+    plan = Plan(attributes, summaries, uid, modseq, selection.state.uid_only)
     fetcher = _Fetcher(connection, selection, plan)
     await (fetcher.by_message(spans) if plan.by_message else fetcher.by_columns(spans))
 
