@@ -340,9 +340,12 @@ class IMAPProtocol(PushingConnection):
     async def _update(self) -> None:
         """Tell a client what has changed that idles, or has used NOTIFY."""
         self._tag = b""
-        notifier = self.notifier
+        notifier, selection = self.notifier, self.selection
+        changed = selection is not None and selection.dirty
         # RFC 5465 section 6.1.2: the numbers of messages stay while nobody asks.
         await self.announce(self.idling or not (notifier and notifier.wanted.delayed))
+        if changed:
+            self.settle()
         if notifier is not None and notifier.dirty:
             await notifier.tell()
 
@@ -403,16 +406,6 @@ class IMAPProtocol(PushingConnection):
                 # RFC 5530 section 3: it will be told when it may (RFC 3501 section 7.4.1).
                 code = code or b"EXPUNGEISSUED"
             self.ok(text, code)
-
-    def settle(self) -> None:
-        """Tell how far the client knows everything, where it might believe that it knows more.
-
-        RFC 7162 section 3.2: a message is gone that it still counts, so that the higher
-        modification sequences that it has seen must not be taken for all there is.
-        """
-        selection = self.selection
-        if selection is not None and selection.tells_modseqs and selection.state.pending_expunges:
-            self.remark(selection.highest_modseq())
 
     def capabilities(self) -> bytes:
         """What the server can do for this client now."""

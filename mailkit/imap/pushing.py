@@ -62,6 +62,16 @@ class PushingConnection(AnsweringConnection):
         if self.metadata is not None:
             self.metadata.tell()
 
+    def settle(self) -> None:
+        """Tell how far the client knows everything, where it might believe that it knows more.
+
+        RFC 7162 section 3.2: a message is gone that it still counts, so that the higher
+        modification sequences that it has seen must not be taken for all there is.
+        """
+        selection = self.selection
+        if selection is not None and selection.tells_modseqs and selection.state.pending_expunges:
+            self.remark(selection.highest_modseq())
+
     def end_metadata(self) -> None:
         """Whoever was logged in is to hear of no changes any more."""
         if self.metadata is not None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+
 from mailkit.imap.handlers import notify
+from mailkit.model import FlagOp
 from mailkit.store.sqlite.transaction import DIRECTORY
 
 from .support import Client, ServerTestCase, now
@@ -199,6 +202,25 @@ class SelectedTests(NotifyTestCase):
             b"\r\n".join(self.told()),
             rb"\* 3 FETCH \(UID 3 FLAGS \((\\Recent)?\) MODSEQ \(\d+\)\)\Z",
         )
+
+    def test_what_is_delayed_is_not_counted_as_known(self) -> None:
+        self.other.command("SELECT INBOX")
+        self.client.command("ENABLE QRESYNC")
+        (known,) = re.findall(
+            rb"HIGHESTMODSEQ (\d+)", b"".join(self.client.command("SELECT INBOX"))
+        )
+        self.notify("SET (selected-delayed (MessageNew MessageExpunge FlagChange))")
+        self.server.add(MESSAGE)
+        now(self.server.mailbox().expunge(uids=[1]))
+        now(self.server.mailbox().store_flags(uids=[2], flags=frozenset(("a",)), op=FlagOp.ADD))
+        told = self.told()
+        self.assertIn(b"* 3 EXISTS", told)
+        # RFC 7162 section 3.2: MODSEQ would let the client believe that it knows of 1's end.
+        (fetch,) = [line for line in told if b"FETCH" in line]
+        last = int(re.findall(rb"MODSEQ \((\d+)\)", fetch)[0])
+        settled = re.findall(rb"\* OK \[HIGHESTMODSEQ (\d+)\]", told[-1])
+        self.assertTrue(settled and int(known) <= int(settled[0]) < last, told)
+        self.assertIn(b"* VANISHED 1", self.client.command("NOOP"))
 
     def test_the_next_mailbox_too(self) -> None:
         self.notify(f"SET {SELECTED}")
