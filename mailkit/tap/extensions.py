@@ -6,12 +6,19 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from mailkit.tap.errors import SettingError
+from mailkit.tap.values import check_number
 
 if TYPE_CHECKING:
     from mailkit.smtp.extensions.settings import Access, ExtensionSettings
 
 #: What ``--without-extension SERVICE:NAME`` may name.
 SERVICES = ("smtp", "lmtp", "submission")
+
+# What ``[smtp-extensions]`` may have: fields of ExtensionSettings.
+_ACCESS = ("vrfy", "expn", "trust-submitter")
+_TEXTS = (*_ACCESS, "priority-policy")
+_LISTS = ("without", "no-soliciting")
+_NUMBERS = ("max-hold", "min-deliver-by")
 
 
 def parse_switches(texts: Iterable[str]) -> dict[str, set[str]]:
@@ -68,15 +75,59 @@ def parse_solicitation(text: str) -> tuple[str, ...]:
 
     :raises SettingError: one of them is none.
     """
+    classes = tuple(word.strip() for word in text.split(","))
+    _make_settings(no_soliciting=classes)
+    return classes
+
+
+def parse_extension_table(table: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The table ``[smtp-extensions]`` of a settings file: settings by service.
+
+    Those of a service's own table, ``[smtp-extensions.submission]``, go before those for all.
+
+    :raises SettingError: a setting is not known, or makes no sense.
+    """
+    if not table:
+        return {}
+    for_all = {key: value for key, value in table.items() if key not in SERVICES}
+    found = {}
+    for service in SERVICES:
+        own = table.get(service, {})
+        if not isinstance(own, Mapping):
+            raise SettingError(f"{service} must be a table")
+        found[service] = {
+            key.replace("-", "_"): _parse_setting(service, key, value, key in own)
+            for key, value in {**for_all, **own}.items()
+        }
+        _make_settings(**found[service])
+    return found
+
+
+def _parse_setting(service: str, key: str, value: Any, own: bool) -> Any:
+    if key in _NUMBERS:
+        return check_number(key, value, int)
+    if key not in _TEXTS and key not in _LISTS:
+        known = ", ".join((*_TEXTS, *_LISTS, *_NUMBERS))
+        raise SettingError(f"there is no {key!r}; known are {known}")
+    texts = value if isinstance(value, list) and key in _LISTS else [value]
+    if not all(isinstance(text, str) for text in texts):
+        raise SettingError(f"{key} must be {'texts' if key in _LISTS else 'a text'}")
+    if key in _ACCESS:
+        return parse_access(value)
+    if key == "without":
+        texts = [f"{service}:{text}" for text in texts] if own else texts
+        return tuple(parse_switches(texts)[service])
+    return tuple(texts) if key in _LISTS else value
+
+
+def _make_settings(**values: Any) -> ExtensionSettings:
     # Loaded when used, as below.
     from mailkit.smtp.extensions.settings import ExtensionSettings
 
-    classes = tuple(word.strip() for word in text.split(","))
     try:
-        ExtensionSettings(no_soliciting=classes)
+        return ExtensionSettings(**values)
     except ValueError as error:
-        raise SettingError(f"{text!r}: {error}") from error
-    return classes
+        raise SettingError(str(error)) from error
 
 
 def extension_settings(
@@ -86,6 +137,7 @@ def extension_settings(
     no_soliciting: str | None,
     xclient_from: Mapping[str, Collection[str]],
     etrn: bool,
+    table: Mapping[str, Any] | None = None,
 ) -> dict[str, ExtensionSettings]:
     """The settings of each service that has others than its own.
 
@@ -93,28 +145,28 @@ def extension_settings(
     :param vrfy: what ``--vrfy`` takes, and so on.
     :param xclient_from: who may say XCLIENT, by service.
     :param etrn: clients that have not logged in may ask too: who may is known elsewhere.
+    :param table: what :func:`parse_extension_table` takes; what is off by ``without`` stays off.
     :raises SettingError: one of them cannot be.
     """
     off = parse_switches(without) if without else {}
     unwanted = parse_solicitation(no_soliciting) if no_soliciting else ()
-    changed = bool(off or vrfy or expn or unwanted or etrn)
-    services = [name for name in SERVICES if changed or xclient_from.get(name)]
-    if not services:
-        return {}
-    # Loaded when used, as above.
-    from mailkit.smtp.extensions.settings import ExtensionSettings
-
-    return {
-        name: ExtensionSettings(
-            without=tuple(off.get(name, ())),
-            vrfy=parse_access(vrfy or "never"),
-            expn=parse_access(expn or "never"),
-            xclient_from=xclient_from.get(name) or (),
-            no_soliciting=unwanted,
-            etrn=parse_access("everyone" if etrn else "authenticated"),
-        )
-        for name in services
-    }
+    own = parse_extension_table(table or {})
+    changed = bool(off or vrfy or expn or unwanted or etrn or own)
+    settings: dict[str, ExtensionSettings] = {}
+    for name in SERVICES:
+        if changed or xclient_from.get(name):
+            values = own.get(name, {})
+            values["without"] = tuple({*off.get(name, ()), *values.get("without", ())})
+            made = {
+                "vrfy": parse_access(vrfy or "never"),
+                "expn": parse_access(expn or "never"),
+                "xclient_from": xclient_from.get(name) or (),
+                "no_soliciting": unwanted,
+                "etrn": parse_access("everyone" if etrn else "authenticated"),
+                **values,
+            }
+            settings[name] = _make_settings(**made)
+    return settings
 
 
 class ExtensionOptions:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple, TypeAlias, cast
 
 from mailkit.tap.errors import SettingError, StartError
+from mailkit.tap.values import check_numbers
 
 #: What ``--hook SERVICE:NAME`` may name: the services that take mail.
 SERVICES = ("smtp", "lmtp", "submission")
@@ -13,6 +14,16 @@ SERVICES = ("smtp", "lmtp", "submission")
 #: Hooks of a mail service: objects and what ``--hook`` takes, for all services that take mail or by
 #: service.
 Hooks: TypeAlias = Sequence[object] | Mapping[str, Sequence[object]]
+
+
+#: What ``[hook-settings]`` may have: the numbers of ``HookSettings``.
+_NUMBERS: Mapping[str, type[int] | type[float]] = {
+    "timeout": float,
+    "message-timeout": float,
+    "max-header": int,
+    "max-records": int,
+    "max-background": int,
+}
 
 
 class HookMaker(NamedTuple):
@@ -89,19 +100,23 @@ def _parse(hook: object, services: Sequence[str]) -> HookMaker:
     return HookMaker(hook, services, found if isinstance(found, type) else lambda: found)
 
 
-def parse_hook_settings(failure: str | None, trace: bool) -> Any:
+def parse_hook_settings(
+    failure: str | None, trace: bool = True, table: Mapping[str, Any] | None = None
+) -> Any:
     """The ``HookSettings`` that options ask for; None for the default.
 
-    :raises SettingError: ``failure`` is none.
+    :param table: what the table ``[hook-settings]`` of a settings file takes.
+    :raises SettingError: ``failure`` is none, or something in the table makes no sense.
     """
     if failure not in (None, "defer", "accept"):
         raise SettingError(f"{failure!r} is neither defer nor accept")
-    if failure is None and trace:
+    if failure is None and trace and not table:
         return None
     # Loaded when used: an IMAP server has no need of SMTP.
     from mailkit.smtp.hooks import HookSettings
 
-    return HookSettings(failure=cast(Any, failure or "defer"), trace=trace)
+    numbers = check_numbers(table or {}, _NUMBERS)
+    return HookSettings(failure=cast(Any, failure or "defer"), trace=trace, **numbers)
 
 
 class HookOptions:

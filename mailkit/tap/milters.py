@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, ClassVar, cast
 
 from mailkit.tap.errors import SettingError
+from mailkit.tap.values import check_numbers
 
 #: What ``--milter SERVICE:ENDPOINT`` may name: the services that take mail.
 SERVICES = ("smtp", "lmtp", "submission")
+
+#: What ``[milter-settings]`` may have besides ``failure``: the numbers of ``MilterSettings``.
+_NUMBERS: Mapping[str, type[int] | type[float]] = {
+    "connect-timeout": float,
+    "command-timeout": float,
+    "content-timeout": float,
+    "max-modifications": int,
+    "max-body": int,
+}
 
 
 def parse_milters(
@@ -16,14 +26,17 @@ def parse_milters(
     failure: str | None = None,
     reactor: Any = None,
     reuse: Collection[str] = (),
+    table: Mapping[str, Any] | None = None,
 ) -> dict[str, list[Any]]:
     """The hooks that ask milters, by service: one for all milters of a service.
 
     :param texts: ``ENDPOINT`` for all services that take mail, or ``SERVICE:ENDPOINT``.
     :param failure: what a milter that cannot be asked counts as; ``tempfail`` when None.
     :param reuse: those endpoints whose connections serve several clients, one after the other.
-    :raises SettingError: a text is no client endpoint, or ``failure`` is none, or ``reuse`` names a
-        milter that is not asked.
+    :param table: what the table ``[milter-settings]`` of a settings file takes: settings for all
+        milters, and tables for those of an endpoint, which go before ``failure``.
+    :raises SettingError: a text is no client endpoint, or ``failure`` is none, or ``reuse`` or
+        ``table`` names a milter that is not asked, or a setting makes no sense.
     """
     names: dict[str, list[str]] = {service: [] for service in SERVICES}
     for text in texts:
@@ -37,21 +50,38 @@ def parse_milters(
     from mailkit.milter.connection import Milter, MilterSettings
     from mailkit.milter.hook import MilterHook
 
-    if failure not in (None, "tempfail", "accept", "reject"):
-        raise SettingError(f"{failure!r} is not tempfail, accept or reject")
+    _check_failure(failure)
+    own = {key: value for key, value in (table or {}).items() if isinstance(value, Mapping)}
     asked = {endpoint for each in names.values() for endpoint in each}
-    for endpoint in reuse:
+    for endpoint in (*reuse, *own):
         if endpoint not in asked:
             raise SettingError(f"no milter is asked at {endpoint!r}")
-    settings = MilterSettings(failure=cast(Any, failure or "tempfail"))
+    chosen = _settings({key: value for key, value in (table or {}).items() if key not in own})
+    settings = MilterSettings(failure=cast(Any, failure or "tempfail"))._replace(**chosen)
+    of_endpoints = {endpoint: _settings(values) for endpoint, values in own.items()}
 
     def make(endpoint: str) -> Milter:
         chosen = settings._replace(reuse=endpoint in reuse)
+        chosen = chosen._replace(**of_endpoints.get(endpoint, {}))
         return Milter(_endpoint(endpoint, reactor), endpoint, chosen, reactor)
 
     return {
         service: [MilterHook(*map(make, each))] if each else [] for service, each in names.items()
     }
+
+
+def _settings(table: Mapping[str, Any]) -> dict[str, Any]:
+    numbers = {key: value for key, value in table.items() if key != "failure"}
+    settings = check_numbers(numbers, _NUMBERS)
+    if "failure" in table:
+        settings["failure"] = _check_failure(table["failure"])
+    return settings
+
+
+def _check_failure(failure: Any) -> Any:
+    if failure not in (None, "tempfail", "accept", "reject"):
+        raise SettingError(f"{failure!r} is not tempfail, accept or reject")
+    return failure
 
 
 def _endpoint(description: str, reactor: Any) -> Any:

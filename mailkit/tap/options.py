@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import re
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from typing import Any, ClassVar, TypeAlias
 
 from twisted.copyright import version as twisted_version
@@ -31,6 +31,7 @@ from mailkit.tap.errors import CannotStart, SettingError, StartError
 from mailkit.tap.extensions import (
     parse_access,
     parse_bare_line_ends,
+    parse_extension_table,
     parse_solicitation,
     parse_switches,
 )
@@ -55,11 +56,14 @@ from mailkit.tap.signals import reload_at_hangup
 from mailkit.tap.smtp_limits import parse_smtp_limits
 from mailkit.tap.stores import DEFAULT_STORE, STORE_VARIABLE, default_store, parse_store
 from mailkit.tap.user_bases import parse_rule
-from mailkit.tap.values import parse_count, parse_mechanisms, parse_separator, parse_size
+from mailkit.tap.values import (
+    check_hostname,
+    parse_count,
+    parse_mechanisms,
+    parse_separator,
+    parse_size,
+)
 from mailkit.tap.workers import WorkersService, check_workers
-
-# Also an address literal, for machines without a name.
-_HOSTNAME = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Za-z:.]+\])\Z")
 
 #: Names of settings, with what reads each.
 _Settings: TypeAlias = "Iterator[tuple[str, Callable[[], object]]]"
@@ -70,16 +74,6 @@ _LIMITS: dict[str, Callable[[str], int]] = {
     "max-connections-per-address": parse_count,
     "max-sessions-per-account": parse_count,
 }
-
-
-def check_hostname(name: str) -> str:
-    """The name, when it can stand in a greeting (RFC 5321 section 4.1.2).
-
-    :raises SettingError: it cannot.
-    """
-    if not _HOSTNAME.match(name) or len(name) > 255:
-        raise SettingError(f"{name!r} is no host name such as mail.example.org")
-    return name
 
 
 def _octets(text: str | bytes) -> bytes:
@@ -188,6 +182,10 @@ class MailOptions(TLSOptions, AuthOptionMixin):
         self.login_guard: dict[str, Any] = {}
         #: The table ``[smtp-limits]`` of the settings file.
         self.smtp_limits: dict[str, Any] = {}
+        #: The table ``[smtp-extensions]``, and those of the settings of hooks and milters.
+        self.smtp_extensions: dict[str, Any] = {}
+        self.hook_table: dict[str, Any] = {}
+        self.milter_table: dict[str, Any] = {}
         #: What ``--hook`` says, where a command has it.
         self.hooks: list[str] = []
         self.hook_settings: Any = None
@@ -352,21 +350,22 @@ class MailOptions(TLSOptions, AuthOptionMixin):
         if self.without_extensions:
             yield "without-extension", lambda: parse_switches(self.without_extensions)
         yield "smtp-limits", lambda: parse_smtp_limits(self.smtp_limits)
-        if self.get("vrfy") is not None:
-            yield "vrfy", lambda: parse_access(self["vrfy"])
-        if self.get("expn") is not None:
-            yield "expn", lambda: parse_access(self["expn"])
-        if self.get("bare-line-ends") is not None:
-            yield "bare-line-ends", lambda: parse_bare_line_ends(self["bare-line-ends"])
-        if self.get("no-soliciting") is not None:
-            yield "no-soliciting", lambda: parse_solicitation(self["no-soliciting"])
+        for name, parse in (
+            *(("vrfy", parse_access), ("expn", parse_access)),
+            *(("bare-line-ends", parse_bare_line_ends), ("no-soliciting", parse_solicitation)),
+        ):
+            if self.get(name) is not None:
+                yield name, partial(parse, self[name])
+        yield "smtp-extensions", lambda: parse_extension_table(self.smtp_extensions)
         yield "xclient-from", lambda: parse_names(self.xclient, TAKE_MAIL)
         yield "hook", lambda: parse_hooks(self.hooks)
-        yield "hook-failure", self._read_hook_settings
-        if self.milters or self.milter_reuse:
+        yield "hook-failure", lambda: parse_hook_settings(self.get("hook-failure"))
+        yield "hook-settings", self._read_hook_settings
+        if self.milters or self.milter_reuse or self.milter_table:
             yield "milter", lambda: parse_milters(self.milters)
             yield "milter-reuse", lambda: parse_milters(self.milters, reuse=self.milter_reuse)
             yield "milter-failure", lambda: parse_milters([], self["milter-failure"])
+            yield "milter-settings", lambda: parse_milters(self.milters, table=self.milter_table)
         yield "checks", lambda: Checks(self.checks)
 
     def _settings_of_delivery(self) -> _Settings:
@@ -384,7 +383,8 @@ class MailOptions(TLSOptions, AuthOptionMixin):
 
     def _read_hook_settings(self) -> None:
         trace = not self.get("no-hook-trace")
-        self.hook_settings = parse_hook_settings(self.get("hook-failure"), trace)
+        failure = self.get("hook-failure")
+        self.hook_settings = parse_hook_settings(failure, trace, self.hook_table)
 
     def _read_route_secret(self) -> None:
         self.route_secret = read_secret(self["route-secret"])
@@ -493,6 +493,7 @@ class TwistdService(MailService):
             pop3_settings=parse_pop3_settings(options),
             imap_clients=options.imap_clients,
             smtp_limits=options.smtp_limits,
+            smtp_extensions=options.smtp_extensions,
             login_guard=parse_login_guard(options.login_guard),
             client_certificates=parse_client_certificates(options.client_certificates),
             kerberos=parse_gssapi(options.gssapi),
@@ -505,6 +506,7 @@ class TwistdService(MailService):
             milters=options.milters,
             milter_failure=options.get("milter-failure"),
             milter_reuse=options.milter_reuse,
+            milter_settings=options.milter_table,
             checks=options.checks,
             proxy_from=options.proxies,
             anonymous=options.anonymous,

@@ -130,6 +130,8 @@ class MailService(MultiService):
         ``everyone``.
     :param smtp_limits: what the table ``[smtp-limits]`` of a settings file takes: see
         :func:`mailkit.tap.smtp_limits.parse_smtp_limits`.
+    :param smtp_extensions: what the table ``[smtp-extensions]`` takes: see
+        :func:`mailkit.tap.extensions.parse_extension_table`. It goes before the other parameters.
     :param client_certificates: what makes a certificate an account's, where clients are asked for
         certificates; None for the e-mail addresses in it.
     :param kerberos: whose tickets are taken; None for nobody's.
@@ -143,6 +145,7 @@ class MailService(MultiService):
     :param milters: what ``--milter`` takes. They are asked after the hooks.
     :param milter_failure: what ``--milter-failure`` takes.
     :param milter_reuse: what ``--milter-reuse`` takes.
+    :param milter_settings: what the table ``[milter-settings]`` of a settings file takes.
     :param hook_settings: a :class:`~mailkit.smtp.hooks.HookSettings`; None for its defaults.
     :param checks: what the table ``[checks]`` of a settings file takes: see
         :data:`mailkit.tap.checks.CHECKS`. They are asked before the hooks.
@@ -183,6 +186,7 @@ class MailService(MultiService):
         imap_quirks: Collection[str] = (),
         imap_clients: Mapping[str, Any] | None = None,
         smtp_limits: Mapping[str, Any] | None = None,
+        smtp_extensions: Mapping[str, Any] | None = None,
         login_guard: GuardSettings | LoginGuard | None = None,
         client_certificates: CertificateNames | None = None,
         kerberos: KerberosSettings | None = None,
@@ -195,6 +199,7 @@ class MailService(MultiService):
         milters: Collection[str] = (),
         milter_failure: str | None = None,
         milter_reuse: Collection[str] = (),
+        milter_settings: Mapping[str, Any] | None = None,
         checks: Mapping[str, Any] | None = None,
         proxy_from: Collection[str] = (),
         xclient_from: Collection[str] = (),
@@ -233,7 +238,9 @@ class MailService(MultiService):
         self._hook_settings = hook_settings
         self._milters: dict[str, list[Any]] = {}
         if milters:
-            self._milters = parse_milters(milters, milter_failure, reactor, milter_reuse)
+            self._milters = parse_milters(
+                milters, milter_failure, reactor, milter_reuse, milter_settings or {}
+            )
         self._checks = Checks(checks or {})
         self._proxies = parse_networks(proxy_from, PORT_NAMES)
         self._guests = parse_guests(anonymous)
@@ -244,6 +251,7 @@ class MailService(MultiService):
             no_soliciting,
             parse_names(xclient_from, TAKE_MAIL),
             etrn=self._outbound is not None and self._outbound.starter is not None,
+            table=smtp_extensions or {},
         )
         self._ftp = ftp or FTPSettings()
         self._imap_settings = {

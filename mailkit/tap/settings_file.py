@@ -24,9 +24,12 @@ _TABLES = {
     "checks": "checks",
     "client-certificates": "client_certificates",
     "gssapi": "gssapi",
+    "hook-settings": "hook_table",
     "imap-clients": "imap_clients",
     "login-guard": "login_guard",
+    "milter-settings": "milter_table",
     "queue": "queue",
+    "smtp-extensions": "smtp_extensions",
     "smtp-limits": "smtp_limits",
 }
 

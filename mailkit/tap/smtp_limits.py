@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mailkit.tap.errors import SettingError
+from mailkit.tap.values import check_number
 
 #: What takes mail, and may have a table of its own: ``[smtp-limits.submission]``.
 SERVICES = ("smtp", "lmtp", "submission")
@@ -32,6 +33,9 @@ _LENGTHS: Mapping[str, str] = {
     "command-line": "line",
     "auth-line": "auth_line",
     "parameters": "parameters",
+    "path": "path",
+    "local-part": "local_part",
+    "domain": "domain",
 }
 _KINDS: Mapping[str, type[int] | type[float]] = {
     **_PARAMETERS,
@@ -39,7 +43,15 @@ _KINDS: Mapping[str, type[int] | type[float]] = {
     **dict.fromkeys(_LENGTHS, int),
 }
 #: The least that RFC 5321 section 4.5.3.1 lets a server take.
-_LEAST = {"command-line": 512, "auth-line": 512, "max-recipients": 100, "max-received": 100}
+_LEAST = {
+    "command-line": 512,
+    "auth-line": 512,
+    "max-recipients": 100,
+    "max-received": 100,
+    "path": 256,
+    "local-part": 64,
+    "domain": 255,
+}
 
 
 @dataclass
@@ -69,11 +81,7 @@ class SMTPLimits:
         kind = _KINDS.get(name)
         if kind is None:
             raise SettingError(f"there is no limit {key!r}; known are {', '.join(_KINDS)}")
-        if isinstance(value, bool) or not isinstance(value, (int, kind)):
-            raise SettingError(f"{key} must be of the kind {kind.__name__}")
-        least = _LEAST.get(name, 1)
-        if value < least:
-            raise SettingError(f"{key} must be at least {least}")
+        check_number(key, value, kind, _LEAST.get(name, 1))
         if name in _LENGTHS:
             self.lengths[_LENGTHS[name]] = value
         elif name in _PARAMETERS:

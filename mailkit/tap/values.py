@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from mailkit.sasl import choose_mechanisms
 from mailkit.tap.errors import SettingError
 
 _SIZE = re.compile(r"(\d{1,15})\s*([kKmMgG]?)(?:i?[bB])?\Z")
+# Also an address literal, for machines without a name.
+_HOSTNAME = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Za-z:.]+\])\Z")
 _UNITS = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
 
 
@@ -32,6 +35,43 @@ def parse_count(text: str) -> int:
     if not (text.isascii() and text.isdigit() and 0 < int(text) < 2**31):
         raise SettingError(f"{text!r} is no number above 0")
     return int(text)
+
+
+def check_number(key: str, value: Any, kind: type[int] | type[float], least: float = 1) -> Any:
+    """A value of a settings file, when it is a number of that kind; whole ones are of both.
+
+    :raises SettingError: it is none, or less than ``least``.
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, kind)):
+        raise SettingError(f"{key} must be of the kind {kind.__name__}")
+    if value < least:
+        raise SettingError(f"{key} must be at least {least}")
+    return value
+
+
+def check_numbers(
+    table: Mapping[str, Any], kinds: Mapping[str, type[int] | type[float]]
+) -> dict[str, Any]:
+    """Numbers of a table of a settings file, named as parameters are.
+
+    :raises SettingError: there is another one, or one makes no sense.
+    """
+    for key in table:
+        if key not in kinds:
+            raise SettingError(f"there is no {key!r}; known are {', '.join(kinds)}")
+    return {
+        key.replace("-", "_"): check_number(key, value, kinds[key]) for key, value in table.items()
+    }
+
+
+def check_hostname(name: str) -> str:
+    """The name, when it can stand in a greeting (RFC 5321 section 4.1.2).
+
+    :raises SettingError: it cannot.
+    """
+    if not _HOSTNAME.match(name) or len(name) > 255:
+        raise SettingError(f"{name!r} is no host name such as mail.example.org")
+    return name
 
 
 def parse_separator(text: str) -> str:

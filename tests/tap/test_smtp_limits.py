@@ -44,6 +44,8 @@ class SMTPLimitTests(SynchronousTestCase):
             command-line = 1024
             auth-line = 2048
             parameters = 10
+            path = 300
+            local-part = 100
         """)
         factory = self.factory(options.smtp_limits)
         self.assertEqual(
@@ -59,6 +61,7 @@ class SMTPLimitTests(SynchronousTestCase):
         )
         limits = factory.limits
         self.assertEqual((limits.line, limits.auth_line, limits.parameters), (1024, 2048, 10))
+        self.assertEqual((limits.path, limits.local_part), (300, 100))
         # What is not named stays.
         self.assertEqual(limits.domain, 255)
 
@@ -84,6 +87,7 @@ class SMTPLimitTests(SynchronousTestCase):
             ("max-errors = true", "of the kind int"),
             ('timeout = "1"', "of the kind float"),
             ("command-line = 511", "at least 512"),
+            ("local-part = 63", "at least 64"),
             ("imap = {}", "no limit 'imap'"),
             ("lmtp = 1", "lmtp must be a table"),
             ("[smtp-limits.lmtp]\nnothing = 1", "no limit 'nothing'"),
