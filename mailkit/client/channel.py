@@ -101,6 +101,10 @@ class Channel(ABC):
         return None
 
     @abstractmethod
+    def waiter(self) -> Waiter:
+        """Something to wait for."""
+
+    @abstractmethod
     async def turn(self) -> None:
         """Let others run once."""
 
@@ -135,10 +139,6 @@ class DuplexChannel(Channel):
     @abstractmethod
     def release(self) -> None:
         """Read again."""
-
-    @abstractmethod
-    def waiter(self) -> Waiter:
-        """Something to wait for."""
 
 
 class BufferedChannel(DuplexChannel):

@@ -16,7 +16,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from mailkit.expiring import ExpiringMap
-from mailkit.smtp.client import ClientError
+from mailkit.smtp.client import ClientError, Session
 
 #: Messages at the same time to a destination of which nothing is known.
 FIRST_WINDOW = 4.0
@@ -32,15 +32,18 @@ DEAD_TIME = 60.0
 class PaceSettings:
     """What a destination may get at most.
 
-    :param max_connections: messages under way at the same time, each over its own connection.
+    :param max_connections: connections with messages under way at the same time.
     :param rate: messages a minute; 0 for as many as it takes.
     :param dead_time: seconds for which a host is left alone that cannot be connected to.
+    :param pipelined_messages: the next message's commands go right behind the content of the one
+        before, where a server has PIPELINING (RFC 2920 section 3.1).
     :raises ValueError: a value makes no sense.
     """
 
     max_connections: int = 20
     rate: float = 0.0
     dead_time: float = DEAD_TIME
+    pipelined_messages: bool = True
 
     def __post_init__(self) -> None:
         if self.max_connections < 1:
@@ -81,7 +84,7 @@ class Pace:
         # Several may fail for one reason, which halves once: those that began before do not count.
         self._troubles = 0
         #: A list: there are thousands of these, and an empty deque takes ten times as much.
-        self._waiting: list[Deferred[None]] = []
+        self._waiting: list[tuple[object, Deferred[Session | None]]] = []
         self._timer: Any = None
 
     @property
@@ -94,27 +97,56 @@ class Pace:
 
         :returns: what :meth:`leave` takes.
         """
+        ticket, _ = await self.enter_or_follow(None)
+        return ticket
+
+    async def enter_or_follow(self, link: object) -> tuple[int, Session | None]:
+        """The same for a message that may take over the place of another one.
+
+        :param link: those with the same may take over from each other.
+        :returns: also the connection that the other one has passed on.
+        """
+        session = None
         if self._waiting or not self._is_free():
-            turn: Deferred[None] = Deferred()
-            self._waiting.append(turn)
+            turn: Deferred[Session | None] = Deferred()
+            entry = (link, turn)
+            self._waiting.append(entry)
             self._look()
             try:
-                await turn
+                session = await turn
             except BaseException:
-                if turn in self._waiting:
-                    self._waiting.remove(turn)
+                if entry in self._waiting:
+                    self._waiting.remove(entry)
                 else:
                     # It was our turn already.
                     self._release()
                 raise
         else:
             self._take()
-        return self._troubles
+        return self._troubles, session
 
-    def leave(self, ticket: int, trouble: bool = False) -> None:
+    def pass_on(self, link: object, session: Session) -> bool:
+        """Give the place of a message that is nearly sent, and its connection, to one that waits.
+
+        Only to the one that has waited for longest, so that other links come to their turns; and not
+        where there are more under way than there may be now.
+
+        :returns: whether it was taken; then :meth:`leave` is to be told.
+        """
+        if not self._waiting or self._waiting[0][0] is not link:
+            return False
+        if self.under_way > int(self.window) or self._clock.seconds() < self._next_time:
+            return False
+        _, turn = self._waiting.pop(0)
+        self._note_begin()
+        turn.callback(session)
+        return True
+
+    def leave(self, ticket: int, trouble: bool = False, passed_on: bool = False) -> None:
         """A message is no longer under way.
 
         :param trouble: the destination has asked for less, or could not be reached.
+        :param passed_on: another one has its place.
         """
         if not trouble:
             self.window = min(self._most, self.window + (1 / self.window if self._slow else 1.0))
@@ -122,7 +154,10 @@ class Pace:
             self._troubles += 1
             self._slow = True
             self.window = max(1.0, self.window / 2)
-        self._release()
+        if passed_on:
+            self._look()
+        else:
+            self._release()
 
     def _release(self) -> None:
         self.under_way -= 1
@@ -133,6 +168,9 @@ class Pace:
 
     def _take(self) -> None:
         self.under_way += 1
+        self._note_begin()
+
+    def _note_begin(self) -> None:
         if self._interval:
             self._next_time = self._clock.seconds() + self._interval
 
@@ -140,7 +178,8 @@ class Pace:
         """Let those begin who may."""
         while self._waiting and self._is_free():
             self._take()
-            self._waiting.pop(0).callback(None)
+            _, turn = self._waiting.pop(0)
+            turn.callback(None)
         delay = self._next_time - self._clock.seconds()
         if self._waiting and delay > 0 and self._timer is None:
             self._timer = self._clock.callLater(delay, self._due)

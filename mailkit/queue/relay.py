@@ -56,6 +56,8 @@ MAX_TRIES = 10
 #: Domains whose connections are kept for the next message.
 MAX_POOLS = 500
 
+#: Seconds for which messages to a host do not follow right behind each other once that has failed.
+LOCKSTEP_TIME = 86_400.0
 #: Seconds for which a connection is taken to be alive without asking the server.
 FRESH_TIME = 2.0
 #: What may be under way when none of a message has been sent.
@@ -79,7 +81,7 @@ class _Way(NamedTuple):
     passed_over: str = ""
 
 
-@dataclass
+@dataclass(eq=False)
 class _Link:
     """The connections to one domain."""
 
@@ -91,6 +93,28 @@ class _Link:
     #: Why none of its hosts is secure enough, and until when that is not tried again.
     insecure: TLSFailed | None = None
     insecure_until: float = 0.0
+
+
+class _Place:
+    """The place of a message among those to its destination; it may be passed on.
+
+    :param session: the connection that the message before has passed on.
+    """
+
+    def __init__(self, pace: Pace, link: _Link, session: Session | None) -> None:
+        self._pace = pace
+        self._link = link
+        self._session = session
+        self.passed_on = False
+
+    def take_session(self) -> Session | None:
+        """The connection that was passed on, the first time."""
+        session, self._session = self._session, None
+        return session
+
+    def pass_on(self, session: Session) -> None:
+        """Let another message follow on the connection, if one waits for it."""
+        self.passed_on = self._pace.pass_on(self._link, session)
 
 
 class RelayTransport(Transport):
@@ -125,7 +149,11 @@ class RelayTransport(Transport):
         self._finder = finder
         self._security = security or DestinationSecurity()
         pace = pace or PaceSettings()
-        self.max_parallel = pace.max_connections
+        #: Behind each message that is under way another one may follow.
+        self.max_parallel = pace.max_connections * (2 if pace.pipelined_messages else 1)
+        self._pipelined = pace.pipelined_messages
+        #: Hosts that do not bear it.
+        self._lockstep: ExpiringMap[str, bool] = ExpiringMap(MAX_DOMAINS, reactor.seconds)
         self._paces = Paces(pace, reactor)
         self._opener = HostOpener(reactor, sources or Sources(), self._paces)
         #: The hosts of domains, for a short time.
@@ -142,14 +170,17 @@ class RelayTransport(Transport):
         except MailError as error:
             failed = _failure(error, self._attempt(began, None, None))
             return Result([failed] * len(envelope.recipients), unreachable=True)
+        wish = wish_of(envelope, content)
+        link = self._link(domain, wish)
         for _ in range(MAX_REFUSALS):
-            ticket = await pace.enter()
+            ticket, session = await pace.enter_or_follow(link)
+            place = _Place(pace, link, session)
             trouble, alone = True, pace.under_way == 1
             try:
-                result = await self._send(domain, envelope, content)
+                result = await self._send(link, wish, place, envelope, content)
                 trouble = any(_asks_for_less(each) for each in result.recipients)
             finally:
-                pace.leave(ticket, trouble)
+                pace.leave(ticket, trouble, place.passed_on)
             if alone or not result.unreachable or not result.recipients[0].attempt.code:
                 return result
             # It takes no more connections than those that are at work.
@@ -165,15 +196,16 @@ class RelayTransport(Transport):
             self._hosts.set(domain, names, HOSTS_TIME)
         return self._paces.find(names)
 
-    async def _send(self, domain: str, envelope: Envelope, content: BinaryIO) -> Result:
+    async def _send(
+        self, link: _Link, wish: Wish, place: _Place, envelope: Envelope, content: BinaryIO
+    ) -> Result:
         began = self._reactor.seconds()
-        wish = wish_of(envelope, content)
-        link = self._link(domain, wish)
         handovers: dict[int, Handover] = {}
         pending = list(range(len(envelope.recipients)))
         for _ in range(MAX_CONNECTIONS):
+            passed = place.take_session()
             try:
-                session = await link.pool.take()
+                session = passed or await link.pool.take()
             except MailError as error:
                 attempt = self._attempt(began, link.tried, None)
                 failed = _failure(error, attempt)
@@ -185,23 +217,52 @@ class RelayTransport(Transport):
                 part = replace(envelope, recipients=[envelope.recipients[i] for i in pending])
             content.seek(0)
             reused = session.used
-            result = await session.send(part, content)
-            link.pool.give_back(session)
+            result = await self._send_over(session, link, place, part, content)
             attempt = self._attempt(began, link.ways.get(session), result.facts)
             for index, outcome in zip(pending, result.outcomes, strict=True):
                 handovers[index] = _handover(outcome, attempt, result)
             left = [
                 index
                 for index, outcome in zip(pending, result.outcomes, strict=True)
-                if not outcome.attempted or (reused and _was_not_there(session, outcome))
+                if not outcome.attempted
+                or (reused and _was_not_there(session, outcome))
+                or (passed is not None and _came_too_early(outcome))
             ]
             if not left:
                 break
+            if passed is not None:
+                self._note_lockstep(link, session, result.outcomes)
             # A connection may have ended while nobody used it.
             if len(left) == len(pending) and not (reused and session.closed):
                 break
             pending = left
         return self._result(envelope, handovers)
+
+    async def _send_over(
+        self,
+        session: Session,
+        link: _Link,
+        place: _Place,
+        envelope: Envelope,
+        content: BinaryIO,
+    ) -> SendResult:
+        """Send over a connection, and leave it to the message behind or to the pool."""
+        follow = None
+        if self._pipelined and not place.passed_on and not self._lockstep.get(_name(link, session)):
+            follow = partial(place.pass_on, session)
+        result = await session.send(envelope, content, follow)
+        if follow is None or not place.passed_on:
+            link.pool.give_back(session)
+        elif session.closed:
+            self._note_lockstep(link, session, result.outcomes)
+        return result
+
+    def _note_lockstep(
+        self, link: _Link, session: Session, outcomes: Sequence[RecipientOutcome]
+    ) -> None:
+        """It ended badly where one message followed another: if the server did not say why, that was it."""
+        if any(not outcome.accepted and outcome.code != 421 for outcome in outcomes):
+            self._lockstep.set(_name(link, session), True, LOCKSTEP_TIME)
 
     @staticmethod
     def _result(
@@ -311,6 +372,22 @@ class RelayTransport(Transport):
 def _was_not_there(session: Session, outcome: RecipientOutcome) -> bool:
     """A connection that nobody had used for a while ended before any of the message was sent."""
     return session.closed and not outcome.code and outcome.command in _BEFORE_CONTENT
+
+
+def _came_too_early(outcome: RecipientOutcome) -> bool:
+    """What a server says that has not taken the commands behind another message for what they were.
+
+    It may say the same when it is asked again, or not; none of the content was sent.
+    """
+    if outcome.command not in _BEFORE_CONTENT:
+        return False
+    return outcome.code in (421, 503) or (outcome.permanent and outcome.command != "RCPT")
+
+
+def _name(link: _Link, session: Session) -> str:
+    """The host that a connection leads to."""
+    way = link.ways.get(session)
+    return way.host.name if way is not None else ""
 
 
 def _asks_for_less(handover: Handover) -> bool:

@@ -26,6 +26,7 @@ KEYS: Mapping[str, type] = {
     "max-connections": int,
     "rate": float,
     "dead-time": float,
+    "pipelined-messages": bool,
     "mechanisms": list,
 }
 
@@ -109,7 +110,7 @@ def take_sending(values: dict[str, Any]) -> SendingSettings:
         raise SettingError(f"attempt-delay is {MIN_ATTEMPT_DELAY} to {MAX_ATTEMPT_DELAY:g} seconds")
     pace = {
         key.replace("-", "_"): values.pop(key)
-        for key in ("max-connections", "rate", "dead-time")
+        for key in ("max-connections", "rate", "dead-time", "pipelined-messages")
         if key in values
     }
     try:

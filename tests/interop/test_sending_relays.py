@@ -50,6 +50,33 @@ async def pause(seconds: float) -> None:
     await done
 
 
+async def _send_in_a_row(session: Session, names: list[str]) -> list[SendResult]:
+    """Send messages, each right behind the one before where the server lets it follow."""
+    sending: list[Deferred[SendResult]] = []
+    behind = 0
+
+    def begin() -> None:
+        nonlocal behind
+        behind += len(sending) > 0
+        name = names[len(sending)]
+        place = len(sending)
+        sending.append(Deferred())
+        envelope = make_envelope(SENDER, f"{name}@example.test")
+        content = f"X-To: {name}\r\n".encode() + MESSAGE
+        more = begin if place + 1 < len(names) else None
+        Deferred.fromCoroutine(session.send(envelope, content, more)).chainDeferred(sending[place])
+
+    results = []
+    while len(results) < len(names):
+        if len(results) == len(sending):
+            begin()
+            behind -= len(sending) > 1
+        results.append(await sending[len(results)])
+    # Behind those that were refused nobody follows: nothing of them was sent.
+    assert behind == len(names) - 1 - sum(not each.accepted for each in results), behind
+    return results
+
+
 def without_trace(message: bytes) -> bytes:
     """A message without the Received fields at its start."""
     return re.sub(rb"\A(?:Received:[^\r\n]*\r\n(?:[ \t][^\r\n]*\r\n)*)+", b"", message)
@@ -202,6 +229,32 @@ class RelayTests:
             with case.assertRaises(TLSFailed):
                 await self.send(replace(SETTINGS, tls=policy))
         await self.arrived(count)
+
+    async def test_messages_behind_each_other(self) -> None:
+        """RFC 2920 section 3.1: the next envelope goes with the end of the content before it."""
+        case = cast(Any, self)
+        count = 0
+        for chunking in (True, False):
+            for policy in (TLSPolicy.none(), TLSPolicy.required()):
+                session = await self.connect(replace(SETTINGS, chunking=chunking, tls=policy))
+                found = await _send_in_a_row(
+                    session, ["bob", "cat", "nobody", "dan", "later", "eve"]
+                )
+                case.assertEqual(
+                    [each.outcomes[0].code // 100 for each in found], [2, 2, 5, 2, 4, 2]
+                )
+                case.assertTrue(await session.check())
+                await session.quit()
+                count += 4
+        await self.arrived_recipients(count)
+        received = self.sink.delivery.received
+        case.assertEqual(
+            sorted(str(envelope.recipients[0].path) for envelope, _ in received),
+            sorted(f"{name}@example.test" for name in ("bob", "cat", "dan", "eve") * 4),
+        )
+        for envelope, message in received:
+            mark = f"X-To: {envelope.recipients[0].path.local_part}\r\n".encode()
+            case.assertEqual(without_trace(message), mark + MESSAGE)
 
     async def test_utf8(self) -> None:
         case = cast(Any, self)

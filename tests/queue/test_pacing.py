@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
@@ -9,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from mailkit.client.errors import ConnectFailed
 from mailkit.queue import pacing
 from mailkit.queue.pacing import Pace, Paces, PaceSettings
+from mailkit.smtp.client import Session
 
 
 class PaceTests(SynchronousTestCase):
@@ -75,6 +78,56 @@ class PaceTests(SynchronousTestCase):
         self.failureResultOf(waiting, CancelledError)
         pace.leave(0)
         self.assertTrue(pace.idle)
+
+    def follow(self, pace: Pace, link: object) -> Deferred[tuple[int, Session | None]]:
+        return Deferred.fromCoroutine(pace.enter_or_follow(link))
+
+    def test_a_place_that_is_passed_on(self) -> None:
+        pace, link, session = self.make(most=1), object(), cast(Session, object())
+        first = self.follow(pace, link)
+        self.assertFalse(pace.pass_on(link, session))
+        second, third = self.follow(pace, link), self.follow(pace, link)
+        self.assertTrue(pace.pass_on(link, session))
+        self.assertIs(self.successResultOf(second)[1], session)
+        # The first one's end makes no room: its place is the second one's.
+        pace.leave(self.successResultOf(first)[0], passed_on=True)
+        self.assertNoResult(third)
+        self.assertEqual(pace.under_way, 1)
+        pace.leave(0)
+        self.assertIs(self.successResultOf(third)[1], None)
+        pace.leave(0)
+        self.assertTrue(pace.idle)
+
+    def test_places_are_not_passed_on_before_others_turns(self) -> None:
+        pace, link, session = self.make(most=1), object(), cast(Session, object())
+        self.follow(pace, link)
+        other = self.follow(pace, object())
+        self.follow(pace, link)
+        self.assertFalse(pace.pass_on(link, session))
+        pace.leave(0)
+        self.assertTrue(other.called)
+
+    def test_places_are_not_passed_on_where_there_are_too_many(self) -> None:
+        pace, link, session = self.make(most=2), object(), cast(Session, object())
+        for _ in range(3):
+            self.follow(pace, link)
+        pace.leave(0, trouble=True)
+        # One may be under way now, and there is one; then two are one too many.
+        self.assertTrue(pace.pass_on(link, session))
+        pace.under_way += 1
+        self.follow(pace, link)
+        self.assertFalse(pace.pass_on(link, session))
+
+    def test_places_are_passed_on_in_time(self) -> None:
+        pace, link, session = self.make(most=1, rate=60), object(), cast(Session, object())
+        self.follow(pace, link)
+        waiting = [self.follow(pace, link) for _ in range(2)]
+        self.assertFalse(pace.pass_on(link, session))
+        self.clock.advance(1)
+        self.assertTrue(pace.pass_on(link, session))
+        self.assertFalse(pace.pass_on(link, session))
+        self.assertEqual([each.called for each in waiting], [True, False])
+        pace.close()
 
     def test_bad_settings(self) -> None:
         for values in ({"max_connections": 0}, {"rate": -1.0}, {"dead_time": -1.0}):

@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from twisted.internet import reactor as _reactor
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, gatherResults
 from twisted.trial.unittest import TestCase
 
 from mailkit.delivery.callback import CallableDelivery, delivery_portal
 from mailkit.errors import MailError, NoSuchRecipient, TemporaryFailure
 from mailkit.model import Ability, Envelope
 from mailkit.queue.hosts import ExchangerFinder
+from mailkit.queue.pacing import PaceSettings
 from mailkit.queue.relay import RelayTransport
 from mailkit.queue.transport import Result
 from mailkit.smtp.client import ClientSettings, Status, Timeouts
@@ -55,10 +56,12 @@ class RelayTests(TestCase):
         assert message.data is not None
         self.got.append((envelope, message.data))
 
-    def transport(self, number: int | None = None, **timeouts: float) -> RelayTransport:
+    def transport(
+        self, number: int | None = None, pace: PaceSettings | None = None, **timeouts: float
+    ) -> RelayTransport:
         settings = ClientSettings(helo="mail.example.org", timeouts=Timeouts(**timeouts))
         finder = ExchangerFinder(self.resolver, port=number or self.number)
-        transport = RelayTransport(finder, settings, reactor)
+        transport = RelayTransport(finder, settings, reactor, pace=pace)
         self.addCleanup(lambda: Deferred.fromCoroutine(transport.close()))
         return transport
 
@@ -93,6 +96,19 @@ class RelayTests(TestCase):
             await self.send(transport, "eve@example.net")
         self.assertEqual(len(self.got), 3)
         self.assertEqual(len({envelope.connection.peer_port for envelope, _ in self.got}), 1)
+
+    async def test_messages_behind_each_other(self) -> None:
+        transport = self.transport(pace=PaceSettings(max_connections=1))
+        self.refusals = {"joe": NoSuchRecipient()}
+        names = ["eve", "joe", "ann", "bob"] * 3
+        sending = [
+            Deferred.fromCoroutine(self.send(transport, f"{name}@example.net")) for name in names
+        ]
+        found = [result.recipients[0].attempt.code for result in await gatherResults(sending)]
+        self.assertEqual(found, [250, 550, 250, 250] * 3)
+        self.assertEqual(len(self.got), 9)
+        self.assertEqual(len({envelope.connection.peer_port for envelope, _ in self.got}), 1)
+        self.assertEqual(len(transport._lockstep), 0)
 
     async def test_refusals(self) -> None:
         self.refusals = {"eve": NoSuchRecipient(), "joe": TemporaryFailure()}

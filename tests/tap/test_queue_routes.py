@@ -59,6 +59,7 @@ class SettingTests(SynchronousTestCase):
             intervals=[60],
             lifetime=3600,
             rate=60,
+            pipelined_messages=False,
         )
         self.assertEqual(route.condition.domains, {"example.net", ".example.net"})
         self.assertEqual(route.condition.senders, {"ann@example.org", "example.com"})

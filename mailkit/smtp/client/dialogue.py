@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from mailkit.client.channel import Channel
 from mailkit.client.errors import (
     ClientError,
@@ -14,6 +16,7 @@ from mailkit.smtp.client.message import OutgoingMessage
 from mailkit.smtp.client.replies import ReplyReader
 from mailkit.smtp.client.settings import ClientSettings
 from mailkit.smtp.client.transaction import Phase, Transaction
+from mailkit.smtp.client.turn import Turn
 from mailkit.smtp.grammar import Reply
 from mailkit.wire.dotstuff import DotEncoder
 
@@ -61,9 +64,9 @@ class Dialogue:
             raise self._fail(error, name) from None
         return reply
 
-    async def _write(self, data: bytes, name: str) -> None:
+    async def _write(self, data: bytes, name: str, timeout: float | None = None) -> None:
         try:
-            await self._channel.write(data, self._timeouts.data_block)
+            await self._channel.write(data, timeout or self._timeouts.data_block)
         except ClientError as error:
             raise self._fail(error, name) from None
 
@@ -123,8 +126,20 @@ class Dialogue:
 
     # One transaction.
 
-    async def transact(self, transaction: Transaction, message: OutgoingMessage) -> None:
-        """Bring a transaction to its end; a failure of the connection is an outcome."""
+    async def transact(
+        self,
+        transaction: Transaction,
+        message: OutgoingMessage,
+        turn: Turn,
+        content_sent: Callable[[], None],
+    ) -> None:
+        """Bring a transaction to its end; a failure of the connection is an outcome.
+
+        :param content_sent: is called when nothing is left to send, but replies are to come.
+        """
+        if turn.waits and not await self._send_behind(transaction, turn):
+            return
+        told = False
         try:
             while transaction.phase is not Phase.DONE and not transaction.broken:
                 if octets := transaction.to_send():
@@ -135,6 +150,9 @@ class Dialogue:
                     await self._write(b".\r\n", "DATA")
                     transaction.empty_content_sent()
                 else:
+                    if transaction.all_sent and not told:
+                        told = True
+                        content_sent()
                     await self._answer(transaction)
         except ClientError as error:
             if error.reply is None:
@@ -143,6 +161,26 @@ class Dialogue:
         if transaction.broken:
             transaction.connection_ended(ProtocolError("The server lost track of the commands"))
             self.abort()
+
+    async def _send_behind(self, transaction: Transaction, turn: Turn) -> bool:
+        """Send the commands right behind the message ahead, and wait for the replies to that.
+
+        Gives False where the connection has not lived that long: nothing that it still says could be
+        told from what it owed to the message ahead.
+        """
+        try:
+            # As long as the message ahead may take: its octets may still be on their way.
+            await self._write(
+                transaction.to_send(), transaction.awaited_name, self._timeouts.data_termination
+            )
+        except ClientError:
+            # The message ahead hears of it as well.
+            pass
+        await turn.wait()
+        if self.closed:
+            lost = ConnectionLost("The connection ended before the turn of this message")
+            transaction.connection_ended(lost)
+        return not self.closed
 
     async def _answer(self, transaction: Transaction) -> None:
         """Wait for the reply to the oldest command."""

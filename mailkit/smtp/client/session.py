@@ -1,7 +1,8 @@
 """The dialogue of a connection, from the greeting to QUIT, for SMTP and LMTP.
 
-Ordering: one operation at a time. Commands and replies are matched by counting (RFC 2920 section
-3.1). Once a reply cannot be matched, or anything is cancelled half-way, the connection is aborted:
+Ordering: one operation at a time; but behind a message whose content is on its way the next one's
+commands may follow, and it reads when the replies to the one ahead have come. Commands and replies
+are matched by counting (RFC 2920 section 3.1). Once a reply cannot be matched, or anything is cancelled half-way, the connection is aborted:
 nothing that the server may still say could be trusted.
 
 The coroutines here await nothing but the :class:`~mailkit.smtp.client.channel.Channel`, so they run
@@ -10,12 +11,19 @@ under Twisted and under asyncio alike.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from copy import copy
+from functools import partial
 
 from mailkit.client.channel import Channel
-from mailkit.client.errors import AuthFailed, ClientError, ServiceRefused, TLSFailed
+from mailkit.client.errors import (
+    AuthFailed,
+    ClientError,
+    ConnectionLost,
+    ServiceRefused,
+    TLSFailed,
+)
 from mailkit.client.security import TLSInfo, TLSMode
 from mailkit.model import Envelope, Recipient
 from mailkit.smtp.client.commands import (
@@ -34,6 +42,7 @@ from mailkit.smtp.client.message import OutgoingMessage, survey
 from mailkit.smtp.client.results import ConnectionFacts, RecipientOutcome, SendResult, Status
 from mailkit.smtp.client.settings import ClientSettings
 from mailkit.smtp.client.transaction import Transaction, outcome_of
+from mailkit.smtp.client.turn import Turn
 from mailkit.wire.sasl import SASLError, decode_base64, encode_base64
 from mailkit.wire.sasl_client import Credentials, SASLClient, choose_mechanism
 
@@ -58,7 +67,10 @@ class Session:
         self._channel = channel
         self._settings = settings
         self._dialogue = Dialogue(channel, settings)
-        self._busy = False
+        #: What is under way: the message whose replies come next, perhaps one behind it.
+        self._turns: list[Turn] = []
+        #: Somebody behind has given up: replies will come that nobody reads.
+        self._spoiled = False
         self._needs_reset = False
         self._facts = ConnectionFacts(peer=channel.peer, tls=tls)
 
@@ -203,7 +215,12 @@ class Session:
 
     # Messages.
 
-    async def send(self, envelope: Envelope, content: Source | Content) -> SendResult:
+    async def send(
+        self,
+        envelope: Envelope,
+        content: Source | Content,
+        follow: Callable[[], None] | None = None,
+    ) -> SendResult:
         """Send a message to all recipients of the envelope, in as many transactions as it takes.
 
         Never raises for what the server says or fails to say: each recipient has an outcome. After
@@ -211,19 +228,22 @@ class Session:
 
         :param content: octets, an ``email`` message, a spool (which stays the caller's) or a binary
             file that can seek.
+        :param follow: is called when all of the message is on its way, if the server takes the next
+            one's commands before it has answered (PIPELINING). From then on until the outcome is
+            known one more message may be sent; its own outcome comes later.
         """
         if not isinstance(content, Content):
             content = Content(content)
-        async with self._working():
+        async with self._working(follows=True) as turn:
             sending = _Sending(envelope, self._settings.lmtp)
             message = None
             try:
                 # Before the work, and again before each transaction.
-                self._dialogue.check_alive()
+                self._check_alive(turn)
                 message = await survey(
                     content, envelope, self._settings.bare_line_ends, self._channel
                 )
-                await self._send(sending, message)
+                await self._send(sending, message, turn, follow)
             except Unsendable as error:
                 sending.refuse_all(error)
             except ClientError as error:
@@ -232,6 +252,8 @@ class Session:
             finally:
                 if message is not None:
                     message.close()
+            # It may have been refused before any command: still the last one goes last.
+            await turn.wait()
             return SendResult(
                 sending.finish(),
                 self.facts,
@@ -240,7 +262,21 @@ class Session:
                 self._facts.extensions.dsn,
             )
 
-    async def _send(self, sending: _Sending, message: OutgoingMessage) -> None:
+    def _check_alive(self, turn: Turn) -> None:
+        """:raises ClientError: the server has said goodbye, or the connection is gone."""
+        if not turn.waits:
+            self._dialogue.check_alive()
+        elif self.closed:
+            # What has come belongs to the message ahead.
+            raise ConnectionLost
+
+    async def _send(
+        self,
+        sending: _Sending,
+        message: OutgoingMessage,
+        turn: Turn,
+        follow: Callable[[], None] | None,
+    ) -> None:
         extensions, now = self._facts.extensions, self._channel.now()
         envelope = sending.envelope
         check_message(envelope, message.needs, extensions, self._facts.tls, now)
@@ -251,13 +287,34 @@ class Session:
         while sending.pending:
             if self.closed or self.exhausted:
                 break
-            self._dialogue.check_alive()
+            self._check_alive(turn)
             batch = sending.next_batch(self._settings.max_recipients, extensions)
             transaction = self._new_transaction(sending, batch, message)
             self._facts.transactions += 1
-            await self._dialogue.transact(transaction, message)
+            last = len(batch) == len(sending.pending)
+            offer = partial(self._offer, transaction, turn, follow if last else None)
+            await self._dialogue.transact(transaction, message, turn, offer)
             self._needs_reset = transaction.needs_reset
             sending.record(batch, transaction.outcomes)
+
+    def _offer(
+        self, transaction: Transaction, turn: Turn, follow: Callable[[], None] | None
+    ) -> None:
+        """The content is on its way: let another message follow, if it may."""
+        facts = self._facts
+        if (
+            follow is None
+            or not facts.extensions.pipelining
+            or self.exhausted
+            or _is_fixed_up(facts.greeting)
+            # Those recipients need another transaction.
+            or any(map(_is_too_many, transaction.outcomes))
+        ):
+            return
+        # RFC 3030 section 2: after BDAT has failed, nothing but RSET brings back a known state.
+        self._needs_reset = transaction.chunking
+        turn.open = True
+        follow()
 
     def _new_transaction(
         self, sending: _Sending, batch: list[int], message: OutgoingMessage
@@ -343,20 +400,31 @@ class Session:
         self._dialogue.abort()
 
     @asynccontextmanager
-    async def _working(self) -> AsyncIterator[None]:
-        if self._busy:
+    async def _working(self, follows: bool = False) -> AsyncIterator[Turn]:
+        """
+        :param follows: it may begin behind a message whose replies are to come.
+        """
+        ahead = self._turns[-1] if self._turns else None
+        if ahead is not None and not (follows and ahead.open):
             raise RuntimeError("this connection is busy with another operation")
-        self._busy = True
+        if ahead is not None:
+            ahead.open = False
+        turn = Turn(self._channel.waiter(), ahead)
+        self._turns.append(turn)
         try:
-            yield
+            yield turn
         except ClientError:
             raise
         except BaseException:
             # Cancelled half-way, or a bug: what the server says next answers nobody knows what.
-            self._dialogue.abort()
+            self._spoiled = True
             raise
         finally:
-            self._busy = False
+            self._turns.remove(turn)
+            # The message ahead still gets its replies.
+            if self._spoiled and not turn.waits:
+                self._dialogue.abort()
+            turn.end()
 
 
 class _Sending:
@@ -442,6 +510,14 @@ class _Sending:
 
     def _recipient(self, index: int) -> Recipient:
         return self.envelope.recipients[index]
+
+
+def _is_fixed_up(greeting: str) -> bool:
+    """A Cisco PIX stands between, which has put stars over the greeting and watches the commands.
+
+    Some lose what follows the end of the content (as Postfix's smtp_pix_workarounds says).
+    """
+    return "*" in greeting and not greeting.strip("20* \t\n")
 
 
 def _is_too_many(outcome: RecipientOutcome) -> bool:

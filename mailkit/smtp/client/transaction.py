@@ -1,8 +1,8 @@
 """One mail transaction: what to send next, and what each reply means. No I/O.
 
 ``RSET``, ``MAIL``, all ``RCPT`` and ``DATA`` go in one group where the server has PIPELINING
-(RFC 2920 section 3.1); otherwise one by one. Content sent by BDAT follows the replies to RCPT
-(RFC 3030 section 2).
+(RFC 2920 section 3.1), right behind the content of the message before where somebody waits to
+send; otherwise one by one. Content sent by BDAT follows the replies to RCPT (RFC 3030 section 2).
 """
 
 from __future__ import annotations
@@ -117,6 +117,8 @@ class Transaction:
         self.chunking = chunking
         self._lmtp = lmtp
         self._accepted: list[int] = []
+        #: All of the content, and its end, is on its way.
+        self.all_sent = False
         #: The server may hold an open transaction: RSET before the next one.
         self.needs_reset = False
         #: The server's state cannot be known: the connection must end.
@@ -167,6 +169,7 @@ class Transaction:
 
     def content_sent(self) -> None:
         """All of the content, and its end, is on its way."""
+        self.all_sent = True
         self.phase = Phase.TERMINATION
         self.needs_reset = False
         if self._lmtp:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, TypeVar
 
-from mailkit.client.channel import Channel
+from mailkit.client.channel import Channel, Waiter
 from mailkit.client.errors import ClientError, ConnectionLost, TimedOut, TLSFailed
 from mailkit.client.security import TLSInfo, TLSPolicy
 from mailkit.smtp.client.session import Session
@@ -155,6 +155,24 @@ class Server:
             self.closed = closing
 
 
+class FakeWaiter(Waiter):
+    """For whoever never has to wait."""
+
+    def __init__(self) -> None:
+        self._fired = False
+
+    @property
+    def fired(self) -> bool:
+        return self._fired
+
+    def fire(self) -> None:
+        self._fired = True
+
+    async def wait(self, timeout: float | None = None) -> None:
+        if not self._fired:
+            raise TimedOut
+
+
 class FakeChannel(Channel):
     """Carries octets to a :class:`Server` and back, at once, in pieces of some size."""
 
@@ -200,6 +218,9 @@ class FakeChannel(Channel):
         self.server.tls = True
         self.server.keywords = [each for each in self.server.keywords if each != "STARTTLS"]
         return TLSInfo("TLSv1.3", "TLS_AES_256_GCM_SHA384", self.verified)
+
+    def waiter(self) -> Waiter:
+        return FakeWaiter()
 
     async def turn(self) -> None:
         self.turns += 1
