@@ -1,13 +1,15 @@
 #!/usr/bin/env python3
 """The outbound queue: messages a second to a sink, beside Postfix; and with dead destinations.
 
-``relay``: servers take messages over ten connections and send them to Postfix's smtp-sink. ``dead``: what
-a healthy destination gets while the queue is full of mail for dead ones, in a process of its own.
+``relay``: servers take messages over ten connections and send them to Postfix's smtp-sink. ``far``: messages to
+a sink that is a round trip of 20 ms away. ``dead``: what a healthy destination gets while the queue is full
+of mail for dead ones, in a process of its own.
 """
 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import os
 import re
 import resource
@@ -22,11 +24,14 @@ from pathlib import Path
 from typing import Any
 
 HOST = "127.0.0.1"
+HEALTHY = "healthy.example"
 SESSIONS = 10
 #: Of which the best counts: other work on the machine only makes it worse.
 ROUNDS = 3
 #: Seconds in which is looked what dead destinations take by themselves.
 REST = 20
+#: Seconds that octets take to a server that is far away, and as many back.
+ONE_WAY = 0.01
 MESSAGE = (
     b"From: ann@example.org\r\nTo: eve@example.net\r\nSubject: A sample\r\n"
     b"Date: Sat, 21 Nov 2026 12:00:00 +0000\r\nMessage-ID: <1@example.org>\r\n\r\n"
@@ -113,6 +118,10 @@ class Sink:
                 ["smtp-sink", *user, "-c", f"{HOST}:{self.port}", "1024"], stdout=file
             )
         wait_for(lambda: listens(self.port))
+
+    def close(self) -> None:
+        self.process.terminate()
+        self.process.wait()
 
     def messages(self) -> int:
         found = re.findall(rb"mesg=(\d+)", self._counts.read_bytes()[-200:])
@@ -225,99 +234,197 @@ def relay(name: str, directory: Path, count: int) -> None:
             subprocess.run(["postfix", "-c", str(directory / "postfix/etc"), "stop"], check=False)
         server.terminate()
         server.wait()
-        sink.process.terminate()
-        sink.process.wait()
+        sink.close()
 
 
-async def dead(directory: Path, messages: int, domains: int, healthy: int) -> None:
-    """Measure a healthy destination with an empty queue, and with one full of mail for dead ones."""
-    from twisted.internet import reactor as _reactor
-    from twisted.internet.defer import Deferred, gatherResults
-    from twisted.internet.task import deferLater
+class FarAway:
+    """What comes to its port goes to another one later, and what is answered as well."""
 
-    from mailkit.queue.hosts import Host, HostFinder
-    from mailkit.queue.manager import Outgoing, QueueManager
-    from mailkit.queue.relay import RelayTransport
-    from mailkit.queue.reports import Reporter
-    from mailkit.smtp.client import ClientSettings, make_envelope
-    from mailkit.spool import Spool
-    from mailkit.store.sqlite import SQLiteStore
-    from mailkit.store.sqlite.queue_operations import MAX_FLUSHED
+    def __init__(self, port: int) -> None:
+        self.port = free_port()
+        self._target = port
+        self._loop = asyncio.new_event_loop()
+        self._started = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+        self._started.wait()
 
-    reactor: Any = _reactor
-    directory.mkdir()
-    directory.chmod(0o755)
-    sink = Sink(directory)
+    def _run(self) -> None:
+        serving = asyncio.start_server(self._connected, HOST, self.port)
+        self._loop.run_until_complete(serving)
+        self._loop.call_soon(self._started.set)
+        self._loop.run_forever()
 
-    class Finder(HostFinder):
-        async def find(self, domain: str) -> Sequence[Host]:
-            if domain == "healthy.example":
-                return [Host(domain, HOST, sink.port)]
-            number = int(domain.split(".")[0])
-            return [Host(domain, f"127.1.{number // 250}.{number % 250 + 1}", 1)]
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there, back = await asyncio.open_connection(HOST, self._target)
+        await asyncio.gather(self._carry(reader, back), self._carry(there, writer))
 
-    store = SQLiteStore(str(directory / "store"))
-    transport = RelayTransport(Finder(), ClientSettings(helo="mx.example.org"), reactor)
+    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65536):
+            self._loop.call_later(ONE_WAY, writer.write, data)
+        self._loop.call_later(ONE_WAY, writer.close)
 
-    async def find(domain: str) -> Any:
-        return transport
+    def close(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
 
-    manager = QueueManager(store.queue, find, Reporter("mx.example.org", reactor.seconds))
-    manager.start()
 
-    async def fill(domain_of: Callable[[int], str], count: int) -> None:
+class OwnQueue:
+    """A queue in this process that sends to where a function says.
+
+    :param place: gives the address and port of a domain.
+    """
+
+    def __init__(
+        self, directory: Path, place: Callable[[str], tuple[str, int]], **pace: Any
+    ) -> None:
+        from twisted.internet import reactor
+
+        from mailkit.queue.hosts import Host, HostFinder
+        from mailkit.queue.manager import QueueManager
+        from mailkit.queue.pacing import PaceSettings
+        from mailkit.queue.relay import RelayTransport
+        from mailkit.queue.reports import Reporter
+        from mailkit.smtp.client import ClientSettings
+        from mailkit.store.sqlite import SQLiteStore
+
+        class Finder(HostFinder):
+            async def find(self, domain: str) -> Sequence[Host]:
+                return [Host(domain, *place(domain))]
+
+        self.reactor: Any = reactor
+        self.store = SQLiteStore(str(directory))
+        settings = ClientSettings(helo="mx.example.org")
+        self._transport = RelayTransport(
+            Finder(), settings, self.reactor, pace=PaceSettings(**pace)
+        )
+
+        async def find(domain: str) -> RelayTransport:
+            return self._transport
+
+        reporter = Reporter("mx.example.org", self.reactor.seconds)
+        self.manager = QueueManager(self.store.queue, find, reporter)
+        self.manager.start()
+
+    async def wait(self, seconds: float) -> None:
+        from twisted.internet.task import deferLater
+
+        await deferLater(self.reactor, seconds)
+
+    async def fill(self, domain_of: Callable[[int], str], count: int) -> None:
+        """Submit so many messages, twenty at a time."""
+        from twisted.internet.defer import Deferred, gatherResults
+
+        from mailkit.queue.manager import Outgoing
+        from mailkit.smtp.client import make_envelope
+        from mailkit.spool import Spool
+
         numbers = iter(range(count))
 
         async def work() -> None:
             for number in numbers:
                 envelope = make_envelope("ann@example.org", f"eve@{domain_of(number)}")
-                await manager.submit(Spool.from_bytes(MESSAGE), [Outgoing(envelope)])
+                await self.manager.submit(Spool.from_bytes(MESSAGE), [Outgoing(envelope)])
 
         await gatherResults([Deferred.fromCoroutine(work()) for _ in range(20)])
 
-    async def rest() -> float:
-        """The share of a processor that is used while nothing comes for the healthy destination."""
-        cpu, began = time.process_time(), time.monotonic()
-        await deferLater(reactor, REST)
-        return (time.process_time() - cpu) / (time.monotonic() - began)
+    async def send(self, sink: Sink, count: int) -> float:
+        """Seconds until a sink has got so many messages."""
+        first, began = sink.messages(), time.monotonic()
+        await self.fill(lambda number: HEALTHY, count)
+        while sink.messages() < first + count:
+            await self.wait(0.01)
+        return time.monotonic() - began
 
-    async def measure(label: str, share: float = 0.0) -> float:
-        first, cpu, began = sink.messages(), time.process_time(), time.monotonic()
-        await fill(lambda number: "healthy.example", healthy)
-        while sink.messages() < first + healthy:
-            await deferLater(reactor, 0.01)
-        took = time.monotonic() - began
-        # What the dead ones take anyway, however fast the machine is just now, is counted by itself.
-        spent = (time.process_time() - cpu - share * took) * 1e6 / healthy
-        rate = healthy / took
-        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-        print(f"{label:20} {rate:6.0f}/s, {spent:6.0f} us of CPU a message, {memory} MiB at most")
-        return spent
+    async def close(self) -> None:
+        await self.manager.stop()
+        await self._transport.close()
+        await self.store.close()
 
-    await measure("warming up")
-    alone = min([await measure("empty queue") for _ in range(ROUNDS)])
-    await fill(lambda number: f"{number % domains}.dead.example", messages)
+
+async def measure(label: str, queue: OwnQueue, sink: Sink, count: int, share: float = 0.0) -> float:
+    """CPU in microseconds of a message to a healthy destination.
+
+    :param share: of a processor, that is used for something else and counted by itself.
+    """
+    cpu = time.process_time()
+    took = await queue.send(sink, count)
+    spent = (time.process_time() - cpu - share * took) * 1e6 / count
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    rate = f"{count / took:6.0f}/s, {spent:6.0f} us of CPU a message"
+    print(f"{label:28} {rate}, {memory} MiB at most", flush=True)
+    return spent
+
+
+async def use_up(queue: OwnQueue, messages: int, domains: int) -> None:
+    """Fill a queue with mail for dead destinations, until all of it is due again."""
+    from mailkit.store.sqlite.queue_operations import MAX_FLUSHED
+
+    await queue.fill(lambda number: f"{number % domains}.dead.example", messages)
     # Each domain has been tried once; from now on they are tried again.
     untried = "SELECT 1 FROM queue_recipient WHERE state = 'queued' LIMIT 1"
-    while store.queue.connection.execute(untried).fetchone() is not None:
-        await deferLater(reactor, 0.2)
+    while queue.store.queue.connection.execute(untried).fetchone() is not None:
+        await queue.wait(0.2)
     # The worst moment: all are due at once.
     for _ in range(messages // MAX_FLUSHED + 1):
-        await manager.flush()
-    share = await rest()
-    beside = min([await measure(f"{messages} dead", share) for _ in range(ROUNDS)])
+        await queue.manager.flush()
+
+
+async def rest(queue: OwnQueue) -> float:
+    """The share of a processor that is used while nothing comes for a healthy destination."""
+    cpu, began = time.process_time(), time.monotonic()
+    await queue.wait(REST)
+    return (time.process_time() - cpu) / (time.monotonic() - began)
+
+
+async def dead(directory: Path, messages: int, domains: int, healthy: int) -> None:
+    """Measure a healthy destination with an empty queue, and with one full of mail for dead ones."""
+    sink = Sink(directory)
+
+    def place(domain: str) -> tuple[str, int]:
+        if domain == HEALTHY:
+            return HOST, sink.port
+        number = int(domain.split(".")[0])
+        return f"127.1.{number // 250}.{number % 250 + 1}", 1
+
+    queue = OwnQueue(directory / "store", place)
+    await measure("warming up", queue, sink, healthy)
+    alone = min([await measure("empty queue", queue, sink, healthy) for _ in range(ROUNDS)])
+    await use_up(queue, messages, domains)
+    share = await rest(queue)
+    label = f"{messages} dead"
+    beside = min([await measure(label, queue, sink, healthy, share) for _ in range(ROUNDS)])
     print(f"dead ones that are due take {share:.1%} of a processor; beside that")
     print(f"a message for the healthy one takes {beside / alone:.2f} times the CPU")
-    await manager.stop()
-    await transport.close()
-    await store.close()
-    sink.process.terminate()
-    sink.process.wait()
+    await queue.close()
+    sink.close()
+
+
+async def far(directory: Path, messages: int) -> None:
+    """Measure a destination that is far away, message after message and right behind each other."""
+    sink = Sink(directory)
+    line = FarAway(sink.port)
+    for connections in (1, 5, 20):
+        for pipelined in (False, True):
+            queue = OwnQueue(
+                directory / f"store-{connections}-{pipelined}",
+                lambda domain: (HOST, line.port),
+                max_connections=connections,
+                pipelined_messages=pipelined,
+            )
+            # As many connections as there may be are open from then on.
+            await queue.send(sink, connections * 5)
+            how = "behind each other" if pipelined else "one by one"
+            label = f"{connections} connections, {how}"
+            await measure(label, queue, sink, min(messages, 100 * connections))
+            await queue.close()
+    line.close()
+    sink.close()
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("workload", choices=("relay", "dead"))
+    parser.add_argument("workload", choices=("relay", "far", "dead"))
     parser.add_argument("--messages", type=int, help="default: 2000, or 2000 dead ones")
     parser.add_argument("--domains", type=int, default=200, help="dead ones")
     parser.add_argument("--healthy", type=int, default=500, help="messages beside dead ones")
@@ -338,8 +445,12 @@ def main() -> None:
         from twisted.internet.defer import Deferred
         from twisted.internet.task import react
 
+        directory = Path(name, "queue")
+        directory.mkdir(mode=0o755)
+        if arguments.workload == "far":
+            react(lambda _: Deferred.fromCoroutine(far(directory, count)))
         sizes = count, arguments.domains, arguments.healthy
-        react(lambda _: Deferred.fromCoroutine(dead(Path(name, "dead"), *sizes)))
+        react(lambda _: Deferred.fromCoroutine(dead(directory, *sizes)))
 
 
 if __name__ == "__main__":

@@ -149,8 +149,9 @@ class RelayTransport(Transport):
         self._finder = finder
         self._security = security or DestinationSecurity()
         pace = pace or PaceSettings()
-        #: Behind each message that is under way another one may follow.
-        self.max_parallel = pace.max_connections * (2 if pace.pipelined_messages else 1)
+        # On each connection one may be under way and one behind it, while the outcome of another one is
+        # being put down.
+        self.max_parallel = pace.max_connections * (3 if pace.pipelined_messages else 1)
         self._pipelined = pace.pipelined_messages
         #: Hosts that do not bear it.
         self._lockstep: ExpiringMap[str, bool] = ExpiringMap(MAX_DOMAINS, reactor.seconds)
