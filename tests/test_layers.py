@@ -85,6 +85,7 @@ CLIENT_PURE = " ".join(
         "session",
         "settings",
         "transaction",
+        "turn",
     ]
 )
 
