@@ -6,6 +6,9 @@ methods, in the order of the source, signatures as they are written.
 
 It also keeps the backslashes that mail is full of (``\\Seen``) in every docstring, as
 reStructuredText would swallow them, and names interfaces in signatures by their names.
+
+A page that names something of ours which the reference does not have would just show it without a
+link; here that is a warning. (Signatures in the reference may name what is not in it.)
 """
 
 from __future__ import annotations
@@ -20,9 +23,13 @@ from typing import Any
 
 from docutils import nodes
 from docutils.statemachine import StringList
+from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
+from sphinx.environment import BuildEnvironment
+from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 
+_log = logging.getLogger(__name__)
 _BACKSLASHES = re.compile(r"\\{1,2}")
 _INTERFACE = re.compile(r"<InterfaceClass (?:\w+\.)*(\w+)>")
 
@@ -40,6 +47,7 @@ class Interfaces(SphinxDirective):
             raise self.error(f"no module {name}")
         self.env.note_dependency(spec.origin)
         module = ast.parse(Path(spec.origin).read_text(encoding="utf-8"))
+        _WithModules(module).visit(module)
         lines = [f".. py:currentmodule:: {spec.parent}", ""]
         for statement in module.body:
             if isinstance(statement, ast.ClassDef):
@@ -52,6 +60,21 @@ class Interfaces(SphinxDirective):
         container.document = self.state.document
         self.state.nested_parse(StringList(lines, source=origin), 0, container)
         return container.children
+
+
+class _WithModules(ast.NodeTransformer):
+    """Puts before each of our names the module that it comes from, as others may have the same name."""
+
+    def __init__(self, module: ast.Module) -> None:
+        self._places = {
+            alias.asname or alias.name: f"{node.module}.{alias.name}"
+            for node in module.body
+            if isinstance(node, ast.ImportFrom) and str(node.module).startswith("mailkit.")
+            for alias in node.names
+        }
+
+    def visit_Name(self, node: ast.Name) -> ast.Name:
+        return ast.Name(self._places.get(node.id, node.id))
 
 
 def _describe_interface(node: ast.ClassDef) -> Iterator[str]:
@@ -121,9 +144,18 @@ def _process_signature(
     )
 
 
+def _warn_of_missing(
+    app: Sphinx, env: BuildEnvironment, node: pending_xref, content: nodes.Node
+) -> None:
+    target = node.get("reftarget", "")
+    if target.startswith("mailkit.") and not node["refdoc"].startswith("reference/"):
+        _log.warning("not in docs/reference: %s", target, location=node)
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     """Called by Sphinx."""
     app.add_directive("interfaces", Interfaces)
     app.connect("autodoc-process-docstring", _process_docstring)
     app.connect("autodoc-process-signature", _process_signature)
+    app.connect("missing-reference", _warn_of_missing)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -219,7 +219,7 @@ class FTPConnection(CommandConnection):
 
 
 class FTPFactory(CommandFactory):
-    """Serves FTP: the files of the :class:`~mailkit.interfaces.files.IFileHome` of the portal.
+    """Serves FTP: the files of the :class:`~mailkit.interfaces.IFileHome` of the portal.
 
     One factory serves all listeners, plain and TLS, as it counts the sessions of accounts.
 

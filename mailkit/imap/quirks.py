@@ -27,6 +27,7 @@ class Quirk(NamedTuple):
 
 _DOVECOT = "Dovecot, example-config/conf.d/20-imap.conf, imap_client_workarounds"
 
+#: By name: what each is for, what helps, and where that is told of.
 QUIRKS: Mapping[str, Quirk] = {
     quirk.name: quirk
     for quirk in (
