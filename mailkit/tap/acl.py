@@ -19,7 +19,8 @@ def acl() -> None:
     hyphen, those who lose rights that another entry gives them. RIGHTS are letters:
       l see it   r read   s mark as seen   w other flags   i put messages into it
       t mark as deleted   e expunge   k make mailboxes below   x delete and rename it
-      a decide who may use it   p has no effect here   c for kx   d for te
+      a decide who may use it   n annotations that all see   c for kx   d for te
+      p post: mail for ACCOUNT with the mailbox as sub-address, with --detail-by-acl
 
     \b
     Examples:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mailkit.rights import ALL_RIGHTS
 from tests.tap.test_command import ANN, CommandTestCase
 
 BOB = "bob@example.org"
@@ -50,3 +51,6 @@ class AccessCommandTests(CommandTestCase):
     def test_help(self) -> None:
         text = self.succeed("acl", "--help")
         self.assertIn("mailkit acl set ann@example.org Plans", text)
+        for letter in ALL_RIGHTS:
+            self.assertRegex(text, rf"\s{letter} [a-z]+\b")
+        self.assertNotIn("no effect", text)

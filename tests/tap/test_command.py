@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sqlite3
 from pathlib import Path
 from unittest import mock
@@ -14,7 +15,7 @@ from mailkit.interfaces import IDirectoryAdmin
 from mailkit.store.memory import MemoryStore
 from mailkit.store.sqlite import SQLiteDirectory
 from mailkit.tap.command import main
-from tests.support import mailkit_command
+from tests.support import ROOT, mailkit_command
 
 ANN = "ann@example.org"
 #: What tests name as a store.
@@ -318,6 +319,23 @@ class HealthTests(CommandTestCase):
             self.assertEqual((done.returncode, done.stderr), (0, ""))
             self.assertIn(wanted, done.stdout)
         self.assertEqual(self.succeed("account", "list"), f"{ANN}\n")
+
+
+class PageTests(CommandTestCase):
+    def test_the_commands_of_the_page_work_one_after_the_other(self) -> None:
+        page = (ROOT / "docs/accounts.md").read_text("utf-8")
+        block = page.partition("```sh\n")[2].partition("```")[0]
+        self.add("boss@example.org")
+        lines = [
+            words for line in block.splitlines() if (words := shlex.split(line, comments=True))
+        ]
+        self.assertEqual(lines.pop(0)[0], "export")
+        for program, *arguments in lines:
+            self.assertEqual(program, "mailkit")
+            answers = "y\n" if arguments[1] == "remove" else "secret\nsecret\n"
+            self.succeed(*arguments, input=answers)
+        self.assertEqual(self.succeed("account", "list"), "boss@example.org\n")
+        self.assertEqual(self.succeed("domain", "list"), "example.org\n")
 
 
 class StoreOptionTests(CommandTestCase):
