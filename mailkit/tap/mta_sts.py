@@ -17,6 +17,7 @@ from mailkit._typing import override
 from mailkit.queue.sts import MAX_AGE, STSMode, STSPolicy
 from mailkit.tap.errors import SettingError
 from mailkit.tap.ports import parse_endpoint
+from mailkit.tap.strict_options import StrictOptions
 from mailkit.tap.tls import parse_tls, server_context
 from mailkit.tls import ServerTLS, TLSReloader
 from mailkit.wire.domains import canonical_domain, is_dns_name
@@ -27,7 +28,7 @@ MAX_CONNECTIONS = 500
 DEFAULT_MAX_AGE = 604_800
 
 
-class Options(usage.Options):
+class Options(StrictOptions):
     """Settings of the policy and its server."""
 
     optParameters: ClassVar[list[list[Any]]] = [

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from typing import Any, ClassVar
 
-from twisted.python import usage
-
 from mailkit.tap.errors import SettingError
+from mailkit.tap.strict_options import StrictOptions
 from mailkit.tap.tls import parse_tls
 from mailkit.tls import CertificateError, ServerTLS
 
@@ -99,7 +98,7 @@ def _parse_authorities(texts: Iterable[str], services: Collection[str]) -> dict[
     return paths | alone
 
 
-class TLSOptions(usage.Options):
+class TLSOptions(StrictOptions):
     """Certificates of a server, and of its clients."""
 
     optParameters: ClassVar[list[list[Any]]] = []

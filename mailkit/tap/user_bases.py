@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from twisted.cred.checkers import ICredentialsChecker
+from twisted.cred.checkers import FilePasswordDB, ICredentialsChecker
 from twisted.cred.credentials import IUsernamePassword
 from twisted.cred.strcred import (
     ICheckerFactory,
@@ -260,9 +260,21 @@ def make_checker(description: str, domains: Sequence[str] = ()) -> ICredentialsC
         if isinstance(factory, UserBaseFactory):
             return factory.make_checker(factory.split(argument), domains)
         checker: ICredentialsChecker = factory.generateChecker(argument)
-    except (InvalidAuthType, InvalidAuthArgumentString) as error:
+    except (InvalidAuthType, InvalidAuthArgumentString, ValueError) as error:
+        # Twisted's own raise ValueError too.
         raise SettingError(str(error) or f"give {scheme}:{factory.argStringFormat}") from error
+    if isinstance(checker, FilePasswordDB):
+        _check_readable(checker.filename)
     return _check_interfaces(checker, scheme)
+
+
+def _check_readable(path: str) -> None:
+    """Twisted would start without the file, and then say that every password is wrong."""
+    try:
+        with open(path, "rb"):
+            pass
+    except OSError as error:
+        raise SettingError(f"cannot read {path}: {error.strerror}") from error
 
 
 def _find_factory(scheme: str) -> Any:

@@ -91,7 +91,7 @@ class MailOptionsTests(OptionsTestCase):
         self.check(["--imaps", ENDPOINT], "--imaps", "--tls CERT,KEY")
 
     def test_leftover_words_are_refused(self) -> None:
-        self.check(["--imap", ENDPOINT, "extra"], "Wrong number of arguments")
+        self.check(["--imap", ENDPOINT, "tcp6:143"], "'tcp6:143' belongs to no option")
 
     def test_settings_reach_the_service(self) -> None:
         options = self.parse(

@@ -7,10 +7,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from twisted.cred.checkers import InMemoryUsernamePasswordDatabaseDontUse
+from twisted.cred.checkers import FilePasswordDB, InMemoryUsernamePasswordDatabaseDontUse
 from twisted.cred.credentials import Anonymous, UsernamePassword
 from twisted.cred.error import UnauthorizedLogin
 from twisted.internet.defer import Deferred
+from twisted.plugins.cred_file import theFileCheckerFactory
 from twisted.python import usage
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
@@ -117,11 +118,19 @@ class RuleTests(SynchronousTestCase):
         self.refuse("passwd-file:x:y", "'y'")
         self.refuse("passwd-file:x:scheme=NOSUCH", "{NOSUCH}")
         self.refuse("anonymous", "anonymous")
+        self.refuse("file:", "filename")
         self.refuse(f"{HERE}.NEITHER", "NEITHER")
         self.refuse(f"{HERE}.NOTHING", "cannot load")
         self.refuse(f"{HERE}.MADE:x", "no argument")
         self.refuse("exa mple.org=store", "no domain")
         self.refuse("=store")
+
+    def test_a_file_of_twisted_that_is_not_there(self) -> None:
+        path = Path(self.mktemp())
+        self.patch(theFileCheckerFactory, "errorOutput", io.StringIO())  # it warns, and goes on
+        self.refuse(f"file:{path}", f"cannot read {path}: No such file")
+        path.write_text("ann@example.org:secret\n")
+        self.assertIsInstance(parse_rule(f"file:{path}").checker, FilePasswordDB)
 
     def test_tables(self) -> None:
         rule = parse_table(
