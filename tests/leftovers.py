@@ -35,11 +35,9 @@ class Leftovers:
         found = [f"changed: {what}" for what, now in _state().items() if self._state[what] != now]
         globalLogPublisher.addObserver(self._observe)
         try:
-            self._finish()
+            found += self._finish()
         finally:
             globalLogPublisher.removeObserver(self._observe)
-        found += [f"work in a thread: {what}" for what in _work.copy().values()]
-        found += [f"thread: {thread.name}" for thread in self._busy_threads()]
         for call in _timers():
             found.append(f"timer: {call}")
             call.cancel()
@@ -49,13 +47,17 @@ class Leftovers:
         if "log_failure" in event:
             self._logged.append(f"logged: {event['log_failure'].getTraceback()}")
 
-    def _finish(self) -> None:
-        """Let threads and the reactor do what they are about to do."""
+    def _finish(self) -> list[str]:
+        """Let threads and the reactor do what they are about to do; what goes on for ever."""
         reactor = _reactor()
         give_up = time.monotonic() + PATIENCE
-        while time.monotonic() < give_up:
+        while True:
             # Asked first: what they have come to is in the queue when they are no longer at work.
-            at_work = bool(_work or self._busy_threads())
+            # And once: a thread that waited may be ending by the next time, as its pool is dropped.
+            at_work = [f"work in a thread: {what}" for what in _work.copy().values()]
+            at_work += [f"thread: {thread.name}" for thread in self._busy_threads()]
+            if time.monotonic() >= give_up:
+                return at_work
             if reactor is not None and (
                 reactor.threadCallQueue
                 or any(call.getTime() <= reactor.seconds() for call in _timers())
@@ -64,7 +66,7 @@ class Leftovers:
             elif at_work:
                 time.sleep(0.001)
             else:
-                return
+                return []
 
     def _busy_threads(self) -> list[threading.Thread]:
         """New ones of ours; those of Twisted's pools stay, and only their work counts."""

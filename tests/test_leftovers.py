@@ -75,6 +75,12 @@ class LeftoversTests(SynchronousTestCase):
         self.assertEqual(self.leftovers.end(), [])
         self.assertTrue(waiting.done())
 
+    def test_threads_that_end_between_two_looks_are_not_blamed(self) -> None:
+        ending = threading.Thread(name="mailkit-test")
+        looks = iter([[], [ending]])
+        self.patch(self.leftovers, "_busy_threads", lambda: next(looks))
+        self.assertEqual(self.leftovers.end(), [])
+
     def test_state_of_the_process(self) -> None:
         place = os.getcwd()
         self.addCleanup(os.chdir, place)

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
-from mailkit.pop3.liveness import PROBE_SECONDS
 from tests.support import PATIENCE, administer, environment
 
 pytestmark = pytest.mark.interop
@@ -47,4 +46,5 @@ class DeadClientTests(SynchronousTestCase):
         self.assertEqual(done.returncode, 0, done.stderr)
         seconds, _, answer = done.stdout.partition(" ")
         self.assertTrue(answer.startswith("+OK Logged in"), done.stdout)
-        self.assertLess(float(seconds), PROBE_SECONDS + 1)
+        # Else as long as the first session may be silent, ten minutes.
+        self.assertLess(float(seconds), PATIENCE)
