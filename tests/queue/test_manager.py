@@ -275,6 +275,15 @@ class UnreachableTests(QueueTestCase):
         self.pass_time(301, step=1)
         self.assertEqual(len(self.transport.sent), 40)
 
+    async def test_whose_try_is_over_leaves_the_place_to_another(self) -> None:
+        # Two places for those that failed the last time.
+        settings = QueueSettings(max_domains=3, reserved=1)
+        self.manager = await self.make_again(settings=settings)
+        for number in range(5):
+            await self.submit(f"eve@dead{number}.example")
+        self.pass_time(8 * MINUTE)
+        self.assertEqual(len(self.transport.sent), 10)
+
     async def test_few_tries_a_second_after_a_start(self) -> None:
         for number in range(20):
             await self.submit(f"eve@dead{number}.example")
