@@ -87,6 +87,13 @@ interop-packages:
 	{ mkdir -p .interop && cd .interop && apt-get download -q fail2ban && \
 	  dpkg -x fail2ban_*.deb . && rm fail2ban_*.deb; } >/dev/null 2>&1 || \
 	  echo "could not unpack fail2ban: tests that need it are skipped"
+	@# So is ClamAV, which would also load its database from elsewhere.
+	@[ ! -x .interop/usr/sbin/clamd ] && command -v apt-get >/dev/null || exit 0; \
+	{ mkdir -p .interop/clamav && cd .interop/clamav && \
+	  apt-get download -q clamav-daemon clamav-milter libclamav12 libmspack0 && \
+	  for each in *.deb; do dpkg -x $$each ..; done; cd .. && rm -r clamav && \
+	  [ -x usr/sbin/clamav-milter ]; } >/dev/null 2>&1 || \
+	  echo "could not unpack clamav-daemon and clamav-milter: tests that need them are skipped"
 	@# Exim cannot be installed beside Postfix, so it is unpacked; it does not start without its user.
 	@[ ! -x .interop/usr/sbin/exim4 ] && command -v apt-get >/dev/null || exit 0; \
 	sudo=; [ "$$(id -u)" = 0 ] || sudo=sudo; \

@@ -1,4 +1,4 @@
-"""Real milters judge, sign and mark mail that our server takes: OpenDKIM, rspamd, spamass-milter."""
+"""Real milters judge, sign and mark mail that we take: OpenDKIM, rspamd, spamass-milter, ClamAV."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ import re
 import shutil
 import signal
 import smtplib
+import socket
 import subprocess
 import tempfile
 import time
 import unittest
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -32,7 +34,7 @@ from mailkit.smtp.extensions.settings import ExtensionSettings
 from mailkit.smtp.protocol import SMTPFactory
 from tests.interop.spamd import SpamDaemon
 from tests.interop.test_smtp_clients import ANN, BOB, SMTPCase
-from tests.support import HOST, PATIENCE, free_ports, listens
+from tests.support import HOST, PATIENCE, ROOT, free_ports, listens
 
 #: A client that is nobody's friend, told by XCLIENT.
 STRANGER = "198.51.100.9"
@@ -46,6 +48,12 @@ def message(text: bytes) -> bytes:
         + text
         + b"\r\n"
     )
+
+
+def _accepts(path: Path) -> bool:
+    """Whether somebody listens there: the file is there a little earlier."""
+    with socket.socket(socket.AF_UNIX) as client:
+        return client.connect_ex(str(path)) == 0
 
 
 class MilterCase(SMTPCase):
@@ -309,7 +317,7 @@ class SpamAssassinTests(MilterCase):
         path = self.place / "socket"
         spamc = ("--", "-d", HOST, "-p", str(daemon))
         await self.start(
-            *("spamass-milter", "-p", str(path), *arguments, *spamc), ready=path.exists
+            *("spamass-milter", "-p", str(path), *arguments, *spamc), ready=partial(_accepts, path)
         )
         return f"unix:{path}"
 
@@ -331,3 +339,71 @@ class SpamAssassinTests(MilterCase):
         self.assertEqual((code, b"Not that" in text), (550, True), text)
         self.assertEqual((await self.send(message(b"hello")))[0], 250)
         self.assertEqual(len(await self.inbox(BOB)), 1)
+
+
+def _find_clamav(name: str) -> list[str]:
+    """How to call it; nothing where it is not there."""
+    if found := shutil.which(name):
+        return [found]
+    unpacked = ROOT / ".interop" / "usr" / "sbin" / name
+    libraries = [str(each.parent) for each in (ROOT / ".interop").glob("usr/lib/*/libclamav.so.*")]
+    if unpacked.exists() and libraries:
+        return ["env", f"LD_LIBRARY_PATH={libraries[0]}", str(unpacked)]
+    return []
+
+
+CLAMD, CLAMAV_MILTER = _find_clamav("clamd"), _find_clamav("clamav-milter")
+
+
+@pytest.mark.interop
+@unittest.skipIf(
+    not (CLAMD and CLAMAV_MILTER), "clamd or clamav-milter is not there (make interop-packages)"
+)
+class ClamAVTests(MilterCase):
+    """clamav-milter asks a clamd that knows one virus."""
+
+    VIRUS = b"mailkit-test-virus"
+
+    async def start_milter(self, infected: str) -> str:
+        database = self.place / "database"
+        database.mkdir()
+        (database / "one.ndb").write_text(f"Mailkit.Test:0:*:{self.VIRUS.hex()}\n", "ascii")
+        daemon, milter = self.place / "clamd.sock", self.place / "milter.sock"
+        common = f"Foreground yes\nTemporaryDirectory {self.place}\n"
+        (self.place / "clamd.conf").write_text(
+            f"{common}LocalSocket {daemon}\nDatabaseDirectory {database}\n", "utf-8"
+        )
+        (self.place / "milter.conf").write_text(
+            f"{common}MilterSocket unix:{milter}\nClamdSocket unix:{daemon}\nOnInfected {infected}\n"
+            "AddHeader Replace\n" + ("RejectMsg Not that: %v\n" if infected == "Reject" else ""),
+            "utf-8",
+        )
+        for program, name, path in (
+            (CLAMD, "clamd.conf", daemon),
+            (CLAMAV_MILTER, "milter.conf", milter),
+        ):
+            await self.start(*program, "-c", str(self.place / name), ready=partial(_accepts, path))
+        return f"unix:{milter}"
+
+    async def test_refuses(self) -> None:
+        self.serve(await self.start_milter("Reject"))
+        self.assertEqual((await self.send(message(b"hello"), times=2))[0], 250)
+        large = b"x" * 70 + b"\r\n"
+        code, text = await self.send(message(large * 10_000 + self.VIRUS), stranger=True)
+        self.assertEqual((code, b"Not that: Mailkit.Test" in text), (550, True), text)
+        inbox = await self.inbox(BOB)
+        self.assertEqual(len(inbox), 2)
+        for each in inbox:
+            self.assertIn(b"\r\nX-Virus-Status: Clean\r\n", each)
+
+    async def test_discards(self) -> None:
+        self.serve(await self.start_milter("Blackhole"))
+        self.assertEqual((await self.send(message(self.VIRUS)))[0], 250)
+        self.assertEqual(await self.inbox(BOB), [])
+
+    async def test_quarantines(self) -> None:
+        self.serve(await self.start_milter("Quarantine"))
+        self.assertEqual((await self.send(message(self.VIRUS)))[0], 250)
+        self.assertEqual(await self.inbox(BOB), [])
+        (kept,) = await self.contents("Junk", BOB)
+        self.assertIn(b"\r\nX-Virus-Status: Infected (Mailkit.Test", kept)
