@@ -273,6 +273,7 @@ class IMAPProtocol(PushingConnection):
             self._tag = command.tag
             if "extra-separator" in self.quirks:
                 command.arguments.trims_names = True
+            command.arguments.takes_saved = b"SEARCHRES" in self.extensions
             command.arguments.takes_utf8 = b"UTF8=ACCEPT" in self.extensions
             if self.enabled:
                 command.arguments.utf8 = self.utf8

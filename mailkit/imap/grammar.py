@@ -98,6 +98,7 @@ class Arguments:
         "denormalized",
         "max_size",
         "position",
+        "takes_saved",
         "takes_utf8",
         "trims_names",
         "utf8",
@@ -112,6 +113,8 @@ class Arguments:
         self.utf8 = False
         #: Names with octets of 8 bits are UTF-8 (RFC 6855 section 3), though the others are not.
         self.takes_utf8 = False
+        #: ``$`` stands for what a search has saved (RFC 5182).
+        self.takes_saved = True
         #: The highest number for octets: of 63 bits in IMAP4rev2 (RFC 9051 appendix D).
         self.max_size = MAX_NUMBER
         #: The last name that was no Net-Unicode, as the client wrote it (RFC 9051 section 6.3.9.7).
@@ -280,7 +283,7 @@ class Arguments:
 
     def sequence_set(self) -> SequenceSet:
         """Numbers of messages, or :data:`SAVED`."""
-        if self.accept(b"$"):
+        if self.takes_saved and self.accept(b"$"):
             return SAVED
         parts = self._match(_SEQUENCE_SET, "A sequence set").split(b",")
         if len(parts) > MAX_RANGES:

@@ -59,12 +59,16 @@ class PartialRange(NamedTuple):
         return picked
 
 
-def parse_partial(arguments: Arguments) -> PartialRange:
-    """The range behind ``PARTIAL``."""
+def parse_partial(arguments: Arguments, backwards: bool = True) -> PartialRange:
+    """The range behind ``PARTIAL``.
+
+    :param backwards: it may count from the end, which RFC 9394 adds to RFC 5267.
+    """
     arguments.space()
     found = _PARTIAL_RANGE.match(arguments.data, arguments.position)
-    if found is None or found[1] != found[3]:
-        raise SyntaxFault("PARTIAL takes a range such as 1:100 or -1:-100")
+    if found is None or found[1] != found[3] or (found[1] and not backwards):
+        example = "1:100 or -1:-100" if backwards else "1:100"
+        raise SyntaxFault(f"PARTIAL takes a range such as {example}")
     first, last = sorted((int(found[2]), int(found[4])))
     if not 0 < first <= last <= MAX_NUMBER:
         raise SyntaxFault("A place in PARTIAL lies between 1 and 4294967295")
@@ -172,7 +176,7 @@ def parse_results(
     def read() -> None:
         name = arguments.word("A result option")
         if name == b"PARTIAL" and (has_contexts or b"PARTIAL" in extensions):
-            partial.append(parse_partial(arguments))
+            partial.append(parse_partial(arguments, b"PARTIAL" in extensions))
         elif name in known:
             options.append(name)
         else:

@@ -44,6 +44,27 @@ class AccountTests(SynchronousTestCase):
         self.assertTrue(client.command("STATUS INBOX (HIGHESTMODSEQ)")[-1].startswith(b"BAD"))
         self.assertEqual(client.command("ENABLE CONDSTORE QRESYNC")[0], b"* ENABLED")
 
+    def test_what_is_off_is_not_there(self) -> None:
+        server = Server()
+        self.mask(server, "SEARCHRES", "UIDPLUS", "PARTIAL")
+        server.add(b"a\r\n", b"b\r\n")
+        client = server.login("SELECT INBOX")
+        for command in (
+            "FETCH $ UID", "SEARCH $", "UID COPY $ Trash", "STORE $ FLAGS (a)",
+            "SEARCH RETURN (PARTIAL -1:-2) ALL", "SORT RETURN (PARTIAL -1:-2) (DATE) UTF-8 ALL",
+        ):  # fmt: skip
+            self.assertTrue(client.command(command)[-1].startswith(b"BAD "), command)
+        # RFC 5267 has it too, but counts from the start alone.
+        found = client.command("SEARCH RETURN (PARTIAL 1:2) ALL")
+        self.assertIn(b"PARTIAL (1:2 1:2)", found[0])
+        for command in (
+            "APPEND INBOX {3+}\r\na\r\n", "COPY 1 Trash", "MOVE 1 Trash",
+            "REPLACE 1 INBOX {3+}\r\na\r\n",
+        ):  # fmt: skip
+            lines = client.command(command)
+            self.assertTrue(lines[-1].startswith(b"OK "), lines)
+            self.assertNotRegex(b"".join(lines), b"APPENDUID|COPYUID", command)
+
     def test_what_cannot_be_left_out_stays(self) -> None:
         server = Server()
         self.mask(server, "IMAP4REV1", "NOBODY-KNOWS-IT")

@@ -456,12 +456,15 @@ async def _store(connection: IMAPProtocol, pending: AppendInProgress) -> None:
         pending.close()
     if connection.selection is not None:
         connection.selection.dirty = True
-    code = b"APPENDUID %d %b" % (result.uid_validity, render.uid_set(result.uids))
+    code = b""
+    if connection.offers(b"UIDPLUS"):
+        code = b"APPENDUID %d %b" % (result.uid_validity, render.uid_set(result.uids))
     if pending.replaced is None:
         await connection.complete("APPEND completed", code)
         return
     # RFC 8508 section 4.3: before the EXPUNGE response.
-    connection.remark(b"* OK [%b] Replacement message ready\r\n" % code)
+    if code:
+        connection.remark(b"* OK [%b] Replacement message ready\r\n" % code)
     await connection.complete("REPLACE completed", modseq=True)
 
 

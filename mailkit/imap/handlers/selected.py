@@ -299,15 +299,11 @@ async def _transfer(connection: IMAPProtocol, command: Command, move: bool) -> N
     if not result.source_uids:
         await connection.complete("No messages were there to be copied or moved")
         return
-    # RFC 4315 section 3: both sets are in the same order.
-    code = b"COPYUID %d %b %b" % (
-        result.uid_validity,
-        render.uid_set(result.source_uids),
-        render.uid_set(result.destination_uids),
-    )
+    code = _copyuid(result) if connection.offers(b"UIDPLUS") else b""
     if move:
         # RFC 6851 section 4.3: before the EXPUNGE responses.
-        connection.remark(b"* OK [%b] Moved\r\n" % code)
+        if code:
+            connection.remark(b"* OK [%b] Moved\r\n" % code)
         if missing:
             tell_limit(connection, lowest)
             await refuse_gone(connection)
@@ -315,6 +311,15 @@ async def _transfer(connection: IMAPProtocol, command: Command, move: bool) -> N
             await complete_limited(connection, "MOVE completed", lowest, modseq=True)
     else:
         await connection.complete("COPY completed", code)
+
+
+def _copyuid(result: CopyResult) -> bytes:
+    # RFC 4315 section 3: both sets are in the same order.
+    return b"COPYUID %d %b %b" % (
+        result.uid_validity,
+        render.uid_set(result.source_uids),
+        render.uid_set(result.destination_uids),
+    )
 
 
 async def _take_back(connection: IMAPProtocol, name: str, result: CopyResult) -> None:
