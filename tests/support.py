@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +94,11 @@ class ServerProcess:
     :param ports: the ports that it listens on once it is ready.
     """
 
+    #: What runs the program.
+    launcher: Sequence[str] = ()
+    #: What it inherits.
+    descriptors: Sequence[int] = ()
+
     def __init__(self, directory: str | Path, ports: list[int], *arguments: str) -> None:
         self.directory = Path(directory)
         self.ports = ports
@@ -112,7 +117,13 @@ class ServerProcess:
         """
         with open(self.directory / "server.log", "ab") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-c", _TWISTD, "-n", "--pidfile=", *self.arguments],
+                [
+                    *self.launcher,
+                    sys.executable,
+                    *("-c", _TWISTD, "-n", "--pidfile="),
+                    *self.arguments,
+                ],
+                pass_fds=self.descriptors,
                 cwd=self.directory,
                 env=environment(),
                 stdin=subprocess.DEVNULL,

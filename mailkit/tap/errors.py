@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
 
 class SettingError(ValueError):
     """A setting is wrong; the text says which part of it and what to write instead."""
@@ -27,3 +30,13 @@ class CannotStart(SystemExit, Exception):
 
     In the foreground that is what SystemExit does; a daemon's parent hears of an Exception only.
     """
+
+
+@contextmanager
+def readable_errors(place: Callable[[str], str]) -> Iterator[None]:
+    """Turn a StartError into the one line with which twistd ends."""
+    try:
+        yield
+    except StartError as error:
+        text = f"mailkit: {place(error.setting)} {error.value}: {error.reason}"
+        raise CannotStart(text) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import shlex
 import sys
@@ -27,7 +28,7 @@ from mailkit.tap.capabilities import parse_capabilities, parse_clients, parse_qu
 from mailkit.tap.checks import Checks
 from mailkit.tap.client_certificates import parse_client_certificates
 from mailkit.tap.descriptors import raise_open_files_limit
-from mailkit.tap.errors import CannotStart, SettingError, StartError
+from mailkit.tap.errors import SettingError, readable_errors
 from mailkit.tap.extensions import (
     parse_access,
     parse_bare_line_ends,
@@ -156,6 +157,8 @@ class MailOptions(TLSOptions, AuthOptionMixin):
     examples = ""
     #: Options that give endpoints: what the service calls each port, and the option's name.
     endpoint_options: ClassVar[dict[str, str]] = {}
+    #: Another process has bound the sockets: endpoints are names for them.
+    inherits = False
     #: It has something to do without an endpoint.
     works_alone: ClassVar[bool] = False
 
@@ -281,8 +284,9 @@ class MailOptions(TLSOptions, AuthOptionMixin):
 
         :raises UsageError: it is none.
         """
-        with self.naming(name):
-            parse_endpoint(endpoint)
+        if not self.inherits:
+            with self.naming(name):
+                parse_endpoint(endpoint)
         self.endpoints[name].append(endpoint)
 
     def list_endpoints(self) -> list[tuple[str, str]]:
@@ -572,6 +576,13 @@ class TwistdWorkers(WorkersService):
         }
         super().__init__(options.workers, plan, options.list_endpoints())
         self._place = options.place
+        atexit.register(self._exit)
+
+    def _exit(self) -> None:
+        if self.has_failed:
+            # All that twistd does is done; it knows no other way to tell its caller.
+            sys.stderr.flush()
+            os._exit(1)
 
     @override
     def privilegedStartService(self) -> None:
@@ -583,16 +594,6 @@ class TwistdWorkers(WorkersService):
     def startService(self) -> None:
         with readable_errors(self._place):
             super().startService()
-
-
-@contextmanager
-def readable_errors(place: Callable[[str], str]) -> Iterator[None]:
-    """Turn a StartError into the one line with which twistd ends."""
-    try:
-        yield
-    except StartError as error:
-        text = f"mailkit: {place(error.setting)} {error.value}: {error.reason}"
-        raise CannotStart(text) from error
 
 
 def make_service(options: MailOptions) -> TwistdService | TwistdWorkers:

@@ -46,6 +46,7 @@ def main() -> None:
     reactor: Any = installed
     os.chdir(plan["origin"])
     options = namedAny(plan["options"])()
+    options.inherits = True
     try:
         options.parseOptions(plan["arguments"])
     except usage.UsageError as error:

@@ -44,7 +44,7 @@ READY = b"ready"
 FIRST_PORT = 3
 # Octets of a line of its log; a longer one is cut.
 _MAX_LINE = 256 * 1024
-_INHERITABLE = re.compile(r"(?:tcp|tcp4|tcp6|unix):|\d+\Z")
+_INHERITABLE = re.compile(r"(?:tcp|tcp4|tcp6|unix|systemd):|\d+\Z")
 
 
 def check_workers(workers: int, store: str, endpoints: Mapping[str, Sequence[str]]) -> None:
@@ -55,7 +55,9 @@ def check_workers(workers: int, store: str, endpoints: Mapping[str, Sequence[str
         raise SettingError(f"{store} is a store of one process; several can serve sqlite:DIR")
     for each in (each for some in endpoints.values() for each in some):
         if not _INHERITABLE.match(each):
-            raise SettingError(f"{each} cannot be inherited by workers; tcp:, tcp6: and unix: can")
+            raise SettingError(
+                f"{each} cannot be inherited by workers; tcp:, tcp6:, unix: and systemd: can"
+            )
 
 
 class WorkersService(MultiService):
@@ -87,6 +89,8 @@ class WorkersService(MultiService):
             self._ports.append(port)
         self._workers = [_Worker(self, number) for number in range(1, workers + 1)]
         self._hangups: Any = None
+        #: No worker could start.
+        self.has_failed = False
 
     @override
     def privilegedStartService(self) -> None:
@@ -163,6 +167,7 @@ class WorkersService(MultiService):
         """A worker could not start: there is nothing to be hoped for if none could."""
         if any(worker.has_served or not worker.has_failed for worker in self._workers):
             return
+        self.has_failed = True
         self.log.critical("no worker can start: {reason}", reason=reason)
         if self._reactor.running:
             self._reactor.stop()

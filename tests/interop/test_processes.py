@@ -9,7 +9,9 @@ import re
 import shutil
 import signal
 import smtplib
+import socket
 import ssl
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -20,6 +22,14 @@ from mailkit.tap.tls import self_signed
 from tests.support import HOST, PATIENCE, ServerProcess, free_ports, mailkit_command
 
 from .support import ANN, BOB, ServerTestCase, message
+
+# Passes a socket on as systemd does (sd_listen_fds).
+_SYSTEMD = """
+import os, sys
+os.dup2(int(sys.argv[1]), 3)
+os.environ.update(LISTEN_FDS="1", LISTEN_FDNAMES="imap", LISTEN_PID=str(os.getpid()))
+os.execv(sys.argv[2], sys.argv[2:])
+"""
 
 
 class ProcessesTestCase(ServerTestCase):
@@ -232,6 +242,31 @@ class WorkersTests(ProcessesTestCase):
                 time.sleep(0.02)
             self.assertFalse(is_running(process))
 
+    def test_sockets_of_systemd(self) -> None:
+        directory = Path(tempfile.mkdtemp(dir=self.directory))
+        with socket.create_server((HOST, 0)) as listening:
+            endpoint = "systemd:domain=INET:name=imap"
+            server = ServerProcess(
+                directory,
+                [],
+                "mailkit",
+                "--imap",
+                endpoint,
+                "--workers",
+                "2",
+                "--store",
+                self.store,
+            )
+            self.addCleanup(server.kill)
+            server.launcher = (sys.executable, "-c", _SYSTEMD, str(listening.fileno()))
+            server.descriptors = (listening.fileno(),)
+            server.start()
+            port = listening.getsockname()[1]
+        for number in (1, 2):
+            server.wait_for_log(f"worker {number} serves")
+        self.log_in(port)
+        self.stop(server)
+
     def test_one_that_cannot_start_ends_it(self) -> None:
         lock = DirectoryLock(self.store.removeprefix("sqlite:"))
         self.addCleanup(lock.release)
@@ -239,7 +274,7 @@ class WorkersTests(ProcessesTestCase):
         endpoint = f"tcp:{port}:interface={HOST}"
         server = self.serve("mailkit", "--imap", endpoint, "--workers", "2", ports=[])
         assert server.process is not None
-        server.process.wait(PATIENCE)
+        self.assertEqual(server.process.wait(PATIENCE), 1)
         self.assertIn("no worker can start: mailkit: --store", server.log)
         self.assertIn("in use by process", server.log)
 

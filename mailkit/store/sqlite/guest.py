@@ -1,8 +1,8 @@
 """A process's way to change a store that another process has open: it asks that one, the owner.
 
 Reading needs nobody: index and segments are read where they are. What the owner has answered is
-durable. When the owner ends, whatever it has not answered is refused as a temporary failure, for nobody
-knows whether it was done; unless the owner has said goodbye: then it was not. The guest that
+durable. When the owner ends, or answers nothing for long, whatever it has not answered is refused as a
+temporary failure, for nobody knows whether it was done; unless the owner has said goodbye: then it was not. The guest that
 is the first to get the store's lock then becomes the owner in its place, and the others turn to
 it. So no process is more than the others, and any of them may be stopped or started at any time.
 """
@@ -36,6 +36,8 @@ T = TypeVar("T")
 MAX_WAITING = 10_000
 #: Seconds that they wait.
 PATIENCE = 10.0
+#: Seconds in which an owner that has been asked for changes answers one of them.
+ANSWER_TIMEOUT = 60.0
 #: Seconds between two looks for an owner; the first ones come sooner.
 RETRY_INTERVAL = 0.25
 #: The same after one that did not want us.
@@ -105,6 +107,8 @@ class Guest:
         self._link: _OwnerLink | None = None
         self._timer: Any = None
         self._give_up: Any = None
+        # Ends an owner's silence.
+        self._silence: Any = None
         self._delay = _FIRST_RETRY
         # Why the owner does not want us.
         self._refusal: MailError | None = None
@@ -146,7 +150,7 @@ class Guest:
             self._refuse_all(StoreUnavailable("The mail store is closed"))
             self._finish()
         else:
-            self._give_up = self._host.reactor.callLater(PATIENCE, self._leave)
+            self._give_up = self._host.reactor.callLater(PATIENCE, self._break_off)
             self._leave_when_done()
         return self._stopped
 
@@ -174,13 +178,48 @@ class Guest:
             _fail(request)
         else:
             self._asked[number] = request
+            if self._silence is None:
+                self._silence = self._host.reactor.callLater(ANSWER_TIMEOUT, self._give_owner_up)
+
+    def _done(self, number: int) -> Deferred[Any]:
+        """The owner has answered a request."""
+        request = self._asked.pop(number)
+        if self._silence is not None:
+            if self._asked:
+                self._silence.reset(ANSWER_TIMEOUT)
+            else:
+                self._end_silence()
+        return request.answer
+
+    def _end_silence(self) -> None:
+        timer, self._silence = self._silence, None
+        if timer is not None and timer.active():
+            timer.cancel()
+
+    def _give_owner_up(self) -> None:
+        """It is there, but does nothing: whoever waits is told to try again later."""
+        self._silence = None
+        # To give space back may take long.
+        if any(request.kind is not Kind.COMPACT for request in self._asked.values()):
+            self.log.error(
+                "the process that has the mail store open has not answered for {seconds} seconds",
+                seconds=ANSWER_TIMEOUT,
+            )
+            self._break_off()
+
+    def _break_off(self) -> None:
+        """Leave an owner that may not read any more."""
+        link = self._link
+        if link is not None:
+            cast(ITCPTransport, link.transport).abortConnection()
+            self.lost(link)
 
     def received(self, kind: Kind, number: int, value: Any) -> None:
         """The owner has sent something."""
         if kind is Kind.WELCOME:
             self._be_welcome()
         elif kind is Kind.ANSWER:
-            self._asked.pop(number).answer.callback(value)
+            self._done(number).callback(value)
             self._leave_when_done()
         elif kind is Kind.REFUSAL and not number:
             if self._refusal is None:
@@ -189,7 +228,7 @@ class Guest:
             assert self._link is not None
             self._link.end()
         elif kind is Kind.REFUSAL:
-            self._asked.pop(number).answer.errback(value)
+            self._done(number).errback(value)
             self._leave_when_done()
         elif kind is Kind.TOUCHED:
             self._host.announce(value)
@@ -233,6 +272,7 @@ class Guest:
         if self._link is not link:
             return
         self._link = None
+        self._end_silence()
         asked, self._asked = self._asked, {}
         if link.said_goodbye and self._stopped is None:
             self._waiting.extendleft(reversed(asked.values()))
