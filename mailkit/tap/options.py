@@ -576,13 +576,7 @@ class TwistdWorkers(WorkersService):
         }
         super().__init__(options.workers, plan, options.list_endpoints())
         self._place = options.place
-        atexit.register(self._exit)
-
-    def _exit(self) -> None:
-        if self.has_failed:
-            # All that twistd does is done; it knows no other way to tell its caller.
-            sys.stderr.flush()
-            os._exit(1)
+        atexit.register(self.exit_if_failed)
 
     @override
     def privilegedStartService(self) -> None:

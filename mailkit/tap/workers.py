@@ -172,6 +172,15 @@ class WorkersService(MultiService):
         if self._reactor.running:
             self._reactor.stop()
 
+    def exit_if_failed(self) -> None:
+        """Let the process end with exit code 1 when no worker could start, and it ends anyway.
+
+        Whoever runs the reactor, as twistd does, ends with 0 when that was stopped.
+        """
+        if self.has_failed:
+            sys.stderr.flush()
+            os._exit(1)
+
 
 class _Worker:
     """One of the workers, whichever process it is at the moment."""

@@ -46,7 +46,6 @@ from mailkit.queue.values import NewMessage, Order
 from mailkit.spool import Spool
 from mailkit.store.sqlite import SQLiteStore, StoreSettings
 from mailkit.store.sqlite.codec import Codec, NotUnderstood, fingerprint
-from mailkit.store.sqlite.door import Visitor
 from mailkit.store.sqlite.frames import Kind
 from mailkit.store.sqlite.guest import Guest
 from mailkit.store.sqlite.lock import DirectoryLock
@@ -340,36 +339,6 @@ class GuestTests(StoreTestCase):
         # It is there still.
         await self.deliver(guest, message(2))
         self.assertIn(message(2), await self.contents(owner))
-
-    async def test_what_was_asked_of_an_owner_that_hangs_is_refused(self) -> None:
-        owner, guest = await self.make_pair()
-        unread: list[tuple[Any, ...]] = []
-        module = "mailkit.store.sqlite.guest"
-        with (
-            mock.patch.object(Visitor, "received", lambda *frame: unread.append(frame)),
-            mock.patch(f"{module}.ANSWER_TIMEOUT", 0.05),
-            mock.patch(f"{module}.PATIENCE", 0.05),
-        ):
-            # Nor is it waited for by who comes next.
-            for number in range(3):
-                delivery = Deferred.fromCoroutine(self.deliver(guest, message(number)))
-                await self.assertFailure(delivery, StoreUnavailable)
-            await self.wait_until(lambda: any(kind is Kind.HELLO for _, kind, *_ in unread))
-        # As one that was stopped, and goes on.
-        for visitor, *frame in unread:
-            visitor.received(*frame)
-        link: Any = guest.core.writer
-        await self.wait_until(lambda: link._link is not None and link._link.welcome)
-        await self.deliver(guest, message(9))
-        self.assertIn(message(9), await self.contents(owner))
-
-    async def test_a_guest_of_an_owner_that_hangs_can_end(self) -> None:
-        _, guest = await self.make_pair()
-        with mock.patch.object(Visitor, "received", lambda *_: None):
-            delivery = Deferred.fromCoroutine(self.deliver(guest, message(1)))
-            with mock.patch("mailkit.store.sqlite.guest.PATIENCE", 0.05):
-                await self.close_store(guest)
-        await self.assertFailure(delivery, StoreUnavailable)
 
     async def test_what_was_asked_of_an_owner_that_never_heard_of_it_is_done(self) -> None:
         owner, guest = await self.make_pair()
