@@ -84,7 +84,15 @@ def _open_directory(store: str, make: bool) -> Any:
 
 
 def _check_exists(path: str) -> None:
-    if not any(os.path.exists(os.path.join(path, name)) for name in ("index.sqlite", "log")):
+    try:
+        names = os.listdir(path)
+    except (FileNotFoundError, NotADirectoryError):
+        names = []
+    except OSError as error:
+        raise SettingError(
+            f"cannot open {path}: {error.strerror}; run this as the user that the server runs as"
+        ) from error
+    if not {"index.sqlite", "log"}.intersection(names):
         raise SettingError(f"there is no store in {path}; `account add` or `domain add` makes one")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shlex
 import sqlite3
 from pathlib import Path
@@ -369,6 +370,12 @@ class StoreOptionTests(CommandTestCase):
         Path(self.path).write_text("a file")
         self.refuse("account", "list", wanted="there is no store", code=2)
         self.refuse("domain", "add", "example.org", wanted=f"Cannot open {self.path}")
+
+    def test_somebody_elses_store_is_not_said_to_be_missing(self) -> None:
+        self.add()
+        denied = PermissionError(errno.EACCES, "Permission denied")
+        with mock.patch("os.listdir", side_effect=denied):
+            self.check(self.store, f"cannot open {self.path}: Permission denied", "as the user")
 
     def test_a_file_that_is_no_index(self) -> None:
         Path(self.path).mkdir()
