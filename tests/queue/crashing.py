@@ -1,19 +1,17 @@
 """A process that sends, and kills itself at a named point: see ``test_crashes``.
 
-``python -m tests.queue.crashing STORE PORT POINT NTH FIRST COUNT``: submits COUNT messages, whose
-subjects are numbers from FIRST on, tells on standard output what is durable, and ends when the queue is
-empty; or by SIGKILL when POINT is reached the NTH time.
+The words STORE PORT POINT NTH FIRST COUNT on standard input (``tests.queue.forking``): it submits COUNT
+messages, whose subjects are numbers from FIRST on, tells on standard output what is durable, and ends when
+the queue is empty; or by SIGKILL when POINT is reached the NTH time.
 """
 
 from __future__ import annotations
 
 import os
 import signal
-import sys
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from twisted.internet import reactor as _reactor
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import deferLater, react
 
@@ -25,6 +23,8 @@ from mailkit.smtp.client.transaction import Transaction
 from mailkit.store.sqlite.queue import SQLiteQueue
 from mailkit.tap.relay import Relay
 from mailkit.tap.sending import SendingService
+
+from .forking import serve, tell
 
 #: Where a process may die, in the order in which a message gets there.
 POINTS = (
@@ -79,12 +79,7 @@ class Killer:
         Transaction.answer = answered  # type: ignore[method-assign]
 
 
-def tell(text: str) -> None:
-    """Say something that no buffer keeps."""
-    os.write(1, f"{text}\n".encode())
-
-
-async def work(store: str, port: int, first: int, count: int) -> None:
+async def work(reactor: Any, store: str, port: int, first: int, count: int) -> None:
     service = SendingService(store, Relay(f"127.0.0.1:{port}"), hostname="mail.example.org")
     service.startService()
     events = service._outbound.manager.outcomes.listen(
@@ -100,7 +95,7 @@ async def work(store: str, port: int, first: int, count: int) -> None:
     numbers = range(first, first + count)
     await gatherResults([Deferred.fromCoroutine(submit(number)) for number in numbers])
     while await service.store.queue.list_messages():
-        await deferLater(_reactor, 0.01)  # type: ignore[arg-type]
+        await deferLater(reactor, 0.01)
     events()
     await service.stopService()
 
@@ -108,8 +103,9 @@ async def work(store: str, port: int, first: int, count: int) -> None:
 def main(arguments: list[str]) -> None:
     store, port, point, nth, first, count = arguments
     Killer(point, int(nth)).watch()
-    react(lambda _: Deferred.fromCoroutine(work(store, int(port), int(first), int(count))))
+    numbers = int(port), int(first), int(count)
+    react(lambda reactor: Deferred.fromCoroutine(work(reactor, store, *numbers)))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    serve(main)

@@ -1,14 +1,13 @@
 """A process that sends, posts its events, and kills itself: see ``test_webhook_crashes``.
 
-``python -m tests.queue.crashing_webhooks STORE PORT URL SECRETFILE POINT NTH FIRST COUNT``: as
-``tests.queue.crashing``, but it ends when all events have been taken.
+The words STORE PORT URL SECRETFILE POINT NTH FIRST COUNT: as for ``tests.queue.crashing``, but it ends when
+all events have been taken.
 """
 
 from __future__ import annotations
 
-import sys
+from typing import Any
 
-from twisted.internet import reactor as _reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater, react
 
@@ -19,7 +18,8 @@ from mailkit.store.sqlite.queue import SQLiteQueue
 from mailkit.tap.relay import Relay
 from mailkit.tap.sending import SendingService
 
-from .crashing import Killer, tell
+from .crashing import Killer
+from .forking import serve, tell
 
 #: Where a process may die, in the order in which an event gets there.
 POINTS = ("after the record", "after the answer", "after the acknowledgement")
@@ -42,29 +42,31 @@ class WebhookKiller(Killer):
         self.around(SQLiteQueue, "acknowledge", "", "after the acknowledgement")
 
 
-async def work(store: str, port: int, url: str, secret: str, first: int, count: int) -> None:
+async def work(
+    reactor: Any, store: str, port: int, url: str, secret: str, first: int, count: int
+) -> None:
     table = {"webhooks": [{"url": url, "secret-file": secret}]}
     relay = Relay(f"127.0.0.1:{port}", None, table)
     service = SendingService(store, relay, hostname="mail.example.org")
     service.startService()
     queue = service.store.queue
     while url not in await queue.list_listeners():
-        await deferLater(_reactor, 0.01)  # type: ignore[arg-type]
+        await deferLater(reactor, 0.01)
     for number in range(first, first + count):
         envelope = make_envelope("ann@example.org", f"{number}@example.net")
         await service.submit(envelope, b"Subject: %d\r\n\r\nx\r\n" % number)
         tell(f"accepted {number}")
     while await queue.list_messages() or await queue.list_events(listener=url, limit=1):
-        await deferLater(_reactor, 0.01)  # type: ignore[arg-type]
+        await deferLater(reactor, 0.01)
     await service.stopService()
 
 
 def main(arguments: list[str]) -> None:
     store, port, url, secret, point, nth, first, count = arguments
     WebhookKiller(point, int(nth)).watch()
-    numbers = int(first), int(count)
-    react(lambda _: Deferred.fromCoroutine(work(store, int(port), url, secret, *numbers)))
+    values = store, int(port), url, secret, int(first), int(count)
+    react(lambda reactor: Deferred.fromCoroutine(work(reactor, *values)))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    serve(main)

@@ -8,8 +8,6 @@ from __future__ import annotations
 import os
 import random
 import signal
-import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -22,6 +20,7 @@ from twisted.trial.unittest import TestCase
 from mailkit.queue.transport import Transport
 
 from .crashing import POINTS
+from .forking import Forks
 from .servers import ScriptedServer
 
 reactor: Any = _reactor
@@ -29,7 +28,6 @@ HOST = "127.0.0.1"
 ROUNDS = int(os.environ.get("MAILKIT_KILL_ROUNDS", "1"))
 #: Messages that are submitted before each death.
 MESSAGES = 20
-ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 @pytest.mark.slow
@@ -42,34 +40,27 @@ class CrashTests(TestCase):
         self.addCleanup(port.stopListening)
         self.port = port.getHost().port
         self.store = f"sqlite:{os.path.abspath(self.mktemp())}"
+        self.forks = Forks("tests.queue.crashing", Path(self.mktemp()))
+        self.addCleanup(self.forks.stop)
         self.accepted: set[str] = set()
         #: Those of which it is recorded, and how often they had arrived then.
         self.recorded: dict[str, int] = {}
 
     async def run_process(self, point: str, nth: int, first: int, count: int) -> int:
         """Let a process send until it dies or has nothing left; gives how it ended."""
-        arguments = map(str, (self.store, self.port, point, nth, first, count))
-        done = await deferToThread(
-            subprocess.run,
-            [sys.executable, "-m", "tests.queue.crashing", *arguments],
-            cwd=ROOT,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        arguments = (self.store, self.port, point, nth, first, count)
+        ended, told = await deferToThread(self.forks.run, *arguments)
         counts = Counter(self.sink.subjects)
-        for line in done.stdout.splitlines():
+        for line in told:
             state, number = line.split()
-            self.assertIn(state, ("accepted", "delivered"), done.stdout)
+            self.assertIn(state, ("accepted", "delivered"), told)
             if state == "accepted":
                 self.accepted.add(number)
             else:
                 self.assertNotIn(number, self.recorded, f"{number} was sent again")
                 self.recorded[number] = counts[number]
-        self.assertIn(done.returncode, (0, -signal.SIGKILL), done.stderr)
-        return done.returncode
+        self.assertIn(ended, (0, -signal.SIGKILL), self.forks.errors)
+        return ended
 
     async def test_no_loss_and_no_repetition(self) -> None:
         rng = random.Random(5)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter, defaultdict
 from pathlib import Path
@@ -21,6 +19,7 @@ from twisted.web.server import Site
 from mailkit.queue.webhooks import verify
 
 from .crashing_webhooks import POINTS
+from .forking import Forks
 from .servers import ScriptedServer
 
 reactor: Any = _reactor
@@ -28,7 +27,6 @@ HOST = "127.0.0.1"
 SECRET = b"0123456789abcdef01234567"
 #: Messages that are submitted before each death.
 MESSAGES = 4
-ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 class Receiver(Resource):
@@ -78,31 +76,24 @@ class WebhookCrashTests(TestCase):
             *(self.store, str(ports[0])),
             *(f"http://{HOST}:{ports[1]}/events", self.secret),
         ]
+        self.forks = Forks("tests.queue.crashing_webhooks", Path(self.mktemp()))
+        self.addCleanup(self.forks.stop)
         self.accepted: set[str] = set()
         #: What had come of the events that were acknowledged.
         self.acknowledged: dict[str, int] = {}
 
     async def run_process(self, point: str, nth: int, first: int, count: int) -> int:
         """Let a process send and post until it dies or has nothing left; gives how it ended."""
-        more = map(str, (point, nth, first, count))
-        done = await deferToThread(
-            subprocess.run,
-            [sys.executable, "-m", "tests.queue.crashing_webhooks", *self.arguments, *more],
-            cwd=ROOT,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            timeout=300,
-            check=False,
-        )
-        self.assertIn(done.returncode, (0, -signal.SIGKILL), done.stderr)
-        for line in done.stdout.splitlines():
+        more = (point, nth, first, count)
+        ended, told = await deferToThread(self.forks.run, *self.arguments, *more)
+        self.assertIn(ended, (0, -signal.SIGKILL), self.forks.errors)
+        for line in told:
             what, number = line.split()
             if what == "accepted":
                 self.accepted.add(f"{number}@example.net")
             else:
                 self.acknowledged |= self.receiver.through(int(number))
-        return done.returncode
+        return ended
 
     async def test_each_event_arrives(self) -> None:
         first = 1
