@@ -62,6 +62,11 @@ userdb {{
   driver = passwd-file
   args = username_format=%u {directory}/passwd
 }}
+service auth {{
+  unix_listener {directory}/auth {{
+    mode = 0666
+  }}
+}}
 service lmtp {{
   inet_listener lmtp {{
     address = 127.0.0.1
@@ -156,8 +161,9 @@ class Dovecot:
         self.directory.chmod(0o755)
         self.port, self.imap_port, self.imaps_port, self.submission_port = free_ports(4)
         self.pop3_port, self.pop3s_port = free_ports(2)
-        #: Path of the UNIX socket.
+        #: Paths of the UNIX sockets: for mail, and for other servers that check passwords.
         self.socket = str(self.directory / "lmtp")
+        self.auth_socket = str(self.directory / "auth")
         self._process: subprocess.Popen[bytes] | None = None
         for name in ("run", "state", "home"):
             (self.directory / name).mkdir()
