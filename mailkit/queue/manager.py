@@ -24,6 +24,7 @@ from mailkit.errors import MailError, NoSuchMessage
 from mailkit.interfaces import IQueue
 from mailkit.mime import Action
 from mailkit.model import Envelope, LocalDelivery, Recipient
+from mailkit.queue.attempting import AttemptNotes
 from mailkit.queue.judging import is_over, not_past_deadline
 from mailkit.queue.limits import QueueGuard, QueueLimits
 from mailkit.queue.outcomes import Outcomes
@@ -142,6 +143,7 @@ class QueueManager:
         self._return_paths = return_paths
         #: Puts down what attempts make of recipients, and tells who listens.
         self.outcomes = Outcomes(queue, reporter, self._schedules, clock.seconds)
+        self._attempts = AttemptNotes(self.outcomes.recorder, clock.callLater)
         self._guard = QueueGuard(queue, limits or QueueLimits(), clock.seconds)
         #: Domains that are worked on.
         self._busy: dict[str, _Task] = {}
@@ -459,7 +461,8 @@ class QueueManager:
         async def lane() -> None:
             while pending and not troubles and self._running:
                 message = pending.popleft()
-                result = await self._send(domain, transport, message)
+                with self._attempts.under_way(message):
+                    result = await self._send(domain, transport, message)
                 if result.unreachable:
                     troubles.append(result.recipients[0])
                 else:

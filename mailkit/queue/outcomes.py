@@ -64,7 +64,8 @@ class Outcomes:
         self._reporter = reporter
         self._schedules = schedules
         self._seconds = seconds
-        self._recorder = Recorder(queue)
+        #: Writes them.
+        self.recorder = Recorder(queue)
         self._listeners: dict[object, Callable[[Event], None]] = {}
         self._watchers: dict[object, Callable[[], None]] = {}
 
@@ -105,7 +106,7 @@ class Outcomes:
             updates.append(update)
         reports = await self._write_reports(message, notices, now)
         try:
-            await self._recorder.record(updates, reports)
+            await self.recorder.record(updates, reports)
         finally:
             for report in reports:
                 report.content.close()

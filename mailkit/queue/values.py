@@ -18,6 +18,8 @@ class RecipientState(enum.Enum):
     QUEUED = "queued"
     #: Waits for the time before which it must not be sent (RFC 4865), or may be taken back.
     SCHEDULED = "scheduled"
+    #: An attempt has been under way for some seconds.
+    ATTEMPTING = "attempting"
     #: An attempt has failed, and there will be another.
     DEFERRED = "deferred"
     #: Waits until somebody releases it.
@@ -45,13 +47,38 @@ class RecipientState(enum.Enum):
         """Nothing more will happen."""
         return self not in _WAITING and self is not RecipientState.HELD
 
+    @property
+    def silent(self) -> bool:
+        """It is no event where there was no attempt: to be put off, and to be handed over."""
+        return self in (RecipientState.DEFERRED, RecipientState.ATTEMPTING)
+
     def allows(self, after: RecipientState) -> bool:
-        """Whether that may come next: of what is final only what others report later."""
+        """Whether that may come next: of what is final only what is known later."""
         return not self.final or after in _LATER.get(self, ())
 
+    def become(self, after: RecipientState, attempted: bool) -> RecipientState | None:
+        """What comes next; None when nothing changes.
 
-_WAITING = frozenset((RecipientState.QUEUED, RecipientState.SCHEDULED, RecipientState.DEFERRED))
+        :param after: what somebody puts down.
+        :param attempted: it is what an attempt has come to.
+        """
+        if not self.allows(after) or (after is RecipientState.ATTEMPTING and not self.waits):
+            return None
+        # Whoever holds a message while an attempt is under way holds it still when that has failed.
+        return self if self is RecipientState.HELD and attempted and after.waits else after
+
+
+_WAITING = frozenset(
+    (
+        RecipientState.QUEUED,
+        RecipientState.SCHEDULED,
+        RecipientState.ATTEMPTING,
+        RecipientState.DEFERRED,
+    )
+)
 _LATER = {
+    # It was called off while it was handed over.
+    RecipientState.CANCELLED: (RecipientState.DELIVERED,),
     RecipientState.DELIVERED: (RecipientState.BOUNCED, RecipientState.COMPLAINED),
     RecipientState.BOUNCED: (RecipientState.COMPLAINED,),
 }
@@ -178,7 +205,7 @@ class Update(NamedTuple):
     #: :attr:`QueuedRecipient.id`.
     id: int
     state: RecipientState
-    #: When the next attempt is due.
+    #: When the next attempt is due; as it was when 0.
     next_time: int = 0
     attempt: Attempt | None = None
     #: The sender is told now that it takes longer.

@@ -51,7 +51,8 @@ EVENTS = {
     **{
         state.value: (state,)
         for state in RecipientState
-        if state not in (RecipientState.QUEUED, RecipientState.SCHEDULED)
+        # Nobody is told of what is only under way.
+        if state not in (RecipientState.QUEUED, RecipientState.SCHEDULED, RecipientState.ATTEMPTING)
     },
 }
 _NAMES = {state: name for name, states in EVENTS.items() for state in states}

@@ -175,17 +175,18 @@ class MemoryQueue:
 
     def _update(self, message: _Message, update: Update) -> None:
         recipient = message.recipients[update.id]
-        if not recipient.state.allows(update.state):
+        state = recipient.state.become(update.state, update.attempt is not None)
+        if state is None:
             return
         if update.attempt is not None:
             message.attempts.append((update.id, update.attempt))
         message.recipients[update.id] = recipient._replace(
-            state=update.state,
+            state=state,
             next_time=update.next_time or recipient.next_time,
             attempts=recipient.attempts + (update.attempt is not None),
             warned=recipient.warned or update.warned,
         )
-        if update.attempt is not None or update.state is not RecipientState.DEFERRED:
+        if update.attempt is not None or not state.silent:
             self._keep_event(message, message.recipients[update.id], update.attempt)
         self._settle(message)
 
@@ -247,7 +248,7 @@ class MemoryQueue:
             if found is not None:
                 message.recipients[recipient.id] = found
                 changed += 1
-                if found.state is not RecipientState.DEFERRED:
+                if not found.state.silent:
                     self._keep_event(message, found, None)
         self._settle(message)
         if changed:

@@ -16,7 +16,7 @@ from mailkit.errors import MailError, NoSuchMessage
 from mailkit.queue.values import Order, QueuedMessage
 from mailkit.tap.errors import SettingError
 from mailkit.tap.stores import sqlite_directory
-from mailkit.tap.story import describe_attempt, printable, queued_values, show_date
+from mailkit.tap.story import describe_attempt, printable, queued_values, show_date, waits_for_time
 from mailkit.wire.domains import canonical_domain
 
 #: Messages that are read at a time.
@@ -54,7 +54,9 @@ def list_queue(store: str, everything: bool, domain: str | None, as_json: bool) 
                     click.echo(json.dumps(queued_values(message._replace(recipients=chosen))))
                 continue
             for recipient in chosen:
-                when = f" until {show_date(recipient.next_time)}" if recipient.state.waits else ""
+                when = (
+                    f" until {show_date(recipient.next_time)}" if waits_for_time(recipient) else ""
+                )
                 sender = message.envelope.reverse_path
                 click.echo(
                     f"{message.id}  {show_date(message.created)}  {message.size:>9}  <{sender}>"
@@ -88,7 +90,7 @@ def show(store: str, id: str, as_json: bool) -> None:
             click.echo(f"hook {record.hook}, {record.step}: {record.answer} {reason}")
         for recipient in message.recipients:
             next_time = f", next attempt {show_date(recipient.next_time)}"
-            when = next_time if recipient.state.waits else ""
+            when = next_time if waits_for_time(recipient) else ""
             click.echo(f"to <{recipient.recipient.path}>: {recipient.state.value}{when}")
             for number, attempt in attempts:
                 if number == recipient.id:

@@ -12,6 +12,7 @@ from mailkit.queue.values import Attempt, QueuedMessage, QueuedRecipient, Recipi
 _STATES = {
     RecipientState.QUEUED: "waits for its first attempt",
     RecipientState.SCHEDULED: "is not to be sent yet",
+    RecipientState.ATTEMPTING: "is being handed over",
     RecipientState.DEFERRED: "could not be delivered yet, and is tried again",
     RecipientState.HELD: "is held until somebody releases it",
     RecipientState.DELIVERED: "was delivered: the next server has taken it",
@@ -31,6 +32,11 @@ def printable(text: str) -> str:
 def show_date(seconds: int) -> str:
     """A time for people, by the clock of this machine."""
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
+
+
+def waits_for_time(recipient: QueuedRecipient) -> bool:
+    """There will be an attempt, and none is under way."""
+    return recipient.state.waits and recipient.state is not RecipientState.ATTEMPTING
 
 
 def iso_date(seconds: int) -> str:
@@ -86,7 +92,7 @@ def _recipient_values(recipient: QueuedRecipient, attempts: Sequence[Attempt]) -
         "original": None if orcpt is None else orcpt.address,
         "domain": recipient.domain,
         "state": recipient.state.value,
-        "next_attempt": iso_date(recipient.next_time) if recipient.state.waits else None,
+        "next_attempt": iso_date(recipient.next_time) if waits_for_time(recipient) else None,
         "attempts": [attempt_values(each) for each in attempts],
     }
 
@@ -128,7 +134,7 @@ def _tell_recipient(
     orcpt = recipient.recipient.orcpt
     if orcpt is not None and orcpt.address != str(recipient.recipient.path):
         line += f" (the sender wrote to {printable(orcpt.address)})"
-    if recipient.state.waits:
+    if waits_for_time(recipient):
         line += (
             f"; next attempt {show_date(recipient.next_time)}, given up"
             f" {show_date(message.expires)}"

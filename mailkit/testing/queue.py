@@ -198,6 +198,62 @@ class QueueContract(PostponingTests):
         (known,) = await queue.list_messages(finished=True)
         self.assertEqual(known.id, id)
 
+    async def test_attempting(self) -> None:
+        """What is under way shows, and is still due: whoever has begun it may not end it."""
+        queue = await self.open_queue()
+        id = await self.add(queue, "eve@example.net")
+        (eve,) = (await queue.get_message(id=id)).recipients
+        await queue.record(updates=[Update(eve.id, RecipientState.ATTEMPTING)])
+        self.assertEqual(await self.states(queue, id), [RecipientState.ATTEMPTING])
+        self.assertEqual(await self.due(queue, "example.net"), ["eve@example.net"])
+        self.assertEqual((await queue.get_message(id=id)).recipients[0].attempts, 0)
+        attempt = Attempt(self.now, 9.0, code=451)
+        await queue.record(
+            updates=[Update(eve.id, RecipientState.DEFERRED, self.now + HOUR, attempt)]
+        )
+        self.assertEqual(await self.states(queue, id), [RecipientState.DEFERRED])
+        self.assertEqual(await self.due(queue, "example.net"), [])
+        for final in (RecipientState.DELIVERED, RecipientState.ATTEMPTING):
+            await queue.record(updates=[Update(eve.id, final)])
+        self.assertEqual(await self.states(queue, id), [RecipientState.DELIVERED])
+
+    async def test_held_while_it_is_handed_over(self) -> None:
+        queue = await self.open_queue()
+        id = await self.add(queue, "eve@example.net", "joe@example.net")
+        eve, joe = (await queue.get_message(id=id)).recipients
+        await queue.order(order=Order.HOLD, id=id, now=self.now)
+        await queue.record(
+            updates=[
+                Update(eve.id, RecipientState.ATTEMPTING),
+                Update(eve.id, RecipientState.DEFERRED, self.now, Attempt(self.now, 9.0, code=451)),
+                Update(joe.id, RecipientState.DELIVERED, attempt=Attempt(self.now, 9.0, code=250)),
+            ]
+        )
+        self.assertEqual(
+            await self.states(queue, id), [RecipientState.HELD, RecipientState.DELIVERED]
+        )
+        self.assertEqual(await self.due(queue, "example.net", later=9 * HOUR), [])
+        self.assertEqual((await queue.get_message(id=id)).recipients[0].attempts, 1)
+        self.assertEqual(len(await queue.get_attempts(id=id)), 2)
+        await queue.order(order=Order.RELEASE, id=id, now=self.now)
+        self.assertEqual(await self.due(queue, "example.net"), ["eve@example.net"])
+
+    async def test_called_off_while_it_is_handed_over(self) -> None:
+        queue = await self.open_queue()
+        id = await self.add(queue, "eve@example.net", "joe@example.net")
+        eve, joe = (await queue.get_message(id=id)).recipients
+        await queue.order(order=Order.CANCEL, id=id, now=self.now)
+        await queue.record(
+            updates=[
+                Update(eve.id, RecipientState.DEFERRED, self.now, Attempt(self.now, 9.0, code=451)),
+                Update(joe.id, RecipientState.DELIVERED, attempt=Attempt(self.now, 9.0, code=250)),
+            ]
+        )
+        self.assertEqual(
+            await self.states(queue, id), [RecipientState.CANCELLED, RecipientState.DELIVERED]
+        )
+        self.assertEqual(await queue.list_messages(), [])
+
     async def test_reports(self) -> None:
         queue = await self.open_queue()
         id = await self.add(queue, "eve@example.net")

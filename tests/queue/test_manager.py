@@ -439,3 +439,57 @@ class ReportTests(QueueTestCase):
         (_, recipient) = status_fields(report)
         self.assertEqual((recipient["Action"], recipient["Status"]), ("delayed", "4.3.2"))
         self.assertIn("Will-Retry-Until", recipient)
+
+
+class AttemptingTests(QueueTestCase):
+    """What takes long is seen to be under way."""
+
+    def hang(self) -> Deferred[None]:
+        gate = self.transport.gate = Deferred()
+        return gate
+
+    async def test_a_long_attempt_shows(self) -> None:
+        gate = self.hang()
+        id = await self.submit("eve@example.net", "joe@example.net")
+        self.clock.advance(4)
+        self.assertEqual(await self.states(id), [RecipientState.QUEUED] * 2)
+        self.clock.advance(2)
+        self.assertEqual(await self.states(id), [RecipientState.ATTEMPTING] * 2)
+        # It is due, and yet is not begun a second time.
+        self.pass_time(60)
+        self.assertEqual(len(self.transport.sent), 1)
+        gate.callback(None)
+        self.assertEqual(await self.states(id), [RecipientState.DELIVERED] * 2)
+
+    async def test_one_that_ends_soon_writes_nothing_more(self) -> None:
+        states: list[RecipientState] = []
+        record = self.queue.record
+
+        async def spied(**arguments: Any) -> None:
+            states.extend(update.state for update in arguments["updates"])
+            await record(**arguments)
+
+        self.patch(self.queue, "record", spied)
+        await self.submit("eve@example.net")
+        self.pass_time(60)
+        self.assertEqual(states, [RecipientState.DELIVERED])
+
+    async def test_held_meanwhile(self) -> None:
+        self.transport.answer = lambda recipient: reply(451)
+        gate = self.hang()
+        id = await self.submit("eve@example.net")
+        self.clock.advance(6)
+        await self.queue.order(order=Order.HOLD, id=id, now=int(self.clock.seconds()))
+        gate.callback(None)
+        self.assertEqual(await self.states(id), [RecipientState.HELD])
+        self.pass_time(HOUR)
+        self.assertEqual(len(self.transport.sent), 1)
+
+    async def test_broken_off(self) -> None:
+        self.hang()
+        id = await self.submit("eve@example.net")
+        self.clock.advance(6)
+        stopping = Deferred.fromCoroutine(self.manager.stop())
+        self.clock.advance(6)
+        self.successResultOf(stopping)
+        self.assertEqual(await self.states(id), [RecipientState.QUEUED])

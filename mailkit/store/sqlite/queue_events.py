@@ -52,8 +52,7 @@ def update_events(now: int, notes: Iterable[Note]) -> Iterator[EventRow]:
     :param notes: as ``apply_updates`` gives them.
     """
     for recipient, message, state, _, _, _, attempt in notes:
-        # To be put off without an attempt is nothing that happened.
-        if attempt is not None or state != RecipientState.DEFERRED.value:
+        if attempt is not None or not RecipientState(state).silent:
             yield now, message, recipient, state, attempt
 
 

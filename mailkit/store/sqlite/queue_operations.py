@@ -262,15 +262,18 @@ def apply_updates(
     last: dict[int, Note] = {}
     for update in updates:
         row = rows.get(update.id)
-        if row is None or not RecipientState(row.state).allows(update.state):
+        if row is None:
+            continue
+        after = RecipientState(row.state).become(update.state, update.attempt is not None)
+        if after is None:
             continue
         attempts, attempt = row.attempts, None
         if update.attempt is not None:
             attempts += 1
             attempt = dump_attempt(update.attempt)
-        next_time = (update.next_time or row.next_time or 0) if update.state.waits else None
+        next_time = (update.next_time or row.next_time or 0) if after.waits else None
         warned = int(row.warned or update.warned)
-        state = update.state.value
+        state = after.value
         note = [row.id, row.message_id, state, next_time, attempts, warned, attempt]
         rows[row.id] = row._replace(
             state=state, next_time=next_time, attempts=attempts, warned=warned
