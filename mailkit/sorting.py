@@ -9,7 +9,8 @@ from __future__ import annotations
 import datetime
 import hashlib
 import re
-from collections.abc import Iterator, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterator, MutableSequence, Sequence
 from contextlib import suppress
 from functools import lru_cache
 from typing import Any, NamedTuple, TypeAlias
@@ -63,7 +64,7 @@ _EPOCH = datetime.date(1970, 1, 1).toordinal()
 _NO_ADDRESS = (b"", b"")
 
 #: Values of one criterion in the order of the messages: all int, or all bytes.
-Column: TypeAlias = list[Any]
+Column: TypeAlias = MutableSequence[Any]
 
 
 class SortValues(NamedTuple):
@@ -242,20 +243,52 @@ def sort_steps(
     order = list(range(len(uids)))
     # The least criterion first: what it leaves equal keeps its place in the sorts that follow.
     for (_, reverse), column in zip(reversed(criteria), reversed(columns), strict=True):
+        # Turned around before and after, what is equal keeps its place in reverse order, too.
+        if reverse:
+            order.reverse()
         runs = []
         for start in range(0, len(order), RUN):
             run = order[start : start + RUN]
-            run.sort(key=column.__getitem__, reverse=reverse)
+            run.sort(key=column.__getitem__)
             runs.append(run)
             yield None
         while len(runs) > 1:
             merged = []
             for start in range(0, len(runs), 2):
-                # Two sorted runs: that takes linear time.
-                run = [number for part in runs[start : start + 2] for number in part]
-                run.sort(key=column.__getitem__, reverse=reverse)
-                merged.append(run)
-                yield None
+                joined: list[int] = []
+                for piece in _merge(runs[start : start + 2], column.__getitem__):
+                    joined += piece
+                    yield None
+                merged.append(joined)
             runs = merged
         order = runs[0] if runs else []
-    yield [uids[number] for number in order]
+        if reverse:
+            order.reverse()
+    found: list[int] = []
+    for start in range(0, len(order), RUN):
+        found += [uids[number] for number in order[start : start + RUN]]
+        yield None
+    yield found
+
+
+def _merge(runs: Sequence[list[int]], key: Callable[[int], Any]) -> Iterator[list[int]]:
+    """One or two ascending runs as one, in pieces; of what is equal, the first run's comes first."""
+    if len(runs) == 1:
+        yield runs[0]
+        return
+    left, right = runs
+    begin = start = 0
+    while begin < len(left) and start < len(right):
+        ours, theirs = left[begin : begin + RUN], right[start : start + RUN]
+        # All up to the lower one of the last values: nothing that is left comes before it.
+        if key(ours[-1]) <= key(theirs[-1]):
+            theirs = theirs[: bisect_left(theirs, key(ours[-1]), key=key)]
+        else:
+            ours = ours[: bisect_right(ours, key(theirs[-1]), key=key)]
+        begin += len(ours)
+        start += len(theirs)
+        piece = ours + theirs
+        # Two ascending runs: that takes linear time.
+        piece.sort(key=key)
+        yield piece
+    yield left[begin:] or right[start:]

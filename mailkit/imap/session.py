@@ -320,6 +320,8 @@ class Selection:
         changed: list[int] = []
         if changes is not None:
             changed = state.absorb(changes, arrivals)
+            # Each of these steps takes some milliseconds where much has changed.
+            await drain()
             if changes.added:
                 await self._claim(changes.added)
         elif arrivals:
@@ -340,19 +342,23 @@ class Selection:
             since, self._unheard = self._unheard, None
             earlier = await self.mailbox.get_changes(since=since)
             changed = state.in_view(sorted({*changed, *earlier.changed}))
-        if changes is not None:
-            changed = state.others_changes(changed, changes.highest_modseq)
-        entries = await self.changed_entries(since) if annotations and changed else {}
-        if changed:
-            for start in range(0, len(changed), BATCH):
-                if start:
-                    await drain()
-                infos = await self.mailbox.get_messages(uids=changed[start : start + BATCH])
-                news = [info for info in infos if state.is_news(info)]
-                if news:
-                    await drain()
-                    write(self.flag_updates(news, with_uids, entries))
-                    self.told |= {info.uid for info in news}
+        entries: Mapping[int, Sequence[str]] | None = None
+        for start in range(0, len(changed), BATCH):
+            if start:
+                await drain()
+            some = changed[start : start + BATCH]
+            if changes is not None:
+                some = state.others_changes(some, changes.highest_modseq)
+            if not some:
+                continue
+            if entries is None:
+                entries = await self.changed_entries(since) if annotations else {}
+            infos = await self.mailbox.get_messages(uids=some)
+            news = [info for info in infos if state.is_news(info)]
+            if news:
+                await drain()
+                write(self.flag_updates(news, with_uids, entries))
+                self.told |= {info.uid for info in news}
         if changes is not None:
             state.forget_own()
         if not state.pending and self._unheard is None:
@@ -395,8 +401,7 @@ class Selection:
         state = self.state
         news = state.announce(expunges)
         for start in range(0, len(news.expunged), 4 * BATCH):
-            if start:
-                await drain()
+            await drain()
             if self.tells_vanished:
                 gone = news.vanished[start : start + 4 * BATCH]
                 write(b"* VANISHED %b\r\n" % render.uid_set(gone))

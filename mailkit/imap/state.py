@@ -9,6 +9,8 @@ import enum
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import compress
+from operator import not_
 from typing import NamedTuple
 
 from mailkit.imap.grammar import SAVED, STAR, SequenceSet
@@ -89,8 +91,8 @@ class SelectedState:
         self.saved: Sequence[int] = ()
         #: The client may not use numbers (RFC 9586).
         self.uid_only = False
-        # Gone from the mailbox, but not from the client's view.
-        self._vanished: set[int] | None = None
+        # Gone from the mailbox, but not from the client's view, ascending.
+        self._vanished: Sequence[int] = ()
         self._new = False
         # Messages that have come, but are not in the view yet.
         self._held: Sequence[int] = ()
@@ -117,7 +119,10 @@ class SelectedState:
             return list(range(1, len(view) + 1))
         if self._gapless:
             before = view[0] - 1
-            return [uid - before for uid in self._within(uids)]
+            some = self._within(uids)
+            if some and some[-1] - some[0] + 1 == len(some):
+                return list(range(some[0] - before, some[-1] - before + 1))
+            return [uid - before for uid in some]
         if len(uids) * 8 > len(view):
             wanted = set(uids)
             return [number for number, uid in enumerate(view, 1) if uid in wanted]
@@ -326,8 +331,7 @@ class SelectedState:
             if self._held:
                 self._held = sorted(set(self._held).difference(changes.vanished))
             gone = self.in_view(changes.vanished)
-            if gone:
-                self._vanished = (self._vanished or set()).union(gone)
+            self._vanished = sorted({*self._vanished, *gone}) if self._vanished else gone
         if changes.added:
             last = self._held[-1] if self._held else self.uids[-1] if self.uids else 0
             # What came between list_uids() and its modification sequence is here already.
@@ -380,7 +384,7 @@ class SelectedState:
 
     def is_gone(self, uids: Iterable[int]) -> bool:
         """Whether some of the messages are gone, which the client has not been told yet."""
-        return self._vanished is not None and not self._vanished.isdisjoint(uids)
+        return bool(self._vanished) and not set(self._vanished).isdisjoint(uids)
 
     def announce(self, expunges: bool) -> Announcement:
         """What to tell now; it counts as told.
@@ -388,20 +392,25 @@ class SelectedState:
         :param expunges: EXPUNGE may be sent now (RFC 3501 section 7.4.1).
         """
         expunged: list[int] = []
-        vanished: list[int] = []
+        vanished: Sequence[int] = ()
         recent_before = 0
         if expunges and self._vanished:
             recent_before = self.recent_count()
-            gone, self._vanished = self._vanished, None
-            vanished = sorted(gone)
-            expunged = self.numbers_of(vanished)[::-1]
-            if len(gone) < FEW:
-                view = array("I", self.uids)
+            vanished, self._vanished = self._vanished, ()
+            view = array("I", self.uids)
+            if len(vanished) < FEW:
+                expunged = self.numbers_of(vanished)[::-1]
                 for number in expunged:
                     del view[number - 1]
-                self.uids = view
+            elif len(vanished) == len(view):
+                expunged = list(range(len(view), 0, -1))
+                view = array("I")
             else:
-                self.uids = array("I", [uid for uid in self.uids if uid not in gone])
+                # Few calls for the many messages: others wait meanwhile.
+                stays = list(map(not_, map(set(vanished).__contains__, view)))
+                expunged = list(compress(range(1, len(view) + 1), map(not_, stays)))[::-1]
+                view = array("I", compress(view, stays))
+            self.uids = view
         exists = recent = None
         if self._new:
             self._new = False

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import random
 from array import array
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from mailkit.imap import state
 from mailkit.imap.grammar import STAR
 from mailkit.imap.state import NoSuchNumber, SelectedState, merge, runs
 from mailkit.model import Changes, MessageInfo
@@ -148,6 +150,29 @@ class ChangeTests(SynchronousTestCase):
         state.absorb(changes(1, gone=tuple(range(1, 1001, 2))))
         self.assertEqual(list(state.announce(True).expunged), list(range(999, 0, -2)))
         self.assertEqual(list(state.uids), list(range(2, 1001, 2)))
+
+    def test_any_number_of_vanished_messages(self) -> None:
+        self.patch(state, "FEW", 4)
+        dice = random.Random(3)
+        for _ in range(200):
+            view = sorted(dice.sample(range(1, 40), dice.randrange(1, 30)))
+            if dice.random() < 0.5:
+                view = list(range(view[0], view[-1] + 1))
+            session = SelectedState(array("I", view), 0)
+            left = view
+            for modseq in (1, 2):
+                gone = sorted(dice.sample(view, dice.randrange(len(view) + 1)))
+                session.absorb(changes(modseq, gone=tuple(gone)))
+                left = [uid for uid in left if uid not in gone]
+            missing = [uid for uid in view if uid not in left]
+            self.assertEqual(session.is_gone(missing[:1]), bool(missing))
+            self.assertFalse(session.is_gone(left))
+            news = session.announce(True)
+            self.assertEqual(list(news.vanished), missing)
+            numbers = [view.index(uid) + 1 for uid in missing]
+            self.assertEqual(list(news.expunged), numbers[::-1])
+            self.assertEqual(list(session.uids), left)
+            self.assertFalse(session.pending)
 
     def test_the_shared_sequence_is_never_changed(self) -> None:
         self.state.absorb(changes(11, added=(6,), gone=(1,)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -116,8 +117,14 @@ async def _find_deleted(connection: IMAPProtocol, uids: Sequence[int]) -> Sequen
     selection.check_right("e")
     if len(uids) > BATCH:
         # Found by the backend's index, where it has one.
-        deleted = set(await find(connection, selection, HasFlag(DELETED)))
-        return [uid for uid in uids if uid in deleted]
+        found = await find(connection, selection, HasFlag(DELETED))
+        deleted: list[int] = []
+        for start in range(0, len(uids), CHANGE_BATCH):
+            await connection.drain()
+            some = uids[start : start + CHANGE_BATCH]
+            these = set(found[bisect_left(found, some[0]) : bisect_right(found, some[-1])])
+            deleted += [uid for uid in some if uid in these]
+        return deleted
     infos = await mailbox.get_messages(uids=uids)
     return [info.uid for info in infos if DELETED in info.flags]
 

@@ -60,6 +60,7 @@ async def sort(connection: IMAPProtocol, command: Command) -> None:
             state.saved = ()
         raise
     by_uid = command.verb.startswith(b"UID ")
+    await connection.drain()
     numbers = uids if by_uid else state.numbers_in_order(uids)
     modseq = None
     if asks_modseq(query):

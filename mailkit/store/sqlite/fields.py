@@ -8,7 +8,6 @@ delivered.
 from __future__ import annotations
 
 import json
-import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
@@ -21,6 +20,7 @@ from mailkit.sorting import read_sort_values
 from mailkit.store.sqlite.bodies import BodyPlace
 from mailkit.store.sqlite.derived import Row, SaveRows
 from mailkit.store.sqlite.rows import condition
+from mailkit.store.sqlite.slices import Slices
 from mailkit.store.sqlite.summaries import read_headers
 
 if TYPE_CHECKING:
@@ -42,8 +42,6 @@ HEADERS = 200
 #: Messages of one operation of the writer, and operations that it may be behind.
 SAVED_AT_ONCE = 1000
 MAX_BEHIND = 4
-# Seconds of reading after which other work has its turn.
-_SLICE = 0.003
 
 _SOURCES = (
     "SELECT b.id, b.segment, b.position, b.start, b.size, s.header FROM body b"
@@ -173,17 +171,16 @@ class Fields:
         behind: deque[Deferred[None]] = deque()
         rows: list[Row] = []
         try:
+            slices = Slices(core)
             for start in range(0, len(lacking), HEADERS):
                 bodies = dict(lacking[start : start + HEADERS])
-                headers = await find_headers(core, mailbox_id, bodies)
-                pause_at = time.monotonic() + _SLICE
+                headers = await find_headers(core, mailbox_id, bodies, slices)
                 for uid, (header, _) in headers.items():
                     row = kind.make(bodies[uid], header)
                     if row is not None:
                         rows.append(row)
-                    if time.monotonic() > pause_at:
-                        await core.pause()
-                        pause_at = time.monotonic() + _SLICE
+                    if slices.over:
+                        await slices.pause()
                 if len(rows) >= SAVED_AT_ONCE:
                     behind.append(core.submit(kind.save(rows)))
                     rows = []
@@ -200,7 +197,7 @@ class Fields:
 
 
 async def find_headers(
-    core: Core, mailbox_id: int, bodies: Mapping[int, int]
+    core: Core, mailbox_id: int, bodies: Mapping[int, int], slices: Slices
 ) -> dict[int, tuple[Header, bool]]:
     """The headers of messages by UID, or those fields of them that a summary has.
 
@@ -214,14 +211,12 @@ async def find_headers(
     found = {
         body_id: (parse_header(header), False) for body_id, *_, header in rows if header is not None
     }
-    pause_at = time.monotonic() + _SLICE
     places = [BodyPlace._make(row[:-1]) for row in rows if row[-1] is None]
     for place, header in read_headers(core.bodies, places):
         if header is not None:
             found[place.body_id] = header, True
-        if time.monotonic() > pause_at:
-            await core.pause()
-            pause_at = time.monotonic() + _SLICE
+        if slices.over:
+            await slices.pause()
     slow = [uid for uid, body_id in bodies.items() if body_id not in found]
     for summary in await core.summaries.get(mailbox_id, slow, False):
         found[bodies[summary.uid]] = parse_header(summary.header), False

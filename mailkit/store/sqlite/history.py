@@ -10,7 +10,7 @@ from mailkit.errors import NoSuchMailbox
 from mailkit.model import Changes
 from mailkit.store.sqlite.rows import select_uids
 
-#: Messages that are new or changed above which a thread looks for them: a millisecond or two.
+#: Messages that are new, changed or gone above which a thread looks for them: a millisecond or two.
 MANY_CHANGES = 2000
 
 
@@ -52,7 +52,12 @@ def has_many_changes(connection: sqlite3.Connection, mailbox_id: int, since: int
         " AND modseq > created_modseq LIMIT ?)",
         (mailbox_id, since, MANY_CHANGES + 1),
     ).fetchone()
-    return int(changed) > MANY_CHANGES
+    (vanished,) = connection.execute(
+        "SELECT ifnull(sum(last_uid - first_uid + 1), 0) FROM vanished"
+        " WHERE mailbox_id = ? AND modseq > ?",
+        (mailbox_id, since),
+    ).fetchone()
+    return int(changed) + int(vanished) > MANY_CHANGES
 
 
 def find_changes(connection: sqlite3.Connection, mailbox_id: int, since: int) -> Changes:

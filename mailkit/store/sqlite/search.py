@@ -10,7 +10,6 @@ from __future__ import annotations
 import datetime
 import json
 import re
-import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import NamedTuple, TypeAlias
@@ -45,6 +44,7 @@ from mailkit.store.sqlite.core import Core
 from mailkit.store.sqlite.fields import HEADERS, find_headers
 from mailkit.store.sqlite.flags import KEYWORD_SHIFT, split_flags
 from mailkit.store.sqlite.rows import COLUMNS, Row, condition, select_uids, to_infos, to_uids
+from mailkit.store.sqlite.slices import Slices
 from mailkit.store.sqlite.summaries import read_bodies
 from mailkit.store.sqlite.textmaps import SaveTextMaps
 from mailkit.textmap import decode_text_map, encode_text_map, read_text_map
@@ -59,8 +59,6 @@ MAX_SEARCHED = 1000
 SCAN_OCTETS = 4 * 1024 * 1024
 #: Messages that a thread scans in one step.
 SCAN_MESSAGES = 100
-# Seconds of matching after which other work has its turn.
-_SLICE = 0.003
 _DAY = 24 * 60 * 60
 _EPOCH = datetime.date(1970, 1, 1).toordinal()
 #: Conditions of one query that are asked as SQL, keywords among them, and how deep they are nested:
@@ -335,11 +333,13 @@ class Search:
     async def _without_texts(self, uids: Sequence[int], found: list[int]) -> list[MessageInfo]:
         """Decide by their headers about messages that have no texts; gives those that are left."""
         undecided: list[MessageInfo] = []
+        slices = Slices(self._core)
         for begin in range(0, len(uids), HEADERS):
             rows = self._rows(condition(uids[begin : begin + HEADERS], False))
             bodies = {row[0]: row[5] for row in rows}
-            headers = await find_headers(self._core, self._id, bodies)
-            undecided += await self._by_fields(self._by_info(rows, found), headers, found)
+            headers = await find_headers(self._core, self._id, bodies, slices)
+            rest = self._by_info(rows, found)
+            undecided += await self._by_fields(rest, headers, found, slices)
         return undecided
 
     def _rows(self, where: _Where) -> list[Row]:
@@ -396,12 +396,13 @@ class Search:
     ) -> list[MessageInfo]:
         """Those that the header fields of their summaries do not decide."""
         undecided: list[MessageInfo] = []
+        slices = Slices(self._core)
         for begin in range(0, len(infos), HEADERS):
             some = infos[begin : begin + HEADERS]
             uids = [info.uid for info in some]
             summaries = await self._core.summaries.get(self._id, uids, False)
             headers = {uid: (header, False) for uid, _, _, header in summaries}
-            undecided += await self._by_fields(some, headers, found)
+            undecided += await self._by_fields(some, headers, found, slices)
         return undecided
 
     async def _by_fields(
@@ -409,20 +410,19 @@ class Search:
         infos: Sequence[MessageInfo],
         headers: Mapping[int, tuple[Header | bytes, bool]],
         found: list[int],
+        slices: Slices,
     ) -> list[MessageInfo]:
         """Those that header fields do not decide; matches go to what was found.
 
         :param headers: by UID, and whether they are complete.
         """
         undecided: list[MessageInfo] = []
-        pause_at = time.monotonic() + _SLICE
         for info in infos:
             # One without fields has been removed since.
             if (known := headers.get(info.uid)) is None:
                 continue
-            if time.monotonic() > pause_at:
-                await self._core.pause()
-                pause_at = time.monotonic() + _SLICE
+            if slices.over:
+                await slices.pause()
             answer = self._matcher.by_header(info, *known)
             if answer:
                 found.append(info.uid)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import time
 from array import array
 from bisect import bisect_right
 from collections import OrderedDict
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from mailkit.query import SortCriterion, SortKey, ThreadAlgorithm, Threads
 from mailkit.sorting import DETAILS
 from mailkit.store.sqlite.rows import DENSE
+from mailkit.store.sqlite.slices import Slices
 from mailkit.threads import COLUMNS, ThreadInput, thread_steps
 
 if TYPE_CHECKING:
@@ -38,8 +38,6 @@ PLAIN_ROWS = 4
 REMEMBERED_FROM = 500
 #: Messages in threads that are remembered, in all mailboxes together: 8 octets each.
 MAX_REMEMBERED = 1_000_000
-# Seconds of work after which other work has its turn.
-_SLICE = 0.003
 
 #: Column of ``m`` (message) or ``v`` (sort_value) for each key.
 _COLUMNS = {
@@ -122,12 +120,11 @@ class Sorting:
             for name, column in zip(names, columns, strict=True):
                 getattr(given, name).extend(column)
         threads = Threads(array("I"), array("I"))
-        pause_at = time.monotonic() + _SLICE
+        slices = Slices(self._core)
         for step in thread_steps(algorithm, given):
             threads = step or threads
-            if time.monotonic() > pause_at:
-                await self._core.pause()
-                pause_at = time.monotonic() + _SLICE
+            if slices.over:
+                await slices.pause()
         self._remember(key, uids, threads)
         return threads
 

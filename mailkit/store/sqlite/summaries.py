@@ -7,7 +7,6 @@ needs all of it, joins that when somebody asks for it, or when the store has not
 from __future__ import annotations
 
 import json
-import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -35,6 +34,7 @@ from mailkit.store.sqlite.bodies import (
 )
 from mailkit.store.sqlite.derived import SaveRows
 from mailkit.store.sqlite.rows import condition
+from mailkit.store.sqlite.slices import Slices
 
 if TYPE_CHECKING:
     from mailkit.store.sqlite.core import Core
@@ -51,8 +51,6 @@ SPAN_OCTETS = 256 * 1024
 MAX_GAP = 32 * 1024
 #: Octets of bodies that a thread reads in one step.
 THREAD_OCTETS = 4 * 1024 * 1024
-# Seconds of parsing after which other work has its turn.
-_SLICE = 0.003
 
 
 class Summary(NamedTuple):
@@ -387,16 +385,15 @@ class Summaries:
         core = self._core
         done: list[tuple[Job, Outcome]] = []
         slow: list[Job] = []
-        pause_at = time.monotonic() + _SLICE
+        slices = Slices(core)
         for span in make_spans(jobs, structure):
             for job, outcome in make_summaries(core.bodies, span, structure, nowait=True):
                 if isinstance(outcome, Cold):
                     slow.append(job)
                 else:
                     done.append((job, outcome))
-                if time.monotonic() > pause_at:
-                    await core.pause()
-                    pause_at = time.monotonic() + _SLICE
+                if slices.over:
+                    await slices.pause()
         for group in _groups(slow, structure):
             done.extend(await core.in_thread(_make_all, core.bodies, group, structure))
         return done

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import datetime
 import gc
+import itertools
 import random
 from collections.abc import Mapping
 from typing import Any
+from unittest import mock
 
 from twisted.internet.defer import CancelledError, Deferred, fail, gatherResults
 
@@ -34,7 +36,7 @@ from mailkit.query import (
     UIDs,
 )
 from mailkit.spool import Spool
-from mailkit.store.sqlite import SQLiteStore, StoreSettings, fields, search, summaries
+from mailkit.store.sqlite import SQLiteStore, StoreSettings, fields, search, slices, summaries
 from mailkit.store.sqlite.mailbox import SQLiteMailbox
 from mailkit.store.sqlite.writer import Operation
 
@@ -274,6 +276,22 @@ class FieldTextTests(StoreTestCase):
         await store.compact()
         self.assertEqual(self.rows(store), 3)
 
+    async def test_others_have_their_turn_between_steps_that_are_quick_by_themselves(self) -> None:
+        self.patch(fields, "HEADERS", 1)
+        store = await self.make_store()
+        inbox = await self.mailbox(store)
+        for number in range(12):
+            await self.deliver(store, b"From: a%d\r\n\r\n" % number)
+        # Each look at the clock finds a fifth of a slice gone.
+        looks = itertools.count()
+        clock = mock.Mock(monotonic=lambda: next(looks) * slices.SLICE / 5)
+        pause = mock.Mock(wraps=store.core.pause)
+        self.patch(slices, "time", clock)
+        self.patch(store.core, "pause", pause)
+        await store.core.fields.make_texts(inbox._id, list(range(1, 13)))
+        self.assertEqual(self.rows(store), 12)
+        self.assertGreaterEqual(pause.call_count, 3)
+
     async def test_made_ahead(self) -> None:
         store = await self.make_store(settings=StoreSettings(maintenance_interval=0.01))
         inbox = await self.mailbox(store)
@@ -312,9 +330,9 @@ class FieldTextTests(StoreTestCase):
         real = fields.find_headers
         asked: list[int] = []
 
-        async def note(core: Any, mailbox_id: int, bodies: Mapping[int, int]) -> Any:
+        async def note(core: Any, mailbox_id: int, bodies: Mapping[int, int], turns: Any) -> Any:
             asked.append(len(bodies))
-            return await real(core, mailbox_id, bodies)
+            return await real(core, mailbox_id, bodies, turns)
 
         self.patch(fields, "find_headers", note)
         return asked
@@ -349,8 +367,8 @@ class FieldTextTests(StoreTestCase):
             await self.deliver(store, b"Subject: %c\r\n\r\n" % subject)
         real = fields.find_headers
 
-        async def find(core: Any, mailbox_id: int, bodies: Mapping[int, int]) -> Any:
-            found = await real(core, mailbox_id, bodies)
+        async def find(core: Any, mailbox_id: int, bodies: Mapping[int, int], turns: Any) -> Any:
+            found = await real(core, mailbox_id, bodies, turns)
             await inbox.expunge(uids=[1])
             return found
 

@@ -554,6 +554,10 @@ class ListTests(StoreTestCase):
             self.assertIsNotNone(store.core.reader.get_changes(inbox._id, last))
             for since, changes in enumerate(few):
                 self.assertEqual(await inbox.get_changes(since=since), changes)
+            # Three are gone at once.
+            await inbox.expunge(uids=[7, 8, 9])
+            self.assertIsNone(store.core.reader.get_changes(inbox._id, last))
+            self.assertEqual(list((await inbox.get_changes(since=last)).vanished), [7, 8, 9])
         account = await store.open_account(name=ANN)
         await account.create_mailbox(name="Work")
         work = await account.open_mailbox(name="Work")
