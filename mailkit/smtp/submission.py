@@ -16,6 +16,7 @@ from mailkit._typing import override
 from mailkit.errors import MessageRefused, SenderRefused
 from mailkit.interfaces import ISenderPolicy, IURLResolver
 from mailkit.mime.addresses import parse_addresses
+from mailkit.mime.headers import MAX_HEADER_OCTETS
 from mailkit.model import Envelope, Path
 from mailkit.smtp import replies
 from mailkit.smtp.content import ContentReader
@@ -49,7 +50,9 @@ class SubmissionReader(ContentReader):
         max_header: int,
         additions: dict[bytes, bytes],
     ) -> None:
-        super().__init__(spool, max_size, max_received, normalise)
+        # This one finds the end of the header by itself; the other limit is for what has none.
+        limit = max(max_header, MAX_HEADER_OCTETS)
+        super().__init__(spool, max_size, max_received, normalise, limit)
         #: Values of From and Sender, unfolded.
         self.authors: list[bytes] = []
         self.has_from = False

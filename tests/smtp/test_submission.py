@@ -285,6 +285,11 @@ class HeaderLimitTests(SynchronousTestCase):
         answer = Submission(max_header=999).submit(header + b"\r\nbody\r\n.\r\n")
         self.assertEqual(answer, "552 5.3.4 The message header is larger than 999 octets\r\n")
 
+    def test_a_limit_above_that_of_other_services(self) -> None:
+        header = COMPLETE + b"".join(b"X%d: %b\r\n" % (i, b"x" * 900) for i in range(1500))
+        server = Submission(max_header=2_000_000)
+        self.assertEqual(server.submit(header + b"\r\nbody\r\n.\r\n")[:3], "250")
+
     def test_it_is_not_collected_beyond_the_limit(self) -> None:
         server = Submission(max_header=10_000).log_in()
         server.say(f"MAIL FROM:<{ADDRESS}>", "RCPT TO:<bob@example.org>", "DATA")

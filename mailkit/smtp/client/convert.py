@@ -77,7 +77,11 @@ class Conversion:
 
     def _measure(self, part: Part) -> Steps:
         """Find out what a part needs whose children are measured."""
-        if self._limit == _SEVEN_BIT and not self._header(part).isascii():
+        header = self._header(part)
+        if b"\0" in header or has_bare_line_end(header):
+            # It cannot be encoded, and another reader might see the end of the data there.
+            raise Unsendable("5.6.0", "A NUL, CR or LF stands in the header, where none may stand")
+        if self._limit == _SEVEN_BIT and not header.isascii():
             # RFC 6532 knows no way back.
             raise Unsendable("5.6.7", "The header is not ASCII, and the server takes only that")
         if not part.children:
