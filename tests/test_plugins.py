@@ -25,7 +25,7 @@ COMMANDS = {
 }
 
 #: Those that serve no mail.
-OTHERS = ("mailkit-mta-sts",)
+OTHERS = ("mailkit-mta-sts", "mailkit-no-mail")
 
 
 class PluginTests(SynchronousTestCase):

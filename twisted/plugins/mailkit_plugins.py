@@ -39,6 +39,12 @@ mailkit_mta_sts = ServiceMaker(
     "Web server for the site's own MTA-STS policy.",
     "mailkit-mta-sts",
 )
+mailkit_no_mail = ServiceMaker(
+    "mailkit no mail",
+    "mailkit.tap.no_mail",
+    "Server for a host that accepts no mail: says so.",
+    "mailkit-no-mail",
+)
 mailkit_imap = ServiceMaker("mailkit IMAP", "mailkit.tap.imap", "IMAP server.", "mailkit-imap")
 mailkit_relay = ServiceMaker(
     "mailkit relay",
