@@ -22,9 +22,10 @@ class Context:
     """One search, and what the client has been told that it finds.
 
     :param criteria: of a SORT; empty for mailbox order.
+    :param source: correlators besides the tag, which tell the mailbox (RFC 7377 section 2.1).
     """
 
-    __slots__ = ("by_uid", "criteria", "query", "tag", "uids")
+    __slots__ = ("by_uid", "criteria", "query", "source", "tag", "uids")
 
     def __init__(
         self,
@@ -33,8 +34,10 @@ class Context:
         query: Query,
         criteria: Sequence[Criterion],
         uids: Sequence[int],
+        source: bytes = b"",
     ) -> None:
         self.tag = tag
+        self.source = source
         self.by_uid = by_uid
         self.query = query
         self.criteria = criteria
@@ -94,7 +97,8 @@ def render_update(context: Context, name: bytes, update: Update) -> bytes:
         [b"%d %b" % (position, render.uid_set(numbers)) for position, numbers in update]
     )
     by_uid = b" UID" if context.by_uid else b""
-    return b'* ESEARCH (TAG "%b")%b %b (%b)\r\n' % (context.tag, by_uid, name, pairs)
+    correlators = b'TAG "%b"%b' % (context.tag, context.source)
+    return b"* ESEARCH (%b)%b %b (%b)\r\n" % (correlators, by_uid, name, pairs)
 
 
 def depends_on_flags(query: Query) -> bool:

@@ -394,7 +394,7 @@ def _sequence_number(octets: bytes) -> int:
         return STAR
     # Python takes long for numbers of many digits.
     number = int(octets) if octets.isdigit() and len(octets) <= 10 else 0
-    if not 0 < number <= MAX_NUMBER:
+    if octets[:1] == b"0" or not 0 < number <= MAX_NUMBER:
         raise SyntaxFault("A message number lies between 1 and 4294967295")
     return number
 

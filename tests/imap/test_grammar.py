@@ -147,7 +147,18 @@ class NumberTests(SynchronousTestCase):
         )
 
     def test_sequence_sets_that_are_none(self) -> None:
-        for octets in (b"0", b"1,", b",1", b"1:", b":1", b"1:2:3", b"a", b"4294967296", b"1:0"):
+        for octets in (
+            b"0",
+            b"1,",
+            b",1",
+            b"1:",
+            b":1",
+            b"1:2:3",
+            b"a",
+            b"4294967296",
+            b"1:0",
+            b"01",
+        ):
             self.assertFalse(accepts(Arguments.sequence_set, octets), octets)
 
     def test_dates(self) -> None:

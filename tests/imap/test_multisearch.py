@@ -109,7 +109,12 @@ class MultiSearchTests(SynchronousTestCase):
         self.search("IN (personal) RETURN (UPDATE COUNT) FLAGGED")
         tag = self.client._tags
         lines = self.client.command("STORE 2 +FLAGS.SILENT (\\Flagged)")
-        self.assertEqual(lines[0], b'* ESEARCH (TAG "t%d") UID ADDTO (0 2)' % tag)
+        # Section 2.1: each response has all correlators.
+        self.assertRegex(
+            lines[0],
+            rb'\A\* ESEARCH \(TAG "t%d" MAILBOX "folder1" UIDVALIDITY \d+\) UID ADDTO \(0 2\)\Z'
+            % tag,
+        )
 
     def test_modification_sequences(self) -> None:
         found = self.search("IN (mailboxes folder1) MODSEQ 1")

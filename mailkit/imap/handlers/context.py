@@ -114,10 +114,12 @@ def keep_up_to_date(
     query: Query,
     criteria: Sequence[Criterion],
     uids: Sequence[int],
+    source: bytes = b"",
 ) -> None:
     """Tell the client from now on what a search would find, or that it is not told.
 
     :param uids: what it has found.
+    :param source: correlators besides the tag, which tell the mailbox.
     """
     selection = connection.selection
     assert selection is not None
@@ -131,7 +133,7 @@ def keep_up_to_date(
         # Section 4.3.1
         refuse(connection, tag, f"At most {MAX_CONTEXTS} searches are kept up to date")
     else:
-        contexts.by_tag[tag] = Context(tag, by_uid, query, criteria, uids)
+        contexts.by_tag[tag] = Context(tag, by_uid, query, criteria, uids, source)
 
 
 def refuse(connection: IMAPProtocol, tag: bytes, text: str) -> None:

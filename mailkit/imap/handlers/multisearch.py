@@ -141,14 +141,14 @@ async def _search(
     is_selected = selection is connection.selection
     if is_selected and results.save:
         selection.state.saved = array("I", results.saved(uids))
+    name = connection.mailbox_name(selection.mailbox.name)
+    source = b" MAILBOX %b UIDVALIDITY %d" % (name, selection.uid_validity)
     # Section 2.1: no response for a mailbox without matches.
     if uids and not results.silent:
-        name = connection.mailbox_name(selection.mailbox.name)
-        source = b" MAILBOX %b UIDVALIDITY %d" % (name, selection.uid_validity)
         for piece in results.render(command.tag, uids, True, modseq, source, scores):
             await connection.send(piece)
     if is_selected and results.update:
-        keep_up_to_date(connection, command.tag, True, query, (), uids)
+        keep_up_to_date(connection, command.tag, True, query, (), uids, source)
 
 
 VERBS: Mapping[bytes, Verb] = {
