@@ -47,7 +47,12 @@ class NoSuchDomain(MailError):
 
 
 class HostFinder(ABC):
-    """Knows the hosts of domains."""
+    """Knows the hosts of domains.
+
+    :ivar own_names: what we are called: a host that calls itself so would send the mail to us again.
+    """
+
+    own_names: Collection[str] = ()
 
     @abstractmethod
     async def find(self, domain: str) -> Sequence[Host]:
@@ -97,7 +102,7 @@ class ExchangerFinder(HostFinder):
         shuffle: Callable[[MutableSequence[MX]], None] = random.shuffle,
     ) -> None:
         self._resolver = resolver
-        self._own_names = {canonical_domain(name) for name in own_names}
+        self.own_names = {canonical_domain(name) for name in own_names}
         self._port = port
         self._shuffle = shuffle
 
@@ -141,7 +146,7 @@ class ExchangerFinder(HostFinder):
 
         :raises MailLoop: we are the best of them.
         """
-        own = [each for each in exchangers if canonical_domain(each.exchange) in self._own_names]
+        own = [each for each in exchangers if canonical_domain(each.exchange) in self.own_names]
         if own:
             # RFC 5321 section 5.1: those that are not better than we would send it back.
             limit = min(each.preference for each in own)

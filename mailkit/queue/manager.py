@@ -430,6 +430,11 @@ class QueueManager:
             )
             # Not again at once, for it is still due.
             await self._pause(TROUBLE_INTERVAL)
+        except CancelledError:
+            raise
+        except Exception:
+            self.log.failure("mail for {domain} cannot be sent", domain=domain)
+            await self._pause(TROUBLE_INTERVAL)
 
     async def _put_off(self, domain: str, due: Sequence[QueuedMessage]) -> bool:
         """Let new messages for a domain that could not be reached wait until it is due again."""

@@ -39,6 +39,7 @@ from mailkit.smtp.client import (
     Status,
     TLSFailed,
 )
+from mailkit.wire.domains import canonical_domain
 
 #: Connections that one message may take, where a server takes few recipients on each.
 MAX_CONNECTIONS = 10
@@ -298,6 +299,10 @@ class RelayTransport(Transport):
         for servers in islice((list(same) for _, same in groups), MAX_TRIES):
             try:
                 return await self._connect_to(servers, link, key[1])
+            except MailLoop as error:
+                # RFC 5321 section 5.1: nor to those that the domain prefers less.
+                failure = failure or error
+                break
             except MailError as error:
                 # A server that refuses for good does not speak for the others.
                 if failure is None or not isinstance(error, HostNotSecure):
@@ -328,6 +333,10 @@ class RelayTransport(Transport):
             raise
         host = host._replace(address=address)
         self._note(finished_session(host, decision, session.facts), wish)
+        if canonical_domain(session.facts.extensions.hostname) in self._finder.own_names:
+            # DNS leads here under another name.
+            await session.quit()
+            raise MailLoop("The mail of that domain would come back to this server")
         if wish is Wish.REQUIRED and not session.facts.extensions.require_tls:
             # RFC 8689 section 4.2.1: another host may have it.
             await session.quit()

@@ -441,6 +441,26 @@ class ReportTests(QueueTestCase):
         self.assertIn("Will-Retry-Until", recipient)
 
 
+class DefectTests(QueueTestCase):
+    async def test_what_fails_in_no_known_way_is_not_tried_at_once(self) -> None:
+        count = 0
+
+        async def find(domain: str) -> Transport:
+            nonlocal count
+            count += 1
+            raise KeyError(domain)
+
+        await self.manager.stop()
+        self.patch(self, "find", find)
+        self.manager = self.make_manager()
+        self.manager.start()
+        id = await self.submit("eve@example.net")
+        self.pass_time(65, step=1.0)
+        self.assertEqual(count, 3)
+        self.assertEqual(len(self.flushLoggedErrors(KeyError)), 3)
+        self.assertEqual(await self.states(id), [RecipientState.QUEUED])
+
+
 class AttemptingTests(QueueTestCase):
     """What takes long is seen to be under way."""
 

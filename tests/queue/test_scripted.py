@@ -77,6 +77,31 @@ class ScriptedTestCase(TestCase):
         return handover
 
 
+class OwnNameTests(ScriptedTestCase):
+    """DNS leads to ourselves, under another name or by another domain's record."""
+
+    async def check(self, *exchangers: tuple[int, str]) -> None:
+        resolver = FakeResolver(
+            exchangers={"example.net": exchangers},
+            addresses={name: [HOST] for name in ("us.example.com", "them.example.com")},
+        )
+        names = ["MX.example.net", "mail.example.org"]
+        self.transport._finder = ExchangerFinder(resolver, port=self.number, own_names=names)
+        result = await self.send()
+        self.assertTrue(result.unreachable)
+        self.assertEqual(self.server.steps, ["greeting", "EHLO", "QUIT"])
+        (handover,) = result.recipients
+        self.assertEqual(handover.status, PERMANENT)
+        self.assertEqual(handover.attempt.enhanced, "5.4.6")
+        self.assertEqual(handover.attempt.host, "us.example.com")
+
+    async def test_it_calls_itself_as_we_do(self) -> None:
+        await self.check((1, "us.example.com"))
+
+    async def test_less_preferred_ones_would_send_it_back(self) -> None:
+        await self.check((1, "us.example.com"), (2, "them.example.com"))
+
+
 class ReplyTests(ScriptedTestCase):
     async def test_every_code_at_every_step(self) -> None:
         for step in STEPS:
