@@ -8,6 +8,8 @@ import imaplib
 import os
 import poplib
 import re
+import shlex
+import shutil
 import smtplib
 import socket
 import sqlite3
@@ -21,7 +23,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from mailkit.tap.tls import self_signed
 from tests.support import PATIENCE, free_ports
@@ -403,27 +405,58 @@ class HookTests(ServiceCase):
         self.assertEqual(text.count("a@example.net Hello"), 1)
 
 
-class SendAndReadTests(ExamplesCase):
-    def test_beside_the_demonstration(self) -> None:
-        demonstration = [sys.executable, "-u", "-m", "mailkit.tap.demo"]
-        with self.running(demonstration, []):
+class DemonstrationTests(ExamplesCase):
+    """Beside ``make run``."""
+
+    @contextlib.contextmanager
+    def demonstration(self, *arguments: str) -> Iterator[str]:
+        """What it prints once it serves."""
+        with self.running([sys.executable, "-u", "-m", "mailkit.tap.demo", *arguments], []):
             log = self.directory / "log"
-            pattern = re.compile(r"(submission|IMAP) +127\.0\.0\.1:(\d+)  TLS")
             deadline = time.monotonic() + PATIENCE
-            while len(ports := pattern.findall(log.read_text())) < 2:
-                self.assertLess(time.monotonic(), deadline, log.read_text())
+            while not re.search(r"^More accounts: .*\n", text := log.read_text(), re.MULTILINE):
+                self.assertLess(time.monotonic(), deadline, text)
                 time.sleep(0.05)
-            done = subprocess.run(
-                [sys.executable, str(EXAMPLES / "send_and_read.py"), *(port for _, port in ports)],
-                cwd=self.directory,
-                env={**environment(), "PYTHONIOENCODING": "utf-8"},
-                capture_output=True,
-                encoding="utf-8",
-                timeout=PATIENCE,
-            )
-        self.assertEqual(done.returncode, 0, done.stderr)
-        self.assertIn("Grüße -- How are you, Bob?", done.stdout)
-        self.assertIn("with ESMTPSA", done.stdout)
+            yield text
+
+    def run_here(self, command: list[str], input: str = "") -> str:
+        done = subprocess.run(
+            command,
+            cwd=self.directory,
+            env={**environment(), "PYTHONIOENCODING": "utf-8"},
+            input=input,
+            capture_output=True,
+            encoding="utf-8",
+            timeout=PATIENCE,
+        )
+        self.assertEqual(done.returncode, 0, f"{command}: {done.stdout}{done.stderr}")
+        return done.stdout
+
+    def test_send_and_read(self) -> None:
+        with self.demonstration() as text:
+            ports = re.findall(r"(?:submission|IMAP) +127\.0\.0\.1:(\d+)  TLS", text)
+            said = self.run_here([sys.executable, str(EXAMPLES / "send_and_read.py"), *ports])
+        self.assertIn("Grüße -- How are you, Bob?", said)
+        self.assertIn("with ESMTPSA", said)
+
+    def test_commands_work_as_they_are_printed(self) -> None:
+        with self.demonstration("a place/Ann's mail") as text:
+            _, _, text = text.partition("Try, in another terminal")
+            block = text.partition("\n")[2].partition("More accounts: ")[0].replace("\\\n", "")
+            commands = [line for line in block.splitlines() if line.strip(" ") and "#" not in line]
+            self.assertEqual(len(commands), 3)
+            for program in (shlex.split(command)[0] for command in commands):
+                if shutil.which(program) is None:
+                    raise SkipTest(f"{program} is not installed")
+            send, read_imap, read_pop3 = commands
+            said = self.run_here(["sh", "-c", send])
+            subject = re.findall(r"^ -> Subject: (.+)$", said, re.MULTILINE)[0]
+            self.assertIn(f'"{subject}"', self.run_here(["sh", "-c", read_imap]))
+            self.assertIn(f"\nSubject: {subject}\n", self.run_here(["sh", "-c", read_pop3]))
+            add = re.findall(r"^More accounts: (.+)$", text, re.MULTILINE)[0]
+            if os.path.exists(os.path.join(os.path.dirname(sys.executable), "mailkit")):
+                said = self.run_here(["sh", "-c", f"{add} --password-stdin"], input="secret\n")
+                self.assertEqual(said, "Added you@example.test.\n")
 
 
 class ReadMailTests(ExamplesCase):

@@ -147,7 +147,7 @@ class Demo:
             f"Mail is kept in {self.directory}. Clients must be told to trust the certificate",
             f"{self.certificate}, which signs itself.",
             "",
-            "Try, in another terminal:",
+            "Try, in another terminal but in this directory:",
             "",
             *self._commands(),
             "",
