@@ -28,9 +28,12 @@ from mailkit.ftp.direct import DirectSocket, Turn
 from mailkit.ftp.grammar import same_host
 from mailkit.ftp.protecting import HeldOutput, put_under_tls
 from mailkit.peers import host_and_port
+from mailkit.tcp import listen_quietly
 
 #: Octets that wait for the disk before the client must wait.
 MAX_WAITING = 1024 * 1024
+#: Octets of a file that is not worth a thread of its own.
+SMALL = 64 * 1024
 #: Ports of the passive range that are tried for one PASV.
 MAX_TRIES = 100
 
@@ -96,7 +99,7 @@ class DataChannel(Protocol):
         choices = random.sample(ports, min(len(ports), MAX_TRIES)) if ports else [0]
         for number, port in enumerate(choices, 1):
             try:
-                self._port = self._reactor.listenTCP(port, factory, 1, interface)
+                self._port = listen_quietly(self._reactor, port, factory, interface)
             except CannotListenError:
                 if number == len(choices):
                     raise
@@ -146,7 +149,7 @@ class DataChannel(Protocol):
         """
         while not self._input:
             if self._ended is not None:
-                if isinstance(self._ended, Failure) and self._ended.check(ConnectionDone):
+                if self._is_done():
                     return b""
                 raise self._failure(426)
             self._read_on()
@@ -154,6 +157,21 @@ class DataChannel(Protocol):
         data, self._input, self._waiting = b"".join(self._input), [], 0
         self._read_on()
         return data
+
+    async def read_small(self) -> bytes | None:
+        """All that comes, when it is little and comes to a good end; else None, and nothing is read."""
+        while self._ended is None and self._waiting <= SMALL:
+            self._read_on()
+            await self._wait()
+        if self._waiting <= SMALL and self._is_done():
+            return await self.read() if self._input else b""
+        if self._ended is None and not self._input_paused:
+            self._input_paused = True
+            self.transport.pauseProducing()
+        return None
+
+    def _is_done(self) -> bool:
+        return isinstance(self._ended, Failure) and bool(self._ended.check(ConnectionDone))
 
     def _read_on(self) -> None:
         if self._input_paused:
@@ -203,7 +221,12 @@ class DataChannel(Protocol):
             done: Turn = await file.run(work=direct.receive)
             return done
 
-        if self._input or not await self._move_directly(turn, to_read=True):
+        if not self._can_move_directly():
+            return False
+        if self._input:
+            data, self._input, self._waiting = b"".join(self._input), [], 0
+            await file.run(work=lambda raw: raw.write(data))
+        if not await self._move_directly(turn, to_read=True):
             return False
         await self.finish()
         return True
@@ -211,11 +234,7 @@ class DataChannel(Protocol):
     async def _move_directly(
         self, turn: Callable[[DirectSocket], Awaitable[Turn]], *, to_read: bool
     ) -> bool:
-        if (
-            self._tls is not None
-            or self._ended is not None
-            or not DirectSocket.is_possible(self._reactor, self.transport)
-        ):
+        if not self._can_move_directly():
             return False
         direct = DirectSocket(self._reactor, self.transport, self._open_gate)
         try:
@@ -234,6 +253,13 @@ class DataChannel(Protocol):
                     direct.stop_waiting()
         finally:
             direct.close()
+
+    def _can_move_directly(self) -> bool:
+        return (
+            self._tls is None
+            and self._ended is None
+            and DirectSocket.is_possible(self._reactor, self.transport)
+        )
 
     async def finish(self) -> None:
         """Return when the client has what was written.

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
 
-from mailkit.ftp.data import DataChannel
-from mailkit.interfaces import IThreadedFile
+from mailkit.ftp.data import SMALL, DataChannel
+from mailkit.interfaces import IQuickFile, IThreadedFile
 from mailkit.model import FileEntry
 from mailkit.wire.lineends import FromNetwork, ToNetwork
 
@@ -16,7 +16,8 @@ CHUNK = 256 * 1024
 
 async def send_file(channel: DataChannel, file: Any, offset: int, *, ascii_type: bool) -> None:
     """Send an ``IReadableFile`` from an octet on."""
-    threaded = not ascii_type and IThreadedFile.providedBy(file)
+    large = file.size - offset > SMALL
+    threaded = large and not ascii_type and IThreadedFile.providedBy(file)
     if threaded and await channel.send_directly(file, offset):
         await channel.finish()
         return
@@ -30,6 +31,10 @@ async def send_file(channel: DataChannel, file: Any, offset: int, *, ascii_type:
 async def receive_file(channel: DataChannel, file: Any, *, ascii_type: bool) -> str:
     """Write what the client sends to an ``IWritableFile``; its name, when it is durable."""
     lines = FromNetwork() if ascii_type and not file.keeps_crlf else None
+    if lines is None and IQuickFile.providedBy(file):
+        small = await channel.read_small()
+        if small is not None:
+            return str(await file.write_all(data=small))
     threaded = lines is None and IThreadedFile.providedBy(file)
     if threaded and await channel.receive_directly(file):
         return str(await file.finish())

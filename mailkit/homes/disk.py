@@ -18,10 +18,10 @@ from mailkit.homes.usage import Usage
 from mailkit.interfaces import (
     ICountedHome,
     IFileHomes,
+    IQuickFile,
     IReadableFile,
     IThreadedFile,
     ITimedHome,
-    IWritableFile,
 )
 from mailkit.model import FileEntry, FilePath
 
@@ -165,7 +165,7 @@ class FileHome:
         return usage
 
 
-@implementer(IReadableFile, IWritableFile, IThreadedFile)
+@implementer(IReadableFile, IQuickFile, IThreadedFile)
 class DiskFile:
     """A file of a home."""
 
@@ -178,11 +178,18 @@ class DiskFile:
         self.size = file.size
 
     async def read(self, offset: int, count: int) -> bytes:
+        content = self._file.content
+        if content is not None:
+            return content[offset : offset + count]
         data: bytes = await self._in_thread(self._file.read, offset, count)
         return data
 
     async def write(self, data: bytes) -> None:
         await self.run(lambda file: file.write(data))
+
+    async def write_all(self, data: bytes) -> str:
+        await self._in_thread(self._file.write_all, data)
+        return self._name
 
     async def run(self, work: Callable[[OpenFile], _T]) -> _T:
         result: _T = await self._in_thread(self._file.run, work)
@@ -193,5 +200,6 @@ class DiskFile:
         return self._name
 
     def close(self) -> None:
-        # Not awaited: the thread at work may have something to do yet.
-        self._in_thread(self._file.close)
+        if not self._file.close_at_once():
+            # Not awaited: the thread at work may have something to do yet.
+            self._in_thread(self._file.close)

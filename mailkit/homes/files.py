@@ -21,6 +21,8 @@ from mailkit.homes.names import can_be_named
 from mailkit.homes.usage import Usage
 from mailkit.model import DIRECTORY_RIGHTS, FILE_RIGHTS, FileEntry, FilePath
 
+#: Octets of a file that is read when it is opened.
+SMALL = 64 * 1024
 #: Octets that are written between two looks at the room on the disk.
 CHECK_EVERY = 16 * 1024 * 1024
 
@@ -134,7 +136,13 @@ class Files:
         """A file."""
         with self._parent(path) as (directory, name):
             _check_is_file(directory, name)
-            return self._open(directory, name, os.O_RDONLY)
+            file = self._open(directory, name, os.O_RDONLY)
+        try:
+            file.read_ahead()
+        except BaseException:
+            file.close()
+            raise
+        return file
 
     def open_to_write(self, path: FilePath, offset: int | None) -> OpenFile:
         """A file that is made, or loses what it has from that octet on; None for its end.
@@ -270,6 +278,10 @@ class OpenFile:
         self.size = size
         # Where the upload began, and has got to.
         self._begin = self._end = size
+        #: All of it, read when it was opened; None of a large file.
+        self.content: bytes | None = None
+        # There may be something left to do when it is closed, for which the disk is waited for.
+        self._dirty = False
         # Octets until the disk is looked at again.
         self._unchecked = -1
         #: Held by the thread that uses :meth:`fileno` or :meth:`write`.
@@ -285,6 +297,7 @@ class OpenFile:
         :param min_free: octets of the disk that stay free for others.
         """
         self._parent, self._name, self._appends = parent, name, appends
+        self._dirty = True
         self._usage, self._min_free = usage, min_free
 
     def __del__(self) -> None:
@@ -299,6 +312,11 @@ class OpenFile:
         if self._descriptor < 0:
             raise OSError(errno.EBADF, "closed")
         return self._descriptor
+
+    def read_ahead(self) -> None:
+        """Keep what a small file holds, so that nobody comes back for it."""
+        if self.size <= SMALL:
+            self.content = os.pread(self.fileno(), self.size, 0)
 
     def read(self, offset: int, count: int) -> bytes:
         """Up to so many octets; none at the end."""
@@ -387,9 +405,20 @@ class OpenFile:
     def sync(self) -> None:
         """Return when the disk has it."""
         with self.lock:
-            os.fsync(self.fileno())
-            if self._parent >= 0:
-                os.fsync(self._parent)
+            self._sync()
+
+    def _sync(self) -> None:
+        os.fsync(self.fileno())
+        if self._parent >= 0:
+            os.fsync(self._parent)
+        self._dirty = False
+
+    def write_all(self, data: bytes) -> None:
+        """Add all of it, and return when the disk has it: :meth:`write` and :meth:`sync`."""
+        with self.lock:
+            if data:
+                self.write(data)
+            self._sync()
 
     def run(self, work: Callable[[OpenFile], _T]) -> _T:
         """Let somebody use it, and nobody close it meanwhile."""
@@ -399,11 +428,24 @@ class OpenFile:
     def close(self) -> None:
         """May be called more than once."""
         with self.lock:
-            open_ones = [self._descriptor, self._parent]
-            self._descriptor = self._parent = -1
-            for descriptor in open_ones:
-                if descriptor >= 0:
-                    os.close(descriptor)
+            self._close()
+
+    def close_at_once(self) -> bool:
+        """The same if nobody has to wait for a disk or a thread for that; else nothing happens."""
+        if self._dirty or not self.lock.acquire(blocking=False):
+            return False
+        try:
+            self._close()
+        finally:
+            self.lock.release()
+        return True
+
+    def _close(self) -> None:
+        open_ones = [self._descriptor, self._parent]
+        self._descriptor = self._parent = -1
+        for descriptor in open_ones:
+            if descriptor >= 0:
+                os.close(descriptor)
 
 
 def _is_shown(status: os.stat_result) -> bool:

@@ -107,6 +107,13 @@ class IWritableFile(Interface):
         """Not awaitable, called once. Without :meth:`finish` the upload has been broken off."""
 
 
+class IQuickFile(IWritableFile):
+    """A file that takes all at once when it is little: for it no thread is waited for three times."""
+
+    def write_all(data: bytes) -> Awaitable[str]:
+        """Add octets, which are the last: :meth:`write` and :meth:`finish` in one."""
+
+
 class IThreadedFile(Interface):
     """A file that threads may use directly, so that octets need not go through the reactor."""
 

@@ -10,6 +10,7 @@ from mailkit.errors import BeyondEnd, MailError
 from mailkit.interfaces import (
     ICountedHome,
     IFileHome,
+    IQuickFile,
     IReadableFile,
     IThreadedFile,
     ITimedHome,
@@ -62,7 +63,7 @@ class FileHomeContract(Contract):
     async def write(self, home: Any, path: FilePath, data: bytes, offset: int | None = 0) -> str:
         """The name that the file has got."""
         file = await home.open_to_write(path=path, offset=offset)
-        self.check_provides(file, [IWritableFile], [IThreadedFile])
+        self.check_provides(file, [IWritableFile], [IThreadedFile, IQuickFile])
         for start in range(0, len(data), 4):
             await file.write(data=data[start : start + 4])
         name = await file.finish()
@@ -142,6 +143,22 @@ class FileHomeContract(Contract):
             self.assertEqual(await self.read(home, path), content)
         await self.write(home, ("made",), b"by appending", None)
         self.assertEqual(await self.read(home, ("made",)), b"by appending")
+
+    async def test_writing_all_at_once(self) -> None:
+        home = await self.open_home(to_change=True)
+        for data, offset, content in (
+            (b"the first lines", 0, b"the first lines"),
+            (b"", 0, b""),
+            (b"or more", None, b"or more"),
+        ):
+            file = await home.open_to_write(path=("Reports", "new"), offset=offset)
+            try:
+                if not IQuickFile.providedBy(file):
+                    raise unittest.SkipTest("IQuickFile is not provided")
+                self.assertEqual(await file.write_all(data=data), "new")
+            finally:
+                file.close()
+            self.assertEqual(await self.read(home, ("Reports", "new")), content)
 
     async def test_what_cannot_be_written(self) -> None:
         home = await self.open_home(to_change=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from twisted.internet.address import UNIXAddress
-from twisted.internet.error import ConnectionDone
+from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.python.failure import Failure
 
 from mailkit.filequota import FileQuota
@@ -309,6 +309,20 @@ class DataTests(FTPCase):
         replies = client.ask(b"\xff\xf4\xff\xf2ABOR").splitlines()
         self.assertEqual([line[:3] for line in replies], [b"426", b"226"])
         self.assertEqual(client.code(b"ABOR"), 226)
+
+    def test_what_comes_of_a_small_file(self) -> None:
+        client = self.log_in()
+        for reason, code in ((ConnectionDone(), b"226 "), (ConnectionLost(), b"426 ")):
+            client.ask(b"PASV")
+            client.ask(b"STOR new")
+            data, _ = self.open_data(client)
+            data.dataReceived(b"some ")
+            data.dataReceived(b"octets")
+            data.connectionLost(Failure(reason))
+            self.assertEqual(client.read()[:4], code)
+            # One can go on with it.
+            self.assertEqual((self.home / "new").read_bytes(), b"some octets")
+            (self.home / "new").unlink()
 
     def test_status_of_what_is_at_work(self) -> None:
         client = self.log_in()

@@ -14,9 +14,11 @@ from unittest import mock
 
 from twisted.internet import reactor
 from twisted.internet.error import CannotListenError
+from twisted.logger import formatEvent, globalLogPublisher
 from twisted.trial.unittest import SkipTest
 
 from mailkit.ftp import direct
+from mailkit.ftp.data import SMALL
 from tests.ftp.loopback import LARGE, FTPCase
 from tests.support import PATIENCE, free_ports
 
@@ -75,6 +77,50 @@ class TransferCase(FTPCase):
         while open_descriptors() > self.open_before and time.monotonic() < give_up:
             time.sleep(0.01)
         self.assertLessEqual(open_descriptors(), self.open_before)
+
+
+class ManyTests(FTPCase):
+    """What clients do that move one file after the other."""
+
+    async def test_the_log_says_nothing_of_each_data_connection(self) -> None:
+        def work() -> None:
+            client = self.plain()
+            for passive in (True, False):
+                client.set_pasv(passive)
+                client.storbinary("STOR new", io.BytesIO(b"new"))
+                client.retrbinary("RETR new", received.append)
+            client.quit()
+
+        received: list[bytes] = []
+        texts: list[str] = []
+
+        def observe(event: Any) -> None:
+            texts.append(formatEvent(event))
+
+        globalLogPublisher.addObserver(observe)
+        self.addCleanup(globalLogPublisher.removeObserver, observe)
+        await self.in_thread(work)
+        self.assertEqual(received, [b"new", b"new"])
+        ports = {str(port) for port in self.factory.passive_ports}
+        told = [text for text in texts if ports.intersection(text.replace(")", " ").split())]
+        self.assertEqual(told, [])
+
+    async def test_sizes_around_the_smallest_that_threads_move(self) -> None:
+        def work() -> None:
+            client = self.plain()
+            for size in (0, 1, SMALL - 1, SMALL, SMALL + 1, 2 * SMALL, 5 * SMALL + 1):
+                content = LARGE[:size]
+                client.storbinary("STOR new", io.BytesIO(content))
+                self.assertTrue((self.home / "new").read_bytes() == content, size)
+                for rest in {0, min(size, 10), size}:
+                    received = io.BytesIO()
+                    client.retrbinary("RETR new", received.write, rest=rest)
+                    self.assertTrue(received.getvalue() == content[rest:], (size, rest))
+                client.storbinary("APPE new", io.BytesIO(b"more"))
+                self.assertTrue((self.home / "new").read_bytes() == content + b"more", size)
+            client.quit()
+
+        await self.in_thread(work)
 
 
 class StalledTests(TransferCase):
