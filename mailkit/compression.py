@@ -15,13 +15,18 @@ class CompressingConnection(OutputConnection):
 
     What is sent together is compressed together. What comes in is inflated when somebody wants
     more input, :data:`~mailkit.output.CHUNK` octets at a time.
+
+    :ivar buffer: octets to be read.
+    :ivar source: takes what the transport gives.
     """
 
-    _deflate: Deflate | None = None
+    __slots__ = ("_deflate", "buffer", "source")
 
     def __init__(self) -> None:
         super().__init__()
+        self._deflate: Deflate | None = None
         self.buffer = InputBuffer()
+        self.source: InputBuffer | Deflate = self.buffer
 
     @property
     def deflating(self) -> bool:
@@ -31,7 +36,7 @@ class CompressingConnection(OutputConnection):
     def start_deflate(self) -> None:
         """From here on both sides compress; the reply to the command is written."""
         self.flush()
-        self._deflate = Deflate()
+        self.source = self._deflate = Deflate()
         self._encode = self._deflate.compress
         # lenient: the client had to wait for the reply, but perhaps it knew it.
         self._deflate.feed(self.buffer.take_all())
@@ -42,10 +47,6 @@ class CompressingConnection(OutputConnection):
             if resting:
                 self._deflate.rest()
             self._deflate.resting = resting
-
-    def take_in(self, data: bytes) -> None:
-        """Take what the transport gives."""
-        (self.buffer if self._deflate is None else self._deflate).feed(data)
 
     @property
     def unread(self) -> int:

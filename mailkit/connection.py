@@ -130,7 +130,12 @@ class CommandConnection(LoginConnection, ABC):
     @override
     def may_send_plaintext_passwords(self) -> bool:
         """Under TLS, from loopback, or where the operator says so (RFC 4954 section 4)."""
-        if self.encrypted or self.factory.allow_plaintext_passwords:
+        if self.factory.allow_plaintext_passwords:
+            return True
+        if self._socket is not None and self.told is None:
+            # Nothing stands between us and the client, and nobody tells of another one.
+            return is_loopback(self._peer[0])
+        if self.encrypted:
             return True
         if self.told is not None and not (self.told.peer and is_loopback(self._peer[0])):
             # However near the client is to its proxy.
@@ -173,10 +178,9 @@ class CommandConnection(LoginConnection, ABC):
             self.refuse()
             self.close()
             return
-        set_no_delay = getattr(self.transport, "setTcpNoDelay", None)
         # Transports of UNIX sockets have it, and log that it fails.
-        if set_no_delay is not None and self._peer[0]:
-            set_no_delay(True)
+        if self._peer[0] and hasattr(self.transport, "setTcpNoDelay"):
+            self.transport.setTcpNoDelay(True)
         self._look_after(self.idle_timeout())
         if (waiting := self.greet()) is not None:
             self._start(waiting)
@@ -187,8 +191,8 @@ class CommandConnection(LoginConnection, ABC):
         if self._closing:
             return
         self._heard = True
-        self._touch()
-        self.take_in(data)
+        self._last_activity = self._turn_started = self.factory.clock.seconds()
+        self.source.feed(data)
         self.pump()
 
     def readConnectionLost(self) -> None:
@@ -203,22 +207,27 @@ class CommandConnection(LoginConnection, ABC):
     @override
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._lost = self._closing = True
-        self._socket = None
-        self._output = None
+        self._socket = self._output = None
         if self._deadline is not None:
             self.factory.deadlines.remove(self, self._deadline)
         self.factory.release(self)
+        if self._running is not None or self._gate is not None:
+            self._cancel()
+        self.buffer.clear()
+        try:
+            self.closed()
+        finally:
+            if self._logout is not None:
+                self._end_login()
+
+    def _cancel(self) -> None:
+        """Whatever is at work or waits for the client ends."""
         gate, self._gate = self._gate, None
         running, self._running = self._running, None
         if running is not None:
             running.cancel()
         elif gate is not None:
             gate.cancel()
-        self.buffer.clear()
-        try:
-            self.closed()
-        finally:
-            self._end_login()
 
     def closed(self) -> None:
         """The connection is gone; a subclass releases what it holds."""

@@ -27,14 +27,26 @@ class OutputConnection(Protocol):
     nothing but :meth:`write` may be used.
     """
 
+    # Beside the dictionary of the subclasses, which takes much more with over 30 names in it.
+    __slots__ = (
+        "_encode",
+        "_encrypted",
+        "_is_producer",
+        "_lost",
+        "_output",
+        "_output_size",
+        "_socket",
+    )
+
     transport: Any
-    # Gives what is sent in place of collected octets.
-    _encode: Callable[[bytes], bytes] | None = None
+    # Of what waits, if anything does.
+    _output_size: int
 
     def __init__(self) -> None:
         # None: nothing waits, as for most of the time.
         self._output: list[bytes] | None = None
-        self._output_size = 0
+        # Gives what is sent in place of collected octets.
+        self._encode: Callable[[bytes], bytes] | None = None
         self._lost = False
         # None: everything goes to the transport.
         self._socket: socket.socket | None = None
@@ -53,10 +65,12 @@ class OutputConnection(Protocol):
         """Send octets, together with others that are written in the same turn."""
         if self._output is None:
             self._output = [data]
+            size = len(data)
         else:
             self._output.append(data)
-        self._output_size += len(data)
-        if self._output_size >= CHUNK:
+            size = self._output_size + len(data)
+        self._output_size = size
+        if size >= CHUNK:
             self.flush()
 
     def flush(self) -> None:
@@ -65,14 +79,14 @@ class OutputConnection(Protocol):
             self._send(self._output, 0)
 
     def _send(self, output: list[bytes], flags: int) -> None:
-        data = b"".join(output)
+        data = output[0] if len(output) == 1 else b"".join(output)
         if self._encode is not None:
             data = self._encode(data)
         self._output = None
-        self._output_size = 0
-        if self._socket is not None:
+        connected = self._socket
+        if connected is not None:
             try:
-                sent = self._socket.send(data, flags)
+                sent = connected.send(data, flags)
             except OSError:
                 # Full, or broken: the transport will see.
                 sent = 0
@@ -98,7 +112,10 @@ class OutputConnection(Protocol):
             # Under TLS a registered producer would keep the connection open.
             self._is_producer = False
             transport.unregisterProducer()
-        transport.loseConnection()
+        if ends_now:
+            transport.end_now()
+        else:
+            transport.loseConnection()
         return ends_now
 
     def _write_straight(self) -> None:

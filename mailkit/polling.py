@@ -19,7 +19,8 @@ from zope.interface import implementer
 AVAILABLE = hasattr(select, "epoll")
 #: Connections served in one turn of the reactor, at most.
 MAX_EVENTS = 100
-#: When so many are ready at once, others will be once they are served.
+#: When so many are ready at once, others will be once they are served; the only one cannot be ended
+#: by another.
 MANY = 2
 
 _IN = getattr(select, "EPOLLIN", 0)
@@ -33,24 +34,25 @@ _LOST = Failure(main.CONNECTION_LOST)
 class Together:
     """A port and its connections, which take this for their reactor.
 
-    What it is not asked as an ``IReactorFDSet`` is the reactor's to answer. It is one of the
-    reactor's readers as long as somebody waits.
+    Of that they want what an ``IReactorFDSet`` does, and ``callLater``. It is one of the reactor's
+    readers as long as somebody waits.
     """
 
     log = Logger()
 
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
+        #: The reactor's.
+        self.callLater = reactor.callLater
         self._epoll: Any = None
+        # -1 without one.
+        self._descriptor = -1
         # By descriptor: who waits, and for which events if not just for octets to read.
         self._members: dict[int, Any] = {}
         self._unusual: dict[int, int] = {}
         #: Served after the others: a new connection may get the descriptor of one that has just
         #: ended, whose events must not be taken for its own.
         self.last: Any = None
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._reactor, name)
 
     # What its members ask of a reactor.
 
@@ -87,6 +89,7 @@ class Together:
             return
         if self._epoll is None:
             self._epoll = select.epoll()
+            self._descriptor = self._epoll.fileno()
             self._reactor.addReader(self)
         if awaited:
             self._epoll.modify(descriptor, awaited | events)
@@ -114,7 +117,7 @@ class Together:
         if not self._members:
             self._reactor.removeReader(self)
             self._epoll.close()
-            self._epoll = None
+            self._epoll, self._descriptor = None, -1
 
     def _awaited(self, descriptor: int) -> int:
         return self._unusual.get(descriptor, _IN if descriptor in self._members else 0)
@@ -128,7 +131,7 @@ class Together:
     # What the reactor asks of its reader.
 
     def fileno(self) -> int:
-        return -1 if self._epoll is None else int(self._epoll.fileno())
+        return self._descriptor
 
     def logPrefix(self) -> str:
         return "mailkit"
@@ -136,11 +139,14 @@ class Together:
     def doRead(self) -> None:
         """Serve those that are ready."""
         left = MAX_EVENTS
-        while left > 0 and self._epoll is not None:
-            ready = self._epoll.poll(0, left)
-            self._serve_all(ready)
+        while left > 0 and (epoll := self._epoll) is not None:
+            ready = epoll.poll(0, left)
             if len(ready) < MANY:
+                for descriptor, event in ready:
+                    if (member := self._members.get(descriptor)) is not None:
+                        self._serve(member, event)
                 break
+            self._serve_all(ready)
             left -= len(ready)
 
     def _serve_all(self, ready: list[tuple[int, int]]) -> None:
@@ -178,7 +184,7 @@ class Together:
                 # Nothing is left to read, or nobody does read.
                 reading = bool(self._awaited(member.fileno()) & _IN)
                 why = main.CONNECTION_DONE if reading else main.CONNECTION_LOST
-            if why is None and event & _OUT and member.fileno() >= 0:
+            if event & _OUT and why is None and member.fileno() >= 0:
                 reading = False
                 why = member.doWrite()
         except BaseException as failed:

@@ -7,7 +7,6 @@ success goes Twisted's way.
 
 from __future__ import annotations
 
-import os
 import socket
 import sys
 from typing import Any, cast
@@ -32,6 +31,8 @@ MAX_ACCEPTS = 100
 FULL_TURNS = 8
 
 _DONE = Failure(main.CONNECTION_DONE)
+# Without what a Python socket does for files that were made of it: there are none.
+_close = socket.SocketType.close
 #: They stand for every address of the machine.
 _UNSPECIFIED = ("0.0.0.0", "::")
 
@@ -43,10 +44,6 @@ class Server(tcp.Server):
     _shouldShutdown = False
 
     server: Any
-    _reading = False
-    _ending = False
-    # None as long as it is what the port has.
-    _no_delay: bool | None = None
 
     def __init__(
         self,
@@ -64,6 +61,9 @@ class Server(tcp.Server):
         self.client = client
         self.sessionno = number
         self.connected = 1
+        self._reading = self._ending = False
+        # None as long as it is what the port has.
+        self._no_delay: bool | None = None
         reactor.addReader(self)
 
     @override
@@ -82,8 +82,13 @@ class Server(tcp.Server):
 
     @property
     def ends_now(self) -> bool:
-        """``loseConnection`` would end the connection in this turn: nothing waits to be sent."""
+        """:meth:`end_now` may be called: nothing waits to be sent, and this turn reads from here."""
         return self._reading and not self.TLS and self._is_idle()
+
+    def end_now(self) -> None:
+        """``loseConnection``, for whoever has just seen that it ends the connection in this turn."""
+        self._ending = True
+        self.disconnecting = 1
 
     def _is_idle(self) -> bool:
         return not (
@@ -131,7 +136,7 @@ class Server(tcp.Server):
             reactor.removeWriter(self)
         del self.socket, self.protocol, self.fileno
         try:
-            os.close(connection.detach())
+            _close(connection)
         except OSError:
             # Nobody wants to know any more.
             pass
@@ -140,8 +145,7 @@ class Server(tcp.Server):
     @override
     def loseConnection(self) -> None:
         if self.connected and not self.disconnecting and self.ends_now:
-            self._ending = True
-            self.disconnecting = 1
+            self.end_now()
         else:
             super().loseConnection()  # type: ignore[no-untyped-call]
 

@@ -177,9 +177,9 @@ class IMAPProtocol(PushingConnection):
     def closed(self) -> None:
         if self._wake is not None:
             self.stop_waking()
-        append, self.append = self.append, None
-        if append is not None:
-            append.close()
+        if self.append is not None:
+            self.append.close()
+            self.append = None
         if self.selection is not None:
             self.unselect()
         if self.metadata is not None:
@@ -204,7 +204,7 @@ class IMAPProtocol(PushingConnection):
             return _Line(self._line_tag, handler, line)
         if self.notifier is not None and self.has_news:
             return _Update()
-        if not self.buffer:
+        if not self.buffer.data:
             return None
         if self._reader is None:
             # Made late: an idle connection that was refused or has just come needs none.
@@ -270,20 +270,21 @@ class IMAPProtocol(PushingConnection):
         except SyntaxFault:
             self.bad("A command begins with a tag and a space")
         else:
-            self._tag = command.tag
+            self._tag, _, arguments = command
             if "extra-separator" in self.quirks:
-                command.arguments.trims_names = True
-            command.arguments.takes_saved = b"SEARCHRES" in self.extensions
-            command.arguments.takes_utf8 = b"UTF8=ACCEPT" in self.extensions
+                arguments.trims_names = True
+            arguments.takes_saved = b"SEARCHRES" in self.extensions
+            arguments.takes_utf8 = b"UTF8=ACCEPT" in self.extensions
             if self.enabled:
-                command.arguments.utf8 = self.utf8
+                arguments.utf8 = self.utf8
                 if self.rev2:
-                    command.arguments.max_size = MAX_NUMBER64
+                    arguments.max_size = MAX_NUMBER64
             return command
         return None
 
     def _find_verb(self, command: Command) -> Verb | None:
-        verb = self.verbs.get(command.verb)
+        name = command.verb
+        verb = self.verbs.get(name)
         if verb is None:
             forgotten = command.tag.upper() in self.verbs
             hint = ". Is its tag missing? As in: a1 NOOP" if forgotten else ""
@@ -291,10 +292,10 @@ class IMAPProtocol(PushingConnection):
         elif self.state not in verb.states:
             self.bad(f"This command cannot be used in the {self.state.value} state")
             verb = None
-        elif self.factory.choices and self._lacks_utf8(command.verb):
+        elif self.factory.choices and self._lacks_utf8(name):
             self.no("ENABLE UTF8=ACCEPT comes first on this server", b"CANNOT")
             verb = None
-        elif command.verb in NUMBERED and b"UIDONLY" in self.enabled:
+        elif self.enabled and b"UIDONLY" in self.enabled and name in NUMBERED:
             self.bad("Messages have no numbers any more: use UID", b"UIDREQUIRED")
             verb = None
         self._verb = verb

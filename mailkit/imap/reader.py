@@ -72,6 +72,10 @@ class _Mode(enum.Enum):
     SWALLOW_LINE = enum.auto()
 
 
+# To look a member of an Enum up takes long.
+_LINE = _Mode.LINE
+
+
 class CommandReader:
     """Takes commands from a buffer.
 
@@ -99,7 +103,7 @@ class CommandReader:
         self._max_literal = max_literal
         self._max_swallow = max_swallow
         self._max_unasked = max_literal if max_unasked is None else max_unasked
-        self._mode = _Mode.LINE
+        self._mode = _LINE
         self._parts: list[bytes] = []
         self._line_octets = 0
         self._literal_octets = 0
@@ -111,7 +115,7 @@ class CommandReader:
         self._tag: bytes | None = None
 
     def _begin(self) -> None:
-        self._mode = _Mode.LINE
+        self._mode = _LINE
         if self._parts:
             self._parts = []
         self._line_octets = self._literal_octets = self._left = 0
@@ -122,9 +126,9 @@ class CommandReader:
         """The next event, or None when more octets are needed."""
         while True:
             mode = self._mode
-            if mode is _Mode.LINE:
+            if mode is _LINE:
                 event = self._read_line()
-                if event is not None or self._mode is _Mode.LINE:
+                if event is not None or self._mode is _LINE:
                     return event
             elif mode is _Mode.LITERAL:
                 if not self._read_literal():
@@ -147,10 +151,10 @@ class CommandReader:
     # The lines of a command and its small literals.
 
     def _read_line(self) -> Event | None:
-        waiting = len(self._buffer)
-        if not waiting:
+        data = self._buffer.data
+        if not data:
             return None
-        if waiting > 8192:
+        if len(data) > 8192 and len(self._buffer) > 8192:
             self._remember_tag()
         try:
             # lenient: a bare LF ends a line too, as people and scripts send it. Literals are
@@ -208,7 +212,7 @@ class CommandReader:
             self._left -= len(data)
             if self._left:
                 return bool(data)
-        self._mode = _Mode.LINE
+        self._mode = _LINE
         return True
 
     # Messages.

@@ -12,32 +12,34 @@ class InputBuffer:
 
     Looking for a line end never reads an octet twice, however small the chunks are, and an
     overlong line costs no memory beyond the limit.
+
+    :ivar data: empty when nothing is here; otherwise what is here stands at its end.
     """
 
-    __slots__ = ("_data", "_position", "_scanned", "_swallowing")
+    __slots__ = ("_position", "_scanned", "_swallowing", "data")
 
     def __init__(self) -> None:
-        self._data = b""
+        self.data = b""
         self._position = 0
         # Where the search for a line end goes on.
         self._scanned = 0
         self._swallowing = False
 
     def __len__(self) -> int:
-        return len(self._data) - self._position
+        return len(self.data) - self._position
 
     def feed(self, data: bytes) -> None:
         """Add received octets."""
-        if self._data:
-            self._data = self._data[self._position :] + data
+        if self.data:
+            self.data = self.data[self._position :] + data
             self._scanned -= self._position
             self._position = 0
         else:
-            self._data = data
+            self.data = data
 
     def clear(self) -> None:
         """Forget everything: what came before STARTTLS must not count (RFC 3207 section 5)."""
-        self._data = b""
+        self.data = b""
         self._position = self._scanned = 0
         self._swallowing = False
 
@@ -48,49 +50,44 @@ class InputBuffer:
         :raises LineTooLong: once, when an overlong line has ended or as soon as its end is known
             to be beyond the limit; the rest of it is swallowed.
         """
-        data = self._data
-        if not data:
-            return None
+        data = self.data
         end = data.find(b"\n", self._scanned)
-        if self._swallowing:
-            if end < 0:
+        if end < 0:
+            if self._swallowing:
                 self._drop(len(data))
                 return None
-            self._drop(end + 1)
-            self._swallowing = False
-            raise LineTooLong
-        if end < 0:
             self._scanned = len(data)
             if len(data) - self._position > limit:
                 self._drop(len(data))
                 self._swallowing = True
             return None
-        start = self._position
-        if end + 1 == len(data):
-            self._data = b""
+        start, behind = self._position, end + 1
+        if behind == len(data):
+            self.data = b""
             self._position = self._scanned = 0
         else:
-            self._position = self._scanned = end + 1
-        if end + 1 - start > limit:
+            self._position = self._scanned = behind
+        if self._swallowing:
+            self._swallowing = False
             raise LineTooLong
-        if end > start and data[end - 1] == 13:
-            end -= 1
-        return data[start:end]
+        if behind - start > limit:
+            raise LineTooLong
+        return data[start : end - 1 if data.endswith(b"\r", start, end) else end]
 
     def take(self, count: int) -> bytes:
         """Up to ``count`` octets, as many as are here."""
         start = self._position
-        if start == 0 and count >= len(self._data):
-            data = self._data
+        if start == 0 and count >= len(self.data):
+            data = self.data
             self._drop(count)
             return data
-        data = self._data[start : start + count]
+        data = self.data[start : start + count]
         self._drop(start + len(data))
         return data
 
     def peek(self, count: int) -> bytes:
         """What :meth:`take` would give; it stays here."""
-        return self._data[self._position : self._position + count]
+        return self.data[self._position : self._position + count]
 
     def take_all(self) -> bytes:
         """Everything that is here."""
@@ -98,12 +95,12 @@ class InputBuffer:
 
     def unread(self, data: bytes) -> None:
         """Put octets back in front of the rest."""
-        self._data = data + self._data[self._position :]
+        self.data = data + self.data[self._position :]
         self._position = self._scanned = 0
 
     def _drop(self, position: int) -> None:
-        if position >= len(self._data):
-            self._data = b""
+        if position >= len(self.data):
+            self.data = b""
             self._position = self._scanned = 0
         else:
             self._position = self._scanned = position

@@ -290,7 +290,7 @@ class TimeoutTests(SynchronousTestCase):
         server = Server()
         server.protocol.pauseProducing()
         self.assertEqual(server.send(b"HELP\r\n" * 1000), b"")
-        self.assertEqual(server.protocol._output_size, 0)
+        self.assertIsNone(server.protocol._output)
         # What it sends meanwhile stays in its socket.
         server.send(b"NOOP\r\n" * 50_000)
         self.assertEqual(server.transport.producerState, "paused")
