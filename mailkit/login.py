@@ -62,9 +62,12 @@ class LoginFactory(Factory):
         self.mechanisms = choose_mechanisms(mechanisms)
         self._own_guard = LoginGuard()
         self.login_log = LoginLog()
-        # What connections without TLS are offered, with passwords and without, and by whom.
+        # What connections without TLS are offered, with passwords and without, by whom, and what
+        # those of them say who can use SCRAM.
         self._offered: dict[bool, Sequence[str]] = {}
         self._offered_by: list[Any] = []
+        self._scram_checkers: list[Any] = []
+        self._scram_mechanisms: list[Any] = []
 
     @property
     def guard(self) -> LoginGuard:
@@ -78,13 +81,14 @@ class LoginFactory(Factory):
 
         :param passwords: they may be sent as they are.
         """
-        # Who can use SCRAM changes while a server runs.
-        checkers = [
-            (checker, getattr(checker, "scram_mechanisms", None))
-            for checker in ([] if self.portal is None else self.portal.checkers.values())
-        ]
+        checkers = [] if self.portal is None else list(self.portal.checkers.values())
         if checkers != self._offered_by:
             self._offered_by, self._offered = checkers, {}
+            self._scram_checkers = [each for each in checkers if hasattr(each, "scram_mechanisms")]
+        # Who can use SCRAM changes while a server runs.
+        scram = [checker.scram_mechanisms for checker in self._scram_checkers]
+        if scram != self._scram_mechanisms:
+            self._scram_mechanisms, self._offered = scram, {}
         names = self._offered.get(passwords)
         if names is None:
             names = self._offered[passwords] = choose()
@@ -93,6 +97,8 @@ class LoginFactory(Factory):
 
 class LoginConnection(CompressingConnection):
     """A connection whose client can log in."""
+
+    __slots__ = ("_failed_logins", "_logout")
 
     factory: LoginFactory
     #: Name of the protocol in :class:`~mailkit.model.ConnectionInfo`.
@@ -225,8 +231,9 @@ class LoginConnection(CompressingConnection):
         :returns: the avatar; None where the login has to be judged, as it is if it is wrong.
         """
         factory = self.factory
-        portal, guard, username = factory.portal, factory.guard, success.username
-        if success.authorization_id not in ("", username):
+        portal, guard = factory.portal, factory.guard
+        credentials, username, authorization_id, _ = success
+        if authorization_id and authorization_id != username:
             return None
         if factory.master_separator and factory.master_separator in username:
             return None
@@ -236,7 +243,7 @@ class LoginConnection(CompressingConnection):
         if known is None or not IRecallingPortal.providedBy(portal):
             return None
         try:
-            recalled = portal.recall(success.credentials, info, interface)
+            recalled = portal.recall(credentials, info, interface)
         except MailError:
             # Whoever judges the login will meet it again.
             return None
@@ -245,7 +252,7 @@ class LoginConnection(CompressingConnection):
         _, avatar, logout = recalled
         guard.welcome(known)
         self._take_avatar(logout)
-        facts = self._facts(mechanism)
+        facts = self._facts(mechanism, info)
         factory.login_log.tell(clock, facts, "succeeded", account_of(avatar) or username)
         return avatar
 
@@ -260,7 +267,7 @@ class LoginConnection(CompressingConnection):
             await guard.admit(attempt, clock)
         except TooManyLogins:
             self.factory.login_log.tell(
-                clock, self._facts(mechanism), "blocked", reason="too-many-failures"
+                clock, self._facts(mechanism, info), "blocked", reason="too-many-failures"
             )
             raise
         outcome = LoginOutcome.NONE
@@ -281,14 +288,14 @@ class LoginConnection(CompressingConnection):
             self._failed_logins += 1
             account = getattr(error, "account", "")
             self.factory.login_log.tell(
-                clock, self._facts(mechanism), "failed", account, reason_of(error)
+                clock, self._facts(mechanism, info), "failed", account, reason_of(error)
             )
             if isinstance(error, (AuthorizationFailed, PasswordExpired)):
                 raise
             raise AuthenticationFailed from error
         except MailError:
             self.factory.login_log.tell(
-                clock, self._facts(mechanism), "blocked", reason="temporary-failure"
+                clock, self._facts(mechanism, info), "blocked", reason="temporary-failure"
             )
             raise
         finally:
@@ -297,7 +304,7 @@ class LoginConnection(CompressingConnection):
         if acting_for:
             account, acting_for = success.username, account_of(avatar) or acting_for
         self.factory.login_log.tell(
-            clock, self._facts(mechanism), "succeeded", account, acting_for=acting_for
+            clock, self._facts(mechanism, info), "succeeded", account, acting_for=acting_for
         )
         return avatar
 
@@ -312,8 +319,7 @@ class LoginConnection(CompressingConnection):
             return success
         return with_password(administrator, credentials.password, account)
 
-    def _facts(self, mechanism: str) -> LoginFacts:
-        info = self.info()
+    def _facts(self, mechanism: str, info: ConnectionInfo) -> LoginFacts:
         tls, cipher = tls_of(self.transport) if info.tls else ("", "")
         return LoginFacts(
             info.peer,
