@@ -11,7 +11,7 @@ from mailkit import connection
 from mailkit.interfaces import IViewableMailbox
 from mailkit.model import MailboxView
 from tests.imap.fakes import PlainAccount, PlainMailbox, ReadOnlyMailbox
-from tests.imap.support import Server, now, split_responses
+from tests.imap.support import Server, ServerTestCase, now, split_responses
 
 MESSAGE = b"Subject: x\r\n\r\nbody\r\n"
 
@@ -270,6 +270,14 @@ class AdministrationTests(SynchronousTestCase):
         self.assertNotIn(b"CREATE-SPECIAL-USE", client.command("CAPABILITY")[0])
         self.assertIn(b'* LSUB (\\HasNoChildren) "/" "INBOX"', client.command('LSUB "" *'))
 
+
+class SelectedTests(ServerTestCase):
+    """A session deletes or renames the mailbox that it has selected."""
+
+    def setUp(self) -> None:
+        self.server = self.make_server()
+        self.client = self.server.login()
+
     def test_deleting_the_selected_mailbox(self) -> None:
         self.client.command("CREATE x")
         self.client.command("SELECT x")
@@ -286,6 +294,14 @@ class AdministrationTests(SynchronousTestCase):
             lines = self.client.command(command)
             self.assertTrue(lines[-1].startswith(b"OK "), command)
         self.assertTrue(self.client.command("CHECK")[-1].startswith(b"BAD "))
+
+    def test_renaming_and_deleting_it(self) -> None:
+        for command in ("CREATE x", "SELECT x", "RENAME x y", "DELETE y", "NOOP"):
+            self.assertTrue(self.client.command(command)[-1].startswith(b"OK "), command)
+
+
+class SQLiteSelectedTests(SelectedTests):
+    sqlite = True
 
 
 class ListTests(SynchronousTestCase):

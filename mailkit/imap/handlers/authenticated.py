@@ -89,11 +89,13 @@ def _read_uses(arguments: Arguments) -> list[str]:
 async def delete(connection: IMAPProtocol, command: Command) -> None:
     """RFC 3501 section 6.3.4"""
     name = _only_mailbox(command.arguments)
+    selection = connection.selection
+    # Asked before: one that is gone need not know how it was called last.
+    is_selected = selection is not None and selection.mailbox.name == name
     await _admin(connection).delete_mailbox(name=name)
     connection.note_own(Event.MAILBOX_NAME, name)
     tell_normalized(connection, name, command.arguments.denormalized, ["\\NonExistent"])
-    selection = connection.selection
-    if selection is not None and selection.mailbox.name == name:
+    if is_selected:
         # The client's own doing: no reason to end the session.
         connection.unselect()
         connection.remark(b"* OK [CLOSED] The selected mailbox is gone\r\n")
