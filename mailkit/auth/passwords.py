@@ -283,7 +283,7 @@ class PasswordHasher:
 
     def close(self) -> None:
         """Drop what waits and forget verified logins. Not needed for the process to end."""
-        self._executor.shutdown(wait=False, cancel_futures=True)
+        self._executor.shutdown(wait=False)
         while (job := self._waiting.take()) is not None:
             job.finished(None)
         self._verified.clear()

@@ -111,6 +111,15 @@ class SlowTests(SynchronousTestCase):
             self.assertEqual(server.say("NOOP")[0][:3], "250")
 
 
+class LoginTests(SynchronousTestCase):
+    def test_a_user_asks_and_goes_on_as_that_user(self) -> None:
+        for command in ("VRFY ann", "EXPN b", "ETRN a.example"):
+            server = make(EVERYONE, {**ANSWERS, "a.example": 3})
+            server.say("AUTH PLAIN AGFubgBzZWNyZXQ=", command, "MAIL FROM:<ann@example.org>")
+            self.assertEqual(server.users["ann"].calls, ["answer", "check_sender"], command)
+            self.assertEqual(server.delivery.calls, [])
+
+
 class VrfyTests(SynchronousTestCase):
     def test_answers(self) -> None:
         server = make(EVERYONE, ANSWERS)

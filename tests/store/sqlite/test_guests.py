@@ -471,6 +471,30 @@ class GuestTests(StoreTestCase):
         self.flushLoggedErrors()
         self.assertEqual(await self.deliver(store, message(1)), [1])
 
+    async def test_who_has_not_greeted_is_told_nothing(self) -> None:
+        store = await self.make_store(ANN)
+        client = socket.socket(socket.AF_UNIX)
+        self.addCleanup(client.close)
+        client.connect(os.path.join(self.directory, "socket"))
+        # Whoever came behind it has been let in.
+        guest = self.open_store()
+        await guest.add_account(name=BOB)
+        self.assertEqual(await self.deliver(store, message(1)), [1])
+        client.sendall(frame(Kind.HELLO, 0, json.dumps(["L", fingerprint()]).encode()))
+        client.setblocking(False)
+        received = b""
+
+        def answered() -> bool:
+            nonlocal received
+            try:
+                received += client.recv(100)
+            except BlockingIOError:
+                pass
+            return received != b""
+
+        await self.wait_until(answered)
+        self.assertEqual(received[0], Kind.WELCOME)
+
     async def test_an_operation_with_odd_values_harms_nobody(self) -> None:
         owner, guest = await self.make_pair()
         wrong: Any = "no numbers"
