@@ -411,7 +411,36 @@ def copy_rows(
         check_new(tx, target.account, place.user, annotations.values())
     first = target.uid_next
     modseq = tx.next_modseq(target)
-    where, values = condition([row[0] for row in rows], selection.is_range)
+    _insert_copies(tx, source, target, selection, modseq, move)
+    new_rows = rows
+    if flags is not None:
+        new_rows = [(*row[:1], flags[row[1]], *row[2:]) for row in rows]
+        _rewrite_flags(tx, target, first, flags)
+    target.uid_next += len(rows)
+    target.count(len(rows), _unseen(new_rows), _octets(rows))
+    _note_copies(tx, target, first, modseq, new_rows)
+    if annotations:
+        new_uids = {row[0]: uid for uid, row in enumerate(rows, first)}
+        moved = {new_uids[uid]: some for uid, some in annotations.items()}
+        annotate_new(tx, target, place.user, moved, modseq)
+    if move:
+        remove_rows(tx, source, selection, unref=False)
+    return CopyResult(
+        target.uid_validity, [row[0] for row in rows], list(range(first, first + len(rows)))
+    )
+
+
+def _insert_copies(
+    tx: Transaction,
+    source: MailboxState,
+    target: MailboxState,
+    selection: Selection,
+    modseq: int,
+    move: bool,
+) -> None:
+    """Insert rows for messages that are elsewhere too, or were until now."""
+    first = target.uid_next
+    where, values = condition([row[0] for row in selection.rows], selection.is_range)
     # Conversations are an account's own.
     thread_id = "thread_id" if target.account is source.account else "NULL"
     tx.connection.execute(
@@ -429,43 +458,18 @@ def copy_rows(
             ") AS v WHERE body.id = v.body_id",
             (target.id, first),
         )
-    new_rows = rows
-    if flags is not None:
-        new_rows = [(*row[:1], flags[row[1]], *row[2:]) for row in rows]
-        _rewrite_flags(tx, target, first, flags)
-    target.uid_next += len(rows)
-    target.count(len(rows), _unseen(new_rows), _octets(rows))
-    tx.note(
-        [
-            "put",
-            target.id,
-            modseq,
-            target.account.name,
-            target.name,
-            target.uid_validity,
-            [
-                [
-                    uid,
-                    row[5],
-                    row[1] & SYSTEM_MASK,
-                    tx.keywords(row[1]),
-                    row[2],
-                    tx.now,
-                    row[3],
-                ]
-                for uid, row in enumerate(new_rows, first)
-            ],
-        ]
-    )
-    if annotations:
-        new_uids = {row[0]: uid for uid, row in enumerate(rows, first)}
-        moved = {new_uids[uid]: some for uid, some in annotations.items()}
-        annotate_new(tx, target, place.user, moved, modseq)
-    if move:
-        remove_rows(tx, source, selection, unref=False)
-    return CopyResult(
-        target.uid_validity, [row[0] for row in rows], list(range(first, first + len(rows)))
-    )
+
+
+def _note_copies(
+    tx: Transaction, target: MailboxState, first: int, modseq: int, rows: Sequence[Row]
+) -> None:
+    """Put rows down in the journal, whose UIDs begin with ``first``."""
+    noted = [
+        [uid, row[5], row[1] & SYSTEM_MASK, tx.keywords(row[1]), row[2], tx.now, row[3]]
+        for uid, row in enumerate(rows, first)
+    ]
+    names = target.account.name, target.name, target.uid_validity
+    tx.note(["put", target.id, modseq, *names, noted])
 
 
 def _rewrite_flags(
