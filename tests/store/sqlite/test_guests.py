@@ -468,7 +468,7 @@ class GuestTests(StoreTestCase):
 
             await self.wait_until(ended)
             client.close()
-        self.flushLoggedErrors()
+        self.assertEqual(self.flushLoggedErrors(), [])
         self.assertEqual(await self.deliver(store, message(1)), [1])
 
     async def test_who_has_not_greeted_is_told_nothing(self) -> None:

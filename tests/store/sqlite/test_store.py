@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import os
+from functools import partial
 from typing import Any
 from unittest import mock
 
@@ -29,6 +30,7 @@ from mailkit.store.sqlite import (
 )
 from mailkit.store.sqlite.content import MAX_PREFIX
 from mailkit.store.sqlite.log import scan_segment
+from mailkit.store.sqlite.recent import UNSEEN
 
 from .helpers import ANN, BOB, StoreTestCase, appended, message
 
@@ -488,6 +490,18 @@ class ListTests(StoreTestCase):
             self.assertEqual(await getattr(mailbox, ask)(**arguments), first)
             self.assertEqual(len(asked), 1)
 
+    async def test_watchers_are_told_of_their_own_mailbox_alone(self) -> None:
+        store = await self.make_store(ANN, BOB)
+        told: list[str] = []
+        for account in (ANN, BOB):
+            inbox = await self.mailbox(store, account)
+            inbox.watch(callback=partial(told.append, account))
+        for account in (ANN, BOB):
+            told.clear()
+            await self.deliver(store, message(1), account)
+            await self.wait_until(lambda: bool(told))
+            self.assertEqual(told, [account])
+
     async def test_what_changes_between_opening_and_asking(self) -> None:
         store = await self.make_store()
         account = await store.open_account(name=ANN)
@@ -503,7 +517,8 @@ class ListTests(StoreTestCase):
         self.assertEqual((first, second), (2, 2))
         mailbox = await account.open_mailbox(name="INBOX")
         await command.remove_account(name=ANN)
-        await self.turn(0.02)
+        # Until it must have been seen.
+        await self.turn(2 * UNSEEN)
         with self.assertRaises(NoSuchMailbox):
             await mailbox.get_view(claim_recent=False)
 
