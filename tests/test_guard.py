@@ -224,6 +224,10 @@ class AddressTests(GuardTestCase):
             self.fail_at_once(secret=b"old")
         # It costs us time all the same.
         self.assertEqual(self.seconds(self.admit()), 1)
+        # Also from a program that tries it a few times a day.
+        self.clock.advance(8 * 3600)
+        self.fail_at_once(secret=b"old")
+        self.assertEqual(self.seconds(self.admit()), 1)
 
     def test_an_account_of_ones_own_does_not_help_to_guess(self) -> None:
         for _ in range(5):
