@@ -37,20 +37,15 @@ def decode(octets: bytes) -> str:
     parts = []
     position = 0
     for match in _SHIFTED.finditer(octets):
-        parts.append(_direct(octets[position : match.start()]))
+        parts.append(octets[position : match.start()].decode("ascii"))
         parts.append(_decode_run(match.group(1)))
         position = match.end()
-    parts.append(_direct(octets[position:]))
+    parts.append(octets[position:].decode("ascii"))
     name = "".join(parts)
+    # A shift without an end, and what must be shifted.
     if encode(name) != octets:
         raise ValueError("not the modified UTF-7 form of a name")
     return name
-
-
-def _direct(octets: bytes) -> str:
-    if b"&" in octets or any(octet < 0x20 or octet > 0x7E for octet in octets):
-        raise ValueError("octets that modified UTF-7 does not allow")
-    return octets.decode("ascii")
 
 
 def _decode_run(run: bytes) -> str:

@@ -106,6 +106,16 @@ class SendingTests(QueueTestCase):
         self.pass_time(31, step=1.0)
         self.assertEqual(self.transport.recipients(), ["joe@example.net"])
 
+    async def test_what_was_sent_is_forgotten(self) -> None:
+        await self.manager.stop()
+        self.manager = self.make_manager(settings=QueueSettings(history=HOUR))
+        self.manager.start()
+        await self.submit("eve@example.net")
+        self.pass_time(HOUR - MINUTE)
+        self.assertEqual(len(await self.queue.list_messages(finished=True)), 1)
+        self.pass_time(10 * MINUTE)
+        self.assertEqual(await self.queue.list_messages(finished=True), [])
+
     async def test_deliver_by_or_return(self) -> None:
         self.transport.answer = lambda recipient: reply(
             451 if recipient.path.domain == "example.net" else 250

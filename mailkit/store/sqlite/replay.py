@@ -390,7 +390,8 @@ class Replay:
                         (account_id, name, next_uid_validity(self._db, self._now)),
                     )
             for name, special_use in NEW_ACCOUNT_MAILBOXES.items():
-                if not known:
+                if len(known) <= 1:
+                    # What was subscribed is lost as well, and some programs show nothing else.
                     self._db.execute(
                         "INSERT OR IGNORE INTO subscription VALUES (?, ?)", (account_id, name)
                     )

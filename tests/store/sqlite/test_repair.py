@@ -344,8 +344,10 @@ class RepairTests(StoreTestCase):
                 os.unlink(os.path.join(self.directory, "log", name))
         store = await self.repaired()
         self.assertEqual(await self.contents(store, BOB), [message(number) for number in range(5)])
-        names = [info.name for info in await (await store.open_account(name=ANN)).list_mailboxes()]
+        account = await store.open_account(name=ANN)
+        names = [info.name for info in await account.list_mailboxes()]
         self.assertEqual(names, ["INBOX", "Archive", "Drafts", "Junk", "Sent", "Trash"])
+        self.assertEqual(sorted(await account.list_subscriptions()), sorted(names))
 
     async def fetch(self, store: Any, *unique_ids: str) -> None:
         messages = [
