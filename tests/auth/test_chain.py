@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from twisted.cred.checkers import ICredentialsChecker
 from twisted.cred.credentials import IUsernamePassword, UsernamePassword
@@ -17,7 +17,7 @@ from mailkit.auth.checkers import AuthRule, ChainChecker
 from mailkit.auth.located import LocatedPassword
 from mailkit.coroutines import run
 from mailkit.errors import StoreUnavailable, TemporaryFailure
-from mailkit.interfaces import IUserLookup
+from mailkit.interfaces import IBearerToken, IUserLookup
 from mailkit.model import Login
 
 
@@ -51,6 +51,11 @@ class Checker:
         return Login(f"{self.name}:{login}", None) if login in self.users else None
 
 
+@implementer(IBearerToken)
+class Token(NamedTuple):
+    username: bytes
+
+
 class ChainTests(SynchronousTestCase):
     def ask(
         self, rules: Sequence[Any], login: str, password: str, found: type[Exception] | None = None
@@ -70,6 +75,15 @@ class ChainTests(SynchronousTestCase):
         self.ask(rules, "ann@example.edu", "one", UnauthorizedLogin)
         self.assertEqual(one.asked, ["ann@example.org"])
         self.assertEqual(one.addresses, ["::1"])
+
+    def test_a_token_says_itself_whose_it_is(self) -> None:
+        one = Checker("one")
+        one.credentialInterfaces = (IBearerToken,)  # type: ignore[assignment]
+        chain = ChainChecker([AuthRule(one, ("example.org",))])
+        for username in (b"", b"ann@example.net"):
+            asked = chain.requestAvatarId(Token(username))
+            self.failureResultOf(asked, UnauthorizedLogin)
+        self.assertEqual(one.asked, ["", "ann@example.net"])
 
     def test_letter_case_of_domains_does_not_matter(self) -> None:
         one = Checker("one", "ann@EXAMPLE.org")

@@ -106,6 +106,15 @@ class SendingTests(QueueTestCase):
         self.pass_time(31, step=1.0)
         self.assertEqual(self.transport.recipients(), ["joe@example.net"])
 
+    async def test_those_who_watch_hear_of_a_success(self) -> None:
+        calls: list[int] = []
+        end = self.manager.outcomes.watch(lambda: calls.append(1))
+        await self.submit("eve@example.net")
+        self.assertEqual(calls, [1])
+        end()
+        await self.submit("joe@example.net")
+        self.assertEqual(calls, [1])
+
     async def test_what_was_sent_is_forgotten(self) -> None:
         await self.manager.stop()
         self.manager = self.make_manager(settings=QueueSettings(history=HOUR))
@@ -374,6 +383,7 @@ class ReportTests(QueueTestCase):
         (report,) = self.reports()
         envelope = self.transport.sent[-1][1]
         self.assertTrue(envelope.reverse_path.is_null)
+        self.assertEqual(report.keys()[0], "From")
         self.assertEqual(report.get_content_type(), "multipart/report")
         message, recipient = status_fields(report)
         self.assertEqual(message["Original-Envelope-Id"], "QQ1")

@@ -265,6 +265,12 @@ class RefusalTests(SynchronousTestCase):
             self.assertIn("from <ann@example.net> at 192.0.2.7 not taken: 55", text)
             self.assertIn(answer[10:].strip(), text)
 
+    def test_what_was_taken_is_not_logged_as_refused(self) -> None:
+        server = Server().begin()
+        with capturedLogs() as events:
+            self.assertEqual(server.send(b"x\r\n.\r\n")[:3], b"250")
+        self.assertEqual([text for e in events if "not taken" in (text := formatEvent(e))], [])
+
     def test_one_of_two_recipients(self) -> None:
         server = Server().begin("bob@example.org", "eve@example.org")
         server.delivery.failing["eve"] = StoreUnavailable()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import io
 import os
-from functools import partial
 from typing import Any
 from unittest import mock
 
@@ -489,18 +488,6 @@ class ListTests(StoreTestCase):
             self.assertEqual(asked, [])
             self.assertEqual(await getattr(mailbox, ask)(**arguments), first)
             self.assertEqual(len(asked), 1)
-
-    async def test_watchers_are_told_of_their_own_mailbox_alone(self) -> None:
-        store = await self.make_store(ANN, BOB)
-        told: list[str] = []
-        for account in (ANN, BOB):
-            inbox = await self.mailbox(store, account)
-            inbox.watch(callback=partial(told.append, account))
-        for account in (ANN, BOB):
-            told.clear()
-            await self.deliver(store, message(1), account)
-            await self.wait_until(lambda: bool(told))
-            self.assertEqual(told, [account])
 
     async def test_what_changes_between_opening_and_asking(self) -> None:
         store = await self.make_store()

@@ -6,6 +6,7 @@ import errno
 import os
 import sqlite3
 import threading
+from functools import partial
 from unittest import mock
 
 from twisted.internet.defer import Deferred, gatherResults
@@ -302,6 +303,18 @@ class FailureTests(StoreTestCase):
             store = self.open_store()
             inbox = await self.mailbox(store)
             await inbox.store_flags(uids=[1], op=FlagOp.REPLACE, flags=frozenset({"a" * 10}))
+
+    async def test_watchers_are_told_of_their_own_mailbox_alone(self) -> None:
+        store = await self.make_store(ANN, BOB)
+        told: list[str] = []
+        for account in (ANN, BOB):
+            inbox = await self.mailbox(store, account)
+            inbox.watch(callback=partial(told.append, account))
+        for account in (ANN, BOB):
+            told.clear()
+            await self.deliver(store, message(1), account)
+            await self.wait_until(lambda: bool(told))
+            self.assertEqual(told, [account])
 
     async def test_a_watcher_that_fails_does_no_harm(self) -> None:
         store = await self.make_store()
