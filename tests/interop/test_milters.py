@@ -181,7 +181,7 @@ class OpenDKIMTests(MilterCase):
         path = socket.partition(":")[2]
         await self.start(
             *("opendkim", "-f", "-x", str(config)),
-            ready=lambda: os.path.exists(path) or listens(self.milter_port),
+            ready=lambda: _accepts(Path(path)) or listens(self.milter_port),
         )
 
     async def check(self, endpoint: str) -> None:
