@@ -38,16 +38,8 @@ RUN = 8192
 
 # Octets of an address or identifier up to which what is made of it is remembered.
 _MAX_REMEMBERED = 256
-_COUNTING = (
-    b"subject",
-    b"from",
-    b"to",
-    b"cc",
-    b"date",
-    b"message-id",
-    b"references",
-    b"in-reply-to",
-)
+_THREAD_FIELDS = (b"date", b"subject", b"message-id", b"references", b"in-reply-to")
+_ADDRESS_FIELDS = (b"from", b"to", b"cc")
 # A time at the end of a date that is a date without it.
 _TIME_OF_DAY = re.compile(rb"\s\d{1,2}\s?[:.]\s?\d.*", re.DOTALL)
 
@@ -67,15 +59,25 @@ _NO_ADDRESS = (b"", b"")
 Column: TypeAlias = MutableSequence[Any]
 
 
-class SortValues(NamedTuple):
-    """What one header says. Texts are collated, empty where nothing is said."""
+class ThreadValues(NamedTuple):
+    """What one header says of date, subject and other messages."""
 
     #: Sent date (section 2.2) in seconds since the epoch; None where the internal date counts.
     sent: int | None
-    #: The base subject.
+    #: The base subject, collated; empty if there is none.
     subject: bytes
     #: The subject is that of a reply or a forward.
     is_reply: bool
+    #: A number that stands for the base subject, 0 for an empty one.
+    subject_id: int
+    #: Numbers that stand for the message's own identifier (0 if there is none) and those of its
+    #: ancestors, oldest first.
+    ids: tuple[int, ...]
+
+
+class AddressValues(NamedTuple):
+    """What one header says of people, collated; empty where nothing is said."""
+
     # The local part of the first address.
     from_: bytes
     to: bytes
@@ -83,11 +85,21 @@ class SortValues(NamedTuple):
     # The name of the first address, or else the address.
     display_from: bytes
     display_to: bytes
-    #: A number that stands for the base subject, 0 for an empty one.
+
+
+class SortValues(NamedTuple):
+    """All that one header says, as in :class:`ThreadValues` and :class:`AddressValues`."""
+
+    sent: int | None
+    subject: bytes
+    is_reply: bool
     subject_id: int
-    #: Numbers that stand for the message's own identifier (0 if there is none) and those of its
-    #: ancestors, oldest first.
     ids: tuple[int, ...]
+    from_: bytes
+    to: bytes
+    cc: bytes
+    display_from: bytes
+    display_to: bytes
 
 
 def read_sort_values(
@@ -98,28 +110,43 @@ def read_sort_values(
     :param collation: how texts compare; what a store keeps is by the default.
     """
     header = fields if isinstance(fields, Header) else parse_header(fields)
-    found = header.pick(_COUNTING)
-    title, author, recipient, copied, date, identifier, *answered = [
-        found[name][0] if name in found else None for name in _COUNTING
-    ]
-    subject, is_reply = split_subject(decode_text(title)) if title else ("", False)
-    from_, display_from = _address_values(author, collation) if author else _NO_ADDRESS
-    to, display_to = _address_values(recipient, collation) if recipient else _NO_ADDRESS
-    cc, _ = _address_values(copied, collation) if copied else _NO_ADDRESS
-    own = first_id(identifier)
-    collated = _collate(subject, collation)
     return SortValues(
+        *read_thread_values(header, collation), *read_address_values(header, collation)
+    )
+
+
+def read_thread_values(
+    header: Header, collation: Collation = Collation.UNICODE_CASEMAP
+) -> ThreadValues:
+    """What counts of date, subject and identifiers."""
+    date, title, identifier, *answered = _first_of(header, _THREAD_FIELDS)
+    subject, is_reply = split_subject(decode_text(title)) if title else ("", False)
+    collated = _collate(subject, collation) if subject else b""
+    own = first_id(identifier)
+    return ThreadValues(
         sent_time(date),
         collated,
         is_reply,
-        from_,
-        to,
-        cc,
-        display_from,
-        display_to,
         id_number(collated) if collated else 0,
         (id_number(own) if own else 0, *map(id_number, ancestors(*answered))),
     )
+
+
+def read_address_values(
+    header: Header, collation: Collation = Collation.UNICODE_CASEMAP
+) -> AddressValues:
+    """What counts of the first addresses."""
+    author, recipient, copied = _first_of(header, _ADDRESS_FIELDS)
+    from_, display_from = _address_values(author, collation) if author else _NO_ADDRESS
+    to, display_to = _address_values(recipient, collation) if recipient else _NO_ADDRESS
+    cc, _ = _address_values(copied, collation) if copied else _NO_ADDRESS
+    return AddressValues(from_, to, cc, display_from, display_to)
+
+
+def _first_of(header: Header, names: tuple[bytes, ...]) -> list[bytes | None]:
+    """The first field of each name."""
+    found = header.pick(names)
+    return [found[name][0] if name in found else None for name in names]
 
 
 def sent_time(value: bytes | None) -> int | None:

@@ -79,7 +79,7 @@ class ValueTests(SynchronousTestCase):
 
     def test_nothing(self) -> None:
         values = read_sort_values(b"")
-        self.assertEqual(values, (None, b"", False, b"", b"", b"", b"", b"", 0, (0,)))
+        self.assertEqual(values, (None, b"", False, 0, (0,), b"", b"", b"", b"", b""))
 
     def test_display_of_an_address_without_a_name(self) -> None:
         for field, display in (

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from mailkit._typing import override
 from mailkit.mime import Part, parse_header
 from mailkit.store.sqlite.bodies import BodyPlace
-from mailkit.store.sqlite.fields import SaveFieldTexts, SaveSortValues, text_row, value_row
+from mailkit.store.sqlite.fields import KINDS
 from mailkit.store.sqlite.summaries import (
     MAX_KEPT,
     Job,
@@ -125,10 +125,8 @@ class Ahead:
         writer = self._writer
         writer.submit_future(SaveSummaries(made), durable=False)
         headers = [(body_id, parse_header(summary.header)) for body_id, summary in made]
-        values = [value_row(*each) for each in headers]
-        writer.submit_future(SaveSortValues(values), durable=False)
-        texts = [row for each in headers if (row := text_row(*each)) is not None]
-        writer.submit_future(SaveFieldTexts(texts), durable=False)
+        for kind in KINDS:
+            writer.submit_future(kind.save(kind.make_rows(headers)), durable=False)
         maps, self._maps = self._maps, []
         writer.submit_future(SaveTextMaps(maps), durable=False)
 

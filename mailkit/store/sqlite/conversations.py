@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mailkit._typing import override
+from mailkit.store.sqlite.fields import THREADS
 from mailkit.store.sqlite.transaction import Transaction
 from mailkit.store.sqlite.writer import Operation
 from mailkit.threads import thread_keys
@@ -27,7 +28,7 @@ MAX_NAMED = 1000
 _NAMELESS = (
     "SELECT json_group_array(json_array(uid, body_id, subject_id, json(ids))) FROM ("
     "SELECT m.uid AS uid, m.body_id AS body_id, v.subject_id AS subject_id, v.ids AS ids"
-    " FROM message m JOIN sort_value v ON v.body_id = m.body_id"
+    " FROM message m JOIN thread_value v ON v.body_id = m.body_id"
     " WHERE m.mailbox_id = ? AND m.uid > ? AND m.uid <= ? AND m.thread_id IS NULL"
     f" ORDER BY m.uid LIMIT {NAMED_AT_ONCE})"
 )
@@ -98,7 +99,7 @@ class Conversations:
         since = self._named.get(mailbox_id, 0)
         if since >= last:
             return
-        await self._core.sorting.complete(mailbox_id, last)
+        await self._core.sorting.complete(mailbox_id, last, THREADS)
         while nameless := await self._core.in_thread(self._find, mailbox_id, since, last):
             await self._core.submit(NameThreads(mailbox_id, nameless))
             since = nameless[-1].uid

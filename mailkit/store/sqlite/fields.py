@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from twisted.internet.defer import Deferred, DeferredLock
 
 from mailkit.fieldtexts import encode_field_texts
 from mailkit.mime import Header, parse_header
-from mailkit.sorting import read_sort_values
+from mailkit.sorting import read_address_values, read_thread_values
 from mailkit.store.sqlite.bodies import BodyPlace
 from mailkit.store.sqlite.derived import Row, SaveRows
 from mailkit.store.sqlite.rows import condition
@@ -59,60 +59,56 @@ class SaveFieldTexts(SaveRows):
     columns = tuple(COLUMNS.values())
 
 
-class SaveSortValues(SaveRows):
-    """Keep values for sorting."""
+class SaveThreadValues(SaveRows):
+    """Keep what messages are threaded by, and sorted by date and subject."""
 
     __slots__ = ()
 
     losable = True
-    table = "sort_value"
-    columns = (
-        "sent",
-        "is_reply",
-        "subject_id",
-        "ids",
-        "subject",
-        "sender",
-        "recipient",
-        "cc",
-        "display_from",
-        "display_to",
-    )
+    table = "thread_value"
+    columns = ("sent", "subject", "is_reply", "subject_id", "ids")
 
 
-def text_row(body_id: int, header: Header) -> Row | None:
-    """For :class:`SaveFieldTexts`; None for texts that are too long, and are made each time."""
+class SaveAddresses(SaveRows):
+    """Keep what messages are sorted by the people in them by."""
+
+    __slots__ = ()
+
+    losable = True
+    table = "sort_address"
+    columns = ("sender", "recipient", "cc", "display_from", "display_to")
+
+
+def _text_row(body_id: int, header: Header) -> Row | None:
+    """None for texts that are too long, and are made each time."""
     texts = encode_field_texts(header)
     return None if texts is None else (body_id, *texts)
 
 
-def value_row(body_id: int, header: Header) -> Row:
-    """For :class:`SaveSortValues`."""
-    values = read_sort_values(header)
-    return (
-        body_id,
-        values.sent,
-        values.is_reply,
-        values.subject_id,
-        f"[{','.join(map(str, values.ids))}]",
-        values.subject,
-        values.from_,
-        values.to,
-        values.cc,
-        values.display_from,
-        values.display_to,
-    )
+def _thread_row(body_id: int, header: Header) -> Row:
+    *values, ids = read_thread_values(header)
+    return (body_id, *values, f"[{','.join(map(str, ids))}]")
 
 
-class _Kind(NamedTuple):
-    """What is made of headers."""
+def _address_row(body_id: int, header: Header) -> Row:
+    return (body_id, *read_address_values(header))
+
+
+class Kind(NamedTuple):
+    """What is made of headers, and kept in a table of its own."""
 
     make: Callable[[int, Header], Row | None]
     save: type[SaveRows]
 
+    def make_rows(self, headers: Iterable[tuple[int, Header]]) -> list[Row]:
+        """The rows of headers that have one."""
+        return [row for each in headers if (row := self.make(*each)) is not None]
 
-_TEXTS = _Kind(text_row, SaveFieldTexts)
-_VALUES = _Kind(value_row, SaveSortValues)
+
+TEXTS = Kind(_text_row, SaveFieldTexts)
+THREADS = Kind(_thread_row, SaveThreadValues)
+ADDRESSES = Kind(_address_row, SaveAddresses)
+KINDS = (TEXTS, THREADS, ADDRESSES)
 
 
 class Fields:
@@ -123,21 +119,11 @@ class Fields:
         # Of mailboxes for whose messages somebody makes them.
         self._locks: dict[int, DeferredLock] = {}
 
-    async def make_texts(self, mailbox_id: int, uids: Sequence[int]) -> None:
-        """See to it that the ascending UIDs have texts.
+    async def make(self, mailbox_id: int, uids: Sequence[int], kind: Kind) -> None:
+        """See to it that the ascending UIDs have rows of a kind.
 
         :raises MailError: they cannot be kept.
         """
-        await self._make(mailbox_id, uids, _TEXTS)
-
-    async def make_values(self, mailbox_id: int, uids: Sequence[int]) -> None:
-        """See to it that the ascending UIDs have values for sorting.
-
-        :raises MailError: they cannot be kept.
-        """
-        await self._make(mailbox_id, uids, _VALUES)
-
-    async def _make(self, mailbox_id: int, uids: Sequence[int], kind: _Kind) -> None:
         lock = self._locks.setdefault(mailbox_id, DeferredLock())
         async with lock:
             try:
@@ -164,7 +150,7 @@ class Fields:
             ).fetchall()
 
     async def _make_all(
-        self, mailbox_id: int, lacking: Sequence[tuple[int, int]], kind: _Kind
+        self, mailbox_id: int, lacking: Sequence[tuple[int, int]], kind: Kind
     ) -> None:
         """Make and save, the next ones while the writer saves those before them."""
         core = self._core

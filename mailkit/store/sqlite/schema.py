@@ -425,6 +425,20 @@ ALTER TABLE account ADD COLUMN max_file_octets INTEGER;
 ALTER TABLE account ADD COLUMN max_files INTEGER;
 """
 
+# What is sorted by addresses apart: nobody waits for it who asks for something else.
+_STEP_30 = """
+CREATE TABLE thread_value (body_id INTEGER PRIMARY KEY, sent INTEGER,
+    subject BLOB NOT NULL, is_reply INTEGER NOT NULL, subject_id INTEGER NOT NULL,
+    ids TEXT NOT NULL);
+CREATE TABLE sort_address (body_id INTEGER PRIMARY KEY, sender BLOB NOT NULL,
+    recipient BLOB NOT NULL, cc BLOB NOT NULL, display_from BLOB NOT NULL,
+    display_to BLOB NOT NULL);
+INSERT INTO thread_value SELECT body_id, sent, subject, is_reply, subject_id, ids FROM sort_value;
+INSERT INTO sort_address
+    SELECT body_id, sender, recipient, cc, display_from, display_to FROM sort_value;
+DROP TABLE sort_value;
+"""
+
 #: SQL of each step.
 MIGRATIONS: Sequence[str] = (
     _STEP_1,
@@ -456,9 +470,10 @@ MIGRATIONS: Sequence[str] = (
     _STEP_27,
     _STEP_28,
     _STEP_29,
+    _STEP_30,
 )
 #: Tables of what was made of bodies, by their number, and can be made of them again.
-DERIVED = ("summary", "sort_value", "field_text", "text_map", "unended_body")
+DERIVED = ("summary", "thread_value", "sort_address", "field_text", "text_map", "unended_body")
 #: What the statements of a step begin with, up to the name of a table or an index.
 _HEADS = (
     "CREATE TABLE ",

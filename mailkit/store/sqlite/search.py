@@ -276,7 +276,7 @@ class Search:
         if lacking:
             # Where texts cannot be kept, the headers below are looked at one by one.
             with suppress(MailError):
-                await self._core.fields.make_texts(self._id, lacking)
+                await self._core.fields.make(self._id, lacking, fields.TEXTS)
             lacking = await self._go_through(lacking, False, found, undecided)
         if lacking:
             undecided += await self._without_texts(lacking, found)

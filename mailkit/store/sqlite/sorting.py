@@ -12,12 +12,12 @@ import sqlite3
 from array import array
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import compress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from mailkit.query import SortCriterion, SortKey, ThreadAlgorithm, Threads
-from mailkit.sorting import DETAILS
+from mailkit.store.sqlite.fields import ADDRESSES, THREADS, Kind
 from mailkit.store.sqlite.rows import DENSE
 from mailkit.store.sqlite.slices import Slices
 from mailkit.threads import COLUMNS, ThreadInput, thread_steps
@@ -25,8 +25,8 @@ from mailkit.threads import COLUMNS, ThreadInput, thread_steps
 if TYPE_CHECKING:
     from mailkit.store.sqlite.core import Core
 
-#: Mailboxes of which it is remembered that their messages have values.
-MAX_COMPLETE = 1000
+#: Mailboxes and tables of which it is remembered that all messages have values.
+MAX_COMPLETE = 3000
 #: Messages up to which they are sorted on the reactor's thread: in a millisecond or two, while a
 #: thread of its own begins.
 SORTED_HERE = 1000
@@ -34,22 +34,22 @@ SORTED_HERE = 1000
 ROWS = 1000
 #: How many times as many where all that is read of them is numbers.
 PLAIN_ROWS = 4
-#: Threads of fewer messages are made anew each time.
+#: Threads and orders of fewer messages are made anew each time.
 REMEMBERED_FROM = 500
-#: Messages in threads that are remembered, in all mailboxes together: 8 octets each.
+#: Messages in threads and orders that are remembered, in all mailboxes together: 12 octets each.
 MAX_REMEMBERED = 1_000_000
 
-#: Column of ``m`` (message) or ``v`` (sort_value) for each key.
-_COLUMNS = {
-    SortKey.ARRIVAL: "m.internal_date",
-    SortKey.CC: "v.cc",
-    SortKey.DATE: "ifnull(v.sent, m.internal_date)",
-    SortKey.DISPLAYFROM: "v.display_from",
-    SortKey.DISPLAYTO: "v.display_to",
-    SortKey.FROM: "v.sender",
-    SortKey.SIZE: "m.size",
-    SortKey.SUBJECT: "v.subject",
-    SortKey.TO: "v.recipient",
+#: What each key takes beyond ``m`` (message), and what it sorts by.
+_COLUMNS: Mapping[SortKey, tuple[Kind | None, str]] = {
+    SortKey.ARRIVAL: (None, "m.internal_date"),
+    SortKey.CC: (ADDRESSES, "cc"),
+    SortKey.DATE: (THREADS, "ifnull(sent, m.internal_date)"),
+    SortKey.DISPLAYFROM: (ADDRESSES, "display_from"),
+    SortKey.DISPLAYTO: (ADDRESSES, "display_to"),
+    SortKey.FROM: (ADDRESSES, "sender"),
+    SortKey.SIZE: (None, "m.size"),
+    SortKey.SUBJECT: (THREADS, "subject"),
+    SortKey.TO: (ADDRESSES, "recipient"),
 }
 # Columns of a ThreadInput, each as one value: they take a fraction of the time of as many rows.
 _THREAD_COLUMNS = {
@@ -62,9 +62,20 @@ _THREAD_COLUMNS = {
 _THREAD_ROWS = (
     " FROM (SELECT m.uid AS uid, ifnull(v.sent, m.internal_date) AS sent,"
     " v.is_reply AS is_reply, v.subject_id AS subject_id, v.ids AS ids FROM message m"
-    " JOIN sort_value v ON v.body_id = m.body_id"
+    " JOIN thread_value v ON v.body_id = m.body_id"
     " WHERE m.mailbox_id = ? AND m.uid BETWEEN ? AND ? ORDER BY m.uid)"
 )
+#: A mailbox, and what was asked.
+_Key: TypeAlias = "tuple[int, ThreadAlgorithm | tuple[SortCriterion, ...]]"
+
+
+class _Remembered(NamedTuple):
+    """What was found of some messages: it holds until one of them is removed."""
+
+    uids: Sequence[int]
+    #: As :meth:`Sorting._gone` had it before.
+    gone: object
+    found: Any
 
 
 class Sorting:
@@ -72,12 +83,9 @@ class Sorting:
 
     def __init__(self, core: Core) -> None:
         self._core = core
-        # Up to which UID all messages of a mailbox have values.
-        self._complete: OrderedDict[int, int] = OrderedDict()
-        # By mailbox and algorithm: the messages, and their threads, which never change.
-        self._threads: OrderedDict[tuple[int, ThreadAlgorithm], tuple[Sequence[int], Threads]] = (
-            OrderedDict()
-        )
+        # By mailbox and table, up to which UID all messages have values.
+        self._complete: OrderedDict[tuple[int, str], int] = OrderedDict()
+        self._found: OrderedDict[_Key, _Remembered] = OrderedDict()
         self._remembered = 0
 
     async def sort(
@@ -88,11 +96,18 @@ class Sorting:
         self._core.reader.mailbox_info(mailbox_id)
         if not len(uids):
             return []
-        if any(criterion.key not in DETAILS for criterion in criteria):
-            await self.complete(mailbox_id, uids[-1])
+        key = mailbox_id, tuple(criteria)
+        gone = self._gone(mailbox_id)
+        if (known := self._recall(key, uids, gone)) is not None:
+            return list(known)
+        for kind in _kinds(criteria):
+            await self.complete(mailbox_id, uids[-1], kind)
         if len(uids) <= SORTED_HERE:
-            return _sort(self._core.reader.connection, mailbox_id, uids, criteria)
-        return await self._core.in_thread(self._sort_in_thread, mailbox_id, uids, criteria)
+            order = _sort(self._core.reader.connection, mailbox_id, uids, criteria)
+        else:
+            order = await self._core.in_thread(self._sort_in_thread, mailbox_id, uids, criteria)
+        self._remember(key, _Remembered(uids, gone, array("I", order)))
+        return order
 
     def _sort_in_thread(
         self, mailbox_id: int, uids: Sequence[int], criteria: Sequence[SortCriterion]
@@ -107,11 +122,12 @@ class Sorting:
         self._core.reader.mailbox_info(mailbox_id)
         if not len(uids):
             return Threads(array("I"), array("I"))
-        key = (mailbox_id, algorithm)
-        if (known := self._threads.get(key)) is not None and list(known[0]) == list(uids):
-            self._threads.move_to_end(key)
-            return known[1]
-        await self.complete(mailbox_id, uids[-1])
+        key = mailbox_id, algorithm
+        gone = self._gone(mailbox_id)
+        if (known := self._recall(key, uids, gone)) is not None:
+            found: Threads = known
+            return found
+        await self.complete(mailbox_id, uids[-1], THREADS)
         given, names = ThreadInput(), COLUMNS[algorithm]
         at_once = ROWS if "ids" in names else ROWS * PLAIN_ROWS
         for start in range(0, len(uids), at_once):
@@ -125,7 +141,7 @@ class Sorting:
             threads = step or threads
             if slices.over:
                 await slices.pause()
-        self._remember(key, uids, threads)
+        self._remember(key, _Remembered(uids, gone, threads))
         return threads
 
     def _read_columns(
@@ -142,33 +158,57 @@ class Sorting:
             columns = [list(compress(column, chosen)) for column in columns]
         return columns
 
-    def _remember(
-        self, key: tuple[int, ThreadAlgorithm], uids: Sequence[int], threads: Threads
-    ) -> None:
-        forgotten = self._threads.pop(key, None)
-        if forgotten is not None:
-            self._remembered -= len(forgotten[0])
-        # Of a few messages they are made as quickly as they are found.
-        if not REMEMBERED_FROM <= len(uids) <= MAX_REMEMBERED:
-            return
-        self._threads[key] = (uids, threads)
-        self._remembered += len(uids)
-        while self._remembered > MAX_REMEMBERED:
-            _, (old, _) = self._threads.popitem(last=False)
-            self._remembered -= len(old)
+    def _gone(self, mailbox_id: int) -> object:
+        """What differs whenever messages have been removed."""
+        return self._core.reader.connection.execute(
+            "SELECT forgotten_modseq,"
+            " (SELECT max(modseq) FROM vanished WHERE mailbox_id = mailbox.id)"
+            " FROM mailbox WHERE id = ?",
+            (mailbox_id,),
+        ).fetchone()
 
-    async def complete(self, mailbox_id: int, last: int) -> None:
-        """See to it that all messages up to a UID have values."""
-        since = self._complete.get(mailbox_id, 0)
+    def _recall(self, key: _Key, uids: Sequence[int], gone: object) -> Any:
+        """What was found of the same messages, if it is remembered."""
+        known = self._found.get(key)
+        if known is None or known.gone != gone or len(known.uids) != len(uids):
+            return None
+        if list(known.uids) != list(uids):
+            return None
+        self._found.move_to_end(key)
+        return known.found
+
+    def _remember(self, key: _Key, new: _Remembered) -> None:
+        forgotten = self._found.pop(key, None)
+        if forgotten is not None:
+            self._remembered -= len(forgotten.uids)
+        # Of a few messages they are made as quickly as they are found.
+        if not REMEMBERED_FROM <= len(new.uids) <= MAX_REMEMBERED:
+            return
+        self._found[key] = new._replace(uids=array("I", new.uids))
+        self._remembered += len(new.uids)
+        while self._remembered > MAX_REMEMBERED:
+            _, old = self._found.popitem(last=False)
+            self._remembered -= len(old.uids)
+
+    async def complete(self, mailbox_id: int, last: int, kind: Kind) -> None:
+        """See to it that all messages up to a UID have values of a kind."""
+        key = mailbox_id, kind.save.table
+        since = self._complete.get(key, 0)
         if since >= last:
             return
         uids = self._core.reader.list_uids(mailbox_id)
         new = uids[bisect_right(uids, since) : bisect_right(uids, last)]
-        await self._core.fields.make_values(mailbox_id, new)
-        self._complete[mailbox_id] = last
-        self._complete.move_to_end(mailbox_id)
+        await self._core.fields.make(mailbox_id, new, kind)
+        self._complete[key] = last
+        self._complete.move_to_end(key)
         if len(self._complete) > MAX_COMPLETE:
             self._complete.popitem(last=False)
+
+
+def _kinds(criteria: Sequence[SortCriterion]) -> list[Kind]:
+    """What is needed to sort, each kind once."""
+    kinds = (_COLUMNS[criterion.key][0] for criterion in criteria)
+    return list(dict.fromkeys(kind for kind in kinds if kind is not None))
 
 
 def _sort(
@@ -178,8 +218,9 @@ def _sort(
     criteria: Sequence[SortCriterion],
 ) -> list[int]:
     """Those of the ascending UIDs that exist, in the order that is wanted."""
-    columns = [f"{_COLUMNS[key]} DESC" if reverse else _COLUMNS[key] for key, reverse in criteria]
-    join = " JOIN sort_value v ON v.body_id = m.body_id" if "v." in " ".join(columns) else ""
+    columns = [_COLUMNS[key][1] + (" DESC" if reverse else "") for key, reverse in criteria]
+    tables = [kind.save.table for kind in _kinds(criteria)]
+    join = "".join(f" JOIN {table} ON {table}.body_id = m.body_id" for table in tables)
     # SQLite wants an order of rows to be that of an aggregate, or leaves it out.
     sql = (
         f"SELECT json_group_array(uid) FROM (SELECT m.uid AS uid FROM message m{join}"

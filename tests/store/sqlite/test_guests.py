@@ -131,7 +131,7 @@ class GuestTests(StoreTestCase):
         self.assertEqual(found, [1])
         criteria = [SortCriterion(SortKey.SUBJECT, True)]
         self.assertEqual(await inbox.sort_messages(uids=[1, 2, 3], criteria=criteria), [1, 3, 2])
-        for table in ("field_text", "sort_value"):
+        for table in ("field_text", "thread_value"):
             (rows,) = owner.connection().execute(f"SELECT count(*) FROM {table}").fetchone()
             self.assertEqual(rows, 3)
 

@@ -69,6 +69,22 @@ class SchemaTests(StoreTestCase):
             await self.close_store(store)
             self.check()
 
+    def test_what_was_sorted_by_is_kept(self) -> None:
+        (before,) = (n for n, step in enumerate(MIGRATIONS) if "TABLE thread_value" in step)
+        old = open_index(self.directory, migrations=MIGRATIONS[:before])
+        old.execute(
+            "INSERT INTO sort_value VALUES"
+            " (9, 5, 1, 7, '[1,2]', x'53', x'41', x'42', x'43', x'44', x'45')"
+        )
+        old.close()
+        index = open_index(self.directory)
+        self.addCleanup(index.close)
+        for table, row in (
+            ("thread_value", (9, 5, b"S", 1, 7, "[1,2]")),
+            ("sort_address", (9, b"A", b"B", b"C", b"D", b"E")),
+        ):
+            self.assertEqual(index.execute(f"SELECT * FROM {table}").fetchall(), [row])
+
     def test_a_newer_version_is_refused(self) -> None:
         open_index(self.directory).close()
         connection = sqlite3.connect(self.path)

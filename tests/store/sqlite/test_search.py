@@ -266,7 +266,7 @@ class FieldTextTests(StoreTestCase):
         self.assertEqual(await inbox.search(query=query), [4])
         # They are there when the search that made them has ended; nothing else is looked at then.
         self.assertEqual(self.rows(store), 5)
-        self.patch(store.core.fields, "make_texts", None)
+        self.patch(store.core.fields, "make", None)
         self.patch(search, "find_headers", None)
         self.patch(store.core.summaries, "get", None)
         self.assertEqual(await inbox.search(query=query), [4])
@@ -288,7 +288,7 @@ class FieldTextTests(StoreTestCase):
         pause = mock.Mock(wraps=store.core.pause)
         self.patch(slices, "time", clock)
         self.patch(store.core, "pause", pause)
-        await store.core.fields.make_texts(inbox._id, list(range(1, 13)))
+        await store.core.fields.make(inbox._id, list(range(1, 13)), fields.TEXTS)
         self.assertEqual(self.rows(store), 12)
         self.assertGreaterEqual(pause.call_count, 3)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from array import array
 from typing import Any
 
 from mailkit.errors import NoSuchMailbox
@@ -17,6 +18,7 @@ from .helpers import ANN, StoreTestCase, appended
 
 WORDS = ["apple", "Birne", "çilek", "=?utf-8?q?=C3=87ilek?=", "Re: apple", "", "x_y", "Zebra"]
 KEYS = list(SortKey)
+TABLES = ("thread_value", "sort_address")
 
 
 def make_message(dice: random.Random) -> bytes:
@@ -78,6 +80,64 @@ class SortTests(StoreTestCase):
     async def test_values_are_made_once_and_go_with_the_message(self) -> None:
         store = await self.make_store(ANN)
         mailbox = await self.fill(store, [b"Subject: %d\r\n\r\n" % n for n in range(5)])
+        # What nobody has asked for is not made.
+        await self.check_rows(store, mailbox, [SortKey.SIZE, SortKey.ARRIVAL], 0, 0)
+        await self.check_rows(store, mailbox, [SortKey.SIZE, SortKey.DATE], 5, 0)
+        await self.check_rows(store, mailbox, [SortKey.TO, SortKey.SUBJECT], 5, 5)
+        await mailbox.expunge(uids=[2, 3])
+        await store.compact()
+        await self.check_rows(store, mailbox, [SortKey.SUBJECT], 3, 3)
+
+    async def check_rows(
+        self, store: Any, mailbox: SQLiteMailbox, keys: list[SortKey], *counts: int
+    ) -> None:
+        uids = list(await mailbox.list_uids())
+        criteria = [SortCriterion(key) for key in keys]
+        await mailbox.sort_messages(uids=uids, criteria=criteria)
+        self.assertEqual(tuple(self.rows(store, table) for table in TABLES), counts)
+
+    async def test_an_order_is_remembered_as_long_as_it_holds(self) -> None:
+        self.patch(sorting, "REMEMBERED_FROM", 2)
+        self.patch(sorting, "MAX_REMEMBERED", 11)
+        store = await self.make_store(ANN)
+        contents = [b"Subject: %d\r\n\r\n" % (n * 7 % 5) for n in range(5)]
+        mailbox = await self.fill(store, contents)
+        asked = []
+        real = sorting._sort
+
+        def note(*arguments: Any) -> list[int]:
+            asked.append(arguments[2])
+            return real(*arguments)
+
+        self.patch(sorting, "_sort", note)
+        criteria = [SortCriterion(SortKey.SUBJECT)]
+        uids = list(await mailbox.list_uids())
+        found = await mailbox.sort_messages(uids=uids, criteria=criteria)
+        self.assertEqual(found, [1, 4, 2, 5, 3])
+        # Whoever got it may do with it what he likes.
+        found.clear()
+        again = await mailbox.sort_messages(uids=array("I", uids), criteria=criteria)
+        self.assertEqual(again, [1, 4, 2, 5, 3])
+        self.assertEqual(len(asked), 1)
+        # Another direction, other messages.
+        backwards = [SortCriterion(SortKey.SUBJECT, True)]
+        found = await mailbox.sort_messages(uids=uids, criteria=backwards)
+        self.assertEqual(found, [3, 5, 2, 4, 1])
+        self.assertEqual(await mailbox.sort_messages(uids=[1, 2, 4], criteria=criteria), [1, 4, 2])
+        self.assertEqual(len(asked), 3)
+        # Now there is no room for the first one and the latest.
+        await mailbox.sort_messages(uids=uids, criteria=backwards)
+        self.assertEqual(len(asked), 3)
+        await mailbox.sort_messages(uids=uids, criteria=criteria)
+        self.assertEqual(len(asked), 4)
+        # Only messages that exist are sorted.
+        await mailbox.expunge(uids=[4])
+        again = await mailbox.sort_messages(uids=uids, criteria=criteria)
+        self.assertEqual(again, [1, 2, 5, 3])
+
+    async def test_values_of_those_that_are_new_are_made(self) -> None:
+        store = await self.make_store(ANN)
+        mailbox = await self.fill(store, [b"Subject: %d\r\n\r\n" % n for n in range(5)])
         uids = list(await mailbox.list_uids())
         subjects = [SortCriterion(SortKey.SUBJECT)]
         await mailbox.sort_messages(uids=uids[:3], criteria=subjects)
@@ -89,14 +149,14 @@ class SortTests(StoreTestCase):
         await store.compact()
         self.assertEqual(self.rows(store), 3)
 
-    def rows(self, store: Any) -> int:
-        (count,) = store.connection().execute("SELECT count(*) FROM sort_value").fetchone()
+    def rows(self, store: Any, table: str = "thread_value") -> int:
+        (count,) = store.connection().execute(f"SELECT count(*) FROM {table}").fetchone()
         return int(count)
 
     async def test_made_ahead(self) -> None:
         store = await self.make_store(ANN, settings=StoreSettings(maintenance_interval=0.01))
         await self.fill(store, [b"Subject: %d\r\n\r\n" % n for n in range(5)])
-        await self.wait_until(lambda: self.rows(store) == 5)
+        await self.wait_until(lambda: all(self.rows(store, table) == 5 for table in TABLES))
 
     async def test_a_copy_is_sorted_like_the_original(self) -> None:
         store = await self.make_store(ANN)
