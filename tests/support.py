@@ -67,7 +67,7 @@ async def until(condition: Callable[[], bool]) -> None:
 def mailkit_command(*arguments: str, input: str = "") -> subprocess.CompletedProcess[str]:
     """Run the ``mailkit`` command in a process of its own."""
     return subprocess.run(
-        [sys.executable, "-m", "mailkit.tap.command", *arguments],
+        [sys.executable, "-m", "mailkit", *arguments],
         input=input,
         capture_output=True,
         text=True,

@@ -382,7 +382,7 @@ RULES = (
         "twisted zope.interface",
     ),
     Rule(
-        "mailkit.tap mailkit.tap.*",
+        "mailkit.tap mailkit.tap.* mailkit.__main__",
         "mailkit mailkit.*",
         "twisted zope.interface click cryptography OpenSSL psycopg tomli",
     ),
@@ -474,11 +474,11 @@ class LayerTests(SynchronousTestCase):
         found = [
             f"{module_name(path)}, line {line}"
             for path in python_files("mailkit")
-            if not matches(module_name(path), "mailkit.tap mailkit.tap.*")
+            if not matches(module_name(path), "mailkit.tap mailkit.tap.* mailkit.__main__")
             for line, name in imports(
                 path.read_text("utf-8"), module_name(path), path.name == "__init__.py"
             )
-            if matches(name, "mailkit.tap mailkit.tap.*")
+            if matches(name, "mailkit.tap mailkit.tap.* mailkit.__main__")
         ]
         self.assertEqual(found, [])
 
