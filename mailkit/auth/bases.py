@@ -101,6 +101,9 @@ class UserBaseChecker:
         good: bool | None = None
         try:
             account: str | None = await self._ask("verify_password", login=login, password=password)
+            if account is None and (prepared := prepared_name(login)) is not None:
+                login = prepared
+                account = await self._ask("verify_password", login=login, password=password)
             good = account is not None
         finally:
             self._entrance.leave(address, good)

@@ -98,6 +98,25 @@ class UserBaseCheckerTests(SynchronousTestCase):
         self.assertEqual(base.asked, 2)
         self.refused(checker, "\u0430nn".encode(), b"secret")
 
+    def test_names_by_saslprep_where_the_base_verifies(self) -> None:
+        class Verifying(Verifier):
+            async def verify_password(self, login: str, password: bytes) -> str | None:
+                account = await super().verify_password(login, password)
+                return account if login == "ann" else None
+
+        base = Verifying()
+        checker = self.make(base)
+        name = "\uff41nn"
+        asking = self.ask(checker, name.encode(), b"secret")
+        self.assertEqual(self.successResultOf(asking), "ann@example.org")
+        self.assertEqual(base.asked, [(name, b"secret"), ("ann", b"secret")])
+        self.refused(checker, name.encode(), b"wrong")
+        # Nothing comes of it that would be another name.
+        base.asked.clear()
+        for login in ("ann", "\u0430nn", "b\u00f6b"):
+            self.refused(checker, login.encode(), b"wrong")
+        self.assertEqual([login for login, _ in base.asked], ["ann", "\u0430nn", "b\u00f6b"])
+
     def test_unknown_users_cost_what_known_ones_do(self) -> None:
         stored = hash_password("secret", **CHEAP)
         digest = "{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ="
