@@ -66,22 +66,33 @@ class KerberosAcceptor(Workers):
         super().__init__("mailkit-kerberos", reactor, **more)
         self.settings = settings
         self._new_context = new_context
+        # Those that have keys; all of them until somebody looks.
+        self._services = frozenset(SERVICES.values())
 
     def check(self) -> None:
-        """Find out whether there are keys of any service. Waits for the disk.
+        """Find out which services there are keys of. Waits for the disk.
 
         :raises ValueError: there are none.
         :raises ImportError: the library is missing.
         """
-        reason = ""
+        found, reason = set(), ""
         for service in sorted({*SERVICES.values()}):
             try:
                 self._new_context(service, self.settings.keytab)
             except kerberos.KerberosError as error:
                 reason = str(error)
             else:
-                return
-        raise ValueError(f"{self.settings.keytab} has no key for imap, pop or smtp: {reason}")
+                found.add(service)
+        if not found:
+            raise ValueError(f"{self.settings.keytab} has no key for imap, pop or smtp: {reason}")
+        self._services = frozenset(found)
+
+    def serves(self, protocol: str) -> bool:
+        """Whether clients of a protocol are to be offered to log in by a ticket.
+
+        RFC 4752 section 3.2: not where no ticket could be taken.
+        """
+        return SERVICES.get(protocol) in self._services
 
     async def accept(
         self, service: str, context: SecurityContext | None, token: bytes

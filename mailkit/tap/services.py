@@ -466,6 +466,7 @@ class MailService(MultiService):
         # Those of submission are users, though they have not said yet which.
         user = "user" if protocol == "submission" else None
         size, homes = self._limits.max_message_size, None
+        acceptor = self._acceptor
         if protocol == "ftp":
             homes = self._ftp.homes(self.store, self._store_name, size, self._reactor)
         try:
@@ -480,7 +481,7 @@ class MailService(MultiService):
                 guard=self._guard,
                 guest_of=self._guests.get(protocol, ""),
                 certificates=self._certificates,
-                kerberos=self._acceptor,
+                kerberos=acceptor if acceptor and acceptor.serves(protocol) else None,
             )
         except ValueError as error:
             raise StartError("store", self._store_name, f"{error} (auth)") from error

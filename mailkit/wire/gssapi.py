@@ -121,6 +121,9 @@ class GSSAPIClient(SASLClient):
         offer = self._context.unwrap(challenge)
         if len(offer) != 4 or not offer[0] & _NO_LAYER:
             raise SASLError("The server insists on a security layer of GSSAPI")
+        # RFC 4752 section 3.1: whoever has no layer takes no octets under one.
+        if offer[0] == _NO_LAYER and offer[1:] != _NO_SIZE:
+            raise SASLError("The server offers no security layer of GSSAPI, but a size for it")
         self._chosen = True
         identity = self.credentials.authorization_id.encode("utf-8")
         return self._context.wrap(bytes([_NO_LAYER]) + _NO_SIZE + identity)

@@ -165,6 +165,12 @@ class ClientTests(SynchronousTestCase):
         # Layers beside none may be offered, and are not taken.
         self.assertEqual(client.respond(choice(head=b"\7\0\x10\0")), choice())
 
+    def test_no_layer_has_no_size(self) -> None:
+        client = self.make(mutual=False)
+        client.initial_response()
+        self.assertRaises(SASLError, client.respond, choice(head=b"\1\0\x10\0"))
+        self.assertRaises(SASLError, client.finish)
+
     def test_servers_that_are_not_who_they_say(self) -> None:
         client = self.make()
         client.initial_response()

@@ -64,7 +64,21 @@ class ServiceTests(ServiceTestCase):
         service.startService()
         self.assertIn(IKerberosLogin, self.factory(-1).portal.checkers)
         self.stop(service)
-        self.assertEqual(acceptor.asked, ["imap"])
+        self.assertEqual(acceptor.asked, ["imap", "pop", "smtp"])
+
+    def test_it_is_offered_where_there_is_a_key(self) -> None:
+        acceptor = ToyAcceptor()
+        acceptor.without = {"pop"}
+        self.patch(gssapi_settings, "KerberosAcceptor", lambda *_: acceptor)
+        service = self.make(kerberos=KerberosSettings("keytab", {"A": "a"}))
+        service.add_imap("tcp:1")
+        service.add_pop3("tcp:2")
+        service.add_submission("tcp:3")
+        service.startService()
+        for number, offered in ((-3, True), (-2, False), (-1, True)):
+            checkers = self.factory(number).portal.checkers
+            self.assertEqual(IKerberosLogin in checkers, offered)
+        self.stop(service)
 
     def test_it_does_not_start_without_keys(self) -> None:
         def refuse(service: str, keytab: str) -> None:
