@@ -21,7 +21,7 @@ from mailkit.tap.command import main
 ROOT = Path(__file__).resolve().parent.parent
 HOST = "127.0.0.1"
 #: Seconds until anything must have happened that will, on a busy machine: who waits so long fails.
-PATIENCE = 60.0
+PATIENCE = 180.0
 
 
 def environment() -> dict[str, str]:
