@@ -18,7 +18,14 @@ from mailkit.store.sqlite.log import (
     segment_name,
 )
 from mailkit.store.sqlite.rows import BODY_USERS
-from mailkit.store.sqlite.schema import DERIVED, INDEX_NAME, MIGRATIONS, connect, version_of
+from mailkit.store.sqlite.schema import (
+    DERIVED,
+    INDEX_NAME,
+    MIGRATIONS,
+    connect,
+    refuse_newer,
+    version_of,
+)
 
 #: Lines about problems of one kind; what exceeds them is only counted.
 MAX_LINES = 20
@@ -211,7 +218,8 @@ _RULES = (
 def check_store(directory: str) -> Report:
     """Check a store: the index's own integrity, its counters, every body's checksum.
 
-    :raises StoreUnavailable: there is no store, or it can't be opened.
+    :raises StoreUnavailable: there is no store, it can't be opened, or an older mailkit made it.
+    :raises StoreCorrupt: a newer mailkit made it.
     """
     path = os.path.join(directory, INDEX_NAME)
     if not os.path.exists(path):
@@ -232,12 +240,17 @@ def check_store(directory: str) -> Report:
 
 
 def _check_index(connection: sqlite3.Connection, report: Report) -> None:
-    version = version_of(connection)
-    if version != len(MIGRATIONS):
-        report.problems.append(
-            f"the index has version {version}, this mailkit knows {len(MIGRATIONS)}"
-        )
+    version, known = version_of(connection), len(MIGRATIONS)
+    refuse_newer(version, known)
+    if version == 0:
+        report.problems.append("the index is empty")
         return
+    if version < known:
+        # It is nothing that `mailkit repair` would have to mend.
+        raise StoreUnavailable(
+            f"The mail store has version {version}, made by an older mailkit; the next server that"
+            f" opens it brings it up to version {known}"
+        )
     rows = connection.execute(f"PRAGMA integrity_check({MAX_LINES})").fetchall()
     report.add(f"index: {line}" for (line,) in rows if line != "ok")
 

@@ -588,8 +588,13 @@ def migrate(connection: sqlite3.Connection, migrations: Sequence[str] = MIGRATIO
         except BaseException:
             connection.execute("ROLLBACK")
             raise
-    if version > len(migrations):
+    refuse_newer(version, len(migrations))
+
+
+def refuse_newer(version: int, known: int) -> None:
+    """:raises StoreCorrupt: a newer mailkit made the database."""
+    if version > known:
         raise StoreCorrupt(
             f"The mail store has version {version}, made by a newer mailkit; "
-            f"this one knows versions up to {len(migrations)}"
+            f"this one knows versions up to {known}"
         )

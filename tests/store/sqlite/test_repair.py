@@ -7,7 +7,7 @@ import shutil
 import sqlite3
 from typing import Any
 
-from mailkit.errors import StoreUnavailable
+from mailkit.errors import StoreCorrupt, StoreUnavailable
 from mailkit.model import (
     INBOX,
     AppendMessage,
@@ -24,7 +24,7 @@ from mailkit.store.sqlite import SQLiteDirectory, SQLiteStore, StoreSettings
 from mailkit.store.sqlite.check import check_store
 from mailkit.store.sqlite.log import MAX_META
 from mailkit.store.sqlite.repair import repair_store
-from mailkit.store.sqlite.schema import INDEX_NAME
+from mailkit.store.sqlite.schema import INDEX_NAME, MIGRATIONS
 from mailkit.wire.scram import derive_keys
 
 from .helpers import ANN, BOB, QUIET, StoreTestCase, appended, message
@@ -81,10 +81,25 @@ class CheckTests(StoreTestCase):
             ("UPDATE body SET position = position + 1 WHERE id = 3", "No record"),
             ("UPDATE body SET segment = 9 WHERE id = 3", "segment 9 cannot be opened"),
             ("INSERT INTO thread_key VALUES (99, 1, 1)", "1 keys of conversations belong to"),
-            ("PRAGMA user_version = 77", "version 77"),
+            ("PRAGMA user_version = 0", "the index is empty"),
         ):
             problems = self.spoil(sql)
             self.assertTrue(any(text in line for line in problems), (sql, text, problems))
+        self.check()
+
+    async def test_an_index_of_another_version_is_not_called_damaged(self) -> None:
+        await self.store_with_mail()
+        known = len(MIGRATIONS)
+        index = sqlite3.connect(os.path.join(self.directory, INDEX_NAME), isolation_level=None)
+        self.addCleanup(index.close)
+        for version, kind, text in (
+            (known - 1, StoreUnavailable, f"an older mailkit.*up to version {known}"),
+            (known + 1, StoreCorrupt, f"version {known + 1}, made by a newer mailkit"),
+        ):
+            index.execute(f"PRAGMA user_version = {version}")
+            error = self.assertRaises(kind, check_store, self.directory)
+            self.assertRegex(error.text, text)
+        index.execute(f"PRAGMA user_version = {known}")
         self.check()
 
     async def test_damaged_bodies_are_named(self) -> None:
