@@ -305,6 +305,9 @@ class PostfixTests(RelayTests, ClientCase):
             {
                 "relayhost": f"[{HOST}]:{self.sink_port}",
                 "message_size_limit": "6000000",
+                # Who goes on speaking where that is not allowed is thrown out.
+                "smtpd_forbid_unauth_pipelining": "yes",
+                "smtpd_data_restrictions": "reject_unauth_pipelining",
                 "smtpd_tls_security_level": "may",
                 "smtpd_tls_cert_file": self.certificate,
                 "smtpd_tls_key_file": self.key,
