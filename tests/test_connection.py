@@ -5,8 +5,15 @@ from __future__ import annotations
 from twisted.internet.address import UNIXAddress
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
 
-from mailkit.connection import CHUNK, COMMANDS_A_TURN, SECONDS_A_TURN
+from mailkit.connection import CHUNK, COMMANDS_A_TURN, SECONDS_A_TURN, CommandConnection
+from mailkit.ftp.protocol import FTPConnection
+from mailkit.imap.connection import IMAPProtocol
+from mailkit.pop3.protocol import POP3Connection
+from mailkit.smtp.lmtp import LMTPProtocol
+from mailkit.smtp.protocol import SMTPProtocol
+from mailkit.smtp.submission import SubmissionProtocol
 from tests.line_protocol import ConnectionTestCase, LineConnection, LineFactory, Transport
 
 
@@ -415,3 +422,16 @@ class ManyTests(ConnectionTestCase):
         transport.peerAddr = UNIXAddress(None)
         self.lose(connection)
         self.talk()
+
+
+class MemoryTests(SynchronousTestCase):
+    def test_values_stand_in_the_object(self) -> None:
+        # CPython keeps up to 30 of them there; with one more, each object has a dictionary of its
+        # own, of a kilobyte, and takes longer to find them. A class with too many needs slots.
+        later = {"connected", "factory", "transport"}
+        kinds: tuple[type[CommandConnection], ...] = (
+            *(IMAPProtocol, POP3Connection, FTPConnection),
+            *(SMTPProtocol, SubmissionProtocol, LMTPProtocol),
+        )
+        for kind in kinds:
+            self.assertLessEqual(len(later.union(vars(kind()))), 30, kind.__name__)
