@@ -99,11 +99,16 @@ def _by_subject(given: ThreadInput) -> Iterator[Threads | None]:
         else:
             groups[subject] = [given.uids[place]]
     threads = Threads(array("I"), array("I"))
-    for number, uids in enumerate(groups.values()):
-        if not number % STEP:
-            yield None
+    since = 0
+    for subject in list(groups):
+        # Given up one by one, as to free all of them together takes long.
+        uids = groups.pop(subject)
         threads.uids.extend(uids)
         threads.depths.extend([0] + [1] * (len(uids) - 1))
+        since += 1 + len(uids)
+        if since > STEP:
+            since = 0
+            yield None
     yield threads
 
 
@@ -294,7 +299,10 @@ class _References:
         for number, node in enumerate(changed):
             if not number % STEP:
                 yield None
-            children[node].sort(key=self.rank.__getitem__)
+            ranks = list(map(self.rank.__getitem__, children[node]))
+            for step in sort_steps(children[node], _DATE, [ranks]):
+                yield None
+                children[node] = step or children[node]
 
     def _subject(self, node: int) -> int:
         """The thread subject."""
@@ -304,36 +312,44 @@ class _References:
         """What REFS has in place of steps (4) to (6): threads by their latest message."""
         top: dict[int, int] = {}
         for root in self.roots:
-            top[root] = root
-        stack = list(self.roots)
-        while stack:
-            node = stack.pop()
-            for child in self.children.get(node, ()):
-                top[child] = top[node]
-                stack.append(child)
-            if not len(top) % STEP:
-                yield None
+            stack = [iter((root,))]
+            while stack:
+                node = next(stack[-1], _NONE)
+                if node < 0:
+                    stack.pop()
+                    continue
+                top[node] = root
+                if not len(top) % STEP:
+                    yield None
+                if node in self.children:
+                    stack.append(iter(self.children[node]))
         latest: dict[int, int] = {}
         for rank, place in enumerate(order):
             if not rank % STEP:
                 yield None
             latest[top[place]] = rank
-        for step in sort_steps(self.roots, _DATE, [[latest[root] for root in self.roots]]):
+        ranks: list[int] = []
+        for start in range(0, len(self.roots), STEP):
+            ranks += map(latest.__getitem__, self.roots[start : start + STEP])
+            yield None
+        for step in sort_steps(self.roots, _DATE, [ranks]):
             yield None
             self.roots = step or self.roots
 
     def _flatten(self) -> Iterator[Threads | None]:
         uids, depths = array("I"), array("I")
         given, count, children = self.given.uids, self.count, self.children
-        for root in self.roots:
-            stack = [(root, 0)]
-            while stack:
-                node, depth = stack.pop()
-                uids.append(given[node] if node < count else 0)
-                depths.append(depth)
-                if node in children:
-                    depth += 1
-                    stack.extend([(child, depth) for child in reversed(children.pop(node))])
-                if not len(uids) % STEP:
-                    yield None
+        # Of each level, those that are still to come.
+        stack = [iter(self.roots)]
+        while stack:
+            node = next(stack[-1], _NONE)
+            if node < 0:
+                stack.pop()
+                continue
+            uids.append(given[node] if node < count else 0)
+            depths.append(len(stack) - 1)
+            if node in children:
+                stack.append(iter(children.pop(node)))
+            if not len(uids) % STEP:
+                yield None
         yield Threads(uids, depths)
