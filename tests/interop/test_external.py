@@ -30,9 +30,8 @@ class CertificateTests(WholeServerTestCase):
         self.config.write_text(f'client-ca = "{self.directory}/ca.pem"\n{lines}\n')
         self.server = self.start()
 
-        self.addCleanup(self.check_log)
-
     def check_log(self) -> None:
+        """Nobody has logged in but by a certificate."""
         self.stop(self.server)
         self.assertNotIn("mechanism=PLAIN", self.server.log)
         self.assertIn("mechanism=EXTERNAL tls=TLSv1.3", self.server.log)
@@ -69,6 +68,7 @@ class CertificateTests(WholeServerTestCase):
         ftp.prot_p()
         ftp.nlst()
         ftp.quit()
+        self.check_log()
 
     def test_curl_and_msmtp(self) -> None:
         options = ("curl", "-sS", "--insecure", "--cert", self.client, "--user", f"{ANN}:")
@@ -84,6 +84,7 @@ class CertificateTests(WholeServerTestCase):
             *("--user", ANN, "--from", ANN, BOB),
             input=message("by certificate").decode("latin-1"),
         )
+        self.check_log()
 
     def test_mutt(self) -> None:
         if mutt.MISSING:
@@ -95,3 +96,4 @@ class CertificateTests(WholeServerTestCase):
             f'ssl_client_cert="{self.client}"',
             f'certificate_file="{self.directory}/tls/certificate.pem"',
         )
+        self.check_log()
