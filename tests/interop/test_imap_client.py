@@ -7,12 +7,10 @@ import os
 from typing import Any
 
 import pytest
-from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SkipTest, TestCase
 
 from mailkit.auth.portal import make_portal
 from mailkit.imap.client import (
-    AuthFailed,
     ClientSettings,
     Credentials,
     Exists,
@@ -27,6 +25,7 @@ from mailkit.model import FlagOp
 from mailkit.query import And, HasFlag, HeaderContains, Not
 from mailkit.tap.tls import self_signed
 from tests.interop import dovecot
+from tests.interop.client_cases import LoginCases
 from tests.interop.support import ClientCase
 from tests.mime import corpus
 from tests.support import HOST, PATIENCE
@@ -41,43 +40,14 @@ MESSAGE = (
 )
 
 
-class Cases:
+class Cases(LoginCases):
     """What every server must do for the client."""
 
     #: How a cache is brought up to date.
     by = "QRESYNC"
 
-    async def connect(self, policy: TLSPolicy, password: str = "") -> Session:
-        raise NotImplementedError
-
-    async def session(self) -> Session:
-        session = await self.connect(TLSPolicy.required())
-        case: Any = self
-        case.addCleanup(lambda: Deferred.fromCoroutine(session.logout()))
-        return session
-
-    async def test_policies(self) -> None:
-        case: Any = self
-        session = await self.connect(TLSPolicy.required())
-        facts = session.facts
-        assert facts.tls is not None
+    async def leave(self, session: Session) -> None:
         await session.logout()
-        for policy in (
-            TLSPolicy.pinned(facts.tls.fingerprint),
-            TLSPolicy.required(implicit=True),
-            TLSPolicy.verified("localhost", implicit=True, ca_file=case.certificate),
-        ):
-            session = await self.connect(policy)
-            case.assertIsNotNone(session.facts.tls)
-            await session.logout()
-
-    async def test_a_wrong_password(self) -> None:
-        case: Any = self
-        try:
-            await self.connect(TLSPolicy.required(), "wrong")
-        except AuthFailed:
-            return
-        case.fail("it was accepted")
 
     async def test_mailboxes(self) -> None:
         case: Any = self

@@ -8,14 +8,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SkipTest, TestCase
 
 from mailkit.auth.portal import make_portal
 from mailkit.client import protocol
 from mailkit.imap import client as imap
 from mailkit.pop3.client import (
-    AuthFailed,
     ClientSettings,
     Credentials,
     Refused,
@@ -26,6 +24,7 @@ from mailkit.pop3.client import (
 from mailkit.pop3.protocol import POP3Factory
 from mailkit.tap.tls import self_signed
 from tests.interop import dovecot
+from tests.interop.client_cases import LoginCases
 from tests.interop.support import ClientCase
 from tests.mime import corpus
 from tests.support import HOST
@@ -40,47 +39,18 @@ MESSAGES = [
 ]
 
 
-class Cases:
+class Cases(LoginCases):
     """What every server must do for the client."""
 
     #: Octets of a message that its size may lack.
     uncounted: tuple[int, ...] = (0,)
 
-    async def connect(self, policy: TLSPolicy, password: str = "") -> Session:
-        raise NotImplementedError
+    async def leave(self, session: Session) -> None:
+        await session.quit()
 
     async def put(self, messages: Sequence[bytes]) -> None:
         """Into the maildrop."""
         raise NotImplementedError
-
-    async def session(self) -> Session:
-        session = await self.connect(TLSPolicy.required())
-        case: Any = self
-        case.addCleanup(lambda: Deferred.fromCoroutine(session.quit()))
-        return session
-
-    async def test_policies(self) -> None:
-        case: Any = self
-        session = await self.connect(TLSPolicy.required())
-        facts = session.facts
-        assert facts.tls is not None
-        await session.quit()
-        for policy in (
-            TLSPolicy.pinned(facts.tls.fingerprint),
-            TLSPolicy.required(implicit=True),
-            TLSPolicy.verified("localhost", implicit=True, ca_file=case.certificate),
-        ):
-            session = await self.connect(policy)
-            case.assertIsNotNone(session.facts.tls)
-            await session.quit()
-
-    async def test_a_wrong_password(self) -> None:
-        case: Any = self
-        try:
-            await self.connect(TLSPolicy.required(), "wrong")
-        except AuthFailed:
-            return
-        case.fail("it was accepted")
 
     async def test_messages(self) -> None:
         case: Any = self
