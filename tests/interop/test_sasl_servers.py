@@ -181,11 +181,14 @@ class SharedSecretTests(SASLCase):
         return commands
 
     def test_clients(self) -> None:
+        # That of poplib, and of programs that are there.
+        used = {"APOP"}
         for name, command in self.clients().items():
             if shutil.which(command[0]) is None:
                 continue
             said = self.program(*command)
             word = name.split()[1]
+            used.add(word)
             self.assertTrue(f"APOP {ANN} " in said or f"AUTH {word}" in said or
                             f"AUTHENTICATE {word}" in said, f"{name}\n{said}")  # fmt: skip
             logged_in = ("+OK Logged in", "AUTHENTICATE completed", "235 2.7.0")
@@ -196,7 +199,7 @@ class SharedSecretTests(SASLCase):
         # Then all is written.
         self.stop(self.server)
         mechanisms = re.findall(r"login succeeded: .* mechanism=(\S+)", self.server.log)
-        self.assertLessEqual({"APOP", "CRAM-MD5"}, set(mechanisms))
+        self.assertLessEqual(used, set(mechanisms))
 
 
 class MuttTests(SASLCase):
