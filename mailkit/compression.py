@@ -41,6 +41,21 @@ class CompressingConnection(OutputConnection):
         # lenient: the client had to wait for the reply, but perhaps it knew it.
         self._deflate.feed(self.buffer.take_all())
 
+    def stop_deflate(self) -> None:
+        """From here on nobody compresses; the reply to the command is written."""
+        deflate = self._deflate
+        assert deflate is not None
+        self.flush()
+        self._deflate = self._encode = None
+        self.source = self.buffer
+        self.write(deflate.finish())
+        try:
+            if len(self.buffer):
+                raise DeflateError("the compressed data goes on")
+            self.buffer.feed(deflate.end())
+        except DeflateError:
+            self.not_compressed()
+
     def rest_deflate(self, resting: bool) -> None:
         """Nothing will be sent for a while: keep as little memory as possible."""
         if self._deflate is not None:

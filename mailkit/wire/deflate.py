@@ -53,6 +53,12 @@ class Deflate:
             self._compressor = None
         return compressed
 
+    def finish(self) -> bytes:
+        """The octets that end what the other side has to inflate."""
+        compressor = self._compressor or zlib.compressobj(wbits=-WINDOW_BITS)
+        self._compressor = None
+        return compressor.flush(zlib.Z_FINISH)
+
     def rest(self) -> None:
         """Keep no more memory than necessary until :attr:`resting` is unset."""
         self.resting = True
@@ -70,16 +76,27 @@ class Deflate:
     def read(self, count: int) -> bytes:
         """Inflate at most ``count`` octets; nothing when there are none.
 
-        :raises DeflateError: they are not DEFLATE, or say that nothing more follows.
+        :raises DeflateError: they are not DEFLATE, or have said before that nothing more follows.
         """
+        if self._inflater.eof:
+            raise DeflateError("the compressed data has come to its end")
         if not (self._input or self._more):
             return b""
         try:
             data = self._inflater.decompress(self._input, count)
         except zlib.error as error:
             raise DeflateError(str(error)) from None
-        self._input = self._inflater.unconsumed_tail
+        self._input = self._inflater.unconsumed_tail or self._inflater.unused_data
         self._more = len(data) == count
-        if self._inflater.eof:
-            raise DeflateError("the compressed data has come to its end")
         return data
+
+    def end(self) -> bytes:
+        """The other side compresses no longer; gives what it has sent since.
+
+        It may have finished its data, or only have flushed it and then waited for a reply.
+
+        :raises DeflateError: it has compressed more than was read.
+        """
+        if not self._inflater.eof and self.read(1):
+            raise DeflateError("the compressed data goes on")
+        return self._input

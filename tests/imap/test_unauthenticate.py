@@ -57,12 +57,35 @@ class UnauthenticateTests(ServerTestCase):
         self.assertTrue(fresh.command("UNAUTHENTICATE")[-1].startswith(b"BAD "))
         self.assertNotIn(b"UNAUTHENTICATE", fresh.greeting)
 
-    def test_with_compression_the_connection_ends(self) -> None:
+    def unauthenticate_compressed(self, finish: int, more: bytes = b"") -> tuple[bytes, bytes]:
+        """The reply, and what is sent behind the end of the server's compressed data."""
         self.client.command("COMPRESS DEFLATE")
         deflate = zlib.compressobj(wbits=-15)
-        sent = deflate.compress(b"a UNAUTHENTICATE\r\n") + deflate.flush(zlib.Z_SYNC_FLUSH)
-        answer = zlib.decompressobj(wbits=-15).decompress(self.client.send(sent))
-        self.assertTrue(answer.startswith(b"* BYE "), answer)
+        inflater = zlib.decompressobj(wbits=-15)
+        sent = deflate.compress(b"a UNAUTHENTICATE\r\n") + deflate.flush(finish)
+        reply = inflater.decompress(self.client.send(sent + more))
+        return reply, inflater.unused_data
+
+    def test_compression_ends_too(self) -> None:
+        # RFC 8437 section 4.1
+        for finish in (zlib.Z_SYNC_FLUSH, zlib.Z_FINISH):
+            answer = self.unauthenticate_compressed(finish)
+            self.assertEqual(answer, (b"a OK UNAUTHENTICATE completed\r\n", b""))
+            self.assertTrue(self.client.command(LOGIN)[-1].startswith(b"OK "))
+        answer = self.unauthenticate_compressed(zlib.Z_FINISH, f"b {LOGIN}\r\n".encode())
+        self.assertEqual(answer[0], b"a OK UNAUTHENTICATE completed\r\n")
+        self.assertTrue(answer[1].startswith(b"b OK "), answer)
+
+    def test_compression_that_goes_on(self) -> None:
+        self.client.command("COMPRESS DEFLATE")
+        deflate = zlib.compressobj(wbits=-15)
+        sent = deflate.compress(b"a UNAUTHENTICATE\r\nb NOOP\r\n") + deflate.flush(
+            zlib.Z_SYNC_FLUSH
+        )
+        inflater = zlib.decompressobj(wbits=-15)
+        answer = inflater.decompress(self.client.send(sent)) + inflater.unused_data
+        self.assertEqual(answer.split(b"\r\n")[0], b"a OK UNAUTHENTICATE completed")
+        self.assertIn(b"\r\n* BYE ", answer)
         self.assertTrue(self.client.closed)
 
 

@@ -75,5 +75,27 @@ class DeflateTests(SynchronousTestCase):
         compressor = zlib.compressobj(9, zlib.DEFLATED, -15)
         deflate = Deflate()
         deflate.feed(compressor.compress(b"abc") + compressor.flush() + b"d")
+        self.assertEqual(deflate.read(100), b"abc")
         with self.assertRaises(DeflateError):
             deflate.read(100)
+
+    def test_both_sides_stop(self) -> None:
+        for finishing in (zlib.Z_FINISH, zlib.Z_SYNC_FLUSH):
+            compressor = zlib.compressobj(9, zlib.DEFLATED, -15)
+            deflate = Deflate()
+            deflate.feed(compressor.compress(b"abc") + compressor.flush(finishing))
+            if finishing == zlib.Z_FINISH:
+                deflate.feed(b"plain")
+            self.assertEqual(deflate.read(3), b"abc")
+            self.assertEqual(deflate.end(), b"plain" if finishing == zlib.Z_FINISH else b"")
+            inflater = zlib.decompressobj(-15)
+            self.assertEqual(inflater.decompress(deflate.compress(b"x") + deflate.finish()), b"x")
+            self.assertTrue(inflater.eof)
+
+    def test_the_other_side_goes_on(self) -> None:
+        compressor = zlib.compressobj(9, zlib.DEFLATED, -15)
+        deflate = Deflate()
+        deflate.feed(compressor.compress(b"abcd") + compressor.flush(zlib.Z_SYNC_FLUSH))
+        self.assertEqual(deflate.read(3), b"abc")
+        with self.assertRaises(DeflateError):
+            deflate.end()

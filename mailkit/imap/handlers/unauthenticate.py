@@ -15,14 +15,11 @@ if TYPE_CHECKING:
 def unauthenticate(connection: IMAPProtocol, command: Command) -> Waiting:
     """RFC 8437 section 3: never NO."""
     command.arguments.end()
-    if connection.deflating:
-        # RFC 8437 section 3: a server may close what it cannot reset; compressed octets of the next
-        # command may be here already.
-        connection.bye("Compression lasts as long as the connection, so this is its end")
-        connection.close()
-        return None
     connection.log_out()
     connection.ok("UNAUTHENTICATE completed")
+    if connection.deflating:
+        # RFC 8437 section 4.1
+        connection.stop_deflate()
     return None
 
 
