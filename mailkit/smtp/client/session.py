@@ -2,8 +2,8 @@
 
 Ordering: one operation at a time; but behind a message whose content is on its way the next one's
 commands may follow, and it reads when the replies to the one ahead have come. Commands and replies
-are matched by counting (RFC 2920 section 3.1). Once a reply cannot be matched, or anything is cancelled half-way, the connection is aborted:
-nothing that the server may still say could be trusted.
+are matched by counting (RFC 2920 section 3.1). Once a reply cannot be matched, or anything is
+cancelled half-way, the connection is aborted: nothing that the server may still say could be trusted.
 
 The coroutines here await nothing but the :class:`~mailkit.smtp.client.channel.Channel`, so they run
 under Twisted and under asyncio alike.
