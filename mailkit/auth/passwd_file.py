@@ -1,5 +1,6 @@
-"""Users in a file, as Dovecot's passwd-file has them: ``user:{SCHEME}hash:uid:gid:gecos:home:shell:extra``.
+"""Users in a file, as Dovecot's passwd-file has them.
 
+A line is ``user:{SCHEME}hash:uid:gid:gecos:home:shell:extra``.
 Of the fields behind the hash only the extra ones are read, and of those ``user=NAME``, another
 name of the account, and ``nologin``, which lets mail in and the user not.
 """

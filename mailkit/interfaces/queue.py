@@ -34,9 +34,9 @@ class IQueue(Interface):
     ) -> Awaitable[Queued]:
         """Queue a message, and put it into mailboxes in the same step.
 
-        The octets are kept once, also where several envelopes share them. The caller closes the spool afterwards. A mailbox that fails does
-        not keep the message from being queued. What has a key that is known is not queued again, and
-        gets the id that it has.
+        The octets are kept once, also where several envelopes share them. The caller closes the
+        spool afterwards. A mailbox that fails does not keep the message from being queued. What has
+        a key that is known is not queued again, and gets the id that it has.
 
         :raises StoreUnavailable: nothing was queued.
         """
@@ -68,9 +68,9 @@ class IQueue(Interface):
     def record(updates: Sequence[Update], reports: Sequence[Report] = ()) -> Awaitable[None]:
         """Put down what became of recipients, and queue what reports it, in one step.
 
-        A recipient whose state does not allow the new one stays as it is. When all of a message are final, its octets
-        are given up; what is known of it stays until :meth:`forget`. The caller closes the spools
-        of the reports.
+        A recipient whose state does not allow the new one stays as it is. When all of a message are
+        final, its octets are given up; what is known of it stays until :meth:`forget`. The caller
+        closes the spools of the reports.
         """
 
     def get_message(id: str) -> Awaitable[QueuedMessage]:

@@ -262,7 +262,10 @@ class RelayTransport(Transport):
     def _note_lockstep(
         self, link: _Link, session: Session, outcomes: Sequence[RecipientOutcome]
     ) -> None:
-        """It ended badly where one message followed another: if the server did not say why, that was it."""
+        """It ended badly where one message followed another.
+
+        If the server did not say why, that was it.
+        """
         if any(not outcome.accepted and outcome.code != 421 for outcome in outcomes):
             self._lockstep.set(_name(link, session), True, LOCKSTEP_TIME)
 

@@ -350,7 +350,8 @@ COMMANDS: Mapping[bytes, Command] = {
     b"QUIT": Command(ANY | REFUSED, quit_, "QUIT"),
 }
 
-#: Verbs that RFC 5321 appendix F names and that do nothing here, that of LMTP, and those of a web browser or proxy that was led here.
+#: Verbs that RFC 5321 appendix F names and that do nothing here, that of LMTP, and those of a web
+#: browser or proxy that was led here.
 OTHER_VERBS: Mapping[bytes, Command] = {
     **dict.fromkeys((b"SEND", b"SOML", b"SAML", b"TURN"), NOT_IMPLEMENTED),
     b"LHLO": Command(ANY, hello_of_another_protocol, ""),

@@ -6,8 +6,8 @@ What the server says is handled at once, whoever waits for it. A command whose c
 stays under way, and its answers count for the state; one that was cancelled while it was written
 ends the connection.
 
-The coroutines here await nothing but the :class:`~mailkit.client.channel.DuplexChannel`, so they run under
-Twisted and under asyncio alike.
+The coroutines here await nothing but the :class:`~mailkit.client.channel.DuplexChannel`, so they
+run under Twisted and under asyncio alike.
 """
 
 from __future__ import annotations
