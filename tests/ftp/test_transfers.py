@@ -188,8 +188,10 @@ class DirectTests(TransferCase):
             data = client.transfercmd("STOR new")
             data.sendall(b"begin")
             give_up = time.monotonic() + PATIENCE
-            while (self.home / "new").stat().st_size < 5 and time.monotonic() < give_up:
-                time.sleep(0.01)
+            status = ""
+            while " 5 octets" not in status:
+                self.assertLess(time.monotonic(), give_up, status)
+                status = client.sendcmd("STAT")
             break_off(data)
             self.assertEqual(replies(client, 1), ["426"])
             self.assertEqual((self.home / "new").read_bytes(), b"begin")

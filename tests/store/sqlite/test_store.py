@@ -27,9 +27,9 @@ from mailkit.store.sqlite import (
     history,
     reader,
 )
+from mailkit.store.sqlite import mailbox as sqlite_mailbox
 from mailkit.store.sqlite.content import MAX_PREFIX
 from mailkit.store.sqlite.log import scan_segment
-from mailkit.store.sqlite.recent import UNSEEN
 
 from .helpers import ANN, BOB, StoreTestCase, appended, message
 
@@ -504,8 +504,7 @@ class ListTests(StoreTestCase):
         self.assertEqual((first, second), (2, 2))
         mailbox = await account.open_mailbox(name="INBOX")
         await command.remove_account(name=ANN)
-        # Until it must have been seen.
-        await self.turn(2 * UNSEEN)
+        self.patch(sqlite_mailbox, "_FRESH", 0)
         with self.assertRaises(NoSuchMailbox):
             await mailbox.get_view(claim_recent=False)
 
