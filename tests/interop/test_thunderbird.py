@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import imaplib
 import smtplib
+import time
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -108,6 +109,12 @@ class ThunderbirdTests(WholeServerTestCase):
                 found[subject.decode()] = flags, octets
         return found
 
+    def wait_for_flags(self, subject: str, flags: set[str]) -> None:
+        give_up = time.monotonic() + PATIENCE
+        while self.on_server("INBOX")[subject][0] != flags:
+            self.assertLess(time.monotonic(), give_up, self.on_server("INBOX"))
+            time.sleep(0.05)
+
     def test_reading_and_filing(self) -> None:
         thunderbird = self.open(tls=True)
         run = thunderbird.run
@@ -120,6 +127,9 @@ class ThunderbirdTests(WholeServerTestCase):
             "inbox.markMessagesFlagged([message(inbox, 'one')], true);"
             "inbox.addKeywordsToMessages([message(inbox, 'two')], '$label1')"
         )
+        # It sends them in its own time, which may be after the copy.
+        self.wait_for_flags("one", {"\\Seen", "\\Flagged"})
+        self.wait_for_flags("two", {"$label1"})
         run("await copy('two', inbox, folder('Archive'), true)")
         run("await remove('three', inbox)")
         run("await arrival(folder('Archive'), 'two'); await arrival(folder('Trash'), 'three')")
