@@ -126,7 +126,8 @@ class DovecotTests(TestCase):
         found = [octets for _, octets in await self.stored()]
         self.assertEqual(sorted(found), sorted(self.messages))
         self.assertEqual(await deferToThread(self.left), 0)
-        self.assertGreaterEqual(kept, 8)
+        # How far it comes until it is dead is up to the processor.
+        self.assertGreaterEqual(kept, 1)
 
     async def test_beside_a_server(self) -> None:
         (port,) = free_ports(1)
