@@ -422,6 +422,8 @@ class Envelope:
     #: Who submitted the message, an address or ``<>`` for somebody unknown, as far as the client is
     #: trusted to say so (RFC 4954 section 5); None when it does not say.
     submitter: str | None = None
+    #: The client may send without a login, and ``account`` is the reverse-path that it has named.
+    trusted: bool = False
 
 
 class Outcome(NamedTuple):

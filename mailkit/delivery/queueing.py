@@ -300,7 +300,8 @@ class QueueingDelivery(RoutingDelivery):
 def _own(envelope: Envelope) -> Envelope:
     """A message of which the reverse-path is believed."""
     path = envelope.reverse_path
-    return envelope if path.is_null else replace(envelope, account=str(path))
+    account = None if path.is_null else str(path)
+    return replace(envelope, account=account, trusted=True)
 
 
 def _outgoing(envelope: Envelope, forward: Forward) -> Outgoing:

@@ -129,6 +129,7 @@ class RelayTransport(Transport):
     :param pace: how much a destination gets.
     :param sources: from where to connect.
     :param logins: gives the login for a server, or None for that of the settings.
+    :param route: what the records call this way out.
     """
 
     leaves = True
@@ -144,8 +145,10 @@ class RelayTransport(Transport):
         pace: PaceSettings | None = None,
         sources: Sources | None = None,
         logins: Callable[[Host], Credentials | None] | None = None,
+        route: str = "",
     ) -> None:
         self._results = results
+        self._route = route
         self._logins = logins
         self._finder = finder
         self._security = security or DestinationSecurity()
@@ -372,6 +375,7 @@ class RelayTransport(Transport):
             tls,
             security[:MAX_TEXT],
             passed_over=way.passed_over if way is not None else "",
+            route=self._route,
         )
 
     @override

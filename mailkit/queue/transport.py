@@ -90,6 +90,7 @@ class DeliveryTransport(Transport):
     :param name: what the records call it.
     :param seconds: tells the time since the epoch.
     :param arrives: who gets a message from it has it.
+    :param route: what the records call this way out.
     """
 
     def __init__(
@@ -98,11 +99,13 @@ class DeliveryTransport(Transport):
         name: str,
         seconds: Callable[[], float],
         arrives: bool = False,
+        route: str = "",
     ) -> None:
         self._delivery = delivery
         self._name = name
         self._seconds = seconds
         self._arrives = arrives
+        self._route = route
 
     @override
     async def send(self, domain: str, envelope: Envelope, content: BinaryIO) -> Result:
@@ -130,7 +133,7 @@ class DeliveryTransport(Transport):
         return [outcome.error for outcome in outcomes]
 
     def _handover(self, error: MailError | None, began: float, seconds: float) -> Handover:
-        attempt = Attempt(int(began), seconds, self._name, command="deliver")
+        attempt = Attempt(int(began), seconds, self._name, command="deliver", route=self._route)
         if error is None:
             return Handover(Status.ACCEPTED, attempt, arrived=self._arrives)
         status = Status.TEMPORARY if error.temporary else Status.PERMANENT

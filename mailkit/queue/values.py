@@ -120,6 +120,8 @@ class Attempt(NamedTuple):
     command: str = ""
     #: Other addresses of the host that were not taken, and why.
     passed_over: str = ""
+    #: Which of the ways out was taken, as the settings say it.
+    route: str = ""
 
 
 class QueuedRecipient(NamedTuple):

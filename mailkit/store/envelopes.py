@@ -36,6 +36,7 @@ _PLAIN = (
     "priority",
     "hold_until",
     "submitter",
+    "trusted",
 )
 
 

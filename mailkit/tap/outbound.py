@@ -26,7 +26,6 @@ from mailkit.tap.queue_routes import (
     Surroundings,
     parse_routes,
     server_transport,
-    split_relay_route,
 )
 from mailkit.tap.queue_sending import KEYS as SENDING_KEYS
 from mailkit.tap.queue_sending import read_table
@@ -43,6 +42,7 @@ from mailkit.wire.networks import Networks
 #: Keys of ``[queue]``, each with the kind of its value.
 _KEYS: Mapping[str, type] = {
     "intervals": list,
+    "jitter": float,
     "lifetime": float,
     "warn-after": float,
     "undo": float,
@@ -92,6 +92,7 @@ class Outbound:
         self._language_of = take_languages(tables.get("languages"))
         by_name = relay.target in (EXCHANGERS, QUEUE_ONLY)
         target = EXCHANGERS if by_name else f"smtp:{relay.target}"
+        sending = {key: values[key] for key in SENDING_KEYS if key in values}
         try:
             self._make_default = server_transport([target], values, relay.credentials)
             history = int(values.pop("history", HISTORY))
@@ -111,8 +112,9 @@ class Outbound:
             self._schedule = Schedule(**{key.replace("-", "_"): values[key] for key in values})
         except ValueError as error:
             raise SettingError(str(error)) from error
-        added = [split_relay_route(text) for text in relay.routes]
-        self._route_settings = parse_routes([*tables.get("routes", []), *added], self._schedule)
+        self._route_settings = parse_routes(
+            tables.get("routes", []), self._schedule, relay.routes, sending
+        )
         try:
             self._trusted = Networks(relay.trusted)
         except ValueError as error:
@@ -208,6 +210,7 @@ class Outbound:
             security.decisions,
             security.results,
             wrap,
+            f"--relay {self._target}",
         )
         default = OutboundRoute(self._make_default(surroundings), self._schedule)
         try:

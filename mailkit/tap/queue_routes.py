@@ -39,6 +39,7 @@ _KEYS: Mapping[str, type] = {
     "username": str,
     "password": str,
     "intervals": list,
+    "jitter": float,
     "lifetime": float,
     "warn-after": float,
     **SENDING_KEYS,
@@ -63,6 +64,8 @@ class Surroundings:
     results: Callable[[TLSSession], None] | None
     #: Puts what changes messages before a transport to other servers.
     wrap: Callable[[Transport], Transport]
+    #: What the records call the way out that is being made.
+    route: str = ""
 
 
 MakeTransport: TypeAlias = Callable[[Surroundings], Transport]
@@ -75,13 +78,16 @@ class RouteSettings:
     condition: Condition
     schedule: Schedule
     make: MakeTransport
+    #: By which attempts that take it name it.
+    name: str
 
     def open(self, surroundings: Surroundings) -> tuple[Condition, OutboundRoute]:
         """The route, ready to be used."""
-        return self.condition, OutboundRoute(self.make(surroundings), self.schedule)
+        transport = self.make(replace(surroundings, route=self.name))
+        return self.condition, OutboundRoute(transport, self.schedule)
 
 
-def split_relay_route(text: str) -> dict[str, Any]:
+def _split_relay_route(text: str) -> dict[str, Any]:
     """The table that ``DOMAIN=TARGET`` stands for.
 
     :raises SettingError: it is not of that kind.
@@ -92,10 +98,17 @@ def split_relay_route(text: str) -> dict[str, Any]:
     return {"domains": [domain.strip()], "to": [target.strip()]}
 
 
-def parse_routes(tables: Any, default: Schedule) -> list[RouteSettings]:
-    """The routes of ``[[queue.routes]]``.
+def parse_routes(
+    tables: Any,
+    default: Schedule,
+    options: Sequence[str] = (),
+    sending: Mapping[str, Any] | None = None,
+) -> list[RouteSettings]:
+    """The routes of ``[[queue.routes]]``, and then those of ``--relay-route``.
 
     :param default: has the times that a route does not set.
+    :param options: what ``--relay-route`` says, each time that it is given.
+    :param sending: how connections are made, and how many, where a route does not say it.
     :raises SettingError: one makes no sense; it is named by its place.
     """
     if not isinstance(tables, list) or not all(isinstance(each, dict) for each in tables):
@@ -103,14 +116,21 @@ def parse_routes(tables: Any, default: Schedule) -> list[RouteSettings]:
     routes = []
     for number, table in enumerate(tables, 1):
         try:
-            routes.append(_parse(table, default))
+            routes.append(_parse(table, default, f"route {number}", sending or {}))
         except (SettingError, ValueError) as error:
             name = f"{number}, to {table['to']}" if "to" in table else str(number)
             raise SettingError(f"routes: number {name}: {error}") from error
+    for text in options:
+        try:
+            routes.append(_parse(_split_relay_route(text), default, "--relay-route", sending or {}))
+        except ValueError as error:
+            raise SettingError(f"{text}: {error}") from error
     return routes
 
 
-def _parse(table: Mapping[str, Any], default: Schedule) -> RouteSettings:
+def _parse(
+    table: Mapping[str, Any], default: Schedule, name: str, sending: Mapping[str, Any]
+) -> RouteSettings:
     lists = {key: [table[key]] for key in _LISTS if isinstance(table.get(key), str)}
     values = read_table({**table, **lists}, _KEYS)
     for key in _LISTS:
@@ -126,20 +146,24 @@ def _parse(table: Mapping[str, Any], default: Schedule) -> RouteSettings:
     )
     times = {
         key.replace("-", "_"): values.pop(key)
-        for key in ("intervals", "lifetime", "warn-after")
+        for key in ("intervals", "jitter", "lifetime", "warn-after")
         if key in values
     }
     schedule = replace(default, **times)
-    return RouteSettings(condition, schedule, _parse_targets(targets, values, condition))
+    make = _parse_targets(targets, values, condition, sending)
+    return RouteSettings(condition, schedule, make, f"{name} ({', '.join(targets)})")
 
 
 def _parse_targets(
-    targets: Sequence[str], values: dict[str, Any], condition: Condition
+    targets: Sequence[str],
+    values: dict[str, Any],
+    condition: Condition,
+    sending: Mapping[str, Any],
 ) -> MakeTransport:
     first = targets[0]
     scheme = first.partition(":")[0]
     if first == EXCHANGERS or (scheme in ("smtp", "lmtp") and not first.startswith("lmtp:unix:")):
-        return server_transport(targets, values)
+        return server_transport(targets, {**sending, **values})
     if len(targets) > 1:
         raise SettingError("only servers can be tried one after the other")
     wrong = [key for key in _FOR_SERVERS if key in values]
@@ -155,7 +179,8 @@ def _delivery_transport(name: str, maker: Maker, domains: Sequence[str]) -> Make
         delivery = maker(surroundings.store, domains)
         if not IMessageDelivery.providedBy(delivery):
             raise SettingError(f"{name}: {delivery!r} does not provide IMessageDelivery")
-        return DeliveryTransport(lambda: delivery, name, surroundings.reactor.seconds)
+        seconds = surroundings.reactor.seconds
+        return DeliveryTransport(lambda: delivery, name, seconds, route=surroundings.route)
 
     return make
 
@@ -226,6 +251,7 @@ class _RelayMaker:
             pace=self.sending.pace,
             sources=self.sending.sources,
             logins=None if self.logins is None else self.logins.find,
+            route=surroundings.route,
         )
         return surroundings.wrap(relay)
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from mailkit.model import Envelope
 from mailkit.queue.values import Attempt, QueuedMessage, QueuedRecipient, RecipientState
 
 _STATES = {
@@ -71,6 +72,7 @@ def queued_values(
         "expires": iso_date(message.expires),
         "sender": str(envelope.reverse_path),
         "account": envelope.account,
+        "trusted": envelope.trusted,
         "envelope_id": envelope.envid,
         "protocol": connection.protocol,
         "client": connection.peer,
@@ -111,8 +113,7 @@ def tell_queued(message: QueuedMessage, attempts: Sequence[tuple[int, Attempt]])
         came += f" from {envelope.connection.peer} ({printable(envelope.helo)}) {over}"
     yield f"In the queue it is {message.id}, with {message.size} octets."
     yield f"{came}; the log calls it {envelope.transaction_id or 'nothing'}."
-    who = f"logged in as {envelope.account}" if envelope.account else "not logged in"
-    yield f"Its sender is <{envelope.reverse_path}>, {who}."
+    yield f"Its sender is <{envelope.reverse_path}>, {_tell_trust(envelope)}."
     if envelope.quarantine:
         yield f"It is suspect: {printable(envelope.quarantine)}."
     for record in envelope.history:
@@ -125,6 +126,19 @@ def tell_queued(message: QueuedMessage, attempts: Sequence[tuple[int, Attempt]])
         yield from _tell_recipient(
             message, recipient, [tried for id, tried in attempts if id == recipient.id]
         )
+
+
+def _tell_trust(envelope: Envelope) -> str:
+    """Why the sender is believed."""
+    if envelope.trusted:
+        return "as a client says that may send without a login (--relay-from)"
+    if envelope.connection.protocol == "report":
+        return "for this server has written it"
+    if not envelope.account:
+        return "not logged in"
+    if envelope.connection.protocol == "local":
+        return f"and a program has submitted it for {envelope.account}"
+    return f"logged in as {envelope.account}"
 
 
 def _tell_recipient(
@@ -156,6 +170,8 @@ def describe_attempt(attempt: Attempt) -> str:
         tls += f" ({printable(attempt.security)})"
     if attempt.passed_over:
         where += f" (not {printable(attempt.passed_over)})"
+    if attempt.route:
+        where += f" by {printable(attempt.route)}"
     return (
         f"{show_date(attempt.time)} {where}, {tls}, {attempt.command} after"
         f" {attempt.seconds:.1f} s: {' '.join(said)}"

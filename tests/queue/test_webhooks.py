@@ -135,6 +135,7 @@ class PostingTests(WebhookTestCase):
                         "text": "fine",
                         "command": "",
                         "passed_over": "",
+                        "route": "",
                     },
                 },
             },

@@ -65,7 +65,7 @@ class ExplainTests(TestCase):
         eve, joe = (await self.store.queue.get_message(id="1")).recipients
         attempt = Attempt(
             now, 1.5, "mx.example.net", "192.0.2.1:25", "TLSv1.3", "", 451, "4.2.1", "busy", "RCPT"
-        )
+        )._replace(route="route 2 (smtp:mx.example.net)")
         report = Attempt(
             now, 0.0, "mx.example.com", enhanced="5.1.1", command="report", text="gone"
         )
@@ -100,7 +100,8 @@ class ExplainTests(TestCase):
             "Asked at helo, Helo said accept after 12.3 ms: known  [0m host.",
             "For <eve@example.net> it could not be delivered yet, and is tried again (the sender"
             " wrote to e@example.com); next attempt ",
-            "mx.example.net 192.0.2.1:25, TLSv1.3, RCPT after 1.5 s: 451 4.2.1 busy",
+            "mx.example.net 192.0.2.1:25 by route 2 (smtp:mx.example.net), TLSv1.3, RCPT after 1.5 s:"
+            " 451 4.2.1 busy",
             "For <joe@example.com> it was taken by the next server, and came back later.",
             "report from mx.example.com: 5.1.1 gone",
             "ann@example.org has it in INBOX, UID 1, since ",
@@ -110,6 +111,25 @@ class ExplainTests(TestCase):
             self.assertIn(expected, text)
         self.assertEqual(self.output("explain", "both@example.org"), text)
         self.assertEqual(self.output("explain", "1"), text)
+
+    async def test_why_the_sender_is_believed(self) -> None:
+        for protocol, account, trusted, text in (
+            ("smtp", ANN, True, "as a client says that may send without a login"),
+            ("smtp", None, False, "not logged in."),
+            ("submission", ANN, False, f"logged in as {ANN}."),
+            ("local", ANN, False, f"and a program has submitted it for {ANN}."),
+            ("report", None, False, "for this server has written it."),
+        ):
+            envelope = queue_envelope("eve@example.net", account=account, trusted=trusted)
+            envelope.connection = envelope.connection._replace(protocol=protocol)
+            new = NewMessage(envelope, 0, int(time.time()) + 600)
+            spool = message("<x@example.org>")
+            queued = await self.store.queue.enqueue(message=spool, new=[new])
+            told = self.output("explain", queued.ids[0])
+            self.assertIn(f"Its sender is <{ANN}>, {text}", told)
+            self.assertEqual("logged in as" in told, protocol == "submission")
+            story = json.loads(self.output("explain", queued.ids[0], "--json"))
+            self.assertIs(story["queue"][0]["trusted"], trusted)
 
     def test_a_message_that_was_never_queued(self) -> None:
         text = self.output("explain", LOCAL)

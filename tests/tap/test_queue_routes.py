@@ -57,6 +57,7 @@ class SettingTests(SynchronousTestCase):
             bind=["192.0.2.1=a.example.org", "2001:db8::1"],
             helo="mail.example.org",
             intervals=[60],
+            jitter=0,
             lifetime=3600,
             rate=60,
             pipelined_messages=False,
@@ -64,8 +65,26 @@ class SettingTests(SynchronousTestCase):
         self.assertEqual(route.condition.domains, {"example.net", ".example.net"})
         self.assertEqual(route.condition.senders, {"ann@example.org", "example.com"})
         self.assertEqual((route.schedule.lifetime, route.schedule.warn_after), (3600, 14400))
+        self.assertEqual(route.schedule.jitter, 0.0)
+        self.assertEqual(self.parse(to="mx").schedule.jitter, 0.1)
         for target in ("mx", "lmtp:unix:/run/x", "lmtp:a.example:24", f"{__name__}.take"):
             self.parse(to=target)
+
+    def test_what_a_route_does_not_say_is_as_in_the_queue(self) -> None:
+        schedule = Schedule((60.0,), 0.2, 3600.0, 600.0)
+        queue = {"helo": "mail.example.org", "rate": 30.0, "dead-time": 5.0}
+        server = "smtp:a.example"
+        like, own, call = parse_routes(
+            [{"to": server}, {"to": server, "rate": 9, "jitter": 0}, {"to": f"{__name__}.take"}],
+            schedule,
+            sending=queue,
+        )
+        self.assertEqual((like.schedule, call.schedule), (schedule, schedule))
+        self.assertEqual(own.schedule, Schedule((60.0,), 0.0, 3600.0, 600.0))
+        for route, rate in ((like, 30.0), (own, 9.0)):
+            sending = route.make.__self__.sending
+            self.assertEqual(sending.helo, "mail.example.org")
+            self.assertEqual((sending.pace.rate, sending.pace.dead_time), (rate, 5.0))
 
     def test_bad_routes(self) -> None:
         server = "smtp:a.example"
@@ -93,6 +112,7 @@ class SettingTests(SynchronousTestCase):
             ({"to": server, "mechanisms": ["GSSAPI"]}, "SCRAM-SHA-256, "),
             ({"to": server, "mechanisms": [1]}, "mechanisms"),
             ({"to": server, "lifetime": -1}, "negative"),
+            ({"to": server, "jitter": 1}, "jitter"),
             ({"to": server, "intervals": ["x"]}, "intervals"),
             ({"to": f"{__name__}.take", "tls": "required"}, "tls"),
             ({"to": [f"{__name__}.take", server]}, "servers"),
@@ -178,10 +198,12 @@ class ServiceTests(TestCase):
         self.addCleanup(port.stopListening)
         return server, port.getHost().port
 
-    async def send(self, routes: Sequence[Any], *recipients: str) -> None:
+    async def send(
+        self, routes: Sequence[Any], *recipients: str, options: Sequence[str] = ()
+    ) -> None:
         """Send a message, and wait for what becomes of it."""
         store = f"sqlite:{os.path.abspath(self.mktemp())}"
-        relay = Relay("127.0.0.1:1", None, {"routes": routes})
+        relay = Relay("127.0.0.1:1", None, {"routes": routes}, options)
         service = SendingService(store, relay, hostname="mail.example.org")
         service.startService()
         self.addCleanup(service.stopService)
@@ -194,6 +216,7 @@ class ServiceTests(TestCase):
             await deferLater(reactor, 0.01)
         self.states = {str(e.recipient.path): e.state.value for e in events}
         self.addresses = {str(e.recipient.path): e.attempt.address for e in events}
+        self.routes = {str(e.recipient.path): e.attempt.route for e in events}
 
     async def test_the_next_server_where_one_refuses(self) -> None:
         busy, first = self.listen({"greeting": "421 busy"})
@@ -230,6 +253,37 @@ class ServiceTests(TestCase):
         self.assertEqual(str(envelope.recipients[0].path), "eve@example.net")
         assert data is not None
         self.assertIn(b"Subject: x", data)
+
+    async def test_attempts_name_the_way_that_they_took(self) -> None:
+        _, port = self.listen()
+        server = f"smtp:{HOST}:{port}"
+        await self.send(
+            [
+                {"to": server, "domains": ["other.example"]},
+                {"to": server, "domains": ["example.net"]},
+                {"to": server, "domains": ["example.com"], "senders": ["ann@example.org"]},
+                {"to": f"{__name__}.take", "domains": ["call.example"]},
+                {"to": f"smtp:{HOST}:1", "domains": ["dead.example"]},
+            ],
+            "a@example.net",
+            "b@example.com",
+            "c@call.example",
+            "d@option.example",
+            "e@dead.example",
+            "f@example.org",
+            options=[f"option.example={server}"],
+        )
+        self.assertEqual(
+            self.routes,
+            {
+                "a@example.net": f"route 2 ({server})",
+                "b@example.com": f"route 3 ({server})",
+                "c@call.example": f"route 4 ({__name__}.take)",
+                "d@option.example": f"--relay-route ({server})",
+                "e@dead.example": f"route 5 (smtp:{HOST}:1)",
+                "f@example.org": "--relay 127.0.0.1:1",
+            },
+        )
 
     async def test_names_are_looked_up_as_the_system_does(self) -> None:
         _, number = self.listen()

@@ -104,6 +104,10 @@ class ServiceTests(TestCase):
         await self.wait_for(RecipientState.DELIVERED, 2)
         self.assertEqual(self.remote.names[:1], ["relay.example.org"])
         self.assertEqual(self.remote.messages, 2)
+        # Reports go to the sender; that nobody has logged in stays known.
+        (message,) = await self.service.store.queue.list_messages(finished=True)
+        envelope = message.envelope
+        self.assertEqual((envelope.account, envelope.trusted), ("app@example.org", True))
 
     async def test_nobody_else(self) -> None:
         await self.start("--relay-from", "192.0.2.1")
