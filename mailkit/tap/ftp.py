@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from mailkit.tap.ftp_settings import FTPOptions
-from mailkit.tap.options import ListenOptions, make_service
+from mailkit.tap.options import ListenOptions
+from mailkit.tap.twistd import make_service
 
 
 class Options(FTPOptions, ListenOptions):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from mailkit.tap.capabilities import CapabilityOptions
 from mailkit.tap.imap_settings import IMAPOptions
-from mailkit.tap.options import ListenOptions, make_service
+from mailkit.tap.options import ListenOptions
 from mailkit.tap.sharing import SharingOptions
+from mailkit.tap.twistd import make_service
 
 
 class Options(CapabilityOptions, IMAPOptions, SharingOptions, ListenOptions):

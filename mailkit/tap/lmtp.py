@@ -5,9 +5,10 @@ from __future__ import annotations
 from mailkit.tap.extensions import ExtensionOptions
 from mailkit.tap.hooks import HookOptions
 from mailkit.tap.milters import MilterOptions
-from mailkit.tap.options import ListenOptions, make_service
+from mailkit.tap.options import ListenOptions
 from mailkit.tap.relay import OutboundOptions
 from mailkit.tap.routes import RouteOptions
+from mailkit.tap.twistd import make_service
 
 
 class Options(

@@ -9,12 +9,13 @@ from mailkit.tap.ftp_settings import FTPOptions
 from mailkit.tap.hooks import HookOptions
 from mailkit.tap.imap_settings import IMAPOptions
 from mailkit.tap.milters import MilterOptions
-from mailkit.tap.options import MailOptions, make_service
+from mailkit.tap.options import MailOptions
 from mailkit.tap.pop3_settings import POP3Options
 from mailkit.tap.relay import OutboundOptions
 from mailkit.tap.routes import RouteOptions
 from mailkit.tap.settings_file import SettingsFileOptions
 from mailkit.tap.sharing import SharingOptions
+from mailkit.tap.twistd import make_service
 
 
 class Options(

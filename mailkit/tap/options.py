@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import atexit
 import os
-import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, ClassVar, TypeAlias
 
@@ -15,20 +13,16 @@ from twisted.copyright import version as twisted_version
 from twisted.cred.checkers import InMemoryUsernamePasswordDatabaseDontUse
 from twisted.cred.credentials import IUsernamePassword
 from twisted.cred.strcred import AuthOptionMixin
-from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IStreamServerEndpoint
 from twisted.python import usage
 
 from mailkit import __version__
 from mailkit._typing import override
 from mailkit.auth.checkers import AuthRule, StoreAccounts
-from mailkit.coroutines import run
-from mailkit.interfaces import IBearerToken, IDirectoryAdmin
+from mailkit.interfaces import IBearerToken
 from mailkit.tap.capabilities import parse_capabilities, parse_clients, parse_quirks
 from mailkit.tap.checks import Checks
 from mailkit.tap.client_certificates import parse_client_certificates
-from mailkit.tap.descriptors import raise_open_files_limit
-from mailkit.tap.errors import SettingError, readable_errors
+from mailkit.tap.errors import SettingError
 from mailkit.tap.extensions import (
     parse_access,
     parse_bare_line_ends,
@@ -43,7 +37,6 @@ from mailkit.tap.guests import parse_guests
 from mailkit.tap.hooks import parse_hook_settings, parse_hooks
 from mailkit.tap.imap_settings import parse_imap_settings
 from mailkit.tap.login_guard import parse_login_guard
-from mailkit.tap.memory import keep_what_is_loaded, return_large_allocations, use_large_pages
 from mailkit.tap.milters import parse_milters
 from mailkit.tap.networks import parse_names, parse_networks
 from mailkit.tap.pop3_settings import parse_pop3_settings
@@ -51,9 +44,12 @@ from mailkit.tap.ports import parse_endpoint
 from mailkit.tap.relay import Relay, read_login
 from mailkit.tap.routes import parse_routes, read_secret, split_routes
 from mailkit.tap.service_tls import ServiceTLS, TLSOptions
-from mailkit.tap.services import TAKE_MAIL, Limits, MailService
+from mailkit.tap.services import TAKE_MAIL
+from mailkit.tap.settings import (
+    Limits,
+    LoginSettings,
+)
 from mailkit.tap.sharing import parse_sharing
-from mailkit.tap.signals import reload_at_hangup
 from mailkit.tap.smtp_limits import parse_smtp_limits
 from mailkit.tap.stores import DEFAULT_STORE, STORE_VARIABLE, default_store, parse_store
 from mailkit.tap.user_bases import parse_rule
@@ -64,7 +60,7 @@ from mailkit.tap.values import (
     parse_separator,
     parse_size,
 )
-from mailkit.tap.workers import WorkersService, check_workers
+from mailkit.tap.workers import check_workers
 
 #: Names of settings, with what reads each.
 _Settings: TypeAlias = "Iterator[tuple[str, Callable[[], object]]]"
@@ -218,6 +214,7 @@ class MailOptions(TLSOptions, AuthOptionMixin):
         self.places = {name: f"--{option}" for name, option in self.endpoint_options.items()}
         self.service_tls: ServiceTLS | None = None
         self.limits = Limits()
+        self.logins = LoginSettings()
         #: How many processes serve.
         self.workers = 1
         #: The options as they were given, and where.
@@ -318,6 +315,7 @@ class MailOptions(TLSOptions, AuthOptionMixin):
                     f"{self.place(name)} needs a certificate: give --tls CERT,KEY"
                 )
         self.limits = self._limits()
+        self.logins = self._logins()
         with self.naming("workers"):
             self._read_workers()
 
@@ -436,13 +434,27 @@ class MailOptions(TLSOptions, AuthOptionMixin):
             if self[option] is not None:
                 with self.naming(option):
                     values[option.replace("-", "_")] = parse(str(self[option]))
+        return Limits(**values)
+
+    def _logins(self) -> LoginSettings:
+        values: dict[str, Any] = {}
         if self["master-separator"] is not None:
             with self.naming("master-separator"):
                 values["master_separator"] = parse_separator(str(self["master-separator"]))
         if self["mechanisms"] is not None:
             with self.naming("mechanisms"):
                 values["mechanisms"] = parse_mechanisms(str(self["mechanisms"]))
-        return Limits(allow_plaintext_passwords=bool(self["allow-plaintext-passwords"]), **values)
+        return LoginSettings(
+            checkers=self.auth_rules,
+            store_accounts=self.store_accounts,
+            create_accounts=not self["no-create-accounts"],
+            allow_plaintext_passwords=bool(self["allow-plaintext-passwords"]),
+            guard=parse_login_guard(self.login_guard),
+            certificates=parse_client_certificates(self.client_certificates),
+            kerberos=parse_gssapi(self.gssapi),
+            anonymous=self.anonymous,
+            **values,
+        )
 
     def place(self, setting: str) -> str:
         """Where a setting was made, in words: ``--store``, or a line of a file."""
@@ -463,133 +475,3 @@ class ListenOptions(MailOptions):
     def opt_listen(self, endpoint: str) -> None:
         """Listen at this ENDPOINT, such as tcp:2525:interface=127.0.0.1; may be repeated."""
         self.add_endpoint(next(iter(self.endpoint_options)), endpoint)
-
-
-class TwistdService(MailService):
-    """A mail service that ends twistd with one readable line when it cannot start.
-
-    :param inherited: sockets in place of the options' endpoints, in their order.
-    """
-
-    def __init__(
-        self, options: MailOptions, inherited: Sequence[IStreamServerEndpoint] = ()
-    ) -> None:
-        super().__init__(
-            options["store"],
-            checkers=options.auth_rules,
-            store_accounts=options.store_accounts,
-            create_accounts=not options["no-create-accounts"],
-            tls=options.service_tls,
-            hostname=options["hostname"] or "",
-            limits=options.limits,
-            detail_to_mailbox=bool(options["detail-to-mailbox"]),
-            detail_by_acl=bool(options["detail-by-acl"]),
-            sharing=parse_sharing(options),
-            sent_copy=bool(options.get("sent-copy")),
-            suppress_duplicates=float(options.get("suppress-duplicates") or 0),
-            routes=split_routes(options.routes),
-            route_secret=options.route_secret,
-            relay=options.relay,
-            without_extensions=options.without_extensions,
-            without_capabilities=options.without_capabilities,
-            imap_quirks=options.quirks,
-            imap_settings=parse_imap_settings(options),
-            pop3_settings=parse_pop3_settings(options),
-            imap_clients=options.imap_clients,
-            smtp_limits=options.smtp_limits,
-            smtp_extensions=options.smtp_extensions,
-            login_guard=parse_login_guard(options.login_guard),
-            client_certificates=parse_client_certificates(options.client_certificates),
-            kerberos=parse_gssapi(options.gssapi),
-            vrfy=options.get("vrfy"),
-            expn=options.get("expn"),
-            no_soliciting=options.get("no-soliciting"),
-            bare_line_ends=options.get("bare-line-ends"),
-            hooks=options.hooks,
-            hook_settings=options.hook_settings,
-            milters=options.milters,
-            milter_failure=options.get("milter-failure"),
-            milter_reuse=options.milter_reuse,
-            milter_settings=options.milter_table,
-            checks=options.checks,
-            proxy_from=options.proxies,
-            anonymous=options.anonymous,
-            xclient_from=options.xclient,
-            ftp=parse_ftp_settings(options),
-        )
-        self._place = options.place
-        # Stops listening to SIGHUP.
-        self._hangups: Callable[[], None] = lambda: None
-        for number, (name, endpoint) in enumerate(options.list_endpoints()):
-            self.add_port(name, inherited[number] if inherited else endpoint)
-
-    @override
-    def privilegedStartService(self) -> None:
-        raise_open_files_limit()
-        return_large_allocations()
-        with self._readable_errors():
-            super().privilegedStartService()
-        keep_what_is_loaded()
-        use_large_pages()
-
-    @override
-    def startService(self) -> None:
-        with self._readable_errors():
-            super().startService()
-        self._hangups = reload_at_hangup(self.tls_reloader)
-        # With other checkers, whoever logs in gets an account.
-        if not self._checkers and self._store_name != "memory:":
-            run(self._tell_of_no_accounts()).addErrback(
-                lambda failure: self.log.failure("the accounts cannot be read", failure)
-            )
-
-    @override
-    def stopService(self) -> Deferred[None]:
-        self._hangups()
-        return super().stopService()
-
-    async def _tell_of_no_accounts(self) -> None:
-        """Help who has forgotten them: all mail and every login would be refused."""
-        if IDirectoryAdmin.providedBy(self.store) and not await self.store.list_domains():
-            self.log.warn(
-                "there are no accounts yet: make one with"
-                " `mailkit --store {store} account add ADDRESS`",
-                store=shlex.quote(self._store_name),
-            )
-
-    def _readable_errors(self) -> AbstractContextManager[None]:
-        return readable_errors(self._place)
-
-
-class TwistdWorkers(WorkersService):
-    """Workers of a mail service; ends twistd with one readable line when it cannot start."""
-
-    def __init__(self, options: MailOptions) -> None:
-        kind = type(options)
-        from twisted.internet import reactor
-
-        plan = {
-            "options": f"{kind.__module__}.{kind.__qualname__}",
-            "arguments": options.arguments,
-            "origin": options.origin,
-            "reactor": type(reactor).__module__,
-        }
-        super().__init__(options.workers, plan, options.list_endpoints())
-        self._place = options.place
-        atexit.register(self.exit_if_failed)
-
-    @override
-    def privilegedStartService(self) -> None:
-        raise_open_files_limit()
-        with readable_errors(self._place):
-            super().privilegedStartService()
-
-    @override
-    def startService(self) -> None:
-        with readable_errors(self._place):
-            super().startService()
-
-
-def make_service(options: MailOptions) -> TwistdService | TwistdWorkers:
-    """What twistd runs."""
-    return TwistdWorkers(options) if options.workers > 1 else TwistdService(options)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from mailkit.tap.options import ListenOptions, make_service
+from mailkit.tap.options import ListenOptions
 from mailkit.tap.pop3_settings import POP3Options
+from mailkit.tap.twistd import make_service
 
 
 class Options(POP3Options, ListenOptions):

@@ -7,10 +7,10 @@ from mailkit.tap.extensions import ExtensionOptions
 from mailkit.tap.hooks import HookOptions
 from mailkit.tap.milters import MilterOptions
 from mailkit.tap.networks import parse_networks
-from mailkit.tap.options import make_service
 from mailkit.tap.relay import EXCHANGERS, OutboundOptions
 from mailkit.tap.routes import RouteOptions
 from mailkit.tap.settings_file import SettingsFileOptions
+from mailkit.tap.twistd import make_service
 
 
 class Options(

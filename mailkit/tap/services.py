@@ -7,6 +7,8 @@
     service.add_imap("tcp:993", implicit_tls=True)
     service.setServiceParent(application)
 
+What is further to be set is grouped in :mod:`mailkit.tap.settings`.
+
 Order: ports are bound in ``privilegedStartService`` (as root, where twistd changes its user), the
 store is opened in ``startService`` (as that user), and no connection is served before both.
 """
@@ -14,12 +16,10 @@ store is opened in ``startService`` (as that user), and no connection is served 
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, TypeAlias, cast
 
 from twisted.application.service import MultiService
-from twisted.cred.checkers import ICredentialsChecker
 from twisted.cred.portal import Portal
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime, IStreamServerEndpoint
@@ -29,17 +29,15 @@ from twisted.protocols.tls import TLSMemoryBIOFactory
 
 from mailkit._typing import override
 from mailkit.auth.certificates import CertificateNames
-from mailkit.auth.checkers import AuthRule
-from mailkit.auth.kerberos import KerberosAcceptor, KerberosSettings
+from mailkit.auth.kerberos import KerberosAcceptor
 from mailkit.auth.passwords import PasswordHasher
 from mailkit.auth.portal import make_portal
 from mailkit.connection import CommandConnection, CommandFactory
 from mailkit.errors import MailError
-from mailkit.guard import GuardSettings, LoginGuard
+from mailkit.guard import LoginGuard
 from mailkit.interfaces import (
     IDirectory,
     IMailStore,
-    IMessageDelivery,
     IProcessChannel,
     IProcessLocks,
 )
@@ -56,13 +54,21 @@ from mailkit.tap.ftp_settings import FTPSettings
 from mailkit.tap.gssapi_settings import begin_accepting
 from mailkit.tap.guard_keeper import GuardKeeper
 from mailkit.tap.guests import parse_guests
-from mailkit.tap.hooks import Hooks, make_hooks, parse_hooks
+from mailkit.tap.hooks import make_hooks, parse_hooks
 from mailkit.tap.milters import parse_milters
 from mailkit.tap.networks import parse_names, parse_networks
 from mailkit.tap.ports import Port, parse_endpoint
 from mailkit.tap.relay import Relay
 from mailkit.tap.routes import Deliveries, parse_routes
 from mailkit.tap.service_tls import ServiceTLS
+from mailkit.tap.settings import (
+    DeliverySettings,
+    FilterSettings,
+    IMAPSettings,
+    Limits,
+    LoginSettings,
+    SMTPSettings,
+)
 from mailkit.tap.smtp_limits import parse_smtp_limits
 from mailkit.tap.stores import parse_store
 from mailkit.tap.user_bases import Checkers
@@ -73,86 +79,19 @@ TAKE_MAIL = ("smtp", "lmtp", "submission")
 
 Endpoint: TypeAlias = "str | IStreamServerEndpoint"
 
-#: Octets of a message that is taken unless a setting says otherwise.
-MAX_MESSAGE_SIZE = 50 * 1024 * 1024
-
-
-@dataclass(frozen=True)
-class Limits:
-    """Settings that hold for each protocol."""
-
-    #: Octets of one message.
-    max_message_size: int = MAX_MESSAGE_SIZE
-    #: Connections of one protocol at the same time, and from one address.
-    max_connections: int = 10_000
-    max_connections_per_address: int = 200
-    #: IMAP connections that are logged in to one account.
-    max_sessions_per_account: int = 100
-    #: Take passwords over connections without TLS from other machines too.
-    allow_plaintext_passwords: bool = False
-    #: Names of the SASL mechanisms that clients may be offered; None for all.
-    mechanisms: tuple[str, ...] | None = None
-    #: What stands between account and administrator in a user name; empty for no such form.
-    master_separator: str = ""
-
 
 class MailService(MultiService):
     """SMTP, LMTP, submission, POP3, IMAP and FTP servers over one store.
 
     :param store: what ``--store`` takes, opened and closed with the service; or an ``IMailStore``,
         which stays the caller's to close.
-    :param checkers: who may log in, besides or instead of the store's own accounts; in an
-        ``AuthRule``, the users of its domains.
-    :param store_accounts: the store's own accounts may log in too; always so without checkers.
-    :param create_accounts: a user whom a checker knows gets an account at the first login, or with
-        the first mail if the checker can be asked for users, where the store can make one.
     :param tls: what ``--tls`` takes, or a list of such; a context factory, or a
         :class:`~mailkit.tap.service_tls.ServiceTLS`; None for no TLS.
     :param hostname: what the server calls itself; the machine's name when empty.
-    :param detail_to_mailbox: mail for ann+lists@ goes to Ann's mailbox lists where there is one.
-    :param detail_by_acl: the same, where the sender has the right to post there.
-    :param sharing: how mailboxes are shown that users share; for a store that is named.
-    :param sent_copy: what a user sends is also put into the user's mailbox for sent mail.
-    :param suppress_duplicates: seconds in which a mailbox gets no message of the same Message-ID
-        again; 0 for never.
-    :param routes: what ``--route`` takes, or deliveries, by domain. A delivery that provides
-        ``IClosableDelivery`` is closed with the service.
-    :param route_secret: signs what routes send by HTTP.
+    :param pop3: parameters of :class:`~mailkit.pop3.protocol.POP3Factory`.
     :param relay: where mail goes that users send to other domains; None to refuse it.
-    :param without_extensions: what ``--without-extension`` takes.
-    :param without_capabilities: what ``--without-capability`` takes.
-    :param imap_settings: further parameters of :class:`~mailkit.imap.protocol.IMAPFactory`.
-    :param pop3_settings: further parameters of :class:`~mailkit.pop3.protocol.POP3Factory`.
-    :param imap_quirks: what ``--imap-quirk`` takes.
-    :param imap_clients: what the table ``[imap-clients]`` of a settings file takes: see
-        :func:`mailkit.tap.capabilities.parse_clients`.
-    :param vrfy: who gets answers to VRFY, and to EXPN: ``never`` (None), ``authenticated`` or
-        ``everyone``.
-    :param smtp_limits: what the table ``[smtp-limits]`` of a settings file takes: see
-        :func:`mailkit.tap.smtp_limits.parse_smtp_limits`.
-    :param smtp_extensions: what the table ``[smtp-extensions]`` takes: see
-        :func:`mailkit.tap.extensions.parse_extension_table`. It goes before the other parameters.
-    :param client_certificates: what makes a certificate an account's, where clients are asked for
-        certificates; None for the e-mail addresses in it.
-    :param kerberos: whose tickets are taken; None for nobody's.
-    :param login_guard: how wrong passwords slow down logins, or what does that; None for the
-        defaults.
-    :param no_soliciting: what ``--no-soliciting`` takes.
-    :param bare_line_ends: what services that take mail do with a message in which a CR or LF stands
-        alone: ``refuse`` or ``normalise``; None for each factory's own way.
-    :param hooks: hooks and names of hooks as ``--hook`` takes them, for all services that take mail;
-        or lists of them by service (``smtp``, ``lmtp``, ``submission``).
-    :param milters: what ``--milter`` takes. They are asked after the hooks.
-    :param milter_failure: what ``--milter-failure`` takes.
-    :param milter_reuse: what ``--milter-reuse`` takes.
-    :param milter_settings: what the table ``[milter-settings]`` of a settings file takes.
-    :param hook_settings: a :class:`~mailkit.smtp.hooks.HookSettings`; None for its defaults.
-    :param checks: what the table ``[checks]`` of a settings file takes: see
-        :data:`mailkit.tap.checks.CHECKS`. They are asked before the hooks.
-    :param ftp: how the FTP server is; None for its defaults.
+    :param sharing: how mailboxes are shown that users share; for a store that is named.
     :param proxy_from: what ``--proxy-from`` takes.
-    :param xclient_from: what ``--xclient-from`` takes.
-    :param anonymous: what ``--anonymous`` takes.
     :raises SettingError: the store's name, the certificate, a hook's name or a check is wrong.
     """
 
@@ -165,46 +104,19 @@ class MailService(MultiService):
         self,
         store: str | IMailStore,
         *,
-        checkers: Sequence[ICredentialsChecker | AuthRule] = (),
-        store_accounts: bool = False,
-        create_accounts: bool = True,
         tls: Any = None,
         hostname: str = "",
         limits: Limits | None = None,
-        detail_to_mailbox: bool = False,
-        detail_by_acl: bool = False,
-        sharing: SharingSettings | None = None,
-        sent_copy: bool = False,
-        suppress_duplicates: float = 0,
-        routes: Mapping[str, str | IMessageDelivery] | None = None,
-        route_secret: bytes | None = None,
-        relay: Relay | None = None,
-        without_extensions: Collection[str] = (),
-        without_capabilities: Collection[str] = (),
-        imap_settings: Mapping[str, Any] | None = None,
-        pop3_settings: Mapping[str, Any] | None = None,
-        imap_quirks: Collection[str] = (),
-        imap_clients: Mapping[str, Any] | None = None,
-        smtp_limits: Mapping[str, Any] | None = None,
-        smtp_extensions: Mapping[str, Any] | None = None,
-        login_guard: GuardSettings | LoginGuard | None = None,
-        client_certificates: CertificateNames | None = None,
-        kerberos: KerberosSettings | None = None,
-        vrfy: str | None = None,
-        expn: str | None = None,
-        no_soliciting: str | None = None,
-        bare_line_ends: str | None = None,
-        hooks: Hooks = (),
-        hook_settings: Any = None,
-        milters: Collection[str] = (),
-        milter_failure: str | None = None,
-        milter_reuse: Collection[str] = (),
-        milter_settings: Mapping[str, Any] | None = None,
-        checks: Mapping[str, Any] | None = None,
-        proxy_from: Collection[str] = (),
-        xclient_from: Collection[str] = (),
-        anonymous: Collection[str] = (),
+        logins: LoginSettings | None = None,
+        delivery: DeliverySettings | None = None,
+        filters: FilterSettings | None = None,
+        smtp: SMTPSettings | None = None,
+        imap: IMAPSettings | None = None,
+        pop3: Mapping[str, Any] | None = None,
         ftp: FTPSettings | None = None,
+        relay: Relay | None = None,
+        sharing: SharingSettings | None = None,
+        proxy_from: Collection[str] = (),
         reactor: Any = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -213,7 +125,8 @@ class MailService(MultiService):
         self._reactor = reactor
         self._store_name = store if isinstance(store, str) else repr(store)
         self._opener = parse_store(store, sharing) if isinstance(store, str) else None
-        self._checkers = Checkers(checkers, store_accounts, create_accounts)
+        self._logins = logins = logins or LoginSettings()
+        self._checkers = Checkers(logins.checkers, logins.store_accounts, logins.create_accounts)
         self._tls = tls if isinstance(tls, ServiceTLS) else ServiceTLS(tls, PORT_NAMES)
         #: Reads the certificates again when they change.
         self.tls_reloader = TLSReloader(self._tls.from_files, reactor)
@@ -221,12 +134,13 @@ class MailService(MultiService):
             self.tls_reloader.setServiceParent(self)  # type: ignore[no-untyped-call]
         self._hostname = hostname or socket.gethostname()
         self._limits = limits or Limits()
+        delivery = delivery or DeliverySettings()
         self._deliveries = Deliveries(
-            parse_routes(routes or {}, route_secret),
-            suppress_duplicates,
-            detail_to_mailbox=detail_to_mailbox,
-            detail_by_acl=detail_by_acl,
-            sent_copy=sent_copy,
+            parse_routes(delivery.routes, delivery.route_secret),
+            delivery.suppress_duplicates,
+            detail_to_mailbox=delivery.detail_to_mailbox,
+            detail_by_acl=delivery.detail_by_acl,
+            sent_copy=delivery.sent_copy,
         )
         self._outbound: Outbound | None = None
         if relay is not None:
@@ -234,48 +148,58 @@ class MailService(MultiService):
             from mailkit.tap.outbound import Outbound
 
             self._outbound = Outbound(relay, self._hostname, reactor)
-        self._hooks = parse_hooks(hooks)
-        self._hook_settings = hook_settings
-        self._milters: dict[str, list[Any]] = {}
-        if milters:
-            self._milters = parse_milters(
-                milters, milter_failure, reactor, milter_reuse, milter_settings or {}
-            )
-        self._checks = Checks(checks or {})
+        self._set_filters(filters or FilterSettings())
         self._proxies = parse_networks(proxy_from, PORT_NAMES)
-        self._guests = parse_guests(anonymous)
-        self._extension_settings = extension_settings(
-            without_extensions,
-            vrfy,
-            expn,
-            no_soliciting,
-            parse_names(xclient_from, TAKE_MAIL),
-            etrn=self._outbound is not None and self._outbound.starter is not None,
-            table=smtp_extensions or {},
-        )
-        self._ftp = ftp or FTPSettings()
+        self._guests = parse_guests(logins.anonymous)
+        self._set_smtp(smtp or SMTPSettings())
+        imap = imap or IMAPSettings()
         self._imap_settings = {
-            **(imap_settings or {}),
-            **capability_settings(without_capabilities, imap_quirks, imap_clients or {}),
+            **imap.parameters,
+            **capability_settings(imap.without_capabilities, imap.quirks, imap.clients),
         }
-        self._pop3_settings = dict(pop3_settings or {})
-        self._smtp_limits = parse_smtp_limits(smtp_limits or {})
-        if not isinstance(login_guard, LoginGuard):
-            login_guard = LoginGuard(login_guard)
-        self._guard = login_guard
+        self._pop3_settings = dict(pop3 or {})
+        self._ftp = ftp or FTPSettings()
+        guard = logins.guard
+        self._guard = guard if isinstance(guard, LoginGuard) else LoginGuard(guard)
         self._guard_keeper: GuardKeeper | None = None
         # Ends what the guard tells other processes.
         self._end_sharing: Callable[[], None] = lambda: None
         self._certificates: CertificateNames | None = None
         if self._tls.asks_for_certificates:
-            self._certificates = client_certificates or CertificateNames()
-        self._kerberos = kerberos
+            self._certificates = logins.certificates or CertificateNames()
         self._acceptor: KerberosAcceptor | None = None
-        self._bare_line_ends = parse_bare_line_ends(bare_line_ends) if bare_line_ends else None
         self._factories: dict[str, CommandFactory] = {}
         self._hasher: PasswordHasher | None = None
         #: The store, once the service has started.
         self.store: Any = None if self._opener else store
+
+    def _set_filters(self, filters: FilterSettings) -> None:
+        self._checks = Checks(filters.checks)
+        self._hooks = parse_hooks(filters.hooks)
+        self._hook_settings = filters.hook_settings
+        self._milters: dict[str, list[Any]] = {}
+        if filters.milters:
+            self._milters = parse_milters(
+                filters.milters,
+                filters.milter_failure,
+                self._reactor,
+                filters.milter_reuse,
+                filters.milter_settings,
+            )
+
+    def _set_smtp(self, smtp: SMTPSettings) -> None:
+        self._extension_settings = extension_settings(
+            smtp.without_extensions,
+            smtp.vrfy,
+            smtp.expn,
+            smtp.no_soliciting,
+            parse_names(smtp.xclient_from, TAKE_MAIL),
+            etrn=self._outbound is not None and self._outbound.starter is not None,
+            table=smtp.extensions,
+        )
+        self._smtp_limits = parse_smtp_limits(smtp.limits)
+        ends = smtp.bare_line_ends
+        self._bare_line_ends = parse_bare_line_ends(ends) if ends else None
 
     # Servers.
 
@@ -365,11 +289,12 @@ class MailService(MultiService):
                 clock=cast(IReactorTime, self._reactor),
                 max_connections=limits.max_connections,
                 max_connections_per_address=limits.max_connections_per_address,
-                allow_plaintext_passwords=limits.allow_plaintext_passwords,
+                allow_plaintext_passwords=self._logins.allow_plaintext_passwords,
             )
-            self._factories[protocol].master_separator = limits.master_separator
-            if limits.mechanisms is not None:
-                self._factories[protocol].mechanisms = choose_mechanisms(limits.mechanisms)
+            self._factories[protocol].master_separator = self._logins.master_separator
+            if self._logins.mechanisms is not None:
+                chosen = choose_mechanisms(self._logins.mechanisms)
+                self._factories[protocol].mechanisms = chosen
             if own_limits is not None:
                 own_limits.change(self._factories[protocol])
             self._share_descriptors()
@@ -434,8 +359,8 @@ class MailService(MultiService):
                 )
                 break
         self._hasher = PasswordHasher(self._reactor)
-        if self._kerberos is not None:
-            self._acceptor = begin_accepting(self._kerberos, self._reactor)
+        if self._logins.kerberos is not None:
+            self._acceptor = begin_accepting(self._logins.kerberos, self._reactor)
         if not IDirectory.providedBy(self.store) and not self._factories.keys().isdisjoint(
             TAKE_MAIL
         ):

@@ -40,8 +40,8 @@ def main() -> None:
         install()
     from twisted.internet import reactor as installed
 
-    from mailkit.tap.options import TwistdService
     from mailkit.tap.ports import InheritedEndpoint
+    from mailkit.tap.twistd import TwistdService
 
     reactor: Any = installed
     os.chdir(plan["origin"])

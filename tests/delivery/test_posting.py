@@ -19,7 +19,7 @@ from mailkit.smtp.submission import SubmissionFactory
 from mailkit.spool import Spool
 from mailkit.store.memory import MemoryStore
 from mailkit.tap import mail
-from mailkit.tap.options import TwistdService
+from mailkit.tap.twistd import TwistdService
 from tests.delivery.fakes import FakeDirectory, FakeStore, make_envelope
 from tests.smtp.fakes import Server
 

@@ -29,6 +29,7 @@ from mailkit.pop3 import client as pop3
 from mailkit.smtp import client as smtp
 from mailkit.tap.ftp_settings import FTPSettings
 from mailkit.tap.services import MailService
+from mailkit.tap.settings import LoginSettings
 from mailkit.wire.sasl_client import CLIENT_MECHANISMS, Credentials
 from tests.auth.oauth.support import new_token, public_jwk
 from tests.auth.oauth.test_issuer import Page
@@ -53,11 +54,11 @@ class LoginCase(ClientCase):
         self.ports = dict(zip(NAMES, free_ports(len(NAMES)), strict=True))
         service = MailService(
             self.store,
-            checkers=self.make_checkers(),
-            store_accounts=True,
             tls=self.tls_context,
+            logins=LoginSettings(
+                checkers=self.make_checkers(), store_accounts=True, anonymous=self.anonymous
+            ),
             ftp=FTPSettings(files=self.directory),
-            anonymous=self.anonymous,
         )
         for name, port in self.ports.items():
             service.add_port(name, f"tcp:{port}:interface={HOST}")

@@ -14,6 +14,7 @@ from mailkit.interfaces import IKerberosLogin
 from mailkit.tap import gssapi_settings
 from mailkit.tap.errors import SettingError, StartError
 from mailkit.tap.gssapi_settings import parse_gssapi
+from mailkit.tap.settings import LoginSettings
 from tests.sasl.toy_kerberos import ToyAcceptor
 from tests.tap.test_services import ServiceTestCase
 
@@ -59,7 +60,7 @@ class ServiceTests(ServiceTestCase):
     def test_a_service_takes_tickets_while_it_runs(self) -> None:
         acceptor = ToyAcceptor()
         self.patch(gssapi_settings, "KerberosAcceptor", lambda *_: acceptor)
-        service = self.make(kerberos=KerberosSettings("keytab", {"A": "a"}))
+        service = self.make(logins=LoginSettings(kerberos=KerberosSettings("keytab", {"A": "a"})))
         service.add_imap("tcp:1")
         service.startService()
         self.assertIn(IKerberosLogin, self.factory(-1).portal.checkers)
@@ -70,7 +71,7 @@ class ServiceTests(ServiceTestCase):
         acceptor = ToyAcceptor()
         acceptor.without = {"pop"}
         self.patch(gssapi_settings, "KerberosAcceptor", lambda *_: acceptor)
-        service = self.make(kerberos=KerberosSettings("keytab", {"A": "a"}))
+        service = self.make(logins=LoginSettings(kerberos=KerberosSettings("keytab", {"A": "a"})))
         service.add_imap("tcp:1")
         service.add_pop3("tcp:2")
         service.add_submission("tcp:3")
@@ -89,7 +90,7 @@ class ServiceTests(ServiceTestCase):
             "KerberosAcceptor",
             lambda settings, _: KerberosAcceptor(settings, new_context=refuse),  # type: ignore[arg-type]
         )
-        service = self.make(kerberos=KerberosSettings("/nowhere", {"A": "a"}))
+        service = self.make(logins=LoginSettings(kerberos=KerberosSettings("/nowhere", {"A": "a"})))
         service.add_imap("tcp:1")
         error = self.assertRaises(StartError, service.startService)
         self.assertIn("gssapi /nowhere: /nowhere has no key", str(error))

@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from mailkit.imap.protocol import IMAPFactory
 from mailkit.tap import imap, mail
 from mailkit.tap.imap_settings import parse_imap_settings
-from mailkit.tap.options import TwistdService
+from mailkit.tap.twistd import TwistdService
 
 
 class IMAPSettingTests(SynchronousTestCase):

@@ -11,6 +11,7 @@ from mailkit.guard import GuardSettings, LoginGuard
 from mailkit.tap import mail
 from mailkit.tap.errors import SettingError
 from mailkit.tap.login_guard import parse_login_guard
+from mailkit.tap.settings import LoginSettings
 from tests.tap.test_services import ServiceTestCase
 
 
@@ -60,7 +61,7 @@ class ServiceTests(ServiceTestCase):
 
     def test_all_services_share_one(self) -> None:
         guard = LoginGuard()
-        service = self.make(login_guard=guard)
+        service = self.make(logins=LoginSettings(guard=guard))
         for number, name in enumerate(("imap", "pop3", "submission"), 1):
             service.add_port(name, f"tcp:{number}")
         service.startService()

@@ -25,6 +25,7 @@ from mailkit.tap.milters import parse_milters
 from mailkit.tap.networks import parse_networks
 from mailkit.tap.options import MailOptions
 from mailkit.tap.services import MailService
+from mailkit.tap.settings import FilterSettings, IMAPSettings, SMTPSettings
 from mailkit.tap.tls import self_signed
 from mailkit.tap.values import parse_count, parse_size
 
@@ -107,9 +108,9 @@ class MailOptionsTests(OptionsTestCase):
                 limits.max_connections,
                 limits.max_connections_per_address,
                 limits.max_sessions_per_account,
-                limits.allow_plaintext_passwords,
-                limits.mechanisms,
-                limits.master_separator,
+                options.logins.allow_plaintext_passwords,
+                options.logins.mechanisms,
+                options.logins.master_separator,
             ),
             (1 << 20, 5, 4, 3, True, ("LOGIN", "PLAIN"), "*"),
         )
@@ -174,7 +175,7 @@ class MilterOptionTests(OptionsTestCase):
         self.assertEqual((options.milters, options["milter-failure"]), (["unix:/x"], "reject"))
 
     def test_the_service_asks_them(self) -> None:
-        service = MailService("memory:", milters=["lmtp:unix:/run/one"])
+        service = MailService("memory:", filters=FilterSettings(milters=["lmtp:unix:/run/one"]))
         for name in ("smtp", "lmtp"):
             service.add_port(name, ENDPOINT)
         service.startService()
@@ -207,7 +208,7 @@ class NetworkOptionTests(OptionsTestCase):
         options = self.parse(
             *("--smtp", ENDPOINT, "--xclient-from", "lmtp:unix", "--xclient-from", "192.0.2.1")
         )
-        service = MailService("memory:", xclient_from=options.xclient)
+        service = MailService("memory:", smtp=SMTPSettings(xclient_from=options.xclient))
         for name, unix in (("smtp", False), ("lmtp", True), ("submission", False)):
             service.add_port(name, ENDPOINT)
             factory = cast(SMTPFactory, service._factories[name])
@@ -237,7 +238,9 @@ class ExtensionOptionTests(OptionsTestCase):
         )
         off = parse_switches(options.without_extensions)
         self.assertEqual(off, {"smtp": {"HELP", "SIZE"}, "lmtp": {"HELP"}, "submission": {"HELP"}})
-        service = MailService("memory:", without_extensions=options.without_extensions)
+        service = MailService(
+            "memory:", smtp=SMTPSettings(without_extensions=options.without_extensions)
+        )
         for name in ("smtp", "submission"):
             service.add_port(name, ENDPOINT)
             factory = cast(SMTPFactory, service._factories[name])
@@ -253,7 +256,7 @@ class ExtensionOptionTests(OptionsTestCase):
     def test_queries(self) -> None:
         options = self.parse("--smtp", ENDPOINT, "--vrfy", "everyone", "--expn=authenticated")
         self.assertEqual((options["vrfy"], options["expn"]), ("everyone", "authenticated"))
-        service = MailService("memory:", vrfy="everyone")
+        service = MailService("memory:", smtp=SMTPSettings(vrfy="everyone"))
         service.add_port("smtp", ENDPOINT)
         factory = cast(SMTPFactory, service._factories["smtp"])
         settings = factory.extensions
@@ -266,7 +269,7 @@ class ExtensionOptionTests(OptionsTestCase):
     def test_solicitation(self) -> None:
         text = "org.example:ADV, net.example:X"
         options = self.parse("--smtp", ENDPOINT, "--no-soliciting", text)
-        service = MailService("memory:", no_soliciting=options["no-soliciting"])
+        service = MailService("memory:", smtp=SMTPSettings(no_soliciting=options["no-soliciting"]))
         service.add_port("smtp", ENDPOINT)
         factory = cast(SMTPFactory, service._factories["smtp"])
         self.assertEqual(factory.extensions.no_soliciting, ("org.example:ADV", "net.example:X"))
@@ -280,7 +283,7 @@ class ExtensionOptionTests(OptionsTestCase):
             ("normalise", dict.fromkeys(("smtp", "lmtp", "submission"), "normalise")),
             ("refuse", dict.fromkeys(("smtp", "lmtp", "submission"), "refuse")),
         ):
-            service = MailService("memory:", bare_line_ends=way)
+            service = MailService("memory:", smtp=SMTPSettings(bare_line_ends=way))
             for name, found in expected.items():
                 service.add_port(name, ENDPOINT)
                 factory = cast(SMTPFactory, service._factories[name])
@@ -308,7 +311,7 @@ class CapabilityOptionTests(OptionsTestCase):
     """``--without-capability`` and ``[imap-clients]``."""
 
     def factory(self, **settings: Any) -> IMAPFactory:
-        service = MailService("memory:", **settings)
+        service = MailService("memory:", imap=IMAPSettings(**settings))
         service.add_port("imap", ENDPOINT)
         return cast(IMAPFactory, service._factories["imap"])
 
@@ -337,7 +340,7 @@ class CapabilityOptionTests(OptionsTestCase):
         )
         options = self.parse("--config", str(path))
         self.assertEqual(options.without_capabilities, ["MOVE"])
-        (rule,) = self.factory(imap_clients=options.imap_clients).clients
+        (rule,) = self.factory(clients=options.imap_clients).clients
         self.assertEqual(
             rule._replace(quirks=frozenset()),
             ClientRule("phone", (("name", "Old*"), ("version", "1.*")), frozenset(("IDLE",))),
@@ -348,7 +351,7 @@ class CapabilityOptionTests(OptionsTestCase):
         options = self.parse(
             "--imap", ENDPOINT, "--imap-quirk=delay-newmail", "--imap-quirk=no-keep-idle"
         )
-        factory = self.factory(imap_quirks=options.quirks)
+        factory = self.factory(quirks=options.quirks)
         self.assertEqual(factory.quirks, (DEFAULT_QUIRKS | {"delay-newmail"}) - {"keep-idle"})
         self.assertEqual(self.factory().quirks, DEFAULT_QUIRKS)
         for name in ("foo", "no-foo"):
@@ -483,7 +486,7 @@ class ConfigOptionTests(OptionsTestCase):
         self.assertTrue(options.service_tls)
         self.assertEqual(options.limits.max_message_size, 2 << 20)
         self.assertEqual(options.limits.max_connections, 9)
-        self.assertTrue(options.limits.allow_plaintext_passwords)
+        self.assertTrue(options.logins.allow_plaintext_passwords)
 
     def test_the_command_line_goes_first(self) -> None:
         path = self.write('store = "memory:"\nimap = "tcp:1"\npop3 = "tcp:2"\nauth = "store"\n')

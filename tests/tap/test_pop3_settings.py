@@ -9,8 +9,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from mailkit.pop3.protocol import POP3Factory
 from mailkit.tap import mail, pop3
-from mailkit.tap.options import TwistdService
 from mailkit.tap.pop3_settings import parse_pop3_settings
+from mailkit.tap.twistd import TwistdService
 from tests.tap.test_command import ANN, CommandTestCase
 
 

@@ -260,7 +260,7 @@ class RouteOptionsTests(OptionsTestCase):
             self.check(["--config", path], wanted)
 
     def test_settings_reach_the_service(self) -> None:
-        from mailkit.tap.options import make_service
+        from mailkit.tap.twistd import make_service
 
         options = self.parse(
             *("--smtp", ENDPOINT, "--store", "memory:", "--sent-copy"),

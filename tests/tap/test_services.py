@@ -29,7 +29,8 @@ from mailkit.tap.errors import SettingError, StartError
 from mailkit.tap.factories import PORT_NAMES
 from mailkit.tap.ftp_settings import FTPSettings
 from mailkit.tap.ports import parse_endpoint
-from mailkit.tap.services import Limits, MailService
+from mailkit.tap.services import MailService
+from mailkit.tap.settings import FilterSettings, Limits, LoginSettings
 from mailkit.tap.tls import self_signed
 from mailkit.tcp import BACKLOG, Port
 
@@ -288,7 +289,7 @@ class StartTests(ServiceTestCase):
 
     def test_a_store_without_addresses_takes_no_mail(self) -> None:
         checker = InMemoryUsernamePasswordDatabaseDontUse(ann=b"x")
-        service = self.make(AddresslessStore(), checkers=[checker])
+        service = self.make(AddresslessStore(), logins=LoginSettings(checkers=[checker]))
         service.add_imap("tcp:1")
         service.startService()
         self.stop(service)
@@ -335,7 +336,11 @@ class HookTests(ServiceTestCase):
     def test_hooks_are_asked(self) -> None:
         RefusingHook.made = 0
         settings = HookSettings(timeout=7.0)
-        service = self.make(hooks=[f"smtp:{HERE}.RefusingHook:never"], hook_settings=settings)
+        service = self.make(
+            filters=FilterSettings(
+                hooks=[f"smtp:{HERE}.RefusingHook:never"], hook_settings=settings
+            )
+        )
         service.add_smtp("tcp:1")
         service.add_lmtp("tcp:2")
         service.add_imap("tcp:3")
@@ -357,7 +362,7 @@ class HookTests(ServiceTestCase):
                 return gates[-1]
 
         for patient in (True, False):
-            service = self.make(hooks=[Hook()])
+            service = self.make(filters=FilterSettings(hooks=[Hook()]))
             service.add_smtp("tcp:1")
             service.startService()
             self.greeting(service, "smtp")
@@ -378,7 +383,7 @@ class HookTests(ServiceTestCase):
 
         store = MemoryStore()
         self.successResultOf(fire(store.add_account(name=ANN)))
-        service = self.make(store, hooks=[Hook()])
+        service = self.make(store, filters=FilterSettings(hooks=[Hook()]))
         service.add_smtp("tcp:1")
         service.startService()
         transport = StringTransportWithDisconnection()
@@ -402,7 +407,7 @@ class HookTests(ServiceTestCase):
 
     def test_hooks_that_cannot_be_made(self) -> None:
         for name, reason in (("RefusingHook:bad", "ZeroDivisionError"), ("HERE", "is no hook")):
-            service = self.make(hooks=[f"{HERE}.{name}"])
+            service = self.make(filters=FilterSettings(hooks=[f"{HERE}.{name}"]))
             service.add_smtp("tcp:1")
             error = self.assertRaises(StartError, service.startService)
             self.assertEqual((error.setting, error.value), ("hook", f"{HERE}.{name}"))
@@ -482,7 +487,7 @@ class LoginTests(ServiceTestCase):
         return portal.login(UsernamePassword(user, password), INFO, kind)
 
     def start(self, **settings: Any) -> MailService:
-        service = self.make(self.store, **settings)
+        service = self.make(self.store, logins=LoginSettings(**settings))
         service.add_imap("tcp:1")
         service.startService()
         self.addCleanup(self.stop, service)

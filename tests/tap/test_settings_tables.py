@@ -12,6 +12,7 @@ from mailkit.smtp.extensions.settings import Access, ExtensionSettings
 from mailkit.smtp.protocol import SMTPFactory
 from mailkit.tap import mail
 from mailkit.tap.services import MailService
+from mailkit.tap.settings import FilterSettings, SMTPSettings
 
 ENDPOINT = "tcp:0:interface=127.0.0.1"
 
@@ -34,7 +35,7 @@ class _TableCase(SynchronousTestCase):
 class SMTPExtensionTests(_TableCase):
     def extensions(self, text: str, **settings: Any) -> dict[str, ExtensionSettings]:
         table = self.parse(text).smtp_extensions
-        service = MailService("memory:", smtp_extensions=table, **settings)
+        service = MailService("memory:", smtp=SMTPSettings(extensions=table, **settings))
         found = {}
         for name in ("smtp", "lmtp", "submission"):
             service.add_port(name, ENDPOINT)
@@ -135,9 +136,11 @@ class MilterSettingTests(_TableCase):
         """)
         service = MailService(
             "memory:",
-            milters=options.milters,
-            milter_failure=options["milter-failure"],
-            milter_settings=options.milter_table,
+            filters=FilterSettings(
+                milters=options.milters,
+                milter_failure=options["milter-failure"],
+                milter_settings=options.milter_table,
+            ),
         )
         (hook,) = service._milters["smtp"]
         first, second = [milter.settings for milter in hook.milters]

@@ -11,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from mailkit.smtp.protocol import SMTPFactory
 from mailkit.tap import mail
 from mailkit.tap.services import MailService
+from mailkit.tap.settings import SMTPSettings
 
 ENDPOINT = "tcp:0:interface=127.0.0.1"
 
@@ -24,7 +25,7 @@ class SMTPLimitTests(SynchronousTestCase):
         return options
 
     def factory(self, table: dict[str, Any], name: str = "smtp") -> SMTPFactory:
-        service = MailService("memory:", smtp_limits=table)
+        service = MailService("memory:", smtp=SMTPSettings(limits=table))
         service.add_port(name, ENDPOINT)
         return cast(SMTPFactory, service._factories[name])
 

@@ -28,6 +28,7 @@ from mailkit.model import Path as MailPath
 from mailkit.store.memory import MemoryStore
 from mailkit.tap import imap, mail
 from mailkit.tap.errors import SettingError
+from mailkit.tap.settings import LoginSettings
 from mailkit.tap.user_bases import UserBaseFactory, parse_rule, parse_table
 from tests.tap.test_services import ServiceTestCase
 from tests.test_docs import ROOT, fenced_blocks
@@ -238,7 +239,7 @@ class ServiceTests(ServiceTestCase):
     def start(self, **settings: Any) -> Any:
         self.store = MemoryStore()
         self.successResultOf(run(self.store.add_account(name=ANN, password_hash="{PLAIN}secret")))
-        service = self.make(self.store, **settings)
+        service = self.make(self.store, logins=LoginSettings(**settings))
         service.add_imap("tcp:1")
         service.add_smtp("tcp:2")
         service.startService()
@@ -299,14 +300,16 @@ class ServiceTests(ServiceTestCase):
 
     def test_bases_are_closed_with_the_service(self) -> None:
         before = Friends.closed
-        service = self.make(MemoryStore(), checkers=[UserBaseChecker(MADE)])
+        service = self.make(MemoryStore(), logins=LoginSettings(checkers=[UserBaseChecker(MADE)]))
         service.add_imap("tcp:1")
         service.startService()
         self.stop(service)
         self.assertEqual(Friends.closed, before)
         # Only those that say they need it.
         closable = implementer(IClosableUserBase)(type("Closable", (Friends,), {}))()
-        service = self.make(MemoryStore(), checkers=[UserBaseChecker(closable)])
+        service = self.make(
+            MemoryStore(), logins=LoginSettings(checkers=[UserBaseChecker(closable)])
+        )
         service.add_imap("tcp:1")
         service.startService()
         self.stop(service)

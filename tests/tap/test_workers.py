@@ -15,7 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from mailkit.tap import imap, mail
 from mailkit.tap.errors import SettingError
-from mailkit.tap.options import TwistdService, TwistdWorkers
+from mailkit.tap.twistd import TwistdService, TwistdWorkers
 from mailkit.tap.workers import (
     FIRST_DELAY,
     MAX_DELAY,

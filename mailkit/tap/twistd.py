@@ -1,0 +1,172 @@
+"""What twistd runs for each command: the service that its options ask for, or workers that run it."""
+
+from __future__ import annotations
+
+import atexit
+import shlex
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IStreamServerEndpoint
+
+from mailkit._typing import override
+from mailkit.coroutines import run
+from mailkit.interfaces import IDirectoryAdmin
+from mailkit.tap.descriptors import raise_open_files_limit
+from mailkit.tap.errors import readable_errors
+from mailkit.tap.ftp_settings import parse_ftp_settings
+from mailkit.tap.imap_settings import parse_imap_settings
+from mailkit.tap.memory import keep_what_is_loaded, return_large_allocations, use_large_pages
+from mailkit.tap.options import MailOptions
+from mailkit.tap.pop3_settings import parse_pop3_settings
+from mailkit.tap.routes import split_routes
+from mailkit.tap.services import MailService
+from mailkit.tap.settings import DeliverySettings, FilterSettings, IMAPSettings, SMTPSettings
+from mailkit.tap.sharing import parse_sharing
+from mailkit.tap.signals import reload_at_hangup
+from mailkit.tap.workers import WorkersService
+
+
+def _delivery_settings(options: MailOptions) -> DeliverySettings:
+    return DeliverySettings(
+        detail_to_mailbox=bool(options["detail-to-mailbox"]),
+        detail_by_acl=bool(options["detail-by-acl"]),
+        sent_copy=bool(options.get("sent-copy")),
+        suppress_duplicates=float(options.get("suppress-duplicates") or 0),
+        routes=split_routes(options.routes),
+        route_secret=options.route_secret,
+    )
+
+
+def _filter_settings(options: MailOptions) -> FilterSettings:
+    return FilterSettings(
+        checks=options.checks,
+        hooks=options.hooks,
+        hook_settings=options.hook_settings,
+        milters=options.milters,
+        milter_failure=options.get("milter-failure"),
+        milter_reuse=options.milter_reuse,
+        milter_settings=options.milter_table,
+    )
+
+
+def _smtp_settings(options: MailOptions) -> SMTPSettings:
+    return SMTPSettings(
+        without_extensions=options.without_extensions,
+        vrfy=options.get("vrfy"),
+        expn=options.get("expn"),
+        no_soliciting=options.get("no-soliciting"),
+        xclient_from=options.xclient,
+        bare_line_ends=options.get("bare-line-ends"),
+        extensions=options.smtp_extensions,
+        limits=options.smtp_limits,
+    )
+
+
+class TwistdService(MailService):
+    """A mail service that ends twistd with one readable line when it cannot start.
+
+    :param inherited: sockets in place of the options' endpoints, in their order.
+    """
+
+    def __init__(
+        self, options: MailOptions, inherited: Sequence[IStreamServerEndpoint] = ()
+    ) -> None:
+        super().__init__(
+            options["store"],
+            tls=options.service_tls,
+            hostname=options["hostname"] or "",
+            limits=options.limits,
+            logins=options.logins,
+            delivery=_delivery_settings(options),
+            filters=_filter_settings(options),
+            smtp=_smtp_settings(options),
+            imap=IMAPSettings(
+                without_capabilities=options.without_capabilities,
+                quirks=options.quirks,
+                clients=options.imap_clients,
+                parameters=parse_imap_settings(options),
+            ),
+            pop3=parse_pop3_settings(options),
+            ftp=parse_ftp_settings(options),
+            relay=options.relay,
+            sharing=parse_sharing(options),
+            proxy_from=options.proxies,
+        )
+        self._place = options.place
+        # Stops listening to SIGHUP.
+        self._hangups: Callable[[], None] = lambda: None
+        for number, (name, endpoint) in enumerate(options.list_endpoints()):
+            self.add_port(name, inherited[number] if inherited else endpoint)
+
+    @override
+    def privilegedStartService(self) -> None:
+        raise_open_files_limit()
+        return_large_allocations()
+        with self._readable_errors():
+            super().privilegedStartService()
+        keep_what_is_loaded()
+        use_large_pages()
+
+    @override
+    def startService(self) -> None:
+        with self._readable_errors():
+            super().startService()
+        self._hangups = reload_at_hangup(self.tls_reloader)
+        # With other checkers, whoever logs in gets an account.
+        if not self._checkers and self._store_name != "memory:":
+            run(self._tell_of_no_accounts()).addErrback(
+                lambda failure: self.log.failure("the accounts cannot be read", failure)
+            )
+
+    @override
+    def stopService(self) -> Deferred[None]:
+        self._hangups()
+        return super().stopService()
+
+    async def _tell_of_no_accounts(self) -> None:
+        """Help who has forgotten them: all mail and every login would be refused."""
+        if IDirectoryAdmin.providedBy(self.store) and not await self.store.list_domains():
+            self.log.warn(
+                "there are no accounts yet: make one with"
+                " `mailkit --store {store} account add ADDRESS`",
+                store=shlex.quote(self._store_name),
+            )
+
+    def _readable_errors(self) -> AbstractContextManager[None]:
+        return readable_errors(self._place)
+
+
+class TwistdWorkers(WorkersService):
+    """Workers of a mail service; ends twistd with one readable line when it cannot start."""
+
+    def __init__(self, options: MailOptions) -> None:
+        kind = type(options)
+        from twisted.internet import reactor
+
+        plan = {
+            "options": f"{kind.__module__}.{kind.__qualname__}",
+            "arguments": options.arguments,
+            "origin": options.origin,
+            "reactor": type(reactor).__module__,
+        }
+        super().__init__(options.workers, plan, options.list_endpoints())
+        self._place = options.place
+        atexit.register(self.exit_if_failed)
+
+    @override
+    def privilegedStartService(self) -> None:
+        raise_open_files_limit()
+        with readable_errors(self._place):
+            super().privilegedStartService()
+
+    @override
+    def startService(self) -> None:
+        with readable_errors(self._place):
+            super().startService()
+
+
+def make_service(options: MailOptions) -> TwistdService | TwistdWorkers:
+    """What twistd runs."""
+    return TwistdWorkers(options) if options.workers > 1 else TwistdService(options)
