@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from mailkit.auth.files import require_readable
 from mailkit.auth.names import canonical_name, complete_name, local_name
 from mailkit.auth.schemes import DEFAULT_SCHEME, UnreadableHash, find_scheme, with_scheme
 from mailkit.auth.workers import Workers
@@ -214,8 +215,9 @@ def _extra_fields(fields: Sequence[str]) -> list[str]:
 def make(path: str, scheme: str = DEFAULT_SCHEME, domains: Sequence[str] = ()) -> PasswdFile:
     """What ``--auth passwd-file:PATH`` stands for.
 
-    :raises ValueError: the scheme is unknown.
+    :raises ValueError: the scheme is unknown, or the file cannot be read.
     """
+    require_readable(path)
     try:
         find_scheme(f"{{{scheme}}}$1$")
     except UnreadableHash as error:

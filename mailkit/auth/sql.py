@@ -16,6 +16,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from mailkit._typing import override
+from mailkit.auth.files import require_readable
 from mailkit.auth.names import canonical_name, complete_name, values_of
 from mailkit.auth.schemes import DEFAULT_SCHEME, UnreadableHash, find_scheme, with_scheme
 from mailkit.auth.workers import (
@@ -251,10 +252,11 @@ def make(
 def _connector(driver: str, module: Any, text: str) -> Connect:
     """What makes connections.
 
-    :raises ValueError: the text is not what the driver needs.
+    :raises ValueError: the text is not what the driver needs, or names a file that is not there.
     """
     if driver == "sqlite3":
-        # A file that is missing is not made.
+        require_readable(text)
+        # Nor is one made that goes missing.
         uri = f"file:{quote(text)}?mode=rw"
         return lambda: module.connect(uri, uri=True, timeout=QUERY_TIMEOUT)
     if driver == "psycopg":

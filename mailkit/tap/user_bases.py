@@ -25,6 +25,7 @@ from zope.interface import Interface, implementer
 
 from mailkit.auth.bases import UserBaseChecker
 from mailkit.auth.checkers import AuthRule, ChainChecker, DirectoryChecker, StoreAccounts
+from mailkit.auth.files import require_readable
 from mailkit.auth.passwords import PasswordHasher
 from mailkit.auth.provisioning import UserDirectory
 from mailkit.interfaces import (
@@ -260,21 +261,13 @@ def make_checker(description: str, domains: Sequence[str] = ()) -> ICredentialsC
         if isinstance(factory, UserBaseFactory):
             return factory.make_checker(factory.split(argument), domains)
         checker: ICredentialsChecker = factory.generateChecker(argument)
+        if isinstance(checker, FilePasswordDB):
+            # Without the file Twisted says that every password is wrong.
+            require_readable(checker.filename)
     except (InvalidAuthType, InvalidAuthArgumentString, ValueError) as error:
         # Twisted's own raise ValueError too.
         raise SettingError(str(error) or f"give {scheme}:{factory.argStringFormat}") from error
-    if isinstance(checker, FilePasswordDB):
-        _check_readable(checker.filename)
     return _check_interfaces(checker, scheme)
-
-
-def _check_readable(path: str) -> None:
-    """Twisted would start without the file, and then say that every password is wrong."""
-    try:
-        with open(path, "rb"):
-            pass
-    except OSError as error:
-        raise SettingError(f"cannot read {path}: {error.strerror}") from error
 
 
 def _find_factory(scheme: str) -> Any:

@@ -187,4 +187,6 @@ class PasswdFileTests(FileTestCase):
 
     def test_settings(self) -> None:
         self.assertRaises(ValueError, passwd_file.make, "x", "NOSUCH")
-        self.assertEqual(passwd_file.make("x", "SSHA", ("example.org",)).path, "x")
+        path = Path(self.mktemp()).resolve()
+        path.touch()
+        self.assertEqual(passwd_file.make(str(path), "SSHA", ("example.org",)).path, str(path))

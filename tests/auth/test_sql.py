@@ -136,8 +136,11 @@ class SQLUsersTests(DatabaseTestCase):
         base = self.make("SELECT name, account FROM users WHERE name = %u")
         self.assertIn("called password", await self.failure(base))
 
-    async def test_a_database_that_is_missing_is_not_made(self) -> None:
-        self.assertIn("unable to open", await self.failure(self.make()))
+    async def test_a_database_that_is_gone_is_not_made(self) -> None:
+        self.fill()
+        base = self.make()
+        self.path.unlink()
+        self.assertIn("unable to open", await self.failure(base))
         self.assertFalse(self.path.exists())
 
     async def test_a_connection_that_breaks_is_made_again(self) -> None:
@@ -196,7 +199,8 @@ class SettingTests(SynchronousTestCase):
         self.refuse(ValueError, "no driver", driver="json")
         self.refuse(ValueError, "connect is missing", connect="")
         self.refuse(ValueError, "{NONE}", scheme="NONE")
-        self.refuse(ValueError, "names no user", query="SELECT 1")
+        self.refuse(ValueError, "names no user", query="SELECT 1", connect=__file__)
+        self.refuse(ValueError, "cannot read nofile", connect="nofile")
         self.refuse(ValueError, "threads", threads=0)
 
     def test_a_driver_that_is_missing_names_its_extra(self) -> None:

@@ -93,7 +93,9 @@ class PasswdFileServerTests(UserBaseServerCase):
 
     def test_a_file_that_is_gone_is_no_wrong_password(self) -> None:
         users = self.directory / "users"
+        users.write_text(f"{JOE}:{{PLAIN}}x\n")
         self.serve_base(f"passwd-file:{users}")
+        users.unlink()
         self.assertIn("UNAVAILABLE", self.log_in(JOE, "x"))
         self.assertEqual(self.send_to(JOE), 451)
         self.stop(self.server)

@@ -76,6 +76,15 @@ def make(path: str, color: float = 0, domains: Any = ()) -> Friends:
     return friends
 
 
+def make_file(test: SynchronousTestCase, name: str) -> str:
+    """The path of an empty file of that name."""
+    directory = Path(test.mktemp())
+    directory.mkdir(parents=True)
+    path = directory / name
+    path.touch()
+    return str(path)
+
+
 class RuleTests(SynchronousTestCase):
     """What ``--auth`` takes."""
 
@@ -89,14 +98,17 @@ class RuleTests(SynchronousTestCase):
             self.assertIn(part, text)
 
     def test_a_passwd_file(self) -> None:
-        base = self.base(parse_rule("passwd-file:/etc/users"))
+        path = make_file(self, "users")
+        base = self.base(parse_rule(f"passwd-file:{path}"))
         self.assertIsInstance(base, PasswdFile)
-        self.assertEqual((base.path, base.domains), ("/etc/users", ()))
-        base = self.base(parse_rule(r"passwd-file:C\:/users=x:scheme=SSHA"))
-        self.assertEqual((base.path, base._scheme), ("C:/users=x", "SSHA"))
+        self.assertEqual((base.path, base.domains), (path, ()))
+        path = make_file(self, "C:users=x")
+        base = self.base(parse_rule(f"passwd-file:{path.replace(':', chr(92) + ':')}:scheme=SSHA"))
+        self.assertEqual((base.path, base._scheme), (path, "SSHA"))
 
     def test_domains(self) -> None:
-        rule = parse_rule("Example.ORG, bücher.example=passwd-file:/etc/users")
+        path = make_file(self, "users")
+        rule = parse_rule(f"Example.ORG, bücher.example=passwd-file:{path}")
         self.assertEqual(rule.domains, ("example.org", "xn--bcher-kva.example"))
         self.assertEqual(self.base(rule).domains, rule.domains)
         self.assertFalse(rule.final)
@@ -117,7 +129,7 @@ class RuleTests(SynchronousTestCase):
         self.refuse("passwd-file", "passwd-file:PATH")
         self.refuse("passwd-file:", "path is missing")
         self.refuse("passwd-file:x:y", "'y'")
-        self.refuse("passwd-file:x:scheme=NOSUCH", "{NOSUCH}")
+        self.refuse(f"passwd-file:{make_file(self, 'x')}:scheme=NOSUCH", "{NOSUCH}")
         self.refuse("anonymous", "anonymous")
         self.refuse("file:", "filename")
         self.refuse(f"{HERE}.NEITHER", "NEITHER")
@@ -133,13 +145,22 @@ class RuleTests(SynchronousTestCase):
         path.write_text("ann@example.org:secret\n")
         self.assertIsInstance(parse_rule(f"file:{path}").checker, FilePasswordDB)
 
+    def test_a_file_of_ours_that_is_not_there(self) -> None:
+        path = Path(self.mktemp())
+        self.refuse(f"passwd-file:{path}", f"cannot read {path}: No such file")
+        self.refuse(f"sql:SELECT 1 WHERE %u:connect={path}", f"cannot read {path}: No such file")
+        path.mkdir(parents=True)
+        self.refuse(f"passwd-file:{path}", f"cannot read {path}: Is a directory")
+
     def test_tables(self) -> None:
+        path = make_file(self, "a:b")
         rule = parse_table(
-            {"base": "passwd-file", "path": "a:b", "domains": ["example.org"], "failure": "stop"}
+            {"base": "passwd-file", "path": path, "domains": ["example.org"], "failure": "stop"}
         )
         self.assertEqual((rule.domains, rule.final), (("example.org",), True))
-        self.assertEqual(self.base(rule).path, "a:b")
-        rule = parse_table({"base": "passwd-file:x", "domains": "example.org"})
+        self.assertEqual(self.base(rule).path, path)
+        path = make_file(self, "x")
+        rule = parse_table({"base": f"passwd-file:{path}", "domains": "example.org"})
         self.assertEqual((rule.domains, rule.final), (("example.org",), False))
         self.assertTrue(parse_table({"base": "store", "failure": "stop"}).final)
         self.assertEqual(self.base(parse_table({"base": f"{HERE}.Friends"})).names, ["bob"])
@@ -187,9 +208,9 @@ class OptionTests(SynchronousTestCase):
         self.assertTrue(str(error).startswith("--auth passwd-file: "), error)
 
     def test_the_settings_file(self) -> None:
-        path = Path(self.mktemp())
+        path, users = Path(self.mktemp()), make_file(self, "users")
         path.write_text(
-            f'imap = "{ENDPOINT}"\n[[auth]]\nbase = "passwd-file"\npath = "users"\n'
+            f'imap = "{ENDPOINT}"\n[[auth]]\nbase = "passwd-file"\npath = "{users}"\n'
             'domains = ["example.org"]\n[[auth]]\nbase = "store"\nfailure = "stop"\n'
         )
         options = mail.Options()
@@ -221,10 +242,15 @@ class PageTests(SynchronousTestCase):
         blocks = [block for _, block in fenced_blocks(self.page, "toml")]
         tables = [table for block in blocks for table in tomllib.loads(block)["auth"]]
         self.assertGreater(len(tables), 1)
-        secret = Path(self.mktemp())
-        secret.write_text("secret")
+        file = Path(self.mktemp())
+        file.write_text("secret")
         for table in tables:
-            table.update({key: str(secret) for key in table if key.endswith("-file")})
+            # Paths of the page's machine.
+            table.update(
+                (key, str(file))
+                for key, value in table.items()
+                if key.endswith("-file") or (key in ("path", "connect") and value.startswith("/"))
+            )
             parse_table(table)
 
     def test_the_passwd_file(self) -> None:

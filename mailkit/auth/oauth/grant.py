@@ -24,7 +24,7 @@ from mailkit.auth.oauth.keys import IssuerKeys, find_endpoint, is_https
 from mailkit.auth.oauth.rules import TokenRules
 from mailkit.auth.oauth.settings import TIMEOUT, read_secret
 from mailkit.auth.oauth.tokens import SignedTokens
-from mailkit.errors import TokenRefused
+from mailkit.errors import TemporaryFailure, TokenRefused
 from mailkit.https import HTTPSClient, HTTPSFailed, Response
 from mailkit.interfaces import IPasswordVerifier
 from mailkit.wire.domains import canonical_domain
@@ -88,7 +88,8 @@ class PasswordGrant:
             self.log.error(
                 "{issuer} cannot be asked: {reason}", issuer=self._rules.issuer, reason=error.text
             )
-            raise
+            # Where it is and what ails it is no business of clients.
+            raise TemporaryFailure from error
 
     async def _ask(self, login: str, password: str) -> str | None:
         """The ID token of a user; None for one who is refused."""

@@ -130,7 +130,8 @@ class PasswordGrantTests(SynchronousTestCase):
         ):
             self.issuer.refusal = refusal
             with capturedLogs() as logs:
-                self.failureResultOf(self.ask(self.make()), TemporaryFailure)
+                failure = self.failureResultOf(self.ask(self.make()), TemporaryFailure)
+            self.assertEqual(failure.value.text, TemporaryFailure.default_text)
             text = " ".join(map(formatEvent, logs))
             self.assertIn("cannot be asked", text)
             self.assertNotIn("s3cr3t", text)
@@ -139,8 +140,10 @@ class PasswordGrantTests(SynchronousTestCase):
         for url in (TOKENS, KEYS, CONFIGURATION):
             answers, self.issuer.answers = self.issuer.answers, {**self.issuer.answers, url: None}
             with capturedLogs() as logs:
-                self.failureResultOf(self.ask(self.make()), TemporaryFailure)
+                failure = self.failureResultOf(self.ask(self.make()), TemporaryFailure)
             self.assertIn("cannot be", " ".join(map(formatEvent, logs)))
+            # What clients are told.
+            self.assertEqual(failure.value.text, TemporaryFailure.default_text)
             self.issuer.answers = answers
 
     def test_id_tokens_that_name_nobody(self) -> None:
