@@ -8,6 +8,7 @@ import click
 
 from mailkit.tap.administration import administer
 from mailkit.tap.errors import SettingError
+from mailkit.wire.domains import displayed_address
 
 
 @click.group()
@@ -41,7 +42,8 @@ def list_entries(store: str, account: str, mailbox: str) -> None:
         from mailkit.rights import format_rights
 
         for entry in await _checked(store, directory).get_acl(account=account, mailbox=mailbox):
-            click.echo(f"{entry.identifier} {format_rights(entry.rights)}")
+            shown = displayed_address(entry.identifier)
+            click.echo(f"{shown} {format_rights(entry.rights)}")
 
     administer(store, work, about=f"{account}, {mailbox}")
 
@@ -110,7 +112,7 @@ def public(store: str, account: str | None, off: bool) -> None:
         access = _checked(store, directory)
         if account is None:
             for name in await access.list_public():
-                click.echo(name)
+                click.echo(displayed_address(name))
         else:
             await access.set_public(account=account, public=not off)
             click.echo(f"{account} is {'not public any more' if off else 'public'}.")

@@ -34,6 +34,7 @@ from mailkit.tap.scram_command import scram, scram_option, set_password
 from mailkit.tap.stores import DEFAULT_STORE, STORE_VARIABLE
 from mailkit.tap.tls_report_command import tls_report
 from mailkit.tap.totp_commands import totp
+from mailkit.wire.domains import displayed_address, displayed_domain
 
 #: Octets of a password, as protocols take them.
 MAX_PASSWORD = 4096
@@ -134,7 +135,7 @@ def list_accounts(store: str) -> None:
 
     async def work(directory: Any) -> None:
         for name in await directory.list_accounts():
-            click.echo(name)
+            click.echo(displayed_address(name))
 
     administer(store, work)
 
@@ -155,7 +156,7 @@ def change_password(
         password = _new_password(password_stdin)
         hashed = _hash_password(password, scheme)
         await set_password(store, directory, name, hashed, password, scram)
-        click.echo(f"Changed the password of {name}.")
+        click.echo(f"Changed the password of {displayed_address(name)}.")
 
     administer(store, work, about=address)
 
@@ -230,7 +231,7 @@ def administrators(store: str, add: str | None, remove: str | None) -> None:
                 name = await find_account(directory, address)
                 await directory.set_administrator(account=name, administrator=wanted)
         for name in await directory.list_administrators():
-            click.echo(name)
+            click.echo(displayed_address(name))
 
     administer(store, work, about=add or remove or "")
 
@@ -263,7 +264,7 @@ def list_delegates(store: str) -> None:
     async def work(directory: Any) -> None:
         _check_delegates(store, directory)
         for name, other in await directory.list_delegates():
-            click.echo(f"{name} {other}")
+            click.echo(f"{displayed_address(name)} {displayed_address(other)}")
 
     administer(store, work)
 
@@ -319,7 +320,7 @@ def list_aliases(store: str) -> None:
 
     async def work(directory: Any) -> None:
         for address, targets in await directory.list_aliases():
-            click.echo(f"{address} {' '.join(targets)}")
+            click.echo(" ".join(map(displayed_address, (address, *targets))))
 
     administer(store, work)
 
@@ -365,7 +366,7 @@ def list_domains(store: str) -> None:
 
     async def work(directory: Any) -> None:
         for name in await directory.list_domains():
-            click.echo(name)
+            click.echo(displayed_domain(name))
 
     administer(store, work)
 

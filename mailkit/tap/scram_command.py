@@ -8,6 +8,7 @@ import click
 
 from mailkit.tap.administration import administer
 from mailkit.tap.errors import SettingError
+from mailkit.wire.domains import displayed_address
 from mailkit.wire.scram import HASHES
 
 #: What keys are made for unless something else is asked for: what clients have.
@@ -109,7 +110,7 @@ async def _show(directory: Any) -> None:
     click.echo(f"clients are offered: {', '.join(offered) or 'nothing'}")
     for mechanism in policy:
         for account in await directory.list_without_scram_keys(mechanism=mechanism):
-            click.echo(f"no keys for {mechanism}: {account}")
+            click.echo(f"no keys for {mechanism}: {displayed_address(account)}")
 
 
 def _check(store: str, directory: Any) -> None:

@@ -24,6 +24,30 @@ def canonical_domain(domain: str) -> str:
     )
 
 
+def displayed_domain(domain: str) -> str:
+    """A canonical name as people write it: U-labels (RFC 5890 section 2.3.2.1) for A-labels.
+
+    A label that would not come back as it is, or not be seen as it is, stays.
+    """
+    return ".".join(map(_displayed_label, domain.split("."))) if "xn--" in domain else domain
+
+
+def _displayed_label(label: str) -> str:
+    if not label.startswith("xn--"):
+        return label
+    try:
+        shown = label[4:].encode("ascii").decode("punycode")
+    except UnicodeError:
+        return label
+    return shown if shown.isprintable() and canonical_domain(shown) == label else label
+
+
+def displayed_address(address: str) -> str:
+    """A canonical address, or what stands for all of a domain, as people write it."""
+    local_part, at, domain = address.rpartition("@")
+    return f"{local_part}@{displayed_domain(domain)}" if at else address
+
+
 def is_within(name: str, domain: str, subdomains: bool = True) -> bool:
     """Whether a canonical name is that of a domain, or of a subdomain.
 

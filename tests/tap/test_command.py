@@ -74,6 +74,27 @@ class AccountTests(CommandTestCase):
         self.assertEqual(self.succeed("account", "list"), f"{ANN}\nbob@example.net\n")
         self.assertEqual(self.succeed("domain", "list"), "example.net\nexample.org\n")
 
+    def test_international_domains_are_shown_as_they_are_typed(self) -> None:
+        typed, other = "müller@münchen.example", "ann@bücher.example"
+        self.add(typed)
+        self.add("ann@xn--bcher-kva.example")
+        self.assertEqual(self.succeed("account", "list"), f"{other}\n{typed}\n")
+        self.assertEqual(self.succeed("domain", "list"), "bücher.example\nmünchen.example\n")
+        for name in (typed, "MÜLLER@xn--mnchen-3ya.example"):
+            change = self.succeed("account", "passwd", name, "--password-stdin", input="new\n")
+            self.assertEqual(change, f"Changed the password of {typed}.\n")
+        self.succeed("alias", "add", "info@münchen.example", typed, "ann@xn--bcher-kva.example")
+        shown = f"info@münchen.example {typed} {other}\n"
+        self.assertEqual(self.succeed("alias", "list"), shown)
+        self.succeed("account", "delegate", "add", typed, "@bücher.example")
+        shown = f"{typed} @bücher.example\n"
+        self.assertEqual(self.succeed("account", "delegate", "list"), shown)
+        self.succeed("account", "administrators", "--add", typed)
+        self.assertEqual(self.succeed("account", "administrators"), f"{typed}\n")
+        self.succeed("acl", "set", typed, "INBOX", other, "lr")
+        self.assertIn(f"{other} lr\n", self.succeed("acl", "list", typed, "INBOX"))
+        self.assertIn(f": {other}\n", self.succeed("scram", "on"))
+
     def test_passwords_are_hashed_unless_told_otherwise(self) -> None:
         self.succeed("account", "add", ANN, "--password-stdin", input="secret\nrest\n")
         self.assertTrue(self.hash_of().startswith("$argon2id$"))
