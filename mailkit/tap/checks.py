@@ -10,6 +10,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from mailkit.interfaces import IKeyValueStore
 from mailkit.tap.errors import SettingError
+from mailkit.tap.listeners import MAIL_SCOPES, Scopes
 
 #: Name of the check, where its class is, whether it is on unless a setting says otherwise: those
 #: that ask nobody, remember nothing on disk, and refuse what nobody honest does. In the order in
@@ -26,8 +27,8 @@ CHECKS: Mapping[str, tuple[str, bool]] = {
     "greylisting": ("mailkit.checks.greylist.Greylisting", False),
     "recipients": ("mailkit.checks.recipients.RecipientVerification", False),
 }
-#: The services whose clients a check is for.
-_SERVICES = {"rates": ("smtp", "submission")}
+#: The services whose clients a check is for, unless its setting ``services`` names others.
+_SERVICES = {"rates": ["smtp", "submission"]}
 #: Name servers for all checks, instead of the system's.
 NAMESERVERS = "nameservers"
 # What a check works with, and what no setting gives.
@@ -47,11 +48,13 @@ class Checks:
     """The checks of a mail service.
 
     :param settings: by name of the check: true, false, or its settings, each as the parameter of
-        its class; besides ``nameservers``. What is not named is as :data:`CHECKS` says.
+        its class, and ``services``, whose clients it is for; besides ``nameservers``. What is not
+        named is as :data:`CHECKS` says.
+    :param names: services that take mail, and their named listeners.
     :raises SettingError: there is no such check or setting, or a value is of a wrong kind.
     """
 
-    def __init__(self, settings: Mapping[str, Any]) -> None:
+    def __init__(self, settings: Mapping[str, Any], names: Scopes = MAIL_SCOPES) -> None:
         given = {key.replace("_", "-"): value for key, value in settings.items()}
         self._servers = parse_servers(given.pop(NAMESERVERS, []))
         for name in given:
@@ -59,7 +62,7 @@ class Checks:
                 known = ", ".join([*CHECKS, NAMESERVERS])
                 raise SettingError(f"there is no check {name!r}; known are {known}")
         self._makers = [
-            _parse_check(name, place, given.get(name))
+            _parse_check(name, place, given.get(name), names)
             for name, (place, is_on) in CHECKS.items()
             if given.get(name, is_on) is not False
         ]
@@ -70,7 +73,7 @@ class Checks:
         return [maker.name for maker in self._makers]
 
     def make(self, store: object, clock: IReactorTime) -> dict[str, list[object]]:
-        """The hooks by service; one object serves all services that it is for.
+        """The hooks by service and listener; one object serves all that it is for.
 
         :param store: keeps what is to outlast a restart, if it can.
         """
@@ -104,7 +107,7 @@ def _values(store: object, clock: IReactorTime) -> Any:
     return MemoryValues(clock=clock)
 
 
-def _parse_check(name: str, place: str, given: Any) -> CheckMaker:
+def _parse_check(name: str, place: str, given: Any, names: Scopes) -> CheckMaker:
     from twisted.python.reflect import namedAny
 
     class_: type[Any] = namedAny(place)
@@ -112,13 +115,16 @@ def _parse_check(name: str, place: str, given: Any) -> CheckMaker:
         given = {}
     if not isinstance(given, Mapping):
         raise SettingError(f"{name} must be true, false, or a table of settings")
+    services = _parse_services(name, given, names)
     hints = get_type_hints(class_.__init__)
     known = [key for key in inspect.signature(class_).parameters if key not in _GIVEN]
     settings = {}
     for key, value in given.items():
         parameter = key.replace("-", "_")
+        if key == "services":
+            continue
         if parameter not in known:
-            words = ", ".join(each.replace("_", "-") for each in known)
+            words = ", ".join(each.replace("_", "-") for each in (*known, "services"))
             raise SettingError(f"{name} has no setting {key!r}; known are {words}")
         settings[parameter] = _convert(f"{name}.{key}", value, hints[parameter])
     try:
@@ -126,7 +132,17 @@ def _parse_check(name: str, place: str, given: Any) -> CheckMaker:
         class_(**{key: None for key in ("resolver", "values") if key in hints}, **settings)
     except ValueError as error:
         raise SettingError(f"{name}: {error}") from error
-    return CheckMaker(name, _SERVICES.get(name, ("smtp",)), class_, settings)
+    return CheckMaker(name, services, class_, settings)
+
+
+def _parse_services(check: str, given: Mapping[str, Any], names: Scopes) -> list[str]:
+    """All services and listeners whose clients a check is for."""
+    place = f"{check}.services"
+    chosen = _convert(place, given.get("services", _SERVICES.get(check, ["smtp"])), Sequence[str])
+    for name in chosen:
+        if name not in names:
+            raise SettingError(f"{place}: {name!r} takes no mail; known are {', '.join(names)}")
+    return [each for each in names if any(each in names[name] for name in chosen)]
 
 
 def _convert(name: str, value: Any, hint: Any) -> Any:

@@ -6,13 +6,11 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from mailkit.tap.errors import SettingError
+from mailkit.tap.listeners import MAIL_SCOPES, Scopes, lineage
 from mailkit.tap.values import check_number
 
 if TYPE_CHECKING:
     from mailkit.smtp.extensions.settings import Access, ExtensionSettings
-
-#: What ``--without-extension SERVICE:NAME`` may name.
-SERVICES = ("smtp", "lmtp", "submission")
 
 # What ``[smtp-extensions]`` may have: fields of ExtensionSettings.
 _ACCESS = ("vrfy", "expn", "trust-submitter")
@@ -21,8 +19,8 @@ _LISTS = ("without", "no-soliciting")
 _NUMBERS = ("max-hold", "min-deliver-by")
 
 
-def parse_switches(texts: Iterable[str]) -> dict[str, set[str]]:
-    """The extensions that are off, by service, from ``NAME`` or ``SERVICE:NAME``.
+def parse_switches(texts: Iterable[str], names: Scopes = MAIL_SCOPES) -> dict[str, set[str]]:
+    """The extensions that are off, by service and listener, from ``NAME`` or ``SERVICE:NAME``.
 
     :raises SettingError: there is no such extension, or no such service.
     """
@@ -30,19 +28,20 @@ def parse_switches(texts: Iterable[str]) -> dict[str, set[str]]:
     from mailkit.smtp.extensions.registry import EXTENSIONS
     from mailkit.smtp.lmtp import REQUIRED
 
-    off: dict[str, set[str]] = {service: set() for service in SERVICES}
+    off: dict[str, set[str]] = {each: set() for each in names}
     known = sorted(extension.name for extension in EXTENSIONS)
     for text in texts:
         service, colon, name = text.rpartition(":")
         if name.upper() not in known:
             raise SettingError(f"there is no extension {name!r}; known are {', '.join(known)}")
         if colon and service not in off:
-            raise SettingError(f"{service!r} has no extensions; known are {', '.join(SERVICES)}")
-        if service == "lmtp" and name.upper() in REQUIRED:
+            raise SettingError(f"{service!r} has no extensions; known are {', '.join(names)}")
+        if service in names["lmtp"] and name.upper() in REQUIRED:
             raise SettingError(f"LMTP must have {name.upper()}")
-        for each in [service] if colon else SERVICES:
+        for each in names[service] if colon else names:
             off[each].add(name.upper())
-    off["lmtp"] -= REQUIRED
+    for each in names["lmtp"]:
+        off[each] -= REQUIRED
     return off
 
 
@@ -80,30 +79,37 @@ def parse_solicitation(text: str) -> tuple[str, ...]:
     return classes
 
 
-def parse_extension_table(table: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """The table ``[smtp-extensions]`` of a settings file: settings by service.
+def parse_extension_table(
+    table: Mapping[str, Any], names: Scopes = MAIL_SCOPES
+) -> dict[str, dict[str, Any]]:
+    """The table ``[smtp-extensions]`` of a settings file: settings by service and listener.
 
-    Those of a service's own table, ``[smtp-extensions.submission]``, go before those for all.
+    Those of a service's own table, ``[smtp-extensions.submission]``, go before those for all, and those
+    of a listener's before both.
 
     :raises SettingError: a setting is not known, or makes no sense.
     """
     if not table:
         return {}
-    for_all = {key: value for key, value in table.items() if key not in SERVICES}
+    for_all = {key: value for key, value in table.items() if key not in names}
     found = {}
-    for service in SERVICES:
-        own = table.get(service, {})
-        if not isinstance(own, Mapping):
-            raise SettingError(f"{service} must be a table")
-        found[service] = {
-            key.replace("-", "_"): _parse_setting(service, key, value, key in own)
-            for key, value in {**for_all, **own}.items()
+    for name in names:
+        values, places = dict(for_all), dict.fromkeys(for_all, "")
+        for each in lineage(name, names):
+            own = table.get(each, {})
+            if not isinstance(own, Mapping):
+                raise SettingError(f"{each} must be a table")
+            values |= own
+            places |= dict.fromkeys(own, f"{each}:")
+        found[name] = {
+            key.replace("-", "_"): _parse_setting(name, names, key, value, places[key])
+            for key, value in values.items()
         }
-        _make_settings(**found[service])
+        _make_settings(**found[name])
     return found
 
 
-def _parse_setting(service: str, key: str, value: Any, own: bool) -> Any:
+def _parse_setting(name: str, names: Scopes, key: str, value: Any, place: str) -> Any:
     if key in _NUMBERS:
         return check_number(key, value, int)
     if key not in _TEXTS and key not in _LISTS:
@@ -115,8 +121,7 @@ def _parse_setting(service: str, key: str, value: Any, own: bool) -> Any:
     if key in _ACCESS:
         return parse_access(value)
     if key == "without":
-        texts = [f"{service}:{text}" for text in texts] if own else texts
-        return tuple(parse_switches(texts)[service])
+        return tuple(parse_switches([f"{place}{text}" for text in texts], names)[name])
     return tuple(texts) if key in _LISTS else value
 
 
@@ -138,22 +143,24 @@ def extension_settings(
     xclient_from: Mapping[str, Collection[str]],
     etrn: bool,
     table: Mapping[str, Any] | None = None,
+    names: Scopes = MAIL_SCOPES,
 ) -> dict[str, ExtensionSettings]:
-    """The settings of each service that has others than its own.
+    """The settings of each service and listener that has others than its own.
 
     :param without: what ``--without-extension`` takes.
     :param vrfy: what ``--vrfy`` takes, and so on.
     :param xclient_from: who may say XCLIENT, by service.
     :param etrn: clients that have not logged in may ask too: who may is known elsewhere.
     :param table: what :func:`parse_extension_table` takes; what is off by ``without`` stays off.
+    :param names: services that take mail, and their named listeners.
     :raises SettingError: one of them cannot be.
     """
-    off = parse_switches(without) if without else {}
+    off = parse_switches(without, names) if without else {}
     unwanted = parse_solicitation(no_soliciting) if no_soliciting else ()
-    own = parse_extension_table(table or {})
+    own = parse_extension_table(table or {}, names)
     changed = bool(off or vrfy or expn or unwanted or etrn or own)
     settings: dict[str, ExtensionSettings] = {}
-    for name in SERVICES:
+    for name in names:
         if changed or xclient_from.get(name):
             values = own.get(name, {})
             values["without"] = tuple({*off.get(name, ()), *values.get("without", ())})

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple, TypeAlias, cast
 
 from mailkit.tap.errors import SettingError, StartError
+from mailkit.tap.listeners import MAIL_SCOPES, Scopes
 from mailkit.tap.values import check_numbers
-
-#: What ``--hook SERVICE:NAME`` may name: the services that take mail.
-SERVICES = ("smtp", "lmtp", "submission")
 
 #: Hooks of a mail service: objects and what ``--hook`` takes, for all services that take mail or by
 #: service.
@@ -31,13 +29,14 @@ class HookMaker(NamedTuple):
 
     #: As the setting has it.
     name: str
-    services: Sequence[str]
+    services: Collection[str]
     make: Callable[[], object]
 
 
-def parse_hooks(hooks: Hooks) -> list[HookMaker]:
+def parse_hooks(hooks: Hooks, names: Scopes = MAIL_SCOPES) -> list[HookMaker]:
     """Look hooks up, without making them yet.
 
+    :param names: services that take mail, and their named listeners.
     :raises SettingError: nothing has that name, or there is no such service.
     """
     if isinstance(hooks, str):
@@ -45,20 +44,20 @@ def parse_hooks(hooks: Hooks) -> list[HookMaker]:
     if isinstance(hooks, Mapping):
         found = []
         for service, each in hooks.items():
-            _check_service(service)
-            found += [_parse(hook, (service,)) for hook in each]
+            _check_service(service, names)
+            found += [_parse(hook, names[service], names) for hook in each]
         return found
-    return [_parse(hook, SERVICES) for hook in hooks]
+    return [_parse(hook, tuple(names), names) for hook in hooks]
 
 
 def make_hooks(makers: Sequence[HookMaker]) -> dict[str, list[object]]:
-    """The hooks by service; one object serves all services that it is for.
+    """The hooks by service and listener; one object serves all that it is for.
 
     :raises StartError: one of them cannot be made, or is no hook.
     """
     from mailkit.smtp.hooks import check_hook
 
-    hooks: dict[str, list[object]] = {service: [] for service in SERVICES}
+    hooks: dict[str, list[object]] = {}
     for maker in makers:
         try:
             hook = maker.make()
@@ -68,23 +67,23 @@ def make_hooks(makers: Sequence[HookMaker]) -> dict[str, list[object]]:
             reason = str(error) or type(error).__name__
             raise StartError("hook", maker.name, reason) from error
         for service in maker.services:
-            hooks[service].append(hook)
+            hooks.setdefault(service, []).append(hook)
     return hooks
 
 
-def _check_service(service: str) -> None:
-    if service not in SERVICES:
-        raise SettingError(f"{service!r} has no hooks; known are {', '.join(SERVICES)}")
+def _check_service(service: str, names: Scopes) -> None:
+    if service not in names:
+        raise SettingError(f"{service!r} has no hooks; known are {', '.join(names)}")
 
 
-def _parse(hook: object, services: Sequence[str]) -> HookMaker:
+def _parse(hook: object, services: Collection[str], names: Scopes) -> HookMaker:
     if not isinstance(hook, str):
         return HookMaker(repr(hook), services, lambda: hook)
     head, _, rest = hook.partition(":")
     spec = hook
     if "." not in head:
-        _check_service(head)
-        services, spec = (head,), rest
+        _check_service(head, names)
+        services, spec = names[head], rest
     name, colon, argument = spec.partition(":")
     from twisted.python.reflect import namedAny
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mailkit.tap.extensions import ExtensionOptions
 from mailkit.tap.hooks import HookOptions
+from mailkit.tap.listeners import HELP
 from mailkit.tap.milters import MilterOptions
 from mailkit.tap.options import ListenOptions
 from mailkit.tap.relay import OutboundOptions
@@ -21,7 +22,7 @@ class Options(
         "An LMTP server (RFC 2033): mail servers of this site, such as Postfix and Exim, hand over"
         " mail for the accounts and aliases of the store and get a reply for each recipient. Whoever"
         " can connect is believed, so listen on a UNIX socket or a private address; the server"
-        " refuses port 25."
+        f" refuses port 25.{HELP}"
     )
     examples = """\
   twistd mailkit-lmtp --listen unix:/run/mailkit/lmtp:mode=660 --store sqlite:/var/lib/mailkit

@@ -8,6 +8,7 @@ from mailkit.tap.factories import PORT_NAMES
 from mailkit.tap.ftp_settings import FTPOptions
 from mailkit.tap.hooks import HookOptions
 from mailkit.tap.imap_settings import IMAPOptions
+from mailkit.tap.listeners import HELP
 from mailkit.tap.milters import MilterOptions
 from mailkit.tap.options import MailOptions
 from mailkit.tap.pop3_settings import POP3Options
@@ -40,7 +41,7 @@ class Options(
         " users who read, FTP for their files, over one store. Accounts are made with the command `mailkit account add"
         " ADDRESS`, also while the server runs. Names that end in s (submissions, pop3s, imaps, ftps) are"
         " for TLS from the first octet. An ENDPOINT is Twisted's: tcp:2525:interface=127.0.0.1,"
-        " tcp6:25, unix:/run/mail, systemd:domain=INET:index=0."
+        f" tcp6:25, unix:/run/mail, systemd:domain=INET:index=0.{HELP}"
     )
     examples = """\
   Try it out on this machine, without TLS:

@@ -6,10 +6,8 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any, ClassVar, cast
 
 from mailkit.tap.errors import SettingError
+from mailkit.tap.listeners import MAIL_SCOPES, Scopes
 from mailkit.tap.values import check_numbers
-
-#: What ``--milter SERVICE:ENDPOINT`` may name: the services that take mail.
-SERVICES = ("smtp", "lmtp", "submission")
 
 #: What ``[milter-settings]`` may have besides ``failure``: the numbers of ``MilterSettings``.
 _NUMBERS: Mapping[str, type[int] | type[float]] = {
@@ -27,25 +25,26 @@ def parse_milters(
     reactor: Any = None,
     reuse: Collection[str] = (),
     table: Mapping[str, Any] | None = None,
+    services: Scopes = MAIL_SCOPES,
 ) -> dict[str, list[Any]]:
-    """The hooks that ask milters, by service: one for all milters of a service.
+    """The hooks that ask milters, by service and listener: one for all milters of each.
 
     :param texts: ``ENDPOINT`` for all services that take mail, or ``SERVICE:ENDPOINT``.
     :param failure: what a milter that cannot be asked counts as; ``tempfail`` when None.
     :param reuse: those endpoints whose connections serve several clients, one after the other.
     :param table: what the table ``[milter-settings]`` of a settings file takes: settings for all
         milters, and tables for those of an endpoint, which go before ``failure``.
+    :param services: those that take mail, and their named listeners.
     :raises SettingError: a text is no client endpoint, or ``failure`` is none, or ``reuse`` or
         ``table`` names a milter that is not asked, or a setting makes no sense.
     """
-    names: dict[str, list[str]] = {service: [] for service in SERVICES}
+    names: dict[str, list[str]] = {service: [] for service in services}
     for text in texts:
         service, _, endpoint = text.partition(":")
-        if service in names:
-            names[service].append(endpoint)
-        else:
-            for each in SERVICES:
-                names[each].append(text)
+        if service not in services:
+            service, endpoint = "", text
+        for each in services.get(service, services):
+            names[each].append(endpoint)
     # Loaded when used: an IMAP server has no need of milters.
     from mailkit.milter.connection import Milter, MilterSettings
     from mailkit.milter.hook import MilterHook

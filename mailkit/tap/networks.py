@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 
 from mailkit.tap.errors import SettingError
+from mailkit.tap.listeners import Scopes
 from mailkit.wire.networks import Networks
 
 
-def parse_networks(texts: Iterable[str], services: Collection[str]) -> dict[str, Networks]:
+def parse_networks(texts: Iterable[str], services: Scopes) -> dict[str, Networks]:
     """The networks of each service.
 
     :raises SettingError: a text names none.
@@ -16,7 +17,7 @@ def parse_networks(texts: Iterable[str], services: Collection[str]) -> dict[str,
     return {each: Networks(names) for each, names in parse_names(texts, services).items()}
 
 
-def parse_names(texts: Iterable[str], services: Collection[str]) -> dict[str, list[str]]:
+def parse_names(texts: Iterable[str], services: Scopes) -> dict[str, list[str]]:
     """The names of networks of each service.
 
     :raises SettingError: a text names none.
@@ -24,8 +25,8 @@ def parse_names(texts: Iterable[str], services: Collection[str]) -> dict[str, li
     names: dict[str, list[str]] = {service: [] for service in services}
     for text in texts:
         service, colon, network = text.partition(":")
-        chosen: Collection[str] = [service]
-        if not (colon and service in names):
+        chosen: Collection[str] = services.get(service, ()) if colon else ()
+        if not chosen:
             # IPv6 addresses have colons too.
             chosen, network = services, text
         try:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from functools import partial
 from typing import Any, ClassVar, TypeAlias
 
@@ -22,6 +21,7 @@ from mailkit.interfaces import IBearerToken
 from mailkit.tap.capabilities import parse_capabilities, parse_clients, parse_quirks
 from mailkit.tap.checks import Checks
 from mailkit.tap.client_certificates import parse_client_certificates
+from mailkit.tap.endpoint_options import EndpointOptions
 from mailkit.tap.errors import SettingError
 from mailkit.tap.extensions import (
     parse_access,
@@ -40,11 +40,9 @@ from mailkit.tap.login_guard import parse_login_guard
 from mailkit.tap.milters import parse_milters
 from mailkit.tap.networks import parse_names, parse_networks
 from mailkit.tap.pop3_settings import parse_pop3_settings
-from mailkit.tap.ports import parse_endpoint
 from mailkit.tap.relay import Relay, read_login
 from mailkit.tap.routes import parse_routes, read_secret, split_routes
 from mailkit.tap.service_tls import ServiceTLS, TLSOptions
-from mailkit.tap.services import TAKE_MAIL
 from mailkit.tap.settings import (
     Limits,
     LoginSettings,
@@ -77,7 +75,7 @@ def _octets(text: str | bytes) -> bytes:
     return text.encode("utf-8", "surrogateescape") if isinstance(text, str) else text
 
 
-class MailOptions(TLSOptions, AuthOptionMixin):
+class MailOptions(EndpointOptions, TLSOptions, AuthOptionMixin):
     """Settings that each command has."""
 
     supportedInterfaces = (IUsernamePassword, IBearerToken)
@@ -151,17 +149,11 @@ class MailOptions(TLSOptions, AuthOptionMixin):
     ]
     #: Shown below the options as they stand.
     examples = ""
-    #: Options that give endpoints: what the service calls each port, and the option's name.
-    endpoint_options: ClassVar[dict[str, str]] = {}
-    #: Another process has bound the sockets: endpoints are names for them.
-    inherits = False
     #: It has something to do without an endpoint.
     works_alone: ClassVar[bool] = False
 
     def __init__(self) -> None:
         super().__init__()
-        #: Endpoints, by what the service calls their ports: ``imap``, ``imaps``, ...
-        self.endpoints: dict[str, list[str]] = {name: [] for name in self.endpoint_options}
         self.store_accounts = False
         #: What ``--auth`` says, and ``[[auth]]`` of the settings file.
         self.auth_rules: list[AuthRule] = []
@@ -210,8 +202,6 @@ class MailOptions(TLSOptions, AuthOptionMixin):
         self.proxies: list[str] = []
         #: What ``--anonymous`` says.
         self.anonymous: list[str] = []
-        #: Where a setting was made, for errors about it, when not in an option of its name.
-        self.places = {name: f"--{option}" for name, option in self.endpoint_options.items()}
         self.service_tls: ServiceTLS | None = None
         self.limits = Limits()
         self.logins = LoginSettings()
@@ -276,20 +266,6 @@ class MailOptions(TLSOptions, AuthOptionMixin):
         text: str = super().getUsage(width)
         return f"{text}\nExamples:\n{self.examples}" if self.examples else text
 
-    def add_endpoint(self, name: str, endpoint: str) -> None:
-        """Remember an endpoint for a server; ``name`` is a key of :attr:`endpoint_options`.
-
-        :raises UsageError: it is none.
-        """
-        if not self.inherits:
-            with self.naming(name):
-                parse_endpoint(endpoint)
-        self.endpoints[name].append(endpoint)
-
-    def list_endpoints(self) -> list[tuple[str, str]]:
-        """The names of all ports, with their endpoints."""
-        return [(name, each) for name, some in self.endpoints.items() for each in some]
-
     # After all options are known.
 
     @override
@@ -326,7 +302,7 @@ class MailOptions(TLSOptions, AuthOptionMixin):
         yield "client-certificates", lambda: parse_client_certificates(self.client_certificates)
         yield "gssapi", lambda: parse_gssapi(self.gssapi)
         yield "login-guard", lambda: parse_login_guard(self.login_guard)
-        yield "proxy-from", lambda: parse_networks(self.proxies, self.endpoints)
+        yield "proxy-from", lambda: parse_networks(self.proxies, self.scopes(self.endpoints))
         yield "anonymous", lambda: parse_guests(self.anonymous)
         if self["hostname"] is not None:
             yield "hostname", lambda: check_hostname(self["hostname"])
@@ -349,26 +325,28 @@ class MailOptions(TLSOptions, AuthOptionMixin):
 
     def _settings_of_listeners(self) -> _Settings:
         """Those of SMTP, LMTP and submission."""
+        names = self.scopes()
         if self.without_extensions:
-            yield "without-extension", lambda: parse_switches(self.without_extensions)
-        yield "smtp-limits", lambda: parse_smtp_limits(self.smtp_limits)
+            yield "without-extension", partial(parse_switches, self.without_extensions, names)
+        yield "smtp-limits", lambda: parse_smtp_limits(self.smtp_limits, names)
         for name, parse in (
             *(("vrfy", parse_access), ("expn", parse_access)),
             *(("bare-line-ends", parse_bare_line_ends), ("no-soliciting", parse_solicitation)),
         ):
             if self.get(name) is not None:
                 yield name, partial(parse, self[name])
-        yield "smtp-extensions", lambda: parse_extension_table(self.smtp_extensions)
-        yield "xclient-from", lambda: parse_names(self.xclient, TAKE_MAIL)
-        yield "hook", lambda: parse_hooks(self.hooks)
+        yield "smtp-extensions", lambda: parse_extension_table(self.smtp_extensions, names)
+        yield "xclient-from", lambda: parse_names(self.xclient, names)
+        yield "hook", lambda: parse_hooks(self.hooks, names)
         yield "hook-failure", lambda: parse_hook_settings(self.get("hook-failure"))
         yield "hook-settings", self._read_hook_settings
         if self.milters or self.milter_reuse or self.milter_table:
-            yield "milter", lambda: parse_milters(self.milters)
-            yield "milter-reuse", lambda: parse_milters(self.milters, reuse=self.milter_reuse)
-            yield "milter-failure", lambda: parse_milters([], self["milter-failure"])
-            yield "milter-settings", lambda: parse_milters(self.milters, table=self.milter_table)
-        yield "checks", lambda: Checks(self.checks)
+            milters = partial(parse_milters, self.milters, services=names)
+            yield "milter", milters
+            yield "milter-reuse", lambda: milters(reuse=self.milter_reuse)
+            yield "milter-failure", lambda: milters(self["milter-failure"])
+            yield "milter-settings", lambda: milters(table=self.milter_table)
+        yield "checks", lambda: Checks(self.checks, names)
 
     def _settings_of_delivery(self) -> _Settings:
         """Those of what becomes of mail that was taken."""
@@ -380,7 +358,7 @@ class MailOptions(TLSOptions, AuthOptionMixin):
 
     def _read_tls(self) -> None:
         self.service_tls = ServiceTLS(
-            self.certificates, PORT_NAMES, self.client_authorities, self.certified
+            self.certificates, self.scopes(PORT_NAMES), self.client_authorities, self.certified
         )
 
     def _read_hook_settings(self) -> None:
@@ -395,7 +373,8 @@ class MailOptions(TLSOptions, AuthOptionMixin):
         if self["workers"] is not None:
             self.workers = parse_count(str(self["workers"]))
             if self.workers > 1:
-                check_workers(self.workers, self["store"], self.endpoints)
+                places = [place for *_, place in self.list_endpoints()]
+                check_workers(self.workers, self["store"], places)
 
     def _read_relay(self) -> None:
         target, login = self.get("relay"), self.get("relay-login")
@@ -455,18 +434,6 @@ class MailOptions(TLSOptions, AuthOptionMixin):
             anonymous=self.anonymous,
             **values,
         )
-
-    def place(self, setting: str) -> str:
-        """Where a setting was made, in words: ``--store``, or a line of a file."""
-        return self.places.get(setting, f"--{setting}")
-
-    @contextmanager
-    def naming(self, setting: str) -> Iterator[None]:
-        """Turn a SettingError into a UsageError that says which setting it is about."""
-        try:
-            yield
-        except SettingError as error:
-            raise usage.UsageError(f"{self.place(setting)}: {error}") from error
 
 
 class ListenOptions(MailOptions):

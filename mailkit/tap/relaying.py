@@ -71,7 +71,7 @@ class Options(
         if self["relay"] is None:
             self["relay"] = EXCHANGERS
         with self.naming("relay-from"):
-            parse_networks(self.relay_from, ())
+            parse_networks(self.relay_from, {})
         # Clients that are trusted send as much as they like.
         networks = [each for each in self.relay_from if each.lower() != "unix"]
         self.checks.setdefault("rates", {"exempt": networks} if networks else True)

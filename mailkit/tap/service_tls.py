@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from typing import Any, ClassVar
 
 from mailkit.tap.errors import SettingError
+from mailkit.tap.listeners import Scopes
 from mailkit.tap.strict_options import StrictOptions
 from mailkit.tap.tls import parse_tls
 from mailkit.tls import CertificateError, ServerTLS
@@ -16,7 +17,7 @@ class ServiceTLS:
 
     :param tls: what ``--tls`` takes, once or several times; or a context factory, which is used as
         it is; None for no TLS.
-    :param services: names of services.
+    :param services: names of services and listeners.
     :param client_ca: what ``--client-ca`` takes.
     :param require_client_certificate: what ``--require-client-certificate`` takes.
     :raises SettingError: a file is no good, or the settings don't fit.
@@ -25,16 +26,18 @@ class ServiceTLS:
     def __init__(
         self,
         tls: Any,
-        services: Collection[str],
+        services: Scopes,
         client_ca: Iterable[str] = (),
         require_client_certificate: Iterable[str] = (),
     ) -> None:
         authorities = _parse_authorities(client_ca, services)
-        required = frozenset(require_client_certificate)
-        for name in required:
+        required: set[str] = set()
+        for name in require_client_certificate:
             if name not in services:
                 known = ", ".join(services)
                 raise SettingError(f"there is no service {name!r}; known are {known}")
+            required.update(services[name])
+        for name in sorted(required):
             if name not in authorities:
                 raise SettingError(
                     f"{name} needs client-ca: the authorities that sign clients' certificates"
@@ -53,9 +56,9 @@ class ServiceTLS:
     def _make(
         self,
         certificates: list[Any],
-        services: Collection[str],
+        services: Iterable[str],
         authorities: dict[str, str],
-        required: frozenset[str],
+        required: set[str],
     ) -> None:
         made: dict[tuple[str | None, bool], ServerTLS] = {}
         for name in services:
@@ -83,8 +86,8 @@ class ServiceTLS:
         return self._contexts.get(service)
 
 
-def _parse_authorities(texts: Iterable[str], services: Collection[str]) -> dict[str, str]:
-    """Paths by service, from ``[SERVICE:]FILE``."""
+def _parse_authorities(texts: Iterable[str], services: Scopes) -> dict[str, str]:
+    """Paths by service and listener, from ``[SERVICE:]FILE``."""
     paths: dict[str, str] = {}
     alone: dict[str, str] = {}
     for text in texts:
@@ -95,7 +98,11 @@ def _parse_authorities(texts: Iterable[str], services: Collection[str]) -> dict[
             paths = dict.fromkeys(services, text)
     if "" in (*paths.values(), *alone.values()):
         raise SettingError("client-ca is FILE, or SERVICE:FILE for one service")
-    return paths | alone
+    for name in services:
+        # Services come before their listeners.
+        if name in alone:
+            paths |= dict.fromkeys(services[name], alone[name])
+    return paths
 
 
 class TLSOptions(StrictOptions):

@@ -48,13 +48,14 @@ from mailkit.tap.capabilities import capability_settings
 from mailkit.tap.checks import Checks
 from mailkit.tap.descriptors import connection_share, open_files_limit
 from mailkit.tap.errors import SettingError, StartError
-from mailkit.tap.extensions import SERVICES, extension_settings, parse_bare_line_ends
+from mailkit.tap.extensions import extension_settings, parse_bare_line_ends
 from mailkit.tap.factories import IMPLICIT_TLS, PORT_NAMES, make_factory
 from mailkit.tap.ftp_settings import FTPSettings
 from mailkit.tap.gssapi_settings import begin_accepting
 from mailkit.tap.guard_keeper import GuardKeeper
 from mailkit.tap.guests import parse_guests
 from mailkit.tap.hooks import make_hooks, parse_hooks
+from mailkit.tap.listeners import TAKE_MAIL, Scopes, check_listeners, protocol_of, scopes
 from mailkit.tap.milters import parse_milters
 from mailkit.tap.networks import parse_names, parse_networks
 from mailkit.tap.ports import Port, parse_endpoint
@@ -74,9 +75,6 @@ from mailkit.tap.stores import parse_store
 from mailkit.tap.user_bases import Checkers
 from mailkit.tls import TLSReloader
 
-#: Those that take mail, for which the store must know addresses.
-TAKE_MAIL = ("smtp", "lmtp", "submission")
-
 Endpoint: TypeAlias = "str | IStreamServerEndpoint"
 
 
@@ -92,6 +90,8 @@ class MailService(MultiService):
     :param relay: where mail goes that users send to other domains; None to refuse it.
     :param sharing: how mailboxes are shown that users share; for a store that is named.
     :param proxy_from: what ``--proxy-from`` takes.
+    :param listeners: named listeners of services that take mail, with the port of each (``smtp``,
+        ``submissions``). Where a setting may be for one service, it may be for one of them.
     :raises SettingError: the store's name, the certificate, a hook's name or a check is wrong.
     """
 
@@ -117,6 +117,7 @@ class MailService(MultiService):
         relay: Relay | None = None,
         sharing: SharingSettings | None = None,
         proxy_from: Collection[str] = (),
+        listeners: Mapping[str, str] | None = None,
         reactor: Any = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -127,7 +128,10 @@ class MailService(MultiService):
         self._opener = parse_store(store, sharing) if isinstance(store, str) else None
         self._logins = logins = logins or LoginSettings()
         self._checkers = Checkers(logins.checkers, logins.store_accounts, logins.create_accounts)
-        self._tls = tls if isinstance(tls, ServiceTLS) else ServiceTLS(tls, PORT_NAMES)
+        self._listeners = dict(listeners or {})
+        check_listeners(self._listeners)
+        ports, takers = scopes(PORT_NAMES, self._listeners), scopes(TAKE_MAIL, self._listeners)
+        self._tls = tls if isinstance(tls, ServiceTLS) else ServiceTLS(tls, ports)
         #: Reads the certificates again when they change.
         self.tls_reloader = TLSReloader(self._tls.from_files, reactor)
         if self._tls.from_files:
@@ -148,10 +152,10 @@ class MailService(MultiService):
             from mailkit.tap.outbound import Outbound
 
             self._outbound = Outbound(relay, self._hostname, reactor)
-        self._set_filters(filters or FilterSettings())
-        self._proxies = parse_networks(proxy_from, PORT_NAMES)
+        self._set_filters(filters or FilterSettings(), takers)
+        self._proxies = parse_networks(proxy_from, ports)
         self._guests = parse_guests(logins.anonymous)
-        self._set_smtp(smtp or SMTPSettings())
+        self._set_smtp(smtp or SMTPSettings(), takers)
         imap = imap or IMAPSettings()
         self._imap_settings = {
             **imap.parameters,
@@ -168,14 +172,15 @@ class MailService(MultiService):
         if self._tls.asks_for_certificates:
             self._certificates = logins.certificates or CertificateNames()
         self._acceptor: KerberosAcceptor | None = None
+        # By protocol, or by name of a listener that has one.
         self._factories: dict[str, CommandFactory] = {}
         self._hasher: PasswordHasher | None = None
         #: The store, once the service has started.
         self.store: Any = None if self._opener else store
 
-    def _set_filters(self, filters: FilterSettings) -> None:
-        self._checks = Checks(filters.checks)
-        self._hooks = parse_hooks(filters.hooks)
+    def _set_filters(self, filters: FilterSettings, names: Scopes) -> None:
+        self._checks = Checks(filters.checks, names)
+        self._hooks = parse_hooks(filters.hooks, names)
         self._hook_settings = filters.hook_settings
         self._milters: dict[str, list[Any]] = {}
         if filters.milters:
@@ -185,19 +190,21 @@ class MailService(MultiService):
                 self._reactor,
                 filters.milter_reuse,
                 filters.milter_settings,
+                names,
             )
 
-    def _set_smtp(self, smtp: SMTPSettings) -> None:
+    def _set_smtp(self, smtp: SMTPSettings, names: Scopes) -> None:
         self._extension_settings = extension_settings(
             smtp.without_extensions,
             smtp.vrfy,
             smtp.expn,
             smtp.no_soliciting,
-            parse_names(smtp.xclient_from, TAKE_MAIL),
+            parse_names(smtp.xclient_from, names),
             etrn=self._outbound is not None and self._outbound.starter is not None,
             table=smtp.extensions,
+            names=names,
         )
-        self._smtp_limits = parse_smtp_limits(smtp.limits)
+        self._smtp_limits = parse_smtp_limits(smtp.limits, names)
         ends = smtp.bare_line_ends
         self._bare_line_ends = parse_bare_line_ends(ends) if ends else None
 
@@ -235,12 +242,13 @@ class MailService(MultiService):
         self.add_port("ftps" if implicit_tls else "ftp", endpoint)
 
     def add_port(self, name: str, endpoint: Endpoint) -> None:
-        """Serve a protocol by its name in :data:`PORT_NAMES`.
+        """Serve a protocol by its name in :data:`PORT_NAMES`, or a named listener.
 
         :raises SettingError: the endpoint is none, or TLS is needed and not set up.
         """
-        factory: Any = self._factory(IMPLICIT_TLS.get(name, name))
-        if name in IMPLICIT_TLS:
+        setting = self._listeners.get(name, name)
+        factory: Any = self._factory(name if name in self._listeners else protocol_of(name, {}))
+        if setting in IMPLICIT_TLS:
             context = self._tls.context(name)
             if context is None:
                 raise SettingError(f"{name} needs tls: a certificate and its key")
@@ -252,16 +260,16 @@ class MailService(MultiService):
             description, endpoint = endpoint, parse_endpoint(endpoint, self._reactor)
         else:
             description = repr(endpoint)
-        port: Any = Port(name, description, endpoint, factory)
+        port: Any = Port(setting, description, endpoint, factory)
         port.setServiceParent(self)
 
-    def _factory(self, protocol: str) -> CommandFactory:
-        """The one factory of a protocol, for all its ports."""
-        if protocol not in self._factories:
-            limits = self._limits
+    def _factory(self, name: str) -> CommandFactory:
+        """The one factory of a protocol, for all its ports, or that of a named listener."""
+        if name not in self._factories:
+            limits, protocol = self._limits, protocol_of(name, self._listeners)
             settings: dict[str, Any] = {}
-            if protocol in self._extension_settings:
-                settings["extensions"] = self._extension_settings[protocol]
+            if name in self._extension_settings:
+                settings["extensions"] = self._extension_settings[name]
             if protocol == "imap":
                 settings |= self._imap_settings
                 settings["max_sessions_per_account"] = limits.max_sessions_per_account
@@ -274,31 +282,31 @@ class MailService(MultiService):
 
                 clock = cast(IReactorTime, self._reactor)
                 settings["url_resolver"] = StoreURLResolver(lambda: self.store, clock)
-            own_limits = self._smtp_limits.get(protocol)
+            own_limits = self._smtp_limits.get(name)
             if own_limits is not None:
                 settings |= own_limits.settings()
-            if self._bare_line_ends is not None and protocol in SERVICES:
+            if self._bare_line_ends is not None and protocol in TAKE_MAIL:
                 settings["bare_line_ends"] = self._bare_line_ends
-            self._factories[protocol] = make_factory(
+            factory = make_factory(
                 protocol,
                 self._make_portal(protocol),
                 self._hostname,
                 limits.max_message_size,
                 **settings,
-                tls_context=self._tls.context(protocol),
+                tls_context=self._tls.context(name),
                 clock=cast(IReactorTime, self._reactor),
                 max_connections=limits.max_connections,
                 max_connections_per_address=limits.max_connections_per_address,
                 allow_plaintext_passwords=self._logins.allow_plaintext_passwords,
             )
-            self._factories[protocol].master_separator = self._logins.master_separator
+            factory.master_separator = self._logins.master_separator
             if self._logins.mechanisms is not None:
-                chosen = choose_mechanisms(self._logins.mechanisms)
-                self._factories[protocol].mechanisms = chosen
+                factory.mechanisms = choose_mechanisms(self._logins.mechanisms)
             if own_limits is not None:
-                own_limits.change(self._factories[protocol])
+                own_limits.change(factory)
+            self._factories[name] = factory
             self._share_descriptors()
-        return self._factories[protocol]
+        return self._factories[name]
 
     def _share_descriptors(self) -> None:
         """Allow no more clients than leave descriptors for the store: others are told to wait."""
@@ -361,9 +369,7 @@ class MailService(MultiService):
         self._hasher = PasswordHasher(self._reactor)
         if self._logins.kerberos is not None:
             self._acceptor = begin_accepting(self._logins.kerberos, self._reactor)
-        if not IDirectory.providedBy(self.store) and not self._factories.keys().isdisjoint(
-            TAKE_MAIL
-        ):
+        if not IDirectory.providedBy(self.store) and self._takes_mail():
             reason = (
                 f"this store knows no addresses, so it cannot take mail by {', '.join(TAKE_MAIL)}"
             )
@@ -372,7 +378,8 @@ class MailService(MultiService):
         self._deliveries.open(self.store, users)
         if self._outbound is not None:
             self._outbound.open(self.store, self._deliveries)
-        for protocol, factory in self._factories.items():
+        for name, factory in self._factories.items():
+            protocol = protocol_of(name, self._listeners)
             factory.portal = self._make_portal(protocol)
             if protocol == "pop3" and IProcessLocks.providedBy(self.store):
                 cast(Any, factory).locks.share(self.store.try_lock)
@@ -411,16 +418,19 @@ class MailService(MultiService):
         except ValueError as error:
             raise StartError("store", self._store_name, f"{error} (auth)") from error
 
+    def _takes_mail(self) -> bool:
+        return any(protocol_of(name, self._listeners) in TAKE_MAIL for name in self._factories)
+
     def _set_hooks(self) -> None:
-        if self._factories.keys().isdisjoint(TAKE_MAIL):
+        if not self._takes_mail():
             return
         checks = self._checks.make(self.store, cast(IReactorTime, self._reactor))
         hooks = make_hooks(self._hooks)
-        for protocol, factory in self._factories.items():
-            if protocol in TAKE_MAIL:
-                milters = self._milters.get(protocol, ())
-                all_hooks = [*checks.get(protocol, ()), *hooks[protocol], *milters]
-                cast(Any, factory).set_hooks(all_hooks, self._hook_settings)
+        for name, factory in self._factories.items():
+            if protocol_of(name, self._listeners) in TAKE_MAIL:
+                judges = (checks, hooks, self._milters)
+                own = [hook for each in judges for hook in each.get(name, ())]
+                cast(Any, factory).set_hooks(own, self._hook_settings)
 
     async def _stop(self, ports_closed: Deferred[Any]) -> None:
         await ports_closed

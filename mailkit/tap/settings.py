@@ -88,7 +88,7 @@ class FilterSettings:
     #: :data:`mailkit.tap.checks.CHECKS`.
     checks: Mapping[str, Any] = field(default_factory=dict)
     #: Hooks and names of hooks as ``--hook`` takes them, for all services that take mail; or lists
-    #: of them by service (``smtp``, ``lmtp``, ``submission``).
+    #: of them by service (``smtp``, ``lmtp``, ``submission``) and named listener.
     hooks: Hooks = ()
     #: A :class:`~mailkit.smtp.hooks.HookSettings`; None for its defaults.
     hook_settings: Any = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mailkit.tap.extensions import ExtensionOptions
 from mailkit.tap.hooks import HookOptions
+from mailkit.tap.listeners import HELP
 from mailkit.tap.milters import MilterOptions
 from mailkit.tap.options import ListenOptions
 from mailkit.tap.relay import OutboundOptions
@@ -19,7 +20,7 @@ class Options(
     endpoint_options = {"smtp": "listen"}
     longdesc = (
         "An SMTP server (RFC 5321) that takes mail from anybody for the accounts and aliases of the"
-        " store. Mail for other domains is refused. With --tls it offers STARTTLS."
+        f" store. Mail for other domains is refused. With --tls it offers STARTTLS.{HELP}"
     )
     examples = """\
   twistd -n mailkit-smtp --listen tcp:2525:interface=127.0.0.1 --store sqlite:mailkit-data

@@ -7,10 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mailkit.tap.errors import SettingError
+from mailkit.tap.listeners import MAIL_SCOPES, Scopes
 from mailkit.tap.values import check_number
-
-#: What takes mail, and may have a table of its own: ``[smtp-limits.submission]``.
-SERVICES = ("smtp", "lmtp", "submission")
 
 #: Parameters of :class:`~mailkit.smtp.protocol.SMTPFactory`.
 _PARAMETERS: Mapping[str, type[int] | type[float]] = {
@@ -56,7 +54,7 @@ _LEAST = {
 
 @dataclass
 class SMTPLimits:
-    """The limits of one service that differ from the defaults."""
+    """The limits of one service or listener that differ from the defaults."""
 
     parameters: dict[str, Any] = field(default_factory=dict)
     attributes: dict[str, Any] = field(default_factory=dict)
@@ -90,22 +88,26 @@ class SMTPLimits:
             self.attributes[name.replace("-", "_")] = value
 
 
-def parse_smtp_limits(table: Mapping[str, Any]) -> dict[str, SMTPLimits]:
-    """The limits by service: those for all of them, and over them those of a service's own table.
+def parse_smtp_limits(
+    table: Mapping[str, Any], names: Scopes = MAIL_SCOPES
+) -> dict[str, SMTPLimits]:
+    """The limits by service and listener: those for all, over them those of a service's own table,
+    ``[smtp-limits.submission]``, and over both those of a listener's.
 
     :raises SettingError: a limit is not known, or makes no sense.
     """
     if not table:
         return {}
-    found = {service: SMTPLimits() for service in SERVICES}
-    own = {key: value for key, value in table.items() if key in SERVICES}
+    found = {name: SMTPLimits() for name in names}
+    own = {name: table[name] for name in names if name in table}
     for limits in found.values():
         for key, value in table.items():
             if key not in own:
                 limits._take(key, value)
-    for service, values in own.items():
+    for name, values in own.items():
         if not isinstance(values, dict):
-            raise SettingError(f"{service} must be a table")
+            raise SettingError(f"{name} must be a table")
         for key, value in values.items():
-            found[service]._take(key, value)
+            for each in names[name]:
+                found[each]._take(key, value)
     return found

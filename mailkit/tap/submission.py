@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mailkit.tap.extensions import ExtensionOptions
 from mailkit.tap.hooks import HookOptions
+from mailkit.tap.listeners import HELP
 from mailkit.tap.milters import MilterOptions
 from mailkit.tap.options import ListenOptions
 from mailkit.tap.relay import OutboundOptions
@@ -20,7 +21,7 @@ class Options(
     longdesc = (
         "A submission server (RFC 6409): users log in and send. The sender must be theirs; missing"
         " Date and Message-ID fields are added. With --tls it offers STARTTLS; --listen-tls is for"
-        " port 465, which begins with TLS (RFC 8314)."
+        f" port 465, which begins with TLS (RFC 8314).{HELP}"
     )
     examples = """\
   twistd -n mailkit-submission --listen tcp:2587:interface=127.0.0.1

@@ -93,12 +93,13 @@ class TwistdService(MailService):
             relay=options.relay,
             sharing=parse_sharing(options),
             proxy_from=options.proxies,
+            listeners=options.listeners,
         )
         self._place = options.place
         # Stops listening to SIGHUP.
         self._hangups: Callable[[], None] = lambda: None
-        for number, (name, endpoint) in enumerate(options.list_endpoints()):
-            self.add_port(name, inherited[number] if inherited else endpoint)
+        for number, (name, listener, endpoint) in enumerate(options.list_endpoints()):
+            self.add_port(listener or name, inherited[number] if inherited else endpoint)
 
     @override
     def privilegedStartService(self) -> None:
@@ -151,7 +152,8 @@ class TwistdWorkers(WorkersService):
             "origin": options.origin,
             "reactor": type(reactor).__module__,
         }
-        super().__init__(options.workers, plan, options.list_endpoints())
+        ports = [(name, endpoint) for name, _, endpoint in options.list_endpoints()]
+        super().__init__(options.workers, plan, ports)
         self._place = options.place
         atexit.register(self.exit_if_failed)
 

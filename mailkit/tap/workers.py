@@ -14,7 +14,7 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from twisted.application.service import MultiService
@@ -47,13 +47,13 @@ _MAX_LINE = 256 * 1024
 _INHERITABLE = re.compile(r"(?:tcp|tcp4|tcp6|unix|systemd):|\d+\Z")
 
 
-def check_workers(workers: int, store: str, endpoints: Mapping[str, Sequence[str]]) -> None:
+def check_workers(workers: int, store: str, endpoints: Iterable[str]) -> None:
     """:raises SettingError: that many cannot serve this."""
     if workers > MAX_WORKERS:
         raise SettingError(f"{workers} is too many; at most {MAX_WORKERS}")
     if sqlite_directory(store) is None:
         raise SettingError(f"{store} is a store of one process; several can serve sqlite:DIR")
-    for each in (each for some in endpoints.values() for each in some):
+    for each in endpoints:
         if not _INHERITABLE.match(each):
             raise SettingError(
                 f"{each} cannot be inherited by workers; tcp:, tcp6:, unix: and systemd: can"

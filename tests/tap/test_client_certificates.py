@@ -6,6 +6,7 @@ from mailkit.auth.certificates import CertificateNames
 from mailkit.interfaces import ICertificateLogin
 from mailkit.tap.client_certificates import parse_client_certificates
 from mailkit.tap.errors import SettingError
+from mailkit.tap.listeners import scopes
 from mailkit.tap.service_tls import ServiceTLS
 from mailkit.tap.services import PORT_NAMES
 from mailkit.tap.tls import self_signed
@@ -35,7 +36,7 @@ class ClientCertificateTests(ServiceTestCase):
     def test_portals(self) -> None:
         certificate, key = self_signed(self.mktemp())
         for ca in ([], [f"imap:{certificate}"]):
-            tls = ServiceTLS(f"{certificate},{key}", PORT_NAMES, ca)
+            tls = ServiceTLS(f"{certificate},{key}", scopes(PORT_NAMES), ca)
             service = self.make(tls=tls)
             service.add_imap("tcp:1")
             service.startService()

@@ -21,6 +21,7 @@ from mailkit.tap.errors import SettingError
 from mailkit.tap.extensions import parse_switches
 from mailkit.tap.factories import PORT_NAMES
 from mailkit.tap.hooks import make_hooks, parse_hooks
+from mailkit.tap.listeners import scopes
 from mailkit.tap.milters import parse_milters
 from mailkit.tap.networks import parse_networks
 from mailkit.tap.options import MailOptions
@@ -194,7 +195,7 @@ class NetworkOptionTests(OptionsTestCase):
             *("--smtp", ENDPOINT, "--proxy-from", "192.0.2.0/24"),
             *("--proxy-from", "imap:2001:db8::1", "--proxy-from", "2001:db8::2"),
         )
-        networks = parse_networks(options.proxies, PORT_NAMES)
+        networks = parse_networks(options.proxies, scopes(PORT_NAMES))
         for name, host, expected in (
             ("smtp", "192.0.2.9", True),
             ("imap", "192.0.2.9", True),
@@ -436,7 +437,7 @@ class HookOptionTests(OptionsTestCase):
     def test_objects(self) -> None:
         self.assertEqual(
             self.names({"smtp": [no_opinion, f"{HERE}.Named:x"], "lmtp": [AN_OBJECT]}),
-            {"smtp": ["no_opinion", "x"], "lmtp": ["object"], "submission": []},
+            {"smtp": ["no_opinion", "x"], "lmtp": ["object"]},
         )
         one = make_hooks(parse_hooks([f"{HERE}.Named"]))
         self.assertIs(one["smtp"][0], one["lmtp"][0])

@@ -13,12 +13,13 @@ from twisted.trial.unittest import SynchronousTestCase
 from mailkit.tap import imap, mail
 from mailkit.tap import signals as signals_module
 from mailkit.tap.errors import SettingError
+from mailkit.tap.listeners import scopes
 from mailkit.tap.options import MailOptions
 from mailkit.tap.service_tls import ServiceTLS, read_certificates
 from mailkit.tap.signals import reload_at_hangup
 from mailkit.tap.tls import self_signed
 
-SERVICES = ("imap", "imaps", "pop3s")
+SERVICES = scopes(("imap", "imaps", "pop3s"))
 
 
 class ServiceTLSTestCase(SynchronousTestCase):

@@ -55,9 +55,7 @@ class OptionTests(SynchronousTestCase):
         )
         for number in ("0", "-1", "x", "65"):
             self.assertIn("--workers: ", self.refuse(*store, "--workers", number))
-        self.assertRaises(
-            SettingError, check_workers, 2, store[1], {"imap": ["ssl:993:privateKey=x"]}
-        )
+        self.assertRaises(SettingError, check_workers, 2, store[1], ["ssl:993:privateKey=x"])
 
     def test_a_command_of_one_protocol(self) -> None:
         options = imap.Options()
