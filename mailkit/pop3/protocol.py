@@ -6,7 +6,7 @@ follows.
 
 Locking: a factory lets each account have one session at a time. The lock is taken after the
 password was right and before the mailbox is opened; it goes with QUIT, a failed opening, or the
-connection. Another login of the account has TCP ask whether the session's client is still there, and
+connection. It holds in all processes of a store. Another login of the account has TCP ask whether the session's client is still there, and
 waits some seconds for the answer; where the operator says so, a session that is silent for long gives
 way in any case. IMAP sessions and deliveries are not locked out: the session sees the messages that
 were there at login, RETR of one that is gone answers -ERR, and new ones wait for the next login.
@@ -40,6 +40,7 @@ from mailkit.pop3.choice import Choice, mailbox_mark, shows_everything
 from mailkit.pop3.grammar import MAX_COMMAND, CommandError, parse_command
 from mailkit.pop3.handlers import COMMANDS, auth_response
 from mailkit.pop3.liveness import PROBE_SECONDS, end_probe, probe
+from mailkit.pop3.neighbours import LOOK_SECONDS, Neighbours
 from mailkit.pop3.replies import code_of, err, ok
 from mailkit.pop3.state import Maildrop, MaildropLocks, NoSuchNumber, Session, State
 from mailkit.sasl import Mechanism
@@ -213,7 +214,8 @@ class POP3Connection(CommandConnection):
             self.release_maildrop()
             self._end_login()
             raise
-        locks.logged_in(account.name, clock.seconds(), settings.login_delay)
+        if delay := locks.logged_in(account.name, clock.seconds(), settings.login_delay):
+            self.factory.neighbours.tell_login(account.name, delay)
         self.session.maildrop = maildrop
         self.session.state = State.TRANSACTION
 
@@ -228,24 +230,35 @@ class POP3Connection(CommandConnection):
             try:
                 factory.locks.acquire(account, clock.seconds())
             except MailboxInUse:
-                holder = factory.sessions.get(account)
                 # None where another process has it.
-                if holder is None:
-                    raise
-                if holder.gives_way():
+                holder = factory.sessions.get(account)
+                if holder is not None and holder.gives_way():
                     continue
                 if give_up is None:
-                    if not probe(holder.transport, reading=not holder.must_drain):
+                    if not (factory.neighbours.ask(account) if holder is None else holder.ask()):
                         raise
                     give_up = clock.seconds() + PROBE_SECONDS
-                if clock.seconds() >= give_up:
-                    end_probe(holder.transport, reading=not holder.must_drain)
+                left = give_up - clock.seconds()
+                if left <= 0:
+                    if holder is not None:
+                        holder.end_asking()
                     raise
-                await factory.wait_for_release(account, give_up - clock.seconds())
+                # Nobody tells when another process has given it back.
+                await factory.wait_for_release(
+                    account, left if holder is not None else min(left, LOOK_SECONDS)
+                )
             else:
                 self._locked = account
                 factory.sessions[account] = self
                 return
+
+    def ask(self) -> bool:
+        """Have TCP find out whether the client is still there; whether that is possible."""
+        return probe(self.transport, reading=not self.must_drain)
+
+    def end_asking(self) -> None:
+        """The client had its time to answer."""
+        end_probe(self.transport, reading=not self.must_drain)
 
     def gives_way(self) -> bool:
         """Whether another session of the account takes this one's place now.
@@ -377,6 +390,7 @@ class POP3Factory(CommandFactory):
         self.language = checked_language(language)
         self.directory = directory
         self.takeover = takeover
+        self.neighbours = Neighbours(self)
         #: Sessions that have a maildrop, by account.
         self.sessions: dict[str, POP3Connection] = {}
         self._waiting: dict[str, list[Deferred[None]]] = {}

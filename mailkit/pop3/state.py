@@ -238,15 +238,17 @@ class MaildropLocks:
             raise MailboxInUse("Another session has this maildrop open")
         self._held[account] = release
 
-    def logged_in(self, account: str, now: float, login_delay: int | None = None) -> None:
+    def logged_in(self, account: str, now: float, login_delay: int | None = None) -> int:
         """The login delay runs from here: the session has been told that it may begin.
 
         :param login_delay: the account's own; None where it has none.
+        :returns: the delay; 0 for none.
         """
         delay = self.login_delay if login_delay is None else login_delay
         if delay:
             self._logins.pop(account, None)
             self._logins[account] = now + delay, delay
+        return delay
 
     def release(self, account: str) -> None:
         """End a session."""

@@ -39,7 +39,6 @@ from mailkit.interfaces import (
     IDirectory,
     IMailStore,
     IProcessChannel,
-    IProcessLocks,
 )
 from mailkit.proxy import ProxyFactory
 from mailkit.sasl import choose_mechanisms
@@ -167,7 +166,7 @@ class MailService(MultiService):
         self._guard = guard if isinstance(guard, LoginGuard) else LoginGuard(guard)
         self._guard_keeper: GuardKeeper | None = None
         # Ends what the guard tells other processes.
-        self._end_sharing: Callable[[], None] = lambda: None
+        self._end_sharing: list[Callable[[], None]] = []
         self._certificates: CertificateNames | None = None
         if self._tls.asks_for_certificates:
             self._certificates = logins.certificates or CertificateNames()
@@ -381,12 +380,12 @@ class MailService(MultiService):
         for name, factory in self._factories.items():
             protocol = protocol_of(name, self._listeners)
             factory.portal = self._make_portal(protocol)
-            if protocol == "pop3" and IProcessLocks.providedBy(self.store):
-                cast(Any, factory).locks.share(self.store.try_lock)
+            if protocol == "pop3":
+                self._end_sharing.append(cast(Any, factory).neighbours.share(self.store))
         self._guard_keeper = GuardKeeper(self._guard, self.store, cast(IReactorTime, self._reactor))
         self._guard_keeper.start()
         if IProcessChannel.providedBy(self.store):
-            self._end_sharing = self._guard.share(self.store)
+            self._end_sharing.append(self._guard.share(self.store))
         self._set_hooks()
 
     def _make_portal(self, protocol: str) -> Portal | None:
@@ -437,7 +436,8 @@ class MailService(MultiService):
         await self._end_connections()
         for factory in self._factories.values():
             factory.portal = None
-        self._end_sharing()
+        while self._end_sharing:
+            self._end_sharing.pop()()
         if self._guard_keeper is not None:
             await self._guard_keeper.stop()
             self._guard_keeper = None

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
 
+from mailkit.interfaces import IProcessChannel, IProcessLocks
 from mailkit.pop3.liveness import PROBE_SECONDS, PROBES, end_probe, probe
+from mailkit.pop3.neighbours import LOOK_SECONDS
 from tests.pop3.fakes import Client, FakeWritableMailbox, Server
 
 BUSY = b"-ERR [IN-USE] Another session has this maildrop open\r\n"
@@ -145,3 +149,107 @@ class SocketTests(SynchronousTestCase):
         self.assertFalse(probe(Transport()))
         self.assertFalse(probe(object()))
         self.assertFalse(probe(None))
+
+
+class Names:
+    """The locks and the messages of the processes that have one store."""
+
+    def __init__(self) -> None:
+        self.taken: set[str] = set()
+        self.stores: list[ProcessStore] = []
+
+
+@implementer(IProcessChannel, IProcessLocks)
+class ProcessStore:
+    """A store as one of its processes has it."""
+
+    def __init__(self, names: Names) -> None:
+        self.names = names
+        self.listeners: list[Callable[[Any], None]] = []
+        names.stores.append(self)
+
+    def try_lock(self, name: str) -> Callable[[], None] | None:
+        if name in self.names.taken:
+            return None
+        self.names.taken.add(name)
+        return lambda: self.names.taken.discard(name)
+
+    def send_message(self, topic: str, message: Any) -> None:
+        for store in self.names.stores:
+            if store is not self:
+                for listener in list(store.listeners):
+                    listener(message)
+
+    def listen(self, topic: str, callback: Callable[[Any], None]) -> Callable[[], None]:
+        self.listeners.append(callback)
+        return lambda: self.listeners.remove(callback)
+
+
+class ProcessTests(SynchronousTestCase):
+    """Two processes with one store: what one of them has, the other one wants."""
+
+    def start(self, **settings: Any) -> Client:
+        """Have a session in the first process.
+
+        :param settings: of both.
+        """
+        names = Names()
+        self.servers = [Server(FakeWritableMailbox(b"one"), **settings) for _ in range(2)]
+        self.ends = [
+            server.factory.neighbours.share(ProcessStore(names)) for server in self.servers
+        ]
+        old = self.servers[0].login()
+        self.socket: Any = Socket()
+        old.transport.socket = self.socket  # type: ignore[attr-defined]
+        return old
+
+    def ask_password(self) -> Client:
+        client = self.servers[1].connect()
+        client.send(b"USER ann\r\nPASS secret\r\n")
+        return client
+
+    def advance(self, seconds: float) -> None:
+        for server in self.servers:
+            server.clock.advance(seconds)
+
+    def test_the_process_that_has_it_asks_its_client(self) -> None:
+        old = self.start()
+        new = self.ask_password()
+        self.assertEqual(self.socket.options[socket.TCP_KEEPIDLE], 1)
+        self.assertTrue(new.read().endswith(b"+OK Now send PASS\r\n"))
+        old.lose()
+        self.advance(LOOK_SECONDS)
+        self.assertTrue(new.read().startswith(b"+OK Logged in"))
+
+    def test_a_client_that_is_there_keeps_it(self) -> None:
+        old = self.start()
+        new = self.ask_password()
+        for _ in range(int(PROBE_SECONDS / LOOK_SECONDS)):
+            self.assertNotIn(BUSY, new.read())
+            self.advance(LOOK_SECONDS)
+        self.assertEqual(new.read(), BUSY)
+        self.assertGreater(self.socket.options[socket.TCP_KEEPIDLE], 10)
+        self.assertEqual(old.ask(b"NOOP"), b"+OK\r\n")
+
+    def test_a_silent_session_gives_way(self) -> None:
+        old = self.start(takeover=120)
+        self.advance(120)
+        new = self.ask_password()
+        self.advance(LOOK_SECONDS)
+        self.assertTrue(new.read().endswith(b" (3 octets)\r\n"))
+        self.assertTrue(old.closed)
+
+    def test_the_login_delay_holds_in_both(self) -> None:
+        old = self.start(login_delay=60)
+        old.ask(b"QUIT")
+        self.assertIn(b"-ERR [LOGIN-DELAY]", self.ask_password().read())
+        self.advance(60)
+        self.assertIn(b"+OK Logged in", self.ask_password().read())
+
+    def test_one_that_does_not_listen_any_more_keeps_it(self) -> None:
+        self.start()
+        for end in self.ends:
+            end()
+        new = self.ask_password()
+        self.advance(PROBE_SECONDS)
+        self.assertIn(BUSY, new.read())
