@@ -27,6 +27,7 @@ from mailkit.interfaces import (
     IThreadingMailbox,
     IThreadNamingMailbox,
     IUnendedMessages,
+    IVersionedMailbox,
     IViewableMailbox,
     IWatchableAccount,
     IWatchableMailbox,
@@ -49,6 +50,7 @@ _MAILBOX: tuple[type[Interface], ...] = (
     IThreadingMailbox,
     IThreadNamingMailbox,
     IUnendedMessages,
+    IVersionedMailbox,
     IViewableMailbox,
     IWatchableMailbox,
 )

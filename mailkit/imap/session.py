@@ -20,6 +20,7 @@ from mailkit.interfaces import (
     IMailbox,
     IRecentMailbox,
     IRestrictedMailbox,
+    IVersionedMailbox,
     IViewableMailbox,
     IWatchableMailbox,
     IWritableMailbox,
@@ -77,6 +78,8 @@ class Selection:
         "_sleeper",
         "_unheard",
         "_unwatch",
+        "_version",
+        "_versioned",
         "contexts",
         "decodings",
         "dirty",
@@ -113,6 +116,11 @@ class Selection:
         self._restricted: IRestrictedMailbox | None = (
             mailbox if IRestrictedMailbox.providedBy(mailbox) else None
         )
+        # Where it may be newer than we have been told.
+        self._versioned: IVersionedMailbox | None = (
+            mailbox if IVersionedMailbox.providedBy(mailbox) else None
+        )
+        self._version = 0
         #: What the client has been told that its user may do.
         self.rights: Rights = (
             ALL_RIGHTS if self._restricted is None else self._restricted.get_rights()
@@ -170,6 +178,8 @@ class Selection:
         mailbox = self.mailbox
         if IWatchableMailbox.providedBy(mailbox):
             self._unwatch = mailbox.watch(callback=self._mark)
+        if self._versioned is not None:
+            self._version = self._versioned.get_version()
         # RFC 3501 section 6.3.2: EXAMINE leaves \Recent to others.
         claim = self.writable is not None
         if IViewableMailbox.providedBy(mailbox):
@@ -245,7 +255,16 @@ class Selection:
     @property
     def quiet(self) -> bool:
         """There is certainly nothing to tell."""
-        return self.watched and not self.dirty and not self.state.pending
+        return self.watched and not self._has_changed() and not self.state.pending
+
+    def _has_changed(self) -> bool:
+        """Whether a watched mailbox may have changed since it was last looked at."""
+        if not self.dirty and self._versioned is not None:
+            version = self._versioned.get_version()
+            if version != self._version:
+                self._version = version
+                self.dirty = True
+        return self.dirty
 
     async def _first_unseen(self, unseen: int) -> int | None:
         """Sequence number of the first of some unseen messages."""
@@ -278,7 +297,7 @@ class Selection:
         """
         state = self.state
         try:
-            if not self.dirty:
+            if not self._has_changed():
                 if self.watched:
                     return None
                 info = await self.mailbox.get_info()
@@ -386,7 +405,8 @@ class Selection:
         first = added[0]
         if IRecentMailbox.providedBy(mailbox):
             if self.writable is not None:
-                first = await mailbox.claim_recent()
+                # Of one that comes just now, the client is told later.
+                first = await mailbox.claim_recent(last=added[-1])
             else:
                 first = (await mailbox.get_info()).first_recent_uid
         if self.tells_recent:

@@ -133,6 +133,21 @@ class IWatchableMailbox(Interface):
         """
 
 
+class IVersionedMailbox(Interface):
+    """A watchable mailbox in which a change may be seen before the watchers are told of it.
+
+    So it is where other processes change it, too: whoever was answered by one of them may ask here
+    before the word of it has come.
+    """
+
+    def get_version() -> int:
+        """A number that is another one after a change that watchers may not know of; not awaitable.
+
+        Asked at each command, so it must cost little. That it differs does not mean that there was
+        such a change.
+        """
+
+
 class ISearchableMailbox(Interface):
     """A mailbox that searches faster than by reading all messages."""
 
@@ -236,9 +251,10 @@ class IReadyMessages(Interface):
 class IRecentMailbox(Interface):
     """A mailbox that remembers which messages were announced as \\Recent (RFC 3501 2.3.2)."""
 
-    def claim_recent() -> Awaitable[int]:
+    def claim_recent(last: int | None = None) -> Awaitable[int]:
         """Take all messages that are recent now for the calling session.
 
+        :param last: the last of them, by UID: whatever came after it stays recent.
         :returns: ``first_recent_uid`` as it was: messages from this UID on are recent in the
             calling session and in no later one.
         """

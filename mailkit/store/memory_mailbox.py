@@ -486,9 +486,12 @@ class MemoryMailbox(AnnotatedMailbox, MemoryLabels):
         self.remove([uid])
         return AppendResult(target.uid_validity, uids)
 
-    async def claim_recent(self) -> int:
+    async def claim_recent(self, last: int | None = None) -> int:
         self._check()
-        first, self._first_recent_uid = self._first_recent_uid, self._uid_next
+        first, end = self._first_recent_uid, self._uid_next
+        if last is not None:
+            end = min(end, last + 1)
+        self._first_recent_uid = max(first, end)
         return first
 
     # Life.

@@ -270,6 +270,17 @@ class ReadingContract(Contract):
         self.assertGreater(info.first_recent_uid, uids[-1])
         self.assertEqual(await recent.claim_recent(), info.first_recent_uid)
 
+    async def test_what_a_session_does_not_know_of_stays_recent(self) -> None:
+        mailbox = await self.open_sample(3)
+        recent = cast(IRecentMailbox, self.need(IRecentMailbox, mailbox))
+        uids = list(await mailbox.list_uids())
+        self.assertLessEqual(await recent.claim_recent(last=uids[1]), uids[0])
+        for _ in range(2):
+            # Nothing is given back.
+            self.assertEqual(await recent.claim_recent(last=uids[0]), uids[1] + 1)
+        self.assertEqual(await recent.claim_recent(last=uids[2] + 9), uids[1] + 1)
+        self.assertEqual(await recent.claim_recent(), uids[2] + 1)
+
     async def test_view(self) -> None:
         mailbox = await self.open_sample(5)
         viewable = cast(IViewableMailbox, self.need(IViewableMailbox, mailbox))

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import directlyProvidedBy, directlyProvides, implementer
 
 from mailkit.errors import StoreUnavailable
+from mailkit.interfaces import IVersionedMailbox
 from tests.imap.fakes import LateWatch, PlainAccount, Slow
 from tests.imap.support import Client, Server, now
 
@@ -187,6 +191,67 @@ class LateWatchTests(SynchronousTestCase):
         return (
             b"* FLAGS (\\Seen \\Answered \\Flagged \\Deleted \\Draft"
             b" $Forwarded $MDNSent $Junk $NotJunk $Phishing $Important Junk NonJunk x)"
+        )
+
+
+@implementer(IVersionedMailbox)
+class VersionedMailbox(LateWatch):
+    """A mailbox that others change, who are answered before this process hears of it."""
+
+    def __init__(self, mailbox: Any) -> None:
+        super().__init__(mailbox)
+        directlyProvides(self, IVersionedMailbox, directlyProvidedBy(self))
+
+    def get_version(self) -> int:
+        return int(now(self._mailbox.get_info()).highest_modseq)
+
+
+class VersionTests(SynchronousTestCase):
+    """What somebody was answered elsewhere is there for whatever command comes after it."""
+
+    def setUp(self) -> None:
+        self.server = Server()
+        self.server.add(MESSAGE, MESSAGE)
+        self.mailbox = VersionedMailbox(self.server.mailbox())
+        self.server.realm.account = PlainAccount(self.server.account, lambda _: self.mailbox)
+        self.client = self.server.login("SELECT INBOX")
+
+    def test_each_command_sees_it(self) -> None:
+        self.assertEqual(self.client.command("NOOP"), [b"OK NOOP completed"])
+        self.server.add(MESSAGE)
+        self.assertIn(b"* 3 EXISTS", self.client.command("NOOP"))
+        now(self.server.mailbox().expunge(uids=[1]))
+        self.assertIn(b"* 1 EXPUNGE", self.client.command("CHECK"))
+        self.server.add(MESSAGE)
+        self.assertIn(b"* 3 EXISTS", self.client.command("FETCH 1 UID"))
+        now(self.server.mailbox().expunge(uids=[2]))
+        # Not while numbers are in use (RFC 3501 section 7.4.1).
+        found = self.client.command("SEARCH ALL")
+        self.assertNotIn(b"* 1 EXPUNGE", found)
+        self.assertIn(b"* 1 EXPUNGE", self.client.command("NOOP"))
+
+    def test_it_is_told_once(self) -> None:
+        self.server.add(MESSAGE)
+        self.assertIn(b"* 3 EXISTS", self.client.command("NOOP"))
+        self.mailbox.tell()
+        self.assertEqual(self.client.command("NOOP"), [b"OK NOOP completed"])
+
+    def test_recent_messages_are_claimed_as_far_as_the_client_is_told(self) -> None:
+        changes = self.mailbox._mailbox.get_changes
+
+        async def look(since: int) -> Any:
+            found = await changes(since=since)
+            # One more comes before they are claimed.
+            if found.added and len(found.added) == 1:
+                self.server.add(MESSAGE, MESSAGE)
+            return found
+
+        self.mailbox._mailbox.get_changes = look
+        self.server.add(MESSAGE)
+        told = self.client.command("NOOP")
+        told += self.client.command("NOOP")
+        self.assertEqual(
+            [line for line in told if b"RECENT" in line], [b"* 3 RECENT", b"* 5 RECENT"]
         )
 
 

@@ -118,7 +118,9 @@ class WorkersTests(ServerTestCase):
             teller.append("INBOX")
             self.annotations(teller, listener)
             self.labels(teller, listener)
+            self.acknowledged(teller, listener)
             self.names(teller, listener)
+        self.recent()
         self.race()
 
     def annotations(self, teller: Session, listener: Session) -> None:
@@ -186,6 +188,46 @@ class WorkersTests(ServerTestCase):
         listener.idle()
         teller.command("DELETE Ideas")
         listener.until(b"* BYE The selected mailbox has been deleted")
+
+    def acknowledged(self, teller: Session, listener: Session) -> None:
+        """What one was answered, a command sees that the other sends after it."""
+        teller.command("CREATE Seen")
+        for session in (teller, listener):
+            session.command("SELECT Seen")
+        for number in range(1, 101):
+            teller.append("Seen")
+            self.assertIn(b"* %d EXISTS" % number, listener.command("NOOP"))
+            listener.command(f"STORE {number} +FLAGS (\\Deleted)")
+            told = b"".join(teller.command("NOOP"))
+            self.assertRegex(told, rb"\* %d FETCH \([^*]*\\Deleted" % number)
+        listener.command("EXPUNGE")
+        gone = [line for line in teller.command("NOOP") if line.endswith(b" EXPUNGE")]
+        self.assertEqual(len(gone), 100)
+        for session in (teller, listener):
+            session.command("UNSELECT")
+        teller.command("DELETE Seen")
+
+    def recent(self) -> None:
+        """Each message is recent in one session, and in one alone."""
+        sessions = [self.log_in(worker) for worker in (1, 2)]
+        sessions[0].command("CREATE New")
+        for _ in range(10):
+            for session in sessions:
+                session.command("EXAMINE INBOX")
+            sessions[0].append("New")
+            tags = [session.send("SELECT New") for session in sessions]
+            told = [b"\n".join(s.until(tag)) for s, tag in zip(sessions, tags, strict=True)]
+            counts = sorted(re.findall(rb"\* (\d+) RECENT", b"\n".join(told)))
+            self.assertEqual(counts, [b"0", b"1"], told)
+        tags = [session.idle() for session in sessions]
+        self.log_in(1).append("New")
+        for session, tag in zip(sessions, tags, strict=True):
+            session.until(b"* 11 EXISTS")
+            session.done(tag)
+        found = [session.command("FETCH 11 FLAGS")[0] for session in sessions]
+        self.assertEqual(b"".join(found).count(b"\\Recent"), 1, found)
+        for session in sessions:
+            session.command("UNSELECT")
 
     def race(self) -> None:
         """Both remove messages at once, and know of no numbers."""

@@ -19,6 +19,7 @@ from mailkit.interfaces import (
     ISummarizingMailbox,
     IThreadingMailbox,
     IThreadNamingMailbox,
+    IVersionedMailbox,
     IViewableMailbox,
     IWatchableMailbox,
     IWritableMailbox,
@@ -53,6 +54,7 @@ _ABILITIES: tuple[type[Interface], ...] = (
     ISummarizingMailbox,
     IThreadingMailbox,
     IThreadNamingMailbox,
+    IVersionedMailbox,
     IViewableMailbox,
     IWatchableMailbox,
 )
@@ -181,10 +183,15 @@ class RestrictedMailbox:
         self._need("r")
         await self._inner.name_threads(uids=uids)
 
-    async def claim_recent(self) -> int:
+    async def claim_recent(self, last: int | None = None) -> int:
         self._need("r")
-        first: int = await self._inner.claim_recent()
+        first: int = await self._inner.claim_recent(last=last)
         return first
+
+    def get_version(self) -> int:
+        # As with a change that watchers are told of.
+        version: int = self._inner.get_version()
+        return version
 
     def watch(self, callback: Callable[[], None]) -> Callable[[], None]:
         # What has changed is told by get_changes, to those who may read.

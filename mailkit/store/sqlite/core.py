@@ -237,6 +237,17 @@ class Core:
         (version,) = self.reader.connection.execute("PRAGMA data_version").fetchone()
         return int(version)
 
+    @property
+    def version(self) -> int:
+        """Another number after a change that may not have been announced here yet."""
+        # Where this process makes the changes, nobody is answered before.
+        return 0 if self._owner is not None else self.data_version
+
+    @property
+    def is_shared(self) -> bool:
+        """Other processes have the store open, too."""
+        return self._owner is None or self._owner.has_guests
+
     def _send_message(self, topic: str, text: str) -> None:
         sender = self.writer if self._owner is None else self._owner
         assert not isinstance(sender, Writer)

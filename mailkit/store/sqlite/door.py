@@ -134,6 +134,10 @@ class Door:
         for visitor in list(self._visitors):
             visitor.abort()
 
+    @property
+    def has_visitors(self) -> bool:
+        return bool(self._visitors)
+
     def tell(self, touched: set[Touched]) -> None:
         """A transaction has touched this."""
         if self._visitors:
@@ -238,8 +242,15 @@ class Visitor(Link):
             self.send(Kind.REFUSAL, 0, refusal)
             self._stopped = True
             return
-        self._welcome = True
-        self.send(Kind.WELCOME, 0)
+        # What waits to be written is known in this process alone.
+        self._count(0)
+        self._door.writer.settle().addBoth(self._let_in)
+
+    def _let_in(self, _: object) -> None:
+        if not self._lost and not self._stopped:
+            self._welcome = True
+            self.send(Kind.WELCOME, 0)
+        self._done(0)
 
     # Requests under way.
 

@@ -26,6 +26,7 @@ from mailkit.interfaces import (
     IThreadingMailbox,
     IThreadNamingMailbox,
     IUnendedMessages,
+    IVersionedMailbox,
     IViewableMailbox,
     IWatchableMailbox,
     IWritableMailbox,
@@ -90,6 +91,7 @@ _FRESH = 0.01
     IRecentMailbox,
     IReplacingMailbox,
     IViewableMailbox,
+    IVersionedMailbox,
     IDeletedCounter,
     IUnendedMessages,
     ISizedMailbox,
@@ -154,10 +156,12 @@ class SQLiteMailbox:
     async def get_view(self, claim_recent: bool) -> MailboxView:
         _, _, info, keywords = self._take_found()
         reader = self._core.reader
-        if claim_recent:
-            self._claim(info.first_recent_uid, info.uid_next)
         uids = reader.uids_at(self._id, info.highest_modseq)
-        return MailboxView(info, uids, reader.first_unseen(self._id, info, uids), keywords)
+        first_unseen = reader.first_unseen(self._id, info, uids)
+        if claim_recent and info.uid_next > info.first_recent_uid:
+            first = await self._claim(info.first_recent_uid, info.uid_next)
+            info = info._replace(first_recent_uid=first)
+        return MailboxView(info, uids, first_unseen, keywords)
 
     async def list_uids(self) -> Sequence[int]:
         return self._core.reader.list_uids(self._id)
@@ -353,18 +357,32 @@ class SQLiteMailbox:
             StoreAnnotations(self._id, user, uids, annotations, unchanged_since)
         )
 
-    async def claim_recent(self) -> int:
+    async def claim_recent(self, last: int | None = None) -> int:
         first, uid_next = self._core.reader.claim_recent(self._id)
-        self._claim(first, uid_next)
-        return first
+        end = uid_next if last is None else min(uid_next, last + 1)
+        return await self._claim(first, end) if end > first else first
 
-    def _claim(self, first: int, uid_next: int) -> None:
-        if uid_next > first:
-            reader = self._core.reader
-            reader.first_recent[self._id] = uid_next
-            self._core.writer.submit_lazy(ClaimRecent(self._id, uid_next)).addCallbacks(
-                lambda _: reader.first_recent_kept(self._id, uid_next), lambda _: None
-            )
+    async def _claim(self, first: int, end: int) -> int:
+        """Take messages for a session; from where on they are its own.
+
+        :param first: from where on they are nobody's, as far as this process knows.
+        :param end: behind the last.
+        """
+        core = self._core
+        claim = ClaimRecent(self._id, end)
+        if core.is_shared:
+            # A session of another process may claim them just now.
+            try:
+                return max(first, await core.submit(claim))
+            except StoreUnavailable:
+                # Not recent here, rather than in two sessions.
+                return end
+        reader = core.reader
+        reader.first_recent[self._id] = end
+        core.writer.submit_lazy(claim).addCallbacks(
+            lambda _: reader.first_recent_kept(self._id, end), lambda _: None
+        )
+        return first
 
     # Labels.
 
@@ -381,6 +399,9 @@ class SQLiteMailbox:
         return await self._core.submit(ChangeLabels(self._id, uids, op, names, flags))
 
     # Watching.
+
+    def get_version(self) -> int:
+        return self._core.version
 
     def watch(self, callback: Callable[[], None]) -> Callable[[], None]:
         return self._core.watch(self._id, callback)

@@ -535,18 +535,25 @@ class Replace(Operation[AppendResult]):
         discard_content(self._message.content)
 
 
-class ClaimRecent(Operation[None]):
-    """Remember up to where messages were announced as recent."""
+class ClaimRecent(Operation[int]):
+    """Remember up to where messages were announced as recent; from where on they were not before."""
 
     __slots__ = ("_first_recent_uid", "_mailbox_id")
+    losable = True
 
     def __init__(self, mailbox_id: int, first_recent_uid: int) -> None:
         self._mailbox_id = mailbox_id
         self._first_recent_uid = first_recent_uid
 
     @override
-    def run(self, tx: Transaction) -> None:
+    def run(self, tx: Transaction) -> int:
+        row = tx.connection.execute(
+            "SELECT first_recent_uid FROM mailbox WHERE id = ?", (self._mailbox_id,)
+        ).fetchone()
+        if row is None:
+            raise NoSuchMailbox
         tx.connection.execute(
             "UPDATE mailbox SET first_recent_uid = max(first_recent_uid, ?) WHERE id = ?",
             (self._first_recent_uid, self._mailbox_id),
         )
+        return int(row[0])

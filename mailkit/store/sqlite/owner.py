@@ -89,6 +89,11 @@ class Owner:
         if self._door is not None:
             self._door.tell(touched)
 
+    @property
+    def has_guests(self) -> bool:
+        """Other processes have come in, and not gone yet."""
+        return self._door is not None and self._door.has_visitors
+
     def _swept(self) -> None:
         """A guest has gone: what it was receiving is nobody's."""
         sweep_spools(self._core.spools_directory)

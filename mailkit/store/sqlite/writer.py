@@ -141,6 +141,17 @@ class _Nothing(Operation[None]):
         """Never called."""
 
 
+class _Settle(Operation[None]):
+    """Comes after all that waits, the lazy operations too."""
+
+    __slots__ = ()
+    losable = True
+
+    @override
+    def run(self, tx: Transaction) -> None:
+        """What came before it is what counts."""
+
+
 _CLOSE = _Entry(_Nothing(), None)
 _WAKE = _Entry(_Nothing(), None)
 
@@ -208,6 +219,10 @@ class Writer:
             self._queue.put(_WAKE)
         return future
 
+    def settle(self) -> Deferred[None]:
+        """See to it that the index has all that was submitted, lazily or not."""
+        return self.submit(_Settle())
+
     @property
     def waiting(self) -> int:
         """Operations that wait; a guess."""
@@ -226,7 +241,9 @@ class Writer:
             entries, closing = self._collect()
             if closing:
                 entries.extend(self._drain())
-            entries.extend(self._take_lazy(closing))
+            settling = any(type(entry.operation) is _Settle for entry in entries)
+            lazy = self._take_lazy(closing or settling)
+            entries = [*lazy, *entries] if settling else [*entries, *lazy]
             for begin in range(0, len(entries), MAX_BATCH):
                 self._process(entries[begin : begin + MAX_BATCH])
         self._flusher.stop()

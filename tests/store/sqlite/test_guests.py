@@ -170,6 +170,46 @@ class GuestTests(StoreTestCase):
             end()
             end_names()
 
+    async def test_a_version_tells_what_watchers_will_hear_of(self) -> None:
+        owner, guest = await self.make_pair()
+        told: list[str] = []
+        with mock.patch.object(guest.core, "announce", told.append):
+            here, there = await self.mailbox(guest), await self.mailbox(owner)
+            before, owners = here.get_version(), there.get_version()
+            self.assertEqual(here.get_version(), before)
+            await self.deliver(owner, message(1))
+            self.assertNotEqual(here.get_version(), before)
+            # Nobody is answered before this one has announced it.
+            self.assertEqual(there.get_version(), owners)
+
+    async def test_recent_messages_are_one_session_s_in_all_processes(self) -> None:
+        owner, guest = await self.make_pair()
+        for first, (here, there) in enumerate(((owner, guest), (guest, owner)), 1):
+            await self.deliver(owner, message(first))
+            one, other = await self.mailbox(here), await self.mailbox(there)
+            # Both have looked before either takes anything.
+            works = [each.get_view(claim_recent=True) for each in (one, other)]
+            done = [Deferred.fromCoroutine(work) for work in works]
+            views = [await each for each in done]
+            firsts = {view.info.first_recent_uid for view in views}
+            self.assertEqual(firsts, {first, first + 1})
+        await self.deliver(owner, message(3))
+        self.assertEqual(await one.claim_recent(), 3)
+        self.assertEqual(await other.claim_recent(), 4)
+
+    async def test_what_was_recent_before_a_guest_came_is_not_so_again(self) -> None:
+        owner = await self.make_store(ANN)
+        await self.deliver(owner, message(1))
+        self.assertEqual(await (await self.mailbox(owner)).claim_recent(), 1)
+        guest = self.open_store()
+        self.assertEqual(await (await self.mailbox(guest)).claim_recent(), 2)
+
+    async def test_nothing_is_recent_while_nobody_can_say(self) -> None:
+        _, guest = await self.make_pair()
+        await self.deliver(guest, message(1))
+        with mock.patch.object(guest.core.writer, "submit", side_effect=StoreUnavailable):
+            self.assertEqual(await (await self.mailbox(guest)).claim_recent(), 2)
+
     async def test_the_queue_is_told_of_new_domains_in_each_process(self) -> None:
         owner, guest = await self.make_pair()
         told: list[str] = []
