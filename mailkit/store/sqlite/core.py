@@ -24,6 +24,7 @@ from mailkit.store.sqlite.channel import Channel, SharedMetadataWatchers
 from mailkit.store.sqlite.codec import Codec, fingerprint
 from mailkit.store.sqlite.conversations import Conversations
 from mailkit.store.sqlite.fields import Fields
+from mailkit.store.sqlite.flagcolumns import FlagColumns
 from mailkit.store.sqlite.guest import Guest
 from mailkit.store.sqlite.guest import connect as connect_to_owner
 from mailkit.store.sqlite.lock import DirectoryLock, InUse
@@ -139,6 +140,7 @@ class Core:
         self.bodies = BodyFiles(self.log_directory)
         self.summaries = Summaries(self)
         self.fields = Fields(self)
+        self.flag_columns = FlagColumns(self)
         self.sorting = Sorting(self)
         self.conversations = Conversations(self)
         self.values = Values(self)

@@ -189,6 +189,9 @@ class SQLiteMailbox:
         return await self._core.summaries.get(self._id, uids, structure)
 
     async def search(self, query: Query) -> Sequence[int]:
+        by_flags = await self._core.flag_columns.search(self._id, query)
+        if by_flags is not None:
+            return by_flags
         return await Search(self._core, self._id, query).run()
 
     async def sort_messages(

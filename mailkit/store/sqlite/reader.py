@@ -227,7 +227,12 @@ class Reader:
 
     def list_uids(self, mailbox_id: int) -> UIDs:
         """All UIDs; the same sequence until messages come or go."""
-        return self.uids_at(mailbox_id, self._state(mailbox_id)[0])
+        return self.state_and_uids(mailbox_id)[1]
+
+    def state_and_uids(self, mailbox_id: int) -> tuple[int, UIDs]:
+        """The mailbox's modification sequence, and all UIDs."""
+        modseq = self._state(mailbox_id)[0]
+        return modseq, self.uids_at(mailbox_id, modseq)
 
     def uids_at(self, mailbox_id: int, modseq: int) -> UIDs:
         """All UIDs, when this was the mailbox's modification sequence just now."""
@@ -239,7 +244,7 @@ class Reader:
             return cached[1]
         else:
             known = cached[1]
-            if self._has_vanished(mailbox_id, cached[0]):
+            if self.has_vanished(mailbox_id, cached[0]):
                 uids = self._all_uids(mailbox_id)
             else:
                 new = self._select_uids(mailbox_id, known[-1] if known else 0)
@@ -292,7 +297,8 @@ class Reader:
         values = (mailbox_id, after)
         return array("I", select_uids(self.connection, "mailbox_id = ? AND uid > ?", values))
 
-    def _has_vanished(self, mailbox_id: int, since: int) -> bool:
+    def has_vanished(self, mailbox_id: int, since: int) -> bool:
+        """Whether messages have been removed since a modification sequence."""
         row = self.connection.execute(
             "SELECT 1 FROM vanished WHERE mailbox_id = ? AND modseq > ? LIMIT 1",
             (mailbox_id, since),

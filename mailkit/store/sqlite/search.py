@@ -83,6 +83,7 @@ class Condition(NamedTuple):
 _Where: TypeAlias = "tuple[str, tuple[object, ...]]"
 
 _ANYTHING = Condition("1", (), False)
+_NOTHING = Condition("0")
 # As rows.to_infos writes them; fits into SQLite's integers.
 _EMAIL_ID = re.compile(r"M(?:0|[1-9a-f][0-9a-f]{0,14})")
 _THREAD_ID = re.compile(r"T(?:0|[1-9a-f][0-9a-f]{0,14})")
@@ -155,7 +156,7 @@ class _Compiler:
                 return Condition("body_id = ?", (int(object_id[1:], 16),))
             case HasObjectID(object_id=object_id, thread=True):
                 if not _THREAD_ID.fullmatch(object_id):
-                    return Condition("0")
+                    return _NOTHING
                 return Condition("thread_id = ?", (int(object_id[1:], 16),))
             case ArrivedSince(time=time):
                 return Condition("internal_date >= ?", (max(min(time, 2**62), -(2**62)),))
@@ -200,7 +201,7 @@ class _Compiler:
         bits, keywords = split_flags([flag])
         if not keywords:
             # Of system flags there are no others than these.
-            return Condition(f"flags & {bits}") if bits else Condition("0")
+            return Condition(f"flags & {bits}") if bits else _NOTHING
         self._keywords += 1
         if self._keywords > _MAX_KEYWORDS:
             return _ANYTHING
@@ -212,6 +213,8 @@ class _Compiler:
             ).fetchall()
             if wanted in text.lower().split(" ")
         ]
+        if not sets:
+            return _NOTHING
         return Condition(
             f"flags >> {KEYWORD_SHIFT} IN (SELECT value FROM json_each(?))", (json.dumps(sets),)
         )
@@ -249,13 +252,15 @@ class Search:
         self._core = core
         self._id = mailbox_id
         self._query = query
-        self._matcher = Matcher(query)
         account = core.reader.connection.execute(
             "SELECT account_id FROM mailbox WHERE id = ?", (mailbox_id,)
         ).fetchone()
         account_id = account[0] if account else 0
         #: On messages without kept texts, and on those with them.
         self._condition = _Compiler(core, account_id, False).compile(query)
+        if self._condition.exact:
+            return
+        self._matcher = Matcher(query)
         self._by_texts = _asks(query, _is_kept)
         self._on_texts = _Compiler(core, account_id, True).compile(query)
         self._by_summary = _asks(query, _in_summary)
@@ -318,6 +323,8 @@ class Search:
 
     async def _by_index(self, uids: Sequence[int]) -> list[int]:
         found: list[int] = []
+        if self._condition == _NOTHING:
+            return found
         # Rows that do not match cost little: larger steps.
         for begin in range(0, len(uids), CHUNK * 20):
             if begin:
