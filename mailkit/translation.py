@@ -2,7 +2,7 @@
 
 The English text is its own name. A catalogue, ``translations/TAG.json``, maps it to the text in
 another language; ``{}`` stands for what differs from case to case, as in ``{} completed``. What is
-not in it stays English, as do the texts about wrong syntax, which are for programmers.
+not in it stays English, as do IMAP's texts about wrong syntax, which are for programmers.
 """
 
 from __future__ import annotations

@@ -49,10 +49,12 @@ SAYING = frozenset(
         "no",
         "ok",
         "ok_line",
+        "CommandError",
         "ConversionError",
         "InvalidMailboxName",
         "LoginTooSoon",
         "MailboxGone",
+        "NoSuchNumber",
     ]
 )
 

@@ -14,6 +14,8 @@ MAX_COMMAND = 512
 # RFC 2449 section 3: keyword = 3*4VCHAR. All there are consist of letters and digits.
 _COMMAND = re.compile(rb"([A-Za-z0-9]{3,4})(?: ([^\0\r]*))?\Z")
 _NUMBER = re.compile(rb"[0-9]{1,10}\Z")
+# Any number of lines that a command has room for.
+_COUNT = re.compile(rb"[0-9]+\Z")
 # RFC 4422 section 3.1: sasl-mech.
 _MECHANISM = re.compile(rb"[A-Za-z0-9_-]{1,20}\Z")
 
@@ -81,7 +83,7 @@ def parse_top(argument: bytes) -> tuple[int, int]:
     :raises CommandError: anything else.
     """
     number, _, lines = argument.rstrip(b" ").partition(b" ")
-    if not (_NUMBER.match(number) and _NUMBER.match(lines)):
+    if not (_NUMBER.match(number) and _COUNT.match(lines)):
         raise CommandError("TOP takes a message number and a number of lines")
     return int(number), int(lines)
 

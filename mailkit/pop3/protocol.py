@@ -143,7 +143,7 @@ class POP3Connection(CommandConnection):
         session = self.session
         if isinstance(command, LineTooLong):
             self.forget_login()
-            self._count_error("That line is too long")
+            self._count_error(CommandError("That line is too long"))
             return None
         if self.exchange is not None:
             return auth_response(self, self.exchange, command)
@@ -153,10 +153,14 @@ class POP3Connection(CommandConnection):
             if entry is None:
                 raise CommandError("That command is not known here")
             if session.state not in entry.states:
-                raise CommandError(self._wrong_state(session.state))
+                raise CommandError(
+                    "Log in first"
+                    if session.state is State.AUTHORIZATION
+                    else "You are logged in already"
+                )
             waiting = entry.handler(self, argument)
         except CommandError as error:
-            self._count_error(error.text)
+            self._count_error(error)
             return None
         except NoSuchNumber as error:
             self.err(error.text)
@@ -164,18 +168,12 @@ class POP3Connection(CommandConnection):
         session.errors = 0
         return waiting
 
-    @staticmethod
-    def _wrong_state(state: State) -> str:
-        if state is State.AUTHORIZATION:
-            return "Log in first"
-        return "You are logged in already"
-
-    def _count_error(self, text: str) -> None:
+    def _count_error(self, error: CommandError) -> None:
         self.session.errors += 1
         if self.session.errors < self.factory.max_errors:
-            self.err(text)
+            self.err(error.text)
         else:
-            reason = translate(text, self.session.language)
+            reason = translate(error.text, self.session.language)
             self.err(f"{reason}; too many errors, goodbye")
             self.close()
 

@@ -104,12 +104,14 @@ class Maildrop:
     def check(self, number: int) -> None:
         """:raises NoSuchNumber: as its name says."""
         if not 1 <= number <= len(self._uids):
-            raise NoSuchNumber(f"No such message, only {self._described()} in the maildrop")
+            count = len(self._uids)
+            raise NoSuchNumber(
+                "No such message, only 1 message in the maildrop"
+                if count == 1
+                else f"No such message, only {count} messages in the maildrop"
+            )
         if number in self._deleted:
             raise NoSuchNumber(f"Message {number} is deleted")
-
-    def _described(self) -> str:
-        return "1 message" if len(self._uids) == 1 else f"{len(self._uids)} messages"
 
     def place(self, number: int) -> tuple[int, int]:
         """Which mailbox, counted from 0, and the UID there.

@@ -38,6 +38,25 @@ class LangTests(SynchronousTestCase):
         ):
             self.assertEqual(self.client.ask(command), reply.encode() + b"\r\n")
 
+    def test_what_is_wrong_with_a_command_is_told_in_the_language_too(self) -> None:
+        # RFC 6856 section 3.2: texts of all responses that follow.
+        for command, reply in (
+            (b"LANG de", "+OK de Ab jetzt auf Deutsch"),
+            (b"STAT", "-ERR Melden Sie sich zuerst an"),
+            (b"XYZ", "-ERR Dieser Befehl ist hier nicht bekannt"),
+            (b"x", "-ERR Das ist kein Befehl von POP3"),
+            (b"USER", "-ERR USER braucht einen Benutzernamen"),
+            (b"USER ann", "+OK Jetzt PASS senden"),
+            (b"PASS secret", "+OK Angemeldet, 2 Nachrichten (320 Oktette)"),
+            (b"AUTH PLAIN", "-ERR Sie sind schon angemeldet"),
+            (b"TOP 1", "-ERR TOP braucht die Nummer einer Nachricht und eine Zahl von Zeilen"),
+            (b"DELE 1", "+OK Nachricht 1 gelöscht"),
+            (b"RETR 1", "-ERR Nachricht 1 ist gelöscht"),
+            (b"LANG ru", "+OK ru Теперь по-русски"),
+            (b"RETR 3", "-ERR Такого сообщения нет, всего сообщений в ящике: 2"),
+        ):
+            self.assertEqual(self.client.ask(command), reply.encode() + b"\r\n")
+
     def test_numbers_stay_for_programs(self) -> None:
         for command in (b"LANG de", b"USER ann", b"PASS secret"):
             self.client.ask(command)
@@ -61,7 +80,9 @@ class LangTests(SynchronousTestCase):
                 b"-ERR Diese Sprache ist hier nicht bekannt\r\n",
             )
         for argument in (b"de en", b"d_e", b"\xff", b"x" * 300):
-            self.assertTrue(self.client.ask(b"LANG " + argument).startswith(b"-ERR A language is"))
+            self.assertTrue(
+                self.client.ask(b"LANG " + argument).startswith(b"-ERR Eine Sprache wird")
+            )
         self.assertEqual(self.client.ask(b"USER ann"), b"+OK Jetzt PASS senden\r\n")
 
     def test_what_could_not_be_removed(self) -> None:

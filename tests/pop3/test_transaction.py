@@ -340,6 +340,7 @@ class TopTests(TransactionCase):
         stuffed = TWO.replace(b"\r\n.", b"\r\n..")
         whole = b"+OK Top of message follows\r\n" + stuffed + b".\r\n"
         self.assertEqual(self.ask(b"TOP 2 9999999999"), whole)
+        self.assertEqual(self.ask(b"TOP 2 " + b"9" * 400), whole)
 
     def test_arguments(self) -> None:
         self.assertEqual(self.ask(b"TOP 3 1"), NO_THIRD)
