@@ -12,9 +12,9 @@ queued; so is all of a message that is to be held (RFC 4865), whoever gets it.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeAlias
 
 from zope.interface import implementer
 
@@ -44,6 +44,11 @@ from mailkit.queue.manager import Outgoing, QueueManager
 from mailkit.queue.starting import QueueStarter
 from mailkit.signing.srs import SRS
 from mailkit.spool import Spool
+
+#: Octets of what may be a report that are looked at, whoever has sent it.
+MAX_REPORT = 128 * 1024
+#: Takes a report, and to whom it came.
+TakeReport: TypeAlias = Callable[[bytes, Path], Awaitable[object]]
 
 _ONLY_REPORTS = "Only reports about mail that was not delivered may be sent to this address"
 
@@ -81,6 +86,7 @@ class QueueingDelivery(RoutingDelivery):
     :param routes: where the mail of some domains goes at once.
     :param srs: knows the reverse-paths that messages were sent on with.
     :param starter: lets clients ask for the mail of domains; None where nobody may.
+    :param take_report: is given what strangers send under the null reverse-path, and to whom.
     :param address: of the client.
     :param trusted: who has not logged in may send to anybody, too.
     """
@@ -95,6 +101,7 @@ class QueueingDelivery(RoutingDelivery):
         routes: Routes | None = None,
         srs: SRS | None = None,
         starter: QueueStarter | None = None,
+        take_report: TakeReport | None = None,
         address: str = "",
         trusted: bool = False,
         **settings: Any,
@@ -109,6 +116,7 @@ class QueueingDelivery(RoutingDelivery):
         self._queue = queue
         self._srs = srs
         self._starter = starter
+        self._take_report = take_report
         self._address = address
         self._trusted = trusted and account is None
 
@@ -158,10 +166,18 @@ class QueueingDelivery(RoutingDelivery):
         if envelope.hold_until is not None:
             await self._queue.submit(message, [Outgoing(envelope)])
             return [Outcome(recipient) for recipient in envelope.recipients]
+        if self._may_be_report(envelope):
+            with message.open() as file:
+                octets = file.read(MAX_REPORT)
+            found = outcomes(
+                await self.deliver_to(envelope, message, await self._targets(envelope))
+            )
+            await self._match(envelope, octets, found)
+            return found
         # Before the store takes the spool.
         wanted = any("SUCCESS" in (each.notify or ()) for each in envelope.recipients)
         start = read_start(message) if wanted and self.account is not None else b""
-        targets = [await self.find_target(envelope, each) for each in envelope.recipients]
+        targets = await self._targets(envelope)
         if not self.answers_for(envelope):
             return outcomes(await self.deliver_to(envelope, message, targets))
         with contextlib.closing(self._share(message)) as copy:
@@ -172,6 +188,32 @@ class QueueingDelivery(RoutingDelivery):
             if any(outcome.error is not None for outcome in found):
                 return await self._answer_for(envelope, copy, parts)
         return found
+
+    async def _targets(self, envelope: Envelope) -> list[Any]:
+        return [await self.find_target(envelope, each) for each in envelope.recipients]
+
+    def _may_be_report(self, envelope: Envelope) -> bool:
+        # RFC 3464 section 2: to one recipient, under the null reverse-path.
+        return (
+            self._take_report is not None
+            and self.account is None
+            and envelope.reverse_path.is_null
+            # Those of our own are about what has been put down.
+            and envelope.connection.protocol != "report"
+            and len(envelope.recipients) == 1
+        )
+
+    async def _match(self, envelope: Envelope, octets: bytes, found: Sequence[Outcome]) -> None:
+        """Put down what a report says that has been delivered."""
+        assert self._take_report is not None
+        (outcome,) = found
+        if outcome.error is not None:
+            return
+        try:
+            await self._take_report(octets, outcome.recipient.path)
+        except Exception:
+            # It has arrived, whatever it says.
+            self.log.failure("what {id} reports cannot be put down", id=envelope.transaction_id)
 
     @override
     def answers_for(self, envelope: Envelope) -> bool:

@@ -7,7 +7,7 @@ from typing import BinaryIO
 
 from zope.interface import Attribute, Interface
 
-from mailkit.model import LocalDelivery
+from mailkit.model import LocalDelivery, Path
 from mailkit.queue.values import (
     Attempt,
     NewMessage,
@@ -79,10 +79,15 @@ class IQueue(Interface):
         :raises NoSuchMessage: there is none.
         """
 
-    def find_messages(message_id: str, limit: int = 100) -> Awaitable[Sequence[QueuedMessage]]:
-        """Messages with a Message-ID, the last one first.
+    def find_messages(
+        message_id: str = "", limit: int = 100, envid: str = "", sender: Path | None = None
+    ) -> Awaitable[Sequence[QueuedMessage]]:
+        """Messages with a Message-ID, or an ENVID where no Message-ID is given, the last one first.
 
         :param message_id: with its angle brackets.
+        :param envid: decoded.
+        :param sender: only those with this reverse-path, whatever its letter case.
+        :returns: nothing where neither is given.
         """
 
     def get_attempts(id: str) -> Awaitable[Sequence[tuple[int, Attempt]]]:

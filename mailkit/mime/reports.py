@@ -26,8 +26,9 @@ from mailkit.mime.words import decode_raw
 
 #: Parts of a report that are looked at.
 MAX_PARTS = 20
-#: Recipients of one report that are read.
+#: Recipients of one report that are read, and groups of fields in which they are looked for.
 MAX_REPORTED = 1000
+MAX_BLOCKS = 2000
 #: Octets of the part for programs, of a returned header, and of a bounce in prose that are read.
 MAX_STATUS_OCTETS = 1024 * 1024
 #: Characters of one value that are kept.
@@ -172,7 +173,9 @@ def _delivery(data: Octets, root: Part, status: Part) -> DeliveryReport | None:
 def _blocks(octets: bytes) -> Iterator[Header]:
     """The groups of fields between empty lines."""
     position = 0
-    while position < len(octets):
+    for _ in range(MAX_BLOCKS):
+        if position >= len(octets):
+            return
         block = parse_header(octets, position)
         if block.names:
             yield block

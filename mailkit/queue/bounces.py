@@ -3,7 +3,7 @@
 The delivery here gets the mail for the domain of :class:`~mailkit.queue.return_paths.ReturnPaths`. A
 report of failure makes a recipient ``bounced``, a complaint ``complained``; delays and successes change
 nothing. The address proves which recipient a report is about; complaints go to an address of their
-own, and have the proof in them.
+own, and have the proof in them. What comes to the senders themselves is matched by what it tells.
 """
 
 from __future__ import annotations
@@ -251,28 +251,34 @@ async def take_report(
     octets: bytes,
     now: int,
     tell: Callable[[QueuedMessage, QueuedRecipient, Update], None],
+    *,
+    sender: Path | None = None,
+    paths: ReturnPaths | None = None,
 ) -> int:
-    """Put down what a report says that a program has got by itself, as from a mailbox for bounces.
+    """Put down what a report says that came to somebody else than return paths of our own.
 
-    Messages are found by the Message-ID, and the ENVID where both sides know one; recipients by
-    their addresses. That proves nothing: whoever has seen the message can write such a report.
+    Messages are found by the Message-ID, or the ENVID where the header did not come back, and must
+    agree in both where both sides know them; recipients by their addresses. That proves nothing:
+    whoever has seen the message can write such a report.
 
     :param tell: is called for each recipient with what changed, once that is durable.
+    :param sender: to whom the report came: only messages are meant that have this reverse-path.
+    :param paths: what has return paths of these is left alone, for its reports come back by them.
     :returns: how many recipients changed their state.
     """
     report = parse_report(octets[:MAX_READ])
-    if report is None or report.message_id is None:
+    if report is None:
         return 0
-    found: Sequence[QueuedMessage] = await queue.find_messages(
-        message_id=report.message_id, limit=MAX_MATCHES
-    )
+    told_of = _Verdicts(report, now)
     changes = []
-    for message in found:
+    for message in await _find_reported(queue, report, sender):
         envid = message.envelope.envid
         if envid is not None and report.envelope_id not in (None, envid):
             continue
+        if paths is not None and paths.applies(message.envelope):
+            continue
         for recipient in message.recipients:
-            told = _told_of(report, recipient, now)
+            told = told_of.find(recipient)
             if told is not None and recipient.state.final and recipient.state.allows(told.state):
                 update = Update(recipient.id, told.state, attempt=told.attempt)
                 changes.append((message, recipient, update))
@@ -283,24 +289,47 @@ async def take_report(
     return len(changes)
 
 
-def _told_of(
-    report: DeliveryReport | FeedbackReport, recipient: QueuedRecipient, now: int
-) -> Told | None:
-    """What a report says of a recipient."""
-    path, orcpt = recipient.recipient.path, recipient.recipient.orcpt
-    known = {str(path).lower()}
-    if orcpt is not None:
-        known.add(orcpt.address.lower())
-    if isinstance(report, FeedbackReport):
-        named = {address.lower() for address in report.recipients}
-        return judge_complaint(report, now) if known & named else None
-    for about in report.recipients:
-        named = {about.final.address.lower()}
-        if about.original is not None:
-            named.add(about.original.address.lower())
-        if known & named:
-            return judge_recipient(report, about, now)
-    return None
+async def _find_reported(
+    queue: IQueue, report: DeliveryReport | FeedbackReport, sender: Path | None
+) -> Sequence[QueuedMessage]:
+    """Messages that a report may be about."""
+    found: Sequence[QueuedMessage] = ()
+    if report.message_id is not None:
+        found = await queue.find_messages(
+            message_id=report.message_id, limit=MAX_MATCHES, sender=sender
+        )
+    elif report.envelope_id is not None:
+        found = await queue.find_messages(
+            envid=report.envelope_id, limit=MAX_MATCHES, sender=sender
+        )
+    return found
+
+
+class _Verdicts:
+    """What a report makes of recipients, by their addresses.
+
+    Both may be thousands, so not each is compared with each.
+    """
+
+    def __init__(self, report: DeliveryReport | FeedbackReport, now: int) -> None:
+        self._by_address: dict[str, Told | None] = {}
+        if isinstance(report, FeedbackReport):
+            told = judge_complaint(report, now)
+            self._by_address = {address.lower(): told for address in report.recipients}
+            return
+        for about in report.recipients:
+            told = judge_recipient(report, about, now)
+            for each in (about.final, about.original):
+                if told is not None and each is not None:
+                    self._by_address.setdefault(each.address.lower(), told)
+
+    def find(self, recipient: QueuedRecipient) -> Told | None:
+        """For one recipient; None for nothing."""
+        path, orcpt = recipient.recipient.path, recipient.recipient.orcpt
+        told = self._by_address.get(str(path).lower())
+        if told is None and orcpt is not None:
+            told = self._by_address.get(orcpt.address.lower())
+        return told
 
 
 def _printable(text: str) -> str:

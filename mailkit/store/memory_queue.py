@@ -13,7 +13,7 @@ from zope.interface import implementer
 
 from mailkit.errors import NoSuchMessage
 from mailkit.interfaces import IPostponingQueue, IQueue, IQueueEvents
-from mailkit.model import Envelope, LocalDelivery, LocalResult
+from mailkit.model import Envelope, LocalDelivery, LocalResult, Path
 from mailkit.queue.values import (
     Attempt,
     NewMessage,
@@ -300,11 +300,21 @@ class MemoryQueue:
                 del self._owners[number]
         return len(gone)
 
-    async def find_messages(self, message_id: str, limit: int = 100) -> Sequence[QueuedMessage]:
+    async def find_messages(
+        self,
+        message_id: str = "",
+        limit: int = 100,
+        envid: str = "",
+        sender: Path | None = None,
+    ) -> Sequence[QueuedMessage]:
+        wanted = message_id or envid
+        by = "" if sender is None else str(sender).lower()
         chosen = (
             message.show()
             for message in reversed(self._messages.values())
-            if message.message_id and message.message_id == message_id
+            if wanted
+            and (message.message_id if message_id else message.envelope.envid) == wanted
+            and (sender is None or str(message.envelope.reverse_path).lower() == by)
         )
         return list(itertools.islice(chosen, limit))
 

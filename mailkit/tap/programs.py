@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 from mailkit.interfaces import IQueue, IQueueEvents
-from mailkit.model import Envelope
-from mailkit.queue.bounces import BounceDelivery
+from mailkit.model import Envelope, Path
+from mailkit.queue.bounces import BounceDelivery, take_report
 from mailkit.queue.manager import Outgoing, QueueManager
 from mailkit.queue.return_paths import ReturnPaths
 from mailkit.queue.webhooks import WebhookSender
@@ -20,7 +20,12 @@ from mailkit.tap.routes import Deliveries
 from mailkit.tap.webhooks import parse_webhooks
 
 #: Keys of the table, each with the kind of its value.
-KEYS: Mapping[str, type] = {"return-paths": dict, "webhooks": list, "outbox": str}
+KEYS: Mapping[str, type] = {
+    "return-paths": dict,
+    "match-reports": bool,
+    "webhooks": list,
+    "outbox": str,
+}
 
 
 class Programs:
@@ -36,6 +41,7 @@ class Programs:
         self._return_paths: ReturnPathSettings | None = None
         if "return-paths" in values:
             self._return_paths = parse_return_paths(values.pop("return-paths"))
+        self._match_reports: bool = values.pop("match-reports", True)
         outbox = values.pop("outbox", None)
         self._source = None if outbox is None else parse_outbox(outbox)
         self._events: WebhookSender | None = None
@@ -57,6 +63,14 @@ class Programs:
                 queue, paths, self._reactor.seconds, manager.outcomes.tell, to_sender=to_sender
             )
             deliveries.add_route(paths.domain, bounces)
+        if self._match_reports:
+
+            async def take(octets: bytes, sender: Path) -> int:
+                now = int(self._reactor.seconds())
+                tell = manager.outcomes.tell
+                return await take_report(queue, octets, now, tell, sender=sender, paths=self.paths)
+
+            deliveries.take_report = take
         if self._webhooks and not IQueueEvents.providedBy(queue):
             raise StartError("queue", "webhooks", "this store keeps no events")
 

@@ -17,6 +17,7 @@ from mailkit.tap.errors import SettingError, StartError
 from mailkit.wire.networks import Networks
 
 if TYPE_CHECKING:
+    from mailkit.delivery.queueing import TakeReport
     from mailkit.queue.manager import QueueManager
     from mailkit.queue.starting import QueueStarter
     from mailkit.signing.srs import SRS
@@ -209,6 +210,8 @@ class Deliveries:
         self.srs: SRS | None = None
         #: Lets clients ask for the mail of domains; None where nobody may.
         self.starter: QueueStarter | None = None
+        #: Hears of what comes back to the senders of messages; None where nobody wants to.
+        self.take_report: TakeReport | None = None
         #: Clients whose mail is sent on though they have not logged in.
         self.trusted = Networks()
 
@@ -253,6 +256,7 @@ class Deliveries:
                 routes=self._table,
                 srs=self.srs,
                 starter=self.starter,
+                take_report=self.take_report,
                 address=client.peer,
                 trusted=client.protocol in ("smtp", "lmtp") and client.peer in self.trusted,
                 **self._settings,

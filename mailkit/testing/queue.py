@@ -409,6 +409,39 @@ class QueueContract(PostponingTests):
         for other in ("", "<3@example.org>"):
             self.assertEqual(await queue.find_messages(message_id=other), [])
 
+    async def test_find_by_envid_and_sender(self) -> None:
+        queue = await self.open_queue()
+        ids: list[str] = []
+        for envid, sender in (
+            ("one", Path("Ann", "example.org")),
+            ("one", Path("bob", "example.org")),
+            ("two", Path("ann", "example.org")),
+            (None, Path("ann", "example.org")),
+            (None, Path("", "")),
+        ):
+            envelope = queue_envelope("eve@example.net", envid=envid)
+            envelope.reverse_path = sender
+            new = NewMessage(envelope, self.now, self.now + HOUR, message_id="<1@example.org>")
+            content = spooled(sample_message(1))
+            ids += (await queue.enqueue(message=content, new=[new])).ids
+            content.close()
+        ann = Path("ann", "EXAMPLE.org")
+        for wanted, found in (
+            ({"envid": "one"}, [1, 0]),
+            ({"envid": "one", "sender": ann}, [0]),
+            # Others that stand before them take no place from the sender's.
+            ({"envid": "one", "sender": ann, "limit": 1}, [0]),
+            ({"message_id": "<1@example.org>", "sender": ann}, [3, 2, 0]),
+            ({"message_id": "<1@example.org>", "sender": Path("", "")}, [4]),
+            # The Message-ID goes before.
+            ({"message_id": "<1@example.org>", "envid": "two", "sender": ann}, [3, 2, 0]),
+            ({"envid": "three"}, []),
+            ({"envid": ""}, []),
+            ({"sender": ann}, []),
+        ):
+            messages = await queue.find_messages(**wanted)
+            self.assertEqual(self.ids(messages), [ids[number] for number in found], wanted)
+
     async def test_key(self) -> None:
         queue = await self.open_queue(ANN)
         ids: list[str] = []

@@ -84,6 +84,62 @@ class QueueingCase(TestCase):
         return [await read_message(mailbox, uid) for uid in await mailbox.list_uids()]
 
 
+class ReportTests(QueueingCase):
+    """What may be a report is shown to who knows what it is about."""
+
+    def setUp(self) -> Any:
+        self.taken: list[tuple[bytes, str]] = []
+        return super().setUp()
+
+    async def take(self, octets: bytes, sender: Path) -> None:
+        self.taken.append((octets, str(sender)))
+
+    async def report(
+        self, *addresses: str, account: str | None = None, sender: str = "", protocol: str = "smtp"
+    ) -> Sequence[Outcome]:
+        envelope = queue_envelope(*addresses, account=account)
+        envelope.connection = envelope.connection._replace(protocol=protocol)
+        envelope.reverse_path = Path(*sender.split("@")) if sender else Path("", "")
+        delivery = self.delivery(account, take_report=self.take)
+        return await self.send_envelope(envelope, delivery)
+
+    async def test_what_strangers_send_under_the_null_reverse_path(self) -> None:
+        for protocol in ("smtp", "lmtp"):
+            self.taken.clear()
+            (outcome,) = await self.report(ANN, protocol=protocol)
+            self.assertIsNone(outcome.error)
+            self.assertEqual(self.taken, [(MESSAGE, ANN)])
+        self.assertEqual(len(await self.inbox(ANN)), 2)
+
+    async def test_nothing_else(self) -> None:
+        await self.report(ANN, sender="eve@example.net")
+        await self.report(ANN, account=ANN)
+        await self.report(ANN, BOB)
+        await self.report(ANN, protocol="report")
+        self.assertEqual(self.taken, [])
+        self.assertEqual(len(await self.inbox(ANN)), 4)
+
+    async def test_nothing_that_was_not_delivered(self) -> None:
+        route = FakeDelivery()
+        route.failing["eve@example.net"] = StoreUnavailable()
+        delivery = self.delivery(None, take_report=self.take, routes=Routes({"example.net": route}))
+        for address in ("eve@example.net", "joe@example.net"):
+            envelope = queue_envelope(address)
+            envelope.reverse_path = Path("", "")
+            await self.send_envelope(envelope, delivery)
+        self.assertEqual(self.taken, [(MESSAGE, "joe@example.net")])
+
+    async def test_a_failure_there_is_none_of_the_delivery(self) -> None:
+        async def fail(octets: bytes, sender: Path) -> None:
+            raise ZeroDivisionError
+
+        self.patch(self, "take", fail)
+        (outcome,) = await self.report(ANN)
+        self.assertIsNone(outcome.error)
+        self.assertEqual(len(await self.inbox(ANN)), 1)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+
 class QueueingTests(QueueingCase):
     async def test_elsewhere(self) -> None:
         outcomes = await self.send("eve@example.net", "joe@example.com")

@@ -15,7 +15,7 @@ from mailkit.mime import (
     parse_date,
     parse_report,
 )
-from mailkit.mime.reports import MAX_REPORTED
+from mailkit.mime.reports import MAX_BLOCKS, MAX_REPORTED
 
 from . import corpus
 from .test_properties import PIECES, steady
@@ -265,6 +265,15 @@ class DeliveryTests(SynchronousTestCase):
             b"SYS30\n\nFinal", b"SYS30\n" + block * 2 * MAX_REPORTED + b"\nFinal"
         )
         self.assertEqual(len(self.read(text).recipients), MAX_REPORTED)
+
+    def test_no_more_groups_of_fields_than_the_limit(self) -> None:
+        def report(count: int) -> object:
+            empty = b"X-Nothing: x\n\n" * count
+            mark = b"Original-Recipient: "
+            return parse_report(MULTI.replace(mark, empty + mark, 1).replace(b"\n", b"\r\n"))
+
+        self.assertIsInstance(report(MAX_BLOCKS - 10), DeliveryReport)
+        self.assertIsNone(report(MAX_BLOCKS))
 
     def test_qmail(self) -> None:
         report = self.read(QMAIL)

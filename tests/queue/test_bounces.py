@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from mailkit.errors import MailError, MessageRefused, NoSuchRecipient
 from mailkit.model import ConnectionInfo, Envelope, OriginalRecipient, Path, Recipient
-from mailkit.queue.bounces import BounceDelivery, take_report
+from mailkit.queue.bounces import MAX_MATCHES, BounceDelivery, take_report
 from mailkit.queue.manager import QueueManager
 from mailkit.queue.outcomes import Event
 from mailkit.queue.return_paths import MIN_SECRET, ReturnPaths, SentTo
@@ -246,12 +246,12 @@ class ForSenderTests(BounceTests):
 
 
 class TakeReportTests(QueueTestCase):
-    """Reports that a program has got by itself."""
+    """Reports that a program has got by itself, or that came to the sender of a message."""
 
-    async def take(self, octets: bytes) -> int:
+    async def take(self, octets: bytes, **how: Any) -> int:
         now = int(self.clock.seconds())
         return await take_report(
-            self.queue, octets.replace(b"\n", b"\r\n"), now, self.manager.outcomes.tell
+            self.queue, octets.replace(b"\n", b"\r\n"), now, self.manager.outcomes.tell, **how
         )
 
     #: About the message of the tests.
@@ -293,6 +293,39 @@ class TakeReportTests(QueueTestCase):
         octets = FEEDBACK.replace(b"<8787KJKJ3K4J3K4J3K4J3.mail@example.net>", b"<1@example.org>")
         self.assertEqual(await self.take(octets), 1)
         self.assertEqual(await self.states(id), [RecipientState.COMPLAINED])
+
+    async def test_by_envid_where_no_header_came_back(self) -> None:
+        ids = [await self.submit("eve@example.net", envid=envid) for envid in ("one", "two", None)]
+        head = self.failed.replace(b"Message-ID: <1@example.org>\n", b"")
+        self.assertEqual(await self.take(head), 0)
+        for envid, count in (("three", 0), ("two", 1)):
+            field = f"Original-Envelope-Id: {envid}\nReporting-MTA:".encode()
+            self.assertEqual(await self.take(head.replace(b"Reporting-MTA:", field)), count)
+        states = [state for id in ids for state in await self.states(id)]
+        after = [RecipientState.DELIVERED, RecipientState.BOUNCED, RecipientState.DELIVERED]
+        self.assertEqual(states, after)
+
+    async def test_to_the_sender_of_the_message_alone(self) -> None:
+        id = await self.submit("eve@example.net")
+        self.assertEqual(await self.take(self.failed, sender=path("bob@example.org")), 0)
+        self.assertEqual(await self.take(self.failed, sender=path("")), 0)
+        # Who has many messages of that name does not stand before the others.
+        envelope = queue_envelope("eve@example.net", account="mallory")
+        envelope.reverse_path = path("mallory@example.org")
+        for _ in range(MAX_MATCHES):
+            await self.submit_envelope(envelope)
+        self.assertEqual(await self.take(self.failed, sender=path("Ann@EXAMPLE.org")), 1)
+        self.assertEqual(await self.states(id), [RecipientState.BOUNCED])
+
+    async def test_messages_with_return_paths_of_ours_want_a_proof(self) -> None:
+        id = await self.submit("eve@example.net")
+        ann = path("ann@example.org")
+        all_senders, others = (
+            ReturnPaths(SECRET, DOMAIN, senders) for senders in (None, ["news@example.org"])
+        )
+        self.assertEqual(await self.take(self.failed, sender=ann, paths=all_senders), 0)
+        self.assertEqual(await self.states(id), [RecipientState.DELIVERED])
+        self.assertEqual(await self.take(self.failed, sender=ann, paths=others), 1)
 
     async def test_what_it_is_not_about(self) -> None:
         await self.submit("sue@example.net")

@@ -18,14 +18,8 @@ from mailkit.store.sqlite.log import (
     segment_name,
 )
 from mailkit.store.sqlite.rows import BODY_USERS
-from mailkit.store.sqlite.schema import (
-    DERIVED,
-    INDEX_NAME,
-    MIGRATIONS,
-    connect,
-    refuse_newer,
-    version_of,
-)
+from mailkit.store.sqlite.schema import DERIVED, INDEX_NAME, MIGRATIONS, connect
+from mailkit.store.sqlite.versions import refuse_newer, version_of
 
 #: Lines about problems of one kind; what exceeds them is only counted.
 MAX_LINES = 20

@@ -15,7 +15,7 @@ from zope.interface import implementer
 from mailkit._typing import override
 from mailkit.errors import NoSuchMessage
 from mailkit.interfaces import IPostponingQueue, IQueue, IQueueEvents
-from mailkit.model import LocalDelivery
+from mailkit.model import LocalDelivery, Path
 from mailkit.queue.values import (
     Attempt,
     NewMessage,
@@ -51,6 +51,8 @@ from mailkit.store.sqlite.transaction import Content
 
 _MESSAGE = "m.id, m.envelope, m.size, m.created, m.expires, m.header_id"
 _BOTH = f"SELECT {_MESSAGE}, {RECIPIENT_COLUMNS} FROM queue_recipient r JOIN queue_message m ON m.id = r.message_id"
+
+_SENDER = "json_extract(envelope, '$.from[0]'), json_extract(envelope, '$.from[1]')"
 
 
 class QueueRecords(EventRecords):
@@ -94,11 +96,24 @@ class QueueRecords(EventRecords):
             raise NoSuchMessage
         return messages[0]
 
-    async def find_messages(self, message_id: str, limit: int = 100) -> Sequence[QueuedMessage]:
+    async def find_messages(
+        self,
+        message_id: str = "",
+        limit: int = 100,
+        envid: str = "",
+        sender: Path | None = None,
+    ) -> Sequence[QueuedMessage]:
+        by = "header_id" if message_id else "json_extract(envelope, '$.envid')"
+        values: list[object] = [message_id or envid]
+        if sender is not None:
+            by = f"lower(json_array({_SENDER})) = lower(json_array(?, ?)) AND {by}"
+            values = [*sender, *values]
+        if not (message_id or envid):
+            return []
         rows = self._read(
-            f"{_BOTH} WHERE m.id IN (SELECT id FROM queue_message WHERE header_id = ?"
+            f"{_BOTH} WHERE m.id IN (SELECT id FROM queue_message WHERE {by} = ?"
             " ORDER BY id DESC LIMIT ?) ORDER BY m.id DESC, r.id",
-            message_id,
+            *values,
             limit,
         )
         return _assemble(rows)

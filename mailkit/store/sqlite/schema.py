@@ -11,6 +11,7 @@ import sqlite3
 from collections.abc import Sequence
 
 from mailkit.errors import StoreCorrupt, StoreUnavailable
+from mailkit.store.sqlite.versions import refuse_newer, run_step, version_of
 
 #: Name of the index in the store's directory.
 INDEX_NAME = "index.sqlite"
@@ -439,6 +440,12 @@ INSERT INTO sort_address
 DROP TABLE sort_value;
 """
 
+# By what the sender calls a message, where a report says nothing else of it.
+_STEP_31 = """
+CREATE INDEX queue_message_envid ON queue_message (json_extract(envelope, '$.envid'))
+    WHERE json_extract(envelope, '$.envid') IS NOT NULL;
+"""
+
 #: SQL of each step.
 MIGRATIONS: Sequence[str] = (
     _STEP_1,
@@ -471,18 +478,10 @@ MIGRATIONS: Sequence[str] = (
     _STEP_28,
     _STEP_29,
     _STEP_30,
+    _STEP_31,
 )
 #: Tables of what was made of bodies, by their number, and can be made of them again.
 DERIVED = ("summary", "thread_value", "sort_address", "field_text", "text_map", "unended_body")
-#: What the statements of a step begin with, up to the name of a table or an index.
-_HEADS = (
-    "CREATE TABLE ",
-    "CREATE INDEX ",
-    "DROP TABLE ",
-    "INSERT INTO ",
-    "ALTER TABLE ",
-    "UPDATE ",
-)
 
 
 def connect(path: str, *, read_only: bool = False) -> sqlite3.Connection:
@@ -555,23 +554,6 @@ def open_index(
     return connection
 
 
-def version_of(connection: sqlite3.Connection) -> int:
-    """Number of the steps that the database has seen."""
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    return int(version)
-
-
-def run_step(connection: sqlite3.Connection, step: str, schema: str = "main") -> None:
-    """Do one step of :data:`MIGRATIONS` in an attached database."""
-    for statement in step.split(";\n"):
-        text = statement.strip()
-        for head in _HEADS:
-            if text.startswith(head):
-                text = f"{head}{schema}.{text[len(head) :]}"
-        if text:
-            connection.execute(text)
-
-
 def migrate(connection: sqlite3.Connection, migrations: Sequence[str] = MIGRATIONS) -> None:
     """Do the steps that are missing, each in a transaction of its own.
 
@@ -589,12 +571,3 @@ def migrate(connection: sqlite3.Connection, migrations: Sequence[str] = MIGRATIO
             connection.execute("ROLLBACK")
             raise
     refuse_newer(version, len(migrations))
-
-
-def refuse_newer(version: int, known: int) -> None:
-    """:raises StoreCorrupt: a newer mailkit made the database."""
-    if version > known:
-        raise StoreCorrupt(
-            f"The mail store has version {version}, made by a newer mailkit; "
-            f"this one knows versions up to {known}"
-        )

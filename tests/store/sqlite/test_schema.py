@@ -13,7 +13,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from mailkit.errors import StoreCorrupt, StoreUnavailable
 from mailkit.model import Quota
 from mailkit.store.sqlite import SQLiteDirectory, SQLiteStore, schema
-from mailkit.store.sqlite.schema import INDEX_NAME, MIGRATIONS, migrate, open_index, version_of
+from mailkit.store.sqlite.schema import INDEX_NAME, MIGRATIONS, migrate, open_index
+from mailkit.store.sqlite.versions import version_of
 
 from .helpers import ANN, StoreTestCase, message
 

@@ -1,0 +1,43 @@
+"""The version of an index, and what brings it to the next one."""
+
+from __future__ import annotations
+
+import sqlite3
+
+from mailkit.errors import StoreCorrupt
+
+#: What the statements of a step begin with, up to the name of a table or an index.
+_HEADS = (
+    "CREATE TABLE ",
+    "CREATE INDEX ",
+    "DROP TABLE ",
+    "INSERT INTO ",
+    "ALTER TABLE ",
+    "UPDATE ",
+)
+
+
+def version_of(connection: sqlite3.Connection) -> int:
+    """Number of the steps that the database has seen."""
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    return int(version)
+
+
+def run_step(connection: sqlite3.Connection, step: str, schema: str = "main") -> None:
+    """Do one step of :data:`~mailkit.store.sqlite.schema.MIGRATIONS` in an attached database."""
+    for statement in step.split(";\n"):
+        text = statement.strip()
+        for head in _HEADS:
+            if text.startswith(head):
+                text = f"{head}{schema}.{text[len(head) :]}"
+        if text:
+            connection.execute(text)
+
+
+def refuse_newer(version: int, known: int) -> None:
+    """:raises StoreCorrupt: a newer mailkit made the database."""
+    if version > known:
+        raise StoreCorrupt(
+            f"The mail store has version {version}, made by a newer mailkit; "
+            f"this one knows versions up to {known}"
+        )
