@@ -568,6 +568,6 @@ def migrate(connection: sqlite3.Connection, migrations: Sequence[str] = MIGRATIO
                 connection.execute(f"PRAGMA user_version = {version + 1}")
             connection.execute("COMMIT")
         except BaseException:
-            connection.execute("ROLLBACK")
+            connection.rollback()  # if SQLite has not: a full disk ends the transaction
             raise
     refuse_newer(version, len(migrations))

@@ -91,7 +91,7 @@ def write_snapshot(connection: sqlite3.Connection, directory: str, number: int) 
             copy_tables(connection, "main", "snapshot")
             connection.execute("COMMIT")
         except BaseException:
-            connection.execute("ROLLBACK")
+            connection.rollback()  # if SQLite has not: a full disk ends the transaction
             raise
     finally:
         connection.execute("DETACH snapshot")

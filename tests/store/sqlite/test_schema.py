@@ -107,6 +107,16 @@ class SchemaTests(StoreTestCase):
         tables = connection.execute("SELECT name FROM sqlite_master WHERE name = 'a'").fetchall()
         self.assertEqual(tables, [])
 
+    def test_a_full_disk_is_told_although_it_has_ended_the_transaction(self) -> None:
+        ended = "CREATE TABLE a (b UNIQUE);\nINSERT OR ROLLBACK INTO a VALUES (1), (1);\n"
+        connection = open_index(self.directory, migrations=MIGRATIONS[:1])
+        self.addCleanup(connection.close)
+        error = self.assertRaises(
+            sqlite3.IntegrityError, migrate, connection, (MIGRATIONS[0], ended)
+        )
+        self.assertIn("UNIQUE constraint failed", str(error))
+        self.assertEqual(version_of(connection), 1)
+
     def test_not_a_database(self) -> None:
         with open(self.path, "wb") as file:
             file.write(b"This is not a database, whatever its name says.\n" * 100)
