@@ -46,7 +46,7 @@ $(VENV)/.installed-%: setup.cfg pyproject.toml | $(BIN)/python
 	@touch $@
 
 run: $(VENV)/.installed  ## start a mail server for trying out, on this machine only
-	@$(BIN)/python -m mailkit.tap.demo "$(DATA)"
+	@$(BIN)/python -m mailkit.tap "$(DATA)"
 
 test: $(VENV)/.installed-test  ## run all tests, in a fixed order
 	$(PYTEST) -p no:randomly $(PYTEST_ARGS) tests

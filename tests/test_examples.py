@@ -411,7 +411,7 @@ class DemonstrationTests(ExamplesCase):
     @contextlib.contextmanager
     def demonstration(self, *arguments: str) -> Iterator[str]:
         """What it prints once it serves."""
-        with self.running([sys.executable, "-u", "-m", "mailkit.tap.demo", *arguments], []):
+        with self.running([sys.executable, "-u", "-m", "mailkit.tap", *arguments], []):
             log = self.directory / "log"
             deadline = time.monotonic() + PATIENCE
             while not re.search(r"^More accounts: .*\n", text := log.read_text(), re.MULTILINE):

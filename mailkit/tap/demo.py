@@ -23,6 +23,7 @@ from twisted.logger import (
     globalLogBeginner,
     textFileLogObserver,
 )
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from mailkit import __version__
@@ -32,6 +33,7 @@ from mailkit.tap.descriptors import raise_open_files_limit
 from mailkit.tap.errors import SettingError, StartError
 from mailkit.tap.memory import return_large_allocations
 from mailkit.tap.services import MailService
+from mailkit.tap.signals import stop_at_first_signal
 from mailkit.tap.stores import DEFAULT_STORE
 from mailkit.tap.tls import self_signed
 
@@ -187,11 +189,49 @@ def log_observer(stream: TextIO) -> ILogObserver:
     return FilteringLogObserver(textFileLogObserver(stream), [levels])
 
 
+class Running:
+    """A demonstration from its start to its end."""
+
+    def __init__(self, demo: Demo, reactor: Any) -> None:
+        self._demo = demo
+        self._reactor = reactor
+        self._stopping = False
+        self._failed: Failure | None = None
+
+    def run(self) -> int:
+        """Serve until Ctrl-C; the exit code."""
+        self._reactor.addSystemEventTrigger("before", "shutdown", self._stop)
+        self._reactor.callWhenRunning(stop_at_first_signal, self._reactor)
+        self._reactor.callWhenRunning(self._welcome)
+        self._reactor.run()
+        if self._failed is not None:
+            click.echo(f"mailkit: {self._failed.getErrorMessage()}", err=True)
+            return 1
+        click.echo("\nmailkit has stopped.")
+        return 0
+
+    def _welcome(self) -> None:
+        Deferred.fromCoroutine(self._demo.make_accounts()).addCallbacks(self._tell, self._give_up)
+
+    def _tell(self, accounts: dict[str, str]) -> None:
+        if not self._stopping:
+            click.echo(self._demo.banner(accounts))
+
+    def _give_up(self, failure: Failure) -> None:
+        # Whoever stops it at once closes the store under the accounts that are being made.
+        if not self._stopping:
+            self._failed = failure
+            self._reactor.stop()
+
+    def _stop(self) -> Deferred[None]:
+        self._stopping = True
+        return self._demo.service.stopService()
+
+
 def main() -> int:
     """Run until Ctrl-C; the exit code. The one argument that may be is the directory for mail."""
-    from twisted.internet import reactor as global_reactor
+    from twisted.internet import reactor
 
-    reactor: Any = global_reactor
     directory = sys.argv[1] if len(sys.argv) > 1 else DIRECTORY
     globalLogBeginner.beginLoggingTo([log_observer(sys.stderr)], redirectStandardIO=False)
     raise_open_files_limit()
@@ -205,24 +245,4 @@ def main() -> int:
     except (SettingError, OSError) as error:
         click.echo(f"mailkit: {directory}: {error}", err=True)
         return 1
-    reactor.addSystemEventTrigger("before", "shutdown", demo.service.stopService)
-    failed = []
-
-    async def welcome() -> None:
-        click.echo(demo.banner(await demo.make_accounts()))
-
-    def give_up(failure: Any) -> None:
-        failed.append(failure)
-        reactor.stop()
-
-    reactor.callWhenRunning(lambda: Deferred.fromCoroutine(welcome()).addErrback(give_up))
-    reactor.run()
-    if failed:
-        click.echo(f"mailkit: {failed[0].getErrorMessage()}", err=True)
-        return 1
-    click.echo("\nmailkit has stopped.")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    return Running(demo, reactor).run()

@@ -1,4 +1,4 @@
-"""SIGHUP: the operator asks a daemon to read its certificates again."""
+"""Signals: SIGHUP lets a daemon read its certificates again, others end the demonstration."""
 
 from __future__ import annotations
 
@@ -42,6 +42,26 @@ def reload_at_hangup(reloader: Reloader, reactor: Any = None) -> Callable[[], No
 
     signal.signal(hangup, handle)
     return end
+
+
+def stop_at_first_signal(reactor: Any) -> None:
+    """Let Ctrl-C or SIGTERM stop the reactor, once.
+
+    Those that impatience adds are ignored, as is what was ignored before (by a background job).
+    """
+    numbers = [
+        number
+        for number in (signal.SIGINT, signal.SIGTERM)
+        if signal.getsignal(number) is not signal.SIG_IGN
+    ]
+
+    def stop(*_: object) -> None:
+        for number in numbers:
+            signal.signal(number, signal.SIG_IGN)
+        reactor.callFromThread(reactor.stop)
+
+    for number in numbers:
+        signal.signal(number, stop)
 
 
 def _at_terminal() -> bool:
