@@ -35,6 +35,7 @@ from mailkit.output import CHUNK as CHUNK
 from mailkit.peers import host_and_port, is_loopback, peer_of
 from mailkit.proxy import ToldAddress
 from mailkit.sasl import Mechanism
+from mailkit.seats import Seat, Seats, TryLock
 from mailkit.wire.proxy import ToldClient
 
 #: Commands run in one go before other connections get their turn.
@@ -502,11 +503,12 @@ class CommandFactory(LoginFactory):
         self.max_connections = max_connections
         self.max_connections_per_address = max_connections_per_address
         self.allow_plaintext_passwords = allow_plaintext_passwords
-        #: Connections, with the address that each is counted under.
-        self.connections: dict[CommandConnection, str] = {}
+        #: Connections, with the seat that each has of its address.
+        self.connections: dict[CommandConnection, Seat | None] = {}
         #: When to look at the connections' times.
         self.deadlines = Deadlines(clock)
-        self._by_address: dict[str, int] = {}
+        #: Of the connections from each address.
+        self.addresses = Seats()
 
     @override
     def buildProtocol(self, addr: IAddress | None) -> Any:
@@ -517,36 +519,35 @@ class CommandFactory(LoginFactory):
             connection._encrypted = addr.client.tls or None
         return connection
 
+    def share_limits(self, name: str, try_lock: TryLock) -> None:
+        """Count the connections of each address in all processes of a store.
+
+        :param name: of the protocol: others are counted apart.
+        :param try_lock: see :class:`~mailkit.interfaces.IProcessLocks`.
+        """
+        self.addresses.share(f"{name} address", try_lock)
+
     def admit(self, connection: CommandConnection, host: str) -> bool:
         """Count a new connection from an address; false when there are too many."""
-        count = self._by_address.get(host, 0) + 1
-        self._by_address[host] = count
-        self.connections[connection] = host
-        if len(self.connections) > self.max_connections:
-            return False
-        return count <= self.max_connections_per_address or is_loopback(host)
+        exempt = is_loopback(host)
+        seat = None if exempt else self.addresses.take(host, self.max_connections_per_address)
+        self.connections[connection] = seat
+        return len(self.connections) <= self.max_connections and (exempt or seat is not None)
 
     def admit_as(self, connection: CommandConnection, host: str) -> bool:
         """Count a connection under another address; false when there are too many from there."""
-        before = self.connections.get(connection)
-        admitted = self.admit(connection, host)
-        if before is not None:
-            self._discount(before)
-        return admitted
+        if (before := self.connections.get(connection)) is not None:
+            self.addresses.give_back(before)
+        return self.admit(connection, host)
 
     def release(self, connection: CommandConnection) -> None:
         """Forget a connection that is gone."""
-        host = self.connections.pop(connection, None)
-        if host is not None:
-            self._discount(host)
+        if connection in self.connections:
+            seat = self.connections.pop(connection)
+            if seat is not None:
+                self.addresses.give_back(seat)
             if not self.connections:
                 self._stop_timer()
-
-    def _discount(self, host: str) -> None:
-        if (count := self._by_address[host] - 1) > 0:
-            self._by_address[host] = count
-        else:
-            del self._by_address[host]
 
     @override
     def stopFactory(self) -> None:

@@ -46,7 +46,8 @@ CONTRACTS = f"{VALUES} mailkit.interfaces mailkit.interfaces.*"
 #: What the loop that all protocols share is made of.
 LOOP_PARTS = (
     "mailkit.compression"
-    " mailkit.coroutines mailkit.deadlines mailkit.output mailkit.peers mailkit.polling mailkit.tcp"
+    " mailkit.coroutines mailkit.deadlines mailkit.output mailkit.peers mailkit.polling mailkit.seats"
+    " mailkit.tcp"
 )
 #: Mechanisms of servers, and what they have come to.
 SASL = "mailkit.sasl mailkit.sasl.*"
@@ -175,6 +176,7 @@ RULES = (
         f"{VALUES} mailkit.interfaces.*",
         "zope.interface",
     ),
+    Rule("mailkit.seats", "mailkit.errors"),
     Rule(LOOP_PARTS, f"mailkit._typing {WIRE} {LOOP_PARTS}", "twisted zope.interface"),
     Rule("mailkit.pools", others="twisted"),
     Rule("mailkit.kerberos", f"mailkit._typing {WIRE}", "gssapi"),

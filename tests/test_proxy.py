@@ -171,7 +171,7 @@ class RightsTests(ProxyCase):
         reader, transport = self.connect_from()
         reader.dataReceived(LINE)
         self.assertEqual(transport.read(), b"too many\n")
-        self.assertEqual(self.factory._by_address, {"192.0.2.7": 3, "192.0.2.8": 1})
+        self.assertEqual(self.factory.addresses.counts, {"192.0.2.7": 2, "192.0.2.8": 1})
 
     def test_passwords_in_clear(self) -> None:
         near = LINE.replace(b"192.0.2.7", b"127.0.0.1")

@@ -11,7 +11,6 @@ What may block is the home's to do in threads.
 from __future__ import annotations
 
 import socket
-from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Sequence
 from typing import Any
 
@@ -28,6 +27,7 @@ from mailkit.ftp.handlers import VERBS
 from mailkit.ftp.replies import explain, reply
 from mailkit.ftp.state import Session
 from mailkit.model import FileEntry, FilePath
+from mailkit.seats import Seat, Seats, TryLock
 from mailkit.wire.buffer import LineTooLong
 
 #: Times that the state of one transfer is told while it is at work; further STATs wait for its end.
@@ -49,6 +49,7 @@ class FTPConnection(CommandConnection):
         self.transferring = False
         #: The account's files; None before the login.
         self.home: Any = None
+        self._seat: Seat | None = None
 
     async def open_listing(self, path: FilePath) -> AsyncGenerator[Sequence[FileEntry], None]:
         """What is at that place, in pieces: the entries of a directory, or a file by itself.
@@ -194,22 +195,22 @@ class FTPConnection(CommandConnection):
 
     def enter(self, home: Any) -> bool:
         """The client has logged in; false when there are too many of its account."""
-        sessions = self.factory.sessions
-        if sessions[home.name] >= self.factory.max_sessions_per_account:
+        factory = self.factory
+        seat = factory.accounts.take(home.name, factory.max_sessions_per_account)
+        if seat is None:
             return False
-        sessions[home.name] += 1
+        self._seat = seat
         self.session.account = home.name
         self.home = home
         return True
 
     def leave(self) -> None:
         """The client is logged in no longer."""
-        account, self.session.account = self.session.account, ""
+        self.session.account = ""
         self.home = None
-        if account:
-            self.factory.sessions[account] -= 1
-            if not self.factory.sessions[account]:
-                del self.factory.sessions[account]
+        seat, self._seat = self._seat, None
+        if seat is not None:
+            self.factory.accounts.give_back(seat)
 
     def drop_channel(self) -> None:
         """Close the data connection, if there is one."""
@@ -276,8 +277,13 @@ class FTPFactory(CommandFactory):
         self.protect_data = protect_data
         self.max_errors = max_errors
         self.greeting = greeting
-        #: How many sessions each account has.
-        self.sessions: Counter[str] = Counter()
+        #: Of the sessions of each account.
+        self.accounts = Seats()
+
+    @override
+    def share_limits(self, name: str, try_lock: TryLock) -> None:
+        super().share_limits(name, try_lock)
+        self.accounts.share(f"{name} account", try_lock)
 
 
 async def _pieces(

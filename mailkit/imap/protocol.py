@@ -9,12 +9,14 @@ from twisted.cred.portal import Portal
 from twisted.internet.interfaces import IReactorTime
 
 import mailkit
+from mailkit._typing import override
 from mailkit.connection import CommandFactory
 from mailkit.imap.clients import ClientRule
 from mailkit.imap.connection import IMAPProtocol
 from mailkit.imap.handlers.registry import ENABLEABLE, LIST_OPTIONS, checked_names
 from mailkit.imap.quirks import DEFAULT_QUIRKS, checked_quirks
 from mailkit.interfaces import IMailAccount, IReferringRealm
+from mailkit.seats import Seat, Seats, TryLock
 from mailkit.translation import checked_language
 
 __all__ = ["ClientRule", "IMAPFactory", "IMAPProtocol"]
@@ -114,7 +116,8 @@ class IMAPFactory(CommandFactory):
         self.max_line = max_line
         self.max_login_line = min(max_login_line, max_line)
         self.max_sessions_per_account = max_sessions_per_account
-        self._sessions: dict[str, int] = {}
+        #: Of the sessions of each account.
+        self.accounts = Seats()
         #: What clients without TLS have been greeted with, by what it depends on.
         self.greetings: dict[tuple[object, ...], bytes] = {}
         self.max_literal = max_literal
@@ -158,17 +161,15 @@ class IMAPFactory(CommandFactory):
             for rule in clients
         )
 
-    def admit_session(self, account: str) -> bool:
-        """Count a connection that logs in to an account; false when there are too many."""
-        count = self._sessions.get(account, 0)
-        if count >= self.max_sessions_per_account:
-            return False
-        self._sessions[account] = count + 1
-        return True
+    @override
+    def share_limits(self, name: str, try_lock: TryLock) -> None:
+        super().share_limits(name, try_lock)
+        self.accounts.share(f"{name} account", try_lock)
 
-    def release_session(self, account: str) -> None:
+    def admit_session(self, account: str) -> Seat | None:
+        """Count a connection that logs in to an account; None when there are too many."""
+        return self.accounts.take(account, self.max_sessions_per_account)
+
+    def release_session(self, seat: Seat) -> None:
         """A connection is not logged in to that account any more."""
-        if (count := self._sessions[account] - 1) > 0:
-            self._sessions[account] = count
-        else:
-            del self._sessions[account]
+        self.accounts.give_back(seat)

@@ -39,6 +39,7 @@ from mailkit.interfaces import (
     IDirectory,
     IMailStore,
     IProcessChannel,
+    IProcessLocks,
 )
 from mailkit.proxy import ProxyFactory
 from mailkit.sasl import choose_mechanisms
@@ -380,6 +381,8 @@ class MailService(MultiService):
         for name, factory in self._factories.items():
             protocol = protocol_of(name, self._listeners)
             factory.portal = self._make_portal(protocol)
+            if IProcessLocks.providedBy(self.store):
+                factory.share_limits(name, self.store.try_lock)
             if protocol == "pop3":
                 self._end_sharing.append(cast(Any, factory).neighbours.share(self.store))
         self._guard_keeper = GuardKeeper(self._guard, self.store, cast(IReactorTime, self._reactor))

@@ -68,7 +68,7 @@ class LoginTests(FTPCase):
         self.assertEqual(second.code(b"PASS " + PASSWORD), 421)
         self.assertTrue(second.closed)
         first.lose()
-        self.assertEqual(factory.sessions, {})
+        self.assertEqual(factory.accounts.counts, {})
         self.log_in(factory)
 
 

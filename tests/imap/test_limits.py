@@ -38,7 +38,7 @@ class SessionTests(ServerTestCase):
             client = server.login("SELECT INBOX")
             self.assertTrue(client.command("NOOP")[-1].startswith(b"OK"))
             client.lose()
-        self.assertEqual(server.factory._sessions, {})
+        self.assertEqual(server.factory.accounts.counts, {})
 
     def test_another_user_on_the_same_connection(self) -> None:
         server = self.make_server(max_sessions_per_account=1)
@@ -46,7 +46,7 @@ class SessionTests(ServerTestCase):
         for _ in range(2):
             self.assertTrue(client.command("UNAUTHENTICATE")[-1].startswith(b"OK"))
             self.assertIsNone(client.protocol.notifier)
-            self.assertEqual(server.factory._sessions, {})
+            self.assertEqual(server.factory.accounts.counts, {})
             self.assertTrue(client.command(LOGIN)[-1].startswith(b"OK"))
 
     def test_connections_that_are_not_logged_in_do_not_count(self) -> None:

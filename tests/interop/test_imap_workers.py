@@ -16,6 +16,8 @@ from .support import ANN, ServerTestCase
 
 pytestmark = pytest.mark.interop
 
+#: Sessions of one account, in both workers together.
+MAX_SESSIONS = 14
 MESSAGE = b"Subject: plan\r\n\r\nLunch?\r\n"
 
 
@@ -69,6 +71,14 @@ class Session:
     def append(self, mailbox: str, more: str = "") -> None:
         self.command(f"APPEND {mailbox}{more} {{{len(MESSAGE)}+}}\r\n{MESSAGE.decode()}")
 
+    def end(self) -> None:
+        """Read until the server is gone."""
+        try:
+            self._file.read()
+        except ConnectionResetError:
+            # It had not read all that we sent.
+            pass
+
     def close(self) -> None:
         self._file.close()
         self.socket.close()
@@ -88,7 +98,7 @@ class WorkersTests(ServerTestCase):
         listen = f"tcp:{self.port}:interface={HOST}"
         self.server = ServerProcess(
             self.directory, [], "mailkit", "--imap", listen, "--imap-gmail", "--workers", "2",
-            "--store", self.store,
+            "--store", self.store, "--max-sessions-per-account", str(MAX_SESSIONS),
         )  # fmt: skip
         self.addCleanup(self.server.kill)
         self.server.start()
@@ -99,7 +109,15 @@ class WorkersTests(ServerTestCase):
         self.workers = {int(number): int(process) for number, process in found}
 
     def log_in(self, worker: int, *commands: str) -> Session:
-        """A session in one of the workers: the other one stands still while it connects."""
+        """A session in one of the workers."""
+        session = self.connect(worker)
+        session.command(f'LOGIN {ANN} "{ANN} secret"')
+        for command in commands:
+            session.command(command)
+        return session
+
+    def connect(self, worker: int) -> Session:
+        """A connection to one of the workers: the other one stands still while it connects."""
         other = self.workers[3 - worker]
         os.kill(other, signal.SIGSTOP)
         try:
@@ -107,9 +125,6 @@ class WorkersTests(ServerTestCase):
         finally:
             os.kill(other, signal.SIGCONT)
         self.addCleanup(session.close)
-        session.command(f'LOGIN {ANN} "{ANN} secret"')
-        for command in commands:
-            session.command(command)
         return session
 
     def test_each_is_told_what_the_other_does(self) -> None:
@@ -122,6 +137,7 @@ class WorkersTests(ServerTestCase):
             self.names(teller, listener)
         self.recent()
         self.race()
+        self.sessions()
 
     def annotations(self, teller: Session, listener: Session) -> None:
         teller.command("SELECT INBOX (CONDSTORE)")
@@ -228,6 +244,25 @@ class WorkersTests(ServerTestCase):
         self.assertEqual(b"".join(found).count(b"\\Recent"), 1, found)
         for session in sessions:
             session.command("UNSELECT")
+
+    def sessions(self) -> None:
+        """They are counted in both workers, and those of one that dies no longer."""
+        others = [self.connect(2) for _ in range(2)]
+        mine = [self.connect(1) for _ in range(MAX_SESSIONS)]
+        login = f'LOGIN {ANN} "{ANN} secret"'
+        refusals = 0
+        for session in (others[0], *mine, others[1]):
+            tag = session.send(login)
+            *_, done = session.until(tag + b" ")
+            if refusals or not done.startswith(tag + b" OK"):
+                self.assertTrue(done.startswith(tag + b" NO [LIMIT] "), done)
+                refusals += 1
+        self.assertGreater(refusals, 2)
+        os.kill(self.workers[1], signal.SIGKILL)
+        for session in mine:
+            # Each is cut off.
+            session.end()
+        others[1].command(login)
 
     def race(self) -> None:
         """Both remove messages at once, and know of no numbers."""

@@ -326,13 +326,13 @@ class SessionTests(SynchronousTestCase):
         factory = first.factory
         self.assertEqual(first.say("XCLIENT ADDR=198.51.100.9"), [GREETING])
         self.assertEqual(first.say("XCLIENT ADDR=198.51.100.9"), [GREETING])
-        self.assertEqual(factory._by_address, {"198.51.100.9": 1})
+        self.assertEqual(factory.addresses.counts, {"198.51.100.9": 1})
         for expected in (GREETING, "421"):
             first.connect()
             self.assertTrue(first.say("XCLIENT ADDR=198.51.100.9")[0].startswith(expected))
         self.assertTrue(first.closed)
         first.lose()
-        self.assertEqual(factory._by_address, {"198.51.100.9": 2})
+        self.assertEqual(factory.addresses.counts, {"198.51.100.9": 2})
 
     def test_passwords_in_clear(self) -> None:
         for peer, told, allowed in (

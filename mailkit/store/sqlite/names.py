@@ -1,4 +1,4 @@
-"""Names that only one of a store's processes has at a time: locks on octets of one file."""
+"""Names that only one of a store's processes has at a time: locks on octets of some files."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ import os
 import struct
 from collections.abc import Callable
 
-#: Name of the file in the store's directory; it stays empty.
-NAMES_FILE = "names"
+#: Directory of the files in the store's directory; they stay empty.
+NAMES_DIRECTORY = "locks"
+#: The system looks through all locks of a file: many connections have one each.
+FILES = 16
 # Locks of a file that was opened (Linux) rather than of a process.
 _SET_LOCK: int | None = getattr(fcntl, "F_OFD_SETLK", None)
 _FLOCK = struct.Struct("hhqqi4x")
@@ -23,8 +25,9 @@ class LockedNames:
     """
 
     def __init__(self, directory: str) -> None:
-        path = os.path.join(directory, NAMES_FILE)
-        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        self._directory = os.path.join(directory, NAMES_DIRECTORY)
+        os.makedirs(self._directory, mode=0o700, exist_ok=True)
+        self._descriptors: dict[int, int] = {}
         self._held: set[str] = set()
 
     def try_lock(self, name: str) -> Callable[[], None] | None:
@@ -40,24 +43,32 @@ class LockedNames:
         return release
 
     def _set(self, name: str, kind: int) -> bool:
-        # Two names share an octet once in 2**62.
-        offset = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") >> 2
+        digest = hashlib.sha256(name.encode()).digest()
+        # Two names share an octet of a file once in 2**62.
+        offset = int.from_bytes(digest[:8], "big") >> 2
+        descriptor = self._open(digest[8] % FILES)
         try:
             if _SET_LOCK is not None:
-                fcntl.fcntl(
-                    self._descriptor, _SET_LOCK, _FLOCK.pack(kind, os.SEEK_SET, offset, 1, 0)
-                )
+                fcntl.fcntl(descriptor, _SET_LOCK, _FLOCK.pack(kind, os.SEEK_SET, offset, 1, 0))
             else:
                 free = kind == fcntl.F_UNLCK
                 wanted = fcntl.LOCK_UN if free else fcntl.LOCK_EX | fcntl.LOCK_NB
-                fcntl.lockf(self._descriptor, wanted, 1, offset)
+                fcntl.lockf(descriptor, wanted, 1, offset)
         except OSError as error:
             if error.errno in (errno.EACCES, errno.EAGAIN):
                 return False
             raise
         return True
 
+    def _open(self, number: int) -> int:
+        descriptor = self._descriptors.get(number)
+        if descriptor is None:
+            path = os.path.join(self._directory, f"{number:02d}")
+            descriptor = self._descriptors[number] = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        return descriptor
+
     def close(self) -> None:
         """Free all names."""
         self._held.clear()
-        os.close(self._descriptor)
+        while self._descriptors:
+            os.close(self._descriptors.popitem()[1])

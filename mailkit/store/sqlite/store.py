@@ -14,7 +14,7 @@ the ``fork`` of a daemon. When another process has the directory open, this one 
 
 In the directory are ``index.sqlite``, ``log/`` with the bodies, ``tmp/`` with what each process is
 receiving, ``changes/`` by which commands tell a running server of what they change, ``lock``, ``socket``
-where the owner's guests come in, and ``names`` that only one process has at a time.
+where the owner's guests come in, and ``locks/``: names that only one process has at a time.
 """
 
 from __future__ import annotations
