@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from twisted.internet.defer import Deferred, TimeoutError
 from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
 from zope.interface import implementer
 
 from mailkit._typing import override
@@ -163,6 +164,8 @@ class SMTPVerifier:
     :raises ValueError: the server or the sender is none.
     """
 
+    log = Logger()
+
     def __init__(
         self, server: str, *, sender: str = "", settings: ClientSettings | None = None
     ) -> None:
@@ -179,8 +182,11 @@ class SMTPVerifier:
             finally:
                 await session.quit()
         except ClientError as error:
-            # Even one that is for good says nothing about the recipient.
-            raise TemporaryFailure(error.text) from error
+            self.log.info("{server}: {error}", server=self._server, error=error.text)
+            # Even one that is for good says nothing about the recipient. Strangers are not told
+            # where our servers are.
+            text = error.text if error.code else error.default_text
+            raise TemporaryFailure(text) from error
         if outcome.temporary:
             raise TemporaryFailure(outcome.text)
         if not outcome.accepted:

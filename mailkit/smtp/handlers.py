@@ -117,16 +117,21 @@ def quit_(connection: SMTPProtocol, argument: bytes) -> None:
 
 
 def help_(connection: SMTPProtocol, argument: bytes) -> None:
-    """HELP (RFC 5321 section 4.1.1.8)."""
+    """HELP (RFC 5321 section 4.1.1.8): what this client may use now."""
+    extensions = connection.factory.extension_set
+    syntaxes = {
+        verb: command.syntax
+        for verb, command in connection.factory.commands.items()
+        if command.syntax and extensions.serves(verb, connection)
+    }
     if not argument:
-        commands = connection.factory.commands
-        verbs = " ".join(verb.decode("ascii") for verb in commands if commands[verb].syntax)
+        verbs = b" ".join(syntaxes).decode("ascii")
         connection.reply(Reply(214, "2.0.0", f"Commands:\n{verbs}\nHELP VERB says more"))
         return
-    command = connection.factory.commands.get(argument.upper())
-    if command is None or not command.syntax:
+    syntax = syntaxes.get(argument.upper())
+    if syntax is None:
         raise Refused(504, "5.5.4", "No such command")
-    connection.reply(Reply(214, "2.0.0", f"Syntax: {command.syntax}"))
+    connection.reply(Reply(214, "2.0.0", f"Syntax: {syntax}"))
 
 
 def not_implemented(connection: SMTPProtocol, argument: bytes) -> None:

@@ -17,7 +17,7 @@ from mailkit.smtp import handlers, replies
 from mailkit.smtp.grammar import Reply
 from mailkit.smtp.handlers import Command
 from mailkit.smtp.protocol import SMTPFactory, SMTPProtocol
-from mailkit.smtp.state import ANY, Session
+from mailkit.smtp.state import ANY, SEND_MAIL, Session
 
 #: Extensions that each server has (RFC 2033 section 5).
 REQUIRED = frozenset(("PIPELINING", "ENHANCEDSTATUSCODES"))
@@ -81,9 +81,11 @@ class LMTPProtocol(SMTPProtocol):
 
     @override
     def discard_chunk(self, size: int, last: bool, refusal: Reply | None) -> None:
-        if last and refusal == self.session.no_recipients:
-            # RFC 2033 section 4.3: BDAT LAST without an accepted RCPT returns zero replies.
+        if last and refusal in (self.session.no_recipients, SEND_MAIL):
+            # RFC 2033 section 4.3: BDAT LAST without an accepted RCPT returns zero replies, also to
+            # a client that has sent it ahead of the refusal of its MAIL.
             self.session.refusals += 1
+            self.session.end()
             refusal = None
         super().discard_chunk(size, last, refusal)
 

@@ -180,8 +180,8 @@ class SMTPProtocol(ReceivingConnection):
         for extension in self.factory.extension_set.announced:
             if isinstance(extension, str):
                 lines.append(extension)
-            elif extension.available(self) and (rest := extension.announce(self)) is not None:
-                lines.append(f"{extension.name} {rest}" if rest else extension.name)
+            elif (line := extension.line(self)) is not None:
+                lines.append(line)
         return lines
 
     def check_client(self) -> None:

@@ -29,7 +29,10 @@ ANY = CONNECTED | GREETED | SENDER | RECIPIENTS | CHUNKS
 _TRANSACTION_OPEN = Reply(
     503, "5.5.1", "A mail transaction is open; end it with DATA, BDAT or RSET"
 )
-_SEND_MAIL = Reply(503, "5.5.1", "Send MAIL first")
+#: What needs a transaction came outside of one.
+SEND_MAIL = Reply(503, "5.5.1", "Send MAIL first")
+# RFC 5321 section 3.1
+_NOT_YOU = Reply(503, "5.5.1", "Nothing is taken from you; say QUIT")
 _MORE_CHUNKS = Reply(503, "5.5.1", "A message is being sent by BDAT; end it with LAST or RSET")
 
 
@@ -109,8 +112,10 @@ class Session:
         """Why a command is not legal now."""
         if self.phase == CONNECTED:
             return Reply(503, "5.5.1", f"Send {self.hello} first")
+        if self.phase == REFUSED:
+            return _NOT_YOU
         if self.phase == CHUNKS:
             return _MORE_CHUNKS
         if verb in (b"DATA", b"BDAT", b"BURL") and self.phase == SENDER:
             return self.no_recipients
-        return _SEND_MAIL if self.phase == GREETED else _TRANSACTION_OPEN
+        return SEND_MAIL if self.phase == GREETED else _TRANSACTION_OPEN

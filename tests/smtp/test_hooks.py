@@ -28,6 +28,7 @@ class ConnectTests(SynchronousTestCase):
         self.assertEqual(server.answer(), b"554 mx.example.org Not you\r\n")
         answer = server.send(b"EHLO c.example\r\nMAIL FROM:<>\r\nFOO\r\nGET / HTTP/1.1\r\n")
         self.assertEqual(codes(answer), ["503 5.5.1"] * 4)
+        self.assertIn(b"Nothing is taken from you; say QUIT", answer)
         self.assertFalse(server.closed)
         self.assertEqual(codes(server.send(b"QUIT\r\n")), ["221 2.0.0"])
         self.assertTrue(server.closed)

@@ -222,6 +222,16 @@ class ChunkTests(SynchronousTestCase):
         self.assertEqual(codes, ["250", "550", "250"])
         # Other chunks are commands like any other.
         self.assertEqual(server.send(b"BDAT 1\r\nx")[:9], b"503 5.5.1")
+        # And the transaction is over.
+        self.assertEqual(server.say("MAIL FROM:<>")[0][:3], "250")
+
+    def test_sent_ahead_of_the_refusal_of_its_sender(self) -> None:
+        server = LMTPServer().greet()
+        answer = server.send(
+            b"MAIL FROM:<> X=1\r\nRCPT TO:<bob@example.org>\r\nBDAT 3 LAST\r\nx\r\nNOOP\r\n"
+        )
+        codes = [line[:3] for line in answer.decode().splitlines()]
+        self.assertEqual(codes, ["555", "503", "250"])
 
 
 class UNIXTests(SynchronousTestCase):

@@ -5,6 +5,8 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from mailkit.errors import StoreUnavailable
+from mailkit.model import Ability
+from mailkit.smtp.extensions.settings import Access, ExtensionSettings
 from mailkit.smtp.grammar import Limits
 from mailkit.smtp.handlers import COMMANDS
 from tests.smtp.fakes import Server
@@ -113,6 +115,29 @@ class SmallCommandTests(SynchronousTestCase):
             answer = server.say(f"help {verb.decode().lower()}")[0]
             self.assertTrue(answer.startswith(f"214 2.0.0 Syntax: {verb.decode()}"), answer)
         self.assertEqual(server.say("HELP WHATEVER")[0][:9], "504 5.5.4")
+
+    def test_help_tells_what_this_client_may_use(self) -> None:
+        server = Server()
+        listed = server.say("HELP")[1].split()[1:]
+        for verb in ("STARTTLS", "AUTH", "BURL", "ETRN", "VRFY", "EXPN", "XCLIENT", "XFORWARD"):
+            self.assertNotIn(verb, listed)
+            self.assertEqual(server.say(f"HELP {verb}")[0][:9], "504 5.5.4")
+        self.assertIn("BDAT", listed)
+        server = Server(
+            tls_context=object(),
+            passwords={"ann": "secret"},
+            abilities=[Ability.QUERIES],
+            allow_plaintext_passwords=True,
+            extensions=ExtensionSettings(
+                without=["CHUNKING"], xclient_from=["192.0.2.7"], vrfy=Access.EVERYONE
+            ),
+        )
+        listed = server.greet().say("HELP")[1].split()[1:]
+        for verb in ("STARTTLS", "AUTH", "VRFY", "XCLIENT", "XFORWARD"):
+            self.assertIn(verb, listed)
+        self.assertNotIn("BDAT", listed)
+        server.say("AUTH PLAIN AGFubgBzZWNyZXQ=")
+        self.assertNotIn("AUTH", server.say("HELP")[1].split()[1:])
 
     def test_known_but_not_implemented(self) -> None:
         for verb in ("SEND FROM:<a@b>", "SOML FROM:<a@b>", "SAML FROM:<a@b>", "TURN"):

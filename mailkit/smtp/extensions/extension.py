@@ -46,6 +46,12 @@ class Extension(NamedTuple):
     #: The reply to its parameters while it is not available; 555 when None.
     refusal: Reply | None = None
 
+    def line(self, connection: SMTPProtocol) -> str | None:
+        """What EHLO tells this client of it now; None when it may not use it."""
+        if not self.available(connection) or (rest := self.announce(connection)) is None:
+            return None
+        return f"{self.name} {rest}" if rest else self.name
+
     @property
     def is_plain(self) -> bool:
         """EHLO tells every client the keyword alone."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from mailkit.smtp.extensions import (
     basic,
@@ -22,6 +23,9 @@ from mailkit.smtp.extensions import (
 )
 from mailkit.smtp.extensions.extension import Extension, MailParameter, RecipientParameter
 from mailkit.smtp.handlers import NOT_IMPLEMENTED, Command
+
+if TYPE_CHECKING:
+    from mailkit.smtp.protocol import SMTPProtocol
 
 #: In the order in which EHLO tells them.
 EXTENSIONS: Sequence[Extension] = (
@@ -70,6 +74,7 @@ class ExtensionSet:
             if extension.name not in switched_off and not switched_off & {*extension.needs}:
                 self.by_name[extension.name] = extension
         on = self.by_name.values()
+        self._by_verb = {verb: each for each in on for verb in each.commands}
         #: What EHLO tells of them: a line, or an extension whose line depends on the client.
         self.announced = [each.name if each.is_plain else each for each in on]
         off = [each for each in known.values() if each.name not in self.by_name]
@@ -88,3 +93,8 @@ class ExtensionSet:
             for each in on
             for keyword, judge in each.recipient_parameters.items()
         }
+
+    def serves(self, verb: bytes, connection: SMTPProtocol) -> bool:
+        """Whether this client may use a command now, as far as it is an extension's."""
+        extension = self._by_verb.get(verb)
+        return extension is None or extension.line(connection) is not None
