@@ -183,11 +183,13 @@ def _place(connection: FTPConnection, argument: bytes) -> tuple[FilePath, DataCh
 
 async def list_(connection: FTPConnection, argument: bytes) -> None:
     now = connection.clock.seconds()
-    await _list(connection, argument, lambda entry: list_line(entry, now))
+    path = parse_list_path(argument, connection.session.directory)
+    await _list(connection, path, lambda entry: list_line(entry, now))
 
 
 async def nlst(connection: FTPConnection, argument: bytes) -> None:
-    await _list(connection, argument, lambda entry: entry.name)
+    path = parse_list_path(argument, connection.session.directory)
+    await _list(connection, path, lambda entry: entry.name)
 
 
 async def mlsd(connection: FTPConnection, argument: bytes) -> None:
@@ -197,14 +199,13 @@ async def mlsd(connection: FTPConnection, argument: bytes) -> None:
     entry = await connection.home.get_entry(path=path)
     if not entry.is_directory:
         raise CommandError("MLSD is for directories: use MLST", 501)
-    await _list(connection, argument, lambda entry: facts_line(entry, session.facts, entry.name))
+    await _list(connection, path, lambda entry: facts_line(entry, session.facts, entry.name))
 
 
 async def _list(
-    connection: FTPConnection, argument: bytes, line: Callable[[FileEntry], str]
+    connection: FTPConnection, path: FilePath, line: Callable[[FileEntry], str]
 ) -> None:
     connection.session.take_restart()
-    path = parse_list_path(argument, connection.session.directory)
     channel = _channel(connection)
     pieces = await connection.open_listing(path)
     await _move(connection, channel, send_listing(channel, pieces, line, connection.drain))

@@ -24,7 +24,7 @@ from mailkit.errors import MailError
 from mailkit.ftp.data import DataChannel
 from mailkit.ftp.grammar import MAX_COMMAND, CommandError, parse_command
 from mailkit.ftp.handlers import VERBS
-from mailkit.ftp.replies import explain, reply
+from mailkit.ftp.replies import explain, refusal_of, reply
 from mailkit.ftp.state import Session
 from mailkit.model import FileEntry, FilePath
 from mailkit.seats import Seat, Seats, TryLock
@@ -96,6 +96,7 @@ class FTPConnection(CommandConnection):
     @override
     def run_command(self, command: bytes | LineTooLong) -> Coroutine[Any, Any, None] | None:
         session = self.session
+        name = ""
         try:
             if isinstance(command, LineTooLong):
                 raise CommandError("That line is too long", 500)
@@ -109,31 +110,32 @@ class FTPConnection(CommandConnection):
                 session.rename_from = None
             waiting = verb.handler(self, argument)
         except CommandError as error:
-            self._refuse_command(error)
+            self._refuse_command(name, error)
             return None
         if waiting is not None:
-            return self._explained(waiting)
+            return self._explained(name, waiting)
         session.errors = 0
         return None
 
-    async def _explained(self, waiting: Coroutine[Any, Any, None]) -> None:
+    async def _explained(self, verb: str, waiting: Coroutine[Any, Any, None]) -> None:
         try:
             await waiting
         except CommandError as error:
-            self._refuse_command(error)
+            self._refuse_command(verb, error)
         except (OSError, MailError) as error:
             if (told := explain(error)) is None:
                 raise
-            self.reply(*told)
+            code, text = told
+            self.reply(refusal_of(verb, code), text)
         else:
             self.session.errors = 0
 
-    def _refuse_command(self, error: CommandError) -> None:
+    def _refuse_command(self, verb: str, error: CommandError) -> None:
         # 550 and its like are what the files are like, not what the client does wrong.
         if 500 <= error.code < 510 or error.code == 530:
             self.session.errors += 1
         if self.session.errors < self.factory.max_errors:
-            self.reply(error.code, error.text)
+            self.reply(refusal_of(verb, error.code), error.text)
         else:
             self.end(f"{error.text}; too many errors")
 

@@ -32,6 +32,11 @@ _ERRORS = {
     errno.EFBIG: (552, "That file is too large"),
 }
 
+#: Replies about the name and the size of a file, and the commands to which RFC 959 section 5.4 gives
+#: them; it has 550 for the others.
+_ABOUT_STORING = frozenset({552, 553})
+_STORING = frozenset({"STOR", "STOU", "APPE", "RNTO"})
+
 #: Reply by the class of a refusal; others are 451 when the same may work later, or else 550.
 _REFUSALS: dict[type[MailError], int] = {
     BeyondEnd: 554,
@@ -51,6 +56,11 @@ def long_reply(code: int, first: str, lines: Iterable[str], last: str = "End") -
     """A reply of several lines (RFC 959 section 4.2); a space keeps theirs from being the last."""
     middle = "".join(f" {line}\r\n" for line in lines)
     return f"{code}-{first}\r\n{middle}{code} {last}\r\n".encode()
+
+
+def refusal_of(verb: str, code: int) -> int:
+    """The reply by which a command is refused for that reason."""
+    return 550 if code in _ABOUT_STORING and verb not in _STORING else code
 
 
 def explain(error: OSError | MailError) -> tuple[int, str] | None:

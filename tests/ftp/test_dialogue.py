@@ -365,6 +365,28 @@ class DataTests(FTPCase):
             self.assertFalse((self.home / "new").exists())
             self.assertEqual((self.home / "file").read_bytes(), b"0123456789")
 
+    def test_a_directory_beyond_the_quota(self) -> None:
+        # RFC 959 section 5.4 has 552 for what stores files, and 550 for the others.
+        self.homes.quota = FileQuota(files=3)
+        client = self.log_in()
+        self.assertEqual(client.code(b"MKD new"), 550)
+        client.ask(b"PASV")
+        self.assertEqual(client.code(b"STOR new"), 552)
+        for verb, code in ((b"RETR", 550), (b"CWD", 550), (b"STOR", 553), (b"APPE", 553)):
+            client.ask(b"PASV")
+            self.assertEqual(client.code(verb + b" " + b"x" * 300), code, verb)
+
+    def test_names_that_look_like_options_are_names_for_mlsd(self) -> None:
+        for name in (b"-l", b" a", b"-a b"):
+            client = self.log_in()
+            (self.home / name.decode()).mkdir()
+            (self.home / name.decode() / "within").touch()
+            client.ask(b"PASV")
+            self.assertEqual(client.code(b"MLSD " + name), 150)
+            _, transport = self.open_data(client)
+            self.assertIn(b"; within\r\n", transport.value())
+            self.assertEqual(transport.value().count(b"\n"), 1)
+
     def test_nobody_asks_for_the_status_for_ever(self) -> None:
         client = self.log_in()
         client.ask(b"PASV")
