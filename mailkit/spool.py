@@ -96,6 +96,10 @@ class Spool:
         #: Path of the file, once there is one.
         self.path: str | None = None
 
+    def limit_memory(self, octets: int) -> None:
+        """Keep so many octets in memory from now on before a file is used."""
+        self._memory_limit = octets
+
     @classmethod
     def from_bytes(cls, data: bytes) -> Spool:
         """A spool that holds ``data`` in memory, whatever its size."""

@@ -406,6 +406,8 @@ class SMTPFactory(CommandFactory):
     max_idle_commands = 1000
     #: Accepted MAIL on one connection.
     max_transactions = 10_000
+    #: Octets of a message in memory while it comes in; None for what the delivery's spools keep.
+    message_memory: int | None = None
 
     def __init__(
         self,

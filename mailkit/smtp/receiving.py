@@ -116,8 +116,11 @@ class ReceivingConnection(CommandConnection):
         """An empty spool for a message."""
         if ISpooling.providedBy(self.delivery):
             spool: Spool = self.delivery.new_spool()
-            return spool
-        return Spool(memory=self.factory.spool_memory)
+        else:
+            spool = Spool(memory=self.factory.spool_memory)
+        if self.factory.message_memory is not None:
+            spool.limit_memory(self.factory.message_memory)
+        return spool
 
     def new_content(self, spool: Spool) -> ContentReader:
         """What reads the content of the message that begins now."""

@@ -203,6 +203,14 @@ class ExtensionOptions:
             " [default: refuse, but normalise for submission]",
         ],
     ]
+    optFlags: ClassVar[list[list[Any]]] = [
+        [
+            "any-from",
+            None,
+            "Let users who submit mail write any address into From; the envelope's sender must be"
+            " theirs all the same",
+        ],
+    ]
     without_extensions: list[str]
     xclient: list[str]
 

@@ -14,9 +14,14 @@ from mailkit.client.racing import (
 )
 from mailkit.queue.opening import Sources
 from mailkit.queue.pacing import PaceSettings
-from mailkit.smtp.client import ClientSettings
+from mailkit.smtp.client import ClientSettings, Timeouts
+from mailkit.smtp.client.settings import TIMEOUTS
 from mailkit.tap.errors import SettingError
+from mailkit.tap.values import check_numbers
 from mailkit.wire.sasl_client import CLIENT_MECHANISMS, Credentials, SASLClient
+
+#: What ``timeouts`` may have: the fields of ``Timeouts``.
+_TIMEOUTS: Mapping[str, type[float]] = {name.replace("_", "-"): float for name in Timeouts._fields}
 
 #: Keys, each with the kind of its value.
 KEYS: Mapping[str, type] = {
@@ -28,6 +33,7 @@ KEYS: Mapping[str, type] = {
     "dead-time": float,
     "pipelined-messages": bool,
     "mechanisms": list,
+    "timeouts": dict,
 }
 
 
@@ -38,6 +44,7 @@ class SendingSettings:
     :param helo: what we call ourselves; the server's name when empty.
     :param names: the same for connections from certain addresses of this machine.
     :param mechanisms: of SASL, the one to prefer first.
+    :param timeouts: of each step with a server.
     """
 
     pace: PaceSettings = field(default_factory=PaceSettings)
@@ -47,6 +54,7 @@ class SendingSettings:
     mechanisms: Mapping[str, Callable[[Credentials], SASLClient]] = field(
         default_factory=lambda: CLIENT_MECHANISMS
     )
+    timeouts: Timeouts = TIMEOUTS
 
     def client(self, hostname: str, **settings: Any) -> ClientSettings:
         """How to speak to servers."""
@@ -54,6 +62,7 @@ class SendingSettings:
             helo=self.helo or hostname,
             helo_by_address=self.names,
             mechanisms=self.mechanisms,
+            timeouts=self.timeouts,
             **settings,
         )
 
@@ -120,9 +129,17 @@ def take_sending(values: dict[str, Any]) -> SendingSettings:
             values.pop("helo", ""),
             names,
             _take_mechanisms(values),
+            _take_timeouts(values),
         )
     except ValueError as error:
         raise SettingError(str(error).replace("_", "-")) from error
+
+
+def _take_timeouts(values: dict[str, Any]) -> Timeouts:
+    try:
+        return TIMEOUTS._replace(**check_numbers(values.pop("timeouts", {}), _TIMEOUTS))
+    except SettingError as error:
+        raise SettingError(f"timeouts: {error}") from None
 
 
 def _take_mechanisms(values: dict[str, Any]) -> Mapping[str, Callable[[Credentials], SASLClient]]:

@@ -205,6 +205,7 @@ class MailService(MultiService):
             names=names,
         )
         self._smtp_limits = parse_smtp_limits(smtp.limits, names)
+        self._any_from = smtp.any_from
         ends = smtp.bare_line_ends
         self._bare_line_ends = parse_bare_line_ends(ends) if ends else None
 
@@ -282,6 +283,7 @@ class MailService(MultiService):
 
                 clock = cast(IReactorTime, self._reactor)
                 settings["url_resolver"] = StoreURLResolver(lambda: self.store, clock)
+                settings["check_from"] = not self._any_from
             own_limits = self._smtp_limits.get(name)
             if own_limits is not None:
                 settings |= own_limits.settings()

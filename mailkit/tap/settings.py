@@ -116,6 +116,8 @@ class SMTPSettings:
     #: What becomes of a message in which a CR or LF stands alone: ``refuse`` or ``normalise``; None
     #: for each service's own way.
     bare_line_ends: str | None = None
+    #: Users who submit mail may write any address into From and Sender.
+    any_from: bool = False
     #: What the table ``[smtp-extensions]`` takes: see
     #: :func:`mailkit.tap.extensions.parse_extension_table`. It goes before the fields above.
     extensions: Mapping[str, Any] = field(default_factory=dict)

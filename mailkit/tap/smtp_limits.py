@@ -25,6 +25,7 @@ _ATTRIBUTES: Mapping[str, type[int] | type[float]] = {
     "max-idle-commands": int,
     "max-transactions": int,
     "max-failed-logins": int,
+    "message-memory": int,
 }
 #: Fields of :class:`~mailkit.smtp.grammar.Limits`.
 _LENGTHS: Mapping[str, str] = {

@@ -59,6 +59,7 @@ def _smtp_settings(options: MailOptions) -> SMTPSettings:
         no_soliciting=options.get("no-soliciting"),
         xclient_from=options.xclient,
         bare_line_ends=options.get("bare-line-ends"),
+        any_from=bool(options.get("any-from")),
         extensions=options.smtp_extensions,
         limits=options.smtp_limits,
     )

@@ -428,6 +428,17 @@ class ContentTests(SynchronousTestCase):
         self.assertEqual(server.send(b"a\r\n.\r\n")[:9], b"452 4.3.1")
         self.assertEqual(server.delivery.received, [])
 
+    def test_a_smaller_part_of_a_message_in_memory(self) -> None:
+        server = Server()
+        server.factory.message_memory = 1000
+        server.begin()
+        server.send(b"x" * 900 + b"\r\n")
+        spool = server.delivery.spools[0]
+        self.assertIsNone(spool.path)
+        server.send(b"x" * 900 + b"\r\n")
+        self.assertIsNotNone(spool.path)
+        server.lose()
+
     def test_a_delivery_without_a_spool_of_its_own(self) -> None:
         class Plain(FakeDelivery):
             pass

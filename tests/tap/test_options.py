@@ -28,6 +28,7 @@ from mailkit.tap.options import MailOptions
 from mailkit.tap.services import MailService
 from mailkit.tap.settings import FilterSettings, IMAPSettings, SMTPSettings
 from mailkit.tap.tls import self_signed
+from mailkit.tap.twistd import make_service
 from mailkit.tap.values import parse_count, parse_size
 
 ENDPOINT = "tcp:0:interface=127.0.0.1"
@@ -275,6 +276,17 @@ class ExtensionOptionTests(OptionsTestCase):
         factory = cast(SMTPFactory, service._factories["smtp"])
         self.assertEqual(factory.extensions.no_soliciting, ("org.example:ADV", "net.example:X"))
         self.check(["--smtp", ENDPOINT, "--no-soliciting", "1"], "--no-soliciting", "org.example")
+
+    def test_any_from(self) -> None:
+        path = Path(self.mktemp())
+        path.write_text(f'submission = "{ENDPOINT}"\nany-from = true\n', "utf-8")
+        for arguments, checked in (
+            (["--submission", ENDPOINT], True),
+            (["--submission", ENDPOINT, "--any-from"], False),
+            (["--config", str(path)], False),
+        ):
+            service: Any = make_service(self.parse("--store", "memory:", *arguments))
+            self.assertEqual(service._factories["submission"].check_from, checked)
 
     def test_bare_line_ends(self) -> None:
         options = self.parse("--smtp", ENDPOINT, "--bare-line-ends", "normalise")

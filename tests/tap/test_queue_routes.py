@@ -17,6 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from mailkit.model import Envelope, Outcome
 from mailkit.queue.schedule import Schedule
 from mailkit.smtp.client import make_envelope
+from mailkit.smtp.client.settings import TIMEOUTS
 from mailkit.spool import Spool
 from mailkit.tap.errors import SettingError
 from mailkit.tap.mail import Options
@@ -86,6 +87,17 @@ class SettingTests(SynchronousTestCase):
             self.assertEqual(sending.helo, "mail.example.org")
             self.assertEqual((sending.pace.rate, sending.pace.dead_time), (rate, 5.0))
 
+    def test_time_outs(self) -> None:
+        server = {"to": "smtp:a.example"}
+        found = parse_routes(
+            [server, {**server, "timeouts": {"data-initiation": 60, "quit": 1.5}}],
+            Schedule(),
+            sending={"timeouts": {"greeting": 30}},
+        )
+        clients = [route.make.__self__.sending.client("mx.example.org") for route in found]
+        self.assertEqual(clients[0].timeouts, TIMEOUTS._replace(greeting=30))
+        self.assertEqual(clients[1].timeouts, TIMEOUTS._replace(data_initiation=60, quit=1.5))
+
     def test_bad_routes(self) -> None:
         server = "smtp:a.example"
         for table, text in (
@@ -108,6 +120,9 @@ class SettingTests(SynchronousTestCase):
             ({"to": server, "bind": ["192.0.2.1", "192.0.2.2"]}, "IPv4"),
             ({"to": server, "attempt-delay": 9}, "attempt-delay"),
             ({"to": server, "max-connections": 0}, "max-connections"),
+            ({"to": server, "timeouts": {"helo": 5}}, "timeouts: there is no 'helo'"),
+            ({"to": server, "timeouts": {"mail": 0}}, "timeouts: mail must be at least 1"),
+            ({"to": server, "timeouts": 5}, "timeouts"),
             ({"to": server, "mechanisms": []}, "mechanisms"),
             ({"to": server, "mechanisms": ["GSSAPI"]}, "SCRAM-SHA-256, "),
             ({"to": server, "mechanisms": [1]}, "mechanisms"),

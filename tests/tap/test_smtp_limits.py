@@ -42,6 +42,7 @@ class SMTPLimitTests(SynchronousTestCase):
             max-idle-commands = 40
             max-transactions = 30
             max-failed-logins = 2
+            message-memory = 65536
             command-line = 1024
             auth-line = 2048
             parameters = 10
@@ -57,8 +58,8 @@ class SMTPLimitTests(SynchronousTestCase):
             (factory.max_errors, factory.max_refusals, factory.max_idle_commands), (5, 50, 40)
         )
         self.assertEqual(
-            (factory.max_transactions, factory.max_failed_logins),
-            (30, 2),
+            (factory.max_transactions, factory.max_failed_logins, factory.message_memory),
+            (30, 2, 65536),
         )
         limits = factory.limits
         self.assertEqual((limits.line, limits.auth_line, limits.parameters), (1024, 2048, 10))
