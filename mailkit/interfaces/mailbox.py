@@ -76,6 +76,9 @@ class IWritableMailbox(IMailbox):
     ) -> Awaitable[StoreResult]:
         """Change flags of messages (RFC 3501 section 6.4.6); UIDs that do not exist are ignored.
 
+        Keywords that differ in letter case alone are one: it keeps the spelling in which the mailbox
+        has seen it first.
+
         :param unchanged_since: leave messages alone whose modseq is higher (RFC 7162
             section 3.1.3).
 
@@ -152,7 +155,11 @@ class ISearchableMailbox(Interface):
     """A mailbox that searches faster than by reading all messages."""
 
     def search(query: Query) -> Awaitable[Sequence[int]]:
-        """UIDs of the messages that match, ascending: exactly those a plain scan would find."""
+        """UIDs of the messages that match, ascending: exactly those a plain scan would find.
+
+        What that finds :class:`mailkit.matching.Matcher` says, of a message's details, its header or
+        all of its octets.
+        """
 
 
 class ISortingMailbox(Interface):

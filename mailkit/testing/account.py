@@ -22,6 +22,7 @@ from mailkit.model import INBOX, AppendMessage, FlagOp
 from mailkit.testing.account_abilities import (
     AnnotationTests,
     FetchedTests,
+    IdentifierTests,
     KeyTests,
     WatchTests,
 )
@@ -476,6 +477,7 @@ class AccountContract(
     _ListingTests,
     _CopyTests,
     _ReplaceTests,
+    IdentifierTests,
     KeyTests,
     _AdminTests,
     FetchedTests,

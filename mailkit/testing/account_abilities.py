@@ -11,6 +11,7 @@ from mailkit.interfaces import (
     ICopyingMailbox,
     IFetchMemory,
     IMailAccount,
+    IObjectIdentifiers,
     IURLKeys,
     IWatchableAccount,
     IWatchableMailbox,
@@ -19,6 +20,23 @@ from mailkit.model import INBOX, AppendMessage, FetchedMessage
 from mailkit.spool import Spool
 from mailkit.testing.account_base import AccountBase
 from mailkit.testing.base import sample_message, spooled
+
+
+class IdentifierTests(AccountBase):
+    """Names that last (RFC 8474 section 4)."""
+
+    async def test_object_identifiers(self) -> None:
+        account = await self.open_account()
+        self.need(IObjectIdentifiers, account)
+        await self.fill(account, INBOX, 3)
+        found = [info.mailbox_id for info in await account.list_mailboxes()]
+        inbox = await account.open_mailbox(name=INBOX)
+        messages = await inbox.get_messages(uids=await inbox.list_uids())
+        for name in (*found, *(message.email_id for message in messages)):
+            self.assertRegex(str(name), r"\A[A-Za-z0-9_-]{1,255}\Z")
+        self.assertEqual(len({message.email_id for message in messages}), 3)
+        again = await inbox.get_messages(uids=await inbox.list_uids())
+        self.assertEqual([each.email_id for each in again], [each.email_id for each in messages])
 
 
 class KeyTests(AccountBase):

@@ -49,7 +49,10 @@ class DeliveryContract(Contract):
         raise NotImplementedError
 
     async def delivered(self, account: str) -> Sequence[bytes]:
-        """The other hook: what has arrived for an address at the delivery that was made last."""
+        """The other hook: what has arrived for an address at the delivery that was made last.
+
+        Nothing, for an address that the delivery does not know.
+        """
         raise NotImplementedError
 
     async def open_delivery(self) -> IMessageDelivery:
@@ -137,6 +140,9 @@ class DeliveryContract(Contract):
         outcomes = await delivery.deliver(envelope=envelope, message=spooled(sample_message(1)))
         self.assertEqual([outcome.recipient for outcome in outcomes], envelope.recipients)
         self.assertIsInstance(outcomes[0].error, (MailError, type(None)))
+        if outcomes[0].error is None:
+            # What is promised has happened: nothing is thrown away in silence.
+            await self.check_arrived("nobody@example.org", sample_message(1))
         self.assertIsNone(outcomes[1].error)
         await self.check_arrived(ANN, sample_message(1))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from typing import cast
 
 from mailkit.errors import MailError, NoSuchMessage
@@ -15,6 +16,7 @@ from mailkit.interfaces import (
 from mailkit.model import DELETED, AppendMessage, DeletedCount, FlagOp
 from mailkit.testing.annotations import AnnotationContract
 from mailkit.testing.base import (
+    DAY,
     FIRST_DATE,
     read_message,
     sample_message,
@@ -94,12 +96,23 @@ class WritingContract(ReadingContract):
         changes = await mailbox.get_changes(since=before.highest_modseq)
         self.assertEqual([*changes.added, *changes.changed], [])
 
+    async def test_append_keeps_flags_and_date(self) -> None:
+        mailbox = await self.open_writable(0)
+        flags = frozenset({"\\Answered", "$Forwarded"})
+        await mailbox.append(
+            messages=[AppendMessage(spooled(sample_message()), flags, FIRST_DATE + 1)]
+        )
+        (message,) = await self.infos(mailbox)
+        self.assertEqual((message.flags, message.internal_date), (flags, FIRST_DATE + 1))
+        # Others compare them, and put them into sets.
+        self.assertIsInstance(message.flags, frozenset)
+
     async def test_append_without_date_is_now(self) -> None:
         mailbox = await self.open_writable(0)
         await mailbox.append(messages=[AppendMessage(spooled(sample_message()))])
         (message,) = await self.infos(mailbox)
-        self.assertNotEqual(message.internal_date, FIRST_DATE)
         self.assertIsInstance(message.internal_date, int)
+        self.assertLess(abs(message.internal_date - time.time()), DAY)
 
     async def test_flag_operations(self) -> None:
         mailbox = await self.open_writable(1)
@@ -162,8 +175,16 @@ class WritingContract(ReadingContract):
         )
         self.assertEqual(list(result.modified), [two])
         self.assertIn(one, [message.uid for message in result.messages])
-        flags = [set(message.flags) for message in await self.infos(mailbox)]
-        self.assertEqual(flags, [{"\\Seen"}, {"\\Flagged"}])
+        messages = await self.infos(mailbox)
+        self.assertEqual([set(each.flags) for each in messages], [{"\\Seen"}, {"\\Flagged"}])
+        # Whoever knows the last change may make the next.
+        result = await mailbox.store_flags(
+            uids=[two],
+            op=FlagOp.ADD,
+            flags=frozenset({"\\Seen"}),
+            unchanged_since=messages[1].modseq,
+        )
+        self.assertEqual((len(result.messages), list(result.modified)), (1, []))
 
     async def test_flags_of_missing_messages(self) -> None:
         mailbox = await self.open_writable(1)
