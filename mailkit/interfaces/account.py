@@ -65,6 +65,7 @@ class IMailboxAdmin(Interface):
         The name is kept in normalization form C (RFC 9051 section 5.1), and found by any other
         form of it in all methods.
 
+        :param special_use: is taken from the mailbox that has it (RFC 6154 section 3).
         :raises MailboxExists: it exists already.
         :raises InvalidMailboxName: empty level, control characters, too long, too deep.
         """

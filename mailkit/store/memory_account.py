@@ -47,7 +47,7 @@ from mailkit.store.memory_keys import MemoryKeys
 from mailkit.store.memory_logins import AccountPasswords
 from mailkit.store.memory_mailbox import Content, MemoryMailbox
 from mailkit.store.memory_maildrops import MemoryMaildrop
-from mailkit.store.memory_metadata import AccountMetadata
+from mailkit.store.memory_metadata import AccountMetadata, take_use
 from mailkit.store.metadata import MetadataAccount, MetadataWatchers
 from mailkit.store.naming import (
     canonical_name,
@@ -239,7 +239,11 @@ class MemoryAccount(MemoryKeys, MemoryFetched, MemoryMaildrop, MetadataAccount):
         if known is not None and known.selectable:
             raise MailboxExists
         self._make_room(name)
-        return self._add_mailbox(name, special_use).info()
+        # RFC 6154 section 3: this may have the effect of moving the special use.
+        bereft = take_use(self, special_use)
+        info = self._add_mailbox(name, special_use).info()
+        self.tell_bereft(bereft)
+        return info
 
     async def delete_mailbox(self, name: str) -> None:
         name = canonical_name(name)

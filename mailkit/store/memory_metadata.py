@@ -86,11 +86,7 @@ class AccountMetadata:
 
     def _change_use(self, key: MemoryMailbox, value: bytes | None) -> Sequence[str]:
         use = None if value is None else value.decode("ascii")
-        bereft = []
-        for mailbox in key.account.mailboxes():
-            if use is not None and mailbox.special_use == use and mailbox is not key:
-                mailbox.special_use = None
-                bereft.append(mailbox.name)
+        bereft = take_use(key.account, use, key)
         key.special_use = use
         return bereft
 
@@ -115,3 +111,19 @@ def put_entries(there: Entries, user: str | None, entries: Mapping[str, bytes | 
             own[entry] = value
     if not own:
         del there[user]
+
+
+def take_use(
+    account: MemoryAccount, use: str | None, but: MemoryMailbox | None = None
+) -> Sequence[str]:
+    """Take a special use from the mailboxes that have it, as another one is to have it.
+
+    :param but: that one, if it is there already.
+    :returns: their names.
+    """
+    bereft = []
+    for mailbox in account.mailboxes():
+        if use is not None and mailbox.special_use == use and mailbox is not but:
+            mailbox.special_use = None
+            bereft.append(mailbox.name)
+    return bereft

@@ -161,11 +161,14 @@ class MetadataAccount(SharingAccount, QuotaRootAccount):
             if SPECIAL_USE in entries and located.owner != self.name:
                 raise PermissionDenied("Only its owner can give a mailbox a special use")
         bereft = await self.metadata_records.write(key, entries)
-        tell = self.metadata_watchers.tell
-        tell(self.name, place, list(entries), origin)
-        for name in bereft:
+        self.metadata_watchers.tell(self.name, place, list(entries), origin)
+        self.tell_bereft(bereft)
+
+    def tell_bereft(self, names: Sequence[str]) -> None:
+        """Mailboxes have lost their special use to another one."""
+        for name in names:
             # RFC 6154 section 5.4: whoever changes one is told what that does to others.
-            tell(self.name, (self.name, name), [SPECIAL_USE], None)
+            self.metadata_watchers.tell(self.name, (self.name, name), [SPECIAL_USE], None)
 
     def watch_metadata(self, callback: Callable[[MetadataChange], None]) -> Callable[[], None]:
         return self.metadata_watchers.watch(self, callback)

@@ -248,6 +248,9 @@ class _AdminTests(AccountBase):
         info = await account.create_mailbox(name="Work", special_use="\\Archive")
         self.assertEqual(await self.find(account, "Work"), info)
         self.assertEqual((info.messages, info.special_use), (0, "\\Archive"))
+        # RFC 6154 section 4: what the entry of a mailbox does is the same as what this does.
+        uses = [info.special_use for info in await account.list_mailboxes()]
+        self.assertEqual(uses.count("\\Archive"), 1)
         self.assertTrue(info.selectable)
         mailbox = await account.open_mailbox(name="Work")
         self.assertEqual(mailbox.name, "Work")

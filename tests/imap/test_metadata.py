@@ -216,6 +216,19 @@ class MetadataTests(ServerTestCase):
         (line,) = self.client.command('SETMETADATA Drafts (/private/specialuse "\\\\All")')
         self.assertTrue(line.startswith(b"NO [USEATTR] "), line)
 
+    def test_one_mailbox_has_a_special_use_however_it_came_to_it(self) -> None:
+        # RFC 6154 sections 3 and 4
+        other = self.server.login("ENABLE METADATA", "SELECT INBOX")
+        self.done("CREATE Outbox (USE (\\Sent))")
+        (line,) = self.done('LIST (SPECIAL-USE) "" (Sent Outbox) RETURN ()')
+        self.assertIn(b'\\Sent) "/" "Outbox"', line)
+        (line,) = self.done("GETMETADATA Sent /private/specialuse")
+        self.assertEqual(line, b'* METADATA "Sent" (/private/specialuse NIL)')
+        self.assertIn(b'* METADATA "Sent" /private/specialuse', other.command("NOOP"))
+        self.done('SETMETADATA Sent (/private/specialuse "\\\\Sent")')
+        (line,) = self.done('LIST (SPECIAL-USE) "" (Sent Outbox) RETURN ()')
+        self.assertIn(b'\\Sent) "/" "Sent"', line)
+
     def test_others_are_told(self) -> None:
         # RFC 5464 section 4.4
         self.make_administrator()

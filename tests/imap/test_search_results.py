@@ -70,6 +70,14 @@ class ESearchTests(SearchCase):
     def test_the_old_response_without_return(self) -> None:
         self.check("SEARCH FLAGGED", b"* SEARCH 1 4 9 10 11")
 
+    def test_an_option_that_is_named_twice_is_one(self) -> None:
+        # RFC 4466 section 3 (search-return-opts): nothing says that each comes once.
+        for options in ("ALL ALL", "COUNT ALL COUNT ALL", "MIN MIN"):
+            once = " ".join(dict.fromkeys(options.split()))
+            told = [self.client.command(f"SEARCH RETURN ({each}) ALL") for each in (options, once)]
+            self.assertEqual(told[0][1:], told[1][1:])
+            self.assertEqual(told[0][0].split()[4:], told[1][0].split()[4:])
+
     def test_wrong_options(self) -> None:
         for arguments in (
             "RETURN ALL", "RETURN (ALL)", "RETURN (ALL ALL", "RETURN (FOO) ALL", "RETURN(ALL) ALL",

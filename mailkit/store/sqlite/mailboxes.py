@@ -24,7 +24,7 @@ from mailkit.store.naming import (
 from mailkit.store.sharing.records import Place
 from mailkit.store.sqlite.access import inherit_entries
 from mailkit.store.sqlite.journal import Note
-from mailkit.store.sqlite.metadata import copy_entries
+from mailkit.store.sqlite.metadata import copy_entries, take_use
 from mailkit.store.sqlite.operations import copy_rows
 from mailkit.store.sqlite.rows import COLUMNS, Selection
 from mailkit.store.sqlite.transaction import NamesOf, Transaction
@@ -224,6 +224,8 @@ class CreateMailbox(_NamesOperation):
         if known is not None:
             # It was \Noselect until now.
             names.drop(name)
+        # RFC 6154 section 3: this may have the effect of moving the special use.
+        take_use(names.tx, names.account.id, names.account.name, self._special_use)
         names.add(name, self._special_use)
 
 

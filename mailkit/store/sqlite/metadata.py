@@ -48,6 +48,32 @@ def entries_note(mailbox_id: int, user: str | None, entries: Mapping[str, bytes 
     return ["metadata", mailbox_id, user, encode_entries(entries)]
 
 
+def take_use(
+    tx: Transaction, account_id: int, account: str, use: str | None, but: int = NOBODY
+) -> Sequence[str]:
+    """Take a special use from the mailboxes that have it, as another one is to have it.
+
+    :param but: that one, if it is there already.
+    :returns: their names.
+    """
+    bereft = tx.connection.execute(
+        "SELECT id, name FROM mailbox WHERE account_id = ? AND special_use = ? AND id <> ?",
+        (account_id, use, but),
+    ).fetchall()
+    for mailbox_id, _ in bereft:
+        _set_use(tx, mailbox_id, account, None)
+    return [name for _, name in bereft]
+
+
+def _set_use(tx: Transaction, mailbox_id: int, account: str, use: str | None) -> None:
+    connection = tx.connection
+    connection.execute("UPDATE mailbox SET special_use = ? WHERE id = ?", (use, mailbox_id))
+    name, validity, selectable = connection.execute(
+        "SELECT name, uid_validity, selectable FROM mailbox WHERE id = ?", (mailbox_id,)
+    ).fetchone()
+    tx.note(["mailbox", mailbox_id, account, name, validity, use, bool(selectable)])
+
+
 def copy_entries(tx: Transaction, account_id: int, user: str, source: int, target: int) -> None:
     """Give a mailbox the entries of another one of the same owner (RFC 5464 section 4.1).
 
@@ -142,19 +168,9 @@ class SetMetadata(Operation[Sequence[str]]):
     def _change_use(self, tx: Transaction, value: bytes | None) -> Sequence[str]:
         """Give the mailbox its special use, and take it from another."""
         use = None if value is None else value.decode("ascii")
-        connection = tx.connection
-        bereft = connection.execute(
-            "SELECT id, name FROM mailbox WHERE account_id = ? AND special_use = ? AND id <> ?",
-            (self._account_id, use, self._mailbox_id),
-        ).fetchall()
-        changes = [(mailbox_id, None) for mailbox_id, _ in bereft]
-        for mailbox_id, new in [*changes, (self._mailbox_id, use)]:
-            connection.execute("UPDATE mailbox SET special_use = ? WHERE id = ?", (new, mailbox_id))
-            name, validity, selectable = connection.execute(
-                "SELECT name, uid_validity, selectable FROM mailbox WHERE id = ?", (mailbox_id,)
-            ).fetchone()
-            tx.note(["mailbox", mailbox_id, self._user, name, validity, new, bool(selectable)])
-        return [name for _, name in bereft]
+        bereft = take_use(tx, self._account_id, self._user, use, self._mailbox_id)
+        _set_use(tx, self._mailbox_id, self._user, use)
+        return bereft
 
 
 class SQLiteMetadata:
