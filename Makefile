@@ -43,7 +43,7 @@ $(VENV)/.installed: setup.cfg pyproject.toml | $(BIN)/python
 
 $(VENV)/.installed-%: setup.cfg pyproject.toml | $(BIN)/python
 	$(PIP) --editable '.[$*]'
-	@touch $@
+	@touch $@ $(VENV)/.installed
 
 run: $(VENV)/.installed  ## start a mail server for trying out, on this machine only
 	@$(BIN)/python -m mailkit.tap "$(DATA)"

@@ -232,7 +232,7 @@ def main() -> int:
     """Run until Ctrl-C; the exit code. The one argument that may be is the directory for mail."""
     from twisted.internet import reactor
 
-    directory = sys.argv[1] if len(sys.argv) > 1 else DIRECTORY
+    directory = "".join(sys.argv[1:2]) or DIRECTORY
     globalLogBeginner.beginLoggingTo([log_observer(sys.stderr)], redirectStandardIO=False)
     raise_open_files_limit()
     return_large_allocations()
@@ -242,7 +242,10 @@ def main() -> int:
     except StartError as error:
         click.echo(f"mailkit: {error}", err=True)
         return 1
-    except (SettingError, OSError) as error:
+    except SettingError as error:
         click.echo(f"mailkit: {directory}: {error}", err=True)
+        return 1
+    except OSError as error:
+        click.echo(f"mailkit: {error.filename or directory}: {error.strerror}", err=True)
         return 1
     return Running(demo, reactor).run()

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any, cast
 
 from twisted.internet.defer import Deferred, succeed
@@ -161,6 +162,25 @@ class RunningTests(SynchronousTestCase):
 
         for meanwhile in (fail, succeed):
             self.assertEqual(self.run_demo(meanwhile), (0, "\nmailkit has stopped.\n", ""))
+
+
+class DirectoryTests(SynchronousTestCase):
+    def test_one_that_cannot_be(self) -> None:
+        here = Path(self.mktemp())
+        here.mkdir()
+        (here / "mailkit-data").touch()
+        # An empty name is what `make run DATA=` gives.
+        done = subprocess.run(
+            [sys.executable, "-m", "mailkit.tap", ""],
+            cwd=here,
+            env=environment(),
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+        )
+        self.assertEqual(
+            (done.returncode, done.stderr), (1, "mailkit: mailkit-data/tls: Not a directory\n")
+        )
 
 
 class SignalTests(SynchronousTestCase):
