@@ -73,6 +73,14 @@ class IQueue(Interface):
         closes the spools of the reports.
         """
 
+    def end_attempts() -> Awaitable[int]:
+        """Let nobody be ``ATTEMPTING``: whoever had begun these attempts is gone.
+
+        Such recipients are due, as they were. It is no event.
+
+        :returns: how many there were.
+        """
+
     def get_message(id: str) -> Awaitable[QueuedMessage]:
         """A message with all of its recipients.
 

@@ -317,8 +317,10 @@ class QueueManager:
         try:
             now = int(self._clock.seconds())
             if not self._recalled:
-                self._recalled = True
+                # Whoever did it before has ended, no matter how.
+                await self._queue.end_attempts()
                 await self._unreachable.recall(self._queue)
+                self._recalled = True
             self._resting = not await self._begin_due(now)
             if self._resting:
                 delay = PAUSE

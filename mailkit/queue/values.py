@@ -143,6 +143,14 @@ class QueuedRecipient(NamedTuple):
         """The domain that it belongs to, in lower case and with A-labels."""
         return canonical_domain(self.recipient.path.domain)
 
+    @property
+    def at_rest(self) -> QueuedRecipient:
+        """The same where nobody is at work on it, whatever its state says."""
+        if self.state is not RecipientState.ATTEMPTING:
+            return self
+        waiting = RecipientState.DEFERRED if self.attempts else RecipientState.QUEUED
+        return self._replace(state=waiting)
+
     def after(self, order: Order, now: int) -> QueuedRecipient | None:
         """What an order makes of it; None when that changes nothing."""
         state = self.state

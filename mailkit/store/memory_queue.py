@@ -255,6 +255,15 @@ class MemoryQueue:
             self._tell(message)
         return changed
 
+    async def end_attempts(self) -> int:
+        changed = 0
+        for message in self._messages.values():
+            for recipient in list(message.recipients.values()):
+                if recipient.state is RecipientState.ATTEMPTING:
+                    message.recipients[recipient.id] = recipient.at_rest
+                    changed += 1
+        return changed
+
     async def flush(self, now: int, domain: str = "", subdomains: bool = False) -> int:
         changed = 0
         for message in list(self._messages.values()):

@@ -15,6 +15,7 @@ import click
 from mailkit.errors import MailError, NoSuchMessage
 from mailkit.queue.values import Order, QueuedMessage
 from mailkit.tap.errors import SettingError
+from mailkit.tap.queue_turn import QUEUE_LOCK
 from mailkit.tap.stores import sqlite_directory
 from mailkit.tap.story import describe_attempt, printable, queued_values, show_date, waits_for_time
 from mailkit.wire.domains import canonical_domain
@@ -191,11 +192,13 @@ def _open(store: str) -> Iterator[Any]:
     if not os.path.exists(os.path.join(path, "index.sqlite")):
         raise SettingError(f"there is no store in {path}")
     from mailkit.store.sqlite import SQLiteDirectory
+    from mailkit.store.sqlite.names import is_locked
     from mailkit.store.sqlite.queue import QueueRecords
 
     directory = SQLiteDirectory(path)
     try:
-        yield QueueRecords(directory.connection, directory.apply)
+        idle = not is_locked(path, QUEUE_LOCK)
+        yield QueueRecords(directory.connection, directory.apply, idle)
     finally:
         directory.close()
 

@@ -9,6 +9,8 @@ from twisted.logger import Logger
 
 from mailkit.interfaces import IProcessLocks
 
+#: The name that whoever works on a store's queue has locked.
+QUEUE_LOCK = "queue"
 #: Seconds between two looks whether the process that does it has ended.
 TURN_INTERVAL = 1.0
 
@@ -37,7 +39,7 @@ class QueueTurn:
             # Nobody else can have it open.
             self._begin()
             return
-        self._release = self._store.try_lock("queue")
+        self._release = self._store.try_lock(QUEUE_LOCK)
         if self._release is not None:
             if self._told:
                 self.log.info("this process works on the queue now")

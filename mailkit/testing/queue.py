@@ -217,6 +217,28 @@ class QueueContract(PostponingTests):
             await queue.record(updates=[Update(eve.id, final)])
         self.assertEqual(await self.states(queue, id), [RecipientState.DELIVERED])
 
+    async def test_nobody_is_attempting_any_more(self) -> None:
+        """After a start: whoever had begun the attempts is gone."""
+        queue = await self.open_queue()
+        ids = [await self.add(queue, f"{name}@example.net") for name in ("new", "old", "other")]
+        new, old, other = [(await queue.get_message(id=id)).recipients[0] for id in ids]
+        failed = Attempt(self.now, 9.0, code=451)
+        await queue.record(
+            updates=[
+                Update(old.id, RecipientState.DEFERRED, self.now, failed),
+                Update(new.id, RecipientState.ATTEMPTING),
+                Update(old.id, RecipientState.ATTEMPTING),
+                Update(other.id, RecipientState.DEFERRED, self.now + HOUR, failed),
+            ]
+        )
+        self.assertEqual(await queue.end_attempts(), 2)
+        self.assertEqual(await queue.end_attempts(), 0)
+        states = [state for id in ids for state in await self.states(queue, id)]
+        waiting = [RecipientState.QUEUED, RecipientState.DEFERRED, RecipientState.DEFERRED]
+        self.assertEqual(states, waiting)
+        due = await self.due(queue, "example.net")
+        self.assertEqual(sorted(due), ["new@example.net", "old@example.net"])
+
     async def test_held_while_it_is_handed_over(self) -> None:
         queue = await self.open_queue()
         id = await self.add(queue, "eve@example.net", "joe@example.net")

@@ -501,6 +501,20 @@ class AttemptingTests(QueueTestCase):
         gate.callback(None)
         self.assertEqual(await self.states(id), [RecipientState.DELIVERED] * 2)
 
+    async def test_what_was_under_way_when_another_process_died(self) -> None:
+        first = self.hang()
+        id = await self.submit("eve@example.net")
+        self.clock.advance(6)
+        self.assertEqual(await self.states(id), [RecipientState.ATTEMPTING])
+        second = self.hang()
+        other = self.make_manager()
+        other.start()
+        self.addCleanup(other.stop)
+        self.assertEqual(await self.states(id), [RecipientState.QUEUED])
+        for gate in (first, second):
+            gate.callback(None)
+        self.assertEqual(await self.states(id), [RecipientState.DELIVERED])
+
     async def test_one_that_ends_soon_writes_nothing_more(self) -> None:
         states: list[RecipientState] = []
         record = self.queue.record

@@ -50,6 +50,20 @@ class QueueCommandTests(TestCase):
         self.assertIn("<eve@example.com>: scheduled until", second)
         self.assertEqual(len(self.output("list", "--domain", "example.COM").splitlines()), 1)
 
+    async def test_an_attempt_of_a_process_that_is_gone(self) -> None:
+        for id, name in (("1", "deferred"), ("2", "queued")):
+            (recipient,) = (await self.store.queue.get_message(id=id)).recipients
+            update = Update(recipient.id, RecipientState.ATTEMPTING)
+            await self.store.queue.record(updates=[update])
+            release = self.store.try_lock("queue")
+            assert release is not None
+            self.assertIn(": attempting", self.output("list"))
+            self.assertIn(": attempting", self.output("show", id))
+            release()
+            # Nobody works on the queue.
+            self.assertNotIn("attempting", self.output("list"))
+            self.assertIn(f": {name}, next attempt", self.output("show", id))
+
     async def test_flush(self) -> None:
         # The one that was tried; what is scheduled stays so.
         self.assertIn("0 recipients", self.output("flush", "example.com"))

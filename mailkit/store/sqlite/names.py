@@ -18,6 +18,18 @@ _SET_LOCK: int | None = getattr(fcntl, "F_OFD_SETLK", None)
 _FLOCK = struct.Struct("hhqqi4x")
 
 
+def is_locked(directory: str, name: str) -> bool:
+    """Whether a process has a name of a store that may be open elsewhere."""
+    if not os.path.exists(os.path.join(directory, NAMES_FILE)):
+        # Nor is it made here: by another user it could not be opened afterwards.
+        return False
+    names = LockedNames(directory)
+    try:
+        return names.try_lock(name) is None
+    finally:
+        names.close()
+
+
 class LockedNames:
     """See :class:`~mailkit.interfaces.IProcessLocks`. The kernel frees the names of a dead process.
 

@@ -37,6 +37,7 @@ from mailkit.store.sqlite.opening import open_body
 from mailkit.store.sqlite.queue_events import EventRecords
 from mailkit.store.sqlite.queue_operations import (
     RECIPIENT_COLUMNS,
+    EndAttempts,
     Enqueue,
     Flush,
     Forget,
@@ -60,15 +61,18 @@ class QueueRecords(EventRecords):
 
     :param connection: gives the connection to read from.
     :param apply: changes the index.
+    :param idle: no process works on the queue, so there is no attempt under way.
     """
 
     def __init__(
         self,
         connection: Callable[[], sqlite3.Connection],
         apply: Callable[[Change], Awaitable[None]],
+        idle: bool = False,
     ) -> None:
         super().__init__(apply)
         self._connection = connection
+        self._idle = idle
 
     @property
     def connection(self) -> sqlite3.Connection:
@@ -91,7 +95,7 @@ class QueueRecords(EventRecords):
         return BodyPlace._make(place), skip, prefix
 
     async def get_message(self, id: str) -> QueuedMessage:
-        messages = _assemble(self._read(f"{_BOTH} WHERE m.id = ? ORDER BY r.id", _number(id)))
+        messages = self._show(self._read(f"{_BOTH} WHERE m.id = ? ORDER BY r.id", _number(id)))
         if not messages:
             raise NoSuchMessage
         return messages[0]
@@ -116,7 +120,7 @@ class QueueRecords(EventRecords):
             *values,
             limit,
         )
-        return _assemble(rows)
+        return self._show(rows)
 
     async def get_attempts(self, id: str) -> Sequence[tuple[int, Attempt]]:
         rows = self._read(
@@ -135,7 +139,16 @@ class QueueRecords(EventRecords):
             int(after) if after.isdigit() else 0,
             limit,
         )
-        return _assemble(rows)
+        return self._show(rows)
+
+    def _show(self, rows: Iterable[tuple[Any, ...]]) -> list[QueuedMessage]:
+        messages = _assemble(rows)
+        if not self._idle:
+            return messages
+        return [
+            each._replace(recipients=[recipient.at_rest for recipient in each.recipients])
+            for each in messages
+        ]
 
     async def order(self, order: Order, id: str, now: int) -> int:
         notes: list[Note] = []
@@ -271,6 +284,9 @@ class SQLiteQueue(QueueRecords):
     @override
     async def flush(self, now: int, domain: str = "", subdomains: bool = False) -> int:
         return await self._core().submit(Flush(now, domain, subdomains))
+
+    async def end_attempts(self) -> int:
+        return await self._core().submit(EndAttempts())
 
     async def postpone(self, domain: str, postponement: Postponement, limit: int) -> int:
         return await self._core().submit(Postpone(domain, postponement, limit))

@@ -396,6 +396,27 @@ class Flush(Operation[int]):
         return len(notes)
 
 
+class EndAttempts(Operation[int]):
+    """Let nobody be being handed over; gives how many recipients that changed."""
+
+    __slots__ = ()
+
+    @override
+    def run(self, tx: Transaction) -> int:
+        tx.flush()
+        found = tx.connection.execute(
+            f"SELECT {RECIPIENT_COLUMNS} FROM queue_recipient r WHERE r.state = ?",
+            (RecipientState.ATTEMPTING.value,),
+        ).fetchall()
+        rows = {row[0]: RecipientRow(*row) for row in found}
+        updates = [Update(row.id, row.show().at_rest.state) for row in rows.values()]
+        notes = apply_updates(tx.connection, rows, updates)
+        if notes:
+            tx.changed = True
+            tx.note(["attempted", tx.now, notes])
+        return len(notes)
+
+
 class Forget(Operation[int]):
     """Remove what is known of messages that were finished before a time."""
 
