@@ -18,10 +18,17 @@ _SET_LOCK: int | None = getattr(fcntl, "F_OFD_SETLK", None)
 _FLOCK = struct.Struct("hhqqi4x")
 
 
+def _place(name: str) -> tuple[str, int]:
+    """The file, and the octet of it, that stand for a name."""
+    digest = hashlib.sha256(name.encode()).digest()
+    # Two names share an octet of a file once in 2**62.
+    return f"{digest[8] % FILES:02d}", int.from_bytes(digest[:8], "big") >> 2
+
+
 def is_locked(directory: str, name: str) -> bool:
     """Whether a process has a name of a store that may be open elsewhere."""
-    if not os.path.exists(os.path.join(directory, NAMES_FILE)):
-        # Nor is it made here: by another user it could not be opened afterwards.
+    if not os.path.exists(os.path.join(directory, NAMES_DIRECTORY, _place(name)[0])):
+        # Nor is it made here: if another user did, it could not be opened afterwards.
         return False
     names = LockedNames(directory)
     try:
@@ -39,7 +46,7 @@ class LockedNames:
     def __init__(self, directory: str) -> None:
         self._directory = os.path.join(directory, NAMES_DIRECTORY)
         os.makedirs(self._directory, mode=0o700, exist_ok=True)
-        self._descriptors: dict[int, int] = {}
+        self._descriptors: dict[str, int] = {}
         self._held: set[str] = set()
 
     def try_lock(self, name: str) -> Callable[[], None] | None:
@@ -55,10 +62,8 @@ class LockedNames:
         return release
 
     def _set(self, name: str, kind: int) -> bool:
-        digest = hashlib.sha256(name.encode()).digest()
-        # Two names share an octet of a file once in 2**62.
-        offset = int.from_bytes(digest[:8], "big") >> 2
-        descriptor = self._open(digest[8] % FILES)
+        file, offset = _place(name)
+        descriptor = self._open(file)
         try:
             if _SET_LOCK is not None:
                 fcntl.fcntl(descriptor, _SET_LOCK, _FLOCK.pack(kind, os.SEEK_SET, offset, 1, 0))
@@ -72,11 +77,11 @@ class LockedNames:
             raise
         return True
 
-    def _open(self, number: int) -> int:
-        descriptor = self._descriptors.get(number)
+    def _open(self, file: str) -> int:
+        descriptor = self._descriptors.get(file)
         if descriptor is None:
-            path = os.path.join(self._directory, f"{number:02d}")
-            descriptor = self._descriptors[number] = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+            path = os.path.join(self._directory, file)
+            descriptor = self._descriptors[file] = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         return descriptor
 
     def close(self) -> None:
