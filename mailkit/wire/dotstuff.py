@@ -70,8 +70,11 @@ class DotDecoder:
         pieces = []
         position = 0
         rest = b""
+        # There is none in most of a large message, which is base64, and one octet is found many
+        # times faster than three.
+        first = octets.find(b".", 2)
         # Together they look at each octet once, and backwards it takes half the time.
-        last = octets.rfind(b"\r\n.")
+        last = octets.rfind(b"\r\n.", first - 2) if first >= 0 else -1
         while position <= last:
             found = octets.find(b"\r\n.", position)
             after = octets[found + 3 : found + 5]
