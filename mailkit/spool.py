@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 #: Octets that a spool keeps in memory before it turns to a file.
 MEMORY_LIMIT = 256 * 1024
 #: Octets that many spools keep in memory together, before they turn to files early.
-SHARED_LIMIT = 8 * 1024 * 1024
+SHARED_LIMIT = 16 * 1024 * 1024
 #: Pieces that are shorter are joined: a list of them would take several times their octets.
 _SHORT = 1024
 #: Octets that a reader of a large message takes from the file at a time.
@@ -224,6 +224,17 @@ class Spool:
         return self._prefix + body if self._prefix else body
 
     @property
+    def pieces(self) -> tuple[bytes, ...] | None:
+        """The whole message as it lies in memory, not copied; None when it is in a file.
+
+        :raises ValueError: the file was taken.
+        """
+        self._check()
+        if self._file is not None:
+            return None
+        return (self._prefix, *(bytes(chunk) for chunk in self._chunks))
+
+    @property
     def check(self) -> Check | None:
         """Checksum and end of the whole message in a file; None when they are not known."""
         if self._file is None or self._written_check is None:
@@ -248,13 +259,13 @@ class Spool:
     def read_start(self, limit: int) -> bytes:
         """The header, as far as it ends within ``limit`` octets, and perhaps some of the body.
 
-        Of a message in a file little more than that is read, of one in memory all is given.
+        Of a large message little more than that is read, of a small one all may be given.
 
         :raises OSError: when the disk refuses.
         :raises ValueError: the file was taken.
         """
-        if (data := self.data) is not None:
-            return data
+        if self._file is None:
+            return self._start_in_memory(limit)
         assert self.path is not None
         start, count = self._prefix, _START
         with io.FileIO(self.path) as file:
@@ -266,6 +277,36 @@ class Spool:
                 # So that no octet is looked at more than twice on average.
                 count = len(start)
         return start[:limit]
+
+    def _start_in_memory(self, limit: int) -> bytes:
+        self._check()
+        if self.size <= MEMORY_LIMIT:
+            return cast(bytes, self.data)
+        # Not all: it stays in the pieces in which it came.
+        start, seen = bytearray(self._prefix), 0
+        for chunk in self._chunks:
+            if len(start) >= limit or _END_OF_HEADER.search(start, max(0, seen - 2)):
+                break
+            seen = len(start)
+            start += chunk
+        return bytes(start[:limit])
+
+    def read_first(self, count: int) -> bytes:
+        """So many octets from the start of the message, or all that there are.
+
+        :raises OSError: when the disk refuses.
+        :raises ValueError: the file was taken.
+        """
+        self._check()
+        if self._file is not None:
+            with self.open() as file:
+                return file.read(count)
+        start = bytearray(self._prefix)
+        for chunk in self._chunks:
+            if len(start) >= count:
+                break
+            start += chunk
+        return bytes(start[:count])
 
     def share(self) -> Spool:
         """Another spool with the same content as it is now, for somebody who may take it.

@@ -114,6 +114,65 @@ class StartTests(SpoolTestCase):
         self.assertEqual(spool.read_start(3), b"\r\ntext")
 
 
+class LargeInMemoryTests(SpoolTestCase):
+    """A large message that stays in the pieces in which it came."""
+
+    def large(self, *pieces: bytes, prefix: bytes = b"") -> tuple[Spool, bytes]:
+        """One whose last piece is large, and its octets."""
+        pieces += (b"z" * spool_module.MEMORY_LIMIT,)
+        spool = self.make(limit=2 * spool_module.MEMORY_LIMIT)
+        for piece in pieces:
+            spool.write(piece)
+        spool.prepend(prefix)
+        return spool, prefix + b"".join(pieces)
+
+    def test_the_header_is_read_without_the_rest(self) -> None:
+        for end in (b"\r\n\r\n", b"\n\n", b"\n\r\n"):
+            # Too long to be joined with what follows, wherever it is cut.
+            header = b"Subject: " + b"x" * 3000 + end
+            for at in (*range(2000, len(header), 500), *range(len(header) - 4, len(header) + 1)):
+                for prefix in (b"", b"Received: here\r\n"):
+                    spool, _ = self.large(header[:at], header[at:] + b"y" * 2000, prefix=prefix)
+                    start = spool.read_start(100_000)
+                    self.assertTrue(start.startswith(prefix + header), (end, at))
+                    self.assertLess(len(start), 6000)
+
+    def test_a_header_that_is_empty_or_only_a_prefix(self) -> None:
+        spool, whole = self.large(b"\r\n" + b"y" * 2000)
+        self.assertEqual(spool.read_start(100_000), whole[:2002])
+        spool, _ = self.large(b"y" * 2000, prefix=b"X: y\r\n\r\n")
+        self.assertEqual(spool.read_start(100_000), b"X: y\r\n\r\n")
+
+    def test_no_end_of_the_header(self) -> None:
+        spool, whole = self.large(b"y" * 2000, prefix=b"X: ")
+        for limit in (1, 3, 4, 1000, 2003, 2004, 100_000):
+            self.assertEqual(spool.read_start(limit), whole[:limit])
+
+    def test_the_first_octets(self) -> None:
+        spool, whole = self.large(b"a" * 2000, b"b" * 2000, prefix=b"X: ")
+        spilled = self.make(limit=0)
+        spilled.write(whole[3:])
+        spilled.prepend(b"X: ")
+        for count in (0, 2, 3, 4, 2003, 4004, len(whole), len(whole) + 1):
+            for each in (spool, spilled):
+                self.assertEqual(each.read_first(count), whole[:count])
+
+    def test_pieces(self) -> None:
+        spool, whole = self.large(b"a", b"b" * 2000, b"c", b"d", prefix=b"X: ")
+        pieces = spool.pieces
+        assert pieces is not None
+        self.assertEqual(b"".join(pieces), whole)
+        self.assertEqual({type(piece) for piece in pieces}, {bytes})
+        spool.close()
+        self.assertEqual(b"".join(pieces), whole)
+        spilled = self.make(limit=0)
+        spilled.write(b"x")
+        self.assertIsNone(spilled.pieces)
+        spilled.take()
+        with self.assertRaises(ValueError):
+            spilled.pieces  # noqa: B018
+
+
 class SharedMemoryTests(SpoolTestCase):
     def share(self, memory: SpoolMemory, limit: int = 1000) -> Spool:
         spool = Spool(directory=self.directory, memory_limit=limit, memory=memory)

@@ -17,7 +17,7 @@ from mailkit.checks.base import Action, Finding, shown
 from mailkit.hooks import Answers, Defer, MailHook, MailSession, Reject, Result
 from mailkit.mime import Limits, Octets, Part, parse_message
 from mailkit.model import Envelope
-from mailkit.spool import Spool
+from mailkit.spool import MEMORY_LIMIT, Spool
 
 #: RFC 5322 section 2.1.1: octets of a line, without its end.
 MAX_LINE = 998
@@ -88,8 +88,7 @@ class ContentLimits(MailHook):
 
     @override
     def message(self, session: MailSession, envelope: Envelope, message: Spool) -> Result:
-        data = message.data
-        if data is not None:
+        if message.size <= MEMORY_LIMIT and (data := message.data) is not None:
             return _answers(self._look(data, 0))
         if self._long_lines == "none":
             head = b"\n" + message.read_start(self._max_header + 4)
@@ -100,6 +99,8 @@ class ContentLimits(MailHook):
 
     async def _look_in_thread(self, message: Spool) -> Answers:
         # It may take long, and read from the disk.
+        if (data := message.data) is not None:
+            return _answers(await deferToThread(self._look, data, 0))
         return _answers(await deferToThread(self._look_at_file, message))
 
     def _look_at_file(self, message: Spool) -> list[tuple[Action, str]]:

@@ -40,7 +40,7 @@ from mailkit.errors import (
 from mailkit.interfaces import IMessageDelivery
 from mailkit.model import Envelope, Outcome, Path, Recipient
 from mailkit.posting import TIMEOUT, Poster, PostFailed
-from mailkit.spool import Spool
+from mailkit.spool import MEMORY_LIMIT, Spool
 
 #: Requests at the same time, and messages that wait for one.
 MAX_REQUESTS = 10
@@ -139,7 +139,7 @@ class HTTPDelivery:
         return TemporaryFailure("The receiving program cannot take the message just now")
 
     async def _sign(self, timestamp: bytes, envelope: bytes, message: Spool) -> str:
-        if message.data is not None:
+        if (data := message.data) is not None and len(data) <= MEMORY_LIMIT:
             return self._hash(timestamp, envelope, message)
         pool = self._reactor.getThreadPool()
         signature: str = await deferToThreadPool(

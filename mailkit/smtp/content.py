@@ -143,11 +143,7 @@ class ContentReader:
         Only of a reader that watches it.
         """
         assert self._watch is not None
-        data = self.spool.data
-        if data is not None:
-            return data[: self._watch.size]
-        with self.spool.open() as file:
-            return file.read(self._watch.size)
+        return self.spool.read_first(self._watch.size)
 
     def write(self, content: bytes) -> None:
         """Add to the spool.

@@ -12,7 +12,7 @@ from twisted.trial.unittest import TestCase
 from mailkit.checks import content
 from mailkit.checks.content import ContentLimits, has_long_line
 from mailkit.hooks import Quarantine, Reject
-from mailkit.spool import Spool
+from mailkit.spool import MEMORY_LIMIT, Spool
 from tests.checks.support import CheckCase, make_envelope, make_session
 
 GOOD = b"From: ann@example.org\r\nDate: Mon, 01 Jan 2024 12:00:00 +0000\r\nSubject: x\r\n"
@@ -135,6 +135,29 @@ class BodyTests(TestCase):
         self.assertEqual(await self.said(many(4), max_parts=5), [])
         await self.refused("more than 5 parts", many(5), max_parts=5)
         await self.refused("more than 2000 parts", many(100_000))
+
+    async def test_a_large_message_in_memory(self) -> None:
+        session = make_session()
+        envelope = make_envelope(session)
+        kinds = (
+            (many(3000), "parts"),
+            (nested(51), "levels"),
+            (many(4), ""),
+            (GOOD * 2 + b"\r\n", "From"),
+        )
+        for message, text in (*kinds, (GOOD + b"\r\n", "")):
+            spool = Spool(memory_limit=2 * MEMORY_LIMIT)
+            self.addCleanup(spool.close)
+            spool.write(message)
+            spool.write(b"x" * MEMORY_LIMIT)
+            answer: Any = ContentLimits().message(session, envelope, spool)
+            answers = await answer if inspect.isawaitable(answer) else answer
+            if text:
+                (answer,) = answers
+                self.assertIn(text, answer.text)
+            else:
+                self.assertIsNone(answers)
+            self.assertIsNone(spool.path)
 
     async def test_long_lines(self) -> None:
         message = GOOD + b"\r\n" + b"x" * 999 + b"\r\nend\r\n"

@@ -22,7 +22,7 @@ from mailkit.queue.transport import DeliveryTransport, Transport
 from mailkit.queue.values import RecipientState
 from mailkit.spool import Spool
 from mailkit.store.memory import MemoryStore
-from mailkit.store.sqlite.store import SQLiteStore
+from mailkit.store.sqlite import SQLiteStore, StoreSettings
 from mailkit.testing import read_message
 from mailkit.testing.queue import queue_envelope
 
@@ -255,7 +255,7 @@ class EmbeddedStoreTests(TestCase):
     """The embedded store takes the files that messages come in."""
 
     async def test_in_a_file_that_is_taken(self) -> None:
-        store = SQLiteStore(self.mktemp())
+        store = SQLiteStore(self.mktemp(), settings=StoreSettings(spool_memory=100_000))
         self.addCleanup(store.close)
         for name in (ANN, BOB, CAROL, "full@example.org"):
             await store.add_account(name=name)
@@ -281,7 +281,7 @@ class EmbeddedStoreTests(TestCase):
         self.assertIn(content, queued[ANN])
 
     async def test_a_large_message_without_a_name(self) -> None:
-        store = SQLiteStore(self.mktemp())
+        store = SQLiteStore(self.mktemp(), settings=StoreSettings(spool_memory=100_000))
         self.addCleanup(store.close)
         for name in (BOB, CAROL):
             await store.add_account(name=name)
@@ -291,6 +291,7 @@ class EmbeddedStoreTests(TestCase):
         delivery = _BusyMailbox(store, store, queue=manager, served=Served())
         spool = delivery.new_spool()
         spool.write(b"Subject: hi\r\n\r\n" + (b"x" * 998 + b"\r\n") * 300)
+        self.assertIsNotNone(spool.path)
         found = await delivery.deliver(envelope=queue_envelope(BOB, CAROL), message=spool)
         spool.close()
         self.assertIsNone(found[0].error)

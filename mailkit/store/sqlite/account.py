@@ -26,7 +26,7 @@ from mailkit.interfaces import (
     IWatchableAccount,
 )
 from mailkit.model import AppendResult, FetchedMessage, MailboxInfo, MaildropSettings, Quota
-from mailkit.spool import Spool
+from mailkit.spool import MEMORY_LIMIT, Spool
 from mailkit.store.maildrops import decode_settings
 from mailkit.store.metadata import MetadataAccount, MetadataWatchers
 from mailkit.store.naming import canonical_name
@@ -58,7 +58,11 @@ from mailkit.store.sqlite.transaction import NamesOf
 
 def new_spool(core: Core) -> Spool:
     """A spool whose file the store can rename into its log."""
-    return Spool(core.spool_directory, core.settings.spool_memory, SPOOL_RESERVE, core.spool_memory)
+    limit = core.settings.spool_memory
+    if core.is_guest:
+        # To the owner a file's name is sent, and not its octets.
+        limit = min(limit, MEMORY_LIMIT)
+    return Spool(core.spool_directory, limit, SPOOL_RESERVE, core.spool_memory)
 
 
 @implementer(

@@ -6,6 +6,7 @@ import os
 import shutil
 import tempfile
 import zlib
+from collections.abc import Sequence
 
 from twisted.internet.defer import Deferred
 
@@ -105,13 +106,23 @@ def prepare(core: Core, spooled: SpooledFile) -> Deferred[Content]:
     return result
 
 
+def _tail(pieces: Sequence[bytes]) -> bytes:
+    """The last two octets."""
+    tail = b""
+    for piece in reversed(pieces):
+        tail = piece[-2:] + tail
+        if len(tail) >= 2:
+            break
+    return tail[-2:]
+
+
 def take_spool(core: Core, spool: Spool) -> Content | SpooledFile:
     """What a spool holds; its caller may close it afterwards.
 
     :raises StoreUnavailable: the disk refuses.
     """
-    if (data := spool.data) is not None:
-        return Content(data, len(data))
+    if (pieces := spool.pieces) is not None:
+        return Content(pieces, spool.size, tail=_tail(pieces))
     prefix, size, start, check = spool.prefix, spool.size, spool.start, spool.check
     try:
         path = spool.take()

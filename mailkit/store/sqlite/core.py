@@ -250,6 +250,11 @@ class Core:
         """Other processes have the store open, too."""
         return self._owner is None or self._owner.has_guests
 
+    @property
+    def is_guest(self) -> bool:
+        """Another process makes the changes."""
+        return self._owner is None
+
     def _send_message(self, topic: str, text: str) -> None:
         sender = self.writer if self._owner is None else self._owner
         assert not isinstance(sender, Writer)

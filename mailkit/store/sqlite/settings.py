@@ -15,8 +15,9 @@ class StoreSettings:
     segment_size: int = 64 * 1024 * 1024
     #: Octets of a message above which its spool's file becomes a segment of its own.
     large_body: int = 4 * 1024 * 1024
-    #: Octets that a spool keeps in memory.
-    spool_memory: int = 256 * 1024
+    #: Octets that a spool keeps in memory: the log takes them from there, so that most messages with
+    #: an attachment are written once.
+    spool_memory: int = 1536 * 1024
     #: Octets that all spools keep in memory together.
     shared_spool_memory: int = SHARED_LIMIT
     #: Octets of the journal after which a copy of the index takes its place.

@@ -59,7 +59,8 @@ Touched: TypeAlias = int | NamesOf | DomainDue
 class Content(NamedTuple):
     """The octets of a message: in memory, or in a file of which the store may dispose."""
 
-    data: bytes | None
+    #: One behind the other; None when they are in a file.
+    pieces: tuple[bytes, ...] | None
     size: int
     #: The file with the content at :attr:`start`.
     path: str = ""
@@ -68,7 +69,7 @@ class Content(NamedTuple):
     #: Of all octets, when they are in a file.
     crc: int = 0
     start: int = SPOOL_RESERVE
-    #: The last two octets, when they are in a file.
+    #: The last two octets.
     tail: bytes = b""
 
 
@@ -253,7 +254,7 @@ class Transaction:
             )
         location = self._add_body(content, body_id, self._meta(placements, body_id, size))
         self._bodies.rows.append((body_id, *location, size, len(targets) + held))
-        if lacks_line_end(content.tail if content.data is None else content.data):
+        if lacks_line_end(content.tail):
             self._unended.rows.append((body_id,))
         return uids
 
@@ -268,9 +269,11 @@ class Transaction:
         return b"[]"
 
     def _add_body(self, content: Content, body_id: int, meta: bytes) -> Location:
-        if content.data is not None:
-            crc = zlib.crc32(content.data)
-            return self.log.append(BODY, body_id, self.batch, meta, (content.data,), crc)
+        if content.pieces is not None:
+            crc = 0
+            for piece in content.pieces:
+                crc = zlib.crc32(piece, crc)
+            return self.log.append(BODY, body_id, self.batch, meta, content.pieces, crc)
         add = self.log.adopt if content.size > self.log.large else self.log.append_file
         return add(
             content.path,

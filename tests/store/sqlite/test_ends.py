@@ -50,6 +50,31 @@ class EndsTests(StoreTestCase):
         await (await self.mailbox(store)).append(messages=appended(message(2), b""))
         self.assertEqual((self.rows(store), await self.unended(store)), (0, []))
 
+    async def test_pieces_of_every_size(self) -> None:
+        store = await self.make_store()
+        inbox = await self.mailbox(store)
+        contents = []
+        for pieces in (
+            (b"x" * 2000, b"\r\n"),
+            (b"x" * 2000, b"y" * 2000 + b"\r", b"\n" + b"z" * 2000, b"\r", b"\n"),
+            (b"x" * 2000, b"y" * 2000 + b"\r", b"\n"),
+            (b"x" * 2000, b"\r", b"\r"),
+            (b"x" * 1_400_000, b"y" * 2000, b"\n"),
+            (b"x" * 1_400_000, b"y" * 2000, b"\r\n"),
+        ):
+            spool = store.new_spool()
+            for piece in pieces:
+                spool.write(piece)
+            spool.prepend(b"X: y\r\n")
+            self.assertIsNone(spool.path)
+            await inbox.append(messages=[AppendMessage(spool)])
+            spool.close()
+            contents.append(b"X: y\r\n" + b"".join(pieces))
+        self.assertTrue(await self.contents(store) == contents)
+        self.assertEqual(await self.unended(store), [4, 5])
+        await self.close_store(store)
+        self.assertEqual(check_store(self.directory).problems, [])
+
     async def test_spools_of_every_kind(self) -> None:
         store = await self.make_store(settings=SMALL)
         inbox = await self.mailbox(store)

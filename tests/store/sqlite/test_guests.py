@@ -147,6 +147,16 @@ class GuestTests(StoreTestCase):
         path = os.path.join(self.directory, "log", self.log_files()[0])
         self.assertGreater(os.path.getsize(path), len(large) + 16_000)
 
+    async def test_more_goes_by_a_file_than_where_the_owner_receives(self) -> None:
+        owner, guest = await self.make_pair()
+        content = message(1, 400_000)
+        for store, in_file in ((owner, False), (guest, True)):
+            spool = store.new_spool()
+            spool.write(content)
+            self.assertEqual(spool.path is not None, in_file)
+            await self.deliver(store, b"", spool=spool)
+        self.assertTrue(await self.contents(owner) == [content] * 2)
+
     async def test_a_refusal_is_that_of_the_owner(self) -> None:
         _, guest = await self.make_pair()
         inbox = await self.mailbox(guest)
