@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import random
 import shutil
-from typing import NamedTuple
+import sqlite3
+from contextlib import closing
+from typing import Any, NamedTuple
 
 import pytest
 from twisted.internet.defer import Deferred, gatherResults
@@ -30,8 +32,6 @@ class Synced(NamedTuple):
 
     #: Octets of the write-ahead log when the last answer was given.
     wal: int
-    #: Inode to the length at its last flush.
-    files: dict[int, int]
     #: Mailbox contents as answered.
     answered: list[list[bytes]]
 
@@ -44,14 +44,30 @@ class PowerLossTests(StoreTestCase):
         os.fdatasync(descriptor)
         status = os.fstat(descriptor)
         self.synced[status.st_ino] = status.st_size
+        # No other batch begins before its log is flushed.
+        batch = 0 if self.running is None else self.running.core.writer._tx.batch
+        self.flushed[batch] = dict(self.synced)
 
     def path(self, *names: str) -> str:
         return os.path.join(self.directory, *names)
 
     def remember(self, answered: list[list[bytes]]) -> None:
         wal = os.path.getsize(self.path(INDEX_NAME + "-wal"))
-        moment = Synced(wal, dict(self.synced), [list(contents) for contents in answered])
-        self.moments.append(moment)
+        self.moments.append(Synced(wal, [list(contents) for contents in answered]))
+
+    def flushed_at(self, wal: int, ahead: int) -> dict[int, int]:
+        """Inode to the length at its last flush, so many batches after the last in the index."""
+        directory = self.mktemp()
+        os.mkdir(directory)
+        self.copy_index(directory, wal)
+        with closing(sqlite3.connect(os.path.join(directory, INDEX_NAME))) as connection:
+            (batch,) = connection.execute("SELECT batch FROM log_state").fetchone()
+        return self.flushed[max(each for each in self.flushed if each <= batch + ahead)]
+
+    def copy_index(self, target: str, wal: int) -> None:
+        shutil.copy(self.path(INDEX_NAME), target)
+        shutil.copy(self.path(INDEX_NAME + "-wal"), target)
+        os.truncate(os.path.join(target, INDEX_NAME + "-wal"), wal)
 
     async def run_scenario(self, store: SQLiteStore) -> None:
         """Change a store step by step, noting after each answer what must survive."""
@@ -92,9 +108,7 @@ class PowerLossTests(StoreTestCase):
         :param more: there may be some of what was written to the log after these lengths.
         """
         os.makedirs(os.path.join(target, "log"))
-        shutil.copy(self.path(INDEX_NAME), target)
-        shutil.copy(self.path(INDEX_NAME + "-wal"), target)
-        os.truncate(os.path.join(target, INDEX_NAME + "-wal"), wal)
+        self.copy_index(target, wal)
         for name in os.listdir(self.path("log")):
             source = self.path("log", name)
             inode, size = os.stat(source).st_ino, os.path.getsize(source)
@@ -115,26 +129,30 @@ class PowerLossTests(StoreTestCase):
 
     async def test_any_moment(self) -> None:
         self.synced: dict[int, int] = {}
+        # By the batch in which the log was flushed.
+        self.flushed: dict[int, dict[int, int]] = {0: {}}
         self.moments: list[Synced] = []
+        self.running: Any = None
         store = await self.make_store(ANN, BOB, settings=SETTINGS, flush=self.flush)
+        self.running = store
         await self.run_scenario(store)
         dice = random.Random(99)
         original = self.directory
-        cuts: list[tuple[int, int, dict[int, int], bool]] = []
+        cuts: list[tuple[int, int, int]] = []
         for number, moment in enumerate(self.moments):
-            cuts.append((number, moment.wal, moment.files, True))
+            cuts.append((number, moment.wal, 0))
             if number + 1 < len(self.moments):
                 after = self.moments[number + 1]
-                # The log of the next transaction is flushed, its commit is torn; the one behind it
-                # has not begun.
+                # The log of the next batch is flushed, its commit is torn; the one behind it has
+                # not begun.
                 torn = dice.randrange(moment.wal, after.wal)
-                cuts.append((number, torn, after.files, False))
+                cuts.append((number, torn, 1))
                 # The other way round: its commit is flushed, its part of the log is torn.
-                cuts.append((number, after.wal, moment.files, True))
-        for turn, (number, wal, files, more) in enumerate(dice.sample(cuts, 80)):
+                cuts.append((number, after.wal, -1))
+        for turn, (number, wal, ahead) in enumerate(dice.sample(cuts, 80)):
             target = os.path.join(self.mktemp(), str(turn))
             self.directory = original
-            self.cut(target, wal, files, more, dice)
+            self.cut(target, wal, self.flushed_at(wal, ahead), ahead < 1, dice)
             self.directory = target
             again = self.open_store(QUIET)
             found = [await self.contents(again, name) for name in (ANN, BOB)]
