@@ -15,12 +15,20 @@ from zope.interface import Interface, implementer
 from zope.interface.verify import verifyObject
 
 from mailkit.auth.checkers import DirectoryChecker
+from mailkit.auth.located import ExistingUser
 from mailkit.auth.passwords import PasswordHasher
 from mailkit.auth.portal import MailPortal, make_portal
 from mailkit.auth.realm import MailRealm
 from mailkit.errors import AuthorizationFailed, NoSuchAccount
-from mailkit.interfaces import IDirectory, IMailAccount, IMailStore, IMessageDelivery
+from mailkit.interfaces import (
+    IDirectory,
+    IMailAccount,
+    IMailStore,
+    IMessageDelivery,
+    IScramLogin,
+)
 from mailkit.model import ConnectionInfo
+from mailkit.store.memory import MemoryStore
 from tests.auth.fakes import FakeAdminStore, FakeLoginStore, FakeStore, ImmediateExecutor
 
 MIND = ConnectionInfo("imap")
@@ -182,6 +190,28 @@ class MakePortalTests(SynchronousTestCase):
         checker = DirectoryChecker(FakeStore(ann="{PLAIN}secret"), self.hasher)
         login = MailPortal(realm, [checker]).login(ann, MIND, IMailAccount)
         self.failureResultOf(login, NoSuchAccount)
+
+    def test_user_of_another_directory_gets_an_account_here(self) -> None:
+        store = FakeAdminStore(ann=None)
+        portal = make_portal(store, [DirectoryChecker(FakeStore(bob="{PLAIN}secret"), self.hasher)])
+        login = portal.login(UsernamePassword(b"bob", b"secret"), MIND, IMailAccount)
+        self.assertEqual(self.successResultOf(login)[1].name, "bob@example.org")
+        self.assertIn("bob@example.org", store.hashes)
+
+    def test_mechanisms_that_need_keys_only_where_every_user_has_them(self) -> None:
+        store = MemoryStore()
+        own = DirectoryChecker(store, self.hasher)
+        other = InMemoryUsernamePasswordDatabaseDontUse(bob=b"two")
+        for checkers, offered in (([own], True), ([own, other], False), ([other], False)):
+            portal = make_portal(store, checkers)
+            self.assertEqual(IScramLogin in portal.checkers, offered, checkers)
+
+    def test_who_must_exist_is_not_made(self) -> None:
+        store = FakeAdminStore(ann=None)
+        realm = MailRealm(store, store, create_accounts=True)
+        asked = realm.requestAvatar(ExistingUser("bob@example.org"), MIND, IMailAccount)
+        self.failureResultOf(asked, AuthorizationFailed)
+        self.assertNotIn("bob@example.org", store.hashes)
 
     def test_anybody_delivers(self) -> None:
         portal = make_portal(FakeStore(), deliveries=FakeDelivery, hasher=self.hasher)

@@ -11,7 +11,7 @@ from twisted.trial.unittest import TestCase
 from mailkit._typing import override
 from mailkit.delivery.queueing import QueueingDelivery
 from mailkit.delivery.routing import Routes
-from mailkit.errors import NoSuchRecipient, RelayDenied, StoreUnavailable
+from mailkit.errors import NoSuchRecipient, RelayDenied, SenderRefused, StoreUnavailable
 from mailkit.model import Ability, Envelope, OriginalRecipient, Outcome, Path, Recipient, ValidSince
 from mailkit.queue.manager import QueueManager
 from mailkit.queue.reports import Reporter
@@ -82,6 +82,27 @@ class QueueingCase(TestCase):
     async def inbox(self, account: str) -> list[bytes]:
         mailbox = await (await self.store.open_account(name=account)).open_mailbox(name="INBOX")
         return [await read_message(mailbox, uid) for uid in await mailbox.list_uids()]
+
+
+class TrustedTests(QueueingCase):
+    """Clients that are trusted without a login."""
+
+    async def test_they_send_to_anybody_in_the_name_of_their_sender(self) -> None:
+        await self.send("eve@example.net", delivery=self.delivery(None, trusted=True))
+        (queued,) = await self.store.queue.list_messages()
+        self.assertEqual((queued.envelope.account, queued.envelope.trusted), (ANN, True))
+        with self.assertRaises(RelayDenied):
+            await self.send("eve@example.net", delivery=self.delivery(None))
+
+    async def test_who_has_logged_in_there_is_a_user_like_any_other(self) -> None:
+        delivery = self.delivery(BOB, trusted=True)
+        with self.assertRaises(SenderRefused):
+            await self.send("eve@example.net", delivery=delivery)
+        envelope = queue_envelope("eve@example.net", account=BOB)
+        envelope.reverse_path = Path("bob", "example.org")
+        await self.send_envelope(envelope, delivery)
+        (queued,) = await self.store.queue.list_messages()
+        self.assertEqual((queued.envelope.account, queued.envelope.trusted), (BOB, False))
 
 
 class ReportTests(QueueingCase):

@@ -6,9 +6,9 @@ from io import BytesIO
 from itertools import pairwise
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 
-from mailkit.errors import NoSuchRecipient, OverQuota
+from mailkit.errors import NoSuchRecipient, OverQuota, StoreUnavailable
 from mailkit.model import DeliverBy, Path, Recipient
 from mailkit.queue import manager
 from mailkit.queue.manager import Outgoing, QueueManager, QueueSettings
@@ -28,6 +28,28 @@ from .support import (
     reply,
     status_fields,
 )
+
+
+class TroubleTests(QueueTestCase):
+    """The queue itself fails."""
+
+    async def test_it_is_asked_again_after_a_while_and_not_at_once(self) -> None:
+        asked: list[float] = []
+        list_due = self.queue.list_due
+
+        async def fail(**_: Any) -> Any:
+            asked.append(self.clock.seconds())
+            # However often it is asked, this test ends.
+            raise StoreUnavailable if len(asked) < 50 else CancelledError
+
+        self.patch(self.queue, "list_due", fail)
+        id = await self.submit("eve@example.net")
+        self.assertEqual(asked, [START])
+        self.pass_time(manager.TROUBLE_INTERVAL, step=1.0)
+        self.assertEqual(len(asked), 2)
+        self.patch(self.queue, "list_due", list_due)
+        self.pass_time(manager.TROUBLE_INTERVAL + manager.LOOK_INTERVAL, step=1.0)
+        self.assertEqual(await self.states(id), [RecipientState.DELIVERED])
 
 
 class SendingTests(QueueTestCase):

@@ -311,6 +311,21 @@ class SegmentLogTests(SynchronousTestCase):
             file.write(b"\xff\xff\xff")
         self.assertEqual(self.bodies(1), [b"one", b"three"])
 
+    def test_scan_finds_a_record_wherever_it_stands_behind_damage(self) -> None:
+        record = encode_header(BODY, b"[]", 3, zlib.crc32(b"one"), 1, 1) + b"[]one"
+        # The search reads a megabyte at a time, and begins one octet behind the damage.
+        for before in range((1 << 20) - 4, (1 << 20) + 5):
+            with open(self.path(1), "wb") as file:
+                file.write(bytes(before) + record)
+            self.assertEqual([found.position for found in self.scan(1)], [before])
+
+    def test_the_name_of_a_new_segment_is_made_durable_with_it(self) -> None:
+        with mock.patch.object(log_module, "sync_directory") as sync:
+            self.commit(b"one")
+            sync.assert_called_once_with(self.directory)
+            self.commit(b"two")
+            sync.assert_called_once()
+
     def test_scan_of_a_torn_tail(self) -> None:
         self.commit(b"one", b"two")
         size = os.path.getsize(self.path(1))

@@ -18,6 +18,7 @@ from mailkit.store.sqlite import SQLiteDirectory, SQLiteStore, StoreSettings
 from mailkit.store.sqlite.check import check_store
 from mailkit.store.sqlite.log import SEGMENT_HEADER, encode_header
 from mailkit.store.sqlite.schema import INDEX_NAME
+from mailkit.store.sqlite.snapshot import snapshot_name
 
 from .helpers import ANN, BOB, QUIET, StoreTestCase, appended, message
 
@@ -216,16 +217,54 @@ class OpeningTests(StoreTestCase):
         await self.close_store(store)
         size = os.path.getsize(self.segment(1))
         os.replace(index + ".backup", index)
-        error = self.assertRaises(StoreCorrupt, SQLiteStore(self.directory).open)
+        error = self.assertRaises(StoreCorrupt, self.open_store)
         self.assertIn("mailkit repair", error.text)
         self.assertEqual(os.path.getsize(self.segment(1)), size)
+
+    async def test_whatever_file_of_the_log_is_newer_than_the_index(self) -> None:
+        # Two transactions more are enough, and they may be in a segment that the index lacks.
+        for settings, number in ((QUIET, 1), (SETTINGS, 2)):
+            self.directory = self.mktemp()
+            store = await self.make_store(settings=settings)
+            await self.deliver(store, message(1, 29_000))
+            await self.close_store(store)
+            index = os.path.join(self.directory, INDEX_NAME)
+            shutil.copy(index, index + ".backup")
+            store = self.open_store(settings)
+            for each in (2, 3):
+                await self.deliver(store, message(each, 10_000))
+            await self.close_store(store)
+            size = os.path.getsize(self.segment(number))
+            os.replace(index + ".backup", index)
+            self.assertRaises(StoreCorrupt, self.open_store)
+            self.assertEqual(os.path.getsize(self.segment(number)), size)
+
+    async def test_the_number_of_a_lost_segment_is_not_given_again(self) -> None:
+        # Or the index would find new mail where it looks for the old.
+        store = await self.make_store(settings=SETTINGS)
+        for number in (1, 2):
+            await self.deliver(store, message(number, 25_000))
+        await self.close_store(store)
+        os.unlink(self.segment(2))
+        store = self.open_store(SETTINGS)
+        self.assertEqual(await self.deliver(store, message(3, 25_000)), [3])
+        self.assertFalse(os.path.exists(self.segment(2)))
+        inbox = await self.mailbox(store)
+        self.assertEqual(await self.read(inbox, 3), message(3, 25_000))
+
+    async def test_a_copy_of_a_lost_index_is_not_passed_over(self) -> None:
+        store = await self.make_store()
+        await self.close_store(store)
+        log = os.path.join(self.directory, "log")
+        os.rename(os.path.join(self.directory, INDEX_NAME), os.path.join(log, snapshot_name(1)))
+        self.assertRaises(StoreCorrupt, self.open_store)
 
     async def test_a_log_without_an_index_is_refused(self) -> None:
         store = await self.make_store()
         await self.deliver(store, message(1))
         await self.close_store(store)
         os.unlink(os.path.join(self.directory, INDEX_NAME))
-        self.assertRaises(StoreCorrupt, SQLiteStore(self.directory).open)
+        self.assertRaises(StoreCorrupt, self.open_store)
         self.assertRaises(StoreCorrupt, SQLiteDirectory, self.directory)
         self.assertFalse(os.path.exists(os.path.join(self.directory, INDEX_NAME)))
 
@@ -236,7 +275,10 @@ class OpeningTests(StoreTestCase):
         await self.close_store(store)
         os.truncate(self.segment(1), os.path.getsize(self.segment(1)) - 5)
         store = self.open_store()
+        size = os.path.getsize(self.segment(1))
         self.assertEqual(await self.deliver(store, message(3)), [3])
+        # It is left as it is, to be looked at.
+        self.assertEqual(os.path.getsize(self.segment(1)), size)
         inbox = await self.mailbox(store)
         self.assertEqual(await self.read(inbox, 1), message(1))
         with self.assertRaises(StoreCorrupt):

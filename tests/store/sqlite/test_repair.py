@@ -411,6 +411,7 @@ class RepairTests(StoreTestCase):
         store = await self.make_store(ANN)
         for number in range(1, 4):
             await self.deliver(store, message(number))
+        known = (await (await self.mailbox(store)).get_info()).highest_modseq
         await self.close_store(store)
         path = os.path.join(self.directory, "log", self.log_files()[0])
         with open(path, "r+b") as file:
@@ -419,6 +420,9 @@ class RepairTests(StoreTestCase):
         store = await self.repaired()
         self.assertEqual(self.report.lost, 1)
         self.assertEqual(await self.contents(store), [message(1), message(3)])
+        # Clients that keep a copy are told that it is gone (RFC 7162 section 3.2).
+        changes = await (await self.mailbox(store)).get_changes(since=known)
+        self.assertIn(2, list(changes.vanished))
 
     async def test_more_recipients_than_a_record_has_room_for(self) -> None:
         names = [f"{'x' * 50}{number}@{'y' * 60}.example.org" for number in range(150)]

@@ -9,7 +9,7 @@ import threading
 from functools import partial
 from unittest import mock
 
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import Deferred, gatherResults, succeed
 from twisted.internet.task import LoopingCall
 
 from mailkit.errors import (
@@ -107,6 +107,40 @@ class GroupingTests(StoreTestCase):
         coming.start(LAZY_DELAY / 4)
         self.addCleanup(lambda: coming.running and coming.stop())
         await self.wait_until(lambda: bool(made))
+
+    async def test_a_delivery_that_shares_a_commit_with_lazy_changes_is_durable(self) -> None:
+        store = await self.make_store()
+        writer = store.core.writer
+        modes: list[int] = []
+
+        class Look(Operation[None]):
+            def run(self, tx: Transaction) -> None:
+                modes.append(*tx.connection.execute("PRAGMA synchronous").fetchone())
+
+        release = await self.busy(store)
+        first = writer.submit_lazy(Look())
+        await self.wait_until(lambda: writer.gate.asked)
+        lazy = writer.submit_lazy(Look())
+        durable = writer.submit(Look())
+        delivery = Deferred.fromCoroutine(self.deliver(store, message(1)))
+        release.callback(None)
+        await gatherResults([first, lazy, durable, delivery])
+        # NORMAL, then FULL for both.
+        self.assertEqual(modes, [1, 2, 2])
+
+    async def test_what_is_submitted_while_it_ends_is_answered(self) -> None:
+        store = await self.make_store()
+        writer = store.core.writer
+        release = await self.busy(store)
+        first = Deferred.fromCoroutine(self.deliver(store, message(1)))
+        await self.at_the_gate(store)
+        stopped = writer.stop()
+        late = Deferred.fromCoroutine(self.deliver(store, message(2)))
+        release.callback(None)
+        self.assertEqual([await first, await late], [[1], [2]])
+        await stopped
+        # It has been stopped: closing the store need not do it again.
+        self.patch(writer, "stop", lambda: succeed(None))
 
     async def test_different_changes_share_one_commit_and_fail_alone(self) -> None:
         store = await self.make_store(flush=self.flush)
