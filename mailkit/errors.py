@@ -210,6 +210,12 @@ class DomainAcceptsNoMail(MailError):
     default_text = "That domain does not accept mail"
 
 
+class NoSuchDomain(MailError):
+    """Nothing can be sent to the domain of a recipient (RFC 3463 X.1.2)."""
+
+    default_text = "There is no such domain"
+
+
 class SenderAcceptsNoMail(MailError):
     """The domain of the sender accepts no mail, so no report could reach it (RFC 7505)."""
 

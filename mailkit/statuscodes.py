@@ -42,6 +42,7 @@ CODES: Mapping[type[MailError], tuple[int, str]] = {
     errors.NoSuchMessage: (554, "5.3.0"),
     errors.NoSuchRecipient: (550, "5.1.1"),
     errors.DomainAcceptsNoMail: (556, "5.1.10"),
+    errors.NoSuchDomain: (550, "5.1.2"),
     errors.SenderAcceptsNoMail: (550, "5.7.27"),
     errors.OwnerChanged: (550, "5.7.17"),
     errors.OwnerUnknown: (550, "5.7.19"),

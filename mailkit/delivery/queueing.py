@@ -44,11 +44,14 @@ from mailkit.queue.manager import Outgoing, QueueManager
 from mailkit.queue.starting import QueueStarter
 from mailkit.signing.srs import SRS
 from mailkit.spool import Spool
+from mailkit.wire.domains import canonical_domain
 
 #: Octets of what may be a report that are looked at, whoever has sent it.
 MAX_REPORT = 128 * 1024
 #: Takes a report, and to whom it came.
 TakeReport: TypeAlias = Callable[[bytes, Path], Awaitable[object]]
+#: Raises a MailError where nothing can be sent to a domain in canonical form.
+CheckDomain: TypeAlias = Callable[[str, Envelope], Awaitable[None]]
 
 _ONLY_REPORTS = "Only reports about mail that was not delivered may be sent to this address"
 
@@ -62,15 +65,19 @@ class _Elsewhere:
     async def check_sender(self, envelope: Envelope) -> None:
         """Anybody may send."""
 
-    def __init__(self, queue: QueueManager) -> None:
+    def __init__(self, queue: QueueManager, check_domain: CheckDomain | None) -> None:
         self._queue = queue
+        self._check_domain = check_domain
 
     async def check_recipient(self, envelope: Envelope, recipient: Recipient) -> None:
         """Whether somebody is there shows when the message is handed over.
 
+        :raises MailError: nothing can be sent to that domain.
         :raises StoreFull: the queue is full.
         :raises LimitExceeded: too much waits of the account, or for the destination.
         """
+        if self._check_domain is not None:
+            await self._check_domain(canonical_domain(recipient.path.domain), envelope)
         await self._queue.check_recipient(envelope, recipient)
 
     async def deliver(self, envelope: Envelope, message: Spool) -> Sequence[Outcome]:
@@ -89,6 +96,7 @@ class QueueingDelivery(RoutingDelivery):
     :param take_report: is given what strangers send under the null reverse-path, and to whom.
     :param address: of the client.
     :param trusted: who has not logged in may send to anybody, too.
+    :param check_domain: judges domains elsewhere before mail for them is taken; None to take it.
     """
 
     def __init__(
@@ -104,10 +112,11 @@ class QueueingDelivery(RoutingDelivery):
         take_report: TakeReport | None = None,
         address: str = "",
         trusted: bool = False,
+        check_domain: CheckDomain | None = None,
         **settings: Any,
     ) -> None:
         routes = routes or Routes()
-        self._elsewhere = _Elsewhere(queue)
+        self._elsewhere = _Elsewhere(queue, check_domain)
         #: All mail is ours to report about.
         self._reports = all(Ability.DSN in getattr(each, "abilities", ()) for each in routes)
         if routes.default is None:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from mailkit._typing import override
 from mailkit.dns.lookups import find_addresses
 from mailkit.dns.records import MX, RecordType
-from mailkit.errors import DNSFailure, DomainAcceptsNoMail, MailError, MailLoop
+from mailkit.errors import DNSFailure, DomainAcceptsNoMail, MailLoop, NoSuchDomain
 from mailkit.interfaces import IDNSResolver
 from mailkit.wire.domains import canonical_domain, is_dns_name
 
@@ -38,12 +38,6 @@ class Host(NamedTuple):
     def __str__(self) -> str:
         address = f"[{self.address}]" if ":" in self.address else self.address
         return f"{address}:{self.port}"
-
-
-class NoSuchDomain(MailError):
-    """Nothing can be sent to that domain (RFC 3463 X.1.2)."""
-
-    default_text = "There is no such domain"
 
 
 class HostFinder(ABC):

@@ -10,10 +10,10 @@ from typing import Any, BinaryIO, NamedTuple
 from weakref import WeakKeyDictionary
 
 from mailkit._typing import override
-from mailkit.errors import DomainAcceptsNoMail, MailError, MailLoop
+from mailkit.errors import DomainAcceptsNoMail, MailError, MailLoop, NoSuchDomain
 from mailkit.expiring import ExpiringMap
 from mailkit.model import Envelope
-from mailkit.queue.hosts import Host, HostFinder, NoSuchDomain
+from mailkit.queue.hosts import Host, HostFinder
 from mailkit.queue.opening import HostOpener, Sources
 from mailkit.queue.pacing import Pace, Paces, PaceSettings
 from mailkit.queue.security import (

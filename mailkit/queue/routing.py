@@ -79,6 +79,7 @@ class OutboundRoutes:
         self, routes: Sequence[tuple[Condition, OutboundRoute]], default: OutboundRoute
     ) -> None:
         self._routes = [*routes, (Condition(), default)]
+        self._default = default
 
     def find(self, domain: str, envelope: Envelope) -> OutboundRoute:
         """The way of a message to a domain in canonical form."""
@@ -87,6 +88,10 @@ class OutboundRoutes:
             for condition, route in self._candidates(domain)
             if condition.fits_sender(envelope)
         )
+
+    def takes_default(self, domain: str, envelope: Envelope) -> bool:
+        """Whether none of the routes is for a message to a domain in canonical form."""
+        return self.find(domain, envelope) is self._default
 
     def schedule(self, domain: str, envelope: Envelope) -> Schedule:
         """The same, of which only the times are wanted."""

@@ -58,6 +58,7 @@ _KEYS: Mapping[str, type] = {
     "port": int,
     "language": str,
     "logins": str,
+    "check-domains": bool,
     **SECURITY_KEYS,
     **PROGRAM_KEYS,
     **SIGNING_KEYS,
@@ -85,12 +86,15 @@ class Outbound:
         self.starter = make_starter(tables["etrn"]) if "etrn" in tables else None
         self._nameservers: Sequence[str] = values.pop("nameservers", [])
         self._port: int = values.pop("port", 25)
+        self._checks_domains: bool = values.pop("check-domains", False)
         self._security = take_security(values)
         self._programs = Programs(values, reactor)
         self._signing = Signing(values, hostname, reactor)
         self._language = _take_language(values)
         self._language_of = take_languages(tables.get("languages"))
         by_name = relay.target in (EXCHANGERS, QUEUE_ONLY)
+        if self._checks_domains and not by_name:
+            raise SettingError(f"check-domains is for relay {EXCHANGERS} or {QUEUE_ONLY}")
         target = EXCHANGERS if by_name else f"smtp:{relay.target}"
         sending = {key: values[key] for key in SENDING_KEYS if key in values}
         try:
@@ -122,6 +126,7 @@ class Outbound:
         self._store: Any = None
         self._deliveries: Deliveries | None = None
         self._routes: OutboundRoutes | None = None
+        self._exchangers: ExchangerFinder | None = None
         self._manager: QueueManager | None = None
         self._watch: TransportSecurity | None = None
         self._turn: QueueTurn | None = None
@@ -166,6 +171,8 @@ class Outbound:
         self._programs.open(store.queue, self._manager, deliveries)
         deliveries.starter = self.starter
         deliveries.trusted = self._trusted
+        if self._checks_domains:
+            deliveries.check_domain = self._check_domain
         if self._target != QUEUE_ONLY:
             self._turn = QueueTurn(store, self._begin, self._reactor)
             self._turn.start()
@@ -202,11 +209,12 @@ class Outbound:
         wrap: Callable[[Transport], Transport],
     ) -> OutboundRoutes:
         """:raises StartError: a route leads to nothing."""
+        self._exchangers = ExchangerFinder(resolver, [self._hostname], self._port)
         surroundings = Surroundings(
             self._hostname,
             self._reactor,
             store,
-            ExchangerFinder(resolver, [self._hostname], self._port),
+            self._exchangers,
             security.decisions,
             security.results,
             wrap,
@@ -248,6 +256,19 @@ class Outbound:
                 arrives=True,
             )
         return routes.transport(domain)
+
+    async def _check_domain(self, domain: str, envelope: Envelope) -> None:
+        """:raises MailError: mail to a domain would come back at once."""
+        routes, exchangers = self._routes, self._exchangers
+        assert routes is not None and exchangers is not None
+        if not routes.takes_default(domain, envelope):
+            return
+        try:
+            # RFC 7505 section 4.1: the sender hears of it now.
+            await exchangers.find(domain)
+        except MailError as error:
+            if not error.temporary:
+                raise
 
     async def _is_local(self, domain: str) -> bool:
         try:

@@ -17,7 +17,7 @@ from mailkit.tap.errors import SettingError, StartError
 from mailkit.wire.networks import Networks
 
 if TYPE_CHECKING:
-    from mailkit.delivery.queueing import TakeReport
+    from mailkit.delivery.queueing import CheckDomain, TakeReport
     from mailkit.queue.manager import QueueManager
     from mailkit.queue.starting import QueueStarter
     from mailkit.signing.srs import SRS
@@ -212,6 +212,8 @@ class Deliveries:
         self.starter: QueueStarter | None = None
         #: Hears of what comes back to the senders of messages; None where nobody wants to.
         self.take_report: TakeReport | None = None
+        #: Judges domains to which mail is to be queued; None where it is taken for all.
+        self.check_domain: CheckDomain | None = None
         #: Clients whose mail is sent on though they have not logged in.
         self.trusted = Networks()
 
@@ -258,6 +260,7 @@ class Deliveries:
                 starter=self.starter,
                 take_report=self.take_report,
                 address=client.peer,
+                check_domain=self.check_domain,
                 trusted=client.protocol in ("smtp", "lmtp") and client.peer in self.trusted,
                 **self._settings,
             )

@@ -10,8 +10,8 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from mailkit.dns.records import MX
-from mailkit.errors import DNSFailure, DomainAcceptsNoMail, MailError, MailLoop
-from mailkit.queue.hosts import ExchangerFinder, FixedHosts, Host, NoSuchDomain
+from mailkit.errors import DNSFailure, DomainAcceptsNoMail, MailError, MailLoop, NoSuchDomain
+from mailkit.queue.hosts import ExchangerFinder, FixedHosts, Host
 
 from ..dns.fakes import FakeResolver
 
