@@ -104,6 +104,8 @@ IMAP_CLIENT_PURE = " ".join(
         "idle",
         "mailboxes",
         "messages",
+        "names",
+        "notify",
         "opening",
         "reader",
         "responses",

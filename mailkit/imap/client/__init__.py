@@ -44,6 +44,7 @@ from mailkit.imap.client.fetching import Fetching
 from mailkit.imap.client.idle import Change, Idling
 from mailkit.imap.client.mailboxes import NewMessage
 from mailkit.imap.client.messages import StoreAnswer
+from mailkit.imap.client.notify import EventGroup, Notifying
 from mailkit.imap.client.reader import ResponseLimits
 from mailkit.imap.client.selected import Selected
 from mailkit.imap.client.session import Session
@@ -85,6 +86,7 @@ __all__ = [
     "ConnectionLost",
     "Content",
     "Credentials",
+    "EventGroup",
     "Exists",
     "Expunge",
     "ExtendedSearch",
@@ -100,6 +102,7 @@ __all__ = [
     "NewMessage",
     "NotOffered",
     "NotUnderstood",
+    "Notifying",
     "Numbers",
     "NumbersChanged",
     "ProtocolError",

@@ -265,13 +265,13 @@ class Connection(pipeline.Pipeline[Flight]):
             free = self._needs_no_continuation(part)
             mark = b"~" if part.binary else b""
             octets += b"%b{%d%b}\r\n" % (mark, part.size, b"+" if free else b"")
-            await self._send(octets)
+            await self.send(octets)
             octets = b""
             if not free and not await self._may_continue(flight):
                 return
             for piece in part.pieces():
-                await self._send(piece)
-        await self._send(octets + b"\r\n")
+                await self.send(piece)
+        await self.send(octets + b"\r\n")
 
     def _needs_no_continuation(self, literal: Literal) -> bool:
         """RFC 7888"""
@@ -290,8 +290,10 @@ class Connection(pipeline.Pipeline[Flight]):
         flight.continuations.popleft()
         return True
 
-    async def _send(self, octets: bytes) -> None:
+    async def send(self, octets: bytes) -> None:
+        """Write, and count the server's silence from here on: before, it had nothing to say."""
         await self.channel.write(octets, self.settings.timeouts.write)
+        self._heard = self.channel.seconds()
 
     async def next_event(self, flight: Flight, timeout: float | None = None) -> None:
         """Wait until something happens to a command.

@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import TypeAlias
 
 from mailkit.client.channel import Waiter
-from mailkit.client.errors import ClientError, TimedOut
+from mailkit.client.errors import ClientError, ProtocolError, TimedOut
 from mailkit.imap.client.commands import Command
 from mailkit.imap.client.connection import Connection, Flight
 from mailkit.imap.client.responses import Typed
@@ -30,6 +30,8 @@ Change: TypeAlias = (
 
 #: Changes that wait for somebody who takes his time; then the server has to wait.
 MAX_WAITING = 1000
+#: The same while a command waits for its answer behind them: then the connection is ended.
+MAX_UNHELD = 100_000
 
 
 class Idling:
@@ -46,6 +48,9 @@ class Idling:
     def __init__(self, connection: Connection, idle: bool) -> None:
         self._connection = connection
         self._idle = idle
+        timeouts = connection.settings.timeouts
+        # Seconds of silence after which we say something.
+        self._interval = timeouts.idle if idle else timeouts.poll
         self._changes: deque[Change] = deque()
         self._flight: Flight | None = None
         self._waiter: Waiter = connection.channel.waiter()
@@ -110,16 +115,20 @@ class Idling:
     def _hear(self, response: Typed) -> None:
         if isinstance(response, Change):
             self._changes.append(response)
-            if len(self._changes) >= MAX_WAITING and self._flight is not None:
+            waiting = len(self._changes)
+            if waiting >= MAX_UNHELD:
+                self._changes.clear()
+                error = ProtocolError("The server tells more changes than anybody takes")
+                self._connection.fail(error)
+            elif waiting >= MAX_WAITING:
                 self._connection.hold()
         self._waiter.fire()
 
     async def _begin(self) -> None:
-        connection, timeouts = self._connection, self._connection.settings.timeouts
+        connection = self._connection
+        self._renew_at = connection.channel.seconds() + self._interval
         if not self._idle:
-            self._renew_at = connection.channel.seconds() + timeouts.poll
             return
-        self._renew_at = connection.channel.seconds() + timeouts.idle
 
         def done(status: Status) -> None:
             self._waiter.fire()
@@ -150,8 +159,7 @@ class Idling:
             return
         flight.streaming = False
         if flight.status is None:
-            timeout = self._connection.settings.timeouts.write
-            await self._connection.channel.write(b"DONE\r\n", timeout)
+            await self._connection.send(b"DONE\r\n")
         await self._connection.finish(flight)
 
     async def _renew(self) -> None:

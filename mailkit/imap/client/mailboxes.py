@@ -33,6 +33,7 @@ from mailkit.imap.client.values import (
     Ranges,
     Status,
 )
+from mailkit.imap.grammar import canonical
 from mailkit.mime.dates import format_imap_datetime
 from mailkit.model import AppendResult
 
@@ -255,7 +256,7 @@ class MailboxCommands:
         found: list[MailboxStatus] = []
 
         def collect(response: Typed) -> bool:
-            # Servers may write the name otherwise: any STATUS is the answer, as there is one only.
+            # Servers may write the name otherwise: any STATUS may be the answer.
             return isinstance(response, MailboxStatus) and _add(found, response)
 
         command = Command("STATUS", answers=frozenset(("STATUS",)), collect=collect)
@@ -264,7 +265,8 @@ class MailboxCommands:
         await self._connection.run(command)
         if not found:
             raise ProtocolError("The mail server says nothing of the mailbox", command="STATUS")
-        return found[-1]
+        # One that NOTIFY has brought may stand beside it.
+        return next((each for each in found if each.name == canonical(name)), found[-1])
 
     # Messages that come in.
 

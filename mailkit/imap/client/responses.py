@@ -13,6 +13,7 @@ from typing import TypeAlias
 from mailkit.client.content import Content
 from mailkit.client.errors import ProtocolError
 from mailkit.imap.client.body import Value, read_body, read_envelope
+from mailkit.imap.client.names import decode_name, find_old_name
 from mailkit.imap.client.reader import RESPONSE_LIMITS, Response, ResponseLimits
 from mailkit.imap.client.values import (
     AnnotationValues,
@@ -38,11 +39,10 @@ from mailkit.imap.client.values import (
     Unknown,
     Vanished,
 )
-from mailkit.imap.grammar import Arguments, SyntaxFault, canonical
+from mailkit.imap.grammar import Arguments, SyntaxFault
 from mailkit.mime.dates import parse_imap_datetime
 from mailkit.model import SYSTEM_FLAGS, Flags
 from mailkit.spool import Spool
-from mailkit.wire import utf7
 from mailkit.wire.chars import ATOM_CHAR, octet_class
 
 #: One response.
@@ -178,12 +178,7 @@ class Text(Arguments):
         return frozenset(flags)
 
     def mailbox_name(self) -> str:
-        octets = self.any_string()
-        try:
-            return canonical(utf7.decode(octets))
-        except ValueError:
-            # lenient: UTF-8 (RFC 9051 section 5.1), or modified UTF-7 that others have spoilt.
-            return canonical(octets.decode("utf-8", "surrogateescape"))
+        return decode_name(self.any_string())
 
     def separator(self) -> str | None:
         octets = self.nil_or_string()
@@ -391,8 +386,10 @@ def _list(text: Text, lsub: bool = False) -> Listing:
     text.space()
     separator = text.separator()
     text.space()
-    # What an extension adds (RFC 5258 section 6) is passed over.
-    return Listing(text.mailbox_name(), attributes, separator, lsub)
+    name = text.mailbox_name()
+    # What else extensions add (RFC 5258 section 6) is passed over.
+    extended = text.value() if text.accept(b" ") and text.looking_at(b"(") else None
+    return Listing(name, attributes, separator, lsub, find_old_name(extended))
 
 
 def _mailbox_status(text: Text) -> MailboxStatus:

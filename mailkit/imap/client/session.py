@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from mailkit.client.channel import DuplexChannel
@@ -12,6 +12,7 @@ from mailkit.imap.client.commands import Command
 from mailkit.imap.client.connection import Connection
 from mailkit.imap.client.idle import Idling
 from mailkit.imap.client.messages import MessageCommands
+from mailkit.imap.client.notify import EventGroup, Notifying
 from mailkit.imap.client.opening import open_connection
 from mailkit.imap.client.responses import Typed
 from mailkit.imap.client.selected import Selected
@@ -148,6 +149,19 @@ class Session(MessageCommands):
         """Wait for changes; see :class:`~mailkit.imap.client.idle.Idling`."""
         self._connection.check()
         return Idling(self._connection, self.has("IDLE"))
+
+    def notify(self, groups: Sequence[EventGroup], *, status: bool = False) -> Notifying:
+        """Be told of changes while other things are done (RFC 5465).
+
+        See :class:`~mailkit.imap.client.notify.Notifying`.
+
+        :param status: be told first how the mailboxes are now.
+        :raises NotOffered: the server has no NOTIFY.
+        :raises ValueError: the groups make no sense.
+        """
+        self._connection.check()
+        self._need("NOTIFY")
+        return Notifying(self._connection, groups, status, self._mailbox)
 
     # The end.
 

@@ -123,6 +123,8 @@ class Listing(NamedTuple):
     separator: str | None
     #: An LSUB response.
     lsub: bool = False
+    #: What it was called before it was renamed (RFC 5465 section 5.4).
+    old_name: str | None = None
 
     def has(self, attribute: str) -> bool:
         """Whether it has an attribute, in whatever case."""

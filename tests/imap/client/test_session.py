@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -271,6 +272,29 @@ class SessionTests(SynchronousTestCase):
         self.assertEqual([each.flags for each in flagged][-1], {"\\Deleted"})
         self.assertIsInstance(heard[-1], Expunge)
         client.run(client.session.noop())
+
+    def test_a_session_that_is_left_alone(self) -> None:
+        # Silence counts while an answer is due.
+        client = self.client(b"x")
+        client.clock.advance(SETTINGS.timeouts.silence + 100)
+        client.run(client.session.noop())
+        changes = client.session.idle()
+        client.run(changes.__aenter__())
+        client.clock.advance(SETTINGS.timeouts.silence + 100)
+        client.run(changes.__aexit__(None, None, None))
+        self.assertEqual(client.run(client.session.search()), [1])
+
+    def test_a_message_that_takes_long_to_send(self) -> None:
+        class Slow(io.BytesIO):
+            def read(self, size: int | None = -1) -> bytes:
+                client.clock.rightNow += SETTINGS.timeouts.silence - 1
+                return super().read(size)
+
+        client = self.client()
+        client.run(client.session.append("INBOX", Slow(b"x" * 200_000)))
+        self.assertEqual(
+            client.run(client.session.status("INBOX", ["MESSAGES"])).items["MESSAGES"], 1
+        )
 
     def test_idle_is_said_anew(self) -> None:
         client = self.client()

@@ -1,0 +1,167 @@
+"""NOTIFY as the client uses it (RFC 5465), and what it keeps of a server that never stops."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from mailkit.imap.client import (
+    EventGroup,
+    Exists,
+    Listing,
+    MailboxStatus,
+    Message,
+    NotOffered,
+    ProtocolError,
+    Refused,
+)
+from mailkit.imap.client import idle as idling
+from mailkit.model import FlagOp
+from tests.imap.client.support import SETTINGS, Client, Script, Wire, login
+from tests.imap.support import Server, now
+
+CAPABLE = b"* OK [CAPABILITY IMAP4rev1 LITERAL+ NOTIFY] hello\r\n"
+OK = b"TAG OK x\r\n"
+LOGGED_IN = (b"*", b"TAG OK [CAPABILITY IMAP4rev1 LITERAL+ NOTIFY UNSELECT] in\r\n")
+
+
+class NotifyTests(SynchronousTestCase):
+    """With our server."""
+
+    def setUp(self) -> None:
+        self.server = Server()
+        self.server.add(b"x")
+        self.client: Client = login(self.server)
+        self.client.run(self.client.session.select("INBOX"))
+        self.heard: list[Any] = []
+
+    async def listen(self, *groups: EventGroup, until: int, status: bool = False) -> None:
+        async with self.client.session.notify(groups, status=status) as changes:
+            while len(self.heard) < until:
+                self.heard.append(await changes.next(None))
+
+    def test_of_other_mailboxes(self) -> None:
+        group = EventGroup("mailboxes", ["MessageNew", "MessageExpunge"], ["Sent", "Größe"])
+        now(self.server.account.create_mailbox(name="Größe"))
+        results = self.client.start(self.listen(group, until=4, status=True))
+        self.assertEqual({each.name for each in self.heard}, {"Sent", "Größe"})
+        self.server.add(b"y", mailbox="Größe")
+        self.client.flush()
+        # Other commands have their turn.
+        self.assertEqual(self.client.run(self.client.session.search()), [1])
+        self.server.add(b"y", mailbox="Sent")
+        self.client.flush()
+        self.assertEqual(results, [None])
+        self.assertEqual([each.name for each in self.heard[2:]], ["Größe", "Sent"])
+        self.assertIsInstance(self.heard[3], MailboxStatus)
+        self.assertEqual(self.heard[3].items["MESSAGES"], 1)
+
+    def test_of_the_mailbox_that_is_open(self) -> None:
+        group = EventGroup("selected", ["MessageNew", "MessageExpunge"], items=["UID", "FLAGS"])
+        results = self.client.start(self.listen(group, until=3))
+        self.server.add(b"y", flags="\\Seen")
+        self.client.flush()
+        self.assertEqual(results, [None])
+        self.assertIn(Exists(2), self.heard)
+        (message,) = (each for each in self.heard if isinstance(each, Message))
+        self.assertEqual((message.uid, message.flags), (2, {"\\Seen"}))
+        # Behind the block all is as it was before.
+        self.server.add(b"z", mailbox="Sent")
+        now(self.server.mailbox().store_flags(uids=[1], op=FlagOp.ADD, flags={"\\Deleted"}))
+        now(self.server.mailbox().expunge(uids=[1]))
+        self.client.run(self.client.session.noop())
+        selected = self.client.session.selected
+        assert selected is not None
+        self.assertEqual(selected.exists, 1)
+
+    def test_of_names(self) -> None:
+        results = self.client.start(self.listen(EventGroup("personal", ["MailboxName"]), until=2))
+        now(self.server.account.create_mailbox(name="New"))
+        self.client.flush()
+        now(self.server.account.rename_mailbox(name="New", new_name="Newer"))
+        self.client.flush()
+        self.assertEqual(results, [None])
+        self.assertIsInstance(self.heard[0], Listing)
+        told = [(each.name, each.old_name) for each in self.heard]
+        self.assertEqual(told, [("New", None), ("Newer", "New")])
+
+    def test_a_connection_is_kept_alive(self) -> None:
+        results = self.client.start(self.listen(EventGroup("selected-delayed"), until=1))
+        for _ in range(4):
+            self.client.clock.advance(SETTINGS.timeouts.idle)
+            self.client.flush()
+            self.assertEqual(results, [])
+        self.server.add(b"y")
+        self.client.flush()
+        self.assertEqual(results, [None])
+
+    def test_groups_that_make_no_sense(self) -> None:
+        for group in (
+            EventGroup("nowhere"),
+            EventGroup("mailboxes"),
+            EventGroup("personal", names=["INBOX"]),
+            EventGroup("personal", items=["UID"]),
+            EventGroup("selected", ["FlagChange"], items=["UID"]),
+            EventGroup("selected", ["Message New"]),
+            EventGroup("selected", items=["UID)"]),
+        ):
+            with self.assertRaises(ValueError):
+                self.client.session.notify([group])
+        with self.assertRaises(ValueError):
+            self.client.session.notify([])
+
+
+class ScriptedTests(SynchronousTestCase):
+    """With servers that say what we want them to say."""
+
+    def open(self, *lines: tuple[bytes, bytes]) -> tuple[Wire, Any]:
+        wire = Wire(Script(LOGGED_IN, *lines, greeting=CAPABLE))
+        wire.run(wire.session.open())
+        return wire, wire.session
+
+    def test_what_is_sent(self) -> None:
+        refusal = b"TAG NO [NOTIFICATIONOVERFLOW] no\r\n"
+        wire, session = self.open((b'NOTIFY SET STATUS (subtree (a "b c") NONE)', refusal))
+        group = EventGroup("subtree", (), ["a", "b c"])
+        (failure,) = wire.start(session.notify([group], status=True).__aenter__())
+        self.assertIsNotNone(failure.check(Refused))
+        self.assertEqual(session._connection.listeners, [])
+
+    def test_a_status_that_nobody_asked_for_is_no_answer(self) -> None:
+        other = b"* STATUS Sent (MESSAGES 1)\r\n"
+        answer = b"* STATUS inbox (MESSAGES 2)\r\n"
+        wire, session = self.open((b"STATUS inbox (MESSAGES)", other + answer + other + OK))
+        found = wire.run(session.status("inbox", ["MESSAGES"]))
+        self.assertEqual((found.name, found.items), ("INBOX", {"MESSAGES": 2}))
+
+    def test_a_server_without_it(self) -> None:
+        wire = Wire(Script((b"*", b"TAG OK in\r\n"), (b"CAPABILITY", b"TAG OK x\r\n")))
+        wire.run(wire.session.open())
+        with self.assertRaises(NotOffered):
+            wire.session.notify([EventGroup("personal")])
+
+    def test_it_has_to_wait_where_there_is_no_idle(self) -> None:
+        wire, session = self.open()
+        changes = session.idle()
+        wire.run(changes.__aenter__())
+        wire.channel.dataReceived(b"* 1 EXISTS\r\n" * idling.MAX_WAITING)
+        self.assertEqual(wire.transport.producerState, "paused")
+        for _ in range(idling.MAX_WAITING):
+            wire.run(changes.next(None))
+        self.assertEqual(wire.start(changes.next(None)), [])
+        self.assertEqual(wire.transport.producerState, "producing")
+
+    def test_it_is_left_where_a_command_waits_behind_that(self) -> None:
+        self.patch(idling, "MAX_UNHELD", 3000)
+        wire, session = self.open(
+            (b"NOTIFY SET (personal (MessageNew MessageExpunge))", b"TAG OK x\r\n"), (b"NOOP", b"")
+        )
+        wire.run(session.notify([EventGroup("personal")]).__aenter__())
+        results = wire.start(session.noop())
+        wire.channel.dataReceived(b"* 1 EXISTS\r\n" * 2999)
+        self.assertEqual((results, wire.transport.producerState), ([], "producing"))
+        wire.channel.dataReceived(b"* 1 EXISTS\r\n" * 2)
+        wire.flush()
+        self.assertIsNotNone(results[0].check(ProtocolError))
+        self.assertTrue(session.closed)
