@@ -1,19 +1,23 @@
 """Making ahead, while all else is quiet, what fetching, searching and sorting will ask for.
 
-The bodies are gone through in the order in which they came. How far that has got is kept in the
-index, so that a server goes on where the one before it has stopped.
+The bodies are gone through in the order in which they came: first their headers, of which searches
+and sorts of a whole mailbox want something at once, and which take a tenth of the time; then all of
+them. How far that has got is kept in the index, so that a server goes on where the one before it has
+stopped.
 """
 
 from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, wait
+from typing import TYPE_CHECKING, Any
 
 from mailkit._typing import override
-from mailkit.mime import Part, parse_header
+from mailkit.mime import Header, Part, parse_header
 from mailkit.store.sqlite.bodies import BodyPlace
+from mailkit.store.sqlite.derived import Row
 from mailkit.store.sqlite.fields import KINDS
 from mailkit.store.sqlite.summaries import (
     MAX_KEPT,
@@ -22,6 +26,7 @@ from mailkit.store.sqlite.summaries import (
     Summary,
     make_spans,
     make_summaries,
+    read_headers,
 )
 from mailkit.store.sqlite.textmaps import SaveTextMaps
 from mailkit.store.sqlite.transaction import Transaction
@@ -33,15 +38,28 @@ if TYPE_CHECKING:
 
 #: Messages in one step.
 MESSAGES_AT_ONCE = 20
-#: Transactions during such a step above which the store is busy.
+#: The same where only headers are looked at.
+HEADERS_AT_ONCE = 100
+#: Headers between two looks at whether somebody else wants the interpreter: half a millisecond.
+HEADERS_IN_A_ROW = 5
+#: Seconds, and times, that the next message waits while questions are asked one after the other.
+WAIT = 0.005
+MAX_WAITS = 10
+#: Seconds after which other maintenance has its turn.
+AT_A_TIME = 5.0
+#: Transactions of others during such a step above which the store is busy.
 MAX_COMMITS_BESIDE = 5
 _COLUMNS = "b.id, b.segment, b.position, b.start, b.size, s.envelope, s.header"
 #: Of those that are in mailboxes: nobody looks at what only waits to be sent.
-_NEW_BODIES = (
+_NEW = (
     f"SELECT {_COLUMNS} FROM body b LEFT JOIN summary s ON s.body_id = b.id"
     " WHERE b.id >= ? AND b.refs > (SELECT count(*) FROM queue_message WHERE body_id = b.id)"
-    " AND s.body_structure IS NULL ORDER BY b.id LIMIT ?"
 )
+_NEW_BODIES = f"{_NEW} AND s.body_structure IS NULL ORDER BY b.id LIMIT ?"
+_MADE = " AND ".join(
+    f"EXISTS (SELECT 1 FROM {kind.save.table} WHERE body_id = b.id)" for kind in KINDS
+)
+_NEW_HEADERS = f"{_NEW} AND NOT ({_MADE}) ORDER BY b.id LIMIT ?"
 _UNFINISHED = (
     f"SELECT {_COLUMNS} FROM summary s JOIN body b ON b.id = s.body_id"
     " WHERE s.body_id >= ? AND b.refs > 0 AND s.body_structure IS NULL ORDER BY s.body_id LIMIT ?"
@@ -77,24 +95,104 @@ class Ahead:
         self._stopping = stopping
         # The first body that was not looked at; None until that has been read.
         self._next: int | None = None
+        # The bodies of whose headers all was made, first and last, the last one left out.
+        self._read_from = self._read_to = 0
+        # Those among them that could not be read.
+        self._unread: set[int] = set()
         # Bodies that are damaged, or whose summaries are too long to be kept.
         self._unfit: set[int] = set()
         self._maps: list[tuple[int, str]] = []
-        #: There is something left to do, as the store was busy.
+        # What the writer has been given in this step.
+        self._saving: list[Future[None]] = []
+        # When other maintenance has its turn.
+        self._end = 0.0
+        #: There is something left to do.
         self.behind = False
 
     def work(self, index: sqlite3.Connection) -> None:
         """Go on while all else is quiet."""
+        self._end = time.monotonic() + AT_A_TIME
         if self._next is None:
             row = index.execute("SELECT value FROM setting WHERE name = ?", (_SETTING,)).fetchone()
             self._next = 0 if row is None else int(row[0])
+            self._read_from = self._read_to = self._next
+        if not self._make_fields(index):
+            self.behind = True
+            return
         reached, done = self._make(index, _NEW_BODIES, self._next)
         if reached != self._next:
             self._next = reached
-            self._writer.submit_future(NoteMadeAhead(reached), durable=False)
+            # What waits for the writer would be taken for the work of others.
+            wait((self._writer.submit_future(NoteMadeAhead(reached), durable=False),))
         if done:
             _, done = self._make(index, _UNFINISHED, 0)
         self.behind = not done
+
+    @property
+    def _is_quiet(self) -> bool:
+        if self._stopping() or time.monotonic() > self._end:
+            return False
+        return not (self._writer.waiting or self._core.busy)
+
+    def _give_way(self) -> None:
+        """Let those have the interpreter's lock who wait for it, or soon will."""
+        time.sleep(0.0005)
+        for _ in range(MAX_WAITS):
+            if self._stopping() or not self._core.asked_lately:
+                break
+            time.sleep(WAIT)
+
+    def _is_crowded(self, commits: int) -> bool:
+        """Whether others change much. Waits for what is ours, which the next look would find again.
+
+        :param commits: of the writer when the step began.
+        """
+        saving, self._saving = self._saving, []
+        wait(saving)
+        return self._writer.commits - commits - len(saving) > MAX_COMMITS_BESIDE
+
+    def _make_fields(self, index: sqlite3.Connection) -> bool:
+        """Make what is made of headers alone.
+
+        :returns: that is done of all messages.
+        """
+        while self._is_quiet:
+            commits = self._writer.commits
+            (last,) = index.execute("SELECT ifnull(max(id), 0) FROM body").fetchone()
+            rows = index.execute(_NEW_HEADERS, (self._read_to, HEADERS_AT_ONCE)).fetchall()
+            self._save_fields(self._find_headers(rows))
+            is_crowded = self._is_crowded(commits)
+            if len(rows) < HEADERS_AT_ONCE:
+                self._read_to = last + 1
+                return True
+            self._read_to = rows[-1][0] + 1
+            if is_crowded:
+                break
+        return False
+
+    def _find_headers(self, rows: Sequence[tuple[Any, ...]]) -> list[tuple[int, Header]]:
+        """Headers, or the usual fields of them, by the number of the body."""
+        found = [(row[0], parse_header(row[-1])) for row in rows if row[-1] is not None]
+        places = [BodyPlace._make(row[:5]) for row in rows if row[-1] is None]
+        try:
+            for place, header in read_headers(self._core.bodies, places):
+                if header is not None:
+                    found.append((place.body_id, header))
+        except OSError:
+            # Looked at once more, with the rest of the message.
+            pass
+        self._unread.update({row[0] for row in rows}.difference(body_id for body_id, _ in found))
+        return found
+
+    def _save_fields(self, headers: Sequence[tuple[int, Header]]) -> None:
+        made: list[list[Row]] = [[] for _ in KINDS]
+        for start in range(0, len(headers), HEADERS_IN_A_ROW):
+            self._give_way()
+            for kind, rows in zip(KINDS, made, strict=True):
+                rows += kind.make_rows(headers[start : start + HEADERS_IN_A_ROW])
+        for kind, rows in zip(KINDS, made, strict=True):
+            if rows:
+                self._submit(kind.save(rows))
 
     def _make(self, index: sqlite3.Connection, sql: str, first: int) -> tuple[int, bool]:
         """Make what lacks of the messages that a query finds.
@@ -102,7 +200,7 @@ class Ahead:
         :returns: the body before which that is done, and whether these were all.
         """
         writer = self._writer
-        while not (self._stopping() or writer.waiting or self._core.busy):
+        while self._is_quiet:
             commits = writer.commits
             (last,) = index.execute("SELECT ifnull(max(id), 0) FROM body").fetchone()
             rows = index.execute(sql, (first, MESSAGES_AT_ONCE)).fetchall()
@@ -114,29 +212,36 @@ class Ahead:
                     made.append((place[0], summary))
             if made:
                 self._save(made)
+            is_crowded = self._is_crowded(commits)
             if len(rows) < MESSAGES_AT_ONCE:
                 return last + 1, True
             first = rows[-1][0] + 1
-            if writer.commits - commits > MAX_COMMITS_BESIDE:
+            if is_crowded:
                 break
         return first, False
 
     def _save(self, made: list[tuple[int, Summary]]) -> None:
-        writer = self._writer
-        writer.submit_future(SaveSummaries(made), durable=False)
-        headers = [(body_id, parse_header(summary.header)) for body_id, summary in made]
-        for kind in KINDS:
-            writer.submit_future(kind.save(kind.make_rows(headers)), durable=False)
+        self._submit(SaveSummaries(made))
+        self._save_fields(
+            [
+                (body_id, parse_header(summary.header))
+                for body_id, summary in made
+                if not self._read_from <= body_id < self._read_to or body_id in self._unread
+            ]
+        )
         maps, self._maps = self._maps, []
-        writer.submit_future(SaveTextMaps(maps), durable=False)
+        if maps:
+            self._submit(SaveTextMaps(maps))
+
+    def _submit(self, operation: Operation[None]) -> None:
+        self._saving.append(self._writer.submit_future(operation, durable=False))
 
     def _make_summary(self, job: Job) -> Summary | None:
         """A summary that can be kept, or None."""
         body_id = job.place.body_id
         if body_id in self._unfit:
             return None
-        # Each of them holds the interpreter's lock for a while: let the others have it.
-        time.sleep(0.0005)
+        self._give_way()
         (span,) = make_spans([job], True)
         try:
             ((_, outcome),) = make_summaries(self._core.bodies, span, True, look=self._make_map)

@@ -54,6 +54,9 @@ _ENTER_PATIENCE = 5.0
 _ENTER_INTERVAL = 0.02
 #: Seconds for which the store counts as busy after a step of something that takes long.
 BUSY_FOR = 0.25
+#: Seconds behind a question to the index for which more of them are awaited: clients and commands
+#: ask several.
+ASKED_FOR = 0.01
 
 
 class Reactor(Protocol):
@@ -133,6 +136,8 @@ class Core:
         self._make_directories()
         # When somebody was at something that takes long.
         self._worked = 0.0
+        # When somebody last asked the index, or the writer.
+        self._asked = 0.0
         #: Mailboxes, by id, in whose texts somebody has searched.
         self.searched: set[int] = set()
         # As many as there were threads that read at the same time.
@@ -326,6 +331,7 @@ class Core:
         """
         if self._closed:
             self.check_open()
+        self._asked = time.monotonic()
         return self._reader
 
     def find_mailbox(self, account_id: int, name: str) -> Found:
@@ -349,6 +355,7 @@ class Core:
         :raises StoreUnavailable: the store is closed.
         """
         self.check_open()
+        self._asked = time.monotonic()
         return self.writer.submit(operation)
 
     def keep(self, operation: Operation[None]) -> None:
@@ -372,6 +379,11 @@ class Core:
     def busy(self) -> bool:
         """Somebody waits for something that takes long, so what can wait had better do so."""
         return time.monotonic() < self._worked + BUSY_FOR
+
+    @property
+    def asked_lately(self) -> bool:
+        """Somebody is being served, who would wait for the interpreter's lock again and again."""
+        return time.monotonic() < self._asked + ASKED_FOR
 
     # Watching.
 

@@ -69,7 +69,7 @@ class Maintenance:
         self._stopping = False
         self._requests: list[Future[None]] = []
         self._commits = -1
-        self._ahead = Ahead(core, writer, lambda: self._stopping)
+        self._ahead = Ahead(core, writer, lambda: self._stopping or bool(self._requests))
         self._pruned = time.monotonic()
         # Segments with damage: what can be read stays where it is.
         self._damaged: set[int] = set()
@@ -149,7 +149,10 @@ class Maintenance:
         self._copy_index(all_of_it)
         if self._writer.commits != commits:
             self._checkpoint()
-        if self._core.settings.summarize_ahead:
+        if all_of_it:
+            # Somebody waits for the end of this turn.
+            self._ahead.behind = self._core.settings.summarize_ahead
+        elif self._core.settings.summarize_ahead:
             self._ahead.work(self._db)
         # Not the number now: somebody else's commits in between are looked at next time.
         self._commits = commits

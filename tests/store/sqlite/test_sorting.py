@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import random
 from array import array
+from contextlib import closing
 from typing import Any
+from unittest import mock
+
+from twisted.internet.threads import deferToThread
 
 from mailkit.errors import NoSuchMailbox
 from mailkit.model import AppendMessage
 from mailkit.query import SortCriterion, SortKey
 from mailkit.sorting import read_sort_values, sort_steps, sort_value
 from mailkit.spool import Spool
-from mailkit.store.sqlite import StoreSettings, sorting
+from mailkit.store.sqlite import StoreSettings, ahead, bodies, core, sorting
 from mailkit.store.sqlite.mailbox import SQLiteMailbox
 
 from .helpers import ANN, StoreTestCase, appended
@@ -157,6 +161,73 @@ class SortTests(StoreTestCase):
         store = await self.make_store(ANN, settings=StoreSettings(maintenance_interval=0.01))
         await self.fill(store, [b"Subject: %d\r\n\r\n" % n for n in range(5)])
         await self.wait_until(lambda: all(self.rows(store, table) == 5 for table in TABLES))
+
+    async def test_headers_are_looked_at_first_ahead_and_once(self) -> None:
+        # No message is taken apart, though that is tried.
+        tried = mock.Mock(side_effect=OSError)
+        # Whether the file is in memory or not.
+        self.patch(bodies, "_RWF_NOWAIT", 0)
+        self.patch(ahead, "make_summaries", tried)
+        self.patch(ahead, "HEADERS_AT_ONCE", 2)
+        self.patch(ahead, "HEADERS_IN_A_ROW", 1)
+        asked = mock.Mock(wraps=ahead.read_headers)
+        self.patch(ahead, "read_headers", asked)
+        store = await self.make_store(ANN, settings=StoreSettings(maintenance_interval=0.01))
+        await self.fill(store, [b"Subject: %d\r\n\r\n" % n for n in range(5)])
+        tables = [*TABLES, "field_text"]
+        await self.wait_until(lambda: all(self.rows(store, table) == 5 for table in tables))
+        await self.wait_until(lambda: tried.called)
+        self.assertEqual(sum(len(call.args[1]) for call in asked.call_args_list), 5)
+
+    async def test_what_was_made_of_a_header_is_not_made_again_of_the_message(self) -> None:
+        kinds = [mock.Mock(wraps=kind, save=kind.save) for kind in ahead.KINDS]
+        self.patch(bodies, "_RWF_NOWAIT", 0)
+        self.patch(ahead, "KINDS", kinds)
+        store = await self.make_store(ANN, settings=StoreSettings(maintenance_interval=0.01))
+        await self.fill(store, [b"Subject: %d\r\n\r\n" % n for n in range(5)])
+        await self.wait_until(lambda: self.rows(store, "summary") == 5)
+        for kind in kinds:
+            made = [len(call.args[0]) for call in kind.make_rows.call_args_list]
+            self.assertEqual(sum(made), 5)
+
+    async def test_headers_that_could_not_be_read_alone(self) -> None:
+        self.patch(ahead, "read_headers", mock.Mock(side_effect=OSError))
+        self.patch(bodies, "_RWF_NOWAIT", 0)
+        store = await self.make_store(ANN, settings=StoreSettings(maintenance_interval=0.01))
+        await self.fill(store, [b"Subject: %d\r\n\r\n" % n for n in range(5)])
+        tables = [*TABLES, "field_text"]
+        await self.wait_until(lambda: all(self.rows(store, table) == 5 for table in tables))
+
+    async def test_what_is_saved_ahead_does_not_count_as_the_work_of_others(self) -> None:
+        self.patch(ahead, "MESSAGES_AT_ONCE", 2)
+        self.patch(ahead, "HEADERS_AT_ONCE", 2)
+        # How far it has got is noted in between.
+        self.patch(ahead, "MAX_COMMITS_BESIDE", 1)
+        self.patch(bodies, "_RWF_NOWAIT", 0)
+        store = await self.make_store(ANN)
+        await self.fill(store, [b"Subject: %d\r\n\r\n" % n for n in range(9)])
+        maker = ahead.Ahead(store.core, store.core.writer, lambda: False)
+        with closing(store.core.connect()) as index:
+            await deferToThread(maker.work, index)
+        self.assertFalse(maker.behind)
+        self.assertEqual(self.rows(store, "summary"), 9)
+
+    async def test_what_is_made_ahead_waits_while_others_ask(self) -> None:
+        store = await self.make_store(ANN)
+        store.core.reader  # noqa: B018
+        self.assertTrue(store.core.asked_lately)
+        writer = mock.Mock(waiting=False)
+        stopping = mock.Mock(return_value=False)
+        maker = ahead.Ahead(store.core, writer, stopping)
+        slept: list[float] = []
+        self.patch(ahead, "time", mock.Mock(sleep=slept.append))
+        self.patch(core, "ASKED_FOR", 1e9)
+        maker._give_way()
+        self.assertEqual(slept[1:], [ahead.WAIT] * ahead.MAX_WAITS)
+        slept.clear()
+        self.patch(core, "ASKED_FOR", 0.0)
+        maker._give_way()
+        self.assertEqual(len(slept), 1)
 
     async def test_a_copy_is_sorted_like_the_original(self) -> None:
         store = await self.make_store(ANN)
