@@ -14,6 +14,7 @@ from unittest import mock
 
 from twisted.internet import reactor
 from twisted.internet.error import CannotListenError
+from twisted.internet.threads import blockingCallFromThread
 from twisted.logger import formatEvent, globalLogPublisher
 from twisted.trial.unittest import SkipTest
 
@@ -124,13 +125,19 @@ class ManyTests(FTPCase):
 
 
 class StalledTests(TransferCase):
-    settings: ClassVar[dict[str, Any]] = {"data_timeout": 0.5}
+    def hurry(self) -> None:
+        """Let the transfer wait no longer than a moment, now that both ends are there."""
+        (connection,) = self.factory.connections
+        channel: Any = connection.channel
+        channel._timeout = 0.1
+        channel._timer.reset(0.1)
 
     async def test_no_progress(self) -> None:
         def work() -> None:
             client = self.client()
             for command in ("RETR huge", "STOR new"):
                 with client.transfercmd(command):
+                    blockingCallFromThread(cast(Any, reactor), self.hurry)
                     self.assertEqual(replies(client, 1), ["426"])
             client.quit()
 

@@ -34,7 +34,7 @@ block = "bl.test"
 [checks.greylisting]
 delay = 1
 [checks.rates]
-address-connections = "10/minute"
+address-connections = "10/day"
 """
 
 

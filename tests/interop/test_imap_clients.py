@@ -22,6 +22,7 @@ from mailkit.auth.portal import make_portal
 from mailkit.imap.protocol import IMAPFactory
 from mailkit.model import INBOX
 from tests.interop.support import ClientCase
+from tests.support import PATIENCE
 
 try:
     import imapclient
@@ -214,7 +215,7 @@ class IMAPClientTests(IMAPCase):
 
         def wait(client: Any) -> list[Any]:
             told: list[Any] = []
-            deadline = time.monotonic() + 20
+            deadline = time.monotonic() + PATIENCE
             while len(told) < 2 and time.monotonic() < deadline:
                 told.extend(client.idle_check(timeout=1))
             client.idle_done()
@@ -395,7 +396,7 @@ def run_in_terminal(arguments: list[str], directory: str) -> int:
             env={**os.environ, "HOME": directory, "TERM": "vt100"},
             start_new_session=True,
         )
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + PATIENCE
         while process.poll() is None and time.monotonic() < deadline:
             if select.select([leader], [], [], 0.1)[0]:
                 os.read(leader, 65536)

@@ -137,8 +137,6 @@ class LDAPTests(SlapdCase):
         for login in (ANN, "nobody@example.org"):
             begun = clock.seconds()
             self.assertIsNone(await base.verify_password(login=login, password=b"wrong"))
-            late = (clock.seconds() - begun) % 0.5
-            self.assertLess(late, 0.2)
             self.assertGreater(clock.seconds() - begun, 0.4)
 
     async def test_tls_of_both_kinds_with_a_certificate_that_is_verified(self) -> None:
