@@ -5,13 +5,19 @@ from __future__ import annotations
 import os
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from mailkit.errors import MailError
 from mailkit.tap.errors import SettingError
 from mailkit.tap.stores import open_store, sqlite_directory
+
+if TYPE_CHECKING:
+    from twisted.internet.defer import Deferred
+
+#: Seconds that a command has for tidying up once it is to stop.
+STOP_SECONDS = 10.0
 
 
 def administer(
@@ -97,18 +103,48 @@ def _check_exists(path: str) -> None:
 
 
 def run(work: Coroutine[Any, Any, None]) -> None:
-    """Run a coroutine to its end, with the reactor only when it has to wait for something."""
-    from twisted.internet.defer import Deferred
+    """Run a coroutine to its end, with the reactor only when it has to wait for something.
+
+    :raises click.Abort: Ctrl-C or SIGTERM has ended it before.
+    """
+    from twisted.internet.defer import CancelledError, Deferred
     from twisted.python.failure import Failure
 
     results: list[Any] = []
     done = Deferred.fromCoroutine(work)
     done.addBoth(results.append)
     if not results:
-        from twisted.internet import reactor as global_reactor
+        from twisted.internet import reactor
 
-        reactor: Any = global_reactor
-        done.addBoth(lambda _: reactor.stop())
-        reactor.run()
-    if results and isinstance(results[0], Failure):
+        _run_reactor(reactor, done)
+    if not results:
+        raise click.Abort
+    if isinstance(results[0], Failure):
+        if results[0].check(CancelledError):
+            raise click.Abort
         results[0].raiseException()
+
+
+def _run_reactor(reactor: Any, done: Deferred[None]) -> None:
+    """Run it until that is done, or a signal comes, which has it cancelled and tidied up after."""
+    from twisted.internet.defer import Deferred
+
+    stopping = False
+
+    def finish(_: object) -> None:
+        if not stopping:
+            reactor.stop()
+
+    def cancel() -> Deferred[None]:
+        nonlocal stopping
+        stopping = True
+        ended: Deferred[None] = Deferred()
+        done.addBoth(ended.callback)
+        done.cancel()
+        # Whatever it waits for.
+        ended.addTimeout(STOP_SECONDS, reactor)
+        return ended.addErrback(lambda _: None)
+
+    done.addBoth(finish)
+    reactor.addSystemEventTrigger("before", "shutdown", cancel)
+    reactor.run()
