@@ -312,7 +312,7 @@ class OwnQueue:
         await deferLater(self.reactor, seconds)
 
     async def fill(self, domain_of: Callable[[int], str], count: int) -> None:
-        """Submit so many messages, twenty at a time."""
+        """Submit so many messages, two hundred at a time."""
         from twisted.internet.defer import Deferred, gatherResults
 
         from mailkit.queue.manager import Outgoing
@@ -326,7 +326,7 @@ class OwnQueue:
                 envelope = make_envelope("ann@example.org", f"eve@{domain_of(number)}")
                 await self.manager.submit(Spool.from_bytes(MESSAGE), [Outgoing(envelope)])
 
-        await gatherResults([Deferred.fromCoroutine(work()) for _ in range(20)])
+        await gatherResults([Deferred.fromCoroutine(work()) for _ in range(200)])
 
     async def send(self, sink: Sink, count: int) -> float:
         """Seconds until a sink has got so many messages."""

@@ -48,12 +48,16 @@ from mailkit.wire.domains import canonical_domain
 
 #: Recipients of a domain that are taken from the queue at a time.
 BATCH = 200
+#: Recipients that are put off in one step.
+MAX_PUT_OFF = 1000
 #: Seconds after which the queue is looked at though nothing is known to be due: a command in
 #: another process may have ordered something.
 LOOK_INTERVAL = 5.0
 #: Domains that are looked at each time, and from time to time where all of these have failed before.
 LOOK = 100
 LOOK_FAR = 20_000
+#: Seconds until more of the new mail for domains that are left alone is put off.
+FRESH_PAUSE = 0.1
 #: Seconds after a failure of the queue itself.
 TROUBLE_INTERVAL = 30.0
 #: Seconds for which what was sent stays known.
@@ -159,6 +163,9 @@ class QueueManager:
         #: Domains that failed the last time are due, but have been tried too fast.
         self._resting = False
         self._again = False
+        #: Domains that are left alone, and have new mail that is still to be put off.
+        self._fresh: set[str] = set()
+        self._soon = False
         self._running = False
         self._end_watch: Any = None
         self._forgotten = 0.0
@@ -292,10 +299,13 @@ class QueueManager:
         if not self._running or domain in self._busy:
             # Who works on it looks again before leaving.
             return
-        if self._unreachable.until(domain) is None and self._places > 0:
+        if self._unreachable.until(domain) is not None:
+            self._fresh.add(domain)
+            self._look_soon()
+        elif self._places > 0:
             self._begin(domain)
         else:
-            self._look()
+            self._look_soon()
 
     @property
     def _places(self) -> int:
@@ -312,6 +322,13 @@ class QueueManager:
         self._looking = True
         Deferred.fromCoroutine(self._look_through()).addErrback(self._failed)
 
+    def _look_soon(self) -> None:
+        """Look for what is due, once for all that asks for it in a short time."""
+        if self._looking:
+            self._soon = True
+        elif self._timer is None or self._timer.getTime() > self._clock.seconds() + PAUSE:
+            self._set_timer(PAUSE)
+
     async def _look_through(self) -> None:
         delay = LOOK_INTERVAL
         try:
@@ -321,9 +338,13 @@ class QueueManager:
                 await self._queue.end_attempts()
                 await self._unreachable.recall(self._queue)
                 self._recalled = True
+            await self._put_off_fresh(now)
             self._resting = not await self._begin_due(now)
-            if self._resting:
+            if self._fresh:
+                delay = FRESH_PAUSE
+            elif self._resting or self._soon:
                 delay = PAUSE
+            self._soon = False
             await self._forget(now)
             next_time = await self._queue.get_next_time()
             if next_time is not None and next_time > now:
@@ -413,6 +434,8 @@ class QueueManager:
             while self._running:
                 # Where nothing went the last time, one tells for all.
                 alone = trouble is None and self._unreachable.failed_last(domain)
+                if alone and await self._put_off(domain, int(self._clock.seconds())):
+                    continue
                 due = await self._queue.list_due(
                     domain=domain, now=int(self._clock.seconds()), limit=1 if alone else BATCH
                 )
@@ -420,8 +443,6 @@ class QueueManager:
                     return
                 if trouble is not None:
                     await self._give_up(due, trouble)
-                    continue
-                if await self._put_off(domain, due):
                     continue
                 if transport is None:
                     transport = await self._find_transport(domain)
@@ -438,21 +459,39 @@ class QueueManager:
             self.log.failure("mail for {domain} cannot be sent", domain=domain)
             await self._pause(TROUBLE_INTERVAL)
 
-    async def _put_off(self, domain: str, due: Sequence[QueuedMessage]) -> bool:
+    async def _put_off(self, domain: str, now: int) -> bool:
         """Let new messages for a domain that could not be reached wait until it is due again."""
+        updates = await self._find_new(domain, now)
+        if updates:
+            await self._queue.record(updates=updates)
+        return bool(updates)
+
+    async def _put_off_fresh(self, now: int) -> None:
+        """The same for domains in which something is new, some of them at a time."""
+        updates: list[Update] = []
+        for _ in range(min(LOOK, len(self._fresh))):
+            domain = self._fresh.pop()
+            found = [] if domain in self._busy else await self._find_new(domain, now)
+            if len(found) >= BATCH:
+                self._fresh.add(domain)
+            updates += found
+            if len(updates) >= MAX_PUT_OFF:
+                break
+        if updates:
+            await self._queue.record(updates=updates)
+
+    async def _find_new(self, domain: str, now: int) -> list[Update]:
+        """What lets new messages for a domain wait that is left alone."""
         until = self._unreachable.until(domain)
         if until is None:
-            return False
-        now = int(self._clock.seconds())
-        updates = [
+            return []
+        due = await self._queue.list_due(domain=domain, now=now, limit=BATCH)
+        return [
             Update(recipient.id, RecipientState.DEFERRED, not_past_deadline(message, now, until))
             for message in due
             for recipient in message.recipients
             if not (recipient.attempts or is_over(message, now))
         ]
-        if updates:
-            await self._queue.record(updates=updates)
-        return bool(updates)
 
     async def _hand_over(
         self, domain: str, transport: Transport, pending: deque[QueuedMessage]

@@ -172,7 +172,5 @@ def describe_attempt(attempt: Attempt) -> str:
         where += f" (not {printable(attempt.passed_over)})"
     if attempt.route:
         where += f" by {printable(attempt.route)}"
-    return (
-        f"{show_date(attempt.time)} {where}, {tls}, {attempt.command} after"
-        f" {attempt.seconds:.1f} s: {' '.join(said)}"
-    )
+    when = f"{attempt.command} after {attempt.seconds:.1f} s".strip()
+    return f"{show_date(attempt.time)} {where}, {tls}, {when}: {' '.join(said)}"

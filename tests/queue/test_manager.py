@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from io import BytesIO
 from itertools import pairwise
 from typing import Any
@@ -237,12 +238,47 @@ class UnreachableTests(QueueTestCase):
         await self.submit("eve@example.net")
         self.pass_time(60)
         id = await self.submit("joe@example.net")
+        self.pass_time(1)
         self.assertEqual(self.transport.recipients(), ["eve@example.net"])
         self.assertEqual(await self.states(id), [RecipientState.DEFERRED])
         self.transport.unreachable = False
         self.transport.answer = lambda recipient: reply()
         self.pass_time(300)
         self.assertEqual(await self.states(id), [RecipientState.DELIVERED])
+
+    async def test_new_messages_for_domains_that_are_left_alone_wait_together(self) -> None:
+        domains = [f"dead{number}.example" for number in range(5)]
+        for domain in domains:
+            await self.submit(f"eve@{domain}")
+        self.pass_time(60)
+        calls: Counter[str] = Counter()
+        for name in ("find_due", "list_due", "record"):
+            self.patch(self.queue, name, self.counted(calls, name))
+        ids = [await self.submit(f"{number}@{domains[number % 5]}") for number in range(500)]
+        self.assertEqual(calls, {})
+        self.pass_time(10, step=0.1)
+        states = [state for id in ids for state in await self.states(id)]
+        self.assertEqual(set(states), {RecipientState.DEFERRED})
+        self.assertEqual((calls["list_due"], calls["record"]), (5, 1))
+        self.assertEqual(len(self.transport.sent), 5)
+
+    def counted(self, calls: Counter[str], name: str) -> Any:
+        method = getattr(self.queue, name)
+
+        def call(**arguments: Any) -> Any:
+            calls[name] += 1
+            return method(**arguments)
+
+        return call
+
+    async def test_more_than_goes_in_one_step_is_put_off(self) -> None:
+        await self.submit("eve@example.net")
+        self.patch(manager, "BATCH", 10)
+        ids = [await self.submit(f"{number}@example.net") for number in range(35)]
+        self.pass_time(2, step=0.1)
+        states = [state for id in ids for state in await self.states(id)]
+        self.assertEqual(set(states), {RecipientState.DEFERRED})
+        self.assertEqual(len(self.transport.sent), 1)
 
     async def test_all_for_a_domain_share_a_try(self) -> None:
         await self.manager.stop()
