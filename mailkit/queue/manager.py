@@ -302,10 +302,11 @@ class QueueManager:
         if self._unreachable.until(domain) is not None:
             self._fresh.add(domain)
             self._look_soon()
-        elif self._places > 0:
-            self._begin(domain)
-        else:
+        elif self._places <= 0 or self._unreachable.failed_last(domain):
+            # It has no place of its own, or is one of those that begin slowly.
             self._look_soon()
+        else:
+            self._begin(domain)
 
     @property
     def _places(self) -> int:
