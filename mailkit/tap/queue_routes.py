@@ -44,7 +44,7 @@ _KEYS: Mapping[str, type] = {
     "warn-after": float,
     **SENDING_KEYS,
 }
-#: Those that may be one text instead of a list.
+#: Lists of texts.
 _LISTS = ("to", "domains", "senders", "accounts", "bind")
 #: Those that mean something for servers only.
 _FOR_SERVERS = ("tls", "login", "logins", "username", "password", *SENDING_KEYS)
@@ -131,8 +131,7 @@ def parse_routes(
 def _parse(
     table: Mapping[str, Any], default: Schedule, name: str, sending: Mapping[str, Any]
 ) -> RouteSettings:
-    lists = {key: [table[key]] for key in _LISTS if isinstance(table.get(key), str)}
-    values = read_table({**table, **lists}, _KEYS)
+    values = read_table(table, _KEYS)
     for key in _LISTS:
         if not all(isinstance(each, str) for each in values.get(key, [])):
             raise SettingError(f"{key} must be a list of texts")

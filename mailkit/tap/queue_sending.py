@@ -17,7 +17,7 @@ from mailkit.queue.pacing import PaceSettings
 from mailkit.smtp.client import ClientSettings, Timeouts
 from mailkit.smtp.client.settings import TIMEOUTS
 from mailkit.tap.errors import SettingError
-from mailkit.tap.values import check_numbers
+from mailkit.tap.values import KIND_NAMES, check_numbers
 from mailkit.wire.sasl_client import CLIENT_MECHANISMS, Credentials, SASLClient
 
 #: What ``timeouts`` may have: the fields of ``Timeouts``.
@@ -72,6 +72,8 @@ def read_table(
 ) -> dict[str, Any]:
     """The settings of a table, of the right kinds, by their names with hyphens.
 
+    A list of one may be that one.
+
     :param more: keys that others have read.
     :raises SettingError: one is not known, or is of another kind.
     """
@@ -85,8 +87,10 @@ def read_table(
             )
         if kind is float and type(value) is int:
             value = float(value)
+        if kind is list and isinstance(value, str):
+            value = [value]
         if type(value) is not kind:
-            raise SettingError(f"{key} must be of the kind {kind.__name__}")
+            raise SettingError(f"{key} must be {KIND_NAMES[kind]}")
         values[name] = value
     intervals = values.get("intervals", [])
     if not all(type(each) in (int, float) for each in intervals):

@@ -20,6 +20,7 @@ from mailkit.signing.memory import SignatureMemory
 from mailkit.signing.srs import HASH_LENGTH, MAX_DAYS, SRS
 from mailkit.signing.transport import SigningThreads, SigningTransport
 from mailkit.tap.errors import SettingError, StartError
+from mailkit.tap.values import KIND_NAMES
 from mailkit.wire.domains import canonical_domain, is_dns_name
 
 #: Octets of a file with secrets.
@@ -214,6 +215,6 @@ def read_values(table: Any, keys: Mapping[str, type], name: str) -> dict[str, An
         if kind is None:
             raise SettingError(f"{name} has no setting {key!r}; known are {', '.join(keys)}")
         if type(value) is not kind:
-            raise SettingError(f"{name}: {key} must be of the kind {kind.__name__}")
+            raise SettingError(f"{name}: {key} must be {KIND_NAMES[kind]}")
         values[known] = value
     return values

@@ -12,6 +12,15 @@ from mailkit.tap.errors import SettingError
 _SIZE = re.compile(r"(\d{1,15})\s*([kKmMgG]?)(?:i?[bB])?\Z")
 # Also an address literal, for machines without a name.
 _HOSTNAME = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Za-z:.]+\])\Z")
+#: What errors call the kinds of values in a settings file.
+KIND_NAMES: Mapping[type, str] = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "a text",
+    list: "a list",
+    dict: "a table",
+}
 _UNITS = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
 
 
@@ -43,7 +52,7 @@ def check_number(key: str, value: Any, kind: type[int] | type[float], least: flo
     :raises SettingError: it is none, or less than ``least``.
     """
     if isinstance(value, bool) or not isinstance(value, (int, kind)):
-        raise SettingError(f"{key} must be of the kind {kind.__name__}")
+        raise SettingError(f"{key} must be {KIND_NAMES[kind]}")
     if value < least:
         raise SettingError(f"{key} must be at least {least}")
     return value

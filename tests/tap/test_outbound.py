@@ -47,6 +47,19 @@ class SettingTests(SynchronousTestCase):
         self.outbound(validating=True, dane=False, tls_domains={".example.net": "verified"})
         self.outbound(tls_domains={"example.net": "dane"}, mta_sts=False)
         self.outbound(tls_reports="tls@example.org")
+        self.outbound(nameservers="127.0.0.1:5353", mechanisms="PLAIN", bind="192.0.2.1")
+
+    def test_values_of_another_kind(self) -> None:
+        for table, wanted in (
+            ({"lifetime": "long"}, "lifetime must be a number"),
+            ({"port": 2.5}, "port must be a whole number"),
+            ({"check-domains": "yes"}, "check-domains must be true or false"),
+            ({"nameservers": 53}, "nameservers must be a list"),
+            ({"timeouts": 5}, "timeouts must be a table"),
+            ({"helo": 1}, "helo must be a text"),
+        ):
+            error = self.assertRaises(SettingError, self.outbound, **table)
+            self.assertEqual(str(error), wanted)
 
     def test_bad_settings(self) -> None:
         for target in ("", "unix:/run/x", "a b", "host:0", "host:99999"):

@@ -96,7 +96,7 @@ class SMTPExtensionTests(_TableCase):
         for text, wanted in (
             ("hold = 1", "no 'hold'"),
             ("max-hold = 0", "at least 1"),
-            ('max-hold = "1"', "of the kind int"),
+            ('max-hold = "1"', "a whole number"),
             ("max-hold = 1_000_000_000", "999999999"),
             ('vrfy = "me"', "authenticated"),
             ("vrfy = true", "a text"),
