@@ -361,28 +361,48 @@ class Selection:
             since, self._unheard = self._unheard, None
             earlier = await self.mailbox.get_changes(since=since)
             changed = state.in_view(sorted({*changed, *earlier.changed}))
+        if changed:
+            highest = None if changes is None else changes.highest_modseq
+            news_since = since if annotations else None
+            await self._announce_flags(changed, highest, news_since, write, drain, with_uids)
+        if changes is not None:
+            state.forget_own()
+        if not state.pending and self._unheard is None:
+            self.settled = state.modseq
+        return state.uids[bisect_right(state.uids, last) :]
+
+    async def _announce_flags(
+        self,
+        changed: list[int],
+        highest_modseq: int | None,
+        since: int | None,
+        write: Callable[[bytes], None],
+        drain: Callable[[], Awaitable[None]],
+        with_uids: bool,
+    ) -> None:
+        """Tell which flags messages have now, unless the client itself has set them.
+
+        :param highest_modseq: of the changes; None where they were heard of before.
+        :param since: tell also which annotations have changed since; None for not.
+        """
+        state = self.state
         entries: Mapping[int, Sequence[str]] | None = None
         for start in range(0, len(changed), BATCH):
             if start:
                 await drain()
             some = changed[start : start + BATCH]
-            if changes is not None:
-                some = state.others_changes(some, changes.highest_modseq)
+            if highest_modseq is not None:
+                some = state.others_changes(some, highest_modseq)
             if not some:
                 continue
             if entries is None:
-                entries = await self.changed_entries(since) if annotations else {}
+                entries = {} if since is None else await self.changed_entries(since)
             infos = await self.mailbox.get_messages(uids=some)
             news = [info for info in infos if state.is_news(info)]
             if news:
                 await drain()
                 write(self.flag_updates(news, with_uids, entries))
                 self.told |= {info.uid for info in news}
-        if changes is not None:
-            state.forget_own()
-        if not state.pending and self._unheard is None:
-            self.settled = state.modseq
-        return state.uids[bisect_right(state.uids, last) :]
 
     def _announce_rights(self, rights: Rights, write: Callable[[bytes], None]) -> None:
         """Tell what may be changed, if that has changed (RFC 4314 section 5.1.1)."""

@@ -20,7 +20,6 @@ OK = Reply(250, "2.0.0", "OK").render()
 
 UNKNOWN_COMMAND = Reply(500, "5.5.2", "Command not recognized, try HELP")
 LINE_TOO_LONG = Reply(500, "5.5.2", "Line too long")
-NO_PARAMETERS = Reply(501, "5.5.4", "This command takes no parameters")
 INTERNAL_ERROR = Reply(451, "4.3.0", "Something went wrong here, please try again later")
 AUTHENTICATION_REQUIRED = Reply(530, "5.7.0", "Authentication required")
 

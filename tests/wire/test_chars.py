@@ -42,9 +42,6 @@ class CharacterClassTests(SynchronousTestCase):
     def test_del_is_no_atom_character(self) -> None:
         self.assertNotIn(0x7F, chars.ATOM_CHAR)
 
-    def test_text_char(self) -> None:
-        self.check(chars.TEXT_CHAR, bytes(set(range(1, 128)) - {10, 13}))
-
 
 class OctetClassTests(SynchronousTestCase):
     def test_pattern_matches_just_the_octets(self) -> None:

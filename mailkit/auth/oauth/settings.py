@@ -53,13 +53,7 @@ def make(
     :raises ValueError: a setting is wrong.
     :raises ImportError: a library is missing.
     """
-    for name, url in (("issuer", issuer), ("keys", keys)):
-        if url and not is_https(url):
-            raise ValueError(f"{name}: {url!r} is no URL such as https://id.example.org")
-    if introspection not in ("", "yes", "no") and not is_https(introspection):
-        raise ValueError(
-            f"introspection: {introspection!r} is neither yes, no nor a URL with https"
-        )
+    _check_urls(issuer, keys, introspection)
     if client_id and not client_secret_file:
         raise ValueError("client-id needs client-secret-file")
     if reactor is None:
@@ -98,6 +92,16 @@ def make(
         configuration_url=configuration_urls(issuer)[0],
         seconds=seconds,
     )
+
+
+def _check_urls(issuer: str, keys: str, introspection: str) -> None:
+    for name, url in (("issuer", issuer), ("keys", keys)):
+        if url and not is_https(url):
+            raise ValueError(f"{name}: {url!r} is no URL such as https://id.example.org")
+    if introspection not in ("", "yes", "no") and not is_https(introspection):
+        raise ValueError(
+            f"introspection: {introspection!r} is neither yes, no nor a URL with https"
+        )
 
 
 def read_secret(path: str) -> str:

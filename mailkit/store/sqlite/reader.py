@@ -385,10 +385,3 @@ class Reader:
             (mailbox_id, uid, count),
         ).fetchall()
         return {row[0]: BodyPlace._make(row[1:]) for row in rows}
-
-    def place_of(self, body_id: int) -> BodyPlace | None:
-        """Where a body is now."""
-        row = self.connection.execute(
-            "SELECT id, segment, position, start, size FROM body WHERE id = ?", (body_id,)
-        ).fetchone()
-        return None if row is None else BodyPlace(*row)
