@@ -13,7 +13,9 @@ from mailkit.auth.portal import make_portal
 from mailkit.imap.client import (
     ClientSettings,
     Credentials,
+    EventGroup,
     Exists,
+    MailboxStatus,
     NewMessage,
     Session,
     TLSPolicy,
@@ -110,6 +112,28 @@ class Cases(LoginCases):
                     break
         case.assertEqual(change, Exists(1))
         await session.noop()
+
+    async def test_notify(self) -> None:
+        case: Any = self
+        session, other = await self.session(), await self.session()
+        await session.create("Größe")
+        await session.select("INBOX")
+        groups = [EventGroup("selected-delayed"), EventGroup("personal")]
+        async with session.notify(groups) as changes:
+            await other.append("Größe", MESSAGE)
+            while (change := await changes.next(PATIENCE)) is not None:
+                if isinstance(change, MailboxStatus):
+                    break
+            # Other commands have their turn.
+            found = await session.status("Größe", ["MESSAGES"])
+        assert isinstance(change, MailboxStatus)
+        case.assertEqual((change.name, change.items["MESSAGES"]), ("Größe", 1))
+        case.assertEqual((found.name, found.items), ("Größe", {"MESSAGES": 1}))
+        await other.append("INBOX", MESSAGE)
+        await session.noop()
+        selected = session.selected
+        assert selected is not None
+        case.assertEqual(selected.exists, 1)
 
     async def test_a_cache(self) -> None:
         case: Any = self

@@ -41,6 +41,8 @@ from mailkit.imap.client.values import (
 
 #: RFC 7888 section 5: octets of a literal that LITERAL- lets go without asking.
 LITERAL_MINUS = 4096
+#: Extensions that a server may say it has switched on.
+MAX_ENABLED = 1000
 
 _TOO_EARLY = "The server spoke on before TLS had begun"
 
@@ -85,6 +87,8 @@ class Connection(pipeline.Pipeline[Flight]):
         self._held = False
         # STARTTLS was answered: what comes before TLS comes from somebody else.
         self._mute = False
+        # Responses since the last end of a command that answered none.
+        self._unasked = 0
         #: The server may close the connection.
         self.leaving = False
 
@@ -156,6 +160,8 @@ class Connection(pipeline.Pipeline[Flight]):
             self.facts.announced = response.names
         elif isinstance(response, Enabled):
             self.facts.enabled |= response.names
+            if len(self.facts.enabled) > MAX_ENABLED:
+                raise ProtocolError("The server has switched on more than there is")
         if self.selected is not None:
             response = self.selected.note(response)
         for flight in self._flights:
@@ -166,8 +172,17 @@ class Connection(pipeline.Pipeline[Flight]):
                 if flight.streaming:
                     flight.waiter.fire()
                 break
+        else:
+            self._count_unasked()
         for listener in list(self.listeners):
             listener(response)
+
+    def _count_unasked(self) -> None:
+        """A response has come that answers no command, and may be one too many for who waits."""
+        if self._flights and not self._flights[0].streaming:
+            self._unasked += 1
+            if self._unasked > self.settings.limits.values:
+                raise ProtocolError("The server says more and more, but does not answer")
 
     def _note_code(self, status: Status) -> None:
         if status.code is not None and status.code.name == "CAPABILITY":
@@ -184,6 +199,7 @@ class Connection(pipeline.Pipeline[Flight]):
             if not self._reader.idle:
                 raise ProtocolError(_TOO_EARLY, command="STARTTLS")
         self._flights.remove(flight)
+        self._unasked = 0
         flight.status = response.status
         self._note_code(response.status)
         if self.selected is not None:

@@ -258,6 +258,27 @@ class LieTests(SynchronousTestCase):
         wire.say(b'* LIST () "/" x\r\n' * 101)
         results[0].trap(ProtocolError)
 
+    def test_anything_but_the_answer_without_end(self) -> None:
+        settings = ClientSettings(tls=TLSPolicy.none(), limits=ResponseLimits(values=100))
+        wire = Manual(settings=settings)
+        for number in (1, 2):
+            # Each command has so many for itself.
+            results = wire.start(wire.session.noop())
+            wire.say(b"* OK x\r\n" * 99 + b"m%d OK x\r\n" % number)
+            self.assertEqual(len(results), 1)
+        # Where nobody waits, nothing is kept either.
+        wire.say(b"* OK x\r\n" * 200)
+        self.assertFalse(wire.session.closed)
+        results = wire.start(wire.session.noop())
+        wire.say(b"* OK x\r\n" * 101)
+        results[0].trap(ProtocolError)
+
+    def test_extensions_without_end(self) -> None:
+        for start in range(0, 1000, 100):
+            self.wire.say(b"* ENABLED %b\r\n" % b" ".join(b"X%d" % (start + n) for n in range(100)))
+        self.assertFalse(self.wire.session.closed)
+        self.check(b"* ENABLED ONE-MORE\r\n")
+
     def test_bye_at_any_time(self) -> None:
         results = self.wire.start(self.wire.session.noop())
         self.wire.say(b"* BYE going down\r\n")
