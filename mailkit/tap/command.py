@@ -104,28 +104,40 @@ _scheme = click.option(
 
 
 @account.command("add")
-@click.argument("address")
-@_password_stdin
+@click.argument("addresses", metavar="ADDRESS...", nargs=-1, required=True)
+@click.option(
+    "--password-stdin",
+    is_flag=True,
+    help="Read the passwords from standard input, a line an address.",
+)
 @_scheme
 @scram_option
 @click.pass_obj
 def add_account(
-    store: str, address: str, password_stdin: bool, scheme: str, scram: bool | None
+    store: str, addresses: tuple[str, ...], password_stdin: bool, scheme: str, scram: bool | None
 ) -> None:
-    """Make the account ADDRESS, with its mailboxes, and serve its domain."""
+    """Make the account ADDRESS, with its mailboxes, and serve its domain.
+
+    Several are made one after the other, up to one that is refused.
+    """
     from mailkit.store.addresses import canonical_address
 
     async def work(directory: Any) -> None:
-        # What can be refused is refused before a password is asked for in vain.
-        if canonical_address(address) in await directory.list_accounts():
-            raise click.ClickException(f"{address}: the account exists already")
-        password = _new_password(password_stdin)
-        hashed = _hash_password(password, scheme)
-        await directory.add_account(name=address, password_hash=hashed)
-        await set_password(store, directory, address, hashed, password, scram)
-        click.echo(f"Added {address}.")
+        present = set(await directory.list_accounts())
+        for address in addresses:
+            with refusals(address):
+                # What can be refused is refused before a password is asked for in vain.
+                if canonical_address(address) in present:
+                    raise click.ClickException(f"{address}: the account exists already")
+                if len(addresses) > 1 and not password_stdin:
+                    click.echo(f"{address}:")
+                password = _new_password(password_stdin, address)
+                hashed = _hash_password(password, scheme)
+                await directory.add_account(name=address, password_hash=hashed)
+                await set_password(store, directory, address, hashed, password, scram)
+                click.echo(f"Added {address}.")
 
-    administer(store, work, about=address, make=True)
+    administer(store, work, make=True)
 
 
 @account.command("list")
@@ -153,7 +165,7 @@ def change_password(
 
     async def work(directory: Any) -> None:
         name = await find_account(directory, address)
-        password = _new_password(password_stdin)
+        password = _new_password(password_stdin, address)
         hashed = _hash_password(password, scheme)
         await set_password(store, directory, name, hashed, password, scram)
         click.echo(f"Changed the password of {displayed_address(name)}.")
@@ -458,7 +470,7 @@ def _octets(path: str) -> int:
 # What commands need.
 
 
-def _new_password(from_stdin: bool) -> bytes:
+def _new_password(from_stdin: bool, address: str) -> bytes:
     """Ask for a password, or read it."""
     if from_stdin:
         line = sys.stdin.buffer.readline(MAX_PASSWORD + 2)
@@ -467,9 +479,9 @@ def _new_password(from_stdin: bool) -> bytes:
         prompted: str = click.prompt("Password", hide_input=True, confirmation_prompt=True)
         password = prompted.encode("utf-8", "surrogateescape")
     if not password:
-        raise click.ClickException("the password is empty")
+        raise click.ClickException(f"{address}: the password is empty")
     if len(password) > MAX_PASSWORD:
-        raise click.ClickException(f"the password is longer than {MAX_PASSWORD} octets")
+        raise click.ClickException(f"{address}: the password is longer than {MAX_PASSWORD} octets")
     return password
 
 

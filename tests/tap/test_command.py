@@ -115,6 +115,28 @@ class AccountTests(CommandTestCase):
         self.refuse(*add, "--scheme", "plain", input=b"\xff\n", wanted="UTF-8")
         self.assertEqual(self.succeed("account", "list"), "")
 
+    def test_several_accounts_and_a_line_for_each(self) -> None:
+        add = ("account", "add", "--scheme", "plain")
+        bob, carol = "bob@example.org", "carol@example.net"
+        output = self.succeed(*add, "--password-stdin", ANN, bob, input="one\ntwo\n")
+        self.assertEqual(output, f"Added {ANN}.\nAdded {bob}.\n")
+        self.assertEqual(self.hash_of(), f"{PLAIN_PREFIX}one")
+        self.assertEqual(self.hash_of(bob), f"{PLAIN_PREFIX}two")
+        output = self.succeed(*add, carol, "dave@example.net", input="three\nthree\nfour\nfour\n")
+        self.assertLess(output.index(f"{carol}:"), output.index(f"Added {carol}"))
+        self.assertLess(output.index(f"Added {carol}"), output.index("dave@example.net:"))
+        self.assertEqual(self.hash_of(carol), f"{PLAIN_PREFIX}three")
+
+    def test_of_several_accounts_those_before_a_refusal_are_made(self) -> None:
+        add = ("account", "add", "--password-stdin", "--scheme", "plain", ANN)
+        bob, carol = "bob@example.org", "carol@example.org"
+        self.refuse(*add, bob, carol, input="one\n", wanted=f"{bob}: the password is empty")
+        self.assertEqual(self.succeed("account", "list"), f"{ANN}\n")
+        self.refuse(*add, input="one\n", wanted=f"{ANN}: the account exists already")
+        self.refuse(*add[:-1], bob, "@x", carol, input="1\n2\n3\n", wanted="@x: ")
+        self.refuse(*add[:-1], carol, carol, input="1\n2\n", wanted=f"{carol}: ")
+        self.assertEqual(self.succeed("account", "list"), f"{ANN}\n{bob}\n{carol}\n")
+
     def test_octets_that_are_no_text_may_be_a_password(self) -> None:
         self.succeed("account", "add", ANN, "--password-stdin", input=b"\xff\xfe\n")
         self.assertTrue(verify_password(self.hash_of(), b"\xff\xfe"))
