@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 #: Octets that a spool keeps in memory before it turns to a file.
 MEMORY_LIMIT = 256 * 1024
 #: Octets that many spools keep in memory together, before they turn to files early.
-SHARED_LIMIT = 16 * 1024 * 1024
+SHARED_LIMIT = 8 * 1024 * 1024
 #: Pieces that are shorter are joined: a list of them would take several times their octets.
 _SHORT = 1024
 #: Octets that a reader of a large message takes from the file at a time.
