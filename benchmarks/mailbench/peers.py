@@ -181,7 +181,7 @@ class Mailkit(Peer):
 
     name = "mailkit"
     durable = "yes: flushed before 250 and before the tagged OK"
-    kinds = ("smtp", "imap", "pop3")
+    kinds = ("smtp", "lmtp", "imap", "pop3")
     #: Processes that serve.
     workers = 1
 

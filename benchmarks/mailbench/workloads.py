@@ -107,9 +107,12 @@ def _deliver(bench: Bench, kind: str) -> None:
             port = bench.peer.ports[kind]
             with Meter(bench.peer.pids) as meter:
                 drive([(port, smtp(group, kind == "lmtp")) for group in groups], SESSIONS)
+            accepted = time.perf_counter()
             _await_count(seen, before + len(batch) * recipients)
             if counts:
                 bench.rate(label, "messages", len(batch), meter)
+                seconds = meter.wall + time.perf_counter() - accepted
+                bench.samples.add(f"{label}: until seen", "messages/s", len(batch) / seconds)
 
 
 def _await_count(seen: Callable[[], int], wanted: int) -> None:
