@@ -3,7 +3,8 @@
 Compares wrong passwords of a user who exists with those of one who does not, through the portal and the
 checkers of a store in SQLite: PLAIN with a cheap hash (so that the rest is not drowned in argon2id),
 with any password, with what has the form of an app password, and with a code of a device where the user
-needs one; and both of the server's steps of SCRAM. Tries alternate, so that a machine that grows slower does so
+needs one; both of the server's steps of SCRAM; and CRAM-MD5 and APOP, of a user whose password is kept as it is.
+All protocols ask this portal, FTP too. Tries alternate, so that a machine that grows slower does so
 for both. Prints the processor's time of one try: median, mean, and their differences.
 
     python benchmarks/login_timing.py [TRIES]
@@ -18,7 +19,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 from twisted.cred.credentials import UsernamePassword
 from twisted.internet import reactor
@@ -28,10 +29,12 @@ from mailkit.auth.app_passwords import new_app_password
 from mailkit.auth.passwords import PasswordHasher, hash_password
 from mailkit.auth.portal import make_portal
 from mailkit.auth.scram import ScramChecker, keys_of
+from mailkit.auth.shared_secrets import SharedSecretChecker
 from mailkit.auth.totp import new_second_factor
 from mailkit.coroutines import run
 from mailkit.interfaces import IMailAccount
 from mailkit.model import ConnectionInfo
+from mailkit.sasl.cram import DigestLogin, new_challenge
 from mailkit.sasl.scram import ScramSHA256
 from mailkit.store.sqlite import SQLiteDirectory, SQLiteStore
 from mailkit.wire.sasl import Lookup, SASLContext, Success
@@ -90,6 +93,17 @@ class ScramAttempt:
         except Exception:
             return
         raise AssertionError("let in")
+
+
+async def send_digest(
+    checker: SharedSecretChecker, kind: Literal["CRAM-MD5", "APOP"], name: str
+) -> None:
+    """Send a digest that is wrong."""
+    try:
+        await checker.requestAvatarId(DigestLogin(name, new_challenge(), b"0" * 32, kind))
+    except Exception:
+        return
+    raise AssertionError("let in")
 
 
 async def main(tries: int) -> None:
@@ -151,6 +165,10 @@ async def main(tries: int) -> None:
                     last[name].append((times[2] - times[1]) * 1e6)
         report("SCRAM-SHA-256, first step", first)
         report("SCRAM-SHA-256, last step", last)
+        await store.set_password_hash(account=NAMES[0], password_hash="{PLAIN}secret")
+        sharing = SharedSecretChecker(store)
+        report("CRAM-MD5", await measure(tries, partial(send_digest, sharing, "CRAM-MD5")))
+        report("APOP", await measure(tries, partial(send_digest, sharing, "APOP")))
         await store.close()
 
 
