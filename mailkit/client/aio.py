@@ -198,7 +198,9 @@ class AsyncioChannel(BufferedChannel, asyncio.Protocol):
     @override
     async def close(self) -> None:
         if self._transport is not None:
-            self._transport.close()
+            # Python up to 3.11.2 cannot abort TLS that was closed twice.
+            if not self._transport.is_closing():
+                self._transport.close()
             give_up = self.seconds() + CLOSE_TIMEOUT
             try:
                 while self._error is None:
@@ -271,16 +273,19 @@ def ssl_context(policy: TLSPolicy) -> ssl.SSLContext:
     """
     if policy.mode is TLSMode.VERIFIED:
         try:
-            return ssl.create_default_context(cafile=policy.ca_file)
+            context = ssl.create_default_context(cafile=policy.ca_file)
         except (OSError, ssl.SSLError) as error:
             text = f"Cannot read the certificates to trust: {error}"
             raise TLSFailed(text, command="TLS") from error
-    if policy.mode is TLSMode.DANE:
+    elif policy.mode is TLSMode.DANE:
         # The standard library does not tell what chain a server presents before Python 3.13.
         raise TLSFailed("Only the client for Twisted verifies by DANE", command="TLS")
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
+    else:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    # RFC 8996. Debian's Python leaves it to the system, of which it begins with TLS 1.0.
+    context.minimum_version = max(context.minimum_version, ssl.TLSVersion.TLSv1_2)
     return context
 
 

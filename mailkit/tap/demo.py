@@ -175,7 +175,7 @@ class Demo:
     def _mailkit_command(self) -> str:
         """How to call the command that was installed beside this interpreter."""
         path = os.path.join(os.path.dirname(sys.executable), "mailkit")
-        command = os.path.relpath(path) if os.path.exists(path) else "mailkit"
+        command = shlex.quote(os.path.relpath(path)) if os.path.exists(path) else "mailkit"
         store = f"sqlite:{self.directory}"
         return command if store == DEFAULT_STORE else f"{command} --store {shlex.quote(store)}"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import shlex
 import signal
 import socket
 import subprocess
@@ -86,6 +87,19 @@ class LogTests(SynchronousTestCase):
             self.assertIs(f"from {namespace}" in stream.getvalue(), shown)
         Logger("mailkit.tap.services.MailService", observer=publisher).warn("a warning")
         self.assertIn("a warning", stream.getvalue())
+
+
+class CommandTests(SynchronousTestCase):
+    def test_a_place_that_a_shell_would_take_apart(self) -> None:
+        here = Path(self.mktemp()).absolute() / "Ann's place"
+        here.mkdir(parents=True)
+        (here / "mailkit").touch()
+        self.patch(sys, "executable", str(here / "python"))
+        demo = Demo(MemoryReactorClock(), str(here / "my data"))
+        (last,) = demo.banner({}).splitlines()[-1:]
+        words = shlex.split(last.removeprefix("More accounts: "))
+        self.assertEqual(Path(words[0]).absolute().resolve(), (here / "mailkit").resolve())
+        self.assertEqual(words[1:3], ["--store", f"sqlite:{here}/my data"])
 
 
 class SlowDemo:

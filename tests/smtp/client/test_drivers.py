@@ -446,7 +446,25 @@ class PolicyTests(TestCase):
         self.assertEqual(TLSPolicy.pinned(colons).pins, frozenset([b"\xab" * 32]))
 
     def test_the_first_version_is_new_enough(self) -> None:
-        from mailkit.client.aio import ssl_context
+        from mailkit.client import aio
 
+        class OldSSL:
+            """As Debian's Python has it: contexts begin with what the system allows."""
+
+            def __getattr__(self, name: str) -> Any:
+                return getattr(ssl, name)
+
+            def SSLContext(self, *arguments: Any) -> ssl.SSLContext:  # noqa: N802
+                return self.lower(ssl.SSLContext(*arguments))
+
+            def create_default_context(self, cafile: str | None) -> ssl.SSLContext:
+                return self.lower(ssl.create_default_context(cafile=cafile))
+
+            def lower(self, context: ssl.SSLContext) -> ssl.SSLContext:
+                context.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
+                return context
+
+        self.patch(aio, "ssl", OldSSL())
         for policy in (TLSPolicy.required(), TLSPolicy.verified()):
-            self.assertGreaterEqual(ssl_context(policy).minimum_version, ssl.TLSVersion.TLSv1_2)
+            first = aio.ssl_context(policy).minimum_version
+            self.assertGreaterEqual(first, ssl.TLSVersion.TLSv1_2)
