@@ -72,6 +72,22 @@ class StoredTests(ServerTestCase):
         self.assertIn(b"* 1 EXPUNGE", client.command(b"NOOP"))
         self.assertIn(b"(MESSAGES 1)", (client.command(b"STATUS INBOX (MESSAGES)"))[0])
 
+    def test_the_selected_mailbox_is_gone(self) -> None:
+        # No TRYCREATE: the destination is there.
+        server = self.make_server()
+        client, other = server.login("CREATE Box"), server.login()
+        server.add(b"x", mailbox="Box")
+        client.command("SELECT Box")
+        other.command("DELETE Box")
+        for line, start in zip(
+            client.command(b"REPLACE 1 Sent {3+}\r\nabc"),
+            (b"NO [NONEXISTENT] ", b"* BYE "),
+            strict=True,
+        ):
+            self.assertTrue(line.removeprefix(b"t4 ").startswith(start), line)
+        self.assertTrue(client.closed)
+        self.assertIn(b"(MESSAGES 0)", other.command("STATUS Sent (MESSAGES)")[0])
+
 
 class StoredSQLiteTests(StoredTests):
     sqlite = True

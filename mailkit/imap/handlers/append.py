@@ -447,6 +447,8 @@ async def _store(connection: IMAPProtocol, pending: AppendInProgress) -> None:
             result = await pending.mailbox.append(messages=pending.messages)
     except NoSuchMailbox as error:
         # Deleted while the messages came.
+        if pending.replaced is not None and await _is_gone(connection):
+            raise
         refuse_destination(connection, error)
         return
     except (EntryTooLarge, TooManyEntries) as error:
@@ -483,6 +485,16 @@ async def _replace(connection: IMAPProtocol, pending: AppendInProgress, uid: int
     result = await pending.mailbox.append(messages=[message])
     await source.expunge(uids=[uid])
     return result
+
+
+async def _is_gone(connection: IMAPProtocol) -> bool:
+    """The selected mailbox has been deleted, and not the one that the message was for."""
+    assert connection.selection is not None
+    try:
+        await connection.selection.mailbox.get_info()
+    except NoSuchMailbox:
+        return True
+    return False
 
 
 #: Commands whose literals go to :func:`begin_append`.
