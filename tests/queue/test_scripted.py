@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import Clock, LoopingCall
 from twisted.trial.unittest import TestCase
 
+from mailkit._typing import override
 from mailkit.queue.hosts import ExchangerFinder
 from mailkit.queue.opening import Sources
 from mailkit.queue.pacing import PaceSettings
@@ -205,6 +206,14 @@ class SilenceTests(ScriptedTestCase):
         if self.turns > 10:
             self.turns = 0
             self.reactor.clock.advance(TIMEOUT)
+
+    @override
+    async def attempt(self, **script: Any) -> Handover:
+        # Nobody waits for a server any more that was given up; it may not have noticed yet.
+        for each in self.server.connections:
+            each.silent = False
+        self.turns = 0
+        return await super().attempt(**script)
 
     async def test_silence_at_every_step(self) -> None:
         for step in ("greeting", "EHLO", *STEPS):
