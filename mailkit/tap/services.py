@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Collection, Mapping
+from functools import partial
 from typing import Any, TypeAlias, cast
 
 from twisted.application.service import MultiService
@@ -384,7 +385,7 @@ class MailService(MultiService):
             protocol = protocol_of(name, self._listeners)
             factory.portal = self._make_portal(protocol)
             if IProcessLocks.providedBy(self.store):
-                factory.share_limits(name, self.store.try_lock)
+                factory.share_limits(name, partial(self.store.try_lock, eager=False))
             if protocol == "pop3":
                 self._end_sharing.append(cast(Any, factory).neighbours.share(self.store))
         self._guard_keeper = GuardKeeper(self._guard, self.store, cast(IReactorTime, self._reactor))

@@ -152,7 +152,7 @@ class Core:
         self._spools = SpoolDirectory(self.spools_directory)
         self.spool_directory = self._spools.path
         self.codec = Codec(self.spools_directory)
-        self.names = LockedNames(directory)
+        self.names = LockedNames(directory, lambda: self.is_shared)
         self._owner: Owner | None = None
         # Why this process could not become the owner.
         self._obstacle = ""

@@ -70,6 +70,7 @@ class Door:
 
     :param directory: of the store.
     :param compact: gives back all space that can be given back.
+    :param entered: is called when a guest has come.
     :param left: is called when a guest has gone.
     """
 
@@ -80,12 +81,14 @@ class Door:
         writer: Writer,
         channel: Channel,
         compact: Callable[[], Awaitable[None]],
+        entered: Callable[[], None],
         left: Callable[[], None],
     ) -> None:
         self.codec = codec
         self.writer = writer
         self.channel = channel
         self.compact = compact
+        self._entered = entered
         self._left = left
         self._path = SocketPath(directory)
         self._port: Any = None
@@ -152,6 +155,7 @@ class Door:
 
     def entered(self, visitor: Visitor) -> None:
         self._visitors.append(visitor)
+        self._entered()
 
     def left(self, visitor: Visitor) -> None:
         """A guest has gone, and nothing of it is under way."""

@@ -73,7 +73,13 @@ class Owner:
         core = self._core
         if IReactorUNIX.providedBy(core.reactor):
             door = Door(
-                core.directory, core.codec, self.writer, core.channel, core.compact, self._swept
+                core.directory,
+                core.codec,
+                self.writer,
+                core.channel,
+                core.compact,
+                core.names.show,
+                self._swept,
             )
             try:
                 door.open(core.reactor)

@@ -212,8 +212,8 @@ class SQLiteStore(DirectoryBase):
 
     # IProcessLocks
 
-    def try_lock(self, name: str) -> Callable[[], None] | None:
-        return self.core.names.try_lock(name)
+    def try_lock(self, name: str, eager: bool = True) -> Callable[[], None] | None:
+        return self.core.names.try_lock(name, eager)
 
     # The directory.
 

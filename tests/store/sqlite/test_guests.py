@@ -303,23 +303,6 @@ class GuestTests(StoreTestCase):
             await other.set_metadata(mailbox="INBOX", entries={"/private/comment": b"x"})
             await self.wait_until(lambda told=told: bool(told))
 
-    async def test_a_name_is_had_by_one_at_a_time(self) -> None:
-        owner, guest = await self.make_pair()
-        release = owner.try_lock("queue")
-        assert release is not None
-        self.assertIsNone(owner.try_lock("queue"))
-        self.assertIsNone(guest.try_lock("queue"))
-        other = guest.try_lock("other")
-        assert other is not None
-        release()
-        release()
-        self.assertIsNotNone(guest.try_lock("queue"))
-        self.assertIsNone(owner.try_lock("queue"))
-        # The end of the one that has it frees it.
-        await self.close_store(guest)
-        self.assertIsNotNone(owner.try_lock("queue"))
-        other()
-
     # The owner's end.
 
     async def test_a_guest_becomes_the_owner_and_nothing_is_refused(self) -> None:
