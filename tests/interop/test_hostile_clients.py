@@ -271,7 +271,7 @@ class HostileClientTests(WholeServerTestCase):
         envelope = b"EHLO x\r\nMAIL FROM:<>\r\nRCPT TO:<%b>\r\nDATA\r\n" % address
         login = b'a LOGIN "%b" "%b secret"\r\n' % (address, address)
         beginnings = {
-            "smtp": [b"", b"MAI", envelope, envelope + b"Subject: x\r\n\r\n" + b"x" * 400_000, b"AUTH"],
+            "smtp": [b"", b"MAI", envelope, envelope + b"Subject: x\r\n\r\n" + b"x" * 2_000_000, b"AUTH"],
             "submission": [b"EHLO x\r\nAUTH LOGIN\r\n", b"EHLO x\r\nSTARTTLS\r\n\x16\x03\x01"],
             "pop3": [b"", b"USER", b"USER %b\r\nPASS %b secret\r\nRETR" % (bob, bob)],
             "imap": [
