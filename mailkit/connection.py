@@ -35,7 +35,7 @@ from mailkit.output import CHUNK as CHUNK
 from mailkit.peers import host_and_port, is_loopback, peer_of
 from mailkit.proxy import ToldAddress
 from mailkit.sasl import Mechanism
-from mailkit.seats import Seat, Seats, TryLock
+from mailkit.seats import Seats, TryLock
 from mailkit.wire.proxy import ToldClient
 
 #: Commands run in one go before other connections get their turn.
@@ -503,8 +503,8 @@ class CommandFactory(LoginFactory):
         self.max_connections = max_connections
         self.max_connections_per_address = max_connections_per_address
         self.allow_plaintext_passwords = allow_plaintext_passwords
-        #: Connections, with the seat that each has of its address.
-        self.connections: dict[CommandConnection, Seat | None] = {}
+        #: Connections, with the address that each has a seat of; empty where it needs none.
+        self.connections: dict[CommandConnection, str] = {}
         #: When to look at the connections' times.
         self.deadlines = Deadlines(clock)
         #: Of the connections from each address.
@@ -530,22 +530,21 @@ class CommandFactory(LoginFactory):
     def admit(self, connection: CommandConnection, host: str) -> bool:
         """Count a new connection from an address; false when there are too many."""
         exempt = is_loopback(host)
-        seat = None if exempt else self.addresses.take(host, self.max_connections_per_address)
-        self.connections[connection] = seat
-        return len(self.connections) <= self.max_connections and (exempt or seat is not None)
+        seated = not exempt and self.addresses.take(host, self.max_connections_per_address)
+        self.connections[connection] = host if seated else ""
+        return len(self.connections) <= self.max_connections and (exempt or seated)
 
     def admit_as(self, connection: CommandConnection, host: str) -> bool:
         """Count a connection under another address; false when there are too many from there."""
-        if (before := self.connections.get(connection)) is not None:
+        if before := self.connections.get(connection):
             self.addresses.give_back(before)
         return self.admit(connection, host)
 
     def release(self, connection: CommandConnection) -> None:
         """Forget a connection that is gone."""
         if connection in self.connections:
-            seat = self.connections.pop(connection)
-            if seat is not None:
-                self.addresses.give_back(seat)
+            if host := self.connections.pop(connection):
+                self.addresses.give_back(host)
             if not self.connections:
                 self._stop_timer()
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from itertools import chain
 from types import MappingProxyType
-from typing import NamedTuple
 
 from mailkit.errors import StoreUnavailable
 
@@ -14,77 +13,81 @@ from mailkit.errors import StoreUnavailable
 TryLock = Callable[[str], Callable[[], None] | None]
 
 
-class Seat(NamedTuple):
-    """One of those that an address or account may have at a time."""
-
-    key: str
-    number: int
-
-
-def _nothing() -> None:
-    """There is no other process to be told."""
-
-
 class Seats:
     """Counts connections by address, or by account.
 
-    Each has a seat, and only as many are there as are allowed. With names that one process has at a
-    time, each seat is one of them: so nothing needs to be told, and what a process had that died is
-    free again.
+    Only as many have a seat as are allowed. Where several processes share the seats, each is a name
+    that one process has at a time: so nothing needs to be told, and what a process had that died is
+    free again. Which of them a connection has is all the same, so that it need not keep it.
     """
 
     def __init__(self) -> None:
         self._counts: dict[str, int] = {}
-        self._taken: dict[Seat, Callable[[], None]] = {}
+        # What frees the names of seats, by address or account, and number.
+        self._names: dict[str, dict[int, Callable[[], None]]] = {}
         self._kind = ""
         self._try_lock: TryLock | None = None
 
     def share(self, kind: str, try_lock: TryLock) -> None:
-        """Count the connections of other processes, too; those that are there stay ours alone.
+        """Count the connections of other processes, too, from now on.
 
         :param kind: what is counted; what else the processes count has other names.
         """
         self._kind = kind
         self._try_lock = try_lock
+        for key, count in self._counts.items():
+            for _ in range(count):
+                self._take_name(key, range(count))
 
     @property
     def counts(self) -> Mapping[str, int]:
         """Seats that are taken in this process, by address or account."""
         return MappingProxyType(self._counts)
 
-    def take(self, key: str, limit: int) -> Seat | None:
-        """A seat; None where all are taken.
+    def take(self, key: str, limit: int) -> bool:
+        """Take a seat of an address or account; false where all are taken.
 
-        :param limit: seats of this address or account.
+        :param limit: seats that it has.
         """
         count = self._counts.get(key, 0)
         if count >= limit:
-            return None
+            return False
         # Most often all of ours come first, and the next is free.
-        for number in chain(range(count, limit), range(count)):
-            seat = Seat(key, number)
-            if seat in self._taken:
-                continue
-            release = self._lock(seat)
-            if release is not None:
-                self._taken[seat] = release
-                self._counts[key] = count + 1
-                return seat
-        return None
+        if self._try_lock is not None and not self._take_name(
+            key, chain(range(count, limit), range(count))
+        ):
+            return False
+        self._counts[key] = count + 1
+        return True
 
-    def give_back(self, seat: Seat) -> None:
-        """The connection has gone, or is another one's from now on."""
-        self._taken.pop(seat)()
-        if (count := self._counts[seat.key] - 1) > 0:
-            self._counts[seat.key] = count
+    def give_back(self, key: str) -> None:
+        """A connection has gone, or is another one's from now on."""
+        count = self._counts[key] - 1
+        if count:
+            self._counts[key] = count
         else:
-            del self._counts[seat.key]
+            del self._counts[key]
+        names = self._names.get(key)
+        # Some may have been taken without a name.
+        if names is not None and len(names) > count:
+            names.popitem()[1]()
+            if not names:
+                del self._names[key]
 
-    def _lock(self, seat: Seat) -> Callable[[], None] | None:
-        if self._try_lock is None:
-            return _nothing
-        try:
-            return self._try_lock(f"{self._kind} {seat.number} {seat.key}")
-        except (OSError, StoreUnavailable):
-            # The system has no locks left, or the store is closed: what is here is counted still.
-            return _nothing
+    def _take_name(self, key: str, numbers: Iterable[int]) -> bool:
+        """Take the name of the first free seat; false where others have all of them."""
+        assert self._try_lock is not None
+        names = self._names.get(key, {})
+        for number in numbers:
+            if number in names:
+                continue
+            try:
+                release = self._try_lock(f"{self._kind} {number} {key}")
+            except (OSError, StoreUnavailable):
+                # The system has no locks left, or the store is closed: what is here is counted still.
+                return True
+            if release is not None:
+                names[number] = release
+                self._names[key] = names
+                return True
+        return False

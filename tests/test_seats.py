@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from mailkit.errors import StoreUnavailable
 from mailkit.imap.protocol import IMAPFactory
-from mailkit.seats import Seat, Seats
+from mailkit.seats import Seats
 from mailkit.store.sqlite.names import LockedNames
 
 
@@ -21,21 +21,22 @@ class SeatsTests(SynchronousTestCase):
 
     def test_no_more_than_the_limit(self) -> None:
         taken = [self.seats.take("ann", 3) for _ in range(4)]
-        self.assertEqual(taken, [Seat("ann", 0), Seat("ann", 1), Seat("ann", 2), None])
-        self.assertEqual(self.seats.take("bob", 3), Seat("bob", 0))
+        self.assertEqual(taken, [True, True, True, False])
+        self.assertTrue(self.seats.take("bob", 3))
         self.assertEqual(self.seats.counts, {"ann": 3, "bob": 1})
 
     def test_a_seat_that_was_given_back_is_free(self) -> None:
         for _ in range(3):
             self.seats.take("ann", 3)
-        self.seats.give_back(Seat("ann", 0))
-        self.assertEqual(self.seats.take("ann", 3), Seat("ann", 0))
-        for number in range(3):
-            self.seats.give_back(Seat("ann", number))
+        self.seats.give_back("ann")
+        self.assertTrue(self.seats.take("ann", 3))
+        self.assertFalse(self.seats.take("ann", 3))
+        for _ in range(3):
+            self.seats.give_back("ann")
         self.assertEqual(self.seats.counts, {})
 
     def test_a_limit_of_none_at_all(self) -> None:
-        self.assertIsNone(self.seats.take("ann", 0))
+        self.assertFalse(self.seats.take("ann", 0))
         self.assertEqual(self.seats.counts, {})
 
     def test_where_names_cannot_be_had_those_here_are_counted(self) -> None:
@@ -47,8 +48,8 @@ class SeatsTests(SynchronousTestCase):
 
             seats.share("imap account", fail)
             taken = [seats.take("ann", 2) for _ in range(3)]
-            self.assertEqual(taken, [Seat("ann", 0), Seat("ann", 1), None])
-            seats.give_back(Seat("ann", 1))
+            self.assertEqual(taken, [True, True, False])
+            seats.give_back("ann")
             self.assertEqual(seats.counts, {"ann": 1})
 
 
@@ -70,30 +71,41 @@ class SharedSeatsTests(SynchronousTestCase):
     def test_the_limit_is_that_of_all_together(self) -> None:
         one, other = self.make_seats()
         taken = [seats.take("ann", 5) for _ in range(3) for seats in (one, other)]
-        self.assertEqual(sorted(seat.number for seat in taken if seat), [0, 1, 2, 3, 4])
-        self.assertIsNone(taken[-1])
+        self.assertEqual(taken, [True] * 5 + [False])
         self.assertEqual((one.counts, other.counts), ({"ann": 3}, {"ann": 2}))
-        self.assertIsNone(one.take("ann", 5))
-        assert taken[1] is not None
-        other.give_back(taken[1])
-        self.assertEqual(one.take("ann", 5), taken[1])
+        self.assertFalse(one.take("ann", 5))
+        other.give_back("ann")
+        self.assertTrue(one.take("ann", 5))
+        self.assertFalse(other.take("ann", 5))
+
+    def test_what_was_taken_before_others_came_counts_too(self) -> None:
+        one, other = Seats(), Seats()
+        for _ in range(3):
+            one.take("ann", 4)
+        one.give_back("ann")
+        for seats, names in zip((one, other), self.names, strict=True):
+            seats.share("imap account", names.try_lock)
+        self.assertEqual([other.take("ann", 4) for _ in range(3)], [True, True, False])
+        one.give_back("ann")
+        self.assertTrue(other.take("ann", 4))
+        self.assertEqual((one.counts, other.counts), ({"ann": 1}, {"ann": 3}))
 
     def test_what_else_is_counted_is_counted_apart(self) -> None:
         one, _ = self.make_seats()
         _, other = self.make_seats("ftp account")
-        self.assertIsNotNone(one.take("ann", 1))
-        self.assertIsNotNone(other.take("ann", 1))
+        self.assertTrue(one.take("ann", 1))
+        self.assertTrue(other.take("ann", 1))
 
     def test_what_a_process_had_that_ends_is_free(self) -> None:
         one, other = self.make_seats()
         for _ in range(2):
             one.take("ann", 2)
-        self.assertIsNone(other.take("ann", 2))
+        self.assertFalse(other.take("ann", 2))
         self.names[0].close()
-        self.assertEqual([other.take("ann", 2) for _ in range(2)].count(None), 0)
+        self.assertEqual([other.take("ann", 2) for _ in range(2)], [True, True])
         # It may still say that its connections have gone.
-        one.give_back(Seat("ann", 0))
-        self.assertIsNone(other.take("ann", 2))
+        one.give_back("ann")
+        self.assertFalse(other.take("ann", 2))
 
     def test_connections_from_one_address(self) -> None:
         clock = Clock()
@@ -111,5 +123,5 @@ class SharedSeatsTests(SynchronousTestCase):
         for connection in list(factories[0].connections):
             connection.connectionLost()
         self.assertEqual(factories[0].addresses.counts, {})
-        self.assertIsNotNone(factories[1].addresses.take(far, 2))
-        self.assertIsNone(factories[1].addresses.take(far, 2))
+        self.assertTrue(factories[1].addresses.take(far, 2))
+        self.assertFalse(factories[1].addresses.take(far, 2))

@@ -27,7 +27,7 @@ from mailkit.ftp.handlers import VERBS
 from mailkit.ftp.replies import explain, refusal_of, reply
 from mailkit.ftp.state import Session
 from mailkit.model import FileEntry, FilePath
-from mailkit.seats import Seat, Seats, TryLock
+from mailkit.seats import Seats, TryLock
 from mailkit.wire.buffer import LineTooLong
 
 #: Times that the state of one transfer is told while it is at work; further STATs wait for its end.
@@ -49,7 +49,6 @@ class FTPConnection(CommandConnection):
         self.transferring = False
         #: The account's files; None before the login.
         self.home: Any = None
-        self._seat: Seat | None = None
 
     async def open_listing(self, path: FilePath) -> AsyncGenerator[Sequence[FileEntry], None]:
         """What is at that place, in pieces: the entries of a directory, or a file by itself.
@@ -198,21 +197,18 @@ class FTPConnection(CommandConnection):
     def enter(self, home: Any) -> bool:
         """The client has logged in; false when there are too many of its account."""
         factory = self.factory
-        seat = factory.accounts.take(home.name, factory.max_sessions_per_account)
-        if seat is None:
+        if not factory.accounts.take(home.name, factory.max_sessions_per_account):
             return False
-        self._seat = seat
         self.session.account = home.name
         self.home = home
         return True
 
     def leave(self) -> None:
         """The client is logged in no longer."""
-        self.session.account = ""
+        account, self.session.account = self.session.account, ""
         self.home = None
-        seat, self._seat = self._seat, None
-        if seat is not None:
-            self.factory.accounts.give_back(seat)
+        if account:
+            self.factory.accounts.give_back(account)
 
     def drop_channel(self) -> None:
         """Close the data connection, if there is one."""

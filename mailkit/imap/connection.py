@@ -41,7 +41,6 @@ from mailkit.imap.reader import (
 from mailkit.imap.session import MailboxGone, Selection, gone
 from mailkit.imap.state import State
 from mailkit.interfaces import ICapabilityMask, IMailAccount
-from mailkit.seats import Seat
 from mailkit.wire.buffer import LineTooLong
 
 if TYPE_CHECKING:
@@ -83,10 +82,10 @@ class IMAPProtocol(PushingConnection):
 
     # An idle connection is to cost little: slots beside the base class's dictionary.
     __slots__ = (
+        "_counted",
         "_line_handler",
         "_line_tag",
         "_reader",
-        "_seat",
         "_verb",
         "account",
         "append",
@@ -115,8 +114,8 @@ class IMAPProtocol(PushingConnection):
         self.known: Facts | None = None
         self.client: ClientRule | None = None
         self.quirks: frozenset[str] = frozenset()
-        # Of the account that this session is counted under.
-        self._seat: Seat | None = None
+        # The account under whose name this session is counted.
+        self._counted = ""
         self._reader: CommandReader | None = None
         self._line_handler: LineHandler | None = None
         self._line_tag = b""
@@ -477,12 +476,11 @@ class IMAPProtocol(PushingConnection):
 
         :raises LimitExceeded: the account has too many sessions already.
         """
-        seat = self.factory.admit_session(account.name)
-        if seat is None:
+        if not self.factory.admit_session(account.name):
             self._end_login()
             raise LimitExceeded("This account has too many sessions, please close some")
         self.account = account
-        self._seat = seat
+        self._counted = account.name
         if self._reader is not None:
             self._reader.max_line = self.factory.max_line
         self.state = State.AUTHENTICATED
@@ -511,9 +509,9 @@ class IMAPProtocol(PushingConnection):
         if self.notifier is not None:
             self.set_notifier(None)
         self._reader = None
-        if self._seat is not None:
-            self.factory.release_session(self._seat)
-            self._seat = None
+        if self._counted:
+            self.factory.release_session(self._counted)
+            self._counted = ""
 
     def identified(self, fields: Mapping[str, str]) -> None:
         """The client has told which program it is (RFC 2971)."""

@@ -16,7 +16,7 @@ from mailkit.imap.connection import IMAPProtocol
 from mailkit.imap.handlers.registry import ENABLEABLE, LIST_OPTIONS, checked_names
 from mailkit.imap.quirks import DEFAULT_QUIRKS, checked_quirks
 from mailkit.interfaces import IMailAccount, IReferringRealm
-from mailkit.seats import Seat, Seats, TryLock
+from mailkit.seats import Seats, TryLock
 from mailkit.translation import checked_language
 
 __all__ = ["ClientRule", "IMAPFactory", "IMAPProtocol"]
@@ -166,10 +166,10 @@ class IMAPFactory(CommandFactory):
         super().share_limits(name, try_lock)
         self.accounts.share(f"{name} account", try_lock)
 
-    def admit_session(self, account: str) -> Seat | None:
-        """Count a connection that logs in to an account; None when there are too many."""
+    def admit_session(self, account: str) -> bool:
+        """Count a connection that logs in to an account; false when there are too many."""
         return self.accounts.take(account, self.max_sessions_per_account)
 
-    def release_session(self, seat: Seat) -> None:
+    def release_session(self, account: str) -> None:
         """A connection is not logged in to that account any more."""
-        self.accounts.give_back(seat)
+        self.accounts.give_back(account)

@@ -84,10 +84,16 @@ class IProcessLocks(Interface):
     leaves this out.
     """
 
-    def try_lock(name: str, eager: bool = True) -> Callable[[], None] | None:
+    def try_lock(name: str) -> Callable[[], None] | None:
         """Take a name. When the process ends, however that happens, the name is free again.
 
-        :param eager: false for a name that is taken often, and of which a process that has only
-            just opened the store may learn a moment late: it costs little as long as there is none.
         :returns: a function that gives it back; None when somebody has it.
+        """
+
+    def when_shared(callback: Callable[[], None]) -> Callable[[], None]:
+        """Call a function once, at once or as soon as another process has the store open, too.
+
+        For names that are taken so often that they are to cost nothing before.
+
+        :returns: a function that ends the waiting.
         """

@@ -385,7 +385,8 @@ class MailService(MultiService):
             protocol = protocol_of(name, self._listeners)
             factory.portal = self._make_portal(protocol)
             if IProcessLocks.providedBy(self.store):
-                factory.share_limits(name, partial(self.store.try_lock, eager=False))
+                share = partial(factory.share_limits, name, self.store.try_lock)
+                self._end_sharing.append(self.store.when_shared(share))
             if protocol == "pop3":
                 self._end_sharing.append(cast(Any, factory).neighbours.share(self.store))
         self._guard_keeper = GuardKeeper(self._guard, self.store, cast(IReactorTime, self._reactor))

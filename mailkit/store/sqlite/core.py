@@ -131,6 +131,8 @@ class Core:
         self._watchers: dict[Touched, list[_Watch]] = {}
         # Of this process, or of another one that goes through the same writer.
         self.watch(DIRECTORY, self.recent.clear)
+        # Wait for another process.
+        self._alone: list[Callable[[], None]] = []
         #: Are called with domains for which there is something new in the outbound queue.
         self.queue_watchers: dict[object, Callable[[str], None]] = {}
         self._make_directories()
@@ -152,7 +154,7 @@ class Core:
         self._spools = SpoolDirectory(self.spools_directory)
         self.spool_directory = self._spools.path
         self.codec = Codec(self.spools_directory)
-        self.names = LockedNames(directory, lambda: self.is_shared)
+        self.names = LockedNames(directory)
         self._owner: Owner | None = None
         # Why this process could not become the owner.
         self._obstacle = ""
@@ -254,6 +256,25 @@ class Core:
     def is_shared(self) -> bool:
         """Other processes have the store open, too."""
         return self._owner is None or self._owner.has_guests
+
+    def when_shared(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Call a function once, as soon as other processes have the store open, too."""
+        if self.is_shared:
+            callback()
+            return _nothing
+        self._alone.append(callback)
+
+        def end() -> None:
+            if callback in self._alone:
+                self._alone.remove(callback)
+
+        return end
+
+    def guest_entered(self) -> None:
+        """Another process has opened the store."""
+        waiting, self._alone = self._alone, []
+        for callback in waiting:
+            callback()
 
     @property
     def is_guest(self) -> bool:
@@ -418,6 +439,10 @@ class Core:
 def _has_guests(reactor: object) -> bool:
     """Whether a reactor can talk to other processes; those of tests cannot."""
     return IReactorUNIX.providedBy(reactor) and IReactorSocket.providedBy(reactor)
+
+
+def _nothing() -> None:
+    """There is nothing to end."""
 
 
 def _fire(deferred: Deferred[None]) -> None:

@@ -41,40 +41,25 @@ class LockedNames:
     """See :class:`~mailkit.interfaces.IProcessLocks`. The kernel frees the names of a dead process.
 
     :param directory: of the store.
-    :param is_shared: tells whether other processes have the store open.
     """
 
-    def __init__(self, directory: str, is_shared: Callable[[], bool] = lambda: True) -> None:
+    def __init__(self, directory: str) -> None:
         self._directory = os.path.join(directory, NAMES_DIRECTORY)
         os.makedirs(self._directory, mode=0o700, exist_ok=True)
-        self._is_shared = is_shared
         self._descriptors: dict[str, int] = {}
-        # Whether the kernel knows: two system calls are a fifth of a login.
-        self._held: dict[str, bool] = {}
+        self._held: set[str] = set()
 
-    def try_lock(self, name: str, eager: bool = True) -> Callable[[], None] | None:
-        if name in self._held:
+    def try_lock(self, name: str) -> Callable[[], None] | None:
+        if name in self._held or not self._set(name, fcntl.F_WRLCK):
             return None
-        is_known = eager or self._is_shared()
-        if is_known and not self._set(name, fcntl.F_WRLCK):
-            return None
-        self._held[name] = is_known
+        self._held.add(name)
 
         def release() -> None:
-            if self._held.pop(name, False):
+            if name in self._held:
+                self._held.discard(name)
                 self._set(name, fcntl.F_UNLCK)
 
         return release
-
-    def show(self) -> None:
-        """Take before other processes what was had without their knowing, as one has come."""
-        for name, is_known in self._held.items():
-            if not is_known:
-                try:
-                    self._held[name] = self._set(name, fcntl.F_WRLCK)
-                except OSError:
-                    # The system has no locks left. The name stays ours alone.
-                    return
 
     def _set(self, name: str, kind: int) -> bool:
         file, offset = _place(name)

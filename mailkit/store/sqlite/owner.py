@@ -78,7 +78,7 @@ class Owner:
                 self.writer,
                 core.channel,
                 core.compact,
-                core.names.show,
+                core.guest_entered,
                 self._swept,
             )
             try:

@@ -212,8 +212,11 @@ class SQLiteStore(DirectoryBase):
 
     # IProcessLocks
 
-    def try_lock(self, name: str, eager: bool = True) -> Callable[[], None] | None:
-        return self.core.names.try_lock(name, eager)
+    def try_lock(self, name: str) -> Callable[[], None] | None:
+        return self.core.names.try_lock(name)
+
+    def when_shared(self, callback: Callable[[], None]) -> Callable[[], None]:
+        return self.core.when_shared(callback)
 
     # The directory.
 

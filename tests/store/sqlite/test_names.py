@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from mailkit.store.sqlite import SQLiteStore
-from mailkit.store.sqlite.names import is_locked
 
 from .helpers import ANN, BOB, StoreTestCase
 
@@ -33,22 +34,23 @@ class NameTests(StoreTestCase):
         self.assertIsNotNone(owner.try_lock("queue"))
         other()
 
-    async def test_a_guest_learns_what_names_the_owner_had_before(self) -> None:
+    async def test_another_process_is_told_of_once(self) -> None:
         owner = await self.make_store(ANN)
-        early, late = (owner.try_lock(name, eager=False) for name in ("early", "late"))
-        assert early is not None and late is not None
-        self.assertIsNone(owner.try_lock("early", eager=False))
-        self.assertFalse(is_locked(self.directory, "early"))
-        early()
-        self.assertIsNotNone(owner.try_lock("early", eager=False))
+        told: list[str] = []
+        for name in ("first", "second", "ended"):
+            end = owner.when_shared(partial(told.append, name))
+        end()
+        self.assertEqual(told, [])
         guest = await self.let_in()
-        self.assertIsNone(guest.try_lock("early", eager=False))
-        # From now on each is told to the kernel at once.
-        between = owner.try_lock("between", eager=False)
-        assert between is not None
-        self.assertIsNone(guest.try_lock("between", eager=False))
-        for release in (late, between):
-            release()
-        for name in ("late", "between"):
-            self.assertIsNotNone(guest.try_lock(name, eager=False), name)
-            self.assertIsNone(owner.try_lock(name, eager=False), name)
+        self.assertEqual(told, ["first", "second"])
+        for store in (owner, guest):
+            store.when_shared(partial(told.append, "at once"))
+        self.assertEqual(told[2:], ["at once"] * 2)
+        # Alone again, and until somebody comes.
+        await self.close_store(guest)
+        await self.wait_until(lambda: not owner.core.is_shared)
+        owner.when_shared(partial(told.append, "later"))
+        self.assertEqual(len(told), 4)
+        again = self.open_store()
+        await again.add_account(name="eve@example.org")
+        self.assertEqual(told[4:], ["later"])
