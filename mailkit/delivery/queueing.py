@@ -176,8 +176,7 @@ class QueueingDelivery(RoutingDelivery):
             await self._queue.submit(message, [Outgoing(envelope)])
             return [Outcome(recipient) for recipient in envelope.recipients]
         if self._may_be_report(envelope):
-            with message.open() as file:
-                octets = file.read(MAX_REPORT)
+            octets = message.read_first(MAX_REPORT)
             found = outcomes(
                 await self.deliver_to(envelope, message, await self._targets(envelope))
             )
