@@ -139,7 +139,7 @@ class HTTPDelivery:
         return TemporaryFailure("The receiving program cannot take the message just now")
 
     async def _sign(self, timestamp: bytes, envelope: bytes, message: Spool) -> str:
-        if (data := message.data) is not None and len(data) <= MEMORY_LIMIT:
+        if message.pieces is not None and message.size <= MEMORY_LIMIT:
             return self._hash(timestamp, envelope, message)
         pool = self._reactor.getThreadPool()
         signature: str = await deferToThreadPool(
