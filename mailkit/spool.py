@@ -225,7 +225,9 @@ class Spool:
 
     @property
     def pieces(self) -> tuple[bytes, ...] | None:
-        """The whole message as it lies in memory, not copied; None when it is in a file.
+        """The whole message as it lies in memory; None when it is in a file.
+
+        Long pieces are not copied; short ones, which are still written to, are.
 
         :raises ValueError: the file was taken.
         """
