@@ -261,8 +261,8 @@ class Core:
         """Call a function once, as soon as other processes have the store open, too."""
         if self.is_shared:
             callback()
-            return _nothing
-        self._alone.append(callback)
+        else:
+            self._alone.append(callback)
 
         def end() -> None:
             if callback in self._alone:
@@ -439,10 +439,6 @@ class Core:
 def _has_guests(reactor: object) -> bool:
     """Whether a reactor can talk to other processes; those of tests cannot."""
     return IReactorUNIX.providedBy(reactor) and IReactorSocket.providedBy(reactor)
-
-
-def _nothing() -> None:
-    """There is nothing to end."""
 
 
 def _fire(deferred: Deferred[None]) -> None:
