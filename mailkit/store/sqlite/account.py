@@ -135,9 +135,7 @@ class SQLiteAccount(MetadataAccount):
     async def create_mailbox(self, name: str, special_use: str | None = None) -> MailboxInfo:
         if self.sharing.is_foreign(name):
             return await self.create_other(name, special_use)
-        bereft = self._core.reader.names_with_use(self._id, special_use)
-        await self._core.submit(CreateMailbox(self.name, name, special_use))
-        self.tell_bereft(bereft)
+        self.tell_bereft(await self._core.submit(CreateMailbox(self.name, name, special_use)))
         return self._core.reader.find_mailbox(self._id, canonical_name(name))
 
     async def delete_mailbox(self, name: str) -> None:

@@ -51,11 +51,11 @@ from mailkit.store.sqlite.app_passwords import AppPasswordTables
 from mailkit.store.sqlite.changes import Change, find_account
 from mailkit.store.sqlite.file_quotas import FileQuotaTables
 from mailkit.store.sqlite.journal import Note
-from mailkit.store.sqlite.mailboxes import insert_mailbox, mailbox_note
+from mailkit.store.sqlite.mailboxes import insert_mailbox
 from mailkit.store.sqlite.maildrops import MaildropTables
 from mailkit.store.sqlite.recent import tell_change
 from mailkit.store.sqlite.recovery import refuse_missing_index
-from mailkit.store.sqlite.rows import QUOTA_LIMITS, USAGE
+from mailkit.store.sqlite.rows import QUOTA_LIMITS, USAGE, mailbox_note
 from mailkit.store.sqlite.schema import open_index
 from mailkit.store.sqlite.scram import ScramTables
 from mailkit.store.sqlite.second_factors import SecondFactorTables

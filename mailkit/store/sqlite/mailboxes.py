@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sqlite3
 from abc import abstractmethod
+from collections.abc import Sequence
+from typing import TypeVar
 
 from mailkit._typing import override
 from mailkit.errors import (
@@ -23,15 +25,16 @@ from mailkit.store.naming import (
 )
 from mailkit.store.sharing.records import Place
 from mailkit.store.sqlite.access import inherit_entries
-from mailkit.store.sqlite.journal import Note
 from mailkit.store.sqlite.metadata import copy_entries, take_use
 from mailkit.store.sqlite.operations import copy_rows
-from mailkit.store.sqlite.rows import COLUMNS, Selection
+from mailkit.store.sqlite.rows import COLUMNS, Selection, mailbox_note
 from mailkit.store.sqlite.transaction import NamesOf, Transaction
 from mailkit.store.sqlite.writer import Operation
 
 # Comes after whatever begins with the separator.
 _AFTER_SEPARATOR = chr(ord(SEPARATOR) + 1)
+
+T = TypeVar("T")
 
 #: Mailboxes, and subscribed names, of one account.
 MAX_MAILBOXES = 10_000
@@ -63,16 +66,7 @@ def insert_mailbox(
     return int(cursor.lastrowid or 0)
 
 
-def mailbox_note(connection: sqlite3.Connection, account: str, mailbox_id: int) -> Note:
-    """What the journal is to know of a mailbox."""
-    name, validity, special_use, selectable = connection.execute(
-        "SELECT name, uid_validity, special_use, selectable FROM mailbox WHERE id = ?",
-        (mailbox_id,),
-    ).fetchone()
-    return ["mailbox", mailbox_id, account, name, validity, special_use, bool(selectable)]
-
-
-class _AccountOperation(Operation[None]):
+class _AccountOperation(Operation[T]):
     """A change of one account's lists of names."""
 
     __slots__ = ("_account", "_name")
@@ -82,18 +76,18 @@ class _AccountOperation(Operation[None]):
         self._name = name
 
 
-class _NamesOperation(_AccountOperation):
+class _NamesOperation(_AccountOperation[T]):
     """A change of one account's mailboxes."""
 
     __slots__ = ()
 
     @override
-    def run(self, tx: Transaction) -> None:
+    def run(self, tx: Transaction) -> T:
         tx.flush()
-        self.change(_Names(tx, self._account))
+        return self.change(_Names(tx, self._account))
 
     @abstractmethod
-    def change(self, names: _Names) -> None:
+    def change(self, names: _Names) -> T:
         """Make the change."""
 
 
@@ -204,8 +198,8 @@ class _Names:
         self.tx.states.clear_mailboxes()
 
 
-class CreateMailbox(_NamesOperation):
-    """Make a mailbox and the levels above it."""
+class CreateMailbox(_NamesOperation[Sequence[str]]):
+    """Make a mailbox and the levels above it; gives the names of those that lose their special use to it."""
 
     __slots__ = ("_special_use",)
 
@@ -214,7 +208,7 @@ class CreateMailbox(_NamesOperation):
         self._special_use = special_use
 
     @override
-    def change(self, names: _Names) -> None:
+    def change(self, names: _Names) -> Sequence[str]:
         name = validate_name(self._name)
         known = names.get(name)
         if known is not None and known[1]:
@@ -225,11 +219,12 @@ class CreateMailbox(_NamesOperation):
             # It was \Noselect until now.
             names.drop(name)
         # RFC 6154 section 3: this may have the effect of moving the special use.
-        take_use(names.tx, names.account.id, names.account.name, self._special_use)
+        bereft = take_use(names.tx, names.account.id, names.account.name, self._special_use)
         names.add(name, self._special_use)
+        return bereft
 
 
-class DeleteMailbox(_NamesOperation):
+class DeleteMailbox(_NamesOperation[None]):
     """Delete a mailbox; the name stays for those below it."""
 
     __slots__ = ()
@@ -249,7 +244,7 @@ class DeleteMailbox(_NamesOperation):
             names.add(name, selectable=False)
 
 
-class RenameMailbox(_NamesOperation):
+class RenameMailbox(_NamesOperation[None]):
     """Rename a mailbox and those below it; INBOX moves its messages."""
 
     __slots__ = ("_new_name",)
@@ -297,7 +292,7 @@ class RenameMailbox(_NamesOperation):
             copy_rows(tx, inbox, target, Selection(rows, True), True, place)
 
 
-class Subscribe(_AccountOperation):
+class Subscribe(_AccountOperation[None]):
     """Add to the subscribed names, or take away."""
 
     __slots__ = ("_wanted",)

@@ -10,7 +10,7 @@ from mailkit.errors import NoSuchAccount, NoSuchMailbox
 from mailkit.store.metadata import SHARED, SPECIAL_USE, check_room
 from mailkit.store.sqlite.core import Core
 from mailkit.store.sqlite.journal import Note, encode_entries
-from mailkit.store.sqlite.rows import NOBODY
+from mailkit.store.sqlite.rows import NOBODY, mailbox_note
 from mailkit.store.sqlite.transaction import Transaction
 from mailkit.store.sqlite.writer import Operation
 
@@ -68,10 +68,7 @@ def take_use(
 def _set_use(tx: Transaction, mailbox_id: int, account: str, use: str | None) -> None:
     connection = tx.connection
     connection.execute("UPDATE mailbox SET special_use = ? WHERE id = ?", (use, mailbox_id))
-    name, validity, selectable = connection.execute(
-        "SELECT name, uid_validity, selectable FROM mailbox WHERE id = ?", (mailbox_id,)
-    ).fetchone()
-    tx.note(["mailbox", mailbox_id, account, name, validity, use, bool(selectable)])
+    tx.note(mailbox_note(connection, account, mailbox_id))
 
 
 def copy_entries(tx: Transaction, account_id: int, user: str, source: int, target: int) -> None:

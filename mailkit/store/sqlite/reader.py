@@ -189,13 +189,6 @@ class Reader:
             raise NoSuchMailbox
         return self.to_info(row)
 
-    def names_with_use(self, account_id: int, use: str | None) -> list[str]:
-        """The mailboxes that have a special use."""
-        rows = self.connection.execute(
-            "SELECT name FROM mailbox WHERE account_id = ? AND special_use = ?", (account_id, use)
-        ).fetchall()
-        return [name for (name,) in rows]
-
     def mailbox_infos(self, mailbox_ids: Sequence[int]) -> list[tuple[int, MailboxInfo]]:
         """Those of the mailboxes that exist, with their ids."""
         rows = self.connection.execute(

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from mailkit.model import MessageInfo
 from mailkit.store.sqlite.flags import SEEN_BIT, FlagSets
+from mailkit.store.sqlite.journal import Note
 
 #: In place of a mailbox's or an account's id: the server, and what is shared.
 NOBODY = 0
@@ -193,3 +194,12 @@ def settle_domains(connection: sqlite3.Connection, domains: Collection[str]) -> 
         " FROM queue_recipient WHERE domain = queue_domain.name AND next_time IS NOT NULL)",
         [(domain,) for domain in domains],
     )
+
+
+def mailbox_note(connection: sqlite3.Connection, account: str, mailbox_id: int) -> Note:
+    """What the journal is to know of a mailbox."""
+    name, validity, special_use, selectable = connection.execute(
+        "SELECT name, uid_validity, special_use, selectable FROM mailbox WHERE id = ?",
+        (mailbox_id,),
+    ).fetchone()
+    return ["mailbox", mailbox_id, account, name, validity, special_use, bool(selectable)]
