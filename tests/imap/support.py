@@ -55,6 +55,8 @@ class StoreReactor:
 
     def run_until(self, done: Callable[[], bool]) -> None:
         """Run what threads want to be run; ends with nothing left to run."""
+        # What was begun before this, in the turn that ends here.
+        self._clock.advance(0)
         while not done() or not self._calls.empty():
             function, arguments = self._calls.get(timeout=PATIENCE)
             function(*arguments)

@@ -4,6 +4,10 @@ Log and index are flushed at the same time, so that a transaction takes one flus
 two. Nobody is answered before both are done; what a crash between them leaves behind is dealt with
 by :mod:`~mailkit.store.sqlite.recovery`.
 
+What one turn of the reactor submits is handed over at the end of that turn: if the first of twenty
+messages woke the thread, it would commit that one by itself, and the two threads would take the
+interpreter's lock from each other.
+
 An operation that raises a :class:`MailError` before it has changed anything is answered with that
 error and disturbs nobody. Any other failure rolls the batch back. When disk or index were the
 cause, all of the batch are answered with a :class:`~mailkit.errors.StoreUnavailable`; otherwise
@@ -32,6 +36,10 @@ from mailkit.store.sqlite.outage import refusal
 from mailkit.store.sqlite.rows import drop_bodies
 from mailkit.store.sqlite.transaction import Touched, Transaction
 
+#: Operations, and octets of their bodies, that wait for the end of the reactor's turn: with more of
+#: them the disk need not wait.
+MAX_HELD = 64
+MAX_HELD_OCTETS = 256 * 1024
 #: Operations of one transaction.
 MAX_BATCH = 256
 #: Octets of bodies in one transaction, above which it takes no more of them.
@@ -66,11 +74,14 @@ class Operation(ABC, Generic[T]):
         """It has failed for good: remove files that came with it."""
 
 
-class FromThread(Protocol):
+class WriterReactor(Protocol):
     """The part of a reactor that the writer needs."""
 
     def callFromThread(self, callable: Callable[..., object], *args: Any) -> object:  # noqa: N802
         """Run a function on the reactor's thread."""
+
+    def callLater(self, delay: float, callable: Callable[..., object], *args: Any) -> Any:
+        """Run a function later; without delay, at the end of this turn."""
 
 
 class _Entry(NamedTuple):
@@ -171,7 +182,7 @@ class Writer:
     def __init__(
         self,
         tx: Transaction,
-        reactor: FromThread,
+        reactor: WriterReactor,
         clock: Callable[[], float],
         announce: Callable[[set[Touched]], None],
     ) -> None:
@@ -181,6 +192,9 @@ class Writer:
         self._clock = clock
         self._announce = announce
         self._queue: queue.SimpleQueue[_Entry] = queue.SimpleQueue()
+        # Of this turn of the reactor.
+        self._held: list[_Entry] = []
+        self._held_octets = 0
         self._lazy: deque[_Entry] = deque()
         self._data_version = -1
         self._synchronous = True
@@ -199,8 +213,21 @@ class Writer:
     def submit(self, operation: Operation[T]) -> Deferred[T]:
         """Do an operation; the answer comes when it is durable, unless it may be lost."""
         deferred: Deferred[T] = Deferred()
-        self._queue.put(_Entry(operation, deferred, operation.losable))
+        held = self._held
+        held.append(_Entry(operation, deferred, operation.losable))
+        self._held_octets += operation.weight
+        if len(held) >= MAX_HELD or self._held_octets >= MAX_HELD_OCTETS:
+            self._hand_over()
+        elif len(held) == 1:
+            self._reactor.callLater(0, self._hand_over)
         return deferred
+
+    def _hand_over(self) -> None:
+        """Give the thread what this turn has submitted."""
+        held, self._held = self._held, []
+        self._held_octets = 0
+        for entry in held:
+            self._queue.put(entry)
 
     def submit_lazy(self, operation: Operation[T]) -> Deferred[T]:
         """Do an operation with the next ones, or soon; losing it in a crash must be harmless."""
@@ -226,10 +253,11 @@ class Writer:
     @property
     def waiting(self) -> int:
         """Operations that wait; a guess."""
-        return self._queue.qsize()
+        return self._queue.qsize() + len(self._held)
 
     def stop(self) -> Deferred[None]:
         """Let the thread finish what was submitted and end."""
+        self._hand_over()
         self._queue.put(_CLOSE)
         return self._stopped
 

@@ -6,9 +6,12 @@ import errno
 import os
 import sqlite3
 import threading
+from collections.abc import Callable
 from functools import partial
+from typing import Any, cast
 from unittest import mock
 
+from twisted.internet import reactor as global_reactor
 from twisted.internet.defer import Deferred, gatherResults, succeed
 from twisted.internet.task import LoopingCall
 
@@ -20,7 +23,7 @@ from mailkit.errors import (
 from mailkit.model import AppendMessage, FlagOp, LocalDelivery
 from mailkit.store.sqlite import SQLiteStore, StoreSettings, states
 from mailkit.store.sqlite.transaction import Transaction
-from mailkit.store.sqlite.writer import LAZY_DELAY, Operation
+from mailkit.store.sqlite.writer import LAZY_DELAY, MAX_HELD, MAX_HELD_OCTETS, Operation
 
 from .helpers import ANN, BOB, StoreTestCase, appended, message
 
@@ -46,6 +49,26 @@ class Gate:
 
     def __exit__(self, *_: object) -> None:
         return None
+
+
+class EndlessTurn:
+    """The reactor, whose turn ends for the store when a test says so."""
+
+    def __init__(self) -> None:
+        self.ends = True
+        self.callFromThread = cast(Any, global_reactor).callFromThread
+        self._calls: list[Callable[[], object]] = []
+
+    def callLater(self, delay: float, call: Callable[..., object], *args: Any) -> Any:
+        if self.ends:
+            return cast(Any, global_reactor).callLater(delay, call, *args)
+        self._calls.append(partial(call, *args))
+        return None
+
+    def end_turn(self) -> None:
+        calls, self._calls = self._calls, []
+        for call in calls:
+            call()
 
 
 class GroupingTests(StoreTestCase):
@@ -89,6 +112,42 @@ class GroupingTests(StoreTestCase):
         await gatherResults([first, *others])
         self.assertEqual((self.flushes, writer.commits - commits), (2, 2))
         self.assertEqual(len(await self.contents(store, BOB)), 50)
+
+    async def test_what_one_turn_submits_shares_one_commit(self) -> None:
+        store = await self.make_store(ANN, BOB)
+        commits = store.core.writer.commits
+        deliveries = [
+            Deferred.fromCoroutine(self.deliver(store, message(number), ANN, BOB))
+            for number in range(20)
+        ]
+        await gatherResults(deliveries)
+        self.assertEqual(store.core.writer.commits - commits, 1)
+
+    async def test_many_and_large_messages_do_not_wait_for_the_end_of_the_turn(self) -> None:
+        reactor = EndlessTurn()
+        store = await self.make_store(reactor=cast(Any, reactor))
+        reactor.ends = False
+        deliveries = [
+            Deferred.fromCoroutine(self.deliver(store, message(number)))
+            for number in range(MAX_HELD)
+        ]
+        await gatherResults(deliveries)
+        await self.deliver(store, message(0, MAX_HELD_OCTETS + 1000))
+        waiting = Deferred.fromCoroutine(self.deliver(store, message(1)))
+        await self.turn()
+        self.assertFalse(waiting.called)
+        self.assertEqual(store.core.writer.waiting, 1)
+        reactor.end_turn()
+        await waiting
+        reactor.ends = True
+
+    async def test_what_waits_for_the_end_of_the_turn_is_done_before_the_writer_ends(self) -> None:
+        reactor = EndlessTurn()
+        store = await self.make_store(reactor=cast(Any, reactor))
+        reactor.ends = False
+        waiting = Deferred.fromCoroutine(self.deliver(store, message(1)))
+        await self.close_store(store)
+        await waiting
 
     async def test_lazy_changes_that_keep_coming_are_made(self) -> None:
         store = await self.make_store()
