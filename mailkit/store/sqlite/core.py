@@ -358,16 +358,31 @@ class Core:
     def find_mailbox(self, account_id: int, name: str) -> Found:
         """A mailbox to be opened, by its canonical name.
 
+        Only its id need hold when others have changed something since: see :meth:`find_again`.
+
         :raises NoSuchMailbox: no selectable mailbox has it.
         """
         reader = self.reader
-        # Clients that poll come back before anything has changed.
+        # Clients that poll come back before anything has changed, and who brings mail has no use for
+        # anything but the id.
         question = account_id, name
-        commits = self.writer.commits
-        found: Found | None = self.recent.get(question)
-        if found is None or found.commits != commits:
-            found = reader.find_name(account_id, name, commits)
-            self.recent.add(question, found)
+        commits, renames = self.writer.commits, self.writer.renames
+        known: tuple[int, Found] | None = self.recent.get(question)
+        if known is None or (known[1].commits != commits and known[0] != renames):
+            known = renames, reader.find_name(account_id, name, commits)
+            self.recent.add(question, known)
+        return known[1]
+
+    def find_again(self, mailbox_id: int) -> Found:
+        """The same as it is now, whatever its name.
+
+        :raises NoSuchMailbox: it has been deleted, or is not selectable.
+        """
+        commits, renames = self.writer.commits, self.writer.renames
+        found = self.reader.find(mailbox_id, commits)
+        question = found.account_id, found.info.name
+        if self.recent.get(question) is not None:
+            self.recent.add(question, (renames, found))
         return found
 
     def submit(self, operation: Operation[T]) -> Deferred[T]:

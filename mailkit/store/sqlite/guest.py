@@ -125,6 +125,11 @@ class Guest:
         # Asked now, for what we are told comes a moment later.
         return -1 - self._host.data_version
 
+    @property
+    def renames(self) -> int:
+        """The same: nobody tells which of them have changed names."""
+        return self.commits
+
     def submit(self, operation: Operation[T]) -> Deferred[T]:
         """Do an operation; the answer comes when it is durable."""
         return self._ask(Kind.CHANGE, operation)

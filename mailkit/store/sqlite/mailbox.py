@@ -132,7 +132,7 @@ class SQLiteMailbox:
         commits = core.writer.commits
         # Another process may change it, too, without our knowledge.
         if found is None or found.commits != commits or time.monotonic() - self._opened > _FRESH:
-            found = reader.find(self._id, commits)
+            found = core.find_again(self._id)
         first_recent = reader.first_recent.get(self._id, 0)
         if first_recent > found.info.first_recent_uid:
             return found._replace(info=found.info._replace(first_recent_uid=first_recent))
@@ -154,7 +154,7 @@ class SQLiteMailbox:
         return self._take_found().info
 
     async def get_view(self, claim_recent: bool) -> MailboxView:
-        _, _, info, keywords = self._take_found()
+        _, _, _, info, keywords = self._take_found()
         reader = self._core.reader
         uids = reader.uids_at(self._id, info.highest_modseq)
         first_unseen = reader.first_unseen(self._id, info, uids)

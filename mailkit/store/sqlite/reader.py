@@ -43,10 +43,10 @@ _INFO = _COLUMNS + _FROM
 # keywords of some of them.
 _VIEW = (
     f"{_COLUMNS}, (SELECT group_concat(k.keywords, ' ') FROM (SELECT s.keywords FROM keyword_set s"
-    f" WHERE s.account_id = m.account_id LIMIT {KEYWORD_SETS}) k){_FROM}"
+    f" WHERE s.account_id = m.account_id LIMIT {KEYWORD_SETS}) k), m.account_id{_FROM}"
 )
 
-#: What ``_INFO`` gives, or with one value more ``_VIEW``.
+#: What ``_INFO`` gives, or with two values more ``_VIEW``.
 MailboxRow = tuple[Any, ...]
 
 
@@ -54,6 +54,7 @@ class Found(NamedTuple):
     """A mailbox as somebody finds it who opens it; so it stays until something is committed."""
 
     mailbox_id: int
+    account_id: int
     #: How many transactions were committed before.
     commits: int
     info: MailboxInfo
@@ -178,7 +179,7 @@ class Reader:
         if row is None:
             raise NoSuchMailbox
         keywords = frozenset(row[12].split(" ")) if row[12] else ()
-        return Found(row[0], commits, self.to_info(row), keywords)
+        return Found(row[0], row[13], commits, self.to_info(row), keywords)
 
     def find_mailbox(self, account_id: int, name: str) -> MailboxInfo:
         """:raises NoSuchMailbox: no mailbox has that canonical name."""

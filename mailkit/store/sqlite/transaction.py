@@ -34,8 +34,9 @@ from mailkit.wire.dotstuff import lacks_line_end
 MAX_UID = 2**32 - 1
 # json.dumps makes one for each call that has separators.
 _to_json = json.JSONEncoder(separators=(",", ":")).encode
-# Rows of one statement; each size is prepared once.
-_CHUNKS = (64, 8, 1)
+# Rows of one statement: each number up to the first one, and the second one. What a few sessions
+# bring together is one statement, for the interpreter's lock has to be got back after each.
+_EXACT, _MOST = 16, 64
 
 
 class NamesOf(NamedTuple):
@@ -100,18 +101,22 @@ class RowBuffer:
     """Rows for one table, inserted many at a time."""
 
     def __init__(self, head: str, columns: int, tail: str = "") -> None:
-        self._sql = {count: _insert_sql(head, columns, count) + tail for count in _CHUNKS}
+        self._head, self._columns, self._tail = head, columns, tail
+        self._sql: dict[int, str] = {}
         self.rows: list[tuple[object, ...]] = []
 
     def flush(self, connection: sqlite3.Connection) -> None:
         rows, self.rows = self.rows, []
         begin = 0
-        for count in _CHUNKS:
-            sql = self._sql[count]
-            while len(rows) - begin >= count:
-                chunk = rows[begin : begin + count]
-                connection.execute(sql, [value for row in chunk for value in row])
-                begin += count
+        while left := len(rows) - begin:
+            count = left if left <= _EXACT else _EXACT if left < _MOST else _MOST
+            sql = self._sql.get(count)
+            if sql is None:
+                sql = _insert_sql(self._head, self._columns, count) + self._tail
+                self._sql[count] = sql
+            chunk = rows[begin : begin + count]
+            connection.execute(sql, [value for row in chunk for value in row])
+            begin += count
 
 
 _PUT = "INSERT INTO message (mailbox_id, uid, flags, internal_date, size, modseq, created_modseq, body_id, save_date) VALUES "
@@ -148,6 +153,9 @@ class Transaction:
         self.touched: set[Touched] = set()
         #: Domains of the outbound queue whose rows may not tell any more when they are due.
         self.unsettled: set[str] = set()
+        # What comes next, once a transaction has told the index.
+        self._next: tuple[int, int] | None = None
+        self._noted = False
         self._notes: list[Note] = []
         self._dirty: set[MailboxState] = set()
         self._messages = RowBuffer(_PUT, 9)
@@ -155,12 +163,18 @@ class Transaction:
         self._unended = RowBuffer(_UNENDED, 1)
         self._mailbox_rows = RowBuffer(_COUNT, 6, ") AS v WHERE mailbox.id = v.column1")
 
+    def forget(self) -> None:
+        """The index is not what it was: another process may have changed it."""
+        self.states.clear()
+        self._next = None
+
     def begin(self, now: int) -> None:
         """Begin a batch; the index's transaction has begun."""
         self.now = now
-        self.batch, self.lsn = self.connection.execute(
-            "SELECT batch + 1, lsn FROM log_state"
-        ).fetchone()
+        if self._next is None:
+            self._next = self.connection.execute("SELECT batch + 1, lsn FROM log_state").fetchone()
+        self.batch, self.lsn = self._next
+        self._noted = False
         self.first_lsn = self.lsn
         self.ordered = False
         self.changed = False
@@ -325,6 +339,7 @@ class Transaction:
         if self._notes:
             self.journal.append(self._notes, self.next_lsn(), self.batch)
         self.flush_segments()
+        self._noted = True
         self.connection.execute(
             "UPDATE log_state SET batch = ?, first_lsn = ?, lsn = ?, segment = ?, journal = ?,"
             " journal_size = ?, closed = 0",
@@ -340,6 +355,8 @@ class Transaction:
 
     def committed(self) -> None:
         """The index has committed."""
+        if self._noted:
+            self._next = self.batch + 1, self.lsn
         self.log.finish()
         self.journal.finish()
         self.states.trim()
@@ -348,7 +365,7 @@ class Transaction:
         """Undo everything outside the index, which is rolled back already."""
         self.log.rollback()
         self.journal.rollback()
-        self.states.clear()
+        self.forget()
 
 
 assert SPOOL_RESERVE > MAX_META + RECORD_HEADER_SIZE

@@ -34,7 +34,7 @@ from mailkit._typing import override
 from mailkit.errors import MailError
 from mailkit.store.sqlite.outage import refusal
 from mailkit.store.sqlite.rows import drop_bodies
-from mailkit.store.sqlite.transaction import Touched, Transaction
+from mailkit.store.sqlite.transaction import NamesOf, Touched, Transaction
 
 #: Operations, and octets of their bodies, that wait for the end of the reactor's turn: with more of
 #: them the disk need not wait.
@@ -202,6 +202,8 @@ class Writer:
         self.gate = threading.Lock()
         #: Transactions committed so far.
         self.commits = 0
+        #: Those of them that changed names of mailboxes.
+        self.renames = 0
         self._flusher = _Flusher(tx.log.flush)
         self._stopped: Deferred[None] = Deferred()
         self._thread = threading.Thread(target=self._loop, name="mailkit-writer", daemon=True)
@@ -367,7 +369,7 @@ class Writer:
         # An administrator's command in another process may have changed what is remembered.
         (version,) = connection.execute("PRAGMA data_version").fetchone()
         if version != self._data_version:
-            tx.states.clear()
+            tx.forget()
             self._data_version = version
         tx.begin(int(self._clock()))
         answers: list[object] = []
@@ -384,6 +386,8 @@ class Writer:
         tx.changed = changed
         self._commit()
         self.commits += 1
+        if any(type(each) is NamesOf for each in tx.touched):
+            self.renames += 1
         return answers
 
     def _commit(self) -> None:
@@ -418,7 +422,7 @@ class Writer:
         tx = self._tx
         try:
             tx.log.give_up()
-            tx.states.clear()
+            tx.forget()
             self._connection.execute("BEGIN IMMEDIATE")
             drop_bodies(self._connection, tx.first_lsn)
             self._connection.execute("COMMIT")
