@@ -323,6 +323,8 @@ class Plan:
             None if column is not None else _reader(attribute)
             for attribute, column in zip(wanted, columns, strict=True)
         ]
+        #: Where the only item stands that needs the message, and its name, if it wants all octets.
+        self.whole = _find_whole(wanted, columns)
         self.needs_structure = any(_beyond_header(attribute) for attribute in wanted)
         #: The parts that are wanted without their transfer encoding.
         self.decoded = {a.section.parts for a in wanted if a.decoded and a.section is not None}
@@ -410,6 +412,30 @@ class Plan:
             separator = b" "
         pieces.append(b")\r\n")
         return pieces
+
+    def wrap(self, number: int, details: Sequence[bytes | None], octets: bytes) -> list[bytes]:
+        """The response for one message, where the plan is for the ``whole``.
+
+        :param octets: all of the message.
+        """
+        assert self.whole is not None
+        position, name = self.whole
+        before = [known for known in details[:position] if known]
+        behind = [known for known in details[position + 1 :] if known]
+        head = self._head % number + b" ".join([*before, b"%b {%d}\r\n" % (name, len(octets))])
+        return [head, octets, b" ".join([b"", *behind]) + b")\r\n"]
+
+
+def _find_whole(
+    attributes: Sequence[Attribute], columns: Sequence[Column | None]
+) -> tuple[int, bytes] | None:
+    unknown = [number for number, column in enumerate(columns) if column is None]
+    if len(unknown) != 1:
+        return None
+    attribute = attributes[unknown[0]]
+    if attribute.section != Section() or attribute.decoded:
+        return None
+    return unknown[0], attribute.name
 
 
 def _beyond_header(attribute: Attribute) -> bool:

@@ -73,6 +73,7 @@ from mailkit.interfaces.logins import (
     ISharedSecretLogin,
 )
 from mailkit.interfaces.mailbox import (
+    IBatchReadingMailbox,
     ICopyingMailbox,
     IMailbox,
     IReadyMessages,
@@ -115,6 +116,7 @@ __all__ = [
     "IAnnotatingAccount",
     "IAnonymousLogin",
     "IAppPasswordDirectory",
+    "IBatchReadingMailbox",
     "IBearerToken",
     "ICapabilityMask",
     "ICertificateLogin",

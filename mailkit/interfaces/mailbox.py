@@ -255,6 +255,19 @@ class IReadyMessages(Interface):
         """
 
 
+class IBatchReadingMailbox(Interface):
+    """A mailbox that reads many small messages in one go."""
+
+    def read_messages(uids: Sequence[int], octets: int) -> Awaitable[Sequence[bytes]]:
+        """All octets of the first of some messages, in their order.
+
+        As many as come at little cost; perhaps none, whatever the reason: ``open_message`` tells
+        it of the first one that lacks.
+
+        :param octets: that they have together, at most.
+        """
+
+
 class IRecentMailbox(Interface):
     """A mailbox that remembers which messages were announced as \\Recent (RFC 3501 2.3.2)."""
 

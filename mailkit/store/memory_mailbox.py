@@ -17,6 +17,7 @@ from mailkit._typing import override
 from mailkit.errors import LimitExceeded, NoSuchMailbox, NoSuchMessage
 from mailkit.interfaces import (
     IAnnotatedMailbox,
+    IBatchReadingMailbox,
     ICopyingMailbox,
     IDeletedCounter,
     ILabelledMailbox,
@@ -116,6 +117,7 @@ class Content:
     IUnendedMessages,
     ISizedMailbox,
     IReadyMessages,
+    IBatchReadingMailbox,
     IAnnotatedMailbox,
     ILabelledMailbox,
 )
@@ -226,6 +228,16 @@ class MemoryMailbox(AnnotatedMailbox, MemoryLabels):
     def read_ready(self, uid: int) -> bytes | None:
         content = self._contents.get(uid)
         return None if content is None else content.octets
+
+    async def read_messages(self, uids: Sequence[int], octets: int) -> Sequence[bytes]:
+        self._check()
+        found: list[bytes] = []
+        for uid in uids:
+            content = self._contents.get(uid)
+            if content is None or (octets := octets - len(content.octets)) < 0:
+                break
+            found.append(content.octets)
+        return found
 
     async def name_threads(self, uids: Sequence[int]) -> None:
         self._check()

@@ -8,6 +8,7 @@ from typing import cast
 
 from mailkit.errors import NoSuchMessage
 from mailkit.interfaces import (
+    IBatchReadingMailbox,
     ICopyingMailbox,
     IDeletedCounter,
     IMailbox,
@@ -238,6 +239,37 @@ class ReadingContract(Contract):
         self.assertTrue(any(ready.read_ready(uid=uid) for uid in uids))
         await writable.expunge(uids=uids[2:4])
         check({uids[n]: contents[n] for n in (0, 1, 4, 5, 6)})
+
+    async def test_messages_that_are_read_together(self) -> None:
+        contents = [*STRANGE_MESSAGES, *map(sample_message, range(20))]
+        contents.append(sample_message(1, size=3_000_000))
+        mailbox = await self.make_mailbox(
+            messages=[AppendMessage(spooled(octets)) for octets in contents]
+        )
+        together = cast(IBatchReadingMailbox, self.need(IBatchReadingMailbox, mailbox))
+        writable = cast(IWritableMailbox, self.need(IWritableMailbox, mailbox))
+        uids = list(await mailbox.list_uids())
+        known = dict(zip(uids, contents, strict=True))
+
+        async def check(wanted: Sequence[int], octets: int) -> int:
+            # The first ones, each as it is, or fewer, and never more than was asked for.
+            found = list(await together.read_messages(uids=wanted, octets=octets))
+            self.assertEqual(found, [known.get(uid) for uid in wanted[: len(found)]])
+            self.assertLessEqual(sum(map(len, found)), octets)
+            return len(found)
+
+        self.assertGreater(await check(uids[:-1], 100_000), 0)
+        self.assertEqual(await check([], 1000), 0)
+        self.assertEqual(await check(uids[-1:], 1_000_000), 0)
+        for wanted in (uids, uids[::-1], uids[::3], [uids[5], uids[4], uids[-2]], [uids[-1] + 1]):
+            for octets in (0, 10, 500, 100_000):
+                await check(wanted, octets)
+        for uid in uids[3:6]:
+            del known[uid]
+        await writable.expunge(uids=uids[3:6])
+        self.assertLessEqual(await check(uids, 100_000), 3)
+        self.assertEqual(await check(uids[4:], 100_000), 0)
+        await check(uids[6:], 100_000)
 
     async def test_sizes_for_pop3(self) -> None:
         mailbox = await self.make_mailbox(

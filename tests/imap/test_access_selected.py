@@ -119,8 +119,9 @@ class SelectedTests(AccessTestCase):
             ("l", b"You may not read the selected mailbox any more"),
             ("", b"The selected mailbox has been deleted"),
         ):
-            for command in ("NOOP", "FETCH 1 FLAGS", "STORE 1 +FLAGS (\\Seen)", "SEARCH ALL",
-                            "COPY 1 INBOX", "EXPUNGE"):  # fmt: skip
+            for command in ("NOOP", "FETCH 1 FLAGS", "FETCH 1 BODY.PEEK[]",
+                            "STORE 1 +FLAGS (\\Seen)", "SEARCH ALL", "COPY 1 INBOX",
+                            "EXPUNGE"):  # fmt: skip
                 self.grant("lrswite")
                 bob = self.bob(f'SELECT "{OTHERS}/Plans"')
                 self.grant(rights)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -382,9 +383,28 @@ class VanishedTests(SynchronousTestCase):
                 raise NoSuchMessage
             return await open_message(uid=uid)
 
+        async def read(uids: Sequence[int], octets: int) -> Sequence[bytes]:
+            return ()
+
         mailbox.open_message = opened
+        mailbox.read_messages = read
         lines = client.command("FETCH 1:2 (FLAGS BODY.PEEK[])")
         self.assertEqual(len(lines), 2)
+        self.assertTrue(lines[-1].startswith(b"NO [EXPUNGEISSUED] "), lines)
+
+    def test_vanished_between_details_and_messages_read_together(self) -> None:
+        client = self.server.login("SELECT INBOX")
+        mailbox = self.server.mailbox()
+        read_messages = mailbox.read_messages
+
+        async def read(uids: Sequence[int], octets: int) -> Any:
+            await mailbox.expunge(uids=[3])
+            return await read_messages(uids=uids, octets=octets)
+
+        mailbox.read_messages = read
+        lines = client.command("FETCH 1:2 (FLAGS BODY.PEEK[])")
+        self.assertEqual(len(lines), 2)
+        self.assertTrue(lines[0].startswith(b"* 1 FETCH (FLAGS () BODY[] {"), lines)
         self.assertTrue(lines[-1].startswith(b"NO [EXPUNGEISSUED] "), lines)
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from mailkit.connection import CHUNK
 from mailkit.errors import NoSuchMessage, UnknownTransferEncoding
@@ -26,13 +27,21 @@ from mailkit.imap.handlers.table import SELECTED, Capability, Verb, after_login
 from mailkit.imap.search import uid_ranges
 from mailkit.imap.session import BATCH, SUMMARY_BATCH, Selection
 from mailkit.imap.state import Batch, NoSuchNumber, Spans, runs
-from mailkit.interfaces import IAnnotatedMailbox, ISummarizingMailbox, IThreadNamingMailbox
+from mailkit.interfaces import (
+    IAnnotatedMailbox,
+    IBatchReadingMailbox,
+    ISummarizingMailbox,
+    IThreadNamingMailbox,
+)
 from mailkit.model import SEEN, FlagOp, MessageInfo, MessageSummary
 from mailkit.query import ModifiedSince
 
 if TYPE_CHECKING:
     from mailkit.imap.connection import IMAPProtocol
 
+#: Octets of small messages that are read, and sent, in one go.
+READ_OCTETS = 128 * 1024
+READ_MESSAGES = 64
 #: Octets of messages that are marked \\Seen in one go before they are sent.
 SEEN_OCTETS = 256 * 1024
 SEEN_MESSAGES = 100
@@ -279,21 +288,57 @@ class _Fetcher:
 
     async def _send_messages(self, infos: Sequence[MessageInfo], told: set[int]) -> None:
         """:param told: UIDs whose flags have to be told."""
-        plan, state = self.plan, self.selection.state
-        is_recent = self._is_recent([info.uid for info in infos])
-        details = plan.details(infos, is_recent, told)
-        for info, known in zip(infos, details, strict=True):
-            number = state.number_of(info.uid)
+        state = self.selection.state
+        mailbox: Any = self.selection.mailbox
+        uids = [info.uid for info in infos]
+        details = list(self.plan.details(infos, self._is_recent(uids), told))
+        together = IBatchReadingMailbox.providedBy(mailbox)
+        done = 0
+        while done < len(uids):
+            read: Sequence[bytes] = ()
+            if together:
+                wanted = uids[done : done + READ_MESSAGES]
+                read = await mailbox.read_messages(uids=wanted, octets=READ_OCTETS)
+            if read:
+                last = done + len(read)
+                await self._send_read(uids[done:last], details[done:last], read)
+                done = last
+                continue
+            number = state.number_of(uids[done])
             if number is not None:
-                await self._send_message(info.uid if plan.uid_only else number, info.uid, known)
+                await self._send_message(number, uids[done], details[done])
+            done += 1
+
+    async def _send_read(
+        self, uids: Sequence[int], details: Sequence[list[bytes | None]], read: Sequence[bytes]
+    ) -> None:
+        """Send messages that are in memory."""
+        state = self.selection.state
+        octets: list[bytes] = []
+        for uid, known, data in zip(uids, details, read, strict=True):
+            number = state.number_of(uid)
+            if number is None:
+                continue
+            if self.plan.whole is None:
+                await self._send_content(number, uid, known, io.BytesIO(data))
+            else:
+                number = uid if self.plan.uid_only else number
+                octets += self.plan.wrap(number, known, _clean(data))
+        if octets:
+            await self.connection.send(b"".join(octets))
 
     async def _send_message(self, number: int, uid: int, known: list[bytes | None]) -> None:
-        selection = self.selection
         try:
-            file = await selection.mailbox.open_message(uid=uid)
+            file = await self.selection.mailbox.open_message(uid=uid)
         except NoSuchMessage:
             self.missing = True
             return
+        await self._send_content(number, uid, known, file)
+
+    async def _send_content(
+        self, number: int, uid: int, known: list[bytes | None], file: BinaryIO
+    ) -> None:
+        selection = self.selection
         cached = selection.structure
         content = MessageContent(file, cached[1] if cached and cached[0] == uid else None)
         content.rev2 = self.connection.rev2
@@ -306,7 +351,8 @@ class _Fetcher:
                 selection.structure = uid, await content.parse(self.connection.drain)
             for parts in self.plan.decoded:
                 await content.measure(parts, self.connection.drain)
-            pieces = self.plan.pieces(number, known, content)
+            shown = uid if self.plan.uid_only else number
+            pieces = self.plan.pieces(shown, known, content)
             if content.large:
                 await self._stream(content, pieces)
             else:

@@ -10,6 +10,7 @@ from zope.interface import Interface, directlyProvides
 from mailkit.annotations import Annotation, AnnotationChange
 from mailkit.interfaces import (
     IAnnotatedMailbox,
+    IBatchReadingMailbox,
     ICopyingMailbox,
     IRecentMailbox,
     IReplacingMailbox,
@@ -46,6 +47,7 @@ from mailkit.store.sharing.records import Place, StoredMailbox, may_not
 #: is one that others do not have.
 _ABILITIES: tuple[type[Interface], ...] = (
     IAnnotatedMailbox,
+    IBatchReadingMailbox,
     ICopyingMailbox,
     IRecentMailbox,
     IReplacingMailbox,
@@ -146,6 +148,11 @@ class RestrictedMailbox:
         self._need("r")
         file: BinaryIO = await self._inner.open_message(uid=uid)
         return file
+
+    async def read_messages(self, uids: Sequence[int], octets: int) -> Sequence[bytes]:
+        self._need("r")
+        found: Sequence[bytes] = await self._inner.read_messages(uids=uids, octets=octets)
+        return found
 
     async def get_changes(self, since: int) -> Changes:
         self._need("r")

@@ -1,4 +1,4 @@
-"""Reading bodies from the log: one read for a small one, a view of the file for a large one."""
+"""Reading bodies from the log: one read for small ones, a view of the file for a large one."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import os
 import threading
 import zlib
 from collections import OrderedDict
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple, cast
 
 from mailkit._typing import override
@@ -28,6 +29,10 @@ if TYPE_CHECKING:
 
 #: Octets of a body up to which it is read at once.
 SMALL_BODY = 256 * 1024
+#: Octets that are read at once where several bodies lie next to each other.
+SPAN_OCTETS = 128 * 1024
+#: Octets between two of them that nobody wants, at most: read in less time than a call takes.
+MAX_GAP = 4 * 1024
 #: Segment files that are kept open.
 MAX_OPEN_FILES = 64
 
@@ -81,26 +86,32 @@ class BodyFiles:
         # Reading under the lock keeps the descriptor from being closed by another thread; a read
         # that may wait for the disk gets a descriptor of its own.
         with self._lock:
-            descriptor = self._open.get(segment, -1)
-            if self.check_names and descriptor >= 0 and not os.fstat(descriptor).st_nlink:
-                os.close(self._open.pop(segment))
-                descriptor = -1
-            if descriptor < 0:
-                descriptor = self._open[segment] = os.open(self._path(segment), os.O_RDONLY)
-                if len(self._open) > self._max_open:
-                    os.close(self._open.popitem(last=False)[1])
-            else:
-                self._open.move_to_end(segment)
+            descriptor = self._open_segment(segment)
             if nowait and self._nowait:
-                return self._read_warm(descriptor, position, length)
+                return bytes(self._read_warm(descriptor, position, length))
             descriptor = os.dup(descriptor)
         try:
             return os.pread(descriptor, length, position)
         finally:
             os.close(descriptor)
 
-    def _read_warm(self, descriptor: int, position: int, length: int) -> bytes:
-        # The caller has the lock. A new buffer would be filled with zeros first.
+    def _open_segment(self, segment: int) -> int:
+        # The caller has the lock.
+        descriptor = self._open.get(segment, -1)
+        if self.check_names and descriptor >= 0 and not os.fstat(descriptor).st_nlink:
+            os.close(self._open.pop(segment))
+            descriptor = -1
+        if descriptor < 0:
+            descriptor = self._open[segment] = os.open(self._path(segment), os.O_RDONLY)
+            if len(self._open) > self._max_open:
+                os.close(self._open.popitem(last=False)[1])
+        else:
+            self._open.move_to_end(segment)
+        return descriptor
+
+    def _read_warm(self, descriptor: int, position: int, length: int) -> memoryview | bytes:
+        # The caller has the lock, as long as it needs the octets. A new buffer would be filled with
+        # zeros first.
         if length > len(self._buffer):
             self._buffer = bytearray(length)
         buffer = memoryview(self._buffer)[:length]
@@ -116,7 +127,7 @@ class BodyFiles:
             return os.pread(descriptor, length, position)
         if done < length:
             raise Cold
-        return bytes(buffer)
+        return buffer
 
     def _path(self, segment: int) -> str:
         return os.path.join(self._directory, segment_name(segment))
@@ -128,15 +139,25 @@ class BodyFiles:
         :raises StoreCorrupt: they are not what was written.
         :raises FileNotFoundError: the segment was dropped, because its bodies were moved.
         """
-        head = place.start - place.position
-        record = self._read(place.segment, place.position, head + place.size, nowait)
-        header = decode_header(record)
-        if header.lsn != place.body_id or header.length != len(record):
-            raise StoreCorrupt("The log has another message where this one should be")
-        body = record[head:]
-        if zlib.crc32(body) != header.body_crc:
-            raise StoreCorrupt("A message does not match its checksum")
+        (body,) = self.read_together((place,), nowait=nowait)
         return body
+
+    def read_together(self, places: Sequence[BodyPlace], *, nowait: bool = False) -> list[bytes]:
+        """All octets of bodies that lie :func:`next_to_each_other`, checked.
+
+        What stands behind a damaged one is left out with it.
+
+        :param nowait: raise :class:`Cold` rather than wait for the disk.
+        :raises StoreCorrupt: those of the first are not what was written.
+        :raises FileNotFoundError: the segment was dropped, because its bodies were moved.
+        """
+        segment, begin = places[0].segment, places[0].position
+        length = places[-1].start + places[-1].size - begin
+        if nowait and self._nowait:
+            with self._lock:
+                data = self._read_warm(self._open_segment(segment), begin, length)
+                return _take(data, begin, places)
+        return _take(memoryview(self._read(segment, begin, length, False)), begin, places)
 
     def read_range(self, segment: int, begin: int, end: int, *, nowait: bool = False) -> bytes:
         """Octets of a segment, for :func:`find_body`; fewer when it ends before.
@@ -179,7 +200,36 @@ class BodyFiles:
         return mapping, place.start - base
 
 
-def find_body(data: bytes, begin: int, place: BodyPlace) -> int:
+def next_to_each_other(places: Sequence[BodyPlace]) -> Iterator[Sequence[BodyPlace]]:
+    """Put bodies together that are read in one go, in the order in which they are given."""
+    first = 0
+    for number in range(1, len(places)):
+        begin, before, place = places[first], places[number - 1], places[number]
+        if not (
+            place.segment == begin.segment
+            and 0 <= place.position - before.start - before.size <= MAX_GAP
+            and place.start + place.size - begin.position <= SPAN_OCTETS
+        ):
+            yield places[first:number]
+            first = number
+    if places:
+        yield places[first:]
+
+
+def _take(data: memoryview | bytes, begin: int, places: Sequence[BodyPlace]) -> list[bytes]:
+    bodies: list[bytes] = []
+    for place in places:
+        try:
+            start = find_body(data, begin, place)
+        except StoreCorrupt:
+            if bodies:
+                break
+            raise
+        bodies.append(bytes(data[start : start + place.size]))
+    return bodies
+
+
+def find_body(data: bytes | memoryview, begin: int, place: BodyPlace) -> int:
     """Offset of a body in octets of its segment, once it is sure that it is the right one.
 
     :param begin: offset of the octets in the segment.

@@ -125,7 +125,7 @@ def decode_header(data: bytes | memoryview) -> RecordHeader:
     return RecordHeader(kind, meta, body, lsn, batch, meta_crc, body_crc)
 
 
-def checksum_of(data: bytes, offset: int, lsn: int, body_length: int) -> int:
+def checksum_of(data: bytes | memoryview, offset: int, lsn: int, body_length: int) -> int:
     """Checksum of the body whose record is there; what else the record's header says is not checked.
 
     :raises StoreCorrupt: it is another one, or none.

@@ -13,6 +13,7 @@ from mailkit.annotations import Annotation, AnnotationChange
 from mailkit.errors import NoSuchMailbox, StoreUnavailable
 from mailkit.interfaces import (
     IAnnotatedMailbox,
+    IBatchReadingMailbox,
     ICopyingMailbox,
     IDeletedCounter,
     ILabelledMailbox,
@@ -96,6 +97,7 @@ _FRESH = 0.01
     IUnendedMessages,
     ISizedMailbox,
     IReadyMessages,
+    IBatchReadingMailbox,
     IAnnotatedMailbox,
     ILabelledMailbox,
 )
@@ -228,9 +230,15 @@ class SQLiteMailbox:
         return info, *self._core.reader.sizes.get(self._id, info.highest_modseq)
 
     def read_ready(self, uid: int) -> bytes | None:
+        return self._read_ahead().read(uid)
+
+    async def read_messages(self, uids: Sequence[int], octets: int) -> Sequence[bytes]:
+        return await self._read_ahead().read_several(uids, octets)
+
+    def _read_ahead(self) -> ReadAhead:
         if self._reading is None:
             self._reading = ReadAhead(self._core, self._id)
-        return self._reading.read(uid)
+        return self._reading
 
     # Changing.
 

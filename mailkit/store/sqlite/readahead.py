@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 from mailkit.errors import MailError
-from mailkit.store.sqlite.bodies import BodyPlace, Cold
+from mailkit.store.sqlite.bodies import BodyFiles, BodyPlace, Cold, next_to_each_other
 from mailkit.store.sqlite.core import Core
 
 #: Octets of a message up to which it is read at once.
@@ -39,14 +40,64 @@ class ReadAhead:
             # Not in memory, moved, or damaged: the long way finds out.
             return None
 
+    async def read_several(self, uids: Sequence[int], octets: int) -> list[bytes]:
+        """See :class:`~mailkit.interfaces.IBatchReadingMailbox`."""
+        places = self._choose(uids, octets)
+        bodies = self._core.bodies
+        found, is_cold = _read(bodies, places, nowait=True)
+        if is_cold and not found:
+            # All in one go: each wait for a thread takes longer than most reads.
+            found, _ = await self._core.in_thread(_read, bodies, places)
+        return found
+
+    def _choose(self, uids: Sequence[int], octets: int) -> list[BodyPlace]:
+        if not (len(uids) and uids[0] in self._places and self._is_fresh(time.monotonic())):
+            self._places = self._core.reader.find_places(self._id, uids[:MAX_AHEAD])
+            self._note_time(time.monotonic())
+        chosen: list[BodyPlace] = []
+        for uid in uids:
+            place = self._places.get(uid)
+            if place is None or place.size > MAX_READY:
+                break
+            octets -= place.size
+            if octets < 0:
+                break
+            chosen.append(place)
+        return chosen
+
+    def _is_fresh(self, now: float) -> bool:
+        return now - self._since <= _FRESH and self._commits == self._core.writer.commits
+
+    def _note_time(self, now: float) -> None:
+        self._since = now
+        self._commits = self._core.writer.commits
+
     def _find(self, uid: int) -> BodyPlace | None:
         now = time.monotonic()
         if now - self._since > _FRESH:
             self._ahead = 1
-        elif self._commits == self._core.writer.commits and uid in self._places:
+        elif uid in self._places and self._is_fresh(now):
             return self._places[uid]
-        self._since = now
-        self._commits = self._core.writer.commits
+        self._note_time(now)
         self._places = self._core.reader.body_places(self._id, uid, self._ahead)
         self._ahead = min(2 * self._ahead, MAX_AHEAD)
         return self._places.get(uid)
+
+
+def _read(
+    bodies: BodyFiles, places: Sequence[BodyPlace], nowait: bool = False
+) -> tuple[list[bytes], bool]:
+    """Bodies up to the first one that is not to be had, and whether that is not in memory."""
+    found: list[bytes] = []
+    for together in next_to_each_other(places):
+        try:
+            some = bodies.read_together(together, nowait=nowait)
+        except Cold:
+            return found, True
+        except (OSError, MailError):
+            # Moved, or damaged: the long way finds out.
+            break
+        found += some
+        if len(some) < len(together):
+            break
+    return found, False

@@ -45,6 +45,10 @@ _VIEW = (
     f"{_COLUMNS}, (SELECT group_concat(k.keywords, ' ') FROM (SELECT s.keywords FROM keyword_set s"
     f" WHERE s.account_id = m.account_id LIMIT {KEYWORD_SETS}) k), m.account_id{_FROM}"
 )
+_PLACES = (
+    "SELECT m.uid, b.id, b.segment, b.position, b.start, b.size FROM message m"
+    " JOIN body b ON b.id = m.body_id WHERE m.mailbox_id = ?"
+)
 
 #: What ``_INFO`` gives, or with two values more ``_VIEW``.
 MailboxRow = tuple[Any, ...]
@@ -370,12 +374,23 @@ class Reader:
             raise StoreCorrupt("The index does not know where a message is")
         return BodyPlace(*row)
 
+    def find_places(self, mailbox_id: int, uids: Sequence[int]) -> dict[int, BodyPlace]:
+        """Where the octets of messages are, and perhaps of some between them, by UID."""
+        self._state(mailbox_id)
+        if not len(uids):
+            return {}
+        uids = sorted(uids)
+        is_range = len(uids) >= (uids[-1] - uids[0] + 1) * DENSE
+        chosen, values = condition(uids, is_range)
+        rows = self.connection.execute(
+            f"{_PLACES} AND m.{chosen}", (mailbox_id, *values)
+        ).fetchall()
+        return {row[0]: BodyPlace._make(row[1:]) for row in rows}
+
     def body_places(self, mailbox_id: int, uid: int, count: int) -> dict[int, BodyPlace]:
         """Where the octets of a message and of some behind it are, by UID."""
         rows = self.connection.execute(
-            "SELECT m.uid, b.id, b.segment, b.position, b.start, b.size FROM message m"
-            " JOIN body b ON b.id = m.body_id WHERE m.mailbox_id = ? AND m.uid >= ?"
-            " ORDER BY m.uid LIMIT ?",
+            f"{_PLACES} AND m.uid >= ? ORDER BY m.uid LIMIT ?",
             (mailbox_id, uid, count),
         ).fetchall()
         return {row[0]: BodyPlace._make(row[1:]) for row in rows}
