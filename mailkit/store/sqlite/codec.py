@@ -17,11 +17,13 @@ import functools
 import hashlib
 import importlib
 import inspect
+import itertools
 import json
+import operator
 import os
 import re
 from array import array
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import FunctionType
 from typing import Any, NamedTuple
 
@@ -32,7 +34,7 @@ from mailkit.store.sqlite.transaction import Content
 from mailkit.store.sqlite.writer import Operation
 
 #: Is raised with each change of the format.
-FORMAT = 1
+FORMAT = 2
 #: Where the values of operations and answers are defined: all their named tuples, data classes and
 #: enumerations.
 _VALUE_MODULES = (
@@ -52,9 +54,13 @@ _OWN_MODULES = frozenset(
 _PACKAGE = "mailkit.store.sqlite."
 #: A spool of another process: its directory and its name.
 _SPOOL = re.compile(r"[A-Za-z0-9_-]+/[A-Za-z0-9_-]+")
+_OCTETS = frozenset((bytes,))
 _SCALARS = frozenset((str, int, float, bool, type(None)))
 #: Values of one kind from which on they are sent by columns.
 _MIN_ROWS = 4
+# json.dumps and json.loads make, or find out, more for each call.
+_to_json = json.JSONEncoder(separators=(",", ":")).encode
+_from_json = json.JSONDecoder().raw_decode
 
 
 class NotUnderstood(Exception):
@@ -156,6 +162,7 @@ class Codec:
         }
         self._decoders: dict[str, Callable[[list[Any], Iterator[bytes]], Any]] = {
             "b": lambda _, blobs: next(blobs),
+            "o": self._decode_octets,
             "l": lambda plain, blobs: self._decode_items(plain, blobs),
             "t": lambda plain, blobs: tuple(self._decode_items(plain, blobs)),
             "f": lambda plain, blobs: frozenset(self._decode_items(plain, blobs)),
@@ -177,12 +184,15 @@ class Codec:
         """:raises TypeError: there is something in it that cannot be sent."""
         blobs: list[bytes] = []
         plain = self._encode(value, blobs)
-        return Encoded(json.dumps(plain, separators=(",", ":")).encode("ascii"), blobs)
+        return Encoded(_to_json(plain).encode("ascii"), blobs)
 
     def decode(self, text: bytes, blobs: Sequence[bytes]) -> Any:
         """:raises NotUnderstood: these are no octets of :meth:`encode`."""
         try:
-            return self._decode(json.loads(text), iter(blobs))
+            plain, end = _from_json(text.decode("ascii"))
+            if end != len(text):
+                raise ValueError("something behind the value")
+            return self._decode(plain, iter(blobs))
         except (
             *(ValueError, TypeError, KeyError, IndexError, AttributeError),
             *(StopIteration, RecursionError, ImportError),
@@ -200,10 +210,18 @@ class Codec:
             encoder = self._encoders[kind] = self._find_encoder(kind)
         return encoder(value, blobs)
 
+    def _encode_items(
+        self, encoded: list[Any], values: Iterable[Any], blobs: list[bytes]
+    ) -> list[Any]:
+        """Add values to what is encoded already."""
+        for value in values:
+            encoded.append(value if type(value) in _SCALARS else self._encode(value, blobs))
+        return encoded
+
     def _find_encoder(self, kind: Any) -> Callable[[Any, list[bytes]], Any]:
         name, tables = kind.__name__, self._tables
         if tables.tuples.get(name) is kind:
-            return lambda value, blobs: [name, *(self._encode(each, blobs) for each in value)]
+            return lambda value, blobs: self._encode_items([name], value, blobs)
         for found in (tables.records.get(name), tables.operations.get(name)):
             if found is not None and found[0] is kind:
                 return self._by_fields(name, found[1])
@@ -224,10 +242,12 @@ class Codec:
     def _by_fields(
         self, name: str, fields: Sequence[str]
     ) -> Callable[[Any, list[bytes]], list[Any]]:
-        return lambda value, blobs: [
-            name,
-            *(self._encode(getattr(value, field), blobs) for field in fields),
-        ]
+        if len(fields) < 2:
+            return lambda value, blobs: self._encode_items(
+                [name], [getattr(value, field) for field in fields], blobs
+            )
+        values = operator.attrgetter(*fields)
+        return lambda value, blobs: self._encode_items([name], values(value), blobs)
 
     @staticmethod
     def _encode_octets(value: bytes, blobs: list[bytes]) -> list[Any]:
@@ -238,12 +258,15 @@ class Codec:
         kinds = set(map(type, values))
         if kinds <= _SCALARS:
             return [tag.upper(), *values]
+        if kinds == _OCTETS and tag == "t":
+            blobs.extend(values)
+            return ["o", len(values)]
         if tag == "l" and len(kinds) == 1 and len(values) >= _MIN_ROWS:
             (kind,) = kinds
             if kind is not Content and self._tables.tuples.get(kind.__name__) is kind:
                 columns = zip(*values, strict=True)
                 return ["m", kind.__name__, *(self._column(each, blobs) for each in columns)]
-        return [tag, *(self._encode(each, blobs) for each in values)]
+        return self._encode_items([tag], values, blobs)
 
     def _column(self, values: tuple[Any, ...], blobs: list[bytes]) -> list[Any]:
         """Flags of many messages are few different ones."""
@@ -255,7 +278,7 @@ class Codec:
 
     def _encode_mapping(self, value: Mapping[Any, Any], blobs: list[bytes]) -> list[Any]:
         items = [each for item in value.items() for each in item]
-        return ["d", *(self._encode(each, blobs) for each in items)]
+        return self._encode_items(["d"], items, blobs)
 
     @staticmethod
     def _encode_array(value: array[Any], blobs: list[bytes]) -> list[Any]:
@@ -265,7 +288,7 @@ class Codec:
     def _encode_content(self, value: Content, blobs: list[bytes]) -> list[Any]:
         if value.path:
             value = value._replace(path=os.path.relpath(value.path, self._spools))
-        return ["Content", *(self._encode(each, blobs) for each in value)]
+        return self._encode_items(["Content"], value, blobs)
 
     def _encode_change(self, value: functools.partial[Any], blobs: list[bytes]) -> list[Any]:
         function = _checked_change(value.func)
@@ -306,7 +329,17 @@ class Codec:
         return lambda plain, _: members[plain[1]]
 
     def _decode_items(self, plain: list[Any], blobs: Iterator[bytes]) -> list[Any]:
-        return [self._decode(each, blobs) for each in plain[1:]]
+        return [
+            self._decode(each, blobs) if type(each) is list else each
+            for each in itertools.islice(plain, 1, None)
+        ]
+
+    @staticmethod
+    def _decode_octets(plain: list[Any], blobs: Iterator[bytes]) -> tuple[bytes, ...]:
+        found = tuple(itertools.islice(blobs, plain[1]))
+        if len(found) != plain[1]:
+            raise ValueError("fewer octets than there should be")
+        return found
 
     def _decode_operation(self, plain: list[Any], blobs: Iterator[bytes]) -> Operation[Any]:
         kind, names = self._tables.operations[plain[0]]

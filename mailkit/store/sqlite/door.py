@@ -142,10 +142,16 @@ class Door:
         return bool(self._visitors)
 
     def tell(self, touched: set[Touched]) -> None:
-        """A transaction has touched this."""
-        if self._visitors:
-            for visitor in self._visitors:
-                visitor.tell(touched)
+        """A transaction has touched this; its answers may go, too."""
+        if not self._visitors:
+            return
+        told = b""
+        for visitor in self._visitors:
+            if touched and visitor.notes(touched):
+                told = told or visitor.make_frame(Kind.TOUCHED, 0, touched)
+                visitor.send_replies(told)
+            else:
+                visitor.send_replies()
 
     def forward(self, topic: str, text: str, source: Visitor | None = None) -> None:
         """Give a message to all guests but the one that it comes from."""
@@ -166,6 +172,23 @@ class Door:
         self._left()
 
 
+class _Waiting:
+    """A visitor waits for the end of an operation."""
+
+    __slots__ = ("_number", "_octets", "_visitor")
+
+    def __init__(self, visitor: Visitor, number: int, octets: int) -> None:
+        self._visitor = visitor
+        self._number = number
+        self._octets = octets
+
+    def callback(self, answer: object) -> None:
+        self._visitor.answer(answer, self._number, self._octets)
+
+    def errback(self, error: Any) -> None:
+        self._visitor.refuse(error, self._number, self._octets)
+
+
 @implementer(IPushProducer)
 class Visitor(Link):
     """One guest, as its owner sees it."""
@@ -181,6 +204,8 @@ class Visitor(Link):
         # The guest does not read: what it is told is put together.
         self._clogged = False
         self._untold: set[Touched] = set()
+        # Frames that go when a transaction has answered all.
+        self._replies: list[bytes] = []
 
     @property
     def _transport(self) -> Any:
@@ -214,21 +239,12 @@ class Visitor(Link):
         elif not self._welcome:
             self._break_off("no greeting")
         elif kind in (Kind.CHANGE, Kind.LAZY_CHANGE) and isinstance(value, Operation):
-            writer = self._door.writer
-            submit = writer.submit if kind is Kind.CHANGE else writer.submit_lazy
             self._count(octets)
-            submit(value).addCallbacks(
-                self._answer,
-                self._refuse,
-                callbackArgs=(number, octets),
-                errbackArgs=(number, octets),
-            )
+            waiting = _Waiting(self, number, octets)
+            self._door.writer.submit_for(value, waiting, kind is Kind.LAZY_CHANGE)
         elif kind is Kind.COMPACT:
             self._count(0)
-            done = Deferred.fromCoroutine(_awaited(self._door.compact))
-            done.addCallbacks(
-                self._answer, self._refuse, callbackArgs=(number, 0), errbackArgs=(number, 0)
-            )
+            Deferred.fromCoroutine(self._compact(_Waiting(self, number, 0)))
         elif kind is Kind.MESSAGE and isinstance(value, list):
             topic, text = value
             self._door.channel.receive(topic, text)
@@ -281,14 +297,24 @@ class Visitor(Link):
         else:
             self._transport.resumeProducing()
 
-    def _answer(self, value: object, number: int, octets: int) -> None:
+    async def _compact(self, waiting: _Waiting) -> None:
+        try:
+            await self._door.compact()
+        except Exception as error:
+            waiting.errback(error)
+        else:
+            waiting.callback(None)
+        self.send_replies()
+
+    def answer(self, value: object, number: int, octets: int) -> None:
+        """It is done; goes with the others of its transaction."""
         self._reply(Kind.ANSWER, number, value)
         self._done(octets)
 
-    def _refuse(self, failure: Failure, number: int, octets: int) -> None:
-        error: Any = failure.value
+    def refuse(self, error: BaseException, number: int, octets: int) -> None:
+        """It has failed; goes with the others of its transaction."""
         if not isinstance(error, MailError):
-            self.log.failure("a change for another process failed", failure)
+            self.log.failure("a change for another process failed", Failure(error))
         self._reply(Kind.REFUSAL, number, as_mail_error(error))
         self._done(octets)
 
@@ -296,19 +322,32 @@ class Visitor(Link):
         if self._lost:
             return
         try:
-            self.send(kind, number, value)
-        except (MailError, TypeError):
-            # It is done, and that is all that can be told.
+            frame = self.make_frame(kind, number, value)
+        except Exception:
+            # It is done, and that is all that can be told; others wait for their answers.
             self.log.failure("the answer to another process cannot be sent")
-            self.send(Kind.REFUSAL, number, as_mail_error(ValueError()))
+            frame = self.make_frame(Kind.REFUSAL, number, as_mail_error(ValueError()))
+        self._replies.append(frame)
+
+    def send_replies(self, told: bytes = b"") -> None:
+        """Send the answers of a transaction.
+
+        :param told: a frame to go with them.
+        """
+        replies, self._replies = self._replies, []
+        if told:
+            replies.append(told)
+        if replies and not self._lost:
+            self.send_frame(b"".join(replies))
 
     # What is told.
 
-    def tell(self, touched: set[Touched]) -> None:
+    def notes(self, touched: set[Touched]) -> bool:
+        """Whether the guest is to be told now what a transaction has touched."""
         if self._clogged:
             self._untold |= touched
-        elif self._welcome and not self._lost:
-            self.send(Kind.TOUCHED, 0, touched)
+            return False
+        return self._welcome and not self._lost
 
     def pass_on(self, topic: str, text: str) -> None:
         if self._welcome and not self._clogged and not self._lost:
@@ -320,8 +359,8 @@ class Visitor(Link):
     def resumeProducing(self) -> None:
         self._clogged = False
         untold, self._untold = self._untold, set()
-        if untold:
-            self.tell(untold)
+        if untold and self.notes(untold):
+            self.send(Kind.TOUCHED, 0, untold)
 
     def stopProducing(self) -> None:
         self._clogged = True
@@ -341,7 +380,3 @@ class Visitor(Link):
 
     def abort(self) -> None:
         self._transport.abortConnection()
-
-
-async def _awaited(function: Callable[[], Awaitable[None]]) -> None:
-    await function()

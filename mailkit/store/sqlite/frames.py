@@ -6,8 +6,9 @@ import enum
 import struct
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import cast
+from typing import Any, cast
 
+from twisted.internet import tcp
 from twisted.internet.interfaces import ITCPTransport
 from twisted.internet.protocol import Protocol
 from twisted.logger import Logger
@@ -22,7 +23,8 @@ MAX_FRAME = 256 * 1024 * 1024
 MAX_BLOBS = 1_000_000
 # Kind, number, octets of the text, number of blobs, octets of all blobs. The length of each blob follows.
 _HEAD = struct.Struct("!BQIII")
-_LENGTH = struct.Struct("!I")
+_LENGTH = 4
+_TOO_MUCH = "Too much for another process at once"
 
 
 class Kind(enum.IntEnum):
@@ -48,7 +50,7 @@ class Kind(enum.IntEnum):
     GOODBYE = 10
 
 
-_KINDS = frozenset(Kind)
+_KINDS = {int(kind): kind for kind in Kind}
 
 
 class Link(Protocol):
@@ -61,9 +63,12 @@ class Link(Protocol):
 
     def __init__(self, codec: Codec) -> None:
         self.codec = codec
-        self._buffer = bytearray()
+        # A frame that has not come as a whole yet.
+        self._pieces: list[bytes] = []
+        self._held = 0
         # Octets that must be there before there is anything to do.
         self._wanted = _HEAD.size
+        self._broken = False
 
     def send(self, kind: Kind, number: int, value: object = None) -> None:
         """Send a frame.
@@ -71,52 +76,104 @@ class Link(Protocol):
         :raises LimitExceeded: it would be too long.
         :raises TypeError: the value cannot be sent.
         """
+        self.send_frame(self.make_frame(kind, number, value))
+
+    def make_frame(self, kind: Kind, number: int, value: object = None) -> bytes:
+        """The octets of a frame.
+
+        :raises LimitExceeded: it would be too long.
+        :raises TypeError: the value cannot be sent.
+        """
         text, blobs = self.codec.encode(value)
-        octets = sum(map(len, blobs))
+        if not blobs:
+            if len(text) > MAX_FRAME:
+                raise LimitExceeded(_TOO_MUCH)
+            return _HEAD.pack(kind, number, len(text), 0, 0) + text
+        lengths = list(map(len, blobs))
+        octets = sum(lengths)
         if len(text) + octets > MAX_FRAME or len(blobs) > MAX_BLOBS:
-            raise LimitExceeded("Too much for another process at once")
-        lengths = b"".join(_LENGTH.pack(len(blob)) for blob in blobs)
+            raise LimitExceeded(_TOO_MUCH)
         head = _HEAD.pack(kind, number, len(text), len(blobs), octets)
-        cast(ITCPTransport, self.transport).write(b"".join((head, lengths, text, *blobs)))
+        return b"".join((head, struct.pack(f"!{len(lengths)}I", *lengths), text, *blobs))
+
+    def send_frame(self, frame: bytes) -> None:
+        """Send octets of whole frames, now if the system takes them.
+
+        The transport would keep them until the reactor's next turn, which other clients' commands
+        may put off while the process at the other end has nothing to do.
+        """
+        transport: Any = self.transport
+        if (
+            isinstance(transport, tcp.Connection)
+            and transport.connected
+            and not (transport.disconnecting or transport.dataBuffer or transport._tempDataLen)
+        ):
+            try:
+                sent = transport.socket.send(frame)
+            except OSError:
+                # Full, or broken: the transport will see.
+                sent = 0
+            if sent == len(frame):
+                return
+            frame = frame[sent:]
+        transport.write(frame)
 
     @override
     def dataReceived(self, data: bytes) -> None:
-        buffer = self._buffer
-        buffer += data
-        while len(buffer) >= self._wanted:
-            kind, number, text, count, octets = _HEAD.unpack_from(buffer)
+        if self._pieces:
+            self._pieces.append(data)
+            self._held += len(data)
+            if self._held < self._wanted:
+                return
+            data = b"".join(self._pieces)
+            self._pieces.clear()
+        position, end = 0, len(data)
+        self._wanted = _HEAD.size
+        while end - position >= _HEAD.size and not self._broken:
+            kind, number, text, count, octets = _HEAD.unpack_from(data, position)
             if text + octets > MAX_FRAME or count > MAX_BLOBS:
                 self._break_off("a frame is too long")
                 return
-            start = _HEAD.size + count * _LENGTH.size
-            self._wanted = start + text + octets
-            if len(buffer) < self._wanted:
-                return
-            frame = bytes(buffer[: self._wanted])
-            del buffer[: self._wanted]
-            self._wanted = _HEAD.size
-            lengths = [length for (length,) in _LENGTH.iter_unpack(frame[_HEAD.size : start])]
+            length = _HEAD.size + count * _LENGTH + text + octets
+            if end - position < length:
+                self._wanted = length
+                break
+            begin = position + _HEAD.size
+            lengths = struct.unpack_from(f"!{count}I", data, begin) if count else ()
             if sum(lengths) != octets or kind not in _KINDS:
                 self._break_off("a frame is malformed")
                 return
-            self._take(Kind(kind), number, frame, start, text, lengths)
+            self._take(_KINDS[kind], number, data, begin + count * _LENGTH, text, lengths, length)
+            position += length
+        if position < end and not self._broken:
+            self._pieces.append(data[position:] if position else data)
+            self._held = end - position
 
     def _take(
-        self, kind: Kind, number: int, frame: bytes, start: int, text: int, lengths: Sequence[int]
+        self,
+        kind: Kind,
+        number: int,
+        data: bytes,
+        start: int,
+        text: int,
+        lengths: Sequence[int],
+        octets: int,
     ) -> None:
         begin = start + text
+        encoded = data[start:begin]
         blobs = []
         for length in lengths:
-            blobs.append(frame[begin : begin + length])
+            blobs.append(data[begin : begin + length])
             begin += length
         try:
-            value = self.codec.decode(frame[start : start + text], blobs)
+            value = self.codec.decode(encoded, blobs)
         except NotUnderstood as error:
             self._break_off(str(error))
         else:
-            self.received(kind, number, value, len(frame))
+            self.received(kind, number, value, octets)
 
     def _break_off(self, reason: str) -> None:
+        self._broken = True
         self.log.error("a process of this store sends what is not understood: {why}", why=reason)
         cast(ITCPTransport, self.transport).abortConnection()
 

@@ -91,7 +91,8 @@ class Owner:
         self.maintenance.start()
 
     def _announce(self, touched: set[Touched]) -> None:
-        self._core.announce(touched)
+        if touched:
+            self._core.announce(touched)
         if self._door is not None:
             self._door.tell(touched)
 

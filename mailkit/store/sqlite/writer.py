@@ -84,9 +84,19 @@ class WriterReactor(Protocol):
         """Run a function later; without delay, at the end of this turn."""
 
 
+class Waiter(Protocol):
+    """Who hears of an operation's end on the reactor's thread; a ``Deferred`` is one."""
+
+    def callback(self, result: Any) -> object:
+        """It is done."""
+
+    def errback(self, fail: Any) -> object:
+        """It has failed, with that exception."""
+
+
 class _Entry(NamedTuple):
     operation: Operation[Any]
-    waiter: Deferred[Any] | Future[Any] | None
+    waiter: Waiter | Future[Any] | None
     #: Not worth a flush of its own.
     lazy: bool = False
 
@@ -173,8 +183,8 @@ class Writer:
     :param tx: the transaction object, with its connection.
     :param reactor: where the answers are given.
     :param clock: seconds since the epoch.
-    :param announce: called on the reactor's thread with the ids of the mailboxes that changed,
-        after each transaction's answers.
+    :param announce: called on the reactor's thread with the ids of the mailboxes that changed, which
+        may be none, after each transaction's answers.
     """
 
     log = Logger()
@@ -237,6 +247,14 @@ class Writer:
         self._lazy.append(_Entry(operation, deferred, True))
         self._queue.put(_WAKE)
         return deferred
+
+    def submit_for(self, operation: Operation[Any], waiter: Waiter, lazily: bool) -> None:
+        """:meth:`submit` or :meth:`submit_lazy` for somebody who needs no ``Deferred``."""
+        if lazily:
+            self._lazy.append(_Entry(operation, waiter, True))
+            self._queue.put(_WAKE)
+        else:
+            self._queue.put(_Entry(operation, waiter, operation.losable))
 
     def submit_future(self, operation: Operation[T], durable: bool) -> Future[T]:
         """Do an operation for another thread than the reactor's, lazily unless durable."""
@@ -327,7 +345,7 @@ class Writer:
             return
         with self.gate:
             answers, touched = self._attempt_all(entries)
-        waiting: list[tuple[Deferred[Any], object]] = []
+        waiting: list[tuple[Waiter, object]] = []
         for entry, answer in zip(entries, answers, strict=True):
             if isinstance(answer, _Raised):
                 entry.operation.discard()
@@ -458,15 +476,14 @@ class Writer:
 
     # The reactor's thread.
 
-    def _answer(self, waiting: list[tuple[Deferred[Any], object]], touched: set[Touched]) -> None:
-        for deferred, answer in waiting:
+    def _answer(self, waiting: list[tuple[Waiter, object]], touched: set[Touched]) -> None:
+        for waiter, answer in waiting:
             # One that was cancelled ignores this.
             if isinstance(answer, _Raised):
-                deferred.errback(answer.error)
+                waiter.errback(answer.error)
             else:
-                deferred.callback(answer)
-        if touched:
-            self._announce(touched)
+                waiter.callback(answer)
+        self._announce(touched)
 
 
 def _is_outage(error: Exception) -> bool:
