@@ -51,6 +51,10 @@ class ExpiringMap(Generic[K, V]):
         for key in [key for key in self._entries if unwanted(key)]:
             del self._entries[key]
 
+    def discard(self, key: K) -> None:
+        """Forget a key, if it is there."""
+        self._entries.pop(key, None)
+
     def set(self, key: K, value: V, seconds: float) -> None:
         """Keep a value for so long, instead of the one that the key had."""
         if seconds <= 0:

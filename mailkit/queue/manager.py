@@ -25,7 +25,6 @@ from mailkit.interfaces import IQueue
 from mailkit.mime import Action
 from mailkit.model import Envelope, LocalDelivery, Recipient
 from mailkit.queue.attempting import AttemptNotes
-from mailkit.queue.judging import is_over, not_past_deadline
 from mailkit.queue.limits import QueueGuard, QueueLimits
 from mailkit.queue.outcomes import Outcomes
 from mailkit.queue.reports import Reporter
@@ -33,14 +32,12 @@ from mailkit.queue.return_paths import ReturnPaths
 from mailkit.queue.schedule import FindSchedule, Schedule, Schedules
 from mailkit.queue.submission import read_message_id
 from mailkit.queue.transport import FindTransport, Handover, Result, Transport, with_error
-from mailkit.queue.unreachable import PAUSE, UnreachableDomains
+from mailkit.queue.unreachable import PAUSE, PutOff, UnreachableDomains, put_off
 from mailkit.queue.values import (
     Attempt,
     NewMessage,
     Queued,
     QueuedMessage,
-    RecipientState,
-    Update,
 )
 from mailkit.smtp.client import Status
 from mailkit.spool import Spool
@@ -299,7 +296,7 @@ class QueueManager:
         if not self._running or domain in self._busy:
             # Who works on it looks again before leaving.
             return
-        if self._unreachable.until(domain) is not None:
+        if self._unreachable.get(domain) is not None:
             self._fresh.add(domain)
             self._look_soon()
         elif self._places <= 0 or self._unreachable.failed_last(domain):
@@ -462,37 +459,32 @@ class QueueManager:
 
     async def _put_off(self, domain: str, now: int) -> bool:
         """Let new messages for a domain that could not be reached wait until it is due again."""
-        updates = await self._find_new(domain, now)
-        if updates:
-            await self._queue.record(updates=updates)
-        return bool(updates)
+        found = await self._find_new(domain, now)
+        if found:
+            await self.outcomes.put_off(found)
+        return bool(found)
 
     async def _put_off_fresh(self, now: int) -> None:
         """The same for domains in which something is new, some of them at a time."""
-        updates: list[Update] = []
+        waiting: list[PutOff] = []
         for _ in range(min(LOOK, len(self._fresh))):
             domain = self._fresh.pop()
             found = [] if domain in self._busy else await self._find_new(domain, now)
             if len(found) >= BATCH:
                 self._fresh.add(domain)
-            updates += found
-            if len(updates) >= MAX_PUT_OFF:
+            waiting += found
+            if len(waiting) >= MAX_PUT_OFF:
                 break
-        if updates:
-            await self._queue.record(updates=updates)
+        if waiting:
+            await self.outcomes.put_off(waiting)
 
-    async def _find_new(self, domain: str, now: int) -> list[Update]:
+    async def _find_new(self, domain: str, now: int) -> list[PutOff]:
         """What lets new messages for a domain wait that is left alone."""
-        until = self._unreachable.until(domain)
-        if until is None:
+        down = self._unreachable.get(domain)
+        if down is None:
             return []
         due = await self._queue.list_due(domain=domain, now=now, limit=BATCH)
-        return [
-            Update(recipient.id, RecipientState.DEFERRED, not_past_deadline(message, now, until))
-            for message in due
-            for recipient in message.recipients
-            if not (recipient.attempts or is_over(message, now))
-        ]
+        return put_off(due, down, now)
 
     async def _hand_over(
         self, domain: str, transport: Transport, pending: deque[QueuedMessage]
@@ -529,7 +521,7 @@ class QueueManager:
         trouble = troubles[0]
         if trouble.status is Status.TEMPORARY:
             schedule = self._schedules.of(domain, envelope)
-            self._unreachable.note_failure(domain, round(schedule.delay(1)))
+            self._unreachable.note_failure(domain, round(schedule.delay(1)), trouble.attempt)
             await self.outcomes.postpone(domain, trouble.attempt, schedule)
         return trouble
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import BinaryIO, NamedTuple, TypeVar
 
@@ -17,7 +18,7 @@ from mailkit.queue.reports import Notice, Reporter
 from mailkit.queue.schedule import Schedule, Schedules
 from mailkit.queue.submission import read_message_id
 from mailkit.queue.transport import Handover
-from mailkit.queue.unreachable import postpone
+from mailkit.queue.unreachable import PutOff, postpone
 from mailkit.queue.values import (
     Attempt,
     NewMessage,
@@ -148,8 +149,27 @@ class Outcomes:
             state=update.state.value,
             **_fields(attempt),
         )
-        event = Event(message.id, message.envelope, recipient.recipient, update.state, attempt)
+        self._tell_listeners(message, recipient, update)
+        self._call(self._watchers)
+
+    def _tell_listeners(
+        self, message: QueuedMessage, recipient: QueuedRecipient, update: Update
+    ) -> None:
+        assert update.attempt is not None
+        event = Event(
+            message.id, message.envelope, recipient.recipient, update.state, update.attempt
+        )
         self._call(self._listeners, event)
+
+    async def put_off(self, waiting: Sequence[PutOff]) -> None:
+        """Put down for new messages in one step that their domain could not be reached before."""
+        await self._queue.record(updates=[each.update for each in waiting])
+        for domain, count in Counter(each.recipient.domain for each in waiting).items():
+            self.log.info(
+                "{count} new recipients in {domain}: deferred", count=count, domain=domain
+            )
+        for message, recipient, update in waiting if self._listeners else ():
+            self._tell_listeners(message, recipient, update)
         self._call(self._watchers)
 
     async def postpone(self, domain: str, attempt: Attempt, schedule: Schedule) -> None:

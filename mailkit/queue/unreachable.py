@@ -6,12 +6,21 @@ for one shares the fate of what was tried.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from mailkit.expiring import ExpiringMap
 from mailkit.interfaces import IPostponingQueue, IQueue
+from mailkit.queue.judging import is_over, not_past_deadline
 from mailkit.queue.schedule import Schedule
-from mailkit.queue.values import Attempt, Postponement
+from mailkit.queue.values import (
+    Attempt,
+    Postponement,
+    QueuedMessage,
+    QueuedRecipient,
+    RecipientState,
+    Update,
+)
 from mailkit.wire.domains import is_within
 
 #: Domains whose state is remembered.
@@ -27,6 +36,15 @@ MAX_POSTPONED = 1000
 PAUSE = 0.5
 
 
+class Down(NamedTuple):
+    """A domain that is left alone."""
+
+    #: When it is due again, in seconds since the epoch.
+    until: int
+    #: With which that was found out; it counts for new messages, too.
+    attempt: Attempt
+
+
 class UnreachableDomains:
     """What is known of domains that cannot be reached.
 
@@ -39,8 +57,7 @@ class UnreachableDomains:
         self._places = places
         self._rate = rate
         self._seconds = seconds
-        #: When domains are due again.
-        self._down: ExpiringMap[str, int] = ExpiringMap(MAX_REMEMBERED, seconds)
+        self._down: ExpiringMap[str, Down] = ExpiringMap(MAX_REMEMBERED, seconds)
         #: Those that failed the last time.
         self._failed: ExpiringMap[str, bool] = ExpiringMap(MAX_REMEMBERED, seconds)
         #: Of these, those that are being tried.
@@ -49,18 +66,18 @@ class UnreachableDomains:
         self._tries = max(1.0, rate)
         self._counted = seconds()
 
-    def until(self, domain: str) -> int | None:
-        """When a domain is due again, in seconds since the epoch; None where it may be tried."""
+    def get(self, domain: str) -> Down | None:
+        """Until when a domain is left alone, and why; None where it may be tried."""
         return self._down.get(domain)
 
     def failed_last(self, domain: str) -> bool:
         """Whether the last attempt failed."""
         return bool(self._failed.get(domain))
 
-    def note_failure(self, domain: str, delay: int) -> None:
+    def note_failure(self, domain: str, delay: int, attempt: Attempt) -> None:
         """A domain cannot be reached, and is left alone for some seconds."""
         self._failed.set(domain, True, FAILURE_TIME)
-        self._down.set(domain, int(self._seconds()) + delay, delay)
+        self._down.set(domain, Down(int(self._seconds()) + delay, attempt), delay)
 
     async def recall(self, queue: IQueue) -> None:
         """Remember what failed before this process began, as far as the queue tells.
@@ -73,7 +90,8 @@ class UnreachableDomains:
 
     def note_success(self, domain: str) -> None:
         """A domain has been reached."""
-        self._failed.set(domain, False, 0)
+        self._failed.discard(domain)
+        self._down.discard(domain)
 
     def retry(self, domain: str, subdomains: bool) -> None:
         """Let a domain be tried now; all of them where none is named."""
@@ -103,6 +121,37 @@ class UnreachableDomains:
         if recovered:
             self._tries += 1
         return recovered
+
+
+class PutOff(NamedTuple):
+    """A recipient of a new message who waits until the domain is due again."""
+
+    message: QueuedMessage
+    recipient: QueuedRecipient
+    update: Update
+
+
+def put_off(due: Sequence[QueuedMessage], down: Down, now: int) -> list[PutOff]:
+    """Let those of a domain's messages wait that are new; others are to be tried.
+
+    Whoever asks why they wait finds the attempt that failed. It counts as theirs, so that they are not new any
+    more when somebody wants them to be retried before.
+    """
+    return [
+        PutOff(
+            message,
+            recipient,
+            Update(
+                recipient.id,
+                RecipientState.DEFERRED,
+                not_past_deadline(message, now, down.until),
+                down.attempt,
+            ),
+        )
+        for message in due
+        for recipient in message.recipients
+        if not (recipient.attempts or is_over(message, now))
+    ]
 
 
 async def postpone(

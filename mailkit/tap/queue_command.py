@@ -145,15 +145,19 @@ def _order_command(order: Order, help: str, done: str) -> None:
                     changed += await records.order(order=order, id=each, now=int(time.time()))
                 except NoSuchMessage as error:
                     raise click.ClickException(f"{each}: {error.text}") from None
-            click.echo(f"{changed} recipients {done}.")
+            _tell(changed, done)
 
         look(store, work)
 
 
-_order_command(Order.RETRY, "Try again now to send the messages ID.", "are tried again now")
-_order_command(Order.HOLD, "Keep the messages ID back until they are released.", "are held")
-_order_command(Order.RELEASE, "Send the messages ID that were held.", "are released")
-_order_command(Order.CANCEL, "Give up the messages ID, without a report.", "are given up")
+_order_command(Order.RETRY, "Try again now to send the messages ID.", "tried again now")
+_order_command(Order.HOLD, "Keep the messages ID back until they are released.", "held")
+_order_command(Order.RELEASE, "Send the messages ID that were held.", "released")
+_order_command(Order.CANCEL, "Give up the messages ID, without a report.", "given up")
+
+
+def _tell(count: int, done: str) -> None:
+    click.echo(f"{count} {'recipient is' if count == 1 else 'recipients are'} {done}.")
 
 
 @queue.command("flush")
@@ -167,7 +171,7 @@ def flush(store: str, domain: str, subdomains: bool) -> None:
         count, now, name = 0, int(time.time()), canonical_domain(domain)
         while changed := await records.flush(now=now, domain=name, subdomains=subdomains):
             count += changed
-        click.echo(f"{count} recipients are tried again now.")
+        _tell(count, "tried again now")
 
     look(store, work)
 

@@ -178,8 +178,8 @@ class PostfixTests(SendingServer):
         server = self.start("mx", **self.settings, undo=3600)
         self.submit("eve@remote.test")
         self.assertIn("scheduled until", self.queue("list"))
-        self.assertIn("1 recipients are held", self.queue("hold", "1"))
-        self.assertIn("1 recipients are released", self.queue("release", "--all"))
+        self.assertIn("1 recipient is held", self.queue("hold", "1"))
+        self.assertIn("1 recipient is released", self.queue("release", "--all"))
         self.wait_for(lambda: "status=sent" in self.postfix.log)
         server.stop()
 

@@ -13,7 +13,7 @@ from mailkit.queue.manager import QueueManager, QueueSettings
 from mailkit.queue.outcomes import Event
 from mailkit.queue.schedule import DAY, HOUR, MINUTE, Schedule
 from mailkit.queue.transport import Transport
-from mailkit.queue.values import RecipientState
+from mailkit.queue.values import Order, RecipientState
 from mailkit.smtp.client import Status
 
 from .support import (
@@ -48,10 +48,40 @@ class UnreachableTests(QueueTestCase):
         self.pass_time(1)
         self.assertEqual(self.transport.recipients(), ["eve@example.net"])
         self.assertEqual(await self.states(id), [RecipientState.DEFERRED])
+        # For the same reason.
+        [[_, attempt]] = await self.queue.get_attempts(id=id)
+        self.assertEqual(attempt.text, "no route")
         self.transport.unreachable = False
         self.transport.answer = lambda recipient: reply()
         self.pass_time(300)
         self.assertEqual(await self.states(id), [RecipientState.DELIVERED])
+
+    async def test_new_messages_that_wait_are_tried_if_somebody_wants_it(self) -> None:
+        await self.submit("eve@example.net")
+        self.pass_time(60)
+        ids = [await self.submit(f"{name}@example.net") for name in ("joe", "zoe")]
+        self.pass_time(1)
+        self.transport.unreachable = False
+        self.transport.answer = lambda recipient: reply()
+        now = int(self.clock.seconds())
+        await self.queue.order(order=Order.RETRY, id=ids[0], now=now)
+        self.pass_time(10)
+        self.assertEqual(await self.states(ids[0]), [RecipientState.DELIVERED])
+        self.assertEqual(await self.states(ids[1]), [RecipientState.DEFERRED])
+        # Now that it is known to be reached, nothing new waits any more.
+        id = await self.submit("ann@example.net")
+        self.pass_time(1)
+        self.assertEqual(await self.states(id), [RecipientState.DELIVERED])
+
+    async def test_listeners_hear_of_new_messages_that_wait(self) -> None:
+        await self.submit("eve@example.net")
+        events: list[Event] = []
+        self.manager.outcomes.listen(events.append)
+        id = await self.submit("joe@example.net")
+        self.pass_time(1)
+        self.assertEqual(
+            [(each.id, each.state) for each in events], [(id, RecipientState.DEFERRED)]
+        )
 
     async def test_new_messages_for_domains_that_are_left_alone_wait_together(self) -> None:
         domains = [f"dead{number}.example" for number in range(5)]

@@ -83,7 +83,7 @@ class QueueCommandTests(TestCase):
 
     async def test_orders(self) -> None:
         self.assertEqual(self.output("hold", "1", "2"), "2 recipients are held.\n")
-        self.assertEqual(self.output("release", "2"), "1 recipients are released.\n")
+        self.assertEqual(self.output("release", "2"), "1 recipient is released.\n")
         next_time = await self.store.queue.get_next_time()
         assert next_time is not None
         self.assertLessEqual(next_time, time.time())
