@@ -43,6 +43,7 @@ from mailkit.client.errors import (
     TimedOut,
     TLSFailed,
 )
+from mailkit.client.reasons import why_not_connected
 from mailkit.client.security import TLSInfo, TLSPolicy
 from mailkit.client.tls import KeepingCreator, connection_creator, openssl_info, why_refused
 
@@ -361,7 +362,7 @@ def connector(
             # Not by the time-out: whoever waits for us has given up.
             raise CancelledError from None
         except Exception as error:
-            text = f"Cannot connect to {server}: {error or type(error).__name__}"
+            text = f"Cannot connect to {server}: {why_not_connected(error)}"
             raise ConnectFailed(text, command="connect") from error
         if creator is None:
             return channel, None

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping, Sequence
 from ipaddress import ip_address
-from typing import Any
+from typing import Any, cast
 
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint
@@ -27,6 +27,7 @@ from zope.interface import implementer
 
 from mailkit._typing import override
 from mailkit.client.address import ServerAddress
+from mailkit.client.reasons import why_not_connected
 
 #: Seconds after an attempt until the next address is tried beside it (RFC 8305 section 8).
 ATTEMPT_DELAY = 0.25
@@ -76,7 +77,7 @@ class RacingEndpoint:
         timeout: float = 30.0,
     ) -> None:
         self._reactor = reactor
-        self._name = ServerAddress(name, port)
+        self.name = name
         self._addresses = addresses
         self._port = port
         self._sources = sources or {}
@@ -89,7 +90,7 @@ class RacingEndpoint:
 
     @override
     def __str__(self) -> str:
-        return str(self._name)
+        return str(ServerAddress(self.name, self._port))
 
     def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
         self.failures = {}
@@ -158,14 +159,17 @@ class _Race:
         self._pending.pop(address, None)
         if self._ended:
             return
-        error: Any = failure.value
-        self._endpoint.failures[address] = str(error) or type(error).__name__
+        self._endpoint.failures[address] = why_not_connected(cast(Exception, failure.value))
         # RFC 8305 section 5: the next one need not wait for its time.
         self._next()
 
     def _lose(self) -> None:
         self._ended = True
-        reasons = "; ".join(f"{a}: {text}" for a, text in self._endpoint.failures.items())
+        name, failures = self._endpoint.name, self._endpoint.failures
+        # The name, which whoever is told of them knows, may be the address.
+        reasons = "; ".join(
+            text if each == name else f"{each}: {text}" for each, text in failures.items()
+        )
         make_error: Any = ConnectError
         self._result.errback(make_error(string=reasons or "it has no address"))
 

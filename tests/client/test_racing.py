@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import os
+from errno import ECONNREFUSED
 from types import SimpleNamespace
 from typing import Any
 
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.error import ConnectError, ConnectionRefusedError
+from twisted.internet.error import ConnectError, ConnectionRefusedError, TimeoutError
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from mailkit.client.racing import RacingEndpoint, find_system_addresses
+from mailkit.client.reasons import why_not_connected
 
 NEW, OLD = "2001:db8::1", "192.0.2.1"
 
@@ -41,7 +44,9 @@ class RacingTests(SynchronousTestCase):
 
     def refuse(self, number: int) -> None:
         factory, connector = self.reactor.tcpClients[number][2], self.reactor.connectors[number]
-        factory.clientConnectionFailed(connector, Failure(ConnectionRefusedError()))
+        factory.clientConnectionFailed(
+            connector, Failure(ConnectionRefusedError(ECONNREFUSED, "refused"))
+        )
 
     def test_the_first_that_answers_wins(self) -> None:
         found = self.race()
@@ -66,7 +71,20 @@ class RacingTests(SynchronousTestCase):
         self.assertEqual(self.tried(), [NEW, OLD])
         self.connect(1)
         self.assertTrue(found.called)
-        self.assertIn(NEW, self.endpoint.failures)
+        self.assertEqual(self.endpoint.failures, {NEW: os.strerror(ECONNREFUSED)})
+
+    def test_nobody_answers(self) -> None:
+        found = self.race()
+        for index in (0, 1):
+            connector = self.reactor.connectors[index]
+            self.reactor.tcpClients[index][2].clientConnectionFailed(
+                connector, Failure(TimeoutError())
+            )
+        error: Any = self.failureResultOf(found, ConnectError).value
+        self.assertEqual(
+            why_not_connected(error),
+            f"{NEW}: nobody answered in time; {OLD}: nobody answered in time",
+        )
 
     def test_all_refuse(self) -> None:
         found = self.race()
