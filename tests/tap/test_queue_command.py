@@ -67,7 +67,7 @@ class QueueCommandTests(TestCase):
     async def test_flush(self) -> None:
         # The one that was tried; what is scheduled stays so.
         self.assertIn("0 recipients", self.output("flush", "example.com"))
-        self.assertIn("1 recipients", self.output("flush", "EXAMPLE.net"))
+        self.assertIn("1 recipient is", self.output("flush", "EXAMPLE.net"))
         self.assertEqual(await self.store.queue.find_due(int(time.time()), 9), ["example.net"])
 
     def test_show(self) -> None:
