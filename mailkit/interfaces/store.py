@@ -93,7 +93,14 @@ class IProcessLocks(Interface):
     def when_shared(callback: Callable[[], None]) -> Callable[[], None]:
         """Call a function once, at once or as soon as another process has the store open, too.
 
-        For names that are taken so often that they are to cost nothing before.
+        For names that are taken so often that they are to cost nothing before. All that are had then
+        must be taken in the call.
 
         :returns: a function that ends the waiting.
+        """
+
+    def others_know() -> bool:
+        """Whether the other processes have been told of this one, as ``when_shared`` has it.
+
+        Before, a name that is free may be had by one that saw no need to take it.
         """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from mailkit.interfaces import IProcessChannel, IProcessLocks
@@ -14,10 +15,6 @@ if TYPE_CHECKING:
 _TOPIC = "mailkit.pop3"
 #: Seconds after which somebody who waits for a maildrop of another process looks again.
 LOOK_SECONDS = 0.5
-
-
-def _nothing() -> None:
-    """Where there is nothing to end."""
 
 
 class Neighbours:
@@ -36,12 +33,19 @@ class Neighbours:
 
         :returns: a function that ends listening to them.
         """
+        ends = []
         if IProcessLocks.providedBy(store):
-            self._factory.locks.share(store.try_lock)
-        if not IProcessChannel.providedBy(store):
-            return _nothing
-        self._channel = store
-        return store.listen(_TOPIC, self._told)
+            share = partial(self._factory.locks.share, store.try_lock, store.others_know)
+            ends.append(store.when_shared(share))
+        if IProcessChannel.providedBy(store):
+            self._channel = store
+            ends.append(store.listen(_TOPIC, self._told))
+
+        def end() -> None:
+            while ends:
+                ends.pop()()
+
+        return end
 
     def ask(self, account: str) -> bool:
         """Have whoever has a maildrop find out about its client; whether that is possible."""

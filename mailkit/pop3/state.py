@@ -6,6 +6,7 @@ import enum
 from array import array
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence, Set
+from contextlib import suppress
 from itertools import islice
 from typing import NamedTuple
 
@@ -211,16 +212,26 @@ class MaildropLocks:
     def __init__(self, login_delay: int = 0) -> None:
         self.login_delay = login_delay
         self._held: dict[str, Callable[[], None]] = {}
-        self._share: Callable[[str], Callable[[], None] | None] | None = None
+        self._try_lock: Callable[[str], Callable[[], None] | None] | None = None
         # When they may log in again, and the delay; by time of login, oldest first.
         self._logins: dict[str, tuple[float, int]] = {}
 
-    def share(self, try_lock: Callable[[str], Callable[[], None] | None]) -> None:
-        """Keep out the sessions of other processes, too.
+    def share(
+        self, try_lock: Callable[[str], Callable[[], None] | None], others_know: Callable[[], bool]
+    ) -> None:
+        """Keep out the sessions of other processes, too, from now on.
 
-        :param try_lock: see :class:`~mailkit.interfaces.IProcessLocks`.
+        :param try_lock: see :class:`~mailkit.interfaces.IProcessLocks`, as for the other one.
         """
-        self._share = try_lock
+
+        def take(account: str) -> Callable[[], None] | None:
+            return try_lock(f"maildrop {account}") if others_know() else None
+
+        self._try_lock = take
+        for account in self._held:
+            # The system may have no locks left: what is here is still kept apart.
+            with suppress(OSError):
+                self._held[account] = try_lock(f"maildrop {account}") or _nothing
 
     def acquire(self, account: str, now: float) -> None:
         """Begin a session.
@@ -235,7 +246,7 @@ class MaildropLocks:
             until, delay = self._logins.get(account, (now, 0))
             if until > now:
                 raise LoginTooSoon(f"Please wait {delay} seconds between logins")
-        release = _nothing if self._share is None else self._share(f"maildrop {account}")
+        release = _nothing if self._try_lock is None else self._try_lock(account)
         if release is None:
             raise MailboxInUse("Another session has this maildrop open")
         self._held[account] = release

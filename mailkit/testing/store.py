@@ -14,6 +14,7 @@ from mailkit.interfaces import (
     IMailAccount,
     IMailboxAdmin,
     IMailStore,
+    IProcessLocks,
     ISpooling,
     IWatchableMailbox,
     IWritableMailbox,
@@ -39,7 +40,7 @@ class StoreContract(AccountContract):
         """A new store, checked; it is closed by itself."""
         store = await self.make_store(accounts=accounts)
         self.close_later(store.close)
-        self.check_provides(store, [IMailStore], [ISpooling, IKeyValueStore])
+        self.check_provides(store, [IMailStore], [ISpooling, IKeyValueStore, IProcessLocks])
         return store
 
     @override
@@ -201,6 +202,20 @@ class StoreContract(AccountContract):
         await self.fill(account, INBOX, 1)
         expected = [sample_message(number) for number in (1, 2, 9, 1)]
         self.assertEqual(await self.inbox_of(store, ANN), expected)
+
+    async def test_names_of_a_process(self) -> None:
+        store = cast(IProcessLocks, self.need(IProcessLocks, await self.open_store(ANN)))
+        # Nobody else has it open.
+        self.assertTrue(store.others_know())
+        told: list[str] = []
+        store.when_shared(callback=lambda: told.append("shared"))()
+        release = store.try_lock(name="one")
+        assert release is not None
+        self.assertIsNone(store.try_lock(name="one"))
+        self.assertIsNotNone(store.try_lock(name="other"))
+        release()
+        self.assertIsNotNone(store.try_lock(name="one"))
+        self.assertEqual(told, [])
 
     async def test_kept_values(self) -> None:
         store = cast(IKeyValueStore, self.need(IKeyValueStore, await self.open_store(ANN)))

@@ -88,7 +88,7 @@ class MaildropLocksTests(SynchronousTestCase):
             return lambda: taken.discard(name)
 
         locks = MaildropLocks()
-        locks.share(try_lock)
+        locks.share(try_lock, lambda: True)
         self.assertRaises(MailboxInUse, locks.acquire, "ann", 0)
         locks.acquire("bob", 0)
         self.assertEqual(taken, {"maildrop ann", "maildrop bob"})
@@ -96,6 +96,31 @@ class MaildropLocksTests(SynchronousTestCase):
         locks.release("bob")
         self.assertEqual(taken, {"maildrop ann"})
         taken.clear()
+        locks.acquire("ann", 0)
+
+    def test_sessions_from_before_another_process_came(self) -> None:
+        taken: set[str] = set()
+
+        def try_lock(name: str) -> Callable[[], None]:
+            taken.add(name)
+            return lambda: taken.discard(name)
+
+        locks = MaildropLocks()
+        locks.acquire("ann", 0)
+        locks.acquire("bob", 0)
+        locks.release("bob")
+        self.assertEqual(taken, set())
+        locks.share(try_lock, lambda: True)
+        self.assertEqual(taken, {"maildrop ann"})
+        locks.release("ann")
+        self.assertEqual(taken, set())
+
+    def test_nobody_is_let_in_before_the_other_processes_know(self) -> None:
+        known = False
+        locks = MaildropLocks()
+        locks.share(lambda name: lambda: None, lambda: known)
+        self.assertRaises(MailboxInUse, locks.acquire, "ann", 0)
+        known = True
         locks.acquire("ann", 0)
 
     def test_one_session_an_account(self) -> None:

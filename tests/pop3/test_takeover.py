@@ -174,6 +174,13 @@ class ProcessStore:
         self.names.taken.add(name)
         return lambda: self.names.taken.discard(name)
 
+    def when_shared(self, callback: Callable[[], None]) -> Callable[[], None]:
+        callback()
+        return lambda: None
+
+    def others_know(self) -> bool:
+        return True
+
     def send_message(self, topic: str, message: Any) -> None:
         for store in self.names.stores:
             if store is not self:

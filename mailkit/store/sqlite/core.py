@@ -133,6 +133,8 @@ class Core:
         self.watch(DIRECTORY, self.recent.clear)
         # Wait for another process.
         self._alone: list[Callable[[], None]] = []
+        #: The other processes know of this one.
+        self.is_known = False
         #: Are called with domains for which there is something new in the outbound queue.
         self.queue_watchers: dict[object, Callable[[str], None]] = {}
         self._make_directories()
@@ -191,6 +193,7 @@ class Core:
             else:
                 owner = self._owner = Owner(self, lock, self._flush)
                 self.writer = owner.writer
+                self.is_known = True
                 return
 
     def _connect_to_owner(self, refusal: InUse) -> socket.socket | None:
@@ -237,6 +240,7 @@ class Core:
 
     def owner_changed(self) -> None:
         """Forget what may not hold with another owner, and tell all who watch to look again."""
+        self.is_known = True
         self.bodies.close()
         self.announce(set(self._watchers))
 

@@ -218,6 +218,9 @@ class SQLiteStore(DirectoryBase):
     def when_shared(self, callback: Callable[[], None]) -> Callable[[], None]:
         return self.core.when_shared(callback)
 
+    def others_know(self) -> bool:
+        return self.core.is_known
+
     # The directory.
 
     @override

@@ -34,6 +34,20 @@ class NameTests(StoreTestCase):
         self.assertIsNotNone(owner.try_lock("queue"))
         other()
 
+    async def test_who_has_come_waits_until_the_others_know(self) -> None:
+        owner = await self.make_store(ANN)
+        self.assertTrue(owner.others_know())
+        told: list[str] = []
+        owner.when_shared(partial(told.append, "shared"))
+        guest = self.open_store()
+        self.assertFalse(guest.others_know())
+        await self.wait_until(guest.others_know)
+        self.assertEqual(told, ["shared"])
+        await self.close_store(owner)
+        # It takes the owner's place.
+        await guest.add_account(name=BOB)
+        self.assertTrue(guest.others_know())
+
     async def test_another_process_is_told_of_once(self) -> None:
         owner = await self.make_store(ANN)
         told: list[str] = []
