@@ -237,8 +237,8 @@ class IUnendedMessages(Interface):
 class ISizedMailbox(Interface):
     """A mailbox that tells at once all that POP3 asks when a session begins."""
 
-    def get_sizes() -> Awaitable[tuple[MailboxInfo, Sequence[int], Sequence[int]] | None]:
-        """The mailbox, its UIDs, ascending, and of each message the octets that POP3 sends.
+    def get_sizes() -> Awaitable[tuple[MailboxInfo, Sequence[int], Sequence[int], int] | None]:
+        """The mailbox, its UIDs, ascending, of each message the octets that POP3 sends, and their sum.
 
         Those are its own and those of the line end that it may lack (RFC 1939 section 11). None
         where the mailbox is better asked in pieces. The caller changes nothing of the result.

@@ -56,16 +56,21 @@ class Maildrop:
     Message numbers begin at 1.
     """
 
-    __slots__ = ("_deleted", "_deleted_octets", "_octets", "_parts", "_sizes", "_uids")
+    __slots__ = ("_deleted", "_owned", "_parts", "_sizes", "_uids", "count", "octets")
+
+    #: Messages that are not marked as deleted.
+    count: int
+    #: Octets of them.
+    octets: int
 
     def __init__(self) -> None:
         self._parts: list[_Part] = []
-        # 16 octets a message: a session may have a hundred thousand.
-        self._uids = array("Q")
-        self._sizes = array("Q")
-        self._octets = 0
+        self._uids: Sequence[int] = ()
+        self._sizes: Sequence[int] = ()
+        # The same where they are ours: 16 octets a message, for a session may have a hundred thousand.
+        self._owned: tuple[array[int], array[int]] | None = None
         self._deleted: set[int] = set()
-        self._deleted_octets = 0
+        self.count = self.octets = 0
 
     def begin_mailbox(self, uid_validity: int, mark: bytes = b"") -> None:
         """From now on messages of another mailbox are added.
@@ -83,24 +88,30 @@ class Maildrop:
         sizes = [
             message.size + 2 if message.uid in unended else message.size for message in messages
         ]
-        self.extend_sizes([message.uid for message in messages], sizes)
+        self._own()
+        self.extend_sizes([message.uid for message in messages], sizes, sum(sizes))
 
-    def extend_sizes(self, uids: Sequence[int], sizes: Sequence[int]) -> None:
-        """The same, by UIDs and the octets that are sent."""
-        # Not extend(): that asks for each item of an array of another type.
-        self._uids += array("Q", uids)
-        self._sizes += array("Q", sizes)
-        self._octets += sum(sizes)
+    def extend_sizes(self, uids: Sequence[int], sizes: Sequence[int], octets: int) -> None:
+        """The same, by UIDs and the octets that are sent; whoever gives them leaves them as they are.
 
-    @property
-    def count(self) -> int:
-        """Messages that are not marked as deleted."""
-        return len(self._uids) - len(self._deleted)
+        :param octets: sent of all.
+        """
+        if self._uids or self._owned is not None:
+            own_uids, own_sizes = self._own()
+            # Not extend(): that asks for each item of an array of another type.
+            own_uids += array("Q", uids)
+            own_sizes += array("Q", sizes)
+        else:
+            # Most maildrops are one mailbox, whose list many sessions may have.
+            self._uids, self._sizes = uids, sizes
+        self.count += len(sizes)
+        self.octets += octets
 
-    @property
-    def octets(self) -> int:
-        """Octets of the messages that are not marked as deleted."""
-        return self._octets - self._deleted_octets
+    def _own(self) -> tuple[array[int], array[int]]:
+        if self._owned is None:
+            self._owned = array("Q", self._uids), array("Q", self._sizes)
+            self._uids, self._sizes = self._owned
+        return self._owned
 
     def check(self, number: int) -> None:
         """:raises NoSuchNumber: as its name says."""
@@ -146,17 +157,21 @@ class Maildrop:
 
         :raises NoSuchNumber: it is marked already, too.
         """
-        self._deleted_octets += self.size(number)
+        self.octets -= self.size(number)
+        self.count -= 1
         self._deleted.add(number)
 
     def reset(self) -> None:
         """Unmark all."""
+        self.count += len(self._deleted)
+        self.octets += sum(self._sizes[number - 1] for number in self._deleted)
         self._deleted.clear()
-        self._deleted_octets = 0
 
     def deleted_uids(self) -> dict[int, list[int]]:
         """UIDs of the messages to remove, ascending, by mailbox."""
         found: dict[int, list[int]] = {}
+        if not self._deleted:
+            return found
         for number in sorted(self._deleted):
             found.setdefault(self._part(number - 1), []).append(self._uids[number - 1])
         return found

@@ -283,11 +283,11 @@ class MemoryMailbox(AnnotatedMailbox, MemoryLabels):
         sizes = [info.size for info in self._infos.values() if DELETED in info.flags]
         return DeletedCount(len(sizes), sum(sizes))
 
-    async def get_sizes(self) -> tuple[MailboxInfo, Sequence[int], Sequence[int]]:
+    async def get_sizes(self) -> tuple[MailboxInfo, Sequence[int], Sequence[int], int]:
         uids = await self.list_uids()
         unended = set(await self.list_unended(uids))
         sizes = [self._infos[uid].size + 2 * (uid in unended) for uid in uids]
-        return self.info(), uids, sizes
+        return self.info(), uids, sizes, sum(sizes)
 
     async def list_unended(self, uids: Sequence[int]) -> Sequence[int]:
         self._check()

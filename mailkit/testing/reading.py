@@ -279,9 +279,10 @@ class ReadingContract(Contract):
         for _ in range(2):
             found = await sized.get_sizes()
             assert found is not None
-            info, uids, sizes = found
+            info, uids, sizes, octets = found
             self.assertEqual(list(uids), list(await mailbox.list_uids()))
             self.assertEqual(list(sizes), [3, 4, 0, 4])
+            self.assertEqual(octets, 11)
             self.assertEqual(info.uid_validity, (await mailbox.get_info()).uid_validity)
         writable = cast(IWritableMailbox, self.need(IWritableMailbox, mailbox))
         await writable.expunge(uids=uids[:1])
@@ -290,6 +291,7 @@ class ReadingContract(Contract):
         assert found is not None
         self.assertEqual(list(found[1]), list(await mailbox.list_uids()))
         self.assertEqual(list(found[2]), [4, 0, 4, 5])
+        self.assertEqual(found[3], 13)
 
     async def test_recent_messages_are_claimed_once(self) -> None:
         mailbox = await self.open_sample(2)

@@ -223,7 +223,7 @@ class SQLiteMailbox:
     async def list_unended(self, uids: Sequence[int]) -> Sequence[int]:
         return self._core.reader.list_unended(self._id, uids)
 
-    async def get_sizes(self) -> tuple[MailboxInfo, Sequence[int], Sequence[int]] | None:
+    async def get_sizes(self) -> tuple[MailboxInfo, Sequence[int], Sequence[int], int] | None:
         info = self._take_found().info
         if info.messages > MAX_LISTED:
             return None

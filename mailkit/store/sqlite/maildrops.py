@@ -19,8 +19,8 @@ MAX_LISTED = 2000
 #: Messages whose sizes are remembered, of all mailboxes together: 12 octets each.
 MAX_REMEMBERED = 500_000
 
-#: UIDs and octets.
-Sizes = tuple[Sequence[int], Sequence[int]]
+#: UIDs, octets, and octets in all.
+Sizes = tuple[Sequence[int], Sequence[int], int]
 
 
 class SizeLists:
@@ -43,7 +43,8 @@ class SizeLists:
             " WHERE mailbox_id = ? ORDER BY uid",
             (mailbox_id,),
         ).fetchall()
-        sizes = array("I", [row[0] for row in rows]), array("Q", [row[1] for row in rows])
+        octets = array("Q", [row[1] for row in rows])
+        sizes = array("I", [row[0] for row in rows]), octets, sum(octets)
         self._forget(mailbox_id)
         # As long as bodies are looked at, sizes may change.
         if not ends_known_from(self._connection):
