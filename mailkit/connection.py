@@ -505,6 +505,8 @@ class CommandFactory(LoginFactory):
         self.allow_plaintext_passwords = allow_plaintext_passwords
         #: Connections, with the address that each has a seat of; empty where it needs none.
         self.connections: dict[CommandConnection, str] = {}
+        #: Of a client only the transport has to know who it is; see :class:`mailkit.tcp.Port`.
+        self.needs_address = type(self).buildProtocol is not CommandFactory.buildProtocol
         #: When to look at the connections' times.
         self.deadlines = Deadlines(clock)
         #: Of the connections from each address.

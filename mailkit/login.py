@@ -142,11 +142,11 @@ class LoginConnection(CompressingConnection):
 
     def find_mechanism(self, name: str) -> type[SASLServer] | None:
         """A mechanism that is offered here, though perhaps not without TLS; None for no such."""
-        context = self._context()
         for mechanism in self.factory.mechanisms:
             if mechanism.name == name and self._find_checker(mechanism) is not None:
-                lacks_tls = not self.encrypted
-                return mechanism if lacks_tls or mechanism.is_available(context) else None
+                if not self.encrypted or mechanism.is_available(self._context()):
+                    return mechanism
+                return None
         return None
 
     def may_use(self, mechanism: type[SASLServer]) -> bool:

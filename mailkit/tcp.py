@@ -183,6 +183,9 @@ class _ListeningSocket(socket.socket):
 class Port(tcp.Port):
     """A listening port.
 
+    A factory whose ``needs_address`` is false gets None for a client's address: to make an object of it
+    takes as long as a short command.
+
     :ivar only_address: where all its clients connect to, unless they can choose.
     :ivar sets_no_delay: its connections have TCP_NODELAY already.
     """
@@ -252,7 +255,9 @@ class Port(tcp.Port):
             # The name of the interface belongs to a link-local address.
             flags = socket.NI_NUMERICHOST | socket.NI_NUMERICSERV
             client = (socket.getnameinfo(client, flags)[0], *client[1:])
-        address = self._buildAddr(client)  # type: ignore[no-untyped-call]
+        address = None
+        if getattr(self.factory, "needs_address", True):
+            address = self._buildAddr(client)  # type: ignore[no-untyped-call]
         protocol = None
         try:
             protocol = self.factory.buildProtocol(address)  # type: ignore[union-attr]

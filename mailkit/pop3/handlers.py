@@ -54,7 +54,8 @@ Handler = Callable[["POP3Connection", bytes], _Waiting]
 class Entry(NamedTuple):
     """A command of the table."""
 
-    states: frozenset[State]
+    #: In a tuple, as members of an Enum take long to be hashed.
+    states: tuple[State, ...]
     handler: Handler
 
 
@@ -160,12 +161,11 @@ async def _update(
 
 
 def _goodbye(connection: POP3Connection, maildrop: Maildrop) -> bytes:
-    if not maildrop.count:
+    count = maildrop.count
+    if not count:
         return connection.ok_line("Goodbye (maildrop empty)")
     return connection.ok_line(
-        "Goodbye (1 message left)"
-        if maildrop.count == 1
-        else f"Goodbye ({maildrop.count} messages left)"
+        "Goodbye (1 message left)" if count == 1 else f"Goodbye ({count} messages left)"
     )
 
 
@@ -233,7 +233,10 @@ def pass_(connection: POP3Connection, argument: bytes) -> _Waiting:
             connection.err("Send USER first")
         return None
     success = with_password(name, parse_password(argument))
-    return _log_in(connection, connection.login(success, IMailAccount))
+    account = connection.login_at_once(success, IMailAccount)
+    if account is not None:
+        return _enter(connection, account)
+    return _log_in(connection, connection.judge_login(success, IMailAccount))
 
 
 def apop(connection: POP3Connection, argument: bytes) -> _Waiting:
@@ -331,10 +334,11 @@ async def _enter(connection: POP3Connection, account: IMailAccount) -> None:
         connection.refuse_command(error)
         return
     maildrop = connection.maildrop
+    count, octets = maildrop.count, maildrop.octets
     connection.ok(
-        f"Logged in, 1 message ({maildrop.octets} octets)"
-        if maildrop.count == 1
-        else f"Logged in, {maildrop.count} messages ({maildrop.octets} octets)"
+        f"Logged in, 1 message ({octets} octets)"
+        if count == 1
+        else f"Logged in, {count} messages ({octets} octets)"
     )
 
 
@@ -491,9 +495,9 @@ def rset(connection: POP3Connection, argument: bytes) -> None:
     )
 
 
-_ANY = frozenset(State)
-_AUTHORIZATION = frozenset({State.AUTHORIZATION})
-_TRANSACTION = frozenset({State.TRANSACTION})
+_ANY = tuple(State)
+_AUTHORIZATION = (State.AUTHORIZATION,)
+_TRANSACTION = (State.TRANSACTION,)
 
 COMMANDS: Mapping[bytes, Entry] = {
     b"CAPA": Entry(_ANY, capa),

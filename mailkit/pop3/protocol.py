@@ -41,7 +41,7 @@ from mailkit.pop3.grammar import MAX_COMMAND, CommandError, parse_command
 from mailkit.pop3.handlers import COMMANDS, auth_response
 from mailkit.pop3.liveness import PROBE_SECONDS, end_probe, probe
 from mailkit.pop3.neighbours import LOOK_SECONDS, Neighbours
-from mailkit.pop3.replies import code_of, err, ok
+from mailkit.pop3.replies import code_of, err, ok, ok_once
 from mailkit.pop3.state import Maildrop, MaildropLocks, NoSuchNumber, Session, State
 from mailkit.sasl import Mechanism
 from mailkit.sasl.cram import CramMD5Server, new_challenge
@@ -125,16 +125,19 @@ class POP3Connection(CommandConnection):
     def greet(self) -> None:
         # RFC 1939 section 7: angle brackets offer APOP, which goes with CRAM-MD5.
         text = self.factory.greeting
-        if self.find_mechanism(CramMD5Server.name) is not None:
+        if self.find_mechanism(CramMD5Server.name) is None:
+            self.write(ok(text))
+        else:
             self.timestamp = new_challenge()
-            text = f"{text} {self.timestamp.decode('ascii')}"
-        self.write(ok(text))
+            self.write(ok_once(f"{text} {self.timestamp.decode('ascii')}"))
 
     @override
     def next_command(self) -> bytes | LineTooLong | None:
-        limit = MAX_COMMAND if self.exchange is None else MAX_RESPONSE_LINE
+        buffer = self.buffer
+        if not buffer.data:
+            return None
         try:
-            return self.buffer.take_line(limit)
+            return buffer.take_line(MAX_COMMAND if self.exchange is None else MAX_RESPONSE_LINE)
         except LineTooLong as error:
             return error
 
@@ -148,8 +151,11 @@ class POP3Connection(CommandConnection):
         if self.exchange is not None:
             return auth_response(self, self.exchange, command)
         try:
-            verb, argument = parse_command(command)
-            entry = COMMANDS.get(verb)
+            # Most have nothing behind the verb, and that in capitals.
+            entry, argument = COMMANDS.get(command), b""
+            if entry is None:
+                verb, argument = parse_command(command)
+                entry = COMMANDS.get(verb)
             if entry is None:
                 raise CommandError("That command is not known here")
             if session.state not in entry.states:
@@ -203,7 +209,10 @@ class POP3Connection(CommandConnection):
         """
         locks, clock = self.factory.locks, self.clock
         try:
-            await self._lock(account.name)
+            try:
+                self._lock(account.name)
+            except MailboxInUse:
+                await self._wait_for_lock(account.name)
             settings = _DEFAULT_SETTINGS
             if IMaildropAccount.providedBy(account):
                 settings = self.maildrop_settings = await account.get_maildrop_settings()
@@ -217,8 +226,17 @@ class POP3Connection(CommandConnection):
         self.session.maildrop = maildrop
         self.session.state = State.TRANSACTION
 
-    async def _lock(self, account: str) -> None:
-        """Take the account's lock, from a session whose client is gone if need be.
+    def _lock(self, account: str) -> None:
+        """Take the account's lock.
+
+        :raises MailError: that is not possible.
+        """
+        self.factory.locks.acquire(account, self.clock.seconds())
+        self._locked = account
+        self.factory.sessions[account] = self
+
+    async def _wait_for_lock(self, account: str) -> None:
+        """Take the account's lock from a session whose client is gone.
 
         :raises MailError: that is not possible.
         """
@@ -226,7 +244,8 @@ class POP3Connection(CommandConnection):
         give_up: float | None = None
         while True:
             try:
-                factory.locks.acquire(account, clock.seconds())
+                self._lock(account)
+                return
             except MailboxInUse:
                 # None where another process has it.
                 holder = factory.sessions.get(account)
@@ -245,10 +264,6 @@ class POP3Connection(CommandConnection):
                 await factory.wait_for_release(
                     account, left if holder is not None else min(left, LOOK_SECONDS)
                 )
-            else:
-                self._locked = account
-                factory.sessions[account] = self
-                return
 
     def ask(self) -> bool:
         """Have TCP find out whether the client is still there; whether that is possible."""

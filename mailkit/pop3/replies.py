@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 
 from mailkit.errors import (
     AuthenticationFailed,
@@ -31,10 +32,18 @@ CODES: tuple[tuple[type[MailError], str], ...] = (
 )
 
 END = b".\r\n"
+#: Status lines that are kept: the same few go to all clients.
+KEPT_LINES = 500
 
 
+@lru_cache(maxsize=KEPT_LINES)
 def ok(text: str = "", language: str = DEFAULT_LANGUAGE) -> bytes:
     """A positive status line."""
+    return ok_once(text, language)
+
+
+def ok_once(text: str, language: str = DEFAULT_LANGUAGE) -> bytes:
+    """The same, not to be kept: nobody else gets it."""
     return b"+OK " + _line(text, language) if text else b"+OK\r\n"
 
 

@@ -51,6 +51,8 @@ class InputBuffer:
             to be beyond the limit; the rest of it is swallowed.
         """
         data = self.data
+        if not data:
+            return None
         end = data.find(b"\n", self._scanned)
         if end < 0:
             if self._swallowing:
