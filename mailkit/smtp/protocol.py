@@ -109,7 +109,10 @@ class SMTPProtocol(ReceivingConnection):
     @property
     def takes_logins(self) -> bool:
         """There is a mechanism of which the portal can verify what comes out."""
-        return any(self.find_mechanism(m.name) is not None for m in self.factory.mechanisms)
+        # What is offered is one, and mostly known already.
+        return bool(self.mechanisms()) or any(
+            self.find_mechanism(mechanism.name) is not None for mechanism in self.factory.mechanisms
+        )
 
     @property
     def takes_vouched_users(self) -> bool:
@@ -177,7 +180,7 @@ class SMTPProtocol(ReceivingConnection):
     def extensions(self) -> list[str]:
         """The lines of EHLO: what is true now for this client."""
         lines = []
-        for extension in self.factory.extension_set.announced:
+        for extension in self.factory.extension_set.announced(self.abilities):
             if isinstance(extension, str):
                 lines.append(extension)
             elif (line := extension.line(self)) is not None:
@@ -365,8 +368,7 @@ def _abilities_of(*sources: object) -> frozenset[Ability]:
     for source in sources:
         promising: Any = source
         if IDeliveryAbilities.providedBy(promising):
-            abilities: frozenset[Ability] = promising.abilities
-            return abilities
+            return frozenset(promising.abilities)
     return frozenset()
 
 

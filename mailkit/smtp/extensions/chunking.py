@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from mailkit.model import Ability
 from mailkit.smtp import handlers
-from mailkit.smtp.extensions.extension import Extension, promised
+from mailkit.smtp.extensions.extension import Extension, Promised
 from mailkit.smtp.grammar import Refused
 from mailkit.smtp.handlers import Command
 from mailkit.smtp.state import ANY, CHUNKS, RECIPIENTS
@@ -56,5 +56,5 @@ CHUNKING = Extension(
 )
 # The value of BODY is judged in `basic`.
 BINARYMIME = Extension(
-    "BINARYMIME", available=promised(Ability.BINARYMIME), needs=("CHUNKING", "8BITMIME")
+    "BINARYMIME", available=Promised(Ability.BINARYMIME), needs=("CHUNKING", "8BITMIME")
 )

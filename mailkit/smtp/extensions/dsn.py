@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mailkit.model import Ability, Envelope, OriginalRecipient, Recipient
-from mailkit.smtp.extensions.extension import Extension, promised
+from mailkit.smtp.extensions.extension import Extension, Promised
 from mailkit.smtp.grammar import Refused, parse_xtext
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def _decode_utf8_address(encoded: str, smtputf8: bool) -> str:
 
 DSN = Extension(
     "DSN",
-    available=promised(Ability.DSN),
+    available=Promised(Ability.DSN),
     mail_parameters={"RET": ret_parameter, "ENVID": envid_parameter},
     recipient_parameters={"NOTIFY": notify_parameter, "ORCPT": orcpt_parameter},
 )

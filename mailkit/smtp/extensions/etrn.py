@@ -9,7 +9,7 @@ from mailkit.errors import MailError, PermissionDenied
 from mailkit.interfaces import IQueueStarter
 from mailkit.model import Ability
 from mailkit.smtp import handlers
-from mailkit.smtp.extensions.extension import Extension
+from mailkit.smtp.extensions.extension import Extension, Promised
 from mailkit.smtp.grammar import Refused, Reply
 from mailkit.smtp.handlers import Command
 from mailkit.smtp.state import GREETED
@@ -51,13 +51,12 @@ def _started(node: str, waiting: int | None) -> Reply:
     return Reply(253, "2.0.0", f"OK, {waiting} pending messages for node {node} started")
 
 
-def _available(connection: SMTPProtocol) -> bool:
-    allowed = connection.factory.extensions.etrn.allows(connection.session.account)
-    return allowed and Ability.START_QUEUE in connection.abilities
+def _is_allowed(connection: SMTPProtocol) -> bool:
+    return connection.factory.extensions.etrn.allows(connection.session.account)
 
 
 ETRN = Extension(
     "ETRN",
-    available=_available,
+    available=Promised(Ability.START_QUEUE, _is_allowed),
     commands={b"ETRN": Command(GREETED, etrn, "ETRN [@]domain")},
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from mailkit.model import Ability, Envelope, Recipient
@@ -25,6 +25,24 @@ def _always(connection: SMTPProtocol) -> bool:
 
 def _keyword_alone(connection: SMTPProtocol) -> str | None:
     return ""
+
+
+class Promised:
+    """Available where the delivery can promise something.
+
+    :param condition: what else must be, for this client.
+    """
+
+    __slots__ = ("ability", "condition")
+
+    def __init__(
+        self, ability: Ability, condition: Callable[[SMTPProtocol], bool] = _always
+    ) -> None:
+        self.ability = ability
+        self.condition = condition
+
+    def __call__(self, connection: SMTPProtocol) -> bool:
+        return self.ability in connection.abilities and self.condition(connection)
 
 
 class Extension(NamedTuple):
@@ -52,12 +70,17 @@ class Extension(NamedTuple):
             return None
         return f"{self.name} {rest}" if rest else self.name
 
-    @property
-    def is_plain(self) -> bool:
-        """EHLO tells every client the keyword alone."""
-        return self.available is _always and self.announce is _keyword_alone
+    def announced(self, abilities: Collection[Ability]) -> str | Extension | None:
+        """What EHLO tells of it where the delivery can promise so much.
 
-
-def promised(ability: Ability) -> Callable[[SMTPProtocol], bool]:
-    """Available where the delivery can promise that."""
-    return lambda connection: ability in connection.abilities
+        :returns: a line for every client, itself where that depends on the client, or None for
+            nothing.
+        """
+        available = self.available
+        if isinstance(available, Promised):
+            if available.ability not in abilities:
+                return None
+            available = available.condition
+        if available is _always and self.announce is _keyword_alone:
+            return self.name
+        return self

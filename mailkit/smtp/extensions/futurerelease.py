@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from mailkit.model import Ability, Envelope
-from mailkit.smtp.extensions.extension import Extension
+from mailkit.smtp.extensions.extension import Extension, Promised
 from mailkit.smtp.extensions.times import check_order, format_utc, parse_date_time
 from mailkit.smtp.grammar import Refused
 
@@ -44,9 +44,9 @@ def _hold(connection: SMTPProtocol, envelope: Envelope, until: int) -> None:
     check_order(envelope)
 
 
-def _available(connection: SMTPProtocol) -> bool:
+def _is_submission(connection: SMTPProtocol) -> bool:
     # RFC 4865 section 4.2 (2)
-    return connection.is_submission and Ability.HOLD in connection.abilities
+    return connection.is_submission
 
 
 def _announce(connection: SMTPProtocol) -> str:
@@ -56,7 +56,7 @@ def _announce(connection: SMTPProtocol) -> str:
 
 FUTURERELEASE = Extension(
     "FUTURERELEASE",
-    available=_available,
+    available=Promised(Ability.HOLD, _is_submission),
     announce=_announce,
     mail_parameters={"HOLDFOR": holdfor_parameter, "HOLDUNTIL": holduntil_parameter},
 )

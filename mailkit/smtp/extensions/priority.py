@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from mailkit.model import Ability, Envelope
-from mailkit.smtp.extensions.extension import Extension, promised
+from mailkit.smtp.extensions.extension import Extension, Promised
 from mailkit.smtp.grammar import Refused, Reply
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def _announce(connection: SMTPProtocol) -> str:
 
 MT_PRIORITY = Extension(
     "MT-PRIORITY",
-    available=promised(Ability.PRIORITY),
+    available=Promised(Ability.PRIORITY),
     announce=_announce,
     mail_parameters={"MT-PRIORITY": priority_parameter},
 )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from mailkit.errors import RelayDenied
 from mailkit.interfaces import IAddressQueries
 from mailkit.model import Ability, Path
-from mailkit.smtp.extensions.extension import Extension
+from mailkit.smtp.extensions.extension import Extension, Promised
 from mailkit.smtp.extensions.settings import Access, ExtensionSettings
 from mailkit.smtp.grammar import MAX_REPLY_LINES, Refused, Reply
 from mailkit.smtp.handlers import Command
@@ -112,14 +112,11 @@ async def _list(
             connection.write(f"{code}{separator}{enhanced} {lines[number]}\r\n".encode())
 
 
-def _available(access: Callable[[ExtensionSettings], Access]) -> Callable[[SMTPProtocol], bool]:
-    def available(connection: SMTPProtocol) -> bool:
-        allowed = access(connection.factory.extensions)
-        if Ability.QUERIES not in connection.abilities:
-            return False
-        return allowed.allows(connection.session.account)
+def _available(access: Callable[[ExtensionSettings], Access]) -> Promised:
+    def is_allowed(connection: SMTPProtocol) -> bool:
+        return access(connection.factory.extensions).allows(connection.session.account)
 
-    return available
+    return Promised(Ability.QUERIES, is_allowed)
 
 
 VRFY = Extension(

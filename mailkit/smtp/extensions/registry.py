@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from mailkit.model import Ability
 from mailkit.smtp.extensions import (
     basic,
     burl,
@@ -75,8 +76,8 @@ class ExtensionSet:
                 self.by_name[extension.name] = extension
         on = self.by_name.values()
         self._by_verb = {verb: each for each in on for verb in each.commands}
-        #: What EHLO tells of them: a line, or an extension whose line depends on the client.
-        self.announced = [each.name if each.is_plain else each for each in on]
+        # What EHLO tells, by what the delivery promises.
+        self._announced: dict[frozenset[Ability], list[str | Extension]] = {}
         off = [each for each in known.values() if each.name not in self.by_name]
         #: The verbs; those of extensions that are off are known, and not implemented.
         self.commands: dict[bytes, Command] = {}
@@ -93,6 +94,17 @@ class ExtensionSet:
             for each in on
             for keyword, judge in each.recipient_parameters.items()
         }
+
+    def announced(self, abilities: frozenset[Ability]) -> list[str | Extension]:
+        """What EHLO tells: lines, and extensions whose line depends on the client.
+
+        :param abilities: what the delivery promises.
+        """
+        announced = self._announced.get(abilities)
+        if announced is None:
+            found = [each.announced(abilities) for each in self.by_name.values()]
+            announced = self._announced[abilities] = [each for each in found if each is not None]
+        return announced
 
     def serves(self, verb: bytes, connection: SMTPProtocol) -> bool:
         """Whether this client may use a command now, as far as it is an extension's."""

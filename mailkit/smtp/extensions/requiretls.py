@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mailkit.model import Ability, Envelope
-from mailkit.smtp.extensions.extension import Extension
+from mailkit.smtp.extensions.extension import Extension, Promised
 from mailkit.smtp.grammar import Refused, Reply
 
 if TYPE_CHECKING:
@@ -19,14 +19,14 @@ def requiretls_parameter(connection: SMTPProtocol, envelope: Envelope, value: st
     envelope.require_tls = True
 
 
-def _available(connection: SMTPProtocol) -> bool:
+def _is_encrypted(connection: SMTPProtocol) -> bool:
     # RFC 8689 section 2: the session itself MUST employ TLS.
-    return connection.encrypted and Ability.REQUIRETLS in connection.abilities
+    return connection.encrypted
 
 
 REQUIRETLS = Extension(
     "REQUIRETLS",
-    available=_available,
+    available=Promised(Ability.REQUIRETLS, _is_encrypted),
     mail_parameters={"REQUIRETLS": requiretls_parameter},
     refusal=Reply(550, "5.7.30", "REQUIRETLS cannot be kept here"),
 )

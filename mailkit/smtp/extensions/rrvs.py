@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mailkit.model import Ability, Envelope, Recipient, ValidSince
-from mailkit.smtp.extensions.extension import Extension, promised
+from mailkit.smtp.extensions.extension import Extension, Promised
 from mailkit.smtp.extensions.times import parse_date_time
 from mailkit.smtp.grammar import Refused
 
@@ -31,6 +31,6 @@ def rrvs_parameter(
 
 RRVS = Extension(
     "RRVS",
-    available=promised(Ability.VALID_SINCE),
+    available=Promised(Ability.VALID_SINCE),
     recipient_parameters={"RRVS": rrvs_parameter},
 )
