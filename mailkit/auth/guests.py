@@ -21,6 +21,7 @@ from mailkit.interfaces import (
     IMountedHome,
     IObjectIdentifiers,
     IReadableFile,
+    IReadyFields,
     ISearchableMailbox,
     ISortingMailbox,
     ISummarizingMailbox,
@@ -44,6 +45,7 @@ _ACCOUNT: tuple[type[Interface], ...] = (
 )
 _MAILBOX: tuple[type[Interface], ...] = (
     IMailbox,
+    IReadyFields,
     ISearchableMailbox,
     ISortingMailbox,
     ISummarizingMailbox,

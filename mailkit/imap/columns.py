@@ -9,9 +9,15 @@ from operator import itemgetter
 from typing import Any, NamedTuple
 
 from mailkit.imap.labels import LabelledInfo, message_number, thread_number
-from mailkit.imap.render import literal, render_flags, render_internal_date
+from mailkit.imap.render import (
+    literal,
+    render_flags,
+    render_internal_date,
+    render_internal_dates,
+    render_recent_flags,
+)
 from mailkit.mime import body_from_bodystructure
-from mailkit.model import MessageInfo, MessageSummary
+from mailkit.model import Flags, MessageInfo, MessageSummary
 
 
 class Column(NamedTuple):
@@ -25,47 +31,62 @@ class Column(NamedTuple):
     summary: bool = False
     #: They need the BODYSTRUCTURE.
     structure: bool = False
+    #: The field of a row that tells everything; none where it takes more.
+    field: str = ""
+    #: The values from those of the field.
+    render: Callable[[Iterable[Any]], Iterable[Any]] = iter
 
 
-def _uid(rows: Sequence[MessageInfo]) -> Iterable[int]:
-    return map(itemgetter(0), rows)
+def _info_column(
+    format: bytes, field: str, render: Callable[[Iterable[Any]], Iterable[Any]] = iter
+) -> Column:
+    """A column that one field of the details answers."""
+    get = itemgetter(MessageInfo._fields.index(field))
+    return Column(format, lambda rows: render(map(get, rows)), False, False, field, render)
 
 
-def _flags(rows: Sequence[MessageInfo]) -> Iterable[bytes]:
-    return map(render_flags, map(itemgetter(1), rows))
+def summary_column(
+    format: bytes, field: str, render: Callable[[Iterable[Any]], Iterable[Any]] = iter
+) -> Column:
+    """A column that one field of the summaries answers."""
+    get = itemgetter(MessageSummary._fields.index(field))
+    structure = field == "body_structure"
+    return Column(format, lambda rows: render(map(get, rows)), True, structure, field, render)
 
 
-def _internal_date(rows: Sequence[MessageInfo]) -> Iterable[bytes]:
-    return map(render_internal_date, map(itemgetter(2), rows))
+def _flags(values: Iterable[Flags]) -> Iterable[bytes]:
+    return map(render_flags, values)
 
 
-def _size(rows: Sequence[MessageInfo]) -> Iterable[int]:
-    return map(itemgetter(3), rows)
+def recent_flags(
+    uids: Iterable[int], values: Iterable[Flags], is_recent: Callable[[int], bool]
+) -> Iterable[bytes]:
+    """What :data:`FLAGS_COLUMN` tells where messages are \\Recent."""
+    return [
+        render_recent_flags(flags) if is_recent(uid) else render_flags(flags)
+        for uid, flags in zip(uids, values, strict=True)
+    ]
 
 
-def _modseq(rows: Sequence[MessageInfo]) -> Iterable[int]:
-    return map(itemgetter(4), rows)
+def _email_id(values: Iterable[str | None]) -> Iterable[bytes]:
+    return [(email_id or "").encode("ascii") for email_id in values]
 
 
-def _email_id(rows: Sequence[MessageInfo]) -> Iterable[bytes]:
-    return [(info.email_id or "").encode("ascii") for info in rows]
+def _message_number(values: Iterable[str | None]) -> Iterable[int]:
+    return map(message_number, values)
+
+
+def _save_date(values: Iterable[int | None]) -> Iterable[bytes]:
+    # RFC 8514 section 4.2
+    return [
+        b"NIL" if save_date is None else b'"%b"' % render_internal_date(save_date)
+        for save_date in values
+    ]
 
 
 def _thread_id(rows: Sequence[MessageInfo]) -> Iterable[bytes]:
     # RFC 8474 section 5.2
     return [b"(%b)" % info.thread_id.encode("ascii") if info.thread_id else b"NIL" for info in rows]
-
-
-def _save_date(rows: Sequence[MessageInfo]) -> Iterable[bytes]:
-    # RFC 8514 section 4.2
-    return [
-        b"NIL" if info.save_date is None else b'"%b"' % render_internal_date(info.save_date)
-        for info in rows
-    ]
-
-
-def _message_number(rows: Sequence[MessageInfo]) -> Iterable[int]:
-    return map(message_number, rows)
 
 
 def _thread_number(rows: Sequence[MessageInfo]) -> Iterable[int]:
@@ -76,60 +97,68 @@ def _labels(rows: Sequence[LabelledInfo]) -> Iterable[bytes]:
     return [info.labels for info in rows]
 
 
-def _envelope(rows: Sequence[MessageSummary]) -> Iterable[bytes]:
-    return map(itemgetter(1), rows)
+def _body(values: Iterable[bytes]) -> Iterable[bytes]:
+    return map(body_from_bodystructure, values)
 
 
-def _body_structure(rows: Sequence[MessageSummary]) -> Iterable[bytes]:
-    return map(itemgetter(2), rows)
-
-
-def _body(rows: Sequence[MessageSummary]) -> Iterable[bytes]:
-    return map(body_from_bodystructure, map(itemgetter(2), rows))
-
-
-FLAGS_COLUMN = Column(b"FLAGS (%b)", _flags)
+UID_COLUMN = _info_column(b"UID %d", "uid")
+FLAGS_COLUMN = _info_column(b"FLAGS (%b)", "flags", _flags)
 COLUMNS: Mapping[bytes, Column] = {
-    b"UID": Column(b"UID %d", _uid),
+    b"UID": UID_COLUMN,
     b"FLAGS": FLAGS_COLUMN,
-    b"INTERNALDATE": Column(b'INTERNALDATE "%b"', _internal_date),
-    b"RFC822.SIZE": Column(b"RFC822.SIZE %d", _size),
-    b"MODSEQ": Column(b"MODSEQ (%d)", _modseq),
-    b"EMAILID": Column(b"EMAILID (%b)", _email_id),
+    b"INTERNALDATE": _info_column(b'INTERNALDATE "%b"', "internal_date", render_internal_dates),
+    b"RFC822.SIZE": _info_column(b"RFC822.SIZE %d", "size"),
+    b"MODSEQ": _info_column(b"MODSEQ (%d)", "modseq"),
+    b"EMAILID": _info_column(b"EMAILID (%b)", "email_id", _email_id),
     b"THREADID": Column(b"THREADID %b", _thread_id),
-    b"SAVEDATE": Column(b"SAVEDATE %b", _save_date),
-    b"X-GM-MSGID": Column(b"X-GM-MSGID %d", _message_number),
+    b"SAVEDATE": _info_column(b"SAVEDATE %b", "save_date", _save_date),
+    b"X-GM-MSGID": _info_column(b"X-GM-MSGID %d", "email_id", _message_number),
     b"X-GM-THRID": Column(b"X-GM-THRID %d", _thread_number),
     b"X-GM-LABELS": Column(b"X-GM-LABELS (%b)", _labels),
-    b"ENVELOPE": Column(b"ENVELOPE %b", _envelope, summary=True),
-    b"BODYSTRUCTURE": Column(b"BODYSTRUCTURE %b", _body_structure, summary=True, structure=True),
-    b"BODY": Column(b"BODY %b", _body, summary=True, structure=True),
+    b"ENVELOPE": summary_column(b"ENVELOPE %b", "envelope"),
+    b"BODYSTRUCTURE": summary_column(b"BODYSTRUCTURE %b", "body_structure"),
+    b"BODY": summary_column(b"BODY %b", "body_structure", _body),
 }
 
 
 @lru_cache(maxsize=256)
 def _field_pattern(names: frozenset[bytes]) -> re.Pattern[bytes]:
-    """Finds the fields of these lower-case names, with folded lines and line end."""
+    """Finds the fields of these lower-case names, with folded lines, behind a line end."""
     # Sorted by length, so that no name hides one that it begins.
     alternatives = b"|".join(re.escape(name) for name in sorted(names, key=len, reverse=True))
-    return re.compile(rb"(?im)^(?:%b)[ \t]*:.*(?:\n[ \t].*)*\n?" % alternatives)
+    # The line end is what is looked for first, and quickly found: case matters for the names alone.
+    return re.compile(rb"\n(?i:%b)[ \t]*:.*(?:\n[ \t].*)*" % alternatives)
 
 
 def header_fields(
     names: Iterable[bytes], partial: tuple[int, int] | None
-) -> Callable[[Sequence[MessageSummary]], Iterable[bytes]]:
-    """What gives the literals of HEADER.FIELDS from summaries.
+) -> Callable[[Iterable[bytes]], Iterable[bytes]]:
+    """What gives the literals of HEADER.FIELDS from the headers of summaries.
 
     :param names: of fields in :data:`~mailkit.model.SUMMARY_FIELDS`.
     :param partial: first octet and count, or None for all.
     """
     find = _field_pattern(frozenset(name.lower() for name in names)).findall
 
-    def values(rows: Sequence[MessageSummary]) -> Iterable[bytes]:
-        found = [b"".join(find(row[3])) + b"\r\n" for row in rows]
+    def values(headers: Iterable[bytes]) -> Iterable[bytes]:
+        # Each field comes with the line end before it, and without its own.
+        found = [
+            b"".join([*find(b"\n" + header), b"\n\r\n"])[1:]
+            if header[-1:] == b"\n"
+            else _unended(find, header)
+            for header in headers
+        ]
         if partial is not None:
             start, stop = partial[0], partial[0] + partial[1]
             found = [octets[start:stop] for octets in found]
         return map(literal, found)
 
     return values
+
+
+def _unended(find: Callable[[bytes], list[bytes]], header: bytes) -> bytes:
+    """The same of a header whose last line lacks its end."""
+    octets = b"\n" + header
+    fields = find(octets)
+    is_last = bool(fields) and octets.endswith(fields[-1])
+    return b"".join([*fields, b"\r\n" if is_last else b"\n\r\n"])[1:]

@@ -14,10 +14,18 @@ from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from mailkit.annotations import Annotation
 from mailkit.imap.annotate import CAPABILITY, Request, annotation_column, parse_request
-from mailkit.imap.columns import COLUMNS, FLAGS_COLUMN, Column, header_fields
+from mailkit.imap.columns import (
+    COLUMNS,
+    FLAGS_COLUMN,
+    UID_COLUMN,
+    Column,
+    header_fields,
+    recent_flags,
+    summary_column,
+)
 from mailkit.imap.decoded import DecodedPart, Slice, slice_of
 from mailkit.imap.grammar import Arguments, SyntaxFault, part_numbers
-from mailkit.imap.render import astring, literal, render_flags, render_recent_flags
+from mailkit.imap.render import astring, literal
 from mailkit.mime import Header, imap_string
 from mailkit.model import SUMMARY_FIELDS, MessageInfo, MessageSummary
 
@@ -25,6 +33,9 @@ from mailkit.model import SUMMARY_FIELDS, MessageInfo, MessageSummary
 MAX_ITEMS = 100
 #: Header fields that one item may name.
 MAX_FIELDS = 200
+
+#: How a BODYSTRUCTURE tells a message in UTF-8 (RFC 6532), which IMAP4rev2 tells more of.
+GLOBAL = b'"message" "global"'
 
 #: Octets, offsets of octets in the message that are to be copied from there, or decoded octets.
 Piece: TypeAlias = bytes | tuple[int, int] | Slice
@@ -258,8 +269,8 @@ def _column(attribute: Attribute, summaries: bool) -> Column | None:
             and fields <= SUMMARY_FIELDS
         ):
             name = attribute.name.replace(b"%", b"%%")
-            return Column(
-                name + b" %b", header_fields(section.fields, section.partial), summary=True
+            return summary_column(
+                name + b" %b", "header", header_fields(section.fields, section.partial)
             )
         return None
     column = COLUMNS.get(attribute.name)
@@ -283,6 +294,8 @@ class Plan:
     :ivar by_annotation: annotations are needed.
     :ivar by_summary: summaries are needed.
     :ivar by_structure: summaries with BODYSTRUCTURE are needed.
+    :ivar fields: those of details and summaries that are told, as far as one field tells an item,
+        besides the UID; None where something else is needed.
     :ivar sets_seen: \\Seen is set by this.
     """
 
@@ -316,6 +329,8 @@ class Plan:
         self.by_info = any(not column.summary and column.format != b"UID %d" for column in present)
         self.by_thread = not names.isdisjoint((b"THREADID", b"X-GM-THRID"))
         self.by_labels = b"X-GM-LABELS" in names
+        told = [column.field for column in present if column is not UID_COLUMN]
+        self.fields = None if self.by_message or "" in told else told
         self.uid_only = uid_only
         self._head = b"* %d UIDFETCH (" if uid_only else b"* %d FETCH ("
         self._format = self._head + b" ".join(column.format for column in present) + b")\r\n"
@@ -353,6 +368,33 @@ class Plan:
             columns.append(self._values(column, infos, summaries, is_recent))
         return map(self._format.__mod__, zip(*columns, strict=True))
 
+    def ready_rows(
+        self,
+        numbers: Sequence[int],
+        uids: Sequence[int],
+        fields: Sequence[Sequence[Any]],
+        is_recent: Callable[[int], bool] | None,
+    ) -> Iterator[bytes]:
+        """The same as :meth:`rows`, from what :attr:`fields` asks for."""
+        columns: list[Iterable[Any]] = [numbers]
+        left = iter(fields)
+        for column in self._present:
+            if column is UID_COLUMN:
+                columns.append(uids)
+            elif column is FLAGS_COLUMN and is_recent is not None:
+                columns.append(recent_flags(uids, next(left), is_recent))
+            else:
+                columns.append(column.render(next(left)))
+        return map(self._format.__mod__, zip(*columns, strict=True))
+
+    def has_global(self, fields: Sequence[Sequence[Any]]) -> bool:
+        """Whether a BODYSTRUCTURE among what :attr:`fields` asks for has message/global in it."""
+        return any(
+            any(GLOBAL in structure for structure in values)
+            for field, values in zip(self.fields or (), fields, strict=True)
+            if field == "body_structure"
+        )
+
     def _values(
         self,
         column: Column,
@@ -363,10 +405,9 @@ class Plan:
         if column.summary:
             return column.values(summaries)
         if column is FLAGS_COLUMN and is_recent is not None:
-            return [
-                render_recent_flags(info.flags) if is_recent(info.uid) else render_flags(info.flags)
-                for info in infos
-            ]
+            return recent_flags(
+                [info.uid for info in infos], [info.flags for info in infos], is_recent
+            )
         return column.values(infos)
 
     def details(

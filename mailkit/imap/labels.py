@@ -210,11 +210,11 @@ def to_number(identifier: str) -> int:
     return int(identifier[1:], 16)
 
 
-def message_number(info: MessageInfo) -> int:
+def message_number(email_id: str | None) -> int:
     """X-GM-MSGID; 0 where it is not known."""
-    return to_number(info.email_id) if info.email_id else 0
+    return to_number(email_id) if email_id else 0
 
 
 def thread_number(info: MessageInfo) -> int:
     """X-GM-THRID; a message whose thread is not known is one by itself."""
-    return to_number(info.thread_id) if info.thread_id else message_number(info)
+    return to_number(info.thread_id) if info.thread_id else message_number(info.email_id)

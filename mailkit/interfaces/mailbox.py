@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from zope.interface import Attribute, Interface
 
@@ -190,6 +190,21 @@ class ISummarizingMailbox(Interface):
 
         :param structure: the BODYSTRUCTURE is wanted too. Without it, ``body_structure`` may be
             empty: all else stands in the header, so that the message need not be read whole.
+        """
+
+
+class IReadyFields(Interface):
+    """A mailbox that tells of many messages at once where nothing has to be made or waited for."""
+
+    def read_fields(uids: Sequence[int], fields: Sequence[str]) -> Sequence[Sequence[Any]] | None:
+        """The values of some fields, each of all messages in the order of their UIDs; not awaitable.
+
+        None where a message or a value is missing, and in all other cases, whatever the reason:
+        ``get_messages`` and ``get_summaries`` tell.
+
+        :param uids: ascending; at most some hundred.
+        :param fields: names of those of :class:`~mailkit.model.MessageInfo`, but for ``uid`` and
+            ``thread_id``, and of :class:`~mailkit.model.MessageSummary`, in any order and number.
         """
 
 

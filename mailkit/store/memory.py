@@ -51,8 +51,9 @@ from mailkit.spool import Spool
 from mailkit.store import addresses
 from mailkit.store.memory_access import MemoryAccess
 from mailkit.store.memory_account import AccountLimits, FileLimits, MemoryAccount
+from mailkit.store.memory_content import Content
 from mailkit.store.memory_logins import AccountPasswords
-from mailkit.store.memory_mailbox import Content, Entries, MemoryMailbox
+from mailkit.store.memory_mailbox import Entries, MemoryMailbox
 from mailkit.store.memory_maildrops import MemoryMaildrop, MemoryMaildrops
 from mailkit.store.memory_metadata import MemoryMetadata
 from mailkit.store.memory_queue import MemoryQueue

@@ -42,10 +42,11 @@ from mailkit.model import (
 )
 from mailkit.sorting import read_sort_values
 from mailkit.spool import Spool
+from mailkit.store.memory_content import Content
 from mailkit.store.memory_fetched import MemoryFetched
 from mailkit.store.memory_keys import MemoryKeys
 from mailkit.store.memory_logins import AccountPasswords
-from mailkit.store.memory_mailbox import Content, MemoryMailbox
+from mailkit.store.memory_mailbox import MemoryMailbox
 from mailkit.store.memory_maildrops import MemoryMaildrop
 from mailkit.store.memory_metadata import AccountMetadata, take_use
 from mailkit.store.metadata import MetadataAccount, MetadataWatchers

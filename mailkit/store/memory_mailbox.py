@@ -8,7 +8,8 @@ from __future__ import annotations
 import io
 from array import array
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, BinaryIO
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from twisted.logger import Logger
 from zope.interface import implementer
@@ -21,6 +22,7 @@ from mailkit.interfaces import (
     ICopyingMailbox,
     IDeletedCounter,
     ILabelledMailbox,
+    IReadyFields,
     IReadyMessages,
     IRecentMailbox,
     IReplacingMailbox,
@@ -31,11 +33,9 @@ from mailkit.interfaces import (
     IWatchableMailbox,
     IWritableMailbox,
 )
-from mailkit.mime import bodystructure_octets, envelope_octets, parse_header, parse_message
 from mailkit.model import (
     DELETED,
     SEEN,
-    SUMMARY_FIELDS,
     SYSTEM_FLAGS,
     AppendMessage,
     AppendResult,
@@ -50,9 +50,9 @@ from mailkit.model import (
     StoreResult,
 )
 from mailkit.rights import ALL_RIGHTS, Rights, changeable, changed_within
-from mailkit.spool import Spool
 from mailkit.store.annotations import check_annotations, writable
 from mailkit.store.memory_annotations import AnnotatedMailbox
+from mailkit.store.memory_content import Content
 from mailkit.store.memory_labels import MemoryLabels
 from mailkit.store.sharing.records import Place
 from mailkit.wire.dotstuff import lacks_line_end
@@ -71,40 +71,6 @@ Entries = dict["str | None", dict[str, bytes]]
 _SYSTEM_FLAGS = {flag.lower(): flag for flag in SYSTEM_FLAGS}
 
 
-class Content:
-    """The octets of a message, shared by its copies."""
-
-    __slots__ = ("_summary", "email_id", "octets")
-
-    def __init__(self, spool: Spool, email_id: str) -> None:
-        octets = spool.data
-        if octets is None:
-            with spool.open() as file:
-                octets = file.read()
-        self.octets = octets
-        self.email_id = email_id
-        self._summary: MessageSummary | None = None
-
-    def summary(self, structure: bool) -> MessageSummary:
-        """The summary without a UID, made when first asked for.
-
-        :param structure: with BODYSTRUCTURE.
-        """
-        summary = self._summary
-        if summary is None:
-            header = parse_header(self.octets)
-            summary = self._summary = MessageSummary(
-                0,
-                envelope_octets(self.octets, header),
-                b"",
-                header.raw_fields(SUMMARY_FIELDS, blank_line=False),
-            )
-        if structure and not summary.body_structure:
-            made = bodystructure_octets(self.octets, parse_message(self.octets))
-            summary = self._summary = summary._replace(body_structure=made)
-        return summary
-
-
 @implementer(
     IReplacingMailbox,
     IWritableMailbox,
@@ -116,6 +82,7 @@ class Content:
     IDeletedCounter,
     IUnendedMessages,
     ISizedMailbox,
+    IReadyFields,
     IReadyMessages,
     IBatchReadingMailbox,
     IAnnotatedMailbox,
@@ -277,6 +244,23 @@ class MemoryMailbox(AnnotatedMailbox, MemoryLabels):
         return [
             contents[uid].summary(structure)._replace(uid=uid) for uid in uids if uid in contents
         ]
+
+    def read_fields(
+        self, uids: Sequence[int], fields: Sequence[str]
+    ) -> Sequence[Sequence[Any]] | None:
+        if self._deleted or not all(map(self._infos.__contains__, uids)):
+            return None
+        infos = [self._infos[uid] for uid in uids]
+        columns: list[Sequence[Any]] = []
+        summaries: list[MessageSummary] = []
+        structure = "body_structure" in fields
+        for field in fields:
+            if field in MessageInfo._fields:
+                columns.append(list(map(attrgetter(field), infos)))
+                continue
+            summaries = summaries or [self._contents[uid].summary(structure) for uid in uids]
+            columns.append(list(map(attrgetter(field), summaries)))
+        return columns
 
     async def count_deleted(self) -> DeletedCount:
         self._check()

@@ -12,6 +12,7 @@ from mailkit.interfaces import (
     ICopyingMailbox,
     IDeletedCounter,
     IMailbox,
+    IReadyFields,
     IReadyMessages,
     IRecentMailbox,
     IReplacingMailbox,
@@ -26,7 +27,7 @@ from mailkit.interfaces import (
     IWatchableMailbox,
     IWritableMailbox,
 )
-from mailkit.model import AppendMessage, MessageInfo
+from mailkit.model import AppendMessage, FlagOp, MessageInfo, MessageSummary
 from mailkit.testing.base import (
     Contract,
     read_message,
@@ -270,6 +271,44 @@ class ReadingContract(Contract):
         self.assertLessEqual(await check(uids, 100_000), 3)
         self.assertEqual(await check(uids[4:], 100_000), 0)
         await check(uids[6:], 100_000)
+
+    async def test_fields_that_are_ready(self) -> None:
+        mailbox = await self.open_sample(9)
+        ready = cast(IReadyFields, self.need(IReadyFields, mailbox))
+        writable = cast(IWritableMailbox, self.need(IWritableMailbox, mailbox))
+        summarizing = cast(ISummarizingMailbox, self.need(ISummarizingMailbox, mailbox))
+        told = [field for field in MessageInfo._fields if field not in ("uid", "thread_id")]
+        every = [*told, *MessageSummary._fields[1:], "size"]
+        uids = list(await mailbox.list_uids())
+
+        async def check(uids: Sequence[int]) -> bool:
+            infos = await mailbox.get_messages(uids=uids)
+            summaries = await summarizing.get_summaries(uids=uids)
+            answered = []
+            for fields in (["size"], ["envelope"], ["header", "header"], ["flags"], every):
+                found = ready.read_fields(uids=uids, fields=fields)
+                answered.append(found is not None)
+                expected = [
+                    [getattr(row, field) for row in (infos if field in told else summaries)]
+                    for field in fields
+                ]
+                # Each is there or has to be asked for; it is never another one.
+                if found is not None:
+                    self.assertEqual([list(values) for values in found], expected)
+            return any(answered)
+
+        self.assertTrue(await check(uids))
+        await writable.store_flags(
+            uids=uids[1:3], op=FlagOp.ADD, flags=frozenset(("\\Flagged", "$Work"))
+        )
+        self.assertTrue(await check(uids))
+        self.assertTrue(await check([uids[1], uids[2], uids[8]]))
+        self.assertIsNone(ready.read_fields(uids=[*uids, uids[-1] + 1], fields=["size"]))
+        await writable.expunge(uids=[uids[3], uids[5]])
+        self.assertTrue(await check([*uids[:3], uids[4], *uids[6:]]))
+        self.assertTrue(await check([uids[2], uids[8]]))
+        self.assertIsNone(ready.read_fields(uids=uids, fields=["size"]))
+        self.assertIsNone(ready.read_fields(uids=[uids[2], uids[3]], fields=["size"]))
 
     async def test_sizes_for_pop3(self) -> None:
         mailbox = await self.make_mailbox(

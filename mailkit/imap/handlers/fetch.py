@@ -11,7 +11,7 @@ from mailkit.errors import NoSuchMessage, UnknownTransferEncoding
 from mailkit.imap.condstore import FetchModifiers, parse_fetch_modifiers
 from mailkit.imap.content import MessageContent
 from mailkit.imap.decoded import Decodings, Slice
-from mailkit.imap.fetch import Attribute, Piece, Plan, parse_attributes
+from mailkit.imap.fetch import GLOBAL, Attribute, Piece, Plan, parse_attributes
 from mailkit.imap.grammar import Command, SequenceSet, SyntaxFault
 from mailkit.imap.handlers.finding import find
 from mailkit.imap.handlers.labels import LabelReader
@@ -30,6 +30,7 @@ from mailkit.imap.state import Batch, NoSuchNumber, Spans, runs
 from mailkit.interfaces import (
     IAnnotatedMailbox,
     IBatchReadingMailbox,
+    IReadyFields,
     ISummarizingMailbox,
     IThreadNamingMailbox,
 )
@@ -168,6 +169,8 @@ class _Fetcher:
         #: Some messages in view are no longer in the mailbox.
         self.missing = False
         self._labels: LabelReader | None = None
+        mailbox = selection.mailbox
+        self._ready = mailbox if IReadyFields.providedBy(mailbox) else None
         #: Why a part could not be sent (RFC 3516 section 4.3).
         self.undecodable: UnknownTransferEncoding | None = None
 
@@ -197,41 +200,61 @@ class _Fetcher:
     # From details and summaries.
 
     async def by_columns(self, spans: Spans) -> None:
-        connection, plan, selection = self.connection, self.plan, self.selection
-        mailbox: Any = selection.mailbox
+        connection, plan = self.connection, self.plan
         small = plan.by_summary or plan.by_annotation
-        for batch in self._batches(spans, SUMMARY_BATCH if small else BATCH):
+        size = SUMMARY_BATCH if small else BATCH
+        for batch in self._batches(spans, size):
             await connection.drain()
-            numbers: Sequence[int] = batch.numbers
-            infos: Sequence[Any] = ()
-            summaries: Sequence[Any] = ()
-            if plan.by_info:
-                infos = await self._get_infos(batch.uids)
-            if plan.by_summary:
-                summaries = await mailbox.get_summaries(
-                    uids=batch.uids, structure=plan.by_structure
-                )
-                if plan.by_structure and connection.rev2:
-                    summaries = [await self._show_global(each) for each in summaries]
-                if not plan.by_info:
-                    infos = summaries
-            if not (plan.by_info or plan.by_summary):
-                infos = [(uid,) for uid in batch.uids]
-            elif len(infos) != len(numbers) or (plan.by_summary and len(summaries) != len(numbers)):
-                self.missing = True
-                numbers, infos, summaries = _align(batch, infos, summaries, plan.by_summary)
-            if plan.uid_only:
-                numbers = [info[0] for info in infos]
-            is_recent = self._is_recent(batch.uids)
-            rows = list(plan.rows(numbers, infos, summaries, is_recent))
-            connection.write(b"".join(rows[::-1] if self.descending else rows))
+            rows = self._ready_rows(batch)
+            if rows is None:
+                rows = await self._made_rows(batch)
+            connection.write(b"".join(list(rows)[::-1] if self.descending else rows))
+
+    def _ready_rows(self, batch: Batch) -> Iterator[bytes] | None:
+        """The responses for messages of which all is at hand; None for others."""
+        ready, plan = self._ready, self.plan
+        if ready is None or plan.fields is None:
+            return None
+        numbers, uids = batch
+        fields: Sequence[Sequence[Any]] | None = ()
+        if plan.fields:
+            fields = ready.read_fields(uids=uids, fields=plan.fields)
+        if fields is None or (self.connection.rev2 and plan.has_global(fields)):
+            return None
+        return plan.ready_rows(
+            uids if plan.uid_only else numbers, uids, fields, self._is_recent(uids)
+        )
+
+    async def _made_rows(self, batch: Batch) -> Iterator[bytes]:
+        """The responses for messages, whatever has to be waited for."""
+        plan = self.plan
+        mailbox: Any = self.selection.mailbox
+        numbers: Sequence[int] = batch.numbers
+        infos: Sequence[Any] = ()
+        summaries: Sequence[Any] = ()
+        if plan.by_info:
+            infos = await self._get_infos(batch.uids)
+        if plan.by_summary:
+            summaries = await mailbox.get_summaries(uids=batch.uids, structure=plan.by_structure)
+            if plan.by_structure and self.connection.rev2:
+                summaries = [await self._show_global(each) for each in summaries]
+            if not plan.by_info:
+                infos = summaries
+        if not (plan.by_info or plan.by_summary):
+            infos = [(uid,) for uid in batch.uids]
+        elif len(infos) != len(numbers) or (plan.by_summary and len(summaries) != len(numbers)):
+            self.missing = True
+            numbers, infos, summaries = _align(batch, infos, summaries, plan.by_summary)
+        if plan.uid_only:
+            numbers = [info[0] for info in infos]
+        return plan.rows(numbers, infos, summaries, self._is_recent(batch.uids))
 
     async def _show_global(self, summary: MessageSummary) -> MessageSummary:
         """The same with what is inside of message/global (RFC 9051 section 7.5.2).
 
         Summaries are kept for clients of RFC 3501, which has no syntax for it.
         """
-        if b'"message" "global"' not in summary.body_structure:
+        if GLOBAL not in summary.body_structure:
             return summary
         async with opened(self.selection.mailbox, summary.uid) as content:
             if content is None:

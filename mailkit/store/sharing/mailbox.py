@@ -12,6 +12,7 @@ from mailkit.interfaces import (
     IAnnotatedMailbox,
     IBatchReadingMailbox,
     ICopyingMailbox,
+    IReadyFields,
     IRecentMailbox,
     IReplacingMailbox,
     IRestrictedMailbox,
@@ -49,6 +50,7 @@ _ABILITIES: tuple[type[Interface], ...] = (
     IAnnotatedMailbox,
     IBatchReadingMailbox,
     ICopyingMailbox,
+    IReadyFields,
     IRecentMailbox,
     IReplacingMailbox,
     ISearchableMailbox,
@@ -166,6 +168,13 @@ class RestrictedMailbox:
         found: Sequence[MessageSummary] = await self._inner.get_summaries(
             uids=uids, structure=structure
         )
+        return found
+
+    def read_fields(
+        self, uids: Sequence[int], fields: Sequence[str]
+    ) -> Sequence[Sequence[Any]] | None:
+        self._need("r")
+        found: Sequence[Sequence[Any]] | None = self._inner.read_fields(uids=uids, fields=fields)
         return found
 
     async def search(self, query: Query) -> Sequence[int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from zope.interface import implementer
 
@@ -17,6 +17,7 @@ from mailkit.interfaces import (
     ICopyingMailbox,
     IDeletedCounter,
     ILabelledMailbox,
+    IReadyFields,
     IReadyMessages,
     IRecentMailbox,
     IReplacingMailbox,
@@ -72,6 +73,7 @@ from mailkit.store.sqlite.operations import (
 )
 from mailkit.store.sqlite.readahead import ReadAhead
 from mailkit.store.sqlite.reader import Found
+from mailkit.store.sqlite.ready import read_fields
 from mailkit.store.sqlite.search import Search
 from mailkit.store.sqlite.transaction import Appended, Content
 
@@ -96,6 +98,7 @@ _FRESH = 0.01
     IDeletedCounter,
     IUnendedMessages,
     ISizedMailbox,
+    IReadyFields,
     IReadyMessages,
     IBatchReadingMailbox,
     IAnnotatedMailbox,
@@ -189,6 +192,11 @@ class SQLiteMailbox:
         self, uids: Sequence[int], structure: bool = True
     ) -> Sequence[MessageSummary]:
         return await self._core.summaries.get(self._id, uids, structure)
+
+    def read_fields(
+        self, uids: Sequence[int], fields: Sequence[str]
+    ) -> Sequence[Sequence[Any]] | None:
+        return read_fields(self._core.reader, self._id, uids, fields)
 
     async def search(self, query: Query) -> Sequence[int]:
         by_flags = await self._core.flag_columns.search(self._id, query)

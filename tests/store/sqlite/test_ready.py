@@ -1,0 +1,60 @@
+"""What is told of many messages at once: from the index, or not at all."""
+
+from __future__ import annotations
+
+from unittest import mock
+
+from mailkit.store.sqlite.mailbox import SQLiteMailbox
+
+from .helpers import StoreTestCase, appended, message
+
+
+class ReadyTests(StoreTestCase):
+    async def filled(self, count: int = 9) -> SQLiteMailbox:
+        self.store = await self.make_store()
+        mailbox = await self.mailbox(self.store)
+        await mailbox.append(messages=appended(*map(message, range(1, count + 1))))
+        return mailbox
+
+    async def made(self, mailbox: SQLiteMailbox, structure: bool) -> None:
+        """Summaries are kept."""
+        await mailbox.get_summaries(uids=range(1, 10), structure=structure)
+        await self.store.core.writer.submit_lazy(mock.Mock(spec=["run"], run=lambda tx: None))
+
+    async def test_summaries_that_are_not_made(self) -> None:
+        mailbox = await self.filled()
+        self.assertIsNone(mailbox.read_fields(range(1, 10), ["envelope"]))
+        self.assertIsNotNone(mailbox.read_fields(range(1, 10), ["size", "modseq"]))
+        await self.made(mailbox, False)
+        found = mailbox.read_fields(range(1, 3), ["header"])
+        headers = [b"Subject: %d\r\nMessage-ID: <%d@example.org>\r\n" % (n, n) for n in (1, 2)]
+        self.assertEqual(found, [tuple(headers)])
+        self.assertIsNone(mailbox.read_fields(range(1, 3), ["header", "body_structure"]))
+        await self.made(mailbox, True)
+        self.assertIsNotNone(mailbox.read_fields(range(1, 3), ["header", "body_structure"]))
+
+    async def test_what_the_index_does_not_have(self) -> None:
+        mailbox = await self.filled()
+        self.assertIsNone(mailbox.read_fields(range(1, 10), ["size", "thread_id"]))
+
+    async def test_messages_of_a_deleted_mailbox(self) -> None:
+        self.store = await self.make_store()
+        account = await self.store.open_account(name="ann@example.org")
+        await account.create_mailbox(name="Old")
+        mailbox = await account.open_mailbox(name="Old")
+        await mailbox.append(messages=appended(message(1), message(2)))
+        self.assertIsNotNone(mailbox.read_fields([1, 2], ["modseq"]))
+        await account.delete_mailbox(name="Old")
+        # Its rows go bit by bit.
+        self.assertIsNone(mailbox.read_fields([1, 2], ["modseq"]))
+
+    async def test_few_of_many(self) -> None:
+        mailbox = await self.filled(60)
+        for uids in ([5], [1, 60], [1, 2, 3, 59], [*range(1, 20), *range(30, 61)]):
+            self.assertEqual(
+                mailbox.read_fields(uids, ["email_id", "flags"]),
+                [
+                    [info.email_id for info in await mailbox.get_messages(uids)],
+                    [frozenset()] * len(uids),
+                ],
+            )
