@@ -399,7 +399,10 @@ def retr(connection: POP3Connection, argument: bytes) -> _Waiting:
         read = connection.readers[place[0]]
         data = None if read is None else read(place[1])
         if data is not None:
-            connection.write(b"+OK %d octets\r\n%b" % (size, stuff_message(data)))
+            content, end = stuff_message(data)
+            connection.write(b"+OK %d octets\r\n" % size)
+            connection.write(content)
+            connection.write(end)
             return None
     return _send_whole(connection, place, size)
 
