@@ -18,12 +18,12 @@ import re
 from collections.abc import Generator, Iterator
 from typing import NamedTuple, cast
 
+from mailkit.mime.contents import content_fields, content_type
 from mailkit.mime.headers import Header, Octets, parse_header
 from mailkit.mime.lexical import (
     TOKEN,
     Parameters,
     parse_parameterized,
-    parse_parameters,
     parse_token,
     strip_comments,
 )
@@ -38,7 +38,6 @@ MAX_LANGUAGES = 64
 
 # Octets of a file that is mapped to memory that are looked at in one piece.
 _CHUNK = 256 * 1024
-_CONTENT_TYPE = re.compile(rb"\s*(%b)\s*/\s*(%b)" % (TOKEN, TOKEN))
 _LANGUAGE = re.compile(rb"[\s,]*(%b)" % TOKEN)
 # What may follow a boundary (and the hyphens that close it); nothing at the end of the octets.
 _LINE_END = (b"", b" ", b"\t", b"\r", b"\n")
@@ -65,13 +64,21 @@ class Part:
         "body_end",
         "body_start",
         "children",
+        "content_fields",
         "header",
         "parameters",
         "subtype",
         "type",
     )
 
-    def __init__(self, header: Header, type: bytes, subtype: bytes, parameters: Parameters) -> None:
+    def __init__(
+        self,
+        header: Header,
+        type: bytes,
+        subtype: bytes,
+        parameters: Parameters,
+        content_fields: bytes = b"",
+    ) -> None:
         #: The fields of the part; of a message, also those that are not about MIME.
         self.header = header
         #: Content type in lower case: ``text``.
@@ -80,6 +87,8 @@ class Part:
         self.subtype = subtype
         #: Parameters of Content-Type as written, continuations (RFC 2231) put together.
         self.parameters = parameters
+        #: Raw octets of the header in which all Content- fields are, perhaps others too.
+        self.content_fields = content_fields
         self.body_start = header.body_start
         #: Offset behind the body; the line end before a delimiter is not part of it.
         self.body_end = header.body_start
@@ -242,6 +251,14 @@ def _find_delimiter(data: Octets, needle: bytes, position: int, limit: int) -> _
         if found < 0:
             return None
         position = found + len(needle)
+        if position + 4 <= limit:
+            tail = data[position : position + 4]
+            cut = found - 1 if found and data[found - 1] == 0x0D else found
+            # Nearly all are of these two forms.
+            if tail[:2] == b"\r\n":
+                return _Delimiter(found + 1, cut, position + 2, True)
+            if tail == b"--\r\n":
+                return _Delimiter(found + 1, cut, position + 4, False)
         tail = data[position : min(position + 3, limit)]
         closes = tail[:2] == b"--"
         if (tail[2:] if closes else tail[:1]) not in _LINE_END:
@@ -396,20 +413,15 @@ def _boundary(parameters: Parameters) -> bytes:
 
 def _make_part(header: Header, parent: Part | None) -> Part:
     """A part as its Content-Type says."""
-    value = header.get(b"content-type")
-    if value is None:
-        if parent is not None and parent.type == b"multipart" and parent.subtype == b"digest":
-            return Part(header, b"message", b"rfc822", ())  # RFC 2046 section 5.1.5
-        return Part(header, b"text", b"plain", ())
-    value = strip_comments(value)
-    if content_type := _CONTENT_TYPE.match(value):
-        return Part(
-            header,
-            content_type[1].lower(),
-            content_type[2].lower(),
-            parse_parameters(value, content_type.end()),
-        )
-    return Part(header, b"text", b"plain", ())
+    is_message = parent is None or parent.type == b"message"
+    # There is little else in the header of a part.
+    fields = content_fields(header) if is_message else header.octets
+    found = content_type(fields)
+    if found is not None:
+        return Part(header, *found, fields)
+    if parent is not None and parent.type == b"multipart" and parent.subtype == b"digest":
+        return Part(header, b"message", b"rfc822", (), fields)  # RFC 2046 section 5.1.5
+    return Part(header, b"text", b"plain", (), fields)
 
 
 def parse_message(

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+from functools import lru_cache
+from typing import NamedTuple, TypeAlias
 
+from mailkit.mime.contents import MAX_REMEMBERED, REMEMBERED, make_header
 from mailkit.mime.envelope import read_envelope, render_envelope
 from mailkit.mime.headers import Octets
 from mailkit.mime.lexical import Parameters
 from mailkit.mime.nstring import imap_string
 from mailkit.mime.parts import Part, empty_part
 
-_BASIC_FIELDS = frozenset((b"content-id", b"content-description", b"content-md5"))
-_EXTENSION_FIELDS = frozenset((b"content-disposition", b"content-language", b"content-location"))
+# May be in fields that name one; others may look like it.
+_BASIC_FIELD = re.compile(rb"content-(?:id|description|md5)", re.IGNORECASE)
+_EXTENSION_FIELD = re.compile(rb"content-(?:disposition|language|location)", re.IGNORECASE)
 # RFC 2045 section 5.2
 _DEFAULT_CHARSET = (b"charset", b"us-ascii")
+#: What stands before the size of a part, and behind what follows it.
+_Frame: TypeAlias = tuple[bytes, bytes]
 _TOKEN = re.compile(rb' *([()]|"[^"\\]*(?:\\.[^"\\]*)*"|\{(\d+)\}\r\n|[^ ()"{]+)', re.DOTALL)
 
 
@@ -37,8 +42,13 @@ def bodystructure_octets(data: Octets, root: Part, *, rev2: bool = False) -> byt
 
 def _render(data: Octets, root: Part, extended: bool, rev2: bool) -> bytes:
     """Render a tree without recursion: children come before what they are part of."""
+    if not root.children and not root.is_multipart:
+        return _render_single(data, root, None, extended)
+    parts = [root]
+    for part in parts:
+        parts += part.children
     done: dict[Part, bytes] = {}
-    for part in reversed(list(root.walk())):
+    for part in reversed(parts):
         children = [done.pop(child) for child in part.children]
         if part.is_multipart:
             # RFC 3501 section 9: 1*body
@@ -57,7 +67,8 @@ def _render_multipart(part: Part, children: list[bytes], extended: bool) -> byte
     if not extended:
         return b"(%b %b)" % (b"".join(children), subtype)
     parameters = _parameters(part.parameters)
-    return b"(%b %b %b%b)" % (b"".join(children), subtype, parameters, _extension(part))
+    extension = _extension(part)
+    return b"(%b %b %b%b)" % (b"".join(children), subtype, parameters, extension)
 
 
 def _render_single(data: Octets, part: Part, inner: bytes | None, extended: bool) -> bytes:
@@ -65,31 +76,47 @@ def _render_single(data: Octets, part: Part, inner: bytes | None, extended: bool
 
     :param inner: the structure of the embedded message, for body-type-msg.
     """
-    parameters = part.parameters
-    special = b""
+    fields = part.content_fields
+    make = _remembered_frame if len(fields) <= MAX_REMEMBERED else _make_frame
+    before, behind = make(fields, part.type, part.subtype, part.parameters, extended)
+    size = part.body_end - part.body_start
     if part.type == b"text":
-        special = b" %d" % part.lines(data)
-        if not any(name.lower().rstrip(b"*") == b"charset" for name, _ in parameters):
-            parameters = (*parameters, _DEFAULT_CHARSET)
-    elif inner is not None and part.embedded is not None:
-        envelope = render_envelope(read_envelope(part.embedded.header))
-        special = b" %b %b %d" % (envelope, inner, part.lines(data))
+        return b"%b %d %d%b" % (before, size, part.lines(data), behind)
+    if inner is None or part.embedded is None:
+        return b"%b %d%b" % (before, size, behind)
+    envelope = render_envelope(read_envelope(part.embedded.header))
+    return b"%b %d %b %b %d%b" % (before, size, envelope, inner, part.lines(data), behind)
+
+
+def _make_frame(
+    fields: bytes, type: bytes, subtype: bytes, parameters: Parameters, extended: bool
+) -> _Frame:
+    """Render what the header of a part says.
+
+    :param fields: among which its Content- fields are.
+    """
+    part = Part(make_header(fields), type, subtype, parameters, fields)
+    if type == b"text" and not any(
+        name.lower().rstrip(b"*") == b"charset" for name, _ in parameters
+    ):
+        parameters = (*parameters, _DEFAULT_CHARSET)
     content_id = description = md5 = b"NIL"
-    if not part.header.names.isdisjoint(_BASIC_FIELDS):
+    if _BASIC_FIELD.search(fields) is not None:
         content_id = imap_string(part.content_id)
         description = imap_string(part.description)
         md5 = imap_string(part.md5)
-    return b"(%b %b %b %b %b %b %d%b%b)" % (
-        imap_string(part.type),
-        imap_string(part.subtype),
+    before = b"(%b %b %b %b %b %b" % (
+        imap_string(type),
+        imap_string(subtype),
         _parameters(parameters),
         content_id,
         description,
         imap_string(part.transfer_encoding),
-        part.body_end - part.body_start,
-        special,
-        b" %b%b" % (md5, _extension(part)) if extended else b"",
     )
+    return before, b" %b%b)" % (md5, _extension(part)) if extended else b")"
+
+
+_remembered_frame = lru_cache(maxsize=REMEMBERED)(_make_frame)
 
 
 def _parameters(parameters: Parameters) -> bytes:
@@ -101,7 +128,7 @@ def _parameters(parameters: Parameters) -> bytes:
 
 def _extension(part: Part) -> bytes:
     """Render disposition, language and location, each with a space before it."""
-    if part.header.names.isdisjoint(_EXTENSION_FIELDS):
+    if _EXTENSION_FIELD.search(part.content_fields) is None:
         return b" NIL NIL NIL"
     disposition = part.disposition
     languages = part.languages
