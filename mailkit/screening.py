@@ -10,24 +10,50 @@ from __future__ import annotations
 
 import binascii
 import re
+import sys
 import unicodedata
+from collections.abc import Iterator
 from functools import lru_cache
 
 from mailkit.mime import Octets, decode_text, unfold
 
+# How the fields that tell about a text begin: one search finds both.
+_CONTENT_T = b"\ncontent-t"
 # Transfer encodings that are understood here; a message with others is taken apart.
-_ENCODING = re.compile(rb"content-transfer-encoding\s*:\s*([a-z0-9-]+)[ \t]*\r?\n")
-_PLAIN = frozenset((b"7bit", b"8bit", b"binary"))
-# Charsets in which ASCII is what it is. The 3d is what quoted-printable makes of HTML's.
+_ENCODING = re.compile(rb"content-transfer-encoding\s*:\s*([a-z0-9-]+)[ \t]*\r?\Z")
+# What a field says: that only taking the message apart tells, that a text is in this encoding, or
+# in a charset that is neither ASCII nor UTF-8, and that there may be parts.
+_NOTHING, _QUOTED, _BASE64, _NOT_UTF8, _PARTS = 1, 2, 4, 8, 16
+_ENCODINGS = {
+    b"7bit": 0,
+    b"8bit": 0,
+    b"binary": 0,
+    b"quoted-printable": _QUOTED,
+    b"base64": _BASE64,
+}
+# Charsets in which ASCII is what it is.
 _CHARSET = re.compile(
-    rb'charset=(?:3d)?"?(?:(us-ascii|utf-8)|(?:iso-8859-[0-9]{1,2}|windows-125[0-9]))["\s;>]'
+    rb'charset="?(?:(us-ascii|utf-8)|(?:iso-8859-[0-9]{1,2}|windows-125[0-9]))(?:["\s;]|\Z)'
 )
 _BLANKS_AT_END = re.compile(rb"=[ \t]+(?:\r?\n|\Z)")
 _BLANK_LINE = re.compile(rb"\n\r?\n")
+# Types without parts.
+_SINGLE = re.compile(rb"content-type\s*:\s*(?:application|audio|font|image|model|text|video)/")
 _CONTENT_TYPE = re.compile(rb"content-type\s*:\s*(?:application|audio|font|image|model|video)/")
-# The end of a header field, or of a line of a body that is none.
-_END_OF_FIELD = re.compile(rb"\n(?![ \t])")
 _ASCII = bytes(range(128))
+_BLANK = (b" ", b"\t")
+# Encoded words without anything between them, and white space behind the last one.
+_RUN = re.compile(
+    rb"=\?[^?\s]{1,64}\?[BbQq]\?[^?\n]*\?="
+    rb"(?:\s+=\?[^?\s]{1,64}\?[BbQq]\?[^?\n]*\?=)*(?=\s|\Z)"
+)
+# What may stand before them.
+_AROUND = (b" ", b"\t", b"\n", b":")
+_EQUALS = 0x3D
+# Question marks that are looked at one by one.
+_MAX_QUESTIONS = 32
+# Octets of a field, or of a part's header, beyond which the message is taken apart.
+_MAX_FIELD = 4096
 # Octets of a field up to which its folded text is remembered.
 _MAX_REMEMBERED = 256
 
@@ -48,6 +74,13 @@ def _hidden_ascii(character: str) -> bytes:
     return "".join([folded[place] for place in letters]).encode("ascii")
 
 
+def _fold_word(octets: bytes) -> bytes:
+    """The folded text of a field, or of some words in it."""
+    # Who writes, and to whom, is the same again and again.
+    short = len(octets) <= _MAX_REMEMBERED
+    return _remembered_field(octets) if short else _fold_field(octets)
+
+
 def _fold_field(field: bytes) -> bytes:
     return "".join(map(_fold, decode_text(unfold(field)))).encode("utf-8", "replace")
 
@@ -57,18 +90,25 @@ def _remembered_field(field: bytes) -> bytes:
     return _fold_field(field)
 
 
+@lru_cache(maxsize=2048)
+def _hidden_in(octets: bytes) -> frozenset[int]:
+    """The ASCII in what characters fold to, in UTF-8 without the ASCII beside them."""
+    return frozenset(b"".join(map(_hidden_ascii, set(octets.decode("utf-8")))))
+
+
 class Screen:
     """The octets of one message.
 
     :param texts: they, in lower case, in all forms in which their texts may stand.
+    :param words_to: where the last header may end.
     """
 
-    __slots__ = ("_ascii", "_hidden", "_looked", "_octets", "_texts", "_words")
+    __slots__ = ("_hidden", "_looked", "_octets", "_texts", "_words", "_words_to")
 
-    def __init__(self, octets: bytes, texts: list[bytes]) -> None:
+    def __init__(self, octets: bytes, texts: list[bytes], words_to: int = sys.maxsize) -> None:
         self._octets = octets
         self._texts = texts
-        self._ascii = all(text.isascii() for text in texts)
+        self._words_to = words_to
         self._looked = False
         self._hidden: frozenset[int] | None = None
         #: By field name, folded; None for all fields.
@@ -83,45 +123,44 @@ class Screen:
         """
         if not token:
             return False
-        if self._ascii:
-            if any(token in text for text in self._texts):
-                return False
-        else:
+        for text in self._texts:
+            if text.isascii():
+                if token in text:
+                    return False
             # The last letter may have marks behind it, and be one character with them.
-            start = token[:-1]
-            if not token.isascii() or any(start in text for text in self._texts):
+            elif not token.isascii() or token[:-1] in text:
                 return False
-            hidden = self._find_hidden()
-            if hidden is None or not hidden.isdisjoint(token):
-                return False
+            else:
+                hidden = self._find_hidden()
+                if hidden is None or not hidden.isdisjoint(token):
+                    return False
         return not (headers and self._in_words(token, name))
 
     def _find_hidden(self) -> frozenset[int] | None:
         """ASCII to which characters fold that do not look like it; None when that is not known."""
         if not self._looked:
             self._looked = True
-            hidden: set[int] = set()
+            hidden: frozenset[int] = frozenset()
             try:
                 for text in self._texts:
+                    if text.isascii():
+                        continue
                     # Whole, as what stands between may part what is no UTF-8.
                     text.decode("utf-8")
-                    for character in set(text.translate(None, _ASCII).decode("utf-8")):
-                        hidden.update(_hidden_ascii(character))
+                    others = text.translate(None, _ASCII)
+                    if len(others) > _MAX_REMEMBERED:
+                        others = "".join(set(others.decode("utf-8"))).encode("utf-8")
+                    hidden |= _hidden_in(others)
             except UnicodeDecodeError:
                 return None
-            self._hidden = frozenset(hidden)
+            self._hidden = hidden
         return self._hidden
 
     def _in_words(self, token: bytes, name: bytes | None) -> bool:
         """Whether a field with encoded words (RFC 2047) may contain the token."""
         words = self._words.get(name)
         if words is None:
-            words = self._words[name] = []
-            for field in _fields_with_words(self._octets):
-                if name is None or field.partition(b":")[0].rstrip().lower() == name:
-                    # Who writes, and to whom, is the same again and again.
-                    short = len(field) <= _MAX_REMEMBERED
-                    words.append(_remembered_field(field) if short else _fold_field(field))
+            words = self._words[name] = list(_words(self._octets, self._words_to, name))
         # Marks that are typed in another order, and the like: only what is ASCII is certain.
         return any(token in text or not token.isascii() for text in words)
 
@@ -136,53 +175,94 @@ def screen(octets: Octets, header_alone: bool) -> Screen | None:
     lower = octets.lower()
     if header_alone:
         return Screen(octets, [lower])
-    encodings = _matches(_ENCODING, b"content-transfer-encoding", lower)
-    charsets = _matches(_CHARSET, b"charset", lower)
-    if encodings is None or charsets is None:
+    told = _look_at_fields(lower)
+    if told is None:
         return None
+    quoted, only_utf8, words_to = told
     texts = [lower]
-    kinds = {found[1] for found in encodings} - _PLAIN
-    if b"quoted-printable" in kinds:
-        kinds.remove(b"quoted-printable")
-        if _BLANKS_AT_END.search(lower):
+    if quoted >= 0:
+        if _BLANKS_AT_END.search(lower, quoted):
             # Added on the way, they hide that the line goes on.
             return None
-        texts.append(binascii.a2b_qp(octets).lower())
-    if b"base64" in kinds:
-        kinds.remove(b"base64")
-        if not all(_is_no_text(lower, found) for found in encodings if found[1] == b"base64"):
-            return None
-    if kinds:
+        texts.append(binascii.a2b_qp(memoryview(octets)[quoted:]).lower())
+    if not only_utf8 and not all(text.isascii() for text in texts):
         return None
-    if not all(found[1] for found in charsets) and not all(text.isascii() for text in texts):
-        # Some are neither ASCII nor UTF-8.
-        return None
-    return Screen(octets, texts)
+    return Screen(octets, texts, words_to)
 
 
-def _matches(pattern: re.Pattern[bytes], word: bytes, lower: bytes) -> list[re.Match[bytes]] | None:
-    """The places where a word stands; None if at one of them the pattern does not match.
+def _look_at_fields(lower: bytes) -> tuple[int, bool, int] | None:
+    """What the fields that tell about texts say, in whatever header or text they stand.
 
-    Searching for the pattern would take ten times as long.
+    :returns: from where on something is in quoted-printable, or -1; whether all that is not ASCII is
+        UTF-8; where the last header may end. None if the message is to be taken apart.
     """
-    found = []
-    place = lower.find(word)
+    # A message without parts has no other header than its first.
+    limit = _end_of_header(lower)
+    quoted, told = -1, 0
+    place = 0 if lower.startswith(_CONTENT_T[1:]) else lower.find(_CONTENT_T, 0, limit) + 1 or -1
     while place >= 0:
-        match = pattern.match(lower, place)
-        if match is None:
+        end = _end_of_field(lower, place)
+        if end - place > _MAX_FIELD:
             return None
-        found.append(match)
-        place = lower.find(word, match.end())
-    return found
+        says = _judge_field(lower[place:end])
+        if says:
+            if says & _NOTHING or (says & _BASE64 and not _is_no_text(lower, place, end)):
+                return None
+            if says & _QUOTED and quoted < 0:
+                quoted = place
+            if says & _PARTS:
+                limit = len(lower)
+            told |= says
+        place = lower.find(_CONTENT_T, end, limit) + 1 or -1
+    return quoted, not told & _NOT_UTF8, limit
 
 
-def _is_no_text(lower: bytes, encoding: re.Match[bytes]) -> bool:
-    """Whether a part in base64 is of a type that is not searched."""
+def _end_of_field(octets: bytes, place: int) -> int:
+    """Where the field, or line, ends that a place is in."""
+    end = octets.find(b"\n", place)
+    while end >= 0 and octets[end + 1 : end + 2] in _BLANK:
+        end = octets.find(b"\n", end + 1)
+    return len(octets) if end < 0 else end
+
+
+@lru_cache(maxsize=1024)
+def _judge_field(field: bytes) -> int:
+    """What a field says that begins as Content-Type and Content-Transfer-Encoding do."""
+    if field.startswith(b"content-transfer-encoding"):
+        encoding = _ENCODING.match(field)
+        return _ENCODINGS.get(encoding[1], _NOTHING) if encoding else _NOTHING
+    told = 0 if _SINGLE.match(field) else _PARTS
+    place = field.find(b"charset")
+    while place >= 0:
+        charset = _CHARSET.match(field, place)
+        if charset is None:
+            return _NOTHING
+        if charset[1] is None:
+            told |= _NOT_UTF8
+        place = field.find(b"charset", charset.end())
+    return told
+
+
+def _end_of_header(lower: bytes) -> int:
+    """Where the empty line behind the first fields is."""
+    end = lower.find(b"\n\r\n")
+    if end < 0:
+        end = len(lower)
+    other = lower.find(b"\n\n", 0, end)
+    return end if other < 0 else other
+
+
+def _is_no_text(lower: bytes, start: int, stop: int) -> bool:
+    """Whether a part in base64 is of a type that is not searched.
+
+    :param start: of the field that says so, and where it ends.
+    """
     # The header around the field, from a delimiter or an empty line on.
-    begin = max(
-        lower.rfind(before, 0, encoding.start()) for before in (b"\n--", b"\n\n", b"\n\r\n")
-    )
-    end = _BLANK_LINE.search(lower, encoding.end() - 2)
+    first = max(start - _MAX_FIELD, 0)
+    begin = max(lower.rfind(before, first, start) for before in (b"\n--", b"\n\n", b"\n\r\n"))
+    end = _BLANK_LINE.search(lower, stop, stop + _MAX_FIELD)
+    if (begin < 0 and first) or (end is None and stop + _MAX_FIELD < len(lower)):
+        return False
     block = lower[max(begin, 0) : end.end() if end else len(lower)]
     # A bare CR may be the end of a line, too.
     return (
@@ -192,17 +272,52 @@ def _is_no_text(lower: bytes, encoding: re.Match[bytes]) -> bool:
     )
 
 
-def _fields_with_words(octets: bytes) -> list[bytes]:
-    """Header fields, and lines of bodies, that may have encoded words (RFC 2047) in them."""
-    fields = []
-    place = octets.find(b"=?")
+def _words(octets: bytes, limit: int, name: bytes | None) -> Iterator[bytes]:
+    """The folded texts of encoded words (RFC 2047), each with what a token may share with it.
+
+    :param limit: where to stop looking for the next one.
+    :param name: only those in header fields of this lower-case name.
+    """
+    place, named_to = _find_word(octets, 0, limit), 0
     while place >= 0:
-        # Back over the lines of which it is a continuation.
-        begin = octets.rfind(b"\n", 0, place) + 1
-        while begin and octets[begin : begin + 1] in (b" ", b"\t"):
-            begin = octets.rfind(b"\n", 0, begin - 1) + 1
-        end = _END_OF_FIELD.search(octets, place)
-        stop = end.start() if end else len(octets)
-        fields.append(octets[begin:stop])
-        place = octets.find(b"=?", stop)
-    return fields
+        if name is not None and place >= named_to:
+            named_to = _end_of_field(octets, place)
+            if field_name(octets, place) != name:
+                place = _find_word(octets, named_to, limit)
+                continue
+        if (run := _RUN.match(octets, place)) and octets[place - 1 : place] in _AROUND:
+            # White space on both sides: nothing else is a part of the same token.
+            end = run.end()
+            yield _fold_word(run[0])
+        else:
+            end = _end_of_field(octets, place)
+            yield _fold_word(octets[_start_of_field(octets, place) : end])
+        place = _find_word(octets, end, limit)
+
+
+def field_name(octets: bytes, place: int) -> bytes:
+    """The name, in lower case, of the field that a place is in."""
+    start = _start_of_field(octets, place)
+    return octets[start : octets.find(b":", start)].rstrip().lower()
+
+
+def _start_of_field(octets: bytes, place: int) -> int:
+    """Where the field, or line, begins that a place is in."""
+    start = octets.rfind(b"\n", 0, place) + 1
+    # Back over the lines of which it is a continuation.
+    while start and octets[start : start + 1] in _BLANK:
+        start = octets.rfind(b"\n", 0, start - 1) + 1
+    return start
+
+
+def _find_word(octets: bytes, start: int, limit: int) -> int:
+    """The next place where an encoded word may begin, or -1."""
+    # One octet is found ten times as fast as two, and there are few questions.
+    for _ in range(_MAX_QUESTIONS):
+        place = octets.find(b"?", start, limit)
+        if place < 0:
+            return -1
+        if place and octets[place - 1] == _EQUALS:
+            return place - 1
+        start = place + 1
+    return octets.find(b"=?", start, limit)

@@ -108,6 +108,32 @@ class ScreenTests(SynchronousTestCase):
             self.assertEqual(lacks(octets, token, headers=True), missing)
             self.assertTrue(lacks(octets, token, headers=False))
 
+    def test_fields_in_the_text_of_a_message_without_parts(self) -> None:
+        text = b"Content-Type: text/plain; charset=utf-16\r\nSubject: =?utf-8?b?eHlsbw==?=\r\n"
+        for ends in (b"\r\n\r\n", b"\n\n"):
+            self.assertTrue(lacks(b"Subject: x" + ends + text, "trumpet"))
+            self.assertTrue(lacks(b"Subject: x" + ends + text, "xylo", headers=True))
+        parts = b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n" + text
+        self.assertFalse(lacks(parts, "trumpet"))
+        parts = parts.replace(b"utf-16", b"utf-8")
+        self.assertTrue(lacks(parts, "trumpet", headers=True))
+        self.assertFalse(lacks(parts, "xylo", headers=True))
+        self.check_never_missed(parts)
+
+    def test_fields_over_several_lines(self) -> None:
+        for field in (
+            b"Content-Type: text/plain;\r\n\tcharset=utf-16",
+            b"Content-Type\r\n : multipart/x; boundary=b\r\n\r\n--b\r\nContent-Transfer-Encoding: x-uu",
+            b"Content-Type: text/plain; x=" + b"y" * 5000,
+        ):
+            octets = b"Subject: x\r\n" + field + b"\r\n\r\ntext\r\n"
+            self.assertFalse(lacks(octets, "trumpet"), field)
+
+    def test_many_question_marks(self) -> None:
+        octets = b"Subject: " + b"? " * 100 + b"=?utf-8?b?eHlsbw==?=\r\n\r\n"
+        self.assertFalse(lacks(octets, "xylo", headers=True))
+        self.assertTrue(lacks(octets, "trumpet", headers=True))
+
     def test_header_fields_alone(self) -> None:
         found = screen(
             b"Subject: =?utf-8?b?eHlsbw==?=\r\nContent-Type: text/plain; charset=x\r\n", True

@@ -57,6 +57,9 @@ TEXT_CHUNKS = 4
 MAX_SEARCHED = 1000
 #: Octets of bodies that a thread scans in one step.
 SCAN_OCTETS = 4 * 1024 * 1024
+#: Octets of a message from which its texts are mapped when they are searched once more: with a map
+#: attachments are left out, while a look at all of a short message takes no longer.
+MAPPED_FROM = 32 * 1024
 #: Messages that a thread scans in one step.
 SCAN_MESSAGES = 100
 _DAY = 24 * 60 * 60
@@ -488,7 +491,7 @@ class Search:
                 continue
             known = maps.get(place.body_id)
             texts = None if known is None else decode_text_map(known)
-            if texts is None and self._again:
+            if texts is None and self._again and place.size >= MAPPED_FROM:
                 texts = read_text_map(parse_message(body))
             for info in places[place]:
                 matches, texts = self._matcher.by_body(info, body, texts)
