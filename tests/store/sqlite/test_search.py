@@ -393,6 +393,11 @@ class FieldTextTests(StoreTestCase):
         # The first time, only what is not excluded by a look.
         self.assertEqual(await inbox.search(query=BodyContains("PLUM")), [3])
         await self.wait_until(lambda: self.rows(store, "text_map") == 1)
+        # The second time, of longer messages.
+        self.patch(search, "MAPPED_FROM", 18)
+        self.assertEqual(await inbox.search(query=BodyContains("PLUM")), [3])
+        await self.wait_until(lambda: self.rows(store, "text_map") == 3)
+        self.patch(search, "MAPPED_FROM", 0)
         self.assertEqual(await inbox.search(query=BodyContains("PLUM")), [3])
         await self.wait_until(lambda: self.rows(store, "text_map") == 4)
         # From now on no message is taken apart.
