@@ -12,8 +12,10 @@ import binascii
 import re
 import sys
 import unicodedata
-from collections.abc import Iterator
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from itertools import accumulate
 
 from mailkit.mime import Octets, decode_text, unfold
 
@@ -272,6 +274,44 @@ def _is_no_text(lower: bytes, start: int, stop: int) -> bool:
     )
 
 
+def may_contain(headers: Sequence[bytes], name: bytes, token: bytes) -> set[int]:
+    """Which of several headers may have a field that contains a token; of the others it is certain.
+
+    :param name: of the field, in lower case.
+    :param token: as :meth:`Screen.lacks` takes it, not empty.
+    :returns: their places in the sequence.
+    """
+    # All in one go: a header takes no step of its own. The empty lines end their last fields.
+    octets = b"\n" + b"\n\n".join(headers)
+    starts = list(accumulate((len(header) + 2 for header in headers), initial=1))
+    lower = octets.lower()
+    found: set[int] = set()
+    if not lower.isascii():
+        for number, header in enumerate(headers):
+            if not header.isascii() and not Screen(header, [header.lower()]).lacks(
+                token, True, name
+            ):
+                found.add(number)
+    # Perhaps of a longer name: no harm.
+    sought = b"\n" + name
+    place = lower.find(sought)
+    while place >= 0:
+        end = _end_of_field(lower, place + 1)
+        field = lower[place:end]
+        if token in field or (b"=?" in field and _in_words(octets[place + 1 : end], token)):
+            number = bisect_right(starts, place + 1) - 1
+            found.add(number)
+            end = starts[number + 1] - 2
+        place = lower.find(sought, end)
+    return found
+
+
+def _in_words(octets: bytes, token: bytes) -> bool:
+    """Whether an encoded word (RFC 2047), with what is around it, may contain the token."""
+    # Marks that are typed in another order, and the like: only what is ASCII is certain.
+    return any(not token.isascii() or token in word for word in _words(octets, len(octets), None))
+
+
 def _words(octets: bytes, limit: int, name: bytes | None) -> Iterator[bytes]:
     """The folded texts of encoded words (RFC 2047), each with what a token may share with it.
 
@@ -282,7 +322,7 @@ def _words(octets: bytes, limit: int, name: bytes | None) -> Iterator[bytes]:
     while place >= 0:
         if name is not None and place >= named_to:
             named_to = _end_of_field(octets, place)
-            if field_name(octets, place) != name:
+            if _field_name(octets, place) != name:
                 place = _find_word(octets, named_to, limit)
                 continue
         if (run := _RUN.match(octets, place)) and octets[place - 1 : place] in _AROUND:
@@ -295,7 +335,7 @@ def _words(octets: bytes, limit: int, name: bytes | None) -> Iterator[bytes]:
         place = _find_word(octets, end, limit)
 
 
-def field_name(octets: bytes, place: int) -> bytes:
+def _field_name(octets: bytes, place: int) -> bytes:
     """The name, in lower case, of the field that a place is in."""
     start = _start_of_field(octets, place)
     return octets[start : octets.find(b":", start)].rstrip().lower()

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from mailkit.folding import fold
-from mailkit.mime import iter_text, parse_message
-from mailkit.screening import screen
+from mailkit.mime import decode_text, iter_text, parse_header, parse_message
+from mailkit.screening import may_contain, screen
 from tests.mime.corpus import MISSING, messages
 
 PLAIN = b"Content-Type: text/plain; charset=utf-8\r\n"
@@ -171,3 +171,52 @@ class ScreenTests(SynchronousTestCase):
     @settings(max_examples=500, deadline=None)
     def test_any_message(self, pieces: list[bytes]) -> None:
         self.check_never_missed(b"".join(pieces))
+
+
+class HeadersTests(SynchronousTestCase):
+    """Many headers are looked at in one go."""
+
+    def test_what_is_found(self) -> None:
+        headers = [
+            b"From: Needle <a@b.test>\r\nTo: c@d.test\r\n",
+            b"Subject: needle\r\nfrom : x@y.test\r\n\t(the needles)",
+            b" From: needle\r\nSubject: =?utf-8?q?need?= =?utf-8?q?le?=\r\n",
+            b"From: =?utf-8?b?bmVlZGxl?= <x@y.test>\r\n",
+            b"",
+            b"From: \xc3\xa9 needl\xc3\xa9\r\n",
+            b"From: \xc3\xa9\r\nTo: needle\r\n",
+            b"To: needle\r\nFrom: x=?utf-8?q?need?=\r\n =?utf-8?q?le?=\r\nTo: x\r\n",
+        ]
+        # Where not all is ASCII, the other fields count as well.
+        self.assertEqual(may_contain(headers, b"from", b"needle"), {0, 1, 3, 5, 6, 7})
+        self.assertEqual(may_contain(headers, b"subject", b"needle"), {1, 2, 5, 6})
+        self.assertEqual(may_contain(headers, b"to", b"needle"), {5, 6, 7})
+        self.assertEqual(may_contain(headers, b"cc", b"needle"), {5, 6})
+        self.assertEqual(may_contain([], b"cc", b"needle"), set())
+
+    @given(
+        st.lists(
+            st.lists(
+                st.sampled_from(
+                    [
+                        b"From:", b"from : ", b"To: ", b"\r\n", b"\n", b" ", b"\t", b"\r", b"xylo", b"XY", b"lo",
+                        b"=?utf-8?q?xy?=", b"=?utf-8?b?bG8=?=", b"=?iso-8859-1?q?=E9?=", b"=?", b"?=", b"?", b":",
+                        "\ufb01xyl\xf3".encode(), b"caf\xe9", "\u212a".encode(), "xylo\u0301".encode(), b'"', b"<",
+                    ]
+                ),
+                max_size=12,
+            ),
+            max_size=5,
+        )
+    )  # fmt: skip
+    @settings(max_examples=500, deadline=None)
+    def test_nothing_is_missed(self, pieces: list[list[bytes]]) -> None:
+        headers = [b"".join(each) for each in pieces]
+        for number, octets in enumerate(headers):
+            found = parse_header(octets + b"\r\n\r\n")
+            for name in (b"from", b"to"):
+                for value in found.get_all(name):
+                    for token in set(re.split(r"[\s:]+", fold(decode_text(value)))) - {""}:
+                        sought = token.encode("utf-8", "replace")
+                        raw = [parse_header(each + b"\r\n\r\n").octets for each in headers]
+                        self.assertIn(number, may_contain(raw, name, sought), (name, token))

@@ -23,7 +23,6 @@ from mailkit.query import (
     All,
     And,
     ArrivedSince,
-    Collation,
     Comparison,
     HasFlag,
     HasObjectID,
@@ -43,6 +42,7 @@ from mailkit.store.sqlite.bodies import SMALL_BODY, BodyPlace
 from mailkit.store.sqlite.core import Core
 from mailkit.store.sqlite.fields import HEADERS, find_headers
 from mailkit.store.sqlite.flags import KEYWORD_SHIFT, split_flags
+from mailkit.store.sqlite.narrowing import is_kept, may_match
 from mailkit.store.sqlite.rows import COLUMNS, Row, condition, select_uids, to_infos, to_uids
 from mailkit.store.sqlite.slices import Slices
 from mailkit.store.sqlite.summaries import read_bodies
@@ -169,7 +169,7 @@ class _Compiler:
                 return Condition("size < ?", (min(octets, 2**62),))
             case ModifiedSince(modseq=modseq):
                 return Condition("modseq >= ?", (min(modseq, 2**62),))
-            case HeaderContains(name=name, text=text) if self._texts and _is_kept(query):
+            case HeaderContains(name=name, text=text) if self._texts and is_kept(query):
                 return self._header(name.lower().encode(), text)
         return _ANYTHING
 
@@ -223,16 +223,6 @@ class _Compiler:
         )
 
 
-def _is_kept(query: Query) -> bool:
-    """Whether the kept texts of header fields tell something about this condition."""
-    return (
-        isinstance(query, HeaderContains)
-        # They are folded.
-        and (query.collation is Collation.UNICODE_CASEMAP or not query.text)
-        and query.name.lower().encode("utf-8", "replace") in fields.COLUMNS
-    )
-
-
 def _asks(query: Query, asked: Callable[[Query], bool]) -> bool:
     """Whether one of the conditions is such a one."""
     match query:
@@ -264,7 +254,7 @@ class Search:
         if self._condition.exact:
             return
         self._matcher = Matcher(query)
-        self._by_texts = _asks(query, _is_kept)
+        self._by_texts = _asks(query, is_kept)
         self._on_texts = _Compiler(core, account_id, True).compile(query)
         self._by_summary = _asks(query, _in_summary)
         #: Texts of this mailbox were searched before, and may be searched once more.
@@ -281,6 +271,8 @@ class Search:
         found: list[int] = []
         undecided: list[MessageInfo] = []
         lacking = await self._go_through(uids, True, found, undecided)
+        if lacking and may_match(self._query, ()) is not None:
+            lacking = await self._narrow(lacking)
         if lacking:
             # Where texts cannot be kept, the headers below are looked at one by one.
             with suppress(MailError):
@@ -323,6 +315,28 @@ class Search:
                 undecided += rest
             lacking += without
         return lacking
+
+    async def _narrow(self, uids: Sequence[int]) -> list[int]:
+        """Those messages that may match, as far as the fields of their summaries tell."""
+        left: list[int] = []
+        for begin in range(0, len(uids), CHUNK):
+            if begin:
+                await self._core.pause()
+            some = uids[begin : begin + CHUNK]
+            sql, values = condition(some, False)
+            headers: dict[int, bytes] = dict(
+                self._core.reader.connection.execute(
+                    "SELECT m.uid, s.header FROM message m JOIN summary s USING (body_id)"
+                    f" WHERE m.mailbox_id = ? AND m.{sql}",
+                    (self._id, *values),
+                )
+            )
+            known = list(headers)
+            hits = may_match(self._query, list(headers.values()))
+            assert hits is not None
+            likely = {known[place] for place in hits}
+            left += [uid for uid in some if uid in likely or uid not in headers]
+        return left
 
     async def _by_index(self, uids: Sequence[int]) -> list[int]:
         found: list[int] = []

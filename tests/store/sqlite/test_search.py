@@ -349,6 +349,27 @@ class FieldTextTests(StoreTestCase):
         self.assertEqual(await inbox.search(query=HeaderContains("Subject", "x")), [1, 3, 5, 7])
         self.assertEqual(sum(asked), 8)
 
+    async def test_texts_are_made_of_those_that_summaries_do_not_exclude(self) -> None:
+        self.patch(search, "CHUNK", 3)
+        store = await self.make_store()
+        inbox = await self.mailbox(store)
+        for subject in b"xyxyxyxy":
+            await self.deliver(store, b"From: z\r\nSubject: =?utf-8?q?%c?= q\r\n\r\n" % subject)
+        await store.core.summaries.get(inbox._id, [1, 2, 3, 4, 6, 7, 8], False)
+        await self.wait_until(lambda: self.rows(store, "summary") == 7)
+        asked = self.note_headers()
+        for query, matches, made in (
+            (And([HeaderContains("Subject", "y q"), HeaderContains("From", "z")]), [2, 4, 6, 8], 5),
+            (Or([HeaderContains("From", "y"), HeaderContains("Cc", "x")]), [], 0),
+            (Or([HeaderContains("From", "z"), HasFlag("$x")]), list(range(1, 9)), 3),
+        ):
+            self.assertEqual(await inbox.search(query=query), matches)
+            self.assertEqual(sum(asked), made)
+            asked.clear()
+            # What is kept, and what is not, gives the same.
+            self.assertEqual(await inbox.search(query=query), matches)
+            asked.clear()
+
     async def test_a_search_that_is_given_up_leaves_the_others_alone(self) -> None:
         store = await self.make_store()
         inbox = await self.mailbox(store)
