@@ -33,7 +33,7 @@ class Rule(NamedTuple):
 WIRE = "mailkit.wire mailkit.wire.*"
 VALUES = (
     "mailkit._typing mailkit.errors mailkit.spool mailkit.query mailkit.model mailkit.hooks"
-    " mailkit.annotations mailkit.filequota"
+    " mailkit.annotations mailkit.filequota mailkit.quiet"
     " mailkit.rights mailkit.statuscodes mailkit.translation"
     f" mailkit.dns.records mailkit.expiring mailkit.queue mailkit.queue.values {WIRE}"
 )
@@ -144,6 +144,7 @@ RULES = (
     Rule("mailkit.spool", "mailkit._typing mailkit.wire.crc"),
     Rule("mailkit.annotations"),
     Rule("mailkit.filequota"),
+    Rule("mailkit.quiet"),
     Rule("mailkit.model", "mailkit._typing mailkit.annotations mailkit.errors mailkit.spool"),
     Rule("mailkit.rights", "mailkit.model"),
     Rule("mailkit.statuscodes", "mailkit.errors"),

@@ -26,6 +26,7 @@ from mailkit.interfaces import (
     IWritableMailbox,
 )
 from mailkit.model import Changes, FlagOp, Flags, MailboxInfo, MessageInfo
+from mailkit.quiet import QuietResult
 from mailkit.rights import ALL_RIGHTS, WRITE_RIGHTS, Rights, changeable
 
 if TYPE_CHECKING:
@@ -289,6 +290,17 @@ class Selection:
             if not start:
                 break
         return self.state.number_of(first) if first is not None and not stop else None
+
+    def note_quiet(self, result: QuietResult) -> None:
+        """The client has changed flags, and knows what they are now."""
+        state = self.state
+        if not result.modseq:
+            return
+        if result.before == state.modseq and self.contexts is None:
+            # Nobody else has done anything since: there is nothing to look for.
+            state.modseq = result.modseq
+        else:
+            state.note_changed(result.changed, result.modseq)
 
     async def look(self) -> Changes | None:
         """Ask the backend for changes, if there may be some.

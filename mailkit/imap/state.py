@@ -320,6 +320,11 @@ class SelectedState:
             else:
                 self._own.update(fresh)
 
+    def note_changed(self, uids: Iterable[int], modseq: int) -> None:
+        """This session has changed these messages' flags."""
+        fresh = dict.fromkeys(uids, modseq)
+        self._own = fresh if self._own is None else {**self._own, **fresh}
+
     def absorb(self, changes: Changes, arrivals: bool = True) -> list[int]:
         """Take changes into account.
 

@@ -21,6 +21,7 @@ from mailkit.model import (
     StoreResult,
 )
 from mailkit.query import Query, SortCriterion, ThreadAlgorithm, Threads
+from mailkit.quiet import QuietResult
 
 
 class IMailbox(Interface):
@@ -89,6 +90,19 @@ class IWritableMailbox(IMailbox):
         """Remove messages for good, whatever their flags.
 
         :returns: the UIDs that were there and are gone, ascending.
+        """
+
+
+class IQuietMailbox(Interface):
+    """A mailbox that changes flags without telling of each message what has become of it."""
+
+    def store_quietly(
+        uids: Sequence[int], op: FlagOp, flags: Flags, unchanged_since: int | None = None
+    ) -> Awaitable[QuietResult]:
+        """``store_flags`` for who knows the messages, and can work out what they are now.
+
+        All that changes has one modification sequence, which no other change has. Where nothing
+        does, the mailbox stays as it is.
         """
 
 

@@ -26,6 +26,7 @@ from mailkit.testing.base import (
 from mailkit.testing.reading import ReadingContract
 from mailkit.testing.search import SearchContract
 from mailkit.testing.sorting import SortContract, ThreadContract, ThreadNamingContract
+from mailkit.testing.storing import QuietContract
 
 
 class WritingContract(ReadingContract):
@@ -316,6 +317,7 @@ class WritingContract(ReadingContract):
 
 
 class MailboxContract(
+    QuietContract,
     WritingContract,
     SearchContract,
     SortContract,

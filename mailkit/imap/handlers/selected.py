@@ -28,7 +28,7 @@ from mailkit.imap.handlers.progress import telling_progress
 from mailkit.imap.handlers.storing import CHANGE_BATCH, Storing
 from mailkit.imap.handlers.table import SELECTED, Capability, Verb, Waiting, after_login
 from mailkit.imap.session import BATCH, Selection
-from mailkit.interfaces import ICopyingMailbox, IMailbox, ISpooling, IWritableMailbox
+from mailkit.interfaces import ICopyingMailbox, IMailbox, IQuietMailbox, ISpooling, IWritableMailbox
 from mailkit.model import DELETED, AppendMessage, CopyResult, FlagOp, Flags, MessageInfo
 from mailkit.query import HasFlag
 from mailkit.spool import READ_BUFFER, Spool
@@ -211,9 +211,9 @@ class _Storing(Storing):
             if silent and unchanged_since is None:
                 # Nobody could tell whether flags that are told meanwhile are those from before.
                 told = self.selection.told
-                known = [uid for uid in some if uid not in told]
+                known = [uid for uid in some if uid not in told] if told else some
                 changed = await self._store_known(known, op, flags)
-                some = sorted([*changed, *told.intersection(some)])
+                some = sorted([*changed, *told.intersection(some)]) if told else changed
                 if not some:
                     continue
                 silent = False
@@ -236,6 +236,13 @@ class _Storing(Storing):
         if not uids:
             return ()
         selection = self.selection
+        if IQuietMailbox.providedBy(self.mailbox) and not selection.tells_modseqs:
+            quiet = await self.mailbox.store_quietly(
+                uids=uids, op=op, flags=flags, unchanged_since=selection.state.modseq
+            )
+            self.missing = self.missing or quiet.found + len(quiet.modified) < len(uids)
+            selection.note_quiet(quiet)
+            return quiet.modified
         result = await self.mailbox.store_flags(
             uids=uids, op=op, flags=flags, unchanged_since=selection.state.modseq
         )

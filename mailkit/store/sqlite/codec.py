@@ -40,6 +40,7 @@ FORMAT = 2
 _VALUE_MODULES = (
     "mailkit.annotations",
     "mailkit.model",
+    "mailkit.quiet",
     "mailkit.rights",
     "mailkit.queue.values",
     "mailkit.store.sharing.records",

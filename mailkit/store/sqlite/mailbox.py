@@ -17,6 +17,7 @@ from mailkit.interfaces import (
     ICopyingMailbox,
     IDeletedCounter,
     ILabelledMailbox,
+    IQuietMailbox,
     IReadyFields,
     IReadyMessages,
     IRecentMailbox,
@@ -49,6 +50,7 @@ from mailkit.model import (
     StoreResult,
 )
 from mailkit.query import Query, SortCriterion, ThreadAlgorithm, Threads
+from mailkit.quiet import QuietResult
 from mailkit.rights import Rights
 from mailkit.store.annotations import MAX_VALUE
 from mailkit.store.labels import check_names
@@ -75,6 +77,7 @@ from mailkit.store.sqlite.readahead import ReadAhead
 from mailkit.store.sqlite.reader import Found
 from mailkit.store.sqlite.ready import read_fields
 from mailkit.store.sqlite.search import Search
+from mailkit.store.sqlite.storing import StoreQuietly
 from mailkit.store.sqlite.transaction import Appended, Content
 
 #: Seconds for which what was found with the mailbox's name holds: as long as the one who opened it
@@ -103,6 +106,7 @@ _FRESH = 0.01
     IBatchReadingMailbox,
     IAnnotatedMailbox,
     ILabelledMailbox,
+    IQuietMailbox,
 )
 class SQLiteMailbox:
     """A mailbox, known by its id: it keeps nothing but that, and for a moment what was found.
@@ -307,6 +311,15 @@ class SQLiteMailbox:
         unchanged_since: int | None = None,
     ) -> StoreResult:
         return await self._core.submit(StoreFlags(self._id, uids, op, flags, unchanged_since))
+
+    async def store_quietly(
+        self,
+        uids: Sequence[int],
+        op: FlagOp,
+        flags: Flags,
+        unchanged_since: int | None = None,
+    ) -> QuietResult:
+        return await self._core.submit(StoreQuietly(self._id, uids, op, flags, unchanged_since))
 
     async def change_flags(
         self,

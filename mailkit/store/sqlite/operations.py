@@ -159,8 +159,8 @@ class Append(Operation[AppendResult]):
             discard_content(message.content)
 
 
-class StoreFlags(Operation[StoreResult]):
-    """Change flags of messages."""
+class FlagChange:
+    """Flags of messages are to be changed."""
 
     __slots__ = ("_flags", "_mailbox_id", "_op", "_rights", "_uids", "_unchanged_since")
 
@@ -179,39 +179,6 @@ class StoreFlags(Operation[StoreResult]):
         self._op = op
         self._flags = flags
         self._unchanged_since = unchanged_since
-
-    @override
-    def run(self, tx: Transaction) -> StoreResult:
-        mailbox = tx.states.mailbox_by_id(self._mailbox_id)
-        tx.flush()
-        selection = select_rows(tx.connection, mailbox.id, self._uids)
-        modified: list[int] = []
-        if (limit := self._unchanged_since) is not None:
-            modified = [row[0] for row in selection.rows if row[4] > limit]
-            if modified:
-                kept = [row for row in selection.rows if row[4] <= limit]
-                selection = Selection(kept, False)
-        new_flags = self._new_flags(tx, mailbox, {row[1] for row in selection.rows})
-        groups: dict[int, list[int]] = {}
-        delta = 0
-        for row in selection.rows:
-            old = row[1]
-            new = new_flags[old]
-            if new != old:
-                groups.setdefault(new, []).append(row[0])
-                delta += (old & SEEN_BIT) - (new & SEEN_BIT)
-        rows = selection.rows
-        if groups:
-            modseq = tx.next_modseq(mailbox)
-            mailbox.unseen += delta
-            self._update(tx, mailbox, groups, selection, modseq)
-            rows = [
-                row
-                if new_flags[row[1]] == row[1]
-                else (row[0], new_flags[row[1]], row[2], row[3], modseq, row[5], row[6], row[7])
-                for row in rows
-            ]
-        return StoreResult(to_infos(rows, tx.states.flag_sets), modified)
 
     def _new_flags(
         self, tx: Transaction, mailbox: MailboxState, present: set[int]
@@ -258,6 +225,45 @@ class StoreFlags(Operation[StoreResult]):
                     flags = changed_within(old, given, self._rights)
             new[value] = value if flags == old else states.encode(account, flags)
         return new
+
+
+class StoreFlags(FlagChange, Operation[StoreResult]):
+    """Change flags, and tell of each message what it is now."""
+
+    __slots__ = ()
+
+    @override
+    def run(self, tx: Transaction) -> StoreResult:
+        mailbox = tx.states.mailbox_by_id(self._mailbox_id)
+        tx.flush()
+        selection = select_rows(tx.connection, mailbox.id, self._uids)
+        modified: list[int] = []
+        if (limit := self._unchanged_since) is not None:
+            modified = [row[0] for row in selection.rows if row[4] > limit]
+            if modified:
+                kept = [row for row in selection.rows if row[4] <= limit]
+                selection = Selection(kept, False)
+        new_flags = self._new_flags(tx, mailbox, {row[1] for row in selection.rows})
+        groups: dict[int, list[int]] = {}
+        delta = 0
+        for row in selection.rows:
+            old = row[1]
+            new = new_flags[old]
+            if new != old:
+                groups.setdefault(new, []).append(row[0])
+                delta += (old & SEEN_BIT) - (new & SEEN_BIT)
+        rows = selection.rows
+        if groups:
+            modseq = tx.next_modseq(mailbox)
+            mailbox.unseen += delta
+            self._update(tx, mailbox, groups, selection, modseq)
+            rows = [
+                row
+                if new_flags[row[1]] == row[1]
+                else (row[0], new_flags[row[1]], row[2], row[3], modseq, row[5], row[6], row[7])
+                for row in rows
+            ]
+        return StoreResult(to_infos(rows, tx.states.flag_sets), modified)
 
     @staticmethod
     def _update(
