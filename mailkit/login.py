@@ -137,7 +137,7 @@ class LoginConnection(CompressingConnection):
         return tuple(
             mechanism.name
             for mechanism in self.factory.mechanisms
-            if self._may_use(mechanism, context) and self._find_checker(mechanism) is not None
+            if self._find_checker(mechanism) is not None and self._may_use(mechanism, context)
         )
 
     def find_mechanism(self, name: str) -> type[SASLServer] | None:
