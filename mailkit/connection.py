@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Coroutine, Iterable
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 from twisted.cred.portal import Portal
 from twisted.internet.defer import CancelledError, Deferred
@@ -27,7 +27,7 @@ from zope.interface import implementer
 
 from mailkit._typing import override
 from mailkit.compression import COMMANDS_A_PIECE
-from mailkit.coroutines import go_on, pause
+from mailkit.coroutines import Task, pause
 from mailkit.deadlines import Deadlines
 from mailkit.login import LoginConnection, LoginFactory
 from mailkit.model import ConnectionInfo
@@ -42,6 +42,13 @@ from mailkit.wire.proxy import ToldClient
 COMMANDS_A_TURN = 200
 #: Seconds that a long reply may keep the reactor before other connections get their turn.
 SECONDS_A_TURN = 0.005
+
+
+class Cancellable(Protocol):
+    """A command at work."""
+
+    def cancel(self) -> None:
+        """The connection is gone."""
 
 
 @implementer(IPushProducer, IHalfCloseableProtocol)
@@ -59,7 +66,7 @@ class CommandConnection(LoginConnection, ABC):
 
     def __init__(self) -> None:
         super().__init__()
-        self._running: Deferred[None] | None = None
+        self._running: Cancellable | None = None
         self._pumping = False
         self._closing = False
         self._stopping = False
@@ -289,20 +296,21 @@ class CommandConnection(LoginConnection, ABC):
             # As _command_done would, had there been something to wait for.
             self._log_bug(Failure())
             return
-        done: Deferred[None] = Deferred.fromCoroutine(cast(Any, go_on(waiting, awaited)))
-        if not done.called or done.paused:
-            self._running = done
-        done.addErrback(self._log_bug)
-        done.addBoth(self._command_done)
+        self._running = task = Task(waiting, self._command_done)
+        task.wait_for(awaited)
         if self._lost:
             # The connection went while the command ran to its first wait.
-            done.cancel()
+            task.cancel()
 
-    def _command_done(self, _: object) -> None:
-        self._running = None
-        self._touch()
-        if not self._lost:
-            self.pump()
+    def _command_done(self, outcome: Failure | None = None) -> None:
+        try:
+            if isinstance(outcome, Failure):
+                self._log_bug(outcome)
+        finally:
+            self._running = None
+            self._touch()
+            if not self._lost:
+                self.pump()
 
     def _log_bug(self, failure: Failure) -> None:
         if self._lost and isinstance(failure.value, CancelledError):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator
+from contextvars import copy_context
 from typing import Any, Generic, TypeVar, cast
 
 from twisted.internet.defer import Deferred, fail, succeed
@@ -41,6 +42,71 @@ def go_on(coroutine: Coroutine[Any, Any, Any], awaited: Any) -> Generator[Any, A
                 awaited = coroutine.send(result)
     except StopIteration as stop:
         return stop.value
+
+
+class Task(Generic[_T]):
+    """The rest of a coroutine that was begun by hand: what a Deferred does, in half of the steps.
+
+    :param done: called once, with what the coroutine returns, or with a Failure.
+    """
+
+    __slots__ = ("_awaited", "_cancelled", "_context", "_coroutine", "_done")
+
+    def __init__(
+        self, coroutine: Coroutine[Any, Any, _T], done: Callable[[_T | Failure], object]
+    ) -> None:
+        self._coroutine = coroutine
+        self._done = done
+        self._awaited: Deferred[Any] | None = None
+        self._cancelled = False
+        # As Twisted does: what the coroutine has set is its own from here on.
+        self._context = copy_context()
+
+    def wait_for(self, awaited: Any) -> None:
+        """Go on with the coroutine when what it waits for is there.
+
+        :param awaited: what it has yielded.
+        """
+        if not isinstance(awaited, Deferred):
+            self._resume(self._coroutine.send, awaited)
+            return
+        self._awaited = awaited
+        awaited.addCallbacks(self._go_on, self._fail)
+        if self._cancelled:
+            self._cancelled = False
+            awaited.cancel()
+
+    def cancel(self) -> None:
+        """Cancel what the coroutine waits for, or will wait for next."""
+        if self._awaited is None:
+            self._cancelled = True
+        else:
+            self._awaited.cancel()
+
+    def _go_on(self, result: Any) -> None:
+        self._resume(self._coroutine.send, result)
+
+    def _fail(self, failure: Failure) -> None:
+        self._resume(failure.throwExceptionIntoGenerator, cast(Any, self._coroutine))
+
+    def _resume(self, step: Callable[[Any], Any], value: Any) -> None:
+        self._awaited = None
+        outcome: _T | Failure
+        while True:
+            try:
+                awaited = self._context.run(step, value)
+            except StopIteration as stop:
+                outcome = stop.value
+                break
+            except BaseException:
+                outcome = Failure()
+                break
+            if isinstance(awaited, Deferred):
+                self.wait_for(awaited)
+                return
+            # As Twisted does with what is no Deferred.
+            step, value = self._coroutine.send, awaited
+        self._done(outcome)
 
 
 class Shared(Generic[_T]):

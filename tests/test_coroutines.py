@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Coroutine
+from contextvars import ContextVar
+from types import coroutine
+from typing import Any
+
 from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from mailkit.coroutines import Shared, run
+from mailkit.coroutines import Shared, Task, run
 
 
 class RunTests(SynchronousTestCase):
@@ -61,6 +67,126 @@ class RunTests(SynchronousTestCase):
         result.cancel()
         self.assertEqual(ended, ["cleaned up"])
         self.failureResultOf(result, CancelledError)
+
+
+_name: ContextVar[str] = ContextVar("_name", default="nobody")
+
+
+class TaskTests(SynchronousTestCase):
+    def begin(self, rest: Coroutine[Any, Any, Any]) -> Task[Any]:
+        self.outcomes: list[Any] = []
+        awaited = rest.send(None)
+        task = Task(rest, self.outcomes.append)
+        task.wait_for(awaited)
+        return task
+
+    def test_result(self) -> None:
+        waiting: list[Deferred[int]] = [Deferred(), Deferred()]
+
+        async def add() -> int:
+            return await waiting[0] + await waiting[1]
+
+        self.begin(add())
+        waiting[0].callback(1)
+        self.assertEqual(self.outcomes, [])
+        waiting[1].callback(2)
+        self.assertEqual(self.outcomes, [3])
+
+    def test_failures(self) -> None:
+        waiting: list[Deferred[None]] = [Deferred(), Deferred()]
+
+        async def fail() -> None:
+            try:
+                await waiting[0]
+            except ValueError:
+                await waiting[1]
+
+        self.begin(fail())
+        waiting[0].errback(ValueError())
+        waiting[1].errback(KeyError())
+        (failure,) = self.outcomes
+        assert isinstance(failure, Failure)
+        failure.trap(KeyError)
+        self.assertEqual(self.flushLoggedErrors(), [])
+
+    def test_what_is_there_already(self) -> None:
+        waiting: Deferred[int] = Deferred()
+
+        async def add() -> int:
+            return await waiting + await succeed(1)
+
+        rest = add()
+        awaited = rest.send(None)
+        waiting.callback(2)
+        outcomes: list[Any] = []
+        Task(rest, outcomes.append).wait_for(awaited)
+        self.assertEqual(outcomes, [3])
+
+    def test_cancelled(self) -> None:
+        waiting: list[Deferred[None]] = [Deferred(), Deferred()]
+
+        async def wait() -> str:
+            try:
+                await waiting[0]
+            except CancelledError:
+                # What is cleaned up has its time.
+                await waiting[1]
+            return "cleaned up"
+
+        task = self.begin(wait())
+        task.cancel()
+        self.assertEqual(self.outcomes, [])
+        waiting[1].callback(None)
+        self.assertEqual(self.outcomes, ["cleaned up"])
+        task.cancel()
+
+    def test_cancelled_while_it_works(self) -> None:
+        first: Deferred[None] = Deferred()
+        tasks: list[Task[Any]] = []
+
+        async def wait() -> str:
+            await first
+            tasks[0].cancel()
+            try:
+                await Deferred()
+            except CancelledError:
+                return "cancelled"
+            return "not told"
+
+        tasks.append(self.begin(wait()))
+        first.callback(None)
+        self.assertEqual(self.outcomes, ["cancelled"])
+
+    def test_it_keeps_its_context(self) -> None:
+        first: Deferred[None] = Deferred()
+
+        async def wait() -> str:
+            _name.set("ann")
+            await first
+            return _name.get()
+
+        token = _name.set("nobody")
+        self.begin(wait())
+        _name.reset(token)
+        first.callback(None)
+        self.assertEqual(self.outcomes, ["ann"])
+        self.assertEqual(_name.get(), "nobody")
+
+    def test_what_is_no_deferred_comes_back(self) -> None:
+        first: Deferred[None] = Deferred()
+
+        @coroutine
+        def give(value: object) -> Any:
+            return (yield value)
+
+        async def wait() -> list[object]:
+            begun = await give(1)
+            await first
+            return [begun, await give(2)]
+
+        self.begin(wait())
+        first.callback(None)
+        self.assertEqual(self.outcomes, [[1, 2]])
 
 
 class SharedTests(SynchronousTestCase):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -10,7 +10,7 @@ from twisted.python.failure import Failure
 
 from mailkit._typing import override
 from mailkit.connection import CommandConnection
-from mailkit.coroutines import go_on
+from mailkit.coroutines import Task, go_on
 from mailkit.errors import DeliveryTimeExpired, MailError, TemporaryFailure
 from mailkit.interfaces import IMessageDelivery, ISpooling
 from mailkit.model import Envelope, Outcome
@@ -26,6 +26,35 @@ from mailkit.spool import Spool
 
 if TYPE_CHECKING:
     from mailkit.smtp.protocol import SMTPFactory
+
+
+class _Delivering:
+    """A delivery under way, which does not end with the connection.
+
+    :param done: called with the replies, or with a Failure.
+    """
+
+    __slots__ = ("_connection", "_done", "then")
+
+    def __init__(
+        self, connection: ReceivingConnection, done: Callable[[list[Reply] | Failure], object]
+    ) -> None:
+        self._connection = connection
+        self._done = done
+        #: Called before that: the connection is gone, and with it the need of a login.
+        self.then: Callable[[], object] | None = None
+        connection._delivering = self
+
+    def cancel(self) -> None:
+        """Nobody waits for the reply any more."""
+
+    def end(self, answers: list[Reply] | Failure) -> None:
+        self._connection._delivering = None
+        try:
+            if self.then is not None:
+                self.then()
+        finally:
+            self._done(answers)
 
 
 class ReceivingConnection(CommandConnection):
@@ -46,7 +75,7 @@ class ReceivingConnection(CommandConnection):
         # What is being read; and a message while the next of its chunks is awaited.
         self._content: ContentReader | DiscardedChunk | None = None
         self._chunks: ContentReader | None = None
-        self._delivering: Deferred[list[Reply]] | None = None
+        self._delivering: _Delivering | None = None
 
     def begin_content(self) -> None:
         """Get ready for the content of a message.
@@ -84,7 +113,7 @@ class ReceivingConnection(CommandConnection):
             content.close()
             self.session.end()
             raise
-        if (waiting := self._end_of_content()) is not None:
+        if (waiting := self._end_of_content(within=True)) is not None:
             await waiting
 
     def discard_chunk(self, size: int, last: bool, refusal: Reply | None) -> None:
@@ -170,8 +199,7 @@ class ReceivingConnection(CommandConnection):
             hooks.disconnect()
         if self._delivering is not None and self._logout is not None:
             # The avatar is still at work.
-            logout, self._logout = self._logout, None
-            self._delivering.addBoth(lambda _: logout())
+            self._delivering.then, self._logout = self._logout, None
 
     # While content is read.
 
@@ -206,7 +234,11 @@ class ReceivingConnection(CommandConnection):
         else:
             self.give_up("Refused by policy")
 
-    def _end_of_content(self) -> Coroutine[Any, Any, None] | None:
+    def _end_of_content(self, within: bool = False) -> Coroutine[Any, Any, None] | None:
+        """What follows the last octet.
+
+        :param within: another command waits for the end of it.
+        """
         content, self._content = self._content, None
         assert content is not None
         if isinstance(content, DiscardedChunk):
@@ -223,12 +255,21 @@ class ReceivingConnection(CommandConnection):
         if content.refusal is not None and self.hooks is None:
             self._refuse_content(envelope, Refused(*content.refusal))
             return None
-        return self._finish(delivery, envelope, content)
+        judging = self._judge(delivery, envelope, content)
+        if within:
+            return self._finish(judging, delivery, envelope, content)
+        try:
+            awaited = judging.send(None)
+        except StopIteration as stop:
+            if stop.value:
+                self._begin_delivery(delivery, envelope, content.spool)
+            return None
+        return self._finish(go_on(judging, awaited), delivery, envelope, content)
 
-    async def _finish(
+    async def _judge(
         self, delivery: IMessageDelivery, envelope: Envelope, content: ContentReader
-    ) -> None:
-        """From the end of the content to its reply."""
+    ) -> bool:
+        """Whether a complete message is to be delivered; if not, the reply is sent."""
         hooks = self.hooks
         try:
             header = None
@@ -243,19 +284,54 @@ class ReceivingConnection(CommandConnection):
         except BaseException as error:
             content.close()
             self._refuse_content(envelope, self._as_refusal(error))
-            return
+            return False
         if hooks is not None and hooks.discard is not None:
             content.close()
             outcomes = [Outcome(recipient) for recipient in envelope.recipients]
             self._reply_each(self.reply_to_content(envelope, outcomes))
+            return False
+        return True
+
+    async def _finish(
+        self,
+        judging: Awaitable[bool],
+        delivery: IMessageDelivery,
+        envelope: Envelope,
+        content: ContentReader,
+    ) -> None:
+        """From the end of the content to its reply, where that has to wait for more."""
+        if not await judging:
             return
         delivering = self._deliver(delivery, envelope, content.spool)
+        # The wait is cancelled with the connection, the delivery is not.
+        wait: Deferred[list[Reply]] = Deferred()
         try:
             awaited = delivering.send(None)
         except StopIteration as stop:
             self._reply_each(stop.value)
-        else:
-            self._reply_each(await self._wait_for_delivery(delivering, awaited))
+            return
+        Task(delivering, _Delivering(self, wait.callback).end).wait_for(awaited)
+        self._reply_each(await wait)
+
+    def _begin_delivery(self, delivery: IMessageDelivery, envelope: Envelope, spool: Spool) -> None:
+        """The same without a coroutine that waits: the delivery is the command."""
+        delivering = self._deliver(delivery, envelope, spool)
+        try:
+            awaited = delivering.send(None)
+        except StopIteration as stop:
+            self._reply_each(stop.value)
+            return
+        self._running = under_way = _Delivering(self, self._delivered)
+        Task(delivering, under_way.end).wait_for(awaited)
+
+    def _delivered(self, answers: list[Reply] | Failure) -> None:
+        failure = answers if isinstance(answers, Failure) else None
+        if not (isinstance(answers, Failure) or self._lost):
+            try:
+                self._reply_each(answers)
+            except Exception:
+                failure = Failure()
+        self._command_done(failure)
 
     async def _judge_header(
         self, delivery: IMessageDelivery, envelope: Envelope, content: ContentReader, header: bytes
@@ -298,18 +374,6 @@ class ReceivingConnection(CommandConnection):
             self._refused(b"BDAT", refused)
         else:
             self.reply(Reply(250, "2.0.0", f"{content.size} octets received"))
-
-    async def _wait_for_delivery(
-        self, delivering: Coroutine[Any, Any, list[Reply]], awaited: Any
-    ) -> list[Reply]:
-        done: Deferred[list[Reply]] = Deferred.fromCoroutine(cast(Any, go_on(delivering, awaited)))
-        self._delivering = done
-        # The wait is cancelled with the connection, the delivery is not.
-        wait: Deferred[list[Reply]] = Deferred()
-        done.addBoth(wait.callback)
-        answers = await wait
-        self._delivering = None
-        return answers
 
     def _reply_each(self, answers: list[Reply]) -> None:
         for reply in answers:
