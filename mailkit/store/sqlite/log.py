@@ -16,6 +16,7 @@ import errno
 import os
 import re
 import struct
+import sys
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -77,6 +78,16 @@ class Location(NamedTuple):
     position: int
     #: Offset of the body's octets.
     start: int
+
+
+def free_octets(directory: str) -> int:
+    """Octets that are free on a directory's disk.
+
+    :raises OSError: the system does not tell.
+    """
+    disk = os.statvfs(directory)
+    # Some file systems do not count.
+    return disk.f_bavail * disk.f_frsize if disk.f_blocks else sys.maxsize
 
 
 def segment_name(number: int) -> str:
@@ -167,15 +178,23 @@ class SegmentLog:
     :param directory: where the segment files are.
     :param limit: octets after which a new segment is begun.
     :ivar large: octets of a body above which its file is to be adopted, not copied.
+    :param min_free: octets of the disk that are not for new bodies.
     :param flush: makes a file durable, given its descriptor.
     """
 
     def __init__(
-        self, directory: str, *, limit: int, large: int, flush: Callable[[int], None]
+        self,
+        directory: str,
+        *,
+        limit: int,
+        large: int,
+        flush: Callable[[int], None],
+        min_free: int = 0,
     ) -> None:
         self._directory = directory
         self._limit = limit
         self.large = large
+        self._min_free = min_free
         self._flush = flush
         self._descriptor = -1
         self._buffers: list[bytes] = []
@@ -213,6 +232,13 @@ class SegmentLog:
                 os.ftruncate(self._descriptor, size)
             self.segment = segment
             self.size = self._written = size
+
+    def measure_room(self) -> int:
+        """Octets that new bodies may take; negative when they have taken too many.
+
+        :raises OSError: the system does not tell.
+        """
+        return free_octets(self._directory) - self._min_free
 
     def close(self) -> None:
         for descriptor in {self._descriptor, *self._sealed} - {-1}:

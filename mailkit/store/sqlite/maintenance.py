@@ -30,7 +30,7 @@ from mailkit.store.sqlite.compact import (
 )
 from mailkit.store.sqlite.ends import look_at_ends
 from mailkit.store.sqlite.journal import journal_name
-from mailkit.store.sqlite.log import segment_name
+from mailkit.store.sqlite.log import free_octets, segment_name
 from mailkit.store.sqlite.snapshot import RotateJournal, write_snapshot
 from mailkit.store.sqlite.writer import Operation, Writer
 
@@ -50,6 +50,10 @@ COMPACT_RATIO = 0.05
 
 #: Free pages of the index below which it is left as it is.
 MIN_FREE_PAGES = 1000
+#: Octets of garbage for which a segment is ended before its time where there is no room for mail.
+MIN_GARBAGE = 1024 * 1024
+#: Seconds after which a trouble that goes on is logged again.
+TELL_INTERVAL = 300.0
 
 
 class _Stopped(StoreUnavailable):
@@ -71,6 +75,9 @@ class Maintenance:
         self._commits = -1
         self._ahead = Ahead(core, writer, lambda: self._stopping or bool(self._requests))
         self._pruned = time.monotonic()
+        #: What puts it off, and when that was told.
+        self._trouble = ""
+        self._told = 0.0
         # Segments with damage: what can be read stays where it is.
         self._damaged: set[int] = set()
         self._thread = threading.Thread(target=self._loop, name="mailkit-maintenance", daemon=True)
@@ -96,6 +103,13 @@ class Maintenance:
 
     # The thread.
 
+    def _tell(self, trouble: str) -> None:
+        """Log what puts it off, not each second anew."""
+        now = time.monotonic()
+        if trouble != self._trouble or now - self._told >= TELL_INTERVAL:
+            self._trouble, self._told = trouble, now
+            self.log.warn("maintenance of the store was put off: {error}", error=trouble)
+
     @property
     def _db(self) -> sqlite3.Connection:
         if self._connection is None:
@@ -112,13 +126,14 @@ class Maintenance:
             except _Stopped as error:
                 self._answer(requests, error)
             except (sqlite3.Error, OSError, MailError) as error:
-                self.log.warn("maintenance of the store was put off: {error}", error=error)
+                self._tell(str(error))
                 self._answer(requests, error)
             except Exception as error:
                 # A bug: whoever waits hears of it, and the thread lives on for the next turn.
                 self.log.failure("maintenance of the store failed")
                 self._answer(requests, error)
             else:
+                self._trouble = ""
                 self._answer(requests, None)
         self._answer(self._requests, _Stopped())
         if self._connection is not None:
@@ -189,7 +204,7 @@ class Maintenance:
             pass
         while self._exists("SELECT 1 FROM body WHERE refs = 0") and self._do(SweepBodies()):
             pass
-        if all_of_it:
+        if all_of_it or self._wants_room():
             self._do(Seal(), durable=True)
         ratio = COMPACT_RATIO if all_of_it else self._core.settings.garbage_ratio
         current = self._one("SELECT segment FROM log_state")
@@ -202,6 +217,19 @@ class Maintenance:
                 with suppress(FileNotFoundError):
                     os.unlink(os.path.join(self._core.log_directory, segment_name(segment)))
                 self._core.bodies.forget(segment)
+
+    def _wants_room(self) -> bool:
+        """Whether there is no room for mail, and the segment that is written to is in the way."""
+        settings = self._core.settings
+        return (
+            self._exists(
+                "SELECT 1 FROM segment WHERE id = (SELECT segment FROM log_state)"
+                " AND dead >= ? AND dead >= size * ?",
+                MIN_GARBAGE,
+                settings.garbage_ratio,
+            )
+            and free_octets(self._core.log_directory) < settings.min_free
+        )
 
     def _look_at_ends(self, all_of_it: bool) -> None:
         """Note how some older bodies end, where that is not known."""

@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from mailkit._typing import override
-from mailkit.errors import MailError, NoSuchAccount, NoSuchMailbox, NoSuchMessage
+from mailkit.errors import MailError, NoSuchAccount, NoSuchMailbox, NoSuchMessage, StoreFull
 from mailkit.model import (
     AppendResult,
     CopyResult,
@@ -107,6 +107,10 @@ class Deliver(Operation[Sequence[LocalResult]]):
         if not found.targets:
             discard_content(self._content)
             return found.answer([])
+        try:
+            tx.check_disk(self._content)
+        except StoreFull as error:
+            return self.failed(error)
         return found.answer(tx.add_message(self._content, found.targets))
 
     @override
@@ -142,6 +146,7 @@ class Append(Operation[AppendResult]):
         account = mailbox.account
         octets = sum(message.content.size for message in self._messages)
         tx.check_quota(account, octets, len(self._messages))
+        tx.check_disk(*[message.content for message in self._messages])
         user = self._user or account.name
         check_new(tx, account, user, [message.annotations for message in self._messages])
         encoded = [tx.states.encode(account, message.flags) for message in self._messages]
@@ -529,6 +534,7 @@ class Replace(Operation[AppendResult]):
                 tx.check_quota(target.account, growth, 0)
         else:
             tx.check_quota(target.account, size, 1)
+        tx.check_disk(content)
         flags = tx.states.encode(target.account, changeable(given, self._place.rights))
         date = tx.now if date is None else date
         uids = tx.add_message(content, [Target(target, flags, date)])

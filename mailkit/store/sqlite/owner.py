@@ -48,6 +48,7 @@ class Owner:
             core.log_directory,
             limit=settings.segment_size,
             large=settings.large_body,
+            min_free=settings.min_free,
             flush=flush,
         )
         self._journal = Journal(core.log_directory)

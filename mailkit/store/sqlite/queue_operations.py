@@ -198,6 +198,7 @@ class Enqueue(Operation[Queued]):
         if not count and not self._deliveries:
             # A file of its own goes when the store is opened: this may still be undone.
             return Queued([id for id in known if id is not None])
+        tx.check_disk(content)
         found = find_targets(tx, self._deliveries, content.size)
         body_id = tx.next_lsn()
         ids = [

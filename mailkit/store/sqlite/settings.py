@@ -20,6 +20,8 @@ class StoreSettings:
     spool_memory: int = 1536 * 1024
     #: Octets that all spools keep in memory together.
     shared_spool_memory: int = SHARED_LIMIT
+    #: Octets of the disk that new messages leave free: on a full one nothing could be removed any more.
+    min_free: int = 16 * 1024 * 1024
     #: Octets of the journal after which a copy of the index takes its place.
     journal_size: int = 16 * 1024 * 1024
     #: Seconds between two looks of the maintenance: checkpoints, freed space, missing summaries.

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import NamedTuple, TypeAlias
 
 from mailkit.annotations import Annotation
-from mailkit.errors import MailError
+from mailkit.errors import MailError, StoreFull
 from mailkit.model import Flags, Quota
 from mailkit.store.sqlite.flags import KEYWORD_SHIFT, SEEN_BIT, SYSTEM_MASK
 from mailkit.store.sqlite.journal import Journal, Note
@@ -158,6 +158,8 @@ class Transaction:
         self._noted = False
         self._notes: list[Note] = []
         self._dirty: set[MailboxState] = set()
+        # Octets that new bodies may take; None until somebody asks.
+        self._room: int | None = None
         self._messages = RowBuffer(_PUT, 9)
         self._bodies = RowBuffer(_BODY, 6)
         self._unended = RowBuffer(_UNENDED, 1)
@@ -182,6 +184,7 @@ class Transaction:
         self.unsettled = set()
         self._notes = []
         self._dirty = set()
+        self._room = None
         for buffer in (self._messages, self._bodies, self._unended, self._mailbox_rows):
             buffer.rows = []
         self.log.begin()
@@ -217,6 +220,19 @@ class Transaction:
         """:raises MailError: there are not that many UIDs left."""
         if mailbox.uid_next + count > MAX_UID:
             raise MailError("The mailbox has no message numbers left; make a new one")
+
+    def check_disk(self, *contents: Content) -> None:
+        """Take room on the disk for new messages.
+
+        :raises StoreFull: there is none, but for the store itself.
+        """
+        if self._room is None:
+            self._room = self.log.measure_room()
+        # A file is there already.
+        left = self._room - sum(each.size for each in contents if each.pieces is not None)
+        if left < 0:
+            raise StoreFull
+        self._room = left
 
     def check_quota(self, account: AccountState, octets: int, messages: int) -> None:
         """:raises OverQuota: the account may not have that much more."""
