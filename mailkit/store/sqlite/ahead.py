@@ -39,9 +39,14 @@ if TYPE_CHECKING:
 #: Messages in one step.
 MESSAGES_AT_ONCE = 20
 #: The same where only headers are looked at.
-HEADERS_AT_ONCE = 100
-#: Headers between two looks at whether somebody else wants the interpreter: half a millisecond.
-HEADERS_IN_A_ROW = 5
+HEADERS_AT_ONCE = 200
+#: Headers between two looks at whether somebody else wants the interpreter: a millisecond.
+HEADERS_IN_A_ROW = 8
+#: The same while others are at what takes long, and somebody searches without what is made here:
+#: whoever is at work then gives the interpreter away every 5 milliseconds.
+WANTED_IN_A_ROW = 30
+#: Seconds for which the interpreter is left to others, who take it at once if they wait for it.
+GAP = 0.00005
 #: Seconds, and times, that the next message waits while questions are asked one after the other.
 WAIT = 0.005
 MAX_WAITS = 10
@@ -130,13 +135,23 @@ class Ahead:
 
     @property
     def _is_quiet(self) -> bool:
-        if self._stopping() or time.monotonic() > self._end:
-            return False
-        return not (self._writer.waiting or self._core.busy)
+        return self._may_go_on and not self._core.busy
+
+    @property
+    def _may_go_on(self) -> bool:
+        """Nobody waits for the writer, or for other maintenance."""
+        return not (self._stopping() or time.monotonic() > self._end or self._writer.waiting)
+
+    @property
+    def _is_wanted(self) -> bool:
+        """Somebody searches headers, and does other things that take long."""
+        return self._core.busy and self._core.fields.wanted
 
     def _give_way(self) -> None:
         """Let those have the interpreter's lock who wait for it, or soon will."""
-        time.sleep(0.0005)
+        time.sleep(GAP)
+        if self._is_wanted:
+            return
         for _ in range(MAX_WAITS):
             if self._stopping() or not self._core.asked_lately:
                 break
@@ -156,7 +171,7 @@ class Ahead:
 
         :returns: that is done of all messages.
         """
-        while self._is_quiet:
+        while self._is_quiet or (self._is_wanted and self._may_go_on):
             commits = self._writer.commits
             (last,) = index.execute("SELECT ifnull(max(id), 0) FROM body").fetchone()
             rows = index.execute(_NEW_HEADERS, (self._read_to, HEADERS_AT_ONCE)).fetchall()
@@ -186,10 +201,13 @@ class Ahead:
 
     def _save_fields(self, headers: Sequence[tuple[int, Header]]) -> None:
         made: list[list[Row]] = [[] for _ in KINDS]
-        for start in range(0, len(headers), HEADERS_IN_A_ROW):
+        start = 0
+        while start < len(headers):
             self._give_way()
+            end = start + (WANTED_IN_A_ROW if self._is_wanted else HEADERS_IN_A_ROW)
             for kind, rows in zip(KINDS, made, strict=True):
-                rows += kind.make_rows(headers[start : start + HEADERS_IN_A_ROW])
+                rows += kind.make_rows(headers[start:end])
+            start = end
         for kind, rows in zip(KINDS, made, strict=True):
             if rows:
                 self._submit(kind.save(rows))

@@ -8,6 +8,7 @@ delivered.
 from __future__ import annotations
 
 import json
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
@@ -42,6 +43,11 @@ HEADERS = 200
 #: Messages of one operation of the writer, and operations that it may be behind.
 SAVED_AT_ONCE = 1000
 MAX_BEHIND = 4
+
+#: Messages without texts in a search from which somebody should make them soon, and for how many
+#: seconds that counts.
+WANTED_FROM = 500
+WANTED_FOR = 30.0
 
 _SOURCES = (
     "SELECT b.id, b.segment, b.position, b.start, b.size, s.header FROM body b"
@@ -118,6 +124,16 @@ class Fields:
         self._core = core
         # Of mailboxes for whose messages somebody makes them.
         self._locks: dict[int, DeferredLock] = {}
+        self._wanted_until = 0.0
+
+    def want(self) -> None:
+        """Somebody searches headers of many messages without them, and may do so once more."""
+        self._wanted_until = time.monotonic() + WANTED_FOR
+
+    @property
+    def wanted(self) -> bool:
+        """They had better be made ahead at once, even beside other work."""
+        return time.monotonic() < self._wanted_until
 
     async def make(self, mailbox_id: int, uids: Sequence[int], kind: Kind) -> None:
         """See to it that the ascending UIDs have rows of a kind.

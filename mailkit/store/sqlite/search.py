@@ -272,6 +272,8 @@ class Search:
         undecided: list[MessageInfo] = []
         lacking = await self._go_through(uids, True, found, undecided)
         if lacking and may_match(self._query, ()) is not None:
+            if len(lacking) >= fields.WANTED_FROM:
+                self._core.fields.want()
             lacking = await self._narrow(lacking)
         if lacking:
             # Where texts cannot be kept, the headers below are looked at one by one.

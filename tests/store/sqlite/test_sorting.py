@@ -12,10 +12,10 @@ from twisted.internet.threads import deferToThread
 
 from mailkit.errors import NoSuchMailbox
 from mailkit.model import AppendMessage
-from mailkit.query import SortCriterion, SortKey
+from mailkit.query import HeaderContains, SortCriterion, SortKey
 from mailkit.sorting import read_sort_values, sort_steps, sort_value
 from mailkit.spool import Spool
-from mailkit.store.sqlite import StoreSettings, ahead, bodies, core, sorting
+from mailkit.store.sqlite import StoreSettings, ahead, bodies, core, fields, sorting
 from mailkit.store.sqlite.mailbox import SQLiteMailbox
 
 from .helpers import ANN, StoreTestCase, appended
@@ -228,6 +228,27 @@ class SortTests(StoreTestCase):
         self.patch(core, "ASKED_FOR", 0.0)
         maker._give_way()
         self.assertEqual(len(slept), 1)
+
+    async def test_what_is_wanted_is_made_ahead_beside_other_work(self) -> None:
+        self.patch(core, "BUSY_FOR", 1e9)
+        self.patch(ahead, "WANTED_IN_A_ROW", 2)
+        self.patch(fields, "WANTED_FROM", 5)
+        self.patch(bodies, "_RWF_NOWAIT", 0)
+        store = await self.make_store(ANN)
+        mailbox = await self.fill(store, [b"Subject: %d\r\n\r\n" % n for n in range(5)])
+        await store.core.summaries.get(mailbox._id, [1, 2, 3, 4, 5], False)
+        await self.wait_until(lambda: self.rows(store, "summary") == 5)
+        await store.core.in_thread(int)
+        maker = ahead.Ahead(store.core, store.core.writer, lambda: False)
+        with closing(store.core.connect()) as index:
+            await deferToThread(maker.work, index)
+            self.assertEqual(self.rows(store), 0)
+            self.assertEqual(await mailbox.search(query=HeaderContains("Subject", "7")), [])
+            await deferToThread(maker.work, index)
+        # Of headers alone.
+        self.assertEqual(self.rows(store), 5)
+        self.assertTrue(maker.behind)
+        self.assertEqual(self.rows(store, "text_map"), 0)
 
     async def test_a_copy_is_sorted_like_the_original(self) -> None:
         store = await self.make_store(ANN)
