@@ -47,7 +47,8 @@ class _BadAnswer(Exception):
 class HTTPUsers:
     """Users whom a program knows.
 
-    200 with ``ok`` and 401, 403 and 404 are answers; everything else means that nobody can tell just now.
+    200 with ``ok`` is an answer, and so are 401, 403 and 404 with ``"ok": false``. Everything else means
+    that nobody can tell just now: those three are also what a server says whose path or secret is wrong.
 
     :param client: makes the requests.
     :param url: where the program is.
@@ -114,11 +115,7 @@ class HTTPUsers:
                 response = await self._client.request("POST", self._url, self._headers, body)
             finally:
                 self._turns.release()
-            if response.code in _REFUSALS:
-                return None
-            if response.code != 200:
-                raise _BadAnswer(f"it answers {response.code}")
-            answer = _read(response.body)
+            answer = _read(response.code, response.body)
             if question["action"] == "login" and not answer["ok"]:
                 refusal = _REASONS.get(str(answer.get("reason")))
                 if refusal is not None:
@@ -139,13 +136,18 @@ class HTTPUsers:
         return complete_name(canonical_name(account), self._domains)
 
 
-def _read(body: bytes) -> Mapping[str, Any]:
+def _read(code: int, body: bytes) -> Mapping[str, Any]:
+    if code != 200 and code not in _REFUSALS:
+        raise _BadAnswer(f"it answers {code}")
     try:
         answer = json.loads(body)
     except (ValueError, RecursionError):
-        raise _BadAnswer("its answer is no JSON") from None
-    if not isinstance(answer, dict) or not isinstance(answer.get("ok"), bool):
-        raise _BadAnswer('its answer is no object with "ok"')
+        answer = None
+    ok = answer.get("ok") if isinstance(answer, dict) else None
+    if code != 200 and ok is not False:
+        raise _BadAnswer(f'it answers {code} without "ok": false; are URL and secret right?')
+    if not isinstance(answer, dict) or not isinstance(ok, bool):
+        raise _BadAnswer('its answer is no JSON object with "ok"')
     return answer
 
 

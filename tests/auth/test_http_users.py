@@ -122,7 +122,7 @@ class HTTPUsersTests(ProgramCase):
 
     async def test_refusals(self) -> None:
         for code in (401, 403, 404):
-            self.assertIsNone(await self.ask(code, b"<html>"))
+            self.assertIsNone(await self.ask(code, b'{"ok": false, "detail": "who?"}'))
         self.assertIsNone(await self.ask(200, b'{"ok": false, "account": "x"}'))
         self.assertIsNone(await self.ask(200, b'{"ok": false, "reason": "mood"}'))
         for reason, error in ((b"expired", PasswordExpired), (b"disabled", AccountDisabled)):
@@ -134,6 +134,9 @@ class HTTPUsersTests(ProgramCase):
     async def test_all_else_is_trouble_and_is_logged_without_the_password(self) -> None:
         for code, answer in (
             *((500, b'{"ok": true}'), (503, b""), (302, b'{"ok": true}'), (204, b"")),
+            # What any server says of a path that is not there, or of a secret that is wrong.
+            *((401, b""), (403, b"<html>"), (404, b"<html>"), (404, b'{"detail": "Not Found"}')),
+            *((404, b'{"ok": true}'), (401, b"[]"), (403, b'{"ok": null}')),
             *((200, b""), (200, b"<html>"), (200, b"[]"), (200, b'{"ok": "yes"}'), (200, b"1")),
             *((200, b'{"ok": true, "account": 1}'), (200, b'{"ok": true, "account": "a\\nb"}')),
             *((200, b'{"ok": true, "account": "%b"}' % (b"x" * 400)), (200, b"[" * 30000)),
