@@ -32,6 +32,8 @@ MAX_UNIQUE_ID = 255
 FORGET_AFTER = 30 * 86400
 #: Octets of a message in which its header is looked for.
 HEADER_OCTETS = 64 * 1024
+#: What stands for the machine where the program runs, whichever of them somebody types.
+_THIS_MACHINE = frozenset({"localhost", "localhost.localdomain", "127.0.0.1", "::1"})
 
 
 @dataclass(frozen=True)
@@ -221,9 +223,14 @@ class MaildropFetch:
 
 
 def source_name(user: str, host: str, port: int) -> str:
-    """What a maildrop is remembered by. The usual ports lead to the same one."""
-    place = host.lower() if port in (110, 995) else f"{host.lower()}:{port}"
-    return f"pop3:{user}@{place}"
+    """What a maildrop is remembered by. The usual ports lead to the same one, as do this machine's names.
+
+    Other names are taken as they are: of two, nobody can tell whether they stand for one server.
+    """
+    host = host.lower().rstrip(".")
+    if host in _THIS_MACHINE:
+        host = "localhost"
+    return f"pop3:{user}@{host}" if port in (110, 995) else f"pop3:{user}@{host}:{port}"
 
 
 def distinct(unique_ids: Mapping[int, str]) -> dict[int, str]:

@@ -194,6 +194,13 @@ class NameTests(SynchronousTestCase):
         self.assertEqual(source_name("ann", "POP.example", 995), "pop3:ann@pop.example")
         self.assertEqual(source_name("ann", "pop.example", 110), "pop3:ann@pop.example")
         self.assertEqual(source_name("ann", "pop.example", 1100), "pop3:ann@pop.example:1100")
+        self.assertEqual(source_name("ann", "pop.example.", 995), "pop3:ann@pop.example")
+
+    def test_this_machine_is_one_server(self) -> None:
+        for host in ("localhost", "LOCALHOST", "127.0.0.1", "::1", "localhost."):
+            self.assertEqual(source_name("ann", host, 995), "pop3:ann@localhost")
+            self.assertEqual(source_name("ann", host, 1100), "pop3:ann@localhost:1100")
+        self.assertEqual(source_name("ann", "127.0.0.2", 995), "pop3:ann@127.0.0.2")
 
     def test_unique_ids_that_are_not(self) -> None:
         self.assertEqual(distinct({1: "a", 2: "b", 3: "a"}), {1: "a", 2: "b", 3: "a 2"})

@@ -49,6 +49,11 @@ def import_() -> None:
     "--plaintext-passwords", is_flag=True, help="Send the password without TLS, if it must be so."
 )
 @click.option("--mailbox", default="INBOX", show_default=True, help="Where the messages go.")
+@click.option(
+    "--remembered-as",
+    metavar="HOST[:PORT]",
+    help="The server's name when messages were first fetched from it, where it has got another.",
+)
 @click.option("--leave", is_flag=True, help="Leave messages at the server; this is the default.")
 @click.option("--delete", is_flag=True, help="Delete there what is safe here.")
 @click.option(
@@ -71,7 +76,8 @@ def import_pop3(store: str, /, address: str, **options: Any) -> None:
 
     What was fetched is remembered with the messages, so that the command may be stopped and
     repeated at any time, by cron for example. The messages stay at the server unless --delete or
-    --delete-after says otherwise; what is deleted there is safe here.
+    --delete-after says otherwise; what is deleted there is safe here. A server of another name is
+    another one, unless --remembered-as says that it is the same.
 
     By default it logs in by the best that the server has: SCRAM where it can.
 
@@ -111,6 +117,23 @@ def _tls_policy(options: dict[str, Any]) -> TLSPolicy:
     return TLSPolicy.verified(options["host"], implicit=implicit, ca_file=options["tls_ca"])
 
 
+def _find_place(remembered: str | None, host: str, port: int) -> tuple[str, int]:
+    """By which host and port a maildrop is remembered.
+
+    :raises BadParameter: that is none.
+    """
+    if not remembered:
+        return host, port
+    # An address of IPv6 has more colons than one, and brackets where a port follows.
+    name, colon, number = remembered.rpartition(":")
+    if not colon or remembered.endswith("]") or (":" in name and not name.endswith("]")):
+        name, number = remembered, str(port)
+    name = name.removeprefix("[").removesuffix("]")
+    if not (name and number.isascii() and number.isdigit() and 0 < int(number) < 65536):
+        raise click.BadParameter("that is no HOST or HOST:PORT", param_hint="--remembered-as")
+    return name, int(number)
+
+
 async def _import(
     store: str, address: str, policy: TLSPolicy, credentials: Credentials, options: dict[str, Any]
 ) -> None:
@@ -147,7 +170,7 @@ async def _import(
             delete_after=None if days is None else days * _DAY,
             batch_messages=options["batch"],
         )
-        source = source_name(user, host, port)
+        source = source_name(user, *_find_place(options["remembered_as"], host, port))
         tell = _ignore if options["quiet"] else _tell_progress
         fetch = MaildropFetch(session, account, source, settings, tell)
         try:

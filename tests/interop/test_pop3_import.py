@@ -115,6 +115,8 @@ class DovecotTests(TestCase):
         self.assertEqual([octets for _, octets in found], self.messages)
         self.assertEqual(found[1][0], 1767225660)
         self.assertIn(f"{COUNT} of {COUNT} were known", await self.fetch())
+        # The same server by another name.
+        self.assertIn(f"{COUNT} of {COUNT} were known", await self.fetch("--host", "localhost"))
         self.assertIn(f"{COUNT} were deleted", await self.fetch("--delete"))
         self.assertEqual((await deferToThread(self.left), len(await self.stored())), (0, COUNT))
 

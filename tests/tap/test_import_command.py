@@ -6,8 +6,10 @@ import os
 import sys
 from unittest import mock
 
+import click
+
 from mailkit.client.security import TLSMode
-from mailkit.tap.import_command import _tls_policy
+from mailkit.tap.import_command import _find_place, _tls_policy
 from tests.support import free_ports, mailkit_command
 from tests.tap.test_command import ANN, CommandTestCase
 
@@ -60,6 +62,19 @@ class OptionTests(CommandTestCase):
     def test_a_store_that_is_not_there(self) -> None:
         self.check("--password-stdin", wanted="there is no store")
         self.assertFalse(os.path.exists(self.path))
+
+    def test_places(self) -> None:
+        for given, wanted in (
+            (None, ("new.example", 995)),
+            ("old.example", ("old.example", 995)),
+            ("old.example:1100", ("old.example", 1100)),
+            ("2001:db8::1", ("2001:db8::1", 995)),
+            ("[2001:db8::1]", ("2001:db8::1", 995)),
+            ("[2001:db8::1]:1100", ("2001:db8::1", 1100)),
+        ):
+            self.assertEqual(_find_place(given, "new.example", 995), wanted)
+        for wrong in (":110", "old.example:", "old.example:x", "old.example:0", "[]:9", "[]"):
+            self.assertRaises(click.BadParameter, _find_place, wrong, "new.example", 995)
 
     def test_policies(self) -> None:
         def mode(**given: object) -> tuple[TLSMode, bool]:
