@@ -89,7 +89,9 @@ def parse_top(argument: bytes) -> tuple[int, int]:
 
 
 def parse_user(argument: bytes) -> str:
-    """A user name: UTF-8, spaces inside allowed, made comparable by SASLprep (RFC 6856 section 2.2).
+    """A user name: UTF-8, spaces inside allowed, made comparable by SASLprep.
+
+    RFC 6856 section 2.2: as a query, so that characters younger than SASLprep may stay.
 
     :raises CommandError: nothing, not UTF-8, or with characters that no name has.
     """
@@ -97,7 +99,7 @@ def parse_user(argument: bytes) -> str:
     if not name:
         raise CommandError("USER takes a user name")
     try:
-        return saslprep(name.decode("utf-8"))
+        return saslprep(name.decode("utf-8"), query=True)
     except UnicodeDecodeError:
         raise CommandError("User names are UTF-8") from None
     except Unprepared as error:

@@ -86,7 +86,9 @@ class ArgumentTests(SynchronousTestCase):
     def test_user(self) -> None:
         self.assertEqual(parse_user(b"ann@example.org "), "ann@example.org")
         self.assertEqual(parse_user("j\u00f6rg".encode()), "j\u00f6rg")
-        for argument in (b"", b"  ", b"\xff"):
+        # RFC 6856 section 2.2: a query, which may have characters that SASLprep does not know.
+        self.assertEqual(parse_user("j\u00f6rg\U0001f600".encode()), "j\u00f6rg\U0001f600")
+        for argument in (b"", b"  ", b"\xff", "a\u0007".encode(), "\ue000".encode()):
             self.assertRaises(CommandError, parse_user, argument)
 
     def test_password(self) -> None:
