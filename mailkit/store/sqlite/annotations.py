@@ -238,6 +238,14 @@ def annotate_new(
         tx.note(_note(mailbox.id, None if shared else user, modseq, changes))
 
 
+def has_annotations(tx: Transaction, mailbox: MailboxState) -> bool:
+    """Whether anybody has said anything about a mailbox's messages."""
+    (found,) = tx.connection.execute(
+        "SELECT EXISTS (SELECT 1 FROM annotation WHERE mailbox_id = ?)", (mailbox.id,)
+    ).fetchone()
+    return bool(found)
+
+
 def read_to_copy(
     tx: Transaction, mailbox: MailboxState, selection: Selection, user: str, rights: Rights
 ) -> dict[int, list[Annotation]]:

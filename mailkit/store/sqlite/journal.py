@@ -53,6 +53,15 @@ from mailkit.store.sqlite.log import NOTE, encode_header, scan_segment
 #: A change as the journal has it.
 Note = list[Any]
 
+
+class JSONText(str):
+    """What is JSON already; the last of a note."""
+
+    __slots__ = ()
+
+
+# json.dumps makes one for each call that has separators.
+_to_json = json.JSONEncoder(separators=(",", ":")).encode
 _JOURNAL_NAME = re.compile(r"([0-9a-f]{8})\.notes\Z")
 
 
@@ -68,6 +77,8 @@ def list_journals(directory: str) -> list[int]:
 
 def to_ranges(uids: Iterable[int]) -> list[tuple[int, int]]:
     """Runs of ascending numbers, as first and last."""
+    if isinstance(uids, Sequence) and uids and uids[-1] - uids[0] + 1 == len(uids):
+        return [(uids[0], uids[-1])]
     ranges: list[tuple[int, int]] = []
     first = last = -1
     for uid in uids:
@@ -148,7 +159,7 @@ class Journal:
 
         :raises OSError: the disk refuses.
         """
-        meta = json.dumps(notes, separators=(",", ":")).encode()
+        meta = f"[{','.join(map(_encode_note, notes))}]".encode()
         data = encode_header(NOTE, meta, 0, 0, lsn, batch) + meta
         while data:
             done = os.pwrite(self._descriptor, data, self.size)
@@ -172,6 +183,13 @@ class Journal:
             except OSError:
                 # Overwritten by the next batch, or cut off when the store is opened.
                 pass
+
+
+def _encode_note(note: Note) -> str:
+    last = note[-1]
+    if isinstance(last, JSONText):
+        return f"{_to_json(note[:-1])[:-1]},{last}]"
+    return _to_json(note)
 
 
 def read_notes(path: str) -> Iterator[tuple[int, Note]]:

@@ -14,10 +14,11 @@ from mailkit.store.labels import flag_changes, wanted_names
 from mailkit.store.naming import sort_key
 from mailkit.store.sharing.records import Place
 from mailkit.store.sqlite.mailboxes import CreateMailbox
-from mailkit.store.sqlite.operations import StoreFlags, copy_rows, remove_rows
+from mailkit.store.sqlite.operations import StoreFlags
 from mailkit.store.sqlite.rows import Row, Selection, select_rows, to_infos
 from mailkit.store.sqlite.states import AccountState
 from mailkit.store.sqlite.transaction import Transaction
+from mailkit.store.sqlite.transfers import copy_rows, remove_rows
 from mailkit.store.sqlite.writer import Operation
 
 if TYPE_CHECKING:

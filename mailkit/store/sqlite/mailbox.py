@@ -67,9 +67,6 @@ from mailkit.store.sqlite.opening import open_body
 from mailkit.store.sqlite.operations import (
     Append,
     ClaimRecent,
-    Copy,
-    Expunge,
-    Replace,
     StoreFlags,
     discard_content,
 )
@@ -79,6 +76,7 @@ from mailkit.store.sqlite.ready import read_fields
 from mailkit.store.sqlite.search import Search
 from mailkit.store.sqlite.storing import StoreQuietly
 from mailkit.store.sqlite.transaction import Appended, Content
+from mailkit.store.sqlite.transfers import Copy, Expunge, Replace
 
 #: Seconds for which what was found with the mailbox's name holds: as long as the one who opened it
 #: asks for it at once.

@@ -26,9 +26,9 @@ from mailkit.store.naming import (
 from mailkit.store.sharing.records import Place
 from mailkit.store.sqlite.access import inherit_entries
 from mailkit.store.sqlite.metadata import copy_entries, take_use
-from mailkit.store.sqlite.operations import copy_rows
 from mailkit.store.sqlite.rows import COLUMNS, Selection, mailbox_note
 from mailkit.store.sqlite.transaction import NamesOf, Transaction
+from mailkit.store.sqlite.transfers import copy_rows
 from mailkit.store.sqlite.writer import Operation
 
 # Comes after whatever begins with the separator.

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
 from mailkit._typing import override
-from mailkit.errors import MailError, NoSuchAccount, NoSuchMailbox, NoSuchMessage, StoreFull
+from mailkit.errors import MailError, NoSuchMailbox, StoreFull
 from mailkit.model import (
     AppendResult,
-    CopyResult,
     FlagOp,
     Flags,
     LocalDelivery,
@@ -21,19 +19,15 @@ from mailkit.model import (
     StoreResult,
 )
 from mailkit.rights import ALL_RIGHTS, Rights, changeable, changed_within
-from mailkit.store.annotations import check_annotations
 from mailkit.store.naming import canonical_name
-from mailkit.store.sharing.records import Place
 from mailkit.store.sqlite.annotations import (
     annotate_new,
     check_new,
-    read_to_copy,
-    remove_annotations,
 )
 from mailkit.store.sqlite.flags import SEEN_BIT, SYSTEM_MASK
-from mailkit.store.sqlite.journal import format_uids, to_ranges
-from mailkit.store.sqlite.rows import Row, Selection, condition, select_rows, to_infos
-from mailkit.store.sqlite.states import AccountState, MailboxState
+from mailkit.store.sqlite.journal import format_uids
+from mailkit.store.sqlite.rows import Selection, condition, select_rows, to_infos
+from mailkit.store.sqlite.states import MailboxState
 from mailkit.store.sqlite.transaction import Appended, Content, Target, Transaction
 from mailkit.store.sqlite.writer import Operation
 
@@ -296,255 +290,6 @@ class StoreFlags(FlagChange, Operation[StoreResult]):
             for flags, uids in groups.items()
         ]
         tx.note(["flags", mailbox.id, modseq, changes])
-
-
-def _unseen(rows: Sequence[Row]) -> int:
-    return sum(not row[1] & SEEN_BIT for row in rows)
-
-
-def _octets(rows: Sequence[Row]) -> int:
-    return sum(row[3] for row in rows)
-
-
-def remove_rows(tx: Transaction, mailbox: MailboxState, selection: Selection, unref: bool) -> None:
-    """Take rows out of a mailbox.
-
-    :param unref: nothing else has taken over their bodies.
-    """
-    rows = selection.rows
-    uids = [row[0] for row in rows]
-    modseq = tx.next_modseq(mailbox)
-    mailbox.count(-len(rows), -_unseen(rows), -_octets(rows))
-    where, values = condition(uids, selection.is_range)
-    if unref:
-        tx.connection.execute(
-            "UPDATE body SET refs = refs - v.n FROM ("
-            f"SELECT body_id, count(*) AS n FROM message WHERE mailbox_id = ? AND {where}"
-            " GROUP BY body_id) AS v WHERE body.id = v.body_id",
-            (mailbox.id, *values),
-        )
-    tx.connection.execute(
-        f"DELETE FROM message WHERE mailbox_id = ? AND {where}", (mailbox.id, *values)
-    )
-    remove_annotations(tx, mailbox.id, mailbox.account, where, values)
-    # A range may name UIDs between that vanished before.
-    ranges = [(uids[0], uids[-1])] if selection.is_range else to_ranges(uids)
-    tx.connection.executemany(
-        "INSERT INTO vanished VALUES (?, ?, ?, ?)",
-        [(mailbox.id, modseq, first, last) for first, last in ranges],
-    )
-    tx.note(["gone", mailbox.id, modseq, format_uids(uids)])
-
-
-class Expunge(Operation[Sequence[int]]):
-    """Remove messages for good."""
-
-    __slots__ = ("_mailbox_id", "_uids")
-
-    def __init__(self, mailbox_id: int, uids: Sequence[int]) -> None:
-        self._mailbox_id = mailbox_id
-        self._uids = uids
-
-    @override
-    def run(self, tx: Transaction) -> Sequence[int]:
-        mailbox = tx.states.mailbox_by_id(self._mailbox_id)
-        tx.flush()
-        selection = select_rows(tx.connection, mailbox.id, self._uids)
-        if selection.rows:
-            remove_rows(tx, mailbox, selection, unref=True)
-        return [row[0] for row in selection.rows]
-
-
-def find_target(tx: Transaction, place: Place) -> MailboxState:
-    """:raises NoSuchMailbox: there is no such mailbox."""
-    try:
-        account = tx.states.account(place.account)
-    except NoSuchAccount:
-        raise NoSuchMailbox from None
-    return tx.states.mailbox(account, canonical_name(place.mailbox))
-
-
-class Copy(Operation[CopyResult]):
-    """Copy or move messages to another mailbox of any account, or to the same."""
-
-    __slots__ = ("_mailbox_id", "_move", "_place", "_uids")
-
-    def __init__(self, mailbox_id: int, uids: Sequence[int], place: Place, move: bool) -> None:
-        self._mailbox_id = mailbox_id
-        self._uids = uids
-        self._place = place
-        self._move = move
-
-    @override
-    def run(self, tx: Transaction) -> CopyResult:
-        source = tx.states.mailbox_by_id(self._mailbox_id)
-        target = find_target(tx, self._place)
-        tx.flush()
-        selection = select_rows(tx.connection, source.id, self._uids)
-        if not selection.rows:
-            return CopyResult(target.uid_validity, [], [])
-        tx.check_room(target, len(selection.rows))
-        same_account = target.account is source.account
-        if not (self._move and same_account):
-            tx.check_quota(target.account, _octets(selection.rows), len(selection.rows))
-        flags = None
-        if not same_account or self._place.rights != ALL_RIGHTS:
-            flags = self._translate(tx, target.account, {row[1] for row in selection.rows})
-        return copy_rows(tx, source, target, selection, self._move, self._place, flags)
-
-    def _translate(
-        self, tx: Transaction, account: AccountState, present: set[int]
-    ) -> dict[int, int]:
-        """What flags become in another account: each has its own keywords."""
-        states, rights = tx.states, self._place.rights
-        return {
-            flags: states.encode(account, changeable(states.flag_sets[flags], rights))
-            for flags in present
-        }
-
-
-def copy_rows(
-    tx: Transaction,
-    source: MailboxState,
-    target: MailboxState,
-    selection: Selection,
-    move: bool,
-    place: Place,
-    flags: Mapping[int, int] | None = None,
-) -> CopyResult:
-    """Give messages a place in another mailbox, and take the old one away if they move.
-
-    :param flags: what the values of flags become; None to keep them.
-    """
-    rows = selection.rows
-    annotations = read_to_copy(tx, source, selection, place.user, place.rights)
-    if not (move and target.account is source.account):
-        check_new(tx, target.account, place.user, annotations.values())
-    first = target.uid_next
-    modseq = tx.next_modseq(target)
-    _insert_copies(tx, source, target, selection, modseq, move)
-    new_rows = rows
-    if flags is not None:
-        new_rows = [(*row[:1], flags[row[1]], *row[2:]) for row in rows]
-        _rewrite_flags(tx, target, first, flags)
-    target.uid_next += len(rows)
-    target.count(len(rows), _unseen(new_rows), _octets(rows))
-    _note_copies(tx, target, first, modseq, new_rows)
-    if annotations:
-        new_uids = {row[0]: uid for uid, row in enumerate(rows, first)}
-        moved = {new_uids[uid]: some for uid, some in annotations.items()}
-        annotate_new(tx, target, place.user, moved, modseq)
-    if move:
-        remove_rows(tx, source, selection, unref=False)
-    return CopyResult(
-        target.uid_validity, [row[0] for row in rows], list(range(first, first + len(rows)))
-    )
-
-
-def _insert_copies(
-    tx: Transaction,
-    source: MailboxState,
-    target: MailboxState,
-    selection: Selection,
-    modseq: int,
-    move: bool,
-) -> None:
-    """Insert rows for messages that are elsewhere too, or were until now."""
-    first = target.uid_next
-    where, values = condition([row[0] for row in selection.rows], selection.is_range)
-    # Conversations are an account's own.
-    thread_id = "thread_id" if target.account is source.account else "NULL"
-    tx.connection.execute(
-        "INSERT INTO message (mailbox_id, uid, flags, internal_date, size, modseq,"
-        " created_modseq, body_id, save_date, thread_id)"
-        " SELECT ?, ? + row_number() OVER (ORDER BY uid), flags, internal_date, size, ?, ?,"
-        f" body_id, ?, {thread_id} FROM message WHERE mailbox_id = ? AND {where}",
-        (target.id, first - 1, modseq, modseq, tx.now, source.id, *values),
-    )
-    if not move:
-        tx.connection.execute(
-            "UPDATE body SET refs = refs + v.n FROM ("
-            "SELECT body_id, count(*) AS n FROM message"
-            " WHERE mailbox_id = ? AND uid >= ? GROUP BY body_id"
-            ") AS v WHERE body.id = v.body_id",
-            (target.id, first),
-        )
-
-
-def _note_copies(
-    tx: Transaction, target: MailboxState, first: int, modseq: int, rows: Sequence[Row]
-) -> None:
-    """Put rows down in the journal, whose UIDs begin with ``first``."""
-    noted = [
-        [uid, row[5], row[1] & SYSTEM_MASK, tx.keywords(row[1]), row[2], tx.now, row[3]]
-        for uid, row in enumerate(rows, first)
-    ]
-    names = target.account.name, target.name, target.uid_validity
-    tx.note(["put", target.id, modseq, *names, noted])
-
-
-def _rewrite_flags(
-    tx: Transaction, mailbox: MailboxState, first: int, flags: Mapping[int, int]
-) -> None:
-    """Change the flags of messages from a UID on that were put there with those of another account."""
-    # Old and new values may be the same numbers: all in one statement.
-    changes = [(old, new) for old, new in flags.items() if old != new]
-    if changes:
-        tx.connection.execute(
-            "UPDATE message SET flags = json_extract(v.value, '$[1]') FROM json_each(?) AS v"
-            " WHERE mailbox_id = ? AND uid >= ? AND flags = json_extract(v.value, '$[0]')",
-            (json.dumps(changes), mailbox.id, first),
-        )
-
-
-class Replace(Operation[AppendResult]):
-    """A message into a mailbox of any account, in the place of another."""
-
-    __slots__ = ("_mailbox_id", "_message", "_place", "_uid", "weight")
-
-    def __init__(
-        self,
-        mailbox_id: int,
-        uid: int,
-        place: Place,
-        message: Appended,
-    ) -> None:
-        self._mailbox_id = mailbox_id
-        self._uid = uid
-        self._place = place
-        self._message = message
-        self.weight = message.content.size
-
-    @override
-    def run(self, tx: Transaction) -> AppendResult:
-        source = tx.states.mailbox_by_id(self._mailbox_id)
-        target = find_target(tx, self._place)
-        tx.flush()
-        selection = select_rows(tx.connection, source.id, [self._uid])
-        if not selection.rows:
-            raise NoSuchMessage
-        tx.check_room(target, 1)
-        content, given, date, annotations = self._message
-        check_annotations(annotations, self._place.rights)
-        check_new(tx, target.account, self._place.user, [annotations])
-        size = content.size
-        if target.account is source.account:
-            # RFC 8508 section 3.4: the net quota consumption.
-            if (growth := size - _octets(selection.rows)) > 0:
-                tx.check_quota(target.account, growth, 0)
-        else:
-            tx.check_quota(target.account, size, 1)
-        tx.check_disk(content)
-        flags = tx.states.encode(target.account, changeable(given, self._place.rights))
-        date = tx.now if date is None else date
-        uids = tx.add_message(content, [Target(target, flags, date)])
-        annotate_new(tx, target, self._place.user, {uids[0]: annotations}, target.highest_modseq)
-        remove_rows(tx, source, selection, unref=True)
-        return AppendResult(target.uid_validity, uids)
-
-    @override
-    def discard(self) -> None:
-        discard_content(self._message.content)
 
 
 class ClaimRecent(Operation[int]):

@@ -67,6 +67,41 @@ def select_rows(connection: sqlite3.Connection, mailbox_id: int, uids: Sequence[
     return Selection(rows, len(rows) == len(present))
 
 
+def select_span(connection: sqlite3.Connection, span: Span) -> list[Row]:
+    """The rows of a span."""
+    return connection.execute(_IN_RANGE, span).fetchall()
+
+
+class Span(NamedTuple):
+    """All messages of a mailbox from one UID to another."""
+
+    mailbox_id: int
+    first: int
+    last: int
+
+
+#: SQL that holds for the messages of a :class:`Span`, whose values are its parameters.
+IN_SPAN = "mailbox_id = ? AND uid BETWEEN ? AND ?"
+
+
+def find_span(connection: sqlite3.Connection, mailbox_id: int, uids: Sequence[int]) -> Span | None:
+    """The span that holds those of the messages that exist, and no others.
+
+    :param uids: in any order.
+    :returns: None where they are not all that there are between them.
+    """
+    if not len(uids):
+        return None
+    first, last = uids[0], uids[-1]
+    span = Span(mailbox_id, first, last)
+    if last - first + 1 == len(uids):
+        return span if list(uids) == list(range(first, last + 1)) else None
+    if len(uids) < (last - first + 1) * DENSE:
+        return None
+    # Whatever is missing between them is missing in the mailbox.
+    return span if select_uids(connection, IN_SPAN, span) == list(uids) else None
+
+
 def select_uids(connection: sqlite3.Connection, sql: str, values: Sequence[object]) -> list[int]:
     """UIDs of the messages for which a condition holds, ascending.
 
@@ -85,6 +120,33 @@ def to_uids(text: str | None) -> list[int]:
     # They nearly always are, by the primary key.
     uids.sort()
     return uids
+
+
+def count_users(
+    connection: sqlite3.Connection, difference: int, sql: str, values: Sequence[object]
+) -> None:
+    """Let bodies know that messages have come to use them, or go.
+
+    :param difference: 1 or -1, for each message.
+    :param sql: holds for the messages.
+    """
+    messages, bodies, first, last = connection.execute(
+        "SELECT count(*), count(DISTINCT body_id), min(body_id), max(body_id) FROM message"
+        f" WHERE {sql}",
+        values,
+    ).fetchone()
+    if bodies < messages:
+        connection.execute(
+            f"UPDATE body SET refs = refs + {difference} * v.n FROM (SELECT body_id,"
+            f" count(*) AS n FROM message WHERE {sql} GROUP BY body_id) AS v"
+            " WHERE body.id = v.body_id",
+            values,
+        )
+        return
+    where, chosen = f"IN (SELECT body_id FROM message WHERE {sql})", values
+    if messages and last - first + 1 == bodies:
+        where, chosen = "BETWEEN ? AND ?", (first, last)
+    connection.execute(f"UPDATE body SET refs = refs + {difference} WHERE id {where}", chosen)
 
 
 #: One row for each reason to keep a body.

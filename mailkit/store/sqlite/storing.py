@@ -3,29 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from mailkit._typing import override
 from mailkit.quiet import QuietResult
 from mailkit.store.sqlite.flags import SEEN_BIT, SYSTEM_MASK
 from mailkit.store.sqlite.journal import format_uids
 from mailkit.store.sqlite.operations import FlagChange, StoreFlags
-from mailkit.store.sqlite.rows import DENSE, select_uids
+from mailkit.store.sqlite.rows import IN_SPAN, Span, find_span, select_uids
 from mailkit.store.sqlite.states import MailboxState
 from mailkit.store.sqlite.transaction import Transaction
 from mailkit.store.sqlite.writer import Operation
 
 # Different values of flags up to which one statement changes them all.
 _MAX_VALUES = 16
-_RANGE = "mailbox_id = ? AND uid BETWEEN ? AND ?"
-
-
-class _Span(NamedTuple):
-    """All messages of a mailbox from one UID to another."""
-
-    mailbox_id: int
-    first: int
-    last: int
 
 
 class StoreQuietly(FlagChange, Operation[QuietResult]):
@@ -40,7 +30,7 @@ class StoreQuietly(FlagChange, Operation[QuietResult]):
     def run(self, tx: Transaction) -> QuietResult:
         mailbox = tx.states.mailbox_by_id(self._mailbox_id)
         tx.flush()
-        span = self._find_span(tx)
+        span = find_span(tx.connection, mailbox.id, self._uids)
         result = None if span is None else self._change_span(tx, mailbox, span)
         return self._change_each(tx, mailbox) if result is None else result
 
@@ -56,27 +46,13 @@ class StoreQuietly(FlagChange, Operation[QuietResult]):
         changed = [message.uid for message in messages if message.modseq == modseq]
         return QuietResult(len(messages), changed, modseq, before, modified)
 
-    def _find_span(self, tx: Transaction) -> _Span | None:
-        """The span that holds the messages and no others; None where they are no span."""
-        uids = self._uids
-        if not uids:
-            return None
-        first, last = uids[0], uids[-1]
-        span = _Span(self._mailbox_id, first, last)
-        if last - first + 1 == len(uids):
-            return span if list(uids) == list(range(first, last + 1)) else None
-        if len(uids) < (last - first + 1) * DENSE:
-            return None
-        # Whatever is missing between them is missing in the mailbox.
-        return span if select_uids(tx.connection, _RANGE, span) == list(uids) else None
-
     def _change_span(
-        self, tx: Transaction, mailbox: MailboxState, span: _Span
+        self, tx: Transaction, mailbox: MailboxState, span: Span
     ) -> QuietResult | None:
         """None where that had better be done by rows."""
         connection, before = tx.connection, mailbox.highest_modseq
         found, highest, lowest_value, highest_value = connection.execute(
-            f"SELECT count(*), max(modseq), min(flags), max(flags) FROM message WHERE {_RANGE}",
+            f"SELECT count(*), max(modseq), min(flags), max(flags) FROM message WHERE {IN_SPAN}",
             span,
         ).fetchone()
         if not found:
@@ -87,7 +63,7 @@ class StoreQuietly(FlagChange, Operation[QuietResult]):
         if highest_value != lowest_value:
             counts = dict(
                 connection.execute(
-                    f"SELECT flags, count(*) FROM message WHERE {_RANGE} GROUP BY flags", span
+                    f"SELECT flags, count(*) FROM message WHERE {IN_SPAN} GROUP BY flags", span
                 ).fetchall()
             )
             if len(counts) > _MAX_VALUES:
@@ -103,13 +79,13 @@ class StoreQuietly(FlagChange, Operation[QuietResult]):
         _update(tx, span, changes, len(counts) == len(changes), modseq)
         changed: Sequence[int] = self._uids
         if len(counts) > len(changes) or found < len(changed):
-            changed = select_uids(connection, f"{_RANGE} AND modseq = ?", (*span, modseq))
+            changed = select_uids(connection, f"{IN_SPAN} AND modseq = ?", (*span, modseq))
         _note(tx, span, set(changes.values()), changed, modseq)
         return QuietResult(found, changed, modseq, before)
 
 
 def _update(
-    tx: Transaction, span: _Span, changes: dict[int, int], is_all: bool, modseq: int
+    tx: Transaction, span: Span, changes: dict[int, int], is_all: bool, modseq: int
 ) -> None:
     """Change the flags of the messages in a span that have these values.
 
@@ -127,13 +103,13 @@ def _update(
     # With flags among the conditions, SQLite writes the rows down before it changes them.
     some = "" if is_all else f" AND flags IN ({','.join('?' * len(olds))})"
     tx.connection.execute(
-        f"UPDATE message SET flags = {value}, modseq = ? WHERE {_RANGE}{some}",
+        f"UPDATE message SET flags = {value}, modseq = ? WHERE {IN_SPAN}{some}",
         (*values, modseq, *span, *(() if is_all else olds)),
     )
 
 
 def _note(
-    tx: Transaction, span: _Span, new_flags: set[int], changed: Sequence[int], modseq: int
+    tx: Transaction, span: Span, new_flags: set[int], changed: Sequence[int], modseq: int
 ) -> None:
     """Put the change down in the journal."""
     notes = []
@@ -141,6 +117,6 @@ def _note(
         uids = changed
         if len(new_flags) > 1:
             values = (*span, modseq, flags)
-            uids = select_uids(tx.connection, f"{_RANGE} AND modseq = ? AND flags = ?", values)
+            uids = select_uids(tx.connection, f"{IN_SPAN} AND modseq = ? AND flags = ?", values)
         notes.append([flags & SYSTEM_MASK, tx.keywords(flags), format_uids(uids)])
     tx.note(["flags", span.mailbox_id, modseq, notes])
