@@ -141,13 +141,15 @@ def header_fields(
     find = _field_pattern(frozenset(name.lower() for name in names)).findall
 
     def values(headers: Iterable[bytes]) -> Iterable[bytes]:
-        # Each field comes with the line end before it, and without its own.
-        found = [
-            b"".join([*find(b"\n" + header), b"\n\r\n"])[1:]
-            if header[-1:] == b"\n"
-            else _unended(find, header)
-            for header in headers
-        ]
+        headers = list(headers)
+        if partial is None and _are_usual(headers):
+            # Each field comes with the line end before it, and without its own; the first of them
+            # ends the line that tells the size.
+            return [
+                b"{%d}\r%b\n\r\n" % (len(fields) + 2, fields)
+                for fields in [b"".join(find(b"\n" + header)) for header in headers]
+            ]
+        found = [_with_ends(find(b"\n" + header), header) for header in headers]
         if partial is not None:
             start, stop = partial[0], partial[0] + partial[1]
             found = [octets[start:stop] for octets in found]
@@ -156,9 +158,12 @@ def header_fields(
     return values
 
 
-def _unended(find: Callable[[bytes], list[bytes]], header: bytes) -> bytes:
-    """The same of a header whose last line lacks its end."""
-    octets = b"\n" + header
-    fields = find(octets)
-    is_last = bool(fields) and octets.endswith(fields[-1])
-    return b"".join([*fields, b"\r\n" if is_last else b"\n\r\n"])[1:]
+def _are_usual(headers: Sequence[bytes]) -> bool:
+    """All end with a line end, and none has NUL in it."""
+    return b"\0" not in b"".join(headers) and not [h for h in headers if h[-1:] != b"\n"]
+
+
+def _with_ends(fields: Sequence[bytes], header: bytes) -> bytes:
+    """Fields with the line end behind each, which the last one of a header may lack."""
+    lacks = bool(fields) and (b"\n" + header).endswith(fields[-1])
+    return b"".join([*fields, b"\r\n" if lacks else b"\n\r\n"])[1:]

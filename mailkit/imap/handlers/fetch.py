@@ -25,7 +25,7 @@ from mailkit.imap.handlers.opened import opened
 from mailkit.imap.handlers.resync import tell_vanished
 from mailkit.imap.handlers.table import SELECTED, Capability, Verb, after_login
 from mailkit.imap.search import uid_ranges
-from mailkit.imap.session import BATCH, SUMMARY_BATCH, Selection
+from mailkit.imap.session import BATCH, READY_BATCH, SUMMARY_BATCH, Selection
 from mailkit.imap.state import Batch, NoSuchNumber, Spans, runs
 from mailkit.interfaces import (
     IAnnotatedMailbox,
@@ -201,8 +201,11 @@ class _Fetcher:
 
     async def by_columns(self, spans: Spans) -> None:
         connection, plan = self.connection, self.plan
-        small = plan.by_summary or plan.by_annotation
-        size = SUMMARY_BATCH if small else BATCH
+        if plan.by_summary or plan.by_annotation:
+            is_ready = self._ready is not None and plan.fields is not None
+            size = READY_BATCH if is_ready else SUMMARY_BATCH
+        else:
+            size = BATCH
         for batch in self._batches(spans, size):
             await connection.drain()
             rows = self._ready_rows(batch)
