@@ -24,6 +24,9 @@ class ReadAhead:
         self._core = core
         self._id = mailbox_id
         self._places: dict[int, BodyPlace] = {}
+        # The last one of them.
+        self._last = 0
+        # How many were looked up.
         self._ahead = 1
         # When they were looked up, and after how many of our own changes.
         self._since = 0.0
@@ -51,9 +54,13 @@ class ReadAhead:
         return found
 
     def _choose(self, uids: Sequence[int], octets: int) -> list[BodyPlace]:
-        if not (len(uids) and uids[0] in self._places and self._is_fresh(time.monotonic())):
+        if len(uids) == 1:
+            # Many clients ask for one after the other.
+            self._find(uids[0])
+        elif len(uids) and not self._knows(uids[0], now := time.monotonic()):
+            self._note(now)
             self._places = self._core.reader.find_places(self._id, uids[:MAX_AHEAD])
-            self._note_time(time.monotonic())
+            self._last = max(self._places, default=0)
         chosen: list[BodyPlace] = []
         for uid in uids:
             place = self._places.get(uid)
@@ -65,23 +72,31 @@ class ReadAhead:
             chosen.append(place)
         return chosen
 
-    def _is_fresh(self, now: float) -> bool:
-        return now - self._since <= _FRESH and self._commits == self._core.writer.commits
+    def _find(self, uid: int) -> BodyPlace | None:
+        now = time.monotonic()
+        if not self._knows(uid, now):
+            # Further and further, as long as the reader goes on where it was.
+            is_next = uid in self._places or 0 < uid - self._last <= MAX_AHEAD
+            self._ahead = min(2 * self._ahead, MAX_AHEAD) if is_next and self._is_quick(now) else 1
+            self._note(now)
+            self._places = self._core.reader.body_places(self._id, uid, self._ahead)
+            self._last = max(self._places, default=0)
+        return self._places.get(uid)
 
-    def _note_time(self, now: float) -> None:
+    def _note(self, now: float) -> None:
+        # Before the index is asked: what is committed meanwhile may not be in the answer.
         self._since = now
         self._commits = self._core.writer.commits
 
-    def _find(self, uid: int) -> BodyPlace | None:
-        now = time.monotonic()
-        if now - self._since > _FRESH:
-            self._ahead = 1
-        elif uid in self._places and self._is_fresh(now):
-            return self._places[uid]
-        self._note_time(now)
-        self._places = self._core.reader.body_places(self._id, uid, self._ahead)
-        self._ahead = min(2 * self._ahead, MAX_AHEAD)
-        return self._places.get(uid)
+    def _knows(self, uid: int, now: float) -> bool:
+        return (
+            uid in self._places
+            and self._is_quick(now)
+            and self._commits == self._core.writer.commits
+        )
+
+    def _is_quick(self, now: float) -> bool:
+        return now - self._since <= _FRESH
 
 
 def _read(

@@ -45,9 +45,10 @@ _VIEW = (
     f"{_COLUMNS}, (SELECT group_concat(k.keywords, ' ') FROM (SELECT s.keywords FROM keyword_set s"
     f" WHERE s.account_id = m.account_id LIMIT {KEYWORD_SETS}) k), m.account_id{_FROM}"
 )
+# The rows of a deleted mailbox go bit by bit.
 _PLACES = (
-    "SELECT m.uid, b.id, b.segment, b.position, b.start, b.size FROM message m"
-    " JOIN body b ON b.id = m.body_id WHERE m.mailbox_id = ?"
+    "SELECT m.uid, b.id, b.segment, b.position, b.start, b.size FROM mailbox x"
+    " JOIN message m ON m.mailbox_id = x.id JOIN body b ON b.id = m.body_id WHERE x.id = ?"
 )
 
 #: What ``_INFO`` gives, or with two values more ``_VIEW``.
@@ -375,10 +376,10 @@ class Reader:
         return BodyPlace(*row)
 
     def find_places(self, mailbox_id: int, uids: Sequence[int]) -> dict[int, BodyPlace]:
-        """Where the octets of messages are, and perhaps of some between them, by UID."""
-        self._state(mailbox_id)
-        if not len(uids):
-            return {}
+        """Where the octets of messages are, and perhaps of some between them, by UID.
+
+        :param uids: one at least.
+        """
         uids = sorted(uids)
         is_range = len(uids) >= (uids[-1] - uids[0] + 1) * DENSE
         chosen, values = condition(uids, is_range)

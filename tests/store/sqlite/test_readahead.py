@@ -31,6 +31,20 @@ class AheadTests(StoreTestCase):
         self.assertLess(asked.call_count, 15)
         self.assertEqual(max(call.args[2] for call in asked.call_args_list), MAX_AHEAD)
 
+    async def test_whoever_jumps_about_is_given_one_place_at_a_time(self) -> None:
+        mailbox = await self.filled()
+        reader = self.store.core.reader
+        with (
+            mock.patch("mailkit.store.sqlite.readahead.time.monotonic", return_value=5.0),
+            mock.patch.object(reader, "body_places", wraps=reader.body_places) as asked,
+        ):
+            for uid in (5, 100, 290, 20, 200, 3):
+                self.assertEqual(mailbox.read_ready(uid), message(uid))
+                (found,) = await mailbox.read_messages([uid], 10_000)
+                self.assertEqual(found, message(uid))
+        self.assertEqual([call.args[1:] for call in asked.call_args_list],
+                         [(uid, 1) for uid in (5, 100, 290, 20, 200, 3)])  # fmt: skip
+
     async def test_places_are_believed_for_a_moment_only(self) -> None:
         mailbox = await self.filled(10)
         reading = ReadAhead(self.store.core, mailbox._id)
