@@ -110,8 +110,9 @@ class ContentLimits(MailHook):
     def _look(self, octets: Octets, start: int) -> list[tuple[Action, str]]:
         """What is wrong with a message."""
         # As if a line had ended before: the header may be empty.
-        found = self._look_at_start(b"\n" + octets[start : start + self._max_header + 4])
-        if self._may_have_many(octets):
+        head = b"\n" + octets[start : start + self._max_header + 4]
+        found = self._look_at_start(head)
+        if self._may_have_many(octets, head):
             # One more than may be, to see whether there is.
             limits = Limits(self._max_depth + 1, self._max_parts + 1)
             depth, parts = _measure(parse_message(octets, start, None, limits))
@@ -161,8 +162,14 @@ class ContentLimits(MailHook):
                 yield self._malformed, f"a line of its header is no field: {shown(line)}"
                 break
 
-    def _may_have_many(self, octets: Octets) -> bool:
-        """Whether the structure must be read: most messages lack the words for so much of it."""
+    def _may_have_many(self, octets: Octets, head: bytes) -> bool:
+        """Whether the structure must be read: most messages lack the words for so much of it.
+
+        :param head: the header, perhaps with some of the body.
+        """
+        end = _EMPTY_LINE.search(head)
+        if end is not None and not _has_parts(head[: end.start()]):
+            return False
         if not isinstance(octets, bytes):
             return True
         lower = octets.lower()

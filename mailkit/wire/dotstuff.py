@@ -81,7 +81,10 @@ class DotDecoder:
         # times faster than three.
         first = octets.find(b".", 2)
         # Together they look at each octet once, and backwards it takes half the time.
-        last = octets.rfind(b"\r\n.", first - 2) if first >= 0 else -1
+        if octets.endswith(b"\r\n.\r\n"):
+            last = len(octets) - 5
+        else:
+            last = octets.rfind(b"\r\n.", first - 2) if first >= 0 else -1
         while position <= last:
             found = octets.find(b"\r\n.", position)
             after = octets[found + 3 : found + 5]
