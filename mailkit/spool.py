@@ -220,7 +220,7 @@ class Spool:
             return None
         if len(self._chunks) > 1:
             self._chunks = [b"".join(self._chunks)]
-        body = cast(bytes, self._chunks[0]) if self._chunks else b""
+        body: bytes = self._chunks[0] if self._chunks else b""  # type: ignore[assignment]
         return self._prefix + body if self._prefix else body
 
     @property
@@ -283,7 +283,7 @@ class Spool:
     def _start_in_memory(self, limit: int) -> bytes:
         self._check()
         if self.size <= MEMORY_LIMIT:
-            return cast(bytes, self.data)
+            return self.data or b""
         # Not all: it stays in the pieces in which it came.
         start, seen = bytearray(self._prefix), 0
         for chunk in self._chunks:
@@ -303,6 +303,8 @@ class Spool:
         if self._file is not None:
             with self.open() as file:
                 return file.read(count)
+        if len(self._chunks) == 1 and not self._prefix:
+            return bytes(self._chunks[0][:count])
         start = bytearray(self._prefix)
         for chunk in self._chunks:
             if len(start) >= count:

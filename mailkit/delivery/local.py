@@ -200,14 +200,14 @@ class LocalMessageDelivery(AddressOwners):
         try:
             found = self._resolutions.pop((envelope.transaction_id, recipient.path), None)
             target = found or await self.resolve(recipient.path)
-            return await self._check_post(target)
+            if self._detail_by_acl and target.detail:
+                return await self._check_post(target)
         except MailError as error:
             return error
+        return target
 
     async def _check_post(self, target: Resolution) -> Resolution:
         """Let the mailboxes be left alone into which the sender may not post."""
-        if not self._detail_by_acl or not target.detail:
-            return target
         closed = [
             account for account in target.accounts if not await self._may_post(account, target)
         ]
@@ -342,6 +342,8 @@ def failure(target: Resolution | MailError, results: Mapping[str, LocalResult]) 
     """Why a recipient failed: one of its accounts did."""
     if isinstance(target, MailError):
         return target
+    if len(target.accounts) == 1:
+        return results[target.accounts[0]].error
     return worst(results[account].error for account in target.accounts)
 
 

@@ -8,7 +8,7 @@ address. Messages that have neither cost one search.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from mailkit.hooks import ChangeHeader
@@ -35,12 +35,12 @@ _has_field = re.compile(
 ).search
 
 
-def read_asking_header(connection: SMTPProtocol, message: Spool) -> bytes | None:
+def read_asking_header(offers: Callable[[str], bool], message: Spool) -> bytes | None:
     """The header of a message that asks something of this server; None for most.
 
+    :param offers: tells whether the client may use an extension.
     :raises OSError: the disk refuses.
     """
-    offers = connection.offers
     if not (offers("RRVS") or offers("NO-SOLICITING")):
         return None
     octets = message.read_start(MAX_HEADER_OCTETS)

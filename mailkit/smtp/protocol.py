@@ -172,8 +172,8 @@ class SMTPProtocol(ReceivingConnection):
             return None
         return self.greet()
 
+    @override
     def offers(self, name: str) -> bool:
-        """Whether the client may use the extension of that name now."""
         extension = self.factory.extension_set.by_name.get(name)
         return extension is not None and extension.available(self)
 
@@ -275,22 +275,20 @@ class SMTPProtocol(ReceivingConnection):
     @override
     def next_command(self) -> bytes | _Event | None:
         try:
-            return self._take_command()
-        except Exception:
-            # Nobody knows what was read: the connection cannot go on.
-            self.log.failure("input could not be read", Failure())
-            self.give_up("Something went wrong here")
-            return None
-
-    def _take_command(self) -> bytes | _Event | None:
-        if self._content is not None:
-            return _Event.END_OF_CONTENT if self._read_content(self._content) else None
-        try:
+            if self._content is not None:
+                return _Event.END_OF_CONTENT if self._read_content(self._content) else None
+            if not self.buffer.data:
+                return None
             # lenient: a bare LF ends a command, as people and scripts send it. Content is read by
             # other rules, so nothing can hide there.
             return self.buffer.take_line(self.factory.limits.auth_line)
         except LineTooLong:
             return _Event.LINE_TOO_LONG
+        except Exception:
+            # Nobody knows what was read: the connection cannot go on.
+            self.log.failure("input could not be read", Failure())
+            self.give_up("Something went wrong here")
+            return None
 
     @override
     def run_command(self, command: bytes | _Event) -> Coroutine[Any, Any, None] | None:

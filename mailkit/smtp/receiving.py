@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
@@ -76,6 +77,10 @@ class ReceivingConnection(CommandConnection):
         self._content: ContentReader | DiscardedChunk | None = None
         self._chunks: ContentReader | None = None
         self._delivering: _Delivering | None = None
+
+    @abstractmethod
+    def offers(self, name: str) -> bool:
+        """Whether the client may use the extension of that name now."""
 
     def begin_content(self) -> None:
         """Get ready for the content of a message.
@@ -205,8 +210,8 @@ class ReceivingConnection(CommandConnection):
 
     def _read_content(self, content: ContentReader | DiscardedChunk) -> bool:
         """Read what is here; whether the content, or the chunk, is complete."""
-        if not content.complete and (octets := self.buffer.take_all()):
-            rest = content.feed(octets)
+        if self.buffer.data and not content.complete:
+            rest = content.feed(self.buffer.take_all())
             if rest:
                 self.buffer.unread(rest)
         return content.complete
@@ -274,7 +279,7 @@ class ReceivingConnection(CommandConnection):
         try:
             header = None
             if content.refusal is None:
-                header = read_asking_header(cast(Any, self), content.spool)
+                header = read_asking_header(self.offers, content.spool)
             if header is not None:
                 await self._judge_header(delivery, envelope, content, header)
             if hooks is not None:
