@@ -145,7 +145,7 @@ def _field_octets(value: bytes | None, empty: bytes = b"NIL") -> bytes:
     """
     if not value:
         return empty
-    if len(value) > MAX_QUOTED or not value.isascii() or b"\r" in value or b"\0" in value:
+    if len(value) > MAX_QUOTED or not value.isascii() or 0x0D in value or 0 in value:
         return _address_list(parse_addresses(value), empty)
     # No octet in it, quotes and what they escape apart, needs a second look.
     rendered = []

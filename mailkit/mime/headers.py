@@ -26,6 +26,10 @@ MAX_HEADER_FIELDS = 10_000
 #: Octets of one header that are looked at; lines that do not fit are ignored.
 MAX_HEADER_OCTETS = 1024 * 1024
 
+# Looked for as numbers: that bytes are not one, octets would find out by an exception each time.
+_LF = 0x0A
+_COLON = 0x3A
+
 _BLANK_LINE = re.compile(rb"\n\r?\n")
 _BLANK_FIRST = re.compile(rb"\r?\n")
 # RFC 5322 section 2.2.3: a line end before white space is folding, any other ends the field.
@@ -49,7 +53,7 @@ class HeaderField(NamedTuple):
 
 def unfold(value: bytes) -> bytes:
     """Take the line ends out of a raw field value (RFC 5322 section 2.2.3), and outer space."""
-    if b"\n" in value:
+    if _LF in value:
         value = value.replace(b"\r\n", b"").replace(b"\n", b"")
     return value.strip()
 
@@ -187,7 +191,7 @@ class Header:
                 _, colon, raw = raw.partition(b":")
                 if not colon:
                     raw = self.get(name)
-                elif b"\n" in raw:
+                elif _LF in raw:
                     raw = raw.replace(b"\r\n", b"").replace(b"\n", b"").strip()
                 else:
                     raw = raw.strip()
@@ -204,7 +208,7 @@ class Header:
             return {name: values for name in names if (values := self.get_all(name))}
         found: dict[bytes, list[bytes]] = {}
         for name, value in _finder(names).findall(b"\n" + self._octets):
-            if b"\n" in value:
+            if _LF in value:
                 value = value.replace(b"\r\n", b"").replace(b"\n", b"")
             name = name.lower()
             if name in found:
@@ -222,7 +226,7 @@ class Header:
         return [
             unfold(raw.partition(b":")[2])
             for raw, known in zip(fields, self._names, strict=True)
-            if known == name and b":" in raw
+            if known == name and _COLON in raw
         ]
 
     def repeated(self, name: bytes) -> bool:
@@ -248,11 +252,11 @@ class Header:
             wanted = {_octets(name) for name in names}
         named = zip(fields, self._names, strict=True)
         if exclude:
-            chosen = [raw for raw, name in named if name not in wanted or b":" not in raw]
+            chosen = [raw for raw, name in named if name not in wanted or _COLON not in raw]
         else:
-            chosen = [raw for raw, name in named if name in wanted and b":" in raw]
+            chosen = [raw for raw, name in named if name in wanted and _COLON in raw]
         octets = b"\n".join([*chosen, b""])
-        if not self._ended and (self._names[-1] in wanted and b":" in fields[-1]) is not exclude:
+        if not self._ended and (self._names[-1] in wanted and _COLON in fields[-1]) is not exclude:
             octets = octets[:-1]
         # RFC 3501 section 6.4.5: subsetting does not exclude the delimiting blank line.
         return octets + self.blank_line if blank_line else octets

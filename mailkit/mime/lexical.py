@@ -31,7 +31,7 @@ _EIGHT_BIT = re.compile(rb"[\x80-\xff]")
 
 def unescape(text: bytes) -> bytes:
     """Resolve the quoted pairs of a quoted string (RFC 5322 section 3.2.1)."""
-    return _ESCAPE.sub(rb"\1", text) if b"\\" in text else text
+    return _ESCAPE.sub(rb"\1", text) if 0x5C in text else text
 
 
 def strip_comments(value: bytes) -> bytes:
@@ -41,7 +41,7 @@ def strip_comments(value: bytes) -> bytes:
     """
     if len(value) > MAX_STRUCTURED_OCTETS:
         value = value[:MAX_STRUCTURED_OCTETS]
-    if b"(" not in value:
+    if 0x28 not in value:
         return value
     kept = []
     depth = taken = position = 0
@@ -93,7 +93,7 @@ def parse_parameters(value: bytes, position: int = 0) -> Parameters:
             continue
         position = parameter.end()
         name, quoted, plain = parameter.groups()
-        if b"*" in name:
+        if 0x2A in name:
             split = True
         found.append((name, plain.strip() if quoted is None else unescape(quoted)))
     return tuple(_join_sections(found)) if split else tuple(found)
