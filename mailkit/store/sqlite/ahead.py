@@ -36,15 +36,19 @@ from mailkit.textmap import encode_text_map, read_text_map
 if TYPE_CHECKING:
     from mailkit.store.sqlite.core import Core
 
-#: Messages in one step.
-MESSAGES_AT_ONCE = 20
+#: Messages in one step: behind each, what was made waits for a transaction to ride along with.
+MESSAGES_AT_ONCE = 200
 #: The same where only headers are looked at.
 HEADERS_AT_ONCE = 200
+#: Octets of summaries behind which a step ends.
+OCTETS_AT_ONCE = 2 * 1024 * 1024
 #: Headers between two looks at whether somebody else wants the interpreter: a millisecond.
 HEADERS_IN_A_ROW = 8
 #: The same while others are at what takes long, and somebody searches without what is made here:
 #: whoever is at work then gives the interpreter away every 5 milliseconds.
 WANTED_IN_A_ROW = 30
+#: Seconds of work on structures between two such looks.
+TURN = 0.001
 #: Seconds for which the interpreter is left to others, who take it at once if they wait for it.
 GAP = 0.00005
 #: Seconds, and times, that the next message waits while questions are asked one after the other.
@@ -109,8 +113,9 @@ class Ahead:
         self._maps: list[tuple[int, str]] = []
         # What the writer has been given in this step.
         self._saving: list[Future[None]] = []
-        # When other maintenance has its turn.
+        # When other maintenance has its turn, and when whoever waits for the interpreter has.
         self._end = 0.0
+        self._turn_end = 0.0
         #: There is something left to do.
         self.behind = False
 
@@ -222,21 +227,35 @@ class Ahead:
             commits = writer.commits
             (last,) = index.execute("SELECT ifnull(max(id), 0) FROM body").fetchone()
             rows = index.execute(sql, (first, MESSAGES_AT_ONCE)).fetchall()
-            made: list[tuple[int, Summary]] = []
-            for *place, envelope, header in rows:
-                known = None if envelope is None else Summary(envelope, b"", header)
-                summary = self._make_summary(Job(BodyPlace._make(place), known))
-                if summary is not None:
-                    made.append((place[0], summary))
-            if made:
-                self._save(made)
+            looked_at = self._make_some(rows)
             is_crowded = self._is_crowded(commits)
-            if len(rows) < MESSAGES_AT_ONCE:
+            if looked_at == len(rows) < MESSAGES_AT_ONCE:
                 return last + 1, True
-            first = rows[-1][0] + 1
+            if looked_at:
+                first = rows[looked_at - 1][0] + 1
             if is_crowded:
                 break
         return first, False
+
+    def _make_some(self, rows: Sequence[tuple[Any, ...]]) -> int:
+        """Make and save what lacks of the first of some messages, as many as fit into a step.
+
+        :returns: how many were looked at: fewer when others have begun with something.
+        """
+        made: list[tuple[int, Summary]] = []
+        looked_at = octets = 0
+        for *place, envelope, header in rows:
+            if octets > OCTETS_AT_ONCE or not self._is_quiet:
+                break
+            looked_at += 1
+            known = None if envelope is None else Summary(envelope, b"", header)
+            summary = self._make_summary(Job(BodyPlace._make(place), known))
+            if summary is not None:
+                made.append((place[0], summary))
+                octets += summary.size
+        if made:
+            self._save(made)
+        return looked_at
 
     def _save(self, made: list[tuple[int, Summary]]) -> None:
         self._submit(SaveSummaries(made))
@@ -259,7 +278,9 @@ class Ahead:
         body_id = job.place.body_id
         if body_id in self._unfit:
             return None
-        self._give_way()
+        if time.monotonic() > self._turn_end:
+            self._give_way()
+            self._turn_end = time.monotonic() + TURN
         (span,) = make_spans([job], True)
         try:
             ((_, outcome),) = make_summaries(self._core.bodies, span, True, look=self._make_map)

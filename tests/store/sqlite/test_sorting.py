@@ -212,6 +212,43 @@ class SortTests(StoreTestCase):
         self.assertFalse(maker.behind)
         self.assertEqual(self.rows(store, "summary"), 9)
 
+    async def test_structures_made_ahead_give_way_between_two_messages(self) -> None:
+        self.patch(bodies, "_RWF_NOWAIT", 0)
+        store = await self.make_store(ANN)
+        await self.fill(store, [b"Subject: %d\r\n\r\n" % n for n in range(5)])
+        maker = ahead.Ahead(store.core, store.core.writer, lambda: False)
+        make = ahead.make_summaries
+
+        def make_and_be_asked(*args: Any, **named: Any) -> Any:
+            # Somebody begins with what takes long.
+            store.core._worked = 1e12
+            return make(*args, **named)
+
+        self.patch(ahead, "make_summaries", make_and_be_asked)
+        with closing(store.core.connect()) as index:
+            for kept in range(1, 6):
+                store.core._worked = 0.0
+                await deferToThread(maker.work, index)
+                self.assertTrue(maker.behind)
+                self.assertEqual(self.rows(store, "summary"), kept)
+            store.core._worked = 0.0
+            await deferToThread(maker.work, index)
+        self.assertFalse(maker.behind)
+
+    async def test_steps_of_structures_made_ahead_end_with_their_octets(self) -> None:
+        self.patch(bodies, "_RWF_NOWAIT", 0)
+        self.patch(ahead, "OCTETS_AT_ONCE", 1)
+        store = await self.make_store(ANN)
+        await self.fill(store, [b"Subject: %d\r\n\r\n" % n for n in range(3)])
+        maker = ahead.Ahead(store.core, store.core.writer, lambda: False)
+        made: list[int] = []
+        save = maker._save
+        self.patch(maker, "_save", lambda some: (made.append(len(some)), save(some)))
+        with closing(store.core.connect()) as index:
+            await deferToThread(maker.work, index)
+        self.assertEqual(made, [1, 1, 1])
+        self.assertFalse(maker.behind)
+
     async def test_what_is_made_ahead_waits_while_others_ask(self) -> None:
         store = await self.make_store(ANN)
         store.core.reader  # noqa: B018
