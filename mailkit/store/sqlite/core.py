@@ -164,6 +164,7 @@ class Core:
         try:
             self._enter()
             self._reader = Reader(self.connect())
+            self._reader.prepare()
             if self._owner is not None:
                 self._owner.start()
         except BaseException:

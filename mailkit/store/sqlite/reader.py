@@ -7,6 +7,7 @@ import sqlite3
 from array import array
 from collections import OrderedDict
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple, TypeAlias
 
 from mailkit.errors import NoSuchAccount, NoSuchMailbox, NoSuchMessage, StoreCorrupt
@@ -16,7 +17,7 @@ from mailkit.store.sqlite.bodies import BodyPlace
 from mailkit.store.sqlite.flags import DELETED_BIT, SEEN_BIT, FlagSets
 from mailkit.store.sqlite.history import find_changes, has_many_changes, mailbox_state
 from mailkit.store.sqlite.maildrops import SizeLists
-from mailkit.store.sqlite.rows import DENSE, condition, select_rows, select_uids, to_infos
+from mailkit.store.sqlite.rows import DENSE, NOBODY, condition, select_rows, select_uids, to_infos
 
 #: UIDs that the cache of UID lists holds (4 octets each).
 MAX_CACHED_UIDS = 4_000_000
@@ -111,6 +112,14 @@ class Reader:
         self._first_unseen: dict[int, tuple[int, int | None]] = {}
         #: ``first_recent_uid`` of mailboxes where the index lags behind.
         self.first_recent: dict[int, int] = {}
+
+    def prepare(self) -> None:
+        """Let the index read the questions of a client's first commands before there are clients."""
+        for ask in (lambda: self.find_account(""), lambda: self.find_name(NOBODY, "", 0)):
+            with suppress(NoSuchAccount, NoSuchMailbox):
+                ask()
+        self._all_uids(NOBODY)
+        self._find_unseen(NOBODY, 0, (1,))
 
     def close(self) -> None:
         self.connection.close()

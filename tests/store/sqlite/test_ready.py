@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from unittest import mock
 
 from mailkit.store.sqlite.mailbox import SQLiteMailbox
@@ -58,3 +59,23 @@ class ReadyTests(StoreTestCase):
                     [frozenset()] * len(uids),
                 ],
             )
+
+    async def test_the_questions_of_a_first_select(self) -> None:
+        # To read them takes as long as to answer them; that is done before there are clients.
+        await self.filled()
+        account = await self.store.open_account(name="ann@example.org")
+        reader = self.store.core.reader
+
+        def shape(statement: str) -> str:
+            return re.sub(r"'[^']*'|\d+", "?", statement)
+
+        prepared: set[str] = set()
+        reader.connection.set_trace_callback(lambda sql: prepared.add(shape(sql)))
+        reader.prepare()
+        asked: set[str] = set()
+        reader.connection.set_trace_callback(lambda sql: asked.add(shape(sql)))
+        view = await (await account.open_mailbox(name="INBOX")).get_view(claim_recent=False)
+        reader.connection.set_trace_callback(None)
+        self.assertEqual((len(view.uids), view.first_unseen_uid), (9, 1))
+        self.assertTrue(asked)
+        self.assertLessEqual(asked, prepared)
