@@ -96,6 +96,7 @@ class Matcher:
         self.by_info: Callable[[MessageInfo], bool | None] = _compile(query, _info_leaf)
         self._by_message: Callable[[_Message], bool | None] = _compile(query, _strict_leaf)
         self._needles = _Needles(query)
+        self._must = _find_must(query)
 
     def by_header(self, info: MessageInfo, header: bytes | Header, complete: bool) -> bool | None:
         """Decide by details and header fields; None when they do not tell.
@@ -121,6 +122,11 @@ class Matcher:
         :param texts: where its texts stand, if that is known.
         :returns: the decision, and where its texts stand if that is known now.
         """
+        if texts is None and self._must is not None:
+            token, headers = self._must
+            look = screen(data, False)
+            if look is not None and look.lacks(token, headers):
+                return False, None
         message = _Message(info, data, True, data, self._needles)
         message.text_map = texts
         return bool(self._by_message(message)), message.text_map
@@ -290,6 +296,16 @@ class _Message:
 
     def _not_lacking(self, needles: Mapping[str, Needle], headers: bool) -> set[str]:
         return {text for text, needle in needles.items() if not self.lacks(needle.token, headers)}
+
+
+def _find_must(query: Query) -> tuple[bytes, bool] | None:
+    """A token without which no message matches, and whether it may stand in headers."""
+    match query:
+        case And(queries=queries):
+            return next(filter(None, map(_find_must, queries)), None)
+        case BodyContains(text=text) | TextContains(text=text) if token := make_needle(text).token:
+            return token, isinstance(query, TextContains)
+    return None
 
 
 def _needs(query: Query) -> Need:

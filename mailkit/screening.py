@@ -52,6 +52,9 @@ _RUN = re.compile(
 # What may stand before them.
 _AROUND = (b" ", b"\t", b"\n", b":")
 _EQUALS = 0x3D
+# What stands in texts, and in names, least often; how many of them are looked at one by one.
+_RARE = re.compile(rb"[jqxz@#$%&*+/\\^`{|}~]")
+_MAX_RARE = 8
 # Question marks that are looked at one by one.
 _MAX_QUESTIONS = 32
 # Octets of a field, or of a part's header, beyond which the message is taken apart.
@@ -74,6 +77,23 @@ def _hidden_ascii(character: str) -> bytes:
     if letters == [0] and len(folded) > 1:
         return b""
     return "".join([folded[place] for place in letters]).encode("ascii")
+
+
+def _stands_in(token: bytes, text: bytes) -> bool:
+    """Whether lower-case octets contain others."""
+    start = 0
+    if (rare := _RARE.search(token)) is not None:
+        # One octet is found ten times as fast as several, where it is rare in fact.
+        before, octet = rare.span()[0], rare[0]
+        for _ in range(_MAX_RARE):
+            start = text.find(octet, start)
+            if start < 0:
+                return False
+            if text.startswith(token, start - before) and start >= before:
+                return True
+            start += 1
+        start = max(start - before, 0)
+    return text.find(token, start) >= 0
 
 
 def _fold_word(octets: bytes) -> bytes:
@@ -127,10 +147,10 @@ class Screen:
             return False
         for text in self._texts:
             if text.isascii():
-                if token in text:
+                if _stands_in(token, text):
                     return False
             # The last letter may have marks behind it, and be one character with them.
-            elif not token.isascii() or token[:-1] in text:
+            elif not token.isascii() or _stands_in(token[:-1], text):
                 return False
             else:
                 hidden = self._find_hidden()

@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from mailkit.folding import fold
 from mailkit.mime import decode_text, iter_text, parse_header, parse_message
-from mailkit.screening import may_contain, screen
+from mailkit.screening import Screen, may_contain, screen
 from tests.mime.corpus import MISSING, messages
 
 PLAIN = b"Content-Type: text/plain; charset=utf-8\r\n"
@@ -220,3 +220,24 @@ class HeadersTests(SynchronousTestCase):
                         sought = token.encode("utf-8", "replace")
                         raw = [parse_header(each + b"\r\n\r\n").octets for each in headers]
                         self.assertIn(number, may_contain(raw, name, sought), (name, token))
+
+
+class RareOctetTests(SynchronousTestCase):
+    """What has a rare octet in it is found by that."""
+
+    def test_where_it_stands(self) -> None:
+        for token in (b"axb", b"xa", b"ax", b"x", b"x@z", b"ab"):
+            for text in (
+                b"",
+                b"x",
+                b"b x a",
+                b"xaxbxa",
+                b"x" * 20 + b"a",
+                b"x" * 20 + b"axb",
+                b"x@xzx@z",
+            ):
+                octets = b"Subject: " + text
+                found = Screen(octets, [octets.lower()])
+                self.assertEqual(
+                    found.lacks(token, True), token not in octets.lower(), (token, text)
+                )
