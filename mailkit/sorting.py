@@ -40,6 +40,9 @@ RUN = 8192
 _MAX_REMEMBERED = 256
 _THREAD_FIELDS = (b"date", b"subject", b"message-id", b"references", b"in-reply-to")
 _ADDRESS_FIELDS = (b"from", b"to", b"cc")
+_DATE = (b"date",)
+_COLON = 0x3A
+_BLANK = b" \t"
 # A time at the end of a date that is a date without it.
 _TIME_OF_DAY = re.compile(rb"\s\d{1,2}\s?[:.]\s?\d.*", re.DOTALL)
 
@@ -130,6 +133,30 @@ def read_thread_values(
         id_number(collated) if collated else 0,
         (id_number(own) if own else 0, *map(id_number, ancestors(*answered))),
     )
+
+
+def read_dates(headers: Sequence[bytes]) -> list[int | None]:
+    """The sent date of each of several headers, as :func:`read_thread_values` has it."""
+    # In one go: that takes a tenth of the time of reading all that threads want.
+    octets = b"\n" + b"\n\n".join(headers) + b"\n"
+    lower = octets.lower()
+    dates: list[int | None] = []
+    start = 1
+    for header in headers:
+        stop = start + len(header)
+        place = lower.find(b"\ndate", start - 1, stop)
+        begin = place + len(b"\ndate:")
+        end = lower.find(b"\n", begin, stop)
+        if place < 0:
+            dates.append(None)
+        elif lower[begin - 1] == _COLON and end >= 0 and lower[end + 1] not in _BLANK:
+            dates.append(sent_time(octets[begin:end].strip()))
+        else:
+            # Of another name perhaps, or over several lines.
+            (value,) = _first_of(parse_header(header), _DATE)
+            dates.append(sent_time(value))
+        start = stop + 2
+    return dates
 
 
 def read_address_values(

@@ -7,13 +7,15 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from mailkit import sorting
-from mailkit.mime import parse_addresses, parse_date, unfold
+from mailkit.mime import parse_addresses, parse_date, parse_header, unfold
 from mailkit.mime.subject import split_subject
 from mailkit.query import SortCriterion, SortKey
 from mailkit.sorting import (
     MAX_SORT_TEXT,
     id_number,
+    read_dates,
     read_sort_values,
+    read_thread_values,
     sent_time,
     sort_steps,
 )
@@ -138,3 +140,26 @@ class StepTests(SynchronousTestCase):
         expected.sort(key=lambda uid: rows[uid - 10][0], reverse=first)
         self.assertEqual(order, expected)
         self.assertEqual(set(pauses), {None} if rows else set())
+
+
+class DatesTests(SynchronousTestCase):
+    """Dates of many headers at once are those of each."""
+
+    def test_all_forms(self) -> None:
+        when = b"Sun, 13 Sep 2020 12:26:40 +0200"
+        headers = [
+            b"Date: %b\r\n" % when,
+            b"Subject: x\r\ndate:%b" % when,
+            b"",
+            b"Date-Received: x\r\nDATE : %b\r\n" % when,
+            b"Date: Sun,\r\n 13 Sep 2020 12:26:40 +0200\r\nDate: x\r\n",
+            b" Date: %b\r\n" % when,
+            b"Date: nonsense\r\nDate: %b\r\n" % when,
+            b"X: y\n\tDate: z\nDate: %b\n" % when,
+            b"Date\r\n",
+            b"Date:",
+        ]
+        expected = [read_thread_values(parse_header(header)).sent for header in headers]
+        self.assertEqual(read_dates(headers), expected)
+        self.assertEqual(len([date for date in expected if date is not None]), 5)
+        self.assertEqual(read_dates([]), [])

@@ -142,6 +142,8 @@ class Fields:
         """
         lock = self._locks.setdefault(mailbox_id, DeferredLock())
         async with lock:
+            # Who makes the same ahead would only be in the way.
+            wanted, self._wanted_until = self._wanted_until, 0.0
             try:
                 for start in range(0, len(uids), FOUND_AT_ONCE):
                     some = uids[start : start + FOUND_AT_ONCE]
@@ -151,6 +153,7 @@ class Fields:
                     )
                     await self._make_all(mailbox_id, lacking, kind)
             finally:
+                self._wanted_until = max(self._wanted_until, wanted)
                 if not lock.waiting:
                     self._locks.pop(mailbox_id, None)
 

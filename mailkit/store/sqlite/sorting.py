@@ -12,13 +12,21 @@ import sqlite3
 from array import array
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
-from itertools import compress
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import compress, islice
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from mailkit.query import SortCriterion, SortKey, ThreadAlgorithm, Threads
-from mailkit.store.sqlite.fields import ADDRESSES, THREADS, Kind
-from mailkit.store.sqlite.rows import DENSE
+from mailkit.sorting import read_dates, sort_steps
+from mailkit.store.sqlite.fields import (
+    ADDRESSES,
+    HEADERS,
+    THREADS,
+    WANTED_FROM,
+    Kind,
+    find_headers,
+)
+from mailkit.store.sqlite.rows import DENSE, condition
 from mailkit.store.sqlite.slices import Slices
 from mailkit.threads import COLUMNS, ThreadInput, thread_steps
 
@@ -36,6 +44,8 @@ ROWS = 1000
 PLAIN_ROWS = 4
 #: Threads and orders of fewer messages are made anew each time.
 REMEMBERED_FROM = 500
+#: Messages whose dates are read at a time, where they are not kept.
+DATES = 500
 #: Messages in threads and orders that are remembered, in all mailboxes together: 12 octets each.
 MAX_REMEMBERED = 1_000_000
 
@@ -64,6 +74,17 @@ _THREAD_ROWS = (
     " v.is_reply AS is_reply, v.subject_id AS subject_id, v.ids AS ids FROM message m"
     " JOIN thread_value v ON v.body_id = m.body_id"
     " WHERE m.mailbox_id = ? AND m.uid BETWEEN ? AND ? ORDER BY m.uid)"
+)
+_LACKING = (
+    "SELECT count(*) FROM (SELECT 1 FROM message m LEFT JOIN thread_value v USING (body_id)"
+    " WHERE m.mailbox_id = ? AND v.body_id IS NULL LIMIT ?)"
+)
+# With the header fields of those messages alone whose date is not kept.
+_DATE_ROWS = (
+    "SELECT m.uid, m.internal_date, m.body_id, v.body_id, v.sent,"
+    " CASE WHEN v.body_id IS NULL THEN s.header END FROM message m"
+    " LEFT JOIN thread_value v ON v.body_id = m.body_id"
+    " LEFT JOIN summary s ON s.body_id = m.body_id WHERE m.mailbox_id = ?"
 )
 #: A mailbox, and what was asked.
 _Key: TypeAlias = "tuple[int, ThreadAlgorithm | tuple[SortCriterion, ...]]"
@@ -100,6 +121,10 @@ class Sorting:
         gone = self._gone(mailbox_id)
         if (known := self._recall(key, uids, gone)) is not None:
             return list(known)
+        if await self._lacks_dates(mailbox_id, uids, criteria):
+            order = await self._sort_by_date(mailbox_id, uids, criteria)
+            self._remember(key, _Remembered(uids, gone, array("I", order)))
+            return order
         for kind in _kinds(criteria):
             await self.complete(mailbox_id, uids[-1], kind)
         if len(uids) <= SORTED_HERE:
@@ -107,6 +132,63 @@ class Sorting:
         else:
             order = await self._core.in_thread(self._sort_in_thread, mailbox_id, uids, criteria)
         self._remember(key, _Remembered(uids, gone, array("I", order)))
+        return order
+
+    async def _lacks_dates(
+        self, mailbox_id: int, uids: Sequence[int], criteria: Sequence[SortCriterion]
+    ) -> bool:
+        """Whether dates alone are asked for, and nothing was made of many messages yet."""
+        if [key for key, _ in criteria] != [SortKey.DATE]:
+            return False
+        if self._complete.get((mailbox_id, THREADS.save.table), 0) >= uids[-1]:
+            return False
+        if not self._core.settings.summarize_ahead:
+            # Who makes them for the next time is this sort alone.
+            return False
+        lacking: int = await self._core.in_thread(self._count_lacking, mailbox_id)
+        return lacking >= WANTED_FROM
+
+    def _count_lacking(self, mailbox_id: int) -> int:
+        """Messages of which there is nothing that sorts by date, if they are few; in a thread."""
+        with self._core.borrow() as connection:
+            (count,) = connection.execute(_LACKING, (mailbox_id, WANTED_FROM)).fetchone()
+        return int(count)
+
+    async def _sort_by_date(
+        self, mailbox_id: int, uids: Sequence[int], criteria: Sequence[SortCriterion]
+    ) -> list[int]:
+        """The order by sent date, read from headers where it is not kept; all else is made ahead."""
+        core = self._core
+        core.fields.want()
+        slices = Slices(core)
+        found: list[int] = []
+        dates: list[int] = []
+        for start in range(0, len(uids), DATES):
+            where, values = condition(uids[start : start + DATES], False)
+            rows = core.reader.connection.execute(
+                f"{_DATE_ROWS} AND m.{where} ORDER BY m.uid", (mailbox_id, *values)
+            ).fetchall()
+            sent: dict[int, int | None] = {row[0]: row[4] for row in rows if row[3]}
+            summaries = {row[0]: row[5] for row in rows if row[5] is not None}
+            sent.update(zip(summaries, read_dates(list(summaries.values())), strict=True))
+            bodies = {row[0]: row[2] for row in rows if row[0] not in sent}
+            for some in _parts(bodies, HEADERS):
+                headers = await find_headers(core, mailbox_id, some, slices)
+                octets = [header.octets for header, _ in headers.values()]
+                sent.update(zip(headers, read_dates(octets), strict=True))
+            for uid, arrived, *_ in rows:
+                # One that is not there has been removed since.
+                if uid in sent:
+                    found.append(uid)
+                    date = sent[uid]
+                    dates.append(arrived if date is None else date)
+            if slices.over:
+                await slices.pause()
+        order: list[int] = []
+        for step in sort_steps(found, criteria, [dates]):
+            order = step or order
+            if slices.over:
+                await slices.pause()
         return order
 
     def _sort_in_thread(
@@ -203,6 +285,13 @@ class Sorting:
         self._complete.move_to_end(key)
         if len(self._complete) > MAX_COMPLETE:
             self._complete.popitem(last=False)
+
+
+def _parts(bodies: Mapping[int, int], size: int) -> Iterator[dict[int, int]]:
+    """Some of them at a time."""
+    left = iter(bodies.items())
+    while part := dict(islice(left, size)):
+        yield part
 
 
 def _kinds(criteria: Sequence[SortCriterion]) -> list[Kind]:

@@ -266,6 +266,36 @@ class SortTests(StoreTestCase):
         maker._give_way()
         self.assertEqual(len(slept), 1)
 
+    async def test_dates_alone_are_read_where_nothing_was_made(self) -> None:
+        self.patch(sorting, "WANTED_FROM", 2)
+        self.patch(sorting, "DATES", 7)
+        self.patch(sorting, "HEADERS", 2)
+        store = await self.make_store(ANN)
+        dice = random.Random(5)
+        contents = [make_message(dice) for _ in range(40)]
+        mailbox = await self.fill(store, contents)
+        uids = list(await mailbox.list_uids())
+        await mailbox.sort_messages(uids=uids[3:9], criteria=[SortCriterion(SortKey.SUBJECT)])
+        made = self.rows(store)
+        await store.core.summaries.get(mailbox._id, uids[5:25], False)
+        await self.wait_until(lambda: self.rows(store, "summary") == 20)
+        infos = await mailbox.get_messages(uids=uids)
+        values = [read_sort_values(octets) for octets in contents]
+        for reverse in (False, True):
+            for some in (uids, uids[::3]):
+                keys = {
+                    info.uid: (sort_value(SortKey.DATE, info, value), info.uid)
+                    for info, value in zip(infos, values, strict=True)
+                }
+                sign = -1 if reverse else 1
+                order = sorted(some, key=lambda uid: (sign * keys[uid][0], uid))
+                found = await mailbox.sort_messages(
+                    uids=some, criteria=[SortCriterion(SortKey.DATE, reverse)]
+                )
+                self.assertEqual(found, order)
+        self.assertEqual(self.rows(store), made)
+        self.assertTrue(store.core.fields.wanted)
+
     async def test_what_is_wanted_is_made_ahead_beside_other_work(self) -> None:
         self.patch(core, "BUSY_FOR", 1e9)
         self.patch(ahead, "WANTED_IN_A_ROW", 2)
