@@ -121,8 +121,8 @@ class MailOptions(EndpointOptions, TLSOptions, AuthOptionMixin):
             "workers",
             None,
             None,
-            "Processes that serve, for a store that several can have open; limits hold for each of"
-            " them [default: 1]",
+            "Processes that serve, for a store that several can have open, and one more that makes its"
+            " changes; limits hold for each of them [default: 1]",
         ],
     ]
     optFlags: ClassVar[list[list[Any]]] = [

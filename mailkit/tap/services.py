@@ -93,6 +93,8 @@ class MailService(MultiService):
     :param proxy_from: what ``--proxy-from`` takes.
     :param listeners: named listeners of services that take mail, with the port of each (``smtp``,
         ``submissions``). Where a setting may be for one service, it may be for one of them.
+    :param reluctance: of a store that is named, see
+        :class:`~mailkit.store.sqlite.StoreSettings`.
     :raises SettingError: the store's name, the certificate, a hook's name or a check is wrong.
     """
 
@@ -119,6 +121,7 @@ class MailService(MultiService):
         sharing: SharingSettings | None = None,
         proxy_from: Collection[str] = (),
         listeners: Mapping[str, str] | None = None,
+        reluctance: float = 0.0,
         reactor: Any = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -126,7 +129,7 @@ class MailService(MultiService):
             from twisted.internet import reactor
         self._reactor = reactor
         self._store_name = store if isinstance(store, str) else repr(store)
-        self._opener = parse_store(store, sharing) if isinstance(store, str) else None
+        self._opener = parse_store(store, sharing, reluctance) if isinstance(store, str) else None
         self._logins = logins = logins or LoginSettings()
         self._checkers = Checkers(logins.checkers, logins.store_accounts, logins.create_accounts)
         self._listeners = dict(listeners or {})

@@ -51,21 +51,26 @@ def open_store(spec: str) -> Any:
     return parse_store(spec)()
 
 
-def parse_store(spec: str, sharing: SharingSettings | None = None) -> Opener:
+def parse_store(
+    spec: str, sharing: SharingSettings | None = None, reluctance: float = 0.0
+) -> Opener:
     """Look up what ``spec`` names, without opening it yet.
 
     :param spec: ``sqlite:DIR``, ``memory:``, a plug-in's scheme, or ``dotted.name[:argument]`` of
         a class or function that gives an ``IMailStore``, or of one that exists already.
     :param sharing: how mailboxes are shown that users share; None for the store's own way.
+    :param reluctance: of ``sqlite:DIR``: see :class:`~mailkit.store.sqlite.StoreSettings`.
     :raises SettingError: nothing has that name, or it cannot be told how to show them.
     """
     head, colon, argument = spec.partition(":")
     directory = sqlite_directory(spec)
     if directory is not None:
         # Loaded now: after a change of user or a chroot it might not be readable.
-        from mailkit.store.sqlite import SQLiteStore
+        from mailkit.store.sqlite import SQLiteStore, StoreSettings
 
         settings: dict[str, Any] = {} if sharing is None else {"sharing": sharing}
+        if reluctance:
+            settings["settings"] = StoreSettings(reluctance=reluctance)
         return lambda: _open_sqlite(SQLiteStore(directory, **settings))
     if head == "memory":
         if argument:

@@ -6,15 +6,18 @@ import atexit
 import shlex
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IStreamServerEndpoint
 
 from mailkit._typing import override
 from mailkit.coroutines import run
+from mailkit.errors import MailError
 from mailkit.interfaces import IDirectoryAdmin
 from mailkit.tap.descriptors import raise_open_files_limit
-from mailkit.tap.errors import readable_errors
+from mailkit.tap.errors import SettingError, StartError, readable_errors
 from mailkit.tap.ftp_settings import parse_ftp_settings
 from mailkit.tap.imap_settings import parse_imap_settings
 from mailkit.tap.memory import keep_what_is_loaded, return_large_allocations, use_large_pages
@@ -25,6 +28,7 @@ from mailkit.tap.services import MailService
 from mailkit.tap.settings import DeliverySettings, FilterSettings, IMAPSettings, SMTPSettings
 from mailkit.tap.sharing import parse_sharing
 from mailkit.tap.signals import reload_at_hangup
+from mailkit.tap.stores import parse_store
 from mailkit.tap.workers import WorkersService
 
 
@@ -69,10 +73,14 @@ class TwistdService(MailService):
     """A mail service that ends twistd with one readable line when it cannot start.
 
     :param inherited: sockets in place of the options' endpoints, in their order.
+    :param reluctance: see :class:`~mailkit.tap.services.MailService`.
     """
 
     def __init__(
-        self, options: MailOptions, inherited: Sequence[IStreamServerEndpoint] = ()
+        self,
+        options: MailOptions,
+        inherited: Sequence[IStreamServerEndpoint] = (),
+        reluctance: float = 0.0,
     ) -> None:
         super().__init__(
             options["store"],
@@ -95,6 +103,7 @@ class TwistdService(MailService):
             sharing=parse_sharing(options),
             proxy_from=options.proxies,
             listeners=options.listeners,
+            reluctance=reluctance,
         )
         self._place = options.place
         # Stops listening to SIGHUP.
@@ -138,6 +147,37 @@ class TwistdService(MailService):
 
     def _readable_errors(self) -> AbstractContextManager[None]:
         return readable_errors(self._place)
+
+
+class StoreKeeper(Service):
+    """Opens the store before the workers do, so that its changes are made here: beside clients' commands
+    they would wait for these, as would all other workers."""
+
+    def __init__(self, options: MailOptions) -> None:
+        self._store_name = options["store"]
+        self._opener = parse_store(self._store_name, parse_sharing(options))
+        self._place = options.place
+        self._store: Any = None
+
+    @override
+    def privilegedStartService(self) -> None:
+        raise_open_files_limit()
+        return_large_allocations()
+        keep_what_is_loaded()
+
+    @override
+    def startService(self) -> None:
+        with readable_errors(self._place):
+            try:
+                self._store = self._opener()
+            except (MailError, SettingError, OSError) as error:
+                raise StartError("store", self._store_name, str(error)) from error
+        use_large_pages()
+
+    @override
+    def stopService(self) -> Deferred[None]:
+        store, self._store = self._store, None
+        return succeed(None) if store is None else Deferred.fromCoroutine(store.close())
 
 
 class TwistdWorkers(WorkersService):

@@ -2,8 +2,8 @@
 
 Its first line of input is its plan, as JSON: the class of the options (``options``), their
 ``arguments``, the directory in which they were read (``origin``) and the one to work in (``directory``), the
-module of the ``reactor``, and the ``families`` of the sockets, which it inherits. Afterwards the
-input only tells, by its end, that the parent has ended. Each line of the output is an event of the log.
+module of the ``reactor``, the ``families`` of the sockets, which it inherits, and whether it
+``serves`` clients or makes the store's changes alone. Afterwards the input only tells, by its end, that the parent has ended. Each line of the output is an event of the log.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import sys
 from contextlib import suppress
 from typing import Any
 
+from twisted.application.service import IService
 from twisted.internet.error import ReactorNotRunning
 from twisted.internet.interfaces import IReadDescriptor
 from twisted.logger import (
@@ -29,7 +30,7 @@ from twisted.python.reflect import namedAny
 from zope.interface import implementer
 
 from mailkit.tap.errors import CannotStart
-from mailkit.tap.workers import FIRST_PORT, READY
+from mailkit.tap.workers import FIRST_PORT, READY, RELUCTANCE
 
 
 def main() -> None:
@@ -41,7 +42,7 @@ def main() -> None:
     from twisted.internet import reactor as installed
 
     from mailkit.tap.ports import InheritedEndpoint
-    from mailkit.tap.twistd import TwistdService
+    from mailkit.tap.twistd import StoreKeeper, TwistdService
 
     reactor: Any = installed
     os.chdir(plan["origin"])
@@ -57,7 +58,11 @@ def main() -> None:
         InheritedEndpoint(reactor, descriptor, family)
         for descriptor, family in enumerate(plan["families"], FIRST_PORT)
     ]
-    service = TwistdService(options, endpoints)
+    service: IService
+    if plan["serves"]:
+        service = TwistdService(options, endpoints, RELUCTANCE)
+    else:
+        service = StoreKeeper(options)
     failures: list[str] = []
 
     def start() -> None:

@@ -2,8 +2,9 @@
 
 The parent binds the ports and starts the workers, each of which is a whole server with the parent's
 settings that inherits the ports; no mail passes through the parent. The system gives each client to
-one of them. They share the store as any servers do (see :mod:`mailkit.store.sqlite.guest`). A worker
-that ends is replaced, the later the sooner it ended; what it logs is logged by the parent. Workers
+one of them. They share the store as any servers do (see :mod:`mailkit.store.sqlite.guest`); one process
+more, the keeper, has no clients and makes its changes, so that these never wait for a command and
+all workers are alike. A worker takes its place where it cannot be had for some seconds. A process that ends is replaced, the later the sooner it ended; what it logs is logged by the parent. Workers
 end with their parent, however it ends.
 """
 
@@ -38,6 +39,8 @@ MAX_DELAY = 30.0
 SETTLED = 60.0
 #: Seconds that workers have to end, beyond those that they give to their clients.
 STOP_TIMEOUT = 15.0
+#: Seconds in which a keeper that died may be replaced, before a worker makes the store's changes.
+RELUCTANCE = 3.0
 #: What a worker writes when it serves.
 READY = b"ready"
 #: The worker's descriptor of the first port.
@@ -87,6 +90,8 @@ class WorkersService(MultiService):
             port: Any = Port(name, endpoint, parse_endpoint(endpoint, reactor), factory)
             port.setServiceParent(self)
             self._ports.append(port)
+        # It begins first, and ends last.
+        self._keeper = _Worker(self, 0)
         self._workers = [_Worker(self, number) for number in range(1, workers + 1)]
         self._hangups: Any = None
         #: No worker could start.
@@ -106,7 +111,7 @@ class WorkersService(MultiService):
         """Start the workers."""
         super().startService()  # type: ignore[no-untyped-call]
         self._leave_clients_to_workers()
-        for worker in self._workers:
+        for worker in (self._keeper, *self._workers):
             worker.start()
         self._hangups = reload_at_hangup(self)
 
@@ -126,6 +131,7 @@ class WorkersService(MultiService):
 
     async def _stop(self, ports_closed: Deferred[Any]) -> None:
         await DeferredList([worker.stop() for worker in self._workers])
+        await self._keeper.stop()
         await ports_closed
 
     def reload(self) -> None:
@@ -139,12 +145,14 @@ class WorkersService(MultiService):
     def reactor(self) -> Any:
         return self._reactor
 
-    def spawn(self, protocol: ProcessProtocol) -> Any:
+    def spawn(self, protocol: ProcessProtocol, serves: bool) -> Any:
         """Start a process.
 
+        :param serves: it is for clients.
         :raises OSError: it cannot be started.
         """
-        sockets = [port._waitingForPort.result.socket for port in self._ports]
+        ports = self._ports if serves else []
+        sockets = [port._waitingForPort.result.socket for port in ports]
         descriptors: dict[int, Any] = {0: "w", 1: "r", 2: "r"}
         for number, each in enumerate(sockets, FIRST_PORT):
             descriptors[number] = each.fileno()
@@ -159,6 +167,7 @@ class WorkersService(MultiService):
             **self._plan,
             "directory": os.getcwd(),
             "families": [int(each.family) for each in sockets],
+            "serves": serves,
         }
         transport.write(json.dumps(plan).encode("ascii") + b"\n")
         return transport
@@ -183,13 +192,18 @@ class WorkersService(MultiService):
 
 
 class _Worker:
-    """One of the workers, whichever process it is at the moment."""
+    """One of the workers, whichever process it is at the moment.
+
+    :param number: 0 for the keeper.
+    """
 
     log = Logger()
 
     def __init__(self, service: WorkersService, number: int) -> None:
         self._service = service
         self.number = number
+        #: For the log.
+        self.name = f"worker {number}" if number else "the store's keeper"
         #: One of its processes has been ready.
         self.has_served = False
         #: One has ended before it was.
@@ -205,9 +219,9 @@ class _Worker:
         self._timer = None
         self._begun = self._service.reactor.seconds()
         try:
-            self._transport = self._service.spawn(_WorkerProcess(self))
+            self._transport = self._service.spawn(_WorkerProcess(self), self.number > 0)
         except OSError as error:
-            self.log.error("worker {number}: {error}", number=self.number, error=error)
+            self.log.error("{name}: {error}", name=self.name, error=error)
             self._start_again()
 
     def signal(self, number: int) -> None:
@@ -216,11 +230,8 @@ class _Worker:
 
     def ready(self) -> None:
         self.has_served = True
-        self.log.info(
-            "worker {number} serves, process {pid}",
-            number=self.number,
-            pid=self._transport.pid,
-        )
+        text = "{name} serves, process {pid}" if self.number else "{name} is process {pid}"
+        self.log.info(text, name=self.name, pid=self._transport.pid)
 
     def ended(self, reason: Failure, was_ready: bool, errors: str) -> None:
         self._transport = None
@@ -228,11 +239,11 @@ class _Worker:
             self._end()
             return
         self.log.error(
-            "worker {number} has ended: {reason}",
-            number=self.number,
+            "{name} has ended: {reason}",
+            name=self.name,
             reason=errors or reason.getErrorMessage(),
         )
-        if not was_ready:
+        if not was_ready and self.number:
             self.has_failed = True
             self._service.failed_at_first(errors or reason.getErrorMessage())
         self._start_again()
@@ -290,7 +301,7 @@ class _WorkerProcess(ProcessProtocol):
     def _tell_error(self, line: bytes) -> None:
         text = line.decode("utf-8", "replace")
         self._errors = [*self._errors[-20:], text]
-        self._worker.log.error("worker {number}: {text}", number=self._worker.number, text=text)
+        self._worker.log.error("{name}: {text}", name=self._worker.name, text=text)
 
     def _log(self, line: bytes) -> None:
         try:
@@ -300,12 +311,12 @@ class _WorkerProcess(ProcessProtocol):
         except (ValueError, KeyError):
             # Whatever code of others may print.
             text = line.decode("utf-8", "replace")
-            self._worker.log.info("worker {number}: {text}", number=self._worker.number, text=text)
+            self._worker.log.info("{name}: {text}", name=self._worker.name, text=text)
             return
         level = event.get("log_level")
         namespace = event.get("log_namespace", "-")
         event["worker"] = self._worker.number
-        event["log_system"] = f"worker {self._worker.number} {namespace}#{level and level.name}"
+        event["log_system"] = f"{self._worker.name} {namespace}#{level and level.name}"
         globalLogPublisher(event)
 
     @override

@@ -213,6 +213,26 @@ class WorkersTests(ProcessesTestCase):
         done = mailkit_command("--store", self.store, "check")
         self.assertIn("store: whole", done.stdout, done.stderr)
 
+    def test_who_makes_the_changes_is_replaced_when_it_dies(self) -> None:
+        server = self.start()
+        told = "the store's keeper is process "
+        subjects = {"one"}
+        self.send(self.smtp, "one")
+        for count in (1, 2):
+            server.wait_for_log(told, count)
+            keeper = int(re.findall(told + r"(\d+)", server.log)[-1])
+            os.kill(keeper, signal.SIGKILL)
+            # It waits for the next one, and is not refused.
+            self.send_until_taken(f"more{count}")
+            subjects.add(f"more{count}")
+        server.wait_for_log(told, 3)
+        self.check_subjects(subjects)
+        keeper = int(re.findall(told + r"(\d+)", server.log)[-1])
+        self.stop(server)
+        self.assertFalse(is_running(keeper))
+        done = mailkit_command("--store", self.store, "check")
+        self.assertIn("store: whole", done.stdout, done.stderr)
+
     def processes(self, server: ServerProcess) -> list[str]:
         return re.findall(r" serves, process (\d+)", server.log)
 

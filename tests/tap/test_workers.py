@@ -101,7 +101,7 @@ class WorkersTests(SynchronousTestCase):
         self.service = WorkersService(2, {"options": "x"}, [], self.reactor)
         self.service.privilegedStartService()
         self.service.startService()
-        self.first, self.second = self.processes
+        self.keeper, self.first, self.second = self.processes
 
     def fail_with(self, process: Process, signalled: int | None = 9) -> None:
         process.protocol.processEnded(Failure(ProcessTerminated(None, signalled, 9)))
@@ -110,6 +110,8 @@ class WorkersTests(SynchronousTestCase):
         self.assertTrue(self.first.input.endswith(b"\n"))
         self.assertIn(b'"options": "x"', self.first.input)
         self.assertIn(b'"families": []', self.first.input)
+        serves = [b'"serves": true' in process.input for process in self.processes]
+        self.assertEqual(serves, [False, True, True])
 
     def test_the_more_often_it_ends_the_later_it_is_replaced(self) -> None:
         for process in self.processes:
@@ -142,19 +144,32 @@ class WorkersTests(SynchronousTestCase):
         self.fail_with(self.second)
         self.assertEqual(self.stopped, [True])
 
+    def test_a_keeper_that_ends_is_replaced(self) -> None:
+        self.fail_with(self.keeper)
+        self.reactor.advance(FIRST_DELAY)
+        self.assertIn(b'"serves": false', self.processes[-1].input)
+        # The workers make the changes themselves where none can start.
+        self.fail_with(self.processes[-1])
+        self.fail_with(self.first)
+        self.assertEqual(self.stopped, [])
+
     def test_a_hangup_is_passed_on(self) -> None:
         self.service.reload()
         self.assertEqual(self.first.signals, [signal.SIGHUP])
 
     def test_stopping(self) -> None:
         stopped = self.service.stopService()
-        self.assertEqual([p.signals for p in self.processes], [["end"], ["end"]])
+        # Workers may have changes to make still.
+        self.assertEqual([p.signals for p in self.processes], [[], ["end"], ["end"]])
         self.first.protocol.processEnded(Failure(ProcessDone(0)))
         self.assertNoResult(stopped)
         # One that does not end is made to.
         self.reactor.advance(STOP_TIMEOUT)
         self.assertEqual(self.second.signals, ["end", signal.SIGKILL])
         self.fail_with(self.second)
+        self.assertNoResult(stopped)
+        self.assertEqual(self.keeper.signals, ["end"])
+        self.keeper.protocol.processEnded(Failure(ProcessDone(0)))
         self.assertIsNone(self.successResultOf(stopped))
         self.assertEqual(self.reactor.getDelayedCalls(), [])
 

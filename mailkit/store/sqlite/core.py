@@ -27,7 +27,7 @@ from mailkit.store.sqlite.fields import Fields
 from mailkit.store.sqlite.flagcolumns import FlagColumns
 from mailkit.store.sqlite.guest import Guest
 from mailkit.store.sqlite.guest import connect as connect_to_owner
-from mailkit.store.sqlite.lock import DirectoryLock, InUse
+from mailkit.store.sqlite.lock import DirectoryLock, Holder, InUse, read_holder
 from mailkit.store.sqlite.log import sync_directory
 from mailkit.store.sqlite.names import LockedNames
 from mailkit.store.sqlite.owner import Owner
@@ -158,6 +158,7 @@ class Core:
         self.codec = Codec(self.spools_directory)
         self.names = LockedNames(directory)
         self._owner: Owner | None = None
+        self.writer: Writer | Guest
         # Why this process could not become the owner.
         self._obstacle = ""
         self._pool = DaemonThreadPool(0, _POOL_SIZE, name="mailkit-store")
@@ -177,40 +178,59 @@ class Core:
 
     def _enter(self) -> None:
         """Become the owner of the store, or a guest of the process that is it."""
-        end = time.monotonic() + _ENTER_PATIENCE
+        begun = time.monotonic()
+        end = begun + _ENTER_PATIENCE
+        reluctant_to = begun + self.settings.reluctance if _has_guests(self.reactor) else 0.0
         while True:
+            if time.monotonic() < reluctant_to:
+                connection = connect_to_owner(self.directory)
+                if connection is not None:
+                    self._enter_as_guest(connection, read_holder(self.directory))
+                    return
+                time.sleep(_ENTER_INTERVAL)
+                continue
             try:
                 lock = DirectoryLock(self.directory, fingerprint())
             except InUse as error:
                 connection = self._connect_to_owner(error)
                 if connection is not None:
-                    guest = Guest(self, connection)
-                    self.writer: Writer | Guest = guest
+                    self._enter_as_guest(connection, error.holder)
                     return
                 # It has only just begun, or is about to end.
                 if time.monotonic() > end or not _has_guests(self.reactor):
                     raise
                 time.sleep(_ENTER_INTERVAL)
             else:
-                owner = self._owner = Owner(self, lock, self._flush)
-                self.writer = owner.writer
+                self._owner = Owner(self, lock, self._flush)
+                self.writer = self._owner.writer
                 self.is_known = True
                 return
 
     def _connect_to_owner(self, refusal: InUse) -> socket.socket | None:
         """:raises StoreUnavailable: the owner is of another version."""
-        known = refusal.holder.fingerprint
-        if not known or not _has_guests(self.reactor):
+        if not refusal.holder.fingerprint or not _has_guests(self.reactor):
             # A command, which needs the store for itself.
             return None
-        if known != fingerprint():
+        self._check_version(refusal.holder)
+        return connect_to_owner(self.directory)
+
+    def _check_version(self, holder: Holder) -> None:
+        """:raises StoreUnavailable: the owner is of another version."""
+        if holder.fingerprint != fingerprint():
             raise StoreUnavailable(
-                f"{refusal.text}, which runs another version of mailkit; stop it first"
+                f"{InUse(self.directory, holder).text}, which runs another version of mailkit;"
+                " stop it first"
             )
-        connection = connect_to_owner(self.directory)
-        if connection is not None:
-            self.bodies.check_names = True
-        return connection
+
+    def _enter_as_guest(self, connection: socket.socket, owner: Holder) -> None:
+        """:raises StoreUnavailable: the owner is of another version."""
+        try:
+            self._check_version(owner)
+        except StoreUnavailable:
+            connection.close()
+            raise
+        self.bodies.check_names = True
+        self.writer = Guest(self, connection, self.settings.reluctance)
 
     def take_over(self) -> bool:
         """Become the owner, if nobody is: the last owner has gone."""

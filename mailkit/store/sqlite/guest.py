@@ -95,12 +95,17 @@ class Guest:
     """Has changes made by the owner. Has the shape of a writer, for the reactor's thread.
 
     :param connection: to the owner.
+    :param reluctance: seconds for which it is left to others to become the owner in place of one
+        that has ended without a goodbye.
     """
 
     log = Logger()
 
-    def __init__(self, host: Host, connection: socket.socket) -> None:
+    def __init__(self, host: Host, connection: socket.socket, reluctance: float = 0.0) -> None:
         self._host = host
+        self._reluctance = reluctance
+        # When we may become the owner, if there is none.
+        self._willing_from = 0.0
         self._numbers = itertools.count(1)
         self._asked: dict[int, _Request] = {}
         self._waiting: deque[_Request] = deque()
@@ -277,6 +282,9 @@ class Guest:
         if self._link is not link:
             return
         self._link = None
+        self._willing_from = 0.0
+        if not link.said_goodbye:
+            self._willing_from = self._host.reactor.seconds() + self._reluctance
         self._end_silence()
         asked, self._asked = self._asked, {}
         if link.said_goodbye and self._stopped is None:
@@ -299,7 +307,8 @@ class Guest:
     def _look(self) -> None:
         """Look for an owner, or become it."""
         self._timer = None
-        if self._host.take_over():
+        is_willing = self._host.reactor.seconds() >= self._willing_from
+        if is_willing and self._host.take_over():
             self._cancel_timer()
             return
         connection = connect(self._host.directory)

@@ -42,9 +42,8 @@ class DirectoryLock:
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            lines = os.pread(self._descriptor, 100, 0).decode("ascii", "replace").split("\n")
+            holder = _read(self._descriptor)
             os.close(self._descriptor)
-            holder = Holder(lines[0] or "(unknown)", lines[1] if len(lines) > 2 else "")
             raise InUse(directory, holder) from error
         os.ftruncate(self._descriptor, 0)
         os.pwrite(self._descriptor, f"{os.getpid()}\n{fingerprint}\n".encode(), 0)
@@ -54,3 +53,20 @@ class DirectoryLock:
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
+
+
+def read_holder(directory: str) -> Holder:
+    """Who has a store's directory, if somebody has it, or had it last.
+
+    :raises OSError: nobody ever had it.
+    """
+    descriptor = os.open(os.path.join(directory, LOCK_NAME), os.O_RDONLY)
+    try:
+        return _read(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _read(descriptor: int) -> Holder:
+    lines = os.pread(descriptor, 100, 0).decode("ascii", "replace").split("\n")
+    return Holder(lines[0] or "(unknown)", lines[1] if len(lines) > 2 else "")

@@ -30,3 +30,7 @@ class StoreSettings:
     garbage_ratio: float = 0.5
     #: Whether summaries of new messages are made while nothing else is to be done.
     summarize_ahead: bool = True
+    #: Seconds for which this process leaves it to others to make the store's changes when nobody
+    #: does: where one is there for that alone, and begins anew should it die. It does so at once
+    #: when that one has said goodbye.
+    reluctance: float = 0.0
