@@ -25,6 +25,8 @@ class Seats:
         self._counts: dict[str, int] = {}
         # What frees the names of seats, by address or account, and number.
         self._names: dict[str, dict[int, Callable[[], None]]] = {}
+        # Whose seat was given back last, and which: nobody else is likely to have it yet.
+        self._freed = ("", 0)
         self._kind = ""
         self._try_lock: TryLock | None = None
 
@@ -52,11 +54,13 @@ class Seats:
         count = self._counts.get(key, 0)
         if count >= limit:
             return False
-        # Most often all of ours come first, and the next is free.
-        if self._try_lock is not None and not self._take_name(
-            key, chain(range(count, limit), range(count))
-        ):
-            return False
+        if self._try_lock is not None:
+            # Most often all of ours come first, and the next is free.
+            numbers: Iterable[int] = chain(range(count, limit), range(count))
+            if self._freed[0] == key and self._freed[1] < limit:
+                numbers = chain(self._freed[1:], numbers)
+            if not self._take_name(key, numbers):
+                return False
         self._counts[key] = count + 1
         return True
 
@@ -70,7 +74,9 @@ class Seats:
         names = self._names.get(key)
         # Some may have been taken without a name.
         if names is not None and len(names) > count:
-            names.popitem()[1]()
+            number, release = names.popitem()
+            release()
+            self._freed = key, number
             if not names:
                 del self._names[key]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Callable
 
 from twisted.internet.address import IPv4Address
 from twisted.internet.task import Clock
@@ -89,6 +90,27 @@ class SharedSeatsTests(SynchronousTestCase):
         one.give_back("ann")
         self.assertTrue(other.take("ann", 4))
         self.assertEqual((one.counts, other.counts), ({"ann": 1}, {"ann": 3}))
+
+    def test_one_after_the_other_asks_for_the_same_seat(self) -> None:
+        (one, _), other = self.make_seats(), Seats()
+        asked: list[str] = []
+
+        def try_lock(name: str) -> Callable[[], None] | None:
+            asked.append(name)
+            return self.names[1].try_lock(name)
+
+        other.share("imap account", try_lock)
+        for seats in [one, other] * 5:
+            seats.take("ann", 20)
+        asked.clear()
+        for _ in range(3):
+            other.give_back("ann")
+            self.assertTrue(other.take("ann", 20))
+        self.assertEqual(asked, [asked[0]] * 3)
+        # Unless that is above the limit by now.
+        other.give_back("ann")
+        self.assertFalse(other.take("ann", 9))
+        self.assertEqual(other.counts, {"ann": 4})
 
     def test_what_else_is_counted_is_counted_apart(self) -> None:
         one, _ = self.make_seats()
