@@ -44,8 +44,8 @@ from mailkit.store.sqlite import SQLiteStore, StoreSettings
 from mailkit.store.sqlite.codec import Codec, NotUnderstood
 from mailkit.store.sqlite.guest import Guest
 from mailkit.store.sqlite.lock import DirectoryLock
-from mailkit.store.sqlite.operations import Expunge
 from mailkit.store.sqlite.transaction import Content
+from mailkit.store.sqlite.transfers import Expunge
 from mailkit.store.sqlite.writer import Writer
 from mailkit.testing import (
     DirectoryContract,

@@ -17,7 +17,7 @@ from mailkit.store.sqlite.codec import Codec
 from mailkit.store.sqlite.frames import Kind
 from mailkit.store.sqlite.guest import RETRY_INTERVAL, Guest
 from mailkit.store.sqlite.lock import LOCK_NAME, DirectoryLock
-from mailkit.store.sqlite.operations import Expunge
+from mailkit.store.sqlite.transfers import Expunge
 from mailkit.store.sqlite.writer import Writer
 
 from .helpers import ANN, StoreTestCase, message
