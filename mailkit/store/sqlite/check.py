@@ -348,6 +348,6 @@ def _check_files(connection: sqlite3.Connection, directory: str, report: Report)
             )
         elif number == current and size > known[number]:
             report.notes.append(
-                f"segment {number} ends with {size - known[number]} octets of an unfinished"
-                " transaction, which are cut off when the store is opened"
+                f"segment {number} ends with {size - known[number]} octets of room, or of an"
+                " unfinished transaction, which are cut off when the store is opened"
             )

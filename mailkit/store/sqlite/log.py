@@ -22,7 +22,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import BinaryIO, NamedTuple
 
-from mailkit.errors import StoreCorrupt, StoreUnavailable
+from mailkit.errors import StoreCorrupt
+from mailkit.store.sqlite.copying import copy_octets, open_spool
 
 #: Magic, offset of the first record.
 SEGMENT_HEADER = struct.Struct("<8sQ")
@@ -45,10 +46,6 @@ MAX_META = 16 * 1024
 SPOOL_RESERVE = 32 * 1024
 # Buffers of one writev; the limit of Linux is 1024.
 _MAX_BUFFERS = 1000
-# Octets that are copied at once where that goes through our memory.
-_COPIED = 256 * 1024
-# Why the system does not copy between files.
-_CANNOT_COPY = frozenset((errno.ENOSYS, errno.EXDEV, errno.EINVAL, errno.EOPNOTSUPP, errno.EPERM))
 
 _SEGMENT_NAME = re.compile(r"([0-9a-f]{8})\.seg\Z")
 
@@ -179,6 +176,8 @@ class SegmentLog:
     :param limit: octets after which a new segment is begun.
     :ivar large: octets of a body above which its file is to be adopted, not copied.
     :param min_free: octets of the disk that are not for new bodies.
+    :param room: zeros that are written behind the end of a segment, for small batches to come: to
+        flush what is overwritten takes half the time that it takes to make a file longer.
     :param flush: makes a file durable, given its descriptor.
     """
 
@@ -190,16 +189,20 @@ class SegmentLog:
         large: int,
         flush: Callable[[int], None],
         min_free: int = 0,
+        room: int = 0,
     ) -> None:
         self._directory = directory
         self._limit = limit
         self.large = large
         self._min_free = min_free
+        self._room = room
         self._flush = flush
         self._descriptor = -1
         self._buffers: list[bytes] = []
         #: Octets up to which the current file is written.
         self._written = 0
+        #: Octets that it has; those behind what is written are zero.
+        self._reserved = 0
         self._mark = _Mark(0, 0)
         self._unsynced: list[int] = []
         self._sealed: list[int] = []
@@ -228,10 +231,12 @@ class SegmentLog:
         if segment:
             path = os.path.join(self._directory, segment_name(segment))
             self._descriptor = os.open(path, os.O_RDWR)
-            if os.fstat(self._descriptor).st_size > size:
+            present = os.fstat(self._descriptor).st_size
+            if present > size:
                 os.ftruncate(self._descriptor, size)
             self.segment = segment
             self.size = self._written = size
+            self._reserved = min(present, size)
 
     def measure_room(self) -> int:
         """Octets that new bodies may take; negative when they have taken too many.
@@ -276,7 +281,7 @@ class SegmentLog:
         :param length: octets of the whole body, ``prefix`` included.
         :raises StoreUnavailable: there is no such file.
         """
-        source = _open_spool(path, os.O_RDONLY)
+        source = open_spool(path, os.O_RDONLY)
         try:
             found = self._append(BODY, lsn, batch, meta, (prefix,), body_crc, length)
             self._write_buffers()
@@ -328,10 +333,11 @@ class SegmentLog:
         """Let the next record begin a new segment, so that this one can be compacted."""
         if self._descriptor >= 0:
             self._write_buffers()
+            self.trim()
             self._sealed.append(self._descriptor)
         self._descriptor = -1
         self.segment = 0
-        self.size = self._written = 0
+        self.size = self._written = self._reserved = 0
 
     def _roll(self) -> None:
         """Begin a new segment."""
@@ -342,10 +348,11 @@ class SegmentLog:
         self.last_number = number
         self._names_changed = True
         if self._descriptor >= 0:
+            self.trim()
             self._sealed.append(self._descriptor)
         self._descriptor = descriptor
         self.segment = number
-        self._written = 0
+        self._written = self._reserved = 0
         self._buffers.append(SEGMENT_HEADER.pack(SEGMENT_MAGIC, SEGMENT_HEADER.size))
         self.size = self.sizes[number] = SEGMENT_HEADER.size
 
@@ -387,7 +394,7 @@ class SegmentLog:
         """
         head = encode_header(BODY, meta, length, body_crc, lsn, batch) + meta + prefix
         position = content_start - len(head)
-        descriptor = _open_spool(path, os.O_RDWR)
+        descriptor = open_spool(path, os.O_RDWR)
         self._sealed.append(descriptor)
         self._unsynced.append(descriptor)
         os.pwrite(descriptor, SEGMENT_HEADER.pack(SEGMENT_MAGIC, position), 0)
@@ -406,7 +413,29 @@ class SegmentLog:
     def write(self) -> bool:
         """Hand what was appended to the system; tells whether there is anything to flush."""
         self._write_buffers()
+        if self._written > self._reserved:
+            self._make_room()
         return bool(self._unsynced or self._names_changed)
+
+    def _make_room(self) -> None:
+        """The file is longer: let the next batches find octets that they can overwrite."""
+        self._reserved = self._written
+        begun = self._mark.size if self.segment == self._mark.segment else 0
+        room = min(self._room, self._limit - self._written)
+        # A large batch takes so long that it makes no difference.
+        if room > 0 and self._written - begun < self._room:
+            # On a disk that is nearly full it does without.
+            with suppress(OSError):
+                if self.measure_room() > room:
+                    self._reserved += os.pwrite(self._descriptor, bytes(room), self._written)
+
+    def trim(self) -> None:
+        """Cut off the room ahead; nothing is written to the segment any more."""
+        if self._reserved > self._written:
+            # What is left goes with the segment, or when the store is opened.
+            with suppress(OSError):
+                os.ftruncate(self._descriptor, self._written)
+            self._reserved = self._written
 
     def flush(self) -> None:
         """Make durable what was written; another thread may do it while the batch goes on.
@@ -466,6 +495,7 @@ class SegmentLog:
         try:
             if self._descriptor >= 0 and self._written > self._mark.size:
                 os.ftruncate(self._descriptor, self._mark.size)
+                self._reserved = self._mark.size
             self.size = self._written = self._mark.size
         except OSError:
             self._abandon()
@@ -484,39 +514,7 @@ class SegmentLog:
     def _abandon(self) -> None:
         """Let the next record begin a new segment."""
         self.close()
-        self.size = self._written = 0
-
-
-def _open_spool(path: str, flags: int) -> int:
-    """:raises StoreUnavailable: it is not there; that is no failure of the disk."""
-    try:
-        return os.open(path, flags)
-    except FileNotFoundError as error:
-        raise StoreUnavailable from error
-
-
-def copy_octets(source: int, start: int, target: int, position: int, count: int) -> None:
-    """Copy octets between files, inside the system where it can do that.
-
-    :raises OSError: the disk is full, or ``source`` has fewer octets.
-    """
-    copy_range = getattr(os, "copy_file_range", None)
-    while count:
-        try:
-            if copy_range is None:
-                done = os.pwrite(target, os.pread(source, min(count, _COPIED), start), position)
-            else:
-                done = copy_range(source, target, count, start, position)
-        except OSError as error:
-            if copy_range is None or error.errno not in _CANNOT_COPY:
-                raise
-            copy_range = None
-            continue
-        if not done:
-            raise OSError(errno.EIO, "A file has fewer octets than it should")
-        start += done
-        position += done
-        count -= done
+        self.size = self._written = self._reserved = 0
 
 
 class Record(NamedTuple):

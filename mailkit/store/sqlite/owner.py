@@ -49,6 +49,7 @@ class Owner:
             limit=settings.segment_size,
             large=settings.large_body,
             min_free=settings.min_free,
+            room=settings.room_ahead,
             flush=flush,
         )
         self._journal = Journal(core.log_directory)
@@ -135,6 +136,7 @@ class Owner:
             self.log.warn("the index is not checkpointed: {error}", error=error)
 
     def _release(self) -> None:
+        self._segments.trim()
         self._segments.close()
         self._journal.close()
         if self._connection is not None:

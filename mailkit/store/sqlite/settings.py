@@ -22,6 +22,8 @@ class StoreSettings:
     shared_spool_memory: int = SHARED_LIMIT
     #: Octets of the disk that new messages leave free: on a full one nothing could be removed any more.
     min_free: int = 16 * 1024 * 1024
+    #: Octets that are written ahead of the end of the log: what has its place is flushed faster.
+    room_ahead: int = 256 * 1024
     #: Octets of the journal after which a copy of the index takes its place.
     journal_size: int = 16 * 1024 * 1024
     #: Seconds between two looks of the maintenance: checkpoints, freed space, missing summaries.

@@ -10,6 +10,7 @@ from unittest import mock
 from twisted.trial.unittest import SynchronousTestCase
 
 from mailkit.errors import StoreCorrupt, StoreUnavailable
+from mailkit.store.sqlite import copying
 from mailkit.store.sqlite import log as log_module
 from mailkit.store.sqlite.log import (
     BODY,
@@ -106,6 +107,84 @@ class SegmentLogTests(SynchronousTestCase):
             self.assertEqual(file.read(), b"abcd")
         self.assertEqual(location.start, location.position + RECORD_HEADER_SIZE + 4)
         self.assertEqual(self.log.size, os.path.getsize(self.path(1)))
+
+    def make_room(self, room: int = 500) -> None:
+        """Begin again, with room ahead of the end."""
+        self.log.close()
+        self.log = SegmentLog(
+            self.directory, limit=2000, large=1000, flush=self.flushed.append, room=room
+        )
+        self.log.open(0, 0, 0)
+
+    def test_small_batches_overwrite_what_is_there(self) -> None:
+        self.make_room()
+        self.commit(b"one")
+        size = os.path.getsize(self.path(1))
+        self.assertEqual(size, self.log.size + 500)
+        self.commit(b"two")
+        self.commit(b"three")
+        self.assertEqual(os.path.getsize(self.path(1)), size)
+        self.assertEqual(self.bodies(1), [b"one", b"two", b"three"])
+        # What does not fit makes the file longer, and room for others.
+        self.commit(b"x" * 440)
+        self.assertEqual(os.path.getsize(self.path(1)), self.log.size + 500)
+        # A large batch needs none.
+        self.commit(b"y" * 501)
+        self.assertEqual(os.path.getsize(self.path(1)), self.log.size)
+
+    def test_no_room_is_left_behind_the_last_record(self) -> None:
+        self.make_room()
+        for number in range(3):
+            self.commit(b"%d" % number * 400)
+        self.commit(b"4" * 1000)
+        self.assertEqual(list_segments(self.directory), [1, 2])
+        (*_, last) = self.scan(1)
+        self.assertEqual(os.path.getsize(self.path(1)), last.start + 400)
+        self.commit(b"five")
+        self.log.begin()
+        self.log.seal()
+        self.log.finish()
+        (*_, last) = self.scan(2)
+        self.assertEqual(os.path.getsize(self.path(2)), last.start + 4)
+
+    def test_room_is_cut_off_at_the_end_and_when_the_log_is_opened(self) -> None:
+        self.make_room()
+        self.commit(b"one")
+        size = self.log.size
+        self.log.trim()
+        self.assertEqual(os.path.getsize(self.path(1)), size)
+        self.commit(b"two")
+        size = self.log.size
+        self.assertGreater(os.path.getsize(self.path(1)), size)
+        self.log.close()
+        self.log.open(1, size, 1)
+        self.assertEqual(os.path.getsize(self.path(1)), size)
+        self.commit(b"three")
+        self.assertEqual(self.bodies(1), [b"one", b"two", b"three"])
+
+    def test_a_batch_in_the_room_is_rolled_back(self) -> None:
+        self.make_room()
+        self.commit(b"kept")
+        size = self.log.size
+        self.log.begin()
+        self.put(2, b"dropped")
+        self.flush_log()
+        self.log.rollback()
+        self.assertEqual(os.path.getsize(self.path(1)), size)
+        self.commit(b"next")
+        self.assertEqual(os.path.getsize(self.path(1)), self.log.size + 500)
+        self.assertEqual(self.bodies(1), [b"kept", b"next"])
+
+    def test_a_disk_without_room_takes_the_batch(self) -> None:
+        self.make_room()
+        with mock.patch.object(SegmentLog, "measure_room", return_value=100):
+            self.commit(b"one")
+        self.assertEqual(os.path.getsize(self.path(1)), self.log.size)
+        with mock.patch("os.pwrite", side_effect=OSError(errno.ENOSPC, "full")):
+            self.commit(b"two")
+        self.assertEqual(os.path.getsize(self.path(1)), self.log.size)
+        self.commit(b"three")
+        self.assertEqual(self.bodies(1), [b"one", b"two", b"three"])
 
     def test_more_buffers_than_one_call_takes(self) -> None:
         self.log = self.make_log(limit=1 << 30)
@@ -228,7 +307,7 @@ class SegmentLogTests(SynchronousTestCase):
 
     def test_a_copied_file_stands_between_others(self) -> None:
         for copies in (True, False):
-            self.patch(log_module, "_COPIED", 3)
+            self.patch(copying, "_COPIED", 3)
             if not copies:
                 self.patch(os, "copy_file_range", None)
             path = self.spool(b"content")

@@ -45,6 +45,12 @@ class PowerLossTests(StoreTestCase):
         os.fdatasync(descriptor)
         status = os.fstat(descriptor)
         self.synced[status.st_ino] = status.st_size
+        self.rooms[status.st_ino] = max(status.st_size, self.rooms.get(status.st_ino, 0))
+        if self.running is not None:
+            log = self.running.core.writer._tx.log
+            if os.fstat(log._descriptor).st_ino == status.st_ino:
+                # What is behind it is zeros, or not flushed yet.
+                self.synced[status.st_ino] = log.size
         # No other batch begins before its log is flushed.
         batch = 0 if self.running is None else self.running.core.writer._tx.batch
         self.flushed[batch] = dict(self.synced)
@@ -127,9 +133,14 @@ class PowerLossTests(StoreTestCase):
             if dice.random() < 0.3 and not name.endswith(".notes"):
                 with open(copy, "ab") as file:
                     file.write(bytes(dice.randrange(300)))
+            elif dice.random() < 0.8 and not name.endswith(".notes"):
+                # The room ahead is there, whatever has come of what was written to it.
+                os.truncate(copy, max(os.path.getsize(copy), self.rooms[inode]))
 
     async def test_any_moment(self) -> None:
         self.synced: dict[int, int] = {}
+        #: Inode to the octets that the file has had, with those that wait to be overwritten.
+        self.rooms: dict[int, int] = {}
         # By the batch in which the log was flushed.
         self.flushed: dict[int, dict[int, int]] = {0: {}}
         self.moments: list[Synced] = []
