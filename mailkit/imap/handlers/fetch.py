@@ -201,17 +201,27 @@ class _Fetcher:
 
     async def by_columns(self, spans: Spans) -> None:
         connection, plan = self.connection, self.plan
-        if plan.by_summary or plan.by_annotation:
-            is_ready = self._ready is not None and plan.fields is not None
-            size = READY_BATCH if is_ready else SUMMARY_BATCH
-        else:
-            size = BATCH
-        for batch in self._batches(spans, size):
+        small = plan.by_summary or plan.by_annotation
+        for batch in self._batches(spans, READY_BATCH if small else BATCH):
             await connection.drain()
             rows = self._ready_rows(batch)
-            if rows is None:
-                rows = await self._made_rows(batch)
-            connection.write(b"".join(list(rows)[::-1] if self.descending else rows))
+            if rows is not None:
+                self._write(rows)
+                continue
+            for part in self._parts(batch, SUMMARY_BATCH if small else BATCH):
+                await connection.drain()
+                self._write(await self._made_rows(part))
+
+    def _write(self, rows: Iterator[bytes]) -> None:
+        self.connection.write(b"".join(list(rows)[::-1] if self.descending else rows))
+
+    def _parts(self, batch: Batch, size: int) -> list[Batch]:
+        """A batch in pieces, in the order in which they are told."""
+        parts = [
+            Batch(batch.numbers[start : start + size], batch.uids[start : start + size])
+            for start in range(0, len(batch.uids), size)
+        ]
+        return parts[::-1] if self.descending else parts
 
     def _ready_rows(self, batch: Batch) -> Iterator[bytes] | None:
         """The responses for messages of which all is at hand; None for others."""

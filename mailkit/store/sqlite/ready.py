@@ -7,10 +7,16 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from itertools import compress
+from operator import itemgetter
 from typing import Any
 
 from mailkit.store.sqlite.reader import Reader
 from mailkit.store.sqlite.rows import DENSE
+
+#: Octets of summaries above which messages are not told of together: usually they have 500 each.
+MAX_OCTETS = 2 * 1024 * 1024
+#: Rows between two looks at how many octets there are.
+ROWS_AT_ONCE = 50
 
 # Fields of MessageInfo and MessageSummary, and where they are. What is NULL makes no row below.
 _NUMBERS = {
@@ -46,14 +52,14 @@ def read_fields(
     wanted = tuple(fields) if is_range else ("uid", *fields)
     if len(uids) < span * DENSE:
         values: tuple[object, ...] = (mailbox_id, json.dumps(list(uids)))
-        columns = _by_rows(reader.connection, _rows_statement(wanted, _IN_LIST), values)
+        columns = _by_rows(reader.connection, wanted, _IN_LIST, values)
     else:
         values = (mailbox_id, uids[0], uids[-1])
         text = _numbers_statement(wanted)
         if text is not None:
             columns = _by_numbers(reader.connection, text, values)
         else:
-            columns = _by_rows(reader.connection, _rows_statement(wanted, _IN_RANGE), values)
+            columns = _by_rows(reader.connection, wanted, _IN_RANGE, values)
     if columns and not is_range:
         columns = _only(uids, columns)
     if not columns or len(columns[0]) != len(uids):
@@ -92,11 +98,27 @@ def _rows_statement(fields: tuple[str, ...], condition: str) -> str | None:
 
 
 def _by_rows(
-    connection: sqlite3.Connection, sql: str | None, values: Sequence[object]
+    connection: sqlite3.Connection,
+    fields: tuple[str, ...],
+    condition: str,
+    values: Sequence[object],
 ) -> list[Sequence[Any]]:
+    """The values of fields; nothing where the index lacks one, or they are very large."""
+    sql = _rows_statement(fields, condition)
     if sql is None:
         return []
-    return list(zip(*connection.execute(sql, values).fetchall(), strict=True))
+    large = [itemgetter(place) for place, field in enumerate(fields) if field in _SUMMARY]
+    cursor = connection.execute(sql, values)
+    rows: list[tuple[Any, ...]] = []
+    octets = 0
+    while some := cursor.fetchmany(ROWS_AT_ONCE):
+        rows += some
+        for get in large:
+            octets += sum(map(len, map(get, some)))
+        if octets > MAX_OCTETS:
+            cursor.close()
+            return []
+    return list(zip(*rows, strict=True))
 
 
 @lru_cache(maxsize=256)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from unittest import mock
 
+from mailkit.store.sqlite import ready
 from mailkit.store.sqlite.mailbox import SQLiteMailbox
 
 from .helpers import StoreTestCase, appended, message
@@ -33,6 +34,15 @@ class ReadyTests(StoreTestCase):
         self.assertIsNone(mailbox.read_fields(range(1, 3), ["header", "body_structure"]))
         await self.made(mailbox, True)
         self.assertIsNotNone(mailbox.read_fields(range(1, 3), ["header", "body_structure"]))
+
+    async def test_very_large_summaries_are_left_to_the_long_way(self) -> None:
+        mailbox = await self.filled()
+        await self.made(mailbox, False)
+        headers = [b"Subject: %d\r\nMessage-ID: <%d@example.org>\r\n" % (n, n) for n in (1, 2)]
+        with mock.patch.object(ready, "MAX_OCTETS", sum(map(len, headers))):
+            self.assertEqual(mailbox.read_fields([1, 2], ["header"]), [tuple(headers)])
+            self.assertIsNone(mailbox.read_fields([1, 2, 3], ["size", "header"]))
+            self.assertIsNotNone(mailbox.read_fields([1, 2, 3], ["size"]))
 
     async def test_what_the_index_does_not_have(self) -> None:
         mailbox = await self.filled()
