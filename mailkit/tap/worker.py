@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import signal
 import sys
 from contextlib import suppress
 from typing import Any
@@ -62,6 +63,8 @@ def main() -> None:
     if plan["serves"]:
         service = TwistdService(options, endpoints, RELUCTANCE)
     else:
+        # It has no certificates to read again, and is not to end for whoever hangs up.
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
         service = StoreKeeper(options)
     failures: list[str] = []
 

@@ -217,7 +217,11 @@ class WorkersTests(ProcessesTestCase):
         server = self.start()
         told = "the store's keeper is process "
         subjects = {"one"}
+        server.wait_for_log(told)
+        # A hangup is for those that have certificates.
+        os.kill(int(re.findall(told + r"(\d+)", server.log)[-1]), signal.SIGHUP)
         self.send(self.smtp, "one")
+        self.assertNotIn("keeper has ended", server.log)
         for count in (1, 2):
             server.wait_for_log(told, count)
             keeper = int(re.findall(told + r"(\d+)", server.log)[-1])
