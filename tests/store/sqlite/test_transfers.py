@@ -124,3 +124,27 @@ class TransferTests(StoreTestCase):
         (uid,) = await self.deliver(store, message(9))
         changes = await inbox.get_changes(since=before)
         self.assertEqual((list(changes.added), list(changes.vanished)), ([uid], [2, 3]))
+
+
+class GuestTests(StoreTestCase):
+    async def test_another_process_changes_spans(self) -> None:
+        owner = await self.make_store()
+        guest = self.open_store()
+        account = await guest.open_account(name=ANN)
+        await account.create_mailbox(name="One")
+        here, there = await self.mailbox(guest), await self.mailbox(owner)
+        await here.append(messages=appended(*map(message, range(6))))
+        before = (await there.get_info()).highest_modseq
+        result = await here.store_quietly(
+            uids=range(1, 7), op=FlagOp.ADD, flags=frozenset({"\\Seen", "Blue"})
+        )
+        self.assertEqual((result.found, list(result.changed)), (6, list(range(1, 7))))
+        self.assertEqual((result.before, list(result.modified)), (before, []))
+        self.assertEqual((await there.get_info()).unseen, 0)
+        moved = await here.move_messages(uids=[2, 3, 4], destination="One")
+        self.assertEqual(list(moved.source_uids), [2, 3, 4])
+        self.assertEqual(list(moved.destination_uids), [1, 2, 3])
+        self.assertEqual(list(await here.expunge(uids=range(1, 6))), [1, 5])
+        self.assertEqual(list(await there.list_uids()), [6])
+        (left,) = await there.get_messages(uids=[6])
+        self.assertEqual(left.flags, {"\\Seen", "Blue"})
