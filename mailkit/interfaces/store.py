@@ -100,7 +100,8 @@ class IProcessLocks(Interface):
         """
 
     def others_know() -> bool:
-        """Whether the other processes have been told of this one, as ``when_shared`` has it.
+        """Whether the other processes have been told of this one, as ``when_shared`` has it; false again
+        while it has lost them.
 
         Before, a name that is free may be had by one that saw no need to take it.
         """

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 _TOPIC = "mailkit.pop3"
 #: Seconds after which somebody who waits for a maildrop of another process looks again.
 LOOK_SECONDS = 0.5
+#: Seconds after the start in which the kernel is asked for maildrops though nobody else has come: a
+#: process that has lost the store's owner turns to the next one within three of them.
+SETTLE_SECONDS = 10.0
 
 
 class Neighbours:
@@ -35,8 +38,7 @@ class Neighbours:
         """
         ends = []
         if IProcessLocks.providedBy(store):
-            share = partial(self._factory.locks.share, store.try_lock, store.others_know)
-            ends.append(store.when_shared(share))
+            ends.append(self._share_locks(store))
         if IProcessChannel.providedBy(store):
             self._channel = store
             ends.append(store.listen(_TOPIC, self._told))
@@ -46,6 +48,30 @@ class Neighbours:
                 ends.pop()()
 
         return end
+
+    def _share_locks(self, store: Any) -> Callable[[], None]:
+        factory = self._factory
+        assert factory.clock is not None
+        share = partial(factory.locks.share, store.try_lock, store.others_know)
+        # A process that has lost its owner may have maildrops, and be about to turn to this one.
+        share()
+        ends: list[Callable[[], None]] = []
+
+        def settle() -> None:
+            alone = True
+
+            def shared() -> None:
+                nonlocal alone
+                alone = False
+                share()
+
+            ends[:] = [store.when_shared(shared)]
+            if alone:
+                factory.locks.keep_alone()
+
+        waiting = factory.clock.callLater(SETTLE_SECONDS, settle)
+        ends.append(waiting.cancel)
+        return lambda: ends.pop()()
 
     def ask(self, account: str) -> bool:
         """Have whoever has a maildrop find out about its client; whether that is possible."""

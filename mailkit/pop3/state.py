@@ -234,7 +234,7 @@ class MaildropLocks:
     def share(
         self, try_lock: Callable[[str], Callable[[], None] | None], others_know: Callable[[], bool]
     ) -> None:
-        """Keep out the sessions of other processes, too, from now on.
+        """Keep out the sessions of other processes, too, until :meth:`keep_alone`.
 
         :param try_lock: see :class:`~mailkit.interfaces.IProcessLocks`, as for the other one.
         """
@@ -242,11 +242,20 @@ class MaildropLocks:
         def take(account: str) -> Callable[[], None] | None:
             return try_lock(f"maildrop {account}") if others_know() else None
 
+        if self._try_lock is not None:
+            return
         self._try_lock = take
         for account in self._held:
             # The system may have no locks left: what is here is still kept apart.
             with suppress(OSError):
                 self._held[account] = try_lock(f"maildrop {account}") or _nothing
+
+    def keep_alone(self) -> None:
+        """There are no other processes, as it has turned out."""
+        self._try_lock = None
+        for account, release in self._held.items():
+            release()
+            self._held[account] = _nothing
 
     def acquire(self, account: str, now: float) -> None:
         """Begin a session.

@@ -115,6 +115,26 @@ class MaildropLocksTests(SynchronousTestCase):
         locks.release("ann")
         self.assertEqual(taken, set())
 
+    def test_sessions_when_there_is_nobody_else(self) -> None:
+        taken: set[str] = set()
+
+        def try_lock(name: str) -> Callable[[], None]:
+            taken.add(name)
+            return lambda: taken.discard(name)
+
+        locks = MaildropLocks()
+        locks.share(try_lock, lambda: True)
+        locks.acquire("ann", 0)
+        locks.keep_alone()
+        locks.acquire("bob", 0)
+        self.assertEqual(taken, set())
+        self.assertRaises(MailboxInUse, locks.acquire, "ann", 0)
+        for _ in range(2):
+            locks.share(try_lock, lambda: True)
+            self.assertEqual(taken, {"maildrop ann", "maildrop bob"})
+        locks.release("ann")
+        self.assertEqual(taken, {"maildrop bob"})
+
     def test_nobody_is_let_in_before_the_other_processes_know(self) -> None:
         known = False
         locks = MaildropLocks()

@@ -11,7 +11,7 @@ from zope.interface import implementer
 
 from mailkit.interfaces import IProcessChannel, IProcessLocks
 from mailkit.pop3.liveness import PROBE_SECONDS, PROBES, end_probe, probe
-from mailkit.pop3.neighbours import LOOK_SECONDS
+from mailkit.pop3.neighbours import LOOK_SECONDS, SETTLE_SECONDS
 from tests.pop3.fakes import Client, FakeWritableMailbox, Server
 
 BUSY = b"-ERR [IN-USE] Another session has this maildrop open\r\n"
@@ -157,6 +157,7 @@ class Names:
     def __init__(self) -> None:
         self.taken: set[str] = set()
         self.stores: list[ProcessStore] = []
+        self.alone: list[Callable[[], None]] = []
 
 
 @implementer(IProcessChannel, IProcessLocks)
@@ -175,7 +176,10 @@ class ProcessStore:
         return lambda: self.names.taken.discard(name)
 
     def when_shared(self, callback: Callable[[], None]) -> Callable[[], None]:
-        callback()
+        if len(self.names.stores) > 1:
+            callback()
+        else:
+            self.names.alone.append(callback)
         return lambda: None
 
     def others_know(self) -> bool:
@@ -252,6 +256,34 @@ class ProcessTests(SynchronousTestCase):
         self.assertIn(b"-ERR [LOGIN-DELAY]", self.ask_password().read())
         self.advance(60)
         self.assertIn(b"+OK Logged in", self.ask_password().read())
+
+    def test_the_kernel_is_asked_for_maildrops_where_there_are_others(self) -> None:
+        names = Names()
+        server = Server(FakeWritableMailbox(b"one"))
+        end = server.factory.neighbours.share(ProcessStore(names))
+        client = server.login()
+        # Somebody who is just about to come may have maildrops.
+        self.assertEqual(names.taken, {"maildrop ann"})
+        server.clock.advance(SETTLE_SECONDS)
+        self.assertEqual(names.taken, set())
+        names.alone.pop()()
+        self.assertEqual(names.taken, {"maildrop ann"})
+        client.ask(b"QUIT")
+        self.assertEqual(names.taken, set())
+        end()
+
+    def test_with_others_it_stays_so(self) -> None:
+        self.start()
+        self.advance(SETTLE_SECONDS)
+        self.assertEqual(len(self.servers[0].factory.locks._held), 1)
+        new = self.ask_password()
+        self.advance(PROBE_SECONDS)
+        self.assertEqual(new.read().count(b"[IN-USE]"), 1)
+
+    def test_nobody_waits_after_the_end(self) -> None:
+        server = Server(FakeWritableMailbox(b"one"))
+        server.factory.neighbours.share(ProcessStore(Names()))()
+        self.assertEqual(server.clock.getDelayedCalls(), [])
 
     def test_one_that_does_not_listen_any_more_keeps_it(self) -> None:
         self.start()

@@ -133,8 +133,6 @@ class Core:
         self.watch(DIRECTORY, self.recent.clear)
         # Wait for another process.
         self._alone: list[Callable[[], None]] = []
-        #: The other processes know of this one.
-        self.is_known = False
         #: Are called with domains for which there is something new in the outbound queue.
         self.queue_watchers: dict[object, Callable[[str], None]] = {}
         self._make_directories()
@@ -203,7 +201,6 @@ class Core:
             else:
                 self._owner = Owner(self, lock, self._flush)
                 self.writer = self._owner.writer
-                self.is_known = True
                 return
 
     def _connect_to_owner(self, refusal: InUse) -> socket.socket | None:
@@ -261,7 +258,6 @@ class Core:
 
     def owner_changed(self) -> None:
         """Forget what may not hold with another owner, and tell all who watch to look again."""
-        self.is_known = True
         self.bodies.close()
         self.announce(set(self._watchers))
 
@@ -300,6 +296,11 @@ class Core:
         waiting, self._alone = self._alone, []
         for callback in waiting:
             callback()
+
+    @property
+    def is_known(self) -> bool:
+        """The other processes know of this one."""
+        return not isinstance(self.writer, Guest) or self.writer.is_welcome
 
     @property
     def is_guest(self) -> bool:

@@ -135,6 +135,11 @@ class Guest:
         """The same: nobody tells which of them have changed names."""
         return self.commits
 
+    @property
+    def is_welcome(self) -> bool:
+        """There is an owner, which takes requests."""
+        return self._link is not None and self._link.welcome
+
     def submit(self, operation: Operation[T]) -> Deferred[T]:
         """Do an operation; the answer comes when it is durable."""
         return self._ask(Kind.CHANGE, operation)
