@@ -34,7 +34,7 @@ from mailkit.store.sqlite.transaction import Content
 from mailkit.store.sqlite.writer import Operation
 
 #: Is raised with each change of the format.
-FORMAT = 2
+FORMAT = 3
 #: Where the values of operations and answers are defined: all their named tuples, data classes and
 #: enumerations.
 _VALUE_MODULES = (
@@ -164,6 +164,7 @@ class Codec:
         self._decoders: dict[str, Callable[[list[Any], Iterator[bytes]], Any]] = {
             "b": lambda _, blobs: next(blobs),
             "o": self._decode_octets,
+            "p": self._decode_plain,
             "l": lambda plain, blobs: self._decode_items(plain, blobs),
             "t": lambda plain, blobs: tuple(self._decode_items(plain, blobs)),
             "f": lambda plain, blobs: frozenset(self._decode_items(plain, blobs)),
@@ -225,7 +226,8 @@ class Codec:
             return lambda value, blobs: self._encode_items([name], value, blobs)
         for found in (tables.records.get(name), tables.operations.get(name)):
             if found is not None and found[0] is kind:
-                return self._by_fields(name, found[1])
+                by_fields = self._by_fields(name, found[1])
+                return self._plainly(name, by_fields) if hasattr(kind, "to_plain") else by_fields
         if tables.enums.get(name) is kind:
             return lambda value, _: [name, value.name]
         if issubclass(kind, MailError):
@@ -249,6 +251,18 @@ class Codec:
             )
         values = operator.attrgetter(*fields)
         return lambda value, blobs: self._encode_items([name], values(value), blobs)
+
+    @staticmethod
+    def _plainly(
+        name: str, by_fields: Callable[[Any, list[bytes]], list[Any]]
+    ) -> Callable[[Any, list[bytes]], list[Any]]:
+        """For a class that has a shorter way to be sent, most of the time."""
+
+        def encode(value: Any, blobs: list[bytes]) -> list[Any]:
+            plain = value.to_plain(blobs)
+            return by_fields(value, blobs) if plain is None else ["p", name, *plain]
+
+        return encode
 
     @staticmethod
     def _encode_octets(value: bytes, blobs: list[bytes]) -> list[Any]:
@@ -341,6 +355,11 @@ class Codec:
         if len(found) != plain[1]:
             raise ValueError("fewer octets than there should be")
         return found
+
+    def _decode_plain(self, plain: list[Any], blobs: Iterator[bytes]) -> Operation[Any]:
+        kind, _ = self._tables.operations[plain[1]]
+        operation: Operation[Any] = kind.from_plain(plain[2:], blobs)
+        return operation
 
     def _decode_operation(self, plain: list[Any], blobs: Iterator[bytes]) -> Operation[Any]:
         kind, names = self._tables.operations[plain[0]]

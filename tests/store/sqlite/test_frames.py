@@ -13,6 +13,8 @@ from mailkit.model import LocalDelivery
 from mailkit.store.sqlite import frames
 from mailkit.store.sqlite.codec import Codec, NotUnderstood
 from mailkit.store.sqlite.frames import Kind, Link
+from mailkit.store.sqlite.operations import Deliver
+from mailkit.store.sqlite.transaction import Content
 
 
 class Heard(Link):
@@ -80,6 +82,48 @@ class FrameTests(SynchronousTestCase):
     def test_octets_of_which_there_are_fewer(self) -> None:
         codec = Codec("/store/tmp")
         for text in (b'["o",2]', b'["o",-1]', b'["o","x"]'):
+            self.assertRaises(NotUnderstood, codec.decode, text, [b"one"])
+
+
+class DeliveryTests(SynchronousTestCase):
+    """The operation that is sent most."""
+
+    def sent(self, content: Content, *deliveries: LocalDelivery) -> tuple[bytes, Any]:
+        codec = Codec("/store/tmp")
+        text, blobs = codec.encode(Deliver(content, deliveries))
+        found = codec.decode(text, blobs)
+        self.assertEqual(type(found), Deliver)
+        self.assertEqual(found._content, content)
+        self.assertEqual(tuple(found._deliveries), deliveries)
+        self.assertEqual(found.weight, content.size)
+        return text, found
+
+    def test_it_comes_as_it_was(self) -> None:
+        memory = Content((b"Subject: x\r\n", b"", b"\r\n\xff\n"), 17, tail=b"\xff\n")
+        plain = LocalDelivery("ann@example.org")
+        junk = LocalDelivery("b\N{SNOWMAN}b", "Spam", special_use="\\Junk")
+        text, _ = self.sent(memory, plain, junk)
+        self.assertTrue(text.startswith(b'["p",'))
+        self.sent(Content((), 0))
+        # What has more to be told goes the longer way.
+        for content, delivery in (
+            (memory, plain._replace(flags=frozenset(["\\Seen"]))),
+            (Content(None, 5, "/store/tmp/process-1/spool-x", b"prefix", 1, 32, b"\r\n"), plain),
+        ):
+            text, _ = self.sent(content, plain, delivery)
+            self.assertTrue(text.startswith(b'["Deliver",'))
+
+    def test_what_is_none(self) -> None:
+        codec = Codec("/store/tmp")
+        for text in (
+            b'["p","Deliver",2,3,""]',
+            b'["p","Deliver",-1,3,""]',
+            b'["p","Deliver",1,3,"","ann"]',
+            b'["p","Deliver",1]',
+            b'["p","Expunge",1]',
+            b'["p","Nothing",1]',
+            b'["p"]',
+        ):
             self.assertRaises(NotUnderstood, codec.decode, text, [b"one"])
 
 
