@@ -77,7 +77,7 @@ class Slow:
     :ivar calls: names of the methods that wait now.
     """
 
-    PLAIN = frozenset(("watch", "new_spool"))
+    PLAIN = frozenset(("watch", "new_spool", "read_fields"))
 
     def __init__(self, inner: Any, parent: Slow | None = None, *, after: bool = False) -> None:
         self._inner = inner
