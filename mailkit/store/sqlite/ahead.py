@@ -46,7 +46,7 @@ OCTETS_AT_ONCE = 2 * 1024 * 1024
 HEADERS_IN_A_ROW = 8
 #: The same while others are at what takes long, and somebody searches without what is made here:
 #: whoever is at work then gives the interpreter away every 5 milliseconds.
-WANTED_IN_A_ROW = 30
+WANTED_IN_A_ROW = 15
 #: Seconds of work on structures between two such looks.
 TURN = 0.001
 #: Seconds for which the interpreter is left to others, who take it at once if they wait for it.

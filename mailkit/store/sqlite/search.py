@@ -51,6 +51,8 @@ from mailkit.textmap import decode_text_map, encode_text_map, read_text_map
 
 #: Messages that are looked at in one step on the reactor's thread.
 CHUNK = 500
+#: The same where the header fields of their summaries are read.
+NARROWED = 200
 #: How many times as many when SQLite decides alone, by kept texts.
 TEXT_CHUNKS = 4
 #: Mailboxes of which it is remembered that their texts were searched.
@@ -321,10 +323,11 @@ class Search:
     async def _narrow(self, uids: Sequence[int]) -> list[int]:
         """Those messages that may match, as far as the fields of their summaries tell."""
         left: list[int] = []
-        for begin in range(0, len(uids), CHUNK):
-            if begin:
-                await self._core.pause()
-            some = uids[begin : begin + CHUNK]
+        slices = Slices(self._core)
+        for begin in range(0, len(uids), NARROWED):
+            if slices.over:
+                await slices.pause()
+            some = uids[begin : begin + NARROWED]
             sql, values = condition(some, False)
             headers: dict[int, bytes] = dict(
                 self._core.reader.connection.execute(

@@ -45,7 +45,7 @@ PLAIN_ROWS = 4
 #: Threads and orders of fewer messages are made anew each time.
 REMEMBERED_FROM = 500
 #: Messages whose dates are read at a time, where they are not kept.
-DATES = 500
+DATES = 100
 #: Messages in threads and orders that are remembered, in all mailboxes together: 12 octets each.
 MAX_REMEMBERED = 1_000_000
 

@@ -350,7 +350,7 @@ class FieldTextTests(StoreTestCase):
         self.assertEqual(sum(asked), 8)
 
     async def test_texts_are_made_of_those_that_summaries_do_not_exclude(self) -> None:
-        self.patch(search, "CHUNK", 3)
+        self.patch(search, "NARROWED", 3)
         store = await self.make_store()
         inbox = await self.mailbox(store)
         for subject in b"xyxyxyxy":
