@@ -173,7 +173,8 @@ class ContentLimits(MailHook):
         if not isinstance(octets, bytes):
             return True
         lower = octets.lower()
-        levels = lower.count(b"multipart") + lower.count(b"message")
+        # RFC 2046 section 5.1.5: what is in a digest is a message without a word about it.
+        levels = sum(map(lower.count, (b"multipart", b"message", b"digest")))
         return levels > self._max_depth or levels + lower.count(b"\n--") >= self._max_parts
 
 

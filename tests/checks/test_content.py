@@ -33,6 +33,15 @@ def forwarded(depth: int) -> bytes:
     return b"Content-Type: message/rfc822\r\n\r\n" * depth + b"Subject: deep\r\n\r\ntext\r\n"
 
 
+def digests(depth: int) -> bytes:
+    """Digests inside each other: each is a level, and so is the message in it."""
+    message = b"Subject: deep\r\n\r\ntext\r\n"
+    for n in range(depth // 2):
+        head = b"Content-Type: multipart/digest; boundary=b%d\r\n\r\n" % n
+        message = head + b"--b%d\r\n\r\n%b\r\n--b%d--\r\n" % (n, message, n)
+    return message
+
+
 def many(count: int) -> bytes:
     """A message and so many parts."""
     head = b"Content-Type: multipart/mixed; boundary=b\r\n\r\n"
@@ -129,6 +138,8 @@ class BodyTests(TestCase):
             self.assertEqual(await self.said(make(3), max_depth=3), [])
             await self.refused("more than 3 levels", make(4), max_depth=3)
         await self.refused("more than 50 levels", nested(51))
+        self.assertEqual(await self.said(digests(50)), [])
+        await self.refused("more than 50 levels", digests(80))
         await self.refused("more than 50 levels", nested(3000))
 
     async def test_number_of_parts(self) -> None:
