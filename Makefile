@@ -13,7 +13,7 @@ DATA ?= mailkit-data
 # Interpreters that `make test-all` looks for.
 PYTHONS ?= python3.10 python3.11 python3.12 python3.13
 # Programs, by their Debian packages, that the tests in tests/interop talk to when they are there.
-INTEROP_PACKAGES := swaks curl mutt isync fetchmail msmtp lftp node-nodemailer postfix telnet haproxy \
+INTEROP_PACKAGES := swaks libnet-ssleay-perl curl mutt isync fetchmail msmtp lftp node-nodemailer postfix telnet haproxy \
   dovecot-imapd dovecot-lmtpd dovecot-pop3d dovecot-submissiond neomutt offlineimap3 imapfilter opendkim postsrsd rspamd \
   spamass-milter spamc postgresql slapd libpam-pwdfile mpop getmail6 gsasl libsasl2-modules unbound ldnsutils sslscan \
   krb5-kdc krb5-admin-server krb5-user python3-gssapi thunderbird
