@@ -94,7 +94,7 @@ class MailService(MultiService):
     :param listeners: named listeners of services that take mail, with the port of each (``smtp``,
         ``submissions``). Where a setting may be for one service, it may be for one of them.
     :param reluctance: of a store that is named, see
-        :class:`~mailkit.store.sqlite.StoreSettings`.
+        :class:`~mailkit.store.sqlite.settings.StoreSettings`.
     :raises SettingError: the store's name, the certificate, a hook's name or a check is wrong.
     """
 

@@ -59,7 +59,7 @@ def parse_store(
     :param spec: ``sqlite:DIR``, ``memory:``, a plug-in's scheme, or ``dotted.name[:argument]`` of
         a class or function that gives an ``IMailStore``, or of one that exists already.
     :param sharing: how mailboxes are shown that users share; None for the store's own way.
-    :param reluctance: of ``sqlite:DIR``: see :class:`~mailkit.store.sqlite.StoreSettings`.
+    :param reluctance: of ``sqlite:DIR``: see :class:`~mailkit.store.sqlite.settings.StoreSettings`.
     :raises SettingError: nothing has that name, or it cannot be told how to show them.
     """
     head, colon, argument = spec.partition(":")
