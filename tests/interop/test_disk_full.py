@@ -14,11 +14,12 @@ from collections.abc import Iterator
 import pytest
 
 from mailkit.store.sqlite.check import check_store
+from mailkit.store.sqlite.settings import StoreSettings
 from tests.interop.support import ANN, WholeServerTestCase
 from tests.support import HOST, PATIENCE
 
-#: MiB of the disk. SQLite's files and a large message must fit.
-SIZE = 12
+#: MiB of the disk. SQLite's files and a large message must fit, and what new messages leave free.
+SIZE = 12 + StoreSettings().min_free // 2**20
 #: Small ones stay in memory while they come in, large ones are spooled to the disk.
 SMALL, LARGE = 20_000, 2_000_000
 #: More messages than there is room for.
