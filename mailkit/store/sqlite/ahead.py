@@ -51,9 +51,11 @@ WANTED_IN_A_ROW = 15
 TURN = 0.001
 #: Seconds for which the interpreter is left to others, who take it at once if they wait for it.
 GAP = 0.00005
-#: Seconds, and times, that the next message waits while questions are asked one after the other.
+#: Seconds, and times, that the next millisecond of work waits while somebody is served.
 WAIT = 0.005
-MAX_WAITS = 10
+MAX_WAITS = 100
+#: Seconds of a processor that the reactor needs meanwhile when it serves somebody.
+SERVING = 0.0002
 #: Seconds after which other maintenance has its turn.
 AT_A_TIME = 5.0
 #: Transactions of others during such a step above which the store is busy.
@@ -116,6 +118,8 @@ class Ahead:
         # When other maintenance has its turn, and when whoever waits for the interpreter has.
         self._end = 0.0
         self._turn_end = 0.0
+        # What the reactor had used of a processor at the last look.
+        self._served = 0.0
         #: There is something left to do.
         self.behind = False
 
@@ -155,10 +159,11 @@ class Ahead:
     def _give_way(self) -> None:
         """Let those have the interpreter's lock who wait for it, or soon will."""
         time.sleep(GAP)
-        if self._is_wanted:
+        if self._core.fields.wanted:
             return
         for _ in range(MAX_WAITS):
-            if self._stopping() or not self._core.asked_lately:
+            served, self._served = self._served, self._core.load.used()
+            if self._stopping() or self._served - served < SERVING:
                 break
             time.sleep(WAIT)
 
@@ -195,7 +200,9 @@ class Ahead:
         found = [(row[0], parse_header(row[-1])) for row in rows if row[-1] is not None]
         places = [BodyPlace._make(row[:5]) for row in rows if row[-1] is None]
         try:
-            for place, header in read_headers(self._core.bodies, places):
+            for count, (place, header) in enumerate(read_headers(self._core.bodies, places), 1):
+                if count % HEADERS_IN_A_ROW == 0:
+                    self._give_way()
                 if header is not None:
                     found.append((place.body_id, header))
         except OSError:

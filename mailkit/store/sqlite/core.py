@@ -27,6 +27,7 @@ from mailkit.store.sqlite.fields import Fields
 from mailkit.store.sqlite.flagcolumns import FlagColumns
 from mailkit.store.sqlite.guest import Guest
 from mailkit.store.sqlite.guest import connect as connect_to_owner
+from mailkit.store.sqlite.load import ThreadLoad
 from mailkit.store.sqlite.lock import DirectoryLock, Holder, InUse, read_holder
 from mailkit.store.sqlite.log import sync_directory
 from mailkit.store.sqlite.names import LockedNames
@@ -54,9 +55,6 @@ _ENTER_PATIENCE = 5.0
 _ENTER_INTERVAL = 0.02
 #: Seconds for which the store counts as busy after a step of something that takes long.
 BUSY_FOR = 0.25
-#: Seconds behind a question to the index for which more of them are awaited: clients and commands
-#: ask several.
-ASKED_FOR = 0.01
 
 
 class Reactor(Protocol):
@@ -140,6 +138,8 @@ class Core:
         self._worked = 0.0
         # When somebody last asked the index, or the writer.
         self._asked = 0.0
+        #: Of the reactor's thread: whoever is served needs the interpreter's lock again and again.
+        self.load = ThreadLoad(lambda: self._asked)
         #: Mailboxes, by id, in whose texts somebody has searched.
         self.searched: set[int] = set()
         # As many as there were threads that read at the same time.
@@ -441,11 +441,6 @@ class Core:
     def busy(self) -> bool:
         """Somebody waits for something that takes long, so what can wait had better do so."""
         return time.monotonic() < self._worked + BUSY_FOR
-
-    @property
-    def asked_lately(self) -> bool:
-        """Somebody is being served, who would wait for the interpreter's lock again and again."""
-        return time.monotonic() < self._asked + ASKED_FOR
 
     # Watching.
 
