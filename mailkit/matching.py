@@ -122,13 +122,14 @@ class Matcher:
         :param texts: where its texts stand, if that is known.
         :returns: the decision, and where its texts stand if that is known now.
         """
-        if texts is None and self._must is not None:
-            token, headers = self._must
-            look = screen(data, False)
-            if look is not None and look.lacks(token, headers):
-                return False, None
+        asks = texts is None and self._must is not None
+        look = screen(data, False) if asks else None
+        if look is not None and self._must is not None and look.lacks(*self._must):
+            return False, None
         message = _Message(info, data, True, data, self._needles)
         message.text_map = texts
+        if asks:
+            message.keep_look(look)
         return bool(self._by_message(message)), message.text_map
 
 
@@ -218,6 +219,11 @@ class _Message:
         self._screened = False
         # None where only taking the message apart tells anything.
         self._screen: Screen | None = None
+
+    def keep_look(self, look: Screen | None) -> None:
+        """Take a look at the octets that was made before."""
+        self._screened = True
+        self._screen = look
 
     def lacks(self, token: bytes, headers: bool, name: bytes | None = None) -> bool:
         """Whether a look at the octets shows that no text in them contains the token.
