@@ -218,9 +218,10 @@ class Spool:
         self._check()
         if self._file is not None:
             return None
-        if len(self._chunks) > 1:
-            self._chunks = [b"".join(self._chunks)]
-        body: bytes = self._chunks[0] if self._chunks else b""  # type: ignore[assignment]
+        # Of one piece that is no copy.
+        body = b"".join(self._chunks)
+        if body:
+            self._chunks = [body]
         return self._prefix + body if self._prefix else body
 
     @property
