@@ -162,7 +162,7 @@ class Ahead:
         if self._core.fields.wanted:
             return
         for _ in range(MAX_WAITS):
-            served, self._served = self._served, self._core.load.used()
+            served, self._served = self._served, self._core.measure_work()
             if self._stopping() or self._served - served < SERVING:
                 break
             time.sleep(WAIT)

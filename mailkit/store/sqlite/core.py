@@ -27,7 +27,7 @@ from mailkit.store.sqlite.fields import Fields
 from mailkit.store.sqlite.flagcolumns import FlagColumns
 from mailkit.store.sqlite.guest import Guest
 from mailkit.store.sqlite.guest import connect as connect_to_owner
-from mailkit.store.sqlite.load import ThreadLoad
+from mailkit.store.sqlite.load import measure_this_thread
 from mailkit.store.sqlite.lock import DirectoryLock, Holder, InUse, read_holder
 from mailkit.store.sqlite.log import sync_directory
 from mailkit.store.sqlite.names import LockedNames
@@ -138,8 +138,9 @@ class Core:
         self._worked = 0.0
         # When somebody last asked the index, or the writer.
         self._asked = 0.0
-        #: Of the reactor's thread: whoever is served needs the interpreter's lock again and again.
-        self.load = ThreadLoad(lambda: self._asked)
+        #: Tells how much the reactor's thread has worked: whoever is served needs the interpreter's
+        #: lock again and again.
+        self.measure_work = measure_this_thread(lambda: self._asked)
         #: Mailboxes, by id, in whose texts somebody has searched.
         self.searched: set[int] = set()
         # As many as there were threads that read at the same time.

@@ -7,15 +7,13 @@ import time
 from collections.abc import Callable
 
 
-class ThreadLoad:
-    """Seconds of a processor that the thread has used that makes this, and sleeps in between.
+def measure_this_thread(otherwise: Callable[[], float]) -> Callable[[], float]:
+    """What tells, in any thread, the seconds of a processor that this one has used.
 
     :param otherwise: a number that grows while it works, where the system does not tell (macOS).
     """
-
-    def __init__(self, otherwise: Callable[[], float]) -> None:
-        self.used: Callable[[], float] = otherwise
-        find_clock = getattr(time, "pthread_getcpuclockid", None)
-        if find_clock is not None:
-            clock = find_clock(threading.get_ident())
-            self.used = lambda: time.clock_gettime(clock)
+    find_clock = getattr(time, "pthread_getcpuclockid", None)
+    if find_clock is None:
+        return otherwise
+    clock = find_clock(threading.get_ident())
+    return lambda: time.clock_gettime(clock)

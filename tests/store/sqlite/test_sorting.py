@@ -252,7 +252,7 @@ class SortTests(StoreTestCase):
     async def test_what_is_made_ahead_waits_while_others_are_served(self) -> None:
         store = await self.make_store(ANN)
         used = [0.0]
-        self.patch(store.core.load, "used", lambda: used[0])
+        self.patch(store.core, "measure_work", lambda: used[0])
         writer = mock.Mock(waiting=False)
         stopping = mock.Mock(return_value=False)
         maker = ahead.Ahead(store.core, writer, stopping)
