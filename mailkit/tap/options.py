@@ -122,7 +122,7 @@ class MailOptions(EndpointOptions, TLSOptions, AuthOptionMixin):
             None,
             None,
             "Processes that serve, for a store that several can have open, and one more that makes its"
-            " changes; limits hold for each of them [default: 1]",
+            " changes; rates and max-connections hold for each of them [default: 1]",
         ],
     ]
     optFlags: ClassVar[list[list[Any]]] = [

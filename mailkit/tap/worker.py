@@ -3,7 +3,8 @@
 Its first line of input is its plan, as JSON: the class of the options (``options``), their
 ``arguments``, the directory in which they were read (``origin``) and the one to work in (``directory``), the
 module of the ``reactor``, the ``families`` of the sockets, which it inherits, and whether it
-``serves`` clients or makes the store's changes alone. Afterwards the input only tells, by its end, that the parent has ended. Each line of the output is an event of the log.
+``serves`` clients or makes the store's changes alone. Afterwards the input only tells, by its end, that
+the parent has ended. Each line of the output is an event of the log.
 """
 
 from __future__ import annotations

@@ -4,8 +4,9 @@ The parent binds the ports and starts the workers, each of which is a whole serv
 settings that inherits the ports; no mail passes through the parent. The system gives each client to
 one of them. They share the store as any servers do (see :mod:`mailkit.store.sqlite.guest`); one process
 more, the keeper, has no clients and makes its changes, so that these never wait for a command and
-all workers are alike. A worker takes its place where it cannot be had for some seconds. A process that ends is replaced, the later the sooner it ended; what it logs is logged by the parent. Workers
-end with their parent, however it ends.
+all workers are alike. A worker takes its place where it cannot be had for some seconds. A process
+that ends is replaced, the later the sooner it ended; what it logs is logged by the parent. Workers end
+with their parent, however it ends.
 """
 
 from __future__ import annotations
