@@ -48,8 +48,10 @@ from mailkit.wire.domains import canonical_domain
 
 #: Octets of what may be a report that are looked at, whoever has sent it.
 MAX_REPORT = 128 * 1024
-#: Takes a report, and to whom it came.
-TakeReport: TypeAlias = Callable[[bytes, Path], Awaitable[object]]
+#: Octets from the start of other messages among which a feedback report says that it is one.
+FEEDBACK_START = 16 * 1024
+#: Takes a report, to whom it came, and whether that was under the null reverse-path.
+TakeReport: TypeAlias = Callable[[bytes, Path, bool], Awaitable[object]]
 #: Raises a MailError where nothing can be sent to a domain in canonical form.
 CheckDomain: TypeAlias = Callable[[str, Envelope], Awaitable[None]]
 
@@ -93,7 +95,7 @@ class QueueingDelivery(RoutingDelivery):
     :param routes: where the mail of some domains goes at once.
     :param srs: knows the reverse-paths that messages were sent on with.
     :param starter: lets clients ask for the mail of domains; None where nobody may.
-    :param take_report: is given what strangers send under the null reverse-path, and to whom.
+    :param take_report: is given what strangers send that may be a report.
     :param address: of the client.
     :param trusted: who has not logged in may send to anybody, too.
     :param check_domain: judges domains elsewhere before mail for them is taken; None to take it.
@@ -175,7 +177,7 @@ class QueueingDelivery(RoutingDelivery):
         if envelope.hold_until is not None:
             await self._queue.submit(message, [Outgoing(envelope)])
             return [Outcome(recipient) for recipient in envelope.recipients]
-        if self._may_be_report(envelope):
+        if self._may_be_report(envelope, message):
             octets = message.read_first(MAX_REPORT)
             found = outcomes(
                 await self.deliver_to(envelope, message, await self._targets(envelope))
@@ -200,15 +202,19 @@ class QueueingDelivery(RoutingDelivery):
     async def _targets(self, envelope: Envelope) -> list[Any]:
         return [await self.find_target(envelope, each) for each in envelope.recipients]
 
-    def _may_be_report(self, envelope: Envelope) -> bool:
+    def _may_be_report(self, envelope: Envelope, message: Spool) -> bool:
         # RFC 3464 section 2: to one recipient, under the null reverse-path.
         return (
             self._take_report is not None
             and self.account is None
-            and envelope.reverse_path.is_null
             # Those of our own are about what has been put down.
             and envelope.connection.protocol != "report"
             and len(envelope.recipients) == 1
+            and (
+                envelope.reverse_path.is_null
+                # RFC 5965 section 5: feedback reports have any reverse-path.
+                or b"feedback-report" in message.read_first(FEEDBACK_START).lower()
+            )
         )
 
     async def _match(self, envelope: Envelope, octets: bytes, found: Sequence[Outcome]) -> None:
@@ -218,7 +224,7 @@ class QueueingDelivery(RoutingDelivery):
         if outcome.error is not None:
             return
         try:
-            await self._take_report(octets, outcome.recipient.path)
+            await self._take_report(octets, outcome.recipient.path, envelope.reverse_path.is_null)
         except Exception:
             # It has arrived, whatever it says.
             self.log.failure("what {id} reports cannot be put down", id=envelope.transaction_id)

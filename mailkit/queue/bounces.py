@@ -254,6 +254,7 @@ async def take_report(
     *,
     sender: Path | None = None,
     paths: ReturnPaths | None = None,
+    complaints_only: bool = False,
 ) -> int:
     """Put down what a report says that came to somebody else than return paths of our own.
 
@@ -264,10 +265,12 @@ async def take_report(
     :param tell: is called for each recipient with what changed, once that is durable.
     :param sender: to whom the report came: only messages are meant that have this reverse-path.
     :param paths: what has return paths of these is left alone, for its reports come back by them.
+    :param complaints_only: it came in a way in which no delivery status notification comes, so
+        only a feedback report is taken.
     :returns: how many recipients changed their state.
     """
     report = parse_report(octets[:MAX_READ])
-    if report is None:
+    if report is None or (complaints_only and not isinstance(report, FeedbackReport)):
         return 0
     told_of = _Verdicts(report, now)
     changes = []

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from mailkit.errors import MailError
 from mailkit.interfaces import IQueue, IQueueEvents
 from mailkit.model import Envelope, Path
 from mailkit.queue.bounces import BounceDelivery, take_report
@@ -13,16 +14,19 @@ from mailkit.queue.manager import Outgoing, QueueManager
 from mailkit.queue.return_paths import ReturnPaths
 from mailkit.queue.webhooks import WebhookSender
 from mailkit.spool import Spool
-from mailkit.tap.errors import StartError
+from mailkit.store.addresses import canonical_address, canonical_local_part
+from mailkit.tap.errors import SettingError, StartError
 from mailkit.tap.outbox import OutboxMover, parse_outbox
 from mailkit.tap.return_paths import ReturnPathSettings, parse_return_paths
 from mailkit.tap.routes import Deliveries
 from mailkit.tap.webhooks import parse_webhooks
+from mailkit.wire.domains import canonical_domain
 
 #: Keys of the table, each with the kind of its value.
 KEYS: Mapping[str, type] = {
     "return-paths": dict,
     "match-reports": bool,
+    "complaints": list,
     "webhooks": list,
     "outbox": str,
 }
@@ -42,6 +46,7 @@ class Programs:
         if "return-paths" in values:
             self._return_paths = parse_return_paths(values.pop("return-paths"))
         self._match_reports: bool = values.pop("match-reports", True)
+        self._complaints = parse_complaints(values.pop("complaints", []))
         outbox = values.pop("outbox", None)
         self._source = None if outbox is None else parse_outbox(outbox)
         self._events: WebhookSender | None = None
@@ -65,10 +70,18 @@ class Programs:
             deliveries.add_route(paths.domain, bounces)
         if self._match_reports:
 
-            async def take(octets: bytes, sender: Path) -> int:
-                now = int(self._reactor.seconds())
-                tell = manager.outcomes.tell
-                return await take_report(queue, octets, now, tell, sender=sender, paths=self.paths)
+            async def take(octets: bytes, to: Path, null: bool) -> int:
+                # Such an address is told of messages of all senders.
+                anybodys = _canonical(to) in self._complaints
+                return await take_report(
+                    queue,
+                    octets,
+                    int(self._reactor.seconds()),
+                    manager.outcomes.tell,
+                    sender=None if anybodys else to,
+                    paths=self.paths,
+                    complaints_only=anybodys or not null,
+                )
 
             deliveries.take_report = take
         if self._webhooks and not IQueueEvents.providedBy(queue):
@@ -97,6 +110,21 @@ class Programs:
         events, self._events = self._events, None
         if events is not None:
             await events.stop()
+
+
+def parse_complaints(values: Sequence[object]) -> frozenset[str]:
+    """Read ``complaints``: canonical addresses.
+
+    :raises SettingError: one is not an address.
+    """
+    try:
+        return frozenset(canonical_address(str(value)) for value in values)
+    except MailError as error:
+        raise SettingError(f"complaints: {error}") from error
+
+
+def _canonical(path: Path) -> str:
+    return f"{canonical_local_part(path.local_part)}@{canonical_domain(path.domain)}"
 
 
 async def submit_as_user(

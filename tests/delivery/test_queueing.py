@@ -9,7 +9,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import TestCase
 
 from mailkit._typing import override
-from mailkit.delivery.queueing import QueueingDelivery
+from mailkit.delivery.queueing import FEEDBACK_START, QueueingDelivery
 from mailkit.delivery.routing import Routes
 from mailkit.errors import NoSuchRecipient, RelayDenied, SenderRefused, StoreUnavailable
 from mailkit.model import Ability, Envelope, OriginalRecipient, Outcome, Path, Recipient, ValidSince
@@ -58,14 +58,14 @@ class QueueingCase(TestCase):
         return await self.send_envelope(envelope, delivery)
 
     async def send_envelope(
-        self, envelope: Envelope, delivery: QueueingDelivery
+        self, envelope: Envelope, delivery: QueueingDelivery, message: bytes = MESSAGE
     ) -> Sequence[Outcome]:
         recipients, envelope.recipients = envelope.recipients, []
         await delivery.check_sender(envelope=envelope)
         for recipient in recipients:
             await delivery.check_recipient(envelope=envelope, recipient=recipient)
             envelope.recipients.append(recipient)
-        return await delivery.deliver(envelope=envelope, message=Spool.from_bytes(MESSAGE))
+        return await delivery.deliver(envelope=envelope, message=Spool.from_bytes(message))
 
     async def queued(self) -> list[tuple[list[str], bytes]]:
         """Recipients and octets of what is in the queue."""
@@ -112,25 +112,40 @@ class ReportTests(QueueingCase):
         self.taken: list[tuple[bytes, str]] = []
         return super().setUp()
 
-    async def take(self, octets: bytes, sender: Path) -> None:
-        self.taken.append((octets, str(sender)))
+    async def take(self, octets: bytes, to: Path, null: bool) -> None:
+        self.taken.append((octets, f"{'<>' if null else 'a sender'} to {to}"))
 
     async def report(
-        self, *addresses: str, account: str | None = None, sender: str = "", protocol: str = "smtp"
+        self,
+        *addresses: str,
+        account: str | None = None,
+        sender: str = "",
+        protocol: str = "smtp",
+        message: bytes = MESSAGE,
     ) -> Sequence[Outcome]:
         envelope = queue_envelope(*addresses, account=account)
         envelope.connection = envelope.connection._replace(protocol=protocol)
         envelope.reverse_path = Path(*sender.split("@")) if sender else Path("", "")
         delivery = self.delivery(account, take_report=self.take)
-        return await self.send_envelope(envelope, delivery)
+        return await self.send_envelope(envelope, delivery, message)
 
     async def test_what_strangers_send_under_the_null_reverse_path(self) -> None:
         for protocol in ("smtp", "lmtp"):
             self.taken.clear()
             (outcome,) = await self.report(ANN, protocol=protocol)
             self.assertIsNone(outcome.error)
-            self.assertEqual(self.taken, [(MESSAGE, ANN)])
+            self.assertEqual(self.taken, [(MESSAGE, f"<> to {ANN}")])
         self.assertEqual(len(await self.inbox(ANN)), 2)
+
+    async def test_feedback_reports_under_any(self) -> None:
+        # RFC 5965 section 5: no requirement is made of the reverse-path.
+        head = b'Content-Type: multipart/report; report-type="Feedback-Report"; boundary=b\r\n\r\n'
+        padding = b"X: %b\r\n" % (b"x" * FEEDBACK_START)
+        for message in (head, padding + head):
+            await self.report(ANN, sender="fbl@example.net", message=message)
+        await self.report(ANN, sender=ANN, account=ANN, message=head)
+        self.assertEqual(self.taken, [(head, f"a sender to {ANN}")])
+        self.assertEqual(len(await self.inbox(ANN)), 3)
 
     async def test_nothing_else(self) -> None:
         await self.report(ANN, sender="eve@example.net")
@@ -148,10 +163,10 @@ class ReportTests(QueueingCase):
             envelope = queue_envelope(address)
             envelope.reverse_path = Path("", "")
             await self.send_envelope(envelope, delivery)
-        self.assertEqual(self.taken, [(MESSAGE, "joe@example.net")])
+        self.assertEqual(self.taken, [(MESSAGE, "<> to joe@example.net")])
 
     async def test_a_failure_there_is_none_of_the_delivery(self) -> None:
-        async def fail(octets: bytes, sender: Path) -> None:
+        async def fail(octets: bytes, to: Path, null: bool) -> None:
             raise ZeroDivisionError
 
         self.patch(self, "take", fail)

@@ -289,10 +289,13 @@ class TakeReportTests(QueueTestCase):
         )
 
     async def test_complaint(self) -> None:
-        id = await self.submit("user@example.com")
+        id = await self.submit("user@example.com", "eve@example.net")
         octets = FEEDBACK.replace(b"<8787KJKJ3K4J3K4J3K4J3.mail@example.net>", b"<1@example.org>")
-        self.assertEqual(await self.take(octets), 1)
-        self.assertEqual(await self.states(id), [RecipientState.COMPLAINED])
+        self.assertEqual(await self.take(self.failed, complaints_only=True), 0)
+        self.assertEqual(await self.take(octets, complaints_only=True), 1)
+        self.assertEqual(
+            await self.states(id), [RecipientState.COMPLAINED, RecipientState.DELIVERED]
+        )
 
     async def test_by_envid_where_no_header_came_back(self) -> None:
         ids = [await self.submit("eve@example.net", envid=envid) for envid in ("one", "two", None)]

@@ -23,7 +23,7 @@ from mailkit.tap.outbound import Outbound
 from mailkit.tap.relay import Relay, read_login
 from mailkit.tap.return_paths import parse_return_paths
 from mailkit.tap.services import MailService
-from tests.mime.test_reports import MULTI
+from tests.mime.test_reports import FEEDBACK, MULTI
 
 reactor: Any = _reactor
 HOST = "127.0.0.1"
@@ -46,7 +46,7 @@ class SettingTests(SynchronousTestCase):
         self.outbound(language="DE", languages={"ann@example.org": "ru"}, retry_rate=100)
         self.outbound(validating=True, dane=False, tls_domains={".example.net": "verified"})
         self.outbound(tls_domains={"example.net": "dane"}, mta_sts=False)
-        self.outbound(tls_reports="tls@example.org")
+        self.outbound(tls_reports="tls@example.org", complaints=["FBL@example.org"])
         self.outbound(nameservers="127.0.0.1:5353", mechanisms="PLAIN", bind="192.0.2.1")
 
     def test_values_of_another_kind(self) -> None:
@@ -80,6 +80,7 @@ class SettingTests(SynchronousTestCase):
             {"tls": "dane"},
             {"dane": "yes"},
             {"tls_reports": "me"},
+            {"complaints": ["fbl"]},
             {"tls_domains": {"example.net": "pinned"}},
             {"tls_domains": {"": "verified"}},
             {"dane": False, "tls_domains": {"example.net": "dane"}},
@@ -243,6 +244,53 @@ class BounceServiceTests(TestCase):
         await deferToThread(complain)
         while len(await inbox.list_uids()) < 3:
             await turn()
+
+    async def test_complaints_at_an_address_for_them(self) -> None:
+        async def take(envelope: Envelope, message: Spool) -> None:
+            """Have it."""
+
+        portal = delivery_portal(CallableDelivery(take, domains=["example.com"]))
+        remote = reactor.listenTCP(0, SMTPFactory(portal), interface=HOST)
+        self.addCleanup(remote.stopListening)
+        service = MailService(
+            "memory:",
+            hostname="mail.example.org",
+            relay=Relay(
+                f"{HOST}:{remote.getHost().port}", None, {"complaints": ["FBL@example.org"]}
+            ),
+        )
+        service.add_submission("tcp:0:interface=127.0.0.1")
+        service.add_smtp("tcp:0:interface=127.0.0.1")
+        service.startService()
+        self.addCleanup(service.stopService)
+        for name in ("ann@example.org", "fbl@example.org", "bob@example.org"):
+            await service.store.add_account(name=name, password_hash="{PLAIN}secret")
+        submission, smtp = [(await p._waitingForPort).getHost().port for p in service]
+
+        def send() -> None:
+            with smtplib.SMTP(HOST, submission) as client:
+                client.login("ann@example.org", "secret")
+                header = b"Message-ID: <8787KJKJ3K4J3K4J3K4J3.mail@example.net>\r\n\r\n"
+                client.sendmail("ann@example.org", ["user@example.com"], header)
+
+        async def state() -> RecipientState:
+            (message,) = await service.store.queue.list_messages(finished=True)
+            return message.recipients[0].state
+
+        def complain(address: str) -> None:
+            with smtplib.SMTP(HOST, smtp) as client:
+                report = FEEDBACK.replace(b"\n", b"\r\n")
+                client.sendmail("staff@provider.example", [address], report)
+
+        await deferToThread(send)
+        while await state() is not RecipientState.DELIVERED:
+            await turn()
+        for address, wanted in (
+            ("bob@example.org", RecipientState.DELIVERED),
+            ("fbl@example.org", RecipientState.COMPLAINED),
+        ):
+            await deferToThread(complain, address)
+            self.assertIs(await state(), wanted)
 
     def test_settings(self) -> None:
         secret = self.mktemp()
