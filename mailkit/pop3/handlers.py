@@ -419,6 +419,8 @@ async def _send_whole(connection: POP3Connection, place: tuple[int, int], size: 
     index, uid = place
     try:
         with await connection.mailboxes[index].open_message(uid=uid) as content:
+            if _refuse_utf8(connection, content):
+                return
             data = content.read(CHUNK)
             if len(data) == size < CHUNK:
                 # The whole reply in one write.
@@ -437,9 +439,25 @@ async def _send_top(connection: POP3Connection, place: tuple[int, int], wanted: 
     index, uid = place
     try:
         with await connection.mailboxes[index].open_message(uid=uid) as content:
-            await _stream_message(connection, first, content, content.read(CHUNK), wanted)
+            if not _refuse_utf8(connection, content):
+                await _stream_message(connection, first, content, content.read(CHUNK), wanted)
     except MailError as error:
         connection.refuse_command(error)
+
+
+def _refuse_utf8(connection: POP3Connection, content: BinaryIO) -> bool:
+    """Refuse a message that this client is not to have (RFC 6856 section 5); whether that was done."""
+    if not connection.refuses_utf8:
+        return False
+    header = TopFilter(0)
+    while not header.finished and (data := content.read(CHUNK)):
+        if not header.feed(data).isascii():
+            connection.err(
+                "That message has UTF-8 in its header: send UTF8 before you log in", "UTF8"
+            )
+            return True
+    content.seek(0)
+    return False
 
 
 async def _stream_message(

@@ -90,6 +90,11 @@ class POP3Connection(CommandConnection):
         """The client has to read before more is written."""
         return self._output_paused
 
+    @property
+    def refuses_utf8(self) -> bool:
+        """The client gets no message with UTF-8 in its header (RFC 6856 section 2.1)."""
+        return self.factory.refuse_utf8 and not self.session.utf8
+
     def forget_login(self) -> None:
         """Drop a login that has only begun."""
         exchange, self.exchange = self.exchange, None
@@ -306,7 +311,10 @@ class POP3Connection(CommandConnection):
             mark = b"" if name == INBOX else mailbox_mark(info)
             maildrop.begin_mailbox(info.uid_validity, mark)
             self.mailboxes.append(mailbox)
-            self.readers.append(mailbox.read_ready if IReadyMessages.providedBy(mailbox) else None)
+            if IReadyMessages.providedBy(mailbox) and not self.refuses_utf8:
+                self.readers.append(mailbox.read_ready)
+            else:
+                self.readers.append(None)
             if view is None:
                 await self._take_snapshot(mailbox, maildrop, settings)
             else:
@@ -363,6 +371,8 @@ class POP3Factory(CommandFactory):
         CAPA tells the truth before it is known who logs in.
     :param takeover: seconds of silence after which a session gives way to another one of the same
         account; None for never. One whose client is gone gives way to it within some seconds anyway.
+    :param refuse_utf8: answer ``-ERR [UTF8]`` where a client that has not said UTF8 asks for a
+        message with UTF-8 in its header (RFC 6856 section 2.1), which it gets as it is otherwise.
     """
 
     connection_class = POP3Connection
@@ -385,6 +395,7 @@ class POP3Factory(CommandFactory):
         language: str = "en",
         directory: Callable[[], object] = lambda: None,
         takeover: float | None = None,
+        refuse_utf8: bool = False,
     ) -> None:
         super().__init__(
             portal,
@@ -403,6 +414,7 @@ class POP3Factory(CommandFactory):
         self.language = checked_language(language)
         self.directory = directory
         self.takeover = takeover
+        self.refuse_utf8 = refuse_utf8
         self.neighbours = Neighbours(self)
         #: Sessions that have a maildrop, by account.
         self.sessions: dict[str, POP3Connection] = {}

@@ -320,7 +320,7 @@ class MailOptions(EndpointOptions, TLSOptions, AuthOptionMixin):
         if self.imap_clients:
             yield "imap-clients", lambda: parse_clients(self.imap_clients)
         yield "imap-language, imap-message-limit or imap-gmail", lambda: parse_imap_settings(self)
-        yield "pop3-login-delay or pop3-takeover", lambda: parse_pop3_settings(self)
+        yield "pop3-login-delay and its like", lambda: parse_pop3_settings(self)
         yield "passive-ports, passive-address or ftp-*", lambda: parse_ftp_settings(self)
 
     def _settings_of_listeners(self) -> _Settings:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import alsoProvides
 
 from mailkit.errors import TemporaryFailure
+from mailkit.interfaces import IReadyMessages
 from tests.pop3.fakes import FakeWritableMailbox, Server
 
 
@@ -130,3 +132,58 @@ class UTF8Tests(SynchronousTestCase):
         self.assertEqual(self.client.ask(b"PASS \xff"), b"-ERR Passwords are UTF-8\r\n")
         self.client.ask("USER \uff41\uff4e\uff4e".encode())
         self.assertTrue(self.client.ask(b"PASS secret").startswith(b"+OK Logged in"))
+
+
+class RefusedUTF8Tests(SynchronousTestCase):
+    """RFC 6856 sections 2.1 and 5, where the operator wants them kept to the letter."""
+
+    REFUSED = b"-ERR [UTF8] That message has UTF-8 in its header: send UTF8 before you log in\r\n"
+
+    def setUp(self) -> None:
+        self.mailbox = FakeWritableMailbox(
+            "Subject: Grüße\r\n\r\nx\r\n".encode(),
+            "Subject: x\r\n\r\nGrüße\r\n".encode(),
+            b"A: b\r\n" * 30_000 + "Subject: Grüße\r\n\r\nx\r\n".encode(),
+        )
+        self.server = Server(self.mailbox, refuse_utf8=True)
+
+    def test_messages_with_utf8_in_the_header_are_refused(self) -> None:
+        client = self.server.login()
+        for command in (b"RETR 1", b"TOP 1 0", b"RETR 3", b"TOP 3 5"):
+            self.assertEqual(client.ask(command), self.REFUSED)
+        self.assertTrue(all(file.closed for file in self.mailbox.open_files))
+        self.assertEqual(client.ask(b"DELE 1"), b"+OK Message 1 deleted\r\n")
+
+    def test_text_of_eight_bits_is_no_reason(self) -> None:
+        client = self.server.login()
+        whole = "Subject: x\r\n\r\nGrüße\r\n.\r\n".encode()
+        self.assertEqual(client.ask(b"RETR 2"), b"+OK 23 octets\r\n" + whole)
+        self.assertEqual(client.ask(b"TOP 2 1"), b"+OK Top of message follows\r\n" + whole)
+
+    def test_whoever_says_utf8_gets_them(self) -> None:
+        client = self.server.connect()
+        client.send(b"UTF8\r\nUSER ann\r\nPASS secret\r\n")
+        for command in (b"RETR 1", b"TOP 1 0", b"RETR 3", b"TOP 3 5"):
+            self.assertTrue(client.ask(command).startswith(b"+OK "))
+
+    def test_in_the_language(self) -> None:
+        client = self.server.login()
+        client.send(b"LANG de\r\n")
+        self.assertTrue(client.ask(b"RETR 1").startswith(b"-ERR [UTF8] Diese Nachricht "))
+
+    def test_a_mailbox_that_has_its_messages_at_hand(self) -> None:
+        alsoProvides(self.mailbox, IReadyMessages)
+        self.mailbox.read_ready = self.mailbox.messages.get  # type: ignore[attr-defined]
+        client = self.server.login()
+        self.assertEqual(client.ask(b"RETR 1"), self.REFUSED)
+        self.assertTrue(client.ask(b"RETR 2").startswith(b"+OK 23 octets\r\n"))
+
+    def test_what_is_gone(self) -> None:
+        client = self.server.login()
+        del self.mailbox.messages[7]
+        self.assertEqual(client.ask(b"RETR 1"), b"-ERR No such message\r\n")
+
+    def test_nothing_is_refused_where_nobody_said_so(self) -> None:
+        client = Server(self.mailbox).login()
+        self.assertTrue(client.ask(b"RETR 1").startswith(b"+OK "))
+        self.assertTrue(client.ask(b"TOP 1 0").startswith(b"+OK "))

@@ -1,4 +1,4 @@
-"""``--pop3-login-delay``, ``--pop3-takeover``, and ``mailkit account pop3``."""
+"""``--pop3-login-delay`` and its like, and ``mailkit account pop3``."""
 
 from __future__ import annotations
 
@@ -30,24 +30,31 @@ class OptionTests(SynchronousTestCase):
         self.assertEqual(parse_pop3_settings(options), {})
         factory = self.factory(options)
         self.assertEqual((factory.locks.login_delay, factory.takeover), (0, None))
+        self.assertEqual((factory.language, factory.refuse_utf8), ("en", False))
 
     def test_settings_reach_the_server(self) -> None:
         factory = self.factory(self.parse("--pop3-login-delay", "60", "--pop3-takeover=120"))
         self.assertEqual((factory.locks.login_delay, factory.takeover), (60, 120))
+        factory = self.factory(self.parse("--pop3-language", "DE", "--pop3-refuse-utf8"))
+        self.assertEqual((factory.language, factory.refuse_utf8), ("de", True))
 
     def test_wrong_values(self) -> None:
         for wrong in ("0", "-1", "many"):
             for name in ("--pop3-login-delay", "--pop3-takeover"):
                 with self.assertRaises(UsageError):
                     self.parse(f"{name}={wrong}")
+        with self.assertRaises(UsageError):
+            self.parse("--pop3-language=tlh")
 
     def test_in_a_settings_file(self) -> None:
         path = self.mktemp()
         with open(path, "w") as file:
-            file.write('store = "memory:"\npop3 = "tcp:0"\npop3-takeover = 30\n')
+            file.write(
+                'store = "memory:"\npop3 = "tcp:0"\npop3-takeover = 30\npop3-refuse-utf8 = true\n'
+            )
         options: Any = mail.Options()
         options.parseOptions(["--config", path])
-        self.assertEqual(parse_pop3_settings(options), {"takeover": 30})
+        self.assertEqual(parse_pop3_settings(options), {"takeover": 30, "refuse_utf8": True})
 
 
 class AccountTests(CommandTestCase):
