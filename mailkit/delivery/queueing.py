@@ -223,8 +223,12 @@ class QueueingDelivery(RoutingDelivery):
         (outcome,) = found
         if outcome.error is not None:
             return
+        to = outcome.recipient.path
+        if self._srs is not None and self._srs.is_wrapped(to):
+            # The queue knows what was sent on by its own reverse-path.
+            to = self._srs.unwrap(to)
         try:
-            await self._take_report(octets, outcome.recipient.path, envelope.reverse_path.is_null)
+            await self._take_report(octets, to, envelope.reverse_path.is_null)
         except Exception:
             # It has arrived, whatever it says.
             self.log.failure("what {id} reports cannot be put down", id=envelope.transaction_id)

@@ -296,6 +296,18 @@ class RewrittenPathTests(QueueingCase):
         self.assertEqual(str(queued.recipients[0].recipient.path), "joe@example.com")
         self.assertTrue(queued.envelope.reverse_path.is_null)
 
+    async def test_reports_are_shown_with_the_path_inside(self) -> None:
+        taken: list[str] = []
+
+        async def take(octets: bytes, to: Path, null: bool) -> None:
+            taken.append(str(to))
+
+        envelope = queue_envelope(ANN, account=None)
+        envelope.reverse_path = Path("", "")
+        envelope.recipients = [Recipient(self.wrapped)]
+        await self.send_envelope(envelope, self.delivery(take_report=take))
+        self.assertEqual(taken, ["joe@example.com"])
+
     async def test_also_to_an_account_here(self) -> None:
         (outcome,) = await self.report(self.srs.wrap(Path("bob", "example.org")))
         self.assertIsNone(outcome.error)
