@@ -219,6 +219,13 @@ class ServerDeliveryTests(ServerTestCase):
         self.assertEqual(await self.deliver(*addresses), [None] * 5)
         self.assertEqual((self.server.connections, len(self.server.messages)), (3, 3))
 
+    async def test_a_server_that_takes_one_domain_a_connection(self) -> None:
+        self.server.hello = ["250-hi", "250 LIMITS RCPTDOMAINMAX=1"]
+        addresses = [f"u{number}@d{number % 2}.example" for number in range(4)]
+        self.assertEqual(await self.deliver(*addresses), [None] * 4)
+        self.assertEqual(await self.deliver("u@d3.example"), [None])
+        self.assertEqual((self.server.connections, len(self.server.messages)), (3, 3))
+
     async def test_a_server_that_is_not_there(self) -> None:
         for server in ("unix:/nonexistent/socket", "127.0.0.1:1"):
             (error,) = await self.deliver(ANN, delivery=self.make(server))

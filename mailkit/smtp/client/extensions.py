@@ -10,8 +10,10 @@ from typing import NamedTuple
 
 _KEYWORD = re.compile(r"([A-Za-z0-9][A-Za-z0-9-]*)(?:[ =]+(.*))?", re.DOTALL)
 _NUMBER = re.compile(r"\d{1,20}", re.ASCII)
-# RFC 9422 section 4: limit-value of the limits that are defined: %x31-39 0*5DIGIT.
-_LIMIT = re.compile(r"([A-Za-z0-9_-]+)=([1-9]\d{0,5})", re.ASCII)
+# RFC 9422 section 3: limit-name-value. Of the limits that are defined there the value is
+# %x31-39 0*5DIGIT (section 4).
+_LIMIT = re.compile(r"([A-Za-z0-9_-]+)(?:=([!-:<-~]+))?")
+_LIMIT_VALUE = re.compile(r"[1-9]\d{0,5}", re.ASCII)
 
 
 class ServerLimits(NamedTuple):
@@ -21,7 +23,7 @@ class ServerLimits(NamedTuple):
     rcpt_max: int | None = None
     #: Transactions of one connection.
     mail_max: int | None = None
-    #: Different domains among the recipients of one transaction.
+    #: Different domains among the recipients of one connection.
     rcpt_domain_max: int | None = None
 
 
@@ -144,7 +146,11 @@ def _future_release(value: str | None) -> FutureRelease | None:
 def _limits(value: str | None) -> ServerLimits:
     known: dict[str, int] = {}
     for part in (value or "").split():
-        # RFC 9422 section 4: what is unknown or cannot be read is ignored.
-        if found := _LIMIT.fullmatch(part):
+        found = _LIMIT.fullmatch(part)
+        if found is None:
+            # RFC 9422 section 3: nothing of what breaks the syntax counts.
+            return NO_LIMITS
+        # Nor does a limit that is unknown, or has a value that it cannot have.
+        if _LIMIT_VALUE.fullmatch(found[2] or ""):
             known[found[1].upper()] = int(found[2])
     return ServerLimits(known.get("RCPTMAX"), known.get("MAILMAX"), known.get("RCPTDOMAINMAX"))

@@ -37,7 +37,7 @@ from mailkit.smtp.client.commands import (
 )
 from mailkit.smtp.client.content import Content, Source
 from mailkit.smtp.client.dialogue import Dialogue
-from mailkit.smtp.client.extensions import Extensions, parse_extensions
+from mailkit.smtp.client.extensions import Extensions, ServerLimits, parse_extensions
 from mailkit.smtp.client.message import OutgoingMessage, survey
 from mailkit.smtp.client.results import ConnectionFacts, RecipientOutcome, SendResult, Status
 from mailkit.smtp.client.settings import ClientSettings
@@ -72,6 +72,8 @@ class Session:
         #: Somebody behind has given up: replies will come that nobody reads.
         self._spoiled = False
         self._needs_reset = False
+        #: Domains of which the server has been told recipients.
+        self._domains: set[str] = set()
         self._facts = ConnectionFacts(peer=channel.peer, tls=tls)
 
     @property
@@ -91,6 +93,13 @@ class Session:
 
     @property
     def exhausted(self) -> bool:
+        """The server takes no more transactions on this connection, or none with recipients of yet
+        another domain (RFC 9422)."""
+        maximum = self._facts.extensions.limits.rcpt_domain_max
+        return self._ended or (maximum is not None and len(self._domains) >= maximum)
+
+    @property
+    def _ended(self) -> bool:
         """The server takes no more transactions on this connection (RFC 9422)."""
         maximum = self._facts.extensions.limits.mail_max
         return maximum is not None and self._facts.transactions >= maximum
@@ -285,10 +294,12 @@ class Session:
         check_message(envelope, message.needs, extensions, self._facts.tls, now)
         sending.judge_recipients(extensions)
         while sending.pending:
-            if self.closed or self.exhausted:
+            if self.closed or self._ended:
+                break
+            batch = self._next_batch(sending)
+            if not batch:
                 break
             self._check_alive(turn)
-            batch = sending.next_batch(self._settings.max_recipients, extensions)
             transaction = self._new_transaction(sending, batch, message)
             self._facts.transactions += 1
             last = len(batch) == len(sending.pending)
@@ -296,6 +307,11 @@ class Session:
             await self._dialogue.transact(transaction, message, turn, offer)
             self._needs_reset = transaction.needs_reset
             sending.record(batch, transaction.outcomes)
+
+    def _next_batch(self, sending: _Sending) -> list[int]:
+        """Indexes of recipients for one transaction; none when the server takes no more of them."""
+        limits = self._facts.extensions.limits
+        return sending.next_batch(self._settings.max_recipients, limits, self._domains)
 
     def _offer(
         self, transaction: Transaction, turn: Turn, follow: Callable[[], None] | None
@@ -352,7 +368,10 @@ class Session:
                 sending.refuse_all(error)
                 return sending.finish()
             sending.judge_recipients(extensions)
-            asked = [envelope.recipients[index] for index in sending.pending]
+            batch = self._next_batch(sending)
+            if not batch:
+                return sending.finish()
+            asked = [envelope.recipients[index] for index in batch]
             smtputf8 = uses_smtputf8(envelope, asked, needs, extensions)
             commands = [
                 mail_command(envelope, needs, "", smtputf8, extensions, self._channel.now()),
@@ -368,7 +387,7 @@ class Session:
             for recipient, line in zip(asked, lines, strict=True):
                 reply = await self._dialogue.command("RCPT", line, timeouts.rcpt)
                 outcomes.append(outcome_of(recipient, reply, "RCPT"))
-            sending.record(list(sending.pending), outcomes)
+            sending.record(batch, outcomes)
             return sending.finish()
 
     # Between messages, and the end.
@@ -444,19 +463,20 @@ class _Sending:
             except Unsendable as error:
                 self._refuse(index, error)
 
-    def next_batch(self, maximum: int, extensions: Extensions) -> list[int]:
-        """The recipients of the next transaction (RFC 5321 section 4.5.3.1.10, RFC 9422)."""
-        limits = extensions.limits
+    def next_batch(self, maximum: int, limits: ServerLimits, domains: set[str]) -> list[int]:
+        """The recipients of the next transaction (RFC 5321 section 4.5.3.1.10, RFC 9422).
+
+        :param domains: those of earlier ones; that of this one are added.
+        """
         if limits.rcpt_max is not None:
             maximum = min(maximum, limits.rcpt_max)
         batch: list[int] = []
-        domains: set[str] = set()
         for index in self.pending:
             if len(batch) == maximum:
                 break
             domain = self._recipient(index).path.domain.lower()
             if limits.rcpt_domain_max is not None and domain not in domains:
-                if len(domains) == limits.rcpt_domain_max:
+                if len(domains) >= limits.rcpt_domain_max:
                     continue
                 domains.add(domain)
             batch.append(index)

@@ -143,5 +143,17 @@ class ExtensionTests(SynchronousTestCase):
         self.assertEqual((found.size, found.deliver_by, found.future_release), (0, 0, None))
         self.assertEqual(found.limits, ServerLimits())
 
+    def test_limits(self) -> None:
+        for text, limits in {
+            # A limit that is unknown, or makes no sense, does not concern the others.
+            "rcptmax=20 MAILMAX=0 RCPTDOMAINMAX=1000000 NEW-ONE=a,b OTHER_ONE": ServerLimits(20),
+            # RFC 9422 section 3: what breaks the syntax does.
+            "RCPTMAX=20 MAILMAX=5;6": ServerLimits(),
+            "RCPTMAX=20 =5": ServerLimits(),
+            "RCPTMAX=20 MAIL.MAX=5": ServerLimits(),
+            "": ServerLimits(),
+        }.items():
+            self.assertEqual(parse_extensions(f"mx\nLIMITS {text}").limits, limits, text)
+
     def test_binarymime_needs_chunking(self) -> None:
         self.assertFalse(parse_extensions("mx\nBINARYMIME").binary_mime)

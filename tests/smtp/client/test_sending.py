@@ -293,10 +293,50 @@ class RecipientTests(SynchronousTestCase):
         self.assertEqual(self.batches(server, 9), [4, 4, 1])
 
     def test_rcptdomainmax(self) -> None:
+        # RFC 9422 section 4: domains of the session, not only of one transaction.
+        server = Server("PIPELINING", "LIMITS RCPTMAX=2 RCPTDOMAINMAX=2")
+        session = open_session(server, DATA_ONLY)
+        result = run(session.send(make_envelope(SENDER, self.recipients(7)), MESSAGE))
+        domains = [
+            [c.rpartition("@")[2] for c in group if c.startswith("RCPT")] for group in server.groups
+        ]
+        self.assertEqual(
+            domains,
+            [
+                ["d0.example>", "d1.example>"],
+                ["d0.example>", "d1.example>"],
+                ["d0.example>"],
+            ],
+        )
+        self.assertEqual(
+            [(o.accepted, o.attempted) for o in result.outcomes],
+            [(True, True), (True, True), (False, False)] * 2 + [(True, True)],
+        )
+
+    def test_rcptdomainmax_is_used_up(self) -> None:
         server = Server("PIPELINING", "LIMITS RCPTDOMAINMAX=1")
-        self.assertEqual(self.batches(server, 7), [3, 2, 2])
-        for group in server.groups:
-            self.assertEqual(len({c.rpartition("@")[2] for c in group if "RCPT" in c}), 1)
+        session = open_session(server, DATA_ONLY)
+        self.assertFalse(session.exhausted)
+        for recipient, accepted in {
+            "bob@d1.example": True,
+            "eve@d2.example": False,
+            "joe@D1.example": True,
+        }.items():
+            result = run(session.send(make_envelope(SENDER, [recipient]), MESSAGE))
+            self.assertEqual(len(result.accepted), accepted, recipient)
+            # Nobody knows of which domain the next one is: it is not for a pool.
+            self.assertTrue(session.exhausted)
+        self.assertEqual(sum(c.startswith("MAIL") for c in server.commands), 2)
+
+    def test_verifying_keeps_the_limits(self) -> None:
+        server = Server("LIMITS RCPTMAX=2 RCPTDOMAINMAX=1")
+        session = open_session(server, DATA_ONLY)
+        outcomes = run(session.verify(make_envelope(SENDER, self.recipients(7))))
+        self.assertEqual([o.attempted for o in outcomes], [True, False, False] * 2 + [False])
+        self.assertEqual(sum(c.startswith("RCPT") for c in server.commands), 2)
+        outcomes = run(session.verify(make_envelope(SENDER, ["bob@d1.example"])))
+        self.assertEqual([o.attempted for o in outcomes], [False])
+        self.assertEqual(sum(c.startswith("MAIL") for c in server.commands), 1)
 
     def test_mailmax(self) -> None:
         server = Server("PIPELINING", "LIMITS MAILMAX=2 RCPTMAX=1")
