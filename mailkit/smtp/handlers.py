@@ -200,9 +200,10 @@ async def _auth_step(connection: SMTPProtocol, exchange: SASLExchange, line: byt
     except MailError as error:
         if error.temporary:
             raise Refused(454, "4.7.0", "Temporary authentication failure") from error
-        acting = isinstance(error, AuthorizationFailed)
-        text = error.text if acting else "User name or password is not right"
-        connection.reply(Reply(535, "5.7.8", text))
+        if isinstance(error, AuthorizationFailed):
+            connection.reply(replies.for_error(error))
+        else:
+            connection.reply(Reply(535, "5.7.8", "User name or password is not right"))
         if connection.logins_exhausted:
             connection.give_up("Too many failed logins")
         return

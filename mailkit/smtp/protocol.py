@@ -287,7 +287,7 @@ class SMTPProtocol(ReceivingConnection):
         except Exception:
             # Nobody knows what was read: the connection cannot go on.
             self.log.failure("input could not be read", Failure())
-            self.give_up("Something went wrong here")
+            self.give_up("Something went wrong here", "4.3.0")
             return None
 
     @override

@@ -188,9 +188,9 @@ class ReceivingConnection(CommandConnection):
         """Send a reply."""
         self.write(reply.render())
 
-    def give_up(self, text: str) -> None:
+    def give_up(self, text: str, enhanced: str = "4.7.0") -> None:
         """End the connection with a 421 reply."""
-        self.reply(Reply(421, "4.7.0", f"{self.factory.hostname} {text}, closing connection"))
+        self.reply(Reply(421, enhanced, f"{self.factory.hostname} {text}, closing connection"))
         self.close()
 
     @override

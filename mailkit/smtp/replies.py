@@ -24,7 +24,7 @@ INTERNAL_ERROR = Reply(451, "4.3.0", "Something went wrong here, please try agai
 AUTHENTICATION_REQUIRED = Reply(530, "5.7.0", "Authentication required")
 
 BARE_LINE_END = Reply(
-    550, "5.6.11", "The message has a CR or LF that stands alone; line ends must be CRLF"
+    550, "5.5.2", "The message has a CR or LF that stands alone; line ends must be CRLF"
 )
 MAIL_LOOP = Reply(554, "5.4.6", "Too many Received fields, this looks like a mail loop")
 NO_SPACE = Reply(452, "4.3.1", "There is no room for the message here, please try again later")

@@ -180,7 +180,7 @@ class CorpusTests(WholeServerTestCase):
                 code, text = client.getreply()
                 bare = octets.count(b"\n") != octets.count(b"\r\n")
                 self.assertEqual(
-                    (code, text[:6]), (550, b"5.6.11") if bare else (250, b"2.0.0 "), name
+                    (code, text[:6]), (550, b"5.5.2 ") if bare else (250, b"2.0.0 "), name
                 )
         self.stop(self.server)
 

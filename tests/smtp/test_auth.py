@@ -9,7 +9,12 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import classImplementsOnly
 
-from mailkit.errors import NoSuchAccount, StoreUnavailable
+from mailkit.errors import (
+    AccountDisabled,
+    AuthorizationFailed,
+    NoSuchAccount,
+    StoreUnavailable,
+)
 from mailkit.interfaces import IMessageDelivery
 from mailkit.smtp.extensions.settings import ExtensionSettings
 from mailkit.smtp.grammar import Limits
@@ -171,14 +176,22 @@ class RefusalTests(SynchronousTestCase):
         self.assertEqual(server.say(f"AUTH PLAIN {GOOD}")[0][:3], "235")
 
     def test_trouble_behind_the_portal(self) -> None:
-        for error, code in ((StoreUnavailable(), b"454 4.7.0"), (NoSuchAccount(), b"535 5.7.8")):
+        for error, code in {
+            StoreUnavailable(): b"454 4.7.0 ",
+            NoSuchAccount(): b"535 5.7.8 ",
+            AuthorizationFailed(): b"535 5.7.8 ",
+            # RFC 5248
+            AccountDisabled(): b"525 5.7.13",
+        }.items():
             server = make()
 
             async def fail(avatar_id: Any, mind: Any, error: Exception = error) -> Any:
                 raise error
 
             server.realm._avatar = fail  # type: ignore[method-assign]
-            self.assertEqual(server.send(f"AUTH PLAIN {GOOD}\r\n".encode())[:9], code)
+            server.send(f"AUTH PLAIN {GOOD}\r\n".encode())
+            server.clock.advance(1)
+            self.assertEqual(server.answer()[:10], code)
 
     def test_a_bug_behind_the_portal(self) -> None:
         server = make()

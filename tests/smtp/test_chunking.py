@@ -215,7 +215,7 @@ class ContentTests(SynchronousTestCase):
         for content in (b"a\nb\r\n", b"a\rb\r\n", b"a\r", b"a\r\n\r"):
             server = ready()
             answer = server.send(chunk(content, last=True) + b"NOOP\r\n")
-            self.assertEqual(answer[:10], b"550 5.6.11")
+            self.assertEqual(answer[:10], b"550 5.5.2 ")
             self.assertEqual(server.delivery.received, [])
             self.assertEqual(server.say(*ENVELOPE)[0][:3], "250")
 

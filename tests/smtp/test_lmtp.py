@@ -130,7 +130,7 @@ class RecipientTests(SynchronousTestCase):
 
         for server, content, expected in (
             (fail(), b"x" * 2000 + b"\r\n", "552 5.3.4 "),
-            (fail(), b"bare\nline\r\n", "550 5.6.11 "),
+            (fail(), b"bare\nline\r\n", "550 5.5.2 "),
             (fail(deliver=StoreUnavailable()), b"", "451 4.3.0 "),
             (fail(deliver=RuntimeError("bug")), b"", "451 4.3.0 Something went wrong"),
         ):

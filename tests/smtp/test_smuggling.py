@@ -78,7 +78,7 @@ class SmugglingTests(SynchronousTestCase):
         self.assertEqual(len(replies), 2, replies)
         self.assertEqual(replies[1], b"250 2.0.0 OK")
         if bare and mode == "refuse":
-            self.assertEqual(replies[0][:10], b"550 5.6.11", replies)
+            self.assertEqual(replies[0][:10], b"550 5.5.2 ", replies)
             self.assertEqual(server.delivery.received, [])
             return
         self.assertEqual(replies[0][:9], b"250 2.0.0", replies)

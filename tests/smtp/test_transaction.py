@@ -289,7 +289,7 @@ class RefusalTests(SynchronousTestCase):
         server.delivery.spools[0].trouble = cast(Any, KeyError("secret detail"))
         self.assertEqual(
             server.send(b"x\r\n"),
-            b"421 4.7.0 mx.example.org Something went wrong here, closing connection\r\n",
+            b"421 4.3.0 mx.example.org Something went wrong here, closing connection\r\n",
         )
         self.assertTrue(server.closed)
         self.assertEqual(len(self.flushLoggedErrors(KeyError)), 1)
@@ -353,7 +353,7 @@ class ContentTests(SynchronousTestCase):
         server = Server().begin()
         answer = server.send(b"a\nb\r\n.\r\nNOOP\r\n")
         self.assertEqual(
-            [line[:10] for line in answer.splitlines()], [b"550 5.6.11", b"250 2.0.0 "]
+            [line[:10] for line in answer.splitlines()], [b"550 5.5.2 ", b"250 2.0.0 "]
         )
         self.assertIn(b"line ends must be CRLF", answer)
         self.assertEqual(server.delivery.received, [])
