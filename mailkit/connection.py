@@ -61,8 +61,14 @@ class CommandConnection(LoginConnection, ABC):
     command has left (more of a literal, an AUTH response, the DONE of IDLE).
     """
 
+    # Beside the dictionary, as there: see OutputConnection.
+    __slots__ = ("_commands_left",)
+
     log = Logger()
     factory: CommandFactory
+
+    # Before other connections get their turn.
+    _commands_left: int
 
     def __init__(self) -> None:
         super().__init__()
@@ -248,10 +254,10 @@ class CommandConnection(LoginConnection, ABC):
             self._limit_input()
             return
         self._pumping = True
-        budget = COMMANDS_A_TURN
+        self._commands_left = COMMANDS_A_TURN
         try:
             while not (self._running or self._output_paused or self._closing or self._stopping):
-                if budget == 0:
+                if self._commands_left <= 0:
                     self._start(self._next_turn())
                     break
                 try:
@@ -263,12 +269,12 @@ class CommandConnection(LoginConnection, ABC):
                     break
                 if command is None:
                     if self._deflate is not None and self.inflate():
-                        budget = max(budget - COMMANDS_A_PIECE, 0)
+                        self._commands_left -= COMMANDS_A_PIECE
                         continue
                     if self._input_ended:
                         self.close()
                     break
-                budget -= 1
+                self._commands_left -= 1
                 try:
                     waiting = self.run_command(command)
                 except Exception:
@@ -285,6 +291,10 @@ class CommandConnection(LoginConnection, ABC):
         self.flush()
         if self._running is not None or self._output_paused or self._input_paused:
             self._limit_input()
+
+    def count_commands(self, count: int) -> None:
+        """The command at work has answered so many behind it, too, which it took from the buffer."""
+        self._commands_left -= count
 
     def _start(self, waiting: Coroutine[Any, Any, None]) -> None:
         try:

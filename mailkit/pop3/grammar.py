@@ -13,6 +13,11 @@ MAX_COMMAND = 512
 
 # RFC 2449 section 3: keyword = 3*4VCHAR. All there are consist of letters and digits.
 _COMMAND = re.compile(rb"([A-Za-z0-9]{3,4})(?: ([^\0\r]*))?\Z")
+#: Octets in which a run of RETR commands is looked for.
+MAX_RUN = 1024
+
+# As nearly all clients write it that send one behind the other.
+_RUN = re.compile(rb"(?:RETR [0-9]{1,10}\r\n)+")
 _NUMBER = re.compile(rb"[0-9]{1,10}\Z")
 # Any number of lines that a command has room for.
 _COUNT = re.compile(rb"[0-9]+\Z")
@@ -65,6 +70,15 @@ def parse_number(argument: bytes) -> int:
     if not _NUMBER.match(argument):
         raise CommandError("This command takes one message number")
     return int(argument)
+
+
+def find_run(octets: bytes) -> list[bytes]:
+    """The lines of RETR commands that the octets begin with, without their line ends.
+
+    Only those with whose arguments nothing is wrong; the number begins at the sixth octet.
+    """
+    match = _RUN.match(octets)
+    return [] if match is None else match.group().split(b"\r\n")[:-1]
 
 
 def parse_optional_number(argument: bytes) -> int | None:

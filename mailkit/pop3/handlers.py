@@ -6,11 +6,10 @@ A handler that need not wait is a plain function; one that must returns its coro
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from twisted.internet.defer import CancelledError
 
-from mailkit.connection import CHUNK
 from mailkit.errors import (
     AuthenticationFailed,
     AuthorizationFailed,
@@ -22,21 +21,19 @@ from mailkit.login import SASLExchange
 from mailkit.model import POP3_DELETED, FlagOp, MaildropLimits
 from mailkit.pop3.grammar import (
     CommandError,
-    TopFilter,
     parse_auth,
     parse_nothing,
     parse_number,
     parse_optional_number,
     parse_password,
-    parse_top,
     parse_user,
 )
 from mailkit.pop3.replies import END, code_of, listing
+from mailkit.pop3.retrieval import retr, top
 from mailkit.pop3.state import Maildrop, State
 from mailkit.sasl.cram import read_digest
 from mailkit.sasl.plain import with_password
 from mailkit.translation import LANGUAGES, find_language, is_language_range, translate
-from mailkit.wire.dotstuff import DotEncoder, stuff_message
 from mailkit.wire.sasl import ExchangeCancelled, SASLError, Success, encode_base64
 
 if TYPE_CHECKING:
@@ -389,105 +386,6 @@ async def _stream_listing(
         await connection.drain()
         connection.write(piece)
     connection.write(END)
-
-
-def retr(connection: POP3Connection, argument: bytes) -> _Waiting:
-    number = parse_number(argument)
-    maildrop = connection.maildrop
-    place, size = maildrop.place(number), maildrop.size(number)
-    if size < CHUNK and not connection.must_drain:
-        read = connection.readers[place[0]]
-        data = None if read is None else read(place[1])
-        if data is not None:
-            content, end = stuff_message(data)
-            connection.write(b"+OK %d octets\r\n" % size)
-            connection.write(content)
-            connection.write(end)
-            return None
-    return _send_whole(connection, place, size)
-
-
-def top(connection: POP3Connection, argument: bytes) -> _Waiting:
-    number, lines = parse_top(argument)
-    return _send_top(connection, connection.maildrop.place(number), TopFilter(lines))
-
-
-async def _send_whole(connection: POP3Connection, place: tuple[int, int], size: int) -> None:
-    if connection.must_drain:
-        await connection.drain()
-    first = b"+OK %d octets\r\n" % size
-    index, uid = place
-    try:
-        with await connection.mailboxes[index].open_message(uid=uid) as content:
-            if _refuse_utf8(connection, content):
-                return
-            data = content.read(CHUNK)
-            if len(data) == size < CHUNK:
-                # The whole reply in one write.
-                encoder = DotEncoder()
-                connection.write(b"".join((first, encoder.feed(data), encoder.finish())))
-            else:
-                await _stream_message(connection, first, content, data)
-    except MailError as error:
-        connection.refuse_command(error)
-
-
-async def _send_top(connection: POP3Connection, place: tuple[int, int], wanted: TopFilter) -> None:
-    if connection.must_drain:
-        await connection.drain()
-    first = connection.ok_line("Top of message follows")
-    index, uid = place
-    try:
-        with await connection.mailboxes[index].open_message(uid=uid) as content:
-            if not _refuse_utf8(connection, content):
-                await _stream_message(connection, first, content, content.read(CHUNK), wanted)
-    except MailError as error:
-        connection.refuse_command(error)
-
-
-def _refuse_utf8(connection: POP3Connection, content: BinaryIO) -> bool:
-    """Refuse a message that this client is not to have (RFC 6856 section 5); whether that was done."""
-    if not connection.refuses_utf8:
-        return False
-    header = TopFilter(0)
-    while not header.finished and (data := content.read(CHUNK)):
-        if not header.feed(data).isascii():
-            connection.err(
-                "That message has UTF-8 in its header: send UTF8 before you log in", "UTF8"
-            )
-            return True
-    content.seek(0)
-    return False
-
-
-async def _stream_message(
-    connection: POP3Connection,
-    before: bytes,
-    content: BinaryIO,
-    data: bytes,
-    wanted: TopFilter | None = None,
-) -> None:
-    # A short read is not the end: only an empty one is.
-    encoder = DotEncoder()
-    try:
-        while data:
-            if wanted is not None:
-                data = wanted.feed(data)
-            connection.write(before + encoder.feed(data))
-            before = b""
-            if wanted is not None and wanted.finished:
-                break
-            data = content.read(CHUNK)
-            if data:
-                await connection.drain()
-    except CancelledError:
-        raise
-    except Exception:
-        # After +OK nothing but the end of the connection tells that the message is not whole.
-        connection.log.failure("a message could not be read to its end")
-        connection.abort()
-        return
-    connection.write(before + encoder.finish())
 
 
 def dele(connection: POP3Connection, argument: bytes) -> None:

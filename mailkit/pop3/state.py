@@ -143,6 +143,25 @@ class Maildrop:
         self.check(number)
         return self._sizes[number - 1]
 
+    def together(self, numbers: Sequence[int]) -> tuple[int, list[int], list[int]]:
+        """The first of some messages, as many as are in one mailbox and not deleted.
+
+        :returns: which mailbox, and their UIDs and sizes.
+        :raises NoSuchNumber: there is no first one.
+        """
+        mailbox, _ = self.place(numbers[0])
+        first = self._parts[mailbox].first
+        following = self._parts[mailbox + 1 : mailbox + 2]
+        end = following[0].first if following else len(self._uids)
+        uids: list[int] = []
+        sizes: list[int] = []
+        for number in numbers:
+            if not first < number <= end or number in self._deleted:
+                break
+            uids.append(self._uids[number - 1])
+            sizes.append(self._sizes[number - 1])
+        return mailbox, uids, sizes
+
     def unique_id(self, number: int) -> bytes:
         """What UIDL tells: never used again for another message (RFC 1939 section 7).
 

@@ -18,7 +18,13 @@ from twisted.python.failure import Failure
 from zope.interface import alsoProvides, implementer
 
 from mailkit.errors import NoSuchMailbox, NoSuchMessage
-from mailkit.interfaces import IMailAccount, IMailbox, IUnendedMessages, IWritableMailbox
+from mailkit.interfaces import (
+    IBatchReadingMailbox,
+    IMailAccount,
+    IMailbox,
+    IUnendedMessages,
+    IWritableMailbox,
+)
 from mailkit.model import Changes, MailboxInfo, MessageInfo
 from mailkit.pop3.protocol import POP3Connection, POP3Factory
 
@@ -108,7 +114,27 @@ class FakeUnendedMailbox(FakeWritableMailbox):
 
     async def list_unended(self, uids: Sequence[int]) -> Sequence[int]:
         await self._enter("list_unended")
-        return [uid for uid in uids if not self.messages.get(uid, b"\r\n").endswith(b"\r\n")]
+        return [uid for uid in uids if not (self.messages.get(uid) or b"\r\n").endswith(b"\r\n")]
+
+
+@implementer(IBatchReadingMailbox)
+class FakeBatchMailbox(FakeUnendedMailbox):
+    """The same, and it reads many at once. ``together`` has how many were read each time."""
+
+    def __init__(self, *messages: bytes, first_uid: int = 7) -> None:
+        super().__init__(*messages, first_uid=first_uid)
+        self.together: list[int] = []
+
+    async def read_messages(self, uids: Sequence[int], octets: int) -> Sequence[bytes]:
+        await self._enter("read_messages")
+        found: list[bytes] = []
+        for uid in uids:
+            data = self.messages.get(uid)
+            if data is None or (octets := octets - len(data)) < 0:
+                break
+            found.append(data)
+        self.together.append(len(found))
+        return found
 
 
 @implementer(IMailAccount)
