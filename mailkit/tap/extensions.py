@@ -59,14 +59,23 @@ def parse_access(text: str) -> Access:
     return known[text]
 
 
-def parse_bare_line_ends(text: str) -> str:
-    """What becomes of a CR or LF that stands alone.
+def parse_bare_line_ends(texts: Iterable[str], names: Scopes = MAIL_SCOPES) -> dict[str, str]:
+    """What becomes of a CR or LF that stands alone, by service and listener where that is said, from
+    ``WAY`` or ``SERVICE:WAY``.
 
-    :raises SettingError: that is none of the two ways.
+    :raises SettingError: that is none of the two ways, or there is no such service.
     """
-    if text not in ("refuse", "normalise"):
-        raise SettingError(f"{text!r} is neither refuse nor normalise")
-    return text
+    ways: list[tuple[Collection[str], str]] = []
+    for text in texts:
+        service, colon, way = text.rpartition(":")
+        if way not in ("refuse", "normalise"):
+            raise SettingError(f"{way!r} is neither refuse nor normalise")
+        if colon and service not in names:
+            raise SettingError(f"{service!r} takes no mail; known are {', '.join(names)}")
+        ways.append((names[service] if colon else tuple(names), way))
+    # What is for fewer goes over what is for more.
+    ways.sort(key=lambda each: -len(each[0]))
+    return {name: way for heirs, way in ways for name in heirs}
 
 
 def parse_solicitation(text: str) -> tuple[str, ...]:
@@ -195,13 +204,6 @@ class ExtensionOptions:
             "Refuse advertisements of these classes, such as org.example:ADV,org.example:ADV:ADLT"
             " (RFC 3865)",
         ],
-        [
-            "bare-line-ends",
-            None,
-            None,
-            "What to do with a message in which a CR or LF stands alone: refuse or normalise"
-            " [default: refuse, but normalise for submission]",
-        ],
     ]
     optFlags: ClassVar[list[list[Any]]] = [
         [
@@ -212,12 +214,19 @@ class ExtensionOptions:
         ],
     ]
     without_extensions: list[str]
+    bare_line_ends: list[str]
     xclient: list[str]
 
     def opt_without_extension(self, name: str) -> None:
         """Switch the SMTP extension NAME off, such as CHUNKING; for one service with
         SERVICE:NAME, such as smtp:CHUNKING. May be repeated."""
         self.without_extensions.append(name)
+
+    def opt_bare_line_ends(self, way: str) -> None:
+        """What to do with a message in which a CR or LF stands alone: refuse or normalise
+        [default: refuse, but normalise for submission]; for one service with SERVICE:WAY. May be
+        repeated."""
+        self.bare_line_ends.append(way)
 
     def opt_xclient_from(self, network: str) -> None:
         """Believe clients at this address or NETWORK, or on `unix` sockets, when they tell by

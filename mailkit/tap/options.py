@@ -159,6 +159,7 @@ class MailOptions(EndpointOptions, TLSOptions, AuthOptionMixin):
         self.auth_rules: list[AuthRule] = []
         #: What ``--without-extension`` says, where a command has it.
         self.without_extensions: list[str] = []
+        self.bare_line_ends: list[str] = []
         #: What ``--without-capability`` says, where a command has it.
         self.without_capabilities: list[str] = []
         #: What ``--imap-quirk`` says, where a command has it.
@@ -331,10 +332,11 @@ class MailOptions(EndpointOptions, TLSOptions, AuthOptionMixin):
         yield "smtp-limits", lambda: parse_smtp_limits(self.smtp_limits, names)
         for name, parse in (
             *(("vrfy", parse_access), ("expn", parse_access)),
-            *(("bare-line-ends", parse_bare_line_ends), ("no-soliciting", parse_solicitation)),
+            ("no-soliciting", parse_solicitation),
         ):
             if self.get(name) is not None:
                 yield name, partial(parse, self[name])
+        yield "bare-line-ends", lambda: parse_bare_line_ends(self.bare_line_ends, names)
         yield "smtp-extensions", lambda: parse_extension_table(self.smtp_extensions, names)
         yield "xclient-from", lambda: parse_names(self.xclient, names)
         yield "hook", lambda: parse_hooks(self.hooks, names)

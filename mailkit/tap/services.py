@@ -210,8 +210,7 @@ class MailService(MultiService):
         )
         self._smtp_limits = parse_smtp_limits(smtp.limits, names)
         self._any_from = smtp.any_from
-        ends = smtp.bare_line_ends
-        self._bare_line_ends = parse_bare_line_ends(ends) if ends else None
+        self._bare_line_ends = parse_bare_line_ends(smtp.bare_line_ends, names)
 
     # Servers.
 
@@ -289,15 +288,17 @@ class MailService(MultiService):
                 settings["url_resolver"] = StoreURLResolver(lambda: self.store, clock)
                 settings["check_from"] = not self._any_from
             own_limits = self._smtp_limits.get(name)
+            size = limits.max_message_size
             if own_limits is not None:
                 settings |= own_limits.settings()
-            if self._bare_line_ends is not None and protocol in TAKE_MAIL:
-                settings["bare_line_ends"] = self._bare_line_ends
+                size = own_limits.max_message_size or size
+            if name in self._bare_line_ends:
+                settings["bare_line_ends"] = self._bare_line_ends[name]
             factory = make_factory(
                 protocol,
                 self._make_portal(protocol),
                 self._hostname,
-                limits.max_message_size,
+                size,
                 **settings,
                 tls_context=self._tls.context(name),
                 clock=cast(IReactorTime, self._reactor),

@@ -113,9 +113,8 @@ class SMTPSettings:
     no_soliciting: str | None = None
     #: What ``--xclient-from`` takes.
     xclient_from: Collection[str] = ()
-    #: What becomes of a message in which a CR or LF stands alone: ``refuse`` or ``normalise``; None
-    #: for each service's own way.
-    bare_line_ends: str | None = None
+    #: What ``--bare-line-ends`` takes; each service has its own way where nothing is said.
+    bare_line_ends: Collection[str] = ()
     #: Users who submit mail may write any address into From and Sender.
     any_from: bool = False
     #: What the table ``[smtp-extensions]`` takes: see

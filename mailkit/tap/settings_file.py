@@ -119,6 +119,7 @@ class SettingsFileOptions(MailOptions):
         """Settings that are lists of texts."""
         return {
             "without-extension": self.without_extensions,
+            "bare-line-ends": self.bare_line_ends,
             "imap-quirk": self.quirks,
             "without-capability": self.without_capabilities,
             "hook": self.hooks,

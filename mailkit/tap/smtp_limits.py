@@ -8,7 +8,7 @@ from typing import Any
 
 from mailkit.tap.errors import SettingError
 from mailkit.tap.listeners import MAIL_SCOPES, Scopes
-from mailkit.tap.values import check_number
+from mailkit.tap.values import check_number, parse_size
 
 #: Parameters of :class:`~mailkit.smtp.protocol.SMTPFactory`.
 _PARAMETERS: Mapping[str, type[int] | type[float]] = {
@@ -36,6 +36,8 @@ _LENGTHS: Mapping[str, str] = {
     "local-part": "local_part",
     "domain": "domain",
 }
+#: Also a setting of the whole process.
+_SIZE = "max-message-size"
 _KINDS: Mapping[str, type[int] | type[float]] = {
     **_PARAMETERS,
     **_ATTRIBUTES,
@@ -57,6 +59,8 @@ _LEAST = {
 class SMTPLimits:
     """The limits of one service or listener that differ from the defaults."""
 
+    #: Octets; None for what all services have.
+    max_message_size: int | None = None
     parameters: dict[str, Any] = field(default_factory=dict)
     attributes: dict[str, Any] = field(default_factory=dict)
     lengths: dict[str, Any] = field(default_factory=dict)
@@ -77,9 +81,15 @@ class SMTPLimits:
 
     def _take(self, key: str, value: Any) -> None:
         name = key.replace("_", "-")
+        if name == _SIZE:
+            is_text = isinstance(value, str)
+            self.max_message_size = parse_size(value) if is_text else check_number(key, value, int)
+            return
         kind = _KINDS.get(name)
         if kind is None:
-            raise SettingError(f"there is no limit {key!r}; known are {', '.join(_KINDS)}")
+            raise SettingError(
+                f"there is no limit {key!r}; known are {', '.join((_SIZE, *_KINDS))}"
+            )
         check_number(key, value, kind, _LEAST.get(name, 1))
         if name in _LENGTHS:
             self.lengths[_LENGTHS[name]] = value

@@ -62,7 +62,7 @@ def _smtp_settings(options: MailOptions) -> SMTPSettings:
         expn=options.get("expn"),
         no_soliciting=options.get("no-soliciting"),
         xclient_from=options.xclient,
-        bare_line_ends=options.get("bare-line-ends"),
+        bare_line_ends=options.bare_line_ends,
         any_from=bool(options.get("any-from")),
         extensions=options.smtp_extensions,
         limits=options.smtp_limits,

@@ -150,6 +150,28 @@ class ListenerTests(ServiceTestCase):
         self.assertEqual(found[:2], [(5, 60, 200, 4096), (5, 60, 5000, 9000)])
         self.assertEqual(found[2][:2], (5, 300))
 
+    def test_line_ends_and_sizes(self) -> None:
+        options = self.options(
+            f'smtp = ["{ENDPOINT}", "inside={ENDPOINT}"]\n'
+            f'submission = ["{ENDPOINT}", "scanner={ENDPOINT}"]\n'
+            'max-message-size = "10M"\n'
+            'bare-line-ends = ["inside:normalise", "submission:refuse", "scanner:normalise"]\n'
+            '[smtp-limits.inside]\nmax-message-size = "20M"\n'
+        )
+        found = {
+            name: (factory.bare_line_ends, factory.max_size >> 20)
+            for name, factory in factories(TwistdService(options)).items()
+        }
+        self.assertEqual(
+            found,
+            {
+                "smtp": ("refuse", 10),
+                "inside": ("normalise", 20),
+                "submission": ("refuse", 10),
+                "scanner": ("normalise", 10),
+            },
+        )
+
     def test_networks(self) -> None:
         service = self.make(
             listeners={"inside": "smtp", "office": "submissions"},

@@ -290,12 +290,22 @@ class ExtensionOptionTests(OptionsTestCase):
 
     def test_bare_line_ends(self) -> None:
         options = self.parse("--smtp", ENDPOINT, "--bare-line-ends", "normalise")
-        self.assertEqual(options["bare-line-ends"], "normalise")
-        for way, expected in (
-            (None, {"smtp": "refuse", "lmtp": "refuse", "submission": "normalise"}),
-            ("normalise", dict.fromkeys(("smtp", "lmtp", "submission"), "normalise")),
-            ("refuse", dict.fromkeys(("smtp", "lmtp", "submission"), "refuse")),
-        ):
+        self.assertEqual(options.bare_line_ends, ["normalise"])
+        path = Path(self.mktemp())
+        for text in ('"lmtp:normalise"', '["lmtp:normalise"]'):
+            path.write_text(f'lmtp = "{ENDPOINT}"\nbare-line-ends = {text}\n', "utf-8")
+            options = self.parse("--config", str(path))
+            self.assertEqual(options.bare_line_ends, ["lmtp:normalise"])
+        both: list[tuple[list[str], dict[str, str]]] = [
+            ([], {"smtp": "refuse", "lmtp": "refuse", "submission": "normalise"}),
+            (["normalise"], dict.fromkeys(("smtp", "lmtp", "submission"), "normalise")),
+            (["refuse"], dict.fromkeys(("smtp", "lmtp", "submission"), "refuse")),
+            (
+                ["lmtp:refuse", "normalise"],
+                {"smtp": "normalise", "lmtp": "refuse", "submission": "normalise"},
+            ),
+        ]
+        for way, expected in both:
             service = MailService("memory:", smtp=SMTPSettings(bare_line_ends=way))
             for name, found in expected.items():
                 service.add_port(name, ENDPOINT)
@@ -304,6 +314,9 @@ class ExtensionOptionTests(OptionsTestCase):
             service.add_port("imap", ENDPOINT)
         self.check(
             ["--smtp", ENDPOINT, "--bare-line-ends", "keep"], "--bare-line-ends", "normalise"
+        )
+        self.check(
+            ["--smtp", ENDPOINT, "--bare-line-ends", "imap:refuse"], "--bare-line-ends", "'imap'"
         )
 
     def test_unknown_names(self) -> None:

@@ -80,6 +80,12 @@ class SMTPLimitTests(SynchronousTestCase):
             self.assertEqual(factory.timeout, timeout)
         self.assertEqual(self.factory({}).max_errors, SMTPFactory.max_errors)
 
+    def test_size_of_a_message(self) -> None:
+        table = {"submission": {"max-message-size": "60M"}, "lmtp": {"max-message-size": 1000}}
+        for name, size in {"smtp": 52428800, "submission": 62914560, "lmtp": 1000}.items():
+            self.assertEqual(self.factory(table, name).max_size, size)
+        self.assertEqual(self.factory({"max-message-size": "1M"}).max_size, 1 << 20)
+
     def test_what_is_none(self) -> None:
         for text, wanted in (
             ("max-recipient = 100", "no limit 'max-recipient'"),
@@ -90,6 +96,8 @@ class SMTPLimitTests(SynchronousTestCase):
             ('timeout = "1"', "must be a number"),
             ("command-line = 511", "at least 512"),
             ("local-part = 63", "at least 64"),
+            ('max-message-size = "big"', "'big' is no size"),
+            ("max-message-size = 0", "at least 1"),
             ("imap = {}", "no limit 'imap'"),
             ("lmtp = 1", "lmtp must be a table"),
             ("[smtp-limits.lmtp]\nnothing = 1", "no limit 'nothing'"),
