@@ -298,3 +298,62 @@ class MailHook:
 
     def disconnect(self, session: MailSession) -> Awaitable[None] | None:
         """The client is gone."""
+
+
+_ALWAYS = (Accept, Reject, Defer)
+_TRANSACTION = (*_ALWAYS, Quarantine, Discard, AddHeader, ChangeHeader, ChangeSender)
+_MESSAGE = (*_TRANSACTION, AddRecipient, RemoveRecipient, ReplaceBody)
+#: What each step may answer. Nobody looks at the answers of the others.
+_ANSWERS: Mapping[Step, tuple[type[Any], ...]] = MappingProxyType(
+    {
+        Step.CONNECT: _ALWAYS,
+        Step.EHLO: _ALWAYS,
+        Step.AUTH: _ALWAYS,
+        Step.MAIL: _TRANSACTION,
+        Step.RCPT: _TRANSACTION,
+        Step.HEADER: _TRANSACTION,
+        Step.MESSAGE: _MESSAGE,
+    }
+)
+
+
+def find_steps(hook: object) -> dict[Step, Callable[..., Any]]:
+    """The steps that concern a hook, each with what is to be called.
+
+    :raises ValueError: it is no hook.
+    """
+    if isinstance(hook, type):
+        raise ValueError(f"{hook.__name__} is a class: make a hook of it by calling it")
+    found = {}
+    for step in Step:
+        method = getattr(hook, step.value, None)
+        inherited = getattr(MailHook, step.value)
+        if callable(method) and getattr(method, "__func__", None) is not inherited:
+            found[step] = method
+    if not found and callable(hook):
+        found[Step.MESSAGE] = hook
+    if not found and not isinstance(hook, MailHook):
+        raise ValueError(f"{hook!r} is no hook: it has no step, and is no function")
+    return found
+
+
+def check_answers(step: Step, result: Any) -> Sequence[Any]:
+    """The answers that a step, up to ``message``, has given.
+
+    :raises TypeError: one of them is none, or does not fit to the step; all are released.
+    """
+    if result is None:
+        return ()
+    answers = result if isinstance(result, (list, tuple)) else (result,)
+    for answer in answers:
+        if not isinstance(answer, _ANSWERS[step]):
+            release(result)
+            raise TypeError(f"{type(answer).__name__} is no answer in the step {step.value}")
+    return answers
+
+
+def release(result: Any) -> None:
+    """Close what came with answers that are not needed any more."""
+    for answer in result if isinstance(result, (list, tuple)) else (result,):
+        if isinstance(answer, ReplaceBody):
+            answer.content.close()

@@ -25,13 +25,14 @@ from mailkit.hooks import (
     Defer,
     Discard,
     Edit,
-    MailHook,
     MailSession,
     Quarantine,
     Reject,
     RemoveRecipient,
-    ReplaceBody,
     Step,
+    check_answers,
+    find_steps,
+    release,
 )
 from mailkit.model import Envelope, HookRecord
 from mailkit.smtp import replies
@@ -64,19 +65,6 @@ class HookSettings(NamedTuple):
 #: The settings where nothing else is said.
 HOOK_SETTINGS = HookSettings()
 
-_ALWAYS = (Accept, Reject, Defer)
-_TRANSACTION = (*_ALWAYS, Quarantine, Discard, AddHeader, ChangeHeader, ChangeSender)
-_MESSAGE = (*_TRANSACTION, AddRecipient, RemoveRecipient, ReplaceBody)
-#: What each step may answer. Nobody looks at the answers of the others.
-_ANSWERS: dict[Step, tuple[type[Any], ...]] = {
-    Step.CONNECT: _ALWAYS,
-    Step.EHLO: _ALWAYS,
-    Step.AUTH: _ALWAYS,
-    Step.MAIL: _TRANSACTION,
-    Step.RCPT: _TRANSACTION,
-    Step.HEADER: _TRANSACTION,
-    Step.MESSAGE: _MESSAGE,
-}
 #: Steps whose ``Accept`` holds for more than one message.
 _OF_CONNECTION = frozenset((Step.CONNECT, Step.EHLO, Step.AUTH))
 
@@ -124,7 +112,7 @@ class HookSet:
         self.last_place = max(0, len(hooks) - 1)
         self._background: dict[Deferred[Any], None] = {}
         for place, hook in enumerate(hooks):
-            for step, ask in _steps(hook).items():
+            for step, ask in find_steps(hook).items():
                 self.steps.setdefault(step, []).append(
                     _Bound(place, _name(hook), ask, getattr(hook, "timeouts", {}).get(step))
                 )
@@ -177,28 +165,6 @@ class HookSet:
     def log_slow(self, hook: str, step: Step) -> None:
         """A hook has taken too long."""
         self.log.warn("hook {hook} took too long in {step}", hook=hook, step=step.value)
-
-
-def check_hook(hook: object) -> None:
-    """:raises ValueError: it is no hook."""
-    _steps(hook)
-
-
-def _steps(hook: object) -> dict[Step, Callable[..., Any]]:
-    """The steps that concern a hook."""
-    if isinstance(hook, type):
-        raise ValueError(f"{hook.__name__} is a class: make a hook of it by calling it")
-    found = {}
-    for step in Step:
-        method = getattr(hook, step.value, None)
-        inherited = getattr(MailHook, step.value)
-        if callable(method) and getattr(method, "__func__", None) is not inherited:
-            found[step] = method
-    if not found and callable(hook):
-        found[Step.MESSAGE] = hook
-    if not found and not isinstance(hook, MailHook):
-        raise ValueError(f"{hook!r} is no hook: it has no step, and is no function")
-    return found
 
 
 def _name(hook: object) -> str:
@@ -285,7 +251,7 @@ class HookRunner:
                     continue
                 if _is_awaitable(result):
                     result = await self._wait_for(step, result, hook.timeout)
-                answers = _checked(step, result)
+                answers = check_answers(step, result)
             except ClientGone:
                 raise
             except MailError as error:
@@ -409,28 +375,6 @@ class HookRunner:
             text=reply.text,
             id=envelope.transaction_id if envelope is not None else None,
         )
-
-
-def _checked(step: Step, result: Any) -> Sequence[Any]:
-    """The answers of a hook.
-
-    :raises TypeError: one of them is none, or does not fit to the step.
-    """
-    if result is None:
-        return ()
-    answers = result if isinstance(result, (list, tuple)) else (result,)
-    for answer in answers:
-        if not isinstance(answer, _ANSWERS[step]):
-            release(result)
-            raise TypeError(f"{type(answer).__name__} is no answer in the step {step.value}")
-    return answers
-
-
-def release(result: Any) -> None:
-    """Close what came with answers that are not needed any more."""
-    for answer in result if isinstance(result, (list, tuple)) else (result,):
-        if isinstance(answer, ReplaceBody):
-            answer.content.close()
 
 
 def _words(answer: Any) -> tuple[str, str]:

@@ -10,14 +10,14 @@ from twisted.logger import Logger
 
 from mailkit._typing import override
 from mailkit.coroutines import go_on
-from mailkit.hooks import ChangeHeader, Edit, HeaderField, MailSession, Step
+from mailkit.hooks import ChangeHeader, Edit, HeaderField, MailSession, Step, release
 from mailkit.interfaces import IMessageDelivery
 from mailkit.model import Envelope, Outcome, Recipient
 from mailkit.smtp.content import ContentReader
 from mailkit.smtp.edits import edit_envelope, edit_message
 from mailkit.smtp.grammar import Refused
 from mailkit.smtp.header import split_fields
-from mailkit.smtp.hooks import HookRunner, HookSet, release
+from mailkit.smtp.hooks import HookRunner, HookSet
 from mailkit.smtp.trace import HOOKS_FIELD, hooks_field
 
 if TYPE_CHECKING:

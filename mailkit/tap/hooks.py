@@ -55,13 +55,13 @@ def make_hooks(makers: Sequence[HookMaker]) -> dict[str, list[object]]:
 
     :raises StartError: one of them cannot be made, or is no hook.
     """
-    from mailkit.smtp.hooks import check_hook
+    from mailkit.hooks import find_steps
 
     hooks: dict[str, list[object]] = {}
     for maker in makers:
         try:
             hook = maker.make()
-            check_hook(hook)
+            find_steps(hook)
         except Exception as error:
             # Whatever the code of somebody else's may do.
             reason = str(error) or type(error).__name__

@@ -15,8 +15,9 @@ Choose the class for what you wrote, give it one hook, and run it with trial or 
 ``make_directory`` for a directory, :class:`SharingContract` asks ``make_store`` for a store whose
 accounts share mailboxes, :class:`DeliveryContract` asks ``make_delivery`` for a delivery,
 :class:`QueueContract` asks ``make_queueing_store`` for a store with an outbound queue,
-:class:`UserBaseContract` asks ``make_checker`` for a checker of users that are known elsewhere.
-:class:`FileHomeContract` asks ``make_home`` for the files of an account.
+:class:`UserBaseContract` asks ``make_checker`` for a checker of users that are known elsewhere,
+:class:`FileHomeContract` asks ``make_home`` for the files of an account, :class:`HookContract` asks
+``make_hook`` for a hook.
 Tests of optional abilities are skipped where an object does not provide the interface. Every object
 is checked with ``verifyObject``, and every method is called by keyword, as protocols do.
 
@@ -29,6 +30,7 @@ from mailkit.testing.base import read_message, sample_message, sample_messages, 
 from mailkit.testing.delivery import DeliveryContract, sample_envelope
 from mailkit.testing.directory import DirectoryContract, fill_directory
 from mailkit.testing.files import FileHomeContract
+from mailkit.testing.hooks import HookContract
 from mailkit.testing.mailbox import MailboxContract
 from mailkit.testing.queue import QueueContract
 from mailkit.testing.sharing import SharingContract
@@ -40,6 +42,7 @@ __all__ = [
     "DeliveryContract",
     "DirectoryContract",
     "FileHomeContract",
+    "HookContract",
     "MailboxContract",
     "QueueContract",
     "SharingContract",

@@ -81,6 +81,9 @@ class Contract(MixedIn):
     class in silence, and who has forgotten a hook would take that for success.
     """
 
+    #: Seconds that a test waits for something to happen.
+    patience = PATIENCE
+
     def check_provides(
         self,
         provider: Any,
@@ -108,7 +111,7 @@ class Contract(MixedIn):
         from twisted.internet import reactor
 
         clock: Any = reactor
-        end = clock.seconds() + PATIENCE
+        end = clock.seconds() + self.patience
         while not condition():
             if clock.seconds() > end:
                 self.fail("it did not happen in time")

@@ -11,8 +11,7 @@ from twisted.python.reflect import namedAny
 from twisted.trial.unittest import SynchronousTestCase
 
 from mailkit.checks.greylist import MemoryValues
-from mailkit.hooks import MailHook
-from mailkit.smtp.hooks import check_hook
+from mailkit.hooks import MailHook, find_steps
 from mailkit.store.memory import MemoryStore
 from mailkit.tap.checks import CHECKS, Checks
 from mailkit.tap.errors import SettingError
@@ -53,7 +52,7 @@ class SettingTests(SynchronousTestCase):
     def test_every_check_is_a_hook(self) -> None:
         for hook in self.hooks(EVERYTHING)["smtp"]:
             self.assertIsInstance(hook, MailHook)
-            check_hook(hook)
+            find_steps(hook)
 
     def test_services(self) -> None:
         hooks = self.hooks({})
