@@ -1,8 +1,7 @@
-"""The IMAP server with other people's clients, over loopback: imaplib, imapclient, curl, mbsync, mutt."""
+"""The IMAP server with other people's clients, over loopback: imaplib, imapclient, curl, mutt."""
 
 from __future__ import annotations
 
-import email
 import imaplib
 import os
 import pty
@@ -11,7 +10,6 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable
-from email.message import Message
 from pathlib import Path
 from typing import Any, cast
 
@@ -299,60 +297,6 @@ class CurlTests(IMAPCase):
         await self.curl("INBOX", "--request", "STORE 1 +Flags \\Deleted")
         await self.curl("INBOX", "--request", "EXPUNGE")
         self.assertEqual(len(await self.contents()), 2)
-
-
-class MbsyncTests(IMAPCase):
-    async def sync(self) -> None:
-        settings = Path(self.directory, "mbsyncrc")
-        settings.write_text(
-            "IMAPAccount far\nHost localhost\n"
-            f'Port {self.tls_port}\nUser {USER}\nPassCmd "cat {self.directory}/password"\n'
-            f"SSLType IMAPS\nCertificateFile {self.certificate}\n\n"
-            "IMAPStore far\nAccount far\n\n"
-            f"MaildirStore near\nPath {self.directory}/mail/\nInbox {self.directory}/mail/INBOX\n"
-            "SubFolders Verbatim\n\n"
-            "Channel all\nFar :far:\nNear :near:\nPatterns *\nCreate Both\nExpunge Both\n"
-            "SyncState *\n"
-        )
-        Path(self.directory, "password").write_text(PASSWORD)
-        Path(self.directory, "mail").mkdir(exist_ok=True)
-        await self.run_program("mbsync", "-c", str(settings), "-a")
-
-    def local(self, mailbox: str = INBOX) -> list[Path]:
-        folder = Path(self.directory, "mail", mailbox)
-        return sorted([*folder.glob("cur/*"), *folder.glob("new/*")])
-
-    def subjects(self, mailbox: str = INBOX) -> list[str]:
-        def message(path: Path) -> Message:
-            return email.message_from_bytes(path.read_bytes())
-
-        return sorted(str(message(path)["Subject"]) for path in self.local(mailbox))
-
-    async def test_both_ways(self) -> None:
-        await self.sync()
-        self.assertEqual(self.subjects(), ["=?utf-8?q?Gr=C3=BC=C3=9Fe?=", "large", "one"])
-        # A message of ours, a flag, and a deletion.
-        Path(self.directory, "mail/Sent/cur/1.x.host:2,S").write_bytes(
-            b"Subject: mine\n\nwritten here\n"
-        )
-        for path in self.local():
-            data = path.read_bytes()
-            if b"Subject: one\n" in data:
-                path.rename(path.parent.parent / "cur" / (path.name.partition(":")[0] + ":2,FS"))
-            elif b"Subject: large\n" in data:
-                path.unlink()
-        await self.deliver(PLAIN.replace(b"one", b"four"))
-        await self.sync()
-        self.assertEqual(
-            [message[:15] for message in await self.contents("Sent")], [b"Subject: mine\r\n"]
-        )
-        self.assertEqual(len(await self.contents()), 3)
-        self.assertEqual((await self.flags())[0] & {"\\Seen", "\\Flagged"}, {"\\Seen", "\\Flagged"})
-        self.assertEqual(self.subjects(), ["=?utf-8?q?Gr=C3=BC=C3=9Fe?=", "four", "one"])
-        # Nothing to do: nothing is copied twice.
-        await self.sync()
-        self.assertEqual(len(self.local()), 3)
-        self.assertEqual(len(await self.contents()), 3)
 
 
 class MuttTests(IMAPCase):
