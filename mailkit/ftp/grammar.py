@@ -91,15 +91,15 @@ def parse_path(argument: bytes, directory: FilePath) -> FilePath:
     return tuple(found)
 
 
-def parse_list_path(argument: bytes, directory: FilePath) -> FilePath:
-    """As :func:`parse_path`; nothing stands for the directory itself.
+def without_options(argument: bytes) -> bytes:
+    """What is to be listed.
 
     lenient: options of ls, which many clients send, are left out.
     """
     words = argument.lstrip(b" ")
     while words.startswith(b"-"):
         words = words.partition(b" ")[2].lstrip(b" ")
-    return parse_path(words, directory) if words else directory
+    return words
 
 
 def parse_number(argument: bytes) -> int:

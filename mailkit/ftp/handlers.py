@@ -15,7 +15,6 @@ from mailkit.ftp.grammar import (
     CommandError,
     facts_line,
     list_line,
-    parse_list_path,
     parse_nothing,
     parse_number,
     parse_path,
@@ -25,6 +24,7 @@ from mailkit.ftp.grammar import (
     shown,
     time_value,
 )
+from mailkit.ftp.listing import find_listing
 from mailkit.ftp.replies import long_reply
 from mailkit.ftp.state import Session
 from mailkit.interfaces import ICountedHome, IFileHome, ITimedHome
@@ -250,9 +250,8 @@ async def _stat_files(connection: FTPConnection, lines: list[str]) -> None:
 
 
 async def _stat_path(connection: FTPConnection, argument: bytes) -> None:
-    path = parse_list_path(argument, connection.session.directory)
     now = connection.clock.seconds()
-    pieces = await connection.open_listing(path)
+    pieces, _ = await find_listing(connection, argument)
     connection.write(b"213-Status:\r\n")
     async for entries in pieces:
         await connection.drain()

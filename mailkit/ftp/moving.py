@@ -16,12 +16,12 @@ from mailkit.ftp.grammar import (
     facts_line,
     list_line,
     parse_extended_port,
-    parse_list_path,
     parse_nothing,
     parse_path,
     parse_port,
     same_host,
 )
+from mailkit.ftp.listing import Pieces, find_listing, open_listing
 from mailkit.ftp.transfers import receive_file, send_file, send_listing
 from mailkit.model import FileEntry, FilePath
 from mailkit.peers import host_and_port
@@ -183,13 +183,14 @@ def _place(connection: FTPConnection, argument: bytes) -> tuple[FilePath, DataCh
 
 async def list_(connection: FTPConnection, argument: bytes) -> None:
     now = connection.clock.seconds()
-    path = parse_list_path(argument, connection.session.directory)
-    await _list(connection, path, lambda entry: list_line(entry, now))
+    pieces, _ = await find_listing(connection, argument)
+    await _list(connection, pieces, lambda entry: list_line(entry, now))
 
 
 async def nlst(connection: FTPConnection, argument: bytes) -> None:
-    path = parse_list_path(argument, connection.session.directory)
-    await _list(connection, path, lambda entry: entry.name)
+    pieces, before = await find_listing(connection, argument)
+    # RFC 1123 section 4.1.2.7: names can be arguments of commands as they stand.
+    await _list(connection, pieces, lambda entry: before + entry.name)
 
 
 async def mlsd(connection: FTPConnection, argument: bytes) -> None:
@@ -199,15 +200,15 @@ async def mlsd(connection: FTPConnection, argument: bytes) -> None:
     entry = await connection.home.get_entry(path=path)
     if not entry.is_directory:
         raise CommandError("MLSD is for directories: use MLST", 501)
-    await _list(connection, path, lambda entry: facts_line(entry, session.facts, entry.name))
+    pieces = await open_listing(connection.home, path)
+    await _list(connection, pieces, lambda entry: facts_line(entry, session.facts, entry.name))
 
 
 async def _list(
-    connection: FTPConnection, path: FilePath, line: Callable[[FileEntry], str]
+    connection: FTPConnection, pieces: Pieces, line: Callable[[FileEntry], str]
 ) -> None:
     connection.session.take_restart()
     channel = _channel(connection)
-    pieces = await connection.open_listing(path)
     await _move(connection, channel, send_listing(channel, pieces, line, connection.drain))
 
 

@@ -11,7 +11,7 @@ What may block is the home's to do in threads.
 from __future__ import annotations
 
 import socket
-from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Sequence
+from collections.abc import Coroutine, Sequence
 from typing import Any
 
 from twisted.cred.portal import Portal
@@ -26,7 +26,6 @@ from mailkit.ftp.grammar import MAX_COMMAND, CommandError, parse_command
 from mailkit.ftp.handlers import VERBS
 from mailkit.ftp.replies import explain, refusal_of, reply
 from mailkit.ftp.state import Session
-from mailkit.model import FileEntry, FilePath
 from mailkit.seats import Seats, TryLock
 from mailkit.wire.buffer import LineTooLong
 
@@ -49,21 +48,6 @@ class FTPConnection(CommandConnection):
         self.transferring = False
         #: The account's files; None before the login.
         self.home: Any = None
-
-    async def open_listing(self, path: FilePath) -> AsyncGenerator[Sequence[FileEntry], None]:
-        """What is at that place, in pieces: the entries of a directory, or a file by itself.
-
-        Whatever hinders that is raised now, and not when it has begun.
-        """
-        entry: FileEntry = await self.home.get_entry(path=path)
-        if not entry.is_directory:
-            return _pieces([entry], None)
-        rest = self.home.list_entries(path=path).__aiter__()
-        try:
-            first = await anext(rest)
-        except StopAsyncIteration:
-            return _pieces([], None)
-        return _pieces(first, rest)
 
     # Replies.
 
@@ -282,12 +266,3 @@ class FTPFactory(CommandFactory):
     def share_limits(self, name: str, try_lock: TryLock) -> None:
         super().share_limits(name, try_lock)
         self.accounts.share(f"{name} account", try_lock)
-
-
-async def _pieces(
-    first: Sequence[FileEntry], rest: AsyncIterator[Sequence[FileEntry]] | None
-) -> AsyncGenerator[Sequence[FileEntry], None]:
-    yield first
-    if rest is not None:
-        async for piece in rest:
-            yield piece

@@ -13,7 +13,7 @@ from mailkit.ftp.handlers import VERBS
 from mailkit.ftp.protocol import MAX_STATUSES
 from mailkit.tap.tls import self_signed, server_context
 from mailkit.wire.proxy import ToldClient
-from tests.ftp.support import CLIENT, PASSWORD, SERVER, USER, FTPCase
+from tests.ftp.support import CLIENT, PASSWORD, SERVER, USER, Client, FTPCase
 
 
 class LoginTests(FTPCase):
@@ -240,7 +240,7 @@ class DataTests(FTPCase):
             ([b"REST 7", b"RETR file"], b"789"),
             ([b"NLST"], b"dir\r\nfile\r\n"),
             ([b"LIST file"], None),
-            ([b"NLST dir"], b"inner\r\n"),
+            ([b"NLST dir"], b"dir/inner\r\n"),
         ):
             client.ask(b"PASV")
             codes = [client.code(line) for line in lines]
@@ -386,6 +386,45 @@ class DataTests(FTPCase):
             _, transport = self.open_data(client)
             self.assertIn(b"; within\r\n", transport.value())
             self.assertEqual(transport.value().count(b"\n"), 1)
+
+    def names(self, client: Client, argument: bytes) -> list[str]:
+        client.ask(b"PASV")
+        self.assertEqual(client.code(b"NLST " + argument), 150, argument)
+        data, transport = self.open_data(client)
+        data.connectionLost(Failure(ConnectionDone()))
+        self.assertEqual(client.read(), b"226 Done\r\n")
+        return sorted(transport.value().decode().split("\r\n")[:-1])
+
+    def test_names_can_be_used_as_they_stand(self) -> None:
+        client = self.log_in()
+        for argument, names in (
+            *((b"", ["dir", "file"]), (b".", ["dir", "file"]), (b"/", ["/dir", "/file"])),
+            *((b"file", ["file"]), (b"dir/", ["dir/inner"]), (b"-l ./dir", ["./dir/inner"])),
+            *((b"dir/inner", ["dir/inner"]), (b"/dir/inner", ["/dir/inner"])),
+        ):
+            self.assertEqual(self.names(client, argument), names, argument)
+            for name in names:
+                self.assertEqual(client.code(b"MLST " + name.encode()), 250, name)
+
+    def test_wildcards(self) -> None:
+        for name in (".hidden", "a[1]", "a1", "b.txt"):
+            (self.home / name).touch()
+        client = self.log_in()
+        for argument, names in (
+            *((b"*", ["a1", "a[1]", "b.txt", "dir", "file"]), (b".*", [".hidden"])),
+            *((b"?i*", ["dir", "file"]), (b"dir/*", ["dir/inner"]), (b"*.TXT", [])),
+            # What is called so goes before what it would match.
+            *((b"a[1]", ["a[1]"]), (b"a[0-9]", ["a1"]), (b"a[", []), (b"/[!a]*t", ["/b.txt"])),
+        ):
+            self.assertEqual(self.names(client, argument), names, argument)
+        for line in (b"NLST none/*", b"NLST */inner", b"NLST file/*", b"NLST */", b"NLST ../x"):
+            client.ask(b"PASV")
+            self.assertEqual(client.code(line), 550, line)
+        self.assertIn(b" b.txt\r\n", client.ask(b"STAT *.txt"))
+        client.ask(b"PASV")
+        client.ask(b"LIST *.txt")
+        _, transport = self.open_data(client)
+        self.assertEqual(transport.value().count(b"\n"), 1)
 
     def test_nobody_asks_for_the_status_for_ever(self) -> None:
         client = self.log_in()

@@ -229,7 +229,7 @@ class MailTests(FTPCase):
         def work() -> None:
             client = self.plain()
             self.assertEqual(sorted(client.nlst()), ["Mail", "large", "sub dir"])
-            self.assertIn("INBOX", client.nlst("/Mail"))
+            self.assertIn("/Mail/INBOX", client.nlst("/Mail"))
             client.cwd("/Mail/INBOX")
             facts = dict(client.mlsd())
             self.assertEqual(len(facts), len(self.messages))
