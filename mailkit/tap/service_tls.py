@@ -135,8 +135,8 @@ class TLSOptions(StrictOptions):
 
 
 def read_certificates(value: Any) -> list[str]:
-    """What ``--tls`` takes, from the ``tls`` of a settings file: ``"CERT,KEY"``, ``[CERT, KEY]``, or
-    tables ``[[tls]]`` with ``certificate`` and ``key``.
+    """What ``--tls`` takes, from the ``tls`` of a settings file: ``"CERT,KEY"``, a list of such texts,
+    ``[CERT, KEY]``, or tables ``[[tls]]`` with ``certificate`` and ``key``.
 
     :raises SettingError: it is none of these.
     """
@@ -144,7 +144,7 @@ def read_certificates(value: Any) -> list[str]:
         return [value]
     if isinstance(value, list) and value:
         if all(isinstance(item, str) for item in value):
-            return [",".join(value)]
+            return value if all("," in item for item in value) else [",".join(value)]
         if all(isinstance(item, dict) for item in value):
             return [_read_table(item) for item in value]
     raise SettingError('tls must be "CERT,KEY", or tables [[tls]] with certificate and key')

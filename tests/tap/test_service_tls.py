@@ -83,6 +83,7 @@ class ReadCertificatesTests(SynchronousTestCase):
         for value, wanted in (
             ("a,b", ["a,b"]),
             (["a", "b"], ["a,b"]),
+            (["a,b", "c,d"], ["a,b", "c,d"]),
             ([{"certificate": "a", "key": "b"}, {"certificate": "c"}], ["a,b", "c"]),
         ):
             self.assertEqual(read_certificates(value), wanted)
