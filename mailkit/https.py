@@ -167,6 +167,9 @@ class _Way:
         return self
 
     def connect(self, factory: Any) -> Any:
+        # One for each request: the log has enough of them.
+        factory.noisy = False
+
         def remember(protocol: Any) -> Any:
             self._connected = protocol
             return protocol

@@ -8,6 +8,7 @@ from typing import Any
 from twisted.internet import reactor as _reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
+from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Site
@@ -275,6 +276,14 @@ class HTTPSTests(TestCase):
     async def test_fetched(self) -> None:
         self.assertEqual(await self.fetcher().fetch("example.net"), POLICY)
         self.assertEqual(self.page.asked, [(b"mta-sts.example.net", URL.encode())])
+
+    async def test_the_log_says_nothing_of_a_request(self) -> None:
+        events: list[Any] = []
+        fetcher = self.fetcher()
+        globalLogPublisher.addObserver(events.append)
+        self.addCleanup(globalLogPublisher.removeObserver, events.append)
+        await fetcher.fetch("example.net")
+        self.assertFalse([each for each in events if "HTTP11Client" in str(each.get("factory"))])
 
     async def test_bad_certificates(self) -> None:
         for identity in (
