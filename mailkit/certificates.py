@@ -6,6 +6,7 @@ import hashlib
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.x509.oid import NameOID
 
 
 def end_point(certificate: bytes) -> bytes | None:
@@ -23,3 +24,21 @@ def end_point(certificate: bytes) -> bytes | None:
         return None
     name = "sha256" if algorithm.name in ("md5", "sha1") else algorithm.name
     return hashlib.new(name, certificate).digest()
+
+
+def common_names(certificate: bytes) -> tuple[str, str]:
+    """The common names of a certificate's subject and issuer; empty where there is none.
+
+    :param certificate: DER.
+    """
+    try:
+        parsed = x509.load_der_x509_certificate(certificate)
+        subject, issuer = (_common_name(name) for name in (parsed.subject, parsed.issuer))
+    except ValueError:
+        return "", ""
+    return subject, issuer
+
+
+def _common_name(name: x509.Name) -> str:
+    found = name.get_attributes_for_oid(NameOID.COMMON_NAME)
+    return str(found[0].value) if found else ""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from cryptography.hazmat.primitives.serialization import Encoding
 from OpenSSL import SSL
 from twisted.internet.interfaces import ISSLTransport
 
-from mailkit.certificates import end_point
+from mailkit.certificates import common_names, end_point
 
 # RFC 9266 section 2.
 _EXPORTER_LABEL = b"EXPORTER-Channel-Binding"
@@ -78,3 +78,25 @@ def tls_of(transport: Any) -> tuple[str, str]:
         return "", ""
     connection = transport.getHandle()
     return connection.get_protocol_version_name(), connection.get_cipher_name() or ""
+
+
+class TLSFacts(NamedTuple):
+    """What there is to tell of TLS and of the other side's certificate; nothing without them."""
+
+    #: ``TLSv1.3``.
+    version: str = ""
+    cipher: str = ""
+    #: Of the cipher's key; 0 when unknown.
+    bits: int = 0
+    #: Common names.
+    subject: str = ""
+    issuer: str = ""
+
+
+def tls_facts(transport: Any) -> TLSFacts:
+    """All that there is to tell."""
+    if not ends_tls(transport):
+        return TLSFacts()
+    certificate = peer_certificate(transport)
+    names = ("", "") if certificate is None else common_names(certificate)
+    return TLSFacts(*tls_of(transport), transport.getHandle().get_cipher_bits() or 0, *names)

@@ -63,6 +63,12 @@ class MailSession:
     #: Protocol version and cipher of the connection, empty without TLS.
     tls_version: str = ""
     tls_cipher: str = ""
+    #: Bits of the key of that cipher; 0 when unknown.
+    tls_bits: int = 0
+    #: Common names of the subject and the issuer of the client's certificate, which is one of an
+    #: authority that we trust; empty without one.
+    certificate_subject: str = ""
+    certificate_issuer: str = ""
     #: The client's host name, confirmed by DNS or told by a trusted proxy; empty when unknown.
     client_name: str = ""
     #: Messages taken and commands refused so far on this connection.

@@ -15,10 +15,12 @@ from twisted.internet.protocol import Factory
 from zope.interface import Interface
 
 from mailkit.channels import (
+    TLSFacts,
     awaits_certificate,
     channel_binding,
     ends_tls,
     peer_certificate,
+    tls_facts,
     tls_of,
 )
 from mailkit.compression import CompressingConnection
@@ -189,6 +191,10 @@ class LoginConnection(CompressingConnection):
     def peer_certificate(self) -> bytes | None:
         """The certificate that the client has shown and TLS has verified, as DER; None without."""
         return peer_certificate(self.transport)
+
+    def tls_facts(self) -> TLSFacts:
+        """What there is to tell of TLS that ends here."""
+        return tls_facts(self.transport)
 
     def may_offer_more(self) -> bool:
         """What the client is offered may change with the certificate that it is about to show."""

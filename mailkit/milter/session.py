@@ -20,17 +20,21 @@ from mailkit.spool import Spool
 PIECES_A_TURN = 4
 
 _UNAVAILABLE = "Service unavailable - try again later"
+_TLS_MACROS = (
+    *(b"{tls_version}", b"{cipher}", b"{cipher_bits}"),
+    *(b"{cert_subject}", b"{cert_issuer}"),
+)
 #: The macros of each stage where a milter has no wish, as Postfix has them.
 _MACROS: Mapping[Stage, Sequence[bytes]] = {
     Stage.CONNECT: (
         *(b"j", b"{daemon_name}", b"{daemon_addr}", b"{daemon_port}", b"v", b"_"),
         *(b"{client_addr}", b"{client_name}", b"{client_port}", b"{client_ptr}"),
     ),
-    Stage.HELO: (b"{tls_version}", b"{cipher}"),
+    Stage.HELO: _TLS_MACROS,
     Stage.MAIL: (
         *(b"i", b"{auth_type}", b"{auth_authen}", b"{auth_author}"),
         *(b"{mail_addr}", b"{mail_host}", b"{mail_mailer}"),
-        *(b"{tls_version}", b"{cipher}"),
+        *_TLS_MACROS,
     ),
     Stage.RCPT: (b"i", b"{rcpt_addr}", b"{rcpt_host}", b"{rcpt_mailer}"),
     Stage.DATA: (b"i",),
@@ -397,6 +401,9 @@ class MilterSession:
             "client_port": str(info.peer_port or ""),
             "tls_version": client.tls_version,
             "cipher": client.tls_cipher,
+            "cipher_bits": str(client.tls_bits or ""),
+            "cert_subject": client.certificate_subject,
+            "cert_issuer": client.certificate_issuer,
             "auth_authen": client.account or "",
             "auth_type": client.auth_mechanism if client.account is not None else "",
         }

@@ -70,7 +70,7 @@ class ConnectionHooks(HookRunner):
         before = session.helo, session.esmtp
         session.helo, session.esmtp = name, esmtp
         session.connection = self._connection.client
-        session.tls_version, session.tls_cipher = _tls_parameters(self._connection)
+        _note_tls(session, self._connection)
         try:
             await self.ask(Step.EHLO)
         except BaseException as error:
@@ -238,12 +238,14 @@ def _has_our_field(header: bytes) -> bool:
     return _OUR_NAME in lower and _OUR_FIELD.search(lower) is not None
 
 
-def _tls_parameters(connection: SMTPProtocol) -> tuple[str, str]:
-    """Protocol version and cipher; empty without TLS."""
+def _note_tls(session: MailSession, connection: SMTPProtocol) -> None:
+    """Tell hooks of TLS: what a proxy says, or what ends here."""
     if connection.told is not None and connection.told.tls:
-        return connection.told.tls_version, connection.told.tls_cipher
-    get_handle = getattr(connection.transport, "getHandle", None)
-    handle: Any = get_handle() if get_handle is not None and connection.encrypted else None
-    if not hasattr(handle, "get_cipher_name"):
-        return "", ""
-    return handle.get_protocol_version_name(), handle.get_cipher_name() or ""
+        session.tls_version, session.tls_cipher = (
+            connection.told.tls_version,
+            connection.told.tls_cipher,
+        )
+        return
+    facts = connection.tls_facts()
+    session.tls_version, session.tls_cipher, session.tls_bits = facts[:3]
+    session.certificate_subject, session.certificate_issuer = facts.subject, facts.issuer

@@ -13,6 +13,7 @@ from mailkit.milter.packets import Action, Step, packet
 from mailkit.model import Path
 from tests.milter.fakes import ACCEPT, FakeMilter, MilterServer, modifications
 from tests.smtp.fakes import strip_trace
+from tests.smtp.hooked import encrypt
 
 UNAVAILABLE = "451 4.7.1 Service unavailable - try again later"
 
@@ -80,6 +81,22 @@ class CommandTests(SynchronousTestCase):
         milter = FakeMilter()
         MilterServer(milter).greet().deliver()
         self.assertEqual([name for name in milter.macros[b"M"] if b"auth" in name], [])
+
+    def test_macros_of_tls(self) -> None:
+        milter = FakeMilter()
+        server = MilterServer(milter, client={"tls_context": object()}).greet()
+        self.assertNotIn(b"H", milter.macros)
+        issuer = encrypt(server, "ann")
+        server.deliver()
+        found = {
+            b"{tls_version}": b"TLSv1.3",
+            b"{cipher}": b"TLS_AES_256_GCM_SHA384",
+            b"{cipher_bits}": b"256",
+            b"{cert_subject}": b"ann",
+            b"{cert_issuer}": issuer.encode(),
+        }
+        self.assertEqual(milter.macros[b"H"], found)
+        self.assertLessEqual(found.items(), milter.macros[b"M"].items())
 
     def test_macros_that_it_asks_for(self) -> None:
         wanted = b"\0\0\0\0{client_port} {nonsense}\0" + b"\0\0\0\x05j\0"

@@ -6,11 +6,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import ISSLTransport
+from zope.interface import alsoProvides
 
 from mailkit.hooks import HeaderField, Step
 from mailkit.model import Envelope, Outcome, Recipient
 from mailkit.smtp.hooks import HookSettings
 from mailkit.spool import Spool
+from tests.certificates import authority, make_client
 from tests.smtp.fakes import Server
 
 MESSAGE = b"Subject: hello\r\nX-Loop: one\r\n\r\nbody\r\n"
@@ -92,3 +95,39 @@ def codes(octets: bytes) -> list[str]:
     """The last line of each reply, without the text."""
     lines = octets.decode().splitlines()
     return [" ".join(line.split(" ")[:2]) for line in lines if line[3:4] == " "]
+
+
+class Handle:
+    """What OpenSSL knows of a connection."""
+
+    def get_protocol_version_name(self) -> str:
+        return "TLSv1.3"
+
+    def get_cipher_name(self) -> str:
+        return "TLS_AES_256_GCM_SHA384"
+
+    def get_cipher_bits(self) -> int:
+        return 256
+
+
+class _Certificate:
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def to_cryptography(self) -> Any:
+        return make_client(name=self._name).certificate
+
+
+def encrypt(server: Server, client: str = "") -> str:
+    """Begin TLS, and say EHLO then.
+
+    :param client: whose certificate the client has.
+    :returns: the name of its authority.
+    """
+    server.say("STARTTLS")
+    transport: Any = server.transport
+    alsoProvides(transport, ISSLTransport)
+    transport.getHandle = Handle
+    transport.getPeerCertificate = lambda: _Certificate(client) if client else None
+    server.greet()
+    return authority().certificate.subject.rfc4514_string().removeprefix("CN=")

@@ -19,7 +19,7 @@ from mailkit.hooks import (
 )
 from mailkit.model import Ability
 from mailkit.spool import Spool
-from tests.smtp.hooked import HookedServer, ScriptedHook, codes
+from tests.smtp.hooked import HookedServer, ScriptedHook, codes, encrypt
 
 ENVELOPE = "MAIL FROM:<ann@example.net>", "RCPT TO:<bob@example.org>"
 BINARY = "MAIL FROM:<ann@example.net> BODY=BINARYMIME", "RCPT TO:<bob@example.org>"
@@ -134,27 +134,29 @@ class SplitTests(SynchronousTestCase):
 class TLSTests(SynchronousTestCase):
     """What hooks see of TLS."""
 
+    def session(self, server: HookedServer) -> Any:
+        return server.protocol.hooks.session  # type: ignore[union-attr]
+
     def test_parameters(self) -> None:
-        class Handle:
-            def get_protocol_version_name(self) -> str:
-                return "TLSv1.3"
-
-            def get_cipher_name(self) -> str:
-                return "TLS_AES_256_GCM_SHA384"
-
-        hook = ScriptedHook()
-        server = HookedServer(hook, tls_context=object())
+        server = HookedServer(ScriptedHook(), tls_context=object())
         server.greet()
-        session: Any = server.protocol.hooks.session  # type: ignore[union-attr]
-        self.assertEqual((session.tls_version, session.tls_cipher), ("", ""))
-        server.say("STARTTLS")
-        server.transport.getHandle = Handle  # type: ignore[attr-defined]
-        server.greet()
-        session = server.protocol.hooks.session  # type: ignore[union-attr]
+        session = self.session(server)
+        self.assertEqual((session.tls_version, session.tls_cipher, session.tls_bits), ("", "", 0))
+        encrypt(server)
+        session = self.session(server)
         self.assertEqual(
-            (session.tls_version, session.tls_cipher), ("TLSv1.3", "TLS_AES_256_GCM_SHA384")
+            (session.tls_version, session.tls_cipher, session.tls_bits),
+            ("TLSv1.3", "TLS_AES_256_GCM_SHA384", 256),
         )
+        self.assertEqual((session.certificate_subject, session.certificate_issuer), ("", ""))
         self.assertEqual(session.helo, "client.example")
+
+    def test_certificate_of_a_client(self) -> None:
+        server = HookedServer(ScriptedHook(), tls_context=object())
+        server.greet()
+        issuer = encrypt(server, "ann")
+        session = self.session(server)
+        self.assertEqual((session.certificate_subject, session.certificate_issuer), ("ann", issuer))
 
 
 class RecordTests(SynchronousTestCase):
