@@ -15,7 +15,7 @@ from twisted.internet.threads import deferToThread
 from mailkit._typing import override
 from mailkit.checks.base import Action, Finding, shown
 from mailkit.hooks import Answers, Defer, MailHook, MailSession, Reject, Result
-from mailkit.mime import Limits, Octets, Part, parse_message
+from mailkit.mime import Limits, Octets, Part, mapped, parse_message
 from mailkit.model import Envelope
 from mailkit.spool import MEMORY_LIMIT, Spool
 
@@ -220,7 +220,12 @@ def _measure(root: Part) -> tuple[int, int]:
 def has_long_line(octets: Octets, start: int = 0) -> bool:
     """Whether there is a line of more than :data:`MAX_LINE` octets, looking at few of them."""
     position, end = start, len(octets)
+    seen = start
     while end - position > MAX_LINE:
+        if position - seen >= mapped.CHUNK:
+            if not isinstance(octets, bytes):
+                mapped.let_go(octets, seen, position)
+            seen = position
         # The last line that ends near enough: short ones are passed over all at once.
         found = octets.rfind(b"\n", position, position + MAX_LINE + 2)
         if found < 0:

@@ -18,6 +18,7 @@ import re
 from collections.abc import Generator, Iterator
 from typing import NamedTuple, cast
 
+from mailkit.mime import mapped
 from mailkit.mime.contents import content_fields, content_type
 from mailkit.mime.headers import Header, Octets, parse_header
 from mailkit.mime.lexical import (
@@ -36,8 +37,6 @@ MAX_PARTS = 10_000
 #: Language tags of one part that are kept.
 MAX_LANGUAGES = 64
 
-# Octets of a file that is mapped to memory that are looked at in one piece.
-_CHUNK = 256 * 1024
 _LANGUAGE = re.compile(rb"[\s,]*(%b)" % TOKEN)
 # What may follow a boundary (and the hyphens that close it); nothing at the end of the octets.
 _LINE_END = (b"", b" ", b"\t", b"\r", b"\n")
@@ -177,10 +176,7 @@ class Part:
             if isinstance(data, bytes):
                 self._lines = data.count(b"\n", self.body_start, self.body_end)
             else:
-                self._lines = sum(
-                    data[start : min(start + _CHUNK, self.body_end)].count(b"\n")
-                    for start in range(self.body_start, self.body_end, _CHUNK)
-                )
+                self._lines = mapped.count(data, b"\n", self.body_start, self.body_end)
         return self._lines
 
     def walk(self) -> Iterator[Part]:
@@ -244,7 +240,10 @@ def _find_delimiter(data: Octets, needle: bytes, position: int, limit: int) -> _
     search = None
     while True:
         if search is None:
-            found = data.find(needle, position, limit)
+            if isinstance(data, bytes):
+                found = data.find(needle, position, limit)
+            else:
+                found = mapped.find(data, needle, position, limit)
         else:
             line = search(data, position, limit)
             found = line.start() if line else -1
