@@ -49,8 +49,9 @@ class ServerDelivery:
     """
 
     log = Logger()
-    #: A server that cannot keep it does not get the message (RFC 8689 section 4.2.1).
-    abilities = frozenset((Ability.REQUIRETLS,))
+    #: A server that cannot keep REQUIRETLS does not get the message (RFC 8689 section 4.2.1); one
+    #: without BINARYMIME gets it encoded (RFC 3030 section 3).
+    abilities = frozenset((Ability.REQUIRETLS, Ability.BINARYMIME))
 
     def __init__(
         self, server: str, settings: ClientSettings | None = None, *, reactor: Any = None

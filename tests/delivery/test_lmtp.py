@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Sequence
+from email import message_from_bytes
 from typing import Any
 
 from twisted.internet import reactor as global_reactor
@@ -16,13 +17,13 @@ from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from mailkit.delivery import lmtp
-from mailkit.delivery.callback import delivery_portal
+from mailkit.delivery.callback import CallableDelivery, delivery_portal
 from mailkit.delivery.lmtp import ServerDelivery
 from mailkit.delivery.local import LocalMessageDelivery
 from mailkit.errors import MailError, RefusedElsewhere, RelayDenied, TemporaryFailure
 from mailkit.interfaces import IClosableDelivery, IMessageDelivery
-from mailkit.model import Envelope, OriginalRecipient, Path, Recipient
-from mailkit.smtp.client import pool
+from mailkit.model import Ability, Envelope, OriginalRecipient, Path, Recipient
+from mailkit.smtp.client import ClientSettings, TLSPolicy, connect, pool
 from mailkit.smtp.lmtp import LMTPFactory
 from mailkit.spool import Spool
 from mailkit.store.memory import MemoryStore
@@ -253,12 +254,67 @@ class ServerDeliveryTests(ServerTestCase):
         self.assertEqual(await waiting, [None])
 
     async def test_over_smtp(self) -> None:
-        from mailkit.smtp.client import ClientSettings
-
         delivery = ServerDelivery(f"unix:{self.path}", ClientSettings())
         self.addCleanup(lambda: Deferred.fromCoroutine(self.close(delivery)))
         await self.deliver(ANN, delivery=delivery)
         self.assertTrue(self.server.commands[0].startswith("EHLO"))
+
+
+class BinaryTests(TestCase):
+    """Content that is not made of lines goes through a server of ours (RFC 3030)."""
+
+    BODY = bytes(range(256)) + b"\n.\n\r.\r\r\n.\r\n"
+    HEADER = b"Subject: x\r\nMIME-Version: 1.0\r\nContent-Transfer-Encoding: binary\r\n"
+    CONTENT = HEADER + b"Content-Type: application/octet-stream\r\n\r\n" + BODY
+
+    def listen(self, delivery: IMessageDelivery) -> str:
+        factory = LMTPFactory(delivery_portal(delivery), hostname="mx.example.org")
+        path = f"{socket_path(factory)}"
+        port = reactor.listenUNIX(path, factory)
+
+        async def close() -> None:
+            if IClosableDelivery.providedBy(delivery):
+                await delivery.close()
+            while factory.connections:
+                turn: Deferred[None] = Deferred()
+                reactor.callLater(0.001, turn.callback, None)
+                await turn
+            await port.stopListening()
+
+        self.addCleanup(lambda: Deferred.fromCoroutine(close()))
+        return f"unix:{path}"
+
+    async def passed_on(self, *abilities: Ability) -> tuple[str, bytes]:
+        """What comes out of a server with these abilities, behind one that passes on."""
+        found: list[tuple[str, bytes]] = []
+
+        async def keep(envelope: Envelope, message: Spool) -> None:
+            with message.open() as file:
+                found.append((envelope.body or "", file.read()))
+
+        last = self.listen(CallableDelivery(keep, ["example.org"], abilities=abilities))
+        first = self.listen(ServerDelivery(last))
+        session = await connect(first, ClientSettings(lmtp=True, tls=TLSPolicy.none()))
+        self.assertTrue(session.facts.extensions.binary_mime)
+        envelope = make_envelope(ANN)
+        envelope.body = "BINARYMIME"
+        result = await session.send(envelope, self.CONTENT)
+        await session.quit()
+        self.assertEqual(len(result.accepted), 1, result.outcomes)
+        ((body, octets),) = found
+        return body, octets
+
+    async def test_as_it_is(self) -> None:
+        body, octets = await self.passed_on(Ability.BINARYMIME)
+        self.assertEqual(body, "BINARYMIME")
+        self.assertTrue(octets.endswith(self.CONTENT), octets)
+        self.assertEqual(octets.count(b"Received: "), 2)
+
+    async def test_encoded_for_a_server_without_it(self) -> None:
+        body, octets = await self.passed_on()
+        self.assertNotEqual(body, "BINARYMIME")
+        self.assertNotIn(b"\0", octets)
+        self.assertEqual(message_from_bytes(octets).get_payload(decode=True), self.BODY)
 
 
 @implementer(IMessageDelivery)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from email import message_from_bytes
 from pathlib import Path as FilePath
 from typing import Any, cast
 
@@ -13,6 +14,8 @@ from cryptography.hazmat.primitives import hashes
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 
+from mailkit.delivery.callback import delivery_portal
+from mailkit.delivery.lmtp import ServerDelivery
 from mailkit.model import Ability, OriginalRecipient, Path, Recipient
 from mailkit.smtp.client import (
     ClientSettings,
@@ -24,6 +27,7 @@ from mailkit.smtp.client import (
     make_envelope,
     sendmail,
 )
+from mailkit.smtp.protocol import SMTPFactory
 from tests.interop.exim import MISSING as NO_EXIM
 from tests.interop.exim import Exim
 from tests.interop.postfix import MISSING as NO_POSTFIX
@@ -255,6 +259,24 @@ class RelayTests:
         for envelope, message in received:
             mark = f"X-To: {envelope.recipients[0].path.local_part}\r\n".encode()
             case.assertEqual(without_trace(message), mark + MESSAGE)
+
+    async def test_binary(self) -> None:
+        """From a server of ours that has BINARYMIME to a relay that has not."""
+        case = cast(Any, self)
+        delivery = ServerDelivery(self.address, SETTINGS)
+        case.addCleanup(lambda: Deferred.fromCoroutine(delivery.close()))
+        front = case.listen(SMTPFactory(delivery_portal(delivery), hostname="front.example"))
+        body = bytes(range(256)) * 400 + b"\n.\n\r.\r\r\n.\r\n"
+        session = await connect(f"localhost:{front}", SETTINGS)
+        case.addCleanup(session.abort)
+        envelope = make_envelope(SENDER, RECIPIENT)
+        envelope.body = "BINARYMIME"
+        header = HEADER + b"MIME-Version: 1.0\r\nContent-Type: application/octet-stream\r\n"
+        content = header + b"Content-Transfer-Encoding: binary\r\n\r\n" + body
+        result = await session.send(envelope, content)
+        case.assertTrue(result.accepted and not result.converted, result.outcomes)
+        (message,) = await self.arrived(1)
+        case.assertEqual(message_from_bytes(message).get_payload(decode=True), body)
 
     async def test_utf8(self) -> None:
         case = cast(Any, self)
