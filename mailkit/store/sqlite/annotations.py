@@ -28,8 +28,10 @@ from mailkit.store.sqlite.journal import (
     encode_entries,
     format_uids,
     parse_uids,
+    to_ranges,
 )
 from mailkit.store.sqlite.rows import DENSE, NOBODY, Selection, condition, select_rows, to_infos
+from mailkit.store.sqlite.spans import note_changed
 from mailkit.store.sqlite.states import AccountState, MailboxState
 from mailkit.store.sqlite.transaction import Transaction
 from mailkit.store.sqlite.writer import Operation
@@ -314,6 +316,8 @@ class StoreAnnotations(Operation[StoreResult]):
                 (modseq, mailbox.id, json.dumps(changed)),
             )
             touched = set(changed)
+            before = {row[4] for row in rows if row[0] in touched}
+            note_changed(tx.connection, mailbox.id, modseq, to_ranges(changed), before)
             rows = [(*row[:4], modseq, *row[5:]) if row[0] in touched else row for row in rows]
         return StoreResult(to_infos(rows, tx.states.flag_sets), modified)
 

@@ -98,6 +98,12 @@ _RULES = (
         "mailbox {0} has a message that is said to have vanished ({1}:{2})",
     ),
     (
+        "SELECT m.mailbox_id, m.uid, m.modseq FROM message m WHERE m.modseq > m.created_modseq"
+        " AND NOT EXISTS (SELECT 1 FROM changed c WHERE c.mailbox_id = m.mailbox_id"
+        " AND c.modseq = m.modseq AND m.uid BETWEEN c.first_uid AND c.last_uid)",
+        "message {1} of mailbox {0} has changed at modification sequence {2}, of which nobody is told",
+    ),
+    (
         "SELECT m.mailbox_id, m.uid, m.body_id FROM message m"
         " LEFT JOIN body b ON b.id = m.body_id WHERE b.id IS NULL",
         "message {1} of mailbox {0} has no body (number {2})",

@@ -71,7 +71,8 @@ class SweepMailbox(Operation[bool]):
             )
             remove_annotations(tx, mailbox_id, None, "uid <= ?", uids[-1])
         if len(uids) < SWEEP_ROWS:
-            connection.execute("DELETE FROM vanished WHERE mailbox_id = ?", (mailbox_id,))
+            for table in ("changed", "vanished"):
+                connection.execute(f"DELETE FROM {table} WHERE mailbox_id = ?", (mailbox_id,))
             connection.execute("DELETE FROM doomed_mailbox WHERE id = ?", (mailbox_id,))
         tx.changed = True
         return True

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from mailkit.model import SYSTEM_FLAGS
 from mailkit.query import All, And, HasFlag, Not, Or, Query, UIDs
 from mailkit.store.sqlite.flags import split_flags
+from mailkit.store.sqlite.spans import CHANGED_SINCE
 
 if TYPE_CHECKING:
     from mailkit.store.sqlite.core import Core
@@ -45,8 +46,8 @@ _READ = (
 #: The octets that stand for combinations: those two digits, read as hexadecimal ones.
 _OCTETS = tuple(int(str(10 + flags), 16) for flags in range(_MASK + 1))
 _CHANGED = (
-    f"SELECT uid, flags & {_MASK} FROM message WHERE mailbox_id = ? AND modseq > ?"
-    " AND modseq > created_modseq AND uid <= ? LIMIT ?"
+    f"SELECT m.uid, m.flags & {_MASK} {CHANGED_SINCE}"
+    " AND m.modseq > m.created_modseq AND m.uid <= ? LIMIT ?"
 )
 
 
@@ -168,7 +169,8 @@ class FlagColumns:
         if not known.uids or reader.has_vanished(mailbox_id, known.modseq):
             return None
         changed = reader.connection.execute(
-            _CHANGED, (mailbox_id, known.modseq, known.uids[-1], MAX_CHANGED + 1)
+            _CHANGED,
+            (mailbox_id, known.modseq, known.modseq, known.uids[-1], MAX_CHANGED + 1),
         ).fetchall()
         if len(changed) > MAX_CHANGED:
             return None

@@ -8,7 +8,8 @@ from collections.abc import Iterable
 
 from mailkit.errors import NoSuchMailbox
 from mailkit.model import Changes
-from mailkit.store.sqlite.rows import select_uids
+from mailkit.store.sqlite.rows import select_uids, to_uids
+from mailkit.store.sqlite.spans import CHANGED_SINCE
 
 #: Messages that are new, changed or gone above which a thread looks for them: a millisecond or two.
 MANY_CHANGES = 2000
@@ -47,17 +48,15 @@ def has_many_changes(connection: sqlite3.Connection, mailbox_id: int, since: int
     # Each new message has a modification sequence of its own; thousands may have changed by one.
     if mailbox_state(connection, mailbox_id)[0] - since > MANY_CHANGES:
         return True
-    (changed,) = connection.execute(
-        "SELECT count(*) FROM (SELECT 1 FROM message WHERE mailbox_id = ? AND modseq > ?"
-        " AND modseq > created_modseq LIMIT ?)",
-        (mailbox_id, since, MANY_CHANGES + 1),
-    ).fetchone()
-    (vanished,) = connection.execute(
-        "SELECT ifnull(sum(last_uid - first_uid + 1), 0) FROM vanished"
-        " WHERE mailbox_id = ? AND modseq > ?",
-        (mailbox_id, since),
-    ).fetchone()
-    return int(changed) + int(vanished) > MANY_CHANGES
+    total = 0
+    for table in ("changed", "vanished"):
+        (count,) = connection.execute(
+            f"SELECT ifnull(sum(last_uid - first_uid + 1), 0) FROM {table}"
+            " WHERE mailbox_id = ? AND modseq > ?",
+            (mailbox_id, since),
+        ).fetchone()
+        total += count
+    return total > MANY_CHANGES
 
 
 def find_changes(connection: sqlite3.Connection, mailbox_id: int, since: int) -> Changes:
@@ -71,11 +70,11 @@ def find_changes(connection: sqlite3.Connection, mailbox_id: int, since: int) ->
         if modseq <= since:
             return Changes(modseq, (), (), ())
         added = _added_since(connection, mailbox_id, since)
-        changed = select_uids(
-            connection,
-            "mailbox_id = ? AND modseq > ? AND modseq > created_modseq AND created_modseq <= ?",
-            (mailbox_id, since, since),
-        )
+        (text,) = connection.execute(
+            f"SELECT group_concat(m.uid) {CHANGED_SINCE} AND m.created_modseq <= ?",
+            (mailbox_id, since, since, since),
+        ).fetchone()
+        changed = to_uids(text)
         if since < forgotten:
             present = set(select_uids(connection, "mailbox_id = ?", (mailbox_id,)))
             vanished = array("I", [n for n in range(1, uid_next) if n not in present])

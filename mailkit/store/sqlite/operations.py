@@ -26,8 +26,9 @@ from mailkit.store.sqlite.annotations import (
     check_new,
 )
 from mailkit.store.sqlite.flags import SEEN_BIT, SYSTEM_MASK
-from mailkit.store.sqlite.journal import format_uids
+from mailkit.store.sqlite.journal import format_uids, to_ranges
 from mailkit.store.sqlite.rows import Selection, condition, select_rows, to_infos
+from mailkit.store.sqlite.spans import note_changed
 from mailkit.store.sqlite.states import MailboxState
 from mailkit.store.sqlite.transaction import Appended, Content, Target, Transaction
 from mailkit.store.sqlite.writer import Operation
@@ -313,6 +314,10 @@ class StoreFlags(FlagChange, Operation[StoreResult]):
                 f"UPDATE message SET flags = ?, modseq = ? WHERE mailbox_id = ? AND {where}",
                 (flags, modseq, mailbox.id, *values),
             )
+        changed = {uid for uids in groups.values() for uid in uids}
+        rows = [row for row in selection.rows if row[0] in changed]
+        runs = to_ranges([row[0] for row in rows])
+        note_changed(tx.connection, mailbox.id, modseq, runs, {row[4] for row in rows})
         changes = [
             [flags & SYSTEM_MASK, tx.keywords(flags), format_uids(uids)]
             for flags, uids in groups.items()

@@ -371,6 +371,11 @@ class Replay:
             " WHERE f.id = body_id AND message.size <> f.size"
         )
         self._queue.drop_lost()
+        run("DELETE FROM changed")
+        run(
+            "INSERT INTO changed SELECT mailbox_id, modseq, uid, uid FROM message"
+            " WHERE modseq > created_modseq"
+        )
         self._settle_bodies()
         self._settle_mailboxes()
         self._queue.settle()

@@ -446,6 +446,19 @@ CREATE INDEX queue_message_envid ON queue_message (json_extract(envelope, '$.env
     WHERE json_extract(envelope, '$.envid') IS NOT NULL;
 """
 
+# Which messages have changed: an index of them all took twice the time of a change of flags itself.
+_STEP_32 = """
+CREATE TABLE changed (
+    mailbox_id INTEGER NOT NULL,
+    modseq INTEGER NOT NULL,
+    first_uid INTEGER NOT NULL,
+    last_uid INTEGER NOT NULL,
+    PRIMARY KEY (mailbox_id, modseq, first_uid)
+) WITHOUT ROWID;
+INSERT INTO changed SELECT mailbox_id, modseq, uid, uid FROM message WHERE modseq > created_modseq;
+DROP INDEX message_changed;
+"""
+
 #: SQL of each step.
 MIGRATIONS: Sequence[str] = (
     _STEP_1,
@@ -479,6 +492,7 @@ MIGRATIONS: Sequence[str] = (
     _STEP_29,
     _STEP_30,
     _STEP_31,
+    _STEP_32,
 )
 #: Tables of what was made of bodies, by their number, and can be made of them again.
 DERIVED = ("summary", "thread_value", "sort_address", "field_text", "text_map", "unended_body")

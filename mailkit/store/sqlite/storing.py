@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from mailkit._typing import override
 from mailkit.quiet import QuietResult
 from mailkit.store.sqlite.flags import SEEN_BIT, SYSTEM_MASK
-from mailkit.store.sqlite.journal import format_uids
+from mailkit.store.sqlite.journal import format_uids, to_ranges
 from mailkit.store.sqlite.operations import FlagChange, StoreFlags
 from mailkit.store.sqlite.rows import IN_SPAN, Span, find_span, select_uids
+from mailkit.store.sqlite.spans import note_changed
 from mailkit.store.sqlite.states import MailboxState
 from mailkit.store.sqlite.transaction import Transaction
 from mailkit.store.sqlite.writer import Operation
@@ -51,8 +52,9 @@ class StoreQuietly(FlagChange, Operation[QuietResult]):
     ) -> QuietResult | None:
         """None where that had better be done by rows."""
         connection, before = tx.connection, mailbox.highest_modseq
-        found, highest, lowest_value, highest_value = connection.execute(
-            f"SELECT count(*), max(modseq), min(flags), max(flags) FROM message WHERE {IN_SPAN}",
+        found, lowest, highest, lowest_value, highest_value = connection.execute(
+            "SELECT count(*), min(modseq), max(modseq), min(flags), max(flags)"
+            f" FROM message WHERE {IN_SPAN}",
             span,
         ).fetchone()
         if not found:
@@ -80,6 +82,8 @@ class StoreQuietly(FlagChange, Operation[QuietResult]):
         changed: Sequence[int] = self._uids
         if len(counts) > len(changes) or found < len(changed):
             changed = select_uids(connection, f"{IN_SPAN} AND modseq = ?", (*span, modseq))
+        runs = [span[1:]] if len(counts) == len(changes) else to_ranges(changed)
+        note_changed(connection, mailbox.id, modseq, runs, range(lowest, highest + 1))
         _note(tx, span, set(changes.values()), changed, modseq)
         return QuietResult(found, changed, modseq, before)
 

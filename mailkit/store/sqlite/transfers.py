@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from mailkit._typing import override
@@ -35,6 +35,7 @@ from mailkit.store.sqlite.rows import (
     select_span,
     select_uids,
 )
+from mailkit.store.sqlite.spans import forget_changed
 from mailkit.store.sqlite.states import AccountState, MailboxState
 from mailkit.store.sqlite.transaction import Appended, Target, Transaction
 from mailkit.store.sqlite.writer import Operation
@@ -55,21 +56,25 @@ class Totals(NamedTuple):
     unseen: int
     octets: int
     #: The highest of the values of their flags.
-    flags: int = 0
+    flags: int
+    #: Their modification sequences; a range for any of it.
+    modseqs: Collection[int]
 
 
 def _totals_of(rows: Sequence[Row]) -> Totals:
-    return Totals(len(rows), _unseen(rows), _octets(rows))
+    flags = max(row[1] for row in rows)
+    return Totals(len(rows), _unseen(rows), _octets(rows), flags, {row[4] for row in rows})
 
 
 def _measure(tx: Transaction, span: Span) -> Totals:
     """What the messages of a span are together, and whether there are any."""
-    messages, seen, octets, flags = tx.connection.execute(
+    messages, seen, octets, flags, lowest, highest = tx.connection.execute(
         f"SELECT count(*), ifnull(sum(flags & {SEEN_BIT}), 0), ifnull(sum(size), 0),"
-        f" ifnull(max(flags), 0) FROM message WHERE {IN_SPAN}",
+        " ifnull(max(flags), 0), ifnull(min(modseq), 0), ifnull(max(modseq), 0)"
+        f" FROM message WHERE {IN_SPAN}",
         span,
     ).fetchone()
-    return Totals(messages, messages - seen, octets, flags)
+    return Totals(messages, messages - seen, octets, flags, range(lowest, highest + 1))
 
 
 def _present(tx: Transaction, span: Span, uids: Sequence[int], messages: int) -> Sequence[int]:
@@ -112,6 +117,7 @@ def _remove(
     remove_annotations(tx, mailbox.id, mailbox.account, where, values)
     # A range may name UIDs between that vanished before.
     ranges = [(uids[0], uids[-1])] if is_range else to_ranges(uids)
+    forget_changed(tx.connection, mailbox.id, ranges, totals.modseqs)
     tx.connection.executemany(
         "INSERT INTO vanished VALUES (?, ?, ?, ?)",
         [(mailbox.id, modseq, first, last) for first, last in ranges],

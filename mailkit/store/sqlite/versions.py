@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 
 from mailkit.errors import StoreCorrupt
@@ -10,11 +11,14 @@ from mailkit.errors import StoreCorrupt
 _HEADS = (
     "CREATE TABLE ",
     "CREATE INDEX ",
+    "DROP INDEX ",
     "DROP TABLE ",
     "INSERT INTO ",
     "ALTER TABLE ",
     "UPDATE ",
 )
+# What an INSERT takes its rows from.
+_SOURCE = re.compile(r"\bFROM (?=\w)")
 
 
 def version_of(connection: sqlite3.Connection) -> int:
@@ -31,7 +35,8 @@ def run_step(connection: sqlite3.Connection, step: str, schema: str = "main") ->
             if text.startswith(head):
                 text = f"{head}{schema}.{text[len(head) :]}"
         if text:
-            connection.execute(text)
+            # Or else the rows of the main database would come again.
+            connection.execute(_SOURCE.sub(f"FROM {schema}.", text))
 
 
 def refuse_newer(version: int, known: int) -> None:

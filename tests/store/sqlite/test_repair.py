@@ -67,6 +67,7 @@ class CheckTests(StoreTestCase):
             ("UPDATE message SET size = 1 WHERE mailbox_id = 1 AND uid = 5", "has 1 octets, but"),
             ("UPDATE message SET mailbox_id = 99 WHERE uid = 5 AND mailbox_id = 1", "mailbox 99"),
             ("INSERT INTO vanished VALUES (1, 4, 1, 1)", "said to have vanished (1:1)"),
+            ("DELETE FROM changed", "of which nobody is told"),
             ("DELETE FROM body WHERE id = 3", "has no body (number 3)"),
             ("UPDATE body SET refs = 7 WHERE id = 3", "counts 7 messages where there are 2"),
             ("DELETE FROM keyword_set", "keywords that are not known"),
