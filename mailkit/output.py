@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from twisted.internet import tcp
@@ -14,6 +14,10 @@ from mailkit.tcp import Server
 
 #: Octets of output collected before they are sent.
 CHUNK = 64 * 1024
+#: Octets from which pieces are not joined before they are sent, and how many pieces at most, for
+#: each costs a little (IOV_MAX of sendmsg(2) is 1024).
+APART_OCTETS = 16 * 1024
+APART_PIECES = 256
 #: The end of the connection follows at once and may go in the same packet.
 _MORE = getattr(socket, "MSG_MORE", 0)
 
@@ -73,29 +77,47 @@ class OutputConnection(Protocol):
         if size >= CHUNK:
             self.flush()
 
+    def write_all(self, pieces: Sequence[bytes]) -> int:
+        """The same for many pieces; how many octets they have."""
+        octets = sum(map(len, pieces))
+        if self._output is None:
+            self._output = list(pieces)
+            self._output_size = octets
+        else:
+            self._output += pieces
+            self._output_size += octets
+        if self._output_size >= CHUNK:
+            self.flush()
+        return octets
+
     def flush(self) -> None:
         """Send collected octets."""
         if self._output is not None:
             self._send(self._output, 0)
 
     def _send(self, output: list[bytes], flags: int) -> None:
-        data = output[0] if len(output) == 1 else b"".join(output)
+        size, self._output = self._output_size, None
         if self._encode is not None:
-            data = self._encode(data)
-        self._output = None
+            output = [self._encode(b"".join(output))]
+            size = len(output[0])
+        elif len(output) > 1 and (size < APART_OCTETS or len(output) > APART_PIECES):
+            output = [b"".join(output)]
         connected = self._socket
+        sent = 0
         if connected is not None:
             try:
-                sent = connected.send(data, flags)
+                if len(output) == 1:
+                    sent = connected.send(output[0], flags)
+                else:
+                    sent = connected.sendmsg(output, (), flags)
             except OSError:
                 # Full, or broken: the transport will see.
-                sent = 0
-            if sent == len(data):
+                pass
+            if sent == size:
                 return
             self._write_by_transport()
-            data = data[sent:]
         if not self._lost:
-            self.transport.write(data)
+            self.transport.write(b"".join(output)[sent:])
 
     def _end_output(self, in_one_packet: bool) -> bool:
         """Send collected octets and close the transport; true when that is the end of all.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from twisted.internet import tcp
 from twisted.internet.interfaces import ISSLTransport
@@ -12,6 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import directlyProvides
 
 from mailkit.connection import CHUNK
+from mailkit.output import APART_OCTETS, APART_PIECES
 from tests.line_protocol import LineConnection, LineFactory
 
 
@@ -47,7 +48,7 @@ class Server(tcp.Server):
         super().write(data)
 
 
-class StraightOutputTests(SynchronousTestCase):
+class _OutputCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.factory = LineFactory(tls_context="context")
         self.reactor = Reactor()
@@ -68,11 +69,6 @@ class StraightOutputTests(SynchronousTestCase):
         connection.makeConnection(transport)
         return connection, transport, far
 
-    def test_unix_socket_has_no_tcp_options(self) -> None:
-        # The transport would log an error.
-        self.talk()
-        self.assertEqual(self.flushLoggedErrors(), [])
-
     def talk(self) -> tuple[LineConnection, Server, socket.socket]:
         connection, transport, far = self.connect()
         self.assertEqual(far.recv(100), b"hello\n")
@@ -89,6 +85,13 @@ class StraightOutputTests(SynchronousTestCase):
                 for writer in list(self.reactor.writers):
                     self.assertIsNone(writer.doWrite())
         return bytes(received)
+
+
+class StraightOutputTests(_OutputCase):
+    def test_unix_socket_has_no_tcp_options(self) -> None:
+        # The transport would log an error.
+        self.talk()
+        self.assertEqual(self.flushLoggedErrors(), [])
 
     def test_reply_is_sent_before_the_reactors_next_turn(self) -> None:
         connection, transport, far = self.talk()
@@ -158,3 +161,98 @@ class StraightOutputTests(SynchronousTestCase):
         connection.write(b"late\n")
         connection.flush()
         self.assertRaises(BlockingIOError, far.recv, 100)
+
+
+class _NotingSocket:
+    """Sends by another one, and notes by which call."""
+
+    def __init__(self, connected: socket.socket) -> None:
+        self._connected = connected
+        self.calls: list[str] = []
+
+    def send(self, data: bytes, flags: int = 0) -> int:
+        self.calls.append("send")
+        return self._connected.send(data, flags)
+
+    def sendmsg(self, pieces: list[bytes], *more: Any) -> int:
+        self.calls.append("sendmsg")
+        return self._connected.sendmsg(pieces, *more)
+
+
+class PiecesTests(_OutputCase):
+    """Output that is written in pieces, and sent without being joined."""
+
+    def note_calls(self, connection: LineConnection) -> list[str]:
+        noting = _NotingSocket(cast(socket.socket, connection._socket))
+        connection._socket = cast(Any, noting)
+        return noting.calls
+
+    def test_how_pieces_are_sent(self) -> None:
+        many = APART_OCTETS // APART_PIECES
+        for pieces, call in (
+            ([b"a"], "send"),
+            ([b"a", b"b"], "send"),
+            ([b"a" * APART_OCTETS], "send"),
+            ([b"a" * APART_OCTETS, b"b"], "sendmsg"),
+            ([b"a" * many] * APART_PIECES, "sendmsg"),
+            ([b"a" * many] * (APART_PIECES + 1), "send"),
+        ):
+            connection, transport, far = self.talk()
+            calls = self.note_calls(connection)
+            connection.write(b"first")
+            connection.flush()
+            self.assertEqual(connection.write_all(pieces), sum(map(len, pieces)))
+            connection.flush()
+            self.assertEqual(calls, ["send", call])
+            self.assertEqual(far.recv(1 << 20), b"first" + b"".join(pieces))
+            self.assertEqual(transport.given, [])
+
+    def test_pieces_wait_for_the_end_of_the_turn_unless_they_are_many(self) -> None:
+        connection, _, far = self.talk()
+        pieces = [b"2", b"3"]
+        connection.write(b"1")
+        connection.write_all(pieces)
+        connection.write(b"4")
+        connection.write_all([])
+        self.assertRaises(BlockingIOError, far.recv, 100)
+        connection.write_all((b"x" * CHUNK, b"5"))
+        self.assertEqual(far.recv(1 << 20), b"1234" + b"x" * CHUNK + b"5")
+        self.assertEqual(pieces, [b"2", b"3"])
+
+    def test_a_list_of_pieces_stays_with_whoever_gave_it(self) -> None:
+        connection, _, far = self.talk()
+        pieces = [b"1", b"2"]
+        connection.write_all(pieces)
+        connection.write(b"3")
+        self.assertEqual(pieces, [b"1", b"2"])
+        connection.flush()
+        self.assertEqual(far.recv(100), b"123")
+
+    def test_a_socket_that_takes_a_part(self) -> None:
+        connection, transport, far = self.talk()
+        expected = b""
+        number = 0
+        while not transport.given:
+            pieces = [b"%d " % number, b"x" * 30_000, b"y" * 7, b"z" * 20_000]
+            connection.write_all(pieces)
+            connection.flush()
+            expected += b"".join(pieces)
+            number += 1
+        # The transport has the rest, and all that follows.
+        connection.write_all([b"last", b"x" * CHUNK])
+        expected += b"last" + b"x" * CHUNK
+        self.assertEqual(self.receive(far, len(expected)), expected)
+
+    def test_a_broken_socket(self) -> None:
+        connection, transport, far = self.talk()
+        far.close()
+        connection.write_all([b"x" * CHUNK, b"end"])
+        self.assertEqual(transport.given, [b"x" * CHUNK + b"end"])
+        self.assertIsNotNone(transport.doWrite())
+
+    def test_pieces_that_are_encoded(self) -> None:
+        connection, _, far = self.talk()
+        connection._encode = lambda data: data[::2]
+        connection.write_all([b"x." * APART_OCTETS, b"y."])
+        connection.flush()
+        self.assertEqual(far.recv(1 << 20), b"x" * APART_OCTETS + b"y")

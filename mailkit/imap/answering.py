@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from mailkit.connection import CHUNK, SECONDS_A_TURN, CommandConnection
 from mailkit.errors import AuthenticationFailed, MailError, Referral
@@ -108,6 +109,14 @@ class AnsweringConnection(CommandConnection):
         """Write part of a long response, waiting for the client as often as necessary."""
         self._unsent += len(data)
         self.write(data)
+        await self._drain_sometimes()
+
+    async def send_all(self, pieces: Sequence[bytes]) -> None:
+        """The same for many pieces."""
+        self._unsent += self.write_all(pieces)
+        await self._drain_sometimes()
+
+    async def _drain_sometimes(self) -> None:
         late = self.clock.seconds() - self._turn_started > SECONDS_A_TURN
         if late or self._unsent >= CHUNK:
             self._unsent = 0

@@ -454,17 +454,27 @@ class Plan:
         pieces.append(b")\r\n")
         return pieces
 
-    def wrap(self, number: int, details: Sequence[bytes | None], octets: bytes) -> list[bytes]:
-        """The response for one message, where the plan is for the ``whole``.
+    def wrap(
+        self,
+        numbers: Sequence[int],
+        details: Sequence[Sequence[bytes | None]],
+        contents: Iterable[bytes],
+    ) -> list[bytes]:
+        """The responses for some messages, where the plan is for the ``whole``.
 
-        :param octets: all of the message.
+        :param contents: all octets of each.
         """
         assert self.whole is not None
         position, name = self.whole
-        before = [known for known in details[:position] if known]
-        behind = [known for known in details[position + 1 :] if known]
-        head = self._head % number + b" ".join([*before, b"%b {%d}\r\n" % (name, len(octets))])
-        return [head, octets, b" ".join([b"", *behind]) + b")\r\n"]
+        pieces: list[bytes] = []
+        for number, known, octets in zip(numbers, details, contents, strict=True):
+            before, behind = b"", b")\r\n"
+            if len(known) > 1:
+                before = b"".join([each + b" " for each in known[:position] if each])
+                behind = b" ".join([b"", *filter(None, known[position + 1 :])]) + behind
+            head = self._head % number
+            pieces += (b"%b%b%b {%d}\r\n" % (head, before, name, len(octets)), octets, behind)
+        return pieces
 
 
 def _find_whole(

@@ -35,8 +35,7 @@ def retr(connection: POP3Connection, argument: bytes) -> Coroutine[Any, Any, Non
             read = connection.readers[place[0]]
             data = None if read is None else read(place[1])
             if data is not None:
-                for piece in _reply(size, data):
-                    connection.write(piece)
+                connection.write_all(_reply(size, data))
                 return None
     return _send_whole(connection, place, size)
 
@@ -76,7 +75,7 @@ async def _send_run(connection: POP3Connection, number: int, run: Sequence[bytes
     pieces: list[bytes] = []
     for size, data in zip(sizes, read, strict=False):
         pieces += _reply(size, data)
-    connection.write(b"".join(pieces))
+    connection.write_all(pieces)
 
 
 async def _send_whole(connection: POP3Connection, place: tuple[int, int], size: int) -> None:

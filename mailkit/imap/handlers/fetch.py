@@ -284,10 +284,11 @@ class _Fetcher:
         selection = self.selection
         marks = self.plan.sets_seen and selection.writable is not None and selection.may("s")
         for batch in self._batches(spans, SUMMARY_BATCH if self.plan.by_annotation else BATCH):
+            infos: Sequence[Any]
             if self.plan.by_info or marks:
                 infos = await self._get_infos(batch.uids)
             else:
-                infos = [MessageInfo(uid, frozenset(), 0, 0, 0) for uid in batch.uids]
+                infos = list(zip(batch.uids, strict=True))
             if len(infos) != len(batch.uids):
                 self.missing = True
             if self.descending:
@@ -322,11 +323,13 @@ class _Fetcher:
         ]
         return marked, fresh.keys() & set(unseen)
 
-    async def _send_messages(self, infos: Sequence[MessageInfo], told: set[int]) -> None:
-        """:param told: UIDs whose flags have to be told."""
+    async def _send_messages(self, infos: Sequence[Any], told: set[int]) -> None:
+        """:param infos: may be any rows that begin with the UID if the plan is not ``by_info``.
+        :param told: UIDs whose flags have to be told.
+        """
         state = self.selection.state
         mailbox: Any = self.selection.mailbox
-        uids = [info.uid for info in infos]
+        uids = [info[0] for info in infos]
         details = list(self.plan.details(infos, self._is_recent(uids), told))
         together = IBatchReadingMailbox.providedBy(mailbox)
         done = 0
@@ -349,19 +352,13 @@ class _Fetcher:
         self, uids: Sequence[int], details: Sequence[list[bytes | None]], read: Sequence[bytes]
     ) -> None:
         """Send messages that are in memory."""
-        state = self.selection.state
-        octets: list[bytes] = []
-        for uid, known, data in zip(uids, details, read, strict=True):
-            number = state.number_of(uid)
-            if number is None:
-                continue
-            if self.plan.whole is None:
+        plan, numbers = self.plan, self.selection.state.numbers_or_zero(uids)
+        if plan.whole is None:
+            for number, uid, known, data in zip(numbers, uids, details, read, strict=True):
                 await self._send_content(number, uid, known, io.BytesIO(data))
-            else:
-                number = uid if self.plan.uid_only else number
-                octets += self.plan.wrap(number, known, _clean(data))
-        if octets:
-            await self.connection.send(b"".join(octets))
+        else:
+            shown = uids if plan.uid_only else numbers
+            await self.connection.send_all(plan.wrap(shown, details, map(_clean, read)))
 
     async def _send_message(self, number: int, uid: int, known: list[bytes | None]) -> None:
         try:
