@@ -235,7 +235,7 @@ class Spool:
         self._check()
         if self._file is not None:
             return None
-        return (self._prefix, *(bytes(chunk) for chunk in self._chunks))
+        return (self._prefix, *map(bytes, self._chunks))
 
     @property
     def check(self) -> Check | None:

@@ -7,7 +7,8 @@ RFC 3501 section 6.3.11, RFC 3502 (MULTIAPPEND), RFC 3516 section 7 (literal8), 
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Sequence, Set
 from typing import NamedTuple
 
 from mailkit.annotations import Annotation
@@ -15,6 +16,7 @@ from mailkit.errors import LimitExceeded
 from mailkit.imap.annotate import CAPABILITY, read_values
 from mailkit.imap.grammar import Arguments, SyntaxFault
 from mailkit.imap.messagelimit import TooManyMessages
+from mailkit.mime.dates import parse_imap_datetime
 from mailkit.model import Flags
 
 #: Messages of one APPEND.
@@ -23,6 +25,9 @@ MAX_MESSAGES = 1000
 MAX_PARTS = 500
 #: Octets of all annotations that come with one APPEND, with what stands between them.
 MAX_ANNOTATIONS = 256 * 1024
+
+# What most messages have before their literal: flags and a date, or neither.
+_USUAL = re.compile(rb' (?:(\([^()]*\)) )?(?:"([^"\\]*)" )?\Z')
 
 
 class Next(enum.Enum):
@@ -68,12 +73,13 @@ class Between(NamedTuple):
 
 
 _PLAIN = Between((NewMessage(frozenset(), None),), Next.MESSAGE, False)
+_END = Between((), Next.NOTHING, False)
 
 
 class AppendGrammar:
     """Reads the arguments behind the mailbox's name, as far as they are here.
 
-    :param offers: tells whether a capability is offered.
+    :param offered: names of the capabilities that the client is offered.
     :param verb: name of the command.
     :param utf8: the client has enabled UTF8=ACCEPT.
     :param message_limit: messages that one command works on (RFC 9738); 0 for any number.
@@ -81,27 +87,29 @@ class AppendGrammar:
 
     def __init__(
         self,
-        offers: Callable[[bytes], bool],
+        offered: Set[bytes],
         verb: bytes,
         utf8: bool = False,
         message_limit: int = 0,
     ) -> None:
         self._message_limit = message_limit
-        self._takes_binary = offers(b"BINARY")
-        self._takes_parts = offers(b"CATENATE")
+        self._takes_binary = b"BINARY" in offered
+        self._takes_parts = b"CATENATE" in offered
         self._verb = verb.decode("ascii")
         # RFC 8508 section 4.7: REPLACE takes one message.
-        self._several = verb == b"APPEND" and offers(b"MULTIAPPEND")
+        self._several = verb == b"APPEND" and b"MULTIAPPEND" in offered
         self._messages = 0
         # Parts of the message that is being put together; None outside of CATENATE.
         self._parts: int | None = None
         self._utf8 = utf8
         # The literal stands in parentheses: ``UTF8 (~{3}...)``.
         self._wrapped = False
-        self._takes_annotations = offers(CAPABILITY)
+        self._takes_annotations = CAPABILITY in offered
         # What has come of a message's options; none if they are not interrupted by a literal.
         self._options = b""
         self._annotation_octets = 0
+        # Lists of flags, as they are written: many messages have the same.
+        self._flags: dict[bytes, Flags] = {}
 
     def add_value(self, octets: bytes) -> None:
         """A string of an annotation is here."""
@@ -112,10 +120,10 @@ class AppendGrammar:
 
         :param has_literal: one follows; else it is the end of the command.
         """
-        if arguments.data == b" " and has_literal and self._may_go_on:
-            # What most messages but the first have before them.
-            self._count_message()
-            return _PLAIN
+        if self._parts is None and not (self._wrapped or self._options):
+            between = self._read_usual(arguments, has_literal)
+            if between is not None:
+                return between
         if self._options:
             # From the message's beginning.
             arguments, self._options = Arguments(self._options + arguments.data), b""
@@ -156,10 +164,28 @@ class AppendGrammar:
         arguments.expect(b"~")
         return self._takes_binary
 
-    @property
-    def _may_go_on(self) -> bool:
-        """A message is complete, and another one may follow."""
-        return self._several and self._messages > 0 and self._parts is None and not self._wrapped
+    def _read_usual(self, arguments: Arguments, has_literal: bool) -> Between | None:
+        """What most clients send, in fewer steps; None for all else, whether it is right or not."""
+        if not has_literal:
+            return _END if self._messages and not arguments.data else None
+        if self._messages and not self._several:
+            return None
+        found = _USUAL.match(arguments.data, arguments.position)
+        if found is None:
+            return None
+        written, date = found.groups()
+        internal_date = None if date is None else parse_imap_datetime(date)
+        if date is not None and internal_date is None:
+            return None
+        flags: Flags = frozenset()
+        if written is not None:
+            if written not in self._flags:
+                self._flags[written] = Arguments(written).flag_list()
+            flags = self._flags[written]
+        self._count_message()
+        if not flags and internal_date is None:
+            return _PLAIN
+        return Between((NewMessage(flags, internal_date),), Next.MESSAGE, False)
 
     def _count_message(self) -> None:
         if self._message_limit and self._messages >= self._message_limit:

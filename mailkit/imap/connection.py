@@ -413,9 +413,14 @@ class IMAPProtocol(PushingConnection):
         """What the server can do for this client now."""
         return capability_list(facts_of(self), self.extensions)
 
+    @property
+    def offered(self) -> frozenset[bytes]:
+        """Names of the capabilities that this client is offered now."""
+        return offered(facts_of(self), self.extensions)
+
     def offers(self, name: bytes) -> bool:
         """Whether this client is offered a capability now."""
-        return name in offered(facts_of(self), self.extensions)
+        return name in offered(self.known or facts_of(self), self.extensions)
 
     @property
     @override

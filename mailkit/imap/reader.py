@@ -13,9 +13,12 @@ from typing import NamedTuple
 
 from mailkit.imap.grammar import LITERAL_AT_END, Arguments, SyntaxFault
 from mailkit.wire.buffer import InputBuffer, LineTooLong
+from mailkit.wire.chars import TAG_CHAR, octet_class
 
 # RFC 3501 section 6.3.11, RFC 8508 section 5.
-_TAKES_MESSAGES = re.compile(rb"(?i) (?:APPEND|(?:UID )?REPLACE [0-9*]+) ")
+_TAKES_MESSAGES = re.compile(
+    rb"([%b]+) (?i:APPEND|(?:UID )?REPLACE [0-9*]+) " % octet_class(TAG_CHAR)
+)
 
 
 class CommandOctets(NamedTuple):
@@ -329,9 +332,8 @@ def _announces_message(lines: list[bytes]) -> bytes:
 
     :param lines: the first line of the command, and the octets before the literal.
     """
-    tag = _tag(lines[0])
-    command = _TAKES_MESSAGES.match(lines[0], len(tag)) if tag else None
+    command = _TAKES_MESSAGES.match(lines[0])
     if command is None:
         return b""
     # The literal directly behind the command's name is the mailbox's name.
-    return tag if len(lines) > 1 or len(lines[0]) > command.end() else b""
+    return command[1] if len(lines) > 1 or len(lines[0]) > command.end() else b""

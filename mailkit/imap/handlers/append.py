@@ -75,6 +75,8 @@ class AppendInProgress:
         self.message_octets = 0
         #: What went wrong while a literal came.
         self.error: MailError | None = None
+        #: One of them has annotations.
+        self.annotated = False
         #: Places of the messages that hold NUL.
         self.with_nul: set[int] = set()
         #: The URL, or the string of an annotation, that comes as a literal.
@@ -92,6 +94,8 @@ class AppendInProgress:
         if self.messages:
             # A thousand messages must not keep a thousand files open.
             self.spool.finish()
+        if message.annotations:
+            self.annotated = True
         self.messages.append(AppendMessage(self.new_spool(), *message))
         self.message_octets = 0
 
@@ -188,7 +192,7 @@ def begin_append(
         arguments.space()
         name = arguments.mailbox()
         limit = limit_of(connection)
-        grammar = AppendGrammar(connection.offers, command.verb, connection.utf8, limit)
+        grammar = AppendGrammar(connection.offered, command.verb, connection.utf8, limit)
         between = grammar.read(arguments, literal is not None)
         if literal is not None:
             _check_literal(connection, between, literal)
@@ -311,7 +315,11 @@ def _go_on(
     literal: MessageLiteral | None,
 ) -> Waiting:
     """Do what the octets between two literals ask for."""
-    if literal is None or any(isinstance(step, PartURL) for step in between.steps):
+    if literal is None:
+        if not between.steps:
+            return _store(connection, pending)
+        return _take_steps(connection, pending, between, literal)
+    if PartURL in map(type, between.steps):
         return _take_steps(connection, pending, between, literal)
     accepted = False
     try:
@@ -436,7 +444,8 @@ async def _check_annotations(connection: IMAPProtocol, pending: AppendInProgress
 
 async def _store(connection: IMAPProtocol, pending: AppendInProgress) -> None:
     try:
-        await _check_annotations(connection, pending)
+        if pending.annotated:
+            await _check_annotations(connection, pending)
         if pending.with_nul:
             await pending.encode_binary(connection.drain, connection.factory.max_message_size)
         if not pending.spool.size:

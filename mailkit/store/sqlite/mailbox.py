@@ -278,9 +278,19 @@ class SQLiteMailbox:
 
     async def _take_contents(self, messages: Sequence[AppendMessage]) -> list[Appended]:
         """What the writer is to take; it disposes of the contents."""
-        self._core.check_open()
+        core = self._core
+        core.check_open()
         # All spools are taken before anything is waited for: the caller closes them.
-        taken = [take_spool(self._core, message.content) for message in messages]
+        contents: list[Any] = [take_spool(core, message.content) for message in messages]
+        if SpooledFile in map(type, contents):
+            contents = await self._prepare(contents)
+        return [
+            Appended(content, *message[1:])
+            for content, message in zip(contents, messages, strict=True)
+        ]
+
+    async def _prepare(self, taken: Sequence[Content | SpooledFile]) -> list[Content]:
+        """What the writer is to take of contents of which some are files that nobody has read."""
         left = deque(taken)
         contents: list[Content] = []
         try:
@@ -296,10 +306,7 @@ class SQLiteMailbox:
                 else:
                     discard_content(item)
             raise
-        return [
-            Appended(content, *message[1:])
-            for content, message in zip(contents, messages, strict=True)
-        ]
+        return contents
 
     async def store_flags(
         self,
