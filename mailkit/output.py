@@ -17,7 +17,7 @@ CHUNK = 64 * 1024
 #: Octets from which pieces are not joined before they are sent, and how many pieces at most, for
 #: each costs a little (IOV_MAX of sendmsg(2) is 1024).
 APART_OCTETS = 16 * 1024
-APART_PIECES = 256
+APART_PIECES = 512
 #: The end of the connection follows at once and may go in the same packet.
 _MORE = getattr(socket, "MSG_MORE", 0)
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from mailkit.pop3.protocol import POP3Connection
 
 #: Octets of messages that are read, and sent, in one go.
-RUN_OCTETS = 128 * 1024
+RUN_OCTETS = 512 * 1024
 
 
 def retr(connection: POP3Connection, argument: bytes) -> Coroutine[Any, Any, None] | None:

@@ -69,14 +69,14 @@ class AnsweredTogetherTests(RunCase):
         self.assertEqual(self.mailbox.together, [])
 
     def test_as_many_octets_as_are_allowed_together(self) -> None:
-        contents = [b"x" * 50_000 + b"\r\n"] * 7
+        contents = [b"x" * 60_000 + b"\r\n"] * 21
         mailbox = FakeBatchMailbox(*contents)
         client = Server(mailbox).login()
-        client.send(retrievals(*range(1, 8)))
+        client.send(retrievals(*range(1, 22)))
         self.assertLess(max(map(len, client.transport.writes)), RUN_OCTETS + CHUNK)
         self.assertEqual(client.read(), replies(contents))
-        # The last one has nothing behind it.
-        self.assertEqual(mailbox.together, [2, 2, 2])
+        fit = RUN_OCTETS // 60_000
+        self.assertEqual(mailbox.together, [fit, fit, 21 - 2 * fit])
 
     def test_large_messages_among_them(self) -> None:
         contents = [b"one\r\n", b"x" * RUN_OCTETS + b"\r\n", b"y" * CHUNK + b"\r\n", *CONTENTS]
@@ -208,7 +208,8 @@ class RulesTests(RunCase):
 
 class WaitingTests(RunCase):
     def test_a_client_that_stops_reading_in_the_middle(self) -> None:
-        contents = [b"x" * 50_000 + b"\r\n"] * 9
+        fit = RUN_OCTETS // 60_000
+        contents = [b"x" * 60_000 + b"\r\n"] * (3 * fit + 1)
         mailbox = FakeBatchMailbox(*contents)
         client = Server(mailbox).login()
         client.read()
@@ -219,12 +220,12 @@ class WaitingTests(RunCase):
             client.connection.pauseProducing()
 
         self.patch(client.transport, "write", write)
-        client.send(retrievals(*range(1, 10)) + b"NOOP\r\n")
-        self.assertEqual(client.transport.value(), replies(contents[:2]))
-        self.assertEqual(mailbox.together, [2])
-        for read in (4, 6, 8):
+        client.send(retrievals(*range(1, 3 * fit + 2)) + b"NOOP\r\n")
+        self.assertEqual(client.transport.value(), replies(contents[:fit]))
+        self.assertEqual(mailbox.together, [fit])
+        for read in (2, 3):
             client.connection.resumeProducing()
-            self.assertEqual(client.transport.value(), replies(contents[:read]))
+            self.assertEqual(client.transport.value(), replies(contents[: read * fit]))
         client.connection.resumeProducing()
         self.assertEqual(client.read(), replies(contents) + b"+OK\r\n")
 

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from mailkit.imap.connection import IMAPProtocol
 
 #: Octets of small messages that are read, and sent, in one go.
-READ_OCTETS = 128 * 1024
+READ_OCTETS = 512 * 1024
 READ_MESSAGES = 64
 #: Octets of messages that are marked \\Seen in one go before they are sent.
 SEEN_OCTETS = 256 * 1024
