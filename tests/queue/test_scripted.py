@@ -11,7 +11,7 @@ from twisted.internet.task import Clock, LoopingCall
 from twisted.trial.unittest import TestCase
 
 from mailkit._typing import override
-from mailkit.queue.hosts import ExchangerFinder
+from mailkit.queue.hosts import ExchangerFinder, FixedHosts
 from mailkit.queue.opening import Sources
 from mailkit.queue.pacing import PaceSettings
 from mailkit.queue.relay import RelayTransport
@@ -240,6 +240,39 @@ class ReuseTests(ScriptedTestCase):
             await self.send()
         self.assertNotIn("NOOP", self.server.steps)
         self.assertEqual(len(self.server.connections), 1)
+
+
+class LimitsTests(ScriptedTestCase):
+    """A smart host that says how much a connection may be used for (RFC 9422)."""
+
+    @override
+    def make(self, **settings: Any) -> RelayTransport:
+        client = ClientSettings(helo="mail.example.org")
+        return RelayTransport(FixedHosts([(HOST, self.number)]), client, self.reactor, **settings)
+
+    async def connections(self, limits: str, *domains: str) -> int:
+        """How many it takes to send a message to each domain, one after the other."""
+        self.server.script = {
+            "EHLO": f"250-mx.example.net\r\n250-PIPELINING\r\n250 LIMITS {limits}"
+        }
+        self.server.connections.clear()
+        for domain in domains:
+            result = await self.send(f"eve@{domain}", f"joe@{domain}", domain=domain)
+            self.assertEqual([each.status for each in result.recipients], [ACCEPTED] * 2, domain)
+        await self.transport.close()
+        self.transport = self.make()
+        return len(self.server.connections)
+
+    async def test_transactions(self) -> None:
+        self.assertEqual(await self.connections("MAILMAX=2", *["example.net"] * 5), 3)
+
+    async def test_recipients(self) -> None:
+        self.assertEqual(await self.connections("RCPTMAX=1 MAILMAX=2", *["example.net"] * 2), 2)
+
+    async def test_domains(self) -> None:
+        domains = "example.net", "example.com", "example.net", "example.org"
+        self.assertEqual(await self.connections("RCPTDOMAINMAX=1", *domains), 4)
+        self.assertEqual(await self.connections("RCPTDOMAINMAX=3", *domains), 1)
 
 
 class PaceTests(ScriptedTestCase):
