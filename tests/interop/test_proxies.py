@@ -160,7 +160,8 @@ class HAProxyTests(SMTPCase):
         (port,) = await self.start(
             "send-proxy-v2",
             "smtp",
-            bind="\n  option smtpchk EHLO check.example",
+            # However slow the machine is: else the interval is the time-out.
+            bind="\n  option smtpchk EHLO check.example\n  timeout check 60s",
             server="check check-send-proxy inter 100ms rise 1 fall 1",
         )
 
