@@ -272,7 +272,8 @@ RULES = (
         f"{CONTRACTS} {MIME} mailkit.pools mailkit.store mailkit.store.*",
         "twisted zope.interface",
     ),
-    Rule("mailkit.auth.schemes", "mailkit.auth", "argon2 passlib"),
+    Rule("mailkit.auth.hmac_md5", "mailkit.auth"),
+    Rule("mailkit.auth.schemes", "mailkit.auth mailkit.auth.hmac_md5", "argon2 passlib"),
     Rule("mailkit.auth.names", WIRE),
     Rule(
         "mailkit.auth.http_users",

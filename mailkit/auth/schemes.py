@@ -16,6 +16,8 @@ from typing import Any
 import argon2
 from argon2.exceptions import InvalidHashError, VerifyMismatchError
 
+from mailkit.auth.hmac_md5 import hmac_md5_states
+
 #: The extra that brings the variants of crypt(3).
 EXTRA = "crypt"
 #: What stored passwords are that do not tell their scheme, where nobody says otherwise.
@@ -40,6 +42,7 @@ _DIGESTS = {
 _PLAIN = frozenset({"PLAIN", "CLEAR", "CLEARTEXT"})
 _ARGON2 = frozenset({"ARGON2", "ARGON2I", "ARGON2ID"})
 _CRYPT = frozenset({"CRYPT", "DES-CRYPT", "MD5-CRYPT", "BLF-CRYPT", "SHA256-CRYPT", "SHA512-CRYPT"})
+_HMAC_MD5 = frozenset({"CRAM-MD5", "HMAC-MD5"})
 _SCRAM = {"SCRAM-SHA-1": "sha1", "SCRAM-SHA-256": "sha256", "SCRAM-SHA-512": "sha512"}
 #: What crypt(3)'s hashes begin with, and what libpass calls them.
 _CRYPT_NAMES = {
@@ -74,7 +77,7 @@ def split_scheme(stored: str) -> tuple[str, str]:
         return "", stored
     scheme, encoding = found[1].upper(), (found[2] or "").lower()
     data = stored[found.end() :]
-    if not encoding or scheme in _DIGESTS:
+    if not encoding or scheme in _DIGESTS or scheme in _HMAC_MD5:
         # Of digests both encodings are known by their lengths.
         return scheme, data
     octets = bytes.fromhex(data) if encoding == "hex" and _is_hex(data) else _from_base64(data)
@@ -123,6 +126,8 @@ def find_scheme(stored: str) -> Callable[[bytes], bool]:
         scheme = "MD5-CRYPT" if data.startswith("$1$") else "LDAP-MD5"
     if scheme in _DIGESTS:
         return lambda password: _digest(*_DIGESTS[scheme], data, password)
+    if scheme in _HMAC_MD5:
+        return lambda password: _hmac_md5(data, password)
     if scheme in _SCRAM:
         return lambda password: _scram(_SCRAM[scheme], data.split(","), password)
     if scheme == "PBKDF2":
@@ -157,6 +162,13 @@ def _digest(algorithm: str, salted: bool, data: str, password: bytes) -> bool:
         raise UnreadableHash(f"a digest by {algorithm} has {len(octets)} octets")
     computed = hashlib.new(algorithm, password + octets[size:], usedforsecurity=False).digest()
     return hmac.compare_digest(computed, octets[:size])
+
+
+def _hmac_md5(data: str, password: bytes) -> bool:
+    octets = bytes.fromhex(data) if _is_hex(data) else _from_base64(data)
+    if len(octets) != 32:
+        raise UnreadableHash(f"states of HMAC-MD5 have 32 octets, not {len(octets)}")
+    return hmac.compare_digest(hmac_md5_states(password), octets)
 
 
 def _scram(algorithm: str, parts: list[str], password: bytes) -> bool:

@@ -31,6 +31,9 @@ BY_DOVECOT = """
 {SMD5}gWqGR7WbMCrfgtuvnfdfzSqJAFw=
 {PLAIN-MD5}8e1843033a0f6ee52e2f618aa8ebbef4
 {LDAP-MD5}jhhDAzoPbuUuL2GKqOu+9A==
+{CRAM-MD5}7dead29c194d4ac3cf5f337b23fa3b9b32c9f4b1d7d7b1fa2539d66ce368e997
+{CRAM-MD5.B64}ferSnBlNSsPPXzN7I/o7mzLJ9LHX17H6JTnWbONo6Zc=
+{HMAC-MD5}7dead29c194d4ac3cf5f337b23fa3b9b32c9f4b1d7d7b1fa2539d66ce368e997
 {ARGON2I}$argon2i$v=19$m=32768,t=4,p=1$grWTFS3ONg8828N9h3wA8g$ABH/VTNXt/cOcLLiu6bzr5hdBSRzf8gavlxrWMY92Yk
 {ARGON2ID}$argon2id$v=19$m=65536,t=3,p=1$ophWvzeF0Gv0U5NLMyIhDA$i6UHUizOt57fEnJ+BEecA/0UnwHNFEg0/N4dppjA7+4
 {PBKDF2}$1$lRmah3U2YNNsU7AM$5000$ea188bb035e393a7731b575c38dff05a2e3ad029
@@ -83,10 +86,22 @@ class SchemeTests(SynchronousTestCase):
         stored = "$2y$05$HK6mmSZtlzkShZqQ11AdBe.2GW8mrCWw/50pdN33DexjsWij1ioAG"
         self.assertFalse(verify(stored, b"x" * 300))
 
+    def test_a_long_password_of_cram_md5(self) -> None:
+        stored = "{CRAM-MD5}8103bb3a2a4b96a9ca9cce4efecc8d22ebe7163dff7401afb5aa16d4edcf9f1f"
+        self.assertTrue(verify(stored, b"x" * 70))
+        self.assertFalse(verify(stored, b"x" * 71))
+
     def test_what_dovecot_makes_today(self) -> None:
         if shutil.which("doveadm") is None:
             self.skipTest("dovecot-core is not installed")
-        for scheme in ("SSHA512.hex", "SCRAM-SHA-256", "PBKDF2", "BLF-CRYPT", "ARGON2ID"):
+        for scheme in (
+            "SSHA512.hex",
+            "CRAM-MD5",
+            "SCRAM-SHA-256",
+            "PBKDF2",
+            "BLF-CRYPT",
+            "ARGON2ID",
+        ):
             stored = subprocess.run(
                 ["doveadm", "pw", "-s", scheme, "-p", "trustno1"],
                 capture_output=True,
