@@ -6,6 +6,7 @@ import os
 import poplib
 import re
 import shutil
+import smtplib
 import subprocess
 from pathlib import Path
 
@@ -137,8 +138,8 @@ class MbsyncTests(SASLCase):
         self.assertTrue((self.directory / "mail" / "INBOX" / "cur").is_dir(), said)
 
 
-class SharedSecretTests(SASLCase):
-    """CRAM-MD5 and APOP, by fetchmail, curl, mpop, msmtp, gsasl and poplib."""
+class SharedSecretCase(SASLCase):
+    """A server that offers CRAM-MD5 and APOP."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -148,6 +149,10 @@ class SharedSecretTests(SASLCase):
         with open(self.config, "a") as file:
             file.write('\nmechanisms = ["CRAM-MD5", "PLAIN"]\n')
         return super().start()
+
+
+class SharedSecretTests(SharedSecretCase):
+    """CRAM-MD5 and APOP, by fetchmail, curl, mpop, msmtp, gsasl and poplib."""
 
     def clients(self) -> dict[str, list[str]]:
         """Commands by what they log in with; all over POP3 without TLS, from this machine."""
@@ -224,3 +229,27 @@ class MuttTests(SASLCase):
                 self.server.log,
             )
         self.assertNotIn("login failed", self.server.log)
+
+
+class MuttMaildropTests(SharedSecretCase):
+    skip = mutt.MISSING
+
+    def test_a_message_by_apop(self) -> None:
+        # Its settings are in ASCII, whatever the locale.
+        self.mailkit(
+            *("account", "passwd", ANN, "--password-stdin", "--scheme", "plain"),
+            input="secret\n",
+        )
+        with smtplib.SMTP(HOST, self.ports["smtp"], timeout=PATIENCE) as client:
+            client.sendmail("x@example.net", ANN, b"Subject: for mutt\r\n\r\n.dots\r\n")
+        mutt.copy_message(
+            self.directory,
+            f"pop://{HOST}:{self.ports['pop3']}",
+            self.path,
+            *(f'pop_user="{ANN}"', 'pop_pass="secret"', 'pop_authenticators="apop"'),
+        )
+        self.stop(self.server)
+        self.assertIn(f"protocol=pop3 mechanism=APOP tls=- cipher=- reason=- account={ANN}",
+                      self.server.log)  # fmt: skip
+        self.assertIn("Subject: for mutt\n", self.path.read_text())
+        self.assertIn("\n\n.dots\n", self.path.read_text())
