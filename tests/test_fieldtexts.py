@@ -6,7 +6,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from mailkit.fieldtexts import FIELDS, MAX_KEPT, encode_field_texts, encode_needle
+from mailkit.fieldtexts import (
+    BOUNDARY,
+    FIELDS,
+    LINE_END,
+    MAX_JOINED,
+    MAX_KEPT,
+    encode_field_texts,
+    encode_joined,
+    encode_lines,
+    encode_needle,
+)
 from mailkit.matching import Matcher
 from mailkit.mime import parse_header
 from mailkit.model import MessageInfo
@@ -23,6 +33,19 @@ def found_in_kept(octets: bytes, name: str, text: str) -> bool | None:
         return None
     value = values[FIELDS.index(name.lower().encode())]
     return value is not None and needle in value
+
+
+#: What headers of all kinds are made of.
+PIECES = [
+    b"From: ", b"subject :", b"To", b"Message-ID:", b"Cc:", b"\r\n", b"\r\n", b"\r\n ", b"\n", b"\r",
+    b"=?utf-8?q?=C3=A9l=0Ao?=", b"=?iso-8859-1?b?6Q==?=", b" ", b"abc", b"ABC", b"\xc3\xa9",
+    b"\xe9", "\u212a\ufb01e\u0301".encode(), b"=?utf-7?q?+2AA-?=", b"<a@b>", b"\r\n\r\n",
+]  # fmt: skip
+#: Headers without 8-bit octets, most of them with one field of each name.
+USUAL = [
+    b"From: ", b"\r\nSubject: ", b"\nTo\t:", b"\r\n ", b"=?utf-8?q?=C3=A9L=0Ao?=", b"=?utf-8?b?w4k=?=",
+    b" ", b"\t", b"abc", b"ABC", b"=?", b"?=", b"?q?", b"\r", b"=?x?q?a", b"\r\nX: y",
+]  # fmt: skip
 
 
 class FieldTextTests(SynchronousTestCase):
@@ -53,21 +76,51 @@ class FieldTextTests(SynchronousTestCase):
         self.assertIsNone(encode_field_texts(header))
 
     @given(
-        st.lists(
-            st.sampled_from(
-                [
-                    b"From: ", b"subject :", b"To", b"Message-ID:", b"Cc:", b"\r\n", b"\r\n", b"\r\n ", b"\n", b"\r",
-                    b"=?utf-8?q?=C3=A9l=0Ao?=", b"=?iso-8859-1?b?6Q==?=", b" ", b"abc", b"ABC", b"\xc3\xa9",
-                    b"\xe9", "\u212a\ufb01e\u0301".encode(), b"=?utf-7?q?+2AA-?=", b"<a@b>", b"\r\n\r\n",
-                ]
-            ),
-            max_size=20,
-        ).map(b"".join),
+        st.lists(st.sampled_from(PIECES), max_size=20).map(b"".join),
         st.sampled_from(["From", "subject", "TO", "Message-ID", "cc", "bcc"]),
-        st.sampled_from(["", "a", "É", "e", "fi", "k", "c\n", " ", "abcabc", "\ud800", "o", ">", "l"]),
-    )  # fmt: skip
+        st.sampled_from(
+            ["", "a", "É", "e", "fi", "k", "c\n", " ", "abcabc", "\ud800", "o", ">", "l"]
+        ),
+    )
     @settings(max_examples=400, deadline=None)
     def test_as_the_matcher(self, octets: bytes, name: str, text: str) -> None:
         kept = found_in_kept(octets, name, text)
         if kept is not None:
             self.assertIs(kept, Matcher(HeaderContains(name, text)).by_header(INFO, octets, True))
+
+    @given(
+        st.lists(
+            st.lists(st.sampled_from(PIECES), max_size=12).map(b"".join)
+            | st.lists(st.sampled_from(USUAL), max_size=12).map(b"".join),
+            min_size=1,
+            max_size=5,
+        ),
+        st.sampled_from([b"from", b"subject", b"to", b"message-id", b"cc"]),
+    )
+    @settings(max_examples=600, deadline=None)
+    def test_many_at_once(self, messages: list[bytes], name: bytes) -> None:
+        headers = [parse_header(octets) for octets in messages]
+        kept = [encode_field_texts(header) for header in headers]
+        expected = [
+            (values[FIELDS.index(name)] or b"").replace(b"\n", LINE_END)
+            for values in kept
+            if values is not None
+        ]
+        lines = encode_lines(name, [header.octets for header in headers])
+        self.assertEqual(lines.split(b"\n"), expected)
+
+    def test_many_usual_ones_at_once(self) -> None:
+        for subject in (b"ABC =?utf-8?q?=C3=89a?=  =?utf-8?q?_B?= c", b"a\xff", b"", b"x\n y"):
+            headers = [b"FROM: a\r\nSubject: %b\r\n" % subject, b"", b"subject: B\nCc: x"]
+            text = encode_lines(b"subject", headers[:1])
+            self.assertEqual(encode_lines(b"subject", headers), text + b"\n\nb")
+            self.assertEqual(encode_lines(b"cc", headers), b"\n\nx")
+        self.assertEqual(encode_lines(b"to", [b"To: A\nTo: B", b"To: C"]), b"a\xffb\nc")
+        long = b"X: %b\nTo: A" % (b"y" * MAX_JOINED)
+        self.assertEqual(encode_lines(b"to", [long, b"to:b"]), b"a\nb")
+
+    def test_joined_ones_that_cannot_be_told_apart(self) -> None:
+        # A line that looks like what parts them.
+        headers = [b"To: A" + BOUNDARY + b"X: y", b"To: C"]
+        self.assertIsNone(encode_joined(b"to", BOUNDARY.join(headers), 2))
+        self.assertEqual(encode_lines(b"to", headers), b"a\nc")

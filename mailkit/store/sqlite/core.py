@@ -39,6 +39,7 @@ from mailkit.store.sqlite.settings import StoreSettings
 from mailkit.store.sqlite.sorting import Sorting
 from mailkit.store.sqlite.spools import SpoolDirectory
 from mailkit.store.sqlite.summaries import Summaries
+from mailkit.store.sqlite.textcolumns import TextColumns
 from mailkit.store.sqlite.transaction import DIRECTORY, DomainDue, Touched
 from mailkit.store.sqlite.values import Values
 from mailkit.store.sqlite.writer import Operation, Writer
@@ -149,6 +150,7 @@ class Core:
         self.summaries = Summaries(self)
         self.fields = Fields(self)
         self.flag_columns = FlagColumns(self)
+        self.text_columns = TextColumns(self)
         self.sorting = Sorting(self)
         self.conversations = Conversations(self)
         self.values = Values(self)

@@ -204,7 +204,10 @@ class SQLiteMailbox:
         by_flags = await self._core.flag_columns.search(self._id, query)
         if by_flags is not None:
             return by_flags
-        return await Search(self._core, self._id, query).run()
+        by_texts = await self._core.text_columns.search(self._id, query)
+        if not isinstance(by_texts, Query):
+            return by_texts
+        return await Search(self._core, self._id, by_texts).run()
 
     async def sort_messages(
         self, uids: Sequence[int], criteria: Sequence[SortCriterion]

@@ -40,7 +40,7 @@ from mailkit.model import (
 from mailkit.query import HeaderContains, SortCriterion, SortKey
 from mailkit.queue.values import NewMessage, Order
 from mailkit.spool import Spool
-from mailkit.store.sqlite import SQLiteStore, StoreSettings
+from mailkit.store.sqlite import SQLiteStore, StoreSettings, textcolumns
 from mailkit.store.sqlite.codec import Codec, NotUnderstood
 from mailkit.store.sqlite.guest import Guest
 from mailkit.store.sqlite.lock import DirectoryLock
@@ -129,6 +129,9 @@ class GuestTests(StoreTestCase):
         inbox = await self.mailbox(guest)
         found = await inbox.search(query=HeaderContains("Subject", "É"))
         self.assertEqual(found, [1])
+        # The search of a larger mailbox.
+        self.patch(textcolumns, "MAX_MESSAGES", 0)
+        self.assertEqual(await inbox.search(query=HeaderContains("Subject", "É")), [1])
         criteria = [SortCriterion(SortKey.SUBJECT, True)]
         self.assertEqual(await inbox.sort_messages(uids=[1, 2, 3], criteria=criteria), [1, 3, 2])
         for table in ("field_text", "thread_value"):

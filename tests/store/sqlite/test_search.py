@@ -36,7 +36,15 @@ from mailkit.query import (
     UIDs,
 )
 from mailkit.spool import Spool
-from mailkit.store.sqlite import SQLiteStore, StoreSettings, fields, search, slices, summaries
+from mailkit.store.sqlite import (
+    SQLiteStore,
+    StoreSettings,
+    fields,
+    search,
+    slices,
+    summaries,
+    textcolumns,
+)
 from mailkit.store.sqlite.mailbox import SQLiteMailbox
 from mailkit.store.sqlite.writer import Operation
 
@@ -137,6 +145,10 @@ class SearchTests(StoreTestCase):
             if matcher.by_message(info, await self.read(mailbox, info.uid))
         ]
 
+    async def test_exactly_what_a_plain_scan_finds_in_a_large_mailbox(self) -> None:
+        self.patch(textcolumns, "MAX_MESSAGES", 0)
+        await self.test_exactly_what_a_plain_scan_finds()
+
     async def test_exactly_what_a_plain_scan_finds(self) -> None:
         self.patch(search, "CHUNK", 13)
         self.patch(search, "SCAN_MESSAGES", 5)
@@ -210,6 +222,7 @@ class SearchTests(StoreTestCase):
     async def test_the_reactor_has_its_turn(self) -> None:
         self.patch(search, "CHUNK", 5)
         self.patch(search, "TEXT_CHUNKS", 1)
+        self.patch(textcolumns, "MAX_MESSAGES", 0)
         _, inbox = await self.filled(40)
         turns: list[int] = []
         running = Deferred.fromCoroutine(inbox.search(query=HeaderContains("From", "apple")))
@@ -253,6 +266,11 @@ class _Nothing(Operation[None]):
 
 
 class FieldTextTests(StoreTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        # Of larger mailboxes no texts are kept in memory.
+        self.patch(textcolumns, "MAX_MESSAGES", 0)
+
     def rows(self, store: SQLiteStore, table: str = "field_text") -> int:
         (count,) = store.connection().execute(f"SELECT count(*) FROM {table}").fetchone()
         return int(count)
