@@ -35,6 +35,8 @@ class Column(NamedTuple):
     field: str = ""
     #: The values from those of the field.
     render: Callable[[Iterable[Any]], Iterable[Any]] = iter
+    #: The same as ``format`` where the field comes with those of many messages.
+    ready_format: bytes = b""
 
 
 def _info_column(
@@ -42,7 +44,12 @@ def _info_column(
 ) -> Column:
     """A column that one field of the details answers."""
     get = itemgetter(MessageInfo._fields.index(field))
-    return Column(format, lambda rows: render(map(get, rows)), False, False, field, render)
+    ready_format = format
+    if field in ("size", "modseq"):
+        ready_format = format.replace(b"%d", b"%b")
+    return Column(
+        format, lambda rows: render(map(get, rows)), False, False, field, render, ready_format
+    )
 
 
 def summary_column(
@@ -51,7 +58,9 @@ def summary_column(
     """A column that one field of the summaries answers."""
     get = itemgetter(MessageSummary._fields.index(field))
     structure = field == "body_structure"
-    return Column(format, lambda rows: render(map(get, rows)), True, structure, field, render)
+    return Column(
+        format, lambda rows: render(map(get, rows)), True, structure, field, render, format
+    )
 
 
 def _flags(values: Iterable[Flags]) -> Iterable[bytes]:

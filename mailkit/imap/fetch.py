@@ -334,6 +334,8 @@ class Plan:
         self.uid_only = uid_only
         self._head = b"* %d UIDFETCH (" if uid_only else b"* %d FETCH ("
         self._format = self._head + b" ".join(column.format for column in present) + b")\r\n"
+        ready = b" ".join(column.ready_format for column in present)
+        self._ready_format = self._head + ready + b")\r\n"
         self._readers = [
             None if column is not None else _reader(attribute)
             for attribute, column in zip(wanted, columns, strict=True)
@@ -385,7 +387,7 @@ class Plan:
                 columns.append(recent_flags(uids, next(left), is_recent))
             else:
                 columns.append(column.render(next(left)))
-        return map(self._format.__mod__, zip(*columns, strict=True))
+        return map(self._ready_format.__mod__, zip(*columns, strict=True))
 
     def has_global(self, fields: Sequence[Sequence[Any]]) -> bool:
         """Whether a BODYSTRUCTURE among what :attr:`fields` asks for has message/global in it."""

@@ -58,6 +58,14 @@ def _render_day(day: int) -> bytes:
     return format_imap_datetime(day * _DAY)[:11]
 
 
+class _Days(dict[int, bytes]):
+    """Those that have been asked for; a call for each date takes longer."""
+
+    def __missing__(self, day: int) -> bytes:
+        rendered = self[day] = _render_day(day)
+        return rendered
+
+
 @lru_cache(maxsize=8192)
 def render_internal_date(epoch: int) -> bytes:
     """INTERNALDATE without its quotes, in UTC.
@@ -71,8 +79,9 @@ def render_internal_date(epoch: int) -> bytes:
 
 def render_internal_dates(epochs: Iterable[int]) -> list[bytes]:
     """The same of many messages, hardly two of which came in one second."""
+    days = _Days()
     return [
-        _render_day(epoch // _DAY) + _MINUTES[epoch // 60 % 1440] + _SECONDS[epoch % 60]
+        days[epoch // _DAY] + _MINUTES[epoch // 60 % 1440] + _SECONDS[epoch % 60]
         for epoch in epochs
     ]
 

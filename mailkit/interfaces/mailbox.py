@@ -219,6 +219,7 @@ class IReadyFields(Interface):
         :param uids: ascending; at most some hundred.
         :param fields: names of those of :class:`~mailkit.model.MessageInfo`, but for ``uid`` and
             ``thread_id``, and of :class:`~mailkit.model.MessageSummary`, in any order and number.
+            ``size`` and ``modseq`` come as octets: their decimal digits.
         """
 
 

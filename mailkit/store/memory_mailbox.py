@@ -256,7 +256,10 @@ class MemoryMailbox(AnnotatedMailbox, MemoryLabels):
         structure = "body_structure" in fields
         for field in fields:
             if field in MessageInfo._fields:
-                columns.append(list(map(attrgetter(field), infos)))
+                values = list(map(attrgetter(field), infos))
+                if field in ("size", "modseq"):
+                    values = [b"%d" % number for number in values]
+                columns.append(values)
                 continue
             summaries = summaries or [self._contents[uid].summary(structure) for uid in uids]
             columns.append(list(map(attrgetter(field), summaries)))

@@ -7,16 +7,13 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from itertools import compress
-from operator import itemgetter
 from typing import Any
 
 from mailkit.store.sqlite.reader import Reader
 from mailkit.store.sqlite.rows import DENSE
 
-#: Octets of summaries above which messages are not told of together: usually they have 500 each.
-MAX_OCTETS = 2 * 1024 * 1024
-#: Rows between two looks at how many octets there are.
-ROWS_AT_ONCE = 50
+#: Octets of a field above which messages are not told of together: usually it has some hundred.
+MAX_OCTETS = 10 * 1024
 
 # Fields of MessageInfo and MessageSummary, and where they are. What is NULL makes no row below.
 _NUMBERS = {
@@ -34,6 +31,9 @@ _SUMMARY = {
     "header": "s.header",
 }
 _COLUMNS = {**_NUMBERS, **_SUMMARY}
+# What is told as it is; to make numbers of it, and digits again, would take longer than to read it.
+_DIGITS = ("size", "modseq")
+_to_digits = b"%d".__mod__
 # A mailbox that was deleted has none, though its rows go bit by bit.
 _OF_MAILBOX = "m.mailbox_id = (SELECT id FROM mailbox WHERE id = ?)"
 _IN_RANGE = f"{_OF_MAILBOX} AND m.uid BETWEEN ? AND ?"
@@ -57,7 +57,7 @@ def read_fields(
         values = (mailbox_id, uids[0], uids[-1])
         text = _numbers_statement(wanted)
         if text is not None:
-            columns = _by_numbers(reader.connection, text, values)
+            columns = _by_numbers(reader.connection, text, wanted, values)
         else:
             columns = _by_rows(reader.connection, wanted, _IN_RANGE, values)
     if columns and not is_range:
@@ -67,9 +67,11 @@ def read_fields(
     converters: dict[str, Callable[[Any], Any]] = {
         "flags": reader.flag_sets.__getitem__,
         "email_id": "M{:x}".format,
+        **dict.fromkeys(_DIGITS, _to_digits),
     }
     for place, field in enumerate(fields):
-        if (convert := converters.get(field)) is not None:
+        convert = converters.get(field)
+        if convert is not None and not isinstance(columns[place][0], bytes):
             columns[place] = list(map(convert, columns[place]))
     return columns
 
@@ -91,8 +93,10 @@ def _rows_statement(fields: tuple[str, ...], condition: str) -> str | None:
     tables = "message m"
     if not _SUMMARY.keys().isdisjoint(fields):
         tables += " JOIN summary s ON s.body_id = m.body_id"
-    if "body_structure" in fields:
-        tables += " AND s.body_structure IS NOT NULL"
+    # Nor is there a length of what has not been made.
+    for name in fields:
+        if name in _SUMMARY:
+            condition += f" AND length({_SUMMARY[name]}) <= ?"
     names = ", ".join(map(str, columns))
     return f"SELECT {names} FROM {tables} WHERE {condition} ORDER BY m.uid"
 
@@ -103,27 +107,17 @@ def _by_rows(
     condition: str,
     values: Sequence[object],
 ) -> list[Sequence[Any]]:
-    """The values of fields; nothing where the index lacks one, or they are very large."""
+    """The values of fields; nothing where the index lacks one, without those that are large."""
     sql = _rows_statement(fields, condition)
     if sql is None:
         return []
-    large = [itemgetter(place) for place, field in enumerate(fields) if field in _SUMMARY]
-    cursor = connection.execute(sql, values)
-    rows: list[tuple[Any, ...]] = []
-    octets = 0
-    while some := cursor.fetchmany(ROWS_AT_ONCE):
-        rows += some
-        for get in large:
-            octets += sum(map(len, map(get, some)))
-        if octets > MAX_OCTETS:
-            cursor.close()
-            return []
-    return list(zip(*rows, strict=True))
+    limits = [MAX_OCTETS for field in fields if field in _SUMMARY]
+    return list(zip(*connection.execute(sql, (*values, *limits)).fetchall(), strict=True))
 
 
 @lru_cache(maxsize=256)
 def _numbers_statement(fields: tuple[str, ...]) -> str | None:
-    """What selects fields that are numbers in the index, all of one as a JSON array.
+    """What selects fields that are numbers in the index, all of one with commas between.
 
     As rows they take twice the time, and the interpreter's lock is let go for each of them. The
     table is its own primary key, and read in its order.
@@ -131,12 +125,18 @@ def _numbers_statement(fields: tuple[str, ...]) -> str | None:
     columns = [_NUMBERS.get(field) for field in fields]
     if None in columns:
         return None
-    arrays = ", ".join(f"'[' || group_concat({column}) || ']'" for column in columns)
-    return f"SELECT {arrays} FROM message m NOT INDEXED WHERE {_IN_RANGE}"
+    lists = ", ".join(f"group_concat({column})" for column in columns)
+    return f"SELECT {lists} FROM message m NOT INDEXED WHERE {_IN_RANGE}"
 
 
 def _by_numbers(
-    connection: sqlite3.Connection, sql: str, values: Sequence[object]
+    connection: sqlite3.Connection, sql: str, fields: Sequence[str], values: Sequence[object]
 ) -> list[Sequence[Any]]:
+    """The values of fields, some of them as digits already."""
     row = connection.execute(sql, values).fetchone()
-    return [] if row[0] is None else list(map(json.loads, row))
+    if row[0] is None:
+        return []
+    return [
+        text.encode().split(b",") if field in _DIGITS else json.loads(f"[{text}]")
+        for field, text in zip(fields, row, strict=True)
+    ]
