@@ -127,7 +127,9 @@ class TLSProgramTests(WholeServerTestCase):
             how = [f"--starttls-{way}"] if way else []
             if service == "pop3s":
                 how += ["--certs=" + self.ann[0], "--pk=" + self.ann[1]]
-            text = self.run_program("sslscan", "--no-colour", *how, f"{HOST}:{self.ports[service]}")
+            # It would wait three seconds for an answer, which is too little on a busy machine.
+            how += ["--no-colour", "--timeout=60"]
+            text = self.run_program("sslscan", *how, f"{HOST}:{self.ports[service]}")
             for wanted in (
                 *("SSLv2     disabled", "SSLv3     disabled", "TLSv1.0   disabled"),
                 *("TLSv1.1   disabled", "TLSv1.2   enabled", "TLSv1.3   enabled"),
