@@ -73,7 +73,7 @@ def _receive_large(bench: Bench) -> None:
     size = max(1 << 20, int(LARGE * min(1.0, bench.scale * 10)))
     for counts in (False, *[True] * bench.repetitions):
         sender = _begin(peer, 0)
-        with Peak(peer) as peak, Meter(peer.pids) as meter:
+        with Peak(peer, mapped=True) as peak, Meter(peer.pids) as meter:
             block = _LINE * 64
             for _ in range(size // len(block)):
                 sender.sendall(block)
@@ -89,20 +89,26 @@ def _receive_large(bench: Bench) -> None:
 class Peak:
     """The most that a server holds during a ``with`` block, looked at every few milliseconds.
 
-    Pages of files that it maps to read them are the system's to take back, and not counted.
+    :param mapped: count the pages of files that it maps to read them, too, which are the system's to
+        take back.
     """
 
-    def __init__(self, peer: Peer) -> None:
+    def __init__(self, peer: Peer, mapped: bool = False) -> None:
         # Those that begin meanwhile are not seen.
         self._processes = tree(peer.pids)
-        self._before = memory_of(self._processes).own_kib
+        self._mapped = mapped
+        self._before = self._now()
         self._most = self._before
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._look)
 
     def _look(self) -> None:
         while not self._ended.wait(0.01):
-            self._most = max(self._most, memory_of(self._processes).own_kib)
+            self._most = max(self._most, self._now())
+
+    def _now(self) -> int:
+        found = memory_of(self._processes)
+        return found.rss_kib if self._mapped else found.own_kib
 
     @property
     def added_kib(self) -> int:
