@@ -28,7 +28,7 @@ from mailkit.store.sqlite.codec import Codec, fingerprint
 from mailkit.store.sqlite.door import SocketPath, is_ours
 from mailkit.store.sqlite.frames import Kind, Link
 from mailkit.store.sqlite.transaction import Touched
-from mailkit.store.sqlite.writer import Operation
+from mailkit.store.sqlite.writer import MAX_HELD_OCTETS, Operation
 
 T = TypeVar("T")
 
@@ -148,6 +148,10 @@ class Guest:
         """Do an operation soon; losing it in a crash must be harmless."""
         return self._ask(Kind.LAZY_CHANGE, operation)
 
+    def is_linked(self, link: _OwnerLink) -> bool:
+        """Whether this is still the connection to the owner."""
+        return self._link is link
+
     def compact(self) -> Deferred[None]:
         """Give back all space that can be given back."""
         return self._ask(Kind.COMPACT, None)
@@ -185,7 +189,7 @@ class Guest:
         assert self._link is not None
         number = next(self._numbers)
         try:
-            self._link.send(request.kind, number, request.operation)
+            self._link.send_soon(request.kind, number, request.operation)
         except MailError as error:
             _refuse(request, error)
         except Exception:
@@ -254,7 +258,7 @@ class Guest:
 
     def _turn_to(self, connection: socket.socket) -> None:
         """Turn to an owner."""
-        link = _OwnerLink(self._host.codec, self)
+        link = _OwnerLink(self._host.codec, self, self._host.reactor)
         factory = Factory.forProtocol(lambda: link)
         factory.noisy = False
         reactor = self._host.reactor
@@ -371,9 +375,13 @@ class Guest:
 class _OwnerLink(Link):
     """The connection to an owner."""
 
-    def __init__(self, codec: Codec, guest: Guest) -> None:
+    def __init__(self, codec: Codec, guest: Guest, reactor: Any) -> None:
         super().__init__(codec)
         self._guest = guest
+        self._reactor = reactor
+        # Of this turn of the reactor.
+        self._frames: list[bytes] = []
+        self._frames_octets = 0
         #: It takes requests.
         self.welcome = False
         self.said_goodbye = False
@@ -387,6 +395,34 @@ class _OwnerLink(Link):
             self.end()
         else:
             self._guest.received(kind, number, value)
+
+    def send_soon(self, kind: Kind, number: int, value: object) -> None:
+        """Send a frame with the others of this turn of the reactor.
+
+        The owner does what comes together in one transaction, and has to wake up once.
+
+        :raises LimitExceeded: it would be too long.
+        :raises TypeError: the value cannot be sent.
+        """
+        frame = self.make_frame(kind, number, value)
+        self._frames.append(frame)
+        self._frames_octets += len(frame)
+        if self._frames_octets >= MAX_HELD_OCTETS:
+            self._flush()
+        elif len(self._frames) == 1:
+            self._reactor.callLater(0, self._flush)
+
+    @override
+    def send_frame(self, frame: bytes) -> None:
+        self._flush()
+        super().send_frame(frame)
+
+    def _flush(self) -> None:
+        frames, self._frames = self._frames, []
+        self._frames_octets = 0
+        # What one that has gone has not got, it has not done.
+        if frames and self._guest.is_linked(self):
+            super().send_frame(b"".join(frames))
 
     def end(self) -> None:
         """Leave this owner."""

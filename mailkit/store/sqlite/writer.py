@@ -225,14 +225,17 @@ class Writer:
     def submit(self, operation: Operation[T]) -> Deferred[T]:
         """Do an operation; the answer comes when it is durable, unless it may be lost."""
         deferred: Deferred[T] = Deferred()
+        self._hold(operation, deferred)
+        return deferred
+
+    def _hold(self, operation: Operation[Any], waiter: Waiter) -> None:
         held = self._held
-        held.append(_Entry(operation, deferred, operation.losable))
+        held.append(_Entry(operation, waiter, operation.losable))
         self._held_octets += operation.weight
         if len(held) >= MAX_HELD or self._held_octets >= MAX_HELD_OCTETS:
             self._hand_over()
         elif len(held) == 1:
             self._reactor.callLater(0, self._hand_over)
-        return deferred
 
     def _hand_over(self) -> None:
         """Give the thread what this turn has submitted."""
@@ -254,7 +257,7 @@ class Writer:
             self._lazy.append(_Entry(operation, waiter, True))
             self._queue.put(_WAKE)
         else:
-            self._queue.put(_Entry(operation, waiter, operation.losable))
+            self._hold(operation, waiter)
 
     def submit_future(self, operation: Operation[T], durable: bool) -> Future[T]:
         """Do an operation for another thread than the reactor's, lazily unless durable."""

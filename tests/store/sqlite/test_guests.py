@@ -9,10 +9,10 @@ import time
 from array import array
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, cast
 from unittest import mock
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, gatherResults
 from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import TestCase
 
@@ -42,6 +42,7 @@ from mailkit.queue.values import NewMessage, Order
 from mailkit.spool import Spool
 from mailkit.store.sqlite import SQLiteStore, StoreSettings, textcolumns
 from mailkit.store.sqlite.codec import Codec, NotUnderstood
+from mailkit.store.sqlite.frames import Link
 from mailkit.store.sqlite.guest import Guest
 from mailkit.store.sqlite.lock import DirectoryLock
 from mailkit.store.sqlite.transaction import Content
@@ -121,6 +122,24 @@ class GuestTests(StoreTestCase):
         await self.deliver(owner, message(2))
         for store in (owner, guest):
             self.assertEqual(await self.contents(store), [message(1), message(2)])
+
+    async def test_what_one_turn_asks_for_goes_in_one_piece(self) -> None:
+        owner, guest = await self.make_pair()
+        writer = guest.core.writer
+        assert isinstance(writer, Guest)
+        sent: list[Link] = []
+
+        def send(link: Link, frame: bytes) -> None:
+            sent.append(link)
+            send_frame(link, frame)
+
+        send_frame = Link.send_frame
+        with mock.patch.object(Link, "send_frame", send):
+            await gatherResults(
+                [Deferred.fromCoroutine(self.deliver(guest, message(n))) for n in range(10)]
+            )
+        self.assertEqual(sum(writer.is_linked(cast(Any, link)) for link in sent), 1)
+        self.assertEqual(await self.contents(owner), [message(n) for n in range(10)])
 
     async def test_texts_and_values_are_kept_by_the_owner(self) -> None:
         owner, guest = await self.make_pair()

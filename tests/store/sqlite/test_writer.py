@@ -22,8 +22,15 @@ from mailkit.errors import (
 )
 from mailkit.model import AppendMessage, FlagOp, LocalDelivery
 from mailkit.store.sqlite import SQLiteStore, StoreSettings, states
-from mailkit.store.sqlite.transaction import Transaction
-from mailkit.store.sqlite.writer import LAZY_DELAY, MAX_HELD, MAX_HELD_OCTETS, Operation
+from mailkit.store.sqlite.operations import Deliver
+from mailkit.store.sqlite.transaction import Content, Transaction
+from mailkit.store.sqlite.writer import (
+    LAZY_DELAY,
+    MAX_HELD,
+    MAX_HELD_OCTETS,
+    Operation,
+    Writer,
+)
 
 from .helpers import ANN, BOB, StoreTestCase, appended, message
 
@@ -64,6 +71,11 @@ class EndlessTurn:
             return cast(Any, global_reactor).callLater(delay, call, *args)
         self._calls.append(partial(call, *args))
         return None
+
+    @property
+    def has_calls(self) -> bool:
+        """Something waits for the end of the turn."""
+        return bool(self._calls)
 
     def end_turn(self) -> None:
         calls, self._calls = self._calls, []
@@ -122,6 +134,22 @@ class GroupingTests(StoreTestCase):
         ]
         await gatherResults(deliveries)
         self.assertEqual(store.core.writer.commits - commits, 1)
+
+    async def test_what_others_ask_for_in_one_turn_shares_one_commit(self) -> None:
+        reactor = EndlessTurn()
+        store = await self.make_store(ANN, reactor=cast(Any, reactor))
+        reactor.ends = False
+        writer = store.core.writer
+        assert isinstance(writer, Writer)
+        commits, waiters = writer.commits, [Deferred[Any](), Deferred[Any]()]
+        for waiter in waiters:
+            content = Content((message(1),), len(message(1)), tail=b"\r\n")
+            writer.submit_for(Deliver(content, [LocalDelivery(ANN)]), waiter, False)
+        self.assertTrue(reactor.has_calls)
+        reactor.end_turn()
+        await gatherResults(waiters)
+        self.assertEqual(writer.commits - commits, 1)
+        reactor.ends = True
 
     async def test_many_and_large_messages_do_not_wait_for_the_end_of_the_turn(self) -> None:
         reactor = EndlessTurn()
