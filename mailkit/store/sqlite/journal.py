@@ -29,6 +29,9 @@ with its kind:
 ``["put", mailbox, modseq, account, name, uid_validity, rows]``
     Messages came whose bodies were there already; a row is
     ``[uid, body, bits, keywords, internal_date, save_date, size]``.
+``["copied", mailbox, modseq, account, name, uid_validity, first_uid, save_date, columns]``
+    The same for messages without keywords whose UIDs have no gap: a column each of bodies, bits,
+    internal dates and sizes.
 ``["flags", mailbox, modseq, [[bits, keywords, uids], ...]]``
     Messages have these flags now. UIDs are a string as in IMAP: ``1:5,7``.
 ``["gone", mailbox, modseq, uids]``

@@ -128,6 +128,8 @@ class Replay:
                 self._apply_body(*rest)
             case "put":
                 self._apply_put(*rest)
+            case "copied":
+                self._apply_copied(*rest)
             case "flags":
                 self._apply_flags(*rest)
             case "gone":
@@ -185,6 +187,23 @@ class Replay:
                 " modseq, created_modseq, body_id, save_date) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (mailbox_id, uid, flags, date, size, modseq, modseq, body_id, saved),
             )
+
+    def _apply_copied(
+        self,
+        mailbox_id: int,
+        modseq: int,
+        account: str,
+        name: str,
+        validity: int,
+        first_uid: int,
+        save_date: int,
+        columns: list[list[int]],
+    ) -> None:
+        rows: list[list[Any]] = [
+            [uid, body_id, bits, [], date, save_date, size]
+            for uid, (body_id, bits, date, size) in enumerate(zip(*columns, strict=True), first_uid)
+        ]
+        self._apply_put(mailbox_id, modseq, account, name, validity, rows)
 
     def _apply_flags(self, mailbox_id: int, modseq: int, changes: list[list[Any]]) -> None:
         row = self._db.execute(

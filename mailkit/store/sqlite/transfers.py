@@ -307,14 +307,18 @@ def _note_copies(
 
 
 def _note_plain_copies(tx: Transaction, target: MailboxState, first: int, modseq: int) -> None:
-    """The same of messages without keywords, all from a UID on: as text, which takes half the time."""
-    (text,) = tx.connection.execute(
-        "SELECT group_concat(printf('[%d,%d,%d,[],%d,%d,%d]', uid, body_id, flags, internal_date,"
-        " save_date, size)) FROM message WHERE mailbox_id = ? AND uid >= ?",
+    """The same of messages without keywords, all from a UID on: by columns, as text.
+
+    The index gives them like that in a quarter of the time that the rows would take.
+    """
+    columns = tx.connection.execute(
+        "SELECT group_concat(body_id), group_concat(flags), group_concat(internal_date),"
+        " group_concat(size) FROM message NOT INDEXED WHERE mailbox_id = ? AND uid >= ?",
         (target.id, first),
     ).fetchone()
     names = target.account.name, target.name, target.uid_validity
-    tx.note(["put", target.id, modseq, *names, JSONText(f"[{text}]")])
+    text = JSONText("[[" + "],[".join(columns) + "]]")
+    tx.note(["copied", target.id, modseq, *names, first, tx.now, text])
 
 
 def _rewrite_flags(

@@ -254,6 +254,30 @@ class RepairTests(StoreTestCase):
         await self.close_store(store)
         self.check()
 
+    async def test_copies_that_nobody_looked_at_one_by_one(self) -> None:
+        store = await self.make_store(ANN)
+        for number in range(1, 8):
+            await self.deliver(store, message(number, 100 * number))
+        inbox = await self.mailbox(store)
+        await inbox.store_flags(uids=[2, 6], op=FlagOp.ADD, flags=frozenset({"\\Seen"}))
+        await inbox.expunge(uids=[4])
+        await inbox.copy_messages(uids=[1, 2, 3, 5, 6], destination="Sent")
+        await inbox.copy_messages(uids=[7], destination="Sent")
+        await inbox.move_messages(uids=[1, 2, 3, 5, 6], destination="Archive")
+
+        async def rows(store: SQLiteStore) -> list[list[Any]]:
+            names = "INBOX", "Sent", "Archive"
+            mailboxes = [await self.mailbox(store, name=name) for name in names]
+            return [list(await m.get_messages(uids=await m.list_uids())) for m in mailboxes]
+
+        before = await rows(store)
+        self.assertEqual([len(each) for each in before], [1, 6, 5])
+        await self.close_store(store)
+        self.lose_index()
+        store = await self.repaired()
+        self.assertEqual(await rows(store), before)
+        await self.close_store(store)
+
     async def test_a_lost_index_is_made_from_its_copy(self) -> None:
         store = await self.make_store(ANN, BOB)
         await store.set_password_hash(account=ANN, password_hash="secret")
