@@ -7,13 +7,14 @@ callback does nothing but leave a mark.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from mailkit.errors import MailError, NoSuchMailbox, PermissionDenied, ReadOnly
 from mailkit.imap import render
 from mailkit.imap.annotate import render_names
+from mailkit.imap.columns import FLAGS_COLUMN, recent_flags
 from mailkit.imap.state import SelectedState
 from mailkit.interfaces import (
     IAnnotatedMailbox,
@@ -530,6 +531,30 @@ class Selection:
             else:
                 lines.append(b"* %d FETCH (FLAGS (%b)%b)\r\n" % (number, flags, more))
         return b"".join(lines)
+
+    def ready_flag_updates(
+        self, uids: Sequence[int], values: Sequence[Flags], with_uids: bool
+    ) -> bytes:
+        """The same without modification sequences for many messages, all of them in view.
+
+        :param values: flags of each.
+        """
+        state = self.state
+        used = {flag for flags in set(values) for flag in flags}
+        fresh = state.new_keywords(used, render.COMMON_KEYWORDS)
+        line = render.flag_line((*render.COMMON_KEYWORDS, *fresh)) if fresh else b""
+        flags = FLAGS_COLUMN.render(values)
+        if state.any_recent(uids):
+            flags = recent_flags(uids, values, state.is_recent)
+        columns: list[Iterable[Any]]
+        if state.uid_only:
+            form, columns = b"* %d UIDFETCH (FLAGS (%b))\r\n", [uids, flags]
+        elif with_uids or self.tells_uids:
+            form = b"* %d FETCH (UID %d FLAGS (%b))\r\n"
+            columns = [state.numbers_of(uids), uids, flags]
+        else:
+            form, columns = b"* %d FETCH (FLAGS (%b))\r\n", [state.numbers_of(uids), flags]
+        return line + b"".join(map(form.__mod__, zip(*columns, strict=True)))
 
     def modseq_updates(self, infos: Sequence[MessageInfo]) -> bytes:
         """FETCH responses that tell modification sequences alone."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mailkit.errors import NoSuchMailbox, NoSuchMessage, PermissionDenied, ReadOnly
 from mailkit.imap import render
@@ -28,7 +28,14 @@ from mailkit.imap.handlers.progress import telling_progress
 from mailkit.imap.handlers.storing import CHANGE_BATCH, Storing
 from mailkit.imap.handlers.table import SELECTED, Capability, Verb, Waiting, after_login
 from mailkit.imap.session import BATCH, Selection
-from mailkit.interfaces import ICopyingMailbox, IMailbox, IQuietMailbox, ISpooling, IWritableMailbox
+from mailkit.interfaces import (
+    ICopyingMailbox,
+    IMailbox,
+    IQuietMailbox,
+    IReadyFields,
+    ISpooling,
+    IWritableMailbox,
+)
 from mailkit.model import DELETED, AppendMessage, CopyResult, FlagOp, Flags, MessageInfo
 from mailkit.query import HasFlag
 from mailkit.spool import READ_BUFFER, Spool
@@ -217,6 +224,9 @@ class _Storing(Storing):
                 if not some:
                     continue
                 silent = False
+            elif unchanged_since is None and self._tells_quickly():
+                await self._store_and_tell(some, op, flags)
+                continue
             result = await self.mailbox.store_flags(
                 uids=some, op=op, flags=flags, unchanged_since=unchanged_since
             )
@@ -226,6 +236,29 @@ class _Storing(Storing):
             else:
                 await self.tell(result.messages, self.flags)
             await self.tell_modified(result.modified)
+
+    def _tells_quickly(self) -> bool:
+        """What has become of the flags is told from the mailbox, not message by message."""
+        mailbox = self.mailbox
+        quick = IQuietMailbox.providedBy(mailbox) and IReadyFields.providedBy(mailbox)
+        return quick and not self.selection.tells_modseqs
+
+    async def _store_and_tell(self, uids: Sequence[int], op: FlagOp, flags: Flags) -> None:
+        mailbox: Any = self.mailbox
+        quiet = await mailbox.store_quietly(uids=uids, op=op, flags=flags)
+        self.missing = self.missing or quiet.found < len(uids)
+        self.selection.note_quiet(quiet)
+        for start in range(0, len(uids), BATCH):
+            await self.connection.drain()
+            some = uids[start : start + BATCH]
+            ready = mailbox.read_fields(uids=some, fields=["flags"])
+            if ready is None:
+                # Some are gone, or they have to be waited for.
+                self.connection.write(self.flags(await mailbox.get_messages(uids=some)))
+            else:
+                self.connection.write(
+                    self.selection.ready_flag_updates(some, ready[0], self.by_uid)
+                )
 
     async def _store_known(self, uids: Sequence[int], op: FlagOp, flags: Flags) -> Sequence[int]:
         """Change, in silence, those whose flags the client knows: it can work the new ones out.
