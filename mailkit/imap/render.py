@@ -113,6 +113,11 @@ def mailbox(name: str, utf8: bool = False) -> bytes:
 
 def uid_set(uids: Iterable[int]) -> bytes:
     """UIDs as the shortest set that keeps their order: ``3:7,9`` (RFC 4315 section 3)."""
+    if isinstance(uids, Sequence) and len(uids) > 1:
+        low, high = uids[0], uids[-1]
+        # Looked at one by one, a hundred thousand take long.
+        if high - low + 1 == len(uids) and list(uids) == list(range(low, high + 1)):
+            return _range(low, high)
     parts: list[bytes] = []
     first = last = 0
     for uid in map(index, uids):
