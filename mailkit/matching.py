@@ -12,7 +12,7 @@ from __future__ import annotations
 import datetime
 import enum
 from bisect import bisect_right
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TypeVar
 
 from mailkit.collation import any_contains
@@ -53,7 +53,7 @@ from mailkit.query import (
     TextContains,
     UIDs,
 )
-from mailkit.screening import Screen, screen
+from mailkit.screening import Screen, Sieve, screen
 from mailkit.textmap import (
     Needle,
     TextMap,
@@ -97,6 +97,7 @@ class Matcher:
         self._by_message: Callable[[_Message], bool | None] = _compile(query, _strict_leaf)
         self._needles = _Needles(query)
         self._must = _find_must(query)
+        self._sieve = None if self._must is None else Sieve(*self._must)
 
     def by_header(self, info: MessageInfo, header: bytes | Header, complete: bool) -> bool | None:
         """Decide by details and header fields; None when they do not tell.
@@ -112,6 +113,10 @@ class Matcher:
         :param start: offset of the message in ``data``.
         """
         return bool(self._by_message(_Message(info, data, True, data, self._needles, start)))
+
+    def sift(self, bodies: Sequence[bytes]) -> Collection[int]:
+        """The places of those messages among several that may match; of the others it is certain."""
+        return range(len(bodies)) if self._sieve is None else self._sieve.sift(bodies)
 
     def by_body(
         self, info: MessageInfo, data: bytes, texts: TextMap | None

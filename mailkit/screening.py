@@ -13,7 +13,7 @@ import re
 import sys
 import unicodedata
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from functools import lru_cache
 from itertools import accumulate
 
@@ -52,6 +52,20 @@ _RUN = re.compile(
 # What may stand before them.
 _AROUND = (b" ", b"\t", b"\n", b":")
 _EQUALS = 0x3D
+# What an equals sign begins that may hide something: encoded words with nothing but white space
+# between and around them, octets in quoted-printable, and a line that goes on; or else a broken word.
+_ESCAPE = re.compile(
+    rb"=(?:(?<=[ \t\n:]=)\?[^?\s]{1,64}\?[BbQq]\?[^?\n]*\?="
+    rb"(?:\s+=\?[^?\s]{1,64}\?[BbQq]\?[^?\n]*\?=)*(?=\s|\Z)"
+    rb"|[0-9A-Fa-f]{2}(?:=[0-9A-Fa-f]{2})*|[ \t]*\r?(?:\n|\Z)|\r|\?)"
+)
+_SOFT_LINE_ENDS = (b"=\r\n", b"=\n")
+_SIGNS = re.compile(rb"[=?]")
+_HEXADECIMAL = frozenset(b"%c" % octet for octet in b"0123456789ABCDEFabcdef")
+# The fields that tell about a text.
+_CONTENT_FIELD = re.compile(rb"\ncontent-t[^\n]*(?:\n[ \t][^\n]*)*")
+# Escapes that a sieve remembers.
+_MAX_JUDGED = 4096
 # What stands in texts, and in names, least often; how many of them are looked at one by one.
 _RARE = re.compile(rb"[jqxz@#$%&*+/\\^`{|}~]")
 _MAX_RARE = 8
@@ -381,3 +395,143 @@ def _find_word(octets: bytes, start: int, limit: int) -> int:
             return place - 1
         start = place + 1
     return octets.find(b"=?", start, limit)
+
+
+class Sieve:
+    """Looks at several messages at once: which of them may contain something.
+
+    What is looked for is mostly in none of them, and then one look shows it; a look at each takes three
+    times as long. Where there is any doubt about a message, it is to be looked at by itself.
+
+    :param token: as :meth:`Screen.lacks` takes it.
+    :param headers: header fields are among the texts.
+    """
+
+    def __init__(self, token: bytes, headers: bool) -> None:
+        self._headers = headers
+        self._token = token
+        # The last letter may have marks behind it, and be one character with them.
+        self._short = token[:-1]
+        # In quoted-printable, two equals signs may be one; encoded words end with a question mark, and
+        # with what may begin a soft line end.
+        self._tells = bool(self._short) and token.isascii() and not _SIGNS.search(token)
+        # Whether escapes are without harm.
+        self._judged: dict[bytes, bool] = {}
+
+    def sift(self, messages: Sequence[bytes]) -> Collection[int]:
+        """The places of those messages that may contain the token in a text; of the others it is certain."""
+        everything = range(len(messages))
+        if not self._tells:
+            return everything
+        octets = b"\n" + b"\n\n".join(messages)
+        starts = list(accumulate((len(message) + 2 for message in messages), initial=1))
+        lower = octets.lower()
+        found: set[int] = set()
+        place = lower.find(self._short)
+        while place >= 0:
+            number = bisect_right(starts, place) - 1
+            found.add(number)
+            place = lower.find(self._short, starts[number + 1])
+        if len(found) * 2 > len(messages):
+            return everything
+        if not lower.isascii():
+            found.update(number for number in everything if not messages[number].isascii())
+        places, escapes = self._look_at_escapes(octets)
+        places += _find_untold(lower, any(map(_is_high, escapes)))
+        found.update(bisect_right(starts, place) - 1 for place in places)
+        if not escapes.isdisjoint(_SOFT_LINE_ENDS):
+            found.update(self._find_broken(messages, lower))
+        return found
+
+    def _look_at_escapes(self, octets: bytes) -> tuple[list[int], set[bytes]]:
+        """Where the token may be hidden, and all escapes there are."""
+        escapes = set(_ESCAPE.findall(octets))
+        quoted = [escape for escape in escapes if escape[1:2] in _HEXADECIMAL]
+        harmful = {escape for escape in escapes.difference(quoted) if not self._is_harmless(escape)}
+        if not self._are_other_octets(quoted):
+            harmful.update(escape for escape in quoted if not self._are_other_octets((escape,)))
+        if not harmful:
+            return [], escapes
+        found = _ESCAPE.finditer(octets)
+        return [match.start() for match in found if match[0] in harmful], escapes
+
+    def _is_harmless(self, escape: bytes) -> bool:
+        """Whether an escape that is not just octets hides no part of the token."""
+        harmless = self._judged.get(escape)
+        if harmless is None:
+            harmless = self._judge(escape)
+            if len(self._judged) >= _MAX_JUDGED:
+                self._judged.clear()
+            if len(escape) <= _MAX_REMEMBERED:
+                self._judged[escape] = harmless
+        return harmless
+
+    def _judge(self, escape: bytes) -> bool:
+        if not escape.startswith(b"=?"):
+            # White space before the line end was added on the way; behind a bare CR octets are lost.
+            return escape in _SOFT_LINE_ENDS
+        if self._headers and (escape == b"=?" or self._token in _fold_word(escape)):
+            return False
+        # It may stand in a body as well. There is a question mark before each line end in it.
+        quoted = []
+        for inner in _ESCAPE.findall(escape, 2):
+            if inner[1:2] in _HEXADECIMAL:
+                quoted.append(inner)
+            elif inner.startswith(b"=?"):
+                if inner != b"=?" and not self._is_harmless(inner):
+                    return False
+            elif inner[-1:] not in b"=\n":
+                return False
+        return self._are_other_octets(quoted)
+
+    def _are_other_octets(self, escapes: Sequence[bytes]) -> bool:
+        """Whether octets in quoted-printable are UTF-8, and no part of the token."""
+        try:
+            text = binascii.unhexlify(b"=20".join(escapes).replace(b"=", b"")).decode("utf-8")
+        except UnicodeDecodeError:
+            return False
+        hidden = b"".join(
+            character.lower().encode() if character.isascii() else _hidden_ascii(character)
+            for character in set(text)
+        )
+        return set(hidden).isdisjoint(self._token)
+
+    def _find_broken(self, messages: Sequence[bytes], lower: bytes) -> Iterator[int]:
+        """Messages that may have the token in a line that goes on."""
+        if lower.count(self._short) < _join_lines(lower).count(self._short):
+            for number, message in enumerate(messages):
+                if self._short in _join_lines(message.lower()):
+                    yield number
+
+
+def _join_lines(octets: bytes) -> bytes:
+    for line_end in _SOFT_LINE_ENDS:
+        octets = octets.replace(line_end, b"")
+    return octets
+
+
+def _is_high(escape: bytes) -> bool:
+    """Whether this may be something else than ASCII in quoted-printable."""
+    if escape.startswith(b"=?"):
+        return b"=" in escape[2:-2]
+    return escape[1:2] in b"89abcdefABCDEF"
+
+
+def _find_untold(lower: bytes, is_high: bool) -> list[int]:
+    """Where a field says that only taking the message apart tells anything.
+
+    :param is_high: something is not ASCII in quoted-printable.
+    """
+    found = []
+    # Most are the same in all messages.
+    for field in set(_CONTENT_FIELD.findall(lower)):
+        says = _judge_field(field[1:]) if len(field) <= _MAX_FIELD else _NOTHING
+        if not (says & _NOTHING or says & _BASE64 or (says & _NOT_UTF8 and is_high)):
+            continue
+        place = lower.find(field)
+        while place >= 0:
+            end = place + len(field)
+            if says & (_NOTHING | _NOT_UTF8) or not _is_no_text(lower, place + 1, end):
+                found.append(place + 1)
+            place = lower.find(field, end)
+    return found

@@ -2,18 +2,34 @@
 
 from __future__ import annotations
 
+import itertools
 import re
+from collections.abc import Sequence
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from mailkit import screening
 from mailkit.folding import fold
 from mailkit.mime import decode_text, iter_text, parse_header, parse_message
-from mailkit.screening import Screen, may_contain, screen
+from mailkit.screening import Screen, Sieve, may_contain, screen
 from tests.mime.corpus import MISSING, messages
 
 PLAIN = b"Content-Type: text/plain; charset=utf-8\r\n"
+
+#: What messages of all kinds are made of.
+PIECES = [
+    b"Content-Type: text/plain", b"Content-Type: image/png", b"; charset=utf-8",
+    b"Content-Type: multipart/mixed; boundary=b", b"; charset=\"iso-8859-1\"", b"--b", b"--b--",
+    b"Content-Transfer-Encoding: base64", b"Content-Transfer-Encoding: 8bit", b"--bc",
+    b"Content-Transfer-Encoding: quoted-printable", b"eHlsbw==", b"xy=6Co", b"xy=", b"lo",
+    b"\r\n", b"\r\n", b"\r\n", b"\r\n\r\n", b"\n", b"\r", b" ", b"xylo", "\ufb01xyl\xf3".encode(),
+    b"caf\xe9", b"Subject: ", b"=?utf-8?q?xy?=", b"=?utf-8?b?bG8=?=", b"=?iso-8859-1?q?=E9?=",
+    b"Content-Type: message/rfc822", b"(", b"\t", "\u212a".encode(), "xylo\u0301".encode(),
+    b"=?utf-8?q?xy=6Co?=", b"xy= \n", b"lo=\rx\n", b"=?x?b?bG8=?=lo", b"=C2=99", b"charset=windows-1252",
+    b"xyl=C3=B3", b"=EF=AC=81", b"LO", b"=", b"==", b"=?", b"?=", b"=20",
+]  # fmt: skip
 
 
 def lacks(octets: bytes, token: str, headers: bool = False) -> bool:
@@ -152,25 +168,105 @@ class ScreenTests(SynchronousTestCase):
             if len(octets) < 200_000:
                 self.check_never_missed(octets)
 
-    @given(
-        st.lists(
-            st.sampled_from(
-                [
-                    b"Content-Type: text/plain", b"Content-Type: image/png", b"; charset=utf-8",
-                    b"Content-Type: multipart/mixed; boundary=b", b"; charset=\"iso-8859-1\"", b"--b", b"--b--",
-                    b"Content-Transfer-Encoding: base64", b"Content-Transfer-Encoding: 8bit", b"--bc",
-                    b"Content-Transfer-Encoding: quoted-printable", b"eHlsbw==", b"xy=6Co", b"xy=", b"lo",
-                    b"\r\n", b"\r\n", b"\r\n", b"\r\n\r\n", b"\n", b"\r", b" ", b"xylo", "\ufb01xyl\xf3".encode(),
-                    b"caf\xe9", b"Subject: ", b"=?utf-8?q?xy?=", b"=?utf-8?b?bG8=?=", b"=?iso-8859-1?q?=E9?=",
-                    b"Content-Type: message/rfc822", b"(", b"\t", "\u212a".encode(), "xylo\u0301".encode(),
-                ]
-            ),
-            max_size=30,
-        )
-    )  # fmt: skip
+    @given(st.lists(st.sampled_from(PIECES), max_size=30))
     @settings(max_examples=500, deadline=None)
     def test_any_message(self, pieces: list[bytes]) -> None:
         self.check_never_missed(b"".join(pieces))
+
+
+class SieveTests(SynchronousTestCase):
+    """Many messages are looked at in one go."""
+
+    def check_never_missed(self, octets: Sequence[bytes], tokens: Sequence[str]) -> None:
+        """No message is left out that has one of the tokens in a text."""
+        for headers, token in itertools.product((False, True), tokens):
+            sieve = Sieve(token.encode(), headers)
+            # The second time it knows what it has seen.
+            for _ in range(2):
+                left = sieve.sift(octets)
+                for number, message in enumerate(octets):
+                    texts = iter_text(message, parse_message(message), headers=headers)
+                    if any(token in fold(text) for text in texts):
+                        self.assertIn(number, left, (token, headers))
+
+    def sift(self, token: bytes, *bodies: bytes, headers: bool = False) -> set[int]:
+        """Which of some bodies are left, and two that tell nothing."""
+        messages = [b"Subject: x\r\n" + body for body in bodies]
+        found = set(Sieve(token, headers).sift([PLAIN, *messages, *[b"\r\nx"] * len(messages)]))
+        return {number - 1 for number in found}
+
+    def test_what_is_left(self) -> None:
+        qp = b"Content-Transfer-Encoding: quoted-printable\r\n\r\n"
+        base64 = b"Content-Transfer-Encoding: base64\r\n\r\neHlsbw==\r\n"
+        for body, is_left in (
+            (b"\r\nXylophones", True),
+            (b"\r\ntrumpet", False),
+            (qp + b"xylo=\r\nphone", True),
+            (qp + b"xylo=\r\nphobia", False),
+            (qp + b"xylo=\nphone", True),
+            (qp + b"xy=6Cophone", True),
+            (qp + b"xylo= \r\nphone", True),
+            (qp + b"caf=C3=A9 =3D =\r\n", False),
+            (qp + b"xylophon=C3=A9", True),
+            (qp + b"=EF=BD=98ylophone", True),
+            (qp + b"caf=E9", True),
+            (b"Content-Type: text/plain; charset=iso-8859-1\r\n" + qp + b"caf=C3=A9", True),
+            (b"Content-Type: text/plain; charset=iso-8859-1\r\n" + qp + b"=20", False),
+            (b"Content-Type: text/plain; charset=utf-16\r\n\r\nx", True),
+            ("\r\ngröße".encode(), True),
+            (base64, True),
+            (b"Content-Type: image/png\r\n" + base64, False),
+            (b"Content-Transfer-Encoding: x-uuencode\r\n\r\n", True),
+            (b"Content-Type: text/plain; x=" + b"y" * 5000, True),
+        ):
+            self.assertEqual(self.sift(b"xylophone", body), {0} if is_left else set(), body)
+            both = self.sift(b"xylophone", b"\r\nx", body, b"\r\nx")
+            self.assertEqual(both, {1} if is_left else set(), body)
+
+    def test_encoded_words(self) -> None:
+        for field, in_headers, in_bodies in (
+            (b"=?utf-8?b?eHlsb3Bob25l?=", True, False),
+            (b"=?utf-8?b?eHlsbw==?=\r\n =?utf-8?q?phone?= ", True, False),
+            (b"=?utf-8?b?eHlsbw==?= =?utf-8?q?_phone?=", False, False),
+            (b"=?iso-8859-1?b?6Q==?=", False, False),
+            (b"x=?utf-8?q?=20?=", True, False),
+            (b"=?utf-8?q?=78?=", False, True),
+            (b"=?utf-8?q?=E9?=", False, True),
+            (b"=?utf-8?q?a", True, False),
+        ):
+            octets = b"To: " + field + b"\r\n\r\n"
+            for headers, is_left in ((True, in_headers or in_bodies), (False, in_bodies)):
+                found = self.sift(b"xylophone", octets, headers=headers)
+                self.assertEqual(found, {0} if is_left else set(), (field, headers))
+
+    def test_what_one_look_does_not_tell(self) -> None:
+        messages = [b"\r\nx", b"\r\ny", b"\r\nz"]
+        for token in (b"", b"x", "é".encode(), b"a=b", b"a?"):
+            self.assertEqual(set(Sieve(token, True).sift(messages)), {0, 1, 2}, token)
+        # Where most have it, all are looked at.
+        self.assertEqual(set(Sieve(b"xyz", True).sift([b"xyz", b"xyz", b"a"])), {0, 1, 2})
+        self.assertEqual(set(Sieve(b"xyz", True).sift([])), set())
+
+    def test_so_much_is_remembered(self) -> None:
+        self.patch(screening, "_MAX_JUDGED", 2)
+        words = [b"To: =?utf-8?q?%c?=\r\n" % letter for letter in b"abcdefx"]
+        self.assertEqual(set(Sieve(b"xyz", True).sift(words)), set())
+
+    def test_the_corpus(self) -> None:
+        if MISSING:
+            self.skipTest(MISSING)
+        some = [octets for _, octets in messages() if len(octets) < 200_000]
+        for begin in range(0, len(some), 10):
+            self.check_never_missed(some[begin : begin + 10], ["the", "receiv", "subject", "größe"])
+
+    @given(
+        st.lists(st.lists(st.sampled_from(PIECES), max_size=25).map(b"".join), max_size=6),
+        st.sampled_from(["xylo", "xyl", "lo", "fi", "tm", "o", "caf", "subject", "xyxy"]),
+    )
+    @settings(max_examples=500, deadline=None)
+    def test_any_messages(self, octets: list[bytes], token: str) -> None:
+        # Where most have it all are looked at.
+        self.check_never_missed([*octets, *[b"\r\n"] * len(octets)], [token])
 
 
 class HeadersTests(SynchronousTestCase):

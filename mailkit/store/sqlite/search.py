@@ -59,6 +59,8 @@ TEXT_CHUNKS = 4
 MAX_SEARCHED = 1000
 #: Octets of bodies that a thread scans in one step.
 SCAN_OCTETS = 4 * 1024 * 1024
+#: Octets of them that are looked at together: a call keeps other threads waiting.
+SIFTED_OCTETS = 256 * 1024
 #: Octets of a message from which its texts are mapped when they are searched once more: with a map
 #: attachments are left out, while a look at all of a short message takes no longer.
 MAPPED_FROM = 32 * 1024
@@ -502,24 +504,63 @@ class Search:
         self, places: Mapping[BodyPlace, Sequence[MessageInfo]], maps: Mapping[int, str]
     ) -> tuple[list[int], list[tuple[int, str]]]:
         """UIDs that match, and maps of texts that are new. Runs in a thread."""
-        found = []
-        made = []
+        found: list[int] = []
+        made: list[tuple[int, str]] = []
+        # Those that are looked at together: of what has no map, and gets none.
+        together: list[tuple[BodyPlace, bytes]] = []
+        octets = 0
         for place, body in read_bodies(self._core.bodies, places):
             if body is None:
                 found += [info.uid for info in places[place] if self._matches(info, place)]
-                continue
-            known = maps.get(place.body_id)
-            texts = None if known is None else decode_text_map(known)
-            if texts is None and self._again and place.size >= MAPPED_FROM:
-                texts = read_text_map(parse_message(body))
-            for info in places[place]:
-                matches, texts = self._matcher.by_body(info, body, texts)
-                if matches:
-                    found.append(info.uid)
-            new = None if known or texts is None else encode_text_map(texts)
-            if new is not None:
-                made.append((place.body_id, new))
+            elif place.body_id in maps or (self._again and place.size >= MAPPED_FROM):
+                self._match(places[place], place, body, maps.get(place.body_id), found, made)
+            else:
+                together.append((place, body))
+                octets += place.size
+                if octets >= SIFTED_OCTETS:
+                    self._sift(together, places, found, made)
+                    together.clear()
+                    octets = 0
+        self._sift(together, places, found, made)
         return found, made
+
+    def _sift(
+        self,
+        bodies: Sequence[tuple[BodyPlace, bytes]],
+        places: Mapping[BodyPlace, Sequence[MessageInfo]],
+        found: list[int],
+        made: list[tuple[int, str]],
+    ) -> None:
+        """Match those messages among several that one look at all of them does not exclude."""
+        for number in sorted(self._matcher.sift([body for _, body in bodies])):
+            place, body = bodies[number]
+            self._match(places[place], place, body, None, found, made)
+
+    def _match(
+        self,
+        infos: Sequence[MessageInfo],
+        place: BodyPlace,
+        body: bytes,
+        known: str | None,
+        found: list[int],
+        made: list[tuple[int, str]],
+    ) -> None:
+        """Match the messages that share a body.
+
+        :param known: the map of its texts.
+        :param found: gets the UIDs that match.
+        :param made: gets the map if it is new.
+        """
+        texts = None if known is None else decode_text_map(known)
+        if texts is None and self._again and place.size >= MAPPED_FROM:
+            texts = read_text_map(parse_message(body))
+        for info in infos:
+            matches, texts = self._matcher.by_body(info, body, texts)
+            if matches:
+                found.append(info.uid)
+        new = None if known or texts is None else encode_text_map(texts)
+        if new is not None:
+            made.append((place.body_id, new))
 
     def _matches(self, info: MessageInfo, place: BodyPlace) -> bool:
         bodies = self._core.bodies

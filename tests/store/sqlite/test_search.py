@@ -147,6 +147,7 @@ class SearchTests(StoreTestCase):
 
     async def test_exactly_what_a_plain_scan_finds_in_a_large_mailbox(self) -> None:
         self.patch(textcolumns, "MAX_MESSAGES", 0)
+        self.patch(search, "SIFTED_OCTETS", 1000)
         await self.test_exactly_what_a_plain_scan_finds()
 
     async def test_exactly_what_a_plain_scan_finds(self) -> None:
