@@ -52,6 +52,7 @@ LOOP_PARTS = (
 #: Mechanisms of servers, and what they have come to.
 SASL = "mailkit.sasl mailkit.sasl.*"
 PURE = f"{VALUES} {MIME}"
+HELPER = " ".join(f"mailkit.store.sqlite.{name}" for name in ("bodies", "copying", "log", "making"))
 #: The parts of a protocol that know no connection. ``*`` is one protocol: see `own_package`.
 PROTOCOL_PURE = (
     "mailkit.*.grammar mailkit.*.state mailkit.smtp.trace mailkit.imap.reader mailkit.imap.content"
@@ -261,9 +262,11 @@ RULES = (
         " {own} {own}.*",
         "twisted zope.interface",
     ),
+    # What the store's helper imports: it is a small process, which begins quickly.
+    Rule(f"mailkit.store.sqlite.helper {HELPER}", f"mailkit {PURE} {HELPER}"),
     # Both ends must be of the same release.
     Rule(
-        "mailkit.store.sqlite.codec",
+        "mailkit.store.sqlite.codec mailkit.store.sqlite.helperprocess",
         f"mailkit {CONTRACTS} {MIME} mailkit.store mailkit.store.*",
         "twisted zope.interface",
     ),

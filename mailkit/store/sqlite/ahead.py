@@ -1,80 +1,76 @@
-"""Making ahead, while all else is quiet, what fetching, searching and sorting will ask for.
+"""Making ahead what fetching, searching and sorting will ask for, soon after messages have come.
 
-The bodies are gone through in the order in which they came: first their headers, of which searches
-and sorts of a whole mailbox want something at once, and which take a tenth of the time; then all of
-them. How far that has got is kept in the index, so that a server goes on where the one before it has
-stopped.
+A helper makes it, a process of its own (see :mod:`~mailkit.store.sqlite.helper`): all that this one
+has to do is to save it. Where there cannot be a helper, and of a few messages, it is made here, most
+of the time asleep.
+
+First headers are looked at, of which searches and sorts of a whole mailbox want something at once;
+then all of the messages. The newest come first: who fetches a whole mailbox before all is made begins
+with the oldest, and so the two meet in the middle. How far all was made is kept in the index, so that
+a server goes on where the one before it has stopped.
 """
 
 from __future__ import annotations
 
 import sqlite3
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Container, Sequence
 from concurrent.futures import Future, wait
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
+
+from twisted.logger import Logger
 
 from mailkit._typing import override
-from mailkit.mime import Header, Part, parse_header
+from mailkit.errors import MailError
 from mailkit.store.sqlite.bodies import BodyPlace
-from mailkit.store.sqlite.derived import Row
-from mailkit.store.sqlite.fields import KINDS
-from mailkit.store.sqlite.summaries import (
-    MAX_KEPT,
-    Job,
-    SaveSummaries,
-    Summary,
-    make_spans,
-    make_summaries,
-    read_headers,
-)
+from mailkit.store.sqlite.fields import ADDRESSES, TEXTS, THREADS
+from mailkit.store.sqlite.helperprocess import AT_ONCE, HelperFailed, HelperProcess
+from mailkit.store.sqlite.making import MAX_KEPT, Job, Made, Wanted, make
+from mailkit.store.sqlite.summaries import SaveSummaries
 from mailkit.store.sqlite.textmaps import SaveTextMaps
 from mailkit.store.sqlite.transaction import Transaction
 from mailkit.store.sqlite.writer import Operation, Writer
-from mailkit.textmap import encode_text_map, read_text_map
 
 if TYPE_CHECKING:
     from mailkit.store.sqlite.core import Core
 
-#: Messages in one step: behind each, what was made waits for a transaction to ride along with.
-MESSAGES_AT_ONCE = 200
-#: The same where only headers are looked at.
-HEADERS_AT_ONCE = 200
-#: Octets of summaries behind which a step ends.
-OCTETS_AT_ONCE = 2 * 1024 * 1024
-#: Headers between two looks at whether somebody else wants the interpreter: a millisecond.
-HEADERS_IN_A_ROW = 8
-#: The same while others are at what takes long, and somebody searches without what is made here:
-#: whoever is at work then gives the interpreter away every 5 milliseconds.
-WANTED_IN_A_ROW = 15
-#: Seconds of work on structures between two such looks.
-TURN = 0.001
-#: Seconds for which the interpreter is left to others, who take it at once if they wait for it.
-GAP = 0.00005
-#: Seconds, and times, that the next millisecond of work waits while somebody is served.
-WAIT = 0.005
-MAX_WAITS = 100
-#: Seconds of a processor that the reactor needs meanwhile when it serves somebody.
-SERVING = 0.0002
-#: Seconds after which other maintenance has its turn.
-AT_A_TIME = 5.0
-#: Transactions of others during such a step above which the store is busy.
-MAX_COMMITS_BESIDE = 5
-_COLUMNS = "b.id, b.segment, b.position, b.start, b.size, s.envelope, s.header"
+#: Messages that are made something of at a time: whoever waits for the helper waits for so many.
+MESSAGES_AT_ONCE = 64
+#: Octets of them, the last one left out.
+OCTETS_AT_ONCE = 4 * 1024 * 1024
+#: Messages for which a helper is worth its beginning, and seconds without work after which it ends.
+WORTH_A_HELPER = 32
+IDLE = 30.0
+#: Times as long as it takes to make something here that is waited behind it.
+REST = 4
+#: Operations that the writer may be behind.
+MAX_BEHIND = 12
+#: Failures of helpers, and in how many seconds, after which there is no other for as long.
+MAX_FAILURES = 20
+FAILURES_WITHIN = 3600.0
+
+_COLUMNS = "b.id, b.segment, b.position, b.start, b.size"
 #: Of those that are in mailboxes: nobody looks at what only waits to be sent.
 _NEW = (
     f"SELECT {_COLUMNS} FROM body b LEFT JOIN summary s ON s.body_id = b.id"
-    " WHERE b.id >= ? AND b.refs > (SELECT count(*) FROM queue_message WHERE body_id = b.id)"
+    " WHERE b.id >= ? AND b.id < ?"
+    " AND b.refs > (SELECT count(*) FROM queue_message WHERE body_id = b.id)"
 )
-_NEW_BODIES = f"{_NEW} AND s.body_structure IS NULL ORDER BY b.id LIMIT ?"
+_NEW_BODIES = f"{_NEW} AND s.body_structure IS NULL ORDER BY b.id DESC LIMIT ?"
 _MADE = " AND ".join(
-    f"EXISTS (SELECT 1 FROM {kind.save.table} WHERE body_id = b.id)" for kind in KINDS
+    f"EXISTS (SELECT 1 FROM {kind.save.table} WHERE body_id = b.id)"
+    for kind in (TEXTS, THREADS, ADDRESSES)
 )
-_NEW_HEADERS = f"{_NEW} AND NOT ({_MADE}) ORDER BY b.id LIMIT ?"
+_NEW_HEADERS = f"{_NEW} AND NOT ({_MADE}) ORDER BY b.id DESC LIMIT ?"
+#: Of older ones, after somebody has fetched their envelopes.
 _UNFINISHED = (
     f"SELECT {_COLUMNS} FROM summary s JOIN body b ON b.id = s.body_id"
-    " WHERE s.body_id >= ? AND b.refs > 0 AND s.body_structure IS NULL ORDER BY s.body_id LIMIT ?"
+    " WHERE s.body_id >= ? AND s.body_id < ? AND b.refs > 0 AND s.body_structure IS NULL"
+    " ORDER BY s.body_id DESC LIMIT ?"
 )
+_LAST = "SELECT ifnull(max(id), 0) FROM body"
 _SETTING = "made_ahead_to"
 
 
@@ -82,6 +78,8 @@ class NoteMadeAhead(Operation[None]):
     """Keep before which body all has been made; a rebuilt index begins anew."""
 
     __slots__ = ("_body_id",)
+
+    losable = True
 
     def __init__(self, body_id: int) -> None:
         self._body_id = body_id
@@ -94,214 +92,269 @@ class NoteMadeAhead(Operation[None]):
         )
 
 
-class Ahead:
-    """Makes summaries, texts, maps of texts and values for sorting. Used by the maintenance's thread alone.
+class _Task(NamedTuple):
+    """Something to be made."""
 
-    :param stopping: tells whether to end as soon as possible.
+    wanted: Wanted
+    places: Sequence[BodyPlace]
+    #: A helper has died of a message that may be this one.
+    is_suspect: bool = False
+
+
+class _Search:
+    """Finds bodies that lack something, up to the newest one; then those that came meanwhile.
+
+    :param sql: takes the first body, the one behind the last, and how many are wanted.
     """
 
-    def __init__(self, core: Core, writer: Writer, stopping: Callable[[], bool]) -> None:
+    def __init__(self, sql: str, start: int) -> None:
+        self._sql = sql
+        #: All before this one have been found.
+        self.start = start
+        # Those from here on as well, up to the one that was to come when this pass began.
+        self._reached = self._end = start
+
+    def find(self, index: sqlite3.Connection, unfit: Container[int]) -> list[BodyPlace]:
+        """Some that are not unfit; none if there are no more."""
+        places: list[BodyPlace] = []
+        while not places:
+            if self._reached == self.start:
+                self.start = self._end
+                (last,) = index.execute(_LAST).fetchone()
+                if last < self.start:
+                    break
+                self._reached = self._end = last + 1
+            rows = index.execute(
+                self._sql, (self.start, self._reached, MESSAGES_AT_ONCE)
+            ).fetchall()
+            self._reached = rows[-1][0] if len(rows) == MESSAGES_AT_ONCE else self.start
+            octets = 0
+            for place in map(BodyPlace._make, rows):
+                octets += place.size
+                if places and octets > OCTETS_AT_ONCE:
+                    self._reached = places[-1].body_id
+                    break
+                if place.body_id not in unfit:
+                    places.append(place)
+        return places
+
+
+class _Stopped(Exception):
+    """The store is being closed."""
+
+
+class Ahead:
+    """Runs in a thread from :meth:`start` to :meth:`stop`.
+
+    It reads with a connection of its own and changes nothing but through the writer.
+    """
+
+    log = Logger()
+
+    def __init__(self, core: Core, writer: Writer) -> None:
         self._core = core
         self._writer = writer
-        self._stopping = stopping
-        # The first body that was not looked at; None until that has been read.
-        self._next: int | None = None
-        # The bodies of whose headers all was made, first and last, the last one left out.
-        self._read_from = self._read_to = 0
-        # Those among them that could not be read.
-        self._unread: set[int] = set()
-        # Bodies that are damaged, or whose summaries are too long to be kept.
+        self._wake = threading.Event()
+        self._closing = threading.Event()
+        # What a helper has died of, message by message, or has not come to.
+        self._again: deque[_Task] = deque()
+        self._helper: HelperProcess | None = None
+        # When it has last answered.
+        self._helped = 0.0
+        # When the next one may be begun, after one could not, and when helpers have failed.
+        self._none_before = 0.0
+        self._failures: deque[float] = deque(maxlen=MAX_FAILURES)
+        self._headers = self._bodies = _Search(_NEW_BODIES, 0)
+        # Before which body all has been made, as the index has it.
+        self._noted = 0
+        # Bodies that are damaged, or whose summaries are too long to be kept, or that kill helpers.
         self._unfit: set[int] = set()
-        self._maps: list[tuple[int, str]] = []
-        # What the writer has been given in this step.
-        self._saving: list[Future[None]] = []
-        # When other maintenance has its turn, and when whoever waits for the interpreter has.
-        self._end = 0.0
-        self._turn_end = 0.0
-        # What the reactor had used of a processor at the last look.
-        self._served = 0.0
-        #: There is something left to do.
-        self.behind = False
+        # What the writer has been given.
+        self._saving: deque[Future[None]] = deque()
+        self._thread = threading.Thread(target=self._loop, name="mailkit-ahead", daemon=True)
 
-    def work(self, index: sqlite3.Connection) -> None:
-        """Go on while all else is quiet."""
-        self._end = time.monotonic() + AT_A_TIME
-        if self._next is None:
-            row = index.execute("SELECT value FROM setting WHERE name = ?", (_SETTING,)).fetchone()
-            self._next = 0 if row is None else int(row[0])
-            self._read_from = self._read_to = self._next
-        if not self._make_fields(index):
-            self.behind = True
-            return
-        reached, done = self._make(index, _NEW_BODIES, self._next)
-        if reached != self._next:
-            self._next = reached
-            # What waits for the writer would be taken for the work of others.
-            wait((self._writer.submit_future(NoteMadeAhead(reached), durable=False),))
-        if done:
-            _, done = self._make(index, _UNFINISHED, 0)
-        self.behind = not done
+    def start(self) -> None:
+        # For what the owner before this one has left.
+        self._wake.set()
+        self._thread.start()
 
-    @property
-    def _is_quiet(self) -> bool:
-        return self._may_go_on and not self._core.busy
+    def wake(self) -> None:
+        """There may be new messages; from any thread."""
+        self._wake.set()
 
-    @property
-    def _may_go_on(self) -> bool:
-        """Nobody waits for the writer, or for other maintenance."""
-        return not (self._stopping() or time.monotonic() > self._end or self._writer.waiting)
+    def stop(self) -> None:
+        """Tell the thread to end; the writer must still be at work."""
+        self._closing.set()
+        self._wake.set()
+        helper = self._helper
+        if helper is not None:
+            helper.kill()
 
-    @property
-    def _is_wanted(self) -> bool:
-        """Somebody searches headers, and does other things that take long."""
-        return self._core.busy and self._core.fields.wanted
+    def join(self) -> None:
+        """Wait for the thread's end."""
+        self._thread.join()
 
-    def _give_way(self) -> None:
-        """Let those have the interpreter's lock who wait for it, or soon will."""
-        time.sleep(GAP)
-        if self._core.fields.wanted:
-            return
-        for _ in range(MAX_WAITS):
-            served, self._served = self._served, self._core.measure_work()
-            if self._stopping() or self._served - served < SERVING:
+    # The thread.
+
+    def _loop(self) -> None:
+        index: sqlite3.Connection | None = None
+        while not self._closing.is_set():
+            is_awake = self._wake.wait(None if self._helper is None else IDLE)
+            if time.monotonic() - self._helped >= IDLE:
+                self._end_helper()
+            if not is_awake:
+                continue
+            # What comes together is made together.
+            self._closing.wait(self._core.settings.ahead_delay)
+            self._wake.clear()
+            try:
+                if index is None:
+                    index = self._core.connect()
+                    self._find_beginning(index)
+                self._work(index)
+            except _Stopped:
                 break
-            time.sleep(WAIT)
+            except (sqlite3.Error, OSError, MailError) as error:
+                self.log.warn("nothing is made ahead now: {error}", error=error)
+            except Exception:
+                # A bug: the thread lives on for the next messages.
+                self.log.failure("making ahead failed")
+        self._end_helper()
+        if index is not None:
+            index.close()
 
-    def _is_crowded(self, commits: int) -> bool:
-        """Whether others change much. Waits for what is ours, which the next look would find again.
+    def _find_beginning(self, index: sqlite3.Connection) -> None:
+        row = index.execute("SELECT value FROM setting WHERE name = ?", (_SETTING,)).fetchone()
+        self._noted = 0 if row is None else int(row[0])
+        self._headers = _Search(_NEW_HEADERS, self._noted)
+        self._bodies = _Search(_NEW_BODIES, self._noted)
 
-        :param commits: of the writer when the step began.
-        """
-        saving, self._saving = self._saving, []
-        wait(saving)
-        return self._writer.commits - commits - len(saving) > MAX_COMMITS_BESIDE
-
-    def _make_fields(self, index: sqlite3.Connection) -> bool:
-        """Make what is made of headers alone.
-
-        :returns: that is done of all messages.
-        """
-        while self._is_quiet or (self._is_wanted and self._may_go_on):
-            commits = self._writer.commits
-            (last,) = index.execute("SELECT ifnull(max(id), 0) FROM body").fetchone()
-            rows = index.execute(_NEW_HEADERS, (self._read_to, HEADERS_AT_ONCE)).fetchall()
-            self._save_fields(self._find_headers(rows))
-            is_crowded = self._is_crowded(commits)
-            if len(rows) < HEADERS_AT_ONCE:
-                self._read_to = last + 1
-                return True
-            self._read_to = rows[-1][0] + 1
-            if is_crowded:
-                break
-        return False
-
-    def _find_headers(self, rows: Sequence[tuple[Any, ...]]) -> list[tuple[int, Header]]:
-        """Headers, or the usual fields of them, by the number of the body."""
-        found = [(row[0], parse_header(row[-1])) for row in rows if row[-1] is not None]
-        places = [BodyPlace._make(row[:5]) for row in rows if row[-1] is None]
+    def _work(self, index: sqlite3.Connection) -> None:
+        """Make all that there is to make."""
+        unfinished = _Search(_UNFINISHED, 0)
+        flying: deque[_Task] = deque()
         try:
-            for count, (place, header) in enumerate(read_headers(self._core.bodies, places), 1):
-                if count % HEADERS_IN_A_ROW == 0:
-                    self._give_way()
-                if header is not None:
-                    found.append((place.body_id, header))
-        except OSError:
-            # Looked at once more, with the rest of the message.
-            pass
-        self._unread.update({row[0] for row in rows}.difference(body_id for body_id, _ in found))
-        return found
+            while not self._has_given_up:
+                if self._closing.is_set():
+                    raise _Stopped
+                task = self._choose(index, unfinished) if len(flying) < AT_ONCE else None
+                if task is None and not flying:
+                    break
+                if task is not None and not self._is_for_helper(task):
+                    self._make_here(task)
+                    continue
+                assert self._helper is not None
+                try:
+                    self._converse(self._helper, task, flying)
+                except HelperFailed as error:
+                    self._recover(flying, str(error))
+        finally:
+            if flying:
+                # Nobody reads the answers.
+                self._end_helper()
+                self._again += flying
+        if self._bodies.start != self._noted:
+            self._noted = self._bodies.start
+            self._submit(NoteMadeAhead(self._noted))
 
-    def _save_fields(self, headers: Sequence[tuple[int, Header]]) -> None:
-        made: list[list[Row]] = [[] for _ in KINDS]
-        start = 0
-        while start < len(headers):
-            self._give_way()
-            end = start + (WANTED_IN_A_ROW if self._is_wanted else HEADERS_IN_A_ROW)
-            for kind, rows in zip(KINDS, made, strict=True):
-                rows += kind.make_rows(headers[start:end])
-            start = end
-        for kind, rows in zip(KINDS, made, strict=True):
+    def _choose(self, index: sqlite3.Connection, unfinished: _Search) -> _Task | None:
+        """What is to be made next; None if there is nothing left."""
+        if self._again:
+            return self._again.popleft()
+        if places := self._headers.find(index, self._unfit):
+            return _Task(Wanted.FIELDS, places)
+        places = self._bodies.find(index, self._unfit) or unfinished.find(index, self._unfit)
+        return _Task(Wanted.MESSAGES, places) if places else None
+
+    def _is_for_helper(self, task: _Task) -> bool:
+        """Whether the helper makes something; then there is one."""
+        if self._helper is not None:
+            return True
+        if not (task.is_suspect or len(task.places) >= WORTH_A_HELPER):
+            return False
+        if not self._core.settings.helper_process or time.monotonic() < self._none_before:
+            return False
+        try:
+            self._helper = HelperProcess(self._core.log_directory)
+        except HelperFailed as error:
+            self._none_before = time.monotonic() + FAILURES_WITHIN
+            self.log.warn("the mail store has no helper: {reason}", reason=str(error))
+        return self._helper is not None
+
+    def _make_here(self, task: _Task) -> None:
+        """Make something in this thread, which leaves the interpreter to others most of the time."""
+        if task.is_suspect:
+            self._leave_out(task)
+            return
+        for place in task.places:
+            if self._closing.is_set():
+                raise _Stopped
+            begun = time.monotonic()
+            self._save(make(self._core.bodies, task.wanted, [Job(place)]))
+            time.sleep(REST * (time.monotonic() - begun))
+
+    def _converse(self, helper: HelperProcess, task: _Task | None, flying: deque[_Task]) -> None:
+        """Give the helper a task, or take the oldest answer from it.
+
+        :param flying: what it has, oldest first.
+        :raises HelperFailed: it has died.
+        """
+        if task is None:
+            self._save(helper.receive())
+            self._helped = time.monotonic()
+            flying.popleft()
+        else:
+            flying.append(task)
+            helper.send(task.wanted, task.places)
+
+    def _recover(self, flying: deque[_Task], reason: str) -> None:
+        """Go on without the helper: another one begins when there is something for it.
+
+        What it was at is tried once more, message by message.
+        """
+        if self._closing.is_set():
+            raise _Stopped
+        self._end_helper()
+        self._failures.append(time.monotonic())
+        self.log.warn("the helper of the mail store has failed: {reason}", reason=reason)
+        suspect = flying.popleft()
+        if suspect.is_suspect:
+            self._leave_out(suspect)
+        else:
+            self._again += [_Task(suspect.wanted, [place], True) for place in suspect.places]
+        self._again += flying
+        flying.clear()
+
+    def _leave_out(self, suspect: _Task) -> None:
+        ((body_id, *_),) = suspect.places
+        self._unfit.add(body_id)
+        self.log.error("nothing is made ahead of message body {body_id}", body_id=body_id)
+
+    @property
+    def _has_given_up(self) -> bool:
+        """Helpers die again and again. Here is no place for what kills them."""
+        failures = self._failures
+        return len(failures) == MAX_FAILURES and time.monotonic() < failures[0] + FAILURES_WITHIN
+
+    def _end_helper(self) -> None:
+        helper, self._helper = self._helper, None
+        if helper is not None:
+            helper.close()
+
+    def _save(self, made: Made) -> None:
+        self._unfit.update(made.damaged)
+        fields = (TEXTS, made.texts), (THREADS, made.threads), (ADDRESSES, made.addresses)
+        for kind, rows in fields:
             if rows:
                 self._submit(kind.save(rows))
-
-    def _make(self, index: sqlite3.Connection, sql: str, first: int) -> tuple[int, bool]:
-        """Make what lacks of the messages that a query finds.
-
-        :returns: the body before which that is done, and whether these were all.
-        """
-        writer = self._writer
-        while self._is_quiet:
-            commits = writer.commits
-            (last,) = index.execute("SELECT ifnull(max(id), 0) FROM body").fetchone()
-            rows = index.execute(sql, (first, MESSAGES_AT_ONCE)).fetchall()
-            looked_at = self._make_some(rows)
-            is_crowded = self._is_crowded(commits)
-            if looked_at == len(rows) < MESSAGES_AT_ONCE:
-                return last + 1, True
-            if looked_at:
-                first = rows[looked_at - 1][0] + 1
-            if is_crowded:
-                break
-        return first, False
-
-    def _make_some(self, rows: Sequence[tuple[Any, ...]]) -> int:
-        """Make and save what lacks of the first of some messages, as many as fit into a step.
-
-        :returns: how many were looked at: fewer when others have begun with something.
-        """
-        made: list[tuple[int, Summary]] = []
-        looked_at = octets = 0
-        for *place, envelope, header in rows:
-            if octets > OCTETS_AT_ONCE or not self._is_quiet:
-                break
-            looked_at += 1
-            known = None if envelope is None else Summary(envelope, b"", header)
-            summary = self._make_summary(Job(BodyPlace._make(place), known))
-            if summary is not None:
-                made.append((place[0], summary))
-                octets += summary.size
-        if made:
-            self._save(made)
-        return looked_at
-
-    def _save(self, made: list[tuple[int, Summary]]) -> None:
-        self._submit(SaveSummaries(made))
-        self._save_fields(
-            [
-                (body_id, parse_header(summary.header))
-                for body_id, summary in made
-                if not self._read_from <= body_id < self._read_to or body_id in self._unread
-            ]
-        )
-        maps, self._maps = self._maps, []
-        if maps:
-            self._submit(SaveTextMaps(maps))
+        kept = [each for each in made.summaries if each[1].size <= MAX_KEPT]
+        self._unfit.update({body_id for body_id, _ in made.summaries}.difference(dict(kept)))
+        if kept:
+            self._submit(SaveSummaries(kept))
+        if made.maps:
+            self._submit(SaveTextMaps(made.maps))
+        while len(self._saving) > MAX_BEHIND:
+            wait((self._saving.popleft(),))
 
     def _submit(self, operation: Operation[None]) -> None:
-        self._saving.append(self._writer.submit_future(operation, durable=False))
-
-    def _make_summary(self, job: Job) -> Summary | None:
-        """A summary that can be kept, or None."""
-        body_id = job.place.body_id
-        if body_id in self._unfit:
-            return None
-        if time.monotonic() > self._turn_end:
-            self._give_way()
-            self._turn_end = time.monotonic() + TURN
-        (span,) = make_spans([job], True)
-        try:
-            ((_, outcome),) = make_summaries(self._core.bodies, span, True, look=self._make_map)
-        except OSError:
-            return None
-        if isinstance(outcome, Summary) and outcome.size <= MAX_KEPT:
-            return outcome
-        # Unless it was moved or removed meanwhile; whoever asks for it will see.
-        if not isinstance(outcome, FileNotFoundError):
-            self._unfit.add(body_id)
-        return None
-
-    def _make_map(self, place: BodyPlace, root: Part, start: int) -> None:
-        """Note where the texts are that BODY and TEXT look into."""
-        encoded = encode_text_map(read_text_map(root, start))
-        if encoded is not None:
-            self._maps.append((place.body_id, encoded))
+        self._saving.append(self._writer.submit_soon(operation))

@@ -45,7 +45,7 @@ _VALUE_MODULES = (
     "mailkit.queue.values",
     "mailkit.store.sharing.records",
     "mailkit.store.sqlite.conversations",
-    "mailkit.store.sqlite.summaries",
+    "mailkit.store.sqlite.making",
     "mailkit.store.sqlite.transaction",
 )
 #: Where operations are that only the writer's own process needs.

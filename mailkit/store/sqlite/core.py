@@ -27,7 +27,6 @@ from mailkit.store.sqlite.fields import Fields
 from mailkit.store.sqlite.flagcolumns import FlagColumns
 from mailkit.store.sqlite.guest import Guest
 from mailkit.store.sqlite.guest import connect as connect_to_owner
-from mailkit.store.sqlite.load import measure_this_thread
 from mailkit.store.sqlite.lock import DirectoryLock, Holder, InUse, read_holder
 from mailkit.store.sqlite.log import sync_directory
 from mailkit.store.sqlite.names import LockedNames
@@ -54,8 +53,6 @@ _LENT_CACHE_KIB = 4096
 # between two looks.
 _ENTER_PATIENCE = 5.0
 _ENTER_INTERVAL = 0.02
-#: Seconds for which the store counts as busy after a step of something that takes long.
-BUSY_FOR = 0.25
 
 
 class Reactor(Protocol):
@@ -135,13 +132,6 @@ class Core:
         #: Are called with domains for which there is something new in the outbound queue.
         self.queue_watchers: dict[object, Callable[[str], None]] = {}
         self._make_directories()
-        # When somebody was at something that takes long.
-        self._worked = 0.0
-        # When somebody last asked the index, or the writer.
-        self._asked = 0.0
-        #: Tells how much the reactor's thread has worked: whoever is served needs the interpreter's
-        #: lock again and again.
-        self.measure_work = measure_this_thread(lambda: self._asked)
         #: Mailboxes, by id, in whose texts somebody has searched.
         self.searched: set[int] = set()
         # As many as there were threads that read at the same time.
@@ -381,7 +371,6 @@ class Core:
         """
         if self._closed:
             self.check_open()
-        self._asked = time.monotonic()
         return self._reader
 
     def find_mailbox(self, account_id: int, name: str) -> Found:
@@ -420,7 +409,6 @@ class Core:
         :raises StoreUnavailable: the store is closed.
         """
         self.check_open()
-        self._asked = time.monotonic()
         return self.writer.submit(operation)
 
     def keep(self, operation: Operation[None]) -> None:
@@ -429,21 +417,14 @@ class Core:
 
     def in_thread(self, function: Callable[..., T], *args: object) -> Deferred[T]:
         """Run what may wait for the disk, or takes long, in a thread."""
-        self._worked = time.monotonic()
         # Of a reactor it needs callFromThread alone.
         return deferToThreadPool(self.reactor, self._pool, function, *args)  # type: ignore[arg-type]
 
     def pause(self) -> Deferred[None]:
         """Let the reactor do other work before going on."""
-        self._worked = time.monotonic()
         deferred: Deferred[None] = Deferred()
         self.reactor.callLater(0, _fire, deferred)
         return deferred
-
-    @property
-    def busy(self) -> bool:
-        """Somebody waits for something that takes long, so what can wait had better do so."""
-        return time.monotonic() < self._worked + BUSY_FOR
 
     # Watching.
 

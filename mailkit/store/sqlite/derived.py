@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, TypeAlias
+from typing import ClassVar
 
 from mailkit._typing import override
+from mailkit.store.sqlite.making import Row
 from mailkit.store.sqlite.transaction import RowBuffer, Transaction
 from mailkit.store.sqlite.writer import Operation
-
-#: Values for the columns of a table, the number of the body first.
-Row: TypeAlias = tuple[Any, ...]
 
 
 class SaveRows(Operation[None]):

@@ -8,21 +8,24 @@ delivered.
 from __future__ import annotations
 
 import json
-import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from twisted.internet.defer import Deferred, DeferredLock
 
-from mailkit.fieldtexts import encode_field_texts
 from mailkit.mime import Header, parse_header
-from mailkit.sorting import read_address_values, read_thread_values
 from mailkit.store.sqlite.bodies import BodyPlace
-from mailkit.store.sqlite.derived import Row, SaveRows
+from mailkit.store.sqlite.derived import SaveRows
+from mailkit.store.sqlite.making import (
+    Row,
+    make_address_row,
+    make_text_row,
+    make_thread_row,
+    read_headers,
+)
 from mailkit.store.sqlite.rows import condition
 from mailkit.store.sqlite.slices import Slices
-from mailkit.store.sqlite.summaries import read_headers
 
 if TYPE_CHECKING:
     from mailkit.store.sqlite.core import Core
@@ -43,11 +46,6 @@ HEADERS = 200
 #: Messages of one operation of the writer, and operations that it may be behind.
 SAVED_AT_ONCE = 1000
 MAX_BEHIND = 4
-
-#: Messages without texts in a search from which somebody should make them soon, and for how many
-#: seconds that counts.
-WANTED_FROM = 500
-WANTED_FOR = 30.0
 
 _SOURCES = (
     "SELECT b.id, b.segment, b.position, b.start, b.size, s.header FROM body b"
@@ -85,36 +83,16 @@ class SaveAddresses(SaveRows):
     columns = ("sender", "recipient", "cc", "display_from", "display_to")
 
 
-def _text_row(body_id: int, header: Header) -> Row | None:
-    """None for texts that are too long, and are made each time."""
-    texts = encode_field_texts(header)
-    return None if texts is None else (body_id, *texts)
-
-
-def _thread_row(body_id: int, header: Header) -> Row:
-    *values, ids = read_thread_values(header)
-    return (body_id, *values, f"[{','.join(map(str, ids))}]")
-
-
-def _address_row(body_id: int, header: Header) -> Row:
-    return (body_id, *read_address_values(header))
-
-
 class Kind(NamedTuple):
     """What is made of headers, and kept in a table of its own."""
 
     make: Callable[[int, Header], Row | None]
     save: type[SaveRows]
 
-    def make_rows(self, headers: Iterable[tuple[int, Header]]) -> list[Row]:
-        """The rows of headers that have one."""
-        return [row for each in headers if (row := self.make(*each)) is not None]
 
-
-TEXTS = Kind(_text_row, SaveFieldTexts)
-THREADS = Kind(_thread_row, SaveThreadValues)
-ADDRESSES = Kind(_address_row, SaveAddresses)
-KINDS = (TEXTS, THREADS, ADDRESSES)
+TEXTS = Kind(make_text_row, SaveFieldTexts)
+THREADS = Kind(make_thread_row, SaveThreadValues)
+ADDRESSES = Kind(make_address_row, SaveAddresses)
 
 
 class Fields:
@@ -124,16 +102,6 @@ class Fields:
         self._core = core
         # Of mailboxes for whose messages somebody makes them.
         self._locks: dict[int, DeferredLock] = {}
-        self._wanted_until = 0.0
-
-    def want(self) -> None:
-        """Somebody searches headers of many messages without them, and may do so once more."""
-        self._wanted_until = time.monotonic() + WANTED_FOR
-
-    @property
-    def wanted(self) -> bool:
-        """They had better be made ahead at once, even beside other work."""
-        return time.monotonic() < self._wanted_until
 
     async def make(self, mailbox_id: int, uids: Sequence[int], kind: Kind) -> None:
         """See to it that the ascending UIDs have rows of a kind.
@@ -142,8 +110,6 @@ class Fields:
         """
         lock = self._locks.setdefault(mailbox_id, DeferredLock())
         async with lock:
-            # Who makes the same ahead would only be in the way.
-            wanted, self._wanted_until = self._wanted_until, 0.0
             try:
                 for start in range(0, len(uids), FOUND_AT_ONCE):
                     some = uids[start : start + FOUND_AT_ONCE]
@@ -153,7 +119,6 @@ class Fields:
                     )
                     await self._make_all(mailbox_id, lacking, kind)
             finally:
-                self._wanted_until = max(self._wanted_until, wanted)
                 if not lock.waiting:
                     self._locks.pop(mailbox_id, None)
 

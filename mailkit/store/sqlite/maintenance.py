@@ -1,4 +1,4 @@
-"""The thread that keeps a store in shape: checkpoints, freed space, summaries made ahead.
+"""The thread that keeps a store in shape: checkpoints, freed space.
 
 It reads with a connection of its own and changes nothing but through the writer.
 """
@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, TypeVar
 from twisted.logger import Logger
 
 from mailkit.errors import MailError, StoreCorrupt, StoreUnavailable
-from mailkit.store.sqlite.ahead import Ahead
 from mailkit.store.sqlite.compact import (
     MAX_VANISHED_ROWS,
     DropSegments,
@@ -73,7 +72,6 @@ class Maintenance:
         self._stopping = False
         self._requests: list[Future[None]] = []
         self._commits = -1
-        self._ahead = Ahead(core, writer, lambda: self._stopping or bool(self._requests))
         self._pruned = time.monotonic()
         #: What puts it off, and when that was told.
         self._trouble = ""
@@ -150,8 +148,6 @@ class Maintenance:
     def _turn(self, all_of_it: bool) -> None:
         commits = self._writer.commits
         if commits == self._commits and not all_of_it:
-            if self._ahead.behind:
-                self._ahead.work(self._db)
             return
         self._checkpoint()
         self._sync_journal()
@@ -164,11 +160,6 @@ class Maintenance:
         self._copy_index(all_of_it)
         if self._writer.commits != commits:
             self._checkpoint()
-        if all_of_it:
-            # Somebody waits for the end of this turn.
-            self._ahead.behind = self._core.settings.summarize_ahead
-        elif self._core.settings.summarize_ahead:
-            self._ahead.work(self._db)
         # Not the number now: somebody else's commits in between are looked at next time.
         self._commits = commits
 

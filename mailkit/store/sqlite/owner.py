@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from twisted.internet.interfaces import IReactorUNIX
 from twisted.logger import Logger
 
+from mailkit.store.sqlite.ahead import Ahead
 from mailkit.store.sqlite.door import Door
 from mailkit.store.sqlite.journal import Journal
 from mailkit.store.sqlite.lock import DirectoryLock
@@ -65,6 +66,8 @@ class Owner:
         tx = Transaction(connection, self._segments, self._journal, states)
         self.writer = Writer(tx, core.reactor, core.clock, self._announce)
         self.maintenance = Maintenance(core, self.writer)
+        #: Makes what will be asked for, if that is wanted.
+        self.ahead = Ahead(core, self.writer) if settings.summarize_ahead else None
         self._door: Door | None = None
 
     def start(self) -> None:
@@ -91,9 +94,13 @@ class Owner:
             self._door = door
         self.writer.start()
         self.maintenance.start()
+        if self.ahead is not None:
+            self.ahead.start()
 
     def _announce(self, touched: set[Touched]) -> None:
         if touched:
+            if self.ahead is not None:
+                self.ahead.wake()
             self._core.announce(touched)
         if self._door is not None:
             self._door.tell(touched)
@@ -118,6 +125,9 @@ class Owner:
         if self._door is not None:
             self._door.stop()
         self.maintenance.stop()
+        if self.ahead is not None:
+            self.ahead.stop()
+            await core.in_thread(self.ahead.join)
         await core.in_thread(self.maintenance.join)
         await self.writer.stop()
         await core.in_thread(self._checkpoint)

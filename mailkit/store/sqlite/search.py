@@ -42,10 +42,10 @@ from mailkit.store.sqlite.bodies import SMALL_BODY, BodyPlace
 from mailkit.store.sqlite.core import Core
 from mailkit.store.sqlite.fields import HEADERS, find_headers
 from mailkit.store.sqlite.flags import KEYWORD_SHIFT, split_flags
+from mailkit.store.sqlite.making import read_bodies
 from mailkit.store.sqlite.narrowing import is_kept, may_match
 from mailkit.store.sqlite.rows import COLUMNS, Row, condition, select_uids, to_infos, to_uids
 from mailkit.store.sqlite.slices import Slices
-from mailkit.store.sqlite.summaries import read_bodies
 from mailkit.store.sqlite.textmaps import SaveTextMaps
 from mailkit.textmap import decode_text_map, encode_text_map, read_text_map
 
@@ -276,8 +276,6 @@ class Search:
         undecided: list[MessageInfo] = []
         lacking = await self._go_through(uids, True, found, undecided)
         if lacking and may_match(self._query, ()) is not None:
-            if len(lacking) >= fields.WANTED_FROM:
-                self._core.fields.want()
             lacking = await self._narrow(lacking)
         if lacking:
             # Where texts cannot be kept, the headers below are looked at one by one.

@@ -26,12 +26,16 @@ class StoreSettings:
     room_ahead: int = 256 * 1024
     #: Octets of the journal after which a copy of the index takes its place.
     journal_size: int = 16 * 1024 * 1024
-    #: Seconds between two looks of the maintenance: checkpoints, freed space, missing summaries.
+    #: Seconds between two looks of the maintenance: checkpoints, freed space.
     maintenance_interval: float = 1.0
     #: Share of a segment that must be garbage before its live bodies are moved.
     garbage_ratio: float = 0.5
-    #: Whether summaries of new messages are made while nothing else is to be done.
+    #: Whether what clients will ask for is made of new messages before they do.
     summarize_ahead: bool = True
+    #: Seconds after a message has come until that begins: what comes together is made together.
+    ahead_delay: float = 0.1
+    #: Whether a process of its own makes it where there is much to make; otherwise a thread does, slowly.
+    helper_process: bool = True
     #: Seconds for which this process leaves it to others to make the store's changes when nobody
     #: does: where one is there for that alone, and begins anew should it die. It does so at once
     #: when that one has said goodbye.

@@ -22,7 +22,6 @@ from mailkit.store.sqlite.fields import (
     ADDRESSES,
     HEADERS,
     THREADS,
-    WANTED_FROM,
     Kind,
     find_headers,
 )
@@ -46,6 +45,8 @@ PLAIN_ROWS = 4
 REMEMBERED_FROM = 500
 #: Messages whose dates are read at a time, where they are not kept.
 DATES = 100
+#: Messages of which nothing was made yet from which their dates alone are read.
+WANTED_FROM = 500
 #: Messages in threads and orders that are remembered, in all mailboxes together: 12 octets each.
 MAX_REMEMBERED = 1_000_000
 
@@ -159,7 +160,6 @@ class Sorting:
     ) -> list[int]:
         """The order by sent date, read from headers where it is not kept; all else is made ahead."""
         core = self._core
-        core.fields.want()
         slices = Slices(core)
         found: list[int] = []
         dates: list[int] = []

@@ -8,236 +8,36 @@ from __future__ import annotations
 
 import json
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from mailkit.errors import StoreCorrupt
-from mailkit.mime import (
-    MAX_HEADER_OCTETS,
-    Header,
-    Octets,
-    Part,
-    bodystructure_octets,
-    envelope_octets,
-    parse_header,
-    parse_message,
-)
-from mailkit.model import SUMMARY_FIELDS, MessageSummary
-from mailkit.store.sqlite.bodies import (
-    SMALL_BODY,
-    BodyFiles,
-    BodyPlace,
-    Cold,
-    find_body,
-    find_head,
-)
+from mailkit.mime import bodystructure_octets, envelope_octets, parse_message
+from mailkit.model import MessageSummary
+from mailkit.store.sqlite.bodies import BodyFiles, BodyPlace, Cold
 from mailkit.store.sqlite.derived import SaveRows
+from mailkit.store.sqlite.making import (
+    HEAD_OCTETS,
+    MAX_KEPT,
+    Job,
+    Outcome,
+    Summary,
+    make_spans,
+    make_summaries,
+)
 from mailkit.store.sqlite.rows import condition
 from mailkit.store.sqlite.slices import Slices
 
 if TYPE_CHECKING:
     from mailkit.store.sqlite.core import Core
 
-#: Octets of a summary that is kept; a longer one is made each time.
-MAX_KEPT = 256 * 1024
 #: Summaries that wait for the writer and are known meanwhile.
 MAX_PENDING = 2000
-#: Octets of a body that are read first when its header is wanted; most headers end there.
-HEAD_OCTETS = 8 * 1024
-#: Octets that are read at once for the sake of several bodies.
-SPAN_OCTETS = 256 * 1024
-#: Octets between two bodies that are read and thrown away rather than read apart.
-MAX_GAP = 32 * 1024
 #: Octets of bodies that a thread reads in one step.
 THREAD_OCTETS = 4 * 1024 * 1024
 
-
-class Summary(NamedTuple):
-    """What is kept of a body."""
-
-    envelope: bytes
-    #: Empty as long as it is not made.
-    body_structure: bytes
-    header: bytes
-
-    @property
-    def size(self) -> int:
-        return len(self.envelope) + len(self.body_structure) + len(self.header)
-
-
 #: Of a message whose octets are damaged: it must not make its mailbox unreadable.
 _NOTHING = Summary(envelope_octets(b""), bodystructure_octets(b"", parse_message(b"")), b"")
-
-
-class Job(NamedTuple):
-    """A summary that is to be made."""
-
-    place: BodyPlace
-    #: What was made before.
-    known: Summary | None = None
-
-
-class Span(NamedTuple):
-    """Jobs for bodies of one segment that lie so close that they are read together."""
-
-    jobs: list[Job]
-    #: Offsets of what is read; both 0 for a large body, which is mapped to memory.
-    begin: int
-    end: int
-
-
-#: A summary, or why there is none: :class:`Cold` when that would take long.
-Outcome: TypeAlias = Summary | FileNotFoundError | StoreCorrupt | Cold
-
-
-def make_spans(jobs: Iterable[Job], structure: bool) -> Iterator[Span]:
-    """Put jobs together."""
-    span = Span([], 0, 0)
-    for job in sorted(jobs, key=_position):
-        place = job.place
-        if structure and place.size > SMALL_BODY:
-            yield Span([job], 0, 0)
-            continue
-        end = place.start + (place.size if structure else min(place.size, HEAD_OCTETS))
-        if (
-            span.jobs
-            and span.jobs[0].place.segment == place.segment
-            and place.position - span.end <= MAX_GAP
-            and end - span.begin <= SPAN_OCTETS
-        ):
-            span.jobs.append(job)
-            span = Span(span.jobs, span.begin, end)
-            continue
-        if span.jobs:
-            yield span
-        span = Span([job], place.position, end)
-    if span.jobs:
-        yield span
-
-
-def _position(job: Job) -> tuple[int, int]:
-    return job.place.segment, job.place.position
-
-
-def _look_away(place: BodyPlace, root: Part, start: int) -> None:
-    """Nothing but summaries is wanted."""
-
-
-def make_summaries(
-    bodies: BodyFiles,
-    span: Span,
-    structure: bool,
-    nowait: bool = False,
-    look: Callable[[BodyPlace, Part, int], object] = _look_away,
-) -> Iterator[tuple[Job, Outcome]]:
-    """Read messages and make their summaries, or what lacks of them.
-
-    :param structure: with BODYSTRUCTURE.
-    :param nowait: don't wait for the disk, and leave large bodies alone.
-    :param look: is shown each message that is taken apart, and the offset of its first octet.
-    """
-    data = b""
-    if span.end:
-        try:
-            segment = span.jobs[0].place.segment
-            data = bodies.read_range(segment, span.begin, span.end, nowait=nowait)
-        except (FileNotFoundError, Cold) as error:
-            for job in span.jobs:
-                yield job, error
-            return
-    for job in span.jobs:
-        outcome: Outcome
-        try:
-            if not span.end:
-                outcome = _summarize_large(bodies, job, nowait, look)
-            elif structure:
-                start = find_body(data, span.begin, job.place)
-                root = parse_message(data, start, start + job.place.size)
-                look(job.place, root, start)
-                outcome = _with_structure(data, root, job.known)
-            else:
-                outcome = _from_header(_read_header(bodies, job.place, data, span.begin, nowait))
-        except (FileNotFoundError, StoreCorrupt, Cold) as error:
-            outcome = error
-        yield job, outcome
-
-
-def _summarize_large(
-    bodies: BodyFiles, job: Job, nowait: bool, look: Callable[[BodyPlace, Part, int], object]
-) -> Summary:
-    if nowait:
-        raise Cold
-    mapping, start = bodies.map(job.place)
-    with mapping:
-        root = parse_message(mapping, start, len(mapping))
-        look(job.place, root, start)
-        return _with_structure(mapping, root, job.known)
-
-
-def _from_header(header: Header) -> Summary:
-    fields = header.raw_fields(SUMMARY_FIELDS, blank_line=False)
-    return Summary(envelope_octets(b"", header), b"", fields)
-
-
-def _with_structure(data: Octets, root: Part, known: Summary | None) -> Summary:
-    envelope, _, fields = known or _from_header(root.header)
-    return Summary(envelope, bodystructure_octets(data, root), fields)
-
-
-def read_headers(
-    bodies: BodyFiles, places: Iterable[BodyPlace]
-) -> Iterator[tuple[BodyPlace, Header | None]]:
-    """The headers of bodies; None for one that is not at hand, or not as it was written."""
-    for span in make_spans(map(Job, places), False):
-        try:
-            segment = span.jobs[0].place.segment
-            data = bodies.read_range(segment, span.begin, span.end, nowait=True)
-        except (FileNotFoundError, Cold):
-            yield from ((place, None) for place, _ in span.jobs)
-            continue
-        for place, _ in span.jobs:
-            try:
-                yield place, _read_header(bodies, place, data, span.begin, True)
-            except (FileNotFoundError, StoreCorrupt, Cold):
-                yield place, None
-
-
-def read_bodies(
-    bodies: BodyFiles, places: Iterable[BodyPlace]
-) -> Iterator[tuple[BodyPlace, bytes | None]]:
-    """Bodies in the order of the log; None for a large one, or one that is not where it was."""
-    for span in make_spans(map(Job, places), True):
-        data = b""
-        if span.end:
-            with suppress(FileNotFoundError):
-                data = bodies.read_range(span.jobs[0].place.segment, span.begin, span.end)
-        for place, _ in span.jobs:
-            body = None
-            if data:
-                with suppress(StoreCorrupt):
-                    start = find_body(data, span.begin, place)
-                    body = data[start : start + place.size]
-            yield place, body
-
-
-def _read_header(
-    bodies: BodyFiles, place: BodyPlace, data: bytes, begin: int, nowait: bool
-) -> Header:
-    """The header of a body; when the octets do not hold it all, more are read."""
-    size = HEAD_OCTETS
-    while True:
-        start = find_head(data, begin, place, size)
-        header = parse_header(data, start, start + min(size, place.size))
-        # Behind the last octets that count nothing changes.
-        if header.blank_line or size >= place.size or size > MAX_HEADER_OCTETS:
-            return header
-        size *= 4
-        if nowait and size > SMALL_BODY:
-            raise Cold
-        begin = place.position
-        end = place.start + min(size, place.size)
-        data = bodies.read_range(place.segment, begin, end, nowait=nowait)
 
 
 def _make_all(bodies: BodyFiles, jobs: Sequence[Job], structure: bool) -> list[tuple[Job, Outcome]]:
@@ -268,6 +68,7 @@ class SaveSummaries(SaveRows):
 
     __slots__ = ()
 
+    losable = True
     table = "summary"
     columns = ("envelope", "body_structure", "header")
     conflict = (

@@ -24,7 +24,6 @@ from mailkit.fieldtexts import (
     encode_needle,
 )
 from mailkit.query import And, HeaderContains, Not, Or, Query, UIDs
-from mailkit.store.sqlite import fields
 from mailkit.store.sqlite.fields import COLUMNS, find_headers
 from mailkit.store.sqlite.narrowing import is_kept
 from mailkit.store.sqlite.rows import condition
@@ -135,15 +134,11 @@ class TextColumns:
         octets = sum(map(len, parts))
         read = array("I")
         slices = Slices(self._core)
-        lacking = 0
         for begin in range(0, len(new), READ_AT_ONCE):
             if slices.over:
                 await slices.pause()
             some = new[begin : begin + READ_AT_ONCE]
-            texts, without = await self._read_some(key, some, slices)
-            lacking += without
-            if lacking >= fields.WANTED_FROM:
-                self._core.fields.want()
+            texts = await self._read_some(key, some, slices)
             if texts.uids:
                 read.extend(texts.uids)
                 parts.append(texts.lines)
@@ -157,13 +152,8 @@ class TextColumns:
         # Most often the mailbox's own list, which is there anyway.
         return _Column(uids if len(read) == len(uids) else read, b"\n".join(parts))
 
-    async def _read_some(
-        self, key: _Key, uids: Sequence[int], slices: Slices
-    ) -> tuple[_Column, int]:
-        """Texts of messages, and of how many of them none are kept in the index.
-
-        Of a message that has been removed there may be none.
-        """
+    async def _read_some(self, key: _Key, uids: Sequence[int], slices: Slices) -> _Column:
+        """Texts of messages; of one that has been removed there may be none."""
         mailbox_id, name = key
         kept = self._read_kept(mailbox_id, COLUMNS[name], uids)
         found = [kept]
@@ -182,7 +172,7 @@ class TextColumns:
             headers = [header.octets for header, _ in read.values()]
             if headers:
                 found.append(_Column(list(read), encode_lines(name, headers)))
-        return _merge(found), len(uids) - len(kept.uids)
+        return _merge(found)
 
     def _read_kept(self, mailbox_id: int, column: str, uids: Sequence[int]) -> _Column:
         """Texts that are kept in the index."""

@@ -10,5 +10,6 @@ class SaveTextMaps(SaveRows):
 
     __slots__ = ()
 
+    losable = True
     table = "text_map"
     columns = ("map",)

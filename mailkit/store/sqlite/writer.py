@@ -269,6 +269,12 @@ class Writer:
             self._queue.put(_WAKE)
         return future
 
+    def submit_soon(self, operation: Operation[T]) -> Future[T]:
+        """:meth:`submit_future` for what a crash may lose, and others may wait for."""
+        future: Future[T] = Future()
+        self._queue.put(_Entry(operation, future, operation.losable))
+        return future
+
     def settle(self) -> Deferred[None]:
         """See to it that the index has all that was submitted, lazily or not."""
         return self.submit(_Settle())

@@ -20,7 +20,7 @@ from tests.support import until
 ANN = "ann@example.org"
 BOB = "bob@example.org"
 #: Nothing happens by itself.
-QUIET = StoreSettings(maintenance_interval=3600.0)
+QUIET = StoreSettings(maintenance_interval=3600.0, ahead_delay=3600.0)
 
 
 def message(number: int, size: int = 0) -> bytes:

@@ -17,7 +17,11 @@ from mailkit.store.sqlite.maintenance import Maintenance
 from .helpers import ANN, BOB, StoreTestCase, message
 
 SETTINGS = StoreSettings(
-    maintenance_interval=3600.0, segment_size=100_000, large_body=50_000, spool_memory=20_000
+    maintenance_interval=3600.0,
+    ahead_delay=3600.0,
+    segment_size=100_000,
+    large_body=50_000,
+    spool_memory=20_000,
 )
 BUSY = StoreSettings(
     maintenance_interval=0.01, segment_size=100_000, large_body=50_000, journal_size=300

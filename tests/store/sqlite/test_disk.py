@@ -16,7 +16,7 @@ from mailkit.testing.queue import queue_envelope
 from .helpers import ANN, BOB, StoreTestCase, appended, message
 
 RESERVE = 1_000_000
-SETTINGS = StoreSettings(maintenance_interval=3600.0, min_free=RESERVE)
+SETTINGS = StoreSettings(maintenance_interval=3600.0, ahead_delay=3600.0, min_free=RESERVE)
 
 
 class DiskTests(StoreTestCase):

@@ -18,7 +18,9 @@ from .helpers import ANN, BOB, StoreTestCase, appended, message
 #: Messages by UID, and those that lack the line end at their end.
 CONTENTS = (message(1), b"x", message(3) + b".", message(4), b"", b"y\n")
 UNENDED = [2, 3, 6]
-SMALL = StoreSettings(maintenance_interval=3600.0, large_body=10_000, spool_memory=1000)
+SMALL = StoreSettings(
+    maintenance_interval=3600.0, ahead_delay=3600.0, large_body=10_000, spool_memory=1000
+)
 
 
 class EndsTests(StoreTestCase):
@@ -189,7 +191,7 @@ class EndsTests(StoreTestCase):
         await self.close_store(await self.filled())
         self.make_older()
         self.patch(ends, "ENDS_AT_ONCE", 4)
-        store = self.open_store(StoreSettings(maintenance_interval=0.01))
+        store = self.open_store(StoreSettings(maintenance_interval=0.01, ahead_delay=0.01))
         await self.wait_until(
             lambda: not ends.ends_known_from(store.connection()) and self.rows(store) == 3
         )

@@ -415,7 +415,9 @@ class GuestTests(StoreTestCase):
     # Files.
 
     async def test_messages_stay_readable_while_the_owner_compacts(self) -> None:
-        settings = StoreSettings(maintenance_interval=3600.0, segment_size=64 * 1024)
+        settings = StoreSettings(
+            maintenance_interval=3600.0, ahead_delay=3600.0, segment_size=64 * 1024
+        )
         owner = await self.make_store(settings=settings)
         guest = self.open_store(settings)
         for number in range(60):

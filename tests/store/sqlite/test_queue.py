@@ -210,7 +210,9 @@ class QueueTests(StoreTestCase):
 
     async def test_compaction_moves_what_waits(self) -> None:
         self.patch(compact, "MIN_GARBAGE", 1000)
-        settings = StoreSettings(maintenance_interval=3600.0, segment_size=20_000)
+        settings = StoreSettings(
+            maintenance_interval=3600.0, ahead_delay=3600.0, segment_size=20_000
+        )
         store = await self.make_store(settings=settings)
         await self.deliver(store, message(1, size=15_000))
         id = await self.add(store, 77, "eve@example.net")

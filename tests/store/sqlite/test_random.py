@@ -15,6 +15,7 @@ from .helpers import ANN, BOB, StoreTestCase, message
 
 SETTINGS = StoreSettings(
     maintenance_interval=0.01,
+    ahead_delay=0.01,
     segment_size=40_000,
     large_body=6_000,
     spool_memory=2_000,

@@ -24,7 +24,11 @@ from .helpers import ANN, BOB, QUIET, StoreTestCase, appended, message
 
 #: Segments roll over, large bodies are adopted, nothing is checkpointed.
 SETTINGS = StoreSettings(
-    maintenance_interval=3600.0, segment_size=30_000, large_body=20_000, spool_memory=5_000
+    maintenance_interval=3600.0,
+    ahead_delay=3600.0,
+    segment_size=30_000,
+    large_body=20_000,
+    spool_memory=5_000,
 )
 
 

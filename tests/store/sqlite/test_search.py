@@ -40,9 +40,9 @@ from mailkit.store.sqlite import (
     SQLiteStore,
     StoreSettings,
     fields,
+    making,
     search,
     slices,
-    summaries,
     textcolumns,
 )
 from mailkit.store.sqlite.mailbox import SQLiteMailbox
@@ -119,7 +119,9 @@ class SearchTests(StoreTestCase):
 
     async def filled(self, count: int, **settings: int) -> tuple[SQLiteStore, SQLiteMailbox]:
         store = await self.make_store(
-            settings=StoreSettings(maintenance_interval=3600.0, large_body=300, spool_memory=100)
+            settings=StoreSettings(
+                maintenance_interval=3600.0, ahead_delay=3600.0, large_body=300, spool_memory=100
+            )
         )
         dice = random.Random(5)
         inbox = await self.mailbox(store)
@@ -154,7 +156,7 @@ class SearchTests(StoreTestCase):
         self.patch(search, "CHUNK", 13)
         self.patch(search, "SCAN_MESSAGES", 5)
         self.patch(search, "SMALL_BODY", 400)
-        self.patch(summaries, "SMALL_BODY", 400)
+        self.patch(making, "SMALL_BODY", 400)
         _, inbox = await self.filled(60)
         dice = random.Random(11)
         sizes = set()
@@ -312,7 +314,9 @@ class FieldTextTests(StoreTestCase):
         self.assertGreaterEqual(pause.call_count, 3)
 
     async def test_made_ahead(self) -> None:
-        store = await self.make_store(settings=StoreSettings(maintenance_interval=0.01))
+        store = await self.make_store(
+            settings=StoreSettings(maintenance_interval=0.01, ahead_delay=0.01)
+        )
         inbox = await self.mailbox(store)
         await self.deliver(store, b"Subject: x\r\n\r\nan apple\r\n")
         await self.deliver(store, b"Subject: y\r\n\r\na pear\r\n")

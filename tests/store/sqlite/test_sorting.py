@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import random
 from array import array
-from contextlib import closing
 from typing import Any
-from unittest import mock
-
-from twisted.internet.threads import deferToThread
 
 from mailkit.errors import NoSuchMailbox
 from mailkit.model import AppendMessage
-from mailkit.query import HeaderContains, SortCriterion, SortKey
+from mailkit.query import SortCriterion, SortKey
 from mailkit.sorting import read_sort_values, sort_steps, sort_value
 from mailkit.spool import Spool
-from mailkit.store.sqlite import StoreSettings, ahead, bodies, core, fields, sorting
+from mailkit.store.sqlite import sorting
 from mailkit.store.sqlite.mailbox import SQLiteMailbox
 
 from .helpers import ANN, StoreTestCase, appended
@@ -157,121 +153,6 @@ class SortTests(StoreTestCase):
         (count,) = store.connection().execute(f"SELECT count(*) FROM {table}").fetchone()
         return int(count)
 
-    async def test_made_ahead(self) -> None:
-        store = await self.make_store(ANN, settings=StoreSettings(maintenance_interval=0.01))
-        await self.fill(store, [b"Subject: %d\r\n\r\n" % n for n in range(5)])
-        await self.wait_until(lambda: all(self.rows(store, table) == 5 for table in TABLES))
-
-    async def test_headers_are_looked_at_first_ahead_and_once(self) -> None:
-        # No message is taken apart, though that is tried.
-        tried = mock.Mock(side_effect=OSError)
-        # Whether the file is in memory or not.
-        self.patch(bodies, "_RWF_NOWAIT", 0)
-        self.patch(ahead, "make_summaries", tried)
-        self.patch(ahead, "HEADERS_AT_ONCE", 2)
-        self.patch(ahead, "HEADERS_IN_A_ROW", 1)
-        asked = mock.Mock(wraps=ahead.read_headers)
-        self.patch(ahead, "read_headers", asked)
-        store = await self.make_store(ANN, settings=StoreSettings(maintenance_interval=0.01))
-        await self.fill(store, [b"Subject: %d\r\n\r\n" % n for n in range(5)])
-        tables = [*TABLES, "field_text"]
-        await self.wait_until(lambda: all(self.rows(store, table) == 5 for table in tables))
-        await self.wait_until(lambda: tried.called)
-        self.assertEqual(sum(len(call.args[1]) for call in asked.call_args_list), 5)
-
-    async def test_what_was_made_of_a_header_is_not_made_again_of_the_message(self) -> None:
-        kinds = [mock.Mock(wraps=kind, save=kind.save) for kind in ahead.KINDS]
-        self.patch(bodies, "_RWF_NOWAIT", 0)
-        self.patch(ahead, "KINDS", kinds)
-        store = await self.make_store(ANN, settings=StoreSettings(maintenance_interval=0.01))
-        await self.fill(store, [b"Subject: %d\r\n\r\n" % n for n in range(5)])
-        await self.wait_until(lambda: self.rows(store, "summary") == 5)
-        for kind in kinds:
-            made = [len(call.args[0]) for call in kind.make_rows.call_args_list]
-            self.assertEqual(sum(made), 5)
-
-    async def test_headers_that_could_not_be_read_alone(self) -> None:
-        self.patch(ahead, "read_headers", mock.Mock(side_effect=OSError))
-        self.patch(bodies, "_RWF_NOWAIT", 0)
-        store = await self.make_store(ANN, settings=StoreSettings(maintenance_interval=0.01))
-        await self.fill(store, [b"Subject: %d\r\n\r\n" % n for n in range(5)])
-        tables = [*TABLES, "field_text"]
-        await self.wait_until(lambda: all(self.rows(store, table) == 5 for table in tables))
-
-    async def test_what_is_saved_ahead_does_not_count_as_the_work_of_others(self) -> None:
-        self.patch(ahead, "MESSAGES_AT_ONCE", 2)
-        self.patch(ahead, "HEADERS_AT_ONCE", 2)
-        # How far it has got is noted in between.
-        self.patch(ahead, "MAX_COMMITS_BESIDE", 1)
-        self.patch(bodies, "_RWF_NOWAIT", 0)
-        store = await self.make_store(ANN)
-        await self.fill(store, [b"Subject: %d\r\n\r\n" % n for n in range(9)])
-        maker = ahead.Ahead(store.core, store.core.writer, lambda: False)
-        with closing(store.core.connect()) as index:
-            await deferToThread(maker.work, index)
-        self.assertFalse(maker.behind)
-        self.assertEqual(self.rows(store, "summary"), 9)
-
-    async def test_structures_made_ahead_give_way_between_two_messages(self) -> None:
-        self.patch(bodies, "_RWF_NOWAIT", 0)
-        store = await self.make_store(ANN)
-        await self.fill(store, [b"Subject: %d\r\n\r\n" % n for n in range(5)])
-        maker = ahead.Ahead(store.core, store.core.writer, lambda: False)
-        make = ahead.make_summaries
-
-        def make_and_be_asked(*args: Any, **named: Any) -> Any:
-            # Somebody begins with what takes long.
-            store.core._worked = 1e12
-            return make(*args, **named)
-
-        self.patch(ahead, "make_summaries", make_and_be_asked)
-        with closing(store.core.connect()) as index:
-            for kept in range(1, 6):
-                store.core._worked = 0.0
-                await deferToThread(maker.work, index)
-                self.assertTrue(maker.behind)
-                self.assertEqual(self.rows(store, "summary"), kept)
-            store.core._worked = 0.0
-            await deferToThread(maker.work, index)
-        self.assertFalse(maker.behind)
-
-    async def test_steps_of_structures_made_ahead_end_with_their_octets(self) -> None:
-        self.patch(bodies, "_RWF_NOWAIT", 0)
-        self.patch(ahead, "OCTETS_AT_ONCE", 1)
-        store = await self.make_store(ANN)
-        await self.fill(store, [b"Subject: %d\r\n\r\n" % n for n in range(3)])
-        maker = ahead.Ahead(store.core, store.core.writer, lambda: False)
-        made: list[int] = []
-        save = maker._save
-        self.patch(maker, "_save", lambda some: (made.append(len(some)), save(some)))
-        with closing(store.core.connect()) as index:
-            await deferToThread(maker.work, index)
-        self.assertEqual(made, [1, 1, 1])
-        self.assertFalse(maker.behind)
-
-    async def test_what_is_made_ahead_waits_while_others_are_served(self) -> None:
-        store = await self.make_store(ANN)
-        used = [0.0]
-        self.patch(store.core, "measure_work", lambda: used[0])
-        writer = mock.Mock(waiting=False)
-        stopping = mock.Mock(return_value=False)
-        maker = ahead.Ahead(store.core, writer, stopping)
-        slept: list[float] = []
-        busy = 0
-
-        def sleep(seconds: float) -> None:
-            slept.append(seconds)
-            # For some looks the reactor works all the time.
-            if len(slept) <= busy:
-                used[0] += seconds / 2 + ahead.SERVING
-
-        self.patch(ahead, "time", mock.Mock(sleep=sleep))
-        for looks, waits in ((0, 0), (3, 3), (10_000, ahead.MAX_WAITS)):
-            busy = looks
-            slept.clear()
-            maker._give_way()
-            self.assertEqual(slept, [ahead.GAP, *[ahead.WAIT] * waits])
-
     async def test_dates_alone_are_read_where_nothing_was_made(self) -> None:
         self.patch(sorting, "WANTED_FROM", 2)
         self.patch(sorting, "DATES", 7)
@@ -300,28 +181,6 @@ class SortTests(StoreTestCase):
                 )
                 self.assertEqual(found, order)
         self.assertEqual(self.rows(store), made)
-        self.assertTrue(store.core.fields.wanted)
-
-    async def test_what_is_wanted_is_made_ahead_beside_other_work(self) -> None:
-        self.patch(core, "BUSY_FOR", 1e9)
-        self.patch(ahead, "WANTED_IN_A_ROW", 2)
-        self.patch(fields, "WANTED_FROM", 5)
-        self.patch(bodies, "_RWF_NOWAIT", 0)
-        store = await self.make_store(ANN)
-        mailbox = await self.fill(store, [b"Subject: %d\r\n\r\n" % n for n in range(5)])
-        await store.core.summaries.get(mailbox._id, [1, 2, 3, 4, 5], False)
-        await self.wait_until(lambda: self.rows(store, "summary") == 5)
-        await store.core.in_thread(int)
-        maker = ahead.Ahead(store.core, store.core.writer, lambda: False)
-        with closing(store.core.connect()) as index:
-            await deferToThread(maker.work, index)
-            self.assertEqual(self.rows(store), 0)
-            self.assertEqual(await mailbox.search(query=HeaderContains("Subject", "7")), [])
-            await deferToThread(maker.work, index)
-        # Of headers alone.
-        self.assertEqual(self.rows(store), 5)
-        self.assertTrue(maker.behind)
-        self.assertEqual(self.rows(store, "text_map"), 0)
 
     async def test_a_copy_is_sorted_like_the_original(self) -> None:
         store = await self.make_store(ANN)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Sequence
 from contextlib import closing
 
@@ -13,16 +12,16 @@ from mailkit.mime import Header, bodystructure_octets, envelope_octets, parse_me
 from mailkit.model import SUMMARY_FIELDS, AppendMessage, MessageSummary
 from mailkit.queue.values import NewMessage
 from mailkit.spool import Spool
-from mailkit.store.sqlite import StoreSettings, core, summaries
+from mailkit.store.sqlite import StoreSettings, making
 from mailkit.store.sqlite.bodies import SMALL_BODY, BodyFiles, BodyPlace, Cold
 from mailkit.store.sqlite.mailbox import SQLiteMailbox
+from mailkit.store.sqlite.making import HEAD_OCTETS, MAX_GAP, SPAN_OCTETS, Job, make_spans
 from mailkit.store.sqlite.schema import INDEX_NAME, connect
-from mailkit.store.sqlite.summaries import HEAD_OCTETS, MAX_GAP, SPAN_OCTETS, Job, make_spans
 from mailkit.testing.queue import queue_envelope
 
 from .helpers import ANN, QUIET, StoreTestCase, appended, message
 
-AHEAD = StoreSettings(maintenance_interval=0.01)
+AHEAD = StoreSettings(maintenance_interval=0.01, ahead_delay=0.01)
 
 
 def expected(uid: int, content: bytes) -> MessageSummary:
@@ -160,13 +159,13 @@ class SummaryTests(StoreTestCase):
         await inbox.get_summaries(uids=[1, 2], structure=False)
         await self.wait_until(lambda: self.kept() == 2)
         await inbox.get_summaries(uids=[3], structure=False)
-        made, real = [], summaries._from_header
+        made, real = [], making.from_header
 
-        def from_header(header: Header) -> summaries.Summary:
+        def from_header(header: Header) -> making.Summary:
             made.append(header)
             return real(header)
 
-        self.patch(summaries, "_from_header", from_header)
+        self.patch(making, "from_header", from_header)
         wanted = [expected(uid, content) for uid, content in enumerate(contents[:4], 1)]
         self.assertEqual(await inbox.get_summaries(uids=range(1, 5)), wanted)
         # Of the fourth alone.
@@ -251,7 +250,9 @@ class SummaryTests(StoreTestCase):
 
     async def test_a_body_that_was_spooled_to_a_file(self) -> None:
         self.store = await self.make_store(
-            settings=StoreSettings(maintenance_interval=3600.0, large_body=1000, spool_memory=100)
+            settings=StoreSettings(
+                maintenance_interval=3600.0, ahead_delay=3600.0, large_body=1000, spool_memory=100
+            )
         )
         spool = self.store.new_spool()
         spool.write(MIXED)
@@ -319,20 +320,6 @@ class SummaryTests(StoreTestCase):
         await self.deliver(self.store, message(9))
         await self.wait_until(lambda: self.kept() == len(contents))
         self.check()
-
-    async def test_nothing_is_made_beside_long_work(self) -> None:
-        self.patch(core, "BUSY_FOR", 1e9)
-        await self.filled()
-        await self.close_store(self.store)
-        self.store = self.open_store(AHEAD)
-        await self.store.core.pause()
-        await self.deliver(self.store, message(1))
-        for _ in range(5):
-            await self.store.core.in_thread(time.sleep, 0.01)
-        self.assertEqual(self.kept(), 0)
-        self.patch(core, "BUSY_FOR", 0.0)
-        # Without another change.
-        await self.wait_until(lambda: self.kept() == 6)
 
     async def test_structures_are_made_ahead_too(self) -> None:
         inbox, contents = await self.filled()

@@ -36,7 +36,11 @@ from .helpers import ANN, BOB, StoreTestCase, appended, message
 
 #: Bodies become segments of their own early.
 SMALL_LIMITS = StoreSettings(
-    maintenance_interval=3600.0, segment_size=100_000, large_body=20_000, spool_memory=5_000
+    maintenance_interval=3600.0,
+    ahead_delay=3600.0,
+    segment_size=100_000,
+    large_body=20_000,
+    spool_memory=5_000,
 )
 
 

@@ -1,0 +1,304 @@
+"""What is made ahead: by the store's helper, and without it."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+from unittest import skipUnless
+
+from mailkit.model import AppendMessage
+from mailkit.spool import Spool
+from mailkit.store.sqlite import SQLiteStore, StoreSettings, ahead, helperprocess
+from mailkit.store.sqlite.bodies import BodyPlace
+from mailkit.store.sqlite.helperprocess import HelperFailed, HelperProcess
+from mailkit.store.sqlite.mailbox import SQLiteMailbox
+from mailkit.store.sqlite.making import Wanted
+
+from .helpers import StoreTestCase
+
+HELPED = StoreSettings(maintenance_interval=3600.0, ahead_delay=0.01)
+ALONE = StoreSettings(maintenance_interval=3600.0, ahead_delay=0.01, helper_process=False)
+TABLES = ("summary", "field_text", "thread_value", "sort_address", "text_map")
+PROC = Path("/proc")
+MIXED = (
+    b"From: Ann <ann@example.org>\r\nSubject: =?utf-8?q?=C3=A4?=\r\nReferences: <1@x> <2@x>\r\n"
+    b'Content-Type: multipart/mixed; boundary="b"\r\n\r\n--b\r\n\r\ntext\r\n--b\r\n'
+    b"Content-Type: message/rfc822\r\n\r\nSubject: inside\r\n\r\nx\r\n--b--\r\n"
+)
+
+
+def message(number: int) -> bytes:
+    return b"From: ann%d@example.org\r\nSubject: %d\r\n\r\ntext %d\r\n" % (number, number, number)
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+class AheadTestCase(StoreTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.patch(ahead, "WORTH_A_HELPER", 1)
+
+    async def fill(self, store: SQLiteStore, *contents: bytes) -> SQLiteMailbox:
+        mailbox = await self.mailbox(store)
+        await mailbox.append(
+            messages=[AppendMessage(Spool.from_bytes(content)) for content in contents]
+        )
+        return mailbox
+
+    def rows(self, store: SQLiteStore) -> dict[str, list[Any]]:
+        """What was made, by table, without the numbers of the bodies."""
+        connection = store.core.reader.connection
+        return {
+            table: [row[1:] for row in connection.execute(f"SELECT * FROM {table} ORDER BY 1")]
+            for table in TABLES
+        }
+
+    def counts(self, store: SQLiteStore) -> set[int]:
+        """Of messages that something was made of, of each kind."""
+        rows = self.rows(store)
+        rows["structures"] = [row for row in rows.pop("summary") if row[1] is not None]
+        return {len(each) for each in rows.values()}
+
+    async def made(self, store: SQLiteStore, count: int) -> None:
+        await self.wait_until(lambda: self.counts(store) == {count})
+
+    def helper(self, store: SQLiteStore) -> HelperProcess | None:
+        owner = store.core._owner
+        assert owner is not None
+        assert owner.ahead is not None
+        return owner.ahead._helper
+
+    def pid(self, store: SQLiteStore) -> int:
+        helper = self.helper(store)
+        assert helper is not None
+        return helper.pid
+
+
+class AheadTests(AheadTestCase):
+    async def test_the_helper_makes_the_same(self) -> None:
+        dice = random.Random(3)
+        contents = [*map(message, range(70)), MIXED, b"", b"x", dice.randbytes(400_000)]
+        store = await self.make_store(settings=ALONE)
+        await self.fill(store, *contents)
+        await self.made(store, len(contents))
+        self.assertIsNone(self.helper(store))
+        wanted = self.rows(store)
+        await self.close_store(store)
+        self.directory = self.mktemp()
+        store = await self.make_store(settings=HELPED)
+        await self.fill(store, *contents)
+        await self.made(store, len(contents))
+        self.assertIsNotNone(self.helper(store))
+        self.assertEqual(self.rows(store), wanted)
+
+    async def test_of_a_few_messages_it_is_made_without_a_helper(self) -> None:
+        self.patch(ahead, "WORTH_A_HELPER", 4)
+        store = await self.make_store(settings=HELPED)
+        await self.fill(store, *map(message, range(3)))
+        await self.made(store, 3)
+        self.assertIsNone(self.helper(store))
+
+    async def test_no_more_is_made_at_a_time_than_fits(self) -> None:
+        self.patch(ahead, "OCTETS_AT_ONCE", 100)
+        self.patch(ahead, "MESSAGES_AT_ONCE", 3)
+        asked = []
+        send = HelperProcess.send
+
+        def note(process: HelperProcess, wanted: Wanted, places: list[BodyPlace]) -> None:
+            asked.append([place.size for place in places])
+            send(process, wanted, places)
+
+        self.patch(HelperProcess, "send", note)
+        store = await self.make_store(settings=HELPED)
+        await self.fill(store, *map(message, range(8)), b"x" * 1000)
+        await self.made(store, 9)
+        self.assertLessEqual(max(map(len, asked)), 3)
+        self.assertTrue(all(len(sizes) == 1 or sum(sizes) <= 100 for sizes in asked))
+
+    async def test_where_a_helper_cannot_begin_it_is_made_here(self) -> None:
+        self.patch(helperprocess, "_MODULE", "mailkit.there_is_none")
+        store = await self.make_store(settings=HELPED)
+        await self.fill(store, *map(message, range(5)))
+        await self.made(store, 5)
+        self.assertIsNone(self.helper(store))
+
+    async def test_the_newest_come_first(self) -> None:
+        self.patch(ahead, "MESSAGES_AT_ONCE", 2)
+        asked = []
+        send = HelperProcess.send
+
+        def note(process: HelperProcess, wanted: Wanted, places: list[BodyPlace]) -> None:
+            if wanted is Wanted.MESSAGES:
+                asked.extend([place.body_id for place in places])
+            send(process, wanted, places)
+
+        self.patch(HelperProcess, "send", note)
+        store = await self.make_store(settings=ALONE)
+        await self.close_store(store)
+        settings = StoreSettings(maintenance_interval=3600.0, summarize_ahead=False)
+        store = self.open_store(settings)
+        await self.fill(store, *map(message, range(5)))
+        await self.close_store(store)
+        store = self.open_store(HELPED)
+        await self.made(store, 5)
+        self.assertEqual(len(asked), 5)
+        self.assertEqual(asked, sorted(asked, reverse=True))
+
+    async def test_a_helper_without_work_ends(self) -> None:
+        self.patch(ahead, "IDLE", 0.0)
+        store = await self.make_store(settings=HELPED)
+        await self.fill(store, message(1))
+        await self.made(store, 1)
+        await self.wait_until(lambda: self.helper(store) is None)
+        await self.fill(store, message(2))
+        await self.made(store, 2)
+
+    async def test_a_helper_ends_with_the_store(self) -> None:
+        store = await self.make_store(settings=HELPED)
+        await self.fill(store, message(1))
+        await self.made(store, 1)
+        pid = self.pid(store)
+        await self.close_store(store)
+        self.assertFalse(is_alive(pid))
+
+    async def test_after_a_helper_was_killed_another_one_goes_on(self) -> None:
+        store = await self.make_store(settings=HELPED)
+        await self.fill(store, message(1))
+        await self.made(store, 1)
+        os.kill(self.pid(store), signal.SIGKILL)
+        await self.fill(store, *map(message, range(5)))
+        await self.made(store, 6)
+
+    @skipUnless(PROC.is_dir(), "needs /proc")
+    async def test_a_helper_has_no_files_of_the_server(self) -> None:
+        store = await self.make_store(settings=HELPED)
+        await self.fill(store, message(1))
+        await self.made(store, 1)
+        files = [os.readlink(each) for each in (PROC / str(self.pid(store)) / "fd").iterdir()]
+        own = [name for name in files if not name.startswith(("pipe:", os.devnull))]
+        log = os.path.realpath(os.path.join(self.directory, "log"))
+        self.assertEqual([os.path.dirname(name) for name in own], [log])
+        self.assertEqual(len([name for name in files if name.startswith("pipe:")]), 2)
+
+    @skipUnless(PROC.is_dir(), "needs /proc")
+    async def test_a_helper_ends_with_a_server_that_is_killed(self) -> None:
+        program = (
+            "import sys, time; from mailkit.store.sqlite.helperprocess import HelperProcess\n"
+            "print(HelperProcess(sys.argv[1]).pid, flush=True); time.sleep(600)"
+        )
+        with subprocess.Popen(
+            [sys.executable, "-c", program, self.mktemp()], stdout=subprocess.PIPE
+        ) as server:
+            assert server.stdout is not None
+            pid = int(server.stdout.readline())
+            self.assertTrue(is_alive(pid))
+            server.kill()
+        # Somebody else waits for it, perhaps nobody: then something of it stays.
+        status = PROC / str(pid) / "stat"
+        await self.wait_until(lambda: not status.exists() or ") Z " in status.read_text())
+
+
+class DeadlyTests(AheadTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.patch(helperprocess, "_ROOT", os.path.dirname(__file__))
+        self.patch(helperprocess, "_MODULE", "deadly_helper")
+
+    async def leave_out(self, word: bytes) -> None:
+        store = await self.make_store(settings=HELPED)
+        await self.fill(store, message(1), b"Subject: x\r\n\r\n" + word, message(2))
+        await self.made(store, 2)
+        owner = store.core._owner
+        assert owner is not None
+        assert owner.ahead is not None
+        await self.wait_until(lambda: len(owner.ahead._unfit) == 1)  # type: ignore[union-attr]
+        failures = len(owner.ahead._failures)
+        # It is not tried again.
+        await self.fill(store, message(3))
+        await self.made(store, 3)
+        self.assertEqual(len(owner.ahead._failures), failures)
+
+    async def test_a_message_that_kills_the_helper_is_left_out(self) -> None:
+        await self.leave_out(b"deadly")
+
+    async def test_a_message_that_it_never_comes_to_an_end_of_is_left_out(self) -> None:
+        await self.leave_out(b"endless")
+
+    async def test_a_message_that_it_cannot_read_is_left_out(self) -> None:
+        await self.leave_out(b"broken")
+
+    async def test_where_helpers_die_again_and_again_nothing_is_made(self) -> None:
+        self.patch(ahead, "MAX_FAILURES", 2)
+        store = await self.make_store(settings=HELPED)
+        owner = store.core._owner
+        assert owner is not None
+        assert owner.ahead is not None
+        await self.fill(store, b"deadly", b"deadly as well")
+        await self.wait_until(lambda: owner.ahead._has_given_up)  # type: ignore[union-attr]
+        await self.fill(store, message(1))
+        self.assertEqual(self.counts(store), {0})
+        # Later it is tried again.
+        self.patch(ahead, "FAILURES_WITHIN", 0.0)
+        await self.fill(store, message(2))
+        await self.made(store, 2)
+
+
+class ProcessTests(AheadTestCase):
+    def begin(self, text: str) -> HelperProcess:
+        """A helper that is a Python program of one line."""
+        directory = Path(self.mktemp()).absolute()
+        directory.mkdir()
+        (directory / "strange_helper.py").write_text(text)
+        self.patch(helperprocess, "_ROOT", str(directory))
+        self.patch(helperprocess, "_MODULE", "strange_helper")
+        return HelperProcess(str(directory))
+
+    def test_what_is_no_helper(self) -> None:
+        for text in (
+            "",
+            "print('what?' * 99)",
+            "import sys, marshal; sys.stdout.buffer.write(b'\\0\\0\\0\\1?')",
+            "import sys; sys.stdout.buffer.write(b'\\0\\0\\0\\5z\\2ab')",
+            "import sys; sys.stdout.buffer.write(b'\\0\\0\\0\\3z\\1a')",
+        ):
+            with self.assertRaises(HelperFailed):
+                self.begin(text)
+
+    def test_a_helper_that_says_nothing(self) -> None:
+        self.patch(helperprocess, "BEGINNING_PATIENCE", 0.0)
+        with self.assertRaises(HelperFailed):
+            self.begin("import time; time.sleep(600)")
+
+    def test_no_python_to_run(self) -> None:
+        for executable in ("", "/there/is/none"):
+            self.patch(sys, "executable", executable)
+            with self.assertRaises(HelperFailed):
+                HelperProcess(self.mktemp())
+
+    def test_an_answer_that_makes_no_sense(self) -> None:
+        answers = [5, [], [1] * 7, [[], [], [], [(1, 2)], [], [], []]]
+        for answer in answers:
+            process = self.begin(
+                "import sys, marshal\n"
+                "def say(value):\n"
+                "    data = marshal.dumps(value)\n"
+                "    sys.stdout.buffer.write(len(data).to_bytes(4, 'big') + data)\n"
+                "    sys.stdout.buffer.flush()\n"
+                f"say({helperprocess.mailkit.__version__!r})\n"
+                f"say({answer!r})\n"
+                "sys.stdin.read()"
+            )
+            with self.assertRaises(HelperFailed):
+                process.receive()
+            process.close()
