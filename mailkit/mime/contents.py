@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import TypeAlias
 
 from mailkit.mime.headers import MAX_HEADER_FIELDS, Header
-from mailkit.mime.lexical import TOKEN, Parameters, parse_parameters, strip_comments
+from mailkit.mime.lexical import TOKEN, Parameters, parse_parameters, parse_token, strip_comments
 
 #: Type and subtype in lower case, and the parameters as written.
 ContentType: TypeAlias = tuple[bytes, bytes, Parameters]
@@ -40,6 +40,18 @@ def make_header(fields: bytes) -> Header:
     return Header(fields, 0, len(fields), b"")
 
 
+def transfer_encoding(fields: bytes) -> bytes:
+    """Content-Transfer-Encoding as written; ``7bit`` if there is none."""
+    if len(fields) > MAX_REMEMBERED:
+        return _read_encoding(fields)
+    return _remembered_encoding(fields)
+
+
+def _read_encoding(fields: bytes) -> bytes:
+    value = make_header(fields).get(b"content-transfer-encoding")
+    return (value and parse_token(value)) or b"7bit"
+
+
 def content_type(fields: bytes) -> ContentType | None:
     """What Content-Type says; None if there is no such field."""
     return _remembered(fields) if len(fields) <= MAX_REMEMBERED else _read(fields)
@@ -60,3 +72,4 @@ def _read(fields: bytes) -> ContentType | None:
 
 
 _remembered = lru_cache(maxsize=REMEMBERED)(_read)
+_remembered_encoding = lru_cache(maxsize=REMEMBERED)(_read_encoding)

@@ -19,13 +19,12 @@ from collections.abc import Generator, Iterator
 from typing import NamedTuple, cast
 
 from mailkit.mime import mapped
-from mailkit.mime.contents import content_fields, content_type
+from mailkit.mime.contents import content_fields, content_type, transfer_encoding
 from mailkit.mime.headers import Header, Octets, parse_header
 from mailkit.mime.lexical import (
     TOKEN,
     Parameters,
     parse_parameterized,
-    parse_token,
     strip_comments,
 )
 from mailkit.mime.words import parameter_text
@@ -133,8 +132,7 @@ class Part:
     @property
     def transfer_encoding(self) -> bytes:
         """Content-Transfer-Encoding as written; ``7bit`` if there is none."""
-        value = self.header.get(b"content-transfer-encoding")
-        return (value and parse_token(value)) or b"7bit"
+        return transfer_encoding(self.content_fields)
 
     @property
     def disposition(self) -> tuple[bytes, Parameters] | None:
