@@ -19,6 +19,7 @@ import resource
 import signal
 import sys
 import traceback
+from contextlib import suppress
 from typing import IO, Any
 
 from mailkit import __version__
@@ -67,7 +68,9 @@ def _confine() -> None:
         kind = getattr(resource, f"RLIMIT_{name}")
         _, hard = resource.getrlimit(kind)
         if hard == resource.RLIM_INFINITY or hard > limit:
-            resource.setrlimit(kind, (limit, limit))
+            # macOS refuses to limit memory.
+            with suppress(OSError, ValueError):
+                resource.setrlimit(kind, (limit, limit))
     gc.freeze()
     gc.set_threshold(_COLLECT_AFTER)
 
