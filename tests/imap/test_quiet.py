@@ -71,6 +71,39 @@ class SilentStoreTests(ServerTestCase):
         lines = self.ann.command("STORE 1:* +FLAGS.SILENT (\\Seen)")
         self.assertEqual(len([line for line in lines if b"MODSEQ (" in line]), 6)
 
+    def test_without_silence_all_are_told(self) -> None:
+        self.open()
+        self.other.command("STORE 2 +FLAGS.SILENT (\\Flagged Work)")
+        told = ["\\Seen", "\\Seen \\Flagged Work", *["\\Seen"] * 4]
+        lines = self.ann.command("STORE 1:* +FLAGS (\\Seen)")
+        self.assertEqual(lines[-7:-1], self.flags(*told))
+        # Also where nothing changes, and with their UIDs to who names them by these.
+        lines = self.ann.command("UID STORE 1:* +FLAGS (\\Seen)")
+        with_uids = [
+            f"* {n} FETCH (UID {n} FLAGS ({each}))".encode() for n, each in enumerate(told, 1)
+        ]
+        self.assertEqual(lines[:-1], with_uids)
+        self.assertEqual(self.ann.command("NOOP"), [b"OK NOOP completed"])
+        self.assertEqual(self.other.command("NOOP")[:-1], self.flags(*told))
+
+    def test_without_silence_a_message_that_is_gone_is_missing(self) -> None:
+        self.open()
+        self.other.command("STORE 4 +FLAGS.SILENT (\\Deleted)")
+        self.ann.command("NOOP")
+        self.other.command("EXPUNGE")
+        lines = self.ann.command("STORE 3:5 FLAGS (\\Seen)")
+        told = [b"* 3 FETCH (FLAGS (\\Seen))", b"* 5 FETCH (FLAGS (\\Seen))"]
+        self.assertEqual(lines[:-1], told)
+        self.assertTrue(lines[-1].startswith(b"NO [EXPUNGEISSUED]"), lines)
+        self.assertEqual(self.ann.command("NOOP")[:-1], [b"* 4 EXPUNGE"])
+
+    def test_without_silence_the_recent_ones_are_told_as_such(self) -> None:
+        server = self.make_server()
+        server.add(*[PLAIN] * 2)
+        first = server.login("SELECT INBOX")
+        lines = first.command("STORE 1:* FLAGS (\\Draft)")
+        self.assertEqual(lines[:-1], self.flags("\\Recent \\Draft", "\\Recent \\Draft"))
+
 
 class SQLiteSilentStoreTests(SilentStoreTests):
     sqlite = True
