@@ -382,9 +382,12 @@ class KeyRing:
             return self._named + self._loaded.keys
 
     @property
-    def has_keys(self) -> bool:
-        """There is some key."""
-        return bool(self._look())
+    def may_have_keys(self) -> bool:
+        """Whether :meth:`find` may find one: no key is read for this, as a thread should do it."""
+        directory, loaded = self._directory, self._loaded
+        if self._named or loaded.keys:
+            return True
+        return directory is not None and directory.version() != loaded.version
 
     def find(self, domain: str) -> Sequence[SigningKey]:
         """The keys of a domain, or else of the closest domain above it that has some."""

@@ -167,15 +167,13 @@ class SigningTransport(WrappingTransport):
 
     async def _prepare(self, envelope: Envelope, content: BinaryIO) -> Prepared:
         prepared = Prepared(envelope, content)
-        if is_ours(envelope):
+        if is_ours(envelope) and self._ring.may_have_keys:
             await work_on(prepared, self._run, lambda: self._sign(prepared))
         return prepared
 
     def _sign(self, prepared: Prepared) -> None:
         """Sign a message; runs in a thread."""
         envelope = prepared.envelope
-        if not self._ring.has_keys:
-            return
         try:
             keys = self._keys(envelope, prepared.content)
             if not keys:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import threading
 from collections.abc import Callable
 from typing import Any, BinaryIO
@@ -57,6 +58,24 @@ class SigningTests(TestCase):
 
     def transport(self, **settings: Any) -> SigningTransport:
         return SigningTransport(self.sent, self.ring, DKIMSigner(lambda: NOW), at_once, **settings)
+
+    async def test_without_keys_no_thread_is_asked(self) -> None:
+        def refuse(work: Callable[[], Any]) -> Any:
+            raise AssertionError("there is nothing to do")
+
+        path = self.mktemp()
+        os.mkdir(path)
+        ring = KeyRing(KeyDirectory(path))
+        unsigned = SigningTransport(self.sent, ring, DKIMSigner(lambda: NOW), refuse)
+        content = file(TEXT % b"ann@example.org")
+        ours = queue_envelope("eve@example.net", account="ann@example.org")
+        await unsigned.send("example.net", ours, content)
+        self.assertEqual(self.sent.messages, [TEXT % b"ann@example.org"])
+        # A key that comes later signs what is sent from then on.
+        KeyDirectory(path).add([key("example.org")], NOW)
+        signing = SigningTransport(self.sent, ring, DKIMSigner(lambda: NOW), at_once)
+        await signing.send("example.net", ours, file(TEXT % b"ann@example.org"))
+        self.assertTrue(self.sent.messages[1].startswith(b"DKIM-Signature:"))
 
     async def send(
         self, message: bytes, envelope: Envelope | None = None, **settings: Any
