@@ -10,6 +10,7 @@ from typing import Any, cast
 
 from OpenSSL import SSL
 from service_identity import VerificationError
+from twisted.internet import tcp
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import (
     HostnameEndpoint,
@@ -47,6 +48,9 @@ from mailkit.client.reasons import why_not_connected
 from mailkit.client.security import TLSInfo, TLSPolicy
 from mailkit.client.tls import KeepingCreator, connection_creator, openssl_info, why_refused
 
+#: Octets above which none are held back.
+MAX_HELD = 64 * 1024
+
 
 @implementer(IPushProducer, IHandshakeListener)
 class TwistedChannel(BufferedChannel, Protocol):
@@ -64,6 +68,9 @@ class TwistedChannel(BufferedChannel, Protocol):
         self._hostname = hostname
         self._result_type = ""
         self._paused = False
+        #: What is held back until all that has come is dealt with; None where nothing is.
+        self._output: list[bytes] | None = None
+        self._output_size = 0
         # Whoever waits: for octets, for room to write, for the handshake, for the end.
         self._reading: Deferred[None] | None = None
         self._writing: Deferred[None] | None = None
@@ -91,7 +98,15 @@ class TwistedChannel(BufferedChannel, Protocol):
     @override
     def dataReceived(self, data: bytes) -> None:
         self.came(data)
-        _fire(self, "_reading")
+        if self._reading is None:
+            return
+        # What one answer leads to leaves in one piece: content, and commands right behind it.
+        self._output = []
+        try:
+            _fire(self, "_reading")
+        finally:
+            self._flush()
+            self._output = None
 
     @override
     def connectionLost(self, reason: Failure = connectionDone) -> None:
@@ -122,11 +137,30 @@ class TwistedChannel(BufferedChannel, Protocol):
     @override
     async def write(self, data: bytes, timeout: float) -> None:
         if self._error is None:
-            self.transport.write(data)
+            if self._output is None:
+                self._send(data)
+            else:
+                self._output.append(data)
+                self._output_size += len(data)
+                if self._output_size >= MAX_HELD:
+                    self._flush()
             if self._paused:
                 await self._wait("_writing", timeout)
         if self._error is not None:
             raise self._copy_error()
+
+    def _flush(self) -> None:
+        """Send what is held."""
+        if self._output:
+            data = b"".join(self._output)
+            self._output.clear()
+            self._output_size = 0
+            self._send(data)
+
+    def _send(self, data: bytes) -> None:
+        sent = _send_now(self.transport, data)
+        if sent < len(data):
+            self.transport.write(data[sent:])
 
     @override
     async def read(self, timeout: float) -> bytes:
@@ -152,6 +186,7 @@ class TwistedChannel(BufferedChannel, Protocol):
 
     @override
     async def start_tls(self, policy: TLSPolicy, timeout: float) -> TLSInfo:
+        self._flush()
         creator = KeepingCreator(connection_creator(policy, self._hostname))
         self.transport.startTLS(creator)
         return await self.finish_tls(policy, timeout, creator)
@@ -217,6 +252,7 @@ class TwistedChannel(BufferedChannel, Protocol):
     @override
     async def close(self) -> None:
         if self._error is None:
+            self._flush()
             # Under TLS a registered producer would keep the connection open.
             self.transport.unregisterProducer()
             self.transport.loseConnection()
@@ -228,6 +264,9 @@ class TwistedChannel(BufferedChannel, Protocol):
 
     @override
     def abort(self) -> None:
+        if self._output:
+            self._output.clear()
+            self._output_size = 0
         if self.transport is not None:
             self.transport.abortConnection()
 
@@ -293,6 +332,26 @@ class _TwistedWaiter(Waiter):
                 call.cancel()
         if not self._fired:
             raise TimedOut
+
+
+def _send_now(transport: object, data: bytes) -> int:
+    """Give octets to a connection's socket, which its transport does in the reactor's next turn.
+
+    :returns: how many of them have gone. None may where the transport holds others back, which go
+        first, or where TLS or a wrapper stands between.
+    """
+    if not isinstance(transport, tcp.Connection) or transport.TLS:
+        return 0
+    if transport._tempDataLen or transport.dataBuffer or not transport.connected:
+        return 0
+    if transport.disconnecting or transport._aborting:
+        return 0
+    try:
+        sent: int = transport.socket.send(data)
+    except OSError:
+        # Full, or broken: the transport will see.
+        return 0
+    return sent
 
 
 def _fire(channel: TwistedChannel, name: str) -> None:
