@@ -140,14 +140,18 @@ class Outcomes:
         """Log what became of a recipient, and call the listeners."""
         attempt = update.attempt
         assert attempt is not None
+        id, transaction = message.id, message.envelope.transaction_id
+        to, state, fields = str(recipient.recipient.path), update.state.value, _fields(attempt)
+        what = " ".join(map(str, fields.values()))
+        # Formatted here, for Twisted takes ten times as long for so many fields.
         self.log.info(
-            "message {id} ({transaction}) to <{to}>: {state}, {host} {address} {code} {enhanced}"
-            " {text}",
-            id=message.id,
-            transaction=message.envelope.transaction_id,
-            to=str(recipient.recipient.path),
-            state=update.state.value,
-            **_fields(attempt),
+            "{line}",
+            line=f"message {id} ({transaction}) to <{to}>: {state}, {what}",
+            id=id,
+            transaction=transaction,
+            to=to,
+            state=state,
+            **fields,
         )
         self._tell_listeners(message, recipient, update)
         self._call(self._watchers)
@@ -198,7 +202,7 @@ class Outcomes:
 
 
 def _fields(attempt: Attempt) -> dict[str, object]:
-    """What the log says of an attempt."""
+    """What the log says of an attempt, in this order."""
     return {
         "host": attempt.host,
         "address": attempt.address,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import sqlite3
+import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from typing import Any, BinaryIO, cast
@@ -14,6 +15,7 @@ from zope.interface import implementer
 
 from mailkit._typing import override
 from mailkit.errors import NoSuchMessage
+from mailkit.expiring import ExpiringMap
 from mailkit.interfaces import IPostponingQueue, IQueue, IQueueEvents
 from mailkit.model import LocalDelivery, Path
 from mailkit.queue.values import (
@@ -52,6 +54,19 @@ from mailkit.store.sqlite.transaction import Content
 
 _MESSAGE = "m.id, m.envelope, m.size, m.created, m.expires, m.header_id"
 _BOTH = f"SELECT {_MESSAGE}, {RECIPIENT_COLUMNS} FROM queue_recipient r JOIN queue_message m ON m.id = r.message_id"
+# Where the columns of _PLACE begin, if they follow.
+_DUE_PLACE = 6 + len(RecipientRow._fields)
+_PLACE = "b.id, b.segment, b.position, b.start, b.size, m.skip, m.prefix"
+# The same with where the octets are, which goes for as long as the message is due.
+_DUE = (
+    f"SELECT {_MESSAGE}, {RECIPIENT_COLUMNS}, {_PLACE} FROM queue_recipient r"
+    " JOIN queue_message m ON m.id = r.message_id JOIN body b ON b.id = m.body_id"
+)
+
+#: Messages of which it is remembered where their octets are, and for how many seconds: a message that
+#: somebody calls off meanwhile may still be opened, as if that had been a little later.
+MAX_PLACES = 1000
+PLACE_TIME = 1.0
 
 _SENDER = "json_extract(envelope, '$.from[0]'), json_extract(envelope, '$.from[1]')"
 
@@ -85,14 +100,12 @@ class QueueRecords(EventRecords):
         :raises NoSuchMessage: there is none, or nobody waits for it any more.
         """
         rows = self._read(
-            "SELECT b.id, b.segment, b.position, b.start, b.size, m.skip, m.prefix"
-            " FROM queue_message m JOIN body b ON b.id = m.body_id WHERE m.id = ?",
+            f"SELECT {_PLACE} FROM queue_message m JOIN body b ON b.id = m.body_id WHERE m.id = ?",
             _number(id),
         )
         if not rows:
             raise NoSuchMessage
-        *place, skip, prefix = rows[0]
-        return BodyPlace._make(place), skip, prefix
+        return _place(rows[0])
 
     async def get_message(self, id: str) -> QueuedMessage:
         messages = self._show(self._read(f"{_BOTH} WHERE m.id = ? ORDER BY r.id", _number(id)))
@@ -207,6 +220,10 @@ class SQLiteQueue(QueueRecords):
     ) -> None:
         super().__init__(lambda: core().reader.connection, apply)
         self._core = core
+        #: What :meth:`list_due` has read for :meth:`open_message`, which follows for each.
+        self._places: ExpiringMap[str, tuple[BodyPlace, int, bytes]] = ExpiringMap(
+            MAX_PLACES, time.monotonic
+        )
 
     async def enqueue(
         self, message: Spool, new: Sequence[NewMessage], deliveries: Sequence[LocalDelivery] = ()
@@ -230,12 +247,14 @@ class SQLiteQueue(QueueRecords):
     async def list_due(self, domain: str, now: int, limit: int) -> Sequence[QueuedMessage]:
         # One more than is asked for tells whether the last message is whole.
         rows = self._read(
-            f"{_BOTH} WHERE r.domain = ? AND r.next_time <= ?"
+            f"{_DUE} WHERE r.domain = ? AND r.next_time <= ?"
             " ORDER BY r.next_time, r.message_id, r.id LIMIT ?",
             domain,
             now,
             limit + 1,
         )
+        for row in rows:
+            self._places.set(str(row[0]), _place(row[_DUE_PLACE:]), PLACE_TIME)
         messages = _assemble(rows)
         if len(rows) > limit:
             if len(messages) > 1:
@@ -261,7 +280,9 @@ class SQLiteQueue(QueueRecords):
         return None if time is None else int(time)
 
     async def open_message(self, id: str) -> BinaryIO:
-        place, skip, prefix = self.place(id)
+        known = self._places.get(id)
+        self._places.discard(id)
+        place, skip, prefix = known or self.place(id)
         file = await open_body(self._core(), lambda: self.place(id)[0], place)
         if not skip and not prefix:
             return file
@@ -279,6 +300,7 @@ class SQLiteQueue(QueueRecords):
 
     @override
     async def order(self, order: Order, id: str, now: int) -> int:
+        self._places.discard(id)
         return await self._core().submit(GiveOrder(order, _number(id), now))
 
     @override
@@ -318,7 +340,7 @@ def _assemble(rows: Iterable[tuple[Any, ...]]) -> list[QueuedMessage]:
     """Messages with those of their recipients that were read."""
     found: OrderedDict[int, tuple[tuple[Any, ...], list[RecipientRow]]] = OrderedDict()
     for row in rows:
-        message, recipient = row[:6], RecipientRow._make(row[6:])
+        message, recipient = row[:6], RecipientRow._make(row[6:_DUE_PLACE])
         found.setdefault(message[0], (message, []))[1].append(recipient)
     messages = []
     for (number, envelope, size, created, expires, header_id), parts in found.values():
@@ -329,6 +351,12 @@ def _assemble(rows: Iterable[tuple[Any, ...]]) -> list[QueuedMessage]:
             QueuedMessage(str(number), whole, size, created, expires, recipients, header_id or "")
         )
     return messages
+
+
+def _place(row: Sequence[Any]) -> tuple[BodyPlace, int, bytes]:
+    """What the columns of ``_PLACE`` say."""
+    *place, skip, prefix = row
+    return BodyPlace._make(place), skip, prefix
 
 
 def _number(id: str) -> int:
