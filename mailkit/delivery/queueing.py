@@ -332,6 +332,13 @@ class QueueingDelivery(RoutingDelivery):
             return self.all_failed(targets, error)
 
     @override
+    def goes_later(self, forward: Forward) -> bool:
+        if not isinstance(forward.delivery, _Elsewhere):
+            return False
+        forward.errors = dict.fromkeys(forward.recipients)
+        return True
+
+    @override
     async def put(
         self,
         message: Spool,
@@ -361,7 +368,7 @@ def _own(envelope: Envelope) -> Envelope:
     """A message of which the reverse-path is believed."""
     path = envelope.reverse_path
     account = None if path.is_null else str(path)
-    return replace(envelope, account=account, trusted=True)
+    return envelope.but(account=account, trusted=True)
 
 
 def _outgoing(envelope: Envelope, forward: Forward) -> Outgoing:
@@ -369,7 +376,7 @@ def _outgoing(envelope: Envelope, forward: Forward) -> Outgoing:
     recipients = list(forward.recipients.values())
     alias = forward.alias
     if alias is None:
-        return Outgoing(replace(envelope, recipients=recipients))
+        return Outgoing(envelope.but(recipients=recipients))
     # RFC 3461 section 5.2.7.1: what the sender wrote is told in reports.
     original = OriginalRecipient("rfc822" if alias.is_ascii else "utf-8", str(alias))
     recipients = [

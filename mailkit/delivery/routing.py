@@ -180,9 +180,7 @@ class RoutingDelivery(LocalMessageDelivery):
             assert delivery is not None
             try:
                 await delivery.check_sender(envelope=envelope)
-                await delivery.check_recipient(
-                    envelope=envelope, recipient=replace(recipient, path=path)
-                )
+                await delivery.check_recipient(envelope=envelope, recipient=_at(recipient, path))
             except MailError as error:
                 errors.append(error)
             else:
@@ -213,13 +211,13 @@ class RoutingDelivery(LocalMessageDelivery):
             message_id = read_message_id(message)
         if self._served and message_id is not None:
             self._drop_served(envelope, message_id, forwards.values())
-        await gatherResults(
-            [
-                Deferred.fromCoroutine(self._send_on(envelope, message, forward))
-                for forward in forwards.values()
-                if forward.recipients
-            ]
-        )
+        sending = [
+            Deferred.fromCoroutine(self._send_on(envelope, message, forward))
+            for forward in forwards.values()
+            if forward.recipients and not self.goes_later(forward)
+        ]
+        if sending:
+            await gatherResults(sending)
         results = await self.store_rest(envelope, message, targets, forwards.values())
         parts = [
             self._parts(recipient, target, results, forwards)
@@ -235,6 +233,10 @@ class RoutingDelivery(LocalMessageDelivery):
             self.remember_served(envelope, message_id, targets, results)
             self._remember_forwarded(envelope, message_id, forwards.values())
         return parts
+
+    def goes_later(self, forward: Forward) -> bool:
+        """Whether :meth:`store_rest` takes what goes by a route; it notes that nothing has failed."""
+        return False
 
     def answers_for(self, envelope: Envelope) -> bool:
         """Whether the sender is told of failures by report, and tries nothing again."""
@@ -343,7 +345,7 @@ class RoutingDelivery(LocalMessageDelivery):
                     delivery = self._delivery_for(path)
                     assert delivery is not None
                     forwards[way] = Forward(delivery, way[1])
-                forwards[way].recipients.setdefault(path, replace(recipient, path=path))
+                forwards[way].recipients.setdefault(path, _at(recipient, path))
         return forwards
 
     async def _send_on(self, envelope: Envelope, message: Spool, forward: Forward) -> None:
@@ -375,3 +377,8 @@ class RoutingDelivery(LocalMessageDelivery):
 def outcomes(parts: Iterable[Sequence[Part]]) -> list[Outcome]:
     """What the sender is told of each recipient."""
     return [Outcome(each[0].recipient, worst(part.error for part in each)) for each in parts]
+
+
+def _at(recipient: Recipient, path: Path) -> Recipient:
+    """A recipient under the address to which its own leads."""
+    return recipient if path == recipient.path else replace(recipient, path=path)

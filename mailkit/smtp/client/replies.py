@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections import deque
+from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 from mailkit.client.errors import ProtocolError
@@ -23,6 +25,10 @@ class ReplyLimits(NamedTuple):
     #: Replies that have come and nobody has asked for yet.
     pending: int = 10_000
 
+
+#: Replies of one line that are remembered, and octets that it may have.
+MAX_REMEMBERED = 256
+MAX_REMEMBERED_LINE = 64
 
 #: The limits where nothing else is said.
 REPLY_LIMITS = ReplyLimits()
@@ -89,12 +95,13 @@ class ReplyReader:
             return
         if len(self._replies) >= self._limits.pending:
             raise ProtocolError("The server sends replies that nobody asked for")
-        self._replies.append(make_reply(code, self._lines))
+        # Most servers say the same again and again.
+        self._replies.append(_make_reply(code, tuple(self._lines)))
         self._lines = []
         self._size = 0
 
 
-def make_reply(code: int, lines: list[bytes]) -> Reply:
+def make_reply(code: int, lines: Sequence[bytes]) -> Reply:
     """A reply from the texts of its lines, the enhanced status code taken off each."""
     enhanced = ""
     texts = []
@@ -107,3 +114,13 @@ def make_reply(code: int, lines: list[bytes]) -> Reply:
             text = text[found.end() :]
         texts.append(text)
     return Reply(code, enhanced, "\n".join(texts))
+
+
+_remembered_reply = lru_cache(MAX_REMEMBERED)(make_reply)
+
+
+def _make_reply(code: int, lines: tuple[bytes, ...]) -> Reply:
+    """:func:`make_reply`, which remembers what is short enough."""
+    if len(lines) == 1 and len(lines[0]) <= MAX_REMEMBERED_LINE:
+        return _remembered_reply(code, lines)
+    return make_reply(code, lines)

@@ -83,6 +83,12 @@ class ConnectionFacts:
     #: Transactions so far.
     transactions: int = 0
 
+    def copy(self) -> ConnectionFacts:
+        """The same, which stays as it is."""
+        copied = object.__new__(ConnectionFacts)
+        copied.__dict__.update(self.__dict__)
+        return copied
+
 
 @dataclass
 class SendResult:

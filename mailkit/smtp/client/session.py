@@ -11,9 +11,8 @@ under Twisted and under asyncio alike.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from copy import copy
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 
 from mailkit.client.channel import Channel
@@ -79,7 +78,7 @@ class Session:
     @property
     def facts(self) -> ConnectionFacts:
         """The connection as it stands now; a copy."""
-        return copy(self._facts)
+        return self._facts.copy()
 
     @property
     def closed(self) -> bool:
@@ -115,7 +114,7 @@ class Session:
 
         :raises ClientError: the connection cannot be used; it is closed.
         """
-        async with self._working():
+        with self._working():
             try:
                 await self._open()
             except ClientError:
@@ -243,7 +242,7 @@ class Session:
         """
         if not isinstance(content, Content):
             content = Content(content)
-        async with self._working(follows=True) as turn:
+        with self._working(follows=True) as turn:
             sending = _Sending(envelope, self._settings.lmtp)
             message = None
             try:
@@ -357,7 +356,7 @@ class Session:
 
         :raises ClientError: the connection cannot be used, or the server refuses the sender.
         """
-        async with self._working():
+        with self._working():
             self._dialogue.check_alive()
             extensions, timeouts = self._facts.extensions, self._settings.timeouts
             needs = ContentNeeds(0)
@@ -394,7 +393,7 @@ class Session:
 
     async def check(self) -> bool:
         """Whether the connection can be used for another message; ends a transaction left open."""
-        async with self._working():
+        with self._working():
             if self.closed or self.exhausted:
                 return False
             verb = "RSET" if self._needs_reset else "NOOP"
@@ -411,15 +410,15 @@ class Session:
 
     async def quit(self) -> None:
         """Say QUIT and close; never fails."""
-        async with self._working():
+        with self._working():
             await self._dialogue.quit()
 
     def abort(self) -> None:
         """Close at once, whatever is under way."""
         self._dialogue.abort()
 
-    @asynccontextmanager
-    async def _working(self, follows: bool = False) -> AsyncIterator[Turn]:
+    @contextmanager
+    def _working(self, follows: bool = False) -> Iterator[Turn]:
         """
         :param follows: it may begin behind a message whose replies are to come.
         """

@@ -29,7 +29,7 @@ from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
 from mailkit._typing import override
-from mailkit.errors import MailError, StoreUnavailable
+from mailkit.errors import MailError, RelayDenied, StoreUnavailable
 from mailkit.interfaces import (
     IAccessDirectory,
     IAccountHistory,
@@ -252,7 +252,15 @@ class SQLiteStore(DirectoryBase):
     async def resolve(self, path: Path) -> Resolution:
         found: Resolution | None = self._remembered(path)
         if found is None:
-            found = await super().resolve(path)
+            # Not to be taken for a path or a login.
+            question = "domain", "of", path.domain
+            if self.core.recent.get(question):
+                raise RelayDenied
+            try:
+                found = await super().resolve(path)
+            except RelayDenied:
+                self.core.recent.add(question, True)
+                raise
             self.core.recent.add(path, found)
         return found
 

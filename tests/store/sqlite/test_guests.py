@@ -21,9 +21,11 @@ from mailkit.errors import (
     AccountExists,
     EntryTooLarge,
     NoSuchMailbox,
+    NoSuchRecipient,
     OverQuota,
     Referral,
     RefusedElsewhere,
+    RelayDenied,
     StoreUnavailable,
     TemporaryFailure,
 )
@@ -287,6 +289,28 @@ class GuestTests(StoreTestCase):
 
             # Until it is told of the change; the test's own time ends it otherwise.
             while await known() != name:
+                await self.turn(0.001)
+
+    async def test_a_domain_that_was_added_elsewhere_is_ours(self) -> None:
+        owner, guest = await self.make_pair()
+        for here, there in ((owner, guest), (guest, owner)):
+            os.utime(os.path.join(self.directory, "changes"), (1, 1))
+            here.core.recent._look(time.time())
+            path = Path("eve", f"domain-{id(here)}.example")
+
+            async def is_ours(store: SQLiteStore = here, path: Path = path) -> bool:
+                try:
+                    await store.resolve(path=path)
+                except NoSuchRecipient:
+                    return True
+                except RelayDenied:
+                    return False
+                raise AssertionError
+
+            self.assertFalse(await is_ours())
+            self.assertFalse(await is_ours())
+            await there.add_domain(domain=path.domain)
+            while not await is_ours():
                 await self.turn(0.001)
 
     async def test_a_limit_of_files_that_was_set_elsewhere_holds(self) -> None:
