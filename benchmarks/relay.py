@@ -15,19 +15,21 @@ import re
 import resource
 import shutil
 import socket
+import statistics
 import subprocess
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 HOST = "127.0.0.1"
 HEALTHY = "healthy.example"
 SESSIONS = 10
-#: Of which the best counts: other work on the machine only makes it worse.
-ROUNDS = 3
+#: Each measures both queues, one right after the other; the median of their quotients counts, which
+#: other work on the machine changes least.
+TURNS = 12
 #: Seconds in which is looked what dead destinations take by themselves.
 REST = 20
 #: Seconds that octets take to a server that is far away, and as many back.
@@ -342,18 +344,28 @@ class OwnQueue:
         await self.store.close()
 
 
-async def measure(label: str, queue: OwnQueue, sink: Sink, count: int, share: float = 0.0) -> float:
-    """CPU in microseconds of a message to a healthy destination.
+class Cost(NamedTuple):
+    """What a message to a healthy destination takes."""
 
-    :param share: of a processor, that is used for something else and counted by itself.
-    """
-    cpu = time.process_time()
+    #: Seconds by the wall's clock, and of CPU.
+    took: float
+    cpu: float
+
+
+async def measure(label: str, queue: OwnQueue, sink: Sink, count: int) -> Cost:
+    """Send so many messages to a healthy destination."""
+    before = time.process_time()
     took = await queue.send(sink, count)
-    spent = (time.process_time() - cpu - share * took) * 1e6 / count
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-    rate = f"{count / took:6.0f}/s, {spent:6.0f} us of CPU a message"
-    print(f"{label:28} {rate}, {memory} MiB at most", flush=True)
-    return spent
+    cost = Cost(took / count, (time.process_time() - before) / count)
+    rate = f"{1 / cost.took:6.0f}/s, {cost.cpu * 1e6:6.0f} us of CPU a message"
+    print(f"{label:28} {rate}, {resident()} MiB", flush=True)
+    return cost
+
+
+def resident() -> int:
+    """MiB of this process that are in memory."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize() >> 20
 
 
 async def use_up(queue: OwnQueue, messages: int, domains: int) -> None:
@@ -391,17 +403,27 @@ async def dead(directory: Path, messages: int, domains: int, healthy: int) -> No
     await measure("warming up", empty, sink, healthy)
     await use_up(full, messages, domains)
     share = await rest(full)
-    # By turns, for the machine is not the same from minute to minute.
-    spent: dict[OwnQueue, list[float]] = {empty: [], full: []}
-    for _ in range(ROUNDS):
-        for queue, label in ((empty, "empty queue"), (full, f"{messages} dead")):
-            spent[queue].append(await measure(label, queue, sink, healthy, share))
-    times = min(spent[full]) / min(spent[empty])
-    print(f"dead ones that are due take {share:.1%} of a processor; beside that")
-    print(f"a message for the healthy one takes {times:.2f} times the CPU")
-    for queue in spent:
+    # By turns, for the machine is not the same from minute to minute; each of them comes first as often.
+    costs: dict[OwnQueue, list[Cost]] = {empty: [], full: []}
+    names = {empty: "empty queue", full: f"{messages} dead"}
+    for turn in range(TURNS):
+        for queue in (empty, full) if turn % 2 else (full, empty):
+            costs[queue].append(await measure(names[queue], queue, sink, healthy))
+    print(f"dead ones that are due take {share:.1%} of a processor by themselves")
+    pairs = list(zip(costs[full], costs[empty], strict=True))
+    # The tries take their share for as long as it lasts, however little is sent meanwhile.
+    beside = [(one.cpu - share * one.took) / other.cpu for one, other in pairs]
+    compare("beside that the CPU of a message to the healthy one", beside)
+    compare("the time of one", [one.took / other.took for one, other in pairs])
+    for queue in costs:
         await queue.close()
     sink.close()
+
+
+def compare(what: str, times: Sequence[float]) -> None:
+    """Tell how many times as much something takes with dead destinations."""
+    low, middle, high = statistics.quantiles(times, n=4)
+    print(f"{what}: {middle:.2f} times as much (half of the turns {low:.2f} to {high:.2f})")
 
 
 async def far(directory: Path, messages: int) -> None:
