@@ -42,9 +42,9 @@ _PLAIN = (
 
 def dump_envelope(envelope: Envelope) -> str:
     """An envelope without its recipients."""
-    blank = _BLANK
+    values = envelope.__dict__
     fields: dict[str, Any] = {
-        name: value for name in _PLAIN if (value := getattr(envelope, name)) != getattr(blank, name)
+        name: value for name, blank in _BLANK if (value := values[name]) != blank
     }
     fields["connection"] = list(envelope.connection)
     fields["from"] = list(envelope.reverse_path)
@@ -114,4 +114,5 @@ def load_attempt(text: str) -> Attempt:
 # json.dumps makes one for each call that has separators.
 _dump = json.JSONEncoder(separators=(",", ":")).encode
 
-_BLANK = Envelope(ConnectionInfo(""), "", Path("", ""))
+_EMPTY = Envelope(ConnectionInfo(""), "", Path("", ""))
+_BLANK = [(name, getattr(_EMPTY, name)) for name in _PLAIN]

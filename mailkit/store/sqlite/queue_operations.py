@@ -86,16 +86,19 @@ def insert_message(
     connection: sqlite3.Connection,
     row: tuple[int | None, int | None, int, bytes, int, str, int, int, str | None, str | None],
     recipients: Sequence[tuple[int | None, str, str, str, int | None]],
+    verb: str = "INSERT",
 ) -> tuple[int, list[int]]:
-    """Add a message; what is there already under that id is replaced.
+    """Add a message.
 
     :param row: id, or None for the next one; body_id, skip, prefix, size, envelope, created,
         expires, header_id, submit_key.
     :param recipients: id, or None; domain, recipient, state, next_time.
+    :param verb: ``INSERT OR REPLACE`` where something may be there already under these ids; that takes
+        a third longer.
     :returns: the ids.
     """
     message_id = connection.execute(
-        "INSERT OR REPLACE INTO queue_message (id, body_id, skip, prefix, size, envelope, created,"
+        f"{verb} INTO queue_message (id, body_id, skip, prefix, size, envelope, created,"
         " expires, header_id, submit_key) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         row,
     ).lastrowid
@@ -103,7 +106,7 @@ def insert_message(
     ids = []
     for number, *values in recipients:
         cursor = connection.execute(
-            "INSERT OR REPLACE INTO queue_recipient (id, message_id, domain, recipient, state,"
+            f"{verb} INTO queue_recipient (id, message_id, domain, recipient, state,"
             " next_time) VALUES (?, ?, ?, ?, ?, ?)",
             (number, message_id, *values),
         )

@@ -28,7 +28,7 @@ class QueueReplay:
         if kind == "queued":
             (number, body_id, skip, prefix, *rest), recipients = values
             row = number, body_id, skip, prefix.encode("latin-1"), *rest
-            insert_message(self._db, row, recipients)
+            insert_message(self._db, row, recipients, "INSERT OR REPLACE")
         elif kind == "events":
             put_events(self._db, values[0])
         elif kind == "listeners":

@@ -244,18 +244,25 @@ def drop_queued(connection: sqlite3.Connection, condition: str, *values: object)
     return count
 
 
+#: When a domain is due: the index's first entry, for min() with GROUP BY looks at all of them.
+FIRST_DUE = (
+    "SELECT next_time FROM queue_recipient WHERE domain = ? AND next_time IS NOT NULL"
+    " ORDER BY next_time LIMIT 1"
+)
+
+
 def settle_domains(connection: sqlite3.Connection, domains: Collection[str]) -> None:
     """Let the rows of domains tell when they are due."""
-    connection.executemany(
-        "INSERT OR REPLACE INTO queue_domain SELECT domain, min(next_time) FROM queue_recipient"
-        " WHERE domain = ? AND next_time IS NOT NULL GROUP BY domain",
-        [(domain,) for domain in domains],
-    )
-    connection.executemany(
-        "DELETE FROM queue_domain WHERE name = ? AND name NOT IN (SELECT domain"
-        " FROM queue_recipient WHERE domain = queue_domain.name AND next_time IS NOT NULL)",
-        [(domain,) for domain in domains],
-    )
+    for domain in domains:
+        found = connection.execute(FIRST_DUE, (domain,)).fetchone()
+        if found is None:
+            connection.execute("DELETE FROM queue_domain WHERE name = ?", (domain,))
+        else:
+            connection.execute(
+                "INSERT INTO queue_domain VALUES (?, ?) ON CONFLICT (name) DO UPDATE"
+                " SET next_time = excluded.next_time WHERE next_time <> excluded.next_time",
+                (domain, *found),
+            )
 
 
 def mailbox_note(connection: sqlite3.Connection, account: str, mailbox_id: int) -> Note:

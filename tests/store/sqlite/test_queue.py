@@ -7,6 +7,8 @@ import sqlite3
 import time
 from collections.abc import Sequence
 
+from twisted.internet.defer import Deferred, gatherResults
+
 from mailkit.model import LocalDelivery
 from mailkit.queue.values import (
     Attempt,
@@ -22,7 +24,7 @@ from mailkit.queue.values import (
 from mailkit.spool import Spool
 from mailkit.store.sqlite import SQLiteStore, StoreSettings, compact
 from mailkit.store.sqlite.repair import repair_store
-from mailkit.store.sqlite.rows import drop_bodies
+from mailkit.store.sqlite.rows import FIRST_DUE, drop_bodies
 from mailkit.store.sqlite.schema import INDEX_NAME
 from mailkit.testing.queue import queue_envelope
 
@@ -115,6 +117,37 @@ class QueueTests(StoreTestCase):
         )
         self.assertEqual(await queue.get_next_time(), self.now + 120)
         self.assertEqual(await queue.get_attempts(id=id), [(eve.id, failed), (eve.id, taken)])
+
+    async def test_a_long_queue_costs_no_more(self) -> None:
+        store = await self.make_store()
+        connection = store.queue.connection
+
+        async def steps() -> int:
+            """What SQLite's machine does to find the next five, and when a domain is due."""
+            counted = 0
+
+            def count() -> int:
+                nonlocal counted
+                counted += 1
+                return 0
+
+            connection.set_progress_handler(count, 1)
+            found = await store.queue.list_due(domain="example.net", now=self.now, limit=5)
+            connection.execute(FIRST_DUE, ("example.net",)).fetchone()
+            connection.set_progress_handler(None, 1)
+            self.assertEqual(len(found), 5)
+            return counted
+
+        for number in range(10):
+            await self.add(store, number, f"eve{number}@example.net")
+        few = await steps()
+        await gatherResults(
+            [
+                Deferred.fromCoroutine(self.add(store, number, f"joe{number}@example.net"))
+                for number in range(100)
+            ]
+        )
+        self.assertEqual(await steps(), few)
 
     async def test_restart(self) -> None:
         store = await self.make_store()
