@@ -6,7 +6,7 @@ import enum
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from mailkit._typing import override
 from mailkit.annotations import Annotation
@@ -424,13 +424,6 @@ class Envelope:
     submitter: str | None = None
     #: The client may send without a login, and ``account`` is the reverse-path that it has named.
     trusted: bool = False
-
-    def but(self, **changes: Any) -> Envelope:
-        """The same with other values: what ``dataclasses.replace`` does, in a third of the time."""
-        copied = object.__new__(Envelope)
-        copied.__dict__.update(self.__dict__)
-        copied.__dict__.update(changes)
-        return copied
 
 
 class Outcome(NamedTuple):

@@ -364,11 +364,19 @@ class QueueingDelivery(RoutingDelivery):
         return [_outgoing(envelope, each)._replace(tried=True) for each in by_alias.values()]
 
 
+def _changed(envelope: Envelope, **changes: Any) -> Envelope:
+    """What ``dataclasses.replace`` does, in a third of the time."""
+    copied = object.__new__(Envelope)
+    copied.__dict__.update(envelope.__dict__)
+    copied.__dict__.update(changes)
+    return copied
+
+
 def _own(envelope: Envelope) -> Envelope:
     """A message of which the reverse-path is believed."""
     path = envelope.reverse_path
     account = None if path.is_null else str(path)
-    return envelope.but(account=account, trusted=True)
+    return _changed(envelope, account=account, trusted=True)
 
 
 def _outgoing(envelope: Envelope, forward: Forward) -> Outgoing:
@@ -376,7 +384,7 @@ def _outgoing(envelope: Envelope, forward: Forward) -> Outgoing:
     recipients = list(forward.recipients.values())
     alias = forward.alias
     if alias is None:
-        return Outgoing(envelope.but(recipients=recipients))
+        return Outgoing(_changed(envelope, recipients=recipients))
     # RFC 3461 section 5.2.7.1: what the sender wrote is told in reports.
     original = OriginalRecipient("rfc822" if alias.is_ascii else "utf-8", str(alias))
     recipients = [
