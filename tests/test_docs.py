@@ -29,7 +29,7 @@ TESTS = ROOT / "tests"
 EXAMPLES = ROOT / "examples"
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
-UNITS = {"": 1, "s": 1, "octets": 1, "KiB": 1024, "MiB": 1024**2}
+UNITS = {"": 1, "s": 1, "octets": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
 
 
 def resolve(name: str) -> Any:
