@@ -1,6 +1,6 @@
 """Messages in mailboxes by their Message-ID, for commands: no index is kept for so rare a question.
 
-Texts of header fields that searches have left (``field_text``) are looked at first; of bodies that have
+Texts of header fields that are kept (``field_text``) are looked at first; of bodies that have
 none yet the newest ones are opened.
 """
 
