@@ -45,6 +45,13 @@ WORTH_A_HELPER = 32
 IDLE = 30.0
 #: Times as long as it takes to make something here that is waited behind it.
 REST = 4
+#: Share of a processor above which this process is busy; saving what the helper has made takes less.
+BUSY = 0.4
+#: Seconds for which that, or one change after the other, puts the beginning off at most.
+MAX_WAIT = 3.0
+#: Seconds for which it puts off each of the helper's next tasks at most, and between two looks.
+GIVING_WAY = 0.25
+LOOK = 0.02
 #: Operations that the writer may be behind.
 MAX_BEHIND = 12
 #: Failures of helpers, and in how many seconds, after which there is no other for as long.
@@ -204,8 +211,7 @@ class Ahead:
                 self._end_helper()
             if not is_awake:
                 continue
-            # What comes together is made together.
-            self._closing.wait(self._core.settings.ahead_delay)
+            self._wait_for_calm()
             self._wake.clear()
             try:
                 if index is None:
@@ -222,6 +228,30 @@ class Ahead:
         self._end_helper()
         if index is not None:
             index.close()
+
+    def _wait_for_calm(self) -> None:
+        """What comes together is made together, and whoever delivers much at once comes first."""
+        end = time.monotonic() + MAX_WAIT
+        seen = None
+        calm = False
+        while time.monotonic() < end and not self._closing.is_set():
+            commits = self._writer.commits
+            if calm and commits == seen:
+                break
+            seen = commits
+            calm = self._watch(self._core.settings.ahead_delay)
+
+    def _give_way(self) -> None:
+        """Wait while clients are served, but not for long."""
+        end = time.monotonic() + GIVING_WAY
+        while time.monotonic() < end and not (self._closing.is_set() or self._watch(LOOK)):
+            pass
+
+    def _watch(self, seconds: float) -> bool:
+        """Let some time pass; true if this process has done little meanwhile."""
+        begun, worked = time.monotonic(), time.process_time()
+        self._closing.wait(seconds)
+        return time.process_time() - worked < BUSY * (time.monotonic() - begun)
 
     def _find_beginning(self, index: sqlite3.Connection) -> None:
         row = index.execute("SELECT value FROM setting WHERE name = ?", (_SETTING,)).fetchone()
@@ -244,6 +274,8 @@ class Ahead:
                     self._make_here(task)
                     continue
                 assert self._helper is not None
+                if task is not None:
+                    self._give_way()
                 try:
                     self._converse(self._helper, task, flying)
                 except HelperFailed as error:

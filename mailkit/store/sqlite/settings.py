@@ -32,7 +32,8 @@ class StoreSettings:
     garbage_ratio: float = 0.5
     #: Whether what clients will ask for is made of new messages before they do.
     summarize_ahead: bool = True
-    #: Seconds after a message has come until that begins: what comes together is made together.
+    #: Seconds without any change of the store after which that begins; in three seconds it begins
+    #: anyway.
     ahead_delay: float = 0.1
     #: Whether a process of its own makes it where there is much to make; otherwise a thread does, slowly.
     helper_process: bool = True
