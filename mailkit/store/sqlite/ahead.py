@@ -48,8 +48,8 @@ REST = 4
 #: Share of a processor above which this process is busy; saving what the helper has made takes less.
 BUSY = 0.4
 #: Seconds for which that, or one change after the other, puts the beginning off at most.
-MAX_WAIT = 3.0
-#: Seconds for which it puts off each of the helper's next tasks at most, and between two looks.
+MAX_WAIT = 1.0
+#: Seconds for which it puts off each task with whole messages at most, and between two looks.
 GIVING_WAY = 0.25
 LOOK = 0.02
 #: Operations that the writer may be behind.
@@ -205,13 +205,17 @@ class Ahead:
 
     def _loop(self) -> None:
         index: sqlite3.Connection | None = None
+        # What the owner before this one has left is there already.
+        is_new = False
         while not self._closing.is_set():
             is_awake = self._wake.wait(None if self._helper is None else IDLE)
             if time.monotonic() - self._helped >= IDLE:
                 self._end_helper()
             if not is_awake:
                 continue
-            self._wait_for_calm()
+            if is_new:
+                self._wait_for_calm()
+            is_new = True
             self._wake.clear()
             try:
                 if index is None:
@@ -274,7 +278,8 @@ class Ahead:
                     self._make_here(task)
                     continue
                 assert self._helper is not None
-                if task is not None:
+                if task is not None and task.wanted is Wanted.MESSAGES:
+                    # Headers take little, and searches and sorts wait for them.
                     self._give_way()
                 try:
                     self._converse(self._helper, task, flying)

@@ -32,7 +32,7 @@ class StoreSettings:
     garbage_ratio: float = 0.5
     #: Whether what clients will ask for is made of new messages before they do.
     summarize_ahead: bool = True
-    #: Seconds without any change of the store after which that begins; in three seconds it begins
+    #: Seconds without any change of the store after which that begins; after one second it begins
     #: anyway.
     ahead_delay: float = 0.1
     #: Whether a process of its own makes it where there is much to make; otherwise a thread does, slowly.
