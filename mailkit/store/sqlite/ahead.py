@@ -47,7 +47,7 @@ IDLE = 30.0
 REST = 4
 #: Share of a processor above which this process is busy; saving what the helper has made takes less.
 BUSY = 0.4
-#: Seconds for which that, or one change after the other, puts the beginning off at most.
+#: Seconds for which that, or changes that are asked for, put the beginning off at most.
 MAX_WAIT = 1.0
 #: Seconds for which it puts off each task with whole messages at most, and between two looks.
 GIVING_WAY = 0.25
@@ -214,7 +214,8 @@ class Ahead:
             if not is_awake:
                 continue
             if is_new:
-                self._wait_for_calm()
+                # What comes together is made together.
+                self._wait_for_calm(MAX_WAIT, self._core.settings.ahead_delay)
             is_new = True
             self._wake.clear()
             try:
@@ -233,29 +234,22 @@ class Ahead:
         if index is not None:
             index.close()
 
-    def _wait_for_calm(self) -> None:
-        """What comes together is made together, and whoever delivers much at once comes first."""
-        end = time.monotonic() + MAX_WAIT
-        seen = None
-        calm = False
-        while time.monotonic() < end and not self._closing.is_set():
-            commits = self._writer.commits
-            if calm and commits == seen:
-                break
-            seen = commits
-            calm = self._watch(self._core.settings.ahead_delay)
+    def _wait_for_calm(self, patience: float, look: float) -> None:
+        """Wait while clients are served, but not for long: they come first.
 
-    def _give_way(self) -> None:
-        """Wait while clients are served, but not for long."""
-        end = time.monotonic() + GIVING_WAY
-        while time.monotonic() < end and not (self._closing.is_set() or self._watch(LOOK)):
+        :param patience: seconds.
+        :param look: seconds in which nothing may happen.
+        """
+        end = time.monotonic() + patience
+        while time.monotonic() < end and not (self._closing.is_set() or self._is_calm(look)):
             pass
 
-    def _watch(self, seconds: float) -> bool:
-        """Let some time pass; true if this process has done little meanwhile."""
-        begun, worked = time.monotonic(), time.process_time()
+    def _is_calm(self, seconds: float) -> bool:
+        """Let some time pass; true if nobody has asked for changes, nor made this process work."""
+        begun, worked, asked = time.monotonic(), time.process_time(), self._writer.asked
         self._closing.wait(seconds)
-        return time.process_time() - worked < BUSY * (time.monotonic() - begun)
+        worked = time.process_time() - worked
+        return self._writer.asked == asked and worked < BUSY * (time.monotonic() - begun)
 
     def _find_beginning(self, index: sqlite3.Connection) -> None:
         row = index.execute("SELECT value FROM setting WHERE name = ?", (_SETTING,)).fetchone()
@@ -280,7 +274,7 @@ class Ahead:
                 assert self._helper is not None
                 if task is not None and task.wanted is Wanted.MESSAGES:
                     # Headers take little, and searches and sorts wait for them.
-                    self._give_way()
+                    self._wait_for_calm(GIVING_WAY, LOOK)
                 try:
                     self._converse(self._helper, task, flying)
                 except HelperFailed as error:

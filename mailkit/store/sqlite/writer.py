@@ -210,6 +210,8 @@ class Writer:
         self._synchronous = True
         #: Held while a transaction is at work; the maintenance takes it for what must fit between.
         self.gate = threading.Lock()
+        #: Operations that somebody has asked for so far, but what is made ahead.
+        self.asked = 0
         #: Transactions committed so far.
         self.commits = 0
         #: Those of them that changed names of mailboxes.
@@ -229,6 +231,7 @@ class Writer:
         return deferred
 
     def _hold(self, operation: Operation[Any], waiter: Waiter) -> None:
+        self.asked += 1
         held = self._held
         held.append(_Entry(operation, waiter, operation.losable))
         self._held_octets += operation.weight

@@ -7,8 +7,7 @@ import random
 import signal
 import subprocess
 import sys
-from collections.abc import Iterable
-from itertools import count, repeat
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -89,17 +88,6 @@ class AheadTestCase(StoreTestCase):
         return helper.pid
 
 
-class Changing:
-    """A writer that commits between two looks at it."""
-
-    def __init__(self, changes: Iterable[int]) -> None:
-        self.changes = iter(changes)
-
-    @property
-    def commits(self) -> int:
-        return next(self.changes)
-
-
 class AheadTests(AheadTestCase):
     async def test_the_helper_makes_the_same(self) -> None:
         dice = random.Random(3)
@@ -148,33 +136,24 @@ class AheadTests(AheadTestCase):
         await self.made(store, 5)
         self.assertIsNone(self.helper(store))
 
-    async def test_it_waits_until_no_more_comes(self) -> None:
+    def test_clients_come_first(self) -> None:
+        writer: Any = SimpleNamespace(asked=0)
         core: Any = SimpleNamespace(settings=ALONE)
-        writer: Any = Changing([1, 2, 3, 3, 4])
         waiting = Ahead(core, writer)
-        looks = iter([True] * 9)
-        self.patch(waiting, "_watch", lambda seconds: next(looks))
-        waiting._wait_for_calm()
-        self.assertEqual(next(writer.changes), 4)
-        # Nor while the process is busy without that.
-        writer.changes = repeat(3)
-        looks = iter([True, False, False, True, False])
-        self.patch(waiting, "_watch", lambda seconds: next(looks))
-        waiting._wait_for_calm()
-        self.assertEqual(list(looks), [False, False, True, False])
-        looks = iter([False, False, True, False])
-        waiting._give_way()
-        self.assertEqual(list(looks), [False])
-
-    async def test_it_does_not_wait_for_ever(self) -> None:
-        core: Any = SimpleNamespace(settings=ALONE)
-        writer: Any = Changing(count())
-        waiting = Ahead(core, writer)
-        self.patch(ahead, "MAX_WAIT", 0.02)
-        self.patch(ahead, "GIVING_WAY", 0.02)
-        waiting._wait_for_calm()
-        self.patch(waiting, "_watch", lambda seconds: False)
-        waiting._give_way()
+        worked = iter([0.0, 0.0, 0.0, 1000.0])
+        self.patch(time, "process_time", lambda: next(worked))
+        self.assertTrue(waiting._is_calm(0.01))
+        self.assertFalse(waiting._is_calm(0.01))
+        self.patch(time, "process_time", float)
+        self.patch(waiting._closing, "wait", lambda seconds: setattr(writer, "asked", 1))
+        self.assertFalse(waiting._is_calm(0.01))
+        answers = iter([False, False, True, False])
+        self.patch(waiting, "_is_calm", lambda look: next(answers))
+        waiting._wait_for_calm(60.0, 0.01)
+        self.assertEqual(list(answers), [False])
+        # But not for ever.
+        self.patch(waiting, "_is_calm", lambda look: False)
+        waiting._wait_for_calm(0.01, 0.01)
 
     async def test_the_newest_come_first(self) -> None:
         self.patch(ahead, "MESSAGES_AT_ONCE", 2)
