@@ -183,6 +183,7 @@ RULES = (
     Rule("mailkit.seats", "mailkit.errors"),
     Rule(LOOP_PARTS, f"mailkit._typing {WIRE} {LOOP_PARTS}", "twisted zope.interface"),
     Rule("mailkit.pools", others="twisted"),
+    Rule("mailkit.sockets", others="twisted"),
     Rule("mailkit.kerberos", f"mailkit._typing {WIRE}", "gssapi"),
     Rule("mailkit.outbox", "mailkit.model mailkit.errors mailkit.store mailkit.store.envelopes"),
     Rule("mailkit.tls", "mailkit._typing", "twisted zope.interface OpenSSL cryptography"),
@@ -222,7 +223,7 @@ RULES = (
     Rule("mailkit.client.kerberos", f"{WIRE} mailkit.kerberos", "twisted"),
     Rule(
         "mailkit.client.*",
-        f"{VALUES} mailkit.channels mailkit.client.*",
+        f"{VALUES} mailkit.channels mailkit.client.* mailkit.sockets",
         "twisted zope.interface OpenSSL cryptography service_identity",
     ),
     Rule(CLIENT_PURE, f"{PURE} {SHARED_CLIENT_PURE} mailkit.smtp.grammar {CLIENT_PURE}"),
@@ -272,7 +273,7 @@ RULES = (
     ),
     Rule(
         "mailkit.store mailkit.store.*",
-        f"{CONTRACTS} {MIME} mailkit.pools mailkit.store mailkit.store.*",
+        f"{CONTRACTS} {MIME} mailkit.pools mailkit.sockets mailkit.store mailkit.store.*",
         "twisted zope.interface",
     ),
     Rule("mailkit.auth.hmac_md5", "mailkit.auth"),

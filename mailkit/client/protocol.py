@@ -10,7 +10,6 @@ from typing import Any, cast
 
 from OpenSSL import SSL
 from service_identity import VerificationError
-from twisted.internet import tcp
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import (
     HostnameEndpoint,
@@ -47,6 +46,7 @@ from mailkit.client.errors import (
 from mailkit.client.reasons import why_not_connected
 from mailkit.client.security import TLSInfo, TLSPolicy
 from mailkit.client.tls import KeepingCreator, connection_creator, openssl_info, why_refused
+from mailkit.sockets import send_now
 
 #: Octets above which none are held back.
 MAX_HELD = 64 * 1024
@@ -158,7 +158,7 @@ class TwistedChannel(BufferedChannel, Protocol):
             self._send(data)
 
     def _send(self, data: bytes) -> None:
-        sent = _send_now(self.transport, data)
+        sent = send_now(self.transport, data)
         if sent < len(data):
             self.transport.write(data[sent:])
 
@@ -332,26 +332,6 @@ class _TwistedWaiter(Waiter):
                 call.cancel()
         if not self._fired:
             raise TimedOut
-
-
-def _send_now(transport: object, data: bytes) -> int:
-    """Give octets to a connection's socket, which its transport does in the reactor's next turn.
-
-    :returns: how many of them have gone. None may where the transport holds others back, which go
-        first, or where TLS or a wrapper stands between.
-    """
-    if not isinstance(transport, tcp.Connection) or transport.TLS:
-        return 0
-    if transport._tempDataLen or transport.dataBuffer or not transport.connected:
-        return 0
-    if transport.disconnecting or transport._aborting:
-        return 0
-    try:
-        sent: int = transport.socket.send(data)
-    except OSError:
-        # Full, or broken: the transport will see.
-        return 0
-    return sent
 
 
 def _fire(channel: TwistedChannel, name: str) -> None:

@@ -8,13 +8,13 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any, cast
 
-from twisted.internet import tcp
 from twisted.internet.interfaces import ITCPTransport
 from twisted.internet.protocol import Protocol
 from twisted.logger import Logger
 
 from mailkit._typing import override
 from mailkit.errors import LimitExceeded
+from mailkit.sockets import send_now
 from mailkit.store.sqlite.codec import Codec, NotUnderstood
 
 #: Octets of one frame: a change of some million messages, or messages that are held in memory.
@@ -97,26 +97,11 @@ class Link(Protocol):
         return b"".join((head, struct.pack(f"!{len(lengths)}I", *lengths), text, *blobs))
 
     def send_frame(self, frame: bytes) -> None:
-        """Send octets of whole frames, now if the system takes them.
-
-        The transport would keep them until the reactor's next turn, which other clients' commands
-        may put off while the process at the other end has nothing to do.
-        """
+        """Send octets of whole frames, now if the system takes them."""
         transport: Any = self.transport
-        if (
-            isinstance(transport, tcp.Connection)
-            and transport.connected
-            and not (transport.disconnecting or transport.dataBuffer or transport._tempDataLen)
-        ):
-            try:
-                sent = transport.socket.send(frame)
-            except OSError:
-                # Full, or broken: the transport will see.
-                sent = 0
-            if sent == len(frame):
-                return
-            frame = frame[sent:]
-        transport.write(frame)
+        sent = send_now(transport, frame)
+        if sent < len(frame):
+            transport.write(frame[sent:])
 
     @override
     def dataReceived(self, data: bytes) -> None:
