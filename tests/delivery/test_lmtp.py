@@ -260,29 +260,29 @@ class ServerDeliveryTests(ServerTestCase):
         self.assertTrue(self.server.commands[0].startswith("EHLO"))
 
 
+def listen(case: TestCase, delivery: IMessageDelivery) -> str:
+    """A server of ours on a socket, for as long as a test takes; where it is."""
+    factory = LMTPFactory(delivery_portal(delivery), hostname="mx.example.org")
+    path = socket_path(factory)
+    port = reactor.listenUNIX(path, factory)
+
+    async def close() -> None:
+        while factory.connections:
+            turn: Deferred[None] = Deferred()
+            reactor.callLater(0.001, turn.callback, None)
+            await turn
+        await port.stopListening()
+
+    case.addCleanup(lambda: Deferred.fromCoroutine(close()))
+    return f"unix:{path}"
+
+
 class BinaryTests(TestCase):
     """Content that is not made of lines goes through a server of ours (RFC 3030)."""
 
     BODY = bytes(range(256)) + b"\n.\n\r.\r\r\n.\r\n"
     HEADER = b"Subject: x\r\nMIME-Version: 1.0\r\nContent-Transfer-Encoding: binary\r\n"
     CONTENT = HEADER + b"Content-Type: application/octet-stream\r\n\r\n" + BODY
-
-    def listen(self, delivery: IMessageDelivery) -> str:
-        factory = LMTPFactory(delivery_portal(delivery), hostname="mx.example.org")
-        path = f"{socket_path(factory)}"
-        port = reactor.listenUNIX(path, factory)
-
-        async def close() -> None:
-            if IClosableDelivery.providedBy(delivery):
-                await delivery.close()
-            while factory.connections:
-                turn: Deferred[None] = Deferred()
-                reactor.callLater(0.001, turn.callback, None)
-                await turn
-            await port.stopListening()
-
-        self.addCleanup(lambda: Deferred.fromCoroutine(close()))
-        return f"unix:{path}"
 
     async def passed_on(self, *abilities: Ability) -> tuple[str, bytes]:
         """What comes out of a server with these abilities, behind one that passes on."""
@@ -292,8 +292,10 @@ class BinaryTests(TestCase):
             with message.open() as file:
                 found.append((envelope.body or "", file.read()))
 
-        last = self.listen(CallableDelivery(keep, ["example.org"], abilities=abilities))
-        first = self.listen(ServerDelivery(last))
+        last = listen(self, CallableDelivery(keep, ["example.org"], abilities=abilities))
+        passing = ServerDelivery(last)
+        self.addCleanup(lambda: Deferred.fromCoroutine(passing.close()))
+        first = listen(self, passing)
         session = await connect(first, ClientSettings(lmtp=True, tls=TLSPolicy.none()))
         self.assertTrue(session.facts.extensions.binary_mime)
         envelope = make_envelope(ANN)
@@ -333,20 +335,8 @@ class LMTPContractTests(DeliveryContract, TestCase):
         self.store = MemoryStore()
         for account in accounts:
             await self.store.add_account(name=account)
-        factory = LMTPFactory(delivery_portal(LocalMessageDelivery(self.store, self.store)))
-        path = socket_path(self)
-        port = reactor.listenUNIX(path, factory)
-        delivery = OneDomain(f"unix:{path}")
-
-        async def close() -> None:
-            await delivery.close()
-            while factory.connections:
-                turn: Deferred[None] = Deferred()
-                reactor.callLater(0.001, turn.callback, None)
-                await turn
-            await port.stopListening()
-
-        self.addCleanup(lambda: Deferred.fromCoroutine(close()))
+        delivery = OneDomain(listen(self, LocalMessageDelivery(self.store, self.store)))
+        self.addCleanup(lambda: Deferred.fromCoroutine(delivery.close()))
         return delivery
 
     async def delivered(self, account: str) -> Sequence[bytes]:
