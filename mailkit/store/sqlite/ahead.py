@@ -205,18 +205,14 @@ class Ahead:
 
     def _loop(self) -> None:
         index: sqlite3.Connection | None = None
-        # What the owner before this one has left is there already.
-        is_new = False
         while not self._closing.is_set():
             is_awake = self._wake.wait(None if self._helper is None else IDLE)
             if time.monotonic() - self._helped >= IDLE:
                 self._end_helper()
             if not is_awake:
                 continue
-            if is_new:
-                # What comes together is made together.
-                self._wait_for_calm(MAX_WAIT, self._core.settings.ahead_delay)
-            is_new = True
+            # What comes together is made together.
+            self._wait_for_calm(MAX_WAIT, self._core.settings.ahead_delay)
             self._wake.clear()
             try:
                 if index is None:

@@ -155,6 +155,36 @@ class AheadTests(AheadTestCase):
         self.patch(waiting, "_is_calm", lambda look: False)
         waiting._wait_for_calm(0.01, 0.01)
 
+    async def test_only_what_others_ask_for_counts_as_asked(self) -> None:
+        store = await self.make_store(settings=ALONE)
+        writer = store.core.writer
+        before = writer.asked
+        await self.fill(store, message(1))
+        asked = writer.asked
+        self.assertGreater(asked, before)
+        await self.made(store, 1)
+        self.assertEqual(writer.asked, asked)
+
+    async def test_only_what_takes_long_gives_way(self) -> None:
+        seen: list[object] = []
+        send = HelperProcess.send
+
+        def note(process: HelperProcess, wanted: Wanted, places: list[BodyPlace]) -> None:
+            seen.append(wanted)
+            send(process, wanted, places)
+
+        def wait(self: Ahead, patience: float, look: float) -> None:
+            seen.append(patience)
+
+        self.patch(HelperProcess, "send", note)
+        self.patch(Ahead, "_wait_for_calm", wait)
+        store = await self.make_store(settings=HELPED)
+        await self.fill(store, *map(message, range(3)))
+        await self.made(store, 3)
+        begun = seen.index(Wanted.FIELDS)
+        self.assertEqual(set(seen[:begun]), {ahead.MAX_WAIT})
+        self.assertEqual(seen[begun + 1 : begun + 3], [ahead.GIVING_WAY, Wanted.MESSAGES])
+
     async def test_the_newest_come_first(self) -> None:
         self.patch(ahead, "MESSAGES_AT_ONCE", 2)
         asked = []
