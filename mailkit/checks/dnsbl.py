@@ -31,7 +31,7 @@ from mailkit.expiring import ExpiringMap
 from mailkit.hooks import Accept, Answers, MailSession
 from mailkit.interfaces import IDNSResolver
 from mailkit.model import Envelope, Recipient
-from mailkit.wire.domains import canonical_domain
+from mailkit.wire.domains import canonical_domain, is_dns_name
 from mailkit.wire.networks import Networks
 
 #: RFC 5782 section 2.1: what an answer looks like.
@@ -46,7 +46,7 @@ _LOG_INTERVAL = 3600.0
 class DNSList:
     """A list in DNS.
 
-    :raises ValueError: an answer is neither an address nor a network.
+    :raises ValueError: the zone is no domain, or an answer is neither an address nor a network.
     """
 
     zone: str
@@ -57,7 +57,10 @@ class DNSList:
     networks: Networks = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "zone", canonical_domain(self.zone).strip("."))
+        zone = canonical_domain(self.zone).strip(".")
+        if not is_dns_name(zone):
+            raise ValueError(f"{self.zone!r} is no zone such as bl.example.org")
+        object.__setattr__(self, "zone", zone)
         object.__setattr__(self, "networks", Networks(self.answers))
 
 
@@ -122,6 +125,8 @@ class DNSLists(FindingCheck):
         except (LookupError, ValueError):
             raise ValueError(f"{text!r} may only have {{client}}, {{what}} and {{zone}}") from None
         self._resolver = resolver
+        if not (block or block_domains or allow):
+            raise ValueError("it needs a list to ask")
         self._block = _lists(block)
         self._block_domains = _lists(block_domains)
         self._allow = _lists(allow)

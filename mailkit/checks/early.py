@@ -12,15 +12,19 @@ from mailkit.checks.base import Action, Finding, FindingCheck, check_actions, gi
 from mailkit.hooks import Answers, MailSession, Reject
 from mailkit.model import Envelope
 
+#: Seconds for which an honest client waits for the greeting (RFC 5321 section 4.5.3.2.1).
+MAX_DELAY = 300.0
+
 
 class EarlyTalkers(FindingCheck):
     """Lets clients wait for the greeting, and sees who does not (RFC 5321 section 3.1).
 
     Programs that only want to get rid of spam often send at once whatever they have to say.
 
-    :param delay: seconds before the greeting.
+    :param delay: seconds before the greeting, :data:`MAX_DELAY` at most.
     :param action: what happens to those who talk; ``reject`` refuses them instead of a greeting.
     :param points: for the action ``score``.
+    :raises ValueError: a setting makes no sense.
     """
 
     name = "early-talkers"
@@ -37,6 +41,8 @@ class EarlyTalkers(FindingCheck):
     ) -> None:
         super().__init__(exempt=exempt, spare_postmaster=spare_postmaster)
         check_actions(action=action)
+        if not 0 <= delay <= MAX_DELAY:
+            raise ValueError(f"the delay is 0 to {MAX_DELAY:g} seconds")
         self._delay = delay
         self._action = action
         self._points = points

@@ -175,7 +175,7 @@ def _parse_list(name: str, item: Any) -> Any:
     from mailkit.checks.dnsbl import DNSList
 
     if isinstance(item, str):
-        return DNSList(item)
+        item = {"zone": item}
     hints = {"zone": str, "weight": float, "answers": Sequence[str]}
     if not isinstance(item, Mapping) or "zone" not in item or item.keys() - hints.keys():
         raise SettingError(f"{name} must be zones, or tables with zone, weight and answers")

@@ -23,7 +23,7 @@ class EndpointOptions(StrictOptions):
     inherits = False
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         #: Endpoints as they were given, by what the service calls their ports: ``imap``, ``imaps``.
         self.endpoints: dict[str, list[str]] = {name: [] for name in self.endpoint_options}
         #: Named listeners, and the port of each.

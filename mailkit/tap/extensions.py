@@ -196,7 +196,13 @@ class ExtensionOptions:
             "Who is told by VRFY which addresses exist: never, authenticated or everyone"
             " [default: never]",
         ],
-        ["expn", None, None, "The same for EXPN and the members of aliases [default: never]"],
+        [
+            "expn",
+            None,
+            None,
+            "Who is told by EXPN to whom an alias leads: never, authenticated or everyone"
+            " [default: never]",
+        ],
         [
             "no-soliciting",
             None,

@@ -19,6 +19,8 @@ from mailkit.tap.values import parse_file_quota
 #: Names of the options.
 PORTS, ADDRESS, FILES = "passive-ports", "passive-address", "files"
 MAIL, QUOTA, PROTECT = "ftp-mail", "ftp-quota", "ftp-protect-data"
+#: Those whose values may be wrong.
+JUDGED = (PORTS, ADDRESS, MAIL, QUOTA)
 #: Where homes are in the directory of a store.
 DIRECTORY = "files"
 #: The directory in which mail is.
@@ -90,8 +92,6 @@ def parse_ftp_settings(options: Mapping[str, Any]) -> FTPSettings:
             address = str(IPv4Address(address))
         except ValueError:
             raise SettingError(f"{address!r} is no IPv4 address, as PASV needs it") from None
-    if options.get(PROTECT) and not options.get("tls"):
-        raise SettingError("ftp-protect-data needs tls: a certificate and its key")
     mail = options.get(MAIL) or "read"
     if mail not in MAIL_WAYS:
         raise SettingError(f"{mail!r} is none of {', '.join(MAIL_WAYS)}")

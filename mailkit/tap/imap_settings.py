@@ -11,6 +11,8 @@ from mailkit.translation import checked_language
 
 #: Names of the options.
 LANGUAGE, MESSAGE_LIMIT, GMAIL = "imap-language", "imap-message-limit", "imap-gmail"
+#: Those whose values may be wrong.
+JUDGED = (LANGUAGE, MESSAGE_LIMIT)
 
 
 def parse_imap_settings(options: Mapping[str, Any]) -> dict[str, Any]:

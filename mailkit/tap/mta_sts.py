@@ -48,7 +48,7 @@ class Options(StrictOptions):
     )
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.listen: list[str] = []
         self.domains: list[str] = []
         self.exchangers: list[str] = []
@@ -85,6 +85,9 @@ class Options(StrictOptions):
         if not self["max-age"].isdecimal() or int(self["max-age"]) > MAX_AGE:
             raise usage.UsageError(f"--max-age must be a number of seconds up to {MAX_AGE}")
         mode, age = STSMode(self["mode"]), int(self["max-age"])
+        if not self.exchangers and mode is not STSMode.NONE:
+            # RFC 8461 section 3.2
+            raise usage.UsageError(f"--mode {mode.value} needs at least one --mx")
         self.policy = STSPolicy(mode, tuple(self.exchangers), age)
         try:
             policy_text(self.policy)

@@ -27,7 +27,7 @@ class Options(StrictOptions):
     )
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.listen: list[str] = []
 
     def opt_listen(self, endpoint: str) -> None:

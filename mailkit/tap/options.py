@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, ClassVar, TypeAlias
 
@@ -18,6 +18,7 @@ from mailkit import __version__
 from mailkit._typing import override
 from mailkit.auth.checkers import AuthRule, StoreAccounts
 from mailkit.interfaces import IBearerToken
+from mailkit.tap import ftp_settings, imap_settings, pop3_settings
 from mailkit.tap.capabilities import parse_capabilities, parse_clients, parse_quirks
 from mailkit.tap.checks import Checks
 from mailkit.tap.client_certificates import parse_client_certificates
@@ -47,7 +48,7 @@ from mailkit.tap.settings import (
     Limits,
     LoginSettings,
 )
-from mailkit.tap.sharing import parse_sharing
+from mailkit.tap.sharing import OTHER_USERS, SHARED, parse_sharing
 from mailkit.tap.smtp_limits import parse_smtp_limits
 from mailkit.tap.stores import DEFAULT_STORE, STORE_VARIABLE, default_store, parse_store
 from mailkit.tap.user_bases import parse_rule
@@ -216,7 +217,7 @@ class MailOptions(EndpointOptions, TLSOptions, AuthOptionMixin):
     def parseOptions(self, options: Sequence[str] | None = None) -> None:
         self.origin = os.getcwd()
         self.arguments = list(sys.argv[1:] if options is None else options)
-        super().parseOptions(options)  # type: ignore[no-untyped-call]
+        super().parseOptions(options)
 
     # Options that are more than a value.
 
@@ -264,8 +265,9 @@ class MailOptions(EndpointOptions, TLSOptions, AuthOptionMixin):
 
     @override
     def getUsage(self, width: int | None = None) -> str:
-        text: str = super().getUsage(width)
-        return f"{text}\nExamples:\n{self.examples}" if self.examples else text
+        text = super().getUsage(width)
+        shown = self.examples and not self._refused
+        return f"{text}\nExamples:\n{self.examples}" if shown else text
 
     # After all options are known.
 
@@ -286,11 +288,13 @@ class MailOptions(EndpointOptions, TLSOptions, AuthOptionMixin):
             with self.naming(name):
                 read()
         self._read_relay()
-        for name, endpoints in self.endpoints.items():
-            if name in IMPLICIT_TLS and endpoints and not self.service_tls:
-                raise usage.UsageError(
-                    f"{self.place(name)} needs a certificate: give --tls CERT,KEY"
-                )
+        secured = [name for name in IMPLICIT_TLS if self.endpoints.get(name)]
+        if self.get(ftp_settings.PROTECT):
+            secured.append(ftp_settings.PROTECT)
+        if secured and not self.service_tls:
+            raise usage.UsageError(
+                f"{self.place(secured[0])} needs a certificate: give --tls CERT,KEY"
+            )
         self.limits = self._limits()
         self.logins = self._logins()
         with self.naming("workers"):
@@ -298,7 +302,8 @@ class MailOptions(EndpointOptions, TLSOptions, AuthOptionMixin):
 
     def _settings(self) -> _Settings:
         """Each setting's name, and what reads it, or only raises SettingError if it cannot be."""
-        yield "other-users or shared", lambda: parse_sharing(self)
+        yield from self._each(parse_sharing, (OTHER_USERS,))
+        yield from self._each(parse_sharing, (SHARED,), (OTHER_USERS,))
         yield "store", lambda: parse_store(self["store"], parse_sharing(self))
         yield "client-certificates", lambda: parse_client_certificates(self.client_certificates)
         yield "gssapi", lambda: parse_gssapi(self.gssapi)
@@ -320,9 +325,23 @@ class MailOptions(EndpointOptions, TLSOptions, AuthOptionMixin):
             yield "imap-quirk", lambda: parse_quirks(self.quirks)
         if self.imap_clients:
             yield "imap-clients", lambda: parse_clients(self.imap_clients)
-        yield "imap-language, imap-message-limit or imap-gmail", lambda: parse_imap_settings(self)
-        yield "pop3-login-delay and its like", lambda: parse_pop3_settings(self)
-        yield "passive-ports, passive-address or ftp-*", lambda: parse_ftp_settings(self)
+        yield from self._each(parse_imap_settings, imap_settings.JUDGED)
+        yield from self._each(parse_pop3_settings, pop3_settings.JUDGED)
+        yield from self._each(parse_ftp_settings, ftp_settings.JUDGED)
+
+    def _each(
+        self,
+        parse: Callable[[Mapping[str, Any]], object],
+        names: Iterable[str],
+        others: Iterable[str] = (),
+    ) -> _Settings:
+        """Those of several options that one function reads, one by one, so that an error names it.
+
+        :param others: options that may matter to each of them.
+        """
+        for name in names:
+            if self.get(name) is not None:
+                yield name, partial(parse, {each: self.get(each) for each in (name, *others)})
 
     def _settings_of_listeners(self) -> _Settings:
         """Those of SMTP, LMTP and submission."""
@@ -342,7 +361,7 @@ class MailOptions(EndpointOptions, TLSOptions, AuthOptionMixin):
         yield "hook", lambda: parse_hooks(self.hooks, names)
         yield "hook-failure", lambda: parse_hook_settings(self.get("hook-failure"))
         yield "hook-settings", self._read_hook_settings
-        if self.milters or self.milter_reuse or self.milter_table:
+        if self.milters or self.milter_reuse or self.milter_table or self.get("milter-failure"):
             milters = partial(parse_milters, self.milters, services=names)
             yield "milter", milters
             yield "milter-reuse", lambda: milters(reuse=self.milter_reuse)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import fields
 from typing import Any
 
@@ -17,6 +17,7 @@ from mailkit.queue.routing import OutboundRoute, OutboundRoutes
 from mailkit.queue.schedule import Schedule
 from mailkit.queue.transport import DeliveryTransport, Transport
 from mailkit.spool import Spool
+from mailkit.tap.checks import parse_servers
 from mailkit.tap.errors import SettingError, StartError
 from mailkit.tap.etrn import make_starter
 from mailkit.tap.languages import take_languages
@@ -84,8 +85,10 @@ class Outbound:
         )
         #: Who may ask for the mail of domains.
         self.starter = make_starter(tables["etrn"]) if "etrn" in tables else None
-        self._nameservers: Sequence[str] = values.pop("nameservers", [])
+        self._nameservers = parse_servers(values.pop("nameservers", []))
         self._port: int = values.pop("port", 25)
+        if not 0 < self._port < 65536:
+            raise SettingError(f"port: {self._port} is no port")
         self._checks_domains: bool = values.pop("check-domains", False)
         self._security = take_security(values)
         self._programs = Programs(values, reactor)
@@ -233,9 +236,8 @@ class Outbound:
     def _make_resolver(self) -> IDNSResolver:
         from mailkit.dns.cache import CachingResolver
         from mailkit.dns.resolver import DNSResolver
-        from mailkit.tap.checks import parse_servers
 
-        servers = parse_servers(self._nameservers) or None
+        servers = self._nameservers or None
         asking = DNSResolver(servers, validating=self._security.validating, reactor=self._reactor)
         return CachingResolver(asking, clock=self._reactor)
 

@@ -12,6 +12,8 @@ from mailkit.translation import checked_language
 #: Names of the options.
 LOGIN_DELAY, TAKEOVER = "pop3-login-delay", "pop3-takeover"
 LANGUAGE, REFUSE_UTF8 = "pop3-language", "pop3-refuse-utf8"
+#: Those whose values may be wrong.
+JUDGED = (LOGIN_DELAY, TAKEOVER, LANGUAGE)
 
 
 def parse_pop3_settings(options: Mapping[str, Any]) -> dict[str, Any]:

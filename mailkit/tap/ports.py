@@ -72,8 +72,20 @@ def parse_endpoint(description: str, reactor: Any = None) -> IStreamServerEndpoi
     except Exception as error:
         # Each kind of endpoint has its own parser, and plug-ins add more.
         raise SettingError(
-            f"{description!r} is no endpoint such as tcp:2525:interface=127.0.0.1 ({error})"
+            f"{description!r} is no endpoint such as tcp:2525:interface=127.0.0.1 ({_reason(error)})"
         ) from error
+
+
+def _reason(error: Exception) -> str:
+    """Why a parser of Twisted's takes no endpoint, which it tells in Python's words."""
+    text = str(error)
+    if isinstance(error, IndexError):
+        return "no such socket was passed on"
+    if isinstance(error, TypeError):
+        found = re.search(r"unexpected keyword argument ('\w+')", text)
+        return f"it has no {found[1]}" if found else "something is missing, or too much"
+    found = re.search(r"invalid literal for int\(\) with base \d+: (.*)", text)
+    return f"{found[1]} is no number" if found else text
 
 
 #: Endpoints that take a backlog; without one they have room for 50 clients.

@@ -17,7 +17,7 @@ from mailkit.queue.pacing import PaceSettings
 from mailkit.smtp.client import ClientSettings, Timeouts
 from mailkit.smtp.client.settings import TIMEOUTS
 from mailkit.tap.errors import SettingError
-from mailkit.tap.values import KIND_NAMES, check_numbers
+from mailkit.tap.values import KIND_NAMES, check_hostname, check_numbers
 from mailkit.wire.sasl_client import CLIENT_MECHANISMS, Credentials, SASLClient
 
 #: What ``timeouts`` may have: the fields of ``Timeouts``.
@@ -117,7 +117,7 @@ def take_sending(values: dict[str, Any]) -> SendingSettings:
             raise SettingError(f"bind has two addresses of IPv{kind}")
         addresses[kind] = address
         if name:
-            names[address] = name
+            names[address] = _take_helo(name)
     delay = values.pop("attempt-delay", ATTEMPT_DELAY)
     if not MIN_ATTEMPT_DELAY <= delay <= MAX_ATTEMPT_DELAY:
         raise SettingError(f"attempt-delay is {MIN_ATTEMPT_DELAY} to {MAX_ATTEMPT_DELAY:g} seconds")
@@ -130,13 +130,18 @@ def take_sending(values: dict[str, Any]) -> SendingSettings:
         return SendingSettings(
             PaceSettings(**pace),
             Sources(addresses, delay),
-            values.pop("helo", ""),
+            _take_helo(values.pop("helo", "")),
             names,
             _take_mechanisms(values),
             _take_timeouts(values),
         )
     except ValueError as error:
         raise SettingError(str(error).replace("_", "-")) from error
+
+
+def _take_helo(name: str) -> str:
+    """:raises SettingError: it cannot stand in EHLO."""
+    return check_hostname(name) if name else name
 
 
 def _take_timeouts(values: dict[str, Any]) -> Timeouts:

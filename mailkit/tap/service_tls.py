@@ -111,7 +111,7 @@ class TLSOptions(StrictOptions):
     optParameters: ClassVar[list[list[Any]]] = []
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         #: What ``--tls`` says.
         self.certificates: list[str] = []
         #: What ``--client-ca`` says.

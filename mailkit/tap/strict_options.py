@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from twisted.python import usage
 
 from mailkit._typing import override
@@ -9,6 +11,28 @@ from mailkit._typing import override
 
 class StrictOptions(usage.Options):
     """Options and nothing else: a word that is left over is named in the error."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        # Twisted shows docstrings with the indentation of their lines.
+        self.docs = {name: " ".join((doc or "").split()) for name, doc in self.docs.items()}
+        self._refused = False
+
+    @override
+    def parseOptions(self, options: Sequence[str] | None = None) -> None:
+        try:
+            super().parseOptions(options)  # type: ignore[no-untyped-call]
+        except usage.UsageError:
+            self._refused = True
+            raise
+
+    @override
+    def getUsage(self, width: int | None = None) -> str:
+        # twistd shows it above an error, which is hard to find below some hundred lines.
+        if self._refused:
+            return "With --help it tells what the options are."
+        text: str = super().getUsage(width)
+        return text
 
     @override
     def parseArgs(self, *words: str) -> None:

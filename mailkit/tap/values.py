@@ -99,6 +99,8 @@ def parse_mechanisms(text: str) -> tuple[str, ...]:
     :raises SettingError: there is none of that name.
     """
     names = [name.strip().upper() for name in text.split(",")]
+    if not all(names):
+        raise SettingError(f"{text!r} must be names with commas between them, such as PLAIN,LOGIN")
     try:
         return tuple(mechanism.name for mechanism in choose_mechanisms(names))
     except ValueError as error:

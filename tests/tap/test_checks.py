@@ -18,7 +18,11 @@ from mailkit.tap.errors import SettingError
 
 CLOCK = cast(IReactorTime, Clock())
 #: All that there are.
-EVERYTHING = {**dict.fromkeys(CHECKS, True), "recipients": {"server": "inside.example:25"}}
+EVERYTHING = {
+    **dict.fromkeys(CHECKS, True),
+    "dns-lists": {"block": "bl.example"},
+    "recipients": {"server": "inside.example:25"},
+}
 
 
 class SettingTests(SynchronousTestCase):
@@ -47,7 +51,7 @@ class SettingTests(SynchronousTestCase):
         self.assertEqual(self.hooks(off), {})
         self.assertEqual(self.names(**{**off, "greylisting": True}), ["greylisting"])
         self.assertEqual(self.names(**EVERYTHING), list(CHECKS))
-        self.assertEqual(self.names(**{**off, "dns_lists": {}}), ["dns-lists"])
+        self.assertEqual(self.names(**{**off, "sender_domain": {}}), ["sender-domain"])
 
     def test_every_check_is_a_hook(self) -> None:
         for hook in self.hooks(EVERYTHING)["smtp"]:
@@ -99,6 +103,10 @@ class SettingTests(SynchronousTestCase):
         self.wrong("rates.address-errors must be a string", rates={"address-errors": 5})
         self.wrong("recipients: it needs a server to ask", recipients=True)
         self.wrong("'many' is no rate", rates={"address-errors": "many"})
+        self.wrong("dns-lists: it needs a list to ask", **{"dns-lists": True})
+        self.wrong("'a b' is no zone", **{"dns-lists": {"allow": "a b"}})
+        self.wrong("the delay is 0 to 300 seconds", **{"early-talkers": {"delay": -1}})
+        self.wrong("the delay is 0 to 300 seconds", **{"early-talkers": {"delay": 301}})
 
     def test_name_servers(self) -> None:
         for text, server in (

@@ -11,6 +11,7 @@ from mailkit.homes.disk import FileHomes
 from mailkit.homes.mounts import MountedHomes
 from mailkit.tap.errors import StartError
 from mailkit.tap.ftp_settings import MAIL_DIRECTORY, FTPSettings, parse_ftp_settings
+from mailkit.tap.tls import self_signed
 from tests.tap.test_options import ENDPOINT, OptionsTestCase
 
 
@@ -22,10 +23,10 @@ class FTPOptionsTests(OptionsTestCase):
         for value in ("x", "80-90", "60000-50000", "50000-70000", "50000"):
             self.check([*serve, "--passive-ports", value], "passive-ports", f"'{value}'")
         self.check([*serve, "--passive-address", "::1"], "passive-address", "'::1'")
-        self.check([*serve, "--ftp-mail", "write"], "ftp-", "'write'")
-        self.check([*serve, "--ftp-protect-data"], "ftp-", "needs tls")
+        self.check([*serve, "--ftp-mail", "write"], "--ftp-mail: 'write'")
+        self.check([*serve, "--ftp-protect-data"], "--ftp-protect-data needs a certificate")
         for value in ("much", "0", "1G,many", "1G,0"):
-            self.check([*serve, "--ftp-quota", value], "ftp-", f"'{value}'")
+            self.check([*serve, "--ftp-quota", value], f"--ftp-quota: '{value}'")
 
     def test_settings_reach_the_server(self) -> None:
         options = self.parse(
@@ -37,6 +38,11 @@ class FTPOptionsTests(OptionsTestCase):
         self.assertEqual(settings.passive_address, "192.0.2.1")
         self.assertEqual(settings.files, "/srv/files")
         self.assertEqual((settings.mail, settings.quota), ("read", FileQuota()))
+
+    def test_data_connections_only_with_tls(self) -> None:
+        tls = ",".join(self_signed(self.mktemp()))
+        options = self.parse("--ftp", ENDPOINT, "--tls", tls, "--ftp-protect-data")
+        self.assertTrue(parse_ftp_settings(options).protect_data)
 
     def test_quotas(self) -> None:
         for text, quota in (

@@ -46,6 +46,7 @@ class IMAPSettingTests(SynchronousTestCase):
             with self.assertRaises(UsageError) as caught:
                 self.parse(*wrong)
             self.assertIn(text, str(caught.exception))
+            self.assertTrue(str(caught.exception).startswith(f"{wrong[0]}: "))
 
     def test_in_a_settings_file(self) -> None:
         path = Path(self.mktemp())

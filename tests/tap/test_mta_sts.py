@@ -49,6 +49,8 @@ class OptionTests(SynchronousTestCase):
             ["--mx", "mx.example.org", "--tls", "/nowhere"],
         ):
             self.assertRaises(usage.UsageError, self.options, *arguments)
+        error = self.assertRaises(usage.UsageError, self.options)
+        self.assertIn("needs at least one --mx", str(error))
         for arguments in (ARGUMENTS[:2], ARGUMENTS[2:]):
             options = Options()
             mx = ["--mx", "mx.example.org"]

@@ -83,6 +83,12 @@ class SettingTests(SynchronousTestCase):
             {"complaints": ["fbl"]},
             {"tls_domains": {"example.net": "pinned"}},
             {"tls_domains": {"": "verified"}},
+            {"nameservers": ["dns.example"]},
+            {"nameservers": ["127.0.0.1:x"]},
+            {"port": 0},
+            {"port": 65536},
+            {"helo": "a b"},
+            {"bind": ["192.0.2.1=a b"]},
             {"dane": False, "tls_domains": {"example.net": "dane"}},
         ):
             self.assertRaises(SettingError, self.outbound, **table)

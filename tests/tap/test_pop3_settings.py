@@ -41,10 +41,10 @@ class OptionTests(SynchronousTestCase):
     def test_wrong_values(self) -> None:
         for wrong in ("0", "-1", "many"):
             for name in ("--pop3-login-delay", "--pop3-takeover"):
-                with self.assertRaises(UsageError):
-                    self.parse(f"{name}={wrong}")
-        with self.assertRaises(UsageError):
-            self.parse("--pop3-language=tlh")
+                error = self.assertRaises(UsageError, self.parse, f"{name}={wrong}")
+                self.assertTrue(str(error).startswith(f"{name}: '{wrong}'"), str(error))
+        error = self.assertRaises(UsageError, self.parse, "--pop3-language=tlh")
+        self.assertTrue(str(error).startswith("--pop3-language: there is no"), str(error))
 
     def test_in_a_settings_file(self) -> None:
         path = self.mktemp()
