@@ -13,12 +13,14 @@ MAX_COMMAND = 512
 
 # RFC 2449 section 3: keyword = 3*4VCHAR. All there are consist of letters and digits.
 _COMMAND = re.compile(rb"([A-Za-z0-9]{3,4})(?: ([^\0\r]*))?\Z")
+#: Digits of a message number.
+MAX_DIGITS = 10
 #: Octets in which a run of RETR commands is looked for.
 MAX_RUN = 1024
 
 # As nearly all clients write it that send one behind the other.
-_RUN = re.compile(rb"(?:RETR [0-9]{1,10}\r\n)+")
-_NUMBER = re.compile(rb"[0-9]{1,10}\Z")
+_RUN = re.compile(rb"(?:RETR [0-9]{1,%d}\r\n)+" % MAX_DIGITS)
+_NUMBER = re.compile(rb"[0-9]{1,%d}\Z" % MAX_DIGITS)
 # Any number of lines that a command has room for.
 _COUNT = re.compile(rb"[0-9]+\Z")
 # RFC 4422 section 3.1: sasl-mech.
@@ -66,6 +68,9 @@ def parse_number(argument: bytes) -> int:
 
     :raises CommandError: anything else.
     """
+    # bytes.isdigit knows the digits of ASCII only.
+    if argument.isdigit() and len(argument) <= MAX_DIGITS:
+        return int(argument)
     argument = argument.rstrip(b" ")
     if not _NUMBER.match(argument):
         raise CommandError("This command takes one message number")

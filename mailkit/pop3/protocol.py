@@ -156,9 +156,10 @@ class POP3Connection(CommandConnection):
         if self.exchange is not None:
             return auth_response(self, self.exchange, command)
         try:
-            # Most have nothing behind the verb, and that in capitals.
-            entry, argument = COMMANDS.get(command), b""
-            if entry is None:
+            # As parse_command() does it, for those with the verb in capitals: most of them.
+            verb, _, argument = command.partition(b" ")
+            entry = COMMANDS.get(verb)
+            if entry is None or b"\0" in argument or b"\r" in argument:
                 verb, argument = parse_command(command)
                 entry = COMMANDS.get(verb)
             if entry is None:

@@ -26,18 +26,17 @@ RUN_OCTETS = 512 * 1024
 
 def retr(connection: POP3Connection, argument: bytes) -> Coroutine[Any, Any, None] | None:
     number = parse_number(argument)
-    maildrop = connection.maildrop
-    place, size = maildrop.place(number), maildrop.size(number)
+    index, uid, size = connection.maildrop.find(number)
     if size < CHUNK:
         if connection.buffer.data and (run := find_run(connection.buffer.peek(MAX_RUN))):
             return _send_run(connection, number, run)
         if not connection.must_drain:
-            read = connection.readers[place[0]]
-            data = None if read is None else read(place[1])
+            read = connection.readers[index]
+            data = None if read is None else read(uid)
             if data is not None:
                 connection.write_all(_reply(size, data))
                 return None
-    return _send_whole(connection, place, size)
+    return _send_whole(connection, (index, uid), size)
 
 
 def top(connection: POP3Connection, argument: bytes) -> Coroutine[Any, Any, None]:

@@ -133,6 +133,15 @@ class Maildrop:
         self.check(number)
         return self._part(number - 1), self._uids[number - 1]
 
+    def find(self, number: int) -> tuple[int, int, int]:
+        """Which mailbox, the UID there, and the size: :meth:`place` and :meth:`size` together.
+
+        :raises NoSuchNumber:
+        """
+        self.check(number)
+        index = number - 1
+        return self._part(index), self._uids[index], self._sizes[index]
+
     def _part(self, index: int) -> int:
         if len(self._parts) == 1:
             return 0

@@ -139,8 +139,13 @@ class BodyFiles:
         :raises StoreCorrupt: they are not what was written.
         :raises FileNotFoundError: the segment was dropped, because its bodies were moved.
         """
-        (body,) = self.read_together((place,), nowait=nowait)
-        return body
+        _, segment, begin, start, size = place
+        length = start + size - begin
+        if nowait and self._nowait:
+            with self._lock:
+                data = self._read_warm(self._open_segment(segment), begin, length)
+                return _take_one(data, begin, place)
+        return _take_one(memoryview(self._read(segment, begin, length, False)), begin, place)
 
     def read_together(self, places: Sequence[BodyPlace], *, nowait: bool = False) -> list[bytes]:
         """All octets of bodies that lie :func:`next_to_each_other`, checked.
@@ -220,13 +225,17 @@ def _take(data: memoryview | bytes, begin: int, places: Sequence[BodyPlace]) -> 
     bodies: list[bytes] = []
     for place in places:
         try:
-            start = find_body(data, begin, place)
+            bodies.append(_take_one(data, begin, place))
         except StoreCorrupt:
             if bodies:
                 break
             raise
-        bodies.append(bytes(data[start : start + place.size]))
     return bodies
+
+
+def _take_one(data: memoryview | bytes, begin: int, place: BodyPlace) -> bytes:
+    start = find_body(data, begin, place)
+    return bytes(data[start : start + place.size])
 
 
 def find_body(data: bytes | memoryview, begin: int, place: BodyPlace) -> int:

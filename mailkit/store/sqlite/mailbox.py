@@ -243,7 +243,7 @@ class SQLiteMailbox:
         return info, *self._core.reader.sizes.get(self._id, info.highest_modseq)
 
     def read_ready(self, uid: int) -> bytes | None:
-        return self._read_ahead().read(uid)
+        return (self._reading or self._read_ahead()).read(uid)
 
     async def read_messages(self, uids: Sequence[int], octets: int) -> Sequence[bytes]:
         return await self._read_ahead().read_several(uids, octets)

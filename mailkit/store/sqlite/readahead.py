@@ -13,8 +13,8 @@ from mailkit.store.sqlite.core import Core
 MAX_READY = 64 * 1024
 #: Messages whose places are asked for together, at most.
 MAX_AHEAD = 64
-#: Seconds for which a place is believed: another process may remove the message.
-_FRESH = 0.05
+#: Seconds for which a place is believed, as long as there was no commit in the store.
+_FRESH = 0.5
 
 
 class ReadAhead:
@@ -26,19 +26,31 @@ class ReadAhead:
         self._places: dict[int, BodyPlace] = {}
         # The last one of them.
         self._last = 0
-        # How many were looked up.
-        self._ahead = 1
+        # How often one of them was asked for.
+        self._used = 0
         # When they were looked up, and after how many of our own changes.
         self._since = 0.0
         self._commits = -1
 
     def read(self, uid: int) -> bytes | None:
         """All octets of a small message that are in memory; None for whatever else there is."""
-        place = self._find(uid)
-        if place is None or place.size > MAX_READY:
+        core = self._core
+        place = self._places.get(uid)
+        # As _knows() says it: most questions end here.
+        if (
+            place is None
+            or self._commits != core.writer.commits
+            or time.monotonic() - self._since > _FRESH
+        ):
+            place = self._find(uid)
+            if place is None:
+                return None
+        else:
+            self._used += 1
+        if place.size > MAX_READY:
             return None
         try:
-            return self._core.bodies.read(place, nowait=True)
+            return core.bodies.read(place, nowait=True)
         except (Cold, OSError, MailError):
             # Not in memory, moved, or damaged: the long way finds out.
             return None
@@ -75,15 +87,18 @@ class ReadAhead:
     def _find(self, uid: int) -> BodyPlace | None:
         now = time.monotonic()
         if not self._knows(uid, now):
-            # Further and further, as long as the reader goes on where it was.
+            # Further and further, as long as the reader goes on where it was; no further than it
+            # came in the time for which the last ones were believed, however slow that was.
             is_next = uid in self._places or 0 < uid - self._last <= MAX_AHEAD
-            self._ahead = min(2 * self._ahead, MAX_AHEAD) if is_next and self._is_quick(now) else 1
+            ahead = min(2 * self._used, MAX_AHEAD) if is_next and self._used else 1
             self._note(now)
-            self._places = self._core.reader.body_places(self._id, uid, self._ahead)
+            self._places = self._core.reader.body_places(self._id, uid, ahead)
             self._last = max(self._places, default=0)
+        self._used += 1
         return self._places.get(uid)
 
     def _note(self, now: float) -> None:
+        self._used = 0
         # Before the index is asked: what is committed meanwhile may not be in the answer.
         self._since = now
         self._commits = self._core.writer.commits
@@ -91,12 +106,9 @@ class ReadAhead:
     def _knows(self, uid: int, now: float) -> bool:
         return (
             uid in self._places
-            and self._is_quick(now)
+            and now - self._since <= _FRESH
             and self._commits == self._core.writer.commits
         )
-
-    def _is_quick(self, now: float) -> bool:
-        return now - self._since <= _FRESH
 
 
 def _read(

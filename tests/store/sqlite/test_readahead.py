@@ -45,6 +45,19 @@ class AheadTests(StoreTestCase):
         self.assertEqual([call.args[1:] for call in asked.call_args_list],
                          [(uid, 1) for uid in (5, 100, 290, 20, 200, 3)])  # fmt: skip
 
+    async def test_slow_readers_ask_little_more_than_quick_ones(self) -> None:
+        mailbox = await self.filled()
+        reader = self.store.core.reader
+        with mock.patch.object(reader, "body_places", wraps=reader.body_places) as asked:
+            for uid in range(1, 301):
+                with mock.patch(
+                    "mailkit.store.sqlite.readahead.time.monotonic", return_value=uid * 0.04
+                ):
+                    self.assertEqual(mailbox.read_ready(uid), message(uid))
+        # Twelve messages while the places are believed: some looked up in vain, none one by one.
+        self.assertLess(asked.call_count, 35)
+        self.assertLess(sum(call.args[2] for call in asked.call_args_list), 2 * 300)
+
     async def test_places_are_believed_for_a_moment_only(self) -> None:
         mailbox = await self.filled(10)
         reading = ReadAhead(self.store.core, mailbox._id)
