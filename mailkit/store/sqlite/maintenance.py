@@ -39,8 +39,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 #: Pages of the write-ahead log above which the writer waits a moment for the last ones to be
-#: copied, so that the log can begin anew.
-MAX_WAL_PAGES = 16_384
+#: copied, so that the log can begin anew. What is written over is flushed in a third of the time
+#: that a file takes which grows.
+MAX_WAL_PAGES = 1024
 #: Seconds between two looks for mailboxes with too much history.
 _PRUNE_INTERVAL = 3600.0
 #: Share of garbage above which ``compact`` moves what is left of a segment.
