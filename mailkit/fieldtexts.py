@@ -63,7 +63,7 @@ def encode_field_texts(header: Header) -> list[bytes | None] | None:
 def _encode_value(value: bytes) -> bytes:
     """A field's folded text."""
     if b"=?" not in value and value.isascii():
-        return value.lower()
+        return value.lower().replace(b"\t", b" ")
     # Who writes, and to whom, is the same again and again.
     if len(value) <= _MAX_REMEMBERED:
         return _remembered(value)
@@ -122,7 +122,7 @@ def encode_joined(name: bytes, joined: bytes, count: int) -> bytes | None:
             for words in pieces[1::2]
         ]
         text = b"".join(pieces)
-    return text.lower()
+    return text.lower().replace(b"\t", b" ")
 
 
 def _encode_each(name: bytes, headers: Sequence[bytes]) -> bytes:

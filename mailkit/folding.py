@@ -1,4 +1,4 @@
-"""Texts in the form in which they are compared: without regard to case and composition."""
+"""Texts in the form in which they are compared: without regard to case, composition and tabs."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ FOLD_PIECE = 1024
 #: Folded characters that are searched in one go.
 SEARCH_PIECE = 64 * 1024
 
+# RFC 5051 section 2: its title case is I. Full case folding leaves it alone.
+_DOTLESS_I = "\u0131"
 # Where folding and spacing may differ from the octets, in a text to be found.
 _BREAKS = re.compile(r"[\s:]+")
 
@@ -20,20 +22,26 @@ def fold(text: str) -> str:
     """Text in the form that is compared: equal for texts that differ in case or composition.
 
     Compatibility decomposition and full case folding: all that i;unicode-casemap (RFC 5051) takes
-    for equal, and a little more (``ß`` and ``ss``).
+    for equal, and a little more (``ß`` and ``ss``). A tab is a space: a long field continues with
+    either, and who looks for two words of it has seen neither.
     """
     if text.isascii():
-        return text.lower()
+        return _fold_ascii(text)
     if len(text) <= FOLD_PIECE:
         return _fold_piece(text)
     return "".join(map(_fold_piece, _pieces(text)))
 
 
+def _fold_ascii(text: str) -> str:
+    return text.lower().replace("\t", " ")
+
+
 def _fold_piece(text: str) -> str:
     if text.isascii():
-        return text.lower()
+        return _fold_ascii(text)
     # Decomposed before as well: some letters fold only when they are apart.
-    return unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())
+    apart = unicodedata.normalize("NFKD", text).replace("\t", " ").replace(_DOTLESS_I, "i")
+    return unicodedata.normalize("NFKD", apart.casefold())
 
 
 def _pieces(text: str) -> Iterator[str]:
@@ -81,7 +89,7 @@ def _folded_pieces(text: str) -> Iterator[str]:
     """The folded text, in pieces of some :data:`SEARCH_PIECE`."""
     if text.isascii():
         for start in range(0, len(text), SEARCH_PIECE):
-            yield text[start : start + SEARCH_PIECE].lower()
+            yield _fold_ascii(text[start : start + SEARCH_PIECE])
         return
     folded: list[str] = []
     size = 0

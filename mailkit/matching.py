@@ -24,9 +24,9 @@ from mailkit.mime import (
     has_attachment,
     header_text,
     iter_text,
-    parse_date,
     parse_header,
     parse_message,
+    parse_sent_date,
 )
 from mailkit.model import SUMMARY_FIELDS, SYSTEM_FLAGS, MessageInfo
 from mailkit.query import (
@@ -510,7 +510,7 @@ def _day_test(
 def _sent_test(comparison: Comparison, date: datetime.date) -> Callable[[_Message], bool | None]:
     def test(message: _Message) -> bool:
         value = message.header.get(b"date")
-        sent = parse_date(value) if value else None
+        sent = parse_sent_date(value) if value else None
         if sent is None:
             return False
         match comparison:

@@ -11,12 +11,12 @@ from __future__ import annotations
 import binascii
 import re
 import sys
-import unicodedata
 from bisect import bisect_right
 from collections.abc import Collection, Iterator, Sequence
 from functools import lru_cache
 from itertools import accumulate
 
+from mailkit.folding import fold
 from mailkit.mime import Octets, decode_text, unfold
 
 # How the fields that tell about a text begin: one search finds both.
@@ -79,8 +79,8 @@ _MAX_REMEMBERED = 256
 
 @lru_cache(maxsize=4096)
 def _fold(character: str) -> str:
-    """One character as :func:`mailkit.folding.fold` folds it."""
-    return unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", character).casefold())
+    """One character as :func:`mailkit.folding.fold` folds it, remembered."""
+    return fold(character)
 
 
 @lru_cache(maxsize=4096)

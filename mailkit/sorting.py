@@ -21,8 +21,8 @@ from mailkit.mime import (
     Header,
     decode_text,
     parse_addresses,
-    parse_date,
     parse_header,
+    parse_sent_date,
     split_subject,
 )
 from mailkit.mime.addresses import COMMON_ADDRESS
@@ -43,8 +43,6 @@ _ADDRESS_FIELDS = (b"from", b"to", b"cc")
 _DATE = (b"date",)
 _COLON = 0x3A
 _BLANK = b" \t"
-# A time at the end of a date that is a date without it.
-_TIME_OF_DAY = re.compile(rb"\s\d{1,2}\s?[:.]\s?\d.*", re.DOTALL)
 
 # The form that nearly all dates have; anything else is looked at more closely.
 _COMMON_DATE = re.compile(
@@ -183,8 +181,7 @@ def sent_time(value: bytes | None) -> int | None:
     if (found := _COMMON_DATE.match(value)) and (month := _MONTHS.get(found[2])):
         with suppress(ValueError):
             return _seconds(month, found)
-    # RFC 5256 section 2.2: if the time is invalid, it is 00:00:00.
-    moment = parse_date(value) or parse_date(_TIME_OF_DAY.sub(b"", value))
+    moment = parse_sent_date(value)
     return None if moment is None else int(moment.timestamp())
 
 

@@ -154,7 +154,8 @@ def _find_in_body(body: bytes, charset: str, needles: set[Needle]) -> set[Needle
     found: set[Needle] = set()
     doubtful = needles
     if like_ascii:
-        lower = body.lower()
+        # As fold does it.
+        lower = body.lower().replace(b"\t", b" ")
         found = {needle for needle in needles if needle.octets in lower and needle.text.isascii()}
         if body.isascii():
             return found

@@ -52,14 +52,15 @@ class FieldTextTests(SynchronousTestCase):
     def test_decoded_and_folded(self) -> None:
         octets = (
             b"FROM: =?utf-8?q?J=C3=BCrgen?= <J@Example.org>\r\nSubject: folded\r\n  Line\r\n"
-            b"Subject: Second\r\nTo: \xc3\x84rger\r\ncc\r\n\r\n"
+            b"Subject: Second\r\n\tof\tall\r\nTo: \xc3\x84rger\r\n\tno\r\ncc\r\n\r\n"
         )
         for name, text, found in (
             ("From", "JÜRGEN", True),
             ("From", "jurgen", False),
             ("From", "j@EXAMPLE", True),
             ("Subject", "folded  line", True),
-            ("Subject", "second", True),
+            ("Subject", "second of all", True),
+            ("To", "ärger no", True),
             ("Subject", "line second", False),
             ("To", "ärger", True),
             ("To", "", True),

@@ -162,7 +162,7 @@ RULES = (
         " mailkit.collation",
     ),
     Rule("mailkit.fieldtexts", f"{VALUES} mailkit.mime mailkit.mime.* mailkit.folding"),
-    Rule("mailkit.screening", f"{VALUES} mailkit.mime mailkit.mime.*"),
+    Rule("mailkit.screening", f"{VALUES} mailkit.mime mailkit.mime.* mailkit.folding"),
     Rule("mailkit.translation"),
     Rule("mailkit.collation", "mailkit.query"),
     Rule("mailkit.sorting", f"{VALUES} mailkit.mime mailkit.mime.* mailkit.collation"),

@@ -161,6 +161,26 @@ class HeaderTests(MatchingTestCase):
             for comparison in Comparison:
                 self.assertFalse(self.finds(SentDate(comparison, DAY), message))
 
+    def test_a_time_that_is_none_does_not_count(self) -> None:
+        # RFC 3501 section 6.4.4: time and zone are disregarded.
+        for time in (b"24:00:00 +0000", b"23:61", b"99:99:99 -0800"):
+            message = b"Date: Fri, 1 Mar 2024 " + time + b"\r\n\r\n"
+            self.assertTrue(self.finds(SentDate(Comparison.ON, DAY), message), time)
+        self.assertFalse(self.finds(SentDate(Comparison.ON, DAY), b"Date: 32 Mar 2024\r\n\r\n"))
+
+    def test_a_field_that_continues_with_a_tab(self) -> None:
+        message = b"Subject: one\r\n\ttwo\r\nX-Foo: =?utf-8?q?=C3=A9?=\r\n\ttwo\r\n\r\na\tb\r\n"
+        for query in (
+            HeaderContains("Subject", "One two"),
+            HeaderContains("Subject", "one\ttwo"),
+            HeaderContains("X-Foo", "\u00c9 two"),
+            TextContains("one two"),
+            TextContains("x-foo: \u00e9 two"),
+            BodyContains("a b"),
+            BodyContains("a\tb"),
+        ):
+            self.assertTrue(self.finds(query, message), query)
+
     def test_decoded_in_any_case(self) -> None:
         for name, text in (
             ("From", "jürgen"),
@@ -390,6 +410,9 @@ class FoldTests(SynchronousTestCase):
             ("\u212b", "å"),
             ("\u210c", "h"),
             ("ﬁ", "FI"),
+            ("KAPI", "kap\u0131"),
+            ("a\tb", "a b"),
+            ("é\tb", "É b"),
         ):
             self.assertEqual(fold(one), fold(other))
 

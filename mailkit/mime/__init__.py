@@ -16,6 +16,7 @@ from mailkit.mime.dates import (
     parse_date,
     parse_imap_date,
     parse_imap_datetime,
+    parse_sent_date,
 )
 from mailkit.mime.envelope import (
     MessageEnvelope,
@@ -101,6 +102,7 @@ __all__ = [
     "parse_message",
     "parse_message_ids",
     "parse_report",
+    "parse_sent_date",
     "parse_steps",
     "part_text",
     "preview_text",

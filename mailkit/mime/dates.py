@@ -36,11 +36,13 @@ _ZONES = {
     b"pst": -8,
 }
 
-# RFC 5322 section 4.3: blanks may stand around the colons.
+# A time at the end of a date that is a date without it.
+_TIME_OF_DAY = re.compile(rb"\s\d{1,2}\s?[:.]\s?\d.*", re.DOTALL)
+# RFC 5322 section 4.3: blanks may stand around the colons, and behind the name of the day.
 _TIME = rb"(\d{1,2}) ?[:.] ?(\d{1,2})(?: ?[:.] ?(\d{1,2})(?:[.,]\d*)?)?"
 # lenient: no comma, hyphens between day, month and year, one-digit times, fractions of seconds.
 _DATE = re.compile(
-    rb"(?:[A-Za-z]+[,.]?\s*|,\s*)?(\d{1,2})[\s.-]+([A-Za-z]{3})[A-Za-z]*[\s.,-]+(\d{2,4})(?!\d)"
+    rb"(?:[A-Za-z]+ ?[,.]?\s*|,\s*)?(\d{1,2})[\s.-]+([A-Za-z]{3})[A-Za-z]*[\s.,-]+(\d{2,4})(?!\d)"
     rb"(?:[\s,T]+%b\s*([+-]\s?\d{1,2}:?\d{2}|[A-Za-z]{1,5}\b)?)?" % _TIME
 )
 # lenient: the order of C's asctime: Fri Nov 21 09:55:06 1997
@@ -82,6 +84,14 @@ def parse_date(value: bytes) -> datetime.datetime | None:
         )
     except ValueError:
         return None
+
+
+def parse_sent_date(value: bytes) -> datetime.datetime | None:
+    """Read a Date field for those who ask for the day above all.
+
+    As :func:`parse_date`; where the time is invalid, it is 00:00:00 (RFC 5256 section 2.2).
+    """
+    return parse_date(value) or parse_date(_TIME_OF_DAY.sub(b"", value))
 
 
 def _full_year(year: bytes) -> int:

@@ -81,6 +81,7 @@ class DateTests(SynchronousTestCase):
             b"Wed Feb  5 01:02:03 2020",
             b"Wed Feb 5 01:02:03 UTC 2020",
             b"\tWed, 5 Feb 2020\t01:02:03 +0000 (UTC)",
+            b"Wed (day) , 5 Feb 2020 01 : 02 : 03 +0000",
             b"Wed, 5 Feb 2020 01.02.03 +0000",
         ):
             self.check(value, moment(2020, 2, 5, 1, 2, 3))

@@ -459,6 +459,17 @@ INSERT INTO changed SELECT mailbox_id, modseq, uid, uid FROM message WHERE modse
 DROP INDEX message_changed;
 """
 
+# Tabs, and a letter, are folded otherwise than before; dates are read that were none.
+_STEP_33 = (
+    "".join(
+        f"DELETE FROM field_text WHERE instr({column}, x'09') OR instr({column}, x'C4B1');\n"
+        for column in ("sender", "recipient", "cc", "bcc", "subject", "message_id")
+    )
+    + """
+DELETE FROM thread_value WHERE sent IS NULL;
+"""
+)
+
 #: SQL of each step.
 MIGRATIONS: Sequence[str] = (
     _STEP_1,
@@ -493,6 +504,7 @@ MIGRATIONS: Sequence[str] = (
     _STEP_30,
     _STEP_31,
     _STEP_32,
+    _STEP_33,
 )
 #: Tables of what was made of bodies, by their number, and can be made of them again.
 DERIVED = ("summary", "thread_value", "sort_address", "field_text", "text_map", "unended_body")

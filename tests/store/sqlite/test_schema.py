@@ -86,6 +86,21 @@ class SchemaTests(StoreTestCase):
         ):
             self.assertEqual(index.execute(f"SELECT * FROM {table}").fetchall(), [row])
 
+    def test_texts_that_were_folded_otherwise_are_made_again(self) -> None:
+        (before,) = (n for n, step in enumerate(MIGRATIONS) if "FROM field_text" in step)
+        old = open_index(self.directory, migrations=MIGRATIONS[:before])
+        for body, subject in ((1, b"one two"), (2, b"one\ttwo"), (3, "kap\u0131".encode())):
+            old.execute("INSERT INTO field_text (body_id, subject) VALUES (?, ?)", (body, subject))
+        old.execute(
+            "INSERT INTO thread_value VALUES (1, 5, x'', 0, 1, ''), (2, NULL, x'', 0, 1, '')"
+        )
+        old.close()
+        index = open_index(self.directory)
+        self.addCleanup(index.close)
+        for table in ("field_text", "thread_value"):
+            kept = index.execute(f"SELECT body_id FROM {table}").fetchall()
+            self.assertEqual(kept, [(1,)], table)
+
     def test_a_newer_version_is_refused(self) -> None:
         open_index(self.directory).close()
         connection = sqlite3.connect(self.path)
