@@ -123,6 +123,16 @@ class SharingTests(SynchronousTestCase):
             self.assertTrue(client.closed)
         self.assertFalse(self.ann.closed)
 
+    def test_leaving_a_mailbox_that_another_has_deleted(self) -> None:
+        # RFC 3501 section 6.4.2: CLOSE is OK, or BAD.
+        for command in ("CLOSE", "UNSELECT", "SELECT INBOX", "EXAMINE INBOX"):
+            now(self.server.account.create_mailbox(name="x"))
+            self.server.add(MESSAGE, mailbox="x")
+            client = self.server.login("SELECT x")
+            now(self.server.account.delete_mailbox(name="x"))
+            self.assertTrue(client.command(command)[-1].startswith(b"OK "), command)
+            self.assertEqual(client.command("NOOP"), [b"OK NOOP completed"])
+
     def test_what_succeeded_is_said_before_bye(self) -> None:
         now(self.server.account.create_mailbox(name="x"))
         client = self.server.login("SELECT x")

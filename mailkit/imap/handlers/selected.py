@@ -72,9 +72,11 @@ async def close(connection: IMAPProtocol, command: Command) -> None:
     """RFC 3501 section 6.4.2: expunges without telling, and never fails for a read-only mailbox."""
     command.arguments.end()
     selection = _selection(connection)
-    # RFC 4314 section 4: without the right "e" CLOSE does not expunge, and does not fail.
+    # RFC 4314 section 4: without the right "e" CLOSE does not expunge, and does not fail. Nor does
+    # it where somebody has deleted the mailbox: the client is leaving it.
     if selection.writable is not None and selection.may("e"):
-        await _remove(selection, await _find_deleted(connection, selection.state.uids))
+        with suppress(NoSuchMailbox, PermissionDenied):
+            await _remove(selection, await _find_deleted(connection, selection.state.uids))
     connection.unselect()
     connection.ok("CLOSE completed")
 
