@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
@@ -141,9 +142,11 @@ class Rates(MailHook):
         return None if text is None else _close(text)
 
     @override
-    async def ehlo(self, session: MailSession) -> Answers:
-        client: _Client | None = session.facts.get(self._fact)
-        return None if client is None else await self._look_at_errors(client, session)
+    def ehlo(self, session: MailSession) -> Result:
+        client = self._limited(session)
+        if client is None:
+            return None
+        return self._look_at_errors(client, session) or self._slow_down(client)
 
     @override
     def mail(self, session: MailSession, envelope: Envelope) -> Result:
@@ -205,19 +208,29 @@ class Rates(MailHook):
         if new > 0:
             self._count(keys, "errors", new)
 
-    async def _look_at_errors(self, client: _Client, session: MailSession) -> Answers:
+    def _limited(self, session: MailSession) -> _Client | None:
+        """What is known of a client that has limits, or has done something wrong."""
+        client: _Client | None = session.facts.get(self._fact)
+        if client is None or not (client.places or session.account or session.errors):
+            return None
+        return client
+
+    def _look_at_errors(self, client: _Client, session: MailSession) -> Answers:
         keys = _counted_for(client, session)
         self._count_errors(client, session, keys)
         if wait := self._wait(keys, "errors"):
             return _close(f"Too many errors, try again in {wait:.0f} seconds")
-        if client.errors > self._tarpit_after:
-            delay = (client.errors - self._tarpit_after) * self._tarpit_delay
-            await deferLater(self._clock, min(delay, self._tarpit_max))
         return None
 
+    def _slow_down(self, client: _Client) -> Deferred[None] | None:
+        if client.errors <= self._tarpit_after:
+            return None
+        delay = (client.errors - self._tarpit_after) * self._tarpit_delay
+        return deferLater(self._clock, min(delay, self._tarpit_max))
+
     def _take(self, session: MailSession, event: str, code: int) -> Result:
-        client: _Client | None = session.facts.get(self._fact)
-        if client is None or not (client.places or session.account or session.errors):
+        client = self._limited(session)
+        if client is None:
             return None
         if session.errors:
             return self._take_after_errors(client, session, event, code)
@@ -226,8 +239,11 @@ class Rates(MailHook):
     async def _take_after_errors(
         self, client: _Client, session: MailSession, event: str, code: int
     ) -> Answers:
-        answer = await self._look_at_errors(client, session)
-        return self._take_now(client, session, event, code) if answer is None else answer
+        if (answer := self._look_at_errors(client, session)) is not None:
+            return answer
+        if (waiting := self._slow_down(client)) is not None:
+            await waiting
+        return self._take_now(client, session, event, code)
 
     def _take_now(self, client: _Client, session: MailSession, event: str, code: int) -> Answers:
         keys = _counted_for(client, session)

@@ -179,13 +179,7 @@ class SMTPProtocol(ReceivingConnection):
 
     def extensions(self) -> list[str]:
         """The lines of EHLO: what is true now for this client."""
-        lines = []
-        for extension in self.factory.extension_set.announced(self.abilities):
-            if isinstance(extension, str):
-                lines.append(extension)
-            elif (line := extension.line(self)) is not None:
-                lines.append(line)
-        return lines
+        return self.factory.extension_set.lines(self)
 
     def check_client(self) -> None:
         """Judge a MAIL before everything else.

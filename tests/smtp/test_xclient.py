@@ -39,6 +39,14 @@ class AuthorityTests(SynchronousTestCase):
             ]
             self.assertEqual(found, expected if told else [])
 
+    def test_what_one_client_is_told_another_is_not(self) -> None:
+        server = trusting()
+        for peer, told in (("192.0.2.7", True), ("192.0.2.70", False), ("192.0.2.7", True)):
+            server.peer = peer
+            server.connect()
+            lines = server.say("EHLO x")
+            self.assertEqual(any("XCLIENT" in line for line in lines), told)
+
     def test_nobody_else_is_believed(self) -> None:
         for server in (Server(), Server(peer="192.0.2.70", extensions=TRUSTING)):
             server.greet()

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from mailkit.model import Envelope
 from mailkit.smtp import handlers, replies
-from mailkit.smtp.extensions.extension import Extension
+from mailkit.smtp.extensions.extension import Extension, OfListener
 from mailkit.smtp.grammar import Refused, parse_mailbox, parse_size, parse_xtext
 from mailkit.smtp.handlers import Command
 from mailkit.smtp.state import ANY, GREETED
@@ -70,7 +70,9 @@ def _announce_auth(connection: SMTPProtocol) -> str | None:
     return None
 
 
-SIZE = Extension("SIZE", announce=_announce_size, mail_parameters={"SIZE": size_parameter})
+SIZE = Extension(
+    "SIZE", announce=OfListener(_announce_size), mail_parameters={"SIZE": size_parameter}
+)
 EIGHTBITMIME = Extension("8BITMIME", mail_parameters={"BODY": body_parameter})
 PIPELINING = Extension("PIPELINING")
 # RFC 6531 section 3.1: only together with 8BITMIME.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from mailkit.errors import MailError
 from mailkit.smtp import handlers
-from mailkit.smtp.extensions.extension import Extension
+from mailkit.smtp.extensions.extension import Extension, OfListener
 from mailkit.smtp.grammar import Refused
 from mailkit.smtp.handlers import Command
 from mailkit.smtp.state import ANY, CHUNKS, RECIPIENTS
@@ -57,7 +57,7 @@ def _announce(connection: SMTPProtocol) -> str | None:
 
 BURL = Extension(
     "BURL",
-    available=_available,
+    available=OfListener(_available),
     announce=_announce,
     commands={b"BURL": Command(ANY, burl, "BURL URL [LAST]", idle=False)},
     needs=("CHUNKING", "8BITMIME"),

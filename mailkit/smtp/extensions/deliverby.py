@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from mailkit.model import Ability, DeliverBy, Envelope
-from mailkit.smtp.extensions.extension import Extension, Promised
+from mailkit.smtp.extensions.extension import Extension, OfListener, Promised
 from mailkit.smtp.extensions.times import check_order
 from mailkit.smtp.grammar import Refused
 
@@ -41,6 +41,6 @@ def _announce(connection: SMTPProtocol) -> str:
 DELIVERBY = Extension(
     "DELIVERBY",
     available=Promised(Ability.DELIVERBY),
-    announce=_announce,
+    announce=OfListener(_announce),
     mail_parameters={"BY": by_parameter},
 )

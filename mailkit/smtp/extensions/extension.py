@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mailkit.model import Ability, Envelope, Recipient
 from mailkit.smtp.grammar import Reply
@@ -19,12 +19,24 @@ MailParameter = Callable[["SMTPProtocol", Envelope, "str | None"], "Reply | None
 RecipientParameter = Callable[["SMTPProtocol", Envelope, Recipient, "str | None"], Recipient]
 
 
-def _always(connection: SMTPProtocol) -> bool:
-    return True
+class OfListener:
+    """What is the same for all clients of a listener, so that EHLO asks once.
+
+    :param ask: whether an extension is available, or what it announces.
+    """
+
+    __slots__ = ("_ask",)
+
+    def __init__(self, ask: Callable[[SMTPProtocol], Any]) -> None:
+        self._ask = ask
+
+    def __call__(self, connection: SMTPProtocol) -> Any:
+        return self._ask(connection)
 
 
-def _keyword_alone(connection: SMTPProtocol) -> str | None:
-    return ""
+#: Available to everybody; announced by the keyword alone.
+_always = OfListener(lambda connection: True)
+_keyword_alone = OfListener(lambda connection: "")
 
 
 class Promised:
@@ -70,17 +82,18 @@ class Extension(NamedTuple):
             return None
         return f"{self.name} {rest}" if rest else self.name
 
-    def announced(self, abilities: Collection[Ability]) -> str | Extension | None:
-        """What EHLO tells of it where the delivery can promise so much.
+    def announced(self, connection: SMTPProtocol) -> str | Extension | None:
+        """What EHLO tells of it to all clients whose deliveries promise what this one's does.
 
-        :returns: a line for every client, itself where that depends on the client, or None for
-            nothing.
+        :returns: a line, itself where that depends on more of the client, or None for nothing.
         """
         available = self.available
         if isinstance(available, Promised):
-            if available.ability not in abilities:
+            if available.ability not in connection.abilities:
                 return None
             available = available.condition
-        if available is _always and self.announce is _keyword_alone:
-            return self.name
-        return self
+        if not isinstance(available, OfListener):
+            return self
+        if not available(connection):
+            return None
+        return self.line(connection) if isinstance(self.announce, OfListener) else self

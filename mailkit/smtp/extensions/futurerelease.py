@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from mailkit.model import Ability, Envelope
-from mailkit.smtp.extensions.extension import Extension, Promised
+from mailkit.smtp.extensions.extension import Extension, OfListener, Promised
 from mailkit.smtp.extensions.times import check_order, format_utc, parse_date_time
 from mailkit.smtp.grammar import Refused
 
@@ -56,7 +56,7 @@ def _announce(connection: SMTPProtocol) -> str:
 
 FUTURERELEASE = Extension(
     "FUTURERELEASE",
-    available=Promised(Ability.HOLD, _is_submission),
+    available=Promised(Ability.HOLD, OfListener(_is_submission)),
     announce=_announce,
     mail_parameters={"HOLDFOR": holdfor_parameter, "HOLDUNTIL": holduntil_parameter},
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mailkit.smtp.extensions.extension import Extension
+from mailkit.smtp.extensions.extension import Extension, OfListener
 
 if TYPE_CHECKING:
     from mailkit.smtp.protocol import SMTPProtocol
@@ -19,4 +19,4 @@ def _announce(connection: SMTPProtocol) -> str:
     return f"MAILMAX={transactions} RCPTMAX={min(factory.max_recipients, _MOST)}"
 
 
-LIMITS = Extension("LIMITS", announce=_announce)
+LIMITS = Extension("LIMITS", announce=OfListener(_announce))

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from mailkit.model import Ability, Envelope
-from mailkit.smtp.extensions.extension import Extension, Promised
+from mailkit.smtp.extensions.extension import Extension, OfListener, Promised
 from mailkit.smtp.grammar import Refused, Reply
 
 if TYPE_CHECKING:
@@ -36,6 +36,6 @@ def _announce(connection: SMTPProtocol) -> str:
 MT_PRIORITY = Extension(
     "MT-PRIORITY",
     available=Promised(Ability.PRIORITY),
-    announce=_announce,
+    announce=OfListener(_announce),
     mail_parameters={"MT-PRIORITY": priority_parameter},
 )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from mailkit.errors import RelayDenied
 from mailkit.interfaces import IAddressQueries
 from mailkit.model import Ability, Path
-from mailkit.smtp.extensions.extension import Extension, Promised
+from mailkit.smtp.extensions.extension import Extension, OfListener, Promised
 from mailkit.smtp.extensions.settings import Access, ExtensionSettings
 from mailkit.smtp.grammar import MAX_REPLY_LINES, Refused, Reply
 from mailkit.smtp.handlers import Command
@@ -112,22 +112,30 @@ async def _list(
             connection.write(f"{code}{separator}{enhanced} {lines[number]}\r\n".encode())
 
 
-def _available(access: Callable[[ExtensionSettings], Access]) -> Promised:
-    def is_allowed(connection: SMTPProtocol) -> bool:
-        return access(connection.factory.extensions).allows(connection.session.account)
+def _allowed(
+    access: Callable[[ExtensionSettings], Access],
+) -> tuple[Promised, Callable[[SMTPProtocol], str | None]]:
+    """Whether there is something to announce, and to whom."""
 
-    return Promised(Ability.QUERIES, is_allowed)
+    def is_anybody(connection: SMTPProtocol) -> bool:
+        return access(connection.factory.extensions) is not Access.NEVER
+
+    def announce(connection: SMTPProtocol) -> str | None:
+        settings, account = connection.factory.extensions, connection.session.account
+        return "" if access(settings).allows(account) else None
+
+    return Promised(Ability.QUERIES, OfListener(is_anybody)), announce
 
 
 VRFY = Extension(
     "VRFY",
-    available=_available(lambda settings: settings.vrfy),
+    *_allowed(lambda settings: settings.vrfy),
     commands={b"VRFY": Command(ANY, vrfy, "VRFY address")},
     commands_off={b"VRFY": Command(ANY, vrfy_refused, "")},
 )
 EXPN = Extension(
     "EXPN",
-    available=_available(lambda settings: settings.expn),
+    *_allowed(lambda settings: settings.expn),
     commands={b"EXPN": Command(ANY, expn, "EXPN list")},
     commands_off={b"EXPN": Command(ANY, expn_refused, "")},
 )

@@ -76,7 +76,8 @@ class ExtensionSet:
                 self.by_name[extension.name] = extension
         on = self.by_name.values()
         self._by_verb = {verb: each for each in on for verb in each.commands}
-        # What EHLO tells, by what the delivery promises.
+        # What EHLO tells, by what the delivery promises: lines, and extensions whose line depends on
+        # more of the client.
         self._announced: dict[frozenset[Ability], list[str | Extension]] = {}
         off = [each for each in known.values() if each.name not in self.by_name]
         #: The verbs; those of extensions that are off are known, and not implemented.
@@ -95,16 +96,19 @@ class ExtensionSet:
             for keyword, judge in each.recipient_parameters.items()
         }
 
-    def announced(self, abilities: frozenset[Ability]) -> list[str | Extension]:
-        """What EHLO tells: lines, and extensions whose line depends on the client.
-
-        :param abilities: what the delivery promises.
-        """
-        announced = self._announced.get(abilities)
+    def lines(self, connection: SMTPProtocol) -> list[str]:
+        """What EHLO tells this client."""
+        announced = self._announced.get(connection.abilities)
         if announced is None:
-            found = [each.announced(abilities) for each in self.by_name.values()]
-            announced = self._announced[abilities] = [each for each in found if each is not None]
-        return announced
+            found = [each.announced(connection) for each in self.by_name.values()]
+            announced = [each for each in found if each is not None]
+            self._announced[connection.abilities] = announced
+        lines = []
+        for each in announced:
+            line = each if isinstance(each, str) else each.line(connection)
+            if line is not None:
+                lines.append(line)
+        return lines
 
     def serves(self, verb: bytes, connection: SMTPProtocol) -> bool:
         """Whether this client may use a command now, as far as it is an extension's."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from mailkit.model import Envelope
-from mailkit.smtp.extensions.extension import Extension
+from mailkit.smtp.extensions.extension import Extension, OfListener
 from mailkit.smtp.extensions.settings import MAX_SOLICITATION, is_class_keyword
 from mailkit.smtp.grammar import Refused
 
@@ -42,7 +42,7 @@ def _announce(connection: SMTPProtocol) -> str:
 
 NO_SOLICITING = Extension(
     "NO-SOLICITING",
-    available=_available,
-    announce=_announce,
+    available=OfListener(_available),
+    announce=OfListener(_announce),
     mail_parameters={"SOLICIT": solicit_parameter},
 )

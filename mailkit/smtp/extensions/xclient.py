@@ -15,7 +15,7 @@ from zope.interface import implementer
 
 from mailkit.interfaces import IVouchedUser
 from mailkit.smtp import replies
-from mailkit.smtp.extensions.extension import Extension
+from mailkit.smtp.extensions.extension import Extension, OfListener
 from mailkit.smtp.grammar import Refused, parse_xtext
 from mailkit.smtp.handlers import Command
 from mailkit.smtp.state import CONNECTED, GREETED
@@ -164,19 +164,27 @@ def xforward(connection: SMTPProtocol, argument: bytes) -> None:
     connection.write(replies.OK)
 
 
-def _available(connection: SMTPProtocol) -> bool:
-    return connection.may_tell_clients
+def _knows_clients(connection: SMTPProtocol) -> bool:
+    return bool(connection.factory.extensions.trusted_clients)
+
+
+def _announce_xclient(connection: SMTPProtocol) -> str | None:
+    return " ".join(_attributes(connection)) if connection.may_tell_clients else None
+
+
+def _announce_xforward(connection: SMTPProtocol) -> str | None:
+    return " ".join(XFORWARD_ATTRIBUTES) if connection.may_tell_clients else None
 
 
 XCLIENT = Extension(
     "XCLIENT",
-    available=_available,
-    announce=lambda connection: " ".join(_attributes(connection)),
+    available=OfListener(_knows_clients),
+    announce=_announce_xclient,
     commands={b"XCLIENT": Command(CONNECTED | GREETED, xclient, "XCLIENT NAME=value ...")},
 )
 XFORWARD = Extension(
     "XFORWARD",
-    available=_available,
-    announce=lambda connection: " ".join(XFORWARD_ATTRIBUTES),
+    available=OfListener(_knows_clients),
+    announce=_announce_xforward,
     commands={b"XFORWARD": Command(GREETED, xforward, "XFORWARD NAME=value ...")},
 )
