@@ -95,6 +95,7 @@ class DirectoryChecker:
             login = await self._find(login=prepared)
         if login is not None and self._remembers(login, password):
             # A polling client's, as most are; the time tells nobody more than that it is in.
+            self._make_keys(login, password)
             return login.account
         refusal = WrongPassword(str(login.account)) if login else UnauthorizedLogin()
         app_passwords = self._restrictions.app_passwords
@@ -120,8 +121,8 @@ class DirectoryChecker:
             raise refusal
         if use is not None:
             await use()
-        if self._key_maker is not None and not login.restricted:
-            self._key_maker.note(str(login.account), login.password_hash, password)
+        if not login.restricted:
+            self._make_keys(login, password)
         # What the directory knew besides the name may have changed meanwhile.
         return str(login.account)
 
@@ -142,6 +143,11 @@ class DirectoryChecker:
             and not login.restricted
             and self._hasher.remembers(login.password_hash, password)
         )
+
+    def _make_keys(self, login: Login, password: bytes | str) -> None:
+        """Have the keys for SCRAM made that the directory wants, and lacks."""
+        if self._key_maker is not None and login.password_hash is not None:
+            self._key_maker.note(str(login.account), login.password_hash, password)
 
     async def _ask_twice(self, login: str) -> Login | None:
         directory = self.directory

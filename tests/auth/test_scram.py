@@ -55,6 +55,12 @@ class KeyMakerTests(SynchronousTestCase):
         self.assertEqual(self.executor.ran, ran)
         self.assertEqual(self.keys(), keys)
 
+    def test_made_for_a_client_that_is_remembered_since_before(self) -> None:
+        self.log_in()
+        self.result(self.store.set_scram_policy(mechanisms=[NAME]))
+        self.log_in()
+        self.assertIsNotNone(self.keys())
+
     def test_none_unless_the_operator_wants_them(self) -> None:
         self.log_in()
         self.assertIsNone(self.keys())
