@@ -271,6 +271,8 @@ class DataChannel(Protocol):
             self._release()
             self.transport.unregisterProducer()
             self.transport.loseConnection()
+            if self._held is not None:
+                self._held.end(self.transport.getHandle())
         while self._ended is None:
             await self._wait()
         if isinstance(self._ended, TransferFailed) or not (

@@ -11,6 +11,8 @@ from twisted.protocols.tls import TLSMemoryBIOFactory
 from mailkit._typing import override
 
 _TLS_1_3 = 0x0304
+# SSL_get_shutdown(3)
+_SENT_SHUTDOWN = 1
 
 
 class HeldOutput(ProtocolWrapper):
@@ -41,6 +43,16 @@ class HeldOutput(ProtocolWrapper):
         held, self._held = self._held, None
         if held:
             self.transport.write(b"".join(held))
+
+    def end(self, connection: Any) -> None:
+        """End the connection as soon as TLS has sent its own end, without waiting for the client's.
+
+        The client need not answer that (RFC 8446 section 6.1), and may read our reply first.
+
+        :param connection: that of OpenSSL.
+        """
+        if connection is not None and connection.get_shutdown() & _SENT_SHUTDOWN:
+            self.loseConnection()
 
     @override
     def write(self, data: bytes) -> None:

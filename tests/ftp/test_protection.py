@@ -54,6 +54,20 @@ class ProtectionTests(FTPCase):
 
         await self.in_thread(work)
 
+    async def test_a_client_that_reads_the_reply_before_it_ends_tls(self) -> None:
+        def work() -> None:
+            for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+                client = self.client(version)
+                for command, expected in (("RETR large", LARGE), ("NLST", b"")):
+                    data = client.transfercmd(command)
+                    received = b"".join(iter(lambda data=data: data.recv(65536), b""))
+                    self.assertTrue(received.startswith(expected))
+                    self.assertEqual(client.voidresp()[:3], "226")
+                    data.close()
+                client.quit()
+
+        await self.in_thread(work)
+
     async def test_what_is_sent_before_tls_is_not_heard_after(self) -> None:
         def work() -> None:
             with socket.create_connection(("127.0.0.1", self.port), 30) as plain:
