@@ -59,8 +59,8 @@ class ContentReader:
         self._decoder: DotDecoder | ChunkDecoder = DotDecoder()
         # Lines need not end with CRLF (RFC 3030 section 3).
         self._binary = False
-        #: Octets so far.
-        self.size = 0
+        #: Octets so far, and of the chunk that was begun last.
+        self.size = self.chunk_size = 0
         self._in_header = True
         self._received = 0
         # As if a line had ended before: the header may be empty, or begin with Received.
@@ -88,6 +88,7 @@ class ContentReader:
         """A chunk of so many octets follows."""
         assert isinstance(self._decoder, ChunkDecoder)
         self._decoder.begin(size, last)
+        self.chunk_size = size
         if self.refusal is None and self.size + size > self._max_size:
             self.refuse(replies.too_large(self._max_size))
         if not size:

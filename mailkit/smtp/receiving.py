@@ -378,7 +378,8 @@ class ReceivingConnection(CommandConnection):
             refused = Refused(*content.refusal, close=content.close_after)
             self._refused(b"BDAT", refused)
         else:
-            self.reply(Reply(250, "2.0.0", f"{content.size} octets received"))
+            # RFC 3030 section 4.2: of this chunk.
+            self.reply(Reply(250, "2.0.0", f"{content.chunk_size} octets received"))
 
     def _reply_each(self, answers: list[Reply]) -> None:
         for reply in answers:

@@ -65,7 +65,7 @@ class ExampleTests(SynchronousTestCase):
         self.assertEqual(codes(answer)[:3], ["250 2.1.0", "250 2.1.5", "250 2.1.5"])
         lines = answer.decode().splitlines()
         self.assertEqual(lines[3], f"250 2.0.0 {len(first)} octets received")
-        self.assertEqual(lines[4], f"250 2.0.0 {len(first) + len(second)} octets received")
+        self.assertEqual(lines[4], f"250 2.0.0 {len(second)} octets received")
         self.assertTrue(lines[5].startswith("250 2.0.0 OK, stored"))
         self.assertEqual(server.delivery.contents, [first + second])
         self.assertEqual(server.delivery.received[0][0].body, "BINARYMIME")
@@ -123,6 +123,14 @@ class OrderTests(SynchronousTestCase):
             answer = server.send(chunk(content, last=True) + b"NOOP\r\n")
             self.assertEqual(codes(answer), [code, "250 2.0.0"])
             self.assertFalse(server.closed)
+
+    def test_each_chunk_is_told_its_own_size(self) -> None:
+        server = Server().greet()
+        server.say(*ENVELOPE)
+        # The CR waits for its LF, and counts all the same.
+        answer = server.send(chunk(b"a\r") + chunk(b"\nbcd") + chunk(b""))
+        expected = [f"250 2.0.0 {size} octets received" for size in (2, 4, 0)]
+        self.assertEqual(answer.decode().splitlines(), expected)
 
     def test_pipelined_with_recipients_that_are_refused(self) -> None:
         server = Server().greet()
