@@ -194,7 +194,7 @@ class LoginConnection(CompressingConnection):
 
     def tls_facts(self) -> TLSFacts:
         """What there is to tell of TLS that ends here."""
-        return tls_facts(self.transport)
+        return tls_facts(self.transport) if self.encrypted else TLSFacts()
 
     def may_offer_more(self) -> bool:
         """What the client is offered may change with the certificate that it is about to show."""

@@ -67,17 +67,8 @@ class LMTPProtocol(SMTPProtocol):
     session: LMTPSession
     session_class = LMTPSession
     greeting_name = trace_name = "LMTP"
-
-    @property
-    @override
-    def takes_logins(self) -> bool:
-        # The delivery of a user might relay.
-        return False
-
-    @property
-    @override
-    def takes_vouched_users(self) -> bool:
-        return False
+    # The delivery of a user might relay.
+    serves_users = False
 
     @override
     def discard_chunk(self, size: int, last: bool, refusal: Reply | None) -> None:

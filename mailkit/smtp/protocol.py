@@ -85,6 +85,8 @@ class SMTPProtocol(ReceivingConnection):
     other_verbs: Mapping[bytes, Command] = handlers.OTHER_VERBS
     #: Clients are users who submit mail of their own (RFC 6409).
     is_submission = False
+    #: Users may log in, or be vouched for.
+    serves_users = True
 
     def __init__(self) -> None:
         super().__init__()
@@ -110,15 +112,20 @@ class SMTPProtocol(ReceivingConnection):
     def takes_logins(self) -> bool:
         """There is a mechanism of which the portal can verify what comes out."""
         # What is offered is one, and mostly known already.
-        return bool(self.mechanisms()) or any(
-            self.find_mechanism(mechanism.name) is not None for mechanism in self.factory.mechanisms
+        return self.serves_users and (
+            bool(self.mechanisms())
+            or any(self.find_mechanism(each.name) is not None for each in self.factory.mechanisms)
         )
 
     @property
     def takes_vouched_users(self) -> bool:
         """The portal knows what to do with a user for whom a trusted client vouches."""
         portal = self.factory.portal
-        return portal is not None and IVouchedUser in portal.listCredentialsInterfaces()
+        return (
+            self.serves_users
+            and portal is not None
+            and IVouchedUser in portal.listCredentialsInterfaces()
+        )
 
     @property
     def abilities(self) -> frozenset[Ability]:

@@ -65,9 +65,9 @@ def _announce_size(connection: SMTPProtocol) -> str:
 
 def _announce_auth(connection: SMTPProtocol) -> str | None:
     # RFC 4954 section 6: no mechanism is announced that TLS must come before.
-    if connection.session.account is None and connection.takes_logins:
-        return " ".join(connection.mechanisms()) or None
-    return None
+    if connection.session.account is not None or not connection.serves_users:
+        return None
+    return " ".join(connection.mechanisms()) or None
 
 
 SIZE = Extension(

@@ -48,13 +48,15 @@ class Promised:
     __slots__ = ("ability", "condition")
 
     def __init__(
-        self, ability: Ability, condition: Callable[[SMTPProtocol], bool] = _always
+        self, ability: Ability, condition: Callable[[SMTPProtocol], bool] | None = None
     ) -> None:
         self.ability = ability
         self.condition = condition
 
     def __call__(self, connection: SMTPProtocol) -> bool:
-        return self.ability in connection.abilities and self.condition(connection)
+        if self.ability not in connection.abilities:
+            return False
+        return self.condition is None or self.condition(connection)
 
 
 class Extension(NamedTuple):
@@ -91,7 +93,7 @@ class Extension(NamedTuple):
         if isinstance(available, Promised):
             if available.ability not in connection.abilities:
                 return None
-            available = available.condition
+            available = available.condition or _always
         if not isinstance(available, OfListener):
             return self
         if not available(connection):
