@@ -122,7 +122,7 @@ class SelectedState:
             some = self._within(uids)
             if some and some[-1] - some[0] + 1 == len(some):
                 return list(range(some[0] - before, some[-1] - before + 1))
-            return [uid - before for uid in some]
+            return [uid - before for uid in some] if before else list(some)
         if len(uids) * 8 > len(view):
             wanted = set(uids)
             return [number for number, uid in enumerate(view, 1) if uid in wanted]

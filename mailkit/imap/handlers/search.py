@@ -132,9 +132,9 @@ async def send_numbers(
     """The response of a search without RETURN."""
     connection.write(b"* " + name)
     for start in range(0, len(numbers), NUMBERS):
-        # As one list: numbers one by one take twice the time.
-        some = str(list(numbers[start : start + NUMBERS]))[1:-1]
-        await connection.send(b" " + some.replace(",", "").encode("ascii"))
+        # By one call: numbers one by one take several times as long.
+        some = tuple(numbers[start : start + NUMBERS])
+        await connection.send(b" %d" * len(some) % some)
     connection.write(b"\r\n" if modseq is None else b" (MODSEQ %d)\r\n" % modseq)
 
 

@@ -1,11 +1,13 @@
 """Searching by system flags alone: those of a mailbox are kept in memory, an octet a message.
 
 UNSEEN, DELETED and the like are asked again and again, by every client that looks for news. In the
-index, each message of the mailbox would be looked at each time.
+index, each message of the mailbox would be looked at each time. Most clients have all flags told
+before: what is read for that is kept for searches.
 """
 
 from __future__ import annotations
 
+from array import array
 from bisect import bisect_left, bisect_right
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     from mailkit.store.sqlite.core import Core
     from mailkit.store.sqlite.reader import UIDs as UIDList
 
-#: Messages whose flags are kept, an octet each.
+#: Messages whose flags are kept, an octet each, and four more for each that the last search found.
 MAX_KEPT = 4_000_000
 #: Mailboxes of which they are.
 MAX_MAILBOXES = 3000
@@ -29,6 +31,10 @@ MAX_MAILBOXES = 3000
 READ_AT_ONCE = 10_000
 #: Changed messages up to which they alone are read anew.
 MAX_CHANGED = 1000
+#: Messages whose flags must be told together to be kept: fewer are quickly read once more.
+MIN_TOLD = 100
+#: Mailboxes whose flags are being told.
+MAX_TOLD = 100
 #: Share of a mailbox that a search is about, below which it is left to the index.
 MIN_SHARE = 0.25
 #: Keys within keys that are understood; the index takes the others.
@@ -45,6 +51,8 @@ _READ = (
 )
 #: The octets that stand for combinations: those two digits, read as hexadecimal ones.
 _OCTETS = tuple(int(str(10 + flags), 16) for flags in range(_MASK + 1))
+#: The same for flags without keywords.
+_WITHOUT_KEYWORDS = bytes(_OCTETS[flags & _MASK] for flags in range(256))
 _CHANGED = (
     f"SELECT m.uid, m.flags & {_MASK} {CHANGED_SINCE}"
     " AND m.modseq > m.created_modseq AND m.uid <= ? LIMIT ?"
@@ -58,6 +66,24 @@ class _Column(NamedTuple):
     modseq: int
     uids: UIDList
     flags: bytes
+
+
+class _Told(NamedTuple):
+    """A column of which the first messages have been told."""
+
+    modseq: int
+    uids: UIDList
+    flags: bytearray
+
+
+class _Answer(NamedTuple):
+    """What was found last in a mailbox; so it stays until its flags change."""
+
+    flags: bytes
+    combinations: int
+    start: int
+    stop: int
+    found: array[int]
 
 
 def _combinations(query: Query, depth: int = 0) -> int | None:
@@ -106,6 +132,8 @@ class FlagColumns:
         self._core = core
         self._columns: OrderedDict[int, _Column] = OrderedDict()
         self._total = 0
+        self._told: dict[int, _Told] = {}
+        self._answers: dict[int, _Answer] = {}
 
     async def search(self, mailbox_id: int, query: Query) -> Sequence[int] | None:
         """UIDs that match, ascending; None for what had better be asked of the index.
@@ -131,10 +159,49 @@ class FlagColumns:
         flags = await self._read(mailbox_id, modseq, uids)
         if flags is None:
             return None
+        known = self._answers.get(mailbox_id)
+        if known and known.flags is flags and known[1:4] == (combinations, start, stop):
+            return known.found.tolist()
         wanted = bytearray(256)
         for number, octet in enumerate(_OCTETS):
             wanted[octet] = combinations >> number & 1
-        return _chosen(uids[start:stop], flags[start:stop].translate(wanted))
+        found = _chosen(uids[start:stop], flags[start:stop].translate(wanted))
+        if mailbox_id in self._columns:
+            answer = _Answer(flags, combinations, start, stop, array("I", found))
+            self._answers[mailbox_id] = answer
+        return found
+
+    def follows(self, mailbox_id: int, uids: Sequence[int]) -> bool:
+        """Whether flags are worth knowing that are about to be read: :meth:`note` takes them.
+
+        So are those of all messages from the first one on, many at a time.
+        """
+        told = self._told.get(mailbox_id)
+        if told is not None:
+            place = len(told.flags)
+            if told.uids[place : place + len(uids)] == uids:
+                return True
+        if len(uids) < MIN_TOLD or mailbox_id in self._columns:
+            return False
+        modseq, everything = self._core.reader.state_and_uids(mailbox_id)
+        if everything[: len(uids)] != uids:
+            return False
+        if len(self._told) >= MAX_TOLD:
+            self._told.clear()
+        self._told[mailbox_id] = _Told(modseq, everything, bytearray())
+        return True
+
+    def note(self, mailbox_id: int, flags: Sequence[int]) -> None:
+        """What the index has for the messages that :meth:`follows` was asked about."""
+        told = self._told[mailbox_id]
+        try:
+            octets = bytes(flags).translate(_WITHOUT_KEYWORDS)
+        except ValueError:
+            octets = bytes([_OCTETS[number & _MASK] for number in flags])
+        told.flags.extend(octets)
+        if len(told.flags) == len(told.uids):
+            del self._told[mailbox_id]
+            self._keep(mailbox_id, _Column(told.modseq, told.uids, bytes(told.flags)))
 
     async def _read(self, mailbox_id: int, modseq: int, uids: UIDList) -> bytes | None:
         """Flags of the messages that there were at a modification sequence, in their order."""
@@ -190,5 +257,6 @@ class FlagColumns:
         while len(self._columns) > 1 and (
             self._total > MAX_KEPT or len(self._columns) > MAX_MAILBOXES
         ):
-            _, oldest = self._columns.popitem(last=False)
+            mailbox, oldest = self._columns.popitem(last=False)
             self._total -= len(oldest.flags)
+            self._answers.pop(mailbox, None)

@@ -198,7 +198,8 @@ class SQLiteMailbox:
     def read_fields(
         self, uids: Sequence[int], fields: Sequence[str]
     ) -> Sequence[Sequence[Any]] | None:
-        return read_fields(self._core.reader, self._id, uids, fields)
+        core = self._core
+        return read_fields(core.reader, self._id, uids, fields, core.flag_columns)
 
     async def search(self, query: Query) -> Sequence[int]:
         by_flags = await self._core.flag_columns.search(self._id, query)

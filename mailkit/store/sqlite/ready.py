@@ -9,6 +9,7 @@ from functools import lru_cache
 from itertools import compress
 from typing import Any
 
+from mailkit.store.sqlite.flagcolumns import FlagColumns
 from mailkit.store.sqlite.reader import Reader
 from mailkit.store.sqlite.rows import DENSE
 
@@ -41,11 +42,20 @@ _IN_LIST = f"{_OF_MAILBOX} AND m.uid IN (SELECT value FROM json_each(?))"
 
 
 def read_fields(
-    reader: Reader, mailbox_id: int, uids: Sequence[int], fields: Sequence[str]
+    reader: Reader,
+    mailbox_id: int,
+    uids: Sequence[int],
+    fields: Sequence[str],
+    flag_columns: FlagColumns,
 ) -> Sequence[Sequence[Any]] | None:
-    """See :meth:`mailkit.interfaces.IReadyFields.read_fields`."""
+    """See :meth:`mailkit.interfaces.IReadyFields.read_fields`.
+
+    :param flag_columns: gets the flags of mailboxes.
+    """
     if not uids:
         return [()] * len(fields)
+    # Before they are read: what changes after that is read again.
+    follows = "flags" in fields and flag_columns.follows(mailbox_id, uids)
     span = uids[-1] - uids[0] + 1
     is_range = span == len(uids)
     # UIDs first where others than these may be found.
@@ -64,6 +74,8 @@ def read_fields(
         columns = _only(uids, columns)
     if not columns or len(columns[0]) != len(uids):
         return None
+    if follows:
+        flag_columns.note(mailbox_id, columns[fields.index("flags")])
     converters: dict[str, Callable[[Any], Any]] = {
         "flags": reader.flag_sets.__getitem__,
         "email_id": "M{:x}".format,

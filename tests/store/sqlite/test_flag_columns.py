@@ -55,7 +55,8 @@ class FlagColumnTests(StoreTestCase):
         dice = random.Random(5)
         self.patch(flagcolumns, "READ_AT_ONCE", 7)
         self.patch(flagcolumns, "MAX_CHANGED", 6)
-        _, mailbox = await self.fill(20)
+        self.patch(flagcolumns, "MIN_TOLD", 1)
+        store, mailbox = await self.fill(20)
         number = 20
         for _ in range(100):
             uids = list(await mailbox.list_uids())
@@ -80,12 +81,53 @@ class FlagColumnTests(StoreTestCase):
                         op=dice.choice(list(FlagOp)),
                         flags=frozenset(dice.sample([*FLAGS, "word"], 2)),
                     )
+            if dice.random() < 0.2:
+                store.core.flag_columns._columns.clear()
+            if dice.random() < 0.5:
+                # Some of the flags, or all, perhaps after others and before the next change.
+                uids = list(await mailbox.list_uids())
+                half = dice.randrange(1, len(uids) + 1)
+                for some in (await mailbox.list_uids())[:half], (await mailbox.list_uids())[half:]:
+                    mailbox.read_fields(some, ["flags"])
+                    if dice.random() < 0.3:
+                        await mailbox.store_flags(
+                            uids=dice.sample(uids, 3),
+                            op=dice.choice(list(FlagOp)),
+                            flags=frozenset(dice.sample([*FLAGS, "word"], 2)),
+                        )
             query = make_query(dice)
             if dice.random() < 0.3:
                 first = dice.randrange(1, 30)
                 query = And((UIDs(((first, first + dice.randrange(60)),)), query))
             found = await mailbox.search(query=query)
             self.assertEqual(found, await self.plain_scan(mailbox, query), query)
+            self.assertEqual(await mailbox.search(query=query), found)
+
+    async def test_flags_that_were_told_are_not_read_again(self) -> None:
+        self.patch(flagcolumns, "MIN_TOLD", 10)
+        store, mailbox = await self.fill(50)
+        await mailbox.store_flags(uids=[3, 40], op=FlagOp.ADD, flags=frozenset(["\\Seen", "word"]))
+        uids = await mailbox.list_uids()
+        for start in (0, 20, 40):
+            mailbox.read_fields(uids[start : start + 20], ["uid", "flags"])
+        told = self.looked_at(store)
+        self.assertEqual(await mailbox.search(query=HasFlag("\\Seen")), [3, 40])
+        few = await mailbox.search(query=And((UIDs(((1, 20),)), UNSEEN)))
+        self.assertEqual(few, [uid for uid in range(1, 21) if uid != 3])
+        self.assertEqual(await mailbox.search(query=HasFlag("\\Seen")), [3, 40])
+        asked = [call.args[0] for call in told.call_args_list]
+        self.assertEqual([sql for sql in asked if "FROM message" in sql], [])
+
+    async def test_what_was_told_without_the_first_messages_is_not_enough(self) -> None:
+        self.patch(flagcolumns, "MIN_TOLD", 10)
+        store, mailbox = await self.fill(50)
+        uids = await mailbox.list_uids()
+        for some in (uids[10:], uids[:5], uids[:20], uids[30:], uids[40:]):
+            mailbox.read_fields(some, ["flags"])
+        told = self.looked_at(store)
+        self.assertEqual(len(await mailbox.search(query=UNSEEN)), 50)
+        asked = [call.args[0] for call in told.call_args_list]
+        self.assertTrue([sql for sql in asked if "FROM message" in sql])
 
     async def test_messages_are_not_looked_at_twice(self) -> None:
         store, mailbox = await self.fill(50)
