@@ -469,13 +469,14 @@ class Plan:
         assert self.whole is not None
         position, name = self.whole
         pieces: list[bytes] = []
+        head = self._head + b"%b" + name.replace(b"%", b"%%") + b" {%d}\r\n"
+        before, end = b"", b")\r\n"
+        behind = end
         for number, known, octets in zip(numbers, details, contents, strict=True):
-            before, behind = b"", b")\r\n"
             if len(known) > 1:
                 before = b"".join([each + b" " for each in known[:position] if each])
-                behind = b" ".join([b"", *filter(None, known[position + 1 :])]) + behind
-            head = self._head % number
-            pieces += (b"%b%b%b {%d}\r\n" % (head, before, name, len(octets)), octets, behind)
+                behind = b" ".join([b"", *filter(None, known[position + 1 :])]) + end
+            pieces += (head % (number, before, len(octets)), octets, behind)
         return pieces
 
 

@@ -144,8 +144,9 @@ class BodyFiles:
         if nowait and self._nowait:
             with self._lock:
                 data = self._read_warm(self._open_segment(segment), begin, length)
-                return _take_one(data, begin, place)
-        return _take_one(memoryview(self._read(segment, begin, length, False)), begin, place)
+                return bytes(_checked(memoryview(data), begin, place))
+        view = memoryview(self._read(segment, begin, length, False))
+        return bytes(_checked(view, begin, place))
 
     def read_together(self, places: Sequence[BodyPlace], *, nowait: bool = False) -> list[bytes]:
         """All octets of bodies that lie :func:`next_to_each_other`, checked.
@@ -162,7 +163,7 @@ class BodyFiles:
             with self._lock:
                 data = self._read_warm(self._open_segment(segment), begin, length)
                 return _take(data, begin, places)
-        return _take(memoryview(self._read(segment, begin, length, False)), begin, places)
+        return _take(self._read(segment, begin, length, False), begin, places)
 
     def read_range(self, segment: int, begin: int, end: int, *, nowait: bool = False) -> bytes:
         """Octets of a segment, for :func:`find_body`; fewer when it ends before.
@@ -207,35 +208,32 @@ class BodyFiles:
 
 def next_to_each_other(places: Sequence[BodyPlace]) -> Iterator[Sequence[BodyPlace]]:
     """Put bodies together that are read in one go, in the order in which they are given."""
-    first = 0
-    for number in range(1, len(places)):
-        begin, before, place = places[first], places[number - 1], places[number]
+    first = begin = end = 0
+    last_segment = -1
+    for number, (_, segment, position, start, size) in enumerate(places):
         if not (
-            place.segment == begin.segment
-            and 0 <= place.position - before.start - before.size <= MAX_GAP
-            and place.start + place.size - begin.position <= SPAN_OCTETS
+            segment == last_segment
+            and 0 <= position - end <= MAX_GAP
+            and start + size - begin <= SPAN_OCTETS
         ):
-            yield places[first:number]
-            first = number
+            if number:
+                yield places[first:number]
+            first, last_segment, begin = number, segment, position
+        end = start + size
     if places:
         yield places[first:]
 
 
 def _take(data: memoryview | bytes, begin: int, places: Sequence[BodyPlace]) -> list[bytes]:
     bodies: list[bytes] = []
-    for place in places:
-        try:
-            bodies.append(_take_one(data, begin, place))
-        except StoreCorrupt:
-            if bodies:
-                break
+    view = memoryview(data)
+    try:
+        for place in places:
+            bodies.append(bytes(_checked(view, begin, place)))
+    except StoreCorrupt:
+        if not bodies:
             raise
     return bodies
-
-
-def _take_one(data: memoryview | bytes, begin: int, place: BodyPlace) -> bytes:
-    start = find_body(data, begin, place)
-    return bytes(data[start : start + place.size])
 
 
 def find_body(data: bytes | memoryview, begin: int, place: BodyPlace) -> int:
@@ -244,14 +242,20 @@ def find_body(data: bytes | memoryview, begin: int, place: BodyPlace) -> int:
     :param begin: offset of the octets in the segment.
     :raises StoreCorrupt: the octets are not what was written.
     """
-    crc = checksum_of(data, place.position - begin, place.body_id, place.size)
-    start = place.start - begin
-    end = start + place.size
-    if end > len(data):
+    _checked(memoryview(data), begin, place)
+    return place.start - begin
+
+
+def _checked(data: memoryview, begin: int, place: BodyPlace) -> memoryview:
+    """The octets of a body among those of its segment; see :func:`find_body`."""
+    body_id, _, position, start, size = place
+    crc = checksum_of(data, position - begin, body_id, size)
+    body = data[start - begin : start - begin + size]
+    if len(body) < size:
         raise StoreCorrupt("A segment ends inside a body")
-    if zlib.crc32(memoryview(data)[start:end]) != crc:
+    if zlib.crc32(body) != crc:
         raise StoreCorrupt("A message does not match its checksum")
-    return start
+    return body
 
 
 def find_head(data: bytes, begin: int, place: BodyPlace, size: int) -> int:

@@ -74,12 +74,14 @@ class ReadAhead:
             self._places = self._core.reader.find_places(self._id, uids[:MAX_AHEAD])
             self._last = max(self._places, default=0)
         chosen: list[BodyPlace] = []
+        places = self._places
         for uid in uids:
-            place = self._places.get(uid)
-            if place is None or place.size > MAX_READY:
+            place = places.get(uid)
+            if place is None:
                 break
-            octets -= place.size
-            if octets < 0:
+            size = place.size
+            octets -= size
+            if octets < 0 or size > MAX_READY:
                 break
             chosen.append(place)
         return chosen

@@ -395,7 +395,7 @@ class Reader:
         rows = self.connection.execute(
             f"{_PLACES} AND m.{chosen}", (mailbox_id, *values)
         ).fetchall()
-        return {row[0]: BodyPlace._make(row[1:]) for row in rows}
+        return _to_places(rows)
 
     def body_places(self, mailbox_id: int, uid: int, count: int) -> dict[int, BodyPlace]:
         """Where the octets of a message and of some behind it are, by UID."""
@@ -403,4 +403,11 @@ class Reader:
             f"{_PLACES} AND m.uid >= ? ORDER BY m.uid LIMIT ?",
             (mailbox_id, uid, count),
         ).fetchall()
-        return {row[0]: BodyPlace._make(row[1:]) for row in rows}
+        return _to_places(rows)
+
+
+def _to_places(rows: Sequence[tuple[int, ...]]) -> dict[int, BodyPlace]:
+    """Places by UID."""
+    # tuple.__new__ goes around the Python function that a NamedTuple has for it.
+    new = tuple.__new__
+    return {row[0]: new(BodyPlace, row[1:]) for row in rows}
