@@ -176,6 +176,8 @@ class BufferedChannel(DuplexChannel):
 
     @override
     def received(self) -> bytes:
+        if not self._unread:
+            return b""
         data = b"".join(self._unread)
         self._unread.clear()
         self._unread_size = 0

@@ -50,6 +50,8 @@ from mailkit.sockets import send_now
 
 #: Octets above which none are held back.
 MAX_HELD = 64 * 1024
+# Seconds by which a reactor may call too early, for its clock and ours are rounded.
+_SLACK = 0.001
 
 
 @implementer(IPushProducer, IHandshakeListener)
@@ -71,11 +73,16 @@ class TwistedChannel(BufferedChannel, Protocol):
         #: What is held back until all that has come is dealt with; None where nothing is.
         self._output: list[bytes] | None = None
         self._output_size = 0
-        # Whoever waits: for octets, for room to write, for the handshake, for the end.
-        self._reading: Deferred[None] | None = None
-        self._writing: Deferred[None] | None = None
-        self._shaking: Deferred[None] | None = None
-        self._closing: Deferred[None] | None = None
+        # Whoever waits: for octets, for room to write, for the handshake, for the end. Each is told
+        # whether it has waited for too long.
+        self._reading: Deferred[bool] | None = None
+        self._writing: Deferred[bool] | None = None
+        self._shaking: Deferred[bool] | None = None
+        self._closing: Deferred[bool] | None = None
+        #: Until when each of them waits.
+        self._limits: dict[str, float] = {}
+        #: One for all of them: it is not set anew for each reply that comes in time.
+        self._timer: Any = None
         self._shaken = False
 
     # What Twisted calls.
@@ -114,6 +121,8 @@ class TwistedChannel(BufferedChannel, Protocol):
         self.ended(_reason_text(reason))
         for name in ("_reading", "_writing", "_shaking", "_closing"):
             _fire(self, name)
+        self._limits.clear()
+        self._end_timer()
 
     def handshakeCompleted(self) -> None:  # noqa: N802
         """TLS has begun."""
@@ -269,30 +278,45 @@ class TwistedChannel(BufferedChannel, Protocol):
             self._output_size = 0
         if self.transport is not None:
             self.transport.abortConnection()
+        if not self._limits:
+            self._end_timer()
 
     async def _wait(self, name: str, timeout: float) -> None:
         """Wait until something fires.
 
         :raises TimedOut: nothing did.
         """
-        waiting: Deferred[None] = Deferred()
+        waiting: Deferred[bool] = Deferred()
         setattr(self, name, waiting)
-        timed_out = False
-
-        def give_up() -> None:
-            nonlocal timed_out
-            timed_out = True
-            _fire(self, name)
-
-        call = self._clock.callLater(timeout, give_up)
+        limit = self._limits[name] = self._clock.seconds() + timeout
+        if self._timer is None or self._timer.getTime() > limit:
+            self._set_timer(limit)
         try:
-            await waiting
+            late = await waiting
         finally:
             setattr(self, name, None)
-            if call.active():
-                call.cancel()
-        if timed_out:
+            self._limits.pop(name, None)
+        if late:
             raise TimedOut
+
+    def _end_timer(self) -> None:
+        timer, self._timer = self._timer, None
+        if timer is not None:
+            timer.cancel()
+
+    def _set_timer(self, time: float) -> None:
+        self._end_timer()
+        self._timer = self._clock.callLater(max(0.0, time - self._clock.seconds()), self._look)
+
+    def _look(self) -> None:
+        """End what has waited for too long."""
+        self._timer = None
+        now = self._clock.seconds()
+        for name in [name for name, limit in self._limits.items() if limit <= now + _SLACK]:
+            del self._limits[name]
+            _fire(self, name, late=True)
+        if self._limits and self._timer is None:
+            self._set_timer(min(self._limits.values()))
 
 
 class _TwistedWaiter(Waiter):
@@ -334,11 +358,11 @@ class _TwistedWaiter(Waiter):
             raise TimedOut
 
 
-def _fire(channel: TwistedChannel, name: str) -> None:
+def _fire(channel: TwistedChannel, name: str, late: bool = False) -> None:
     waiting = getattr(channel, name)
     if waiting is not None:
         setattr(channel, name, None)
-        waiting.callback(None)
+        waiting.callback(late)
 
 
 def _reason_text(reason: Failure) -> str:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timezone
+from typing import NamedTuple
 
 from mailkit.client.security import TLSInfo
 from mailkit.model import Envelope, Path, Recipient
@@ -40,8 +40,7 @@ class Unsendable(Exception):
 _RECEIVED = ("smtp", "submission", "lmtp")
 
 
-@dataclass(frozen=True)
-class ContentNeeds:
+class ContentNeeds(NamedTuple):
     """What the octets of a message ask of a server."""
 
     size: int

@@ -102,6 +102,11 @@ def _has_utf8_address(message: EmailMessage) -> bool:
     )
 
 
+def is_plain(octets: bytes) -> bool:
+    """Whether a message is such that every server takes it as it is, unless it is too long."""
+    return octets.isascii() and b"\0" not in octets and not has_bare_line_end(octets)
+
+
 class Survey:
     """Looks through a message, piece by piece, for what it needs."""
 

@@ -18,7 +18,7 @@ from mailkit.smtp.client.settings import ClientSettings
 from mailkit.smtp.client.transaction import Phase, Transaction
 from mailkit.smtp.client.turn import Turn
 from mailkit.smtp.grammar import Reply
-from mailkit.wire.dotstuff import DotEncoder
+from mailkit.wire.dotstuff import DotEncoder, stuff_message
 
 
 class Dialogue:
@@ -27,7 +27,16 @@ class Dialogue:
     def __init__(self, channel: Channel, settings: ClientSettings) -> None:
         self._channel = channel
         self._settings = settings
-        self._timeouts = settings.timeouts
+        timeouts = self._timeouts = settings.timeouts
+        #: How long the reply to each command of a transaction may take.
+        self._reply_times = {
+            "RSET": timeouts.command,
+            "MAIL": timeouts.mail,
+            "RCPT": timeouts.rcpt,
+            "DATA": timeouts.data_initiation,
+            "BDAT": timeouts.data_block,
+            "end of data": timeouts.data_termination,
+        }
         self._reader = ReplyReader(settings.reply_limits)
         #: Nothing more can be said.
         self.closed = False
@@ -52,17 +61,23 @@ class Dialogue:
 
         :raises ClientError: it does not come in time, or is none; the connection is aborted.
         """
+        reply = self._reader.next_reply()
+        if reply is not None:
+            return reply
         give_up = self._channel.seconds() + timeout
+        left = timeout
         try:
-            while (reply := self._reader.next_reply()) is None:
+            while True:
+                self._reader.feed(await self._channel.read(left))
+                reply = self._reader.next_reply()
+                if reply is not None:
+                    return reply
                 # For the whole of it: one octet a minute is no answer.
                 left = give_up - self._channel.seconds()
                 if left <= 0:
                     raise TimedOut
-                self._reader.feed(await self._channel.read(left))
         except ClientError as error:
             raise self._fail(error, name) from None
-        return reply
 
     async def _write(self, data: bytes, name: str, timeout: float | None = None) -> None:
         try:
@@ -92,7 +107,8 @@ class Dialogue:
         if self.closed:
             raise ConnectionLost("The connection is closed")
         try:
-            self._reader.feed(self._channel.received())
+            if data := self._channel.received():
+                self._reader.feed(data)
             if (reply := self._reader.next_reply()) is not None:
                 if reply.code < 400:
                     raise ProtocolError("The server answers more than it was asked")
@@ -142,7 +158,7 @@ class Dialogue:
         told = False
         try:
             while transaction.phase is not Phase.DONE and not transaction.broken:
-                if octets := transaction.to_send():
+                if transaction.unsent and (octets := transaction.to_send()):
                     await self._write(octets, transaction.awaited_name)
                 if transaction.phase is Phase.CONTENT:
                     await self._send_content(transaction, message)
@@ -153,7 +169,10 @@ class Dialogue:
                     if transaction.all_sent and not told:
                         told = True
                         content_sent()
-                    await self._answer(transaction)
+                    if (reply := self._reader.next_reply()) is None:
+                        name = transaction.awaited_name
+                        reply = await self.reply(name, self._reply_times[name])
+                    self._take(transaction, reply)
         except ClientError as error:
             if error.reply is None:
                 self._last_words(transaction)
@@ -185,7 +204,7 @@ class Dialogue:
     async def _answer(self, transaction: Transaction) -> None:
         """Wait for the reply to the oldest command."""
         name = transaction.awaited_name
-        self._take(transaction, await self.reply(name, self._timeout_of(name)))
+        self._take(transaction, await self.reply(name, self._reply_times[name]))
 
     def _take(self, transaction: Transaction, reply: Reply) -> None:
         name = transaction.awaited_name
@@ -194,16 +213,6 @@ class Dialogue:
             # RFC 5321 section 3.8: whatever the command was, the connection is going.
             self.abort()
             raise ServiceRefused(reply.text, command=name, reply=reply)
-
-    def _timeout_of(self, name: str) -> float:
-        timeouts = self._timeouts
-        return {
-            "MAIL": timeouts.mail,
-            "RCPT": timeouts.rcpt,
-            "DATA": timeouts.data_initiation,
-            "BDAT": timeouts.data_block,
-            "end of data": timeouts.data_termination,
-        }.get(name, timeouts.command)
 
     def _last_words(self, transaction: Transaction) -> None:
         """The connection has failed: replies that came before still count."""
@@ -231,6 +240,11 @@ class Dialogue:
 
     async def _send_data(self, transaction: Transaction, message: OutgoingMessage) -> None:
         """The content after DATA (RFC 5321 section 4.5.2)."""
+        if message.octets is not None:
+            # All at once, as most messages are.
+            await self._write(b"".join(stuff_message(message.octets)), "DATA")
+            transaction.content_sent()
+            return
         encoder = DotEncoder()
         for piece in message.pieces():
             await self._write(encoder.feed(piece), "DATA")
@@ -272,7 +286,8 @@ class Dialogue:
 
     def _listen(self, transaction: Transaction) -> None:
         """Take replies that have come while the content is being sent."""
-        self._reader.feed(self._channel.received())
+        if data := self._channel.received():
+            self._reader.feed(data)
         while (reply := self._reader.next_reply()) is not None:
             if transaction.awaited:
                 self._take(transaction, reply)

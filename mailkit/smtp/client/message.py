@@ -5,13 +5,14 @@ from __future__ import annotations
 import mmap
 import tempfile
 from collections.abc import Iterator
+from itertools import chain
 from typing import BinaryIO
 
 from mailkit.client.channel import Channel
 from mailkit.mime import Octets
 from mailkit.model import Envelope
 from mailkit.smtp.client.commands import ContentNeeds, body_value
-from mailkit.smtp.client.content import Content, Survey, normalised
+from mailkit.smtp.client.content import Content, Survey, is_plain, normalised
 from mailkit.smtp.client.convert import Conversion
 from mailkit.smtp.client.extensions import Extensions
 from mailkit.smtp.client.settings import BareLineEnds
@@ -25,12 +26,21 @@ class OutgoingMessage:
     """A message and what is known of it.
 
     :param normalise: its line ends are to be corrected while it is sent.
+    :param octets: all of them, as they are sent, where they are few.
     """
 
-    def __init__(self, content: Content, needs: ContentNeeds, normalise: bool) -> None:
+    def __init__(
+        self,
+        content: Content,
+        needs: ContentNeeds,
+        normalise: bool,
+        octets: bytes | None = None,
+    ) -> None:
         self.content = content
         self.needs = needs
         self.normalise = normalise
+        #: All that is to be sent; None where it is read piece by piece.
+        self.octets = octets
         #: The value of BODY; nothing to leave it out.
         self.body = ""
         self.converted = False
@@ -38,20 +48,25 @@ class OutgoingMessage:
 
     def pieces(self) -> Iterator[bytes]:
         """The octets to send: ``needs.size`` of them."""
+        if self.octets is not None:
+            return iter((self.octets,) if self.octets else ())
         pieces = self.content.pieces()
         return normalised(pieces) if self.normalise else pieces
 
-    async def fit(self, extensions: Extensions, channel: Channel) -> None:
-        """Convert it if the server cannot take it as it is.
+    def fits(self, extensions: Extensions) -> bool:
+        """Whether the server can take it as it is; then :attr:`body` is set."""
+        body = body_value(self.needs, extensions)
+        self.body = body or ""
+        return body is not None
+
+    async def convert(self, extensions: Extensions, channel: Channel) -> None:
+        """Make of it what the server can take.
 
         :raises Unsendable: that cannot be done.
         """
-        body = body_value(self.needs, extensions)
-        if body is None:
-            await self._convert(extensions.eight_bit_mime, channel)
-            body = body_value(self.needs, extensions)
-            assert body is not None
-        self.body = body
+        await self._convert(extensions.eight_bit_mime, channel)
+        fits = self.fits(extensions)
+        assert fits
 
     async def _convert(self, keep_8bit: bool, channel: Channel) -> None:
         with tempfile.TemporaryFile() as file:
@@ -69,6 +84,7 @@ class OutgoingMessage:
                     data.close()
         self._spool = conversion.spool
         self.content, self.normalise, self.converted = Content(self._spool), False, True
+        self.octets = None
         self.needs = ContentNeeds(
             self._spool.size, keep_8bit and self.needs.eight_bit, self.needs.utf8_header
         )
@@ -97,9 +113,16 @@ async def survey(
 
     :raises Unsendable: nobody could get it.
     """
+    pieces = content.pieces()
+    first = next(pieces, b"")
+    second = next(pieces, b"")
+    if not second and is_plain(first):
+        return OutgoingMessage(content, ContentNeeds(len(first)), False, first)
     looking = Survey("keep" if envelope.body == "BINARYMIME" else bare_line_ends)
-    for count, piece in enumerate(content.pieces(), 1):
+    for count, piece in enumerate(chain((first, second), pieces), 1):
         looking.feed(piece)
         if count % _STEPS_A_TURN == 0:
             await channel.turn()
-    return OutgoingMessage(content, *looking.finish())
+    needs, normalise = looking.finish()
+    whole = not second and not normalise
+    return OutgoingMessage(content, needs, normalise, first if whole else None)

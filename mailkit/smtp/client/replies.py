@@ -47,6 +47,8 @@ class ReplyReader:
 
     def __init__(self, limits: ReplyLimits = REPLY_LIMITS) -> None:
         self._limits = limits
+        #: Octets of a line that may be a reply which is remembered.
+        self._short = min(MAX_REMEMBERED_LINE, limits.line - 1, limits.octets - 2)
         self._partial = b""
         self._code = 0
         self._lines: list[bytes] = []
@@ -64,11 +66,19 @@ class ReplyReader:
         :raises ProtocolError: they are no replies, or too much of them. Replies that were whole
             before that are still given out.
         """
-        *lines, self._partial = (self._partial + data).split(b"\n")
+        *lines, partial = (self._partial + data).split(b"\n")
+        self._partial = partial
         for line in lines:
+            # Most servers say the same again and again.
+            if len(line) <= self._short and not self._lines:
+                reply = _remembered_reply(line)
+                if reply is not None:
+                    self._add(reply)
+                    continue
             self._check_length(len(line) + 1)
             self._take(line.removesuffix(b"\r"))
-        self._check_length(len(self._partial))
+        if partial:
+            self._check_length(len(partial))
 
     def _check_length(self, length: int) -> None:
         if length > self._limits.line:
@@ -93,12 +103,14 @@ class ReplyReader:
             raise ProtocolError("A reply is too long")
         if separator == b"-":
             return
-        if len(self._replies) >= self._limits.pending:
-            raise ProtocolError("The server sends replies that nobody asked for")
-        # Most servers say the same again and again.
-        self._replies.append(_make_reply(code, tuple(self._lines)))
+        self._add(make_reply(code, self._lines))
         self._lines = []
         self._size = 0
+
+    def _add(self, reply: Reply) -> None:
+        if len(self._replies) >= self._limits.pending:
+            raise ProtocolError("The server sends replies that nobody asked for")
+        self._replies.append(reply)
 
 
 def make_reply(code: int, lines: Sequence[bytes]) -> Reply:
@@ -116,11 +128,10 @@ def make_reply(code: int, lines: Sequence[bytes]) -> Reply:
     return Reply(code, enhanced, "\n".join(texts))
 
 
-_remembered_reply = lru_cache(MAX_REMEMBERED)(make_reply)
-
-
-def _make_reply(code: int, lines: tuple[bytes, ...]) -> Reply:
-    """:func:`make_reply`, which remembers what is short enough."""
-    if len(lines) == 1 and len(lines[0]) <= MAX_REMEMBERED_LINE:
-        return _remembered_reply(code, lines)
-    return make_reply(code, lines)
+@lru_cache(MAX_REMEMBERED)
+def _remembered_reply(line: bytes) -> Reply | None:
+    """The reply that a line is by itself; None where it is not a whole one, or none at all."""
+    found = _LINE.fullmatch(line.removesuffix(b"\r"))
+    if found is None or found[2] == b"-":
+        return None
+    return make_reply(int(found[1]), (found[3] or b"",))

@@ -11,9 +11,9 @@ under Twisted and under asyncio alike.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
+from types import TracebackType
 
 from mailkit.client.channel import Channel
 from mailkit.client.errors import (
@@ -288,9 +288,10 @@ class Session:
         extensions, now = self._facts.extensions, self._channel.now()
         envelope = sending.envelope
         check_message(envelope, message.needs, extensions, self._facts.tls, now)
-        await message.fit(extensions, self._channel)
-        # Encodings make it longer.
-        check_message(envelope, message.needs, extensions, self._facts.tls, now)
+        if not message.fits(extensions):
+            await message.convert(extensions, self._channel)
+            # Encodings make it longer.
+            check_message(envelope, message.needs, extensions, self._facts.tls, now)
         sending.judge_recipients(extensions)
         while sending.pending:
             if self.closed or self._ended:
@@ -417,32 +418,50 @@ class Session:
         """Close at once, whatever is under way."""
         self._dialogue.abort()
 
-    @contextmanager
-    def _working(self, follows: bool = False) -> Iterator[Turn]:
+    def _working(self, follows: bool = False) -> _Work:
         """
         :param follows: it may begin behind a message whose replies are to come.
         """
+        return _Work(self, follows)
+
+    def _begin(self, follows: bool) -> Turn:
         ahead = self._turns[-1] if self._turns else None
-        if ahead is not None and not (follows and ahead.open):
-            raise RuntimeError("this connection is busy with another operation")
         if ahead is not None:
+            if not (follows and ahead.open):
+                raise RuntimeError("this connection is busy with another operation")
             ahead.open = False
         turn = Turn(self._channel.waiter(), ahead)
         self._turns.append(turn)
-        try:
-            yield turn
-        except ClientError:
-            raise
-        except BaseException:
+        return turn
+
+    def _end(self, turn: Turn, error: BaseException | None) -> None:
+        if error is not None and not isinstance(error, ClientError):
             # Cancelled half-way, or a bug: what the server says next answers nobody knows what.
             self._spoiled = True
-            raise
-        finally:
-            self._turns.remove(turn)
-            # The message ahead still gets its replies.
-            if self._spoiled and not turn.waits:
-                self._dialogue.abort()
-            turn.end()
+        self._turns.remove(turn)
+        # The message ahead still gets its replies.
+        if self._spoiled and not turn.waits:
+            self._dialogue.abort()
+        turn.end()
+
+
+class _Work:
+    """One operation of a session, for a ``with`` statement."""
+
+    __slots__ = ("_follows", "_session", "_turn")
+
+    def __init__(self, session: Session, follows: bool) -> None:
+        self._session = session
+        self._follows = follows
+
+    def __enter__(self) -> Turn:
+        self._turn = self._session._begin(self._follows)
+        return self._turn
+
+    def __exit__(
+        self, kind: object, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._session._end(self._turn, error)
 
 
 class _Sending:

@@ -136,6 +136,11 @@ class Transaction:
         self._sent: deque[Command] = deque()
 
     @property
+    def unsent(self) -> bool:
+        """There are commands that :meth:`to_send` may give, now or after a reply."""
+        return bool(self._to_send)
+
+    @property
     def awaited(self) -> Command | None:
         """The command that the next reply answers; None when none is to come."""
         return self._sent[0] if self._sent else None
@@ -154,10 +159,12 @@ class Transaction:
         """The commands to send now; nothing while replies must come first."""
         if self.phase is not Phase.ENVELOPE or (self._sent and not self.pipelining):
             return b""
-        count = len(self._to_send) if self.pipelining else min(1, len(self._to_send))
-        group = [self._to_send.popleft() for _ in range(count)]
+        if self.pipelining:
+            group, self._to_send = self._to_send, deque()
+        else:
+            group = deque([self._to_send.popleft()] if self._to_send else [])
         self._sent.extend(group)
-        return b"".join(command.octets for command in group)
+        return b"".join([command.octets for command in group])
 
     def chunk_sent(self, last: bool) -> None:
         """A BDAT command and its octets are on their way."""
@@ -241,9 +248,9 @@ class Transaction:
 
     def _look_on(self) -> None:
         """Decide what comes next, once nothing is to be sent or awaited."""
-        if self.phase is Phase.TERMINATION and not self._sent:
-            self._finish()
         if self.phase is not Phase.ENVELOPE:
+            if self.phase is Phase.TERMINATION and not self._sent:
+                self._finish()
             return
         if not self.pipelining and not self._open():
             # Nothing can come of the rest; it was not sent.

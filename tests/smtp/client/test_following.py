@@ -57,6 +57,7 @@ class OrderTests(FollowingCase):
         wire.say(b"250 2.6.0 taken too\r\n")
         self.assertEqual(self.outcome(self.second).text, "taken too")
         self.assertEqual(wire.session.facts.transactions, 2)
+        wire.lose()
         self.assertEqual(wire.clock.getDelayedCalls(), [])
 
     def test_replies_in_one_piece_and_octet_by_octet(self) -> None:

@@ -104,9 +104,27 @@ class TimeTests(SynchronousTestCase):
         self.assertTrue(wire.transport.disconnected or wire.transport.disconnecting)
         self.assertEqual(wire.clock.getDelayedCalls(), [])
 
-    def test_an_answer_in_time_leaves_no_timer(self) -> None:
+    def test_no_timer_outlives_its_connection(self) -> None:
         wire = Wire().open()
+        wire.lose()
         self.assertEqual(wire.clock.getDelayedCalls(), [])
+
+    def test_each_answer_has_its_own_time(self) -> None:
+        wire = Wire().open()
+        wire.clock.advance(200)
+        sending = wire.start(wire.session.send(ENVELOPE, MESSAGE))
+        # What was set for EHLO ends nothing.
+        wire.clock.advance(299)
+        self.assertNoResult(sending)
+        wire.clock.advance(1)
+        self.assertTrue(self.successResultOf(sending).outcomes[0].temporary)
+
+    def test_a_shorter_time_after_a_longer_one(self) -> None:
+        wire = Wire().open()
+        quitting = wire.start(wire.session.quit())
+        wire.clock.advance(SETTINGS.timeouts.quit)
+        self.successResultOf(quitting)
+        self.assertTrue(wire.session.closed)
 
     def test_each_step(self) -> None:
         steps = [(b"250 ok\r\n", 300), (b"250 ok\r\n", 300), (b"354 go\r\n", 120)]
