@@ -144,7 +144,7 @@ class QueueManager:
         self._return_paths = return_paths
         #: Puts down what attempts make of recipients, and tells who listens.
         self.outcomes = Outcomes(queue, reporter, self._schedules, clock.seconds)
-        self._attempts = AttemptNotes(self.outcomes.recorder, clock.callLater)
+        self._attempts = AttemptNotes(self.outcomes.recorder, clock)
         self._guard = QueueGuard(queue, limits or QueueLimits(), clock.seconds)
         #: Domains that are worked on.
         self._busy: dict[str, _Task] = {}
@@ -192,6 +192,7 @@ class QueueManager:
             await gatherResults([task.done for task in self._busy.values()])
             if break_off.active():
                 break_off.cancel()
+        self._attempts.stop()
 
     def _break_off(self) -> None:
         for task in list(self._busy.values()):

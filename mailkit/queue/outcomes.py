@@ -143,18 +143,20 @@ class Outcomes:
         id, transaction = message.id, message.envelope.transaction_id
         to, state, fields = str(recipient.recipient.path), update.state.value, _fields(attempt)
         what = " ".join(map(str, fields.values()))
+        line = f"message {id} ({transaction}) to <{to}>: {state}, {what}"
         # Formatted here, for Twisted takes ten times as long for so many fields.
         self.log.info(
-            "{line}",
-            line=f"message {id} ({transaction}) to <{to}>: {state}, {what}",
+            line.replace("{", "{{").replace("}", "}}"),
             id=id,
             transaction=transaction,
             to=to,
             state=state,
             **fields,
         )
-        self._tell_listeners(message, recipient, update)
-        self._call(self._watchers)
+        if self._listeners:
+            self._tell_listeners(message, recipient, update)
+        if self._watchers:
+            self._call(self._watchers)
 
     def _tell_listeners(
         self, message: QueuedMessage, recipient: QueuedRecipient, update: Update
