@@ -245,6 +245,8 @@ class ChangeSender:
 class ReplaceBody:
     """Replace all that follows the header and its empty line.
 
+    The lines of a text end with CRLF then, though they end with LF.
+
     :param content: the new body; closed by whoever receives the answer.
     """
 

@@ -15,6 +15,7 @@ from mailkit.milter.message import MilterMessage
 from mailkit.milter.packets import MilterError, Stage, Step, Verdict
 from mailkit.model import Envelope, Path, Recipient
 from mailkit.spool import Spool
+from mailkit.wire.lineends import ToNetwork
 
 #: Pieces of a body that are sent before other connections get their turn.
 PIECES_A_TURN = 4
@@ -270,6 +271,8 @@ class MilterSession:
         connection.send(packets.END_OF_MESSAGE)
         changes: list[packets.Modification] = []
         body: Spool | None = None
+        lines = ToNetwork()
+        is_binary = self._envelope is not None and self._envelope.body == "BINARYMIME"
         try:
             while True:
                 answer = await connection.receive(settings.content_timeout)
@@ -280,7 +283,8 @@ class MilterSession:
                     body = body or Spool()
                     if body.size + len(change.octets) > settings.max_body:
                         raise MilterError("it sends a body that is too large")
-                    body.write(change.octets)
+                    # For the milters behind this one, too, which may sign it.
+                    body.write(change.octets if is_binary else lines.convert(change.octets))
                     continue
                 changes.append(change)
                 if len(changes) > settings.max_modifications:

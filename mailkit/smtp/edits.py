@@ -22,6 +22,7 @@ from mailkit.interfaces import IMessageDelivery
 from mailkit.mime.headers import parse_header
 from mailkit.model import Envelope, Path, Recipient
 from mailkit.spool import Spool
+from mailkit.wire.lineends import ToNetwork
 
 #: Octets of a new body that are copied before other connections get their turn.
 COPIED_AT_ONCE = 256 * 1024
@@ -113,12 +114,17 @@ async def edit_message(
     edits: Sequence[Edit],
     new_spool: Callable[[], Spool],
     pause: Callable[[float], Coroutine[Any, Any, None]],
+    *,
+    binary: bool,
 ) -> Spool:
     """Change header fields and body.
+
+    The lines of a new body end with CRLF then, whatever they end with now.
 
     :param header: the octets of ``spool`` up to the body.
     :param new_spool: makes the spool for another body.
     :param pause: lets others have their turn.
+    :param binary: the body is no text, and has no lines.
     :returns: what holds the message now: ``spool``, or a new one.
     :raises OSError: when the disk refuses.
     """
@@ -135,9 +141,10 @@ async def edit_message(
         if not _EMPTY_LINE_LAST.search(new_header):
             # There was no body before.
             replaced.write(b"\r\n")
+        lines = ToNetwork()
         with bodies[-1].open() as file:
             while chunk := file.read(COPIED_AT_ONCE):
-                replaced.write(chunk)
+                replaced.write(chunk if binary else lines.convert(chunk))
                 if len(chunk) == COPIED_AT_ONCE:
                     await pause(0)
     except BaseException:

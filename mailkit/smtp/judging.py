@@ -193,7 +193,12 @@ class ConnectionHooks(HookRunner):
         if edits:
             connection = self._connection
             spool = await edit_message(
-                content.spool, header, edits, connection.new_spool, connection.pause
+                content.spool,
+                header,
+                edits,
+                connection.new_spool,
+                connection.pause,
+                binary=envelope.body == "BINARYMIME",
             )
             if spool is not content.spool:
                 content.spool.close()

@@ -305,6 +305,11 @@ class ChangeTests(SynchronousTestCase):
         message = self.changed(b"bnew\r\n", b"b.body\r\n")
         self.assertTrue(message.endswith(b"A: 3\r\n\r\nnew\r\n.body\r\n"), message)
 
+    def test_line_ends_of_the_body(self) -> None:
+        # Sendmail and Postfix send them as CRLF, whatever the milter has.
+        message = self.changed(b"bnew\n.\nbo\r", b"b\ndy\r\n")
+        self.assertTrue(message.endswith(b"A: 3\r\n\r\nnew\r\n.\r\nbo\r\ndy\r\n"), message)
+
     def test_the_envelope(self) -> None:
         self.changed(
             *(b"e<x@y.example>\0", b"+<eve@example.org>\0", b"-<bob@example.org>\0"),

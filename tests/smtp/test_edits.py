@@ -22,8 +22,8 @@ from mailkit.hooks import (
     ReplaceBody,
 )
 from mailkit.mime.headers import parse_header
-from mailkit.model import Path
-from mailkit.smtp.edits import edit_header
+from mailkit.model import Ability, Path
+from mailkit.smtp.edits import COPIED_AT_ONCE, edit_header
 from mailkit.smtp.lmtp import LMTPFactory
 from mailkit.smtp.submission import SubmissionFactory
 from mailkit.spool import Spool
@@ -179,6 +179,30 @@ class WireTests(SynchronousTestCase):
             self.assertEqual(server.delivery.contents, [becomes])
             self.assertTrue(all(spool.closed for spool in server.delivery.spools))
             self.assertFalse(os.path.exists(path))
+
+    def test_line_ends_of_a_new_body_are_those_of_mail(self) -> None:
+        for memory in (1, 1000):
+            body = Spool(memory_limit=memory)
+            body.write(b"a\nb\r\n.\nc\n")
+            server = self.deliver(ScriptedHook(message=ReplaceBody(body)), content=b"A: b\r\n\r\n")
+            self.assertEqual(server.delivery.contents, [b"A: b\r\n\r\na\r\nb\r\n.\r\nc\r\n"])
+
+    def test_a_line_end_between_two_pieces_of_a_new_body(self) -> None:
+        body = b"x" * (COPIED_AT_ONCE - 1) + b"\r\ny\n"
+        server = HookedServer(
+            ScriptedHook(message=ReplaceBody(Spool.from_bytes(body))), trace=False
+        )
+        server.whole()
+        server.clock.pump([0] * 5)
+        self.assertTrue(server.delivery.contents[0].endswith(b"x\r\ny\r\n"))
+
+    def test_a_new_binary_body_stays_as_it_is(self) -> None:
+        hook = ScriptedHook(message=ReplaceBody(Spool.from_bytes(b"a\nb\r")))
+        server = HookedServer(hook, trace=False, abilities=[Ability.BINARYMIME])
+        server.greet()
+        server.say("MAIL FROM:<a@b.example> BODY=BINARYMIME", "RCPT TO:<bob@example.org>")
+        server.send(b"BDAT 8 LAST\r\nA: b\r\n\r\n")
+        self.assertEqual(server.delivery.contents, [b"A: b\r\n\r\na\nb\r"])
 
     def test_a_large_new_body_lets_others_have_their_turn(self) -> None:
         body = b"x" * 600_000 + b"\r\n"
