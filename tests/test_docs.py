@@ -76,6 +76,17 @@ class NameTests(SynchronousTestCase):
                 except LookupError:
                     self.fail(f"{page.name}: there is no {name}")
 
+    def test_names_of_others_in_the_pages_exist(self) -> None:
+        # What people come from; pymap is not among what tests need.
+        text = (ROOT / "docs" / "migrating.md").read_text("utf-8")
+        names = set(re.findall(r"`((?:twisted\.mail|aiosmtpd)\.[\w.]+)`", text))
+        self.assertGreater(len(names), 30)
+        for name in names:
+            try:
+                resolve(name)
+            except LookupError:
+                self.fail(f"there is no {name}")
+
     def test_paths_in_the_pages_exist(self) -> None:
         pattern = r"`((?:examples|tests|docs|benchmarks|mailkit)/[\w./]+\w)`"
         for page in PAGES:

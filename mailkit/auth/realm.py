@@ -30,6 +30,8 @@ from mailkit.model import Ability, ConnectionInfo
 
 #: Makes the delivery for an account, or for an anonymous client (None), on a connection.
 Deliveries = Callable[[str | None, ConnectionInfo], IMessageDelivery]
+#: What must be given to a realm for some kinds of avatars.
+_GIVEN = {IMessageDelivery: "deliveries", IFileHome: "homes"}
 
 _Avatar = tuple[type[Interface], Any, Callable[[], None]]
 
@@ -104,7 +106,10 @@ class MailRealm:
             return IFileHome, home, _nothing_to_release
         if IMailAccount in interfaces:
             raise AuthorizationFailed("Mailboxes are only for users who have logged in")
-        raise NotImplementedError("none of these interfaces is provided here")
+        names = ", ".join(interface.__name__ for interface in interfaces)
+        wanted = [_GIVEN[interface] for interface in interfaces if interface in _GIVEN]
+        advice = f": give make_portal {', '.join(wanted)}" if wanted else ""
+        raise NotImplementedError(f"this realm has no {names}{advice}")
 
     def recall_avatar(self, account: str, mind: Any, interface: type[Interface]) -> _Avatar | None:
         """The same, for an account that was recalled; None where that has to wait."""

@@ -99,7 +99,12 @@ class MailRealmTests(SynchronousTestCase):
 
     def test_what_is_not_provided(self) -> None:
         realm = MailRealm(self.store)
-        self.failureResultOf(self.ask(realm, b"ann", IMessageDelivery), NotImplementedError)
+        failed = self.failureResultOf(
+            self.ask(realm, b"ann", IMessageDelivery), NotImplementedError
+        )
+        self.assertEqual(
+            str(failed.value), "this realm has no IMessageDelivery: give make_portal deliveries"
+        )
         self.failureResultOf(self.ask(realm, b"ann", IRealm), NotImplementedError)
 
 
