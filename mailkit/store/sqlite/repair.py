@@ -22,13 +22,23 @@ import sqlite3
 import time
 from dataclasses import dataclass, field
 
-from mailkit.errors import MailError, StoreUnavailable
+from mailkit.errors import MailError, StoreCorrupt, StoreUnavailable
 from mailkit.store.sqlite.lock import DirectoryLock
 from mailkit.store.sqlite.log import sync_directory
 from mailkit.store.sqlite.replay import Replay
-from mailkit.store.sqlite.schema import DERIVED, INDEX_NAME, configure, connect, migrate
+from mailkit.store.sqlite.schema import (
+    DERIVED,
+    INDEX_NAME,
+    MIGRATIONS,
+    configure,
+    connect,
+    migrate,
+)
 from mailkit.store.sqlite.snapshot import copy_tables, list_snapshots, snapshot_name
+from mailkit.store.sqlite.versions import refuse_newer, version_of
 
+# What becomes the index when all is in it.
+_NEW_INDEX = "repair.sqlite"
 # Tables of a damaged index that are worth reading on their own: (table, key, other columns).
 _SALVAGED = (
     ("domain", "name", ""),
@@ -70,6 +80,7 @@ def repair_store(directory: str) -> RepairReport:
     """Make a store whole again; the old index is kept under another name.
 
     :raises StoreUnavailable: the store is in use, or the disk refuses.
+    :raises StoreCorrupt: a newer mailkit made it.
     """
     log_directory = os.path.join(directory, "log")
     if not os.path.isdir(log_directory):
@@ -77,6 +88,9 @@ def repair_store(directory: str) -> RepairReport:
     lock = DirectoryLock(directory)
     try:
         return _repair(directory, log_directory)
+    except StoreCorrupt:
+        _discard(os.path.join(directory, _NEW_INDEX))
+        raise
     except (OSError, sqlite3.Error) as error:
         raise StoreUnavailable(f"The repair failed: {error}") from error
     finally:
@@ -85,10 +99,8 @@ def repair_store(directory: str) -> RepairReport:
 
 def _repair(directory: str, log_directory: str) -> RepairReport:
     report = RepairReport()
-    path = os.path.join(directory, "repair.sqlite")
-    for name in (path, path + "-wal", path + "-shm", path + "-journal"):
-        if os.path.exists(name):
-            os.unlink(name)
+    path = os.path.join(directory, _NEW_INDEX)
+    _discard(path)
     os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
     connection = connect(path)
     try:
@@ -118,6 +130,12 @@ def _repair(directory: str, log_directory: str) -> RepairReport:
     return report
 
 
+def _discard(path: str) -> None:
+    for name in (path, path + "-wal", path + "-shm", path + "-journal"):
+        if os.path.exists(name):
+            os.unlink(name)
+
+
 def _fill(
     connection: sqlite3.Connection, directory: str, log_directory: str, report: RepairReport
 ) -> None:
@@ -139,20 +157,27 @@ def _fill(
 
 
 def _copy_from(connection: sqlite3.Connection, path: str, summaries: bool = False) -> bool:
-    """Take all rows of another index, if it is whole and of our version."""
+    """Take all rows of another index, if it is whole.
+
+    :raises StoreCorrupt: it is, and a newer mailkit made it.
+    """
     if not os.path.exists(path):
         return False
     try:
         source = connect(path)
         try:
-            migrate(source)
             whole = source.execute("PRAGMA quick_check(1)").fetchone() == ("ok",)
+            version = version_of(source)
+            if whole and version <= len(MIGRATIONS):
+                migrate(source)
         finally:
             source.close()
     except (sqlite3.Error, MailError):
         return False
     if not whole:
         return False
+    # To do without it would lose all that is in neither journal nor log.
+    refuse_newer(version, len(MIGRATIONS))
     connection.execute("ATTACH ? AS source", (path,))
     try:
         connection.execute("BEGIN")

@@ -373,6 +373,28 @@ class RepairTests(StoreTestCase):
         self.assertEqual(await store.get_second_factor(account=BOB), factor)
         self.assertTrue(os.path.exists(path + ".broken-1"))
 
+    async def test_what_a_newer_mailkit_has_made_is_left_alone(self) -> None:
+        # Else its queue, passwords and whatever only it knows would be gone.
+        store = await self.make_store(ANN, BOB)
+        await self.fill(store)
+        await store.compact()
+        await self.close_store(store)
+        path = os.path.join(self.directory, INDEX_NAME)
+        newer = len(MIGRATIONS) + 1
+        index = sqlite3.connect(path, isolation_level=None)
+        index.execute(f"PRAGMA user_version = {newer}")
+        index.close()
+        before = sorted(os.listdir(self.directory))
+        error = self.assertRaises(StoreCorrupt, repair_store, self.directory)
+        self.assertIn(f"version {newer}, made by a newer mailkit", error.text)
+        self.assertEqual(sorted(os.listdir(self.directory)), before)
+        self.lose_index()
+        (copy,) = self.log_files(".index")[-1:]
+        index = sqlite3.connect(os.path.join(self.directory, "log", copy), isolation_level=None)
+        index.execute(f"PRAGMA user_version = {newer}")
+        index.close()
+        self.assertRaises(StoreCorrupt, repair_store, self.directory)
+
     async def test_the_log_alone(self) -> None:
         store = await self.make_store(ANN, BOB)
         for number in range(5):
