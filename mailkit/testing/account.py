@@ -86,20 +86,20 @@ class _ListingTests(AccountBase):
 class _CopyTests(AccountBase):
     async def open_pair(self, count: int) -> tuple[_CopyingMailbox, IMailbox]:
         """INBOX with sample messages, and another mailbox with one, in one account."""
-        account = await self.open_admin()
-        await account.create_mailbox(name="Other")
+        account = await self.open_account()
+        name = await self.other_mailbox(account)
         await self.fill(account, INBOX, count)
-        await self.fill(account, "Other", 1)
+        await self.fill(account, name, 1)
         inbox = await account.open_mailbox(name=INBOX)
         copying = cast(_CopyingMailbox, self.need(ICopyingMailbox, inbox))
-        return copying, await account.open_mailbox(name="Other")
+        return copying, await account.open_mailbox(name=name)
 
     async def test_copy(self) -> None:
         inbox, other = await self.open_pair(3)
         uids = list(await inbox.list_uids())
         before = await other.get_info()
         missing = (await inbox.get_info()).uid_next
-        result = await inbox.copy_messages(uids=[*uids[1:], missing], destination="Other")
+        result = await inbox.copy_messages(uids=[*uids[1:], missing], destination=other.name)
         self.assertEqual(list(result.source_uids), uids[1:])
         self.assertEqual(result.uid_validity, before.uid_validity)
         new = list(result.destination_uids)
@@ -123,7 +123,7 @@ class _CopyTests(AccountBase):
     async def test_copies_lead_lives_of_their_own(self) -> None:
         inbox, other = await self.open_pair(1)
         uids = list(await inbox.list_uids())
-        result = await inbox.copy_messages(uids=uids, destination="Other")
+        result = await inbox.copy_messages(uids=uids, destination=other.name)
         await inbox.store_flags(uids=uids, op=FlagOp.REPLACE, flags=frozenset({"\\Deleted"}))
         await inbox.expunge(uids=uids)
         (copy,) = await other.get_messages(uids=result.destination_uids)
@@ -141,7 +141,7 @@ class _CopyTests(AccountBase):
         inbox, other = await self.open_pair(1)
         before = await other.get_info()
         result = await inbox.copy_messages(
-            uids=[(await inbox.get_info()).uid_next], destination="Other"
+            uids=[(await inbox.get_info()).uid_next], destination=other.name
         )
         self.assertEqual((list(result.source_uids), list(result.destination_uids)), ([], []))
         self.assertEqual((await other.get_info()).messages, before.messages)
@@ -151,7 +151,7 @@ class _CopyTests(AccountBase):
         uids = list(await inbox.list_uids())
         before, other_before = await inbox.get_info(), await other.get_info()
         sources = await inbox.get_messages(uids=uids)
-        result = await inbox.move_messages(uids=[uids[0], uids[2]], destination="Other")
+        result = await inbox.move_messages(uids=[uids[0], uids[2]], destination=other.name)
         self.assertEqual(list(result.source_uids), [uids[0], uids[2]])
         self.assertEqual(list(await inbox.list_uids()), [uids[1]])
         new = await other.get_messages(uids=result.destination_uids)
@@ -183,13 +183,13 @@ class _ReplaceTests(AccountBase):
     NEW = b"Subject: new\r\n\r\nin the place of another\r\n"
 
     async def open_replacing(self) -> tuple[_ReplacingMailbox, IMailbox]:
-        """INBOX with three messages, and an empty mailbox ``Other``."""
-        account = await self.open_admin()
-        await account.create_mailbox(name="Other")
+        """INBOX with three messages, and an empty mailbox."""
+        account = await self.open_account()
+        name = await self.other_mailbox(account)
         await self.fill(account, INBOX, 3)
         inbox = await account.open_mailbox(name=INBOX)
         replacing = cast(_ReplacingMailbox, self.need(IReplacingMailbox, inbox))
-        return replacing, await account.open_mailbox(name="Other")
+        return replacing, await account.open_mailbox(name=name)
 
     def new_message(self) -> AppendMessage:
         spool = spooled(self.NEW)
@@ -219,7 +219,7 @@ class _ReplaceTests(AccountBase):
         inbox, other = await self.open_replacing()
         uids = list(await inbox.list_uids())
         result = await inbox.replace_message(
-            uid=uids[0], destination="Other", message=self.new_message()
+            uid=uids[0], destination=other.name, message=self.new_message()
         )
         self.assertEqual(list(await inbox.list_uids()), uids[1:])
         self.assertEqual(list(await other.list_uids()), list(result.uids))
@@ -232,7 +232,7 @@ class _ReplaceTests(AccountBase):
         missing = before.uid_next
         with self.assertRaises(NoSuchMessage):
             await inbox.replace_message(
-                uid=missing, destination="Other", message=self.new_message()
+                uid=missing, destination=other.name, message=self.new_message()
             )
         with self.assertRaises(NoSuchMailbox):
             await inbox.replace_message(

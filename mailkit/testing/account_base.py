@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unittest
 from collections.abc import Sequence
 from typing import cast
 
@@ -55,6 +56,19 @@ class AccountBase(MailboxContract):
         """A new account whose mailboxes can be made and deleted."""
         account = await self.open_account()
         return cast(AdminAccount, self.need(IMailboxAdmin, account))
+
+    async def other_mailbox(self, account: IMailAccount) -> str:
+        """The name of an empty mailbox besides INBOX: a new one, or one that is there.
+
+        :raises SkipTest: the account has INBOX alone.
+        """
+        if IMailboxAdmin.providedBy(account):
+            await cast(AdminAccount, account).create_mailbox(name="Other")
+            return "Other"
+        for info in await account.list_mailboxes():
+            if info.name != INBOX and info.selectable and not info.messages:
+                return info.name
+        raise unittest.SkipTest("there is no second mailbox, and none can be made")
 
     async def names(self, account: IMailAccount) -> list[str]:
         """Names of all mailboxes, in the order in which the account gives them."""

@@ -120,6 +120,14 @@ class StoreContract(AccountContract):
         in_inbox = [sample_message(number) for number in (2, 3, 4)]
         self.assertEqual(await self.contents(account, INBOX), in_inbox)
 
+    async def test_deliver_to_a_mailbox_that_is_missing(self) -> None:
+        store = await self.open_store(ANN)
+        (result,) = await store.deliver(
+            message=spooled(sample_message(1)), deliveries=[LocalDelivery(ANN, "Nowhere")]
+        )
+        self.assertIsNone(result.error)
+        self.assertEqual(await self.inbox_of(store, ANN), [sample_message(1)])
+
     async def test_deliver_spools_of_every_kind(self) -> None:
         store = await self.open_store(ANN, BOB)
         expected = []
