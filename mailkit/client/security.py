@@ -105,10 +105,15 @@ class TLSPolicy:
 
 
 def _fingerprint(value: str | bytes) -> bytes:
-    octets = bytes.fromhex(value.replace(":", "")) if isinstance(value, str) else value
-    if len(octets) != 32:
-        raise ValueError("a pin is a SHA-256 fingerprint")
-    return octets
+    """:raises ValueError: it is none."""
+    if isinstance(value, str):
+        try:
+            value = bytes.fromhex(value.replace(":", ""))
+        except ValueError:
+            value = b""
+    if len(value) != 32:
+        raise ValueError("a pin is a SHA-256 fingerprint: 64 hexadecimal digits")
+    return value
 
 
 class TLSInfo(NamedTuple):

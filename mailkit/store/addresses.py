@@ -141,6 +141,8 @@ def canonical_targets(alias: str, targets: Sequence[str]) -> list[str]:
         found.setdefault(f"{canonical_local_part(local)}@{domain}", f"{local}@{domain}")
     if not found:
         raise MailError("An alias has at least one target")
+    if list(found) == [alias]:
+        raise MailError("An alias cannot lead to itself alone")
     if len(found) > MAX_ALIAS_TARGETS:
         raise LimitExceeded(f"An alias has at most {MAX_ALIAS_TARGETS} targets")
     return list(found.values())

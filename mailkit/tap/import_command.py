@@ -91,6 +91,7 @@ def import_pop3(store: str, /, address: str, **options: Any) -> None:
     """
     if options["leave"] + options["delete"] + (options["delete_after"] is not None) > 1:
         raise click.UsageError("--leave, --delete and --delete-after exclude each other")
+    _check_host(options["host"])
     policy = _tls_policy(options)
     with refusals(address):
         run(_import(store, address, policy, read_credentials(options), options))
@@ -115,6 +116,16 @@ def _tls_policy(options: dict[str, Any]) -> TLSPolicy:
         except ValueError as error:
             raise click.BadParameter(str(error), param_hint="--tls-pin") from error
     return TLSPolicy.verified(options["host"], implicit=implicit, ca_file=options["tls_ca"])
+
+
+def _check_host(host: str) -> None:
+    """:raises BadParameter: it is neither a name nor an address."""
+    from mailkit.checks.networks import parse_address
+    from mailkit.wire.domains import canonical_domain, is_dns_name
+
+    if not is_dns_name(canonical_domain(host)) and parse_address(host) is None:
+        text = f"{host!r} is neither a name such as pop.example.com nor an address"
+        raise click.BadParameter(text, param_hint="--host")
 
 
 def _find_place(remembered: str | None, host: str, port: int) -> tuple[str, int]:

@@ -138,7 +138,9 @@ def _read_secret(source: str, options: Mapping[str, Any]) -> str:
             with open(options[source], encoding="utf-8") as file:
                 text = file.readline(MAX_PASSWORD)
         except (OSError, UnicodeDecodeError) as error:
-            raise click.BadParameter(str(error), param_hint=_SOURCES[source]) from error
+            reason = getattr(error, "strerror", None) or "it is no text in UTF-8"
+            text = f"cannot read {options[source]}: {reason}"
+            raise click.BadParameter(text, param_hint=_SOURCES[source]) from error
     elif source == "token_command":
         text = _ask_program(options[source])
     elif source == "password_env":

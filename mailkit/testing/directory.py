@@ -383,6 +383,7 @@ class _AdminTests(DirectoryBase):
             ("x@example.org", ["not an address"]),
             ("x", [ANN]),
             ("x@example.org", ["@example.org"]),
+            ("x@example.org", ["X@example.org"]),
             ("@example.org", ["@example.org"]),
             ("@example.org", ["@"]),
             # Or mail to all of gmail.com would stay here because of one slip.

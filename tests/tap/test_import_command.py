@@ -32,13 +32,17 @@ class OptionTests(CommandTestCase):
 
     def test_values_that_are_none(self) -> None:
         self.check("--tls-pin", "00", wanted="fingerprint")
+        self.check("--tls-pin", "zz" * 32, wanted="64 hexadecimal digits")
+        self.check("--host", "a b", wanted="'a b' is neither a name")
+        self.check("--host", "", wanted="'' is neither a name")
         self.check("--delete-after", "0", wanted="--delete-after")
         self.check("--port", "0", wanted="--port")
 
     def test_passwords_that_are_not_there(self) -> None:
         self.check("--password-stdin", input="\n", wanted="no password", code=1)
         self.check("--password-env", "MAILKIT_NOTHING", wanted="no password", code=1)
-        self.check("--password-file", self.mktemp(), wanted="No such file")
+        place = self.mktemp()
+        self.check("--password-file", place, wanted=f"cannot read {place}: No such file")
 
     def test_tokens(self) -> None:
         self.check("--token-file", self.mktemp(), wanted="No such file")
