@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from typing import Any, ClassVar
 
 from twisted.application.service import MultiService
-from twisted.application.strports import service as port_service
 from twisted.logger import Logger
 from twisted.protocols.policies import WrappingFactory
 from twisted.protocols.tls import TLSMemoryBIOFactory
@@ -16,7 +15,7 @@ from twisted.python import usage
 from mailkit._typing import override
 from mailkit.queue.sts import MAX_AGE, STSMode, STSPolicy
 from mailkit.tap.errors import SettingError
-from mailkit.tap.ports import parse_endpoint
+from mailkit.tap.ports import ListenPort, parse_endpoint
 from mailkit.tap.strict_options import StrictOptions
 from mailkit.tap.tls import parse_tls, server_context
 from mailkit.tls import ServerTLS, TLSReloader
@@ -148,6 +147,6 @@ def makeService(options: Options) -> PolicyService:
         factory: Any = PolicySite(options.policy, options.domains)
         if options.tls_context is not None:
             factory = TLSMemoryBIOFactory(options.tls_context, False, factory)
-        port: Any = port_service(endpoint, _Limited(factory))  # type: ignore[no-untyped-call]
-        port.setServiceParent(service)
+        port = ListenPort(endpoint, _Limited(factory))  # type: ignore[no-untyped-call]
+        port.setServiceParent(service)  # type: ignore[no-untyped-call]
     return service

@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from twisted.application.service import MultiService
-from twisted.application.strports import service as port_service
 from twisted.python import usage
 
 from mailkit._typing import override
 from mailkit.tap.errors import SettingError
-from mailkit.tap.ports import parse_endpoint
+from mailkit.tap.ports import ListenPort, parse_endpoint
 from mailkit.tap.strict_options import StrictOptions
 from mailkit.tap.values import check_hostname
 
@@ -56,6 +55,6 @@ def makeService(options: Options) -> MultiService:
     service = MultiService()
     factory: Any = NoMailFactory(hostname=options["hostname"])
     for endpoint in options.listen:
-        port: Any = port_service(endpoint, factory)
+        port: Any = ListenPort(endpoint, factory)
         port.setServiceParent(service)
     return service

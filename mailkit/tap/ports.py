@@ -20,7 +20,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from mailkit._typing import override
-from mailkit.tap.errors import SettingError, StartError
+from mailkit.tap.errors import SettingError, StartError, readable_errors
 from mailkit.tcp import BACKLOG, ListeningReactor, adopt_port
 
 
@@ -58,6 +58,21 @@ class Port(StreamServerEndpointService):
         stopped = super().stopService()  # type: ignore[no-untyped-call]
         self._waitingForPort = None
         return stopped
+
+
+class ListenPort(Port):
+    """A port of ``--listen``, of a command that has nothing else to open.
+
+    :raises CannotStart: by the start, in words: it cannot be bound.
+    """
+
+    def __init__(self, description: str, factory: IProtocolFactory) -> None:
+        super().__init__("listen", description, parse_endpoint(description), factory)
+
+    @override
+    def privilegedStartService(self) -> None:
+        with readable_errors(lambda setting: f"--{setting}"):
+            super().privilegedStartService()
 
 
 def parse_endpoint(description: str, reactor: Any = None) -> IStreamServerEndpoint:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import os
 import smtplib
+import socket
+from typing import Any
 
 from twisted.python import usage
 from twisted.trial.unittest import SynchronousTestCase
 
+from mailkit.tap import mta_sts, no_mail
+from mailkit.tap.errors import CannotStart
 from mailkit.tap.no_mail import Options
 
 from ..support import HOST, PATIENCE, ServerProcess, free_ports
@@ -24,6 +28,19 @@ class OptionTests(SynchronousTestCase):
         ):
             error = self.assertRaises(usage.UsageError, Options().parseOptions, arguments)
             self.assertIn(wanted, str(error))
+
+
+class StartTests(SynchronousTestCase):
+    def test_a_port_that_is_taken(self) -> None:
+        with socket.create_server((HOST, 0)) as taken:
+            listen = f"tcp:{taken.getsockname()[1]}:interface={HOST}"
+            policy = ["--domain", "example.org", "--mx", "mx.example.org"]
+            for command, arguments in ((no_mail, []), (mta_sts, policy)):
+                options: Any = command.Options()  # type: ignore[attr-defined]
+                options.parseOptions(["--listen", listen, *arguments])
+                service: Any = command.makeService(options)  # type: ignore[attr-defined]
+                error = self.assertRaises(CannotStart, service.privilegedStartService)
+                self.assertEqual(str(error), f"mailkit: --listen {listen}: Address already in use")
 
 
 class ServerTests(SynchronousTestCase):
