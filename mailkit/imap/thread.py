@@ -38,6 +38,15 @@ def render_threads(numbers: Sequence[int], depths: Sequence[int]) -> Iterator[by
     stack: list[int] = []
     pieces: list[bytes] = []
     for number, depth, alone in zip(numbers, depths, siblings, strict=True):
+        if len(pieces) >= PIECE:
+            yield b"".join(pieces[:-1])
+            del pieces[:-1]
+        if not depth:
+            # As most are.
+            before = b")" * len(stack) + b"("
+            pieces.append(before + b"%d" % number if number else before)
+            stack = [0]
+            continue
         before = b""
         while stack and stack[-1] >= depth:
             stack.pop()
@@ -45,14 +54,11 @@ def render_threads(numbers: Sequence[int], depths: Sequence[int]) -> Iterator[by
         if not alone:
             stack.append(depth)
             # A space parts a number from what is below it.
-            spaced = depth and not before and pieces and not pieces[-1].endswith(b"(")
+            spaced = not before and pieces and not pieces[-1].endswith(b"(")
             before += b" (" if spaced else b"("
         else:
             before += b" "
         pieces.append(before + b"%d" % number if number else before)
-        if len(pieces) >= PIECE:
-            yield b"".join(pieces[:-1])
-            del pieces[:-1]
     yield b"".join(pieces) + b")" * len(stack)
 
 
@@ -66,13 +72,15 @@ def _mark_only_children(depths: Sequence[int], alone: list[bool]) -> Iterator[in
     for place, depth in enumerate(depths):
         if not place % PIECE:
             yield place
+        if not depth:
+            child = [-1]
+            continue
         del child[depth + 1 :]
         if depth == len(child):
             child.append(-1)
         child[depth] = -1
-        if depth:
-            if child[depth - 1] < 0:
-                child[depth - 1] = place
-                alone[place] = True
-            else:
-                alone[child[depth - 1]] = False
+        if child[depth - 1] < 0:
+            child[depth - 1] = place
+            alone[place] = True
+        else:
+            alone[child[depth - 1]] = False
