@@ -4,19 +4,22 @@ A helper makes it, a process of its own (see :mod:`~mailkit.store.sqlite.helper`
 has to do is to save it. Where there cannot be a helper, and of a few messages, it is made here, most
 of the time asleep.
 
-First headers are looked at, of which searches and sorts of a whole mailbox want something at once;
-then all of the messages. The newest come first: who fetches a whole mailbox before all is made begins
-with the oldest, and so the two meet in the middle. How far all was made is kept in the index, so that
-a server goes on where the one before it has stopped.
+First come the texts that are searched, of whole mailboxes and at once: they take little. All else
+gives way to clients: what sorts and threads want of headers, then what needs whole messages. Who lacks
+something says so (:meth:`Ahead.hurry`), and it is made before all else and without giving way, for
+a while. The newest messages come first: who fetches a whole mailbox begins with the oldest, and so
+the two meet in the middle. How far all was made is kept in the index, so that a server goes on where
+the one before it has stopped.
 """
 
 from __future__ import annotations
 
+import math
 import sqlite3
 import threading
 import time
 from collections import deque
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
 from concurrent.futures import Future, wait
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -25,7 +28,7 @@ from twisted.logger import Logger
 from mailkit._typing import override
 from mailkit.errors import MailError
 from mailkit.store.sqlite.bodies import BodyPlace
-from mailkit.store.sqlite.fields import ADDRESSES, TEXTS, THREADS
+from mailkit.store.sqlite.fields import ADDRESSES, TEXTS, THREADS, Kind
 from mailkit.store.sqlite.helperprocess import AT_ONCE, HelperFailed, HelperProcess
 from mailkit.store.sqlite.making import MAX_KEPT, Job, Made, Wanted, make
 from mailkit.store.sqlite.summaries import SaveSummaries
@@ -38,6 +41,8 @@ if TYPE_CHECKING:
 
 #: Messages that are made something of at a time: whoever waits for the helper waits for so many.
 MESSAGES_AT_ONCE = 64
+#: Those of which only the headers are read, and nobody comes first.
+HEADERS_AT_ONCE = 250
 #: Octets of them, the last one left out.
 OCTETS_AT_ONCE = 4 * 1024 * 1024
 #: Messages for which a helper is worth its beginning, and seconds without work after which it ends.
@@ -49,9 +54,19 @@ REST = 4
 BUSY = 0.4
 #: Seconds for which that, or changes that are asked for, put the beginning off at most.
 MAX_WAIT = 1.0
-#: Seconds for which it puts off each task with whole messages at most, and between two looks.
+#: Seconds for which it puts off each task at most, and between two looks.
 GIVING_WAY = 0.25
 LOOK = 0.02
+#: What gives way to nobody, as it takes little.
+PROMPT = Wanted.TEXTS
+#: Seconds for which there is a hurry about something after somebody has lacked it; who searches is
+#: likely to sort as well.
+HURRY = {
+    Wanted.TEXTS: 10.0,
+    Wanted.ORDERS: 10.0,
+    Wanted.SUMMARIES: 1.0,
+    Wanted.MESSAGES: 1.0,
+}
 #: Operations that the writer may be behind.
 MAX_BEHIND = 12
 #: Failures of helpers, and in how many seconds, after which there is no other for as long.
@@ -66,11 +81,14 @@ _NEW = (
     " AND b.refs > (SELECT count(*) FROM queue_message WHERE body_id = b.id)"
 )
 _NEW_BODIES = f"{_NEW} AND s.body_structure IS NULL ORDER BY b.id DESC LIMIT ?"
-_MADE = " AND ".join(
-    f"EXISTS (SELECT 1 FROM {kind.save.table} WHERE body_id = b.id)"
-    for kind in (TEXTS, THREADS, ADDRESSES)
-)
-_NEW_HEADERS = f"{_NEW} AND NOT ({_MADE}) ORDER BY b.id DESC LIMIT ?"
+_NEW_SUMMARIES = f"{_NEW} AND s.body_id IS NULL ORDER BY b.id DESC LIMIT ?"
+
+
+def _new_without(*kinds: Kind) -> str:
+    made = (f"EXISTS (SELECT 1 FROM {kind.save.table} WHERE body_id = b.id)" for kind in kinds)
+    return f"{_NEW} AND NOT ({' AND '.join(made)}) ORDER BY b.id DESC LIMIT ?"
+
+
 #: Of older ones, after somebody has fetched their envelopes.
 _UNFINISHED = (
     f"SELECT {_COLUMNS} FROM summary s JOIN body b ON b.id = s.body_id"
@@ -106,35 +124,40 @@ class _Task(NamedTuple):
     places: Sequence[BodyPlace]
     #: A helper has died of a message that may be this one.
     is_suspect: bool = False
+    #: It need not wait until clients are served.
+    is_prompt: bool = False
 
 
 class _Search:
     """Finds bodies that lack something, up to the newest one; then those that came meanwhile.
 
+    :param wanted: what they lack.
     :param sql: takes the first body, the one behind the last, and how many are wanted.
+    :param end: the body before which it ends.
     """
 
-    def __init__(self, sql: str, start: int) -> None:
+    def __init__(self, wanted: Wanted, sql: str, start: int, end: float = math.inf) -> None:
+        self.wanted = wanted
+        self._limit = end - 1
         self._sql = sql
         #: All before this one have been found.
         self.start = start
         # Those from here on as well, up to the one that was to come when this pass began.
         self._reached = self._end = start
 
-    def find(self, index: sqlite3.Connection, unfit: Container[int]) -> list[BodyPlace]:
+    def find(self, index: sqlite3.Connection, limit: int, unfit: Container[int]) -> list[BodyPlace]:
         """Some that are not unfit; none if there are no more."""
         places: list[BodyPlace] = []
         while not places:
             if self._reached == self.start:
                 self.start = self._end
                 (last,) = index.execute(_LAST).fetchone()
+                last = int(min(last, self._limit))
                 if last < self.start:
                     break
                 self._reached = self._end = last + 1
-            rows = index.execute(
-                self._sql, (self.start, self._reached, MESSAGES_AT_ONCE)
-            ).fetchall()
-            self._reached = rows[-1][0] if len(rows) == MESSAGES_AT_ONCE else self.start
+            rows = index.execute(self._sql, (self.start, self._reached, limit)).fetchall()
+            self._reached = rows[-1][0] if len(rows) == limit else self.start
             octets = 0
             for place in map(BodyPlace._make, rows):
                 octets += place.size
@@ -163,6 +186,10 @@ class Ahead:
         self._writer = writer
         self._wake = threading.Event()
         self._closing = threading.Event()
+        # Somebody is in a hurry, or waits for our end.
+        self._called = threading.Event()
+        # When somebody has last lacked something.
+        self._lacked = dict.fromkeys(HURRY, -math.inf)
         # What a helper has died of, message by message, or has not come to.
         self._again: deque[_Task] = deque()
         self._helper: HelperProcess | None = None
@@ -171,7 +198,8 @@ class Ahead:
         # When the next one may be begun, after one could not, and when helpers have failed.
         self._none_before = 0.0
         self._failures: deque[float] = deque(maxlen=MAX_FAILURES)
-        self._headers = self._bodies = _Search(_NEW_BODIES, 0)
+        # Those that are gone through in this order, and those of which something is made in a hurry.
+        self._searches: list[_Search] = []
         # Before which body all has been made, as the index has it.
         self._noted = 0
         # Bodies that are damaged, or whose summaries are too long to be kept, or that kill helpers.
@@ -189,9 +217,20 @@ class Ahead:
         """There may be new messages; from any thread."""
         self._wake.set()
 
+    def hurry(self, wanted: Wanted) -> None:
+        """Somebody lacks something, and may well lack more of it; from any thread.
+
+        :param wanted: a key of :data:`HURRY`.
+        """
+        is_new = wanted not in self._hurried
+        self._lacked[wanted] = time.monotonic()
+        if is_new:
+            self._called.set()
+
     def stop(self) -> None:
         """Tell the thread to end; the writer must still be at work."""
         self._closing.set()
+        self._called.set()
         self._wake.set()
         helper = self._helper
         if helper is not None:
@@ -211,6 +250,8 @@ class Ahead:
                 self._end_helper()
             if not is_awake:
                 continue
+            if not self._hurried:
+                self._called.clear()
             # What comes together is made together.
             self._wait_for_calm(MAX_WAIT, self._core.settings.ahead_delay)
             self._wake.clear()
@@ -233,43 +274,53 @@ class Ahead:
     def _wait_for_calm(self, patience: float, look: float) -> None:
         """Wait while clients are served, but not for long: they come first.
 
+        There is no wait once somebody is in a hurry.
+
         :param patience: seconds.
         :param look: seconds in which nothing may happen.
         """
         end = time.monotonic() + patience
-        while time.monotonic() < end and not (self._closing.is_set() or self._is_calm(look)):
-            pass
+        while time.monotonic() < end and not self._closing.is_set():
+            if self._called.is_set() or self._is_calm(look):
+                break
 
     def _is_calm(self, seconds: float) -> bool:
         """Let some time pass; true if nobody has asked for changes, nor made this process work."""
         begun, worked, asked = time.monotonic(), time.process_time(), self._writer.asked
-        self._closing.wait(seconds)
+        self._called.wait(seconds)
         worked = time.process_time() - worked
         return self._writer.asked == asked and worked < BUSY * (time.monotonic() - begun)
 
     def _find_beginning(self, index: sqlite3.Connection) -> None:
         row = index.execute("SELECT value FROM setting WHERE name = ?", (_SETTING,)).fetchone()
         self._noted = 0 if row is None else int(row[0])
-        self._headers = _Search(_NEW_HEADERS, self._noted)
-        self._bodies = _Search(_NEW_BODIES, self._noted)
+        self._searches = [
+            _Search(wanted, sql, self._noted)
+            for wanted, sql in (
+                (Wanted.TEXTS, _new_without(TEXTS)),
+                (Wanted.ORDERS, _new_without(THREADS, ADDRESSES)),
+                (Wanted.SUMMARIES, _NEW_SUMMARIES),
+                (Wanted.MESSAGES, _NEW_BODIES),
+            )
+        ]
 
     def _work(self, index: sqlite3.Connection) -> None:
         """Make all that there is to make."""
-        unfinished = _Search(_UNFINISHED, 0)
+        unfinished = _Search(Wanted.MESSAGES, _UNFINISHED, 0, self._noted)
+        searches = [*self._searches, unfinished]
         flying: deque[_Task] = deque()
         try:
             while not self._has_given_up:
                 if self._closing.is_set():
                     raise _Stopped
-                task = self._choose(index, unfinished) if len(flying) < AT_ONCE else None
+                task = self._choose(index, searches) if len(flying) < AT_ONCE else None
                 if task is None and not flying:
                     break
                 if task is not None and not self._is_for_helper(task):
                     self._make_here(task)
                     continue
                 assert self._helper is not None
-                if task is not None and task.wanted is Wanted.MESSAGES:
-                    # Headers take little, and searches and sorts wait for them.
+                if task is not None and not task.is_prompt:
                     self._wait_for_calm(GIVING_WAY, LOOK)
                 try:
                     self._converse(self._helper, task, flying)
@@ -280,18 +331,37 @@ class Ahead:
                 # Nobody reads the answers.
                 self._end_helper()
                 self._again += flying
-        if self._bodies.start != self._noted:
-            self._noted = self._bodies.start
+        reached = self._searches[-1].start
+        if reached != self._noted:
+            self._noted = reached
             self._submit(NoteMadeAhead(self._noted))
+        # What is not there yet would be found once more.
+        wait(self._saving)
 
-    def _choose(self, index: sqlite3.Connection, unfinished: _Search) -> _Task | None:
+    @property
+    def _hurried(self) -> Mapping[Wanted, float]:
+        """What there is a hurry about, and when somebody has last lacked it."""
+        now = time.monotonic()
+        return {kind: last for kind, last in self._lacked.items() if now - last < HURRY[kind]}
+
+    def _choose(self, index: sqlite3.Connection, searches: Sequence[_Search]) -> _Task | None:
         """What is to be made next; None if there is nothing left."""
         if self._again:
             return self._again.popleft()
-        if places := self._headers.find(index, self._unfit):
-            return _Task(Wanted.FIELDS, places)
-        places = self._bodies.find(index, self._unfit) or unfinished.find(index, self._unfit)
-        return _Task(Wanted.MESSAGES, places) if places else None
+        self._called.clear()
+        hurried = self._hurried
+        # What was lacked last comes first.
+        for search in sorted(searches, key=lambda search: -hurried.get(search.wanted, -math.inf)):
+            wanted = search.wanted
+            is_prompt = wanted is PROMPT or wanted in hurried
+            # All of a message is looked at anyway, later.
+            if wanted is Wanted.SUMMARIES and not is_prompt:
+                continue
+            by_headers = is_prompt and wanted is not Wanted.MESSAGES
+            limit = HEADERS_AT_ONCE if by_headers else MESSAGES_AT_ONCE
+            if places := search.find(index, limit, self._unfit):
+                return _Task(wanted, places, is_prompt=is_prompt)
+        return None
 
     def _is_for_helper(self, task: _Task) -> bool:
         """Whether the helper makes something; then there is one."""

@@ -29,6 +29,7 @@ from mailkit.store.sqlite.guest import Guest
 from mailkit.store.sqlite.guest import connect as connect_to_owner
 from mailkit.store.sqlite.lock import DirectoryLock, Holder, InUse, read_holder
 from mailkit.store.sqlite.log import sync_directory
+from mailkit.store.sqlite.making import Wanted
 from mailkit.store.sqlite.names import LockedNames
 from mailkit.store.sqlite.owner import Owner
 from mailkit.store.sqlite.reader import Found, Reader
@@ -414,6 +415,14 @@ class Core:
     def keep(self, operation: Operation[None]) -> None:
         """Let the writer save, soon, what can be made again: no harm when it cannot."""
         self.writer.submit_lazy(operation).addErrback(lambda failure: None)
+
+    def hurry(self, wanted: Wanted) -> None:
+        """Somebody lacks what is made ahead: more of it is likely to be asked for.
+
+        :param wanted: a key of :data:`~mailkit.store.sqlite.ahead.HURRY`.
+        """
+        if self._owner is not None and self._owner.ahead is not None:
+            self._owner.ahead.hurry(wanted)
 
     def in_thread(self, function: Callable[..., T], *args: object) -> Deferred[T]:
         """Run what may wait for the disk, or takes long, in a thread."""

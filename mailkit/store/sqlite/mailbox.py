@@ -63,6 +63,7 @@ from mailkit.store.sqlite.fetched import AppendFetched
 from mailkit.store.sqlite.history import find_changes
 from mailkit.store.sqlite.labels import ChangeLabels, find_labelled, get_labels
 from mailkit.store.sqlite.maildrops import MAX_LISTED
+from mailkit.store.sqlite.making import Wanted
 from mailkit.store.sqlite.opening import open_body
 from mailkit.store.sqlite.operations import (
     Append,
@@ -205,6 +206,9 @@ class SQLiteMailbox:
         by_flags = await self._core.flag_columns.search(self._id, query)
         if by_flags is not None:
             return by_flags
+        # Who looks for messages may sort them next.
+        self._core.hurry(Wanted.ORDERS)
+        self._core.hurry(Wanted.TEXTS)
         by_texts = await self._core.text_columns.search(self._id, query)
         if not isinstance(by_texts, Query):
             return by_texts

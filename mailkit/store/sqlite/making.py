@@ -263,8 +263,8 @@ class Wanted(enum.IntFlag):
     STRUCTURES = 16
     MAPS = 32
 
-    #: What is made of headers alone.
-    FIELDS = TEXTS | THREADS | ADDRESSES
+    #: What messages are sorted and threaded by.
+    ORDERS = THREADS | ADDRESSES
     #: What needs all of a message.
     MESSAGES = SUMMARIES | STRUCTURES | MAPS
 

@@ -25,6 +25,7 @@ from mailkit.store.sqlite.fields import (
     Kind,
     find_headers,
 )
+from mailkit.store.sqlite.making import Wanted
 from mailkit.store.sqlite.rows import DENSE, condition
 from mailkit.store.sqlite.slices import Slices
 from mailkit.threads import COLUMNS, ThreadInput, thread_steps
@@ -122,6 +123,7 @@ class Sorting:
         gone = self._gone(mailbox_id)
         if (known := self._recall(key, uids, gone)) is not None:
             return list(known)
+        self._core.hurry(Wanted.ORDERS)
         if await self._lacks_dates(mailbox_id, uids, criteria):
             order = await self._sort_by_date(mailbox_id, uids, criteria)
             self._remember(key, _Remembered(uids, gone, array("I", order)))
@@ -209,6 +211,7 @@ class Sorting:
         if (known := self._recall(key, uids, gone)) is not None:
             found: Threads = known
             return found
+        self._core.hurry(Wanted.ORDERS)
         await self.complete(mailbox_id, uids[-1], THREADS)
         given, names = ThreadInput(), COLUMNS[algorithm]
         at_once = ROWS if "ids" in names else ROWS * PLAIN_ROWS

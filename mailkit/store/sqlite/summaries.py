@@ -22,6 +22,7 @@ from mailkit.store.sqlite.making import (
     Job,
     Outcome,
     Summary,
+    Wanted,
     make_spans,
     make_summaries,
 )
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
 
 #: Summaries that wait for the writer and are known meanwhile.
 MAX_PENDING = 2000
+#: Messages that lack something, among those asked for together, from which the rest is made ahead in
+#: a hurry.
+HURRIED_FROM = 32
 #: Octets of bodies that a thread reads in one step.
 THREAD_OCTETS = 4 * 1024 * 1024
 
@@ -148,6 +152,8 @@ class Summaries:
                     made[body_id] = pending
         new: list[tuple[int, Summary]] = []
         places = self._places([body_id for body_id in lacking if body_id not in made])
+        if len(places) >= HURRIED_FROM:
+            self._core.hurry(Wanted.MESSAGES if structure else Wanted.SUMMARIES)
         while places:
             jobs = [Job(place, known[place.body_id]) for place in places]
             moved: list[BodyPlace] = []

@@ -13,6 +13,7 @@ from twisted.trial.unittest import TestCase
 from mailkit.model import INBOX, AppendMessage, LocalDelivery
 from mailkit.spool import Spool
 from mailkit.store.sqlite import SQLiteStore, StoreSettings
+from mailkit.store.sqlite.ahead import Ahead
 from mailkit.store.sqlite.check import check_store
 from mailkit.store.sqlite.mailbox import SQLiteMailbox
 from tests.support import until
@@ -46,6 +47,9 @@ class StoreTestCase(TestCase):
             await store.close()
 
     def open_store(self, settings: StoreSettings = QUIET, **options: Any) -> SQLiteStore:
+        if settings.ahead_delay == QUIET.ahead_delay:
+            # Nor because somebody lacks something.
+            self.patch(Ahead, "hurry", lambda self, wanted: None)
         store = SQLiteStore(self.directory, settings=settings, **options)
         store.open()
         self.open_stores.append(store)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
 import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,6 +16,7 @@ from typing import Any
 from unittest import skipUnless
 
 from mailkit.model import AppendMessage
+from mailkit.query import HasFlag, HeaderContains, SortCriterion, SortKey, ThreadAlgorithm
 from mailkit.spool import Spool
 from mailkit.store.sqlite import SQLiteStore, StoreSettings, ahead, helperprocess
 from mailkit.store.sqlite.ahead import Ahead
@@ -115,6 +118,7 @@ class AheadTests(AheadTestCase):
     async def test_no_more_is_made_at_a_time_than_fits(self) -> None:
         self.patch(ahead, "OCTETS_AT_ONCE", 100)
         self.patch(ahead, "MESSAGES_AT_ONCE", 3)
+        self.patch(ahead, "HEADERS_AT_ONCE", 3)
         asked = []
         send = HelperProcess.send
 
@@ -145,7 +149,7 @@ class AheadTests(AheadTestCase):
         self.assertTrue(waiting._is_calm(0.01))
         self.assertFalse(waiting._is_calm(0.01))
         self.patch(time, "process_time", float)
-        self.patch(waiting._closing, "wait", lambda seconds: setattr(writer, "asked", 1))
+        self.patch(waiting._called, "wait", lambda seconds: setattr(writer, "asked", 1))
         self.assertFalse(waiting._is_calm(0.01))
         answers = iter([False, False, True, False])
         self.patch(waiting, "_is_calm", lambda look: next(answers))
@@ -154,6 +158,9 @@ class AheadTests(AheadTestCase):
         # But not for ever.
         self.patch(waiting, "_is_calm", lambda look: False)
         waiting._wait_for_calm(0.01, 0.01)
+        # Nor when somebody begins to wait for what is made.
+        waiting.hurry(Wanted.ORDERS)
+        waiting._wait_for_calm(math.inf, 0.01)
 
     async def test_only_what_others_ask_for_counts_as_asked(self) -> None:
         store = await self.make_store(settings=ALONE)
@@ -165,7 +172,12 @@ class AheadTests(AheadTestCase):
         await self.made(store, 1)
         self.assertEqual(writer.asked, asked)
 
-    async def test_only_what_takes_long_gives_way(self) -> None:
+    async def asked(self, count: int, *hurries: Wanted) -> list[object]:
+        """What a helper is asked for, and the seconds for which it gives way to clients.
+
+        :param hurries: what is lacked before it begins.
+        """
+        begin = threading.Event()
         seen: list[object] = []
         send = HelperProcess.send
 
@@ -174,16 +186,59 @@ class AheadTests(AheadTestCase):
             send(process, wanted, places)
 
         def wait(self: Ahead, patience: float, look: float) -> None:
-            seen.append(patience)
+            if patience == ahead.MAX_WAIT:
+                begin.wait()
+            else:
+                seen.append(patience)
 
         self.patch(HelperProcess, "send", note)
         self.patch(Ahead, "_wait_for_calm", wait)
         store = await self.make_store(settings=HELPED)
-        await self.fill(store, *map(message, range(3)))
-        await self.made(store, 3)
-        begun = seen.index(Wanted.FIELDS)
-        self.assertEqual(set(seen[:begun]), {ahead.MAX_WAIT})
-        self.assertEqual(seen[begun + 1 : begun + 3], [ahead.GIVING_WAY, Wanted.MESSAGES])
+        await self.fill(store, *map(message, range(count)))
+        for wanted in hurries:
+            store.core.hurry(wanted)
+        begin.set()
+        await self.made(store, count)
+        return seen
+
+    async def test_all_but_texts_gives_way(self) -> None:
+        way = ahead.GIVING_WAY
+        wanted = [Wanted.TEXTS, way, Wanted.ORDERS, way, Wanted.MESSAGES]
+        self.assertEqual(await self.asked(3), wanted)
+
+    async def test_what_is_lacked_comes_first_and_does_not_give_way(self) -> None:
+        self.patch(ahead, "HURRY", dict.fromkeys(ahead.HURRY, math.inf))
+        wanted = [Wanted.SUMMARIES, Wanted.ORDERS, Wanted.TEXTS]
+        asked = await self.asked(3, Wanted.ORDERS, Wanted.SUMMARIES)
+        self.assertEqual(asked, [*wanted, ahead.GIVING_WAY, Wanted.MESSAGES])
+
+    async def test_there_is_no_hurry_for_long(self) -> None:
+        self.patch(ahead, "HURRY", dict.fromkeys(ahead.HURRY, 0.0))
+        self.assertIn(ahead.GIVING_WAY, await self.asked(3, *ahead.HURRY))
+
+    async def test_who_lacks_much_says_so(self) -> None:
+        settings = StoreSettings(maintenance_interval=3600.0, summarize_ahead=False)
+        store = await self.make_store(settings=settings)
+        mailbox = await self.fill(store, *map(message, range(40)))
+        lacked: list[Wanted] = []
+        self.patch(store.core, "hurry", lacked.append)
+        uids = await mailbox.list_uids()
+        for structure, wanted in (False, Wanted.SUMMARIES), (True, Wanted.MESSAGES):
+            await mailbox.get_summaries(uids=uids[:2], structure=structure)
+            self.assertEqual(lacked, [])
+            for _ in range(2):
+                await mailbox.get_summaries(uids=uids, structure=structure)
+            self.assertEqual(lacked, [wanted])
+            lacked.clear()
+        await mailbox.search(query=HasFlag(r"\Seen"))
+        self.assertEqual(lacked, [])
+        await mailbox.search(query=HeaderContains("From", "ann"))
+        # What came last is lacked most.
+        self.assertEqual(lacked, [Wanted.ORDERS, Wanted.TEXTS])
+        lacked.clear()
+        await mailbox.sort_messages(uids=uids, criteria=[SortCriterion(SortKey.DATE, False)])
+        await mailbox.thread_messages(uids=uids, algorithm=ThreadAlgorithm.REFERENCES)
+        self.assertEqual(lacked, [Wanted.ORDERS] * 2)
 
     async def test_the_newest_come_first(self) -> None:
         self.patch(ahead, "MESSAGES_AT_ONCE", 2)
