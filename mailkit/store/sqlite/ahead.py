@@ -31,7 +31,7 @@ from mailkit.store.sqlite.bodies import BodyPlace
 from mailkit.store.sqlite.fields import ADDRESSES, TEXTS, THREADS, Kind
 from mailkit.store.sqlite.helperprocess import AT_ONCE, HelperFailed, HelperProcess
 from mailkit.store.sqlite.making import MAX_KEPT, Job, Made, Wanted, make
-from mailkit.store.sqlite.summaries import SaveSummaries
+from mailkit.store.sqlite.summaries import SaveStructures, SaveSummaries
 from mailkit.store.sqlite.textmaps import SaveTextMaps
 from mailkit.store.sqlite.transaction import Transaction
 from mailkit.store.sqlite.writer import Operation, Writer
@@ -65,7 +65,7 @@ HURRY = {
     Wanted.TEXTS: 10.0,
     Wanted.ORDERS: 10.0,
     Wanted.SUMMARIES: 1.0,
-    Wanted.MESSAGES: 1.0,
+    Wanted.STRUCTURES: 1.0,
 }
 #: Operations that the writer may be behind.
 MAX_BEHIND = 12
@@ -80,8 +80,7 @@ _NEW = (
     " WHERE b.id >= ? AND b.id < ?"
     " AND b.refs > (SELECT count(*) FROM queue_message WHERE body_id = b.id)"
 )
-_NEW_BODIES = f"{_NEW} AND s.body_structure IS NULL ORDER BY b.id DESC LIMIT ?"
-_NEW_SUMMARIES = f"{_NEW} AND s.body_id IS NULL ORDER BY b.id DESC LIMIT ?"
+_NEW_MESSAGES = f"{_NEW} AND s.body_id IS NULL ORDER BY b.id DESC LIMIT ?"
 
 
 def _new_without(*kinds: Kind) -> str:
@@ -89,13 +88,14 @@ def _new_without(*kinds: Kind) -> str:
     return f"{_NEW} AND NOT ({' AND '.join(made)}) ORDER BY b.id DESC LIMIT ?"
 
 
-#: Of older ones, after somebody has fetched their envelopes.
+#: After somebody has fetched their envelopes.
 _UNFINISHED = (
     f"SELECT {_COLUMNS} FROM summary s JOIN body b ON b.id = s.body_id"
     " WHERE s.body_id >= ? AND s.body_id < ? AND b.refs > 0 AND s.body_structure IS NULL"
     " ORDER BY s.body_id DESC LIMIT ?"
 )
 _LAST = "SELECT ifnull(max(id), 0) FROM body"
+_LEFT = "SELECT count(*) FROM (SELECT 1 FROM body WHERE id >= ? LIMIT ?)"
 _SETTING = "made_ahead_to"
 
 
@@ -131,13 +131,17 @@ class _Task(NamedTuple):
 class _Search:
     """Finds bodies that lack something, up to the newest one; then those that came meanwhile.
 
-    :param wanted: what they lack.
+    :param wanted: what is made of them.
+    :param lacked: what somebody lacks who is in a hurry about it: a key of :data:`HURRY`.
     :param sql: takes the first body, the one behind the last, and how many are wanted.
     :param end: the body before which it ends.
     """
 
-    def __init__(self, wanted: Wanted, sql: str, start: int, end: float = math.inf) -> None:
+    def __init__(
+        self, wanted: Wanted, lacked: Wanted, sql: str, start: int, end: float = math.inf
+    ) -> None:
         self.wanted = wanted
+        self.lacked = lacked
         self._limit = end - 1
         self._sql = sql
         #: All before this one have been found.
@@ -193,7 +197,7 @@ class Ahead:
         # What a helper has died of, message by message, or has not come to.
         self._again: deque[_Task] = deque()
         self._helper: HelperProcess | None = None
-        # When it has last answered.
+        # When it began, or has last answered.
         self._helped = 0.0
         # When the next one may be begun, after one could not, and when helpers have failed.
         self._none_before = 0.0
@@ -250,15 +254,15 @@ class Ahead:
                 self._end_helper()
             if not is_awake:
                 continue
+            self._wake.clear()
             if not self._hurried:
                 self._called.clear()
-            # What comes together is made together.
-            self._wait_for_calm(MAX_WAIT, self._core.settings.ahead_delay)
-            self._wake.clear()
             try:
                 if index is None:
                     index = self._core.connect()
                     self._find_beginning(index)
+                # What comes together is made together.
+                self._wait_for_calm(MAX_WAIT, self._core.settings.ahead_delay)
                 self._work(index)
             except _Stopped:
                 break
@@ -295,18 +299,25 @@ class Ahead:
         row = index.execute("SELECT value FROM setting WHERE name = ?", (_SETTING,)).fetchone()
         self._noted = 0 if row is None else int(row[0])
         self._searches = [
-            _Search(wanted, sql, self._noted)
-            for wanted, sql in (
-                (Wanted.TEXTS, _new_without(TEXTS)),
-                (Wanted.ORDERS, _new_without(THREADS, ADDRESSES)),
-                (Wanted.SUMMARIES, _NEW_SUMMARIES),
-                (Wanted.MESSAGES, _NEW_BODIES),
+            _Search(wanted, lacked, sql, self._noted)
+            for wanted, lacked, sql in (
+                (Wanted.TEXTS, Wanted.TEXTS, _new_without(TEXTS)),
+                (Wanted.ORDERS, Wanted.ORDERS, _new_without(THREADS, ADDRESSES)),
+                (Wanted.SUMMARIES, Wanted.SUMMARIES, _NEW_MESSAGES),
+                (Wanted.MESSAGES, Wanted.STRUCTURES, _NEW_MESSAGES),
+                (Wanted.BODIES, Wanted.STRUCTURES, _UNFINISHED),
             )
         ]
 
+        (left,) = index.execute(_LEFT, (self._noted, WORTH_A_HELPER)).fetchone()
+        if left == WORTH_A_HELPER:
+            # It takes as long to begin as to make something of some thousand messages.
+            self._begin_helper()
+
     def _work(self, index: sqlite3.Connection) -> None:
         """Make all that there is to make."""
-        unfinished = _Search(Wanted.MESSAGES, _UNFINISHED, 0, self._noted)
+        # Of older messages.
+        unfinished = _Search(Wanted.BODIES, Wanted.STRUCTURES, _UNFINISHED, 0, self._noted)
         searches = [*self._searches, unfinished]
         flying: deque[_Task] = deque()
         try:
@@ -331,7 +342,9 @@ class Ahead:
                 # Nobody reads the answers.
                 self._end_helper()
                 self._again += flying
-        reached = self._searches[-1].start
+        reached = min(
+            search.start for search in self._searches if search.wanted is not Wanted.SUMMARIES
+        )
         if reached != self._noted:
             self._noted = reached
             self._submit(NoteMadeAhead(self._noted))
@@ -351,13 +364,13 @@ class Ahead:
         self._called.clear()
         hurried = self._hurried
         # What was lacked last comes first.
-        for search in sorted(searches, key=lambda search: -hurried.get(search.wanted, -math.inf)):
+        for search in sorted(searches, key=lambda search: -hurried.get(search.lacked, -math.inf)):
             wanted = search.wanted
-            is_prompt = wanted is PROMPT or wanted in hurried
+            is_prompt = wanted is PROMPT or search.lacked in hurried
             # All of a message is looked at anyway, later.
             if wanted is Wanted.SUMMARIES and not is_prompt:
                 continue
-            by_headers = is_prompt and wanted is not Wanted.MESSAGES
+            by_headers = is_prompt and not wanted & Wanted.STRUCTURES
             limit = HEADERS_AT_ONCE if by_headers else MESSAGES_AT_ONCE
             if places := search.find(index, limit, self._unfit):
                 return _Task(wanted, places, is_prompt=is_prompt)
@@ -367,16 +380,19 @@ class Ahead:
         """Whether the helper makes something; then there is one."""
         if self._helper is not None:
             return True
-        if not (task.is_suspect or len(task.places) >= WORTH_A_HELPER):
-            return False
+        if task.is_suspect or len(task.places) >= WORTH_A_HELPER:
+            self._begin_helper()
+        return self._helper is not None
+
+    def _begin_helper(self) -> None:
         if not self._core.settings.helper_process or time.monotonic() < self._none_before:
-            return False
+            return
         try:
             self._helper = HelperProcess(self._core.log_directory)
         except HelperFailed as error:
             self._none_before = time.monotonic() + FAILURES_WITHIN
             self.log.warn("the mail store has no helper: {reason}", reason=str(error))
-        return self._helper is not None
+        self._helped = time.monotonic()
 
     def _make_here(self, task: _Task) -> None:
         """Make something in this thread, which leaves the interpreter to others most of the time."""
@@ -446,7 +462,10 @@ class Ahead:
                 self._submit(kind.save(rows))
         kept = [each for each in made.summaries if each[1].size <= MAX_KEPT]
         self._unfit.update({body_id for body_id, _ in made.summaries}.difference(dict(kept)))
-        if kept:
+        structures = [each for each in kept if not each[1].envelope]
+        if structures:
+            self._submit(SaveStructures(structures))
+        elif kept:
             self._submit(SaveSummaries(kept))
         if made.maps:
             self._submit(SaveTextMaps(made.maps))

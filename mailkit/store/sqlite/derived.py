@@ -19,6 +19,8 @@ class SaveRows(Operation[None]):
     table: ClassVar[str]
     #: Without the number of the body.
     columns: ClassVar[Sequence[str]]
+    #: The rows that are kept.
+    condition: ClassVar[str] = "SELECT 1 FROM body WHERE id = v.column1 AND refs > 0"
     #: What happens to a row that there is already.
     conflict: ClassVar[str] = " ON CONFLICT (body_id) DO NOTHING"
 
@@ -30,7 +32,7 @@ class SaveRows(Operation[None]):
         tx.flush()
         names = ", ".join(("body_id", *self.columns))
         head = f"INSERT INTO {self.table} ({names}) SELECT v.* FROM (VALUES "
-        tail = ") AS v WHERE EXISTS (SELECT 1 FROM body WHERE id = v.column1 AND refs > 0)"
+        tail = f") AS v WHERE EXISTS ({self.condition})"
         buffer = RowBuffer(head, 1 + len(self.columns), tail + self.conflict)
         buffer.rows = list(self._rows)
         buffer.flush(tx.connection)

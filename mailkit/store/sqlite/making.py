@@ -58,6 +58,10 @@ class Summary(NamedTuple):
         return len(self.envelope) + len(self.body_structure) + len(self.header)
 
 
+#: What is known where nothing but the structure is wanted.
+STRUCTURE_ALONE = Summary(b"", b"", b"")
+
+
 class Job(NamedTuple):
     """A summary that is to be made."""
 
@@ -267,6 +271,8 @@ class Wanted(enum.IntFlag):
     ORDERS = THREADS | ADDRESSES
     #: What needs all of a message.
     MESSAGES = SUMMARIES | STRUCTURES | MAPS
+    #: The same where the rest of the summary is known.
+    BODIES = STRUCTURES | MAPS
 
 
 _FIELD_ROWS: tuple[tuple[Wanted, Callable[[int, Header], Row | None]], ...] = (
@@ -282,7 +288,7 @@ class Made(NamedTuple):
     texts: list[Row]
     threads: list[Row]
     addresses: list[Row]
-    #: Also those that are too long to be kept.
+    #: Also those that are too long to be kept, and structures alone.
     summaries: list[tuple[int, Summary]]
     maps: list[tuple[int, str]]
     #: Bodies that are damaged, or no longer where they were.
@@ -320,6 +326,8 @@ def make(bodies: BodyFiles, wanted: Wanted, jobs: Sequence[Job]) -> Made:
         _make_of_headers(bodies, jobs, add, made)
         return made
     structure = bool(wanted & Wanted.STRUCTURES)
+    if not wanted & Wanted.SUMMARIES:
+        jobs = [Job(place, known or STRUCTURE_ALONE) for place, known in jobs]
     for span in make_spans(jobs, structure):
         for job, outcome in make_summaries(bodies, span, structure, look=look):
             body_id = job.place.body_id

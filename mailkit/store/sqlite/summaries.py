@@ -89,6 +89,14 @@ class SaveSummaries(SaveRows):
         )
 
 
+class SaveStructures(SaveSummaries):
+    """Keep the structures of messages whose summaries lack nothing else."""
+
+    __slots__ = ()
+
+    condition = "SELECT 1 FROM summary WHERE body_id = v.column1"
+
+
 _SELECT = (
     "SELECT m.uid, m.body_id, s.envelope, ifnull(s.body_structure, x''), s.header FROM message m"
     " LEFT JOIN summary s ON s.body_id = m.body_id WHERE m.mailbox_id = ? AND m."
@@ -153,7 +161,7 @@ class Summaries:
         new: list[tuple[int, Summary]] = []
         places = self._places([body_id for body_id in lacking if body_id not in made])
         if len(places) >= HURRIED_FROM:
-            self._core.hurry(Wanted.MESSAGES if structure else Wanted.SUMMARIES)
+            self._core.hurry(Wanted.STRUCTURES if structure else Wanted.SUMMARIES)
         while places:
             jobs = [Job(place, known[place.body_id]) for place in places]
             moved: list[BodyPlace] = []
