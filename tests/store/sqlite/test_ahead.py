@@ -144,6 +144,7 @@ class AheadTests(AheadTestCase):
         writer: Any = SimpleNamespace(asked=0)
         core: Any = SimpleNamespace(settings=ALONE)
         waiting = Ahead(core, writer)
+        self.patch(ahead, "_SCHEDULED", "/there/is/none")
         worked = iter([0.0, 0.0, 0.0, 1000.0])
         self.patch(time, "process_time", lambda: next(worked))
         self.assertTrue(waiting._is_calm(0.01))
@@ -161,6 +162,22 @@ class AheadTests(AheadTestCase):
         # Nor when somebody begins to wait for what is made.
         waiting.hurry(Wanted.ORDERS)
         waiting._wait_for_calm(math.inf, 0.01)
+
+    def test_who_waits_for_a_processor_is_busy(self) -> None:
+        writer: Any = SimpleNamespace(asked=0)
+        core: Any = SimpleNamespace(settings=ALONE)
+        waiting = Ahead(core, writer)
+        self.patch(time, "process_time", float)
+        scheduled = Path(self.mktemp())
+        self.patch(ahead, "_SCHEDULED", str(scheduled))
+        for after, is_calm in ((b"5 7 1\n", True), (b"5 99000000000 1\n", False), (b"", True)):
+            scheduled.write_bytes(b"5 7 1\n" if after else b"")
+
+            def wait(seconds: float, after: bytes = after) -> None:
+                scheduled.write_bytes(after)
+
+            self.patch(waiting._called, "wait", wait)
+            self.assertIs(waiting._is_calm(0.01), is_calm)
 
     async def test_only_what_others_ask_for_counts_as_asked(self) -> None:
         store = await self.make_store(settings=ALONE)
