@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import html
 import re
-from html.parser import HTMLParser
 
-from mailkit._typing import override
 from mailkit.mime.content import part_text
 from mailkit.mime.headers import Octets
 from mailkit.mime.parts import Part
@@ -25,6 +24,11 @@ _INVISIBLE = re.compile(
 # RFC 3676 section 4.3: what follows is the signature.
 _SIGNATURE = re.compile(r"(?:^|\n)-- \r?(?:\n|$)")
 _QUOTED_LINE = re.compile(r"(?m)^[ \t]*>.*$")
+# What begins a tag, a comment or a declaration: any other "<" is itself.
+_TAG = re.compile(r"<(?:(/?)([A-Za-z][^\s/<>]*)|[!?]|/)")
+# Where a tag ends, and the quotes around a value, in which it does not.
+_TAG_STOP = re.compile(r">|=\s*[\"']")
+_RAW = {name: re.compile(rf"(?i)</{name}\b") for name in ("script", "style")}
 _HIDDEN = frozenset(("head", "script", "style", "template", "title"))
 _BLOCKS = frozenset(
     [
@@ -75,7 +79,7 @@ def preview_text(data: Octets, root: Part) -> str:
             continue
         text = part_text(data, part, MAX_PREVIEW_OCTETS)
         if part.subtype == b"html":
-            words = _clean(_without_markup(text))
+            words = _clean(without_markup(text))
         else:
             own = _QUOTED_LINE.sub("", _SIGNATURE.split(text, maxsplit=1)[0])
             words = _clean(own) or _clean(text)
@@ -89,16 +93,14 @@ def _clean(text: str) -> str:
     return _SPACE.sub(" ", _INVISIBLE.sub("", text)).strip()[:MAX_PREVIEW].rstrip()
 
 
-class _Text(HTMLParser):
+class _Words:
     """Collects what a reader sees."""
 
     def __init__(self) -> None:
-        super().__init__(convert_charrefs=True)
         self.pieces: list[str] = []
         self._hidden: list[str] = []
 
-    @override
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+    def begin(self, tag: str) -> None:
         if tag in _HIDDEN:
             self._hidden.append(tag)
         elif tag == "body":
@@ -107,29 +109,62 @@ class _Text(HTMLParser):
         elif tag in _BLOCKS:
             self.pieces.append(" ")
 
-    @override
-    def handle_endtag(self, tag: str) -> None:
+    def end(self, tag: str) -> None:
         if tag in self._hidden:
             del self._hidden[self._hidden.index(tag) :]
         elif tag in _BLOCKS:
             self.pieces.append(" ")
 
-    @override
-    def handle_data(self, data: str) -> None:
-        if not self._hidden:
-            self.pieces.append(data)
+    def say(self, text: str) -> None:
+        if text and not self._hidden:
+            self.pieces.append(html.unescape(text))
 
 
-def _without_markup(text: str) -> str:
-    head, _, tail = text.rpartition("<")
-    if ">" not in tail and not tail[:1].isspace():
-        # A tag that is cut off, which the parser would take for text.
-        text = head
-    parser = _Text()
-    try:
-        parser.feed(text)
-        parser.close()
-    except (AssertionError, ValueError):
-        # Declarations that are damaged beyond what it takes; the words before them will do.
-        pass
-    return "".join(parser.pieces)
+def without_markup(text: str) -> str:
+    """The words between the tags, in a time that is linear whatever stands there.
+
+    That is why html.parser is not used: it looks for the end of each tag that has none.
+    """
+    words = _Words()
+    position = 0
+    while (start := text.find("<", position)) >= 0:
+        words.say(text[position:start])
+        tag = _TAG.match(text, start)
+        if tag is None:
+            words.say("<")
+            position = start + 1
+            continue
+        position = _end_of(text, start, tag)
+        if position < 0:
+            # Cut off: what a browser does with it, too.
+            return "".join(words.pieces)
+        if name := (tag[2] or "").lower():
+            if tag[1]:
+                words.end(name)
+                continue
+            words.begin(name)
+            if text.endswith("/>", start, position):
+                words.end(name)
+            elif name in _RAW:
+                # Nothing in it is a tag until it ends.
+                if (close := _RAW[name].search(text, position)) is None:
+                    return "".join(words.pieces)
+                position = close.start()
+    words.say(text[position:])
+    return "".join(words.pieces)
+
+
+def _end_of(text: str, start: int, tag: re.Match[str]) -> int:
+    """Where a tag, a comment or a declaration ends; -1 where it does not."""
+    if text.startswith("<!--", start):
+        # "<!-->" is a whole one.
+        end = text.find("-->", start + 2)
+        return end + 3 if end >= 0 else -1
+    position = tag.end()
+    while (stop := _TAG_STOP.search(text, position)) is not None:
+        if stop[0] == ">":
+            return stop.end()
+        # A value in quotes, unless nobody closes them.
+        close = text.find(stop[0][-1], stop.end())
+        position = stop.end() if close < 0 else close + 1
+    return -1

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from mailkit._typing import override
 from mailkit.mime import parse_message, preview_text
-from mailkit.mime.preview import MAX_PREVIEW
+from mailkit.mime.preview import MAX_PREVIEW, without_markup
 from tests.mime.corpus import MISSING, messages
 
 
@@ -17,6 +20,18 @@ def preview(octets: bytes) -> str:
 
 def html(body: str) -> str:
     return preview(b"Content-Type: text/html; charset=utf-8\r\n\r\n" + body.encode())
+
+
+class Counted(str):
+    """Counts what was looked for in vain, from one place to the end."""
+
+    missed = 0
+
+    @override
+    def find(self, *args: Any) -> int:
+        place: int = super().find(*args)
+        self.missed += place < 0
+        return place
 
 
 class PreviewTests(SynchronousTestCase):
@@ -64,6 +79,24 @@ class PreviewTests(SynchronousTestCase):
         self.assertEqual(html("<head><title>T<body>text <b>goes on"), "text goes on")
         self.assertEqual(html('a <b c="d e'), "a")
         self.assertEqual(html("<![foo[ x"), "")
+
+    def test_less_than_in_other_places(self) -> None:
+        for text, words in (
+            ("1 < 2 <3", "1 < 2 <3"),
+            ("<img alt=\"a > b\"><a href = 'x>y'>link</a>", "link"),
+            ("<p title=Bob's>it's</p>", "it's"),
+            ("<script>if (a<b) x = '</p>'</SCRIPT>z<style/>y", "zy"),
+            ("<!-->a<!-- > --b-->c<![if !mso]>d<!doctype x></ >e", "acde"),
+            ("a<style>b", "a"),
+            ("a<!-- b", "a"),
+        ):
+            self.assertEqual(html(text), words, text)
+
+    def test_what_has_no_end_is_looked_for_once(self) -> None:
+        for piece in ("<!--", "<a ", '<a href="', "<a b='", "</a", "<?", "<a b=\"<a b='"):
+            text = Counted(piece * 100)
+            without_markup(text)
+            self.assertLess(text.missed, 5, piece)
 
     def test_parts(self) -> None:
         head = b"Content-Type: multipart/mixed; boundary=b\r\n\r\npreamble\r\n"
