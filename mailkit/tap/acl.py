@@ -56,7 +56,10 @@ def list_entries(store: str, account: str, mailbox: str) -> None:
 @click.argument("rights")
 @click.pass_obj
 def set_entry(store: str, account: str, mailbox: str, identifier: str, rights: str) -> None:
-    """Give IDENTIFIER these RIGHTS in MAILBOX of ACCOUNT; +RIGHTS adds some, -RIGHTS takes some."""
+    """Give IDENTIFIER these RIGHTS in MAILBOX of ACCOUNT.
+
+    +RIGHTS adds some, -RIGHTS takes some.
+    """
     from mailkit.rights import RightsOp, UnknownRight, parse_rights
 
     op = {"+": RightsOp.ADD, "-": RightsOp.REMOVE}.get(rights[:1], RightsOp.REPLACE)
@@ -101,7 +104,9 @@ def remove_entry(store: str, account: str, mailbox: str, identifier: str) -> Non
 @click.option("--off", is_flag=True, help="Make it an account like any other again.")
 @click.pass_obj
 def public(store: str, account: str | None, off: bool) -> None:
-    """Put the mailboxes of ACCOUNT below Shared; without ACCOUNT, show the accounts that are.
+    """Put the mailboxes of ACCOUNT below Shared.
+
+    Without ACCOUNT, show the accounts that are.
 
     It gives nobody rights; it lets those who may share them share them with everybody.
     """

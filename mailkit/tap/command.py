@@ -116,7 +116,7 @@ _scheme = click.option(
 def add_account(
     store: str, addresses: tuple[str, ...], password_stdin: bool, scheme: str, scram: bool | None
 ) -> None:
-    """Make the account ADDRESS, with its mailboxes, and serve its domain.
+    """Make the account ADDRESS, and serve its domain.
 
     Several are made one after the other, up to one that is refused.
     """
@@ -178,7 +178,10 @@ def change_password(
 @click.option("--yes", is_flag=True, help="Don't ask.")
 @click.pass_obj
 def remove_account(store: str, address: str, yes: bool) -> None:
-    """Remove the account ADDRESS with all its mail, and aliases for it alone."""
+    """Remove the account ADDRESS with all its mail.
+
+    Aliases for it alone are removed, too.
+    """
 
     async def work(directory: Any) -> None:
         name = await find_account(directory, address)
@@ -196,7 +199,7 @@ def remove_account(store: str, address: str, yes: bool) -> None:
 @click.option("--all", "everything", is_flag=True, help="Leave nothing out any more.")
 @click.pass_obj
 def capabilities(store: str, address: str, without: tuple[str, ...], everything: bool) -> None:
-    """Show or set what IMAP does not offer to the account ADDRESS.
+    """Show or set what IMAP does not offer to ADDRESS.
 
     A change replaces what was set before, and holds from the next login on.
     """
@@ -228,7 +231,9 @@ def capabilities(store: str, address: str, without: tuple[str, ...], everything:
 @click.option("--remove", metavar="ADDRESS", help="Make this account's user none any more.")
 @click.pass_obj
 def administrators(store: str, add: str | None, remove: str | None) -> None:
-    """Show or change whose users may log in as others, and change quotas and server entries by IMAP.
+    """Show or change whose users may log in as others.
+
+    They also change quotas and server entries by IMAP.
 
     They log in as others with their own password, by the authorization identity of SASL.
     """
@@ -258,7 +263,10 @@ def delegate() -> None:
 @click.argument("other", metavar="ADDRESS")
 @click.pass_obj
 def add_delegate(store: str, address: str, other: str) -> None:
-    """Let ACCOUNT send as ADDRESS too; @example.org stands for all of that domain."""
+    """Let ACCOUNT send as ADDRESS too.
+
+    @example.org stands for all of that domain.
+    """
 
     async def work(directory: Any) -> None:
         _check_delegates(store, directory)
@@ -271,7 +279,10 @@ def add_delegate(store: str, address: str, other: str) -> None:
 @delegate.command("list")
 @click.pass_obj
 def list_delegates(store: str) -> None:
-    """Show accounts, each with an address as which it may send, one a line."""
+    """Show who may send as somebody else, one a line.
+
+    Each account with an address as which it may send.
+    """
 
     async def work(directory: Any) -> None:
         _check_delegates(store, directory)
@@ -316,7 +327,10 @@ def alias() -> None:
 @click.argument("targets", metavar="TARGET...", nargs=-1, required=True)
 @click.pass_obj
 def add_alias(store: str, address: str, targets: tuple[str, ...]) -> None:
-    """Send mail for ALIAS to each TARGET; @example.org is the catch-all of that domain."""
+    """Send mail for ALIAS to each TARGET.
+
+    @example.org is the catch-all of that domain.
+    """
 
     async def work(directory: Any) -> None:
         await directory.add_alias(alias=address, targets=targets)

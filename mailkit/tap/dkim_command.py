@@ -110,7 +110,10 @@ def rotate(store: str, domain: str, bits: int) -> None:
 @click.argument("selector")
 @click.pass_obj
 def retire(store: str, domain: str, selector: str) -> None:
-    """Sign no more with the key SELECTOR of DOMAIN; its record must stay for some days."""
+    """Sign no more with the key SELECTOR of DOMAIN.
+
+    Its record must stay for some days.
+    """
     with _open(store) as keys:
         keys.retire(domain, selector)
     click.echo(f"{selector} of {domain} signs no more; leave its record in DNS for a week.")

@@ -35,7 +35,9 @@ if TYPE_CHECKING:
 def dns_check(
     store: str, domain: str, host: str | None, nameservers: tuple[str, ...], as_json: bool
 ) -> None:
-    """Look up what others see of DOMAIN: where its mail goes, and whether they believe it.
+    """Look up what others see of DOMAIN.
+
+    Where its mail goes, and whether they believe it.
 
     MX, addresses and their names (PTR), SPF, DKIM with the keys of --store, DMARC, MTA-STS with its
     policy (by HTTPS), TLSA and TLS reports. The exit code is 1 when mail is lost or refused.

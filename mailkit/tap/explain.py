@@ -24,7 +24,9 @@ MAX_ENTRIES = 20
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 @click.pass_obj
 def explain(store: str, message: str, as_json: bool) -> None:
-    """Tell the whole story of MESSAGE: how it came, what was tried, where it is.
+    """Tell the whole story of MESSAGE.
+
+    How it came, what was tried, where it is.
 
     MESSAGE is a Message-ID, with or without its angle brackets, or the queue's number for it.
 

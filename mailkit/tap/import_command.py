@@ -72,7 +72,9 @@ def import_() -> None:
 @click.option("--quiet", is_flag=True, help="Say nothing but what went wrong.")
 @click.pass_obj
 def import_pop3(store: str, /, address: str, **options: Any) -> None:
-    """Fetch another server's maildrop into the account ADDRESS, each message once.
+    """Fetch another server's maildrop into ADDRESS.
+
+    Each message comes once into the account's INBOX, or the mailbox that --mailbox names.
 
     What was fetched is remembered with the messages, so that the command may be stopped and
     repeated at any time, by cron for example. The messages stay at the server unless --delete or

@@ -22,7 +22,10 @@ DEFAULT_SCOPES = "imap,pop3,smtp"
 
 @click.group("app-password")
 def app_password() -> None:
-    """App passwords: one for each program, for some services, until some day."""
+    """App passwords, one for each program.
+
+    Each is for some services, perhaps until some day.
+    """
 
 
 @app_password.command("add")
@@ -42,7 +45,7 @@ def app_password() -> None:
 def add_app_password(
     store: str, address: str, label: str, scopes: str, expires: str | None
 ) -> None:
-    """Make an app password for the account ADDRESS and show it, this once.
+    """Make an app password for ADDRESS, and show it once.
 
     Dashes and letter case make no difference when it is typed.
     """
@@ -81,7 +84,10 @@ def add_app_password(
 @click.argument("address")
 @click.pass_obj
 def list_app_passwords(store: str, address: str) -> None:
-    """Show the app passwords of the account ADDRESS, one a line, each by how it begins."""
+    """Show the app passwords of the account ADDRESS.
+
+    One a line, each by how it begins.
+    """
 
     async def work(directory: Any) -> None:
         _check(store, directory)
@@ -107,7 +113,10 @@ def list_app_passwords(store: str, address: str) -> None:
 @click.argument("prefix")
 @click.pass_obj
 def remove_app_password(store: str, address: str, prefix: str) -> None:
-    """Take no more the app password of the account ADDRESS that begins with PREFIX."""
+    """Take no more the one that begins with PREFIX.
+
+    It is an app password of the account ADDRESS.
+    """
 
     async def work(directory: Any) -> None:
         _check(store, directory)
@@ -124,7 +133,7 @@ def remove_app_password(store: str, address: str, prefix: str) -> None:
 @click.option("--everywhere", is_flag=True, help="Take it for everything again.")
 @click.pass_obj
 def main_password(store: str, address: str, only_for: str | None, everywhere: bool) -> None:
-    """Show or set what the own password of the account ADDRESS is taken for.
+    """Show or set what the own password is taken for.
 
     With `--only-for web` or `none` its mail programs need app passwords.
     """

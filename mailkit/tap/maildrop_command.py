@@ -37,7 +37,7 @@ def maildrop(
     expire: str | None,
     login_delay: str | None,
 ) -> None:
-    """Show or set what POP3 makes of the mail of the account ADDRESS.
+    """Show or set what POP3 makes of the mail of ADDRESS.
 
     Holds from the next login on. Numbers may be none. Messages that are hidden stay where they are,
     with the keyword $POP3Deleted, for IMAP; those that expire are removed at a POP3 login.

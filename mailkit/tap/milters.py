@@ -70,6 +70,10 @@ def parse_milters(
 
 
 def _settings(table: Mapping[str, Any]) -> dict[str, Any]:
+    known = ("failure", *_NUMBERS)
+    for key in table:
+        if key not in known:
+            raise SettingError(f"there is no {key!r}; known are {', '.join(known)}")
     numbers = {key: value for key, value in table.items() if key != "failure"}
     settings = check_numbers(numbers, _NUMBERS)
     if "failure" in table:

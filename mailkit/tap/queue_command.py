@@ -74,7 +74,10 @@ def list_queue(store: str, everything: bool, domain: str | None, as_json: bool) 
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 @click.pass_obj
 def show(store: str, id: str, as_json: bool) -> None:
-    """Tell all that is known of the message ID: its recipients, and every attempt."""
+    """Tell all that is known of the message ID.
+
+    Its recipients, and every attempt.
+    """
 
     async def work(records: Any) -> None:
         message = await records.get_message(id=id)
@@ -165,7 +168,10 @@ def _tell(count: int, done: str) -> None:
 @click.option("--subdomains", is_flag=True, help="What goes to subdomains of DOMAIN too.")
 @click.pass_obj
 def flush(store: str, domain: str, subdomains: bool) -> None:
-    """Try again now to send all that has failed before, or what goes to DOMAIN."""
+    """Try again now to send what has failed before.
+
+    All of it, or what goes to DOMAIN.
+    """
 
     async def work(records: Any) -> None:
         count, now, name = 0, int(time.time()), canonical_domain(domain)

@@ -141,7 +141,10 @@ def take_sending(values: dict[str, Any]) -> SendingSettings:
 
 def _take_helo(name: str) -> str:
     """:raises SettingError: it cannot stand in EHLO."""
-    return check_hostname(name) if name else name
+    try:
+        return check_hostname(name) if name else name
+    except SettingError as error:
+        raise SettingError(f"helo: {error}") from None
 
 
 def _take_timeouts(values: dict[str, Any]) -> Timeouts:

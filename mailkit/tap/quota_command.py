@@ -37,7 +37,7 @@ def quota(
     mailboxes: str | None,
     files: str | None,
 ) -> None:
-    """Show or set how much mail, and what files, the account ADDRESS may have.
+    """Show or set how much mail and files ADDRESS may have.
 
     With SIZE or N the other limits go back to those of --default unless they are given too; those of
     mail and those of files are apart. Files keep to new limits from the next login on.

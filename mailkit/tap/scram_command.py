@@ -64,7 +64,9 @@ def scram() -> None:
 )
 @click.pass_obj
 def switch_on(store: str, mechanisms: tuple[str, ...]) -> None:
-    """Make keys of passwords when they are set, and when users log in by them.
+    """Make keys of passwords from now on.
+
+    That is when they are set, and when users log in by them.
 
     Clients are offered SCRAM once every account that has a password has keys, and as long as none has
     app passwords or codes of a device.
@@ -94,7 +96,10 @@ def switch_off(store: str) -> None:
 @scram.command("status")
 @click.pass_obj
 def status(store: str) -> None:
-    """Show what keys are made for, what clients are offered, and who has no keys yet."""
+    """Show what keys are made for.
+
+    Also what clients are offered, and who has no keys yet.
+    """
 
     async def work(directory: Any) -> None:
         _check(store, directory)

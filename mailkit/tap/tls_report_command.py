@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 @click.command("tls-report")
 @click.argument("files", nargs=-1, type=click.File("rb"), required=True)
 def tls_report(files: tuple[Any, ...]) -> None:
-    """Print TLS reports (RFC 8460): how others fared who sent mail to us.
+    """Print TLS reports (RFC 8460).
+
+    They tell how others fared who sent mail to us.
 
     Each FILE is JSON, compressed JSON, or the message that brought it; - for what is piped in.
     """

@@ -14,7 +14,10 @@ from mailkit.tap.errors import SettingError
 
 @click.group()
 def totp() -> None:
-    """Codes of a device (TOTP) that an account's own password is not taken without."""
+    """Codes of a device (TOTP).
+
+    An account's own password is not taken without them.
+    """
 
 
 @totp.command("enable")
@@ -29,7 +32,7 @@ def totp() -> None:
 @click.option("--issuer", help="What the device calls the server.  [default: the domain]")
 @click.pass_obj
 def enable(store: str, address: str, window: int, issuer: str | None) -> None:
-    """Ask the account ADDRESS for codes, and show what the device needs.
+    """Ask ADDRESS for codes, and show what the device needs.
 
     After that line come codes that work without the device, once each; they are shown this once.
     """
@@ -61,7 +64,10 @@ def enable(store: str, address: str, window: int, issuer: str | None) -> None:
 @click.option("--issuer", help="What the device calls the server.  [default: the domain]")
 @click.pass_obj
 def show(store: str, address: str, issuer: str | None) -> None:
-    """Show what another device of the account ADDRESS needs, which is a secret."""
+    """Show what another device of ADDRESS needs.
+
+    That is a secret.
+    """
     from mailkit.auth.totp import MissingLibrary, device_uri
 
     async def work(directory: Any) -> None:

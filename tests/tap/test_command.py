@@ -8,6 +8,7 @@ import sqlite3
 from pathlib import Path
 from unittest import mock
 
+import click
 from click.testing import CliRunner, Result
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -436,3 +437,13 @@ class StoreOptionTests(CommandTestCase):
             output = self.succeed(*arguments, "--help")
             self.assertIn("Usage: ", output)
             self.assertNotIn("None", output)
+
+    def test_lists_of_commands_are_not_cut_off(self) -> None:
+        groups: list[tuple[click.Group, tuple[str, ...]]] = [(main, ())]
+        for group, words in groups:
+            output = self.succeed(*words, "--help")
+            self.assertNotRegex(output, r"(?m)^  \S.*\.\.\.$")
+            for name, command in group.commands.items():
+                self.assertIn(f"\n  {name} ", output)
+                if isinstance(command, click.Group):
+                    groups.append((command, (*words, name)))

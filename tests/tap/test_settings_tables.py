@@ -153,7 +153,7 @@ class MilterSettingTests(_TableCase):
         for text, wanted in (
             ("command-timeout = 0", "at least 1"),
             ('failure = "x"', "'x'"),
-            ("timeout = 1", "known are connect-timeout"),
+            ("timeout = 1", "known are failure, connect-timeout"),
             ('[milter-settings."unix:/z"]', "unix:/z"),
         ):
             self.check(f'milter = "unix:/x"\n[milter-settings]\n{text}', "milter-settings", wanted)
