@@ -36,6 +36,11 @@ class ExpiringMap(Generic[K, V]):
         self._entries.move_to_end(key)
         return entry[1]
 
+    def pop(self, key: K) -> V | None:
+        """The value of a key, which is forgotten, or None."""
+        entry = self._entries.pop(key, None)
+        return entry[1] if entry is not None and self._seconds() < entry[0] else None
+
     def list_entries(self) -> list[tuple[K, V, float]]:
         """Keys, values and when each is forgotten, those not used for longest first."""
         return [(key, value, expires) for key, (expires, value) in self._entries.items()]

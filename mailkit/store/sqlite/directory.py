@@ -369,6 +369,8 @@ class ChangeDirectory(Operation[None]):
         tx.changed = True
         tx.touched.add(DIRECTORY)
         tx.states.clear()
+        # It may have been about them.
+        tx.has_listeners = None
         for note in notes:
             tx.note(note)
 

@@ -67,6 +67,11 @@ _DUE = (
 #: somebody calls off meanwhile may still be opened, as if that had been a little later.
 MAX_PLACES = 1000
 PLACE_TIME = 1.0
+#: New messages whose octets stay in memory for as many seconds, for most are sent at once, and octets
+#: that such a message may have.
+MAX_NEW = 200
+NEW_TIME = 5.0
+MAX_NEW_SIZE = 64 * 1024
 
 _SENDER = "json_extract(envelope, '$.from[0]'), json_extract(envelope, '$.from[1]')"
 
@@ -224,6 +229,10 @@ class SQLiteQueue(QueueRecords):
         self._places: ExpiringMap[str, tuple[BodyPlace, int, bytes]] = ExpiringMap(
             MAX_PLACES, time.monotonic
         )
+        #: Octets of new messages, and which of them are sent, and behind which.
+        self._new: ExpiringMap[str, tuple[Sequence[bytes], int, bytes]] = ExpiringMap(
+            MAX_NEW, time.monotonic
+        )
 
     async def enqueue(
         self, message: Spool, new: Sequence[NewMessage], deliveries: Sequence[LocalDelivery] = ()
@@ -232,7 +241,13 @@ class SQLiteQueue(QueueRecords):
         found = take_spool(core, message)
         if isinstance(found, SpooledFile):
             found = await prepare(core, found)
-        return await core.submit(Enqueue(found, new, deliveries))
+        queued = await core.submit(Enqueue(found, new, deliveries))
+        if found.pieces is not None and found.size <= MAX_NEW_SIZE:
+            for id, each in zip(queued.ids, new, strict=True):
+                # Under a key it may be another message that has come before.
+                if each.key is None:
+                    self._new.set(id, (found.pieces, each.skip, each.prefix), NEW_TIME)
+        return queued
 
     async def find_due(self, now: int, limit: int, exclude: Collection[str] = ()) -> Sequence[str]:
         rows = self._read(
@@ -280,8 +295,10 @@ class SQLiteQueue(QueueRecords):
         return None if time is None else int(time)
 
     async def open_message(self, id: str) -> BinaryIO:
-        known = self._places.get(id)
-        self._places.discard(id)
+        known, new = self._places.pop(id), self._new.pop(id)
+        if known is not None and new is not None:
+            pieces, skip, prefix = new
+            return io.BytesIO(prefix + b"".join(pieces)[skip:])
         place, skip, prefix = known or self.place(id)
         file = await open_body(self._core(), lambda: self.place(id)[0], place)
         if not skip and not prefix:
@@ -301,6 +318,7 @@ class SQLiteQueue(QueueRecords):
     @override
     async def order(self, order: Order, id: str, now: int) -> int:
         self._places.discard(id)
+        self._new.discard(id)
         return await self._core().submit(GiveOrder(order, _number(id), now))
 
     @override

@@ -27,7 +27,7 @@ _LAST = "SELECT ifnull(max(seq), 0) FROM sqlite_sequence WHERE name = 'queue_eve
 
 def insert_events(connection: sqlite3.Connection, rows: Sequence[EventRow]) -> list[Note]:
     """Keep events where somebody listens; gives the notes."""
-    if not rows or connection.execute("SELECT 1 FROM queue_listener LIMIT 1").fetchone() is None:
+    if not rows or not _are_there_listeners(connection):
         return []
     numbered = []
     for row in rows:
@@ -40,8 +40,16 @@ def insert_events(connection: sqlite3.Connection, rows: Sequence[EventRow]) -> l
     return [["events", numbered]]
 
 
+def _are_there_listeners(connection: sqlite3.Connection) -> bool:
+    return connection.execute("SELECT 1 FROM queue_listener LIMIT 1").fetchone() is not None
+
+
 def note_events(tx: Transaction, rows: Sequence[EventRow]) -> None:
     """The same in an operation of the writer."""
+    if tx.has_listeners is None:
+        tx.has_listeners = _are_there_listeners(tx.connection)
+    if not tx.has_listeners:
+        return
     for note in insert_events(tx.connection, rows):
         tx.note(note)
 

@@ -82,39 +82,6 @@ class RecipientRow(NamedTuple):
 RECIPIENT_COLUMNS = ", ".join(f"r.{name}" for name in RecipientRow._fields)
 
 
-def insert_message(
-    connection: sqlite3.Connection,
-    row: tuple[int | None, int | None, int, bytes, int, str, int, int, str | None, str | None],
-    recipients: Sequence[tuple[int | None, str, str, str, int | None]],
-    verb: str = "INSERT",
-) -> tuple[int, list[int]]:
-    """Add a message.
-
-    :param row: id, or None for the next one; body_id, skip, prefix, size, envelope, created,
-        expires, header_id, submit_key.
-    :param recipients: id, or None; domain, recipient, state, next_time.
-    :param verb: ``INSERT OR REPLACE`` where something may be there already under these ids; that takes
-        a third longer.
-    :returns: the ids.
-    """
-    message_id = connection.execute(
-        f"{verb} INTO queue_message (id, body_id, skip, prefix, size, envelope, created,"
-        " expires, header_id, submit_key) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        row,
-    ).lastrowid
-    assert message_id is not None
-    ids = []
-    for number, *values in recipients:
-        cursor = connection.execute(
-            f"{verb} INTO queue_recipient (id, message_id, domain, recipient, state,"
-            " next_time) VALUES (?, ?, ?, ?, ?, ?)",
-            (number, message_id, *values),
-        )
-        assert cursor.lastrowid is not None
-        ids.append(cursor.lastrowid)
-    return message_id, ids
-
-
 def finish_messages(connection: sqlite3.Connection, ids: Iterable[int], now: int) -> None:
     """Give the bodies of messages up for which nobody waits any more."""
     given = json.dumps(list(ids))
@@ -134,20 +101,14 @@ def _add(tx: Transaction, size: int, new: NewMessage, body_id: int) -> int:
     :param size: of the body, in octets.
     """
     state = RecipientState.SCHEDULED if new.next_time > tx.now else RecipientState.QUEUED
-    recipients: list[tuple[int | None, str, str, str, int | None]] = [
-        (
-            None,
-            canonical_domain(each.path.domain),
-            dump_recipient(each),
-            state.value,
-            new.next_time,
-        )
+    name = state.value
+    recipients = [
+        (canonical_domain(each.path.domain), dump_recipient(each), name, new.next_time)
         for each in new.envelope.recipients
     ]
     size += len(new.prefix) - new.skip
     envelope = dump_envelope(new.envelope)
     row = (
-        None,
         body_id,
         new.skip,
         new.prefix,
@@ -158,23 +119,24 @@ def _add(tx: Transaction, size: int, new: NewMessage, body_id: int) -> int:
         new.message_id or None,
         new.key,
     )
-    message_id, ids = insert_message(tx.connection, row, recipients)
-    domains = {entry[1] for entry in recipients}
+    message_id, ids = tx.add_queued(row, recipients)
+    domains = {entry[0] for entry in recipients}
     tx.unsettled.update(domains)
     tx.changed = True
     tx.touched.update(map(DomainDue, domains))
-    numbered = [(number, *entry[1:]) for number, entry in zip(ids, recipients, strict=True)]
+    numbered = [(number, *entry) for number, entry in zip(ids, recipients, strict=True)]
     prefix = new.prefix.decode("latin-1")
-    tx.note(["queued", [message_id, body_id, new.skip, prefix, *row[4:]], numbered])
-    note_events(tx, [(tx.now, message_id, number, state.value, None) for number in ids])
+    tx.note(["queued", [message_id, body_id, new.skip, prefix, *row[3:]], numbered])
+    note_events(tx, [(tx.now, message_id, number, name, None) for number in ids])
     return message_id
 
 
-def _known(connection: sqlite3.Connection, new: NewMessage) -> str | None:
+def _known(tx: Transaction, new: NewMessage) -> str | None:
     """The id of what was queued under the same key."""
     if new.key is None:
         return None
-    row = connection.execute(
+    tx.flush()
+    row = tx.connection.execute(
         "SELECT id FROM queue_message WHERE submit_key = ?", (new.key,)
     ).fetchone()
     return None if row is None else str(row[0])
@@ -196,7 +158,7 @@ class Enqueue(Operation[Queued]):
     @override
     def run(self, tx: Transaction) -> Queued:
         content = self._content
-        known = [_known(tx.connection, each) for each in self._new]
+        known = [_known(tx, each) for each in self._new]
         count = known.count(None)
         if not count and not self._deliveries:
             # A file of its own goes when the store is opened: this may still be undone.

@@ -8,7 +8,6 @@ from typing import Any
 from mailkit.queue.values import RecipientState
 from mailkit.store.sqlite.journal import Note
 from mailkit.store.sqlite.queue_events import put_events, put_listeners, settle_listeners
-from mailkit.store.sqlite.queue_operations import insert_message
 from mailkit.store.sqlite.rows import drop_queued
 
 
@@ -27,8 +26,16 @@ class QueueReplay:
         """One note."""
         if kind == "queued":
             (number, body_id, skip, prefix, *rest), recipients = values
-            row = number, body_id, skip, prefix.encode("latin-1"), *rest
-            insert_message(self._db, row, recipients, "INSERT OR REPLACE")
+            self._db.execute(
+                "INSERT OR REPLACE INTO queue_message (id, body_id, skip, prefix, size, envelope,"
+                " created, expires, header_id, submit_key) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (number, body_id, skip, prefix.encode("latin-1"), *rest),
+            )
+            self._db.executemany(
+                "INSERT OR REPLACE INTO queue_recipient (message_id, id, domain, recipient, state,"
+                " next_time) VALUES (?, ?, ?, ?, ?, ?)",
+                [(number, *each) for each in recipients],
+            )
         elif kind == "events":
             put_events(self._db, values[0])
         elif kind == "listeners":

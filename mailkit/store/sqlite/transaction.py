@@ -122,6 +122,10 @@ class RowBuffer:
 _PUT = "INSERT INTO message (mailbox_id, uid, flags, internal_date, size, modseq, created_modseq, body_id, save_date) VALUES "
 _BODY = "INSERT INTO body (id, segment, position, start, size, refs) VALUES "
 _UNENDED = "INSERT INTO unended_body (body_id) VALUES "
+_QUEUED = "INSERT INTO queue_message (id, body_id, skip, prefix, size, envelope, created, expires, header_id, submit_key) VALUES "
+_RECIPIENT = (
+    "INSERT INTO queue_recipient (id, message_id, domain, recipient, state, next_time) VALUES "
+)
 _COUNT = "UPDATE mailbox SET uid_next = v.column2, highest_modseq = v.column3, messages = v.column4, unseen = v.column5, size = v.column6 FROM (VALUES "
 
 
@@ -153,6 +157,10 @@ class Transaction:
         self.touched: set[Touched] = set()
         #: Domains of the outbound queue whose rows may not tell any more when they are due.
         self.unsettled: set[str] = set()
+        #: Somebody listens to events of the queue; None until somebody asks.
+        self.has_listeners: bool | None = None
+        # The numbers that the queue's last message and recipient have got; None until somebody asks.
+        self._last_queued: tuple[int, int] | None = None
         # What comes next, once a transaction has told the index.
         self._next: tuple[int, int] | None = None
         self._noted = False
@@ -163,7 +171,13 @@ class Transaction:
         self._messages = RowBuffer(_PUT, 9)
         self._bodies = RowBuffer(_BODY, 6)
         self._unended = RowBuffer(_UNENDED, 1)
+        self._queued = RowBuffer(_QUEUED, 10)
+        self._recipients = RowBuffer(_RECIPIENT, 6)
         self._mailbox_rows = RowBuffer(_COUNT, 6, ") AS v WHERE mailbox.id = v.column1")
+        self._buffers = (
+            *(self._messages, self._bodies, self._unended, self._mailbox_rows),
+            *(self._queued, self._recipients),
+        )
 
     def forget(self) -> None:
         """The index is not what it was: another process may have changed it."""
@@ -182,10 +196,12 @@ class Transaction:
         self.changed = False
         self.touched = set()
         self.unsettled = set()
+        self.has_listeners = None
+        self._last_queued = None
         self._notes = []
         self._dirty = set()
         self._room = None
-        for buffer in (self._messages, self._bodies, self._unended, self._mailbox_rows):
+        for buffer in self._buffers:
             buffer.rows = []
         self.log.begin()
 
@@ -288,6 +304,31 @@ class Transaction:
             self._unended.rows.append((body_id,))
         return uids
 
+    def add_queued(
+        self, message: Sequence[object], recipients: Sequence[Sequence[object]]
+    ) -> tuple[int, list[int]]:
+        """Put a message into the outbound queue, whose body the caller adds.
+
+        :param message: body_id, skip, prefix, size, envelope, created, expires, header_id, submit_key.
+        :param recipients: of each domain, recipient, state, next_time.
+        :returns: the numbers of the message and of the recipients.
+        """
+        number, last = self._last_queued or self._find_last_queued()
+        number += 1
+        ids = list(range(last + 1, last + 1 + len(recipients)))
+        self._last_queued = number, last + len(recipients)
+        self._queued.rows.append((number, *message))
+        for id, values in zip(ids, recipients, strict=True):
+            self._recipients.rows.append((id, number, *values))
+        return number, ids
+
+    def _find_last_queued(self) -> tuple[int, int]:
+        found = self.connection.execute(
+            "SELECT ifnull(max(seq) FILTER (WHERE name = 'queue_message'), 0),"
+            " ifnull(max(seq) FILTER (WHERE name = 'queue_recipient'), 0) FROM sqlite_sequence"
+        ).fetchone()
+        return found[0], found[1]
+
     def _meta(self, placements: list[list[object]], body_id: int, size: int) -> bytes:
         """Meta data of a body's record; the journal takes what is too long for it."""
         meta = _to_json(placements).encode()
@@ -322,6 +363,9 @@ class Transaction:
         if self._unended.rows:
             self._unended.flush(self.connection)
         self._messages.flush(self.connection)
+        if self._queued.rows:
+            self._queued.flush(self.connection)
+            self._recipients.flush(self.connection)
         if self.unsettled:
             domains, self.unsettled = self.unsettled, set()
             settle_domains(self.connection, domains)

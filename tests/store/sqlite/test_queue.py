@@ -118,6 +118,58 @@ class QueueTests(StoreTestCase):
         self.assertEqual(await queue.get_next_time(), self.now + 120)
         self.assertEqual(await queue.get_attempts(id=id), [(eve.id, failed), (eve.id, taken)])
 
+    async def test_new_messages_are_the_same_from_memory_and_from_the_log(self) -> None:
+        store = await self.make_store()
+        spool = Spool.from_bytes(b"Return-Path: <>\r\n" + message(1))
+        new = [
+            NewMessage(queue_envelope(f"{name}@example.net"), self.now, self.now + HOUR, *rest)
+            for name, *rest in (("eve",), ("joe", 17), ("sue", 17, b"Received: here\r\n"))
+        ]
+        await store.queue.enqueue(message=spool, new=new)
+        found = []
+        for _ in range(2):
+            due = await store.queue.list_due(domain="example.net", now=self.now, limit=10)
+            for each in due:
+                with await store.queue.open_message(id=each.id) as file:
+                    found.append((each.id, file.read()))
+                    self.assertEqual(file.seek(0), 0)
+            # What is in memory is given once.
+        self.assertEqual(found[:3], found[3:])
+        expected = [b"Return-Path: <>\r\n", b"", b"Received: here\r\n"]
+        self.assertEqual([octets for _, octets in found[:3]], [e + message(1) for e in expected])
+
+    async def test_numbers_follow_each_other(self) -> None:
+        store = await self.make_store()
+        first = await self.add(store, 1, "eve@example.net", "joe@example.net")
+        both = await gatherResults(
+            [
+                Deferred.fromCoroutine(self.add(store, 2, "kim@example.net", "lee@example.net")),
+                Deferred.fromCoroutine(self.add(store, 3, "sue@example.com")),
+            ]
+        )
+        self.assertEqual([int(each) - int(first) for each in both], [1, 2])
+        messages = await store.queue.list_messages()
+        numbers = [recipient.id for each in messages for recipient in each.recipients]
+        self.assertEqual(numbers, list(range(numbers[0], numbers[0] + 5)))
+        self.assertEqual(
+            [str(recipient.recipient.path) for each in messages for recipient in each.recipients],
+            [f"{name}@example.net" for name in ("eve", "joe", "kim", "lee")] + ["sue@example.com"],
+        )
+
+    async def test_two_submissions_under_one_key_in_one_transaction(self) -> None:
+        store = await self.make_store()
+        new = NewMessage(queue_envelope("eve@example.net"), self.now, self.now + HOUR, key="one")
+        queued = await gatherResults(
+            [
+                Deferred.fromCoroutine(
+                    store.queue.enqueue(message=Spool.from_bytes(message(number)), new=[new])
+                )
+                for number in range(2)
+            ]
+        )
+        self.assertEqual(queued[0].ids, queued[1].ids)
+        self.assertEqual(len(await store.queue.list_messages()), 1)
+
     async def test_a_long_queue_costs_no_more(self) -> None:
         store = await self.make_store()
         connection = store.queue.connection
