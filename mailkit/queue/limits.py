@@ -64,6 +64,9 @@ class QueueGuard:
     def __init__(self, queue: IQueue, limits: QueueLimits, seconds: Callable[[], float]) -> None:
         self._queue = queue
         self._limits = limits
+        self._most_in_all = _Count(limits.max_messages, limits.max_octets)
+        self._most_of_account = _Count(limits.max_messages_per_account)
+        self._most_for_domain = _Count(limits.max_recipients_per_domain)
         self._counts: ExpiringMap[tuple[str, str], _Count] = ExpiringMap(MAX_COUNTS, seconds)
 
     async def check_recipient(self, envelope: Envelope, recipient: Recipient) -> None:
@@ -88,51 +91,53 @@ class QueueGuard:
     ) -> None:
         limits = self._limits
         if limits.max_messages or limits.max_octets:
-            found = await self._count(
-                ("", ""),
-                _Count(len(wanted), size),
-                _Count(limits.max_messages, limits.max_octets),
-                take,
-            )
-            if not found:
+            more = len(wanted), size, take
+            if not await self._count(("", ""), self._most_in_all, *more):
                 raise StoreFull("The queue for other servers is full; try again later")
         for envelope, recipients in wanted:
-            await self._check_envelope(envelope, recipients, take)
-
-    async def _check_envelope(
-        self, envelope: Envelope, recipients: Sequence[Recipient], take: bool
-    ) -> None:
-        limits = self._limits
-        account = envelope.account
-        if account is not None and limits.max_messages_per_account:
-            most = _Count(limits.max_messages_per_account)
-            if not await self._count((account, ""), _Count(1), most, take):
-                raise LimitExceeded(
-                    f"{most.messages} messages of yours wait to be sent already; try again later"
-                )
-        if limits.max_recipients_per_domain:
-            most = _Count(limits.max_recipients_per_domain)
-            domains = [canonical_domain(each.path.domain) for each in recipients]
-            for domain in dict.fromkeys(domains):
-                more = _Count(domains.count(domain))
-                if not await self._count(("", domain), more, most, take):
+            account = envelope.account
+            if account is not None and limits.max_messages_per_account:
+                most = self._most_of_account
+                if not await self._count((account, ""), most, 1, 0, take):
                     raise LimitExceeded(
-                        f"{most.messages} recipients in {domain} wait already; try again later"
+                        f"{most.messages} messages of yours wait to be sent already;"
+                        " try again later"
                     )
+            if limits.max_recipients_per_domain:
+                await self._check_domains(recipients, take)
 
-    async def _count(self, key: tuple[str, str], more: _Count, most: _Count, take: bool) -> bool:
+    async def _check_domains(self, recipients: Sequence[Recipient], take: bool) -> None:
+        most = self._most_for_domain
+        domains = [canonical_domain(each.path.domain) for each in recipients]
+        for domain in dict.fromkeys(domains):
+            if not await self._count(("", domain), most, domains.count(domain), 0, take):
+                raise LimitExceeded(
+                    f"{most.messages} recipients in {domain} wait already; try again later"
+                )
+
+    async def _count(
+        self, key: tuple[str, str], most: _Count, messages: int, octets: int, take: bool
+    ) -> bool:
         """Whether there is room for more; then it is counted, if it is to be taken."""
-        known = self._counts.get(key)
-        if known is None or not _fits(known, more, most):
-            # Something may have left since it was counted.
-            known = await self._read(key, most)
-            self._counts.set(key, known, COUNT_TIME)
-        if not _fits(known, more, most):
-            return False
-        if not take:
+        if self._has_room(key, most, messages, octets, take):
             return True
-        total = _Count(known.messages + more.messages, known.octets + more.octets)
-        self._counts.replace(key, total)
+        # Something may have left since it was counted.
+        self._counts.set(key, await self._read(key, most), COUNT_TIME)
+        return self._has_room(key, most, messages, octets, take)
+
+    def _has_room(
+        self, key: tuple[str, str], most: _Count, messages: int, octets: int, take: bool
+    ) -> bool:
+        """The same by the count that is remembered."""
+        known = self._counts.get(key)
+        if known is None:
+            return False
+        messages += known.messages
+        octets += known.octets
+        if (most.messages and messages > most.messages) or (most.octets and octets > most.octets):
+            return False
+        if take:
+            self._counts.replace(key, _Count(messages, octets))
         return True
 
     async def _read(self, key: tuple[str, str], most: _Count) -> _Count:
@@ -141,10 +146,3 @@ class QueueGuard:
             return _Count(*await self._queue.get_size())
         limit = most.messages
         return _Count(await self._queue.count(limit=limit, account=account, domain=domain))
-
-
-def _fits(known: _Count, more: _Count, most: _Count) -> bool:
-    return not (
-        (most.messages and known.messages + more.messages > most.messages)
-        or (most.octets and known.octets + more.octets > most.octets)
-    )
