@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """The outbound queue: messages a second to a sink, beside Postfix; and with dead destinations.
 
-``relay``: servers take messages over ten connections and send them to Postfix's smtp-sink. ``far``: messages to
+``relay``: servers take messages over ten connections and send them to Postfix's smtp-sink;
+``mailkit-apart`` by two processes with one store. ``far``: messages to
 a sink that is a round trip of 20 ms away. ``dead``: what a healthy destination gets while the queue is full
 of mail for dead ones, in a process of its own.
 """
@@ -13,6 +14,7 @@ import asyncio
 import os
 import re
 import resource
+import shlex
 import shutil
 import socket
 import statistics
@@ -173,18 +175,35 @@ def cpu_of(process: int) -> float:
     return total / os.sysconf("SC_CLK_TCK")
 
 
-def run_mailkit(directory: Path, sink: Sink, port: int) -> subprocess.Popen[bytes]:
+def relay_command(directory: Path, relay: str, *more: str) -> list[str]:
+    """What starts a process of mailkit's with the store of that directory."""
+    return [
+        *(shutil.which("twistd") or "twistd", "-n", "--pidfile=", "mailkit-relay"),
+        *("--store", f"sqlite:{directory}/store", "--relay-from", HOST, "--relay", relay, *more),
+    ]
+
+
+def start(directory: Path, command: Sequence[str]) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [
-            *(shutil.which("twistd") or "twistd", "-n", "--pidfile=", "mailkit-relay"),
-            *("--store", f"sqlite:{directory}/store", "--relay-from", HOST),
-            *("--listen", f"tcp:{port}:interface={HOST}", "--relay", f"{HOST}:{sink.port}"),
-        ],
+        command,
         cwd=directory,
         stdout=(directory / "log").open("wb"),
         stderr=subprocess.STDOUT,
         start_new_session=True,
     )
+
+
+def run_mailkit(directory: Path, sink: Sink, port: int) -> subprocess.Popen[bytes]:
+    listen = "--listen", f"tcp:{port}:interface={HOST}"
+    return start(directory, relay_command(directory, f"{HOST}:{sink.port}", *listen))
+
+
+def run_apart(directory: Path, sink: Sink, port: int) -> subprocess.Popen[bytes]:
+    """One process takes messages, and another one sends them."""
+    takes = relay_command(directory, "queue", "--listen", f"tcp:{port}:interface={HOST}")
+    sends = relay_command(directory, f"{HOST}:{sink.port}")
+    both = f"trap 'trap - TERM; kill 0' TERM; {shlex.join(takes)} & sleep 3; {shlex.join(sends)} & wait"
+    return start(directory, ["sh", "-c", both])
 
 
 def run_postfix(directory: Path, sink: Sink, port: int) -> subprocess.Popen[bytes]:
@@ -209,7 +228,8 @@ def relay(name: str, directory: Path, count: int) -> None:
     directory.mkdir()
     directory.chmod(0o755)
     sink, port = Sink(directory), free_port()
-    server = {"mailkit": run_mailkit, "postfix": run_postfix}[name](directory, sink, port)
+    run = {"mailkit": run_mailkit, "mailkit-apart": run_apart, "postfix": run_postfix}[name]
+    server = run(directory, sink, port)
     try:
         wait_for(lambda: listens(port))
         submit(port, 10)
