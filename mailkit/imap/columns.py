@@ -136,7 +136,12 @@ def _field_pattern(names: frozenset[bytes]) -> re.Pattern[bytes]:
     # Sorted by length, so that no name hides one that it begins.
     alternatives = b"|".join(re.escape(name) for name in sorted(names, key=len, reverse=True))
     # The line end is what is looked for first, and quickly found: case matters for the names alone.
-    return re.compile(rb"\n(?i:%b)[ \t]*:.*(?:\n[ \t].*)*" % alternatives)
+    # A look at one octet is enough for most lines, and few fields have a third line: a loop is begun
+    # for those alone.
+    firsts = re.escape(b"".join({name[:1] + name[:1].upper() for name in names}))
+    return re.compile(
+        rb"\n(?=[%b])(?i:%b)[ \t]*:.*(?:\n[ \t].*(?:\n[ \t].*)*|)" % (firsts, alternatives)
+    )
 
 
 def header_fields(

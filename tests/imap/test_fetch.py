@@ -171,6 +171,16 @@ class PlanTests(SynchronousTestCase):
             b"Subject: one\r\n two\r\nSubject : again\r\n\tfolded\r\n\r\n)\r\n",
         )
 
+    def test_a_field_of_many_lines(self) -> None:
+        lines = b"tO: a,\r\n b,\r\n\tc,\r\n  d\r\n"
+        self.assertEqual(
+            self.header(
+                b"BODY[HEADER.FIELDS (To Date)]",
+                b"Cc: x\r\n y\r\n z\r\n" + lines + b"date:\r\nToo: e\r\n",
+            ),
+            lines + b"date:\r\n\r\n)\r\n",
+        )
+
     def test_lines_that_end_in_lf_alone(self) -> None:
         self.assertEqual(
             self.header(b"BODY[HEADER.FIELDS (TO)]", b"From: a\n b\nTo: c\n d\nCc: e\n"),
