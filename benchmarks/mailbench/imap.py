@@ -13,7 +13,7 @@ from .corpus import Mail
 from .sessions import Complete, Failure, connect, line, tagged
 
 #: Octets of the end of what was read that are searched for the tag.
-_TAIL = 4096
+_TAIL = 32 * 1024
 
 
 def _continuation_or(tag: bytes) -> Complete:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
-from operator import index
+from itertools import compress, islice
+from operator import sub
 
 from mailkit.imap.grammar import STAR, SequenceSet
 from mailkit.mime.dates import format_imap_datetime
@@ -113,23 +114,20 @@ def mailbox(name: str, utf8: bool = False) -> bytes:
 
 def uid_set(uids: Iterable[int]) -> bytes:
     """UIDs as the shortest set that keeps their order: ``3:7,9`` (RFC 4315 section 3)."""
-    if isinstance(uids, Sequence) and len(uids) > 1:
-        low, high = uids[0], uids[-1]
-        # Looked at one by one, a hundred thousand take long.
-        if high - low + 1 == len(uids) and list(uids) == list(range(low, high + 1)):
-            return _range(low, high)
-    parts: list[bytes] = []
-    first = last = 0
-    for uid in map(index, uids):
-        if last and uid == last + 1:
-            last = uid
-            continue
-        if last:
-            parts.append(_range(first, last))
-        first = last = uid
-    if last:
-        parts.append(_range(first, last))
-    return b",".join(parts)
+    if not isinstance(uids, Sequence):
+        uids = list(uids)
+    count = len(uids)
+    if not count:
+        return b""
+    if isinstance(uids, range) and uids.step == 1:
+        return _range(uids[0], uids[-1])
+    # Looked at one by one, a hundred thousand take long.
+    steps = map(sub, islice(uids, 1, None), uids)
+    starts = list(compress(range(1, count), map((1).__ne__, steps)))
+    ends = [*starts, count]
+    return b",".join(
+        [_range(uids[start], uids[end - 1]) for start, end in zip([0, *starts], ends, strict=True)]
+    )
 
 
 def _range(first: int, last: int) -> bytes:

@@ -351,7 +351,7 @@ class Selection:
         if self._restricted is not None:
             self._announce_rights(self._restricted.get_rights(), write)
         self.told = _NO_UIDS
-        changed: list[int] = []
+        changed: Sequence[int] = ()
         if changes is not None:
             changed = state.absorb(changes, arrivals)
             # Each of these steps takes some milliseconds where much has changed.
@@ -371,7 +371,7 @@ class Selection:
         if not flags:
             if changed and self._unheard is None:
                 self._unheard = since
-            changed = []
+            changed = ()
         elif self._unheard is not None:
             since, self._unheard = self._unheard, None
             earlier = await self.mailbox.get_changes(since=since)
@@ -388,7 +388,7 @@ class Selection:
 
     async def _announce_flags(
         self,
-        changed: list[int],
+        changed: Sequence[int],
         highest_modseq: int | None,
         since: int | None,
         write: Callable[[bytes], None],
@@ -469,6 +469,7 @@ class Selection:
             # RFC 3501 section 7.3.2: whenever the size of the mailbox changes.
             write(b"* %d RECENT\r\n" % news.recent)
         if not state.pending and len(state) >= SHARE_FROM:
+            await drain()
             state.adopt(await self.mailbox.list_uids())
 
     async def changed_entries(self, since: int) -> dict[int, list[str]]:

@@ -10,7 +10,6 @@ from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import compress
-from operator import not_
 from typing import NamedTuple
 
 from mailkit.imap.grammar import SAVED, STAR, SequenceSet
@@ -29,8 +28,12 @@ class State(enum.Enum):
     __hash__ = object.__hash__
 
 
-#: Messages that are cut out of a view one by one; for more, the view is written anew.
-FEW = 100
+#: Of so many messages of a view, one is cut out by itself; of fewer, the view is written anew.
+FEW = 20
+#: UIDs that are turned into numbers at a time.
+PIECE = 5000
+# 0 and 1 in each other's place.
+_SWAPPED = bytes((1, 0, *range(2, 256)))
 
 
 class NoSuchNumber(Exception):
@@ -112,30 +115,43 @@ class SelectedState:
             return position + 1
         return None
 
-    def numbers_of(self, uids: Sequence[int]) -> list[int]:
+    def numbers_of(self, uids: Sequence[int]) -> Sequence[int]:
         """Sequence numbers of those UIDs that are in view, ascending like them."""
         view = self.uids
         if uids is view:
-            return list(range(1, len(view) + 1))
+            return range(1, len(view) + 1)
         if self._gapless:
             before = view[0] - 1
             some = self._within(uids)
             if some and some[-1] - some[0] + 1 == len(some):
-                return list(range(some[0] - before, some[-1] - before + 1))
-            return [uid - before for uid in some] if before else list(some)
+                return range(some[0] - before, some[-1] - before + 1)
+            return [uid - before for uid in some] if before else some
+        if uids == view:
+            return range(1, len(view) + 1)
+        if _is_gapless(uids):
+            return range(bisect_left(view, uids[0]) + 1, bisect_right(view, uids[-1]) + 1)
         if len(uids) * 8 > len(view):
-            wanted = set(uids)
-            return [number for number, uid in enumerate(view, 1) if uid in wanted]
+            return list(compress(range(1, len(view) + 1), _marks(view, uids)))
         return [number for uid in uids if (number := self.number_of(uid)) is not None]
 
-    def numbers_in_order(self, uids: Sequence[int]) -> list[int]:
-        """Sequence numbers of UIDs that are in view, in any order."""
+    def numbers_in_order(self, uids: Sequence[int]) -> Iterator[Sequence[int]]:
+        """Sequence numbers of UIDs that are in view, in any order, in pieces.
+
+        Others may have their turn between them, of which some are empty.
+        """
         view = self.uids
         if self._gapless:
             before = view[0] - 1
-            return [uid - before for uid in uids]
-        numbers = {uid: number for number, uid in enumerate(view, 1)}
-        return [numbers[uid] for uid in uids]
+            for start in range(0, len(uids), PIECE):
+                yield [uid - before for uid in uids[start : start + PIECE]]
+            return
+        numbers: dict[int, int] = {}
+        for start in range(0, len(view), PIECE):
+            some = view[start : start + PIECE]
+            numbers.update(zip(some, range(start + 1, start + len(some) + 1), strict=True))
+            yield ()
+        for start in range(0, len(uids), PIECE):
+            yield list(map(numbers.__getitem__, uids[start : start + PIECE]))
 
     def numbers_or_zero(self, uids: Sequence[int]) -> list[int]:
         """Sequence numbers of UIDs that are in view, in any order; 0 for 0."""
@@ -144,22 +160,25 @@ class SelectedState:
             return [uid and uid - before for uid in uids]
         return [self.number_of(uid) or 0 for uid in uids]
 
-    def in_view(self, uids: Sequence[int]) -> list[int]:
+    def in_view(self, uids: Sequence[int]) -> Sequence[int]:
         """Those of the ascending UIDs that are in view."""
         if uids is self.uids:
-            return list(uids)
+            return uids
         if self._gapless:
-            return list(self._within(uids))
+            return self._within(uids)
+        if uids == self.uids:
+            return uids
+        if _is_gapless(uids):
+            # The view alone decides.
+            return self.uids[bisect_left(self.uids, uids[0]) : bisect_right(self.uids, uids[-1])]
         if len(uids) * 8 > len(self.uids):
-            known = set(self.uids)
-            return [uid for uid in uids if uid in known]
+            return list(filter(set(self.uids).__contains__, uids))
         return [uid for uid in uids if self.number_of(uid) is not None]
 
     @property
     def _gapless(self) -> bool:
         """There are messages, and no UID is missing between those of the first and the last."""
-        view = self.uids
-        return bool(view) and view[-1] - view[0] + 1 == len(view)
+        return _is_gapless(self.uids)
 
     def _within(self, uids: Sequence[int]) -> Sequence[int]:
         """Those of the ascending UIDs from the view's first one to its last one."""
@@ -240,8 +259,12 @@ class SelectedState:
         # RFC 5182 section 2.1: an empty result is valid, and names nothing.
         return runs([number - 1 for number in self.numbers_of(self.saved)])
 
-    def uids_of(self, spans: Spans) -> list[int]:
+    def uids_of(self, spans: Spans) -> Sequence[int]:
         """The UIDs at some positions."""
+        if len(spans) == 1:
+            # A slice of a range, or of an array, is made at once, however long it is.
+            ((start, stop),) = spans
+            return self.uids[start:stop]
         uids: list[int] = []
         for start, stop in spans:
             uids.extend(self.uids[start:stop])
@@ -328,7 +351,7 @@ class SelectedState:
         fresh = dict.fromkeys(uids, modseq)
         self._own = fresh if self._own is None else {**self._own, **fresh}
 
-    def absorb(self, changes: Changes, arrivals: bool = True) -> list[int]:
+    def absorb(self, changes: Changes, arrivals: bool = True) -> Sequence[int]:
         """Take changes into account.
 
         :param arrivals: new messages come into view now; otherwise the next time.
@@ -348,7 +371,7 @@ class SelectedState:
                 self._held = [*self._held, *fresh]
         if arrivals:
             self.admit()
-        return self.in_view(changes.changed) if changes.changed else []
+        return self.in_view(changes.changed) if changes.changed else ()
 
     def admit(self) -> None:
         """Messages that have come are in the view from now on, and are to be announced."""
@@ -365,7 +388,7 @@ class SelectedState:
         """Whether this session has made a change that is to be announced."""
         return self._own is not None and self._own.get(uid) == modseq
 
-    def others_changes(self, uids: list[int], modseq: int) -> list[int]:
+    def others_changes(self, uids: Sequence[int], modseq: int) -> Sequence[int]:
         """Those whose flags may be news, for they have been changed by somebody else.
 
         :param modseq: the highest one of the mailbox.
@@ -399,26 +422,13 @@ class SelectedState:
 
         :param expunges: EXPUNGE may be sent now (RFC 3501 section 7.4.1).
         """
-        expunged: list[int] = []
+        expunged: Sequence[int] = ()
         vanished: Sequence[int] = ()
         recent_before = 0
         if expunges and self._vanished:
             recent_before = self.recent_count()
             vanished, self._vanished = self._vanished, ()
-            view = array("I", self.uids)
-            if len(vanished) < FEW:
-                expunged = self.numbers_of(vanished)[::-1]
-                for number in expunged:
-                    del view[number - 1]
-            elif len(vanished) == len(view):
-                expunged = list(range(len(view), 0, -1))
-                view = array("I")
-            else:
-                # Few calls for the many messages: others wait meanwhile.
-                stays = list(map(not_, map(set(vanished).__contains__, view)))
-                expunged = list(compress(range(1, len(view) + 1), map(not_, stays)))[::-1]
-                view = array("I", compress(view, stays))
-            self.uids = view
+            expunged, self.uids = _without(self.uids, vanished)
         exists = recent = None
         if self._new:
             self._new = False
@@ -436,6 +446,37 @@ class SelectedState:
         # or a later one (then the last UID does).
         if len(uids) == len(mine) and (not mine or uids[-1] == mine[-1]):
             self.uids = uids
+
+
+def _is_gapless(uids: Sequence[int]) -> bool:
+    """Whether there are some, and none is missing between the first and the last."""
+    return bool(uids) and uids[-1] - uids[0] + 1 == len(uids)
+
+
+def _marks(view: Sequence[int], uids: Sequence[int]) -> bytes:
+    """An octet for each of the view: 1 for those that are among the UIDs.
+
+    In few calls for the many messages: others wait meanwhile.
+    """
+    return bytes(map(set(uids).__contains__, view))
+
+
+def _without(view: Sequence[int], vanished: Sequence[int]) -> tuple[Sequence[int], array[int]]:
+    """Sequence numbers of messages that are gone, descending, and the view without them."""
+    start, stop = bisect_left(view, vanished[0]), bisect_right(view, vanished[-1])
+    if stop - start == len(vanished):
+        return range(stop, start, -1), array("I", view[:start]) + array("I", view[stop:])
+    if len(vanished) * FEW > len(view):
+        gone = _marks(view, vanished)
+        expunged = list(compress(range(1, len(view) + 1), gone))[::-1]
+        return expunged, array("I", compress(view, gone.translate(_SWAPPED)))
+    places = [bisect_left(view, uid) for uid in vanished]
+    whole = array("I", view)
+    left, begin = whole[: places[0]], places[0] + 1
+    for place in places[1:]:
+        left += whole[begin:place]
+        begin = place + 1
+    return [place + 1 for place in reversed(places)], left + whole[begin:]
 
 
 def _extended(uids: Sequence[int], fresh: Sequence[int]) -> array[int]:

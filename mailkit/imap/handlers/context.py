@@ -96,7 +96,7 @@ class Contexts:
             return
         if not context.by_uid:
             state = self._selection.state
-            update = [(position, state.numbers_in_order(uids)) for position, uids in update]
+            update = [(position, state.numbers_or_zero(uids)) for position, uids in update]
         self._connection.write(render_update(context, name, update))
 
 

@@ -348,7 +348,7 @@ async def _transfer(connection: IMAPProtocol, command: Command, move: bool) -> N
     if not result.source_uids:
         await connection.complete("No messages were there to be copied or moved")
         return
-    code = _copyuid(result) if connection.offers(b"UIDPLUS") else b""
+    code = await _copyuid(connection, result) if connection.offers(b"UIDPLUS") else b""
     if move:
         # RFC 6851 section 4.3: before the EXPUNGE responses.
         if code:
@@ -362,13 +362,18 @@ async def _transfer(connection: IMAPProtocol, command: Command, move: bool) -> N
         await connection.complete("COPY completed", code)
 
 
-def _copyuid(result: CopyResult) -> bytes:
+async def _copyuid(connection: IMAPProtocol, result: CopyResult) -> bytes:
     # RFC 4315 section 3: both sets are in the same order.
-    return b"COPYUID %d %b %b" % (
-        result.uid_validity,
-        render.uid_set(result.source_uids),
-        render.uid_set(result.destination_uids),
-    )
+    sets = []
+    for uids in (result.source_uids, result.destination_uids):
+        parts = []
+        # A range is told at once, however long it is.
+        at_once = len(uids) if isinstance(uids, range) else CHANGE_BATCH
+        for start in range(0, len(uids), at_once):
+            parts.append(render.uid_set(uids[start : start + at_once]))
+            await connection.drain()
+        sets.append(b",".join(parts))
+    return b"COPYUID %d " % result.uid_validity + b" ".join(sets)
 
 
 async def _take_back(connection: IMAPProtocol, name: str, result: CopyResult) -> None:

@@ -61,7 +61,12 @@ async def sort(connection: IMAPProtocol, command: Command) -> None:
         raise
     by_uid = command.verb.startswith(b"UID ")
     await connection.drain()
-    numbers = uids if by_uid else state.numbers_in_order(uids)
+    numbers = uids
+    if not by_uid:
+        numbers = array("I")
+        for piece in state.numbers_in_order(uids):
+            numbers.extend(piece)
+            await connection.drain()
     modseq = None
     if asks_modseq(query):
         # RFC 7162 section 3.1.10: as for SEARCH.
@@ -75,8 +80,8 @@ async def sort(connection: IMAPProtocol, command: Command) -> None:
             state.saved = array("I", sorted(results.saved(uids)))
         told = await read_scores(connection, selection, query, results, uids)
         if not results.silent:
-            for piece in results.render(command.tag, numbers, by_uid, modseq, scores=told):
-                await connection.send(piece)
+            for part in results.render(command.tag, numbers, by_uid, modseq, scores=told):
+                await connection.send(part)
         if results.update and by_relevancy is not None:
             refuse(connection, command.tag, "Results by relevancy are not kept up to date")
         elif results.update and connection.collation is not DEFAULT:

@@ -83,7 +83,7 @@ class _Answer(NamedTuple):
     combinations: int
     start: int
     stop: int
-    found: array[int]
+    found: Sequence[int]
 
 
 def _combinations(query: Query, depth: int = 0) -> int | None:
@@ -113,9 +113,12 @@ def _combinations(query: Query, depth: int = 0) -> int | None:
     return None
 
 
-def _chosen(uids: UIDList, chosen: bytes) -> list[int]:
+def _chosen(uids: UIDList, chosen: bytes) -> Sequence[int]:
     """The UIDs beside which there is a 1."""
-    if chosen.count(1) * 16 > len(chosen):
+    count = chosen.count(1)
+    if count == len(chosen):
+        return uids
+    if count * 16 > len(chosen):
         return list(compress(uids, chosen))
     found: list[int] = []
     place = chosen.find(1)
@@ -161,13 +164,15 @@ class FlagColumns:
             return None
         known = self._answers.get(mailbox_id)
         if known and known.flags is flags and known[1:4] == (combinations, start, stop):
-            return known.found.tolist()
+            found = known.found
+            return found if len(found) == stop - start else list(found)
         wanted = bytearray(256)
         for number, octet in enumerate(_OCTETS):
             wanted[octet] = combinations >> number & 1
         found = _chosen(uids[start:stop], flags[start:stop].translate(wanted))
         if mailbox_id in self._columns:
-            answer = _Answer(flags, combinations, start, stop, array("I", found))
+            kept = array("I", found) if isinstance(found, list) else found
+            answer = _Answer(flags, combinations, start, stop, kept)
             self._answers[mailbox_id] = answer
         return found
 

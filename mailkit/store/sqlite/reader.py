@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from array import array
+from bisect import bisect_left, bisect_right
 from collections import OrderedDict
 from collections.abc import Collection, Sequence
 from contextlib import suppress
@@ -23,6 +24,9 @@ from mailkit.store.sqlite.rows import DENSE, NOBODY, condition, select_rows, sel
 MAX_CACHED_UIDS = 4_000_000
 #: UID lists that the cache holds.
 MAX_CACHED_LISTS = 10_000
+#: Ranges of vanished messages up to which they are cut out of the list that is known: a millisecond
+#: or two.
+MAX_VANISHED = 2000
 #: Messages from the end of a mailbox among which the first unseen one is looked for.
 MAX_UNSEEN_SEARCH = 2000
 #: Messages of which those with \\Deleted are counted in one go: a millisecond or two.
@@ -258,13 +262,15 @@ class Reader:
         elif cached[0] == modseq:
             return cached[1]
         else:
-            known = cached[1]
-            if self.has_vanished(mailbox_id, cached[0]):
+            left = self._still_there(mailbox_id, *cached)
+            if left is None:
                 uids = self._all_uids(mailbox_id)
+            elif left is not cached[1] and (found := self._gapless(mailbox_id)) is not None:
+                uids = found
             else:
-                new = self._select_uids(mailbox_id, known[-1] if known else 0)
+                new = self._select_uids(mailbox_id, cached[1][-1] if cached[1] else 0)
                 # Never added to: others hold the old one.
-                uids = array("I", known) + new if new else known
+                uids = array("I", left) + new if new else left
         self._uids.put(mailbox_id, modseq, uids)
         return uids
 
@@ -296,7 +302,11 @@ class Reader:
         return None if row is None else int(row[0])
 
     def _all_uids(self, mailbox_id: int) -> UIDs:
-        # Where none is missing between the first and the last, they need not be read.
+        uids = self._gapless(mailbox_id)
+        return self._select_uids(mailbox_id, 0) if uids is None else uids
+
+    def _gapless(self, mailbox_id: int) -> range | None:
+        """All UIDs, where none is missing between the first and the last: they need not be read."""
         row: tuple[int, int | None, int] | None = self.connection.execute(
             "SELECT messages, (SELECT min(uid) FROM message WHERE mailbox_id = m.id),"
             " (SELECT max(uid) FROM message WHERE mailbox_id = m.id) FROM mailbox m WHERE id = ?",
@@ -306,11 +316,35 @@ class Reader:
             count, first, last = row
             if first is not None and last - first + 1 == count:
                 return range(first, last + 1)
-        return self._select_uids(mailbox_id, 0)
+        return None
 
     def _select_uids(self, mailbox_id: int, after: int) -> array[int]:
         values = (mailbox_id, after)
         return array("I", select_uids(self.connection, "mailbox_id = ? AND uid > ?", values))
+
+    def _still_there(self, mailbox_id: int, since: int, known: UIDs) -> UIDs | None:
+        """Those messages that there still are; None where all had better be read again.
+
+        :param since: modification sequence at which there were these.
+        """
+        if since < self._state(mailbox_id)[2]:
+            return None
+        gone = self.connection.execute(
+            "SELECT first_uid, last_uid FROM vanished WHERE mailbox_id = ? AND modseq > ?"
+            " ORDER BY first_uid LIMIT ?",
+            (mailbox_id, since, MAX_VANISHED + 1),
+        ).fetchall()
+        if len(gone) > MAX_VANISHED:
+            return None
+        if not gone:
+            return known
+        whole = array("I", known)
+        left = array("I")
+        begin = 0
+        for first, last in gone:
+            left += whole[begin : bisect_left(known, first, begin)]
+            begin = bisect_right(known, last, begin)
+        return left + whole[begin:]
 
     def has_vanished(self, mailbox_id: int, since: int) -> bool:
         """Whether messages have been removed since a modification sequence."""

@@ -95,6 +95,8 @@ def find_span(connection: sqlite3.Connection, mailbox_id: int, uids: Sequence[in
     first, last = uids[0], uids[-1]
     span = Span(mailbox_id, first, last)
     if last - first + 1 == len(uids):
+        if isinstance(uids, range) and uids.step == 1:
+            return span
         return span if list(uids) == list(range(first, last + 1)) else None
     if len(uids) < (last - first + 1) * DENSE:
         return None

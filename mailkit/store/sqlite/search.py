@@ -317,6 +317,10 @@ class Search:
                 if rest and self._by_summary:
                     rest = await self._by_summaries(rest, found)
                 undecided += rest
+                if len(undecided) >= CHUNK:
+                    # Now: to hold all of them, and to let go of them at once, takes long.
+                    found += await self._by_message(undecided)
+                    undecided.clear()
             lacking += without
         return lacking
 

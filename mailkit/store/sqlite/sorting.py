@@ -113,7 +113,7 @@ class Sorting:
 
     async def sort(
         self, mailbox_id: int, uids: Sequence[int], criteria: Sequence[SortCriterion]
-    ) -> list[int]:
+    ) -> Sequence[int]:
         """Those of the ascending UIDs that exist, in the order that is wanted."""
         # Raises when the mailbox is gone.
         self._core.reader.mailbox_info(mailbox_id)
@@ -122,19 +122,20 @@ class Sorting:
         key = mailbox_id, tuple(criteria)
         gone = self._gone(mailbox_id)
         if (known := self._recall(key, uids, gone)) is not None:
-            return list(known)
+            order: Sequence[int] = known
+            return order
         self._core.hurry(Wanted.ORDERS)
         if await self._lacks_dates(mailbox_id, uids, criteria):
-            order = await self._sort_by_date(mailbox_id, uids, criteria)
-            self._remember(key, _Remembered(uids, gone, array("I", order)))
+            order = array("I", await self._sort_by_date(mailbox_id, uids, criteria))
+            self._remember(key, _Remembered(uids, gone, order))
             return order
         for kind in _kinds(criteria):
             await self.complete(mailbox_id, uids[-1], kind)
         if len(uids) <= SORTED_HERE:
-            order = _sort(self._core.reader.connection, mailbox_id, uids, criteria)
+            order = array("I", _sort(self._core.reader.connection, mailbox_id, uids, criteria))
         else:
             order = await self._core.in_thread(self._sort_in_thread, mailbox_id, uids, criteria)
-        self._remember(key, _Remembered(uids, gone, array("I", order)))
+        self._remember(key, _Remembered(uids, gone, order))
         return order
 
     async def _lacks_dates(
@@ -195,9 +196,9 @@ class Sorting:
 
     def _sort_in_thread(
         self, mailbox_id: int, uids: Sequence[int], criteria: Sequence[SortCriterion]
-    ) -> list[int]:
+    ) -> array[int]:
         with self._core.borrow() as connection:
-            return _sort(connection, mailbox_id, uids, criteria)
+            return array("I", _sort(connection, mailbox_id, uids, criteria))
 
     async def thread(
         self, mailbox_id: int, uids: Sequence[int], algorithm: ThreadAlgorithm
@@ -257,7 +258,7 @@ class Sorting:
         known = self._found.get(key)
         if known is None or known.gone != gone or len(known.uids) != len(uids):
             return None
-        if list(known.uids) != list(uids):
+        if not _are_same(known.uids, uids):
             return None
         self._found.move_to_end(key)
         return known.found
@@ -269,7 +270,8 @@ class Sorting:
         # Of a few messages they are made as quickly as they are found.
         if not REMEMBERED_FROM <= len(new.uids) <= MAX_REMEMBERED:
             return
-        self._found[key] = new._replace(uids=array("I", new.uids))
+        uids = new.uids if isinstance(new.uids, range) else array("I", new.uids)
+        self._found[key] = new._replace(uids=uids)
         self._remembered += len(new.uids)
         while self._remembered > MAX_REMEMBERED:
             _, old = self._found.popitem(last=False)
@@ -288,6 +290,18 @@ class Sorting:
         self._complete.move_to_end(key)
         if len(self._complete) > MAX_COMPLETE:
             self._complete.popitem(last=False)
+
+
+def _are_same(one: Sequence[int], other: Sequence[int]) -> bool:
+    """Whether these are the same ascending UIDs, as many of each and one at least."""
+    if one[0] != other[0] or one[-1] != other[-1]:
+        return False
+    # Looked at one by one, a hundred thousand take long; arrays are compared as octets.
+    if one[-1] - one[0] + 1 == len(one):
+        return True
+    if isinstance(one, array) and isinstance(other, array):
+        return one == other
+    return list(one) == list(other)
 
 
 def _parts(bodies: Mapping[int, int], size: int) -> Iterator[dict[int, int]]:
@@ -324,6 +338,8 @@ def _sort(
         return _one_list(connection, sql, mailbox_id, json.dumps(list(uids)))
     sql = sql.format("uid BETWEEN ? AND ?")
     found = _one_list(connection, sql, mailbox_id, first, last)
+    if last - first + 1 == len(uids):
+        return found
     wanted = set(uids)
     return [uid for uid in found if uid in wanted]
 

@@ -216,7 +216,7 @@ class Copy(Operation[CopyResult]):
             _note_plain_copies(tx, target, first, modseq)
         if self._move:
             _remove(tx, source, uids, True, totals, unref=False)
-        return CopyResult(target.uid_validity, uids, list(range(first, first + count)))
+        return CopyResult(target.uid_validity, uids, range(first, first + count))
 
     def _translate(
         self, tx: Transaction, account: AccountState, present: set[int]
@@ -263,7 +263,7 @@ def copy_rows(
         annotate_new(tx, target, place.user, moved, modseq)
     if move:
         remove_rows(tx, source, selection, unref=False)
-    return CopyResult(target.uid_validity, uids, list(range(first, first + len(rows))))
+    return CopyResult(target.uid_validity, uids, range(first, first + len(rows)))
 
 
 def _insert_copies(

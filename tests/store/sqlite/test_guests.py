@@ -155,7 +155,9 @@ class GuestTests(StoreTestCase):
         self.patch(textcolumns, "MAX_MESSAGES", 0)
         self.assertEqual(await inbox.search(query=HeaderContains("Subject", "É")), [1])
         criteria = [SortCriterion(SortKey.SUBJECT, True)]
-        self.assertEqual(await inbox.sort_messages(uids=[1, 2, 3], criteria=criteria), [1, 3, 2])
+        self.assertEqual(
+            list(await inbox.sort_messages(uids=[1, 2, 3], criteria=criteria)), [1, 3, 2]
+        )
         for table in ("field_text", "thread_value"):
             (rows,) = owner.connection().execute(f"SELECT count(*) FROM {table}").fetchone()
             self.assertEqual(rows, 3)

@@ -74,7 +74,7 @@ class SortTests(StoreTestCase):
                 SortCriterion(key, dice.random() < 0.5)
                 for key in dice.sample(KEYS, dice.randrange(1, 4))
             ]
-            found = await mailbox.sort_messages(uids=some, criteria=criteria)
+            found = list(await mailbox.sort_messages(uids=some, criteria=criteria))
             self.assertEqual(found, await self.by_headers(mailbox, some, criteria), criteria)
 
     async def test_values_are_made_once_and_go_with_the_message(self) -> None:
@@ -112,18 +112,20 @@ class SortTests(StoreTestCase):
         self.patch(sorting, "_sort", note)
         criteria = [SortCriterion(SortKey.SUBJECT)]
         uids = list(await mailbox.list_uids())
-        found = await mailbox.sort_messages(uids=uids, criteria=criteria)
+        found = list(await mailbox.sort_messages(uids=uids, criteria=criteria))
         self.assertEqual(found, [1, 4, 2, 5, 3])
         # Whoever got it may do with it what he likes.
         found.clear()
-        again = await mailbox.sort_messages(uids=array("I", uids), criteria=criteria)
+        again = list(await mailbox.sort_messages(uids=array("I", uids), criteria=criteria))
         self.assertEqual(again, [1, 4, 2, 5, 3])
         self.assertEqual(len(asked), 1)
         # Another direction, other messages.
         backwards = [SortCriterion(SortKey.SUBJECT, True)]
-        found = await mailbox.sort_messages(uids=uids, criteria=backwards)
+        found = list(await mailbox.sort_messages(uids=uids, criteria=backwards))
         self.assertEqual(found, [3, 5, 2, 4, 1])
-        self.assertEqual(await mailbox.sort_messages(uids=[1, 2, 4], criteria=criteria), [1, 4, 2])
+        self.assertEqual(
+            list(await mailbox.sort_messages(uids=[1, 2, 4], criteria=criteria)), [1, 4, 2]
+        )
         self.assertEqual(len(asked), 3)
         # Now there is no room for the first one and the latest.
         await mailbox.sort_messages(uids=uids, criteria=backwards)
@@ -132,7 +134,7 @@ class SortTests(StoreTestCase):
         self.assertEqual(len(asked), 4)
         # Only messages that exist are sorted.
         await mailbox.expunge(uids=[4])
-        again = await mailbox.sort_messages(uids=uids, criteria=criteria)
+        again = list(await mailbox.sort_messages(uids=uids, criteria=criteria))
         self.assertEqual(again, [1, 2, 5, 3])
 
     async def test_values_of_those_that_are_new_are_made(self) -> None:
@@ -176,8 +178,10 @@ class SortTests(StoreTestCase):
                 }
                 sign = -1 if reverse else 1
                 order = sorted(some, key=lambda uid: (sign * keys[uid][0], uid))
-                found = await mailbox.sort_messages(
-                    uids=some, criteria=[SortCriterion(SortKey.DATE, reverse)]
+                found = list(
+                    await mailbox.sort_messages(
+                        uids=some, criteria=[SortCriterion(SortKey.DATE, reverse)]
+                    )
                 )
                 self.assertEqual(found, order)
         self.assertEqual(self.rows(store), made)
@@ -187,7 +191,9 @@ class SortTests(StoreTestCase):
         mailbox = await self.fill(store, [b"Subject: b\r\n\r\n", b"Subject: a\r\n\r\n"])
         await mailbox.copy_messages(uids=await mailbox.list_uids(), destination="INBOX")
         uids = list(await mailbox.list_uids())
-        found = await mailbox.sort_messages(uids=uids, criteria=[SortCriterion(SortKey.SUBJECT)])
+        found = list(
+            await mailbox.sort_messages(uids=uids, criteria=[SortCriterion(SortKey.SUBJECT)])
+        )
         self.assertEqual(found, [uids[1], uids[3], uids[0], uids[2]])
 
     async def test_deleted_mailbox(self) -> None:

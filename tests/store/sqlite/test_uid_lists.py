@@ -1,0 +1,63 @@
+"""The list of a mailbox's UIDs follows what comes and goes."""
+
+from __future__ import annotations
+
+import random
+from unittest import mock
+
+from mailkit.store.sqlite import reader
+from mailkit.store.sqlite.rows import NOBODY
+
+from .helpers import StoreTestCase, appended, message
+
+
+class UIDListTests(StoreTestCase):
+    async def follow(self, seed: int) -> None:
+        """Remove and add messages at random, and compare the list with the index each time."""
+        store = await self.make_store()
+        inbox = await self.mailbox(store)
+        await inbox.append(messages=appended(*[message(number) for number in range(60)]))
+        dice = random.Random(seed)
+        present = list(range(1, 61))
+        for _ in range(12):
+            self.assertEqual(list(await inbox.list_uids()), present)
+            for _ in range(dice.randrange(1, 4)):
+                count = dice.randrange(min(5, len(present) + 1))
+                start = dice.randrange(len(present) - count + 1)
+                gone = dice.choice((present[start : start + count], dice.sample(present, count)))
+                await inbox.expunge(uids=sorted(gone))
+                present = [uid for uid in present if uid not in gone]
+            if dice.random() < 0.4:
+                result = await inbox.append(messages=appended(message(1), message(2)))
+                present += result.uids
+        before = await inbox.list_uids()
+        kept = list(before)
+        await inbox.expunge(uids=kept[:1])
+        # Sessions share it.
+        self.assertEqual(list(before), kept)
+        self.assertEqual(list(await inbox.list_uids()), kept[1:])
+
+    async def test_few_changes_at_a_time(self) -> None:
+        with mock.patch.object(reader.Reader, "_all_uids", return_value=range(1, 61)) as whole:
+            await self.follow(1)
+        # The rest was cut out of what was known.
+        asked = [call for call in whole.call_args_list if call != mock.call(NOBODY)]
+        self.assertEqual(len(asked), 1)
+
+    async def test_many_changes_at_a_time(self) -> None:
+        self.patch(reader, "MAX_VANISHED", 2)
+        await self.follow(2)
+
+    async def test_history_that_is_forgotten(self) -> None:
+        store = await self.make_store()
+        inbox = await self.mailbox(store)
+        await inbox.append(messages=appended(*[message(number) for number in range(12)]))
+        self.assertEqual(len(await inbox.list_uids()), 12)
+        for uid in range(1, 11):
+            await inbox.expunge(uids=[uid])
+        with (
+            mock.patch("mailkit.store.sqlite.compact.MAX_VANISHED_ROWS", 8),
+            mock.patch("mailkit.store.sqlite.maintenance.MAX_VANISHED_ROWS", 8),
+        ):
+            await store.compact()
+        self.assertEqual(list(await inbox.list_uids()), [11, 12])
