@@ -32,6 +32,8 @@ class State(enum.Enum):
 FEW = 20
 #: UIDs that are turned into numbers at a time.
 PIECE = 5000
+#: UIDs that are looked for in a view at a time; most often none is missing between so many.
+RUN = 500
 # 0 and 1 in each other's place.
 _SWAPPED = bytes((1, 0, *range(2, 256)))
 
@@ -168,12 +170,19 @@ class SelectedState:
             return self._within(uids)
         if uids == self.uids:
             return uids
-        if _is_gapless(uids):
-            # The view alone decides.
-            return self.uids[bisect_left(self.uids, uids[0]) : bisect_right(self.uids, uids[-1])]
         if len(uids) * 8 > len(self.uids):
-            return list(filter(set(self.uids).__contains__, uids))
+            return self._many_in_view(uids)
         return [uid for uid in uids if self.number_of(uid) is not None]
+
+    def _many_in_view(self, uids: Sequence[int]) -> array[int]:
+        view = self.uids
+        found = array("I")
+        for start in range(0, len(uids), RUN):
+            some = uids[start : start + RUN]
+            there = view[bisect_left(view, some[0]) : bisect_right(view, some[-1])]
+            # Where none is missing between them, the view alone decides.
+            found.extend(there if _is_gapless(some) else filter(set(there).__contains__, some))
+        return found
 
     @property
     def _gapless(self) -> bool:
@@ -467,9 +476,7 @@ def _without(view: Sequence[int], vanished: Sequence[int]) -> tuple[Sequence[int
     if stop - start == len(vanished):
         return range(stop, start, -1), array("I", view[:start]) + array("I", view[stop:])
     if len(vanished) * FEW > len(view):
-        gone = _marks(view, vanished)
-        expunged = list(compress(range(1, len(view) + 1), gone))[::-1]
-        return expunged, array("I", compress(view, gone.translate(_SWAPPED)))
+        return _without_many(view, vanished)
     places = [bisect_left(view, uid) for uid in vanished]
     whole = array("I", view)
     left, begin = whole[: places[0]], places[0] + 1
@@ -477,6 +484,25 @@ def _without(view: Sequence[int], vanished: Sequence[int]) -> tuple[Sequence[int
         left += whole[begin:place]
         begin = place + 1
     return [place + 1 for place in reversed(places)], left + whole[begin:]
+
+
+def _without_many(view: Sequence[int], vanished: Sequence[int]) -> tuple[Sequence[int], array[int]]:
+    numbers, left, begin = array("I"), array("I"), 0
+    for at in range(0, len(vanished), RUN):
+        some = vanished[at : at + RUN]
+        start, stop = bisect_left(view, some[0]), bisect_right(view, some[-1])
+        part = array("I", view[begin:stop])
+        left += part[: start - begin]
+        if stop - start == len(some):
+            numbers.extend(range(start + 1, stop + 1))
+        else:
+            part = part[start - begin :]
+            gone = _marks(part, some)
+            numbers.extend(compress(range(start + 1, stop + 1), gone))
+            left.extend(compress(part, gone.translate(_SWAPPED)))
+        begin = stop
+    numbers.reverse()
+    return numbers, left + array("I", view[begin:])
 
 
 def _extended(uids: Sequence[int], fresh: Sequence[int]) -> array[int]:

@@ -115,6 +115,16 @@ class NumberTests(SynchronousTestCase):
                 self.assertEqual(numbers, [list(view).index(uid) + 1 for uid in uids])
                 self.assertLessEqual(max(map(len, pieces), default=0), 3)
 
+    def test_many_uids_in_view(self) -> None:
+        self.patch(state, "RUN", 4)
+        dice = random.Random(9)
+        for _ in range(300):
+            view = array("I", sorted(dice.sample(range(1, 40), dice.randrange(1, 30))))
+            gone = set(dice.sample(range(1, 45), dice.randrange(8)))
+            uids = array("I", [uid for uid in range(1, 45) if uid not in gone])
+            found = SelectedState(view, 1).in_view(uids)
+            self.assertEqual(list(found), [uid for uid in view if uid not in gone])
+
     def test_runs(self) -> None:
         self.assertEqual(runs([]), [])
         self.assertEqual(runs([4]), [(4, 5)])
@@ -164,6 +174,7 @@ class ChangeTests(SynchronousTestCase):
 
     def test_any_number_of_vanished_messages(self) -> None:
         self.patch(state, "FEW", 4)
+        self.patch(state, "RUN", 3)
         dice = random.Random(3)
         for _ in range(200):
             view = sorted(dice.sample(range(1, 40), dice.randrange(1, 30)))
