@@ -32,6 +32,9 @@ AT_A_TIME = 1500
 #: Seconds after which who guesses hangs up.
 PATIENCE = 3.0
 SECONDS_BETWEEN_LOGINS = 0.2
+#: Seconds after which the server has sent all answers that it has held back, and forgotten who has
+#: hung up meanwhile: the memory that is left is what it remembers.
+SETTLED = 25.0
 
 
 class Attack:
@@ -135,7 +138,7 @@ async def attack(server: ServerProcess, count: int, rounds: int, pop3: int, imap
             f" for one: {dict(attacker.answers)}"
         )
         print((await users.stdout.read()).decode(), end="")
-        await asyncio.sleep(2)
+        await asyncio.sleep(SETTLED)
         print(f"  memory before {before:.1f}, after {memory(server):.1f} MiB", flush=True)
 
 
