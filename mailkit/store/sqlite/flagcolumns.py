@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from itertools import compress
 from typing import TYPE_CHECKING, NamedTuple
 
+from mailkit.errors import NoSuchMailbox
 from mailkit.model import SYSTEM_FLAGS
 from mailkit.query import All, And, HasFlag, Not, Or, Query, UIDs
 from mailkit.store.sqlite.flags import split_flags
@@ -188,7 +189,10 @@ class FlagColumns:
                 return True
         if len(uids) < MIN_TOLD or mailbox_id in self._columns:
             return False
-        modseq, everything = self._core.reader.state_and_uids(mailbox_id)
+        try:
+            modseq, everything = self._core.reader.state_and_uids(mailbox_id)
+        except NoSuchMailbox:
+            return False
         if everything[: len(uids)] != uids:
             return False
         if len(self._told) >= MAX_TOLD:

@@ -118,6 +118,16 @@ class FlagColumnTests(StoreTestCase):
         asked = [call.args[0] for call in told.call_args_list]
         self.assertEqual([sql for sql in asked if "FROM message" in sql], [])
 
+    async def test_nothing_is_told_of_a_mailbox_that_is_gone(self) -> None:
+        self.patch(flagcolumns, "MIN_TOLD", 1)
+        store = await self.make_store(flush=lambda descriptor: None)
+        account = await store.open_account(name="ann@example.org")
+        await account.create_mailbox(name="Gone")
+        mailbox = await account.open_mailbox(name="Gone")
+        await mailbox.append(messages=appended(message(1), message(2)))
+        await account.delete_mailbox(name="Gone")
+        self.assertIsNone(mailbox.read_fields([1, 2], ["flags"]))
+
     async def test_what_was_told_without_the_first_messages_is_not_enough(self) -> None:
         self.patch(flagcolumns, "MIN_TOLD", 10)
         store, mailbox = await self.fill(50)
