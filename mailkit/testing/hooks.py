@@ -72,6 +72,7 @@ class Client:
         except MailError as error:
             return [Defer(error.text) if error.temporary else Reject(error.text)]
         if step in (Step.DELIVERED, Step.DISCONNECT):
+            self._case.assertFalse(result, f"nobody listens to what {step.value} answers")
             return []
         answers: Sequence[Answer] = check_answers(step, result)
         release(answers)

@@ -18,7 +18,7 @@ from mailkit.checks.rates import Rates
 from mailkit.checks.reverse import ReverseDNS
 from mailkit.checks.score import ScoreLimit
 from mailkit.checks.sender import SenderDomain
-from mailkit.hooks import AddHeader, AddRecipient, MailHook, ReplaceBody
+from mailkit.hooks import AddHeader, AddRecipient, MailHook, Reject, ReplaceBody
 from mailkit.model import Path
 from mailkit.spool import Spool
 from mailkit.testing import HookContract
@@ -140,6 +140,7 @@ FAULTS = [
     ("message", add_recipient, "test_an_ordinary_message"),
     ("message", change_sender, "test_an_ordinary_message"),
     ("disconnect", positional, "test_an_ordinary_message"),
+    ("delivered", lambda session, envelope, outcomes: Reject("no"), "test_an_ordinary_message"),
     ("mail", fail_without_sender, "test_whatever_is_sent"),
     ("header", fail_without_header, "test_whatever_is_sent"),
     ("header", decode_header, "test_whatever_is_sent"),
