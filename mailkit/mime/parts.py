@@ -36,7 +36,7 @@ MAX_PARTS = 10_000
 #: Language tags of one part that are kept.
 MAX_LANGUAGES = 64
 
-_LANGUAGE = re.compile(rb"[\s,]*(%b)" % TOKEN)
+_LANGUAGE = re.compile(TOKEN)
 # What may follow a boundary (and the hyphens that close it); nothing at the end of the octets.
 _LINE_END = (b"", b" ", b"\t", b"\r", b"\n")
 _MANY_MISSES = 8

@@ -71,6 +71,8 @@ class GrowthTests(SynchronousTestCase):
             lambda n: b"Subject: a\r\n" + b" x\r\n" * (n // 4) + b"\r\n",
             lambda n: b"To: a@b.c\r\n" * (n // 11) + b"\r\n",
             lambda n: b"a b c\r\n" * (n // 7),
+            lambda n: b"Content-Language: " + b"," * n + b"\r\n\r\n",
+            lambda n: b"Content-Language: " + b"()" * (n // 2) + b"\r\n\r\n",
             *((lambda n, piece=piece: piece * n) for piece in (b"\n", b"\r", b"\0", b" ", b":")),
         ]
         for make in makers:
