@@ -14,6 +14,7 @@ the one before it has stopped.
 
 from __future__ import annotations
 
+import json
 import math
 import sqlite3
 import threading
@@ -76,6 +77,7 @@ MAX_FAILURES = 20
 FAILURES_WITHIN = 3600.0
 
 _COLUMNS = "b.id, b.segment, b.position, b.start, b.size"
+_VALUES = "id, segment, position, start, size"
 #: Of those that are in mailboxes: nobody looks at what only waits to be sent.
 _NEW = (
     f"SELECT {_COLUMNS} FROM body b LEFT JOIN summary s ON s.body_id = b.id"
@@ -145,7 +147,8 @@ class _Search:
         self.wanted = wanted
         self.lacked = lacked
         self._limit = end - 1
-        self._sql = sql
+        # All as one value: where the reactor's thread is at work, each row is waited for.
+        self._sql = f"SELECT json_group_array(json_array({_VALUES})) FROM ({sql})"
         #: All before this one have been found.
         self.start = start
         # Those from here on as well, up to the one that was to come when this pass began.
@@ -162,7 +165,8 @@ class _Search:
                 if last < self.start:
                     break
                 self._reached = self._end = last + 1
-            rows = index.execute(self._sql, (self.start, self._reached, limit)).fetchall()
+            values = self.start, self._reached, limit
+            rows = json.loads(index.execute(self._sql, values).fetchone()[0])
             self._reached = rows[-1][0] if len(rows) == limit else self.start
             octets = 0
             for place in map(BodyPlace._make, rows):
