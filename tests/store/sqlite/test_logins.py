@@ -27,6 +27,7 @@ from mailkit.store.sqlite.recent import (
     tell_change,
 )
 from tests.auth.fakes import ManualExecutor
+from tests.support import until
 
 from .helpers import ANN, BOB, StoreTestCase, message
 
@@ -156,6 +157,21 @@ class LoginTests(StoreTestCase):
         await self.log_in(portal, b"two")
         await command.set_password_hash(account=ANN, password_hash=None)
         await self.assertFailure(self.log_in(portal, b"two"), UnauthorizedLogin)
+
+    async def test_scram_keys_that_are_wanted_meanwhile_are_made_at_the_next_login(self) -> None:
+        store, portal, command = await self.make_server()
+        store.core.recent._clock = lambda: time.time() + 1000  # type: ignore[method-assign]
+        for _ in range(2):
+            await self.log_in(portal, b"one")
+        await command.set_scram_policy(mechanisms=["SCRAM-SHA-256"])
+        await self.log_in(portal, b"one")
+
+        def is_made() -> bool:
+            self.executor.run()
+            keys = store.connection().execute("SELECT mechanism FROM scram_key")
+            return keys.fetchall() == [("SCRAM-SHA-256",)]
+
+        await until(is_made)
 
     async def test_what_was_looked_up_lately_is_not_asked_for_again(self) -> None:
         store, portal, command = await self.make_server()
