@@ -4,12 +4,12 @@ A helper makes it, a process of its own (see :mod:`~mailkit.store.sqlite.helper`
 has to do is to save it. Where there cannot be a helper, and of a few messages, it is made here, most
 of the time asleep.
 
-First come the texts that are searched, of whole mailboxes and at once: they take little. All else
-gives way to clients: what sorts and threads want of headers, then what needs whole messages. Who lacks
-something says so (:meth:`Ahead.hurry`), and it is made before all else and without giving way, for
-a while. The newest messages come first: who fetches a whole mailbox begins with the oldest, and so
-the two meet in the middle. How far all was made is kept in the index, so that a server goes on where
-the one before it has stopped.
+First come the texts that are searched, of whole mailboxes and at once: they take little, and give
+way to much new mail alone. All else gives way to clients: what sorts and threads want of headers,
+then what needs whole messages. Who lacks something says so (:meth:`Ahead.hurry`), and it is made
+before all else and without giving way, for a while. The newest messages come first: who fetches a
+whole mailbox begins with the oldest, and so the two meet in the middle. How far all was made is kept
+in the index, so that a server goes on where the one before it has stopped.
 """
 
 from __future__ import annotations
@@ -59,7 +59,11 @@ MAX_WAIT = 1.0
 #: Seconds for which it puts off each task at most, and between two looks.
 GIVING_WAY = 0.25
 LOOK = 0.02
-#: What gives way to nobody, as it takes little.
+#: Changes asked for in a second from which much mail is coming, and seconds for which that puts off
+#: each task at most: what is made meanwhile takes its part of the machine.
+BURST = 100.0
+MAX_BURST = 5.0
+#: What gives way to nothing else, as it takes little.
 PROMPT = Wanted.TEXTS
 #: Seconds for which there is a hurry about something after somebody has lacked it; who searches is
 #: likely to sort as well.
@@ -128,8 +132,8 @@ class _Task(NamedTuple):
     places: Sequence[BodyPlace]
     #: A helper has died of a message that may be this one.
     is_suspect: bool = False
-    #: It need not wait until clients are served.
-    is_prompt: bool = False
+    #: Seconds for which it gives way to clients; None when somebody waits for it.
+    patience: float | None = GIVING_WAY
 
 
 class _Search:
@@ -298,12 +302,17 @@ class Ahead:
 
         There is no wait once somebody is in a hurry.
 
-        :param patience: seconds.
+        :param patience: seconds; :data:`MAX_BURST` as long as much mail is coming.
         :param look: seconds in which nothing may happen.
         """
-        end = time.monotonic() + patience
-        while time.monotonic() < end and not self._closing.is_set():
-            if self._called.is_set() or self._is_calm(look):
+        begun = time.monotonic()
+        while not (self._closing.is_set() or self._called.is_set()):
+            looked, asked = time.monotonic(), self._writer.asked
+            if self._is_calm(look):
+                break
+            now = time.monotonic()
+            is_burst = self._writer.asked - asked >= BURST * (now - looked)
+            if now - begun >= (max(patience, MAX_BURST) if is_burst else patience):
                 break
 
     def _is_calm(self, seconds: float) -> bool:
@@ -349,8 +358,8 @@ class Ahead:
                     self._make_here(task)
                     continue
                 assert self._helper is not None
-                if task is not None and not task.is_prompt:
-                    self._wait_for_calm(GIVING_WAY, LOOK)
+                if task is not None and task.patience is not None:
+                    self._wait_for_calm(task.patience, LOOK)
                 try:
                     self._converse(self._helper, task, flying)
                 except HelperFailed as error:
@@ -384,14 +393,16 @@ class Ahead:
         # What was lacked last comes first.
         for search in sorted(searches, key=lambda search: -hurried.get(search.lacked, -math.inf)):
             wanted = search.wanted
-            is_prompt = wanted is PROMPT or search.lacked in hurried
-            # All of a message is looked at anyway, later.
-            if wanted is Wanted.SUMMARIES and not is_prompt:
+            patience: float | None = 0.0 if wanted is PROMPT else GIVING_WAY
+            if search.lacked in hurried:
+                patience = None
+            elif wanted is Wanted.SUMMARIES:
+                # All of a message is looked at anyway, later.
                 continue
-            by_headers = is_prompt and not wanted & Wanted.STRUCTURES
+            by_headers = not patience and not wanted & Wanted.STRUCTURES
             limit = HEADERS_AT_ONCE if by_headers else MESSAGES_AT_ONCE
             if places := search.find(index, limit, self._unfit):
-                return _Task(wanted, places, is_prompt=is_prompt)
+                return _Task(wanted, places, patience=patience)
         return None
 
     def _is_for_helper(self, task: _Task) -> bool:

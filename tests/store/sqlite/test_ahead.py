@@ -163,6 +163,30 @@ class AheadTests(AheadTestCase):
         waiting.hurry(Wanted.ORDERS)
         waiting._wait_for_calm(math.inf, 0.01)
 
+    def waited(self, patience: float, asked: int) -> float:
+        """Seconds for which it waits while there are so many changes in each second."""
+        now = 0.0
+        writer: Any = SimpleNamespace(asked=0)
+        core: Any = SimpleNamespace(settings=ALONE)
+        waiting = Ahead(core, writer)
+
+        def look(seconds: float) -> bool:
+            nonlocal now
+            now += seconds
+            writer.asked += int(asked * seconds)
+            return False
+
+        self.patch(waiting, "_is_calm", look)
+        self.patch(time, "monotonic", lambda: now)
+        waiting._wait_for_calm(patience, 0.25)
+        return now
+
+    def test_much_new_mail_comes_first_for_longer(self) -> None:
+        much, little = int(ahead.BURST), int(ahead.BURST) // 2
+        self.assertEqual([self.waited(0.0, little), self.waited(1.0, little)], [0.25, 1.0])
+        longest = ahead.MAX_BURST
+        self.assertEqual([self.waited(0.0, much), self.waited(1.0, much)], [longest, longest])
+
     def test_who_waits_for_a_processor_is_busy(self) -> None:
         writer: Any = SimpleNamespace(asked=0)
         core: Any = SimpleNamespace(settings=ALONE)
@@ -218,18 +242,18 @@ class AheadTests(AheadTestCase):
         await self.made(store, count)
         return seen
 
-    async def test_all_but_texts_gives_way(self) -> None:
+    async def test_all_but_texts_gives_way_to_whatever_clients_do(self) -> None:
         way = ahead.GIVING_WAY
-        wanted = [Wanted.TEXTS, way, Wanted.ORDERS, way, Wanted.MESSAGES]
+        wanted = [0.0, Wanted.TEXTS, way, Wanted.ORDERS, way, Wanted.MESSAGES]
         self.assertEqual(await self.asked(3), wanted)
 
     async def test_what_is_lacked_comes_first_and_does_not_give_way(self) -> None:
         self.patch(ahead, "HURRY", dict.fromkeys(ahead.HURRY, math.inf))
-        wanted = [Wanted.SUMMARIES, Wanted.ORDERS, Wanted.TEXTS]
+        wanted = [Wanted.SUMMARIES, Wanted.ORDERS, 0.0, Wanted.TEXTS]
         asked = await self.asked(3, Wanted.ORDERS, Wanted.SUMMARIES)
-        self.assertEqual(asked[:4], [*wanted, ahead.GIVING_WAY])
+        self.assertEqual(asked[:5], [*wanted, ahead.GIVING_WAY])
         # Whether the summaries are there already.
-        self.assertIn(asked[4], (Wanted.MESSAGES, Wanted.BODIES))
+        self.assertIn(asked[5], (Wanted.MESSAGES, Wanted.BODIES))
 
     async def test_where_much_is_left_a_helper_begins_with_the_store(self) -> None:
         self.patch(ahead, "WORTH_A_HELPER", 3)
