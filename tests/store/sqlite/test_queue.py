@@ -6,6 +6,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Sequence
+from typing import Any
 
 from twisted.internet.defer import Deferred, gatherResults
 
@@ -22,7 +23,8 @@ from mailkit.queue.values import (
     Update,
 )
 from mailkit.spool import Spool
-from mailkit.store.sqlite import SQLiteStore, StoreSettings, compact
+from mailkit.store.sqlite import SQLiteStore, StoreSettings, compact, queue
+from mailkit.store.sqlite.opening import open_body
 from mailkit.store.sqlite.repair import repair_store
 from mailkit.store.sqlite.rows import FIRST_DUE, drop_bodies
 from mailkit.store.sqlite.schema import INDEX_NAME
@@ -126,14 +128,22 @@ class QueueTests(StoreTestCase):
             for name, *rest in (("eve",), ("joe", 17), ("sue", 17, b"Received: here\r\n"))
         ]
         await store.queue.enqueue(message=spool, new=new)
+        opened: list[object] = []
+
+        async def open_noted(*args: Any) -> Any:
+            opened.append(args)
+            return await open_body(*args)
+
+        self.patch(queue, "open_body", open_noted)
         found = []
-        for _ in range(2):
+        for of_the_log in (0, len(new)):
             due = await store.queue.list_due(domain="example.net", now=self.now, limit=10)
             for each in due:
                 with await store.queue.open_message(id=each.id) as file:
                     found.append((each.id, file.read()))
                     self.assertEqual(file.seek(0), 0)
             # What is in memory is given once.
+            self.assertEqual(len(opened), of_the_log)
         self.assertEqual(found[:3], found[3:])
         expected = [b"Return-Path: <>\r\n", b"", b"Received: here\r\n"]
         self.assertEqual([octets for _, octets in found[:3]], [e + message(1) for e in expected])
