@@ -159,16 +159,19 @@ def parse_request(arguments: Arguments) -> Request:
 
 
 def annotation_column(request: Request, found: Mapping[int, Sequence[Annotation]]) -> Column:
-    """What answers FETCH ANNOTATION.
+    """What answers FETCH ANNOTATION: the whole item, and nothing where it would be empty.
+
+    RFC 5257 section 5 has an entry at least, and a pattern may find none.
 
     :param found: annotations by UID, of the messages that are told of.
     """
     wanted = Entries(request.entries)
 
     def values(rows: Sequence[Any]) -> Iterable[bytes]:
-        return [_render(request, wanted, found.get(row[0], ())) for row in rows]
+        told = [_render(request, wanted, found.get(row[0], ())) for row in rows]
+        return [b"ANNOTATION (%b)" % entries if entries else b"" for entries in told]
 
-    return Column(b"ANNOTATION (%b)", values)
+    return Column(b"%b", values)
 
 
 def _render(request: Request, wanted: Entries, annotations: Sequence[Annotation]) -> bytes:

@@ -365,10 +365,20 @@ class Plan:
         :param infos: may be summaries or any rows that begin with the UID if not ``by_info``.
         :param is_recent: tells what is \\Recent, None when none of these messages is.
         """
-        columns: list[Iterable[Any]] = [numbers]
-        for column in self._present:
-            columns.append(self._values(column, infos, summaries, is_recent))
-        return map(self._format.__mod__, zip(*columns, strict=True))
+        columns = [self._values(column, infos, summaries, is_recent) for column in self._present]
+        if self.by_annotation:
+            return self._rows_with_gaps(numbers, columns)
+        return map(self._format.__mod__, zip(numbers, *columns, strict=True))
+
+    def _rows_with_gaps(
+        self, numbers: Sequence[int], columns: Sequence[Iterable[Any]]
+    ) -> Iterator[bytes]:
+        """The responses where an item may be left out; none for a message that has no other."""
+        formats = [column.format for column in self._present]
+        for number, *values in zip(numbers, *columns, strict=True):
+            items = [each % value for each, value in zip(formats, values, strict=True)]
+            if told := b" ".join(filter(None, items)):
+                yield self._head % number + told + b")\r\n"
 
     def ready_rows(
         self,

@@ -158,7 +158,11 @@ class Fetching:
     def _finish(self, status: Status) -> None:
         """Give out those for which not everything came."""
         for message in self._incomplete.values():
-            if message.items & (self._expected - {"UID"}):
+            if self._expected - message.items == {"ANNOTATION"}:
+                # RFC 5257 section 5 has no empty list for a message without such entries.
+                message.annotations = {}
+                self._ready.append(message)
+            elif message.items & (self._expected - {"UID"}):
                 self._ready.append(message)
         self._incomplete.clear()
 
