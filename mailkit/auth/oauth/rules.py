@@ -8,7 +8,7 @@ from typing import Any
 
 from mailkit.errors import TokenRefused
 
-#: Seconds that clocks may differ.
+#: Seconds that clocks may differ, by which any time of a token may be off.
 LEEWAY = 60.0
 #: Characters of a user's name.
 MAX_NAME = 320
@@ -48,12 +48,16 @@ class TokenRules:
 
     def _judge_time(self, claims: Mapping[str, Any], now: float, must_expire: bool) -> None:
         end, start = _number(claims, "exp"), _number(claims, "nbf")
+        issued = _number(claims, "iat")
         if end is None and must_expire:
             raise TokenRefused("it never expires")
         if end is not None and now >= end + self.leeway:
             raise TokenRefused("expired")
         if start is not None and now < start - self.leeway:
             raise TokenRefused("not valid yet")
+        if issued is not None and now < issued - self.leeway:
+            # RFC 7519 section 4.1.6 leaves it open; Dovecot and PyJWT refuse such ones, too.
+            raise TokenRefused("issued in the future")
 
     def _name(self, claims: Mapping[str, Any]) -> str:
         name = claims.get(self.claim)

@@ -85,14 +85,16 @@ class ClaimTests(TokenTestCase):
             ({"exp": NOW - 60}, "expired"),
             ({"exp": None}, "never expires"),
             ({"nbf": NOW + 61}, "not valid yet"),
+            ({"iat": NOW + 61}, "issued in the future"),
             ({"exp": str(NOW + 100)}, "no time"),
             ({"exp": True}, "no time"),
             ({"exp": 1e300}, "no time"),
             ({"nbf": [NOW]}, "no time"),
+            ({"iat": str(NOW)}, "no time"),
         ):
             self.refused(self.signed(**changes), reason)
         # Clocks differ.
-        for changes in ({"exp": NOW - 59}, {"nbf": NOW + 60}, {"iat": NOW + 1000}):
+        for changes in ({"exp": NOW - 59}, {"nbf": NOW + 60}, {"iat": NOW + 60}, {"iat": None}):
             self.let_in(new_token(**changes))
 
     def signed(self, **changes: Any) -> str:
