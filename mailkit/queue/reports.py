@@ -17,11 +17,15 @@ from mailkit.mime.lexical import strip_comments
 from mailkit.model import ConnectionInfo, Envelope, Path, Recipient
 from mailkit.queue.values import Attempt, QueuedMessage, QueuedRecipient, RecipientState
 from mailkit.translation import find_language, translate
+from mailkit.wire.dotstuff import has_bare_line_end
+from mailkit.wire.xtext import encode_utf8_address
 
 #: Octets of a returned message, beyond which only its header is returned.
 MAX_RETURNED = 1024 * 1024
 #: Octets of a returned header.
 MAX_HEADER = 64 * 1024
+#: Octets of what a server has said that are told to programs.
+MAX_DIAGNOSTIC = 900
 #: Octets of a header field with languages that are looked at.
 MAX_LANGUAGES = 1000
 #: Recipients that one report tells of; further ones are told of in another.
@@ -308,6 +312,9 @@ class Reporter:
         lines = []
         if recipient.orcpt is not None:
             kind, address = recipient.orcpt
+            if not utf8 and (kind.lower() == "utf-8" or not address.isascii()):
+                # RFC 6533 section 3, item 3: the form for 7 bits.
+                kind, address = "utf-8", encode_utf8_address(address)
             lines.append(f"Original-Recipient: {kind}; {_one_line(address)}")
         kind = "utf-8" if utf8 and not recipient.path.is_ascii else "rfc822"
         lines += [
@@ -320,7 +327,8 @@ class Reporter:
         if attempt.code:
             words = f"{attempt.code} {attempt.enhanced} {_one_line(attempt.text)}"
             words = words if utf8 else words.encode("ascii", "replace").decode()
-            lines.append(f"Diagnostic-Code: smtp; {words}"[:900])
+            cut = words.encode("utf-8")[:MAX_DIAGNOSTIC].decode("utf-8", "ignore")
+            lines.append(f"Diagnostic-Code: smtp; {cut}")
         if attempt.time:
             lines.append(f"Last-Attempt-Date: {formatdate(attempt.time)}")
         if notice.action is Action.DELAYED:
@@ -382,7 +390,14 @@ def _read(content: BinaryIO | None, full: bool) -> tuple[bytes, bytes | None]:
         return header, None
     rest = content.read(MAX_RETURNED + 1 - len(start))
     whole = start + rest
-    return header, whole if len(whole) <= MAX_RETURNED else None
+    if len(whole) > MAX_RETURNED or _is_binary(whole):
+        # A binary one could not be sent to a server without BINARYMIME (RFC 3030 section 3).
+        return header, None
+    return header, whole
+
+
+def _is_binary(octets: bytes) -> bool:
+    return b"\0" in octets or has_bare_line_end(octets)
 
 
 def _original_part(header: bytes, whole: bytes | None, utf8: bool) -> bytes:
@@ -393,7 +408,9 @@ def _original_part(header: bytes, whole: bytes | None, utf8: bool) -> bytes:
     else:
         kind = b"message/global" if utf8 else b"message/rfc822"
     fields = b"Content-Type: %b\r\n" % kind
-    if not octets.isascii():
+    if _is_binary(octets):
+        fields += b"Content-Transfer-Encoding: binary\r\n"
+    elif not octets.isascii():
         fields += b"Content-Transfer-Encoding: 8bit\r\n"
     if not octets.endswith(b"\r\n"):
         octets += b"\r\n"

@@ -96,6 +96,32 @@ class ReporterTests(ReportCase):
         ):
             self.assertIn(octets, report.octets)
 
+    def test_original_recipient_in_seven_bits(self) -> None:
+        # RFC 6533 section 3, item 3: a message/delivery-status has the form for 7 bits.
+        recipient = Recipient(
+            Path("eve", "example.net"), orcpt=OriginalRecipient("utf-8", "jörg+x@example.net")
+        )
+        (report,) = self.write(self.notice(recipient))
+        self.assertIn(
+            b"Original-Recipient: utf-8; j\\x{F6}rg\\x{2B}x@example.net\r\n", report.octets
+        )
+        self.assertTrue(report.octets.isascii())
+        read = parse_report(report.octets)
+        assert isinstance(read, DeliveryReport)
+        self.assertEqual(
+            read.recipients[0].original, ReportedAddress("utf-8", "jörg+x@example.net")
+        )
+        (report,) = self.write(self.notice(recipient), smtputf8=True)
+        self.assertIn("Original-Recipient: utf-8; jörg+x@example.net\r\n".encode(), report.octets)
+
+    def test_binary_message(self) -> None:
+        # Whole, it could not be sent to a server without BINARYMIME.
+        for content in (b"Subject: x\r\n\r\na\0\r\n", b"Subject: x\ny\r\n\r\n", b"A: \r\r\n\r\n"):
+            report = self.one(self.notice(), content=content)
+            part = list(report.iter_parts())[2]
+            self.assertEqual(part.get_content_type(), "text/rfc822-headers")
+        self.assertEqual(part["Content-Transfer-Encoding"], "binary")
+
     def test_what_a_server_says_breaks_nothing(self) -> None:
         hostile = "no\r\nAction: delivered\r\n\r\n--=_token--\r\n" + "x" * 5000 + "\u2028é"
         report = self.one(self.notice(text=hostile, enhanced="what"))
@@ -103,8 +129,11 @@ class ReporterTests(ReportCase):
         self.assertEqual(fields["Action"], "failed")
         self.assertEqual(fields["Status"], "5.0.0")
         self.assertEqual(len(list(report.iter_parts())), 3)
-        for line in self.write(self.notice(text=hostile))[0].octets.split(b"\r\n"):
-            self.assertLessEqual(len(line), 998)
+        for sender, text in (("ann", hostile), ("änn", "é" * 2000)):
+            path = Path(sender, "example.org")
+            (written,) = self.write(self.notice(text=text), reverse_path=path)
+            for line in written.octets.split(b"\r\n"):
+                self.assertLessEqual(len(line), 998)
 
     def test_actions_are_reported_apart(self) -> None:
         notices = [self.notice(action=action) for action in Action]

@@ -15,13 +15,12 @@ from typing import NamedTuple
 from mailkit.client.security import TLSInfo
 from mailkit.model import Envelope, Path, Recipient
 from mailkit.smtp.client.extensions import Extensions
+from mailkit.wire.xtext import encode_utf8_address, encode_xtext
 
 # RFC 2852 section 4: at most nine digits.
 _MAX_BY = 999_999_999
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _NOT_IN_DOMAIN = re.compile(r"[\x00-\x20\x7f<>@,]")
-# RFC 6533 section 3: QCHAR.
-_QCHAR = frozenset(range(0x21, 0x7F)) - frozenset(b"+=\\")
 
 
 class Unsendable(Exception):
@@ -264,19 +263,3 @@ def _wire_path(path: Path, smtputf8: bool) -> str:
     converted = ascii_path(path)
     assert converted is not None
     return str(converted)
-
-
-def encode_xtext(text: str) -> str:
-    """RFC 3461 section 4: printable ASCII but ``+`` and ``=``; the rest as ``+`` and two digits."""
-    return "".join(
-        chr(octet) if 0x21 <= octet < 0x7F and octet not in b"+=" else f"+{octet:02X}"
-        for octet in text.encode("utf-8")
-    )
-
-
-def encode_utf8_address(address: str) -> str:
-    """RFC 6533 section 3: utf-8-addr-xtext, which every server may get."""
-    return "".join(
-        character if ord(character) in _QCHAR else f"\\x{{{ord(character):02X}}}"
-        for character in address
-    )
