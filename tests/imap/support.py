@@ -53,14 +53,26 @@ class StoreReactor:
     def callFromThread(self, callable: Callable[..., object], *args: Any) -> None:  # noqa: N802
         self._calls.put((callable, args))
 
-    def run_until(self, done: Callable[[], bool]) -> None:
-        """Run what threads want to be run; ends with nothing left to run."""
+    def run_until(self, done: Callable[[], bool]) -> bool:
+        """Run what threads want to be run; ends with nothing left to run.
+
+        :returns: whether there was anything.
+        """
+        ran = False
         # What was begun before this, in the turn that ends here.
         self._clock.advance(0)
         while not done() or not self._calls.empty():
-            function, arguments = self._calls.get(timeout=PATIENCE)
-            function(*arguments)
+            ran = True
+            # What only gives way to others is not waiting for a thread.
+            if not (self._calls.empty() and self._is_due()):
+                function, arguments = self._calls.get(timeout=PATIENCE)
+                function(*arguments)
             self._clock.advance(0)
+        return ran
+
+    def _is_due(self) -> bool:
+        now = self._clock.seconds()
+        return any(call.getTime() <= now for call in self._clock.getDelayedCalls())
 
 
 def now(awaitable: Awaitable[_T]) -> _T:

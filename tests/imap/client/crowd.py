@@ -280,7 +280,8 @@ class Crowd:
         """Let the server read, and take what it says; whether anything has moved."""
         moved = wire.carry_out()
         for reactor in StoreReactor.running:
-            reactor.run_until(lambda: True)
+            # What a thread has answered may be for another client, who had its turn before.
+            moved = reactor.run_until(lambda: True) or moved
         return moved
 
     def deliver(self, index: int, size: int) -> None:
