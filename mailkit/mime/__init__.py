@@ -23,6 +23,7 @@ from mailkit.mime.envelope import (
     envelope_octets,
     read_envelope,
     render_envelope,
+    summarize_header,
 )
 from mailkit.mime.headers import (
     MAX_HEADER_FIELDS,
@@ -56,6 +57,7 @@ from mailkit.mime.reports import (
 )
 from mailkit.mime.structure import body_from_bodystructure, body_octets, bodystructure_octets
 from mailkit.mime.subject import base_subject, split_subject
+from mailkit.mime.usual import read_bodystructure
 from mailkit.mime.words import decode_charset, decode_text, parameter_text
 
 __all__ = [
@@ -106,11 +108,13 @@ __all__ = [
     "parse_steps",
     "part_text",
     "preview_text",
+    "read_bodystructure",
     "read_envelope",
     "references",
     "render_envelope",
     "section_header",
     "section_range",
     "split_subject",
+    "summarize_header",
     "unfold",
 ]

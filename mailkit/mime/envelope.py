@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from mailkit.mime.addresses import COMMON_ADDRESS, Address, parse_addresses
-from mailkit.mime.headers import Header, Octets, parse_header
+from mailkit.mime.headers import Header, Octets, parse_header, unfold
 from mailkit.mime.nstring import MAX_QUOTED, imap_string
+
+# Looked for as a number, as in headers.py.
+_LF = 0x0A
 
 _FIELDS = (
     b"date",
@@ -20,6 +24,8 @@ _FIELDS = (
     b"in-reply-to",
     b"message-id",
 )
+# RFC 5322 section 4.5.3: several destination fields count as one. Where they are among the others.
+_DESTINATIONS = [(_FIELDS.index(name), name) for name in (b"to", b"cc", b"bcc")]
 
 
 class MessageEnvelope(NamedTuple):
@@ -117,6 +123,40 @@ def envelope_octets(data: Octets, header: Header | None = None) -> bytes:
         header = parse_header(data)
     # The same as render_envelope(read_envelope(header)), without objects in between.
     values = header.get_first(_FIELDS)
+    for place, name in _DESTINATIONS:
+        if values[place] is not None and header.repeated(name):
+            values[place] = b",".join(header.get_all(name))
+    return _render_values(values)
+
+
+def summarize_header(header: Header, names: frozenset[bytes]) -> tuple[bytes, bytes]:
+    """The ENVELOPE value, and the raw octets of some fields: both in one look at the header.
+
+    :param names: of fields in lower case, those of ENVELOPE among them.
+    """
+    fields = header.find(names)
+    if fields is None:
+        return envelope_octets(b"", header), header.raw_fields(names, blank_line=False)
+    # The first one of each name counts.
+    found = {name.lower(): value for name, _, value in reversed(fields)}
+    values: list[bytes | None] = []
+    for name in _FIELDS:
+        raw = found.get(name)
+        if raw is not None:
+            if _LF in raw:
+                raw = raw.replace(b"\r\n", b"").replace(b"\n", b"")
+            raw = raw.strip()
+        values.append(raw)
+    if len(found) < len(fields):
+        for place, name in _DESTINATIONS:
+            same = [unfold(value) for each, _, value in fields if each.lower() == name]
+            if len(same) > 1:
+                values[place] = b",".join(same)
+    return _render_values(values), b"\n".join([*map(b"".join, fields), b""])
+
+
+def _render_values(values: Sequence[bytes | None]) -> bytes:
+    """The ENVELOPE value from the unfolded values of :data:`_FIELDS`."""
     date, subject, from_, sender, reply_to, to, cc, bcc, in_reply_to, message_id = values
     author = _field_octets(from_)
     return b"(%b %b %b %b %b %b %b %b %b %b)" % (
@@ -125,17 +165,12 @@ def envelope_octets(data: Octets, header: Header | None = None) -> bytes:
         author,
         author if sender is None else _field_octets(sender, author),
         author if reply_to is None else _field_octets(reply_to, author),
-        b"NIL" if to is None else _destination_octets(header, b"to", to),
-        b"NIL" if cc is None else _destination_octets(header, b"cc", cc),
-        b"NIL" if bcc is None else _destination_octets(header, b"bcc", bcc),
+        b"NIL" if to is None else _field_octets(to),
+        b"NIL" if cc is None else _field_octets(cc),
+        b"NIL" if bcc is None else _field_octets(bcc),
         imap_string(in_reply_to),
         imap_string(message_id),
     )
-
-
-def _destination_octets(header: Header, name: bytes, value: bytes) -> bytes:
-    """Render the addresses of all fields of a name."""
-    return _field_octets(b",".join(header.get_all(name)) if header.repeated(name) else value)
 
 
 def _field_octets(value: bytes | None, empty: bytes = b"NIL") -> bytes:

@@ -72,13 +72,23 @@ def _constant_octets(names: frozenset[bytes | str]) -> frozenset[bytes]:
 
 
 @lru_cache(maxsize=64)
-def _finder(names: tuple[bytes, ...]) -> re.Pattern[bytes]:
-    """Finds fields of these names where they begin: behind a line end."""
-    # RFC 5322 section 4.5.8: white space may stand before the colon.
+def _finder(names: Iterable[bytes]) -> re.Pattern[bytes]:
+    """Finds fields of these lower-case names where they begin: behind a line end.
+
+    Groups: the name, what stands behind it up to the colon, the value.
+    """
+    # One look at the first letter tells most fields apart, and which names they may have; as one
+    # that is what it is, as such a branch is passed over quickly.
+    rests: dict[bytes, list[bytes]] = {}
+    for name in sorted(names):
+        rests.setdefault(name[:1], []).append(re.escape(name[1:]))
+    firsts = {letter: rests[first] for first in rests for letter in (first.upper(), first)}
+    branches = [b"%b(?i:%b)" % (letter, b"|".join(some)) for letter, some in firsts.items()]
+    # RFC 5322 section 4.5.8: white space may stand before the colon. Neither it nor a third line
+    # stands in many fields: a loop is begun for those alone.
     return re.compile(
-        rb"\n(%b)(?:[ \t\r\f\v]|\n(?=[ \t]))*:([^\n]*(?:\n[ \t][^\n]*)*)"
-        % b"|".join(map(re.escape, names)),
-        re.IGNORECASE,
+        rb"\n(?=[%b])(%b)((?:|(?:[ \t\r\f\v]|\n(?=[ \t]))*):)(.*(?:\n[ \t].*(?:\n[ \t].*)*|))"
+        % (b"".join(firsts), b"|".join(sorted(branches)))
     )
 
 
@@ -207,7 +217,7 @@ class Header:
         if self._fields is not None or self._octets.count(b"\n") > MAX_HEADER_FIELDS:
             return {name: values for name in names if (values := self.get_all(name))}
         found: dict[bytes, list[bytes]] = {}
-        for name, value in _finder(names).findall(b"\n" + self._octets):
+        for name, _, value in _finder(names).findall(b"\n" + self._octets):
             if _LF in value:
                 value = value.replace(b"\r\n", b"").replace(b"\n", b"")
             name = name.lower()
@@ -216,6 +226,22 @@ class Header:
             else:
                 found[name] = [value.strip()]
         return found
+
+    def find(self, names: frozenset[bytes]) -> list[tuple[bytes, bytes, bytes]] | None:
+        """The fields of these lower-case names as they stand there, in their order.
+
+        None for a header whose last field has no end, or that has very many fields. The others are
+        not told apart, as with :meth:`pick`.
+
+        :returns: of each the name, what stands behind it up to the colon, and the raw value without
+            its last line end.
+        """
+        octets = self._octets
+        if octets[-1:] != b"\n":
+            return None
+        if len(octets) > MAX_HEADER_FIELDS and octets.count(b"\n") > MAX_HEADER_FIELDS:
+            return None
+        return _finder(names).findall(b"\n" + octets)
 
     def get_all(self, name: bytes | str) -> list[bytes]:
         """The unfolded values of all fields of this name, in their order."""

@@ -365,7 +365,7 @@ class _Reader:
     def _enter(self, chain: list[Part], limit: int, cut: int, depth: int) -> None:
         """Begin with the parts of a multipart."""
         part = chain[-1]
-        boundary = _boundary(part.parameters)
+        boundary = find_boundary(part.parameters)
         if not boundary:
             return
         level = _Level(chain, b"\n--" + boundary, limit, cut, depth)
@@ -399,7 +399,7 @@ def _extend(chain: list[Part], end: int) -> None:
         part.body_end = max(part.body_end, end)
 
 
-def _boundary(parameters: Parameters) -> bytes:
+def find_boundary(parameters: Parameters) -> bytes:
     """The boundary parameter; RFC 2046 section 5.1.1: white space at its end does not count."""
     for name, value in parameters:
         if name.lower() == b"boundary":

@@ -6,7 +6,7 @@ import re
 from functools import lru_cache
 from typing import NamedTuple, TypeAlias
 
-from mailkit.mime.contents import MAX_REMEMBERED, REMEMBERED, make_header
+from mailkit.mime.contents import MAX_REMEMBERED, REMEMBERED, make_header, transfer_encoding
 from mailkit.mime.envelope import read_envelope, render_envelope
 from mailkit.mime.headers import Octets
 from mailkit.mime.lexical import Parameters
@@ -66,8 +66,8 @@ def _render_multipart(part: Part, children: list[bytes], extended: bool) -> byte
     subtype = imap_string(part.subtype)
     if not extended:
         return b"(%b %b)" % (b"".join(children), subtype)
-    parameters = _parameters(part.parameters)
-    extension = _extension(part)
+    parameters = render_parameters(part.parameters)
+    extension = render_extension(part.content_fields)
     return b"(%b %b %b%b)" % (b"".join(children), subtype, parameters, extension)
 
 
@@ -77,7 +77,7 @@ def _render_single(data: Octets, part: Part, inner: bytes | None, extended: bool
     :param inner: the structure of the embedded message, for body-type-msg.
     """
     fields = part.content_fields
-    make = _remembered_frame if len(fields) <= MAX_REMEMBERED else _make_frame
+    make = _remembered_frame if len(fields) <= MAX_REMEMBERED else make_frame
     before, behind = make(fields, part.type, part.subtype, part.parameters, extended)
     size = part.body_end - part.body_start
     if part.type == b"text":
@@ -88,52 +88,56 @@ def _render_single(data: Octets, part: Part, inner: bytes | None, extended: bool
     return b"%b %d %b %b %d%b" % (before, size, envelope, inner, part.lines(data), behind)
 
 
-def _make_frame(
+def make_frame(
     fields: bytes, type: bytes, subtype: bytes, parameters: Parameters, extended: bool
 ) -> _Frame:
     """Render what the header of a part says.
 
     :param fields: among which its Content- fields are.
     """
-    part = Part(make_header(fields), type, subtype, parameters, fields)
     if type == b"text" and not any(
         name.lower().rstrip(b"*") == b"charset" for name, _ in parameters
     ):
         parameters = (*parameters, _DEFAULT_CHARSET)
     content_id = description = md5 = b"NIL"
     if _BASIC_FIELD.search(fields) is not None:
+        part = Part(make_header(fields), type, subtype, parameters, fields)
         content_id = imap_string(part.content_id)
         description = imap_string(part.description)
         md5 = imap_string(part.md5)
     before = b"(%b %b %b %b %b %b" % (
         imap_string(type),
         imap_string(subtype),
-        _parameters(parameters),
+        render_parameters(parameters),
         content_id,
         description,
-        imap_string(part.transfer_encoding),
+        imap_string(transfer_encoding(fields)),
     )
-    return before, b" %b%b)" % (md5, _extension(part)) if extended else b")"
+    return before, b" %b%b)" % (md5, render_extension(fields)) if extended else b")"
 
 
-_remembered_frame = lru_cache(maxsize=REMEMBERED)(_make_frame)
+_remembered_frame = lru_cache(maxsize=REMEMBERED)(make_frame)
 
 
-def _parameters(parameters: Parameters) -> bytes:
+def render_parameters(parameters: Parameters) -> bytes:
     """Render body-fld-param."""
     if not parameters:
         return b"NIL"
     return b"(%b)" % b" ".join([imap_string(text) for pair in parameters for text in pair])
 
 
-def _extension(part: Part) -> bytes:
-    """Render disposition, language and location, each with a space before it."""
-    if _EXTENSION_FIELD.search(part.content_fields) is None:
+def render_extension(fields: bytes) -> bytes:
+    """Render disposition, language and location, each with a space before it.
+
+    :param fields: among which the Content- fields of the part are.
+    """
+    if _EXTENSION_FIELD.search(fields) is None:
         return b" NIL NIL NIL"
+    part = Part(make_header(fields), b"", b"", (), fields)
     disposition = part.disposition
     languages = part.languages
     return b" %b %b %b" % (
-        b"(%b %b)" % (imap_string(disposition[0]), _parameters(disposition[1]))
+        b"(%b %b)" % (imap_string(disposition[0]), render_parameters(disposition[1]))
         if disposition
         else b"NIL",
         b"(%b)" % b" ".join([imap_string(tag) for tag in languages]) if languages else b"NIL",

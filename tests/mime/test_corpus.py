@@ -16,11 +16,14 @@ from mailkit.mime import (
     iter_text,
     parse_header,
     parse_message,
+    read_bodystructure,
     render_envelope,
     section_range,
+    summarize_header,
 )
 from mailkit.mime import read_envelope as plain_envelope
 from mailkit.mime.parts import Part
+from mailkit.model import SUMMARY_FIELDS
 from tests.mime import corpus
 from tests.mime.imap_grammar import read_body, read_envelope
 from tests.mime.test_headers import reassemble
@@ -100,6 +103,9 @@ class CorpusTests(SynchronousTestCase):
             read_envelope(found)
             both = render_envelope(plain_envelope(parse_header(data)))
             self.assertEqual(found, both, name)
+            fields = parse_header(data).raw_fields(SUMMARY_FIELDS, blank_line=False)
+            summary = summarize_header(parse_header(data), SUMMARY_FIELDS)
+            self.assertEqual(summary, (found, fields), name)
 
     def test_structures_are_valid(self) -> None:
         for name, data in messages():
@@ -109,6 +115,8 @@ class CorpusTests(SynchronousTestCase):
             read_body(body, extended=False)
             found = read_body(structure, extended=True)
             self.assertEqual(body_from_bodystructure(structure), body, name)
+            header = parse_header(data)
+            self.assertEqual(read_bodystructure(data, header, len(data)), structure, name)
             self.assertEqual(len(found.children), len(root.children) or root.is_multipart, name)
 
     def test_structures_are_the_same_for_both_line_ends(self) -> None:

@@ -19,9 +19,10 @@ from mailkit.mime import (
     Octets,
     Part,
     bodystructure_octets,
-    envelope_octets,
     parse_header,
     parse_message,
+    read_bodystructure,
+    summarize_header,
 )
 from mailkit.model import SUMMARY_FIELDS
 from mailkit.sorting import read_address_values, read_thread_values
@@ -112,8 +113,8 @@ def _position(job: Job) -> tuple[int, int]:
     return job.place.segment, job.place.position
 
 
-def _look_away(place: BodyPlace, root: Part, start: int) -> None:
-    """Nothing but summaries is wanted."""
+#: Is shown each message that is taken apart, and the offset of its first octet.
+Look: TypeAlias = Callable[[BodyPlace, Part, int], object]
 
 
 def make_summaries(
@@ -121,13 +122,13 @@ def make_summaries(
     span: Span,
     structure: bool,
     nowait: bool = False,
-    look: Callable[[BodyPlace, Part, int], object] = _look_away,
+    look: Look | None = None,
 ) -> Iterator[tuple[Job, Outcome]]:
     """Read messages and make their summaries, or what lacks of them.
 
     :param structure: with BODYSTRUCTURE.
     :param nowait: don't wait for the disk, and leave large bodies alone.
-    :param look: is shown each message that is taken apart, and the offset of its first octet.
+    :param look: where more than summaries is wanted.
     """
     data = b""
     if span.end:
@@ -145,9 +146,7 @@ def make_summaries(
                 outcome = _summarize_large(bodies, job, nowait, look)
             elif structure:
                 start = find_body(data, span.begin, job.place)
-                root = parse_message(data, start, start + job.place.size)
-                look(job.place, root, start)
-                outcome = _with_structure(data, root, job.known)
+                outcome = _with_structure(data, start, start + job.place.size, job, look)
             else:
                 outcome = from_header(_read_header(bodies, job.place, data, span.begin, nowait))
         except (FileNotFoundError, StoreCorrupt, Cold) as error:
@@ -155,26 +154,31 @@ def make_summaries(
         yield job, outcome
 
 
-def _summarize_large(
-    bodies: BodyFiles, job: Job, nowait: bool, look: Callable[[BodyPlace, Part, int], object]
-) -> Summary:
+def _summarize_large(bodies: BodyFiles, job: Job, nowait: bool, look: Look | None) -> Summary:
     if nowait:
         raise Cold
     mapping, start = bodies.map(job.place)
     with mapping:
-        root = parse_message(mapping, start, len(mapping))
-        look(job.place, root, start)
-        return _with_structure(mapping, root, job.known)
+        return _with_structure(mapping, start, len(mapping), job, look)
 
 
 def from_header(header: Header) -> Summary:
-    fields = header.raw_fields(SUMMARY_FIELDS, blank_line=False)
-    return Summary(envelope_octets(b"", header), b"", fields)
+    envelope, fields = summarize_header(header, SUMMARY_FIELDS)
+    return Summary(envelope, b"", fields)
 
 
-def _with_structure(data: Octets, root: Part, known: Summary | None) -> Summary:
-    envelope, _, fields = known or from_header(root.header)
-    return Summary(envelope, bodystructure_octets(data, root), fields)
+def _with_structure(data: Octets, start: int, end: int, job: Job, look: Look | None) -> Summary:
+    """:param start: and ``end``: where the message is in the octets."""
+    if look is None:
+        header = parse_header(data, start, end)
+        structure = read_bodystructure(data, header, end)
+    else:
+        root = parse_message(data, start, end)
+        look(job.place, root, start)
+        header = root.header
+        structure = bodystructure_octets(data, root)
+    envelope, _, fields = job.known or from_header(header)
+    return Summary(envelope, structure, fields)
 
 
 def read_headers(
@@ -328,8 +332,9 @@ def make(bodies: BodyFiles, wanted: Wanted, jobs: Sequence[Job]) -> Made:
     structure = bool(wanted & Wanted.STRUCTURES)
     if not wanted & Wanted.SUMMARIES:
         jobs = [Job(place, known or STRUCTURE_ALONE) for place, known in jobs]
+    seen = look if kinds or wanted & Wanted.MAPS else None
     for span in make_spans(jobs, structure):
-        for job, outcome in make_summaries(bodies, span, structure, look=look):
+        for job, outcome in make_summaries(bodies, span, structure, look=seen):
             body_id = job.place.body_id
             if isinstance(outcome, Summary):
                 made.summaries.append((body_id, outcome))
