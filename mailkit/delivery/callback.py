@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, cast
 
@@ -16,19 +17,28 @@ from mailkit.spool import Spool
 
 #: Gets a message; the spool is readable until the result is there. Raises a ``MailError`` to
 #: refuse it, or gives an outcome for each recipient, in the envelope's order.
-Handler = Callable[[Envelope, Spool], Awaitable[Sequence[Outcome] | None]]
+Handler = Callable[
+    [Envelope, Spool], Awaitable[Sequence[Outcome] | None] | Sequence[Outcome] | None
+]
+#: Whether an address exists. Raises a ``MailError`` to refuse it with another reply than that.
+Judge = Callable[[Path], Awaitable[bool] | bool]
 
 
 @implementer(IMessageDelivery, IDeliveryAbilities)
 class CallableDelivery:
     """Calls a function for each message to some domains.
 
-    The message is acknowledged when the function returns: by then it must be safe.
+    The message is acknowledged when the function returns: by then it must be safe. Both functions
+    may be ``async``, or give a Deferred; those that are not must not block.
 
-    :param handler: called with the envelope and the message.
+    :param handler: called with the envelope and the message. It raises a
+        :class:`~mailkit.errors.MailError` to refuse the message, or gives None when all have got it,
+        or an :class:`~mailkit.model.Outcome` for each of the envelope's recipients.
     :param domains: the domains that get mail here. All others are refused, so that nobody's server
         becomes an open relay.
-    :param accepts: whether an address in these domains exists; None for all of them.
+    :param accepts: called with the :class:`~mailkit.model.Path` of each recipient: whether that
+        address exists in these domains. It may raise a :class:`~mailkit.errors.MailError` instead,
+        for another reply. None for all addresses. Postmaster gets mail without being asked for.
     :param abilities: what ``handler`` keeps of what senders ask for; it finds that in the envelope.
     :raises ValueError: there are no domains.
     """
@@ -37,7 +47,7 @@ class CallableDelivery:
         self,
         handler: Handler,
         domains: Iterable[str],
-        accepts: Callable[[Path], bool] | None = None,
+        accepts: Judge | None = None,
         abilities: Iterable[Ability] = (Ability.BINARYMIME,),
     ) -> None:
         if isinstance(domains, str):
@@ -59,11 +69,15 @@ class CallableDelivery:
             return
         if path.domain.lower() not in self.domains:
             raise RelayDenied
-        if path.local_part.lower() != "postmaster" and self._accepts and not self._accepts(path):
+        if self._accepts is None or path.local_part.lower() == "postmaster":
+            return
+        answer = self._accepts(path)
+        if not (await answer if inspect.isawaitable(answer) else answer):
             raise NoSuchRecipient
 
     async def deliver(self, envelope: Envelope, message: Spool) -> Sequence[Outcome]:
-        outcomes = await self._handler(envelope, message)
+        answer = self._handler(envelope, message)
+        outcomes = await answer if inspect.isawaitable(answer) else answer
         if outcomes is None:
             return [Outcome(recipient) for recipient in envelope.recipients]
         return outcomes

@@ -7,14 +7,14 @@ from typing import Any
 
 from twisted.cred.credentials import Anonymous, UsernamePassword
 from twisted.cred.error import UnhandledCredentials
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 from zope.interface.verify import verifyObject
 
 from mailkit.delivery.callback import CallableDelivery, delivery_portal
-from mailkit.errors import MessageRefused, NoSuchRecipient, RelayDenied
+from mailkit.errors import MessageRefused, NoSuchRecipient, OverQuota, RelayDenied
 from mailkit.interfaces import IMailAccount, IMessageDelivery
-from mailkit.model import Envelope, Outcome
+from mailkit.model import Envelope, Outcome, Path
 from mailkit.spool import Spool
 from mailkit.testing import DeliveryContract
 from tests.delivery.fakes import make_envelope
@@ -59,6 +59,42 @@ class CallableTests(SynchronousTestCase):
         self.successResultOf(self.check("PostMaster@example.org", **settings))
         self.failureResultOf(self.check("bob@example.org", **settings), NoSuchRecipient)
         self.failureResultOf(self.check("ann@example.com", **settings), RelayDenied)
+
+    def test_addresses_may_be_judged_by_code_that_waits(self) -> None:
+        answer: Deferred[bool] = Deferred()
+
+        async def accepts(path: Path) -> bool:
+            return await answer
+
+        ann, bob = (
+            self.check("ann@example.org", accepts=accepts),
+            self.check("bob@example.org", accepts=lambda path: succeed(False)),
+        )
+        self.assertNoResult(ann)
+        answer.callback(True)
+        self.successResultOf(ann)
+        self.failureResultOf(bob, NoSuchRecipient)
+
+    def test_the_reply_to_an_address_may_be_another(self) -> None:
+        async def accepts(path: Path) -> bool:
+            raise OverQuota("Write again next week")
+
+        self.failureResultOf(self.check("ann@example.org", accepts=accepts), OverQuota)
+
+    def test_a_plain_function_gets_messages(self) -> None:
+        def take(envelope: Envelope, message: Spool) -> None:
+            self.received.append((envelope, message.data))
+
+        envelope = make_envelope("ann@example.org")
+        outcomes = self.successResultOf(
+            Deferred.fromCoroutine(
+                CallableDelivery(take, ["example.org"]).deliver(
+                    envelope=envelope, message=Spool.from_bytes(b"a\r\n")
+                )
+            )
+        )
+        self.assertEqual(outcomes, [Outcome(envelope.recipients[0])])
+        self.assertEqual(self.received, [(envelope, b"a\r\n")])
 
     def test_the_function_gets_the_message(self) -> None:
         envelope = make_envelope("ann@example.org", "bob@example.org")
