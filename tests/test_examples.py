@@ -51,7 +51,7 @@ class ExamplesCase(SynchronousTestCase):
         self.directory.mkdir(parents=True)
 
     @contextlib.contextmanager
-    def running(self, command: list[str], ports: list[int]) -> Iterator[None]:
+    def running(self, command: list[str], ports: list[int]) -> Iterator[subprocess.Popen[bytes]]:
         """A program that serves these ports."""
         log = self.directory / "log"
         with open(log, "wb") as output:
@@ -65,7 +65,7 @@ class ExamplesCase(SynchronousTestCase):
                     if program.poll() is not None or time.monotonic() > deadline:
                         self.fail(f"port {port} is not served:\n{log.read_text()}")
                     time.sleep(0.05)
-            yield
+            yield program
         finally:
             program.terminate()
             program.wait(PATIENCE)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import imaplib
 import smtplib
+import subprocess
 import sys
 
 import pytest
 
 from tests.support import PATIENCE, free_ports
-from tests.test_examples import EXAMPLES, MESSAGE, ExamplesCase
+from tests.test_examples import EXAMPLES, MESSAGE, ExamplesCase, environment
 
 
 @pytest.mark.slow
@@ -48,3 +49,41 @@ class AsyncioTests(ExamplesCase):
                 client.sendmail("bob@example.net", ["ann@example.com"], MESSAGE)
         log = (self.directory / "log").read_text()
         self.assertEqual(log.splitlines()[-1], "bob@example.net Hello")
+
+    def test_a_loop_that_somebody_else_runs(self) -> None:
+        (port,) = free_ports(1)
+        command = [sys.executable, str(EXAMPLES / "receive_lifespan.py")]
+        with (
+            self.running([*command, f"tcp:{port}:interface=127.0.0.1"], [port]) as program,
+            smtplib.SMTP("127.0.0.1", port, timeout=PATIENCE) as client,
+        ):
+            client.sendmail("bob@example.net", ["ann@example.org"], MESSAGE)
+        # No thread of the reactor's keeps the program.
+        self.assertEqual(program.returncode, 0)
+        log = (self.directory / "log").read_text()
+        self.assertRegex(log, r"\Abob@example\.net [0-9]+\n\Z")
+
+
+@pytest.mark.slow
+class PytestTests(ExamplesCase):
+    def test_fixtures_of_pytest(self) -> None:
+        example = str(EXAMPLES / "test_server_pytest.py")
+        done = subprocess.run(
+            [
+                sys.executable,
+                "-m",
+                "pytest",
+                "-p",
+                "no:cacheprovider",
+                "-p",
+                "no:randomly",
+                example,
+            ],
+            cwd=self.directory,
+            env=environment(),
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+        )
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        self.assertIn("2 passed", done.stdout)
