@@ -7,7 +7,7 @@ opening, parsing or decoding anything.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 from mailkit.folding import fold
@@ -62,8 +62,22 @@ def encode_field_texts(header: Header) -> list[bytes | None] | None:
 
 def _encode_value(value: bytes) -> bytes:
     """A field's folded text."""
-    if b"=?" not in value and value.isascii():
-        return value.lower().replace(b"\t", b" ")
+    if not value.isascii():
+        return _encode_text(value)
+    if b"=?" in value:
+        value = _replace_words(value, _encode_text)
+    return value.lower().replace(b"\t", b" ")
+
+
+def _replace_words(text: bytes, encode: Callable[[bytes], bytes]) -> bytes:
+    """ASCII with the folded texts of encoded words in place of them."""
+    # What is ASCII on both sides folds by itself.
+    pieces = _WORDS.split(text)
+    pieces[1::2] = map(encode, pieces[1::2])
+    return b"".join(pieces)
+
+
+def _encode_text(value: bytes) -> bytes:
     # Who writes, and to whom, is the same again and again.
     if len(value) <= _MAX_REMEMBERED:
         return _remembered(value)
@@ -115,13 +129,7 @@ def encode_joined(name: bytes, joined: bytes, count: int) -> bytes | None:
     if not text.isascii():
         return b"\n".join(map(_encode_line, values))
     if b"=?" in text:
-        # What is ASCII on both sides folds by itself.
-        pieces = _WORDS.split(text)
-        pieces[1::2] = [
-            _encode_words(words) if len(words) <= _MAX_REMEMBERED else _encode_line(words)
-            for words in pieces[1::2]
-        ]
-        text = b"".join(pieces)
+        text = _replace_words(text, _encode_words)
     return text.lower().replace(b"\t", b" ")
 
 
@@ -165,9 +173,8 @@ def _group(found: list[bytes], count: int) -> list[bytes] | None:
     return values
 
 
-@lru_cache(maxsize=2048)
 def _encode_words(words: bytes) -> bytes:
-    return _encode_line(words)
+    return _encode_text(words).replace(b"\n", LINE_END)
 
 
 def _encode_line(value: bytes) -> bytes:

@@ -52,7 +52,8 @@ LOOP_PARTS = (
 #: Mechanisms of servers, and what they have come to.
 SASL = "mailkit.sasl mailkit.sasl.*"
 PURE = f"{VALUES} {MIME}"
-HELPER = " ".join(f"mailkit.store.sqlite.{name}" for name in ("bodies", "copying", "log", "making"))
+HELPED = "bodies", "copying", "heads", "log", "making"
+HELPER = " ".join(f"mailkit.store.sqlite.{n}" for n in HELPED)
 #: The parts of a protocol that know no connection. ``*`` is one protocol: see `own_package`.
 PROTOCOL_PURE = (
     "mailkit.*.grammar mailkit.*.state mailkit.smtp.trace mailkit.imap.reader mailkit.imap.content"

@@ -26,6 +26,7 @@ from mailkit.mime.envelope import (
     summarize_header,
 )
 from mailkit.mime.headers import (
+    BLANK_LINE,
     MAX_HEADER_FIELDS,
     MAX_HEADER_OCTETS,
     Header,
@@ -61,6 +62,7 @@ from mailkit.mime.usual import read_bodystructure
 from mailkit.mime.words import decode_charset, decode_text, parameter_text
 
 __all__ = [
+    "BLANK_LINE",
     "MAX_ADDRESSES",
     "MAX_DEPTH",
     "MAX_HEADER_FIELDS",

@@ -30,7 +30,8 @@ MAX_HEADER_OCTETS = 1024 * 1024
 _LF = 0x0A
 _COLON = 0x3A
 
-_BLANK_LINE = re.compile(rb"\n\r?\n")
+#: The last line end of a header that has fields, and the empty line behind it.
+BLANK_LINE = re.compile(rb"\n\r?\n")
 _BLANK_FIRST = re.compile(rb"\r?\n")
 # RFC 5322 section 2.2.3: a line end before white space is folding, any other ends the field.
 _FIELD_END = re.compile(rb"\n(?![ \t])")
@@ -296,7 +297,7 @@ def parse_header(data: Octets, start: int = 0, end: int | None = None) -> Header
         blank = _BLANK_FIRST.match(data, start, end)
         if blank is not None:
             return Header(b"", start, blank.end(), blank.group())
-    blank = _BLANK_LINE.search(data, start, end)
+    blank = BLANK_LINE.search(data, start, end)
     if blank is None:
         fields_end = body_start = end
     else:

@@ -9,20 +9,20 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from twisted.internet.defer import Deferred, DeferredLock
 
 from mailkit.mime import Header, parse_header
-from mailkit.store.sqlite.bodies import BodyPlace
+from mailkit.store.sqlite.bodies import BodyFiles, BodyPlace
 from mailkit.store.sqlite.derived import SaveRows
+from mailkit.store.sqlite.heads import read_heads
 from mailkit.store.sqlite.making import (
     Row,
     make_address_row,
     make_text_row,
     make_thread_row,
-    read_headers,
 )
 from mailkit.store.sqlite.rows import condition
 from mailkit.store.sqlite.slices import Slices
@@ -50,6 +50,10 @@ MAX_BEHIND = 4
 _SOURCES = (
     "SELECT b.id, b.segment, b.position, b.start, b.size, s.header FROM body b"
     " LEFT JOIN summary s ON s.body_id = b.id WHERE b.id IN (SELECT value FROM json_each(?))"
+)
+_PLACES = (
+    "SELECT m.uid, b.id, b.segment, b.position, b.start, b.size FROM message m"
+    " JOIN body b ON b.id = m.body_id WHERE m.mailbox_id = ? AND m."
 )
 
 
@@ -182,12 +186,62 @@ async def find_headers(
         body_id: (parse_header(header), False) for body_id, *_, header in rows if header is not None
     }
     places = [BodyPlace._make(row[:-1]) for row in rows if row[-1] is None]
-    for place, header in read_headers(core.bodies, places):
-        if header is not None:
-            found[place.body_id] = header, True
-        if slices.over:
-            await slices.pause()
+    for body_id, octets in (await read_heads_anywhere(core, places, slices)).items():
+        found[body_id] = Header(octets, 0, len(octets), b""), True
     slow = [uid for uid, body_id in bodies.items() if body_id not in found]
     for summary in await core.summaries.get(mailbox_id, slow, False):
         found[bodies[summary.uid]] = parse_header(summary.header), False
     return {uid: found[body_id] for uid, body_id in bodies.items() if body_id in found}
+
+
+async def read_heads_anywhere(
+    core: Core, places: Iterable[BodyPlace], slices: Slices
+) -> dict[int, bytes]:
+    """Headers by body: here what is in memory, the others in a thread.
+
+    One that is not where it was, or not as it was written, is left out.
+    """
+    found: dict[int, bytes] = {}
+    cold: list[BodyPlace] = []
+    for heads in read_heads(core.bodies, places):
+        for place, octets in heads:
+            if octets is None:
+                cold.append(place)
+            else:
+                found[place.body_id] = octets
+        if slices.over:
+            await slices.pause()
+    if cold:
+        found.update(await core.in_thread(_read_slowly, core.bodies, cold))
+    return found
+
+
+def _read_slowly(bodies: BodyFiles, places: Sequence[BodyPlace]) -> dict[int, bytes]:
+    return {
+        place.body_id: octets
+        for heads in read_heads(bodies, places, False)
+        for place, octets in heads
+        if octets is not None
+    }
+
+
+async def find_heads(
+    core: Core, mailbox_id: int, uids: Sequence[int], slices: Slices
+) -> dict[int, bytes]:
+    """Headers of messages, or at least those fields of them that a summary has, by UID.
+
+    :param uids: ascending; a message that was removed is left out of the answer.
+    """
+    where, values = condition(uids, False)
+    rows = core.reader.connection.execute(_PLACES + where, (mailbox_id, *values)).fetchall()
+    bodies = {row[0]: row[1] for row in rows}
+    # Copies share a body, which is then read twice. tuple.__new__ goes around the Python function
+    # that a NamedTuple has for it.
+    places = [tuple.__new__(BodyPlace, row[1:]) for row in rows]
+    read = await read_heads_anywhere(core, places, slices)
+    found = {uid: read[body_id] for uid, body_id in bodies.items() if body_id in read}
+    if len(found) < len(bodies):
+        slow = [uid for uid in bodies if uid not in found]
+        for summary in await core.summaries.get(mailbox_id, slow, False):
+            found[summary.uid] = summary.header
+    return found

@@ -31,6 +31,8 @@ SEGMENT_HEADER = struct.Struct("<8sQ")
 SEGMENT_MAGIC = b"MKLOG1\r\n"
 #: Magic, version, kind, spare, length of meta, length of body, LSN, batch, CRC of meta, of body.
 _RECORD = struct.Struct("<4sBBHIQQQII")
+# Magic, length of the body, and its number.
+_IDENTITY = struct.Struct("<4s8xQQ")
 _CRC = struct.Struct("<I")
 RECORD_HEADER_SIZE = _RECORD.size + _CRC.size
 RECORD_MAGIC = b"MKR\xf1"
@@ -143,6 +145,13 @@ def checksum_of(data: bytes | memoryview, offset: int, lsn: int, body_length: in
         if magic == RECORD_MAGIC and number == lsn and length == body_length:
             return int(crc)
     raise StoreCorrupt("The log has another message where this one should be")
+
+
+def is_record_of(data: bytes, offset: int, lsn: int, body_length: int) -> bool:
+    """Whether the record of a body is there, as far as :func:`checksum_of` looks."""
+    return 0 <= offset <= len(data) - RECORD_HEADER_SIZE and _IDENTITY.unpack_from(
+        data, offset
+    ) == (RECORD_MAGIC, body_length, lsn)
 
 
 def sync_directory(path: str) -> None:

@@ -206,13 +206,12 @@ class SQLiteMailbox:
         by_flags = await self._core.flag_columns.search(self._id, query)
         if by_flags is not None:
             return by_flags
+        found = await self._core.text_columns.search(self._id, query)
+        if isinstance(found, Query):
+            found = await Search(self._core, self._id, found).run()
         # Who looks for messages may sort them next.
         self._core.hurry(Wanted.ORDERS)
-        self._core.hurry(Wanted.TEXTS)
-        by_texts = await self._core.text_columns.search(self._id, query)
-        if not isinstance(by_texts, Query):
-            return by_texts
-        return await Search(self._core, self._id, by_texts).run()
+        return found
 
     async def sort_messages(
         self, uids: Sequence[int], criteria: Sequence[SortCriterion]

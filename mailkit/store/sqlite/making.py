@@ -14,7 +14,6 @@ from typing import Any, NamedTuple, TypeAlias
 from mailkit.errors import StoreCorrupt
 from mailkit.fieldtexts import encode_field_texts
 from mailkit.mime import (
-    MAX_HEADER_OCTETS,
     Header,
     Octets,
     Part,
@@ -32,18 +31,12 @@ from mailkit.store.sqlite.bodies import (
     BodyPlace,
     Cold,
     find_body,
-    find_head,
 )
+from mailkit.store.sqlite.heads import HEAD_OCTETS, MAX_GAP, SPAN_OCTETS, read_header, read_heads
 from mailkit.textmap import encode_text_map, read_text_map
 
 #: Octets of a summary that is kept; a longer one is made each time.
 MAX_KEPT = 256 * 1024
-#: Octets of a body that are read first when its header is wanted; most headers end there.
-HEAD_OCTETS = 8 * 1024
-#: Octets that are read at once for the sake of several bodies.
-SPAN_OCTETS = 256 * 1024
-#: Octets between two bodies that are read and thrown away rather than read apart.
-MAX_GAP = 32 * 1024
 
 
 class Summary(NamedTuple):
@@ -148,7 +141,7 @@ def make_summaries(
                 start = find_body(data, span.begin, job.place)
                 outcome = _with_structure(data, start, start + job.place.size, job, look)
             else:
-                outcome = from_header(_read_header(bodies, job.place, data, span.begin, nowait))
+                outcome = from_header(read_header(bodies, job.place, data, span.begin, nowait))
         except (FileNotFoundError, StoreCorrupt, Cold) as error:
             outcome = error
         yield job, outcome
@@ -181,27 +174,6 @@ def _with_structure(data: Octets, start: int, end: int, job: Job, look: Look | N
     return Summary(envelope, structure, fields)
 
 
-def read_headers(
-    bodies: BodyFiles, places: Iterable[BodyPlace], nowait: bool = True
-) -> Iterator[tuple[BodyPlace, Header | None]]:
-    """The headers of bodies; None for one that is not at hand, or not as it was written.
-
-    :param nowait: what would have to be waited for is not at hand.
-    """
-    for span in make_spans(map(Job, places), False):
-        try:
-            segment = span.jobs[0].place.segment
-            data = bodies.read_range(segment, span.begin, span.end, nowait=nowait)
-        except (FileNotFoundError, Cold):
-            yield from ((place, None) for place, _ in span.jobs)
-            continue
-        for place, _ in span.jobs:
-            try:
-                yield place, _read_header(bodies, place, data, span.begin, nowait)
-            except (FileNotFoundError, StoreCorrupt, Cold):
-                yield place, None
-
-
 def read_bodies(
     bodies: BodyFiles, places: Iterable[BodyPlace]
 ) -> Iterator[tuple[BodyPlace, bytes | None]]:
@@ -218,25 +190,6 @@ def read_bodies(
                     start = find_body(data, span.begin, place)
                     body = data[start : start + place.size]
             yield place, body
-
-
-def _read_header(
-    bodies: BodyFiles, place: BodyPlace, data: bytes, begin: int, nowait: bool
-) -> Header:
-    """The header of a body; when the octets do not hold it all, more are read."""
-    size = HEAD_OCTETS
-    while True:
-        start = find_head(data, begin, place, size)
-        header = parse_header(data, start, start + min(size, place.size))
-        # Behind the last octets that count nothing changes.
-        if header.blank_line or size >= place.size or size > MAX_HEADER_OCTETS:
-            return header
-        size *= 4
-        if nowait and size > SMALL_BODY:
-            raise Cold
-        begin = place.position
-        end = place.start + min(size, place.size)
-        data = bodies.read_range(place.segment, begin, end, nowait=nowait)
 
 
 #: Values for the columns of a table, the number of the body first.
@@ -353,8 +306,9 @@ def _make_of_headers(
         else:
             # It has all fields of which something is made.
             add(place.body_id, parse_header(known.header))
-    for place, header in read_headers(bodies, places, False):
-        if header is None:
-            made.damaged.append(place.body_id)
-        else:
-            add(place.body_id, header)
+    for heads in read_heads(bodies, places, nowait=False):
+        for place, octets in heads:
+            if octets is None:
+                made.damaged.append(place.body_id)
+            else:
+                add(place.body_id, Header(octets, 0, len(octets), b""))

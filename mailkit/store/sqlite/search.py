@@ -42,7 +42,7 @@ from mailkit.store.sqlite.bodies import SMALL_BODY, BodyPlace
 from mailkit.store.sqlite.core import Core
 from mailkit.store.sqlite.fields import HEADERS, find_headers
 from mailkit.store.sqlite.flags import KEYWORD_SHIFT, split_flags
-from mailkit.store.sqlite.making import read_bodies
+from mailkit.store.sqlite.making import Wanted, read_bodies
 from mailkit.store.sqlite.narrowing import is_kept, may_match
 from mailkit.store.sqlite.rows import COLUMNS, Row, condition, select_uids, to_infos, to_uids
 from mailkit.store.sqlite.slices import Slices
@@ -278,6 +278,7 @@ class Search:
         if lacking and may_match(self._query, ()) is not None:
             lacking = await self._narrow(lacking)
         if lacking:
+            self._core.hurry(Wanted.TEXTS)
             # Where texts cannot be kept, the headers below are looked at one by one.
             with suppress(MailError):
                 await self._core.fields.make(self._id, lacking, fields.TEXTS)

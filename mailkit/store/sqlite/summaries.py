@@ -16,8 +16,8 @@ from mailkit.mime import bodystructure_octets, envelope_octets, parse_message
 from mailkit.model import MessageSummary
 from mailkit.store.sqlite.bodies import BodyFiles, BodyPlace, Cold
 from mailkit.store.sqlite.derived import SaveRows
+from mailkit.store.sqlite.heads import HEAD_OCTETS
 from mailkit.store.sqlite.making import (
-    HEAD_OCTETS,
     MAX_KEPT,
     Job,
     Outcome,

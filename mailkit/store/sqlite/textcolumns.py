@@ -24,7 +24,7 @@ from mailkit.fieldtexts import (
     encode_needle,
 )
 from mailkit.query import And, HeaderContains, Not, Or, Query, UIDs
-from mailkit.store.sqlite.fields import COLUMNS, find_headers
+from mailkit.store.sqlite.fields import COLUMNS, find_heads
 from mailkit.store.sqlite.narrowing import is_kept
 from mailkit.store.sqlite.rows import condition
 from mailkit.store.sqlite.slices import Slices
@@ -161,17 +161,9 @@ class TextColumns:
             found.append(self._read_summaries(mailbox_id, name, uids))
         known = {uid for column in found for uid in column.uids}
         if rest := [uid for uid in uids if uid not in known]:
-            sql, values = condition(rest, False)
-            bodies: dict[int, int] = dict(
-                self._core.reader.connection.execute(
-                    f"SELECT uid, body_id FROM message WHERE mailbox_id = ? AND {sql}",
-                    (mailbox_id, *values),
-                )
-            )
-            read = await find_headers(self._core, mailbox_id, bodies, slices)
-            headers = [header.octets for header, _ in read.values()]
+            headers = await find_heads(self._core, mailbox_id, rest, slices)
             if headers:
-                found.append(_Column(list(read), encode_lines(name, headers)))
+                found.append(_Column(list(headers), encode_lines(name, list(headers.values()))))
         return _merge(found)
 
     def _read_kept(self, mailbox_id: int, column: str, uids: Sequence[int]) -> _Column:

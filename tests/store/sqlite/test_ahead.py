@@ -16,7 +16,15 @@ from typing import Any
 from unittest import skipUnless
 
 from mailkit.model import AppendMessage
-from mailkit.query import HasFlag, HeaderContains, SortCriterion, SortKey, ThreadAlgorithm
+from mailkit.query import (
+    And,
+    HasFlag,
+    HeaderContains,
+    SortCriterion,
+    SortKey,
+    ThreadAlgorithm,
+    UIDs,
+)
 from mailkit.spool import Spool
 from mailkit.store.sqlite import SQLiteStore, StoreSettings, ahead, helperprocess
 from mailkit.store.sqlite.ahead import Ahead
@@ -242,14 +250,14 @@ class AheadTests(AheadTestCase):
         await self.made(store, count)
         return seen
 
-    async def test_all_but_texts_gives_way_to_whatever_clients_do(self) -> None:
+    async def test_all_of_it_gives_way_to_whatever_clients_do(self) -> None:
         way = ahead.GIVING_WAY
-        wanted = [0.0, Wanted.TEXTS, way, Wanted.ORDERS, way, Wanted.MESSAGES]
+        wanted = [way, Wanted.TEXTS, way, Wanted.ORDERS, way, Wanted.MESSAGES]
         self.assertEqual(await self.asked(3), wanted)
 
     async def test_what_is_lacked_comes_first_and_does_not_give_way(self) -> None:
         self.patch(ahead, "HURRY", dict.fromkeys(ahead.HURRY, math.inf))
-        wanted = [Wanted.SUMMARIES, Wanted.ORDERS, 0.0, Wanted.TEXTS]
+        wanted = [Wanted.SUMMARIES, Wanted.ORDERS, ahead.GIVING_WAY, Wanted.TEXTS]
         asked = await self.asked(3, Wanted.ORDERS, Wanted.SUMMARIES)
         self.assertEqual(asked[:5], [*wanted, ahead.GIVING_WAY])
         # Whether the summaries are there already.
@@ -320,9 +328,12 @@ class AheadTests(AheadTestCase):
             lacked.clear()
         await mailbox.search(query=HasFlag(r"\Seen"))
         self.assertEqual(lacked, [])
+        # One look at the headers takes less than to make their texts.
         await mailbox.search(query=HeaderContains("From", "ann"))
-        # What came last is lacked most.
-        self.assertEqual(lacked, [Wanted.ORDERS, Wanted.TEXTS])
+        self.assertEqual(lacked, [Wanted.ORDERS])
+        lacked.clear()
+        await mailbox.search(query=And([UIDs([(1, 2)]), HeaderContains("Subject", "ann")]))
+        self.assertEqual(lacked, [Wanted.TEXTS, Wanted.ORDERS])
         lacked.clear()
         await mailbox.sort_messages(uids=uids, criteria=[SortCriterion(SortKey.DATE, False)])
         await mailbox.thread_messages(uids=uids, algorithm=ThreadAlgorithm.REFERENCES)

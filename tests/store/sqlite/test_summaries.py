@@ -14,8 +14,9 @@ from mailkit.queue.values import NewMessage
 from mailkit.spool import Spool
 from mailkit.store.sqlite import StoreSettings, making
 from mailkit.store.sqlite.bodies import SMALL_BODY, BodyFiles, BodyPlace, Cold
+from mailkit.store.sqlite.heads import HEAD_OCTETS, MAX_GAP, SPAN_OCTETS
 from mailkit.store.sqlite.mailbox import SQLiteMailbox
-from mailkit.store.sqlite.making import HEAD_OCTETS, MAX_GAP, SPAN_OCTETS, Job, make_spans
+from mailkit.store.sqlite.making import Job, make_spans
 from mailkit.store.sqlite.schema import INDEX_NAME, connect
 from mailkit.testing.queue import queue_envelope
 

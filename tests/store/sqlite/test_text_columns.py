@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred, gatherResults
@@ -10,7 +10,7 @@ from twisted.internet.defer import CancelledError, Deferred, gatherResults
 from mailkit.model import FlagOp
 from mailkit.query import And, Collation, HasFlag, HeaderContains, Not, Or, Query, UIDs
 from mailkit.store.sqlite import SQLiteStore, slices, textcolumns
-from mailkit.store.sqlite.fields import TEXTS, find_headers
+from mailkit.store.sqlite.fields import TEXTS, find_heads
 from mailkit.store.sqlite.mailbox import SQLiteMailbox
 
 from .helpers import StoreTestCase
@@ -34,11 +34,11 @@ class TextColumnTests(StoreTestCase):
         """Of how many messages the headers are read."""
         asked: list[int] = []
 
-        async def note(core: Any, mailbox_id: int, bodies: Mapping[int, int], turns: Any) -> Any:
-            asked.append(len(bodies))
-            return await find_headers(core, mailbox_id, bodies, turns)
+        async def note(core: Any, mailbox_id: int, uids: Sequence[int], turns: Any) -> Any:
+            asked.append(len(uids))
+            return await find_heads(core, mailbox_id, uids, turns)
 
-        self.patch(textcolumns, "find_headers", note)
+        self.patch(textcolumns, "find_heads", note)
         return asked
 
     async def test_texts_are_read_once(self) -> None:
@@ -101,25 +101,25 @@ class TextColumnTests(StoreTestCase):
     async def test_messages_come_while_texts_are_read(self) -> None:
         store, inbox = await self.filled(b"xy")
 
-        async def find(core: Any, mailbox_id: int, bodies: Mapping[int, int], turns: Any) -> Any:
-            found = await find_headers(core, mailbox_id, bodies, turns)
+        async def find(core: Any, mailbox_id: int, uids: Sequence[int], turns: Any) -> Any:
+            found = await find_heads(core, mailbox_id, uids, turns)
             await self.deliver_subject(store, b"x")
             return found
 
-        self.patch(textcolumns, "find_headers", find)
+        self.patch(textcolumns, "find_heads", find)
         self.assertEqual(await inbox.search(query=Not(Y)), [1])
         self.assertEqual(await inbox.search(query=Not(Y)), [1, 3])
 
     async def test_messages_go_while_texts_are_read(self) -> None:
         store, inbox = await self.filled(b"xyx")
 
-        async def find(core: Any, mailbox_id: int, bodies: Mapping[int, int], turns: Any) -> Any:
-            found = await find_headers(core, mailbox_id, bodies, turns)
+        async def find(core: Any, mailbox_id: int, uids: Sequence[int], turns: Any) -> Any:
+            found = await find_heads(core, mailbox_id, uids, turns)
             await inbox.expunge(uids=[1, 2, 3])
             await store.compact()
             return found
 
-        self.patch(textcolumns, "find_headers", find)
+        self.patch(textcolumns, "find_heads", find)
         self.assertEqual(await inbox.search(query=And([X, HasFlag("\\Seen")])), [])
         self.assertEqual(await inbox.search(query=X), [])
 
