@@ -343,8 +343,8 @@ RULES = (
     ),
     Rule(
         "mailkit.queue.*",
-        f"{CONTRACTS} {MIME} mailkit.client.racing mailkit.dns.lookups mailkit.queue.*"
-        " mailkit.smtp.client",
+        f"{CONTRACTS} {MIME} mailkit.coroutines mailkit.deadlines mailkit.client.racing"
+        " mailkit.dns.lookups mailkit.queue.* mailkit.smtp.client",
         "twisted zope.interface",
     ),
     Rule(

@@ -8,13 +8,13 @@ from typing import Any
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 
+from mailkit.deadlines import Deadlines
 from mailkit.queue.recording import Recorder
 from mailkit.queue.values import QueuedMessage, RecipientState, Update
 
-#: Seconds that an attempt takes before it is put down: most end long before, and cost nothing more.
+#: Seconds that an attempt takes before it is put down, or one more: most end long before, and cost
+#: nothing more.
 NOTED_AFTER = 5.0
-# Seconds by which a reactor may call too early, for its clock and ours are rounded.
-_SLACK = 0.001
 
 
 class AttemptNotes:
@@ -29,10 +29,7 @@ class AttemptNotes:
     def __init__(self, recorder: Recorder, clock: Any) -> None:
         self._recorder = recorder
         self._clock = clock
-        #: Those that have not been put down, in the order in which they began.
-        self._running: dict[_Attempting, None] = {}
-        #: One for all: it is not set anew for each message.
-        self._timer: Any = None
+        self._deadlines = Deadlines(clock)
 
     def under_way(self, message: QueuedMessage) -> _Attempting:
         """For as long as an attempt takes, in a ``with`` statement."""
@@ -40,36 +37,17 @@ class AttemptNotes:
 
     def stop(self) -> None:
         """No attempt is under way any more."""
-        timer, self._timer = self._timer, None
-        if timer is not None:
-            timer.cancel()
+        self._deadlines.stop_timer()
 
-    def _begin(self, attempt: _Attempting) -> None:
-        attempt.noted_at = self._clock.seconds() + NOTED_AFTER
-        self._running[attempt] = None
-        if self._timer is None:
-            self._timer = self._clock.callLater(NOTED_AFTER, self._look)
+    def begin(self, attempt: _Attempting) -> int:
+        """It is under way; gives the second in which it is to be put down."""
+        return self._deadlines.add(attempt, self._clock.seconds() + NOTED_AFTER)
 
-    def _end(self, attempt: _Attempting, error: BaseException | None) -> None:
-        if attempt in self._running:
-            del self._running[attempt]
-        elif isinstance(error, CancelledError):
-            # There will be no outcome.
-            self._note(attempt.message)
+    def end(self, attempt: _Attempting, second: int) -> None:
+        """It has not taken so long."""
+        self._deadlines.remove(attempt, second)
 
-    def _look(self) -> None:
-        """Put down what has taken long enough."""
-        self._timer = None
-        now = self._clock.seconds()
-        for attempt in list(self._running):
-            left = attempt.noted_at - now
-            if left > _SLACK:
-                self._timer = self._clock.callLater(left, self._look)
-                return
-            del self._running[attempt]
-            self._note(attempt.message, RecipientState.ATTEMPTING)
-
-    def _note(self, message: QueuedMessage, state: RecipientState | None = None) -> None:
+    def note(self, message: QueuedMessage, state: RecipientState | None = None) -> None:
         """Put down a state for all recipients; the one that each had when None."""
         updates = [Update(each.id, state or each.state) for each in message.recipients]
         noting = Deferred.fromCoroutine(self._recorder.record(updates))
@@ -79,18 +57,25 @@ class AttemptNotes:
 class _Attempting:
     """One attempt."""
 
-    __slots__ = ("_notes", "message", "noted_at")
+    __slots__ = ("_message", "_noted", "_notes", "_second")
 
     def __init__(self, notes: AttemptNotes, message: QueuedMessage) -> None:
         self._notes = notes
-        self.message = message
-        #: When it is put down, unless it has ended before.
-        self.noted_at = 0.0
+        self._message = message
+        self._noted = False
 
     def __enter__(self) -> None:
-        self._notes._begin(self)
+        self._second = self._notes.begin(self)
+
+    def deadline_reached(self) -> None:
+        self._noted = True
+        self._notes.note(self._message, RecipientState.ATTEMPTING)
 
     def __exit__(
         self, kind: object, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._notes._end(self, error)
+        if not self._noted:
+            self._notes.end(self, self._second)
+        elif isinstance(error, CancelledError):
+            # There will be no outcome.
+            self._notes.note(self._message)
