@@ -169,10 +169,7 @@ class Dialogue:
                     if transaction.all_sent and not told:
                         told = True
                         content_sent()
-                    if (reply := self._reader.next_reply()) is None:
-                        name = transaction.awaited_name
-                        reply = await self.reply(name, self._reply_times[name])
-                    self._take(transaction, reply)
+                    await self._answer(transaction)
         except ClientError as error:
             if error.reply is None:
                 self._last_words(transaction)
@@ -202,9 +199,15 @@ class Dialogue:
         return not self.closed
 
     async def _answer(self, transaction: Transaction) -> None:
-        """Wait for the reply to the oldest command."""
+        """Wait for the reply to the oldest command, and take all that have come."""
         name = transaction.awaited_name
         self._take(transaction, await self.reply(name, self._reply_times[name]))
+        self._take_all(transaction)
+
+    def _take_all(self, transaction: Transaction) -> None:
+        """Take the replies that have come."""
+        while transaction.awaited and (reply := self._reader.next_reply()) is not None:
+            self._take(transaction, reply)
 
     def _take(self, transaction: Transaction, reply: Reply) -> None:
         name = transaction.awaited_name
@@ -221,8 +224,7 @@ class Dialogue:
         except ProtocolError:
             pass
         try:
-            while transaction.awaited and (reply := self._reader.next_reply()):
-                self._take(transaction, reply)
+            self._take_all(transaction)
             if (reply := self._reader.next_reply()) is not None:
                 self._unasked(transaction, reply)
         except ClientError as error:
