@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator, Iterable
 from contextvars import copy_context
 from typing import Any, Generic, TypeVar, cast
 
@@ -107,6 +107,52 @@ class Task(Generic[_T]):
             # As Twisted does with what is no Deferred.
             step, value = self._coroutine.send, awaited
         self._done(outcome)
+
+
+async def gather(coroutines: Iterable[Coroutine[Any, Any, object]]) -> None:
+    """Run coroutines beside each other until all have ended.
+
+    The first exception ends the others, and is raised.
+    """
+    tasks: list[Task[object]] = []
+    failure: Failure | None = None
+    ended = 0
+
+    def cancel(_: object = None) -> None:
+        for task in tasks:
+            task.cancel()
+
+    def end(outcome: object) -> None:
+        nonlocal ended, failure
+        ended += 1
+        if isinstance(outcome, Failure) and failure is None:
+            failure = outcome
+            cancel()
+        if waiting and ended == len(tasks) and not done.called:
+            done.callback(None)
+
+    done: Deferred[None] = Deferred(cancel)
+    waiting = False
+    for coroutine in coroutines:
+        if failure is not None:
+            coroutine.close()
+            continue
+        try:
+            awaited = coroutine.send(None)
+        except StopIteration:
+            continue
+        except BaseException:
+            failure = Failure()
+            cancel()
+            continue
+        task = Task(coroutine, end)
+        tasks.append(task)
+        task.wait_for(awaited)
+    if ended < len(tasks):
+        waiting = True
+        await done
+    if failure is not None:
+        failure.raiseException()
 
 
 class Shared(Generic[_T]):

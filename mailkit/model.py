@@ -283,12 +283,12 @@ class Path(NamedTuple):
 
     @override
     def __str__(self) -> str:
-        if self.is_null:
-            return ""
-        local = self.local_part
+        local, domain = self
         if not _is_dot_string(local):
+            if not local and not domain:
+                return ""
             local = '"' + local.replace("\\", "\\\\").replace('"', '\\"') + '"'
-        return f"{local}@{self.domain}" if self.domain else local
+        return f"{local}@{domain}" if domain else local
 
 
 # RFC 5321 section 4.1.2 Dot-string; RFC 6531 section 3.3 adds all non-ASCII to atext.

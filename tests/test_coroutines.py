@@ -11,7 +11,7 @@ from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from mailkit.coroutines import Shared, Task, run
+from mailkit.coroutines import Shared, Task, gather, run
 
 
 class RunTests(SynchronousTestCase):
@@ -70,6 +70,53 @@ class RunTests(SynchronousTestCase):
 
 
 _name: ContextVar[str] = ContextVar("_name", default="nobody")
+
+
+class GatherTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.waiting: list[Deferred[None]] = [Deferred(), Deferred(), Deferred()]
+        self.ended: list[str] = []
+
+    async def wait(self, number: int) -> None:
+        try:
+            await self.waiting[number]
+        except BaseException as error:
+            self.ended.append(f"{number} {type(error).__name__}")
+            raise
+        self.ended.append(str(number))
+
+    def test_until_all_have_ended(self) -> None:
+        result = run(gather(map(self.wait, range(3))))
+        for number in (1, 0, 2):
+            self.assertNoResult(result)
+            self.waiting[number].callback(None)
+        self.successResultOf(result)
+        self.assertEqual(self.ended, ["1", "0", "2"])
+
+    def test_nothing_to_wait_for(self) -> None:
+        for each in self.waiting:
+            each.callback(None)
+        self.successResultOf(run(gather(map(self.wait, range(3)))))
+        self.assertEqual(self.ended, ["0", "1", "2"])
+        self.successResultOf(run(gather([])))
+
+    def test_a_failure_ends_the_others(self) -> None:
+        result = run(gather(map(self.wait, range(3))))
+        self.waiting[1].errback(ValueError())
+        self.failureResultOf(result, ValueError)
+        self.assertEqual(self.ended, ["1 ValueError", "0 CancelledError", "2 CancelledError"])
+
+    def test_a_failure_at_once(self) -> None:
+        self.waiting[1].errback(ValueError())
+        self.failureResultOf(run(gather(map(self.wait, range(3)))), ValueError)
+        # The third one has not begun.
+        self.assertEqual(self.ended, ["1 ValueError", "0 CancelledError"])
+
+    def test_whoever_waits_gives_up(self) -> None:
+        result = run(gather(map(self.wait, range(3))))
+        result.cancel()
+        self.failureResultOf(result, CancelledError)
+        self.assertEqual(self.ended, [f"{number} CancelledError" for number in range(3)])
 
 
 class TaskTests(SynchronousTestCase):

@@ -47,7 +47,8 @@ from mailkit.spool import Spool
 #: Recipients whose resolution is remembered between RCPT and the delivery.
 MAX_RESOLUTIONS = 10_000
 
-_NO_QUEUE = "This server does not send mail to other domains"
+#: Why users cannot send to others.
+NO_QUEUE = "This server does not send mail to other domains"
 _REMOTE_ALIAS = "Mail for this address goes to another domain, to which this server sends none"
 
 
@@ -133,7 +134,7 @@ class LocalMessageDelivery(AddressOwners):
         except RelayDenied:
             if self.account is None:
                 raise
-            raise RelayDenied(_NO_QUEUE) from None
+            raise RelayDenied(NO_QUEUE) from None
         if resolution.remote:
             raise RelayDenied(_REMOTE_ALIAS)
         if not resolution.accounts:

@@ -213,7 +213,7 @@ class QueueingDelivery(RoutingDelivery):
             and (
                 envelope.reverse_path.is_null
                 # RFC 5965 section 5: feedback reports have any reverse-path.
-                or b"feedback-report" in message.read_first(FEEDBACK_START).lower()
+                or _may_be_feedback(message.read_first(FEEDBACK_START))
             )
         )
 
@@ -362,6 +362,13 @@ class QueueingDelivery(RoutingDelivery):
             forward = by_alias.setdefault(alias, Forward(self._elsewhere, alias))
             forward.recipients[part.path] = replace(part.recipient, path=part.path)
         return [_outgoing(envelope, each)._replace(tried=True) for each in by_alias.values()]
+
+
+def _may_be_feedback(start: bytes) -> bool:
+    """Whether a message may be a feedback report, which is one of the parts of a multipart."""
+    # The body of most others is left alone.
+    header, _, _ = start.partition(b"\r\n\r\n")
+    return b"multipart" in header.lower() and b"feedback-report" in start.lower()
 
 
 def _changed(envelope: Envelope, **changes: Any) -> Envelope:

@@ -22,7 +22,7 @@ from mailkit.delivery.fields import (
     read_header,
     read_message_id,
 )
-from mailkit.delivery.local import LocalMessageDelivery, will_be_repeated, worst
+from mailkit.delivery.local import NO_QUEUE, LocalMessageDelivery, will_be_repeated, worst
 from mailkit.delivery.owners import is_own_address
 from mailkit.errors import (
     MailError,
@@ -139,12 +139,11 @@ class RoutingDelivery(LocalMessageDelivery):
         try:
             found: Resolution = await self._directory.resolve(path=path)
         except (RelayDenied, NoSuchRecipient) as error:
-            if self._routes.find(path.domain) is None and (
-                isinstance(error, NoSuchRecipient)
-                or self.account is None
-                or self._routes.default is None
-            ):
-                return await super().resolve(path)
+            if self._routes.find(path.domain) is None:
+                if isinstance(error, NoSuchRecipient) or self.account is None:
+                    raise
+                if self._routes.default is None:
+                    raise RelayDenied(NO_QUEUE) from None
             return Resolution((), "", (path,))
         accounts, remote = [], list(found.remote)
         for account in found.accounts:

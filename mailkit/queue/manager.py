@@ -17,9 +17,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, NamedTuple
 
-from twisted.internet.defer import CancelledError, Deferred, FirstError, gatherResults
+from twisted.internet.defer import CancelledError, Deferred, gatherResults
 from twisted.logger import Logger
 
+from mailkit.coroutines import gather
 from mailkit.errors import MailError, NoSuchMessage
 from mailkit.interfaces import IQueue
 from mailkit.mime import Action
@@ -508,14 +509,7 @@ class QueueManager:
                 else:
                     await self.outcomes.record(message, result.recipients)
 
-        tasks = [Deferred.fromCoroutine(lane()) for _ in range(min(lanes, len(pending)))]
-        try:
-            await gatherResults(tasks, consumeErrors=True)
-        except FirstError as error:
-            for task in tasks:
-                task.cancel()
-            failure: Any = error.subFailure
-            raise failure.value from None
+        await gather(lane() for _ in range(min(lanes, len(pending))))
         if not troubles:
             self._unreachable.note_success(domain)
             return None
@@ -529,17 +523,10 @@ class QueueManager:
     async def _give_up(self, messages: Iterable[QueuedMessage], trouble: Handover) -> None:
         """Put down for messages that their domain cannot be reached."""
         # All at once, so that they go in a few steps.
-        recording = [
-            Deferred.fromCoroutine(
-                self.outcomes.record(message, [trouble] * len(message.recipients))
-            )
+        await gather(
+            self.outcomes.record(message, [trouble] * len(message.recipients))
             for message in messages
-        ]
-        try:
-            await gatherResults(recording, consumeErrors=True)
-        except FirstError as error:
-            failure: Any = error.subFailure
-            raise failure.value from None
+        )
 
     async def _pause(self, seconds: float) -> None:
         if not self._running:

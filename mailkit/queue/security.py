@@ -80,7 +80,8 @@ def wish_of(envelope: Envelope, content: BinaryIO) -> Wish:
         # RFC 8689 section 5: a report is not lost for it. Section 4.1: the field counts for nothing then.
         return Wish.NORMAL if envelope.reverse_path.is_null else Wish.REQUIRED
     start = _read_start(content)
-    if b"tls-required" not in start.lower():
+    # No field stands behind an empty line: the body of most messages is left alone.
+    if b"tls-required" not in start.partition(b"\r\n\r\n")[0].lower():
         return Wish.NORMAL
     value = parse_header(start).get(b"TLS-Required")
     return Wish.OPTIONAL if value is not None and _NO.fullmatch(value) else Wish.NORMAL

@@ -218,9 +218,11 @@ def uses_smtputf8(
     extensions: Extensions,
 ) -> bool:
     """Whether MAIL gets the parameter SMTPUTF8: where it is needed (RFC 6531 section 3.4)."""
-    paths = [envelope.reverse_path, *(recipient.path for recipient in recipients)]
-    needed = needs.utf8_header or not all(path.is_ascii for path in paths)
-    return needed and extensions.smtputf8
+    if not extensions.smtputf8:
+        return False
+    if needs.utf8_header or not envelope.reverse_path.is_ascii:
+        return True
+    return not all(recipient.path.is_ascii for recipient in recipients)
 
 
 def body_value(needs: ContentNeeds, extensions: Extensions) -> str | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from twisted.internet.defer import Deferred, gatherResults
 
@@ -12,6 +11,8 @@ from mailkit.smtp.client.session import Session
 
 #: Seconds that a connection is kept for the next message.
 IDLE_TIME = 30.0
+# Seconds by which a reactor may call too early, for its clock and ours are rounded.
+_SLACK = 0.001
 
 
 class SessionPool:
@@ -35,9 +36,10 @@ class SessionPool:
         self._fresh_time = fresh_time
         self._reactor = reactor
         self._idle_time = idle_time
-        # The one used last at the end, each with the call that ends it.
-        self._idle: list[tuple[Session, Any]] = []
-        self._used: WeakKeyDictionary[Session, float] = WeakKeyDictionary()
+        # Each with when it was used, the last one at the end.
+        self._idle: list[tuple[Session, float]] = []
+        #: One for all: it is not set anew for each message.
+        self._timer: Any = None
         self._closed = False
 
     @property
@@ -51,15 +53,14 @@ class SessionPool:
         :raises ClientError: the server cannot be used.
         """
         while self._idle:
-            session, call = self._idle.pop()
-            call.cancel()
-            if await self._is_alive(session):
+            session, used = self._idle.pop()
+            if await self._is_alive(session, used):
                 return session
             session.abort()
         return await self._connect()
 
-    async def _is_alive(self, session: Session) -> bool:
-        if self._reactor.seconds() - self._used.get(session, 0.0) < self._fresh_time:
+    async def _is_alive(self, session: Session, used: float) -> bool:
+        if self._reactor.seconds() - used < self._fresh_time:
             return not session.closed
         return await session.check()
 
@@ -70,19 +71,32 @@ class SessionPool:
         if session.exhausted or self._closed:
             Deferred.fromCoroutine(session.quit())
             return
-        seconds = IDLE_TIME if self._idle_time is None else self._idle_time
-        call = self._reactor.callLater(seconds, self._end, session)
-        self._used[session] = self._reactor.seconds()
-        self._idle.append((session, call))
+        self._idle.append((session, self._reactor.seconds()))
+        if self._timer is None:
+            self._timer = self._reactor.callLater(self._most_idle, self._look)
 
-    def _end(self, session: Session) -> None:
-        self._idle = [entry for entry in self._idle if entry[0] is not session]
-        Deferred.fromCoroutine(session.quit())
+    @property
+    def _most_idle(self) -> float:
+        return IDLE_TIME if self._idle_time is None else self._idle_time
+
+    def _look(self) -> None:
+        """End what has waited for long enough."""
+        self._timer = None
+        now = self._reactor.seconds()
+        while self._idle:
+            session, used = self._idle[0]
+            left = used + self._most_idle - now
+            if left > _SLACK:
+                self._timer = self._reactor.callLater(left, self._look)
+                return
+            del self._idle[0]
+            Deferred.fromCoroutine(session.quit())
 
     async def close(self) -> None:
         """End the sessions that wait, and those that are given back from now on."""
         self._closed = True
         idle, self._idle = self._idle, []
-        for _, call in idle:
-            call.cancel()
+        timer, self._timer = self._timer, None
+        if timer is not None:
+            timer.cancel()
         await gatherResults([Deferred.fromCoroutine(session.quit()) for session, _ in idle])

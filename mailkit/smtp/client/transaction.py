@@ -43,6 +43,11 @@ class Command(NamedTuple):
     recipient: int = -1
 
 
+# Those that are the same in each transaction.
+_RESET = Command("RSET", b"RSET\r\n")
+_DATA = Command("DATA", b"DATA\r\n")
+_END = Command("end of data", b"")
+
 #: What a reply means that has no enhanced status code of its own.
 _PLAIN_CODES = {
     421: "4.3.2",
@@ -123,15 +128,13 @@ class Transaction:
         self.needs_reset = False
         #: The server's state cannot be known: the connection must end.
         self.broken = False
-        self._to_send: deque[Command] = deque()
-        if reset:
-            self._to_send.append(Command("RSET", b"RSET\r\n"))
-        self._to_send.append(Command("MAIL", mail))
-        self._to_send.extend(
-            Command("RCPT", octets, index) for index, (_, octets) in enumerate(recipients)
-        )
+        commands = [_RESET] if reset else []
+        commands.append(Command("MAIL", mail))
+        for index, (_, octets) in enumerate(recipients):
+            commands.append(Command("RCPT", octets, index))
         if not chunking:
-            self._to_send.append(Command("DATA", b"DATA\r\n"))
+            commands.append(_DATA)
+        self._to_send = deque(commands)
         #: Commands whose replies are still to come.
         self._sent: deque[Command] = deque()
 
@@ -185,7 +188,7 @@ class Transaction:
             if not self._sent:
                 self._finish()
         else:
-            self._sent.append(Command("end of data", b""))
+            self._sent.append(_END)
 
     def answer(self, reply: Reply) -> None:
         """Take the reply to :attr:`awaited`."""
@@ -244,7 +247,7 @@ class Transaction:
         """The dot alone is on its way."""
         self.phase = Phase.TERMINATION
         self.needs_reset = False
-        self._sent.append(Command("end of data", b""))
+        self._sent.append(_END)
 
     def _look_on(self) -> None:
         """Decide what comes next, once nothing is to be sent or awaited."""
