@@ -103,7 +103,8 @@ def load_recipient(text: str) -> Recipient:
 
 def dump_attempt(attempt: Attempt) -> str:
     """One attempt."""
-    return _dump({name: value for name, value in attempt._asdict().items() if value})
+    fields = zip(Attempt._fields, attempt, strict=True)
+    return _dump({name: value for name, value in fields if value})
 
 
 def load_attempt(text: str) -> Attempt:
@@ -112,7 +113,7 @@ def load_attempt(text: str) -> Attempt:
 
 
 # json.dumps makes one for each call that has separators.
-_dump = json.JSONEncoder(separators=(",", ":")).encode
+_dump = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 
 _EMPTY = Envelope(ConnectionInfo(""), "", Path("", ""))
 _BLANK = [(name, getattr(_EMPTY, name)) for name in _PLAIN]

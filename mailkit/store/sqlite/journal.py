@@ -64,7 +64,7 @@ class JSONText(str):
 
 
 # json.dumps makes one for each call that has separators.
-_to_json = json.JSONEncoder(separators=(",", ":")).encode
+_to_json = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 _JOURNAL_NAME = re.compile(r"([0-9a-f]{8})\.notes\Z")
 
 

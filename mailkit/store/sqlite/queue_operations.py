@@ -28,7 +28,7 @@ from mailkit.store.sqlite.journal import Note
 from mailkit.store.sqlite.operations import discard_content, find_targets
 from mailkit.store.sqlite.queue_events import insert_events, note_events, update_events
 from mailkit.store.sqlite.rows import settle_domains
-from mailkit.store.sqlite.transaction import Content, DomainDue, Transaction
+from mailkit.store.sqlite.transaction import Content, DomainDue, RowBuffer, Transaction
 from mailkit.store.sqlite.writer import Operation
 from mailkit.wire.domains import canonical_domain, is_within
 
@@ -37,17 +37,10 @@ MAX_FORGOTTEN = 1000
 #: Recipients that one call makes due.
 MAX_FLUSHED = 5000
 
-# What :func:`apply_updates` gives, as JSON: statements of many rows let go of the interpreter once.
+_ADD_ATTEMPTS = "INSERT OR REPLACE INTO queue_attempt VALUES "
 _SET = (
-    "UPDATE queue_recipient SET state = json_extract(v.value, '$[2]'),"
-    " next_time = json_extract(v.value, '$[3]'), attempts = json_extract(v.value, '$[4]'),"
-    " warned = json_extract(v.value, '$[5]')"
-    " FROM json_each(?) AS v WHERE queue_recipient.id = json_extract(v.value, '$[0]')"
-)
-_ADD_ATTEMPTS = (
-    "INSERT OR REPLACE INTO queue_attempt SELECT json_extract(value, '$[1]'),"
-    " json_extract(value, '$[0]'), json_extract(value, '$[4]'), json_extract(value, '$[6]')"
-    " FROM json_each(?) WHERE json_extract(value, '$[6]') IS NOT NULL"
+    "UPDATE queue_recipient SET state = v.column2, next_time = v.column3, attempts = v.column4,"
+    " warned = v.column5 FROM (VALUES "
 )
 _FINISHED = (
     "id IN (SELECT value FROM json_each(?)) AND body_id IS NOT NULL AND NOT EXISTS"
@@ -225,7 +218,8 @@ def apply_updates(
     :param rows: those that are there, by id; changed to what they are afterwards.
     """
     notes: list[Note] = []
-    last: dict[int, Note] = {}
+    attempted = RowBuffer(_ADD_ATTEMPTS, 4)
+    changed: set[int] = set()
     for update in updates:
         row = rows.get(update.id)
         if row is None:
@@ -237,18 +231,17 @@ def apply_updates(
         if update.attempt is not None:
             attempts += 1
             attempt = dump_attempt(update.attempt)
+            attempted.rows.append((row.message_id, row.id, attempts, attempt))
         next_time = (update.next_time or row.next_time or 0) if after.waits else None
         warned = int(row.warned or update.warned)
         state = after.value
-        note = [row.id, row.message_id, state, next_time, attempts, warned, attempt]
-        rows[row.id] = row._replace(
-            state=state, next_time=next_time, attempts=attempts, warned=warned
-        )
-        last[row.id] = note
-        notes.append(note)
-    if notes:
-        connection.execute(_ADD_ATTEMPTS, (json.dumps(notes),))
-        connection.execute(_SET, (json.dumps(list(last.values())),))
+        notes.append([row.id, row.message_id, state, next_time, attempts, warned, attempt])
+        rows[row.id] = RecipientRow(*row[:3], state, next_time, attempts, warned)
+        changed.add(row.id)
+    attempted.flush(connection)
+    recipients = RowBuffer(_SET, 5, ") AS v WHERE queue_recipient.id = v.column1")
+    recipients.rows = [(number, *rows[number][3:]) for number in changed]
+    recipients.flush(connection)
     return notes
 
 

@@ -33,7 +33,7 @@ from mailkit.wire.dotstuff import lacks_line_end
 #: UIDs end here (RFC 3501 section 9, nz-number).
 MAX_UID = 2**32 - 1
 # json.dumps makes one for each call that has separators.
-_to_json = json.JSONEncoder(separators=(",", ":")).encode
+_to_json = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 # Rows of one statement: each number up to the first one, and the second one. What a few sessions
 # bring together is one statement, for the interpreter's lock has to be got back after each.
 _EXACT, _MOST = 16, 64
