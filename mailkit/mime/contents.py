@@ -24,6 +24,11 @@ _COMMON_TYPE = re.compile(
     rb"[Cc]ontent-[Tt]ype:[ \t]*(%b)/(%b)(?:;[ \t]*(?:\r?\n[ \t]+)?"
     rb'([A-Za-z-]+)=(?:"([^"\\\r\n]*)"|(%b)))?\r?\n(?![ \t])' % (TOKEN, TOKEN, TOKEN)
 )
+# Each time the name stands there, and what it says in the form that nearly all have.
+_ENCODINGS = re.compile(
+    rb"(?:(?:\A|(?<=\n))[Cc]ontent-[Tt]ransfer-[Ee]ncoding:[ \t]*([A-Za-z0-9-]+)\r\n(?![ \t])"
+    rb"|(?i:content-transfer-encoding))"
+)
 
 
 def content_fields(header: Header) -> bytes:
@@ -48,6 +53,9 @@ def transfer_encoding(fields: bytes) -> bytes:
 
 
 def _read_encoding(fields: bytes) -> bytes:
+    found: list[bytes] = _ENCODINGS.findall(fields)
+    if len(found) == 1 and found[0]:
+        return found[0]
     value = make_header(fields).get(b"content-transfer-encoding")
     return (value and parse_token(value)) or b"7bit"
 

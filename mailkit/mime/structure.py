@@ -16,6 +16,11 @@ from mailkit.mime.parts import Part, empty_part
 # May be in fields that name one; others may look like it.
 _BASIC_FIELD = re.compile(rb"content-(?:id|description|md5)", re.IGNORECASE)
 _EXTENSION_FIELD = re.compile(rb"content-(?:disposition|language|location)", re.IGNORECASE)
+# The form that nearly all have.
+_COMMON_DISPOSITION = re.compile(
+    rb"(?:\A|\n)[Cc]ontent-[Dd]isposition:[ \t]*([A-Za-z]+);[ \t]*(?:\r\n[ \t]+)?"
+    rb'filename="([^"\\\r\n]*)"\r\n(?![ \t])'
+)
 # RFC 2045 section 5.2
 _DEFAULT_CHARSET = (b"charset", b"us-ascii")
 #: What stands before the size of a part, and behind what follows it.
@@ -131,8 +136,12 @@ def render_extension(fields: bytes) -> bytes:
 
     :param fields: among which the Content- fields of the part are.
     """
-    if _EXTENSION_FIELD.search(fields) is None:
+    found = _EXTENSION_FIELD.findall(fields)
+    if not found:
         return b" NIL NIL NIL"
+    if len(found) == 1 and (common := _COMMON_DISPOSITION.search(fields)) is not None:
+        kind, name = common.groups()
+        return b' ("%b" ("filename" %b)) NIL NIL' % (kind, imap_string(name))
     part = Part(make_header(fields), b"", b"", (), fields)
     disposition = part.disposition
     languages = part.languages

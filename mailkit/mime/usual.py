@@ -2,7 +2,7 @@
 
 Nearly all messages are of it: texts and attachments, in multiparts whose delimiter lines are all
 there. What says the same as in thousands of other parts is looked at once. Whatever is out of the
-ordinary, such as a message inside a message, is left to :mod:`~mailkit.mime.parts`.
+ordinary is left to :mod:`~mailkit.mime.parts`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from mailkit.mime.contents import (
     content_fields,
     content_type,
 )
-from mailkit.mime.headers import MAX_HEADER_OCTETS, Header, Octets
+from mailkit.mime.envelope import envelope_octets
+from mailkit.mime.headers import MAX_HEADER_OCTETS, Header, Octets, parse_header
 from mailkit.mime.nstring import imap_string
 from mailkit.mime.parts import find_boundary, parse_message
 from mailkit.mime.structure import (
@@ -46,6 +47,8 @@ class _Contents(NamedTuple):
     before: bytes
     behind: bytes
     is_text: bool = False
+    #: A message is inside.
+    is_message: bool = False
     #: Of a multipart: LF, two hyphens and the boundary.
     needle: bytes = b""
 
@@ -59,13 +62,14 @@ def _read_contents(fields: bytes) -> _Contents | None:
         if subtype == b"digest" or boundary.isspace():
             return None
         behind = b' "%b" ("%b" %b) NIL NIL NIL)' % (subtype, name, imap_string(boundary))
-        return _Contents(b"", behind, False, b"\n--" + boundary.rstrip())
+        return _Contents(b"", behind, needle=b"\n--" + boundary.rstrip())
     type, subtype, parameters = content_type(fields) or (b"text", b"plain", ())
-    if type == b"message" and subtype in (b"rfc822", b"global"):
+    if type == b"message" and subtype == b"global":
         return None
     if type != b"multipart":
         before, behind = make_frame(fields, type, subtype, parameters, True)
-        return _Contents(before, behind, type == b"text")
+        is_message = type == b"message" and subtype == b"rfc822"
+        return _Contents(before, behind, type == b"text", is_message)
     boundary = find_boundary(parameters)
     # RFC 2046 section 5.1.5: parts of a digest that say nothing are messages.
     if not boundary or subtype == b"digest":
@@ -75,7 +79,7 @@ def _read_contents(fields: bytes) -> _Contents | None:
         render_parameters(parameters),
         render_extension(fields),
     )
-    return _Contents(b"", behind, False, b"\n--" + boundary)
+    return _Contents(b"", behind, needle=b"\n--" + boundary)
 
 
 _remembered = lru_cache(maxsize=REMEMBERED)(_read_contents)
@@ -108,13 +112,27 @@ def _render(
     contents = _remembered(fields) if len(fields) <= MAX_REMEMBERED else _read_contents(fields)
     if contents is None:
         return None
-    before, behind, is_text, needle = contents
+    before, behind, is_text, is_message, needle = contents
     if not needle:
         size = cut - start if cut > start else 0
         if is_text:
             return b"%b %d %d%b" % (before, size, data.count(b"\n", start, start + size), behind)
-        return b"%b %d%b" % (before, size, behind)
-    if needle == outer or not levels:
+        if not is_message:
+            return b"%b %d%b" % (before, size, behind)
+    if not levels:
+        return None
+    if is_message:
+        header = parse_header(data, start, limit)
+        if not header.blank_line or header.body_start > cut:
+            return None
+        inside = content_fields(header)
+        inner = _render(data, inside, header.body_start, limit, cut, outer, levels - 1)
+        if inner is None:
+            return None
+        envelope = envelope_octets(b"", header)
+        lines = data.count(b"\n", start, cut)
+        return b"%b %d %b %b %d%b" % (before, size, envelope, inner, lines, behind)
+    if needle == outer:
         return None
     children: list[bytes] = []
     length = len(needle)

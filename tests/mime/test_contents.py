@@ -9,9 +9,22 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from mailkit import mime
-from mailkit.mime.contents import content_fields, content_type, make_header
+from mailkit.mime.contents import (
+    content_fields,
+    content_type,
+    make_header,
+    transfer_encoding,
+)
 from mailkit.mime.headers import MAX_HEADER_FIELDS
-from mailkit.mime.lexical import TOKEN, Parameters, parse_parameters, strip_comments
+from mailkit.mime.lexical import (
+    TOKEN,
+    Parameters,
+    parse_parameterized,
+    parse_parameters,
+    parse_token,
+    strip_comments,
+)
+from mailkit.mime.structure import render_extension, render_parameters
 
 steady = settings(deadline=None, max_examples=300, derandomize=True, database=None)
 
@@ -20,6 +33,8 @@ PIECES = [
     b"text/plain", b"Multipart/Mixed", b"text / html", b"; ", b";", b";;", b"charset=", b"boundary=", b"name*0=",
     b'"a b"', b'"a\\"b"', b'"', b"utf-8", b"=_b", b"(c)", b"\0", b"\x0b", b"\r", b"\xff", b"X: y\r\n",
     b"Content-ID: <a@b>\r\n", b"Content-Disposition: inline\r\n", b"Content-Type: text/plain; charset=utf-8\r\n",
+    b"Content-Transfer-Encoding: base64\r\n", b"Content-Transfer-Encoding:", b"content-transfer-encoding", b"x-uue",
+    b'Content-Disposition: attachment;\r\n filename="a"\r\n', b"content-disposition: x; filename=", b"Content-Language: a\r\n",
     b'Content-Type: multipart/mixed;\r\n boundary="b"\r\n', b"Subject: Content-Type: a/b\r\n", b"Content-Type",
 ]  # fmt: skip
 headers = st.lists(st.sampled_from(PIECES), max_size=14).map(b"".join)
@@ -45,6 +60,26 @@ class ContentTests(SynchronousTestCase):
         header = mime.parse_header(data)
         self.assertEqual(content_type(content_fields(header)), read_plainly(header))
         self.assertEqual(content_type(header.octets), read_plainly(header))
+
+    @given(headers)
+    @steady
+    def test_the_transfer_encoding_is_that_of_the_header(self, data: bytes) -> None:
+        header = mime.parse_header(data)
+        value = header.get(b"content-transfer-encoding")
+        expected = (value and parse_token(value)) or b"7bit"
+        self.assertEqual(transfer_encoding(content_fields(header)), expected)
+
+    @given(headers)
+    @steady
+    def test_the_disposition_is_that_of_the_header(self, data: bytes) -> None:
+        header = mime.parse_header(data)
+        value = header.get(b"content-disposition")
+        found = parse_parameterized(value) if value else None
+        expected = b"NIL"
+        if found is not None:
+            expected = b"(%b %b)" % (mime.imap_string(found[0]), render_parameters(found[1]))
+        rendered = render_extension(content_fields(header))
+        self.assertEqual(rendered[: len(expected) + 2], b" %b " % expected)
 
     @given(headers)
     @steady
