@@ -133,14 +133,18 @@ COLUMNS: Mapping[bytes, Column] = {
 @lru_cache(maxsize=256)
 def _field_pattern(names: frozenset[bytes]) -> re.Pattern[bytes]:
     """Finds the fields of these lower-case names, with folded lines, behind a line end."""
-    # Sorted by length, so that no name hides one that it begins.
-    alternatives = b"|".join(re.escape(name) for name in sorted(names, key=len, reverse=True))
-    # The line end is what is looked for first, and quickly found: case matters for the names alone.
-    # A look at one octet is enough for most lines, and few fields have a third line: a loop is begun
-    # for those alone.
-    firsts = re.escape(b"".join({name[:1] + name[:1].upper() for name in names}))
+    # The line end is what is looked for first, and quickly found; a look at one octet is enough for
+    # most lines, as a branch that begins with a letter is passed over quickly. Few fields have a
+    # third line: a loop is begun for those alone. Sorted by length, so that no name hides one that
+    # it begins.
+    rests: dict[bytes, list[bytes]] = {}
+    for name in sorted(names, key=len, reverse=True):
+        for letter in {name[:1].upper(), name[:1]}:
+            rests.setdefault(letter, []).append(re.escape(name[1:]))
+    branches = [b"%b(?i:%b)" % (re.escape(a), b"|".join(rests[a])) for a in sorted(rests)]
     return re.compile(
-        rb"\n(?=[%b])(?i:%b)[ \t]*:.*(?:\n[ \t].*(?:\n[ \t].*)*|)" % (firsts, alternatives)
+        rb"\n(?=[%b])(?:%b)[ \t]*:.*(?:\n[ \t].*(?:\n[ \t].*)*|)"
+        % (re.escape(b"".join(rests)), b"|".join(branches))
     )
 
 
