@@ -43,8 +43,8 @@ if TYPE_CHECKING:
 
 #: Messages that are made something of at a time: whoever waits for the helper waits for so many.
 MESSAGES_AT_ONCE = 64
-#: Those of which only the headers are read, and nobody comes first.
-HEADERS_AT_ONCE = 250
+#: Those of which somebody lacks it already.
+HURRIED_AT_ONCE = 250
 #: Octets of them, the last one left out.
 OCTETS_AT_ONCE = 4 * 1024 * 1024
 #: Messages for which a helper is worth its beginning, and seconds without work after which it ends.
@@ -94,6 +94,7 @@ def _new_without(*kinds: Kind) -> str:
     return f"{_NEW} AND NOT ({' AND '.join(made)}) ORDER BY b.id DESC LIMIT ?"
 
 
+_NEW_WITHOUT_MAPS = f"{_NEW} AND NOT EXISTS (SELECT 1 FROM text_map WHERE body_id = b.id) ORDER BY b.id DESC LIMIT ?"
 #: After somebody has fetched their envelopes.
 _UNFINISHED = (
     f"SELECT {_COLUMNS} FROM summary s JOIN body b ON b.id = s.body_id"
@@ -138,7 +139,8 @@ class _Search:
     """Finds bodies that lack something, up to the newest one; then those that came meanwhile.
 
     :param wanted: what is made of them.
-    :param lacked: what somebody lacks who is in a hurry about it: a key of :data:`HURRY`.
+    :param lacked: what somebody lacks who is in a hurry about it: a key of :data:`HURRY`, if anybody
+        can be.
     :param sql: takes the first body, the one behind the last, and how many are wanted.
     :param end: the body before which it ends.
     """
@@ -224,6 +226,8 @@ class Ahead:
         self._failures: deque[float] = deque(maxlen=MAX_FAILURES)
         # Those that are gone through in this order, and those of which something is made in a hurry.
         self._searches: list[_Search] = []
+        # What those have left out in a hurry.
+        self._left = _Search(Wanted.MAPS, Wanted.MAPS, _NEW_WITHOUT_MAPS, 0)
         # Before which body all has been made, as the index has it.
         self._noted = 0
         # Bodies that are damaged, or whose summaries are too long to be kept, or that kill helpers.
@@ -334,6 +338,8 @@ class Ahead:
             )
         ]
 
+        self._left = _Search(Wanted.MAPS, Wanted.MAPS, _NEW_WITHOUT_MAPS, self._noted)
+
         (left,) = index.execute(_LEFT, (self._noted, WORTH_A_HELPER)).fetchone()
         if left == WORTH_A_HELPER:
             # It takes as long to begin as to make something of some thousand messages.
@@ -343,7 +349,21 @@ class Ahead:
         """Make all that there is to make."""
         # Of older messages.
         unfinished = _Search(Wanted.BODIES, Wanted.STRUCTURES, _UNFINISHED, 0, self._noted)
-        searches = [*self._searches, unfinished]
+        self._go_through(index, [*self._searches, unfinished])
+        # What is not there yet would be found once more.
+        wait(self._saving)
+        self._go_through(index, [*self._searches, unfinished, self._left])
+        reached = min(
+            search.start for search in self._searches if search.wanted is not Wanted.SUMMARIES
+        )
+        reached = min(reached, self._left.start)
+        if reached != self._noted:
+            self._noted = reached
+            self._submit(NoteMadeAhead(self._noted))
+        wait(self._saving)
+
+    def _go_through(self, index: sqlite3.Connection, searches: Sequence[_Search]) -> None:
+        """Make what they find."""
         flying: deque[_Task] = deque()
         try:
             while not self._has_given_up:
@@ -367,14 +387,6 @@ class Ahead:
                 # Nobody reads the answers.
                 self._end_helper()
                 self._again += flying
-        reached = min(
-            search.start for search in self._searches if search.wanted is not Wanted.SUMMARIES
-        )
-        if reached != self._noted:
-            self._noted = reached
-            self._submit(NoteMadeAhead(self._noted))
-        # What is not there yet would be found once more.
-        wait(self._saving)
 
     @property
     def _hurried(self) -> Mapping[Wanted, float]:
@@ -394,11 +406,12 @@ class Ahead:
             patience: float | None = GIVING_WAY
             if search.lacked in hurried:
                 patience = None
+                # Nobody waits for maps, which take as long again: they come last then.
+                wanted &= ~Wanted.MAPS
             elif wanted is Wanted.SUMMARIES:
                 # All of a message is looked at anyway, later.
                 continue
-            by_headers = patience is None and not wanted & Wanted.STRUCTURES
-            limit = HEADERS_AT_ONCE if by_headers else MESSAGES_AT_ONCE
+            limit = HURRIED_AT_ONCE if patience is None else MESSAGES_AT_ONCE
             if places := search.find(index, limit, self._unfit):
                 return _Task(wanted, places, patience=patience)
         return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import marshal
 import os
 import select
@@ -24,6 +25,8 @@ AT_ONCE = 2
 #: Bodies in one request: the places of so many go into a pipe that nobody reads from at the moment.
 MAX_PLACES = 500
 
+#: Octets that it may write before we read: all of most answers. Linux gives no more to everybody.
+PIPE_OCTETS = 1024 * 1024
 #: Octets of an answer.
 MAX_ANSWER = 256 * 1024 * 1024
 
@@ -58,12 +61,22 @@ class HelperProcess:
             )
         except (OSError, ValueError, subprocess.SubprocessError) as error:
             raise HelperFailed(str(error)) from error
+        self._received = bytearray()
+        self._widen_pipe()
         try:
             if self._read(BEGINNING_PATIENCE) != mailkit.__version__:
                 raise HelperFailed("it is of another version")
         except HelperFailed:
             self.close()
             raise
+
+    def _widen_pipe(self) -> None:
+        """Let it write an answer without waiting for us, and go on with the next request."""
+        pipe = self._process.stdout
+        if hasattr(fcntl, "F_SETPIPE_SZ") and pipe is not None:
+            # A system may have no room for it.
+            with suppress(OSError):
+                fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, PIPE_OCTETS)
 
     @property
     def pid(self) -> int:
@@ -96,28 +109,36 @@ class HelperProcess:
             raise HelperFailed("it cannot be understood") from error
 
     def _read(self, patience: float) -> Any:
-        length = int.from_bytes(self._read_octets(LENGTH, patience), "big")
-        if length > MAX_ANSWER:
+        received = self._received
+        self._receive(LENGTH, patience)
+        end = LENGTH + int.from_bytes(received[:LENGTH], "big")
+        if end > MAX_ANSWER:
             raise HelperFailed("it says too much")
+        self._receive(end, patience)
         try:
-            return marshal.loads(self._read_octets(length, patience))
+            with memoryview(received) as view:
+                return marshal.loads(view[LENGTH:end])
         except (EOFError, TypeError, ValueError) as error:
             raise HelperFailed("it cannot be understood") from error
+        finally:
+            del received[:end]
 
-    def _read_octets(self, count: int, patience: float) -> bytes:
+    def _receive(self, count: int, patience: float) -> None:
+        """See to it that so many octets are there."""
+        if len(self._received) >= count:
+            return
         assert self._process.stdout is not None
         descriptor = self._process.stdout.fileno()
         ready = select.poll()
         ready.register(descriptor, select.POLLIN)
-        octets = bytearray()
-        while len(octets) < count:
+        while len(self._received) < count:
             if not ready.poll(patience * 1000):
                 raise HelperFailed("it does not answer")
-            some = os.read(descriptor, count - len(octets))
+            # All there is: on a busy reactor's side each call waits long for the interpreter.
+            some = os.read(descriptor, PIPE_OCTETS)
             if not some:
                 raise HelperFailed("it has died")
-            octets += some
-        return bytes(octets)
+            self._received += some
 
     def kill(self) -> None:
         """End it, so that who waits for it hears of that; from any thread."""

@@ -54,6 +54,8 @@ class Summary(NamedTuple):
 
 #: What is known where nothing but the structure is wanted.
 STRUCTURE_ALONE = Summary(b"", b"", b"")
+#: The same where nothing of a summary is.
+NO_SUMMARY = Summary(b"", b"NIL", b"")
 
 
 class Job(NamedTuple):
@@ -168,6 +170,8 @@ def _with_structure(data: Octets, start: int, end: int, job: Job, look: Look | N
     else:
         root = parse_message(data, start, end)
         look(job.place, root, start)
+        if job.known is NO_SUMMARY:
+            return NO_SUMMARY
         header = root.header
         structure = bodystructure_octets(data, root)
     envelope, _, fields = job.known or from_header(header)
@@ -282,13 +286,17 @@ def make(bodies: BodyFiles, wanted: Wanted, jobs: Sequence[Job]) -> Made:
     if not wanted & Wanted.MESSAGES:
         _make_of_headers(bodies, jobs, add, made)
         return made
-    structure = bool(wanted & Wanted.STRUCTURES)
-    if not wanted & Wanted.SUMMARIES:
+    structure = bool(wanted & Wanted.BODIES)
+    if not wanted & Wanted.STRUCTURES and structure:
+        jobs = [Job(place, NO_SUMMARY) for place, _ in jobs]
+    elif not wanted & Wanted.SUMMARIES:
         jobs = [Job(place, known or STRUCTURE_ALONE) for place, known in jobs]
     seen = look if kinds or wanted & Wanted.MAPS else None
     for span in make_spans(jobs, structure):
         for job, outcome in make_summaries(bodies, span, structure, look=seen):
             body_id = job.place.body_id
+            if outcome is NO_SUMMARY:
+                continue
             if isinstance(outcome, Summary):
                 made.summaries.append((body_id, outcome))
             else:

@@ -126,7 +126,7 @@ class AheadTests(AheadTestCase):
     async def test_no_more_is_made_at_a_time_than_fits(self) -> None:
         self.patch(ahead, "OCTETS_AT_ONCE", 100)
         self.patch(ahead, "MESSAGES_AT_ONCE", 3)
-        self.patch(ahead, "HEADERS_AT_ONCE", 3)
+        self.patch(ahead, "HURRIED_AT_ONCE", 3)
         asked = []
         send = HelperProcess.send
 
@@ -262,6 +262,22 @@ class AheadTests(AheadTestCase):
         self.assertEqual(asked[:5], [*wanted, ahead.GIVING_WAY])
         # Whether the summaries are there already.
         self.assertIn(asked[5], (Wanted.MESSAGES, Wanted.BODIES))
+
+    async def test_maps_come_last_where_there_is_a_hurry(self) -> None:
+        self.patch(ahead, "HURRY", dict.fromkeys(ahead.HURRY, math.inf))
+        asked = await self.asked(3, Wanted.STRUCTURES)
+        self.assertEqual(asked[0], Wanted.SUMMARIES | Wanted.STRUCTURES)
+        self.assertEqual(asked[-1], Wanted.MAPS)
+        self.assertEqual(asked.count(Wanted.MAPS), 1)
+
+    async def test_maps_left_out_by_the_server_before_are_made(self) -> None:
+        settings = StoreSettings(maintenance_interval=3600.0, summarize_ahead=False)
+        store = await self.make_store(settings=settings)
+        mailbox = await self.fill(store, *map(message, range(3)), MIXED)
+        await mailbox.get_summaries(uids=await mailbox.list_uids())
+        await self.close_store(store)
+        store = self.open_store(ALONE)
+        await self.made(store, 4)
 
     async def test_where_much_is_left_a_helper_begins_with_the_store(self) -> None:
         self.patch(ahead, "WORTH_A_HELPER", 3)
