@@ -8,7 +8,7 @@ import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from mailkit.errors import MailError, StoreUnavailable
+from mailkit.errors import MailError, StoreCorrupt, StoreUnavailable
 from mailkit.store.sqlite.bodies import BodyPlace, verify_body
 from mailkit.store.sqlite.ends import ends_known_from
 from mailkit.store.sqlite.flags import KEYWORD_SHIFT, SEEN_BIT
@@ -17,6 +17,7 @@ from mailkit.store.sqlite.log import (
     list_segments,
     segment_name,
 )
+from mailkit.store.sqlite.recovery import newest_batch, refuse_older_index
 from mailkit.store.sqlite.rows import BODY_USERS
 from mailkit.store.sqlite.schema import DERIVED, INDEX_NAME, MIGRATIONS, connect
 from mailkit.store.sqlite.versions import refuse_newer, version_of
@@ -343,17 +344,31 @@ def _check_files(connection: sqlite3.Connection, directory: str, report: Report)
         raise MailError(f"Cannot read {directory}: {error.strerror}") from error
     known = dict(connection.execute("SELECT id, size FROM segment").fetchall())
     (current,) = connection.execute("SELECT segment FROM log_state").fetchone()
+    unknown: dict[int, int | None] = {}
     for number in present:
         try:
             size = os.path.getsize(os.path.join(directory, segment_name(number)))
         except OSError:
             continue
         if number not in known:
+            unknown[number] = None
             report.notes.append(
                 f"segment {number} ({size} octets) is not in use and can be reclaimed"
             )
         elif number == current and size > known[number]:
+            unknown[number] = known[number]
             report.notes.append(
                 f"segment {number} ends with {size - known[number]} octets of room, or of an"
                 " unfinished transaction, which are cut off when the store is opened"
             )
+    try:
+        newest = newest_batch(directory, unknown)
+    except OSError:
+        # A segment that a running server has dropped meanwhile.
+        return
+    # Asked for after the log was read, which a running server goes on writing.
+    (batch,) = connection.execute("SELECT batch FROM log_state").fetchone()
+    try:
+        refuse_older_index(newest, batch)
+    except StoreCorrupt as error:
+        report.problems.append(error.text)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from collections.abc import Mapping
 
 from twisted.logger import Logger
 
@@ -27,17 +28,17 @@ _log = Logger()
 
 
 def refuse_missing_index(directory: str) -> None:
-    """Look whether there is a log without an index, before a new index is made.
+    """Look whether there is a log without an index, or with an empty one, before a new one is made.
 
     :param directory: of the store.
     :raises StoreCorrupt: there is.
     """
     log = os.path.join(directory, "log")
-    if (
-        not os.path.exists(os.path.join(directory, INDEX_NAME))
-        and os.path.isdir(log)
-        and (list_segments(log) or list_snapshots(log))
-    ):
+    try:
+        there = os.path.getsize(os.path.join(directory, INDEX_NAME)) > 0
+    except OSError:
+        there = False
+    if not there and os.path.isdir(log) and (list_segments(log) or list_snapshots(log)):
         raise StoreCorrupt(f"{directory} has mail but no {INDEX_NAME}; run: mailkit repair")
 
 
@@ -55,19 +56,21 @@ def recover(
     known = dict(connection.execute("SELECT id, size FROM segment").fetchall())
     present = list_segments(directory)
     strangers = [number for number in present if number not in known]
-    for number in strangers:
-        _check_batches(directory, number, None, batch)
+    refuse_older_index(newest_batch(directory, dict.fromkeys(strangers)), batch)
     size = known.get(segment, 0)
-    path = os.path.join(directory, segment_name(segment))
-    if segment not in known or segment not in present:
+    lost = _lost_segments(directory, known)
+    if segment not in known or segment in lost:
+        # Not by a crash of ours; leave it to be looked at.
         segment = 0
     else:
-        actual = os.path.getsize(path)
-        if actual > size:
-            _check_batches(directory, segment, size, batch)
-        elif actual < size:
-            # Not by a crash of ours; leave it to be looked at.
-            segment = 0
+        refuse_older_index(newest_batch(directory, {segment: size}), batch)
+    if lost:
+        _log.error(
+            "{count} segments of the log are missing, or shorter than the index says, {name} first:"
+            " the mail in them cannot be read; `mailkit check` tells which that is",
+            count=len(lost),
+            name=os.path.join(directory, segment_name(lost[0])),
+        )
     for number in strangers:
         os.unlink(os.path.join(directory, segment_name(number)))
     _drop_torn(connection, directory)
@@ -97,11 +100,42 @@ def _drop_torn(connection: sqlite3.Connection, directory: str) -> None:
     )
 
 
-def _check_batches(directory: str, number: int, begin: int | None, batch: int) -> None:
-    path = os.path.join(directory, segment_name(number))
-    for record in scan_segment(path, begin):
-        if record.header.batch > batch + 1:
-            raise StoreCorrupt(
-                "The index is older than the mail in the log (was it restored from a backup?); "
-                "run: mailkit repair"
-            )
+def _lost_segments(directory: str, known: Mapping[int, int]) -> list[int]:
+    """Those that are not there, or not whole, by their sizes."""
+    lost = []
+    for number, size in sorted(known.items()):
+        try:
+            if os.path.getsize(os.path.join(directory, segment_name(number))) < size:
+                lost.append(number)
+        except OSError:
+            lost.append(number)
+    return lost
+
+
+def newest_batch(directory: str, places: Mapping[int, int | None]) -> int:
+    """The newest batch of which there are records in some segments; 0 without any.
+
+    :param places: where to begin in each segment; None for its first record.
+    """
+    return max(
+        (
+            record.header.batch
+            for number, begin in places.items()
+            for record in scan_segment(os.path.join(directory, segment_name(number)), begin)
+        ),
+        default=0,
+    )
+
+
+def refuse_older_index(newest: int, batch: int) -> None:
+    """Look whether there is mail of which the index should know.
+
+    :param newest: batch of what it does not know.
+    :param batch: the last that it knows. The one behind it may have been at work.
+    :raises StoreCorrupt: there is.
+    """
+    if newest > batch + 1:
+        raise StoreCorrupt(
+            "The index is older than the mail in the log (was it restored from a backup?); "
+            "run: mailkit repair"
+        )

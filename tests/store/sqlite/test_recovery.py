@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import pytest
 from twisted.internet.defer import Deferred, gatherResults
+from twisted.logger import LogLevel, capturedLogs, formatEvent
 
 from mailkit.errors import StoreCorrupt
 from mailkit.model import AppendMessage, FlagOp
@@ -251,8 +252,10 @@ class OpeningTests(StoreTestCase):
             await self.close_store(store)
             size = os.path.getsize(self.segment(number))
             os.replace(index + ".backup", index)
-            self.assertRaises(StoreCorrupt, self.open_store)
+            error = self.assertRaises(StoreCorrupt, self.open_store)
             self.assertEqual(os.path.getsize(self.segment(number)), size)
+            # A store that no server opens is not whole.
+            self.assertIn(error.text, check_store(self.directory).problems)
 
     async def test_the_number_of_a_lost_segment_is_not_given_again(self) -> None:
         # Or the index would find new mail where it looks for the old.
@@ -282,6 +285,32 @@ class OpeningTests(StoreTestCase):
         self.assertRaises(StoreCorrupt, self.open_store)
         self.assertRaises(StoreCorrupt, SQLiteDirectory, self.directory)
         self.assertFalse(os.path.exists(os.path.join(self.directory, INDEX_NAME)))
+
+    async def test_a_log_with_an_empty_index_is_refused(self) -> None:
+        store = await self.make_store()
+        await self.deliver(store, message(1))
+        await self.close_store(store)
+        index = os.path.join(self.directory, INDEX_NAME)
+        os.truncate(index, 0)
+        self.assertRaises(StoreCorrupt, self.open_store)
+        self.assertRaises(StoreCorrupt, SQLiteDirectory, self.directory)
+        # No account was made in it that the repair would take for all there were.
+        self.assertEqual(os.path.getsize(index), 0)
+
+    async def test_lost_segments_are_told_of_at_the_start(self) -> None:
+        store = await self.make_store(settings=SETTINGS)
+        for number in (1, 2, 3):
+            await self.deliver(store, message(number, 25_000))
+        await self.close_store(store)
+        os.unlink(self.segment(1))
+        os.truncate(self.segment(2), 100)
+        with capturedLogs() as logged:
+            store = self.open_store(SETTINGS)
+        [told] = [formatEvent(event) for event in logged if event["log_level"] == LogLevel.error]
+        self.assertIn(
+            f"2 segments of the log are missing, or shorter than the index says, {os.path.abspath(self.segment(1))} first",
+            told,
+        )
 
     async def test_a_segment_that_is_missing_or_too_short(self) -> None:
         store = await self.make_store()
