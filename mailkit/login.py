@@ -317,11 +317,14 @@ class LoginConnection(CompressingConnection):
     def _split_master(self, success: Success) -> Success:
         """A login by ``account*administrator`` as what it means."""
         separator = self.factory.master_separator
-        if not separator or success.authorization_id:
+        if not separator:
             return success
         credentials = success.credentials
         account, found, administrator = success.username.rpartition(separator)
         if not (found and account and administrator and isinstance(credentials, UsernamePassword)):
+            return success
+        # Clients with Cyrus SASL, such as mbsync, give the user name as authorization identity, too.
+        if success.authorization_id not in ("", success.username, account):
             return success
         return with_password(administrator, credentials.password, account)
 

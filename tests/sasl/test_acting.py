@@ -148,6 +148,21 @@ class SeparatorTests(ActingCase):
         self.assertTrue(pop3.send(b"PASS boss's").startswith(b"+OK"))
         self.assertEqual(self.opened, [ANN, ANN])
 
+    def test_imap_user_names_without_quotes(self) -> None:
+        # As imaplib sends them.
+        imap = self.with_separator(IMAPDialogue)
+        self.assertIn(b"a OK", imap.send(b'a LOGIN ann@example.org*boss "boss\'s"'))
+        self.assertEqual(self.opened, [ANN])
+
+    def test_the_same_name_as_authorization_identity(self) -> None:
+        # As mbsync sends it, and all that leave it to Cyrus SASL.
+        for make in DIALOGUES:
+            for identity in ("ann*boss", "ann"):
+                dialogue = self.with_separator(make)
+                self.assertEqual(self.plain(dialogue, identity, "ann*boss", "boss's").kind, "in")
+            answer = self.plain(self.with_separator(make), "eve", "ann*boss", "boss's")
+            self.assertNotEqual(answer.kind, "in")
+
     def test_others_do_not(self) -> None:
         for make in DIALOGUES:
             dialogue = self.with_separator(make)

@@ -64,7 +64,8 @@ def login(connection: IMAPProtocol, command: Command) -> Waiting:
     """RFC 3501 section 6.2.3"""
     arguments = command.arguments
     arguments.space()
-    user = arguments.text(arguments.astring("The user name"), "The user name")
+    # lenient: wildcards too, as in "ann*boss", which imaplib's login() does not quote.
+    user = arguments.text(arguments.list_octets("The user name"), "The user name")
     arguments.space()
     password = arguments.astring("The password")
     arguments.end()
