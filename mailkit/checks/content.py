@@ -9,6 +9,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import NamedTuple
 
 from twisted.internet.threads import deferToThread
 
@@ -16,6 +17,7 @@ from mailkit._typing import override
 from mailkit.checks.base import Action, Finding, shown
 from mailkit.hooks import Answers, Defer, MailHook, MailSession, Reject, Result
 from mailkit.mime import Limits, Octets, Part, mapped, parse_message
+from mailkit.mime.headers import find_blank_line
 from mailkit.model import Envelope
 from mailkit.spool import MEMORY_LIMIT, Spool
 
@@ -29,8 +31,6 @@ _ONCE = frozenset(
         *(b"in-reply-to", b"references", b"subject"),
     )
 )
-# As mailkit.mime.headers has it: only an empty line ends a header.
-_EMPTY_LINE = re.compile(rb"\n\r?\n")
 # A field, or what stands in a field's place: the first line of it.
 _FIELD = re.compile(rb"\n([^ \t\r\n][^\r\n]*)")
 # RFC 5322 section 4.5: white space may stand before the colon.
@@ -91,10 +91,9 @@ class ContentLimits(MailHook):
         if message.size <= MEMORY_LIMIT and (data := message.data) is not None:
             return _answers(self._look(data, 0))
         if self._long_lines == "none":
-            head = b"\n" + message.read_start(self._max_header + 4)
-            end = _EMPTY_LINE.search(head)
-            if end is not None and not _has_parts(head[: end.start()]):
-                return _answers(self._look_at_start(head))
+            header = _header_in(message.read_start(self._max_header + 4))
+            if header.is_whole and not header.has_parts:
+                return _answers(self._look_at_start(header))
         return self._look_in_thread(message)
 
     async def _look_in_thread(self, message: Spool) -> Answers:
@@ -109,10 +108,9 @@ class ContentLimits(MailHook):
 
     def _look(self, octets: Octets, start: int) -> list[tuple[Action, str]]:
         """What is wrong with a message."""
-        # As if a line had ended before: the header may be empty.
-        head = b"\n" + octets[start : start + self._max_header + 4]
-        found = self._look_at_start(head)
-        if self._may_have_many(octets, head):
+        header = _header_in(octets[start : start + self._max_header + 4])
+        found = self._look_at_start(header)
+        if self._may_have_many(octets, header):
             # One more than may be, to see whether there is.
             limits = Limits(self._max_depth + 1, self._max_parts + 1)
             depth, parts = _measure(parse_message(octets, start, None, limits))
@@ -124,21 +122,20 @@ class ContentLimits(MailHook):
             found.append((self._long_lines, f"it has a line of more than {MAX_LINE} octets"))
         return found
 
-    def _look_at_start(self, head: bytes) -> list[tuple[Action, str]]:
-        """What is wrong with the header of a message, which begins with a line end."""
-        end = _EMPTY_LINE.search(head)
-        if (end.start() if end else len(head)) > self._max_header:
+    def _look_at_start(self, found: _Header) -> list[tuple[Action, str]]:
+        """What is wrong with the header of a message."""
+        if len(found.octets) - found.is_whole > self._max_header:
             return [(self._action, f"its header has more than {self._max_header} octets")]
-        return list(self._look_at_header(head[: end.start() + 1] if end else head))
+        return list(self._look_at_header(found))
 
-    def _look_at_header(self, header: bytes) -> Iterator[tuple[Action, str]]:
-        """What is wrong with a header, which begins with a line end."""
+    def _look_at_header(self, found: _Header) -> Iterator[tuple[Action, str]]:
+        header = found.octets
         if header.count(b"\n") > self._max_fields:
             count = sum(1 for _ in _FIELD.finditer(header))
             if count > self._max_fields:
                 yield self._action, f"it has more than {self._max_fields} header fields"
                 return
-        if len(_FROM.findall(header)) > 1:
+        if found.lower.count(b"\nfrom") > 1 and len(_FROM.findall(header)) > 1:
             yield self._several_from, "it has more than one field From"
         if self._repeated == self._missing == self._malformed == "none":
             return
@@ -162,13 +159,9 @@ class ContentLimits(MailHook):
                 yield self._malformed, f"a line of its header is no field: {shown(line)}"
                 break
 
-    def _may_have_many(self, octets: Octets, head: bytes) -> bool:
-        """Whether the structure must be read: most messages lack the words for so much of it.
-
-        :param head: the header, perhaps with some of the body.
-        """
-        end = _EMPTY_LINE.search(head)
-        if end is not None and not _has_parts(head[: end.start()]):
+    def _may_have_many(self, octets: Octets, header: _Header) -> bool:
+        """Whether the structure must be read: most messages lack the words for so much of it."""
+        if header.is_whole and not header.has_parts:
             return False
         if not isinstance(octets, bytes):
             return True
@@ -178,10 +171,29 @@ class ContentLimits(MailHook):
         return levels > self._max_depth or levels + lower.count(b"\n--") >= self._max_parts
 
 
-def _has_parts(header: bytes) -> bool:
-    """Whether the header may be that of a multipart or of a message in a message."""
-    lower = header.lower()
-    return b"multipart" in lower or b"message" in lower.replace(b"message-id", b"")
+class _Header(NamedTuple):
+    """The header at the start of a message, as far as it was read."""
+
+    #: As if a line had ended before, for the header may be empty; the empty line is left out.
+    octets: bytes
+    lower: bytes
+    #: The empty line has been found.
+    is_whole: bool
+
+    @property
+    def has_parts(self) -> bool:
+        """It may be that of a multipart or of a message in a message."""
+        lower = self.lower
+        # "in" asks whether it is a number first, which costs an exception.
+        return lower.find(b"multipart") >= 0 or lower.count(b"message") > lower.count(b"message-id")
+
+
+def _header_in(start: bytes) -> _Header:
+    """The header of a message, of which these are the first octets."""
+    head = b"\n" + start
+    place, _ = find_blank_line(head)
+    octets = head if place < 0 else head[: place + 1]
+    return _Header(octets, octets.lower(), place >= 0)
 
 
 def _answers(found: Sequence[tuple[Action, str]]) -> Answers:

@@ -52,6 +52,19 @@ class HeaderField(NamedTuple):
     end: int
 
 
+def find_blank_line(octets: bytes) -> tuple[int, int]:
+    """Where the first empty line is that follows a line: its place and the one behind it, or -1 twice.
+
+    The place is that of the line end before it.
+    """
+    # A regular expression takes ten times as long.
+    found = octets.find(b"\n\r\n")
+    bare = octets.find(b"\n\n") if found < 0 else octets.find(b"\n\n", 0, found + 1)
+    if bare >= 0:
+        return bare, bare + 2
+    return (found, found + 3) if found >= 0 else (-1, -1)
+
+
 def unfold(value: bytes) -> bytes:
     """Take the line ends out of a raw field value (RFC 5322 section 2.2.3), and outer space."""
     if _LF in value:

@@ -10,14 +10,18 @@ from twisted.logger import Logger
 from mailkit.mime.headers import MAX_HEADER_OCTETS
 from mailkit.smtp import replies
 from mailkit.smtp.grammar import Reply
-from mailkit.smtp.header import HeaderWatch
+from mailkit.smtp.header import SOLICITATION, VALID_SINCE, HeaderWatch
+from mailkit.smtp.trace import HOOKS_FIELD
 from mailkit.spool import Spool
 from mailkit.wire.chunks import ChunkDecoder
 from mailkit.wire.dotstuff import DotDecoder, has_bare_line_end, normalise_line_ends
 
 _RECEIVED = b"\nreceived:"
+_REMARKABLE = tuple(
+    b"\n" + name.lower().encode("ascii") for name in (SOLICITATION, VALID_SINCE, HOOKS_FIELD)
+)
 # An end of the header or a field name may be cut between two pieces.
-_OVERLAP = len(_RECEIVED) - 1
+_OVERLAP = max(map(len, (_RECEIVED, *_REMARKABLE))) - 1
 
 
 class ContentReader:
@@ -61,6 +65,8 @@ class ContentReader:
         self._binary = False
         #: Octets so far, and of the chunk that was begun last.
         self.size = self.chunk_size = 0
+        #: The header may have a field that asks something of us, or that nobody else may add.
+        self.is_remarkable = False
         self._in_header = True
         self._received = 0
         # As if a line had ended before: the header may be empty, or begin with Received.
@@ -200,7 +206,13 @@ class ContentReader:
         if size > self._header_limit:
             self.refuse(replies.header_too_large(self._header_limit))
             return
-        self._received += octets.lower().count(_RECEIVED)
+        lower = octets.lower()
+        # Those that end in this piece.
+        self._received += lower.count(_RECEIVED, max(0, len(self._before) - len(_RECEIVED) + 1))
+        for name in _REMARKABLE:
+            # "in" asks whether it is a number first, which costs an exception.
+            if lower.find(name) >= 0:
+                self.is_remarkable = True
         self._before = octets[-_OVERLAP:]
         if self._received > self._max_received:
             self.refuse(replies.MAIL_LOOP)

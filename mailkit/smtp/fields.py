@@ -2,7 +2,8 @@
 
 ``Solicitation`` (RFC 3865 section 2.5) says what a message advertises, and
 ``Require-Recipient-Valid-Since`` (RFC 7293 section 3.2) since when a recipient must have had the
-address. Messages that have neither cost one search.
+address. The headers of messages that have neither are not read once more: see
+:attr:`~mailkit.smtp.content.ContentReader.is_remarkable`.
 """
 
 from __future__ import annotations
@@ -19,14 +20,13 @@ from mailkit.mime.dates import parse_date
 from mailkit.mime.headers import MAX_HEADER_OCTETS
 from mailkit.model import Envelope, Path, Recipient, ValidSince
 from mailkit.smtp.extensions.soliciting import refuse_unwanted
+from mailkit.smtp.header import SOLICITATION, VALID_SINCE
 from mailkit.spool import Spool
 from mailkit.wire.domains import canonical_domain
 
 if TYPE_CHECKING:
     from mailkit.smtp.protocol import SMTPProtocol
 
-SOLICITATION = "Solicitation"
-VALID_SINCE = "Require-Recipient-Valid-Since"
 #: Fields of each kind that are looked at.
 MAX_FIELDS = 100
 

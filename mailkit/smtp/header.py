@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 
 from mailkit.hooks import HeaderField
+from mailkit.mime.headers import find_blank_line
 
-# As mailkit.mime.headers has it: only an empty line ends a header.
-_EMPTY_LINE = re.compile(rb"\n\r?\n")
+#: Fields that ask something of a server (RFC 3865 section 2.5, RFC 7293 section 3.2).
+SOLICITATION = "Solicitation"
+VALID_SINCE = "Require-Recipient-Valid-Since"
+
 _FIELD_END = re.compile(r"\r?\n(?![ \t])")
 
 
@@ -27,9 +30,9 @@ class HeaderWatch:
     def feed(self, content: bytes) -> None:
         """Look at the next piece; not after the end."""
         octets = self._tail + content
-        found = _EMPTY_LINE.search(octets)
-        if found is not None:
-            self.size += found.end() - len(self._tail)
+        _, end = find_blank_line(octets)
+        if end >= 0:
+            self.size += end - len(self._tail)
             self.complete = True
         else:
             self.size += len(content)

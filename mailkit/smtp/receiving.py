@@ -278,7 +278,7 @@ class ReceivingConnection(CommandConnection):
         hooks = self.hooks
         try:
             header = None
-            if content.refusal is None:
+            if content.is_remarkable and content.refusal is None:
                 header = read_asking_header(self.offers, content.spool)
             if header is not None:
                 await self._judge_header(delivery, envelope, content, header)
