@@ -97,6 +97,11 @@ class MailPortal(Portal):
         return None
 
     def recall(self, credentials: Any, mind: Any, interface: type[Interface]) -> Any:
+        if isinstance(credentials, Anonymous):
+            anybody, realm = self.checkers.get(IAnonymous), self.realm
+            if isinstance(anybody, AllowAnonymousAccess) and isinstance(realm, MailRealm):
+                return realm.recall_avatar(None, mind, interface)
+            return None
         if type(credentials) is not UsernamePassword or (ours := self._ours()) is None:
             return None
         checker, realm = ours

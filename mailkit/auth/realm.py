@@ -111,10 +111,14 @@ class MailRealm:
         advice = f": give make_portal {', '.join(wanted)}" if wanted else ""
         raise NotImplementedError(f"this realm has no {names}{advice}")
 
-    def recall_avatar(self, account: str, mind: Any, interface: type[Interface]) -> _Avatar | None:
-        """The same, for an account that was recalled; None where that has to wait."""
+    def recall_avatar(
+        self, account: str | None, mind: Any, interface: type[Interface]
+    ) -> _Avatar | None:
+        """The same, for an account that was recalled; None where that has to wait, or is refused."""
         if interface is IMailAccount:
-            avatar = None if self._recall is None else self._recall(name=account)
+            if account is None or self._recall is None:
+                return None
+            avatar = self._recall(name=account)
             return None if avatar is None else (interface, avatar, _nothing_to_release)
         if interface is IMessageDelivery and self._deliveries is not None:
             return interface, self._deliveries(account, mind), _nothing_to_release

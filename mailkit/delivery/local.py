@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from twisted.logger import Logger
@@ -88,19 +88,21 @@ class LocalMessageDelivery(AddressOwners):
         self.account = account
         self._store = store
         self._directory = directory
+        self._new_spool: Callable[[], Spool] | None = None
+        if ISpooling.providedBy(store):
+            self._new_spool = store.new_spool
         self._detail_to_mailbox = detail_to_mailbox or detail_by_acl
         self._detail_by_acl = detail_by_acl
         self._sent_copy = sent_copy
         self._duplicates = duplicates
         self._served = served
-        # Of transactions under way. Never old: a resolution is used once.
+        # The directory, if it knows quotas.
+        self._quotas: Any = directory if IQuotaDirectory.providedBy(directory) else None
+        # Of transactions under way, perhaps of many connections. Never old: each is used once.
         self._resolutions: dict[tuple[str, Path], Resolution] = {}
 
     def new_spool(self) -> Spool:
-        if ISpooling.providedBy(self._store):
-            spool: Spool = self._store.new_spool()
-            return spool
-        return Spool()
+        return Spool() if self._new_spool is None else self._new_spool()
 
     async def owns_address(self, path: Path) -> bool:
         if self.account is None:
@@ -143,13 +145,13 @@ class LocalMessageDelivery(AddressOwners):
 
     async def _check_quotas(self, resolution: Resolution, envelope: Envelope) -> None:
         """:raises OverQuota: none of the accounts has room for the message."""
-        if resolution.remote or not IQuotaDirectory.providedBy(self._directory):
+        if resolution.remote or self._quotas is None:
             return
         refusal: OverQuota | None = None
         for account in resolution.accounts:
             try:
                 # RFC 1870 section 6.1
-                await self._directory.check_quota(
+                await self._quotas.check_quota(
                     account=account, octets=max(1, envelope.declared_size or 0)
                 )
             except OverQuota as error:
@@ -357,4 +359,5 @@ def worst(errors: Iterable[MailError | None]) -> MailError | None:
 
 def will_be_repeated(outcomes: Sequence[Outcome]) -> bool:
     """The sender is told to try again, for all recipients."""
-    return any(o.error is not None and o.error.temporary for o in outcomes)
+    errors = [outcome.error for outcome in outcomes if outcome.error is not None]
+    return any(error.temporary for error in errors) if errors else False

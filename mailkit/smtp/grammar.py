@@ -71,6 +71,12 @@ class Reply(NamedTuple):
         return f"{first}{code} {status}{lines[-1]}\r\n".encode("ascii")
 
 
+@lru_cache(maxsize=64)
+def rendered(code: int, enhanced: str, text: str) -> bytes:
+    """The octets of a reply that each client gets."""
+    return Reply(code, enhanced, text).render()
+
+
 class Refused(Exception):
     """The command gets this reply and has no effect.
 
@@ -103,6 +109,10 @@ def _wrap(line: str, width: int) -> list[str]:
 # Command lines.
 
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+# Octets of a line, or of an argument, up to which it is remembered what it means; and how lines begin
+# that tell no secrets.
+_SHORT = 80
+_OPEN = frozenset((b"EHLO", b"LHLO", b"MAIL", b"RCPT", b"DATA", b"RSET", b"QUIT"))
 
 
 def parse_command(line: bytes) -> tuple[bytes, bytes]:
@@ -110,6 +120,12 @@ def parse_command(line: bytes) -> tuple[bytes, bytes]:
 
     :raises Refused: control octets, or nothing at all.
     """
+    if len(line) <= _SHORT and line[:4] in _OPEN:
+        return _recall_command(line)
+    return _parse_command(line)
+
+
+def _parse_command(line: bytes) -> tuple[bytes, bytes]:
     if _CONTROL.search(line):
         raise Refused(500, "5.5.2", "Control characters are not allowed in commands")
     # RFC 5321 section 4.1.1: trailing white space is tolerated.
@@ -118,6 +134,9 @@ def parse_command(line: bytes) -> tuple[bytes, bytes]:
         raise Refused(500, "5.5.2", "A command was expected")
     # lenient: several spaces before the argument, as people type them.
     return verb.upper(), argument.lstrip(b" ")
+
+
+_recall_command = lru_cache(maxsize=1024)(_parse_command)
 
 
 # RFC 5321 section 4.1.2, with the non-ASCII octets that RFC 6531 section 3.3 adds; whether they
@@ -157,6 +176,12 @@ def parse_mail(argument: bytes, limits: Limits = LIMITS) -> tuple[Path, Paramete
 
     :raises Refused: the reply to give.
     """
+    path, rest = (_recall_mail if len(argument) <= _SHORT else _parse_mail)(argument, limits)
+    return path, _parse_parameters(rest, limits) if rest else {}
+
+
+def _parse_mail(argument: bytes, limits: Limits) -> tuple[Path, bytes | None]:
+    """The path, and what stands behind it."""
     found = _MAIL.fullmatch(argument)
     if found is None:
         raise _bad_path(argument, b"FROM:", "5.1.7", _MAIL_SYNTAX)
@@ -167,7 +192,11 @@ def parse_mail(argument: bytes, limits: Limits = LIMITS) -> tuple[Path, Paramete
         if len(whole) > limits.local_part:
             _check_lengths(whole, dotted or quoted, domain or literal, limits, "5.1.7")
         path = _make_path(dotted, quoted, domain, literal, "5.1.7")
-    return path, _parse_parameters(rest, limits) if rest else {}
+    return path, rest
+
+
+# The same senders and recipients come again and again.
+_recall_mail = lru_cache(maxsize=512)(_parse_mail)
 
 
 def parse_rcpt(argument: bytes, limits: Limits = LIMITS) -> tuple[Path, Parameters]:
@@ -175,6 +204,12 @@ def parse_rcpt(argument: bytes, limits: Limits = LIMITS) -> tuple[Path, Paramete
 
     :raises Refused: the reply to give.
     """
+    path, rest = (_recall_rcpt if len(argument) <= _SHORT else _parse_rcpt)(argument, limits)
+    return path, _parse_parameters(rest, limits) if rest else {}
+
+
+def _parse_rcpt(argument: bytes, limits: Limits) -> tuple[Path, bytes | None]:
+    """The path, and what stands behind it."""
     found = _RCPT.fullmatch(argument)
     if found is None:
         raise _bad_path(argument, b"TO:", "5.1.3", _RCPT_SYNTAX)
@@ -185,7 +220,10 @@ def parse_rcpt(argument: bytes, limits: Limits = LIMITS) -> tuple[Path, Paramete
         if len(whole) > limits.local_part:
             _check_lengths(whole, dotted or quoted, domain or literal, limits, "5.1.3")
         path = _make_path(dotted, quoted, domain, literal, "5.1.3")
-    return path, _parse_parameters(rest, limits) if rest else {}
+    return path, rest
+
+
+_recall_rcpt = lru_cache(maxsize=1024)(_parse_rcpt)
 
 
 def parse_mailbox(octets: bytes, limits: Limits = LIMITS) -> Path:

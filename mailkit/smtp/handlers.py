@@ -21,6 +21,7 @@ from mailkit.smtp.grammar import (
     parse_helo,
     parse_mail,
     parse_rcpt,
+    rendered,
 )
 from mailkit.smtp.state import (
     ANY,
@@ -34,7 +35,6 @@ from mailkit.wire.sasl import ExchangeCancelled, SASLError, encode_base64
 
 if TYPE_CHECKING:
     from mailkit.smtp.extensions.extension import Extension
-    from mailkit.smtp.judging import ConnectionHooks
     from mailkit.smtp.protocol import SMTPProtocol
 
 _Waiting = Coroutine[Any, Any, None]
@@ -67,26 +67,29 @@ def ehlo(connection: SMTPProtocol, argument: bytes) -> _Waiting | None:
 
 def _hello(connection: SMTPProtocol, argument: bytes, esmtp: bool) -> _Waiting | None:
     name = parse_helo(argument, connection.factory.limits)
-    if connection.hooks is not None:
-        return _greet_if_welcome(connection, connection.hooks, name, esmtp)
+    if connection.hooks is not None and (asking := connection.hooks.hello(name, esmtp)) is not None:
+        return _greet_if_welcome(connection, asking, name, esmtp)
     _greet(connection, name, esmtp)
     return None
 
 
 async def _greet_if_welcome(
-    connection: SMTPProtocol, hooks: ConnectionHooks, name: str, esmtp: bool
+    connection: SMTPProtocol, asking: _Waiting, name: str, esmtp: bool
 ) -> None:
-    await hooks.hello(name, esmtp)
+    await asking
     _greet(connection, name, esmtp)
 
 
 def _greet(connection: SMTPProtocol, name: str, esmtp: bool) -> None:
     connection.drop_content()
     connection.session.greet(name, esmtp)
-    lines = [f"{connection.factory.hostname} greets {name}"]
-    if esmtp:
-        lines += connection.extensions()
-    connection.reply(Reply(250, "", "\n".join(lines)))
+    extensions = connection.extensions() if esmtp else b""
+    first = Reply(250, "", f"{connection.factory.hostname} greets {name}").render()
+    if extensions:
+        # RFC 5321 section 4.2.1: more lines follow.
+        blank = first.rfind(b"\n", 0, -1) + 4
+        first = b"%b-%b" % (first[:blank], first[blank + 1 :])
+    connection.write(first + extensions)
 
 
 def hello_of_another_protocol(connection: SMTPProtocol, argument: bytes) -> None:
@@ -112,7 +115,7 @@ def noop(connection: SMTPProtocol, argument: bytes) -> None:
 def quit_(connection: SMTPProtocol, argument: bytes) -> None:
     """QUIT (RFC 5321 section 4.1.1.10)."""
     _no_argument(argument)
-    connection.reply(Reply(221, "2.0.0", f"{connection.factory.hostname} closing connection"))
+    connection.write(rendered(221, "2.0.0", f"{connection.factory.hostname} closing connection"))
     connection.close(asked_for=True)
 
 
@@ -240,16 +243,19 @@ async def mail(connection: SMTPProtocol, argument: bytes) -> None:
     if session.transactions >= factory.max_transactions:
         connection.give_up("Too many messages on one connection")
         return
-    delivery = connection.delivery or await connection.log_in_anonymously()
+    delivery = connection.delivery or connection.recall_anybody()
+    if delivery is None:
+        delivery = await connection.log_in_anonymously()
     envelope = Envelope(connection.client, session.helo, path, account=session.account)
     reply = _judge_mail(connection, envelope, given) if given else None
-    if not path.is_ascii and not envelope.smtputf8:
+    if not (envelope.smtputf8 or argument.isascii() or path.is_ascii):
         # RFC 6531 section 3.5
         raise Refused(550, "5.6.7", "A non-ASCII address needs the parameter SMTPUTF8")
     envelope.transaction_id = factory.new_transaction_id()
     await delivery.check_sender(envelope=envelope)
-    if connection.hooks is not None:
-        await connection.hooks.mail(envelope)
+    hooks = connection.hooks
+    if hooks is not None and (asking := hooks.mail(envelope)) is not None:
+        await asking
     session.begin(envelope)
     if session.forwarded:
         connection.log.info(
@@ -269,15 +275,16 @@ async def rcpt(connection: SMTPProtocol, argument: bytes) -> None:
     if len(envelope.recipients) >= connection.factory.max_recipients:
         # RFC 5321 section 4.5.3.1.10
         raise Refused(452, "4.5.3", "Too many recipients, send the others in another transaction")
-    if not path.is_ascii and not envelope.smtputf8:
+    if not (envelope.smtputf8 or argument.isascii() or path.is_ascii):
         # RFC 6531 section 3.5
         raise Refused(553, "5.6.7", "A non-ASCII address needs the parameter SMTPUTF8 of MAIL")
     recipient = Recipient(path, parameters)
     if parameters:
         recipient = _judge_recipient(connection, envelope, recipient)
     await delivery.check_recipient(envelope=envelope, recipient=recipient)
-    if connection.hooks is not None:
-        await connection.hooks.rcpt(envelope, recipient)
+    hooks = connection.hooks
+    if hooks is not None and (asking := hooks.rcpt(envelope, recipient)) is not None:
+        await asking
     session.add(recipient)
     connection.write(replies.RECIPIENT_OK)
 

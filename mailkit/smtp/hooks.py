@@ -5,7 +5,7 @@ See :mod:`mailkit.hooks` for what hooks are.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from types import CoroutineType
 from typing import Any, Literal, NamedTuple, cast
 
@@ -187,6 +187,21 @@ async def _await(result: Awaitable[Any]) -> Any:
     return await result
 
 
+async def _fail(error: Exception) -> None:
+    raise error
+
+
+class _Said(NamedTuple):
+    """A hook has something to say, or is at work."""
+
+    #: Which of those that have the step.
+    number: int
+    #: When it was asked.
+    started: float
+    #: What it has returned.
+    result: Any
+
+
 class HookRunner:
     """Asks the hooks about one client.
 
@@ -227,28 +242,65 @@ class HookRunner:
         self.discard = None
         envelope.history += self._records
 
-    async def ask(self, step: Step, envelope: Envelope | None = None, **arguments: Any) -> None:
+    def ask(
+        self, step: Step, envelope: Envelope | None = None, **arguments: Any
+    ) -> Coroutine[Any, Any, None] | None:
         """Ask the hooks that have this step, one after the other.
 
         :param envelope: the transaction, from ``mail`` on.
+        :returns: None when all of them had nothing to say, at once. Else what asks the rest, and
+            raises:
         :raises Refused: one has refused.
         :raises ClientGone: the client has not waited for them.
         """
-        clock = self.hooks.clock
-        last = self._last_of_connection
+        hooks = self.hooks.steps.get(step)
+        if hooks is None:
+            return None
         if envelope is not None:
             arguments["envelope"] = envelope
-            last = self._last
-        for hook in self.hooks.steps.get(step, ()):
+        said = self._ask_from(0, hooks, envelope, arguments)
+        if said is None:
+            return None
+        return self._take_said(said, step, hooks, envelope, arguments)
+
+    def _ask_from(
+        self,
+        index: int,
+        hooks: Sequence[_Bound],
+        envelope: Envelope | None,
+        arguments: dict[str, Any],
+    ) -> _Said | None:
+        """Ask hooks until one has something to say, or has to wait; None when nobody has."""
+        last = self._last_of_connection if envelope is None else self._last
+        seconds = self.hooks.clock.seconds
+        while index < len(hooks):
+            hook = hooks[index]
             if hook.place > last or (envelope is not None and self.discard is not None):
-                return
-            started = clock.seconds()
+                return None
+            started = seconds()
+            try:
+                result = hook.ask(session=self.session, **arguments)
+            except Exception as error:
+                result = _fail(error)
+            if result is not None:
+                return _Said(index, started, result)
+            index += 1
+        return None
+
+    async def _take_said(
+        self,
+        said: _Said | None,
+        step: Step,
+        hooks: Sequence[_Bound],
+        envelope: Envelope | None,
+        arguments: dict[str, Any],
+    ) -> None:
+        clock = self.hooks.clock
+        while said is not None:
+            hook, started, result = hooks[said.number], said.started, said.result
             refused: Refused | None = None
             answers: Sequence[Any] = ()
             try:
-                result = hook.ask(session=self.session, **arguments)
-                if result is None:
-                    continue
                 if _is_awaitable(result):
                     result = await self._wait_for(step, result, hook.timeout)
                 answers = check_answers(step, result)
@@ -256,8 +308,8 @@ class HookRunner:
                 raise
             except MailError as error:
                 refused = Refused(*replies.for_error(error))
-                said = "defer" if error.temporary else "reject"
-                self._record(envelope, hook, step, said, error.text, clock.seconds() - started)
+                word = "defer" if error.temporary else "reject"
+                self._record(envelope, hook, step, word, error.text, clock.seconds() - started)
             except Exception as error:
                 refused = self._failed(envelope, hook, step, error, clock.seconds() - started)
             seconds = clock.seconds() - started
@@ -268,7 +320,7 @@ class HookRunner:
             if refused is not None:
                 self._log_refusal(hook, step, envelope, refused.reply)
                 raise refused
-            last = self._last if envelope is not None else self._last_of_connection
+            said = self._ask_from(said.number + 1, hooks, envelope, arguments)
 
     async def _wait_for(self, step: Step, result: Any, seconds: float | None) -> Any:
         settings = self.hooks.settings

@@ -25,8 +25,12 @@ if TYPE_CHECKING:
 
     from mailkit.smtp.protocol import SMTPProtocol
 
-_OUR_NAME = HOOKS_FIELD.lower().encode("ascii")
-_OUR_FIELD = re.compile(rb"^" + _OUR_NAME, re.MULTILINE)
+# An enumeration's own look-up takes as long as a short function.
+_CONNECT, _EHLO, _MAIL, _RCPT = Step.CONNECT, Step.EHLO, Step.MAIL, Step.RCPT
+_HEADER, _MESSAGE = Step.HEADER, Step.MESSAGE
+_DELIVERED, _DISCONNECT = Step.DELIVERED, Step.DISCONNECT
+
+_OUR_FIELD = re.compile(rb"^" + HOOKS_FIELD.lower().encode("ascii"), re.MULTILINE)
 
 
 class ConnectionHooks(HookRunner):
@@ -44,11 +48,21 @@ class ConnectionHooks(HookRunner):
         )
         super().__init__(hooks, session)
 
-    async def greet(self) -> Refused | None:
-        """Before the greeting: what to say instead of it, if the client is not welcome."""
+    def greet(self) -> Coroutine[Any, Any, Refused | None] | None:
+        """Before the greeting: what to say instead of it, if the client is not welcome.
+
+        :returns: None for a client that is welcome at once.
+        """
+        asking = self.ask(_CONNECT)
         account = self._connection.session.account
+        return None if asking is None and account is None else self._greet(asking, account)
+
+    async def _greet(
+        self, asking: Coroutine[Any, Any, None] | None, account: str | None
+    ) -> Refused | None:
         try:
-            await self.ask(Step.CONNECT)
+            if asking is not None:
+                await asking
             if account is not None:
                 # A trusted client has named the user.
                 await self.auth(account, "XCLIENT")
@@ -60,9 +74,10 @@ class ConnectionHooks(HookRunner):
             return Refused(554, "", text, close=refused.close)
         return None
 
-    async def hello(self, name: str, esmtp: bool) -> None:
+    def hello(self, name: str, esmtp: bool) -> Coroutine[Any, Any, None] | None:
         """HELO, EHLO or LHLO; a refused one has not been said.
 
+        :returns: None for one that is taken at once.
         :raises Refused: a hook has refused.
         """
         session = self.session
@@ -71,10 +86,14 @@ class ConnectionHooks(HookRunner):
         session.helo, session.esmtp = name, esmtp
         session.connection = self._connection.client
         _note_tls(session, self._connection)
+        asking = self.ask(_EHLO)
+        return None if asking is None else self._hello(asking, before)
+
+    async def _hello(self, asking: Coroutine[Any, Any, None], before: tuple[str, bool]) -> None:
         try:
-            await self.ask(Step.EHLO)
+            await asking
         except BaseException as error:
-            session.helo, session.esmtp = before
+            self.session.helo, self.session.esmtp = before
             if isinstance(error, Refused):
                 # RFC 2034 section 4: no enhanced status code in the answer to EHLO.
                 error.reply = error.reply._replace(enhanced="")
@@ -88,7 +107,8 @@ class ConnectionHooks(HookRunner):
         session = self.session
         session.account, session.auth_mechanism = account, mechanism
         try:
-            await self.ask(Step.AUTH)
+            if (asking := self.ask(Step.AUTH)) is not None:
+                await asking
         except BaseException:
             session.account, session.auth_mechanism = None, ""
             raise
@@ -111,24 +131,26 @@ class ConnectionHooks(HookRunner):
             facts=old.facts,
         )
 
-    def mail(self, envelope: Envelope) -> Coroutine[Any, Any, None]:
+    def mail(self, envelope: Envelope) -> Coroutine[Any, Any, None] | None:
         """MAIL.
 
+        :returns: None for one that is taken at once.
         :raises Refused: a hook has refused.
         """
         self.begin(envelope)
-        return self.ask(Step.MAIL, envelope)
+        return self.ask(_MAIL, envelope)
 
-    def rcpt(self, envelope: Envelope, recipient: Recipient) -> Coroutine[Any, Any, None]:
+    def rcpt(self, envelope: Envelope, recipient: Recipient) -> Coroutine[Any, Any, None] | None:
         """RCPT.
 
+        :returns: None for one that is taken at once.
         :raises Refused: a hook has refused.
         """
-        return self.ask(Step.RCPT, envelope, recipient=recipient)
+        return self.ask(_RCPT, envelope, recipient=recipient)
 
     def watch(self, content: ContentReader) -> None:
         """A message begins: ask about its header as soon as that is there."""
-        complete = self._ask_about_header if self.wants(Step.HEADER) else None
+        complete = self._ask_about_header if self.wants(_HEADER) else None
         content.watch_header(self.hooks.settings.max_header, complete)
 
     def _ask_about_header(self, content: ContentReader) -> None:
@@ -145,7 +167,8 @@ class ConnectionHooks(HookRunner):
         self, content: ContentReader, envelope: Envelope, fields: Sequence[HeaderField]
     ) -> None:
         try:
-            await self.ask(Step.HEADER, envelope, fields=fields)
+            if (asking := self.ask(_HEADER, envelope, fields=fields)) is not None:
+                await asking
         except Refused as refused:
             content.close_after = refused.close
             content.refuse(refused.reply)
@@ -166,7 +189,9 @@ class ConnectionHooks(HookRunner):
                 raise Refused(*content.refusal, close=content.close_after)
             if (checking := self._connection.check_content(envelope, content)) is not None:
                 await checking
-            await self.ask(Step.MESSAGE, envelope, message=content.spool)
+            asking = self.ask(_MESSAGE, envelope, message=content.spool)
+            if asking is not None:
+                await asking
             if self.discard is None:
                 await self._edit(delivery, envelope, content)
         finally:
@@ -186,8 +211,9 @@ class ConnectionHooks(HookRunner):
                 self.discard = "no recipients are left"
                 return
         trace = self.hooks.settings.trace
-        header = content.read_header() if edits or trace else b""
-        if trace and _has_our_field(header):
+        is_suspect = trace and content.is_remarkable
+        header = content.read_header() if edits or is_suspect else b""
+        if is_suspect and _has_our_field(header):
             # Only we say what our hooks have said.
             edits.insert(0, ChangeHeader(HOOKS_FIELD, None))
         if edits:
@@ -226,21 +252,22 @@ class ConnectionHooks(HookRunner):
 
     def delivered(self, envelope: Envelope, outcomes: Sequence[Outcome]) -> None:
         """A delivery is done."""
-        self.session.messages += any(outcome.error is None for outcome in outcomes)
-        if self.wants(Step.DELIVERED):
+        for outcome in outcomes:
+            if outcome.error is None:
+                self.session.messages += 1
+                break
+        if self.wants(_DELIVERED):
             self.hooks.notify(
-                Step.DELIVERED, session=self.session, envelope=envelope, outcomes=outcomes
+                _DELIVERED, session=self.session, envelope=envelope, outcomes=outcomes
             )
 
     def disconnect(self) -> None:
         """The client is gone."""
-        self.hooks.notify(Step.DISCONNECT, session=self.session)
+        self.hooks.notify(_DISCONNECT, session=self.session)
 
 
 def _has_our_field(header: bytes) -> bool:
-    lower = header.lower()
-    # Most have not even the name, which is found in a tenth of the time.
-    return _OUR_NAME in lower and _OUR_FIELD.search(lower) is not None
+    return _OUR_FIELD.search(header.lower()) is not None
 
 
 def _note_tls(session: MailSession, connection: SMTPProtocol) -> None:

@@ -27,10 +27,10 @@ from mailkit._typing import override
 from mailkit.connection import CommandFactory
 from mailkit.coroutines import go_on
 from mailkit.errors import AuthenticationFailed, AuthorizationFailed, MailError, NoSuchAccount
-from mailkit.hooks import Step
 from mailkit.interfaces import (
     IDeliveryAbilities,
     IMessageDelivery,
+    IRecallingPortal,
     ISenderPolicy,
     IURLResolver,
     IVouchedUser,
@@ -43,7 +43,7 @@ from mailkit.smtp import handlers, replies
 from mailkit.smtp.extensions.extension import Extension
 from mailkit.smtp.extensions.registry import EXTENSIONS, ExtensionSet
 from mailkit.smtp.extensions.settings import DEFAULT_SETTINGS, ExtensionSettings
-from mailkit.smtp.grammar import LIMITS, Limits, Refused, Reply, parse_command
+from mailkit.smtp.grammar import LIMITS, Limits, Refused, Reply, parse_command, rendered
 from mailkit.smtp.handlers import Command
 from mailkit.smtp.hooks import HOOK_SETTINGS, HookSet, HookSettings
 from mailkit.smtp.judging import ConnectionHooks
@@ -54,6 +54,7 @@ from mailkit.wire.buffer import LineTooLong
 from mailkit.wire.proxy import ToldClient
 
 BareLineEnds = Literal["refuse", "normalise"]
+_ANYBODY = Anonymous()
 
 
 class _Event(enum.Enum):
@@ -61,6 +62,10 @@ class _Event(enum.Enum):
 
     LINE_TOO_LONG = enum.auto()
     END_OF_CONTENT = enum.auto()
+
+
+# An enumeration's own look-up takes as long as a short function.
+_END_OF_CONTENT, _LINE_TOO_LONG = _Event.END_OF_CONTENT, _Event.LINE_TOO_LONG
 
 
 class VouchedLogin(NamedTuple):
@@ -184,15 +189,27 @@ class SMTPProtocol(ReceivingConnection):
         extension = self.factory.extension_set.by_name.get(name)
         return extension is not None and extension.available(self)
 
-    def extensions(self) -> list[str]:
-        """The lines of EHLO: what is true now for this client."""
-        return self.factory.extension_set.lines(self)
+    def extensions(self) -> bytes:
+        """The lines of EHLO behind the first: what is true now for this client."""
+        return self.factory.extension_set.render_lines(self)
 
     def check_client(self) -> None:
         """Judge a MAIL before everything else.
 
         :raises mailkit.smtp.grammar.Refused: this client may not send.
         """
+
+    def recall_anybody(self) -> IMessageDelivery | None:
+        """The delivery for everybody; None where the portal has to be asked."""
+        portal = self.factory.portal
+        if not IRecallingPortal.providedBy(portal):
+            return None
+        recalled = portal.recall(_ANYBODY, self.client, IMessageDelivery)
+        if recalled is None:
+            return None
+        _, self.delivery, logout = recalled
+        self._take_avatar(logout)
+        return self.delivery
 
     async def log_in_anonymously(self) -> IMessageDelivery:
         """The delivery for everybody.
@@ -230,16 +247,16 @@ class SMTPProtocol(ReceivingConnection):
     def greet(self) -> Coroutine[Any, Any, None] | None:
         if self.factory.hook_set is not None:
             self.hooks = ConnectionHooks(self.factory.hook_set, self)
-            if self.hooks.wants(Step.CONNECT) or self.session.account is not None:
-                return self._greet_if_welcome(self.hooks)
+            if (asking := self.hooks.greet()) is not None:
+                return self._greet_if_welcome(asking)
         self._greet()
         return None
 
     def _greet(self) -> None:
-        self.reply(Reply(220, "", f"{self.factory.hostname} {self.greeting_name} ready"))
+        self.write(rendered(220, "", f"{self.factory.hostname} {self.greeting_name} ready"))
 
-    async def _greet_if_welcome(self, hooks: ConnectionHooks) -> None:
-        refused = await hooks.greet()
+    async def _greet_if_welcome(self, asking: Coroutine[Any, Any, Refused | None]) -> None:
+        refused = await asking
         if refused is None:
             self._greet()
             return
@@ -277,14 +294,14 @@ class SMTPProtocol(ReceivingConnection):
     def next_command(self) -> bytes | _Event | None:
         try:
             if self._content is not None:
-                return _Event.END_OF_CONTENT if self._read_content(self._content) else None
+                return _END_OF_CONTENT if self._read_content(self._content) else None
             if not self.buffer.data:
                 return None
             # lenient: a bare LF ends a command, as people and scripts send it. Content is read by
             # other rules, so nothing can hide there.
             return self.buffer.take_line(self.factory.limits.auth_line)
         except LineTooLong:
-            return _Event.LINE_TOO_LONG
+            return _LINE_TOO_LONG
         except Exception:
             # Nobody knows what was read: the connection cannot go on.
             self.log.failure("input could not be read", Failure())
@@ -299,11 +316,10 @@ class SMTPProtocol(ReceivingConnection):
         verb = b""
         waiting: Coroutine[Any, Any, None] | None
         try:
-            if command is _Event.END_OF_CONTENT:
-                return self._end_of_content()
-            if command is _Event.LINE_TOO_LONG:
+            if type(command) is not bytes:
+                if command is _END_OF_CONTENT:
+                    return self._end_of_content()
                 raise self._line_too_long()
-            assert isinstance(command, bytes)
             if self.session.phase == AUTHENTICATING:
                 waiting = handlers.auth_response(self, command)
             else:

@@ -203,6 +203,8 @@ class Deliveries:
         self._store: Any = None
         self._directory: Any = None
         self._made: list[Any] = []
+        # What all who have not logged in share, where all their mail is for the store.
+        self._for_all: LocalMessageDelivery | None = None
         self._table: Routes | None = None
         #: Sends what goes elsewhere; None where no such mail is taken.
         self.queue: QueueManager | None = None
@@ -225,6 +227,7 @@ class Deliveries:
         """
         self._store = store
         self._directory = directory or store
+        self._for_all = None
         self._settings["served"] = Served()
         if self._window:
             self._settings["duplicates"] = Duplicates(self._window)
@@ -265,7 +268,13 @@ class Deliveries:
                 **self._settings,
             )
         if self._table is None:
-            return LocalMessageDelivery(self._store, self._directory, account, **self._settings)
+            if account is None and self._for_all is not None:
+                return self._for_all
+            made = LocalMessageDelivery(self._store, self._directory, account, **self._settings)
+            if account is None:
+                # It knows nothing of a client.
+                self._for_all = made
+            return made
         return RoutingDelivery(
             self._store, self._directory, account, routes=self._table, **self._settings
         )

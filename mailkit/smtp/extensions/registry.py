@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from mailkit.model import Ability
@@ -23,6 +24,7 @@ from mailkit.smtp.extensions import (
     xclient,
 )
 from mailkit.smtp.extensions.extension import Extension, MailParameter, RecipientParameter
+from mailkit.smtp.grammar import Reply
 from mailkit.smtp.handlers import NOT_IMPLEMENTED, Command
 
 if TYPE_CHECKING:
@@ -55,6 +57,12 @@ EXTENSIONS: Sequence[Extension] = (
     xclient.XFORWARD,
     basic.HELP,
 )
+
+
+@lru_cache(maxsize=64)
+def _render(lines: tuple[str, ...]) -> bytes:
+    # It is the same for most clients.
+    return Reply(250, "", "\n".join(lines)).render() if lines else b""
 
 
 class ExtensionSet:
@@ -98,17 +106,22 @@ class ExtensionSet:
 
     def lines(self, connection: SMTPProtocol) -> list[str]:
         """What EHLO tells this client."""
-        announced = self._announced.get(connection.abilities)
+        abilities = connection.abilities
+        announced = self._announced.get(abilities)
         if announced is None:
             found = [each.announced(connection) for each in self.by_name.values()]
             announced = [each for each in found if each is not None]
-            self._announced[connection.abilities] = announced
+            self._announced[abilities] = announced
         lines = []
         for each in announced:
             line = each if isinstance(each, str) else each.line(connection)
             if line is not None:
                 lines.append(line)
         return lines
+
+    def render_lines(self, connection: SMTPProtocol) -> bytes:
+        """The same as the octets behind the first line of the reply."""
+        return _render(tuple(self.lines(connection)))
 
     def serves(self, verb: bytes, connection: SMTPProtocol) -> bool:
         """Whether this client may use a command now, as far as it is an extension's."""
