@@ -25,9 +25,10 @@ _INVISIBLE = re.compile(
 _SIGNATURE = re.compile(r"(?:^|\n)-- \r?(?:\n|$)")
 _QUOTED_LINE = re.compile(r"(?m)^[ \t]*>.*$")
 # What begins a tag, a comment or a declaration: any other "<" is itself.
-_TAG = re.compile(r"<(?:(/?)([A-Za-z][^\s/<>]*)|[!?]|/)")
+_TAG = re.compile(r"<(?:(/?)([A-Za-z][^\s/>]*)|[!?]|/)")
 # Where a tag ends, and the quotes around a value, in which it does not.
 _TAG_STOP = re.compile(r">|=\s*[\"']")
+_COMMENT = re.compile(r"(?s)<!--(?:-?>|.*?--!?>)")
 _RAW = {name: re.compile(rf"(?i)</{name}\b") for name in ("script", "style")}
 _HIDDEN = frozenset(("head", "script", "style", "template", "title"))
 _BLOCKS = frozenset(
@@ -121,9 +122,8 @@ class _Words:
 
 
 def without_markup(text: str) -> str:
-    """The words between the tags, in a time that is linear whatever stands there.
-
-    That is why html.parser is not used: it looks for the end of each tag that has none.
+    """The words between the tags, as browsers tell them apart, in a time that is linear whatever
+    stands there: docs/dependencies.md tells why it is no library that does it.
     """
     words = _Words()
     position = 0
@@ -157,14 +157,15 @@ def without_markup(text: str) -> str:
 def _end_of(text: str, start: int, tag: re.Match[str]) -> int:
     """Where a tag, a comment or a declaration ends; -1 where it does not."""
     if text.startswith("<!--", start):
-        # "<!-->" is a whole one.
-        end = text.find("-->", start + 2)
-        return end + 3 if end >= 0 else -1
+        comment = _COMMENT.match(text, start)
+        return comment.end() if comment else -1
     position = tag.end()
+    if not tag[2]:
+        return text.find(">", position) + 1 or -1
     while (stop := _TAG_STOP.search(text, position)) is not None:
         if stop[0] == ">":
             return stop.end()
-        # A value in quotes, unless nobody closes them.
-        close = text.find(stop[0][-1], stop.end())
-        position = stop.end() if close < 0 else close + 1
+        position = text.find(stop[0][-1], stop.end()) + 1
+        if not position:
+            break
     return -1

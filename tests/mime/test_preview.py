@@ -89,6 +89,11 @@ class PreviewTests(SynchronousTestCase):
             ("<!-->a<!-- > --b-->c<![if !mso]>d<!doctype x></ >e", "acde"),
             ("a<style>b", "a"),
             ("a<!-- b", "a"),
+            # The rest as the HTML Standard's section 13.2.5 has it.
+            ("a<!--!>b--!>c<!--<!--!>d<!--->e", "acde"),
+            ("a<?x y=\">b</ c='>d<!e '>f", "abdf"),
+            ("a<p<b>c", "ac"),
+            ("a<b c='d>e<b>f", "a"),
         ):
             self.assertEqual(html(text), words, text)
 
