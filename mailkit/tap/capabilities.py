@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from mailkit.tap.errors import SettingError
+from mailkit.tap.strict_options import StrictOptions
 
 if TYPE_CHECKING:
     from mailkit.imap.clients import ClientRule
@@ -110,19 +111,19 @@ def _are_strings(values: Iterable[Any]) -> bool:
     return all(isinstance(value, str) for value in values)
 
 
-class CapabilityOptions:
+class CapabilityOptions(StrictOptions):
     """The options, for commands that serve IMAP."""
 
-    without_capabilities: list[str]
-    quirks: list[str]
+    list_settings = ["without-capability", "imap-quirk"]
+    table_settings = ["imap-clients"]
 
     def opt_without_capability(self, name: str) -> None:
         """Switch the IMAP capability NAME off, such as MOVE, with what it brings. May be
         repeated."""
-        self.without_capabilities.append(name)
+        self.lists["without-capability"].append(name)
 
     def opt_imap_quirk(self, name: str) -> None:
         """Do NAME for clients that get something wrong: delay-newmail, extra-separator,
         imaplib-utf8, keep-idle; the last three are on unless NAME is no- and the name. May be
         repeated."""
-        self.quirks.append(name)
+        self.lists["imap-quirk"].append(name)

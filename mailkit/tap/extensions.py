@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from mailkit.tap.errors import SettingError
 from mailkit.tap.listeners import MAIL_SCOPES, Scopes, lineage
+from mailkit.tap.strict_options import StrictOptions
 from mailkit.tap.values import check_number
 
 if TYPE_CHECKING:
@@ -185,8 +186,8 @@ def extension_settings(
     return settings
 
 
-class ExtensionOptions:
-    """The options, for commands that serve SMTP."""
+class ExtensionOptions(StrictOptions):
+    """The options, for commands that take mail."""
 
     optParameters: ClassVar[list[list[Any]]] = [
         [
@@ -211,31 +212,22 @@ class ExtensionOptions:
             " (RFC 3865)",
         ],
     ]
-    optFlags: ClassVar[list[list[Any]]] = [
-        [
-            "any-from",
-            None,
-            "Let users who submit mail write any address into From; the envelope's sender must be"
-            " theirs all the same",
-        ],
-    ]
-    without_extensions: list[str]
-    bare_line_ends: list[str]
-    xclient: list[str]
+    list_settings = ["without-extension", "bare-line-ends", "xclient-from"]
+    table_settings = ["smtp-extensions", "smtp-limits", "checks"]
 
     def opt_without_extension(self, name: str) -> None:
         """Switch the SMTP extension NAME off, such as CHUNKING; for one service with
         SERVICE:NAME, such as smtp:CHUNKING. May be repeated."""
-        self.without_extensions.append(name)
+        self.lists["without-extension"].append(name)
 
     def opt_bare_line_ends(self, way: str) -> None:
         """What to do with a message in which a CR or LF stands alone: refuse or normalise
         [default: refuse, but normalise for submission]; for one service with SERVICE:WAY. May be
         repeated."""
-        self.bare_line_ends.append(way)
+        self.lists["bare-line-ends"].append(way)
 
     def opt_xclient_from(self, network: str) -> None:
         """Believe clients at this address or NETWORK, or on `unix` sockets, when they tell by
         XCLIENT or XFORWARD for whom they speak; for one service with SERVICE:NETWORK. May be
         repeated."""
-        self.xclient.append(network)
+        self.lists["xclient-from"].append(network)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from mailkit.tap.ftp_settings import FTPOptions
+from mailkit.tap.guests import GuestOptions
 from mailkit.tap.options import ListenOptions
+from mailkit.tap.shared_options import PasswordOptions, SizeOptions
 from mailkit.tap.twistd import make_service
 
 
-class Options(FTPOptions, ListenOptions):
+class Options(FTPOptions, GuestOptions, SizeOptions, PasswordOptions, ListenOptions):
     """Settings of the FTP server."""
 
     endpoint_options = {"ftp": "listen", "ftps": "listen-tls"}

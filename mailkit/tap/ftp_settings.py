@@ -14,6 +14,7 @@ from mailkit.homes.mail import MailHomes
 from mailkit.homes.mounts import MountedHomes
 from mailkit.interfaces import IFileHomes, IFileQuotaDirectory
 from mailkit.tap.errors import SettingError, StartError
+from mailkit.tap.strict_options import StrictOptions
 from mailkit.tap.values import parse_file_quota
 
 #: Names of the options.
@@ -123,7 +124,7 @@ def _parse_ports(text: str | None) -> range:
     raise SettingError(f"{text!r} is no range of ports from 1024 on, such as 50000-50100")
 
 
-class FTPOptions:
+class FTPOptions(StrictOptions):
     """The options, for commands that serve FTP."""
 
     optFlags: ClassVar[list[list[Any]]] = [

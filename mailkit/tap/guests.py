@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from mailkit.tap.errors import SettingError
+from mailkit.tap.strict_options import StrictOptions
 
 #: Services that let anonymous users in, where they are told to.
 SERVICES = ("imap", "ftp")
@@ -25,3 +26,14 @@ def parse_guests(texts: Iterable[str]) -> dict[str, str]:
             raise SettingError(f"{service} has an account for anonymous users already")
         guests[service] = account
     return guests
+
+
+class GuestOptions(StrictOptions):
+    """The option, for commands that serve IMAP or FTP."""
+
+    list_settings = ["anonymous"]
+
+    def opt_anonymous(self, guest: str) -> None:
+        """Let anybody read, without a password, what an account has: SERVICE:ACCOUNT, where SERVICE
+        is imap or ftp. May be repeated."""
+        self.lists["anonymous"].append(guest)

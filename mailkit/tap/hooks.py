@@ -7,6 +7,7 @@ from typing import Any, ClassVar, NamedTuple, TypeAlias, cast
 
 from mailkit.tap.errors import SettingError, StartError
 from mailkit.tap.listeners import MAIL_SCOPES, Scopes
+from mailkit.tap.strict_options import StrictOptions
 from mailkit.tap.values import check_numbers
 
 #: Hooks of a mail service: objects and what ``--hook`` takes, for all services that take mail or by
@@ -118,8 +119,8 @@ def parse_hook_settings(
     return HookSettings(failure=cast(Any, failure or "defer"), trace=trace, **numbers)
 
 
-class HookOptions:
-    """The options, for commands that serve SMTP."""
+class HookOptions(StrictOptions):
+    """The options, for commands that take mail."""
 
     optParameters: ClassVar[list[list[Any]]] = [
         [
@@ -133,10 +134,11 @@ class HookOptions:
     optFlags: ClassVar[list[list[Any]]] = [
         ["no-hook-trace", None, "Do not tell in each message what the hooks have said of it"],
     ]
-    hooks: list[str]
+    list_settings = ["hook"]
+    table_settings = ["hook-settings"]
 
     def opt_hook(self, name: str) -> None:
         """Let this judge mail while it is received: the dotted.name[:argument] of a function, of a
         hook, or of what gives one; for one service with SERVICE:dotted.name, such as
         smtp:mail.rules.Check. May be repeated."""
-        self.hooks.append(name)
+        self.lists["hook"].append(name)

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from mailkit.tap.capabilities import CapabilityOptions
+from mailkit.tap.guests import GuestOptions
 from mailkit.tap.imap_settings import IMAPOptions
 from mailkit.tap.options import ListenOptions
+from mailkit.tap.shared_options import SASLOptions, SizeOptions
 from mailkit.tap.sharing import SharingOptions
 from mailkit.tap.twistd import make_service
 
 
-class Options(CapabilityOptions, IMAPOptions, SharingOptions, ListenOptions):
+class Options(
+    CapabilityOptions,
+    IMAPOptions,
+    SharingOptions,
+    GuestOptions,
+    SizeOptions,
+    SASLOptions,
+    ListenOptions,
+):
     """Settings of the IMAP server."""
 
     endpoint_options = {"imap": "listen", "imaps": "listen-tls"}

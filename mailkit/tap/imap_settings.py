@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from mailkit.tap.errors import SettingError
+from mailkit.tap.strict_options import StrictOptions
 from mailkit.tap.values import parse_count
 from mailkit.translation import checked_language
 
@@ -33,7 +34,7 @@ def parse_imap_settings(options: Mapping[str, Any]) -> dict[str, Any]:
     return settings
 
 
-class IMAPOptions:
+class IMAPOptions(StrictOptions):
     """The options, for commands that serve IMAP."""
 
     optFlags: ClassVar[list[list[Any]]] = [
@@ -58,5 +59,11 @@ class IMAPOptions:
             None,
             None,
             "Messages that one IMAP command works on; RFC 9738 wants 1000 at least [default: any]",
+        ],
+        [
+            "max-sessions-per-account",
+            None,
+            None,
+            "IMAP connections that are logged in to one account [default: 100]",
         ],
     ]

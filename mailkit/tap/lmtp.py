@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from mailkit.tap.extensions import ExtensionOptions
-from mailkit.tap.hooks import HookOptions
 from mailkit.tap.listeners import HELP
-from mailkit.tap.milters import MilterOptions
 from mailkit.tap.options import ListenOptions
-from mailkit.tap.relay import OutboundOptions
-from mailkit.tap.routes import RouteOptions
+from mailkit.tap.relay import TrustOptions
+from mailkit.tap.shared_options import TakingOptions
 from mailkit.tap.twistd import make_service
 
 
-class Options(
-    ExtensionOptions, HookOptions, MilterOptions, RouteOptions, OutboundOptions, ListenOptions
-):
+class Options(TakingOptions, TrustOptions, ListenOptions):
     """Settings of the LMTP server."""
 
     endpoint_options = {"lmtp": "listen"}

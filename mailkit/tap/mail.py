@@ -3,35 +3,30 @@
 from __future__ import annotations
 
 from mailkit.tap.capabilities import CapabilityOptions
-from mailkit.tap.extensions import ExtensionOptions
 from mailkit.tap.factories import PORT_NAMES
 from mailkit.tap.ftp_settings import FTPOptions
-from mailkit.tap.hooks import HookOptions
+from mailkit.tap.guests import GuestOptions
 from mailkit.tap.imap_settings import IMAPOptions
 from mailkit.tap.listeners import HELP
-from mailkit.tap.milters import MilterOptions
-from mailkit.tap.options import MailOptions
 from mailkit.tap.pop3_settings import POP3Options
-from mailkit.tap.relay import OutboundOptions
-from mailkit.tap.routes import RouteOptions
+from mailkit.tap.relay import TrustOptions
 from mailkit.tap.settings_file import SettingsFileOptions
+from mailkit.tap.shared_options import SubmissionOptions, TakingOptions
 from mailkit.tap.sharing import SharingOptions
 from mailkit.tap.twistd import make_service
 
 
 class Options(
     SettingsFileOptions,
-    ExtensionOptions,
+    TakingOptions,
+    TrustOptions,
+    SubmissionOptions,
     CapabilityOptions,
     IMAPOptions,
     POP3Options,
     FTPOptions,
     SharingOptions,
-    HookOptions,
-    MilterOptions,
-    RouteOptions,
-    OutboundOptions,
-    MailOptions,
+    GuestOptions,
 ):
     """Settings of the whole mail server."""
 

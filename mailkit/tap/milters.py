@@ -7,6 +7,7 @@ from typing import Any, ClassVar, cast
 
 from mailkit.tap.errors import SettingError
 from mailkit.tap.listeners import MAIL_SCOPES, Scopes
+from mailkit.tap.strict_options import StrictOptions
 from mailkit.tap.values import check_numbers
 
 #: What ``[milter-settings]`` may have besides ``failure``: the numbers of ``MilterSettings``.
@@ -102,8 +103,8 @@ def _endpoint(description: str, reactor: Any) -> Any:
         ) from error
 
 
-class MilterOptions:
-    """The options, for commands that serve SMTP."""
+class MilterOptions(StrictOptions):
+    """The options, for commands that take mail."""
 
     optParameters: ClassVar[list[list[Any]]] = [
         [
@@ -114,16 +115,16 @@ class MilterOptions:
             " [default: tempfail]",
         ],
     ]
-    milters: list[str]
-    milter_reuse: list[str]
+    list_settings = ["milter", "milter-reuse"]
+    table_settings = ["milter-settings"]
 
     def opt_milter(self, endpoint: str) -> None:
         """Let the milter at this ENDPOINT judge mail while it is received, such as
         unix:/run/opendkim.sock or tcp:127.0.0.1:11332; for one service with SERVICE:ENDPOINT. May
         be repeated: they are asked in this order."""
-        self.milters.append(endpoint)
+        self.lists["milter"].append(endpoint)
 
     def opt_milter_reuse(self, endpoint: str) -> None:
         """Keep connections to the milter at this ENDPOINT for further clients: for rspamd, and not
         for milters that are made with libmilter, such as OpenDKIM. May be repeated."""
-        self.milter_reuse.append(endpoint)
+        self.lists["milter-reuse"].append(endpoint)

@@ -89,34 +89,12 @@ class MailOptions(EndpointOptions, TLSOptions, AuthOptionMixin):
             "Where mail and accounts are kept: sqlite:DIR, memory:, or dotted.name[:argument]"
             f" [default: ${STORE_VARIABLE} or {DEFAULT_STORE}]",
         ],
-        ["hostname", None, None, "What the server calls itself [default: the machine's name]"],
-        ["max-message-size", None, None, "Largest message, such as 25M [default: 50M]"],
         ["max-connections", None, None, "Connections of a protocol at a time [default: 10000]"],
         [
             "max-connections-per-address",
             None,
             None,
             "The same for one client address, loopback exempt [default: 200]",
-        ],
-        [
-            "max-sessions-per-account",
-            None,
-            None,
-            "IMAP connections that are logged in to one account [default: 100]",
-        ],
-        [
-            "master-separator",
-            None,
-            None,
-            "Let administrators log in as ACCOUNT*ADMINISTRATOR, with this between the two: *"
-            " [default: by SASL alone]",
-        ],
-        [
-            "mechanisms",
-            None,
-            None,
-            "SASL mechanisms that clients may be offered, the one to prefer first: PLAIN,LOGIN"
-            " [default: all that the user base can verify]",
         ],
         [
             "workers",
@@ -128,26 +106,12 @@ class MailOptions(EndpointOptions, TLSOptions, AuthOptionMixin):
     ]
     optFlags: ClassVar[list[list[Any]]] = [
         [
-            "allow-plaintext-passwords",
-            None,
-            "Let clients on other machines log in without TLS (dangerous)",
-        ],
-        [
             "no-create-accounts",
             None,
             "Make no account for a user whom --auth knows and the store does not",
         ],
-        [
-            "detail-to-mailbox",
-            None,
-            "Put mail for user+NAME@ into the user's mailbox NAME where there is one",
-        ],
-        [
-            "detail-by-acl",
-            None,
-            "Put mail for user+NAME@ into NAME only where its list gives the sender the right p",
-        ],
     ]
+    list_settings = ["proxy-from"]
     #: Shown below the options as they stand.
     examples = ""
     #: It has something to do without an endpoint.
@@ -158,52 +122,10 @@ class MailOptions(EndpointOptions, TLSOptions, AuthOptionMixin):
         self.store_accounts = False
         #: What ``--auth`` says, and ``[[auth]]`` of the settings file.
         self.auth_rules: list[AuthRule] = []
-        #: What ``--without-extension`` says, where a command has it.
-        self.without_extensions: list[str] = []
-        self.bare_line_ends: list[str] = []
-        #: What ``--without-capability`` says, where a command has it.
-        self.without_capabilities: list[str] = []
-        #: What ``--imap-quirk`` says, where a command has it.
-        self.quirks: list[str] = []
-        #: The table ``[imap-clients]`` of the settings file.
-        self.imap_clients: dict[str, Any] = {}
-        #: The table ``[client-certificates]`` of the settings file.
-        self.client_certificates: dict[str, Any] = {}
-        #: The table ``[gssapi]`` of the settings file.
-        self.gssapi: dict[str, Any] = {}
-        #: The table ``[login-guard]`` of the settings file.
-        self.login_guard: dict[str, Any] = {}
-        #: The table ``[smtp-limits]`` of the settings file.
-        self.smtp_limits: dict[str, Any] = {}
-        #: The table ``[smtp-extensions]``, and those of the settings of hooks and milters.
-        self.smtp_extensions: dict[str, Any] = {}
-        self.hook_table: dict[str, Any] = {}
-        self.milter_table: dict[str, Any] = {}
-        #: What ``--hook`` says, where a command has it.
-        self.hooks: list[str] = []
         self.hook_settings: Any = None
-        #: What ``--milter`` says, where a command has it.
-        self.milters: list[str] = []
-        #: What ``--milter-reuse`` says, where a command has it.
-        self.milter_reuse: list[str] = []
-        #: What ``--xclient-from`` says, where a command has it.
-        self.xclient: list[str] = []
-        #: The table ``[checks]`` of the settings file.
-        self.checks: dict[str, Any] = {}
-        #: What ``--route`` says, where a command has it.
-        self.routes: list[str] = []
         self.route_secret: bytes | None = None
-        #: What ``--relay`` says, where a command has it, and the table ``[queue]``.
+        #: What ``--relay`` and what belongs to it say, where a command has it.
         self.relay: Relay | None = None
-        self.queue: dict[str, Any] = {}
-        #: What ``--relay-route`` says, where a command has it.
-        self.relay_routes: list[str] = []
-        #: What ``--relay-from`` says, where a command has it.
-        self.relay_from: list[str] = []
-        #: What ``--proxy-from`` says.
-        self.proxies: list[str] = []
-        #: What ``--anonymous`` says.
-        self.anonymous: list[str] = []
         self.service_tls: ServiceTLS | None = None
         self.limits = Limits()
         self.logins = LoginSettings()
@@ -241,12 +163,7 @@ class MailOptions(EndpointOptions, TLSOptions, AuthOptionMixin):
     def opt_proxy_from(self, network: str) -> None:
         """Expect the PROXY protocol (v1 or v2) from this address or NETWORK, or from `unix`
         sockets, and from nobody else; for one service with SERVICE:NETWORK. May be repeated."""
-        self.proxies.append(network)
-
-    def opt_anonymous(self, guest: str) -> None:
-        """Let anybody read, without a password, what an account has: SERVICE:ACCOUNT, where SERVICE
-        is imap or ftp. May be repeated."""
-        self.anonymous.append(guest)
+        self.lists["proxy-from"].append(network)
 
     @override
     def addChecker(self, checker: Any) -> None:
@@ -305,12 +222,18 @@ class MailOptions(EndpointOptions, TLSOptions, AuthOptionMixin):
         yield from self._each(parse_sharing, (OTHER_USERS,))
         yield from self._each(parse_sharing, (SHARED,), (OTHER_USERS,))
         yield "store", lambda: parse_store(self["store"], parse_sharing(self))
-        yield "client-certificates", lambda: parse_client_certificates(self.client_certificates)
-        yield "gssapi", lambda: parse_gssapi(self.gssapi)
-        yield "login-guard", lambda: parse_login_guard(self.login_guard)
-        yield "proxy-from", lambda: parse_networks(self.proxies, self.scopes(self.endpoints))
-        yield "anonymous", lambda: parse_guests(self.anonymous)
-        if self["hostname"] is not None:
+        yield (
+            "client-certificates",
+            lambda: parse_client_certificates(self.tables["client-certificates"]),
+        )
+        yield "gssapi", lambda: parse_gssapi(self.tables["gssapi"])
+        yield "login-guard", lambda: parse_login_guard(self.tables["login-guard"])
+        yield (
+            "proxy-from",
+            lambda: parse_networks(self.lists["proxy-from"], self.scopes(self.endpoints)),
+        )
+        yield "anonymous", lambda: parse_guests(self.lists["anonymous"])
+        if self.get("hostname") is not None:
             yield "hostname", lambda: check_hostname(self["hostname"])
         yield "tls", self._read_tls
         yield from self._settings_of_readers()
@@ -319,12 +242,12 @@ class MailOptions(EndpointOptions, TLSOptions, AuthOptionMixin):
 
     def _settings_of_readers(self) -> _Settings:
         """Those of IMAP, POP3 and FTP."""
-        if self.without_capabilities:
-            yield "without-capability", lambda: parse_capabilities(self.without_capabilities)
-        if self.quirks:
-            yield "imap-quirk", lambda: parse_quirks(self.quirks)
-        if self.imap_clients:
-            yield "imap-clients", lambda: parse_clients(self.imap_clients)
+        if self.lists["without-capability"]:
+            yield "without-capability", lambda: parse_capabilities(self.lists["without-capability"])
+        if self.lists["imap-quirk"]:
+            yield "imap-quirk", lambda: parse_quirks(self.lists["imap-quirk"])
+        if self.tables["imap-clients"]:
+            yield "imap-clients", lambda: parse_clients(self.tables["imap-clients"])
         yield from self._each(parse_imap_settings, imap_settings.JUDGED)
         yield from self._each(parse_pop3_settings, pop3_settings.JUDGED)
         yield from self._each(parse_ftp_settings, ftp_settings.JUDGED)
@@ -346,46 +269,60 @@ class MailOptions(EndpointOptions, TLSOptions, AuthOptionMixin):
     def _settings_of_listeners(self) -> _Settings:
         """Those of SMTP, LMTP and submission."""
         names = self.scopes()
-        if self.without_extensions:
-            yield "without-extension", partial(parse_switches, self.without_extensions, names)
-        yield "smtp-limits", lambda: parse_smtp_limits(self.smtp_limits, names)
+        if self.lists["without-extension"]:
+            yield (
+                "without-extension",
+                partial(parse_switches, self.lists["without-extension"], names),
+            )
+        yield "smtp-limits", lambda: parse_smtp_limits(self.tables["smtp-limits"], names)
         for name, parse in (
             *(("vrfy", parse_access), ("expn", parse_access)),
             ("no-soliciting", parse_solicitation),
         ):
             if self.get(name) is not None:
                 yield name, partial(parse, self[name])
-        yield "bare-line-ends", lambda: parse_bare_line_ends(self.bare_line_ends, names)
-        yield "smtp-extensions", lambda: parse_extension_table(self.smtp_extensions, names)
-        yield "xclient-from", lambda: parse_names(self.xclient, names)
-        yield "hook", lambda: parse_hooks(self.hooks, names)
+        yield "bare-line-ends", lambda: parse_bare_line_ends(self.lists["bare-line-ends"], names)
+        yield (
+            "smtp-extensions",
+            lambda: parse_extension_table(self.tables["smtp-extensions"], names),
+        )
+        yield "xclient-from", lambda: parse_names(self.lists["xclient-from"], names)
+        yield "hook", lambda: parse_hooks(self.lists["hook"], names)
         yield "hook-failure", lambda: parse_hook_settings(self.get("hook-failure"))
         yield "hook-settings", self._read_hook_settings
-        if self.milters or self.milter_reuse or self.milter_table or self.get("milter-failure"):
-            milters = partial(parse_milters, self.milters, services=names)
+        if (
+            self.lists["milter"]
+            or self.lists["milter-reuse"]
+            or self.tables["milter-settings"]
+            or self.get("milter-failure")
+        ):
+            milters = partial(parse_milters, self.lists["milter"], services=names)
             yield "milter", milters
-            yield "milter-reuse", lambda: milters(reuse=self.milter_reuse)
+            yield "milter-reuse", lambda: milters(reuse=self.lists["milter-reuse"])
             yield "milter-failure", lambda: milters(self["milter-failure"])
-            yield "milter-settings", lambda: milters(table=self.milter_table)
-        yield "checks", lambda: Checks(self.checks, names)
+            yield "milter-settings", lambda: milters(table=self.tables["milter-settings"])
+        yield "checks", lambda: Checks(self.tables["checks"], names)
 
     def _settings_of_delivery(self) -> _Settings:
         """Those of what becomes of mail that was taken."""
         if self.get("route-secret") is not None:
             yield "route-secret", self._read_route_secret
-        yield "route", lambda: parse_routes(split_routes(self.routes), self.route_secret)
+        yield "route", lambda: parse_routes(split_routes(self.lists["route"]), self.route_secret)
         if self.get("suppress-duplicates") is not None:
             yield "suppress-duplicates", lambda: parse_count(str(self["suppress-duplicates"]))
 
     def _read_tls(self) -> None:
         self.service_tls = ServiceTLS(
-            self.certificates, self.scopes(PORT_NAMES), self.client_authorities, self.certified
+            self.lists["tls"],
+            self.scopes(PORT_NAMES),
+            self.lists["client-ca"],
+            self.lists["require-client-certificate"],
         )
 
     def _read_hook_settings(self) -> None:
         trace = not self.get("no-hook-trace")
         failure = self.get("hook-failure")
-        self.hook_settings = parse_hook_settings(failure, trace, self.hook_table)
+        self.hook_settings = parse_hook_settings(failure, trace, self.tables["hook-settings"])
 
     def _read_route_secret(self) -> None:
         self.route_secret = read_secret(self["route-secret"])
@@ -402,9 +339,9 @@ class MailOptions(EndpointOptions, TLSOptions, AuthOptionMixin):
         if target is None:
             for setting, made in (
                 ("relay-login", login is not None),
-                ("queue", self.queue),
-                ("relay-route", self.relay_routes),
-                ("relay-from", self.relay_from),
+                ("queue", self.tables["queue"]),
+                ("relay-route", self.lists["relay-route"]),
+                ("relay-from", self.lists["relay-from"]),
             ):
                 if made:
                     raise usage.UsageError(f"{self.place(setting)}: needs --relay")
@@ -419,40 +356,46 @@ class MailOptions(EndpointOptions, TLSOptions, AuthOptionMixin):
         with self.naming("relay"):
             Outbound(relay, "localhost", None)
         with self.naming("queue"):
-            Outbound(relay._replace(table=self.queue), "localhost", None)
+            Outbound(relay._replace(table=self.tables["queue"]), "localhost", None)
         with self.naming("relay-route"):
-            Outbound(relay._replace(routes=self.relay_routes), "localhost", None)
+            Outbound(relay._replace(routes=self.lists["relay-route"]), "localhost", None)
         with self.naming("relay-from"):
-            Outbound(relay._replace(trusted=self.relay_from), "localhost", None)
-        self.relay = Relay(target, credentials, self.queue, self.relay_routes, self.relay_from)
+            Outbound(relay._replace(trusted=self.lists["relay-from"]), "localhost", None)
+        self.relay = Relay(
+            target,
+            credentials,
+            self.tables["queue"],
+            self.lists["relay-route"],
+            self.lists["relay-from"],
+        )
         with self.naming("relay-login"):
             Outbound(self.relay, "localhost", None)
 
     def _limits(self) -> Limits:
         values: dict[str, Any] = {}
         for option, parse in _LIMITS.items():
-            if self[option] is not None:
+            if self.get(option) is not None:
                 with self.naming(option):
                     values[option.replace("-", "_")] = parse(str(self[option]))
         return Limits(**values)
 
     def _logins(self) -> LoginSettings:
         values: dict[str, Any] = {}
-        if self["master-separator"] is not None:
+        if self.get("master-separator") is not None:
             with self.naming("master-separator"):
                 values["master_separator"] = parse_separator(str(self["master-separator"]))
-        if self["mechanisms"] is not None:
+        if self.get("mechanisms") is not None:
             with self.naming("mechanisms"):
                 values["mechanisms"] = parse_mechanisms(str(self["mechanisms"]))
         return LoginSettings(
             checkers=self.auth_rules,
             store_accounts=self.store_accounts,
             create_accounts=not self["no-create-accounts"],
-            allow_plaintext_passwords=bool(self["allow-plaintext-passwords"]),
-            guard=parse_login_guard(self.login_guard),
-            certificates=parse_client_certificates(self.client_certificates),
-            kerberos=parse_gssapi(self.gssapi),
-            anonymous=self.anonymous,
+            allow_plaintext_passwords=bool(self.get("allow-plaintext-passwords")),
+            guard=parse_login_guard(self.tables["login-guard"]),
+            certificates=parse_client_certificates(self.tables["client-certificates"]),
+            kerberos=parse_gssapi(self.tables["gssapi"]),
+            anonymous=self.lists["anonymous"],
             **values,
         )
 

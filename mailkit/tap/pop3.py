@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from mailkit.tap.options import ListenOptions
 from mailkit.tap.pop3_settings import POP3Options
+from mailkit.tap.shared_options import SASLOptions
 from mailkit.tap.twistd import make_service
 
 
-class Options(POP3Options, ListenOptions):
+class Options(POP3Options, SASLOptions, ListenOptions):
     """Settings of the POP3 server."""
 
     endpoint_options = {"pop3": "listen", "pop3s": "listen-tls"}

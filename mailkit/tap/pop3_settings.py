@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from mailkit.tap.errors import SettingError
+from mailkit.tap.strict_options import StrictOptions
 from mailkit.tap.values import parse_count
 from mailkit.translation import checked_language
 
@@ -35,7 +36,7 @@ def parse_pop3_settings(options: Mapping[str, Any]) -> dict[str, Any]:
     return settings
 
 
-class POP3Options:
+class POP3Options(StrictOptions):
     """The options, for commands that serve POP3."""
 
     optFlags: ClassVar[list[list[Any]]] = [

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 from mailkit.tap.errors import SettingError
+from mailkit.tap.strict_options import StrictOptions
 from mailkit.wire.sasl_client import Credentials
 
 #: The domains' own servers, found by DNS.
@@ -46,7 +47,7 @@ def read_login(path: str) -> Credentials:
     return Credentials(*lines)
 
 
-class OutboundOptions:
+class OutboundOptions(StrictOptions):
     """The options, for commands that take mail."""
 
     optParameters: ClassVar[list[list[Any]]] = [
@@ -65,16 +66,22 @@ class OutboundOptions:
             "File with the user name and the password for the server of --relay, a line each",
         ],
     ]
-    relay_routes: list[str]
-    relay_from: list[str]
-
-    def opt_relay_from(self, network: str) -> None:
-        """Send what clients at this address or NETWORK, or on `unix` sockets, bring by SMTP or LMTP
-        to anybody, though they have not logged in. May be repeated."""
-        self.relay_from.append(network)
+    list_settings = ["relay-route"]
+    table_settings = ["queue"]
 
     def opt_relay_route(self, route: str) -> None:
         """Send what goes to a domain another way than --relay says: DOMAIN=mx, =smtp:SERVER[:PORT],
         =lmtp:SERVER or =dotted.name; .DOMAIN for its subdomains. Further settings have their place
         in the table [[queue.routes]] of a settings file. May be repeated."""
-        self.relay_routes.append(route)
+        self.lists["relay-route"].append(route)
+
+
+class TrustOptions(StrictOptions):
+    """The option, for commands that serve SMTP or LMTP."""
+
+    list_settings = ["relay-from"]
+
+    def opt_relay_from(self, network: str) -> None:
+        """Send what clients at this address or NETWORK, or on `unix` sockets, bring by SMTP or LMTP
+        to anybody, though they have not logged in. May be repeated."""
+        self.lists["relay-from"].append(network)

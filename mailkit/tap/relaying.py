@@ -3,24 +3,14 @@
 from __future__ import annotations
 
 from mailkit._typing import override
-from mailkit.tap.extensions import ExtensionOptions
-from mailkit.tap.hooks import HookOptions
-from mailkit.tap.milters import MilterOptions
 from mailkit.tap.networks import parse_networks
-from mailkit.tap.relay import EXCHANGERS, OutboundOptions
-from mailkit.tap.routes import RouteOptions
+from mailkit.tap.relay import EXCHANGERS, TrustOptions
 from mailkit.tap.settings_file import SettingsFileOptions
+from mailkit.tap.shared_options import SubmissionOptions, TakingOptions
 from mailkit.tap.twistd import make_service
 
 
-class Options(
-    SettingsFileOptions,
-    ExtensionOptions,
-    HookOptions,
-    MilterOptions,
-    RouteOptions,
-    OutboundOptions,
-):
+class Options(SettingsFileOptions, TakingOptions, TrustOptions, SubmissionOptions):
     """Settings of the relay."""
 
     endpoint_options = {
@@ -71,10 +61,10 @@ class Options(
         if self["relay"] is None:
             self["relay"] = EXCHANGERS
         with self.naming("relay-from"):
-            parse_networks(self.relay_from, {})
+            parse_networks(self.lists["relay-from"], {})
         # Clients that are trusted send as much as they like.
-        networks = [each for each in self.relay_from if each.lower() != "unix"]
-        self.checks.setdefault("rates", {"exempt": networks} if networks else True)
+        networks = [each for each in self.lists["relay-from"] if each.lower() != "unix"]
+        self.tables["checks"].setdefault("rates", {"exempt": networks} if networks else True)
 
 
 makeService = make_service

@@ -14,6 +14,7 @@ from mailkit.interfaces import IClosableDelivery, IMessageDelivery
 from mailkit.model import INBOX, Ability, ConnectionInfo
 from mailkit.store.addresses import valid_domain
 from mailkit.tap.errors import SettingError, StartError
+from mailkit.tap.strict_options import StrictOptions
 from mailkit.wire.networks import Networks
 
 if TYPE_CHECKING:
@@ -300,7 +301,7 @@ class Deliveries:
                 await delivery.close()
 
 
-class RouteOptions:
+class RouteOptions(StrictOptions):
     """The options, for commands that take mail."""
 
     optParameters: ClassVar[list[list[Any]]] = [
@@ -314,16 +315,21 @@ class RouteOptions:
     ]
     optFlags: ClassVar[list[list[Any]]] = [
         [
-            "sent-copy",
+            "detail-to-mailbox",
             None,
-            "Put a copy of what a user sends into the user's mailbox for sent mail",
+            "Put mail for user+NAME@ into the user's mailbox NAME where there is one",
+        ],
+        [
+            "detail-by-acl",
+            None,
+            "Put mail for user+NAME@ into NAME only where its list gives the sender the right p",
         ],
     ]
-    routes: list[str]
+    table_settings = ["routes"]
 
     def opt_route(self, route: str) -> None:
         """Give the mail of a domain to somebody else than the store: DOMAIN=DELIVERY, with
         maildir:/var/mail/%d/%u, lmtp:unix:/path, lmtp:host:port, smtp:host, https://...,
         mailbox:ACCOUNT/NAME or a dotted.name; * for what leaves by users and aliases. May be
         repeated."""
-        self.routes.append(route)
+        self.lists["route"].append(route)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, ClassVar
+from typing import Any
 
 from mailkit.tap.errors import SettingError
 from mailkit.tap.listeners import Scopes
@@ -108,30 +108,21 @@ def _parse_authorities(texts: Iterable[str], services: Scopes) -> dict[str, str]
 class TLSOptions(StrictOptions):
     """Certificates of a server, and of its clients."""
 
-    optParameters: ClassVar[list[list[Any]]] = []
-
-    def __init__(self) -> None:
-        super().__init__()
-        #: What ``--tls`` says.
-        self.certificates: list[str] = []
-        #: What ``--client-ca`` says.
-        self.client_authorities: list[str] = []
-        #: What ``--require-client-certificate`` says.
-        self.certified: list[str] = []
+    list_settings = ["client-ca", "require-client-certificate"]
 
     def opt_tls(self, files: str) -> None:
         """Certificate and key for TLS: CERT,KEY, two files in PEM format. May be repeated: clients
         get the certificate for the name that they ask for (SNI), others the first one."""
-        self.certificates.append(files)
+        self.lists["tls"].append(files)
 
     def opt_client_ca(self, file: str) -> None:
         """Ask clients for a certificate of an authority in this FILE (PEM); for one service with
         SERVICE:FILE. May be repeated."""
-        self.client_authorities.append(file)
+        self.lists["client-ca"].append(file)
 
     def opt_require_client_certificate(self, service: str) -> None:
         """Refuse TLS to clients of this SERVICE that have no such certificate; may be repeated."""
-        self.certified.append(service)
+        self.lists["require-client-certificate"].append(service)
 
 
 def read_certificates(value: Any) -> list[str]:

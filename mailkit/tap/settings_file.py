@@ -4,34 +4,17 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from twisted.python.reflect import accumulateClassList
+
 from mailkit._typing import override
 from mailkit.tap.config import read_config
-from mailkit.tap.extensions import ExtensionOptions
-from mailkit.tap.ftp_settings import FTPOptions
-from mailkit.tap.hooks import HookOptions
-from mailkit.tap.imap_settings import IMAPOptions
-from mailkit.tap.milters import MilterOptions
 from mailkit.tap.options import MailOptions
-from mailkit.tap.pop3_settings import POP3Options
-from mailkit.tap.relay import OutboundOptions
-from mailkit.tap.routes import RouteOptions, table_routes
+from mailkit.tap.routes import table_routes
 from mailkit.tap.service_tls import read_certificates
-from mailkit.tap.sharing import SharingOptions
 from mailkit.tap.user_bases import parse_table
 
-#: Tables that are judged later, and the attributes that keep them.
-_TABLES = {
-    "checks": "checks",
-    "client-certificates": "client_certificates",
-    "gssapi": "gssapi",
-    "hook-settings": "hook_table",
-    "imap-clients": "imap_clients",
-    "login-guard": "login_guard",
-    "milter-settings": "milter_table",
-    "queue": "queue",
-    "smtp-extensions": "smtp_extensions",
-    "smtp-limits": "smtp_limits",
-}
+#: Keys whose values are more than one of the kinds that options have.
+_OTHERS = {"tls", "auth"}
 
 
 class SettingsFileOptions(MailOptions):
@@ -58,30 +41,13 @@ class SettingsFileOptions(MailOptions):
 
     def _read_config(self, path: str) -> None:
         """Take each setting from the file that no option has made."""
-        kinds: list[Any] = [
-            MailOptions,
-            IMAPOptions,
-            POP3Options,
-            FTPOptions,
-            SharingOptions,
-            HookOptions,
-            MilterOptions,
-            ExtensionOptions,
-            RouteOptions,
-            OutboundOptions,
-        ]
-        kinds = [kind for kind in kinds if isinstance(self, kind)]
-        values = {name for kind in kinds for name, *_ in kind.optParameters}
-        flags = {name for kind in kinds for name, *_ in getattr(kind, "optFlags", ())}
+        values = {name for name, *_ in self._named("optParameters")} - {"config"}
+        flags = {name for name, *_ in self._named("optFlags")}
+        lists = {*self._named("list_settings")}
+        tables = {*self._named("table_settings")}
         with self.naming("config"):
-            lists = {*self.endpoint_options, *self._lists()}
             settings = read_config(
-                path,
-                lists,
-                values,
-                flags,
-                {"routes", *_TABLES},
-                {"tls", "auth"},
+                path, {*self.endpoint_options, *lists}, values, flags, tables, _OTHERS
             )
         for key, value in settings.items():
             if self._made_by_option(key):
@@ -91,20 +57,26 @@ class SettingsFileOptions(MailOptions):
                 self._add_auth(value)
             elif key == "tls":
                 with self.naming("tls"):
-                    self.certificates += read_certificates(value)
-            elif key in self._lists():
-                self._lists()[key].extend(value)
-            elif key in _TABLES:
-                setattr(self, _TABLES[key], value)
+                    self.lists["tls"] += read_certificates(value)
             elif key == "routes":
                 self.places["route"] = f"{path}: routes"
                 with self.naming("route"):
-                    self.routes += table_routes(value)
+                    self.lists["route"] += table_routes(value)
+            elif key in lists:
+                self.lists[key] += value
+            elif key in tables:
+                self.tables[key] = value
             elif key in self.endpoints:
                 for endpoint in value:
                     self.add_endpoint(key, endpoint)
             else:
                 self[key] = value
+
+    def _named(self, kind: str) -> list[Any]:
+        """What the classes of this command list of a kind of settings."""
+        found: list[Any] = []
+        accumulateClassList(type(self), kind, found)
+        return found
 
     def _add_auth(self, value: Any) -> None:
         """A string, or an array of strings and tables."""
@@ -115,34 +87,11 @@ class SettingsFileOptions(MailOptions):
             with self.naming("auth"):
                 self.add_auth(parse_table(each))
 
-    def _lists(self) -> dict[str, list[str]]:
-        """Settings that are lists of texts."""
-        return {
-            "without-extension": self.without_extensions,
-            "bare-line-ends": self.bare_line_ends,
-            "imap-quirk": self.quirks,
-            "without-capability": self.without_capabilities,
-            "hook": self.hooks,
-            "milter": self.milters,
-            "milter-reuse": self.milter_reuse,
-            "anonymous": self.anonymous,
-            "proxy-from": self.proxies,
-            "client-ca": self.client_authorities,
-            "require-client-certificate": self.certified,
-            "xclient-from": self.xclient,
-            "relay-route": self.relay_routes,
-            "relay-from": self.relay_from,
-        }
-
     def _made_by_option(self, key: str) -> bool:
-        if key in _TABLES:
-            return False
         if key == "auth":
             return self.store_accounts or "credCheckers" in self
-        if key == "tls":
-            return bool(self.certificates)
-        if key in self._lists():
-            return bool(self._lists()[key])
         if key == "routes":
-            return bool(self.routes)
-        return bool(self.endpoints[key] if key in self.endpoints else self[key])
+            return bool(self.lists["route"])
+        if key in self.endpoints:
+            return bool(self.endpoints[key])
+        return bool(self.lists[key] if key in self.lists else self.get(key))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from mailkit.errors import InvalidMailboxName
 from mailkit.tap.errors import SettingError
+from mailkit.tap.strict_options import StrictOptions
 
 if TYPE_CHECKING:
     from mailkit.store.sharing.names import SharingSettings
@@ -36,7 +37,7 @@ def parse_sharing(options: Mapping[str, Any]) -> SharingSettings | None:
         raise SettingError(str(error)) from error
 
 
-class SharingOptions:
+class SharingOptions(StrictOptions):
     """The options, for commands that serve IMAP."""
 
     optParameters: ClassVar[list[list[Any]]] = [

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
+from typing import Any, ClassVar
 
 from twisted.python import usage
 
@@ -12,7 +14,15 @@ from mailkit._typing import override
 class StrictOptions(usage.Options):
     """Options and nothing else: a word that is left over is named in the error."""
 
+    #: What a settings file has as lists, options that may be repeated, and as tables: each class names
+    #: its own, as it does in Twisted's ``optParameters``.
+    list_settings: ClassVar[list[str]] = []
+    table_settings: ClassVar[list[str]] = []
+
     def __init__(self) -> None:
+        #: What was said of each of these; nothing of one that the command does not have.
+        self.lists: defaultdict[str, list[str]] = defaultdict(list)
+        self.tables: defaultdict[str, dict[str, Any]] = defaultdict(dict)
         super().__init__()  # type: ignore[no-untyped-call]
         # Twisted shows docstrings with the indentation of their lines.
         self.docs = {name: " ".join((doc or "").split()) for name, doc in self.docs.items()}

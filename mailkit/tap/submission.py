@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-from mailkit.tap.extensions import ExtensionOptions
-from mailkit.tap.hooks import HookOptions
 from mailkit.tap.listeners import HELP
-from mailkit.tap.milters import MilterOptions
 from mailkit.tap.options import ListenOptions
-from mailkit.tap.relay import OutboundOptions
-from mailkit.tap.routes import RouteOptions
+from mailkit.tap.shared_options import SubmissionOptions, TakingOptions
 from mailkit.tap.twistd import make_service
 
 
-class Options(
-    ExtensionOptions, HookOptions, MilterOptions, RouteOptions, OutboundOptions, ListenOptions
-):
+class Options(TakingOptions, SubmissionOptions, ListenOptions):
     """Settings of the submission server."""
 
     endpoint_options = {"submission": "listen", "submissions": "listen-tls"}

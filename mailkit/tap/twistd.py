@@ -34,38 +34,38 @@ from mailkit.tap.workers import WorkersService
 
 def _delivery_settings(options: MailOptions) -> DeliverySettings:
     return DeliverySettings(
-        detail_to_mailbox=bool(options["detail-to-mailbox"]),
-        detail_by_acl=bool(options["detail-by-acl"]),
+        detail_to_mailbox=bool(options.get("detail-to-mailbox")),
+        detail_by_acl=bool(options.get("detail-by-acl")),
         sent_copy=bool(options.get("sent-copy")),
         suppress_duplicates=float(options.get("suppress-duplicates") or 0),
-        routes=split_routes(options.routes),
+        routes=split_routes(options.lists["route"]),
         route_secret=options.route_secret,
     )
 
 
 def _filter_settings(options: MailOptions) -> FilterSettings:
     return FilterSettings(
-        checks=options.checks,
-        hooks=options.hooks,
+        checks=options.tables["checks"],
+        hooks=options.lists["hook"],
         hook_settings=options.hook_settings,
-        milters=options.milters,
+        milters=options.lists["milter"],
         milter_failure=options.get("milter-failure"),
-        milter_reuse=options.milter_reuse,
-        milter_settings=options.milter_table,
+        milter_reuse=options.lists["milter-reuse"],
+        milter_settings=options.tables["milter-settings"],
     )
 
 
 def _smtp_settings(options: MailOptions) -> SMTPSettings:
     return SMTPSettings(
-        without_extensions=options.without_extensions,
+        without_extensions=options.lists["without-extension"],
         vrfy=options.get("vrfy"),
         expn=options.get("expn"),
         no_soliciting=options.get("no-soliciting"),
-        xclient_from=options.xclient,
-        bare_line_ends=options.bare_line_ends,
+        xclient_from=options.lists["xclient-from"],
+        bare_line_ends=options.lists["bare-line-ends"],
         any_from=bool(options.get("any-from")),
-        extensions=options.smtp_extensions,
-        limits=options.smtp_limits,
+        extensions=options.tables["smtp-extensions"],
+        limits=options.tables["smtp-limits"],
     )
 
 
@@ -85,23 +85,23 @@ class TwistdService(MailService):
         super().__init__(
             options["store"],
             tls=options.service_tls,
-            hostname=options["hostname"] or "",
+            hostname=options.get("hostname") or "",
             limits=options.limits,
             logins=options.logins,
             delivery=_delivery_settings(options),
             filters=_filter_settings(options),
             smtp=_smtp_settings(options),
             imap=IMAPSettings(
-                without_capabilities=options.without_capabilities,
-                quirks=options.quirks,
-                clients=options.imap_clients,
+                without_capabilities=options.lists["without-capability"],
+                quirks=options.lists["imap-quirk"],
+                clients=options.tables["imap-clients"],
                 parameters=parse_imap_settings(options),
             ),
             pop3=parse_pop3_settings(options),
             ftp=parse_ftp_settings(options),
             relay=options.relay,
             sharing=parse_sharing(options),
-            proxy_from=options.proxies,
+            proxy_from=options.lists["proxy-from"],
             listeners=options.listeners,
             reluctance=reluctance,
         )

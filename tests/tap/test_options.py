@@ -156,7 +156,7 @@ class MilterOptionTests(OptionsTestCase):
             *("--smtp", ENDPOINT, "--milter", "unix:/run/one", "--milter", "smtp:tcp:127.0.0.1:2"),
             *("--milter-failure", "accept"),
         )
-        found = parse_milters(options.milters, options["milter-failure"])
+        found = parse_milters(options.lists["milter"], options["milter-failure"])
         names = {s: [m.name for h in hooks for m in h.milters] for s, hooks in found.items()}
         both = ["unix:/run/one", "tcp:127.0.0.1:2"]
         self.assertEqual(names, {"smtp": both, "lmtp": both[:1], "submission": both[:1]})
@@ -169,7 +169,9 @@ class MilterOptionTests(OptionsTestCase):
         self.check([*serve, "unix:/x", "--milter-failure", "x"], "--milter-failure: ", "'x'")
         reuse = ("--milter", "unix:/x", "--milter", "unix:/y", "--milter-reuse", "unix:/y")
         options = self.parse("--smtp", ENDPOINT, *reuse)
-        (hook,) = parse_milters(options.milters, reuse=options.milter_reuse)["smtp"]
+        (hook,) = parse_milters(options.lists["milter"], reuse=options.lists["milter-reuse"])[
+            "smtp"
+        ]
         self.assertEqual([m.settings.reuse for m in hook.milters], [False, True])
         self.check(["--smtp", ENDPOINT, "--milter-reuse", "unix:/x"], "--milter-reuse: ", "unix:/x")
 
@@ -177,7 +179,9 @@ class MilterOptionTests(OptionsTestCase):
         path = Path(self.mktemp())
         path.write_text('smtp = "tcp:1"\nmilter = "unix:/x"\nmilter-failure = "reject"\n', "utf-8")
         options = self.parse("--config", str(path))
-        self.assertEqual((options.milters, options["milter-failure"]), (["unix:/x"], "reject"))
+        self.assertEqual(
+            (options.lists["milter"], options["milter-failure"]), (["unix:/x"], "reject")
+        )
 
     def test_the_service_asks_them(self) -> None:
         service = MailService("memory:", filters=FilterSettings(milters=["lmtp:unix:/run/one"]))
@@ -199,7 +203,7 @@ class NetworkOptionTests(OptionsTestCase):
             *("--smtp", ENDPOINT, "--proxy-from", "192.0.2.0/24"),
             *("--proxy-from", "imap:2001:db8::1", "--proxy-from", "2001:db8::2"),
         )
-        networks = parse_networks(options.proxies, scopes(PORT_NAMES))
+        networks = parse_networks(options.lists["proxy-from"], scopes(PORT_NAMES))
         for name, host, expected in (
             ("smtp", "192.0.2.9", True),
             ("imap", "192.0.2.9", True),
@@ -213,7 +217,9 @@ class NetworkOptionTests(OptionsTestCase):
         options = self.parse(
             *("--smtp", ENDPOINT, "--xclient-from", "lmtp:unix", "--xclient-from", "192.0.2.1")
         )
-        service = MailService("memory:", smtp=SMTPSettings(xclient_from=options.xclient))
+        service = MailService(
+            "memory:", smtp=SMTPSettings(xclient_from=options.lists["xclient-from"])
+        )
         for name, unix in (("smtp", False), ("lmtp", True), ("submission", False)):
             service.add_port(name, ENDPOINT)
             factory = cast(SMTPFactory, service._factories[name])
@@ -229,9 +235,11 @@ class NetworkOptionTests(OptionsTestCase):
     def test_in_a_file(self) -> None:
         path = Path(self.mktemp())
         path.write_text('imap = "tcp:1"\nproxy-from = ["192.0.2.1", "unix"]\n', "utf-8")
-        self.assertEqual(self.parse("--config", str(path)).proxies, ["192.0.2.1", "unix"])
+        self.assertEqual(
+            self.parse("--config", str(path)).lists["proxy-from"], ["192.0.2.1", "unix"]
+        )
         options = self.parse("--config", str(path), "--proxy-from", "192.0.2.2")
-        self.assertEqual(options.proxies, ["192.0.2.2"])
+        self.assertEqual(options.lists["proxy-from"], ["192.0.2.2"])
 
 
 class ExtensionOptionTests(OptionsTestCase):
@@ -241,10 +249,10 @@ class ExtensionOptionTests(OptionsTestCase):
         options = self.parse(
             "--smtp", ENDPOINT, "--without-extension", "help", "--without-extension", "smtp:SIZE"
         )
-        off = parse_switches(options.without_extensions)
+        off = parse_switches(options.lists["without-extension"])
         self.assertEqual(off, {"smtp": {"HELP", "SIZE"}, "lmtp": {"HELP"}, "submission": {"HELP"}})
         service = MailService(
-            "memory:", smtp=SMTPSettings(without_extensions=options.without_extensions)
+            "memory:", smtp=SMTPSettings(without_extensions=options.lists["without-extension"])
         )
         for name in ("smtp", "submission"):
             service.add_port(name, ENDPOINT)
@@ -293,12 +301,12 @@ class ExtensionOptionTests(OptionsTestCase):
 
     def test_bare_line_ends(self) -> None:
         options = self.parse("--smtp", ENDPOINT, "--bare-line-ends", "normalise")
-        self.assertEqual(options.bare_line_ends, ["normalise"])
+        self.assertEqual(options.lists["bare-line-ends"], ["normalise"])
         path = Path(self.mktemp())
         for text in ('"lmtp:normalise"', '["lmtp:normalise"]'):
             path.write_text(f'lmtp = "{ENDPOINT}"\nbare-line-ends = {text}\n', "utf-8")
             options = self.parse("--config", str(path))
-            self.assertEqual(options.bare_line_ends, ["lmtp:normalise"])
+            self.assertEqual(options.lists["bare-line-ends"], ["lmtp:normalise"])
         both: list[tuple[list[str], dict[str, str]]] = [
             ([], {"smtp": "refuse", "lmtp": "refuse", "submission": "normalise"}),
             (["normalise"], dict.fromkeys(("smtp", "lmtp", "submission"), "normalise")),
@@ -331,9 +339,9 @@ class ExtensionOptionTests(OptionsTestCase):
         path = Path(self.mktemp())
         path.write_text(f'smtp = "{ENDPOINT}"\nwithout-extension = ["SIZE", "smtp:HELP"]\n')
         options = self.parse("--config", str(path))
-        self.assertEqual(options.without_extensions, ["SIZE", "smtp:HELP"])
+        self.assertEqual(options.lists["without-extension"], ["SIZE", "smtp:HELP"])
         options = self.parse("--config", str(path), "--without-extension", "AUTH")
-        self.assertEqual(options.without_extensions, ["AUTH"])
+        self.assertEqual(options.lists["without-extension"], ["AUTH"])
 
 
 class CapabilityOptionTests(OptionsTestCase):
@@ -348,7 +356,7 @@ class CapabilityOptionTests(OptionsTestCase):
         options = self.parse(
             "--imap", ENDPOINT, "--without-capability", "move", "--without-capability", "imap:IDLE"
         )
-        factory = self.factory(without_capabilities=options.without_capabilities)
+        factory = self.factory(without_capabilities=options.lists["without-capability"])
         self.assertEqual(factory.without, {"MOVE", "IDLE"})
 
     def test_unknown_names(self) -> None:
@@ -368,8 +376,8 @@ class CapabilityOptionTests(OptionsTestCase):
             'quirks = ["delay-newmail"]\n'
         )
         options = self.parse("--config", str(path))
-        self.assertEqual(options.without_capabilities, ["MOVE"])
-        (rule,) = self.factory(clients=options.imap_clients).clients
+        self.assertEqual(options.lists["without-capability"], ["MOVE"])
+        (rule,) = self.factory(clients=options.tables["imap-clients"]).clients
         self.assertEqual(
             rule._replace(quirks=frozenset()),
             ClientRule("phone", (("name", "Old*"), ("version", "1.*")), frozenset(("IDLE",))),
@@ -380,7 +388,7 @@ class CapabilityOptionTests(OptionsTestCase):
         options = self.parse(
             "--imap", ENDPOINT, "--imap-quirk=delay-newmail", "--imap-quirk=no-keep-idle"
         )
-        factory = self.factory(quirks=options.quirks)
+        factory = self.factory(quirks=options.lists["imap-quirk"])
         self.assertEqual(factory.quirks, (DEFAULT_QUIRKS | {"delay-newmail"}) - {"keep-idle"})
         self.assertEqual(self.factory().quirks, DEFAULT_QUIRKS)
         for name in ("foo", "no-foo"):
@@ -388,7 +396,7 @@ class CapabilityOptionTests(OptionsTestCase):
             self.check(arguments, "--imap-quirk", "no quirk foo; known are delay-newmail")
         path = Path(self.mktemp())
         path.write_text(f'imap = "{ENDPOINT}"\nimap-quirk = "no-keep-idle"\n')
-        self.assertEqual(self.parse("--config", str(path)).quirks, ["no-keep-idle"])
+        self.assertEqual(self.parse("--config", str(path)).lists["imap-quirk"], ["no-keep-idle"])
 
     def test_wrong_rules(self) -> None:
         for text, wanted in (
@@ -442,7 +450,7 @@ class HookOptionTests(OptionsTestCase):
             *("--hook", f"lmtp:{HERE}.Named:for:lmtp", "--hook", f"{HERE}.AN_OBJECT"),
         )
         self.assertEqual(
-            self.names(options.hooks),
+            self.names(options.lists["hook"]),
             {
                 "smtp": ["no_opinion", "none", "object"],
                 "lmtp": ["no_opinion", "for:lmtp", "object"],
@@ -485,9 +493,9 @@ class HookOptionTests(OptionsTestCase):
         path = Path(self.mktemp())
         path.write_text(f'smtp = "{ENDPOINT}"\nhook = ["{HERE}.Named", "smtp:{HERE}.Named:x"]\n')
         options = self.parse("--config", str(path))
-        self.assertEqual(options.hooks, [f"{HERE}.Named", f"smtp:{HERE}.Named:x"])
+        self.assertEqual(options.lists["hook"], [f"{HERE}.Named", f"smtp:{HERE}.Named:x"])
         options = self.parse("--config", str(path), "--hook", f"{HERE}.no_opinion")
-        self.assertEqual(options.hooks, [f"{HERE}.no_opinion"])
+        self.assertEqual(options.lists["hook"], [f"{HERE}.no_opinion"])
 
 
 class ConfigOptionTests(OptionsTestCase):

@@ -38,7 +38,7 @@ class OptionTests(SynchronousTestCase):
         assert options.relay is not None
         self.assertEqual(options.relay.target, "mx")
         self.assertEqual(options.relay.trusted, ["192.0.2.0/24"])
-        self.assertEqual(options.checks, {"rates": {"exempt": ["192.0.2.0/24"]}})
+        self.assertEqual(options.tables["checks"], {"rates": {"exempt": ["192.0.2.0/24"]}})
 
     def test_bad_networks(self) -> None:
         arguments = [*LISTEN, "--store", "memory:", "--relay-from", "x"]

@@ -224,7 +224,7 @@ class RouteOptionsTests(OptionsTestCase):
         for command in (smtp, lmtp, submission):
             options = command.Options()
             options.parseOptions(["--listen", ENDPOINT, "--route", "a.example=maildir:/x"])
-            self.assertEqual(options.routes, ["a.example=maildir:/x"])
+            self.assertEqual(options.lists["route"], ["a.example=maildir:/x"])
         self.assertFalse(hasattr(imap.Options(), "opt_route"))
 
     def test_errors_name_the_option(self) -> None:
@@ -243,11 +243,11 @@ class RouteOptionsTests(OptionsTestCase):
             '"*" = "smtp:127.0.0.1:25"\n'
         )
         options = self.parse("--config", path)
-        self.assertEqual(options.routes, ["a.example=maildir:/x/%u", "*=smtp:127.0.0.1:25"])
+        self.assertEqual(options.lists["route"], ["a.example=maildir:/x/%u", "*=smtp:127.0.0.1:25"])
         self.assertEqual(options.route_secret, b"between us")
         self.assertEqual((options["sent-copy"], options["suppress-duplicates"]), (True, "600"))
         options = self.parse("--config", path, "--route", "b.example=maildir:/y")
-        self.assertEqual(options.routes, ["b.example=maildir:/y"])
+        self.assertEqual(options.lists["route"], ["b.example=maildir:/y"])
 
     def test_errors_in_a_file(self) -> None:
         path = self.mktemp()

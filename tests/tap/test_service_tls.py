@@ -119,7 +119,7 @@ class OptionTests(ServiceTLSTestCase):
             f'require-client-certificate = ["imaps"]\n{table}{table}'
         )
         options = self.parse(mail.Options(), "--config", str(path))
-        self.assertEqual(options.certificates, [self.tls, self.tls])
+        self.assertEqual(options.lists["tls"], [self.tls, self.tls])
         assert options.service_tls is not None
         self.assertTrue(options.service_tls.context("imaps").asks_for_certificates)
 
@@ -127,7 +127,7 @@ class OptionTests(ServiceTLSTestCase):
         path = Path(self.mktemp())
         path.write_text('imaps = "tcp:1"\ntls = "none.pem"\n')
         options = self.parse(mail.Options(), "--config", str(path), "--tls", self.tls)
-        self.assertEqual(options.certificates, [self.tls])
+        self.assertEqual(options.lists["tls"], [self.tls])
 
     def test_errors_name_the_setting(self) -> None:
         arguments = ["--listen", "tcp:1", "--client-ca", "x.pem"]

@@ -34,7 +34,7 @@ class _TableCase(SynchronousTestCase):
 
 class SMTPExtensionTests(_TableCase):
     def extensions(self, text: str, **settings: Any) -> dict[str, ExtensionSettings]:
-        table = self.parse(text).smtp_extensions
+        table = self.parse(text).tables["smtp-extensions"]
         service = MailService("memory:", smtp=SMTPSettings(extensions=table, **settings))
         found = {}
         for name in ("smtp", "lmtp", "submission"):
@@ -137,9 +137,9 @@ class MilterSettingTests(_TableCase):
         service = MailService(
             "memory:",
             filters=FilterSettings(
-                milters=options.milters,
+                milters=options.lists["milter"],
                 milter_failure=options["milter-failure"],
-                milter_settings=options.milter_table,
+                milter_settings=options.tables["milter-settings"],
             ),
         )
         (hook,) = service._milters["smtp"]

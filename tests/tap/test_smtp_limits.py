@@ -49,7 +49,7 @@ class SMTPLimitTests(SynchronousTestCase):
             path = 300
             local-part = 100
         """)
-        factory = self.factory(options.smtp_limits)
+        factory = self.factory(options.tables["smtp-limits"])
         self.assertEqual(
             (factory.max_recipients, factory.max_header, factory.max_received), (200, 100_000, 120)
         )
