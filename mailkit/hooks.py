@@ -18,6 +18,7 @@ A function instead of an object is asked with each complete message, as the step
 from __future__ import annotations
 
 import enum
+import inspect
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -328,7 +329,7 @@ _ANSWERS: Mapping[Step, tuple[type[Any], ...]] = MappingProxyType(
 def find_steps(hook: object) -> dict[Step, Callable[..., Any]]:
     """The steps that concern a hook, each with what is to be called.
 
-    :raises ValueError: it is no hook.
+    :raises ValueError: it is no hook, or a step does not take what it is asked with.
     """
     if isinstance(hook, type):
         raise ValueError(f"{hook.__name__} is a class: make a hook of it by calling it")
@@ -342,7 +343,26 @@ def find_steps(hook: object) -> dict[Step, Callable[..., Any]]:
         found[Step.MESSAGE] = hook
     if not found and not isinstance(hook, MailHook):
         raise ValueError(f"{hook!r} is no hook: it has no step, and is no function")
+    for step, ask in found.items():
+        _check_arguments(step, ask)
     return found
+
+
+def _check_arguments(step: Step, ask: Callable[..., Any]) -> None:
+    wanted = list(inspect.signature(getattr(MailHook, step.value)).parameters)[1:]
+    try:
+        signature = inspect.signature(ask)
+    except (TypeError, ValueError):
+        # Of some that are written in C nobody knows.
+        return
+    try:
+        signature.bind(**dict.fromkeys(wanted))
+    except TypeError as error:
+        name = getattr(ask, "__qualname__", repr(ask))
+        raise ValueError(
+            f"{name} is no hook for the step {step.value}: it is called with"
+            f" {', '.join(wanted)}, by these names ({error})"
+        ) from error
 
 
 def check_answers(step: Step, result: Any) -> Sequence[Any]:

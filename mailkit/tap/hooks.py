@@ -38,7 +38,7 @@ def parse_hooks(hooks: Hooks, names: Scopes = MAIL_SCOPES) -> list[HookMaker]:
     """Look hooks up, without making them yet.
 
     :param names: services that take mail, and their named listeners.
-    :raises SettingError: nothing has that name, or there is no such service.
+    :raises SettingError: nothing has that name, it is no hook, or there is no such service.
     """
     if isinstance(hooks, str):
         raise SettingError("hooks is a list of hooks, not one text")
@@ -97,7 +97,15 @@ def _parse(hook: object, services: Collection[str], names: Scopes) -> HookMaker:
         if not callable(found):
             raise SettingError(f"{name} takes no argument")
         return HookMaker(hook, services, lambda: found(argument))
-    return HookMaker(hook, services, found if isinstance(found, type) else lambda: found)
+    if isinstance(found, type):
+        return HookMaker(hook, services, found)
+    from mailkit.hooks import find_steps
+
+    try:
+        find_steps(found)
+    except ValueError as error:
+        raise SettingError(str(error)) from error
+    return HookMaker(hook, services, lambda: found)
 
 
 def parse_hook_settings(

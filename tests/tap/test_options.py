@@ -484,6 +484,8 @@ class HookOptionTests(OptionsTestCase):
             ("imap:tests.tap", "'imap' has no hooks"),
             ("nothing", "'nothing' has no hooks"),
             (f"{HERE}.HERE:x", f"{HERE}.HERE takes no argument"),
+            (f"{HERE}.HERE", "is no hook: it has no step, and is no function"),
+            ("os.getcwd", "getcwd is no hook for the step message: it is called with session,"),
         ):
             self.check(["--smtp", ENDPOINT, "--hook", name], "--hook: ", wanted)
         self.assertRaises(SettingError, parse_hooks, "a.b")
