@@ -122,6 +122,8 @@ def parse_extension_table(
 def _parse_setting(name: str, names: Scopes, key: str, value: Any, place: str) -> Any:
     if key in _NUMBERS:
         return check_number(key, value, int)
+    if isinstance(value, Mapping):
+        raise SettingError(f"{key!r} takes no mail; known are {', '.join(names)}")
     if key not in _TEXTS and key not in _LISTS:
         known = ", ".join((*_TEXTS, *_LISTS, *_NUMBERS))
         raise SettingError(f"there is no {key!r}; known are {known}")

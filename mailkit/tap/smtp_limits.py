@@ -105,12 +105,15 @@ def parse_smtp_limits(
     """The limits by service and listener: those for all, over them those of a service's own table,
     ``[smtp-limits.submission]``, and over both those of a listener's.
 
-    :raises SettingError: a limit is not known, or makes no sense.
+    :raises SettingError: a limit is not known, or makes no sense; or there is no such listener.
     """
     if not table:
         return {}
     found = {name: SMTPLimits() for name in names}
     own = {name: table[name] for name in names if name in table}
+    for key, value in table.items():
+        if isinstance(value, Mapping) and key not in own:
+            raise SettingError(f"{key!r} takes no mail; known are {', '.join(names)}")
     for limits in found.values():
         for key, value in table.items():
             if key not in own:

@@ -106,7 +106,7 @@ class SMTPExtensionTests(_TableCase):
             ('priority-policy = "a b"', "1 to 20"),
             ("lmtp = 1", "lmtp must be a table"),
             ('[smtp-extensions.lmtp]\nwithout = ["PIPELINING"]', "LMTP must have PIPELINING"),
-            ("[smtp-extensions.imap]", "no 'imap'"),
+            ("[smtp-extensions.imap]", "'imap' takes no mail"),
         ):
             head = "" if text.startswith("[") else "[smtp-extensions]\n"
             self.check(head + text, "smtp-extensions", wanted)

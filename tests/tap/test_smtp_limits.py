@@ -19,7 +19,7 @@ ENDPOINT = "tcp:0:interface=127.0.0.1"
 class SMTPLimitTests(SynchronousTestCase):
     def parse(self, text: str) -> mail.Options:
         path = Path(self.mktemp())
-        path.write_text(f'smtp = "{ENDPOINT}"\n{text}', "utf-8")
+        path.write_text(f'smtp = ["{ENDPOINT}", "inside={ENDPOINT}"]\n{text}', "utf-8")
         options = mail.Options()
         options.parseOptions(["--config", str(path)])
         return options
@@ -98,7 +98,8 @@ class SMTPLimitTests(SynchronousTestCase):
             ("local-part = 63", "at least 64"),
             ('max-message-size = "big"', "'big' is no size"),
             ("max-message-size = 0", "at least 1"),
-            ("imap = {}", "no limit 'imap'"),
+            ("imap = {}", "'imap' takes no mail; known are smtp, lmtp, submission"),
+            ("[smtp-limits.insde]\nmax-errors = 1", "smtp, lmtp, submission, inside"),
             ("lmtp = 1", "lmtp must be a table"),
             ("[smtp-limits.lmtp]\nnothing = 1", "no limit 'nothing'"),
         ):
