@@ -1,4 +1,4 @@
-"""What twistd's commands have in common: settings, their errors, and the service made of them."""
+"""What twistd's commands have in common: settings, and errors that name them."""
 
 from __future__ import annotations
 

@@ -79,6 +79,21 @@ from mailkit.tls import TLSReloader
 Endpoint: TypeAlias = "str | IStreamServerEndpoint"
 
 
+def _deliveries(settings: DeliverySettings) -> Deliveries:
+    return Deliveries(
+        parse_routes(settings.routes, settings.route_secret),
+        settings.suppress_duplicates,
+        detail_to_mailbox=settings.detail_to_mailbox,
+        detail_by_acl=settings.detail_by_acl,
+        sent_copy=settings.sent_copy,
+    )
+
+
+def _imap_parameters(settings: IMAPSettings) -> dict[str, Any]:
+    switched = capability_settings(settings.without_capabilities, settings.quirks, settings.clients)
+    return {**settings.parameters, **switched}
+
+
 class MailService(MultiService):
     """SMTP, LMTP, submission, POP3, IMAP and FTP servers over one store.
 
@@ -142,14 +157,7 @@ class MailService(MultiService):
             self.tls_reloader.setServiceParent(self)  # type: ignore[no-untyped-call]
         self._hostname = hostname or socket.gethostname()
         self._limits = limits or Limits()
-        delivery = delivery or DeliverySettings()
-        self._deliveries = Deliveries(
-            parse_routes(delivery.routes, delivery.route_secret),
-            delivery.suppress_duplicates,
-            detail_to_mailbox=delivery.detail_to_mailbox,
-            detail_by_acl=delivery.detail_by_acl,
-            sent_copy=delivery.sent_copy,
-        )
+        self._deliveries = _deliveries(delivery or DeliverySettings())
         self._outbound: Outbound | None = None
         if relay is not None:
             # Here, because most of what it needs nobody else does.
@@ -160,11 +168,7 @@ class MailService(MultiService):
         self._proxies = parse_networks(proxy_from, ports)
         self._guests = parse_guests(logins.anonymous)
         self._set_smtp(smtp or SMTPSettings(), takers)
-        imap = imap or IMAPSettings()
-        self._imap_settings = {
-            **imap.parameters,
-            **capability_settings(imap.without_capabilities, imap.quirks, imap.clients),
-        }
+        self._imap_settings = _imap_parameters(imap or IMAPSettings())
         self._pop3_settings = dict(pop3 or {})
         self._ftp = ftp or FTPSettings()
         guard = logins.guard

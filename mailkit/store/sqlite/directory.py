@@ -375,6 +375,20 @@ class ChangeDirectory(Operation[None]):
             tx.note(note)
 
 
+@implementer(
+    IAppPasswordDirectory,
+    ISecondFactorDirectory,
+    IScramDirectory,
+    IDirectoryAdmin,
+    IQuotaDirectory,
+    IFileQuotaDirectory,
+    IMaildropDirectory,
+    IMaskDirectory,
+    IAdministratorDirectory,
+    IDelegateAdmin,
+    IAccessDirectory,
+    IAccountHistory,
+)
 class DirectoryBase(
     AppPasswordTables, SecondFactorTables, ScramTables, MaildropTables, FileQuotaTables
 ):
@@ -520,20 +534,6 @@ class DirectoryBase(
         await self.apply(partial(remove_delegate, account, address))
 
 
-@implementer(
-    IAppPasswordDirectory,
-    ISecondFactorDirectory,
-    IScramDirectory,
-    IDirectoryAdmin,
-    IQuotaDirectory,
-    IFileQuotaDirectory,
-    IMaildropDirectory,
-    IMaskDirectory,
-    IAdministratorDirectory,
-    IDelegateAdmin,
-    IAccessDirectory,
-    IAccountHistory,
-)
 class SQLiteDirectory(DirectoryBase):
     """The directory of a store for an administrator's command, beside a server or without one.
 
