@@ -96,7 +96,11 @@ class MailRealm:
     async def get_avatar(
         self, account: str | None, mind: Any, interfaces: tuple[type[Interface], ...]
     ) -> _Avatar:
-        """What ``requestAvatar`` gives, for an account's canonical name; None for anybody."""
+        """What ``requestAvatar`` gives, for an account's canonical name; None for anybody.
+
+        :raises AuthorizationFailed: that is only for users who have logged in.
+        :raises NotImplementedError: the realm has none of these.
+        """
         if IMailAccount in interfaces and account is not None:
             return IMailAccount, await self._store.open_account(name=account), _nothing_to_release
         if IMessageDelivery in interfaces and self._deliveries is not None:

@@ -106,7 +106,8 @@ class SRSTests(SynchronousTestCase):
     def test_days_go_round(self) -> None:
         last = 1023 * DAY
         wrapped = self.srs(last).wrap(path("ann@example.net"))
-        self.srs(last + 5 * DAY).unwrap(wrapped)
+        self.assertEqual(str(self.srs(last + 5 * DAY).unwrap(wrapped)), "ann@example.net")
+        self.refuses(wrapped, self.srs(last + 22 * DAY))
 
     def test_old_secrets_are_good_for_what_they_made(self) -> None:
         wrapped = self.srs().wrap(path("ann@example.net"))

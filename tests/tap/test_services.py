@@ -308,6 +308,11 @@ class StartTests(ServiceTestCase):
         self.assertTrue(AddresslessStore.closed)
 
 
+def no_hook(argument: str) -> str:
+    """Gives something that is no hook."""
+    return argument
+
+
 class RefusingHook(MailHook):
     """Refuses whoever connects."""
 
@@ -406,7 +411,10 @@ class HookTests(ServiceTestCase):
         self.stop(service)
 
     def test_hooks_that_cannot_be_made(self) -> None:
-        for name, reason in (("RefusingHook:bad", "ZeroDivisionError"), ("HERE", "is no hook")):
+        for name, reason in (
+            ("RefusingHook:bad", "ZeroDivisionError"),
+            ("no_hook:x", "is no hook"),
+        ):
             service = self.make(filters=FilterSettings(hooks=[f"{HERE}.{name}"]))
             service.add_smtp("tcp:1")
             error = self.assertRaises(StartError, service.startService)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from unittest import mock
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -70,7 +71,9 @@ class StoreTests(SynchronousTestCase):
         self.assertIsNone(sqlite_directory("memory:"))
 
     def test_parsing_opens_nothing(self) -> None:
-        parse_store("sqlite:/nonexistent/place")
+        place = self.mktemp()
+        parse_store(f"sqlite:{place}")
+        self.assertFalse(os.path.exists(place))
 
     def test_dotted_name(self) -> None:
         self.assertEqual(open_store(f"{HERE}.make_store").argument, "none")

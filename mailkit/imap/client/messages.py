@@ -287,7 +287,10 @@ class MessageCommands(MailboxCommands):
         )
 
     async def expunge(self, messages: SetLike | None = None) -> None:
-        """Remove messages that are marked ``\\Deleted``: all, or those among some UIDs."""
+        """Remove messages that are marked ``\\Deleted``: all, or those among some UIDs.
+
+        :raises ValueError: ``messages`` names some by another number than the UID.
+        """
         self._selected()
         if messages is None:
             await self._connection.run(Command("EXPUNGE"))
