@@ -134,14 +134,18 @@ class SQLiteMailbox:
 
     def _take_found(self) -> Found:
         """:raises NoSuchMailbox: it has been deleted, or there are no messages in it, ever."""
-        core = self._core
-        reader = core.reader
         found, self._found = self._found, None
-        commits = core.writer.commits
+        commits = self._core.writer.commits
         # Another process may change it, too, without our knowledge.
         if found is None or found.commits != commits or time.monotonic() - self._opened > _FRESH:
-            found = core.find_again(self._id)
-        first_recent = reader.first_recent.get(self._id, 0)
+            return self._find_again()
+        return self._with_recent(found)
+
+    def _find_again(self) -> Found:
+        return self._with_recent(self._core.find_again(self._id))
+
+    def _with_recent(self, found: Found) -> Found:
+        first_recent = self._core.reader.first_recent.get(self._id, 0)
         if first_recent > found.info.first_recent_uid:
             return found._replace(info=found.info._replace(first_recent_uid=first_recent))
         return found
@@ -164,7 +168,10 @@ class SQLiteMailbox:
     async def get_view(self, claim_recent: bool) -> MailboxView:
         _, _, _, info, keywords = self._take_found()
         reader = self._core.reader
-        uids = reader.uids_at(self._id, info.highest_modseq)
+        # RFC 7162 section 3.1.2.1: the messages are those of the modification sequence. A change may
+        # be in the index already that is not counted yet, or come just now.
+        while (uids := reader.uids_at(self._id, info.highest_modseq)) is None:
+            _, _, _, info, keywords = self._find_again()
         first_unseen = reader.first_unseen(self._id, info, uids)
         if claim_recent and info.uid_next > info.first_recent_uid:
             first = await self._claim(info.first_recent_uid, info.uid_next)

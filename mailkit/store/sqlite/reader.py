@@ -119,7 +119,11 @@ class Reader:
 
     def prepare(self) -> None:
         """Let the index read the questions of a client's first commands before there are clients."""
-        for ask in (lambda: self.find_account(""), lambda: self.find_name(NOBODY, "", 0)):
+        for ask in (
+            lambda: self.find_account(""),
+            lambda: self.find_name(NOBODY, "", 0),
+            lambda: self._read_state_and_uids(NOBODY, None),
+        ):
             with suppress(NoSuchAccount, NoSuchMailbox):
                 ask()
         self._all_uids(NOBODY)
@@ -249,18 +253,36 @@ class Reader:
         return self.state_and_uids(mailbox_id)[1]
 
     def state_and_uids(self, mailbox_id: int) -> tuple[int, UIDs]:
-        """The mailbox's modification sequence, and all UIDs."""
+        """The mailbox's modification sequence, and all UIDs that there were then."""
         modseq = self._state(mailbox_id)[0]
-        return modseq, self.uids_at(mailbox_id, modseq)
-
-    def uids_at(self, mailbox_id: int, modseq: int) -> UIDs:
-        """All UIDs, when this was the mailbox's modification sequence just now."""
         cached = self._uids.get(mailbox_id)
+        if cached is not None and cached[0] == modseq:
+            return cached
+        return self._read_state_and_uids(mailbox_id, cached)
+
+    def _read_state_and_uids(
+        self, mailbox_id: int, cached: tuple[int, UIDs] | None
+    ) -> tuple[int, UIDs]:
+        # Of one moment, whatever the writer commits meanwhile.
+        self.connection.execute("BEGIN")
+        try:
+            modseq = self._state(mailbox_id)[0]
+            return modseq, self._read_uids(mailbox_id, modseq, cached)
+        finally:
+            self.connection.execute("COMMIT")
+
+    def uids_at(self, mailbox_id: int, modseq: int) -> UIDs | None:
+        """All UIDs that there were at a modification sequence; None when that is another one now."""
+        cached = self._uids.get(mailbox_id)
+        if cached is not None and cached[0] == modseq:
+            return cached[1]
+        now, uids = self.state_and_uids(mailbox_id)
+        return uids if now == modseq else None
+
+    def _read_uids(self, mailbox_id: int, modseq: int, cached: tuple[int, UIDs] | None) -> UIDs:
         uids: UIDs
         if cached is None:
             uids = self._all_uids(mailbox_id)
-        elif cached[0] == modseq:
-            return cached[1]
         else:
             left = self._still_there(mailbox_id, *cached)
             if left is None:

@@ -61,3 +61,55 @@ class UIDListTests(StoreTestCase):
         ):
             await store.compact()
         self.assertEqual(list(await inbox.list_uids()), [11, 12])
+
+
+class ViewTests(StoreTestCase):
+    """What opens a mailbox is all of one moment, whatever is committed meanwhile."""
+
+    async def test_a_change_that_is_not_counted_yet(self) -> None:
+        store = await self.make_store()
+        inbox = await self.mailbox(store)
+        await inbox.append(messages=appended(message(1), message(2)))
+        found = await self.mailbox(store)
+        # As many come as go: the number of messages tells nothing.
+        await inbox.expunge(uids=[1])
+        await inbox.append(messages=appended(message(3)))
+        # So it is while the transaction is in the index, and its bodies are being flushed.
+        writer = store.core.writer
+        writer.commits -= 2
+        self.addCleanup(setattr, writer, "commits", writer.commits + 2)
+        self.patch(found, "_opened", float("inf"))
+        view = await found.get_view(claim_recent=False)
+        self.assertEqual(list(view.uids), [2, 3])
+        changes = await inbox.get_changes(since=view.info.highest_modseq)
+        self.assertEqual((list(changes.added), list(changes.vanished)), ([], []))
+        self.assertEqual(view.info.uid_next, 4)
+
+    async def test_a_change_between_two_looks(self) -> None:
+        store = await self.make_store()
+        inbox = await self.mailbox(store)
+        await inbox.append(messages=appended(message(1)))
+        reader_ = store.core.reader
+        before, _ = reader_.state_and_uids(inbox._id)
+        await inbox.append(messages=appended(message(2)))
+        reader_._uids.drop(inbox._id)
+        self.assertIsNone(reader_.uids_at(inbox._id, before))
+        now, uids = reader_.state_and_uids(inbox._id)
+        self.assertEqual((list(uids), reader_.uids_at(inbox._id, now)), ([1, 2], uids))
+
+    async def test_one_moment(self) -> None:
+        store = await self.make_store()
+        inbox = await self.mailbox(store)
+        await inbox.append(messages=appended(message(1)))
+        reader_ = store.core.reader
+        connection = reader_.connection
+        inside = []
+
+        def look(mailbox_id: int) -> range:
+            inside.append(connection.in_transaction)
+            return range(1, 2)
+
+        reader_._uids.drop(inbox._id)
+        with mock.patch.object(reader_, "_all_uids", side_effect=look):
+            await inbox.list_uids()
+        self.assertEqual((inside, connection.in_transaction), ([True], False))
