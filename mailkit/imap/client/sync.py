@@ -111,8 +111,8 @@ async def _resynchronise(
     gone = RangeSet(vanished)
     flags = {uid: each for uid, each in known.flags.items() if uid not in gone}
     flags.update(messages)
-    if len(flags) != selected.exists:
-        # What the cache knew was not all of it, or wrong.
+    if selected.removals or len(flags) != selected.exists:
+        # What the cache knew was not all of it, or wrong; or some went, and others came, meanwhile.
         return None
     selected.learn_uids(flags)
     return _compare(selected, "QRESYNC", known, flags)
@@ -122,7 +122,7 @@ async def _by_modseq(session: Session, selected: Selected, known: Known) -> Sync
     """RFC 7162 section 6"""
     modseq = selected.highest_modseq
     flags = dict(known.flags)
-    if modseq == known.modseq and selected.exists == len(flags):
+    if modseq == known.modseq and selected.exists == len(flags) and not selected.removals:
         # Nothing came, so nothing went.
         selected.learn_uids(flags)
         return _compare(selected, "CONDSTORE", known, flags, modseq)

@@ -148,3 +148,27 @@ class QresyncTests(SynchronousTestCase):
         selected = wire.session.selected
         assert selected is not None
         self.assertEqual((selected.uid_of(1), selected.uid_of(170)), (43, 599))
+
+    def test_what_goes_and_comes_while_it_opens(self) -> None:
+        """As many as before say nothing where some went after the mailbox was opened."""
+        for kind, parameters, gone in (
+            ("QRESYNC", b"(QRESYNC (1 5))", b"* VANISHED 41\r\n"),
+            ("CONDSTORE", b"(CONDSTORE)", b"* 1 EXPUNGE\r\n"),
+        ):
+            wire = Manual(b"* OK [CAPABILITY IMAP4rev1 ENABLE %b] x\r\n" % kind.encode())
+            number = 1
+            if kind == "QRESYNC":
+                wire.start(wire.session.enable(kind))
+                wire.say(b"* ENABLED QRESYNC\r\nm1 OK x\r\n")
+                wire.take()
+                number = 2
+            known = Known(1, 5, {41: SEEN, 42: SEEN})
+            results = wire.start(synchronise(wire.session, "INBOX", known))
+            self.assertEqual(wire.take(), [b"m%d SELECT INBOX %b" % (number, parameters)])
+            wire.say(
+                b"* 2 EXISTS\r\n* OK [UIDVALIDITY 1] x\r\n* OK [HIGHESTMODSEQ 5] x\r\n"
+                b"%b* 2 EXISTS\r\nm%d OK [READ-WRITE] x\r\n" % (gone, number)
+            )
+            self.assertEqual(results, [])
+            (asked,) = wire.take()
+            self.assertIn(b" UID FETCH 1:* (FLAGS) (CHANGEDSINCE 5", asked)
