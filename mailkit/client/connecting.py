@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Protocol, TypeVar
+from dataclasses import replace
+from typing import Any, Protocol, TypeVar
 
 from mailkit.client.channel import DuplexChannel
 from mailkit.client.errors import TLSFailed
@@ -25,32 +26,35 @@ class OpenableSession(Protocol):
 
 _Session = TypeVar("_Session", bound=OpenableSession)
 
-#: Makes a session of a connection, by the policy that holds for it.
-SessionMaker = Callable[[DuplexChannel, "TLSInfo | None", TLSPolicy], _Session]
+#: Makes a session of a connection, by settings in which the policy stands that holds for it.
+SessionMaker = Callable[[DuplexChannel, Any, "TLSInfo | None"], _Session]
 
 
 async def open_by_policy(
-    connector: Connector, policy: TLSPolicy, make_session: SessionMaker[_Session]
+    connector: Connector, settings: Any, make_session: SessionMaker[_Session]
 ) -> _Session:
     """Connect and open a session; once more without TLS where the policy lets that be.
 
+    :param settings: a protocol's ``ClientSettings``.
     :raises ClientError: that cannot be done.
     """
     try:
-        return await _open(connector, policy, make_session)
+        return await _open(connector, settings, make_session)
     except TLSFailed as error:
-        if policy.mode is not TLSMode.OPPORTUNISTIC:
+        if settings.tls.mode is not TLSMode.OPPORTUNISTIC:
             raise
         # RFC 7435 section 3: any encryption is better than none, and none better than no mail.
         failure = error.text
-    session = await _open(connector, TLSPolicy.none(), make_session)
+    without = replace(settings, tls=TLSPolicy.none())
+    session = await _open(connector, without, make_session)
     session.note_tls_failure(failure)
     return session
 
 
 async def _open(
-    connector: Connector, policy: TLSPolicy, make_session: SessionMaker[_Session]
+    connector: Connector, settings: Any, make_session: SessionMaker[_Session]
 ) -> _Session:
-    session = make_session(*await connector(policy), policy)
+    channel, tls = await connector(settings.tls)
+    session = make_session(channel, settings, tls)
     await session.open()
     return session

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-from mailkit.client.channel import DuplexChannel
 from mailkit.client.connecting import Connector, open_by_policy
-from mailkit.client.security import TLSInfo, TLSPolicy
 from mailkit.pop3.client.session import Session
 from mailkit.pop3.client.settings import ClientSettings
 
@@ -21,8 +17,4 @@ async def open_session(connector: Connector, settings: ClientSettings) -> Sessio
 
     :raises ClientError: that cannot be done.
     """
-
-    def make_session(channel: DuplexChannel, tls: TLSInfo | None, policy: TLSPolicy) -> Session:
-        return Session(channel, replace(settings, tls=policy), tls)
-
-    return await open_by_policy(connector, settings.tls, make_session)
+    return await open_by_policy(connector, settings, Session)

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from mailkit.client.channel import DuplexChannel
 from mailkit.client.connecting import Connector, open_by_policy
 from mailkit.client.errors import ClientError
-from mailkit.client.security import TLSInfo, TLSPolicy
 from mailkit.model import Envelope
 from mailkit.smtp.client.content import Content
 from mailkit.smtp.client.errors import SendFailed
@@ -24,11 +22,7 @@ async def open_session(connector: Connector, settings: ClientSettings) -> Sessio
 
     :raises ClientError: that cannot be done.
     """
-
-    def make_session(channel: DuplexChannel, tls: TLSInfo | None, policy: TLSPolicy) -> Session:
-        return Session(channel, replace(settings, tls=policy), tls)
-
-    return await open_by_policy(connector, settings.tls, make_session)
+    return await open_by_policy(connector, settings, Session)
 
 
 async def send_message(
