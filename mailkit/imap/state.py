@@ -265,8 +265,26 @@ class SelectedState:
         return merge(spans)
 
     def _saved_spans(self) -> Spans:
+        spans: Spans = []
+        for piece in self.saved_spans():
+            extend(spans, piece)
+        return spans
+
+    def saved_spans(self) -> Iterator[Spans]:
+        """Positions of what a search has saved, in pieces that :func:`extend` puts together.
+
+        Others may have their turn between them, as long as nothing is announced.
+        """
         # RFC 5182 section 2.1: an empty result is valid, and names nothing.
-        return runs([number - 1 for number in self.numbers_of(self.saved)])
+        view, saved = self.uids, self.saved
+        for at in range(0, len(saved), PIECE):
+            some = saved[at : at + PIECE]
+            start, stop = bisect_left(view, some[0]), bisect_right(view, some[-1])
+            there = view[start:stop]
+            if len(there) == len(some) and there == some:
+                yield [(start, stop)]
+            else:
+                yield runs(list(compress(range(start, stop), _marks(there, some))))
 
     def uids_of(self, spans: Spans) -> Sequence[int]:
         """The UIDs at some positions."""
@@ -529,6 +547,14 @@ def runs(places: Sequence[int]) -> Spans:
     return spans
 
 
+def extend(spans: Spans, others: Spans) -> None:
+    """Add spans that begin at the end of those before them, or behind it."""
+    if spans and others and spans[-1][1] == others[0][0]:
+        spans[-1] = (spans[-1][0], others[0][1])
+        others = others[1:]
+    spans += others
+
+
 def merge(spans: Spans) -> Spans:
     """Sort spans and join those that overlap or touch."""
     if len(spans) < 2:
@@ -552,6 +578,7 @@ __all__ = [
     "SelectedState",
     "Spans",
     "State",
+    "extend",
     "merge",
     "runs",
 ]

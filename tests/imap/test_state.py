@@ -8,7 +8,7 @@ from array import array
 from twisted.trial.unittest import SynchronousTestCase
 
 from mailkit.imap import state
-from mailkit.imap.grammar import STAR
+from mailkit.imap.grammar import SAVED, STAR
 from mailkit.imap.state import NoSuchNumber, SelectedState, merge, runs
 from mailkit.model import Changes, MessageInfo
 
@@ -124,6 +124,20 @@ class NumberTests(SynchronousTestCase):
             uids = array("I", [uid for uid in range(1, 45) if uid not in gone])
             found = SelectedState(view, 1).in_view(uids)
             self.assertEqual(list(found), [uid for uid in view if uid not in gone])
+
+    def test_positions_of_what_a_search_has_saved(self) -> None:
+        self.patch(state, "PIECE", 3)
+        dice = random.Random(4)
+        views = [array("I", [uid for uid in range(1, 60) if uid % 7]), range(5, 40), array("I")]
+        for view in views:
+            selected = SelectedState(view, 1)
+            for share in (0.0, 0.2, 0.8, 1.0):
+                selected.saved = array("I", [u for u in range(1, 65) if dice.random() < share])
+                there = [uid for uid in view if uid in set(selected.saved)]
+                spans = selected.resolve_uids(SAVED)
+                self.assertEqual(list(selected.uids_of(spans)), there)
+                self.assertEqual(spans, merge(spans[::-1]))
+                self.assertEqual(spans, runs([view.index(uid) for uid in there]))
 
     def test_runs(self) -> None:
         self.assertEqual(runs([]), [])

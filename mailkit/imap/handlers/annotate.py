@@ -12,6 +12,7 @@ from mailkit.imap.content import MessageContent
 from mailkit.imap.grammar import Command, SyntaxFault
 from mailkit.imap.handlers.messagelimit import complete_limited, limit_spans
 from mailkit.imap.handlers.opened import opened
+from mailkit.imap.handlers.sets import find_uids
 from mailkit.imap.handlers.storing import CHANGE_BATCH, Storing
 from mailkit.imap.handlers.table import Capability
 from mailkit.imap.state import Spans
@@ -94,7 +95,7 @@ async def store_annotations(
     if unchanged_since is not None:
         connection.enable_condstore()
     spans, lowest = limit_spans(connection, selection, spans)
-    uids = selection.state.uids_of(spans)
+    uids = await find_uids(connection, spans)
     await _check_messages(connection, selection.mailbox, uids, annotations)
     storing = _Storing(connection, selection, command.verb.startswith(b"UID "))
     try:

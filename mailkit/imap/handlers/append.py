@@ -24,8 +24,8 @@ from mailkit.imap.binary import encode_message
 from mailkit.imap.content import MessageContent
 from mailkit.imap.grammar import Arguments, Command, SyntaxFault
 from mailkit.imap.handlers.annotate import check_mailbox, check_parts, parts_of, refusal_code
-from mailkit.imap.handlers.fetch import resolve
 from mailkit.imap.handlers.messagelimit import limit_of
+from mailkit.imap.handlers.sets import resolve_written
 from mailkit.imap.handlers.table import (
     AUTHENTICATED,
     SELECTED,
@@ -208,11 +208,14 @@ def _read_replaced(connection: IMAPProtocol, command: Command) -> int:
     selection = connection.selection
     assert selection is not None
     selection.to_write()
-    start = command.arguments.position
-    spans = resolve(connection, command)
-    written = command.arguments.data[start + 1 : command.arguments.position]
+    arguments = command.arguments
+    arguments.space()
+    start = arguments.position
+    ranges = arguments.sequence_set()
+    written = arguments.data[start : arguments.position]
     if not (written.isdigit() or written == b"*"):
         raise SyntaxFault("REPLACE takes the number of one message")
+    spans = resolve_written(selection, ranges, command.verb.startswith(b"UID "))
     uids = selection.state.uids_of(spans)
     if not uids:
         raise NoSuchMessage("There is no such message")

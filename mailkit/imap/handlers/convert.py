@@ -28,8 +28,8 @@ from mailkit.imap.conversion import (
 from mailkit.imap.decoded import slice_of
 from mailkit.imap.fetch import locate
 from mailkit.imap.grammar import Command, SyntaxFault
-from mailkit.imap.handlers.fetch import resolve
 from mailkit.imap.handlers.opened import opened
+from mailkit.imap.handlers.sets import find_uids, resolve
 from mailkit.imap.handlers.table import (
     AUTHENTICATED,
     SELECTED,
@@ -75,7 +75,7 @@ async def convert_parts(connection: IMAPProtocol, command: Command) -> None:
     """RFC 5259 section 6"""
     selection = connection.selection
     assert selection is not None
-    spans = resolve(connection, command)
+    spans = await resolve(connection, command)
     arguments = command.arguments
     arguments.space()
     request = parse_request(arguments)
@@ -88,7 +88,7 @@ async def convert_parts(connection: IMAPProtocol, command: Command) -> None:
     if request.target is not None and request.target not in TYPES:
         connection.no("No part can be converted to that type")
         return
-    uids = selection.state.uids_of(spans)
+    uids = await find_uids(connection, spans)
     if len(uids) > MAX_MESSAGES:
         connection.no(
             "These are too many messages to convert", b"MAXCONVERTMESSAGES %d" % MAX_MESSAGES

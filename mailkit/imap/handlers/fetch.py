@@ -12,7 +12,7 @@ from mailkit.imap.condstore import FetchModifiers, parse_fetch_modifiers
 from mailkit.imap.content import MessageContent
 from mailkit.imap.decoded import Decodings, Slice
 from mailkit.imap.fetch import GLOBAL, Attribute, Piece, Plan, parse_attributes
-from mailkit.imap.grammar import Command, SequenceSet, SyntaxFault
+from mailkit.imap.grammar import Command
 from mailkit.imap.handlers.finding import find
 from mailkit.imap.handlers.labels import LabelReader
 from mailkit.imap.handlers.messagelimit import (
@@ -23,10 +23,11 @@ from mailkit.imap.handlers.messagelimit import (
 )
 from mailkit.imap.handlers.opened import opened
 from mailkit.imap.handlers.resync import tell_vanished
+from mailkit.imap.handlers.sets import resolve_ranges
 from mailkit.imap.handlers.table import SELECTED, Capability, Verb, after_login
 from mailkit.imap.search import uid_ranges
 from mailkit.imap.session import BATCH, READY_BATCH, SUMMARY_BATCH, Selection
-from mailkit.imap.state import Batch, NoSuchNumber, Spans, runs
+from mailkit.imap.state import Batch, Spans, runs
 from mailkit.interfaces import (
     IAnnotatedMailbox,
     IBatchReadingMailbox,
@@ -48,24 +49,6 @@ SEEN_OCTETS = 256 * 1024
 SEEN_MESSAGES = 100
 
 
-def resolve(connection: IMAPProtocol, command: Command) -> Spans:
-    """Read the sequence set that stands first: numbers, or UIDs for a UID command."""
-    command.arguments.space()
-    selection = connection.selection
-    assert selection is not None
-    ranges = command.arguments.sequence_set()
-    return _resolve(selection, ranges, command.verb.startswith(b"UID "))
-
-
-def _resolve(selection: Selection, ranges: SequenceSet, by_uid: bool) -> Spans:
-    if by_uid:
-        return selection.state.resolve_uids(ranges)
-    try:
-        return selection.state.resolve_numbers(ranges)
-    except NoSuchNumber:
-        raise SyntaxFault("There is no message of that number") from None
-
-
 async def fetch(connection: IMAPProtocol, command: Command) -> None:
     """Both commands."""
     selection = connection.selection
@@ -73,7 +56,7 @@ async def fetch(connection: IMAPProtocol, command: Command) -> None:
     command.arguments.space()
     ranges = command.arguments.sequence_set()
     by_uid = command.verb.startswith(b"UID ")
-    spans = _resolve(selection, ranges, by_uid)
+    spans = await resolve_ranges(connection, ranges, by_uid)
     command.arguments.space()
     attributes = parse_attributes(command.arguments, connection.offers)
     modifiers = FetchModifiers()

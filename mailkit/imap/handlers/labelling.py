@@ -11,6 +11,7 @@ from mailkit.imap.grammar import Command, SyntaxFault
 from mailkit.imap.handlers.fetch import refuse_gone, send_items
 from mailkit.imap.handlers.labels import read_names
 from mailkit.imap.handlers.messagelimit import complete_limited, limit_spans, tell_limit
+from mailkit.imap.handlers.sets import find_uids
 from mailkit.imap.handlers.table import Capability, Facts
 from mailkit.imap.labels import Wanted, read_labels
 from mailkit.imap.state import Spans
@@ -60,7 +61,7 @@ async def store_labels(
     spans, lowest = limit_spans(connection, selection, spans)
     by_uid = command.verb.startswith(b"UID ")
     items = [Attribute(b"X-GM-LABELS"), *([Attribute(b"UID")] if by_uid else [])]
-    uids = selection.state.uids_of(spans)
+    uids = await find_uids(connection, spans)
     missing = False
     for start in range(0, len(uids), LABEL_BATCH):
         some = uids[start : start + LABEL_BATCH]

@@ -14,7 +14,7 @@ from mailkit.imap.condstore import parse_unchanged_since
 from mailkit.imap.grammar import Command, SyntaxFault
 from mailkit.imap.handlers.annotate import annotations_to_copy, store_annotations
 from mailkit.imap.handlers.append import refuse_destination
-from mailkit.imap.handlers.fetch import refuse_gone, resolve
+from mailkit.imap.handlers.fetch import refuse_gone
 from mailkit.imap.handlers.finding import find
 from mailkit.imap.handlers.labelling import find_operation, store_labels
 from mailkit.imap.handlers.messagelimit import (
@@ -25,6 +25,7 @@ from mailkit.imap.handlers.messagelimit import (
     tell_limit,
 )
 from mailkit.imap.handlers.progress import telling_progress
+from mailkit.imap.handlers.sets import find_uids, resolve
 from mailkit.imap.handlers.storing import CHANGE_BATCH, Storing
 from mailkit.imap.handlers.table import SELECTED, Capability, Verb, Waiting, after_login
 from mailkit.imap.session import BATCH, Selection
@@ -104,10 +105,10 @@ async def expunge(connection: IMAPProtocol, command: Command) -> None:
 
 async def uid_expunge(connection: IMAPProtocol, command: Command) -> None:
     """RFC 4315 section 2.1"""
-    spans = resolve(connection, command)
+    spans = await resolve(connection, command)
     command.arguments.end()
     selection = _selection(connection)
-    deleted = await _find_deleted(connection, selection.state.uids_of(spans))
+    deleted = await _find_deleted(connection, await find_uids(connection, spans))
     limit, lowest = limit_of(connection), 0
     if limit and len(deleted) > limit:
         deleted = deleted[-limit:]
@@ -151,7 +152,7 @@ async def _remove(selection: Selection, uids: Sequence[int]) -> None:
 async def store(connection: IMAPProtocol, command: Command) -> None:
     """STORE and UID STORE (RFC 3501 section 6.4.6)"""
     selection = _selection(connection)
-    spans = resolve(connection, command)
+    spans = await resolve(connection, command)
     arguments = command.arguments
     arguments.space()
     unchanged_since = None
@@ -186,7 +187,7 @@ async def store(connection: IMAPProtocol, command: Command) -> None:
         connection.enable_condstore()
     spans, lowest = limit_spans(connection, selection, spans)
     storing = _Storing(connection, selection, mailbox, silent, by_uid)
-    await storing.run(selection.state.uids_of(spans), op, flags, unchanged_since)
+    await storing.run(await find_uids(connection, spans), op, flags, unchanged_since)
     code = storing.modified_code()
     if storing.missing and not (by_uid or silent):
         # RFC 2180 sections 4.2.1 to 4.2.3
@@ -310,7 +311,7 @@ async def move(connection: IMAPProtocol, command: Command) -> None:
 
 async def _transfer(connection: IMAPProtocol, command: Command, move: bool) -> None:
     selection = _selection(connection)
-    spans = resolve(connection, command)
+    spans = await resolve(connection, command)
     command.arguments.space()
     name = command.arguments.mailbox()
     command.arguments.end()
@@ -319,7 +320,7 @@ async def _transfer(connection: IMAPProtocol, command: Command, move: bool) -> N
     lowest = 0
     if move:
         spans, lowest = limit_spans(connection, selection, spans)
-    uids = selection.state.uids_of(spans)
+    uids = await find_uids(connection, spans)
     if not move:
         check_count(connection, uids)
     by_number = not command.verb.startswith(b"UID ")
