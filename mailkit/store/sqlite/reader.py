@@ -24,9 +24,9 @@ from mailkit.store.sqlite.rows import DENSE, NOBODY, condition, select_rows, sel
 MAX_CACHED_UIDS = 4_000_000
 #: UID lists that the cache holds.
 MAX_CACHED_LISTS = 10_000
-#: Ranges of vanished messages up to which they are cut out of the list that is known: a millisecond
-#: or two.
-MAX_VANISHED = 2000
+#: Ranges of vanished messages up to which they are cut out of the list that is known: some
+#: milliseconds.
+MAX_VANISHED = 5000
 #: Messages from the end of a mailbox among which the first unseen one is looked for.
 MAX_UNSEEN_SEARCH = 2000
 #: Messages of which those with \\Deleted are counted in one go: a millisecond or two.
@@ -351,15 +351,18 @@ class Reader:
         """
         if since < self._state(mailbox_id)[2]:
             return None
-        gone = self.connection.execute(
-            "SELECT first_uid, last_uid FROM vanished WHERE mailbox_id = ? AND modseq > ?"
-            " ORDER BY first_uid LIMIT ?",
+        where = "FROM vanished WHERE mailbox_id = ? AND modseq > ?"
+        (count,) = self.connection.execute(
+            f"SELECT count(*) FROM (SELECT 1 {where} LIMIT ?)",
             (mailbox_id, since, MAX_VANISHED + 1),
-        ).fetchall()
-        if len(gone) > MAX_VANISHED:
+        ).fetchone()
+        if count > MAX_VANISHED:
             return None
-        if not gone:
+        if not count:
             return known
+        gone = self.connection.execute(
+            f"SELECT first_uid, last_uid {where} ORDER BY first_uid", (mailbox_id, since)
+        ).fetchall()
         whole = array("I", known)
         left = array("I")
         begin = 0
