@@ -490,18 +490,21 @@ class Search:
         self, infos: Sequence[MessageInfo]
     ) -> tuple[dict[BodyPlace, list[MessageInfo]], dict[int, str]]:
         """Where the bodies of messages are, and what is known of the texts in them, by body id."""
-        rows = self._core.reader.connection.execute(
-            "SELECT m.uid, t.map, b.id, b.segment, b.position, b.start, b.size FROM message m"
-            " JOIN body b ON b.id = m.body_id LEFT JOIN text_map t ON t.body_id = b.id"
-            " WHERE m.mailbox_id = ? AND m.uid IN (SELECT value FROM json_each(?))",
-            (self._id, json.dumps([info.uid for info in infos])),
-        ).fetchall()
         by_uid = {info.uid: info for info in infos}
+        where, values = condition(list(by_uid), False)
+        rows = self._core.reader.connection.execute(
+            "SELECT b.id, b.segment, b.position, b.start, b.size, m.uid, t.map FROM message m"
+            " JOIN body b ON b.id = m.body_id LEFT JOIN text_map t ON t.body_id = b.id"
+            f" WHERE m.mailbox_id = ? AND m.{where}",
+            (self._id, *values),
+        ).fetchall()
         places: dict[BodyPlace, list[MessageInfo]] = {}
-        for uid, _, *place in rows:
+        # It goes around the Python function that a NamedTuple has for it.
+        new = tuple.__new__
+        for row in rows:
             # Copies share a body.
-            places.setdefault(BodyPlace(*place), []).append(by_uid[uid])
-        return places, {row[2]: row[1] for row in rows if row[1] is not None}
+            places.setdefault(new(BodyPlace, row[:5]), []).append(by_uid[row[5]])
+        return places, {row[0]: row[6] for row in rows if row[6] is not None}
 
     def _scan(
         self, places: Mapping[BodyPlace, Sequence[MessageInfo]], maps: Mapping[int, str]
