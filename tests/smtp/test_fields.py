@@ -184,12 +184,19 @@ class ValidSinceTests(FieldTestCase):
         self.assertEqual(self.delivery.asked, [])
 
     def test_only_where_it_is_announced(self) -> None:
-        for settings in ({"extensions": ExtensionSettings(without=["RRVS"])}, {}):
+        without = ["RRVS"]
+        for settings in (
+            {"extensions": ExtensionSettings(without=without)},
+            # The header is looked at, for another field.
+            {"extensions": ExtensionSettings(without=without, no_soliciting=("net.example:ADV",))},
+            {},
+        ):
             self.make(**settings)
             if not settings:
                 self.delivery.abilities = frozenset()
             to = "eve@example.org"
             self.assertEqual(self.send(self.field(to), to=(to,))[:3], "250")
+            self.assertEqual(self.delivery.asked, [])
 
     def test_hooks_see_it(self) -> None:
         seen = []
