@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 
 from mailkit.errors import LimitExceeded, NoSuchAccount, NoSuchMailbox
@@ -71,6 +72,7 @@ class MailboxState:
         "id",
         "messages",
         "name",
+        "place",
         "size",
         "uid_next",
         "uid_validity",
@@ -93,6 +95,8 @@ class MailboxState:
         self.account = account
         self.name = name
         self.uid_validity = uid_validity
+        #: What the log says of it with each message: owner, name and UIDVALIDITY, as JSON.
+        self.place = f"{json.dumps(account.name)},{json.dumps(name)},{uid_validity}"
         self.uid_next = uid_next
         self.highest_modseq = highest_modseq
         self.messages = messages

@@ -284,19 +284,11 @@ class Transaction:
                 (mailbox.id, uid, flags, date, size, modseq, modseq, body_id, self.now)
             )
             uids.append(uid)
+            # JSON by hand: most of it is numbers, or the same for all of the mailbox.
+            keywords = _to_json(self.keywords(flags)) if flags >> KEYWORD_SHIFT else "[]"
             placements.append(
-                [
-                    mailbox.id,
-                    uid,
-                    modseq,
-                    flags & SYSTEM_MASK,
-                    self.keywords(flags),
-                    date,
-                    self.now,
-                    mailbox.account.name,
-                    mailbox.name,
-                    mailbox.uid_validity,
-                ]
+                f"[{mailbox.id},{uid},{modseq},{flags & SYSTEM_MASK},{keywords},{date},{self.now},"
+                f"{mailbox.place}]"
             )
         location = self._add_body(content, body_id, self._meta(placements, body_id, size))
         self._bodies.rows.append((body_id, *location, size, len(targets) + held))
@@ -329,12 +321,16 @@ class Transaction:
         ).fetchone()
         return found[0], found[1]
 
-    def _meta(self, placements: list[list[object]], body_id: int, size: int) -> bytes:
-        """Meta data of a body's record; the journal takes what is too long for it."""
-        meta = _to_json(placements).encode()
+    def _meta(self, placements: Sequence[str], body_id: int, size: int) -> bytes:
+        """Meta data of a body's record; the journal takes what is too long for it.
+
+        :param placements: as JSON.
+        """
+        meta = f"[{','.join(placements)}]".encode()
         if len(meta) <= MAX_META:
             return meta
-        for mailbox_id, uid, modseq, bits, keywords, date, save_date, *names in placements:
+        for placement in json.loads(meta):
+            mailbox_id, uid, modseq, bits, keywords, date, save_date, *names = placement
             row = [uid, body_id, bits, keywords, date, save_date, size]
             self.note(["put", mailbox_id, modseq, *names, [row]])
         return b"[]"
