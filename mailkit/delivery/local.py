@@ -169,7 +169,7 @@ class LocalMessageDelivery(AddressOwners):
             self._resolutions[envelope.transaction_id, recipient.path] = resolution
 
     async def deliver(self, envelope: Envelope, message: Spool) -> Sequence[Outcome]:
-        targets = [await self.find_target(envelope, each) for each in envelope.recipients]
+        targets = await self.find_targets(envelope)
         # The store may take what is in a file.
         in_file = message.path is not None
         message_id = read_message_id(message) if in_file and self._served is not None else None
@@ -198,10 +198,21 @@ class LocalMessageDelivery(AddressOwners):
             if results[account].error is None:
                 self._served.remember(envelope.reverse_path, message_id, delivery)
 
-    async def find_target(self, envelope: Envelope, recipient: Recipient) -> Resolution | MailError:
-        """What was found for a recipient at RCPT, or what is found now."""
-        try:
+    async def find_targets(self, envelope: Envelope) -> list[Resolution | MailError]:
+        """What was found for each recipient at RCPT, or what is found now."""
+        targets: list[Resolution | MailError] = []
+        for recipient in envelope.recipients:
             found = self._resolutions.pop((envelope.transaction_id, recipient.path), None)
+            if found is None or (self._detail_by_acl and found.detail):
+                targets.append(await self._find_target(recipient, found))
+            else:
+                targets.append(found)
+        return targets
+
+    async def _find_target(
+        self, recipient: Recipient, found: Resolution | None
+    ) -> Resolution | MailError:
+        try:
             target = found or await self.resolve(recipient.path)
             if self._detail_by_acl and target.detail:
                 return await self._check_post(target)

@@ -180,14 +180,14 @@ class QueueingDelivery(RoutingDelivery):
         if self._may_be_report(envelope, message):
             octets = message.read_first(MAX_REPORT)
             found = outcomes(
-                await self.deliver_to(envelope, message, await self._targets(envelope))
+                await self.deliver_to(envelope, message, await self.find_targets(envelope))
             )
             await self._match(envelope, octets, found)
             return found
         # Before the store takes the spool.
         wanted = any("SUCCESS" in (each.notify or ()) for each in envelope.recipients)
         start = read_start(message) if wanted and self.account is not None else b""
-        targets = await self._targets(envelope)
+        targets = await self.find_targets(envelope)
         if not self.answers_for(envelope):
             return outcomes(await self.deliver_to(envelope, message, targets))
         with contextlib.closing(self._share(message)) as copy:
@@ -198,9 +198,6 @@ class QueueingDelivery(RoutingDelivery):
             if any(outcome.error is not None for outcome in found):
                 return await self._answer_for(envelope, copy, parts)
         return found
-
-    async def _targets(self, envelope: Envelope) -> list[Any]:
-        return [await self.find_target(envelope, each) for each in envelope.recipients]
 
     def _may_be_report(self, envelope: Envelope, message: Spool) -> bool:
         # RFC 3464 section 2: to one recipient, under the null reverse-path.

@@ -190,7 +190,7 @@ class RoutingDelivery(LocalMessageDelivery):
 
     @override
     async def deliver(self, envelope: Envelope, message: Spool) -> Sequence[Outcome]:
-        targets = [await self.find_target(envelope, each) for each in envelope.recipients]
+        targets = await self.find_targets(envelope)
         return outcomes(await self.deliver_to(envelope, message, targets))
 
     async def deliver_to(

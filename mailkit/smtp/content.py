@@ -61,6 +61,10 @@ class ContentReader:
         self._normalise = normalise
         self._header_limit = header_limit
         self._decoder: DotDecoder | ChunkDecoder = DotDecoder()
+        #: The whole message is here.
+        self.finished = False
+        #: Nothing more is to be read before the next command.
+        self.complete = False
         # Lines need not end with CRLF (RFC 3030 section 3).
         self._binary = False
         #: Octets so far, and of the chunk that was begun last.
@@ -72,28 +76,20 @@ class ContentReader:
         # As if a line had ended before: the header may be empty, or begin with Received.
         self._before = b"\r\n"
 
-    @property
-    def finished(self) -> bool:
-        """The whole message is here."""
-        return self._decoder.finished
-
-    @property
-    def complete(self) -> bool:
-        """Nothing more is to be read before the next command."""
-        return self._decoder.complete
-
     def expect_chunks(self, binary: bool) -> None:
         """The message comes by BDAT.
 
         :param binary: it need not be text.
         """
         self._decoder = ChunkDecoder()
+        self.complete = True
         self._binary = binary
 
     def begin_chunk(self, size: int, last: bool) -> None:
         """A chunk of so many octets follows."""
         assert isinstance(self._decoder, ChunkDecoder)
         self._decoder.begin(size, last)
+        self.complete = False
         self.chunk_size = size
         if self.refusal is None and self.size + size > self._max_size:
             self.refuse(replies.too_large(self._max_size))
@@ -105,7 +101,9 @@ class ContentReader:
 
         :returns: what follows the final dot, or the chunk.
         """
-        content, rest = self._decoder.feed(data)
+        decoder = self._decoder
+        content, rest = decoder.feed(data)
+        self.finished, self.complete = decoder.finished, decoder.complete
         if self.refusal is None:
             try:
                 if content:

@@ -256,6 +256,7 @@ class HookRunner:
         hooks = self.hooks.steps.get(step)
         if hooks is None:
             return None
+        arguments["session"] = self.session
         if envelope is not None:
             arguments["envelope"] = envelope
         said = self._ask_from(0, hooks, envelope, arguments)
@@ -271,15 +272,18 @@ class HookRunner:
         arguments: dict[str, Any],
     ) -> _Said | None:
         """Ask hooks until one has something to say, or has to wait; None when nobody has."""
-        last = self._last_of_connection if envelope is None else self._last
+        last = self._last_of_connection
+        if envelope is not None:
+            if self.discard is not None:
+                return None
+            last = self._last
         seconds = self.hooks.clock.seconds
-        while index < len(hooks):
-            hook = hooks[index]
-            if hook.place > last or (envelope is not None and self.discard is not None):
+        for hook in hooks[index:] if index else hooks:
+            if hook.place > last:
                 return None
             started = seconds()
             try:
-                result = hook.ask(session=self.session, **arguments)
+                result = hook.ask(**arguments)
             except Exception as error:
                 result = _fail(error)
             if result is not None:
