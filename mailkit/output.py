@@ -62,7 +62,12 @@ class OutputConnection(Protocol):
     def encrypted(self) -> bool:
         """The connection is under TLS."""
         if self._encrypted is None:
-            self._encrypted = bool(ISSLTransport.providedBy(self.transport))
+            transport = self.transport
+            if type(transport) is Server:
+                # startTLS sets both, and this is found in fewer steps.
+                self._encrypted = bool(transport.TLS)
+            else:
+                self._encrypted = bool(ISSLTransport.providedBy(transport))
         return self._encrypted
 
     def write(self, data: bytes) -> None:
@@ -92,8 +97,22 @@ class OutputConnection(Protocol):
 
     def flush(self) -> None:
         """Send collected octets."""
-        if self._output is not None:
-            self._send(self._output, 0)
+        output = self._output
+        if output is None:
+            return
+        connected = self._socket
+        if connected is not None and len(output) == 1 and self._encode is None:
+            # As _send() does it, for most replies.
+            self._output = None
+            try:
+                sent = connected.send(output[0])
+            except OSError:
+                sent = 0
+            if sent != self._output_size:
+                self._write_by_transport()
+                self.transport.write(output[0][sent:])
+            return
+        self._send(output, 0)
 
     def _send(self, output: list[bytes], flags: int) -> None:
         size, self._output = self._output_size, None
@@ -126,7 +145,7 @@ class OutputConnection(Protocol):
             had sent what nobody has read: the system then breaks the connection off.
         """
         transport = self.transport
-        ends_now = isinstance(transport, Server) and transport.ends_now
+        ends_now = isinstance(transport, Server) and transport.may_end_now()
         if self._output is not None:
             self._send(self._output, _MORE if ends_now and in_one_packet else 0)
             ends_now = ends_now and self._socket is not None
@@ -143,8 +162,9 @@ class OutputConnection(Protocol):
     def _write_straight(self) -> None:
         """The transport's buffer is empty."""
         # Whatever stands between us and the socket (TLS, a wrapper) must see the octets.
-        if isinstance(self.transport, tcp.Connection) and not self.encrypted:
-            self._socket = self.transport.socket
+        transport = self.transport
+        if isinstance(transport, tcp.Connection) and not self.encrypted:
+            self._socket = transport.socket
         else:
             self._write_by_transport()
 

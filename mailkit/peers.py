@@ -14,7 +14,11 @@ def host_and_port(address: Any) -> tuple[str, int]:
 
 def peer_of(transport: Any) -> tuple[str, int]:
     """Address and port of the client on the other side."""
-    return transport.peer if isinstance(transport, Server) else host_and_port(transport.getPeer())
+    return (
+        transport.client[:2]
+        if isinstance(transport, Server)
+        else host_and_port(transport.getPeer())
+    )
 
 
 def is_loopback(host: str) -> bool:

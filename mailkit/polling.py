@@ -158,8 +158,18 @@ class Together:
                 continue
             if member is last:
                 last_event = event
-            else:
-                self._serve(member, event)
+                continue
+            if event == _IN:
+                # As _serve() does it, for nearly all of them.
+                try:
+                    why = member.doRead()
+                except BaseException as failed:
+                    self._fail(member, failed)
+                    continue
+                if why is not None:
+                    self._end(member, why, True)
+                continue
+            self._serve(member, event)
         if last_event and members.get(last.fileno()) is last:
             self._serve(last, last_event)
 
@@ -188,13 +198,20 @@ class Together:
                 reading = False
                 why = member.doWrite()
         except BaseException as failed:
-            self.log.failure("{connection} failed", connection=member.logPrefix())
-            why, reading = failed, False
+            self._fail(member, failed)
+            return
         if why is not None:
-            try:
-                self._lose(member, why, reading)
-            except BaseException:
-                self.log.failure("a connection could not be ended")
+            self._end(member, why, reading)
+
+    def _fail(self, member: Any, why: BaseException) -> None:
+        self.log.failure("{connection} failed", connection=member.logPrefix())
+        self._end(member, why, False)
+
+    def _end(self, member: Any, why: BaseException, reading: bool) -> None:
+        try:
+            self._lose(member, why, reading)
+        except BaseException:
+            self.log.failure("a connection could not be ended")
 
     def _lose(self, member: Any, why: BaseException, reading: bool) -> None:
         self.removeReader(member)

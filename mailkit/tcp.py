@@ -25,6 +25,8 @@ from mailkit.polling import Together
 #: Connections that the system may set up before the server has seen them: a thousand clients that
 #: come back at once after a restart. The system has a limit of its own (``somaxconn``).
 BACKLOG = 1024
+#: Octets that are read at once.
+READ_OCTETS = tcp.Connection.bufferSize
 #: Clients served in one turn of the reactor, at most; and turns after which twice as many as now
 #: are asked for.
 MAX_ACCEPTS = 100
@@ -44,6 +46,8 @@ class Server(tcp.Server):
     _shouldShutdown = False
 
     server: Any
+    #: Address and port of the client, for which ``getPeer`` makes an object each time; with IPv6 more.
+    client: tuple[Any, ...]
 
     def __init__(
         self,
@@ -54,7 +58,18 @@ class Server(tcp.Server):
         number: int,
         reactor: Any,
     ) -> None:
-        tcp.Connection.__init__(self, connection, protocol, reactor)
+        # As tcp.Connection and abstract.FileDescriptor do it.
+        self.reactor = reactor
+        self._tempDataBuffer = []
+        self._tempDataLen = 0
+        self.socket = connection
+        connection.setblocking(False)
+        self.fileno = connection.fileno
+        self.protocol = protocol
+        # As their classes have it: of an instance it is found in fewer steps.
+        self.TLS = self._writeDisconnecting = self._aborting = False
+        self.dataBuffer, self.producer = b"", None
+        self.disconnecting = 0
         if len(client) != 2:
             self._addressType = IPv6Address
         self.server = server
@@ -75,13 +90,7 @@ class Server(tcp.Server):
     def __repr__(self) -> str:
         return f"<{self.logPrefix()}>"
 
-    @property
-    def peer(self) -> tuple[str, int]:
-        """Address and port of the client, for which ``getPeer`` makes an object each time."""
-        return cast("tuple[str, int]", self.client[:2])
-
-    @property
-    def ends_now(self) -> bool:
+    def may_end_now(self) -> bool:
         """:meth:`end_now` may be called: nothing waits to be sent, and this turn reads from here."""
         return self._reading and not self.TLS and self._is_idle()
 
@@ -102,7 +111,7 @@ class Server(tcp.Server):
     @override
     def doRead(self) -> Any:
         try:
-            data = self.socket.recv(self.bufferSize)
+            data = self.socket.recv(READ_OCTETS)
         except BlockingIOError:
             return None
         except OSError:
@@ -144,7 +153,7 @@ class Server(tcp.Server):
 
     @override
     def loseConnection(self) -> None:
-        if self.connected and not self.disconnecting and self.ends_now:
+        if self.connected and not self.disconnecting and self.may_end_now():
             self.end_now()
         else:
             super().loseConnection()  # type: ignore[no-untyped-call]
@@ -162,6 +171,15 @@ class Server(tcp.Server):
             super().setTcpNoDelay(enabled)
 
 
+class _ClientSocket(socket.socket):
+    """A socket that is made without a step of Python."""
+
+    # What socket.socket sets in each.
+    _io_refs = 0
+    _closed = False
+    __init__ = socket.SocketType.__init__
+
+
 class _ListeningSocket(socket.socket):
     """A socket that knows what it is: ``accept`` asks for each client, and that takes a while."""
 
@@ -177,7 +195,7 @@ class _ListeningSocket(socket.socket):
     def accept(self) -> tuple[socket.socket, Any]:
         # Without asking whether it is to wait, as every client's socket is told by its connection.
         descriptor, address = self._accept()  # type: ignore[attr-defined]
-        return socket.socket(self.family, self.type, 0, descriptor), address
+        return _ClientSocket(self.family, self.type, 0, descriptor), address
 
 
 class Port(tcp.Port):
