@@ -21,19 +21,21 @@ class ExpiringMap(Generic[K, V]):
         self._max_entries = max_entries
         self._seconds = seconds
         self._entries: OrderedDict[K, tuple[float, V]] = OrderedDict()
+        # Found once, and not for each login.
+        self._find, self._move_to_end = self._entries.get, self._entries.move_to_end
 
     def __len__(self) -> int:
         return len(self._entries)
 
     def get(self, key: K) -> V | None:
         """The value of a key, or None."""
-        entry = self._entries.get(key)
+        entry = self._find(key)
         if entry is None:
             return None
         if self._seconds() >= entry[0]:
             del self._entries[key]
             return None
-        self._entries.move_to_end(key)
+        self._move_to_end(key)
         return entry[1]
 
     def pop(self, key: K) -> V | None:
@@ -66,6 +68,6 @@ class ExpiringMap(Generic[K, V]):
             self._entries.pop(key, None)
             return
         self._entries[key] = self._seconds() + seconds, value
-        self._entries.move_to_end(key)
+        self._move_to_end(key)
         while len(self._entries) > self._max_entries:
             self._entries.popitem(last=False)

@@ -55,13 +55,15 @@ class LoginFactory(Factory):
 
     #: Failed logins before the connection is closed.
     max_failed_logins = 5
-    #: In a user name, what stands between an account and the administrator whose password follows:
-    #: ``*``; empty for no such form.
-    master_separator = ""
+    #: Source of time.
+    clock: IReactorTime
 
     def __init__(self, portal: Portal | None, mechanisms: Iterable[Mechanism] | None) -> None:
         self.portal = portal
         self.mechanisms = choose_mechanisms(mechanisms)
+        #: In a user name, what stands between an account and the administrator whose password follows:
+        #: ``*``; empty for no such form.
+        self.master_separator = ""
         self._own_guard = LoginGuard()
         self.login_log = LoginLog()
         # What connections without TLS are offered, with passwords and without, by whom, and what
@@ -70,6 +72,19 @@ class LoginFactory(Factory):
         self._offered_by: list[Any] = []
         self._scram_checkers: list[Any] = []
         self._scram_mechanisms: list[Any] = []
+
+    @property
+    def mechanisms(self) -> Sequence[type[SASLServer]]:
+        """SASL mechanisms that clients may be offered, in this order."""
+        return self._mechanisms
+
+    @mechanisms.setter
+    def mechanisms(self, mechanisms: Sequence[type[SASLServer]]) -> None:
+        self._mechanisms = mechanisms
+        #: The same by their names.
+        self.mechanisms_of: dict[str, list[type[SASLServer]]] = {}
+        for mechanism in mechanisms:
+            self.mechanisms_of.setdefault(mechanism.name, []).append(mechanism)
 
     @property
     def guard(self) -> LoginGuard:
@@ -144,8 +159,8 @@ class LoginConnection(CompressingConnection):
 
     def find_mechanism(self, name: str) -> type[SASLServer] | None:
         """A mechanism that is offered here, though perhaps not without TLS; None for no such."""
-        for mechanism in self.factory.mechanisms:
-            if mechanism.name == name and self._find_checker(mechanism) is not None:
+        for mechanism in self.factory.mechanisms_of.get(name, ()):
+            if self._find_checker(mechanism) is not None:
                 if not self.encrypted or mechanism.is_available(self._context()):
                     return mechanism
                 return None
@@ -237,14 +252,14 @@ class LoginConnection(CompressingConnection):
         :returns: the avatar; None where the login has to be judged, as it is if it is wrong.
         """
         factory = self.factory
-        portal, guard = factory.portal, factory.guard
+        portal, clock = factory.portal, factory.clock
+        guard: LoginGuard = getattr(portal, "guard", None) or factory.guard
         credentials, username, authorization_id, _ = success
         if authorization_id and authorization_id != username:
             return None
         if factory.master_separator and factory.master_separator in username:
             return None
         info = self.info()
-        clock = self.clock
         known = guard.recognize(username, info.peer, clock)
         if known is None or not IRecallingPortal.providedBy(portal):
             return None
@@ -329,15 +344,11 @@ class LoginConnection(CompressingConnection):
         return with_password(administrator, credentials.password, account)
 
     def _facts(self, mechanism: str, info: ConnectionInfo) -> LoginFacts:
-        tls, cipher = tls_of(self.transport) if info.tls else ("", "")
-        return LoginFacts(
-            info.peer,
-            info.peer_port,
-            info.protocol,
-            mechanism,
-            tls or ("proxy" if info.tls else ""),
-            cipher,
-        )
+        protocol, peer, peer_port, _, _, encrypted = info
+        if not encrypted:
+            return LoginFacts(peer, peer_port, protocol, mechanism, "", "")
+        tls, cipher = tls_of(self.transport)
+        return LoginFacts(peer, peer_port, protocol, mechanism, tls or "proxy", cipher)
 
     async def _ask_portal(
         self, credentials: ICredentials, interface: type[Interface], acting_for: str = ""

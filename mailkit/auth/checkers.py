@@ -135,9 +135,12 @@ class DirectoryChecker:
             return None
         name = text_of(username)
         login = self._recall(login=name) if name else None
-        if login is None or not self._remembers(login, password):
+        if login is None:
             return None
-        return login.account
+        account, password_hash, restricted = login
+        if password_hash is None or restricted:
+            return None
+        return account if self._hasher.remembers(password_hash, password) else None
 
     def _remembers(self, login: Login, password: bytes | str) -> bool:
         """Whether it is the account's own password, and was verified lately."""

@@ -409,16 +409,18 @@ class _ExpiringSet:
         self._size = size
         self._seconds = seconds
         self._expiry: OrderedDict[bytes, float] = OrderedDict()
+        # Found once, and not for each login.
+        self._find, self._move_to_end = self._expiry.get, self._expiry.move_to_end
 
     def use(self, digest: bytes, now: float) -> bool:
-        expiry = self._expiry.get(digest)
+        expiry = self._find(digest)
         if expiry is None:
             return False
         if expiry <= now:
             del self._expiry[digest]
             return False
         self._expiry[digest] = now + self._seconds
-        self._expiry.move_to_end(digest)
+        self._move_to_end(digest)
         return True
 
     def add(self, digest: bytes, now: float) -> None:

@@ -6,7 +6,8 @@ A handler that need not wait is a plain function; one that must returns its coro
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import CancelledError
 
@@ -48,7 +49,8 @@ _Waiting = Coroutine[Any, Any, None] | None
 Handler = Callable[["POP3Connection", bytes], _Waiting]
 
 
-class Entry(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Entry:
     """A command of the table."""
 
     #: In a tuple, as members of an Enum take long to be hashed.
@@ -326,11 +328,10 @@ def _refuse_login(connection: POP3Connection, error: MailError) -> None:
 
 async def _enter(connection: POP3Connection, account: IMailAccount) -> None:
     try:
-        await connection.open_maildrop(account)
+        maildrop = await connection.open_maildrop(account)
     except MailError as error:
         connection.refuse_command(error)
         return
-    maildrop = connection.maildrop
     count, octets = maildrop.count, maildrop.octets
     connection.ok(
         f"Logged in, 1 message ({octets} octets)"

@@ -35,7 +35,7 @@ from mailkit.interfaces import (
     IWritableMailbox,
 )
 from mailkit.login import SASLExchange
-from mailkit.model import INBOX, MaildropSettings
+from mailkit.model import INBOX, MailboxInfo, MaildropSettings
 from mailkit.pop3.choice import Choice, mailbox_mark, shows_everything
 from mailkit.pop3.grammar import MAX_COMMAND, CommandError, parse_command
 from mailkit.pop3.handlers import COMMANDS, auth_response
@@ -57,6 +57,7 @@ SNAPSHOT_CHUNK = 500
 MAX_RESPONSE_LINE = MAX_RESPONSE * 4 // 3 + 6
 
 _DEFAULT_SETTINGS = MaildropSettings()
+_APOP = CramMD5Server.name
 
 
 class POP3Connection(CommandConnection):
@@ -130,7 +131,7 @@ class POP3Connection(CommandConnection):
     def greet(self) -> None:
         # RFC 1939 section 7: angle brackets offer APOP, which goes with CRAM-MD5.
         text = self.factory.greeting
-        if self.find_mechanism(CramMD5Server.name) is None:
+        if self.find_mechanism(_APOP) is None:
             self.write(ok(text))
         else:
             self.timestamp = new_challenge()
@@ -159,7 +160,8 @@ class POP3Connection(CommandConnection):
             # As parse_command() does it, for those with the verb in capitals: most of them.
             verb, _, argument = command.partition(b" ")
             entry = COMMANDS.get(verb)
-            if entry is None or b"\0" in argument or b"\r" in argument:
+            # Numbers: to look for bytes, Python first raises an error, which takes longer than STAT.
+            if entry is None or 0 in argument or 13 in argument:
                 verb, argument = parse_command(command)
                 entry = COMMANDS.get(verb)
             if entry is None:
@@ -170,7 +172,8 @@ class POP3Connection(CommandConnection):
                     if session.state is State.AUTHORIZATION
                     else "You are logged in already"
                 )
-            waiting = entry.handler(self, argument)
+            handler = entry.handler
+            waiting = handler(self, argument)
         except CommandError as error:
             self._count_error(error)
             return None
@@ -208,12 +211,12 @@ class POP3Connection(CommandConnection):
 
     # The maildrop.
 
-    async def open_maildrop(self, account: IMailAccount) -> None:
+    async def open_maildrop(self, account: IMailAccount) -> Maildrop:
         """Lock the maildrop of the user who has just logged in, and note what is in it.
 
         :raises MailError: that failed; the session is as before the login.
         """
-        locks, clock = self.factory.locks, self.clock
+        maildrop = Maildrop()
         try:
             try:
                 self._lock(account.name)
@@ -222,24 +225,61 @@ class POP3Connection(CommandConnection):
             settings = _DEFAULT_SETTINGS
             if IMaildropAccount.providedBy(account):
                 settings = self.maildrop_settings = await account.get_maildrop_settings()
-            maildrop = await self._open_mailboxes(account, settings)
+            # One coroutine for all, as most sessions end soon.
+            names = settings.mailboxes
+            shows_all = settings == _DEFAULT_SETTINGS or shows_everything(settings)
+            for name in names:
+                try:
+                    mailbox = await account.open_mailbox(name=name)
+                except NoSuchMailbox:
+                    if len(names) == 1:
+                        raise
+                    # One that was deleted since keeps nobody from the others.
+                    continue
+                view = None
+                if shows_all and ISizedMailbox.providedBy(mailbox):
+                    view = await mailbox.get_sizes()
+                info = await mailbox.get_info() if view is None else view[0]
+                self._begin_mailbox(maildrop, mailbox, name, info)
+                if view is None:
+                    await self._take_snapshot(mailbox, maildrop, settings)
+                else:
+                    _, uids, sizes, octets = view
+                    maildrop.extend_sizes(uids, sizes, octets)
         except BaseException:
             self.release_maildrop()
             self._end_login()
             raise
-        if delay := locks.logged_in(account.name, clock.seconds(), settings.login_delay):
-            self.factory.neighbours.tell_login(account.name, delay)
-        self.session.maildrop = maildrop
-        self.session.state = State.TRANSACTION
+        factory = self.factory
+        now = factory.clock.seconds()
+        if delay := factory.locks.logged_in(account.name, now, settings.login_delay):
+            factory.neighbours.tell_login(account.name, delay)
+        session = self.session
+        session.maildrop, session.state = maildrop, State.TRANSACTION
+        return maildrop
+
+    def _begin_mailbox(
+        self, maildrop: Maildrop, mailbox: IMailbox, name: str, info: MailboxInfo
+    ) -> None:
+        # Identifiers of INBOX's messages are as they are without other mailboxes, always.
+        mark = b"" if name == INBOX else mailbox_mark(info)
+        maildrop.begin_mailbox(info.uid_validity, mark)
+        self.mailboxes.append(mailbox)
+        ready = not (self.factory.refuse_utf8 and not self.session.utf8)
+        if ready and IReadyMessages.providedBy(mailbox):
+            self.readers.append(mailbox.read_ready)
+        else:
+            self.readers.append(None)
 
     def _lock(self, account: str) -> None:
         """Take the account's lock.
 
         :raises MailError: that is not possible.
         """
-        self.factory.locks.acquire(account, self.clock.seconds())
+        factory = self.factory
+        factory.locks.acquire(account, factory.clock.seconds())
         self._locked = account
-        self.factory.sessions[account] = self
+        factory.sessions[account] = self
 
     async def _wait_for_lock(self, account: str) -> None:
         """Take the account's lock from a session whose client is gone.
@@ -294,34 +334,6 @@ class POP3Connection(CommandConnection):
         self.abort()
         return True
 
-    async def _open_mailboxes(self, account: IMailAccount, settings: MaildropSettings) -> Maildrop:
-        maildrop = Maildrop()
-        for name in settings.mailboxes:
-            try:
-                mailbox = await account.open_mailbox(name=name)
-            except NoSuchMailbox:
-                if len(settings.mailboxes) == 1:
-                    raise
-                # One that was deleted since keeps nobody from the others.
-                continue
-            view = None
-            if shows_everything(settings) and ISizedMailbox.providedBy(mailbox):
-                view = await mailbox.get_sizes()
-            info = await mailbox.get_info() if view is None else view[0]
-            # Identifiers of INBOX's messages are as they are without other mailboxes, always.
-            mark = b"" if name == INBOX else mailbox_mark(info)
-            maildrop.begin_mailbox(info.uid_validity, mark)
-            self.mailboxes.append(mailbox)
-            if IReadyMessages.providedBy(mailbox) and not self.refuses_utf8:
-                self.readers.append(mailbox.read_ready)
-            else:
-                self.readers.append(None)
-            if view is None:
-                await self._take_snapshot(mailbox, maildrop, settings)
-            else:
-                maildrop.extend_sizes(*view[1:])
-        return maildrop
-
     async def _take_snapshot(
         self, mailbox: IMailbox, maildrop: Maildrop, settings: MaildropSettings
     ) -> None:
@@ -341,8 +353,9 @@ class POP3Connection(CommandConnection):
     def release_maildrop(self) -> None:
         """Let another session of the same account begin; may be called more than once."""
         name, self._locked = self._locked, None
-        if name is not None:
-            self.factory.release_maildrop(name)
+        if name is None:
+            return
+        self.factory.release_maildrop(name)
         self.mailboxes = []
         self.readers = []
         self.session.maildrop = None

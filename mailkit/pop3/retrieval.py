@@ -26,7 +26,9 @@ RUN_OCTETS = 512 * 1024
 
 def retr(connection: POP3Connection, argument: bytes) -> Coroutine[Any, Any, None] | None:
     number = parse_number(argument)
-    index, uid, size = connection.maildrop.find(number)
+    maildrop = connection.session.maildrop
+    assert maildrop is not None
+    index, uid, size = maildrop.find(number)
     if size < CHUNK:
         if connection.buffer.data and (run := find_run(connection.buffer.peek(MAX_RUN))):
             return _send_run(connection, number, run)

@@ -23,6 +23,10 @@ class State(enum.Enum):
     UPDATE = enum.auto()
 
 
+# Found once: a member of an Enum is looked for in its class and in the class of that.
+_AUTHORIZATION = State.AUTHORIZATION
+
+
 class NoSuchNumber(Exception):
     """No message has that number, or it is marked as deleted; the text is for the client."""
 
@@ -229,7 +233,7 @@ class Session:
     __slots__ = ("errors", "language", "maildrop", "state", "user", "utf8")
 
     def __init__(self) -> None:
-        self.state = State.AUTHORIZATION
+        self.state = _AUTHORIZATION
         #: Argument of a USER command that waits for its PASS.
         self.user: str | None = None
         #: There in the TRANSACTION state.

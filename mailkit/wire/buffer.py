@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+#: Octets of input that may be copied to take a line of it away.
+SHORT = 512
+
 
 class LineTooLong(Exception):
     """A line exceeded its limit; it has been swallowed to its end, the buffer is in step."""
@@ -53,6 +56,12 @@ class InputBuffer:
         data = self.data
         if not data:
             return None
+        if len(data) <= SHORT and not (self._scanned or self._swallowing):
+            # Nearly always a whole command, and all that is here.
+            line, end_found, rest = data.partition(b"\r\n")
+            if end_found and 10 not in line and len(line) + 2 <= limit:
+                self.data = rest
+                return line
         end = data.find(b"\n", self._scanned)
         if end < 0:
             if self._swallowing:

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from mailkit.wire.buffer import InputBuffer, LineTooLong
+from mailkit.wire.buffer import SHORT, InputBuffer, LineTooLong
 
 LIMIT = 8
 
@@ -43,6 +43,15 @@ class LineTests(SynchronousTestCase):
         data = b"one\r\n\r\n\ntwo\nth\rree\r\nfour"
         for chunks in splits(data):
             self.assertEqual(read_lines(chunks), [b"one", b"", b"", b"two", b"th\rree"])
+
+    def test_lines_of_a_few_octets_and_of_many(self) -> None:
+        # Those are taken in other steps; the end of the line, and of the input, is wherever it may be.
+        for octets in range(SHORT - 4, SHORT + 3):
+            data = b"a\nb\r\n" + b"x" * (octets - 7) + b"\r"
+            self.assertEqual(
+                read_lines([data, b"\n", b"end\r\n"], 2 * SHORT),
+                [b"a", b"b", b"x" * (octets - 7), b"end"],
+            )
 
     def test_limit_counts_the_line_end(self) -> None:
         for chunks in splits(b"123456\r\n"):

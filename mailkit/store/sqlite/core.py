@@ -9,7 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Protocol, TypeVar
+from typing import Any, NoReturn, Protocol, TypeVar, cast
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorSocket, IReactorUNIX
@@ -54,6 +54,13 @@ _LENT_CACHE_KIB = 4096
 # between two looks.
 _ENTER_PATIENCE = 5.0
 _ENTER_INTERVAL = 0.02
+
+
+class _ClosedReader:
+    """Stands for what answers from the index when the store is closed."""
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise StoreUnavailable("The mail store is closed")
 
 
 class Reactor(Protocol):
@@ -158,6 +165,9 @@ class Core:
             self._enter()
             self._reader = Reader(self.connect())
             self._reader.prepare()
+            #: What answers from the index; whatever it is asked raises StoreUnavailable when the store
+            #: is closed.
+            self.reader = self._reader
             if self._owner is not None:
                 self._owner.start()
         except BaseException:
@@ -345,6 +355,7 @@ class Core:
     async def close(self) -> None:
         """Finish what was submitted and release everything."""
         self._closed = True
+        self.reader = cast(Reader, _ClosedReader())
         if self._owner is not None:
             await self._owner.close()
         elif isinstance(self.writer, Guest):
@@ -363,16 +374,6 @@ class Core:
         """:raises StoreUnavailable: the store is closed."""
         if self._closed:
             raise StoreUnavailable("The mail store is closed")
-
-    @property
-    def reader(self) -> Reader:
-        """What answers from the index.
-
-        :raises StoreUnavailable: the store is closed.
-        """
-        if self._closed:
-            self.check_open()
-        return self._reader
 
     def find_mailbox(self, account_id: int, name: str) -> Found:
         """A mailbox to be opened, by its canonical name.

@@ -30,13 +30,15 @@ class SizeLists:
         self._connection = connection
         # Mailbox id to modification sequence and sizes, those last asked for at the end.
         self._lists: OrderedDict[int, tuple[int, Sizes]] = OrderedDict()
+        # Found once, and not for each session.
+        self._find, self._move_to_end = self._lists.get, self._lists.move_to_end
         self._total = 0
 
     def get(self, mailbox_id: int, modseq: int) -> Sizes:
         """The sizes of a mailbox that has this modification sequence now."""
-        known = self._lists.get(mailbox_id)
+        known = self._find(mailbox_id)
         if known is not None and known[0] == modseq:
-            self._lists.move_to_end(mailbox_id)
+            self._move_to_end(mailbox_id)
             return known[1]
         rows = self._connection.execute(
             "SELECT uid, size + 2 * (body_id IN (SELECT body_id FROM unended_body)) FROM message"
