@@ -4,12 +4,12 @@ A helper makes it, a process of its own (see :mod:`~mailkit.store.sqlite.helper`
 has to do is to save it. Where there cannot be a helper, and of a few messages, it is made here, most
 of the time asleep.
 
-All of it gives way to clients, and to much new mail for longer: the texts that are searched, what
-sorts and threads want of headers, and then what needs whole messages. Who lacks something says so
-(:meth:`Ahead.hurry`), and it is made before all else and without giving way, for a while. The newest
-messages come first: who fetches a whole mailbox begins with the oldest, and so the two meet in the
-middle. How far all was made is kept in the index, so that a server goes on where the one before it
-has stopped.
+First come the texts that are searched, of whole mailboxes and at once: they take little, and give
+way to much new mail alone. All else gives way to clients: what sorts and threads want of headers,
+then what needs whole messages. Who lacks something says so (:meth:`Ahead.hurry`), and it is made
+before all else and without giving way, for a while. The newest messages come first: who fetches a
+whole mailbox begins with the oldest, and so the two meet in the middle. How far all was made is kept
+in the index, so that a server goes on where the one before it has stopped.
 """
 
 from __future__ import annotations
@@ -63,6 +63,8 @@ LOOK = 0.02
 #: each task at most: what is made meanwhile takes its part of the machine.
 BURST = 100.0
 MAX_BURST = 5.0
+#: What gives way to nothing else, as it takes little.
+PROMPT = Wanted.TEXTS
 #: Seconds for which there is a hurry about something after somebody has lacked it; who searches is
 #: likely to sort as well.
 HURRY = {
@@ -403,7 +405,7 @@ class Ahead:
         # What was lacked last comes first.
         for search in sorted(searches, key=lambda search: -hurried.get(search.lacked, -math.inf)):
             wanted = search.wanted
-            patience: float | None = GIVING_WAY
+            patience: float | None = 0.0 if wanted is PROMPT else GIVING_WAY
             if search.lacked in hurried:
                 patience = None
                 # Nobody waits for maps, which take as long again: they come last then.

@@ -250,14 +250,14 @@ class AheadTests(AheadTestCase):
         await self.made(store, count)
         return seen
 
-    async def test_all_of_it_gives_way_to_whatever_clients_do(self) -> None:
+    async def test_all_but_texts_gives_way_to_whatever_clients_do(self) -> None:
         way = ahead.GIVING_WAY
-        wanted = [way, Wanted.TEXTS, way, Wanted.ORDERS, way, Wanted.MESSAGES]
+        wanted = [0.0, Wanted.TEXTS, way, Wanted.ORDERS, way, Wanted.MESSAGES]
         self.assertEqual(await self.asked(3), wanted)
 
     async def test_what_is_lacked_comes_first_and_does_not_give_way(self) -> None:
         self.patch(ahead, "HURRY", dict.fromkeys(ahead.HURRY, math.inf))
-        wanted = [Wanted.SUMMARIES, Wanted.ORDERS, ahead.GIVING_WAY, Wanted.TEXTS]
+        wanted = [Wanted.SUMMARIES, Wanted.ORDERS, 0.0, Wanted.TEXTS]
         asked = await self.asked(3, Wanted.ORDERS, Wanted.SUMMARIES)
         self.assertEqual(asked[:5], [*wanted, ahead.GIVING_WAY])
         # Whether the summaries are there already.
