@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 #: Messages that are made something of at a time: whoever waits for the helper waits for so many.
 MESSAGES_AT_ONCE = 64
-#: Those of which somebody lacks it already.
+#: Those of which somebody lacks it already, or which takes little.
 HURRIED_AT_ONCE = 250
 #: Octets of them, the last one left out.
 OCTETS_AT_ONCE = 4 * 1024 * 1024
@@ -413,7 +413,7 @@ class Ahead:
             elif wanted is Wanted.SUMMARIES:
                 # All of a message is looked at anyway, later.
                 continue
-            limit = HURRIED_AT_ONCE if patience is None else MESSAGES_AT_ONCE
+            limit = MESSAGES_AT_ONCE if patience else HURRIED_AT_ONCE
             if places := search.find(index, limit, self._unfit):
                 return _Task(wanted, places, patience=patience)
         return None
