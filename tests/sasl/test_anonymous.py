@@ -256,4 +256,4 @@ class SettingTests(SynchronousTestCase):
         options.parseOptions(
             ["--listen", endpoint, "--store", "memory:", "--anonymous", f"imap:{GUEST}"]
         )
-        self.assertEqual(options.anonymous, [f"imap:{GUEST}"])
+        self.assertEqual(options.lists["anonymous"], [f"imap:{GUEST}"])
