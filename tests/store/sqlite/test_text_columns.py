@@ -125,15 +125,42 @@ class TextColumnTests(StoreTestCase):
 
     async def test_searches_at_the_same_time_read_once(self) -> None:
         _, inbox = await self.filled(b"xyx")
-        asked = self.note_headers()
-        queries: list[Query] = [X, Not(X), Y, X]
+        asked: list[int] = []
+        read = Deferred[None]()
+
+        async def wait(core: Any, mailbox_id: int, uids: Sequence[int], turns: Any) -> Any:
+            asked.append(len(uids))
+            await read
+            return await find_heads(core, mailbox_id, uids, turns)
+
+        self.patch(textcolumns, "find_heads", wait)
+        queries: list[Query] = [Not(X), Y, X, X]
         searches = [Deferred.fromCoroutine(inbox.search(query=query)) for query in queries]
         # One that is given up leaves the others alone.
-        searches[0].addErrback(lambda failure: failure.trap(CancelledError))
-        searches[0].cancel()
-        results = await gatherResults(searches[1:])
-        self.assertEqual(results, [[2], [2], [1, 3]])
-        self.assertEqual(sum(asked), 3)
+        searches[3].addErrback(lambda failure: failure.trap(CancelledError))
+        searches[3].cancel()
+        read.callback(None)
+        self.assertEqual(await gatherResults(searches[:3]), [[2], [2], [1, 3]])
+        self.assertEqual(asked, [3])
+
+    async def test_another_reads_what_one_has_given_up(self) -> None:
+        _, inbox = await self.filled(b"xyx")
+        asked: list[int] = []
+
+        async def wait(core: Any, mailbox_id: int, uids: Sequence[int], turns: Any) -> Any:
+            asked.append(len(uids))
+            if len(asked) == 1:
+                await Deferred[None]()
+            return await find_heads(core, mailbox_id, uids, turns)
+
+        self.patch(textcolumns, "find_heads", wait)
+        given_up = Deferred.fromCoroutine(inbox.search(query=X))
+        search = Deferred.fromCoroutine(inbox.search(query=Y))
+        self.assertNoResult(search)
+        given_up.cancel()
+        await self.assertFailure(given_up, CancelledError)
+        self.assertEqual(await search, [2])
+        self.assertEqual(asked, [3, 3])
 
     async def test_a_few_messages_are_left_to_the_index(self) -> None:
         _, inbox = await self.filled(b"xyxyxyxyx")
