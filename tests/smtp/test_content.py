@@ -8,6 +8,7 @@ from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from mailkit.smtp.content import ContentReader
+from mailkit.smtp.trace import HOOKS_FIELD
 from mailkit.spool import Spool
 from tests.smtp.fakes import CountedSpool
 
@@ -81,6 +82,17 @@ class ContentTests(SynchronousTestCase):
             self.assertEqual(self.read(whole[:cut], whole[cut:])[1], "5.4.6", cut)
             good = self.read(whole[:cut], whole[cut:], max_received=4)
             self.assertEqual(good[1], "", cut)
+
+    def test_remarkable_fields_at_every_split(self) -> None:
+        for name in (b"Solicitation", b"REQUIRE-Recipient-Valid-Since", HOOKS_FIELD.encode()):
+            whole = b"Subject: a\r\n" + name + b": b\r\n\r\n.\r\n"
+            for cut in range(len(whole) - 1):
+                for octets, expected in ((whole, True), (whole.replace(name, b"X-" + name), False)):
+                    reader = ContentReader(CountedSpool(), 1000, 3)
+                    reader.feed(octets[:cut])
+                    reader.feed(octets[cut:])
+                    self.assertTrue(reader.finished)
+                    self.assertEqual(reader.is_remarkable, expected, (name, cut))
 
     def test_a_full_disk(self) -> None:
         spool = CountedSpool()
