@@ -158,18 +158,8 @@ class Together:
                 continue
             if member is last:
                 last_event = event
-                continue
-            if event == _IN:
-                # As _serve() does it, for nearly all of them.
-                try:
-                    why = member.doRead()
-                except BaseException as failed:
-                    self._fail(member, failed)
-                    continue
-                if why is not None:
-                    self._end(member, why, True)
-                continue
-            self._serve(member, event)
+            else:
+                self._serve(member, event)
         if last_event and members.get(last.fileno()) is last:
             self._serve(last, last_event)
 
@@ -198,20 +188,13 @@ class Together:
                 reading = False
                 why = member.doWrite()
         except BaseException as failed:
-            self._fail(member, failed)
-            return
+            self.log.failure("{connection} failed", connection=member.logPrefix())
+            why, reading = failed, False
         if why is not None:
-            self._end(member, why, reading)
-
-    def _fail(self, member: Any, why: BaseException) -> None:
-        self.log.failure("{connection} failed", connection=member.logPrefix())
-        self._end(member, why, False)
-
-    def _end(self, member: Any, why: BaseException, reading: bool) -> None:
-        try:
-            self._lose(member, why, reading)
-        except BaseException:
-            self.log.failure("a connection could not be ended")
+            try:
+                self._lose(member, why, reading)
+            except BaseException:
+                self.log.failure("a connection could not be ended")
 
     def _lose(self, member: Any, why: BaseException, reading: bool) -> None:
         self.removeReader(member)
