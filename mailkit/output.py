@@ -97,22 +97,8 @@ class OutputConnection(Protocol):
 
     def flush(self) -> None:
         """Send collected octets."""
-        output = self._output
-        if output is None:
-            return
-        connected = self._socket
-        if connected is not None and len(output) == 1 and self._encode is None:
-            # As _send() does it, for most replies.
-            self._output = None
-            try:
-                sent = connected.send(output[0])
-            except OSError:
-                sent = 0
-            if sent != self._output_size:
-                self._write_by_transport()
-                self.transport.write(output[0][sent:])
-            return
-        self._send(output, 0)
+        if self._output is not None:
+            self._send(self._output, 0)
 
     def _send(self, output: list[bytes], flags: int) -> None:
         size, self._output = self._output_size, None
