@@ -417,14 +417,11 @@ def _asks_for_less(handover: Handover) -> bool:
 
 
 def _handover(outcome: RecipientOutcome, attempt: Attempt, result: SendResult) -> Handover:
-    # As _replace does, in a third of the time.
-    attempt = Attempt(
-        *attempt[:6],
-        outcome.code,
-        outcome.enhanced,
-        outcome.text[:MAX_TEXT],
-        outcome.command,
-        *attempt[10:],
+    attempt = attempt._replace(
+        code=outcome.code,
+        enhanced=outcome.enhanced,
+        text=outcome.text[:MAX_TEXT],
+        command=outcome.command,
     )
     keeps_time = result.facts.extensions.deliver_by is not None
     return Handover(outcome.status, attempt, reports=result.dsn, keeps_time=keeps_time)
