@@ -85,6 +85,13 @@ class StructureTests(SynchronousTestCase):
             data = head % boundary + b"--%b\r\n%b--%b--\r\n" % (boundary, data, boundary)
             self.check(data)
 
+    def test_parts_of_a_digest_are_messages(self) -> None:
+        # RFC 2046 section 5.1.5, with the header in either of the forms that are looked for.
+        for boundary in (b'"b"', b"b"):
+            for start in (b"--b\r\n\r\nSubject: a\r\n\r\nx\r\n", b"--b\r\nX: y\r\n\r\nx\r\n"):
+                head = b"Content-Type: multipart/digest; boundary=%b\r\n\r\n" % boundary
+                self.check(head + start + b"--b--\r\n")
+
     def test_inner_boundaries_that_are_or_begin_with_outer_ones(self) -> None:
         head = b"Content-Type: multipart/mixed; boundary=%b\r\n\r\n"
         for outer, inner in ((b"b", b"b"), (b"b", b"bb"), (b"bb", b"b")):
