@@ -64,6 +64,13 @@ class TextColumnTests(StoreTestCase):
         for query in (strictly, HeaderContains("Subject", "x\ny"), HeaderContains("Bcc", "")):
             self.assertEqual(await inbox.search(query=query), [])
 
+    async def test_a_message_that_begins_with_an_empty_line_has_no_header(self) -> None:
+        # RFC 5322 section 2.1: the body begins behind it.
+        store, inbox = await self.filled(b"x")
+        for line_end in (b"\r\n", b"\n"):
+            await self.deliver(store, line_end + b"Subject: x\r\n\r\nSubject: x\r\n")
+        self.assertEqual(await inbox.search(query=X), [1])
+
     async def test_messages_come_and_go(self) -> None:
         store, inbox = await self.filled(b"xyxyxy")
         asked = self.note_headers()
