@@ -148,6 +148,9 @@ class MailRealm:
         return wanted
 
     async def _account_name(self, avatar_id: bytes | str | tuple[()]) -> str:
+        # A checker that gives None instead of raising UnauthorizedLogin has let nobody in.
+        if not isinstance(avatar_id, (bytes, str)) or not avatar_id:
+            raise TypeError(f"a checker gave {avatar_id!r}, which is no user's name")
         try:
             login = avatar_id.decode("utf-8") if isinstance(avatar_id, bytes) else str(avatar_id)
         except UnicodeDecodeError:

@@ -87,6 +87,14 @@ class MailRealmTests(SynchronousTestCase):
             for interface in (IMailAccount, IMessageDelivery):
                 self.failureResultOf(self.ask(realm, avatar_id, interface), NoSuchAccount)
 
+    def test_what_is_no_name_is_nobody(self) -> None:
+        """Checkers that give None or False instead of raising UnauthorizedLogin let nobody in."""
+        for directory in (self.store, None):
+            realm = MailRealm(self.store, directory, FakeDelivery)
+            for avatar_id in (None, False, "", b"", 17):
+                for interface in (IMailAccount, IMessageDelivery):
+                    self.failureResultOf(self.ask(realm, avatar_id, interface), TypeError)
+
     def test_anonymous_never_gets_an_account(self) -> None:
         realm = MailRealm(self.store, self.store, FakeDelivery)
         self.failureResultOf(self.ask(realm, ANONYMOUS, IMailAccount), AuthorizationFailed)
