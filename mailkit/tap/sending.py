@@ -22,7 +22,7 @@ from twisted.internet.defer import Deferred
 
 from mailkit._typing import override
 from mailkit.errors import MailError
-from mailkit.interfaces import ISpooling
+from mailkit.interfaces import IMailStore, ISpooling
 from mailkit.model import Envelope
 from mailkit.queue.bounces import take_report
 from mailkit.queue.events import EventReader, end_reader, forget_passing_readers
@@ -39,24 +39,25 @@ from mailkit.tap.stores import parse_store
 class SendingService(Service):
     """Keeps what the program submits until it is delivered or given up, also across restarts.
 
-    :param store: what ``--store`` takes; one that no other process has open.
+    :param store: what ``--store`` takes, opened and closed with the service, and open in no other
+        process; or an ``IMailStore`` with a queue, which stays the caller's to close.
     :param relay: where mail goes.
     :param hostname: what we call ourselves; the machine's name when empty.
     :raises SettingError: the store's name or the relay is wrong.
     """
 
     def __init__(
-        self, store: str, relay: Relay, *, hostname: str = "", reactor: Any = None
+        self, store: str | IMailStore, relay: Relay, *, hostname: str = "", reactor: Any = None
     ) -> None:
         if reactor is None:
             from twisted.internet import reactor
-        self._name = store
+        self._name = store if isinstance(store, str) else repr(store)
         self._reactor = reactor
-        self._opener = parse_store(store)
+        self._opener = parse_store(store) if isinstance(store, str) else None
         self._outbound = Outbound(relay, hostname or socket.gethostname(), reactor)
         self._deliveries = Deliveries()
         #: The store, while the service runs.
-        self.store: Any = None
+        self.store: Any = None if self._opener else store
 
     @override
     def startService(self) -> None:
@@ -65,7 +66,8 @@ class SendingService(Service):
         :raises StartError: that cannot be done.
         """
         try:
-            self.store = self._opener()
+            if self._opener is not None:
+                self.store = self._opener()
         except (MailError, SettingError, OSError) as error:
             raise StartError("store", self._name, str(error)) from error
         self._deliveries.open(self.store)
@@ -81,8 +83,8 @@ class SendingService(Service):
 
     async def _stop(self) -> None:
         await self._outbound.close()
-        store, self.store = self.store, None
-        if store is not None:
+        if self._opener is not None and self.store is not None:
+            store, self.store = self.store, None
             await store.close()
 
     async def submit(

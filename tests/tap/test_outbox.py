@@ -16,6 +16,7 @@ from mailkit import outbox
 from mailkit.errors import MessageRefused, StoreUnavailable
 from mailkit.model import Envelope
 from mailkit.smtp.client import make_envelope
+from mailkit.store.memory import MemoryStore
 from mailkit.tap import outbox as moving
 from mailkit.tap.errors import SettingError
 from mailkit.tap.outbox import OutboxMover, SQLiteSource, parse_outbox
@@ -160,6 +161,16 @@ class MovingTests(TestCase):
 
 
 class ServiceTests(TestCase):
+    async def test_a_store_of_the_callers_stays_the_callers(self) -> None:
+        store = MemoryStore()
+        self.addCleanup(store.close)
+        for name in ("eve@example.net", "joe@example.net"):
+            sending = SendingService(store, Relay("127.0.0.1:1"), hostname="shop.example.org")
+            sending.startService()
+            await sending.submit(make_envelope("shop@example.org", name), MESSAGE)
+            await sending.stopService()
+        self.assertEqual(len(await store.queue.list_messages()), 2)
+
     async def test_a_crash_behind_the_submission_sends_nothing_twice(self) -> None:
         self.patch(moving, "LOOK_INTERVAL", 0.02)
         path = self.mktemp()
