@@ -232,7 +232,12 @@ def _from_table(name: str, settings: Mapping[str, Any], domains: Sequence[str]) 
     factory = None if ":" in name else _find_factory(name)
     if not isinstance(factory, UserBaseFactory):
         if settings:
-            raise SettingError(f"{name} takes no settings such as {', '.join(settings)}")
+            scheme = name.partition(":")[0]
+            advice = f"; what it takes stands in base, as for --auth: '{scheme}:...'"
+            raise SettingError(
+                f"{name} takes no settings such as {', '.join(settings)}"
+                + (advice if name != STORE_AUTH else "")
+            )
         return make_checker(name, domains)
     texts: dict[str, str] = {}
     for key, value in settings.items():

@@ -173,6 +173,10 @@ class RuleTests(SynchronousTestCase):
             ({"base": "passwd-file", "path": "x", "colour": "red"}, "colour"),
             ({"base": "passwd-file", "path": ["x"]}, "path"),
             ({"base": "passwd-file:x", "scheme": "SSHA"}, "scheme"),
+            (
+                {"base": "memory", "argument": "ann:x"},
+                "stands in base, as for --auth: 'memory:...'",
+            ),
             ({"base": "store", "path": "x"}, "path"),
             ({"base": "store", "domains": [1]}, "domains"),
             ({"base": "store", "domains": ["a..b"]}, "a..b"),
