@@ -8,11 +8,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, BinaryIO
 
 from twisted.trial.unittest import SynchronousTestCase, TestCase
-from zope.interface import implementer
+from zope.interface import directlyProvides, implementer
 
 from mailkit.delivery.local import LocalMessageDelivery
 from mailkit.errors import NoSuchMessage
-from mailkit.interfaces import IMailbox, ISearchableMailbox
+from mailkit.interfaces import IMailbox, IQueue, ISearchableMailbox
 from mailkit.matching import Matcher
 from mailkit.model import AppendMessage, Changes, FlagOp, MailboxInfo, MessageInfo, Resolution
 from mailkit.query import Query
@@ -22,6 +22,7 @@ from mailkit.testing import (
     DeliveryContract,
     DirectoryContract,
     MailboxContract,
+    QueueContract,
     StoreContract,
     fill_directory,
     read_message,
@@ -250,6 +251,25 @@ FAULTS: list[tuple[type, str, Any, str]] = [
 ]
 
 
+class PlainQueue:
+    """A queue that can do no more than IQueue asks for."""
+
+    def __init__(self, inner: Any) -> None:
+        for name in IQueue:
+            setattr(self, name, getattr(inner, name))
+        directlyProvides(self, IQueue)
+
+
+class PlainQueueTests(QueueContract, TestCase):
+    """Passes; what needs more abilities is skipped."""
+
+    async def make_queueing_store(self, accounts: Sequence[str]) -> Any:
+        store = MemoryStore()
+        await fill_directory(store, dict.fromkeys(accounts), {})
+        self.patch(store, "queue", PlainQueue(store.queue))
+        return store
+
+
 class FaultTests(SynchronousTestCase):
     def test_a_good_store_passes(self) -> None:
         for name in unittest.TestLoader().getTestCaseNames(MemoryStoreTests):
@@ -292,6 +312,10 @@ class FaultTests(SynchronousTestCase):
         self.patch(MemoryStore, "resolve", accept)
         result = run(MemoryDirectoryTests, "test_other_peoples_domains")
         self.assertEqual(len(result.failures), 1)
+
+    def test_plain_queue_is_spared_what_it_cannot_do(self) -> None:
+        result = run(PlainQueueTests, "test_events")
+        self.assertEqual([reason for _, reason in result.skipped], ["IQueueEvents is not provided"])
 
     def test_read_only_mailbox_is_spared_what_it_cannot_do(self) -> None:
         result = run(ReadOnlyMailboxTests, "test_append")

@@ -51,9 +51,10 @@ class IQueue(Interface):
     def list_due(domain: str, now: int, limit: int) -> Awaitable[Sequence[QueuedMessage]]:
         """Messages that are due, each with its recipients in the domain that are.
 
-        Those of a higher priority come first among those that have been due for longest.
+        Those of a higher priority come first among those that have been due for longest. Whoever is
+        ``ATTEMPTING`` is still due: the caller knows which of them it is at work on.
 
-        :param limit: of recipients; at least one message is given whole.
+        :param limit: of recipients; a message is given whole or not at all, and one in any case.
         """
 
     def get_next_time() -> Awaitable[int | None]:
@@ -68,7 +69,9 @@ class IQueue(Interface):
     def record(updates: Sequence[Update], reports: Sequence[Report] = ()) -> Awaitable[None]:
         """Put down what became of recipients, and queue what reports it, in one step.
 
-        A recipient whose state does not allow the new one stays as it is. When all of a message are
+        A recipient whose state does not allow the new one (``become`` of
+        :class:`~mailkit.queue.values.RecipientState` says so) stays as it is, without the attempt.
+        When all of a message are
         final, its octets are given up; what is known of it stays until :meth:`forget`. The caller
         closes the spools of the reports.
         """
@@ -118,7 +121,7 @@ class IQueue(Interface):
         """
 
     def flush(now: int, domain: str = "", subdomains: bool = False) -> Awaitable[int]:
-        """Let what has failed before be due now; what is scheduled or held stays as it is.
+        """Let what has failed before be due now; what is due, scheduled or held stays as it is.
 
         :param domain: only what goes there; nothing for all domains.
         :param subdomains: what goes to its subdomains too.

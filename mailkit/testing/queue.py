@@ -513,7 +513,7 @@ class QueueContract(PostponingTests):
         self.assertIsNone(await queue.get_next_time())
 
     async def test_events(self) -> None:
-        queue: Any = await self.open_queue()
+        queue: Any = self.need(IQueueEvents, await self.open_queue())
         self.check_provides(queue, [IQueueEvents], [])
         await self.add(queue, "nobody@example.net")
         await queue.change_listeners(add=["one"])
