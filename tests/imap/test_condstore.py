@@ -176,6 +176,16 @@ class CondstoreTests(ModseqCase):
             (line, _) = self.ann.command(f"SEARCH RETURN ({options}) MODSEQ {before + 1}")
             self.assertTrue(line.endswith(b") " + result), (options, line))
 
+    def test_the_highest_one_of_many(self) -> None:
+        server = Server()
+        server.add(*[b"x\r\n"] * 1100)
+        server.login("SELECT INBOX", "STORE 3 +FLAGS (\\Seen)")
+        (info,) = now(server.mailbox().get_messages(uids=[3]))
+        client = server.login("SELECT INBOX (CONDSTORE)")
+        for command in ("SEARCH MODSEQ 1", "SORT (ARRIVAL) UTF-8 MODSEQ 1"):
+            (found, _) = client.command(command)
+            self.assertTrue(found.endswith(b" (MODSEQ %d)" % info.modseq), found[-40:])
+
     def test_wrong_arguments(self) -> None:
         self.check_bad(
             "SELECT INBOX (CONDSTORE", "SELECT INBOX ()", "SELECT INBOX (FOO)",

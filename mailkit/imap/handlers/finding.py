@@ -165,9 +165,11 @@ async def highest_modseq(
     connection: IMAPProtocol, selection: Selection, uids: Sequence[int]
 ) -> int | None:
     """Of some messages (RFC 7162 section 3.1.6); None where there is none."""
-    highest = None
+    if not uids:
+        return None
+    highest = 0
     for start in range(0, len(uids), BATCH):
         await connection.drain()
         infos = await selection.mailbox.get_messages(uids=uids[start : start + BATCH])
-        highest = max((info.modseq for info in infos), default=highest or 0)
+        highest = max([highest, *(info.modseq for info in infos)])
     return highest
