@@ -202,7 +202,8 @@ class IMAPProtocol(PushingConnection):
                     return None
             handler, self._line_handler = self._line_handler, None
             return _Line(self._line_tag, handler, line)
-        if self.notifier is not None and self.has_news:
+        if self.notifier is not None and self.append is None and self.has_news:
+            # Not while a message comes: that is in the middle of a command.
             return _Update()
         if not self.buffer.data:
             return None

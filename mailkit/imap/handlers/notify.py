@@ -151,8 +151,7 @@ class Notifier:
         wanted = frozenset[Event]().union(*(group.events for group in self.wanted.groups))
         if wanted & _METADATA and IMetadataAccount.providedBy(account):
             self._end_metadata = account.watch_metadata(callback=self._mark_entries)
-        infos = await account.list_mailboxes()
-        await self._remember(infos)
+        infos = await self._look()
         if self.wanted.status:
             await self._tell_state(infos)
 
@@ -186,8 +185,23 @@ class Notifier:
             entries.update(dict.fromkeys(list(change.entries)[: max(0, room)]))
             connection.wake()
 
-    async def _remember(self, infos: Sequence[MailboxInfo]) -> None:
-        """:raises _Overflow: there are too many mailboxes."""
+    async def _look(self) -> Sequence[MailboxInfo]:
+        """All mailboxes, as they are after those that are to be watched are.
+
+        :raises _Overflow: there are too many.
+        """
+        while True:
+            infos = await self._account.list_mailboxes()
+            if not await self._remember(infos):
+                return infos
+            # What has come to one of them before it was watched nobody has heard of.
+
+    async def _remember(self, infos: Sequence[MailboxInfo]) -> bool:
+        """Note how the mailboxes are, and watch them.
+
+        :returns: whether some are watched from now on.
+        :raises _Overflow: there are too many mailboxes.
+        """
         self._subscribed = frozenset(await read_subscriptions(self._connection, infos))
         known = {
             info.mailbox_id: Known.of(info) for info in infos if self._events(info.name, ALL_EVENTS)
@@ -197,6 +211,7 @@ class Notifier:
         self._known = known
         for mailbox_id in self._watches.keys() - known.keys():
             self._watches.pop(mailbox_id)()
+        began = False
         for mailbox_id, one in known.items():
             if mailbox_id in self._watches or not self._events(one.name, MESSAGE_EVENTS):
                 continue
@@ -208,6 +223,8 @@ class Notifier:
             if IWatchableMailbox.providedBy(mailbox):
                 mark = partial(self._mark, mailbox_id)
                 self._watches[mailbox_id] = mailbox.watch(callback=mark)
+                began = True
+        return began
 
     def _events(self, name: str, among: frozenset[Event]) -> frozenset[Event]:
         return self.wanted.events(name, name in self._subscribed, self._is_personal(name), among)
@@ -258,10 +275,9 @@ class Notifier:
         changed, self._changed = self._changed, set()
         names, self._names = self._names, False
         if names:
-            infos = await self._account.list_mailboxes()
             known, subscribed = self._known, self._subscribed
             try:
-                await self._remember(infos)
+                infos = await self._look()
             except _Overflow:
                 self._connection.set_notifier(Notifier(self._connection, NOTHING))
                 # RFC 5465 section 5.8
@@ -295,8 +311,10 @@ class Notifier:
         for info in infos:
             now = Known.of(info)
             # One that has been made anew under its name has another UIDVALIDITY.
-            old = before.get(info.mailbox_id) or names.get(info.name)
-            if old is not None and old != now:
+            # In one that is new there was nothing before.
+            nothing = now._replace(uid_next=1, messages=0, unseen=0)
+            old = before.get(info.mailbox_id) or names.get(info.name) or nothing
+            if old != now:
                 events = self._message_events(info.mailbox_id, now)
                 items = status_items(old, now, events, self._connection.enabled)
                 await self._send_status(info, items)
