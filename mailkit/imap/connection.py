@@ -22,7 +22,7 @@ from mailkit.imap import render
 from mailkit.imap.clients import ClientRule, find_rule
 from mailkit.imap.grammar import MAX_NUMBER64, Command, CommandFault, SyntaxFault, parse_command
 from mailkit.imap.handlers.append import AppendInProgress, begin_append, end_append, go_on_append
-from mailkit.imap.handlers.fetch import send_items
+from mailkit.imap.handlers.fetch import send_news
 from mailkit.imap.handlers.not_authenticated import greeting
 from mailkit.imap.handlers.registry import capability_list, offered, switched_on
 from mailkit.imap.handlers.table import Facts, Verb, facts_of
@@ -388,7 +388,7 @@ class IMAPProtocol(PushingConnection):
             else Event.ANNOTATION_CHANGE in told,
         )
         if fresh and notifier is not None and notifier.wanted.attributes:
-            await send_items(self, notifier.wanted.attributes, fresh)
+            await send_news(self, notifier.wanted.attributes, fresh)
 
     async def complete(self, text: str, code: bytes = b"", modseq: bool = False) -> None:
         """End the command at work: tell what others have changed, then the tagged OK.

@@ -65,11 +65,11 @@ class PushingConnection(AnsweringConnection):
     def settle(self) -> None:
         """Tell how far the client knows everything, where it might believe that it knows more.
 
-        RFC 7162 section 3.2: a message is gone that it still counts, so that the higher
-        modification sequences that it has seen must not be taken for all there is.
+        RFC 7162 sections 3.2 and 6: something is not told yet, so that the higher modification
+        sequences that it has seen must not be taken for all there is.
         """
         selection = self.selection
-        if selection is not None and selection.tells_modseqs and selection.state.pending_expunges:
+        if selection is not None and selection.tells_modseqs and selection.owes:
             self.remark(selection.highest_modseq())
 
     def end_metadata(self) -> None:

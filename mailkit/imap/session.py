@@ -382,7 +382,7 @@ class Selection:
             await self._announce_flags(changed, highest, news_since, write, drain, with_uids)
         if changes is not None:
             state.forget_own()
-        if not state.pending and self._unheard is None:
+        if not self.owes:
             self.settled = state.modseq
         return state.uids[bisect_right(state.uids, last) :]
 
@@ -414,6 +414,10 @@ class Selection:
                 entries = {} if since is None else await self.changed_entries(since)
             infos = await self.mailbox.get_messages(uids=some)
             news = [info for info in infos if state.is_news(info)]
+            if self.tells_modseqs:
+                # RFC 7162 section 6: not with a modification sequence below which something may be
+                # that the client does not know. The next time, then.
+                news = [info for info in news if info.modseq <= state.modseq]
             if news:
                 await drain()
                 write(self.flag_updates(news, with_uids, entries))
@@ -428,6 +432,11 @@ class Selection:
             self.writable = None
             write(b"* OK [READ-ONLY] You may not change this mailbox any more\r\n")
         write(render.selected_flags(self.keywords, self.writable is not None, rights))
+
+    @property
+    def owes(self) -> bool:
+        """The client has not been told all that the session knows."""
+        return self.state.pending or self._unheard is not None
 
     def highest_modseq(self) -> bytes:
         """What a client that goes away now may come back with (RFC 7162 section 3.1.2.1)."""

@@ -200,7 +200,7 @@ class SelectedTests(NotifyTestCase):
         self.server.add(MESSAGE)
         self.assertRegex(
             b"\r\n".join(self.told()),
-            rb"\* 3 FETCH \(UID 3 FLAGS \((\\Recent)?\) MODSEQ \(\d+\)\)\Z",
+            rb"\* 3 FETCH \(UID 3 FLAGS \((\\Recent)?\) MODSEQ \(\d+\)\)\r\n",
         )
 
     def test_what_is_delayed_is_not_counted_as_known(self) -> None:

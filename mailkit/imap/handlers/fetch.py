@@ -124,6 +124,19 @@ async def send_items(
     await (fetcher.by_message(spans) if plan.by_message else fetcher.by_columns(spans))
 
 
+async def send_news(
+    connection: IMAPProtocol, attributes: Sequence[Attribute], uids: Sequence[int]
+) -> None:
+    """Tell items of messages that have just been announced."""
+    await send_items(connection, attributes, uids)
+    selection = connection.selection
+    assert selection is not None
+    if selection.tells_modseqs:
+        # RFC 7162 section 6: what has changed since the announcement is in the items already, and
+        # the client is not to believe that it knows all that was changed before.
+        connection.remark(selection.highest_modseq())
+
+
 async def _changed(
     connection: IMAPProtocol, selection: Selection, spans: Spans, since: int
 ) -> Spans:
@@ -170,11 +183,12 @@ class _Fetcher:
         mailbox = self.selection.mailbox
         if self.plan.by_thread and IThreadNamingMailbox.providedBy(mailbox):
             await mailbox.name_threads(uids=uids)
+        infos = await mailbox.get_messages(uids=uids)
         if self.plan.by_annotation:
+            # Behind the details: whoever takes MODSEQ for what it knows misses no annotation.
             self.plan.annotations.clear()
             if IAnnotatedMailbox.providedBy(mailbox):
                 self.plan.annotations.update(await mailbox.get_annotations(uids=uids))
-        infos = await mailbox.get_messages(uids=uids)
         if self.plan.by_labels:
             self._labels = self._labels or LabelReader(self.connection, self.selection)
             return await self._labels.attach(infos)
