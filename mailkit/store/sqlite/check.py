@@ -17,10 +17,11 @@ from mailkit.store.sqlite.log import (
     list_segments,
     segment_name,
 )
+from mailkit.store.sqlite.migrations import DERIVED, MIGRATIONS
 from mailkit.store.sqlite.recovery import newest_batch, refuse_older_index
 from mailkit.store.sqlite.rows import BODY_USERS
-from mailkit.store.sqlite.schema import DERIVED, INDEX_NAME, MIGRATIONS, connect
-from mailkit.store.sqlite.versions import refuse_newer, version_of
+from mailkit.store.sqlite.schema import INDEX_NAME, connect
+from mailkit.store.sqlite.versions import refuse_newer, refuse_unreleased, version_of
 
 #: Lines about problems of one kind; what exceeds them is only counted.
 MAX_LINES = 20
@@ -220,7 +221,7 @@ def check_store(directory: str) -> Report:
     """Check a store: the index's own integrity, its counters, every body's checksum.
 
     :raises StoreUnavailable: there is no store, it can't be opened, or an older mailkit made it.
-    :raises StoreCorrupt: a newer mailkit made it.
+    :raises StoreCorrupt: a newer mailkit made it, or one before the first release.
     """
     path = os.path.join(directory, INDEX_NAME)
     if not os.path.exists(path):
@@ -246,6 +247,7 @@ def _check_index(connection: sqlite3.Connection, report: Report) -> None:
     if version == 0:
         report.problems.append("the index is empty")
         return
+    refuse_unreleased(connection)
     if version < known:
         # It is nothing that `mailkit repair` would have to mend.
         raise StoreUnavailable(

@@ -29,7 +29,7 @@ from typing import Any, NamedTuple
 
 from mailkit import __version__, errors
 from mailkit.errors import MailError, TemporaryFailure
-from mailkit.store.sqlite.schema import MIGRATIONS
+from mailkit.store.sqlite.migrations import MIGRATIONS
 from mailkit.store.sqlite.transaction import Content
 from mailkit.store.sqlite.writer import Operation
 

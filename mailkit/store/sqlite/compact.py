@@ -25,7 +25,7 @@ from mailkit.store.sqlite.log import (
     scan_segment,
     segment_name,
 )
-from mailkit.store.sqlite.schema import DERIVED
+from mailkit.store.sqlite.migrations import DERIVED
 from mailkit.store.sqlite.transaction import Transaction
 from mailkit.store.sqlite.writer import Operation
 

@@ -25,15 +25,9 @@ from dataclasses import dataclass, field
 from mailkit.errors import MailError, StoreCorrupt, StoreUnavailable
 from mailkit.store.sqlite.lock import DirectoryLock
 from mailkit.store.sqlite.log import sync_directory
+from mailkit.store.sqlite.migrations import DERIVED, MIGRATIONS
 from mailkit.store.sqlite.replay import Replay
-from mailkit.store.sqlite.schema import (
-    DERIVED,
-    INDEX_NAME,
-    MIGRATIONS,
-    configure,
-    connect,
-    migrate,
-)
+from mailkit.store.sqlite.schema import INDEX_NAME, configure, connect, migrate
 from mailkit.store.sqlite.snapshot import copy_tables, list_snapshots, snapshot_name
 from mailkit.store.sqlite.versions import refuse_newer, version_of
 

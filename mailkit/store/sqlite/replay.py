@@ -37,9 +37,9 @@ from mailkit.store.sqlite.log import (
 )
 from mailkit.store.sqlite.mailboxes import next_uid_validity
 from mailkit.store.sqlite.metadata import put_entries
+from mailkit.store.sqlite.migrations import DERIVED
 from mailkit.store.sqlite.queue_replay import QueueReplay
 from mailkit.store.sqlite.rows import BODY_USERS, NOBODY
-from mailkit.store.sqlite.schema import DERIVED
 
 #: How far UIDs and modification sequences go up, as the last changes may be unknown.
 SAFETY_GAP = 1000

@@ -28,7 +28,7 @@ def version_of(connection: sqlite3.Connection) -> int:
 
 
 def run_step(connection: sqlite3.Connection, step: str, schema: str = "main") -> None:
-    """Do one step of :data:`~mailkit.store.sqlite.schema.MIGRATIONS` in an attached database."""
+    """Do one step of :data:`~mailkit.store.sqlite.migrations.MIGRATIONS` in an attached database."""
     for statement in step.split(";\n"):
         text = statement.strip()
         for head in _HEADS:
@@ -37,6 +37,22 @@ def run_step(connection: sqlite3.Connection, step: str, schema: str = "main") ->
         if text:
             # Or else the rows of the main database would come again.
             connection.execute(_SOURCE.sub(f"FROM {schema}.", text))
+
+
+def refuse_unreleased(connection: sqlite3.Connection) -> None:
+    """Look whether the index is of the days when its first steps were still being changed.
+
+    :raises StoreCorrupt: it is.
+    """
+    version = version_of(connection)
+    known = connection.execute(
+        "SELECT 1 FROM pragma_table_info('log_state') WHERE name = 'first_lsn'"
+    ).fetchone()
+    if version and not known:
+        raise StoreCorrupt(
+            f"The mail store has version {version}, made by a mailkit before its first release,"
+            " which cannot be brought up to date; run: mailkit repair"
+        )
 
 
 def refuse_newer(version: int, known: int) -> None:

@@ -10,8 +10,9 @@ from mailkit.model import AppendMessage, FlagOp
 from mailkit.spool import Spool
 from mailkit.store.sqlite import SQLiteStore, StoreSettings, ends
 from mailkit.store.sqlite.check import check_store
+from mailkit.store.sqlite.migrations import MIGRATIONS
 from mailkit.store.sqlite.repair import repair_store
-from mailkit.store.sqlite.schema import INDEX_NAME, MIGRATIONS, migrate
+from mailkit.store.sqlite.schema import INDEX_NAME, migrate
 
 from .helpers import ANN, BOB, StoreTestCase, appended, message
 

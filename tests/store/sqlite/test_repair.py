@@ -23,8 +23,9 @@ from mailkit.spool import Spool
 from mailkit.store.sqlite import SQLiteDirectory, SQLiteStore, StoreSettings
 from mailkit.store.sqlite.check import check_store
 from mailkit.store.sqlite.log import MAX_META
+from mailkit.store.sqlite.migrations import MIGRATIONS
 from mailkit.store.sqlite.repair import repair_store
-from mailkit.store.sqlite.schema import INDEX_NAME, MIGRATIONS
+from mailkit.store.sqlite.schema import INDEX_NAME
 from mailkit.wire.scram import derive_keys
 
 from .helpers import ANN, BOB, QUIET, StoreTestCase, appended, message

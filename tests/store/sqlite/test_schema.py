@@ -13,7 +13,10 @@ from twisted.trial.unittest import SynchronousTestCase
 from mailkit.errors import StoreCorrupt, StoreUnavailable
 from mailkit.model import Quota
 from mailkit.store.sqlite import SQLiteDirectory, SQLiteStore, schema
-from mailkit.store.sqlite.schema import INDEX_NAME, MIGRATIONS, migrate, open_index
+from mailkit.store.sqlite.check import check_store
+from mailkit.store.sqlite.migrations import MIGRATIONS
+from mailkit.store.sqlite.repair import repair_store
+from mailkit.store.sqlite.schema import INDEX_NAME, migrate, open_index
 from mailkit.store.sqlite.versions import version_of
 
 from .helpers import ANN, StoreTestCase, message
@@ -109,6 +112,27 @@ class SchemaTests(StoreTestCase):
         for opener in (lambda: SQLiteStore(self.directory).open(), self.open_directory):
             error = self.assertRaises(StoreCorrupt, opener)
             self.assertIn("made by a newer mailkit", error.text)
+
+    async def test_the_form_before_the_first_release_is_refused_and_repaired(self) -> None:
+        store = await self.make_store()
+        await self.deliver(store, message(1))
+        await self.close_store(store)
+        connection = sqlite3.connect(self.path)
+        for column in ("first_lsn", "closed"):
+            connection.execute(f"ALTER TABLE log_state DROP COLUMN {column}")
+        connection.execute("PRAGMA user_version = 2")
+        connection.close()
+        for opener in (
+            lambda: SQLiteStore(self.directory).open(),
+            self.open_directory,
+            lambda: check_store(self.directory),
+        ):
+            error = self.assertRaises(StoreCorrupt, opener)
+            self.assertIn("before its first release", error.text)
+            self.assertIn("mailkit repair", error.text)
+        repair_store(self.directory)
+        self.assertEqual(await self.contents(self.open_store()), [message(1)])
+        self.check()
 
     def open_directory(self) -> None:
         SQLiteDirectory(self.directory)

@@ -10,7 +10,8 @@ from collections.abc import Iterable
 from twisted.trial.unittest import SynchronousTestCase
 
 from mailkit.model import FlagOp
-from mailkit.store.sqlite.schema import MIGRATIONS, open_index
+from mailkit.store.sqlite.migrations import MIGRATIONS
+from mailkit.store.sqlite.schema import open_index
 from mailkit.store.sqlite.spans import forget_changed, note_changed
 
 from .helpers import ANN, StoreTestCase, message
