@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unittest
 from collections.abc import Mapping, Sequence
 from typing import cast
 
@@ -32,7 +33,13 @@ class AdminDirectory(IDirectory, IDirectoryAdmin):
 
 
 class DirectoryBase(Contract):
-    """What the tests of directories share."""
+    """What the tests of directories share.
+
+    :cvar has_aliases: aliases are optional: False for a directory that knows accounts alone, for
+        which the tests that need them are skipped.
+    """
+
+    has_aliases = True
 
     async def make_directory(
         self, accounts: Mapping[str, str | None], aliases: Mapping[str, Sequence[str]]
@@ -40,7 +47,7 @@ class DirectoryBase(Contract):
         """The hook: a new directory with just these accounts, the first one made first.
 
         :param accounts: password hashes, or None, by full address; their domains are served.
-        :param aliases: targets by full address or ``@domain``.
+        :param aliases: targets by full address or ``@domain``; empty without :attr:`has_aliases`.
         """
         raise NotImplementedError
 
@@ -49,7 +56,12 @@ class DirectoryBase(Contract):
         accounts: Mapping[str, str | None] = ACCOUNTS,
         aliases: Mapping[str, Sequence[str]] | None = None,
     ) -> IDirectory:
-        """A directory, checked."""
+        """A directory, checked.
+
+        :raises SkipTest: it is to have aliases, and cannot.
+        """
+        if aliases and not self.has_aliases:
+            raise unittest.SkipTest("the directory has no aliases")
         directory = await self.make_directory(accounts=accounts, aliases=aliases or {})
         self.check_provides(
             directory,
