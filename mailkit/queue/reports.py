@@ -10,8 +10,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from email.header import Header as EncodedHeader
 from email.utils import formatdate
+from ipaddress import ip_address
 from typing import BinaryIO, NamedTuple
 
+from mailkit.client.tls import is_host_name
 from mailkit.mime import Action, Header, decode_text, parse_header
 from mailkit.mime.lexical import strip_comments
 from mailkit.model import ConnectionInfo, Envelope, Path, Recipient
@@ -273,9 +275,9 @@ class Reporter:
         lines = [translate(texts.expired, language)] if given_up else []
         if notice.action not in _FIRST or not attempt.text:
             return lines
-        said = attempt.code and attempt.host
-        text = translate(texts.replied if said else texts.found, language)
-        lines.append(text.format(host=attempt.host))
+        host = _mta_name(attempt.host)
+        text = translate(texts.replied if attempt.code and host else texts.found, language)
+        lines.append(text.format(host=host))
         words = f"{attempt.code or ''} {attempt.enhanced} {' '.join(attempt.text.split())}"
         lines.append(f"  {words.strip()}")
         return lines
@@ -322,8 +324,8 @@ class Reporter:
             f"Action: {notice.action.value}",
             f"Status: {status_code(notice)}",
         ]
-        if attempt.host:
-            lines.append(f"Remote-MTA: dns; {attempt.host}")
+        if mta := _mta_name(attempt.host):
+            lines.append(f"Remote-MTA: dns; {mta}")
         if attempt.code:
             words = f"{attempt.code} {attempt.enhanced} {_one_line(attempt.text)}"
             words = words if utf8 else words.encode("ascii", "replace").decode()
@@ -372,6 +374,15 @@ def status_code(notice: Notice) -> str:
     if not _STATUS.fullmatch(enhanced):
         return f"{first}.0.0"
     return first + enhanced[1:]
+
+
+def _mta_name(host: str) -> str:
+    """A server as RFC 3464 section 2.1.2 names it; nothing for a socket or a URL of this site."""
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return host if is_host_name(host) else ""
+    return f"[IPv6:{address}]" if address.version == 6 else f"[{address}]"
 
 
 def _one_line(text: str) -> str:

@@ -86,6 +86,19 @@ class ReporterTests(ReportCase):
         _, fields = status_fields(self.one(self.notice(recipient)))
         self.assertEqual(fields["Original-Recipient"], "rfc822; team@example.org")
 
+    def test_remote_server(self) -> None:
+        # RFC 3464 section 2.1.2: an address stands in brackets. What is no server is not told.
+        for host, expected in (
+            ("mx.example.net", "dns; mx.example.net"),
+            ("192.0.2.1", "dns; [192.0.2.1]"),
+            ("2001:db8::1", "dns; [IPv6:2001:db8::1]"),
+            ("lmtp:unix:/run/lmtp", None),
+            ("http:https://in.example/secret", None),
+        ):
+            report = self.one(self.notice(host=host))
+            self.assertEqual(status_fields(report)[1].get("Remote-MTA"), expected)
+            self.assertNotIn("/", next(report.iter_parts()).get_content())
+
     def test_utf8(self) -> None:
         (report,) = self.write(self.notice(Recipient(Path("jörg", "example.net"))))
         self.assertTrue(report.envelope.smtputf8)
