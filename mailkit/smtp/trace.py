@@ -51,7 +51,10 @@ def received_field(
         source += f" ({name}{address_literal(peer)})"
     # RFC 5321 section 7.2: more than one recipient is not shown.
     recipients = envelope.recipients
-    recipient = f"\r\n\tfor <{recipients[0].path}>" if len(recipients) == 1 else ""
+    recipient = ""
+    # RFC 6531 section 3.7.3: it must be ASCII wherever the message goes without SMTPUTF8.
+    if len(recipients) == 1 and recipients[0].path.is_ascii:
+        recipient = f"\r\n\tfor <{recipients[0].path}>"
     # RFC 6710 section 7.
     priority = f" PRIORITY {envelope.priority}" if "MT-PRIORITY" in envelope.parameters else ""
     # RFC 3865 section 2.6: as a comment.

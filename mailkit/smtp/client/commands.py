@@ -69,7 +69,7 @@ def check_message(
             raise Unsendable("5.7.30", "REQUIRETLS: the server does not support it")
     if not extensions.smtputf8:
         if needs.utf8_header and _may_insist(envelope):
-            raise Unsendable("5.6.7", "The header is UTF-8, and the server has no SMTPUTF8")
+            raise Unsendable("5.6.9", "The header is UTF-8, and the server has no SMTPUTF8")
         if ascii_path(envelope.reverse_path) is None:
             raise Unsendable(
                 "5.6.7", "The sender's address is not ASCII, and the server has no SMTPUTF8"

@@ -196,12 +196,13 @@ class RefusalTests(SynchronousTestCase):
         self.check("5.7.19", "SIZE", recipients=bob(rrvs=ValidSince(NOW)))
 
     def test_utf8_header(self) -> None:
-        self.check("5.6.7", "8BITMIME", message=UTF8_MESSAGE)
+        # RFC 6531 section 4.2: X.6.7 is for addresses.
+        self.check("5.6.9", "8BITMIME", message=UTF8_MESSAGE)
         relayed = ConnectionInfo("smtp")
         fields = {"message": UTF8_MESSAGE, "connection": relayed}
-        self.check("5.6.7", "8BITMIME", smtputf8=True, **fields)
+        self.check("5.6.9", "8BITMIME", smtputf8=True, **fields)
         # Without 8BITMIME it could not go as it is.
-        self.check("5.6.7", "SIZE", **fields)
+        self.check("5.6.9", "SIZE", **fields)
 
     def test_utf8_header_that_was_relayed(self) -> None:
         """Somebody else's, who has not asked for SMTPUTF8, goes on as it came."""
