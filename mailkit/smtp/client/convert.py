@@ -1,7 +1,8 @@
 """Messages with 8-bit or binary parts made fit for servers without 8BITMIME or BINARYMIME.
 
 Each leaf part that needs it gets quoted-printable or base64 (RFC 6152 section 3, RFC 2045 section
-6); all other octets stay as they are. What is signed is never touched. No I/O.
+6); all other octets stay as they are. What is signed is never touched. A report that has something
+within that cannot be converted may return the header alone of the message that it is about. No I/O.
 """
 
 from __future__ import annotations
@@ -32,12 +33,16 @@ class Conversion:
 
     :param data: the message, with CRLF line ends wherever it is text.
     :param keep_8bit: the server has 8BITMIME: only binary parts are encoded.
+    :param may_shorten: it is a report of our own, which need not return a message whole.
     """
 
-    def __init__(self, data: Octets, keep_8bit: bool) -> None:
+    def __init__(self, data: Octets, keep_8bit: bool, may_shorten: bool = False) -> None:
         self._data = data
         self._limit = _EIGHT_BIT if keep_8bit else _SEVEN_BIT
+        self._may_shorten = may_shorten
         self._needs: dict[Part, int] = {}
+        #: A part of which only the header of the message in it is left.
+        self._shortened: Part | None = None
         #: The new message; the caller closes it.
         self.spool = Spool()
 
@@ -47,21 +52,29 @@ class Conversion:
         :raises Unsendable: it cannot be converted, or must not.
         """
         root = yield from parse_steps(self._data)
-        # Children before what they are part of.
-        for part in reversed(list(root.walk())):
-            yield from self._measure(part)
+        try:
+            parts = yield from self._judge(root)
+        except Unsendable:
+            self._shortened = _returned_message(root) if self._may_shorten else None
+            if self._shortened is None:
+                raise
+            parts = yield from self._judge(root)
         position = 0
-        for part in root.walk():
-            if self._needs[part] <= self._limit:
+        for part in parts:
+            if self._needs[part] <= self._limit and part is not self._shortened:
                 continue
-            self._check(part)
             yield from self._copy(position, part.header_start)
             position = part.body_start
-            if part.children:
+            if self._parts_of(part) or self._needs[part] <= self._limit:
                 encoding = b"7bit" if self._limit == _SEVEN_BIT else b"8bit"
                 self.spool.write(self._new_header(part, root, encoding))
+                if part is self._shortened:
+                    yield from self._copy(position, self._body_end(part))
+                    position = part.body_end
                 continue
-            is_text = part.type == b"text" and self._needs[part] == _EIGHT_BIT
+            is_text = self._needs[part] <= _EIGHT_BIT and (
+                part.type == b"text" or _is_global(part) or part is self._shortened
+            )
             encoding = b"quoted-printable" if is_text else b"base64"
             self.spool.write(self._new_header(part, root, encoding))
             for piece in self._quoted_printable(part) if is_text else self._base64(part):
@@ -69,6 +82,33 @@ class Conversion:
                 yield
             position = part.body_end
         yield from self._copy(position, len(self._data))
+
+    def _judge(self, root: Part) -> Generator[None, None, list[Part]]:
+        """Find out what each part needs; gives them, each before what is in it.
+
+        :raises Unsendable: it cannot be converted, or must not.
+        """
+        parts = []
+        waiting = [root]
+        while waiting:
+            parts.append(waiting.pop())
+            waiting.extend(reversed(self._parts_of(parts[-1])))
+        # Children before what they are part of.
+        for part in reversed(parts):
+            yield from self._measure(part)
+            if self._needs[part] > self._limit and part is not self._shortened:
+                self._check(part)
+        return parts
+
+    def _parts_of(self, part: Part) -> list[Part]:
+        """What is converted part by part; nothing in what is encoded as a whole."""
+        return [] if _is_global(part) or part is self._shortened else part.children
+
+    def _body_end(self, part: Part) -> int:
+        """Where what is left of a part ends."""
+        if part is self._shortened and part.embedded is not None:
+            return part.embedded.body_start - len(part.embedded.header.blank_line)
+        return part.body_end
 
     def _copy(self, start: int, end: int) -> Steps:
         for position in range(start, end, PIECE):
@@ -83,17 +123,18 @@ class Conversion:
             raise Unsendable("5.6.0", "A NUL, CR or LF stands in the header, where none may stand")
         if self._limit == _SEVEN_BIT and not header.isascii():
             # RFC 6532 knows no way back.
-            raise Unsendable("5.6.7", "The header is not ASCII, and the server takes only that")
-        if not part.children:
-            self._needs[part] = yield from self._level(part.body_start, part.body_end)
+            raise Unsendable("5.6.9", "The header is not ASCII, and the server takes only that")
+        children = self._parts_of(part)
+        if not children:
+            self._needs[part] = yield from self._level(part.body_start, self._body_end(part))
             return
         position = part.body_start
-        for start, end in [*((c.header_start, c.end) for c in part.children), (part.body_end,) * 2]:
+        for start, end in [*((c.header_start, c.end) for c in children), (part.body_end,) * 2]:
             # Preamble, epilogue and delimiters: nothing there can be encoded.
             if (yield from self._level(position, start)) > self._limit:
                 raise Unsendable("5.6.3", "Text between the parts of the message is not ASCII")
             position = end
-        self._needs[part] = max(self._needs[child] for child in part.children)
+        self._needs[part] = max(self._needs[child] for child in children)
 
     def _level(self, start: int, end: int) -> Generator[None, None, int]:
         """What a range of octets needs."""
@@ -118,8 +159,8 @@ class Conversion:
         if part.is_multipart and part.subtype in (b"signed", b"encrypted"):
             # RFC 1847 section 2.1: whoever carries it leaves the signed part as it is.
             raise Unsendable("5.6.3", "A signed part is not ASCII and must not be converted")
-        if not part.children and part.type in (b"message", b"multipart"):
-            # RFC 2046 section 5.2: no other kind of message may be encoded.
+        if not part.children and part.type in (b"message", b"multipart") and not _is_global(part):
+            # RFC 2046 section 5.2: of messages only those of RFC 6532 and RFC 6533 may be encoded.
             raise Unsendable("5.6.3", "A part of the message cannot be converted to 7 bits")
         if not part.header.blank_line:
             raise Unsendable("5.6.3", "The message is damaged and cannot be converted to 7 bits")
@@ -131,6 +172,8 @@ class Conversion:
         """The header of a part with another Content-Transfer-Encoding."""
         octets = self._header(part)
         fields = _ENCODING.sub(b"", octets[: len(octets) - len(part.header.blank_line)])
+        if part is self._shortened:
+            fields = b"Content-Type: text/rfc822-headers\r\n"
         added = b""
         if part is root and b"mime-version" not in part.header:
             added = b"MIME-Version: 1.0\r\n"
@@ -140,8 +183,9 @@ class Conversion:
         return b"%b%bContent-Transfer-Encoding: %b\r\n\r\n" % (fields, added, encoding)
 
     def _base64(self, part: Part) -> Iterator[bytes]:
-        for start in range(part.body_start, part.body_end, _STEP):
-            piece = self._data[start : min(start + _STEP, part.body_end)]
+        end = self._body_end(part)
+        for start in range(part.body_start, end, _STEP):
+            piece = self._data[start : min(start + _STEP, end)]
             lines = [
                 binascii.b2a_base64(piece[at : at + 57], newline=False)
                 for at in range(0, len(piece), 57)
@@ -149,11 +193,11 @@ class Conversion:
             if start > part.body_start:
                 yield b"\r\n"
             yield b"\r\n".join(lines)
-        if part.body_end == len(self._data):
+        if end == len(self._data):
             yield b"\r\n"
 
     def _quoted_printable(self, part: Part) -> Iterator[bytes]:
-        start, end = part.body_start, part.body_end
+        start, end = part.body_start, self._body_end(part)
         while start < end:
             cut = end
             if end - start > _STEP:
@@ -165,3 +209,22 @@ class Conversion:
             if cut < end and not encoded.endswith(b"\n"):
                 yield b"=\r\n"
             start = cut
+
+
+def _is_global(part: Part) -> bool:
+    """A message, or part of one, in UTF-8.
+
+    RFC 6532 section 3.7, RFC 6533 section 6: for 7 bits it may be encoded as a whole.
+    """
+    return part.type == b"message" and part.subtype.partition(b"-")[0] == b"global"
+
+
+def _returned_message(root: Part) -> Part | None:
+    """The part of a report that is the message which it is about; None where it has none.
+
+    RFC 6522 section 3: where that cannot be made one of 7 bits, its header alone is returned.
+    """
+    if (root.type, root.subtype) != (b"multipart", b"report"):
+        return None
+    last = root.children[-1] if root.children else None
+    return last if last is not None and last.embedded is not None else None

@@ -59,19 +59,22 @@ class OutgoingMessage:
         self.body = body or ""
         return body is not None
 
-    async def convert(self, extensions: Extensions, channel: Channel) -> None:
+    async def convert(
+        self, extensions: Extensions, channel: Channel, may_shorten: bool = False
+    ) -> None:
         """Make of it what the server can take.
 
+        :param may_shorten: it is a report of our own: it need not return a message whole.
         :raises Unsendable: that cannot be done.
         """
-        await self._convert(extensions.eight_bit_mime, channel)
+        await self._convert(extensions.eight_bit_mime, channel, may_shorten)
         fits = self.fits(extensions)
         assert fits
 
-    async def _convert(self, keep_8bit: bool, channel: Channel) -> None:
+    async def _convert(self, keep_8bit: bool, channel: Channel, may_shorten: bool) -> None:
         with tempfile.TemporaryFile() as file:
             data = await self._load(file, channel)
-            conversion = Conversion(data, keep_8bit)
+            conversion = Conversion(data, keep_8bit, may_shorten)
             try:
                 for count, _ in enumerate(conversion.run(), 1):
                     if count % _STEPS_A_TURN == 0:

@@ -289,7 +289,8 @@ class Session:
         envelope = sending.envelope
         check_message(envelope, message.needs, extensions, self._facts.tls, now)
         if not message.fits(extensions):
-            await message.convert(extensions, self._channel)
+            may_shorten = envelope.connection.protocol == "report"
+            await message.convert(extensions, self._channel, may_shorten)
             # Encodings make it longer.
             check_message(envelope, message.needs, extensions, self._facts.tls, now)
         sending.judge_recipients(extensions)

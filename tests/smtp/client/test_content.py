@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import binascii
 import email
 import email.policy
 import io
+import quopri
 import tempfile
-from email.message import EmailMessage
+from email.message import EmailMessage, Message
 from typing import BinaryIO, cast
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from mailkit.model import ConnectionInfo
 from mailkit.smtp.client import Content, RecipientOutcome, make_envelope
 from mailkit.smtp.client.commands import ContentNeeds, Unsendable
 from mailkit.smtp.client.content import PIECE, Survey, message_octets, normalised
@@ -169,8 +172,8 @@ class EmailTests(SynchronousTestCase):
         self.assertEqual(back.get_content(), "Wie geht's?\r\n.\r\nGrüße\r\n")
 
 
-def convert(message: bytes, keep_8bit: bool = False) -> bytes:
-    conversion = Conversion(message, keep_8bit)
+def convert(message: bytes, keep_8bit: bool = False, may_shorten: bool = False) -> bytes:
+    conversion = Conversion(message, keep_8bit, may_shorten)
     try:
         for _ in conversion.run():
             pass
@@ -280,13 +283,89 @@ class ConversionTests(SynchronousTestCase):
         for message, enhanced in (
             (HEADER + part("message/delivery-status", utf8), "5.6.3"),
             (HEADER + part("multipart/mixed", utf8), "5.6.3"),
-            (HEADER + multipart("mixed", b"Subject: " + utf8 + b"\r\nx"), "5.6.7"),
-            (b"Subject: " + utf8 + b"\r\n" + utf8, "5.6.7"),
+            (HEADER + multipart("mixed", b"Subject: " + utf8 + b"\r\nx"), "5.6.9"),
+            (b"Subject: " + utf8 + b"\r\n" + utf8, "5.6.9"),
             (HEADER + multipart("mixed", b"a: b\r\n\r\nx").replace(b"preamble", utf8), "5.6.3"),
         ):
             with self.assertRaises(Unsendable) as caught:
                 convert(message)
             self.assertEqual(caught.exception.enhanced, enhanced, message)
+
+    def test_messages_in_utf_8_are_encoded_as_a_whole(self) -> None:
+        # RFC 6532 section 3.7, RFC 6533 section 6.
+        text = part("text/plain; charset=utf-8", "ü\r\n".encode())
+        signed = "From: ü@example.net\r\n".encode() + multipart("signed", text, text)
+        status = "Final-Recipient: utf-8; ü@example.net\r\n".encode()
+        for kind, octets, encoding in (
+            ("global", signed.replace(b'"b"', b"inner").replace(b"--b", b"--inner"), "quoted"),
+            ("global-delivery-status", status, "quoted"),
+            ("global-headers", b"Subject: \xc3\xbc\0\r\n", "base64"),
+        ):
+            message = HEADER + multipart("mixed", text, part(f"message/{kind}", octets))
+            converted = convert(message)
+            self.assertTrue(converted.isascii())
+            header, body = converted.split(f"message/{kind}\r\n".encode())[1].split(b"\r\n\r\n", 1)
+            self.assertIn(b"Content-Transfer-Encoding: " + encoding.encode(), header)
+            decode = binascii.a2b_base64 if encoding == "base64" else quopri.decodestring
+            self.assertEqual(decode(body.split(b"--b--")[0]).rstrip(), octets.rstrip())
+
+    def report(self, message: bytes) -> bytes:
+        status = part("message/delivery-status", b"Reporting-MTA: dns; a.example\r\n", "7bit")
+        text = part("text/plain; charset=utf-8", "Grüße\r\n".encode())
+        return HEADER + multipart("report", text, status, part("message/rfc822", message))
+
+    def test_a_report_returns_the_header_of_what_cannot_be_converted(self) -> None:
+        # RFC 6522 section 3
+        text = part("text/plain; charset=utf-8", "ü\r\n".encode())
+        signed = HEADER + multipart("signed", text, text).replace(b"--b", b"--i")
+        for message, header, encoding in (
+            (signed.replace(b'"b"', b'"i"'), HEADER, "7bit"),
+            ("Subject: ü\r\n\r\nü\r\n".encode(), b"Subject: =C3=BC\r\n", "quoted-printable"),
+            ("Subject: ü".encode(), b"Subject: =C3=BC\r\n", "quoted-printable"),
+        ):
+            report = self.report(message)
+            self.assertRaises(Unsendable, convert, report)
+            converted = convert(report, may_shorten=True)
+            self.assertTrue(converted.isascii())
+            parsed = email.message_from_bytes(converted)
+            _, status, returned = cast("list[Message]", parsed.get_payload())
+            self.assertEqual(status.get_content_type(), "message/delivery-status")
+            self.assertEqual(returned.get_content_type(), "text/rfc822-headers")
+            self.assertEqual(returned["Content-Transfer-Encoding"], encoding)
+            self.assertIn(header, converted)
+            self.assertNotIn(b"signed\r\n\r\n", converted)
+            self.assertTrue(converted.endswith(b"\r\n--b--\r\nepilogue\r\n"))
+
+    def test_a_report_returns_whole_what_can_be_converted(self) -> None:
+        inner = HEADER + part("text/plain; charset=utf-8", "ü\r\n".encode())
+        converted = convert(self.report(inner), may_shorten=True)
+        self.assertEqual(converted, self.check(self.report(inner)))
+        self.assertIn(b"message/rfc822", converted)
+
+    def test_only_a_report_is_shortened(self) -> None:
+        text = part("text/plain; charset=utf-8", "ü\r\n".encode())
+        inner = multipart("signed", text, text)
+        inner = inner.replace(b'"b"', b'"i"').replace(b"--b", b"--i")
+        signed = HEADER + inner
+        for message in (
+            signed,
+            HEADER + multipart("mixed", part("message/rfc822", signed)),
+            HEADER + multipart("report", text, text, inner),
+            HEADER + multipart("report").replace(b"preamble", b"\xff"),
+        ):
+            with self.assertRaises(Unsendable):
+                convert(message, may_shorten=True)
+
+    def test_a_report_that_is_sent(self) -> None:
+        report = self.report("Subject: ü\r\n\r\n".encode())
+        server = Server("SIZE")
+        session = open_session(server)
+        envelope = make_envelope("", "c@d.example")
+        result = run(session.send(envelope, report))
+        self.assertEqual(result.outcomes[0].enhanced, "5.6.9")
+        envelope.connection = ConnectionInfo("report")
+        self.assertTrue(run(session.send(envelope, report)).accepted)
+        self.assertEqual(server.messages, [convert(report, may_shorten=True)])
 
     def test_any_octets(self) -> None:
         for piece in (b"\0", b"\xff", b"--b", b"\r", b"\n", b": ", b"\r\n\r\n"):
