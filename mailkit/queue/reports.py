@@ -13,7 +13,6 @@ from email.utils import formatdate
 from ipaddress import ip_address
 from typing import BinaryIO, NamedTuple
 
-from mailkit.client.tls import is_host_name
 from mailkit.mime import Action, Header, decode_text, parse_header
 from mailkit.mime.lexical import strip_comments
 from mailkit.model import ConnectionInfo, Envelope, Path, Recipient
@@ -359,6 +358,7 @@ def _list_of(header: Header, name: bytes) -> list[str]:
 
 
 _WEIGHT = re.compile(r"q=([01](?:\.\d{0,3})?)")
+_HOST_NAME = re.compile(r"[A-Za-z0-9._-]+")
 _CRLF = "\r\n"
 _STATUS = re.compile(r"[245]\.\d{1,3}\.\d{1,3}")
 _FIRST = {Action.FAILED: "5", Action.DELAYED: "4"}
@@ -381,7 +381,7 @@ def _mta_name(host: str) -> str:
     try:
         address = ip_address(host)
     except ValueError:
-        return host if is_host_name(host) else ""
+        return host if _HOST_NAME.fullmatch(host) else ""
     return f"[IPv6:{address}]" if address.version == 6 else f"[{address}]"
 
 
