@@ -27,6 +27,7 @@ from mailkit.mime import Action
 from mailkit.model import Envelope, LocalDelivery, Recipient
 from mailkit.queue.attempting import AttemptNotes
 from mailkit.queue.limits import QueueGuard, QueueLimits
+from mailkit.queue.orders import still_waiting
 from mailkit.queue.outcomes import Outcomes
 from mailkit.queue.reports import Reporter
 from mailkit.queue.return_paths import ReturnPaths
@@ -46,6 +47,8 @@ from mailkit.wire.domains import canonical_domain
 
 #: Recipients of a domain that are taken from the queue at a time.
 BATCH = 200
+#: Seconds after which it is looked at again which of these still wait: orders may have been given.
+ORDERS_TIME = 1.0
 #: Recipients that are put off in one step.
 MAX_PUT_OFF = 1000
 #: Seconds after which the queue is looked at though nothing is known to be due: a command in
@@ -498,10 +501,16 @@ class QueueManager:
         lanes = transport.max_parallel
         troubles: list[Handover] = []
         envelope = pending[0].envelope
+        listed = self._clock.seconds()
 
         async def lane() -> None:
             while pending and not troubles and self._running:
                 message = pending.popleft()
+                if self._clock.seconds() - listed >= ORDERS_TIME:
+                    waiting = await still_waiting(self._queue, message)
+                    if waiting is None:
+                        continue
+                    message = waiting
                 with self._attempts.under_way(message):
                     result = await self._send(domain, transport, message)
                 if result.unreachable:
@@ -544,8 +553,10 @@ class QueueManager:
         try:
             content: BinaryIO = await self._queue.open_message(id=message.id)
         except NoSuchMessage:
-            # Cancelled meanwhile: what is recorded now changes nothing.
-            gone = Handover(Status.PERMANENT, Attempt(int(self._clock.seconds()), 0.0))
+            # Mostly it was called off meanwhile: what is recorded now changes nothing then.
+            text = "The message can no longer be read here"
+            attempt = Attempt(int(self._clock.seconds()), 0.0, enhanced="5.3.0", text=text)
+            gone = Handover(Status.PERMANENT, attempt)
             return Result([gone] * len(message.recipients))
         try:
             paths = self._return_paths

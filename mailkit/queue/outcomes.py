@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import BinaryIO, NamedTuple, TypeVar
 
 from twisted.logger import Logger
@@ -13,6 +13,7 @@ from mailkit.interfaces import IQueue
 from mailkit.mime import Action
 from mailkit.model import Envelope, Recipient
 from mailkit.queue.judging import is_overdue, judge, owes_news
+from mailkit.queue.orders import find_overruled
 from mailkit.queue.recording import Recorder
 from mailkit.queue.reports import Notice, Reporter
 from mailkit.queue.schedule import Schedule, Schedules
@@ -31,6 +32,8 @@ from mailkit.queue.values import (
 from mailkit.spool import Spool
 
 Callback = TypeVar("Callback", bound=Callable[..., None])
+
+_GIVEN_UP = (RecipientState.FAILED, RecipientState.EXPIRED)
 
 
 class Event(NamedTuple):
@@ -105,6 +108,11 @@ class Outcomes:
             if action is Action.DELAYED:
                 update = update._replace(warned=True)
             updates.append(update)
+        overruled: Collection[int] = ()
+        if notices or any(each.state in _GIVEN_UP for each in updates):
+            # Whoever has called a message off hears nothing more of it.
+            overruled = await find_overruled(self._queue, message, updates)
+            notices = [each for each in notices if each.recipient.id not in overruled]
         reports = await self._write_reports(message, notices, now)
         try:
             await self.recorder.record(updates, reports)
@@ -112,7 +120,8 @@ class Outcomes:
             for report in reports:
                 report.content.close()
         for recipient, update in zip(message.recipients, updates, strict=True):
-            self.tell(message, recipient, update)
+            if recipient.id not in overruled:
+                self.tell(message, recipient, update)
 
     async def _write_reports(
         self, message: QueuedMessage, notices: Sequence[Notice], now: int

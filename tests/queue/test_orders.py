@@ -1,0 +1,72 @@
+"""Orders that are given while messages are being sent."""
+
+from __future__ import annotations
+
+from twisted.internet.defer import Deferred
+
+from mailkit.queue.orders import still_waiting
+from mailkit.queue.outcomes import Event
+from mailkit.queue.values import Order, RecipientState, Update
+
+from .support import START, QueueTestCase, reply
+
+
+class OrderTests(QueueTestCase):
+    """Orders for what was taken from the queue in one go with what is under way."""
+
+    async def begin(self, *addresses: str) -> tuple[list[str], Deferred[None]]:
+        self.transport.max_parallel = 1
+        gate = self.transport.gate = Deferred()
+        ids = [await self.submit(each, hold_until=START + 60) for each in addresses]
+        self.pass_time(65, step=5.0)
+        self.assertEqual(len(self.transport.sent), 1)
+        return ids, gate
+
+    async def order(self, order: Order, id: str) -> None:
+        await self.queue.order(order=order, id=id, now=int(self.clock.seconds()))
+
+    async def test_what_is_behind_it_is_held_and_called_off(self) -> None:
+        names = [f"{name}@example.net" for name in ("ann", "bob", "eve", "joe", "kim")]
+        (_, bob, eve, joe, _), gate = await self.begin(*names)
+        self.pass_time(2, step=1.0)
+        await self.order(Order.HOLD, bob)
+        await self.order(Order.CANCEL, eve)
+        await self.order(Order.HOLD, joe)
+        await self.order(Order.RELEASE, joe)
+        gate.callback(None)
+        self.pass_time(60)
+        self.assertEqual(self.transport.recipients(), [names[0], names[3], names[4]])
+        self.assertEqual(await self.states(bob), [RecipientState.HELD])
+        self.assertEqual(await self.states(eve), [RecipientState.CANCELLED])
+        # Nor does the sender hear of any.
+        self.assertEqual(self.reports(), [])
+
+    async def test_some_of_its_recipients(self) -> None:
+        id = await self.submit("bob@example.net", "eve@example.net", hold_until=START + 60)
+        message = await self.queue.get_message(id=id)
+        self.assertIs(await still_waiting(self.queue, message), message)
+        bob, eve = message.recipients
+        await self.queue.record(updates=[Update(bob.id, RecipientState.DELIVERED)])
+        left = await still_waiting(self.queue, message)
+        assert left is not None
+        self.assertEqual(left.recipients, [eve])
+        self.assertEqual(left.envelope.recipients, [eve.recipient])
+        await self.order(Order.CANCEL, id)
+        self.assertIs(await still_waiting(self.queue, message), None)
+        self.assertIs(await still_waiting(self.queue, message._replace(id="99")), None)
+
+    async def test_what_is_called_off_while_it_fails(self) -> None:
+        heard: list[Event] = []
+        self.manager.outcomes.listen(heard.append)
+        self.transport.answer = lambda recipient: reply(550)
+        (ann,), gate = await self.begin("ann@example.net")
+        await self.order(Order.CANCEL, ann)
+        gate.callback(None)
+        self.assertEqual(await self.states(ann), [RecipientState.CANCELLED])
+        self.assertEqual((self.reports(), heard), ([], []))
+
+    async def test_what_is_called_off_too_late_is_delivered(self) -> None:
+        (ann,), gate = await self.begin("ann@example.net")
+        await self.order(Order.CANCEL, ann)
+        gate.callback(None)
+        self.assertEqual(await self.states(ann), [RecipientState.DELIVERED])
