@@ -114,6 +114,9 @@ class MailboxInfo(NamedTuple):
     subscribed: bool = True
     #: False for a name that holds only mailboxes below it (\\Noselect).
     selectable: bool = True
+    #: After a restored backup, pairs of a UID and a UIDVALIDITY that was: UIDL still tells messages
+    #: below that UID, and not below the pair's before, by that one. Ascending.
+    older_validities: Sequence[tuple[int, int]] = ()
 
 
 class OtherNamespaces(NamedTuple):

@@ -263,7 +263,7 @@ class POP3Connection(CommandConnection):
     ) -> None:
         # Identifiers of INBOX's messages are as they are without other mailboxes, always.
         mark = b"" if name == INBOX else mailbox_mark(info)
-        maildrop.begin_mailbox(info.uid_validity, mark)
+        maildrop.begin_mailbox(info.uid_validity, mark, info.older_validities)
         self.mailboxes.append(mailbox)
         ready = not (self.factory.refuse_utf8 and not self.session.utf8)
         if ready and IReadyMessages.providedBy(mailbox):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from array import array
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import suppress
 from itertools import islice
@@ -48,6 +48,14 @@ class _Part(NamedTuple):
     first: int
     uid_validity: int
     mark: bytes
+    older: Sequence[tuple[int, int]]
+
+    def validity(self, uid: int) -> int:
+        """What stands before a UID in its identifier."""
+        for below, uid_validity in self.older:
+            if uid < below:
+                return uid_validity
+        return self.uid_validity
 
 
 def _first(part: _Part) -> int:
@@ -76,12 +84,15 @@ class Maildrop:
         self._deleted: set[int] = set()
         self.count = self.octets = 0
 
-    def begin_mailbox(self, uid_validity: int, mark: bytes = b"") -> None:
+    def begin_mailbox(
+        self, uid_validity: int, mark: bytes = b"", older: Sequence[tuple[int, int]] = ()
+    ) -> None:
         """From now on messages of another mailbox are added.
 
         :param mark: ends the identifiers of its messages, where others might have the same.
+        :param older: see :attr:`~mailkit.model.MailboxInfo.older_validities`.
         """
-        self._parts.append(_Part(len(self._uids), uid_validity, mark))
+        self._parts.append(_Part(len(self._uids), uid_validity, mark, older))
 
     def extend(self, messages: Sequence[MessageInfo], unended: Set[int] = frozenset()) -> None:
         """More messages; only while the session begins.
@@ -181,8 +192,8 @@ class Maildrop:
         :raises NoSuchNumber:
         """
         mailbox, uid = self.place(number)
-        _, uid_validity, mark = self._parts[mailbox]
-        return b"%d.%d%b" % (uid_validity, uid, mark)
+        part = self._parts[mailbox]
+        return b"%d.%d%b" % (part.validity(uid), uid, part.mark)
 
     def delete(self, number: int) -> None:
         """Mark a message as deleted.
@@ -215,9 +226,13 @@ class Maildrop:
     def list_unique_ids(self, lines: int) -> Iterator[bytes]:
         """The lines of UIDL, so many in a piece."""
         ends = [part.first for part in self._parts[1:]] + [len(self._uids)]
-        for (first, uid_validity, mark), end in zip(self._parts, ends, strict=True):
-            line = b"%%d %d.%%d%b\r\n" % (uid_validity, mark)
-            yield from self._pieces(lines, line, enumerate(self._uids[first:end], first + 1))
+        for (first, uid_validity, mark, older), end in zip(self._parts, ends, strict=True):
+            begin = first
+            for below, validity in (*older, (None, uid_validity)):
+                stop = end if below is None else bisect_left(self._uids, below, begin, end)
+                line = b"%%d %d.%%d%b\r\n" % (validity, mark)
+                yield from self._pieces(lines, line, enumerate(self._uids[begin:stop], begin + 1))
+                begin = stop
 
     def _pieces(
         self, lines: int, line: bytes, entries: Iterator[tuple[int, int]]

@@ -1,4 +1,4 @@
-"""The administrator's command: ``mailkit account|alias|domain|acl|queue|dkim ...``, ``explain``, ``check``, ...
+"""The administrator's command: ``mailkit account|alias|domain|acl|queue|dkim ...``, ``check``, ...
 
 Accounts, aliases and domains may be changed while a server runs. Each module that a command needs
 is loaded by that command, as scripts call this one a hundred times in a row.
@@ -21,6 +21,7 @@ from mailkit.tap.administration import (
     refusals,
     run,
 )
+from mailkit.tap.backup_command import backup, restore
 from mailkit.tap.dkim_command import dkim
 from mailkit.tap.dns_command import dns_check
 from mailkit.tap.errors import SettingError
@@ -74,6 +75,8 @@ main.add_command(dkim)
 main.add_command(dns_check)
 main.add_command(scram)
 main.add_command(tls_report)
+main.add_command(backup)
+main.add_command(restore)
 
 
 # Accounts.

@@ -68,6 +68,16 @@ class MaildropTests(SynchronousTestCase):
         self.assertEqual(b"".join(drop.list_unique_ids(1)), b"2 42.8\r\n3 44.5.y\r\n")
         self.assertEqual(b"".join(drop.list_sizes(9)), b"2 20\r\n3 300\r\n")
 
+    def test_unique_ids_of_a_mailbox_that_was_restored(self) -> None:
+        drop = maildrop(1, 20)
+        drop.begin_mailbox(99, b".x", [(5, 43), (7, 44)])
+        drop.extend([message(uid, 300) for uid in (1, 4, 5, 6, 7, 8)])
+        expected = [b"43.1.x", b"43.4.x", b"44.5.x", b"44.6.x", b"99.7.x", b"99.8.x"]
+        self.assertEqual([drop.unique_id(number) for number in range(3, 9)], expected)
+        for lines in (1, 9):
+            listed = b"".join(drop.list_unique_ids(lines)).split(b"\r\n")
+            self.assertEqual([line.split()[1] for line in listed[2:-1]], expected)
+
     def test_unique_ids_obey_the_standard(self) -> None:
         # RFC 1939 section 7: 1 to 70 characters from 0x21 to 0x7E.
         drop = Maildrop()

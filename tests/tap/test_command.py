@@ -366,6 +366,41 @@ class HealthTests(CommandTestCase):
         self.assertEqual(self.succeed("account", "list"), f"{ANN}\n")
 
 
+class BackupTests(CommandTestCase):
+    """``mailkit backup`` and ``restore``."""
+
+    def test_there_and_back(self) -> None:
+        self.add()
+        destination = self.mktemp()
+        output = self.succeed("backup", destination)
+        self.assertIn("is backed up in", output)
+        self.assertIn("Removed the older backup 000001-", self.succeed("backup", destination))
+        self.assertEqual(self.succeed("backup", "--quiet", "--keep", "2", destination), "")
+        self.assertEqual(len(list(Path(destination).iterdir())), 2)
+        self.refuse("restore", destination, wanted="is not empty")
+        self.store = f"sqlite:{self.mktemp()}"
+        output = self.succeed("--store", self.store, "restore", destination)
+        self.assertIn("mailboxes have a new UIDVALIDITY", output)
+        self.assertEqual(self.succeed("--store", self.store, "account", "list"), f"{ANN}\n")
+
+    def test_what_cannot_be(self) -> None:
+        self.refuse("backup", self.mktemp(), wanted="there is no store in", code=2)
+        self.refuse("restore", self.mktemp(), wanted="does not exist", code=2)
+        empty = self.mktemp()
+        Path(empty).mkdir()
+        self.refuse("restore", empty, wanted="There is no backup in")
+        self.refuse("--store", "memory:", "restore", empty, wanted="sqlite:DIR", code=2)
+
+    def test_files_from_elsewhere_are_told_of(self) -> None:
+        self.add()
+        key = Path(self.mktemp())
+        key.write_text("secret")
+        destination = self.mktemp()
+        self.succeed("backup", "--also", str(key), destination)
+        output = self.succeed("--store", f"sqlite:{self.mktemp()}", "restore", destination)
+        self.assertIn("Files from elsewhere are in", output)
+
+
 class PageTests(CommandTestCase):
     def test_the_commands_of_the_page_work_one_after_the_other(self) -> None:
         page = (ROOT / "docs/accounts.md").read_text("utf-8")

@@ -25,6 +25,7 @@ from mailkit.store.sqlite.codec import Codec, fingerprint
 from mailkit.store.sqlite.conversations import Conversations
 from mailkit.store.sqlite.fields import Fields
 from mailkit.store.sqlite.flagcolumns import FlagColumns
+from mailkit.store.sqlite.generations import refuse_backup
 from mailkit.store.sqlite.guest import Guest
 from mailkit.store.sqlite.guest import connect as connect_to_owner
 from mailkit.store.sqlite.lock import DirectoryLock, Holder, InUse, read_holder
@@ -105,7 +106,7 @@ class Core:
     :param directory: of the store; made if it is missing.
     :param clock: seconds since the epoch.
     :param flush: makes a file of the log durable, given its descriptor.
-    :raises StoreUnavailable: the directory is in use, or can't be written.
+    :raises StoreUnavailable: the directory is in use, is a backup, or can't be written.
     :raises StoreCorrupt: index and log do not fit together.
     """
 
@@ -119,6 +120,7 @@ class Core:
         settings: StoreSettings,
         flush: Callable[[int], None],
     ) -> None:
+        refuse_backup(directory)
         self.directory = directory
         self.log_directory = os.path.join(directory, "log")
         self.spools_directory = os.path.join(directory, "tmp")

@@ -50,6 +50,7 @@ from mailkit.store.sqlite.access import (
 from mailkit.store.sqlite.app_passwords import AppPasswordTables
 from mailkit.store.sqlite.changes import Change, find_account
 from mailkit.store.sqlite.file_quotas import FileQuotaTables
+from mailkit.store.sqlite.generations import refuse_backup
 from mailkit.store.sqlite.journal import Note
 from mailkit.store.sqlite.mailboxes import insert_mailbox
 from mailkit.store.sqlite.maildrops import MaildropTables
@@ -547,6 +548,7 @@ class SQLiteDirectory(DirectoryBase):
 
     def __init__(self, directory: str, *, separator: str = "+") -> None:
         self.separator = separator
+        refuse_backup(directory)
         try:
             os.makedirs(directory, mode=0o700, exist_ok=True)
         except OSError as error:

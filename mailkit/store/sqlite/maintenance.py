@@ -10,7 +10,7 @@ import sqlite3
 import threading
 import time
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING, TypeVar
 
 from twisted.logger import Logger
@@ -30,6 +30,7 @@ from mailkit.store.sqlite.compact import (
 from mailkit.store.sqlite.ends import look_at_ends
 from mailkit.store.sqlite.journal import journal_name
 from mailkit.store.sqlite.log import free_octets, segment_name
+from mailkit.store.sqlite.names import SEGMENTS, LockedNames
 from mailkit.store.sqlite.snapshot import RotateJournal, write_snapshot
 from mailkit.store.sqlite.writer import Operation, Writer
 
@@ -204,6 +205,13 @@ class Maintenance:
             if segment not in self._damaged:
                 self._move(segment, size, all_of_it)
         if self._exists("SELECT 1 FROM segment WHERE dead + 16 >= size AND id <> ?", current):
+            self._drop()
+
+    def _drop(self) -> None:
+        """Drop segments in which nothing lives, unless a backup is at work."""
+        with closing(LockedNames(self._core.directory)) as names:
+            if names.try_lock(SEGMENTS) is None:
+                return
             # Durable: the files must not go before the index has let go of them for good.
             for segment in self._do(DropSegments(), durable=True):
                 with suppress(FileNotFoundError):

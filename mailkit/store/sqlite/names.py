@@ -11,6 +11,8 @@ from collections.abc import Callable
 
 #: Directory of the files in the store's directory; they stay empty.
 NAMES_DIRECTORY = "locks"
+#: Held by whoever drops segments of the log, and by a backup, for which they must stay.
+SEGMENTS = "segments of the log"
 #: The system looks through all locks of a file: many connections have one each.
 FILES = 16
 # Locks of a file that was opened (Linux) rather than of a process.
@@ -45,7 +47,9 @@ class LockedNames:
 
     def __init__(self, directory: str) -> None:
         self._directory = os.path.join(directory, NAMES_DIRECTORY)
-        os.makedirs(self._directory, mode=0o700, exist_ok=True)
+        if not os.path.isdir(self._directory):
+            os.makedirs(self._directory, mode=0o700, exist_ok=True)
+            self._give_away(self._directory)
         self._descriptors: dict[str, int] = {}
         self._held: set[str] = set()
 
@@ -82,7 +86,14 @@ class LockedNames:
         if descriptor is None:
             path = os.path.join(self._directory, file)
             descriptor = self._descriptors[file] = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+            self._give_away(path)
         return descriptor
+
+    def _give_away(self, path: str) -> None:
+        """Give what a command of root's has made to the store's user, whose server needs it."""
+        if os.geteuid() == 0:
+            owner = os.stat(os.path.dirname(self._directory))
+            os.chown(path, owner.st_uid, owner.st_gid)
 
     def close(self) -> None:
         """Free all names."""

@@ -41,7 +41,7 @@ _COLUMNS = """
 SELECT m.id, m.name, m.uid_validity, m.uid_next, m.highest_modseq, m.messages, m.unseen, m.size,
     m.first_recent_uid, m.special_use,
     EXISTS (SELECT 1 FROM subscription s WHERE s.account_id = m.account_id AND s.name = m.name),
-    m.selectable"""
+    m.selectable, m.older_validities"""
 _FROM = " FROM mailbox m WHERE "
 _INFO = _COLUMNS + _FROM
 # All that a client is told when it opens a mailbox. Where very many sets of keywords are in use,
@@ -161,7 +161,7 @@ class Reader:
 
     def to_info(self, row: MailboxRow) -> MailboxInfo:
         (mailbox_id, name, validity, uid_next, modseq, messages, unseen, size) = row[:8]
-        first_recent, special_use, subscribed, selectable = row[8:12]
+        first_recent, special_use, subscribed, selectable, older = row[8:13]
         return MailboxInfo(
             name,
             f"F{mailbox_id:x}",
@@ -175,6 +175,7 @@ class Reader:
             special_use,
             bool(subscribed),
             bool(selectable),
+            json.loads(older) if older else (),
         )
 
     def list_mailboxes(self, account_id: int) -> list[MailboxInfo]:
@@ -200,8 +201,8 @@ class Reader:
         row = self.connection.execute(f"{_VIEW}{condition} AND m.selectable", values).fetchone()
         if row is None:
             raise NoSuchMailbox
-        keywords = frozenset(row[12].split(" ")) if row[12] else ()
-        return Found(row[0], row[13], commits, self.to_info(row), keywords)
+        keywords = frozenset(row[13].split(" ")) if row[13] else ()
+        return Found(row[0], row[14], commits, self.to_info(row), keywords)
 
     def find_mailbox(self, account_id: int, name: str) -> MailboxInfo:
         """:raises NoSuchMailbox: no mailbox has that canonical name."""

@@ -23,6 +23,7 @@ import time
 from dataclasses import dataclass, field
 
 from mailkit.errors import MailError, StoreCorrupt, StoreUnavailable
+from mailkit.store.sqlite.generations import refuse_backup
 from mailkit.store.sqlite.lock import DirectoryLock
 from mailkit.store.sqlite.log import sync_directory
 from mailkit.store.sqlite.migrations import DERIVED, MIGRATIONS
@@ -76,6 +77,7 @@ def repair_store(directory: str) -> RepairReport:
     :raises StoreUnavailable: the store is in use, or the disk refuses.
     :raises StoreCorrupt: a newer mailkit made it.
     """
+    refuse_backup(directory)
     log_directory = os.path.join(directory, "log")
     if not os.path.isdir(log_directory):
         raise StoreUnavailable(f"There is no mail store in {directory}")
