@@ -6,6 +6,8 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeAlias
 
+from zope.interface.verify import verifyObject
+
 from mailkit.delivery.duplicates import Duplicates, Served
 from mailkit.delivery.local import LocalMessageDelivery
 from mailkit.delivery.routing import Routes, RoutingDelivery
@@ -180,11 +182,25 @@ def _parse_dotted(name: str, argument: str | None) -> Maker:
         raise SettingError(f"cannot load {name}: {error or type(error).__name__}") from error
     if IMessageDelivery.providedBy(found):
         return _made(found)
-    if inspect.iscoroutinefunction(found):
+    if _takes_messages(found):
+        if argument is not None:
+            raise SettingError(f"{name} is called with each message and takes no argument")
         return lambda store, domains: CallableDelivery(found, domains)
     if not callable(found):
         raise SettingError(f"{name} is neither a delivery nor something that gives one")
     return lambda store, domains: found() if argument is None else found(argument)
+
+
+def _takes_messages(found: Any) -> bool:
+    """Whether it is called with each message; other functions are called once, to make a delivery."""
+    if inspect.iscoroutinefunction(found):
+        return True
+    if not inspect.isfunction(found):
+        return False
+    parameters = inspect.signature(found).parameters.values()
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    needed = [p for p in parameters if p.default is p.empty and p.kind in positional]
+    return len(needed) == 2
 
 
 class Deliveries:
@@ -238,9 +254,10 @@ class Deliveries:
                 delivery = route.make(store, route.domains)
                 if not IMessageDelivery.providedBy(delivery):
                     raise ValueError(f"{delivery!r} does not provide IMessageDelivery")
+                verifyObject(IMessageDelivery, delivery)
             except Exception as error:
                 # Whatever the code of somebody else's may do.
-                reason = str(error) or type(error).__name__
+                reason = " ".join(str(error).split()) or type(error).__name__
                 raise StartError("route", route.name, reason) from error
             self._made.append(delivery)
             domains.update(dict.fromkeys(route.domains, delivery))

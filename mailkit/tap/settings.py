@@ -13,6 +13,7 @@ from mailkit.auth.checkers import AuthRule
 from mailkit.auth.kerberos import KerberosSettings
 from mailkit.guard import GuardSettings, LoginGuard
 from mailkit.interfaces import IMessageDelivery
+from mailkit.sasl import Mechanism
 from mailkit.tap.hooks import Hooks
 
 #: Octets of a message that is taken unless a setting says otherwise.
@@ -44,8 +45,9 @@ class LoginSettings:
     #: A user whom a checker knows gets an account at the first login, or with the first mail if the
     #: checker can be asked for users, where the store can make one.
     create_accounts: bool = True
-    #: Names of the SASL mechanisms that clients may be offered; None for all.
-    mechanisms: tuple[str, ...] | None = None
+    #: Names of the SASL mechanisms that clients may be offered, or classes of others; None for all
+    #: of ours.
+    mechanisms: Sequence[Mechanism] | None = None
     #: Take passwords over connections without TLS from other machines too.
     allow_plaintext_passwords: bool = False
     #: What stands between account and administrator in a user name; empty for no such form.

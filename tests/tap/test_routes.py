@@ -67,6 +67,18 @@ async def handle(envelope: Envelope, message: Spool) -> None:
     KEPT.messages.append(envelope)
 
 
+def handle_at_once(envelope: Envelope, message: Spool) -> None:
+    KEPT.messages.append(envelope)
+
+
+@implementer(IMessageDelivery)
+class Half:
+    """Says that it is a delivery, and lacks what makes it one."""
+
+    async def check_recipient(self, envelope: Envelope, recipient: Recipient) -> None:
+        pass
+
+
 def broken() -> None:
     raise RuntimeError("out of order")
 
@@ -97,6 +109,7 @@ class RouteTests(SynchronousTestCase):
             (f"{HERE}.Kept:x:y", Kept),
             (f"{HERE}.KEPT", Kept),
             (f"{HERE}.handle", CallableDelivery),
+            (f"{HERE}.handle_at_once", CallableDelivery),
             (KEPT, Kept),
         ):
             self.assertIsInstance(self.made("example.org", target), kind, target)
@@ -123,6 +136,8 @@ class RouteTests(SynchronousTestCase):
             ("mailbox:Lists", "name an account"),
             ("no.such.module", "cannot load no.such.module"),
             (f"{HERE}.NOTHING", "neither a delivery"),
+            (f"{HERE}.handle:x", "takes no argument"),
+            (f"{HERE}.handle_at_once:x", "takes no argument"),
         ):
             self.refused(f"example.org={target}", f"example.org={target}: ", reason)
         with self.assertRaises(SettingError):
@@ -205,6 +220,7 @@ class DeliveriesTests(SynchronousTestCase):
     def test_deliveries_that_cannot_be_made(self) -> None:
         for target, reason in (
             (f"{HERE}.broken", "out of order"),
+            (f"{HERE}.Half", "check_sender(envelope) attribute was not provided"),
             ("os.getcwd", "does not provide IMessageDelivery"),
         ):
             error = self.assertRaises(StartError, self.open, {"a.example": target})
