@@ -9,7 +9,15 @@ import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
-SECRET = Path(sys.argv[2]).read_bytes().strip()
+
+def read_key(path):
+    """The key of the signatures: base64 behind "whsec_", or the characters themselves."""
+    secret = Path(path).read_text().strip()
+    encoded = secret.removeprefix("whsec_")
+    return base64.b64decode(encoded) if encoded != secret else secret.encode()
+
+
+KEY = read_key(sys.argv[2])
 MAX_SIZE = 64 * 1024
 seen = set()
 
@@ -17,7 +25,7 @@ seen = set()
 def is_genuine(headers, body):
     """Whether the one who knows the secret has sent this, in the last five minutes."""
     id, timestamp = headers.get("webhook-id", ""), headers.get("webhook-timestamp", "")
-    code = hmac.digest(SECRET, f"{id}.{timestamp}.".encode() + body, hashlib.sha256)
+    code = hmac.digest(KEY, f"{id}.{timestamp}.".encode() + body, hashlib.sha256)
     wanted = "v1," + base64.b64encode(code).decode()
     given = headers.get("webhook-signature", "").split(" ")
     is_fresh = timestamp.isdigit() and abs(time.time() - int(timestamp)) < 300

@@ -75,7 +75,7 @@ class ServiceTests(TestCase):
         self.addCleanup(remote.stopListening)
         secret = self.mktemp()
         with open(secret, "w", encoding="utf-8") as file:
-            file.write(SECRET + "\n")
+            file.write("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\n")
         (port,) = free_ports(1)
         table = {"webhooks": [{"url": f"http://127.0.0.1:{port}/", "secret-file": secret}]}
         relay = Relay(f"127.0.0.1:{remote.getHost().port}", None, table)
