@@ -6,10 +6,12 @@ the last two it is submitted again, and the queue knows the key: nothing is sent
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
+from urllib.parse import quote
 
 from twisted.internet.defer import CancelledError, Deferred, DeferredList
 from twisted.internet.threads import deferToThreadPool
@@ -64,21 +66,28 @@ class Source(ABC):
 
     #: What these raise.
     errors: tuple[type[Exception], ...]
+    #: For the log: where it is, without secrets.
+    name: str
 
 
 class SQLiteSource(Source):
-    """A table in a file of SQLite."""
+    """A table in a file of SQLite, which must be there."""
 
     errors = (sqlite3.Error,)
 
     def __init__(self, path: str) -> None:
-        self._path = path
+        self.name = f"sqlite:{path}"
+        self._path = os.path.expanduser(path)
         self._connection: sqlite3.Connection | None = None
 
     def _execute(self, sql: str, *values: object) -> list[Any]:
         if self._connection is None:
-            # Autocommit: each statement is a transaction of its own.
-            connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
+            # Never made here: a wrong path would be a new table, which nobody fills. Autocommit: each
+            # statement is a transaction of its own.
+            uri = f"file:{quote(self._path)}?mode=rw"
+            connection = sqlite3.connect(
+                uri, uri=True, isolation_level=None, check_same_thread=False
+            )
             try:
                 outbox.create_table(connection)
             except BaseException:
@@ -122,6 +131,8 @@ class PostgresSource(Source):
     :param dsn: what psycopg connects to.
     :raises SettingError: psycopg is missing.
     """
+
+    name = "PostgreSQL"
 
     def __init__(self, dsn: str) -> None:
         try:
@@ -249,7 +260,11 @@ class OutboxMover:
                 if not ids:
                     await self._in_thread(self._source.wait)
             except self._source.errors as error:
-                self.log.error("the outbox cannot be read: {error}", error=str(error).strip())
+                self.log.error(
+                    "the outbox in {name} cannot be read: {error}",
+                    name=self._source.name,
+                    error=str(error).strip(),
+                )
                 await self._in_thread(self._close)
                 await self._pause(TROUBLE_INTERVAL)
             except MailError as error:

@@ -144,6 +144,9 @@ class MovingTests(TestCase):
         self.start()
         await deferLater(reactor, 0.1)
         os.makedirs(os.path.dirname(self.path))
+        # A wrong path would be a table that nobody fills, so the program itself makes the file.
+        await deferLater(reactor, 0.1)
+        self.assertFalse(os.path.exists(self.path))
         connection = sqlite3.connect(self.path)
         self.addCleanup(connection.close)
         outbox.create_table(connection)
