@@ -4,9 +4,9 @@ A helper makes it, a process of its own (see :mod:`~mailkit.store.sqlite.helper`
 has to do is to save it. Where there cannot be a helper, and of a few messages, it is made here, most
 of the time asleep.
 
-First come the texts that are searched, of whole mailboxes and at once: they take little, and give
-way to much new mail alone. All else gives way to clients: what sorts and threads want of headers,
-then what needs whole messages. Who lacks something says so (:meth:`Ahead.hurry`), and it is made
+First come the texts that are searched, and summaries without BODYSTRUCTURE, of whole mailboxes and at
+once: one look at the headers takes little, and gives way to much new mail alone. All else gives way
+to clients: what sorts and threads want of headers, then what needs whole messages. Who lacks something says so (:meth:`Ahead.hurry`), and it is made
 before all else and without giving way, for a while. The newest messages come first: who fetches a
 whole mailbox begins with the oldest, and so the two meet in the middle. How far all was made is kept
 in the index, so that a server goes on where the one before it has stopped.
@@ -64,7 +64,7 @@ LOOK = 0.02
 BURST = 100.0
 MAX_BURST = 5.0
 #: What gives way to nothing else, as it takes little.
-PROMPT = Wanted.TEXTS
+PROMPT = Wanted.HEADS
 #: Seconds for which there is a hurry about something after somebody has lacked it; who searches is
 #: likely to sort as well.
 HURRY = {
@@ -236,6 +236,8 @@ class Ahead:
         self._unfit: set[int] = set()
         # What the writer has been given.
         self._saving: deque[Future[None]] = deque()
+        # When changes were last counted, how many had been asked for, and whether that was much mail.
+        self._counted, self._asked, self._is_burst = -math.inf, 0, False
         self._thread = threading.Thread(target=self._loop, name="mailkit-ahead", daemon=True)
 
     def start(self) -> None:
@@ -285,10 +287,12 @@ class Ahead:
                 self._called.clear()
             try:
                 if index is None:
+                    # What the owner before this one has left is there already.
                     index = self._core.connect()
                     self._find_beginning(index)
-                # What comes together is made together.
-                self._wait_for_calm(MAX_WAIT, self._core.settings.ahead_delay)
+                else:
+                    # What comes together is made together.
+                    self._wait_for_calm(MAX_WAIT, self._core.settings.ahead_delay)
                 self._work(index)
             except _Stopped:
                 break
@@ -319,6 +323,16 @@ class Ahead:
             if now - begun >= (max(patience, MAX_BURST) if is_burst else patience):
                 break
 
+    def _gives_way(self, task: _Task) -> bool:
+        """Whether a task waits for calm before it."""
+        now, asked = time.monotonic(), self._writer.asked
+        seconds = now - self._counted
+        if seconds >= LOOK:
+            self._is_burst = asked - self._asked >= BURST * seconds
+            self._counted, self._asked = now, asked
+        # No time is taken to look at what clients do where that does not count.
+        return task.patience is not None and (task.patience > 0 or self._is_burst)
+
     def _is_calm(self, seconds: float) -> bool:
         """Let some time pass; true if nobody has asked for changes, nor made this process work."""
         begun, worked, asked = time.monotonic(), _work_time(), self._writer.asked
@@ -332,7 +346,7 @@ class Ahead:
         self._searches = [
             _Search(wanted, lacked, sql, self._noted)
             for wanted, lacked, sql in (
-                (Wanted.TEXTS, Wanted.TEXTS, _new_without(TEXTS)),
+                (PROMPT, Wanted.TEXTS, _new_without(TEXTS)),
                 (Wanted.ORDERS, Wanted.ORDERS, _new_without(THREADS, ADDRESSES)),
                 (Wanted.SUMMARIES, Wanted.SUMMARIES, _NEW_MESSAGES),
                 (Wanted.MESSAGES, Wanted.STRUCTURES, _NEW_MESSAGES),
@@ -378,8 +392,8 @@ class Ahead:
                     self._make_here(task)
                     continue
                 assert self._helper is not None
-                if task is not None and task.patience is not None:
-                    self._wait_for_calm(task.patience, LOOK)
+                if task is not None and self._gives_way(task):
+                    self._wait_for_calm(task.patience or 0.0, LOOK)
                 try:
                     self._converse(self._helper, task, flying)
                 except HelperFailed as error:
@@ -408,8 +422,10 @@ class Ahead:
             patience: float | None = 0.0 if wanted is PROMPT else GIVING_WAY
             if search.lacked in hurried:
                 patience = None
-                # Nobody waits for maps, which take as long again: they come last then.
+                # Nobody waits for the rest, which comes later then: maps take as long again.
                 wanted &= ~Wanted.MAPS
+                if search.lacked is Wanted.TEXTS:
+                    wanted = Wanted.TEXTS
             elif wanted is Wanted.SUMMARIES:
                 # All of a message is looked at anyway, later.
                 continue

@@ -228,6 +228,8 @@ class Wanted(enum.IntFlag):
     STRUCTURES = 16
     MAPS = 32
 
+    #: What a header says, and little is taken for: texts, and summaries without BODYSTRUCTURE.
+    HEADS = TEXTS | SUMMARIES
     #: What messages are sorted and threaded by.
     ORDERS = THREADS | ADDRESSES
     #: What needs all of a message.
@@ -283,17 +285,21 @@ def make(bodies: BodyFiles, wanted: Wanted, jobs: Sequence[Job]) -> Made:
             if row is not None:
                 rows.append(row)
 
-    if not wanted & Wanted.MESSAGES:
-        _make_of_headers(bodies, jobs, add, made)
+    def summarize(body_id: int, header: Header) -> None:
+        add(body_id, header)
+        made.summaries.append((body_id, from_header(header)))
+
+    if not wanted & Wanted.BODIES:
+        every = summarize if wanted & Wanted.SUMMARIES else add
+        _make_of_headers(bodies, jobs, every, made)
         return made
-    structure = bool(wanted & Wanted.BODIES)
-    if not wanted & Wanted.STRUCTURES and structure:
+    if not wanted & Wanted.STRUCTURES:
         jobs = [Job(place, NO_SUMMARY) for place, _ in jobs]
     elif not wanted & Wanted.SUMMARIES:
         jobs = [Job(place, known or STRUCTURE_ALONE) for place, known in jobs]
     seen = look if kinds or wanted & Wanted.MAPS else None
-    for span in make_spans(jobs, structure):
-        for job, outcome in make_summaries(bodies, span, structure, look=seen):
+    for span in make_spans(jobs, True):
+        for job, outcome in make_summaries(bodies, span, True, look=seen):
             body_id = job.place.body_id
             if outcome is NO_SUMMARY:
                 continue

@@ -6,6 +6,7 @@ import math
 import os
 import random
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -211,6 +212,36 @@ class AheadTests(AheadTestCase):
             self.patch(waiting._called, "wait", wait)
             self.assertIs(waiting._is_calm(0.01), is_calm)
 
+    def test_a_look_at_headers_gives_way_to_much_new_mail_alone(self) -> None:
+        now = 100.0
+        self.patch(time, "monotonic", lambda: now)
+        writer: Any = SimpleNamespace(asked=0)
+        core: Any = SimpleNamespace(settings=ALONE)
+        waiting = Ahead(core, writer)
+        heads = ahead._Task(Wanted.HEADS, [], patience=0.0)
+        bodies, hurried = heads._replace(patience=0.25), heads._replace(patience=None)
+        much, little = int(ahead.BURST) + 1, int(ahead.BURST) - 1
+        for asked, is_burst in ((0, False), (little, False), (much, True), (0, False)):
+            now += 1.0
+            writer.asked += asked
+            for _ in range(2):
+                self.assertIs(waiting._gives_way(heads), is_burst)
+                self.assertTrue(waiting._gives_way(bodies))
+                self.assertFalse(waiting._gives_way(hurried))
+                # Too short a time to tell by.
+                now += ahead.LOOK / 4
+
+    async def test_what_was_left_is_made_without_a_wait_for_calm(self) -> None:
+        settings = StoreSettings(maintenance_interval=3600.0, summarize_ahead=False)
+        store = await self.make_store(settings=settings)
+        await self.fill(store, *map(message, range(3)))
+        await self.close_store(store)
+        waits: list[float] = []
+        self.patch(Ahead, "_wait_for_calm", lambda self, patience, look: waits.append(patience))
+        store = self.open_store(HELPED)
+        await self.made(store, 3)
+        self.assertNotIn(ahead.MAX_WAIT, waits)
+
     async def test_only_what_others_ask_for_counts_as_asked(self) -> None:
         store = await self.make_store(settings=ALONE)
         writer = store.core.writer
@@ -235,13 +266,17 @@ class AheadTests(AheadTestCase):
             send(process, wanted, places)
 
         def wait(self: Ahead, patience: float, look: float) -> None:
-            if patience == ahead.MAX_WAIT:
-                begin.wait()
-            else:
+            if patience != ahead.MAX_WAIT:
                 seen.append(patience)
 
+        def work(self: Ahead, index: sqlite3.Connection) -> None:
+            begin.wait()
+            whole(self, index)
+
+        whole = Ahead._work
         self.patch(HelperProcess, "send", note)
         self.patch(Ahead, "_wait_for_calm", wait)
+        self.patch(Ahead, "_work", work)
         store = await self.make_store(settings=HELPED)
         await self.fill(store, *map(message, range(count)))
         for wanted in hurries:
@@ -250,18 +285,24 @@ class AheadTests(AheadTestCase):
         await self.made(store, count)
         return seen
 
-    async def test_all_but_texts_gives_way_to_whatever_clients_do(self) -> None:
+    async def test_what_needs_more_than_a_look_at_headers_gives_way_to_whatever_clients_do(
+        self,
+    ) -> None:
         way = ahead.GIVING_WAY
-        wanted = [0.0, Wanted.TEXTS, way, Wanted.ORDERS, way, Wanted.MESSAGES]
-        self.assertEqual(await self.asked(3), wanted)
+        asked = await self.asked(3)
+        self.assertEqual(asked[:4], [Wanted.HEADS, way, Wanted.ORDERS, way])
+        # Whether the summaries are there already.
+        self.assertIn(asked[4], (Wanted.MESSAGES, Wanted.BODIES))
 
     async def test_what_is_lacked_comes_first_and_does_not_give_way(self) -> None:
         self.patch(ahead, "HURRY", dict.fromkeys(ahead.HURRY, math.inf))
-        wanted = [Wanted.SUMMARIES, Wanted.ORDERS, 0.0, Wanted.TEXTS]
+        wanted = [Wanted.SUMMARIES, Wanted.ORDERS, Wanted.HEADS]
         asked = await self.asked(3, Wanted.ORDERS, Wanted.SUMMARIES)
-        self.assertEqual(asked[:5], [*wanted, ahead.GIVING_WAY])
-        # Whether the summaries are there already.
-        self.assertIn(asked[5], (Wanted.MESSAGES, Wanted.BODIES))
+        self.assertEqual(asked[:4], [*wanted, ahead.GIVING_WAY])
+        self.assertIn(asked[4], (Wanted.MESSAGES, Wanted.BODIES))
+        # Who searches waits for texts alone.
+        self.directory = self.mktemp()
+        self.assertEqual((await self.asked(3, Wanted.TEXTS))[0], Wanted.TEXTS)
 
     async def test_maps_come_last_where_there_is_a_hurry(self) -> None:
         self.patch(ahead, "HURRY", dict.fromkeys(ahead.HURRY, math.inf))
@@ -282,11 +323,7 @@ class AheadTests(AheadTestCase):
     async def test_where_much_is_left_a_helper_begins_with_the_store(self) -> None:
         self.patch(ahead, "WORTH_A_HELPER", 3)
         helped: list[bool] = []
-
-        def wait(self: Ahead, patience: float, look: float) -> None:
-            helped.append(self._helper is not None)
-
-        self.patch(Ahead, "_wait_for_calm", wait)
+        self.patch(Ahead, "_work", lambda self, _: helped.append(self._helper is not None))
         settings = StoreSettings(maintenance_interval=3600.0, summarize_ahead=False)
         for count in 2, 3:
             self.directory = self.mktemp()
@@ -320,7 +357,8 @@ class AheadTests(AheadTestCase):
         self.patch(HelperProcess, "send", note)
         store = self.open_store(HELPED)
         await self.made(store, 4)
-        self.assertEqual(asked[2:], [(Wanted.MESSAGES, 1), (Wanted.BODIES, 3)])
+        self.assertEqual(asked[:2], [(Wanted.HEADS, 4), (Wanted.ORDERS, 4)])
+        self.assertEqual(asked[-1][0], Wanted.BODIES)
         mailbox = await self.mailbox(store)
         self.assertEqual(await mailbox.get_summaries(uids=uids), wanted)
 
@@ -356,12 +394,12 @@ class AheadTests(AheadTestCase):
         self.assertEqual(lacked, [Wanted.ORDERS] * 2)
 
     async def test_the_newest_come_first(self) -> None:
-        self.patch(ahead, "MESSAGES_AT_ONCE", 2)
+        self.patch(ahead, "HURRIED_AT_ONCE", 2)
         asked = []
         send = HelperProcess.send
 
         def note(process: HelperProcess, wanted: Wanted, places: list[BodyPlace]) -> None:
-            if wanted is Wanted.MESSAGES:
+            if wanted is Wanted.HEADS:
                 asked.extend([place.body_id for place in places])
             send(process, wanted, places)
 
