@@ -358,6 +358,8 @@ def make(
         raise ValueError(f"threads must be from 1 to {MAX_THREADS}")
     for template in (dn, filter):
         expand(template, "x@y")
+    if not _is_balanced(filter):
+        raise ValueError(f"filter: {filter!r} is no filter such as {DEFAULT_FILTER}")
     if search and expand(filter, "x@y") == expand(filter, "y@x"):
         raise ValueError("the filter names no user: it needs %u, or %n and %d")
     where = Where(dn, search, filter, bind_dn, _read(bind_password_file), account, password)
@@ -402,6 +404,19 @@ def _begins_in_clear(url: str, start_tls: bool | None) -> bool:
     if start_tls is False and not local:
         raise ValueError(f"{url} would carry passwords in the clear")
     return not local if start_tls is None else start_tls
+
+
+def _is_balanced(text: str) -> bool:
+    """Whether one pair of parentheses is around all of it, and each has its other one.
+
+    RFC 4515 section 3: in values they are escaped.
+    """
+    depth = 0
+    for number, sign in enumerate(text, 1):
+        depth += (sign == "(") - (sign == ")")
+        if depth <= 0 and number < len(text):
+            return False
+    return depth == 0 and text.startswith("(")
 
 
 def _is_local(host: str) -> bool:

@@ -126,7 +126,7 @@ class DNSLists(FindingCheck):
             raise ValueError(f"{text!r} may only have {{client}}, {{what}} and {{zone}}") from None
         self._resolver = resolver
         if not (block or block_domains or allow):
-            raise ValueError("it needs a list to ask")
+            raise ValueError("it needs a list to ask: block, block-domains or allow")
         self._block = _lists(block)
         self._block_domains = _lists(block_domains)
         self._allow = _lists(allow)

@@ -236,6 +236,11 @@ class MailOptions(EndpointOptions, TLSOptions, AuthOptionMixin):
         if self.get("hostname") is not None:
             yield "hostname", lambda: check_hostname(self["hostname"])
         yield "tls", self._read_tls
+        if self.lists["client-ca"]:
+            yield "client-ca", lambda: self._read_tls(*self.lists["client-ca"])
+        if required := self.lists["require-client-certificate"]:
+            name = "require-client-certificate"
+            yield name, lambda: self._read_tls(*self.lists["client-ca"], required=required)
         yield from self._settings_of_readers()
         yield from self._settings_of_listeners()
         yield from self._settings_of_delivery()
@@ -311,13 +316,9 @@ class MailOptions(EndpointOptions, TLSOptions, AuthOptionMixin):
         if self.get("suppress-duplicates") is not None:
             yield "suppress-duplicates", lambda: parse_count(str(self["suppress-duplicates"]))
 
-    def _read_tls(self) -> None:
-        self.service_tls = ServiceTLS(
-            self.lists["tls"],
-            self.scopes(PORT_NAMES),
-            self.lists["client-ca"],
-            self.lists["require-client-certificate"],
-        )
+    def _read_tls(self, *client_ca: str, required: Sequence[str] = ()) -> None:
+        services = self.scopes(PORT_NAMES)
+        self.service_tls = ServiceTLS(self.lists["tls"], services, client_ca, required)
 
     def _read_hook_settings(self) -> None:
         trace = not self.get("no-hook-trace")

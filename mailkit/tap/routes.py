@@ -17,6 +17,7 @@ from mailkit.model import INBOX, Ability, ConnectionInfo
 from mailkit.store.addresses import valid_domain
 from mailkit.tap.errors import SettingError, StartError
 from mailkit.tap.strict_options import StrictOptions
+from mailkit.wire.domains import is_dns_name
 from mailkit.wire.networks import Networks
 
 if TYPE_CHECKING:
@@ -179,7 +180,9 @@ def _parse_dotted(name: str, argument: str | None) -> Maker:
         found: Any = namedAny(name)
     except Exception as error:
         # Whatever a module of somebody else's may do when it is loaded.
-        raise SettingError(f"cannot load {name}: {error or type(error).__name__}") from error
+        reason = str(error) or type(error).__name__
+        hint = f"; for a server write smtp:{name} or lmtp:{name}" if is_dns_name(name) else ""
+        raise SettingError(f"cannot load {name}: {reason}{hint}") from error
     if IMessageDelivery.providedBy(found):
         return _made(found)
     if _takes_messages(found):

@@ -49,7 +49,9 @@ class ServiceTLS:
         if isinstance(given, (list, tuple)) and given:
             self._make([parse_tls(text) for text in given], services, authorities, required)
         elif authorities:
-            raise SettingError("client-ca needs tls: a certificate and its key, in files")
+            raise SettingError(
+                "to ask for clients' certificates needs tls: our own one and its key, in files"
+            )
         elif given:
             self._contexts = dict.fromkeys(services, given)
 
@@ -97,7 +99,7 @@ def _parse_authorities(texts: Iterable[str], services: Scopes) -> dict[str, str]
         else:
             paths = dict.fromkeys(services, text)
     if "" in (*paths.values(), *alone.values()):
-        raise SettingError("client-ca is FILE, or SERVICE:FILE for one service")
+        raise SettingError("write FILE, or SERVICE:FILE for one service")
     for name in services:
         # Services come before their listeners.
         if name in alone:

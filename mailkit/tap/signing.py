@@ -68,7 +68,7 @@ class Signing:
                 dkim.get("canonicalization", "relaxed/relaxed")
             )
         except ValueError as error:
-            raise SettingError(f"canonicalization: {error}") from error
+            raise SettingError(f"dkim: canonicalization: {error}") from error
         self._named = [_read_named(each) for each in dkim.get("keys", ())]
         self._srs = read_values(values.pop("srs", {}), _SRS, "srs")
         if self._srs:
@@ -194,11 +194,13 @@ def _read_named(value: Any) -> SigningKey:
     """A key of ``keys``: DOMAIN:SELECTOR:FILE."""
     parts: Sequence[str] = value.split(":", 2) if isinstance(value, str) else ()
     if len(parts) != 3 or not all(parts):
-        raise SettingError("keys must be strings such as example.org:SELECTOR:/etc/mail/key.pem")
+        raise SettingError(
+            "dkim: keys must be strings such as example.org:SELECTOR:/etc/mail/key.pem"
+        )
     try:
         return read_key(*parts)
     except SigningKeyError as error:
-        raise SettingError(str(error)) from error
+        raise SettingError(f"dkim: keys: {error}") from error
 
 
 def read_values(table: Any, keys: Mapping[str, type], name: str) -> dict[str, Any]:

@@ -55,6 +55,16 @@ class SettingTests(SynchronousTestCase):
         self.refuse("needs search", dn="uid=%u", password="userPassword")
         self.refuse("%x is none", dn="uid=%x")
         self.refuse("names no user", search="dc=x", filter="(uid=ann)")
+        for bad in (
+            "",
+            "mail=%u",
+            "(mail=%u",
+            "(&(a=b)(mail=%u)",
+            "(mail=%u)x",
+            "(mail=%u))",
+            ")(",
+        ):
+            self.refuse("is no filter such as (mail=%u)", search="dc=x", filter=bad)
         self.refuse("bind-password-file", search="dc=x", bind_dn="cn=x")
         self.refuse(
             "cannot read nofile", search="dc=x", bind_dn="cn=x", bind_password_file="nofile"

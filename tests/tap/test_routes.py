@@ -136,6 +136,8 @@ class RouteTests(SynchronousTestCase):
             ("mailbox:Lists", "name an account"),
             ("no.such.module", "cannot load no.such.module"),
             (f"{HERE}.NOTHING", "neither a delivery"),
+            ("no_such_module.take", "cannot load no_such_module.take"),
+            ("relay.example.net", "for a server write smtp:relay.example.net"),
             (f"{HERE}.handle:x", "takes no argument"),
             (f"{HERE}.handle_at_once:x", "takes no argument"),
         ):

@@ -130,9 +130,15 @@ class OptionTests(ServiceTLSTestCase):
         self.assertEqual(options.lists["tls"], [self.tls])
 
     def test_errors_name_the_setting(self) -> None:
-        arguments = ["--listen", "tcp:1", "--client-ca", "x.pem"]
-        error = self.assertRaises(UsageError, self.parse, imap.Options(), *arguments)
-        self.assertIn("client-ca needs tls", str(error))
+        for setting, value, reason in (
+            ("client-ca", "x.pem", "certificates needs tls"),
+            ("require-client-certificate", "pop", "no service 'pop'"),
+            ("require-client-certificate", "imap", "imap needs client-ca"),
+        ):
+            arguments = ["--listen", "tcp:1", f"--{setting}", value]
+            error = str(self.assertRaises(UsageError, self.parse, imap.Options(), *arguments))
+            self.assertTrue(error.startswith(f"--{setting}: "), error)
+            self.assertIn(reason, error)
 
 
 class _Reactor:
