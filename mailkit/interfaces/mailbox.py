@@ -86,9 +86,11 @@ class IWritableMailbox(IMailbox):
         A message whose flags stay the same keeps its modification sequence.
         """
 
-    def expunge(uids: Sequence[int]) -> Awaitable[Sequence[int]]:
-        """Remove messages for good, whatever their flags.
+    def expunge(uids: Sequence[int], only_deleted: bool = False) -> Awaitable[Sequence[int]]:
+        """Remove messages for good.
 
+        :param only_deleted: leave those that are not \\Deleted in the moment of their removal: one
+            from which somebody takes the flag away, and is told so, is not removed after that.
         :returns: the UIDs that were there and are gone, ascending.
         """
 

@@ -397,8 +397,11 @@ class MemoryMailbox(AnnotatedMailbox, MemoryLabels):
             self._changed(modseq)
         return StoreResult(results, modified)
 
-    async def expunge(self, uids: Sequence[int]) -> Sequence[int]:
+    async def expunge(self, uids: Sequence[int], only_deleted: bool = False) -> Sequence[int]:
         self._check()
+        if only_deleted:
+            infos = self._infos
+            uids = [uid for uid in uids if uid in infos and DELETED in infos[uid].flags]
         return self.remove(uids)
 
     def remove(self, uids: Iterable[int]) -> list[int]:

@@ -218,6 +218,29 @@ class WritingContract(ReadingContract):
         self.assertGreater(changes.highest_modseq, before.highest_modseq)
         self.assertEqual(changes.highest_modseq, after.highest_modseq)
 
+    async def test_expunge_what_is_deleted(self) -> None:
+        mailbox = await self.open_writable(12)
+        uids = list(await mailbox.list_uids())
+        await mailbox.store_flags(uids=uids[:9], op=FlagOp.ADD, flags=frozenset({"\\Deleted"}))
+        await mailbox.store_flags(uids=uids[4:6], op=FlagOp.REPLACE, flags=frozenset({"x"}))
+        before = await mailbox.get_info()
+        missing = before.uid_next + 1
+        for wanted, removed in (
+            (uids[9:], []),
+            ([uids[0], uids[11], missing], [uids[0]]),
+            (uids[1:3], uids[1:3]),
+            (uids[3:8], [uids[3], *uids[6:8]]),
+            (uids, [uids[8]]),
+            ([missing], []),
+            ([], []),
+        ):
+            gone = await mailbox.expunge(uids=wanted, only_deleted=True)
+            self.assertEqual(list(gone), removed)
+        left = [*uids[4:6], *uids[9:]]
+        self.assertEqual(list(await mailbox.list_uids()), left)
+        self.assertEqual([m.uid for m in await mailbox.get_messages(uids=uids)], left)
+        self.assertEqual((await mailbox.get_info()).messages, 5)
+
     async def test_uids_are_never_used_again(self) -> None:
         mailbox = await self.open_writable(2)
         uids = list(await mailbox.list_uids())

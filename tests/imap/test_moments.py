@@ -15,7 +15,7 @@ from zope.interface import directlyProvides, providedBy
 from mailkit.annotations import Annotation
 from mailkit.model import FlagOp
 
-from .support import Client, Server, now, split_responses
+from .support import Client, Server, ServerTestCase, now, split_responses
 
 SEEN = frozenset(("\\Seen",))
 PERSONAL = "(personal (MessageNew MessageExpunge FlagChange))"
@@ -157,6 +157,34 @@ class ModseqTests(MomentTestCase):
         (fetch,) = [line for line in lines if b"value.shared" in line]
         if b"MODSEQ (%d)" % info.modseq in fetch:
             self.assertIn(b"new", fetch)
+
+
+class ExpungeTests(ServerTestCase):
+    """RFC 3501 section 6.4.3: what is removed is \\Deleted."""
+
+    def keep(self, command: bytes) -> None:
+        server = self.make_server()
+        server.add(*[b"x\r\n"] * 3, flags="\\Deleted")
+        ann, other = server.login("SELECT INBOX"), server.login("SELECT INBOX")
+        told = ann.send(b"a STORE 2 -FLAGS (\\Deleted)\r\n", turn=False)
+        other.send(b"b " + command + b"\r\n", turn=False)
+        # Whoever is told that the flag is gone finds the message.
+        told += ann.send(b"c NOOP\r\n")
+        self.assertIn(b"a OK", told)
+        self.assertEqual(list(now(server.mailbox().list_uids())), [2])
+
+    def test_expunge(self) -> None:
+        self.keep(b"EXPUNGE")
+
+    def test_uid_expunge(self) -> None:
+        self.keep(b"UID EXPUNGE 1:*")
+
+    def test_close(self) -> None:
+        self.keep(b"CLOSE")
+
+
+class SQLiteExpungeTests(ExpungeTests):
+    sqlite = True
 
 
 class NotifyTests(MomentTestCase):

@@ -102,7 +102,7 @@ class FakeWritableMailbox(FakeMailbox):
     ) -> Any:
         raise NotImplementedError
 
-    async def expunge(self, uids: Sequence[int]) -> Sequence[int]:
+    async def expunge(self, uids: Sequence[int], only_deleted: bool = False) -> Sequence[int]:
         await self._enter("expunge")
         self.expunged.append(list(uids))
         return [uid for uid in uids if self.messages.pop(uid, None) is not None]

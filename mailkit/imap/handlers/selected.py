@@ -140,9 +140,11 @@ async def _find_deleted(connection: IMAPProtocol, uids: Sequence[int]) -> Sequen
 
 
 async def _remove(selection: Selection, uids: Sequence[int]) -> None:
+    """Remove messages that are \\Deleted, as far as they are still."""
     mailbox = selection.to_write()
     for start in range(0, len(uids), CHANGE_BATCH):
-        await mailbox.expunge(uids=uids[start : start + CHANGE_BATCH])
+        some = uids[start : start + CHANGE_BATCH]
+        await mailbox.expunge(uids=some, only_deleted=True)
         selection.dirty = True
 
 

@@ -242,9 +242,9 @@ class RestrictedMailbox:
         )
         return result
 
-    async def expunge(self, uids: Sequence[int]) -> Sequence[int]:
+    async def expunge(self, uids: Sequence[int], only_deleted: bool = False) -> Sequence[int]:
         self._need("e")
-        gone: Sequence[int] = await self._inner.expunge(uids=uids)
+        gone: Sequence[int] = await self._inner.expunge(uids=uids, only_deleted=only_deleted)
         return gone
 
     async def copy_messages(self, uids: Sequence[int], destination: str) -> CopyResult:

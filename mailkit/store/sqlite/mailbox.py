@@ -353,8 +353,8 @@ class SQLiteMailbox:
             StoreFlags(self._id, uids, op, flags, unchanged_since, rights)
         )
 
-    async def expunge(self, uids: Sequence[int]) -> Sequence[int]:
-        return await self._core.submit(Expunge(self._id, uids))
+    async def expunge(self, uids: Sequence[int], only_deleted: bool = False) -> Sequence[int]:
+        return await self._core.submit(Expunge(self._id, uids, only_deleted))
 
     async def copy_messages(self, uids: Sequence[int], destination: str) -> CopyResult:
         return await self.transfer(uids, self._account.find_place(destination), move=False)

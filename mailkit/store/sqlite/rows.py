@@ -22,10 +22,8 @@ Row = tuple[int, int, int, int, int, int, "int | None", int]
 #: What is selected for a :data:`Row`.
 COLUMNS = "uid, flags, internal_date, size, modseq, body_id, thread_id, save_date"
 _IN_RANGE = f"SELECT {COLUMNS} FROM message WHERE mailbox_id = ? AND uid BETWEEN ? AND ?"
-_IN_LIST = (
-    f"SELECT {COLUMNS} FROM message"
-    " WHERE mailbox_id = ? AND uid IN (SELECT value FROM json_each(?)) ORDER BY uid"
-)
+_LISTED = "mailbox_id = ? AND uid IN (SELECT value FROM json_each(?))"
+_IN_LIST = f"SELECT {COLUMNS} FROM message WHERE {_LISTED} ORDER BY uid"
 
 #: What is selected for the limits of accounts; NULL for none.
 QUOTA_LIMITS = ", ".join(
@@ -114,6 +112,28 @@ def select_uids(connection: sqlite3.Connection, sql: str, values: Sequence[objec
         f"SELECT group_concat(uid) FROM message WHERE {sql}", values
     ).fetchone()
     return to_uids(text)
+
+
+def select_flagged(
+    connection: sqlite3.Connection, mailbox_id: int, uids: Sequence[int], bit: int
+) -> Sequence[int]:
+    """Those of the ascending UIDs whose messages have a flag; such as have no message may stay.
+
+    :param bit: the flag's.
+    """
+    if not len(uids):
+        return uids
+    span = Span(mailbox_id, uids[0], uids[-1])
+    if len(uids) < (span.last - span.first + 1) * DENSE:
+        where, values = _LISTED, (mailbox_id, json.dumps(list(uids)))
+        return select_uids(connection, f"{where} AND flags & {bit}", values)
+    (others,) = connection.execute(
+        f"SELECT count(*) FROM message WHERE {IN_SPAN} AND NOT flags & {bit}", span
+    ).fetchone()
+    if not others:
+        return uids
+    flagged = set(select_uids(connection, f"{IN_SPAN} AND flags & {bit}", span))
+    return [uid for uid in uids if uid in flagged]
 
 
 def to_uids(text: str | None) -> list[int]:

@@ -20,7 +20,7 @@ from mailkit.store.sqlite.annotations import (
     read_to_copy,
     remove_annotations,
 )
-from mailkit.store.sqlite.flags import KEYWORD_SHIFT, SEEN_BIT, SYSTEM_MASK
+from mailkit.store.sqlite.flags import DELETED_BIT, KEYWORD_SHIFT, SEEN_BIT, SYSTEM_MASK
 from mailkit.store.sqlite.journal import JSONText, format_uids, to_ranges
 from mailkit.store.sqlite.operations import discard_content
 from mailkit.store.sqlite.rows import (
@@ -31,6 +31,7 @@ from mailkit.store.sqlite.rows import (
     condition,
     count_users,
     find_span,
+    select_flagged,
     select_rows,
     select_span,
     select_uids,
@@ -128,24 +129,28 @@ def _remove(
 class Expunge(Operation[Sequence[int]]):
     """Remove messages for good."""
 
-    __slots__ = ("_mailbox_id", "_uids")
+    __slots__ = ("_mailbox_id", "_only_deleted", "_uids")
 
-    def __init__(self, mailbox_id: int, uids: Sequence[int]) -> None:
+    def __init__(self, mailbox_id: int, uids: Sequence[int], only_deleted: bool = False) -> None:
         self._mailbox_id = mailbox_id
         self._uids = uids
+        self._only_deleted = only_deleted
 
     @override
     def run(self, tx: Transaction) -> Sequence[int]:
         mailbox = tx.states.mailbox_by_id(self._mailbox_id)
         tx.flush()
-        span = find_span(tx.connection, mailbox.id, self._uids)
+        wanted = self._uids
+        if self._only_deleted:
+            wanted = select_flagged(tx.connection, mailbox.id, wanted, DELETED_BIT)
+        span = find_span(tx.connection, mailbox.id, wanted)
         if span is None:
-            selection = select_rows(tx.connection, mailbox.id, self._uids)
+            selection = select_rows(tx.connection, mailbox.id, wanted)
             if selection.rows:
                 remove_rows(tx, mailbox, selection, unref=True)
             return [row[0] for row in selection.rows]
         totals = _measure(tx, span)
-        uids = _present(tx, span, self._uids, totals.messages)
+        uids = _present(tx, span, wanted, totals.messages)
         if totals.messages:
             _remove(tx, mailbox, uids, True, totals, unref=True)
         return uids
