@@ -463,15 +463,16 @@ class Selection:
         expunges: bool,
     ) -> None:
         state = self.state
-        news = state.announce(expunges)
-        for start in range(0, len(news.expunged), 4 * BATCH):
-            await drain()
-            if self.tells_vanished:
-                gone = news.vanished[start : start + 4 * BATCH]
-                write(b"* VANISHED %b\r\n" % render.uid_set(gone))
-            else:
-                some = news.expunged[start : start + 4 * BATCH]
-                write(b"".join([b"* %d EXPUNGE\r\n" % number for number in some]))
+        recent = 0
+        if expunges and state.pending_expunges:
+            recent = state.recent_count()
+            for numbers, uids in state.remove_gone(4 * BATCH):
+                if self.tells_vanished:
+                    write(b"* VANISHED %b\r\n" % render.uid_set(uids))
+                else:
+                    write(b"".join([b"* %d EXPUNGE\r\n" % number for number in numbers]))
+                await drain()
+        news = state.announce(recent)
         if news.exists is not None:
             write(b"* %d EXISTS\r\n" % news.exists)
         if news.recent is not None and self.tells_recent:

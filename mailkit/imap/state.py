@@ -28,7 +28,7 @@ class State(enum.Enum):
     __hash__ = object.__hash__
 
 
-#: Of so many messages of a view, one is cut out by itself; of fewer, the view is written anew.
+#: Of so many messages, one is cut out by itself; of fewer, all are looked at.
 FEW = 20
 #: UIDs that are turned into numbers at a time.
 PIECE = 5000
@@ -53,13 +53,18 @@ class Batch(NamedTuple):
     uids: Sequence[int]
 
 
-class Announcement(NamedTuple):
-    """What the client must be told, in this order."""
+class Removed(NamedTuple):
+    """Some messages that are gone."""
 
     #: Sequence numbers for EXPUNGE responses, descending, so that each is right when it is sent.
     expunged: Sequence[int]
     #: The same messages by UID, ascending.
     vanished: Sequence[int]
+
+
+class Announcement(NamedTuple):
+    """What the client must be told of those that are there, in this order."""
+
     #: For EXISTS; None when nothing has come.
     exists: int | None
     #: For RECENT; None when nothing has come, and none of those that are gone was \\Recent.
@@ -444,18 +449,37 @@ class SelectedState:
         """Whether some of the messages are gone, which the client has not been told yet."""
         return bool(self._vanished) and not set(self._vanished).isdisjoint(uids)
 
-    def announce(self, expunges: bool) -> Announcement:
-        """What to tell now; it counts as told.
+    def remove_gone(self, size: int) -> Iterator[Removed]:
+        """Take what is gone out of the view, in pieces; it counts as told (RFC 3501 section 7.4.1).
 
-        :param expunges: EXPUNGE may be sent now (RFC 3501 section 7.4.1).
+        Others may have their turn between them, as long as nobody asks for the view: it is as before
+        until the last piece has been taken.
+
+        :param size: messages of a piece.
         """
-        expunged: Sequence[int] = ()
-        vanished: Sequence[int] = ()
-        recent_before = 0
-        if expunges and self._vanished:
-            recent_before = self.recent_count()
-            vanished, self._vanished = self._vanished, ()
-            expunged, self.uids = _without(self.uids, vanished)
+        vanished, self._vanished = self._vanished, ()
+        if not vanished:
+            return
+        view, end = self.uids, len(self.uids)
+        left: list[Sequence[int]] = []
+        # From the end: what comes before keeps its numbers.
+        for last in range(len(vanished), 0, -size):
+            some = vanished[max(0, last - size) : last]
+            start, stop = bisect_left(view, some[0], 0, end), bisect_right(view, some[-1], 0, end)
+            numbers, between = _without(view, start, stop, some)
+            left += (view[stop:end], between)
+            end = start
+            yield Removed(numbers, some)
+        whole = array("I", view[:end])
+        for part in reversed(left):
+            whole.extend(part)
+        self.uids = whole
+
+    def announce(self, recent_before: int = 0) -> Announcement:
+        """What to tell now, behind what is gone; it counts as told.
+
+        :param recent_before: how many messages were \\Recent before some were removed.
+        """
         exists = recent = None
         if self._new:
             self._new = False
@@ -464,7 +488,7 @@ class SelectedState:
             recent = self.recent_count()
             if exists is None and recent == recent_before:
                 recent = None
-        return Announcement(expunged, vanished, exists, recent)
+        return Announcement(exists, recent)
 
     def adopt(self, uids: Sequence[int]) -> None:
         """Share this sequence if it says the same as the session's own."""
@@ -488,39 +512,28 @@ def _marks(view: Sequence[int], uids: Sequence[int]) -> bytes:
     return bytes(map(set(uids).__contains__, view))
 
 
-def _without(view: Sequence[int], vanished: Sequence[int]) -> tuple[Sequence[int], array[int]]:
-    """Sequence numbers of messages that are gone, descending, and the view without them."""
-    start, stop = bisect_left(view, vanished[0]), bisect_right(view, vanished[-1])
-    if stop - start == len(vanished):
-        return range(stop, start, -1), array("I", view[:start]) + array("I", view[stop:])
-    if len(vanished) * FEW > len(view):
-        return _without_many(view, vanished)
-    places = [bisect_left(view, uid) for uid in vanished]
-    whole = array("I", view)
-    left, begin = whole[: places[0]], places[0] + 1
-    for place in places[1:]:
-        left += whole[begin:place]
-        begin = place + 1
-    return [place + 1 for place in reversed(places)], left + whole[begin:]
+def _without(
+    view: Sequence[int], start: int, stop: int, gone: Sequence[int]
+) -> tuple[Sequence[int], Sequence[int]]:
+    """Sequence numbers of messages that are gone, descending, and what is left between them.
 
-
-def _without_many(view: Sequence[int], vanished: Sequence[int]) -> tuple[Sequence[int], array[int]]:
-    numbers, left, begin = array("I"), array("I"), 0
-    for at in range(0, len(vanished), RUN):
-        some = vanished[at : at + RUN]
-        start, stop = bisect_left(view, some[0]), bisect_right(view, some[-1])
-        part = array("I", view[begin:stop])
-        left += part[: start - begin]
-        if stop - start == len(some):
-            numbers.extend(range(start + 1, stop + 1))
-        else:
-            part = part[start - begin :]
-            gone = _marks(part, some)
-            numbers.extend(compress(range(start + 1, stop + 1), gone))
-            left.extend(compress(part, gone.translate(_SWAPPED)))
-        begin = stop
+    :param start: position of the first of them in the view.
+    :param stop: position behind the last one.
+    """
+    if stop - start == len(gone):
+        return range(stop, start, -1), ()
+    part = array("I", view[start:stop])
+    if len(gone) * FEW <= len(part):
+        places = [bisect_left(part, uid) for uid in gone]
+        left, begin = array("I"), 1
+        for place in places[1:]:
+            left += part[begin:place]
+            begin = place + 1
+        return [start + place + 1 for place in reversed(places)], left
+    marks = _marks(part, gone)
+    numbers = array("I", compress(range(start + 1, stop + 1), marks))
     numbers.reverse()
-    return numbers, left + array("I", view[begin:])
+    return numbers, array("I", compress(part, marks.translate(_SWAPPED)))
 
 
 def _extended(uids: Sequence[int], fresh: Sequence[int]) -> array[int]:
@@ -575,6 +588,7 @@ __all__ = [
     "Announcement",
     "Batch",
     "NoSuchNumber",
+    "Removed",
     "SelectedState",
     "Spans",
     "State",

@@ -40,6 +40,19 @@ def mailbox_state(connection: sqlite3.Connection, mailbox_id: int) -> tuple[int,
     return row
 
 
+def read_uids(connection: sqlite3.Connection, mailbox_id: int) -> tuple[int, array[int]]:
+    """The mailbox's modification sequence, and all UIDs that there are then.
+
+    :raises NoSuchMailbox: it has been deleted.
+    """
+    connection.execute("BEGIN")
+    try:
+        modseq = mailbox_state(connection, mailbox_id)[0]
+        return modseq, array("I", select_uids(connection, "mailbox_id = ?", (mailbox_id,)))
+    finally:
+        connection.execute("COMMIT")
+
+
 def has_many_changes(connection: sqlite3.Connection, mailbox_id: int, since: int) -> bool:
     """Whether there may be more than :data:`MANY_CHANGES`.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from array import array
 from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, BinaryIO
@@ -60,7 +61,7 @@ from mailkit.store.sqlite.annotations import StoreAnnotations, read_annotations,
 from mailkit.store.sqlite.content import SpooledFile, prepare, take_spool
 from mailkit.store.sqlite.core import Core
 from mailkit.store.sqlite.fetched import AppendFetched
-from mailkit.store.sqlite.history import find_changes
+from mailkit.store.sqlite.history import find_changes, read_uids
 from mailkit.store.sqlite.labels import ChangeLabels, find_labelled, get_labels
 from mailkit.store.sqlite.maildrops import MAX_LISTED
 from mailkit.store.sqlite.making import Wanted
@@ -168,6 +169,9 @@ class SQLiteMailbox:
     async def get_view(self, claim_recent: bool) -> MailboxView:
         _, _, _, info, keywords = self._take_found()
         reader = self._core.reader
+        if reader.has_many_uids(self._id, info.messages):
+            await self._read_uids()
+            _, _, _, info, keywords = self._find_again()
         # RFC 7162 section 3.1.2.1: the messages are those of the modification sequence. A change may
         # be in the index already that is not counted yet, or come just now.
         while (uids := reader.uids_at(self._id, info.highest_modseq)) is None:
@@ -179,7 +183,19 @@ class SQLiteMailbox:
         return MailboxView(info, uids, first_unseen, keywords)
 
     async def list_uids(self) -> Sequence[int]:
+        if self._core.reader.has_many_uids(self._id):
+            await self._read_uids()
         return self._core.reader.list_uids(self._id)
+
+    async def _read_uids(self) -> None:
+        """Have a thread read them; what has changed since is found quickly."""
+        modseq, uids = await self._core.in_thread(self._find_uids)
+        self._core.reader.keep_uids(self._id, modseq, uids)
+
+    def _find_uids(self) -> tuple[int, array[int]]:
+        """Runs in a thread."""
+        with self._core.borrow() as connection:
+            return read_uids(connection, self._id)
 
     async def get_messages(self, uids: Sequence[int]) -> Sequence[MessageInfo]:
         return self._core.reader.get_messages(self._id, uids)

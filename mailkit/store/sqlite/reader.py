@@ -24,9 +24,12 @@ from mailkit.store.sqlite.rows import DENSE, NOBODY, condition, select_rows, sel
 MAX_CACHED_UIDS = 4_000_000
 #: UID lists that the cache holds.
 MAX_CACHED_LISTS = 10_000
+#: UIDs with gaps that a thread had better read: so many take some milliseconds.
+MANY_UIDS = 20_000
 #: Ranges of vanished messages up to which they are cut out of the list that is known: some
 #: milliseconds.
 MAX_VANISHED = 5000
+_VANISHED = "FROM vanished WHERE mailbox_id = ? AND modseq > ?"
 #: Messages from the end of a mailbox among which the first unseen one is looked for.
 MAX_UNSEEN_SEARCH = 2000
 #: Messages of which those with \\Deleted are counted in one go: a millisecond or two.
@@ -272,6 +275,28 @@ class Reader:
         finally:
             self.connection.execute("COMMIT")
 
+    def has_many_uids(self, mailbox_id: int, messages: int | None = None) -> bool:
+        """Whether all UIDs would have to be read, and a thread had better do that.
+
+        :param messages: how many there are, if that is known.
+        :raises NoSuchMailbox: it has been deleted.
+        """
+        if messages is not None and messages < MANY_UIDS:
+            return False
+        cached = self._uids.get(mailbox_id)
+        if cached is not None and self._count_vanished(mailbox_id, cached[0]) is not None:
+            return False
+        (count,) = self.connection.execute(
+            "SELECT ifnull(sum(messages), 0) FROM mailbox WHERE id = ?", (mailbox_id,)
+        ).fetchone()
+        return count >= MANY_UIDS and self._gapless(mailbox_id) is None
+
+    def keep_uids(self, mailbox_id: int, modseq: int, uids: UIDs) -> None:
+        """A thread has read all UIDs that there were at a modification sequence."""
+        cached = self._uids.get(mailbox_id)
+        if cached is None or cached[0] < modseq:
+            self._uids.put(mailbox_id, modseq, uids)
+
     def uids_at(self, mailbox_id: int, modseq: int) -> UIDs | None:
         """All UIDs that there were at a modification sequence; None when that is another one now."""
         cached = self._uids.get(mailbox_id)
@@ -350,19 +375,13 @@ class Reader:
 
         :param since: modification sequence at which there were these.
         """
-        if since < self._state(mailbox_id)[2]:
-            return None
-        where = "FROM vanished WHERE mailbox_id = ? AND modseq > ?"
-        (count,) = self.connection.execute(
-            f"SELECT count(*) FROM (SELECT 1 {where} LIMIT ?)",
-            (mailbox_id, since, MAX_VANISHED + 1),
-        ).fetchone()
-        if count > MAX_VANISHED:
+        count = self._count_vanished(mailbox_id, since)
+        if count is None:
             return None
         if not count:
             return known
         gone = self.connection.execute(
-            f"SELECT first_uid, last_uid {where} ORDER BY first_uid", (mailbox_id, since)
+            f"SELECT first_uid, last_uid {_VANISHED} ORDER BY first_uid", (mailbox_id, since)
         ).fetchall()
         whole = array("I", known)
         left = array("I")
@@ -371,6 +390,19 @@ class Reader:
             left += whole[begin : bisect_left(known, first, begin)]
             begin = bisect_right(known, last, begin)
         return left + whole[begin:]
+
+    def _count_vanished(self, mailbox_id: int, since: int) -> int | None:
+        """Ranges of messages that have gone since a modification sequence.
+
+        :returns: None where they are not known, or too many to be cut out of a list.
+        """
+        if since < self._state(mailbox_id)[2]:
+            return None
+        (count,) = self.connection.execute(
+            f"SELECT count(*) FROM (SELECT 1 {_VANISHED} LIMIT ?)",
+            (mailbox_id, since, MAX_VANISHED + 1),
+        ).fetchone()
+        return count if count <= MAX_VANISHED else None
 
     def has_vanished(self, mailbox_id: int, since: int) -> bool:
         """Whether messages have been removed since a modification sequence."""

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 from unittest import mock
 
+from twisted.internet.defer import Deferred
+
+from mailkit.store.sqlite import mailbox as sqlite_mailbox
 from mailkit.store.sqlite import reader
+from mailkit.store.sqlite.history import read_uids
 from mailkit.store.sqlite.rows import NOBODY
 
 from .helpers import StoreTestCase, appended, message
@@ -47,6 +52,45 @@ class UIDListTests(StoreTestCase):
     async def test_many_changes_at_a_time(self) -> None:
         self.patch(reader, "MAX_VANISHED", 2)
         await self.follow(2)
+
+    async def test_many_messages_with_gaps(self) -> None:
+        """A thread reads them."""
+        self.patch(reader, "MAX_VANISHED", 2)
+        self.patch(reader, "MANY_UIDS", 3)
+        with mock.patch.object(
+            sqlite_mailbox, "read_uids", side_effect=sqlite_mailbox.read_uids
+        ) as read:
+            await self.follow(3)
+        self.assertGreater(read.call_count, 3)
+
+    async def test_what_a_thread_has_read_is_not_news(self) -> None:
+        store = await self.make_store()
+        inbox = await self.mailbox(store)
+        await inbox.append(messages=appended(*[message(number) for number in range(9)]))
+        await inbox.expunge(uids=[2, 4, 6])
+        self.patch(reader, "MANY_UIDS", 3)
+        reader_ = store.core.reader
+        reader_._uids.drop(inbox._id)
+        found = []
+
+        def read(*arguments: Any) -> Any:
+            found.append(read_uids(*arguments))
+            return found[0]
+
+        with mock.patch.object(sqlite_mailbox, "read_uids", side_effect=read):
+            waiting = Deferred.fromCoroutine(inbox.list_uids())
+            await inbox.append(messages=appended(message(10)))
+            await inbox.expunge(uids=[1])
+            newest = list(await inbox.list_uids())
+            self.assertEqual(newest, [3, 5, 7, 8, 9, 10])
+            # It began before both.
+            first = list(await waiting)
+        self.assertIn(first, ([1, 3, 5, 7, 8, 9], [1, 3, 5, 7, 8, 9, 10], newest))
+        before = reader_.state_and_uids(inbox._id)
+        reader_.keep_uids(inbox._id, *found[0])
+        self.assertIs(reader_.list_uids(inbox._id), before[1])
+        view = await (await self.mailbox(store)).get_view(claim_recent=False)
+        self.assertEqual(list(view.uids), newest)
 
     async def test_history_that_is_forgotten(self) -> None:
         store = await self.make_store()
