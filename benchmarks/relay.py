@@ -2,7 +2,7 @@
 """The outbound queue: messages a second to a sink, beside Postfix; and with dead destinations.
 
 ``relay``: servers take messages over ten connections and send them to Postfix's smtp-sink;
-``mailkit-apart`` by two processes with one store. ``far``: messages to
+``mailkit-apart`` by two processes (``--relay-process``). ``far``: messages to
 a sink that is a round trip of 20 ms away. ``dead``: what a healthy destination gets while the queue is full
 of mail for dead ones, in a process of its own.
 """
@@ -14,7 +14,6 @@ import asyncio
 import os
 import re
 import resource
-import shlex
 import shutil
 import socket
 import statistics
@@ -200,10 +199,8 @@ def run_mailkit(directory: Path, sink: Sink, port: int) -> subprocess.Popen[byte
 
 def run_apart(directory: Path, sink: Sink, port: int) -> subprocess.Popen[bytes]:
     """One process takes messages, and another one sends them."""
-    takes = relay_command(directory, "queue", "--listen", f"tcp:{port}:interface={HOST}")
-    sends = relay_command(directory, f"{HOST}:{sink.port}")
-    both = f"trap 'trap - TERM; kill 0' TERM; {shlex.join(takes)} & sleep 3; {shlex.join(sends)} & wait"
-    return start(directory, ["sh", "-c", both])
+    listen = "--listen", f"tcp:{port}:interface={HOST}", "--relay-process"
+    return start(directory, relay_command(directory, f"{HOST}:{sink.port}", *listen))
 
 
 def run_postfix(directory: Path, sink: Sink, port: int) -> subprocess.Popen[bytes]:

@@ -41,7 +41,7 @@ from mailkit.tap.login_guard import parse_login_guard
 from mailkit.tap.milters import parse_milters
 from mailkit.tap.networks import parse_names, parse_networks
 from mailkit.tap.pop3_settings import parse_pop3_settings
-from mailkit.tap.relay import Relay, read_login
+from mailkit.tap.relay import Relay, check_process, read_login
 from mailkit.tap.routes import parse_routes, read_secret, split_routes
 from mailkit.tap.service_tls import ServiceTLS, TLSOptions
 from mailkit.tap.settings import (
@@ -340,6 +340,7 @@ class MailOptions(EndpointOptions, TLSOptions, AuthOptionMixin):
         if target is None:
             for setting, made in (
                 ("relay-login", login is not None),
+                ("relay-process", self.get("relay-process")),
                 ("queue", self.tables["queue"]),
                 ("relay-route", self.lists["relay-route"]),
                 ("relay-from", self.lists["relay-from"]),
@@ -368,9 +369,18 @@ class MailOptions(EndpointOptions, TLSOptions, AuthOptionMixin):
             self.tables["queue"],
             self.lists["relay-route"],
             self.lists["relay-from"],
+            bool(self.get("relay-process")),
         )
+        with self.naming("relay-process"):
+            check_process(self.relay, self["store"])
         with self.naming("relay-login"):
             Outbound(self.relay, "localhost", None)
+
+    def send_alone(self) -> None:
+        """Be what a process has that only sends what is queued: no ports."""
+        assert self.relay is not None
+        self.relay = self.relay._replace(apart=False)
+        self.endpoints = {}
 
     def _limits(self) -> Limits:
         values: dict[str, Any] = {}

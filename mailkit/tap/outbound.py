@@ -77,6 +77,7 @@ class Outbound:
 
     def __init__(self, relay: Relay, hostname: str, reactor: Any) -> None:
         self._target = relay.target
+        self._sends = relay.target != QUEUE_ONLY and not relay.apart
         self._hostname = hostname
         self._reactor = reactor
         tables = {key: relay.table[key] for key in _TABLES if key in relay.table}
@@ -176,7 +177,7 @@ class Outbound:
         deliveries.trusted = self._trusted
         if self._checks_domains:
             deliveries.check_domain = self._check_domain
-        if self._target != QUEUE_ONLY:
+        if self._sends:
             self._turn = QueueTurn(store, self._begin, self._reactor)
             self._turn.start()
 

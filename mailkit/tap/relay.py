@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 from mailkit.tap.errors import SettingError
+from mailkit.tap.stores import sqlite_directory
 from mailkit.tap.strict_options import StrictOptions
 from mailkit.wire.sasl_client import Credentials
 
@@ -29,6 +30,8 @@ class Relay(NamedTuple):
     routes: Sequence[str] = ()
     #: What ``--relay-from`` takes.
     trusted: Sequence[str] = ()
+    #: A process beside this one sends what is queued.
+    apart: bool = False
 
 
 def read_login(path: str) -> Credentials:
@@ -45,6 +48,14 @@ def read_login(path: str) -> Credentials:
     if len(lines) != 2 or not all(lines):
         raise SettingError(f"{path} must have two lines: a user name and a password")
     return Credentials(*lines)
+
+
+def check_process(relay: Relay, store: str) -> None:
+    """:raises SettingError: what is queued cannot be sent by a process beside this one."""
+    if relay.apart and relay.target == QUEUE_ONLY:
+        raise SettingError(f"relay {QUEUE_ONLY} leaves it to others already")
+    if relay.apart and sqlite_directory(store) is None:
+        raise SettingError(f"{store} is a store of one process; several can have sqlite:DIR")
 
 
 class OutboundOptions(StrictOptions):
@@ -65,6 +76,14 @@ class OutboundOptions(StrictOptions):
             None,
             "File with the user name and the password for the server of --relay, a line each",
         ],
+    ]
+    optFlags: ClassVar[list[list[Any]]] = [
+        [
+            "relay-process",
+            None,
+            "Send what is queued from a process beside those that take mail, so that each has a processor;"
+            " for --store sqlite:DIR",
+        ]
     ]
     list_settings = ["relay-route"]
     table_settings = ["queue"]

@@ -11,11 +11,13 @@ from typing import Any
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IStreamServerEndpoint
+from twisted.internet.protocol import ProcessProtocol
 
 from mailkit._typing import override
 from mailkit.coroutines import run
 from mailkit.errors import MailError
 from mailkit.interfaces import IDirectoryAdmin
+from mailkit.tap.children import SENDS, Child, spawn
 from mailkit.tap.descriptors import raise_open_files_limit
 from mailkit.tap.errors import SettingError, StartError, readable_errors
 from mailkit.tap.ftp_settings import parse_ftp_settings
@@ -126,7 +128,7 @@ class TwistdService(MailService):
             super().startService()
         self._hangups = reload_at_hangup(self.tls_reloader)
         # With other checkers, whoever logs in gets an account.
-        if not self._checkers and self._store_name != "memory:":
+        if self._factories and not self._checkers and self._store_name != "memory:":
             run(self._tell_of_no_accounts()).addErrback(
                 lambda failure: self.log.failure("the accounts cannot be read", failure)
             )
@@ -184,17 +186,8 @@ class TwistdWorkers(WorkersService):
     """Workers of a mail service; ends twistd with one readable line when it cannot start."""
 
     def __init__(self, options: MailOptions) -> None:
-        kind = type(options)
-        from twisted.internet import reactor
-
-        plan = {
-            "options": f"{kind.__module__}.{kind.__qualname__}",
-            "arguments": options.arguments,
-            "origin": options.origin,
-            "reactor": type(reactor).__module__,
-        }
         ports = [(name, endpoint) for name, _, endpoint in options.list_endpoints()]
-        super().__init__(options.workers, plan, ports)
+        super().__init__(options.workers, _plan(options), ports, sends=_sends_apart(options))
         self._place = options.place
         atexit.register(self.exit_if_failed)
 
@@ -210,6 +203,68 @@ class TwistdWorkers(WorkersService):
             super().startService()
 
 
+class SendingProcess(Service):
+    """Sends what is queued: a process beside that of the service that this belongs to."""
+
+    def __init__(self, options: MailOptions, reactor: Any = None) -> None:
+        if reactor is None:
+            from twisted.internet import reactor
+        self._plan = _plan(options)
+        self._reactor = reactor
+        self._child = Child(self, SENDS, "the sender")
+
+    @override
+    def startService(self) -> None:
+        """After the store was opened, so that its changes are made by the process that takes mail."""
+        super().startService()  # type: ignore[no-untyped-call]
+        self._child.start()
+
+    @override
+    def stopService(self) -> Deferred[None]:
+        """The store is closed after that: what was sent is put down."""
+        super().stopService()  # type: ignore[no-untyped-call]
+        return self._child.stop()
+
+    # What the process asks.
+
+    @property
+    def reactor(self) -> Any:
+        return self._reactor
+
+    def spawn(self, protocol: ProcessProtocol, role: str) -> Any:
+        """Start it.
+
+        :raises OSError: it cannot be started.
+        """
+        return spawn(self._reactor, protocol, self._plan, role)
+
+    def failed_at_first(self, reason: str) -> None:
+        """It serves no clients: mail waits for it."""
+
+
+def _plan(options: MailOptions) -> dict[str, Any]:
+    """What other processes are told of the options."""
+    from twisted.internet import reactor
+
+    kind = type(options)
+    return {
+        "options": f"{kind.__module__}.{kind.__qualname__}",
+        "arguments": options.arguments,
+        "origin": options.origin,
+        "reactor": type(reactor).__module__,
+    }
+
+
+def _sends_apart(options: MailOptions) -> bool:
+    return options.relay is not None and options.relay.apart
+
+
 def make_service(options: MailOptions) -> TwistdService | TwistdWorkers:
     """What twistd runs."""
-    return TwistdWorkers(options) if options.workers > 1 else TwistdService(options)
+    if options.workers > 1:
+        return TwistdWorkers(options)
+    service = TwistdService(options)
+    if _sends_apart(options):
+        sender: Any = SendingProcess(options)
+        sender.setServiceParent(service)
+    return service

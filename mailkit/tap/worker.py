@@ -1,38 +1,35 @@
-"""One of the processes of ``--workers``, as its parent starts it: ``python -m mailkit.tap.worker``.
+"""A process of ``--workers`` or ``--relay-process``, as its parent starts it: ``python -m mailkit.tap.worker``.
 
 Its first line of input is its plan, as JSON: the class of the options (``options``), their
 ``arguments``, the directory in which they were read (``origin``) and the one to work in (``directory``), the
-module of the ``reactor``, the ``families`` of the sockets, which it inherits, and whether it
-``serves`` clients or makes the store's changes alone. Afterwards the input only tells, by its end, that
-the parent has ended. Each line of the output is an event of the log.
+module of the ``reactor``, the ``families`` of the sockets, which it inherits, and its ``role``
+(:mod:`mailkit.tap.children`). Afterwards the input only tells, by its end, that the parent has ended. Each line of the output is an event of the log.
 """
 
 from __future__ import annotations
 
+import atexit
 import importlib
 import json
 import os
 import signal
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
 from twisted.application.service import IService
 from twisted.internet.error import ReactorNotRunning
 from twisted.internet.interfaces import IReadDescriptor
-from twisted.logger import (
-    FilteringLogObserver,
-    LogLevel,
-    LogLevelFilterPredicate,
-    globalLogBeginner,
-    jsonFileLogObserver,
-)
+from twisted.logger import globalLogBeginner
 from twisted.python import usage
 from twisted.python.reflect import namedAny
+from twisted.python.threadable import isInIOThread
 from zope.interface import implementer
 
+from mailkit.tap.child_log import LineObserver
+from mailkit.tap.children import FIRST_PORT, KEEPS, READY, RELUCTANCE, SENDS
 from mailkit.tap.errors import CannotStart
-from mailkit.tap.workers import FIRST_PORT, READY, RELUCTANCE
 
 
 def main() -> None:
@@ -55,18 +52,20 @@ def main() -> None:
     except usage.UsageError as error:
         sys.exit(f"mailkit: {error}")
     os.chdir(plan["directory"])
-    _begin_logging()
+    _begin_logging(reactor)
     endpoints = [
         InheritedEndpoint(reactor, descriptor, family)
         for descriptor, family in enumerate(plan["families"], FIRST_PORT)
     ]
     service: IService
-    if plan["serves"]:
-        service = TwistdService(options, endpoints, RELUCTANCE)
-    else:
+    if plan["role"] == KEEPS:
         # It has no certificates to read again, and is not to end for whoever hangs up.
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         service = StoreKeeper(options)
+    else:
+        if plan["role"] == SENDS:
+            options.send_alone()
+        service = TwistdService(options, endpoints, RELUCTANCE)
     failures: list[str] = []
 
     def start() -> None:
@@ -93,18 +92,29 @@ def _read_line() -> bytes:
     while not line.endswith(b"\n"):
         octets = os.read(0, 65_536)
         if not octets:
-            sys.exit("mailkit: this is for the workers of twistd mailkit --workers")
+            sys.exit("mailkit: this is for twistd mailkit --workers and --relay-process")
         line += octets
     return line
 
 
-def _begin_logging() -> None:
+def _begin_logging(reactor: Any) -> None:
     """Write events to the output, for the parent."""
-    observer = jsonFileLogObserver(open(1, "w", encoding="utf-8", closefd=False), "")
-    informative = LogLevelFilterPredicate(defaultLogLevel=LogLevel.info)
-    globalLogBeginner.beginLoggingTo(
-        [FilteringLogObserver(observer, [informative])], redirectStandardIO=False
-    )
+    output = open(1, "wb", closefd=False)
+
+    def write(octets: bytes) -> None:
+        output.write(octets)
+        output.flush()
+
+    def in_turn(function: Callable[[], None]) -> None:
+        if isInIOThread():
+            reactor.callLater(0, function)
+        else:
+            reactor.callFromThread(function)
+
+    observer = LineObserver(write, in_turn)
+    # What is logged when no turn follows.
+    atexit.register(observer.flush)
+    globalLogBeginner.beginLoggingTo([observer], redirectStandardIO=False)
 
 
 @implementer(IReadDescriptor)

@@ -11,7 +11,6 @@ with their parent, however it ends.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import signal
@@ -22,10 +21,10 @@ from typing import Any
 from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.protocol import Factory, ProcessProtocol
-from twisted.logger import Logger, eventFromJSON, globalLogPublisher
-from twisted.python.failure import Failure
+from twisted.logger import Logger
 
 from mailkit._typing import override
+from mailkit.tap.children import KEEPS, SENDS, SERVES, Child, spawn
 from mailkit.tap.errors import SettingError
 from mailkit.tap.ports import Port, parse_endpoint
 from mailkit.tap.signals import reload_at_hangup
@@ -33,21 +32,6 @@ from mailkit.tap.stores import sqlite_directory
 
 #: Processes.
 MAX_WORKERS = 64
-#: Seconds until a worker that ended is replaced: at first, and at most. Each time it is twice as long.
-FIRST_DELAY = 0.1
-MAX_DELAY = 30.0
-#: Seconds of life after which the delay is the first one again.
-SETTLED = 60.0
-#: Seconds that workers have to end, beyond those that they give to their clients.
-STOP_TIMEOUT = 15.0
-#: Seconds in which a keeper that died may be replaced, before a worker makes the store's changes.
-RELUCTANCE = 3.0
-#: What a worker writes when it serves.
-READY = b"ready"
-#: The worker's descriptor of the first port.
-FIRST_PORT = 3
-# Octets of a line of its log; a longer one is cut.
-_MAX_LINE = 256 * 1024
 _INHERITABLE = re.compile(r"(?:tcp|tcp4|tcp6|unix|systemd):|\d+\Z")
 
 
@@ -69,6 +53,7 @@ class WorkersService(MultiService):
 
     :param plan: what each worker is told: see :mod:`mailkit.tap.worker`.
     :param endpoints: as the workers know them, in their order.
+    :param sends: one process more sends what is queued.
     """
 
     log = Logger()
@@ -79,6 +64,7 @@ class WorkersService(MultiService):
         plan: Mapping[str, Any],
         endpoints: Sequence[tuple[str, str]],
         reactor: Any = None,
+        sends: bool = False,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         if reactor is None:
@@ -92,8 +78,11 @@ class WorkersService(MultiService):
             port.setServiceParent(self)
             self._ports.append(port)
         # It begins first, and ends last.
-        self._keeper = _Worker(self, 0)
-        self._workers = [_Worker(self, number) for number in range(1, workers + 1)]
+        self._keeper = Child(self, KEEPS, "the store's keeper")
+        self._workers = [
+            Child(self, SERVES, f"worker {number}", number) for number in range(1, workers + 1)
+        ]
+        self._senders = [Child(self, SENDS, "the sender")] if sends else []
         self._hangups: Any = None
         #: No worker could start.
         self.has_failed = False
@@ -112,7 +101,7 @@ class WorkersService(MultiService):
         """Start the workers."""
         super().startService()  # type: ignore[no-untyped-call]
         self._leave_clients_to_workers()
-        for worker in (self._keeper, *self._workers):
+        for worker in (self._keeper, *self._workers, *self._senders):
             worker.start()
         self._hangups = reload_at_hangup(self)
 
@@ -131,7 +120,7 @@ class WorkersService(MultiService):
         return Deferred.fromCoroutine(self._stop(ports_closed))
 
     async def _stop(self, ports_closed: Deferred[Any]) -> None:
-        await DeferredList([worker.stop() for worker in self._workers])
+        await DeferredList([each.stop() for each in (*self._workers, *self._senders)])
         await self._keeper.stop()
         await ports_closed
 
@@ -146,32 +135,14 @@ class WorkersService(MultiService):
     def reactor(self) -> Any:
         return self._reactor
 
-    def spawn(self, protocol: ProcessProtocol, serves: bool) -> Any:
+    def spawn(self, protocol: ProcessProtocol, role: str) -> Any:
         """Start a process.
 
-        :param serves: it is for clients.
         :raises OSError: it cannot be started.
         """
-        ports = self._ports if serves else []
+        ports = self._ports if role == SERVES else []
         sockets = [port._waitingForPort.result.socket for port in ports]
-        descriptors: dict[int, Any] = {0: "w", 1: "r", 2: "r"}
-        for number, each in enumerate(sockets, FIRST_PORT):
-            descriptors[number] = each.fileno()
-        transport = self._reactor.spawnProcess(
-            protocol,
-            sys.executable,
-            [sys.executable, "-m", "mailkit.tap.worker"],
-            env=os.environ,
-            childFDs=descriptors,
-        )
-        plan = {
-            **self._plan,
-            "directory": os.getcwd(),
-            "families": [int(each.family) for each in sockets],
-            "serves": serves,
-        }
-        transport.write(json.dumps(plan).encode("ascii") + b"\n")
-        return transport
+        return spawn(self._reactor, protocol, self._plan, role, sockets)
 
     def failed_at_first(self, reason: str) -> None:
         """A worker could not start: there is nothing to be hoped for if none could."""
@@ -190,136 +161,3 @@ class WorkersService(MultiService):
         if self.has_failed:
             sys.stderr.flush()
             os._exit(1)
-
-
-class _Worker:
-    """One of the workers, whichever process it is at the moment.
-
-    :param number: 0 for the keeper.
-    """
-
-    log = Logger()
-
-    def __init__(self, service: WorkersService, number: int) -> None:
-        self._service = service
-        self.number = number
-        #: For the log.
-        self.name = f"worker {number}" if number else "the store's keeper"
-        #: One of its processes has been ready.
-        self.has_served = False
-        #: One has ended before it was.
-        self.has_failed = False
-        self._transport: Any = None
-        self._delay = FIRST_DELAY
-        self._begun = 0.0
-        self._timer: Any = None
-        self._stopping = False
-        self._ended: Deferred[None] = Deferred()
-
-    def start(self) -> None:
-        self._timer = None
-        self._begun = self._service.reactor.seconds()
-        try:
-            self._transport = self._service.spawn(_WorkerProcess(self), self.number > 0)
-        except OSError as error:
-            self.log.error("{name}: {error}", name=self.name, error=error)
-            self._start_again()
-
-    def signal(self, number: int) -> None:
-        if self._transport is not None:
-            self._transport.signalProcess(number)
-
-    def ready(self) -> None:
-        self.has_served = True
-        text = "{name} serves, process {pid}" if self.number else "{name} is process {pid}"
-        self.log.info(text, name=self.name, pid=self._transport.pid)
-
-    def ended(self, reason: Failure, was_ready: bool, errors: str) -> None:
-        self._transport = None
-        if self._stopping:
-            self._end()
-            return
-        self.log.error(
-            "{name} has ended: {reason}",
-            name=self.name,
-            reason=errors or reason.getErrorMessage(),
-        )
-        if not was_ready and self.number:
-            self.has_failed = True
-            self._service.failed_at_first(errors or reason.getErrorMessage())
-        self._start_again()
-
-    def _start_again(self) -> None:
-        reactor = self._service.reactor
-        if reactor.seconds() - self._begun > SETTLED:
-            self._delay = FIRST_DELAY
-        self._timer = reactor.callLater(self._delay, self.start)
-        self._delay = min(self._delay * 2, MAX_DELAY)
-
-    def stop(self) -> Deferred[None]:
-        self._stopping = True
-        if self._transport is None:
-            self._end()
-        else:
-            # It ends as if we had ended.
-            self._transport.closeStdin()
-            self._timer = self._service.reactor.callLater(STOP_TIMEOUT, self._kill)
-        return self._ended
-
-    def _kill(self) -> None:
-        self._timer = None
-        self.signal(signal.SIGKILL)
-
-    def _end(self) -> None:
-        if self._timer is not None and self._timer.active():
-            self._timer.cancel()
-        if not self._ended.called:
-            self._ended.callback(None)
-
-
-class _WorkerProcess(ProcessProtocol):
-    """Hears what one process has to say: events of its log by lines, and errors as text."""
-
-    def __init__(self, worker: _Worker) -> None:
-        self._worker = worker
-        self._buffers = {1: b"", 2: b""}
-        self._ready = False
-        self._errors: list[str] = []
-
-    @override
-    def childDataReceived(self, childFD: int, data: bytes) -> None:
-        *lines, rest = (self._buffers[childFD] + data).split(b"\n")
-        self._buffers[childFD] = rest[:_MAX_LINE]
-        for line in filter(None, lines):
-            if childFD == 2:
-                self._tell_error(line)
-            elif line == READY:
-                self._ready = True
-                self._worker.ready()
-            else:
-                self._log(line)
-
-    def _tell_error(self, line: bytes) -> None:
-        text = line.decode("utf-8", "replace")
-        self._errors = [*self._errors[-20:], text]
-        self._worker.log.error("{name}: {text}", name=self._worker.name, text=text)
-
-    def _log(self, line: bytes) -> None:
-        try:
-            event = eventFromJSON(line.decode("utf-8"))
-            if not isinstance(event, dict):
-                raise ValueError("no event")
-        except (ValueError, KeyError):
-            # Whatever code of others may print.
-            text = line.decode("utf-8", "replace")
-            self._worker.log.info("{name}: {text}", name=self._worker.name, text=text)
-            return
-        level = event.get("log_level")
-        namespace = event.get("log_namespace", "-")
-        event["worker"] = self._worker.number
-        event["log_system"] = f"{self._worker.name} {namespace}#{level and level.name}"
-        globalLogPublisher(event)
-
-    @override
-    def processEnded(self, reason: Failure) -> None:
-        self._worker.ended(reason, self._ready, "\n".join(self._errors))

@@ -156,6 +156,34 @@ class SeparateServersTests(ProcessesTestCase):
         for each in (server, second, sink):
             self.stop(each)
 
+    def test_a_process_beside_the_server_sends(self) -> None:
+        sink_port, smtp_port = free_ports(2)
+        here, self.store = self.store, f"sqlite:{self.directory}/far"
+        address = "eve@example.net"
+        self.add_account(address)
+        sink = self.start("mailkit-smtp", sink_port)
+        self.store = here
+        settings = ("--relay", f"{HOST}:{sink_port}", "--relay-process", "--relay-from", HOST)
+        server = self.start("mailkit-smtp", smtp_port, *settings)
+        told = "the sender is process "
+        senders: list[int] = []
+        for count in (1, 2):
+            server.wait_for_log(told, count)
+            with smtplib.SMTP(HOST, smtp_port, timeout=PATIENCE) as client:
+                client.sendmail(ANN, [address], message(f"message {count}"))
+            # What it logs is in the server's log.
+            server.wait_for_log(f"<{address}>: delivered", count)
+            senders.append(int(re.findall(told + r"(\d+)", server.log)[-1]))
+            if count == 1:
+                os.kill(senders[0], signal.SIGKILL)
+        self.assertEqual(len(set(senders)), 2)
+        self.assertNotIn("another process works on the queue", server.log)
+        self.stop(server)
+        self.assertFalse(is_running(senders[1]))
+        done = mailkit_command("--store", self.store, "check")
+        self.assertIn("store: whole", done.stdout, done.stderr)
+        self.stop(sink)
+
     def queue(self) -> str:
         return mailkit_command("--store", self.store, "queue", "list").stdout
 

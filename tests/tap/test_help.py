@@ -21,7 +21,8 @@ LOGINS = ("smtp", "submission", "pop3", "imap", "ftp")
 OF_SERVICES = {
     TAKE_MAIL: """
         bare-line-ends detail-by-acl detail-to-mailbox expn hook hook-failure hostname milter
-        milter-failure milter-reuse no-hook-trace no-soliciting relay relay-login relay-route route
+        milter-failure milter-reuse no-hook-trace no-soliciting relay relay-login relay-process relay-route
+        route
         route-secret suppress-duplicates vrfy without-extension xclient-from
     """,
     (*TAKE_MAIL, "imap", "ftp"): "max-message-size",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from typing import Any
@@ -14,17 +15,18 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from mailkit.tap import imap, mail
-from mailkit.tap.errors import SettingError
-from mailkit.tap.twistd import TwistdService, TwistdWorkers
-from mailkit.tap.workers import (
+from mailkit.tap.children import (
     FIRST_DELAY,
+    KEEPS,
     MAX_DELAY,
     READY,
+    SERVES,
     SETTLED,
     STOP_TIMEOUT,
-    WorkersService,
-    check_workers,
 )
+from mailkit.tap.errors import SettingError
+from mailkit.tap.twistd import TwistdService, TwistdWorkers
+from mailkit.tap.workers import WorkersService, check_workers
 
 LISTEN = ("--imap", "tcp:0:interface=127.0.0.1")
 
@@ -110,8 +112,8 @@ class WorkersTests(SynchronousTestCase):
         self.assertTrue(self.first.input.endswith(b"\n"))
         self.assertIn(b'"options": "x"', self.first.input)
         self.assertIn(b'"families": []', self.first.input)
-        serves = [b'"serves": true' in process.input for process in self.processes]
-        self.assertEqual(serves, [False, True, True])
+        roles = [json.loads(process.input)["role"] for process in self.processes]
+        self.assertEqual(roles, [KEEPS, SERVES, SERVES])
 
     def test_the_more_often_it_ends_the_later_it_is_replaced(self) -> None:
         for process in self.processes:
@@ -147,7 +149,7 @@ class WorkersTests(SynchronousTestCase):
     def test_a_keeper_that_ends_is_replaced(self) -> None:
         self.fail_with(self.keeper)
         self.reactor.advance(FIRST_DELAY)
-        self.assertIn(b'"serves": false', self.processes[-1].input)
+        self.assertEqual(json.loads(self.processes[-1].input)["role"], KEEPS)
         # The workers make the changes themselves where none can start.
         self.fail_with(self.processes[-1])
         self.fail_with(self.first)
