@@ -65,6 +65,23 @@ class Fail2banTests(WholeServerTestCase):
         )
         output = self.search(program, self.directory / "workers.log")
         self.assertIn("Failregex: 1 total", output)
+        # From the journal comes, behind its date, what journald knows, and then our own line.
+        (self.directory / "journal.log").write_text(
+            "".join(
+                f"2026-11-21T12:00:00+0000 {begin}2026-11-21T12:00:00+0000 [{who}] login failed:"
+                f" address=192.0.2.{n} port=1 account=-\n"
+                for n, (begin, who) in enumerate(
+                    (
+                        ("mail twistd[17]: ", "mailkit.login#warn"),
+                        ("mail twistd[17]: ", "worker 1 mailkit.login#warn"),
+                        ("mail twistd[17]: ", "mailkit.other#warn"),
+                        ("[-] twistd[17]: ", "mailkit.login#warn"),
+                    )
+                )
+            )
+        )
+        output = self.search(program, self.directory / "journal.log")
+        self.assertIn("Failregex: 2 total", output)
 
     def search(self, program: list[str], log: Path) -> str:
         """What ``fail2ban-regex`` finds in a log."""
