@@ -99,6 +99,7 @@ from mailkit.interfaces.queue import IPostponingQueue, IQueue, IQueueEvents, IQu
 from mailkit.interfaces.quota import IDeletedCounter, IQuotaAccount, IQuotaAdmin
 from mailkit.interfaces.recalling import (
     IRecallingDirectory,
+    IRecallingMaildrop,
     IRecallingPortal,
     IRecallingStore,
 )
@@ -172,6 +173,7 @@ __all__ = [
     "IReadyFields",
     "IReadyMessages",
     "IRecallingDirectory",
+    "IRecallingMaildrop",
     "IRecallingPortal",
     "IRecallingStore",
     "IRecentMailbox",

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from zope.interface import Interface
 
 from mailkit.interfaces.account import IMailAccount
 from mailkit.interfaces.directory import ILoginDirectory
+from mailkit.interfaces.mailbox import IMailbox
+from mailkit.interfaces.maildrop import IMaildropAccount
 from mailkit.interfaces.store import IMailStore
-from mailkit.model import Login
+from mailkit.model import Login, MailboxInfo
 
 
 class IRecallingPortal(Interface):
@@ -43,4 +45,15 @@ class IRecallingStore(IMailStore):
         """What ``open_account`` would give; None when it has to be asked.
 
         :raises StoreUnavailable: it is closed.
+        """
+
+
+class IRecallingMaildrop(IMaildropAccount):
+    """An account that opens what POP3 shows of it without waiting, once it knows it."""
+
+    def recall_maildrop() -> tuple[IMailbox, MailboxInfo, Sequence[int], Sequence[int], int] | None:
+        """INBOX, and what :meth:`~mailkit.interfaces.ISizedMailbox.get_sizes` tells of it.
+
+        None when that has to be asked, whatever the reason, and for a maildrop with settings of its
+        own.
         """

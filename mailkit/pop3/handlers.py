@@ -234,7 +234,11 @@ def pass_(connection: POP3Connection, argument: bytes) -> _Waiting:
     success = with_password(name, parse_password(argument))
     account = connection.login_at_once(success, IMailAccount)
     if account is not None:
-        return _enter(connection, account)
+        maildrop = connection.open_at_once(account)
+        if maildrop is None:
+            return _enter(connection, account)
+        _welcome(connection, maildrop)
+        return None
     return _log_in(connection, connection.judge_login(success, IMailAccount))
 
 
@@ -331,7 +335,11 @@ async def _enter(connection: POP3Connection, account: IMailAccount) -> None:
         maildrop = await connection.open_maildrop(account)
     except MailError as error:
         connection.refuse_command(error)
-        return
+    else:
+        _welcome(connection, maildrop)
+
+
+def _welcome(connection: POP3Connection, maildrop: Maildrop) -> None:
     count, octets = maildrop.count, maildrop.octets
     connection.ok(
         f"Logged in, 1 message ({octets} octets)"

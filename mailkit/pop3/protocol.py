@@ -30,6 +30,7 @@ from mailkit.interfaces import (
     IMailbox,
     IMaildropAccount,
     IReadyMessages,
+    IRecallingMaildrop,
     ISizedMailbox,
     IUnendedMessages,
     IWritableMailbox,
@@ -211,6 +212,30 @@ class POP3Connection(CommandConnection):
 
     # The maildrop.
 
+    def open_at_once(self, account: IMailAccount) -> Maildrop | None:
+        """:meth:`open_maildrop` where nothing has to be waited for; None, and all as it was, elsewhere."""
+        if not IRecallingMaildrop.providedBy(account):
+            return None
+        try:
+            self._lock(account.name)
+        except MailError:
+            # open_maildrop() will meet it again.
+            return None
+        found = None
+        try:
+            found = account.recall_maildrop()
+        finally:
+            if found is None:
+                self.release_maildrop()
+        if found is None:
+            return None
+        mailbox, info, uids, sizes, octets = found
+        maildrop = Maildrop()
+        self._begin_mailbox(maildrop, mailbox, INBOX, info)
+        maildrop.extend_sizes(uids, sizes, octets)
+        self._begin(account, maildrop, None)
+        return maildrop
+
     async def open_maildrop(self, account: IMailAccount) -> Maildrop:
         """Lock the maildrop of the user who has just logged in, and note what is in it.
 
@@ -225,7 +250,6 @@ class POP3Connection(CommandConnection):
             settings = _DEFAULT_SETTINGS
             if IMaildropAccount.providedBy(account):
                 settings = self.maildrop_settings = await account.get_maildrop_settings()
-            # One coroutine for all, as most sessions end soon.
             names = settings.mailboxes
             shows_all = settings == _DEFAULT_SETTINGS or shows_everything(settings)
             for name in names:
@@ -250,13 +274,17 @@ class POP3Connection(CommandConnection):
             self.release_maildrop()
             self._end_login()
             raise
+        self._begin(account, maildrop, settings.login_delay)
+        return maildrop
+
+    def _begin(self, account: IMailAccount, maildrop: Maildrop, login_delay: int | None) -> None:
+        """The client is in."""
         factory = self.factory
         now = factory.clock.seconds()
-        if delay := factory.locks.logged_in(account.name, now, settings.login_delay):
+        if delay := factory.locks.logged_in(account.name, now, login_delay):
             factory.neighbours.tell_login(account.name, delay)
         session = self.session
         session.maildrop, session.state = maildrop, State.TRANSACTION
-        return maildrop
 
     def _begin_mailbox(
         self, maildrop: Maildrop, mailbox: IMailbox, name: str, info: MailboxInfo

@@ -5,7 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from mailkit.errors import InvalidMailboxName, LimitExceeded, NoSuchAccount
-from mailkit.interfaces import IMaildropAccount, IMaildropDirectory, IMailStore
+from mailkit.interfaces import (
+    ILoginDirectory,
+    IMaildropAccount,
+    IMaildropDirectory,
+    IMailStore,
+    IRecallingMaildrop,
+    ISizedMailbox,
+)
 from mailkit.model import INBOX, MaildropLimits, MaildropSettings
 from mailkit.testing.directory_base import ANN, BOB, DirectoryBase
 
@@ -65,3 +72,26 @@ class MaildropTests(DirectoryBase):
         await directory.set_maildrop_settings(account=ANN, settings=settings)
         # Also for those who have the account open.
         self.assertEqual(await account.get_maildrop_settings(), settings)
+
+    async def test_maildrops_that_are_recalled_are_those_that_are_asked_for(self) -> None:
+        directory = await self.open_maildrops()
+        store: Any = self.need(IMailStore, directory)
+        logins: Any = self.need(ILoginDirectory, directory)
+        settings = MaildropSettings(keep=True)
+        for wanted in (None, settings, None):
+            if wanted is not None:
+                await directory.set_maildrop_settings(account=ANN, settings=wanted)
+            login = await logins.find_login(login=ANN)
+            account: Any = self.need(
+                IRecallingMaildrop, await store.open_account(name=login.account)
+            )
+            found = account.recall_maildrop()
+            self.assertEqual(await account.get_maildrop_settings(), wanted or MaildropSettings())
+            if wanted is not None:
+                self.assertIsNone(found)
+                await directory.set_maildrop_settings(account=ANN, settings=MaildropSettings())
+            elif found is not None:
+                mailbox: Any = await account.open_mailbox(name=INBOX)
+                sized: Any = self.need(ISizedMailbox, mailbox)
+                self.assertEqual(found[1:], await sized.get_sizes())
+                self.assertEqual(list(found[2]), list(await mailbox.list_uids()))

@@ -9,7 +9,7 @@ from typing import Any
 from zope.interface import implementer
 
 from mailkit._typing import override
-from mailkit.errors import NoSuchAccount, NoSuchMailbox
+from mailkit.errors import MailError, NoSuchAccount, NoSuchMailbox
 from mailkit.interfaces import (
     IAccessControl,
     IAnnotatingAccount,
@@ -18,16 +18,23 @@ from mailkit.interfaces import (
     ILabellingAccount,
     IMailAccount,
     IMailboxAdmin,
-    IMaildropAccount,
     IMetadataAccount,
     IQuotaAdmin,
+    IRecallingMaildrop,
     ISpooling,
     IURLKeys,
     IWatchableAccount,
 )
-from mailkit.model import AppendResult, FetchedMessage, MailboxInfo, MaildropSettings, Quota
+from mailkit.model import (
+    INBOX,
+    AppendResult,
+    FetchedMessage,
+    MailboxInfo,
+    MaildropSettings,
+    Quota,
+)
 from mailkit.spool import MEMORY_LIMIT, Spool
-from mailkit.store.maildrops import decode_settings
+from mailkit.store.maildrops import DEFAULT_SETTINGS, decode_settings
 from mailkit.store.metadata import MetadataAccount, MetadataWatchers
 from mailkit.store.naming import canonical_name
 from mailkit.store.sharing.names import SharingSettings
@@ -77,7 +84,7 @@ def new_spool(core: Core) -> Spool:
     IURLKeys,
     IWatchableAccount,
     IFetchMemory,
-    IMaildropAccount,
+    IRecallingMaildrop,
     IAnnotatingAccount,
 )
 class SQLiteAccount(MetadataAccount):
@@ -190,6 +197,22 @@ class SQLiteAccount(MetadataAccount):
         if known is not None:
             return known
         return read_settings(self._core.reader.connection, self._id)
+
+    def recall_maildrop(
+        self,
+    ) -> tuple[SQLiteMailbox, MailboxInfo, Sequence[int], Sequence[int], int] | None:
+        if self._maildrop is not DEFAULT_SETTINGS:
+            return None
+        try:
+            mailbox = self.open_own(INBOX)
+            found = mailbox.find_sizes()
+        except MailError:
+            # Whoever asks for it will meet it again.
+            return None
+        if found is None:
+            return None
+        self._maildrop = None
+        return mailbox, *found
 
     # Mail from other servers.
 

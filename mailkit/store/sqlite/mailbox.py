@@ -264,6 +264,10 @@ class SQLiteMailbox:
         return self._core.reader.list_unended(self._id, uids)
 
     async def get_sizes(self) -> tuple[MailboxInfo, Sequence[int], Sequence[int], int] | None:
+        return self.find_sizes()
+
+    def find_sizes(self) -> tuple[MailboxInfo, Sequence[int], Sequence[int], int] | None:
+        """``get_sizes``, for which nothing is waited."""
         info = self._take_found().info
         if info.messages > MAX_LISTED:
             return None

@@ -15,7 +15,7 @@ from mailkit.auth.passwords import PasswordHasher, hash_password
 from mailkit.auth.portal import make_portal
 from mailkit.errors import NoSuchAccount, StoreUnavailable
 from mailkit.interfaces import IMailAccount
-from mailkit.model import ConnectionInfo, Path, Resolution
+from mailkit.model import ConnectionInfo, MaildropSettings, Path, Resolution
 from mailkit.store.sqlite import SQLiteDirectory, SQLiteStore, recent
 from mailkit.store.sqlite.mailboxes import CreateMailbox
 from mailkit.store.sqlite.recent import (
@@ -211,6 +211,27 @@ class LoginTests(StoreTestCase):
         await store.close()
         with self.assertRaises(StoreUnavailable):
             recall(right, mind, IMailAccount)
+
+    async def test_maildrop_is_recalled_as_it_is_now(self) -> None:
+        store, portal, command = await self.make_server()
+        store.core.recent._clock = lambda: time.time() + 1000  # type: ignore[method-assign]
+
+        async def recall() -> Any:
+            await self.log_in(portal, b"one")
+            _, account, _ = await self.log_in(portal, b"one")
+            return account.recall_maildrop()
+
+        for count in range(2):
+            mailbox, info, uids, sizes, octets = await recall()
+            self.assertEqual((mailbox.name, info.messages, octets), ("INBOX", count, sum(sizes)))
+            self.assertEqual(list(uids), list(await mailbox.list_uids()))
+            await self.deliver(store, message(count))
+        _, account, _ = await self.log_in(portal, b"one")
+        await command.set_maildrop_settings(account=ANN, settings=MaildropSettings(keep=True))
+        # Those of the moment at which it was opened, and only once.
+        self.assertIsNotNone(account.recall_maildrop())
+        self.assertIsNone(account.recall_maildrop())
+        self.assertIsNone(await recall())
 
     async def test_names_of_nobody_and_of_another_store_are_not_recalled(self) -> None:
         store, _, _ = await self.make_server()
