@@ -94,8 +94,13 @@ class ReplyReader:
             raise ProtocolError(f"The server's reply is none: {clean_text(line[:80])!r}")
         code, separator, text = int(found[1]), found[2], found[3] or b""
         if self._lines and code != self._code:
-            # RFC 5321 section 4.2.1: the code is that of each line.
-            raise ProtocolError(f"The lines of a reply have different codes: {self._code}, {code}")
+            # RFC 5321 section 4.2.1: the code is that of each line. lenient: postscreen begins a
+            # greeting, and ends it with a refusal.
+            if code < 400 or self._code >= 400:
+                raise ProtocolError(
+                    f"The lines of a reply have different codes: {self._code}, {code}"
+                )
+            self._lines = []
         self._code = code
         self._lines.append(text)
         self._size += len(line) + 2

@@ -68,6 +68,8 @@ _PLAIN_CODES = {
     555: "5.5.4",
     556: "5.1.10",
 }
+#: The same where it answers MAIL, and not a recipient (RFC 1870 section 6.1, RFC 7505 section 4.2).
+_SENDER_CODES = {552: "5.3.4", 553: "5.1.7", 556: "5.7.27"}
 
 
 def outcome_of(recipient: Recipient, reply: Reply, command: str) -> RecipientOutcome:
@@ -83,13 +85,22 @@ def outcome_of(recipient: Recipient, reply: Reply, command: str) -> RecipientOut
     if reply.enhanced:
         enhanced = reply.enhanced
     elif first in (4, 5):
-        enhanced = _PLAIN_CODES.get(reply.code, f"{first}.0.0")
-        if command != "RCPT" and enhanced[2:] == "1.1":
-            # RFC 5321 section 4.2.3: 550 speaks of the mailbox only as the answer to RCPT.
-            enhanced = f"{first}.0.0"
+        enhanced = _plain_code(reply.code, command)
     else:
         enhanced = "2.0.0" if first == 2 else "4.5.0"
     return RecipientOutcome(recipient, status, reply.code, enhanced, reply.text, command)
+
+
+def _plain_code(code: int, command: str) -> str:
+    enhanced = _PLAIN_CODES.get(code, f"{code // 100}.0.0")
+    if command == "RCPT":
+        return enhanced
+    if command == "MAIL" and code in _SENDER_CODES:
+        return _SENDER_CODES[code]
+    if code == 552:
+        return "5.3.4"
+    # RFC 5321 section 4.2.3: a reply speaks of the mailbox only as the answer to RCPT.
+    return f"{code // 100}.0.0" if enhanced[2] in "12" else enhanced
 
 
 class Transaction:

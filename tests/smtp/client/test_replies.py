@@ -51,7 +51,15 @@ class ReaderTests(SynchronousTestCase):
             self.assertRaises(ProtocolError, read, line + b"\r\n")
 
     def test_different_codes_in_one_reply(self) -> None:
-        self.assertRaises(ProtocolError, read, b"250-a\r\n251 b\r\n")
+        for octets in (b"250-a\r\n251 b\r\n", b"550-a\r\n250 b\r\n"):
+            self.assertRaises(ProtocolError, read, octets)
+
+    def test_a_refusal_in_the_middle_of_a_reply(self) -> None:
+        # What postscreen says to a client that a block list names while it waits.
+        octets = b"220-mx.example.net\r\n521 5.7.1 blocked\r\n"
+        for piece in range(1, len(octets) + 1):
+            self.assertEqual(read(octets, piece), [Reply(521, "5.7.1", "blocked")])
+        self.assertEqual(read(b"250-a\r\n421-b\r\n421 c\r\n"), [Reply(421, "", "b\nc")])
 
     def test_text_is_made_fit_for_a_log(self) -> None:
         self.assertEqual(read(b"250 a\x00\x1b[2J\xc2\x85\xff\r\n")[0].text, "a??[2J?\ufffd")

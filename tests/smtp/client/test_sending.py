@@ -104,10 +104,19 @@ class PlainTests(SynchronousTestCase):
             ("RCPT", "550 no", "5.1.1"),
             ("END", "550 no", "5.0.0"),
             ("RCPT", "452 full", "4.3.1"),
+            ("RCPT", "552 full", "5.2.2"),
+            ("RCPT", "556 none", "5.1.10"),
             ("MAIL", "571 no", "5.0.0"),
+            # What is said of the message, or of its sender, is not about the recipient.
+            ("MAIL", "450 no", "4.0.0"),
+            ("MAIL", "552 too large", "5.3.4"),
+            ("END", "552 too large", "5.3.4"),
+            ("MAIL", "553 who", "5.1.7"),
+            ("END", "553 no", "5.0.0"),
+            ("MAIL", "556 no", "5.7.27"),
         ):
             result = send(Server(answers={key: reply}), "bob@example.org")
-            self.assertEqual(result.outcomes[0].enhanced, enhanced)
+            self.assertEqual(result.outcomes[0].enhanced, enhanced, (key, reply))
 
     def test_251_is_good(self) -> None:
         self.assertTrue(send(Server(answers={"RCPT": "251 2.1.5 will forward"})).accepted)
