@@ -77,6 +77,7 @@ from mailkit.store.sqlite.reader import Found
 from mailkit.store.sqlite.ready import read_fields
 from mailkit.store.sqlite.search import Search
 from mailkit.store.sqlite.storing import StoreQuietly
+from mailkit.store.sqlite.summaries import HURRIED_FROM
 from mailkit.store.sqlite.transaction import Appended, Content
 from mailkit.store.sqlite.transfers import Copy, Expunge, Replace
 
@@ -223,6 +224,9 @@ class SQLiteMailbox:
         self, uids: Sequence[int], fields: Sequence[str]
     ) -> Sequence[Sequence[Any]] | None:
         core = self._core
+        if "envelope" in fields and len(uids) >= HURRIED_FROM:
+            # Who lists messages is likely to ask for their structures next.
+            core.hurry(Wanted.STRUCTURES)
         return read_fields(core.reader, self._id, uids, fields, core.flag_columns)
 
     async def search(self, query: Query) -> Sequence[int]:

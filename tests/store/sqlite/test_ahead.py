@@ -373,13 +373,18 @@ class AheadTests(AheadTestCase):
         lacked: list[Wanted] = []
         self.patch(store.core, "hurry", lacked.append)
         uids = await mailbox.list_uids()
-        for structure, wanted in (False, Wanted.SUMMARIES), (True, Wanted.STRUCTURES):
+        for structure, kind in (False, Wanted.SUMMARIES), (True, Wanted.STRUCTURES):
             await mailbox.get_summaries(uids=uids[:2], structure=structure)
             self.assertEqual(lacked, [])
             for _ in range(2):
                 await mailbox.get_summaries(uids=uids, structure=structure)
-            self.assertEqual(lacked, [wanted])
+            self.assertEqual(lacked, [kind])
             lacked.clear()
+        for count, wanted in (31, []), (32, [Wanted.STRUCTURES]):
+            mailbox.read_fields(uids=uids[:count], fields=["envelope"])
+            mailbox.read_fields(uids=uids[:count], fields=["flags"])
+            self.assertEqual(lacked, wanted)
+        lacked.clear()
         await mailbox.search(query=HasFlag(r"\Seen"))
         self.assertEqual(lacked, [])
         # One look at the headers takes less than to make their texts.
