@@ -516,7 +516,7 @@ class QueueManager:
                 if result.unreachable:
                     troubles.append(result.recipients[0])
                 else:
-                    await self.outcomes.record(message, result.recipients)
+                    await self._record(message, result.recipients)
 
         await gather(lane() for _ in range(min(lanes, len(pending))))
         if not troubles:
@@ -528,6 +528,23 @@ class QueueManager:
             self._unreachable.note_failure(domain, round(schedule.delay(1)), trouble.attempt)
             await self.outcomes.postpone(domain, trouble.attempt, schedule)
         return trouble
+
+    async def _record(self, message: QueuedMessage, handovers: Sequence[Handover]) -> None:
+        """Put down what became of a message; until then, it would be sent again."""
+        while True:
+            try:
+                await self.outcomes.record(message, handovers)
+            except MailError as error:
+                if not self._running:
+                    raise
+                self.log.error(
+                    "what became of message {id} cannot be put down yet: {error}",
+                    id=message.id,
+                    error=error.text,
+                )
+            else:
+                return
+            await self._pause(TROUBLE_INTERVAL)
 
     async def _give_up(self, messages: Iterable[QueuedMessage], trouble: Handover) -> None:
         """Put down for messages that their domain cannot be reached."""

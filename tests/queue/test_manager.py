@@ -7,7 +7,7 @@ from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
 
-from mailkit.errors import NoSuchRecipient, OverQuota, StoreUnavailable
+from mailkit.errors import NoSuchRecipient, OverQuota, StoreFull, StoreUnavailable
 from mailkit.model import DeliverBy, Path, Recipient
 from mailkit.queue import manager
 from mailkit.queue.manager import Outgoing, QueueSettings
@@ -46,6 +46,36 @@ class TroubleTests(QueueTestCase):
         self.assertEqual(len(asked), 2)
         self.patch(self.queue, "list_due", list_due)
         self.pass_time(manager.TROUBLE_INTERVAL + manager.LOOK_INTERVAL, step=1.0)
+        self.assertEqual(await self.states(id), [RecipientState.DELIVERED])
+
+    async def test_what_was_sent_is_not_sent_again_while_that_cannot_be_put_down(self) -> None:
+        record = self.queue.record
+
+        async def fail(**_: Any) -> None:
+            raise StoreFull
+
+        self.patch(self.queue, "record", fail)
+        ids = [await self.submit("eve@example.net") for _ in range(3)]
+        self.pass_time(DAY, step=60.0)
+        # One connection's worth; the others wait behind it.
+        self.assertEqual(len(self.transport.sent), 1)
+        self.assertEqual(await self.states(ids[0]), [RecipientState.QUEUED])
+        self.patch(self.queue, "record", record)
+        self.pass_time(manager.TROUBLE_INTERVAL)
+        for id in ids:
+            self.assertEqual(await self.states(id), [RecipientState.DELIVERED])
+        self.assertEqual(len(self.transport.sent), 3)
+
+    async def test_it_is_put_down_at_the_end_where_that_is_possible_again(self) -> None:
+        record = self.queue.record
+
+        async def fail(**_: Any) -> None:
+            raise StoreFull
+
+        self.patch(self.queue, "record", fail)
+        id = await self.submit("eve@example.net")
+        self.patch(self.queue, "record", record)
+        await self.manager.stop()
         self.assertEqual(await self.states(id), [RecipientState.DELIVERED])
 
 
