@@ -8,7 +8,7 @@ from __future__ import annotations
 import enum
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import compress
 from typing import NamedTuple
 
@@ -445,9 +445,9 @@ class SelectedState:
         """Messages that the client still counts are gone."""
         return bool(self._vanished)
 
-    def is_gone(self, uids: Iterable[int]) -> bool:
-        """Whether some of the messages are gone, which the client has not been told yet."""
-        return bool(self._vanished) and not set(self._vanished).isdisjoint(uids)
+    def gone_among(self, uids: Iterable[int]) -> Collection[int]:
+        """Those of the messages that are gone, which the client has not been told yet."""
+        return set(self._vanished).intersection(uids) if self._vanished else ()
 
     def remove_gone(self, size: int) -> Iterator[Removed]:
         """Take what is gone out of the view, in pieces; it counts as told (RFC 3501 section 7.4.1).

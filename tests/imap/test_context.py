@@ -76,6 +76,14 @@ class SearchTests(ContextCase):
         now(self.server.mailbox().expunge(uids=[7]))
         self.assertEqual(self.news(), [tag + b" REMOVEFROM (0 4)", b"* 4 EXPUNGE"])
 
+    def test_results_that_are_gone_and_not_told_yet(self) -> None:
+        now(self.server.mailbox().expunge(uids=[3]))
+        self.assertEqual(self.news("FETCH 1 UID"), [b"* 1 FETCH (UID 2)"])
+        lines = self.ask("SEARCH RETURN (UPDATE ALL) ALL")
+        tag = b'* ESEARCH (TAG "t%d")' % self.client._tags
+        self.assertEqual(lines[:2], [tag + b" ALL 1:6", tag + b" REMOVEFROM (0 2)"])
+        self.assertEqual(self.news(), [b"* 2 EXPUNGE"])
+
     def test_while_idling(self) -> None:
         tag = self.start("UID SEARCH RETURN (UPDATE) FLAGGED")
         self.client.send(b"i IDLE\r\n")

@@ -46,6 +46,14 @@ class Contexts:
         uids = selection.state.uids
         self._looked_to = uids[-1] if uids else 0
 
+    def begin(self, context: Context) -> None:
+        """Keep a search up to date from now on."""
+        self.by_tag[context.tag] = context
+        # What the client counts still, though it is gone, may be among the results.
+        gone = self._selection.state.gone_among(context.uids)
+        if gone:
+            self._tell(context, b"REMOVEFROM", context.remove(gone))
+
     async def tell_changes(self, changed: Sequence[int], vanished: Sequence[int]) -> None:
         """Of messages that were there already; numbers are as before EXPUNGE."""
         gone = set(vanished)
@@ -133,7 +141,7 @@ def keep_up_to_date(
         # Section 4.3.1
         refuse(connection, tag, f"At most {MAX_CONTEXTS} searches are kept up to date")
     else:
-        contexts.by_tag[tag] = Context(tag, by_uid, query, criteria, uids, source)
+        contexts.begin(Context(tag, by_uid, query, criteria, uids, source))
 
 
 def refuse(connection: IMAPProtocol, tag: bytes, text: str) -> None:

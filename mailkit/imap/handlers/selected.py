@@ -329,7 +329,7 @@ async def _transfer(connection: IMAPProtocol, command: Command, move: bool) -> N
     if by_number:
         # RFC 2180 section 4.4.1: what the client may still count, but is gone, is not left out.
         await connection.announce(expunges=False)
-        if selection.state.is_gone(uids):
+        if selection.state.gone_among(uids):
             await refuse_gone(connection)
             return
     try:
