@@ -197,8 +197,10 @@ class Selection:
         first_recent = info.first_recent_uid
         if claim and IRecentMailbox.providedBy(mailbox):
             first_recent = await mailbox.claim_recent()
-        self._take(info, await mailbox.list_uids(), first_recent)
-        return info.uid_next, await self._first_unseen(info.unseen)
+        uids = await mailbox.list_uids()
+        self._take(info, uids, first_recent)
+        uid_next = max(info.uid_next, uids[-1] + 1 if uids else 1)
+        return uid_next, await self._first_unseen(info.unseen)
 
     def _take(self, info: MailboxInfo, uids: Sequence[int], first_recent: int) -> None:
         self.state = state = SelectedState(uids, info.highest_modseq)

@@ -395,15 +395,17 @@ class SelectedState:
                 self._held = sorted(set(self._held).difference(changes.vanished))
             gone = self.in_view(changes.vanished)
             self._vanished = sorted({*self._vanished, *gone}) if self._vanished else gone
+        changed = changes.changed
         if changes.added:
             last = self._held[-1] if self._held else self.uids[-1] if self.uids else 0
-            # What came between list_uids() and its modification sequence is here already.
             fresh = [uid for uid in changes.added if uid > last]
+            if len(fresh) < len(changes.added):  # Listed after the sequence was read.
+                changed = sorted({*changed, *changes.added}.difference(fresh))
             if fresh:
                 self._held = [*self._held, *fresh]
         if arrivals:
             self.admit()
-        return self.in_view(changes.changed) if changes.changed else ()
+        return self.in_view(changed) if changed else ()
 
     def admit(self) -> None:
         """Messages that have come are in the view from now on, and are to be announced."""

@@ -15,6 +15,7 @@ from zope.interface import directlyProvides, providedBy
 from mailkit.annotations import Annotation
 from mailkit.model import FlagOp
 
+from .fakes import PlainAccount
 from .support import Client, Server, ServerTestCase, now, split_responses
 
 SEEN = frozenset(("\\Seen",))
@@ -226,3 +227,21 @@ class NotifyTests(MomentTestCase):
             if not ending.startswith(b"lo"):
                 client.send(b"\r\n")
         self.assertIn(b"EXISTS", b"".join(client.command("NOOP") + lines))
+
+
+class PlainTests(SynchronousTestCase):
+    """A store whose counters and list of messages have to be asked for one after the other."""
+
+    def test_a_message_that_comes_while_the_mailbox_is_opened(self) -> None:
+        server = Server()
+        after: dict[str, Callable[[], object]] = {}
+        server.realm.account = Between(PlainAccount(server.account), after)
+        server.add(b"x\r\n")
+        client = server.login()
+        after["get_info"] = lambda: server.add(b"x\r\n")
+        lines = client.command("SELECT INBOX")
+        self.assertIn(b"* 2 EXISTS", lines)
+        self.assertIn(b"* OK [UIDNEXT 3] Next UID", lines)
+        self.assertEqual(client.command("FETCH 2 FLAGS")[0], b"* 2 FETCH (FLAGS (\\Recent))")
+        now(server.mailbox().store_flags(uids=[2], op=FlagOp.ADD, flags=SEEN))
+        self.assertEqual(client.command("NOOP")[0], b"* 2 FETCH (FLAGS (\\Recent \\Seen))")
