@@ -247,7 +247,7 @@ def _check_index(connection: sqlite3.Connection, report: Report) -> None:
     if version == 0:
         report.problems.append("the index is empty")
         return
-    refuse_unreleased(connection)
+    refuse_unreleased(connection, MIGRATIONS)
     if version < known:
         # It is nothing that `mailkit repair` would have to mend.
         raise StoreUnavailable(

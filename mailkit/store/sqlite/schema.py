@@ -93,7 +93,7 @@ def migrate(connection: sqlite3.Connection, migrations: Sequence[str] = MIGRATIO
 
     :raises StoreCorrupt: the database was made by a newer mailkit, or before the first release.
     """
-    refuse_unreleased(connection)
+    refuse_unreleased(connection, migrations)
     while (version := version_of(connection)) < len(migrations):
         connection.execute("BEGIN IMMEDIATE")
         try:

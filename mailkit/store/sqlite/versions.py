@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import sqlite3
+from collections.abc import Sequence
+from contextlib import closing
 
 from mailkit.errors import StoreCorrupt
 
@@ -19,6 +21,12 @@ _HEADS = (
 )
 # What an INSERT takes its rows from.
 _SOURCE = re.compile(r"\bFROM (?=\w)")
+
+_COLUMNS = """
+SELECT (SELECT user_version FROM pragma_user_version), made.name, made_column.name
+FROM sqlite_schema AS made, pragma_table_info(made.name) AS made_column
+WHERE made.type = 'table' AND made.name NOT LIKE 'sqlite!_%' ESCAPE '!'
+"""
 
 
 def version_of(connection: sqlite3.Connection) -> int:
@@ -39,16 +47,22 @@ def run_step(connection: sqlite3.Connection, step: str, schema: str = "main") ->
             connection.execute(_SOURCE.sub(f"FROM {schema}.", text))
 
 
-def refuse_unreleased(connection: sqlite3.Connection) -> None:
-    """Look whether the index is of the days when its first steps were still being changed.
+def refuse_unreleased(connection: sqlite3.Connection, steps: Sequence[str]) -> None:
+    """Look whether the index is of the days when its steps were still being changed.
 
-    :raises StoreCorrupt: it is.
+    :param steps: those of today. What has seen all of them is believed.
+    :raises StoreCorrupt: it lacks columns that today's steps make for its version.
     """
-    version = version_of(connection)
-    known = connection.execute(
-        "SELECT 1 FROM pragma_table_info('log_state') WHERE name = 'first_lsn'"
-    ).fetchone()
-    if version and not known:
+    # Version and tables of one moment: another process may be at the next step.
+    found = connection.execute(_COLUMNS).fetchall()
+    version = int(found[0][0]) if found else 0
+    if not 0 < version < len(steps):
+        return
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as fresh:
+        for step in steps[:version]:
+            run_step(fresh, step)
+        made = fresh.execute(_COLUMNS).fetchall()
+    if {column[1:] for column in made} - {column[1:] for column in found}:
         raise StoreCorrupt(
             f"The mail store has version {version}, made by a mailkit before its first release,"
             " which cannot be brought up to date; run: mailkit repair"

@@ -12,7 +12,8 @@ from mailkit.store.sqlite import SQLiteStore, StoreSettings, ends
 from mailkit.store.sqlite.check import check_store
 from mailkit.store.sqlite.migrations import MIGRATIONS
 from mailkit.store.sqlite.repair import repair_store
-from mailkit.store.sqlite.schema import INDEX_NAME, migrate
+from mailkit.store.sqlite.schema import INDEX_NAME
+from mailkit.store.sqlite.versions import run_step
 
 from .helpers import ANN, BOB, StoreTestCase, appended, message
 
@@ -165,11 +166,10 @@ class EndsTests(StoreTestCase):
     def make_older(self) -> None:
         """Bring the index to the state before the ends were noted, and up again."""
         (before,) = (n for n, step in enumerate(MIGRATIONS) if "TABLE unended_body" in step)
-        self.change_index("DROP TABLE unended_body", f"PRAGMA user_version = {before}")
+        self.change_index("DROP TABLE unended_body")
         connection = sqlite3.connect(os.path.join(self.directory, INDEX_NAME), isolation_level=None)
-        migrate(connection, MIGRATIONS[: before + 1])
+        run_step(connection, MIGRATIONS[before])
         connection.close()
-        self.change_index(f"PRAGMA user_version = {len(MIGRATIONS)}")
 
     async def test_bodies_of_an_older_store_are_looked_at_once(self) -> None:
         await self.close_store(await self.filled())

@@ -117,19 +117,24 @@ class SchemaTests(StoreTestCase):
         store = await self.make_store()
         await self.deliver(store, message(1))
         await self.close_store(store)
-        connection = sqlite3.connect(self.path)
-        for column in ("first_lsn", "closed"):
-            connection.execute(f"ALTER TABLE log_state DROP COLUMN {column}")
-        connection.execute("PRAGMA user_version = 2")
-        connection.close()
-        for opener in (
-            lambda: SQLiteStore(self.directory).open(),
-            self.open_directory,
-            lambda: check_store(self.directory),
+        for version, table, columns in (
+            (2, "log_state", ("first_lsn", "closed")),
+            (10, "message", ("internal_date",)),
         ):
-            error = self.assertRaises(StoreCorrupt, opener)
-            self.assertIn("before its first release", error.text)
-            self.assertIn("mailkit repair", error.text)
+            connection = sqlite3.connect(self.path)
+            for column in columns:
+                connection.execute(f"ALTER TABLE {table} RENAME COLUMN {column} TO {column}_then")
+            connection.execute(f"PRAGMA user_version = {version}")
+            connection.close()
+            for opener in (
+                lambda: SQLiteStore(self.directory).open(),
+                self.open_directory,
+                lambda: check_store(self.directory),
+            ):
+                error = self.assertRaises(StoreCorrupt, opener)
+                self.assertIn(f"version {version}, made", error.text)
+                self.assertIn("before its first release", error.text)
+                self.assertIn("mailkit repair", error.text)
         repair_store(self.directory)
         self.assertEqual(await self.contents(self.open_store()), [message(1)])
         self.check()
