@@ -235,7 +235,8 @@ class Spool:
         self._check()
         if self._file is not None:
             return None
-        return (self._prefix, *map(bytes, self._chunks))
+        chunks = map(bytes, self._chunks)
+        return (self._prefix, *chunks) if self._prefix else tuple(chunks)
 
     @property
     def check(self) -> Check | None:

@@ -315,7 +315,8 @@ class CommandReader:
 
 def _size(literal: re.Match[bytes]) -> int:
     """The announced octets; a number that nobody could mean counts as very large."""
-    return int(literal.group(1).lstrip(b"0")[:20] or b"0")
+    digits: bytes = literal.group(1)
+    return int(digits if len(digits) <= 20 else digits.lstrip(b"0")[:20] or b"0")
 
 
 def _tag(octets: bytes) -> bytes:

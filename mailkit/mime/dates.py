@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import re
 import time
+from functools import lru_cache
 
 from mailkit.mime.lexical import strip_comments
 
@@ -20,6 +21,8 @@ MONTH_NAMES = (b"", *(name.encode() for name in _MONTHS))
 _UTC = datetime.timezone.utc
 _EPOCH_DAY = datetime.date(1970, 1, 1).toordinal()
 _DAY = 86400
+# Days, and zones, that are kept in memory.
+_REMEMBERED = 512
 # datetime.min and datetime.max as seconds since the epoch.
 _FIRST_SECOND = (1 - _EPOCH_DAY) * _DAY
 _LAST_SECOND = (datetime.date.max.toordinal() - _EPOCH_DAY) * _DAY + _DAY - 1
@@ -52,7 +55,7 @@ _ASCTIME = re.compile(
 )
 _IMAP_DATE = re.compile(rb"(\d{1,2})-([A-Za-z]{3})-(\d{4})")
 _IMAP_DATE_TIME = re.compile(
-    rb"([ \d]\d)-([A-Za-z]{3})-(\d{4}) (\d\d):(\d\d):(\d\d) ([+-])(\d\d)(\d\d)"
+    rb"([ \d]\d-[A-Za-z]{3}-\d{4}) ([01]\d|2[0-3]):([0-5]\d):([0-5]\d|60) ([+-]\d\d[0-5]\d)"
 )
 
 
@@ -154,17 +157,28 @@ def parse_imap_datetime(value: bytes) -> int | None:
     found = _IMAP_DATE_TIME.fullmatch(value)
     if found is None:
         return None
-    day, month, year, hour, minute, second, sign, zone_hours, zone_minutes = found.groups()
-    seconds = int(hour) * 3600 + int(minute) * 60 + int(second)
-    offset = int(zone_hours) * 3600 + int(zone_minutes) * 60
-    if int(hour) > 23 or int(minute) > 59 or int(second) > 60 or int(zone_minutes) > 59:
+    date, hour, minute, second, zone = found.groups()
+    midnight = _midnight(date)
+    if midnight is None:
         return None
+    return midnight + int(hour) * 3600 + int(minute) * 60 + int(second) - _offset(zone)
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _midnight(date: bytes) -> int | None:
+    """The first second of a day in UTC (``17-Jul-1996``), which mailboxes have many messages of."""
     try:
-        date = datetime.date(int(year), _MONTH_NUMBERS[month.lower()], int(day))
+        number = datetime.date(int(date[7:]), _MONTH_NUMBERS[date[3:6].lower()], int(date[:2]))
     except (KeyError, ValueError):
         return None
-    seconds += (date.toordinal() - _EPOCH_DAY) * _DAY
-    return seconds + offset if sign == b"-" else seconds - offset
+    return (number.toordinal() - _EPOCH_DAY) * _DAY
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _offset(zone: bytes) -> int:
+    """Seconds that a zone (``-0700``) is ahead of UTC."""
+    seconds = int(zone[1:3]) * 3600 + int(zone[3:]) * 60
+    return -seconds if zone[:1] == b"-" else seconds
 
 
 def format_imap_datetime(epoch: int) -> bytes:

@@ -91,12 +91,14 @@ class AppendInProgress:
 
     def begin_message(self, message: NewMessage) -> None:
         """Another message comes."""
-        if self.messages:
+        messages = self.messages
+        if messages:
             # A thousand messages must not keep a thousand files open.
-            self.spool.finish()
+            messages[-1].content.finish()
         if message.annotations:
             self.annotated = True
-        self.messages.append(AppendMessage(self.new_spool(), *message))
+        # tuple.__new__ goes around the Python function that a NamedTuple has for it.
+        messages.append(tuple.__new__(AppendMessage, (self.new_spool(), *message)))
         self.message_octets = 0
 
     def count(self, size: int, max_message: int, max_all: int) -> None:
@@ -151,7 +153,7 @@ class AppendInProgress:
                 return
             self.with_nul.add(len(self.messages) - 1)
         try:
-            self.spool.write(data)
+            self.messages[-1].content.write(data)
         except OSError as error:
             self.error = _no_room()
             self.error.__cause__ = error

@@ -122,7 +122,11 @@ def take_spool(core: Core, spool: Spool) -> Content | SpooledFile:
     :raises StoreUnavailable: the disk refuses.
     """
     if (pieces := spool.pieces) is not None:
-        return Content(pieces, spool.size, tail=_tail(pieces))
+        tail = pieces[-1][-2:] if pieces else b""
+        if len(tail) < 2:
+            tail = _tail(pieces)
+        # tuple.__new__ goes around the Python function that a NamedTuple has for it.
+        return tuple.__new__(Content, (pieces, spool.size, "", b"", 0, SPOOL_RESERVE, tail))
     prefix, size, start, check = spool.prefix, spool.size, spool.start, spool.check
     try:
         path = spool.take()

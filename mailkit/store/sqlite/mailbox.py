@@ -322,8 +322,10 @@ class SQLiteMailbox:
         contents: list[Any] = [take_spool(core, message.content) for message in messages]
         if SpooledFile in map(type, contents):
             contents = await self._prepare(contents)
+        # tuple.__new__ goes around the Python function that a NamedTuple has for it.
+        new = tuple.__new__
         return [
-            Appended(content, *message[1:])
+            new(Appended, (content, *message[1:]))
             for content, message in zip(contents, messages, strict=True)
         ]
 
