@@ -6,7 +6,8 @@ The certificate is verified, no redirection is followed; length and time are lim
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 from twisted.internet.defer import Deferred
@@ -23,6 +24,7 @@ from twisted.web.client import (
     ResponseDone,
     ResponseFailed,
 )
+from twisted.web.http import PotentialDataLoss
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgentEndpointFactory
 from zope.interface import implementer
@@ -40,6 +42,8 @@ MAX_ADDRESSES = 4
 TIMEOUT = 30.0
 #: Octets of a response.
 MAX_RESPONSE = 64 * 1024
+#: Octets that a server may send for one, with its header and the frames of its chunks.
+MAX_RECEIVED = 256 * 1024
 
 
 class HTTPSFailed(TemporaryFailure):
@@ -124,7 +128,9 @@ class HTTPSClient:
                 return await _exchange(agent, method, url, headers, body)
             except (ConnectError, DNSLookupError, TimeoutError) as reason:
                 trouble = reason
-            except (RequestTransmissionFailed, ResponseFailed) as reason:
+            except (RequestTransmissionFailed, ResponseFailed, HTTPSFailed) as reason:
+                if way.too_much:
+                    raise HTTPSFailed(f"{host} sends more than {MAX_RECEIVED} octets") from reason
                 raise _explain(host, reason) from reason
             finally:
                 way.abort()
@@ -162,6 +168,12 @@ class _Way:
     def __init__(self, endpoint: IStreamClientEndpoint) -> None:
         self._endpoint = endpoint
         self._connected: Any = None
+        self._received = 0
+
+    @property
+    def too_much(self) -> bool:
+        """The server has sent more than it may; the connection was ended."""
+        return self._received > MAX_RECEIVED
 
     def endpointForURI(self, uri: URI) -> _Way:  # noqa: N802
         return self
@@ -172,10 +184,19 @@ class _Way:
 
         def remember(protocol: Any) -> Any:
             self._connected = protocol
+            protocol.dataReceived = partial(self._receive, protocol.dataReceived)
             return protocol
 
         connecting: Any = self._endpoint.connect(factory)
         return connecting.addCallback(remember)
+
+    def _receive(self, receive: Callable[[bytes], None], data: bytes) -> None:
+        """Give octets to the protocol, which takes any number of header fields."""
+        self._received += len(data)
+        if self.too_much:
+            self.abort()
+        else:
+            receive(data)
 
     def abort(self) -> None:
         """End the connection, whatever the server still has to say."""
@@ -203,13 +224,18 @@ class _Body(Protocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         if self.done.called:
             return
-        if isinstance(reason.value, ResponseDone):
+        # RFC 9112 section 6.3: one without a length ends with its connection.
+        if isinstance(reason.value, (ResponseDone, PotentialDataLoss)):
             self.done.callback(b"".join(self._parts))
         else:
             self.done.errback(HTTPSFailed("The response breaks off"))
 
 
-def _explain(host: str, failed: RequestTransmissionFailed | ResponseFailed) -> HTTPSFailed:
+def _explain(
+    host: str, failed: RequestTransmissionFailed | ResponseFailed | HTTPSFailed
+) -> HTTPSFailed:
+    if isinstance(failed, HTTPSFailed):
+        return failed
     reasons: Sequence[Failure] = failed.reasons
     texts = "; ".join(str(each.value) or type(each.value).__name__ for each in reasons)
     names = {type(each.value).__module__.partition(".")[0] for each in reasons}

@@ -7,12 +7,14 @@ from typing import Any
 
 from twisted.internet import reactor as _reactor
 from twisted.internet.defer import Deferred
+from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock
 from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Site
 
+from mailkit._typing import override
 from mailkit.dns.records import RecordType
 from mailkit.errors import DNSFailure
 from mailkit.https import HTTPSClient
@@ -247,6 +249,30 @@ class Page(Resource):
         return self._render(request)
 
 
+class Talker(Protocol):
+    """Sends octets, no matter what it was asked, and ends the connection."""
+
+    factory: Any
+
+    @override
+    def dataReceived(self, data: bytes) -> None:
+        self.transport.write(self.factory.head)  # type: ignore[union-attr]
+        self.go_on()
+
+    def go_on(self) -> None:
+        transport: Any = self.transport
+        if not self.factory.left or not self.connected:
+            transport.loseConnection()
+            return
+        self.factory.left -= 1
+        transport.write(self.factory.more)
+        reactor.callLater(0, self.go_on)
+
+    @override
+    def connectionLost(self, reason: Any = None) -> None:
+        self.connected = 0
+
+
 class HTTPSTests(TestCase):
     def setUp(self) -> None:
         self.ca_file = self.mktemp()
@@ -259,9 +285,11 @@ class HTTPSTests(TestCase):
         request.setHeader("Content-Type", "text/plain; charset=utf-8")
         return POLICY
 
-    def fetcher(self, identity: Identity | None = None, **settings: Any) -> HTTPSFetcher:
+    def fetcher(
+        self, identity: Identity | None = None, site: Any = None, **settings: Any
+    ) -> HTTPSFetcher:
         identity = identity or make_identity(["mta-sts.example.net"], authority())
-        number = serve_https(self, Site(self.page), identity)
+        number = serve_https(self, site or Site(self.page), identity)
         resolver = FakeResolver(addresses={"mta-sts.example.net": [HOST]})
         settings.setdefault("port", number)
         client = HTTPSClient(resolver, reactor, ca_file=self.ca_file, **settings)
@@ -316,6 +344,38 @@ class HTTPSTests(TestCase):
     async def test_too_long(self) -> None:
         self.page = Page(lambda request: self.policy(request) * 10_000)
         await self.refuse(self.fetcher(), "sts-policy-invalid", "too long")
+
+    def talker(self, head: bytes, more: bytes = b"", times: int = 0) -> HTTPSFetcher:
+        """What asks a server that sends these octets, whatever HTTP says, and goes away."""
+        self.factory = Factory.forProtocol(Talker)
+        self.factory.head, self.factory.more, self.factory.left = head, more, times  # type: ignore[attr-defined]
+        return self.fetcher(site=self.factory)
+
+    async def test_a_header_without_end(self) -> None:
+        start = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n"
+        field = b"X-Field: " + b"x" * 1000
+        for more in (
+            field + b"\r\n",
+            b" " + field + b"\r\n",
+            b"HTTP/1.1 100 Continue\r\n\r\n" * 40,
+        ):
+            fetcher = self.talker(b"" if more.startswith(b"HTTP") else start, more, 10_000)
+            await self.refuse(fetcher, "sts-policy-fetch-error", "sends more than")
+
+    async def test_chunks_that_are_mostly_frames(self) -> None:
+        head = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nTransfer-Encoding: chunked\r\n\r\n"
+        fetcher = self.talker(head, b"1;" + b"x" * 1000 + b"\r\na\r\n", 10_000)
+        await self.refuse(fetcher, "sts-policy-fetch-error", "sends more than")
+
+    async def test_without_a_length(self) -> None:
+        head = b"HTTP/1.0 200 OK\r\nContent-Type: text/plain\r\n\r\n"
+        fetcher = self.talker(head + POLICY)
+        self.assertEqual(await fetcher.fetch("example.net"), POLICY)
+
+    async def test_one_that_breaks_off(self) -> None:
+        head = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 1000\r\n\r\n"
+        fetcher = self.talker(head + POLICY)
+        await self.refuse(fetcher, "sts-policy-fetch-error", "breaks off")
 
     async def test_no_answer(self) -> None:
         self.page = Page(lambda request: NOT_DONE_YET)
