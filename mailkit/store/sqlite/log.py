@@ -200,10 +200,10 @@ class SegmentLog:
         min_free: int = 0,
         room: int = 0,
     ) -> None:
-        self._directory = directory
+        self.directory = directory
         self._limit = limit
         self.large = large
-        self._min_free = min_free
+        self.min_free = min_free
         self._room = room
         self._flush = flush
         self._descriptor = -1
@@ -238,7 +238,7 @@ class SegmentLog:
         """
         self.last_number = last_number
         if segment:
-            path = os.path.join(self._directory, segment_name(segment))
+            path = os.path.join(self.directory, segment_name(segment))
             self._descriptor = os.open(path, os.O_RDWR)
             present = os.fstat(self._descriptor).st_size
             if present > size:
@@ -252,7 +252,7 @@ class SegmentLog:
 
         :raises OSError: the system does not tell.
         """
-        return free_octets(self._directory) - self._min_free
+        return free_octets(self.directory) - self.min_free
 
     def close(self) -> None:
         for descriptor in {self._descriptor, *self._sealed} - {-1}:
@@ -352,7 +352,7 @@ class SegmentLog:
         """Begin a new segment."""
         self._write_buffers()
         number = self.last_number + 1
-        path = os.path.join(self._directory, segment_name(number))
+        path = os.path.join(self.directory, segment_name(number))
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
         self.last_number = number
         self._names_changed = True
@@ -410,7 +410,7 @@ class SegmentLog:
         os.pwrite(descriptor, head, position)
         self.last_number += 1
         number = self.last_number
-        target = os.path.join(self._directory, segment_name(number))
+        target = os.path.join(self.directory, segment_name(number))
         os.rename(path, target)
         self._adopted.append((path, target))
         self._names_changed = True
@@ -456,7 +456,7 @@ class SegmentLog:
         for descriptor in self._unsynced:
             self._flush(descriptor)
         if self._names_changed:
-            sync_directory(self._directory)
+            sync_directory(self.directory)
         self._unsynced = []
         self._names_changed = self._flush_failed = False
 
@@ -514,10 +514,10 @@ class SegmentLog:
         # What cannot be taken away now is not in the index, and goes when the store is opened.
         if self.segment != mark.segment and self._descriptor >= 0:
             with suppress(OSError):
-                os.unlink(os.path.join(self._directory, segment_name(self.segment)))
+                os.unlink(os.path.join(self.directory, segment_name(self.segment)))
         if mark.segment:
             with suppress(OSError):
-                os.truncate(os.path.join(self._directory, segment_name(mark.segment)), mark.size)
+                os.truncate(os.path.join(self.directory, segment_name(mark.segment)), mark.size)
         self._abandon()
 
     def _abandon(self) -> None:

@@ -32,6 +32,7 @@ from mailkit.store.sqlite.journal import journal_name
 from mailkit.store.sqlite.log import free_octets, segment_name
 from mailkit.store.sqlite.names import SEGMENTS, LockedNames
 from mailkit.store.sqlite.snapshot import RotateJournal, write_snapshot
+from mailkit.store.sqlite.troubles import TELL_INTERVAL
 from mailkit.store.sqlite.writer import Operation, Writer
 
 if TYPE_CHECKING:
@@ -53,8 +54,6 @@ COMPACT_RATIO = 0.05
 MIN_FREE_PAGES = 1000
 #: Octets of garbage for which a segment is ended before its time where there is no room for mail.
 MIN_GARBAGE = 1024 * 1024
-#: Seconds after which a trouble that goes on is logged again.
-TELL_INTERVAL = 300.0
 
 
 class _Stopped(StoreUnavailable):
@@ -228,7 +227,10 @@ class Maintenance:
                 MIN_GARBAGE,
                 settings.garbage_ratio,
             )
-            and free_octets(self._core.log_directory) < settings.min_free
+            # A large message lacks room before there is none.
+            and (
+                self._writer.lacks_room or free_octets(self._core.log_directory) < settings.min_free
+            )
         )
 
     def _look_at_ends(self, all_of_it: bool) -> None:

@@ -168,6 +168,8 @@ class Transaction:
         self._dirty: set[MailboxState] = set()
         # Octets that new bodies may take; None until somebody asks.
         self._room: int | None = None
+        #: New messages of this batch were refused, as the disk has no room for them.
+        self.lacked_room = False
         self._messages = RowBuffer(_PUT, 9)
         self._bodies = RowBuffer(_BODY, 6)
         self._unended = RowBuffer(_UNENDED, 1)
@@ -201,6 +203,7 @@ class Transaction:
         self._notes = []
         self._dirty = set()
         self._room = None
+        self.lacked_room = False
         for buffer in self._buffers:
             buffer.rows = []
         self.log.begin()
@@ -247,8 +250,14 @@ class Transaction:
         # A file is there already.
         left = self._room - sum(each.size for each in contents if each.pieces is not None)
         if left < 0:
+            self.lacked_room = True
             raise StoreFull
         self._room = left
+
+    @property
+    def took_room(self) -> bool:
+        """New messages of this batch were taken."""
+        return self._room is not None and not self.lacked_room
 
     def check_quota(self, account: AccountState, octets: int, messages: int) -> None:
         """:raises OverQuota: the account may not have that much more."""

@@ -16,6 +16,7 @@ each operation is tried again in a transaction of its own, so that only the culp
 
 from __future__ import annotations
 
+import os
 import queue
 import sqlite3
 import threading
@@ -35,6 +36,7 @@ from mailkit.errors import MailError
 from mailkit.store.sqlite.outage import refusal
 from mailkit.store.sqlite.rows import drop_bodies
 from mailkit.store.sqlite.transaction import NamesOf, Touched, Transaction
+from mailkit.store.sqlite.troubles import Trouble
 
 #: Operations, and octets of their bodies, that wait for the end of the reactor's turn: with more of
 #: them the disk need not wait.
@@ -216,6 +218,18 @@ class Writer:
         self.commits = 0
         #: Those of them that changed names of mailboxes.
         self.renames = 0
+        self._unwritable = Trouble(
+            self.log,
+            "the store in {directory} cannot be written: {reason}; {free} octets of its disk are"
+            " free (refused {times} times)",
+            "the store in {directory} is written again; {free} octets of its disk are free",
+        )
+        self._full = Trouble(
+            self.log,
+            "the disk of {directory} is full: {free} octets are free, of which {reserve} are for"
+            " what removes mail; new mail is refused for now ({times} times)",
+            "new mail is taken again in {directory}; {free} octets of its disk are free",
+        )
         self._flusher = _Flusher(tx.log.flush)
         self._stopped: Deferred[None] = Deferred()
         self._thread = threading.Thread(target=self._loop, name="mailkit-writer", daemon=True)
@@ -286,6 +300,11 @@ class Writer:
     def waiting(self) -> int:
         """Operations that wait; a guess."""
         return self._queue.qsize() + len(self._held)
+
+    @property
+    def lacks_room(self) -> bool:
+        """New mail was refused lately for want of room on the disk."""
+        return self._full.going_on
 
     def stop(self) -> Deferred[None]:
         """Let the thread finish what was submitted and end."""
@@ -373,13 +392,13 @@ class Writer:
         try:
             return self._attempt(entries), self._tx.touched
         except _Unflushed as error:
-            self.log.error("the log cannot be flushed: {error}", error=error.__cause__)
+            self._unwritable.meet(f"the log cannot be flushed: {error.__cause__}", **self._disk())
             self._take_back()
             return self._refuse(entries, error.__cause__), self._tx.touched
         except Exception as error:
             self._undo()
             if _is_outage(error):
-                self.log.error("the store cannot be written: {error}", error=error)
+                self._unwritable.meet(str(error), **self._disk())
                 return self._refuse(entries, error), set()
             if len(entries) == 1:
                 return [_Raised(_own_error(error))], set()
@@ -416,9 +435,28 @@ class Writer:
         tx.changed = changed
         self._commit()
         self.commits += 1
+        self._look_at_troubles()
         if any(type(each) is NamesOf for each in tx.touched):
             self.renames += 1
         return answers
+
+    def _look_at_troubles(self) -> None:
+        """Tell the log of a full disk, and of what is over."""
+        if self._tx.lacked_room:
+            self._full.meet("", **self._disk())
+        elif self._full.going_on and self._tx.took_room:
+            self._full.pass_over(**self._disk())
+        if self._unwritable.going_on and self._synchronous:
+            self._unwritable.pass_over(**self._disk())
+
+    def _disk(self) -> dict[str, object]:
+        """What the log says of the store's disk."""
+        log = self._tx.log
+        free: int | str = "(unknown)"
+        with suppress(OSError):
+            free = log.measure_room() + log.min_free
+        directory = os.path.dirname(log.directory)
+        return {"directory": directory, "free": free, "reserve": log.min_free}
 
     def _commit(self) -> None:
         """Make log and index durable, both at once: recovery drops what only the index has.
