@@ -164,6 +164,18 @@ class ReportTests(SynchronousTestCase):
         ):
             self.assertRaises(BadReport, read_report, octets)
 
+    def test_times_elsewhere(self) -> None:
+        # RFC 3339: what is shown as UTC must be that.
+        span = {
+            "start-datetime": "2026-11-20T01:30:00+01:30",
+            "end-datetime": "2026-11-20T20:59:59-03:00",
+        }
+        report = read_report(json.dumps({**EXAMPLE, "date-range": span}).encode())
+        self.assertEqual(f"{report.start:%d %H:%M} {report.end:%d %H:%M}", "20 00:00 20 23:59")
+        span["start-datetime"] = "0001-01-01T00:00:00+23:59"
+        broken = json.dumps({**EXAMPLE, "date-range": span}).encode()
+        self.assertRaises(BadReport, read_report, broken)
+
     def test_texts_are_safe_to_print(self) -> None:
         report = read_report(json.dumps({**EXAMPLE, "report-id": "a\x1b[2Jb\n"}).encode())
         self.assertEqual(report.id, "a?[2Jb?")
