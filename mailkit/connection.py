@@ -32,7 +32,7 @@ from mailkit.deadlines import Deadlines
 from mailkit.login import LoginConnection, LoginFactory
 from mailkit.model import ConnectionInfo
 from mailkit.output import CHUNK as CHUNK
-from mailkit.peers import host_and_port, is_loopback, peer_of
+from mailkit.peers import is_loopback, local_of, peer_of
 from mailkit.proxy import ToldAddress
 from mailkit.sasl import Mechanism
 from mailkit.seats import Seats, TryLock
@@ -163,14 +163,14 @@ class CommandConnection(LoginConnection, ABC):
         """Where the connection comes from, as it stands now."""
         if self._info is not None:
             return self._info
-        peer = self._peer
+        peer, port = self._peer
         if self._socket is None:
             # Somebody between us and the socket may have learnt more since.
-            peer = peer_of(self.transport)
-        local = host_and_port(self.transport.getHost())
+            peer, port = peer_of(self.transport)
+        local, local_port = local_of(self.transport)
         if self.told is not None:
-            peer, local = self.told[0:2], self.told[2:4]
-        info = ConnectionInfo(self.protocol_name, *peer, *local, self.encrypted)
+            peer, port, local, local_port = self.told[0:4]
+        info = ConnectionInfo(self.protocol_name, peer, port, local, local_port, self.encrypted)
         if self._heard:
             # Not before: a proxy's first octets may tell another address.
             self._info = info

@@ -21,6 +21,15 @@ def peer_of(transport: Any) -> tuple[str, int]:
     )
 
 
+def local_of(transport: Any) -> tuple[str, int]:
+    """Address and port that the client has connected to."""
+    if isinstance(transport, Server) and transport.server:
+        place: tuple[str, int] | None = transport.server.only_place
+        if place is not None:
+            return place
+    return host_and_port(transport.getHost())
+
+
 def is_loopback(host: str) -> bool:
     """Whether it is this machine's; so is whoever connects by a UNIX socket."""
     return not host or host.startswith("127.") or host in ("::1", "::ffff:127.0.0.1")

@@ -205,12 +205,14 @@ class Port(tcp.Port):
     takes as long as a short command.
 
     :ivar only_address: where all its clients connect to, unless they can choose.
+    :ivar only_place: the same as host and port.
     :ivar sets_no_delay: its connections have TCP_NODELAY already.
     """
 
     log = Logger()
     transport = Server  # type: ignore[assignment]
     only_address: IPv4Address | IPv6Address | None = None
+    only_place: tuple[str, int] | None = None
     sets_no_delay = False
     _full_turns = 0
 
@@ -238,6 +240,7 @@ class Port(tcp.Port):
         address = self.getHost()  # type: ignore[no-untyped-call]
         if address.host not in _UNSPECIFIED:
             self.only_address = address
+            self.only_place = address.host, address.port
         if sys.platform == "linux":
             # tcp(7): connections inherit it.
             self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

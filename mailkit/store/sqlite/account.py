@@ -203,16 +203,20 @@ class SQLiteAccount(MetadataAccount):
     ) -> tuple[SQLiteMailbox, MailboxInfo, Sequence[int], Sequence[int], int] | None:
         if self._maildrop is not DEFAULT_SETTINGS:
             return None
+        core = self._core
         try:
-            mailbox = self.open_own(INBOX)
-            found = mailbox.find_sizes()
+            found = core.find_mailbox(self._id, INBOX)
+            if found.commits != core.writer.commits:
+                found = core.find_again(found.mailbox_id)
+            mailbox = SQLiteMailbox(core, found.mailbox_id, INBOX, self)
+            sizes = mailbox.find_sizes(found)
         except MailError:
             # Whoever asks for it will meet it again.
             return None
-        if found is None:
+        if sizes is None:
             return None
         self._maildrop = None
-        return mailbox, *found
+        return mailbox, *sizes
 
     # Mail from other servers.
 

@@ -12,6 +12,7 @@ import sqlite3
 import time
 from collections.abc import Collection, Sequence
 from functools import partial
+from typing import Any
 
 from zope.interface import implementer
 
@@ -81,7 +82,7 @@ class KnownAccount(str):
     Whoever waits before opening the account passes a plain ``str`` on, so that it is looked up again.
     """
 
-    __slots__ = ("connection", "id", "imap_without", "maildrop")
+    __slots__ = ("connection", "id", "imap_without", "maildrop", "opened")
 
     id: int
     imap_without: str | None
@@ -89,6 +90,8 @@ class KnownAccount(str):
     maildrop: str | None
     #: Where it was found.
     connection: sqlite3.Connection
+    #: The account, once it was opened, for whoever opens it again; None before.
+    opened: Any
 
     def __new__(
         cls,
@@ -103,6 +106,7 @@ class KnownAccount(str):
         known.imap_without = imap_without
         known.maildrop = maildrop
         known.connection = connection
+        known.opened = None
         return known
 
 

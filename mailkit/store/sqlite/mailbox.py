@@ -268,11 +268,13 @@ class SQLiteMailbox:
         return self._core.reader.list_unended(self._id, uids)
 
     async def get_sizes(self) -> tuple[MailboxInfo, Sequence[int], Sequence[int], int] | None:
-        return self.find_sizes()
+        return self.find_sizes(self._take_found())
 
-    def find_sizes(self) -> tuple[MailboxInfo, Sequence[int], Sequence[int], int] | None:
-        """``get_sizes``, for which nothing is waited."""
-        info = self._take_found().info
+    def find_sizes(
+        self, found: Found
+    ) -> tuple[MailboxInfo, Sequence[int], Sequence[int], int] | None:
+        """``get_sizes``, of the mailbox as it was just found."""
+        info = self._with_recent(found).info
         if info.messages > MAX_LISTED:
             return None
         return info, *self._core.reader.sizes.get(self._id, info.highest_modseq)

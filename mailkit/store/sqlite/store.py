@@ -141,7 +141,10 @@ class SQLiteStore(DirectoryBase):
         if type(name) is not KnownAccount or name.connection is not core.reader.connection:
             return None
         # Found for the login that opens the account now.
-        account = SQLiteAccount(core, self._access, str(name), name.id, name.imap_without)
+        account: SQLiteAccount | None = name.opened
+        if account is None:
+            account = SQLiteAccount(core, self._access, str(name), name.id, name.imap_without)
+            name.opened = account
         account.know_maildrop(name.maildrop)
         return account
 
