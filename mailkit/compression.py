@@ -23,7 +23,7 @@ class CompressingConnection(OutputConnection):
     __slots__ = ("_deflate", "buffer", "source")
 
     def __init__(self) -> None:
-        super().__init__()
+        OutputConnection.__init__(self)
         self._deflate: Deflate | None = None
         self.buffer = InputBuffer()
         self.source: InputBuffer | Deflate = self.buffer

@@ -71,7 +71,7 @@ class CommandConnection(LoginConnection, ABC):
     _commands_left: int
 
     def __init__(self) -> None:
-        super().__init__()
+        LoginConnection.__init__(self)
         self._running: Cancellable | None = None
         self._pumping = False
         self._closing = False

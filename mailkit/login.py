@@ -122,7 +122,7 @@ class LoginConnection(CompressingConnection):
     protocol_name = ""
 
     def __init__(self) -> None:
-        super().__init__()
+        CompressingConnection.__init__(self)
         self._failed_logins = 0
         self._logout: Callable[[], object] | None = None
 

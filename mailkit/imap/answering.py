@@ -29,7 +29,7 @@ class AnsweringConnection(CommandConnection):
     max_errors = 20
 
     def __init__(self) -> None:
-        super().__init__()
+        CommandConnection.__init__(self)
         self._tag = b""
         self._errors = 0
         self._unsent = 0

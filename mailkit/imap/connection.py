@@ -105,7 +105,7 @@ class IMAPProtocol(PushingConnection):
     max_response_line = 16 * 1024
 
     def __init__(self) -> None:
-        super().__init__()
+        PushingConnection.__init__(self)
         self.state = State.NOT_AUTHENTICATED
         self.account: IMailAccount | None = None
         self.append: AppendInProgress | None = None

@@ -31,7 +31,7 @@ class PushingConnection(AnsweringConnection):
     factory: IMAPFactory
 
     def __init__(self) -> None:
-        super().__init__()
+        AnsweringConnection.__init__(self)
         self.selection: Selection | None = None
         self.idling = False
         self.notifier: Notifier | None = None

@@ -68,7 +68,7 @@ class POP3Connection(CommandConnection):
     protocol_name = "pop3"
 
     def __init__(self) -> None:
-        super().__init__()
+        CommandConnection.__init__(self)
         self.session = Session()
         #: What APOP signs; empty where it is not offered.
         self.timestamp = b""

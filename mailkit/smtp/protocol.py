@@ -94,7 +94,7 @@ class SMTPProtocol(ReceivingConnection):
     serves_users = True
 
     def __init__(self) -> None:
-        super().__init__()
+        ReceivingConnection.__init__(self)
         #: The AUTH exchange under way.
         self.exchange: SASLExchange | None = None
         # Who promises, and what; asked once.

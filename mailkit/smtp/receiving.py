@@ -67,7 +67,7 @@ class ReceivingConnection(CommandConnection):
     greeting_name, trace_name = "ESMTP", "SMTP"
 
     def __init__(self) -> None:
-        super().__init__()
+        CommandConnection.__init__(self)
         self.session = self.session_class()
         #: Where mail goes; None until somebody has logged in, as a user or anonymously.
         self.delivery: IMessageDelivery | None = None
