@@ -47,6 +47,17 @@ class SessionTests(SynchronousTestCase):
         self.assertEqual(facts.account, "ann@example.org")
         self.assertIn("IMAP4REV1", client.session.capabilities)
 
+    def test_capabilities_are_asked_for_again(self) -> None:
+        wire = login(self.server)
+        session = wire.session
+        told = session.capabilities
+        self.assertIn("UIDPLUS", told)
+        # What the server says in passing counts (RFC 9051 section 7.1) until it is asked again.
+        wire.channel.dataReceived(b"* CAPABILITY IMAP4rev1 XSTRANGE\r\n")
+        self.assertEqual(session.capabilities, {"IMAP4REV1", "XSTRANGE"})
+        self.assertEqual(wire.run(session.refresh_capabilities()), told)
+        self.assertEqual(session.capabilities, told)
+
     def test_a_wrong_password(self) -> None:
         settings = ClientSettings(
             tls=TLSPolicy.none(), credentials=Credentials("ann@example.org", "wrong")
