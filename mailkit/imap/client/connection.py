@@ -78,7 +78,7 @@ class Connection(pipeline.Pipeline[Flight]):
         #: Who hears each response, after the state has taken it over; must not raise.
         self.listeners: list[Callable[[Typed], None]] = []
         #: Who takes the next contents of messages, instead of a spool.
-        self.sink: Callable[[bytes, int], Sink | None] | None = None
+        self.sink: Callable[[], Sink] | None = None
         self._reader = self._new_reader()
         self._tags = 0
         self._heard = channel.seconds()
@@ -95,8 +95,8 @@ class Connection(pipeline.Pipeline[Flight]):
     def _new_reader(self) -> ResponseReader:
         return ResponseReader(self.settings.limits, self._choose_sink)
 
-    def _choose_sink(self, octets: bytes, size: int) -> Sink | None:
-        return self.sink(octets, size) if self.sink is not None else None
+    def _choose_sink(self) -> Sink | None:
+        return self.sink() if self.sink is not None else None
 
     # What the channel calls.
 

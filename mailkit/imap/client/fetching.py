@@ -208,7 +208,7 @@ class SectionStream(Sink):
                 self.write(content.octets())
         return True
 
-    def _choose(self, octets: bytes, size: int) -> Sink:
+    def _choose(self) -> Sink:
         self._came = True
         return self
 

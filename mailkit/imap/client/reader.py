@@ -25,6 +25,8 @@ class ResponseLimits(NamedTuple):
     strings: int = 4 * 1024 * 1024
     #: A section of a message.
     content: int = 2 * 1024 * 1024 * 1024
+    #: Sections of a message in one response, each with a place of its own.
+    sections: int = 10_000
     #: Lists within lists, and parts within parts.
     depth: int = 100
     #: Messages, mailboxes or the like that answer one command.
@@ -63,14 +65,14 @@ class Response(NamedTuple):
 class ResponseReader:
     """Takes responses from received octets.
 
-    :param choose_sink: asked for each content of a message, with the response so far and its size:
-        who takes it; None to keep it with the response.
+    :param choose_sink: asked for each content of a message: who takes it; None to keep it with the
+        response.
     """
 
     def __init__(
         self,
         limits: ResponseLimits = RESPONSE_LIMITS,
-        choose_sink: Callable[[bytes, int], Sink | None] = lambda octets, size: None,
+        choose_sink: Callable[[], Sink | None] = lambda: None,
     ) -> None:
         self._buffer = InputBuffer()
         self._limits = limits
@@ -147,7 +149,9 @@ class ResponseReader:
         if _FETCH.match(first) and _CONTENT.search(line):
             if size > self._limits.content:
                 raise ProtocolError("A message of the mail server is too large")
-            self._sink = self._choose_sink(b"".join(self._parts), size)
+            if len(self._contents) >= self._limits.sections:
+                raise ProtocolError("A response of the mail server has too many sections")
+            self._sink = self._choose_sink()
             if self._sink is None:
                 spool = Spool(memory_limit=CONTENT_MEMORY, memory=self._memory)
                 self._sink = spool
