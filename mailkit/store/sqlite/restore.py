@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sqlite3
 import time
 from collections.abc import Callable
@@ -95,14 +96,17 @@ def restore_store(
     try:
         _look_at_index(generation, unchanged)
         owner = _prepare(directory)
-        write_manifest(directory, manifest)
-        left_out = {MANIFEST_NAME, ALSO}
-        copy_tree(generation, directory, None, Copied(), left_out)
-        _renew(directory, unchanged, int(clock()), report)
-        if os.geteuid() == 0:
-            # A command of root's: the server could not open it otherwise.
-            own_tree(directory, owner.st_uid, owner.st_gid)
-        sync_tree(directory)
+        try:
+            write_manifest(directory, manifest)
+            copy_tree(generation, directory, None, Copied(), {MANIFEST_NAME, ALSO})
+            _renew(directory, unchanged, int(clock()), report)
+            if os.geteuid() == 0:
+                # A command of root's: the server could not open it otherwise.
+                own_tree(directory, owner.st_uid, owner.st_gid)
+            sync_tree(directory)
+        except BaseException:
+            _clear(directory)
+            raise
         # From now on it is a store.
         os.unlink(os.path.join(directory, MANIFEST_NAME))
         sync_directory(directory)
@@ -132,6 +136,18 @@ def _prepare(directory: str) -> os.stat_result:
     if any(name != "lost+found" for name in os.listdir(directory)):
         raise StoreUnavailable(f"{directory} is not empty; move what is there out of the way")
     return os.stat(directory)
+
+
+def _clear(directory: str) -> None:
+    """Remove what was made, the mark of its being unfinished last."""
+    for name in sorted(os.listdir(directory), key=MANIFEST_NAME.__eq__):
+        path = os.path.join(directory, name)
+        if name == "lost+found":
+            continue
+        if os.path.isdir(path) and not os.path.islink(path):
+            shutil.rmtree(path)
+        else:
+            os.unlink(path)
 
 
 def _renew(directory: str, unchanged: bool, now: int, report: RestoreReport) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import time
 from typing import Any
+from unittest import mock
 
 from mailkit.errors import StoreUnavailable
 from mailkit.model import FlagOp, MaildropSettings
 from mailkit.pop3.protocol import POP3Factory
 from mailkit.queue.values import NewMessage, Order, RecipientState, Update
 from mailkit.spool import Spool
-from mailkit.store.sqlite import SQLiteStore
+from mailkit.store.sqlite import SQLiteStore, restore
 from mailkit.store.sqlite.backup import back_up
 from mailkit.store.sqlite.generations import MANIFEST_NAME
 from mailkit.store.sqlite.repair import repair_store
@@ -214,6 +215,22 @@ class RestoreTests(StoreTestCase):
         self.patch(os, "unlink", self.fail_to_unlink)
         self.assertRaises(StoreUnavailable, restore_store, self.destination, self.directory)
         self.assertRaises(StoreUnavailable, SQLiteStore(self.directory).open)
+
+    async def test_one_that_fails_leaves_the_directory_empty(self) -> None:
+        store = await self.make_store()
+        await self.add(store, 1)
+        self.back_up()
+        self.directory = self.mktemp()
+        full = OSError(28, "No space left on device")
+        for name in ("copy_tree", "write_snapshot", "sync_tree"):
+            with mock.patch.object(restore, name, side_effect=full):
+                error = self.assertRaises(
+                    StoreUnavailable, restore_store, self.destination, self.directory
+                )
+            self.assertIn("No space left", error.text)
+            self.assertEqual(os.listdir(self.directory), [])
+        restore_store(self.destination, self.directory)
+        self.assertEqual(await self.contents(self.open_store()), [message(1)])
 
     unlink = staticmethod(os.unlink)
 
