@@ -113,17 +113,31 @@ _scheme = click.option(
     is_flag=True,
     help="Read the passwords from standard input, a line an address.",
 )
+@click.option(
+    "--no-password",
+    is_flag=True,
+    help="Nobody logs in by a password of the store: for mailboxes that others share, and for users"
+    " whom --auth knows.",
+)
 @_scheme
 @scram_option
 @click.pass_obj
 def add_account(
-    store: str, addresses: tuple[str, ...], password_stdin: bool, scheme: str, scram: bool | None
+    store: str,
+    addresses: tuple[str, ...],
+    password_stdin: bool,
+    no_password: bool,
+    scheme: str,
+    scram: bool | None,
 ) -> None:
     """Make the account ADDRESS, and serve its domain.
 
     Several are made one after the other, up to one that is refused.
     """
     from mailkit.store.addresses import canonical_address
+
+    if no_password and (password_stdin or scram):
+        raise click.UsageError("--no-password needs neither --password-stdin nor --scram")
 
     async def work(directory: Any) -> None:
         present = set(await directory.list_accounts())
@@ -132,12 +146,15 @@ def add_account(
                 # What can be refused is refused before a password is asked for in vain.
                 if canonical_address(address) in present:
                     raise click.ClickException(f"{address}: the account exists already")
-                if len(addresses) > 1 and not password_stdin:
+                if len(addresses) > 1 and not (password_stdin or no_password):
                     click.echo(f"{address}:")
-                password = _new_password(password_stdin, address)
-                hashed = _hash_password(password, scheme)
-                await directory.add_account(name=address, password_hash=hashed)
-                await set_password(store, directory, address, hashed, password, scram)
+                if no_password:
+                    await directory.add_account(name=address, password_hash=None)
+                else:
+                    password = _new_password(password_stdin, address)
+                    hashed = _hash_password(password, scheme)
+                    await directory.add_account(name=address, password_hash=hashed)
+                    await set_password(store, directory, address, hashed, password, scram)
                 click.echo(f"Added {address}.")
 
     administer(store, work, make=True)

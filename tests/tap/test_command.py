@@ -116,6 +116,15 @@ class AccountTests(CommandTestCase):
         self.refuse(*add, "--scheme", "plain", input=b"\xff\n", wanted="UTF-8")
         self.assertEqual(self.succeed("account", "list"), "")
 
+    def test_accounts_without_a_password(self) -> None:
+        news, lists = "news@example.org", "lists@example.org"
+        output = self.succeed("account", "add", news, lists, "--no-password")
+        self.assertEqual(output, f"Added {news}.\nAdded {lists}.\n")
+        for account in (news, lists):
+            self.assertRaises(AssertionError, self.hash_of, account)
+        for other in ("--password-stdin", "--scram"):
+            self.refuse("account", "add", ANN, "--no-password", other, wanted="neither", code=2)
+
     def test_several_accounts_and_a_line_for_each(self) -> None:
         add = ("account", "add", "--scheme", "plain")
         bob, carol = "bob@example.org", "carol@example.net"
