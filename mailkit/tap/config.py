@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from mailkit.tap.errors import SettingError
@@ -43,7 +43,7 @@ def read_config(
         elif key in values:
             settings[key] = ",".join(value) if _are_strings(value) else str(value)
             is_scalar = isinstance(value, (str, int)) and not isinstance(value, bool)
-            wanted, fits = "a string or a number", is_scalar or _are_strings(value)
+            wanted, fits = "a string or a whole number", is_scalar or _are_strings(value)
         elif key in flags:
             settings[key] = value
             wanted, fits = "true or false", isinstance(value, bool)
@@ -54,11 +54,20 @@ def read_config(
             settings[key] = value
             wanted, fits = "", True
         else:
-            known = ", ".join(sorted({*lists, *values, *flags, *tables, *others}))
-            raise SettingError(f"{path}: unknown key {key!r}; known are {known}")
+            known = sorted({*lists, *values, *flags, *tables, *others})
+            raise SettingError(f"{path}: unknown key {key!r}; {_advise(key, known)}")
         if not fits:
             raise SettingError(f"{path}: {key} must be {wanted}")
     return settings
+
+
+def _advise(key: str, known: Sequence[str]) -> str:
+    """What may have been meant; all that there is takes some lines."""
+    from difflib import get_close_matches
+
+    likely = get_close_matches(key, known, n=1)
+    hint = f"did you mean {likely[0]}? " if likely else ""
+    return f"{hint}known are {', '.join(known)}"
 
 
 def parse_toml(octets: bytes) -> dict[str, Any]:

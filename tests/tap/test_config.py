@@ -38,14 +38,15 @@ class ConfigTests(SynchronousTestCase):
         self.assertEqual(self.read(""), {})
 
     def test_unknown_key(self) -> None:
-        self.check('impa = "tcp:1"', "unknown key 'impa'", "imap, max, plain, store, tls")
-        self.check("[server]\nimap = 1", "unknown key 'server'")
+        known = "known are imap, max, plain, store, tls"
+        self.check('impa = "tcp:1"', f"unknown key 'impa'; did you mean imap? {known}")
+        self.check("[server]\nimap = 1", f"unknown key 'server'; {known}")
 
     def test_wrong_kinds(self) -> None:
         self.check("imap = 143", "imap must be a string or an array of strings")
         self.check('imap = ["tcp:1", 2]', "imap must be a string or an array of strings")
-        self.check("store = true", "store must be a string or a number")
-        self.check("[store]\na = 1", "store must be a string or a number")
+        self.check("store = true", "store must be a string or a whole number")
+        self.check("[store]\na = 1", "store must be a string or a whole number")
         self.check('plain = "yes"', "plain must be true or false")
 
     def test_not_toml(self) -> None:
