@@ -78,10 +78,12 @@ class MemoryTests(SynchronousTestCase):
 
     def test_what_is_loaded_is_no_concern_of_garbage_collection(self) -> None:
         self.addCleanup(gc.unfreeze)
+        self.addCleanup(gc.set_threshold, *gc.get_threshold())
         loaded = len(gc.get_objects())
         memory.keep_what_is_loaded()
         self.assertLess(len(gc.get_objects()), loaded / 10)
         self.assertGreater(gc.get_freeze_count(), 0)
+        self.assertEqual(gc.get_threshold()[0], memory.COLLECT_AFTER)
 
     def advise(self, pages: str = "always [madvise] never", smaps: str = _SMAPS) -> list[Any]:
         """What is asked of a system of which these files tell."""
