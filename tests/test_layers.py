@@ -34,7 +34,7 @@ WIRE = "mailkit.wire mailkit.wire.*"
 VALUES = (
     "mailkit._typing mailkit.errors mailkit.spool mailkit.query mailkit.model mailkit.hooks"
     " mailkit.annotations mailkit.filequota mailkit.quiet"
-    " mailkit.rights mailkit.statuscodes mailkit.translation"
+    " mailkit.rights mailkit.statuscodes mailkit.translation mailkit.copies"
     f" mailkit.dns.records mailkit.expiring mailkit.queue mailkit.queue.values {WIRE}"
 )
 MIME = (
@@ -146,7 +146,7 @@ RULES = (
     Rule("mailkit.spool", "mailkit._typing mailkit.wire.crc"),
     Rule("mailkit.annotations"),
     Rule("mailkit.filequota"),
-    Rule("mailkit.quiet"),
+    Rule("mailkit.quiet mailkit.copies"),
     Rule("mailkit.model", "mailkit._typing mailkit.annotations mailkit.errors mailkit.spool"),
     Rule("mailkit.rights", "mailkit.model"),
     Rule("mailkit.statuscodes", "mailkit.errors"),

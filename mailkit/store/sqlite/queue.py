@@ -8,12 +8,13 @@ import sqlite3
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, NamedTuple, cast
 
 from twisted.logger import Logger
 from zope.interface import implementer
 
 from mailkit._typing import override
+from mailkit.copies import changed
 from mailkit.errors import NoSuchMessage
 from mailkit.expiring import ExpiringMap
 from mailkit.interfaces import IPostponingQueue, IQueue, IQueueEvents
@@ -74,6 +75,13 @@ NEW_TIME = 5.0
 MAX_NEW_SIZE = 64 * 1024
 
 _SENDER = "json_extract(envelope, '$.from[0]'), json_extract(envelope, '$.from[1]')"
+
+
+class _New(NamedTuple):
+    """A message that has just been queued."""
+
+    pieces: Sequence[bytes]
+    message: NewMessage
 
 
 class QueueRecords(EventRecords):
@@ -229,10 +237,7 @@ class SQLiteQueue(QueueRecords):
         self._places: ExpiringMap[str, tuple[BodyPlace, int, bytes]] = ExpiringMap(
             MAX_PLACES, time.monotonic
         )
-        #: Octets of new messages, and which of them are sent, and behind which.
-        self._new: ExpiringMap[str, tuple[Sequence[bytes], int, bytes]] = ExpiringMap(
-            MAX_NEW, time.monotonic
-        )
+        self._new: ExpiringMap[str, _New] = ExpiringMap(MAX_NEW, time.monotonic)
 
     async def enqueue(
         self, message: Spool, new: Sequence[NewMessage], deliveries: Sequence[LocalDelivery] = ()
@@ -246,7 +251,7 @@ class SQLiteQueue(QueueRecords):
             for id, each in zip(queued.ids, new, strict=True):
                 # Under a key it may be another message that has come before.
                 if each.key is None:
-                    self._new.set(id, (found.pieces, each.skip, each.prefix), NEW_TIME)
+                    self._new.set(id, _New(found.pieces, each), NEW_TIME)
         return queued
 
     async def find_due(self, now: int, limit: int, exclude: Collection[str] = ()) -> Sequence[str]:
@@ -270,7 +275,7 @@ class SQLiteQueue(QueueRecords):
         )
         for row in rows:
             self._places.set(str(row[0]), _place(row[_DUE_PLACE:]), PLACE_TIME)
-        messages = _assemble(rows)
+        messages = _assemble(rows, self._new.get)
         if len(rows) > limit:
             if len(messages) > 1:
                 messages.pop()
@@ -297,8 +302,7 @@ class SQLiteQueue(QueueRecords):
     async def open_message(self, id: str) -> BinaryIO:
         known, new = self._places.pop(id), self._new.pop(id)
         if known is not None and new is not None:
-            pieces, skip, prefix = new
-            return io.BytesIO(prefix + b"".join(pieces)[skip:])
+            return io.BytesIO(new.message.prefix + b"".join(new.pieces)[new.message.skip :])
         place, skip, prefix = known or self.place(id)
         file = await open_body(self._core(), lambda: self.place(id)[0], place)
         if not skip and not prefix:
@@ -354,16 +358,29 @@ class SQLiteQueue(QueueRecords):
         return end
 
 
-def _assemble(rows: Iterable[tuple[Any, ...]]) -> list[QueuedMessage]:
-    """Messages with those of their recipients that were read."""
+def _assemble(
+    rows: Iterable[tuple[Any, ...]], new: Callable[[str], _New | None] | None = None
+) -> list[QueuedMessage]:
+    """Messages with those of their recipients that were read.
+
+    :param new: knows messages that need not be read again.
+    """
     found: OrderedDict[int, tuple[tuple[Any, ...], list[RecipientRow]]] = OrderedDict()
     for row in rows:
         message, recipient = row[:6], RecipientRow._make(row[6:_DUE_PLACE])
         found.setdefault(message[0], (message, []))[1].append(recipient)
     messages = []
     for (number, envelope, size, created, expires, header_id), parts in found.values():
-        recipients = [part.show() for part in parts]
-        whole = load_envelope(envelope)
+        known = new(str(number)) if new is not None else None
+        if known is not None and len(parts) == len(known.message.envelope.recipients):
+            given = known.message.envelope
+            # Their numbers follow each other.
+            first = min([part.id for part in parts])
+            recipients = [part.show(given.recipients[part.id - first]) for part in parts]
+            whole = changed(given)
+        else:
+            recipients = [part.show() for part in parts]
+            whole = load_envelope(envelope)
         whole.recipients = [each.recipient for each in recipients]
         messages.append(
             QueuedMessage(str(number), whole, size, created, expires, recipients, header_id or "")

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from mailkit._typing import override
 from mailkit.errors import NoSuchMessage
-from mailkit.model import LocalDelivery
+from mailkit.model import LocalDelivery, Recipient
 from mailkit.queue.values import (
     NewMessage,
     Order,
@@ -60,11 +60,14 @@ class RecipientRow(NamedTuple):
     attempts: int
     warned: int
 
-    def show(self) -> QueuedRecipient:
-        """For the contract."""
+    def show(self, recipient: Recipient | None = None) -> QueuedRecipient:
+        """For the contract.
+
+        :param recipient: what the row says of it, where that is known.
+        """
         return QueuedRecipient(
             self.id,
-            load_recipient(self.recipient),
+            recipient or load_recipient(self.recipient),
             RecipientState(self.state),
             self.next_time or 0,
             self.attempts,

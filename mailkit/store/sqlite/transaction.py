@@ -184,7 +184,7 @@ class Transaction:
     def forget(self) -> None:
         """The index is not what it was: another process may have changed it."""
         self.states.clear()
-        self._next = None
+        self._next = self._last_queued = self.has_listeners = None
 
     def begin(self, now: int) -> None:
         """Begin a batch; the index's transaction has begun."""
@@ -198,8 +198,6 @@ class Transaction:
         self.changed = False
         self.touched = set()
         self.unsettled = set()
-        self.has_listeners = None
-        self._last_queued = None
         self._notes = []
         self._dirty = set()
         self._room = None

@@ -10,7 +10,8 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, gatherResults
 
-from mailkit.model import LocalDelivery
+from mailkit.copies import changed
+from mailkit.model import Envelope, LocalDelivery
 from mailkit.queue.values import (
     Attempt,
     NewMessage,
@@ -23,6 +24,7 @@ from mailkit.queue.values import (
     Update,
 )
 from mailkit.spool import Spool
+from mailkit.store.envelopes import load_envelope
 from mailkit.store.sqlite import SQLiteStore, StoreSettings, compact, queue
 from mailkit.store.sqlite.opening import open_body
 from mailkit.store.sqlite.repair import repair_store
@@ -147,6 +149,53 @@ class QueueTests(StoreTestCase):
         self.assertEqual(found[:3], found[3:])
         expected = [b"Return-Path: <>\r\n", b"", b"Received: here\r\n"]
         self.assertEqual([octets for _, octets in found[:3]], [e + message(1) for e in expected])
+
+    async def test_new_messages_are_listed_as_the_index_has_them(self) -> None:
+        store = await self.make_store()
+        loaded: list[str] = []
+
+        def load(text: str) -> Envelope:
+            loaded.append(text)
+            return load_envelope(text)
+
+        addresses = [f"{name}@example.net" for name in ("eve", "joe", "eve", "sue")]
+        whole = await self.add(store, 1, *addresses)
+        parted = await self.add(store, 2, *addresses, "sue@example.com")
+        known = {id: await store.queue.get_message(id=id) for id in (whole, parted)}
+        self.patch(queue, "load_envelope", load)
+        found = await store.queue.list_due(domain="example.net", now=self.now, limit=20)
+        self.assertEqual([each.id for each in found], [whole, parted])
+        # Where only some of the recipients are due, it is read as ever.
+        self.assertEqual(len(loaded), 1)
+        self.assertEqual(found[0], known[whole])
+        self.assertEqual(found[1].recipients, known[parted].recipients[:4])
+        given = [each.recipient for each in found[1].recipients]
+        self.assertEqual(found[1].envelope, changed(known[parted].envelope, recipients=given))
+        # In whatever order they are due.
+        eve = found[0].recipients[0]
+        later = Update(eve.id, RecipientState.DEFERRED, self.now + 1)
+        await store.queue.record(updates=[later])
+        found = await store.queue.list_due(domain="example.net", now=self.now + 1, limit=20)
+        (again,) = [each for each in found if each.id == whole]
+        self.assertEqual([str(each.recipient.path) for each in again.recipients][-1], addresses[0])
+        self.assertEqual(
+            {each.id: each.recipient for each in again.recipients},
+            {each.id: each.recipient for each in known[whole].recipients},
+        )
+
+    async def test_a_domain_is_due_when_its_first_recipient_is(self) -> None:
+        store = await self.make_store()
+        ids = [await self.add(store, 1, f"{name}@example.net") for name in ("eve", "joe")]
+        eve, joe = [(await store.queue.get_message(id=id)).recipients[0] for id in ids]
+        times = []
+        for id, next_time in ((eve.id, 90), (joe.id, 60), (eve.id, 120), (joe.id, 150)):
+            update = Update(id, RecipientState.DEFERRED, self.now + next_time)
+            await store.queue.record(updates=[update])
+            times.append((await store.queue.get_next_time() or 0) - self.now)
+        self.assertEqual(times, [0, 60, 60, 120])
+        for id in (eve.id, joe.id):
+            await store.queue.record(updates=[Update(id, RecipientState.FAILED)])
+        self.assertIsNone(await store.queue.get_next_time())
 
     async def test_numbers_follow_each_other(self) -> None:
         store = await self.make_store()
