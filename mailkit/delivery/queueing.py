@@ -19,6 +19,7 @@ from typing import Any, TypeAlias
 from zope.interface import implementer
 
 from mailkit._typing import override
+from mailkit.copies import changed
 from mailkit.delivery.fields import delivered_to, read_start
 from mailkit.delivery.routing import Forward, Part, Routes, RoutingDelivery, outcomes
 from mailkit.errors import MailError, PermissionDenied, RelayDenied, StoreFull
@@ -368,19 +369,11 @@ def _may_be_feedback(start: bytes) -> bool:
     return b"multipart" in header.lower() and b"feedback-report" in start.lower()
 
 
-def _changed(envelope: Envelope, **changes: Any) -> Envelope:
-    """What ``dataclasses.replace`` does, in a third of the time."""
-    copied = object.__new__(Envelope)
-    copied.__dict__.update(envelope.__dict__)
-    copied.__dict__.update(changes)
-    return copied
-
-
 def _own(envelope: Envelope) -> Envelope:
     """A message of which the reverse-path is believed."""
     path = envelope.reverse_path
     account = None if path.is_null else str(path)
-    return _changed(envelope, account=account, trusted=True)
+    return changed(envelope, account=account, trusted=True)
 
 
 def _outgoing(envelope: Envelope, forward: Forward) -> Outgoing:
@@ -388,7 +381,7 @@ def _outgoing(envelope: Envelope, forward: Forward) -> Outgoing:
     recipients = list(forward.recipients.values())
     alias = forward.alias
     if alias is None:
-        return Outgoing(_changed(envelope, recipients=recipients))
+        return Outgoing(changed(envelope, recipients=recipients))
     # RFC 3461 section 5.2.7.1: what the sender wrote is told in reports.
     original = OriginalRecipient("rfc822" if alias.is_ascii else "utf-8", str(alias))
     recipients = [

@@ -16,6 +16,7 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.python.failure import Failure
 
 from mailkit._typing import override
+from mailkit.copies import changed
 from mailkit.delivery.fields import (
     delivered_to,
     has_delivered_to,
@@ -63,7 +64,7 @@ class Routes:
 
     def find(self, domain: str) -> IMessageDelivery | None:
         """The delivery of a domain that has one of its own."""
-        return self.domains.get(canonical_domain(domain))
+        return self.domains.get(canonical_domain(domain)) if self.domains else None
 
 
 @dataclass
@@ -349,7 +350,7 @@ class RoutingDelivery(LocalMessageDelivery):
 
     async def _send_on(self, envelope: Envelope, message: Spool, forward: Forward) -> None:
         """Hand over one message; raises nothing."""
-        part = replace(envelope, recipients=list(forward.recipients.values()))
+        part = changed(envelope, recipients=list(forward.recipients.values()))
         try:
             shared = message.share()
         except OSError as error:

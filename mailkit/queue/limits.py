@@ -48,6 +48,10 @@ class QueueLimits:
             raise ValueError("limits are not negative")
 
 
+# What stands for the whole queue.
+_ALL = ("", "")
+
+
 class _Count(NamedTuple):
     """How much waits."""
 
@@ -91,14 +95,19 @@ class QueueGuard:
     ) -> None:
         limits = self._limits
         if limits.max_messages or limits.max_octets:
-            more = len(wanted), size, take
-            if not await self._count(("", ""), self._most_in_all, *more):
+            most, more = self._most_in_all, (len(wanted), size, take)
+            if not (
+                self._has_room(_ALL, most, *more) or await self._count_again(_ALL, most, *more)
+            ):
                 raise StoreFull("The queue for other servers is full; try again later")
         for envelope, recipients in wanted:
             account = envelope.account
             if account is not None and limits.max_messages_per_account:
-                most = self._most_of_account
-                if not await self._count((account, ""), most, 1, 0, take):
+                most, key = self._most_of_account, (account, "")
+                if not (
+                    self._has_room(key, most, 1, 0, take)
+                    or await self._count_again(key, most, 1, 0, take)
+                ):
                     raise LimitExceeded(
                         f"{most.messages} messages of yours wait to be sent already;"
                         " try again later"
@@ -108,27 +117,32 @@ class QueueGuard:
 
     async def _check_domains(self, recipients: Sequence[Recipient], take: bool) -> None:
         most = self._most_for_domain
-        domains = [canonical_domain(each.path.domain) for each in recipients]
-        for domain in dict.fromkeys(domains):
-            if not await self._count(("", domain), most, domains.count(domain), 0, take):
+        counts: dict[str, int] = {}
+        for recipient in recipients:
+            domain = canonical_domain(recipient.path.domain)
+            counts[domain] = counts.get(domain, 0) + 1
+        for domain, count in counts.items():
+            key = "", domain
+            if not (
+                self._has_room(key, most, count, 0, take)
+                or await self._count_again(key, most, count, 0, take)
+            ):
                 raise LimitExceeded(
                     f"{most.messages} recipients in {domain} wait already; try again later"
                 )
 
-    async def _count(
+    async def _count_again(
         self, key: tuple[str, str], most: _Count, messages: int, octets: int, take: bool
     ) -> bool:
-        """Whether there is room for more; then it is counted, if it is to be taken."""
-        if self._has_room(key, most, messages, octets, take):
-            return True
-        # Something may have left since it was counted.
+        """:meth:`_has_room`, for something may have left since it was counted."""
         self._counts.set(key, await self._read(key, most), COUNT_TIME)
         return self._has_room(key, most, messages, octets, take)
 
     def _has_room(
         self, key: tuple[str, str], most: _Count, messages: int, octets: int, take: bool
     ) -> bool:
-        """The same by the count that is remembered."""
+        """Whether there is room for more, by the count that is remembered; then it is counted, if it is
+        to be taken."""
         known = self._counts.get(key)
         if known is None:
             return False

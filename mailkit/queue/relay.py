@@ -10,6 +10,7 @@ from typing import Any, BinaryIO, NamedTuple
 from weakref import WeakKeyDictionary
 
 from mailkit._typing import override
+from mailkit.copies import changed
 from mailkit.errors import DomainAcceptsNoMail, MailError, MailLoop, NoSuchDomain
 from mailkit.expiring import ExpiringMap
 from mailkit.model import Envelope
@@ -220,7 +221,7 @@ class RelayTransport(Transport):
                 return self._result(envelope, handovers, first and _concerns_all(error, wish))
             part = envelope
             if len(pending) < len(envelope.recipients):
-                part = replace(envelope, recipients=[envelope.recipients[i] for i in pending])
+                part = changed(envelope, recipients=[envelope.recipients[i] for i in pending])
             content.seek(0)
             reused = session.used
             result = await self._send_over(session, link, place, part, content)
@@ -254,7 +255,7 @@ class RelayTransport(Transport):
     ) -> SendResult:
         """Send over a connection, and leave it to the message behind or to the pool."""
         follow = None
-        if self._pipelined and not place.passed_on and not self._lockstep.get(_name(link, session)):
+        if self._pipelined and not place.passed_on and not self._needs_lockstep(link, session):
             follow = partial(place.pass_on, session)
         result = await session.send(envelope, content, follow)
         if follow is None or not place.passed_on:
@@ -262,6 +263,11 @@ class RelayTransport(Transport):
         elif session.closed:
             self._note_lockstep(link, session, result.outcomes)
         return result
+
+    def _needs_lockstep(self, link: _Link, session: Session) -> bool:
+        """Messages may not follow right behind each other on a connection."""
+        # Hardly any host is of that kind, and mostly none is known.
+        return bool(self._lockstep and self._lockstep.get(_name(link, session)))
 
     def _note_lockstep(
         self, link: _Link, session: Session, outcomes: Sequence[RecipientOutcome]
@@ -368,12 +374,12 @@ class RelayTransport(Transport):
                 security += f"; {facts.tls.problem}"
         elif facts is not None and facts.tls_failure:
             security += f"; {facts.tls_failure}"
-        address = str(host) if host is not None else ""
+        address = facts.peer if facts is not None else str(host or "")
         return Attempt(
             int(began),
             now - began,
             host.name if host is not None else "",
-            facts.peer if facts is not None else address,
+            address,
             tls,
             security[:MAX_TEXT],
             passed_over=way.passed_over if way is not None else "",

@@ -24,6 +24,7 @@ from mailkit.smtp.client import TLSFailed, TLSMode, TLSPolicy
 MAX_HEADER = 64 * 1024
 
 _NO = re.compile(rb"\s*no\s*", re.IGNORECASE)
+_EMPTY_LINE = b"\r\n\r\n"
 # Modes that stand below a certificate that is verified.
 _WEAKER = (TLSMode.NONE, TLSMode.OPPORTUNISTIC, TLSMode.REQUIRED)
 
@@ -81,19 +82,25 @@ def wish_of(envelope: Envelope, content: BinaryIO) -> Wish:
         return Wish.NORMAL if envelope.reverse_path.is_null else Wish.REQUIRED
     start = _read_start(content)
     # No field stands behind an empty line: the body of most messages is left alone.
-    if b"tls-required" not in start.partition(b"\r\n\r\n")[0].lower():
+    end = start.find(_EMPTY_LINE)
+    if b"tls-required" not in (start[:end] if end >= 0 else start).lower():
         return Wish.NORMAL
     value = parse_header(start).get(b"TLS-Required")
     return Wish.OPTIONAL if value is not None and _NO.fullmatch(value) else Wish.NORMAL
 
 
 def _read_start(content: BinaryIO) -> bytes:
+    """The header, and what is read with it."""
     content.seek(0)
-    start = bytearray()
+    start = content.read(MAX_HEADER)
     # A file of several parts gives them one by one.
-    while len(start) < MAX_HEADER and (data := content.read(MAX_HEADER - len(start))):
+    while (
+        _EMPTY_LINE not in start
+        and len(start) < MAX_HEADER
+        and (data := content.read(MAX_HEADER - len(start)))
+    ):
         start += data
-    return bytes(start)
+    return start
 
 
 class DestinationSecurity:

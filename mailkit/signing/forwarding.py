@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import BinaryIO
 
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.logger import Logger
 
 from mailkit._typing import override
+from mailkit.copies import changed
 from mailkit.dns.lookups import find_texts
 from mailkit.errors import DNSFailure
 from mailkit.interfaces import IDNSResolver
@@ -82,7 +83,9 @@ class ForwardingTransport(WrappingTransport):
         if is_ours(envelope):
             return await self.transport.send(domain, envelope, content)
         path = await self._new_path(envelope.reverse_path)
-        prepared = Prepared(replace(envelope, reverse_path=path), content)
+        if path is not envelope.reverse_path:
+            envelope = changed(envelope, reverse_path=path)
+        prepared = Prepared(envelope, content)
         try:
             if self._sealing is not None:
                 await self._seal(prepared, self._sealing)
