@@ -207,8 +207,13 @@ def remove_account(store: str, address: str, yes: bool) -> None:
         name = await find_account(directory, address)
         if not yes:
             click.confirm(f"Remove {name} and all its mail?", abort=True)
+        named = [alias for alias, targets in await directory.list_aliases() if name in targets]
         await directory.remove_account(name=name)
         click.echo(f"Removed {name}.")
+        left = {alias for alias, _ in await directory.list_aliases()}
+        for alias in named:
+            fate = "still names it beside others" if alias in left else "led there alone: removed"
+            click.echo(f"Alias {displayed_address(alias)} {fate}.")
 
     administer(store, work, about=address)
 

@@ -183,6 +183,19 @@ class AccountTests(CommandTestCase):
         self.succeed("account", "remove", ANN, input="y\n")
         self.assertEqual(self.succeed("account", "list"), "")
 
+    def test_remove_tells_of_aliases(self) -> None:
+        bob, info, robert = "bob@example.org", "info@example.org", "robert@example.org"
+        self.add()
+        self.add(bob)
+        self.succeed("alias", "add", info, ANN, bob)
+        self.succeed("alias", "add", robert, bob)
+        self.assertEqual(
+            self.succeed("account", "remove", bob, "--yes"),
+            f"Removed {bob}.\nAlias {info} still names it beside others.\n"
+            f"Alias {robert} led there alone: removed.\n",
+        )
+        self.assertEqual(self.succeed("alias", "list"), f"{info} {ANN} {bob}\n")
+
     def test_remove_without_asking(self) -> None:
         self.add()
         self.succeed("account", "remove", ANN, "--yes")
