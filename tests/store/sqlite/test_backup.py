@@ -78,6 +78,18 @@ class BackupTests(BackupTestCase):
         second = self.back_up()
         self.assertEqual(check_store(second.path).problems, [])
 
+    async def test_a_segment_of_the_same_size_with_another_end_is_copied(self) -> None:
+        await self.filled()
+        first = self.back_up()
+        with open(os.path.join(first.path, "log", segment_name(1)), "r+b") as file:
+            file.seek(-1, os.SEEK_END)
+            last = file.read(1)
+            file.seek(-1, os.SEEK_END)
+            file.write(bytes([last[0] ^ 1]))
+        self.assertNotEqual(check_store(first.path).problems, [])
+        second = self.back_up()
+        self.assertEqual(check_store(second.path).problems, [])
+
     async def test_segments_stay_while_they_are_copied(self) -> None:
         store, contents = await self.filled()
         inbox = await self.mailbox(store)
