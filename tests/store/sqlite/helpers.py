@@ -41,15 +41,20 @@ class StoreTestCase(TestCase):
     def setUp(self) -> None:
         self.directory = self.mktemp()
         self.open_stores: list[SQLiteStore] = []
+        make = Ahead._loop
+
+        def make_nothing_in_quiet_stores(ahead: Ahead) -> None:
+            # Neither of what is there at the start, nor because somebody lacks something.
+            if ahead._core.settings.ahead_delay != QUIET.ahead_delay:
+                make(ahead)
+
+        self.patch(Ahead, "_loop", make_nothing_in_quiet_stores)
 
     async def tearDown(self) -> None:
         for store in self.open_stores:
             await store.close()
 
     def open_store(self, settings: StoreSettings = QUIET, **options: Any) -> SQLiteStore:
-        if settings.ahead_delay == QUIET.ahead_delay:
-            # Nor because somebody lacks something.
-            self.patch(Ahead, "hurry", lambda self, wanted: None)
         store = SQLiteStore(self.directory, settings=settings, **options)
         store.open()
         self.open_stores.append(store)
