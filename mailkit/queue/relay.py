@@ -214,8 +214,7 @@ class RelayTransport(Transport):
                 session = passed or await link.pool.take()
             except MailError as error:
                 attempt = self._attempt(began, link.tried, None)
-                found = link.tried is not None and bool(link.tried.host.domains)
-                failed = _failure(error, attempt, found)
+                failed = _failure(error, attempt)
                 first = len(pending) == len(envelope.recipients)
                 handovers.update(dict.fromkeys(pending, failed))
                 return self._result(envelope, handovers, first and _concerns_all(error, wish))
@@ -318,8 +317,7 @@ class RelayTransport(Transport):
                 break
             except MailError as error:
                 # A server that refuses for good does not speak for the others.
-                for_good = isinstance(error, HostNotSecure) or _takes_no_mail(error)
-                if failure is None or _takes_no_mail(failure) or not for_good:
+                if failure is None or not isinstance(error, HostNotSecure):
                     failure = error
         assert failure is not None
         if isinstance(failure, TLSFailed):
@@ -440,24 +438,8 @@ def _concerns_all(error: MailError, wish: Wish) -> bool:
     return wish is not Wish.REQUIRED and not isinstance(error, TLSFailed)
 
 
-def _takes_no_mail(error: MailError) -> bool:
-    """The host accepts no mail, from nobody (RFC 7504 section 3)."""
-    if not isinstance(error, ClientError) or error.command != "greeting" or error.reply is None:
-        return False
-    # lenient: some say so to clients that they block.
-    return error.code == 521 and error.reply.enhanced in ("", "5.3.2")
-
-
-def _failure(error: MailError, attempt: Attempt, found: bool = False) -> Handover:
-    """Nobody could be connected to.
-
-    :param found: by DNS: no setting of this site leads to where no mail is taken.
-    """
-    if found and _takes_no_mail(error):
-        attempt = attempt._replace(
-            code=521, enhanced="5.3.2", text=error.text[:MAX_TEXT], command="greeting"
-        )
-        return Handover(Status.PERMANENT, attempt)
+def _failure(error: MailError, attempt: Attempt) -> Handover:
+    """Nobody could be connected to."""
     if isinstance(error, ClientError):
         attempt = attempt._replace(
             code=error.code,
