@@ -102,9 +102,9 @@ class MemoryQueue:
             octets = new.prefix + file.read()
         id = str(next(self._message_ids))
         now = self._now()
-        added = _Message(
-            id, new.envelope, octets, len(octets), now, new.expires, new.message_id, new.key
-        )
+        # The caller may use its envelope for another one.
+        given = replace(new.envelope)
+        added = _Message(id, given, octets, len(octets), now, new.expires, new.message_id, new.key)
         if new.key is not None:
             self._keys[new.key] = id
         state = RecipientState.SCHEDULED if new.next_time > now else RecipientState.QUEUED

@@ -91,6 +91,23 @@ class QueueContract(PostponingTests):
         id = (await queue.enqueue(message=content, new=[new])).ids[0]
         self.assertEqual((await queue.get_message(id=id)).envelope, envelope)
 
+    async def test_an_envelope_may_be_used_again(self) -> None:
+        queue = await self.open_queue()
+        envelope = queue_envelope("tom@example.com")
+        new = NewMessage(envelope, self.now, self.now + HOUR)
+        for name in ("tom", "eve"):
+            envelope.recipients = [Recipient(Path(name, "example.com"))]
+            envelope.reverse_path = Path(f"list+{name}", "example.org")
+            content = spooled(sample_message(1))
+            self.addCleanup(content.close)
+            await queue.enqueue(message=content, new=[new])
+        envelope.recipients[0] = Recipient(Path("kim", "example.com"))
+        due = await queue.list_due(domain="example.com", now=self.now, limit=9)
+        for message, name in zip(due, ("tom", "eve"), strict=True):
+            self.assertEqual(str(message.envelope.reverse_path), f"list+{name}@example.org")
+            paths = [str(each.recipient.path) for each in message.recipients]
+            self.assertEqual(paths, [f"{name}@example.com"])
+
     async def test_enqueue_and_deliver(self) -> None:
         queue = await self.open_queue(ANN)
         trace = b"Return-Path: <ann@example.org>\r\n"

@@ -251,7 +251,11 @@ class SQLiteQueue(QueueRecords):
             for id, each in zip(queued.ids, new, strict=True):
                 # Under a key it may be another message that has come before.
                 if each.key is None:
-                    self._new.set(id, _New(found.pieces, each), NEW_TIME)
+                    # The caller may use its envelope for another one.
+                    given = each.envelope
+                    envelope = changed(given, recipients=list(given.recipients))
+                    kept = each._replace(envelope=envelope)
+                    self._new.set(id, _New(found.pieces, kept), NEW_TIME)
         return queued
 
     async def find_due(self, now: int, limit: int, exclude: Collection[str] = ()) -> Sequence[str]:
