@@ -202,6 +202,9 @@ class Record(Operation[None]):
             tx.changed = True
             tx.note(["attempted", tx.now, notes])
             note_events(tx, list(update_events(tx.now, notes)))
+        if self._reports:
+            # Otherwise the failure could be known, and the report of it not.
+            tx.ordered = True
         for content, new in self._reports:
             body_id = tx.next_lsn()
             _add(tx, content.size, new, body_id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 import time
@@ -11,6 +12,7 @@ from typing import Any
 from twisted.internet.defer import Deferred, gatherResults
 
 from mailkit.copies import changed
+from mailkit.errors import MailError
 from mailkit.model import Envelope, LocalDelivery
 from mailkit.queue.values import (
     Attempt,
@@ -351,6 +353,25 @@ class QueueTests(StoreTestCase):
         connection = sqlite3.connect(os.path.join(self.directory, INDEX_NAME))
         self.addCleanup(connection.close)
         self.assertEqual(connection.execute("SELECT count(*) FROM body").fetchone(), (0,))
+
+    async def test_no_failure_is_known_without_its_report(self) -> None:
+        store = await self.make_store()
+        id = await self.add(store, 1, "tom@example.com")
+        (tom,) = (await store.queue.get_message(id=id)).recipients
+        update = Update(tom.id, RecipientState.FAILED, attempt=Attempt(self.now, 0.5))
+        new = NewMessage(queue_envelope("ann@example.org"), self.now, self.now + HOUR)
+
+        def fail(descriptor: int) -> None:
+            raise OSError(errno.EIO, "the disk is broken")
+
+        patch = self.patch(store.core.writer._tx.log, "_flush", fail)
+        report = Report(new, Spool.from_bytes(message(2)))
+        with self.assertRaises(MailError):
+            await store.queue.record(updates=[update], reports=[report])
+        patch.restore()
+        (tom,) = (await store.queue.get_message(id=id)).recipients
+        self.assertEqual(tom.state, RecipientState.QUEUED)
+        self.assertEqual(len(await store.queue.find_due(now=self.now, limit=9)), 1)
 
     async def test_compaction_moves_what_waits(self) -> None:
         self.patch(compact, "MIN_GARBAGE", 1000)
