@@ -155,6 +155,24 @@ async def gather(coroutines: Iterable[Coroutine[Any, Any, object]]) -> None:
         failure.raiseException()
 
 
+async def gather_all(coroutines: Iterable[Coroutine[Any, Any, object]]) -> None:
+    """Run coroutines beside each other, each to its own end.
+
+    The first exception is raised when all have ended.
+    """
+    failures: list[Exception] = []
+
+    async def run(coroutine: Coroutine[Any, Any, object]) -> None:
+        try:
+            await coroutine
+        except Exception as error:
+            failures.append(error)
+
+    await gather(run(coroutine) for coroutine in coroutines)
+    if failures:
+        raise failures[0]
+
+
 class Shared(Generic[_T]):
     """A coroutine that runs by itself, and whose result any number of others may wait for.
 

@@ -11,7 +11,7 @@ from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from mailkit.coroutines import Shared, Task, gather, run
+from mailkit.coroutines import Shared, Task, gather, gather_all, run
 
 
 class RunTests(SynchronousTestCase):
@@ -114,6 +114,21 @@ class GatherTests(SynchronousTestCase):
 
     def test_whoever_waits_gives_up(self) -> None:
         result = run(gather(map(self.wait, range(3))))
+        result.cancel()
+        self.failureResultOf(result, CancelledError)
+        self.assertEqual(self.ended, [f"{number} CancelledError" for number in range(3)])
+
+    def test_all_have_ended_before_a_failure_is_raised(self) -> None:
+        result = run(gather_all(map(self.wait, range(3))))
+        self.waiting[1].errback(ValueError())
+        self.assertNoResult(result)
+        self.waiting[0].callback(None)
+        self.waiting[2].errback(KeyError())
+        self.failureResultOf(result, ValueError)
+        self.assertEqual(self.ended, ["1 ValueError", "0", "2 KeyError"])
+
+    def test_whoever_waits_for_all_gives_up(self) -> None:
+        result = run(gather_all(map(self.wait, range(3))))
         result.cancel()
         self.failureResultOf(result, CancelledError)
         self.assertEqual(self.ended, [f"{number} CancelledError" for number in range(3)])

@@ -20,7 +20,7 @@ from typing import Any, BinaryIO, NamedTuple
 from twisted.internet.defer import CancelledError, Deferred, gatherResults
 from twisted.logger import Logger
 
-from mailkit.coroutines import gather
+from mailkit.coroutines import gather, gather_all
 from mailkit.errors import MailError, NoSuchMessage
 from mailkit.interfaces import IQueue
 from mailkit.mime import Action
@@ -518,7 +518,8 @@ class QueueManager:
                 else:
                     await self._record(message, result.recipients)
 
-        await gather(lane() for _ in range(min(lanes, len(pending))))
+        # Where one fails, what the others have sent is put down all the same.
+        await gather_all(lane() for _ in range(min(lanes, len(pending))))
         if not troubles:
             self._unreachable.note_success(domain)
             return None

@@ -66,6 +66,24 @@ class TroubleTests(QueueTestCase):
             self.assertEqual(await self.states(id), [RecipientState.DELIVERED])
         self.assertEqual(len(self.transport.sent), 3)
 
+    async def test_nor_because_another_message_cannot_be_read(self) -> None:
+        async def fail(**_: Any) -> None:
+            raise StoreFull
+
+        async def open_message(id: str) -> Any:
+            if id == ids[1]:
+                raise StoreUnavailable("EIO")
+            return await read(id=id)
+
+        read = self.queue.open_message
+        self.patch(self.queue, "record", fail)
+        self.patch(self.queue, "open_message", open_message)
+        self.transport.max_parallel = 2
+        held = START + 60
+        ids = [await self.submit(f"{name}@example.net", hold_until=held) for name in ("ann", "bob")]
+        self.pass_time(3600, step=5.0)
+        self.assertEqual(self.transport.recipients(), ["ann@example.net"])
+
     async def test_it_is_put_down_at_the_end_where_that_is_possible_again(self) -> None:
         record = self.queue.record
 
