@@ -7,6 +7,7 @@ kind takes twice as long, and is for the others: those with a failure, for examp
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -68,18 +69,23 @@ class LineObserver:
     ) -> None:
         self._write = write
         self._in_turn = in_turn
+        # Any thread logs.
+        self._lock = threading.Lock()
         self._lines: list[str] = []
 
     def __call__(self, event: LogEvent) -> None:
         if event.get("log_level") is LogLevel.debug:
             return
-        self._lines.append(event_line(event))
-        # Another thread may have taken the first one already, and then so much the better.
-        if len(self._lines) == 1:
+        line = event_line(event)
+        with self._lock:
+            self._lines.append(line)
+            is_first = len(self._lines) == 1
+        if is_first:
             self._in_turn(self.flush)
 
     def flush(self) -> None:
         """Write what waits."""
-        lines, self._lines = self._lines, []
+        with self._lock:
+            lines, self._lines = self._lines, []
         if lines:
             self._write("\n".join([*lines, ""]).encode("ascii"))

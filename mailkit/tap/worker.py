@@ -102,8 +102,10 @@ def _begin_logging(reactor: Any) -> None:
     output = open(1, "wb", closefd=False)
 
     def write(octets: bytes) -> None:
-        output.write(octets)
-        output.flush()
+        # Nobody reads it any more when the parent was killed.
+        with suppress(BrokenPipeError):
+            output.write(octets)
+            output.flush()
 
     def in_turn(function: Callable[[], None]) -> None:
         if isInIOThread():

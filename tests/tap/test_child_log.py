@@ -8,6 +8,7 @@ from twisted.logger import Logger, LogLevel, formatEvent
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
+from mailkit.tap import child_log
 from mailkit.tap.child_log import LineObserver, event_line, read_event
 
 
@@ -62,3 +63,19 @@ class ObserverTests(SynchronousTestCase):
         log.info("three")
         turns.pop()()
         self.assertEqual(len(written), 1)
+
+    def test_nothing_is_lost_that_is_logged_while_others_are_written(self) -> None:
+        written: list[bytes] = []
+        observer = LineObserver(written.append, lambda flush: None)
+        log = Logger("n", observer=observer)
+        log.info("one")
+
+        def line(event: Any) -> str:
+            # As if by another thread.
+            observer.flush()
+            return event_line(event)
+
+        self.patch(child_log, "event_line", line)
+        log.info("two")
+        observer.flush()
+        self.assertEqual([read_event(each)["log_format"] for each in written], ["one", "two"])
