@@ -16,7 +16,7 @@ import os
 import shutil
 import sqlite3
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 
@@ -28,6 +28,7 @@ from mailkit.store.sqlite.generations import (
     MANIFEST_NAME,
     UNFINISHED,
     generation_name,
+    is_generation,
     list_generations,
     read_manifest,
     refuse_backup,
@@ -38,6 +39,7 @@ from mailkit.store.sqlite.log import segment_name, sync_directory
 from mailkit.store.sqlite.migrations import MIGRATIONS
 from mailkit.store.sqlite.names import NAMES_DIRECTORY, SEGMENTS, LockedNames
 from mailkit.store.sqlite.recent import CHANGES
+from mailkit.store.sqlite.repair import NEW_INDEX
 from mailkit.store.sqlite.schema import INDEX_NAME, connect
 from mailkit.store.sqlite.trees import Copied, copy_file, copy_tree, link, sync_file, sync_tree
 from mailkit.store.sqlite.versions import refuse_newer, version_of
@@ -49,9 +51,15 @@ _INTERVAL = 0.05
 ENDS = 4096
 # What is not a file of the store as the others are: it is copied otherwise, or is of the moment.
 _LEFT_OUT = frozenset(
-    {LOCK_NAME, NAMES_DIRECTORY, SOCKET_NAME, CHANGES, MANIFEST_NAME, ALSO, "log", "tmp"}
+    (
+        *(LOCK_NAME, NAMES_DIRECTORY, SOCKET_NAME, CHANGES, MANIFEST_NAME, ALSO, "log", "tmp"),
+        *(
+            name + end
+            for name in (INDEX_NAME, NEW_INDEX)
+            for end in ("", "-wal", "-shm", "-journal")
+        ),
+    )
 )
-_INDEX_FILES = (INDEX_NAME, "repair.sqlite")
 
 
 @dataclass
@@ -87,17 +95,34 @@ def back_up(
     """
     directory, destination = os.path.realpath(directory), os.path.realpath(destination)
     refuse_backup(directory)
-    if destination == directory or destination.startswith(directory + os.sep):
+    if _is_within(destination, directory):
         raise StoreUnavailable(f"{destination} is inside the store")
+    also = _outermost(also)
     for path in also:
         if not os.path.exists(path):
             raise StoreUnavailable(f"{path}: there is no such file")
+        if _is_within(destination, path):
+            raise StoreUnavailable(f"{destination} is inside {path}")
     try:
         os.makedirs(destination, mode=0o700, exist_ok=True)
         with _alone(destination), _whole_log(directory):
             return _back_up(directory, destination, keep, also, clock())
     except (OSError, sqlite3.Error) as error:
         raise StoreUnavailable(f"The backup failed: {error}") from error
+
+
+def _is_within(path: str, directory: str) -> bool:
+    return os.path.commonpath((path, directory)) == directory
+
+
+def _outermost(paths: Iterable[str]) -> list[str]:
+    """Real paths without those that are within another one."""
+    found = {os.path.realpath(path) for path in paths}
+    return [
+        path
+        for path in sorted(found)
+        if not any(_is_within(path, other) for other in found if other != path)
+    ]
 
 
 @contextmanager
@@ -145,7 +170,7 @@ def _back_up(
     try:
         segments = _copy_index(directory, partial, report)
         _copy_segments(directory, partial, previous, segments, report.segments)
-        copy_tree(directory, partial, previous, report.files, _left_out(directory))
+        copy_tree(directory, partial, previous, report.files, _LEFT_OUT)
         _copy_also(partial, previous, also, report.files)
         values = {
             "store": directory,
@@ -169,12 +194,8 @@ def _back_up(
 
 def _remove_unfinished(destination: str) -> None:
     for name in os.listdir(destination):
-        if name.endswith(UNFINISHED):
+        if name.endswith(UNFINISHED) and is_generation(name.removesuffix(UNFINISHED)):
             shutil.rmtree(os.path.join(destination, name))
-
-
-def _left_out(directory: str) -> Collection[str]:
-    return _LEFT_OUT.union(name for name in os.listdir(directory) if name.startswith(_INDEX_FILES))
 
 
 def _copy_index(directory: str, partial: str, report: BackupReport) -> list[tuple[int, int]]:
@@ -256,7 +277,7 @@ def _is_same(source: int, old: str, size: int) -> bool:
 
 
 def _copy_also(partial: str, previous: str | None, also: Sequence[str], copied: Copied) -> None:
-    for each in map(os.path.realpath, also):
+    for each in also:
         place = os.path.join(ALSO, each.lstrip(os.sep))
         new, old = os.path.join(partial, place), previous and os.path.join(previous, place)
         if os.path.isdir(each):

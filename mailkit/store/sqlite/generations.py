@@ -37,6 +37,11 @@ def generation_name(number: int, now: float) -> str:
     return f"{number:06d}-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime(now))}"
 
 
+def is_generation(name: str) -> bool:
+    """Whether a name is of the form that :func:`generation_name` gives."""
+    return _NAME.match(name) is not None
+
+
 def list_generations(destination: str) -> list[tuple[int, str]]:
     """Numbers and names of the whole backups that are there, the oldest first.
 

@@ -32,8 +32,8 @@ from mailkit.store.sqlite.schema import INDEX_NAME, configure, connect, migrate
 from mailkit.store.sqlite.snapshot import copy_tables, list_snapshots, snapshot_name
 from mailkit.store.sqlite.versions import refuse_newer, version_of
 
-# What becomes the index when all is in it.
-_NEW_INDEX = "repair.sqlite"
+#: What becomes the index when all is in it.
+NEW_INDEX = "repair.sqlite"
 # Tables of a damaged index that are worth reading on their own: (table, key, other columns).
 _SALVAGED = (
     ("domain", "name", ""),
@@ -85,7 +85,7 @@ def repair_store(directory: str) -> RepairReport:
     try:
         return _repair(directory, log_directory)
     except StoreCorrupt:
-        _discard(os.path.join(directory, _NEW_INDEX))
+        _discard(os.path.join(directory, NEW_INDEX))
         raise
     except (OSError, sqlite3.Error) as error:
         raise StoreUnavailable(f"The repair failed: {error}") from error
@@ -95,7 +95,7 @@ def repair_store(directory: str) -> RepairReport:
 
 def _repair(directory: str, log_directory: str) -> RepairReport:
     report = RepairReport()
-    path = os.path.join(directory, _NEW_INDEX)
+    path = os.path.join(directory, NEW_INDEX)
     _discard(path)
     os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
     connection = connect(path)

@@ -228,6 +228,33 @@ class BackupTests(BackupTestCase):
             self.assertTrue(file.read().endswith("more"))
         self.assertFalse(os.path.exists(os.path.join(self.directory, "also")))
 
+    async def test_what_is_not_ours_stays_where_backups_are(self) -> None:
+        await self.filled(3)
+        os.makedirs(os.path.join(self.destination, "holiday.partial"))
+        with open(os.path.join(self.destination, "film.partial"), "wb"):
+            pass
+        self.back_up()
+        self.assertEqual(
+            sorted(os.listdir(self.destination))[1:], ["film.partial", "holiday.partial"]
+        )
+
+    async def test_other_files_are_copied_once(self) -> None:
+        await self.filled(3)
+        outside = self.mktemp()
+        os.makedirs(os.path.join(outside, "keys"))
+        with open(os.path.join(outside, "keys", "one"), "wb") as file:
+            file.write(b"x")
+        notes = os.path.join(self.directory, "index.sqlite.notes")
+        with open(notes, "wb") as file:
+            file.write(b"y")
+        for also in ((outside + "/keys", outside), (outside, outside + "/keys/")):
+            report = self.back_up(keep=9, also=also)
+            self.assertEqual(report.files.files + report.files.linked, 2)
+        self.assertTrue(os.path.exists(os.path.join(report.path, "index.sqlite.notes")))
+        self.destination = os.path.join(outside, "backups")
+        error = self.assertRaises(StoreUnavailable, self.back_up, also=(outside,))
+        self.assertIn("is inside", error.text)
+
     async def test_nothing_opens_a_backup_for_writing(self) -> None:
         await self.filled(3)
         path = self.back_up().path
