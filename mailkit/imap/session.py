@@ -419,7 +419,10 @@ class Selection:
             if self.tells_modseqs:
                 # RFC 7162 section 6: not with a modification sequence below which something may be
                 # that the client does not know. The next time, then.
-                news = [info for info in news if info.modseq <= state.modseq]
+                late = {info.uid for info in news if info.modseq > state.modseq}
+                news = [info for info in news if info.uid not in late]
+                # Their annotations have changed before: they would not be found then.
+                write(self.annotation_updates({u: n for u, n in entries.items() if u in late}))
             if news:
                 await drain()
                 write(self.flag_updates(news, with_uids, entries))

@@ -123,6 +123,16 @@ class ModseqTests(MomentTestCase):
         for uid in (1, 4):
             self.assertRegex(b"".join(later), rb"UID %d FLAGS \([^)]*\\Seen" % uid)
 
+    def test_annotations_of_what_changes_again(self) -> None:
+        client = self.server.login("SELECT INBOX (CONDSTORE ANNOTATE)")
+        note = [Annotation("/comment", b"new", shared=True)]
+        now(self.box.store_annotations(uids=[1], annotations=note))
+        self.after["get_changes"] = lambda: self.flag(1)
+        lines = client.command("NOOP")
+        self.assertEqual(self.after, {})
+        self.assertIn(b"* 1 FETCH (UID 1 ANNOTATION (/comment))", lines)
+        self.assertRegex(b"".join(client.command("NOOP")), rb"UID 1 FLAGS \([^)]*\\Seen")
+
     def test_items_of_messages_that_have_just_come(self) -> None:
         client, before = self.open()
         client.command("NOTIFY SET (selected (MessageNew (FLAGS) MessageExpunge FlagChange))")
