@@ -125,7 +125,11 @@ class HTTPSClient:
             way = _Way(tcp if clear else wrapClientTLS(creator, tcp))
             agent: Any = Agent.usingEndpointFactory(self._reactor, way)
             try:
-                return await _exchange(agent, method, url, headers, body)
+                response = await _exchange(agent, method, url, headers, body)
+                if way.too_much and not response.too_long:
+                    # Without a length, what was cut off looks whole.
+                    raise HTTPSFailed("The response breaks off")
+                return response
             except (ConnectError, DNSLookupError, TimeoutError) as reason:
                 trouble = reason
             except (RequestTransmissionFailed, ResponseFailed, HTTPSFailed) as reason:

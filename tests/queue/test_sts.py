@@ -372,6 +372,12 @@ class HTTPSTests(TestCase):
         fetcher = self.talker(head + POLICY)
         self.assertEqual(await fetcher.fetch("example.net"), POLICY)
 
+    async def test_what_is_cut_off_is_not_whole(self) -> None:
+        head = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n"
+        head += (b"X-Field: " + b"x" * 1000 + b"\r\n") * 213 + b"\r\n" + POLICY
+        fetcher = self.talker(head, b"mx: mx.example.net\r\n" * 50, 60)
+        await self.refuse(fetcher, "sts-policy-fetch-error", "sends more than")
+
     async def test_one_that_breaks_off(self) -> None:
         head = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 1000\r\n\r\n"
         fetcher = self.talker(head + POLICY)
