@@ -20,7 +20,9 @@ from mailkit.wire.dotstuff import has_bare_line_end
 #: Octets of a part that are encoded in one go: whole lines of base64 (57 octets each).
 _STEP = 57 * 1024
 _LONE_LF = re.compile(rb"(?<!\r)\n")
-_ENCODING = re.compile(rb"(?im)^content-transfer-encoding[ \t]*:(?:[^\n]|\n(?=[ \t]))*(?:\n|\Z)")
+_FIELD = rb"(?im)^%b[ \t]*:(?:[^\n]|\n(?=[ \t]))*(?:\n|\Z)"
+_ENCODING = re.compile(_FIELD % b"content-transfer-encoding")
+_SIGNATURE = re.compile(_FIELD % b"dkim-signature")
 
 # How much a range of octets needs; a part needs what the neediest range in it needs.
 _SEVEN_BIT, _EIGHT_BIT, _BINARY = range(3)
@@ -33,7 +35,7 @@ class Conversion:
 
     :param data: the message, with CRLF line ends wherever it is text.
     :param keep_8bit: the server has 8BITMIME: only binary parts are encoded.
-    :param may_shorten: it is a report of our own, which need not return a message whole.
+    :param may_shorten: it is a report, which need not return a message whole.
     """
 
     def __init__(self, data: Octets, keep_8bit: bool, may_shorten: bool = False) -> None:
@@ -61,7 +63,7 @@ class Conversion:
             parts = yield from self._judge(root)
         position = 0
         for part in parts:
-            if self._needs[part] <= self._limit and part is not self._shortened:
+            if self._needs[part] <= self._limit and not self._changes(part, root):
                 continue
             yield from self._copy(position, part.header_start)
             position = part.body_start
@@ -165,6 +167,10 @@ class Conversion:
         if not part.header.blank_line:
             raise Unsendable("5.6.3", "The message is damaged and cannot be converted to 7 bits")
 
+    def _changes(self, part: Part, root: Part) -> bool:
+        """Whether it is another one in a shortened report."""
+        return self._shortened is not None and part in (self._shortened, root)
+
     def _header(self, part: Part) -> bytes:
         return self._data[part.header_start : part.body_start]
 
@@ -174,6 +180,9 @@ class Conversion:
         fields = _ENCODING.sub(b"", octets[: len(octets) - len(part.header.blank_line)])
         if part is self._shortened:
             fields = b"Content-Type: text/rfc822-headers\r\n"
+        elif self._shortened is not None and part is root:
+            # It would be wrong now, which may be worse than none.
+            fields = _SIGNATURE.sub(b"", fields)
         added = b""
         if part is root and b"mime-version" not in part.header:
             added = b"MIME-Version: 1.0\r\n"

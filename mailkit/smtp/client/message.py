@@ -64,7 +64,7 @@ class OutgoingMessage:
     ) -> None:
         """Make of it what the server can take.
 
-        :param may_shorten: it is a report of our own: it need not return a message whole.
+        :param may_shorten: it is a report, which need not return a message whole.
         :raises Unsendable: that cannot be done.
         """
         await self._convert(extensions.eight_bit_mime, channel, may_shorten)

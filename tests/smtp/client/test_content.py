@@ -336,6 +336,18 @@ class ConversionTests(SynchronousTestCase):
             self.assertNotIn(b"signed\r\n\r\n", converted)
             self.assertTrue(converted.endswith(b"\r\n--b--\r\nepilogue\r\n"))
 
+    def test_a_report_that_is_shortened_loses_its_signature(self) -> None:
+        signature = b"DKIM-Signature: v=1; d=example.org;\r\n\tbh=x; b=y\r\n"
+        # The one within stays.
+        for inner, subject in ((b"", "ü"), (signature, "u")):
+            text = part("text/plain; charset=utf-8", "ü\r\n".encode())
+            signed = multipart("signed", text, text).replace(b'"b"', b'"i"').replace(b"--b", b"--i")
+            message = inner + f"Subject: {subject}\r\n".encode() + HEADER + signed
+            report = self.report(message)
+            converted = convert(signature + report, may_shorten=True)
+            self.assertEqual(converted.count(signature), len(inner) and 1)
+            self.assertEqual(converted, convert(report, may_shorten=True))
+
     def test_a_report_returns_whole_what_can_be_converted(self) -> None:
         inner = HEADER + part("text/plain; charset=utf-8", "ü\r\n".encode())
         converted = convert(self.report(inner), may_shorten=True)
