@@ -126,13 +126,19 @@ class SeparateServersTests(ProcessesTestCase):
         clients[1].quit()
         self.stop(servers[1])
 
+    def start_elsewhere(self, port: int, address: str) -> ServerProcess:
+        """Start another site's server."""
+        here, self.store = self.store, f"sqlite:{self.directory}/far"
+        try:
+            self.add_account(address)
+            return self.start("mailkit-smtp", port)
+        finally:
+            self.store = here
+
     def test_one_takes_mail_for_others_and_another_sends_it(self) -> None:
         sink_port, smtp_port = free_ports(2)
-        here, self.store = self.store, f"sqlite:{self.directory}/far"
         address = "eve@example.net"
-        self.add_account(address)
-        sink = self.start("mailkit-smtp", sink_port)
-        self.store = here
+        sink = self.start_elsewhere(sink_port, address)
         server = self.start(
             "mailkit-smtp", smtp_port, "--relay", "queue", "--relay-from", f"{HOST}/32"
         )
@@ -158,11 +164,8 @@ class SeparateServersTests(ProcessesTestCase):
 
     def test_a_process_beside_the_server_sends(self) -> None:
         sink_port, smtp_port = free_ports(2)
-        here, self.store = self.store, f"sqlite:{self.directory}/far"
         address = "eve@example.net"
-        self.add_account(address)
-        sink = self.start("mailkit-smtp", sink_port)
-        self.store = here
+        sink = self.start_elsewhere(sink_port, address)
         settings = ("--relay", f"{HOST}:{sink_port}", "--relay-process", "--relay-from", HOST)
         server = self.start("mailkit-smtp", smtp_port, *settings)
         told = "the sender is process "

@@ -8,7 +8,6 @@ import signal
 from typing import Any
 
 from twisted.internet.error import ProcessDone, ProcessTerminated
-from twisted.internet.testing import MemoryReactorClock
 from twisted.python import usage
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
@@ -18,7 +17,7 @@ from mailkit.tap.children import FIRST_DELAY, SENDS, STOP_TIMEOUT
 from mailkit.tap.twistd import SendingProcess, TwistdService, TwistdWorkers, make_service
 from mailkit.tap.workers import WorkersService
 
-from .test_workers import Process
+from .processes import ProcessTestCase
 
 LISTEN = ("--smtp", "tcp:0:interface=127.0.0.1")
 
@@ -76,17 +75,7 @@ class OptionTests(SynchronousTestCase):
         self.assertIsInstance(make_service(options), TwistdWorkers)
 
 
-class ProcessTests(SynchronousTestCase):
-    def setUp(self) -> None:
-        self.reactor: Any = MemoryReactorClock()
-        self.processes: list[Process] = []
-
-        def spawn(protocol: Any, *_: object, **settings: object) -> Process:
-            self.processes.append(Process(protocol))
-            return self.processes[-1]
-
-        self.reactor.spawnProcess = spawn
-
+class ProcessTests(ProcessTestCase):
     def start(self) -> Any:
         options = mail.Options()
         self.arguments = [*LISTEN, "--store", f"sqlite:{self.mktemp()}", "--relay", "mx"]

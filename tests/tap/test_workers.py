@@ -8,7 +8,6 @@ import signal
 from typing import Any
 
 from twisted.internet.error import ProcessDone, ProcessTerminated
-from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import globalLogPublisher
 from twisted.python import usage
 from twisted.python.failure import Failure
@@ -27,6 +26,8 @@ from mailkit.tap.children import (
 from mailkit.tap.errors import SettingError
 from mailkit.tap.twistd import TwistdService, TwistdWorkers
 from mailkit.tap.workers import WorkersService, check_workers
+
+from .processes import Process, ProcessTestCase
 
 LISTEN = ("--imap", "tcp:0:interface=127.0.0.1")
 
@@ -67,36 +68,9 @@ class OptionTests(SynchronousTestCase):
         self.assertIsInstance(imap.makeService(options), TwistdWorkers)
 
 
-class Process:
-    """What ``spawnProcess`` gives."""
-
-    pid = 17
-
-    def __init__(self, protocol: Any) -> None:
-        self.protocol = protocol
-        self.signals: list[object] = []
-        self.input = b""
-
-    def write(self, data: bytes) -> None:
-        self.input += data
-
-    def closeStdin(self) -> None:
-        self.signals.append("end")
-
-    def signalProcess(self, number: int) -> None:
-        self.signals.append(number)
-
-
-class WorkersTests(SynchronousTestCase):
+class WorkersTests(ProcessTestCase):
     def setUp(self) -> None:
-        self.reactor: Any = MemoryReactorClock()
-        self.processes: list[Process] = []
-
-        def spawn(protocol: Any, *_: object, **settings: object) -> Process:
-            self.processes.append(Process(protocol))
-            return self.processes[-1]
-
-        self.reactor.spawnProcess = spawn
+        super().setUp()
         self.stopped: list[bool] = []
         self.reactor.running = True
         self.reactor.stop = lambda: self.stopped.append(True)

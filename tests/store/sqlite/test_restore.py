@@ -8,8 +8,7 @@ from typing import Any
 from unittest import mock
 
 from mailkit.errors import StoreUnavailable
-from mailkit.model import FlagOp, MaildropSettings
-from mailkit.pop3.protocol import POP3Factory
+from mailkit.model import FlagOp
 from mailkit.queue.values import NewMessage, Order, RecipientState, Update
 from mailkit.spool import Spool
 from mailkit.store.sqlite import SQLiteStore, restore
@@ -19,9 +18,9 @@ from mailkit.store.sqlite.repair import repair_store
 from mailkit.store.sqlite.restore import restore_store
 from mailkit.store.sqlite.schema import INDEX_NAME
 from mailkit.testing.queue import queue_envelope
-from tests.pop3.fakes import Client
 
 from .helpers import ANN, StoreTestCase, appended, message
+from .uidl import list_unique_ids
 
 
 class RestoreTests(StoreTestCase):
@@ -40,20 +39,8 @@ class RestoreTests(StoreTestCase):
 
     async def unique_ids(self, store: SQLiteStore) -> dict[bytes, bytes]:
         """Messages by what UIDL tells of them, in two mailboxes."""
-        account = await store.open_account(name=ANN)
-        settings = MaildropSettings(mailboxes=("INBOX", "Junk"))
-        await store.set_maildrop_settings(account=ANN, settings=settings)
-        from twisted.internet import reactor
-
-        client = Client(POP3Factory(None, clock=reactor), "127.0.0.1")  # type: ignore[arg-type]
-        await client.connection.open_maildrop(account)
-        lines = client.ask(b"UIDL").split(b"\r\n")[1:-2]
-        for line in lines:
-            self.assertEqual(client.ask(b"UIDL " + line.split()[0]), b"+OK " + line + b"\r\n")
-        client.ask(b"QUIT")
-        client.lose()
         contents = await self.contents(store) + await self.contents(store, name="Junk")
-        return dict(zip((line.split()[1] for line in lines), contents, strict=True))
+        return dict(zip(await list_unique_ids(store), contents, strict=True))
 
     async def add(self, store: SQLiteStore, *numbers: int, name: str = "INBOX") -> None:
         mailbox = await self.mailbox(store, name=name)
