@@ -519,7 +519,12 @@ class Ahead:
             if rows:
                 self._submit(kind.save(rows))
         kept = [each for each in made.summaries if each[1].size <= MAX_KEPT]
-        self._unfit.update({body_id for body_id, _ in made.summaries}.difference(dict(kept)))
+        # Of those of which the header alone was looked at, more is made.
+        self._unfit.update(
+            body_id
+            for body_id, summary in made.summaries
+            if summary.size > MAX_KEPT and summary.body_structure
+        )
         structures = [each for each in kept if not each[1].envelope]
         if structures:
             self._submit(SaveStructures(structures))

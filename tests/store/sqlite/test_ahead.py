@@ -474,6 +474,26 @@ class AheadTests(AheadTestCase):
         await self.wait_until(lambda: not status.exists() or ") Z " in status.read_text())
 
 
+class LargeHeaderTests(AheadTestCase):
+    async def check_made(self, settings: StoreSettings) -> None:
+        """A header whose envelope and texts are too long to be kept has all else made of it."""
+        store = await self.make_store(settings=settings)
+        to = b"To: " + b",\r\n ".join(b"user%d@example.org" % each for each in range(6000))
+        await self.fill(store, message(1), to + b"\r\nSubject: x\r\n\r\nx\r\n", message(2))
+
+        def counts() -> list[int]:
+            rows = self.rows(store)
+            return [len(rows[table]) for table in TABLES]
+
+        await self.wait_until(lambda: counts() == [2, 2, 3, 3, 3])
+
+    async def test_by_the_helper(self) -> None:
+        await self.check_made(HELPED)
+
+    async def test_here(self) -> None:
+        await self.check_made(ALONE)
+
+
 class DeadlyTests(AheadTestCase):
     def setUp(self) -> None:
         super().setUp()
