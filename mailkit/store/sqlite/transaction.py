@@ -164,6 +164,8 @@ class Transaction:
         # What comes next, once a transaction has told the index.
         self._next: tuple[int, int] | None = None
         self._noted = False
+        # A batch is at work: there may be something to take back.
+        self._begun = False
         self._notes: list[Note] = []
         self._dirty: set[MailboxState] = set()
         # Octets that new bodies may take; None until somebody asks.
@@ -205,6 +207,7 @@ class Transaction:
         for buffer in self._buffers:
             buffer.rows = []
         self.log.begin()
+        self._begun = True
 
     def note(self, note: Note) -> None:
         """Put a change down in the journal."""
@@ -420,14 +423,25 @@ class Transaction:
         """The index has committed."""
         if self._noted:
             self._next = self.batch + 1, self.lsn
+        self._begun = False
         self.log.finish()
         self.journal.finish()
         self.states.trim()
 
+    def give_up(self) -> None:
+        """The index has committed, but the log could not be flushed."""
+        self._begun = False
+        self.log.give_up()
+        self.journal.finish()
+        self.forget()
+
     def rollback(self) -> None:
         """Undo everything outside the index, which is rolled back already."""
-        self.log.rollback()
-        self.journal.rollback()
+        # The index may refuse even to begin: then what is there is that of the batch before.
+        if self._begun:
+            self._begun = False
+            self.log.rollback()
+            self.journal.rollback()
         self.forget()
 
 

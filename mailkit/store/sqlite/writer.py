@@ -489,8 +489,7 @@ class Writer:
         """Remove the messages of a committed batch whose bodies are not durable."""
         tx = self._tx
         try:
-            tx.log.give_up()
-            tx.forget()
+            tx.give_up()
             self._connection.execute("BEGIN IMMEDIATE")
             drop_bodies(self._connection, tx.first_lsn)
             self._connection.execute("COMMIT")

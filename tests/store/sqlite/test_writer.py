@@ -7,6 +7,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Callable
+from contextlib import closing
 from functools import partial
 from typing import Any, cast
 from unittest import mock
@@ -391,6 +392,28 @@ class FailureTests(StoreTestCase):
         self.assertEqual(await self.contents(store), [message(1), message(3)])
         await self.close_store(store)
         self.check()
+
+    async def test_an_index_that_another_program_holds(self) -> None:
+        store = await self.make_store()
+        await self.deliver(store, message(1))
+        await self.refuse_while_locked(store)
+        # What was answered before is as it was.
+        self.assertEqual(await self.contents(store), [message(1)])
+        await self.deliver(store, message(2))
+        await self.close_store(store)
+        store = self.open_store()
+        await self.refuse_while_locked(store)
+        self.assertEqual(await self.contents(store), [message(1), message(2)])
+        await self.close_store(store)
+        self.check()
+
+    async def refuse_while_locked(self, store: SQLiteStore) -> None:
+        """Deliver while another program has the index for longer than we wait."""
+        cast(Writer, store.core.writer)._connection.execute("PRAGMA busy_timeout = 1")
+        with closing(store.core.connect()) as other:
+            other.execute("BEGIN IMMEDIATE")
+            with self.assertRaises(StoreUnavailable):
+                await self.deliver(store, message(3))
 
     async def test_a_spool_that_cannot_be_written_out(self) -> None:
         store = await self.make_store(settings=SMALL_LIMITS)
