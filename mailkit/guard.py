@@ -13,7 +13,6 @@ import hashlib
 import heapq
 import ipaddress
 import os
-import unicodedata
 from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import suppress
@@ -30,6 +29,8 @@ from mailkit.errors import StoreUnavailable, TemporaryFailure
 from mailkit.expiring import ExpiringMap
 from mailkit.interfaces import ILoginRecords, IProcessChannel
 from mailkit.model import LoginAttempt, LoginOutcome
+from mailkit.wire.domains import canonical_domain
+from mailkit.wire.saslprep import fold_text
 
 #: Accounts, addresses and networks whose failures are remembered, of each.
 MAX_RECORDS = 20_000
@@ -405,7 +406,7 @@ class MemoryLoginRecords:
         return self._keys_of(attempt.login, attempt.address)
 
     def _make_keys(self, login: str, address: str) -> _Keys:
-        name = unicodedata.normalize("NFKC", login.strip()).casefold()
+        name = _name_of(login)
         # Tokens need no name: those who give none have nothing in common.
         account = self._digest(name.encode("utf-8", "surrogatepass")) if name else b""
         whole, network = self._locate(address)
@@ -432,6 +433,16 @@ class MemoryLoginRecords:
         else:
             whole, bits = str(address), settings.ipv4_network
         return whole, "" if exempt else _prefix(address, bits)
+
+
+def _name_of(login: str) -> str:
+    """A user name in the one form that stands for all ways to write it that log in to one account.
+
+    They would be tried as if they were many otherwise, as with characters that nobody sees.
+    """
+    name = (login if login.isascii() else fold_text(login)).strip()
+    local, at, domain = name.rpartition("@")
+    return f"{local.casefold()}@{canonical_domain(domain)}" if at else name.casefold()
 
 
 def _text(digest: bytes | str) -> str:

@@ -266,6 +266,20 @@ class AccountTests(GuardTestCase):
             self.assertEqual(self.seconds(self.admit(name, "198.51.100.1")), 8)
         self.assertEqual(self.seconds(self.admit("bob@example.org", "198.51.100.1")), 0)
 
+    def test_ways_to_write_a_name_do_not_help_to_guess(self) -> None:
+        self.attack(50)
+        for name in (
+            f"{ANN}.",
+            "a\xadnn@example.org",
+            "\u200dann@exam\u2060ple.org",
+            "ann\ufe0f@example\u3002org",
+            "\uff41nn@EXAMPLE.org",
+        ):
+            self.assertGreater(self.seconds(self.admit(name, "198.51.100.1")), 0, ascii(name))
+        self.attack(50, "b\xfcrger@stra\xdfe.example")
+        name = "BU\u0308RGER@xn--strae-oqa.example"
+        self.assertGreater(self.seconds(self.admit(name, "198.51.100.1")), 0)
+
     def test_who_has_logged_in_lately_does_not_wait(self) -> None:
         self.log_in()
         self.attack(1000)

@@ -33,13 +33,7 @@ def saslprep(text: str, query: bool = False) -> str:
     """
     if text.isascii() and text.isprintable():
         return text
-    # RFC 4013 section 2.1
-    mapped = "".join(
-        " " if stringprep.in_table_c12(character) else character
-        for character in text
-        if not stringprep.in_table_b1(character)
-    )
-    prepared = unicodedata.normalize("NFKC", mapped)
+    prepared = fold_text(text)
     prohibitions = _PROHIBITED if query else (*_PROHIBITED, _UNASSIGNED)
     for character in prepared:
         for prohibited, what in prohibitions:
@@ -47,6 +41,18 @@ def saslprep(text: str, query: bool = False) -> str:
                 raise Unprepared(what)
     _check_directions(prepared)
     return prepared
+
+
+def fold_text(text: str) -> str:
+    """The same, whatever it contains: what nobody sees is left out, and NFKC made of the rest."""
+    # RFC 4013 section 2.1
+    mapped = "".join(
+        " " if stringprep.in_table_c12(character) else character
+        for character in text
+        if not stringprep.in_table_b1(character)
+    )
+    # Section 2.2
+    return unicodedata.normalize("NFKC", mapped)
 
 
 def _check_directions(text: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from mailkit.wire.saslprep import Unprepared, saslprep
+from mailkit.wire.saslprep import Unprepared, fold_text, saslprep
 
 
 class SASLprepTests(SynchronousTestCase):
@@ -30,3 +30,11 @@ class SASLprepTests(SynchronousTestCase):
         ):  # fmt: skip
             with self.assertRaises(Unprepared, msg=repr(text)):
                 saslprep(text)
+
+    def test_folded_whatever_it_contains(self) -> None:
+        for text, folded in (
+            ("I\xadX\x07", "IX\x07"),
+            ("\u1680\u2168", " IX"),
+            ("\ud800\u200b", "\ud800"),
+        ):
+            self.assertEqual(fold_text(text), folded)
