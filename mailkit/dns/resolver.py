@@ -35,6 +35,12 @@ Server = tuple[str, int]
 class _Datagram(dns.DNSDatagramProtocol):
     # Not six lines in the log for each question.
     noisy = False
+    announced = 0
+
+    @override
+    def datagramReceived(self, data: bytes, addr: Server) -> None:  # noqa: N802
+        self.announced = _count_answers(data)
+        super().datagramReceived(data, addr)
 
     @override
     def writeMessage(self, message: dns.Message, address: Server) -> None:  # noqa: N802
@@ -44,10 +50,32 @@ class _Datagram(dns.DNSDatagramProtocol):
 
 
 class _Stream(dns.DNSProtocol):
+    announced = 0
+
+    @override
+    def stringReceived(self, data: bytes) -> None:  # noqa: N802
+        self.announced = _count_answers(data)
+        super().stringReceived(data)
+
     @override
     def writeMessage(self, message: dns.Message) -> None:  # noqa: N802
         message.authenticData = 1
         super().writeMessage(message)  # type: ignore[no-untyped-call]
+
+
+def _count_answers(data: bytes) -> int:
+    """Records that an answer says it has: Twisted is silent about those that it cannot read."""
+    return int.from_bytes(data[6:8], "big")
+
+
+def _checked(message: dns.Message, protocol: _Datagram | _Stream) -> dns.Message:
+    """A message that has just come.
+
+    :raises DNSFailure: something of it is missing; what is left could look like an absence.
+    """
+    if len(message.answers) < protocol.announced:
+        raise DNSFailure("A name server's answer is damaged")
+    return message
 
 
 class _Nobody:
@@ -129,6 +157,9 @@ class DNSResolver:
                         message = await self._ask_by_tcp(server, query, seconds)
                 except dns.DNSQueryTimeoutError:
                     continue
+                except DNSFailure as reason:
+                    error = reason
+                    continue
                 except (CannotListenError, ConnectError, OSError) as reason:
                     error = DNSFailure(f"The name server {server[0]} cannot be asked: {reason}")
                     continue
@@ -167,7 +198,9 @@ class DNSResolver:
                 if not left:
                     raise
         try:
-            return await protocol.query(server, [query], seconds)
+            message: dns.Message = await protocol.query(server, [query], seconds)
+            # What does not fit is asked for again.
+            return message if message.trunc else _checked(message, protocol)
         finally:
             port.stopListening()
 
@@ -179,7 +212,10 @@ class DNSResolver:
         protocol = cast(Any, await endpoint.connect(factory))
         try:
             message: dns.Message = await protocol.query([query], seconds)
-            return message
+            if message.trunc:
+                # RFC 2181 section 9: such an answer is not used, and there is no other way.
+                raise DNSFailure("A name server's answer is not whole")
+            return _checked(message, protocol)
         finally:
             protocol.transport.loseConnection()
 
@@ -241,10 +277,20 @@ def _text(name: Any) -> str:
 
 
 def read_answer(message: Any, type: RecordType) -> Answer:
-    """What a name server's message (a ``twisted.names.dns.Message``) says of records of a type."""
+    """What a name server's message (a ``twisted.names.dns.Message``) says of records of a type.
+
+    :raises DNSFailure: all of them are damaged, which is no proof that there is none.
+    """
     # RFC 1034 section 3.6.2: aliases on the way stand in the answer too, and hold for it.
     found = [h for h in message.answers[:MAX_RECORDS] if h.type in (type.value, dns.CNAME)]
-    records = [r for h in found if h.type == type.value and (r := _record(h.payload)) is not None]
+    asked = canonical_domain(_text(message.queries[0].name))
+    canonical = _canonical(asked, found)
+    owner = asked if type is RecordType.CNAME else canonical or asked
+    # Those of other names are none of our business.
+    own = [h for h in found if h.type == type.value and canonical_domain(_text(h.name)) == owner]
+    records = [record for h in own if (record := _record(h.payload)) is not None]
+    if own and not records:
+        raise DNSFailure(f"What a name server tells about {asked} is damaged")
     if records:
         ttl = min(header.ttl for header in found)
     else:
@@ -256,19 +302,17 @@ def read_answer(message: Any, type: RecordType) -> Answer:
         ]
         ttl = min(zones, default=NEGATIVE_TTL)
     exists, authenticated = message.rCode != dns.ENAME, bool(message.authenticData)
-    return Answer(records, ttl, exists, authenticated, _canonical(message, found))
+    return Answer(records, ttl, exists, authenticated, canonical)
 
 
-def _canonical(message: Any, answers: Sequence[Any]) -> str:
-    """Where the aliases of an answer lead to; empty without any."""
+def _canonical(first: str, answers: Sequence[Any]) -> str:
+    """Where the aliases of an answer lead to from the name that was asked for; empty without any."""
     targets = {
         canonical_domain(_text(header.name)): canonical_domain(_text(header.payload.name))
         for header in answers
         if isinstance(header.payload, dns.Record_CNAME)
     }
-    if not targets or not message.queries:
-        return ""
-    first = name = canonical_domain(_text(message.queries[0].name))
+    name = first
     for _ in range(MAX_ALIASES):
         if name not in targets:
             break

@@ -110,10 +110,10 @@ class ExchangerFinder(HostFinder):
         if not answer.exists:
             raise NoSuchDomain
         found = [record for record in answer.records if isinstance(record, MX)]
-        if len(found) == 1 and not found[0].exchange:
-            # RFC 7505 section 3
-            raise DomainAcceptsNoMail
         exchangers = [each for each in found if each.exchange]
+        if found and not exchangers:
+            # RFC 7505 section 3; several say the same as one.
+            raise DomainAcceptsNoMail
         if not exchangers:
             # RFC 5321 section 5.1: the domain itself, as if it had preference 0.
             exchangers = [MX(0, domain)]

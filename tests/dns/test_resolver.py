@@ -9,7 +9,7 @@ from typing import Any
 from twisted.internet import reactor as _reactor
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.protocol import DatagramProtocol
-from twisted.names import dns
+from twisted.names import dns, server
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from mailkit.dns.lookups import find_addresses, find_exchangers, find_names, find_texts
@@ -215,6 +215,52 @@ class MisbehaviourTests(ServerCase):
             [self.script(lambda m: reply_to(m, queries=other))], attempts=(60.0,)
         )
         self.assertIn("another question", await self.fail(DNSFailure, resolver))
+
+    async def test_records_of_another_name(self) -> None:
+        records = [
+            dns.RRHeader(b"example.org", dns.CNAME, payload=dns.Record_CNAME(b"A.example.org")),
+            dns.RRHeader(b"evil.example", payload=dns.Record_A("192.0.2.66")),
+            dns.RRHeader(b"a.example.ORG", payload=dns.Record_A("192.0.2.1")),
+        ]
+        server = self.script(lambda m: reply_to(m, answers=records))
+        resolver = DNSResolver([server], attempts=(60.0,))
+        answer = await resolver.lookup(name="example.org", type=RecordType.A)
+        self.assertEqual((answer.records, answer.canonical), (["192.0.2.1"], "a.example.org"))
+        alias = await resolver.lookup(name="example.org", type=RecordType.CNAME)
+        self.assertEqual(alias.records, ["A.example.org"])
+
+    async def test_damaged_records_prove_no_absence(self) -> None:
+        short = [dns.RRHeader(b"example.org", type=52, payload=TLSARecord(b"\x03"))]
+        server = self.script(lambda m: reply_to(m, answers=short))
+        resolver = DNSResolver([server], attempts=(60.0,))
+        with self.assertRaisesRegex(DNSFailure, "example.org is damaged"):
+            await resolver.lookup(name="example.org", type=RecordType.TLSA)
+
+    async def test_an_answer_that_breaks_off(self) -> None:
+        class Cutter(DatagramProtocol):
+            def datagramReceived(self, data: bytes, addr: Any) -> None:  # noqa: N802
+                question = dns.Message()
+                question.fromStr(data)
+                octets = bytearray(reply_to(question).toStr())
+                # One record, an address of three octets.
+                octets[7] = 1
+                octets += b"\xc0\x0c\0\x01\0\x01\0\0\0\x09\0\x03\x7f\0\0"
+                self.transport.write(bytes(octets), addr)
+
+        resolver = DNSResolver([self.listen(Cutter())], attempts=(60.0,))
+        self.assertIn("damaged", await self.fail(DNSFailure, resolver))
+
+    async def test_an_answer_that_is_never_whole(self) -> None:
+        original = server.DNSServerFactory.sendReply
+
+        def cut(factory: Any, protocol: Any, message: Any, address: Any) -> None:
+            message.trunc, message.answers = 1, []
+            original(factory, protocol, message, address)
+
+        self.patch(server.DNSServerFactory, "sendReply", cut)
+        zone = Zone(b"example.org", {b"example.org": [dns.Record_A("192.0.2.1")]})
+        resolver = DNSResolver([serve_zone(self, zone)], attempts=(60.0,))
+        self.assertIn("not whole", await self.fail(DNSFailure, resolver))
 
     async def test_no_server_there(self) -> None:
         truncated = self.script(lambda m: reply_to(m, trunc=1))

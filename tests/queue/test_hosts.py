@@ -86,6 +86,9 @@ class ExchangerTests(SynchronousTestCase):
     def test_null_exchanger(self) -> None:
         with self.assertRaises(DomainAcceptsNoMail):
             self.find("example.net", {"example.net": [(0, "")]}, {"example.net": ["192.0.2.1"]})
+        with self.assertRaises(DomainAcceptsNoMail):
+            two = {"example.net": [(0, ""), (10, "")]}
+            self.find("example.net", two, {"example.net": ["192.0.2.1"]})
 
     def test_no_such_domain(self) -> None:
         for domain in ("nothing.example", "x" * 64 + ".example", "[what]", "[IPv6:zz]"):
