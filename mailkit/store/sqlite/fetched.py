@@ -77,6 +77,8 @@ class AppendFetched(Append):
         finally:
             self._messages = everything
         if unique_ids:
+            # Otherwise a message could be torn, and never be fetched again.
+            tx.ordered = True
             tx.note(put_fetched(tx.connection, account, self._source, tx.now, unique_ids))
         taken = {id(message) for message in new}
         for message in everything:

@@ -147,7 +147,8 @@ class Transaction:
         self.lsn = 0
         #: The first number that this batch took.
         self.first_lsn = 0
-        #: The log must be durable before the index commits, not only before the answer.
+        #: The log must be durable before the index commits, not only before the answer: a new body
+        #: takes the place of something that would be missed if the body was torn and dropped.
         self.ordered = False
         #: Seconds since the epoch.
         self.now = 0

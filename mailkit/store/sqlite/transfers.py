@@ -380,6 +380,8 @@ class Replace(Operation[AppendResult]):
         tx.check_disk(content)
         flags = tx.states.encode(target.account, changeable(given, self._place.rights))
         date = tx.now if date is None else date
+        # Otherwise the one could be gone, and the other torn.
+        tx.ordered = True
         uids = tx.add_message(content, [Target(target, flags, date)])
         annotate_new(tx, target, self._place.user, {uids[0]: annotations}, target.highest_modseq)
         remove_rows(tx, source, selection, unref=True)

@@ -21,7 +21,7 @@ from mailkit.errors import (
     NoSuchMailbox,
     StoreUnavailable,
 )
-from mailkit.model import AppendMessage, FlagOp, LocalDelivery
+from mailkit.model import AppendMessage, FetchedMessage, FlagOp, LocalDelivery
 from mailkit.store.sqlite import SQLiteStore, StoreSettings, states
 from mailkit.store.sqlite.operations import Deliver
 from mailkit.store.sqlite.transaction import Content, Transaction
@@ -363,6 +363,31 @@ class FailureTests(StoreTestCase):
         await self.close_store(store)
         self.check()
         self.assertEqual(await self.contents(self.open_store()), [message(1), message(8)])
+
+    async def test_what_a_new_message_takes_the_place_of_stays_without_it(self) -> None:
+        failing = False
+
+        def flush(descriptor: int) -> None:
+            if failing:
+                raise OSError(errno.EIO, "Input/output error")
+            os.fdatasync(descriptor)
+
+        store = await self.make_store(flush=flush)
+        await self.deliver(store, message(1))
+        account = await store.open_account(name=ANN)
+        inbox = await account.open_mailbox(name="INBOX")
+        failing = True
+        [new] = appended(message(2))
+        with self.assertRaises(StoreUnavailable):
+            await inbox.replace_message(uid=1, destination="INBOX", message=new)
+        with self.assertRaises(StoreUnavailable):
+            await inbox.append_fetched(source="s", messages=[FetchedMessage("u", new)])
+        failing = False
+        self.assertEqual(await self.contents(store), [message(1)])
+        # It is fetched again the next time.
+        self.assertEqual(await account.list_fetched(source="s"), {})
+        await self.close_store(store)
+        self.check()
 
     async def test_a_full_disk_while_the_log_is_written(self) -> None:
         store = await self.make_store()
