@@ -44,6 +44,8 @@ class MilterMessage:
         #: What milters have put in the place of the body; whoever answers with it gives it away.
         self.new_body: Spool | None = None
         self.edits: list[Edit] = []
+        # Fields that milters have put above the Received field of ours, which is still to come.
+        self._on_top = 0
 
     def open_body(self) -> BinaryIO:
         """The body from its beginning."""
@@ -78,6 +80,8 @@ class MilterMessage:
         if isinstance(modification, packets.AddField):
             place, name, value = modification
             value = clean_value(value)
+            if place is not None:
+                place = self._place(place)
             edit = AddHeader(name, value, place)
             place = len(self.fields) if place is None else min(place, len(self.fields))
             self.fields.insert(place, _field(name, value))
@@ -92,6 +96,17 @@ class MilterMessage:
         if isinstance(modification, packets.OldRecipient):
             return RemoveRecipient(_parse_recipient(modification.path))
         raise ValueError(f"{modification!r} is no edit")
+
+    def _place(self, place: int) -> int:
+        """Where a field goes that is to be inserted at a place as milters count it.
+
+        Sendmail and Postfix count the Received field that they add, which milters do not see: 0 is
+        above it, and 1, as OpenDKIM and rspamd have it, is the first of the others.
+        """
+        if place > self._on_top:
+            return place - 1
+        self._on_top += 1
+        return place
 
     def _change_field(self, modification: packets.ChangeField) -> ChangeHeader:
         # Milters count from 1; some say 0 for the first.

@@ -287,7 +287,8 @@ class ChangeTests(SynchronousTestCase):
             (b"hC\0 4\n\t5\0", b"A: 1\r\nB: 2\r\nA: 3\r\nC: 4\r\n\t5\r\n"),
             (b"hC\x004\n5\r\n 6\0", b"A: 1\r\nB: 2\r\nA: 3\r\nC: 4\r\n\t5\r\n 6\r\n"),
             (b"i\0\0\0\0C\x004\0", b"C: 4\r\nA: 1\r\nB: 2\r\nA: 3\r\n"),
-            (b"i\0\0\0\x01C\x004\0", b"A: 1\r\nC: 4\r\nB: 2\r\nA: 3\r\n"),
+            (b"i\0\0\0\x01C\x004\0", b"C: 4\r\nA: 1\r\nB: 2\r\nA: 3\r\n"),
+            (b"i\0\0\0\x02C\x004\0", b"A: 1\r\nC: 4\r\nB: 2\r\nA: 3\r\n"),
             (b"i\0\0\0\x63C\x004\0", b"A: 1\r\nB: 2\r\nA: 3\r\nC: 4\r\n"),
             (b"m\0\0\0\x02a\x004\0", b"A: 1\r\nB: 2\r\na: 4\r\n"),
             (b"m\0\0\0\x01A\0\0", b"B: 2\r\nA: 3\r\n"),
@@ -300,6 +301,12 @@ class ChangeTests(SynchronousTestCase):
     def test_changes_come_one_after_the_other(self) -> None:
         message = self.changed(b"m\0\0\0\x01A\0\0", b"m\0\0\0\x01A\x009\0", b"hA\x0010\0")
         self.assertEqual(message, b"B: 2\r\nA: 9\r\nA: 10\r\n\r\nx\r\n")
+
+    def test_places_count_the_received_field_of_the_server(self) -> None:
+        # As with Sendmail and Postfix: 0 is above it, so that it is the second then.
+        message = self.changed(b"i\0\0\0\0C\x001\0", b"i\0\0\0\x01C\x002\0", b"i\0\0\0\x03C\x003\0")
+        expected = b"C: 1\r\nC: 2\r\nC: 3\r\nA: 1\r\nB: 2\r\nA: 3\r\n\r\nx\r\n"
+        self.assertEqual(message, expected)
 
     def test_the_body(self) -> None:
         message = self.changed(b"bnew\r\n", b"b.body\r\n")
