@@ -14,10 +14,9 @@ from typing import Any, Literal, NamedTuple, cast
 
 from twisted.internet.defer import Deferred
 from twisted.internet.defer import TimeoutError as TookTooLong
-from twisted.internet.endpoints import connectProtocol
 from twisted.internet.error import ConnectError, ConnectionClosed
 from twisted.internet.interfaces import IPushProducer, IReactorTime, IStreamClientEndpoint
-from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -271,11 +270,13 @@ class Milter:
                 return idle
             idle.quit()
         timeout = self.settings.connect_timeout
-        connection = MilterConnection(self.clock)
-        connecting: Deferred[Any] = connectProtocol(self.endpoint, connection)
+        factory: Any = Factory.forProtocol(lambda: MilterConnection(self.clock))
+        # Each client of ours has a connection of its own: the log is not for that.
+        factory.noisy = False
+        connecting: Deferred[Any] = self.endpoint.connect(factory)
         connecting.addTimeout(timeout, self.clock)
         try:
-            await connecting
+            connection: MilterConnection = await connecting
         except TookTooLong:
             raise MilterError(f"no connection in {timeout:g} seconds") from None
         except (ConnectError, ConnectionClosed, OSError) as error:

@@ -396,7 +396,8 @@ class MilterSession:
             "j": client.hostname,
             "v": f"mailkit {__version__}",
             "_": f"{name} {_literal(info.peer)}" if info.peer else name,
-            "daemon_name": info.protocol,
+            # As Postfix has it, not Sendmail: rspamd calls its results by that name (RFC 8601).
+            "daemon_name": client.hostname,
             "daemon_addr": info.local,
             "daemon_port": str(info.local_port or ""),
             "client_addr": info.peer,

@@ -67,6 +67,8 @@ class CommandTests(SynchronousTestCase):
         identity = (server.users["ann"].received[0][0].transaction_id).encode()
         macros = milter.macros
         self.assertEqual(macros[b"C"][b"j"], b"mx.example.org")
+        # rspamd signs its Authentication-Results with it.
+        self.assertEqual(macros[b"C"][b"{daemon_name}"], b"mx.example.org")
         self.assertEqual(macros[b"C"][b"{client_addr}"], b"192.0.2.7")
         self.assertEqual(macros[b"C"][b"_"], b"unknown [192.0.2.7]")
         self.assertEqual(macros[b"M"][b"i"], identity)
