@@ -23,6 +23,7 @@ from mailkit.model import (
 from mailkit.queue.values import Attempt, NewMessage, RecipientState, Update
 from mailkit.spool import Spool
 from mailkit.store.sqlite import SQLiteStore, StoreSettings, finding
+from mailkit.store.sqlite.ahead import Ahead
 from mailkit.tap.command import main
 from mailkit.testing.queue import queue_envelope
 
@@ -42,8 +43,10 @@ def message(id: str) -> Spool:
 class ExplainTests(TestCase):
     async def setUp(self) -> None:
         self.directory = os.path.abspath(self.mktemp())
+        # Texts are kept of no message, but where a test opens the store again for that.
+        self.nothing_ahead = self.patch(Ahead, "_loop", lambda ahead: None)
         self.store = SQLiteStore(self.directory, settings=StoreSettings(ahead_delay=0.01))
-        self.addCleanup(self.store.close)
+        self.addCleanup(lambda: self.store.close())
         await self.store.add_account(name=ANN)
         now = int(time.time())
         envelope = queue_envelope(
@@ -139,6 +142,10 @@ class ExplainTests(TestCase):
         self.assertIn(f"The queue does not know {LOCAL}", text)
 
     async def test_found_by_the_texts_that_are_kept(self) -> None:
+        await self.store.close()
+        self.nothing_ahead.restore()
+        self.store = SQLiteStore(self.directory, settings=StoreSettings(ahead_delay=0.01))
+        self.store.open()
         count = "SELECT count(*) FROM field_text"
         while self.store.core.reader.connection.execute(count).fetchone() != (3,):
             await deferLater(reactor, 0.01)
