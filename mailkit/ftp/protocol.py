@@ -168,13 +168,19 @@ class FTPConnection(CommandConnection):
             return
 
     def _next_verb(self) -> str:
-        """The next command, when it has no argument."""
-        line = self.buffer.peek(MAX_COMMAND).partition(b"\n")[0]
-        try:
-            verb, argument = parse_command(line.strip())
-        except CommandError:
-            return ""
-        return "" if argument else verb
+        """The next command, when it is whole and has no argument.
+
+        ABOR counts behind NOOP, too, which some clients send while a transfer is at work, so that
+        no firewall forgets the control connection.
+        """
+        for number, line in enumerate(self.buffer.peek(MAX_COMMAND).split(b"\n")[:-1]):
+            try:
+                verb, argument = parse_command(line.strip())
+            except CommandError:
+                break
+            if verb != "NOOP":
+                return verb if not argument and (verb == "ABOR" or not number) else ""
+        return ""
 
     # The session.
 

@@ -310,6 +310,23 @@ class DataTests(FTPCase):
         self.assertEqual([line[:3] for line in replies], [b"426", b"226"])
         self.assertEqual(client.code(b"ABOR"), 226)
 
+    def test_abort_behind_commands_that_keep_the_connection_alive(self) -> None:
+        client = self.log_in()
+        client.ask(b"PASV")
+        client.ask(b"STOR new")
+        self.open_data(client)
+        # The status is told in its turn.
+        self.assertEqual(client.ask(b"NOOP\r\nSTAT"), b"")
+        client.lose()
+
+        client = self.log_in()
+        client.ask(b"PASV")
+        client.ask(b"STOR new")
+        self.open_data(client)
+        self.assertEqual(client.ask(b"NOOP\r\nNOOP"), b"")
+        replies = client.ask(b"ABOR").splitlines()
+        self.assertEqual([line[:3] for line in replies], [b"426", b"200", b"200", b"226"])
+
     def test_what_comes_of_a_small_file(self) -> None:
         client = self.log_in()
         for reason, code in ((ConnectionDone(), b"226 "), (ConnectionLost(), b"426 ")):
@@ -336,6 +353,19 @@ class DataTests(FTPCase):
         data.connectionLost(Failure(ConnectionDone()))
         codes = [line[:4] for line in client.read().splitlines() if line[3:4] == b" "]
         self.assertEqual(codes, [b"226 ", b"213 ", b"211 "])
+
+    def test_commands_in_pieces_are_no_commands_yet(self) -> None:
+        client = self.log_in()
+        client.ask(b"PASV")
+        client.ask(b"STOR new")
+        data, _ = self.open_data(client)
+        data.dataReceived(b"begin")
+        client.read()
+        for octet in b"STAT file\r\nABOR":
+            client.connection.dataReceived(bytes([octet]))
+        self.assertEqual(client.read(), b"")
+        data.connectionLost(Failure(ConnectionDone()))
+        self.assertEqual(client.read()[:4], b"226 ")
 
     def test_the_status_tells_the_quota(self) -> None:
         client = self.log_in()
