@@ -12,6 +12,7 @@ from zope.interface import Interface, implementer
 from mailkit.auth.guests import Guest, GuestAccount, GuestHome
 from mailkit.auth.located import ExistingUser
 from mailkit.auth.provisioning import provide_account
+from mailkit.auth.residents import open_resident_home
 from mailkit.coroutines import run
 from mailkit.errors import AuthorizationFailed, NoSuchAccount
 from mailkit.interfaces import (
@@ -107,6 +108,8 @@ class MailRealm:
             return IMessageDelivery, self._deliveries(account, mind), _nothing_to_release
         if IFileHome in interfaces and account is not None and self._homes is not None:
             home = await self._homes.open_home(account=account)
+            if self.directory is not None:
+                home = await open_resident_home(self.directory, home)
             return IFileHome, home, _nothing_to_release
         if IMailAccount in interfaces:
             raise AuthorizationFailed("Mailboxes are only for users who have logged in")
