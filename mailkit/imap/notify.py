@@ -13,6 +13,8 @@ from mailkit.model import SEPARATOR, MailboxInfo
 
 #: Event groups of one command.
 MAX_GROUPS = 100
+#: Renamed mailboxes that are told as such at a time; of more, their new names are told.
+MAX_RENAMED = 100
 #: Mailboxes that the groups of one command name together.
 MAX_NAMES = 1000
 
@@ -302,36 +304,57 @@ class Renamed(NamedTuple):
 
 
 class NameChanges(NamedTuple):
-    """What has become of the names of mailboxes."""
+    """What has become of the names of mailboxes, to be told in this order."""
 
-    created: Sequence[str]
     deleted: Sequence[str]
     renamed: Sequence[Renamed]
+    #: Made; or, where renaming has left a name that is none any more, gone.
+    others: Sequence[str]
 
 
 def compare_names(old: Mapping[str, Known], new: Mapping[str, Known]) -> NameChanges:
-    """:param old: by identifier, as ``new``."""
-    before = {known.name for known in old.values()}
-    after = {known.name for known in new.values()}
-    moved = {
-        old[mailbox_id].name: known.name
-        for mailbox_id, known in new.items()
-        if mailbox_id in old and old[mailbox_id].name != known.name
+    """What to tell, one by one, so that a client that knew the old names knows the new ones.
+
+    :param old: by identifier, as ``new``.
+    """
+    goal = {known.name: mailbox_id for mailbox_id, known in new.items()}
+    held = {known.name: mailbox_id for mailbox_id, known in old.items()}
+    deleted = sorted(held.keys() - goal.keys() - _moved(held, new).keys())
+    for name in deleted:
+        del held[name]
+    renamed: list[Renamed] = []
+    while len(renamed) < MAX_RENAMED and (pending := _moved(held, new)):
+        # From below: what stood under another name leaves it before that goes. What goes with its
+        # parent is there then (RFC 5465 section 5.4), and no name is taken that is still needed.
+        own = [pair for pair in pending.items() if not _goes_with_parent(*pair, pending)]
+        own.sort(key=lambda pair: (-pair[0].count(SEPARATOR), pair))
+        free = (pair for pair in own if pair[1] not in pending)
+        former, name = next(free, own[0])
+        renamed.append(Renamed(former, name))
+        held = {_after_rename(other, former, name): held[other] for other in _last(held, former)}
+    others = (name for name in held.keys() | goal.keys() if held.get(name) != goal.get(name))
+    return NameChanges(deleted, renamed, sorted(others))
+
+
+def _moved(held: Mapping[str, str], new: Mapping[str, Known]) -> dict[str, str]:
+    """New names of mailboxes that have another one, by the name that they are known by."""
+    return {
+        name: new[mailbox_id].name
+        for name, mailbox_id in held.items()
+        if mailbox_id in new and new[mailbox_id].name != name
     }
-    came_from = {name: former for former, name in moved.items()}
-    renamed = [
-        Renamed(former, name)
-        for former, name in sorted(moved.items())
-        if not _goes_with_parent(former, name, moved)
-    ]
-    replaced = {
-        known.name
-        for mailbox_id, known in new.items()
-        if mailbox_id not in old and known.name in before and known.name not in moved
-    }
-    created = sorted((after - before - came_from.keys()) | replaced)
-    deleted = sorted(before - after - moved.keys())
-    return NameChanges(created, deleted, renamed)
+
+
+def _last(held: Mapping[str, str], former: str) -> list[str]:
+    """The names, and those that take the place of others behind these."""
+    return sorted(held, key=lambda name: name == former or name.startswith(former + SEPARATOR))
+
+
+def _after_rename(name: str, former: str, new: str) -> str:
+    """What a name is after one has been renamed."""
+    if name == former or name.startswith(former + SEPARATOR):
+        return new + name[len(former) :]
+    return name
 
 
 def _goes_with_parent(former: str, name: str, moved: Mapping[str, str]) -> bool:

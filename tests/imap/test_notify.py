@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from mailkit.imap.handlers import notify
+from mailkit.imap.notify import MAX_RENAMED
 from mailkit.model import FlagOp
 from mailkit.store.sqlite.transaction import DIRECTORY
 
@@ -365,6 +366,72 @@ class NameTests(NotifyTestCase):
         self.assertEqual(
             self.told(), [b'* LIST (\\HasChildren) "/" "Groups" ("OLDNAME" ("Lists"))']
         )
+
+    def do_at_once(self, *commands: str) -> None:
+        """Something that another session does before the client can be told anything."""
+        self.client.protocol.pauseProducing()
+        self.do(*commands)
+        self.client.protocol.resumeProducing()
+
+    def test_a_name_that_is_taken_again(self) -> None:
+        self.do_at_once("RENAME misc other", "CREATE misc")
+        self.assertEqual(
+            self.told(),
+            [
+                b'* LIST (\\HasNoChildren) "/" "other" ("OLDNAME" ("misc"))',
+                b'* LIST (\\HasNoChildren) "/" "misc"',
+            ],
+        )
+
+    def test_two_that_change_their_names(self) -> None:
+        self.do("CREATE also")
+        self.told()
+        self.do_at_once("RENAME misc x", "RENAME also misc", "RENAME x also")
+        # The first of them overwrites the other's name.
+        self.assertEqual(
+            self.told(),
+            [
+                b'* LIST (\\HasNoChildren) "/" "misc" ("OLDNAME" ("also"))',
+                b'* LIST (\\HasNoChildren) "/" "also"',
+            ],
+        )
+
+    def test_a_name_that_moves_on(self) -> None:
+        self.do("CREATE also")
+        self.told()
+        self.do_at_once("RENAME also x", "RENAME misc also")
+        self.assertEqual(
+            self.told(),
+            [
+                b'* LIST (\\HasNoChildren) "/" "x" ("OLDNAME" ("also"))',
+                b'* LIST (\\HasNoChildren) "/" "also" ("OLDNAME" ("misc"))',
+            ],
+        )
+
+    def test_a_child_that_does_not_go_with_its_parent(self) -> None:
+        self.do_at_once("RENAME Lists/Lemonade alone", "RENAME Lists Groups")
+        self.assertEqual(
+            self.told(),
+            [
+                b'* LIST (\\HasNoChildren) "/" "alone" ("OLDNAME" ("Lists/Lemonade"))',
+                b'* LIST (\\HasNoChildren) "/" "Groups" ("OLDNAME" ("Lists"))',
+            ],
+        )
+
+    def test_many_new_names(self) -> None:
+        count = MAX_RENAMED + 5
+        self.do(*[f"CREATE {number:03}" for number in range(count)])
+        self.told()
+        self.do_at_once(*[f"RENAME {number:03} new{number:03}" for number in range(count)])
+        lines = self.told()
+        self.assertEqual(sum(b"OLDNAME" in line for line in lines), MAX_RENAMED)
+        self.assertEqual(sum(b"NonExistent" in line for line in lines), 5)
+        self.assertEqual(len(lines), MAX_RENAMED + 10)
+
+    def test_names_in_utf8(self) -> None:
+        self.client.command("ENABLE UTF8=ACCEPT")
+        self.do("CREATE &AOQ-")
+        self.assertEqual(self.told(), ['* LIST (\\HasNoChildren) "/" "ä"'.encode()])
 
     def test_deleted_and_made_again(self) -> None:
         self.do("DELETE misc", "CREATE misc")

@@ -298,7 +298,8 @@ class Notifier:
                 except MailError:
                     # Its name has changed: that is told, too.
                     continue
-                if info.mailbox_id == mailbox_id:
+                # One that was renamed just now is found with the names, which are to be told.
+                if info.mailbox_id == mailbox_id and info.name == known_one.name:
                     found.append(info)
         known = self._known
         self._known = {**known, **{info.mailbox_id: Known.of(info) for info in found}}
@@ -329,20 +330,28 @@ class Notifier:
         listing = Listing(infos, self._subscribed, extended=True)
         changes = compare_names(before, self._known)
         ours = {name for event, name in own if event is Event.MAILBOX_NAME}
-        names = [name for name in (*changes.deleted, *changes.created) if not _is_own(name, ours)]
-        lines = {name: Listed(name, listing.attributes(name)) for name in with_parents(names)}
+
+        def listed(names: Sequence[str]) -> list[Listed]:
+            others = with_parents(name for name in names if not _is_own(name, ours))
+            return [Listed(name, listing.attributes(name)) for name in others]
+
+        lines = listed(changes.deleted)
         for former, name in changes.renamed:
             if name not in ours:
                 oldname = b'"OLDNAME" (%b)' % self._connection.mailbox_name(former)
-                lines[name] = Listed(name, listing.attributes(name), extended=(oldname,))
-        told = [line for name, line in lines.items() if self._events(name, _NAMES)]
+                lines.append(Listed(name, listing.attributes(name), extended=(oldname,)))
+        lines += listed(changes.others)
+        lines = [line for line in lines if self._events(line.name, _NAMES)]
+        told = {line.name for line in lines}
         for name in sorted(subscribed_before ^ self._subscribed):
             if (Event.SUBSCRIPTION_CHANGE, name) in own or not self._events(name, _SUBSCRIPTIONS):
                 continue
-            if name not in lines or lines[name] not in told:
-                told.append(Listed(name, listing.attributes(name)))
-        for line in told:
-            await self._connection.send(line.render(b"LIST"))
+            if name not in told:
+                lines.append(Listed(name, listing.attributes(name)))
+        utf8 = self._connection.utf8
+        # Of two that say the same, the last one counts: a rename may stand between them.
+        for octets in reversed(dict.fromkeys(line.render(b"LIST", utf8) for line in lines[::-1])):
+            await self._connection.send(octets)
 
 
 def _is_own(name: str, ours: Iterable[str]) -> bool:
