@@ -170,6 +170,32 @@ class ModseqTests(MomentTestCase):
             self.assertIn(b"new", fetch)
 
 
+class StatusTests(MomentTestCase):
+    """RFC 3501 section 6.3.10, RFC 9051 section 6.3.11"""
+
+    ITEMS = "(MESSAGES DELETED HIGHESTMODSEQ)"
+
+    def check(self, command: str) -> None:
+        def change() -> None:
+            deleted = frozenset(("\\Deleted",))
+            now(self.box.store_flags(uids=[2], op=FlagOp.ADD, flags=deleted))
+            now(self.box.expunge(uids=[1]))
+
+        self.after["count_deleted"] = change
+        lines = self.server.login().command(command)
+        self.assertEqual(self.after, {})
+        (status,) = [line for line in lines if line.startswith(b"* STATUS")]
+        (modseq,) = {now(self.box.get_info()).highest_modseq}
+        expected = b"(MESSAGES 3 DELETED 1 HIGHESTMODSEQ %d)" % modseq
+        self.assertTrue(status.endswith(expected), status)
+
+    def test_messages_that_change_while_they_are_counted(self) -> None:
+        self.check(f"STATUS INBOX {self.ITEMS}")
+
+    def test_the_same_in_a_list(self) -> None:
+        self.check(f'LIST "" INBOX RETURN (STATUS {self.ITEMS})')
+
+
 class ExpungeTests(ServerTestCase):
     """RFC 3501 section 6.4.3: what is removed is \\Deleted."""
 
@@ -221,6 +247,19 @@ class NotifyTests(MomentTestCase):
         self.assertEqual(self.after, {})
         told = [line for line in lines if line.startswith(b'* STATUS "misc" ')]
         self.assertTrue(told and b"MESSAGES 1" in told[-1], lines)
+
+    def test_a_mailbox_that_is_renamed_while_it_is_looked_at(self) -> None:
+        account = self.server.account
+        now(account.create_mailbox(name="misc"))
+        client = self.server.login(f"NOTIFY SET {PERSONAL[:-2]} MailboxName))")
+        self.server.add(b"x\r\n", mailbox="misc")
+        self.after["open_mailbox"] = lambda: now(
+            account.rename_mailbox(name="misc", new_name="other")
+        )
+        told = self.told(client)
+        self.assertEqual(self.after, {})
+        self.assertIn(b'* LIST (\\HasNoChildren) "/" "other" ("OLDNAME" ("misc"))', told)
+        self.assertIn(b'* STATUS "other" (UIDNEXT 2 MESSAGES 1 UNSEEN 1)', told)
 
     def test_news_while_a_message_comes(self) -> None:
         """The answer to APPEND has its tag (RFC 3501 section 2.2.2)."""

@@ -22,6 +22,9 @@ from mailkit.model import DELETED, DeletedCount, MailboxInfo
 if TYPE_CHECKING:
     from mailkit.imap.connection import IMAPProtocol
 
+#: How often messages are counted for one response, while others change them.
+MAX_COUNTS = 5
+
 
 class Item(NamedTuple):
     """A status item that a mailbox's counters answer."""
@@ -89,18 +92,30 @@ async def render_status(
     :param mailbox: the mailbox, where the caller has it.
     :raises NoSuchMailbox: it is gone.
     """
-    values = []
+    values: dict[bytes, bytes] = {}
+    slow = {name: item for name in items if isinstance(item := ITEMS[name], SlowItem)}
+    if slow and mailbox is None:
+        assert connection.account is not None
+        mailbox = await connection.account.open_mailbox(name=info.name)
+    # What is counted by itself belongs to the counters, if nothing has changed meanwhile.
+    for _ in range(MAX_COUNTS if slow else 0):
+        assert mailbox is not None
+        for name, slow_item in slow.items():
+            values[name] = await slow_item.value(connection, mailbox, info)
+        before, info = info, (await mailbox.get_info())._replace(name=info.name)
+        if _moment(before) == _moment(info):
+            break
     for name in items:
         item = ITEMS[name]
         if isinstance(item, Item):
-            value = item.value(connection, info)
-        else:
-            if mailbox is None:
-                assert connection.account is not None
-                mailbox = await connection.account.open_mailbox(name=info.name)
-            value = await item.value(connection, mailbox, info)
-        values.append(b"%b %b" % (name, value))
-    return b"* STATUS %b (%b)\r\n" % (connection.mailbox_name(info.name), b" ".join(values))
+            values[name] = item.value(connection, info)
+    told = b" ".join([b"%b %b" % (name, values[name]) for name in items])
+    return b"* STATUS %b (%b)\r\n" % (connection.mailbox_name(info.name), told)
+
+
+def _moment(info: MailboxInfo) -> tuple[int, int, int]:
+    """Changes when anything does that STATUS counts."""
+    return info.uid_validity, info.highest_modseq, info.first_recent_uid
 
 
 async def _recent(connection: IMAPProtocol, mailbox: IMailbox, info: MailboxInfo) -> bytes:
