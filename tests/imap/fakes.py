@@ -77,11 +77,15 @@ class Slow:
     :ivar calls: names of the methods that wait now.
     """
 
-    PLAIN = frozenset(("watch", "new_spool"))
+    PLAIN = frozenset(
+        ("watch", "watch_metadata", "new_spool", "get_rights", "check_right", "get_version")
+    )
 
     def __init__(self, inner: Any, parent: Slow | None = None, *, after: bool = False) -> None:
         self._inner = inner
-        self._after = after
+        self.after = after
+        #: Calls that are at work, rather than waiting to be let go on.
+        self.busy = 0
         self._parent = parent
         self.slow = False
         self.fail: Exception | None = None
@@ -97,7 +101,7 @@ class Slow:
         value = getattr(self._inner, name)
         if not callable(value) or name in self.PLAIN or name.startswith("_"):
             return value
-        if name == "read_fields":
+        if name in ("read_fields", "read_ready"):
             # What takes a wait is not ready.
             return lambda **_: None
 
@@ -106,8 +110,12 @@ class Slow:
             await root._wait(name)
             if root.fail is not None:
                 raise root.fail
-            result = await value(**arguments)
-            if root._after:
+            root.busy += 1
+            try:
+                result = await value(**arguments)
+            finally:
+                root.busy -= 1
+            if root.after:
                 await root._wait(name)
             return Slow(result, root) if name == "open_mailbox" else result
 
