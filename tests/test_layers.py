@@ -102,6 +102,7 @@ IMAP_CLIENT_PURE = " ".join(
         "connection",
         "criteria",
         "errors",
+        "fetched",
         "fetching",
         "idle",
         "mailboxes",
@@ -116,6 +117,7 @@ IMAP_CLIENT_PURE = " ".join(
         "sets",
         "settings",
         "sync",
+        "text",
         "values",
     ]
 )

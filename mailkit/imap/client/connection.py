@@ -31,6 +31,7 @@ from mailkit.imap.client.reader import ResponseReader, Sink
 from mailkit.imap.client.responses import Typed, parse_response
 from mailkit.imap.client.selected import Selected
 from mailkit.imap.client.settings import ClientSettings, ConnectionFacts
+from mailkit.imap.client.text import words
 from mailkit.imap.client.values import (
     Capabilities,
     Continuation,
@@ -41,8 +42,9 @@ from mailkit.imap.client.values import (
 
 #: RFC 7888 section 5: octets of a literal that LITERAL- lets go without asking.
 LITERAL_MINUS = 4096
-#: Extensions that a server may say it has switched on.
+#: Extensions that a server may say it has switched on, and octets of their names.
 MAX_ENABLED = 1000
+MAX_ENABLED_OCTETS = 64 * 1024
 
 _TOO_EARLY = "The server spoke on before TLS had begun"
 
@@ -87,8 +89,10 @@ class Connection(pipeline.Pipeline[Flight]):
         self._held = False
         # STARTTLS was answered: what comes before TLS comes from somebody else.
         self._mute = False
-        # Responses since the last end of a command that answered none.
-        self._unasked = 0
+        # Since the last end of a command: responses that answered none, and octets of all.
+        self._unasked = self._octets = 0
+        #: Octets of the response in hand, without contents of messages.
+        self.size = 0
         #: The server may close the connection.
         self.leaving = False
 
@@ -110,6 +114,7 @@ class Connection(pipeline.Pipeline[Flight]):
             return
         try:
             while self.failure is None and (response := self._reader.read()) is not None:
+                self.size = len(response.octets)
                 limits = self.settings.limits
                 self._dispatch(parse_response(response, limits, greeting=self.greeting is None))
         except ClientError as error:
@@ -159,11 +164,13 @@ class Connection(pipeline.Pipeline[Flight]):
         elif isinstance(response, Capabilities):
             self.facts.announced = response.names
         elif isinstance(response, Enabled):
-            self.facts.enabled |= response.names
-            if len(self.facts.enabled) > MAX_ENABLED:
-                raise ProtocolError("The server has switched on more than there is")
+            self._note_enabled(response.names)
         if self.selected is not None:
             response = self.selected.note(response)
+        if self._flights and not self._flights[0].streaming:
+            self._octets += self.size
+            if self._octets > self.settings.limits.answer:
+                raise ProtocolError("The server answers without end")
         for flight in self._flights:
             if flight.command.collect(response):
                 flight.count += 1
@@ -177,17 +184,22 @@ class Connection(pipeline.Pipeline[Flight]):
         for listener in list(self.listeners):
             listener(response)
 
+    def _note_enabled(self, names: frozenset[str]) -> None:
+        enabled = self.facts.enabled | names
+        if len(enabled) > MAX_ENABLED or sum(map(len, enabled)) > MAX_ENABLED_OCTETS:
+            raise ProtocolError("The server has switched on more than there is")
+        self.facts.enabled = enabled
+
     def _count_unasked(self) -> None:
         """A response has come that answers no command, and may be one too many for who waits."""
-        if self._flights and not self._flights[0].streaming:
+        if self._flights and self._flights[0].command.name != "IDLE":
             self._unasked += 1
             if self._unasked > self.settings.limits.values:
                 raise ProtocolError("The server says more and more, but does not answer")
 
     def _note_code(self, status: Status) -> None:
         if status.code is not None and status.code.name == "CAPABILITY":
-            words = status.code.arguments.decode("utf-8", "replace").upper().split()
-            self.facts.announced = frozenset(words)
+            self.facts.announced = words(status.code.arguments.upper(), self.settings.limits)
 
     def _end(self, response: Tagged) -> None:
         flight = next((each for each in self._flights if each.tag == response.tag), None)
@@ -199,7 +211,7 @@ class Connection(pipeline.Pipeline[Flight]):
             if not self._reader.idle:
                 raise ProtocolError(_TOO_EARLY, command="STARTTLS")
         self._flights.remove(flight)
-        self._unasked = 0
+        self._unasked = self._octets = 0
         flight.status = response.status
         self._note_code(response.status)
         if self.selected is not None:
@@ -405,7 +417,8 @@ class Connection(pipeline.Pipeline[Flight]):
         """Forget what was said before TLS."""
         self._mute = False
         self._reader = self._new_reader()
-        self.facts.announced = frozenset()
+        self._farewell = None
+        self.facts.announced = self.facts.enabled = frozenset()
 
 
 def judge(status: Status, command: str) -> Status:

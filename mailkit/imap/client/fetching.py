@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Generator, Sequence
 from typing import Any
 
 from mailkit._typing import override
+from mailkit.client.errors import ProtocolError
 from mailkit.errors import NoSuchMessage
 from mailkit.imap.client.commands import Command
 from mailkit.imap.client.connection import Connection, Flight
@@ -18,6 +19,8 @@ from mailkit.imap.client.values import Message, Ranges, Status, Vanished
 
 #: Messages that wait for somebody who takes his time; then the server has to wait.
 MAX_WAITING = 1000
+#: The same of their octets, with the contents, which may be in temporary files.
+MAX_WAITING_SIZE = 16 * 1024 * 1024
 #: Octets of a section that wait for somebody who takes his time; then the server has to wait.
 MAX_WAITING_OCTETS = 256 * 1024
 
@@ -66,6 +69,8 @@ class Fetching:
         self._removals = connection.selected.removals if connection.selected else 0
         self._ready: deque[Message] = deque()
         self._incomplete: dict[int, Message] = {}
+        # Octets that wait, and those that stay until the end, without contents; and of contents.
+        self._ready_size = self._kept_size = self._content_size = 0
         self._seen: set[int] = set()
         self._abandoned = False
         #: UIDs of messages that are gone (RFC 7162 section 3.2.6), once all have come.
@@ -94,6 +99,7 @@ class Fetching:
                 while True:
                     while self._ready:
                         yield self._ready.popleft()
+                    self._ready_size = self._content_size = 0
                     self._connection.release()
                     if flight.status is not None:
                         break
@@ -111,6 +117,7 @@ class Fetching:
         def collect(response: Typed) -> bool:
             if isinstance(response, Vanished) and response.earlier:
                 self.vanished += response.uids
+                self._keep()
                 return True
             if not isinstance(response, Message):
                 return False
@@ -120,8 +127,7 @@ class Fetching:
                 response.close()
                 return True
             self._take(response)
-            if len(self._ready) >= MAX_WAITING:
-                self._connection.hold()
+            self._bound(response)
             return True
 
         command = Command(
@@ -154,6 +160,30 @@ class Fetching:
             self._ready.append(message)
         elif key not in self._seen:
             self._incomplete[key] = message
+            self._keep()
+
+    def _keep(self) -> None:
+        """The response in hand stays here until the end.
+
+        :raises ProtocolError: too many do.
+        """
+        self._kept_size += self._connection.size
+        if self._kept_size > self._connection.settings.limits.answer:
+            raise ProtocolError("The server answers without end")
+
+    def _bound(self, response: Message) -> None:
+        """Let the server wait until somebody has taken what has come.
+
+        :raises ProtocolError: it cannot be made to wait, and goes on.
+        """
+        contents = response.sections.values()
+        self._ready_size += self._connection.size
+        self._content_size += sum(each.size for each in contents if each is not None)
+        if self._ready_size > self._connection.settings.limits.answer:
+            raise ProtocolError("The server answers without end")
+        waiting = self._ready_size + self._content_size
+        if len(self._ready) >= MAX_WAITING or waiting >= MAX_WAITING_SIZE:
+            self._connection.hold()
 
     def _finish(self, status: Status) -> None:
         """Give out those for which not everything came."""
@@ -174,6 +204,12 @@ class Fetching:
         self._ready.clear()
         self._incomplete.clear()
         self._connection.release()
+
+
+class _Nowhere(Sink):
+    @override
+    def write(self, data: bytes) -> None:
+        pass
 
 
 class SectionStream(Sink):
@@ -209,8 +245,10 @@ class SectionStream(Sink):
         return True
 
     def _choose(self) -> Sink:
+        # One section was asked for; what comes besides counts for nobody.
+        sink: Sink = _Nowhere() if self._came else self
         self._came = True
-        return self
+        return sink
 
     async def read(self) -> AsyncIterator[bytes]:
         """

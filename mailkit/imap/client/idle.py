@@ -32,6 +32,9 @@ Change: TypeAlias = (
 MAX_WAITING = 1000
 #: The same while a command waits for its answer behind them: then the connection is ended.
 MAX_UNHELD = 100_000
+#: Octets of changes that wait, by the same rules.
+MAX_WAITING_OCTETS = 1024 * 1024
+MAX_UNHELD_OCTETS = 64 * 1024 * 1024
 
 
 class Idling:
@@ -52,6 +55,7 @@ class Idling:
         # Seconds of silence after which we say something.
         self._interval = timeouts.idle if idle else timeouts.poll
         self._changes: deque[Change] = deque()
+        self._octets = 0
         self._flight: Flight | None = None
         self._waiter: Waiter = connection.channel.waiter()
         self._renew_at = 0.0
@@ -91,6 +95,7 @@ class Idling:
         seconds = self._connection.channel.seconds
         give_up = None if timeout is None else seconds() + timeout
         while not self._changes:
+            self._octets = 0
             self._connection.release()
             self._connection.check()
             if self._flight is not None and self._flight.status is not None:
@@ -115,12 +120,13 @@ class Idling:
     def _hear(self, response: Typed) -> None:
         if isinstance(response, Change):
             self._changes.append(response)
+            self._octets += self._connection.size
             waiting = len(self._changes)
-            if waiting >= MAX_UNHELD:
+            if waiting >= MAX_UNHELD or self._octets >= MAX_UNHELD_OCTETS:
                 self._changes.clear()
                 error = ProtocolError("The server tells more changes than anybody takes")
                 self._connection.fail(error)
-            elif waiting >= MAX_WAITING:
+            elif waiting >= MAX_WAITING or self._octets >= MAX_WAITING_OCTETS:
                 self._connection.hold()
         self._waiter.fire()
 

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from mailkit.client.errors import ProtocolError
 from mailkit.imap.client.body import Value
 from mailkit.imap.grammar import canonical
 from mailkit.wire import utf7
 
+#: Octets of a name as a server writes it.
+MAX_NAME = 64 * 1024
+
 
 def decode_name(octets: bytes) -> str:
-    """A name as people write it; INBOX in capitals."""
+    """A name as people write it; INBOX in capitals.
+
+    :raises ProtocolError: it is longer than a name can be.
+    """
+    if len(octets) > MAX_NAME:
+        raise ProtocolError("The mail server names a mailbox with too long a name")
     try:
         return canonical(utf7.decode(octets))
     except ValueError:

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from mailkit.client.errors import AuthFailed, ClientError, ServiceRefused, TLSFailed
+from mailkit.client.errors import (
+    AuthFailed,
+    ClientError,
+    ProtocolError,
+    ServiceRefused,
+    TLSFailed,
+)
 from mailkit.client.security import TLSMode
 from mailkit.imap.client.commands import Command, astring, atom
 from mailkit.imap.client.connection import Connection, judge
@@ -10,6 +16,9 @@ from mailkit.imap.client.errors import CommandFailed
 from mailkit.imap.client.values import Status
 from mailkit.wire.sasl import SASLError, decode_base64, encode_base64
 from mailkit.wire.sasl_client import Credentials, NoMechanism, SASLClient, choose_mechanism
+
+#: Questions that a server may ask in one AUTHENTICATE.
+MAX_CHALLENGES = 30
 
 
 async def open_connection(connection: Connection) -> None:
@@ -127,6 +136,7 @@ async def _authenticate(connection: Connection, mechanism: SASLClient, ir: bool)
     flight = await connection.begin(command)
     give_up = connection.channel.seconds() + timeouts.login
     fault: SASLError | None = None
+    challenges = 0
     while flight.status is None:
         if not flight.continuations:
             try:
@@ -137,6 +147,9 @@ async def _authenticate(connection: Connection, mechanism: SASLClient, ir: bool)
                 raise
             continue
         challenge = flight.continuations.popleft()
+        challenges += 1
+        if challenges > MAX_CHALLENGES:
+            raise ProtocolError("The server asks for more than there is", command=command.name)
         try:
             if waiting is None:
                 answer = encode_base64(mechanism.respond(decode_base64(challenge.strip())))

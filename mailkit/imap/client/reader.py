@@ -23,7 +23,15 @@ class ResponseLimits(NamedTuple):
     line: int = 16 * 1024 * 1024
     #: Literals of one response that are not contents of messages, together.
     strings: int = 4 * 1024 * 1024
-    #: A section of a message.
+    #: Strings, atoms, parentheses of one response: of BODYSTRUCTURE, ENVELOPE, flags, capabilities.
+    tokens: int = 200_000
+    #: Numbers of a SEARCH response.
+    numbers: int = 2_000_000
+    #: Ranges of one set: of VANISHED, ESEARCH, COPYUID.
+    ranges: int = 500_000
+    #: What stands in brackets before the text of a response.
+    code: int = 1024 * 1024
+    #: The sections of a message in one response, together.
     content: int = 2 * 1024 * 1024 * 1024
     #: Sections of a message in one response, each with a place of its own.
     sections: int = 10_000
@@ -31,6 +39,9 @@ class ResponseLimits(NamedTuple):
     depth: int = 100
     #: Messages, mailboxes or the like that answer one command.
     values: int = 5_000_000
+    #: The responses to one command, without contents of messages, that are kept until its end or
+    #: until somebody takes them.
+    answer: int = 512 * 1024 * 1024
 
 
 #: The limits where nothing else is said.
@@ -75,6 +86,8 @@ class ResponseReader:
         choose_sink: Callable[[], Sink | None] = lambda: None,
     ) -> None:
         self._buffer = InputBuffer()
+        # The beginning of a line whose end has not come: put together once, however small the pieces.
+        self._unended = bytearray()
         self._limits = limits
         self._choose_sink = choose_sink
         self._memory = SpoolMemory(SHARED_CONTENT_MEMORY)
@@ -83,7 +96,7 @@ class ResponseReader:
     def _begin(self) -> None:
         self._parts: list[bytes] = []
         self._length = 0
-        self._line_octets = self._string_octets = 0
+        self._line_octets = self._string_octets = self._content_octets = self._literals = 0
         self._contents: dict[int, Content | None] = {}
         # Of the literal that is being read.
         self._left = 0
@@ -92,10 +105,18 @@ class ResponseReader:
     @property
     def idle(self) -> bool:
         """Nothing has come that was not given out."""
-        return not (len(self._buffer) or self._parts)
+        return not (len(self._buffer) or self._unended or self._parts)
 
     def feed(self, data: bytes) -> None:
         """Add received octets."""
+        if not (self._left or b"\n" in data):
+            self._unended += data
+            if len(self._unended) <= self._limits.line:
+                return
+            data = b""
+        if self._unended:
+            data = bytes(self._unended + data)
+            self._unended.clear()
         self._buffer.feed(data)
 
     def read(self) -> Response | None:
@@ -146,8 +167,12 @@ class ResponseReader:
         first = self._parts[0] if self._parts else line
         self._add(line + b"\r\n")
         self._left = size
+        self._literals += 1
+        if self._literals > self._limits.tokens:
+            raise ProtocolError("A response of the mail server has too many values")
         if _FETCH.match(first) and _CONTENT.search(line):
-            if size > self._limits.content:
+            self._content_octets += size
+            if self._content_octets > self._limits.content:
                 raise ProtocolError("A message of the mail server is too large")
             if len(self._contents) >= self._limits.sections:
                 raise ProtocolError("A response of the mail server has too many sections")

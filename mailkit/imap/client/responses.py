@@ -1,8 +1,4 @@
-"""From the octets of one response to its values (RFC 9051 section 9). No I/O.
-
-The tokens are those of the server's grammar. lenient, here and there: a client has to live with the
-servers that there are, and a value that cannot be read ends the connection.
-"""
+"""From the octets of one response to its values (RFC 9051 section 7). No I/O."""
 
 from __future__ import annotations
 
@@ -10,13 +6,12 @@ import re
 from collections.abc import Callable
 from typing import TypeAlias
 
-from mailkit.client.content import Content
 from mailkit.client.errors import ProtocolError
-from mailkit.imap.client.body import Value, read_body, read_envelope
-from mailkit.imap.client.names import decode_name, find_old_name
+from mailkit.imap.client.fetched import read_fetch
+from mailkit.imap.client.names import find_old_name
 from mailkit.imap.client.reader import RESPONSE_LIMITS, Response, ResponseLimits
+from mailkit.imap.client.text import Text, words
 from mailkit.imap.client.values import (
-    AnnotationValues,
     Capabilities,
     Continuation,
     Enabled,
@@ -30,7 +25,6 @@ from mailkit.imap.client.values import (
     Message,
     Namespace,
     Namespaces,
-    Ranges,
     Recent,
     ResponseCode,
     SearchNumbers,
@@ -39,11 +33,7 @@ from mailkit.imap.client.values import (
     Unknown,
     Vanished,
 )
-from mailkit.imap.grammar import Arguments, SyntaxFault
-from mailkit.mime.dates import parse_imap_datetime
-from mailkit.model import SYSTEM_FLAGS, Flags
-from mailkit.spool import Spool
-from mailkit.wire.chars import ATOM_CHAR, octet_class
+from mailkit.imap.grammar import SyntaxFault
 
 #: One response.
 Typed: TypeAlias = (
@@ -69,154 +59,9 @@ Typed: TypeAlias = (
 
 _CONDITIONS = frozenset((b"OK", b"NO", b"BAD", b"BYE", b"PREAUTH"))
 _WORD = re.compile(rb"[^ \r\n]+")
-# flag, flag-perm and mbx-list-flags. lenient: "]" too, which some keywords have.
-_FLAG = re.compile(rb"\\\*|\\?[%b\]]+" % octet_class(ATOM_CHAR))
-_ITEM = re.compile(
-    rb"(?:BODY|BINARY(?:\.SIZE)?)\[[^\]\r\n]*\](?:<\d+>)?|[%b]+" % octet_class(ATOM_CHAR),
-    re.IGNORECASE,
-)
-_LITERAL = re.compile(rb"~?\{(\d{1,20})\}\r\n")
-_PLAIN = re.compile(rb"[^ ()\"{\r\n]+")
-_RANGES = re.compile(rb"\d{1,10}(?::\d{1,10})?(?:,\d{1,10}(?::\d{1,10})?)*")
-_NUMBERS = re.compile(rb"(?: \d{1,10})*")
 _CODE_NAME = re.compile(rb"[^ \]\r\n]+")
-_SYSTEM = {flag.lower(): flag for flag in (*SYSTEM_FLAGS, "\\Recent")}
-
-
-class Text(Arguments):
-    """Reads the values of one response, from left to right."""
-
-    __slots__ = ("contents", "limits")
-
-    def __init__(self, response: Response, limits: ResponseLimits) -> None:
-        super().__init__(response.octets)
-        self.contents = response.contents
-        self.limits = limits
-
-    def rest(self) -> bytes:
-        """All that follows."""
-        position, self.position = self.position, len(self.data)
-        return self.data[position:]
-
-    # Strings and values.
-
-    def literal(self) -> bytes | None:
-        """The octets of a literal of any kind, if one stands here."""
-        match = _LITERAL.match(self.data, self.position)
-        if match is None:
-            return None
-        end = match.end() + int(match[1])
-        self.position = end
-        return self.data[match.end() : end]
-
-    def any_string(self) -> bytes:
-        """A quoted string, a literal, or an atom of any octets."""
-        octets = self.literal()
-        if octets is not None:
-            return octets
-        if self.looking_at(b'"'):
-            return self.string()
-        return self._match(_PLAIN, "A string")
-
-    def nil_or_string(self) -> bytes | None:
-        if self.accept_word(b"NIL"):
-            return None
-        return self.any_string()
-
-    def decoded(self) -> str | None:
-        octets = self.nil_or_string()
-        return None if octets is None else octets.decode("utf-8", "replace")
-
-    def value(self, depth: int = 0) -> Value:
-        """A string, NIL, a number or a list of values.
-
-        :raises ProtocolError: lists are nested too deep.
-        """
-        if not self.accept(b"("):
-            octets = self.literal()
-            if octets is None and not self.looking_at(b'"'):
-                octets = self._match(_PLAIN, "A value")
-                if octets.upper() == b"NIL":
-                    return None
-                return int(octets) if octets.isdigit() and len(octets) < 20 else octets
-            return self.string() if octets is None else octets
-        if depth >= self.limits.depth:
-            raise ProtocolError("A response of the mail server is nested too deep")
-        found: list[Value] = []
-        while not self.accept(b")"):
-            # Bodies and addresses follow each other without a space.
-            while self.accept(b" "):
-                pass
-            if self.accept(b")"):
-                break
-            found.append(self.value(depth + 1))
-        return found
-
-    def content(self) -> Content | None:
-        """The octets of a section; they may be elsewhere."""
-        if self.position in self.contents:
-            match = _LITERAL.match(self.data, self.position)
-            assert match is not None
-            content = self.contents[self.position]
-            self.position = match.end()
-            return content
-        octets = self.nil_or_string()
-        return None if octets is None else Content(Spool.from_bytes(octets))
-
-    # Flags, names, numbers.
-
-    def any_flag(self) -> str:
-        name = self._match(_FLAG, "A flag").decode("ascii")
-        return _SYSTEM.get(name.lower(), name)
-
-    def any_flags(self) -> Flags:
-        self.expect(b"(")
-        flags = set()
-        while not self.accept(b")"):
-            if not self.accept(b" "):
-                flags.add(self.any_flag())
-        return frozenset(flags)
-
-    def mailbox_name(self) -> str:
-        return decode_name(self.any_string())
-
-    def separator(self) -> str | None:
-        octets = self.nil_or_string()
-        return octets.decode("utf-8", "replace") if octets else None
-
-    def ranges(self) -> Ranges:
-        return parse_ranges(self._match(_RANGES, "A set of numbers"))
-
-    def moment(self) -> int | None:
-        if self.accept_word(b"NIL"):
-            return None
-        octets = self.string()
-        seconds = parse_imap_datetime(b" " + octets if octets[1:2] == b"-" else octets)
-        if seconds is None:
-            raise SyntaxFault("A date-time is none")
-        return seconds
-
-    def in_parentheses(self, read: Callable[[], object]) -> None:
-        self.expect(b"(")
-        while not self.accept(b")"):
-            if not self.accept(b" "):
-                read()
-
-
-def parse_ranges(octets: bytes) -> Ranges:
-    """A set of numbers without ``*``, its parts in ascending order each.
-
-    :raises SyntaxFault: it is none.
-    """
-    found = []
-    if octets:
-        if _RANGES.fullmatch(octets) is None:
-            raise SyntaxFault("A set of numbers is none")
-        for part in octets.split(b","):
-            low, _, high = part.partition(b":")
-            first, last = int(low), int(high or low)
-            found.append((min(first, last), max(first, last)))
-    return tuple(found)
+# What matters on the way to the end of a response code.
+_CODE_MARK = re.compile(rb"[\"\]]|\\.", re.DOTALL)
 
 
 def parse_response(
@@ -234,7 +79,7 @@ def parse_response(
         elif text.accept(b"* "):
             typed = _untagged(text)
         else:
-            tag = text._match(_WORD, "A tag")
+            tag = text.match(_WORD, "A tag")
             text.expect(b" ")
             status = _status(text)
             if status.condition in ("BYE", "PREAUTH"):
@@ -258,7 +103,7 @@ def _status(text: Text) -> Status:
     text.accept(b" ")
     code = None
     if text.accept(b"["):
-        name = text._match(_CODE_NAME, "A response code").decode("utf-8", "replace").upper()
+        name = text.match(_CODE_NAME, "A response code").decode("utf-8", "replace").upper()
         end = _end_of_code(text)
         code = ResponseCode(name, text.data[text.position : end].strip(b" "))
         text.position = end + 1
@@ -268,28 +113,29 @@ def _status(text: Text) -> Status:
 
 def _end_of_code(text: Text) -> int:
     """Where the bracket closes: not within a quoted string (BADCHARSET, METADATA, REFERRAL)."""
-    quoted = escaped = False
-    for position in range(text.position, len(text.data)):
-        octet = text.data[position]
-        if escaped:
-            escaped = False
-        elif quoted and octet == 0x5C:
-            escaped = True
-        elif octet == 0x22:
+    furthest = text.position + text.limits.code
+    quoted = False
+    position = text.position
+    while mark := _CODE_MARK.search(text.data, position, furthest):
+        position = mark.end()
+        if mark[0] == b'"':
             quoted = not quoted
-        elif octet == 0x5D and not quoted:
-            return position
+        elif not quoted:
+            # A backslash means something in a string alone.
+            if mark[0] == b"]":
+                return mark.start()
+            position = mark.start() + 1
     # lenient: a quote that stands alone.
-    end = text.data.find(b"]", text.position)
+    end = text.data.find(b"]", text.position, furthest)
     if end < 0:
-        raise SyntaxFault("A response code has no end")
+        raise SyntaxFault("A response code has no end, or is too long")
     return end
 
 
 def _untagged(text: Text) -> Typed:
     if text.data[text.position : text.position + 1].isdigit():
         return _numbered(text)
-    word = text._match(_WORD, "A response")
+    word = text.match(_WORD, "A response")
     name = word.upper()
     if name in _CONDITIONS:
         text.position -= len(word)
@@ -313,12 +159,12 @@ def _numbered(text: Text) -> Typed:
         return Expunge(number)
     if name == b"FETCH":
         text.space()
-        return _fetch(text, number)
+        return read_fetch(text, number)
     return Unknown(name.decode("ascii"), b"%d %b" % (number, text.rest()))
 
 
 def _names(text: Text) -> frozenset[str]:
-    return frozenset(text.rest().decode("utf-8", "replace").upper().split())
+    return words(text.rest().upper(), text.limits)
 
 
 def _capabilities(text: Text) -> Capabilities:
@@ -341,7 +187,7 @@ def _vanished(text: Text) -> Vanished:
 
 
 def _search(text: Text) -> SearchNumbers:
-    numbers = tuple(map(int, text._match(_NUMBERS, "Numbers").split()))
+    numbers = text.numbers()
     modseq = None
     text.accept(b" ")
     if text.accept(b"(MODSEQ "):
@@ -360,6 +206,7 @@ def _esearch(text: Text) -> ExtendedSearch:
     while text.accept(b" "):
         if text.at_end():
             break
+        text.count()
         name = text.word("A search result")
         if name == b"UID":
             result = result._replace(by_uid=True)
@@ -460,132 +307,4 @@ _NAMED: dict[bytes, Callable[[Text], Typed]] = {
     b"STATUS": _mailbox_status,
     b"NAMESPACE": _namespaces,
     b"ID": _identification,
-}
-
-
-# FETCH.
-
-
-def _fetch(text: Text, number: int) -> Message:
-    message = Message(number)
-
-    def item() -> None:
-        name = text._match(_ITEM, "A data item").upper().decode("ascii")
-        text.space()
-        message.items.add(name)
-        if "[" in name or name in ("RFC822", "RFC822.HEADER", "RFC822.TEXT"):
-            if name.startswith("BINARY.SIZE"):
-                message.others[name] = b"%d" % text.number64()
-            else:
-                message.sections[name] = text.content()
-        elif name in _ITEMS:
-            _ITEMS[name](text, message)
-        else:
-            start = text.position
-            text.value()
-            message.others[name] = text.data[start : text.position]
-
-    text.in_parentheses(item)
-    return message
-
-
-def _read_flags(text: Text, message: Message) -> None:
-    flags = text.any_flags()
-    message.recent = "\\Recent" in flags
-    message.flags = flags - {"\\Recent"}
-
-
-def _read_uid(text: Text, message: Message) -> None:
-    message.uid = text.nonzero_number()
-
-
-def _read_date(text: Text, message: Message) -> None:
-    message.internal_date = text.moment()
-
-
-def _read_save_date(text: Text, message: Message) -> None:
-    message.save_date = text.moment()
-
-
-def _read_size(text: Text, message: Message) -> None:
-    message.size = text.number64()
-
-
-def _read_modseq(text: Text, message: Message) -> None:
-    text.expect(b"(")
-    message.modseq = text.number64()
-    text.expect(b")")
-
-
-def _read_envelope(text: Text, message: Message) -> None:
-    message.envelope = read_envelope(text.value())
-
-
-def _read_structure(text: Text, message: Message) -> None:
-    message.structure = read_body(text.value())
-
-
-def _read_email_id(text: Text, message: Message) -> None:
-    message.email_id = _object_id(text)
-
-
-def _read_thread_id(text: Text, message: Message) -> None:
-    message.thread_id = _object_id(text)
-
-
-def _object_id(text: Text) -> str | None:
-    if text.accept_word(b"NIL"):
-        return None
-    text.expect(b"(")
-    found = text.any_string().decode("utf-8", "replace")
-    text.expect(b")")
-    return found
-
-
-def _read_preview(text: Text, message: Message) -> None:
-    message.preview = text.decoded()
-
-
-def _read_annotations(text: Text, message: Message) -> None:
-    """``(/comment (value.priv "x" size.priv "1") ...)``, or names alone (RFC 5257 section 4.4)."""
-    found: dict[str, AnnotationValues] = {}
-
-    def entry() -> None:
-        values = found.setdefault(text.any_string().decode("utf-8", "replace"), AnnotationValues())
-        if text.looking_at(b" ("):
-            text.space()
-            text.in_parentheses(lambda: attribute(values))
-
-    def attribute(values: AnnotationValues) -> None:
-        name = text.any_string().lower()
-        text.space()
-        value = text.nil_or_string()
-        size = int(value) if value and value.isdigit() and len(value) < 20 else None
-        if name == b"value.priv":
-            values.private = value
-        elif name == b"value.shared":
-            values.shared = value
-        elif name == b"size.priv":
-            values.private_size = size
-        elif name == b"size.shared":
-            values.shared_size = size
-
-    text.in_parentheses(entry)
-    message.annotations = found
-
-
-_ITEMS: dict[str, Callable[[Text, Message], None]] = {
-    "ANNOTATION": _read_annotations,
-    "FLAGS": _read_flags,
-    "UID": _read_uid,
-    "INTERNALDATE": _read_date,
-    "SAVEDATE": _read_save_date,
-    "RFC822.SIZE": _read_size,
-    "MODSEQ": _read_modseq,
-    "ENVELOPE": _read_envelope,
-    "BODY": _read_structure,
-    "BODYSTRUCTURE": _read_structure,
-    "EMAILID": _read_email_id,
-    "THREADID": _read_thread_id,
-    "PREVIEW": _read_preview,
 }

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from array import array
+from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Sequence
 
 from mailkit.client.errors import ProtocolError
-from mailkit.imap.client.responses import Typed, parse_ranges
+from mailkit.imap.client.responses import Typed
 from mailkit.imap.client.sets import RangeSet
+from mailkit.imap.client.text import parse_ranges, words
 from mailkit.imap.client.values import (
     Exists,
     Expunge,
@@ -23,6 +25,9 @@ from mailkit.model import Flags
 
 #: Messages of one mailbox: four octets each are kept.
 MAX_MESSAGES = 20_000_000
+#: Messages that are looked through for those of VANISHED, where the UIDs of only some are known; in
+#: a larger mailbox those are forgotten.
+MAX_MIXED = 100_000
 
 
 class Selected:
@@ -123,8 +128,7 @@ class Selected:
         elif name == "READ-WRITE":
             self.read_only = False
         elif name == "PERMANENTFLAGS":
-            words = arguments.decode("utf-8", "replace").strip("()").split()
-            self.permanent_flags = frozenset(words)
+            self.permanent_flags = words(arguments.strip(b"()"))
         elif name == "NOMODSEQ":
             self.highest_modseq = None
         elif name == "ANNOTATIONS":
@@ -177,13 +181,18 @@ class Selected:
         """RFC 7162 section 3.2.10.2"""
         self.removals += 1
         vanished = RangeSet(ranges)
-        kept = array("I", (uid for uid in self._uids if not (uid and uid in vanished)))
-        gone, told = len(self._uids) - len(kept), vanished.count
-        if self._unknown and gone < told:
+        if not self._unknown:
+            self._uids = _without(self._uids, vanished.ranges)
+            return
+        kept = array("I")
+        gone, told = 0, vanished.count
+        if self._unknown < len(self._uids) <= MAX_MIXED:
+            kept.extend(uid for uid in self._uids if not (uid and uid in vanished))
+            gone = len(self._uids) - len(kept)
+        if gone < told:
             # The others are among those whose UIDs are not known: nobody can tell which.
-            count = max(0, len(self._uids) - told)
-            kept = array("I", bytes(count * kept.itemsize))
-            self._unknown = count
+            self._unknown = max(0, len(self._uids) - told)
+            kept = array("I", bytes(self._unknown * kept.itemsize))
         self._uids = kept
 
     def _fetched(self, message: Message) -> None:
@@ -198,6 +207,21 @@ class Selected:
                 raise ProtocolError("The mail server gives a message another UID")
             self._uids[number - 1] = uid
             self._unknown -= 1
+
+
+def _without(uids: array[int], ranges: Ranges) -> array[int]:
+    """UIDs, ascending, without those of some ranges, ascending too."""
+    kept = array("I")
+    position = 0
+    for first, last in ranges:
+        begin = bisect_left(uids, first, position)
+        if begin == len(uids):
+            break
+        end = bisect_right(uids, last, begin)
+        if begin < end:
+            kept += uids[position:begin]
+            position = end
+    return kept + uids[position:] if position else uids
 
 
 def code_ranges(octets: bytes) -> Ranges:
