@@ -116,6 +116,8 @@ class IQueue(Interface):
     def order(order: Order, id: str, now: int) -> Awaitable[int]:
         """Do something with all recipients of a message that are not final.
 
+        Nothing lets a message be sent before the ``hold_until`` of its envelope.
+
         :returns: how many recipients that changed.
         :raises NoSuchMessage: there is no such message.
         """

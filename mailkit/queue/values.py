@@ -151,10 +151,19 @@ class QueuedRecipient(NamedTuple):
         waiting = RecipientState.DEFERRED if self.attempts else RecipientState.QUEUED
         return self._replace(state=waiting)
 
-    def after(self, order: Order, now: int) -> QueuedRecipient | None:
-        """What an order makes of it; None when that changes nothing."""
+    def after(
+        self, order: Order, now: int, hold_until: int | None = None
+    ) -> QueuedRecipient | None:
+        """What an order makes of it; None when that changes nothing.
+
+        :param hold_until: the sender's word, which nobody's order breaks (RFC 4865 section 4.1).
+        """
         state = self.state
         waiting = RecipientState.DEFERRED if self.attempts else RecipientState.QUEUED
+        if hold_until is not None and hold_until > now:
+            if order is Order.RETRY:
+                return None
+            waiting, now = RecipientState.SCHEDULED, hold_until
         if order is Order.RETRY and state.waits:
             return self._replace(state=waiting, next_time=now)
         if order is Order.HOLD and state.waits:

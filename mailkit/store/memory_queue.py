@@ -244,7 +244,7 @@ class MemoryQueue:
         message = self._find(id)
         changed = 0
         for recipient in list(message.recipients.values()):
-            found = recipient.after(order, now)
+            found = recipient.after(order, now, message.envelope.hold_until)
             if found is not None:
                 message.recipients[recipient.id] = found
                 changed += 1

@@ -344,6 +344,17 @@ class QueueContract(PostponingTests):
         self.assertEqual(await queue.order(order=order, id=id, now=self.now), 1)
         return await self.states(queue, id)
 
+    async def test_no_order_sends_what_is_to_be_held(self) -> None:
+        queue = await self.open_queue()
+        until = self.now + HOUR
+        id = await self.add(queue, "eve@example.net", later=HOUR, hold_until=until)
+        self.assertEqual(await queue.order(order=Order.RETRY, id=id, now=self.now), 0)
+        self.assertEqual(await self.order(queue, Order.HOLD, id), [RecipientState.HELD])
+        self.assertEqual(await self.order(queue, Order.RELEASE, id), [RecipientState.SCHEDULED])
+        self.assertEqual(await queue.get_next_time(), until)
+        self.assertEqual(await self.due(queue, "example.net"), [])
+        self.assertEqual(await self.due(queue, "example.net", later=HOUR), ["eve@example.net"])
+
     async def test_retry_now(self) -> None:
         queue = await self.open_queue()
         id = await self.add(queue, "eve@example.net")

@@ -263,12 +263,16 @@ def apply_order(
     ).fetchall()
     if not rows:
         raise NoSuchMessage
+    ((hold_until,),) = connection.execute(
+        "SELECT json_extract(envelope, '$.hold_until') FROM queue_message WHERE id = ?",
+        (message_id,),
+    )
     known = {row[0]: RecipientRow(*row) for row in rows}
     updates: list[Update] = []
     domains: set[str] = set()
     for row in known.values():
         recipient = row.show()
-        after = recipient.after(order, now)
+        after = recipient.after(order, now, hold_until)
         if after is not None:
             updates.append(Update(row.id, after.state, after.next_time))
             domains.add(recipient.domain)
