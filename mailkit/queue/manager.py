@@ -27,7 +27,7 @@ from mailkit.mime import Action
 from mailkit.model import Envelope, LocalDelivery, Recipient
 from mailkit.queue.attempting import AttemptNotes
 from mailkit.queue.limits import QueueGuard, QueueLimits
-from mailkit.queue.orders import still_waiting
+from mailkit.queue.orders import ORDERS_TIME, still_waiting
 from mailkit.queue.outcomes import Outcomes
 from mailkit.queue.reports import Reporter
 from mailkit.queue.return_paths import ReturnPaths
@@ -47,8 +47,6 @@ from mailkit.wire.domains import canonical_domain
 
 #: Recipients of a domain that are taken from the queue at a time.
 BATCH = 200
-#: Seconds after which it is looked at again which of these still wait: orders may have been given.
-ORDERS_TIME = 1.0
 #: Recipients that are put off in one step.
 MAX_PUT_OFF = 1000
 #: Seconds after which the queue is looked at though nothing is known to be due: a command in
@@ -515,8 +513,10 @@ class QueueManager:
                     result = await self._send(domain, transport, message)
                 if result.unreachable:
                     troubles.append(result.recipients[0])
-                else:
-                    await self._record(message, result.recipients)
+                elif handed := result.recipients:
+                    # Who is left is looked up again.
+                    message = message._replace(recipients=message.recipients[: len(handed)])
+                    await self._record(message, handed)
 
         # Where one fails, what the others have sent is put down all the same.
         await gather_all(lane() for _ in range(min(lanes, len(pending))))
@@ -576,11 +576,15 @@ class QueueManager:
             attempt = Attempt(int(self._clock.seconds()), 0.0, enhanced="5.3.0", text=text)
             gone = Handover(Status.PERMANENT, attempt)
             return Result([gone] * len(message.recipients))
+
+        async def still() -> bool:
+            return await still_waiting(self._queue, message) is message
+
         try:
             paths = self._return_paths
             if paths is not None and transport.leaves and paths.applies(message.envelope):
-                return await paths.send(transport, domain, message, content)
-            return await transport.send(domain, message.envelope, content)
+                return await paths.send(transport, domain, message, content, still)
+            return await transport.send(domain, message.envelope, content, still)
         except CancelledError:
             # The server stops: nothing is known of this attempt.
             raise

@@ -9,6 +9,9 @@ from mailkit.errors import NoSuchMessage
 from mailkit.interfaces import IQueue
 from mailkit.queue.values import QueuedMessage, QueuedRecipient, Update
 
+#: Seconds after which it is looked at again who still waits: orders may have been given.
+ORDERS_TIME = 1.0
+
 
 async def still_waiting(queue: IQueue, message: QueuedMessage) -> QueuedMessage | None:
     """The message with those of its recipients who still wait; None where none does."""

@@ -16,6 +16,7 @@ from mailkit.expiring import ExpiringMap
 from mailkit.model import Envelope
 from mailkit.queue.hosts import Host, HostFinder
 from mailkit.queue.opening import HostOpener, Sources
+from mailkit.queue.orders import ORDERS_TIME
 from mailkit.queue.pacing import Pace, Paces, PaceSettings
 from mailkit.queue.security import (
     Decision,
@@ -26,7 +27,7 @@ from mailkit.queue.security import (
     wish_of,
 )
 from mailkit.queue.tls_results import TLSSession, failed_session, finished_session
-from mailkit.queue.transport import Handover, Result, Transport
+from mailkit.queue.transport import Handover, Result, Still, Transport
 from mailkit.queue.values import Attempt
 from mailkit.smtp.client import (
     ClientError,
@@ -169,7 +170,9 @@ class RelayTransport(Transport):
         self._links: dict[tuple[str, Wish], _Link] = {}
 
     @override
-    async def send(self, domain: str, envelope: Envelope, content: BinaryIO) -> Result:
+    async def send(
+        self, domain: str, envelope: Envelope, content: BinaryIO, still: Still | None = None
+    ) -> Result:
         began = self._reactor.seconds()
         try:
             pace = await self._pace(domain)
@@ -179,10 +182,16 @@ class RelayTransport(Transport):
         wish = wish_of(envelope, content)
         link = self._link(domain, wish)
         for _ in range(MAX_REFUSALS):
+            asked = self._reactor.seconds()
             ticket, session = await pace.enter_or_follow(link)
+            waited = self._reactor.seconds() - asked
             place = _Place(pace, link, session)
-            trouble, alone = True, pace.under_way == 1
+            trouble, alone = False, pace.under_way == 1
             try:
+                if still is not None and waited >= ORDERS_TIME and not await still():
+                    await _give_back(place.take_session(), link)
+                    return Result([])
+                trouble = True
                 result = await self._send(link, wish, place, envelope, content)
                 trouble = any(_asks_for_less(each) for each in result.recipients)
             finally:
@@ -390,6 +399,13 @@ class RelayTransport(Transport):
         links, self._links = self._links, {}
         for link in links.values():
             await link.pool.close()
+
+
+async def _give_back(session: Session | None, link: _Link) -> None:
+    """Leave the connection to others that was passed on to a message which does not follow."""
+    if session is not None:
+        await session.settle()
+        link.pool.give_back(session)
 
 
 def _was_not_there(session: Session, outcome: RecipientOutcome) -> bool:

@@ -16,7 +16,7 @@ from dataclasses import replace
 from typing import BinaryIO, NamedTuple
 
 from mailkit.model import Envelope, Path
-from mailkit.queue.transport import Handover, Result, Transport
+from mailkit.queue.transport import Handover, Result, Still, Transport
 from mailkit.queue.values import QueuedMessage
 from mailkit.wire.domains import canonical_domain
 
@@ -89,7 +89,12 @@ class ReturnPaths:
         return str(path).lower() in self._senders or f"@{path.domain}".lower() in self._senders
 
     async def send(
-        self, transport: Transport, domain: str, message: QueuedMessage, content: BinaryIO
+        self,
+        transport: Transport,
+        domain: str,
+        message: QueuedMessage,
+        content: BinaryIO,
+        still: Still | None = None,
     ) -> Result:
         """Hand a message over to one recipient after the other, each with its own return path."""
         handovers: list[Handover] = []
@@ -100,7 +105,9 @@ class ReturnPaths:
                 recipients=[recipient.recipient],
             )
             content.seek(0)
-            result = await transport.send(domain, envelope, content)
+            result = await transport.send(domain, envelope, content, still)
+            if not result.recipients:
+                break
             handovers += result.recipients
             if result.unreachable:
                 # Those who are left need not be tried.

@@ -9,7 +9,7 @@ from typing import BinaryIO, NamedTuple
 from mailkit._typing import override
 from mailkit.model import Envelope
 from mailkit.queue.schedule import Schedule
-from mailkit.queue.transport import Result, Transport
+from mailkit.queue.transport import Result, Still, Transport
 from mailkit.wire.domains import canonical_domain
 
 
@@ -120,9 +120,11 @@ class _BySender(Transport):
         self._routes = routes
 
     @override
-    async def send(self, domain: str, envelope: Envelope, content: BinaryIO) -> Result:
+    async def send(
+        self, domain: str, envelope: Envelope, content: BinaryIO, still: Still | None = None
+    ) -> Result:
         route = self._routes.find(domain, envelope)
-        result = await route.transport.send(domain, envelope, content)
+        result = await route.transport.send(domain, envelope, content, still)
         # That one way is barred says nothing of the others.
         result.unreachable = False
         return result

@@ -34,7 +34,8 @@ class Handover(NamedTuple):
 class Result:
     """What became of one message."""
 
-    #: In the order of the envelope's recipients.
+    #: In the order of the envelope's recipients. Nothing was tried for those who are missing at the end,
+    #: for they were not to get it any more.
     recipients: Sequence[Handover]
     #: No server of the domain could be used: others for the domain need not be tried.
     unreachable: bool = False
@@ -48,6 +49,10 @@ def with_error(attempt: Attempt, error: MailError) -> Attempt:
     return attempt._replace(enhanced=codes_of(error)[1], text=error.text)
 
 
+#: Asked after a long wait: whether a message is still to be sent as it is.
+Still = Callable[[], Awaitable[bool]]
+
+
 class Transport(ABC):
     """Hands messages over for some domains."""
 
@@ -57,10 +62,13 @@ class Transport(ABC):
     leaves = False
 
     @abstractmethod
-    async def send(self, domain: str, envelope: Envelope, content: BinaryIO) -> Result:
+    async def send(
+        self, domain: str, envelope: Envelope, content: BinaryIO, still: Still | None = None
+    ) -> Result:
         """Hand one message over to all of the envelope's recipients, who are in the domain.
 
         :param content: stays the caller's to close.
+        :param still: is asked where the message had to wait for its turn.
         """
 
     async def close(self) -> None:
@@ -108,7 +116,9 @@ class DeliveryTransport(Transport):
         self._route = route
 
     @override
-    async def send(self, domain: str, envelope: Envelope, content: BinaryIO) -> Result:
+    async def send(
+        self, domain: str, envelope: Envelope, content: BinaryIO, still: Still | None = None
+    ) -> Result:
         began = self._seconds()
         delivery = self._delivery()
         errors: Sequence[MailError | None]

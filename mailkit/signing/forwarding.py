@@ -15,7 +15,7 @@ from mailkit.dns.lookups import find_texts
 from mailkit.errors import DNSFailure
 from mailkit.interfaces import IDNSResolver
 from mailkit.model import Envelope, Path
-from mailkit.queue.transport import Result, Transport, WrappingTransport
+from mailkit.queue.transport import Result, Still, Transport, WrappingTransport
 from mailkit.signing.arc import Record, Sealer, key_names
 from mailkit.signing.body import settle
 from mailkit.signing.dkim import Unsignable, read_header
@@ -79,9 +79,11 @@ class ForwardingTransport(WrappingTransport):
         self._is_local = is_local
 
     @override
-    async def send(self, domain: str, envelope: Envelope, content: BinaryIO) -> Result:
+    async def send(
+        self, domain: str, envelope: Envelope, content: BinaryIO, still: Still | None = None
+    ) -> Result:
         if is_ours(envelope):
-            return await self.transport.send(domain, envelope, content)
+            return await self.transport.send(domain, envelope, content, still)
         path = await self._new_path(envelope.reverse_path)
         if path is not envelope.reverse_path:
             envelope = changed(envelope, reverse_path=path)
@@ -90,7 +92,7 @@ class ForwardingTransport(WrappingTransport):
             if self._sealing is not None:
                 await self._seal(prepared, self._sealing)
             prepared.content.seek(0)
-            return await self.transport.send(domain, prepared.envelope, prepared.content)
+            return await self.transport.send(domain, prepared.envelope, prepared.content, still)
         finally:
             prepared.close()
 

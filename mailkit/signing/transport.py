@@ -20,7 +20,7 @@ from mailkit._typing import override
 from mailkit.mime.addresses import parse_addresses
 from mailkit.model import Envelope
 from mailkit.pools import DaemonThreadPool
-from mailkit.queue.transport import Result, Transport, WrappingTransport
+from mailkit.queue.transport import Result, Still, Transport, WrappingTransport
 from mailkit.signing.body import settle
 from mailkit.signing.dkim import DKIMSigner, Unsignable, read_header
 from mailkit.signing.keys import KeyRing, SigningKey
@@ -157,11 +157,13 @@ class SigningTransport(WrappingTransport):
         self._seven_bit = seven_bit
 
     @override
-    async def send(self, domain: str, envelope: Envelope, content: BinaryIO) -> Result:
+    async def send(
+        self, domain: str, envelope: Envelope, content: BinaryIO, still: Still | None = None
+    ) -> Result:
         prepared = await self._prepare(envelope, content)
         prepared.content.seek(0)
         try:
-            return await self.transport.send(domain, prepared.envelope, prepared.content)
+            return await self.transport.send(domain, prepared.envelope, prepared.content, still)
         finally:
             prepared.close()
 

@@ -17,7 +17,7 @@ from mailkit.model import Envelope, Path, Recipient
 from mailkit.queue.manager import Outgoing, QueueManager
 from mailkit.queue.reports import Reporter
 from mailkit.queue.schedule import Schedule
-from mailkit.queue.transport import Handover, Result, Transport
+from mailkit.queue.transport import Handover, Result, Still, Transport
 from mailkit.queue.values import Attempt, QueuedMessage, RecipientState
 from mailkit.smtp.client import Status
 from mailkit.spool import Spool
@@ -51,7 +51,9 @@ class ScriptedTransport(Transport):
         self.gate: Deferred[None] | None = None
 
     @override
-    async def send(self, domain: str, envelope: Envelope, content: BinaryIO) -> Result:
+    async def send(
+        self, domain: str, envelope: Envelope, content: BinaryIO, still: Still | None = None
+    ) -> Result:
         self.sent.append((domain, envelope, content.read()))
         if self.gate is not None:
             waiting: Deferred[None] = Deferred()

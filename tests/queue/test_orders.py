@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any, BinaryIO
+
 from twisted.internet.defer import Deferred
 
+from mailkit.model import Envelope
 from mailkit.queue.orders import still_waiting
 from mailkit.queue.outcomes import Event
+from mailkit.queue.transport import Result
 from mailkit.queue.values import Order, RecipientState, Update
 
-from .support import START, QueueTestCase, reply
+from .support import START, QueueTestCase, ScriptedTransport, reply
 
 
 class OrderTests(QueueTestCase):
@@ -40,6 +44,34 @@ class OrderTests(QueueTestCase):
         self.assertEqual(await self.states(eve), [RecipientState.CANCELLED])
         # Nor does the sender hear of any.
         self.assertEqual(self.reports(), [])
+
+    async def test_called_off_where_the_transport_lets_it_wait(self) -> None:
+        sent: list[str] = []
+
+        class Waiting(ScriptedTransport):
+            async def send(
+                self, domain: str, envelope: Envelope, content: BinaryIO, still: Any = None
+            ) -> Result:
+                assert self.gate is not None
+                await self.gate
+                if not await still():
+                    return Result([])
+                sent.extend(str(each.path) for each in envelope.recipients)
+                return Result([reply() for _ in envelope.recipients])
+
+        self.transport = Waiting(lambda recipient: reply())
+        gate = self.transport.gate = Deferred()
+        names = [f"{name}@example.net" for name in ("ann", "bob", "eve")]
+        ann, bob, eve = [await self.submit(each) for each in names]
+        await self.order(Order.HOLD, ann)
+        await self.order(Order.CANCEL, bob)
+        gate.callback(None)
+        self.assertEqual(sent, ["eve@example.net"])
+        states = [(await self.states(id))[0].value for id in (ann, bob, eve)]
+        self.assertEqual(states, ["held", "cancelled", "delivered"])
+        await self.order(Order.RELEASE, ann)
+        self.pass_time(60)
+        self.assertEqual(sent, ["eve@example.net", "ann@example.net"])
 
     async def test_some_of_its_recipients(self) -> None:
         id = await self.submit("bob@example.net", "eve@example.net", hold_until=START + 60)

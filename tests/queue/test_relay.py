@@ -13,6 +13,7 @@ from twisted.trial.unittest import TestCase
 from mailkit.delivery.callback import CallableDelivery, delivery_portal
 from mailkit.errors import MailError, NoSuchRecipient, TemporaryFailure
 from mailkit.model import Ability, Envelope
+from mailkit.queue import relay
 from mailkit.queue.hosts import ExchangerFinder
 from mailkit.queue.pacing import PaceSettings
 from mailkit.queue.relay import RelayTransport
@@ -109,6 +110,31 @@ class RelayTests(TestCase):
         self.assertEqual(len(self.got), 9)
         self.assertEqual(len({envelope.connection.peer_port for envelope, _ in self.got}), 1)
         self.assertEqual(len(transport._lockstep), 0)
+
+    async def test_called_off_while_it_waits(self) -> None:
+        """Nothing is sent, and what is behind it follows over the same connection."""
+        self.patch(relay, "ORDERS_TIME", 0.0)
+        transport = self.transport(pace=PaceSettings(max_connections=1))
+        asked: list[str] = []
+
+        def send(name: str, wanted: bool) -> Deferred[Result]:
+            async def still() -> bool:
+                asked.append(name)
+                return wanted
+
+            envelope = queue_envelope(f"{name}@example.net")
+            sending = transport.send("example.net", envelope, io.BytesIO(SAMPLE), still)
+            return Deferred.fromCoroutine(sending)
+
+        names = {"eve": True, "joe": False, "ann": True, "bob": False, "sue": False, "kim": True}
+        results = await gatherResults([send(*each) for each in names.items()])
+        self.assertEqual([len(result.recipients) for result in results], [1, 0, 1, 0, 0, 1])
+        self.assertEqual(asked, list(names))
+        got = [envelope.recipients[0].path.local_part for envelope, _ in self.got]
+        self.assertEqual(got, ["eve", "ann", "kim"])
+        self.assertEqual(len({envelope.connection.peer_port for envelope, _ in self.got}), 1)
+        # Whoever comes later finds a place.
+        self.assertEqual((await send("tom", True)).recipients[0].status, Status.ACCEPTED)
 
     async def test_refusals(self) -> None:
         self.refusals = {"eve": NoSuchRecipient(), "joe": TemporaryFailure()}

@@ -15,7 +15,7 @@ from twisted.trial.unittest import TestCase
 
 from mailkit._typing import override
 from mailkit.model import ConnectionInfo, Envelope, Path
-from mailkit.queue.transport import Result, Transport
+from mailkit.queue.transport import Result, Still, Transport
 from mailkit.signing.dkim import DKIMSigner
 from mailkit.signing.keys import KeyDirectory, KeyRing, SigningKey
 from mailkit.signing.memory import SIGNATURE_TIME, Signature, SignatureMemory
@@ -45,7 +45,9 @@ class Recorder(Transport):
         self.messages: list[bytes] = []
 
     @override
-    async def send(self, domain: str, envelope: Envelope, content: BinaryIO) -> Result:
+    async def send(
+        self, domain: str, envelope: Envelope, content: BinaryIO, still: Still | None = None
+    ) -> Result:
         self.envelopes.append(envelope)
         self.messages.append(content.read())
         return Result([])

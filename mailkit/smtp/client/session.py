@@ -410,6 +410,11 @@ class Session:
             self._needs_reset = False
             return True
 
+    async def settle(self) -> None:
+        """Wait for the end of a message behind which another one was to follow that is not sent."""
+        with self._working(follows=True) as turn:
+            await turn.wait()
+
     async def quit(self) -> None:
         """Say QUIT and close; never fails."""
         with self._working():
