@@ -7,7 +7,6 @@ from typing import Any
 
 from mailkit.errors import NoSuchMessage
 from mailkit.interfaces import (
-    IQueue,
     IQueueEvents,
 )
 from mailkit.model import (
@@ -31,10 +30,11 @@ from mailkit.queue.values import (
 )
 from mailkit.testing.base import read_message, sample_message, spooled
 from mailkit.testing.queue_base import ANN, BOB, HOUR, queue_envelope
+from mailkit.testing.queue_orders import OrderTests
 from mailkit.testing.queue_postponing import PostponingTests
 
 
-class QueueContract(PostponingTests):
+class QueueContract(OrderTests, PostponingTests):
     """Tests of a queue, :class:`~mailkit.interfaces.IQueue`, and of the store that has it.
 
     The hook is ``make_queueing_store``. The store is closed when the test is over.
@@ -256,43 +256,6 @@ class QueueContract(PostponingTests):
         due = await self.due(queue, "example.net")
         self.assertEqual(sorted(due), ["new@example.net", "old@example.net"])
 
-    async def test_held_while_it_is_handed_over(self) -> None:
-        queue = await self.open_queue()
-        id = await self.add(queue, "eve@example.net", "joe@example.net")
-        eve, joe = (await queue.get_message(id=id)).recipients
-        await queue.order(order=Order.HOLD, id=id, now=self.now)
-        await queue.record(
-            updates=[
-                Update(eve.id, RecipientState.ATTEMPTING),
-                Update(eve.id, RecipientState.DEFERRED, self.now, Attempt(self.now, 9.0, code=451)),
-                Update(joe.id, RecipientState.DELIVERED, attempt=Attempt(self.now, 9.0, code=250)),
-            ]
-        )
-        self.assertEqual(
-            await self.states(queue, id), [RecipientState.HELD, RecipientState.DELIVERED]
-        )
-        self.assertEqual(await self.due(queue, "example.net", later=9 * HOUR), [])
-        self.assertEqual((await queue.get_message(id=id)).recipients[0].attempts, 1)
-        self.assertEqual(len(await queue.get_attempts(id=id)), 2)
-        await queue.order(order=Order.RELEASE, id=id, now=self.now)
-        self.assertEqual(await self.due(queue, "example.net"), ["eve@example.net"])
-
-    async def test_called_off_while_it_is_handed_over(self) -> None:
-        queue = await self.open_queue()
-        id = await self.add(queue, "eve@example.net", "joe@example.net")
-        eve, joe = (await queue.get_message(id=id)).recipients
-        await queue.order(order=Order.CANCEL, id=id, now=self.now)
-        await queue.record(
-            updates=[
-                Update(eve.id, RecipientState.DEFERRED, self.now, Attempt(self.now, 9.0, code=451)),
-                Update(joe.id, RecipientState.DELIVERED, attempt=Attempt(self.now, 9.0, code=250)),
-            ]
-        )
-        self.assertEqual(
-            await self.states(queue, id), [RecipientState.CANCELLED, RecipientState.DELIVERED]
-        )
-        self.assertEqual(await queue.list_messages(), [])
-
     async def test_reports(self) -> None:
         queue = await self.open_queue()
         id = await self.add(queue, "eve@example.net")
@@ -324,46 +287,6 @@ class QueueContract(PostponingTests):
         self.assertEqual(
             await self.due(queue, "example.net"), ["urgent@example.net", "slow@example.net"]
         )
-
-    async def test_orders(self) -> None:
-        queue = await self.open_queue()
-        id = await self.add(queue, "eve@example.net", later=HOUR)
-        self.assertEqual(await self.order(queue, Order.HOLD, id), [RecipientState.HELD])
-        self.assertIsNone(await queue.get_next_time())
-        self.assertEqual(await self.content(queue, id), sample_message(1))
-        self.assertEqual(await queue.order(order=Order.RETRY, id=id, now=self.now), 0)
-        self.assertEqual(await self.order(queue, Order.RELEASE, id), [RecipientState.QUEUED])
-        self.assertEqual(await self.due(queue, "example.net"), ["eve@example.net"])
-        self.assertEqual(await self.order(queue, Order.CANCEL, id), [RecipientState.CANCELLED])
-        self.assertIsNone(await queue.get_next_time())
-        with self.assertRaises(NoSuchMessage):
-            await queue.open_message(id=id)
-        self.assertEqual(await queue.order(order=Order.RETRY, id=id, now=self.now), 0)
-
-    async def order(self, queue: IQueue, order: Order, id: str) -> list[RecipientState]:
-        self.assertEqual(await queue.order(order=order, id=id, now=self.now), 1)
-        return await self.states(queue, id)
-
-    async def test_no_order_sends_what_is_to_be_held(self) -> None:
-        queue = await self.open_queue()
-        until = self.now + HOUR
-        id = await self.add(queue, "eve@example.net", later=HOUR, hold_until=until)
-        self.assertEqual(await queue.order(order=Order.RETRY, id=id, now=self.now), 0)
-        self.assertEqual(await self.order(queue, Order.HOLD, id), [RecipientState.HELD])
-        self.assertEqual(await self.order(queue, Order.RELEASE, id), [RecipientState.SCHEDULED])
-        self.assertEqual(await queue.get_next_time(), until)
-        self.assertEqual(await self.due(queue, "example.net"), [])
-        self.assertEqual(await self.due(queue, "example.net", later=HOUR), ["eve@example.net"])
-
-    async def test_retry_now(self) -> None:
-        queue = await self.open_queue()
-        id = await self.add(queue, "eve@example.net")
-        (eve,) = (await queue.get_message(id=id)).recipients
-        attempt = Attempt(self.now, 1.0, code=450)
-        update = Update(eve.id, RecipientState.DEFERRED, self.now + HOUR, attempt)
-        await queue.record(updates=[update])
-        self.assertEqual(await self.order(queue, Order.RETRY, id), [RecipientState.DEFERRED])
-        self.assertEqual(await self.due(queue, "example.net"), ["eve@example.net"])
 
     async def test_flush(self) -> None:
         queue = await self.open_queue()

@@ -1,0 +1,90 @@
+"""Contract tests of orders that somebody gives for what is queued."""
+
+from __future__ import annotations
+
+from mailkit.errors import NoSuchMessage
+from mailkit.interfaces import IQueue
+from mailkit.queue.values import Attempt, Order, RecipientState, Update
+from mailkit.testing.base import sample_message
+from mailkit.testing.queue_base import HOUR, QueueBase
+
+
+class OrderTests(QueueBase):
+    """Tests of :meth:`mailkit.interfaces.IQueue.order`."""
+
+    async def test_held_while_it_is_handed_over(self) -> None:
+        queue = await self.open_queue()
+        id = await self.add(queue, "eve@example.net", "joe@example.net")
+        eve, joe = (await queue.get_message(id=id)).recipients
+        await queue.order(order=Order.HOLD, id=id, now=self.now)
+        await queue.record(
+            updates=[
+                Update(eve.id, RecipientState.ATTEMPTING),
+                Update(eve.id, RecipientState.DEFERRED, self.now, Attempt(self.now, 9.0, code=451)),
+                Update(joe.id, RecipientState.DELIVERED, attempt=Attempt(self.now, 9.0, code=250)),
+            ]
+        )
+        self.assertEqual(
+            await self.states(queue, id), [RecipientState.HELD, RecipientState.DELIVERED]
+        )
+        self.assertEqual(await self.due(queue, "example.net", later=9 * HOUR), [])
+        self.assertEqual((await queue.get_message(id=id)).recipients[0].attempts, 1)
+        self.assertEqual(len(await queue.get_attempts(id=id)), 2)
+        await queue.order(order=Order.RELEASE, id=id, now=self.now)
+        self.assertEqual(await self.due(queue, "example.net"), ["eve@example.net"])
+
+    async def test_called_off_while_it_is_handed_over(self) -> None:
+        queue = await self.open_queue()
+        id = await self.add(queue, "eve@example.net", "joe@example.net")
+        eve, joe = (await queue.get_message(id=id)).recipients
+        await queue.order(order=Order.CANCEL, id=id, now=self.now)
+        await queue.record(
+            updates=[
+                Update(eve.id, RecipientState.DEFERRED, self.now, Attempt(self.now, 9.0, code=451)),
+                Update(joe.id, RecipientState.DELIVERED, attempt=Attempt(self.now, 9.0, code=250)),
+            ]
+        )
+        self.assertEqual(
+            await self.states(queue, id), [RecipientState.CANCELLED, RecipientState.DELIVERED]
+        )
+        self.assertEqual(await queue.list_messages(), [])
+
+    async def test_orders(self) -> None:
+        queue = await self.open_queue()
+        id = await self.add(queue, "eve@example.net", later=HOUR)
+        self.assertEqual(await self.order(queue, Order.HOLD, id), [RecipientState.HELD])
+        self.assertIsNone(await queue.get_next_time())
+        self.assertEqual(await self.content(queue, id), sample_message(1))
+        self.assertEqual(await queue.order(order=Order.RETRY, id=id, now=self.now), 0)
+        self.assertEqual(await self.order(queue, Order.RELEASE, id), [RecipientState.QUEUED])
+        self.assertEqual(await self.due(queue, "example.net"), ["eve@example.net"])
+        self.assertEqual(await self.order(queue, Order.CANCEL, id), [RecipientState.CANCELLED])
+        self.assertIsNone(await queue.get_next_time())
+        with self.assertRaises(NoSuchMessage):
+            await queue.open_message(id=id)
+        self.assertEqual(await queue.order(order=Order.RETRY, id=id, now=self.now), 0)
+
+    async def order(self, queue: IQueue, order: Order, id: str) -> list[RecipientState]:
+        self.assertEqual(await queue.order(order=order, id=id, now=self.now), 1)
+        return await self.states(queue, id)
+
+    async def test_no_order_sends_what_is_to_be_held(self) -> None:
+        queue = await self.open_queue()
+        until = self.now + HOUR
+        id = await self.add(queue, "eve@example.net", later=HOUR, hold_until=until)
+        self.assertEqual(await queue.order(order=Order.RETRY, id=id, now=self.now), 0)
+        self.assertEqual(await self.order(queue, Order.HOLD, id), [RecipientState.HELD])
+        self.assertEqual(await self.order(queue, Order.RELEASE, id), [RecipientState.SCHEDULED])
+        self.assertEqual(await queue.get_next_time(), until)
+        self.assertEqual(await self.due(queue, "example.net"), [])
+        self.assertEqual(await self.due(queue, "example.net", later=HOUR), ["eve@example.net"])
+
+    async def test_retry_now(self) -> None:
+        queue = await self.open_queue()
+        id = await self.add(queue, "eve@example.net")
+        (eve,) = (await queue.get_message(id=id)).recipients
+        attempt = Attempt(self.now, 1.0, code=450)
+        update = Update(eve.id, RecipientState.DEFERRED, self.now + HOUR, attempt)
+        await queue.record(updates=[update])
+        self.assertEqual(await self.order(queue, Order.RETRY, id), [RecipientState.DEFERRED])
+        self.assertEqual(await self.due(queue, "example.net"), ["eve@example.net"])
