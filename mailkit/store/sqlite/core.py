@@ -35,7 +35,7 @@ from mailkit.store.sqlite.names import LockedNames
 from mailkit.store.sqlite.owner import Owner
 from mailkit.store.sqlite.reader import Found, Reader
 from mailkit.store.sqlite.recent import CHANGES, RecentAnswers
-from mailkit.store.sqlite.schema import INDEX_NAME, configure, connect
+from mailkit.store.sqlite.schema import INDEX_NAME, configure, connect, told_as_ours
 from mailkit.store.sqlite.settings import StoreSettings
 from mailkit.store.sqlite.sorting import Sorting
 from mailkit.store.sqlite.spools import SpoolDirectory
@@ -164,15 +164,18 @@ class Core:
         self._obstacle = ""
         self._pool = DaemonThreadPool(0, _POOL_SIZE, name="mailkit-store")
         try:
-            self._enter()
-            self._reader = Reader(self.connect())
-            self._reader.prepare()
+            with told_as_ours(os.path.join(directory, INDEX_NAME)):
+                self._enter()
+                self._reader = Reader(self.connect())
+                self._reader.prepare()
             #: What answers from the index; whatever it is asked raises StoreUnavailable when the store
             #: is closed.
             self.reader = self._reader
             if self._owner is not None:
                 self._owner.start()
         except BaseException:
+            if self._owner is not None:
+                self._owner.release()
             self._spools.release()
             self.names.close()
             raise

@@ -60,7 +60,7 @@ class Owner:
             connection = self._connection = open_index(core.directory)
             recover(connection, core.log_directory, self._segments, self._journal)
         except BaseException:
-            self._release()
+            self.release()
             raise
         states = States(connection)
         tx = Transaction(connection, self._segments, self._journal, states)
@@ -89,7 +89,7 @@ class Owner:
             try:
                 door.open(core.reactor)
             except BaseException:
-                self._release()
+                self.release()
                 raise
             self._door = door
         self.writer.start()
@@ -133,7 +133,7 @@ class Owner:
         await core.in_thread(self._checkpoint)
         if self._door is not None:
             await self._door.close(core.reactor, GOODBYE_PATIENCE)
-        self._release()
+        self.release()
 
     def _checkpoint(self) -> None:
         connection = self._connection
@@ -145,7 +145,8 @@ class Owner:
         except sqlite3.Error as error:
             self.log.warn("the index is not checkpointed: {error}", error=error)
 
-    def _release(self) -> None:
+    def release(self) -> None:
+        """Give back what is not a thread's; again does no harm."""
         self._segments.trim()
         self._segments.close()
         self._journal.close()

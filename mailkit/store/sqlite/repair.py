@@ -20,6 +20,8 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
+from collections.abc import Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 
 from mailkit.errors import MailError, StoreCorrupt, StoreUnavailable
@@ -196,29 +198,56 @@ def _salvage(connection: sqlite3.Connection, path: str, report: RepairReport) ->
     if not os.path.exists(path):
         return
     for table, key, others in _SALVAGED:
-        try:
-            source = connect(path)
-            try:
-                # One that was never brought up to date lacks the newer columns.
-                there = {row[1] for row in source.execute(f"PRAGMA table_info({table})")}
-                names = key.split(", ")
-                values = [name for name in others.split(", ") if name in there]
-                names += values
-                rows = source.execute(f"SELECT {', '.join(names)} FROM {table}").fetchall()
-            finally:
-                source.close()
-        except (sqlite3.Error, MailError):
-            report.lines.append(f"Nothing can be read of the old index's table {table}")
-            continue
+        keys = key.split(", ")
+        names, rows, whole = _read_table(path, table, keys, others.split(", "))
+        # What is read of a damaged page may be anything.
+        rows = [row for row in rows if all(isinstance(value, str) for value in row[: len(keys)])]
+        if not whole:
+            what = "Only a part" if rows else "Nothing"
+            report.lines.append(f"{what} can be read of the old index's table {table}")
         marks = ", ".join("?" * len(names))
-        changes = ", ".join(f"{name} = excluded.{name}" for name in values)
+        changes = ", ".join(f"{name} = excluded.{name}" for name in names[len(keys) :])
         update = (
             f" ON CONFLICT ({key}) DO UPDATE SET {changes}"
             if changes
             else " ON CONFLICT DO NOTHING"
         )
         into = f"{table} ({', '.join(names)})"
-        connection.executemany(f"INSERT INTO {into} VALUES ({marks}){update}", rows)
+        for row in rows:
+            with suppress(sqlite3.IntegrityError):
+                connection.execute(f"INSERT INTO {into} VALUES ({marks}){update}", row)
+
+
+def _read_table(
+    path: str, table: str, keys: Sequence[str], others: Sequence[str]
+) -> tuple[list[str], list[tuple[object, ...]], bool]:
+    """Which of the columns a table of a damaged index has, its rows, and whether these are all."""
+    names: list[str] = []
+    rows: list[tuple[object, ...]] = []
+    # What is behind the damage is read from the other end.
+    backwards = " ORDER BY " + ", ".join(f"{name} DESC" for name in keys)
+    try:
+        with closing(connect(path)) as source:
+            source.text_factory = _decode
+            # One that was never brought up to date lacks the newer columns.
+            there = {row[1] for row in source.execute(f"PRAGMA table_info({table})")}
+            names = [name for name in (*keys, *others) if name in there]
+            for order in ("", backwards):
+                with suppress(sqlite3.Error):
+                    for row in source.execute(f"SELECT {', '.join(names)} FROM {table}{order}"):
+                        rows.append(row)
+                    return names, rows, True
+    except (sqlite3.Error, MailError):
+        pass
+    return names, rows, False
+
+
+def _decode(octets: bytes) -> str | None:
+    """Text of a damaged index; None for what is none."""
+    try:
+        return octets.decode()
+    except UnicodeDecodeError:
+        return None
 
 
 def _swap(directory: str, path: str, report: RepairReport) -> None:

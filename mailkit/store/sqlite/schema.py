@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from mailkit.errors import StoreCorrupt, StoreUnavailable
 from mailkit.store.sqlite.migrations import MIGRATIONS
@@ -72,20 +73,30 @@ def open_index(
         raise StoreUnavailable(f"Cannot open {path}: {error.strerror}") from error
     connection = connect(path)
     try:
-        if version_of(connection) == 0:
-            connection.execute("PRAGMA journal_mode = WAL")
-        configure(connection)
-        migrate(connection, migrations)
-    except sqlite3.OperationalError as error:
-        connection.close()
-        raise StoreUnavailable(f"Cannot open {path}: {error}") from error
-    except sqlite3.DatabaseError as error:
-        connection.close()
-        raise StoreCorrupt(f"{path} is damaged ({error}); run: mailkit repair") from error
+        with told_as_ours(path):
+            if version_of(connection) == 0:
+                connection.execute("PRAGMA journal_mode = WAL")
+            configure(connection)
+            migrate(connection, migrations)
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+@contextmanager
+def told_as_ours(path: str) -> Iterator[None]:
+    """Let what SQLite says while an index is opened be an error of ours.
+
+    :raises StoreUnavailable: it can't be opened.
+    :raises StoreCorrupt: it is damaged.
+    """
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        raise StoreUnavailable(f"Cannot open {path}: {error}") from error
+    except sqlite3.DatabaseError as error:
+        raise StoreCorrupt(f"{path} is damaged ({error}); run: mailkit repair") from error
 
 
 def migrate(connection: sqlite3.Connection, migrations: Sequence[str] = MIGRATIONS) -> None:

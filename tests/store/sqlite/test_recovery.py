@@ -7,6 +7,7 @@ import random
 import shutil
 import sqlite3
 from contextlib import closing
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
@@ -17,6 +18,7 @@ from mailkit.errors import StoreCorrupt
 from mailkit.model import AppendMessage, FlagOp
 from mailkit.store.sqlite import SQLiteDirectory, SQLiteStore, StoreSettings
 from mailkit.store.sqlite.check import check_store
+from mailkit.store.sqlite.lock import DirectoryLock
 from mailkit.store.sqlite.log import SEGMENT_HEADER, encode_header
 from mailkit.store.sqlite.schema import INDEX_NAME
 from mailkit.store.sqlite.snapshot import snapshot_name
@@ -296,6 +298,27 @@ class OpeningTests(StoreTestCase):
         self.assertRaises(StoreCorrupt, SQLiteDirectory, self.directory)
         # No account was made in it that the repair would take for all there were.
         self.assertEqual(os.path.getsize(index), 0)
+
+    async def test_a_damaged_index_is_told_of_in_our_own_words(self) -> None:
+        store = await self.make_store()
+        await self.deliver(store, message(1))
+        await self.close_store(store)
+        index = os.path.join(self.directory, INDEX_NAME)
+        with closing(sqlite3.connect(index)) as connection:
+            roots = dict(connection.execute("SELECT name, rootpage FROM sqlite_master"))
+        octets = Path(index).read_bytes()
+        # What the writer reads first, and what is read for clients.
+        for table in ("log_state", "message"):
+            spoiled = bytearray(octets)
+            start = (roots[table] - 1) * 4096
+            spoiled[start : start + 4096] = bytes(4096)
+            Path(index).write_bytes(spoiled)
+            error = self.assertRaises(StoreCorrupt, self.open_store)
+            self.assertIn("mailkit repair", error.text)
+            # Nor is the store held any more.
+            DirectoryLock(self.directory).release()
+        Path(index).write_bytes(octets)
+        self.assertEqual(await self.contents(self.open_store()), [message(1)])
 
     async def test_lost_segments_are_told_of_at_the_start(self) -> None:
         store = await self.make_store(settings=SETTINGS)

@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
+from contextlib import closing
 from typing import Any
+
+from twisted.internet.defer import Deferred, gatherResults
 
 from mailkit.errors import StoreCorrupt, StoreUnavailable
 from mailkit.model import (
@@ -373,6 +376,44 @@ class RepairTests(StoreTestCase):
         self.assertEqual(sorted(await bob.list_fetched(source="s")), ["one", "two"])
         self.assertEqual(await store.get_second_factor(account=BOB), factor)
         self.assertTrue(os.path.exists(path + ".broken-1"))
+
+    async def test_a_damaged_table_gives_what_can_be_read(self) -> None:
+        store = await self.make_store(ANN, BOB)
+        aliases = [f"alias-{number:03}@example.org" for number in range(300)]
+        await gatherResults(
+            [
+                Deferred.fromCoroutine(store.add_alias(alias=each, targets=[ANN]))
+                for each in aliases
+            ]
+        )
+        await self.deliver(store, message(1))
+        await self.close_store(store)
+        path = os.path.join(self.directory, INDEX_NAME)
+        with closing(sqlite3.connect(path)) as connection:
+            # Such rows are read where octets of a page are zeros.
+            connection.execute("PRAGMA writable_schema = ON")
+            connection.execute(
+                "UPDATE sqlite_master SET sql = replace(sql, 'NOT NULL', '')"
+                " WHERE name IN ('account', 'alias')"
+            )
+            connection.commit()
+        with closing(sqlite3.connect(path)) as connection:
+            connection.execute("INSERT INTO account (name) VALUES (NULL), (x'ff')")
+            connection.execute("INSERT INTO alias VALUES ('late@example.org', NULL)")
+            connection.commit()
+        self.spoil_page(path, aliases[150].encode())
+        store = await self.repaired()
+        self.assertEqual(sorted(await store.list_accounts()), [ANN, BOB])
+        left = {alias for alias, _ in await store.list_aliases()}
+        self.assertLessEqual({aliases[0], aliases[-1]}, left)
+        self.assertGreater(len(left), 150)
+        self.assertEqual(await self.contents(store), [message(1)])
+
+    def spoil_page(self, path: str, text: bytes) -> None:
+        """Overwrite the first page of a file that has a text."""
+        with open(path, "r+b") as file:
+            file.seek(file.read().index(text) // 4096 * 4096)
+            file.write(b"\xff" * 4096)
 
     async def test_what_a_newer_mailkit_has_made_is_left_alone(self) -> None:
         # Else its queue, passwords and whatever only it knows would be gone.
