@@ -9,6 +9,7 @@ import json
 import os
 import sqlite3
 from collections.abc import Sequence
+from io import FileIO
 from typing import Any
 
 from mailkit.errors import StoreCorrupt
@@ -90,34 +91,44 @@ class Replay:
         """Note where bodies are, and where those went that came after ``since``."""
         path = os.path.join(self._directory, segment_name(segment))
         with open(path, "rb", buffering=0) as file:
-            for record in scan_segment(path):
-                header = record.header
-                self._batch = max(self._batch, header.batch)
-                if header.kind != BODY:
-                    continue
-                try:
-                    crc = read_crc(file.fileno(), record.start, header.body_length)
-                except StoreCorrupt:
-                    crc = -1
-                if crc != header.body_crc:
-                    self.damaged += 1
-                    continue
+            begin: int | None = None
+            while (damage := self._read_records(file, segment, begin, since)) is not None:
+                # Where its body should be, there may be other records.
+                begin = damage + 1
+
+    def _read_records(
+        self, file: FileIO, segment: int, begin: int | None, since: int
+    ) -> int | None:
+        """The same from an offset on; gives that of the next record whose body is damaged."""
+        for record in scan_segment(str(file.name), begin):
+            header = record.header
+            self._batch = max(self._batch, header.batch)
+            if header.kind != BODY:
+                continue
+            try:
+                crc = read_crc(file.fileno(), record.start, header.body_length)
+            except StoreCorrupt:
+                crc = -1
+            if crc != header.body_crc:
+                self.damaged += 1
+                return record.position
+            self._db.execute(
+                "INSERT OR REPLACE INTO temp.found VALUES (?, ?, ?, ?, ?, ?)",
+                (
+                    header.lsn,
+                    segment,
+                    record.position,
+                    record.start,
+                    header.body_length,
+                    is_unended(file.fileno(), record.start, header.body_length),
+                ),
+            )
+            if header.lsn >= since:
+                note = ["body", header.lsn, header.body_length, json.loads(record.meta)]
                 self._db.execute(
-                    "INSERT OR REPLACE INTO temp.found VALUES (?, ?, ?, ?, ?, ?)",
-                    (
-                        header.lsn,
-                        segment,
-                        record.position,
-                        record.start,
-                        header.body_length,
-                        is_unended(file.fileno(), record.start, header.body_length),
-                    ),
+                    "INSERT INTO temp.event VALUES (?, ?)", (header.lsn, json.dumps(note))
                 )
-                if header.lsn >= since:
-                    note = ["body", header.lsn, header.body_length, json.loads(record.meta)]
-                    self._db.execute(
-                        "INSERT INTO temp.event VALUES (?, ?)", (header.lsn, json.dumps(note))
-                    )
+        return None
 
     # Events, in the order in which they happened.
 

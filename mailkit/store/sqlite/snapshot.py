@@ -55,12 +55,20 @@ def tables_of(connection: sqlite3.Connection, schema: str = "main") -> list[str]
     return [name for (name,) in rows.fetchall()]
 
 
-def copy_tables(connection: sqlite3.Connection, source: str, target: str) -> None:
-    """Copy all rows of one attached database into the empty tables of another."""
+def copy_tables(
+    connection: sqlite3.Connection, source: str, target: str, condition: str = ""
+) -> None:
+    """Copy all rows of one attached database into the empty tables of another.
+
+    :param condition: which rows. With any, each goes into tables and their indexes anew; without one
+        SQLite takes them as they are, in a fraction of the time.
+    """
     for table in tables_of(connection, source):
         if table not in _LEFT_OUT:
             connection.execute(f"DELETE FROM {target}.{table}")
-            connection.execute(f"INSERT INTO {target}.{table} SELECT * FROM {source}.{table}")
+            connection.execute(
+                f"INSERT INTO {target}.{table} SELECT * FROM {source}.{table} {condition}"
+            )
     # Ids are never given again, not even those of rows that are gone.
     connection.execute(f"DELETE FROM {target}.sqlite_sequence")
     connection.execute(

@@ -6,6 +6,7 @@ import os
 import shutil
 import sqlite3
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred, gatherResults
@@ -25,7 +26,7 @@ from mailkit.rights import RightsOp
 from mailkit.spool import Spool
 from mailkit.store.sqlite import SQLiteDirectory, SQLiteStore, StoreSettings
 from mailkit.store.sqlite.check import check_store
-from mailkit.store.sqlite.log import MAX_META
+from mailkit.store.sqlite.log import MAX_META, scan_segment
 from mailkit.store.sqlite.migrations import MIGRATIONS
 from mailkit.store.sqlite.repair import repair_store
 from mailkit.store.sqlite.schema import INDEX_NAME
@@ -381,10 +382,7 @@ class RepairTests(StoreTestCase):
         store = await self.make_store(ANN, BOB)
         aliases = [f"alias-{number:03}@example.org" for number in range(300)]
         await gatherResults(
-            [
-                Deferred.fromCoroutine(store.add_alias(alias=each, targets=[ANN]))
-                for each in aliases
-            ]
+            [Deferred.fromCoroutine(store.add_alias(alias=each, targets=[ANN])) for each in aliases]
         )
         await self.deliver(store, message(1))
         await self.close_store(store)
@@ -407,6 +405,27 @@ class RepairTests(StoreTestCase):
         left = {alias for alias, _ in await store.list_aliases()}
         self.assertLessEqual({aliases[0], aliases[-1]}, left)
         self.assertGreater(len(left), 150)
+        self.assertEqual(await self.contents(store), [message(1)])
+
+    async def test_an_index_that_lacks_a_row_of_its_table(self) -> None:
+        store = await self.make_store()
+        await self.deliver(store, message(1))
+        await self.close_store(store)
+        path = os.path.join(self.directory, INDEX_NAME)
+        hidden = "name = 'message_body'"
+        with closing(sqlite3.connect(path)) as connection:
+            connection.execute("PRAGMA writable_schema = ON")
+            rows = connection.execute(f"SELECT * FROM sqlite_master WHERE {hidden}").fetchall()
+            connection.execute(f"DELETE FROM sqlite_master WHERE {hidden}")
+            connection.commit()
+        with closing(sqlite3.connect(path)) as connection:
+            connection.execute("UPDATE message SET body_id = body_id + 1")
+            connection.execute("UPDATE message SET body_id = body_id - 1, uid = 2")
+            connection.execute("PRAGMA writable_schema = ON")
+            connection.executemany("INSERT INTO sqlite_master VALUES (?, ?, ?, ?, ?)", rows)
+            connection.commit()
+        self.assertIn("missing from index", "".join(check_store(self.directory).problems))
+        store = await self.repaired()
         self.assertEqual(await self.contents(store), [message(1)])
 
     def spoil_page(self, path: str, text: bytes) -> None:
@@ -512,6 +531,20 @@ class RepairTests(StoreTestCase):
         # Clients that keep a copy are told that it is gone (RFC 7162 section 3.2).
         changes = await (await self.mailbox(store)).get_changes(since=known)
         self.assertIn(2, list(changes.vanished))
+
+    async def test_what_stands_where_a_damaged_body_should_be(self) -> None:
+        store = await self.make_store()
+        await self.deliver(store, message(1, 5000))
+        for number in (2, 3):
+            await self.deliver(store, message(number))
+        await self.close_store(store)
+        path = os.path.join(self.directory, "log", "00000001.seg")
+        first, second, _ = (record.position for record in scan_segment(path))
+        octets = Path(path).read_bytes()
+        # The disk has put a block where another one should be, or not put it there.
+        Path(path).write_bytes(octets[: first + 300] + octets[second:] + bytes(6000))
+        store = await self.repaired()
+        self.assertEqual(await self.contents(store), [message(2), message(3)])
 
     async def test_more_recipients_than_a_record_has_room_for(self) -> None:
         names = [f"{'x' * 50}{number}@{'y' * 60}.example.org" for number in range(150)]
