@@ -397,7 +397,10 @@ class ReceivingConnection(CommandConnection):
         outcomes: Sequence[Outcome] = ()
         try:
             self._check_deadline(envelope)
-            field = received_field(envelope, factory.hostname, keyword, factory.date(), name)
+            cipher = self._cipher() if envelope.connection.tls else ""
+            field = received_field(
+                envelope, factory.hostname, keyword, factory.date(), name, cipher
+            )
             spool.prepend(field)
             outcomes = await delivery.deliver(envelope=envelope, message=spool)
             if len(outcomes) != len(envelope.recipients):
@@ -418,6 +421,11 @@ class ReceivingConnection(CommandConnection):
         if hooks is not None:
             hooks.delivered(envelope, outcomes)
         return answers
+
+    def _cipher(self) -> str:
+        """Of TLS, as a proxy says or as it ends here."""
+        told = self.told
+        return told.tls_cipher if told is not None and told.tls else self.tls_facts().cipher
 
     def _check_deadline(self, envelope: Envelope) -> None:
         by = envelope.deliver_by

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 
 from mailkit.model import Envelope, HookRecord
 
@@ -17,6 +18,12 @@ MAX_NAME = 255
 
 # What could end a comment (RFC 5322 section 3.2.2), or a line.
 _NO_COMMENT = re.compile(r"[^\x20-\x27\x2a-\x5b\x5d-\x7e]")
+_REGISTERED = re.compile(r"TLS_[A-Z0-9_]+")
+# What OpenSSL calls the cipher suites of TLS 1.2.
+_SUITE = re.compile(
+    r"(?:(ECDHE|DHE)-(RSA|ECDSA)-)?"
+    r"(?:(AES|CAMELLIA)(128|256)-(GCM-)?(SHA\d*)|(CHACHA20)-POLY1305)"
+)
 # Nobody shall read in a message who else has got it, or has not.
 _ADDRESSES = frozenset(("add-recipient", "remove-recipient"))
 
@@ -36,13 +43,35 @@ def address_literal(host: str) -> str:
     return f"[IPv6:{host}]" if ":" in host else f"[{host}]"
 
 
+@lru_cache(maxsize=64)
+def registered_suite(cipher: str) -> str:
+    """The name that IANA has for a cipher suite of OpenSSL's; empty for one that is not known."""
+    if _REGISTERED.fullmatch(cipher):
+        # Those of TLS 1.3 have one name only.
+        return cipher
+    found = _SUITE.fullmatch(cipher)
+    if found is None:
+        return ""
+    exchange, signature, name, bits, mode, digest, chacha = found.groups()
+    keys = f"{exchange}_{signature}" if exchange else "RSA"
+    if chacha:
+        return f"TLS_{keys}_WITH_CHACHA20_POLY1305_SHA256"
+    return f"TLS_{keys}_WITH_{name}_{bits}_{'GCM' if mode else 'CBC'}_{digest}"
+
+
 def received_field(
-    envelope: Envelope, hostname: str, protocol: str, date: str, client_name: str = ""
+    envelope: Envelope,
+    hostname: str,
+    protocol: str,
+    date: str,
+    client_name: str = "",
+    cipher: str = "",
 ) -> bytes:
     """The trace field of one transaction, folded.
 
     :param date: as in a Date field.
     :param client_name: the client's name as it is known from elsewhere than HELO.
+    :param cipher: the cipher suite of TLS, as OpenSSL calls it.
     """
     peer = envelope.connection.peer
     source = envelope.helo
@@ -57,12 +86,15 @@ def received_field(
         recipient = f"\r\n\tfor <{recipients[0].path}>"
     # RFC 6710 section 7.
     priority = f" PRIORITY {envelope.priority}" if "MT-PRIORITY" in envelope.parameters else ""
+    # RFC 8314 section 4.3.
+    suite = registered_suite(cipher) if cipher else ""
+    tls = f"\r\n\ttls {suite}" if suite else ""
     # RFC 3865 section 2.6: as a comment.
     words = [word for word in envelope.solicitation if len(word) <= MAX_NAME]
     solicit = "\r\n\t(SOLICIT=" + ",\r\n\t".join(words) + ")\r\n\t" if words else " "
     return (
         f"Received: from {source}\r\n\tby {hostname} with {protocol}{solicit}"
-        f"id {envelope.transaction_id}{recipient}{priority};\r\n\t{date}\r\n"
+        f"id {envelope.transaction_id}{recipient}{priority}{tls};\r\n\t{date}\r\n"
     ).encode()
 
 

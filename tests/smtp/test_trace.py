@@ -6,7 +6,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from mailkit.model import ConnectionInfo, Envelope, Path, Recipient
 from mailkit.smtp.trace import address_literal, protocol_keyword, received_field
-from tests.smtp.fakes import make_envelope
+from tests.smtp.fakes import Server, make_envelope
+from tests.smtp.hooked import encrypt
 
 
 class TraceTests(SynchronousTestCase):
@@ -56,6 +57,32 @@ class TraceTests(SynchronousTestCase):
             field = self.field(envelope)
             self.assertTrue(field.isascii(), field)
             self.assertIn(b"id t1;\r\n\tFri", field)
+
+    def test_the_cipher_suite(self) -> None:
+        # RFC 8314 section 4.3: by its registered name.
+        envelope = make_envelope("bob", connection=ConnectionInfo("smtp", "192.0.2.7", tls=True))
+        for cipher, expected in (
+            ("TLS_AES_256_GCM_SHA384", b"TLS_AES_256_GCM_SHA384"),
+            ("ECDHE-RSA-AES128-GCM-SHA256", b"TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"),
+            ("ECDHE-ECDSA-CHACHA20-POLY1305", b"TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256"),
+            ("DHE-RSA-AES256-SHA256", b"TLS_DHE_RSA_WITH_AES_256_CBC_SHA256"),
+            ("AES128-SHA", b"TLS_RSA_WITH_AES_128_CBC_SHA"),
+        ):
+            field = received_field(envelope, "mx", "ESMTPS", self.DATE, "", cipher)
+            self.assertIn(b"for <bob@example.org>\r\n\ttls " + expected + b";\r\n\tFri", field)
+        for cipher in ("", "PSK-AES128-CCM8", "TLS_X) y;"):
+            field = received_field(envelope, "mx", "ESMTPS", self.DATE, "", cipher)
+            self.assertNotIn(b"tls ", field)
+
+    def test_a_client_that_comes_by_tls(self) -> None:
+        server = Server(tls_context=object()).greet()
+        encrypt(server)
+        server.begin().send(b".\r\n")
+        self.assertIn(
+            b" with ESMTPS id %b\r\n\tfor <bob@example.org>\r\n\ttls TLS_AES_256_GCM_SHA384;"
+            % server.delivery.received[0][0].transaction_id.encode(),
+            server.delivery.received[0][1],
+        )
 
     def test_protocol_keywords(self) -> None:
         # RFC 3848, and RFC 6531 section 4.3.
