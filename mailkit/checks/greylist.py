@@ -19,6 +19,7 @@ from mailkit.expiring import ExpiringMap
 from mailkit.hooks import Answers, Defer, MailSession
 from mailkit.interfaces import IKeyValueStore
 from mailkit.model import Envelope, Recipient
+from mailkit.wire.domains import canonical_domain
 
 #: What values are about: attempts of a client, and networks whose clients try again.
 ATTEMPT = "greylist"
@@ -72,7 +73,7 @@ class Greylisting(ClientCheck):
         self._lifetime = lifetime
         self._allow_after = allow_after
         self._bits = ipv4_bits, ipv6_bits
-        self._endings = tuple("." + name.lower().strip(".") for name in exempt_names)
+        self._endings = tuple("." + canonical_domain(name).strip(".") for name in exempt_names)
         self._clock = given_or_default(clock)
 
     @override

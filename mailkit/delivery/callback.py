@@ -14,6 +14,7 @@ from mailkit.errors import NoSuchRecipient, RelayDenied
 from mailkit.interfaces import IDeliveryAbilities, IMessageDelivery
 from mailkit.model import Ability, Envelope, Outcome, Path, Recipient
 from mailkit.spool import Spool
+from mailkit.wire.domains import canonical_domain
 
 #: Gets a message; the spool is readable until the result is there. Raises a ``MailError`` to
 #: refuse it, or gives an outcome for each recipient, in the envelope's order.
@@ -52,7 +53,7 @@ class CallableDelivery:
     ) -> None:
         if isinstance(domains, str):
             raise ValueError("domains is a list of names, not one name")
-        self.domains = frozenset(domain.lower() for domain in domains)
+        self.domains = frozenset(map(canonical_domain, domains))
         if not self.domains or any(not domain or "*" in domain for domain in self.domains):
             raise ValueError("name the domains that get mail here, without wildcards")
         self.abilities = frozenset(abilities)
@@ -67,7 +68,7 @@ class CallableDelivery:
         if not path.domain:
             # RFC 5321 section 4.5.1: Postmaster without a domain is always ours.
             return
-        if path.domain.lower() not in self.domains:
+        if canonical_domain(path.domain) not in self.domains:
             raise RelayDenied
         if self._accepts is None or path.local_part.lower() == "postmaster":
             return

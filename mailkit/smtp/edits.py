@@ -22,6 +22,7 @@ from mailkit.interfaces import IMessageDelivery
 from mailkit.mime.headers import parse_header
 from mailkit.model import Envelope, Path, Recipient
 from mailkit.spool import Spool
+from mailkit.wire.domains import canonical_domain
 from mailkit.wire.lineends import ToNetwork
 
 #: Octets of a new body that are copied before other connections get their turn.
@@ -69,7 +70,9 @@ def _field(name: str, value: str) -> bytes:
 
 
 def _same(path: Path, other: Path) -> bool:
-    return path.local_part == other.local_part and path.domain.lower() == other.domain.lower()
+    return path.local_part == other.local_part and (
+        canonical_domain(path.domain) == canonical_domain(other.domain)
+    )
 
 
 async def edit_envelope(

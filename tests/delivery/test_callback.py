@@ -14,7 +14,7 @@ from zope.interface.verify import verifyObject
 from mailkit.delivery.callback import CallableDelivery, delivery_portal
 from mailkit.errors import MessageRefused, NoSuchRecipient, OverQuota, RelayDenied
 from mailkit.interfaces import IMailAccount, IMessageDelivery
-from mailkit.model import Envelope, Outcome, Path
+from mailkit.model import Envelope, Outcome, Path, Recipient
 from mailkit.spool import Spool
 from mailkit.testing import DeliveryContract
 from tests.delivery.fakes import make_envelope
@@ -51,6 +51,16 @@ class CallableTests(SynchronousTestCase):
             self.successResultOf(self.check(address))
         for address in ("x@example.com", "x@sub.example.org", "x@example.org.example.com"):
             self.failureResultOf(self.check(address), RelayDenied)
+
+    def test_a_domain_is_one_in_either_form(self) -> None:
+        # RFC 5890 section 2.3.2.4: U-labels and A-labels.
+        envelope = make_envelope()
+        for domain in ("bücher.example", "xn--bcher-kva.example", "Bücher.example."):
+            delivery = CallableDelivery(self.keep, [domain])
+            for other in ("BÜCHER.example", "xn--bcher-kva.example"):
+                (recipient,) = envelope.recipients = [Recipient(Path("x", other))]
+                checking = delivery.check_recipient(envelope, recipient)
+                self.successResultOf(Deferred.fromCoroutine(checking))
 
     def test_addresses_may_be_judged(self) -> None:
         settings = {"accepts": lambda path: path.local_part == "ann"}

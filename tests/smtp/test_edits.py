@@ -256,6 +256,8 @@ class RecipientTests(SynchronousTestCase):
                 AddRecipient(Path("joe", "example.org")),
                 RemoveRecipient(Path("joe", "Example.Org")),
                 RemoveRecipient(Path("nobody", "example.org")),
+                AddRecipient(Path("zoe", "bücher.example")),
+                RemoveRecipient(Path("zoe", "xn--bcher-kva.example")),
             ]
         )
         server = HookedServer(hook)
@@ -263,7 +265,7 @@ class RecipientTests(SynchronousTestCase):
         self.assertEqual(self.recipients(server), ["bob@example.org", "eve@example.org"])
         envelope, _ = server.delivery.received[0]
         self.assertEqual(envelope.recipients[1].parameters, {"NOTIFY": "NEVER"})
-        self.assertEqual(server.delivery.calls.count("check_recipient"), 3)
+        self.assertEqual(server.delivery.calls.count("check_recipient"), 4)
 
     def test_without_recipients_the_message_is_thrown_away(self) -> None:
         hook = ScriptedHook(message=RemoveRecipient(Path("bob", "example.org")))
