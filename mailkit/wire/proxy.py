@@ -106,7 +106,8 @@ def _read_v2(octets: bytes) -> ProxyHeader | None:
     length = _FIXED + size
     if command not in (_LOCAL, _PROXY):
         raise ValueError("a PROXY header of another version, or with another command")
-    if kind >> 4 > _MAX_FAMILY or kind & 15 > _MAX_TRANSPORT:
+    # Section 2.2: behind LOCAL the family is ignored.
+    if command == _PROXY and (kind >> 4 > _MAX_FAMILY or kind & 15 > _MAX_TRANSPORT):
         raise ValueError("a PROXY header for an unknown family or transport")
     if length > MAX_V2:
         raise ValueError("a PROXY header that is too long")

@@ -98,7 +98,7 @@ class Version2Tests(HeaderCase):
     def test_the_proxy_itself(self) -> None:
         # What stands behind LOCAL is skipped, the family ignored.
         for content in (b"", FOUR, b"\xff" * 300):
-            for kind in (0x00, 0x11, 0x21, 0x31):
+            for kind in (0x00, 0x11, 0x21, 0x31, 0x41, 0xFF):
                 self.assertIsNone(self.client(v2(content, kind, command=0x20)))
 
     def test_what_is_not_implemented_counts_as_unspecified(self) -> None:
