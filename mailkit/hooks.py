@@ -220,26 +220,49 @@ class ChangeHeader:
         _check_field(self.name, self.value or "")
 
 
+def _check_path(path: object) -> None:
+    if not isinstance(path, Path):
+        raise TypeError(f"{path!r} is no mailkit.model.Path such as Path('ann', 'example.org')")
+
+
 @dataclass(frozen=True)
 class AddRecipient:
-    """Send the message to somebody else too. The delivery may still refuse the address."""
+    """Send the message to somebody else too. The delivery may still refuse the address.
+
+    :raises TypeError: that is no path.
+    """
 
     path: Path
     parameters: Mapping[str, str | None] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        _check_path(self.path)
+
 
 @dataclass(frozen=True)
 class RemoveRecipient:
-    """Take a recipient away; one that is not there is no error."""
+    """Take a recipient away; one that is not there is no error.
+
+    :raises TypeError: that is no path.
+    """
 
     path: Path
+
+    def __post_init__(self) -> None:
+        _check_path(self.path)
 
 
 @dataclass(frozen=True)
 class ChangeSender:
-    """Change the reverse-path."""
+    """Change the reverse-path.
+
+    :raises TypeError: that is no path.
+    """
 
     path: Path
+
+    def __post_init__(self) -> None:
+        _check_path(self.path)
 
 
 @dataclass(frozen=True)
@@ -248,10 +271,16 @@ class ReplaceBody:
 
     The lines of a text end with CRLF then, though they end with LF.
 
-    :param content: the new body; closed by whoever receives the answer.
+    :param content: the new body, such as ``Spool.from_bytes(octets)``; closed by whoever receives
+        the answer.
+    :raises TypeError: it is no spool.
     """
 
     content: Spool
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.content, Spool):
+            raise TypeError("the new body is a mailkit.spool.Spool: Spool.from_bytes(octets)")
 
 
 Edit: TypeAlias = (

@@ -2,10 +2,25 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from twisted.trial.unittest import SynchronousTestCase
 
-from mailkit.hooks import AddHeader, ChangeHeader, Defer, MailHook, Reject, Step
+from mailkit.hooks import (
+    AddHeader,
+    AddRecipient,
+    ChangeHeader,
+    ChangeSender,
+    Defer,
+    MailHook,
+    Reject,
+    RemoveRecipient,
+    ReplaceBody,
+    Step,
+)
 from mailkit.interfaces import IMailHook
+from mailkit.model import Path
+from mailkit.spool import Spool
 
 
 class RefusalTests(SynchronousTestCase):
@@ -52,6 +67,23 @@ class HeaderEditTests(SynchronousTestCase):
             with self.subTest(name=name, value=value):
                 self.assertRaises(ValueError, AddHeader, name, value)
                 self.assertRaises(ValueError, ChangeHeader, name, value)
+
+
+class OtherEditTests(SynchronousTestCase):
+    """What is no edit is told where it is made, and not when a message comes."""
+
+    def test_paths(self) -> None:
+        address: Any = "ann@example.org"
+        for make in (AddRecipient, RemoveRecipient, ChangeSender):
+            self.assertEqual(make(Path("", "")).path, Path("", ""))
+            self.assertIn(
+                "is no mailkit.model.Path", str(self.assertRaises(TypeError, make, address))
+            )
+
+    def test_a_body(self) -> None:
+        self.assertEqual(ReplaceBody(Spool.from_bytes(b"x")).content.data, b"x")
+        body: Any = b"x"
+        self.assertIn("Spool.from_bytes", str(self.assertRaises(TypeError, ReplaceBody, body)))
 
 
 class ContractTests(SynchronousTestCase):

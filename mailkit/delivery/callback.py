@@ -81,6 +81,8 @@ class CallableDelivery:
         outcomes = await answer if inspect.isawaitable(answer) else answer
         if outcomes is None:
             return [Outcome(recipient) for recipient in envelope.recipients]
+        if not isinstance(outcomes, Sequence) or isinstance(outcomes, str):
+            raise TypeError(f"a handler gives None or a list of outcomes, not {outcomes!r}")
         return outcomes
 
 
@@ -100,5 +102,12 @@ class _OneDelivery:
 
 
 def delivery_portal(delivery: IMessageDelivery) -> Portal:
-    """A portal that gives everybody one delivery and knows no users."""
+    """A portal that gives everybody one delivery and knows no users.
+
+    :raises ValueError: that is no delivery.
+    """
+    if not all(callable(getattr(delivery, name, None)) for name in IMessageDelivery):
+        raise ValueError(
+            f"{delivery!r} is no IMessageDelivery; CallableDelivery makes one of a function"
+        )
     return Portal(cast(Any, _OneDelivery(delivery)), [AllowAnonymousAccess()])

@@ -104,6 +104,8 @@ class HookSet:
     ) -> None:
         if settings.failure not in ("defer", "accept"):
             raise ValueError("the failure of a hook counts as 'defer' or 'accept'")
+        if not isinstance(hooks, Sequence):
+            raise ValueError(f"hooks is a list of hooks, not {hooks!r} alone")
         self.settings = settings
         self.clock = clock
         #: Who is asked, by step; a step that concerns nobody is not there.

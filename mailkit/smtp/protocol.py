@@ -443,6 +443,10 @@ class SMTPFactory(CommandFactory):
         limits: Limits = LIMITS,
         **settings: Any,
     ) -> None:
+        if IMessageDelivery.providedBy(portal):
+            raise ValueError(
+                "a delivery is no portal: mailkit.delivery.callback.delivery_portal makes one of it"
+            )
         super().__init__(portal, **settings)
         if bare_line_ends not in ("refuse", "normalise"):
             raise ValueError("bare_line_ends is 'refuse' or 'normalise'")

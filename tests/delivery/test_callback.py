@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
+from unittest.mock import Mock
 
 from twisted.cred.credentials import Anonymous, UsernamePassword
 from twisted.cred.error import UnhandledCredentials
@@ -15,6 +16,7 @@ from mailkit.delivery.callback import CallableDelivery, delivery_portal
 from mailkit.errors import MessageRefused, NoSuchRecipient, OverQuota, RelayDenied
 from mailkit.interfaces import IMailAccount, IMessageDelivery
 from mailkit.model import Envelope, Outcome, Path, Recipient
+from mailkit.smtp.protocol import SMTPFactory
 from mailkit.spool import Spool
 from mailkit.testing import DeliveryContract
 from tests.delivery.fakes import make_envelope
@@ -183,3 +185,20 @@ class PortalTests(SynchronousTestCase):
         password = UsernamePassword(b"ann", b"x")
         self.failureResultOf(portal.login(password, None, IMessageDelivery), UnhandledCredentials)
         self.failureResultOf(portal.login(Anonymous(), None, IMailAccount), NotImplementedError)
+
+    def test_what_is_no_delivery_is_told_at_once(self) -> None:
+        def keep(envelope: Envelope, message: Spool) -> None: ...
+
+        function: Any = keep
+        error = self.assertRaises(ValueError, delivery_portal, function)
+        self.assertIn("CallableDelivery", str(error))
+        delivery: Any = CallableDelivery(keep, ["example.org"])
+        error = self.assertRaises(ValueError, SMTPFactory, delivery)
+        self.assertIn("delivery_portal", str(error))
+
+    def test_what_is_no_list_of_outcomes(self) -> None:
+        for answer in (True, "250 OK", 250):
+            delivery = CallableDelivery(Mock(return_value=answer), ["example.org"])
+            delivering = delivery.deliver(make_envelope("ann@example.org"), Spool())
+            error = self.failureResultOf(Deferred.fromCoroutine(delivering), TypeError)
+            self.assertIn("None or a list of outcomes", str(error.value))

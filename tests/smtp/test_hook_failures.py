@@ -116,6 +116,8 @@ class FailureTests(SynchronousTestCase):
         for hook in (NoHook(), MailHook, 5, "x"):
             self.assertRaises(ValueError, Server, hooks=[hook])
         self.assertRaises(ValueError, HookedServer, MailHook(), failure="ignore")
+        alone: Any = MailHook()
+        self.assertIn("a list of hooks", str(self.assertRaises(ValueError, Server, hooks=alone)))
 
     def test_hooks_without_a_step_cost_nothing(self) -> None:
         self.assertIsNone(HookedServer(MailHook(), MailHook()).protocol.hooks)
