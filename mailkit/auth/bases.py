@@ -11,6 +11,7 @@ from twisted.cred.checkers import ICredentialsChecker
 from twisted.cred.credentials import IUsernamePassword
 from twisted.cred.error import LoginFailed, UnauthorizedLogin
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from zope.interface import alsoProvides, implementer
 
@@ -29,6 +30,8 @@ AT_ONCE = 16
 #: Those that may wait for that; when there are more, whose clients have the least claim come back
 #: later.
 MAX_WAITING = 256
+#: Seconds for which they do, whatever the base takes: clients do not wait for ever either.
+MAX_WAIT = 20.0
 #: Stored passwords of users seen lately, whose like a user that does not exist is given.
 MAX_LIKENESSES = 64
 
@@ -44,6 +47,7 @@ class UserBaseChecker:
     :param base: provides ``IUserLookup``, ``IPasswordVerifier`` or both. Where it verifies passwords,
         an attribute ``at_once`` may say how many it can at the same time.
     :param hasher: verifies stored passwords; of its own when None.
+    :param clock: source of time for those who wait; the reactor when None.
     :raises TypeError: it provides neither.
     """
 
@@ -51,7 +55,13 @@ class UserBaseChecker:
 
     credentialInterfaces = (IUsernamePassword,)
 
-    def __init__(self, base: Any, hasher: PasswordHasher | None = None) -> None:
+    def __init__(
+        self,
+        base: Any,
+        hasher: PasswordHasher | None = None,
+        *,
+        clock: IReactorTime | None = None,
+    ) -> None:
         self.base = base
         self._hasher = hasher
         self._verifies = IPasswordVerifier.providedBy(base)
@@ -59,7 +69,8 @@ class UserBaseChecker:
             alsoProvides(self, IUserLookup)
         elif not self._verifies:
             raise TypeError(f"{base!r} provides neither IUserLookup nor IPasswordVerifier")
-        self._entrance = Entrance(getattr(base, "at_once", AT_ONCE), MAX_WAITING)
+        at_once = getattr(base, "at_once", AT_ONCE)
+        self._entrance = Entrance(at_once, MAX_WAITING, MAX_WAIT, clock)
         self._key = os.urandom(16)
         #: Each with a random number: the nearest one to a name's number is what the name gets.
         self._likenesses: dict[str, int] = {}

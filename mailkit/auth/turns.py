@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import ipaddress
 from collections import OrderedDict, deque
-from typing import Generic, TypeAlias, TypeVar
+from typing import Generic, TypeAlias, TypeVar, cast
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, TimeoutError
+from twisted.internet.interfaces import IReactorTime
 
 from mailkit.errors import TemporaryFailure
 
@@ -118,16 +119,26 @@ class Entrance:
 
     :param most: who may be in.
     :param max_waiting: who may wait.
+    :param seconds: how long.
+    :param clock: tells when they have passed; the reactor when None.
     """
 
-    def __init__(self, most: int, max_waiting: int) -> None:
+    def __init__(
+        self, most: int, max_waiting: int, seconds: float, clock: IReactorTime | None = None
+    ) -> None:
+        if clock is None:
+            from twisted.internet import reactor
+
+            clock = cast(IReactorTime, reactor)
         self._free = most
         self._waiting: Turns[Deferred[None]] = Turns(max_waiting)
+        self._seconds = seconds
+        self._clock = clock
 
     async def enter(self, address: str) -> None:
         """Come in, as soon as it is one's turn.
 
-        :raises TemporaryFailure: too many wait, and others have more claim.
+        :raises TemporaryFailure: too many wait, and others have more claim; or it takes too long.
         """
         if self._free:
             self._free -= 1
@@ -137,10 +148,14 @@ class Entrance:
             self._waiting.remove(address, turn)
 
         turn: Deferred[None] = Deferred(give_up)
+        turn.addTimeout(self._seconds, self._clock)
         dropped = self._waiting.put(address, turn)
         if dropped is not None:
             dropped.errback(TemporaryFailure())
-        await turn
+        try:
+            await turn
+        except TimeoutError:
+            raise TemporaryFailure from None
 
     def leave(self, address: str, good: bool | None) -> None:
         """Go out again.

@@ -74,7 +74,8 @@ class UserBaseCheckerTests(SynchronousTestCase):
         hasher = PasswordHasher(
             cast(Any, self.executor), clock=cast(Any, Clock()), executor=self.executor, **CHEAP
         )
-        return UserBaseChecker(base, hasher)
+        self.clock = Clock()
+        return UserBaseChecker(base, hasher, clock=cast(Any, self.clock))
 
     def ask(self, checker: UserBaseChecker, login: bytes, password: bytes) -> Any:
         return checker.requestAvatarId(UsernamePassword(login, password))
@@ -204,6 +205,23 @@ class UserBaseCheckerTests(SynchronousTestCase):
         while base.waiting:
             base.waiting.pop(0).callback("ann@example.org")
         self.assertEqual(self.successResultOf(logins[6]), "ann@example.org")
+
+    def test_nobody_waits_for_long_for_a_base_that_does_not_answer(self) -> None:
+        base = Slow()
+        checker = self.make(base)
+        logins = [self.ask(checker, b"ann", b"secret") for _ in range(5)]
+        self.clock.advance(bases.MAX_WAIT / 2)
+        late = self.ask(checker, b"ann", b"secret")
+        self.clock.advance(bases.MAX_WAIT / 2)
+        for each in logins[2:]:
+            self.failureResultOf(each, TemporaryFailure)
+        # Those before them, which are being verified, are the base's to end.
+        for each in (*logins[:2], late):
+            self.assertNoResult(each)
+        for _ in range(3):
+            base.waiting.pop(0).callback("ann@example.org")
+        self.assertEqual(self.successResultOf(late), "ann@example.org")
+        self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_trouble_is_never_a_wrong_password(self) -> None:
         checker = self.make(Verifier(TemporaryFailure()))
