@@ -6,7 +6,7 @@ import asyncio
 import ssl
 import sys
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from ipaddress import ip_address
 from typing import TypeVar, cast
 
@@ -97,7 +97,7 @@ class AsyncioChannel(BufferedChannel, asyncio.Protocol):
     async def write(self, data: bytes, timeout: float) -> None:
         if self._error is None:
             assert self._transport is not None
-            self._transport.write(data)
+            self._transport.write(self.compressed(data))
         give_up = self.seconds() + timeout
         while self._paused and self._error is None:
             await self._wait(give_up - self.seconds())
@@ -114,14 +114,16 @@ class AsyncioChannel(BufferedChannel, asyncio.Protocol):
         return self.received()
 
     @override
-    def hold(self) -> None:
+    def _read_on(self, reading: bool) -> None:
         if self._error is None and self._transport is not None:
-            self._transport.pause_reading()
+            if reading:
+                self._transport.resume_reading()
+            else:
+                self._transport.pause_reading()
 
     @override
-    def release(self) -> None:
-        if self._error is None and self._transport is not None:
-            self._transport.resume_reading()
+    def _later(self, call: Callable[[], None]) -> None:
+        self._loop.call_soon(call)
 
     @override
     def waiter(self) -> Waiter:
@@ -210,6 +212,7 @@ class AsyncioChannel(BufferedChannel, asyncio.Protocol):
 
     @override
     def abort(self) -> None:
+        self.stop_inflating()
         if self._transport is not None:
             self._transport.abort()
 

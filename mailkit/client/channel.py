@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import ipaddress
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Protocol
 
 from mailkit._typing import override
 from mailkit.client.errors import ClientError, ConnectionLost, ProtocolError
 from mailkit.client.security import TLSInfo, TLSPolicy
+from mailkit.wire.deflate import Deflate, DeflateError
 
 #: Octets that have come and that nobody has read; a server that sends more is cut off. Input is
 #: never held back: a server that waits for us to read might not read what we write (RFC 2920 3.1).
 MAX_UNREAD = 1024 * 1024
 #: Seconds that the server may take to close the connection after QUIT.
 CLOSE_TIMEOUT = 5.0
+#: Octets that are inflated before others have their turn.
+INFLATED = 64 * 1024
 
 
 class Receiver(Protocol):
@@ -140,11 +144,24 @@ class DuplexChannel(Channel):
     def release(self) -> None:
         """Read again."""
 
+    @abstractmethod
+    def start_deflate(self, data: bytes) -> None:
+        """From here on both sides compress (RFC 1951).
+
+        :param data: octets that have come since, and were given to the receiver.
+        """
+
 
 class BufferedChannel(DuplexChannel):
     """Keeps what comes until somebody reads or listens: the part that all drivers share."""
 
     def __init__(self) -> None:
+        self._held = False
+        self._deflate: Deflate | None = None
+        # There may be more to inflate: it has its turn, or waits until it is released. Nothing is
+        # read meanwhile, so that a few octets that stand for many cost no memory.
+        self._inflating = self._has_turn = False
+        self._ended_later = False
         self._unread: list[bytes] = []
         self._unread_size = 0
         self._receiver: Receiver | None = None
@@ -153,6 +170,13 @@ class BufferedChannel(DuplexChannel):
 
     def came(self, data: bytes) -> None:
         """Octets from the server."""
+        if self._deflate is not None:
+            self._deflate.feed(data)
+            self._begin_inflating()
+            return
+        self._give(data)
+
+    def _give(self, data: bytes) -> None:
         if self._receiver is not None:
             self._receiver.octets_received(data)
             return
@@ -166,8 +190,81 @@ class BufferedChannel(DuplexChannel):
         """The connection is gone."""
         if self._error is None:
             self._error = ConnectionLost(reason)
-        if self._receiver is not None:
+        if self._inflating:
+            # What came before is told before.
+            self._ended_later = True
+        elif self._receiver is not None:
             self._receiver.connection_ended(self._copy_error())
+
+    @abstractmethod
+    def _read_on(self, reading: bool) -> None:
+        """Let the transport read, or not."""
+
+    @abstractmethod
+    def _later(self, call: Callable[[], None]) -> None:
+        """Call something as soon as others have had their turn."""
+
+    @override
+    def hold(self) -> None:
+        self._held = True
+        self._read_on(False)
+
+    @override
+    def release(self) -> None:
+        self._held = False
+        if self._inflating:
+            self._take_turn()
+        else:
+            self._read_on(True)
+
+    @override
+    def start_deflate(self, data: bytes) -> None:
+        self._deflate = Deflate()
+        if data:
+            self.came(data)
+
+    def compressed(self, data: bytes) -> bytes:
+        """Octets as they are to be sent."""
+        return data if self._deflate is None else self._deflate.compress(data)
+
+    def stop_inflating(self) -> None:
+        """Nobody wants what has come."""
+        if self._deflate is not None:
+            self._deflate = Deflate()
+
+    def _begin_inflating(self) -> None:
+        if not self._inflating:
+            self._inflating = True
+            self._read_on(False)
+            self._take_turn()
+
+    def _take_turn(self) -> None:
+        if not self._has_turn:
+            self._has_turn = True
+            self._later(self._inflate)
+
+    def _inflate(self) -> None:
+        """Give the receiver one piece of what has come."""
+        self._has_turn = False
+        if self._held or not self._inflating or self._deflate is None:
+            return
+        try:
+            data = self._deflate.read(INFLATED)
+        except DeflateError as error:
+            self._inflating = False
+            self._error = ProtocolError(f"What the server compresses cannot be read: {error}")
+            self.abort()
+            self.ended("")
+            return
+        if data:
+            self._take_turn()
+            self._give(data)
+            return
+        self._inflating = False
+        if self._ended_later:
+            self.ended("")
+        else:
+            self._read_on(True)
 
     @property
     @override

@@ -6,6 +6,7 @@ buffer is full.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, cast
 
 from OpenSSL import SSL
@@ -167,6 +168,7 @@ class TwistedChannel(BufferedChannel, Protocol):
             self._send(data)
 
     def _send(self, data: bytes) -> None:
+        data = self.compressed(data)
         sent = send_now(self.transport, data)
         if sent < len(data):
             self.transport.write(data[sent:])
@@ -180,14 +182,16 @@ class TwistedChannel(BufferedChannel, Protocol):
         return self.received()
 
     @override
-    def hold(self) -> None:
-        if self._error is None:
-            self.transport.pauseProducing()
+    def _read_on(self, reading: bool) -> None:
+        if self._error is None and not self.transport.disconnecting:
+            if reading:
+                self.transport.resumeProducing()
+            else:
+                self.transport.pauseProducing()
 
     @override
-    def release(self) -> None:
-        if self._error is None:
-            self.transport.resumeProducing()
+    def _later(self, call: Callable[[], None]) -> None:
+        self._clock.callLater(0, call)
 
     @override
     def waiter(self) -> Waiter:
@@ -262,6 +266,8 @@ class TwistedChannel(BufferedChannel, Protocol):
     async def close(self) -> None:
         if self._error is None:
             self._flush()
+            # The end of TLS must be read.
+            self._read_on(True)
             # Under TLS a registered producer would keep the connection open.
             self.transport.unregisterProducer()
             self.transport.loseConnection()
@@ -273,6 +279,7 @@ class TwistedChannel(BufferedChannel, Protocol):
 
     @override
     def abort(self) -> None:
+        self.stop_inflating()
         if self._output:
             self._output.clear()
             self._output_size = 0

@@ -398,6 +398,11 @@ class Connection(pipeline.Pipeline[Flight]):
 
     # The beginning and the end.
 
+    def start_deflate(self) -> None:
+        """RFC 4978: what comes behind the response in hand is compressed."""
+        self.facts.compressed = True
+        self.channel.start_deflate(self._reader.take_rest())
+
     async def wait_for_greeting(self) -> Status:
         """
         :raises ClientError: there is none in time.

@@ -151,6 +151,22 @@ class MailboxCommands:
         await self._connection.run(command)
         return self._connection.facts.enabled
 
+    async def compress(self) -> None:
+        """Let both sides compress from here on (RFC 4978).
+
+        :raises NotOffered: the server does not, or does already.
+        """
+        self._need("COMPRESS=DEFLATE")
+        connection = self._connection
+        if connection.facts.compressed:
+            raise NotOffered("The connection is compressed already", command="COMPRESS")
+
+        def done(status: Status) -> None:
+            if status.condition == "OK":
+                connection.start_deflate()
+
+        await connection.run(Command("COMPRESS", alone=True, done=done).add("DEFLATE"))
+
     async def identify(self, fields: Mapping[str, str | None] | None = None) -> Identification:
         """Tell who we are and hear who the server is (RFC 2971)."""
         self._need("ID")

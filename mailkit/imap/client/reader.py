@@ -107,6 +107,12 @@ class ResponseReader:
         """Nothing has come that was not given out."""
         return not (len(self._buffer) or self._unended or self._parts)
 
+    def take_rest(self) -> bytes:
+        """What has come behind the last response."""
+        rest = self._buffer.take_all() + self._unended
+        self._unended.clear()
+        return bytes(rest)
+
     def feed(self, data: bytes) -> None:
         """Add received octets."""
         if not (self._left or b"\n" in data):

@@ -71,6 +71,8 @@ class ConnectionFacts:
     #: What ENABLE has switched on, in capitals.
     enabled: frozenset[str] = frozenset()
     tls: TLSInfo | None = None
+    #: Both sides compress (RFC 4978).
+    compressed: bool = False
     #: Why an opportunistic connection has no TLS though that was tried.
     tls_failure: str = ""
     #: User name that is logged in; empty for one that the server knew from the start (PREAUTH).
