@@ -6,14 +6,12 @@ The certificate is verified, no redirection is followed; length and time are lim
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 from twisted.internet.error import ConnectError, DNSLookupError, TimeoutError
-from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from twisted.web.client import (
@@ -35,6 +33,7 @@ from mailkit.client.tls import connection_creator
 from mailkit.dns.lookups import find_addresses
 from mailkit.errors import DNSFailure, TemporaryFailure
 from mailkit.interfaces import IDNSResolver
+from mailkit.weblimit import MAX_RECEIVED, LimitedEndpoint
 
 #: Addresses of a server that are tried.
 MAX_ADDRESSES = 4
@@ -42,8 +41,6 @@ MAX_ADDRESSES = 4
 TIMEOUT = 30.0
 #: Octets of a response.
 MAX_RESPONSE = 64 * 1024
-#: Octets that a server may send for one, with its header and the frames of its chunks.
-MAX_RECEIVED = 256 * 1024
 
 
 class HTTPSFailed(TemporaryFailure):
@@ -122,22 +119,22 @@ class HTTPSClient:
         for address in await self._addresses(host):
             creator = connection_creator(TLSPolicy.verified(host, ca_file=self._ca_file), host)
             tcp: Any = HostnameEndpoint(self._reactor, address, uri.port)
-            way = _Way(tcp if clear else wrapClientTLS(creator, tcp))
-            agent: Any = Agent.usingEndpointFactory(self._reactor, way)
+            link = LimitedEndpoint(tcp if clear else wrapClientTLS(creator, tcp))
+            agent: Any = Agent.usingEndpointFactory(self._reactor, _Way(link))
             try:
                 response = await _exchange(agent, method, url, headers, body)
-                if way.too_much and not response.too_long:
+                if (link.too_much or link.broken_off) and not response.too_long:
                     # Without a length, what was cut off looks whole.
                     raise HTTPSFailed("The response breaks off")
                 return response
             except (ConnectError, DNSLookupError, TimeoutError) as reason:
                 trouble = reason
             except (RequestTransmissionFailed, ResponseFailed, HTTPSFailed) as reason:
-                if way.too_much:
+                if link.too_much:
                     raise HTTPSFailed(f"{host} sends more than {MAX_RECEIVED} octets") from reason
                 raise _explain(host, reason) from reason
             finally:
-                way.abort()
+                link.abort()
         raise HTTPSFailed(f"{host} cannot be reached: {trouble or 'it has no address'}")
 
     async def _addresses(self, host: str) -> Sequence[str]:
@@ -165,47 +162,15 @@ async def _exchange(
     return Response(response.code, types, octets[:MAX_RESPONSE], too_long, caching)
 
 
-@implementer(IAgentEndpointFactory, IStreamClientEndpoint)
+@implementer(IAgentEndpointFactory)
 class _Way:
     """The one way to a server, for one request."""
 
-    def __init__(self, endpoint: IStreamClientEndpoint) -> None:
+    def __init__(self, endpoint: LimitedEndpoint) -> None:
         self._endpoint = endpoint
-        self._connected: Any = None
-        self._received = 0
 
-    @property
-    def too_much(self) -> bool:
-        """The server has sent more than it may; the connection was ended."""
-        return self._received > MAX_RECEIVED
-
-    def endpointForURI(self, uri: URI) -> _Way:  # noqa: N802
-        return self
-
-    def connect(self, factory: Any) -> Any:
-        # One for each request: the log has enough of them.
-        factory.noisy = False
-
-        def remember(protocol: Any) -> Any:
-            self._connected = protocol
-            protocol.dataReceived = partial(self._receive, protocol.dataReceived)
-            return protocol
-
-        connecting: Any = self._endpoint.connect(factory)
-        return connecting.addCallback(remember)
-
-    def _receive(self, receive: Callable[[bytes], None], data: bytes) -> None:
-        """Give octets to the protocol, which takes any number of header fields."""
-        self._received += len(data)
-        if self.too_much:
-            self.abort()
-        else:
-            receive(data)
-
-    def abort(self) -> None:
-        """End the connection, whatever the server still has to say."""
-        if self._connected is not None and self._connected.transport is not None:
-            self._connected.transport.abortConnection()
+    def endpointForURI(self, uri: URI) -> LimitedEndpoint:  # noqa: N802
+        return self._endpoint
 
 
 class _Body(Protocol):

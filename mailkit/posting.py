@@ -7,12 +7,21 @@ from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 
 from twisted.internet.defer import Deferred, TimeoutError
+from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 from twisted.internet.protocol import Protocol
-from twisted.web.client import Agent, FileBodyProducer, HTTPConnectionPool
+from twisted.web.client import (
+    URI,
+    Agent,
+    BrowserLikePolicyForHTTPS,
+    FileBodyProducer,
+    HTTPConnectionPool,
+)
 from twisted.web.http_headers import Headers
-from twisted.web.iweb import IAgent, IPolicyForHTTPS
+from twisted.web.iweb import IAgent, IAgentEndpointFactory, IPolicyForHTTPS
+from zope.interface import implementer
 
 from mailkit._typing import override
+from mailkit.weblimit import LimitedEndpoint
 
 #: Seconds until the connection must be there, and until the answer must.
 CONNECT_TIMEOUT = 30.0
@@ -54,8 +63,8 @@ class Poster:
         if agent is None:
             # A connection that the other side has closed meanwhile would fail the next request.
             pool: Any = HTTPConnectionPool(reactor, False)
-            settings: dict[str, Any] = {} if tls_policy is None else {"contextFactory": tls_policy}
-            agent = Agent(reactor, connectTimeout=CONNECT_TIMEOUT, pool=pool, **settings)
+            ways = _Ways(reactor, tls_policy or BrowserLikePolicyForHTTPS())
+            agent = Agent.usingEndpointFactory(reactor, ways, pool)
         self._agent: Any = agent
 
     async def post(self, fields: Mapping[bytes, bytes], content: BinaryIO) -> int:
@@ -107,6 +116,21 @@ def _reason(error: Exception) -> str:
         # Of a request that was begun.
         return "; ".join(_reason(failure.value) for failure in reasons)
     return str(error) or type(error).__name__
+
+
+@implementer(IAgentEndpointFactory)
+class _Ways:
+    """How connections are made."""
+
+    def __init__(self, reactor: Any, tls_policy: IPolicyForHTTPS) -> None:
+        self._reactor = reactor
+        self._tls_policy = tls_policy
+
+    def endpointForURI(self, uri: URI) -> LimitedEndpoint:  # noqa: N802
+        way: Any = HostnameEndpoint(self._reactor, uri.host, uri.port, timeout=CONNECT_TIMEOUT)
+        if uri.scheme == b"https":
+            way = wrapClientTLS(self._tls_policy.creatorForNetloc(uri.host, uri.port), way)
+        return LimitedEndpoint(way)
 
 
 class _Closer(Protocol):

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import io
 import json
 from collections.abc import Sequence
 from typing import Any
 
 from twisted.internet import reactor as global_reactor
 from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.ssl import Certificate, trustRootFromCertificates
 from twisted.internet.task import Clock
 from twisted.trial.unittest import TestCase
@@ -30,6 +32,7 @@ from mailkit.errors import (
 )
 from mailkit.interfaces import IMessageDelivery
 from mailkit.model import Envelope, Path, Recipient
+from mailkit.posting import Poster, PostFailed
 from mailkit.spool import Spool
 from mailkit.tap.tls import self_signed, server_context
 from mailkit.testing import DeliveryContract
@@ -222,10 +225,20 @@ class AnswerTests(HTTPTestCase):
         self.application.answer = b"x" * 10_000_000
         self.assertEqual(await self.deliver(), [None])
 
+    async def test_a_header_without_end(self) -> None:
+        class Endless(Protocol):
+            def dataReceived(self, data: bytes) -> None:
+                transport: Any = self.transport
+                transport.write(b"HTTP/1.1 200 OK\r\n" + (b"X: " + b"x" * 10_000 + b"\r\n") * 27)
+
+        port = reactor.listenTCP(0, Factory.forProtocol(Endless), interface="127.0.0.1")
+        self.addCleanup(port.stopListening)
+        poster = Poster(f"http://127.0.0.1:{port.getHost().port}/")
+        with self.assertRaisesRegex(PostFailed, "sends more than 262144 octets"):
+            await poster.post({}, io.BytesIO(b"x"))
+
     async def test_a_refusal_before_the_message_was_read(self) -> None:
         # As a web server's limit on the size of requests does it.
-        from twisted.internet.protocol import Factory, Protocol
-
         class Refusing(Protocol):
             def dataReceived(self, data: bytes) -> None:
                 assert self.transport is not None

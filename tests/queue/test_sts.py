@@ -378,6 +378,20 @@ class HTTPSTests(TestCase):
         fetcher = self.talker(head, b"mx: mx.example.net\r\n" * 50, 60)
         await self.refuse(fetcher, "sts-policy-fetch-error", "sends more than")
 
+    async def test_without_a_length_and_without_an_end_of_tls(self) -> None:
+        """Nobody can tell whether it is whole (RFC 9112 section 9.8)."""
+
+        class Cutting(Talker):
+            def go_on(self) -> None:
+                transport: Any = self.transport
+                # That of TCP, when the octets are on their way.
+                reactor.callLater(0, transport.transport.transport.loseConnection)
+
+        head = b"HTTP/1.0 200 OK\r\nContent-Type: text/plain\r\n\r\n"
+        fetcher = self.talker(head + POLICY)
+        self.factory.protocol = Cutting
+        await self.refuse(fetcher, "sts-policy-fetch-error", "breaks off")
+
     async def test_one_that_breaks_off(self) -> None:
         head = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 1000\r\n\r\n"
         fetcher = self.talker(head + POLICY)
