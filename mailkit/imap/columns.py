@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import lru_cache
 from operator import itemgetter
 from typing import Any, NamedTuple
 
@@ -17,6 +15,7 @@ from mailkit.imap.render import (
     render_recent_flags,
 )
 from mailkit.mime import body_from_bodystructure
+from mailkit.mime.chosen import choose_fields
 from mailkit.model import Flags, MessageInfo, MessageSummary
 
 
@@ -130,58 +129,24 @@ COLUMNS: Mapping[bytes, Column] = {
 }
 
 
-@lru_cache(maxsize=256)
-def _field_pattern(names: frozenset[bytes]) -> re.Pattern[bytes]:
-    """Finds the fields of these lower-case names, with folded lines, behind a line end."""
-    # The line end is what is looked for first, and quickly found; a look at one octet is enough for
-    # most lines, as a branch that begins with a letter is passed over quickly. Few fields have a
-    # third line: a loop is begun for those alone. Sorted by length, so that no name hides one that
-    # it begins.
-    rests: dict[bytes, list[bytes]] = {}
-    for name in sorted(names, key=len, reverse=True):
-        for letter in {name[:1].upper(), name[:1]}:
-            rests.setdefault(letter, []).append(re.escape(name[1:]))
-    branches = [b"%b(?i:%b)" % (re.escape(a), b"|".join(rests[a])) for a in sorted(rests)]
-    return re.compile(
-        rb"\n(?=[%b])(?:%b)[ \t]*:.*(?:\n[ \t].*(?:\n[ \t].*)*|)"
-        % (re.escape(b"".join(rests)), b"|".join(branches))
-    )
-
-
-def header_fields(
-    names: Iterable[bytes], partial: tuple[int, int] | None
-) -> Callable[[Iterable[bytes]], Iterable[bytes]]:
-    """What gives the literals of HEADER.FIELDS from the headers of summaries.
+def header_column(format: bytes, names: Iterable[bytes], partial: tuple[int, int] | None) -> Column:
+    """A column for the literals of HEADER.FIELDS.
 
     :param names: of fields in :data:`~mailkit.model.SUMMARY_FIELDS`.
     :param partial: first octet and count, or None for all.
     """
-    find = _field_pattern(frozenset(name.lower() for name in names)).findall
+    chosen = sorted({name.lower() for name in names})
+    choose = choose_fields(chosen)
 
-    def values(headers: Iterable[bytes]) -> Iterable[bytes]:
-        headers = list(headers)
-        if partial is None and _are_usual(headers):
-            # Each field comes with the line end before it, and without its own; the first of them
-            # ends the line that tells the size.
-            return [
-                b"{%d}\r%b\n\r\n" % (len(fields) + 2, fields)
-                for fields in [b"".join(find(b"\n" + header)) for header in headers]
-            ]
-        found = [_with_ends(find(b"\n" + header), header) for header in headers]
+    def render(values: Iterable[bytes]) -> Iterable[bytes]:
+        fields = list(values)
         if partial is not None:
             start, stop = partial[0], partial[0] + partial[1]
-            found = [octets[start:stop] for octets in found]
-        return map(literal, found)
+            return [literal((octets + b"\r\n")[start:stop]) for octets in fields]
+        if b"\0" in b"".join(fields):
+            return [literal(octets + b"\r\n") for octets in fields]
+        # The empty line belongs to them (RFC 3501 section 6.4.5).
+        return [b"{%d}\r\n%b\r\n" % (len(octets) + 2, octets) for octets in fields]
 
-    return values
-
-
-def _are_usual(headers: Sequence[bytes]) -> bool:
-    """All end with a line end, and none has NUL in it."""
-    return b"\0" not in b"".join(headers) and not [h for h in headers if h[-1:] != b"\n"]
-
-
-def _with_ends(fields: Sequence[bytes], header: bytes) -> bytes:
-    """Fields with the line end behind each, which the last one of a header may lack."""
-    lacks = bool(fields) and (b"\n" + header).endswith(fields[-1])
-    return b"".join([*fields, b"\r\n" if lacks else b"\n\r\n"])[1:]
+    column = summary_column(format, "header", lambda headers: render(choose(headers)))
+    return column._replace(field=b" ".join([b"header", *chosen]).decode("ascii"), render=render)

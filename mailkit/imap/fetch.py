@@ -19,9 +19,8 @@ from mailkit.imap.columns import (
     FLAGS_COLUMN,
     UID_COLUMN,
     Column,
-    header_fields,
+    header_column,
     recent_flags,
-    summary_column,
 )
 from mailkit.imap.decoded import DecodedPart, Slice, slice_of
 from mailkit.imap.grammar import Arguments, SyntaxFault, part_numbers
@@ -269,9 +268,7 @@ def _column(attribute: Attribute, summaries: bool) -> Column | None:
             and fields <= SUMMARY_FIELDS
         ):
             name = attribute.name.replace(b"%", b"%%")
-            return summary_column(
-                name + b" %b", "header", header_fields(section.fields, section.partial)
-            )
+            return header_column(name + b" %b", section.fields, section.partial)
         return None
     column = COLUMNS.get(attribute.name)
     return None if column is None or (column.summary and not summaries) else column

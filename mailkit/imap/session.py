@@ -39,8 +39,6 @@ if TYPE_CHECKING:
 BATCH = 500
 #: Messages whose summaries are asked for at a time: some 60 KiB.
 SUMMARY_BATCH = 100
-#: The same where they are ready, so that each step is quickly done.
-READY_BATCH = 200
 #: Messages that a session keeps a sequence of its own for; above, it looks for one to share.
 SHARE_FROM = 256
 

@@ -221,7 +221,9 @@ class IReadyFields(Interface):
         :param uids: ascending; at most some hundred.
         :param fields: names of those of :class:`~mailkit.model.MessageInfo`, but for ``uid`` and
             ``thread_id``, and of :class:`~mailkit.model.MessageSummary`, in any order and number.
-            ``size`` and ``modseq`` come as octets: their decimal digits.
+            ``size`` and ``modseq`` come as octets: their decimal digits. ``header`` may have
+            names of :data:`~mailkit.model.SUMMARY_FIELDS` behind it, in lower case with a space
+            before each: those fields alone.
         """
 
 

@@ -33,6 +33,7 @@ from mailkit.interfaces import (
     IWatchableMailbox,
     IWritableMailbox,
 )
+from mailkit.mime.chosen import choose_fields
 from mailkit.model import (
     DELETED,
     SEEN,
@@ -262,7 +263,9 @@ class MemoryMailbox(AnnotatedMailbox, MemoryLabels):
                 columns.append(values)
                 continue
             summaries = summaries or [self._contents[uid].summary(structure) for uid in uids]
-            columns.append(list(map(attrgetter(field), summaries)))
+            name, *chosen = field.split(" ")
+            values = list(map(attrgetter(name), summaries))
+            columns.append(choose_fields(map(str.encode, chosen))(values) if chosen else values)
         return columns
 
     async def count_deleted(self) -> DeletedCount:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
-from typing import cast
+from typing import Any, cast
 
 from mailkit.errors import NoSuchMessage
 from mailkit.interfaces import (
@@ -281,17 +282,27 @@ class ReadingContract(Contract):
         summarizing = cast(ISummarizingMailbox, self.need(ISummarizingMailbox, mailbox))
         told = [field for field in MessageInfo._fields if field not in ("uid", "thread_id")]
         every = [*told, *MessageSummary._fields[1:], "size"]
+        kept = ["body_structure", "header subject date", "envelope"]
         uids = list(await mailbox.list_uids())
+
+        def expect(row: object, field: str) -> Any:
+            name, *chosen = field.encode().split()
+            value = getattr(row, name.decode())
+            if not chosen:
+                return value
+            fields = re.split(rb"(?<=\n)(?![ \t])", value)
+            return b"".join(each for each in fields if each.split(b":")[0].lower() in chosen)
 
         async def check(uids: Sequence[int]) -> bool:
             infos = await mailbox.get_messages(uids=uids)
             summaries = await summarizing.get_summaries(uids=uids)
             answered = []
-            for fields in (["size"], ["envelope"], ["header", "header"], ["flags"], every):
+            some = ["size"], ["envelope"], ["header", "header"], ["flags"]
+            for fields in (*some, every, ["flags", *kept]):
                 found = ready.read_fields(uids=uids, fields=fields)
                 answered.append(found is not None)
                 expected = [
-                    [getattr(row, field) for row in (infos if field in told else summaries)]
+                    [expect(row, field) for row in (infos if field in told else summaries)]
                     for field in fields
                 ]
                 expected = [

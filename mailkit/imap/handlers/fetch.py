@@ -26,7 +26,7 @@ from mailkit.imap.handlers.resync import tell_vanished
 from mailkit.imap.handlers.sets import resolve_ranges
 from mailkit.imap.handlers.table import SELECTED, Capability, Verb, after_login
 from mailkit.imap.search import uid_ranges
-from mailkit.imap.session import BATCH, READY_BATCH, SUMMARY_BATCH, Selection
+from mailkit.imap.session import BATCH, SUMMARY_BATCH, Selection
 from mailkit.imap.state import Batch, Spans, runs
 from mailkit.interfaces import (
     IAnnotatedMailbox,
@@ -199,7 +199,7 @@ class _Fetcher:
     async def by_columns(self, spans: Spans) -> None:
         connection, plan = self.connection, self.plan
         small = plan.by_summary or plan.by_annotation
-        for batch in self._batches(spans, READY_BATCH if small else BATCH):
+        for batch in self._batches(spans, BATCH):
             await connection.drain()
             rows = self._ready_rows(batch)
             if rows is not None:

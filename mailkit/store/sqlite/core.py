@@ -34,6 +34,7 @@ from mailkit.store.sqlite.making import Wanted
 from mailkit.store.sqlite.names import LockedNames
 from mailkit.store.sqlite.owner import Owner
 from mailkit.store.sqlite.reader import Found, Reader
+from mailkit.store.sqlite.readycolumns import ReadyColumns
 from mailkit.store.sqlite.recent import CHANGES, RecentAnswers
 from mailkit.store.sqlite.schema import INDEX_NAME, configure, connect, told_as_ours
 from mailkit.store.sqlite.settings import StoreSettings
@@ -150,6 +151,7 @@ class Core:
         self.summaries = Summaries(self)
         self.fields = Fields(self)
         self.flag_columns = FlagColumns(self)
+        self.ready_columns = ReadyColumns()
         self.text_columns = TextColumns(self)
         self.sorting = Sorting(self)
         self.conversations = Conversations(self)

@@ -227,7 +227,9 @@ class SQLiteMailbox:
         if "envelope" in fields and len(uids) >= HURRIED_FROM:
             # Who lists messages is likely to ask for their structures next.
             core.hurry(Wanted.STRUCTURES)
-        return read_fields(core.reader, self._id, uids, fields, core.flag_columns)
+        return read_fields(
+            core.reader, self._id, uids, fields, core.flag_columns, core.ready_columns
+        )
 
     async def search(self, query: Query) -> Sequence[int]:
         by_flags = await self._core.flag_columns.search(self._id, query)

@@ -9,8 +9,10 @@ from functools import lru_cache
 from itertools import compress
 from typing import Any
 
+from mailkit.mime.chosen import choose_fields
 from mailkit.store.sqlite.flagcolumns import FlagColumns
 from mailkit.store.sqlite.reader import Reader
+from mailkit.store.sqlite.readycolumns import ReadyColumns
 from mailkit.store.sqlite.rows import DENSE
 
 #: Octets of a field above which messages are not told of together: usually it has some hundred.
@@ -31,6 +33,9 @@ _SUMMARY = {
     "body_structure": "s.body_structure",
     "header": "s.header",
 }
+#: What a field begins with that is some fields of the header.
+CHOSEN = "header "
+_HEADER = "header"
 _COLUMNS = {**_NUMBERS, **_SUMMARY}
 # What is told as it is; to make numbers of it, and digits again, would take longer than to read it.
 _DIGITS = ("size", "modseq")
@@ -47,29 +52,76 @@ def read_fields(
     uids: Sequence[int],
     fields: Sequence[str],
     flag_columns: FlagColumns,
+    kept: ReadyColumns,
 ) -> Sequence[Sequence[Any]] | None:
     """See :meth:`mailkit.interfaces.IReadyFields.read_fields`.
 
     :param flag_columns: gets the flags of mailboxes.
+    :param kept: gets what never changes, and gives it.
     """
     if not uids:
         return [()] * len(fields)
+    known: dict[str, Sequence[Any]] = {}
+    for field in fields:
+        if _lasts(field) and (found := kept.get(mailbox_id, field, uids)) is not None:
+            known[field] = found
+    unknown = [field for field in fields if field not in known]
+    if unknown:
+        columns = _read_fields(reader, mailbox_id, uids, unknown, flag_columns)
+    else:
+        columns = [] if _are_there(reader, mailbox_id, uids) else None
+    if columns is None:
+        return None
+    for field, values in zip(unknown, columns, strict=True):
+        if _lasts(field):
+            kept.keep(mailbox_id, field, uids, values)
+    if not known:
+        return columns
+    known.update(zip(unknown, columns, strict=True))
+    return [known[field] for field in fields]
+
+
+def _are_there(reader: Reader, mailbox_id: int, uids: Sequence[int]) -> bool:
+    """Whether all of these messages are still in the mailbox, as the index alone knows."""
+    values: tuple[object, ...] = (mailbox_id, uids[0], uids[-1])
+    sql = f"SELECT count(*) FROM message m NOT INDEXED WHERE {_IN_RANGE}"
+    if len(uids) <= uids[-1] - uids[0]:
+        values = (mailbox_id, json.dumps(list(uids)))
+        sql = f"SELECT count(*) FROM message m WHERE {_IN_LIST}"
+    (count,) = reader.connection.execute(sql, values).fetchone()
+    return bool(count == len(uids))
+
+
+def _lasts(field: str) -> bool:
+    """Its values are octets, and never change."""
+    return field in _SUMMARY or field.startswith(CHOSEN)
+
+
+def _read_fields(
+    reader: Reader,
+    mailbox_id: int,
+    uids: Sequence[int],
+    fields: Sequence[str],
+    flag_columns: FlagColumns,
+) -> Sequence[Sequence[Any]] | None:
+    """The same from the index."""
     # Before they are read: what changes after that is read again.
     follows = "flags" in fields and flag_columns.follows(mailbox_id, uids)
     span = uids[-1] - uids[0] + 1
     is_range = span == len(uids)
     # UIDs first where others than these may be found.
-    wanted = tuple(fields) if is_range else ("uid", *fields)
+    wanted = [_HEADER if field.startswith(CHOSEN) else field for field in fields]
+    wanted = wanted if is_range else ["uid", *wanted]
     if len(uids) < span * DENSE:
         values: tuple[object, ...] = (mailbox_id, json.dumps(list(uids)))
-        columns = _by_rows(reader.connection, wanted, _IN_LIST, values)
+        columns = _by_rows(reader.connection, tuple(wanted), _IN_LIST, values)
     else:
         values = (mailbox_id, uids[0], uids[-1])
-        text = _numbers_statement(wanted)
+        text = _numbers_statement(tuple(wanted))
         if text is not None:
             columns = _by_numbers(reader.connection, text, wanted, values)
         else:
-            columns = _by_rows(reader.connection, wanted, _IN_RANGE, values)
+            columns = _by_rows(reader.connection, tuple(wanted), _IN_RANGE, values)
     if columns and not is_range:
         columns = _only(uids, columns)
     if not columns or len(columns[0]) != len(uids):
@@ -85,6 +137,8 @@ def read_fields(
         convert = converters.get(field)
         if convert is not None and not isinstance(columns[place][0], bytes):
             columns[place] = list(map(convert, columns[place]))
+        elif field.startswith(CHOSEN):
+            columns[place] = choose_fields(field.encode().split()[1:])(columns[place])
     return columns
 
 
