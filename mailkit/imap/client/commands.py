@@ -227,6 +227,15 @@ def _flag(flag: str) -> bytes:
     return name
 
 
+def label_list(labels: Iterable[str]) -> list[Part]:
+    """Labels as Gmail has them: those of the system like flags, others like names of mailboxes."""
+    parts: list[Part] = []
+    for label in labels:
+        system = label.startswith("\\") and _ATOM.fullmatch(label[1:].encode("utf-8"))
+        parts += [b" " if parts else b"(", label.encode("ascii") if system else mailbox(label)]
+    return [*(parts or [b"("]), b")"]
+
+
 def fetch_items(items: str | Iterable[str]) -> tuple[str, ...]:
     """Names of data items as they are to be sent.
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from mailkit.imap.client.commands import Part, astring, atom
+from mailkit.imap.client.commands import Part, astring, atom, quoted
 from mailkit.imap.client.sets import format_ranges, merged
 from mailkit.mime.dates import MONTH_NAMES
 from mailkit.query import (
@@ -33,6 +34,9 @@ from mailkit.query import (
 #: Conditions within conditions.
 MAX_DEPTH = 100
 
+# Strings within search keys.
+_STRINGS = re.compile(r'("(?:[^"\\]|\\.)*")')
+_ESCAPED = re.compile(r"\\(.)")
 _FLAGS = {
     "\\answered": b"ANSWERED",
     "\\deleted": b"DELETED",
@@ -52,14 +56,12 @@ _COMPARISONS = {
 def search_keys(query: Query | str, utf8: bool = False) -> list[Part]:
     """What stands behind SEARCH.
 
-    :param query: a tree, or keys as IMAP writes them, without literals.
+    :param query: a tree, or keys as IMAP writes them, strings in quotes.
     :param utf8: the server knows that all is UTF-8 (RFC 6855 section 3): no CHARSET.
     :raises ValueError: IMAP has no key for it.
     """
     if isinstance(query, str):
-        if not (query.isascii() and query.isprintable()):
-            raise ValueError("search keys are printable ASCII; give a Query for other text")
-        return [query.encode("ascii")]
+        return _written(query, utf8)
     keys: list[Part] = []
     if isinstance(query, And):
         for each in query.queries:
@@ -69,6 +71,23 @@ def search_keys(query: Query | str, utf8: bool = False) -> list[Part]:
     if not utf8 and any(not text.isascii() for text in texts):
         keys.insert(0, b"CHARSET UTF-8 ")
     return keys
+
+
+def _written(keys: str, utf8: bool) -> list[Part]:
+    """Keys as somebody has written them: what ASCII cannot hold goes as a literal."""
+    if not keys.isprintable():
+        raise ValueError("search keys are printable; give a Query for other text")
+    if keys.isascii():
+        return [keys.encode("ascii")]
+    parts: list[Part] = [] if utf8 else [b"CHARSET UTF-8 "]
+    for piece in _STRINGS.split(keys):
+        if piece.isascii():
+            parts.append(piece.encode("ascii"))
+        elif len(piece) > 1 and piece[0] == piece[-1] == '"':
+            parts.append(quoted(_ESCAPED.sub(r"\1", piece[1:-1]).encode("utf-8")))
+        else:
+            raise ValueError('put text that is not ASCII in quotes: SUBJECT "Grüße"')
+    return parts
 
 
 def _texts(query: Query) -> list[str]:

@@ -2,15 +2,33 @@
 
 from __future__ import annotations
 
-from mailkit.client.errors import ClientError
+from mailkit.client.errors import AuthFailed, ClientError
 from mailkit.imap.client.values import ResponseCode
 
 
-class CommandFailed(ClientError):
+class Answered:
     """The server answered NO or BAD.
 
     :ivar response_code: what stands in brackets before the text (RFC 9051 section 7.1, RFC 5530).
     """
+
+    response_code: ResponseCode | None
+
+    @property
+    def code_name(self) -> str:
+        """Name of the response code in capitals: ``NONEXISTENT``, ``OVERQUOTA``; or nothing."""
+        return self.response_code.name if self.response_code else ""
+
+    @property
+    def referrals(self) -> tuple[str, ...]:
+        """URLs of where to try instead (RFC 2221, RFC 2193)."""
+        if self.response_code is None or self.response_code.name != "REFERRAL":
+            return ()
+        return tuple(self.response_code.arguments.decode("utf-8", "replace").split())
+
+
+class CommandFailed(Answered, ClientError):
+    """The server answered NO or BAD."""
 
     default_text = "The mail server did not do it"
     temporary = False
@@ -23,10 +41,17 @@ class CommandFailed(ClientError):
         if self.code_name in _TEMPORARY:
             self.temporary = True
 
-    @property
-    def code_name(self) -> str:
-        """Name of the response code in capitals: ``NONEXISTENT``, ``OVERQUOTA``; or nothing."""
-        return self.response_code.name if self.response_code else ""
+
+class LoginRefused(Answered, AuthFailed):
+    """The server answered the login with NO or BAD.
+
+    Where it is ``temporary`` (``UNAVAILABLE``, ``LIMIT``, ...) the password may still be right.
+    """
+
+    def __init__(self, text: str, failure: CommandFailed) -> None:
+        super().__init__(text, command=failure.command)
+        self.response_code = failure.response_code
+        self.temporary = failure.temporary
 
 
 class Refused(CommandFailed):

@@ -16,6 +16,8 @@ _ITEM = re.compile(
     re.IGNORECASE,
 )
 
+_GMAIL_ID = re.compile(rb"\d{1,20}")
+
 
 def read_fetch(text: Text, number: int) -> Message:
     """The data items of a message."""
@@ -128,6 +130,20 @@ def _read_annotations(text: Text, message: Message) -> None:
     message.annotations = found
 
 
+def _read_labels(text: Text, message: Message) -> None:
+    labels: list[str] = []
+    text.in_parentheses(lambda: labels.append(text.mailbox_name()))
+    message.labels = frozenset(labels)
+
+
+def _read_gmail_id(text: Text, message: Message) -> None:
+    message.gmail_id = int(text.match(_GMAIL_ID, "A number"))
+
+
+def _read_gmail_thread(text: Text, message: Message) -> None:
+    message.gmail_thread = int(text.match(_GMAIL_ID, "A number"))
+
+
 _ITEMS: dict[str, Callable[[Text, Message], None]] = {
     "ANNOTATION": _read_annotations,
     "FLAGS": _read_flags,
@@ -142,4 +158,7 @@ _ITEMS: dict[str, Callable[[Text, Message], None]] = {
     "EMAILID": _read_email_id,
     "THREADID": _read_thread_id,
     "PREVIEW": _read_preview,
+    "X-GM-LABELS": _read_labels,
+    "X-GM-MSGID": _read_gmail_id,
+    "X-GM-THRID": _read_gmail_thread,
 }

@@ -3,26 +3,43 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from mailkit.annotations import Annotation
 from mailkit.client.errors import ProtocolError
-from mailkit.imap.client.commands import Command, Part, annotation_list, fetch_items, flag_list
+from mailkit.imap.client.commands import (
+    Command,
+    Part,
+    annotation_list,
+    atom,
+    fetch_items,
+    flag_list,
+    label_list,
+)
 from mailkit.imap.client.criteria import search_keys
 from mailkit.imap.client.errors import NotOffered, Refused, WrongState
 from mailkit.imap.client.fetching import Fetching, SectionStream
-from mailkit.imap.client.mailboxes import MailboxCommands, code_uids
+from mailkit.imap.client.mailboxes import code_uids
 from mailkit.imap.client.responses import Typed
 from mailkit.imap.client.selected import Selected
 from mailkit.imap.client.sets import RangeSet, SetLike, covered, expand, format_sets
-from mailkit.imap.client.values import ExtendedSearch, Message, SearchNumbers, Status
+from mailkit.imap.client.sharing import SharingCommands
+from mailkit.imap.client.values import (
+    ExtendedSearch,
+    Message,
+    SearchNumbers,
+    Status,
+    ThreadNode,
+    Threads,
+)
 from mailkit.model import DELETED, CopyResult, FlagOp
 from mailkit.query import All, Query
 
 #: Messages that one search may find.
 MAX_FOUND = 20_000_000
 
+_ALL = All()
 _OPERATIONS = {FlagOp.ADD: "+FLAGS", FlagOp.REMOVE: "-FLAGS", FlagOp.REPLACE: "FLAGS"}
 
 
@@ -36,7 +53,7 @@ class StoreAnswer:
     modified: list[int] = field(default_factory=list)
 
 
-class MessageCommands(MailboxCommands):
+class MessageCommands(SharingCommands):
     """Commands that need a selected mailbox. Sets are UIDs unless they are
     :class:`~mailkit.imap.client.sets.Numbers`."""
 
@@ -87,7 +104,7 @@ class MessageCommands(MailboxCommands):
         (item,) = fetch_items(f"BODY{'.PEEK' if peek else ''}[{section}]")
         return SectionStream(self._connection, uid, item).read()
 
-    async def search(self, query: Query | str = All(), *, by_number: bool = False) -> list[int]:  # noqa: B008
+    async def search(self, query: Query | str = _ALL, *, by_number: bool = False) -> list[int]:
         """UIDs of the messages for which it is true, ascending.
 
         :param query: of :mod:`mailkit.query`, or search keys as IMAP writes them.
@@ -103,7 +120,7 @@ class MessageCommands(MailboxCommands):
         found: list[SearchNumbers] = []
 
         def collect(response: Typed) -> bool:
-            if isinstance(response, SearchNumbers):
+            if isinstance(response, SearchNumbers) and not response.sorted:
                 found.append(response)
                 return True
             return False
@@ -115,7 +132,7 @@ class MessageCommands(MailboxCommands):
 
     async def extended_search(
         self,
-        query: Query | str = All(),  # noqa: B008
+        query: Query | str = _ALL,
         results: Iterable[str] = ("ALL",),
         *,
         by_number: bool = False,
@@ -141,13 +158,67 @@ class MessageCommands(MailboxCommands):
             return ExtendedSearch(None, not by_number)
         return found[-1]
 
-    def _search_command(self, by_number: bool, collect: object) -> Command:
+    async def sort(
+        self, keys: str, query: Query | str = _ALL, *, by_number: bool = False
+    ) -> list[int]:
+        """UIDs of the messages for which it is true, in an order (RFC 5256).
+
+        :param keys: what to sort by: ``DATE``, ``REVERSE ARRIVAL``, ``SUBJECT DATE``, ...
+        :param query: as :meth:`search` has it.
+        :param by_number: give message numbers instead.
+        :raises NotOffered: the server does not sort.
+        """
+        self._need("SORT")
+        found: list[int] = []
+
+        def collect(response: Typed) -> bool:
+            if isinstance(response, SearchNumbers) and response.sorted:
+                found.extend(response.numbers)
+                return True
+            return False
+
+        command = self._search_command(by_number, collect, "SORT")
+        command.answers = frozenset(("SORT",))
+        command.add(b"(", b" ".join(atom(key.upper()) for key in keys.split()), b")").add("UTF-8")
+        await self._connection.run(command.add(*search_keys(query, True)))
+        return found
+
+    async def thread(
+        self,
+        algorithm: str = "REFERENCES",
+        query: Query | str = _ALL,
+        *,
+        by_number: bool = False,
+    ) -> list[Sequence[ThreadNode]]:
+        """UIDs as threads (RFC 5256): ``[[2], [3, 6, [4, 23], [44, 7]]]`` has two; in the second 3 is
+        answered by 6, and 6 by both 4 and 44.
+
+        :param algorithm: ``REFERENCES``, ``ORDEREDSUBJECT``, or what else the server has.
+        :param query: as :meth:`search` has it.
+        :param by_number: give message numbers instead.
+        :raises NotOffered: the server does not know the algorithm.
+        """
+        self._need(f"THREAD={algorithm.upper()}")
+        found: list[Sequence[ThreadNode]] = []
+
+        def collect(response: Typed) -> bool:
+            if isinstance(response, Threads):
+                found.extend(response.threads)
+                return True
+            return False
+
+        command = self._search_command(by_number, collect, "THREAD")
+        command.answers = frozenset(("THREAD",))
+        command.add(atom(algorithm.upper())).add("UTF-8")
+        await self._connection.run(command.add(*search_keys(query, True)))
+        return found
+
+    def _search_command(
+        self, by_number: bool, collect: Callable[[Typed], bool], verb: str = "SEARCH"
+    ) -> Command:
         self._selected()
-        return Command(
-            "SEARCH" if by_number else "UID SEARCH",
-            removes=not by_number,
-            collect=collect,  # type: ignore[arg-type]
-        )
+        name = verb if by_number else f"UID {verb}"
+        return Command(name, removes=not by_number, collect=collect)
 
     # Changing.
 
@@ -167,6 +238,14 @@ class MessageCommands(MailboxCommands):
         """
         item = (_OPERATIONS[operation] + (".SILENT" if silent else "")).encode("ascii")
         return await self._store(messages, [item, b" ", flag_list(flags)], unchanged_since)
+
+    async def store_labels(
+        self, messages: SetLike, operation: FlagOp, labels: Iterable[str]
+    ) -> StoreAnswer:
+        """Change labels (X-GM-EXT-1): ``\\Inbox``, ``\\Important``, or the name of one."""
+        self._need("X-GM-EXT-1")
+        item = _OPERATIONS[operation].replace("FLAGS", "X-GM-LABELS").encode("ascii")
+        return await self._store(messages, [item, b" ", *label_list(labels)], None)
 
     async def store_annotations(
         self,

@@ -12,7 +12,7 @@ from mailkit.client.errors import (
 from mailkit.client.security import TLSMode
 from mailkit.imap.client.commands import Command, astring, atom
 from mailkit.imap.client.connection import Connection, judge
-from mailkit.imap.client.errors import CommandFailed
+from mailkit.imap.client.errors import CommandFailed, LoginRefused
 from mailkit.imap.client.values import Status
 from mailkit.wire.sasl import SASLError, decode_base64, encode_base64
 from mailkit.wire.sasl_client import Credentials, NoMechanism, SASLClient, choose_mechanism
@@ -107,7 +107,7 @@ async def log_in(connection: Connection, credentials: Credentials) -> None:
     except SASLError as error:
         raise AuthFailed(str(error), command="AUTHENTICATE") from error
     except CommandFailed as error:
-        raise AuthFailed(error.text, command=error.command) from error
+        raise LoginRefused(error.text, error) from error
     facts.account = credentials.username
 
 
@@ -164,5 +164,5 @@ async def _authenticate(connection: Connection, mechanism: SASLClient, ir: bool)
     try:
         judge(flight.status, command.name)
     except CommandFailed as error:
-        raise AuthFailed(mechanism.explain(error.text), command=command.name) from error
+        raise LoginRefused(mechanism.explain(error.text), error) from error
     mechanism.finish()

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 from mailkit.client.errors import ProtocolError
+from mailkit.imap.client.body import Value
 from mailkit.imap.client.fetched import read_fetch
 from mailkit.imap.client.names import find_old_name
 from mailkit.imap.client.reader import RESPONSE_LIMITS, Response, ResponseLimits
 from mailkit.imap.client.text import Text, words
 from mailkit.imap.client.values import (
+    AccessList,
     Capabilities,
     Continuation,
     Enabled,
@@ -23,13 +25,19 @@ from mailkit.imap.client.values import (
     MailboxFlags,
     MailboxStatus,
     Message,
+    MyRights,
     Namespace,
     Namespaces,
+    Quota,
+    QuotaRoots,
     Recent,
+    ResourceUse,
     ResponseCode,
     SearchNumbers,
     Status,
     Tagged,
+    ThreadNode,
+    Threads,
     Unknown,
     Vanished,
 )
@@ -37,7 +45,8 @@ from mailkit.imap.grammar import SyntaxFault
 
 #: One response.
 Typed: TypeAlias = (
-    Capabilities
+    AccessList
+    | Capabilities
     | Continuation
     | Enabled
     | Exists
@@ -48,11 +57,15 @@ Typed: TypeAlias = (
     | MailboxFlags
     | MailboxStatus
     | Message
+    | MyRights
     | Namespaces
+    | Quota
+    | QuotaRoots
     | Recent
     | SearchNumbers
     | Status
     | Tagged
+    | Threads
     | Unknown
     | Vanished
 )
@@ -281,6 +294,85 @@ def _namespaces(text: Text) -> Namespaces:
     return Namespaces(*groups)
 
 
+def _access_list(text: Text) -> AccessList:
+    text.space()
+    name = text.mailbox_name()
+    rights: dict[str, str] = {}
+    text.skip_spaces()
+    while not text.at_end():
+        text.count()
+        identifier = text.any_string().decode("utf-8", "replace")
+        text.space()
+        rights[identifier] = text.any_string().decode("utf-8", "replace")
+        text.skip_spaces()
+    return AccessList(name, rights)
+
+
+def _my_rights(text: Text) -> MyRights:
+    text.space()
+    name = text.mailbox_name()
+    text.space()
+    return MyRights(name, text.any_string().decode("utf-8", "replace"))
+
+
+def _quota(text: Text) -> Quota:
+    text.space()
+    root = text.any_string().decode("utf-8", "replace")
+    text.space()
+    resources: dict[str, ResourceUse] = {}
+
+    def resource() -> None:
+        name = text.word("A resource").decode("ascii")
+        text.space()
+        used = text.number64()
+        text.space()
+        resources[name] = ResourceUse(used, text.number64())
+
+    text.in_parentheses(resource)
+    return Quota(root, resources)
+
+
+def _quota_roots(text: Text) -> QuotaRoots:
+    text.space()
+    name = text.mailbox_name()
+    roots: list[str] = []
+    text.skip_spaces()
+    while not text.at_end():
+        text.count()
+        roots.append(text.any_string().decode("utf-8", "replace"))
+        text.skip_spaces()
+    return QuotaRoots(name, tuple(roots))
+
+
+def _threads(text: Text) -> Threads:
+    # Each message is a value.
+    text.left = text.limits.numbers
+    threads: list[Sequence[ThreadNode]] = []
+    text.skip_spaces()
+    while not text.at_end():
+        thread = text.value()
+        if not isinstance(thread, list):
+            raise SyntaxFault("A thread is missing")
+        threads.append(_thread(thread))
+        text.skip_spaces()
+    return Threads(threads)
+
+
+def _thread(values: list[Value]) -> list[ThreadNode]:
+    """
+    :raises SyntaxFault: there is more in it than numbers and branches; their depth is bounded.
+    """
+    thread: list[ThreadNode] = []
+    for value in values:
+        if isinstance(value, list):
+            thread.append(_thread(value))
+        elif isinstance(value, int):
+            thread.append(value)
+        else:
+            raise SyntaxFault("A thread has something else than numbers")
+    return thread
+
+
 def _identification(text: Text) -> Identification:
     text.space()
     fields: dict[str, str | None] = {}
@@ -301,6 +393,12 @@ _NAMED: dict[bytes, Callable[[Text], Typed]] = {
     b"FLAGS": _flags,
     b"VANISHED": _vanished,
     b"SEARCH": _search,
+    b"SORT": lambda text: _search(text)._replace(sorted=True),
+    b"THREAD": _threads,
+    b"ACL": _access_list,
+    b"MYRIGHTS": _my_rights,
+    b"QUOTA": _quota,
+    b"QUOTAROOT": _quota_roots,
     b"ESEARCH": _esearch,
     b"LIST": _list,
     b"LSUB": lambda text: _list(text, True),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias, Union
 
 from mailkit.client.content import Content
 from mailkit.mime.envelope import MessageEnvelope
@@ -92,10 +92,22 @@ class Vanished(NamedTuple):
 
 
 class SearchNumbers(NamedTuple):
-    """SEARCH: UIDs or message numbers, as the command asked."""
+    """SEARCH or SORT: UIDs or message numbers, as the command asked."""
 
     numbers: Sequence[int]
     modseq: int | None = None
+    #: A SORT response (RFC 5256): the order counts.
+    sorted: bool = False
+
+
+#: Of THREAD: a UID or message number, or what branches off there.
+ThreadNode: TypeAlias = Union[int, "list[ThreadNode]"]
+
+
+class Threads(NamedTuple):
+    """THREAD (RFC 5256): each a list of numbers, in which a list is a branch."""
+
+    threads: Sequence[Sequence[ThreadNode]]
 
 
 class ExtendedSearch(NamedTuple):
@@ -153,6 +165,41 @@ class Namespaces(NamedTuple):
     shared: tuple[Namespace, ...] = ()
 
 
+class AccessList(NamedTuple):
+    """ACL (RFC 4314): letters by identifier."""
+
+    mailbox: str
+    rights: Mapping[str, str]
+
+
+class MyRights(NamedTuple):
+    """MYRIGHTS (RFC 4314)."""
+
+    mailbox: str
+    rights: str
+
+
+class ResourceUse(NamedTuple):
+    """How much of a resource there is."""
+
+    used: int
+    limit: int
+
+
+class Quota(NamedTuple):
+    """QUOTA (RFC 9208): by resource, ``STORAGE`` (in KiB), ``MESSAGE``, ...; without limits empty."""
+
+    root: str
+    resources: Mapping[str, ResourceUse]
+
+
+class QuotaRoots(NamedTuple):
+    """QUOTAROOT: the quotas that a mailbox counts for."""
+
+    mailbox: str
+    roots: tuple[str, ...]
+
+
 class Identification(NamedTuple):
     """ID (RFC 2971): what the server says of itself."""
 
@@ -205,6 +252,11 @@ class Message:
     #: By entry, with the values that were asked for; without any where the server tells that
     #: somebody has changed them (RFC 5257 sections 4.3, 4.4).
     annotations: Mapping[str, AnnotationValues] | None = None
+    #: Decoded (X-GM-EXT-1).
+    labels: frozenset[str] | None = None
+    #: Gmail's numbers of the message and of its thread (X-GM-EXT-1).
+    gmail_id: int | None = None
+    gmail_thread: int | None = None
     #: By item as the server names it: ``BODY[]``, ``BODY[HEADER]``, ``BINARY[1]``, ``RFC822``.
     #: None where there is no such section.
     sections: dict[str, Content | None] = field(default_factory=dict)
@@ -253,6 +305,9 @@ _PLAIN_FIELDS = (
     "save_date",
     "preview",
     "annotations",
+    "labels",
+    "gmail_id",
+    "gmail_thread",
 )
 
 
