@@ -102,6 +102,10 @@ class Where(NamedTuple):
         """What a search asks for."""
         return [name for name in (self.account, self.password) if name] or ["1.1"]
 
+    @override
+    def __repr__(self) -> str:
+        return f"<users at {self.dn or self.search}>"
+
 
 class _Entry(NamedTuple):
     dn: str

@@ -32,6 +32,10 @@ class BearerToken(NamedTuple):
     #: Where the client says that it has connected to; empty where it does not.
     host: str = ""
 
+    @override
+    def __repr__(self) -> str:
+        return f"<token for {self.username!r}>"
+
 
 class _BearerServer(SASLServer):
     credentials = IBearerToken

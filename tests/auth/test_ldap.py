@@ -44,6 +44,12 @@ class PacingTests(SynchronousTestCase):
             self.assertAlmostEqual(told[0], 0.5 if seconds < 0.5 else 1.0, delta=0.02)
 
 
+class SecretTests(SynchronousTestCase):
+    def test_who_searches_does_so_by_a_password_that_is_not_shown(self) -> None:
+        where = ldap.Where(search="dc=example", bind_dn="cn=mail", bind_password=b"xyz123")
+        self.assertEqual(repr(where), "<users at dc=example>")
+
+
 class SettingTests(SynchronousTestCase):
     def refuse(self, part: str, url: str = URL, **settings: Any) -> None:
         error = self.assertRaises(ValueError, ldap.make, url, **settings)

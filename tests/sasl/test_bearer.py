@@ -152,6 +152,14 @@ class XOAuth2Tests(SynchronousTestCase):
                 self.step(response)
 
 
+class SecretTests(SynchronousTestCase):
+    def test_nothing_secret_is_shown(self) -> None:
+        message = b"n,a=ann@example.org,\x01auth=Bearer abc123xyz\x01\x01"
+        success = OAuthBearerServer(CONTEXT).step(message)
+        self.assertIn("ann@example.org", repr(success))
+        self.assertNotIn("abc123xyz", repr(success))
+
+
 class AnyOctetsTests(SynchronousTestCase):
     """Whatever comes, there is a login to judge, or a SASLError."""
 
