@@ -98,7 +98,7 @@ def switch_off(store: str) -> None:
 def status(store: str) -> None:
     """Show what keys are made for.
 
-    Also what clients are offered, and who has no keys yet.
+    Also what clients are offered, who has no keys yet, and who keeps it from being offered.
     """
 
     async def work(directory: Any) -> None:
@@ -113,9 +113,34 @@ async def _show(directory: Any) -> None:
     click.echo(f"keys are made for: {', '.join(policy) or 'nothing'}")
     offered = await directory.list_scram_mechanisms()
     click.echo(f"clients are offered: {', '.join(offered) or 'nothing'}")
+    if set(policy) <= set(offered):
+        return
+    in_the_way = {
+        account: reason
+        for account in await directory.list_accounts()
+        if (reason := await _find_reason(directory, account))
+    }
     for mechanism in policy:
         for account in await directory.list_without_scram_keys(mechanism=mechanism):
-            click.echo(f"no keys for {mechanism}: {displayed_address(account)}")
+            if account not in in_the_way:
+                click.echo(f"no keys for {mechanism}: {displayed_address(account)}")
+    for account, reason in in_the_way.items():
+        click.echo(f"not offered to anybody: {displayed_address(account)} {reason}")
+
+
+async def _find_reason(directory: Any, account: str) -> str:
+    """Why an account could not log in by SCRAM, whatever keys it has; empty if it could."""
+    from mailkit.interfaces import IAppPasswordDirectory, ISecondFactorDirectory
+
+    if IAppPasswordDirectory.providedBy(directory):
+        if await directory.list_app_passwords(account=account):
+            return "has app passwords"
+        if await directory.get_password_scopes(account=account) is not None:
+            return "has a password that is not taken everywhere"
+    has_codes = ISecondFactorDirectory.providedBy(directory)
+    if has_codes and await directory.get_second_factor(account=account) is not None:
+        return "needs codes of a device"
+    return ""
 
 
 def _check(store: str, directory: Any) -> None:

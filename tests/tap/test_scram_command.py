@@ -53,3 +53,25 @@ class ScramCommandTests(CommandTestCase):
         self.succeed("scram", "on")
         self.passwd("--no-scram")
         self.assertIn(f"no keys for SCRAM-SHA-256: {ANN}", self.status())
+
+    def test_it_says_who_keeps_it_from_being_offered(self) -> None:
+        self.add()
+        self.add(BOB)
+        self.succeed("scram", "on")
+        self.passwd()
+        no_keys = f"no keys for SCRAM-SHA-256: {BOB}"
+        for begin, end, why in (
+            (
+                ("main-password", ANN, "--only-for", "web"),
+                ("main-password", ANN, "--everywhere"),
+                "a password that is not taken everywhere",
+            ),
+            (("totp", "enable", ANN), ("totp", "disable", ANN), "codes of a device"),
+            (("app-password", "add", ANN), ("list",), "app passwords"),
+        ):
+            self.succeed("account", *begin)
+            lines = self.status()[1:]
+            self.assertEqual(lines[:2], ["clients are offered: nothing", no_keys])
+            self.assertRegex(lines[2], f"^not offered to anybody: {ANN} (has|needs) {why}")
+            self.assertEqual(len(lines), 3)
+            self.succeed("account", *end)
