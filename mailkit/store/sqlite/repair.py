@@ -36,6 +36,8 @@ from mailkit.store.sqlite.versions import refuse_newer, version_of
 
 #: What becomes the index when all is in it.
 NEW_INDEX = "repair.sqlite"
+# What the names of its files end with, in the order in which those of an old one go.
+_INDEX_FILES = ("-wal", "-shm", "")
 # Tables of a damaged index that are worth reading on their own: (table, key, other columns).
 _SALVAGED = (
     ("domain", "name", ""),
@@ -257,12 +259,13 @@ def _swap(directory: str, path: str, report: RepairReport) -> None:
     """Put the new index in place of the old."""
     index = os.path.join(directory, INDEX_NAME)
     number = 1
-    while os.path.exists(f"{index}.broken-{number}"):
+    while any(os.path.exists(f"{index}.broken-{number}{suffix}") for suffix in _INDEX_FILES):
         number += 1
-    if os.path.exists(index):
-        for suffix in ("-wal", "-shm", ""):
-            if os.path.exists(index + suffix):
-                os.rename(index + suffix, f"{index}.broken-{number}{suffix}")
+    old = [suffix for suffix in _INDEX_FILES if os.path.exists(index + suffix)]
+    # A write-ahead log may be left without its index: it would be taken for the new one's.
+    for suffix in old:
+        os.rename(index + suffix, f"{index}.broken-{number}{suffix}")
+    if old:
         report.lines.append(f"The old index is kept as {index}.broken-{number}")
     os.rename(path, index)
     for suffix in ("-wal", "-shm"):

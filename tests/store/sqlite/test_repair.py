@@ -546,6 +546,22 @@ class RepairTests(StoreTestCase):
         store = await self.repaired()
         self.assertEqual(await self.contents(store), [message(2), message(3)])
 
+    async def test_the_rest_of_a_lost_index(self) -> None:
+        store = await self.make_store()
+        for number in (1, 2):
+            await self.deliver(store, message(number))
+        wal = os.path.join(self.directory, INDEX_NAME + "-wal")
+        octets = Path(wal).read_bytes()
+        await self.close_store(store)
+        self.lose_index()
+        # The server was killed, and somebody has removed the index alone.
+        Path(wal).write_bytes(octets)
+        store = await self.repaired()
+        self.assertEqual(await self.contents(store), [message(1), message(2)])
+        inbox = await self.mailbox(store)
+        self.assertGreater((await inbox.get_info()).uid_next, 1000)
+        self.assertEqual(Path(self.directory, INDEX_NAME + ".broken-1-wal").read_bytes(), octets)
+
     async def test_more_recipients_than_a_record_has_room_for(self) -> None:
         names = [f"{'x' * 50}{number}@{'y' * 60}.example.org" for number in range(150)]
         self.assertGreater(sum(map(len, names)), MAX_META)
