@@ -194,7 +194,10 @@ class Transaction:
         self.now = now
         if self._next is None:
             self._next = self.connection.execute("SELECT batch + 1, lsn FROM log_state").fetchone()
-        self.batch, self.lsn = self._next
+        self.batch, lsn = self._next
+        # What was rolled back may still be in a file that could not be cut: nothing else may get
+        # its numbers, for which the repair would take it.
+        self.lsn = max(self.lsn, lsn)
         self._noted = False
         self.first_lsn = self.lsn
         self.ordered = False
