@@ -59,7 +59,7 @@ def recover(
     refuse_older_index(newest_batch(directory, dict.fromkeys(strangers)), batch)
     size = known.get(segment, 0)
     lost = _lost_segments(directory, known)
-    if segment not in known or segment in lost:
+    if segment not in known or lost:
         # Not by a crash of ours; leave it to be looked at.
         segment = 0
     else:
@@ -71,7 +71,8 @@ def recover(
             count=len(lost),
             name=os.path.join(directory, segment_name(lost[0])),
         )
-    for number in strangers:
+    # Where others are lost, these may be what they were moved to: `mailkit repair` finds it.
+    for number in strangers if not lost else ():
         os.unlink(os.path.join(directory, segment_name(number)))
     _drop_torn(connection, directory)
     log.open(segment, size, max([*known, *present], default=0))

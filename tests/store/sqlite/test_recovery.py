@@ -7,6 +7,7 @@ import random
 import shutil
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,6 +21,7 @@ from mailkit.store.sqlite import SQLiteDirectory, SQLiteStore, StoreSettings
 from mailkit.store.sqlite.check import check_store
 from mailkit.store.sqlite.lock import DirectoryLock
 from mailkit.store.sqlite.log import SEGMENT_HEADER, encode_header
+from mailkit.store.sqlite.repair import repair_store
 from mailkit.store.sqlite.schema import INDEX_NAME
 from mailkit.store.sqlite.snapshot import snapshot_name
 
@@ -271,6 +273,28 @@ class OpeningTests(StoreTestCase):
         self.assertFalse(os.path.exists(self.segment(2)))
         inbox = await self.mailbox(store)
         self.assertEqual(await self.read(inbox, 3), message(3, 25_000))
+
+    async def test_an_older_index_does_not_cost_what_was_moved(self) -> None:
+        settings = replace(SETTINGS, segment_size=200_000, large_body=200_000)
+        store = await self.make_store(settings=settings)
+        for number in range(1, 8):
+            await self.deliver(store, message(number, 70_000))
+        await (await self.mailbox(store)).expunge(uids=[1])
+        await self.close_store(store)
+        index = os.path.join(self.directory, INDEX_NAME)
+        shutil.copy(index, index + ".backup")
+        # No mail comes, but the compaction puts what there is elsewhere.
+        store = self.open_store(settings)
+        await store.compact()
+        await self.close_store(store)
+        self.assertNotIn("00000001.seg", self.log_files())
+        files = self.log_files()
+        os.replace(index + ".backup", index)
+        await self.close_store(self.open_store(settings))
+        self.assertEqual(self.log_files(), files)
+        repair_store(self.directory)
+        left = await self.contents(self.open_store(settings))
+        self.assertTrue(left == [message(number, 70_000) for number in range(2, 8)])
 
     async def test_a_copy_of_a_lost_index_is_not_passed_over(self) -> None:
         store = await self.make_store()
