@@ -114,28 +114,6 @@ def select_uids(connection: sqlite3.Connection, sql: str, values: Sequence[objec
     return to_uids(text)
 
 
-def select_flagged(
-    connection: sqlite3.Connection, mailbox_id: int, uids: Sequence[int], bit: int
-) -> Sequence[int]:
-    """Those of the ascending UIDs whose messages have a flag; such as have no message may stay.
-
-    :param bit: the flag's.
-    """
-    if not len(uids):
-        return uids
-    span = Span(mailbox_id, uids[0], uids[-1])
-    if len(uids) < (span.last - span.first + 1) * DENSE:
-        where, values = _LISTED, (mailbox_id, json.dumps(list(uids)))
-        return select_uids(connection, f"{where} AND flags & {bit}", values)
-    (others,) = connection.execute(
-        f"SELECT count(*) FROM message WHERE {IN_SPAN} AND NOT flags & {bit}", span
-    ).fetchone()
-    if not others:
-        return uids
-    flagged = set(select_uids(connection, f"{IN_SPAN} AND flags & {bit}", span))
-    return [uid for uid in uids if uid in flagged]
-
-
 def to_uids(text: str | None) -> list[int]:
     """What ``group_concat(uid)`` gives, ascending."""
     uids = list(map(int, text.split(","))) if text else []

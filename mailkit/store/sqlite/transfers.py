@@ -31,7 +31,6 @@ from mailkit.store.sqlite.rows import (
     condition,
     count_users,
     find_span,
-    select_flagged,
     select_rows,
     select_span,
     select_uids,
@@ -56,6 +55,7 @@ class Totals(NamedTuple):
     messages: int
     unseen: int
     octets: int
+    deleted: int
     #: The highest of the values of their flags.
     flags: int
     #: Their modification sequences; a range for any of it.
@@ -64,18 +64,21 @@ class Totals(NamedTuple):
 
 def _totals_of(rows: Sequence[Row]) -> Totals:
     flags = max(row[1] for row in rows)
-    return Totals(len(rows), _unseen(rows), _octets(rows), flags, {row[4] for row in rows})
+    deleted = sum(bool(row[1] & DELETED_BIT) for row in rows)
+    return Totals(len(rows), _unseen(rows), _octets(rows), deleted, flags, {r[4] for r in rows})
 
 
 def _measure(tx: Transaction, span: Span) -> Totals:
     """What the messages of a span are together, and whether there are any."""
-    messages, seen, octets, flags, lowest, highest = tx.connection.execute(
+    messages, seen, octets, deleted, flags, lowest, highest = tx.connection.execute(
         f"SELECT count(*), ifnull(sum(flags & {SEEN_BIT}), 0), ifnull(sum(size), 0),"
+        f" ifnull(sum(flags & {DELETED_BIT} != 0), 0),"
         " ifnull(max(flags), 0), ifnull(min(modseq), 0), ifnull(max(modseq), 0)"
         f" FROM message WHERE {IN_SPAN}",
         span,
     ).fetchone()
-    return Totals(messages, messages - seen, octets, flags, range(lowest, highest + 1))
+    modseqs = range(lowest, highest + 1)
+    return Totals(messages, messages - seen, octets, deleted, flags, modseqs)
 
 
 def _present(tx: Transaction, span: Span, uids: Sequence[int], messages: int) -> Sequence[int]:
@@ -140,20 +143,22 @@ class Expunge(Operation[Sequence[int]]):
     def run(self, tx: Transaction) -> Sequence[int]:
         mailbox = tx.states.mailbox_by_id(self._mailbox_id)
         tx.flush()
-        wanted = self._uids
+        span = find_span(tx.connection, mailbox.id, self._uids)
+        if span is not None:
+            totals = _measure(tx, span)
+            if not self._only_deleted or totals.deleted == totals.messages:
+                uids = _present(tx, span, self._uids, totals.messages)
+                if totals.messages:
+                    _remove(tx, mailbox, uids, True, totals, unref=True)
+                return uids
+        selection = select_rows(tx.connection, mailbox.id, self._uids)
         if self._only_deleted:
-            wanted = select_flagged(tx.connection, mailbox.id, wanted, DELETED_BIT)
-        span = find_span(tx.connection, mailbox.id, wanted)
-        if span is None:
-            selection = select_rows(tx.connection, mailbox.id, wanted)
-            if selection.rows:
-                remove_rows(tx, mailbox, selection, unref=True)
-            return [row[0] for row in selection.rows]
-        totals = _measure(tx, span)
-        uids = _present(tx, span, wanted, totals.messages)
-        if totals.messages:
-            _remove(tx, mailbox, uids, True, totals, unref=True)
-        return uids
+            deleted = [row for row in selection.rows if row[1] & DELETED_BIT]
+            if len(deleted) < len(selection.rows):
+                selection = Selection(deleted, is_range=False)
+        if selection.rows:
+            remove_rows(tx, mailbox, selection, unref=True)
+        return [row[0] for row in selection.rows]
 
 
 def find_target(tx: Transaction, place: Place) -> MailboxState:
