@@ -160,6 +160,13 @@ class SelectedTests(NotifyTestCase):
         self.client.command("STORE 2 +FLAGS (\\Deleted)")
         self.assertIn(b"* 2 EXPUNGE", self.client.command("EXPUNGE"))
 
+    def test_own_replacement_is_answered(self) -> None:
+        # RFC 8508 section 4.3
+        self.notify("NONE")
+        replace = f"REPLACE 2 misc {{{len(MESSAGE)}+}}\r\n{MESSAGE.decode()}"
+        self.assertIn(b"* 2 EXPUNGE", self.client.command(replace))
+        self.assertIn(b"* 1 EXPUNGE", self.client.command(f"UID {replace.replace('2', '1', 1)}"))
+
     def test_delayed(self) -> None:
         self.notify("SET (selected-delayed (MessageNew MessageExpunge FlagChange))")
         self.do("STORE 1 +FLAGS (\\Deleted)", "EXPUNGE")

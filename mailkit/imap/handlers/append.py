@@ -514,8 +514,8 @@ async def _is_gone(connection: IMAPProtocol) -> bool:
 #: Commands whose literals go to :func:`begin_append`.
 VERBS: Mapping[bytes, Verb] = {
     b"APPEND": Verb(AUTHENTICATED, append),
-    b"REPLACE": Verb(SELECTED, append, extension=b"REPLACE"),
-    b"UID REPLACE": Verb(SELECTED, append, by_uid=True, extension=b"REPLACE"),
+    b"REPLACE": Verb(SELECTED, append, removes=True, extension=b"REPLACE"),
+    b"UID REPLACE": Verb(SELECTED, append, removes=True, by_uid=True, extension=b"REPLACE"),
 }
 
 CAPABILITIES: Sequence[Capability] = (
