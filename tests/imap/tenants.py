@@ -195,6 +195,8 @@ class Watcher:
         self.test = test
         events = "MailboxName SubscriptionChange MessageNew MessageExpunge FlagChange"
         self.names: dict[bytes, frozenset[bytes]] = {}
+        #: By name: a mailbox that gets another one leaves its subscription behind.
+        self.subscribed: set[bytes] = set()
         self.statuses: dict[bytes, dict[bytes, int]] = {}
         for command in (
             'LIST "" "*" RETURN (SUBSCRIBED)',
@@ -217,7 +219,11 @@ class Watcher:
             if found[3] and (old := _OLDNAME.search(found[3])):
                 self._rename(old[1].strip(b'"'), name)
             attributes = frozenset(found[1].split()) - {b"\\HasChildren", b"\\HasNoChildren"}
-            self.names[name] = attributes
+            self.names[name] = attributes - {b"\\Subscribed"}
+            if b"\\Subscribed" in attributes:
+                self.subscribed.add(name)
+            else:
+                self.subscribed.discard(name)
             if attributes & {b"\\NonExistent", b"\\Noselect"}:
                 self.statuses.pop(name, None)
 

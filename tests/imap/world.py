@@ -478,10 +478,11 @@ class World:
         asked = Watcher(self.login(USER), self.test)
         gone = {b"\\NonExistent", b"\\Noselect"}
 
-        def there(names: dict[bytes, frozenset[bytes]]) -> dict[bytes, bool]:
-            return {n: b"\\Subscribed" in a for n, a in names.items() if not a & gone}
+        def there(one: Watcher) -> dict[bytes, bool]:
+            names = [name for name, attributes in one.names.items() if not attributes & gone]
+            return {name: name in one.subscribed for name in names}
 
-        self.test.assertEqual(there(watcher.names), there(asked.names))
+        self.test.assertEqual(there(watcher), there(asked))
         for name, status in asked.statuses.items():
             known = watcher.statuses.get(name, {})
             for item in (b"MESSAGES", b"UIDNEXT"):
