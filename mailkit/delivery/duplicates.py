@@ -15,7 +15,7 @@ MAX_REMEMBERED = 100_000
 
 
 class Duplicates:
-    """Which messages have gone into which mailbox lately, by their Message-ID. In memory.
+    """Which messages have gone into which mailbox lately, by Message-ID and Date. In memory.
 
     :param window: seconds that a message is remembered.
     :param seconds: tells the time.
@@ -25,13 +25,13 @@ class Duplicates:
         self._window = window
         self._seen: ExpiringMap[bytes, bool] = ExpiringMap(MAX_REMEMBERED, seconds)
 
-    def has_seen(self, delivery: LocalDelivery, message_id: bytes) -> bool:
+    def has_seen(self, delivery: LocalDelivery, identity: bytes) -> bool:
         """Whether the mailbox has got that message."""
-        return self._seen.get(_key(delivery, message_id)) is not None
+        return self._seen.get(_key(delivery, identity)) is not None
 
-    def remember(self, delivery: LocalDelivery, message_id: bytes) -> None:
+    def remember(self, delivery: LocalDelivery, identity: bytes) -> None:
         """The mailbox has got that message now."""
-        self._seen.set(_key(delivery, message_id), True, self._window)
+        self._seen.set(_key(delivery, identity), True, self._window)
 
 
 #: Seconds for which it is remembered who has got a message that its sender repeats for others:
@@ -55,24 +55,24 @@ class Served:
         """There may be somebody."""
         return len(self._seen) > 0
 
-    def remember(self, reverse_path: Path, message_id: bytes, place: LocalDelivery | Path) -> None:
+    def remember(self, reverse_path: Path, identity: bytes, place: LocalDelivery | Path) -> None:
         """A mailbox, or an address elsewhere, has got the message."""
-        self._seen.set(_served_key(reverse_path, message_id, place), True, REPEATED_WITHIN)
+        self._seen.set(_served_key(reverse_path, identity, place), True, REPEATED_WITHIN)
 
-    def has(self, reverse_path: Path, message_id: bytes, place: LocalDelivery | Path) -> bool:
+    def has(self, reverse_path: Path, identity: bytes, place: LocalDelivery | Path) -> bool:
         """Whether it has got the message."""
-        return self._seen.get(_served_key(reverse_path, message_id, place)) is not None
+        return self._seen.get(_served_key(reverse_path, identity, place)) is not None
 
 
-def _served_key(reverse_path: Path, message_id: bytes, place: LocalDelivery | Path) -> bytes:
+def _served_key(reverse_path: Path, identity: bytes, place: LocalDelivery | Path) -> bytes:
     where = f"{place}"
     if isinstance(place, LocalDelivery):
         where = f"{place.account}\0{place.mailbox}"
     text = f"{reverse_path}\0{where}\0".encode("utf-8", "surrogateescape")
-    return hashlib.blake2b(text + message_id, digest_size=16).digest()
+    return hashlib.blake2b(text + identity, digest_size=16).digest()
 
 
-def _key(delivery: LocalDelivery, message_id: bytes) -> bytes:
+def _key(delivery: LocalDelivery, identity: bytes) -> bytes:
     # Mail for a sub-address is wanted in its own mailbox, too.
     place = f"{delivery.account}\0{delivery.mailbox}\0".encode("utf-8", "surrogateescape")
-    return hashlib.blake2b(place + message_id, digest_size=16).digest()
+    return hashlib.blake2b(place + identity, digest_size=16).digest()

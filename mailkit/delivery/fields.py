@@ -19,9 +19,14 @@ def read_start(message: Spool) -> bytes:
     return message.read_start(MAX_HEADER_OCTETS)
 
 
-def read_message_id(message: Spool) -> bytes | None:
-    """The Message-ID without its brackets, or None."""
-    return message_id(read_header(message))
+def read_identity(message: Spool) -> bytes | None:
+    """What a message shares with its copies alone: Message-ID and Date; None without the first.
+
+    Whoever changes a message that was refused, and sends it again, often keeps its Message-ID.
+    """
+    header = read_header(message)
+    found = message_id(header)
+    return None if found is None else b"%b\0%b" % (found, (header.get(b"date") or b"").strip())
 
 
 def return_path(reverse_path: Path) -> bytes:

@@ -9,7 +9,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from mailkit.delivery.duplicates import Duplicates, Served
-from mailkit.delivery.fields import delivered_to, read_message_id, return_path
+from mailkit.delivery.fields import delivered_to, read_identity, return_path
 from mailkit.delivery.owners import AddressOwners
 from mailkit.errors import (
     MailError,
@@ -172,7 +172,7 @@ class LocalMessageDelivery(AddressOwners):
         targets = await self.find_targets(envelope)
         # The store may take what is in a file.
         in_file = message.path is not None
-        message_id = read_message_id(message) if in_file and self._served is not None else None
+        identity = read_identity(message) if in_file and self._served is not None else None
         results = await self.store(envelope, message, targets)
         outcomes = [
             Outcome(recipient, failure(target, results))
@@ -180,23 +180,23 @@ class LocalMessageDelivery(AddressOwners):
         ]
         if self._served is not None and will_be_repeated(outcomes):
             if not in_file:
-                message_id = read_message_id(message)
-            self.remember_served(envelope, message_id, targets, results)
+                identity = read_identity(message)
+            self.remember_served(envelope, identity, targets, results)
         return outcomes
 
     def remember_served(
         self,
         envelope: Envelope,
-        message_id: bytes | None,
+        identity: bytes | None,
         targets: Sequence[Resolution | MailError],
         results: Mapping[str, LocalResult],
     ) -> None:
         """Note which mailboxes have got a message that its sender will send again."""
-        if self._served is None or message_id is None:
+        if self._served is None or identity is None:
             return
         for account, delivery in self._deliveries(envelope, targets).items():
             if results[account].error is None:
-                self._served.remember(envelope.reverse_path, message_id, delivery)
+                self._served.remember(envelope.reverse_path, identity, delivery)
 
     async def find_targets(self, envelope: Envelope) -> list[Resolution | MailError]:
         """What was found for each recipient at RCPT, or what is found now."""
@@ -257,11 +257,11 @@ class LocalMessageDelivery(AddressOwners):
         :returns: what became of it, by account.
         """
         deliveries = self._deliveries(envelope, targets)
-        message_id = None
+        identity = None
         results: dict[str, LocalResult] = {}
         if deliveries and (self._duplicates is not None or self._served):
-            message_id = read_message_id(message)
-            results = self._drop_duplicates(envelope, message_id, deliveries)
+            identity = read_identity(message)
+            results = self._drop_duplicates(envelope, identity, deliveries)
         wanted = list(deliveries.values())
         if self._sent_copy and self.account is not None and (wanted or results or sent):
             wanted.append(LocalDelivery(self.account, "Sent", frozenset({SEEN}), "\\Sent"))
@@ -279,10 +279,10 @@ class LocalMessageDelivery(AddressOwners):
                     error=result.error.text,
                 )
         results.update(zip(deliveries, found, strict=False))
-        if self._duplicates is not None and message_id is not None:
+        if self._duplicates is not None and identity is not None:
             for account, delivery in deliveries.items():
                 if results[account].error is None:
-                    self._duplicates.remember(delivery, message_id)
+                    self._duplicates.remember(delivery, identity)
         return results
 
     @staticmethod
@@ -311,16 +311,16 @@ class LocalMessageDelivery(AddressOwners):
         return await self._store.deliver(message=message, deliveries=deliveries)
 
     def _drop_duplicates(
-        self, envelope: Envelope, message_id: bytes | None, deliveries: dict[str, LocalDelivery]
+        self, envelope: Envelope, identity: bytes | None, deliveries: dict[str, LocalDelivery]
     ) -> dict[str, LocalResult]:
         """Take out who has got the message before; for them it is done."""
-        if message_id is None:
+        if identity is None:
             return {}
         dropped = []
         for account, delivery in deliveries.items():
-            if (
-                self._duplicates is not None and self._duplicates.has_seen(delivery, message_id)
-            ) or (self._served and self._served.has(envelope.reverse_path, message_id, delivery)):
+            if (self._duplicates is not None and self._duplicates.has_seen(delivery, identity)) or (
+                self._served and self._served.has(envelope.reverse_path, identity, delivery)
+            ):
                 dropped.append(account)
         for account in dropped:
             del deliveries[account]

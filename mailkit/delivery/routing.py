@@ -21,7 +21,7 @@ from mailkit.delivery.fields import (
     delivered_to,
     has_delivered_to,
     read_header,
-    read_message_id,
+    read_identity,
 )
 from mailkit.delivery.local import NO_QUEUE, LocalMessageDelivery, will_be_repeated, worst
 from mailkit.delivery.owners import is_own_address
@@ -204,13 +204,13 @@ class RoutingDelivery(LocalMessageDelivery):
         """
         self._stop_loops(envelope, message, targets)
         forwards = self._forwards(envelope, targets)
-        message_id = None
+        identity = None
         # The store may take what is in a file.
         in_file = message.path is not None
         if self._served or (in_file and self._served is not None):
-            message_id = read_message_id(message)
-        if self._served and message_id is not None:
-            self._drop_served(envelope, message_id, forwards.values())
+            identity = read_identity(message)
+        if self._served and identity is not None:
+            self._drop_served(envelope, identity, forwards.values())
         sending = [
             Deferred.fromCoroutine(self._send_on(envelope, message, forward))
             for forward in forwards.values()
@@ -229,9 +229,9 @@ class RoutingDelivery(LocalMessageDelivery):
             and will_be_repeated(outcomes(parts))
         ):
             if not in_file:
-                message_id = read_message_id(message)
-            self.remember_served(envelope, message_id, targets, results)
-            self._remember_forwarded(envelope, message_id, forwards.values())
+                identity = read_identity(message)
+            self.remember_served(envelope, identity, targets, results)
+            self._remember_forwarded(envelope, identity, forwards.values())
         return parts
 
     def goes_later(self, forward: Forward) -> bool:
@@ -265,25 +265,25 @@ class RoutingDelivery(LocalMessageDelivery):
         return parts
 
     def _drop_served(
-        self, envelope: Envelope, message_id: bytes, forwards: Iterable[Forward]
+        self, envelope: Envelope, identity: bytes, forwards: Iterable[Forward]
     ) -> None:
         """Send nothing to whom an earlier attempt of the sender has reached."""
         assert self._served is not None
         for forward in forwards:
             for path in list(forward.recipients):
-                if self._served.has(envelope.reverse_path, message_id, path):
+                if self._served.has(envelope.reverse_path, identity, path):
                     del forward.recipients[path]
                     forward.errors[path] = None
 
     def _remember_forwarded(
-        self, envelope: Envelope, message_id: bytes | None, forwards: Iterable[Forward]
+        self, envelope: Envelope, identity: bytes | None, forwards: Iterable[Forward]
     ) -> None:
-        if self._served is None or message_id is None:
+        if self._served is None or identity is None:
             return
         for forward in forwards:
             for path, error in forward.errors.items():
                 if error is None:
-                    self._served.remember(envelope.reverse_path, message_id, path)
+                    self._served.remember(envelope.reverse_path, identity, path)
 
     async def store_rest(
         self,

@@ -73,7 +73,7 @@ class DeliverySettings:
     detail_by_acl: bool = False
     #: What a user sends is also put into the user's mailbox for sent mail.
     sent_copy: bool = False
-    #: Seconds in which a mailbox gets no message of the same Message-ID again; 0 for never.
+    #: Seconds in which a mailbox gets no message of the same Message-ID and Date again; 0 for never.
     suppress_duplicates: float = 0
     #: What ``--route`` takes, or deliveries, by domain. A delivery that provides
     #: ``IClosableDelivery`` is closed with the service.

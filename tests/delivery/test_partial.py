@@ -72,7 +72,11 @@ class PartialTestCase(TestCase):
         )
 
     async def send(
-        self, *addresses: str, delivery: LocalMessageDelivery | None = None, **fields: Any
+        self,
+        *addresses: str,
+        delivery: LocalMessageDelivery | None = None,
+        message: bytes = MESSAGE,
+        **fields: Any,
     ) -> list[MailError | None]:
         """The errors that the client is told, by recipient."""
         if delivery is None:
@@ -80,7 +84,7 @@ class PartialTestCase(TestCase):
         envelope = queue_envelope(*addresses, account=delivery.account)
         for name, value in fields.items():
             setattr(envelope, name, value)
-        spool = Spool.from_bytes(MESSAGE)
+        spool = Spool.from_bytes(message)
         found: Sequence[Outcome] = await delivery.deliver(envelope=envelope, message=spool)
         self.assertEqual([each.recipient for each in found], envelope.recipients)
         return [each.error for each in found]
@@ -326,6 +330,15 @@ class StrangerTests(PartialTestCase):
         ]
         await self.again(*deliveries)
         self.assertEqual(await self.counts(), (1, 1))
+
+    async def test_another_message_of_the_same_message_id(self) -> None:
+        # Mail programs keep it in what their user changes after an error, and set the time anew.
+        self.failing[CAROL] = MailboxInUse()
+        for minute in (b"55", b"56", b"56"):
+            message = b"Date: Fri, 21 Nov 1997 09:%b:06 -0600\r\n" % minute + MESSAGE
+            await self.send(BOB, CAROL, delivery=self.delivery(None), message=message)
+        found = [octets.count(b":56:06") for octets in await self.inbox(BOB)]
+        self.assertEqual(found, [0, 1])
 
     async def test_alias(self) -> None:
         self.failing[CAROL] = MailboxInUse()
