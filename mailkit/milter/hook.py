@@ -5,8 +5,20 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from twisted.logger import Logger
+
 from mailkit._typing import override
-from mailkit.hooks import Answer, Answers, MailHook, MailSession, Quarantine, ReplaceBody, Step
+from mailkit.hooks import (
+    Answer,
+    Answers,
+    Defer,
+    MailHook,
+    MailSession,
+    Quarantine,
+    Reject,
+    ReplaceBody,
+    Step,
+)
 from mailkit.milter.connection import Milter
 from mailkit.milter.message import MilterMessage
 from mailkit.milter.session import MilterSession
@@ -22,6 +34,7 @@ class MilterHook(MailHook):
     """
 
     name = "milter"
+    log = Logger()
 
     def __init__(self, *milters: Milter) -> None:
         if not milters:
@@ -48,7 +61,7 @@ class MilterHook(MailHook):
     ) -> list[Any]:
         """The answers of the milters, up to the first that is more than a wish."""
         answers: list[Any] = []
-        for each in self._sessions(session):
+        for milter, each in zip(self.milters, self._sessions(session), strict=True):
             try:
                 answer = await ask(each)
             except BaseException:
@@ -56,6 +69,14 @@ class MilterHook(MailHook):
                 raise
             if answer is not None:
                 answers.append(answer)
+                if isinstance(answer, (Reject, Defer)) and len(self.milters) > 1:
+                    self.log.info(
+                        "milter {name} refuses what comes from {peer}: {code} {text}",
+                        name=milter.name,
+                        peer=session.connection.peer,
+                        code=answer.code,
+                        text=answer.text,
+                    )
                 if not isinstance(answer, Quarantine):
                     return [answer]
         return answers

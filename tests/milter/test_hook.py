@@ -396,6 +396,15 @@ class SeveralTests(SynchronousTestCase):
             )
         )
 
+    def test_the_log_tells_which_of_several_refuses(self) -> None:
+        milters = FakeMilter(), FakeMilter()
+        milters[1].answers[b"E"] = packet(b"r")
+        with capturedLogs() as events:
+            MilterServer(*milters).greet().deliver()
+        found = [formatEvent(event) for event in events if "milter m2" in formatEvent(event)]
+        expected = "milter m2 refuses what comes from 192.0.2.7: 550 Command rejected"
+        self.assertEqual(found, [expected])
+
     def test_the_first_refusal_counts(self) -> None:
         first, second = FakeMilter(), FakeMilter()
         first.answers[b"M"] = packet(b"r")
