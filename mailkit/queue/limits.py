@@ -80,6 +80,14 @@ class QueueGuard:
         :raises LimitExceeded: of one account, or for one destination.
         """
         await self._check(envelope.declared_size or 0, [(envelope, [recipient])], take=False)
+        limit = self._limits.max_recipients_per_domain
+        domain = _domain(recipient)
+        known = self._counts.get(("", domain))
+        # Those of the message are only looked at where there may be too many of them.
+        if limit and known is not None and known.messages + len(envelope.recipients) >= limit:
+            same = [each for each in envelope.recipients if _domain(each) == domain]
+            # RFC 5321 section 4.5.3.1.10: the message goes to those who fit, and to the others later.
+            await self._check_domains([*same, recipient], take=False)
 
     async def check(self, size: int, envelopes: Sequence[Envelope]) -> None:
         """Whether one message may be queued, once for each envelope.
@@ -119,7 +127,7 @@ class QueueGuard:
         most = self._most_for_domain
         counts: dict[str, int] = {}
         for recipient in recipients:
-            domain = canonical_domain(recipient.path.domain)
+            domain = _domain(recipient)
             counts[domain] = counts.get(domain, 0) + 1
         for domain, count in counts.items():
             key = "", domain
@@ -127,6 +135,11 @@ class QueueGuard:
                 self._has_room(key, most, count, 0, take)
                 or await self._count_again(key, most, count, 0, take)
             ):
+                if count > 1:
+                    raise LimitExceeded(
+                        f"Not more than {most.messages} recipients in {domain} may wait;"
+                        " send it to fewer at a time"
+                    )
                 raise LimitExceeded(
                     f"{most.messages} recipients in {domain} wait already; try again later"
                 )
@@ -160,3 +173,7 @@ class QueueGuard:
             return _Count(*await self._queue.get_size())
         limit = most.messages
         return _Count(await self._queue.count(limit=limit, account=account, domain=domain))
+
+
+def _domain(recipient: Recipient) -> str:
+    return canonical_domain(recipient.path.domain)

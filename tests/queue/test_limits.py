@@ -106,6 +106,27 @@ class LimitTests(QueueTestCase):
             envelope=envelope, recipient=queue_envelope(ANN).recipients[0]
         )
 
+    async def test_too_many_recipients_of_one_message(self) -> None:
+        """Those who fit are taken; the client sends the message to the others later."""
+        self.limited(max_recipients_per_domain=3)
+        await self.store.add_account(name=ANN)
+        delivery = QueueingDelivery(self.store, self.store, ANN, queue=self.manager)
+        names = [f"{number}@example.net" for number in range(5)]
+        envelope = queue_envelope(account=ANN)
+        for address in ("0@example.com", *names, "1@example.com"):
+            (recipient,) = queue_envelope(address).recipients
+            try:
+                await delivery.check_recipient(envelope=envelope, recipient=recipient)
+            except LimitExceeded as error:
+                self.assertIn(address, names[3:])
+                self.assertIn("Not more than 3 recipients in example.net", error.text)
+            else:
+                envelope.recipients.append(recipient)
+        taken = [str(each.path) for each in envelope.recipients]
+        self.assertEqual(taken, ["0@example.com", *names[:3], "1@example.com"])
+        outcomes = await delivery.deliver(envelope=envelope, message=Spool.from_bytes(SAMPLE))
+        self.assertEqual([outcome.error for outcome in outcomes], [None] * 5)
+
     def test_bad_limits(self) -> None:
         for name in ("max_messages", "max_octets", "max_recipients_per_domain"):
             with self.assertRaises(ValueError):
