@@ -137,11 +137,18 @@ class ReplyTests(ScriptedTestCase):
 
     async def test_long_and_broken_replies(self) -> None:
         line = "250-" + "x" * 70
-        handover = await self.attempt(MAIL="\r\n".join([line] * 50 + ["250 done"]))
-        self.assertEqual(handover.status, ACCEPTED)
+        for reply in (
+            "\r\n".join([line] * 50 + ["250 done"]),
+            # Cut, for that a message was taken must not be missed for many words.
+            "\r\n".join([line] * 10_000 + ["250 done"]),
+            "250 " + "x" * 200_000,
+        ):
+            for step in STEPS[:2] + STEPS[3:]:
+                handover = await self.attempt(**{step: reply})
+                self.assertEqual(handover.status, ACCEPTED, step)
+        self.assertLess(len(handover.attempt.text), 2500)
         for reply in (
             "\r\n".join([line] * 20_000 + ["250 done"]),
-            "250 " + "x" * 200_000,
             "250-first\r\n450 second",
             "2500 what",
             "hello",

@@ -14,14 +14,16 @@ from mailkit.smtp.grammar import Reply
 
 
 class ReplyLimits(NamedTuple):
-    """How long a server's replies may be."""
+    """How long a server's replies may be; of longer ones the start is kept."""
 
-    #: Octets of a line, line end included. RFC 5321 section 4.5.3.1.5 says 512.
+    #: Octets of a line. RFC 5321 section 4.5.3.1.5 says 512.
     line: int = 2048
     #: Lines of one reply.
     lines: int = 200
     #: Octets of one reply.
     octets: int = 64 * 1024
+    #: Octets of one reply with what is left out: beyond them it is none.
+    received: int = 1024 * 1024
     #: Replies that have come and nobody has asked for yet.
     pending: int = 10_000
 
@@ -52,7 +54,9 @@ class ReplyReader:
         self._partial = b""
         self._code = 0
         self._lines: list[bytes] = []
+        #: Octets of the reply that is coming: those that are kept, and all.
         self._size = 0
+        self._received = 0
         self._replies: deque[Reply] = deque()
 
     @property
@@ -75,14 +79,16 @@ class ReplyReader:
                 if reply is not None:
                     self._add(reply)
                     continue
-            self._check_length(len(line) + 1)
-            self._take(line.removesuffix(b"\r"))
-        if partial:
-            self._check_length(len(partial))
+            self._count(len(line) + 1)
+            self._take(line.removesuffix(b"\r")[: self._limits.line])
+        if len(partial) > self._limits.line:
+            self._partial = partial[: self._limits.line]
+            self._count(len(partial) - self._limits.line)
 
-    def _check_length(self, length: int) -> None:
-        if length > self._limits.line:
-            raise ProtocolError(f"A reply line is longer than {self._limits.line} octets")
+    def _count(self, octets: int) -> None:
+        self._received += octets
+        if self._received > self._limits.received:
+            raise ProtocolError(f"A reply is longer than {self._limits.received} octets")
 
     def next_reply(self) -> Reply | None:
         """The oldest reply; None when it is not all here yet."""
@@ -100,21 +106,20 @@ class ReplyReader:
                 raise ProtocolError(
                     f"The lines of a reply have different codes: {self._code}, {code}"
                 )
-            self._lines = []
+            self._lines, self._size = [], 0
         self._code = code
-        self._lines.append(text)
         self._size += len(line) + 2
-        if len(self._lines) > self._limits.lines or self._size > self._limits.octets:
-            raise ProtocolError("A reply is too long")
+        if len(self._lines) < self._limits.lines and self._size <= self._limits.octets:
+            self._lines.append(text)
         if separator == b"-":
             return
         self._add(make_reply(code, self._lines))
         self._lines = []
-        self._size = 0
 
     def _add(self, reply: Reply) -> None:
         if len(self._replies) >= self._limits.pending:
             raise ProtocolError("The server sends replies that nobody asked for")
+        self._size = self._received = 0
         self._replies.append(reply)
 
 

@@ -82,18 +82,34 @@ class BoundTests(SynchronousTestCase):
 
     def test_line(self) -> None:
         limits = ReplyLimits(line=20)
-        self.assertEqual(len(read(b"250 " + b"x" * 14 + b"\r\n", 0, limits)), 1)
-        for octets in (b"250 " + b"x" * 15 + b"\r\n", b"250 " + b"x" * 30):
+        for length in (15, 16, 17, 30, 100):
+            octets = b"550-" + b"x" * length + b"\r\n550 5.1.1 y\r\n250 z\r\n"
             for piece in (0, 1, 7):
-                self.assertRaises(ProtocolError, read, octets, piece, limits)
+                cut = "x" * min(length, 16)
+                expected = [Reply(550, "5.1.1", f"{cut}\ny"), Reply(250, "", "z")]
+                self.assertEqual(read(octets, piece, limits), expected)
 
     def test_lines(self) -> None:
         limits = ReplyLimits(lines=3)
-        self.assertEqual(len(read(b"250-a\r\n" * 2 + b"250 a\r\n", 0, limits)), 1)
-        self.assertRaises(ProtocolError, read, b"250-a\r\n" * 4, 0, limits)
+        for count in (2, 3, 100):
+            octets = b"550-5.7.1 a\r\n" * count + b"550 5.7.1 b\r\n250 c\r\n"
+            text = "a\na\n" + ("b" if count == 2 else "a")
+            expected = [Reply(550, "5.7.1", text), Reply(250, "", "c")]
+            for piece in (0, 1, 7):
+                self.assertEqual(read(octets, piece, limits), expected)
 
     def test_octets(self) -> None:
-        self.assertRaises(ProtocolError, read, b"250-aaaaaa\r\n" * 4, 0, ReplyLimits(octets=40))
+        octets = b"250-aaaaaa\r\n" * 9 + b"250 b\r\n"
+        expected = [Reply(250, "", "aaaaaa\n" * 2 + "aaaaaa")]
+        self.assertEqual(read(octets, 0, ReplyLimits(octets=40)), expected)
+
+    def test_one_without_end(self) -> None:
+        limits = ReplyLimits(line=20, lines=3, received=200)
+        for octets in (b"250-a\r\n", b"x"):
+            for piece in (0, 1, 7):
+                self.assertRaises(ProtocolError, read, b"250 " + octets * 300, piece, limits)
+        # It is that of each reply.
+        self.assertEqual(len(read((b"250-" + b"a" * 100 + b"\r\n250 a\r\n") * 9, 0, limits)), 9)
 
     def test_pending(self) -> None:
         reader = ReplyReader(ReplyLimits(pending=3))
