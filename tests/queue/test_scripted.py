@@ -140,7 +140,7 @@ class ReplyTests(ScriptedTestCase):
         for reply in (
             "\r\n".join([line] * 50 + ["250 done"]),
             # Cut, for that a message was taken must not be missed for many words.
-            "\r\n".join([line] * 10_000 + ["250 done"]),
+            "\r\n".join([line] * 5_000 + ["250 done"]),
             "250 " + "x" * 200_000,
         ):
             for step in STEPS[:2] + STEPS[3:]:

@@ -23,7 +23,7 @@ class ReplyLimits(NamedTuple):
     #: Octets of one reply.
     octets: int = 64 * 1024
     #: Octets of one reply with what is left out: beyond them it is none.
-    received: int = 1024 * 1024
+    received: int = 512 * 1024
     #: Replies that have come and nobody has asked for yet.
     pending: int = 10_000
 
