@@ -79,7 +79,10 @@ def add(connection: Any, envelope: Envelope, message: bytes) -> str:
     :param message: header and body, with CRLF line ends.
     :returns: its key, by which the queue knows it.
     :raises ValueError: there are no recipients.
+    :raises TypeError: the message is no octets.
     """
+    if not isinstance(message, bytes):
+        raise TypeError(f"a message is octets, not {type(message).__name__}")
     if not envelope.recipients:
         raise ValueError("a message needs recipients")
     key = secrets.token_hex(16)

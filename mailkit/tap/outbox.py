@@ -255,8 +255,12 @@ class OutboxMover:
         while self._running:
             try:
                 ids: Sequence[int] = await self._in_thread(self._source.list_ids)
+                trouble: Exception | None = None
                 for start in range(0, len(ids), MAX_PARALLEL):
-                    await self._move_rows(ids[start : start + MAX_PARALLEL])
+                    found = await self._move_rows(ids[start : start + MAX_PARALLEL])
+                    trouble = trouble or found
+                if trouble is not None:
+                    raise trouble
                 if not ids:
                     await self._in_thread(self._source.wait)
             except self._source.errors as error:
@@ -270,6 +274,11 @@ class OutboxMover:
             except MailError as error:
                 self.log.error("the queue takes nothing from the outbox: {e}", e=error.text)
                 await self._pause(TROUBLE_INTERVAL)
+            except CancelledError:
+                raise
+            except Exception:
+                self.log.failure("a row of the outbox in {name}", name=self._source.name)
+                await self._pause(TROUBLE_INTERVAL)
             else:
                 if not ids and isinstance(self._source, SQLiteSource):
                     await self._pause(LOOK_INTERVAL)
@@ -281,20 +290,32 @@ class OutboxMover:
             # It is gone, which is why it is closed.
             pass
 
-    async def _move_rows(self, ids: Sequence[int]) -> None:
-        """Move some at the same time, so that they become durable together."""
+    async def _move_rows(self, ids: Sequence[int]) -> Exception | None:
+        """Move some at the same time, so that they become durable together.
+
+        Gives what is the matter with one of them, which stops none of the others.
+
+        :raises MailError: the queue takes nothing.
+        """
         rows = [Deferred.fromCoroutine(self._move_row(id)) for id in ids]
         # All of them, whatever becomes of one.
         results: Any = await DeferredList(rows, consumeErrors=True)
+        trouble: Exception | None = None
         for done, result in results:
             if not done:
-                result.raiseException()
+                if result.check(MailError, CancelledError):
+                    result.raiseException()
+                trouble = result.value
+        return trouble
 
     async def _move_row(self, id: int) -> None:
         row: Row | None = await self._in_thread(self._source.read, id)
         if row is None:
             return
         try:
+            if not isinstance(row.message, bytes):
+                # SQLite keeps whatever it is given.
+                raise ValueError("the message is no BLOB")
             await self._submit(outbox.load(row.envelope), row.message, row.key)
         except ValueError as error:
             problem = str(error)

@@ -60,6 +60,9 @@ class TableTests(SynchronousTestCase):
     def test_wrong_use(self) -> None:
         self.assertRaises(TypeError, outbox.create_table, object())
         self.assertRaises(ValueError, outbox.add, self.connection, queue_envelope(), MESSAGE)
+        text_message: Any = "Subject: x\r\n\r\n"
+        envelope = queue_envelope("eve@example.net")
+        self.assertRaises(TypeError, outbox.add, self.connection, envelope, text_message)
         for text in ("", "[]", "{}", '{"envelope": {}, "recipients": []}', "null"):
             self.assertRaises(ValueError, outbox.load, text)
 
@@ -138,6 +141,34 @@ class MovingTests(TestCase):
         refused, broken = self.left()
         self.assertEqual(refused, "no")
         self.assertIn("no envelope of ours", broken or "")
+
+    async def test_a_message_that_is_text(self) -> None:
+        key, other = self.add("a@example.net"), self.add("b@example.net")
+        with self.connection:
+            self.connection.execute(
+                f"UPDATE {outbox.TABLE} SET message = 'Subject: x' WHERE key = ?", (key,)
+            )
+        self.start()
+        await until(lambda: self.left() == ["the message is no BLOB"])
+        self.assertEqual([each[2] for each in self.submitted], [other])
+
+    async def test_one_row_stops_no_others(self) -> None:
+        """It cannot be read, or what takes it fails; it is tried again."""
+        self.patch(moving, "MAX_PARALLEL", 1)
+        failures: list[Exception] = [sqlite3.DatabaseError("malformed"), KeyError("a bug")]
+        read = SQLiteSource.read
+
+        def failing(source: SQLiteSource, id: int) -> Any:
+            if id == 1 and failures:
+                raise failures.pop(0)
+            return read(source, id)
+
+        self.patch(SQLiteSource, "read", failing)
+        keys = [self.add(f"{name}@example.net") for name in ("a", "b", "c")]
+        self.start()
+        await until(lambda: not self.left())
+        self.assertEqual([each[2] for each in self.submitted], [*keys[1:], keys[0]])
+        self.assertEqual(len(self.flushLoggedErrors(KeyError)), 1)
 
     async def test_a_database_that_is_not_there_yet(self) -> None:
         self.path = os.path.join(self.mktemp(), "later", "shop.sqlite")
