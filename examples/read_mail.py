@@ -16,7 +16,7 @@ async def main(server: str, user: str, password: str, seconds: str = "0") -> Non
     await session.select("INBOX", read_only=True)
     unseen = await session.search(Not(HasFlag("\\Seen")))
     async for message in session.fetch(unseen, ["ENVELOPE", "RFC822.SIZE"]):
-        print(message.uid, message.size, message.envelope.subject.decode())
+        print(message.uid, message.size, message.subject)
     async with session.idle() as changes:
         while change := await changes.next(float(seconds)):
             print(change)

@@ -459,31 +459,6 @@ class DemonstrationTests(ExamplesCase):
                 self.assertEqual(said, "Added you@example.test.\n")
 
 
-class ReadMailTests(ExamplesCase):
-    def test_what_is_new(self) -> None:
-        self.assert_short("read_mail.py", 30)
-        (port,) = free_ports(1)
-        command = [sys.executable, str(EXAMPLES / "embed_imap.py")]
-        with self.running([*command, f"tcp:{port}:interface=127.0.0.1"], [port]):
-            with imaplib.IMAP4("127.0.0.1", port, timeout=PATIENCE) as client:
-                client.login("ann@example.org", "secret")
-                client.append("INBOX", "", "", MESSAGE)
-                client.append("INBOX", "(\\Seen)", "", MESSAGE)
-            done = subprocess.run(
-                [
-                    *(sys.executable, str(EXAMPLES / "read_mail.py")),
-                    *(f"127.0.0.1:{port}", "ann@example.org", "secret"),
-                ],
-                cwd=self.directory,
-                env=environment(),
-                capture_output=True,
-                text=True,
-                timeout=PATIENCE,
-            )
-        self.assertEqual((done.returncode, done.stderr), (0, ""))
-        self.assertEqual(done.stdout, f"1 {len(MESSAGE)} Hello\n")
-
-
 class FetchPOP3Tests(ServiceCase):
     def test_only_what_is_new_is_saved(self) -> None:
         self.assert_short("fetch_pop3.py", 30)

@@ -8,7 +8,7 @@
         credentials=Credentials("ann@example.org", "secret")))
     await session.select("INBOX")
     async for message in session.fetch("1:*", ["FLAGS", "ENVELOPE"]):
-        print(message.uid, message.envelope.subject)
+        print(message.uid, message.subject)
     await session.logout()
 
 Under asyncio the same function is ``asyncio_connect``. The names of asyncio's and Twisted's side are

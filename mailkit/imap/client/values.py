@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias, Union
 
 from mailkit.client.content import Content
+from mailkit.mime.decoding import make_decoder
 from mailkit.mime.envelope import MessageEnvelope
+from mailkit.mime.words import decode_charset, decode_text, parameter_text
 from mailkit.model import Flags
 
 #: Ranges of UIDs or message numbers, both ends included, ascending.
@@ -266,12 +268,18 @@ class Message:
     items: set[str] = field(default_factory=set)
 
     def content(self, section: str = "") -> Content | None:
-        """The octets of a section (``""``, ``HEADER``, ``1.2``, ...): of ``BODY[section]``."""
-        wanted = f"BODY[{section.upper()}]"
+        """The octets of a section (``""``, ``HEADER``, ``1.2``, ...): of ``BODY[section]``, or decoded
+        of ``BINARY[section]``."""
+        wanted = f"BODY[{section.upper()}]", f"BINARY[{section.upper()}]"
         for name, content in self.sections.items():
-            if name.partition("<")[0] == wanted:
+            if name.partition("<")[0] in wanted:
                 return content
         return None
+
+    @property
+    def subject(self) -> str:
+        """The subject of the envelope as people read it; empty where there is none."""
+        return decode_text((self.envelope and self.envelope.subject) or b"")
 
     def update(self, other: Message) -> None:
         """Take over what another response says of the same message."""
@@ -341,6 +349,35 @@ class BodyPart:
     envelope: MessageEnvelope | None = None
     #: Of a multipart; of message/rfc822 the one that is inside.
     parts: tuple[BodyPart, ...] = ()
+
+    @property
+    def filename(self) -> str | None:
+        """What the sender calls it, decoded (RFC 2183 section 2.3), or None.
+
+        It may be anything: ``../x`` too.
+        """
+        for fields, name in (
+            (self.disposition_parameters, b"filename"),
+            (self.parameters, b"name"),
+        ):
+            found = parameter_text(
+                tuple((key.encode("utf-8"), value) for key, value in fields.items()), name
+            )
+            if found is not None:
+                return found
+        return None
+
+    def decode(self, octets: bytes) -> bytes:
+        """What ``BODY[section]`` stands for: base64 and the like undone, where they are known."""
+        decoder = make_decoder(self.encoding.encode("utf-8"))
+        if decoder is None:
+            return octets
+        decoded = decoder.feed(octets) + decoder.finish()
+        return decoded if decoder.found else octets
+
+    def text(self, octets: bytes) -> str:
+        """The same as text, by the charset of the part; never raises."""
+        return decode_charset(self.decode(octets), self.parameters.get("charset"))
 
     def walk(self) -> Iterator[BodyPart]:
         """This part and all below it, in order."""

@@ -10,9 +10,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from mailkit.client.content import CONTENT_MEMORY, Content
 from mailkit.client.errors import ProtocolError
-from mailkit.imap.client.reader import ResponseLimits, ResponseReader
+from mailkit.imap.client.reader import Response, ResponseLimits, ResponseReader
 from mailkit.imap.client.responses import parse_response
 from mailkit.imap.client.values import (
+    BodyPart,
     Capabilities,
     Continuation,
     Enabled,
@@ -26,6 +27,7 @@ from mailkit.imap.client.values import (
     Message,
     Namespace,
     Namespaces,
+    QuotaRoots,
     Recent,
     ResponseCode,
     SearchNumbers,
@@ -112,7 +114,8 @@ EXAMPLES: list[tuple[bytes, Any]] = [
     ),
     (b'* ID ("name" "Cyrus" "os" NIL)', Identification({"name": "Cyrus", "os": None})),
     (b"* ID NIL", Identification({})),
-    (b'* QUOTAROOT INBOX ""', Unknown("QUOTAROOT", b'INBOX ""')),
+    (b'* QUOTAROOT INBOX ""', QuotaRoots("INBOX", ("",))),
+    (b'* XNEW INBOX ""', Unknown("XNEW", b'INBOX ""')),
     (
         b"* 12 FETCH (FLAGS (\\Seen \\Recent) UID 4827313 RFC822.SIZE 44827 MODSEQ (65402))",
         Message(
@@ -127,14 +130,14 @@ EXAMPLES: list[tuple[bytes, Any]] = [
     ),
     (
         b'* 3 FETCH (INTERNALDATE "17-Jul-1996 02:44:25 -0700" EMAILID (M1) THREADID NIL'
-        b' SAVEDATE NIL PREVIEW "hi" X-GM-LABELS ("\\\\Inbox" a))',
+        b' SAVEDATE NIL PREVIEW "hi" X-NEW-LIST ("\\\\Inbox" a))',
         Message(
             3,
             internal_date=837596665,
             email_id="M1",
             preview="hi",
-            others={"X-GM-LABELS": b'("\\\\Inbox" a)'},
-            items={"INTERNALDATE", "EMAILID", "THREADID", "SAVEDATE", "PREVIEW", "X-GM-LABELS"},
+            others={"X-NEW-LIST": b'("\\\\Inbox" a)'},
+            items={"INTERNALDATE", "EMAILID", "THREADID", "SAVEDATE", "PREVIEW", "X-NEW-LIST"},
         ),
     ),
 ]
@@ -326,3 +329,43 @@ class StructureTests(SynchronousTestCase):
         octets = render_envelope(wanted)
         (message,) = read_all(b"* 1 FETCH (ENVELOPE " + octets + b")\r\n")
         self.assertEqual(message.envelope, wanted)
+
+
+class TextTests(SynchronousTestCase):
+    """Of octets, as people read them."""
+
+    def part(self, octets: bytes) -> BodyPart:
+        message: Any = parse_response(Response(b"* 1 FETCH (BODYSTRUCTURE (%b))" % octets, {}))
+        part: BodyPart = message.structure
+        return part
+
+    def test_subject(self) -> None:
+        fields = b'NIL "=?utf-8?q?=C3=BCber?= x" ' + b" ".join([b"NIL"] * 8)
+        message: Any = parse_response(Response(b"* 1 FETCH (ENVELOPE (%b))" % fields, {}))
+        self.assertEqual(message.subject, "über x")
+        self.assertEqual(Message(1).subject, "")
+
+    def test_file_names(self) -> None:
+        head = b'"text" "plain" (%b) NIL NIL "base64" 10 1 NIL (%b)'
+        for of_type, disposition, name in (
+            (b'"name" "a"', b'"attachment" ("filename*" "utf-8\'\'%C3%BC" "filename" "u")', "ü"),
+            (b'"name" "=?utf-8?q?=C3=BC?="', b'"inline" NIL', "ü"),
+            (b'"charset" "x"', b'"attachment" NIL', None),
+        ):
+            self.assertEqual(self.part(head % (of_type, disposition)).filename, name)
+
+    def test_decoding(self) -> None:
+        line = b'"text" "plain" ("charset" "iso-8859-1") NIL NIL "%b" 10 1'
+        for encoding, octets, decoded in (
+            (b"BASE64", b"/A==", b"\xfc"),
+            (b"quoted-printable", b"=FC", b"\xfc"),
+            (b"8bit", b"\xfc", b"\xfc"),
+            (b"x-unknown", b"\xfc", b"\xfc"),
+        ):
+            part = self.part(line % encoding)
+            self.assertEqual(part.decode(octets), decoded)
+            self.assertEqual(part.text(octets), "ü")
+
+    def test_a_decoded_section(self) -> None:
+        message: Any = parse_response(Response(b'* 1 FETCH (BINARY[1.2] "x")', {}))
+        self.assertEqual(message.content("1.2").octets(), b"x")
