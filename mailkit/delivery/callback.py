@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, cast
 
-from twisted.cred.checkers import AllowAnonymousAccess
+from twisted.cred.checkers import AllowAnonymousAccess, ICredentialsChecker
 from twisted.cred.portal import IRealm, Portal
 from zope.interface import Interface, implementer
 
@@ -101,13 +101,18 @@ class _OneDelivery:
         return IMessageDelivery, self._delivery, lambda: None
 
 
-def delivery_portal(delivery: IMessageDelivery) -> Portal:
-    """A portal that gives everybody one delivery and knows no users.
+def delivery_portal(
+    delivery: IMessageDelivery, checkers: Iterable[ICredentialsChecker] = ()
+) -> Portal:
+    """A portal that gives everybody one delivery.
 
+    :param checkers: know users, who may log in and get the same delivery; the envelope's ``account``
+        says who it is. A portal asks one checker for each kind of credentials. Without any nobody
+        logs in.
     :raises ValueError: that is no delivery.
     """
     if not all(callable(getattr(delivery, name, None)) for name in IMessageDelivery):
         raise ValueError(
             f"{delivery!r} is no IMessageDelivery; CallableDelivery makes one of a function"
         )
-    return Portal(cast(Any, _OneDelivery(delivery)), [AllowAnonymousAccess()])
+    return Portal(cast(Any, _OneDelivery(delivery)), [AllowAnonymousAccess(), *checkers])

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 from unittest.mock import Mock
 
+from twisted.cred.checkers import InMemoryUsernamePasswordDatabaseDontUse
 from twisted.cred.credentials import Anonymous, UsernamePassword
 from twisted.cred.error import UnhandledCredentials
 from twisted.internet.defer import Deferred, succeed
+from twisted.internet.error import ConnectionDone
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 from zope.interface.verify import verifyObject
 
@@ -17,6 +22,7 @@ from mailkit.errors import MessageRefused, NoSuchRecipient, OverQuota, RelayDeni
 from mailkit.interfaces import IMailAccount, IMessageDelivery
 from mailkit.model import Envelope, Outcome, Path, Recipient
 from mailkit.smtp.protocol import SMTPFactory
+from mailkit.smtp.submission import SubmissionFactory
 from mailkit.spool import Spool
 from mailkit.testing import DeliveryContract
 from tests.delivery.fakes import make_envelope
@@ -185,6 +191,31 @@ class PortalTests(SynchronousTestCase):
         password = UsernamePassword(b"ann", b"x")
         self.failureResultOf(portal.login(password, None, IMessageDelivery), UnhandledCredentials)
         self.failureResultOf(portal.login(Anonymous(), None, IMailAccount), NotImplementedError)
+
+    def test_users_may_log_in(self) -> None:
+        accounts = []
+
+        def keep(envelope: Envelope, message: Spool) -> None:
+            accounts.append(envelope.account)
+
+        users: Any = InMemoryUsernamePasswordDatabaseDontUse(ann=b"secret")
+        portal = delivery_portal(CallableDelivery(keep, ["example.org"]), [users])
+        message = b"MAIL FROM:<ann@example.org>\r\nRCPT TO:<bob@example.org>\r\nDATA\r\n"
+        for factory, login, expected in (
+            (SMTPFactory(portal), b"", [None]),
+            (SMTPFactory(portal), b"AUTH PLAIN AGFubgBzZWNyZXQ=\r\n", ["ann"]),
+            (SubmissionFactory(portal), b"", []),
+            (SubmissionFactory(portal), b"AUTH PLAIN AGFubgBzZWNyZXQ=\r\n", ["ann"]),
+        ):
+            factory.clock = cast(Any, Clock())
+            factory.allow_plaintext_passwords = True
+            connection = factory.buildProtocol(None)
+            connection.makeConnection(StringTransport())
+            connection.dataReceived(b"EHLO x\r\n" + login + message)
+            connection.dataReceived(b"From: ann@example.org\r\n\r\nhi\r\n.\r\n")
+            self.assertEqual(accounts, expected)
+            accounts.clear()
+            connection.connectionLost(Failure(ConnectionDone()))
 
     def test_what_is_no_delivery_is_told_at_once(self) -> None:
         def keep(envelope: Envelope, message: Spool) -> None: ...
