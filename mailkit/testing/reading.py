@@ -209,10 +209,10 @@ class ReadingContract(Contract):
         contents = [AppendMessage(spooled(b"Subject: x\r\n\r\n" + end)) for end in ends[:2]]
         contents += [AppendMessage(spooled(end)) for end in ends[2:]]
         # Large ones may be kept in another way.
-        contents += [
-            AppendMessage(spooled(sample_message(1, size=3_000_000) + end, on_disk=True))
-            for end in (b"", b"x")
-        ]
+        for end in (b"", b"x"):
+            large = spooled(sample_message(1, size=3_000_000) + end, on_disk=True)
+            self.addCleanup(large.close)
+            contents.append(AppendMessage(large))
         mailbox = await self.make_mailbox(messages=contents)
         unended = cast(IUnendedMessages, self.need(IUnendedMessages, mailbox))
         uids = list(await mailbox.list_uids())

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from tests.support import PATIENCE, ROOT, free_ports, listens
@@ -146,7 +148,9 @@ class Exim:
 
     def stop(self) -> None:
         """End it and remove all that it has written."""
-        if self._process is not None and self._process.poll() is None:
-            self._process.kill()
+        if self._process is not None:
+            # Those that deliver, too: they would go on writing to what is removed.
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait(PATIENCE)
         shutil.rmtree(self.directory, ignore_errors=True)

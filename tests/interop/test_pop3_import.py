@@ -155,7 +155,8 @@ class DovecotTests(TestCase):
             ],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
-            env={**environment(), "OLD_PASSWORD": "x"},
+            # What it has in files when it is killed stays there.
+            env={**environment(), "OLD_PASSWORD": "x", "TMPDIR": str(self.directory)},
         )
         assert program.stderr is not None
         told = 0
