@@ -31,6 +31,7 @@ from mailkit.store.sqlite.ends import look_at_ends
 from mailkit.store.sqlite.journal import journal_name
 from mailkit.store.sqlite.log import free_octets, segment_name
 from mailkit.store.sqlite.names import SEGMENTS, LockedNames
+from mailkit.store.sqlite.outage import is_unsure
 from mailkit.store.sqlite.snapshot import RotateJournal, write_snapshot
 from mailkit.store.sqlite.troubles import TELL_INTERVAL
 from mailkit.store.sqlite.writer import Operation, Writer
@@ -172,12 +173,21 @@ class Maintenance:
 
     def _checkpoint(self) -> None:
         """Copy what was committed from the write-ahead log to the index."""
-        _, pages, _ = self._db.execute("PRAGMA main.wal_checkpoint(PASSIVE)").fetchone()
-        if pages > MAX_WAL_PAGES:
+        if self._copy_pages() > MAX_WAL_PAGES:
             # The log begins anew only when all of it is copied; under load that never happens by
             # itself. What came since is little, and copied quickly.
             with self._writer.gate:
-                self._db.execute("PRAGMA main.wal_checkpoint(PASSIVE)").fetchone()
+                self._copy_pages()
+
+    def _copy_pages(self) -> int:
+        """Copy what no reader is in the way of; gives the pages of the write-ahead log."""
+        try:
+            row = self._db.execute("PRAGMA main.wal_checkpoint(PASSIVE)").fetchone()
+        except sqlite3.Error as error:
+            if is_unsure(error):
+                self._writer.doubt()
+            raise
+        return int(row[1])
 
     def _sync_journal(self) -> None:
         """Make the journal durable; it is not flushed with the transactions."""

@@ -18,3 +18,11 @@ def refusal(error: BaseException | None) -> StoreUnavailable:
     if isinstance(error, sqlite3.OperationalError) and "disk is full" in str(error):
         return StoreFull()
     return StoreUnavailable()
+
+
+def is_unsure(error: BaseException) -> bool:
+    """Whether nobody knows after an error which octets of the index are on the disk.
+
+    What a failed flush was for is not flushed by the next one, which may succeed all the same.
+    """
+    return isinstance(error, sqlite3.OperationalError) and "disk I/O error" in str(error)

@@ -33,7 +33,7 @@ from twisted.logger import Logger
 
 from mailkit._typing import override
 from mailkit.errors import MailError
-from mailkit.store.sqlite.outage import refusal
+from mailkit.store.sqlite.outage import is_unsure, refusal
 from mailkit.store.sqlite.rows import drop_bodies
 from mailkit.store.sqlite.transaction import NamesOf, Touched, Transaction
 from mailkit.store.sqlite.troubles import Trouble
@@ -210,6 +210,8 @@ class Writer:
         self._lazy: deque[_Entry] = deque()
         self._data_version = -1
         self._synchronous = True
+        # The index's write-ahead log may lack what was written to it before.
+        self._doubted = False
         #: Held while a transaction is at work; the maintenance takes it for what must fit between.
         self.gate = threading.Lock()
         #: Operations that somebody has asked for so far, but what is made ahead.
@@ -414,6 +416,8 @@ class Writer:
         """Do everything in one transaction; raises when it could not be committed."""
         self._set_synchronous(not all(entry.lazy for entry in entries))
         connection, tx = self._connection, self._tx
+        if self._doubted:
+            self._begin_anew()
         connection.execute("BEGIN IMMEDIATE")
         # An administrator's command in another process may have changed what is remembered.
         (version,) = connection.execute("PRAGMA data_version").fetchone()
@@ -473,7 +477,9 @@ class Writer:
                 flushing = False
                 self._flusher.end()
             self._connection.execute("COMMIT")
-        except BaseException:
+        except BaseException as error:
+            if is_unsure(error):
+                self.doubt()
             if flushing:
                 with suppress(OSError):
                     self._flusher.end()
@@ -499,6 +505,20 @@ class Writer:
             if self._connection.in_transaction:
                 with suppress(sqlite3.Error):
                     self._connection.execute("ROLLBACK")
+
+    def doubt(self) -> None:
+        """A flush of the index's write-ahead log has failed: rely on it no longer."""
+        self._doubted = True
+
+    def _begin_anew(self) -> None:
+        """Copy the write-ahead log to the index, and go on without any of its octets.
+
+        :raises sqlite3.Error: that cannot be done now; nothing may be answered before it is.
+        """
+        row = self._connection.execute("PRAGMA main.wal_checkpoint(TRUNCATE)").fetchone()
+        if row[0]:
+            raise sqlite3.OperationalError("the write-ahead log cannot be begun anew")
+        self._doubted = False
 
     def _set_synchronous(self, full: bool) -> None:
         if full is not self._synchronous:

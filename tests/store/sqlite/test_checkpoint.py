@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from typing import Any
 
+from mailkit.errors import StoreUnavailable
 from mailkit.store.sqlite.maintenance import Maintenance
 from mailkit.store.sqlite.schema import INDEX_NAME
 
-from .helpers import StoreTestCase
+from .helpers import StoreTestCase, message
 
 _PUT = "INSERT OR REPLACE INTO setting VALUES ('something', zeroblob(?))"
 #: Octets of a page of the index.
@@ -33,12 +35,14 @@ class _Watched:
         return cursor
 
 
-class CheckpointTests(StoreTestCase):
+class WriteAheadTestCase(StoreTestCase):
     def rounds(self) -> int:
         """How many times it has begun anew (SQLite's file format, section 4.1)."""
         with open(os.path.join(self.directory, f"{INDEX_NAME}-wal"), "rb") as file:
             return int.from_bytes(file.read(16)[12:], "big")
 
+
+class CheckpointTests(WriteAheadTestCase):
     async def begins_anew(self, pages: int) -> bool:
         """Whether it does behind so many pages, when the first checkpoint cannot copy all of them."""
         core = (await self.make_store()).core
@@ -63,3 +67,60 @@ class CheckpointTests(StoreTestCase):
 
     async def test_the_writer_does_not_wait_for_a_short_one(self) -> None:
         self.assertFalse(await self.begins_anew(10))
+
+
+class _Failing:
+    """A connection whose next statement of a kind fails as when the disk does."""
+
+    def __init__(self, connection: Any, statement: str) -> None:
+        self._connection = connection
+        self._statement = statement
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
+
+    def execute(self, sql: str, *values: Any) -> Any:
+        if self._statement and sql.startswith(self._statement):
+            self._statement = ""
+            raise sqlite3.OperationalError("disk I/O error")
+        return self._connection.execute(sql, *values)
+
+
+class FailedFlushTests(WriteAheadTestCase):
+    """What a failed flush was for is not flushed by the next one, though that succeeds."""
+
+    async def test_a_commit(self) -> None:
+        store = await self.make_store()
+        writer: Any = store.core.writer
+        await self.deliver(store, message(1))
+        before = self.rounds()
+        writer._connection = _Failing(writer._connection, "COMMIT")
+        with self.assertRaises(StoreUnavailable):
+            await self.deliver(store, message(2))
+        # As long as somebody reads, it cannot begin anew, and nothing is answered.
+        writer._connection.execute("PRAGMA busy_timeout = 1")
+        with closing(store.core.connect()) as reading:
+            reading.execute("BEGIN")
+            reading.execute("SELECT count(*) FROM message").fetchone()
+            with self.assertRaises(StoreUnavailable):
+                await self.deliver(store, message(3))
+        self.assertEqual(self.rounds(), before)
+        await self.deliver(store, message(4))
+        after = self.rounds()
+        self.assertGreater(after, before)
+        await self.deliver(store, message(5))
+        self.assertEqual(self.rounds(), after)
+        left = [message(1), message(4), message(5)]
+        self.assertEqual(await self.contents(store), left)
+
+    async def test_a_checkpoint(self) -> None:
+        store = await self.make_store()
+        await self.deliver(store, message(1))
+        before = self.rounds()
+        maintenance = Maintenance(store.core, store.core.writer)  # type: ignore[arg-type]
+        failing = _Failing(store.core.connect(), "PRAGMA main.wal_checkpoint")
+        self.addCleanup(failing.close)
+        maintenance._connection = failing  # type: ignore[assignment]
+        self.assertRaises(sqlite3.OperationalError, maintenance._checkpoint)
+        await self.deliver(store, message(2))
+        self.assertGreater(self.rounds(), before)
