@@ -208,6 +208,7 @@ class ExpungeTests(ServerTestCase):
         # Whoever is told that the flag is gone finds the message.
         told += ann.send(b"c NOOP\r\n")
         self.assertIn(b"a OK", told)
+        self.assertIn(b"d OK", other.send(b"d NOOP\r\n"))
         self.assertEqual(list(now(server.mailbox().list_uids())), [2])
 
     def test_expunge(self) -> None:
