@@ -26,6 +26,7 @@ from mailkit.store.sqlite.making import (
     make_spans,
     make_summaries,
 )
+from mailkit.store.sqlite.ready import MAX_OCTETS
 from mailkit.store.sqlite.rows import condition
 from mailkit.store.sqlite.slices import Slices
 
@@ -135,13 +136,29 @@ class Summaries:
                 for uid, _, envelope, made, header in rows
             ]
         found = await self._make(lacking, structure)
-        return [
+        summaries = [
             new(MessageSummary, (uid, *found[body_id]))
             if body_id in lacking
             else new(MessageSummary, (uid, envelope, made, header))
             for uid, body_id, envelope, made, header in rows
             if body_id in found or body_id not in lacking
         ]
+        # Not what is shown of damaged ones.
+        good = {
+            uid
+            for uid, body_id, *_ in rows
+            if body_id not in lacking or found.get(body_id) is self._pending.get(body_id)
+        }
+        self._keep(mailbox_id, [each for each in summaries if each.uid in good], structure)
+        return summaries
+
+    def _keep(self, mailbox_id: int, summaries: Sequence[MessageSummary], structure: bool) -> None:
+        """Who asks for the same once more need not wait until the index has it."""
+        for field in ("envelope", "body_structure") if structure else ("envelope",):
+            values = [(each.uid, getattr(each, field)) for each in summaries]
+            usual = {uid: value for uid, value in values if len(value) <= MAX_OCTETS}
+            if usual:
+                self._core.ready_columns.keep(mailbox_id, field, list(usual), list(usual.values()))
 
     async def _make(
         self, lacking: Mapping[int, Summary | None], structure: bool

@@ -85,3 +85,17 @@ class MailboxTests(StoreTestCase):
         self.assertIsNotNone(mailbox.read_fields([4, 6], FIELDS))
         await account.delete_mailbox(name="Old")
         self.assertIsNone(mailbox.read_fields([4, 6], FIELDS))
+
+    async def test_what_was_just_made_is_known_before_the_index_has_it(self) -> None:
+        store = await self.make_store()
+        mailbox = await self.mailbox(store)
+        await mailbox.append(messages=appended(*map(message, range(1, 10))))
+        asked: list[str] = []
+        made = await mailbox.get_summaries(uids=range(1, 10))
+        store.core.reader.connection.set_trace_callback(asked.append)
+        found = mailbox.read_fields(range(1, 10), FIELDS[:2])
+        store.core.reader.connection.set_trace_callback(None)
+        self.assertEqual(
+            found, [[each.envelope for each in made], [each.body_structure for each in made]]
+        )
+        self.assertFalse([sql for sql in asked if "summary" in sql], asked)

@@ -360,6 +360,10 @@ class SummaryTests(StoreTestCase):
         found = await inbox.get_summaries(uids=[4, 5])
         self.assertEqual(found, [expected(4, contents[3]), expected(5, b"")])
         self.assertEqual(self.kept(), 0)
+        # In memory neither.
+        columns = self.store.core.ready_columns
+        self.assertIsNone(columns.get(1, "envelope", [5]))
+        self.assertEqual(columns.get(1, "envelope", [4]), [found[0].envelope])
 
     async def test_a_deleted_mailbox_has_none(self) -> None:
         inbox, _ = await self.filled()
