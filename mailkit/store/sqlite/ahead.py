@@ -5,8 +5,8 @@ has to do is to save it. Where there cannot be a helper, and of a few messages, 
 of the time asleep.
 
 First come the texts that are searched, and summaries without BODYSTRUCTURE, of whole mailboxes and at
-once: one look at the headers takes little, and gives way to much new mail alone. All else gives way
-to clients: what sorts and threads want of headers, then what needs whole messages. Who lacks something says so (:meth:`Ahead.hurry`), and it is made
+once: one look at the headers takes little, and gives way to much new mail or many logins alone. All
+else gives way to clients: what sorts and threads want of headers, then what needs whole messages. Who lacks something says so (:meth:`Ahead.hurry`), and it is made
 before all else and without giving way, for a while. The newest messages come first: who fetches a
 whole mailbox begins with the oldest, and so the two meet in the middle. How far all was made is kept
 in the index, so that a server goes on where the one before it has stopped.
@@ -54,13 +54,14 @@ IDLE = 30.0
 REST = 4
 #: Share of a processor above which this process is busy; saving what the helper has made takes less.
 BUSY = 0.4
-#: Seconds for which that, or changes that are asked for, put the beginning off at most.
+#: Seconds for which that, or what clients ask for, puts the beginning off at most.
 MAX_WAIT = 1.0
 #: Seconds for which it puts off each task at most, and between two looks.
 GIVING_WAY = 0.25
 LOOK = 0.02
-#: Changes asked for in a second from which much mail is coming, and seconds for which that puts off
-#: each task at most: what is made meanwhile takes its part of the machine.
+#: Changes and logins in a second from which much mail is coming, or many clients come and go, and
+#: seconds for which that puts off each task at most: what is made meanwhile takes its part of the
+#: machine.
 BURST = 100.0
 MAX_BURST = 5.0
 #: What gives way to nothing else, as it takes little.
@@ -236,7 +237,7 @@ class Ahead:
         self._unfit: set[int] = set()
         # What the writer has been given.
         self._saving: deque[Future[None]] = deque()
-        # When changes were last counted, how many had been asked for, and whether that was much mail.
+        # When changes and logins were last counted, how many there were, and whether they came fast.
         self._counted, self._asked, self._is_burst = -math.inf, 0, False
         self._thread = threading.Thread(target=self._loop, name="mailkit-ahead", daemon=True)
 
@@ -315,17 +316,20 @@ class Ahead:
         """
         begun = time.monotonic()
         while not (self._closing.is_set() or self._called.is_set()):
-            looked, asked = time.monotonic(), self._writer.asked
+            looked, asked = time.monotonic(), self._asked_for
             if self._is_calm(look):
                 break
             now = time.monotonic()
-            is_burst = self._writer.asked - asked >= BURST * (now - looked)
+            is_burst = self._asked_for - asked >= BURST * (now - looked)
             if now - begun >= (max(patience, MAX_BURST) if is_burst else patience):
                 break
+            if is_burst:
+                # To look takes the interpreter away from those who ask.
+                look = max(look, GIVING_WAY)
 
     def _gives_way(self, task: _Task) -> bool:
         """Whether a task waits for calm before it."""
-        now, asked = time.monotonic(), self._writer.asked
+        now, asked = time.monotonic(), self._asked_for
         seconds = now - self._counted
         if seconds >= LOOK:
             self._is_burst = asked - self._asked >= BURST * seconds
@@ -333,12 +337,17 @@ class Ahead:
         # No time is taken to look at what clients do where that does not count.
         return task.patience is not None and (task.patience > 0 or self._is_burst)
 
+    @property
+    def _asked_for(self) -> int:
+        """Changes that were asked for, and logins."""
+        return self._writer.asked + self._core.accounts_opened
+
     def _is_calm(self, seconds: float) -> bool:
-        """Let some time pass; true if nobody has asked for changes, nor made this process work."""
-        begun, worked, asked = time.monotonic(), _work_time(), self._writer.asked
+        """Let some time pass; true if nobody has asked for anything, nor made this process work."""
+        begun, worked, asked = time.monotonic(), _work_time(), self._asked_for
         self._called.wait(seconds)
         worked = _work_time() - worked
-        return self._writer.asked == asked and worked < BUSY * (time.monotonic() - begun)
+        return self._asked_for == asked and worked < BUSY * (time.monotonic() - begun)
 
     def _find_beginning(self, index: sqlite3.Connection) -> None:
         row = index.execute("SELECT value FROM setting WHERE name = ?", (_SETTING,)).fetchone()
@@ -388,12 +397,17 @@ class Ahead:
                 task = self._choose(index, searches) if len(flying) < AT_ONCE else None
                 if task is None and not flying:
                     break
-                if task is not None and not self._is_for_helper(task):
-                    self._make_here(task)
-                    continue
+                if task is not None:
+                    is_large = task.is_suspect or len(task.places) >= WORTH_A_HELPER
+                    # To begin a helper takes more than most tasks do.
+                    if (is_large or self._helper is not None) and self._gives_way(task):
+                        self._wait_for_calm(task.patience or 0.0, LOOK)
+                    if is_large and self._helper is None:
+                        self._begin_helper()
+                    if self._helper is None:
+                        self._make_here(task)
+                        continue
                 assert self._helper is not None
-                if task is not None and self._gives_way(task):
-                    self._wait_for_calm(task.patience or 0.0, LOOK)
                 try:
                     self._converse(self._helper, task, flying)
                 except HelperFailed as error:
@@ -433,14 +447,6 @@ class Ahead:
             if places := search.find(index, limit, self._unfit):
                 return _Task(wanted, places, patience=patience)
         return None
-
-    def _is_for_helper(self, task: _Task) -> bool:
-        """Whether the helper makes something; then there is one."""
-        if self._helper is not None:
-            return True
-        if task.is_suspect or len(task.places) >= WORTH_A_HELPER:
-            self._begin_helper()
-        return self._helper is not None
 
     def _begin_helper(self) -> None:
         if not self._core.settings.helper_process or time.monotonic() < self._none_before:

@@ -143,6 +143,8 @@ class Core:
         #: Are called with domains for which there is something new in the outbound queue.
         self.queue_watchers: dict[object, Callable[[str], None]] = {}
         self._make_directories()
+        #: How often accounts were opened in this process: mostly for users who have just logged in.
+        self.accounts_opened = 0
         #: Mailboxes, by id, in whose texts somebody has searched.
         self.searched: set[int] = set()
         # As many as there were threads that read at the same time.

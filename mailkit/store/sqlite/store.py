@@ -134,12 +134,14 @@ class SQLiteStore(DirectoryBase):
         if known is not None:
             return known
         core = self.core
+        core.accounts_opened += 1
         return SQLiteAccount(core, self._access, name, *core.reader.find_account(name))
 
     def recall_account(self, name: str) -> SQLiteAccount | None:
         core = self._core or self.core
         if type(name) is not KnownAccount or name.connection is not core.reader.connection:
             return None
+        core.accounts_opened += 1
         # Found for the login that opens the account now.
         account: SQLiteAccount | None = name.opened
         if account is None:

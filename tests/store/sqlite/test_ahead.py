@@ -149,17 +149,20 @@ class AheadTests(AheadTestCase):
         await self.made(store, 5)
         self.assertIsNone(self.helper(store))
 
+    def wait(self) -> tuple[Ahead, Any]:
+        """One that is alone, and the counts of logins and changes that it looks at."""
+        counts: Any = SimpleNamespace(settings=ALONE, accounts_opened=0, asked=0)
+        return Ahead(counts, counts), counts
+
     def test_clients_come_first(self) -> None:
-        writer: Any = SimpleNamespace(asked=0)
-        core: Any = SimpleNamespace(settings=ALONE)
-        waiting = Ahead(core, writer)
+        waiting, counts = self.wait()
         self.patch(ahead, "_SCHEDULED", "/there/is/none")
         worked = iter([0.0, 0.0, 0.0, 1000.0])
         self.patch(time, "process_time", lambda: next(worked))
         self.assertTrue(waiting._is_calm(0.01))
         self.assertFalse(waiting._is_calm(0.01))
         self.patch(time, "process_time", float)
-        self.patch(waiting._called, "wait", lambda seconds: setattr(writer, "asked", 1))
+        self.patch(waiting._called, "wait", lambda seconds: setattr(counts, "asked", 1))
         self.assertFalse(waiting._is_calm(0.01))
         answers = iter([False, False, True, False])
         self.patch(waiting, "_is_calm", lambda look: next(answers))
@@ -172,17 +175,16 @@ class AheadTests(AheadTestCase):
         waiting.hurry(Wanted.ORDERS)
         waiting._wait_for_calm(math.inf, 0.01)
 
-    def waited(self, patience: float, asked: int) -> float:
-        """Seconds for which it waits while there are so many changes in each second."""
+    def waited(self, patience: float, asked: int, opened: int = 0) -> float:
+        """Seconds for which it waits while there are so many changes and logins in each second."""
         now = 0.0
-        writer: Any = SimpleNamespace(asked=0)
-        core: Any = SimpleNamespace(settings=ALONE)
-        waiting = Ahead(core, writer)
+        waiting, counts = self.wait()
 
         def look(seconds: float) -> bool:
             nonlocal now
             now += seconds
-            writer.asked += int(asked * seconds)
+            counts.asked += int(asked * seconds)
+            counts.accounts_opened += int(opened * seconds)
             return False
 
         self.patch(waiting, "_is_calm", look)
@@ -195,11 +197,11 @@ class AheadTests(AheadTestCase):
         self.assertEqual([self.waited(0.0, little), self.waited(1.0, little)], [0.25, 1.0])
         longest = ahead.MAX_BURST
         self.assertEqual([self.waited(0.0, much), self.waited(1.0, much)], [longest, longest])
+        # Nor while many clients come and go.
+        self.assertEqual([self.waited(1.0, 0, n) for n in (little, much)], [1.0, longest])
 
     def test_who_waits_for_a_processor_is_busy(self) -> None:
-        writer: Any = SimpleNamespace(asked=0)
-        core: Any = SimpleNamespace(settings=ALONE)
-        waiting = Ahead(core, writer)
+        waiting, _ = self.wait()
         self.patch(time, "process_time", float)
         scheduled = Path(self.mktemp())
         self.patch(ahead, "_SCHEDULED", str(scheduled))
@@ -215,15 +217,13 @@ class AheadTests(AheadTestCase):
     def test_a_look_at_headers_gives_way_to_much_new_mail_alone(self) -> None:
         now = 100.0
         self.patch(time, "monotonic", lambda: now)
-        writer: Any = SimpleNamespace(asked=0)
-        core: Any = SimpleNamespace(settings=ALONE)
-        waiting = Ahead(core, writer)
+        waiting, counts = self.wait()
         heads = ahead._Task(Wanted.HEADS, [], patience=0.0)
         bodies, hurried = heads._replace(patience=0.25), heads._replace(patience=None)
         much, little = int(ahead.BURST) + 1, int(ahead.BURST) - 1
         for asked, is_burst in ((0, False), (little, False), (much, True), (0, False)):
             now += 1.0
-            writer.asked += asked
+            counts.asked += asked
             for _ in range(2):
                 self.assertIs(waiting._gives_way(heads), is_burst)
                 self.assertTrue(waiting._gives_way(bodies))
@@ -241,6 +241,13 @@ class AheadTests(AheadTestCase):
         store = self.open_store(HELPED)
         await self.made(store, 3)
         self.assertNotIn(ahead.MAX_WAIT, waits)
+
+    async def test_clients_come_before_the_beginning_of_a_helper(self) -> None:
+        alone: list[bool] = []
+        self.patch(Ahead, "_gives_way", lambda self, task: alone.append(self._helper is None))
+        await self.fill(await self.make_store(settings=HELPED), *map(message, range(3)))
+        await self.wait_until(lambda: len(alone) > 1)
+        self.assertEqual(alone[:2], [True, False])
 
     async def test_only_what_others_ask_for_counts_as_asked(self) -> None:
         store = await self.make_store(settings=ALONE)

@@ -247,6 +247,13 @@ class LoginTests(StoreTestCase):
         for name in (found.account, ANN):
             self.assertIsNone(store.recall_account(name=name))
 
+    async def test_opened_accounts_are_counted(self) -> None:
+        store, portal, _ = await self.make_server()
+        for number in range(3):
+            # Recalled, when it is not the first time.
+            await self.log_in(portal, b"one")
+            self.assertEqual(store.core.accounts_opened, number + 1)
+
     async def test_mailbox_is_not_read_again_before_something_changes(self) -> None:
         store, portal, command = await self.make_server()
         store.core.recent._clock = lambda: time.time() + 1000  # type: ignore[method-assign]
