@@ -112,7 +112,7 @@ class IWatchableAccount(Interface):
         """Call ``callback()`` on the reactor's thread after each change of names; not awaitable.
 
         The callback asks ``list_mailboxes`` for details. Calls may be merged. Names of others'
-        mailboxes are not watched.
+        mailboxes that the account may see, or may see no longer, are watched too.
 
         :returns: a function that ends the watch; it may be called more than once.
         """

@@ -146,6 +146,10 @@ class MemoryStore(MemoryScram, MemoryMaildrops):
     async def open_account(self, name: str) -> MemoryAccount:
         return self.find(name)
 
+    def accounts(self) -> Sequence[MemoryAccount]:
+        """All of them."""
+        return list(self._accounts.values())
+
     def find(self, name: str) -> MemoryAccount:
         """:raises NoSuchAccount: there is no such account."""
         if (account := self._accounts.get(name)) is None:

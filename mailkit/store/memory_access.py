@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from mailkit.errors import NoSuchAccount, NoSuchMailbox
@@ -16,7 +17,13 @@ from mailkit.rights import (
     identifiers_of,
 )
 from mailkit.store.memory_mailbox import MemoryMailbox
-from mailkit.store.sharing.records import MAX_ACCOUNT_ENTRIES, MAX_SEEN, Seen, changed_entry
+from mailkit.store.sharing.records import (
+    MAX_ACCOUNT_ENTRIES,
+    MAX_SEEN,
+    Seen,
+    changed_entry,
+    means_many,
+)
 
 if TYPE_CHECKING:
     from mailkit.store.memory import MemoryStore
@@ -79,6 +86,19 @@ class MemoryAccess:
         entries = self.get_entries(key)
         new = changed_entry(entries, identifier, rights, op, lambda: self.count(key.account.name))
         self.set(key, identifier, new)
+        self._tell(identifier)
+
+    def tell_viewers(self, identifiers: Iterable[str]) -> None:
+        """Those who may see a mailbox of somebody else hear that its name has changed."""
+        for identifier in list(identifiers):
+            self._tell(identifier)
+
+    def _tell(self, identifier: str) -> None:
+        name = identifier.removeprefix(NEGATIVE)
+        for account in self._store.accounts() if means_many(name) else ():
+            account.names_changed()
+        with suppress(NoSuchAccount):
+            self._store.find(name).names_changed()
 
     def count(self, owner: str) -> int:
         """How many entries the lists of an account have together."""

@@ -263,8 +263,10 @@ class MemoryAccount(MemoryKeys, MemoryFetched, MemoryMaildrop, MetadataAccount):
             self._add_mailbox(name).selectable = False
         else:
             del self._mailboxes[name]
+        viewers = list(mailbox.acl)
         mailbox.forget()
-        self._names_changed()
+        self.names_changed()
+        self._store.access.tell_viewers(viewers)
 
     async def rename_mailbox(self, name: str, new_name: str) -> None:
         name = canonical_name(name)
@@ -295,18 +297,19 @@ class MemoryAccount(MemoryKeys, MemoryFetched, MemoryMaildrop, MetadataAccount):
         for old, new in zip(old_names, new_names, strict=True):
             mailbox = self._mailboxes[new] = self._mailboxes.pop(old)
             mailbox.name = new
-        self._names_changed()
+            self._store.access.tell_viewers(mailbox.acl)
+        self.names_changed()
 
     async def subscribe(self, name: str) -> None:
         name = validate_name(name)
         if len(self._subscriptions) >= MAX_MAILBOXES and name not in self._subscriptions:
             raise LimitExceeded(f"An account has at most {MAX_MAILBOXES} subscriptions")
         self._subscriptions.add(name)
-        self._names_changed()
+        self.names_changed()
 
     async def unsubscribe(self, name: str) -> None:
         self._subscriptions.discard(canonical_name(name))
-        self._names_changed()
+        self.names_changed()
 
     def watch(self, callback: Callable[[], None]) -> Callable[[], None]:
         token = object()
@@ -317,7 +320,8 @@ class MemoryAccount(MemoryKeys, MemoryFetched, MemoryMaildrop, MetadataAccount):
 
         return end
 
-    def _names_changed(self) -> None:
+    def names_changed(self) -> None:
+        """Tell those who watch: there are other names, or some may be seen by others than before."""
         for callback in list(self._watchers.values()):
             callback()
 
@@ -378,7 +382,8 @@ class MemoryAccount(MemoryKeys, MemoryFetched, MemoryMaildrop, MetadataAccount):
         above = self._mailboxes.get(name.rpartition(SEPARATOR)[0])
         if above is not None and above.acl:
             self._store.access.inherit(mailbox, above)
-        self._names_changed()
+            self._store.access.tell_viewers(mailbox.acl)
+        self.names_changed()
         return mailbox
 
     def forget(self) -> None:

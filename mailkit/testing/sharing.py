@@ -413,6 +413,36 @@ class SharingContract(AnnotationSharingTests):
 
     # Mailboxes of others made, renamed and deleted.
 
+    async def test_names_are_watched(self) -> None:
+        ann, bob = await self.open_pair()
+        told: list[str] = []
+        end = bob.watch(callback=lambda: told.append("bob"))
+
+        async def share(name: str, identifier: str, rights: str) -> None:
+            given = parse_rights(rights)
+            await ann.set_acl(name=name, identifier=identifier, rights=given, op=RightsOp.REPLACE)
+
+        async def check(step: Awaitable[object]) -> None:
+            await step
+            await self.wait_until(lambda: bool(told))
+            told.clear()
+
+        # Of what he may not see he is not told: the one call is for the next change.
+        await ann.create_mailbox(name="Private")
+        await share(PLANS, BOB, "lrk")
+        await self.wait_until(lambda: bool(told))
+        self.assertEqual(told, ["bob"])
+        told.clear()
+        # RFC 5465 section 5.4: who gets or loses "l" has one more mailbox, or one less.
+        await check(ann.create_mailbox(name=PLANS + "/below"))
+        await check(ann.rename_mailbox(name=PLANS, new_name="Moved"))
+        await check(ann.delete_mailbox(name="Moved/below"))
+        await check(share("Moved", "-" + ANYONE, "w"))
+        await check(ann.delete_acl(name="Moved", identifier=BOB))
+        end()
+        await share("Moved", BOB, "lr")
+        self.assertEqual(told, [])
+
     async def test_create(self) -> None:
         ann, bob = await self.open_pair()
         for rights in ("", "lrswixtea"):

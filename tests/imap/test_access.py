@@ -371,3 +371,33 @@ class RightsTests(AccessTestCase):
 
 class SQLiteRightsTests(RightsTests):
     sqlite = True
+
+
+class NotifyTests(AccessTestCase):
+    """RFC 5465 section 5.4: the right "l" makes and deletes a mailbox for whoever has it."""
+
+    def told(self, client: Client) -> list[bytes]:
+        for _ in range(5):
+            self.server.clock.advance(0)
+        return client.take().split(b"\r\n")[:-1]
+
+    def test_names(self) -> None:
+        self.start()
+        bob = self.bob('NOTIFY SET (subtree "Other Users" (MailboxName))')
+        name = OTHERS.encode()
+        self.grant("lr")
+        told = self.told(bob)
+        self.assertIn(b'* LIST (\\HasNoChildren) "/" "%b/Plans"' % name, told)
+        now(self.server.account.rename_mailbox(name="Plans", new_name="New"))
+        self.assertIn(b'"%b/New" ("OLDNAME" ("%b/Plans"))' % (name, name), self.told(bob)[-1])
+        self.grant("r", "New")
+        gone = b'* LIST (\\NonExistent \\HasNoChildren) "/" "%b/New"' % name
+        self.assertIn(gone, self.told(bob))
+        self.grant("l", "New")
+        self.assertIn(b'* LIST (\\Noselect \\HasNoChildren) "/" "%b/New"' % name, self.told(bob))
+        now(self.server.account.delete_mailbox(name="New"))
+        self.assertIn(gone, self.told(bob))
+
+
+class SQLiteNotifyTests(NotifyTests):
+    sqlite = True

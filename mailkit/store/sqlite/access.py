@@ -29,7 +29,7 @@ from mailkit.store.sharing.records import (
 )
 from mailkit.store.sqlite.journal import Note
 from mailkit.store.sqlite.reader import Reader
-from mailkit.store.sqlite.transaction import Transaction
+from mailkit.store.sqlite.transaction import SHARED, NamesOf, Transaction
 from mailkit.store.sqlite.writer import Operation
 
 # Three identifiers mean an account, and their negatives.
@@ -138,6 +138,25 @@ def forget_account(connection: sqlite3.Connection, account_id: int, name: str) -
         connection.execute(f"DELETE FROM {table} WHERE account = ?", (name,))
 
 
+def touch_viewers(tx: Transaction, mailbox_id: int) -> None:
+    """Whoever may see a mailbox of somebody else is to hear that its name has changed."""
+    rows = tx.connection.execute(
+        "SELECT identifier FROM acl WHERE mailbox_id = ?", (mailbox_id,)
+    ).fetchall()
+    for (identifier,) in rows:
+        _touch(tx, identifier)
+
+
+def _touch(tx: Transaction, identifier: str) -> None:
+    name = identifier.removeprefix(NEGATIVE)
+    if means_many(name):
+        tx.touched.add(SHARED)
+        return
+    row = tx.connection.execute("SELECT id FROM account WHERE name = ?", (name,)).fetchone()
+    if row is not None:
+        tx.touched.add(NamesOf(row[0]))
+
+
 class ChangeEntry(Operation[None]):
     """Change one entry, and tell those who have the mailbox open."""
 
@@ -160,6 +179,7 @@ class ChangeEntry(Operation[None]):
         tx.changed = True
         tx.note(note)
         tx.touched.add(self._mailbox_id)
+        _touch(tx, self._identifier)
 
 
 class _Store(Protocol):

@@ -60,7 +60,7 @@ from mailkit.store.sqlite.mailboxes import (
 from mailkit.store.sqlite.maildrops import read_settings
 from mailkit.store.sqlite.metadata import SQLiteMetadata
 from mailkit.store.sqlite.recent import tell_change
-from mailkit.store.sqlite.transaction import NamesOf
+from mailkit.store.sqlite.transaction import SHARED, NamesOf
 
 
 def new_spool(core: Core) -> Spool:
@@ -137,7 +137,13 @@ class SQLiteAccount(MetadataAccount):
         return SQLiteMailbox(self._core, found.mailbox_id, name, self, found)
 
     def watch(self, callback: Callable[[], None]) -> Callable[[], None]:
-        return self._core.watch(NamesOf(self._id), callback)
+        ends = [self._core.watch(names, callback) for names in (NamesOf(self._id), SHARED)]
+
+        def end() -> None:
+            for each in ends:
+                each()
+
+        return end
 
     async def create_mailbox(self, name: str, special_use: str | None = None) -> MailboxInfo:
         if self.sharing.is_foreign(name):

@@ -24,7 +24,7 @@ from mailkit.store.naming import (
     validate_name,
 )
 from mailkit.store.sharing.records import Place
-from mailkit.store.sqlite.access import inherit_entries
+from mailkit.store.sqlite.access import inherit_entries, touch_viewers
 from mailkit.store.sqlite.metadata import copy_entries, take_use
 from mailkit.store.sqlite.rows import COLUMNS, Selection, mailbox_note
 from mailkit.store.sqlite.transaction import NamesOf, Transaction
@@ -158,12 +158,14 @@ class _Names:
         if SEPARATOR in name:
             for note in inherit_entries(self.tx.connection, self.account.id, name, mailbox_id):
                 self.tx.note(note)
+            touch_viewers(self.tx, mailbox_id)
         return mailbox_id
 
     def drop(self, name: str) -> None:
         """Take a mailbox's row away; the maintenance removes its messages bit by bit."""
         mailbox_id, _ = self.find(name)
         self._counters_to_index()
+        touch_viewers(self.tx, mailbox_id)
         self.tx.connection.execute(
             "UPDATE account SET modseq = ? WHERE id = ?", (self.account.modseq, self.account.id)
         )
@@ -185,6 +187,7 @@ class _Names:
         )
         self.note(mailbox_id)
         self.tx.touched.add(mailbox_id)
+        touch_viewers(self.tx, mailbox_id)
 
     def note(self, mailbox_id: int) -> None:
         """Put the mailbox's row down in the journal."""

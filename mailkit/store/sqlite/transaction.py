@@ -53,6 +53,8 @@ class DomainDue(NamedTuple):
 
 #: Accounts, aliases or other things of the directory; no account has this id.
 DIRECTORY = NamesOf(0)
+#: Mailboxes that are shared with more accounts than one entry names.
+SHARED = NamesOf(-1)
 #: A mailbox, by its id, or names, or what else others are to hear of.
 Touched: TypeAlias = int | NamesOf | DomainDue
 
