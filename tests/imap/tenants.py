@@ -188,10 +188,12 @@ class Tenant(Model):
 
 
 class Watcher:
-    """A client that is told of all mailboxes of its account (RFC 5465)."""
+    """A client that is told of mailboxes: all of its account, or those below a name (RFC 5465)."""
 
-    def __init__(self, client: Client, test: SynchronousTestCase) -> None:
+    def __init__(self, client: Client, test: SynchronousTestCase, top: str = "") -> None:
         self.client = client
+        which = f'subtree "{top}"' if top else "personal"
+        self.top = top.encode()
         self.test = test
         events = "MailboxName SubscriptionChange MessageNew MessageExpunge FlagChange"
         self.names: dict[bytes, frozenset[bytes]] = {}
@@ -200,7 +202,7 @@ class Watcher:
         self.statuses: dict[bytes, dict[bytes, int]] = {}
         for command in (
             'LIST "" "*" RETURN (SUBSCRIBED)',
-            f"NOTIFY SET STATUS (personal ({events}))",
+            f"NOTIFY SET STATUS ({which} ({events}))",
         ):
             for line in client.command(command):
                 self.read(line)
@@ -216,6 +218,8 @@ class Watcher:
             self.statuses.setdefault(found[1].strip(b'"'), {}).update(entries)
         elif found := _LIST.fullmatch(line):
             name = found[2].strip(b'"')
+            if not name.startswith(self.top):
+                return
             if found[3] and (old := _OLDNAME.search(found[3])):
                 self._rename(old[1].strip(b'"'), name)
             attributes = frozenset(found[1].split()) - {b"\\HasChildren", b"\\HasNoChildren"}

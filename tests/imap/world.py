@@ -77,7 +77,10 @@ class World:
         self.look()
         self.tenants = [self.make(dice) for _ in range(clients)]
         self.kept: dict[int, Kept] = {}
-        self.watcher = Watcher(self.login(USER), test)
+        self.watchers = {
+            (USER, ""): Watcher(self.login(USER), test),
+            (BOB, OTHERS): Watcher(self.login(BOB), test, OTHERS),
+        }
         self.root.slow = overlapping
 
     # Clients.
@@ -151,13 +154,15 @@ class World:
         for tenant in self.tenants:
             tenant.listen()
             self.check(tenant)
-        self.watcher.listen()
+        for watcher in self.watchers.values():
+            watcher.listen()
 
     def _is_still(self) -> bool:
         if self.root.after:
             return not self.root.busy
         return all(
-            tenant.client.protocol._running is None for tenant in (*self.tenants, self.watcher)
+            tenant.client.protocol._running is None
+            for tenant in (*self.tenants, *self.watchers.values())
         )
 
     def come_back(self, place: int, dice: random.Random) -> None:
@@ -474,21 +479,19 @@ class World:
 
     def compare_names(self) -> None:
         """Who is told of all names, and of all that is new, knows them."""
-        watcher = self.watcher
-        asked = Watcher(self.login(USER), self.test)
         gone = {b"\\NonExistent", b"\\Noselect"}
 
         def there(one: Watcher) -> dict[bytes, bool]:
             names = [name for name, attributes in one.names.items() if not attributes & gone]
             return {name: name in one.subscribed for name in names}
 
-        self.test.assertEqual(there(watcher), there(asked))
-        for name, status in asked.statuses.items():
-            known = watcher.statuses.get(name, {})
-            for item in (b"MESSAGES", b"UIDNEXT"):
-                self.test.assertEqual(
-                    known.get(item, 0 + (item == b"UIDNEXT")), status[item], (name, item)
-                )
+        for (user, top), watcher in self.watchers.items():
+            asked = Watcher(self.login(user), self.test, top)
+            self.test.assertEqual(there(watcher), there(asked), user)
+            for name, status in asked.statuses.items():
+                known = {b"UIDNEXT": 1, b"MESSAGES": 0, **watcher.statuses.get(name, {})}
+                for item in (b"MESSAGES", b"UIDNEXT"):
+                    self.test.assertEqual(known[item], status[item], (user, name, item))
 
     def compare_counters(self) -> None:
         """The store counts what is there."""
