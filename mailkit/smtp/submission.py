@@ -29,6 +29,8 @@ MAX_AUTHORS = 100
 
 # RFC 5322 section 2.2, with the blank before the colon of section 4.5.
 _FIELD = re.compile(rb"([!-9;-~]+)[ \t]*:([^\r\n]*(?:\r\n[ \t][^\r\n]*)*)\r\n")
+# What stands before each message in an mbox file.
+_FROM_LINE = re.compile(rb">?From \S+ [^\r\n]*\d:\d\d[^\r\n]*\r\n(?=[!-9;-~]+[ \t]*:)")
 _MESSAGE_ID = re.compile(rb"<[^<>@\s]+@[^<>\s]+>")
 
 # Bcc names people whom the others shall not see (RFC 5322 section 3.6.3); Return-Path is for the
@@ -81,13 +83,20 @@ class SubmissionReader(ContentReader):
 
     @override
     def end(self) -> None:
-        if self._header is not None:
-            self._finish_header(bytes(self._header))
+        if (octets := self._header) is not None:
+            if octets and not octets.endswith(b"\r\n"):
+                # The last field of a message that came by BDAT.
+                octets += b"\r\n"
+            self._finish_header(bytes(octets))
 
     def _refuse_header(self) -> None:
         self.refuse(replies.header_too_large(self._max_header))
 
     def _finish_header(self, octets: bytes) -> None:
+        if found := _FROM_LINE.match(octets):
+            # lenient: as scripts send it that read mbox files. With it in front nothing is a header,
+            # and Bcc would be seen.
+            octets = octets[found.end() :]
         end = _fields_end(octets)
         if end > self._max_header:
             self._refuse_header()

@@ -214,6 +214,22 @@ class CompletionTests(SynchronousTestCase):
         )
         self.assertEqual(message, b"To: bob@example.org\r\n" + COMPLETE + b"\r\nBcc: text\r\n")
 
+    def test_the_line_of_an_mbox_file_is_no_header(self) -> None:
+        for line in (b"From ann@example.org Fri Nov 21 09:55:06 1997", b">From - Fri, 9:55 am"):
+            message = submitted(
+                line + b"\r\nBcc: secret@example.org\r\n" + COMPLETE + b"\r\nx\r\n.\r\n"
+            )
+            self.assertEqual(message, COMPLETE + b"\r\nx\r\n")
+        for text in (b"From here on\r\nwe go\r\n", b"From 9:55 to 10:00 at\r\nhome\r\n"):
+            self.assertEqual(submitted(text + b".\r\n").partition(b"\r\n\r\n")[2], text)
+
+    def test_a_last_field_without_a_line_end(self) -> None:
+        server = Submission()
+        server.log_in().say("MAIL FROM:<ann@example.org>", "RCPT TO:<bob@example.org>")
+        content = COMPLETE + b"Bcc: secret@example.org"
+        self.assertEqual(server.send(b"BDAT %d LAST\r\n" % len(content) + content)[:4], b"250 ")
+        self.assertEqual(server.message, COMPLETE + b"\r\n")
+
     def test_no_header_at_all(self) -> None:
         for text in (b"Hello there\r\nbye\r\n", b"Hello there\r\n\r\nbye\r\n", b"\r\nHello\r\n"):
             message = submitted(text + b".\r\n")
