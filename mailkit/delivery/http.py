@@ -20,8 +20,9 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import inspect
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from twisted.internet.threads import deferToThreadPool
@@ -29,6 +30,7 @@ from twisted.logger import Logger
 from twisted.web.iweb import IAgent, IPolicyForHTTPS
 from zope.interface import implementer
 
+from mailkit.delivery.callback import Judge
 from mailkit.delivery.gate import Gate
 from mailkit.errors import (
     MailError,
@@ -38,7 +40,7 @@ from mailkit.errors import (
     TemporaryFailure,
 )
 from mailkit.interfaces import IMessageDelivery
-from mailkit.model import Envelope, Outcome, Path, Recipient
+from mailkit.model import Envelope, Outcome, Recipient
 from mailkit.posting import TIMEOUT, Poster, PostFailed
 from mailkit.spool import MEMORY_LIMIT, Spool
 
@@ -60,7 +62,8 @@ class HTTPDelivery:
 
     :param url: ``http:`` or ``https:``. The server's certificate is verified.
     :param secret: signs the requests; None for no signature.
-    :param accepts: whether an address exists; None for all of them.
+    :param accepts: as of :class:`~mailkit.delivery.callback.CallableDelivery`: whether an address
+        exists; None for all of them.
     :param reactor: Twisted's own when None.
     :param tls_policy: how certificates are verified; by the system's authorities when None.
     :param agent: makes the requests, instead of one with these settings.
@@ -75,7 +78,7 @@ class HTTPDelivery:
         url: str,
         secret: bytes | None = None,
         *,
-        accepts: Callable[[Path], bool] | None = None,
+        accepts: Judge | None = None,
         reactor: Any = None,
         tls_policy: IPolicyForHTTPS | None = None,
         agent: IAgent | None = None,
@@ -97,7 +100,10 @@ class HTTPDelivery:
         """Anybody may send."""
 
     async def check_recipient(self, envelope: Envelope, recipient: Recipient) -> None:
-        if self._accepts is not None and not self._accepts(recipient.path):
+        if self._accepts is None:
+            return
+        answer = self._accepts(recipient.path)
+        if not (await answer if inspect.isawaitable(answer) else answer):
             raise NoSuchRecipient
 
     async def deliver(self, envelope: Envelope, message: Spool) -> Sequence[Outcome]:

@@ -169,12 +169,19 @@ class RequestTests(HTTPTestCase):
         self.assertEqual(list(split_recipients([recipient] * 2)), [[recipient]] * 2)
 
     async def test_who_exists(self) -> None:
-        delivery = HTTPDelivery(self.url, accepts=lambda path: path.local_part == "ann")
-        envelope = make_envelope(ANN, BOB)
-        ann, bob = envelope.recipients
-        await delivery.check_recipient(envelope=envelope, recipient=ann)
-        with self.assertRaises(NoSuchRecipient):
-            await delivery.check_recipient(envelope=envelope, recipient=bob)
+        def is_ann(path: Path) -> bool:
+            return path.local_part == "ann"
+
+        async def is_ann_too(path: Path) -> bool:
+            return is_ann(path)
+
+        for accepts in (is_ann, is_ann_too):
+            delivery = HTTPDelivery(self.url, accepts=accepts)
+            envelope = make_envelope(ANN, BOB)
+            ann, bob = envelope.recipients
+            await delivery.check_recipient(envelope=envelope, recipient=ann)
+            with self.assertRaises(NoSuchRecipient):
+                await delivery.check_recipient(envelope=envelope, recipient=bob)
         await HTTPDelivery(self.url).check_recipient(envelope=envelope, recipient=bob)
 
     def test_what_is_no_url(self) -> None:
