@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from mailkit.mime import decode_text
+from mailkit.smtp.trace import HOOKS_FIELD
 from mailkit.store.sqlite.finding import FoundMessage
 from mailkit.tap.story import iso_date, printable, show_date
 
@@ -27,6 +28,7 @@ def stored_values(found: FoundMessage) -> dict[str, Any]:
         "authentication_results": [
             _text(value) for value in found.header.get_all(b"authentication-results")
         ],
+        "hooks": _field(found, HOOKS_FIELD.lower().encode("ascii")),
     }
 
 
@@ -51,3 +53,5 @@ def tell_stored(found: FoundMessage) -> Iterator[str]:
         yield f"  Received: {received}"
     for results in values["authentication_results"]:
         yield f"  Authentication-Results: {results}"
+    if values["hooks"] is not None:
+        yield f"  {HOOKS_FIELD}: {values['hooks']}"

@@ -35,6 +35,7 @@ BOTH, LOCAL = "<both@example.org>", "<L\u00f6cal@example.org>"
 def message(id: str) -> Spool:
     header = (
         f"Received: from client.example.org by mail.example.org;\r\n\tnow \x1b[31m\r\n"
+        f"X-Mailkit-Hooks: Judge message quarantine (spam)\r\n\t12ms\r\n"
         f"Authentication-Results: mail.example.org; spf=pass\r\nSubject: Lunch\r\nMessage-ID: {id}\r\n"
     )
     return Spool.from_bytes(header.encode() + b"\r\nhi\r\n")
@@ -112,6 +113,7 @@ class ExplainTests(TestCase):
             "ann@example.org has it in INBOX, UID 1, since ",
             "  Received: from client.example.org by mail.example.org;",
             "  Authentication-Results: mail.example.org; spf=pass",
+            "  X-Mailkit-Hooks: Judge message quarantine (spam) 12ms",
         ):
             self.assertIn(expected, text)
         self.assertEqual(self.output("explain", "both@example.org"), text)
