@@ -4,12 +4,11 @@
 
     from mailkit.imap.client import ClientSettings, Credentials, connect
 
-    session = await connect("imap.example.org", ClientSettings(
-        credentials=Credentials("ann@example.org", "secret")))
-    await session.select("INBOX")
-    async for message in session.fetch("1:*", ["FLAGS", "ENVELOPE"]):
-        print(message.uid, message.subject)
-    await session.logout()
+    settings = ClientSettings(credentials=Credentials("ann@example.org", "secret"))
+    async with await connect("imap.example.org", settings) as session:
+        await session.select("INBOX")
+        async for message in session.fetch("1:*", ["FLAGS", "ENVELOPE"]):
+            print(message.uid, message.subject)
 
 Under asyncio the same function is ``asyncio_connect``. The names of asyncio's and Twisted's side are
 loaded when they are first used: neither needs the other.

@@ -158,7 +158,7 @@ async def _authenticate(connection: Connection, mechanism: SASLClient, ir: bool)
         except SASLError as error:
             # RFC 9051 section 6.2.2: "*" gives it up.
             fault, answer = error, b"*"
-        await connection.channel.write(answer + b"\r\n", timeouts.write)
+        await connection.send(answer + b"\r\n")
     if fault is not None:
         raise fault
     try:

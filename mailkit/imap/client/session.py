@@ -23,6 +23,8 @@ from mailkit.imap.client.values import Status
 class Session(MessageCommands):
     """A connection to a server; :func:`~mailkit.imap.client.connect` makes one that is open.
 
+    With ``async with`` it logs out at the end, or closes the connection where an error goes through.
+
     Several coroutines may use it at once: their commands are sent one behind the other, without
     waiting for answers where that is safe.
 
@@ -35,6 +37,15 @@ class Session(MessageCommands):
     ) -> None:
         self._connection = Connection(channel, settings)
         self._connection.facts.tls = tls
+
+    async def __aenter__(self) -> Session:
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, *error: object) -> None:
+        if kind is None:
+            await self.logout()
+        else:
+            self.abort()
 
     @property
     def facts(self) -> ConnectionFacts:
@@ -127,8 +138,8 @@ class Session(MessageCommands):
         await connection.run(command)
         return selected
 
-    async def close(self) -> None:
-        """Leave the mailbox; messages marked ``\\Deleted`` are removed unless it is read-only."""
+    async def close_mailbox(self) -> None:
+        """CLOSE: leave the mailbox; messages marked ``\\Deleted`` are removed unless it is read-only."""
         await self._leave("CLOSE")
 
     async def unselect(self) -> None:

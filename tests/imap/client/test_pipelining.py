@@ -328,3 +328,28 @@ class EndTests(SynchronousTestCase):
         wire.say(b"* BYE bye\r\nm1 OK x\r\n")
         self.assertEqual((results, wire.session.closed), ([None], True))
         self.assertEqual(wire.start(wire.session.logout()), [None])
+
+    def test_the_end_of_a_block(self) -> None:
+        async def work(session: Session) -> None:
+            async with session:
+                await session.noop()
+
+        wire = Manual()
+        results = wire.start(work(wire.session))
+        self.assertEqual(wire.take(), [b"m1 NOOP"])
+        wire.say(b"m1 OK x\r\n")
+        self.assertEqual(wire.take(), [b"m2 LOGOUT"])
+        wire.say(b"* BYE bye\r\nm2 OK x\r\n")
+        self.assertEqual((results, wire.session.closed), ([None], True))
+
+    def test_the_end_of_a_block_by_an_error(self) -> None:
+        async def work(session: Session) -> None:
+            async with session:
+                await session.delete("x")
+
+        wire = Manual()
+        results = wire.start(work(wire.session))
+        wire.say(b"m1 NO x\r\n")
+        results[0].trap(Refused)
+        self.assertEqual(wire.take(), [b"m1 DELETE x"])
+        self.assertTrue(wire.transport.aborted)

@@ -233,3 +233,15 @@ class OurServerTests(SynchronousTestCase):
         query = And((Not(HasFlag("\\Seen")),))
         self.assertEqual(client.run(client.session.sort("REVERSE SUBJECT", query)), [3, 1, 2])
         self.assertEqual(client.run(client.session.thread()), [[1, 2], [3]])
+
+    def test_leaving_a_mailbox(self) -> None:
+        server = Server()
+        server.add(b"one", b"two")
+        session = (client := login(server)).session
+        for leave, left in ((session.unselect, 2), (session.close_mailbox, 1)):
+            client.run(session.select("INBOX"))
+            client.run(session.store(1, FlagOp.ADD, ["\\Deleted"]))
+            client.run(leave())
+            self.assertIsNone(session.selected)
+            status = client.run(session.status("INBOX", ["MESSAGES"]))
+            self.assertEqual(status.items, {"MESSAGES": left})
