@@ -70,4 +70,6 @@ def _is_late(message: QueuedMessage, schedule: Schedule, now: int) -> bool:
         # RFC 2852 section 4.1.3: at that time, and not before.
         return is_overdue(message, now)
     warn_after = schedule.warn_after
-    return bool(warn_after) and now >= message.created + warn_after
+    # Until it may be sent (RFC 4865) it is not late.
+    start = max(message.created, message.envelope.hold_until or 0)
+    return bool(warn_after) and now >= start + warn_after

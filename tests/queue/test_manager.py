@@ -376,6 +376,17 @@ class ReportTests(QueueTestCase):
         self.assertEqual((recipient["Action"], recipient["Status"]), ("delayed", "4.3.2"))
         self.assertIn("Will-Retry-Until", recipient)
 
+    async def test_what_is_held_on_purpose_is_not_delayed(self) -> None:
+        self.transport.answer = lambda recipient: (
+            reply() if recipient.path.domain == "example.org" else reply(451, "busy", "4.3.2")
+        )
+        await self.submit("eve@example.net", hold_until=START + 24 * HOUR)
+        self.pass_time(27 * HOUR, step=300.0)
+        self.assertGreater(len(self.transport.sent), 3)
+        self.assertEqual(self.reports(), [])
+        self.pass_time(3 * HOUR, step=300.0)
+        self.assertEqual(len(self.reports()), 1)
+
 
 class DefectTests(QueueTestCase):
     async def test_what_fails_in_no_known_way_is_not_tried_at_once(self) -> None:
