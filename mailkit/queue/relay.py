@@ -82,6 +82,8 @@ class _Way(NamedTuple):
     reason: str = ""
     #: Which other addresses of the host were not taken, and why.
     passed_over: str = ""
+    #: The connection, where there was one.
+    facts: ConnectionFacts | None = None
 
 
 @dataclass(eq=False)
@@ -314,6 +316,7 @@ class RelayTransport(Transport):
         link = self._links[key]
         if link.insecure is not None and self._reactor.seconds() < link.insecure_until:
             raise link.insecure.with_traceback(None)
+        link.tried = None
         hosts = await self._finder.find(domain)
         failure: MailError | None = None
         groups = groupby(hosts, key=lambda host: (host.name, host.port))
@@ -354,6 +357,7 @@ class RelayTransport(Transport):
             raise
         host = host._replace(address=address)
         self._note(finished_session(host, decision, session.facts), wish)
+        link.tried = _Way(host, way.reason, passed_over[:MAX_TEXT], session.facts)
         if canonical_domain(session.facts.extensions.hostname) in self._finder.own_names:
             # DNS leads here under another name.
             await session.quit()
@@ -362,7 +366,7 @@ class RelayTransport(Transport):
             # RFC 8689 section 4.2.1: another host may have it.
             await session.quit()
             raise RequireTLSMissing
-        link.ways[session] = _Way(host, way.reason, passed_over[:MAX_TEXT])
+        link.ways[session] = link.tried
         return session
 
     def _note(self, session: TLSSession | None, wish: Wish) -> None:
@@ -374,6 +378,8 @@ class RelayTransport(Transport):
         now = self._reactor.seconds()
         host = way.host if way is not None else None
         tls, security = "", way.reason if way is not None else ""
+        if facts is None and way is not None:
+            facts = way.facts
         if facts is not None and facts.tls is not None:
             verified = "verified" if facts.tls.verified else "not verified"
             tls = f"{facts.tls.version} {facts.tls.cipher} {verified}"

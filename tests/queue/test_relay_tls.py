@@ -216,6 +216,7 @@ class DANETests(SecureWorldCase):
         # The way was secure enough; the server itself does not know REQUIRETLS.
         self.assertEqual(handover.attempt.enhanced, "5.7.30")
         self.assertIn("; REQUIRETLS", handover.attempt.security)
+        self.assertIn(" verified", handover.attempt.tls)
         self.assertFalse(self.unreachable)
         # Without DNSSEC there is no point in trying again.
         self.resolver.secure.clear()
